@@ -1,0 +1,70 @@
+# isodrop: every target installs what it needs into .venv and leaves the rest of the machine alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE := 1
+export SAM_CLI_TELEMETRY := 0
+# Nothing here talks to AWS; these keep the clients from looking for an account.
+export AWS_DEFAULT_REGION ?= eu-central-1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: venv
+venv: $(VENV)/.made ## make .venv with everything and the isodrop command in it
+$(VENV)/.made: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "isodrop needs Python 3.11 or newer; name one with make PYTHON=python3.13 …" >&2; exit 1; }
+	@echo "installing into $(VENV), once; about half a minute when the downloads are cached" >&2
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: venv ## the whole way of one ISO on this machine: make demo [ISO=path] [JSON=1]
+	@$(BIN)/python -m tests.emulator.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
+
+.PHONY: local
+local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566]
+	@$(BIN)/python -m tests.emulator.local $${PORT:+--port "$$PORT"}
+
+.PHONY: lock
+LOCK := ../.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --override overrides.in --custom-compile-command "make lock"
+lock: ## lock the dependencies anew, with hashes
+	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
+	@cd requirements && $(LOCK) ../layers/isodrop/requirements.in --output-file ../layers/isodrop/requirements.txt
+	@cd requirements && $(LOCK) dev.in --output-file dev.txt
+	@cd requirements && $(LOCK) node.in --output-file node.txt
+	@cd requirements/npm && npm install --package-lock-only --no-audit --no-fund
+	@rm -rf .venv-lock
+
+.PHONY: lint
+lint: venv requirements/npm/node_modules ## format, lint, types, template and state machine
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@MYPYPATH=layers/isodrop $(BIN)/mypy layers/isodrop/isodrop functions tests
+	@$(BIN)/python -m tests.transform build/lint
+	@$(BIN)/cfn-lint template.yaml build/lint/transformed.json build/lint/machine.json
+	@$(BIN)/sam validate --lint
+	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" node_modules/.bin/asl-validator --json-path ../../build/lint/machine.asl.json
+
+requirements/npm/node_modules: requirements/npm/package-lock.json
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/node.txt
+	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" npm ci --no-audit --no-fund --silent
+
+.PHONY: format
+format: venv ## format and mend what can be mended
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+.PHONY: test
+test: venv ## all tests; under five minutes
+	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
+	@$(BIN)/pytest tests/functional tests/stack -n 2 --dist loadscope
+
+.PHONY: clean
+clean: ## remove what the other targets made
+	@rm -rf $(VENV) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis
