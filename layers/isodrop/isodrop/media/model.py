@@ -1,0 +1,88 @@
+"""What a Windows ISO turns out to hold: plain frozen values."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ReadRange(Protocol):
+    """Read ``length`` bytes from ``offset``; S3, a file and a test each bring their own.
+
+    Must return exactly ``length`` bytes: the reader never asks beyond the size it was given.
+    What the callable itself raises (a lost connection, a changed object) passes through
+    the reader untouched.
+    """
+
+    def __call__(self, offset: int, length: int, /) -> bytes:
+        """Read a range."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One image of the WIM, as its XML describes it. ``None`` where the XML does not say.
+
+    Attributes
+    ----------
+    index : int
+        1-based image index, what ``windowsConfiguration.imageIndex`` takes.
+    name : str
+        The display name. For people only; nothing is decided by it.
+    edition_id : str or None
+        ``WINDOWS/EDITIONID``, such as ``Enterprise`` or ``EnterpriseN``.
+    installation_type : str or None
+        ``WINDOWS/INSTALLATIONTYPE``: ``Client``, ``Server``, ``Server Core``, …
+    architecture : str or None
+        ``WINDOWS/ARCH`` in words: ``x86``, ``x64``, ``arm``, ``arm64``; ``arch-<n>`` for others.
+    major, minor, build, revision : int or None
+        ``WINDOWS/VERSION/{MAJOR,MINOR,BUILD,SPBUILD}``.
+    branch : str or None
+        ``WINDOWS/VERSION/BRANCH``, such as ``ge_release``.
+    languages : tuple of str
+        ``WINDOWS/LANGUAGES/LANGUAGE``, as written, such as ``en-US``.
+    default_language : str or None
+        ``WINDOWS/LANGUAGES/DEFAULT``.
+    """
+
+    index: int
+    name: str
+    edition_id: str | None
+    installation_type: str | None
+    architecture: str | None
+    major: int | None
+    minor: int | None
+    build: int | None
+    revision: int | None
+    branch: str | None
+    languages: tuple[str, ...]
+    default_language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What is on the ISO.
+
+    Attributes
+    ----------
+    label : str
+        The volume's label, such as ``CCCOMA_X64FRE_EN-US_DV9``.
+    kind : str
+        The Windows image's container: ``wim`` or ``esd``.
+    editions : tuple of Edition
+        In the order of their indexes.
+    media_id : str
+        64 hex characters that say *what is on the disc*: SHA-256 over the object's size, the
+        volume's identifiers, the WIM's header and its XML. Equal for equal discs, however
+        they were uploaded.
+    size : int
+        The object's size in bytes.
+    requests, bytes : int
+        What the look cost.
+    """
+
+    label: str
+    kind: str
+    editions: tuple[Edition, ...]
+    media_id: str
+    size: int
+    requests: int
+    bytes: int

@@ -1,0 +1,132 @@
+"""Media that other programs made: read right at the promised cost, or rejected as they should."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isodrop.codes import Code, RejectedError
+from isodrop.media import Media, read_media
+from tests.functional.media import makers
+from tests.functional.media.images import THEIRS
+from tests.functional.media.programs import run
+from tests.media import business_editions, make_wim
+from tests.media.image import Image
+
+Make = Callable[[Path], Path]
+
+
+def read(path: Path) -> Media:
+    with path.open("rb") as file:
+
+        def ranged(offset: int, length: int, /) -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        return read_media(ranged, path.stat().st_size)
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_given_their_image_when_read_then_it_holds_what_was_put_in_and_costs_little(
+    name: str, work: Path
+) -> None:
+    case = THEIRS[name]
+    media = read(case.make(work))
+    assert media.label == makers.LABEL
+    assert media.kind == case.path.lower().rpartition(".")[2]
+    found = [
+        (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
+        for e in media.editions
+    ]
+    assert found == [
+        (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
+        for e in case.editions
+    ]
+    assert [edition.index for edition in media.editions] == list(range(1, len(found) + 1))
+    assert media.requests <= 5
+    assert media.bytes <= 512 * 1024
+
+
+def test_given_a_wim_over_one_gib_when_genisoimage_splits_it_then_its_end_is_found(
+    work: Path,
+) -> None:
+    wim = make_wim(business_editions(), size=1200 << 20)
+    source = makers.folder(work / "disc", Image(wim).write(work / "big.wim"), fillers=900)
+    media = read(makers.genisoimage(work / "image.iso", source))
+    assert [edition.edition_id for edition in media.editions][4] == "Enterprise"
+    assert media.requests <= 5
+    assert media.bytes <= 512 * 1024
+
+
+def _split(name: str) -> Make:
+    """Put one part of a split WIM on a disc, under some name."""
+
+    def make(work: Path) -> Path:
+        whole = makers.wimlib(work / "whole.wim", "lzms")
+        (work / "whole.content" / "noise").write_bytes(bytes(range(256)) * 16384)
+        run("wimlib-imagex", "append", work / "whole.content", whole, "noise")
+        run("wimlib-imagex", "split", whole, work / "part.swm", "0.001")
+        assert (work / "part2.swm").exists()
+        source = makers.folder(work / "disc", work / "part.swm", f"sources/{name}")
+        return makers.genisoimage(work / "image.iso", source)
+
+    return make
+
+
+def _pipable(work: Path) -> Path:
+    wim = makers.wimlib(work / "made.wim", "one", "--pipable")
+    return makers.genisoimage(work / "image.iso", makers.folder(work / "disc", wim))
+
+
+def _linux(work: Path) -> Path:
+    source = makers.folder(work / "disc", makers.wimlib(work / "made.wim", "one"), "casper/x.wim")
+    return makers.genisoimage(work / "image.iso", source, "-J", "-R")
+
+
+def _nothing(work: Path) -> Path:
+    source = makers.folder(work / "disc", makers.wimlib(work / "made.wim", "one"), "casper/x.wim")
+    return makers.genisoimage(work / "image.iso", source)
+
+
+def _cut(part: float) -> Make:
+    def make(work: Path) -> Path:
+        image = THEIRS["genisoimage, many files"].make(work)
+        with image.open("r+b") as file:
+            file.truncate(int(image.stat().st_size * part))
+        return image
+
+    return make
+
+
+def _mkudffs(*options: str, media: str = "hd") -> Make:
+    def make(work: Path) -> Path:
+        return makers.mkudffs(work / "image.iso", *options, media=media)
+
+    return make
+
+
+REJECTED: dict[str, tuple[Make, Code]] = {
+    "wimlib, split": (_split("install.swm"), Code.SPLIT_IMAGE),
+    "wimlib, a part under the whole's name": (_split("install.wim"), Code.SPLIT_IMAGE),
+    "wimlib, pipable": (_pipable, Code.UNREADABLE_MEDIA),
+    "genisoimage, Linux": (_linux, Code.NOT_WINDOWS),
+    "genisoimage, UDF without Windows": (_nothing, Code.NOT_WINDOWS),
+    "genisoimage, nine tenths": (_cut(0.9), Code.TRUNCATED),
+    "genisoimage, a tenth": (_cut(0.1), Code.TRUNCATED),
+    "mkudffs, empty": (_mkudffs("--blocksize=2048"), Code.NOT_WINDOWS),
+    "mkudffs, virtual partition": (_mkudffs("--vat", media="cdr"), Code.UNREADABLE_MEDIA),
+    "mkudffs, sparable partition": (_mkudffs(media="cdrw"), Code.UNREADABLE_MEDIA),
+    "mkudffs, metadata partition": (_mkudffs("--udfrev=2.50", media="bdr"), Code.UNREADABLE_MEDIA),
+    "mkudffs, blocks of 512": (_mkudffs("--blocksize=512"), Code.UNREADABLE_MEDIA),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_given_what_is_not_to_be_imported_when_read_then_it_is_rejected_by_its_code(
+    name: str, work: Path
+) -> None:
+    make, code = REJECTED[name]
+    image = make(work)
+    with pytest.raises(RejectedError) as caught:
+        read(image)
+    assert caught.value.code == code

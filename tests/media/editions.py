@@ -1,0 +1,97 @@
+"""The editions that Microsoft's ISOs hold, as the maker of test media takes them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class EditionSpec:
+    """One image of a WIM to be made.
+
+    ``None`` leaves the element out; ``extra`` is XML put inside ``WINDOWS`` as it is.
+    """
+
+    edition_id: str | None
+    name: str
+    architecture: str = "x64"
+    build: int = 26100
+    revision: int = 1742
+    installation_type: str | None = "Client"
+    languages: tuple[str, ...] = ("en-US",)
+    branch: str | None = "ge_release"
+    default_language: str | None = None
+    major: int = 10
+    minor: int = 0
+    extra: str = ""
+
+
+# In an order of real English business media, save that Enterprise stands fifth: its index is
+# not fixed on real ones either, and a test that passes by taking index 3 shall not pass.
+_BUSINESS = (
+    ("Education", "Windows 11 Education"),
+    ("EducationN", "Windows 11 Education N"),
+    ("EnterpriseN", "Windows 11 Enterprise N"),
+    ("Professional", "Windows 11 Pro"),
+    ("ProfessionalN", "Windows 11 Pro N"),
+    ("ProfessionalEducation", "Windows 11 Pro Education"),
+    ("ProfessionalEducationN", "Windows 11 Pro Education N"),
+    ("ProfessionalWorkstation", "Windows 11 Pro for Workstations"),
+    ("ProfessionalWorkstationN", "Windows 11 Pro N for Workstations"),
+    ("IoTEnterprise", "Windows 11 IoT Enterprise"),
+)
+_CONSUMER = (
+    ("Core", "Windows 11 Home"),
+    ("CoreN", "Windows 11 Home N"),
+    ("CoreSingleLanguage", "Windows 11 Home Single Language"),
+    ("Education", "Windows 11 Education"),
+    ("EducationN", "Windows 11 Education N"),
+    ("Professional", "Windows 11 Pro"),
+    ("ProfessionalN", "Windows 11 Pro N"),
+    ("ProfessionalEducation", "Windows 11 Pro Education"),
+    ("ProfessionalEducationN", "Windows 11 Pro Education N"),
+    ("ProfessionalWorkstation", "Windows 11 Pro for Workstations"),
+    ("ProfessionalWorkstationN", "Windows 11 Pro N for Workstations"),
+)
+
+
+def _made(pairs: tuple[tuple[str, str], ...], changes: dict[str, Any]) -> tuple[EditionSpec, ...]:
+    return tuple(replace(EditionSpec(edition, name), **changes) for edition, name in pairs)
+
+
+def business_editions(*, enterprise_index: int = 5, **changes: Any) -> tuple[EditionSpec, ...]:
+    """Give the eleven editions of a business ISO, Enterprise at ``enterprise_index`` (1-based)."""
+    if not 1 <= enterprise_index <= len(_BUSINESS) + 1:
+        raise ValueError("enterprise_index is 1 to 11")
+    at = enterprise_index - 1
+    enterprise = (("Enterprise", "Windows 11 Enterprise"),)
+    return _made(_BUSINESS[:at] + enterprise + _BUSINESS[at:], changes)
+
+
+def consumer_editions(**changes: Any) -> tuple[EditionSpec, ...]:
+    """Give the eleven editions of a consumer ISO: no Enterprise among them."""
+    return _made(_CONSUMER, changes)
+
+
+def server_editions(**changes: Any) -> tuple[EditionSpec, ...]:
+    """Give the four editions of a Windows Server 2025 ISO, Core and with desktop."""
+    made = []
+    for edition in ("Standard", "Datacenter"):
+        name = f"Windows Server 2025 {edition}"
+        core = EditionSpec(f"Server{edition}", name, installation_type="Server Core")
+        desktop = replace(core, name=f"{name} (Desktop Experience)", installation_type="Server")
+        made += [replace(core, **changes), replace(desktop, **changes)]
+    return tuple(made)
+
+
+def evaluation_editions(**changes: Any) -> tuple[EditionSpec, ...]:
+    """Give the one edition of an evaluation ISO."""
+    return _made((("EnterpriseEval", "Windows 11 Enterprise Evaluation"),), changes)
+
+
+def ltsc_editions(**changes: Any) -> tuple[EditionSpec, ...]:
+    """Give the two editions of an LTSC 2024 ISO."""
+    names = (
+        ("EnterpriseS", "Windows 11 Enterprise LTSC 2024"),
+        ("EnterpriseSN", "Windows 11 Enterprise N LTSC 2024"),
+    )
+    return _made(names, changes)

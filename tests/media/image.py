@@ -1,0 +1,103 @@
+"""Bytes that are mostly holes: the content of a file, and a whole image."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+SECTOR = 2048
+
+
+def sectors(length: int) -> int:
+    """Count the sectors that so many bytes take."""
+    return -(-length // SECTOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's content: ``size`` bytes, zero but where a piece lies.
+
+    Pieces are (offset, bytes), ascending, and do not overlap.
+    """
+
+    size: int
+    pieces: tuple[tuple[int, bytes], ...]
+
+    @classmethod
+    def of(cls, data: "bytes | Content") -> "Content":
+        """Take plain bytes for a content without holes."""
+        return data if isinstance(data, Content) else cls(len(data), ((0, data),))
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read a range, which may reach beyond the end: zeros there."""
+        out = bytearray(length)
+        at = max(0, bisect_right(self.pieces, offset, key=lambda piece: piece[0]) - 1)
+        for start, data in self.pieces[at:]:
+            if start >= offset + length:
+                break
+            low, high = max(start, offset), min(start + len(data), offset + length)
+            if low < high:
+                out[low - offset : high - offset] = data[low - start : high - start]
+        return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An ISO image, in memory as its pieces only.
+
+    Attributes
+    ----------
+    content : Content
+    places : mapping of str to int
+        Where what lies, as byte offsets: ``anchor``, ``fsd``, ``/sources``, … for tests that
+        damage it.
+    """
+
+    content: Content
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return self.content.size
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Read a range as the reader under test asks for it; beyond the end is an error."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise AssertionError(f"asked for {length} bytes at {offset} of {self.size}")
+        return self.content.read(offset, length)
+
+    def changed(self, offset: int, data: bytes) -> "Image":
+        """Give a copy with other bytes at an offset."""
+        pieces = []
+        end = offset + len(data)
+        for start, old in self.content.pieces:
+            if start + len(old) <= offset or start >= end:
+                pieces.append((start, old))
+                continue
+            if start < offset:
+                pieces.append((start, old[: offset - start]))
+            if start + len(old) > end:
+                pieces.append((end, old[end - start :]))
+        pieces.append((offset, data))
+        pieces.sort()
+        return replace(self, content=Content(max(self.size, end), tuple(pieces)))
+
+    def cut(self, size: int) -> "Image":
+        """Give a copy that ends earlier, or later by zeros."""
+        pieces = tuple((at, data[: size - at]) for at, data in self.content.pieces if at < size)
+        return replace(self, content=Content(size, pieces))
+
+    def write(self, path: Path | str) -> Path:
+        """Write the image as a sparse file."""
+        target = Path(path)
+        with target.open("wb") as file:
+            for offset, data in self.content.pieces:
+                file.seek(offset)
+                file.write(data)
+            file.truncate(self.size)
+        return target
+
+
+def merged(pieces: Iterable[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+    """Sort pieces, leaving out the empty ones."""
+    return tuple(sorted(piece for piece in pieces if piece[1]))

@@ -1,0 +1,74 @@
+"""Reads an image as the reader under test asks for it, and says what that took."""
+
+import tracemalloc
+from dataclasses import dataclass, field
+
+from isodrop.codes import RejectedError, Rejection
+from isodrop.media import Media, read_media
+from tests.media.image import Image
+
+MOST_REQUESTS = 24
+MOST_BYTES = 4 << 20
+
+
+@dataclass(slots=True)
+class Meter:
+    """A ``ReadRange`` on an image that keeps account."""
+
+    image: Image
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        return len(self.ranges)
+
+    @property
+    def total(self) -> int:
+        return sum(length for _, length in self.ranges)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        self.ranges.append((offset, length))
+        return self.image.read(offset, length)
+
+    def check(self) -> None:
+        """Fail where the reader spent more than it may."""
+        assert self.requests <= MOST_REQUESTS, self.ranges
+        assert self.total <= MOST_BYTES, self.ranges
+
+
+def look(image: Image) -> Media:
+    """Read an image within the budget."""
+    meter = Meter(image)
+    media = read_media(meter.read, image.size)
+    meter.check()
+    assert (media.requests, media.bytes) == (meter.requests, meter.total)
+    return media
+
+
+def rejection(image: Image, *, requests: int = MOST_REQUESTS) -> Rejection:
+    """Read an image that is to be rejected, for at most so many requests."""
+    meter = Meter(image)
+    found: Media | Rejection
+    try:
+        found = read_media(meter.read, image.size)
+    except RejectedError as error:
+        found = error.rejection
+    meter.check()
+    assert meter.requests <= requests, meter.ranges
+    assert isinstance(found, Rejection), found
+    assert found.message.isprintable()
+    assert found.message.endswith(".")
+    return found
+
+
+def peak(image: Image) -> int:
+    """Give the most memory that reading an image takes, in bytes, rejected or not."""
+    tracemalloc.start()
+    try:
+        read_media(image.read, image.size)
+    except RejectedError:
+        pass
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most
