@@ -1,0 +1,104 @@
+"""What makes two uploads, imports or calls the same: digests of what they are. Pure."""
+
+import hashlib
+import json
+from typing import Final
+
+from isodrop.plan import ImportPlan, Upload
+
+ID_LENGTH: Final = 32
+TOKEN_LENGTH: Final = 36  # the newer API takes 64, the older API reference said 36
+
+
+def drop_id(upload: Upload) -> str:
+    """Name one upload: one write of one object.
+
+    S3 gives each write of a key a sequencer of its own, so a repeated delivery of one event has
+    the same id and the same bytes written again have another.
+
+    Parameters
+    ----------
+    upload : Upload
+        As S3's event told it.
+
+    Returns
+    -------
+    str
+        32 hexadecimal characters.
+
+    References
+    ----------
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+
+    Examples
+    --------
+    >>> drop_id(Upload("bucket", "win11.iso", "d41d8-700", 5_900_000_000, "0062E99A88DC407460"))
+    '6ddb1df6d0e26cbb57b6d37197541fbd'
+    """
+    return _digest("drop", upload.bucket, upload.key, upload.sequencer)[:ID_LENGTH]
+
+
+def import_identity(plan: ImportPlan) -> str:
+    """Name one import: what is on the disc, and what makes another import of it on purpose.
+
+    Neither bucket, key nor ETag are in it: the same disc uploaded under another name or with
+    another part size is the same import.
+
+    Parameters
+    ----------
+    plan : ImportPlan
+        What is to be imported.
+
+    Returns
+    -------
+    str
+        32 hexadecimal characters.
+    """
+    return _digest(
+        "import",
+        plan.media_id,
+        _as_image_builder_compares(plan.name),
+        plan.semantic_version,
+        plan.image_index,
+        plan.rebuild,
+    )[:ID_LENGTH]
+
+
+def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
+    """Make the token that lets ImportDiskImage run no more than once for one attempt.
+
+    The ETag is in it because the request it goes with names one object: equal ETags are equal
+    bytes, so a token never stands for bytes that nobody has looked at.
+
+    Parameters
+    ----------
+    etag : str
+        Of the upload that made the import, without quotes.
+    identity : str
+        :func:`import_identity` of its plan.
+    stack : str
+        The stack's name: two stacks in one account each import for themselves.
+    attempt : int
+        Counted from 0; a token whose build failed would answer with that failed build for ever.
+
+    Returns
+    -------
+    str
+        36 hexadecimal characters.
+
+    References
+    ----------
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+    """
+    return _digest("token", etag, identity, stack, attempt)[:TOKEN_LENGTH]
+
+
+def _as_image_builder_compares(name: str) -> str:
+    """Fold what Image Builder folds: case, spaces and underscores."""
+    return name.lower().replace(" ", "-").replace("_", "-")
+
+
+def _digest(*parts: str | int | None) -> str:
+    # JSON keeps the parts apart ("ab", "c" is not "a", "bc"), and its ASCII form takes any
+    # string, lone surrogates too, which UTF-8 does not.
+    return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()

@@ -1,0 +1,344 @@
+"""What is to be imported: upload + media + overrides + settings, a plan or a rejection. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from isodrop.choice import Choice, choose
+from isodrop.codes import Code, Rejection
+from isodrop.labels import bounded, check_template, image_name, image_tags, made_description
+from isodrop.media.model import Media
+from isodrop.names import FileName, read_name
+from isodrop.overrides import RULES, Overrides, read_overrides
+from isodrop.releases import candidates, release_of
+from isodrop.wording import clean_tag_value, shown
+
+__all__ = [
+    "ImportPlan",
+    "ImportSettings",
+    "Overrides",
+    "Upload",
+    "check_key",
+    "check_template",
+    "clean_tag_value",
+    "decide",
+    "read_overrides",
+]
+
+DOCUMENTED_EDITION: Final = "Enterprise"
+MAX_KEY_BYTES: Final = 1024
+
+# "The key must end with the .iso, .ISO, or .Iso extension": no other spelling.
+_EXTENSIONS: Final = (".iso", ".ISO", ".Iso")
+# C0, DEL, C1, the line and paragraph separators, and surrogates, which UTF-8 does not encode.
+_NOT_IN_URIS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no Windows"}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One write of one object, as S3's ``Object Created`` event tells it.
+
+    Attributes
+    ----------
+    bucket, key : str
+        Where it is; the key raw, not URL-encoded.
+    etag : str
+        Without quotes.
+    size : int
+        In bytes.
+    sequencer : str
+        S3's hexadecimal order of writes to one key; one per write.
+    version_id : str or None
+        ``None`` on a bucket without versioning.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    sequencer: str
+    version_id: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``, as ImportDiskImage takes it; it has no place for a version."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSettings:
+    """What the stack's parameters say about every import.
+
+    Attributes
+    ----------
+    stack : str
+        The stack's name; part of every client token.
+    edition : str
+        The wanted ``EDITIONID``.
+    image_name_template : str
+        With ``{edition}``, ``{architecture}``, ``{language}``, ``{release}``, ``{build}``.
+    supported_builds : frozenset of int
+        Builds that are imported.
+    allowed_overrides : frozenset of str
+        Which user metadata keys an uploader may set.
+    infrastructure_configuration_arn : str
+        Passed on to every import, as the next four are unless ``None``.
+    execution_role, log_group_name, uefi_data, description : str or None
+    secure_boot : bool or None
+    tags : mapping of str to str
+        The stack's own tags for every image, beside isodrop's.
+    """
+
+    stack: str
+    infrastructure_configuration_arn: str
+    edition: str = "Enterprise"
+    image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
+    supported_builds: frozenset[int] = frozenset({22621, 22631, 26100, 26200})
+    allowed_overrides: frozenset[str] = frozenset(RULES)
+    execution_role: str | None = None
+    log_group_name: str | None = None
+    secure_boot: bool | None = None
+    uefi_data: str | None = None
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """One import, decided: everything that ImportDiskImage is told and the events say.
+
+    Attributes
+    ----------
+    name, semantic_version, image_index, description
+        As in ImportDiskImage; each satisfies the service model's pattern and lengths.
+    edition : str
+        ``EDITIONID`` of the chosen image.
+    release : str or None
+        ``24H2`` and the like; ``None`` where neither media nor name say.
+    architecture : str
+        ``x64``.
+    build, revision : int
+        Of the chosen image.
+    languages : tuple of str
+        Lower case, the default language first.
+    media_id : str
+        :attr:`isodrop.media.Media.media_id`.
+    rebuild : str or None
+        The override that makes another import of the same media on purpose.
+    tags : mapping of str to str
+        For the image resource, cleaned.
+    notes : tuple of str
+        What a person should know, such as a file name that contradicts the media.
+    """
+
+    name: str
+    semantic_version: str
+    image_index: int
+    description: str
+    edition: str
+    release: str | None
+    architecture: str
+    build: int
+    revision: int
+    languages: tuple[str, ...]
+    media_id: str
+    rebuild: str | None
+    tags: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def check_key(key: str) -> Rejection | None:
+    """Say whether ImportDiskImage can be told of an object under this key; needs no look inside.
+
+    Parameters
+    ----------
+    key : str
+        Raw, not URL-encoded.
+
+    Returns
+    -------
+    Rejection or None
+        ``unsupported-key``, or ``None`` for a good one.
+
+    References
+    ----------
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+
+    Examples
+    --------
+    >>> check_key("media/Win11.ISO")
+    >>> check_key("media/Win11.iSo").code.value
+    'unsupported-key'
+    """
+    if not key.endswith(_EXTENSIONS):
+        wrong = "does not end in .iso, .ISO or .Iso, and no other spelling is taken"
+    elif _NOT_IN_URIS.search(key):
+        wrong = "holds a control character, which does not pass through an s3:// address"
+    elif len(key.encode()) > MAX_KEY_BYTES:
+        wrong = f"is longer than the {MAX_KEY_BYTES} bytes that S3 takes"
+    elif not key.rpartition("/")[2].rpartition(".")[0].strip():
+        wrong = "has no name before its extension"
+    else:
+        return None
+    return Rejection.of(Code.UNSUPPORTED_KEY, f"The key '{shown(key)}' {wrong}.")
+
+
+def decide(
+    upload: Upload, media: Media, metadata: Mapping[str, str], settings: ImportSettings
+) -> ImportPlan | Rejection:
+    """Decide what is to be imported, and what it is to be called.
+
+    An override beats the media, the media beat the file name; where the name contradicts the
+    media, the plan's notes tell it.
+
+    Parameters
+    ----------
+    upload : Upload
+        What was dropped.
+    media : Media
+        What is on it.
+    metadata : mapping of str to str
+        The object's user metadata, as S3 gives them.
+    settings : ImportSettings
+        What the stack's parameters say.
+
+    Returns
+    -------
+    ImportPlan or Rejection
+        A plan satisfies ImportDiskImage's service model; a rejection says what was found and
+        what is needed. Nothing is raised, whatever the strings.
+    """
+    if rejection := check_key(upload.key):
+        return rejection
+    overrides = read_overrides(metadata, settings.allowed_overrides)
+    if isinstance(overrides, Rejection):
+        return overrides
+    said = read_name(upload.key)
+    choice = choose(
+        media,
+        edition=overrides.edition or settings.edition,
+        image_index=overrides.image_index,
+        supported_builds=settings.supported_builds,
+        release_said=said.release,
+    )
+    if isinstance(choice, Rejection):
+        return choice
+    if overrides.edition not in (None, choice.edition):
+        return Rejection.of(
+            Code.INVALID_OVERRIDE,
+            f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
+            f" asks for {overrides.edition}.",
+        )
+    return _plan(upload, media, settings, overrides=overrides, said=said, choice=choice)
+
+
+def _plan(
+    upload: Upload,
+    media: Media,
+    settings: ImportSettings,
+    *,
+    overrides: Overrides,
+    said: FileName,
+    choice: Choice,
+) -> ImportPlan:
+    release = release_of(choice.build, said.release)
+    languages = choice.languages or _language_of(said)
+    version = overrides.semantic_version or f"11.{choice.build}.{choice.revision}"
+    named = {
+        "edition": choice.edition,
+        "architecture": choice.architecture,
+        "language": languages[0] if languages else "",
+        "release": release or str(choice.build),
+        "build": str(choice.build),
+    }
+    words = (choice.edition, release, choice.architecture, *languages[:1])
+    generated = made_description(
+        " ".join(("Windows 11", *filter(None, words))), version, upload.uri
+    )
+    tags, tag_notes = image_tags(
+        {
+            "stack": settings.stack,
+            "source": upload.uri,
+            "etag": upload.etag or None,  # a file that is only looked at has none yet
+            "media": media.media_id,
+            "edition": choice.edition,
+            "release": release,
+            "architecture": choice.architecture,
+            "languages": " ".join(languages) or None,
+            "build": f"{choice.build}.{choice.revision}",
+        },
+        settings.tags,
+    )
+    return ImportPlan(
+        name=overrides.image_name or image_name(settings.image_name_template, named),
+        semantic_version=version,
+        image_index=choice.index,
+        description=overrides.description or bounded(settings.description or generated),
+        edition=choice.edition,
+        release=release,
+        architecture=choice.architecture,
+        build=choice.build,
+        revision=choice.revision,
+        languages=languages,
+        media_id=media.media_id,
+        rebuild=overrides.rebuild,
+        tags=tags,
+        notes=(
+            *choice.notes,
+            *_doubts(choice, release),
+            *_contradictions(said, choice),
+            *overrides.notes,
+            *tag_notes,
+        ),
+    )
+
+
+def _language_of(said: FileName) -> tuple[str, ...]:
+    """Let the file name fill the gap that media without LANGUAGES leave."""
+    return () if said.language is None or said.language == "mul" else (said.language.lower(),)
+
+
+def _doubts(choice: Choice, release: str | None) -> list[str]:
+    """Tell where AWS may still refuse what was planned."""
+    doubts = []
+    if choice.edition != DOCUMENTED_EDITION:
+        doubts.append(
+            f"AWS documents only Windows 11 {DOCUMENTED_EDITION} as importable;"
+            f" this is {choice.edition}."
+        )
+    if release is None and (possible := candidates(choice.build)):
+        doubts.append(
+            f"Build {choice.build} is what {' and '.join(possible)} media say alike, and the file"
+            f" name does not say which this is; Image Builder imports {possible[-1]} only."
+        )
+    return doubts
+
+
+def _contradictions(said: FileName, choice: Choice) -> list[str]:
+    """Tell where the file name says otherwise than the media, which win."""
+    media = candidates(choice.build)
+    named = candidates(said.build) if said.build is not None else ()
+    pairs = (
+        (_WINDOWS.get(said.windows or ""), "Windows 11", False),
+        (said.release, f"build {choice.build}", not media or said.release in media),
+        (said.build, f"build {choice.build}", said.build == choice.build or {*named} & {*media}),
+        (said.architecture, choice.architecture, said.architecture == choice.architecture),
+        (said.language, " ".join(choice.languages[:8]), _may_be(said.language, choice.languages)),
+    )
+    return [
+        f"The file name says {name}, the media say {found}; the media win."
+        for name, found, agreed in pairs
+        if name is not None and not agreed
+    ]
+
+
+def _may_be(language: str | None, languages: tuple[str, ...]) -> bool:
+    """Say whether a name's language is one of the media's: ``ar`` is ``ar-sa``, too."""
+    if language is None or language == "mul" or not languages:
+        return True
+    said = language.lower()
+    return any(said == tag or tag.startswith(f"{said}-") for tag in languages)

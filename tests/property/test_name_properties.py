@@ -1,0 +1,96 @@
+"""Whatever the file name: less, never nonsense, and never slow."""
+
+import re
+import string
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isodrop.families import FAMILIES, FLAGS, LANGUAGE_TAGS, Family
+from isodrop.names import MAX_NAME, FileName, read_name
+from isodrop.releases import DOCUMENTED
+
+ALPHABET = st.sampled_from(string.ascii_letters + string.digits + "_-. ")
+WORDS = st.sampled_from(
+    ["win11", "Windows", "11", "10", "24H2", "25h2", "x64", "arm64", "enterprise", "ent", "n",
+     "ltsc", "2024", "eval", "server", "iot", "26100.1742", "en-us", "German", "business"]
+)  # fmt: skip
+LOOSE_NAMES = st.tuples(st.lists(WORDS, max_size=8), st.sampled_from(["_", "-", " ", "."])).map(
+    lambda words: words[1].join(words[0]) + ".iso"
+)
+ANY_KEY = st.one_of(
+    st.text(st.characters(exclude_categories=()), max_size=300),
+    st.text(ALPHABET, max_size=300),
+    LOOSE_NAMES,
+)
+
+
+def of_family(family: Family) -> st.SearchStrategy[str]:
+    return st.from_regex(re.compile(family.pattern, FLAGS), fullmatch=True, alphabet=ALPHABET)
+
+
+NAMES_OF_FAMILIES = st.sampled_from(FAMILIES).flatmap(of_family)
+
+
+def check(said: FileName) -> None:
+    assert said.windows in {"11", "10", "server", "none", None}
+    assert said.architecture in {"x64", "arm64", "x86", None}
+    assert said.language is None or said.language in LANGUAGE_TAGS.values()
+    assert said.revision is None or said.build is not None
+    if said.importable == "yes":
+        assert (said.windows, said.architecture) == ("11", "x64")
+        assert said.release in DOCUMENTED
+        assert said.edition in {"business", "enterprise"}
+        assert not {"ltsc", "eval", "server", "iot", "arm64"} & {*said.name.lower().split("_")}
+
+
+@given(ANY_KEY)
+def test_given_any_key_when_read_then_only_known_words_come_out(key: str) -> None:
+    check(read_name(key))
+
+
+@given(NAMES_OF_FAMILIES)
+def test_given_any_name_a_family_may_have_when_read_then_it_is_told_with_known_words(
+    name: str,
+) -> None:
+    said = read_name(name)
+    check(said)
+    assert len(name) > MAX_NAME or said.family is not None
+
+
+@given(NAMES_OF_FAMILIES, st.integers(0, 255), st.text(ALPHABET, max_size=3))
+def test_given_a_damaged_name_when_read_then_nothing_breaks(
+    name: str, position: int, damage: str
+) -> None:
+    check(read_name(name[:position] + damage + name[position + 1 :]))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a" * 1_000_000,
+        "/" * 1_000_000,
+        "26100.1.240331-1435.ge" + "_release" * 28,
+        "26100.1.240331-1435." + "a_" * 110,
+        "CLIENT" + "_EVAL" * 40,
+        "SERVER" + "_" * 249,
+        "mul_" + "a_" * 110 + "for_windows_1",
+        "SW_DVD9_Win_Pro_11_24H2_64BIT_English" + "_Ent" * 50,
+        "SW_DVD9_NTRL_Win_11_24H2_" + "FOD" * 70 + "!",
+        "ltsc " * 50,
+        "win11 " * 42,
+        "lang" * 63,
+        "1" * 255,
+        "%20" * 85,
+        "(1)" * 85,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_given_a_name_made_to_be_slow_when_read_then_it_costs_no_more_than_a_blink(
+    hostile: str,
+) -> None:
+    began = time.perf_counter()
+    read_name(hostile)
+    assert time.perf_counter() - began < 0.2

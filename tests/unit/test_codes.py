@@ -1,0 +1,50 @@
+"""The one table of rejections and failures."""
+
+import re
+
+import pytest
+
+from isodrop.codes import TABLE, Code, Entry, Kind, RejectedError, Rejection
+
+
+def test_given_all_codes_when_looked_up_then_each_has_an_entry_and_none_is_left_over() -> None:
+    assert TABLE.keys() == set(Code)
+
+
+@pytest.mark.parametrize("code", Code)
+def test_given_a_code_when_written_then_it_is_kebab_case(code: Code) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)
+
+
+@pytest.mark.parametrize(("code", "entry"), TABLE.items())
+def test_given_an_entry_when_told_to_a_person_then_it_is_whole_sentences(
+    code: Code, entry: Entry
+) -> None:
+    assert code
+    for sentence in (entry.meaning, entry.remedy):
+        assert sentence.endswith(".")
+        assert sentence[0].isupper() or sentence.startswith("isodrop")
+        assert sentence.isprintable()
+        assert "  " not in sentence
+        assert not sentence.endswith("..")
+
+
+def test_given_both_kinds_when_counted_then_failures_come_after_rejections() -> None:
+    kinds = [TABLE[code].kind for code in Code]
+    assert kinds == sorted(kinds, key=[Kind.REJECTED, Kind.FAILED].index)
+
+
+def test_given_no_words_of_its_own_when_made_then_a_rejection_speaks_with_the_tables() -> None:
+    entry = TABLE[Code.SERVER_MEDIA]
+    assert Rejection.of(Code.SERVER_MEDIA) == Rejection(
+        Code.SERVER_MEDIA, entry.meaning, entry.remedy
+    )
+    assert Rejection.of(Code.SERVER_MEDIA, "Found this.", "Do that.") == Rejection(
+        Code.SERVER_MEDIA, "Found this.", "Do that."
+    )
+
+
+def test_given_a_rejection_that_is_raised_when_caught_then_it_carries_code_and_words() -> None:
+    error = RejectedError(Code.TRUNCATED, "It ends at byte 7.")
+    assert (error.code, str(error)) == (Code.TRUNCATED, "It ends at byte 7.")
+    assert error.rejection.remedy == TABLE[Code.TRUNCATED].remedy

@@ -1,0 +1,17 @@
+"""The examples in the docstrings of the pure modules are true."""
+
+import doctest
+from types import ModuleType
+
+import pytest
+
+from isodrop import families, identity, labels, names, overrides, plan, releases, wording
+
+PURE = (families, identity, labels, names, overrides, plan, releases, wording)
+
+
+@pytest.mark.parametrize("module", PURE, ids=lambda module: module.__name__)
+def test_given_a_module_when_its_examples_run_then_they_print_what_they_say(
+    module: ModuleType,
+) -> None:
+    assert doctest.testmod(module).failed == 0

@@ -1,0 +1,52 @@
+"""The functions' environment, read once and told clearly when it is wrong."""
+
+import pytest
+
+from isodrop.settings import IntakeSettings, ReportSettings, SettingsError
+
+ENVIRONMENT = {
+    "STACK_NAME": "isodrop",
+    "LEDGER_TABLE": "ledger",
+    "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infra",
+    "SUPPORTED_BUILDS": "22621, 26100",
+    "ALLOWED_OVERRIDES": "edition,rebuild",
+    "IMAGE_TAGS": "team=desktop,cost centre=42=b",
+    "MAX_ATTEMPTS": "5",
+    "SECURE_BOOT": "true",
+    "EXECUTION_ROLE": "",
+    "PATH": "/bin",
+}
+
+
+def test_the_environment_becomes_what_every_import_is_told() -> None:
+    read = IntakeSettings.read(ENVIRONMENT)
+    settings = read.for_imports()
+
+    assert settings.supported_builds == {22621, 26100}
+    assert settings.allowed_overrides == {"edition", "rebuild"}
+    assert settings.tags == {"team": "desktop", "cost centre": "42=b"}
+    assert settings.secure_boot is True
+    assert settings.execution_role is None, "an empty parameter is one that is not there"
+    assert read.max_attempts == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"STACK_NAME": ""}, "STACK_NAME"),
+        ({"SUPPORTED_BUILDS": "newest"}, "SUPPORTED_BUILDS"),
+        ({"SUPPORTED_BUILDS": ""}, "SUPPORTED_BUILDS"),
+        ({"MAX_ATTEMPTS": "0"}, "MAX_ATTEMPTS"),
+        ({"SECURE_BOOT": "perhaps"}, "SECURE_BOOT"),
+        ({"IMAGE_NAME_TEMPLATE": "windows-{colour}"}, "IMAGE_NAME_TEMPLATE"),
+    ],
+)
+def test_a_wrong_variable_is_named(changes: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        IntakeSettings.read({**ENVIRONMENT, **changes})
+
+
+def test_reports_need_a_bus() -> None:
+    assert ReportSettings.read({**ENVIRONMENT, "EVENT_BUS": "default"}).event_bus == "default"
+    with pytest.raises(SettingsError, match="EVENT_BUS"):
+        ReportSettings.read(ENVIRONMENT)

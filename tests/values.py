@@ -1,0 +1,73 @@
+"""Plain values for tests of what is decided: an upload, a disc, a stack's settings."""
+
+from dataclasses import replace
+from typing import Any
+
+from isodrop.media import Edition, Media
+from isodrop.plan import ImportSettings, Upload
+
+BUSINESS = (
+    "Education",
+    "EducationN",
+    "Enterprise",
+    "EnterpriseN",
+    "Professional",
+    "ProfessionalN",
+)
+INFRASTRUCTURE = (
+    "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/isodrop"
+)
+MEDIA_ID = "5ca1ab1e" * 8
+
+
+def an_upload(key: str = "drop/windows.iso", **changes: Any) -> Upload:
+    upload = Upload(
+        bucket="isodrop-upload",
+        key=key,
+        etag="9b2cf535f27731c974343645a3985328-700",
+        size=5_901_000_000,
+        sequencer="0062E99A88DC407460",
+        version_id="3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+    )
+    return replace(upload, **changes)
+
+
+def an_edition(edition_id: str | None = "Enterprise", index: int = 1, **changes: Any) -> Edition:
+    edition = Edition(
+        index=index,
+        name="Windows 11 Enterprise",
+        edition_id=edition_id,
+        installation_type="Client",
+        architecture="x64",
+        major=10,
+        minor=0,
+        build=26100,
+        revision=1742,
+        branch="ge_release",
+        languages=("en-US",),
+        default_language="en-US",
+    )
+    return replace(edition, **changes)
+
+
+def a_disc(*editions: Edition) -> Media:
+    return Media(
+        label="CCCOMA_X64FRE_EN-US_DV9",
+        kind="wim",
+        editions=editions,
+        media_id=MEDIA_ID,
+        size=5_901_000_000,
+        requests=3,
+        bytes=491_520,
+    )
+
+
+def a_business_disc(**changes: Any) -> Media:
+    """Build a disc with the editions of a business ISO; ``changes`` apply to every one."""
+    return a_disc(
+        *(an_edition(name, index, **changes) for index, name in enumerate(BUSINESS, start=1))
+    )
+
+
+def some_settings(**changes: Any) -> ImportSettings:
+    return replace(ImportSettings("isodrop", INFRASTRUCTURE), **changes)
