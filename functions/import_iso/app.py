@@ -1,0 +1,60 @@
+"""One upload in, one decision out. The state machine's first step; wiring only.
+
+Takes S3's ``Object Created`` event as EventBridge delivers it, with the execution that follows
+it merged in by the state machine; ``sam local invoke`` passes the bare event.
+"""
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from isodrop.aws import CONFIG
+from isodrop.builder import Builder
+from isodrop.intake import Intake
+from isodrop.ledger import Ledger
+from isodrop.settings import IntakeSettings
+from isodrop.uploads import read_upload
+
+logger = Logger(service="isodrop")
+
+
+@cache
+def intake() -> Intake:
+    """Wire the intake, once for each execution environment."""
+    settings = IntakeSettings.read(os.environ)
+    session = boto3.Session()
+    return Intake(
+        s3=session.client("s3", config=CONFIG),
+        builder=Builder.connect(session),
+        ledger=Ledger.connect(session, settings.ledger_table),
+        settings=settings.for_imports(),
+        uefi_data_uri=settings.uefi_data_uri,
+        max_attempts=settings.max_attempts,
+        now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """Take one upload.
+
+    Returns
+    -------
+    dict
+        ``decision`` (``follow``, ``answer`` or ``nothing``) and the ``buildArn`` to follow.
+
+    Raises
+    ------
+    TransientError, QuotaError
+        Asked again by the state machine, for hours.
+    """
+    upload = read_upload(event)
+    logger.append_keys(bucket=upload.bucket, key=upload.key, etag=upload.etag)
+    outcome = intake().take(upload, event.get("execution", f"event:{event['id']}"))
+    logger.info("decided", extra={"decision": outcome.decision, "build": outcome.build_arn})
+    return {"decision": outcome.decision.value, "buildArn": outcome.build_arn}

@@ -1,0 +1,96 @@
+"""One build in, one notice or answer out. The state machine's voice; wiring only.
+
+Takes S3's event, the execution, and what is to be reported:
+``{"report": {"kind": "started" | "progressed" | "answer", "status", "previous", "caught"}}``.
+"""
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Literal
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import BaseModel, Field
+
+from isodrop.aws import CONFIG
+from isodrop.builder import Builder
+from isodrop.events import Publisher
+from isodrop.ledger import Ledger
+from isodrop.reports import Caught, Reporter
+from isodrop.settings import ReportSettings
+from isodrop.uploads import read_upload
+
+logger = Logger(service="isodrop")
+
+
+class CaughtError(BaseModel):
+    """What a Catch of the state machine hands on."""
+
+    error: str = Field("States.TaskFailed", alias="Error")
+    cause: str = Field("", alias="Cause")
+
+
+class Report(BaseModel):
+    """What is to be reported."""
+
+    kind: Literal["started", "progressed", "answer"]
+    status: str = ""
+    previous: str | None = None
+    caught: CaughtError | None = None
+
+
+@cache
+def reporter() -> Reporter:
+    """Wire the reporter, once for each execution environment."""
+    settings = ReportSettings.read(os.environ)
+    session = boto3.Session()
+    return Reporter(
+        s3=session.client("s3", config=CONFIG),
+        builder=Builder.connect(session),
+        ledger=Ledger.connect(session, settings.ledger_table),
+        publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
+        stack=settings.stack_name,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """Report on one upload.
+
+    Returns
+    -------
+    dict
+        For an answer its ``detailType``, ``eventId`` and ``code``; else empty.
+
+    Raises
+    ------
+    TransientError, RefusedError
+        Asked again by the state machine.
+    """
+    upload = read_upload(event)
+    logger.append_keys(bucket=upload.bucket, key=upload.key, etag=upload.etag)
+    report = Report.model_validate(event["report"])
+    speaker = reporter()
+    drop = speaker.claimed(upload, event.get("execution", f"event:{event['id']}"))
+    if drop is None:
+        return {}
+    match report.kind:
+        case "started":
+            speaker.started(drop)
+        case "progressed":
+            speaker.progressed(drop, report.status, report.previous)
+        case "answer":
+            caught = report.caught
+            answer = speaker.answer(
+                drop, None if caught is None else Caught(caught.error, caught.cause)
+            )
+            logger.info("answered", extra={"answer": answer.detail_type})
+            return {
+                "detailType": answer.detail_type,
+                "eventId": answer.metadata.event_id,
+                "code": getattr(answer.data, "code", None),
+            }
+    return {}

@@ -1,0 +1,281 @@
+"""EC2 Image Builder: the import as one exact request, and the build as it stands."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from isodrop.aws import CONFIG, error_code, translated
+from isodrop.codes import RefusedError, TransientError
+from isodrop.plan import ImportPlan, ImportSettings, Upload
+from isodrop.wording import one_line
+
+if TYPE_CHECKING:
+    from boto3 import Session
+    from mypy_boto3_ec2.client import EC2Client
+    from mypy_boto3_imagebuilder.client import ImagebuilderClient
+    from mypy_boto3_imagebuilder.type_defs import ImageTypeDef
+
+Request = Mapping[str, Any]
+"""The parameters of one ImportDiskImage call: plain JSON, sent as it is frozen."""
+
+UEFI_DATA_LIMIT: Final = 64_000
+"""Characters of ``registerImageOptions.uefiData`` at the most."""
+
+_GONE: Final = "ResourceNotFoundException"
+_NO_AMI: Final = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"})
+
+
+class Phase(StrEnum):
+    """What one of Image Builder's twelve statuses means for an import."""
+
+    RUNNING = "running"
+    """The build goes on; so does one whose status we do not know."""
+    GOOD = "good"
+    """There is an image that can be used."""
+    BAD = "bad"
+    """There is no image, and from this build there will be none."""
+
+
+_PHASES: Final = {
+    "AVAILABLE": Phase.GOOD,
+    "DEPRECATED": Phase.GOOD,  # its AMI can still be used
+    "FAILED": Phase.BAD,
+    "CANCELLED": Phase.BAD,
+    "DELETED": Phase.BAD,
+    "DISABLED": Phase.BAD,  # its AMI cannot be launched
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ami:
+    """One AMI that came of a build."""
+
+    id: str
+    region: str
+    account: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One image build version, as GetImage describes it.
+
+    Attributes
+    ----------
+    arn : str
+        The image build version's ARN.
+    status : str
+        One of Image Builder's statuses, or one we do not know yet.
+    reason, failed_step, error : str or None
+        What it says of a failure: the state's reason, the workflow step, and the
+        component's or the distribution's own message; escaped and bounded.
+    amis : tuple of Ami
+    log_group, log_stream : str
+        Where the build writes its log, once it ends.
+    """
+
+    arn: str
+    status: str
+    reason: str | None
+    failed_step: str | None
+    error: str | None
+    amis: tuple[Ami, ...]
+    log_group: str
+    log_stream: str
+
+    @property
+    def phase(self) -> Phase:
+        """What the status means for an import."""
+        return _PHASES.get(self.status, Phase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How far a build's workflows have come: steps done, and steps in all (0 if unknown)."""
+
+    done: int
+    total: int
+
+
+def import_request(
+    plan: ImportPlan, upload: Upload, settings: ImportSettings, token: str, tags: Mapping[str, str]
+) -> Request:
+    """Make the one request of an import. Every field that ImportDiskImage has is decided here.
+
+    Parameters
+    ----------
+    plan, upload, settings
+        What was decided, where it lies, and what the stack says of every import.
+    token : str
+        The client token, 36 characters.
+    tags : mapping of str to str
+        What the ledger knows beside the plan's tags.
+
+    Returns
+    -------
+    Request
+        Plain JSON, to be frozen in the ledger before it is first sent.
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+    """
+    request: dict[str, Any] = {
+        "clientToken": token,
+        "name": plan.name,
+        "semanticVersion": plan.semantic_version,
+        "description": plan.description,
+        "platform": "Windows",
+        "osVersion": "Microsoft Windows 11",
+        "infrastructureConfigurationArn": settings.infrastructure_configuration_arn,
+        "uri": f"s3://{upload.bucket}/{upload.key}",
+        "windowsConfiguration": {"imageIndex": plan.image_index},
+        "tags": {**plan.tags, **tags},
+    }
+    register: dict[str, Any] = {}
+    if settings.secure_boot is not None:
+        register["secureBootEnabled"] = settings.secure_boot
+    if settings.uefi_data is not None:
+        register["uefiData"] = settings.uefi_data
+    if register:
+        request["registerImageOptions"] = register
+    if settings.execution_role is not None:
+        request["executionRole"] = settings.execution_role
+    if settings.log_group_name is not None:
+        request["loggingConfiguration"] = {"logGroupName": settings.log_group_name}
+    return request
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Image Builder and the EC2 whose AMIs it makes."""
+
+    imagebuilder: "ImagebuilderClient"
+    ec2: "EC2Client"
+
+    @classmethod
+    def connect(cls, session: "Session") -> "Builder":
+        """Make the clients of a boto3 session's account and Region."""
+        return cls(
+            imagebuilder=session.client("imagebuilder", config=CONFIG),
+            ec2=session.client("ec2", config=CONFIG),
+        )
+
+    def submit(self, request: Request) -> str:
+        """Send a frozen import request, and say which build it led to.
+
+        Sending the very same request again is safe: Image Builder answers a client token
+        that it knows with the original response.
+
+        Returns
+        -------
+        str
+            The image build version's ARN.
+
+        Raises
+        ------
+        TransientError, QuotaError
+            Not now; later.
+        RefusedError, DeniedError
+            Not like this.
+        """
+        with translated():
+            return self.imagebuilder.import_disk_image(**request)["imageBuildVersionArn"]
+
+    def describe(self, arn: str) -> Build | None:
+        """Ask for a build by its full ARN; ``None`` when there is none (any more).
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When Image Builder does not say.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetImage.html
+        """
+        try:
+            with translated():
+                image = self.imagebuilder.get_image(imageBuildVersionArn=arn).get("image")
+        except RefusedError as error:
+            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) == _GONE:
+                return None
+            raise
+        return None if image is None else _build(arn, image)
+
+    def steps(self, arn: str) -> Steps:
+        """Count a build's workflow steps: for people to see it move, so never a reason to fail.
+
+        Returns
+        -------
+        Steps
+            Zeros where Image Builder does not say.
+        """
+        try:
+            with translated():
+                runs = self.imagebuilder.list_workflow_executions(imageBuildVersionArn=arn)
+        except (TransientError, RefusedError):
+            return Steps(0, 0)
+        listed = runs.get("workflowExecutions", [])
+        return Steps(
+            done=sum(run.get("totalStepsSucceeded", 0) for run in listed),
+            total=sum(run.get("totalStepCount", 0) for run in listed),
+        )
+
+    def has_its_amis(self, build: Build) -> bool:
+        """Whether the AMIs that a build made in this Region are still registered.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When EC2 does not say.
+        """
+        here = self.ec2.meta.region_name
+        ids = [ami.id for ami in build.amis if ami.region == here]
+        if not ids:
+            return bool(build.amis)
+        try:
+            with translated():
+                found = self.ec2.describe_images(ImageIds=ids)["Images"]
+        except RefusedError as error:
+            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _NO_AMI:
+                return False
+            raise
+        return {image.get("ImageId") for image in found} == set(ids)
+
+
+def _build(arn: str, image: "ImageTypeDef") -> Build:
+    state = image.get("state", {})
+    failure = state.get("failureContext", {})
+    errors = (
+        failure.get("componentFailure", {}).get("errorMessage"),
+        failure.get("distributionFailure", {}).get("errorMessage"),
+    )
+    name, version, number = arn.rsplit(":", 1)[-1].removeprefix("image/").split("/")
+    logging = image.get("loggingConfiguration", {})
+    return Build(
+        arn=arn,
+        status=state.get("status", "UNKNOWN"),
+        reason=_said([state.get("reason")]),
+        failed_step=_said([failure.get("failedStep")]),
+        error=_said(errors),
+        amis=tuple(
+            Ami(
+                id=ami.get("image", ""),
+                region=ami.get("region", ""),
+                account=ami.get("accountId", ""),
+                name=ami.get("name", ""),
+            )
+            for ami in image.get("outputResources", {}).get("amis", [])
+        ),
+        log_group=logging.get("logGroupName") or f"/aws/imagebuilder/{image.get('name', name)}",
+        log_stream=f"{version}/{number}",
+    )
+
+
+def _said(words: Iterable[str | None]) -> str | None:
+    """Join the words that there are, fit to be told on; ``None`` for none."""
+    return " ".join(one_line(each) for each in words if each) or None

@@ -1,0 +1,97 @@
+"""Where the command writes: tables and colours for a person, plain fields for a pipe."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from isodrop.wording import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CELL = 400
+"""Characters of one field at the most; nothing that is shown is longer on honest media."""
+
+
+def prepare() -> None:
+    """Let no character of a file name break the output, whatever the terminal's encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def complain(message: str) -> None:
+    """Tell on stderr why nothing can be done."""
+    print(f"isodrop: {shown(message, limit=CELL)}", file=sys.stderr)
+
+
+def console() -> "Console | None":
+    """Give rich's console where a person reads and rich is installed."""
+    if not sys.stdout.isatty():
+        return None
+    try:
+        from rich.console import Console  # noqa: PLC0415 - the layer ships without it
+    except ImportError:
+        return None
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document, ASCII, so that it survives every pipe."""
+    print(json.dumps(value, indent=2))
+
+
+def print_trace(count: int, offset: int, length: int, seconds: float) -> None:
+    """Tell one range read, on stderr, where it does not disturb what a pipe reads."""
+    print(f"read {count}: {length:,} bytes at {offset:,}, {seconds * 1000:.1f} ms", file=sys.stderr)
+
+
+def print_fields(*fields: object) -> None:
+    """Print one line of tab-separated fields; an empty field for what is not known."""
+    print("\t".join(_cell(field) for field in fields))
+
+
+def print_table(
+    screen: "Console",
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    chosen: Callable[[Sequence[object]], bool] = lambda _: False,
+) -> None:
+    """Print a table for a person; rows that are ``chosen`` stand out.
+
+    Where the terminal is too narrow only the column called Name is folded.
+    """
+    from rich import box  # noqa: PLC0415 - see console
+    from rich.table import Table  # noqa: PLC0415 - see console
+    from rich.text import Text  # noqa: PLC0415 - see console
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=column != "Name", overflow="fold")
+    for row in rows:
+        # Text, not str: no markup is read out of a stranger's words.
+        table.add_row(
+            *(Text(_cell(field) or "-") for field in row), style="bold green" if chosen(row) else ""
+        )
+    screen.print(table)
+
+
+def print_pairs(screen: "Console", pairs: Iterable[tuple[str, object]]) -> None:
+    """Print names and values for a person, one beside the other."""
+    from rich.table import Table  # noqa: PLC0415 - see console
+    from rich.text import Text  # noqa: PLC0415 - see console
+
+    grid = Table.grid(padding=(0, 2))
+    for name, value in pairs:
+        grid.add_row(Text(f"  {name}", style="dim"), Text(_cell(value), overflow="fold"))
+    screen.print(grid)
+
+
+def build_number(build: int | None, revision: int | None) -> str | None:
+    """Write a build as Microsoft does, as far as it is known."""
+    return ".".join(str(part) for part in (build, revision) if part is not None) or None
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else shown(str(value), limit=CELL)

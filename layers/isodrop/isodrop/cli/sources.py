@@ -1,0 +1,126 @@
+"""Where an ISO is read from: a file here, or an object in S3. The one place that opens either."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from isodrop.cli.screen import print_trace
+from isodrop.codes import IsodropError, RejectedError
+from isodrop.media import ReadRange
+
+# A file is in no bucket yet.
+BUCKET: Final = "your-bucket"
+
+
+class CannotLookError(IsodropError):
+    """There is nothing to look at, or no way to it. Says nothing about the ISO."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An ISO that can be read.
+
+    Attributes
+    ----------
+    bucket, key : str
+        Where it lies, or would lie if it were uploaded.
+    size : int
+    read : ReadRange
+    etag, version_id : str and str or None
+        Empty and ``None`` for a file.
+    metadata : mapping of str to str
+        Of the object; a file has none.
+    """
+
+    bucket: str
+    key: str
+    size: int
+    read: ReadRange
+    etag: str = ""
+    version_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def open_source(address: str, *, trace: bool = False) -> Iterator[Source]:
+    """Open an ISO by path or by ``s3://bucket/key``.
+
+    Parameters
+    ----------
+    address : str
+    trace : bool
+        Tell each range that is read, and what it took, on stderr.
+
+    Raises
+    ------
+    CannotLookError
+        With a sentence for the person who typed the address.
+    """
+    opened = _open_object(address) if address.startswith("s3://") else _open_file(Path(address))
+    with opened as source:
+        yield replace(source, read=_traced(source.read)) if trace else source
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[Source]:
+    try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            # Opening a pipe that nobody writes to would hold us for ever.
+            what = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a disc drive"
+            raise CannotLookError(f"{path}: it is {what}")
+        file = path.open("rb")
+    except (OSError, ValueError) as error:
+        raise CannotLookError(f"{path}: {_reason(error)}") from error
+    with file:
+
+        def read(offset: int, length: int, /) -> bytes:
+            file.seek(offset)
+            data = file.read(length)
+            if len(data) != length:
+                raise CannotLookError(f"{path}: it became shorter while it was read")
+            return data
+
+        yield Source(BUCKET, path.name, file.seek(0, os.SEEK_END), read)
+
+
+@contextmanager
+def _open_object(address: str) -> Iterator[Source]:
+    # Only here does the command need an SDK; without it, it starts in a tenth of the time.
+    import boto3  # noqa: PLC0415 - see above
+
+    from isodrop.aws import CONFIG  # noqa: PLC0415 - see above
+    from isodrop.objects import open_object, parse_uri  # noqa: PLC0415 - see above
+
+    try:
+        bucket, key = parse_uri(address)
+    except ValueError as error:
+        raise CannotLookError(str(error)) from error
+    try:
+        found = open_object(boto3.client("s3", config=CONFIG), bucket, key)
+    except RejectedError as error:
+        raise CannotLookError(f"{address}: there is no such object") from error
+    yield Source(bucket, key, found.size, found.read, found.etag, found.version_id, found.metadata)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+
+
+def _traced(read: ReadRange) -> ReadRange:
+    count = 0
+
+    def traced(offset: int, length: int, /) -> bytes:
+        nonlocal count
+        began = time.perf_counter()
+        data = read(offset, length)
+        count += 1
+        print_trace(count, offset, length, time.perf_counter() - began)
+        return data
+
+    return traced

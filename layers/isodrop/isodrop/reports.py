@@ -1,0 +1,312 @@
+"""What is said of an upload: two notices on the way, and exactly one answer.
+
+An answer is written into the ledger before it is published and published as it was written,
+so it is the same answer however often somebody has to come back to it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from isodrop.builder import Build, Builder, Phase
+from isodrop.codes import TABLE, Code, Kind, QuotaError, Rejection, TransientError
+from isodrop.events import (
+    SCHEMA_VERSION,
+    Data,
+    Event,
+    FailedData,
+    Metadata,
+    ProducedAmi,
+    ProgressedData,
+    Publisher,
+    RejectedData,
+    StartedData,
+    SucceededData,
+    event_id,
+    plan_of,
+    source_of,
+)
+from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
+from isodrop.objects import is_unchanged
+from isodrop.plan import ImportPlan, Upload
+from isodrop.wording import one_line
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_WAITED_FOR: Final = frozenset(
+    {
+        TransientError.__name__,
+        QuotaError.__name__,
+        # Step Functions' names for what Image Builder and Lambda answer when they are busy:
+        # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+        "Imagebuilder.CallRateLimitExceededException",
+        "Imagebuilder.ServiceException",
+        "Imagebuilder.ServiceUnavailableException",
+        "Lambda.ServiceException",
+        "Lambda.TooManyRequestsException",
+    }
+)
+"""Errors that the state machine retried until its patience ended."""
+_FORBIDDEN: Final = frozenset(
+    {"Imagebuilder.ForbiddenException", "Imagebuilder.AccessDeniedException"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """What the state machine caught: Step Functions' ``Error`` and ``Cause``."""
+
+    error: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Everything that a report needs.
+
+    Attributes
+    ----------
+    s3, builder, ledger, publisher
+        What it talks to.
+    stack : str
+        The stack's name, told in every event.
+    now : callable
+        The time, with a time zone.
+    """
+
+    s3: "S3Client"
+    builder: Builder
+    ledger: Ledger
+    publisher: Publisher
+    stack: str
+    now: Callable[[], datetime]
+
+    def claimed(self, upload: Upload, execution: str) -> Drop | None:
+        """Get the drop of an upload, if it is this execution's; claimed now if nobody has yet.
+
+        An execution whose very first function was broken has claimed nothing, and still owes
+        an answer.
+        """
+        return self.ledger.claim(upload, execution, _iso(self.now()))
+
+    def started(self, drop: Drop) -> None:
+        """Tell that there is a build, and that it is being followed."""
+        attempt = self._attempt(drop)
+        plan, build_arn = _of_a_build(drop)
+        data = StartedData(
+            source=source_of(drop.upload),
+            plan=plan_of(plan),
+            build_arn=build_arn,
+            reused=attempt.drop_id != drop.id,
+            attempt=attempt.number,
+        )
+        self._publish(self._event(drop, data, attempt, "started"), build_arn)
+
+    def progressed(self, drop: Drop, status: str, previous: str | None) -> None:
+        """Tell that the build has moved to another status or another step."""
+        attempt = self._attempt(drop)
+        _, build_arn = _of_a_build(drop)
+        self.ledger.saw(drop, status, _iso(self.now()))
+        steps = self.builder.steps(build_arn)
+        data = ProgressedData(
+            source=source_of(drop.upload),
+            build_arn=build_arn,
+            status=status,
+            previous_status=previous,
+            steps_done=steps.done,
+            steps_total=steps.total,
+        )
+        what = ("progressed", status, str(steps.done), str(steps.total))
+        self._publish(self._event(drop, data, attempt, *what), build_arn)
+
+    def answer(self, drop: Drop, caught: Caught | None = None) -> Event:
+        """Give an upload its one answer; again, if it was not certain to have been published.
+
+        Parameters
+        ----------
+        drop : Drop
+            As the ledger has it.
+        caught : Caught, optional
+            What ended the execution, when it did not come to its end by itself.
+
+        Returns
+        -------
+        Event
+            The answer that stands.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            Something that it needs is not to be had; come again.
+        """
+        words = drop.answer
+        if words is None:
+            attempt = None if drop.attempt is None else self._attempt(drop)
+            data = self._data(drop, attempt) if caught is None else _broken(drop, caught)
+            # Derived from the upload alone: the second answer, if there ever were one, would
+            # be known as a repeat of the first.
+            event = self._event(drop, data, attempt)
+            words = self.ledger.answer(drop, _frozen(event))
+        event = _thawed(words)
+        if drop.answered is None:
+            self._publish(event, drop.build_arn)
+            self.ledger.answered(drop, _iso(self.now()))
+        return event
+
+    def _data(self, drop: Drop, attempt: Attempt | None) -> Data:
+        if isinstance(drop.verdict, Rejection):
+            rejection = drop.verdict
+            return _rejected(drop, rejection.code, rejection.message, rejection.remedy)
+        if drop.trouble is not None:
+            return _hindered(drop, drop.trouble, attempt)
+        if attempt is None or drop.build_arn is None:
+            return _broken(drop, Caught("NoBuild", "asked for an answer before there was a build"))
+        build = self.builder.describe(drop.build_arn)
+        if build is not None and build.phase is Phase.GOOD:
+            return self._good(drop, attempt, build)
+        return _bad(drop, attempt, build)
+
+    def _good(self, drop: Drop, attempt: Attempt, build: Build) -> Data:
+        """See that the image there is was made of the bytes that were planned."""
+        if not build.amis:
+            message = f"The build is {build.status}, but Image Builder names no AMI of it."
+            return _hindered(drop, Trouble(Code.BUILD_GONE, message), attempt)
+        if attempt.standing is not Standing.GOOD:
+            # The import's URI carries no version id, so the object itself must bear witness.
+            unchanged = is_unchanged(self.s3, attempt.source)
+            self.ledger.stand(attempt, Standing.GOOD if unchanged else Standing.SPOILED)
+            attempt = self._attempt(drop)
+        if attempt.standing is not Standing.GOOD:
+            source = one_line(f"s3://{attempt.source.bucket}/{attempt.source.key}")
+            message = (
+                f"The object {source} was replaced or deleted while its import ran, so nobody"
+                f" can say which bytes {build.amis[0].id} was made from."
+            )
+            return _hindered(drop, Trouble(Code.OBJECT_CHANGED, message), attempt)
+        plan, build_arn = _of_a_build(drop)
+        return SucceededData(
+            source=source_of(drop.upload),
+            plan=plan_of(plan),
+            build_arn=build_arn,
+            reused=attempt.drop_id != drop.id,
+            attempt=attempt.number,
+            amis=tuple(
+                ProducedAmi(id=ami.id, region=ami.region, account=ami.account, name=ami.name)
+                for ami in build.amis
+            ),
+            minutes=_minutes(drop, self.now()),
+        )
+
+    def _attempt(self, drop: Drop) -> Attempt:
+        assert drop.identity is not None  # noqa: S101 - for the type checker: bound before a build
+        assert drop.attempt is not None  # noqa: S101 - likewise
+        return self.ledger.attempts(drop.identity)[drop.attempt]
+
+    def _event(self, drop: Drop, data: Data, attempt: Attempt | None, *what: str) -> Event:
+        metadata = Metadata(
+            schema_version=SCHEMA_VERSION,
+            event_id=event_id(drop.id, *what),
+            drop_id=drop.id,
+            import_id=None if attempt is None else attempt.token,
+            stack=self.stack,
+            time=self.now(),
+        )
+        return Event(metadata=metadata, data=data)
+
+    def _publish(self, event: Event, build_arn: str | None) -> None:
+        resources = [build_arn] if build_arn else []
+        self.publisher.publish(event.detail_type, event.detail(), event.metadata.time, resources)
+
+
+def _of_a_build(drop: Drop) -> tuple[ImportPlan, str]:
+    """Get the plan and the build of a drop that has both."""
+    assert isinstance(drop.verdict, ImportPlan)  # noqa: S101 - for the type checker: submitted
+    assert drop.build_arn is not None  # noqa: S101 - likewise
+    return drop.verdict, drop.build_arn
+
+
+def _rejected(drop: Drop, code: Code, message: str, remedy: str) -> RejectedData:
+    return RejectedData(
+        source=source_of(drop.upload), code=code.value, message=message, remedy=remedy
+    )
+
+
+def _hindered(drop: Drop, trouble: Trouble, attempt: Attempt | None) -> Data:
+    """Tell what came in the way: a rejection while nothing was spent, a failure after that."""
+    entry = TABLE[trouble.code]
+    if entry.kind is Kind.REJECTED and drop.build_arn is None:
+        return _rejected(drop, trouble.code, trouble.message, entry.remedy)
+    return _failed(drop, trouble.code, trouble.message, attempt)
+
+
+def _bad(drop: Drop, attempt: Attempt, build: Build | None) -> FailedData:
+    """Tell why there is no image."""
+    if build is None:
+        message = f"Image Builder no longer knows the build {drop.build_arn}."
+        return _failed(drop, Code.BUILD_GONE, message, attempt)
+    code = {
+        "FAILED": Code.BUILD_FAILED,
+        "CANCELLED": Code.BUILD_CANCELLED,
+        "DELETED": Code.BUILD_GONE,
+        "DISABLED": Code.BUILD_GONE,
+    }.get(build.status, Code.BUILD_TIMED_OUT)
+    said = " ".join(part for part in (build.reason, build.error) if part)
+    where = f" in step {build.failed_step}" if build.failed_step else ""
+    message = f"The build is {build.status}{where}" + (f": {said}" if said else ".")
+    return _failed(drop, code, message, attempt, build)
+
+
+def _failed(
+    drop: Drop, code: Code, message: str, attempt: Attempt | None, build: Build | None = None
+) -> FailedData:
+    entry = TABLE[code]
+    return FailedData(
+        source=source_of(drop.upload),
+        code=code.value,
+        message=message,
+        remedy=entry.remedy,
+        drop_again=entry.drop_again,
+        build_arn=drop.build_arn,
+        status=None if build is None else build.status,
+        failed_step=None if build is None else build.failed_step,
+        log_group=None if build is None else build.log_group,
+        log_stream=None if build is None else build.log_stream,
+        attempt=None if attempt is None else attempt.number,
+        execution=drop.execution,
+    )
+
+
+def _broken(drop: Drop, caught: Caught) -> FailedData:
+    """Tell how the execution itself came to grief; the error's name says whose fault it was."""
+    code = Code.INTERNAL_ERROR
+    if caught.error in _WAITED_FOR:
+        code = Code.SERVICE_UNAVAILABLE
+    elif caught.error in _FORBIDDEN:
+        code = Code.ACCESS_DENIED
+    return _failed(drop, code, one_line(f"{caught.error}: {caught.cause}"), None)
+
+
+def _minutes(drop: Drop, end: datetime) -> dict[str, float]:
+    """Minutes in each status, from when it was first seen to when the next one was."""
+    seen = sorted((datetime.fromisoformat(when), name) for name, when in drop.timeline.items())
+    ends = [when for when, _ in [*seen, (end, "")]][1:]
+    return {
+        name: round((until - when).total_seconds() / 60, 2)
+        for (when, name), until in zip(seen, ends, strict=True)
+    }
+
+
+def _frozen(event: Event) -> str:
+    return json.dumps({"detail-type": event.detail_type, "detail": json.loads(event.detail())})
+
+
+def _thawed(words: str) -> Event:
+    found = json.loads(words)
+    return Event.parse_as(found["detail-type"], found["detail"])
+
+
+def _iso(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,106 @@
+"""What the stack's parameters say, read from the functions' environment and checked at once."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from isodrop.codes import IsodropError
+from isodrop.labels import check_template
+from isodrop.plan import ImportSettings
+
+
+class SettingsError(IsodropError):
+    """An environment variable is missing or not well formed; the message names it."""
+
+
+def _words(value: object) -> object:
+    """Split a list as CloudFormation joins it, with commas."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return value
+
+
+def _pairs(value: object) -> object:
+    """Split ``key=value,key=value``."""
+    if isinstance(value, str):
+        return dict(word.split("=", 1) for word in _words(value) if "=" in word)  # type: ignore[attr-defined] # a string's words are a list
+    return value
+
+
+Words = BeforeValidator(_words)
+Pairs = BeforeValidator(_pairs)
+
+
+class _Environment(BaseModel):
+    """Variables in upper case outside; an empty one is one that is not there."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=str.upper, populate_by_name=True)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Any:
+        """Read the settings from an environment.
+
+        Raises
+        ------
+        SettingsError
+            Naming each variable that is missing or wrong, and why.
+        """
+        try:
+            return cls.model_validate({name: value for name, value in environ.items() if value})
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+            )
+            raise SettingsError(f"the function's environment is not right: {wrong}") from None
+
+
+class ReportSettings(_Environment):
+    """What the function that reports needs to know."""
+
+    stack_name: str
+    ledger_table: str
+    event_bus: str
+
+
+class IntakeSettings(_Environment):
+    """What the function that imports needs to know."""
+
+    stack_name: str
+    ledger_table: str
+    infrastructure_configuration_arn: str
+    edition: str = "Enterprise"
+    image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
+    supported_builds: Annotated[frozenset[int], Words] = Field(min_length=1)
+    allowed_overrides: Annotated[frozenset[str], Words] = frozenset()
+    execution_role: str | None = None
+    log_group_name: str | None = None
+    secure_boot: bool | None = None
+    uefi_data_uri: str | None = None
+    image_description: str | None = None
+    image_tags: Annotated[dict[str, str], Pairs] = Field(default_factory=dict)
+    max_attempts: int = Field(ge=1, le=100)
+
+    @field_validator("image_name_template")
+    @classmethod
+    def _is_a_template(cls, template: str) -> str:
+        wrong = check_template(template)
+        if wrong is not None:
+            raise ValueError(wrong)
+        return template
+
+    def for_imports(self) -> ImportSettings:
+        """Hand on what every import is told, in the words of the plan."""
+        return ImportSettings(
+            stack=self.stack_name,
+            infrastructure_configuration_arn=self.infrastructure_configuration_arn,
+            edition=self.edition,
+            image_name_template=self.image_name_template,
+            supported_builds=self.supported_builds,
+            allowed_overrides=self.allowed_overrides,
+            execution_role=self.execution_role,
+            log_group_name=self.log_group_name,
+            secure_boot=self.secure_boot,
+            description=self.image_description,
+            tags=self.image_tags,
+        )
