@@ -1,0 +1,86 @@
+"""The stack on this machine, left running: ``make local``."""
+
+import argparse
+import signal
+import sys
+import time
+
+from tests.emulator.demo import TROUBLE, TROUBLES, deployed
+from tests.emulator.narrate import Narrator
+from tests.emulator.stack import ACCOUNT, FASTER, REGION, LocalStack
+
+GUIDE = """
+  endpoint   {endpoint}
+  bucket     {bucket}
+  machine    {machine}
+  ledger     {ledger}
+
+In another terminal, in this folder:
+
+  export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_DEFAULT_REGION={region}
+  export AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=none PATH="$PWD/.venv/bin:$PATH"
+
+  # make an ISO, see what would become of it, and drop it
+  python -m tests.media Win11.iso
+  isodrop inspect Win11.iso
+  aws s3 cp Win11.iso s3://{bucket}/
+
+  # see what became of it
+  aws stepfunctions list-executions --state-machine-arn {machine}
+  aws imagebuilder list-image-build-versions
+  aws ec2 describe-images --owners self
+
+  # drop it without the AWS CLI
+  python -c 'import boto3; boto3.client("s3").upload_file("Win11.iso", "{bucket}", "Win11.iso")'
+
+What isodrop says appears here. Ctrl-C ends the stack and leaves nothing behind.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Keep the stack up until it is told to end."""
+    parser = argparse.ArgumentParser(prog="make local", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="where it listens; any free one")
+    parser.add_argument("--wait-scale", type=float, default=FASTER, help="1 is real time")
+    said = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    narrator = Narrator()
+    try:
+        narrator.say("starting", "starting the stack on this machine")
+        with LocalStack(wait_scale=said.wait_scale, port=said.port) as stack:
+            deployed(narrator, stack)
+            print(guide(stack), flush=True)
+            tell(narrator, stack)
+    except TROUBLES as error:
+        narrator.say("trouble", f"{type(error).__name__}: {error}", "bad")
+        return TROUBLE
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def guide(stack: LocalStack) -> str:
+    """Say how the stack is used."""
+    return GUIDE.format(
+        endpoint=stack.endpoint,
+        bucket=stack.bucket,
+        machine=stack.outputs["ImportMachineArn"],
+        ledger=stack.outputs["LedgerTable"],
+        region=REGION,
+        account=ACCOUNT,
+    )
+
+
+def tell(narrator: Narrator, stack: LocalStack) -> None:
+    """Tell what is heard, for ever."""
+    told = 0
+    while True:
+        heard = stack.events()
+        for event in heard[told:]:
+            narrator.event(event)
+        told = len(heard)
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

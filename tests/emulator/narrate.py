@@ -1,0 +1,99 @@
+"""Says what happens as it happens: plain lines for people, one JSON object a line for machines."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tests.emulator.stack import Event
+
+_COLOURS: Final = {"good": "32", "bad": "31", "dim": "2"}
+
+
+class Narrator:
+    """Writes to standard output, each line with the seconds since the beginning.
+
+    Parameters
+    ----------
+    as_json : bool
+        Whether machines read it.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self._began = time.monotonic()
+        self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def say(self, step: str, sentence: str, mood: str = "", **facts: Any) -> None:
+        """Tell one step.
+
+        Parameters
+        ----------
+        step : str
+            What kind of step it is, for machines.
+        sentence : str
+            What happened, for people.
+        mood : str
+            ``good``, ``bad`` or ``dim``: its colour on a terminal.
+        **facts
+            What machines want to know of it.
+        """
+        elapsed = time.monotonic() - self._began
+        if self.as_json:
+            self._print({"elapsed": round(elapsed, 2), "step": step, "message": sentence} | facts)
+            return
+        self._print(f"{self.paint(f'{elapsed:6.1f}s', 'dim')}  {self.paint(sentence, mood)}")
+
+    def show(self, event: Event) -> None:
+        """Print an event in full; machines have had it already."""
+        if not self.as_json:
+            self._print(json.dumps(event, indent=2, ensure_ascii=False))
+
+    def paint(self, words: str, mood: str) -> str:
+        """Colour words on a terminal."""
+        if not (self._coloured and mood):
+            return words
+        return f"\033[{_COLOURS[mood]}m{words}\033[0m"
+
+    @staticmethod
+    def _print(what: str | Mapping[str, Any]) -> None:
+        print(what if isinstance(what, str) else json.dumps(what), flush=True)
+
+    def event(self, event: Event) -> None:
+        """Tell what isodrop said, in a line."""
+        data = event["detail"]["data"]
+        kind = event["detail-type"]
+        match kind:
+            case "ISO Import Started":
+                self._started(event, data)
+            case "ISO Import Progressed":
+                done, of = data.get("stepsDone"), data.get("stepsTotal")
+                steps = f"  {done} of {of} steps" if of else ""
+                self.say("progress", f"build is {data['status']}{steps}", event=event)
+            case "ISO Import Succeeded":
+                self.say("answer", kind, "good", event=event)
+            case _:
+                self.say("answer", f"{kind}: {data['code']}", "bad", event=event)
+
+    def _started(self, event: Event, data: Mapping[str, Any]) -> None:
+        plan = data["plan"]
+        again = " (already imported: reused)" if data["reused"] else ""
+        self.say(
+            "decision",
+            f"decided: {plan['name']} {plan['semanticVersion']}; {plan['edition']} is image"
+            f" {plan['imageIndex']} on this ISO{again}",
+            event=event,
+        )
+        self.say("build", f"build {data['buildArn']}", build=data["buildArn"])
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people."""
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

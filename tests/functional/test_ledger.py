@@ -1,0 +1,150 @@
+"""The ledger: every write on a condition, so that repeats and races end in the same items."""
+
+from dataclasses import replace
+
+import pytest
+
+from isodrop.codes import Code, Rejection
+from isodrop.identity import drop_id
+from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
+from isodrop.media import Media
+from isodrop.plan import ImportPlan, decide
+from tests.values import a_business_disc, an_upload, some_settings
+
+NOW = "2026-11-24T09:00:00.000+00:00"
+
+
+def a_plan(media: Media | None = None) -> ImportPlan:
+    plan = decide(an_upload(), media or a_business_disc(), {}, some_settings())
+    assert isinstance(plan, ImportPlan)
+    return plan
+
+
+def an_attempt(number: int = 0, drop: str = "d0") -> Attempt:
+    return Attempt(
+        identity="i",
+        number=number,
+        drop_id=drop,
+        source=an_upload(),
+        request={"clientToken": f"token-{number}", "tags": {"a": "b"}},
+        build_arn=None,
+        standing=Standing.OPEN,
+    )
+
+
+def claimed(ledger: Ledger) -> Drop:
+    drop = ledger.claim(an_upload(), "execution-1", NOW)
+    assert drop is not None
+    return drop
+
+
+def test_an_upload_belongs_to_the_execution_that_claims_it_first(ledger: Ledger) -> None:
+    mine = ledger.claim(an_upload(), "execution-1", NOW)
+    again = ledger.claim(an_upload(), "execution-1", "later")
+    other = ledger.claim(an_upload(), "execution-2", NOW)
+
+    assert mine is not None
+    assert mine == again
+    assert mine.id == drop_id(an_upload())
+    assert other is None
+
+
+def test_another_write_of_the_same_key_is_another_drop(ledger: Ledger) -> None:
+    claimed(ledger)
+
+    assert ledger.claim(an_upload(sequencer="2"), "execution-2", NOW) is not None
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [a_plan(), Rejection.of(Code.SERVER_MEDIA), replace(a_plan(), notes=("ä\n",), release=None)],
+)
+def test_a_verdict_once_written_stands(ledger: Ledger, verdict: ImportPlan | Rejection) -> None:
+    drop = claimed(ledger)
+
+    ledger.decide(drop, verdict)
+    ledger.decide(drop, Rejection.of(Code.TRUNCATED))
+
+    found = ledger.drop(drop.id)
+    assert found is not None
+    assert found.verdict == verdict
+
+
+def test_an_attempt_is_written_once_and_read_as_it_was_frozen(ledger: Ledger) -> None:
+    assert ledger.begin(an_attempt(0))
+    assert not ledger.begin(replace(an_attempt(0), drop_id="d1", request={"clientToken": "other"}))
+    assert ledger.begin(an_attempt(1))
+
+    assert ledger.attempts("i") == (an_attempt(0), an_attempt(1))
+    assert ledger.attempts("another") == ()
+    assert ledger.attempts("i")[1].token == "token-1"  # noqa: S105 - no secret
+
+
+def test_attempts_come_in_the_order_of_their_numbers(ledger: Ledger) -> None:
+    for number in (11, 2, 0, 10, 1):
+        ledger.begin(an_attempt(number))
+
+    assert [attempt.number for attempt in ledger.attempts("i")] == [0, 1, 2, 10, 11]
+
+
+def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
+    ledger.begin(an_attempt())
+
+    ledger.built(an_attempt(), "arn:1")
+    ledger.built(an_attempt(), "arn:2")
+    ledger.stand(an_attempt(), Standing.SPOILED)
+    ledger.stand(an_attempt(), Standing.GOOD)
+
+    (found,) = ledger.attempts("i")
+    assert (found.build_arn, found.standing) == ("arn:1", Standing.SPOILED)
+
+
+def test_a_drop_follows_one_attempt_and_one_build(ledger: Ledger) -> None:
+    drop = claimed(ledger)
+
+    ledger.follow(drop, an_attempt(0))
+    ledger.follow(drop, an_attempt(1))
+    ledger.followed(drop, "arn:1")
+    ledger.followed(drop, "arn:2")
+    ledger.hinder(drop, Trouble(Code.ACCESS_DENIED, "first"))
+    ledger.hinder(drop, Trouble(Code.IMPORT_REFUSED, "second"))
+
+    found = ledger.drop(drop.id)
+    assert found is not None
+    assert (found.identity, found.attempt, found.build_arn) == ("i", 0, "arn:1")
+    assert found.trouble == Trouble(Code.ACCESS_DENIED, "first")
+
+
+def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
+    drop = claimed(ledger)
+
+    first = ledger.answer(drop, '{"a": 1}')
+    second = ledger.answer(drop, '{"a": 2}')
+    ledger.answered(drop, "then")
+    ledger.answered(drop, "later")
+
+    found = ledger.drop(drop.id)
+    assert found is not None
+    assert first == second == found.answer == '{"a": 1}'
+    assert found.answered == "then"
+
+
+def test_the_first_sight_of_a_status_is_kept(ledger: Ledger) -> None:
+    drop = claimed(ledger)
+
+    ledger.saw(drop, "PENDING", "t1")
+    ledger.saw(drop, "BUILDING", "t2")
+    ledger.saw(drop, "PENDING", "t3")  # the drop in hand is older than what is written
+
+    found = ledger.drop(drop.id)
+    assert found is not None
+    assert found.timeline == {"PENDING": "t1", "BUILDING": "t2"}
+
+
+def test_a_drop_that_nobody_claimed_is_not_written_to(ledger: Ledger) -> None:
+    nobodys = replace(claimed(ledger), id="nobody")
+
+    ledger.decide(nobodys, a_plan())
+    ledger.followed(nobodys, "arn")
+
+    assert ledger.drop("nobody") is None

@@ -1,0 +1,392 @@
+"""From the upload to the answer, in one process: what is decided, sent, kept and told."""
+
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from isodrop.codes import Code, QuotaError, TransientError
+from isodrop.intake import Decision
+from isodrop.ledger import Ledger
+from tests.functional.conftest import BUCKET
+from tests.functional.way import Way
+from tests.media import consumer_editions, evaluation_editions, ltsc_editions, server_editions
+
+
+@pytest.fixture
+def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
+    return Way(session, ledger, tmp_path)
+
+
+def the_answer(way: Way) -> dict[str, Any]:
+    (answer,) = way.answers()
+    return answer
+
+
+def test_an_iso_becomes_an_ami_and_is_told_step_by_step(way: Way) -> None:
+    way.follow(way.upload("Büro + 100%.iso"))
+
+    heard = way.heard()
+    kinds = [event["detail-type"].removeprefix("ISO Import ") for event in heard]
+    answer = heard[-1]["detail"]["data"]
+    amis = way.session.client("ec2").describe_images(ImageIds=[answer["amis"][0]["id"]])
+    assert (kinds[0], kinds[-1], set(kinds[1:-1])) == ("Started", "Succeeded", {"Progressed"})
+    assert len({event["detail"]["metadata"]["eventId"] for event in heard}) == len(heard)
+    assert answer["source"]["key"] == "Büro + 100%.iso"
+    assert answer["plan"]["name"] == "windows-11-enterprise-x64-en-us"
+    assert answer["plan"]["semanticVersion"] == "11.26100.1742"
+    assert answer["plan"]["imageIndex"] == 5
+    assert answer["reused"] is False
+    assert amis["Images"][0]["State"] == "available"
+    assert sum(answer["minutes"].values()) > 10
+    assert way.image_builder.controls.violations == []
+
+
+def test_the_request_is_all_that_was_decided(way: Way) -> None:
+    upload = way.upload("a.iso", edition="EnterpriseN", description="for Berlin", rebuild="2026-11")
+
+    way.follow(upload)
+
+    (call,) = way.image_builder.controls.calls_of("ImportDiskImage")
+    sent = dict(call["parameters"])
+    tags = sent.pop("tags")
+    assert sent == {
+        "clientToken": sent["clientToken"],
+        "name": "windows-11-enterprisen-x64-en-us",
+        "semanticVersion": "11.26100.1742",
+        "description": "for Berlin",
+        "platform": "Windows",
+        "osVersion": "Microsoft Windows 11",
+        "infrastructureConfigurationArn": way.settings.infrastructure_configuration_arn,
+        "uri": f"s3://{BUCKET}/a.iso",
+        "windowsConfiguration": {"imageIndex": 3},
+    }
+    assert len(sent["clientToken"]) == 36
+    assert tags["isodrop:drop"] == way.drop(upload).id
+    assert tags["isodrop:attempt"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("editions", "code"),
+    [
+        (consumer_editions(), Code.NO_SUCH_EDITION),
+        (server_editions(), Code.SERVER_MEDIA),
+        (evaluation_editions(), Code.EVALUATION_MEDIA),
+        (ltsc_editions(), Code.LTSC_MEDIA),
+    ],
+)
+def test_what_cannot_be_imported_is_rejected_before_anything_is_spent(
+    way: Way, editions: Any, code: Code
+) -> None:
+    way.follow(way.upload(body=way.iso(editions)))
+
+    answer = the_answer(way)
+    assert answer["detail-type"] == "ISO Import Rejected"
+    assert answer["detail"]["data"]["code"] == code
+    assert answer["detail"]["data"]["remedy"]
+    assert way.submissions() == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "code"),
+    [
+        ("notes.iso", b"dear diary", Code.NOT_AN_ISO),
+        ("empty.iso", b"", Code.NOT_AN_ISO),
+        ("win11.iSo", b"dear diary", Code.UNSUPPORTED_KEY),
+        ("\x1b[31m\nwin.iso", b"dear diary", Code.UNSUPPORTED_KEY),
+    ],
+)
+def test_any_bytes_under_any_key_get_an_answer(way: Way, key: str, body: bytes, code: Code) -> None:
+    way.follow(way.upload(key, body))
+
+    answer = the_answer(way)
+    assert answer["detail"]["data"]["code"] == code
+    assert answer["detail"]["data"]["source"]["key"] == key
+    assert "\n" not in answer["detail"]["data"]["message"]
+    assert "\x1b" not in answer["detail"]["data"]["message"]
+
+
+def test_a_wrong_override_is_rejected(way: Way) -> None:
+    way.follow(way.upload(image_index="first"))
+
+    assert the_answer(way)["detail"]["data"]["code"] == Code.INVALID_OVERRIDE
+
+
+def test_a_repeated_delivery_is_silent(way: Way) -> None:
+    upload = way.upload()
+    way.follow(upload, "execution-1")
+
+    again = way.intake.take(upload, "execution-2")
+
+    assert again.decision is Decision.NOTHING
+    assert way.submissions() == 1
+    assert len(way.answers()) == 1
+
+
+def test_the_same_execution_again_says_and_does_nothing_new(way: Way) -> None:
+    upload = way.upload()
+    way.follow(upload)
+    first = way.answers()
+    way.follow(upload)
+
+    assert len(first) == 1
+    assert way.answers() == []
+    assert way.submissions() == 1
+
+
+def test_the_same_disc_under_another_key_is_the_same_import(way: Way) -> None:
+    way.follow(way.upload("a.iso"), "execution-1")
+    way.follow(way.upload("b.ISO"), "execution-2")
+
+    first, second = way.answers()
+    assert (first["detail"]["data"]["reused"], second["detail"]["data"]["reused"]) == (False, True)
+    assert first["detail"]["data"]["amis"] == second["detail"]["data"]["amis"]
+    assert first["detail"]["metadata"]["eventId"] != second["detail"]["metadata"]["eventId"]
+    assert first["detail"]["metadata"]["importId"] == second["detail"]["metadata"]["importId"]
+    assert way.submissions() == 1
+
+
+def test_two_drops_of_one_disc_at_once_follow_one_build_and_both_hear_that_it_failed(
+    way: Way,
+) -> None:
+    way.image_builder.controls.fail_next_build(status="BUILDING", message="no TPM")
+    one, two = way.upload("a.iso"), way.upload("b.iso")
+    first = way.intake.take(one, "execution-1")
+    second = way.intake.take(two, "execution-2")
+    way.later(hours=2)
+    for upload, execution in ((one, "execution-1"), (two, "execution-2")):
+        way.reporter.answer(way.drop(upload, execution))
+
+    assert first == second
+    for answer in way.answers():
+        assert answer["detail-type"] == "ISO Import Failed"
+        assert answer["detail"]["data"]["code"] == Code.BUILD_FAILED
+        assert "no TPM" in answer["detail"]["data"]["message"]
+        assert answer["detail"]["data"]["failedStep"]
+        assert answer["detail"]["data"]["logGroup"].startswith("/aws/imagebuilder/")
+        assert answer["detail"]["data"]["dropAgain"] is True
+    assert len(way.image_builder.builds) == 1
+
+
+def test_dropping_again_after_a_failed_build_builds_again_and_at_most_so_often(way: Way) -> None:
+    way.image_builder.controls.fail_next_build(status="BUILDING", times=9)
+    for number in range(3):
+        way.follow(way.upload(), f"execution-{number}")
+
+    answers = [event["detail"]["data"] for event in way.answers()]
+    assert [answer["code"] for answer in answers] == [
+        Code.BUILD_FAILED,
+        Code.BUILD_FAILED,
+        Code.TOO_MANY_ATTEMPTS,
+    ]
+    assert [answer.get("attempt") for answer in answers] == [0, 1, None]
+    assert len(way.image_builder.builds) == 2
+    assert way.image_builder.controls.violations == []
+
+
+def test_a_cancelled_build_is_told_and_dropping_again_builds_again(way: Way) -> None:
+    upload = way.upload()
+    outcome = way.intake.take(upload, "execution-1")
+    assert outcome.build_arn is not None
+    way.later(minutes=8)
+    way.builder.imagebuilder.cancel_image_creation(
+        imageBuildVersionArn=outcome.build_arn, clientToken="by hand"
+    )
+    way.follow(upload, "execution-1")
+    way.follow(way.upload(), "execution-2")
+
+    cancelled, good = way.answers()
+    assert cancelled["detail"]["data"]["code"] == Code.BUILD_CANCELLED
+    assert good["detail-type"] == "ISO Import Succeeded"
+    assert good["detail"]["data"]["attempt"] == 1
+
+
+def test_an_image_whose_ami_is_gone_is_built_again(way: Way) -> None:
+    way.follow(way.upload(), "execution-1")
+    (first,) = way.answers()
+    way.session.client("ec2").deregister_image(ImageId=first["detail"]["data"]["amis"][0]["id"])
+
+    way.follow(way.upload(), "execution-2")
+
+    second = the_answer(way)["detail"]["data"]
+    assert (second["reused"], second["attempt"]) == (False, 1)
+    assert second["amis"] != first["detail"]["data"]["amis"]
+
+
+def test_a_rebuild_on_purpose_is_another_import(way: Way) -> None:
+    way.follow(way.upload(), "execution-1")
+    way.follow(way.upload(rebuild="again"), "execution-2")
+
+    assert [event["detail"]["data"]["reused"] for event in way.answers()] == [False, False]
+    assert len(way.image_builder.builds) == 2
+
+
+@pytest.mark.parametrize("error", ["TooManyRequestsException", "ServiceUnavailableException"])
+def test_what_will_pass_is_raised_to_be_waited_out(way: Way, error: str) -> None:
+    way.image_builder.controls.fail_next("ImportDiskImage", error)
+    upload = way.upload()
+
+    with pytest.raises(TransientError):
+        way.intake.take(upload, "execution-1")
+    way.follow(upload, "execution-1")
+
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+    assert len(way.image_builder.builds) == 1
+
+
+def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(way: Way) -> None:
+    way.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
+    upload = way.upload()
+    with pytest.raises(TransientError):
+        way.intake.take(upload, "execution-1")
+
+    way.follow(upload, "execution-1")
+
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+    assert way.submissions() == 2
+    assert len(way.image_builder.builds) == 1
+    assert way.image_builder.controls.violations == []
+
+
+def test_a_request_that_its_drop_could_not_send_is_sent_by_the_next_one(way: Way) -> None:
+    way.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
+    with pytest.raises(TransientError):
+        way.intake.take(way.upload("a.iso"), "execution-1")  # and never comes again
+
+    way.follow(way.upload("b.iso"), "execution-2")
+
+    assert the_answer(way)["detail"]["data"]["reused"] is True
+    assert len(way.image_builder.builds) == 1
+
+
+def test_a_refused_request_is_told_and_a_repaired_stack_goes_on(way: Way) -> None:
+    good = way.settings
+    way.settings = good.__class__("isodrop", good.infrastructure_configuration_arn + "-wrong")
+    way.follow(way.upload(), "execution-1")
+    refused = the_answer(way)["detail"]
+    way.settings = good
+
+    way.follow(way.upload(), "execution-2")
+
+    assert refused["data"]["code"] == Code.IMPORT_REFUSED
+    assert refused["data"]["dropAgain"] is False
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+
+
+def test_an_object_replaced_before_the_look_is_told(way: Way) -> None:
+    first = way.upload("a.iso")
+    second = way.upload("a.iso", way.iso(server_editions()))
+
+    way.follow(first, "execution-1")
+    way.follow(second, "execution-2")
+
+    old, new = way.answers()
+    assert old["detail"]["data"]["code"] == Code.OBJECT_CHANGED
+    assert new["detail"]["data"]["code"] == Code.SERVER_MEDIA
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+def test_an_object_that_changed_while_its_build_ran_spoils_the_image(way: Way, how: str) -> None:
+    upload = way.upload("a.iso")
+    way.intake.take(upload, "execution-1")
+    way.later(minutes=1)
+    if how == "replaced":
+        way.upload("a.iso", way.iso(label="ANOTHER"))
+    else:
+        way.delete("a.iso")
+    way.later(hours=2)
+    way.reporter.answer(way.drop(upload))
+    spoiled = the_answer(way)
+
+    way.follow(way.upload("a.iso"), "execution-2")
+
+    assert spoiled["detail-type"] == "ISO Import Failed"
+    assert spoiled["detail"]["data"]["code"] in {Code.OBJECT_CHANGED, Code.BUILD_FAILED}
+    good = the_answer(way)["detail"]["data"]
+    assert (good["reused"], good["attempt"]) == (False, 1)
+
+
+def test_an_object_deleted_after_its_import_was_good_spoils_nothing(way: Way) -> None:
+    way.follow(way.upload("a.iso"), "execution-1")
+    way.delete("a.iso")
+
+    way.follow(way.upload("b.iso"), "execution-2")
+
+    assert way.answers()[1]["detail"]["data"]["reused"] is True
+
+
+def test_a_build_that_never_ends_is_told_as_that(way: Way) -> None:
+    way.image_builder.controls.hold("BUILDING")
+    upload = way.upload()
+    way.intake.take(upload, "execution-1")
+    way.later(hours=16)
+
+    way.reporter.answer(way.drop(upload))
+
+    assert the_answer(way)["detail"]["data"]["code"] == Code.BUILD_TIMED_OUT
+
+
+def test_a_build_deleted_by_hand_is_told_as_that(way: Way) -> None:
+    upload = way.upload()
+    outcome = way.intake.take(upload, "execution-1")
+    assert outcome.build_arn is not None
+    way.later(hours=2)
+    way.builder.imagebuilder.delete_image(imageBuildVersionArn=outcome.build_arn)
+
+    way.follow(upload, "execution-1")
+
+    assert the_answer(way)["detail"]["data"]["code"] == Code.BUILD_GONE
+
+
+def test_an_execution_that_broke_answers_too_and_only_once(way: Way) -> None:
+    upload = way.upload()
+
+    way.answer_broken(upload, "Sandbox.Timedout", "\x1b[31mlong\nstory" * 900, "execution-1")
+    way.answer_broken(upload, "Another", "cause", "execution-1")
+    way.follow(upload, "execution-1")
+
+    data = the_answer(way)["detail"]["data"]
+    assert data["code"] == Code.INTERNAL_ERROR
+    assert data["execution"] == "execution-1"
+    assert data["message"].startswith("Sandbox.Timedout: ")
+    assert "\n" not in data["message"]
+    assert len(data["message"]) < 2000
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TransientError.__name__, Code.SERVICE_UNAVAILABLE),
+        (QuotaError.__name__, Code.SERVICE_UNAVAILABLE),
+        ("Imagebuilder.CallRateLimitExceededException", Code.SERVICE_UNAVAILABLE),
+        ("Imagebuilder.ForbiddenException", Code.ACCESS_DENIED),
+        ("States.Timeout", Code.INTERNAL_ERROR),
+    ],
+)
+def test_whose_fault_it_was_is_told(way: Way, error: str, code: Code) -> None:
+    way.answer_broken(way.upload(body=b"any"), error, "cause", "execution-1")
+
+    assert the_answer(way)["detail"]["data"]["code"] == code
+
+
+def test_an_answer_that_the_bus_refuses_is_the_same_when_it_is_taken(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = way.upload(body=b"no iso")
+    way.intake.take(upload, "execution-1")
+    reporter = way.reporter
+    with monkeypatch.context() as broken:
+        refusal = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+        broken.setattr(reporter.publisher.client, "put_events", lambda **_: refusal)
+        with pytest.raises(TransientError, match="InternalFailure"):
+            reporter.answer(way.drop(upload))
+    frozen = way.drop(upload).answer
+    way.later(minutes=5)
+
+    way.follow(upload, "execution-1")
+
+    told = the_answer(way)
+    assert frozen is not None
+    assert told["detail"]["metadata"]["time"] in frozen
+    assert way.drop(upload).answered is not None

@@ -1,0 +1,226 @@
+"""The whole way of an upload in one process: our code, moto's AWS, the stack's Image Builder.
+
+What Step Functions does is done here by :meth:`Way.follow`, as plainly as it can be: ask, look,
+wait, look again. The stack's tests run the real definition.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from isodrop.builder import Builder, Phase
+from isodrop.events import Publisher
+from isodrop.intake import Decision, Intake, Outcome
+from isodrop.ledger import Drop, Ledger
+from isodrop.plan import ImportSettings, Upload
+from isodrop.reports import Caught, Reporter
+from tests.emulator.imagebuilder import ImageBuilder, client
+from tests.functional.conftest import BUCKET
+from tests.media import EditionSpec, business_editions, make_iso
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+LOOK_EVERY = 240.0  # seconds; the real one looks every minute, and this takes less time
+
+
+@dataclass(slots=True)
+class Clock:
+    """The time, which passes when it is told to."""
+
+    now: float = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def time(self) -> datetime:
+        """The time as the reporter wants it."""
+        return datetime.fromtimestamp(self.now, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What Image Builder finds around itself: moto's S3 and EC2."""
+
+    client: Callable[[str], Any]
+
+    def owns_bucket(self, bucket: str) -> bool:
+        """There is one bucket."""
+        return bucket == BUCKET
+
+    def object_etag(self, bucket: str, key: str) -> str | None:
+        """What lies there now."""
+        s3 = self.client("s3")
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+        return next((each["ETag"].strip('"') for each in listed if each["Key"] == key), None)
+
+    def register_image(self, name: str, description: str) -> str:
+        """Register with moto's EC2."""
+        made = self.client("ec2").register_image(
+            Name=name, Description=description, RootDeviceName="/dev/sda1"
+        )
+        return str(made["ImageId"])
+
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """Nobody here listens to Image Builder's own events."""
+
+    def kill_caller(self) -> None:
+        """Nobody here can be killed."""
+
+
+@dataclass(slots=True)
+class Way:
+    """One stack's worth of parts, and what was heard of it."""
+
+    session: boto3.Session
+    ledger: Ledger
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    writes: int = 0
+    image_builder: ImageBuilder = field(init=False)
+    settings: ImportSettings = field(init=False)
+    builder: Builder = field(init=False)
+    queue: str = field(init=False)
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.image_builder = ImageBuilder(
+            Around(self.client), self.clock, account=ACCOUNT, region=REGION
+        )
+        imagebuilder = client(self.image_builder)
+        made = imagebuilder.create_infrastructure_configuration(
+            name="isodrop-imports", instanceProfileName="profile", clientToken="token"
+        )
+        self.settings = ImportSettings("isodrop", made["infrastructureConfigurationArn"])
+        self.builder = Builder(imagebuilder=imagebuilder, ec2=self.session.client("ec2"))
+        self.queue = self._listen()
+
+    def _listen(self) -> str:
+        sqs, events = self.client("sqs"), self.client("events")
+        url = sqs.create_queue(QueueName="answers")["QueueUrl"]
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:answers"
+        events.put_rule(Name="hear", EventPattern=json.dumps({"source": ["isodrop"]}))
+        events.put_targets(Rule="hear", Targets=[{"Id": "queue", "Arn": arn}])
+        return str(url)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client; making one takes longer than most of what is asked of it."""
+        if service not in self.clients:
+            self.clients[service] = self.session.client(service)  # type: ignore[call-overload] # any service
+        return self.clients[service]
+
+    @property
+    def intake(self) -> Intake:
+        """The first function's inside, made anew as a new process would."""
+        return Intake(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            settings=self.settings,
+            uefi_data_uri=None,
+            max_attempts=2,
+            now=lambda: self.clock.time().isoformat(),
+        )
+
+    @property
+    def reporter(self) -> Reporter:
+        """The second function's inside."""
+        return Reporter(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            publisher=Publisher(self.client("events"), "default"),
+            stack="isodrop",
+            now=self.clock.time,
+        )
+
+    def iso(self, editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> bytes:
+        """Make an ISO."""
+        path = self.folder / "made.iso"
+        make_iso(path, editions=editions or business_editions(), **how)
+        return path.read_bytes()
+
+    def upload(self, key: str = "win11.iso", body: bytes | None = None, **metadata: str) -> Upload:
+        """Put an object, and tell of it as S3 would."""
+        data = self.iso() if body is None else body
+        answer = self.client("s3").put_object(
+            Bucket=BUCKET,
+            Key=key,
+            Body=data,
+            Metadata={name.replace("_", "-"): value for name, value in metadata.items()},
+        )
+        self.writes += 1
+        return Upload(
+            bucket=BUCKET,
+            key=key,
+            etag=answer["ETag"].strip('"'),
+            size=len(data),
+            sequencer=f"{self.writes:016X}",
+            version_id=answer["VersionId"],
+        )
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self.client("s3").delete_object(Bucket=BUCKET, Key=key)
+
+    def follow(self, upload: Upload, execution: str = "execution-1") -> Outcome:
+        """Do what the state machine does, from the upload to the answer."""
+        outcome = self.intake.take(upload, execution)
+        if outcome.decision is Decision.NOTHING:
+            return outcome
+        if outcome.build_arn is not None:
+            self.reporter.started(self.drop(upload, execution))
+            self.wait_for(outcome.build_arn, upload, execution)
+        self.reporter.answer(self.drop(upload, execution))
+        return outcome
+
+    def wait_for(self, build_arn: str, upload: Upload, execution: str) -> None:
+        """Look at a build until it has ended, a thousand times at the most."""
+        seen = None
+        for _ in range(1000):
+            build = self.builder.describe(build_arn)
+            if build is None or build.phase is not Phase.RUNNING:
+                return
+            if build.status != seen:
+                self.reporter.progressed(self.drop(upload, execution), build.status, seen)
+                seen = build.status
+            self.clock.now += LOOK_EVERY
+
+    def answer_broken(self, upload: Upload, error: str, cause: str, execution: str) -> None:
+        """Do what the state machine does when all else failed."""
+        self.reporter.answer(self.drop(upload, execution), Caught(error, cause))
+
+    def drop(self, upload: Upload, execution: str = "execution-1") -> Drop:
+        """The upload's drop."""
+        drop = self.reporter.claimed(upload, execution)
+        assert drop is not None
+        return drop
+
+    def heard(self) -> list[dict[str, Any]]:
+        """Everything published since the last time, oldest first."""
+        sqs = self.client("sqs")
+        found: list[dict[str, Any]] = []
+        while True:
+            page = sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+            if not page.get("Messages"):
+                return found
+            for message in page["Messages"]:
+                found.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+
+    def answers(self) -> list[dict[str, Any]]:
+        """The answers among what was heard."""
+        last = ("Succeeded", "Failed", "Rejected")
+        return [event for event in self.heard() if event["detail-type"].endswith(last)]
+
+    def submissions(self) -> int:
+        """How often ImportDiskImage was called."""
+        return len(self.image_builder.controls.calls_of("ImportDiskImage"))
+
+    def later(self, **delta: float) -> None:
+        """Let time pass."""
+        self.clock.now += timedelta(**delta).total_seconds()

@@ -1,0 +1,63 @@
+"""One emulator with template.yaml deployed to it, for all tests of this folder."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulator.stack import LocalStack
+from tests.media import EditionSpec, business_editions, make_iso
+
+Disc = Callable[..., Path]
+
+_revisions = itertools.count(2001)
+_labels = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[LocalStack]:
+    """The stack as it is; most tests want :func:`stack`."""
+    with LocalStack(wait_scale=0.001) as started:
+        started.deploy({"MaxAttempts": "2"})
+        yield started
+
+
+@pytest.fixture
+def stack(deployed: LocalStack) -> Iterator[LocalStack]:
+    """The stack with no faults left over, and no violation of Image Builder's rules afterwards.
+
+    What was dropped and heard before stays: take a key of your own, and media of your own.
+    """
+    deployed.image_builder.reset()
+    yield deployed
+    deployed.image_builder.release()
+    violations = deployed.image_builder.violations()
+    deployed.image_builder.reset()
+    assert not violations
+
+
+@pytest.fixture
+def fresh_iso(tmp_path: Path) -> Callable[..., Path]:
+    """Make a Windows-like ISO that no test has dropped before: its revision is new."""
+
+    def make(name: str, **changes: Any) -> Path:
+        editions = business_editions(**{"revision": next(_revisions)} | changes)
+        return make_iso(tmp_path / name, editions=editions)
+
+    return make
+
+
+@pytest.fixture
+def disc(tmp_path: Path) -> Disc:
+    """Make an ISO that no test has dropped before: its name and label are new, else as asked."""
+
+    def make(editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> Path:
+        number = next(_labels)
+        path = tmp_path / f"disc-{number}.iso"
+        return make_iso(
+            path, editions=editions or business_editions(), label=f"DISC_{number}", **how
+        )
+
+    return make

@@ -1,0 +1,98 @@
+"""The template is packaged and deployed as sam does it, and a failure says why."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.emulator.deploy import DeployError, deploy
+from tests.emulator.package import ROOT, PackageError, built_layer, files, package, zipped
+from tests.emulator.stack import LocalStack
+
+LAYER = ROOT / "layers" / "isodrop"
+
+
+def test_the_template_comes_up_with_all_its_outputs(stack: LocalStack) -> None:
+    assert (
+        stack.outputs.keys() == yaml_parse((ROOT / "template.yaml").read_text())["Outputs"].keys()
+    )
+
+
+def test_only_what_names_a_path_is_changed() -> None:
+    kept: dict[str, bytes] = {}
+
+    def upload(content: bytes, suffix: str) -> str:
+        kept[f"s3://artifacts/{len(kept)}{suffix}"] = content
+        return list(kept)[-1]
+
+    packaged = package(ROOT / "template.yaml", upload)
+    for resource in packaged["Resources"].values():
+        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
+            assert resource.get("Properties", {}).pop(name, "s3://").startswith("s3://")
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    for resource in template["Resources"].values():
+        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
+            resource.get("Properties", {}).pop(name, None)
+    assert packaged == template
+    assert len(kept) == 4
+
+
+def test_the_layer_has_the_package_and_what_it_ships() -> None:
+    with zipfile.ZipFile(io.BytesIO(built_layer(LAYER, "build-IsodropLayer"))) as layer:
+        names = layer.namelist()
+    assert "python/isodrop/codes.py" in names
+    assert len(names) == len(set(names)), "nothing is in it twice"
+    for library in ("boto3", "botocore", "pydantic", "aws_lambda_powertools"):
+        assert f"python/{library}/__init__.py" in names
+    ours = [name for name in names if name.startswith("python/isodrop/")]
+    assert not [name for name in ours if name.endswith(".pyc")], "compiled is what never changes"
+
+
+def test_the_same_files_make_the_same_zip() -> None:
+    folder = ROOT / "functions" / "import_iso"
+    assert zipped(files(folder)) == zipped(files(folder))
+
+
+def test_a_layer_that_cannot_be_built_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.emulator.package.BUILD", tmp_path / "build")
+    (tmp_path / "Makefile").write_text("build-Layer:\n\t@echo 'no such wheel' >&2; exit 1\n")
+    with pytest.raises(PackageError, match="no such wheel"):
+        built_layer(tmp_path, "build-Layer")
+    assert list((tmp_path / "build").iterdir()) == []
+
+
+def test_a_stack_that_does_not_come_up_says_why(deployed: LocalStack, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text(
+        "Transform: AWS::Serverless-2016-10-31\n"
+        "Resources:\n"
+        "  Infrastructure:\n"
+        "    Type: AWS::ImageBuilder::InfrastructureConfiguration\n"
+        "    Properties: {Name: x, InstanceProfileName: any}\n"
+    )
+    with pytest.raises(DeployError, match="Infrastructure CREATE_FAILED"):
+        deploy(
+            deployed.client("cloudformation"),
+            deployed.client("s3"),
+            "broken",
+            {},
+            template=template,
+        )
+
+
+def test_a_second_deployment_updates_the_first(
+    deployed: LocalStack, fresh_iso: Callable[..., Path]
+) -> None:
+    before = deployed.parameters
+    try:
+        deployed.deploy(before | {"WantedEdition": "Education"})
+        deployed.drop(fresh_iso("education.iso"))
+        plan = deployed.wait_for_answer("education.iso")["detail"]["data"]["plan"]
+        assert plan["edition"] == "Education"
+    finally:
+        deployed.deploy(before)

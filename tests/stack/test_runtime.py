@@ -1,0 +1,332 @@
+"""Each handler under the real Lambda runtime, with the files of ``events/in``, against the stack.
+
+The files name a bucket and an object that are somebody's; each test puts an object of its own
+under the file's key and sets only where it lies and what S3 says of it. The bucket is not the
+stack's: there the rule would start an execution of its own, and these tests are the executions.
+"""
+
+import copy
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isodrop.codes import Code
+from tests.emulator.package import ROOT
+from tests.emulator.stack import LocalStack
+from tests.stack.rie import Ground, Runtime, emulator, ground
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="aws-sam-cli ships the emulator for Linux only"
+)
+
+Event = dict[str, Any]
+Uploaded = Callable[..., Event]
+EVENTS = ROOT / "events" / "in"
+IMPORT = "ImportDiskImage"
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[Ground]:
+    with ground() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def import_iso(deployed: LocalStack, on: Ground) -> Iterator[Runtime]:
+    code = ROOT / "functions" / "import_iso"
+    with Runtime.of(deployed, "ImportIso", code, on) as runtime:
+        yield runtime
+
+
+@pytest.fixture(scope="module")
+def report_build(deployed: LocalStack, on: Ground) -> Iterator[Runtime]:
+    code = ROOT / "functions" / "report_build"
+    with Runtime.of(deployed, "ReportBuild", code, on) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def uploaded(stack: LocalStack, fresh_iso: Callable[..., Path]) -> Iterator[Uploaded]:
+    """Put an ISO where an event's file says there is one; get the event, aimed at it."""
+    s3 = stack.client("s3")
+    bucket = f"plain-{uuid.uuid4()}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    def upload(name: str, **changes: Any) -> Event:
+        return aimed(file(name), stack, bucket, fresh_iso("upload.iso", **changes))
+
+    yield upload
+    for version in s3.list_object_versions(Bucket=bucket).get("Versions", []):
+        s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+    s3.delete_bucket(Bucket=bucket)
+
+
+def file(name: str) -> Event:
+    found: Event = json.loads((EVENTS / name).read_text())
+    return found
+
+
+def aimed(event: Event, stack: LocalStack, bucket: str, iso: Path) -> Event:
+    """Upload under the event's key; give the event with that object's bucket and particulars."""
+    s3, key = stack.client("s3"), event["detail"]["object"]["key"]
+    s3.upload_file(str(iso), bucket, key)
+    stored = s3.head_object(Bucket=bucket, Key=key)
+    event = copy.deepcopy(event)
+    event["detail"]["bucket"]["name"] = bucket
+    event["detail"]["object"] |= {
+        "size": stored["ContentLength"],
+        "etag": stored["ETag"].strip('"'),
+        "version-id": stored["VersionId"],
+    }
+    return event
+
+
+def of(name: str, upload: Event) -> Event:
+    """Give a file's event for an upload that another file's event told of."""
+    return {**file(name), "detail": upload["detail"]}
+
+
+def executed(upload: Event) -> Event:
+    """Merge in the execution that the files of reports name, as the state machine does."""
+    return {**upload, "execution": file("report-started.json")["execution"]}
+
+
+def heard(stack: LocalStack, upload: Event, kind: str) -> Event:
+    """Wait for an event about an upload."""
+    bucket = upload["detail"]["bucket"]["name"]
+
+    def about() -> Event | None:
+        found = (
+            event
+            for event in stack.events()
+            if event["detail-type"] == kind
+            and event["detail"]["data"]["source"]["bucket"] == bucket
+        )
+        return next(found, None)
+
+    event: Event = stack.wait_for(about)
+    return event
+
+
+def status(stack: LocalStack, build: str) -> str:
+    """Ask the stack's Image Builder about a build, as it would be asked for real."""
+    image = stack.client("imagebuilder").get_image(imageBuildVersionArn=build)["image"]
+    found: str = image["state"]["status"]
+    return found
+
+
+# ---------------------------------------------------------------------------- ImportIso
+
+
+def test_a_good_iso_is_followed_to_a_build_that_there_is(
+    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+) -> None:
+    # Given an upload, as `sam local invoke` passes it: the bare event
+    upload = uploaded("good.json")
+    # When
+    result = import_iso.invoke(upload)
+    # Then
+    assert result["decision"] == "follow", result
+    assert status(stack, result["buildArn"])
+
+
+def test_the_same_event_again_by_the_same_execution_comes_to_the_same_build(
+    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+) -> None:
+    # Given
+    upload = uploaded("good.json")
+    first = import_iso.invoke(upload)
+    # When
+    again = import_iso.invoke(upload)
+    # Then
+    assert first["decision"] == "follow", first
+    assert again == first
+    assert len(stack.image_builder.calls(IMPORT)) == 1
+
+
+def test_a_repeat_by_another_execution_does_nothing(
+    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+) -> None:
+    # Given an upload that an execution follows
+    upload = uploaded("good.json")
+    import_iso.invoke(upload)
+    # When S3's event is delivered a second time
+    result = import_iso.invoke(of("repeat.json", upload))
+    # Then
+    assert result == {"decision": "nothing", "buildArn": None}
+    assert len(stack.image_builder.calls(IMPORT)) == 1
+
+
+def test_an_odd_key_reaches_image_builder_as_it_is(
+    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+) -> None:
+    # Given a key with spaces, a plus, Unicode and what looks like an escape
+    upload = uploaded("odd-key.json")
+    # When
+    result = import_iso.invoke(upload)
+    # Then
+    bucket, key = (
+        upload["detail"]["bucket"]["name"],
+        file("odd-key.json")["detail"]["object"]["key"],
+    )
+    (call,) = stack.image_builder.calls(IMPORT)
+    assert result["decision"] == "follow", result
+    assert call["parameters"]["uri"] == f"s3://{bucket}/{key}"
+
+
+def test_a_throttle_goes_by_the_name_that_the_state_machine_retries(
+    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+) -> None:
+    # Given an Image Builder that outlasts the function's own quick retries
+    upload = uploaded("good.json")
+    stack.image_builder.fail_next(IMPORT, code="CallRateLimitExceededException", times=3)
+    # When
+    hindered = import_iso.invoke(upload)
+    stack.image_builder.reset()
+    later = import_iso.invoke(upload)
+    # Then
+    assert hindered["errorType"] == "TransientError"
+    assert "CallRateLimitExceededException" in hindered["errorMessage"]
+    assert later["decision"] == "follow", later
+
+
+@pytest.mark.parametrize("handler", ["import_iso", "report_build"])
+@pytest.mark.parametrize(
+    "event", [{}, {"id": "1", "detail": None}, "text", {"report": {"kind": "answer"}}]
+)
+def test_what_is_no_upload_is_said_to_be_none(
+    request: pytest.FixtureRequest, handler: str, event: Any
+) -> None:
+    # Given something that S3 never sends; When
+    result = request.getfixturevalue(handler).invoke(event)
+    # Then
+    assert result["errorType"] == "NotAnUploadError", result
+
+
+# ---------------------------------------------------------------------------- ReportBuild
+
+
+def test_a_build_is_told_of_from_its_start_to_its_answer(
+    stack: LocalStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
+) -> None:
+    # Given an upload that the execution of the reports follows
+    upload = uploaded("good.json")
+    build = import_iso.invoke(executed(upload))["buildArn"]
+    # When each report is asked for in its turn
+    started = report_build.invoke(of("report-started.json", upload))
+    progressed = report_build.invoke(of("report-progressed.json", upload))
+    stack.wait_for(lambda: status(stack, build) == "AVAILABLE")
+    answer = report_build.invoke(of("report-answer.json", upload))
+    again = report_build.invoke(of("report-answer.json", upload))
+    # Then the events arrive, and there is one answer however often it is asked for
+    moved = heard(stack, upload, "ISO Import Progressed")["detail"]["data"]
+    told = heard(stack, upload, "ISO Import Succeeded")["detail"]
+    assert (started, progressed) == ({}, {})
+    assert heard(stack, upload, "ISO Import Started")["detail"]["data"]["buildArn"] == build
+    assert (moved["previousStatus"], moved["status"]) == ("CREATING", "BUILDING")
+    assert answer == again
+    assert answer == {
+        "detailType": "ISO Import Succeeded",
+        "eventId": told["metadata"]["eventId"],
+        "code": None,
+    }
+    assert told["data"]["amis"]
+
+
+def test_an_arm64_iso_is_answered_with_why_not(
+    stack: LocalStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
+) -> None:
+    # Given
+    upload = uploaded("arm64.json", architecture="arm64")
+    # When
+    decided = import_iso.invoke(executed(upload))
+    answer = report_build.invoke(of("report-answer.json", upload))
+    # Then
+    told = heard(stack, upload, "ISO Import Rejected")["detail"]["data"]
+    assert decided == {"decision": "answer", "buildArn": None}
+    assert answer["code"] == told["code"] == Code.WRONG_ARCHITECTURE.value
+    assert stack.image_builder.calls(IMPORT) == []
+
+
+def test_an_execution_that_broke_is_answered_all_the_same(
+    stack: LocalStack, report_build: Runtime, uploaded: Uploaded
+) -> None:
+    # Given an upload whose first function timed out before it could claim anything
+    upload = uploaded("good.json")
+    # When
+    answer = report_build.invoke(of("report-answer-broken.json", upload))
+    # Then
+    told = heard(stack, upload, "ISO Import Failed")["detail"]["data"]
+    assert answer["detailType"] == "ISO Import Failed", answer
+    assert answer["code"] == told["code"] == Code.INTERNAL_ERROR.value
+    assert "Sandbox.Timedout" in told["message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["report-started.json", "report-progressed.json", "report-answer.json"]
+)
+def test_an_execution_that_does_not_have_the_upload_says_nothing(
+    import_iso: Runtime, report_build: Runtime, uploaded: Uploaded, name: str
+) -> None:
+    # Given an upload that another execution follows
+    upload = uploaded("good.json")
+    import_iso.invoke(upload)
+    # When, Then
+    assert report_build.invoke(of(name, upload)) == {}
+
+
+# ---------------------------------------------------------------------------- the harness itself
+
+PROBE = """
+import importlib.util, os, sys
+
+def handler(event, context):
+    return {
+        "path": sys.path,
+        "found": [name for name in event if importlib.util.find_spec(name)],
+        "milliseconds": context.get_remaining_time_in_millis(),
+        "environ": dict(os.environ),
+    }
+"""
+
+
+@pytest.fixture
+def probe(tmp_path: Path) -> Path:
+    """Make a function that says what it sees."""
+    code = tmp_path / "probe"
+    code.mkdir()
+    (code / "app.py").write_text(PROBE)
+    return code
+
+
+def test_a_function_sees_its_layer_and_nothing_of_the_venv(probe: Path, on: Ground) -> None:
+    # Given names of which the layer has two, and this venv all
+    with Runtime(probe, on, timeout=7) as runtime:
+        # When
+        seen = runtime.invoke(["boto3", "pydantic", "pytest", "ministack", "samcli"])
+    # Then
+    assert seen["found"] == ["boto3", "pydantic"]
+    assert not [path for path in seen["path"] if "site-packages" in path or path == str(ROOT)]
+    assert 6000 < seen["milliseconds"] <= 7000
+    assert seen["environ"]["AWS_LAMBDA_RUNTIME_API"].startswith("127.0.0.1:")
+
+
+def test_a_runtime_ends_with_its_process_and_leaves_its_ports(probe: Path, on: Ground) -> None:
+    # Given
+    with Runtime(probe, on) as runtime:
+        runtime.invoke([])
+    # When, Then
+    with pytest.raises(OSError, match="refused"):
+        runtime.invoke([])
+    assert emulator().exists()
+
+
+def test_every_file_of_events_in_is_used_here() -> None:
+    used = Path(__file__).read_text()
+    assert [path.name for path in EVENTS.iterdir() if f'"{path.name}"' not in used] == []

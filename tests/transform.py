@@ -1,0 +1,93 @@
+"""The template as CloudFormation will see it, for checks that look no deeper by themselves.
+
+``python -m tests.transform FOLDER`` writes two templates: ``transformed.json``, what the SAM
+transform makes of template.yaml, and ``machine.json``, the state machine with its definition
+inline and its substitutions in place, since cfn-lint does not look inside
+``AWS::Serverless::StateMachine``; and ``machine.asl.json``, that definition alone.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parent.parent
+SUBSTITUTES = {
+    "ImportIsoArn": "arn:aws:lambda:eu-central-1:123456789012:function:ImportIso",
+    "ReportBuildArn": "arn:aws:lambda:eu-central-1:123456789012:function:ReportBuild",
+}
+"""What stands for the functions' ARNs, which only a deployment knows."""
+
+
+def source() -> dict[str, Any]:
+    """Read template.yaml."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+def defaults() -> dict[str, str]:
+    """Get the parameters' defaults."""
+    return {
+        name: str(parameter["Default"])
+        for name, parameter in source()["Parameters"].items()
+        if "Default" in parameter
+    }
+
+
+def transformed() -> dict[str, Any]:
+    """Get what the SAM transform makes of the template."""
+    template = source()
+    for resource in template["Resources"].values():
+        for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
+            if uri in resource.get("Properties", {}):
+                resource["Properties"][uri] = {"Bucket": "artifacts", "Key": "artifact"}
+    made: dict[str, Any] = Translator(
+        {}, Parser(), boto_session=boto3.Session(region_name="eu-central-1")
+    ).translate(template, defaults())
+    return made
+
+
+def definition(**parameters: object) -> dict[str, Any]:
+    """Get the state machine's definition with its substitutions in place."""
+    words = (ROOT / "functions/import.asl.json").read_text()
+    for name, value in {**defaults(), **SUBSTITUTES, **parameters}.items():
+        words = words.replace(f"${{{name}}}", str(value))
+    made: dict[str, Any] = json.loads(words)
+    return made
+
+
+def machine() -> dict[str, Any]:
+    """Get a template of the state machine alone, its definition inline."""
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": {
+            "Machine": {
+                "Type": "AWS::StepFunctions::StateMachine",
+                "Properties": {
+                    "RoleArn": "arn:aws:iam::123456789012:role/machine",
+                    "Definition": definition(),
+                },
+            }
+        },
+    }
+
+
+def main() -> None:
+    """Write all three into a folder."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, made in {
+        "transformed.json": transformed(),
+        "machine.json": machine(),
+        "machine.asl.json": definition(),
+    }.items():
+        (folder / name).write_text(json.dumps(made, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main()
