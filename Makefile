@@ -25,11 +25,11 @@ $(VENV)/.made: requirements/dev.txt pyproject.toml
 
 .PHONY: demo
 demo: venv ## the whole way of one ISO on this machine: make demo [ISO=path] [JSON=1]
-	@$(BIN)/python -m tests.emulator.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
+	@exec $(BIN)/python -m tests.emulator.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
 
 .PHONY: local
 local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566]
-	@$(BIN)/python -m tests.emulator.local $${PORT:+--port "$$PORT"}
+	@exec $(BIN)/python -m tests.emulator.local $(if $(filter command line,$(origin PORT)),--port "$(PORT)")
 
 .PHONY: lock
 LOCK := ../.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

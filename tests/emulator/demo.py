@@ -6,6 +6,7 @@ it happens, and ends with the answer. Exit codes: 0 succeeded, 3 rejected, 4 fai
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from isodrop.wording import shown
 from tests.emulator.deploy import DeployError
 from tests.emulator.narrate import Narrator, size
 from tests.emulator.package import PackageError, kept_dependencies
@@ -47,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"demo: {wrong}", file=sys.stderr)
         return USAGE
     narrator = Narrator(as_json=said.json)
+    end_on_signals()
     try:
         return run(narrator, iso)
     except TROUBLES as error:
@@ -57,15 +60,24 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def end_on_signals() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: with everything stopped and removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def unfit(path: Path) -> str:
     """Say why a path cannot be dropped; nothing if it can."""
     try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return f"{shown(str(path))} has a name that is not UTF-8, and S3's keys are; rename it"
+    try:
         if path.is_dir():
-            return f"{path} is a directory; name an ISO file"
+            return f"{shown(str(path))} is a directory; name an ISO file"
         with path.open("rb"):
             return ""
     except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
+        return f"{shown(str(path))} cannot be read: {error.strerror}"
 
 
 def run(narrator: Narrator, iso: Path | None) -> int:
@@ -109,12 +121,12 @@ def dropped(narrator: Narrator, stack: LocalStack, path: Path) -> str:
     key = path.name
     if not key.lower().endswith(".iso"):
         key += ".iso"
-        narrator.say("renamed", f"isodrop hears only of .iso, so this is dropped as {key}")
+        narrator.say("renamed", f"isodrop hears only of .iso, so this is dropped as {shown(key)}")
     put, word = (stack.link, "linked") if path.stat().st_size > BIG else (stack.drop, "uploaded")
-    narrator.say("upload", f"drop {path.name}, {size(path.stat().st_size)}")
+    narrator.say("upload", f"drop {shown(path.name)}, {size(path.stat().st_size)}")
     put(path, key)
     where = f"s3://{stack.bucket}/{key}"
-    narrator.say("uploaded", f"{word} to {where}", uri=where)
+    narrator.say("uploaded", f"{word} to {shown(where, limit=1100)}", uri=where)
     return key
 
 
@@ -157,13 +169,11 @@ def followed(narrator: Narrator, stack: LocalStack, uploads: Subscription, key: 
 
 def concluded(narrator: Narrator, stack: LocalStack, answer: Event) -> int:
     """Say what it means, check that the AMI is there, and choose the exit code."""
-    data = answer["detail"]["data"]
     code = EXITS[answer["detail-type"]]
     if code:
-        narrator.say("reason", data["message"], "bad", code=data["code"])
-        narrator.say("remedy", f"What to do: {data['remedy']}")
+        narrator.advise(answer)
         return code
-    for ami in data["amis"]:
+    for ami in answer["detail"]["data"]["amis"]:
         found = stack.client("ec2").describe_images(ImageIds=[ami["id"]])["Images"]
         narrator.say("ami", f"ec2 describe-images knows {ami['id']}: {found[0]['Name']}", **ami)
     return code

@@ -1,11 +1,10 @@
 """The stack on this machine, left running: ``make local``."""
 
 import argparse
-import signal
 import sys
 import time
 
-from tests.emulator.demo import TROUBLE, TROUBLES, deployed
+from tests.emulator.demo import EXITS, TROUBLE, TROUBLES, deployed, end_on_signals
 from tests.emulator.narrate import Narrator
 from tests.emulator.stack import ACCOUNT, FASTER, REGION, LocalStack
 
@@ -21,9 +20,9 @@ In another terminal, in this folder:
   export AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=none PATH="$PWD/.venv/bin:$PATH"
 
   # make an ISO, see what would become of it, and drop it
-  python -m tests.media Win11.iso
-  isodrop inspect Win11.iso
-  aws s3 cp Win11.iso s3://{bucket}/
+  mkdir -p build && python -m tests.media build/Win11.iso
+  isodrop inspect build/Win11.iso
+  aws s3 cp build/Win11.iso s3://{bucket}/
 
   # see what became of it
   aws stepfunctions list-executions --state-machine-arn {machine}
@@ -31,7 +30,7 @@ In another terminal, in this folder:
   aws ec2 describe-images --owners self
 
   # drop it without the AWS CLI
-  python -c 'import boto3; boto3.client("s3").upload_file("Win11.iso", "{bucket}", "Win11.iso")'
+  python -c 'import boto3; boto3.client("s3").upload_file("build/Win11.iso", "{bucket}", "2.iso")'
 
 What isodrop says appears here. Ctrl-C ends the stack and leaves nothing behind.
 """
@@ -43,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="where it listens; any free one")
     parser.add_argument("--wait-scale", type=float, default=FASTER, help="1 is real time")
     said = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    narrator = Narrator()
+    end_on_signals()
+    narrator = Narrator(keys=True)
     try:
         narrator.say("starting", "starting the stack on this machine")
         with LocalStack(wait_scale=said.wait_scale, port=said.port) as stack:
@@ -78,6 +77,8 @@ def tell(narrator: Narrator, stack: LocalStack) -> None:
         heard = stack.events()
         for event in heard[told:]:
             narrator.event(event)
+            if EXITS.get(event["detail-type"]):
+                narrator.advise(event)
         told = len(heard)
         time.sleep(0.2)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from isodrop.wording import shown
 from tests.emulator.stack import Event
 
 _COLOURS: Final = {"good": "32", "bad": "31", "dim": "2"}
@@ -19,10 +20,13 @@ class Narrator:
     ----------
     as_json : bool
         Whether machines read it.
+    keys : bool
+        Whether several uploads are told of, so that each line names its own.
     """
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, keys: bool = False) -> None:
         self.as_json = as_json
+        self._keys = keys
         self._began = time.monotonic()
         self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
@@ -65,28 +69,35 @@ class Narrator:
         """Tell what isodrop said, in a line."""
         data = event["detail"]["data"]
         kind = event["detail-type"]
+        whose = f"{shown(data['source']['key'])}: " if self._keys else ""
         match kind:
             case "ISO Import Started":
-                self._started(event, data)
+                self._started(event, data, whose)
             case "ISO Import Progressed":
                 done, of = data.get("stepsDone"), data.get("stepsTotal")
                 steps = f"  {done} of {of} steps" if of else ""
-                self.say("progress", f"build is {data['status']}{steps}", event=event)
+                self.say("progress", f"{whose}build is {data['status']}{steps}", event=event)
             case "ISO Import Succeeded":
-                self.say("answer", kind, "good", event=event)
+                self.say("answer", f"{whose}{kind}", "good", event=event)
             case _:
-                self.say("answer", f"{kind}: {data['code']}", "bad", event=event)
+                self.say("answer", f"{whose}{kind}: {data['code']}", "bad", event=event)
 
-    def _started(self, event: Event, data: Mapping[str, Any]) -> None:
+    def advise(self, answer: Event) -> None:
+        """Tell why there is no image, and what to do about it."""
+        data = answer["detail"]["data"]
+        self.say("reason", data["message"], "bad", code=data["code"])
+        self.say("remedy", f"What to do: {data['remedy']}")
+
+    def _started(self, event: Event, data: Mapping[str, Any], whose: str) -> None:
         plan = data["plan"]
-        again = " (already imported: reused)" if data["reused"] else ""
+        again = " (joins the import of an earlier drop)" if data["reused"] else ""
         self.say(
             "decision",
-            f"decided: {plan['name']} {plan['semanticVersion']}; {plan['edition']} is image"
+            f"{whose}decided: {plan['name']} {plan['semanticVersion']}; {plan['edition']} is image"
             f" {plan['imageIndex']} on this ISO{again}",
             event=event,
         )
-        self.say("build", f"build {data['buildArn']}", build=data["buildArn"])
+        self.say("build", f"{whose}build {data['buildArn']}", build=data["buildArn"])
 
 
 def size(count: int) -> str:

@@ -29,7 +29,7 @@ def main() -> None:
     arguments = _arguments()
     home = Path(tempfile.mkdtemp(prefix="isodrop-stack-"))
     try:
-        listener = socket.create_server((LOOPBACK, arguments.port))
+        listener = _listener(arguments.port)
         port = listener.getsockname()[1]
         configure(home, port, arguments.wait_scale, arguments.log_level)
         asyncio.run(serve(listener.detach(), port, arguments))
@@ -38,6 +38,13 @@ def main() -> None:
     # Executions run in threads that never end by themselves, and may make a folder any time.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        sys.exit(f"port {port} of {LOOPBACK} is not to be had: {error.strerror}; name another")
 
 
 def remove(folder: Path) -> None:

@@ -95,11 +95,14 @@ def test_what_cannot_be_read_is_a_matter_of_usage(run: Run, path: str, says: str
     assert done.stdout == ""
 
 
-def test_an_interrupted_demo_leaves_nothing_behind(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_behind(
+    environ: dict[str, str], sent: signal.Signals
+) -> None:
     with started("tests.emulator.demo", environ) as process:
         endpoint = said_after(process, "listening at ")
         said_after(process, "deployed")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         assert process.wait(20) == 130
     assert is_free(endpoint)
     assert list(Path(environ["TMPDIR"]).iterdir()) == []
@@ -120,6 +123,44 @@ def test_a_local_stack_stays_until_it_is_told_to_end(
         assert process.wait(20) == 0
     assert is_free(endpoint)
     assert list(Path(environ["TMPDIR"]).iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.emulator.local", "--port", str(port)],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == demo.TROUBLE
+    assert f"port {port} of 127.0.0.1 is not to be had: Address already in use" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
+    """A shell between make and the command would die of the signal and keep it to itself."""
+    told = subprocess.run(
+        ["make", "--dry-run", "demo", "local", "PORT=4566"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    commands = [line for line in told.splitlines() if "tests.emulator." in line]
+    assert [line.split()[0] for line in commands] == ["exec", "exec"]
+    assert commands[1].endswith('--port "4566"')
+
+
+def test_a_file_name_that_is_no_text_is_a_matter_of_usage(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.iso"))
+    odd.write_text("no ISO either")
+    assert "not UTF-8" in demo.unfit(odd)
 
 
 @contextmanager
@@ -191,3 +232,17 @@ def test_what_is_no_iso_by_name_is_dropped_as_one(
     assert demo.dropped(Narrator(), stack, notes) == "notes.txt.iso"
     assert "dropped as notes.txt.iso" in capsys.readouterr().out
     assert stack.wait_for_answer("notes.txt.iso")["detail"]["data"]["code"] == "not-an-iso"
+
+
+def test_file_names_cannot_speak_to_the_terminal(
+    stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = tmp_path / "esc\033[31m\nred.iso"
+    hostile.write_text("no ISO either")
+    key = demo.dropped(Narrator(), stack, hostile)
+    narrator = Narrator(keys=True)
+    narrator.event(stack.wait_for_answer(key))
+    told = capsys.readouterr().out
+    assert "\033" not in told
+    assert r"drop esc\x1b[31m\nred.iso" in told
+    assert r"esc\x1b[31m\nred.iso: ISO Import Rejected: unsupported-key" in told
