@@ -87,6 +87,23 @@ def test_given_a_key_import_disk_image_refuses_when_checked_then_it_is_told_so(k
     assert rejection(upload=an_upload(key)) == found
 
 
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("a.iSo", "ends in .iso, .ISO or .Iso"),
+        ("a\n.iso", "without control characters"),
+        ("in/.iso", "with a name before the extension"),
+        ("é" * 511 + ".iso", "of at most 1024 bytes"),
+    ],
+)
+def test_given_a_wrong_key_when_told_so_then_the_remedy_is_for_what_is_wrong(
+    key: str, remedy: str
+) -> None:
+    found = check_key(key)
+    assert found is not None
+    assert remedy in found.remedy
+
+
 # The plan of a good ISO
 
 
@@ -306,6 +323,12 @@ def test_given_an_evaluation_beside_the_wanted_edition_when_decided_then_it_does
 def test_given_a_wanted_edition_in_other_letters_when_decided_then_the_remedy_spells_it() -> None:
     found = rejection(settings=some_settings(edition="enterprise"))
     assert (found.code, "Ask for Enterprise" in found.remedy) == (Code.NO_SUCH_EDITION, True)
+
+
+def test_given_another_edition_when_it_is_missing_then_the_remedy_is_to_ask_otherwise() -> None:
+    found = rejection(metadata={"edition": "EnterpriseG"})
+    assert found.code is Code.NO_SUCH_EDITION
+    assert "by the override edition or the stack's parameter WantedEdition" in found.remedy
 
 
 def test_given_very_many_editions_when_rejected_then_the_message_stays_short_and_clean() -> None:

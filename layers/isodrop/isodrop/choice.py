@@ -16,6 +16,7 @@ from isodrop.releases import CLIENT_RELEASES, FIRST_WINDOWS_11_BUILD, TOO_OLD, c
 from isodrop.wording import listed, shown
 
 ARCHITECTURE: Final = "x64"
+DOCUMENTED_EDITION: Final = "Enterprise"
 MAX_LANGUAGES: Final = 64
 
 _WINDOWS_MAJOR: Final = 10  # of Windows 11, too
@@ -156,7 +157,14 @@ def _no_such_edition(editions: Sequence[Edition], wanted: str) -> Rejection:
         return Rejection.of(
             Code.NO_SUCH_EDITION, message, f"Ask for {shown(near)}: editions are compared exactly."
         )
-    return Rejection.of(Code.NO_SUCH_EDITION, message)
+    if wanted == DOCUMENTED_EDITION:
+        return Rejection.of(Code.NO_SUCH_EDITION, message)
+    return Rejection.of(
+        Code.NO_SUCH_EDITION,
+        message,
+        "Ask for an edition that is on it, by the override edition or the stack's parameter"
+        " WantedEdition, or upload an ISO that holds the wanted one.",
+    )
 
 
 def _judge_windows(image: Edition) -> Rejection | None:

@@ -108,8 +108,7 @@ TABLE: Final = MappingProxyType(
         ),
         Code.SERVER_MEDIA: _rejected(
             "The ISO holds Windows Server.",
-            "Use one of Amazon's Windows Server AMIs, or VM Import/Export; Image Builder imports"
-            " only Windows 11 from an ISO.",
+            "Use one of Amazon's Windows Server AMIs, or VM Import/Export.",
         ),
         Code.WRONG_ARCHITECTURE: _rejected(
             "The wanted edition is on the ISO, but not for x64.",
@@ -141,7 +140,7 @@ TABLE: Final = MappingProxyType(
             "Upload it under a key that ends in .iso, .ISO or .Iso.",
         ),
         Code.INVALID_OVERRIDE: _rejected(
-            "An override in the object's metadata is unknown, not allowed, or not well formed.",
+            "An override in the object's metadata is not allowed, or not well formed.",
             "Correct or remove that metadata entry and upload again.",
         ),
         Code.OBJECT_CHANGED: _rejected(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from isodrop.choice import Choice, choose
+from isodrop.choice import DOCUMENTED_EDITION, Choice, choose
 from isodrop.codes import Code, Rejection
 from isodrop.labels import bounded, check_template, image_name, image_tags, made_description
 from isodrop.media.model import Media
@@ -27,7 +27,6 @@ __all__ = [
     "read_overrides",
 ]
 
-DOCUMENTED_EDITION: Final = "Enterprise"
 MAX_KEY_BYTES: Final = 1024
 
 # "The key must end with the .iso, .ISO, or .Iso extension": no other spelling.
@@ -176,15 +175,19 @@ def check_key(key: str) -> Rejection | None:
     """
     if not key.endswith(_EXTENSIONS):
         wrong = "does not end in .iso, .ISO or .Iso, and no other spelling is taken"
+        remedy = ""  # the table's
     elif _NOT_IN_URIS.search(key):
-        wrong = "holds a control character, which does not pass through an s3:// address"
+        wrong = "holds a character that does not pass through an s3:// address"
+        remedy = "Upload it under a key without control characters, such as win11.iso."
     elif len(key.encode()) > MAX_KEY_BYTES:
         wrong = f"is longer than the {MAX_KEY_BYTES} bytes that S3 takes"
+        remedy = f"Upload it under a key of at most {MAX_KEY_BYTES} bytes."
     elif not key.rpartition("/")[2].rpartition(".")[0].strip():
         wrong = "has no name before its extension"
+        remedy = "Upload it under a key with a name before the extension, such as win11.iso."
     else:
         return None
-    return Rejection.of(Code.UNSUPPORTED_KEY, f"The key '{shown(key)}' {wrong}.")
+    return Rejection.of(Code.UNSUPPORTED_KEY, f"The key '{shown(key)}' {wrong}.", remedy)
 
 
 def decide(

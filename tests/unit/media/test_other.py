@@ -36,7 +36,6 @@ def archive() -> bytes:
         (bytes(510) + b"\x55\xaa", "a disk with a boot sector"),
         (b"file".ljust(257, b"\0") + b"ustar\x0000", "a tar archive"),
         (b"\x9d\x01\x02\x03" * 50, "binary data of no known kind"),
-        (bytes(70), "nothing but zeros"),
     ],
 )
 def test_other_files_are_told_for_what_they_are(data: bytes, words: str, size: int) -> None:
@@ -45,6 +44,21 @@ def test_other_files_are_told_for_what_they_are(data: bytes, words: str, size: i
     assert found.code is Code.NOT_AN_ISO
     assert f"The object is {words}" in found.message
     assert "the Windows 11 ISO is needed" in found.message
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (70, "70 zeros, where the file system of an ISO begins at byte 32,768"),
+        (20_000, "20,000 zeros, where the file system of an ISO begins at byte 32,768"),
+        (1_000_000, "nothing but zeros where a file system has to be"),
+    ],
+)
+def test_zeros_are_told_by_how_many_there_are(size: int, words: str) -> None:
+    found = rejection(Image(Content(size, ())), requests=4)
+
+    assert found.code is Code.NOT_AN_ISO
+    assert words in found.message
 
 
 @pytest.mark.parametrize("size", [1, 100, 2048, 524_288, 600_000])

@@ -79,7 +79,9 @@ def _described(data: bytes) -> str:
             return words
     if any(head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(page) for page in _PAGES):
         return "an HTML page"
+    begins, system = _RECOGNITION * SECTOR, "the file system of an ISO begins at byte"
     kinds = (
+        (not any(data) and len(data) < begins, f"{len(data):,} zeros, where {system} {begins:,}"),
         (not any(data), "nothing but zeros where a file system has to be"),
         (data[257:262] == b"ustar", "a tar archive"),
         (_is_text(head), "a text file"),
