@@ -18,7 +18,7 @@ from isodrop.builder import Builder
 from isodrop.intake import Intake
 from isodrop.ledger import Ledger
 from isodrop.settings import IntakeSettings
-from isodrop.uploads import read_upload
+from isodrop.uploads import read_ask, read_upload
 
 logger = Logger(service="isodrop")
 
@@ -55,6 +55,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """
     upload = read_upload(event)
     logger.append_keys(bucket=upload.bucket, key=upload.key, etag=upload.etag)
-    outcome = intake().take(upload, event.get("execution", f"event:{event['id']}"))
+    outcome = intake().take(upload, event.get("execution", f"event:{event['id']}"), read_ask(event))
     logger.info("decided", extra={"decision": outcome.decision, "build": outcome.build_arn})
     return {"decision": outcome.decision.value, "buildArn": outcome.build_arn}

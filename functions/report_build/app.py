@@ -20,7 +20,7 @@ from isodrop.events import Publisher
 from isodrop.ledger import Ledger
 from isodrop.reports import Caught, Reporter
 from isodrop.settings import ReportSettings
-from isodrop.uploads import read_upload
+from isodrop.uploads import read_ask, read_upload
 
 logger = Logger(service="isodrop")
 
@@ -74,7 +74,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     logger.append_keys(bucket=upload.bucket, key=upload.key, etag=upload.etag)
     report = Report.model_validate(event["report"])
     speaker = reporter()
-    drop = speaker.claimed(upload, event.get("execution", f"event:{event['id']}"))
+    drop = speaker.claimed(upload, event.get("execution", f"event:{event['id']}"), read_ask(event))
     if drop is None:
         return {}
     match report.kind:

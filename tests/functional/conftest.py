@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from unittest.mock import patch
 
 import boto3
 import pytest
 from moto import mock_aws
+from samtranslator.yaml_helper import yaml_parse
 
 from isodrop.ledger import Ledger
 
@@ -17,6 +19,8 @@ ACCOUNT = {
     "PATH": os.environ["PATH"],
 }
 BUCKET = "isodrop-upload"
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+LEDGER_PROPERTIES = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 
 
 @pytest.fixture
@@ -34,12 +38,9 @@ def session() -> Iterator[boto3.Session]:
 
 @pytest.fixture
 def ledger(session: boto3.Session) -> Ledger:
-    """An empty ledger."""
-    keys = [("pk", "HASH"), ("sk", "RANGE")]
-    session.client("dynamodb").create_table(
-        TableName="ledger",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],  # type: ignore[typeddict-item] # the stubs want literals
-    )
+    """An empty ledger, made as the template makes it."""
+    template = yaml_parse(TEMPLATE.read_text())
+    as_deployed = template["Resources"]["Ledger"]["Properties"]
+    made = {name: as_deployed[name] for name in LEDGER_PROPERTIES}
+    session.client("dynamodb").create_table(TableName="ledger", **made)
     return Ledger.connect(session, "ledger")

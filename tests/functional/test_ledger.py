@@ -6,9 +6,9 @@ import pytest
 
 from isodrop.codes import Code, Rejection
 from isodrop.identity import drop_id
-from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
+from isodrop.ledger import Attempt, Drop, Ledger, Standing, State, Trouble
 from isodrop.media import Media
-from isodrop.plan import ImportPlan, decide
+from isodrop.plan import Ask, ImportPlan, decide
 from tests.values import a_business_disc, an_upload, some_settings
 
 NOW = "2026-11-24T09:00:00.000+00:00"
@@ -25,6 +25,7 @@ def an_attempt(number: int = 0, drop: str = "d0") -> Attempt:
         identity="i",
         number=number,
         drop_id=drop,
+        ask=0,
         source=an_upload(),
         request={"clientToken": f"token-{number}", "tags": {"a": "b"}},
         build_arn=None,
@@ -52,7 +53,7 @@ def test_an_upload_belongs_to_the_execution_that_claims_it_first(ledger: Ledger)
 def test_another_write_of_the_same_key_is_another_drop(ledger: Ledger) -> None:
     claimed(ledger)
 
-    assert ledger.claim(an_upload(sequencer="2"), "execution-2", NOW) is not None
+    assert ledger.claim(an_upload(version_id="2"), "execution-2", NOW) is not None
 
 
 @pytest.mark.parametrize(
@@ -106,13 +107,84 @@ def test_a_drop_follows_one_attempt_and_one_build(ledger: Ledger) -> None:
     ledger.follow(drop, an_attempt(1))
     ledger.followed(drop, "arn:1")
     ledger.followed(drop, "arn:2")
-    ledger.hinder(drop, Trouble(Code.ACCESS_DENIED, "first"))
-    ledger.hinder(drop, Trouble(Code.IMPORT_REFUSED, "second"))
 
     found = ledger.drop(drop.id)
     assert found is not None
     assert (found.identity, found.attempt, found.build_arn) == ("i", 0, "arn:1")
+
+
+def test_the_first_trouble_stands_and_there_is_none_where_there_is_a_build(ledger: Ledger) -> None:
+    hindered, built = claimed(ledger), ledger.claim(an_upload("b.iso"), "execution-2", NOW)
+    assert built is not None
+    ledger.followed(built, "arn:1")
+
+    assert ledger.hinder(hindered, Trouble(Code.ACCESS_DENIED, "first"))
+    assert not ledger.hinder(hindered, Trouble(Code.IMPORT_REFUSED, "second"))
+    assert not ledger.hinder(built, Trouble(Code.BUILD_CANCELLED, "too late"))
+
+    (found,), (other,) = ledger.asks(hindered.id), ledger.asks(built.id)
     assert found.trouble == Trouble(Code.ACCESS_DENIED, "first")
+    assert other.trouble is None
+
+
+def test_each_ask_for_an_upload_is_claimed_and_answered_for_itself(ledger: Ledger) -> None:
+    first = claimed(ledger)
+    ledger.answer(first, '{"a": 0}')
+    ask = Ask(1, {"edition": "EnterpriseN"})
+
+    second = ledger.claim(an_upload(), "execution-2", NOW, ask)
+    taken = ledger.claim(an_upload(), "execution-3", NOW, ask)
+
+    assert second is not None
+    assert taken is None
+    assert (second.id, second.ask, second.answer) == (first.id, ask, None)
+    assert ledger.answer(second, '{"a": 1}') == '{"a": 1}'
+    assert [drop.answer for drop in ledger.asks(first.id)] == ['{"a": 0}', '{"a": 1}']
+
+
+def test_an_attempt_of_one_ask_is_not_anothers(ledger: Ledger) -> None:
+    first = claimed(ledger)
+    second = ledger.claim(an_upload(), "execution-2", NOW, Ask(1))
+    assert second is not None
+
+    assert an_attempt(drop=first.id).is_of(first)
+    assert not an_attempt(drop=first.id).is_of(second)
+
+
+def test_drops_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) -> None:
+    drops = [
+        ledger.claim(an_upload(f"{hour}.iso"), f"execution-{hour}", f"2026-11-24T{hour}:00")
+        for hour in (11, 9, 10, 12)
+    ]
+    answered = drops[1]
+    assert answered is not None
+    ledger.answered(answered, NOW)
+
+    still = list(ledger.in_state(State.OPEN))
+    newest = ledger.marked(ledger.in_state(State.OPEN, newest_first=True))
+    rest = ledger.marked(ledger.in_state(State.OPEN, after=still[0]))
+
+    assert [mark["claimed"] for mark in still] == [f"2026-11-24T{hour}:00" for hour in (10, 11, 12)]
+    assert [drop.upload.key for drop in newest] == ["12.iso", "11.iso", "10.iso"]
+    assert [drop.upload.key for drop in rest] == ["11.iso", "12.iso"]
+    assert [drop.id for drop in ledger.marked(ledger.in_state(State.ANSWERED))] == [answered.id]
+
+
+def test_of_many_uploads_those_are_known_that_somebody_has_claimed(ledger: Ledger) -> None:
+    claims = [ledger.claim(an_upload(f"{n}.iso"), f"execution-{n}", NOW) for n in range(130)]
+    ids = [drop.id for drop in claims if drop is not None]
+
+    assert ledger.known([*ids, "nobodys"]) == frozenset(ids)
+    assert ledger.known([]) == frozenset()
+
+
+def test_what_a_sweep_leaves_the_next_one_finds(ledger: Ledger) -> None:
+    before = ledger.sweep()
+
+    ledger.swept({"since": NOW, "at": None})
+
+    assert before is None
+    assert ledger.sweep() == {"since": NOW, "at": None}
 
 
 def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 """From the upload to the answer, in one process: what is decided, sent, kept and told."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from isodrop.codes import Code, QuotaError, TransientError
 from isodrop.intake import Decision
-from isodrop.ledger import Ledger
+from isodrop.ledger import Ledger, Trouble
+from isodrop.plan import Ask, ImportPlan
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way
 from tests.media import consumer_editions, evaluation_editions, ltsc_editions, server_editions
@@ -390,3 +392,94 @@ def test_an_answer_that_the_bus_refuses_is_the_same_when_it_is_taken(
     assert frozen is not None
     assert told["detail"]["metadata"]["time"] in frozen
     assert way.drop(upload).answered is not None
+
+
+def test_asked_anew_an_upload_is_answered_again_and_told_apart(way: Way) -> None:
+    upload = way.upload()
+    way.follow(upload, "execution-1")
+
+    way.follow(upload, "execution-2", Ask(1))
+
+    first, second = way.answers()
+    told = [answer["detail"]["metadata"] for answer in (first, second)]
+    assert [each["ask"] for each in told] == [0, 1]
+    assert told[0]["dropId"] == told[1]["dropId"]
+    assert told[0]["eventId"] != told[1]["eventId"]
+    assert [answer["detail"]["data"]["reused"] for answer in (first, second)] == [False, True]
+    assert way.submissions() == 1
+
+
+def test_an_ask_lays_its_overrides_over_the_objects(way: Way) -> None:
+    upload = way.upload(edition="Education", rebuild="1")
+    way.follow(upload, "execution-1")
+
+    way.follow(upload, "execution-2", Ask(1, {"edition": "EnterpriseN", "rebuild": ""}))
+
+    first, second = (answer["detail"]["data"]["plan"]["edition"] for answer in way.answers())
+    plan = way.drop(upload, "execution-2", Ask(1)).verdict
+    assert (first, second) == ("Education", "EnterpriseN")
+    assert isinstance(plan, ImportPlan)
+    assert plan.rebuild is None
+
+
+def test_an_ask_may_override_no_more_than_an_uploader(way: Way) -> None:
+    way.settings = replace(way.settings, allowed_overrides=frozenset({"edition"}))
+    upload = way.upload()
+    way.follow(upload, "execution-1")
+
+    way.follow(upload, "execution-2", Ask(1, {"image-name": "golden"}))
+
+    assert way.answers()[1]["detail"]["data"]["code"] == Code.INVALID_OVERRIDE
+
+
+def test_asking_anew_after_a_failed_build_builds_again_and_at_most_so_often(way: Way) -> None:
+    way.image_builder.controls.fail_next_build(status="BUILDING", times=9)
+    upload = way.upload()
+    for number in range(3):
+        way.follow(upload, f"execution-{number}", Ask(number))
+
+    answers = [event["detail"]["data"] for event in way.answers()]
+    assert [answer["code"] for answer in answers] == [
+        Code.BUILD_FAILED,
+        Code.BUILD_FAILED,
+        Code.TOO_MANY_ATTEMPTS,
+    ]
+    assert len(way.image_builder.builds) == 2
+
+
+def test_a_repeated_ask_is_silent(way: Way) -> None:
+    upload = way.upload()
+    for number in range(2):
+        way.follow(upload, f"execution-{number}", Ask(number))
+
+    again = way.intake.take(upload, "execution-2", Ask(1, {"edition": "Education"}))
+
+    assert again.decision is Decision.NOTHING
+    assert len(way.answers()) == 2
+
+
+def test_an_execution_redriven_after_its_answer_starts_nothing(way: Way) -> None:
+    upload = way.upload()
+    way.answer_broken(upload, "States.Timeout", "", "execution-1")
+
+    again = way.intake.take(upload, "execution-1")
+
+    assert again.decision is Decision.ANSWER
+    assert way.submissions() == 0
+
+
+def test_a_build_that_came_to_be_while_trouble_was_written_is_followed(way: Way) -> None:
+    one, two = way.upload("a.iso"), way.upload("b.iso")
+    outcome = way.intake.take(one, "execution-1")
+    late = way.drop(two, "execution-2")
+    way.ledger.hinder(late, Trouble(Code.BUILD_CANCELLED, "while it was being submitted"))
+    first = way.drop(one)
+    assert outcome.build_arn is not None
+    assert first.identity is not None
+    way.ledger.follow(late, way.ledger.attempts(first.identity)[0])
+    way.ledger.decide(late, first.verdict)  # type: ignore[arg-type] # it is decided
+    way.ledger.followed(late, outcome.build_arn)
+
+    way.follow(two, "execution-2")
+
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"

@@ -17,7 +17,7 @@ from isodrop.builder import Builder, Phase
 from isodrop.events import Publisher
 from isodrop.intake import Decision, Intake, Outcome
 from isodrop.ledger import Drop, Ledger
-from isodrop.plan import ImportSettings, Upload
+from isodrop.plan import FIRST_ASK, Ask, ImportSettings, Upload
 from isodrop.reports import Caught, Reporter
 from tests.emulator.imagebuilder import ImageBuilder, client
 from tests.functional.conftest import BUCKET
@@ -167,18 +167,22 @@ class Way:
         """Delete an object."""
         self.client("s3").delete_object(Bucket=BUCKET, Key=key)
 
-    def follow(self, upload: Upload, execution: str = "execution-1") -> Outcome:
+    def follow(
+        self, upload: Upload, execution: str = "execution-1", ask: Ask = FIRST_ASK
+    ) -> Outcome:
         """Do what the state machine does, from the upload to the answer."""
-        outcome = self.intake.take(upload, execution)
+        outcome = self.intake.take(upload, execution, ask)
         if outcome.decision is Decision.NOTHING:
             return outcome
         if outcome.build_arn is not None:
-            self.reporter.started(self.drop(upload, execution))
-            self.wait_for(outcome.build_arn, upload, execution)
-        self.reporter.answer(self.drop(upload, execution))
+            self.reporter.started(self.drop(upload, execution, ask))
+            self.wait_for(outcome.build_arn, upload, execution, ask)
+        self.reporter.answer(self.drop(upload, execution, ask))
         return outcome
 
-    def wait_for(self, build_arn: str, upload: Upload, execution: str) -> None:
+    def wait_for(
+        self, build_arn: str, upload: Upload, execution: str, ask: Ask = FIRST_ASK
+    ) -> None:
         """Look at a build until it has ended, a thousand times at the most."""
         seen = None
         for _ in range(1000):
@@ -186,7 +190,8 @@ class Way:
             if build is None or build.phase is not Phase.RUNNING:
                 return
             if build.status != seen:
-                self.reporter.progressed(self.drop(upload, execution), build.status, seen)
+                drop = self.drop(upload, execution, ask)
+                self.reporter.progressed(drop, build.status, seen)
                 seen = build.status
             self.clock.now += LOOK_EVERY
 
@@ -194,9 +199,9 @@ class Way:
         """Do what the state machine does when all else failed."""
         self.reporter.answer(self.drop(upload, execution), Caught(error, cause))
 
-    def drop(self, upload: Upload, execution: str = "execution-1") -> Drop:
+    def drop(self, upload: Upload, execution: str = "execution-1", ask: Ask = FIRST_ASK) -> Drop:
         """The upload's drop."""
-        drop = self.reporter.claimed(upload, execution)
+        drop = self.reporter.claimed(upload, execution, ask)
         assert drop is not None
         return drop
 

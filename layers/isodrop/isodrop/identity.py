@@ -13,13 +13,15 @@ TOKEN_LENGTH: Final = 36  # the newer API takes 64, the older API reference said
 def drop_id(upload: Upload) -> str:
     """Name one upload: one write of one object.
 
-    S3 gives each write of a key a sequencer of its own, so a repeated delivery of one event has
-    the same id and the same bytes written again have another.
+    S3 gives each write in a versioned bucket a version id, so a repeated delivery of one event
+    has the same id and the same bytes written again have another. A listing of the bucket knows
+    it, too, so who finds an upload there names it as S3's own event does. The event's sequencer,
+    of which there is also one per write, does that only where there are no versions.
 
     Parameters
     ----------
     upload : Upload
-        As S3's event told it.
+        As S3's event or a listing of its bucket told it.
 
     Returns
     -------
@@ -29,13 +31,16 @@ def drop_id(upload: Upload) -> str:
     References
     ----------
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 
     Examples
     --------
     >>> drop_id(Upload("bucket", "win11.iso", "d41d8-700", 5_900_000_000, "0062E99A88DC407460"))
-    '6ddb1df6d0e26cbb57b6d37197541fbd'
+    '993be1855845687488d88a3c63909586'
     """
-    return _digest("drop", upload.bucket, upload.key, upload.sequencer)[:ID_LENGTH]
+    version = upload.version
+    write = ("sequencer", upload.sequencer) if version is None else ("version", version)
+    return _digest("drop", upload.bucket, upload.key, *write)[:ID_LENGTH]
 
 
 def import_identity(plan: ImportPlan) -> str:

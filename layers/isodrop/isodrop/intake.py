@@ -15,7 +15,8 @@ from isodrop.identity import client_token, import_identity
 from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
 from isodrop.media import read_media
 from isodrop.objects import is_unchanged, open_object, read_text
-from isodrop.plan import ImportPlan, ImportSettings, Upload, check_key, decide
+from isodrop.overrides import merged
+from isodrop.plan import FIRST_ASK, Ask, ImportPlan, ImportSettings, Upload, check_key, decide
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -69,7 +70,7 @@ class Intake:
     max_attempts: int
     now: Callable[[], str]
 
-    def take(self, upload: Upload, execution: str) -> Outcome:
+    def take(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Outcome:
         """Bring one upload to its build, or to the reason why there is none.
 
         Parameters
@@ -79,18 +80,21 @@ class Intake:
         execution : str
             Who follows it. The same execution may come again; another one gets
             :attr:`Decision.NOTHING`.
+        ask : Ask, optional
+            Which asking for it this is, and with what overrides.
 
         Raises
         ------
         TransientError, QuotaError
             Ask again later; nothing is lost.
         """
-        drop = self.ledger.claim(upload, execution, self.now())
+        drop = self.ledger.claim(upload, execution, self.now(), ask)
         if drop is None:
             return Outcome(Decision.NOTHING)
-        if drop.build_arn is not None:
+        if drop.answer is None and drop.build_arn is not None:
             return Outcome(Decision.FOLLOW, drop.build_arn)
-        if drop.trouble is not None:
+        if drop.answer is not None or drop.trouble is not None:
+            # Answered already: while this execution was thought to be over, and then redriven.
             return Outcome(Decision.ANSWER)
         try:
             plan = self._plan(drop)
@@ -108,14 +112,14 @@ class Intake:
         """Decide, unless it was decided before; ``None`` for a rejection."""
         verdict = drop.verdict
         if verdict is None:
-            verdict = self._look(drop.upload)
+            verdict = self._look(drop.upload, drop.ask)
             self.ledger.decide(drop, verdict)
             # What stands is what was written first, perhaps by an earlier run of this very drop.
-            standing = self.ledger.drop(drop.id)
+            standing = self.ledger.drop(drop.id, drop.ask.number)
             verdict = verdict if standing is None else standing.verdict
         return verdict if isinstance(verdict, ImportPlan) else None
 
-    def _look(self, upload: Upload) -> ImportPlan | Rejection:
+    def _look(self, upload: Upload, ask: Ask) -> ImportPlan | Rejection:
         refusal = check_key(upload.key)
         if refusal is not None:
             return refusal
@@ -126,7 +130,8 @@ class Intake:
             media = read_media(found.read, found.size)
         except RejectedError as error:
             return error.rejection
-        return decide(upload, media, found.metadata, self.settings)
+        metadata = merged(found.metadata, ask.overrides)
+        return decide(upload, media, metadata, self.settings)
 
     def _attempt(self, drop: Drop, plan: ImportPlan) -> Attempt:
         """Find the attempt to follow: one's own, one that lives, or a new one."""
@@ -135,7 +140,7 @@ class Intake:
         if drop.attempt is not None:
             return attempts[drop.attempt]
         for _ in range(_ROUNDS):
-            if attempts and (attempts[-1].drop_id == drop.id or self._lives(attempts[-1])):
+            if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1])):
                 self.ledger.follow(drop, attempts[-1])
                 return self.ledger.attempts(identity)[attempts[-1].number]
             self._begin(drop, plan, identity, attempts)
@@ -180,6 +185,7 @@ class Intake:
                 identity=identity,
                 number=number,
                 drop_id=drop.id,
+                ask=drop.ask.number,
                 source=drop.upload,
                 request=import_request(plan, drop.upload, self._with_uefi_data(), token, tags),
                 build_arn=None,

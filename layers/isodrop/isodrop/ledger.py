@@ -1,14 +1,15 @@
 """What was promised: one DynamoDB table, written only on conditions.
 
-Two kinds of item. A *drop* is one upload: who follows it, what was found, which build, which
-answer. An *attempt* is one request that Image Builder was, or will be, sent for an import;
-attempts of one import are numbered from 0 and each is written once, whoever comes first, so
-whoever comes second follows it. Nothing here is ever taken back; every write says what must
-be true before it, so that crashes, repeats and races end in the same items.
+Two kinds of item. A *drop* is one upload, asked for once: who follows it, what was found, which
+build, which answer; asked for anew it is another item beside the first. An *attempt* is one
+request that Image Builder was, or will be, sent for an import; attempts of one import are numbered
+from 0 and each is written once, whoever comes first, so whoever comes second follows it. Nothing
+here is ever taken back; every write says what must be true before it, so that crashes, repeats
+and races end in the same items.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -17,15 +18,31 @@ from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 from botocore.exceptions import ClientError
 
 from isodrop.aws import CONFIG, error_code, translated
-from isodrop.codes import Code, RefusedError, Rejection
+from isodrop.codes import Code, RefusedError, Rejection, TransientError
 from isodrop.identity import drop_id
-from isodrop.plan import ImportPlan, Upload
+from isodrop.plan import FIRST_ASK, Ask, ImportPlan, Upload
 
 if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_dynamodb.service_resource import Table
 
-_DROP: Final = "DROP"
+BY_STATE: Final = "ByState"
+"""The index of drops by state and time of claim: of keys only, so a drop's other writes cost
+nothing there. It lags behind: read the drop itself before you act."""
+
+Mark = Mapping[str, str]
+"""Where a drop stands in a listing by state: its key, and when it was claimed."""
+
+_SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
+_BATCH: Final = 100  # keys of one BatchGetItem at the most
+
+
+class State(StrEnum):
+    """Whether a drop has its answer; what the index tells apart."""
+
+    OPEN = "open"
+    """Its answer has not certainly been published."""
+    ANSWERED = "answered"
 
 
 class Standing(StrEnum):
@@ -51,14 +68,18 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """One upload, as the ledger has it.
+    """One upload, asked for once, as the ledger has it.
 
     Attributes
     ----------
     id : str
         :func:`isodrop.identity.drop_id` of the upload.
+    ask : Ask
+        Which asking this is; each is claimed, followed and answered for itself.
     execution : str
         The ARN of the execution that follows it; no other may.
+    claimed : str
+        When, ISO 8601.
     upload : Upload
     verdict : ImportPlan, Rejection or None
         What was decided; once written, it stands.
@@ -77,7 +98,9 @@ class Drop:
     """
 
     id: str
+    ask: Ask
     execution: str
+    claimed: str
     upload: Upload
     verdict: ImportPlan | Rejection | None
     identity: str | None
@@ -97,7 +120,7 @@ class Attempt:
     ----------
     identity, number : str and int
         Which import's, and which of its attempts, from 0.
-    drop_id : str
+    drop_id, ask : str and int
         The drop that made it.
     source : Upload
         The object that the request names.
@@ -111,6 +134,7 @@ class Attempt:
     identity: str
     number: int
     drop_id: str
+    ask: int
     source: Upload
     request: Mapping[str, Any]
     build_arn: str | None
@@ -120,6 +144,10 @@ class Attempt:
     def token(self) -> str:
         """The client token: the ``importId`` of the events."""
         return str(self.request["clientToken"])
+
+    def is_of(self, drop: Drop) -> bool:
+        """Whether this very drop made it: another ask for the same upload is another drop."""
+        return (self.drop_id, self.ask) == (drop.id, drop.ask.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +161,8 @@ class Ledger:
         """Open the table of that name in a boto3 session's account and Region."""
         return cls(session.resource("dynamodb", config=CONFIG).Table(table))
 
-    def claim(self, upload: Upload, execution: str, now: str) -> Drop | None:
-        """Take an upload into this execution's care.
+    def claim(self, upload: Upload, execution: str, now: str, ask: Ask = FIRST_ASK) -> Drop | None:
+        """Take an upload, as it is asked for here, into this execution's care.
 
         Returns
         -------
@@ -148,43 +176,38 @@ class Ledger:
         """
         drop = drop_id(upload)
         item = {
-            **_drop_key(drop),
+            **_drop_key(drop, ask.number),
             "execution": execution,
             "upload": _words(upload),
+            "overrides": dict(ask.overrides),
             "claimed": now,
+            "state": State.OPEN.value,
             "timeline": {},
         }
         self._put(item)
-        found = self.drop(drop)
+        found = self.drop(drop, ask.number)
         return found if found is not None and found.execution == execution else None
 
-    def drop(self, drop: str) -> Drop | None:
+    def drop(self, drop: str, ask: int = 0) -> Drop | None:
         """Read a drop, strongly consistent; ``None`` when nobody has claimed it."""
+        key = _drop_key(drop, ask)
         with translated():
-            item = self.table.get_item(Key=_drop_key(drop), ConsistentRead=True).get("Item")
-        return None if item is None else _as_drop(drop, item)
+            item = self.table.get_item(Key=key, ConsistentRead=True).get("Item")
+        return None if item is None else _as_drop(item)
+
+    def asks(self, drop: str) -> tuple[Drop, ...]:
+        """Read all that was asked for one upload, in order, strongly consistent."""
+        return tuple(_as_drop(item) for item in self._all(f"DROP#{drop}"))
 
     def decide(self, drop: Drop, verdict: ImportPlan | Rejection) -> None:
         """Write what was decided, unless something has been."""
         kind = "plan" if isinstance(verdict, ImportPlan) else "rejection"
         words = f'{{"{kind}": {_words(verdict)}}}'
-        self._set(_drop_key(drop.id), {"verdict": words}, Attr("verdict").not_exists())
+        self._set(_key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
 
     def attempts(self, identity: str) -> tuple[Attempt, ...]:
         """Read all attempts of an import, in order, strongly consistent."""
-        pages = []
-        more: dict[str, Any] = {}
-        while True:
-            with translated():
-                page = self.table.query(
-                    KeyConditionExpression=Key("pk").eq(f"IMPORT#{identity}"),
-                    ConsistentRead=True,
-                    **more,
-                )
-            pages.extend(page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return tuple(_as_attempt(identity, item) for item in pages)
-            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        return tuple(_as_attempt(identity, item) for item in self._all(f"IMPORT#{identity}"))
 
     def begin(self, attempt: Attempt) -> bool:
         """Write a new attempt; ``False`` when somebody was first with that number."""
@@ -192,6 +215,7 @@ class Ledger:
             {
                 **_attempt_key(attempt.identity, attempt.number),
                 "drop": attempt.drop_id,
+                "ask": attempt.ask,
                 "source": _words(attempt.source),
                 "request": json.dumps(attempt.request),
                 "standing": attempt.standing.value,
@@ -201,7 +225,7 @@ class Ledger:
     def follow(self, drop: Drop, attempt: Attempt) -> None:
         """Bind a drop to the attempt whose end will be its answer, unless it is bound."""
         self._set(
-            _drop_key(drop.id),
+            _key_of(drop),
             {"identity": attempt.identity, "attempt": attempt.number},
             Attr("attempt").not_exists(),
         )
@@ -213,16 +237,17 @@ class Ledger:
 
     def followed(self, drop: Drop, build_arn: str) -> None:
         """Write which build a drop follows."""
-        self._set(_drop_key(drop.id), {"build": build_arn}, Attr("build").not_exists())
+        self._set(_key_of(drop), {"build": build_arn}, Attr("build").not_exists())
 
     def stand(self, attempt: Attempt, standing: Standing) -> None:
         """Write what is known of an attempt beyond its build; the first word stands."""
         key = _attempt_key(attempt.identity, attempt.number)
         self._set(key, {"standing": standing.value}, Attr("standing").eq(Standing.OPEN.value))
 
-    def hinder(self, drop: Drop, trouble: Trouble) -> None:
-        """Write what came in the way, unless something has."""
-        self._set(_drop_key(drop.id), {"trouble": _words(trouble)}, Attr("trouble").not_exists())
+    def hinder(self, drop: Drop, trouble: Trouble) -> bool:
+        """Write what came in the way of a build; ``False`` if something has, or there is one."""
+        free = Attr("trouble").not_exists() & Attr("build").not_exists()
+        return self._set(_key_of(drop), {"trouble": _words(trouble)}, free)
 
     def saw(self, drop: Drop, status: str, now: str) -> None:
         """Write when a status was first seen."""
@@ -230,7 +255,7 @@ class Ledger:
             return
         with translated():
             self.table.update_item(
-                Key=_drop_key(drop.id),
+                Key=_key_of(drop),
                 UpdateExpression="SET timeline.#status = if_not_exists(timeline.#status, :now)",
                 ExpressionAttributeNames={"#status": status},
                 ExpressionAttributeValues={":now": now},
@@ -242,14 +267,103 @@ class Ledger:
         An answer that was written is never another: whoever comes later, or again,
         publishes these very words under the same event id.
         """
-        if self._set(_drop_key(drop.id), {"answer": answer}, Attr("answer").not_exists()):
+        if self._set(_key_of(drop), {"answer": answer}, Attr("answer").not_exists()):
             return answer
-        stands = self.drop(drop.id)
+        stands = self.drop(drop.id, drop.ask.number)
         return answer if stands is None or stands.answer is None else stands.answer
 
     def answered(self, drop: Drop, now: str) -> None:
         """Write that the answer has certainly been published."""
-        self._set(_drop_key(drop.id), {"answered": now}, Attr("answered").not_exists())
+        values = {"answered": now, "state": State.ANSWERED.value}
+        self._set(_key_of(drop), values, Attr("answered").not_exists())
+
+    def in_state(
+        self, state: State, *, newest_first: bool = False, after: Mark | None = None
+    ) -> Iterator[Mark]:
+        """List drops by state, in the order of their claims, as the index has them.
+
+        Parameters
+        ----------
+        state : State
+        newest_first : bool
+            The oldest come first otherwise.
+        after : Mark, optional
+            Where an earlier listing was left off.
+
+        Yields
+        ------
+        Mark
+            To be read with :meth:`marked`, and to go on from.
+        """
+        query: dict[str, Any] = {
+            "IndexName": BY_STATE,
+            "KeyConditionExpression": Key("state").eq(state.value),
+            "ScanIndexForward": not newest_first,
+            "Limit": _BATCH,
+        }
+        if after is not None:
+            query["ExclusiveStartKey"] = {**after, "state": state.value}
+        for item in self._pages(query):
+            yield {name: item[name] for name in ("pk", "sk", "claimed")}
+
+    def marked(self, marks: Iterable[Mark]) -> tuple[Drop, ...]:
+        """Read the drops that a listing named, strongly consistent, in its order."""
+        wanted = [{"pk": mark["pk"], "sk": mark["sk"]} for mark in marks]
+        found = {
+            (item["pk"], item["sk"]): item for item in self._some(wanted, {"ConsistentRead": True})
+        }
+        keys = [(key["pk"], key["sk"]) for key in wanted]
+        return tuple(_as_drop(found[key]) for key in keys if key in found)
+
+    def known(self, drops: Iterable[str]) -> frozenset[str]:
+        """Say which uploads somebody has claimed; who was claimed a moment ago may be missed."""
+        keys = [_drop_key(drop, 0) for drop in drops]
+        return frozenset(
+            item["pk"].removeprefix("DROP#")
+            for item in self._some(keys, {"ProjectionExpression": "pk"})
+        )
+
+    def sweep(self) -> Mapping[str, Any] | None:
+        """Read what the last sweep left for the next; ``None`` before the first."""
+        with translated():
+            item = self.table.get_item(Key=_SWEEP, ConsistentRead=True).get("Item")
+        return None if item is None else dict(json.loads(str(item["left"])))
+
+    def swept(self, left: Mapping[str, Any]) -> None:
+        """Write what the next sweep is to know: plain JSON."""
+        with translated():
+            self.table.put_item(Item={**_SWEEP, "left": json.dumps(left)})
+
+    def _all(self, partition: str) -> Iterator[dict[str, Any]]:
+        key = Key("pk").eq(partition)
+        return self._pages({"KeyConditionExpression": key, "ConsistentRead": True})
+
+    def _pages(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        while True:
+            with translated():
+                page = self.table.query(**query)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            query = {**query, "ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _some(
+        self, keys: Sequence[dict[str, str]], how: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Read items by key, a hundred in one call; in no order."""
+        name = self.table.name
+        waiting = list(keys)
+        while waiting:
+            batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
+            with translated():
+                page = self.table.meta.client.batch_get_item(
+                    RequestItems={name: {"Keys": batch, **how}}  # type: ignore[dict-item] # the stubs see every keyword in the mapping
+                )
+            yield from page["Responses"].get(name, [])
+            left = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
+            if len(left) == len(batch):
+                raise TransientError("BatchGetItem: DynamoDB is too busy to read anything")
+            waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
 
     def _put(self, item: dict[str, Any]) -> bool:
         """Write a new item; ``False`` when there is one under its key."""
@@ -285,21 +399,27 @@ class Ledger:
         return True
 
 
-def _drop_key(drop: str) -> dict[str, str]:
-    return {"pk": f"DROP#{drop}", "sk": _DROP}
+def _drop_key(drop: str, ask: int) -> dict[str, str]:
+    # Padded, so that the order of the sort key is the order of the asks.
+    return {"pk": f"DROP#{drop}", "sk": f"ASK#{ask:06d}"}
+
+
+def _key_of(drop: Drop) -> dict[str, str]:
+    return _drop_key(drop.id, drop.ask.number)
 
 
 def _attempt_key(identity: str, number: int) -> dict[str, str]:
-    # Padded, so that the order of the sort key is the order of the attempts.
     return {"pk": f"IMPORT#{identity}", "sk": f"ATTEMPT#{number:06d}"}
 
 
-def _as_drop(drop: str, item: Mapping[str, Any]) -> Drop:
+def _as_drop(item: Mapping[str, Any]) -> Drop:
     number = item.get("attempt")
     trouble = json.loads(item["trouble"]) if "trouble" in item else None
     return Drop(
-        id=drop,
+        id=item["pk"].removeprefix("DROP#"),
+        ask=Ask(int(item["sk"].removeprefix("ASK#")), item["overrides"]),
         execution=item["execution"],
+        claimed=item["claimed"],
         upload=Upload(**json.loads(item["upload"])),
         verdict=_as_verdict(item["verdict"]) if "verdict" in item else None,
         identity=item.get("identity"),
@@ -328,6 +448,7 @@ def _as_attempt(identity: str, item: Mapping[str, Any]) -> Attempt:
         identity=identity,
         number=int(item["sk"].removeprefix("ATTEMPT#")),
         drop_id=item["drop"],
+        ask=int(item["ask"]),
         source=Upload(**json.loads(item["source"])),
         request=json.loads(item["request"]),
         build_arn=item.get("build"),

@@ -161,6 +161,18 @@ def read_overrides(
     )
 
 
+def merged(metadata: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
+    """Lay what an operator asked over an object's metadata; an empty value takes one away.
+
+    Examples
+    --------
+    >>> merged({"edition": "EnterpriseN", "rebuild": "1"}, {"rebuild": "2", "edition": ""})
+    {'rebuild': '2'}
+    """
+    both = {key.lower(): value for key, value in metadata.items()} | dict(asked)
+    return {key: value for key, value in both.items() if value or key not in asked}
+
+
 def _not_allowed(name: str, allowed: Collection[str]) -> Rejection:
     open_ones = listed(sorted(set(allowed) & RULES.keys())) or "none"
     return Rejection.of(

@@ -16,6 +16,8 @@ from isodrop.releases import candidates, release_of
 from isodrop.wording import clean_tag_value, shown
 
 __all__ = [
+    "FIRST_ASK",
+    "Ask",
     "ImportPlan",
     "ImportSettings",
     "Overrides",
@@ -50,7 +52,8 @@ class Upload:
     size : int
         In bytes.
     sequencer : str
-        S3's hexadecimal order of writes to one key; one per write.
+        S3's hexadecimal order of writes to one key; one per write. Only events have it: empty
+        for an upload that was found by its version.
     version_id : str or None
         ``None`` on a bucket without versioning.
     """
@@ -66,6 +69,31 @@ class Upload:
     def uri(self) -> str:
         """``s3://bucket/key``, as ImportDiskImage takes it; it has no place for a version."""
         return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def version(self) -> str | None:
+        """The version id if it names one write; ``null`` is S3's for all that have none."""
+        return None if self.version_id in {"", "null"} else self.version_id
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One asking for an upload: its arrival is the first, an operator may ask anew.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 0.
+    overrides : mapping of str to str
+        What is asked beside the object's metadata, and before them; see
+        :func:`isodrop.overrides.merged`.
+    """
+
+    number: int = 0
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+FIRST_ASK: Final = Ask()
 
 
 @dataclass(frozen=True, slots=True)

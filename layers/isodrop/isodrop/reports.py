@@ -30,7 +30,7 @@ from isodrop.events import (
 )
 from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
 from isodrop.objects import is_unchanged
-from isodrop.plan import ImportPlan, Upload
+from isodrop.plan import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.wording import one_line
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ class Reporter:
     stack: str
     now: Callable[[], datetime]
 
-    def claimed(self, upload: Upload, execution: str) -> Drop | None:
+    def claimed(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Drop | None:
         """Get the drop of an upload, if it is this execution's; claimed now if nobody has yet.
 
         An execution whose very first function was broken has claimed nothing, and still owes
         an answer.
         """
-        return self.ledger.claim(upload, execution, _iso(self.now()))
+        return self.ledger.claim(upload, execution, _iso(self.now()), ask)
 
     def started(self, drop: Drop) -> None:
         """Tell that there is a build, and that it is being followed."""
@@ -100,7 +100,7 @@ class Reporter:
             source=source_of(drop.upload),
             plan=plan_of(plan),
             build_arn=build_arn,
-            reused=attempt.drop_id != drop.id,
+            reused=not attempt.is_of(drop),
             attempt=attempt.number,
         )
         self._publish(self._event(drop, data, attempt, "started"), build_arn)
@@ -146,7 +146,7 @@ class Reporter:
         if words is None:
             attempt = None if drop.attempt is None else self._attempt(drop)
             data = self._data(drop, attempt) if caught is None else _broken(drop, caught)
-            # Derived from the upload alone: the second answer, if there ever were one, would
+            # Derived from upload and ask alone: the second answer, if there ever were one, would
             # be known as a repeat of the first.
             event = self._event(drop, data, attempt)
             words = self.ledger.answer(drop, _frozen(event))
@@ -160,7 +160,8 @@ class Reporter:
         if isinstance(drop.verdict, Rejection):
             rejection = drop.verdict
             return _rejected(drop, rejection.code, rejection.message, rejection.remedy)
-        if drop.trouble is not None:
+        if drop.trouble is not None and drop.build_arn is None:
+            # A build that came to be while trouble was written is followed: it was paid for.
             return _hindered(drop, drop.trouble, attempt)
         if attempt is None or drop.build_arn is None:
             return _broken(drop, Caught("NoBuild", "asked for an answer before there was a build"))
@@ -191,7 +192,7 @@ class Reporter:
             source=source_of(drop.upload),
             plan=plan_of(plan),
             build_arn=build_arn,
-            reused=attempt.drop_id != drop.id,
+            reused=not attempt.is_of(drop),
             attempt=attempt.number,
             amis=tuple(
                 ProducedAmi(id=ami.id, region=ami.region, account=ami.account, name=ami.name)
@@ -208,8 +209,9 @@ class Reporter:
     def _event(self, drop: Drop, data: Data, attempt: Attempt | None, *what: str) -> Event:
         metadata = Metadata(
             schema_version=SCHEMA_VERSION,
-            event_id=event_id(drop.id, *what),
+            event_id=event_id(drop.id, drop.ask.number, *what),
             drop_id=drop.id,
+            ask=drop.ask.number,
             import_id=None if attempt is None else attempt.token,
             stack=self.stack,
             time=self.now(),

@@ -1,12 +1,31 @@
-"""S3's ``Object Created`` event, as EventBridge delivers it, made an upload."""
+"""S3's ``Object Created`` event, as EventBridge delivers it, made an upload; and the way back.
 
-from typing import Any
+An execution's input is always such an event. Who starts one for an upload that S3 told nobody of,
+or asks anew for one, makes the event that S3 would have sent, and an ask beside it.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
 
 from aws_lambda_powertools.utilities.parser.models import S3EventNotificationEventBridgeModel
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isodrop.codes import IsodropError
-from isodrop.plan import Upload
+from isodrop.identity import drop_id
+from isodrop.plan import FIRST_ASK, Ask, Upload
+
+Reason = Literal["isodrop sweep", "isodrop retry"]
+"""Who made an event, in the place where S3 says which of its operations did."""
+
+
+class _Ask(BaseModel):
+    """How an ask stands in an execution's input."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int = Field(ge=0)
+    overrides: dict[str, str] = Field(default_factory=dict)
 
 
 class NotAnUploadError(IsodropError):
@@ -28,18 +47,88 @@ def read_upload(event: dict[str, Any]) -> Upload:
     try:
         parsed = S3EventNotificationEventBridgeModel.model_validate(event)
     except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
-        raise NotAnUploadError(f"not an event that S3 sends: look at {wrong}") from None
+        raise NotAnUploadError(f"not an event that S3 sends: look at {_wrong(error)}") from None
     found = parsed.detail.object
     if parsed.detail_type != "Object Created" or not (
-        found.key and found.etag and found.sequencer and found.size is not None
+        found.key and found.etag and found.size is not None
     ):
-        raise NotAnUploadError("not S3's Object Created event with key, etag, size and sequencer")
-    return Upload(
+        raise NotAnUploadError("not S3's Object Created event with key, etag and size")
+    upload = Upload(
         bucket=parsed.detail.bucket.name,
         key=found.key,
         etag=found.etag.strip('"'),
         size=int(found.size),
-        sequencer=found.sequencer,
+        sequencer=found.sequencer or "",
         version_id=found.version_id,
     )
+    if not (upload.version or upload.sequencer):
+        raise NotAnUploadError("an Object Created event without a version id and a sequencer")
+    return upload
+
+
+def read_ask(event: dict[str, Any]) -> Ask:
+    """Read which asking an execution's input is; S3's own event is the first.
+
+    Raises
+    ------
+    NotAnUploadError
+        When there is something under ``ask`` that is none.
+    """
+    if "ask" not in event:
+        return FIRST_ASK
+    try:
+        parsed = _Ask.model_validate(event["ask"])
+    except ValidationError as error:
+        raise NotAnUploadError(f"not an ask: look at {_wrong(error)}") from None
+    return Ask(parsed.number, parsed.overrides)
+
+
+def object_created(
+    upload: Upload, when: datetime, machine_arn: str, reason: Reason, ask: Ask = FIRST_ASK
+) -> dict[str, Any]:
+    """Make the event that S3 would have sent for an upload: the input of an execution.
+
+    Parameters
+    ----------
+    upload : Upload
+        Found by its version.
+    when : datetime
+        When the object was last modified, with a time zone: of the upload, not of now, so that
+        the event of one upload is always the same.
+    machine_arn : str
+        The state machine's; account and Region are told in it.
+    reason : Reason
+    ask : Ask, optional
+        What is asked, if it is not the first time.
+    """
+    partition, _, region, account = machine_arn.split(":")[1:5]
+    seen: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}
+    if upload.version_id is not None:
+        seen["version-id"] = upload.version_id
+    if upload.sequencer:
+        seen["sequencer"] = upload.sequencer
+    event: dict[str, Any] = {
+        "version": "0",
+        "id": str(UUID(hex=drop_id(upload))),
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "account": account,
+        "time": when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": region,
+        "resources": [f"arn:{partition}:s3:::{upload.bucket}"],
+        "detail": {
+            "version": "0",
+            "bucket": {"name": upload.bucket},
+            "object": seen,
+            "request-id": "none",
+            "requester": account,
+            "reason": reason,
+        },
+    }
+    if ask != FIRST_ASK:
+        event["ask"] = {"number": ask.number, "overrides": dict(ask.overrides)}
+    return event
+
+
+def _wrong(error: ValidationError) -> str:
+    return ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
