@@ -15,10 +15,12 @@ import boto3
 
 from isodrop.builder import Builder, Phase
 from isodrop.events import Publisher
+from isodrop.executions import Executions
 from isodrop.intake import Decision, Intake, Outcome
 from isodrop.ledger import Drop, Ledger
 from isodrop.plan import FIRST_ASK, Ask, ImportSettings, Upload
 from isodrop.reports import Caught, Reporter
+from isodrop.sweep import Sweep, Tally
 from tests.emulator.imagebuilder import ImageBuilder, client
 from tests.functional.conftest import BUCKET
 from tests.media import EditionSpec, business_editions, make_iso
@@ -86,6 +88,8 @@ class Way:
     builder: Builder = field(init=False)
     queue: str = field(init=False)
     clients: dict[str, Any] = field(default_factory=dict)
+    machine_arn: str = ""
+    told: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.image_builder = ImageBuilder(
@@ -137,6 +141,45 @@ class Way:
             stack="isodrop",
             now=self.clock.time,
         )
+
+    @property
+    def executions(self) -> Executions:
+        """A state machine whose executions run until they are stopped: they do nothing."""
+        if not self.machine_arn:
+            made = self.client("stepfunctions").create_state_machine(
+                name="ImportMachine",
+                roleArn=f"arn:aws:iam::{ACCOUNT}:role/import-machine",
+                definition='{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}',
+            )
+            self.machine_arn = made["stateMachineArn"]
+        return Executions(self.client("stepfunctions"), self.machine_arn)
+
+    def run(self, name: str) -> str:
+        """Let an execution of that name run; get its ARN."""
+        arn = self.executions.start(name, {})
+        assert arn is not None
+        return arn
+
+    def abort(self, execution: str) -> None:
+        """Stop an execution by hand."""
+        self.client("stepfunctions").stop_execution(
+            executionArn=execution, error="Stopped", cause="by hand"
+        )
+
+    def sweep(self, has_time: Callable[[], bool] = lambda: True) -> Tally:
+        """Sweep once."""
+        return Sweep(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            executions=self.executions,
+            reporter=self.reporter,
+            bucket=BUCKET,
+            tracking=timedelta(hours=16),
+            now=self.clock.time,
+            has_time=has_time,
+            tell=lambda word, more: self.told.append((word, more)),
+        ).run()
 
     def iso(self, editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> bytes:
         """Make an ISO."""

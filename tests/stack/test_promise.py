@@ -325,6 +325,7 @@ def test_every_execution_ends_and_every_answer_is_one(stack: LocalStack) -> None
 
     ids = [answer["detail"]["metadata"]["eventId"] for answer in stack.answers()]
     drops = [answer["detail"]["metadata"]["dropId"] for answer in stack.answers()]
-    assert {execution["status"] for execution in stack.executions()} <= {"SUCCEEDED"}
+    # Nothing aborts an execution but the tests that do it by hand.
+    assert {execution["status"] for execution in stack.executions()} <= {"SUCCEEDED", "ABORTED"}
     assert len(ids) == len(set(ids))
     assert len(drops) == len(set(drops))

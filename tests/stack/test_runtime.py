@@ -50,6 +50,13 @@ def report_build(deployed: LocalStack, on: Ground) -> Iterator[Runtime]:
         yield runtime
 
 
+@pytest.fixture(scope="module")
+def sweep(deployed: LocalStack, on: Ground) -> Iterator[Runtime]:
+    code = ROOT / "functions" / "sweep"
+    with Runtime.of(deployed, "Sweep", code, on) as runtime:
+        yield runtime
+
+
 @pytest.fixture
 def uploaded(stack: LocalStack, fresh_iso: Callable[..., Path]) -> Iterator[Uploaded]:
     """Put an ISO where an event's file says there is one; get the event, aimed at it."""
@@ -161,6 +168,21 @@ def test_a_repeat_by_another_execution_does_nothing(
     # Then
     assert result == {"decision": "nothing", "buildArn": None}
     assert len(stack.image_builder.calls(IMPORT)) == 1
+
+
+def test_an_ask_of_an_operator_is_an_import_with_what_it_overrides(
+    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+) -> None:
+    # Given an upload that has its build
+    upload = uploaded("good.json")
+    first = import_iso.invoke(upload)
+    # When it is asked for anew
+    result = import_iso.invoke(of("asked-anew.json", upload))
+    # Then
+    assert result["decision"] == "follow", result
+    assert status(stack, result["buildArn"])
+    assert result["buildArn"] != first["buildArn"]
+    assert "enterprisen" in result["buildArn"]
 
 
 def test_an_odd_key_reaches_image_builder_as_it_is(
@@ -330,3 +352,13 @@ def test_a_runtime_ends_with_its_process_and_leaves_its_ports(probe: Path, on: G
 def test_every_file_of_events_in_is_used_here() -> None:
     used = Path(__file__).read_text()
     assert [path.name for path in EVENTS.iterdir() if f'"{path.name}"' not in used] == []
+
+
+# ---------------------------------------------------------------------------- Sweep
+
+
+def test_a_sweep_tells_what_it_found(sweep: Runtime) -> None:
+    result = sweep.invoke({"source": "aws.events", "detail-type": "Scheduled Event"})
+
+    assert result["troubles"] == 0, result
+    assert result["complete"] is True

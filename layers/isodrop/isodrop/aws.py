@@ -34,7 +34,9 @@ _DENIED: Final = frozenset(
         "403",
     }
 )
-_QUOTA: Final = frozenset({"ServiceQuotaExceededException", "LimitExceededException"})
+_QUOTA: Final = frozenset(
+    {"ServiceQuotaExceededException", "LimitExceededException", "ExecutionLimitExceeded"}
+)
 _TRANSIENT: Final = frozenset(
     {
         # Image Builder's two names for a throttle, DynamoDB's, S3's, EC2's, EventBridge's

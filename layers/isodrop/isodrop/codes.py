@@ -45,6 +45,7 @@ class Code(StrEnum):
     IMPORT_REFUSED = "import-refused"
     ACCESS_DENIED = "access-denied"
     SERVICE_UNAVAILABLE = "service-unavailable"
+    EXECUTION_ENDED = "execution-ended"
     INTERNAL_ERROR = "internal-error"
 
 
@@ -186,6 +187,12 @@ TABLE: Final = MappingProxyType(
         Code.SERVICE_UNAVAILABLE: _failed(
             "An AWS service stayed unavailable, throttled or out of quota for hours.",
             "Check the AWS Health Dashboard and the account's quotas, then drop the ISO again.",
+            drop_again=True,
+        ),
+        Code.EXECUTION_ENDED: _failed(
+            "The execution that followed the upload ended without an answer.",
+            "See in the execution named in this answer why it ended, then ask again with isodrop"
+            " retry, or drop the ISO again; if its import was begun, that import is taken up.",
             drop_again=True,
         ),
         Code.INTERNAL_ERROR: _failed(

@@ -399,6 +399,11 @@ class Ledger:
         return True
 
 
+def mark_of(drop: Drop) -> Mark:
+    """Say where a drop stands in a listing by state."""
+    return {**_key_of(drop), "claimed": drop.claimed}
+
+
 def _drop_key(drop: str, ask: int) -> dict[str, str]:
     # Padded, so that the order of the sort key is the order of the asks.
     return {"pk": f"DROP#{drop}", "sk": f"ASK#{ask:06d}"}

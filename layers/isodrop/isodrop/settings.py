@@ -63,6 +63,14 @@ class ReportSettings(_Environment):
     event_bus: str
 
 
+class SweepSettings(ReportSettings):
+    """What the function that sweeps needs to know."""
+
+    import_machine_arn: str
+    upload_bucket: str
+    tracking_hours: int = Field(ge=1)
+
+
 class IntakeSettings(_Environment):
     """What the function that imports needs to know."""
 

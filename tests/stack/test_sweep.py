@@ -1,0 +1,121 @@
+"""The sweep on the template that is deployed: its rights, its schedule, its answers and starts."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from isodrop.codes import Code
+from tests.emulator.stack import LocalStack
+from tests.media import server_editions
+from tests.stack.conftest import Disc
+
+
+def data(answer: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = answer["detail"]["data"]
+    return found
+
+
+def rules(stack: LocalStack) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.client("events").list_rules()["Rules"]
+    return [rule for rule in found if not rule["Name"].startswith("hears-")]
+
+
+def execution_of(stack: LocalStack, key: str) -> str | None:
+    states = stack.client("stepfunctions")
+    for each in stack.executions()[::-1]:
+        told = states.describe_execution(executionArn=each["executionArn"])
+        if json.loads(told["input"])["detail"]["object"]["key"] == key:
+            return str(each["executionArn"])
+    return None
+
+
+def swept_to_an_answer(stack: LocalStack, key: str) -> dict[str, Any]:
+    """Sweep until a key has its answer, as the schedule would."""
+    stack.wait_for(lambda: stack.sweep() and stack.answers(key))
+    return stack.wait_for_answer(key)
+
+
+@pytest.fixture
+def deaf(stack: LocalStack) -> Iterator[LocalStack]:
+    """The stack while its rule is off."""
+    (name,) = (rule["Name"] for rule in rules(stack) if "EventPattern" in rule)
+    stack.client("events").disable_rule(Name=name)
+    yield stack
+    stack.client("events").enable_rule(Name=name)
+
+
+def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
+    (rule,) = (rule for rule in rules(stack) if rule.get("ScheduleExpression"))
+
+    (target,) = stack.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
+
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(15 minutes)", "ENABLED")
+    assert target["Arn"].endswith(f":{stack.outputs['SweepFunction']}")
+
+
+def test_an_iso_dropped_while_the_rule_was_off_is_imported_by_the_sweep(
+    deaf: LocalStack, disc: Disc
+) -> None:
+    deaf.sweep()
+    key = deaf.drop(disc(), "Drücke/while off + 100%41.ISO")
+
+    tally = deaf.sweep()
+
+    answer = deaf.wait_for_answer(key)
+    assert tally["started"] == 1
+    assert answer["detail-type"] == "ISO Import Succeeded"
+    assert data(answer)["source"]["key"] == key
+
+
+def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, disc: Disc) -> None:
+    heard = deaf.subscribe("late", {"source": ["aws.s3"], "detail-type": ["Object Created"]})
+    key = deaf.drop(disc(server_editions()))
+    deaf.sweep()
+    deaf.wait_for_answer(key)
+    (late,) = (e for e in heard.events() if e["detail"]["object"]["key"] == key)
+
+    deaf.client("stepfunctions").start_execution(
+        stateMachineArn=deaf.outputs["ImportMachineArn"], input=json.dumps(late)
+    )
+    deaf.settle()
+
+    assert late["detail"]["object"]["sequencer"]
+    assert len(deaf.answers(key)) == 1
+
+
+def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(
+    stack: LocalStack, disc: Disc
+) -> None:
+    stack.image_builder.hold("BUILDING")
+    key = stack.drop(disc())
+    stack.wait_for(
+        lambda: [e for e in stack.events() if "buildArn" in data(e) and key in str(data(e))]
+    )
+    stack.client("stepfunctions").stop_execution(executionArn=execution_of(stack, key))
+
+    stack.sweep()
+    early = stack.answers(key)
+    stack.image_builder.release()
+
+    assert early == []
+    assert swept_to_an_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    stack.sweep()
+    assert len(stack.answers(key)) == 1
+
+
+def test_an_execution_aborted_before_its_build_is_answered_with_that(
+    stack: LocalStack, disc: Disc
+) -> None:
+    stack.image_builder.fail_next("ImportDiskImage", code="TooManyRequestsException", times=999)
+    key = stack.drop(disc())
+    stack.wait_for(lambda: stack.image_builder.calls("ImportDiskImage"))
+    stack.client("stepfunctions").stop_execution(
+        executionArn=execution_of(stack, key), error="Stopped", cause="by hand"
+    )
+    stack.image_builder.reset()
+
+    answer = data(swept_to_an_answer(stack, key))
+    assert answer["code"] == Code.EXECUTION_ENDED
+    assert "ABORTED: Stopped: by hand" in answer["message"]
