@@ -94,7 +94,11 @@ def _dependencies(folder: Path, target: str) -> Path:
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="layer-") as artifacts:
         command = ["make", "--no-print-directory", "-C", str(folder), target]
-        settings = [f"ARTIFACTS_DIR={artifacts}", "LAYER_PLATFORM=host", f"PYTHON={sys.executable}"]
+        settings = [
+            f"ARTIFACTS_DIR={artifacts}",
+            "LAYER_PLATFORMS=host",
+            f"PYTHON={sys.executable}",
+        ]
         built = subprocess.run(
             [*command, *settings], capture_output=True, text=True, check=False, env=_environ()
         )

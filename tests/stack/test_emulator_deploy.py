@@ -1,6 +1,7 @@
 """The template is packaged and deployed as sam does it, and a failure says why."""
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ LAYER = ROOT / "layers" / "isodrop"
 
 
 def test_the_template_comes_up_with_all_its_outputs(stack: LocalStack) -> None:
-    assert (
-        stack.outputs.keys() == yaml_parse((ROOT / "template.yaml").read_text())["Outputs"].keys()
-    )
+    declared = yaml_parse((ROOT / "template.yaml").read_text())["Outputs"]
+    assert stack.outputs.keys() == {
+        name for name, output in declared.items() if "Condition" not in output
+    }
 
 
 def test_only_what_names_a_path_is_changed() -> None:
@@ -49,6 +51,20 @@ def test_the_layer_has_the_package_and_what_it_ships() -> None:
         assert f"python/{library}/__init__.py" in names
     ours = [name for name in names if name.startswith("python/isodrop/")]
     assert not [name for name in ours if name.endswith(".pyc")], "compiled is what never changes"
+
+
+def test_the_layer_knows_every_service_that_is_asked() -> None:
+    # Given what handlers and package make clients of; the command runs where all is installed
+    package = LAYER / "isodrop"
+    modules = [*(ROOT / "functions").rglob("*.py"), *package.rglob("*.py")]
+    words = "\n".join(each.read_text() for each in modules if each.parent != package / "cli")
+    asked = set(re.findall(r"\b(?:client|resource)\(\s*\"([a-z0-9-]+)\"", words))
+    # When
+    with zipfile.ZipFile(io.BytesIO(built_layer(LAYER, "build-IsodropLayer"))) as layer:
+        found = [re.match(r"python/botocore/data/([^/]+)/", name) for name in layer.namelist()]
+    # Then
+    assert asked
+    assert asked <= {each[1] for each in found if each}
 
 
 def test_the_same_files_make_the_same_zip() -> None:
