@@ -1,0 +1,355 @@
+"""What each of the template's parameters changes, and what excludes what, once transformed."""
+
+import re
+import shlex
+from typing import Any
+
+import jmespath
+import pytest
+
+from isodrop.settings import IntakeSettings
+from tests.resolve import TemplateError, resolve
+from tests.transform import ROOT, definition, source
+
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/1b2c3d4e-0000-1111-2222-333344445555"
+INFRASTRUCTURE = "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/ours"
+ROLE = "arn:aws:iam::123456789012:role/ours/builder"
+BOUNDARY = "arn:aws:iam::123456789012:policy/ours/boundary"
+IN_A_SUBNET = {"SubnetId": "subnet-0123456789abcdef0", "SecurityGroupIds": "sg-0123456789abcdef0"}
+
+
+# Where ISOs are dropped
+
+
+def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in_it() -> None:
+    made = resolve()
+    (rule,) = made.of_type("AWS::Events::Rule").values()
+    assert made.of_type("AWS::S3::Bucket").keys() == {"UploadBucket"}
+    assert rule["EventPattern"]["detail"] == {
+        "bucket": {"name": ["UploadBucket"]},
+        "object": {"key": [{"suffix": {"equals-ignore-case": ".iso"}}]},
+    }
+    assert made.outputs["DropCommand"] == "aws s3 cp Win11.iso s3://UploadBucket/"
+    assert "NotificationCommand" not in made.outputs
+
+
+def test_given_an_existing_bucket_then_no_bucket_is_made_or_changed_and_that_one_is_heard() -> None:
+    made = resolve(ExistingBucketName="our-media")
+    (rule,) = made.of_type("AWS::Events::Rule").values()
+    kinds = {resource["Type"] for resource in made.resources.values()}
+    assert not {kind for kind in kinds if kind.startswith("AWS::S3::")}
+    assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-media"]}
+    for role in ("ImportIsoRole", "ReportBuildRole"):
+        told = made.statement(role, "TellGoneFromDenied")
+        assert told
+        assert told["Resource"] == "arn:aws:s3:::our-media"
+    assert made.outputs["UploadBucketName"] == "our-media"
+
+
+@pytest.mark.parametrize(
+    "there", [{}, {"TopicConfigurations": [{"TopicArn": "t", "Events": ["s3:*"]}]}]
+)
+def test_given_an_existing_bucket_then_an_output_has_the_command_that_adds_what_is_missing(
+    there: dict[str, Any],
+) -> None:
+    # Given what the bucket notifies already
+    command = resolve(ExistingBucketName="our-media").outputs["NotificationCommand"]
+    outer, inner = re.fullmatch(r'(.*) --notification-configuration "\$\((.*)\)"', command).groups()  # type: ignore[union-attr] # it is of that form
+    # When the command merges
+    asks = shlex.split(inner)
+    merged = jmespath.search(asks[asks.index("--query") + 1], there)
+    # Then
+    assert outer == "aws s3api put-bucket-notification-configuration --bucket our-media"
+    assert inner.startswith(
+        "aws s3api get-bucket-notification-configuration --bucket our-media --output json "
+    )
+    assert merged == {**there, "EventBridgeConfiguration": {}}
+
+
+def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
+    made = resolve(KeyPrefix="isos/windows/")
+    (rule,) = made.of_type("AWS::Events::Rule").values()
+    wildcards = [each["wildcard"] for each in rule["EventPattern"]["detail"]["object"]["key"]]
+    assert len(set(wildcards)) == 8, "every way to write three letters"
+    assert {each.lower() for each in wildcards} == {"isos/windows/*.iso"}
+    for role, sid in (
+        ("ImportIsoRole", "LookInside"),
+        ("ReportBuildRole", "SeeWhetherTheObjectIsTheSame"),
+    ):
+        read = made.statement(role, sid)
+        assert read
+        assert read["Resource"] == "arn:aws:s3:::UploadBucket/isos/windows/*"
+    assert made.outputs["DropCommand"].endswith("s3://UploadBucket/isos/windows/")
+
+
+def test_given_days_then_replaced_versions_are_kept_as_long() -> None:
+    rules = resolve(ReplacedVersionDays=7).properties("UploadBucket")["LifecycleConfiguration"]
+    assert {"NoncurrentDays": "7"} in [
+        rule.get("NoncurrentVersionExpiration") for rule in rules["Rules"]
+    ]
+
+
+# What is imported and what it is called: the functions' environment
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "setting", "read"),
+    [
+        ("WantedEdition", "EnterpriseN", "edition", "EnterpriseN"),
+        ("SupportedBuilds", "26100,28000", "supported_builds", frozenset({26100, 28000})),
+        ("AllowedOverrides", "edition,rebuild", "allowed_overrides", {"edition", "rebuild"}),
+        ("ImageNameTemplate", "w11-{release}", "image_name_template", "w11-{release}"),
+        ("ImageDescription", "ours", "image_description", "ours"),
+        ("ImageTags", "team=os,cost=42", "image_tags", {"team": "os", "cost": "42"}),
+        (
+            "InfrastructureConfigurationArn",
+            INFRASTRUCTURE,
+            "infrastructure_configuration_arn",
+            INFRASTRUCTURE,
+        ),
+        ("ExecutionRoleArn", ROLE, "execution_role", ROLE),
+        ("BuildLogGroupName", "/ours/builds", "log_group_name", "/ours/builds"),
+        ("SecureBoot", "true", "secure_boot", True),
+        ("UefiDataUri", "s3://ours/uefi.b64", "uefi_data_uri", "s3://ours/uefi.b64"),
+        ("MaxAttempts", 3, "max_attempts", 3),
+    ],
+)
+def test_given_a_setting_then_the_importing_function_reads_it(
+    parameter: str, value: object, setting: str, read: object
+) -> None:
+    variables = resolve(**{parameter: value}).properties("ImportIso")["Environment"]["Variables"]
+    assert getattr(IntakeSettings.read(variables), setting) == read
+
+
+def test_given_uefi_data_then_they_may_be_read_and_nothing_else() -> None:
+    read = resolve(UefiDataUri="s3://ours/uefi.b64").statement("ImportIsoRole", "ReadUefiData")
+    assert read
+    assert read["Resource"] == "arn:aws:s3:::ours/uefi.b64"
+    assert resolve().statement("ImportIsoRole", "ReadUefiData") is None
+
+
+# How Image Builder builds
+
+
+def test_given_an_infrastructure_configuration_then_none_is_made_nor_what_only_it_needs() -> None:
+    made = resolve(InfrastructureConfigurationArn=INFRASTRUCTURE)
+    assert made.resources.keys() == resolve().resources.keys() - {
+        *("Infrastructure", "BuildInstanceProfile", "BuildInstanceRole")
+    }
+    assert made.outputs["InfrastructureConfiguration"] == INFRASTRUCTURE
+    used = made.statement("ImportIsoRole", "BuildOnThisInfrastructure")
+    assert used
+    assert used["Resource"] == INFRASTRUCTURE
+
+
+def test_given_an_execution_role_then_none_is_made_and_only_that_one_may_be_passed() -> None:
+    made = resolve(ExecutionRoleArn=ROLE)
+    assert made.resources.keys() == resolve().resources.keys() - {"BuildExecutionRole"}
+    passed = made.statement("ImportIsoRole", "BuildAsThisRole")
+    assert passed
+    assert passed["Resource"] == ROLE
+
+
+def test_given_a_subnet_then_builds_run_there_and_by_default_where_image_builder_likes() -> None:
+    groups = "sg-0123456789abcdef0,sg-0123456789abcdef1"
+    made = resolve(**{**IN_A_SUBNET, "SecurityGroupIds": groups}).properties("Infrastructure")
+    assert made["SubnetId"] == "subnet-0123456789abcdef0"
+    assert made["SecurityGroupIds"] == groups.split(",")
+    assert {"SubnetId", "SecurityGroupIds"}.isdisjoint(resolve().properties("Infrastructure"))
+
+
+def test_given_instance_types_then_builds_run_on_those() -> None:
+    made = resolve(InstanceTypes="m7i.large,m6i.large").properties("Infrastructure")
+    assert made["InstanceTypes"] == ["m7i.large", "m6i.large"]
+    assert "InstanceTypes" not in resolve().properties("Infrastructure")
+
+
+# How long and how often, and who hears of it
+
+
+@pytest.mark.parametrize(("parameter", "value"), [("PollSeconds", 77), ("TrackingHours", 19)])
+def test_given_a_pace_then_the_state_machine_keeps_it(parameter: str, value: int) -> None:
+    substitutes = resolve(**{parameter: value}).properties("ImportMachine")
+    assert substitutes["DefinitionSubstitutions"][parameter] == str(value)
+    assert str(definition(**{parameter: value})) != str(definition())
+
+
+def test_given_an_event_bus_then_it_hears_and_no_other_may_be_told() -> None:
+    made = resolve(EventBusName="ours")
+    told = made.statement("ReportBuildRole", "Tell")
+    assert told
+    assert told["Resource"].endswith(":event-bus/ours")
+    assert made.properties("ReportBuild")["Environment"]["Variables"]["EVENT_BUS"] == "ours"
+    assert made.outputs["EventBus"] == "ours"
+
+
+# What the organisation asks for
+
+
+def test_given_a_key_then_all_that_is_kept_is_under_it() -> None:
+    made = resolve(KmsKeyArn=KEY)
+    (bucket,) = made.properties("UploadBucket")["BucketEncryption"][
+        "ServerSideEncryptionConfiguration"
+    ]
+    assert bucket["ServerSideEncryptionByDefault"]["KMSMasterKeyID"] == KEY
+    assert bucket["BucketKeyEnabled"] is True
+    for table in made.of_type("AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"]["KMSMasterKeyId"] == KEY
+    for queue in made.of_type("AWS::SQS::Queue").values():
+        assert (queue["KmsMasterKeyId"], "SqsManagedSseEnabled" in queue) == (KEY, False)
+    for logs in made.of_type("AWS::Logs::LogGroup").values():
+        assert logs["KmsKeyId"] == KEY
+
+
+def test_given_a_key_then_who_reads_and_writes_may_use_it_and_nobody_otherwise() -> None:
+    made, plain = resolve(KmsKeyArn=KEY), resolve()
+    for role in ("ImportIsoRole", "ReportBuildRole"):
+        used = made.statement(role, "UseTheKey")
+        assert used
+        assert used["Resource"] == KEY
+    for role in ("BuildInstanceRole", "BuildExecutionRole"):
+        (policy,) = made.properties(role)["Policies"]
+        assert policy["PolicyDocument"]["Statement"] == [
+            {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": KEY}
+        ]
+        assert "Policies" not in plain.properties(role)
+    assert "kms:" not in str(plain.resources)
+
+
+def test_given_a_boundary_and_a_path_then_every_role_has_them() -> None:
+    made = resolve(PermissionsBoundaryArn=BOUNDARY, RolePath="/ours/")
+    roles = made.of_type("AWS::IAM::Role")
+    assert len(roles) >= 6
+    for name, role in roles.items():
+        assert (role.get("PermissionsBoundary"), role.get("Path")) == (BOUNDARY, "/ours/"), name
+    for profile in made.of_type("AWS::IAM::InstanceProfile").values():
+        assert profile["Path"] == "/ours/"
+    for role in resolve().of_type("AWS::IAM::Role").values():
+        assert (role["Path"], "PermissionsBoundary" in role) == ("/", False)
+
+
+def test_given_a_retention_then_every_log_group_has_it() -> None:
+    logs = resolve(LogRetentionDays=14).of_type("AWS::Logs::LogGroup")
+    assert {each["RetentionInDays"] for each in logs.values()} == {"14"}
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_given_an_architecture_then_the_functions_run_on_it_and_the_layer_fits(
+    architecture: str,
+) -> None:
+    made = resolve(Architecture=architecture)
+    for function in made.of_type("AWS::Lambda::Function").values():
+        assert function["Architectures"] == [architecture]
+    (layer,) = made.of_type("AWS::Lambda::LayerVersion").values()
+    assert architecture in layer["CompatibleArchitectures"]
+
+
+def test_the_layer_is_built_for_the_python_that_the_functions_run_on() -> None:
+    made = resolve()
+    makefile = (ROOT / "layers/isodrop/Makefile").read_text()
+    runtimes = {each["Runtime"] for each in made.of_type("AWS::Lambda::Function").values()}
+    (layer,) = made.of_type("AWS::Lambda::LayerVersion").values()
+    built_for = re.search(r"^LAYER_PYTHON \?= (\S+)$", makefile, re.MULTILINE)
+    assert built_for
+    assert runtimes == {*layer["CompatibleRuntimes"]} == {f"python{built_for[1]}"}
+
+
+# What excludes what
+
+
+EXCLUSIONS = [
+    (
+        {"SubnetId": IN_A_SUBNET["SubnetId"]},
+        "Builds in a SubnetId need SecurityGroupIds of the same VPC; give at least one.",
+    ),
+    (
+        {"SecurityGroupIds": IN_A_SUBNET["SecurityGroupIds"]},
+        "SecurityGroupIds have no effect without a SubnetId; give both or neither.",
+    ),
+    (
+        {"InfrastructureConfigurationArn": INFRASTRUCTURE, **IN_A_SUBNET},
+        (
+            "An InfrastructureConfigurationArn says itself where builds run; "
+            "leave SubnetId and SecurityGroupIds empty."
+        ),
+    ),
+    (
+        {"InfrastructureConfigurationArn": INFRASTRUCTURE, "InstanceTypes": "m7i.large"},
+        (
+            "An InfrastructureConfigurationArn says itself what builds run on; "
+            "leave InstanceTypes empty."
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("parameters", "sentence"), EXCLUSIONS)
+def test_given_parameters_that_exclude_each_other_then_a_sentence_says_so(
+    parameters: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(TemplateError, match=f"^{re.escape(sentence)}$"):
+        resolve(**parameters)
+
+
+def test_every_sentence_of_the_template_is_tried_here() -> None:
+    rules = source()["Rules"].values()
+    sentences = {each["AssertDescription"] for rule in rules for each in rule["Assertions"]}
+    assert sentences == {sentence for _, sentence in EXCLUSIONS}
+
+
+# The parameters as such
+
+
+REFUSED: list[tuple[str, object]] = [
+    ("ExistingBucketName", "arn:aws:s3:::bucket"),
+    ("ExistingBucketName", "Upper"),
+    ("KeyPrefix", "isos"),
+    ("KeyPrefix", "/isos/"),
+    ("KeyPrefix", "*/"),
+    ("ReplacedVersionDays", 0),
+    ("WantedEdition", "Windows 11 Enterprise"),
+    ("SupportedBuilds", "24H2"),
+    ("AllowedOverrides", "edition, rebuild"),
+    ("AllowedOverrides", "execution-role"),
+    ("ImageNameTemplate", "win.11"),
+    ("ImageDescription", "x" * 1025),
+    ("ImageTags", "no value"),
+    ("InfrastructureConfigurationArn", "ours"),
+    ("SubnetId", "subnet-1"),
+    ("SecurityGroupIds", "sg-0123456789abcdef0, sg-0123456789abcdef1"),
+    ("InstanceTypes", "large"),
+    ("ExecutionRoleArn", "ours"),
+    ("BuildLogGroupName", "with space"),
+    ("SecureBoot", "yes"),
+    ("UefiDataUri", "https://ours"),
+    ("PollSeconds", 59),
+    ("TrackingHours", 13),
+    ("MaxAttempts", 0),
+    ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
+    ("KmsKeyArn", "alias/ours"),
+    ("PermissionsBoundaryArn", ROLE),
+    ("RolePath", "ours"),
+    ("LogRetentionDays", 2),
+    ("Architecture", "arm"),
+]
+
+
+@pytest.mark.parametrize(("parameter", "refused"), REFUSED)
+def test_given_a_value_that_is_none_then_its_parameter_refuses_it(
+    parameter: str, refused: object
+) -> None:
+    with pytest.raises(TemplateError, match=f"^{parameter} cannot be "):
+        resolve(**{parameter: refused})
+
+
+def test_every_parameter_has_a_description_a_default_a_bound_and_a_place_in_a_group() -> None:
+    template = source()
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    placed = [name for group in groups for name in group["Parameters"]]
+    tried = {parameter for parameter, _ in REFUSED}
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"].endswith("."), name
+        assert "Default" in parameter, name
+        assert {"AllowedPattern", "AllowedValues", "MaxLength", "MinValue"} & parameter.keys(), name
+        assert name in tried, f"what {name} refuses is not tried above"
+    assert sorted(placed) == sorted(template["Parameters"])
