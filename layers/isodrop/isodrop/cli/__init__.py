@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from isodrop import __version__
-from isodrop.cli import inspect, names
+from isodrop.cli import event, inspect, names
 from isodrop.cli.screen import complain, prepare
 
 WRONG_USAGE: Final = 2  # as argparse has it
@@ -16,6 +16,7 @@ _EPILOG: Final = """\
 examples:
   isodrop inspect Win11.iso     what is on it, and what would be imported
   isodrop names *.iso           what the file names alone say
+  isodrop event s3://bucket/key S3's event for it, to try a function with
 
 exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
 """
@@ -32,7 +33,7 @@ def parser() -> ArgumentParser:
     whole.set_defaults(run=None)
     whole.add_argument("--version", action="version", version=f"isodrop {__version__}")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (inspect, names):
+    for command in (inspect, names, event):
         command.add_to(commands)
     return whole
 
