@@ -43,6 +43,11 @@ class Layout:
         Whether there is an ISO 9660 side.
     udf : bool
         Whether there is a UDF side.
+    adorned : bool
+        Whether file entries have extended attributes, and names implementation use and deleted
+        ones among them.
+    tail : bool
+        Whether behind a file's last recorded bytes a block is allocated only.
     anchors : tuple of str
         Out of ``first``, ``last`` and ``behind`` (256 before the last).
     """
@@ -55,6 +60,8 @@ class Layout:
     chain: int = 0
     bridge: bool = True
     udf: bool = True
+    adorned: bool = False
+    tail: bool = False
     anchors: tuple[str, ...] = ("first", "last")
 
 
@@ -68,6 +75,9 @@ LAYOUTS: Final = MappingProxyType(
         "extended": Layout(extended=True),
         "chained": Layout(extent=SECTOR * 2, chain=3),
         "chained-long": Layout(extent=SECTOR * 2, chain=3, long=True, extended=True),
+        "adorned": Layout(adorned=True),
+        "adorned-inline": Layout(adorned=True, inline=True, extended=True),
+        "tail": Layout(tail=True, extended=True),
         "udf-only": Layout(bridge=False),
         "last-anchor": Layout(anchors=("last",)),
         "behind-anchor": Layout(anchors=("behind",)),
@@ -91,12 +101,21 @@ class _Node:
     def is_directory(self) -> bool:
         return self.content is None
 
-    @property
-    def size(self) -> int:
-        if self.content is not None:
-            return self.content.size
-        names = (udf.file_identifier(n.name, 0, 0, directory=n.is_directory) for n in self.children)
-        return 40 + sum(map(len, names))
+    def names(self, layout: Layout, *, up: int = 0, start: int = 0, inline: bool = False) -> bytes:
+        """Write a directory's names; their parent's entry is at ``up``, they from ``start`` on."""
+        use = udf.entity(b"*isodrop test media") if layout.adorned else b""
+        made = udf.file_identifier("", up, start, directory=True, parent=True)
+        for child in self.children:
+            for deleted in (True, False) if layout.adorned else (False,):
+                made += udf.file_identifier(
+                    child.name,
+                    child.entry,
+                    start if inline else start + len(made) // SECTOR,
+                    directory=child.is_directory,
+                    deleted=deleted,
+                    use=use,
+                )
+        return made
 
     def walk(self, path: str = "") -> "Iterator[tuple[str, _Node]]":
         yield path or "/", self
@@ -165,18 +184,25 @@ class _Disc:
         nodes.sort(key=lambda node: not node.is_directory)
         return nodes
 
+    def _size(self, node: _Node) -> int:
+        return len(node.names(self.layout)) if node.content is None else node.content.size
+
     def _inline(self, node: _Node) -> bool:
-        return self.layout.inline and node.is_directory and node.size <= 1800
+        return self.layout.inline and node.is_directory and self._size(node) <= 1700
 
     def _take_entry(self, node: _Node) -> None:
         node.entry, self.next = self.next, self.next + 1
-        count = len(udf.extents(0, node.size, self.layout.extent))
+        count = len(udf.extents(0, self._size(node), self.layout.extent))
         if self.layout.chain and count > self.layout.chain:
             node.chain, self.next = self.next, self.next + -(-count // self.layout.chain) - 1
 
     def _take_data(self, node: _Node) -> None:
         if not self._inline(node):
-            node.data, self.next = self.next, self.next + sectors(node.size)
+            count = sectors(self._size(node)) + self._has_tail(node)
+            node.data, self.next = self.next, self.next + count
+
+    def _has_tail(self, node: _Node) -> bool:
+        return self.layout.tail and not node.is_directory
 
     def put(self, sector: int, data: bytes, place: str = "") -> None:
         self.pieces.append((sector * SECTOR, data))
@@ -196,6 +222,7 @@ class _Disc:
                 extended=self.layout.extended,
                 unique=unique + 16 if unique else 0,
                 blocks=0 if form == udf.INLINE else sectors(data.size),
+                attributes=udf.free_space_attribute(node.entry) if self.layout.adorned else b"",
             )
             self.put(FIRST_PARTITION_SECTOR + node.entry, entry, f"{path}#")
             if form != udf.INLINE:
@@ -205,12 +232,9 @@ class _Disc:
 
     def _directory(self, node: _Node) -> bytes:
         up = next((n.entry for _, n in self.root.walk() if node in n.children), node.entry)
-        start = node.entry if self._inline(node) else node.data
-        made = udf.file_identifier("", up, start, directory=True, parent=True)
-        for child in node.children:
-            at = start + (0 if self._inline(node) else len(made) // SECTOR)
-            made += udf.file_identifier(child.name, child.entry, at, directory=child.is_directory)
-        return made
+        if self._inline(node):
+            return node.names(self.layout, up=up, start=node.entry, inline=True)
+        return node.names(self.layout, up=up, start=node.data)
 
     def _descriptors(self, node: _Node, data: Content) -> tuple[int, bytes]:
         """Give the form of a node's allocation and what its entry holds of it."""
@@ -219,6 +243,8 @@ class _Disc:
         write = udf.long_ad if self.layout.long else udf.short_ad
         form = udf.LONG if self.layout.long else udf.SHORT
         every = [write(*one) for one in udf.extents(node.data, data.size, self.layout.extent)]
+        if self._has_tail(node):
+            every.append(write(SECTOR, node.data + sectors(data.size), 1))
         if not node.chain:
             return form, b"".join(every)
         size = self.layout.chain
@@ -269,10 +295,6 @@ class _Disc:
             for name in (b"BEA01", b"NSR02", b"TEA01"):
                 self.put(at, b"\0" + name + b"\x01", name.decode())
                 at += 1
-
-
-def _laid_out(files: Mapping[str, Content], layout: Layout, label: str) -> _Disc:
-    return _Disc(_tree(files), layout, label)
 
 
 def make_image(
@@ -330,13 +352,13 @@ def make_image(
         return {path: Content.of(data) for path, data in every.items()}
 
     behind = 256 if "behind" in form.anchors else 0
-    disc = _laid_out(contents(0), form, label)
+    disc = _Disc(_tree(contents(0)), form, label)
     least = FIRST_PARTITION_SECTOR + disc.next + 1 + behind
     if size is not None and wim is None:
         # A chain of allocation extents grows with the file: leave it room.
         room = size // SECTOR - least - (size // SECTOR // 64 if form.chain else 0)
         grown = contents(0)[f"{sources}/{wim_name}"].size + max(0, room) * SECTOR
-        disc = _laid_out(contents(grown), form, label)
+        disc = _Disc(_tree(contents(grown)), form, label)
         least = FIRST_PARTITION_SECTOR + disc.next + 1 + behind
     total = max(least, 0 if size is None else size // SECTOR)
     disc.write_recognition(total)

@@ -100,17 +100,31 @@ def file_entry(
     extended: bool,
     unique: int,
     blocks: int,
+    attributes: bytes = b"",
 ) -> bytes:
     """Write a file entry (ECMA-167 4/14.9) or an extended one (4/14.17)."""
+    lengths = struct.pack("<QLL", unique, len(attributes), len(descriptors))
+    behind = lengths + attributes + descriptors
     body = struct.pack("<LHHHBB", 0, 4, 0, 1, 0, kind) + bytes(6) + struct.pack("<H", form)
     body += struct.pack("<LLLHBBLQ", 0xFFFFFFFF, 0xFFFFFFFF, 0x14A5, 1, 0, 0, 0, size)
     if extended:
         body += struct.pack("<QQ", size, blocks) + _NOW * 4 + struct.pack("<LL", 1, 0)
-        body += long_ad(0, 0) * 2 + MAKER + struct.pack("<QLL", unique, 0, len(descriptors))
-        return tag(266, body + descriptors, location, version=3)
+        body += long_ad(0, 0) * 2 + MAKER + behind
+        return tag(266, body, location, version=3)
     body += struct.pack("<Q", blocks) + _NOW * 3 + struct.pack("<L", 1) + long_ad(0, 0) + MAKER
-    body += struct.pack("<QLL", unique, 0, len(descriptors))
-    return tag(261, body + descriptors, location)
+    return tag(261, body + behind, location)
+
+
+def free_space_attribute(location: int) -> bytes:
+    """Write the extended attributes that a file entry has on mastered media: room and no more.
+
+    The header (ECMA-167 4/14.10.1) and "FreeEASpace" (OSTA UDF 1.02, 3.3.4.5.1.1).
+    """
+    room = 4
+    name = entity(b"*UDF FreeEASpace", b"\x02\x01")
+    head = struct.pack("<LB3xLL", 2048, 1, 48 + room, room) + name
+    data = head + (sum(head) & 0xFFFF).to_bytes(room, "little")
+    return tag(262, struct.pack("<LL", 24, 24 + len(data)), location) + data
 
 
 def allocation_extent(location: int, descriptors: bytes) -> bytes:
@@ -121,13 +135,25 @@ def allocation_extent(location: int, descriptors: bytes) -> bytes:
 
 
 def file_identifier(
-    name: str, block: int, location: int, *, directory: bool, parent: bool = False, unique: int = 0
+    name: str,
+    block: int,
+    location: int,
+    *,
+    directory: bool,
+    parent: bool = False,
+    deleted: bool = False,
+    use: bytes = b"",
 ) -> bytes:
-    """Write a file identifier (ECMA-167 4/14.4), padded to four bytes."""
-    flags = (2 if directory else 0) | (8 if parent else 0)
+    """Write a file identifier (ECMA-167 4/14.4), padded to four bytes.
+
+    ``use`` is what its implementation puts before the name, a multiple of four bytes. One that is
+    deleted leads nowhere.
+    """
+    flags = (2 if directory else 0) | (8 if parent else 0) | (4 if deleted else 0)
     encoded = b"" if parent else compressed(name)
     body = struct.pack("<HBB", 1, flags, len(encoded))
-    body += struct.pack("<LLHHL", SECTOR, block, 0, 0, unique) + struct.pack("<H", 0) + encoded
+    where = (0, 0) if deleted else (SECTOR, block)
+    body += struct.pack("<LLHHLH", *where, 0, 0, 0, len(use)) + use + encoded
     body += bytes(-(16 + len(body)) % 4)
     return tag(257, body, location)
 

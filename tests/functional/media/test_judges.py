@@ -12,12 +12,16 @@ from tests.functional.media.programs import ProgramError
 CASES = {**OURS, **THEIRS}
 _WITHOUT_BRIDGE = "Valid ISO9660 filesystems must have at least one PVD"
 UNABLE = {
-    # Judge and images: what it says to them. 7z follows no allocation extents and looks for an
-    # anchor at sector 256 only; pycdlib reads UDF beside ISO 9660 only, and no inline folders.
+    # Judge and images: what it says to them. 7z follows no allocation extents, reads no file
+    # with a tail and looks for an anchor at sector 256 only; pycdlib reads UDF beside ISO 9660
+    # only, no inline folders and no deleted names.
     ("7z", "genisoimage, one"): "it shows no XML of a WIM with one image",
     ("7z*", "ours, chained*"): "Unsupported Method",
     ("7z*", "ours, last-anchor"): "Is not archive",
     ("7z*", "ours, behind-anchor"): "Is not archive",
+    ("7z*", "ours, tail"): "Unsupported Method",
+    ("pycdlib*", "ours, adorned"): "Empty UDF File Entry for directories are not allowed",
+    ("pycdlib*", "ours, adorned-inline"): "Could not find path",
     ("pycdlib*", "ours, *-anchor"): "Expected at least 2 UDF Anchors",
     ("pycdlib*", "ours, inline"): "Could not find path",
     ("pycdlib*", "ours, udf-only"): _WITHOUT_BRIDGE,

@@ -290,6 +290,14 @@ def test_an_extent_that_ends_within_a_block_and_is_not_the_last() -> None:
     harmless(resealed(image, f"{WIM}#", put("L", 176, SECTOR * 4 - 1)), "within a block")
 
 
+def test_an_extent_that_is_recorded_behind_the_tail() -> None:
+    # Given three extents, the first one short, the second one only allocated
+    image = make_image(layout=Layout(extent=SECTOR * 4))
+    change = resealed(image, f"{WIM}#", put("L", 176, SECTOR * 4 - 1))
+
+    harmless(resealed(change, f"{WIM}#", put("B", 187, 0x40)), "within a block")
+
+
 def test_the_same_name_twice() -> None:
     harmless(make_image(files={"Sources/x": b""}), "there 2 times")
 

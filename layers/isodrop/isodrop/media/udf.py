@@ -137,6 +137,7 @@ class _Walk:
         self.window, self.volume, self.what, self.long = window, volume, what, long
         self.partition = where.partition
         self.count = 0
+        self.ended = False
 
     def extents(self, descriptors: bytes) -> list[tuple[int, int]]:
         """Give byte offset and length of each extent, in order."""
@@ -168,8 +169,10 @@ class _Walk:
                 return None  # the first of no length ends them: ECMA-167 4/12
             if kind == _CONTINUED:
                 return where
-            if made and made[-1][1] % SECTOR:
+            # What ends within a block is the end, but for a tail that is only allocated: 4/12.1.
+            if self.ended and kind != _ALLOCATED:
                 raise damaged(f"an extent of {self.what} ends within a block")
+            self.ended |= bool(length % SECTOR)
             at_byte = -1 if kind == _NEITHER else self.volume.offset(where, length, self.what)
             made.append((at_byte if kind == _RECORDED else -1, length))
         return None
