@@ -1,13 +1,15 @@
 """isodrop inspect on discs as they are, read by the reader itself."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from isodrop.cli import main
+from isodrop.cli import access, main
 from tests.functional.conftest import BUCKET
 from tests.media import (
     EditionSpec,
@@ -19,6 +21,7 @@ from tests.media import (
     server_editions,
 )
 
+KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "none"}
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -97,6 +100,16 @@ def test_given_an_object_in_s3_when_inspected_then_its_own_key_and_metadata_coun
     assert run("inspect", f"s3://{BUCKET}/{key}", "--metadata", "edition=No")[0] == 3
 
 
+def test_given_an_object_when_its_reads_are_traced_then_the_first_is_the_one_that_opened_it(
+    run: Run, tmp_path: Path, session: boto3.Session
+) -> None:
+    session.client("s3").upload_file(str(make_iso(tmp_path / "x.iso")), BUCKET, "x.iso")
+    _, _, err = run("inspect", f"s3://{BUCKET}/x.iso", "--trace")
+    (line,) = err.splitlines()
+    assert line.startswith("read 1: 235,520 bytes at 524,288, ")
+    assert not line.endswith(" 0.0 ms")
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
@@ -114,3 +127,62 @@ def test_given_no_object_to_look_at_when_inspected_then_it_exits_1_in_one_senten
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("isodrop: ")
     assert reason in err
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason", "way_out"),
+    [
+        ({}, "Unable to locate credentials", "aws sso login"),
+        ({"AWS_ACCESS_KEY_ID": "x"}, "Partial credentials found", "aws sso login"),
+        ({"AWS_PROFILE": "nobody"}, "profile (nobody)", "aws configure list-profiles"),
+        ({"AWS_CONFIG_FILE": "{here}/broken"}, "Unable to parse", "AWS_CONFIG_FILE"),
+        ({**KEYS, "AWS_DEFAULT_REGION": "the moon"}, "the moon", "set AWS_DEFAULT_REGION"),
+        ({**KEYS, "AWS_ENDPOINT_URL": "moon"}, "Invalid endpoint: moon", "AWS_ENDPOINT_URL"),
+        ({**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not connect", "the network"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_given_no_way_to_aws_when_an_object_is_inspected_then_a_way_out_is_told(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    environ: dict[str, str],
+    reason: str,
+    way_out: str,
+) -> None:
+    (tmp_path / "broken").write_text("[default]\nregion")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value.format(here=tmp_path))
+    status, out, err = run("inspect", "s3://some-bucket/x.iso")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("isodrop: s3://some-bucket/x.iso: ")
+    assert reason in err
+    assert way_out in err
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"),
+    [
+        ("ExpiredToken", "sign in"),
+        ("AccessDenied", "s3:GetObject"),
+        ("InvalidObjectState", "restore it"),
+    ],
+)
+def test_given_an_object_that_s3_refuses_when_inspected_then_a_way_out_is_told(
+    run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, way_out: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "No."}}, "GetObject")
+
+    client = session.client("s3")
+    client.meta.events.register("before-call.s3.GetObject", refuse)
+    monkeypatch.setattr(access, "s3_client", lambda: client)
+    status, out, err = run("inspect", f"s3://{BUCKET}/x.iso")
+    assert (status, out) == (1, "")
+    assert f"{code}: No; " in err
+    assert way_out in err

@@ -157,7 +157,8 @@ def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract
     assert status == 0
     assert told.keys() == {"media", "verdict", "rejection", "plan"}
     assert (told["verdict"], told["rejection"]) == ("accepted", None)
-    assert told["media"]["label"] == "CCCOMA_X64FRE_EN-US_DV9"
+    assert told["media"].keys() == {"label", "kind", "editions", "requests", "bytes"}
+    assert (told["media"]["label"], told["media"]["kind"]) == ("CCCOMA_X64FRE_EN-US_DV9", "wim")
     assert told["media"]["editions"] == [
         {
             "index": 7,
@@ -174,6 +175,7 @@ def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract
     assert plan["name"] == "windows-11-enterprise-x64-en-us"
     assert (plan["semanticVersion"], plan["imageIndex"]) == ("11.26100.1742", 7)
     assert plan["tags"]["isodrop:source"] == f"s3://your-bucket/{GOOD}"
+    assert plan["tags"]["isodrop:media"] == plan["mediaId"]
     assert "isodrop:etag" not in plan["tags"]
 
 
@@ -187,6 +189,7 @@ def test_given_media_of_a_refused_kind_when_inspected_then_it_exits_3_and_says_w
     assert "remedy\tUpload the x64 ISO of the same release." in out
     told = json.loads(run("inspect", iso, "--json")[1])
     assert (told["verdict"], told["plan"]) == ("rejected", None)
+    assert told["rejection"].keys() == {"code", "message", "remedy"}
     assert told["rejection"]["code"] == "wrong-architecture"
     assert len(told["media"]["editions"]) == 6
 
@@ -231,7 +234,9 @@ def test_given_trace_when_inspected_then_each_read_is_told_on_stderr_only(
 def test_given_a_terminal_when_inspected_then_a_person_can_read_it(
     iso: Path, disc: Discs, told: Callable[..., str]
 ) -> None:
-    assert "ACCEPTED" in told("inspect", iso)
+    screen = told("inspect", iso)
+    assert "install.wim on an ISO of 5.50 GiB; read 480 KiB of it in 3 requests" in screen
+    assert "ACCEPTED" in screen
     disc(a_business_disc(build=28000))
     assert "REJECTED unsupported-release" in told("inspect", iso)
 
@@ -244,6 +249,7 @@ def test_given_a_terminal_when_inspected_then_a_person_can_read_it(
         ("pipe.iso", "it is neither a file nor a disc drive"),
         ("nul\0.iso", "embedded null"),
         ("x" * 300, "file name too long"),
+        ("https://example.com/x.iso", "only a file or s3://bucket/key can be looked at"),
     ],
 )
 def test_given_nothing_to_look_at_when_inspected_then_it_exits_1_in_one_sentence(
@@ -251,7 +257,7 @@ def test_given_nothing_to_look_at_when_inspected_then_it_exits_1_in_one_sentence
 ) -> None:
     (tmp_path / "directory.iso").mkdir()
     os.mkfifo(tmp_path / "pipe.iso")
-    status, out, err = run("inspect", tmp_path / name)
+    status, out, err = run("inspect", name if "://" in name else tmp_path / name)
     assert (status, out) == (1, "")
     assert err.startswith("isodrop: ")
     assert reason in err

@@ -201,7 +201,9 @@ def _get(
     except (RefusedError, TransientError) as error:
         if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _EMPTY:
             raise _BeyondTheEndError from error
-        raise _changed(error, bucket, key) from error
+        if changed := _changed(error, bucket, key):
+            raise changed from error
+        raise
 
 
 def _head(client: "S3Client", bucket: str, key: str, etag: str | None) -> Mapping[str, Any]:
@@ -209,16 +211,16 @@ def _head(client: "S3Client", bucket: str, key: str, etag: str | None) -> Mappin
         with translated():
             return client.head_object(Bucket=bucket, Key=key, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     except (RefusedError, TransientError) as error:
-        raise _changed(error, bucket, key) from error
+        if changed := _changed(error, bucket, key):
+            raise changed from error
+        raise
 
 
-def _changed(
-    error: RefusedError | TransientError, bucket: str, key: str
-) -> RejectedError | RefusedError | TransientError:
-    """Tell "it is not what it was" from whatever else S3 may say."""
+def _changed(error: RefusedError | TransientError, bucket: str, key: str) -> RejectedError | None:
+    """Tell "it is not what it was" from whatever else S3 may say, which stays as it is."""
     cause = error.__cause__
     if not isinstance(cause, ClientError) or error_code(cause) not in _CHANGED:
-        return error
+        return None
     gone = "replaced" if error_code(cause) in {"PreconditionFailed", "412"} else "deleted"
     return RejectedError(
         Code.OBJECT_CHANGED,

@@ -13,6 +13,7 @@ from isodrop.cli.screen import (
     print_json,
     print_pairs,
     print_table,
+    size_in_words,
 )
 from isodrop.cli.sources import CannotLookError, Source, open_source
 from isodrop.codes import IsodropError, RejectedError, Rejection
@@ -137,8 +138,6 @@ def _media_json(media: Media) -> dict[str, Any]:
     return {
         "label": media.label,
         "kind": media.kind,
-        "mediaId": media.media_id,
-        "size": media.size,
         "editions": [
             {
                 "index": edition.index,
@@ -169,6 +168,7 @@ def _plan_json(plan: ImportPlan) -> dict[str, Any]:
         "revision": plan.revision,
         "languages": list(plan.languages),
         "rebuild": plan.rebuild,
+        "mediaId": plan.media_id,
         "tags": dict(plan.tags),
         "notes": list(plan.notes),
     }
@@ -208,9 +208,10 @@ def _tell_pipe(look: Look) -> None:
 
 
 def _headline(media: Media) -> str:
+    requests = f"{media.requests} request{'' if media.requests == 1 else 's'}"
     return (
-        f"{shown(media.label)}: install.{media.kind} on an ISO of {media.size / 2**30:.2f} GiB;"
-        f" read {media.bytes / 2**10:,.0f} KiB of it in {media.requests} requests"
+        f"{shown(media.label)}: install.{media.kind} on an ISO of {size_in_words(media.size)};"
+        f" read {size_in_words(media.bytes)} of it in {requests}"
     )
 
 

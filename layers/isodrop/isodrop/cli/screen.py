@@ -93,5 +93,18 @@ def build_number(build: int | None, revision: int | None) -> str | None:
     return ".".join(str(part) for part in (build, revision) if part is not None) or None
 
 
+def size_in_words(count: int) -> str:
+    """Write a number of bytes for a person.
+
+    Examples
+    --------
+    >>> size_in_words(759808), size_in_words(5_600_000_000)
+    ('742 KiB', '5.22 GiB')
+    """
+    if count < 1 << 20:
+        return f"{count / (1 << 10):,.0f} KiB"
+    return f"{count / (1 << 20):,.0f} MiB" if count < 1 << 30 else f"{count / (1 << 30):,.2f} GiB"
+
+
 def _cell(value: object) -> str:
     return "" if value is None else shown(str(value), limit=CELL)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from isodrop.cli.screen import print_trace
-from isodrop.codes import IsodropError, RejectedError
+from isodrop.codes import IsodropError, RefusedError, RejectedError, TransientError
 from isodrop.media import ReadRange
 
 # A file is in no bucket yet.
@@ -35,6 +35,8 @@ class Source:
         Empty and ``None`` for a file.
     metadata : mapping of str to str
         Of the object; a file has none.
+    opening : float
+        Seconds that it took; an object is opened by the very range that is read first.
     """
 
     bucket: str
@@ -44,6 +46,7 @@ class Source:
     etag: str = ""
     version_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    opening: float = 0.0
 
 
 @contextmanager
@@ -61,9 +64,11 @@ def open_source(address: str, *, trace: bool = False) -> Iterator[Source]:
     CannotLookError
         With a sentence for the person who typed the address.
     """
+    if "://" in address and not address.startswith("s3://"):
+        raise CannotLookError(f"{address}: only a file or s3://bucket/key can be looked at")
     opened = _open_object(address) if address.startswith("s3://") else _open_file(Path(address))
     with opened as source:
-        yield replace(source, read=_traced(source.read)) if trace else source
+        yield replace(source, read=_traced(source.read, source.opening)) if trace else source
 
 
 @contextmanager
@@ -92,9 +97,7 @@ def _open_file(path: Path) -> Iterator[Source]:
 @contextmanager
 def _open_object(address: str) -> Iterator[Source]:
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
-    import boto3  # noqa: PLC0415 - see above
-
-    from isodrop.aws import CONFIG  # noqa: PLC0415 - see above
+    from isodrop.cli.access import s3_client, way_out  # noqa: PLC0415 - see above
     from isodrop.objects import open_object, parse_uri  # noqa: PLC0415 - see above
 
     try:
@@ -102,17 +105,32 @@ def _open_object(address: str) -> Iterator[Source]:
     except ValueError as error:
         raise CannotLookError(str(error)) from error
     try:
-        found = open_object(boto3.client("s3", config=CONFIG), bucket, key)
+        client = s3_client()
+        began = time.perf_counter()
+        found = open_object(client, bucket, key)
     except RejectedError as error:
         raise CannotLookError(f"{address}: there is no such object") from error
-    yield Source(bucket, key, found.size, found.read, found.etag, found.version_id, found.metadata)
+    except (RefusedError, TransientError) as error:
+        advice = way_out(error)
+        said = str(error).rstrip(".")
+        raise CannotLookError(f"{address}: {said}{advice and f'; {advice}'}") from error
+    yield Source(
+        bucket=bucket,
+        key=key,
+        size=found.size,
+        read=found.read,
+        etag=found.etag,
+        version_id=found.version_id,
+        metadata=found.metadata,
+        opening=time.perf_counter() - began,
+    )
 
 
 def _reason(error: OSError | ValueError) -> str:
     return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
 
 
-def _traced(read: ReadRange) -> ReadRange:
+def _traced(read: ReadRange, opening: float) -> ReadRange:
     count = 0
 
     def traced(offset: int, length: int, /) -> bytes:
@@ -120,7 +138,8 @@ def _traced(read: ReadRange) -> ReadRange:
         began = time.perf_counter()
         data = read(offset, length)
         count += 1
-        print_trace(count, offset, length, time.perf_counter() - began)
+        seconds = time.perf_counter() - began + (opening if count == 1 else 0)
+        print_trace(count, offset, length, seconds)
         return data
 
     return traced
