@@ -65,6 +65,14 @@ test: venv ## all tests; under five minutes
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
 	@$(BIN)/pytest tests/functional tests/stack -n 2 --dist loadscope
 
+.PHONY: soak
+soak: venv ## read damaged images for a minute or two: make soak [COUNT=100000] [SEED=20240906]
+	@$(BIN)/python -m tests.media.soak $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
+
+.PHONY: bench
+bench: venv ## measure the reader against others, and write docs/benchmarks.md; about four minutes
+	@$(BIN)/python -m tests.bench
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis

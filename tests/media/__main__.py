@@ -1,6 +1,7 @@
 """Write a test ISO: ``python -m tests.media PATH [--layout NAME] [--size BYTES] …``."""
 
 import argparse
+import time
 
 from tests.media import (
     LAYOUTS,
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="in bytes; the file is sparse")
     parser.add_argument("--wim-name", default="install.wim")
     said = parser.parse_args()
+    began = time.perf_counter()
     editions = _EDITIONS[said.editions](architecture=said.architecture, build=said.build)
     made = make_iso(
         said.path,
@@ -39,7 +41,9 @@ def main() -> None:
         size=said.size,
         wim_name=said.wim_name,
     )
-    print(f"{made}: {made.stat().st_size} bytes, {len(editions)} editions, {said.layout}")
+    seconds = time.perf_counter() - began
+    size = f"{made.stat().st_size:,} bytes"
+    print(f"{made}: {size}, {len(editions)} editions, {said.layout}, made in {seconds:.3f} s")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,18 @@
 """Reads an image as the reader under test asks for it, and says what that took."""
 
+import sys
 import tracemalloc
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import isodrop.media
 from isodrop.codes import RejectedError, Rejection
 from isodrop.media import Media, read_media
 from tests.media.image import Image
 
+READER = str(Path(isodrop.media.__file__).parent)
 MOST_REQUESTS = 24
 MOST_BYTES = 4 << 20
 
@@ -72,3 +78,28 @@ def peak(image: Image) -> int:
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     return most
+
+
+def work(image: Image) -> int:
+    """Count the lines of the reader that run for an image, rejected or not.
+
+    Unlike seconds they are the same on every machine, whatever else it is doing.
+    """
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(READER):
+            return None
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        read_media(image.read, image.size)
+    except RejectedError:
+        pass
+    finally:
+        sys.settrace(before)
+    return lines

@@ -5,11 +5,14 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from types import MappingProxyType
 
-from tests.media.image import SECTOR, Image
+from tests.media import udf
+from tests.media.image import SECTOR, Image, sectors
 from tests.media.iso import FIRST_PARTITION_SECTOR
 from tests.media.wim import HEADER_SIZE
 
+_ROOMY = 1 << 30  # an image of so many bytes has a hole for whatever is put into it
 _VALUES = (0, 1, 2, 3, 7, 8, 15, 16, 255, 256, 257, 2047, 2048, 2049, 0x7FFF, 0x8000, 0xFFFF)
 _LARGE = (0x3FF00000, 0x3FFFFFFF, 0x40000000, 0x7FFFFFFF, 0x80000000, 0xC0000000, 0xFFFFFFFF)
 _XML = (
@@ -29,6 +32,24 @@ _XML = (
     "9" * 5000,
     "\u202e\u0660",
     " ",
+)
+# Pieces of an image's description, each well formed by itself unless that is its point.
+_SAID = (
+    "<NAME>x</NAME>",
+    "<NAME/><NAME/>",
+    "<WINDOWS><EDITIONID>Enterprise</EDITIONID></WINDOWS>",
+    "<WINDOWS><ARCH>9</ARCH><VERSION><BUILD>26100</BUILD></VERSION></WINDOWS>",
+    "<WINDOWS><ARCH>\uff19</ARCH><VERSION><MAJOR>-1</MAJOR></VERSION></WINDOWS>",
+    f"<WINDOWS><LANGUAGES>{'<LANGUAGE>en-US</LANGUAGE>' * 300}</LANGUAGES></WINDOWS>",
+    f"<NAME>{'x' * 1025}</NAME>",
+    '<IMAGE INDEX="1"/>',
+    "<a>" * 40 + "</a>" * 40,
+    '<a b=""/>' * 4200,
+    "<a/>" * 33_000,
+    "&amp;&#x41;",
+    "<?p?>",
+    "&b;",
+    "<a>",
 )
 
 
@@ -80,7 +101,7 @@ def mutate(image: Image, random: Random) -> Image:
     Whatever ``random`` is, the same state of it gives the same damage.
     """
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
-        image = random.choices(_KINDS, _WEIGHTS)[0](image, random)
+        image = random.choices(tuple(_KINDS), tuple(_KINDS.values()))[0](image, random)
     return image
 
 
@@ -230,6 +251,94 @@ def _xml(image: Image, random: Random) -> Image:
     return image.changed(start, bytes(head)).changed(start + at, bytes(data[:size]))
 
 
+def _described(image: Image, random: Random) -> Image:
+    """Put another XML into the WIM, well formed more often than not, and as large as may be."""
+    start = image.places[_wim(image)]
+    head = bytearray(image.content.read(start, HEADER_SIZE))
+    length, at, _ = struct.unpack_from("<QQQ", head, 0x48)
+    count = random.choice((1, 1, 2, 11, 255, 256, 257))
+    few = random.choice((0, 1, 2)) if count < 20 else 0
+    images = (
+        f'<IMAGE INDEX="{number}">{"".join(random.choices(_SAID, k=few))}</IMAGE>'
+        for number in range(1, count + 1)
+    )
+    text = f"\ufeff<WIM>{''.join(images)}</WIM>".encode("utf-16-le")
+    if image.size > _ROOMY:
+        at, length = 1 << 20, random.choice((length, 1 << 20, (1 << 20) + 2))
+    if at > image.size or length > 2 << 20:
+        return image
+    text = text[:length] + b" \0" * ((length - len(text)) // 2)
+    struct.pack_into("<L", head, 44, random.choice((count, count, count, 11)))
+    struct.pack_into("<QQQ", head, 0x48, len(text), at, len(text))
+    return image.changed(start, bytes(head)).changed(start + at, text)
+
+
+def _chained(image: Image, random: Random) -> Image:
+    """Let an allocation go on from block to block, all over the disc, for a while or for ever."""
+    place = random.choice(("/#", "/sources#", f"{_wim(image)}#"))
+    content = "/" if place == "/#" else place[:-1]
+    if content not in image.places:  # a folder inside its entry
+        return image
+    start = image.places[content] // SECTOR - FIRST_PARTITION_SECTOR
+    size = int.from_bytes(image.content.read(image.places[place] + 56, 8), "little")
+    size = min(size, image.size)
+    most = max(SECTOR, sectors(size) // random.randint(1, 8) * SECTOR)
+    every = udf.extents(start, size, min(most, udf.MAX_EXTENT))
+    ads = [udf.short_ad(*one) for one in every[:64]]
+    if random.random() < 0.2:
+        ads += [udf.short_ad(SECTOR, 0, 1)] * random.choice((400, 511, 512, 600))
+    blocks = max(1, image.size // SECTOR - FIRST_PARTITION_SECTOR - 1)
+    links = [random.randrange(blocks) for _ in range(random.choice((1, 2, 5, 18, 19, 20, 21, 30)))]
+    each = -(-len(ads) // (len(links) + 1))
+    groups = [b"".join(ads[at * each : (at + 1) * each]) for at in range(len(links) + 1)]
+    last = random.choice(links) if random.random() < 0.2 else None
+    ways = [*links, last]
+    for number, block in enumerate(links, 1):
+        data = groups[number] + _way_on(ways[number])
+        if len(data) <= SECTOR - 24:
+            where = (FIRST_PARTITION_SECTOR + block) * SECTOR
+            image = image.changed(where, udf.allocation_extent(block, data))
+
+    def change(entry: bytearray) -> None:
+        base = 216 if entry[:2] == b"\x0a\x01" else 176
+        made = (groups[0] + _way_on(links[0]))[: SECTOR - base]
+        struct.pack_into("<H", entry, 34, udf.SHORT)
+        struct.pack_into("<LL", entry, base - 8, 0, len(made))
+        struct.pack_into("<H", entry, 10, base - 16 + len(made))
+        entry[base : base + len(made)] = made
+
+    return resealed(image, place, change)
+
+
+def _way_on(block: int | None) -> bytes:
+    return b"" if block is None else udf.short_ad(SECTOR, block, 3)
+
+
+def _swollen(image: Image, random: Random) -> Image:
+    """Let a folder be as large as it may be, or larger, all of it recorded."""
+    size = (1 << 20) + random.choice((-4, 0, 4, 1 << 20))
+    block = random.randrange(max(1, image.size // SECTOR - FIRST_PARTITION_SECTOR))
+
+    def change(entry: bytearray) -> None:
+        base = 216 if entry[:2] == b"\x0a\x01" else 176
+        struct.pack_into("<H", entry, 34, udf.SHORT)
+        struct.pack_into("<Q", entry, 56, size)
+        struct.pack_into("<LLLL", entry, base - 8, 0, 8, size, block)
+
+    return resealed(image, random.choice(("/#", "/sources#")), change)
+
+
+def _pointed(image: Image, random: Random) -> Image:
+    """Let the volume descriptors go on elsewhere: ECMA-167 3/10.3."""
+    for side in random.choice((("main",), ("main", "reserve"))):
+        offset = image.places[f"{side} {random.randrange(6)}"]
+        target = image.places[random.choice([p for p in image.places if p.startswith(side)])]
+        length = random.choice((16 * SECTOR, 16 * SECTOR, _value(image, random) & 0xFFFFFFFF))
+        body = struct.pack("<LLL", 9, length, target // SECTOR) + bytes(484)
+        image = image.changed(offset, udf.tag(3, body, offset // SECTOR))
+    return image
+
+
 def _places_kept(image: Image, random: Random) -> Image:
     """Move what lies at one place to where another does, leaving the pointers as they are."""
     one, other = (image.places[random.choice(list(image.places))] for _ in range(2))
@@ -237,5 +346,21 @@ def _places_kept(image: Image, random: Random) -> Image:
     return replace(moved, places=image.places)
 
 
-_KINDS = (_field, _name, _allocation, _copied, _cut, _noise, _shuffled, _header, _xml, _places_kept)
-_WEIGHTS = (40, 14, 10, 6, 4, 5, 3, 12, 14, 2)
+_KINDS = MappingProxyType(
+    {
+        _field: 40,
+        _name: 14,
+        _allocation: 10,
+        _chained: 8,
+        _swollen: 2,
+        _pointed: 3,
+        _copied: 6,
+        _cut: 4,
+        _noise: 5,
+        _shuffled: 3,
+        _header: 12,
+        _xml: 9,
+        _described: 8,
+        _places_kept: 2,
+    }
+)

@@ -1,4 +1,4 @@
-"""Reads damaged images and counts how that ends: ``python -m tests.media.soak --count N``."""
+"""Reads damaged images and counts how that ends: ``make soak``, ``python -m tests.media.soak``."""
 
 import argparse
 import sys
@@ -59,7 +59,8 @@ def _bases() -> tuple[Image, ...]:
     small = [make_image(layout=name) for name in LAYOUTS if name != "iso9660-only"]
     large = [make_image(layout=name, size=_LARGE) for name in ("grouped", "interleaved", "long")]
     esd = make_image(wim_name="install.esd", integrity=True)
-    return (*small, *large, esd, make_image(files={f"f{n}": b"" for n in range(400)}))
+    names = {f"{folder}f{n}": b"" for n in range(400) for folder in ("", "sources/")}
+    return (*small, *large, esd, make_image(files=names), make_image(files=names, size=_LARGE))
 
 
 def damaged_image(seed: int, number: int) -> Image:
@@ -107,8 +108,8 @@ def _end(meter: Meter) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.media.soak", description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=20240906)
+    parser.add_argument("--count", type=int, default=100_000, help="of images")
+    parser.add_argument("--seed", type=int, default=20240906, help="names the same images again")
     said = parser.parse_args()
     began = time.perf_counter()
     outcome = soak(said.seed, range(said.count))

@@ -2,7 +2,6 @@
 
 import re
 import string
-import time
 
 import pytest
 from hypothesis import given
@@ -88,9 +87,6 @@ def test_given_a_damaged_name_when_read_then_nothing_breaks(
     ],
     ids=lambda text: text[:20],
 )
-def test_given_a_name_made_to_be_slow_when_read_then_it_costs_no_more_than_a_blink(
-    hostile: str,
-) -> None:
-    began = time.perf_counter()
-    read_name(hostile)
-    assert time.perf_counter() - began < 0.2
+@pytest.mark.timeout(10)  # a pattern that backtracks without end would take years
+def test_given_a_name_made_to_be_slow_when_read_then_it_is_read_all_the_same(hostile: str) -> None:
+    check(read_name(hostile))

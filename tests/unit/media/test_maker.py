@@ -1,6 +1,5 @@
 """The maker of test media is fast, sparse and says where things are."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,11 @@ from tests.media import LAYOUTS, Content, business_editions, make_image, make_is
 from tests.media.image import Image
 
 
-def test_five_gigabytes_take_less_than_a_second_and_hardly_any_disk(tmp_path: Path) -> None:
-    began = time.perf_counter()
+def test_five_gigabytes_take_hardly_any_memory_and_disk(tmp_path: Path) -> None:
+    # That is why they take a tenth of a second: ``python -m tests.media PATH --size BYTES`` says.
     made = make_iso(tmp_path / "large.iso", size=5_400_000_000)
 
-    assert time.perf_counter() - began < 1
+    assert sum(len(data) for _, data in make_image(size=5_400_000_000).content.pieces) < 1 << 20
     assert made.stat().st_size == 5_400_000_000 // 2048 * 2048
     assert made.stat().st_blocks * 512 < 4 << 20
 

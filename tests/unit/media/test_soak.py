@@ -1,5 +1,6 @@
 """A short, fixed run of what ``make soak`` does at length."""
 
+from tests.media.meter import MOST_REQUESTS
 from tests.media.soak import damaged_image, soak
 
 SEED = 11
@@ -10,6 +11,9 @@ def test_damaged_images_are_read_or_rejected_within_the_budget() -> None:
 
     assert outcome.wrong == []
     assert outcome.memory < 4 << 20
+    # The budget is met, so that it is known to hold.
+    assert outcome.requests == MOST_REQUESTS
+    assert outcome.bytes > 1 << 20
     # Both ends happen, or the damage would be too little or too much to tell anything.
     assert outcome.ends["read"] > 100
     assert outcome.ends["unreadable-media"] > 100
