@@ -91,6 +91,12 @@ def test_given_every_family_when_its_pattern_is_compiled_then_it_names_only_know
         ("Win11_24H2_Spanish_Mexico_x64.iso", "24H2", "x64", "es-MX"),
         ("Win11_25H2_EnglishInternational_x64_v2.iso", "25H2", "x64", "en-GB"),
         ("Win11_English_x64v1.iso", None, "x64", "en-US"),
+        ("Win11_Chinese(Simplified)_x64v1.iso", None, "x64", "zh-CN"),
+        ("en-us_windows_11_business_editions_x64_dvd_3a304c08.iso", None, "x64", "en-US"),
+        ("26100.1.240331-1435.ge_release_amd64fre_CLIENT_LOF_PACKAGES_OEM.iso",
+         "24H2", "x64", "mul"),
+        ("20348.1.210507-1500.fe_release_amd64fre_SERVER_LOF_PACKAGES_OEM.iso",
+         None, "x64", "mul"),
         ("22631.2861.231204-0538.23H2_NI_RELEASE_SVC_REFRESH_CLIENTBUSINESS_VOL_x64FRE_en-us.iso",
          "23H2", "x64", "en-US"),
         ("18363.476.191007-0143.19h2_release_svc_refresh_CLIENTENTERPRISEEVAL_OEMRET_x64FRE_en-us.iso",
@@ -136,9 +142,10 @@ def test_given_a_renamed_file_when_read_then_its_loose_words_are_taken(
         "win10-enterprise-x64.iso",
         "Win11 Enterprise 24H2 ARM64.iso",
         "Win11_22H2_Enterprise_x64.iso",
+        "26100.1.240331-1435.ge_release_amd64fre_CLIENT_LOF_PACKAGES_OEM.iso",
     ],
 )
-def test_given_a_renamed_file_of_a_refused_kind_when_read_then_the_name_says_no(name: str) -> None:
+def test_given_a_file_of_a_refused_kind_when_read_then_the_name_says_no(name: str) -> None:
     assert read_name(name).importable == "no"
 
 

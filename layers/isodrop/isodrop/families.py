@@ -41,7 +41,8 @@ class Family:
     documented: bool = False
 
 
-# An underscore in a word may be missing in a name: Chinese_Simplified, EnglishInternational.
+# An underscore in a word may be missing in a name, or be a bracket: Chinese_Simplified,
+# EnglishInternational, Chinese(Simplified).
 LANGUAGES: Final = {
     "arabic": "ar",
     "brazilian": "pt-BR",
@@ -112,7 +113,10 @@ MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", 
 # before what allows it. CLIENTENTERPRISE with OEM is IoT Enterprise, the only Enterprise that
 # Microsoft sells through manufacturers; ENTERPRISES is the EDITIONID EnterpriseS, so LTSC.
 EDITIONS: Final = (
-    ("languages", r"\blang(?:uage)? ?packs?\b|\bfod\b|\blanguages and optional features\b"),
+    (
+        "languages",
+        r"\blang(?:uage)? ?packs?\b|\bfod\b|\blanguages and optional features\b|\blof packages\b",
+    ),
     ("inbox-apps", r"\binbox ?apps\b"),
     ("server", r"\bwin(?:dows)? ?server\b"),
     ("ltsc-eval", r"\blts[bc](?:20[0-9]{2})?\b.*\beval|\benterprisesn? ?eval"),
@@ -136,11 +140,12 @@ MAY_HAVE_ENTERPRISE: Final = WITH_ENTERPRISE | {"multi", None}
 # costs no more than a long one.
 _W: Final = r"(?P<windows>10|11)"
 _RELEASE: Final = r"(?P<release>[0-9]{2}H[12]|1[5-9]0[0-9]|1511|2004)"
+_VERSION: Final = rf"(?:_version_{_RELEASE})?"  # the first release of Windows 11 had none
 _ARCH: Final = (
     r"(?P<architecture>x64|x86|x32|arm64|amd64|a64|64-?bit|32-?bit|64arm)(?:fre)?(?:_?v[0-9]{1,2})?"
 )
-LANGUAGE_WORD: Final = "(?P<language>{})".format(
-    "|".join(word.replace("_", "_?") for word in sorted(LANGUAGES, key=len, reverse=True))
+LANGUAGE_WORD: Final = r"(?P<language>{})\)?".format(
+    "|".join(word.replace("_", "[_(]?") for word in sorted(LANGUAGES, key=len, reverse=True))
 )
 _CODE: Final = r"(?P<language>[a-z]{2,3}(?:-[a-z]{4})?(?:-[a-z]{2})?)"
 _UPDATED: Final = r"(?:_updated_(?P<month>[a-z]{3,9})_(?P<year>20[0-9]{2}))?"
@@ -162,13 +167,13 @@ FAMILIES: Final = (
     ),
     Family(
         "msdn-business",  # Visual Studio subscriptions, and the next four
-        rf"{_CODE}_windows_{_W}_business_editions_version_{_RELEASE}{_UPDATED}_{_ARCH}{_DVD}",
+        rf"{_CODE}_windows_{_W}_business_editions{_VERSION}{_UPDATED}_{_ARCH}{_DVD}",
         edition="business",
         documented=True,
     ),
     Family(
         "msdn-consumer",
-        rf"{_CODE}_windows_{_W}_consumer_editions_version_{_RELEASE}{_UPDATED}_{_ARCH}{_DVD}",
+        rf"{_CODE}_windows_{_W}_consumer_editions{_VERSION}{_UPDATED}_{_ARCH}{_DVD}",
         edition="consumer",
     ),
     Family(
@@ -185,7 +190,7 @@ FAMILIES: Final = (
     Family(
         "not-an-os-image",
         rf"mul_(?P<edition>[a-z_]{{3,80}}?)_for_windows_(?:10|11|server)"
-        rf"(?:_version_{_RELEASE})?{_UPDATED}_{_ARCH}{_DVD}",
+        rf"{_VERSION}{_UPDATED}_{_ARCH}{_DVD}",
         windows="none",
         language="mul",
     ),
@@ -206,7 +211,7 @@ FAMILIES: Final = (
     Family("oem-buildstring", rf"{_LAB}CLIENT_?(?P<edition>[A-Z_]{{0,40}}){_LAB_END}"),
     Family(
         "not-an-os-image",
-        rf"{_BUILD}{_BRANCH}{_ARCH}_(?P<edition>Inbox_?Apps)",
+        rf"{_BUILD}{_BRANCH}{_ARCH}_(?P<edition>Inbox_?Apps|(?:CLIENT|SERVER)_LOF_PACKAGES)(?:_OEM)?",
         windows="none",
         language="mul",
     ),

@@ -95,7 +95,7 @@ _LOOSE_BUILD: Final = re.compile(r"(?<![0-9.])([0-9]{5})(?:\.([0-9]{1,5}))?(?![0
 _LOOSE_ARCHITECTURE: Final = re.compile(
     r"\b(x86 64|x64|amd64|64 ?bit|arm64|aarch64|x86|32 ?bit)(?:fre)?(?:v[0-9]{1,2})?\b"
 )
-_LOOSE_LANGUAGE: Final = rf"\b{LANGUAGE_WORD.replace('_?', ' ?')}\b"
+_LOOSE_LANGUAGE: Final = rf"\b{LANGUAGE_WORD.replace('[_(]?', ' ?')}\b"
 
 
 def read_name(key: str) -> FileName:
@@ -242,7 +242,7 @@ def _architecture(word: str | None) -> str | None:
 
 def _language(word: str | None) -> str | None:
     lower = (word or "").lower()
-    return LANGUAGE_TAGS.get(lower) or LANGUAGE_WORDS.get(re.sub(r"[ _]", "", lower))
+    return LANGUAGE_TAGS.get(lower) or LANGUAGE_WORDS.get(re.sub(r"[ _(]", "", lower))
 
 
 def _updated(month: str | None, year: str | None) -> str | None:
