@@ -60,6 +60,7 @@ def sweep(grace: timedelta, has_time: Callable[[], bool]) -> Sweep:
         executions=executions(),
         reporter=speaker,
         bucket=settings.upload_bucket,
+        prefix=settings.key_prefix,
         tracking=timedelta(hours=settings.tracking_hours),
         now=speaker.now,
         has_time=has_time,

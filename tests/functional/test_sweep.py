@@ -313,6 +313,15 @@ class TestVersionsWithoutAnEntry:
 
         assert (young, tally.started, tally.versions) == (0, 0, 2)
 
+    def test_what_lies_outside_the_prefix_is_not_even_listed(self, swept: Way) -> None:
+        swept.upload("isos/windows/mine.iso")
+        swept.upload("isos/other.iso")
+        swept.later(minutes=11)
+
+        tally = swept.sweep(prefix="isos/windows/")
+
+        assert (tally.versions, tally.started) == (1, 1)
+
     def test_a_write_without_a_version_cannot_be_named_and_is_left_alone(self, swept: Way) -> None:
         swept.client("s3").put_bucket_versioning(
             Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"}

@@ -166,7 +166,7 @@ class Way:
             executionArn=execution, error="Stopped", cause="by hand"
         )
 
-    def sweep(self, has_time: Callable[[], bool] = lambda: True) -> Tally:
+    def sweep(self, has_time: Callable[[], bool] = lambda: True, prefix: str = "") -> Tally:
         """Sweep once."""
         return Sweep(
             s3=self.client("s3"),
@@ -179,6 +179,7 @@ class Way:
             now=self.clock.time,
             has_time=has_time,
             tell=lambda word, more: self.told.append((word, more)),
+            prefix=prefix,
         ).run()
 
     def iso(self, editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> bytes:

@@ -44,6 +44,17 @@ def bucket(emulator: LocalStack) -> str:
     return "drops"
 
 
+def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str) -> None:
+    """S3 encodes keys as URLs where the client asks for it; boto3 does, and decodes them."""
+    s3 = emulator.client("s3")
+    key = "odd/\x1b[31m\n +%41é.iso"
+    s3.put_object(Bucket=bucket, Key=key, Body=b"")
+
+    listed = s3.list_object_versions(Bucket=bucket, Prefix="odd/")
+
+    assert (listed["Prefix"], [each["Key"] for each in listed["Versions"]]) == ("odd/", [key])
+
+
 def zipped(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -8,10 +8,11 @@ import jmespath
 import pytest
 
 from isodrop.settings import IntakeSettings
-from tests.resolve import TemplateError, resolve
+from tests.resolve import Resolved, TemplateError, resolve
 from tests.transform import ROOT, definition, source
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1b2c3d4e-0000-1111-2222-333344445555"
+DROPPED = "Dropped"  # the rule
 INFRASTRUCTURE = "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/ours"
 ROLE = "arn:aws:iam::123456789012:role/ours/builder"
 BOUNDARY = "arn:aws:iam::123456789012:policy/ours/boundary"
@@ -21,9 +22,15 @@ IN_A_SUBNET = {"SubnetId": "subnet-0123456789abcdef0", "SecurityGroupIds": "sg-0
 # Where ISOs are dropped
 
 
+def swept(made: Resolved) -> tuple[str, str]:
+    """Where the sweep looks."""
+    variables = made.properties("Sweep")["Environment"]["Variables"]
+    return variables["UPLOAD_BUCKET"], variables["KEY_PREFIX"]
+
+
 def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in_it() -> None:
     made = resolve()
-    (rule,) = made.of_type("AWS::Events::Rule").values()
+    rule = made.properties(DROPPED)
     assert made.of_type("AWS::S3::Bucket").keys() == {"UploadBucket"}
     assert rule["EventPattern"]["detail"] == {
         "bucket": {"name": ["UploadBucket"]},
@@ -35,15 +42,16 @@ def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in
 
 def test_given_an_existing_bucket_then_no_bucket_is_made_or_changed_and_that_one_is_heard() -> None:
     made = resolve(ExistingBucketName="our-media")
-    (rule,) = made.of_type("AWS::Events::Rule").values()
+    rule = made.properties(DROPPED)
     kinds = {resource["Type"] for resource in made.resources.values()}
     assert not {kind for kind in kinds if kind.startswith("AWS::S3::")}
     assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-media"]}
-    for role in ("ImportIsoRole", "ReportBuildRole"):
+    for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
         told = made.statement(role, "TellGoneFromDenied")
         assert told
         assert told["Resource"] == "arn:aws:s3:::our-media"
     assert made.outputs["UploadBucketName"] == "our-media"
+    assert swept(made) == ("our-media", "")
 
 
 @pytest.mark.parametrize(
@@ -68,18 +76,20 @@ def test_given_an_existing_bucket_then_an_output_has_the_command_that_adds_what_
 
 def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
     made = resolve(KeyPrefix="isos/windows/")
-    (rule,) = made.of_type("AWS::Events::Rule").values()
+    rule = made.properties(DROPPED)
     wildcards = [each["wildcard"] for each in rule["EventPattern"]["detail"]["object"]["key"]]
     assert len(set(wildcards)) == 8, "every way to write three letters"
     assert {each.lower() for each in wildcards} == {"isos/windows/*.iso"}
     for role, sid in (
         ("ImportIsoRole", "LookInside"),
         ("ReportBuildRole", "SeeWhetherTheObjectIsTheSame"),
+        ("SweepRole", "SeeWhetherTheObjectIsTheSame"),
     ):
         read = made.statement(role, sid)
         assert read
         assert read["Resource"] == "arn:aws:s3:::UploadBucket/isos/windows/*"
     assert made.outputs["DropCommand"].endswith("s3://UploadBucket/isos/windows/")
+    assert swept(made) == ("UploadBucket", "isos/windows/")
 
 
 def test_given_days_then_replaced_versions_are_kept_as_long() -> None:
@@ -203,7 +213,7 @@ def test_given_a_key_then_all_that_is_kept_is_under_it() -> None:
 
 def test_given_a_key_then_who_reads_and_writes_may_use_it_and_nobody_otherwise() -> None:
     made, plain = resolve(KmsKeyArn=KEY), resolve()
-    for role in ("ImportIsoRole", "ReportBuildRole"):
+    for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
         used = made.statement(role, "UseTheKey")
         assert used
         assert used["Resource"] == KEY
@@ -325,6 +335,7 @@ REFUSED: list[tuple[str, object]] = [
     ("PollSeconds", 59),
     ("TrackingHours", 13),
     ("MaxAttempts", 0),
+    ("SweepMinutes", 4),
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
     ("KmsKeyArn", "alias/ours"),
     ("PermissionsBoundaryArn", ROLE),

@@ -68,6 +68,7 @@ class SweepSettings(ReportSettings):
 
     import_machine_arn: str
     upload_bucket: str
+    key_prefix: str = ""
     tracking_hours: int = Field(ge=1)
 
 

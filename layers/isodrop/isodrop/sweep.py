@@ -79,7 +79,7 @@ class Sweep:
     ----------
     s3, builder, ledger, executions, reporter
         What it talks to.
-    bucket : str
+    bucket, prefix : str
         Where uploads lie.
     tracking : timedelta
         How long a build is followed.
@@ -104,6 +104,7 @@ class Sweep:
     has_time: Callable[[], bool]
     tell: Callable[[str, Mapping[str, Any]], None]
     grace: timedelta = GRACE
+    prefix: str = ""
 
     def run(self) -> Tally:
         """Sweep once.
@@ -220,7 +221,11 @@ class Sweep:
         until = self.now() - self.grace
         while True:
             with translated():
-                page = self.s3.list_object_versions(Bucket=self.bucket, **(at or {}))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                page = self.s3.list_object_versions(
+                    Bucket=self.bucket,
+                    Prefix=self.prefix,
+                    **(at or {}),  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                )
             versions = page.get("Versions", [])
             tally.versions += len(versions)
             found = {

@@ -4,6 +4,8 @@ import json
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from xml.etree.ElementTree import Element, SubElement
 
 from ministack.core.responses import StreamingResponse
 from ministack.services import eventbridge, s3
@@ -13,7 +15,11 @@ CHUNK = 1 << 20
 _fire_s3_event = s3._fire_s3_event
 _get_object = s3._get_object
 _dispatch_event = eventbridge._dispatch_event
+_list_object_versions = s3._list_object_versions
+_xml_body = s3._xml_body
 _version: ContextVar[str | None] = ContextVar("version", default=None)
+_encoding: ContextVar[bool] = ContextVar("encoding", default=False)
+_ENCODED = frozenset({"Delimiter", "KeyMarker", "Prefix", "NextKeyMarker", "Key"})
 
 
 def fire_s3_event(*args: Any, version_id: str | None = None, **more: Any) -> None:
@@ -37,6 +43,29 @@ def dispatch_event(event: dict[str, Any], *args: Any, **more: Any) -> None:
         detail["object"]["version-id"] = version
         event = {**event, "Detail": json.dumps(detail)}
     _dispatch_event(event, *args, **more)
+
+
+def list_object_versions(bucket: str, query: dict[str, Any]) -> Any:
+    """Encode keys as URLs where a client asks for it, as boto3 always does.
+
+    A key may hold what no XML 1.0 can, and the emulator writes it raw.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+    """
+    token = _encoding.set("url" in query.get("encoding-type", ""))
+    try:
+        return _list_object_versions(bucket, query)
+    finally:
+        _encoding.reset(token)
+
+
+def xml_body(root: Element) -> Any:
+    """Write an answer; see :func:`list_object_versions`."""
+    if _encoding.get():
+        for element in root.iter():
+            if element.tag.rpartition("}")[2] in _ENCODED and element.text:
+                element.text = quote(element.text)
+        SubElement(root, "EncodingType").text = "url"
+    return _xml_body(root)
 
 
 class FileBody:
@@ -103,4 +132,6 @@ def mend() -> None:
     """Put the mends in place."""
     s3._fire_s3_event = fire_s3_event
     s3._get_object = get_object
+    s3._list_object_versions = list_object_versions
+    s3._xml_body = xml_body
     eventbridge._dispatch_event = dispatch_event
