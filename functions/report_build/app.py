@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 
 from isodrop.aws import CONFIG
 from isodrop.builder import Builder
-from isodrop.events import Publisher
 from isodrop.ledger import Ledger
+from isodrop.publisher import Publisher
 from isodrop.reports import Caught, Reporter
 from isodrop.settings import ReportSettings
 from isodrop.uploads import read_ask, read_upload

@@ -16,9 +16,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from isodrop.aws import CONFIG
 from isodrop.builder import Builder
-from isodrop.events import Publisher
 from isodrop.executions import Executions
 from isodrop.ledger import Ledger
+from isodrop.publisher import Publisher
 from isodrop.reports import Reporter
 from isodrop.settings import SweepSettings
 from isodrop.sweep import GRACE, Sweep

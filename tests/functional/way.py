@@ -14,11 +14,11 @@ from typing import Any
 import boto3
 
 from isodrop.builder import Builder, Phase
-from isodrop.events import Publisher
 from isodrop.executions import Executions
 from isodrop.intake import Decision, Intake, Outcome
 from isodrop.ledger import Drop, Ledger
 from isodrop.plan import FIRST_ASK, Ask, ImportSettings, Upload
+from isodrop.publisher import Publisher
 from isodrop.reports import Caught, Reporter
 from isodrop.sweep import Sweep, Tally
 from tests.emulator.imagebuilder import ImageBuilder, client

@@ -21,7 +21,7 @@ def test_given_an_entry_when_told_to_a_person_then_it_is_whole_sentences(
     code: Code, entry: Entry
 ) -> None:
     assert code
-    for sentence in (entry.meaning, entry.remedy):
+    for sentence in (entry.meaning, entry.remedy, entry.why):
         assert sentence.endswith(".")
         assert sentence[0].isupper() or sentence.startswith("isodrop")
         assert sentence.isprintable()

@@ -5,9 +5,9 @@ from types import ModuleType
 
 import pytest
 
-from isodrop import families, identity, labels, names, overrides, plan, releases, wording
+from isodrop import events, families, identity, labels, names, overrides, plan, releases, wording
 
-PURE = (families, identity, labels, names, overrides, plan, releases, wording)
+PURE = (events, families, identity, labels, names, overrides, plan, releases, wording)
 
 
 @pytest.mark.parametrize("module", PURE, ids=lambda module: module.__name__)

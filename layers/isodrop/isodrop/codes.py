@@ -61,6 +61,8 @@ class Entry:
         One sentence: what was found out.
     remedy : str
         One sentence: what to do about it.
+    why : str
+        How it comes to that, and why isodrop answers so; for the page of all codes.
     drop_again : bool
         Whether dropping the very same ISO again, nothing else changed, can end well.
     """
@@ -68,15 +70,16 @@ class Entry:
     kind: Kind
     meaning: str
     remedy: str
+    why: str
     drop_again: bool = False
 
 
-def _rejected(meaning: str, remedy: str, *, drop_again: bool = False) -> Entry:
-    return Entry(Kind.REJECTED, meaning, remedy, drop_again)
+def _rejected(meaning: str, remedy: str, *, why: str, drop_again: bool = False) -> Entry:
+    return Entry(Kind.REJECTED, meaning, remedy, why, drop_again)
 
 
-def _failed(meaning: str, remedy: str, *, drop_again: bool = False) -> Entry:
-    return Entry(Kind.FAILED, meaning, remedy, drop_again)
+def _failed(meaning: str, remedy: str, *, why: str, drop_again: bool = False) -> Entry:
+    return Entry(Kind.FAILED, meaning, remedy, why, drop_again)
 
 
 _BUSINESS_ISO: Final = (
@@ -88,120 +91,186 @@ TABLE: Final = MappingProxyType(
         Code.NOT_AN_ISO: _rejected(
             "The object is not an ISO image: it has neither a UDF nor an ISO 9660 file system.",
             "Check that the file is the ISO itself, not an archive, a download page or a shortcut.",
+            why="Windows installation media carry a UDF file system. Where the descriptors of "
+            "neither system are found, the object is something else whose name ends in "
+            ".iso, whatever its size.",
         ),
         Code.TRUNCATED: _rejected(
             "The object ends before the file system on it does.",
             "Compare the file's SHA-256 with the one beside the download, and upload it again.",
+            why="A download or an upload was broken off: the ISO itself says how long it is, "
+            "and the object is shorter. Image Builder would find that out in the middle "
+            "of a paid build.",
         ),
         Code.UNREADABLE_MEDIA: _rejected(
             "The file system or the Windows image on the ISO is damaged, or laid out in a way"
             " that Windows media never are.",
             "Compare the file's SHA-256 with the one beside the download, and upload an"
             " untouched copy.",
+            why="Lengths, places or checksums on the disc contradict each other, as they do "
+            "after a damaged download or in an ISO that was put together anew. isodrop "
+            "does not guess.",
         ),
         Code.NOT_WINDOWS: _rejected(
             "The ISO holds no Windows installation image (sources/install.wim or install.esd).",
             f"{_BUSINESS_ISO}.",
+            why="Windows Setup installs from that file, and without it there is nothing to "
+            "import. Discs of drivers, languages or optional features look like this.",
         ),
         Code.NOT_WINDOWS_11: _rejected(
             "The ISO holds a Windows older than Windows 11.",
             f"{_BUSINESS_ISO}; Image Builder imports no other Windows from an ISO.",
+            why="ImportDiskImage takes one operating system, Microsoft Windows 11.",
         ),
         Code.SERVER_MEDIA: _rejected(
             "The ISO holds Windows Server.",
             "Use one of Amazon's Windows Server AMIs, or VM Import/Export.",
+            why="The image's INSTALLATIONTYPE is Server. That is what is looked at, for some "
+            "releases of Windows Server and Windows 11 share a build number.",
         ),
         Code.WRONG_ARCHITECTURE: _rejected(
             "The wanted edition is on the ISO, but not for x64.",
             "Upload the x64 ISO of the same release.",
+            why="Image Builder imports x64 media only, and the image on this ISO is for "
+            "another processor, such as Arm64.",
         ),
         Code.NO_SUCH_EDITION: _rejected(
             "The wanted edition is not on the ISO.",
             f"{_BUSINESS_ISO}: consumer ISOs carry no Enterprise.",
+            why="The EDITIONID of each image on the ISO is compared with the wanted one, "
+            "letter by letter: EnterpriseN or EnterpriseS are not Enterprise. Image "
+            "Builder documents Enterprise and no other.",
         ),
         Code.EVALUATION_MEDIA: _rejected(
             "The ISO holds an evaluation edition, which expires and which Image Builder refuses.",
             f"{_BUSINESS_ISO}; evaluation media cannot be converted.",
+            why="Evaluation editions have an EDITIONID of their own, such as EnterpriseEval, "
+            "and AWS documents that they are not supported.",
         ),
         Code.LTSC_MEDIA: _rejected(
             "The ISO holds a long-term servicing (LTSC) edition, which Image Builder refuses.",
             f"{_BUSINESS_ISO}, the general availability release.",
+            why="LTSC editions have an EDITIONID of their own, such as EnterpriseS, and share "
+            "build numbers with the general release. AWS documents that they are not "
+            "supported.",
         ),
         Code.UNSUPPORTED_RELEASE: _rejected(
             "The Windows 11 release on the ISO is not one that Image Builder is known to import.",
             "Upload a supported release, or add its build to the stack's parameter"
             " SupportedBuilds once AWS accepts it.",
+            why="The build on the media is not among the stack's SupportedBuilds, which by "
+            "default are those that AWS documents. Image Builder would refuse it after "
+            "the build was paid for.",
         ),
         Code.SPLIT_IMAGE: _rejected(
             "The Windows image on the ISO is split into several files (install.swm).",
             "Upload the ISO as Microsoft publishes it; a split image is made for FAT32 sticks.",
+            why="Somebody split install.wim for a file system whose files end at 4 GB. Image "
+            "Builder looks for the one file that Microsoft's own ISOs have.",
         ),
         Code.UNSUPPORTED_KEY: _rejected(
             "The object's key is one that ImportDiskImage does not take.",
             "Upload it under a key that ends in .iso, .ISO or .Iso.",
+            why="ImportDiskImage takes these three spellings and no other. The stack hears "
+            "all spellings all the same, so that no upload stays without an answer.",
         ),
         Code.INVALID_OVERRIDE: _rejected(
             "An override in the object's metadata is not allowed, or not well formed.",
             "Correct or remove that metadata entry and upload again.",
+            why="An entry that was misspelt and silently ignored would make another image "
+            "than the one asked for, so an upload with one is not imported at all.",
         ),
         Code.OBJECT_CHANGED: _rejected(
             "The object was replaced or deleted before its import was over, so what was imported"
             " cannot be vouched for.",
             "Drop the ISO again, and leave it in place until its answer has come.",
+            why="An import names its object by bucket and key, without a version, so Image "
+            "Builder may have read the old bytes or the new ones.",
             drop_again=True,
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
             "Mend what the earlier answers name, then raise the stack's parameter MaxAttempts or"
             " upload with a new value of the override rebuild.",
+            why="Each attempt is a paid build. When MaxAttempts in a row were lost, the next "
+            "one most likely would be, too.",
         ),
         Code.BUILD_FAILED: _failed(
             "Image Builder's build of the image failed.",
             "Read the build's log, named in this answer; mend the cause and drop the ISO again.",
+            why="A step of the build's workflow failed. Windows Setup may have refused the "
+            "media, the build instance may not have reached the AWS services that it "
+            "needs, or a role may lack a permission.",
             drop_again=True,
         ),
         Code.BUILD_CANCELLED: _failed(
             "Image Builder's build of the image was cancelled.",
             "Drop the ISO again to start another build.",
+            why="Somebody cancelled it, in Image Builder's console or by CancelImageCreation. "
+            "Nothing cancels a build by itself.",
             drop_again=True,
         ),
         Code.BUILD_GONE: _failed(
             "The image, its build or its AMI no longer exists.",
             "Drop the ISO again to start another build.",
+            why="Somebody deleted or disabled the image, or deregistered its AMI, before the "
+            "answer was given.",
             drop_again=True,
         ),
         Code.BUILD_TIMED_OUT: _failed(
             "The build did not end within the stack's tracking limit.",
             "Look at the build in Image Builder's console; cancel it there and drop the ISO again,"
             " or raise the stack's parameter TrackingHours.",
+            why="The build was still running when the stack's TrackingHours were over. Image "
+            "Builder gives its longest step twelve hours.",
         ),
         Code.IMPORT_REFUSED: _failed(
             "Image Builder refused the import request.",
             "Correct what the message names (most often a stack parameter), update the stack and"
             " drop the ISO again.",
+            why="ImportDiskImage, or a service that is asked on the way to it, answered with "
+            "an error that asking again does not mend. Most often a stack parameter names "
+            "something that is gone or that cannot be used so.",
         ),
         Code.ACCESS_DENIED: _failed(
             "AWS denied isodrop an action that the import needs.",
             "Grant what the message names (a role, a key, a boundary) and drop the ISO again.",
+            why="A role of the stack, a permissions boundary, a service control policy or a "
+            "key policy does not allow it.",
         ),
         Code.SERVICE_UNAVAILABLE: _failed(
             "An AWS service stayed unavailable, throttled or out of quota for hours.",
             "Check the AWS Health Dashboard and the account's quotas, then drop the ISO again.",
+            why="Throttling, outages and full quotas are waited out with growing delays; this "
+            "one outlasted them all.",
             drop_again=True,
         ),
         Code.EXECUTION_ENDED: _failed(
             "The execution that followed the upload ended without an answer.",
             "See in the execution named in this answer why it ended, then ask again with isodrop"
             " retry, or drop the ISO again; if its import was begun, that import is taken up.",
+            why="The execution was stopped by hand, timed out, or none of its tries to answer went "
+            "through. The sweep found that out later, and there was no build to wait for.",
             drop_again=True,
         ),
         Code.INTERNAL_ERROR: _failed(
             "isodrop itself failed.",
             "Read the execution named in this answer, and redrive it or drop the ISO again.",
+            why="A function or the state machine ended in an error that no other code stands "
+            "for: a defect, or a stack that was changed or broken while it worked.",
             drop_again=True,
         ),
     }
 )
+
+
+def section(code: Code) -> str:
+    """Get where a code is explained, as events carry it.
+
+    A path and no address: a stack does not know where its repository is published. Who shows it
+    to people puts their own address before it.
+    """
+    return f"docs/codes.md#{code}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,24 @@
-"""What is told on EventBridge: the models of the contract, and the publisher.
+"""What is told on EventBridge: the models of the contract, and how a subscriber reads them.
 
-The models here are the one source: the schemas and samples in ``events/`` come of them.
-Within a major version fields are only added. Every ``eventId`` is derived, so an event that
-is published twice is recognised: an answer's comes of its upload, and of which asking it is,
-alone.
+The models here are the one source: the schemas, samples and pages in ``events/`` and ``docs/``
+come of them. Within a major version fields are only added. Every ``eventId`` is derived, so an
+event that is published twice is recognised: an answer's comes of its upload, and of which asking it
+is, alone. Needs pydantic and nothing of AWS, so that a subscriber does not, either.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
-from isodrop.aws import translated
-from isodrop.codes import TransientError
-from isodrop.plan import ImportPlan, Upload
+from isodrop.codes import IsodropError
 
 if TYPE_CHECKING:
-    from mypy_boto3_events.client import EventBridgeClient
+    from isodrop.plan import ImportPlan, Upload
 
 SOURCE: Final = "isodrop"
 SCHEMA_VERSION: Final = "1.0"
@@ -33,6 +30,15 @@ DetailType = Literal[
     "ISO Import Failed",
     "ISO Import Rejected",
 ]
+
+_BUILD_ARN: Final = (
+    "arn:aws:imagebuilder:eu-central-1:123456789012:image/"
+    "windows-11-enterprise-x64-en-us/11.26100.1742/1"
+)
+
+
+class ForeignEventError(IsodropError):
+    """An event that is not in this contract; the message says what it is."""
 
 
 class _Model(BaseModel):
@@ -46,112 +52,213 @@ class _Model(BaseModel):
 class Metadata(_Model):
     """Which event this is, and of which upload."""
 
-    schema_version: str = Field(description="Version of the contract.")
-    event_id: str = Field(description="Derived; equal for one event published twice.")
-    drop_id: str = Field(description="Which upload; one per write of an object.")
+    schema_version: str = Field(
+        description="Version of the contract, major.minor; a minor version only adds.",
+        examples=["1.0"],
+    )
+    event_id: str = Field(
+        description="Derived, so equal for one event published or delivered twice: drop repeats.",
+        examples=["0f3c5d0e9f6b4a7c8d1e2f3a4b5c6d7e"],
+    )
+    drop_id: str = Field(
+        description="Which upload; one for each write of an object. Ties all events of it together."
+    )
     ask: int = Field(
-        0, description="Which asking for the upload: 0 for its arrival, then counted up."
+        0,
+        description="Which asking for the upload: 0 for its arrival, then counted up by isodrop retry.",
     )
     import_id: str | None = Field(
-        None, description="The client token of the import; none before there is one."
+        None,
+        description="The client token of the import, equal for all uploads that share it;"
+        " null before there is one.",
     )
-    stack: str = Field(description="Name of the stack that speaks.")
+    stack: str = Field(
+        description="Name of the CloudFormation stack that speaks.", examples=["isodrop"]
+    )
     time: datetime = Field(description="When the event was made, UTC.")
 
 
 class Source(_Model):
     """The object that was uploaded."""
 
-    bucket: str
-    key: str = Field(description="Raw, not URL-encoded.")
-    version_id: str | None = None
-    etag: str
-    size: int = Field(description="Bytes.")
+    bucket: str = Field(description="The upload bucket's name.")
+    key: str = Field(
+        description="The object's key, raw and not URL-encoded.", examples=["Win11_24H2.iso"]
+    )
+    version_id: str | None = Field(
+        None, description="The object's version; null if the bucket keeps none."
+    )
+    etag: str = Field(
+        description="The object's ETag, without quotation marks.",
+        examples=["9b2cf535f27731c974343645a3985328-704"],
+    )
+    size: int = Field(description="Length of the object in bytes.", examples=[5901000000])
 
 
 class Plan(_Model):
-    """What is imported."""
+    """What is imported, and as what."""
 
-    name: str = Field(description="Image name.")
-    semantic_version: str
-    image_index: int = Field(description="The edition's index in the Windows image, from 1.")
-    edition: str = Field(description="EDITIONID.")
-    release: str | None = Field(description="Such as 24H2; none where neither media nor name say.")
-    architecture: str
-    build: int
-    revision: int
-    languages: tuple[str, ...] = Field(description="The default language first.")
-    notes: tuple[str, ...] = Field((), description="What a person should know.")
+    name: str = Field(
+        description="Name of the Image Builder image.",
+        examples=["windows-11-enterprise-x64-en-us"],
+    )
+    semantic_version: str = Field(
+        description="Version of the image: 11.build.revision, unless overridden.",
+        examples=["11.26100.1742"],
+    )
+    image_index: int = Field(
+        description="The edition's index in the Windows image on the ISO, from 1.", examples=[5]
+    )
+    edition: str = Field(description="The edition's EDITIONID.", examples=["Enterprise"])
+    release: str | None = Field(
+        description="Windows 11's release; null where neither the media nor the file name say.",
+        examples=["24H2"],
+    )
+    architecture: str = Field(description="The processor's kind.", examples=["x64"])
+    build: int = Field(description="Windows' build number, as the media say.", examples=[26100])
+    revision: int = Field(description="The build's revision, as the media say.", examples=[1742])
+    languages: tuple[str, ...] = Field(
+        description="Language tags; the default language comes first.", examples=[["en-us"]]
+    )
+    notes: tuple[str, ...] = Field(
+        (),
+        description="What a person should know, a sentence each; such as where the file name"
+        " contradicts the media.",
+    )
 
 
 class ProducedAmi(_Model):
-    """One AMI."""
+    """One AMI that the import made."""
 
-    id: str
-    region: str
-    account: str
-    name: str
+    id: str = Field(description="The AMI's id.", examples=["ami-0123456789abcdef0"])
+    region: str = Field(description="The Region it is in.", examples=["eu-central-1"])
+    account: str = Field(description="The account that owns it.", examples=["123456789012"])
+    name: str = Field(description="The AMI's name.")
 
 
 class StartedData(_Model):
-    """There is a build, and it is being followed."""
+    """The build exists and is being followed."""
 
     source: Source
     plan: Plan
-    build_arn: str
-    reused: bool = Field(description="Whether an earlier drop of the same import started it.")
-    attempt: int = Field(description="From 0.")
+    build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
+    reused: bool = Field(
+        description="Whether an earlier upload of the same disc started this build; nothing new"
+        " was started then."
+    )
+    attempt: int = Field(
+        description="Which attempt at this import the build is, from 0; a failed build leads to"
+        " another.",
+        examples=[0],
+    )
 
 
 class ProgressedData(_Model):
-    """The build has moved."""
+    """The build's status or step count changed."""
 
     source: Source
-    build_arn: str
-    status: str
-    previous_status: str | None
-    steps_done: int
-    steps_total: int = Field(description="0 where Image Builder does not say.")
+    build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
+    status: str = Field(
+        description="Image Builder's status of the build, as it says it.", examples=["BUILDING"]
+    )
+    previous_status: str | None = Field(
+        description="The status before; null at the first look, the same if only a step was done.",
+        examples=["PENDING"],
+    )
+    steps_done: int = Field(description="Workflow steps done so far.", examples=[3])
+    steps_total: int = Field(
+        description="Workflow steps known so far; more may become known, 0 where Image Builder"
+        " does not say.",
+        examples=[7],
+    )
 
 
 class SucceededData(_Model):
-    """There is an image."""
+    """The answer: there is an image, and it was made of this very upload."""
 
     source: Source
     plan: Plan
-    build_arn: str
-    reused: bool
-    attempt: int
-    amis: tuple[ProducedAmi, ...]
+    build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
+    reused: bool = Field(
+        description="Whether the image was there already, or being built, for an earlier upload of"
+        " the same disc."
+    )
+    attempt: int = Field(
+        description="Which attempt at this import succeeded, from 0.", examples=[0]
+    )
+    amis: tuple[ProducedAmi, ...] = Field(description="The AMIs, at least one.")
     minutes: dict[str, float] = Field(
-        description="Minutes in each status, as far as it was followed."
+        description="Minutes that the build spent in each status, as far as it was followed.",
+        examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
     )
 
 
 class FailedData(_Model):
-    """The upload was good, and its import did not come to its end."""
+    """The answer: the upload was good, and its import did not come to its end."""
 
     source: Source
-    code: str
-    message: str
-    remedy: str
-    drop_again: bool = Field(description="Whether the same drop, nothing else changed, may help.")
-    build_arn: str | None = None
-    status: str | None = Field(None, description="The build's status.")
-    failed_step: str | None = Field(None, description="The workflow step that failed.")
-    log_group: str | None = None
-    log_stream: str | None = None
-    attempt: int | None = None
-    execution: str | None = Field(None, description="ARN of the execution that followed it.")
+    code: str = Field(
+        description="Why, as a code to compare; each has a section in docs/codes.md, and more may"
+        " be added.",
+        examples=["build-failed"],
+    )
+    message: str = Field(description="What happened to this very upload, in a sentence.")
+    remedy: str = Field(description="What to do about it, in a sentence.")
+    drop_again: bool = Field(
+        description="Whether dropping the same ISO again, nothing else changed, can end well."
+    )
+    build_arn: str | None = Field(
+        None,
+        description="ARN of the build version; null if there was none.",
+        examples=[_BUILD_ARN],
+    )
+    status: str | None = Field(
+        None, description="The build's status; null if there was none.", examples=["FAILED"]
+    )
+    failed_step: str | None = Field(
+        None, description="The workflow step that failed; null if none did."
+    )
+    log_group: str | None = Field(
+        None,
+        description="CloudWatch log group of the build; null if there was none.",
+        examples=["/aws/imagebuilder/windows-11-enterprise-x64-en-us"],
+    )
+    log_stream: str | None = Field(
+        None, description="The build's stream in that group.", examples=["11.26100.1742/1"]
+    )
+    attempt: int | None = Field(
+        None,
+        description="Which attempt at this import it was, from 0; null before there was one.",
+        examples=[0],
+    )
+    execution: str | None = Field(
+        None, description="ARN of the Step Functions execution that followed the upload."
+    )
+    docs: str | None = Field(
+        None,
+        description="Where the code is explained: path and anchor in isodrop's repository.",
+        examples=["docs/codes.md#build-failed"],
+    )
 
 
 class RejectedData(_Model):
-    """The upload is not what can be imported; nothing was spent on it."""
+    """The answer: the upload cannot be imported; nothing was spent on it."""
 
     source: Source
-    code: str
-    message: str
-    remedy: str
+    code: str = Field(
+        description="Why, as a code to compare; each has a section in docs/codes.md, and more may"
+        " be added.",
+        examples=["no-such-edition"],
+    )
+    message: str = Field(
+        description="What was found on this very upload and what is needed, in a sentence."
+    )
+    remedy: str = Field(description="What to do about it, in a sentence.")
+    docs: str | None = Field(
+        None,
+        description="Where the code is explained: path and anchor in isodrop's repository.",
+        examples=["docs/codes.md#no-such-edition"],
+    )
 
 
 Data = StartedData | ProgressedData | SucceededData | FailedData | RejectedData
@@ -187,20 +294,58 @@ class Event(_Model):
         pydantic.ValidationError
             For a detail that is not of that type.
         """
-        return _PARSERS[detail_type].model_validate(detail)
+        return MODELS[detail_type].model_validate(detail)
 
     def detail(self) -> str:
         """Write the event's ``detail`` as it is published."""
         return self.model_dump_json(by_alias=True)
 
 
-def _parser(kind: type[Data]) -> type[Event]:
+def _detail_model(kind: type[Data]) -> type[Event]:
     return create_model(f"{kind.__name__}Event", __base__=Event, data=(kind, ...))
 
 
-_PARSERS: Final[dict[str, type[Event]]] = {
-    detail_type: _parser(kind) for kind, detail_type in DETAIL_TYPES.items()
+MODELS: Final[dict[str, type[Event]]] = {
+    detail_type: _detail_model(kind) for kind, detail_type in DETAIL_TYPES.items()
 }
+"""The model of the ``detail`` of each ``detail-type``."""
+
+
+def parse(event: Mapping[str, Any]) -> Event:
+    """Read an event as EventBridge delivers it. This is what a subscriber calls.
+
+    Parameters
+    ----------
+    event : mapping
+        The whole event, as a Lambda function or a queue gets it.
+
+    Returns
+    -------
+    Event
+        Its ``data`` is one of the five models here; what later minor versions add is left out.
+
+    Raises
+    ------
+    ForeignEventError
+        If it is somebody else's, of another major version, or not as the contract says.
+
+    Examples
+    --------
+    >>> parse({"source": "aws.s3", "detail-type": "Object Created", "detail": {}})
+    Traceback (most recent call last):
+    isodrop.events.ForeignEventError: not an event of isodrop: aws.s3, Object Created
+    """
+    source, detail_type = event.get("source"), str(event.get("detail-type"))
+    if source != SOURCE or detail_type not in MODELS:
+        raise ForeignEventError(f"not an event of isodrop: {source}, {detail_type}")
+    try:
+        found = Event.parse_as(detail_type, event.get("detail"))
+    except ValidationError as error:
+        raise ForeignEventError(f"not {detail_type} as the contract has it: {error}") from error
+    theirs, ours = found.metadata.schema_version, SCHEMA_VERSION
+    if theirs.split(".")[0] != ours.split(".")[0]:
+        raise ForeignEventError(f"the contract's version is {theirs}; known is {ours}")
+    return found
 
 
 def event_id(drop_id: str, ask: int, *what: str) -> str:
@@ -210,7 +355,7 @@ def event_id(drop_id: str, ask: int, *what: str) -> str:
     return hashlib.sha256(json.dumps([drop_id, *asked, *what]).encode()).hexdigest()[:32]
 
 
-def source_of(upload: Upload) -> Source:
+def source_of(upload: "Upload") -> Source:
     """Tell an upload."""
     return Source(
         bucket=upload.bucket,
@@ -221,7 +366,7 @@ def source_of(upload: Upload) -> Source:
     )
 
 
-def plan_of(plan: ImportPlan) -> Plan:
+def plan_of(plan: "ImportPlan") -> Plan:
     """Tell a plan."""
     return Plan(
         name=plan.name,
@@ -235,50 +380,3 @@ def plan_of(plan: ImportPlan) -> Plan:
         languages=plan.languages,
         notes=plan.notes,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """Puts events on the stack's bus, and believes only what the bus confirms."""
-
-    client: "EventBridgeClient"
-    bus: str
-
-    def publish(
-        self, detail_type: DetailType, detail: str, time: datetime, resources: Sequence[str]
-    ) -> None:
-        """Publish one event.
-
-        Parameters
-        ----------
-        detail_type, detail
-            As in the contract; ``detail`` is JSON.
-        time : datetime
-            When the event was made, with a time zone.
-        resources : sequence of str
-            ARNs that the event is about.
-
-        Raises
-        ------
-        TransientError, RefusedError
-            When the bus did not take it. ``PutEvents`` answers 200 even then:
-            https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
-        """
-        with translated():
-            answer = self.client.put_events(
-                Entries=[
-                    {
-                        "Source": SOURCE,
-                        "DetailType": detail_type,
-                        "Detail": detail,
-                        "EventBusName": self.bus,
-                        "Time": time,
-                        "Resources": list(resources),
-                    }
-                ]
-            )
-        if answer["FailedEntryCount"]:
-            refused = answer["Entries"][0]
-            raise TransientError(
-                f"PutEvents: {refused.get('ErrorCode')}: {refused.get('ErrorMessage')}"
-            )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from isodrop.builder import Build, Builder, Phase
-from isodrop.codes import TABLE, Code, Kind, QuotaError, Rejection, TransientError
+from isodrop.codes import TABLE, Code, Kind, QuotaError, Rejection, TransientError, section
 from isodrop.events import (
     SCHEMA_VERSION,
     Data,
@@ -20,7 +20,6 @@ from isodrop.events import (
     Metadata,
     ProducedAmi,
     ProgressedData,
-    Publisher,
     RejectedData,
     StartedData,
     SucceededData,
@@ -31,6 +30,7 @@ from isodrop.events import (
 from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
 from isodrop.objects import is_unchanged
 from isodrop.plan import FIRST_ASK, Ask, ImportPlan, Upload
+from isodrop.publisher import Publisher
 from isodrop.wording import one_line
 
 if TYPE_CHECKING:
@@ -232,7 +232,11 @@ def _of_a_build(drop: Drop) -> tuple[ImportPlan, str]:
 
 def _rejected(drop: Drop, code: Code, message: str, remedy: str) -> RejectedData:
     return RejectedData(
-        source=source_of(drop.upload), code=code.value, message=message, remedy=remedy
+        source=source_of(drop.upload),
+        code=code.value,
+        message=message,
+        remedy=remedy,
+        docs=section(code),
     )
 
 
@@ -255,7 +259,7 @@ def _bad(drop: Drop, attempt: Attempt, build: Build | None) -> FailedData:
         "DELETED": Code.BUILD_GONE,
         "DISABLED": Code.BUILD_GONE,
     }.get(build.status, Code.BUILD_TIMED_OUT)
-    said = " ".join(part for part in (build.reason, build.error) if part)
+    said = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
     where = f" in step {build.failed_step}" if build.failed_step else ""
     message = f"The build is {build.status}{where}" + (f": {said}" if said else ".")
     return _failed(drop, code, message, attempt, build)
@@ -278,6 +282,7 @@ def _failed(
         log_stream=None if build is None else build.log_stream,
         attempt=None if attempt is None else attempt.number,
         execution=drop.execution,
+        docs=section(code),
     )
 
 
