@@ -58,6 +58,11 @@ def package(template: Path, upload: Upload) -> dict[str, Any]:
             case "AWS::Serverless::LayerVersion":
                 layer = built_layer(folder / properties["ContentUri"], f"build-{name}")
                 properties["ContentUri"] = upload(layer, ".zip")
+            case "AWS::CloudFormation::Stack":
+                nested = (folder / properties["TemplateURL"]).read_bytes()
+                # CloudFormation takes a nested template by https only.
+                address = upload(nested, ".template")
+                properties["TemplateURL"] = address.replace("s3://", "https://s3.amazonaws.com/")
             case "AWS::Serverless::StateMachine" if "DefinitionUri" in properties:
                 definition = (folder / properties["DefinitionUri"]).read_bytes()
                 properties["DefinitionUri"] = upload(definition, ".json")

@@ -375,6 +375,96 @@ class TestMachines:
         emulator.control("imagebuilder/fail_next", {"operation": "GetImage", "code": "lost"})
         assert run(emulator, {"Look": look}, "Look") == "Imagebuilder.SdkClientException"
 
+    def test_the_history_tells_what_a_task_was_given(self, emulator: LocalStack) -> None:
+        states = emulator.client("stepfunctions")
+        look = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:sqs:listQueues",
+            "Arguments": {"QueueNamePrefix": "{% $states.input & '-x' %}"},
+            "End": True,
+        }
+        machine = make_machine(emulator, {"Look": look}, "Look")
+        execution = states.start_execution(stateMachineArn=machine, input='"a"')["executionArn"]
+        emulator.wait_for(lambda: over(emulator, execution))
+        history = states.get_execution_history(executionArn=execution)["events"]
+        (told,) = [e["taskScheduledEventDetails"] for e in history if e["type"] == "TaskScheduled"]
+        assert json.loads(told["parameters"]) == {"QueueNamePrefix": "a-x"}
+
+    def test_a_member_has_its_name_on_the_wire(self, emulator: LocalStack) -> None:
+        ec2 = emulator.client("ec2")
+        data = {"InstanceType": "m7i.large"}
+        made = ec2.create_launch_template(LaunchTemplateName="desks", LaunchTemplateData=data)
+        template = made["LaunchTemplate"]["LaunchTemplateId"]
+        ec2.create_launch_template_version(LaunchTemplateId=template, LaunchTemplateData=data)
+        switch = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:ec2:modifyLaunchTemplate",
+            "Arguments": {"LaunchTemplateId": template, "DefaultVersion": "2"},
+            "End": True,
+        }
+        run(emulator, {"Switch": switch}, "Switch")
+        (found,) = ec2.describe_launch_templates(LaunchTemplateIds=[template])["LaunchTemplates"]
+        assert found["DefaultVersionNumber"] == 2
+
+
+class TestBuses:
+    def test_an_input_transformer_takes_elements_of_arrays(self, emulator: LocalStack) -> None:
+        sqs, events = emulator.client("sqs"), emulator.client("events")
+        queue = sqs.create_queue(QueueName="transformed")["QueueUrl"]
+        known = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        transformer = {
+            "InputPathsMap": {
+                "second": "$.detail.list[1].name",
+                "third": "$.detail.list[2].name",
+                "plain": "$.detail.plain",
+            },
+            "InputTemplate": '"<second>, <plain>, <third>."',
+        }
+        target = {"Id": "queue", "Arn": known["Attributes"]["QueueArn"]}
+        events.put_rule(Name="transformed", EventPattern='{"source": ["arrays"]}')
+        events.put_targets(
+            Rule="transformed", Targets=[{**target, "InputTransformer": transformer}]
+        )
+        detail = {"list": [{"name": "a"}, {"name": "b"}], "plain": "c"}
+        entry = {"Source": "arrays", "DetailType": "any", "Detail": json.dumps(detail)}
+        events.put_events(Entries=[entry])
+        got = emulator.wait_for(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+        assert got[0]["Body"] == '"b, c, ."'
+
+    def test_a_template_makes_an_api_destination(self, emulator: LocalStack) -> None:
+        client, events = emulator.client("cloudformation"), emulator.client("events")
+        key = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "secret"}}
+        destination = {
+            "ConnectionArn": {"Fn::GetAtt": ["Connection", "Arn"]},
+            "InvocationEndpoint": "https://example.com/",
+            "HttpMethod": "POST",
+        }
+        template = {
+            "Resources": {
+                "Connection": {
+                    "Type": "AWS::Events::Connection",
+                    "Properties": {"AuthorizationType": "API_KEY", "AuthParameters": key},
+                },
+                "Destination": {
+                    "Type": "AWS::Events::ApiDestination",
+                    "Properties": destination,
+                },
+            },
+            "Outputs": {"Name": {"Value": {"Ref": "Destination"}}},
+        }
+        client.create_stack(StackName="posts", TemplateBody=json.dumps(template))
+
+        def outputs() -> Any:
+            return client.describe_stacks(StackName="posts")["Stacks"][0].get("Outputs")
+
+        name = emulator.wait_for(outputs)[0]["OutputValue"]
+        made = events.describe_api_destination(Name=name)
+        connection = made["ConnectionArn"].rpartition("/")[2]
+        assert events.describe_connection(Name=connection)["AuthorizationType"] == "API_KEY"
+        client.delete_stack(StackName="posts")
+        emulator.wait_for(lambda: not events.list_api_destinations()["ApiDestinations"])
+        assert not events.list_connections()["Connections"]
+
 
 class TestStorage:
     @pytest.fixture

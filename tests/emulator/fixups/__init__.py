@@ -20,7 +20,13 @@ def mend_all() -> None:
     if version("ministack") != PINNED:
         raise RuntimeError(f"the fix-ups are for ministack {PINNED}, not {version('ministack')}")
     # Imported here, not above: importing the emulator reads its settings from the environment.
-    from tests.emulator.fixups import functions, machines, storage, templates  # noqa: PLC0415
+    from tests.emulator.fixups import (  # noqa: PLC0415
+        buses,
+        functions,
+        machines,
+        storage,
+        templates,
+    )
 
-    for part in (functions, machines, storage, templates):
+    for part in (buses, functions, machines, storage, templates):
         part.mend()

@@ -1,9 +1,10 @@
 """How executions run: mends of the emulator's Step Functions."""
 
 import json
+import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import botocore.session
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
@@ -17,6 +18,8 @@ _run_parallel_branches = stepfunctions._run_parallel_branches
 _dispatch_rest_json = stepfunctions._dispatch_aws_sdk_rest_json
 _add_event = stepfunctions._add_event
 _fail_execution = stepfunctions._fail_execution
+_apply_jsonata_arguments = stepfunctions._apply_jsonata_arguments
+_task = threading.local()
 
 
 def start_execution(data: dict[str, Any]) -> Any:
@@ -114,19 +117,39 @@ def _cased(shape: Shape | None, value: Any, case: Callable[[str], str]) -> Any:
     return value
 
 
+SET_DEFAULT_VERSION: Final = {
+    ("ec2", "ModifyLaunchTemplate"): {"DefaultVersion": "SetDefaultVersion"}
+}
+"""A member whose name on the wire is another one; the emulator's table of these lacks it.
+
+``DefaultVersion`` of ModifyLaunchTemplate is ``SetDefaultVersion`` there, as botocore's model says.
+"""
+
+
 class AbortedError(Exception):
     """The execution was stopped: nothing further of it runs."""
 
 
+def apply_jsonata_arguments(state: dict[str, Any], given: Any, ctx: dict[str, Any]) -> Any:
+    """Remember what a task is about to be given, for :func:`add_event`."""
+    _task.arguments = _apply_jsonata_arguments(state, given, ctx)
+    return _task.arguments
+
+
 def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None:
-    """Let a stopped execution do nothing more.
+    """Let a stopped execution do nothing more, and tell in the history what a task was given.
 
     StopExecution ends an execution at once, whatever state it is in; nothing catches it
     (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html). In the
-    emulator the branches of a Parallel, and a state's retries, go on.
+    emulator the branches of a Parallel, and a state's retries, go on. A task's ``parameters``, "the
+    JSON data passed to the resource", are missing in its history
+    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskScheduledEventDetails.html).
     """
-    if kind == "TaskScheduled" and execution["status"] != "RUNNING":
-        raise AbortedError(execution["status"])
+    if kind == "TaskScheduled":
+        if execution["status"] != "RUNNING":
+            raise AbortedError(execution["status"])
+        given = json.dumps(getattr(_task, "arguments", None))
+        details["taskScheduledEventDetails"] |= {"parameters": given}
     _add_event(execution, kind, details)
 
 
@@ -138,8 +161,10 @@ def fail_execution(execution: dict[str, Any], error: str, cause: str) -> None:
 
 def mend() -> None:
     """Put the mends in place."""
+    stepfunctions._QUERY_PARAM_NAME_OVERRIDES |= SET_DEFAULT_VERSION
     stepfunctions._start_execution = start_execution
     stepfunctions._run_parallel_branches = run_parallel_branches
     stepfunctions._dispatch_aws_sdk_rest_json = call_rest_json
+    stepfunctions._apply_jsonata_arguments = apply_jsonata_arguments
     stepfunctions._add_event = add_event
     stepfunctions._fail_execution = fail_execution

@@ -1,7 +1,10 @@
 """What CloudFormation makes of a template: mends of the emulator's provisioners."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
+from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
 
 _PROFILE = "AWS::IAM::InstanceProfile"
@@ -26,8 +29,50 @@ def delete_instance_profile(name: str, props: dict[str, Any]) -> None:
         _before["delete"](profile["Arn"], props)
 
 
+def create_connection(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+    """Make a connection of EventBridge's; the emulator knows them, its CloudFormation does not.
+
+    ``Ref`` is its name, ``Arn`` its ARN.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-connection.html
+    """
+    return _create(eventbridge._create_connection, "ConnectionArn", logical_id, props, stack)
+
+
+def create_api_destination(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+    """Make an API destination; likewise.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-apidestination.html
+    """
+    return _create(
+        eventbridge._create_api_destination, "ApiDestinationArn", logical_id, props, stack
+    )
+
+
+def _create(
+    create: Callable[[dict[str, Any]], Any],
+    arn: str,
+    logical_id: str,
+    props: dict[str, Any],
+    stack: str,
+) -> Any:
+    name = props.get("Name") or provisioners._physical_name(stack, logical_id, max_len=64)
+    status, _, body = create({**props, "Name": name})
+    answer = json.loads(body)
+    if status != 200:
+        raise ValueError(answer["message"])
+    return name, {"Arn": answer[arn]}
+
+
 def mend() -> None:
     """Put the mends in place."""
+    provisioners._RESOURCE_HANDLERS["AWS::Events::Connection"] = {
+        "create": create_connection,
+        "delete": lambda name, _props: eventbridge._delete_connection({"Name": name}),
+    }
+    provisioners._RESOURCE_HANDLERS["AWS::Events::ApiDestination"] = {
+        "create": create_api_destination,
+        "delete": lambda name, _props: eventbridge._delete_api_destination({"Name": name}),
+    }
     provisioners._RESOURCE_HANDLERS[_PROFILE] = {
         "create": create_instance_profile,
         "delete": delete_instance_profile,

@@ -1,0 +1,38 @@
+"""What a rule hands to its targets: mends of the emulator's EventBridge."""
+
+import json
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from ministack.services import eventbridge
+
+_apply_input_transformer = eventbridge._apply_input_transformer
+
+
+class _Indexed(dict[str, Any]):
+    """An object whose members ``name[0]`` are the elements of its member ``name``."""
+
+    def __missing__(self, step: str) -> Any:
+        """Take the element, or miss it as any other member."""
+        indexed = re.fullmatch(r"([^\[\]]+)\[(\d+)\]", step)
+        if not indexed:
+            raise KeyError(step)
+        return self[indexed[1]][int(indexed[2])]
+
+
+def apply_input_transformer(transformer: dict[str, Any], rule: Any, view: Any) -> Any:
+    """Let the paths of an input transformer take elements of arrays.
+
+    Of JSON path EventBridge understands dot notation and "array indices"; the emulator looks for a
+    member that is called ``amis[0]``.
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    """
+    event = json.loads(json.dumps(view.event_with_detail()), object_hook=_Indexed)
+    seen = SimpleNamespace(event_with_detail=lambda: event, envelope=view.envelope)
+    return _apply_input_transformer(transformer, rule, seen)
+
+
+def mend() -> None:
+    """Put the mends in place."""
+    eventbridge._apply_input_transformer = apply_input_transformer
