@@ -46,15 +46,20 @@ lock: ## lock the dependencies anew, with hashes
 lint: venv requirements/npm/node_modules ## format, lint, types, template and state machine
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@MYPYPATH=layers/isodrop $(BIN)/mypy layers/isodrop/isodrop functions tests
-	@$(BIN)/python -m tests.transform build/lint
-	@$(BIN)/cfn-lint template.yaml build/lint/transformed.json build/lint/machine.json
+	@MYPYPATH=layers/isodrop $(BIN)/mypy layers/isodrop/isodrop functions tests examples
+	@$(BIN)/python -m tests.contract --check
+	@rm -rf build/lint && $(BIN)/python -m tests.transform build/lint
+	@$(BIN)/cfn-lint template.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
 	@$(BIN)/sam validate --lint
-	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" node_modules/.bin/asl-validator --json-path ../../build/lint/machine.asl.json
+	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" node_modules/.bin/asl-validator $$(printf -- "--json-path %s " ../../build/lint/*.asl.json)
 
 requirements/npm/node_modules: requirements/npm/package-lock.json
 	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/node.txt
 	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" npm ci --no-audit --no-fund --silent
+
+.PHONY: contract
+contract: venv ## make the events' schemas, samples and pages anew, on the stack of this machine
+	@$(BIN)/python -m tests.contract
 
 .PHONY: format
 format: venv ## format and mend what can be mended

@@ -3,10 +3,12 @@
 ``python -m tests.transform FOLDER`` writes two templates: ``transformed.json``, what the SAM
 transform makes of template.yaml, and ``machine.json``, the state machine with its definition
 inline and its substitutions in place, since cfn-lint does not look inside
-``AWS::Serverless::StateMachine``; and ``machine.asl.json``, that definition alone.
+``AWS::Serverless::StateMachine``; and ``machine.asl.json``, that definition alone. Of each example
+it writes the same: ``example-NAME.json``, and ``example-NAME.asl.json`` if it has a machine.
 """
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,31 +26,45 @@ SUBSTITUTES = {
 """What stands for the functions' ARNs, which only a deployment knows."""
 
 
-def source() -> dict[str, Any]:
-    """Read template.yaml."""
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
+    """Read a template."""
+    parsed: dict[str, Any] = yaml_parse(path.read_text())
     return parsed
 
 
-def defaults() -> dict[str, str]:
-    """Get the parameters' defaults."""
+def defaults(path: Path = ROOT / "template.yaml") -> dict[str, str]:
+    """Get a template's parameters' defaults."""
     return {
         name: str(parameter["Default"])
-        for name, parameter in source()["Parameters"].items()
+        for name, parameter in source(path)["Parameters"].items()
         if "Default" in parameter
     }
 
 
-def transformed() -> dict[str, Any]:
-    """Get what the SAM transform makes of the template."""
-    template = source()
+def transformed(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
+    """Get what the SAM transform makes of a template."""
+    template = source(path)
     for resource in template["Resources"].values():
         for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
             if uri in resource.get("Properties", {}):
                 resource["Properties"][uri] = {"Bucket": "artifacts", "Key": "artifact"}
+        if "TemplateURL" in resource.get("Properties", {}):
+            resource["Properties"]["TemplateURL"] = "https://s3.amazonaws.com/artifacts/artifact"
     made: dict[str, Any] = Translator(
         {}, Parser(), boto_session=boto3.Session(region_name="eu-central-1")
-    ).translate(template, defaults())
+    ).translate(template, defaults(path))
+    return made
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """Get what is looked at of the examples, by file name."""
+    made = {}
+    for path in sorted((ROOT / "examples").glob("*/template.yaml")):
+        name = f"example-{path.parent.name}"
+        made[f"{name}.json"] = transformed(path)
+        for resource in source(path)["Resources"].values():
+            if "Definition" in resource["Properties"]:
+                made[f"{name}.asl.json"] = resource["Properties"]["Definition"]
     return made
 
 
@@ -78,13 +94,16 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write all three into a folder."""
+    """Write all of it into a folder."""
+    # It has metrics that it would send to nobody, and says so each time.
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, made in {
         "transformed.json": transformed(),
         "machine.json": machine(),
         "machine.asl.json": definition(),
+        **examples(),
     }.items():
         (folder / name).write_text(json.dumps(made, indent=1, default=str))
 

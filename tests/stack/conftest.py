@@ -1,4 +1,7 @@
-"""One emulator with template.yaml deployed to it, for all tests of this folder."""
+"""One emulator with template.yaml deployed to it, for all tests of this folder.
+
+Whatever the tests made it say is held to the contract when they are through.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -7,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.contract.samples import wrong as outside
+from tests.contract.schemas import all_schemas
 from tests.emulator.stack import LocalStack
 from tests.media import EditionSpec, business_editions, make_iso
 
@@ -22,6 +27,10 @@ def deployed() -> Iterator[LocalStack]:
     with LocalStack(wait_scale=0.001) as started:
         started.deploy({"MaxAttempts": "2"})
         yield started
+        schemas = all_schemas()
+        said = started.events()
+        wrong = [each for event in said for each in outside(event, schemas[event["detail-type"]])]
+    assert not wrong
 
 
 @pytest.fixture

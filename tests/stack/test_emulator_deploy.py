@@ -14,6 +14,7 @@ from tests.emulator.package import ROOT, PackageError, built_layer, files, packa
 from tests.emulator.stack import LocalStack
 
 LAYER = ROOT / "layers" / "isodrop"
+PATHS = ("CodeUri", "ContentUri", "DefinitionUri", "TemplateURL")
 
 
 def test_the_template_comes_up_with_all_its_outputs(stack: LocalStack) -> None:
@@ -32,14 +33,15 @@ def test_only_what_names_a_path_is_changed() -> None:
 
     packaged = package(ROOT / "template.yaml", upload)
     for resource in packaged["Resources"].values():
-        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
-            assert resource.get("Properties", {}).pop(name, "s3://").startswith("s3://")
+        for name in PATHS:
+            said = resource.get("Properties", {}).pop(name, "s3://")
+            assert said.startswith(("s3://", "https://s3.amazonaws.com/"))
     template = yaml_parse((ROOT / "template.yaml").read_text())
     for resource in template["Resources"].values():
-        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
+        for name in PATHS:
             resource.get("Properties", {}).pop(name, None)
     assert packaged == template
-    assert len(kept) == 5, "three functions, the layer and the state machine"
+    assert len(kept) == 6, "three functions, the layer, the state machine and the schemas"
 
 
 def test_the_layer_has_the_package_and_what_it_ships() -> None:
