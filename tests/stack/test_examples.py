@@ -1,0 +1,221 @@
+"""Each example, deployed as it is beside the stack, hears what it is for.
+
+What the emulator lacks is said in the test's docstring, and held another way there.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+
+from tests.emulator.deploy import deploy
+from tests.emulator.imagebuilder.shapes import violations
+from tests.emulator.package import ROOT
+from tests.emulator.stack import Event, LocalStack
+from tests.media import server_editions
+from tests.stack.conftest import Disc
+
+Deploy = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def example(deployed: LocalStack) -> Deploy:
+    """Deploy an example, once; answer with its outputs."""
+
+    def deploy_it(name: str, **parameters: str) -> dict[str, str]:
+        return deploy(
+            deployed.client("cloudformation"),
+            deployed.client("s3"),
+            f"example-{name}",
+            parameters,
+            template=ROOT / "examples" / name / "template.yaml",
+        )
+
+    return deploy_it
+
+
+def data(answer: Event) -> dict[str, Any]:
+    found: dict[str, Any] = answer["detail"]["data"]
+    return found
+
+
+def messages(stack: LocalStack, queue: str) -> list[Any]:
+    """Take what is in a queue."""
+    taken = stack.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+    return [json.loads(each["Body"]) for each in taken.get("Messages", [])]
+
+
+def test_a_subscriber_written_from_the_page_alone_uses_the_ami(
+    stack: LocalStack, disc: Disc, example: Deploy
+) -> None:
+    code = (ROOT / "examples/subscriber/app.py").read_text().splitlines()
+    assert len([line for line in code if line.strip()]) < 15
+    example("subscriber", LayerArn=stack.outputs["LayerArn"])
+
+    answer = stack.wait_for_answer(stack.drop(disc()))
+
+    ami, version = data(answer)["amis"][0]["id"], data(answer)["plan"]["semanticVersion"]
+    wanted = {"Key": "Windows", "Value": version}
+    ec2 = stack.client("ec2")
+
+    def tags() -> list[dict[str, str]]:
+        (image,) = ec2.describe_images(ImageIds=[ami])["Images"]
+        found: list[dict[str, str]] = image.get("Tags", [])
+        return found
+
+    stack.wait_for(lambda: wanted in tags())
+
+
+def test_the_mail_is_a_sentence_for_every_answer(
+    stack: LocalStack, disc: Disc, example: Deploy
+) -> None:
+    """The emulator sends no mail: a queue subscribes to the topic beside the mail's address."""
+    topic = example("mail", Address="someone@example.com")["TopicArn"]
+    sns, sqs = stack.client("sns"), stack.client("sqs")
+    (mail,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    queue = sqs.create_queue(QueueName="reads-mail")["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"])
+    read: list[str] = []
+
+    def sentence(answer: Event) -> Any:
+        read.extend(each["Message"] for each in messages(stack, queue))
+        return next((each for each in read if data(answer)["source"]["key"] in each), None)
+
+    good = stack.wait_for_answer(stack.drop(disc()))
+    bad = stack.wait_for_answer(stack.drop(disc(server_editions())))
+    stack.image_builder.fail_next_build(message="Setup found no TPM.")
+    lost = stack.wait_for_answer(stack.drop(disc()))
+
+    assert (mail["Protocol"], mail["Endpoint"]) == ("email", "someone@example.com")
+    ami = data(good)["amis"][0]
+    assert stack.wait_for(lambda: sentence(good)) == (
+        f'"{data(good)["source"]["key"]} is now the AMI {ami["id"]} in {ami["region"]}:'
+        ' windows-11-enterprise-x64-en-us 11.26100.1742."'
+    )
+    assert stack.wait_for(lambda: sentence(bad)) == (
+        f'"{data(bad)["source"]["key"]} cannot be imported (server-media).'
+        f' {data(bad)["message"]} {data(bad)["remedy"]}"'
+    )
+    assert stack.wait_for(lambda: sentence(lost)) == (
+        f'"The import of {data(lost)["source"]["key"]} failed (build-failed).'
+        f' {data(lost)["message"]} {data(lost)["remedy"]}"'
+    )
+
+
+@pytest.fixture
+def posted() -> Iterator[tuple[str, list[tuple[str | None, Event]]]]:
+    """A place to post to on this machine: its address, and what came with which key."""
+    came: list[tuple[str | None, Event]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            came.append((self.headers["X-Api-Key"], json.loads(body)))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep the tests' output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", came
+    server.shutdown()
+    server.server_close()
+    serving.join()
+
+
+def test_the_webhook_gets_the_answer_as_it_is(
+    stack: LocalStack,
+    disc: Disc,
+    example: Deploy,
+    posted: tuple[str, list[tuple[str | None, Event]]],
+) -> None:
+    """EventBridge posts to https only; here it is plain http on the loopback address."""
+    endpoint, came = posted
+    example("webhook", Endpoint=endpoint, ApiKey="a-key-of-sixteen")
+
+    answer = stack.wait_for_answer(stack.drop(disc(server_editions())))
+
+    stack.wait_for(lambda: ("a-key-of-sixteen", answer) in came)
+
+
+def test_the_queue_of_failures_holds_failures_and_nothing_else(
+    stack: LocalStack, disc: Disc, example: Deploy
+) -> None:
+    queue = example("failures")["QueueUrl"]
+    stack.wait_for_answer(stack.drop(disc()))
+    stack.wait_for_answer(stack.drop(disc(server_editions())))
+    stack.image_builder.fail_next_build()
+
+    failed = stack.wait_for_answer(stack.drop(disc()))
+
+    assert stack.wait_for(lambda: messages(stack, queue)) == [failed]
+    assert messages(stack, queue) == []
+
+
+def executions(stack: LocalStack, machine: str, status: str) -> list[dict[str, Any]]:
+    found = stack.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+    return [each for each in found if each["status"] == status]
+
+
+def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
+    stack: LocalStack, disc: Disc, example: Deploy
+) -> None:
+    outputs = example("launch-template")
+
+    answer = stack.wait_for_answer(stack.drop(disc()))
+
+    stack.wait_for(lambda: executions(stack, outputs["PipelineArn"], "SUCCEEDED"))
+    (default,) = stack.client("ec2").describe_launch_template_versions(
+        LaunchTemplateId=outputs["LaunchTemplateId"], Versions=["$Default"]
+    )["LaunchTemplateVersions"]
+    assert default["LaunchTemplateData"]["ImageId"] == data(answer)["amis"][0]["id"]
+
+
+def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
+    stack: LocalStack, disc: Disc, example: Deploy
+) -> None:
+    """The emulator has no WorkSpaces, so the state machine is run only up to the call.
+
+    What it is about to send is held to botocore's model of the service, patterns and all.
+    """
+    infrastructure = stack.outputs["InfrastructureConfiguration"]
+    machine = example("workspaces", InfrastructureConfigurationArn=infrastructure)["MachineArn"]
+    name = "golden-" + "x" * 60
+
+    answer = stack.wait_for_answer(stack.drop(disc(), metadata={"image-name": name}))
+
+    execution = stack.wait_for(lambda: executions(stack, machine, "FAILED"))[0]
+    history = stack.client("stepfunctions").get_execution_history(
+        executionArn=execution["executionArn"]
+    )["events"]
+    asked = [
+        json.loads(event["taskScheduledEventDetails"]["parameters"])
+        for event in history
+        if event["type"] == "TaskScheduled"
+    ]
+    model = botocore.session.get_session().get_service_model("workspaces")
+    shape = model.operation_model("ImportCustomWorkspaceImage").input_shape
+    assert list(violations(shape, asked[0])) == []
+    assert asked[0]["ImageSource"] == {"ImageBuildVersionArn": data(answer)["buildArn"]}
+    assert asked[0]["InfrastructureConfigurationArn"] == infrastructure
+    assert asked[0]["ImageName"].endswith("_11.26100.1742")
+    assert len(asked[0]["ImageName"]) == 64
+
+
+def test_every_example_has_its_test_and_its_paragraph() -> None:
+    names = {path.parent.name for path in (ROOT / "examples").glob("*/template.yaml")}
+    tests = Path(__file__).read_text()
+    page = (ROOT / "examples/README.md").read_text()
+    assert names == {
+        name for name in names if f'example("{name}"' in tests and f"]({name})" in page
+    }
