@@ -1,0 +1,45 @@
+"""Whatever comes over a bus: it is read, or refused with the one error that says so."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isodrop.events import MODELS, SOURCE, Event, ForeignEventError, parse
+
+SAMPLE = Path(__file__).parents[2] / "events/out/iso-import-succeeded.json"
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=9,
+)
+
+
+@given(detail_type=st.sampled_from(sorted(MODELS)) | anything, detail=anything)
+def test_given_any_event_when_parsed_then_nothing_but_the_one_error_is_raised(
+    detail_type: Any, detail: Any
+) -> None:
+    with suppress(ForeignEventError):
+        assert isinstance(
+            parse({"source": SOURCE, "detail-type": detail_type, "detail": detail}), Event
+        )
+
+
+@given(data=st.data())
+def test_given_a_true_event_with_one_value_exchanged_when_parsed_then_it_is_read_or_refused(
+    data: st.DataObject,
+) -> None:
+    event = json.loads(SAMPLE.read_text())
+    place = event["detail"]
+    while True:
+        name = data.draw(st.sampled_from(sorted(place)))
+        if not isinstance(place[name], dict) or data.draw(st.booleans()):
+            break
+        place = place[name]
+    place[name] = data.draw(anything)
+    with suppress(ForeignEventError):
+        assert parse(event).detail_type == "ISO Import Succeeded"
