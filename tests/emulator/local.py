@@ -24,7 +24,17 @@ In another terminal, in this folder:
   isodrop inspect build/Win11.iso
   aws s3 cp build/Win11.iso s3://{bucket}/
 
-  # see what became of it
+  # see what became of it, ask for another edition of it, stop that
+  isodrop list
+  isodrop status s3://{bucket}/Win11.iso
+  isodrop retry s3://{bucket}/Win11.iso --set edition=EnterpriseN --wait
+  isodrop cancel s3://{bucket}/Win11.iso
+
+  # answer what nobody answered, start what was never started, however young
+  aws lambda invoke --function-name {sweep} --cli-binary-format raw-in-base64-out \
+    --payload '{{"graceMinutes": 0}}' /dev/stdout
+
+  # look behind it
   aws stepfunctions list-executions --state-machine-arn {machine}
   aws imagebuilder list-image-build-versions
   aws ec2 describe-images --owners self
@@ -65,6 +75,7 @@ def guide(stack: LocalStack) -> str:
         bucket=stack.bucket,
         machine=stack.outputs["ImportMachineArn"],
         ledger=stack.outputs["LedgerTable"],
+        sweep=stack.outputs["SweepFunction"],
         region=REGION,
         account=ACCOUNT,
     )

@@ -17,7 +17,6 @@ from isodrop.identity import drop_id
 from isodrop.intake import Decision
 from isodrop.ledger import Ledger
 from isodrop.plan import Upload
-from isodrop.uploads import read_upload
 from tests.functional.conftest import BUCKET
 from tests.functional.way import ACCOUNT, Way
 from tests.media import server_editions
@@ -53,13 +52,7 @@ def begun(way: Way, key: str = "a.iso") -> tuple[Upload, str]:
 
 def started(way: Way) -> list[Upload]:
     """The uploads that executions were started for, the oldest first."""
-    states = way.client("stepfunctions")
-    found = []
-    for each in states.list_executions(stateMachineArn=way.executions.machine_arn)["executions"]:
-        event = json.loads(states.describe_execution(executionArn=each["executionArn"])["input"])
-        if event:
-            found.append(replace(read_upload(event), sequencer=""))
-    return found[::-1]
+    return [upload for upload, _, _ in way.started()]
 
 
 class TestOpenDrops:

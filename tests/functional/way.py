@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 
+from isodrop.asks import Operator
 from isodrop.builder import Builder, Phase
 from isodrop.executions import Executions
 from isodrop.intake import Decision, Intake, Outcome
@@ -21,6 +22,7 @@ from isodrop.plan import FIRST_ASK, Ask, ImportSettings, Upload
 from isodrop.publisher import Publisher
 from isodrop.reports import Caught, Reporter
 from isodrop.sweep import Sweep, Tally
+from isodrop.uploads import read_ask, read_upload
 from tests.emulator.imagebuilder import ImageBuilder, client
 from tests.functional.conftest import BUCKET
 from tests.media import EditionSpec, business_editions, make_iso
@@ -181,6 +183,29 @@ class Way:
             tell=lambda word, more: self.told.append((word, more)),
             prefix=prefix,
         ).run()
+
+    @property
+    def operator(self) -> Operator:
+        """Who looks after this stack."""
+        return Operator(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            executions=self.executions,
+            bucket=BUCKET,
+        )
+
+    def started(self) -> list[tuple[Upload, Ask, str]]:
+        """What executions were started for, and their ARNs, the oldest first."""
+        states = self.client("stepfunctions")
+        found = []
+        listed = states.list_executions(stateMachineArn=self.executions.machine_arn)
+        for each in listed["executions"]:
+            arn = each["executionArn"]
+            event = json.loads(states.describe_execution(executionArn=arn)["input"])
+            if event:
+                found.append((read_upload(event), read_ask(event), arn))
+        return found[::-1]
 
     def iso(self, editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> bytes:
         """Make an ISO."""

@@ -306,7 +306,10 @@ def test_given_version_when_asked_then_it_is_told(run: Run) -> None:
     assert run("--version") == (0, f"isodrop {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [(), ("names",), ("inspect",), ("event",)])
+@pytest.mark.parametrize(
+    "command",
+    [(), ("names",), ("inspect",), ("event",), ("list",), ("status",), ("retry",), ("cancel",)],
+)
 def test_given_help_when_asked_then_it_has_examples_that_fit_the_screen(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:

@@ -206,6 +206,23 @@ class Builder:
             raise
         return None if image is None else _build(arn, image)
 
+    def cancel(self, arn: str) -> None:
+        """Begin to cancel a build that runs.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When Image Builder does not, because it is over for one.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
+        """
+        with translated():
+            # botocore makes the token: a build that was cancelled, retried by hand and cancelled
+            # again needs another one.
+            self.imagebuilder.cancel_image_creation(imageBuildVersionArn=arn)  # type: ignore[call-arg] # the stubs do not know that
+
     def steps(self, arn: str) -> Steps:
         """Count a build's workflow steps: for people to see it move, so never a reason to fail.
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -143,6 +144,36 @@ def _reader(
         metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
         _first=first,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The current version of an object, as an upload, and when it was last modified."""
+
+    upload: Upload
+    last_modified: datetime
+
+
+def find_upload(client: "S3Client", bucket: str, key: str) -> Found:
+    """Find the upload that is an object's current version.
+
+    Raises
+    ------
+    RejectedError
+        ``object-changed``: there is no such object, or not any more.
+    TransientError, RefusedError
+        What else S3 said.
+    """
+    head = _head(client, bucket, key, None)
+    upload = Upload(
+        bucket=bucket,
+        key=key,
+        etag=head["ETag"].strip('"'),
+        size=int(head["ContentLength"]),
+        sequencer="",
+        version_id=head.get("VersionId"),
+    )
+    return Found(upload, head["LastModified"])
 
 
 def is_unchanged(client: "S3Client", upload: Upload) -> bool:

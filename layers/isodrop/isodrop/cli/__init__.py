@@ -1,4 +1,4 @@
-"""The command ``isodrop``: look before you upload."""
+"""The command ``isodrop``: look before you upload; see, ask anew and cancel after it."""
 
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from isodrop import __version__
-from isodrop.cli import event, inspect, names
+from isodrop.cli import cancel, event, inspect, listing, names, retry, status
 from isodrop.cli.screen import complain, prepare
 
 WRONG_USAGE: Final = 2  # as argparse has it
@@ -14,11 +14,16 @@ INTERRUPTED: Final = 130  # what a shell makes of Ctrl-C
 
 _EPILOG: Final = """\
 examples:
-  isodrop inspect Win11.iso     what is on it, and what would be imported
-  isodrop names *.iso           what the file names alone say
-  isodrop event s3://bucket/key S3's event for it, to try a function with
+  isodrop inspect Win11.iso                 what is on it, what would come of it
+  isodrop names *.iso                       what the file names alone say
+  isodrop list                              what was dropped, what became of it
+  isodrop status s3://my-bucket/Win11.iso   the whole story of one upload
+  isodrop retry s3://my-bucket/Win11.iso    ask anew, without another upload
+  isodrop cancel s3://my-bucket/Win11.iso   stop its build
+  isodrop event s3://my-bucket/Win11.iso    S3's event for it, to try a function
 
-exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
+exit status: 0 well, 1 could not look or ask, 2 wrong usage, 3 rejected,
+4 failed; isodrop COMMAND --help says which of them a command has
 """
 
 
@@ -26,14 +31,15 @@ def parser() -> ArgumentParser:
     """Make the parser of the whole command."""
     whole = ArgumentParser(
         prog="isodrop",
-        description="Drop a Windows ISO into a bucket, get an AMI: see beforehand what will come.",
+        description="Drop a Windows ISO into a bucket, get an AMI: see what will come of it, and\n"
+        "what did.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     whole.set_defaults(run=None)
     whole.add_argument("--version", action="version", version=f"isodrop {__version__}")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (inspect, names, event):
+    for command in (inspect, names, event, listing, status, retry, cancel):
         command.add_to(commands)
     return whole
 
@@ -58,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         whole.print_help(sys.stderr)
         return WRONG_USAGE
     try:
-        status: int = options.run(options)
+        left: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads us has seen enough; Python must not complain while it closes stdout.
@@ -67,4 +73,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
-    return status
+    return left

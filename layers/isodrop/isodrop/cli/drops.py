@@ -1,0 +1,107 @@
+"""How a drop is shown: as JSON, to a person, in a pipe."""
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from isodrop.codes import Rejection
+
+if TYPE_CHECKING:
+    from isodrop.ledger import Drop
+
+STATUSES: Final = {"Succeeded": 0, "Rejected": 3, "Failed": 4}
+"""How a command that waited for an answer exits."""
+
+
+def answer_of(drop: "Drop") -> dict[str, Any] | None:
+    """Read the answer as it is, or is to be, published."""
+    return None if drop.answer is None else dict(json.loads(drop.answer))
+
+
+def kind_of(answer: dict[str, Any]) -> str:
+    """Say which answer it is: ``Succeeded``, ``Rejected`` or ``Failed``."""
+    return str(answer["detail-type"]).rsplit(" ", 1)[-1]
+
+
+def as_json(drop: "Drop") -> dict[str, Any]:
+    """Say it as the contract of ``--json`` does."""
+    plan = None if isinstance(drop.verdict, Rejection) else drop.verdict
+    return {
+        "dropId": drop.id,
+        "ask": drop.ask.number,
+        "overrides": dict(drop.ask.overrides),
+        "source": {
+            "bucket": drop.upload.bucket,
+            "key": drop.upload.key,
+            "versionId": drop.upload.version_id,
+            "etag": drop.upload.etag,
+            "size": drop.upload.size,
+        },
+        "state": state_of(drop),
+        "claimed": drop.claimed,
+        "answered": drop.answered,
+        "execution": drop.execution,
+        "plan": None
+        if plan is None
+        else {
+            "name": plan.name,
+            "semanticVersion": plan.semantic_version,
+            "imageIndex": plan.image_index,
+            "edition": plan.edition,
+            "release": plan.release,
+        },
+        "attempt": drop.attempt,
+        "buildArn": drop.build_arn,
+        "answer": answer_of(drop),
+    }
+
+
+def state_of(drop: "Drop") -> str:
+    """Say where it stands, in a word."""
+    answer = answer_of(drop)
+    if answer is not None:
+        return kind_of(answer).lower()
+    if drop.build_arn is not None:
+        return "building"
+    return "looking" if drop.verdict is None else "importing"
+
+
+def pairs(drop: "Drop") -> list[tuple[str, object]]:
+    """Tell all there is to tell, name by name."""
+    answer = answer_of(drop)
+    told = {} if answer is None else answer["detail"]["data"]
+    plan = None if isinstance(drop.verdict, Rejection) else drop.verdict
+    found: list[tuple[str, object]] = [
+        ("ask", drop.ask.number),
+        *(("set", f"{name}={value}") for name, value in sorted(drop.ask.overrides.items())),
+        ("state", state_of(drop)),
+        ("claimed", drop.claimed),
+    ]
+    if plan is not None:
+        found += [
+            ("image", f"{plan.name} {plan.semantic_version}"),
+            ("edition", f"{plan.edition}, image {plan.image_index}"),
+        ]
+    if drop.build_arn is not None:
+        found += [("build", drop.build_arn), ("attempt", drop.attempt)]
+    if drop.answered is not None:
+        found.append(("answered", drop.answered))
+    found += [(name, told[name]) for name in ("code", "message", "remedy") if name in told]
+    found += [("ami", f"{ami['id']} {ami['region']}") for ami in told.get("amis", ())]
+    found.append(("execution", drop.execution))
+    return found
+
+
+def row(drop: "Drop") -> tuple[object, ...]:
+    """Tell it in a line: claimed, state, code, ask, image, version, build, key."""
+    answer = answer_of(drop)
+    plan = None if isinstance(drop.verdict, Rejection) else drop.verdict
+    return (
+        drop.claimed,
+        state_of(drop),
+        None if answer is None else answer["detail"]["data"].get("code"),
+        drop.ask.number,
+        None if plan is None else plan.name,
+        None if plan is None else plan.semantic_version,
+        drop.build_arn,
+        drop.upload.key,
+    )

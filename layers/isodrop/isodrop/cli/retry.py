@@ -1,0 +1,103 @@
+"""``isodrop retry``: ask anew for an upload that has its answer."""
+
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING, Final
+
+from isodrop.cli.addresses import add_address
+from isodrop.cli.drops import STATUSES, answer_of, as_json, kind_of, pairs
+from isodrop.cli.screen import complain, console, print_fields, print_json, print_pairs
+from isodrop.cli.stacks import COULD_NOT, add_options, operator
+from isodrop.codes import IsodropError
+from isodrop.overrides import RULES
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+    from collections.abc import Iterable
+
+    from isodrop.asks import Asked
+
+_EPILOG: Final = f"""\
+The upload is looked at again and gets another answer, told apart by
+metadata.ask. What is set is laid over the object's metadata and is held to the
+stack's parameter AllowedOverrides; an empty value takes the object's own away.
+To be set are:
+  {" ".join(RULES)}
+
+examples:
+  isodrop retry s3://my-bucket/Win11.iso
+  isodrop retry s3://my-bucket/Win11.iso --set edition=EnterpriseN --wait
+  isodrop retry s3://my-bucket/Win11.iso --set image-index=
+
+exit status: 0 asked, 1 could not ask, 2 wrong usage; with --wait that of the
+answer: 0 succeeded, 3 rejected, 4 failed
+"""
+
+
+def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "retry",
+        help="ask anew for an upload, without another upload",
+        description="Ask anew for an upload that has its answer, or that nobody was told of.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add_address(command)
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        type=_override,
+        action="append",
+        default=[],
+        help="override what the object's metadata say; may be repeated",
+    )
+    command.add_argument("--wait", action="store_true", help="wait for the answer, and show it")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    add_options(command)
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Ask, tell, and answer with the exit status."""
+    try:
+        with operator(options) as asking:
+            asked = asking.ask(asking.story(*options.upload), dict(options.set))
+            if not options.wait:
+                _tell_asked(asked, as_one=options.json)
+                return 0
+            complain(f"asked; waiting for the answer of {asked.execution}")
+            drop = asking.wait(asked, time.sleep)
+    except IsodropError as error:
+        complain(str(error))
+        return COULD_NOT
+    if options.json:
+        print_json(as_json(drop))
+    else:
+        _tell(pairs(drop))
+    answer = answer_of(drop)
+    return COULD_NOT if answer is None else STATUSES[kind_of(answer)]
+
+
+def _tell_asked(asked: "Asked", *, as_one: bool) -> None:
+    if as_one:
+        print_json({"dropId": asked.drop_id, "ask": asked.ask, "execution": asked.execution})
+    else:
+        _tell([("ask", asked.ask), ("execution", asked.execution)])
+
+
+def _tell(facts: "Iterable[tuple[str, object]]") -> None:
+    if screen := console():
+        print_pairs(screen, facts)
+    else:
+        for name, value in facts:
+            print_fields(name, value)
+
+
+def _override(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or key not in RULES:
+        raise ArgumentTypeError(f"'{text}' is not KEY=VALUE with one of {', '.join(RULES)}")
+    if value and not RULES[key].holds(value):
+        raise ArgumentTypeError(f"{key} needs to be {RULES[key].needed}")
+    return key, value
