@@ -334,6 +334,14 @@ class TestVersionsWithoutAnEntry:
 
         assert way.sweep().started == 0
 
+    def test_what_was_dropped_between_the_stacks_making_and_the_first_sweep_is_started(
+        self, way: Way
+    ) -> None:
+        way.upload()
+        way.later(minutes=70)
+
+        assert way.sweep().started == 1
+
     def test_a_sweep_looks_back_eight_days(self, swept: Way) -> None:
         swept.upload()
         swept.later(days=7, hours=23)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from isodrop.events import event_id
 from isodrop.identity import client_token, drop_id, import_identity
 from isodrop.plan import ImportPlan, decide
 from tests.values import a_business_disc, an_upload, some_settings
@@ -109,7 +110,17 @@ def test_given_another_object_import_stack_or_attempt_when_made_then_the_token_d
     assert len(tokens) == 5
 
 
+def test_given_asks_and_notices_when_named_then_no_two_events_have_one_id() -> None:
+    ids = {
+        event_id("drop", ask, *what)
+        for ask in (0, 1, 11)
+        for what in ((), ("started",), ("ask", "1"), ('{"ask": 1}',))
+    }
+    assert len(ids) == 12
+
+
 def test_given_the_ids_of_today_when_computed_tomorrow_then_they_are_the_same() -> None:
     """What is in ledgers and on images already must be found again by later versions."""
     assert drop_id(an_upload()) == "3532792dd623e0d90a895db612be6003"
+    assert event_id("drop", 0) == "fac85a5bd9a9748b89144f834b4d5a56"
     assert client_token("etag", "identity", "stack", 0) == "5d07ab496bcbd90e7f1bc9dbfbeaaec64a1f"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isodrop.settings import IntakeSettings, ReportSettings, SettingsError
+from isodrop.settings import IntakeSettings, ReportSettings, SettingsError, SweepSettings
 
 ENVIRONMENT = {
     "STACK_NAME": "isodrop",
@@ -50,3 +50,20 @@ def test_reports_need_a_bus() -> None:
     assert ReportSettings.read({**ENVIRONMENT, "EVENT_BUS": "default"}).event_bus == "default"
     with pytest.raises(SettingsError, match="EVENT_BUS"):
         ReportSettings.read(ENVIRONMENT)
+
+
+def test_sweeps_need_the_machine_the_bucket_and_the_times() -> None:
+    environment = {
+        **ENVIRONMENT,
+        "EVENT_BUS": "default",
+        "IMPORT_MACHINE_ARN": "arn:machine",
+        "UPLOAD_BUCKET": "bucket",
+        "TRACKING_HOURS": "16",
+        "SWEEP_MINUTES": "15",
+    }
+
+    read = SweepSettings.read(environment)
+
+    assert (read.tracking_hours, read.sweep_minutes) == (16, 15)
+    with pytest.raises(SettingsError, match="UPLOAD_BUCKET"):
+        SweepSettings.read({**environment, "UPLOAD_BUCKET": ""})
