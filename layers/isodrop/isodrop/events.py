@@ -65,7 +65,7 @@ class Metadata(_Model):
     )
     ask: int = Field(
         0,
-        description="Which asking for the upload: 0 for its arrival, then counted up by isodrop retry.",
+        description="Which asking for the upload: 0 for its arrival; isodrop retry counts it up.",
     )
     import_id: str | None = Field(
         None,
