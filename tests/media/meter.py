@@ -8,13 +8,17 @@ from types import FrameType
 from typing import Any
 
 import isodrop.media
-from isodrop.codes import RejectedError, Rejection
+from isodrop.codes import Code, RejectedError, Rejection
 from isodrop.media import Media, read_media
 from tests.media.image import Image
 
 READER = str(Path(isodrop.media.__file__).parent)
 MOST_REQUESTS = 24
 MOST_BYTES = 4 << 20
+MUCH = 4 << 20
+# In lines of the reader that run; an honest disc takes 8,000 and more.
+LITTLE = 10_000
+HARD = 500_000
 
 
 @dataclass(slots=True)
@@ -103,3 +107,12 @@ def work(image: Image) -> int:
     finally:
         sys.settrace(before)
     return lines
+
+
+def harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_MEDIA) -> None:
+    """Expect a rejection for two requests, four megabytes of memory and little work at most."""
+    found = rejection(image, requests=2)
+    assert found.code is code, found
+    assert words in found.message, found
+    assert peak(image) < MUCH
+    assert work(image) < LITTLE

@@ -105,19 +105,40 @@ def _mkudffs(*options: str, media: str = "hd") -> Make:
     return make
 
 
-REJECTED: dict[str, tuple[Make, Code]] = {
-    "wimlib, split": (_split("install.swm"), Code.SPLIT_IMAGE),
-    "wimlib, a part under the whole's name": (_split("install.wim"), Code.SPLIT_IMAGE),
-    "wimlib, pipable": (_pipable, Code.UNREADABLE_MEDIA),
-    "genisoimage, Linux": (_linux, Code.NOT_WINDOWS),
-    "genisoimage, UDF without Windows": (_nothing, Code.NOT_WINDOWS),
-    "genisoimage, nine tenths": (_cut(0.9), Code.TRUNCATED),
-    "genisoimage, a tenth": (_cut(0.1), Code.TRUNCATED),
-    "mkudffs, empty": (_mkudffs("--blocksize=2048"), Code.NOT_WINDOWS),
-    "mkudffs, virtual partition": (_mkudffs("--vat", media="cdr"), Code.UNREADABLE_MEDIA),
-    "mkudffs, sparable partition": (_mkudffs(media="cdrw"), Code.UNREADABLE_MEDIA),
-    "mkudffs, metadata partition": (_mkudffs("--udfrev=2.50", media="bdr"), Code.UNREADABLE_MEDIA),
-    "mkudffs, blocks of 512": (_mkudffs("--blocksize=512"), Code.UNREADABLE_MEDIA),
+# Which image, by which code, and in words that name the reason.
+REJECTED: dict[str, tuple[Make, Code, str]] = {
+    "wimlib, split": (_split("install.swm"), Code.SPLIT_IMAGE, "install.swm and its further parts"),
+    "wimlib, a part under the whole's name": (
+        _split("install.wim"),
+        Code.SPLIT_IMAGE,
+        "is part 1 of",
+    ),
+    "wimlib, pipable": (_pipable, Code.UNREADABLE_MEDIA, "pipable image"),
+    "genisoimage, Linux": (_linux, Code.NOT_WINDOWS, "plain ISO 9660"),
+    "genisoimage, UDF without Windows": (_nothing, Code.NOT_WINDOWS, "no sources/install.wim"),
+    "genisoimage, nine tenths": (_cut(0.9), Code.TRUNCATED, "object ends"),
+    "genisoimage, a tenth": (_cut(0.1), Code.TRUNCATED, "object ends"),
+    "mkudffs, empty": (_mkudffs("--blocksize=2048"), Code.NOT_WINDOWS, "no sources/install.wim"),
+    "mkudffs, virtual partition": (
+        _mkudffs("--vat", media="cdr"),
+        Code.UNREADABLE_MEDIA,
+        "a virtual partition",
+    ),
+    "mkudffs, sparable partition": (
+        _mkudffs(media="cdrw"),
+        Code.UNREADABLE_MEDIA,
+        "a sparable partition",
+    ),
+    "mkudffs, virtual partition of 2.50": (
+        _mkudffs("--udfrev=2.50", media="bdr"),
+        Code.UNREADABLE_MEDIA,
+        "a virtual partition",
+    ),
+    "mkudffs, blocks of 512": (
+        _mkudffs("--blocksize=512"),
+        Code.UNREADABLE_MEDIA,
+        "not of 2,048 bytes",
+    ),
 }
 
 
@@ -125,8 +146,9 @@ REJECTED: dict[str, tuple[Make, Code]] = {
 def test_given_what_is_not_to_be_imported_when_read_then_it_is_rejected_by_its_code(
     name: str, work: Path
 ) -> None:
-    make, code = REJECTED[name]
+    make, code, words = REJECTED[name]
     image = make(work)
     with pytest.raises(RejectedError) as caught:
         read(image)
     assert caught.value.code == code
+    assert words in str(caught.value)

@@ -1,5 +1,7 @@
 """Whatever way a Windows ISO is laid out, the same editions are read from it."""
 
+import struct
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,11 +16,14 @@ from tests.media import (
     business_editions,
     consumer_editions,
     make_image,
+    make_wim,
     server_editions,
+    udf,
 )
+from tests.media.image import SECTOR
 from tests.media.iso import FIRST_PARTITION_SECTOR
 from tests.media.meter import Meter, look, peak
-from tests.media.mutate import resealed
+from tests.media.mutate import put, resealed, sealed
 
 READABLE = [name for name, layout in LAYOUTS.items() if layout.udf]
 LARGE = 5_400_000_000
@@ -217,3 +222,69 @@ def test_the_reserve_descriptors_stand_in_for_damaged_ones() -> None:
     image = make_image()
     for number in range(5):
         assert len(look(damaged(image, f"main {number}")).editions) == 11
+
+
+def in_both(image: Image, number: int, change: Callable[[bytearray], object]) -> Image:
+    for place in ("main", "reserve"):
+        image = resealed(image, f"{place} {number}", change)
+    return image
+
+
+@pytest.mark.parametrize("number", [0, 1, 2989, 0xFFFF])
+def test_partitions_may_have_any_number(number: int) -> None:
+    image = in_both(make_image(), 2, put("H", 22, number))
+
+    assert len(look(in_both(image, 3, put("H", 444, number))).editions) == 11
+
+
+def copied(image: Image, source: str, sector: int, change: Callable[[bytearray], object]) -> Image:
+    data = bytearray(image.read(image.places[source], SECTOR))
+    change(data)
+    return image.changed(sector * SECTOR, sealed(bytes(data), sector))
+
+
+@pytest.mark.parametrize(("number", "label"), [(1, "CCCOMA_X64FRE_EN-US_DV9"), (3, "PREVAILS")])
+def test_of_two_descriptors_of_a_kind_the_higher_number_prevails(number: int, label: str) -> None:
+    # Given a second logical volume descriptor where the one of no use was, behind it the first
+    image = make_image()
+    name = b"\x08" + label.encode()
+
+    def change(data: bytearray) -> None:
+        put("L", 16, number)(data)
+        data[84 : 84 + 128] = name.ljust(127, b"\0") + bytes((len(name),))
+
+    image = copied(image, "main 3", image.places["main 4"] // SECTOR, change)
+
+    assert look(image).label == label
+
+
+def test_volume_descriptors_may_go_on_elsewhere() -> None:
+    # Given a sequence whose third and following descriptors are behind a pointer (ECMA-167 3/10.3)
+    image = make_image(size=LARGE)
+    first = image.places["main 2"] // SECTOR
+    elsewhere = image.size // SECTOR - 50
+    for at in range(4):
+        image = copied(image, f"main {2 + at}", elsewhere + at, lambda _: None)
+    body = struct.pack("<LLL", 9, 4 * SECTOR, elsewhere) + bytes(484)
+    image = image.changed(first * SECTOR, udf.tag(3, body, first))
+
+    assert len(look(image).editions) == 11
+
+
+def test_what_else_the_xml_of_real_media_says_does_no_harm() -> None:
+    text = (
+        '\ufeff<WIM><TOTALBYTES>1</TOTALBYTES><IMAGE INDEX="1"><WINDOWS><ARCH>9</ARCH>'
+        "<PRODUCTNAME>Microsoft® Windows® Operating System</PRODUCTNAME>"
+        "<EDITIONID>Enterprise</EDITIONID><INSTALLATIONTYPE>Client</INSTALLATIONTYPE>"
+        "<LANGUAGES><LANGUAGE>ja-JP</LANGUAGE>"
+        '<FALLBACK LANGUAGE="ja-JP">en-US</FALLBACK><DEFAULT>ja-JP</DEFAULT></LANGUAGES>'
+        "<VERSION><MAJOR>10</MAJOR><MINOR>0</MINOR><BUILD>26100</BUILD><SPBUILD>1</SPBUILD>"
+        "<SPLEVEL>0</SPLEVEL><BRANCH>ge_release</BRANCH></VERSION></WINDOWS>"
+        "<NAME>Windows 11 Enterprise</NAME><FLAGS>Enterprise</FLAGS></IMAGE></WIM>"
+    )
+    wim = make_wim([EditionSpec("x", "x")], xml=text.encode("utf-16-le"))
+
+    (edition,) = look(make_image(wim=wim)).editions
+
+    assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1)
+    assert (edition.languages, edition.default_language) == (("ja-JP",), "ja-JP")

@@ -51,7 +51,10 @@ def explain(window: Window) -> RejectedError:
     if udf and window.size <= (ANCHOR_SECTOR + 1) * SECTOR:
         return truncated(window.size, (ANCHOR_SECTOR + 1) * SECTOR, "the start of the file system")
     if udf:
-        return damaged("it says that it has a UDF file system, but the anchor of it is missing")
+        return damaged(
+            "it says that it has a UDF file system, but the anchor of it is missing, or its blocks"
+            " are not of 2,048 bytes"
+        )
     if volume is not None:
         return RejectedError(
             Code.NOT_WINDOWS,

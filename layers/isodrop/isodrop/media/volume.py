@@ -18,6 +18,11 @@ MAX_PARTITIONS: Final = 4
 _TAG: Final = Struct("<HHBxHHHL")
 _EXTENT: Final = Struct("<LL")
 _LONG: Final = Struct("<LLH")
+_MAPS: Final = {
+    b"*UDF Virtual Partition": "a virtual partition",
+    b"*UDF Sparable Partition": "a sparable partition",
+    b"*UDF Metadata Partition": "a metadata partition",
+}
 _SEQUENCE_BYTES: Final = 8 * SECTOR  # writers need six of the sixteen that ECMA-167 asks for
 
 
@@ -199,9 +204,15 @@ def _map(logical: bytes) -> list[int]:
     numbers = []
     for at in range(440, 440 + 6 * count, 6):
         if length < 6 * count or logical[at : at + 2] != b"\x01\x06":
-            raise damaged("its partition map is of a kind that Windows media never have")
+            raise damaged(f"its UDF has {_kind_of(logical, at)}, which Windows media never have")
         numbers.append(int.from_bytes(logical[at + 4 : at + 6], "little"))
     return numbers
+
+
+def _kind_of(logical: bytes, at: int) -> str:
+    """Name a partition map that is no plain one (OSTA UDF 2.60, 2.2.8 to 2.2.10)."""
+    name = logical[at + 5 : at + 28].rstrip(b"\0")
+    return _MAPS.get(name, "a partition map of an unknown kind")
 
 
 def _partition(window: Window, data: bytes | None) -> tuple[int, int]:
