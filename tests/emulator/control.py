@@ -26,6 +26,8 @@ async def handle(builder: ImageBuilder, path: str, body: bytes) -> tuple[int, An
                     asked["bucket"], asked["key"], Path(asked["path"]), asked.get("metadata", {})
                 )
                 return 200, found
+            case ["objects", "reads"]:
+                return 200, storage.reads(asked["bucket"], asked["key"])
             case ["imagebuilder", action]:
                 return 200, await asyncio.to_thread(control, builder, action, asked)
     except (KeyError, TypeError, ValueError, OSError, ServiceError) as error:

@@ -202,6 +202,11 @@ class LocalStack:
         self.control("objects", {**asked, "metadata": dict(metadata or {})})
         return key
 
+    def reads(self, key: str) -> list[tuple[int, int]]:
+        """List what has been read of a linked file so far: offset and length of each range."""
+        asked = {"bucket": self.bucket, "key": key}
+        return [(offset, length) for offset, length in self.control("objects/reads", asked)]
+
     # ------------------------------------------------------------------ what it says
 
     def events(self) -> list[Event]:

@@ -69,17 +69,22 @@ def xml_body(root: Element) -> Any:
 
 
 class FileBody:
-    """The body of an object that lies in a file: as long as it is, read where it is sliced."""
+    """The body of an object that lies in a file: as long as it is, read where it is sliced.
+
+    It remembers what was read: offset and length of each slice.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = path.stat().st_size
+        self.reads: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, span: slice) -> bytes:
         start, stop, _ = span.indices(self.size)
+        self.reads.append((start, stop - start))
         with self.path.open("rb") as file:
             file.seek(start)
             return file.read(stop - start)
@@ -126,6 +131,12 @@ def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[st
         version_id=version,
     )
     return {"versionId": version, "etag": record["etag"].strip('"')}
+
+
+def reads(bucket: str, key: str) -> list[tuple[int, int]]:
+    """List what has been read of an object that was linked: offset and length."""
+    body: FileBody = s3._buckets[bucket]["objects"][key]["body"]
+    return body.reads
 
 
 def mend() -> None:
