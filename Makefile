@@ -75,7 +75,7 @@ soak: venv ## read damaged images for a minute or two: make soak [COUNT=100000] 
 	@$(BIN)/python -m tests.media.soak $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
 
 .PHONY: bench
-bench: venv ## measure the reader against others, and write docs/benchmarks.md; about four minutes
+bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes
 	@$(BIN)/python -m tests.bench
 
 .PHONY: clean

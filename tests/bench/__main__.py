@@ -1,4 +1,4 @@
-"""Measures the reader against others and against the limit: ``python -m tests.bench``."""
+"""Measures the reader against others and against the limit: ``make bench``."""
 
 import argparse
 import json
@@ -19,13 +19,13 @@ from random import Random
 from isodrop.media.ranges import Window
 from isodrop.media.reader import find_image
 from tests.bench.readers import READERS, Cost, Places
+from tests.bench.tables import LIMIT, OURS, quoting, table
 from tests.media import Image, make_image
 from tests.media.image import SECTOR, Content
 from tests.media.iso import windows_files
 
 ROOT = Path(__file__).parents[2]
-TARGET = ROOT / "docs" / "benchmarks.md"
-LIMIT, OURS = "three rounds, the limit", "isodrop"
+PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 KINDS = {
     "grouped": "File entries up front",
     "interleaved": "File entries among the data",
@@ -109,27 +109,6 @@ def measured(layout: str, said: Conditions) -> dict[str, Cost]:
     return costs
 
 
-def table(costs: Mapping[str, Cost]) -> str:
-    """Write one image's costs as a table, with ratios to the limit and to isodrop."""
-    heads = ("reader", "requests", "bytes", "time", "memory")
-    ratios = ("time ÷ limit", "time ÷ isodrop", "bytes ÷ isodrop")
-    rows: list[Sequence[str]] = [(*heads, *ratios), ("---", *["--:"] * 7)]
-    limit, ours = costs[LIMIT], costs[OURS]
-    for name, cost in costs.items():
-        taken = (f"{cost.requests:,}", _bytes(cost.bytes), f"{cost.seconds:.3f} s")
-        times = (_ratio(cost.seconds / limit.seconds), _ratio(cost.seconds / ours.seconds))
-        rows.append((name, *taken, _bytes(cost.memory), *times, _ratio(cost.bytes / ours.bytes)))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _bytes(number: int) -> str:
-    return f"{number / 1024:,.0f} KiB" if number < 10 << 20 else f"{number / (1 << 20):,.0f} MiB"
-
-
-def _ratio(number: float) -> str:
-    return f"{number:,.2f}" if number < 10 else f"{number:,.0f}"
-
-
 _PAGE = """\
 # Benchmarks
 
@@ -165,18 +144,22 @@ def page(results: Mapping[str, Mapping[str, Cost]], said: Conditions) -> str:
     return head + "".join(tables)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--size", type=int, default=5_300_000_000, help="of the ISO, in bytes")
     parser.add_argument("--delay", type=float, default=0.025, help="seconds to the first byte")
     parser.add_argument("--rate", type=float, default=80e6, help="bytes a second")
     parser.add_argument("--times", type=int, default=9, help="runs of isodrop and the limit")
-    parser.add_argument("--output", type=Path, default=TARGET)
-    given = parser.parse_args()
+    parser.add_argument("--page", type=Path, default=PAGE, help="what to write")
+    parser.add_argument("--readme", type=Path, default=README, help="what to put a table into")
+    given = parser.parse_args(arguments)
     said = Conditions(given.size, given.delay, given.rate, given.times)
-    text = page({layout: measured(layout, said) for layout in KINDS}, said)
-    given.output.parent.mkdir(exist_ok=True)
-    given.output.write_text(text, encoding="utf-8")
+    results = {layout: measured(layout, said) for layout in KINDS}
+    text = page(results, said)
+    given.page.parent.mkdir(exist_ok=True)
+    given.page.write_text(text, encoding="utf-8")
+    quoted = quoting(given.readme.read_text(encoding="utf-8"), results["interleaved"])
+    given.readme.write_text(quoted, encoding="utf-8")
     print(text)
 
 

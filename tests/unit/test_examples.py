@@ -6,8 +6,13 @@ from types import ModuleType
 import pytest
 
 from isodrop import events, families, identity, labels, names, overrides, plan, releases, wording
+from isodrop.cli import screen
+from isodrop.media import reader
 
-PURE = (events, families, identity, labels, names, overrides, plan, releases, wording)
+PURE = (
+    *(events, families, identity, labels, names, overrides, plan, reader, releases, screen),
+    wording,
+)
 
 
 @pytest.mark.parametrize("module", PURE, ids=lambda module: module.__name__)
