@@ -51,10 +51,13 @@ class Image:
     places : mapping of str to int
         Where what lies, as byte offsets: ``anchor``, ``fsd``, ``/sources``, … for tests that
         damage it.
+    partition : int
+        The first sector of the file system, from which its blocks count.
     """
 
     content: Content
     places: Mapping[str, int] = field(default_factory=dict)
+    partition: int = 0
 
     @property
     def size(self) -> int:

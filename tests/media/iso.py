@@ -365,7 +365,8 @@ def make_image(
     if form.udf:
         disc.write_volume(total)
         disc.write_tree()
-    return Image(Content(total * SECTOR, merged(disc.pieces)), MappingProxyType(disc.places))
+    content = Content(total * SECTOR, merged(disc.pieces))
+    return Image(content, MappingProxyType(disc.places), FIRST_PARTITION_SECTOR)
 
 
 def make_iso(

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from tests.media import udf
 from tests.media.image import SECTOR, Image, sectors
-from tests.media.iso import FIRST_PARTITION_SECTOR
 from tests.media.wim import HEADER_SIZE
 
 _ROOMY = 1 << 30  # an image of so many bytes has a hole for whatever is put into it
@@ -64,11 +63,11 @@ def sealed(data: bytes, location: int | None = None) -> bytes:
     return bytes(made)
 
 
-def location_of(place: str, offset: int) -> int:
+def location_of(image: Image, place: str) -> int:
     """Tell the location that the tag of what lies at a place has to have."""
-    sector = offset // SECTOR
-    outside = sector < FIRST_PARTITION_SECTOR or place.startswith("anchor")
-    return sector if outside else sector - FIRST_PARTITION_SECTOR
+    sector = image.places[place] // SECTOR
+    outside = sector < image.partition or place.startswith("anchor")
+    return sector if outside else sector - image.partition
 
 
 def resealed(image: Image, place: str, change: Callable[[bytearray], object]) -> Image:
@@ -128,9 +127,9 @@ def _value(image: Image, random: Random) -> int:
         return random.choice(_LARGE)
     if kind == 2:
         place = random.choice(list(image.places))
-        return location_of(place, image.places[place])
+        return location_of(image, place)
     if kind == 3:
-        return image.size // SECTOR + random.randint(-300, 2)
+        return max(0, image.size // SECTOR + random.randint(-300, 2))
     return random.getrandbits(random.choice((8, 16, 32)))
 
 
@@ -163,7 +162,7 @@ def _name(image: Image, random: Random) -> Image:
 def _allocation(image: Image, random: Random) -> Image:
     """Scatter a file or folder over the disc, in extents that mostly are where they may be."""
     place = random.choice(["/#", "/sources#", f"{_wim(image)}#"])
-    blocks = max(1, image.size // SECTOR - FIRST_PARTITION_SECTOR - 1)
+    blocks = max(1, image.size // SECTOR - image.partition - 1)
     long = random.random() < 0.5
 
     def change(data: bytearray) -> None:
@@ -195,7 +194,7 @@ def _copied(image: Image, random: Random) -> Image:
     source, target = (random.choice(_descriptors(image)) for _ in range(2))
     offset = image.places[target]
     data = image.content.read(image.places[source], SECTOR)
-    return image.changed(offset, sealed(data, location_of(target, offset)))
+    return image.changed(offset, sealed(data, location_of(image, target)))
 
 
 def _cut(image: Image, random: Random) -> Image:
@@ -279,7 +278,7 @@ def _chained(image: Image, random: Random) -> Image:
     content = "/" if place == "/#" else place[:-1]
     if content not in image.places:  # a folder inside its entry
         return image
-    start = image.places[content] // SECTOR - FIRST_PARTITION_SECTOR
+    start = image.places[content] // SECTOR - image.partition
     size = int.from_bytes(image.content.read(image.places[place] + 56, 8), "little")
     size = min(size, image.size)
     most = max(SECTOR, sectors(size) // random.randint(1, 8) * SECTOR)
@@ -287,7 +286,7 @@ def _chained(image: Image, random: Random) -> Image:
     ads = [udf.short_ad(*one) for one in every[:64]]
     if random.random() < 0.2:
         ads += [udf.short_ad(SECTOR, 0, 1)] * random.choice((400, 511, 512, 600))
-    blocks = max(1, image.size // SECTOR - FIRST_PARTITION_SECTOR - 1)
+    blocks = max(1, image.size // SECTOR - image.partition - 1)
     links = [random.randrange(blocks) for _ in range(random.choice((1, 2, 5, 18, 19, 20, 21, 30)))]
     each = -(-len(ads) // (len(links) + 1))
     groups = [b"".join(ads[at * each : (at + 1) * each]) for at in range(len(links) + 1)]
@@ -296,7 +295,7 @@ def _chained(image: Image, random: Random) -> Image:
     for number, block in enumerate(links, 1):
         data = groups[number] + _way_on(ways[number])
         if len(data) <= SECTOR - 24:
-            where = (FIRST_PARTITION_SECTOR + block) * SECTOR
+            where = (image.partition + block) * SECTOR
             image = image.changed(where, udf.allocation_extent(block, data))
 
     def change(entry: bytearray) -> None:
@@ -317,7 +316,7 @@ def _way_on(block: int | None) -> bytes:
 def _swollen(image: Image, random: Random) -> Image:
     """Let a folder be as large as it may be, or larger, all of it recorded."""
     size = (1 << 20) + random.choice((-4, 0, 4, 1 << 20))
-    block = random.randrange(max(1, image.size // SECTOR - FIRST_PARTITION_SECTOR))
+    block = random.randrange(max(1, image.size // SECTOR - image.partition))
 
     def change(entry: bytearray) -> None:
         base = 216 if entry[:2] == b"\x0a\x01" else 176

@@ -63,17 +63,20 @@ def _bases() -> tuple[Image, ...]:
     return (*small, *large, esd, make_image(files=names), make_image(files=names, size=_LARGE))
 
 
-def damaged_image(seed: int, number: int) -> Image:
+def damaged_image(seed: int, number: int, bases: Sequence[Image] = ()) -> Image:
     """Make the image of that number, whatever others were made before."""
     random = Random(f"{seed}/{number}")  # noqa: S311 # repeatable, not secret
-    return mutate(random.choice(_bases()), random)
+    return mutate(random.choice(bases or _bases()), random)
 
 
-def soak(seed: int, numbers: Sequence[int]) -> Outcome:
-    """Read the images of these numbers and tell what became of them."""
+def soak(seed: int, numbers: Sequence[int], bases: Sequence[Image] = ()) -> Outcome:
+    """Read the images of these numbers and tell what became of them.
+
+    They are made from ``bases``, or from what the maker makes in every layout.
+    """
     outcome = Outcome()
     for number in numbers:
-        image = damaged_image(seed, number)
+        image = damaged_image(seed, number, bases)
         meter = Meter(image)
         weighed = number % _WEIGHED == 0
         if weighed:
