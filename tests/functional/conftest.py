@@ -6,7 +6,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import boto3
+import botocore.session
 import pytest
+from botocore.loaders import Loader
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
@@ -23,11 +25,20 @@ TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 LEDGER_PROPERTIES = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 
 
+@pytest.fixture(scope="session")
+def models() -> Loader:
+    """The services' models, read once: that takes longer than most of what is asked of them."""
+    loader: Loader = botocore.session.get_session().get_component("data_loader")
+    return loader
+
+
 @pytest.fixture
-def session() -> Iterator[boto3.Session]:
+def session(models: Loader) -> Iterator[boto3.Session]:
     """A boto3 session in an account that exists in this process only."""
     with patch.dict(os.environ, ACCOUNT, clear=True), mock_aws():
-        made = boto3.Session()
+        inner = botocore.session.get_session()
+        inner.register_component("data_loader", models)
+        made = boto3.Session(botocore_session=inner)
         s3 = made.client("s3")
         s3.create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}

@@ -23,44 +23,40 @@ ADDRESS = f"s3://{BUCKET}/a.iso"
 
 
 @pytest.fixture
-def stacks() -> dict[str, dict[str, str]]:
-    """The stacks that there are, and their outputs."""
-    return {}
-
-
-@pytest.fixture
-def way(
-    session: boto3.Session,
-    ledger: Ledger,
-    tmp_path: Path,
-    stacks: dict[str, dict[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Way:
-    """A stack that can be found by its name; moto's CloudFormation wants too many packages."""
-    way = Way(session, ledger, tmp_path)
-    stacks["isodrop"] = {
-        "UploadBucketName": BUCKET,
-        "ImportMachineArn": way.executions.machine_arn,
-        "LedgerTable": "ledger",
-    }
+def stacks(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+    """The stacks that there are, by their outputs; moto's own need too many packages."""
+    found: dict[str, dict[str, str]] = {}
     ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
 
     def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         if operation != "DescribeStacks":
             return ask(self, operation, arguments)
-        outputs = stacks.get(arguments["StackName"])
+        outputs = found.get(arguments["StackName"])
         if outputs is None:
             raise ClientError({"Error": {"Code": "ValidationError"}}, operation)
         told = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
         return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": told}]}
 
     monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    return found
+
+
+@pytest.fixture
+def way(
+    session: boto3.Session, ledger: Ledger, tmp_path: Path, stacks: dict[str, dict[str, str]]
+) -> Way:
+    """A stack that can be found by its name."""
+    way = Way(session, ledger, tmp_path)
+    stacks["isodrop"] = {
+        "UploadBucketName": BUCKET,
+        "ImportMachineArn": way.executions.machine_arn,
+        "LedgerTable": "ledger",
+    }
     return way
 
 
 @pytest.fixture
-def run(way: Way, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    assert way
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.delenv("ISODROP_STACK", raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -216,6 +212,7 @@ def test_given_wrong_usage_when_typed_then_it_is_told_before_anything_is_asked(
     assert err.startswith("usage: isodrop")
 
 
+@pytest.mark.usefixtures("session")
 @pytest.mark.parametrize(
     ("arguments", "case"),
     [
@@ -235,7 +232,8 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
     case: tuple[dict[str, str | None], str],
 ) -> None:
     environment, told = case
-    stacks["other"] = {"UploadBucketName": "b", "ImportMachineArn": "arn"}
+    outputs = {"UploadBucketName": "b", "ImportMachineArn": "arn:a:states:r:1:stateMachine:m"}
+    stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTable": "ledger"}}
     # Neither this machine's own configuration nor its metadata service is to be found.
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
@@ -251,6 +249,7 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
     assert told in err
 
 
+@pytest.mark.usefixtures("session")
 @pytest.mark.parametrize(
     ("code", "told"),
     [
