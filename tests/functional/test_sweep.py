@@ -379,6 +379,7 @@ class TestVersionsWithoutAnEntry:
 
         assert data(way)["code"] == Code.EXECUTION_ENDED
 
+    @pytest.mark.timeout(300)  # twelve seconds of moto's, on a machine that has them
     def test_ten_thousand_isos_cost_a_hundred_calls_and_a_handful(self, swept: Way) -> None:
         fill(swept, 10_000, unclaimed=3)
         swept.later(minutes=11)
