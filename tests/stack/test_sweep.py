@@ -40,7 +40,9 @@ def swept_to_an_answer(stack: LocalStack, key: str) -> dict[str, Any]:
 @pytest.fixture
 def deaf(stack: LocalStack) -> Iterator[LocalStack]:
     """The stack while its rule is off."""
-    (name,) = (rule["Name"] for rule in rules(stack) if "EventPattern" in rule)
+    (name,) = stack.client("events").list_rule_names_by_target(
+        TargetArn=stack.outputs["ImportMachineArn"]
+    )["RuleNames"]
     stack.client("events").disable_rule(Name=name)
     yield stack
     stack.client("events").enable_rule(Name=name)
