@@ -87,12 +87,12 @@ def mount(builder: ImageBuilder) -> None:
     router.SERVICE_PATTERNS["imagebuilder"] = {"host_patterns": [r"imagebuilder\."]}
     stepfunctions._AWS_SDK_SERVICE_MAP["imagebuilder"] = {"protocol": "rest-json"}
     provisioners._RESOURCE_HANDLERS["AWS::ImageBuilder::InfrastructureConfiguration"] = {
-        "create": lambda logical_id, props, stack: _create(builder, logical_id, props, stack),
+        "create": lambda _logical_id, props, _stack: _create(builder, props),
         "delete": lambda arn, _props: _delete(builder, arn),
     }
 
 
-def _create(builder: ImageBuilder, logical_id: str, props: dict[str, Any], stack: str) -> Any:
+def _create(builder: ImageBuilder, props: dict[str, Any]) -> Any:
     """Make an infrastructure configuration of a template's properties."""
     asked = {name[0].lower() + name[1:]: value for name, value in props.items()}
     for name, value in asked.items():
@@ -101,7 +101,8 @@ def _create(builder: ImageBuilder, logical_id: str, props: dict[str, Any], stack
     asked["terminateInstanceOnFailure"] = (
         str(asked.get("terminateInstanceOnFailure")).lower() == "true"
     )
-    asked |= {"clientToken": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{stack}/{logical_id}"))}
+    # A stack that is deployed again under its name makes it anew, and repeats nothing.
+    asked |= {"clientToken": str(uuid.uuid4())}
     arn = builder.call("CreateInfrastructureConfiguration", asked)["infrastructureConfigurationArn"]
     return arn, {"Arn": arn, "Name": asked["name"]}
 

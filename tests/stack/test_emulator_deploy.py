@@ -103,6 +103,36 @@ def test_a_stack_that_does_not_come_up_says_why(deployed: LocalStack, tmp_path: 
         )
 
 
+def test_a_stack_that_was_deleted_can_be_deployed_and_deleted_again(
+    deployed: LocalStack, tmp_path: Path
+) -> None:
+    # Given a stack with what Image Builder makes only once for each token
+    template = tmp_path / "template.yaml"
+    template.write_text(
+        "Resources:\n"
+        "  Infrastructure:\n"
+        "    Type: AWS::ImageBuilder::InfrastructureConfiguration\n"
+        f"    Properties: {{Name: again, InstanceProfileName: {profile(deployed)}}}\n"
+    )
+    cloudformation, s3 = deployed.client("cloudformation"), deployed.client("s3")
+    for _ in range(2):
+        # When
+        deploy(cloudformation, s3, "again", {}, template=template)
+        cloudformation.delete_stack(StackName="again")
+        # Then
+        cloudformation.get_waiter("stack_delete_complete").wait(
+            StackName="again", WaiterConfig={"Delay": 1}
+        )
+
+
+def profile(stack: LocalStack) -> str:
+    """Get the name of an instance profile that there is."""
+    found: str = stack.client("iam").list_instance_profiles()["InstanceProfiles"][0][
+        "InstanceProfileName"
+    ]
+    return found
+
+
 def test_a_second_deployment_updates_the_first(
     deployed: LocalStack, fresh_iso: Callable[..., Path]
 ) -> None:
