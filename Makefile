@@ -31,6 +31,10 @@ demo: venv ## the whole way of one ISO on this machine: make demo [ISO=path] [JS
 local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566]
 	@exec $(BIN)/python -m tests.emulator.local $(if $(filter command line,$(origin PORT)),--port "$(PORT)")
 
+.PHONY: package
+package: venv ## the plain CloudFormation template and its artifacts, in build/package
+	@$(BIN)/python -m tests.package build/package
+
 .PHONY: lock
 LOCK := ../.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --override overrides.in --custom-compile-command "make lock"

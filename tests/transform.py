@@ -32,27 +32,28 @@ def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
     return parsed
 
 
-def defaults(path: Path = ROOT / "template.yaml") -> dict[str, str]:
-    """Get a template's parameters' defaults."""
+def defaults(template: dict[str, Any] | None = None) -> dict[str, str]:
+    """Get the parameters' defaults of the template, or of another."""
     return {
         name: str(parameter["Default"])
-        for name, parameter in source(path)["Parameters"].items()
+        for name, parameter in (template or source())["Parameters"].items()
         if "Default" in parameter
     }
 
 
-def transformed(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
-    """Get what the SAM transform makes of a template."""
-    template = source(path)
+def transformed(template: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Get what the SAM transform makes of the template, or of one that names its artifacts."""
+    template = template or source()
     for resource in template["Resources"].values():
         for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
-            if uri in resource.get("Properties", {}):
+            if isinstance(resource.get("Properties", {}).get(uri), str):
                 resource["Properties"][uri] = {"Bucket": "artifacts", "Key": "artifact"}
-        if "TemplateURL" in resource.get("Properties", {}):
+        nested = resource.get("Properties", {}).get("TemplateURL", "https://")
+        if not nested.startswith("https://"):
             resource["Properties"]["TemplateURL"] = "https://s3.amazonaws.com/artifacts/artifact"
     made: dict[str, Any] = Translator(
         {}, Parser(), boto_session=boto3.Session(region_name="eu-central-1")
-    ).translate(template, defaults(path))
+    ).translate(template, defaults(template))
     return made
 
 
@@ -61,7 +62,7 @@ def examples() -> dict[str, dict[str, Any]]:
     made = {}
     for path in sorted((ROOT / "examples").glob("*/template.yaml")):
         name = f"example-{path.parent.name}"
-        made[f"{name}.json"] = transformed(path)
+        made[f"{name}.json"] = transformed(source(path))
         for resource in source(path)["Resources"].values():
             if "Definition" in resource["Properties"]:
                 made[f"{name}.asl.json"] = resource["Properties"]["Definition"]

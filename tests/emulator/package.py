@@ -98,17 +98,9 @@ def _dependencies(folder: Path, target: str) -> Path:
         return kept
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="layer-") as artifacts:
-        command = ["make", "--no-print-directory", "-C", str(folder), target]
-        settings = [
-            f"ARTIFACTS_DIR={artifacts}",
-            "LAYER_PLATFORMS=host",
-            f"PYTHON={sys.executable}",
-        ]
-        built = subprocess.run(
-            [*command, *settings], capture_output=True, text=True, check=False, env=_environ()
+        make_layer(
+            folder, target, Path(artifacts), f"PYTHON={sys.executable}", "LAYER_PLATFORMS=host"
         )
-        if built.returncode:
-            raise PackageError(f"the layer could not be built:\n{built.stderr[-3000:]}")
         shutil.rmtree(Path(artifacts, "python", "isodrop"))
         # Compiled, they save each cold start half a second; AWS keeps environments warm for that.
         compileall.compile_dir(
@@ -118,6 +110,44 @@ def _dependencies(folder: Path, target: str) -> Path:
         fresh.write_bytes(zipped(files(Path(artifacts), compiled=True)))
         fresh.replace(kept)
     return kept
+
+
+def make_layer(folder: Path, target: str, artifacts: Path, *settings: str) -> None:
+    """Run the layer's Makefile, as ``sam build`` does.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the Makefile is.
+    target : str
+        ``build-`` and the layer's logical id.
+    artifacts : pathlib.Path
+        Where the layer goes.
+    *settings : str
+        Variables of the Makefile, as ``NAME=value``.
+
+    Raises
+    ------
+    PackageError
+        With the end of what make said.
+    """
+    built = subprocess.run(
+        [
+            "make",
+            "--no-print-directory",
+            "-C",
+            str(folder),
+            target,
+            f"ARTIFACTS_DIR={artifacts}",
+            *settings,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environ(),
+    )
+    if built.returncode:
+        raise PackageError(f"the layer could not be built:\n{built.stderr[-3000:]}")
 
 
 def _environ() -> Mapping[str, str]:
