@@ -82,6 +82,10 @@ soak: venv ## read damaged images for a minute or two: make soak [COUNT=100000] 
 bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes
 	@$(BIN)/python -m tests.bench
 
+.PHONY: test-sam
+test-sam: venv ## the README with the real SAM CLI, against the stack on this machine; some minutes
+	@$(BIN)/python -m tests.sam
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis

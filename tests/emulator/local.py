@@ -39,6 +39,9 @@ In another terminal, in this folder:
   aws imagebuilder list-image-build-versions
   aws ec2 describe-images --owners self
 
+  # deploy what you change, with the SAM CLI; build anew before you deploy to AWS
+  LAYER_PLATFORMS=host sam build --no-cached && sam deploy --no-confirm-changeset
+
   # drop it without the AWS CLI
   python -c 'import boto3; boto3.client("s3").upload_file("build/Win11.iso", "{bucket}", "2.iso")'
 
