@@ -15,8 +15,8 @@ from isodrop.codes import IsodropError
 from isodrop.identity import drop_id
 from isodrop.plan import FIRST_ASK, Ask, Upload
 
-Reason = Literal["isodrop sweep", "isodrop retry"]
-"""Who made an event, in the place where S3 says which of its operations did."""
+Reason = Literal["PutObject", "CompleteMultipartUpload", "isodrop sweep", "isodrop retry"]
+"""Which of S3's operations made the object; in the same place, who else made the event."""
 
 
 class _Ask(BaseModel):
@@ -84,24 +84,24 @@ def read_ask(event: dict[str, Any]) -> Ask:
 
 
 def object_created(
-    upload: Upload, when: datetime, machine_arn: str, reason: Reason, ask: Ask = FIRST_ASK
+    upload: Upload, when: datetime, near: str, reason: Reason, ask: Ask = FIRST_ASK
 ) -> dict[str, Any]:
     """Make the event that S3 would have sent for an upload: the input of an execution.
 
     Parameters
     ----------
     upload : Upload
-        Found by its version.
+        Told from other writes of its key by version or sequencer.
     when : datetime
         When the object was last modified, with a time zone: of the upload, not of now, so that
         the event of one upload is always the same.
-    machine_arn : str
-        The state machine's; account and Region are told in it.
+    near : str
+        Any ARN of the account and Region, such as the state machine's.
     reason : Reason
     ask : Ask, optional
         What is asked, if it is not the first time.
     """
-    partition, _, region, account = machine_arn.split(":")[1:5]
+    partition, _, region, account = near.split(":")[1:5]
     seen: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}
     if upload.version_id is not None:
         seen["version-id"] = upload.version_id

@@ -20,6 +20,7 @@ _SIGN_IN: Final = (
 )
 _REGION: Final = "set AWS_DEFAULT_REGION to the bucket's Region, such as eu-central-1"
 _NETWORK: Final = "check the network, and AWS_ENDPOINT_URL if it is set"
+_THERE: Final = "there is no such object; look with aws s3 ls, and mind the account and Region"
 _GRANT: Final = "s3:GetObject on it is needed, and kms:Decrypt where a KMS key encrypts it"
 
 _WAYS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -44,6 +45,10 @@ _WAYS_BY_CODE: Final = {
     "SignatureDoesNotMatch": _SIGN_IN,
     "AuthorizationHeaderMalformed": _REGION,
     "PermanentRedirect": _REGION,
+    "404": _THERE,
+    "NoSuchBucket": _THERE,
+    "NoSuchKey": _THERE,
+    "NoSuchVersion": _THERE,
     "AccessDenied": _GRANT,
     "403": _GRANT,
     "InvalidObjectState": "restore it from its archive first",

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from uuid import NAMESPACE_URL, uuid5
 
+from isodrop.cli.addresses import add_address
 from isodrop.cli.screen import complain, print_json
+from isodrop.codes import RefusedError, TransientError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-
-    from botocore.exceptions import BotoCoreError, ClientError
 
 COULD_NOT_LOOK: Final = 1
 ACCOUNT: Final = "123456789012"
@@ -39,22 +38,7 @@ examples:
 
 exit status: 0 printed, 1 the object could not be looked at, 2 wrong usage
 """
-_WAYS_OUT: Final = {
-    "NoCredentialsError": "there are no AWS credentials",
-    "PartialCredentialsError": "the AWS credentials are not whole",
-    "ProfileNotFound": "there is no such AWS profile",
-    "TokenRetrievalError": "the AWS sign-in has expired",
-    "UnauthorizedSSOTokenError": "the AWS sign-in has expired",
-    "SSOTokenLoadError": "nobody is signed in to AWS",
-    "ExpiredToken": "the AWS credentials have expired",
-    "ExpiredTokenException": "the AWS credentials have expired",
-    "InvalidAccessKeyId": "AWS does not know these credentials",
-    "SignatureDoesNotMatch": "AWS does not accept these credentials",
-}
-_SIGN_IN: Final = (
-    "set AWS_PROFILE, or run `aws sso login` or `aws configure`;"
-    " or say --file FILE, or --etag ETAG --size BYTES, and AWS is not asked"
-)
+_WITHOUT: Final = "say --file FILE, or --etag ETAG --size BYTES, and AWS is not asked"
 
 
 class NoEventError(Exception):
@@ -94,7 +78,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    command.add_argument("address", metavar="s3://BUCKET/KEY", type=_address, help="the object")
+    add_address(command)
     command.add_argument("--file", metavar="FILE", type=Path, help="take ETag and size from it")
     command.add_argument("--etag", help="the object's ETag; with --size")
     command.add_argument("--size", metavar="BYTES", type=_size, help="its size; with --etag")
@@ -109,58 +93,38 @@ def run(options: Namespace) -> int:
         options.refuse("--etag and --size go together")
     if options.file and options.etag:
         options.refuse("--file and --etag exclude each other")
-    bucket, key = options.address
+    bucket, key = options.upload
     try:
         stored = _stored(bucket, key, options)
     except NoEventError as error:
         complain(f"s3://{bucket}/{key}: {error}")
         return COULD_NOT_LOOK
-    print_json(object_created(bucket, key, stored, options.sequencer))
+    print_json(_event(bucket, key, stored, options.sequencer))
     return 0
 
 
-def object_created(
-    bucket: str, key: str, stored: Stored, sequencer: str | None = None
-) -> dict[str, Any]:
-    """Write S3's event for an object.
+def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict[str, Any]:
+    """Write S3's event for an object, under a sequencer made of the object unless one is given."""
+    from isodrop.plan import Upload  # noqa: PLC0415 - only here does the command need the rest
+    from isodrop.uploads import object_created  # noqa: PLC0415 - likewise
 
-    Parameters
-    ----------
-    bucket, key : str
-    stored : Stored
-    sequencer : str, optional
-        What tells this upload from others of the key; made of the object unless given.
-
-    See Also
-    --------
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-    """
     made_of = f"s3://{bucket}/{key} {stored.version_id} {stored.etag} {stored.modified}"
     # As S3's own do, it begins with the time, so that a later upload has a greater one.
     digest = hashlib.sha256(made_of.encode()).hexdigest()
     made = f"{int(stored.modified.timestamp()):010X}{digest[:8].upper()}"
-    seen: dict[str, Any] = {"key": key, "size": stored.size, "etag": stored.etag}
-    if stored.version_id is not None:
-        seen["version-id"] = stored.version_id
-    seen["sequencer"] = sequencer or made
-    return {
-        "version": "0",
-        "id": str(uuid5(NAMESPACE_URL, f"{made_of} {seen['sequencer']}")),
-        "detail-type": "Object Created",
-        "source": "aws.s3",
-        "account": ACCOUNT,
-        "time": stored.modified.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": stored.region,
-        "resources": [f"arn:aws:s3:::{bucket}"],
-        "detail": {
-            "version": "0",
-            "bucket": {"name": bucket},
-            "object": seen,
-            "request-id": "none",
-            "requester": ACCOUNT,
-            "reason": "CompleteMultipartUpload" if "-" in stored.etag else "PutObject",
-        },
-    }
+    return object_created(
+        Upload(
+            bucket=bucket,
+            key=key,
+            etag=stored.etag,
+            size=stored.size,
+            sequencer=sequencer or made,
+            version_id=stored.version_id,
+        ),
+        stored.modified,
+        f"arn:aws:s3:{stored.region}:{ACCOUNT}:",
+        "CompleteMultipartUpload" if "-" in stored.etag else "PutObject",
+    )
 
 
 def etag_of(path: Path) -> str:
@@ -200,17 +164,17 @@ def _stored(bucket: str, key: str, options: Namespace) -> Stored:
 
 def _asked(bucket: str, key: str, version_id: str | None) -> Stored:
     """Ask S3, which takes an SDK; only here, so that the rest starts without one."""
-    import boto3  # noqa: PLC0415 - see above
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
-
-    from isodrop.aws import CONFIG  # noqa: PLC0415 - see above
+    from isodrop.aws import translated  # noqa: PLC0415 - see above
+    from isodrop.cli.access import s3_client, way_out  # noqa: PLC0415 - see above
 
     version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
     try:
-        client = boto3.client("s3", config=CONFIG)
-        head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
-    except (BotoCoreError, ClientError) as error:
-        raise NoEventError(_why(error)) from error
+        client = s3_client()
+        with translated():
+            head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
+    except (RefusedError, TransientError) as error:
+        said = str(error).rstrip(".")
+        raise NoEventError("; ".join(filter(None, (said, way_out(error), _WITHOUT)))) from error
     region = client.meta.region_name
     return Stored(
         etag=head["ETag"].strip('"'),
@@ -220,30 +184,6 @@ def _asked(bucket: str, key: str, version_id: str | None) -> Stored:
         # S3 says "null" of what was there before the bucket had versions.
         version_id=head.get("VersionId"),
     )
-
-
-def _why(error: "BotoCoreError | ClientError") -> str:
-    """Say what is wrong and how to get on."""
-    response: Mapping[str, Any] = getattr(error, "response", {})
-    name = response.get("Error", {}).get("Code") or type(error).__name__
-    if name in _WAYS_OUT:
-        return f"{_WAYS_OUT[name]}: {_SIGN_IN}"
-    if name in ("404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"):
-        return "there is no such object; look with `aws s3 ls`, and mind the Region and account"
-    if name in ("400", "403", "AccessDenied"):
-        # A HEAD has no body, so S3 cannot say which it is.
-        return (
-            "S3 does not let these credentials see it: they have expired, or need s3:GetObject"
-            f" (and s3:ListBucket, to tell what is not there); {_SIGN_IN}"
-        )
-    return f"{error}; say --file FILE, or --etag ETAG --size BYTES, and AWS is not asked"
-
-
-def _address(text: str) -> tuple[str, str]:
-    bucket, slash, key = text.removeprefix("s3://").partition("/")
-    if not (text.startswith("s3://") and bucket and slash and key):
-        raise ArgumentTypeError(f"not of the form s3://bucket/key: {text!r}")
-    return bucket, key
 
 
 def _size(text: str) -> int:
