@@ -187,6 +187,29 @@ def test_what_a_sweep_leaves_the_next_one_finds(ledger: Ledger) -> None:
     assert ledger.sweep() == {"since": NOW, "at": None}
 
 
+def test_who_comes_second_is_told_which_attempt_stands(ledger: Ledger) -> None:
+    drop = claimed(ledger)
+
+    assert ledger.follow(drop, an_attempt(3)) == 3
+    assert ledger.follow(drop, an_attempt(4)) == 3
+
+
+def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
+    ledger.begin(an_attempt())
+    ledger.stand(an_attempt(), Standing.SENT)
+    sent = replace(an_attempt(), standing=Standing.SENT)
+    ledger.built(sent, "arn:1")
+
+    assert ledger.stand(sent, Standing.REFUSED) is Standing.SENT
+
+
+def test_who_knows_less_than_the_ledger_does_not_overrule_it(ledger: Ledger) -> None:
+    ledger.begin(an_attempt())
+
+    assert ledger.stand(an_attempt(), Standing.SENT) is Standing.SENT
+    assert ledger.stand(an_attempt(), Standing.SPOILED) is Standing.SENT
+
+
 def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
     drop = claimed(ledger)
 

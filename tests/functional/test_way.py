@@ -1,5 +1,6 @@
 """From the upload to the answer, in one process: what is decided, sent, kept and told."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
+from isodrop.builder import Builder
 from isodrop.codes import Code, QuotaError, TransientError
 from isodrop.intake import Decision
 from isodrop.ledger import Ledger, Trouble
@@ -237,7 +239,12 @@ def test_what_will_pass_is_raised_to_be_waited_out(way: Way, error: str) -> None
     assert len(way.image_builder.builds) == 1
 
 
-def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(way: Way) -> None:
+@pytest.mark.parametrize("listed", [True, False], ids=["in the list", "not yet in the list"])
+def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(
+    way: Way, monkeypatch: pytest.MonkeyPatch, *, listed: bool
+) -> None:
+    if not listed:
+        monkeypatch.setattr(Builder, "find", lambda *_: None)
     way.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
     upload = way.upload()
     with pytest.raises(TransientError):
@@ -246,7 +253,7 @@ def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(wa
     way.follow(upload, "execution-1")
 
     assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
-    assert way.submissions() == 2
+    assert way.submissions() == (1 if listed else 2)
     assert len(way.image_builder.builds) == 1
     assert way.image_builder.controls.violations == []
 
@@ -259,6 +266,58 @@ def test_a_request_that_its_drop_could_not_send_is_sent_by_the_next_one(way: Way
     way.follow(way.upload("b.iso"), "execution-2")
 
     assert the_answer(way)["detail"]["data"]["reused"] is True
+    assert len(way.image_builder.builds) == 1
+
+
+def test_a_request_that_may_be_on_its_way_stands_though_its_object_has_changed(way: Way) -> None:
+    # Given a request that took effect, whose drop was killed before it could write that down
+    way.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
+    first = way.upload("a.iso")
+    with pytest.raises(TransientError):
+        way.intake.take(first, "execution-1")
+    way.upload("a.iso", way.iso(server_editions()))
+
+    # When another drop of the same disc comes, and then the first again
+    second = way.intake.take(way.upload("b.iso"), "execution-2")
+    again = way.intake.take(first, "execution-1")
+
+    # Then both follow the one build that there is
+    assert again == second
+    assert again.build_arn is not None
+    assert len(way.image_builder.builds) == 1
+    way.follow(first, "execution-1")
+    assert the_answer(way)["detail"]["data"]["code"] == Code.OBJECT_CHANGED
+
+
+def test_a_request_whose_token_was_forgotten_is_found_by_its_tags(way: Way) -> None:
+    way.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
+    upload = way.upload()
+    with pytest.raises(TransientError):
+        way.intake.take(upload, "execution-1")
+    way.image_builder.forget_tokens()
+
+    way.follow(upload, "execution-1")
+
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+    assert len(way.image_builder.builds) == 1
+
+
+def test_a_request_that_was_refused_is_not_sent_again(way: Way) -> None:
+    # Given an execution that was killed between the refusal and its own note of it
+    way.image_builder.controls.fail_next("ImportDiskImage", "ClientException")
+    upload = way.upload()
+    intake = way.intake
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(Ledger, "hinder", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            intake.take(upload, "execution-1")
+
+    way.follow(way.upload("b.iso"), "execution-2")
+    way.follow(upload, "execution-1")
+
+    good, refused = way.answers()
+    assert good["detail-type"] == "ISO Import Succeeded"
+    assert refused["detail"]["data"]["code"] == Code.IMPORT_REFUSED
     assert len(way.image_builder.builds) == 1
 
 
@@ -286,6 +345,41 @@ def test_an_object_replaced_before_the_look_is_told(way: Way) -> None:
     old, new = way.answers()
     assert old["detail"]["data"]["code"] == Code.OBJECT_CHANGED
     assert new["detail"]["data"]["code"] == Code.SERVER_MEDIA
+
+
+def test_the_same_bytes_written_again_before_the_look_are_another_upload(way: Way) -> None:
+    first = way.upload("a.iso")
+    second = way.upload("a.iso", rebuild="again")
+
+    way.follow(first, "execution-1")
+    way.follow(second, "execution-2")
+
+    old, new = way.answers()
+    assert old["detail"]["data"]["code"] == Code.OBJECT_CHANGED
+    assert new["detail-type"] == "ISO Import Succeeded"
+
+
+def test_an_object_that_was_replaced_and_put_back_spoils_the_image(way: Way) -> None:
+    upload = way.upload("a.iso")
+    way.intake.take(upload, "execution-1")
+    way.upload("a.iso", way.iso(server_editions()))
+    way.later(minutes=5)  # Image Builder reads the other one
+    way.image_builder.tick()
+    way.upload("a.iso")
+
+    way.follow(upload, "execution-1")
+
+    assert the_answer(way)["detail"]["data"]["code"] == Code.OBJECT_CHANGED
+
+
+def test_an_object_that_was_written_again_with_the_same_bytes_spoils_nothing(way: Way) -> None:
+    upload = way.upload("a.iso")
+    way.intake.take(upload, "execution-1")
+    way.upload("a.iso")
+
+    way.follow(upload, "execution-1")
+
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
 
 
 @pytest.mark.parametrize("how", ["replaced", "deleted"])

@@ -213,7 +213,8 @@ def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert len(stack.answers(key)) == 1
     assert len(builds_of(stack, key)) == 1
-    assert len(stack.image_builder.calls(IMPORT)) == 2
+    # What took effect is found in the list of builds; what did not is sent again.
+    assert len(stack.image_builder.calls(IMPORT)) == (1 if committed else 2)
     assert stack.image_builder.violations() == []
 
 

@@ -185,6 +185,36 @@ class Builder:
         with translated():
             return self.imagebuilder.import_disk_image(**request)["imageBuildVersionArn"]
 
+    def find(self, request: Request) -> str | None:
+        """Look for the build that an earlier sending of a frozen request led to, by its tags.
+
+        How long Image Builder knows a client token is not documented; the tags stay. A build
+        that is very new may be missed, and for that there is the token.
+
+        Returns
+        -------
+        str or None
+            The image build version's ARN.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When Image Builder does not say.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImageBuildVersions.html
+        """
+        here = request["infrastructureConfigurationArn"].rpartition(":")[0]
+        version = f"{here}:image/{request['name']}/{request['semanticVersion']}"
+        pages = self.imagebuilder.get_paginator("list_image_build_versions")
+        with translated():
+            for page in pages.paginate(imageVersionArn=version):
+                for build in page.get("imageSummaryList", []):
+                    if build.get("tags", {}).items() >= request["tags"].items():
+                        return build["arn"]
+        return None
+
     def describe(self, arn: str) -> Build | None:
         """Ask for a build by its full ARN; ``None`` when there is none (any more).
 

@@ -14,7 +14,7 @@ from isodrop.codes import Code, RefusedError, RejectedError, Rejection, Transien
 from isodrop.identity import client_token, import_identity
 from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
 from isodrop.media import read_media
-from isodrop.objects import is_unchanged, open_object, read_text
+from isodrop.objects import is_unchanged, object_changed, open_object, read_text
 from isodrop.overrides import merged
 from isodrop.plan import FIRST_ASK, Ask, ImportPlan, ImportSettings, Upload, check_key, decide
 
@@ -127,6 +127,9 @@ class Intake:
             found = open_object(
                 self.s3, upload.bucket, upload.key, etag=upload.etag, size=upload.size
             )
+            if upload.version not in {None, found.version_id}:
+                # The same bytes, but another write of them: its metadata are not this upload's.
+                raise object_changed(upload.bucket, upload.key, "written again")
             media = read_media(found.read, found.size)
         except RejectedError as error:
             return error.rejection
@@ -141,22 +144,25 @@ class Intake:
             return attempts[drop.attempt]
         for _ in range(_ROUNDS):
             if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1])):
-                self.ledger.follow(drop, attempts[-1])
-                return self.ledger.attempts(identity)[attempts[-1].number]
+                number = self.ledger.follow(drop, attempts[-1])
+                return self.ledger.attempts(identity)[number]
             self._begin(drop, plan, identity, attempts)
             attempts = self.ledger.attempts(identity)
         raise TransientError("many drops of one import compete; this one waits")
 
     def _lives(self, attempt: Attempt) -> bool:
         """Whether another drop's attempt is worth following: it runs, or its image is there."""
-        if attempt.standing in {Standing.REFUSED, Standing.SPOILED}:
+        if attempt.standing is Standing.SPOILED:
             return False
         try:
             # Its own drop may have been killed before it could send or write: the token makes
             # it safe to do that in its stead.
             build_arn = attempt.build_arn or self._send(attempt)
         except (RejectedError, RefusedError):
-            return False
+            standing = self.ledger.attempts(attempt.identity)[attempt.number].standing
+            if standing in {Standing.REFUSED, Standing.SPOILED}:
+                return False
+            raise  # it may still be sent
         build = self.builder.describe(build_arn)
         if build is None or build.phase is Phase.BAD:
             return False
@@ -201,14 +207,26 @@ class Intake:
         )
 
     def _send(self, attempt: Attempt) -> str:
-        """Send an attempt's frozen request, if its object still is what was planned."""
-        if attempt.standing is Standing.SPOILED or not is_unchanged(self.s3, attempt.source):
-            self.ledger.stand(attempt, Standing.SPOILED)
+        """Send an attempt's frozen request, once its object was seen to be what was planned.
+
+        That is written before it is sent: who comes later, to a changed object, must not think
+        that there is no build.
+        """
+        standing = attempt.standing
+        if standing is Standing.OPEN:
+            unchanged = is_unchanged(self.s3, attempt.source)
+            wanted = Standing.SENT if unchanged else Standing.SPOILED
+            standing = self.ledger.stand(attempt, wanted)
+        if standing is Standing.SPOILED:
             raise RejectedError(Code.OBJECT_CHANGED)
+        if standing is Standing.REFUSED:
+            raise RefusedError("Image Builder has refused this very request before")
+        again = attempt.standing is Standing.SENT
+        earlier = self.builder.find(attempt.request) if again else None
         try:
-            build_arn = self.builder.submit(attempt.request)
+            build_arn = earlier or self.builder.submit(attempt.request)
         except RefusedError:
-            self.ledger.stand(attempt, Standing.REFUSED)
+            self.ledger.stand(replace(attempt, standing=Standing.SENT), Standing.REFUSED)
             raise
         self.ledger.built(attempt, build_arn)
         return build_arn

@@ -49,7 +49,9 @@ class Standing(StrEnum):
     """What GetImage cannot tell of an attempt."""
 
     OPEN = "open"
-    """Nothing is known beyond its build."""
+    """Its request was never sent."""
+    SENT = "sent"
+    """Its request may have reached Image Builder: nobody may think any more that it has not."""
     REFUSED = "refused"
     """Image Builder refused the request: there is no build."""
     GOOD = "good"
@@ -222,13 +224,15 @@ class Ledger:
             }
         )
 
-    def follow(self, drop: Drop, attempt: Attempt) -> None:
-        """Bind a drop to the attempt whose end will be its answer, unless it is bound."""
-        self._set(
+    def follow(self, drop: Drop, attempt: Attempt) -> int:
+        """Bind a drop to the attempt whose end will be its answer; returns the one that stands."""
+        bound = self._set(
             _key_of(drop),
             {"identity": attempt.identity, "attempt": attempt.number},
             Attr("attempt").not_exists(),
         )
+        stands = None if bound else self.drop(drop.id, drop.ask.number)
+        return attempt.number if stands is None or stands.attempt is None else stands.attempt
 
     def built(self, attempt: Attempt, build_arn: str) -> None:
         """Write which build an attempt led to."""
@@ -239,10 +243,19 @@ class Ledger:
         """Write which build a drop follows."""
         self._set(_key_of(drop), {"build": build_arn}, Attr("build").not_exists())
 
-    def stand(self, attempt: Attempt, standing: Standing) -> None:
-        """Write what is known of an attempt beyond its build; the first word stands."""
+    def stand(self, attempt: Attempt, standing: Standing) -> Standing:
+        """Write what is known of an attempt beyond its build; returns the word that stands.
+
+        It is written only over the word that the attempt in hand has: whoever knows less than
+        the ledger does not overrule it. A refusal does not overrule a build, either.
+        """
+        free: ConditionBase = Attr("standing").eq(attempt.standing.value)
+        if standing is Standing.REFUSED:
+            free &= Attr("build").not_exists()
         key = _attempt_key(attempt.identity, attempt.number)
-        self._set(key, {"standing": standing.value}, Attr("standing").eq(Standing.OPEN.value))
+        if self._set(key, {"standing": standing.value}, free):
+            return standing
+        return self.attempts(attempt.identity)[attempt.number].standing
 
     def hinder(self, drop: Drop, trouble: Trouble) -> bool:
         """Write what came in the way of a build; ``False`` if something has, or there is one."""

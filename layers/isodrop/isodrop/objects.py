@@ -177,7 +177,9 @@ def find_upload(client: "S3Client", bucket: str, key: str) -> Found:
 
 
 def is_unchanged(client: "S3Client", upload: Upload) -> bool:
-    """Whether the object under the upload's key still is the upload's.
+    """Whether what lay under the upload's key was the upload's bytes, all the time until now.
+
+    That they lie there now is not enough: Image Builder may have read what lay there between.
 
     Raises
     ------
@@ -185,10 +187,39 @@ def is_unchanged(client: "S3Client", upload: Upload) -> bool:
         When S3 does not say.
     """
     try:
-        _head(client, upload.bucket, upload.key, upload.etag)
+        found = _head(client, upload.bucket, upload.key, upload.etag)
     except RejectedError:
         return False
-    return True
+    return upload.version in {None, found.get("VersionId")} or _bytes_since(client, upload)
+
+
+def _bytes_since(client: "S3Client", upload: Upload) -> bool:
+    """Whether whatever was written under the key since the upload were the upload's bytes."""
+    versions = client.get_paginator("list_object_versions")
+    with translated():
+        pages = [*versions.paginate(Bucket=upload.bucket, Prefix=upload.key)]
+    written = [each for page in pages for each in page.get("Versions", [])]
+    deleted = [each for page in pages for each in page.get("DeleteMarkers", [])]
+    since: list[str] = []
+    for version in written:  # the newest first
+        if version["Key"] != upload.key:
+            continue
+        if version["VersionId"] == upload.version:
+            return set(since) <= {upload.etag} and not any(
+                marker["Key"] == upload.key and marker["LastModified"] >= version["LastModified"]
+                for marker in deleted
+            )
+        since.append(version["ETag"].strip('"'))
+    return False
+
+
+def object_changed(bucket: str, key: str, how: str) -> RejectedError:
+    """Make the error that says what became of an object: replaced, deleted, written again."""
+    return RejectedError(
+        Code.OBJECT_CHANGED,
+        f"The object {one_line(f's3://{bucket}/{key}')} has been {how} since it was uploaded;"
+        " an import needs it to stay as it is until its answer has come.",
+    )
 
 
 def read_text(client: "S3Client", uri: str, limit: int) -> str:
@@ -252,11 +283,8 @@ def _changed(error: RefusedError | TransientError, bucket: str, key: str) -> Rej
     cause = error.__cause__
     if not isinstance(cause, ClientError) or error_code(cause) not in _CHANGED:
         return None
-    gone = "replaced" if error_code(cause) in {"PreconditionFailed", "412"} else "deleted"
-    return RejectedError(
-        Code.OBJECT_CHANGED,
-        f"The object {one_line(f's3://{bucket}/{key}')} has been {gone} since it was uploaded;"
-        " an import needs it to stay as it is until its answer has come.",
+    return object_changed(
+        bucket, key, "replaced" if error_code(cause) in {"PreconditionFailed", "412"} else "deleted"
     )
 
 
