@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from isodrop.codes import Code, Rejection
+from isodrop.codes import Code, Rejection, TransientError
 from isodrop.identity import drop_id
 from isodrop.ledger import Attempt, Drop, Ledger, Standing, State, Trouble
 from isodrop.media import Media
@@ -48,6 +48,16 @@ def test_an_upload_belongs_to_the_execution_that_claims_it_first(ledger: Ledger)
     assert mine == again
     assert mine.id == drop_id(an_upload())
     assert other is None
+
+
+def test_a_claim_that_cannot_be_read_back_is_asked_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an answer that is cut off, which botocore takes for one without an item
+    monkeypatch.setattr(Ledger, "drop", lambda *_: None)
+
+    with pytest.raises(TransientError):
+        ledger.claim(an_upload(), "execution-1", NOW)
 
 
 def test_another_write_of_the_same_key_is_another_drop(ledger: Ledger) -> None:

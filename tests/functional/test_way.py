@@ -10,6 +10,7 @@ import pytest
 
 from isodrop.builder import Builder
 from isodrop.codes import Code, QuotaError, TransientError
+from isodrop.identity import client_token, import_identity
 from isodrop.intake import Decision
 from isodrop.ledger import Ledger, Trouble
 from isodrop.plan import Ask, ImportPlan
@@ -69,6 +70,18 @@ def test_the_request_is_all_that_was_decided(way: Way) -> None:
     assert len(sent["clientToken"]) == 36
     assert tags["isodrop:drop"] == way.drop(upload).id
     assert tags["isodrop:attempt"] == "0"
+
+
+def test_the_token_names_the_bytes_that_were_looked_at(way: Way) -> None:
+    upload = way.upload()
+
+    way.follow(upload)
+
+    plan = way.drop(upload).verdict
+    assert isinstance(plan, ImportPlan)
+    (call,) = way.image_builder.controls.calls_of("ImportDiskImage")
+    identity = import_identity(plan)
+    assert call["parameters"]["clientToken"] == client_token(upload.etag, identity, "isodrop", 0)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +231,16 @@ def test_an_image_whose_ami_is_gone_is_built_again(way: Way) -> None:
     assert second["amis"] != first["detail"]["data"]["amis"]
 
 
+def test_an_image_that_was_disabled_is_built_again(way: Way) -> None:
+    way.follow(way.upload(), "execution-1")
+    (first,) = way.answers()
+    way.image_builder.set_status(first["detail"]["data"]["buildArn"], "DISABLED")
+
+    way.follow(way.upload(), "execution-2")
+
+    assert the_answer(way)["detail"]["data"]["attempt"] == 1
+
+
 def test_a_rebuild_on_purpose_is_another_import(way: Way) -> None:
     way.follow(way.upload(), "execution-1")
     way.follow(way.upload(rebuild="again"), "execution-2")
@@ -333,6 +356,21 @@ def test_a_refused_request_is_told_and_a_repaired_stack_goes_on(way: Way) -> Non
     assert refused["data"]["code"] == Code.IMPORT_REFUSED
     assert refused["data"]["dropAgain"] is False
     assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+
+
+def test_a_refused_request_that_is_asked_anew_after_the_repair_goes_through(way: Way) -> None:
+    good = way.settings
+    way.settings = good.__class__("isodrop", good.infrastructure_configuration_arn + "-wrong")
+    upload = way.upload()
+    way.follow(upload, "execution-1")
+    way.settings = good
+
+    way.follow(upload, "execution-2", Ask(1))
+
+    refused, repaired = way.answers()
+    assert refused["detail"]["data"]["code"] == Code.IMPORT_REFUSED
+    assert repaired["detail-type"] == "ISO Import Succeeded"
+    assert repaired["detail"]["metadata"]["ask"] == 1
 
 
 def test_an_object_replaced_before_the_look_is_told(way: Way) -> None:
