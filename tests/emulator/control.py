@@ -8,28 +8,43 @@ from typing import Any
 from ministack.core.responses import set_request_account_id, set_request_region
 
 from tests.emulator import mount
+from tests.emulator.faults import Fault
 from tests.emulator.fixups import storage
 from tests.emulator.imagebuilder import ImageBuilder, ServiceError, control
+from tests.emulator.troubles import Post
 
 PREFIX = "/_isodrop/"
 
 
-async def handle(builder: ImageBuilder, path: str, body: bytes) -> tuple[int, Any]:
+async def handle(builder: ImageBuilder, post: Post, path: str, body: bytes) -> tuple[int, Any]:
     """Answer one request: the HTTP status and JSON."""
     asked = json.loads(body or b"{}")
     set_request_account_id(mount.ACCOUNT)
     set_request_region(mount.REGION)
     try:
-        match path.removeprefix(PREFIX).split("/"):
-            case ["objects"]:
-                found = storage.link(
-                    asked["bucket"], asked["key"], Path(asked["path"]), asked.get("metadata", {})
-                )
-                return 200, found
-            case ["objects", "reads"]:
-                return 200, storage.reads(asked["bucket"], asked["key"])
-            case ["imagebuilder", action]:
-                return 200, await asyncio.to_thread(control, builder, action, asked)
-    except (KeyError, TypeError, ValueError, OSError, ServiceError) as error:
+        return 200, await _done(builder, post, path.removeprefix(PREFIX).split("/"), asked)
+    except LookupError as error:
+        return 404, {"message": f"there is no {path}: {error}"}
+    except (TypeError, ValueError, OSError, ServiceError) as error:
         return 400, {"message": f"{type(error).__name__}: {error}"}
-    return 404, {"message": f"there is no {path}"}
+
+
+async def _done(builder: ImageBuilder, post: Post, action: list[str], asked: Any) -> Any:
+    match action:
+        case ["objects"]:
+            return storage.link(
+                asked["bucket"], asked["key"], Path(asked["path"]), asked.get("metadata", {})
+            )
+        case ["objects", "reads"]:
+            return storage.reads(asked["bucket"], asked["key"])
+        case ["faults"]:
+            builder.controls.faults.add(Fault(**asked))
+        case ["counts"]:
+            return {"calls": dict(post.counts), "faults": builder.controls.faults.left()}
+        case ["deliveries"]:
+            post.plan(asked["delays"])
+        case ["imagebuilder", name]:
+            return await asyncio.to_thread(control, builder, name, asked)
+        case _:
+            raise LookupError("/".join(action))
+    return None

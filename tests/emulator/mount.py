@@ -13,6 +13,7 @@ from ministack.core import router
 from ministack.services import ec2, eventbridge, s3, stepfunctions
 from ministack.services.cloudformation import provisioners
 
+from tests.emulator import troubles
 from tests.emulator.fixups import functions
 from tests.emulator.imagebuilder import ImageBuilder, LostAnswerError, respond
 
@@ -74,13 +75,11 @@ def mount(builder: ImageBuilder) -> None:
     async def handle(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
     ) -> tuple[int, dict[str, str], Any]:
-        agent = re.search(rf"\bapp/({functions.MARK}\S+)", headers.get("user-agent", ""))
-        _caller.set(agent[1] if agent else "")
+        _caller.set(troubles.caller(headers))
         try:
             return await asyncio.to_thread(respond, builder, method, path, query, body)
         except LostAnswerError:
-            # Less than was announced: the server breaks the connection.
-            return 200, {"Content-Length": "1000000"}, b"{"
+            return troubles.break_off(_caller.get())
 
     app.SERVICE_REGISTRY["imagebuilder"] = {"module": "imagebuilder"}
     app.SERVICE_HANDLERS["imagebuilder"] = handle

@@ -108,7 +108,7 @@ def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
     """Put our control surface before the mended emulator."""
     from ministack import app  # noqa: PLC0415
 
-    from tests.emulator import control, fixups, mount  # noqa: PLC0415
+    from tests.emulator import control, fixups, mount, troubles  # noqa: PLC0415
     from tests.emulator.imagebuilder import ImageBuilder  # noqa: PLC0415
 
     fixups.mend_all()
@@ -116,13 +116,17 @@ def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
         mount.Surroundings(), speed=1 / wait_scale, account=mount.ACCOUNT, region=mount.REGION
     )
     mount.mount(builder)
+    post = troubles.mount(builder.controls.faults)
 
     async def gateway(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await app.app(scope, receive, _announcing(send, ready))
         elif scope["type"] == "http" and scope["path"].startswith(control.PREFIX):
-            await _answer(send, *await control.handle(builder, scope["path"], await _body(receive)))
+            await _answer(
+                send, *await control.handle(builder, post, scope["path"], await _body(receive))
+            )
         else:
+            troubles.remember_connection(send)
             await app.app(scope, receive, send)
 
     return gateway

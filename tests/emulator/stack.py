@@ -207,6 +207,36 @@ class LocalStack:
         asked = {"bucket": self.bucket, "key": key}
         return [(offset, length) for offset, length in self.control("objects/reads", asked)]
 
+    # ------------------------------------------------------------------ what goes wrong
+
+    def fail_next(self, service: str, operation: str, **how: Any) -> None:
+        """Let the next calls of the functions, or of the state machine, go wrong.
+
+        Parameters
+        ----------
+        service, operation : str
+            ``dynamodb`` and ``PutItem``; ``lambda`` and ``Invoke`` are the state machine's own.
+        **how
+            See :class:`~tests.emulator.faults.Fault`.
+        """
+        self.control("faults", {"service": service, "operation": operation, **how})
+
+    def faults_left(self) -> int:
+        """Count the calls that are still to go wrong."""
+        return int(self.control("counts")["faults"])
+
+    def deliver_next(self, *delays: float) -> None:
+        """Let the next upload's event be delivered after each of so many seconds, or not at all."""
+        self.control("deliveries", {"delays": delays})
+
+    def counts(self) -> dict[str, int]:
+        """Count what functions have asked of services, and how often they were invoked."""
+        asked: dict[str, int] = self.control("counts")["calls"]
+        for call in self.image_builder.calls():
+            name = f"imagebuilder.{call['operation']}"
+            asked[name] = asked.get(name, 0) + 1
+        return asked
+
     # ------------------------------------------------------------------ what it says
 
     def events(self) -> list[Event]:
@@ -364,6 +394,18 @@ class Remote:
     def delete(self, arn: str) -> None:
         """Delete a build, whatever state it is in."""
         self._tell("delete", arn=arn)
+
+    def fail(self, arn: str) -> None:
+        """Let a running build fail, in the state that it is in."""
+        self._tell("fail", arn=arn)
+
+    def forget_tokens(self) -> None:
+        """Forget all client tokens."""
+        self._tell("forget_tokens")
+
+    def set_quota(self, quota: int) -> None:
+        """Let so many builds run at once."""
+        self._tell("set_quota", quota=quota)
 
     def set_status(self, arn: str, status: str, reason: str | None = None) -> None:
         """Put a build into a state."""

@@ -27,6 +27,10 @@ INIT_SECONDS: Final = (
 # The base interpreter outside of any venv, without its own site-packages.
 PYTHON: Final = (getattr(sys, "_base_executable", sys.executable), "-I", "-S")
 
+ROOM: Final = threading.BoundedSemaphore(8)
+"""So many invocations run at once; on this machine the others wait, where Lambda would start more
+environments, or answer TooManyRequestsException and be asked again."""
+
 # How an environment names itself in the user agent of its calls.
 MARK: Final = "environment-"
 
@@ -253,6 +257,11 @@ def execute(func: Json, event: Any, request_id: str) -> Json:
     A process that died is ``Runtime.ExitError``, one that ran too long ``Sandbox.Timedout``
     (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
     """
+    with ROOM:
+        return _execute(func, event, request_id)
+
+
+def _execute(func: Json, event: Any, request_id: str) -> Json:
     config = func.get("config") or func
     environment, _ = lambda_runtime.acquire_worker(
         config["FunctionName"], config, func["code_zip"], qualifier=config.get("Version", "$LATEST")

@@ -2,16 +2,15 @@
 
 import json
 import threading
-from collections.abc import Callable
-from functools import cache
 from typing import Any, Final
 
-import botocore.session
-from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 from botocore.serialize import create_serializer
 from ministack import app
 from ministack.core.responses import get_account_id, get_region, json_response
 from ministack.services import stepfunctions
+
+from tests.emulator.faults import model_of
+from tests.emulator.imagebuilder.shapes import cased
 
 _start_execution = stepfunctions._start_execution
 _run_parallel_branches = stepfunctions._run_parallel_branches
@@ -73,8 +72,8 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
     """
     if service != "imagebuilder":
         return _dispatch_rest_json(info, service, action, given)
-    operation = _model(service).operation_model(action[0].upper() + action[1:])
-    wire = _cased(operation.input_shape, given or {}, str.lower)
+    operation = model_of(service).operation_model(action[0].upper() + action[1:])
+    wire = cased(operation.input_shape, given or {}, str.lower)
     request = create_serializer("rest-json").serialize_to_request(wire, operation)
     status, headers, text = app.call_service_handler_sync(
         app.SERVICE_HANDLERS[service],
@@ -94,27 +93,7 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
         lower = {name.lower(): value for name, value in headers.items()}
         code = lower.get("x-amzn-errortype", "ImagebuilderException").partition(":")[0]
         raise stepfunctions._ExecutionError(f"Imagebuilder.{code}", answer.get("message", ""))
-    return _cased(operation.output_shape, answer, str.upper)
-
-
-@cache
-def _model(service: str) -> ServiceModel:
-    return botocore.session.get_session().get_service_model(service)
-
-
-def _cased(shape: Shape | None, value: Any, case: Callable[[str], str]) -> Any:
-    """Give the members of structures their first letter's case; the keys of maps are data."""
-    if isinstance(shape, StructureShape) and isinstance(value, dict):
-        members = {name[0].lower() + name[1:]: member for name, member in shape.members.items()}
-        return {
-            case(name[0]) + name[1:]: _cased(members.get(name[0].lower() + name[1:]), item, case)
-            for name, item in value.items()
-        }
-    if isinstance(shape, ListShape) and isinstance(value, list):
-        return [_cased(shape.member, item, case) for item in value]
-    if isinstance(shape, MapShape) and isinstance(value, dict):
-        return {key: _cased(shape.value, item, case) for key, item in value.items()}
-    return value
+    return cased(operation.output_shape, answer, str.upper)
 
 
 SET_DEFAULT_VERSION: Final = {

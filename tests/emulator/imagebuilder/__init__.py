@@ -10,10 +10,11 @@ In one process, without a network::
 Behind the server of :mod:`tests.emulator.server` it is the same class.
 """
 
+from tests.emulator.faults import LOST, Fault
 from tests.emulator.imagebuilder.checks import InvalidAnswerError
 from tests.emulator.imagebuilder.client import client
 from tests.emulator.imagebuilder.control import control
-from tests.emulator.imagebuilder.controls import LOST, Controls, Fault
+from tests.emulator.imagebuilder.controls import Controls
 from tests.emulator.imagebuilder.lifecycle import TIMINGS, Build, Doom, scaled
 from tests.emulator.imagebuilder.models import ImageBuilder
 from tests.emulator.imagebuilder.values import Call, LostAnswerError, ServiceError

@@ -29,7 +29,7 @@ def _session() -> boto3.session.Session:
     )
 
 
-class _Raw(BytesIO):
+class Raw(BytesIO):
     """As much of urllib3's response as botocore reads."""
 
     def stream(self, **_: object) -> Iterator[bytes]:
@@ -69,7 +69,7 @@ def client(builder: ImageBuilder, **config: Any) -> "ImagebuilderClient":
         except LostAnswerError as error:
             raise ReadTimeoutError(endpoint_url=request.url) from error
         pairs = HTTPHeaders.from_pairs(headers.items())
-        return AWSResponse(request.url, status, pairs, _Raw(content))
+        return AWSResponse(request.url, status, pairs, Raw(content))
 
     made.meta.events.register(
         "before-send.imagebuilder.*",

@@ -3,60 +3,11 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
+from tests.emulator.faults import Fault, Faults
 from tests.emulator.imagebuilder.lifecycle import MESSAGE, PATH, Doom
-from tests.emulator.imagebuilder.shapes import service_model
-from tests.emulator.imagebuilder.values import Call, LostAnswerError, ServiceError, folded
-
-LOST: Final = LostAnswerError.code
-"""In the place of an error's name: the connection breaks, and the caller hears nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """How the next calls of an operation go wrong.
-
-    Attributes
-    ----------
-    operation : str
-        ``ImportDiskImage`` and the like; ``*`` for any.
-    code : str
-        The error's name, or :data:`LOST`.
-    message : str
-        What the error says.
-    status : int or None
-        The HTTP status; ``None`` for the service model's.
-    committed : bool
-        Whether the operation takes its effect all the same, so that only its answer is lost.
-    kill_caller : bool
-        Whether the Lambda function that called is killed on the spot.
-    times : int
-        How many calls it meets.
-    """
-
-    operation: str
-    code: str = "ServiceException"
-    message: str = "Told to fail by the test."
-    status: int | None = None
-    committed: bool = False
-    kill_caller: bool = False
-    times: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what would never happen, so that no test waits for it."""
-        model = service_model()
-        if self.operation not in (*model.operation_names, "*"):
-            raise ValueError(f"Image Builder has no operation {self.operation!r}")
-        errors = {shape.name for shape in model.error_shapes}
-        if self.code not in (*errors, LOST) and self.status is None:
-            raise ValueError(f"Image Builder has no error {self.code!r}: give it a status")
-
-    def exception(self) -> ServiceError | LostAnswerError:
-        """Make what is raised instead of an answer."""
-        if self.code == LOST:
-            return LostAnswerError(self.message)
-        return ServiceError(self.code, self.message, self.status)
+from tests.emulator.imagebuilder.values import Call, folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +51,7 @@ class Controls:
 
     calls: list[Call] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
     failing: list[FailingBuilds] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     futures: list[Future] = field(default_factory=list)
@@ -108,9 +59,7 @@ class Controls:
 
     def fail_next(self, operation: str, code: str = "ServiceException", **how: Any) -> None:
         """Let the next calls of an operation go wrong; see :class:`Fault` for how."""
-        fault = Fault(operation, code, **how)
-        with self.lock:
-            self.faults.append(fault)
+        self.faults.add(Fault(operation, code, **how))
 
     def fail_next_build(
         self,
@@ -162,8 +111,9 @@ class Controls:
     def reset(self) -> None:
         """Forget all that was ordered and recorded; builds stay as they are."""
         with self.lock:
-            for each in (self.calls, self.violations, self.faults, self.failing, self.holds):
+            for each in (self.calls, self.violations, self.failing, self.holds):
                 each.clear()
+            self.faults.clear()
             # Builds that are in such a state stay in it, and must be allowed to say so.
             self.futures = [replace(future, after=None) for future in self.futures]
 
@@ -176,16 +126,6 @@ class Controls:
         """Write down what no caller of ours may do."""
         with self.lock:
             self.violations.append(violation)
-
-    def next_fault(self, operation: str) -> Fault | None:
-        """Take the fault that a call is due, if any."""
-        with self.lock:
-            for place, fault in enumerate(self.faults):
-                if fault.operation in (operation, "*"):
-                    left = replace(fault, times=fault.times - 1)
-                    self.faults[place : place + 1] = [left] if left.times > 0 else []
-                    return fault
-        return None
 
     def next_doom(self, name: str) -> Doom | None:
         """Take the failure that a new build is due, if any."""

@@ -10,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from botocore.model import OperationModel
 
+from tests.emulator.faults import LOST, Fault
 from tests.emulator.imagebuilder.checks import (
     InvalidAnswerError,
     check_answer,
@@ -67,7 +68,7 @@ class ImageBuilder(Works):
             A bug of the fake, to be loud.
         """
         self.tick()
-        fault = self.controls.next_fault(operation)
+        fault = self.controls.faults.due(operation)
         answer: Json = {}
         took_effect = False
         with self._lock:
@@ -76,7 +77,7 @@ class ImageBuilder(Works):
                     answer = self._perform(operation, parameters)
                     took_effect = True
                 if fault:
-                    raise fault.exception()
+                    raise _raised(fault)
             except (ServiceError, LostAnswerError) as error:
                 self._record(operation, parameters, error.code, took_effect, answer)
                 if fault and fault.kill_caller:
@@ -339,6 +340,13 @@ class ImageBuilder(Works):
         """List infrastructure configurations, in short."""
         found = selected(self.infrastructure.summaries(), asked)
         return page("infrastructureConfigurationSummaryList", found, asked)
+
+
+def _raised(fault: Fault) -> ServiceError | LostAnswerError:
+    """Make what is raised instead of an answer."""
+    if fault.code == LOST:
+        return LostAnswerError(fault.message)
+    return ServiceError(fault.code, fault.message, fault.status)
 
 
 def _echo(asked: Json) -> Json:

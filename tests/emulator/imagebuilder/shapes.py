@@ -6,11 +6,12 @@ both ways, so that neither our code nor the fake drifts from the documented inte
 """
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import botocore.session
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
+
+from tests.emulator.faults import model_of
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -24,10 +25,9 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-@lru_cache(maxsize=1)
 def service_model() -> ServiceModel:
     """Image Builder as this botocore describes it."""
-    return botocore.session.get_session().get_service_model("imagebuilder")
+    return model_of("imagebuilder")
 
 
 def violations(shape: Shape | None, value: object, path: str = "") -> Iterator[str]:
@@ -116,3 +116,18 @@ def _bounds(shape: Shape, size: float, what: str) -> Iterator[str]:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def cased(shape: Shape | None, value: Any, case: Callable[[str], str]) -> Any:
+    """Give the members of structures their first letter's case; the keys of maps are data."""
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        members = {name[0].lower() + name[1:]: member for name, member in shape.members.items()}
+        return {
+            case(name[0]) + name[1:]: cased(members.get(name[0].lower() + name[1:]), item, case)
+            for name, item in value.items()
+        }
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return [cased(shape.member, item, case) for item in value]
+    if isinstance(shape, MapShape) and isinstance(value, dict):
+        return {key: cased(shape.value, item, case) for key, item in value.items()}
+    return value

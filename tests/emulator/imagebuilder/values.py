@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.emulator.faults import LOST
+
 Json = dict[str, Any]
 """A JSON object: an operation's parameters, or its answer."""
 
@@ -40,7 +42,7 @@ class Call:
 class LostAnswerError(Exception):
     """The caller is to hear nothing: the connection breaks."""
 
-    code = "lost"
+    code = LOST
 
 
 class ServiceError(Exception):
