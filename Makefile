@@ -75,8 +75,24 @@ test: venv ## all tests; under five minutes
 	@$(BIN)/pytest tests/functional tests/stack -n 2 --dist loadscope
 
 .PHONY: soak
-soak: venv ## read damaged images for a minute or two: make soak [COUNT=100000] [SEED=20240906]
+soak: soak-media soak-promise burst ## all that is too long for make test: the next three
+
+.PHONY: soak-media
+soak-media: venv ## read damaged images for a minute or two: make soak-media [COUNT=100000] [SEED=20240906]
 	@$(BIN)/python -m tests.media.soak $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
+
+.PHONY: soak-promise
+soak-promise: venv ## random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
+	@$(BIN)/python -m tests.promise.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
+	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
+
+.PHONY: burst
+burst: venv ## 300 ISOs and 300 repeats at once on the stack: make burst [DISCS=300] [QUOTA=20]
+	@$(BIN)/python -m tests.promise.burst $${DISCS:+--discs "$$DISCS"} $${QUOTA:+--quota "$$QUOTA"}
+
+.PHONY: mutants
+mutants: venv ## break the promise on purpose, one way at a time, and see that a test says so
+	@$(BIN)/python -m tests.promise.mutants
 
 .PHONY: bench
 bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import boto3
@@ -50,8 +52,12 @@ def session(models: Loader) -> Iterator[boto3.Session]:
 @pytest.fixture
 def ledger(session: boto3.Session) -> Ledger:
     """An empty ledger, made as the template makes it."""
-    template = yaml_parse(TEMPLATE.read_text())
-    as_deployed = template["Resources"]["Ledger"]["Properties"]
-    made = {name: as_deployed[name] for name in LEDGER_PROPERTIES}
-    session.client("dynamodb").create_table(TableName="ledger", **made)
+    session.client("dynamodb").create_table(TableName="ledger", **ledger_properties())
     return Ledger.connect(session, "ledger")
+
+
+@cache
+def ledger_properties() -> Any:
+    """Read what the template says of the ledger."""
+    as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["Ledger"]["Properties"]
+    return {name: as_deployed[name] for name in LEDGER_PROPERTIES}

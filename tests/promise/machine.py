@@ -1,0 +1,239 @@
+"""A small interpreter of exactly those features of Amazon States Language that isodrop uses.
+
+It takes the very definition of the template, and refuses what it does not know. The clock, the
+dice and the work itself come in as arguments; the stack's tests run the same definition on the
+emulator.
+https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from random import Random
+from typing import Any, Final
+
+from jsonata.jsonata import Jsonata
+from jsonata.utils import Utils
+
+Json = dict[str, Any]
+_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    kind: frozenset({"Type", "Comment", *names.split()})
+    for kind, names in {
+        "Task": "Resource Arguments TimeoutSeconds Retry Catch Assign Output Next End",
+        "Parallel": "Arguments Branches Catch Output Next End",
+        "Choice": "Choices Default",
+        "Wait": "Seconds Next",
+        "Succeed": "",
+    }.items()
+}
+_RETRY: Final = frozenset(
+    [
+        "Comment",
+        "ErrorEquals",
+        "IntervalSeconds",
+        "BackoffRate",
+        "MaxDelaySeconds",
+        "MaxAttempts",
+        "JitterStrategy",
+    ]
+)
+_CATCH: Final = frozenset({"Comment", "ErrorEquals", "Assign", "Output", "Next"})
+
+
+class TaskError(Exception):
+    """A state's work did not come to its end; ``error`` is what Retry and Catch match."""
+
+    def __init__(self, error: str, cause: str = "") -> None:
+        super().__init__(f"{error}: {cause}")
+        self.error = error
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Where an expression is read: the context, the variables, the state's input."""
+
+    execution: str
+    variables: Json
+    input: Any = None
+    result: Any = None
+    error: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A state machine.
+
+    Attributes
+    ----------
+    definition : mapping
+        In JSONata, its substitutions made.
+    perform : callable
+        Does a task: gets its ``Resource`` and its arguments, gives its result; raises
+        :class:`TaskError`.
+    sleep : callable
+        Lets seconds pass.
+    random : random.Random
+        For jitter.
+    """
+
+    definition: Mapping[str, Any]
+    perform: Callable[[str, Any], Any]
+    sleep: Callable[[float], None]
+    random: Random = field(default_factory=Random)
+
+    def run(self, given: Any, execution: str) -> Any:
+        """Run one execution; give its output.
+
+        Raises
+        ------
+        TaskError
+            The execution has failed.
+        NotImplementedError
+            The definition has something that is not known here.
+        """
+        return self._walk(self.definition, _Scope(execution, {}, given))
+
+    def _walk(self, level: Mapping[str, Any], scope: _Scope) -> Any:
+        _known(level, {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds"})
+        name: str | None = level["StartAt"]
+        while name is not None:
+            state = level["States"][name]
+            _known(state, _FIELDS[state["Type"]])
+            name, output = getattr(self, f"_{state['Type'].lower()}")(state, scope)
+            scope = replace(scope, input=output)
+        return scope.input
+
+    def _succeed(self, _state: Json, scope: _Scope) -> tuple[str | None, Any]:
+        return None, scope.input
+
+    def _wait(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
+        self.sleep(float(_filled(state["Seconds"], scope)))
+        return state["Next"], scope.input
+
+    def _choice(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
+        for choice in state["Choices"]:
+            _known(choice, {"Comment", "Condition", "Next"})
+            if _filled(choice["Condition"], scope) is True:
+                return choice["Next"], scope.input
+        return state["Default"], scope.input
+
+    def _task(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
+        def work() -> Any:
+            asked = _filled(state["Arguments"], scope)
+            return self.perform(state["Resource"], json.loads(json.dumps(asked)))
+
+        return self._worked(state, scope, work)
+
+    def _parallel(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
+        (branch,) = state["Branches"]
+
+        def work() -> Any:
+            given = _filled(state["Arguments"], scope)
+            # "Variables that a branch assigns are its own and end with it."
+            return [self._walk(branch, replace(scope, input=given, variables={**scope.variables}))]
+
+        return self._worked(state, scope, work)
+
+    def _worked(
+        self, state: Json, scope: _Scope, work: Callable[[], Any]
+    ) -> tuple[str | None, Any]:
+        """Do a state's work: again as Retry says, and as Catch says when that did not help."""
+        retried = [0] * len(state.get("Retry", ()))
+        while True:
+            try:
+                result = work()
+                return self._left(state, replace(scope, result=result), result)
+            except TaskError as error:
+                seconds = self._again(state, error, retried)
+                if seconds is None:
+                    return self._caught(state, scope, error)
+            self.sleep(seconds)
+
+    def _again(self, state: Json, error: TaskError, retried: list[int]) -> float | None:
+        for place, retry in enumerate(state.get("Retry", ())):
+            _known(retry, _RETRY)
+            if not _matches(retry, error):
+                continue
+            if retried[place] >= retry.get("MaxAttempts", 3):
+                return None
+            seconds = (
+                retry.get("IntervalSeconds", 1) * retry.get("BackoffRate", 2) ** retried[place]
+            )
+            retried[place] += 1
+            return self.random.uniform(0, min(seconds, retry.get("MaxDelaySeconds", seconds)))
+        return None
+
+    def _caught(self, state: Json, scope: _Scope, error: TaskError) -> tuple[str | None, Any]:
+        for catch in state.get("Catch", ()):
+            _known(catch, _CATCH)
+            if _matches(catch, error):
+                output = {"Error": error.error, "Cause": error.cause}
+                return self._left(catch, replace(scope, error=output), output)
+        raise error
+
+    def _left(self, ways: Json, scope: _Scope, default: Any) -> tuple[str | None, Any]:
+        """Leave a state by what it, or its Catch, says: output, variables, next."""
+        output = _filled(ways["Output"], scope) if "Output" in ways else default
+        # "Assign" is evaluated with the variables as they were.
+        scope.variables.update(_filled(ways.get("Assign", {}), scope))
+        return ways.get("Next"), output
+
+
+def _known(part: Mapping[str, Any], names: Any) -> None:
+    unknown = set(part) - set(names)
+    if unknown:
+        raise NotImplementedError(f"this interpreter does not know {', '.join(sorted(unknown))}")
+
+
+def _matches(way: Mapping[str, Any], error: TaskError) -> bool:
+    return bool({error.error, "States.ALL"} & set(way["ErrorEquals"]))
+
+
+def _filled(template: Any, scope: _Scope) -> Any:
+    """Fill a template: what stands in ``{% %}`` is JSONata."""
+    if isinstance(template, dict):
+        return {name: _filled(item, scope) for name, item in template.items()}
+    if isinstance(template, list):
+        return [_filled(item, scope) for item in template]
+    if not (isinstance(template, str) and template.startswith("{%")):
+        return template
+    bound = {name: _null(value) for name, value in scope.variables.items()}
+    bound["states"] = {
+        "input": _null(scope.input),
+        "result": _null(scope.result),
+        "errorOutput": scope.error,
+        "context": {"Execution": {"Id": scope.execution}},
+    }
+    words = template[2:-2].strip()
+    try:
+        value = _compiled(words).evaluate(None, bound)
+        defined = value is not None or _compiled(f"$exists({words})").evaluate(None, bound)
+    except Exception as error:
+        raise TaskError("States.QueryEvaluationError", f"{words}: {error}") from error
+    if not defined:
+        raise TaskError("States.QueryEvaluationError", f"{words} is undefined")
+    return _plain(value)
+
+
+@cache
+def _compiled(words: str) -> Jsonata:
+    return Jsonata.jsonata(words)
+
+
+def _null(value: Any) -> Any:
+    """Tell null from undefined, which are both ``None`` to this JSONata."""
+    if value is None:
+        return Utils.NULL_VALUE
+    if isinstance(value, dict):
+        return {name: _null(item) for name, item in value.items()}
+    return [_null(item) for item in value] if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    if value is Utils.NULL_VALUE:
+        return None
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

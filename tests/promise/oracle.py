@@ -1,0 +1,273 @@
+"""Judges how a run ended, by what can be seen from outside. Pure.
+
+It knows what was uploaded, and believes nobody's word about it: neither the ledger's identities nor
+the answers'. A promise that was kept leaves no line; each broken one is a sentence.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+Json = Mapping[str, Any]
+_ANSWERS: Final = frozenset({"ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejected"})
+_DEAD: Final = frozenset({"FAILED", "CANCELLED", "DELETED", "DISABLED"})
+_STATES: Final[Mapping[str, frozenset[str]]] = {
+    "build-failed": frozenset({"FAILED"}),
+    "build-cancelled": frozenset({"CANCELLED"}),
+    "build-gone": frozenset({"DELETED", "DISABLED"}),
+}
+"""What a build must have been for a failure to say so."""
+_EXCUSES: Final = frozenset(
+    {"internal-error", "service-unavailable", "access-denied", "execution-ended"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """One upload, as whoever made it knows it.
+
+    Attributes
+    ----------
+    key, version : str
+        The object's; the version tells one write from another.
+    disc, edition, rebuild : str
+        What makes it this import and no other.
+    touched : bool
+        Whether anybody wrote or deleted the object after that.
+    verdict : str
+        The code it must be rejected with, once somebody has looked at it; empty for a good one.
+    """
+
+    key: str
+    version: str
+    disc: str
+    edition: str
+    rebuild: str
+    touched: bool
+    verdict: str
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What import it is."""
+        return self.disc, self.edition, self.rebuild
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The state in which a run ended, read from outside.
+
+    Attributes
+    ----------
+    dropped : sequence of Dropped
+    heard : sequence of mapping
+        The events that a subscriber got: ``detail-type`` and ``detail``.
+    builds : sequence of mapping
+        As the Image Builder of the tests tells their history; the first is the oldest.
+    executions : mapping of str to str
+        Status by ARN.
+    drops : mapping of str to str
+        The ledger's: version of the object by the id of its drop.
+    spoiled : frozenset of str
+        The ledger's: tokens of attempts of whose object nobody can vouch.
+    lost_amis : mapping of str to float
+        AMIs that were deregistered by hand, and when.
+    undelivered : int
+        What lies in the dead-letter queue.
+    violations : sequence of str
+        What Image Builder saw that no caller may do.
+    discs : mapping of str to str
+        Which disc lies behind an ETag.
+    """
+
+    dropped: Sequence[Dropped]
+    heard: Sequence[Json]
+    builds: Sequence[Json]
+    executions: Mapping[str, str]
+    drops: Mapping[str, str]
+    spoiled: frozenset[str]
+    lost_amis: Mapping[str, float]
+    undelivered: int
+    violations: Sequence[str]
+    discs: Mapping[str, str]
+
+    @property
+    def ours(self) -> Sequence[Json]:
+        """The builds that isodrop began."""
+        return [build for build in self.builds if "isodrop:drop" in build["request"]["tags"]]
+
+    def drop_of(self, build: Json) -> Dropped | None:
+        """Find the upload that a build was begun for."""
+        version = self.drops.get(build["request"]["tags"]["isodrop:drop"])
+        return next((each for each in self.dropped if each.version == version), None)
+
+
+def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
+    """List the promises that were broken, a sentence each.
+
+    Parameters
+    ----------
+    end : End
+    max_attempts : int
+        How many builds in a row one import may lose.
+    patient : bool
+        Whether nothing went wrong for longer than isodrop is ready to wait; then no upload may
+        be put off with an excuse.
+    """
+    return [
+        *_about_answers(end, patient=patient),
+        *_about_builds(end, max_attempts),
+        *_about_silence(end, patient=patient),
+        *(f"Image Builder saw: {violation}" for violation in end.violations),
+    ]
+
+
+def _answers(end: End) -> Mapping[str, list[Json]]:
+    """Gather the different answers by the version of the object that they are about."""
+    found: dict[str, dict[str, Json]] = defaultdict(dict)
+    for event in end.heard:
+        if event["detail-type"] in _ANSWERS:
+            words = json.dumps([event["detail-type"], event["detail"]], sort_keys=True)
+            found[event["detail"]["data"]["source"]["versionId"]][words] = event
+    return {version: [*by_words.values()] for version, by_words in found.items()}
+
+
+def _about_answers(end: End, *, patient: bool) -> Iterator[str]:
+    answers = _answers(end)
+    ids: dict[str, str] = {}
+    for drop in end.dropped:
+        found = answers.get(drop.version, [])
+        codes = [_short(answer) for answer in found]
+        if len(found) != 1:
+            yield f"{drop.key} {drop.version} has {len(found)} answers: {codes}"
+        for answer in found:
+            event_id = answer["detail"]["metadata"]["eventId"]
+            if ids.setdefault(event_id, drop.version) != drop.version:
+                yield f"two uploads have an answer with the eventId {event_id}"
+            said = answer["detail"]["data"].get("message")
+            if patient and _is_an_excuse(end, answer["detail"]["data"]):
+                yield f"{drop.key} {drop.version} was put off with {_short(answer)}: {said}"
+            for wrong in _against_the_truth(end, drop, answer):
+                yield f"{drop.key} {drop.version}: {wrong}"
+    for version in set(answers) - {drop.version for drop in end.dropped}:
+        yield f"there is an answer about {version}, which nobody uploaded"
+
+
+def _is_an_excuse(end: End, data: Json) -> bool:
+    """Whether an upload was put off, though nobody stopped what followed it."""
+    if data.get("code") == "execution-ended":
+        return end.executions[data["execution"]] != "ABORTED"
+    return data.get("code") in _EXCUSES
+
+
+def _short(answer: Json) -> str:
+    kind: str = answer["detail-type"].removeprefix("ISO Import ")
+    return f"{kind} {answer['detail']['data'].get('code', '')}".strip()
+
+
+def _against_the_truth(end: End, drop: Dropped, answer: Json) -> Iterator[str]:
+    """Hold an answer to the upload, and to the build that it speaks of."""
+    data = answer["detail"]["data"]
+    code = data.get("code")
+    if drop.verdict:
+        if code not in {drop.verdict, "object-changed", *_EXCUSES}:
+            yield f"should be {drop.verdict}, is {_short(answer)}"
+    elif answer["detail-type"] == "ISO Import Rejected":
+        yield from _against_the_upload(end, drop, code)
+    elif data.get("buildArn") is None:
+        if answer["detail-type"] == "ISO Import Succeeded":
+            yield "succeeded without a build"
+    else:
+        build = next((each for each in end.ours if each["arn"] == data["buildArn"]), None)
+        if build is None:
+            yield f"speaks of {data['buildArn']}, which isodrop never began"
+        else:
+            yield from _against_the_build(end, drop, answer, build)
+
+
+def _against_the_upload(end: End, drop: Dropped, code: str) -> Iterator[str]:
+    """Hold a rejection of a good upload to the truth."""
+    if code not in {"object-changed", "too-many-attempts"}:
+        yield f"a good one was rejected: {code}"
+    if code == "object-changed" and not drop.touched:
+        yield "nobody touched the object"
+    for build in end.ours:
+        if end.drop_of(build) == drop:
+            yield f"rejected with {code}, as if nothing had been spent, and {build['arn']} is its"
+
+
+def _against_the_build(end: End, drop: Dropped, answer: Json, build: Json) -> Iterator[str]:
+    """Hold an answer to the build that it speaks of."""
+    data, arn = answer["detail"]["data"], build["arn"]
+    states = {each["status"] for each in build["history"]}
+    began = end.drop_of(build)
+    if began is None or began.identity != drop.identity:
+        yield f"speaks of {arn}, which is another import's"
+        return
+    if answer["detail"]["metadata"]["importId"] not in {build["token"], None}:
+        yield f"has the importId of another build than {arn}"
+    if answer["detail-type"] == "ISO Import Succeeded":
+        if "AVAILABLE" not in states:
+            yield f"succeeded, but {arn} never was AVAILABLE"
+        if end.discs.get(str(build["etagRead"])) != drop.disc:
+            yield f"succeeded, but {arn} was made of {build['etagRead']}"
+        if data["reused"] != (began != drop):
+            yield f"reused is {data['reused']}, but {arn} is of {began}"
+        return
+    if data["code"] == "object-changed" and not began.touched:
+        yield f"nobody touched the object of {arn}"
+    wanted = _STATES.get(data["code"])
+    if wanted and not wanted & states:
+        yield f"is {data['code']}, but {arn} was {', '.join(sorted(states))}"
+
+
+def _about_builds(end: End, max_attempts: int) -> Iterator[str]:
+    imports: dict[tuple[str, str, str], list[Json]] = defaultdict(list)
+    for build in end.ours:
+        drop = end.drop_of(build)
+        if drop is None:
+            yield f"{build['arn']} was begun for a drop that is none"
+        else:
+            imports[drop.identity].append(build)
+    tokens = [build["token"] for build in end.ours]
+    if len(set(tokens)) != len(tokens):
+        yield "two builds have one token"
+    for identity, builds in imports.items():
+        for one, other in pairwise(builds):
+            if _death(end, one) > _birth(other):
+                yield f"{identity} has two live builds: {one['arn']} and {other['arn']}"
+        lost = 0
+        for build in builds:
+            lost = 0 if _good(end, build) else lost + 1
+            if lost > max_attempts:
+                yield f"{identity} lost {lost} builds in a row"
+
+
+def _birth(build: Json) -> float:
+    return float(build["history"][0]["at"])
+
+
+def _death(end: End, build: Json) -> float:
+    """Say from when on a build is worth nothing; for ever alive is infinity."""
+    deaths = [float(each["at"]) for each in build["history"] if each["status"] in _DEAD]
+    amis = [ami["image"] for ami in build["outputResources"]["amis"]]
+    deaths += [end.lost_amis[ami] for ami in amis if ami in end.lost_amis]
+    if build["token"] in end.spoiled:
+        # Nobody can vouch for it, which can only be known when it has ended.
+        deaths += [float(each["at"]) for each in build["history"] if each["status"] == "AVAILABLE"]
+    return min(deaths, default=float("inf"))
+
+
+def _good(end: End, build: Json) -> bool:
+    states = {each["status"] for each in build["history"]}
+    return "AVAILABLE" in states and build["token"] not in end.spoiled
+
+
+def _about_silence(end: End, *, patient: bool) -> Iterator[str]:
+    for arn, status in end.executions.items():
+        if status == "RUNNING" or (patient and status not in {"SUCCEEDED", "ABORTED"}):
+            yield f"{arn} is {status}"
+    if end.undelivered:
+        yield f"{end.undelivered} events lie in the dead-letter queue"
