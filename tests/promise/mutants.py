@@ -1,0 +1,278 @@
+"""Breaks the promise on purpose, one way at a time, and sees whether a test says so.
+
+``python -m tests.promise.mutants`` copies the tree, changes a few words of it, runs a fast part of
+the tests there and expects them to fail. It ends with 1 if a mutant survives, or if the words
+that it changes are no longer there.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+INTAKE: Final = "layers/isodrop/isodrop/intake.py"
+LEDGER: Final = "layers/isodrop/isodrop/ledger.py"
+REPORTS: Final = "layers/isodrop/isodrop/reports.py"
+MACHINE: Final = "functions/import.asl.json"
+TESTS: Final = (
+    "tests/functional/test_way.py",
+    "tests/functional/test_ledger.py",
+    "tests/functional/test_promise.py",
+)
+PARTS: Final = ("functions", "layers", "tests", "events", "template.yaml", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One way to break the promise.
+
+    Attributes
+    ----------
+    name : str
+        What is broken.
+    file, old, new : str
+        Where, which words, and what stands there instead; ``old`` must be there, once.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS: Final = (
+    Mutant(
+        "the token leaves out the ETag",
+        INTAKE,
+        "token = client_token(drop.upload.etag,",
+        'token = client_token("",',
+    ),
+    Mutant(
+        "the token leaves out the attempt",
+        "layers/isodrop/isodrop/identity.py",
+        '_digest("token", etag, identity, stack, attempt)',
+        '_digest("token", etag, identity, stack)',
+    ),
+    Mutant(
+        "the import's identity has the key in it",
+        "layers/isodrop/isodrop/identity.py",
+        '        "import",\n        plan.media_id,',
+        '        "import",\n        plan.description,\n        plan.media_id,',
+    ),
+    Mutant(
+        "a repeat advances the attempt",
+        INTAKE,
+        "if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1])):",
+        "if attempts and attempts[-1].is_of(drop):",
+    ),
+    Mutant(
+        "a disabled image is handed on",
+        INTAKE,
+        "if build is None or build.phase is Phase.BAD:",
+        "if build is None:",
+    ),
+    Mutant(
+        "a lost build is never built again",
+        INTAKE,
+        "if build is None or build.phase is Phase.BAD:\n            return False",
+        "if build is None or build.phase is Phase.BAD:\n            return build is not None",
+    ),
+    Mutant(
+        "there is no end to the attempts",
+        INTAKE,
+        "if lost >= self.max_attempts:",
+        "if lost >= self.max_attempts * 2:",
+    ),
+    Mutant(
+        "an answer is given without a claim",
+        LEDGER,
+        "return found if found.execution == execution else None",
+        "return found",
+    ),
+    Mutant(
+        "the claim has no condition",
+        LEDGER,
+        'self.table.put_item, Item=item, ConditionExpression=Attr("pk").not_exists()',
+        "self.table.put_item, Item=item",
+    ),
+    Mutant(
+        "FailedEntryCount is ignored",
+        "layers/isodrop/isodrop/events.py",
+        'if answer["FailedEntryCount"]:',
+        'if answer["FailedEntryCount"] > 1:',
+    ),
+    Mutant(
+        "the request is not frozen",
+        INTAKE,
+        "build_arn = earlier or self.builder.submit(attempt.request)",
+        "build_arn = earlier or self.builder.submit("
+        '{**attempt.request, "description": self.now()})',
+    ),
+    Mutant(
+        "a permanent error is waited out",
+        "layers/isodrop/isodrop/aws.py",
+        "    return RefusedError(message)",
+        "    return TransientError(message)",
+    ),
+    Mutant(
+        "a transient error is given up on",
+        "layers/isodrop/isodrop/aws.py",
+        "if code in _TRANSIENT or status >= _SERVER_ERROR or status == _TOO_MANY:",
+        "if code in _TRANSIENT:",
+    ),
+    Mutant(
+        "there is no Catch around the whole",
+        MACHINE,
+        '"Next": "AnswerBroken"',
+        '"Next": "Answered"',
+    ),
+    Mutant(
+        "a function that died is not asked again",
+        MACHINE,
+        '"MaxDelaySeconds": 60,\n                  "MaxAttempts": 4,',
+        '"MaxDelaySeconds": 60,\n                  "MaxAttempts": 0,',
+    ),
+    Mutant(
+        "a throttled look ends the tracking",
+        MACHINE,
+        '"IntervalSeconds": 5,\n                  "BackoffRate": 2,\n'
+        '                  "MaxDelaySeconds": 600,\n                  "MaxAttempts": 40,',
+        '"MaxAttempts": 0,',
+    ),
+    Mutant(
+        "the object is not checked at the end",
+        REPORTS,
+        "unchanged = is_unchanged(self.s3, attempt.source)",
+        "unchanged = bool(attempt.source)",
+    ),
+    Mutant(
+        "the object is not checked before the import",
+        INTAKE,
+        "unchanged = is_unchanged(self.s3, attempt.source)",
+        "unchanged = bool(attempt.source)",
+    ),
+    Mutant(
+        "that an import is sent is not written before it is",
+        INTAKE,
+        "wanted = Standing.SENT if unchanged else Standing.SPOILED",
+        "wanted = Standing.OPEN if unchanged else Standing.SPOILED",
+    ),
+    Mutant(
+        "a spoiled image is handed on",
+        INTAKE,
+        "        if attempt.standing is Standing.SPOILED:\n            return False\n",
+        "",
+    ),
+    Mutant(
+        "a refused request is sent again",
+        INTAKE,
+        "        if standing is Standing.REFUSED:",
+        "        if standing is None:",
+    ),
+    Mutant(
+        "who knows less overrules the ledger",
+        LEDGER,
+        'Attr("standing").eq(attempt.standing.value)',
+        'Attr("standing").exists()',
+    ),
+    Mutant(
+        "a verdict is made anew",
+        LEDGER,
+        '{"verdict": words}, Attr("verdict").not_exists()',
+        '{"verdict": words}, Attr("pk").exists()',
+    ),
+    Mutant(
+        "an answer is overwritten",
+        LEDGER,
+        '{"answer": answer}, Attr("answer").not_exists()',
+        '{"answer": answer}, Attr("pk").exists()',
+    ),
+    Mutant(
+        "an answer is published before it is written",
+        REPORTS,
+        "            words = self.ledger.answer(drop, _frozen(event))",
+        "            self._publish(event, drop.build_arn)\n"
+        "            words = self.ledger.answer(drop, _frozen(event))",
+    ),
+    Mutant(
+        "an answer is marked as published before it is",
+        REPORTS,
+        "            self._publish(event, drop.build_arn)\n"
+        "            self.ledger.answered(drop, _iso(self.now()))",
+        "            self.ledger.answered(drop, _iso(self.now()))\n"
+        "            self._publish(event, drop.build_arn)",
+    ),
+    Mutant(
+        "another write's metadata are taken for the upload's",
+        INTAKE,
+        "if upload.version not in {None, found.version_id}:",
+        "if upload.version is None:",
+    ),
+    Mutant(
+        "the sweep answers for executions that go on",
+        "layers/isodrop/isodrop/executions.py",
+        "return self.status not in _GOING_ON",
+        "return True",
+    ),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.promise.mutants", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("names", nargs="*", help="only those whose name has one of these words")
+    said = parser.parse_args()
+    chosen = [
+        each for each in MUTANTS if not said.names or any(word in each.name for word in said.names)
+    ]
+    survived = 0
+    for mutant in chosen:
+        began = time.monotonic()
+        end = hunted(mutant)
+        survived += not end.startswith("killed")
+        print(f"{mutant.name:<52} {end}  ({time.monotonic() - began:.0f} s)", flush=True)
+    print(f"{len(chosen)} mutants, {survived} survived")
+    return 1 if survived else 0
+
+
+def hunted(mutant: Mutant) -> str:
+    """Run the tests against a mutant; say which one killed it, or that none did."""
+    with tempfile.TemporaryDirectory(prefix="isodrop-mutant-") as folder:
+        for part in PARTS:
+            source, copy = ROOT / part, Path(folder, part)
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy)
+        file = Path(folder, mutant.file)
+        words = file.read_text()
+        if words.count(mutant.old) != 1:
+            return f"NOT APPLIED: {mutant.file} has its words {words.count(mutant.old)} times"
+        file.write_text(words.replace(mutant.old, mutant.new))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *TESTS],
+            cwd=folder,
+            # The copy's layer comes before the one that is installed.
+            env={**os.environ, "PYTHONPATH": f"{folder}/layers/isodrop"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode == 0:
+        return "SURVIVED"
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    if done.returncode != 1 or not failed:
+        return f"NOT RUN: {(done.stdout + done.stderr)[-500:]}"
+    return "killed by " + failed[0].split(" - ")[0].rpartition("::")[2]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
