@@ -147,6 +147,15 @@ def test_an_object_replaced_during_the_look_is_told() -> None:
     assert answers(end) == ["object-changed", SUCCEEDED]
 
 
+def test_an_object_replaced_between_the_look_and_the_import_costs_no_build() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"), meanwhile={("s3.HeadObject", 1): Upload(0, "a.iso", "two")}
+    )
+
+    assert answers(end) == ["object-changed", SUCCEEDED]
+    assert len(end.builds) == 1
+
+
 def test_an_object_replaced_while_its_import_was_on_its_way_is_told_and_not_built_twice() -> None:
     end = run(
         Upload(0, "a.iso", "one"),

@@ -21,6 +21,8 @@ PARAMETERS: Final = {"MaxAttempts": MAX_ATTEMPTS, "AllowedOverrides": "edition,r
 """What the stack must be deployed with."""
 LATEST: Final = 10_000.0
 """What people do after days they do after so many seconds: all that matters is over by then."""
+MARGIN: Final = 1.0
+"""Seconds until an event that is due has surely started its execution."""
 QUIET: Final = 2
 """After so many sweeps that found nothing, nothing more will come."""
 
@@ -47,6 +49,7 @@ class Deployed:
         self._dropped: list[Dropped] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
+        self._last_delivery = 0.0
 
     def run(self) -> End:
         """Run it to its end, and read how it ended."""
@@ -86,7 +89,8 @@ class Deployed:
             except StackError:  # it meets faults, too
                 continue
             mine = [each for each in self.stack.executions() if self._is_new(each)]
-            still = any(each["status"] == "RUNNING" for each in mine)
+            still = time.monotonic() < self._last_delivery + MARGIN
+            still = still or any(each["status"] == "RUNNING" for each in mine)
             still = still or len({*map(_version, self._answers())}) < len(self._dropped)
             quiet = 0 if still or found["open"] or found["started"] else quiet + 1
 
@@ -107,7 +111,9 @@ class Deployed:
 
     def _upload(self, upload: Upload) -> None:
         scale = self.stack.wait_scale
-        self.stack.deliver_next(*(delay * scale for delay in upload.delays))
+        delays = [delay * scale for delay in upload.delays]
+        self.stack.deliver_next(*delays)
+        self._last_delivery = max(self._last_delivery, time.monotonic() + max(delays, default=0.0))
         data, key = disc(upload.disc, self._series), self._key(upload.key)
         etag, version = put(self.stack.client("s3"), self.stack.bucket, key, data, upload)
         self._dropped = touched(self._dropped, key)

@@ -5,6 +5,7 @@ it and prints each call. In one process a seed always replays exactly.
 """
 
 import argparse
+import gc
 import itertools
 import sys
 import time
@@ -62,7 +63,9 @@ Run = Callable[[Schedule], tuple[End, int]]
 def in_process(schedule: Schedule, trace: Callable[[str], None] | None = None) -> tuple[End, int]:
     """Run a schedule in this process."""
     simulation = Simulation(schedule, trace)
-    return simulation.run(), simulation.calls
+    end = simulation.run()
+    gc.collect()  # botocore makes classes of clients, and a run its own: cycles, and large ones
+    return end, simulation.calls
 
 
 def soak(seeds: Iterable[int], run: Run = in_process, until: float = float("inf")) -> Outcome:
