@@ -62,7 +62,6 @@ def sweep(grace: timedelta, has_time: Callable[[], bool]) -> Sweep:
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
         tracking=timedelta(hours=settings.tracking_hours),
-        every=timedelta(minutes=settings.sweep_minutes),
         now=speaker.now,
         has_time=has_time,
         tell=tell,

@@ -326,19 +326,19 @@ class TestVersionsWithoutAnEntry:
 
         assert (tally.versions, tally.started) == (1, 0)
 
-    def test_what_lay_there_before_the_first_sweep_is_nobodys_to_import(self, way: Way) -> None:
+    def test_what_lay_there_before_the_stack_did_is_nobodys_to_import(
+        self, way: Way, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         way.upload()
         way.later(hours=2)
-        way.sweep()
-        way.later(days=1)
+        made = way.clock.time()
+        monkeypatch.setattr(Ledger, "made", lambda _: made)
 
         assert way.sweep().started == 0
 
-    def test_what_was_dropped_between_the_stacks_making_and_the_first_sweep_is_started(
-        self, way: Way
-    ) -> None:
+    def test_what_was_dropped_while_every_sweep_failed_is_started(self, way: Way) -> None:
         way.upload()
-        way.later(minutes=70)
+        way.later(hours=20)
 
         assert way.sweep().started == 1
 

@@ -178,7 +178,6 @@ class Way:
             reporter=self.reporter,
             bucket=BUCKET,
             tracking=timedelta(hours=16),
-            every=timedelta(minutes=15),
             now=self.clock.time,
             has_time=has_time,
             tell=lambda word, more: self.told.append((word, more)),

@@ -28,6 +28,7 @@ import botocore.endpoint
 import botocore.retries.quota
 import botocore.retries.standard
 import botocore.session
+import moto.dynamodb.models.table
 import moto.s3.models
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
@@ -205,6 +206,8 @@ class Simulation:
             stack.enter_context(patch.dict(os.environ, ENVIRON, clear=True))
             os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
             stack.enter_context(mock_aws())
+            for models in (moto.s3.models, moto.dynamodb.models.table):
+                stack.enter_context(patch.object(models, "utcnow", self._now))
             self.builder = ImageBuilder(
                 Around(self.outside),
                 self.clock,
@@ -222,7 +225,6 @@ class Simulation:
             stack.enter_context(
                 patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=self._backed_off))
             )
-            stack.enter_context(patch.object(moto.s3.models, "utcnow", self._now))
             for name in FUNCTIONS:
                 module = _module(name)
                 stack.enter_context(
@@ -252,7 +254,6 @@ class Simulation:
             "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
             "IMPORT_MACHINE_ARN": MACHINE,
             "UPLOAD_BUCKET": BUCKET,
-            "SWEEP_MINUTES": str(int(SWEEP_EVERY // 60)),
             "TRACKING_HOURS": str(self._parameters["TrackingHours"]),
             "POWERTOOLS_LOG_LEVEL": "CRITICAL",
         }

@@ -59,11 +59,10 @@ def test_sweeps_need_the_machine_the_bucket_and_the_times() -> None:
         "IMPORT_MACHINE_ARN": "arn:machine",
         "UPLOAD_BUCKET": "bucket",
         "TRACKING_HOURS": "16",
-        "SWEEP_MINUTES": "15",
     }
 
     read = SweepSettings.read(environment)
 
-    assert (read.tracking_hours, read.sweep_minutes) == (16, 15)
+    assert read.tracking_hours == 16
     with pytest.raises(SettingsError, match="UPLOAD_BUCKET"):
         SweepSettings.read({**environment, "UPLOAD_BUCKET": ""})

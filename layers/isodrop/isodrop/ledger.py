@@ -11,6 +11,7 @@ and races end in the same items.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -339,6 +340,12 @@ class Ledger:
             item["pk"].removeprefix("DROP#")
             for item in self._some(keys, {"ProjectionExpression": "pk"})
         )
+
+    def made(self) -> datetime:
+        """Say when the table was made, with a time zone."""
+        with translated():
+            found = self.table.meta.client.describe_table(TableName=self.table.name)
+        return found["Table"]["CreationDateTime"]
 
     def sweep(self) -> Mapping[str, Any] | None:
         """Read what the last sweep left for the next; ``None`` before the first."""

@@ -70,7 +70,6 @@ class SweepSettings(ReportSettings):
     upload_bucket: str
     key_prefix: str = ""
     tracking_hours: int = Field(ge=1)
-    sweep_minutes: int = Field(ge=1)
 
 
 class IntakeSettings(_Environment):

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 GRACE: Final = timedelta(minutes=10)
 """What is younger is on its ordinary way yet."""
-BEFORE_THE_FIRST: Final = timedelta(hours=1)
-"""How far the first sweep looks back, beyond the time to it from the stack's making. What lay in
-the bucket longer was nobody's to import."""
+BEFORE_THE_LEDGER: Final = timedelta(hours=1)
+"""How far before the ledger's making a sweep looks back. What lay in the bucket longer was nobody's
+to import."""
 WINDOW: Final = timedelta(days=8)
 """How far any sweep looks back. An object that was uploaded in parts says as its last
 modification when the upload was begun, and the bucket aborts an upload after seven days.
@@ -84,8 +84,6 @@ class Sweep:
         Where uploads lie.
     tracking : timedelta
         How long a build is followed.
-    every : timedelta
-        How often it is swept.
     grace : timedelta
         What is younger is left alone.
     now : callable
@@ -103,7 +101,6 @@ class Sweep:
     reporter: Reporter
     bucket: str
     tracking: timedelta
-    every: timedelta
     now: Callable[[], datetime]
     has_time: Callable[[], bool]
     tell: Callable[[str, Mapping[str, Any]], None]
@@ -125,8 +122,10 @@ class Sweep:
         """
         tally = Tally()
         left = dict(self.ledger.sweep() or {})
-        first = left.setdefault("since", (self.now() - self.every - BEFORE_THE_FIRST).isoformat())
-        since = max(datetime.fromisoformat(first), self.now() - WINDOW)
+        if "since" not in left:
+            # Not of this sweep's own time: the ones before it may all have come to nothing.
+            left["since"] = (self.ledger.made() - BEFORE_THE_LEDGER).isoformat()
+        since = max(datetime.fromisoformat(left["since"]), self.now() - WINDOW)
         jobs: dict[str, Callable[[Any], Mapping[str, str] | None]] = {
             "open": lambda at: self._answer_open(at, tally),
             "versions": lambda at: self._start_unclaimed(at, since, tally),
