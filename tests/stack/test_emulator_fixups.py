@@ -406,6 +406,19 @@ class TestMachines:
         (found,) = ec2.describe_launch_templates(LaunchTemplateIds=[template])["LaunchTemplates"]
         assert found["DefaultVersionNumber"] == 2
 
+    def test_a_throttled_invocation_goes_by_its_name(self, emulator: LocalStack) -> None:
+        function = make_function(emulator, "return event")
+        emulator.client("lambda").put_function_concurrency(
+            FunctionName=function, ReservedConcurrentExecutions=0
+        )
+        ask = {
+            "Type": "Task",
+            "Resource": INVOKE,
+            "Arguments": {"FunctionName": function, "Payload": {}},
+            "End": True,
+        }
+        assert run(emulator, {"Ask": ask}, "Ask") == "Lambda.TooManyRequestsException"
+
 
 class TestBuses:
     def test_an_input_transformer_takes_elements_of_arrays(self, emulator: LocalStack) -> None:

@@ -15,6 +15,7 @@ from tests.emulator.imagebuilder.shapes import cased
 _start_execution = stepfunctions._start_execution
 _run_parallel_branches = stepfunctions._run_parallel_branches
 _dispatch_rest_json = stepfunctions._dispatch_aws_sdk_rest_json
+_call_lambda = stepfunctions._call_lambda
 _add_event = stepfunctions._add_event
 _fail_execution = stepfunctions._fail_execution
 _apply_jsonata_arguments = stepfunctions._apply_jsonata_arguments
@@ -105,6 +106,23 @@ SET_DEFAULT_VERSION: Final = {
 """
 
 
+def call_lambda(function: str, event: Any) -> Any:
+    """Call a throttled invocation by its name, which is ``Lambda.TooManyRequestsException``.
+
+    "As a best practice, ensure production code can handle AWS Lambda service exceptions
+    (Lambda.ClientExecutionTimeoutException, […] Lambda.TooManyRequestsException)". The emulator has
+    ``Lambda.Unknown``, which nobody waits out for hours.
+    https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+    """
+    try:
+        return _call_lambda(function, event)
+    except stepfunctions._ExecutionError as error:
+        if error.error == "Lambda.Unknown" and "TooManyRequestsException" in error.cause:
+            name = "Lambda.TooManyRequestsException"
+            raise stepfunctions._ExecutionError(name, error.cause) from error
+        raise
+
+
 class AbortedError(Exception):
     """The execution was stopped: nothing further of it runs."""
 
@@ -145,5 +163,6 @@ def mend() -> None:
     stepfunctions._run_parallel_branches = run_parallel_branches
     stepfunctions._dispatch_aws_sdk_rest_json = call_rest_json
     stepfunctions._apply_jsonata_arguments = apply_jsonata_arguments
+    stepfunctions._call_lambda = call_lambda
     stepfunctions._add_event = add_event
     stepfunctions._fail_execution = fail_execution
