@@ -22,7 +22,7 @@ In another terminal, in this folder:
   # make an ISO, see what would become of it, and drop it
   mkdir -p build && python -m tests.media build/Win11.iso
   isodrop inspect build/Win11.iso
-  aws s3 cp build/Win11.iso s3://{bucket}/
+  isodrop drop build/Win11.iso       # or: aws s3 cp build/Win11.iso s3://{bucket}/
 
   # see what became of it, ask for another edition of it, stop that
   isodrop list

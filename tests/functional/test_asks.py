@@ -52,10 +52,10 @@ class TestAskingAnew:
             ((told, ask, execution),) = way.started()
             way.follow(told, execution, ask)
 
-        drop = way.operator.wait(asked, follow)
+        *_, last = way.operator.wait(asked, follow)
 
         (answer,) = way.answers()
-        assert drop == way.ledger.asks(drop_id(upload))[1]
+        assert last.drop == way.ledger.asks(drop_id(upload))[1]
         assert answer["detail"]["metadata"]["ask"] == 1
         assert answer["detail"]["data"]["plan"]["edition"] == "EnterpriseN"
 
@@ -109,7 +109,7 @@ class TestAskingAnew:
         way.abort(asked.execution)
 
         with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
-            way.operator.wait(asked, nobody_sleeps)
+            list(way.operator.wait(asked, nobody_sleeps))
 
     def test_who_was_not_first_is_told_so(self, way: Way) -> None:
         upload = way.upload("a.iso")
@@ -117,7 +117,7 @@ class TestAskingAnew:
         way.follow(upload, "arn:s3s-own")
 
         with pytest.raises(OperatorError, match="first, without what you set: arn:s3s-own"):
-            way.operator.wait(asked, nobody_sleeps)
+            list(way.operator.wait(asked, nobody_sleeps))
 
 
 class TestFinding:

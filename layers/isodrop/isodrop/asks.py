@@ -1,16 +1,16 @@
 """What an operator may do about an upload: look, ask anew, cancel. Knows no terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-from isodrop.builder import Builder, Phase
+from isodrop.builder import Builder, Phase, Steps
 from isodrop.codes import Code, IsodropError, RejectedError
 from isodrop.executions import Executions
 from isodrop.identity import drop_id
-from isodrop.ledger import Drop, Ledger, State, Trouble
+from isodrop.ledger import Drop, Ledger, State, Trouble, mark_of
 from isodrop.objects import Found, find_upload
 from isodrop.plan import Ask, Upload
 from isodrop.uploads import object_created
@@ -50,6 +50,22 @@ class Asked:
     drop_id: str
     ask: int
     execution: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is to be seen of an ask at one moment.
+
+    Attributes
+    ----------
+    drop : Drop or None
+        ``None`` until an execution has claimed it.
+    steps : Steps
+        How far its build is; zeros where there is none, or Image Builder does not say.
+    """
+
+    drop: Drop | None
+    steps: Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,32 +176,85 @@ class Operator:
         if found is not None and not found.is_over:
             raise _still_open(story, number, execution)
 
-    def wait(self, asked: Asked, sleep: Callable[[float], None]) -> Drop:
-        """Wait until an ask has its answer.
+    def follow(self, drop_id: str, ask: int, sleep: Callable[[float], None]) -> Iterator[Sight]:
+        """See an ask go on to its answer, whichever execution or sweep gives it.
+
+        Yields
+        ------
+        Sight
+            At once, and whenever there is something new; the last one has the answer.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When AWS does not say.
+        """
+        seen: Sight | None = None
+        while True:
+            sight = self.sight(self.ledger.drop(drop_id, ask))
+            if sight != seen:
+                yield sight
+            if sight.drop is not None and sight.drop.answered is not None:
+                return
+            seen = sight
+            sleep(WAIT_SECONDS)
+
+    def wait(self, asked: Asked, sleep: Callable[[float], None]) -> Iterator[Sight]:
+        """See an ask go on to its answer, as :meth:`follow` does, by the execution started for it.
 
         Raises
         ------
         OperatorError
-            When there will be none from this execution.
+            When there will be no answer from this execution.
         """
-        while True:
-            # In this order: an execution that is over has written all that it ever will.
-            found = self.executions.describe(asked.execution)
-            drop = self.ledger.drop(asked.drop_id, asked.ask)
-            if drop is not None and drop.execution != asked.execution:
-                raise OperatorError(
-                    f"another execution was first, without what you set: {drop.execution}; when it"
-                    " has answered, ask again"
-                )
-            if drop is not None and drop.answered is not None:
-                return drop
+        # In this order: an execution that is over has written all that it ever will.
+        found = self.executions.describe(asked.execution)
+
+        def look_before(seconds: float) -> None:
+            nonlocal found
             if found is None or found.is_over:
                 how = "gone" if found is None else found.status
                 raise OperatorError(
                     f"the execution is {how} without an answer; the sweep gives one within minutes:"
                     f" {asked.execution}"
                 )
-            sleep(WAIT_SECONDS)
+            sleep(seconds)
+            found = self.executions.describe(asked.execution)
+
+        for sight in self.follow(asked.drop_id, asked.ask, look_before):
+            if sight.drop is not None and sight.drop.execution != asked.execution:
+                raise OperatorError(
+                    "another execution was first, without what you set:"
+                    f" {sight.drop.execution}; when it has answered, ask again"
+                )
+            yield sight
+
+    def sight(self, drop: Drop | None) -> Sight:
+        """See how far a drop's build is."""
+        if drop is None or drop.build_arn is None or drop.answered is not None:
+            return Sight(drop, Steps(0, 0))
+        return Sight(drop, self.builder.steps(drop.build_arn))
+
+    def going_on(self, since: str, before: Iterable[Drop] = ()) -> tuple[Drop, ...]:
+        """List what is open, what was claimed since then, and what was seen before; oldest first.
+
+        Parameters
+        ----------
+        since : str
+            ISO 8601, as claims are written.
+        before : iterable of Drop
+            What was open when it was last listed, and may have its answer now.
+        """
+        marks = chain(
+            map(mark_of, before),
+            self.ledger.in_state(State.OPEN),
+            takewhile(
+                lambda mark: mark["claimed"] >= since,
+                self.ledger.in_state(State.ANSWERED, newest_first=True),
+            ),
+        )
+        once = {(mark["pk"], mark["sk"]): mark for mark in marks}
+        return self.ledger.marked(sorted(once.values(), key=lambda mark: mark["claimed"]))
 
     def cancel(self, story: Story, *, others_too: bool) -> str | None:
         """Cancel the build of an upload's last ask, or the ask itself before it has a build.

@@ -1,4 +1,4 @@
-"""The command ``isodrop``: look before you upload; see, ask anew and cancel after it."""
+"""The command ``isodrop``: look before you upload, drop, follow; see, ask anew and cancel."""
 
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from isodrop import __version__
-from isodrop.cli import cancel, event, inspect, listing, names, retry, status
+from isodrop.cli import cancel, drop, event, inspect, listing, names, retry, status, watch
 from isodrop.cli.screen import complain, prepare
 
 WRONG_USAGE: Final = 2  # as argparse has it
@@ -16,6 +16,8 @@ _EPILOG: Final = """\
 examples:
   isodrop inspect Win11.iso                 what is on it, what would come of it
   isodrop names *.iso                       what the file names alone say
+  isodrop drop Win11.iso                    upload it, follow it to its answer
+  isodrop watch                             follow what others have dropped
   isodrop list                              what was dropped, what became of it
   isodrop status s3://my-bucket/Win11.iso   the whole story of one upload
   isodrop retry s3://my-bucket/Win11.iso    ask anew, without another upload
@@ -39,7 +41,7 @@ def parser() -> ArgumentParser:
     whole.set_defaults(run=None)
     whole.add_argument("--version", action="version", version=f"isodrop {__version__}")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (inspect, names, event, listing, status, retry, cancel):
+    for command in (inspect, drop, watch, listing, status, retry, cancel, names, event):
         command.add_to(commands)
     return whole
 

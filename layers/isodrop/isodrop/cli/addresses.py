@@ -6,10 +6,14 @@ from typing import Final
 _SCHEME: Final = "s3://"
 
 
-def add_address(command: ArgumentParser) -> None:
+def add_address(command: ArgumentParser, *, optional: bool = False) -> None:
     """Let a command be told of which upload."""
     command.add_argument(
-        "upload", metavar="s3://BUCKET/KEY", type=_address, help="the object that was dropped"
+        "upload",
+        metavar="s3://BUCKET/KEY",
+        type=_address,
+        nargs="?" if optional else None,
+        help="the object that was dropped",
     )
 
 

@@ -99,8 +99,13 @@ def run(options: Namespace) -> int:
     return ACCEPTED if isinstance(look.decision, ImportPlan) else REJECTED
 
 
-def look_at(source: Source, key: str | None, metadata: Mapping[str, str]) -> Look:
-    """Read the media and decide, as the stack would."""
+def look_at(
+    source: Source,
+    key: str | None,
+    metadata: Mapping[str, str],
+    settings: ImportSettings = SETTINGS,
+) -> Look:
+    """Read the media and decide, as a stack with those settings would."""
     upload = Upload(
         bucket=source.bucket,
         key=source.key if key is None else key,
@@ -113,7 +118,7 @@ def look_at(source: Source, key: str | None, metadata: Mapping[str, str]) -> Loo
         media = read_media(source.read, source.size)
     except RejectedError as error:
         return Look(None, error.rejection)
-    return Look(media, decide(upload, media, {**source.metadata, **metadata}, SETTINGS))
+    return Look(media, decide(upload, media, {**source.metadata, **metadata}, settings))
 
 
 def as_json(look: Look) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """``isodrop retry``: ask anew for an upload that has its answer."""
 
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
 from isodrop.cli.addresses import add_address
-from isodrop.cli.drops import STATUSES, answer_of, as_json, kind_of, pairs
+from isodrop.cli.drops import as_json, pairs
+from isodrop.cli.following import status_of, tell_all
+from isodrop.cli.overriding import add_set
 from isodrop.cli.screen import complain, console, print_fields, print_json, print_pairs
 from isodrop.cli.stacks import COULD_NOT, add_options, operator
+from isodrop.cli.tellers import teller
 from isodrop.codes import IsodropError
 from isodrop.overrides import RULES
 
@@ -44,14 +47,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     add_address(command)
-    command.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        type=_override,
-        action="append",
-        default=[],
-        help="override what the object's metadata say; may be repeated",
-    )
+    add_set(command, "override what the object's metadata say; may be repeated")
     command.add_argument("--wait", action="store_true", help="wait for the answer, and show it")
     command.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(command)
@@ -66,17 +62,21 @@ def run(options: Namespace) -> int:
             if not options.wait:
                 _tell_asked(asked, as_one=options.json)
                 return 0
+            sights = asking.wait(asked, time.sleep)
+            if not options.json and console() is not None:
+                bucket, key = options.upload
+                with teller(title=f"s3://{bucket}/{key}") as telling:
+                    return tell_all(telling, sights, key)
             complain(f"asked; waiting for the answer of {asked.execution}")
-            drop = asking.wait(asked, time.sleep)
+            *_, last = sights
     except IsodropError as error:
         complain(str(error))
         return COULD_NOT
-    if options.json:
-        print_json(as_json(drop))
-    else:
-        _tell(pairs(drop))
-    answer = answer_of(drop)
-    return COULD_NOT if answer is None else STATUSES[kind_of(answer)]
+    if last.drop is not None and options.json:
+        print_json(as_json(last.drop))
+    elif last.drop is not None:
+        _tell(pairs(last.drop))
+    return status_of(last.drop)
 
 
 def _tell_asked(asked: "Asked", *, as_one: bool) -> None:
@@ -92,12 +92,3 @@ def _tell(facts: "Iterable[tuple[str, object]]") -> None:
     else:
         for name, value in facts:
             print_fields(name, value)
-
-
-def _override(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or key not in RULES:
-        raise ArgumentTypeError(f"'{text}' is not KEY=VALUE with one of {', '.join(RULES)}")
-    if value and not RULES[key].holds(value):
-        raise ArgumentTypeError(f"{key} needs to be {RULES[key].needed}")
-    return key, value

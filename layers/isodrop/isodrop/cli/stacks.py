@@ -4,6 +4,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import IsodropError
@@ -49,9 +50,34 @@ def add_options(command: ArgumentParser) -> None:
     group.add_argument("--region", help="the Region that it is in (AWS_DEFAULT_REGION)")
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack of ours that was found: how to speak to it, and what it says of itself."""
+
+    session: "Session"
+    outputs: Mapping[str, str]
+
+    def operator(self) -> "Operator":
+        """Let an operator ask it."""
+        return _connect(self.session, self.outputs)
+
+
 @contextmanager
 def operator(options: Namespace) -> Iterator["Operator"]:
     """Find the stack, and let an operator ask it.
+
+    Raises
+    ------
+    CannotAskError
+        For whatever AWS or boto3 has against it, here or inside the block.
+    """
+    with stack(options) as found:
+        yield found.operator()
+
+
+@contextmanager
+def stack(options: Namespace) -> Iterator[Stack]:
+    """Find the stack.
 
     Raises
     ------
@@ -64,7 +90,7 @@ def operator(options: Namespace) -> Iterator["Operator"]:
 
     try:
         session = boto3.Session(profile_name=options.profile, region_name=options.region)
-        yield _connect(session, _outputs(session, options.stack))
+        yield Stack(session, _outputs(session, options.stack))
     except (BotoCoreError, ClientError) as error:
         raise CannotAskError(explain(error)) from error
     except IsodropError as error:
@@ -76,9 +102,9 @@ def operator(options: Namespace) -> Iterator["Operator"]:
 
 def _outputs(session: "Session", stack: str) -> Mapping[str, str]:
     """Read the outputs of a stack of ours."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - see operator
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - see stack
 
-    from isodrop.aws import CONFIG, error_code  # noqa: PLC0415 - see operator
+    from isodrop.aws import CONFIG, error_code  # noqa: PLC0415 - see stack
 
     client = session.client("cloudformation", config=CONFIG)
     try:
@@ -101,11 +127,11 @@ def _outputs(session: "Session", stack: str) -> Mapping[str, str]:
 
 
 def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
-    from isodrop.asks import Operator  # noqa: PLC0415 - see operator
-    from isodrop.aws import CONFIG  # noqa: PLC0415 - see operator
-    from isodrop.builder import Builder  # noqa: PLC0415 - see operator
-    from isodrop.executions import Executions  # noqa: PLC0415 - see operator
-    from isodrop.ledger import Ledger  # noqa: PLC0415 - see operator
+    from isodrop.asks import Operator  # noqa: PLC0415 - see stack
+    from isodrop.aws import CONFIG  # noqa: PLC0415 - see stack
+    from isodrop.builder import Builder  # noqa: PLC0415 - see stack
+    from isodrop.executions import Executions  # noqa: PLC0415 - see stack
+    from isodrop.ledger import Ledger  # noqa: PLC0415 - see stack
 
     return Operator(
         s3=session.client("s3", config=CONFIG),
@@ -118,10 +144,10 @@ def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
 
 def explain(error: Exception) -> str:
     """Say in a sentence what AWS or boto3 has against it, and what to do about that."""
-    from botocore import exceptions as boto  # noqa: PLC0415 - see operator
+    from botocore import exceptions as boto  # noqa: PLC0415 - see stack
 
-    from isodrop.aws import error_code, translate  # noqa: PLC0415 - see operator
-    from isodrop.codes import DeniedError, TransientError  # noqa: PLC0415 - see operator
+    from isodrop.aws import error_code, translate  # noqa: PLC0415 - see stack
+    from isodrop.codes import DeniedError, TransientError  # noqa: PLC0415 - see stack
 
     ways: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], str]], ...] = (
         (

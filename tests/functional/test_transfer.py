@@ -1,0 +1,144 @@
+"""A file sent in parts, broken off and taken up: what is sent again, and what is there at last."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from boto3.s3.transfer import TransferConfig
+
+from isodrop.transfer import Progress, Transfer, TransferError, cut
+from tests.functional.conftest import BUCKET
+
+SMALL = 64 << 10
+SIZE = 10 * SMALL
+
+
+def nothing(_: Progress) -> None:
+    """Nobody looks."""
+
+
+@dataclass
+class Wire:
+    """The parts that go to S3, and when they cease to get there."""
+
+    sent: list[int] = field(default_factory=list)
+    cut_after: int | None = None
+
+    def part(self, params: Mapping[str, Any], **_: Any) -> None:
+        if self.cut_after is not None and len(self.sent) >= self.cut_after:
+            raise KeyboardInterrupt
+        self.sent.append(params["PartNumber"])
+
+    def again(self, cut_after: int | None = None) -> list[int]:
+        sent, self.sent, self.cut_after = self.sent, [], cut_after
+        return sent
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "a.iso"
+    made.write_bytes(b"".join(hashlib.sha256(n.to_bytes(4)).digest() for n in range(SIZE // 32)))
+    return made
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def transfer(
+    session: boto3.Session, path: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Transfer]:
+    """A way for the file, one part after the other, so that what was sent is known."""
+    monkeypatch.setenv("S3_UPLOAD_PART_MIN_SIZE", "1024")
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
+    monkeypatch.setattr("isodrop.transfer.THREADS", 1)
+    client = session.client("s3")
+    client.meta.events.register("provide-client-params.s3.UploadPart", wire.part)
+
+    def make(metadata: Mapping[str, str] | None = None) -> Transfer:
+        asked = dict(metadata or {})
+        parts = cut(path.stat().st_size, asked, SMALL)
+        return Transfer(client, path, BUCKET, "a.iso", asked, parts, pauses=(0.0,))
+
+    return make
+
+
+def broken_off(transfer: Transfer, wire: Wire, after: int) -> list[int]:
+    wire.again(after)
+    with pytest.raises(KeyboardInterrupt):
+        transfer.send(transfer.unfinished(), nothing)
+    return wire.again()
+
+
+def test_given_two_interruptions_when_taken_up_then_each_part_is_sent_once(
+    transfer: Callable[..., Transfer], wire: Wire, path: Path
+) -> None:
+    one = transfer()
+    first, second = broken_off(one, wire, 3), broken_off(one, wire, 4)
+
+    sent = one.send(one.unfinished(), nothing)
+
+    last = wire.again()
+    assert (first, second) == ([1, 2, 3], [4, 5, 6, 7])
+    assert last == list(range(8, one.parts.count + 1))
+    assert (sent.parts, sent.parts_sent) == (one.parts.count, len(last))
+    assert one.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == path.read_bytes()
+
+
+def test_given_a_file_that_changed_when_taken_up_then_no_old_part_is_glued_to_it(
+    transfer: Callable[..., Transfer], wire: Wire, path: Path
+) -> None:
+    broken_off(transfer(), wire, 5)
+    changed = bytearray(path.read_bytes())
+    changed[0] ^= 1
+    path.write_bytes(changed)
+    again = transfer()
+
+    again.send(again.unfinished(), nothing)
+
+    assert wire.again() == [1, *range(6, again.parts.count + 1)]
+    assert again.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == changed
+
+
+def test_given_other_overrides_when_dropped_then_the_upload_with_the_first_is_not_taken_up(
+    transfer: Callable[..., Transfer], wire: Wire
+) -> None:
+    broken_off(transfer({"edition": "EnterpriseN"}), wire, 5)
+    other = transfer({"edition": "Education"})
+
+    assert other.unfinished() is None
+    assert transfer({"edition": "EnterpriseN"}).unfinished() is not None
+
+
+def test_given_a_file_that_changes_while_it_is_sent_then_it_is_not_put_together(
+    transfer: Callable[..., Transfer], path: Path
+) -> None:
+    one = transfer()
+
+    def touch(_: Progress) -> None:
+        path.write_bytes(bytes(SIZE))
+
+    with pytest.raises(TransferError, match="changed while it was sent"):
+        one.send(None, touch)
+    assert one.head() is None
+
+
+@pytest.mark.parametrize("each", [SIZE, SMALL])
+def test_given_the_same_bytes_by_another_tool_then_they_are_known(
+    transfer: Callable[..., Transfer], path: Path, each: int
+) -> None:
+    one = transfer()
+    how = TransferConfig(multipart_threshold=each + 1, multipart_chunksize=each)
+    one.s3.upload_file(str(path), BUCKET, "a.iso", Config=how)
+    head = one.head()
+
+    assert head is not None
+    assert one.is_there(head)
+    path.write_bytes(bytes(SIZE))
+    assert not one.is_there(head)
