@@ -55,6 +55,32 @@ def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str)
     assert (listed["Prefix"], [each["Key"] for each in listed["Versions"]]) == ("odd/", [key])
 
 
+def test_a_simulated_policy_knows_the_context_that_it_is_told(emulator: LocalStack) -> None:
+    """IAM evaluates conditions with the keys that SimulatePrincipalPolicy is given."""
+    iam = emulator.client("iam")
+    service = {"StringEquals": {"iam:PassedToService": "imagebuilder.amazonaws.com"}}
+    allow = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": ROLE, "Condition": service}
+    role = iam.create_role(RoleName="passes", AssumeRolePolicyDocument="{}")["Role"]
+    iam.put_role_policy(
+        RoleName="passes",
+        PolicyName="pass",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
+    )
+
+    def passing_to(service: str) -> str:
+        key = {"ContextKeyName": "iam:PassedToService", "ContextKeyType": "string"}
+        judged = iam.simulate_principal_policy(
+            PolicySourceArn=role["Arn"],
+            ActionNames=["iam:PassRole"],
+            ResourceArns=[ROLE],
+            ContextEntries=[{**key, "ContextKeyValues": [service]}],
+        )
+        return str(judged["EvaluationResults"][0]["EvalDecision"])
+
+    assert passing_to("imagebuilder.amazonaws.com") == "allowed"
+    assert passing_to("ec2.amazonaws.com") == "implicitDeny"
+
+
 def zipped(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -23,10 +23,11 @@ def mend_all() -> None:
     from tests.emulator.fixups import (  # noqa: PLC0415
         buses,
         functions,
+        identities,
         machines,
         storage,
         templates,
     )
 
-    for part in (buses, functions, machines, storage, templates):
+    for part in (buses, functions, identities, machines, storage, templates):
         part.mend()

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from isodrop import __version__
-from isodrop.cli import cancel, drop, event, inspect, listing, names, retry, status, watch
+from isodrop.cli import (
+    cancel,
+    doctor,
+    drop,
+    event,
+    inspect,
+    listing,
+    names,
+    retry,
+    status,
+    watch,
+)
 from isodrop.cli.screen import complain, prepare
 
 WRONG_USAGE: Final = 2  # as argparse has it
@@ -18,6 +29,7 @@ examples:
   isodrop names *.iso                       what the file names alone say
   isodrop drop Win11.iso                    upload it, follow it to its answer
   isodrop watch                             follow what others have dropped
+  isodrop doctor                            is the stack fit for a first build?
   isodrop list                              what was dropped, what became of it
   isodrop status s3://my-bucket/Win11.iso   the whole story of one upload
   isodrop retry s3://my-bucket/Win11.iso    ask anew, without another upload
@@ -41,7 +53,10 @@ def parser() -> ArgumentParser:
     whole.set_defaults(run=None)
     whole.add_argument("--version", action="version", version=f"isodrop {__version__}")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (inspect, drop, watch, listing, status, retry, cancel, names, event):
+    for command in (
+        *(inspect, drop, watch, listing, status, retry, cancel),
+        *(doctor, names, event),
+    ):
         command.add_to(commands)
     return whole
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 CELL = 400
 """Characters of one field at the most; nothing that is shown is longer on honest media."""
+WHOLE = 70_000
+"""Characters of a field that is there to be copied: more than CloudFormation lets a stack have."""
 
 
 def prepare() -> None:
@@ -47,9 +49,9 @@ def print_trace(count: int, offset: int, length: int, seconds: float) -> None:
     print(f"read {count}: {length:,} bytes at {offset:,}, {seconds * 1000:.1f} ms", file=sys.stderr)
 
 
-def print_fields(*fields: object) -> None:
+def print_fields(*fields: object, limit: int = CELL) -> None:
     """Print one line of tab-separated fields; an empty field for what is not known."""
-    print("\t".join(_cell(field) for field in fields))
+    print("\t".join(_cell(field, limit) for field in fields))
 
 
 def print_table(
@@ -88,6 +90,23 @@ def print_pairs(screen: "Console", pairs: Iterable[tuple[str, object]]) -> None:
     screen.print(grid)
 
 
+_STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
+
+
+def print_findings(screen: "Console", findings: Iterable[tuple[str, str, str, str | None]]) -> None:
+    """Print level, name, what is so and what mends it, for a person."""
+    from rich.table import Table  # noqa: PLC0415 - see console
+    from rich.text import Text  # noqa: PLC0415 - see console
+
+    grid = Table.grid(padding=(0, 2))
+    for level, name, message, remedy in findings:
+        said = Text(_cell(message), overflow="fold")
+        if remedy is not None:
+            said.append(f"\n-> {_cell(remedy, WHOLE)}", style="bold")
+        grid.add_row(Text(level.upper(), style=_STYLES[level]), Text(name), said)
+    screen.print(grid)
+
+
 def build_number(build: int | None, revision: int | None) -> str | None:
     """Write a build as Microsoft does, as far as it is known."""
     return ".".join(str(part) for part in (build, revision) if part is not None) or None
@@ -106,5 +125,5 @@ def size_in_words(count: int) -> str:
     return f"{count / (1 << 20):,.0f} MiB" if count < 1 << 30 else f"{count / (1 << 30):,.2f} GiB"
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else shown(str(value), limit=CELL)
+def _cell(value: object, limit: int = CELL) -> str:
+    return "" if value is None else shown(str(value), limit)

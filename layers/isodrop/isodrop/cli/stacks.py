@@ -12,6 +12,7 @@ from isodrop.wording import one_line, shown
 
 if TYPE_CHECKING:
     from boto3 import Session
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
     from isodrop.asks import Operator
 
@@ -77,7 +78,20 @@ def operator(options: Namespace) -> Iterator["Operator"]:
 
 @contextmanager
 def stack(options: Namespace) -> Iterator[Stack]:
-    """Find the stack.
+    """Find the stack, deployed whole.
+
+    Raises
+    ------
+    CannotAskError
+        As :func:`described`, and where it is not isodrop's.
+    """
+    with described(options) as (session, found):
+        yield Stack(session, _outputs(found, options.stack))
+
+
+@contextmanager
+def described(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
+    """Find the stack, whatever its state, and the session that it can be asked with.
 
     Raises
     ------
@@ -90,7 +104,7 @@ def stack(options: Namespace) -> Iterator[Stack]:
 
     try:
         session = boto3.Session(profile_name=options.profile, region_name=options.region)
-        yield Stack(session, _outputs(session, options.stack))
+        yield session, _describe(session, options.stack)
     except (BotoCoreError, ClientError) as error:
         raise CannotAskError(explain(error)) from error
     except IsodropError as error:
@@ -100,15 +114,15 @@ def stack(options: Namespace) -> Iterator[Stack]:
         raise
 
 
-def _outputs(session: "Session", stack: str) -> Mapping[str, str]:
-    """Read the outputs of a stack of ours."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - see stack
+def _describe(session: "Session", stack: str) -> "StackTypeDef":
+    """Read what CloudFormation says of a stack."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - see described
 
-    from isodrop.aws import CONFIG, error_code  # noqa: PLC0415 - see stack
+    from isodrop.aws import CONFIG, error_code  # noqa: PLC0415 - see described
 
     client = session.client("cloudformation", config=CONFIG)
     try:
-        found = client.describe_stacks(StackName=stack)["Stacks"][0]
+        return client.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         if error_code(error) != "ValidationError":
             raise
@@ -116,6 +130,10 @@ def _outputs(session: "Session", stack: str) -> Mapping[str, str]:
             f"there is no stack {shown(stack)} in {client.meta.region_name}; name yours with"
             " --stack or ISODROP_STACK, and its Region with --region"
         ) from None  # it is explained
+
+
+def _outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
+    """Read the outputs of a stack of ours."""
     outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
     missing = [name for name in _OUTPUTS if name not in outputs]
     if missing:
@@ -127,11 +145,11 @@ def _outputs(session: "Session", stack: str) -> Mapping[str, str]:
 
 
 def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
-    from isodrop.asks import Operator  # noqa: PLC0415 - see stack
-    from isodrop.aws import CONFIG  # noqa: PLC0415 - see stack
-    from isodrop.builder import Builder  # noqa: PLC0415 - see stack
-    from isodrop.executions import Executions  # noqa: PLC0415 - see stack
-    from isodrop.ledger import Ledger  # noqa: PLC0415 - see stack
+    from isodrop.asks import Operator  # noqa: PLC0415 - see described
+    from isodrop.aws import CONFIG  # noqa: PLC0415 - see described
+    from isodrop.builder import Builder  # noqa: PLC0415 - see described
+    from isodrop.executions import Executions  # noqa: PLC0415 - see described
+    from isodrop.ledger import Ledger  # noqa: PLC0415 - see described
 
     return Operator(
         s3=session.client("s3", config=CONFIG),
@@ -144,10 +162,10 @@ def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
 
 def explain(error: Exception) -> str:
     """Say in a sentence what AWS or boto3 has against it, and what to do about that."""
-    from botocore import exceptions as boto  # noqa: PLC0415 - see stack
+    from botocore import exceptions as boto  # noqa: PLC0415 - see described
 
-    from isodrop.aws import error_code, translate  # noqa: PLC0415 - see stack
-    from isodrop.codes import DeniedError, TransientError  # noqa: PLC0415 - see stack
+    from isodrop.aws import error_code, translate  # noqa: PLC0415 - see described
+    from isodrop.codes import DeniedError, TransientError  # noqa: PLC0415 - see described
 
     ways: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], str]], ...] = (
         (

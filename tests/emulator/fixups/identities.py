@@ -1,0 +1,44 @@
+"""What IAM says of who may do what: mends of the emulator's simulation."""
+
+import re
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.services import iam
+
+_simulate_principal_policy = iam._simulate_principal_policy
+_EvalContext = iam_evaluator.EvalContext
+_KEY = re.compile(r"ContextEntries\.member\.(\d+)\.ContextKeyName")
+
+
+def simulate_principal_policy(asked: dict[str, Any]) -> Any:
+    """Let a simulation know the context keys that it is told.
+
+    A condition on a key that was given a value is evaluated with it; the emulator leaves the
+    entries out, so that no statement with such a condition ever allows anything.
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    """
+    told = {}
+    for name in asked:
+        if found := _KEY.fullmatch(name):
+            value = f"ContextEntries.member.{found[1]}.ContextKeyValues.member.1"
+            told[iam._p(asked, name).lower()] = iam._p(asked, value)
+
+    def with_what_was_told(**known: Any) -> Any:
+        return _EvalContext(**known, service_context=told)
+
+    # It runs to its end before anything else does: the emulator answers in one thread.
+    iam_evaluator.EvalContext = with_what_was_told
+    try:
+        return _simulate_principal_policy(asked)
+    finally:
+        iam_evaluator.EvalContext = _EvalContext
+
+
+def mend() -> None:
+    """Put the mends in place."""
+    for handler in list(iam.__dict__.values()):
+        if isinstance(handler, dict) and handler.get("SimulatePrincipalPolicy"):
+            handler["SimulatePrincipalPolicy"] = simulate_principal_policy
+            return
+    raise RuntimeError("the emulator's IAM has no table of actions")

@@ -1,0 +1,398 @@
+"""isodrop doctor against the template that is deployed: healthy, and with each thing broken."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore import xform_name
+
+from isodrop.cli import main
+from isodrop.doctor import Aws, Ground, examine
+from tests.emulator.stack import ACCOUNT, REGION, LocalStack, credentials
+
+Break = Callable[["Patient"], object]
+
+
+class Patient:
+    """A stack that is broken and mended, and what doctor says of it."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack = stack
+        self.session = boto3.Session(**credentials())
+        told = stack.client("cloudformation").list_stack_resources(StackName=stack.name)
+        found = told["StackResourceSummaries"]
+        self.of = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+
+    def client(self, service: str) -> Any:
+        return self.stack.client(service)
+
+    def findings(self) -> dict[str, tuple[str, str, str | None]]:
+        """What is not well, by check; what the emulator cannot show is left out."""
+        # A change of a function takes a moment.
+        self.stack.wait_for(lambda: all(self._is_settled(name) for name in FUNCTIONS))
+        told = self.client("cloudformation").describe_stacks(StackName=self.stack.name)
+        clients = {name: self.client(name) for name in SERVICES}
+        ground = Ground(Aws(self.session, clients), told["Stacks"][0], datetime.now(UTC))
+        return {
+            each.check: (each.verdict.level.value, each.verdict.message, each.verdict.remedy)
+            for each in examine(ground)
+            if each.verdict.level != "ok" and each.check != "quota"
+        }
+
+    def _is_settled(self, function: str) -> bool:
+        asked = {"FunctionName": self.of[function]}
+        told = self.client("lambda").get_function_configuration(**asked)
+        return bool(told["LastUpdateStatus"] == "Successful")
+
+    def follow(self, commands: str) -> None:
+        """Do what a remedy says, as the AWS CLI would."""
+        for command in commands.split(" && "):
+            _, service, operation, *words = shlex.split(command)
+            client = self.client({"s3api": "s3"}.get(service, service))
+            method = xform_name("".join(word.capitalize() for word in operation.split("-")))
+            name = client.meta.method_to_api_mapping[method]
+            members = client.meta.service_model.operation_model(name).input_shape.members
+            members = {xform_name(each).replace("_", "-"): each for each in members}
+            pairs = zip(words[::2], words[1::2], strict=True)
+            asked = {option.removeprefix("--"): _value(value) for option, value in pairs}
+            assert asked.pop("region") == REGION
+            getattr(client, method)(**{members[option]: asked[option] for option in asked})
+
+
+SERVICES = (
+    *("cloudformation", "s3", "kms", "events", "stepfunctions", "sqs", "lambda", "iam"),
+    *("imagebuilder", "ec2", "dynamodb", "service-quotas"),
+)
+
+
+FUNCTIONS = ("ImportIso", "ReportBuild", "Sweep")
+
+
+def _value(text: str) -> Any:
+    if text[0] in "{[":
+        return text if text.startswith('{"Version"') else json.loads(text)
+    name, equals, value = text.partition("=")
+    return {name: {"true": True}.get(value, value)} if equals else text
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Patient]:
+    """A stack of its own: the others' is not to be broken."""
+    with LocalStack(wait_scale=0.001) as stack:
+        stack.deploy({"MaxAttempts": "2"})
+        patient = Patient(stack)
+        # The emulator's CloudFormation leaves it out.
+        patient.follow(str(patient.findings()["recovery"][2]))
+        yield patient
+
+
+@pytest.fixture
+def run(
+    patient: Patient, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", patient.stack.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    monkeypatch.setenv("ISODROP_STACK", patient.stack.name)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = main(("doctor", *arguments))
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+def test_a_healthy_stack_is_green_but_for_what_the_emulator_cannot_show(
+    patient: Patient, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    status, out, _ = run("--json")
+    told = json.loads(out)
+    levels = {each["check"]: each["level"] for each in told["findings"]}
+    assert (status, told["broken"], told["stack"]) == (0, False, patient.stack.name)
+    assert {check: level for check, level in levels.items() if level != "ok"} == {
+        "quota": "warning"
+    }
+
+
+def test_a_broken_stack_is_told_in_a_line_with_the_command_that_mends_it(
+    patient: Patient, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    patient.client("events").disable_rule(Name=patient.of["Dropped"])
+    try:
+        status, out, _ = run()
+    finally:
+        patient.client("events").enable_rule(Name=patient.of["Dropped"])
+    broken = [line.split("\t") for line in out.splitlines() if line.startswith("broken\t")]
+    rule = patient.of["Dropped"]
+    assert status == 3
+    assert [(check, remedy) for _, check, _, remedy in broken] == [
+        ("rule", f"aws events enable-rule --name {rule} --region {REGION}")
+    ]
+
+
+def test_where_there_is_no_stack_nothing_can_be_looked_at(
+    run: Callable[..., tuple[int, str, str]],
+) -> None:
+    status, out, err = run("--stack", "nowhere")
+    assert (status, out) == (1, "")
+    assert "there is no stack nowhere in us-east-1" in err
+
+
+def trust(service: str) -> str:
+    allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+
+
+def managed(name: str) -> str:
+    return f"arn:aws:iam::aws:policy/{name}"
+
+
+WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
+    "notification": (
+        "broken",
+        "does not tell EventBridge",
+        lambda p: p.client("s3").put_bucket_notification_configuration(
+            Bucket=p.stack.bucket, NotificationConfiguration={}
+        ),
+    ),
+    "versioning": (
+        "warning",
+        "versioning is suspended",
+        lambda p: p.client("s3").put_bucket_versioning(
+            Bucket=p.stack.bucket, VersioningConfiguration={"Status": "Suspended"}
+        ),
+    ),
+    "rule": (
+        "broken",
+        "does not start the state machine",
+        lambda p: p.client("events").remove_targets(Rule=p.of["Dropped"], Ids=["ImportMachine"]),
+    ),
+    "schedule": (
+        "broken",
+        "is disabled: what no execution can answer stays unanswered",
+        lambda p: p.client("events").disable_rule(Name=p.of["SweepEveryFewMinutes"]),
+    ),
+    "report-build": (
+        "broken",
+        "runs on python3.12, the layer is made for python3.13",
+        lambda p: p.client("lambda").update_function_configuration(
+            FunctionName=p.of["ReportBuild"], Runtime="python3.12"
+        ),
+    ),
+    "execution-role": (
+        "broken",
+        "has not got EC2ImageBuilderExecutionPolicy",
+        lambda p: p.client("iam").detach_role_policy(
+            RoleName=p.of["BuildExecutionRole"],
+            PolicyArn=managed("EC2ImageBuilderExecutionPolicy"),
+        ),
+    ),
+    "instance-profile": (
+        "broken",
+        "has not got EC2InstanceProfileForImageBuilder and AmazonSSMManagedInstanceCore",
+        lambda p: [
+            p.client("iam").detach_role_policy(
+                RoleName=p.of["BuildInstanceRole"], PolicyArn=managed(name)
+            )
+            for name in ("EC2InstanceProfileForImageBuilder", "AmazonSSMManagedInstanceCore")
+        ],
+    ),
+    "recovery": (
+        "warning",
+        "no point-in-time recovery",
+        lambda p: p.client("dynamodb").update_continuous_backups(
+            TableName=p.of["Ledger"],
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False},
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("check", WITH_A_COMMAND)
+def test_what_is_broken_is_named_alone_and_its_remedy_mends_it(
+    patient: Patient, check: str
+) -> None:
+    level, words, break_it = WITH_A_COMMAND[check]
+    break_it(patient)
+
+    found = patient.findings()
+
+    assert found.keys() == {check}
+    assert found[check][0] == level
+    assert words in found[check][1]
+    patient.follow(str(found[check][2]))
+    assert patient.findings() == {}
+
+
+def test_a_role_that_image_builder_may_not_assume_is_named_and_mended(patient: Patient) -> None:
+    patient.client("iam").update_assume_role_policy(
+        RoleName=patient.of["BuildExecutionRole"], PolicyDocument=trust("ec2.amazonaws.com")
+    )
+
+    _, said, remedy = patient.findings()["execution-role"]
+
+    assert "does not trust imagebuilder.amazonaws.com" in said
+    patient.follow(str(remedy))
+    assert patient.findings() == {}
+
+
+def change_variable(patient: Patient, function: str, **changes: str) -> None:
+    functions = patient.client("lambda")
+    name = patient.of[function]
+    told = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    functions.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {**told, **changes}}
+    )
+
+
+def change_layers(patient: Patient, *layers: str) -> None:
+    patient.client("lambda").update_function_configuration(
+        FunctionName=patient.of["ImportIso"], Layers=list(layers)
+    )
+
+
+def change_policy(patient: Patient, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    asked = {"RoleName": patient.of["ImportIsoRole"], "PolicyName": "import-iso"}
+    iam = patient.client("iam")
+    kept = patient.__dict__.setdefault("policy", iam.get_role_policy(**asked)["PolicyDocument"])
+    document = {**kept, "Statement": [each for each in kept["Statement"] if wanted(each)]}
+    iam.put_role_policy(**asked, PolicyDocument=json.dumps(document))
+
+
+def change_definition(patient: Patient, old: str, new: str) -> None:
+    states, arn = patient.client("stepfunctions"), patient.of["ImportMachine"]
+    told = states.describe_state_machine(stateMachineArn=arn)["definition"]
+    states.update_state_machine(stateMachineArn=arn, definition=told.replace(old, new))
+
+
+def change_infrastructure(patient: Patient, **changes: Any) -> None:
+    builder, arn = patient.client("imagebuilder"), patient.of["Infrastructure"]
+    builder.update_infrastructure_configuration(
+        infrastructureConfigurationArn=arn,
+        instanceProfileName=patient.of["BuildInstanceProfile"],
+        **changes,
+    )
+
+
+def in_a_private_subnet(patient: Patient) -> dict[str, Any]:
+    subnets = patient.client("ec2").describe_subnets()["Subnets"]
+    groups = patient.client("ec2").describe_security_groups()["SecurityGroups"]
+    return {"subnetId": subnets[0]["SubnetId"], "securityGroupIds": [groups[0]["GroupId"]]}
+
+
+def change_encryption(patient: Patient, **how: str) -> None:
+    rule = {"ApplyServerSideEncryptionByDefault": how}
+    patient.client("s3").put_bucket_encryption(
+        Bucket=patient.stack.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]}
+    )
+
+
+def waiting() -> dict[str, Any]:
+    words = {"pk": "DROP#lost", "sk": "ASK#000000", "state": "open", "claimed": "2026-01-02T03:04"}
+    return {name: {"S": value} for name, value in words.items()}
+
+
+BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
+    "import-iso-settings": (
+        "broken",
+        "MAX_ATTEMPTS: Input should be greater than or equal to 1",
+        "correct the parameter",
+        lambda p: change_variable(p, "ImportIso", MAX_ATTEMPTS="0"),
+        lambda p: change_variable(p, "ImportIso", MAX_ATTEMPTS="2"),
+    ),
+    "layer": (
+        "broken",
+        "ImportIso has no layer of isodrop's",
+        "sam build && sam deploy",
+        change_layers,
+        lambda p: change_layers(p, p.stack.outputs["LayerArn"]),
+    ),
+    "may-pass": (
+        "broken",
+        "ImportIsoRole may not iam:PassRole on arn:aws:iam::123456789012:role/isodrop-Build",
+        "sam deploy puts the stack's own back",
+        lambda p: change_policy(p, lambda each: each["Action"] != "iam:PassRole"),
+        lambda p: change_policy(p, bool),
+    ),
+    "machine": (
+        "broken",
+        "does not ask this stack's ReportBuild",
+        "sam deploy",
+        lambda p: change_definition(p, p.of["ReportBuild"], "somebody-else-s"),
+        lambda p: change_definition(p, "somebody-else-s", p.of["ReportBuild"]),
+    ),
+    "network": (
+        "broken",
+        "no endpoints for s3, ec2, logs, ssm, ssmmessages, ec2messages",
+        "aws ec2 create-vpc-endpoint --vpc-id vpc-",
+        lambda p: change_infrastructure(p, **in_a_private_subnet(p)),
+        change_infrastructure,
+    ),
+    "encryption": (
+        "broken",
+        "under the KMS key 1b2c3d4e, which the stack's roles may not use",
+        "sam deploy with KmsKeyArn=arn:aws:kms:us-east-1:123456789012:key/1b2c3d4e",
+        lambda p: change_encryption(p, SSEAlgorithm="aws:kms", KMSMasterKeyID="1b2c3d4e"),
+        lambda p: change_encryption(p, SSEAlgorithm="AES256"),
+    ),
+    "undelivered": (
+        "warning",
+        "EventBridge could not deliver 1 uploads",
+        "aws sqs receive-message --queue-url",
+        lambda p: p.client("sqs").send_message(QueueUrl=p.of["Undelivered"], MessageBody="{}"),
+        lambda p: p.client("sqs").purge_queue(QueueUrl=p.of["Undelivered"]),
+    ),
+    "answers": (
+        "warning",
+        "1 uploads wait unduly for their answer, the oldest since 2026-01-02",
+        "isodrop list --open --stack isodrop",
+        lambda p: p.client("dynamodb").put_item(TableName=p.of["Ledger"], Item=waiting()),
+        lambda p: p.client("dynamodb").delete_item(
+            TableName=p.of["Ledger"], Key={name: waiting()[name] for name in ("pk", "sk")}
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("check", BY_HAND)
+def test_what_takes_a_person_is_named_alone_with_what_to_do(patient: Patient, check: str) -> None:
+    level, words, remedy, break_it, mend_it = BY_HAND[check]
+    break_it(patient)
+    try:
+        found = patient.findings()
+    finally:
+        mend_it(patient)
+    assert found.keys() == {check}
+    assert found[check][0] == level
+    assert words in found[check][1]
+    assert remedy in str(found[check][2])
+    assert patient.findings() == {}
+
+
+def test_what_is_gone_is_named_and_no_check_stops_another(patient: Patient) -> None:
+    # Given no bucket, no infrastructure configuration and no schedule
+    s3, events = patient.client("s3"), patient.client("events")
+    builder = patient.client("imagebuilder")
+    s3.delete_bucket(Bucket=patient.stack.bucket)
+    builder.delete_infrastructure_configuration(
+        infrastructureConfigurationArn=patient.of["Infrastructure"]
+    )
+    schedule = patient.of["SweepEveryFewMinutes"]
+    targets = events.list_targets_by_rule(Rule=schedule)["Targets"]
+    events.remove_targets(Rule=schedule, Ids=[each["Id"] for each in targets])
+    events.delete_rule(Name=schedule)
+    # When
+    found = patient.findings()
+    # Then
+    assert {check for check, (level, *_) in found.items() if level == "broken"} >= {
+        *("bucket", "infrastructure", "schedule"),
+    }
+    assert f"there is no bucket {patient.stack.bucket}" in found["bucket"][1]
+    assert patient.of["Infrastructure"] in found["infrastructure"][1]
+    assert not found.keys() & {"rule", "machine", "import-iso", "may-pass", "ledger"}
