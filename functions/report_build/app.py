@@ -5,6 +5,7 @@ Takes S3's event, the execution, and what is to be reported:
 """
 
 import os
+import time
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, Field
 
+from isodrop.annotations import Annotator
 from isodrop.aws import CONFIG
 from isodrop.builder import Builder
 from isodrop.ledger import Ledger
@@ -46,11 +48,15 @@ def reporter() -> Reporter:
     """Wire the reporter, once for each execution environment."""
     settings = ReportSettings.read(os.environ)
     session = boto3.Session()
+    ledger = Ledger.connect(session, settings.ledger_table)
     return Reporter(
         s3=session.client("s3", config=CONFIG),
         builder=Builder.connect(session),
-        ledger=Ledger.connect(session, settings.ledger_table),
+        ledger=ledger,
         publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
+        annotator=Annotator.connect(
+            session, ledger, across_builds=settings.latest_across_builds, clock=time.monotonic
+        ),
         stack=settings.stack_name,
         now=lambda: datetime.now(UTC),
     )

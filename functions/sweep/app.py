@@ -4,6 +4,7 @@ Whoever invokes it by hand may say from which age on: ``{"graceMinutes": 0}`` ta
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from isodrop.annotations import Annotator
 from isodrop.aws import CONFIG
 from isodrop.builder import Builder
 from isodrop.executions import Executions
@@ -34,11 +36,15 @@ def reporter() -> Reporter:
     """Wire the reporter, once for each execution environment."""
     settings = SweepSettings.read(os.environ)
     session = boto3.Session()
+    ledger = Ledger.connect(session, settings.ledger_table)
     return Reporter(
         s3=session.client("s3", config=CONFIG),
         builder=Builder.connect(session),
-        ledger=Ledger.connect(session, settings.ledger_table),
+        ledger=ledger,
         publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
+        annotator=Annotator.connect(
+            session, ledger, across_builds=settings.latest_across_builds, clock=time.monotonic
+        ),
         stack=settings.stack_name,
         now=lambda: datetime.now(UTC),
     )

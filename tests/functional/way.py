@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 
+from isodrop.annotations import Annotator
 from isodrop.asks import Operator
 from isodrop.builder import Builder, Phase
 from isodrop.executions import Executions
@@ -85,6 +86,7 @@ class Way:
     folder: Path
     clock: Clock = field(default_factory=Clock)
     writes: int = 0
+    across_builds: bool = False
     image_builder: ImageBuilder = field(init=False)
     settings: ImportSettings = field(init=False)
     builder: Builder = field(init=False)
@@ -140,6 +142,14 @@ class Way:
             builder=self.builder,
             ledger=self.ledger,
             publisher=Publisher(self.client("events"), "default"),
+            annotator=Annotator(
+                s3=self.client("s3"),
+                builder=self.builder,
+                ssm=self.client("ssm"),
+                ledger=self.ledger,
+                across_builds=self.across_builds,
+                clock=lambda: self.clock.now,
+            ),
             stack="isodrop",
             now=self.clock.time,
         )
@@ -229,7 +239,7 @@ class Way:
             etag=answer["ETag"].strip('"'),
             size=len(data),
             sequencer=f"{self.writes:016X}",
-            version_id=answer["VersionId"],
+            version_id=answer.get("VersionId"),
         )
 
     def delete(self, key: str) -> None:

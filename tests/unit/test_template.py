@@ -7,7 +7,7 @@ from typing import Any
 import jmespath
 import pytest
 
-from isodrop.settings import IntakeSettings
+from isodrop.settings import IntakeSettings, ReportSettings
 from tests.resolve import Resolved, TemplateError, resolve
 from tests.transform import ROOT, definition, source
 
@@ -99,6 +99,20 @@ def test_given_days_then_replaced_versions_are_kept_as_long() -> None:
     ]
 
 
+def test_given_days_then_what_was_imported_is_deleted_by_its_tag_and_by_default_nothing_is() -> (
+    None
+):
+    def by_tag(**parameters: object) -> list[dict[str, Any]]:
+        rules = resolve(**parameters).properties("UploadBucket")["LifecycleConfiguration"]["Rules"]
+        return [rule for rule in rules if "TagFilters" in rule]
+
+    (rule,) = by_tag(ImportedIsoDays=7)
+    assert rule["TagFilters"] == [{"Key": "isodrop:state", "Value": "succeeded"}]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", "7")
+    assert by_tag() == []
+    assert not resolve(ExistingBucketName="our-media", ImportedIsoDays=7).of_type("AWS::S3::Bucket")
+
+
 # What is imported and what it is called: the functions' environment
 
 
@@ -136,6 +150,32 @@ def test_given_uefi_data_then_they_may_be_read_and_nothing_else() -> None:
     assert read
     assert read["Resource"] == "arn:aws:s3:::ours/uefi.b64"
     assert resolve().statement("ImportIsoRole", "ReadUefiData") is None
+
+
+# What is told beside the answer
+
+
+@pytest.mark.parametrize(("value", "read"), [("true", True), ("false", False)])
+def test_given_the_wish_then_who_answers_names_the_latest_of_all_builds(
+    value: str, read: bool
+) -> None:
+    for function in ("ReportBuild", "Sweep"):
+        made = resolve(LatestAcrossBuilds=value).properties(function)
+        settings = ReportSettings.read(made["Environment"]["Variables"])
+        assert settings.latest_across_builds is read
+
+
+def test_who_answers_may_write_on_the_uploads_and_the_parameters_and_no_others() -> None:
+    made = resolve(KeyPrefix="isos/")
+    for role in ("ReportBuildRole", "SweepRole"):
+        object_, parameter = (
+            made.statement(role, sid) for sid in ("WriteOnTheObject", "NameTheLatest")
+        )
+        assert object_
+        assert object_["Resource"] == "arn:aws:s3:::UploadBucket/isos/*"
+        assert parameter
+        assert parameter["Resource"].endswith(":parameter/isodrop/*")
+    assert made.statement("ImportIsoRole", "WriteOnTheObject") is None
 
 
 # How Image Builder builds
@@ -345,6 +385,8 @@ REFUSED: list[tuple[str, object]] = [
     ("TrackingHours", 13),
     ("MaxAttempts", 0),
     ("SweepMinutes", 4),
+    ("ImportedIsoDays", -1),
+    ("LatestAcrossBuilds", "yes"),
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
     ("RegisterSchemas", "yes"),
     ("KmsKeyArn", "alias/ours"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from isodrop.aws import CONFIG, error_code, translated
@@ -157,11 +158,11 @@ class Builder:
     ec2: "EC2Client"
 
     @classmethod
-    def connect(cls, session: "Session") -> "Builder":
+    def connect(cls, session: "Session", config: Config = CONFIG) -> "Builder":
         """Make the clients of a boto3 session's account and Region."""
         return cls(
-            imagebuilder=session.client("imagebuilder", config=CONFIG),
-            ec2=session.client("ec2", config=CONFIG),
+            imagebuilder=session.client("imagebuilder", config=config),
+            ec2=session.client("ec2", config=config),
         )
 
     def submit(self, request: Request) -> str:

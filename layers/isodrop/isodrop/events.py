@@ -136,6 +136,13 @@ class ProducedAmi(_Model):
     name: str = Field(description="The AMI's name.")
 
 
+_NOTES: Final = Field(
+    (),
+    description="What could not be written besides, a sentence each: tags on AMI and object, and"
+    " the parameter that names the latest image. The answer does not depend on it.",
+)
+
+
 class StartedData(_Model):
     """The build exists and is being followed."""
 
@@ -191,6 +198,7 @@ class SucceededData(_Model):
         description="Minutes that the build spent in each status, as far as it was followed.",
         examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
     )
+    notes: tuple[str, ...] = _NOTES
 
 
 class FailedData(_Model):
@@ -239,6 +247,7 @@ class FailedData(_Model):
         description="Where the code is explained: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#build-failed"],
     )
+    notes: tuple[str, ...] = _NOTES
 
 
 class RejectedData(_Model):
@@ -259,6 +268,7 @@ class RejectedData(_Model):
         description="Where the code is explained: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#no-such-edition"],
     )
+    notes: tuple[str, ...] = _NOTES
 
 
 Data = StartedData | ProgressedData | SucceededData | FailedData | RejectedData
@@ -295,6 +305,10 @@ class Event(_Model):
             For a detail that is not of that type.
         """
         return MODELS[detail_type].model_validate(detail)
+
+    def noted(self, notes: tuple[str, ...]) -> "Event":
+        """Add to an answer what could not be written besides."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"notes": notes})})
 
     def detail(self) -> str:
         """Write the event's ``detail`` as it is published."""

@@ -1,11 +1,12 @@
 """What was promised: one DynamoDB table, written only on conditions.
 
-Two kinds of item. A *drop* is one upload, asked for once: who follows it, what was found, which
+Three kinds of item. A *drop* is one upload, asked for once: who follows it, what was found, which
 build, which answer; asked for anew it is another item beside the first. An *attempt* is one
 request that Image Builder was, or will be, sent for an import; attempts of one import are numbered
-from 0 and each is written once, whoever comes first, so whoever comes second follows it. Nothing
-here is ever taken back; every write says what must be true before it, so that crashes, repeats
-and races end in the same items.
+from 0 and each is written once, whoever comes first, so whoever comes second follows it. An
+*image* is one that an upload was answered with, kept by its name. Nothing here is ever taken back;
+every write says what must be true before it, so that crashes, repeats and races end in the same
+items.
 """
 
 import json
@@ -96,6 +97,9 @@ class Drop:
         When each status was first seen, ISO 8601.
     answer : str or None
         The answer as it was, or is to be, published: JSON.
+    notes : tuple of str or None
+        What could not be written on AMI, object and parameters, and is told with the answer;
+        ``None`` until that is over.
     answered : str or None
         When it had certainly been published, ISO 8601.
     """
@@ -112,6 +116,7 @@ class Drop:
     trouble: Trouble | None
     timeline: Mapping[str, str]
     answer: str | None
+    notes: tuple[str, ...] | None
     answered: str | None
 
 
@@ -151,6 +156,38 @@ class Attempt:
     def is_of(self, drop: Drop) -> bool:
         """Whether this very drop made it: another ask for the same upload is another drop."""
         return (self.drop_id, self.ask) == (drop.id, drop.ask.number)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """An image that an upload was answered with.
+
+    Attributes
+    ----------
+    name, version, number : str, str and int
+        Of the image build version.
+    arn : str
+        Its ARN.
+    build : int
+        Windows' build, as the media say.
+    """
+
+    name: str
+    version: str
+    number: int
+    arn: str
+    build: int
+
+    @classmethod
+    def of(cls, arn: str, build: int) -> "KnownImage":
+        """Read what an image build version's ARN says."""
+        name, version, number = arn.rpartition(":image/")[2].split("/")
+        return cls(name, version, int(number), arn, build)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """What is compared to say which is newer: semantic version, then build version."""
+        return (*map(int, self.version.split(".")), self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +326,28 @@ class Ledger:
             return answer
         stands = self.drop(drop.id, drop.ask.number)
         return answer if stands is None or stands.answer is None else stands.answer
+
+    def annotating(self, drop: Drop, now: str) -> bool:
+        """Write that AMI, object and parameters are being written; ``False`` if it was begun."""
+        return self._set(_key_of(drop), {"annotating": now}, Attr("annotating").not_exists())
+
+    def annotated(self, drop: Drop, notes: tuple[str, ...]) -> tuple[str, ...]:
+        """Write how that went; returns the notes that stand, which are the first."""
+        if self._set(_key_of(drop), {"notes": list(notes)}, Attr("notes").not_exists()):
+            return notes
+        stands = self.drop(drop.id, drop.ask.number)
+        return notes if stands is None or stands.notes is None else stands.notes
+
+    def know(self, image: KnownImage) -> None:
+        """Write that there is an image; again, it is the same item."""
+        key = {"pk": f"IMAGE#{image.name}", "sk": f"{image.version}/{image.number}"}
+        with translated():
+            self.table.put_item(Item={**key, "arn": image.arn, "build": image.build})
+
+    def images(self, name: str) -> Iterator[KnownImage]:
+        """Read all images of a name, strongly consistent, in no order."""
+        for item in self._all(f"IMAGE#{name}"):
+            yield KnownImage.of(str(item["arn"]), int(item["build"]))
 
     def answered(self, drop: Drop, now: str) -> None:
         """Write that the answer has certainly been published."""
@@ -457,6 +516,7 @@ def _as_drop(item: Mapping[str, Any]) -> Drop:
         trouble=trouble and Trouble(Code(trouble["code"]), trouble["message"]),
         timeline=item["timeline"],
         answer=item.get("answer"),
+        notes=tuple(item["notes"]) if "notes" in item else None,
         answered=item.get("answered"),
     )
 

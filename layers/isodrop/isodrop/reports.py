@@ -1,7 +1,9 @@
 """What is said of an upload: two notices on the way, and exactly one answer.
 
 An answer is written into the ledger before it is published and published as it was written,
-so it is the same answer however often somebody has to come back to it.
+so it is the same answer however often somebody has to come back to it. Between the two, when
+nothing can change it any more, AMI, object and parameters are annotated, once: the notes on what
+could not be written are kept beside the answer and published with it.
 """
 
 import json
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from isodrop.annotations import BROKEN_OFF, Annotator
 from isodrop.builder import Build, Builder, Phase
 from isodrop.codes import TABLE, Code, Kind, QuotaError, Rejection, TransientError, section
 from isodrop.events import (
@@ -71,6 +74,8 @@ class Reporter:
     ----------
     s3, builder, ledger, publisher
         What it talks to.
+    annotator : Annotator
+        Writes what came of it where people look.
     stack : str
         The stack's name, told in every event.
     now : callable
@@ -81,6 +86,7 @@ class Reporter:
     builder: Builder
     ledger: Ledger
     publisher: Publisher
+    annotator: Annotator
     stack: str
     now: Callable[[], datetime]
 
@@ -151,10 +157,24 @@ class Reporter:
             event = self._event(drop, data, attempt)
             words = self.ledger.answer(drop, _frozen(event))
         event = _thawed(words)
-        if drop.answered is None:
-            self._publish(event, drop.build_arn)
-            self.ledger.answered(drop, _iso(self.now()))
+        if drop.answered is not None:
+            return event.noted(drop.notes or ())
+        event = event.noted(self._annotated(drop, event))
+        self._publish(event, drop.build_arn)
+        self.ledger.answered(drop, _iso(self.now()))
         return event
+
+    def _annotated(self, drop: Drop, answer: Event) -> tuple[str, ...]:
+        """Annotate AMI, object and parameters, unless that was begun before: get the notes.
+
+        Once, because what it may have been that ended the function could end it again.
+        """
+        if drop.notes is not None:
+            return drop.notes
+        notes: tuple[str, ...] = (BROKEN_OFF,)
+        if self.ledger.annotating(drop, _iso(self.now())):
+            notes = self.annotator.annotate(drop, answer)
+        return self.ledger.annotated(drop, notes)
 
     def _data(self, drop: Drop, attempt: Attempt | None) -> Data:
         if isinstance(drop.verdict, Rejection):

@@ -61,6 +61,7 @@ class ReportSettings(_Environment):
     stack_name: str
     ledger_table: str
     event_bus: str
+    latest_across_builds: bool = False
 
 
 class SweepSettings(ReportSettings):

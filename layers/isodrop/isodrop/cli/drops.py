@@ -14,7 +14,11 @@ STATUSES: Final = {"Succeeded": 0, "Rejected": 3, "Failed": 4}
 
 def answer_of(drop: "Drop") -> dict[str, Any] | None:
     """Read the answer as it is, or is to be, published."""
-    return None if drop.answer is None else dict(json.loads(drop.answer))
+    if drop.answer is None:
+        return None
+    answer = dict(json.loads(drop.answer))
+    answer["detail"]["data"]["notes"] = list(drop.notes or ())
+    return answer
 
 
 def kind_of(answer: dict[str, Any]) -> str:
@@ -87,6 +91,7 @@ def pairs(drop: "Drop") -> list[tuple[str, object]]:
         found.append(("answered", drop.answered))
     found += [(name, told[name]) for name in ("code", "message", "remedy") if name in told]
     found += [("ami", f"{ami['id']} {ami['region']}") for ami in told.get("amis", ())]
+    found += [("note", note) for note in told.get("notes", ())]
     found.append(("execution", drop.execution))
     return found
 

@@ -1,0 +1,41 @@
+"""What came of an upload, where people look, on the template that is deployed."""
+
+from tests.emulator.stack import LocalStack
+from tests.media import business_editions
+from tests.stack.conftest import Disc
+
+NAME = "windows-11-enterprise-x64-en-us"
+
+
+def test_an_import_is_told_on_ami_object_and_parameter_and_starts_nothing_anew(
+    stack: LocalStack, disc: Disc
+) -> None:
+    # Given what S3 says of objects
+    heard = stack.subscribe("s3", {"source": ["aws.s3"]})
+    # When
+    key = stack.drop(disc(business_editions(build=26200, revision=8888)))
+    answer = stack.wait_for_answer(key)["detail"]["data"]
+    stack.settle()
+    # Then
+    s3, ec2, ssm = (stack.client(service) for service in ("s3", "ec2", "ssm"))
+    ami = answer["amis"][0]["id"]
+    source = answer["source"]
+    tagged = s3.get_object_tagging(Bucket=source["bucket"], Key=key, VersionId=source["versionId"])[
+        "TagSet"
+    ]
+    (image,) = ec2.describe_images(ImageIds=[ami])["Images"]
+    latest = ssm.get_parameter(Name=f"/isodrop/{NAME}/26200/latest")["Parameter"]
+    assert answer["notes"] == []
+    assert {tag["Key"]: tag["Value"] for tag in tagged} == {
+        "isodrop:state": "succeeded",
+        "isodrop:ami": ami,
+        "isodrop:image": answer["buildArn"],
+    }
+    assert {"Key": "isodrop:stack", "Value": stack.name} in image["Tags"]
+    assert (latest["Value"], latest["DataType"]) == (ami, "aws:ec2:image")
+    created = [
+        event
+        for event in heard.events()
+        if event["detail-type"] == "Object Created" and event["detail"]["object"]["key"] == key
+    ]
+    assert len(created) == 1
