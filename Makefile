@@ -102,6 +102,10 @@ bench: venv ## measure the reader against others, into docs/benchmarks.md and RE
 test-sam: venv ## the README with the real SAM CLI, against the stack on this machine; some minutes
 	@$(BIN)/python -m tests.sam
 
+.PHONY: pictures
+pictures: venv ## draw the picture in README.md anew, from a drop on the stack of this machine
+	@$(BIN)/python -m tests.emulator.pictures
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis

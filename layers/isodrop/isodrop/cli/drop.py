@@ -75,10 +75,10 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
 
 def run(options: Namespace) -> int:
     """Look, send, follow, and answer with the exit status."""
-    way = _Way()
+    way = Way()
     try:
         with stack(options) as found:
-            drop = _Drop(found, options.file, _key(options, found), dict(options.set), way)
+            drop = FileDrop(found, options.file, _key(options, found), dict(options.set), way)
             title = f"{options.file.name} to {drop.address}"
             with teller(as_json=options.json, title=title) as telling:
                 return drop.go(telling, force=options.force, follow=not options.no_wait)
@@ -94,28 +94,30 @@ def run(options: Namespace) -> int:
 
 
 @dataclass(slots=True)
-class _Way:
+class Way:
     """How to go on if it ends here; empty where there is nothing to go on with."""
 
     on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Drop:
+class FileDrop:
     """One file to be dropped into one stack."""
 
     stack: Stack
     path: Path
     key: str
     metadata: Mapping[str, str]
-    way: _Way
+    way: Way
 
     @property
     def bucket(self) -> str:
+        """Where it goes."""
         return self.stack.outputs["UploadBucketName"]
 
     @property
     def address(self) -> str:
+        """Where it will lie."""
         return f"s3://{self.bucket}/{self.key}"
 
     def go(self, telling: Teller, *, force: bool, follow: bool) -> int:

@@ -1,0 +1,102 @@
+"""isodrop drop against the template that is deployed: broken off, taken up, answered."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+
+from isodrop import asks, transfer
+from isodrop.cli import main
+from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from tests.media import server_editions
+from tests.stack.conftest import Disc
+
+Run = Callable[..., tuple[int, list[dict[str, Any]]]]
+PART = 256 << 10  # the emulator takes parts that S3 would not
+
+
+@pytest.fixture
+def sent() -> list[int]:
+    """The parts that were sent in the last run."""
+    return []
+
+
+@pytest.fixture
+def run(
+    stack: LocalStack,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    sent: list[int],
+) -> Run:
+    """Run isodrop drop as a person does who presses Ctrl-C after so many parts."""
+    environment = {
+        "AWS_ENDPOINT_URL": stack.endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "ISODROP_STACK": stack.name,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(asks, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(transfer, "THREADS", 1)
+    monkeypatch.setattr(transfer.cut, "__defaults__", (PART,))
+    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+    until: list[int | None] = [None]
+
+    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "UploadPart":
+            if until[0] is not None and len(sent) >= until[0]:
+                raise KeyboardInterrupt
+            sent.append(arguments["PartNumber"])
+        return ask(self, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+
+    def run(*arguments: str, after: int | None = None) -> tuple[int, list[dict[str, Any]]]:
+        sent.clear()
+        until[0] = after
+        capfd.readouterr()
+        status = main(["drop", *arguments, "--json"])
+        return status, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+    return run
+
+
+def test_a_drop_that_was_broken_off_twice_is_taken_up_and_followed_to_its_answer(
+    stack: LocalStack, disc: Disc, run: Run, sent: list[int]
+) -> None:
+    path = disc()
+    os.truncate(path, 10 * PART)
+
+    first, _ = run(str(path), after=2)
+    parts = list(sent)
+    second, _ = run(str(path), after=3)
+    parts += sent
+    status, told = run(str(path))
+    parts += sent
+
+    body = stack.client("s3").get_object(Bucket=stack.bucket, Key=path.name)["Body"].read()
+    uploaded = next(each for each in told if each["event"] == "uploaded")
+    assert (first, second, status) == (130, 130, 0)
+    assert parts == list(range(1, uploaded["parts"] + 1))
+    assert uploaded["partsSent"] == len(sent) == uploaded["parts"] - 5
+    assert body == path.read_bytes()
+    assert told[0]["settings"] == "stack"
+    assert told[-1]["event"] == "answer"
+    assert told[-1]["answer"]["detail"] == stack.wait_for_answer(path.name)["detail"]
+
+    again, told = run(str(path))
+
+    assert (again, sent) == (0, [])
+    assert told[-1]["state"] == "succeeded"
+
+
+def test_what_would_be_rejected_is_not_sent(disc: Disc, run: Run, sent: list[int]) -> None:
+    status, told = run(str(disc(server_editions())))
+
+    assert (status, sent) == (3, [])
+    assert told[-1]["rejection"]["code"] == "server-media"
