@@ -53,7 +53,7 @@ lint: venv requirements/npm/node_modules ## format, lint, types, template and st
 	@MYPYPATH=layers/isodrop $(BIN)/mypy layers/isodrop/isodrop functions tests examples
 	@$(BIN)/python -m tests.contract --check
 	@rm -rf build/lint && $(BIN)/python -m tests.transform build/lint
-	@$(BIN)/cfn-lint template.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
+	@$(BIN)/cfn-lint template.yaml operations.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
 	@$(BIN)/sam validate --lint
 	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" node_modules/.bin/asl-validator $$(printf -- "--json-path %s " ../../build/lint/*.asl.json)
 

@@ -4,12 +4,13 @@ Only the functions that the template uses are known; any other is an error, not 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
-from tests.transform import transformed
+from tests.transform import source, transformed
 
 PSEUDO: Final = {
     "AWS::AccountId": "123456789012",
@@ -71,7 +72,15 @@ def resolve(**parameters: object) -> Resolved:
     TemplateError
         If a parameter is not as it has to be, or a rule is broken.
     """
-    whole = _whole()
+    return _resolved(_whole(), parameters)
+
+
+def resolve_nested(path: Path, parameters: Mapping[str, object]) -> Resolved:
+    """Get a nested template, which needs no transform, as its parent makes it."""
+    return _resolved(source(path), parameters)
+
+
+def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
     values = _values(whole["Parameters"], parameters)
     resolver = _Resolver(whole, values)
     broken = resolver.broken_rules()
@@ -98,7 +107,7 @@ def _whole() -> dict[str, Any]:
     return transformed()
 
 
-def _values(declared: dict[str, Any], given: dict[str, object]) -> dict[str, str]:
+def _values(declared: dict[str, Any], given: Mapping[str, object]) -> dict[str, str]:
     """Check parameters as CloudFormation does before it looks at anything else."""
     unknown = given.keys() - declared.keys()
     if unknown:
@@ -140,7 +149,7 @@ class _Resolver:
         """Get the sentences of the rules that do not hold."""
         return [
             assertion["AssertDescription"]
-            for rule in self._template["Rules"].values()
+            for rule in self._template.get("Rules", {}).values()
             if self.value(rule["RuleCondition"])
             for assertion in rule["Assertions"]
             if not self.value(assertion["Assert"])
@@ -185,4 +194,4 @@ class _Resolver:
             name = match[1]
             return str(self.value(names[name]) if name in names else self._ref(name))
 
-        return re.sub(r"\$\{([^!}]+)\}", put, words)
+        return re.sub(r"\$\{([^!}]+)\}", put, words).replace("${!", "${")

@@ -15,8 +15,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from isodrop.aws import CONFIG
 from isodrop.builder import Builder
-from isodrop.intake import Intake
+from isodrop.identity import drop_id
+from isodrop.intake import Decision, Intake
 from isodrop.ledger import Ledger
+from isodrop.metrics import Counter
 from isodrop.settings import IntakeSettings
 from isodrop.uploads import read_ask, read_upload
 
@@ -36,7 +38,14 @@ def intake() -> Intake:
         uefi_data_uri=settings.uefi_data_uri,
         max_attempts=settings.max_attempts,
         now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
+        inspected=counter().inspected,
     )
+
+
+@cache
+def counter() -> Counter:
+    """Count for this stack."""
+    return Counter(IntakeSettings.read(os.environ).stack_name)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -54,7 +63,11 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         Asked again by the state machine, for hours.
     """
     upload = read_upload(event)
-    logger.append_keys(bucket=upload.bucket, key=upload.key, etag=upload.etag)
+    logger.append_keys(
+        dropId=drop_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
+    )
     outcome = intake().take(upload, event.get("execution", f"event:{event['id']}"), read_ask(event))
+    if outcome.decision is not Decision.NOTHING:
+        counter().dropped()
     logger.info("decided", extra={"decision": outcome.decision, "build": outcome.build_arn})
     return {"decision": outcome.decision.value, "buildArn": outcome.build_arn}

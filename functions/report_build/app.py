@@ -18,7 +18,9 @@ from pydantic import BaseModel, Field
 from isodrop.annotations import Annotator
 from isodrop.aws import CONFIG
 from isodrop.builder import Builder
+from isodrop.identity import drop_id
 from isodrop.ledger import Ledger
+from isodrop.metrics import Counter
 from isodrop.publisher import Publisher
 from isodrop.reports import Caught, Reporter
 from isodrop.settings import ReportSettings
@@ -77,7 +79,9 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         Asked again by the state machine.
     """
     upload = read_upload(event)
-    logger.append_keys(bucket=upload.bucket, key=upload.key, etag=upload.etag)
+    logger.append_keys(
+        dropId=drop_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
+    )
     report = Report.model_validate(event["report"])
     speaker = reporter()
     drop = speaker.claimed(upload, event.get("execution", f"event:{event['id']}"), read_ask(event))
@@ -93,10 +97,16 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
             answer = speaker.answer(
                 drop, None if caught is None else Caught(caught.error, caught.cause)
             )
-            logger.info("answered", extra={"answer": answer.detail_type})
+            if drop.answered is None:
+                Counter(speaker.stack).answered(drop, answer, speaker.now())
+            code = getattr(answer.data, "code", None)
+            notes = getattr(answer.data, "notes", ())
+            logger.info(
+                "answered", extra={"answer": answer.detail_type, "code": code, "notes": notes}
+            )
             return {
                 "detailType": answer.detail_type,
                 "eventId": answer.metadata.event_id,
-                "code": getattr(answer.data, "code", None),
+                "code": code,
             }
     return {}

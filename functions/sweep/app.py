@@ -6,7 +6,6 @@ Whoever invokes it by hand may say from which age on: ``{"graceMinutes": 0}`` ta
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -20,6 +19,7 @@ from isodrop.aws import CONFIG
 from isodrop.builder import Builder
 from isodrop.executions import Executions
 from isodrop.ledger import Ledger
+from isodrop.metrics import Counter
 from isodrop.publisher import Publisher
 from isodrop.reports import Reporter
 from isodrop.settings import SweepSettings
@@ -71,6 +71,7 @@ def sweep(grace: timedelta, has_time: Callable[[], bool]) -> Sweep:
         now=speaker.now,
         has_time=has_time,
         tell=tell,
+        answered=Counter(speaker.stack).answered,
         grace=grace,
     )
 
@@ -96,6 +97,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     grace = timedelta(minutes=event["graceMinutes"]) if "graceMinutes" in event else GRACE
     one = sweep(grace, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
-    tally = asdict(one.run())
+    found = one.run()
+    Counter(one.reporter.stack).swept(found)
+    tally = found.told()
     logger.info("swept", extra=tally)
     return tally

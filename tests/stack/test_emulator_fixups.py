@@ -504,6 +504,31 @@ class TestBuses:
         emulator.wait_for(lambda: not events.list_api_destinations()["ApiDestinations"])
         assert not events.list_connections()["Connections"]
 
+    def test_a_saved_query_of_log_groups_that_are_there_can_be_made(
+        self, emulator: LocalStack
+    ) -> None:
+        client = emulator.client("cloudformation")
+
+        def made(group: Any) -> str:
+            query = {"Name": "q", "QueryString": "fields @message", "LogGroupNames": [group]}
+            template = {
+                "Resources": {
+                    "Logs": {"Type": "AWS::Logs::LogGroup"},
+                    "Query": {"Type": "AWS::Logs::QueryDefinition", "Properties": query},
+                }
+            }
+            name = f"queries-{uuid.uuid4().hex[:8]}"
+            client.create_stack(StackName=name, TemplateBody=json.dumps(template))
+
+            def ended() -> str | None:
+                status: str = client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+                return None if status.endswith("IN_PROGRESS") else status
+
+            return str(emulator.wait_for(ended))
+
+        assert made({"Ref": "Logs"}) == "CREATE_COMPLETE"
+        assert made("nowhere") == "ROLLBACK_COMPLETE"
+
 
 class TestStorage:
     @pytest.fixture

@@ -234,10 +234,8 @@ def test_given_an_event_bus_then_it_hears_and_no_other_may_be_told() -> None:
 
 
 def test_given_no_wish_then_no_schema_registry_is_made_and_by_wish_one_for_the_stack() -> None:
-    assert "AWS::CloudFormation::Stack" not in {
-        resource["Type"] for resource in resolve().resources.values()
-    }
-    (nested,) = resolve(RegisterSchemas="true").of_type("AWS::CloudFormation::Stack").values()
+    assert "Contract" not in resolve().resources
+    nested = resolve(RegisterSchemas="true").properties("Contract")
     assert source()["Resources"]["Contract"]["Properties"]["TemplateURL"] == "events/registry.json"
     assert nested["Parameters"] == {"RegistryName": "isodrop"}
 
@@ -389,6 +387,7 @@ REFUSED: list[tuple[str, object]] = [
     ("LatestAcrossBuilds", "yes"),
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
     ("RegisterSchemas", "yes"),
+    ("AlarmTopicArn", "ours"),
     ("KmsKeyArn", "alias/ours"),
     ("PermissionsBoundaryArn", ROLE),
     ("RolePath", "ours"),

@@ -60,6 +60,8 @@ class Intake:
         How many builds in a row an import may lose before drops of it are turned away.
     now : callable
         The time, ISO 8601.
+    inspected : callable
+        Told of each look inside an ISO how many ranges, and how many bytes, were read.
     """
 
     s3: "S3Client"
@@ -69,6 +71,7 @@ class Intake:
     uefi_data_uri: str | None
     max_attempts: int
     now: Callable[[], str]
+    inspected: Callable[[int, int], None] = lambda _requests, _length: None
 
     def take(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Outcome:
         """Bring one upload to its build, or to the reason why there is none.
@@ -123,6 +126,7 @@ class Intake:
         refusal = check_key(upload.key)
         if refusal is not None:
             return refusal
+        ranges: list[int] = []
         try:
             found = open_object(
                 self.s3, upload.bucket, upload.key, etag=upload.etag, size=upload.size
@@ -130,9 +134,17 @@ class Intake:
             if upload.version not in {None, found.version_id}:
                 # The same bytes, but another write of them: its metadata are not this upload's.
                 raise object_changed(upload.bucket, upload.key, "written again")
-            media = read_media(found.read, found.size)
+
+            def read(offset: int, length: int, /) -> bytes:
+                ranges.append(length)
+                return found.read(offset, length)
+
+            media = read_media(read, found.size)
         except RejectedError as error:
             return error.rejection
+        finally:
+            if ranges:
+                self.inspected(len(ranges), sum(ranges))
         metadata = merged(found.metadata, ask.overrides)
         return decide(upload, media, metadata, self.settings)
 

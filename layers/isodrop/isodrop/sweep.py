@@ -9,7 +9,7 @@ anywhere, run twice or overlap with another. What it remembers only spares it wo
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from isodrop.aws import translated
 from isodrop.builder import Builder, Phase
 from isodrop.codes import Code
+from isodrop.events import Event
 from isodrop.executions import Executions
 from isodrop.identity import drop_id
 from isodrop.ledger import Drop, Ledger, Mark, State, Trouble, mark_of
@@ -56,6 +57,10 @@ class Tally:
         Answers given, or published again.
     versions, started : int
         Versions of objects that were listed; how many of them nobody had claimed.
+    oldest : float
+        Seconds since the oldest drop among the open ones was claimed; 0 if there is none.
+    builds : int
+        Builds that go on for them.
     troubles : int
         Drops with which something went wrong; the log says what.
     complete : bool
@@ -68,8 +73,25 @@ class Tally:
     answered: int = 0
     versions: int = 0
     started: int = 0
+    oldest: float = 0
+    builds: int = 0
     troubles: int = 0
     complete: bool = True
+    _arns: set[str] = field(default_factory=set, repr=False)
+
+    def in_flight(self, drop: Drop) -> None:
+        """Count the build that an open drop waits for, once for all that wait for it."""
+        if drop.build_arn is not None:
+            self._arns.add(drop.build_arn)
+            self.builds = len(self._arns)
+
+    def told(self) -> dict[str, float]:
+        """Say it as plain JSON."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if not each.name.startswith("_")
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +114,8 @@ class Sweep:
         Whether there is time for one more thing.
     tell : callable
         Takes a word and particulars, for the log.
+    answered : callable
+        Takes a drop, the answer that it was given, and when.
     """
 
     s3: "S3Client"
@@ -104,6 +128,7 @@ class Sweep:
     now: Callable[[], datetime]
     has_time: Callable[[], bool]
     tell: Callable[[str, Mapping[str, Any]], None]
+    answered: Callable[[Drop, Event, datetime], None] = lambda _drop, _answer, _now: None
     grace: timedelta = GRACE
     prefix: str = ""
 
@@ -165,9 +190,12 @@ class Sweep:
         if drop.answered is not None:
             return  # the index lags
         tally.open += 1
+        age = self.now() - datetime.fromisoformat(drop.claimed)
+        tally.oldest = max(tally.oldest, age.total_seconds())
         ended = self._how_it_ended(drop)
         if ended is None:
             tally.running += 1
+            tally.in_flight(drop)
             return
         if drop.answer is None:
             drop = self._with_its_build(drop)
@@ -176,10 +204,12 @@ class Sweep:
                 drop = self._again(drop)
             elif self._goes_on(drop):
                 tally.waiting += 1
+                tally.in_flight(drop)
                 return
         answer = self.reporter.answer(drop)
         tally.answered += 1
-        self.tell("answered", {"drop": drop.id, "ask": drop.ask.number, "as": answer.detail_type})
+        self.answered(drop, answer, self.now())
+        self.tell("answered", {"dropId": drop.id, "ask": drop.ask.number, "as": answer.detail_type})
 
     def _how_it_ended(self, drop: Drop) -> str | None:
         """Say how the drop's execution ended; ``None`` while it goes on."""
@@ -261,7 +291,7 @@ class Sweep:
         arn = self.executions.start(name, event)
         if arn is not None:
             tally.started += 1
-            self.tell("started", {"drop": drop, "key": upload.key, "execution": arn})
+            self.tell("started", {"dropId": drop, "key": upload.key, "execution": arn})
 
     def _upload(self, version: "ObjectVersionTypeDef") -> tuple[Upload, datetime]:
         return Upload(
@@ -281,7 +311,7 @@ class Sweep:
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are owed their answers
             tally.troubles += 1
             what = one_line(f"{type(error).__name__}: {error}")
-            self.tell("trouble", {"drop": drop, "key": upload.key, "error": what})
+            self.tell("trouble", {"dropId": drop, "key": upload.key, "error": what})
 
 
 def _is_ours(upload: Upload) -> bool:

@@ -1,10 +1,11 @@
 """What CloudFormation makes of a template: mends of the emulator's provisioners."""
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
-from ministack.services import eventbridge
+from ministack.services import cloudwatch_logs, eventbridge
 from ministack.services.cloudformation import provisioners
 
 _PROFILE = "AWS::IAM::InstanceProfile"
@@ -63,6 +64,19 @@ def _create(
     return name, {"Arn": answer[arn]}
 
 
+def create_query_definition(_logical_id: str, props: dict[str, Any], _stack: str) -> Any:
+    """Take a saved query of CloudWatch Logs, which the emulator does not know at all.
+
+    ``Ref`` is its id. Nothing can be asked of it here, so nothing is kept.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-logs-querydefinition.html
+    """
+    groups = cloudwatch_logs._log_groups
+    missing = [name for name in props.get("LogGroupNames", ()) if name not in groups]
+    if missing or not props["Name"] or not props["QueryString"]:
+        raise ValueError(f"a query without name or words, or of log groups not there: {missing}")
+    return str(uuid.uuid4()), {}
+
+
 def mend() -> None:
     """Put the mends in place."""
     provisioners._RESOURCE_HANDLERS["AWS::Events::Connection"] = {
@@ -72,6 +86,10 @@ def mend() -> None:
     provisioners._RESOURCE_HANDLERS["AWS::Events::ApiDestination"] = {
         "create": create_api_destination,
         "delete": lambda name, _props: eventbridge._delete_api_destination({"Name": name}),
+    }
+    provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
+        "create": create_query_definition,
+        "delete": lambda _id, _props: None,
     }
     provisioners._RESOURCE_HANDLERS[_PROFILE] = {
         "create": create_instance_profile,
