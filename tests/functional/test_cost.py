@@ -28,6 +28,7 @@ def test_an_import_asks_s3_a_handful_of_times(
     # Then; listing is what stands for Image Builder itself here
     del asked["ListObjectsV2"]
     assert way.answers()
-    assert asked.keys() == {"GetObject", "HeadObject"}
+    assert asked.keys() == {"GetObject", "HeadObject", "GetObjectTagging", "PutObjectTagging"}
     assert asked["HeadObject"] == 2
     assert asked["GetObject"] <= 4
+    assert (asked["GetObjectTagging"], asked["PutObjectTagging"]) == (1, 1)

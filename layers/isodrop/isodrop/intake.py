@@ -134,12 +134,7 @@ class Intake:
             if upload.version not in {None, found.version_id}:
                 # The same bytes, but another write of them: its metadata are not this upload's.
                 raise object_changed(upload.bucket, upload.key, "written again")
-
-            def read(offset: int, length: int, /) -> bytes:
-                ranges.append(length)
-                return found.read(offset, length)
-
-            media = read_media(read, found.size)
+            media = read_media(found.read, found.size, lambda _, length: ranges.append(length))
         except RejectedError as error:
             return error.rejection
         finally:
