@@ -41,7 +41,7 @@ def test_only_what_names_a_path_is_changed() -> None:
         for name in PATHS:
             resource.get("Properties", {}).pop(name, None)
     assert packaged == template
-    assert len(kept) == 6, "three functions, the layer, the state machine and the schemas"
+    assert len(kept) == 7, "three functions, the layer, the state machine and two nested templates"
 
 
 def test_the_layer_has_the_package_and_what_it_ships() -> None:
