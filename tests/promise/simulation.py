@@ -158,7 +158,6 @@ class Simulation:
         self._dropped: list[Dropped] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
-        self._inside: dict[str, Any] = {}
         self._trace = trace or (lambda _: None)
         self._definition = _definition(**self._parameters)
         for trouble in schedule.troubles:
@@ -217,18 +216,16 @@ class Simulation:
             )
             self.builder.quota = self.schedule.quota
             self._make()
-            self._session = _session()
-            events = self._session._session.get_component("event_emitter")
-            events.unregister("before-send", botocore_stubber)
-            events.register("before-send", self._sent)
-            # A client's budget of retries is its own and lasts; and they wait for the real clock.
+            _running.append(self)
+            stack.callback(_running.pop)
+            # A client's own quick retries wait for the real clock.
             stack.enter_context(
                 patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=self._backed_off))
             )
             for name in FUNCTIONS:
                 module = _module(name)
                 stack.enter_context(
-                    patch.object(module, "boto3", SimpleNamespace(Session=lambda: _Session(self)))
+                    patch.object(module, "boto3", SimpleNamespace(Session=_Session))
                 )
                 stack.enter_context(patch.object(module, "datetime", self._datetime()))
             yield
@@ -262,14 +259,6 @@ class Simulation:
         """Get a client for whoever stands outside: nothing goes wrong with its calls."""
         return _outside(service)
 
-    def inside(self, kind: str, service: str, **how: Any) -> Any:
-        """Get a client, or a resource, as a function has it."""
-        if service not in self._inside:
-            quota = partial(botocore.retries.quota.RetryQuota, 10**9)
-            with patch.object(botocore.retries.standard.quota, "RetryQuota", quota):
-                self._inside[service] = getattr(self._session, kind)(service, **how)
-        return self._inside[service]
-
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now, UTC).replace(tzinfo=None)
 
@@ -298,7 +287,7 @@ class Simulation:
     def _say(self, *words: object) -> None:
         self._trace(f"{self.clock.now - 1_795_000_000:12.3f}  {' '.join(map(str, words))}")
 
-    def _sent(
+    def sent_by_a_function(
         self, event_name: str, request: AWSPreparedRequest, **_more: Any
     ) -> AWSResponse | None:
         """Answer a request of a function's; what comes in the way is the schedule's choice."""
@@ -553,18 +542,40 @@ class Simulation:
 
 
 class _Session:
-    """boto3's session as the functions make it: its clients are made once."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
+    """boto3's session as the functions make it; its clients are made but once for all runs."""
 
     def client(self, service: str, **how: Any) -> Any:
         """Get a client."""
-        return self._simulation.inside("client", service, **how)
+        return _inside("client", service, **how)
 
     def resource(self, service: str, **how: Any) -> Any:
         """Get a resource."""
-        return self._simulation.inside("resource", service, **how)
+        return _inside("resource", service, **how)
+
+
+_running: list[Simulation] = []
+"""Whoever runs, if anybody does: the clients' requests are theirs."""
+
+
+@cache
+def _inside(kind: str, service: str, **how: Any) -> Any:
+    # A client's budget of retries lasts: without an end, lest one run should miss another's.
+    quota = partial(botocore.retries.quota.RetryQuota, 10**9)
+    with patch.object(botocore.retries.standard.quota, "RetryQuota", quota):
+        return getattr(_wired(), kind)(service, **how)
+
+
+@cache
+def _wired() -> boto3.Session:
+    session = _session()
+    events = session._session.get_component("event_emitter")
+    events.unregister("before-send", botocore_stubber)
+    events.register("before-send", _handed_on)
+    return session
+
+
+def _handed_on(**sent: Any) -> AWSResponse | None:
+    return _running[-1].sent_by_a_function(**sent)
 
 
 def _body(request: AWSPreparedRequest) -> bytes:
