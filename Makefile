@@ -106,6 +106,12 @@ test-sam: venv ## the README with the real SAM CLI, against the stack on this ma
 pictures: venv ## draw the picture in README.md anew, from a drop on the stack of this machine
 	@$(BIN)/python -m tests.emulator.pictures
 
+.PHONY: smoke
+smoke: venv ## one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]
+	@# The Region above is for what talks to nobody; here your own configuration's counts.
+	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tests.smoke "$(ISO)" \
+		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis

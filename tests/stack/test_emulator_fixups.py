@@ -415,6 +415,7 @@ class TestMachines:
         history = states.get_execution_history(executionArn=execution)["events"]
         (told,) = [e["taskScheduledEventDetails"] for e in history if e["type"] == "TaskScheduled"]
         assert json.loads(told["parameters"]) == {"QueueNamePrefix": "a-x"}
+        assert (told["resourceType"], told["resource"]) == ("aws-sdk:sqs", "listQueues")
 
     def test_a_member_has_its_name_on_the_wire(self, emulator: LocalStack) -> None:
         ec2 = emulator.client("ec2")

@@ -21,6 +21,8 @@ _fail_execution = stepfunctions._fail_execution
 _apply_jsonata_arguments = stepfunctions._apply_jsonata_arguments
 _task = threading.local()
 
+INTEGRATION: Final = "arn:aws:states:::"
+
 
 def start_execution(data: dict[str, Any]) -> Any:
     """Answer a repeated StartExecution as if it were the first.
@@ -141,12 +143,19 @@ def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None
     emulator the branches of a Parallel, and a state's retries, go on. A task's ``parameters``, "the
     JSON data passed to the resource", are missing in its history
     (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskScheduledEventDetails.html).
+    ``resourceType`` is "the service name of the resource" and ``resource`` its action; the emulator
+    tells the whole ARN of an integration as its resource
+    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskSucceededEventDetails.html).
     """
     if kind == "TaskScheduled":
         if execution["status"] != "RUNNING":
             raise AbortedError(execution["status"])
         given = json.dumps(getattr(_task, "arguments", None))
         details["taskScheduledEventDetails"] |= {"parameters": given}
+    for told in (details or {}).values():
+        if isinstance(told, dict) and str(told.get("resource", "")).startswith(INTEGRATION):
+            service, _, action = told["resource"].removeprefix(INTEGRATION).rpartition(":")
+            told |= {"resourceType": service, "resource": action}
     _add_event(execution, kind, details)
 
 

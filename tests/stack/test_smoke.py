@@ -1,0 +1,97 @@
+"""make smoke against the template that is deployed, as it would be against AWS."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from tests.smoke import __main__ as smoke
+from tests.stack.conftest import Disc
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    stack: LocalStack, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    monkeypatch.setenv("ISODROP_STACK", stack.name)
+
+    def run(
+        iso: Path, *options: str, environ: dict[str, str] | None = None
+    ) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = smoke.main([str(iso), *options], environ or {}, lambda _: time.sleep(0.1))
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+def results(out: str) -> dict[str, str]:
+    """Each point's result, by its name."""
+    rows = [line.split("\t") for line in out.splitlines()]
+    return {row[1]: row[0] for row in rows if row[0] in ("held", "differs", "not seen")}
+
+
+def test_a_good_iso_is_built_once_and_each_point_is_told(
+    stack: LocalStack, disc: Disc, run: Run
+) -> None:
+    before = len(stack.image_builder.builds())
+    status, out, _ = run(disc(), "--yes")
+    assert results(out) == {
+        "token repeated at once": "held",
+        "token repeated after the end": "held",
+        "list lag": "held",
+        "tag characters": "held",
+        "build of 25H2 media": "not seen",
+        "SSE-KMS grant": "not seen",
+        "SDK integration: step counts": "held",
+        "SDK integration: failureContext": "not seen",
+        "quota error": "not seen",
+    }
+    assert status == 0
+    assert len(stack.image_builder.builds()) == before + 1
+
+
+def test_a_build_that_fails_shows_what_step_functions_tells_of_it(
+    stack: LocalStack, disc: Disc, run: Run
+) -> None:
+    stack.image_builder.fail_next_build(message="Setup found no TPM.")
+    status, out, _ = run(disc(), "--yes")
+    assert status == 4
+    assert results(out)["SDK integration: failureContext"] == "held"
+    assert "the answer: Failed" in out
+
+
+def test_nothing_is_spent_unless_somebody_agrees_or_in_ci(
+    stack: LocalStack, disc: Disc, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(stack.image_builder.builds())
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    declined, told, _ = run(disc())
+    in_ci, _, why = run(disc(), "--yes", environ={"CI": "true"})
+    assert (declined, in_ci) == (1, 1)
+    assert "one build: an EC2 instance" in told
+    assert "does not run in CI" in why
+    assert len(stack.image_builder.builds()) == before
+
+
+def test_nothing_is_spent_where_doctor_finds_something_broken(
+    stack: LocalStack, disc: Disc, run: Run
+) -> None:
+    events = stack.client("events")
+    rules = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportMachineArn"])
+    (rule,) = rules["RuleNames"]
+    events.disable_rule(Name=rule)
+    try:
+        status, _, why = run(disc(), "--yes")
+    finally:
+        events.enable_rule(Name=rule)
+    assert status == 3
+    assert "mend what is broken first" in why
