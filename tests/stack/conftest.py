@@ -39,6 +39,7 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 
     What was dropped and heard before stays: take a key of your own, and media of your own.
     """
+    deployed.settle(60)  # a build that begins late would meet what was meant for this test's
     deployed.image_builder.reset()
     yield deployed
     deployed.image_builder.release()
