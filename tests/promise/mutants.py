@@ -104,7 +104,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "FailedEntryCount is ignored",
-        "layers/isodrop/isodrop/events.py",
+        "layers/isodrop/isodrop/publisher.py",
         'if answer["FailedEntryCount"]:',
         'if answer["FailedEntryCount"] > 1:',
     ),
@@ -204,10 +204,10 @@ MUTANTS: Final = (
     Mutant(
         "an answer is marked as published before it is",
         REPORTS,
-        "            self._publish(event, drop.build_arn)\n"
-        "            self.ledger.answered(drop, _iso(self.now()))",
-        "            self.ledger.answered(drop, _iso(self.now()))\n"
-        "            self._publish(event, drop.build_arn)",
+        "        self._publish(event, drop.build_arn)\n"
+        "        self.ledger.answered(drop, _iso(self.now()))",
+        "        self.ledger.answered(drop, _iso(self.now()))\n"
+        "        self._publish(event, drop.build_arn)",
     ),
     Mutant(
         "another write's metadata are taken for the upload's",
