@@ -14,13 +14,8 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.annotations import Annotator
-from isodrop.aws import CONFIG
-from isodrop.builder import Builder
 from isodrop.executions import Executions
-from isodrop.ledger import Ledger
 from isodrop.metrics import Counter
-from isodrop.publisher import Publisher
 from isodrop.reports import Reporter
 from isodrop.settings import SweepSettings
 from isodrop.sweep import GRACE, Sweep
@@ -35,18 +30,8 @@ RESERVE_MS: Final = 90_000
 def reporter() -> Reporter:
     """Wire the reporter, once for each execution environment."""
     settings = SweepSettings.read(os.environ)
-    session = boto3.Session()
-    ledger = Ledger.connect(session, settings.ledger_table)
-    return Reporter(
-        s3=session.client("s3", config=CONFIG),
-        builder=Builder.connect(session),
-        ledger=ledger,
-        publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
-        annotator=Annotator.connect(
-            session, ledger, across_builds=settings.latest_across_builds, clock=time.monotonic
-        ),
-        stack=settings.stack_name,
-        now=lambda: datetime.now(UTC),
+    return Reporter.connect(
+        boto3.Session(), settings, now=lambda: datetime.now(UTC), clock=time.monotonic
     )
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from isodrop.annotations import BROKEN_OFF, Annotator
+from isodrop.aws import CONFIG
 from isodrop.builder import Build, Builder, Phase
 from isodrop.codes import TABLE, Code, Kind, QuotaError, Rejection, TransientError, section
 from isodrop.events import (
@@ -34,9 +35,11 @@ from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
 from isodrop.objects import is_unchanged
 from isodrop.plan import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.publisher import Publisher
+from isodrop.settings import ReportSettings
 from isodrop.wording import one_line
 
 if TYPE_CHECKING:
+    from boto3 import Session
     from mypy_boto3_s3.client import S3Client
 
 _WAITED_FOR: Final = frozenset(
@@ -89,6 +92,29 @@ class Reporter:
     annotator: Annotator
     stack: str
     now: Callable[[], datetime]
+
+    @classmethod
+    def connect(
+        cls,
+        session: "Session",
+        settings: ReportSettings,
+        *,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> "Reporter":
+        """Wire what the settings name, with a boto3 session's account and Region."""
+        ledger = Ledger.connect(session, settings.ledger_table)
+        return cls(
+            s3=session.client("s3", config=CONFIG),
+            builder=Builder.connect(session),
+            ledger=ledger,
+            publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
+            annotator=Annotator.connect(
+                session, ledger, across_builds=settings.latest_across_builds, clock=clock
+            ),
+            stack=settings.stack_name,
+            now=now,
+        )
 
     def claimed(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Drop | None:
         """Get the drop of an upload, if it is this execution's; claimed now if nobody has yet.
