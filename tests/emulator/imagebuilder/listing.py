@@ -1,6 +1,6 @@
 """Finding builds and cutting lists into pages, as Image Builder's List operations do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from tests.emulator.imagebuilder.lifecycle import Build
@@ -58,11 +58,13 @@ def images(builds: Iterable[Build], asked: Mapping[str, Any]) -> list[Json]:
     return selected(list(found.values()), asked)
 
 
-def selected(items: list[Json], asked: Mapping[str, Any]) -> list[Json]:
+def selected(
+    items: list[Json], asked: Mapping[str, Any], filters: Collection[str] = _FILTERS
+) -> list[Json]:
     """Keep what every filter of a request has among its values."""
     for each in asked.get("filters", []):
-        if each.get("name") not in _FILTERS:
-            raise invalid(f"There is no filter '{each.get('name')}', only {', '.join(_FILTERS)}.")
+        if each.get("name") not in filters:
+            raise invalid(f"There is no filter '{each.get('name')}', only {', '.join(filters)}.")
         items = [item for item in items if item.get(each["name"]) in each.get("values", [])]
     return items
 

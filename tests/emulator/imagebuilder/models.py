@@ -19,10 +19,16 @@ from tests.emulator.imagebuilder.checks import (
     listed_errors,
     location,
 )
-from tests.emulator.imagebuilder.infrastructure import InfrastructureConfigurations
 from tests.emulator.imagebuilder.lifecycle import RESUMABLE, Build, Entered
 from tests.emulator.imagebuilder.listing import images, page, resolve, selected
 from tests.emulator.imagebuilder.progress import executions
+from tests.emulator.imagebuilder.resources import (
+    DISTRIBUTION,
+    INFRASTRUCTURE,
+    TYPES,
+    Resources,
+    ResourceType,
+)
 from tests.emulator.imagebuilder.shapes import service_model
 from tests.emulator.imagebuilder.values import (
     Call,
@@ -47,12 +53,20 @@ class ImageBuilder(Works):
     ----------
     *arguments, **settings
         See :class:`~tests.emulator.imagebuilder.works.Works`.
+
+    Attributes
+    ----------
+    infrastructure, distribution : Resources
+        The infrastructure and the distribution configurations.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        prefix = self._arn("infrastructure-configuration", "")
-        self.infrastructure = InfrastructureConfigurations(prefix, self.clock)
+        self.resources = {
+            each: Resources(each, self._arn(each.segment, ""), self.clock) for each in TYPES
+        }
+        self.infrastructure = self.resources[INFRASTRUCTURE]
+        self.distribution = self.resources[DISTRIBUTION]
         self._answers: dict[tuple[str, str], tuple[Json, Json]] = {}
 
     def call(self, operation: str, parameters: Json) -> Json:
@@ -308,7 +322,7 @@ class ImageBuilder(Works):
     # Tags.
 
     def tag_resource(self, asked: Json) -> Json:
-        """Add tags to an image or an infrastructure configuration.
+        """Add tags to an image or another resource.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_TagResource.html
         """
@@ -331,15 +345,11 @@ class ImageBuilder(Works):
         return {"tags": dict(tags)} if tags else {}
 
     def _tags(self, arn: str) -> dict[str, str]:
-        if arn in self.infrastructure.stored:
-            tags: dict[str, str] = self.infrastructure.stored[arn].setdefault("tags", {})
-            return tags
+        for each in self.resources.values():
+            if arn in each.stored:
+                tags: dict[str, str] = each.stored[arn]["tags"]
+                return tags
         return self._build(arn).tags
-
-    def list_infrastructure_configurations(self, asked: Json) -> Json:
-        """List infrastructure configurations, in short."""
-        found = selected(self.infrastructure.summaries(), asked)
-        return page("infrastructureConfigurationSummaryList", found, asked)
 
 
 def _raised(fault: Fault) -> ServiceError | LostAnswerError:
@@ -353,17 +363,31 @@ def _echo(asked: Json) -> Json:
     return {name: asked[name] for name in ("clientToken", "imageBuildVersionArn")}
 
 
-_OPERATIONS: Final[Mapping[str, Callable[[ImageBuilder, Json], Json]]] = {
+_Operation = Callable[[ImageBuilder, Json], Json]
+
+
+def _operations(of: ResourceType) -> dict[str, _Operation]:
+    """Make the operations that every type of resource has."""
+
+    def listed(builder: ImageBuilder, asked: Json) -> Json:
+        found = selected(builder.resources[of].summaries(), asked, of.filters)
+        return page(f"{of.member}SummaryList", found, asked)
+
+    return {
+        f"Create{of.name}": lambda builder, asked: builder.resources[of].create(asked),
+        f"Delete{of.name}": lambda builder, asked: builder.resources[of].delete(asked),
+        f"Get{of.name}": lambda builder, asked: builder.resources[of].get(asked),
+        f"List{of.plural}": listed,
+    }
+
+
+_OPERATIONS: Final[Mapping[str, _Operation]] = {
     "CancelImageCreation": ImageBuilder.cancel_image_creation,
-    "CreateInfrastructureConfiguration": lambda self, asked: self.infrastructure.create(asked),
     "DeleteImage": ImageBuilder.delete_image,
-    "DeleteInfrastructureConfiguration": lambda self, asked: self.infrastructure.delete(asked),
     "GetImage": ImageBuilder.get_image,
-    "GetInfrastructureConfiguration": lambda self, asked: self.infrastructure.get(asked),
     "ImportDiskImage": ImageBuilder.import_disk_image,
     "ListImageBuildVersions": ImageBuilder.list_image_build_versions,
     "ListImages": ImageBuilder.list_images,
-    "ListInfrastructureConfigurations": ImageBuilder.list_infrastructure_configurations,
     "ListTagsForResource": ImageBuilder.list_tags_for_resource,
     "ListWorkflowExecutions": ImageBuilder.list_workflow_executions,
     "ListWorkflowStepExecutions": ImageBuilder.list_workflow_step_executions,
@@ -372,6 +396,7 @@ _OPERATIONS: Final[Mapping[str, Callable[[ImageBuilder, Json], Json]]] = {
     "TagResource": ImageBuilder.tag_resource,
     "UntagResource": ImageBuilder.untag_resource,
     "UpdateInfrastructureConfiguration": lambda self, asked: self.infrastructure.update(asked),
+    **{name: operation for each in TYPES for name, operation in _operations(each).items()},
 }
 OPERATIONS: Final = frozenset(_OPERATIONS)
 """The operations that the fake knows."""
