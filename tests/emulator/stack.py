@@ -363,9 +363,9 @@ class Remote:
         """List the calls that reached the service, of one operation or all."""
         return list(self._tell("calls", operation=operation))
 
-    def builds(self) -> list[dict[str, Any]]:
-        """List all builds, the oldest first."""
-        return list(self._tell("builds"))
+    def builds(self, kind: str = "import") -> list[dict[str, Any]]:
+        """List all builds, the oldest first; or of the ``kind`` that is ``distribution``."""
+        return list(self._tell("builds", kind=kind))
 
     def violations(self) -> list[Any]:
         """List what no caller of ours may do and one did."""
@@ -376,12 +376,12 @@ class Remote:
         self._tell("fail_next", operation=operation, **how)
 
     def fail_next_build(self, **how: Any) -> None:
-        """Let the next builds fail: ``message``, ``step``, ``times`` and so on."""
+        """Let the next builds fail: ``message``, ``step``, ``times``, ``kind`` and so on."""
         self._tell("fail_next_build", **how)
 
-    def hold(self, status: str) -> None:
-        """Keep builds in a state."""
-        self._tell("hold", status=status)
+    def hold(self, status: str, kind: str = "import") -> None:
+        """Keep builds of a kind in a state."""
+        self._tell("hold", status=status, kind=kind)
 
     def release(self, status: str | None = None) -> None:
         """Let them go on."""

@@ -32,7 +32,7 @@ def control(builder: ImageBuilder, action: str, asked: Mapping[str, Any]) -> Any
     builder : ImageBuilder
         Which fake.
     action : str
-        ``calls`` (of an ``operation``), ``violations``, ``builds``; or a method of
+        ``calls`` (of an ``operation``), ``violations``, ``builds`` (of a ``kind``); or a method of
         :class:`~tests.emulator.imagebuilder.controls.Controls` or of the fake, by name.
     asked : mapping
         The method's arguments, by name.
@@ -60,7 +60,7 @@ def control(builder: ImageBuilder, action: str, asked: Mapping[str, Any]) -> Any
         case "violations":
             return list(builder.controls.violations)
         case "builds":
-            return builder.history()
+            return builder.history(**asked)
     if action not in (*_OF_CONTROLS, *_OF_BUILDER):
         raise KeyError(action)
     getattr(builder.controls if action in _OF_CONTROLS else builder, action)(**asked)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tests.emulator.faults import Fault, Faults
-from tests.emulator.imagebuilder.lifecycle import MESSAGE, PATH, Doom
+from tests.emulator.imagebuilder.lifecycle import MESSAGE, PATHS, Doom, Kind
 from tests.emulator.imagebuilder.values import Call, folded
 
 
@@ -17,6 +17,7 @@ class FailingBuilds:
     doom: Doom
     name: str | None
     times: int
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Hold:
 
     status: str
     name: str | None
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Future:
     status: str
     after: str | None
     seconds: float
+    kind: Kind = "import"
 
 
 @dataclass(slots=True)
@@ -69,44 +72,66 @@ class Controls:
         step: str = "",
         message: str = MESSAGE,
         name: str | None = None,
+        kind: Kind = "import",
     ) -> None:
-        """Let the next imports' builds, of an image's name or of any, fail.
+        """Let the next builds, of an image's name or of any, fail.
 
         Parameters
         ----------
         times : int
             How many builds.
         status : str, optional
-            The state they fail in; otherwise the one whose workflow has the step.
+            The state they fail in; otherwise the one whose workflow has the step, and for
+            distributions always DISTRIBUTING.
         step, message : str
             See :class:`~tests.emulator.imagebuilder.lifecycle.Doom`.
         name : str, optional
-            Only builds of this image.
+            Only builds of this image; a distribution has its source's name.
+        kind : Kind
+            Only imports, or only distributions.
         """
+        if kind == "distribution":
+            status = status or "DISTRIBUTING"
         doom = Doom(status, step, message) if status else Doom.at(step, message)
-        if doom.status not in self.path()[:-1]:
-            raise ValueError(f"no build passes through {doom.status!r}")
+        self._must_pass(kind, doom.status)
         with self.lock:
-            self.failing.append(FailingBuilds(doom, name, times))
+            self.failing.append(FailingBuilds(doom, name, times, kind))
 
-    def hold(self, status: str, *, name: str | None = None) -> None:
-        """Keep builds that are in a state, or come into it, there."""
+    def hold(self, status: str, *, name: str | None = None, kind: Kind = "import") -> None:
+        """Keep builds of a kind that are in a state, or come into it, there."""
         with self.lock:
-            self.holds.append(Hold(status, name))
+            self.holds.append(Hold(status, name, kind))
 
-    def release(self, status: str | None = None, *, name: str | None = None) -> None:
-        """Let builds go on: from a state or from all, of a name or of any."""
+    def release(
+        self, status: str | None = None, *, name: str | None = None, kind: Kind | None = None
+    ) -> None:
+        """Let builds go on: from a state or from all, of a name or of any, of a kind or of both."""
         with self.lock:
             self.holds = [
                 hold
                 for hold in self.holds
-                if (status and hold.status != status) or (name and hold.name != name)
+                if (status and hold.status != status)
+                or (name and hold.name != name)
+                or (kind and hold.kind != kind)
             ]
 
-    def pass_through(self, status: str, *, after: str = "CREATING", seconds: float = 0.0) -> None:
-        """Let later builds pass through a state that nobody knows yet."""
+    def pass_through(
+        self,
+        status: str,
+        *,
+        after: str = "CREATING",
+        seconds: float = 0.0,
+        kind: Kind = "import",
+    ) -> None:
+        """Let later builds of a kind pass through a state that nobody knows yet."""
+        self._must_pass(kind, after)
         with self.lock:
-            self.futures.append(Future(status, after, seconds))
+            self.futures.append(Future(status, after, seconds, kind))
+
+    def _must_pass(self, kind: Kind, status: str) -> None:
+        """Refuse what would never happen, so that no test waits for it."""
+        if kind not in PATHS or status not in self.path(kind)[:-1]:
+            raise ValueError(f"no build that is {kind!r} passes through {status!r}")
 
     def reset(self) -> None:
         """Forget all that was ordered and recorded; builds stay as they are."""
@@ -127,25 +152,28 @@ class Controls:
         with self.lock:
             self.violations.append(violation)
 
-    def next_doom(self, name: str) -> Doom | None:
+    def next_doom(self, name: str, kind: Kind = "import") -> Doom | None:
         """Take the failure that a new build is due, if any."""
         with self.lock:
             for place, failing in enumerate(self.failing):
-                if _same(failing.name, name):
+                if failing.kind == kind and _same(failing.name, name):
                     left = replace(failing, times=failing.times - 1)
                     self.failing[place : place + 1] = [left] if left.times > 0 else []
                     return failing.doom
         return None
 
-    def holds_in(self, status: str, name: str) -> bool:
-        """Whether a build of that name is kept in a state."""
-        return any(hold.status == status and _same(hold.name, name) for hold in self.holds)
+    def holds_in(self, status: str, name: str, kind: Kind) -> bool:
+        """Whether a build of that name and kind is kept in a state."""
+        return any(
+            (hold.status, hold.kind) == (status, kind) and _same(hold.name, name)
+            for hold in self.holds
+        )
 
-    def path(self) -> tuple[str, ...]:
+    def path(self, kind: Kind = "import") -> tuple[str, ...]:
         """List the states that a build beginning now will pass through."""
-        path = list(PATH)
+        path = list(PATHS[kind])
         for future in self.futures:
-            if future.after:
+            if future.after and future.kind == kind:
                 path.insert(path.index(future.after) + 1, future.status)
         return tuple(path)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 from tests.emulator.imagebuilder.values import Json, stamp
@@ -21,6 +21,11 @@ TIMINGS: Final[Mapping[str, float]] = MappingProxyType(
     }
 )
 PATH: Final = (*TIMINGS, "AVAILABLE")
+Kind = Literal["import", "distribution"]
+"""What a build does: all of it from an ISO on, or only the distribution of a finished image."""
+PATHS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
+    {"import": PATH, "distribution": ("PENDING", "DISTRIBUTING", "AVAILABLE")}
+)
 TERMINAL: Final = frozenset(
     {"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DISABLED", "DELETED"}
 )
@@ -157,7 +162,7 @@ class Build:
     arn, token : str
         Its ARN, and the client token that it was asked for with.
     request : mapping
-        ImportDiskImage's parameters.
+        The parameters of ImportDiskImage, or of whatever began it.
     path : tuple of str
         The states before it, AVAILABLE the last.
     history : list of Entered
@@ -165,6 +170,8 @@ class Build:
     etag : str or None
         Of what lay at the URI when BUILDING began, which is when the service reads it.
     """
+
+    kind: ClassVar[Kind] = "import"
 
     arn: str
     request: Mapping[str, Any]
@@ -183,6 +190,11 @@ class Build:
     def name(self) -> str:
         """The image's name, as it was asked for."""
         return str(self.request["name"])
+
+    @property
+    def os_version(self) -> str:
+        """The operating system on it."""
+        return str(self.request["osVersion"])
 
     @property
     def token(self) -> str:
@@ -224,7 +236,7 @@ class Build:
             "type": "AMI",
             "version": "/".join(self.arn.split("/")[-2:]),
             "platform": "Windows",
-            "osVersion": self.request["osVersion"],
+            "osVersion": self.os_version,
             "state": self.state(),
             "dateCreated": stamp(self.history[0].at),
             "buildType": "IMPORT_ISO",
@@ -241,12 +253,13 @@ class Build:
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_Image.html
         """
+        workflows = [WORKFLOWS[status] for status in self.path if status in WORKFLOWS]
         shown = self.summary() | {
             "infrastructureConfiguration": dict(self.infrastructure),
-            "workflows": [{"workflowArn": flow.arn(self.region)} for flow in WORKFLOWS.values()],
+            "executionRole": self.request.get("executionRole"),
+            "workflows": [{"workflowArn": flow.arn(self.region)} for flow in workflows],
         }
-        role = self.request.get("executionRole")
-        return shown | ({"executionRole": role} if role else {})
+        return {name: value for name, value in shown.items() if value}
 
     def state(self) -> Json:
         """Say the state; its failureContext only "when the image status is FAILED".
@@ -275,10 +288,14 @@ class Build:
             context["workflowArn"] = workflow.arn(self.region)
             context["stepExecutionId"] = self.id("step", ran, doom.failed_step)
         if doom.status == "DISTRIBUTING":
-            context["distributionFailure"] = {"errorMessage": doom.message}
+            context["distributionFailure"] = self.distribution_failure(doom.message)
         elif workflow:
             context["componentFailure"] = {"errorMessage": doom.message}
         return context
+
+    def distribution_failure(self, message: str) -> Json:
+        """Say what went wrong with the distribution."""
+        return {"errorMessage": message}
 
     def id(self, prefix: str, *of: object) -> str:
         """Make up the id of a part of this build: the same whenever it is asked for."""

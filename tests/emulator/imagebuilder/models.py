@@ -19,6 +19,7 @@ from tests.emulator.imagebuilder.checks import (
     listed_errors,
     location,
 )
+from tests.emulator.imagebuilder.distribution import Distribution
 from tests.emulator.imagebuilder.lifecycle import RESUMABLE, Build, Entered
 from tests.emulator.imagebuilder.listing import images, page, resolve, selected
 from tests.emulator.imagebuilder.progress import executions
@@ -47,7 +48,7 @@ _MISMATCH: Final = "IdempotentParameterMismatchException"
 
 
 class ImageBuilder(Works):
-    """EC2 Image Builder of one account in one Region, as far as imports go.
+    """EC2 Image Builder of one account in one Region, as far as imports and their distribution go.
 
     Parameters
     ----------
@@ -178,9 +179,8 @@ class ImageBuilder(Works):
         if not self.world.owns_bucket(bucket):
             raise ServiceError("ClientException", f"The bucket '{bucket}' is not yours.")
         version = self._arn("image", f"{folded(asked['name'])}/{asked['semanticVersion']}")
-        number = 1 + sum(build.version_arn == version for build in self.builds.values())
         build = Build(
-            arn=f"{version}/{number}",
+            arn=self._next(version),
             request=asked,
             region=self.region,
             account=self.account,
@@ -190,8 +190,60 @@ class ImageBuilder(Works):
             tags=dict(asked.get("tags", {})),
             doom=self.controls.next_doom(asked["name"]),
         )
+        return self._begun(build)
+
+    def distribute_image(self, asked: Json) -> Json:
+        """Make the image that tracks the distribution, PENDING, at once.
+
+        Its name and version are not documented. Here it is the next build version of its source,
+        which is the hardest for whoever lists builds, or asks for the newest one.
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
+        """
+        configuration = self.distribution.get(asked)["distributionConfiguration"]
+        source = self._source(asked["sourceImage"])
+        return self._begun(
+            Distribution(
+                arn=self._next(source.version_arn),
+                request=asked,
+                region=self.region,
+                account=self.account,
+                infrastructure={},
+                path=self.controls.path("distribution"),
+                history=[Entered("PENDING", self._moment)],
+                tags=dict(asked.get("tags", {})),
+                doom=self.controls.next_doom(source.name, "distribution"),
+                source=source,
+                configuration=configuration,
+            )
+        )
+
+    def _source(self, wanted: str) -> Build:
+        """Find the image that is to be distributed, by its ARN or by the id of an AMI of its.
+
+        It "must resolve to an AMI in the current Region". How one is refused that is not AVAILABLE
+        or has no AMI here is not documented. There is no Parameter Store here, and no other AMI.
+        """
+        here = (self.region, self.account)
+        for build in self.builds.values():
+            if any((*here, wanted) == (ami.region, ami.account, ami.image) for ami in build.amis):
+                return build
+        found = resolve(wanted, self._kept())
+        if found is None:
+            raise not_found(wanted)
+        if found.status != "AVAILABLE":
+            raise invalid(f"The image '{found.arn}' is {found.status}, not AVAILABLE.")
+        if not any((ami.region, ami.account) == here for ami in found.amis):
+            raise invalid(f"The image '{found.arn}' has no AMI in {self.region}.")
+        return found
+
+    def _next(self, version: str) -> str:
+        """Name the next build of a version."""
+        number = 1 + sum(build.version_arn == version for build in self.builds.values())
+        return f"{version}/{number}"
+
+    def _begun(self, build: Build) -> Json:
         self.builds[build.arn] = build
-        return {"clientToken": asked["clientToken"], "imageBuildVersionArn": build.arn}
+        return {"clientToken": build.token, "imageBuildVersionArn": build.arn}
 
     def get_image(self, asked: Json) -> Json:
         """Say what a build is; "a version or wildcard ARN resolves to the latest (…) AVAILABLE".
@@ -384,6 +436,7 @@ def _operations(of: ResourceType) -> dict[str, _Operation]:
 _OPERATIONS: Final[Mapping[str, _Operation]] = {
     "CancelImageCreation": ImageBuilder.cancel_image_creation,
     "DeleteImage": ImageBuilder.delete_image,
+    "DistributeImage": ImageBuilder.distribute_image,
     "GetImage": ImageBuilder.get_image,
     "ImportDiskImage": ImageBuilder.import_disk_image,
     "ListImageBuildVersions": ImageBuilder.list_image_build_versions,

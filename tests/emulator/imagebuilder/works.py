@@ -7,10 +7,21 @@ since the last one happens, each at its own moment.
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from tests.emulator.imagebuilder.checks import location
 from tests.emulator.imagebuilder.controls import Controls, Future
-from tests.emulator.imagebuilder.lifecycle import MESSAGE, PATH, Ami, Build, Doom, Entered, scaled
+from tests.emulator.imagebuilder.distribution import Distribution
+from tests.emulator.imagebuilder.lifecycle import (
+    MESSAGE,
+    PATH,
+    Ami,
+    Build,
+    Doom,
+    Entered,
+    Kind,
+    scaled,
+)
 from tests.emulator.imagebuilder.values import Json, invalid, not_found, stamp
 from tests.emulator.imagebuilder.world import MemoryWorld, World
 
@@ -33,7 +44,7 @@ class Works:
         Where we are.
     quota : int
         Builds that run at once; the others stay in PENDING. How the real service shows a full
-        quota is not documented.
+        quota, and whether distributions count, is not documented: here they do.
         https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html
 
     Attributes
@@ -92,7 +103,7 @@ class Works:
             return build.cancel_at
         if build.status not in build.path:
             return math.inf
-        if self.controls.holds_in(build.status, build.name) or self._waits(build):
+        if self.controls.holds_in(build.status, build.name, build.kind) or self._waits(build):
             return math.inf
         share = build.doom.share if build.doom and build.doom.status == build.status else 1.0
         return build.now.at + share * self.controls.duration(build.status, self.timings)
@@ -115,7 +126,11 @@ class Works:
         if status == "BUILDING":
             self._read(build)
         if status == "AVAILABLE" and not build.amis:
-            build.amis = (self._registered(build),)
+            build.amis = (
+                self._copied(build)
+                if isinstance(build, Distribution)
+                else (self._registered(build),)
+            )
         self._tell(build, before)
 
     def _read(self, build: Build) -> None:
@@ -136,6 +151,19 @@ class Works:
         description = str(build.request.get("description", ""))
         image = self.world.register_image(name, description)
         return Ami(self.region, image, name, description, self.account)
+
+    def _copied(self, build: Distribution) -> tuple[Ami, ...]:
+        """Make a distribution's AMIs; EC2 hears of the ones in this Region and account."""
+        # The real date has microseconds; here they tell builds of one moment apart.
+        number = [*self.builds].index(build.arn) % 1000
+        date = f"{stamp(self._moment)[:-1].replace(':', '-')}{number:03}Z"
+        here = (self.region, self.account)
+        return tuple(
+            replace(ami, image=self.world.register_image(ami.name, ami.description))
+            if (ami.region, ami.account) == here
+            else ami
+            for ami in build.copies(date)
+        )
 
     def _tell(self, build: Build, before: str) -> None:
         """Write EventBridge's event; best effort in the real service, and without an AMI id.
@@ -198,21 +226,11 @@ class Works:
         self.quota = quota
         self.tick()
 
-    def history(self) -> list[Json]:
-        """Say of all builds, the oldest first, what an oracle wants to know."""
+    def history(self, kind: Kind = "import") -> list[Json]:
+        """Say of all builds of a kind, the oldest first, what an oracle wants to know."""
         self.tick()
         with self._lock:
-            return [
-                build.summary()
-                | {
-                    "request": dict(build.request),
-                    "token": build.token,
-                    "uri": build.request["uri"],
-                    "etagRead": build.etag,
-                    "history": [{"status": each.status, "at": each.at} for each in build.history],
-                }
-                for build in self.builds.values()
-            ]
+            return [_recorded(build) for build in self.builds.values() if build.kind == kind]
 
     def _running(self, arn: str) -> Build:
         build = self._build(arn)
@@ -227,3 +245,20 @@ class Works:
 
     def _kept(self) -> list[Build]:
         return [build for arn, build in self.builds.items() if arn not in self._deleted]
+
+
+def _recorded(build: Build) -> Json:
+    if isinstance(build, Distribution):
+        origin: Json = {"source": build.source.arn}
+    else:
+        origin = {"source": None, "uri": build.request["uri"], "etagRead": build.etag}
+    return (
+        build.summary()
+        | origin
+        | {
+            "kind": build.kind,
+            "request": dict(build.request),
+            "token": build.token,
+            "history": [{"status": each.status, "at": each.at} for each in build.history],
+        }
+    )
