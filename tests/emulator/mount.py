@@ -13,7 +13,7 @@ from ministack.core import router
 from ministack.services import ec2, eventbridge, s3, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from tests.emulator import troubles
+from tests.emulator import imagebuilder, troubles
 from tests.emulator.fixups import functions
 from tests.emulator.imagebuilder import ImageBuilder, LostAnswerError, respond
 
@@ -85,26 +85,4 @@ def mount(builder: ImageBuilder) -> None:
     app.SERVICE_HANDLERS["imagebuilder"] = handle
     router.SERVICE_PATTERNS["imagebuilder"] = {"host_patterns": [r"imagebuilder\."]}
     stepfunctions._AWS_SDK_SERVICE_MAP["imagebuilder"] = {"protocol": "rest-json"}
-    provisioners._RESOURCE_HANDLERS["AWS::ImageBuilder::InfrastructureConfiguration"] = {
-        "create": lambda _logical_id, props, _stack: _create(builder, props),
-        "delete": lambda arn, _props: _delete(builder, arn),
-    }
-
-
-def _create(builder: ImageBuilder, props: dict[str, Any]) -> Any:
-    """Make an infrastructure configuration of a template's properties."""
-    asked = {name[0].lower() + name[1:]: value for name, value in props.items()}
-    for name, value in asked.items():
-        if isinstance(value, dict) and name not in ("tags", "resourceTags"):
-            asked[name] = {key[0].lower() + key[1:]: item for key, item in value.items()}
-    asked["terminateInstanceOnFailure"] = (
-        str(asked.get("terminateInstanceOnFailure")).lower() == "true"
-    )
-    # A stack that is deployed again under its name makes it anew, and repeats nothing.
-    asked |= {"clientToken": str(uuid.uuid4())}
-    arn = builder.call("CreateInfrastructureConfiguration", asked)["infrastructureConfigurationArn"]
-    return arn, {"Arn": arn, "Name": asked["name"]}
-
-
-def _delete(builder: ImageBuilder, arn: str) -> None:
-    builder.call("DeleteInfrastructureConfiguration", {"infrastructureConfigurationArn": arn})
+    provisioners._RESOURCE_HANDLERS.update(imagebuilder.provisioners(builder))

@@ -113,11 +113,29 @@ def test_a_stack_that_was_deleted_can_be_deployed_and_deleted_again(
         "  Infrastructure:\n"
         "    Type: AWS::ImageBuilder::InfrastructureConfiguration\n"
         f"    Properties: {{Name: again, InstanceProfileName: {profile(deployed)}}}\n"
+        "  Distribution:\n"
+        "    Type: AWS::ImageBuilder::DistributionConfiguration\n"
+        "    Properties: {Name: again, Distributions: [{Region: eu-central-1}]}\n"
+        "  Policy:\n"
+        "    Type: AWS::ImageBuilder::LifecyclePolicy\n"
+        "    Properties:\n"
+        "      Name: again\n"
+        "      ExecutionRole: any\n"
+        "      ResourceType: AMI_IMAGE\n"
+        "      ResourceSelection: {TagMap: {a: b}}\n"
+        "      PolicyDetails:\n"
+        "        - {Action: {Type: DELETE}, Filter: {Type: COUNT, Value: 5}}\n"
+        "Outputs:\n"
+        "  Distribution: {Value: !GetAtt Distribution.Arn}\n"
+        "  Policy: {Value: !Ref Policy}\n"
     )
     cloudformation, s3 = deployed.client("cloudformation"), deployed.client("s3")
+    builder = deployed.client("imagebuilder")
     for _ in range(2):
         # When
-        deploy(cloudformation, s3, "again", {}, template=template)
+        made = deploy(cloudformation, s3, "again", {}, template=template)
+        builder.get_distribution_configuration(distributionConfigurationArn=made["Distribution"])
+        builder.get_lifecycle_policy(lifecyclePolicyArn=made["Policy"])
         cloudformation.delete_stack(StackName="again")
         # Then
         cloudformation.get_waiter("stack_delete_complete").wait(

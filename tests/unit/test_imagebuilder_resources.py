@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.imagebuilder import ImageBuilder, client
+from tests.emulator.imagebuilder import ImageBuilder, ServiceError, client, provisioners
 
 if TYPE_CHECKING:
     from mypy_boto3_imagebuilder.client import ImagebuilderClient
@@ -184,3 +184,92 @@ class TestLifecyclePolicies:
     ) -> None:
         assert refusal(api.create_lifecycle_policy, **asked) == "InvalidRequestException"
         assert api.list_lifecycle_policies()["lifecyclePolicySummaryList"] == []
+
+
+class TestProvisioning:
+    """What a template's properties become."""
+
+    @pytest.fixture
+    def builder(self) -> ImageBuilder:
+        return ImageBuilder(clock=lambda: NOW)
+
+    def made(self, builder: ImageBuilder, name: str, **properties: Any) -> str:
+        create = provisioners(builder)[f"AWS::ImageBuilder::{name}"]["create"]
+        arn, attributes = create("Logical", properties, "stack")
+        assert attributes == {"Arn": arn}
+        return str(arn)
+
+    def test_given_a_distribution_configuration_then_the_api_tells_it_in_its_own_words(
+        self, builder: ImageBuilder
+    ) -> None:
+        ami = {
+            "Name": "win {{ imagebuilder:buildDate }}",
+            "AmiTags": {"Team": "Desktop"},
+            "TargetAccountIds": ["210987654321"],
+            "LaunchPermissionConfiguration": {"UserIds": ["210987654321"]},
+        }
+        arn = self.made(
+            builder,
+            "DistributionConfiguration",
+            Name="far",
+            Distributions=[{"Region": "eu-central-1", "AmiDistributionConfiguration": ami}],
+            Tags={"Stack": "isodrop"},
+        )
+        told = client(builder).get_distribution_configuration(distributionConfigurationArn=arn)
+        configuration = told["distributionConfiguration"]
+        assert configuration["tags"] == {"Stack": "isodrop"}
+        assert configuration["distributions"] == [
+            {
+                "region": "eu-central-1",
+                "amiDistributionConfiguration": {
+                    "name": "win {{ imagebuilder:buildDate }}",
+                    "amiTags": {"Team": "Desktop"},
+                    "targetAccountIds": ["210987654321"],
+                    "launchPermission": {"userIds": ["210987654321"]},
+                },
+            }
+        ]
+
+    def test_given_a_policy_with_strings_of_parameters_then_numbers_and_truths_are_made_of_them(
+        self, builder: ImageBuilder
+    ) -> None:
+        included = {"Amis": "true", "Snapshots": "false"}
+        arn = self.made(
+            builder,
+            "LifecyclePolicy",
+            Name="keep",
+            ExecutionRole=ROLE,
+            ResourceType="AMI_IMAGE",
+            ResourceSelection={"TagMap": {"isodrop:stack": "true"}},
+            PolicyDetails=[
+                {
+                    "Action": {"Type": "DELETE", "IncludeResources": included},
+                    "Filter": {"Type": "AGE", "Value": "6", "Unit": "MONTHS"},
+                }
+            ],
+        )
+        told = client(builder).get_lifecycle_policy(lifecyclePolicyArn=arn)["lifecyclePolicy"]
+        assert told["resourceSelection"] == {"tagMap": {"isodrop:stack": "true"}}
+        assert told["policyDetails"] == [
+            {
+                "action": {
+                    "type": "DELETE",
+                    "includeResources": {"amis": True, "snapshots": False},
+                },
+                "filter": {"type": "AGE", "value": 6, "unit": "MONTHS"},
+            }
+        ]
+
+    def test_given_a_resource_when_deleted_then_it_is_gone(self, builder: ImageBuilder) -> None:
+        arn = self.made(
+            builder, "InfrastructureConfiguration", Name="near", InstanceProfileName="any"
+        )
+        provisioners(builder)["AWS::ImageBuilder::InfrastructureConfiguration"]["delete"](arn, {})
+        assert builder.infrastructure.stored == {}
+
+    def test_given_a_property_that_there_is_not_then_nothing_is_made(
+        self, builder: ImageBuilder
+    ) -> None:
+        with pytest.raises(ServiceError, match="regions is not documented"):
+            self.made(builder, "DistributionConfiguration", Name="far", Regions=["eu-central-1"])
+        assert builder.distribution.stored == {}

@@ -17,6 +17,7 @@ from tests.emulator.imagebuilder.control import control
 from tests.emulator.imagebuilder.controls import Controls
 from tests.emulator.imagebuilder.lifecycle import TIMINGS, Build, Doom, scaled
 from tests.emulator.imagebuilder.models import ImageBuilder
+from tests.emulator.imagebuilder.provisioning import provisioners
 from tests.emulator.imagebuilder.values import Call, LostAnswerError, ServiceError
 from tests.emulator.imagebuilder.wire import respond
 from tests.emulator.imagebuilder.world import MemoryWorld, World
@@ -37,6 +38,7 @@ __all__ = [
     "World",
     "client",
     "control",
+    "provisioners",
     "respond",
     "scaled",
 ]
