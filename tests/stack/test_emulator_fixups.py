@@ -265,6 +265,13 @@ os.system("echo '{}'")
 return "this" """
         assert call(emulator, make_function(emulator, body)) == "this"
 
+    def test_what_a_function_prints_is_in_its_log(self, emulator: LocalStack) -> None:
+        function = make_function(emulator, "print('heard', event)")
+        call(emulator, function, 1)
+        group = f"/aws/lambda/{function.rpartition(':')[2]}"
+        events = emulator.client("logs").filter_log_events(logGroupName=group)["events"]
+        assert "heard 1" in [event["message"].strip() for event in events]
+
 
 class TestMachines:
     def test_a_parallel_has_arguments_output_and_assign(self, emulator: LocalStack) -> None:

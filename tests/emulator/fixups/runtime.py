@@ -95,6 +95,8 @@ def main() -> None:
     else:
         reply = {"ready": True}
     while True:
+        # Onto what is no terminal, print() alone writes nothing yet.
+        sys.stdout.flush()
         sys.stderr.flush()
         answers.write(json.dumps(reply) + "\n")
         answers.flush()
