@@ -50,12 +50,20 @@ def messages(stack: LocalStack, queue: str) -> list[Any]:
     return [json.loads(each["Body"]) for each in taken.get("Messages", [])]
 
 
-def test_a_subscriber_written_from_the_page_alone_uses_the_ami(
+def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing(
     stack: LocalStack, disc: Disc, example: Deploy
 ) -> None:
     code = (ROOT / "examples/subscriber/app.py").read_text().splitlines()
     assert len([line for line in code if line.strip()]) < 15
-    example("subscriber", LayerArn=stack.outputs["LayerArn"])
+    missed = example("subscriber", LayerArn=stack.outputs["LayerArn"])["MissedQueueUrl"]
+    of_version_2 = json.loads((ROOT / "events/out/iso-import-succeeded.json").read_text())
+    of_version_2["detail"]["metadata"]["schemaVersion"] = "2.0"
+    function = stack.client("cloudformation").describe_stack_resource(
+        StackName="example-subscriber", LogicalResourceId="Subscriber"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    stack.client("lambda").invoke(
+        FunctionName=function, InvocationType="Event", Payload=json.dumps(of_version_2)
+    )
 
     answer = stack.wait_for_answer(stack.drop(disc()))
 
@@ -69,6 +77,9 @@ def test_a_subscriber_written_from_the_page_alone_uses_the_ami(
         return found
 
     stack.wait_for(lambda: wanted in tags())
+    (kept,) = stack.wait_for(lambda: messages(stack, missed))
+    assert kept["requestPayload"] == of_version_2
+    assert kept["responsePayload"]["errorType"] == "ForeignEventError"
 
 
 def test_the_mail_is_a_sentence_for_every_answer(
