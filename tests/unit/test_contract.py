@@ -93,6 +93,7 @@ class TestSchemasAndSamples:
         ("spoil", "said"),
         [
             (lambda e: e["detail"]["data"].pop("amis"), "'amis' is a required property"),
+            (lambda e: e["detail"]["data"].update(amis=[]), "[] should be non-empty"),
             (lambda e: e["detail"]["data"].update(attempt="0"), "'0' is not of type 'integer'"),
             (lambda e: e.update(source="somebody"), "'somebody' is not one of"),
             (lambda e: e["detail"]["data"].update(more=1), "detail.data.more is not in the model"),

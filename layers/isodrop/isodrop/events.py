@@ -193,7 +193,10 @@ class SucceededData(_Model):
     attempt: int = Field(
         description="Which attempt at this import succeeded, from 0.", examples=[0]
     )
-    amis: tuple[ProducedAmi, ...] = Field(description="The AMIs, at least one.")
+    amis: tuple[ProducedAmi, ...] = Field(
+        min_length=1,
+        description="The AMIs, at least one; as a rule one, in the Region of the stack.",
+    )
     minutes: dict[str, float] = Field(
         description="Minutes that the build spent in each status, as far as it was followed.",
         examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
