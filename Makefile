@@ -47,11 +47,12 @@ lock: ## lock the dependencies anew, with hashes
 	@rm -rf .venv-lock
 
 .PHONY: lint
-lint: venv requirements/npm/node_modules ## format, lint, types, template and state machine
+lint: venv requirements/npm/node_modules ## format, lint, types, template, state machine, contract and pictures
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@MYPYPATH=layers/isodrop $(BIN)/mypy layers/isodrop/isodrop functions tests examples
 	@$(BIN)/python -m tests.contract --check
+	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tests.pictures --check
 	@rm -rf build/lint && $(BIN)/python -m tests.transform build/lint
 	@$(BIN)/cfn-lint template.yaml operations.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
 	@$(BIN)/sam validate --lint
@@ -103,8 +104,8 @@ test-sam: venv ## the README with the real SAM CLI, against the stack on this ma
 	@$(BIN)/python -m tests.sam
 
 .PHONY: pictures
-pictures: venv ## draw the picture in README.md anew, from a drop on the stack of this machine
-	@$(BIN)/python -m tests.emulator.pictures
+pictures: venv requirements/npm/node_modules ## draw state machine and dashboard anew; with RECORD=1 what needs a run, too
+	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tests.pictures $${RECORD:+--record}
 
 .PHONY: smoke
 smoke: venv ## one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]

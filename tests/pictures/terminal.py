@@ -1,9 +1,8 @@
-"""The picture of ``isodrop drop`` in README.md: ``make pictures``, from a drop on this machine."""
+"""The picture of ``isodrop drop`` in README.md, from a drop on the stack of this machine."""
 
 import io
 import os
 import re
-import sys
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -48,7 +47,7 @@ class Camera(Steps):
         self._film.print(self.render())
 
 
-def main() -> int:
+def draw() -> None:
     """Drop an ISO, and draw what a person would see."""
     asks.WAIT_SECONDS = 0.3  # type: ignore[misc] # as much shorter as the build is
     film = Console(record=True, file=io.StringIO(), width=_WIDTH, force_terminal=True)
@@ -64,13 +63,8 @@ def main() -> int:
         found = Stack(boto3.Session(**credentials()), stack.outputs)
         drop = FileDrop(found, path, path.name, {}, Way())
         with Camera(film, f"{path.name} to {drop.address}") as camera:
-            status = drop.go(camera, force=False, follow=True)
+            drop.go(camera, force=False, follow=True)
         film.print("\n… and at last\n", style="dim", highlight=False)
         camera.take()
     drawn = film.export_svg(title="isodrop drop", theme=MONOKAI, unique_id="isodrop-drop")
     PICTURE.write_text(_FONT_FACES.sub("", drawn))
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())
