@@ -74,11 +74,11 @@ def package(folder: Path, *settings: str) -> list[Path]:
                     artifacts.append(_zip(folder, name, files(Path(built))))
                 properties["ContentUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
                 del resource["Metadata"]
+            case "AWS::Serverless::StateMachine":
+                artifacts.append(_copy(folder, name, ROOT / properties["DefinitionUri"]))
+                properties["DefinitionUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
             case "AWS::CloudFormation::Stack":
-                nested = (ROOT / properties["TemplateURL"]).read_bytes()
-                mark = hashlib.sha256(nested).hexdigest()[:16]
-                artifacts.append(folder / f"{name}-{mark}.json")
-                artifacts[-1].write_bytes(nested)
+                artifacts.append(_copy(folder, name, ROOT / properties["TemplateURL"]))
                 properties["TemplateURL"] = f"{_NESTED}{artifacts[-1].name}"
     plain = _pointed(transformed(template))
     plain["Parameters"] |= _PARAMETERS
@@ -90,7 +90,7 @@ def package(folder: Path, *settings: str) -> list[Path]:
 
 
 def _pointed(said: Any) -> Any:
-    """Point each artifact to where the parameters say, and put the state machine in place."""
+    """Point each artifact to where the parameters say."""
     if isinstance(said, list):
         return [_pointed(each) for each in said]
     if isinstance(said, str) and said.startswith(_NESTED):
@@ -98,15 +98,19 @@ def _pointed(said: Any) -> Any:
         return {"Fn::Sub": where + said.removeprefix(_NESTED)}
     if not isinstance(said, dict):
         return said
-    if said.get("S3Bucket") == _BUCKET:
-        key = {"Fn::Sub": f"${{ArtifactPrefix}}{said['S3Key']}"}
-        return {"S3Bucket": {"Ref": "ArtifactBucket"}, "S3Key": key}
-    if "DefinitionS3Location" in said:
-        # Less its white space it is small enough to stand in the template itself.
-        words = " ".join((ROOT / "functions/import.asl.json").read_text().split())
-        rest = {name: value for name, value in said.items() if name != "DefinitionS3Location"}
-        return {"DefinitionString": words, **_pointed(rest)}
+    for bucket, key in (("S3Bucket", "S3Key"), ("Bucket", "Key")):
+        if said.get(bucket) == _BUCKET:
+            lies = {"Fn::Sub": f"${{ArtifactPrefix}}{said[key]}"}
+            return {bucket: {"Ref": "ArtifactBucket"}, key: lies}
     return {name: _pointed(value) for name, value in said.items()}
+
+
+def _copy(folder: Path, name: str, path: Path) -> Path:
+    """Copy a file under a name that says what is in it."""
+    content = path.read_bytes()
+    written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.json"
+    written.write_bytes(content)
+    return written
 
 
 def _zip(folder: Path, name: str, found: Mapping[str, Path]) -> Path:

@@ -87,14 +87,21 @@ def test_lambda_may_read_what_is_in_them(made: tuple[dict[str, Any], Path]) -> N
         assert modes == {0o644}, path
 
 
-def test_the_state_machine_is_in_the_template_itself(made: tuple[dict[str, Any], Path]) -> None:
-    template, _ = made
+def test_the_state_machine_lies_where_the_parameters_say(
+    made: tuple[dict[str, Any], Path],
+) -> None:
+    template, folder = made
     machine = template["Resources"]["ImportMachine"]["Properties"]
-    words = machine["DefinitionString"]
-    for name in machine["DefinitionSubstitutions"]:
-        words = words.replace(f"${{{name}}}", "7")
+    (words,) = folder.glob("ImportMachine-*.json")
     same = dict.fromkeys(machine["DefinitionSubstitutions"], 7)
-    assert json.loads(words) == definition(**same)
+    assert machine["DefinitionS3Location"] == {
+        "Bucket": {"Ref": "ArtifactBucket"},
+        "Key": {"Fn::Sub": f"${{ArtifactPrefix}}{words.name}"},
+    }
+    filled = words.read_text()
+    for name in same:
+        filled = filled.replace(f"${{{name}}}", "7")
+    assert json.loads(filled) == definition(**same)
 
 
 def test_it_is_small_enough_to_be_sent_as_it_is(made: tuple[dict[str, Any], Path]) -> None:
