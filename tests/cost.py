@@ -18,8 +18,8 @@ TRANSITION: Final = 0.025 / 1000
 INVOCATION: Final = 0.20 / 1_000_000
 GB_SECOND: Final = 0.0000133334  # arm64
 KEY: Final = "Win11.iso"
-ALWAYS: Final = 8
-"""Upload, ImportIso, Decided, Started, the last Look and Over, Answer, Answered."""
+ALWAYS: Final = 10
+"""Upload, ImportIso, Decided, Started, the last Look and Over, Answer, Onward, Said, Answered."""
 EACH_LOOK: Final = 5
 """Look, Over, Steps, Moved, Wait."""
 

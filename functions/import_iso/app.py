@@ -20,6 +20,7 @@ from isodrop.intake import Decision, Intake
 from isodrop.ledger import Ledger
 from isodrop.metrics import Counter
 from isodrop.settings import IntakeSettings
+from isodrop.submission import Submission
 from isodrop.uploads import read_ask, read_upload
 
 logger = Logger(service="isodrop")
@@ -30,13 +31,15 @@ def intake() -> Intake:
     """Wire the intake, once for each execution environment."""
     settings = IntakeSettings.read(os.environ)
     session = boto3.Session()
+    builder = Builder.connect(session)
+    ledger = Ledger.connect(session, settings.ledger_table)
     return Intake(
         s3=session.client("s3", config=CONFIG),
-        builder=Builder.connect(session),
-        ledger=Ledger.connect(session, settings.ledger_table),
+        builder=builder,
+        ledger=ledger,
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
-        max_attempts=settings.max_attempts,
+        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
         now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
         inspected=counter().inspected,
     )

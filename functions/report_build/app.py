@@ -1,7 +1,8 @@
 """One build in, one notice or answer out. The state machine's voice; wiring only.
 
 Takes S3's event, the execution, and what is to be reported:
-``{"report": {"kind": "started" | "progressed" | "answer", "status", "previous", "caught"}}``.
+``{"report": {"kind": "started" | "progressed" | "answer", "status", "previous", "followed",
+"caught"}}``.
 """
 
 import os
@@ -37,6 +38,7 @@ class Report(BaseModel):
     kind: Literal["started", "progressed", "answer"]
     status: str = ""
     previous: str | None = None
+    followed: str | None = None
     caught: CaughtError | None = None
 
 
@@ -56,7 +58,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        For an answer its ``detailType``, ``eventId`` and ``code``; else empty.
+        For an answer its ``detailType``, ``eventId`` and ``code``; where there is something else
+        to follow before it, the ARN of that as ``follow``; else empty.
 
     Raises
     ------
@@ -78,10 +81,12 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         case "progressed":
             speaker.progressed(drop, report.status, report.previous)
         case "answer":
-            caught = report.caught
-            answer = speaker.answer(
-                drop, None if caught is None else Caught(caught.error, caught.cause)
-            )
+            told = report.caught
+            caught = None if told is None else Caught(told.error, told.cause)
+            if caught is None and (onward := speaker.onward(drop, report.followed)):
+                logger.info("onward", extra={"follow": onward})
+                return {"follow": onward}
+            answer = speaker.answer(drop, caught)
             if drop.answered is None:
                 Counter(speaker.stack).answered(drop, answer, speaker.now())
             code = getattr(answer.data, "code", None)

@@ -25,9 +25,16 @@ SUCCEEDED = "Succeeded"
 CHUNKS, SEEDS_OF_A_CHUNK = 4, 12
 
 
-def run(*uploads: Upload, deeds: Any = (), troubles: Any = (), quota: int = 100, **how: Any) -> End:
+def run(
+    *uploads: Upload,
+    deeds: Any = (),
+    troubles: Any = (),
+    quota: int = 100,
+    distributes: bool = False,
+    **how: Any,
+) -> End:
     """Run a schedule of one's own; no promise may be broken."""
-    schedule = Schedule(0, uploads, troubles, deeds, quota)
+    schedule = Schedule(0, uploads, troubles, deeds, quota, distributes)
     end = Simulation(schedule, **how).run()
     assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
     return end
@@ -220,6 +227,23 @@ def test_a_function_killed_between_any_two_calls_comes_to_the_same_end() -> None
         assert len(end.builds) == 1
 
 
+def test_a_function_killed_while_it_distributes_comes_to_the_same_end() -> None:
+    undisturbed = run(Upload(0, "a.iso", "one"), distributes=True, speed=20)
+    trace: list[str] = []
+    schedule = Schedule(0, (Upload(0, "a.iso", "one"),), distributes=True)
+    simulation = Simulation(schedule, trace.append, speed=20)
+    simulation.run()
+    services = ("dynamodb", "s3", "imagebuilder", "events")
+    calls = [line for line in trace if line.split()[1] in services]
+    sent = next(n for n, line in enumerate(calls, 1) if "DistributeImage" in line)
+
+    for step in range(sent - 6, sent + 4):
+        end = run(Upload(0, "a.iso", "one"), kill=(step, True), distributes=True, speed=20)
+        assert answers(end) == [SUCCEEDED], f"killed after call {step}"
+        assert (len(end.builds), len(end.distributions)) == (1, 1)
+    assert len(undisturbed.distributions) == 1
+
+
 def test_an_execution_aborted_by_hand_is_answered_by_the_sweep() -> None:
     end = run(Upload(0, "a.iso", "one"), deeds=[Deed(0.6, Do.ABORT_EXECUTION, 0)])
 
@@ -278,6 +302,31 @@ def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
 
     assert answers(end) == ["build-gone", SUCCEEDED]
     assert attempts(end) == ["0", "1"]
+
+
+@pytest.mark.parametrize("do", [Do.CANCEL_BUILD, Do.FAIL_BUILD])
+def test_a_distribution_that_somebody_ends_is_told_and_made_again(do: Do) -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(6000, "b.iso", "one"),
+        deeds=[Deed(1790, do, 0)],
+        distributes=True,
+    )
+
+    assert answers(end) == ["distribution-failed", SUCCEEDED]
+    assert (len(end.builds), len(end.distributions)) == (1, 2)
+
+
+def test_copies_of_one_event_and_uploads_of_one_disc_share_one_distribution() -> None:
+    end = run(
+        Upload(0, "a.iso", "one", delays=(0.5,) * 5),
+        Upload(2, "b.iso", "one"),
+        Upload(9000, "a.iso", "one", in_parts=True),
+        distributes=True,
+    )
+
+    assert answers(end) == [SUCCEEDED] * 3
+    assert (len(end.builds), len(end.distributions)) == (1, 1)
 
 
 # ---------------------------------------------------------------- what passes, and what does not

@@ -16,12 +16,14 @@ import boto3
 from isodrop.annotations import Annotator
 from isodrop.asks import Operator
 from isodrop.builder import Builder, Phase
+from isodrop.distribution import Distributor
 from isodrop.executions import Executions
 from isodrop.intake import Decision, Intake, Outcome
 from isodrop.ledger import Drop, Ledger
-from isodrop.plan import FIRST_ASK, Ask, ImportSettings, Upload
+from isodrop.plan import FIRST_ASK, Ask, DistributionSettings, ImportSettings, Upload
 from isodrop.publisher import Publisher
 from isodrop.reports import Caught, Reporter
+from isodrop.submission import Submission
 from isodrop.sweep import Sweep, Tally
 from isodrop.uploads import read_ask, read_upload
 from tests.emulator.imagebuilder import ImageBuilder, client
@@ -87,6 +89,7 @@ class Way:
     clock: Clock = field(default_factory=Clock)
     writes: int = 0
     across_builds: bool = False
+    distribution: DistributionSettings | None = None
     image_builder: ImageBuilder = field(init=False)
     settings: ImportSettings = field(init=False)
     builder: Builder = field(init=False)
@@ -130,9 +133,14 @@ class Way:
             ledger=self.ledger,
             settings=self.settings,
             uefi_data_uri=None,
-            max_attempts=2,
+            submission=self.submission,
             now=lambda: self.clock.time().isoformat(),
         )
+
+    @property
+    def submission(self) -> Submission:
+        """Who sends what is sent once."""
+        return Submission(self.builder, self.ledger, "isodrop", max_attempts=2)
 
     @property
     def reporter(self) -> Reporter:
@@ -150,6 +158,7 @@ class Way:
                 across_builds=self.across_builds,
                 clock=lambda: self.clock.now,
             ),
+            distributor=Distributor(self.builder, self.ledger, self.submission, self.distribution),
             stack="isodrop",
             now=self.clock.time,
         )
@@ -255,7 +264,10 @@ class Way:
             return outcome
         if outcome.build_arn is not None:
             self.reporter.started(self.drop(upload, execution, ask))
-            self.wait_for(outcome.build_arn, upload, execution, ask)
+            follow: str | None = outcome.build_arn
+            while follow is not None:
+                self.wait_for(follow, upload, execution, ask)
+                follow = self.reporter.onward(self.drop(upload, execution, ask), follow)
         self.reporter.answer(self.drop(upload, execution, ask))
         return outcome
 

@@ -114,8 +114,9 @@ class Machine:
 
     def _choice(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
         for choice in state["Choices"]:
-            _known(choice, {"Comment", "Condition", "Next"})
+            _known(choice, {"Comment", "Condition", "Assign", "Next"})
             if _filled(choice["Condition"], scope) is True:
+                scope.variables.update(_filled(choice.get("Assign", {}), scope))
                 return choice["Next"], scope.input
         return state["Default"], scope.input
 

@@ -18,11 +18,14 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 INTAKE: Final = "layers/isodrop/isodrop/intake.py"
+SUBMISSION: Final = "layers/isodrop/isodrop/submission.py"
+DISTRIBUTION: Final = "layers/isodrop/isodrop/distribution.py"
 LEDGER: Final = "layers/isodrop/isodrop/ledger.py"
 REPORTS: Final = "layers/isodrop/isodrop/reports.py"
 MACHINE: Final = "functions/import.asl.json"
 TESTS: Final = (
     "tests/functional/test_way.py",
+    "tests/functional/test_distribution.py",
     "tests/functional/test_ledger.py",
     "tests/functional/test_promise.py",
 )
@@ -50,8 +53,8 @@ class Mutant:
 MUTANTS: Final = (
     Mutant(
         "the token leaves out the ETag",
-        INTAKE,
-        "token = client_token(drop.upload.etag,",
+        SUBMISSION,
+        "token = client_token(task.source.etag,",
         'token = client_token("",',
     ),
     Mutant(
@@ -68,25 +71,25 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a repeat advances the attempt",
-        INTAKE,
-        "if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1])):",
+        SUBMISSION,
+        "if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1], task)):",
         "if attempts and attempts[-1].is_of(drop):",
     ),
     Mutant(
         "a disabled image is handed on",
-        INTAKE,
+        SUBMISSION,
         "if build is None or build.phase is Phase.BAD:",
         "if build is None:",
     ),
     Mutant(
         "a lost build is never built again",
-        INTAKE,
+        SUBMISSION,
         "if build is None or build.phase is Phase.BAD:\n            return False",
         "if build is None or build.phase is Phase.BAD:\n            return build is not None",
     ),
     Mutant(
         "there is no end to the attempts",
-        INTAKE,
+        SUBMISSION,
         "if lost >= self.max_attempts:",
         "if lost >= self.max_attempts * 2:",
     ),
@@ -110,10 +113,10 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the request is not frozen",
-        INTAKE,
-        "build_arn = earlier or self.builder.submit(attempt.request)",
-        "build_arn = earlier or self.builder.submit("
-        '{**attempt.request, "description": self.now()})',
+        SUBMISSION,
+        "build_arn = earlier or task.send(attempt.request)",
+        "build_arn = earlier or task.send("
+        'task.request(attempt.token, {**attempt.request["tags"], "isodrop:again": "yes"}))',
     ),
     Mutant(
         "a permanent error is waited out",
@@ -155,24 +158,24 @@ MUTANTS: Final = (
     Mutant(
         "the object is not checked before the import",
         INTAKE,
-        "unchanged = is_unchanged(self.s3, attempt.source)",
-        "unchanged = bool(attempt.source)",
+        "unchanged=lambda attempt: is_unchanged(self.s3, attempt.source),",
+        "unchanged=lambda attempt: bool(attempt.source),",
     ),
     Mutant(
         "that an import is sent is not written before it is",
-        INTAKE,
-        "wanted = Standing.SENT if unchanged else Standing.SPOILED",
-        "wanted = Standing.OPEN if unchanged else Standing.SPOILED",
+        SUBMISSION,
+        "wanted = Standing.SENT if task.unchanged(attempt) else Standing.SPOILED",
+        "wanted = Standing.OPEN if task.unchanged(attempt) else Standing.SPOILED",
     ),
     Mutant(
         "a spoiled image is handed on",
-        INTAKE,
+        SUBMISSION,
         "        if attempt.standing is Standing.SPOILED:\n            return False\n",
         "",
     ),
     Mutant(
         "a refused request is sent again",
-        INTAKE,
+        SUBMISSION,
         "        if standing is Standing.REFUSED:",
         "        if standing is None:",
     ),
@@ -198,16 +201,50 @@ MUTANTS: Final = (
         "an answer is published before it is written",
         REPORTS,
         "            words = self.ledger.answer(drop, _frozen(event))",
-        "            self._publish(event, drop.build_arn)\n"
+        "            self._publish(event, drop)\n"
         "            words = self.ledger.answer(drop, _frozen(event))",
     ),
     Mutant(
         "an answer is marked as published before it is",
         REPORTS,
-        "        self._publish(event, drop.build_arn)\n"
-        "        self.ledger.answered(drop, _iso(self.now()))",
-        "        self.ledger.answered(drop, _iso(self.now()))\n"
-        "        self._publish(event, drop.build_arn)",
+        "        self._publish(event, drop)\n        self.ledger.answered(drop, _iso(self.now()))",
+        "        self.ledger.answered(drop, _iso(self.now()))\n        self._publish(event, drop)",
+    ),
+    Mutant(
+        "an image is answered for before it is distributed",
+        REPORTS,
+        "return None if arn == followed else arn",
+        "return None",
+    ),
+    Mutant(
+        "an image of other bytes is distributed",
+        REPORTS,
+        "            if attempt.standing is not Standing.GOOD:\n                return None\n",
+        "",
+    ),
+    Mutant(
+        "a distribution has the tags of its import",
+        SUBMISSION,
+        'f"isodrop:{task.stage}": task.identity,',
+        '"isodrop:import": drop.identity or task.identity,',
+    ),
+    Mutant(
+        "a distribution that failed is taken for one that did not",
+        REPORTS,
+        "if distributed is None or distributed.phase is not Phase.GOOD:",
+        "if distributed is None:",
+    ),
+    Mutant(
+        "what was begun is left when the stack distributes no more",
+        DISTRIBUTION,
+        "return self.settings is not None or drop.distribution.attempt is not None",
+        "return self.settings is not None",
+    ),
+    Mutant(
+        "the state machine does not follow the distribution",
+        MACHINE,
+        '"Condition": "{% $exists($states.input.follow) %}"',
+        '"Condition": "{% $exists($states.input.followed) %}"',
     ),
     Mutant(
         "another write's metadata are taken for the upload's",

@@ -80,6 +80,10 @@ class End:
         What Image Builder saw that no caller may do.
     discs : mapping of str to str
         Which disc lies behind an ETag.
+    distributions : sequence of mapping
+        Like ``builds``, those that take an image elsewhere.
+    distributes : bool
+        Whether the stack has every image distributed.
     """
 
     dropped: Sequence[Dropped]
@@ -92,6 +96,8 @@ class End:
     undelivered: int
     violations: Sequence[str]
     discs: Mapping[str, str]
+    distributions: Sequence[Json] = ()
+    distributes: bool = False
 
     @property
     def ours(self) -> Sequence[Json]:
@@ -119,6 +125,7 @@ def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
     return [
         *_about_answers(end, patient=patient),
         *_about_builds(end, max_attempts),
+        *_about_distributions(end, max_attempts),
         *_about_silence(end, patient=patient),
         *(f"Image Builder saw: {violation}" for violation in end.violations),
     ]
@@ -215,12 +222,32 @@ def _against_the_build(end: End, drop: Dropped, answer: Json, build: Json) -> It
             yield f"succeeded, but {arn} was made of {build['etagRead']}"
         if data["reused"] != (began != drop):
             yield f"reused is {data['reused']}, but {arn} is of {began}"
+        yield from _against_the_distribution(end, data)
         return
+    if data["code"] == "distribution-failed" and not data.get("amis"):
+        yield f"was not distributed, and names no AMI of {arn}"
     if data["code"] == "object-changed" and not began.touched:
         yield f"nobody touched the object of {arn}"
     wanted = _STATES.get(data["code"])
     if wanted and not wanted & states:
         yield f"is {data['code']}, but {arn} was {', '.join(sorted(states))}"
+
+
+def _against_the_distribution(end: End, data: Json) -> Iterator[str]:
+    """Hold a success to where the image is to be."""
+    arn = data.get("distributionArn")
+    made = next((each for each in end.distributions if each["arn"] == arn), None)
+    if made is None:
+        if end.distributes or arn is not None:
+            yield f"succeeded, but was not distributed: {arn}"
+        return
+    if made["source"] != data["buildArn"]:
+        yield f"succeeded, but {arn} is of {made['source']}"
+    if "AVAILABLE" not in {each["status"] for each in made["history"]}:
+        yield f"succeeded, but {arn} never was AVAILABLE"
+    copies = {ami["image"] for ami in made["outputResources"]["amis"]}
+    if not copies <= {ami["id"] for ami in data["amis"]}:
+        yield f"succeeded, and does not name all AMIs of {arn}"
 
 
 def _about_builds(end: End, max_attempts: int) -> Iterator[str]:
@@ -231,18 +258,37 @@ def _about_builds(end: End, max_attempts: int) -> Iterator[str]:
             yield f"{build['arn']} was begun for a drop that is none"
         else:
             imports[drop.identity].append(build)
-    tokens = [build["token"] for build in end.ours]
+    tokens = [build["token"] for build in (*end.ours, *end.distributions)]
     if len(set(tokens)) != len(tokens):
         yield "two builds have one token"
     for identity, builds in imports.items():
-        for one, other in pairwise(builds):
-            if _death(end, one) > _birth(other):
-                yield f"{identity} has two live builds: {one['arn']} and {other['arn']}"
-        lost = 0
-        for build in builds:
-            lost = 0 if _good(end, build) else lost + 1
-            if lost > max_attempts:
-                yield f"{identity} lost {lost} builds in a row"
+        yield from _one_after_the_other(end, str(identity), builds, max_attempts)
+
+
+def _about_distributions(end: End, max_attempts: int) -> Iterator[str]:
+    images: dict[str, list[Json]] = defaultdict(list)
+    for made in end.distributions:
+        images[made["source"]].append(made)
+    for image, distributions in images.items():
+        build = next((each for each in end.ours if each["arn"] == image), None)
+        if build is None:
+            yield f"{image} was distributed, which isodrop never began"
+        elif not _good(end, build):
+            yield f"{image} was distributed, and nobody can vouch for it"
+        yield from _one_after_the_other(end, image, distributions, max_attempts)
+
+
+def _one_after_the_other(
+    end: End, what: str, builds: Sequence[Json], max_attempts: int
+) -> Iterator[str]:
+    for one, other in pairwise(builds):
+        if _death(end, one) > _birth(other):
+            yield f"{what} has two live builds: {one['arn']} and {other['arn']}"
+    lost = 0
+    for build in builds:
+        lost = 0 if _good(end, build) else lost + 1
+        if lost > max_attempts:
+            yield f"{what} lost {lost} builds in a row"
 
 
 def _birth(build: Json) -> float:

@@ -1,6 +1,6 @@
 """What happens in one run: uploads, what goes wrong, what people do. A value, made of a seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -53,6 +53,8 @@ CALLS: Final = (
     "lambda.Invoke",
 )
 """Every call that leaves a function or the state machine, but EC2's, which is seldom made."""
+_OF_DISTRIBUTIONS: Final = ("imagebuilder.DistributeImage",) * 3
+"""More often than luck would have it: each is called but once for an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Trouble:
 
 def _throttle(service: str, operation: str) -> str:
     if service == "imagebuilder":
-        getting = operation != "ImportDiskImage"
+        getting = operation.startswith(("Get", "List"))
         return "CallRateLimitExceededException" if getting else "TooManyRequestsException"
     return _THROTTLES.get(service, "TooManyRequestsException")
 
@@ -165,6 +167,9 @@ class Schedule:
     ----------
     quota : int
         Builds that may run at once.
+    distributes : bool
+        Whether the stack takes images to other Regions and accounts; one that is deployed is what
+        it is.
     """
 
     seed: int
@@ -172,6 +177,7 @@ class Schedule:
     troubles: tuple[Trouble, ...] = ()
     deeds: tuple[Deed, ...] = ()
     quota: int = 100
+    distributes: bool = False
 
     @property
     def kills(self) -> bool:
@@ -190,6 +196,8 @@ class Schedule:
     def __str__(self) -> str:
         """Tell it line by line."""
         lines = [f"seed {self.seed}, quota {self.quota}"]
+        if self.distributes:
+            lines.append("  images are distributed")
         for upload in self.uploads:
             how = " in parts" if upload.in_parts else ""
             lines.append(
@@ -207,12 +215,15 @@ class Schedule:
         """Make the schedule of a seed."""
         random = Random(f"schedule {seed}")  # noqa: S311 # repeatable, not secret
         uploads = _uploads(random)
+        distributes = random.random() < 0.5
+        calls = (*CALLS, *_WRITES, *(_OF_DISTRIBUTIONS if distributes else ()))
         return cls(
             seed=seed,
             uploads=uploads,
-            troubles=tuple(_trouble(random) for _ in range(random.randint(2, 7))),
+            troubles=tuple(_trouble(random, calls) for _ in range(random.randint(2, 7))),
             deeds=tuple(_deed(random, uploads) for _ in range(random.choice((0, 1, 2, 4)))),
             quota=random.choice((1, 2, 100, 100)),
+            distributes=distributes,
         )
 
 
@@ -246,23 +257,25 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
     return tuple(made)
 
 
+_STARTS_BUILDS: Final = ("imagebuilder.ImportDiskImage", "imagebuilder.DistributeImage")
 _ONLY: Final = {
     What.NOT_TAKEN: "events.PutEvents",
-    What.OUT_OF_QUOTA: "imagebuilder.ImportDiskImage",
     # These are answers by themselves, and not what luck is to decide.
     What.REFUSED: "",
     What.UNLOADABLE: "",
 }
 
 
-def _trouble(random: Random) -> Trouble:
-    call = random.choice((*CALLS, *_WRITES))
+def _trouble(random: Random, calls: Sequence[str]) -> Trouble:
+    call = random.choice(calls)
     kinds = [what for what in What if _ONLY.get(what, call) == call]
+    if call not in _STARTS_BUILDS:
+        kinds.remove(What.OUT_OF_QUOTA)
     # Three quick retries of the client's own stand behind every call.
     return Trouble(
         call=call,
         what=random.choice((*kinds, What.KILLED_BEFORE, What.KILLED_AFTER)),
-        skip=int(random.expovariate(1 / 6)),
+        skip=0 if call in _OF_DISTRIBUTIONS else int(random.expovariate(1 / 6)),
         times=random.choice((1, 1, 1, 2, 3, 4)),
     )
 

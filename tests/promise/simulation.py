@@ -254,6 +254,26 @@ class Simulation:
             "TRACKING_HOURS": str(self._parameters["TrackingHours"]),
             "POWERTOOLS_LOG_LEVEL": "CRITICAL",
         }
+        if self.schedule.distributes:
+            os.environ |= self._distribution()
+
+    def _distribution(self) -> dict[str, str]:
+        """Make a configuration that copies images here and to another Region."""
+        regions = (REGION, "us-west-2")
+        made = self.builder.call(
+            "CreateDistributionConfiguration",
+            {
+                "name": "everywhere",
+                "distributions": [
+                    {"region": region, "amiDistributionConfiguration": {}} for region in regions
+                ],
+                "clientToken": "token",
+            },
+        )
+        return {
+            "DISTRIBUTION_CONFIGURATION_ARN": made["distributionConfigurationArn"],
+            "EXECUTION_ROLE": f"arn:aws:iam::{ACCOUNT}:role/builds",
+        }
 
     def outside(self, service: str) -> Any:
         """Get a client for whoever stands outside: nothing goes wrong with its calls."""
@@ -490,6 +510,7 @@ class Simulation:
 
     def _do(self, deed: Deed) -> None:
         builds = [*self.builder.builds.values()]
+        imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
         amis = [ami.image for build in builds for ami in build.amis]
         going = [each for each in self.executions.values() if each.status == "RUNNING"]
@@ -509,8 +530,8 @@ class Simulation:
                     ami = amis[deed.which % len(amis)]
                     self.outside("ec2").deregister_image(ImageId=ami)
                     self._lost_amis.setdefault(ami, self.clock.now)
-                case Do.BUILD_THE_SAME if builds:
-                    theirs = {**builds[deed.which % len(builds)].request, "tags": {"by": "hand"}}
+                case Do.BUILD_THE_SAME if imports:
+                    theirs = {**imports[deed.which % len(imports)].request, "tags": {"by": "hand"}}
                     theirs["clientToken"] = f"by hand {self.clock.now}"
                     self.builder.call("ImportDiskImage", theirs)
                 case Do.ABORT_EXECUTION if going:
@@ -531,6 +552,8 @@ class Simulation:
             dropped=self._dropped,
             heard=self.heard,
             builds=self.builder.history(),
+            distributions=self.builder.history("distribution"),
+            distributes=self.schedule.distributes,
             executions={arn: each.status for arn, each in self.executions.items()},
             drops=versions_of_drops(items),
             spoiled=spoiled_tokens(items),

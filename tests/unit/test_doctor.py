@@ -47,6 +47,7 @@ STACK = {
         {"OutputKey": "EventBus", "OutputValue": "default"},
     ],
 }
+DISTRIBUTION = ARN.format("imagebuilder", "distribution-configuration/ours")
 VARIABLES = {
     "STACK_NAME": "imports",
     "LEDGER_TABLE": "the-ledger",
@@ -201,9 +202,11 @@ def test_given_a_healthy_stack_then_every_check_is_well() -> None:
 def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_none_crashes() -> None:
     denied = dict.fromkeys(HEALTHY, refusal("AccessDenied", 403))
     kept = {"ListStackResources": HEALTHY["ListStackResources"]}
-    stack = with_parameters(KmsKeyArn=KEY)
+    elsewise = ("DescribeKey", "GetDistributionConfiguration")
+    unasked = dict.fromkeys(elsewise, refusal("AccessDenied"))
+    stack = with_parameters(KmsKeyArn=KEY, DistributionConfigurationArn=DISTRIBUTION)
 
-    found = list(examine(ground(stack, **denied | {"DescribeKey": refusal("AccessDenied")} | kept)))
+    found = list(examine(ground(stack, **denied | unasked | kept)))
 
     unseen = {each.check: each.verdict for each in found if each.check not in ("stack", "sdk")}
     assert {each.level for each in unseen.values()} == {Level.WARNING}
@@ -492,6 +495,42 @@ def test_given_a_right_that_is_refused_then_it_is_told_by_whom(refused: Any, wor
     assert verdict.level is Level.BROKEN
     assert "ImportIsoRole may not imagebuilder:ImportDiskImage" in verdict.message
     assert words in str(verdict.remedy)
+
+
+def test_given_no_distribution_then_nothing_of_one_is_asked() -> None:
+    at = ground(SimulatePrincipalPolicy=refusal("AccessDenied"))
+    for check in ("distribution", "may-distribute"):
+        verdict = look(check, at)
+        assert verdict.level is Level.OK
+        assert "images are not distributed" in verdict.message
+
+
+def test_given_a_distribution_then_its_regions_are_told_and_one_that_is_gone_is_broken() -> None:
+    stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
+    distributions = [{"region": region} for region in ("us-west-2", "eu-west-1", "us-west-2")]
+    told = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
+    there = look("distribution", ground(stack, GetDistributionConfiguration=told))
+    gone = refusal("ResourceNotFoundException")
+    not_there = look("distribution", ground(stack, GetDistributionConfiguration=gone))
+    assert (there.level, there.message) == (
+        *(Level.OK, "images go to eu-west-1, us-west-2 as ours says"),
+    )
+    assert not_there.level is Level.BROKEN
+    assert "DistributionConfigurationArn" in str(not_there.remedy)
+
+
+@pytest.mark.parametrize("action", ["iam:PassRole", "imagebuilder:DistributeImage"])
+def test_given_a_right_to_distribute_is_missing_then_it_is_named(action: str) -> None:
+    stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
+
+    def judge(asked: Mapping[str, Any]) -> Any:
+        refused = asked["ActionNames"] == [action]
+        decision = "implicitDeny" if refused else "allowed"
+        return {"EvaluationResults": [{"EvalDecision": decision}]}
+
+    verdict = look("may-distribute", ground(stack, SimulatePrincipalPolicy=judge))
+    assert verdict.level is Level.BROKEN
+    assert f"ReportBuildRole may not {action}" in verdict.message
 
 
 def test_given_the_service_linked_role_by_name_then_it_is_broken() -> None:

@@ -52,13 +52,20 @@ KEPT = End(
     discs={"e1": "one", "e2": "two"},
 )
 FAILED = an_answer("Failed", code="build-failed")
+COPY = {**a_build(7), "source": "arn:image/x/1"}
+DISTRIBUTED = replace(
+    KEPT,
+    heard=[an_answer(distributionArn=COPY["arn"], amis=[{"id": "ami-1"}, {"id": "ami-7"}])],
+    distributions=[COPY],
+    distributes=True,
+)
 
 
 def test_a_promise_that_was_kept_is_not_accused() -> None:
     repeated = replace(KEPT, heard=[an_answer(), an_answer()])  # EventBridge delivers at least once
     failed = replace(KEPT, heard=[FAILED], builds=[a_build(1, states="PENDING FAILED"), a_build(2)])
 
-    for end in (KEPT, repeated, failed):
+    for end in (KEPT, repeated, failed, DISTRIBUTED):
         assert broken(end, max_attempts=2) == []
 
 
@@ -113,6 +120,27 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
 )
 def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> None:
     lines = broken(replace(KEPT, **change), max_attempts=2)
+
+    assert any(words in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"heard": [an_answer()]}, "was not distributed: None"),
+        ({"distributions": []}, "was not distributed: arn:image/x/7"),
+        ({"distributions": [{**COPY, "source": "arn:image/y/1"}]}, "is of arn:image/y/1"),
+        ({"distributions": [{**COPY, "source": "arn:image/y/1"}]}, "which isodrop never began"),
+        ({"distributions": [{**COPY, "history": []}]}, "arn:image/x/7 never was AVAILABLE"),
+        ({"heard": [an_answer(distributionArn=COPY["arn"], amis=[])]}, "does not name all AMIs"),
+        ({"distributions": [{**COPY, "token": "t1"}]}, "two builds have one token"),
+        ({"distributions": [COPY, {**COPY, "token": "t8"}]}, "arn:image/x/1 has two live builds"),
+        ({"spoiled": frozenset({"t1"})}, "nobody can vouch for it"),
+        ({"heard": [an_answer("Failed", code="distribution-failed")]}, "names no AMI"),
+    ],
+)
+def test_each_way_to_distribute_wrongly_is_seen(change: dict[str, Any], words: str) -> None:
+    lines = broken(replace(DISTRIBUTED, **change), max_attempts=2)
 
     assert any(words in line for line in lines), lines
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from isodrop.plan import DistributionSettings
 from isodrop.settings import IntakeSettings, ReportSettings, SettingsError, SweepSettings
 
 ENVIRONMENT = {
@@ -50,6 +51,22 @@ def test_reports_need_a_bus() -> None:
     assert ReportSettings.read({**ENVIRONMENT, "EVENT_BUS": "default"}).event_bus == "default"
     with pytest.raises(SettingsError, match="EVENT_BUS"):
         ReportSettings.read(ENVIRONMENT)
+
+
+def test_images_are_distributed_in_the_name_of_a_role() -> None:
+    environment = {
+        **ENVIRONMENT,
+        "EVENT_BUS": "default",
+        "DISTRIBUTION_CONFIGURATION_ARN": "arn:distribution",
+        "LOG_GROUP_NAME": "/ours",
+    }
+    role = {"EXECUTION_ROLE": "arn:role"}
+
+    told = ReportSettings.read(environment | role).distribution()
+
+    assert told == DistributionSettings("arn:distribution", "arn:role", "/ours")
+    with pytest.raises(SettingsError, match="EXECUTION_ROLE"):
+        ReportSettings.read(environment)
 
 
 def test_sweeps_need_the_machine_the_bucket_and_the_times() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import jmespath
 import pytest
 
+from isodrop.plan import DistributionSettings
 from isodrop.settings import IntakeSettings, ReportSettings
 from tests.resolve import Resolved, TemplateError, resolve
 from tests.transform import ROOT, definition, source
@@ -15,6 +16,7 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/1b2c3d4e-0000-1111-2222-3333444
 DROPPED = "Dropped"  # the rule
 INFRASTRUCTURE = "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/ours"
 ROLE = "arn:aws:iam::123456789012:role/ours/builder"
+DISTRIBUTION = "arn:aws:imagebuilder:eu-central-1:123456789012:distribution-configuration/ours"
 BOUNDARY = "arn:aws:iam::123456789012:policy/ours/boundary"
 IN_A_SUBNET = {"SubnetId": "subnet-0123456789abcdef0", "SecurityGroupIds": "sg-0123456789abcdef0"}
 
@@ -176,6 +178,65 @@ def test_who_answers_may_write_on_the_uploads_and_the_parameters_and_no_others()
         assert parameter
         assert parameter["Resource"].endswith(":parameter/isodrop/*")
     assert made.statement("ImportIsoRole", "WriteOnTheObject") is None
+
+
+# What becomes of images
+
+
+def test_given_a_distribution_configuration_then_who_answers_may_distribute_by_it() -> None:
+    made = resolve(
+        DistributionConfigurationArn=DISTRIBUTION, ExecutionRoleArn=ROLE, BuildLogGroupName="/ours"
+    )
+    for function in ("ReportBuild", "Sweep"):
+        settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
+        distribute, passed = (
+            made.statement(f"{function}Role", sid)
+            for sid in ("DistributeOnce", "DistributeAsThisRole")
+        )
+        assert settings.distribution() == DistributionSettings(DISTRIBUTION, ROLE, "/ours")
+        assert distribute
+        assert "imagebuilder:DistributeImage" in distribute["Action"]
+        assert distribute["Resource"][1:] == [DISTRIBUTION]
+        assert passed
+        assert (passed["Action"], passed["Resource"]) == ("iam:PassRole", ROLE)
+        assert passed["Condition"] == {
+            "StringEquals": {"iam:PassedToService": "imagebuilder.amazonaws.com"}
+        }
+
+
+def test_given_none_then_nobody_who_answers_distributes_or_passes_a_role() -> None:
+    made = resolve()
+    for function in ("ReportBuild", "Sweep"):
+        settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
+        assert settings.distribution() is None
+        for sid in ("DistributeOnce", "DistributeAsThisRole"):
+            assert made.statement(f"{function}Role", sid) is None
+
+
+@pytest.mark.parametrize("function", ["ReportBuild", "Sweep"])
+def test_given_attempts_then_who_distributes_counts_them(function: str) -> None:
+    variables = resolve(MaxAttempts=3).properties(function)["Environment"]["Variables"]
+    assert ReportSettings.read(variables).max_attempts == 3
+
+
+def test_given_days_then_old_images_of_this_stack_go_with_all_that_belongs_to_them() -> None:
+    made = resolve(DeleteImagesAfterDays=90, KeepImages=5)
+    policy = made.properties("OldImages")
+    assert policy["ResourceSelection"] == {"TagMap": {"isodrop:stack": "isodrop"}}
+    assert policy["PolicyDetails"] == [
+        {
+            "Action": {"Type": "DELETE", "IncludeResources": {"Amis": True, "Snapshots": True}},
+            "Filter": {"Type": "AGE", "Value": "90", "Unit": "DAYS", "RetainAtLeast": "5"},
+        }
+    ]
+    (managed,) = made.properties("OldImagesRole")["ManagedPolicyArns"]
+    assert managed.endswith(":policy/service-role/EC2ImageBuilderLifecycleExecutionPolicy")
+
+
+def test_given_no_days_then_no_image_is_ever_deleted() -> None:
+    made = resolve(KeepImages=5)
+    assert not made.of_type("AWS::ImageBuilder::LifecyclePolicy")
+    assert "OldImagesRole" not in made.resources
 
 
 # How Image Builder builds
@@ -358,6 +419,11 @@ def test_every_sentence_of_the_template_is_tried_here() -> None:
 
 
 REFUSED: list[tuple[str, object]] = [
+    ("DistributionConfigurationArn", INFRASTRUCTURE),
+    ("DeleteImagesAfterDays", -1),
+    ("DeleteImagesAfterDays", 1001),
+    ("KeepImages", 0),
+    ("KeepImages", 11),
     ("ExistingBucketName", "arn:aws:s3:::bucket"),
     ("ExistingBucketName", "Upper"),
     ("KeyPrefix", "isos"),

@@ -112,8 +112,7 @@ class Annotator:
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         data = answer.data
         if isinstance(data, SucceededData):
-            here = self.builder.ec2.meta.region_name
-            for ami in (each for each in data.amis if each.region == here):
+            for ami in self._ours(data):
                 yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(drop, ami)  # type: ignore[misc] # the default binds the loop's value
             image = KnownImage.of(data.build_arn, data.plan.build)
             yield (
@@ -124,6 +123,12 @@ class Annotator:
             "The object was not fully tagged",
             lambda: self._tag_object(drop.upload, object_tags(answer)),
         )
+
+    def _ours(self, data: SucceededData) -> list[ProducedAmi]:
+        """List the AMIs that are in this account and Region; the others are not ours to tag."""
+        here = self.builder.ec2.meta.region_name
+        account = data.build_arn.split(":")[4]
+        return [ami for ami in data.amis if (ami.region, ami.account) == (here, account)]
 
     def _check_time(self, until: float) -> None:
         if self.clock() >= until:

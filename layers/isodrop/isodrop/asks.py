@@ -61,7 +61,8 @@ class Sight:
     drop : Drop or None
         ``None`` until an execution has claimed it.
     steps : Steps
-        How far its build is; zeros where there is none, or Image Builder does not say.
+        How far its build is, or then its distribution; zeros where there is none, or Image Builder
+        does not say.
     """
 
     drop: Drop | None
@@ -230,10 +231,11 @@ class Operator:
             yield sight
 
     def sight(self, drop: Drop | None) -> Sight:
-        """See how far a drop's build is."""
-        if drop is None or drop.build_arn is None or drop.answered is not None:
+        """See how far a drop's build is, or then its distribution."""
+        if drop is None or drop.answered is not None:
             return Sight(drop, Steps(0, 0))
-        return Sight(drop, self.builder.steps(drop.build_arn))
+        arn = drop.distribution.build_arn or drop.build_arn
+        return Sight(drop, Steps(0, 0) if arn is None else self.builder.steps(arn))
 
     def going_on(self, since: str, before: Iterable[Drop] = ()) -> tuple[Drop, ...]:
         """List what is open, what was claimed since then, and what was seen before; oldest first.
@@ -257,7 +259,7 @@ class Operator:
         return self.ledger.marked(sorted(once.values(), key=lambda mark: mark["claimed"]))
 
     def cancel(self, story: Story, *, others_too: bool) -> str | None:
-        """Cancel the build of an upload's last ask, or the ask itself before it has a build.
+        """Cancel build or distribution of an upload's last ask, or the ask before it has a build.
 
         A build that comes to be in the same moment is found and cancelled too.
 
@@ -313,8 +315,8 @@ class Operator:
         )
 
     def _running(self, drop: Drop) -> str | None:
-        """Find a drop's build if it goes on; its attempt may know of one that it does not."""
-        build_arn = drop.build_arn
+        """Find what goes on of a drop; its attempt may know of a build that it does not."""
+        build_arn = drop.distribution.build_arn or drop.build_arn
         if build_arn is None and drop.identity is not None and drop.attempt is not None:
             build_arn = self.ledger.attempts(drop.identity)[drop.attempt].build_arn
         build = None if build_arn is None else self.builder.describe(build_arn)

@@ -1,4 +1,4 @@
-"""EC2 Image Builder: the import as one exact request, and the build as it stands."""
+"""EC2 Image Builder: import and distribution as exact requests, and a build as it stands."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from isodrop.aws import CONFIG, error_code, translated
 from isodrop.codes import RefusedError, TransientError
-from isodrop.plan import ImportPlan, ImportSettings, Upload
+from isodrop.plan import DistributionSettings, ImportPlan, ImportSettings, Upload
 from isodrop.wording import one_line
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_imagebuilder.type_defs import ImageTypeDef
 
 Request = Mapping[str, Any]
-"""The parameters of one ImportDiskImage call: plain JSON, sent as it is frozen."""
+"""The parameters of one ImportDiskImage or DistributeImage call: plain JSON, sent as frozen."""
 
 UEFI_DATA_LIMIT: Final = 64_000
 """Characters of ``registerImageOptions.uefiData`` at the most."""
@@ -150,6 +150,42 @@ def import_request(
     return request
 
 
+def distribution_request(
+    build_arn: str, how: DistributionSettings, token: str, tags: Mapping[str, str]
+) -> Request:
+    """Make the one request of a distribution. Every field of DistributeImage is decided here.
+
+    Parameters
+    ----------
+    build_arn : str
+        The finished image's build version.
+    how : DistributionSettings
+    token : str
+        The client token, 36 characters.
+    tags : mapping of str to str
+        For the image resource that the distribution makes.
+
+    Returns
+    -------
+    Request
+        Plain JSON, to be frozen in the ledger before it is first sent.
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
+    """
+    request: dict[str, Any] = {
+        "clientToken": token,
+        "sourceImage": build_arn,
+        "distributionConfigurationArn": how.configuration_arn,
+        "executionRole": how.execution_role,
+        "tags": dict(tags),
+    }
+    if how.log_group_name is not None:
+        request["loggingConfiguration"] = {"logGroupName": how.log_group_name}
+    return request
+
+
 @dataclass(frozen=True, slots=True)
 class Builder:
     """Image Builder and the EC2 whose AMIs it makes."""
@@ -186,11 +222,28 @@ class Builder:
         with translated():
             return self.imagebuilder.import_disk_image(**request)["imageBuildVersionArn"]
 
+    def distribute(self, request: Request) -> str:
+        """Send a frozen distribution request; :meth:`submit`'s words are true of it, too.
+
+        Returns
+        -------
+        str
+            The ARN of the image build version that the distribution makes and is followed by.
+
+        Raises
+        ------
+        TransientError, QuotaError, RefusedError, DeniedError
+        """
+        with translated():
+            return self.imagebuilder.distribute_image(**request)["imageBuildVersionArn"]
+
     def find(self, request: Request) -> str | None:
         """Look for the build that an earlier sending of a frozen request led to, by its tags.
 
         How long Image Builder knows a client token is not documented; the tags stay. A build
-        that is very new may be missed, and for that there is the token.
+        that is very new may be missed, and for that there is the token. Under which name and
+        version a distribution is kept is not documented, either; it is looked for where the image
+        is that it came of.
 
         Returns
         -------
@@ -206,8 +259,11 @@ class Builder:
         --------
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImageBuildVersions.html
         """
-        here = request["infrastructureConfigurationArn"].rpartition(":")[0]
-        version = f"{here}:image/{request['name']}/{request['semanticVersion']}"
+        if "sourceImage" in request:
+            version = request["sourceImage"].rpartition("/")[0]
+        else:
+            here = request["infrastructureConfigurationArn"].rpartition(":")[0]
+            version = f"{here}:image/{request['name']}/{request['semanticVersion']}"
         pages = self.imagebuilder.get_paginator("list_image_build_versions")
         with translated():
             for page in pages.paginate(imageVersionArn=version):

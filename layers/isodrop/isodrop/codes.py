@@ -42,6 +42,7 @@ class Code(StrEnum):
     BUILD_CANCELLED = "build-cancelled"
     BUILD_GONE = "build-gone"
     BUILD_TIMED_OUT = "build-timed-out"
+    DISTRIBUTION_FAILED = "distribution-failed"
     IMPORT_REFUSED = "import-refused"
     ACCESS_DENIED = "access-denied"
     SERVICE_UNAVAILABLE = "service-unavailable"
@@ -223,6 +224,17 @@ TABLE: Final = MappingProxyType(
             " or raise the stack's parameter TrackingHours.",
             why="The build was still running when the stack's TrackingHours were over. Image "
             "Builder gives its longest step twelve hours.",
+        ),
+        Code.DISTRIBUTION_FAILED: _failed(
+            "The image was made, but did not come to all the Regions and accounts that it is"
+            " to be in.",
+            "Use the AMI that this answer names, if its Region will do; mend what the message"
+            " names, then ask again with isodrop retry: only the distribution is repeated.",
+            why="The stack has a DistributionConfigurationArn, and what Image Builder made of it "
+            "failed, was cancelled, or was not over when TrackingHours were. Most often a target "
+            "account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the key that "
+            "the image is encrypted with, or has reached its quota of AMIs.",
+            drop_again=True,
         ),
         Code.IMPORT_REFUSED: _failed(
             "Image Builder refused the import request.",

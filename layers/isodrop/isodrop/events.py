@@ -37,6 +37,14 @@ _BUILD_ARN: Final = (
 )
 
 
+_DISTRIBUTION_ARN: Final = Field(
+    None,
+    description="ARN of the build version that takes the image to other Regions and accounts;"
+    " null where the stack does not distribute images, or has not begun to.",
+    examples=[f"{_BUILD_ARN[:-1]}2"],
+)
+
+
 class ForeignEventError(IsodropError):
     """An event that is not in this contract; the message says what it is."""
 
@@ -161,12 +169,15 @@ class StartedData(_Model):
 
 
 class ProgressedData(_Model):
-    """The build's status or step count changed."""
+    """The status or step count changed, of the build or then of its image's distribution."""
 
     source: Source
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
+    distribution_arn: str | None = _DISTRIBUTION_ARN
     status: str = Field(
-        description="Image Builder's status of the build, as it says it.", examples=["BUILDING"]
+        description="Image Builder's status, as it says it: of the distribution once there is one,"
+        " else of the build.",
+        examples=["BUILDING"],
     )
     previous_status: str | None = Field(
         description="The status before; null at the first look, the same if only a step was done.",
@@ -181,11 +192,12 @@ class ProgressedData(_Model):
 
 
 class SucceededData(_Model):
-    """The answer: there is an image, and it was made of this very upload."""
+    """The answer: there is an image, it was made of this very upload, and is where it is to be."""
 
     source: Source
     plan: Plan
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
+    distribution_arn: str | None = _DISTRIBUTION_ARN
     reused: bool = Field(
         description="Whether the image was there already, or being built, for an earlier upload of"
         " the same disc."
@@ -195,10 +207,12 @@ class SucceededData(_Model):
     )
     amis: tuple[ProducedAmi, ...] = Field(
         min_length=1,
-        description="The AMIs, at least one; as a rule one, in the Region of the stack.",
+        description="The AMIs, at least one: the import's own first, in the Region of the stack,"
+        " then the distribution's.",
     )
     minutes: dict[str, float] = Field(
-        description="Minutes that the build spent in each status, as far as it was followed.",
+        description="Minutes that the build spent in each status, as far as it was followed; those"
+        " of the distribution under distribution.",
         examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
     )
     notes: tuple[str, ...] = _NOTES
@@ -223,8 +237,16 @@ class FailedData(_Model):
         description="ARN of the build version; null if there was none.",
         examples=[_BUILD_ARN],
     )
+    distribution_arn: str | None = _DISTRIBUTION_ARN
+    amis: tuple[ProducedAmi, ...] = Field(
+        (),
+        description="The AMIs that there are all the same, where only the distribution failed.",
+    )
     status: str | None = Field(
-        None, description="The build's status; null if there was none.", examples=["FAILED"]
+        None,
+        description="Status of the distribution if there was one, else of the build; null if there"
+        " was none.",
+        examples=["FAILED"],
     )
     failed_step: str | None = Field(
         None, description="The workflow step that failed; null if none did."

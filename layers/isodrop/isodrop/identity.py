@@ -69,10 +69,28 @@ def import_identity(plan: ImportPlan) -> str:
     )[:ID_LENGTH]
 
 
-def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
-    """Make the token that lets ImportDiskImage run no more than once for one attempt.
+def distribution_identity(build_arn: str, configuration_arn: str) -> str:
+    """Name one distribution: of which image, and as which configuration says.
 
-    The ETag is in it because the request it goes with names one object: equal ETags are equal
+    Parameters
+    ----------
+    build_arn : str
+        The image build version's.
+    configuration_arn : str
+        The distribution configuration's. What is changed in it later makes no other distribution.
+
+    Returns
+    -------
+    str
+        32 hexadecimal characters.
+    """
+    return _digest("distribution", build_arn, configuration_arn)[:ID_LENGTH]
+
+
+def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
+    """Make the token that lets Image Builder run one attempt's request no more than once.
+
+    The ETag is in it because an import's request names one object: equal ETags are equal
     bytes, so a token never stands for bytes that nobody has looked at.
 
     Parameters
@@ -80,7 +98,7 @@ def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
     etag : str
         Of the upload that made the import, without quotes.
     identity : str
-        :func:`import_identity` of its plan.
+        :func:`import_identity` of its plan, or :func:`distribution_identity` of its image.
     stack : str
         The stack's name: two stacks in one account each import for themselves.
     attempt : int
@@ -94,6 +112,7 @@ def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
     References
     ----------
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
     """
     return _digest("token", etag, identity, stack, attempt)[:TOKEN_LENGTH]
 

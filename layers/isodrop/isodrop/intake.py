@@ -4,25 +4,23 @@ Each step writes what it did before the next one starts, and looks first for wha
 so the whole may be killed anywhere and begun again: it comes to the same end.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from isodrop.builder import UEFI_DATA_LIMIT, Builder, Phase, import_request
-from isodrop.codes import Code, RefusedError, RejectedError, Rejection, TransientError
-from isodrop.identity import client_token, import_identity
-from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
+from isodrop.builder import UEFI_DATA_LIMIT, Builder, import_request
+from isodrop.codes import RefusedError, RejectedError, Rejection
+from isodrop.identity import import_identity
+from isodrop.ledger import Drop, Ledger, Stage, Trouble
 from isodrop.media import read_media
 from isodrop.objects import is_unchanged, object_changed, open_object, read_text
 from isodrop.overrides import merged
 from isodrop.plan import FIRST_ASK, Ask, ImportPlan, ImportSettings, Upload, check_key, decide
+from isodrop.submission import Submission, Task
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-
-_ROUNDS: Final = 5
-"""How often a drop may lose the race for an attempt before it waits and asks again."""
 
 
 class Decision(StrEnum):
@@ -56,8 +54,8 @@ class Intake:
         What the stack's parameters say.
     uefi_data_uri : str or None
         The object that holds the stack's UEFI data: a parameter is too small for it.
-    max_attempts : int
-        How many builds in a row an import may lose before drops of it are turned away.
+    submission : Submission
+        Sends the request, once.
     now : callable
         The time, ISO 8601.
     inspected : callable
@@ -69,7 +67,7 @@ class Intake:
     ledger: Ledger
     settings: ImportSettings
     uefi_data_uri: str | None
-    max_attempts: int
+    submission: Submission
     now: Callable[[], str]
     inspected: Callable[[int, int], None] = lambda _requests, _length: None
 
@@ -103,8 +101,7 @@ class Intake:
             plan = self._plan(drop)
             if plan is None:
                 return Outcome(Decision.ANSWER)
-            attempt = self._attempt(drop, plan)
-            build_arn = attempt.build_arn or self._send(attempt)
+            build_arn = self.submission.submit(drop, self._task(drop, plan))
         except (RejectedError, RefusedError) as error:
             self.ledger.hinder(drop, Trouble(error.code, str(error)))
             return Outcome(Decision.ANSWER)
@@ -143,67 +140,19 @@ class Intake:
         metadata = merged(found.metadata, ask.overrides)
         return decide(upload, media, metadata, self.settings)
 
-    def _attempt(self, drop: Drop, plan: ImportPlan) -> Attempt:
-        """Find the attempt to follow: one's own, one that lives, or a new one."""
-        identity = import_identity(plan)
-        attempts = self.ledger.attempts(identity)
-        if drop.attempt is not None:
-            return attempts[drop.attempt]
-        for _ in range(_ROUNDS):
-            if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1])):
-                number = self.ledger.follow(drop, attempts[-1])
-                return self.ledger.attempts(identity)[number]
-            self._begin(drop, plan, identity, attempts)
-            attempts = self.ledger.attempts(identity)
-        raise TransientError("many drops of one import compete; this one waits")
-
-    def _lives(self, attempt: Attempt) -> bool:
-        """Whether another drop's attempt is worth following: it runs, or its image is there."""
-        if attempt.standing is Standing.SPOILED:
-            return False
-        try:
-            # Its own drop may have been killed before it could send or write: the token makes
-            # it safe to do that in its stead.
-            build_arn = attempt.build_arn or self._send(attempt)
-        except (RejectedError, RefusedError):
-            standing = self.ledger.attempts(attempt.identity)[attempt.number].standing
-            if standing in {Standing.REFUSED, Standing.SPOILED}:
-                return False
-            raise  # it may still be sent
-        build = self.builder.describe(build_arn)
-        if build is None or build.phase is Phase.BAD:
-            return False
-        return build.phase is Phase.RUNNING or self.builder.has_its_amis(build)
-
-    def _begin(
-        self, drop: Drop, plan: ImportPlan, identity: str, earlier: Sequence[Attempt]
-    ) -> None:
-        """Freeze a new request, unless the import has lost too many builds already."""
-        lost = _lost_in_a_row(earlier)
-        if lost >= self.max_attempts:
-            raise RejectedError(
-                Code.TOO_MANY_ATTEMPTS,
-                f"{lost} builds of {plan.name} {plan.semantic_version} came to nothing, which is"
-                f" as many as this stack allows; none is started any more.",
-            )
-        number = len(earlier)
-        token = client_token(drop.upload.etag, identity, self.settings.stack, number)
-        tags = {
-            "isodrop:import": identity,
-            "isodrop:attempt": str(number),
-            "isodrop:drop": drop.id,
-        }
-        self.ledger.begin(
-            Attempt(
-                identity=identity,
-                number=number,
-                drop_id=drop.id,
-                ask=drop.ask.number,
-                source=drop.upload,
-                request=import_request(plan, drop.upload, self._with_uefi_data(), token, tags),
-                build_arn=None,
-                standing=Standing.OPEN,
-            )
+    def _task(self, drop: Drop, plan: ImportPlan) -> Task:
+        """Say what is to be done once for all drops of one import."""
+        return Task(
+            stage=Stage.IMPORT,
+            identity=import_identity(plan),
+            source=drop.upload,
+            title=f"builds of {plan.name} {plan.semantic_version}",
+            request=lambda token, tags: import_request(
+                plan, drop.upload, self._with_uefi_data(), token, tags
+            ),
+            send=self.builder.submit,
+            unchanged=lambda attempt: is_unchanged(self.s3, attempt.source),
+            is_there=self.builder.has_its_amis,
         )
 
     def _with_uefi_data(self) -> ImportSettings:
@@ -212,38 +161,3 @@ class Intake:
         return replace(
             self.settings, uefi_data=read_text(self.s3, self.uefi_data_uri, UEFI_DATA_LIMIT)
         )
-
-    def _send(self, attempt: Attempt) -> str:
-        """Send an attempt's frozen request, once its object was seen to be what was planned.
-
-        That is written before it is sent: who comes later, to a changed object, must not think
-        that there is no build.
-        """
-        standing = attempt.standing
-        if standing is Standing.OPEN:
-            unchanged = is_unchanged(self.s3, attempt.source)
-            wanted = Standing.SENT if unchanged else Standing.SPOILED
-            standing = self.ledger.stand(attempt, wanted)
-        if standing is Standing.SPOILED:
-            raise RejectedError(Code.OBJECT_CHANGED)
-        if standing is Standing.REFUSED:
-            raise RefusedError("Image Builder has refused this very request before")
-        again = attempt.standing is Standing.SENT
-        earlier = self.builder.find(attempt.request) if again else None
-        try:
-            build_arn = earlier or self.builder.submit(attempt.request)
-        except RefusedError:
-            self.ledger.stand(replace(attempt, standing=Standing.SENT), Standing.REFUSED)
-            raise
-        self.ledger.built(attempt, build_arn)
-        return build_arn
-
-
-def _lost_in_a_row(attempts: Sequence[Attempt]) -> int:
-    """Count the builds since the last one whose image was good."""
-    lost = 0
-    for attempt in reversed(attempts):
-        if attempt.standing is Standing.GOOD:
-            break
-        lost += attempt.build_arn is not None
-    return lost

@@ -2,8 +2,9 @@
 
 Three kinds of item. A *drop* is one upload, asked for once: who follows it, what was found, which
 build, which answer; asked for anew it is another item beside the first. An *attempt* is one
-request that Image Builder was, or will be, sent for an import; attempts of one import are numbered
-from 0 and each is written once, whoever comes first, so whoever comes second follows it. An
+request that Image Builder was, or will be, sent for an import, or for the distribution of its
+image; attempts at one thing are numbered from 0 and each is written once, whoever comes first, so
+whoever comes second follows it. An
 *image* is one that an upload was answered with, kept by its name. Nothing here is ever taken back;
 every write says what must be true before it, so that crashes, repeats and races end in the same
 items.
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 from botocore.exceptions import ClientError
@@ -47,6 +48,31 @@ class State(StrEnum):
     ANSWERED = "answered"
 
 
+class Stage(StrEnum):
+    """The parts of a drop's way that a build of Image Builder's does."""
+
+    IMPORT = "import"
+    DISTRIBUTION = "distribution"
+    """Of the imported image, to other Regions and accounts; where the stack has that."""
+
+
+class _Names(NamedTuple):
+    """What the parts of a :class:`Bond` are called in a drop's item."""
+
+    identity: str
+    attempt: str
+    build: str
+    trouble: str
+
+
+_BONDS: Final = {
+    Stage.IMPORT: _Names("identity", "attempt", "build", "trouble"),
+    Stage.DISTRIBUTION: _Names(
+        "distributionIdentity", "distributionAttempt", "distributionBuild", "distributionTrouble"
+    ),
+}
+
+
 class Standing(StrEnum):
     """What GetImage cannot tell of an attempt."""
 
@@ -57,7 +83,7 @@ class Standing(StrEnum):
     REFUSED = "refused"
     """Image Builder refused the request: there is no build."""
     GOOD = "good"
-    """Its image came of the very object that was planned; that was checked."""
+    """It ended well, and what its request named was what was planned; that was checked."""
     SPOILED = "spoiled"
     """Its object was replaced or deleted, so nobody can vouch for its image."""
 
@@ -68,6 +94,26 @@ class Trouble:
 
     code: Code
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """What binds a drop to the build that does one stage of its way.
+
+    Attributes
+    ----------
+    identity, attempt : str and int, or None
+        Which attempt at what.
+    build_arn : str or None
+        The build that came of it.
+    trouble : Trouble or None
+        What came in the way of one.
+    """
+
+    identity: str | None = None
+    attempt: int | None = None
+    build_arn: str | None = None
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +139,10 @@ class Drop:
         The build that came of it.
     trouble : Trouble or None
         What came in the way.
+    distribution : Bond
+        The same of the distribution of its image.
     timeline : mapping of str to str
-        When each status was first seen, ISO 8601.
+        When each status was first seen, ISO 8601; under ``distribution`` when that was begun.
     answer : str or None
         The answer as it was, or is to be, published: JSON.
     notes : tuple of str or None
@@ -114,26 +162,33 @@ class Drop:
     attempt: int | None
     build_arn: str | None
     trouble: Trouble | None
+    distribution: Bond
     timeline: Mapping[str, str]
     answer: str | None
     notes: tuple[str, ...] | None
     answered: str | None
 
+    def bond(self, stage: Stage) -> Bond:
+        """Get what binds it to the build of a stage."""
+        if stage is Stage.DISTRIBUTION:
+            return self.distribution
+        return Bond(self.identity, self.attempt, self.build_arn, self.trouble)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One import request, frozen before it is first sent.
+    """One request to Image Builder, frozen before it is first sent.
 
     Attributes
     ----------
     identity, number : str and int
-        Which import's, and which of its attempts, from 0.
+        Which import's or distribution's, and which of its attempts, from 0.
     drop_id, ask : str and int
         The drop that made it.
     source : Upload
-        The object that the request names.
+        The object that it goes back to.
     request : mapping
-        The parameters of ImportDiskImage, to be sent as they are.
+        The parameters of ImportDiskImage or DistributeImage, to be sent as they are.
     build_arn : str or None
         Known once the request was answered.
     standing : Standing
@@ -150,7 +205,7 @@ class Attempt:
 
     @property
     def token(self) -> str:
-        """The client token: the ``importId`` of the events."""
+        """The client token; that of an import is the ``importId`` of the events."""
         return str(self.request["clientToken"])
 
     def is_of(self, drop: Drop) -> bool:
@@ -250,8 +305,8 @@ class Ledger:
         self._set(_key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
 
     def attempts(self, identity: str) -> tuple[Attempt, ...]:
-        """Read all attempts of an import, in order, strongly consistent."""
-        return tuple(_as_attempt(identity, item) for item in self._all(f"IMPORT#{identity}"))
+        """Read all attempts at one thing, in order, strongly consistent."""
+        return tuple(_as_attempt(identity, item) for item in self._all(_attempts(identity)))
 
     def begin(self, attempt: Attempt) -> bool:
         """Write a new attempt; ``False`` when somebody was first with that number."""
@@ -266,24 +321,27 @@ class Ledger:
             }
         )
 
-    def follow(self, drop: Drop, attempt: Attempt) -> int:
-        """Bind a drop to the attempt whose end will be its answer; returns the one that stands."""
+    def follow(self, drop: Drop, attempt: Attempt, stage: Stage = Stage.IMPORT) -> int:
+        """Bind a drop to the attempt whose end it waits for; returns the one that stands."""
+        names = _BONDS[stage]
         bound = self._set(
             _key_of(drop),
-            {"identity": attempt.identity, "attempt": attempt.number},
-            Attr("attempt").not_exists(),
+            {names.identity: attempt.identity, names.attempt: attempt.number},
+            Attr(names.attempt).not_exists(),
         )
         stands = None if bound else self.drop(drop.id, drop.ask.number)
-        return attempt.number if stands is None or stands.attempt is None else stands.attempt
+        stood = None if stands is None else stands.bond(stage).attempt
+        return attempt.number if stood is None else stood
 
     def built(self, attempt: Attempt, build_arn: str) -> None:
         """Write which build an attempt led to."""
         key = _attempt_key(attempt.identity, attempt.number)
         self._set(key, {"build": build_arn}, Attr("build").not_exists())
 
-    def followed(self, drop: Drop, build_arn: str) -> None:
+    def followed(self, drop: Drop, build_arn: str, stage: Stage = Stage.IMPORT) -> None:
         """Write which build a drop follows."""
-        self._set(_key_of(drop), {"build": build_arn}, Attr("build").not_exists())
+        name = _BONDS[stage].build
+        self._set(_key_of(drop), {name: build_arn}, Attr(name).not_exists())
 
     def stand(self, attempt: Attempt, standing: Standing) -> Standing:
         """Write what is known of an attempt beyond its build; returns the word that stands.
@@ -299,10 +357,11 @@ class Ledger:
             return standing
         return self.attempts(attempt.identity)[attempt.number].standing
 
-    def hinder(self, drop: Drop, trouble: Trouble) -> bool:
+    def hinder(self, drop: Drop, trouble: Trouble, stage: Stage = Stage.IMPORT) -> bool:
         """Write what came in the way of a build; ``False`` if something has, or there is one."""
-        free = Attr("trouble").not_exists() & Attr("build").not_exists()
-        return self._set(_key_of(drop), {"trouble": _words(trouble)}, free)
+        names = _BONDS[stage]
+        free = Attr(names.trouble).not_exists() & Attr(names.build).not_exists()
+        return self._set(_key_of(drop), {names.trouble: _words(trouble)}, free)
 
     def saw(self, drop: Drop, status: str, now: str) -> None:
         """Write when a status was first seen."""
@@ -497,12 +556,15 @@ def _key_of(drop: Drop) -> dict[str, str]:
 
 
 def _attempt_key(identity: str, number: int) -> dict[str, str]:
-    return {"pk": f"IMPORT#{identity}", "sk": f"ATTEMPT#{number:06d}"}
+    return {"pk": _attempts(identity), "sk": f"ATTEMPT#{number:06d}"}
+
+
+def _attempts(identity: str) -> str:
+    return f"ATTEMPTS#{identity}"
 
 
 def _as_drop(item: Mapping[str, Any]) -> Drop:
-    number = item.get("attempt")
-    trouble = json.loads(item["trouble"]) if "trouble" in item else None
+    imported = _as_bond(item, Stage.IMPORT)
     return Drop(
         id=item["pk"].removeprefix("DROP#"),
         ask=Ask(int(item["sk"].removeprefix("ASK#")), item["overrides"]),
@@ -510,14 +572,27 @@ def _as_drop(item: Mapping[str, Any]) -> Drop:
         claimed=item["claimed"],
         upload=Upload(**json.loads(item["upload"])),
         verdict=_as_verdict(item["verdict"]) if "verdict" in item else None,
-        identity=item.get("identity"),
-        attempt=None if number is None else int(number),
-        build_arn=item.get("build"),
-        trouble=trouble and Trouble(Code(trouble["code"]), trouble["message"]),
+        identity=imported.identity,
+        attempt=imported.attempt,
+        build_arn=imported.build_arn,
+        trouble=imported.trouble,
+        distribution=_as_bond(item, Stage.DISTRIBUTION),
         timeline=item["timeline"],
         answer=item.get("answer"),
         notes=tuple(item["notes"]) if "notes" in item else None,
         answered=item.get("answered"),
+    )
+
+
+def _as_bond(item: Mapping[str, Any], stage: Stage) -> Bond:
+    names = _BONDS[stage]
+    number = item.get(names.attempt)
+    trouble = json.loads(item[names.trouble]) if names.trouble in item else None
+    return Bond(
+        identity=item.get(names.identity),
+        attempt=None if number is None else int(number),
+        build_arn=item.get(names.build),
+        trouble=trouble and Trouble(Code(trouble["code"]), trouble["message"]),
     )
 
 

@@ -18,6 +18,7 @@ from isodrop.wording import clean_tag_value, shown
 __all__ = [
     "FIRST_ASK",
     "Ask",
+    "DistributionSettings",
     "ImportPlan",
     "ImportSettings",
     "Overrides",
@@ -94,6 +95,25 @@ class Ask:
 
 
 FIRST_ASK: Final = Ask()
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionSettings:
+    """What the stack's parameters say about the distribution of every image.
+
+    Attributes
+    ----------
+    configuration_arn : str
+        Image Builder's distribution configuration: to which Regions and accounts, and how.
+    execution_role : str
+        Whose name Image Builder acts in.
+    log_group_name : str or None
+        Where it writes its log; its own default if ``None``.
+    """
+
+    configuration_arn: str
+    execution_role: str
+    log_group_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from isodrop.annotations import BROKEN_OFF, Annotator
 from isodrop.aws import CONFIG
 from isodrop.builder import Build, Builder, Phase
 from isodrop.codes import TABLE, Code, Kind, QuotaError, Rejection, TransientError, section
+from isodrop.distribution import Distributor
 from isodrop.events import (
     SCHEMA_VERSION,
     Data,
@@ -31,11 +32,12 @@ from isodrop.events import (
     plan_of,
     source_of,
 )
-from isodrop.ledger import Attempt, Drop, Ledger, Standing, Trouble
+from isodrop.ledger import Attempt, Bond, Drop, Ledger, Stage, Standing, Trouble
 from isodrop.objects import is_unchanged
 from isodrop.plan import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.publisher import Publisher
 from isodrop.settings import ReportSettings
+from isodrop.submission import Submission
 from isodrop.wording import one_line
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class Reporter:
         What it talks to.
     annotator : Annotator
         Writes what came of it where people look.
+    distributor : Distributor
+        Takes images to other Regions and accounts, where the stack has that.
     stack : str
         The stack's name, told in every event.
     now : callable
@@ -90,6 +94,7 @@ class Reporter:
     ledger: Ledger
     publisher: Publisher
     annotator: Annotator
+    distributor: Distributor
     stack: str
     now: Callable[[], datetime]
 
@@ -104,14 +109,17 @@ class Reporter:
     ) -> "Reporter":
         """Wire what the settings name, with a boto3 session's account and Region."""
         ledger = Ledger.connect(session, settings.ledger_table)
+        builder = Builder.connect(session)
+        submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
         return cls(
             s3=session.client("s3", config=CONFIG),
-            builder=Builder.connect(session),
+            builder=builder,
             ledger=ledger,
             publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
             annotator=Annotator.connect(
                 session, ledger, across_builds=settings.latest_across_builds, clock=clock
             ),
+            distributor=Distributor(builder, ledger, submission, settings.distribution()),
             stack=settings.stack_name,
             now=now,
         )
@@ -135,24 +143,64 @@ class Reporter:
             reused=not attempt.is_of(drop),
             attempt=attempt.number,
         )
-        self._publish(self._event(drop, data, attempt, "started"), build_arn)
+        self._publish(self._event(drop, data, attempt, "started"), drop)
 
     def progressed(self, drop: Drop, status: str, previous: str | None) -> None:
-        """Tell that the build has moved to another status or another step."""
+        """Tell that build or distribution has moved to another status or another step."""
         attempt = self._attempt(drop)
         _, build_arn = _of_a_build(drop)
-        self.ledger.saw(drop, status, _iso(self.now()))
-        steps = self.builder.steps(build_arn)
+        distribution_arn = drop.distribution.build_arn
+        if distribution_arn is None:
+            self.ledger.saw(drop, status, _iso(self.now()))
+        steps = self.builder.steps(distribution_arn or build_arn)
         data = ProgressedData(
             source=source_of(drop.upload),
             build_arn=build_arn,
+            distribution_arn=distribution_arn,
             status=status,
             previous_status=previous,
             steps_done=steps.done,
             steps_total=steps.total,
         )
-        what = ("progressed", status, str(steps.done), str(steps.total))
-        self._publish(self._event(drop, data, attempt, *what), build_arn)
+        stage = (Stage.DISTRIBUTION,) if distribution_arn else ()
+        what = ("progressed", status, str(steps.done), str(steps.total), *stage)
+        self._publish(self._event(drop, data, attempt, *what), drop)
+
+    def onward(self, drop: Drop, followed: str | None = None) -> str | None:
+        """Say which build is to be followed next, if there is no answer yet: the distribution's.
+
+        Parameters
+        ----------
+        drop : Drop
+            As the ledger has it.
+        followed : str, optional
+            The ARN of what was followed until now, to its end or for as long as the stack does.
+
+        Returns
+        -------
+        str or None
+            The ARN to follow; ``None`` when it is time for the answer.
+
+        Raises
+        ------
+        TransientError, QuotaError, RefusedError
+            Something that it needs is not to be had; come again.
+        """
+        if drop.answer is not None or drop.build_arn is None or not self.distributor.wants(drop):
+            return None
+        if drop.distribution.build_arn is None:
+            build = self.builder.describe(drop.build_arn)
+            if build is None or build.phase is not Phase.GOOD or not build.amis:
+                return None
+            attempt = self._vouched(self._attempt(drop))
+            if attempt.standing is not Standing.GOOD:
+                return None
+            plan, _ = _of_a_build(drop)
+            arn = self.distributor.begin(drop, plan, attempt)
+            self.ledger.saw(drop, Stage.DISTRIBUTION, _iso(self.now()))
+        else:
+            arn = drop.distribution.build_arn
+        return None if arn == followed else arn
 
     def answer(self, drop: Drop, caught: Caught | None = None) -> Event:
         """Give an upload its one answer; again, if it was not certain to have been published.
@@ -176,6 +224,9 @@ class Reporter:
         """
         words = drop.answer
         if words is None:
+            if self.distributor.wants(drop):
+                # What came in the way of a distribution was written a moment ago.
+                drop = self.ledger.drop(drop.id, drop.ask.number) or drop
             attempt = None if drop.attempt is None else self._attempt(drop)
             data = self._data(drop, attempt) if caught is None else _broken(drop, caught)
             # Derived from upload and ask alone: the second answer, if there ever were one, would
@@ -186,7 +237,7 @@ class Reporter:
         if drop.answered is not None:
             return event.noted(drop.notes or ())
         event = event.noted(self._annotated(drop, event))
-        self._publish(event, drop.build_arn)
+        self._publish(event, drop)
         self.ledger.answered(drop, _iso(self.now()))
         return event
 
@@ -221,11 +272,7 @@ class Reporter:
         if not build.amis:
             message = f"The build is {build.status}, but Image Builder names no AMI of it."
             return _hindered(drop, Trouble(Code.BUILD_GONE, message), attempt)
-        if attempt.standing is not Standing.GOOD:
-            # The import's URI carries no version id, so the object itself must bear witness.
-            unchanged = is_unchanged(self.s3, attempt.source)
-            self.ledger.stand(attempt, Standing.GOOD if unchanged else Standing.SPOILED)
-            attempt = self._attempt(drop)
+        attempt = self._vouched(attempt)
         if attempt.standing is not Standing.GOOD:
             source = one_line(f"s3://{attempt.source.bucket}/{attempt.source.key}")
             message = (
@@ -234,18 +281,46 @@ class Reporter:
             )
             return _hindered(drop, Trouble(Code.OBJECT_CHANGED, message), attempt)
         plan, build_arn = _of_a_build(drop)
+        bond = drop.distribution
+        amis = _amis(build)
+        if bond.build_arn is not None:
+            distributed = self._distributed(bond)
+            if distributed is None or distributed.phase is not Phase.GOOD:
+                return _undistributed(drop, attempt, amis, distributed)
+            amis += tuple(ami for ami in _amis(distributed) if ami not in amis)
+        elif bond.trouble is not None:
+            trouble = bond.trouble
+            return _failed(drop, trouble.code, trouble.message, attempt, amis=amis)
         return SucceededData(
             source=source_of(drop.upload),
             plan=plan_of(plan),
             build_arn=build_arn,
+            distribution_arn=bond.build_arn,
             reused=not attempt.is_of(drop),
             attempt=attempt.number,
-            amis=tuple(
-                ProducedAmi(id=ami.id, region=ami.region, account=ami.account, name=ami.name)
-                for ami in build.amis
-            ),
+            amis=amis,
             minutes=_minutes(drop, self.now()),
         )
+
+    def _vouched(self, attempt: Attempt) -> Attempt:
+        """See, once for all its drops, whether an import's object was the same all the time."""
+        if attempt.standing is Standing.GOOD:
+            return attempt
+        # The import's URI carries no version id, so the object itself must bear witness.
+        unchanged = is_unchanged(self.s3, attempt.source)
+        self.ledger.stand(attempt, Standing.GOOD if unchanged else Standing.SPOILED)
+        return self.ledger.attempts(attempt.identity)[attempt.number]
+
+    def _distributed(self, bond: Bond) -> Build | None:
+        """Look at a distribution; one that ended well is kept in mind as such."""
+        assert bond.build_arn is not None  # noqa: S101 - for the type checker: it was begun
+        assert bond.identity is not None  # noqa: S101 - likewise
+        assert bond.attempt is not None  # noqa: S101 - likewise
+        found = self.builder.describe(bond.build_arn)
+        if found is not None and found.phase is Phase.GOOD:
+            attempt = self.ledger.attempts(bond.identity)[bond.attempt]
+            self.ledger.stand(attempt, Standing.GOOD)
+        return found
 
     def _attempt(self, drop: Drop) -> Attempt:
         assert drop.identity is not None  # noqa: S101 - for the type checker: bound before a build
@@ -264,8 +339,8 @@ class Reporter:
         )
         return Event(metadata=metadata, data=data)
 
-    def _publish(self, event: Event, build_arn: str | None) -> None:
-        resources = [build_arn] if build_arn else []
+    def _publish(self, event: Event, drop: Drop) -> None:
+        resources = [arn for arn in (drop.build_arn, drop.distribution.build_arn) if arn]
         self.publisher.publish(event.detail_type, event.detail(), event.metadata.time, resources)
 
 
@@ -305,14 +380,47 @@ def _bad(drop: Drop, attempt: Attempt, build: Build | None) -> FailedData:
         "DELETED": Code.BUILD_GONE,
         "DISABLED": Code.BUILD_GONE,
     }.get(build.status, Code.BUILD_TIMED_OUT)
+    return _failed(drop, code, _said(f"The build is {build.status}", build), attempt, build=build)
+
+
+def _undistributed(
+    drop: Drop, attempt: Attempt, amis: tuple[ProducedAmi, ...], found: Build | None
+) -> FailedData:
+    """Tell why the image did not come to where it is to be."""
+    arn = drop.distribution.build_arn
+    if found is None:
+        message = f"Image Builder no longer knows the distribution {arn}."
+    elif found.phase is Phase.RUNNING:
+        message = (
+            f"The distribution was still {found.status} when the stack's TrackingHours were over."
+        )
+    else:
+        message = _said(f"The distribution is {found.status}", found)
+    return _failed(drop, Code.DISTRIBUTION_FAILED, message, attempt, build=found, amis=amis)
+
+
+def _amis(build: Build) -> tuple[ProducedAmi, ...]:
+    return tuple(
+        ProducedAmi(id=ami.id, region=ami.region, account=ami.account, name=ami.name)
+        for ami in build.amis
+    )
+
+
+def _said(what: str, build: Build) -> str:
+    """Say how a build ended, and what it says of it."""
     said = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
     where = f" in step {build.failed_step}" if build.failed_step else ""
-    message = f"The build is {build.status}{where}" + (f": {said}" if said else ".")
-    return _failed(drop, code, message, attempt, build)
+    return f"{what}{where}" + (f": {said}" if said else ".")
 
 
 def _failed(
-    drop: Drop, code: Code, message: str, attempt: Attempt | None, build: Build | None = None
+    drop: Drop,
+    code: Code,
+    message: str,
+    attempt: Attempt | None,
+    *,
+    build: Build | None = None,
+    amis: tuple[ProducedAmi, ...] = (),
 ) -> FailedData:
     entry = TABLE[code]
     return FailedData(
@@ -322,6 +430,8 @@ def _failed(
         remedy=entry.remedy,
         drop_again=entry.drop_again,
         build_arn=drop.build_arn,
+        distribution_arn=drop.distribution.build_arn,
+        amis=amis,
         status=None if build is None else build.status,
         failed_step=None if build is None else build.failed_step,
         log_group=None if build is None else build.log_group,

@@ -1,13 +1,21 @@
 """What the stack's parameters say, read from the functions' environment and checked at once."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from isodrop.codes import IsodropError
 from isodrop.labels import check_template
-from isodrop.plan import ImportSettings
+from isodrop.plan import DistributionSettings, ImportSettings
 
 
 class SettingsError(IsodropError):
@@ -62,6 +70,24 @@ class ReportSettings(_Environment):
     ledger_table: str
     event_bus: str
     latest_across_builds: bool = False
+    distribution_configuration_arn: str | None = None
+    execution_role: str | None = None
+    log_group_name: str | None = None
+    max_attempts: int = Field(ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _has_a_role_to_distribute_in(self) -> Self:
+        if self.distribution_configuration_arn and not self.execution_role:
+            raise ValueError("DISTRIBUTION_CONFIGURATION_ARN needs an EXECUTION_ROLE")
+        return self
+
+    def distribution(self) -> DistributionSettings | None:
+        """How images are distributed; ``None`` if they are not."""
+        if self.distribution_configuration_arn is None or self.execution_role is None:
+            return None
+        return DistributionSettings(
+            self.distribution_configuration_arn, self.execution_role, self.log_group_name
+        )
 
 
 class SweepSettings(ReportSettings):

@@ -20,7 +20,7 @@ from isodrop.codes import Code
 from isodrop.events import Event
 from isodrop.executions import Executions
 from isodrop.identity import drop_id
-from isodrop.ledger import Drop, Ledger, Mark, State, Trouble, mark_of
+from isodrop.ledger import Drop, Ledger, Mark, Stage, State, Trouble, mark_of
 from isodrop.plan import Upload
 from isodrop.reports import Reporter
 from isodrop.uploads import object_created
@@ -234,13 +234,24 @@ class Sweep:
         return self._again(drop)
 
     def _goes_on(self, drop: Drop) -> bool:
-        """Whether the drop's build is still to be waited for."""
+        """Whether the drop's build is still to be waited for, or then its distribution."""
         if drop.build_arn is None:
             return False
-        if self.now() >= datetime.fromisoformat(drop.claimed) + self.tracking:
+        if self._runs(drop.build_arn):
+            return not self._is_over(drop.claimed)
+        onward = self.reporter.onward(drop)
+        if onward is None:
             return False
-        build = self.builder.describe(drop.build_arn)
+        begun = self._again(drop).timeline.get(Stage.DISTRIBUTION, drop.claimed)
+        return self._runs(onward) and not self._is_over(begun)
+
+    def _runs(self, arn: str) -> bool:
+        build = self.builder.describe(arn)
         return build is not None and build.phase is Phase.RUNNING
+
+    def _is_over(self, since: str) -> bool:
+        """Whether all the time is over for which something is followed."""
+        return self.now() >= datetime.fromisoformat(since) + self.tracking
 
     def _again(self, drop: Drop) -> Drop:
         return self.ledger.drop(drop.id, drop.ask.number) or drop

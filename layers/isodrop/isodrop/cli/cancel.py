@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 The upload gets its answer all the same: it has failed, with the code
-build-cancelled. An import that still waits for a quota or a throttle ends with
+build-cancelled, or distribution-failed if its image was being distributed.
+An import that still waits for a quota or a throttle ends with
 that at its next try.
 
 examples:
@@ -29,7 +30,8 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command = commands.add_parser(
         "cancel",
         help="stop the build of an upload",
-        description="Cancel the build of an upload, or its import before there is a build.",
+        description="Cancel the build of an upload, its import before there is a build, or then\n"
+        "the distribution of its image.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )

@@ -55,6 +55,7 @@ def as_json(drop: "Drop") -> dict[str, Any]:
         },
         "attempt": drop.attempt,
         "buildArn": drop.build_arn,
+        "distributionArn": drop.distribution.build_arn,
         "answer": answer_of(drop),
     }
 
@@ -64,6 +65,8 @@ def state_of(drop: "Drop") -> str:
     answer = answer_of(drop)
     if answer is not None:
         return kind_of(answer).lower()
+    if drop.distribution.build_arn is not None:
+        return "distributing"
     if drop.build_arn is not None:
         return "building"
     return "looking" if drop.verdict is None else "importing"
@@ -87,6 +90,8 @@ def pairs(drop: "Drop") -> list[tuple[str, object]]:
         ]
     if drop.build_arn is not None:
         found += [("build", drop.build_arn), ("attempt", drop.attempt)]
+    if drop.distribution.build_arn is not None:
+        found.append(("distribution", drop.distribution.build_arn))
     if drop.answered is not None:
         found.append(("answered", drop.answered))
     found += [(name, told[name]) for name in ("code", "message", "remedy") if name in told]

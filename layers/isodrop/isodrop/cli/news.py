@@ -205,7 +205,8 @@ def _decided(drop: "Drop") -> str:
 
 def _state(drop: "Drop") -> dict[str, Any]:
     told = as_json(drop)
-    return {name: told[name] for name in ("dropId", "ask", "state", "execution", "buildArn")}
+    names = ("dropId", "ask", "state", "execution", "buildArn", "distributionArn")
+    return {name: told[name] for name in names}
 
 
 def _time(written: str) -> datetime:

@@ -71,6 +71,8 @@ CHECKS: Final = (
     Check("instance-profile", building.instance_profile),
     Check("network", building.network),
     Check("quota", building.quota),
+    Check("distribution", building.distribution),
+    Check("may-distribute", roles.may_distribute),
     Check("bus", delivery.bus),
     Check("ledger", promises.table),
     Check("recovery", promises.recovery),

@@ -147,6 +147,21 @@ def reached(
     )
 
 
+def distribution(ground: Ground) -> Verdict:
+    """Whether there is the distribution configuration that images go by, if they do."""
+    arn = ground.parameter("DistributionConfigurationArn")
+    if not arn:
+        return well("images are not distributed: there is no DistributionConfigurationArn")
+    try:
+        told = ground.ask(
+            "imagebuilder", "GetDistributionConfiguration", distributionConfigurationArn=arn
+        )["distributionConfiguration"]
+    except GoneError as error:
+        return broken(str(error), "sam deploy with another DistributionConfigurationArn, or none")
+    regions = sorted({each["region"] for each in told.get("distributions", [])})
+    return well(f"images go to {', '.join(regions)} as {told['name']} says")
+
+
 def quota(ground: Ground) -> Verdict:
     """How many builds may run at once; isodrop waits where there are more."""
     asked: dict[str, Any] = {"ServiceCode": "imagebuilder", "MaxResults": 100}

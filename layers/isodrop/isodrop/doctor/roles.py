@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isodrop.doctor.findings import GoneError, Verdict, broken, doubtful, well
+from isodrop.doctor.findings import GoneError, Level, Verdict, broken, doubtful, well
 from isodrop.doctor.functions import configuration
 from isodrop.doctor.ground import Ground
 from isodrop.doctor.policies import trusts
@@ -105,6 +105,19 @@ def may_pass(ground: Ground) -> Verdict:
     if role is None:
         return well("there is no execution role to pass")
     return may(ground, Right("ImportIsoRole", "iam:PassRole", role, to))
+
+
+def may_distribute(ground: Ground) -> Verdict:
+    """Ask whether ReportBuild is allowed to have images distributed, if they are."""
+    configuration_arn = ground.parameter("DistributionConfigurationArn")
+    role = _execution_role(ground)
+    if not configuration_arn or role is None:
+        return well("images are not distributed")
+    to = {"iam:PassedToService": "imagebuilder.amazonaws.com"}
+    passing = may(ground, Right("ReportBuildRole", "iam:PassRole", role, to))
+    if passing.level is not Level.OK:
+        return passing
+    return may(ground, Right("ReportBuildRole", "imagebuilder:DistributeImage", configuration_arn))
 
 
 def may_read(ground: Ground) -> Verdict:
