@@ -251,8 +251,10 @@ def _deploy(walk: Walk, stack: LocalStack) -> None:
     _say("its event, into the function and into the state machine")
     event = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso")
     invoke = ("sam", "remote", "invoke", "--stack-name", STACK, "--event-file", "-")
-    _decided(walk.run(*invoke, "ImportIso", said=event), "follow")
-    _decided(walk.run(*invoke, "ImportMachine", said=event), "nothing")
+    _decided(walk.run(*invoke, "ImportIso", said=event), "nothing")
+    another = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso", "--sequencer", "1")
+    _decided(walk.run(*invoke, "ImportIso", said=another), "follow")
+    _decided(walk.run(*invoke, "ImportMachine", said=another), "nothing")
 
     _say("logs")
     logs = walk.run("sam", "logs", "--stack-name", STACK)

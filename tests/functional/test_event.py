@@ -12,6 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from isodrop.cli import access, main
+from isodrop.identity import drop_id
 from isodrop.uploads import read_upload
 from tests.functional.conftest import ACCOUNT, BUCKET
 
@@ -19,6 +20,7 @@ Run = Callable[..., tuple[int, str, str]]
 MIB = 1024 * 1024
 KEY = "drops/Büro Windows 11 + 100%41.iso"
 ADDRESS = f"s3://{BUCKET}/{KEY}"
+MORE = (("--sequencer", "1"), ("--sequencer", "2"))
 
 
 @pytest.fixture
@@ -68,7 +70,17 @@ def test_given_another_upload_when_its_event_is_printed_then_it_is_another(
     assert read_upload(first).sequencer != read_upload(second).sequencer
     assert first["id"] != second["id"]
     assert printed(ADDRESS, "--version-id", version) == first
-    assert read_upload(printed(ADDRESS, "--sequencer", "00FF")).sequencer == "00FF"
+
+
+def test_given_a_sequencer_when_the_event_is_printed_then_it_is_another_upload_of_the_object(
+    session: boto3.Session, printed: Callable[..., dict[str, Any]]
+) -> None:
+    session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
+    first, *others = (printed(ADDRESS, *more) for more in ((), *MORE))
+    read = [read_upload(event) for event in others]
+    assert [upload.sequencer for upload in read] == ["1", "2"]
+    assert {upload.etag for upload in read} == {read_upload(first).etag}
+    assert len({drop_id(read_upload(event)) for event in (first, *others)}) == len((first, *others))
 
 
 @pytest.mark.parametrize("size", [0, 5, 8 * MIB - 1, 8 * MIB, 16 * MIB, 17 * MIB])

@@ -308,7 +308,11 @@ def test_given_version_when_asked_then_it_is_told(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("names",), ("inspect",), ("event",), ("list",), ("status",), ("retry",), ("cancel",)],
+    [
+        (),
+        *((name,) for name in ("names", "inspect", "event", "drop", "watch")),
+        *((name,) for name in ("list", "status", "retry", "cancel", "doctor")),
+    ],
 )
 def test_given_help_when_asked_then_it_has_examples_that_fit_the_screen(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]

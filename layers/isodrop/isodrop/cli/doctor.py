@@ -31,7 +31,7 @@ pipe there is one line for each check: level, check, what is so, what mends it.
 examples:
   isodrop doctor
   isodrop doctor --stack imports --region eu-central-1
-  isodrop doctor --json | jq -r '.findings[] | select(.level == "broken") | .remedy'
+  isodrop doctor --json | jq '.findings[] | select(.level == "broken")'
 
 exit status: 0 well, or warnings only, 1 could not look, 2 wrong usage,
 3 something is broken

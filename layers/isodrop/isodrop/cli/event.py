@@ -26,10 +26,13 @@ PART: Final = 8 * 1024 * 1024
 
 _EPILOG: Final = """\
 By default S3 is asked for the object's ETag, size and version. The same object
-gives the same event, so trying twice is a repeated delivery.
+gives the same event, so trying twice is a repeated delivery, and of what the
+stack has taken already comes "nothing". --sequencer pretends another upload:
+any word does, and the event names no version, by which it would be known again.
 
 examples:
   isodrop event s3://my-bucket/Win11.iso > event.json
+  isodrop event s3://my-bucket/Win11.iso --sequencer 1 > event.json
   sam local invoke ImportIso --event event.json
   sam remote invoke ImportIso --event-file event.json --stack-name isodrop
   aws stepfunctions start-execution --input file://event.json \\
@@ -104,7 +107,11 @@ def run(options: Namespace) -> int:
 
 
 def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict[str, Any]:
-    """Write S3's event for an object, under a sequencer made of the object unless one is given."""
+    """Write S3's event for an object.
+
+    Its sequencer is made of the object. One that is given makes it another upload of that object,
+    which in a bucket with versions it is only if no version is named: see ``drop_id``.
+    """
     from isodrop.plan import Upload  # noqa: PLC0415 - only here does the command need the rest
     from isodrop.uploads import object_created  # noqa: PLC0415 - likewise
 
@@ -119,7 +126,7 @@ def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict
             etag=stored.etag,
             size=stored.size,
             sequencer=sequencer or made,
-            version_id=stored.version_id,
+            version_id=None if sequencer else stored.version_id,
         ),
         stored.modified,
         f"arn:aws:s3:{stored.region}:{ACCOUNT}:",
