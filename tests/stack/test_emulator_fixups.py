@@ -14,13 +14,16 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.emulator.stack import LocalStack, credentials
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.literals import TemplateStageType
 
 ROLE = "arn:aws:iam::123456789012:role/any"
 INVOKE = "arn:aws:states:::lambda:invoke"
@@ -511,6 +514,28 @@ class TestBuses:
         client.delete_stack(StackName="posts")
         emulator.wait_for(lambda: not events.list_api_destinations()["ApiDestinations"])
         assert not events.list_connections()["Connections"]
+
+    @pytest.mark.parametrize("stage", ["Original", "Processed"])
+    def test_a_nested_template_has_an_address_that_sam_delete_reads(
+        self, emulator: LocalStack, bucket: str, stage: "TemplateStageType"
+    ) -> None:
+        client, name = emulator.client("cloudformation"), f"outer-{stage}"
+        nested = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+        emulator.client("s3").put_object(Bucket=bucket, Key="in", Body=json.dumps(nested))
+        at = {"TemplateURL": f"{emulator.endpoint}/{bucket}/in"}
+        outer = {"Resources": {"In": {"Type": "AWS::CloudFormation::Stack", "Properties": at}}}
+        client.create_stack(StackName=name, TemplateBody=json.dumps(outer))
+        emulator.wait_for(
+            lambda: (
+                client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+                == "CREATE_COMPLETE"
+            )
+        )
+
+        told = client.get_template(StackName=name, TemplateStage=stage)["TemplateBody"]
+
+        address = told["Resources"]["In"]["Properties"]["TemplateURL"]  # type: ignore[index]
+        assert address == f"https://s3.amazonaws.com/{bucket}/in"
 
     def test_a_saved_query_of_log_groups_that_are_there_can_be_made(
         self, emulator: LocalStack

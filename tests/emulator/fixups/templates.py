@@ -1,13 +1,18 @@
 """What CloudFormation makes of a template: mends of the emulator's provisioners."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from ministack.services import cloudwatch_logs, eventbridge
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import handlers, provisioners
 
+_get_template = handlers._ACTION_HANDLERS["GetTemplate"]
+_NESTED = re.compile(
+    rb"(TemplateURL(?:&quot;|[\s:'\"])*)https?://(?:127\.0\.0\.1|localhost)(?::\d+)?/"
+)
 _PROFILE = "AWS::IAM::InstanceProfile"
 _before = dict(provisioners._RESOURCE_HANDLERS[_PROFILE])
 
@@ -77,8 +82,20 @@ def create_query_definition(_logical_id: str, props: dict[str, Any], _stack: str
     return str(uuid.uuid4()), {}
 
 
+def get_template(params: Any) -> Any:
+    """Give a nested template the address that it has at AWS, whatever the endpoint of S3 was.
+
+    The SAM CLI makes the address of the endpoint that it uploaded to, and ``sam delete`` reads no
+    other than ``https://s3…``.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#path-style-access
+    """
+    status, headers, body = _get_template(params)
+    return status, headers, _NESTED.sub(rb"\1https://s3.amazonaws.com/", body)
+
+
 def mend() -> None:
     """Put the mends in place."""
+    handlers._ACTION_HANDLERS["GetTemplate"] = get_template
     provisioners._RESOURCE_HANDLERS["AWS::Events::Connection"] = {
         "create": create_connection,
         "delete": lambda name, _props: eventbridge._delete_connection({"Name": name}),
