@@ -108,7 +108,7 @@ def _pointed(said: Any) -> Any:
 def _copy(folder: Path, name: str, path: Path) -> Path:
     """Copy a file under a name that says what is in it."""
     content = path.read_bytes()
-    written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.json"
+    written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
     written.write_bytes(content)
     return written
 

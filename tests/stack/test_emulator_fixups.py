@@ -519,23 +519,19 @@ class TestBuses:
     def test_a_nested_template_has_an_address_that_sam_delete_reads(
         self, emulator: LocalStack, bucket: str, stage: "TemplateStageType"
     ) -> None:
-        client, name = emulator.client("cloudformation"), f"outer-{stage}"
-        nested = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
-        emulator.client("s3").put_object(Bucket=bucket, Key="in", Body=json.dumps(nested))
-        at = {"TemplateURL": f"{emulator.endpoint}/{bucket}/in"}
-        outer = {"Resources": {"In": {"Type": "AWS::CloudFormation::Stack", "Properties": at}}}
-        client.create_stack(StackName=name, TemplateBody=json.dumps(outer))
-        emulator.wait_for(
-            lambda: (
-                client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
-                == "CREATE_COMPLETE"
-            )
-        )
+        name = _nesting(emulator, bucket, f"{emulator.endpoint}/{bucket}/in")
 
-        told = client.get_template(StackName=name, TemplateStage=stage)["TemplateBody"]
+        cloudformation = emulator.client("cloudformation")
+        told = cloudformation.get_template(StackName=name, TemplateStage=stage)["TemplateBody"]
 
-        address = told["Resources"]["In"]["Properties"]["TemplateURL"]  # type: ignore[index]
+        address = told["Resources"]["In"]["Properties"]["TemplateURL"]
         assert address == f"https://s3.amazonaws.com/{bucket}/in"
+
+    @pytest.mark.parametrize("host", ["s3", "s3.us-east-1", "s3-us-west-2"])
+    def test_a_nested_template_s_bucket_may_be_in_the_host_s_name(
+        self, emulator: LocalStack, bucket: str, host: str
+    ) -> None:
+        _nesting(emulator, bucket, f"https://{bucket}.{host}.amazonaws.com/in")
 
     def test_a_saved_query_of_log_groups_that_are_there_can_be_made(
         self, emulator: LocalStack
@@ -561,6 +557,21 @@ class TestBuses:
 
         assert made({"Ref": "Logs"}) == "CREATE_COMPLETE"
         assert made("nowhere") == "ROLLBACK_COMPLETE"
+
+
+def _nesting(emulator: LocalStack, bucket: str, address: str) -> str:
+    """Deploy a stack within a stack, its template in the bucket; give the outer one's name."""
+    client, name = emulator.client("cloudformation"), f"outer-{uuid.uuid4().hex[:8]}"
+    nested = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    emulator.client("s3").put_object(Bucket=bucket, Key="in", Body=json.dumps(nested))
+    within = {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": address}}
+    client.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"In": within}}))
+    emulator.wait_for(
+        lambda: (
+            client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+        )
+    )
+    return name
 
 
 class TestStorage:

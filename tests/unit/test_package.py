@@ -68,13 +68,16 @@ def test_every_artifact_is_there_and_lies_where_the_parameters_say(
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "made_of"), [("Contract", "events/registry.json"), ("Operations", "operations.yaml")]
+)
 def test_a_nested_template_lies_where_the_parameters_say(
-    made: tuple[dict[str, Any], Path],
+    made: tuple[dict[str, Any], Path], name: str, made_of: str
 ) -> None:
     template, folder = made
-    (nested,) = folder.glob("Contract-*.json")
-    where = template["Resources"]["Contract"]["Properties"]["TemplateURL"]["Fn::Sub"]
-    assert nested.read_bytes() == (ROOT / "events/registry.json").read_bytes()
+    (nested,) = folder.glob(f"{name}-*{Path(made_of).suffix}")
+    where = template["Resources"][name]["Properties"]["TemplateURL"]["Fn::Sub"]
+    assert nested.read_bytes() == (ROOT / made_of).read_bytes()
     assert where.startswith("https://${ArtifactBucket}.s3.${AWS::Region}.${AWS::URLSuffix}/")
     assert where.endswith(f"/${{ArtifactPrefix}}{nested.name}")
 

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ministack.services import cloudwatch_logs, eventbridge
-from ministack.services.cloudformation import handlers, provisioners
+from ministack.services.cloudformation import handlers, helpers, provisioners
 
 _get_template = handlers._ACTION_HANDLERS["GetTemplate"]
 _NESTED = re.compile(
     rb"(TemplateURL(?:&quot;|[\s:'\"])*)https?://(?:127\.0\.0\.1|localhost)(?::\d+)?/"
+)
+_resolve_document = helpers._resolve_document
+_VIRTUAL_HOST = re.compile(
+    r"https://([a-z0-9.-]+)\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?/(.+)"
 )
 _PROFILE = "AWS::IAM::InstanceProfile"
 _before = dict(provisioners._RESOURCE_HANDLERS[_PROFILE])
@@ -93,8 +97,20 @@ def get_template(params: Any) -> Any:
     return status, headers, _NESTED.sub(rb"\1https://s3.amazonaws.com/", body)
 
 
+def resolve_document(params: Any, body_key: str, url_key: str, label: str) -> Any:
+    """Read a template whose bucket is in the host's name, too; the emulator looks into the path.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#virtual-hosted-style-access
+    """
+    named = _VIRTUAL_HOST.fullmatch(helpers._p(params, url_key) or "")
+    if named:
+        params = {**params, url_key: [f"https://s3.amazonaws.com/{named[1]}/{named[2]}"]}
+    return _resolve_document(params, body_key, url_key, label)
+
+
 def mend() -> None:
     """Put the mends in place."""
+    helpers._resolve_document = resolve_document
     handlers._ACTION_HANDLERS["GetTemplate"] = get_template
     provisioners._RESOURCE_HANDLERS["AWS::Events::Connection"] = {
         "create": create_connection,
