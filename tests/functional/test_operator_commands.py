@@ -1,6 +1,8 @@
 """isodrop list, status, retry and cancel, as a person types them: what they print and exit with."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,25 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
     return run
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run the command before a person's eyes, on the narrowest terminal that is usual."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def told(*arguments: str) -> str:
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("TERM", "dumb")
+        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+            here.setattr(sys, "stdout", screen := Terminal())
+            main(arguments)
+        return screen.getvalue()
+
+    return told
+
+
 def rejected(way: Way, key: str = "a.iso") -> None:
     """An upload that was rejected: moto has no Image Builder to ask about builds."""
     way.follow(way.upload(key, way.iso(server_editions())), f"execution-{key}")
@@ -88,6 +109,42 @@ def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
     assert status == 0
     assert [line[1:3] for line in lines] == [["looking", ""], ["rejected", "server-media"]]
     assert [line[-1] for line in lines] == ["b\\tc.iso", "a.iso"]
+
+
+def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
+    way: Way, told: Callable[..., str]
+) -> None:
+    long = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
+    way.follow(way.upload(long), "execution-good")
+    way.later(minutes=1)
+    rejected(way, "bad.iso")
+
+    screen = told("list")
+
+    assert max(map(len, screen.splitlines())) <= 80
+    heading, _, bad, *good = (line[1:] for line in screen.splitlines() if line.strip())
+    assert heading.split() == ["Claimed", "State", "What", "came", "of", "it", "Name"]
+    assert bad.split()[2:] == ["rejected", "server-media", "bad.iso"]
+    assert good[0].split()[2] == "succeeded"
+    second, third = heading.index("What"), heading.index("Name")
+    outcome, name = (
+        "".join(line[start:end].rstrip() for line in good)
+        for start, end in ((second, third), (third, None))
+    )
+    assert outcome.replace(" ", "") == "windows-11-enterprise-x64-en-us11.26100.1742"
+    assert name == long
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "nothing was dropped yet\n"), (("--open",), "nothing waits for its answer\n")],
+)
+@pytest.mark.usefixtures("way")
+def test_given_nothing_when_a_person_lists_then_it_is_said(
+    run: Run, told: Callable[..., str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert told("list", *arguments) == said
+    assert run("list", *arguments) == (0, "", "")
 
 
 def test_given_drops_when_listed_as_json_then_they_are_whole(way: Way, run: Run) -> None:

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 COLUMNS: Final = ("claimed", "state", "code", "ask", "image", "version", "build", "key")
-_SHOWN: Final = (0, 1, 2, 4, 5, 7)
-"""For a person: fewer columns, and the long one last, where it may fold."""
-_HEADINGS: Final = ("Claimed", "State", "Code", "Image", "Version", "Name")
+_HEADINGS: Final = ("Claimed", "State", "What came of it", "Name")
+"""For a person: fewer columns, the long ones last, where they may fold."""
 _MINUTE: Final = len("2026-11-24T09:12")
 _LIMIT: Final = 20
 _EPILOG: Final = f"""\
@@ -60,16 +59,22 @@ def run(options: Namespace) -> int:
     if options.json:
         print_json([as_json(drop) for drop in drops])
     elif screen := console():
-        print_table(screen, _HEADINGS, (_short(row(drop)) for drop in drops))
+        if drops:
+            rows = (_short(*row(drop)) for drop in drops)
+            print_table(screen, _HEADINGS, rows, folding=_HEADINGS[2:])
+        else:
+            print("nothing waits for its answer" if options.open else "nothing was dropped yet")
     else:
         for drop in drops:
             print_fields(*row(drop))
     return 0
 
 
-def _short(fields: tuple[object, ...]) -> list[object]:
-    short = [fields[column] for column in _SHOWN]
-    return [str(short[0])[:_MINUTE].replace("T", " "), *short[1:]]
+def _short(*fields: object) -> list[object]:
+    """Shorten a row for a person: the code where there is one, else the image."""
+    claimed, state, code, _, image, version, _, key = fields
+    named = None if image is None else f"{image} {version}"
+    return [str(claimed)[:_MINUTE].replace("T", " "), state, code or named, key]
 
 
 def _count(text: str) -> int:

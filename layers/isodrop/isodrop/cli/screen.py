@@ -59,10 +59,11 @@ def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     chosen: Callable[[Sequence[object]], bool] = lambda _: False,
+    folding: Sequence[str] = ("Name",),
 ) -> None:
     """Print a table for a person; rows that are ``chosen`` stand out.
 
-    Where the terminal is too narrow only the column called Name is folded.
+    Where the terminal is too narrow only the columns that are ``folding`` are folded.
     """
     from rich import box  # noqa: PLC0415 - see console
     from rich.table import Table  # noqa: PLC0415 - see console
@@ -70,7 +71,7 @@ def print_table(
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        table.add_column(column, no_wrap=column != "Name", overflow="fold")
+        table.add_column(column, no_wrap=column not in folding, overflow="fold")
     for row in rows:
         # Text, not str: no markup is read out of a stranger's words.
         table.add_row(
