@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.emulator.local import guide
 from tests.emulator.package import ROOT
 from tests.emulator.stack import ACCOUNT, REGION, LocalStack, Subscription
 from tests.media import business_editions, make_iso
@@ -244,6 +245,9 @@ def _deploy(walk: Walk, stack: LocalStack) -> None:
     outputs = {each["OutputKey"]: each["OutputValue"] for each in json.loads(said)}
     bucket = outputs["UploadBucketName"]
 
+    _say("what make local says to do")
+    _guided(walk, stack)
+
     _say("drop an ISO")
     heard = stack.subscribe("walk", {"source": ["isodrop"]})
     _drop(stack, heard, bucket, "Win11.iso", 3001)
@@ -263,6 +267,28 @@ def _deploy(walk: Walk, stack: LocalStack) -> None:
     _say("delete; the bucket stays")
     walk.run("sam", "delete", "--no-prompts")
     _gone(stack, STACK, bucket)
+
+
+def _guided(walk: Walk, stack: LocalStack) -> None:
+    """Give the commands that ``make local`` prints, and hear what its rule and queue then hear."""
+    commands = commands_of(guide(stack))
+    if not _found("aws"):
+        walk.skipped.append("the AWS CLI's commands of make local, which is not here")
+        commands = [each for each in commands if not each.startswith("aws ")]
+    for command in commands:
+        walk.run("bash", "-c", command)
+    hears = [each for each in commands if each.startswith("aws sqs receive-message")]
+    stack.wait_for(
+        lambda: all("ISO Import Succeeded" in walk.run("bash", "-c", each) for each in hears)
+    )
+
+
+def commands_of(guide: str) -> list[str]:
+    """Read the commands out of a guide, but for those that never end or were given before."""
+    _, _, told = guide.partition("In another terminal")
+    lines = [line.strip() for line in told.splitlines() if line.startswith("  ")]
+    elsewhere = ("#", "export ", "LAYER_PLATFORMS", "isodrop watch")
+    return [line for line in lines if not line.startswith(elsewhere)]
 
 
 def _drop(stack: LocalStack, heard: Subscription, bucket: str, key: str, revision: int) -> None:
@@ -391,7 +417,8 @@ def _with_terraform(walk: Walk, stack: LocalStack) -> None:
     try:
         walk.run("terraform", "init", "-no-color", within=folder)
     except StepError as error:
-        walk.skipped.append(f"the Terraform snippet: its provider could not be had: {error}")
+        why = next((line for line in str(error).splitlines() if "Error:" in line), "")
+        walk.skipped.append(f"the Terraform snippet: its provider could not be had: {why.strip()}")
         return
     walk.run("terraform", "validate", "-no-color", within=folder)
     walk.run("terraform", "apply", "-no-color", "-auto-approve", within=folder)

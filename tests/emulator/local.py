@@ -14,7 +14,7 @@ GUIDE = """
   machine    {machine}
   ledger     {ledger}
 
-In another terminal, in this folder:
+In another terminal, in this folder (sam is in .venv; of the AWS CLI any version will do):
 
   export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_DEFAULT_REGION={region}
   export AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=none PATH="$PWD/.venv/bin:$PATH"
@@ -24,15 +24,23 @@ In another terminal, in this folder:
   isodrop inspect build/Win11.iso
   isodrop drop build/Win11.iso       # or: aws s3 cp build/Win11.iso s3://{bucket}/
 
-  # see what became of it, ask for another edition of it, stop that
+  # see what became of it, ask for another edition of it, begin another build and stop it
   isodrop list
   isodrop status s3://{bucket}/Win11.iso
   isodrop retry s3://{bucket}/Win11.iso --set edition=EnterpriseN --wait
-  isodrop cancel s3://{bucket}/Win11.iso
+  drop=s3://{bucket}/Win11.iso; isodrop retry $drop --set rebuild=2 && isodrop cancel $drop
+
+  # follow what others drop, until Ctrl-C
+  isodrop watch
+
+  # hear the answers, by a rule and a queue of your own; the AWS CLI 1 wants to be told where SQS is
+  aws events put-rule --name answers --event-pattern '{{"source": ["isodrop"]}}'
+  aws sqs create-queue --queue-name answers --endpoint-url {endpoint}
+  aws events put-targets --rule answers --targets Id=q,Arn=arn:aws:sqs:{region}:{account}:answers
+  aws sqs receive-message --queue-url {endpoint}/{account}/answers --endpoint-url {endpoint}
 
   # answer what nobody answered, start what was never started, however young
-  aws lambda invoke --function-name {sweep} --cli-binary-format raw-in-base64-out \
-    --payload '{{"graceMinutes": 0}}' /dev/stdout
+  sam remote invoke Sweep --event '{{"graceMinutes": 0}}' --stack-name isodrop
 
   # look behind it
   aws stepfunctions list-executions --state-machine-arn {machine}
@@ -78,7 +86,6 @@ def guide(stack: LocalStack) -> str:
         bucket=stack.bucket,
         machine=stack.outputs["ImportMachineArn"],
         ledger=stack.outputs["LedgerTable"],
-        sweep=stack.outputs["SweepFunction"],
         region=REGION,
         account=ACCOUNT,
     )

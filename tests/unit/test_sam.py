@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sam import ARCHITECTURES, StepError, check_layer, snippet
+from tests.emulator.local import GUIDE
+from tests.sam import ARCHITECTURES, StepError, check_layer, commands_of, snippet
 
 
 @pytest.fixture
@@ -65,3 +66,11 @@ def test_given_a_compiled_package_without_its_modules_then_it_is_found(layer: Pa
 @pytest.mark.parametrize("language", ["hcl", "javascript"])
 def test_each_snippet_that_is_tried_is_there_once(language: str) -> None:
     assert "build/package" in snippet(language)
+
+
+def test_given_the_guide_of_make_local_then_the_commands_that_end_are_read() -> None:
+    commands = commands_of(GUIDE)
+    programs = {command.split()[0] for command in commands}
+    assert programs >= {"aws", "isodrop", "mkdir", "python", "sam"}
+    assert commands[0].startswith("mkdir -p build && python -m tests.media")
+    assert not any("watch" in command or "sam build" in command for command in commands)
