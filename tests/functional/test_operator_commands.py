@@ -270,6 +270,20 @@ def test_given_wrong_usage_when_typed_then_it_is_told_before_anything_is_asked(
 
 
 @pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_proposed(
+    run: Run, stacks: dict[str, dict[str, str]], command: str
+) -> None:
+    stacks["queues"] = {"QueueUrl": "https://sqs"}
+
+    status, out, err = run(command, "--stack", "queues")
+
+    assert (status, out) == (1, "")
+    assert "the stack queues is CREATE_COMPLETE and has none of isodrop's outputs" in err
+    assert "--stack or ISODROP_STACK" in err
+
+
+@pytest.mark.usefixtures("session")
 @pytest.mark.parametrize(
     ("arguments", "case"),
     [

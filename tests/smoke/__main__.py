@@ -62,7 +62,7 @@ def main(
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("iso", type=Path, help="a real ISO")
+    parser.add_argument("iso", type=_iso, help="a real ISO")
     parser.add_argument("--yes", action="store_true", help="do not ask whether to spend it")
     add_options(parser)
     options = parser.parse_args(arguments)
@@ -77,6 +77,12 @@ def main(
     except IsodropError as error:
         complain(str(error))
         return COULD_NOT
+
+
+def _iso(named: str) -> Path:
+    if not named:
+        raise argparse.ArgumentTypeError("name one: make smoke ISO=Win11.iso")
+    return Path(named)
 
 
 def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:

@@ -65,6 +65,10 @@ def test_what_aws_said_is_told_on_one_line_and_bounded() -> None:
     assert len(message) < 1100
 
 
+def test_an_error_without_words_ends_with_its_code() -> None:
+    assert str(translate(said("Nothing", 400, ""))) == "ImportDiskImage: Nothing"
+
+
 def test_what_is_no_error_of_aws_passes() -> None:
     with pytest.raises(KeyError), translated():
         raise KeyError("ours")

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from rich.console import Console
 
+from isodrop.cli import doctor as cli
 from isodrop.doctor import CHECKS, Finding, Ground, examine
 from isodrop.doctor.findings import Level, Verdict
 from isodrop.doctor.functions import BOTO3
@@ -247,6 +249,14 @@ def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> 
 
 
 # The bucket and its key
+
+
+@pytest.mark.parametrize("check", ["bucket", "notification", "versioning", "may-read"])
+def test_given_a_stack_that_was_not_made_far_enough_then_its_bucket_is_missed(check: str) -> None:
+    half = {**STACK, "StackStatus": "ROLLBACK_COMPLETE", "Outputs": []}
+    verdict = look(check, ground(half))
+    assert verdict.level is Level.BROKEN
+    assert verdict.message == "the stack has no output UploadBucketName"
 
 
 def owned_by_another(parameters: Mapping[str, Any]) -> Any:
@@ -688,3 +698,13 @@ def test_commands_name_the_profile_that_was_named() -> None:
         "aws s3api put-bucket-versioning --bucket drops --versioning-configuration Status=Enabled"
         " --region eu-central-1 --profile imports"
     )
+
+
+@pytest.mark.parametrize(("number", "last"), [(1, "1 ok, 1 warning"), (2, "1 ok, 2 warnings")])
+def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, last: str
+) -> None:
+    monkeypatch.setattr(cli, "console", Console)
+    doubts = [Finding("quota", Verdict(Level.WARNING, "low"))] * number
+    cli.show((Finding("stack", Verdict(Level.OK, "is whole")), *doubts))
+    assert capsys.readouterr().out.splitlines()[-1] == last

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from isodrop.plan import ImportPlan
+from tests.smoke import __main__ as smoke
 from tests.smoke import points
 
 BUILD = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26200.1/1"
@@ -59,3 +60,10 @@ SHORT_OF_QUOTA = {"lambdaFunctionFailedEventDetails": {"error": "QuotaError", "c
 )
 def test_given_what_was_seen_then_each_point_is_judged(point: points.Point, result: str) -> None:
     assert point.result == result
+
+
+def test_given_no_iso_then_it_is_told_how_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        smoke.main([""], {})
+    assert leaving.value.code == 2
+    assert "name one: make smoke ISO=Win11.iso" in capsys.readouterr().err

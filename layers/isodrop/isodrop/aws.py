@@ -83,7 +83,7 @@ def translate(error: ClientError | BotoCoreError) -> IsodropError:
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     said = error.response.get("Error", {}).get("Message", "")
-    message = one_line(f"{error.operation_name}: {code}: {said}")
+    message = one_line(": ".join(filter(None, (error.operation_name, code, said))))
     if code in _QUOTA:
         return QuotaError(message)
     if code in _TRANSIENT or status >= _SERVER_ERROR or status == _TOO_MANY:

@@ -79,10 +79,14 @@ def show(findings: "tuple[Finding, ...]") -> None:
     if screen := console():
         print_findings(screen, told)
         count = Counter(level for level, *_ in told)
-        print(", ".join(f"{number} {level}" for level, number in count.items()))
+        print(", ".join(_counted(level, number) for level, number in count.items()))
     else:
         for line in told:
             print_fields(*line, limit=WHOLE)
+
+
+def _counted(level: str, number: int) -> str:
+    return f"{number} {level}{'s' if level == 'warning' and number > 1 else ''}"
 
 
 def is_broken(findings: "tuple[Finding, ...]") -> bool:

@@ -20,6 +20,7 @@ COULD_NOT: Final = 1
 STACK: Final = "isodrop"
 
 _OUTPUTS: Final = ("UploadBucketName", "ImportMachineArn", "LedgerTable")
+_WHOLE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 _NOT_VALID: Final = frozenset(
     {
         "ExpiredToken",
@@ -91,7 +92,7 @@ def stack(options: Namespace) -> Iterator[Stack]:
 
 @contextmanager
 def described(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
-    """Find the stack, whatever its state, and the session that it can be asked with.
+    """Find the stack, however far it was made, and the session that it can be asked with.
 
     Raises
     ------
@@ -122,7 +123,7 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
 
     client = session.client("cloudformation", config=CONFIG)
     try:
-        return client.describe_stacks(StackName=stack)["Stacks"][0]
+        found = client.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         if error_code(error) != "ValidationError":
             raise
@@ -130,6 +131,13 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
             f"there is no stack {shown(stack)} in {client.meta.region_name}; name yours with"
             " --stack or ISODROP_STACK, and its Region with --region"
         ) from None  # it is explained
+    outputs = {each["OutputKey"] for each in found.get("Outputs", [])}
+    if found["StackStatus"] in _WHOLE and outputs.isdisjoint(_OUTPUTS):
+        raise CannotAskError(
+            f"the stack {shown(stack)} is {found['StackStatus']} and has none of isodrop's outputs:"
+            " it is not isodrop's; name yours with --stack or ISODROP_STACK"
+        )
+    return found
 
 
 def _outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:

@@ -101,8 +101,17 @@ class Ground:
 
     @property
     def bucket(self) -> str:
-        """Where ISOs are dropped."""
-        return self.output("UploadBucketName") or self.parameter("ExistingBucketName")
+        """Where ISOs are dropped.
+
+        Raises
+        ------
+        GoneError
+            The stack was not made far enough to say.
+        """
+        named = self.output("UploadBucketName") or self.parameter("ExistingBucketName")
+        if not named:
+            raise GoneError("the stack has no output UploadBucketName")
+        return named
 
     def resource(self, logical: str) -> str:
         """Find a resource of the stack by its name in the template.
