@@ -515,6 +515,32 @@ class TestBuses:
         emulator.wait_for(lambda: not events.list_api_destinations()["ApiDestinations"])
         assert not events.list_connections()["Connections"]
 
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_a_template_says_whether_a_table_has_point_in_time_recovery(
+        self, emulator: LocalStack, wanted: bool
+    ) -> None:
+        client, name = emulator.client("cloudformation"), f"table-{wanted}".lower()
+        table = {
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "BillingMode": "PAY_PER_REQUEST",
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": wanted},
+        }
+        resource = {"Type": "AWS::DynamoDB::Table", "Properties": table}
+        template = {
+            "Resources": {"Table": resource},
+            "Outputs": {"Name": {"Value": {"Ref": "Table"}}},
+        }
+        client.create_stack(StackName=name, TemplateBody=json.dumps(template))
+        made = emulator.wait_for(
+            lambda: client.describe_stacks(StackName=name)["Stacks"][0].get("Outputs")
+        )[0]["OutputValue"]
+
+        told = emulator.client("dynamodb").describe_continuous_backups(TableName=made)
+
+        recovery = told["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+        assert recovery["PointInTimeRecoveryStatus"] == ("ENABLED" if wanted else "DISABLED")
+
     @pytest.mark.parametrize("stage", ["Original", "Processed"])
     def test_a_nested_template_has_an_address_that_sam_delete_reads(
         self, emulator: LocalStack, bucket: str, stage: "TemplateStageType"

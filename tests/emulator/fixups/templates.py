@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from ministack.services import cloudwatch_logs, eventbridge
+from ministack.services import cloudwatch_logs, dynamodb, eventbridge
 from ministack.services.cloudformation import handlers, helpers, provisioners
 
 _get_template = handlers._ACTION_HANDLERS["GetTemplate"]
@@ -19,6 +19,8 @@ _VIRTUAL_HOST = re.compile(
 )
 _PROFILE = "AWS::IAM::InstanceProfile"
 _before = dict(provisioners._RESOURCE_HANDLERS[_PROFILE])
+_TABLE = "AWS::DynamoDB::Table"
+_tables_before = dict(provisioners._RESOURCE_HANDLERS[_TABLE])
 
 
 def create_instance_profile(logical_id: str, props: dict[str, Any], stack: str) -> Any:
@@ -37,6 +39,17 @@ def delete_instance_profile(name: str, props: dict[str, Any]) -> None:
     profile = provisioners._iam._instance_profiles.get(name)
     if profile is not None:
         _before["delete"](profile["Arn"], props)
+
+
+def create_table(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+    """Make a table with the point-in-time recovery that its template wants.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-dynamodb-table-pointintimerecoveryspecification.html
+    """
+    name, attributes = _tables_before["create"](logical_id, props, stack)
+    wanted = props.get("PointInTimeRecoverySpecification", {})
+    dynamodb._pitr_settings[name] = wanted.get("PointInTimeRecoveryEnabled") in {True, "true"}
+    return name, attributes
 
 
 def create_connection(logical_id: str, props: dict[str, Any], stack: str) -> Any:
@@ -112,6 +125,7 @@ def mend() -> None:
     """Put the mends in place."""
     helpers._resolve_document = resolve_document
     handlers._ACTION_HANDLERS["GetTemplate"] = get_template
+    provisioners._RESOURCE_HANDLERS[_TABLE] = {**_tables_before, "create": create_table}
     provisioners._RESOURCE_HANDLERS["AWS::Events::Connection"] = {
         "create": create_connection,
         "delete": lambda name, _props: eventbridge._delete_connection({"Name": name}),
