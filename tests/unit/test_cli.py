@@ -223,6 +223,18 @@ def test_given_metadata_when_inspected_then_they_are_tried_as_overrides(
     assert (status, "invalid-override" in out) == (3, True)
 
 
+def test_given_overrides_when_inspected_then_they_are_laid_over_the_metadata(
+    run: Run, iso: Path
+) -> None:
+    metadata = ("--metadata", "edition=EnterpriseN")
+    status, out, _ = run("inspect", iso, *metadata, "--set", "edition=Professional")
+    assert (status, "edition\tProfessional\n" in out) == (0, True)
+    status, out, _ = run("inspect", iso, *metadata, "--set", "edition=")
+    assert (status, "edition\tEnterprise\n" in out) == (0, True)
+    status, _, err = run("inspect", iso, "--set", "editon=EnterpriseN")
+    assert (status, "with one of image-name" in err) == (2, True)
+
+
 def test_given_trace_when_inspected_then_each_read_is_told_on_stderr_only(
     run: Run, iso: Path
 ) -> None:

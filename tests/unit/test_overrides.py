@@ -109,6 +109,11 @@ def test_given_a_stack_that_allows_none_when_an_override_is_set_then_it_is_refus
         ("isodrop_image_index", "image-index"),
         ("x-amz-meta-rebuild", "rebuild"),
         ("semantic.version", "semantic-version"),
+        ("editon", "edition"),
+        ("editions", "edition"),
+        ("Descripton", "description"),
+        ("image-indx", "image-index"),
+        ("rebuilt", "rebuild"),
     ],
 )
 def test_given_a_near_miss_when_read_then_it_is_not_obeyed_but_told(key: str, meant: str) -> None:
@@ -117,6 +122,13 @@ def test_given_a_near_miss_when_read_then_it_is_not_obeyed_but_told(key: str, me
     assert len(overrides.notes) == 1
     assert f"entry {key} is not an override" in overrides.notes[0]
     assert f"spelt {meant}." in overrides.notes[0]
+
+
+@pytest.mark.parametrize(
+    "key", ["region", "version", "build", "name", "index", "image", "owner", "s3cmd-attrs", "mtime"]
+)
+def test_given_what_other_tools_write_when_read_then_it_is_no_near_miss(key: str) -> None:
+    assert read({key: "anything"}) == Overrides()
 
 
 def test_given_metadata_keys_in_capitals_when_read_then_they_are_the_overrides_as_s3_folds() -> (

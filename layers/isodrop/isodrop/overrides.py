@@ -8,6 +8,7 @@ import re
 from binascii import Error as Base64Error
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from email.errors import MessageError
 from email.header import decode_header
 from types import MappingProxyType
@@ -21,6 +22,9 @@ MAX_VERSION_NODE: Final = 1073741823
 MAX_DESCRIPTION: Final = 1024
 # S3 takes 2 KB of user metadata in all; encoded words make it longer, but not this long.
 _MAX_VALUE: Final = 8192
+_MAX_NAME: Final = 32  # characters compared; the longest override has half of it
+_AS_CLOSE: Final = 0.85
+"""One letter too many, too few or in the wrong place, and no other word of the trade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +195,12 @@ def _malformed(name: str, value: str) -> Rejection:
 
 
 def _near_miss(name: str) -> str | None:
-    """Find the override that ``image_name`` or ``isodrop-image-name`` was meant to be."""
+    """Find the override that ``image_name``, ``isodrop-edition`` or ``editon`` was meant to be."""
     plain = re.sub(r"[^a-z]", "", name.removeprefix("x-amz-meta-"))
     squashed = plain.removeprefix("isodrop")
-    return next((rule for rule in RULES if rule.replace("-", "") == squashed), None)
+    rules = {rule.replace("-", ""): rule for rule in RULES}
+    close = get_close_matches(squashed[:_MAX_NAME], rules, n=1, cutoff=_AS_CLOSE)
+    return rules[close[0]] if close else None
 
 
 def _decoded(value: str) -> str:

@@ -2,9 +2,10 @@
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from isodrop.cli.overriding import add_set
 from isodrop.cli.screen import (
     build_number,
     complain,
@@ -18,6 +19,7 @@ from isodrop.cli.screen import (
 from isodrop.cli.sources import CannotLookError, Source, open_source
 from isodrop.codes import IsodropError, RejectedError, Rejection
 from isodrop.media import Edition, Media, read_media
+from isodrop.overrides import merged
 from isodrop.plan import ImportPlan, ImportSettings, Upload, decide
 from isodrop.wording import shown
 
@@ -42,7 +44,7 @@ for programs.
 examples:
   isodrop inspect Win11.iso
   isodrop inspect Win11.iso --key drops/Win11_23H2_English_x64.iso
-  isodrop inspect Win11.iso --metadata edition=EnterpriseN
+  isodrop inspect Win11.iso --set edition=EnterpriseN
   isodrop inspect s3://my-bucket/Win11.iso --json | jq .plan
 
 exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
@@ -69,6 +71,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     )
     command.add_argument("file", metavar="FILE", help="a file, a disc drive or s3://bucket/key")
     command.add_argument("--key", help="pretend that it is uploaded under this key")
+    add_set(command, "override what the ISO says, as isodrop drop would; may be repeated")
     command.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
@@ -86,7 +89,9 @@ def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
     try:
         with open_source(options.file, trace=options.trace) as source:
-            look = look_at(source, options.key, dict(options.metadata))
+            metadata = {**source.metadata, **dict(options.metadata)}
+            uploaded = replace(source, metadata=merged(metadata, dict(options.set)))
+            look = look_at(uploaded, options.key, {})
     except (IsodropError, OSError) as error:
         complain(str(error) if isinstance(error, CannotLookError) else f"{options.file}: {error}")
         return COULD_NOT_LOOK
