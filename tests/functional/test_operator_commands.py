@@ -192,6 +192,16 @@ def test_given_an_upload_that_nobody_claimed_when_asked_then_there_is_a_way_out(
     assert "isodrop retry" in err
 
 
+@pytest.mark.parametrize("command", ["status", "retry", "cancel", "watch"])
+@pytest.mark.usefixtures("way")
+def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_is_named(
+    run: Run, command: str
+) -> None:
+    status, out, err = run(command, ADDRESS)
+    assert (status, out) == (1, "")
+    assert "isodrop status --version-id tells of what was deleted" in err
+
+
 def test_given_an_answer_when_asked_anew_then_it_is_told_where_to_look(way: Way, run: Run) -> None:
     rejected(way)
 

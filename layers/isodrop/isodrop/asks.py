@@ -117,7 +117,7 @@ class Operator:
         except RejectedError:
             raise OperatorError(
                 f"{address}: there is no such object (any more); isodrop list shows what was"
-                " dropped, and --version-id finds what was deleted"
+                " dropped, and isodrop status --version-id tells of what was deleted"
             ) from None
         if found.upload.version is None:
             raise OperatorError(
