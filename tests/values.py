@@ -3,8 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+from isodrop.codes import Rejection
+from isodrop.ledger import Drop
 from isodrop.media import Edition, Media
-from isodrop.plan import ImportSettings, Upload
+from isodrop.plan import FIRST_ASK, ImportPlan, ImportSettings, Upload, decide
 
 BUSINESS = (
     "Education",
@@ -71,3 +73,30 @@ def a_business_disc(**changes: Any) -> Media:
 
 def some_settings(**changes: Any) -> ImportSettings:
     return replace(ImportSettings("isodrop", INFRASTRUCTURE), **changes)
+
+
+def a_plan() -> ImportPlan:
+    plan = decide(an_upload(), a_business_disc(), {}, some_settings())
+    assert not isinstance(plan, Rejection)
+    return plan
+
+
+def a_drop(**changes: Any) -> Drop:
+    """Build a drop that an execution has claimed, and no more."""
+    drop = Drop(
+        id="d0d0",
+        ask=FIRST_ASK,
+        execution="arn:aws:states:eu-central-1:123456789012:execution:imports:one",
+        claimed="2026-11-24T09:00:00.000+00:00",
+        upload=an_upload(),
+        verdict=None,
+        identity=None,
+        attempt=None,
+        build_arn=None,
+        trouble=None,
+        timeline={},
+        answer=None,
+        notes=None,
+        answered=None,
+    )
+    return replace(drop, **changes)

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
+from isodrop.plan import ImportPlan
 
 if TYPE_CHECKING:
     from isodrop.ledger import Drop
@@ -69,7 +70,8 @@ def state_of(drop: "Drop") -> str:
         return "distributing"
     if drop.build_arn is not None:
         return "building"
-    return "looking" if drop.verdict is None else "importing"
+    # A rejection that was decided is no import; its answer is on the way.
+    return "importing" if isinstance(drop.verdict, ImportPlan) else "looking"
 
 
 def pairs(drop: "Drop") -> list[tuple[str, object]]:
