@@ -45,6 +45,8 @@ CONFIG: Final = aws.CONFIG.merge(Config(max_pool_connections=THREADS, read_timeo
 _TICK: Final = 0.1
 _BLOCK: Final = 1 << 20
 _GONE: Final = frozenset({"NoSuchUpload", "404"})
+# Other bytes came than were sent: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_DAMAGED: Final = frozenset({"BadDigest", "XAmzContentSHA256Mismatch"})
 
 
 class TransferError(IsodropError):
@@ -251,7 +253,7 @@ class Transfer:
             with translated():
                 return self.s3.head_object(Bucket=self.bucket, Key=self.key, ChecksumMode="ENABLED")
         except RefusedError as error:
-            if _is_gone(error):
+            if _is(error, _GONE):
                 return None
             raise
 
@@ -313,7 +315,7 @@ class Transfer:
                     for part in page.get("Parts", [])
                 }
         except RefusedError as error:
-            if _is_gone(error):
+            if _is(error, _GONE):
                 return {}  # put together or given up since it was listed
             raise
 
@@ -360,8 +362,9 @@ class Transfer:
                         Body=watched(),
                         ChecksumSHA256=sha256,
                     )
-            except TransientError:
-                pause = next(pauses, None)
+            except (TransientError, RefusedError) as error:
+                may_pass = isinstance(error, TransientError) or _is(error, _DAMAGED)
+                pause = next(pauses, None) if may_pass else None
                 if pause is None:
                     raise
                 progress.send(number, 0)
@@ -454,8 +457,8 @@ def _await(jobs: "list[Future[_Done]]", tell: Callable[[], None]) -> None:
             job.result()
 
 
-def _is_gone(error: RefusedError) -> bool:
-    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _GONE
+def _is(error: IsodropError, codes: frozenset[str]) -> bool:
+    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in codes
 
 
 def _is_same(listed: Listed, data: bytes, sha256: str) -> bool:
