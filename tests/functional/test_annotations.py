@@ -6,13 +6,12 @@ from typing import Any
 import boto3
 import pytest
 from boto3.dynamodb.conditions import Attr
-from botocore.exceptions import ClientError
 
 from isodrop.annotations import BROKEN_OFF, BUDGET
 from isodrop.ledger import Ledger
 from isodrop.plan import Ask, Upload
 from tests.functional.conftest import BUCKET
-from tests.functional.way import Way
+from tests.functional.way import Way, refuse
 from tests.media import business_editions, server_editions
 
 NAME = "windows-11-enterprise-x64-en-us"
@@ -48,15 +47,6 @@ def tags_of(way: Way, upload: Upload) -> dict[str, str]:
         Bucket=BUCKET, Key=upload.key, VersionId=upload.version_id
     )
     return {tag["Key"]: tag["Value"] for tag in got["TagSet"]}
-
-
-def refuse(client: Any, operation: str) -> None:
-    """Let AWS refuse one operation of a client's."""
-
-    def refused(**_: Any) -> None:
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, operation)
-
-    client.meta.events.register(f"before-call.*.{operation}", refused)
 
 
 # On the AMI and on the object

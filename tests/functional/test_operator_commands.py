@@ -1,9 +1,11 @@
-"""isodrop list, status, retry and cancel, as a person types them: what they print and exit with."""
+"""An operator's commands, as a person types them: what they print and exit with."""
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from isodrop import asks
+from isodrop.builder import Builder
 from isodrop.cli import main
 from isodrop.ledger import Ledger
 from isodrop.plan import Ask
 from tests.functional.conftest import BUCKET
-from tests.functional.way import Way
+from tests.functional.way import Way, refuse
 from tests.media import server_editions
 
 Run = Callable[..., tuple[int, str, str]]
@@ -25,12 +28,20 @@ ADDRESS = f"s3://{BUCKET}/a.iso"
 
 
 @pytest.fixture
-def stacks(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+def refused() -> dict[str, str]:
+    """The operations that AWS refuses, and with which error."""
+    return {}
+
+
+@pytest.fixture
+def stacks(monkeypatch: pytest.MonkeyPatch, refused: dict[str, str]) -> dict[str, dict[str, str]]:
     """The stacks that there are, by their outputs; moto's own need too many packages."""
     found: dict[str, dict[str, str]] = {}
     ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
 
     def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation in refused:
+            raise ClientError({"Error": {"Code": refused[operation]}}, operation)
         if operation != "DescribeStacks":
             return ask(self, operation, arguments)
         outputs = found.get(arguments["StackName"])
@@ -45,14 +56,21 @@ def stacks(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
 
 @pytest.fixture
 def way(
-    session: boto3.Session, ledger: Ledger, tmp_path: Path, stacks: dict[str, dict[str, str]]
+    session: boto3.Session,
+    ledger: Ledger,
+    tmp_path: Path,
+    stacks: dict[str, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Way:
-    """A stack that can be found by its name."""
+    """A stack that can be found by its name; moto has no Image Builder, so ours is asked."""
     way = Way(session, ledger, tmp_path)
+    monkeypatch.setattr(Builder, "connect", lambda _session: way.builder)
     stacks["isodrop"] = {
         "UploadBucketName": BUCKET,
         "ImportMachineArn": way.executions.machine_arn,
         "LedgerTable": "ledger",
+        "ImportFunction": "import-iso",
+        "DropAddress": f"s3://{BUCKET}/",
     }
     return way
 
@@ -92,8 +110,55 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 
 def rejected(way: Way, key: str = "a.iso") -> None:
-    """An upload that was rejected: moto has no Image Builder to ask about builds."""
+    """An upload that has its answer."""
     way.follow(way.upload(key, way.iso(server_editions())), f"execution-{key}")
+
+
+class Terminal(io.StringIO):
+    """What a person reads; only the last picture of what is drawn over and over stays there."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def last(self) -> list[str]:
+        drawn = re.sub(r"\x1b\[[?\d;]*[a-z]", "", self.getvalue().rpartition("\x1b[2K")[2])
+        return [line.rstrip() for line in drawn.splitlines()]
+
+
+@pytest.fixture
+def see(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]:
+    """Run the command before a person's eyes; what stays on the screen."""
+
+    def see(*arguments: str) -> tuple[int, list[str]]:
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("NO_COLOR", "1")
+        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+            here.setattr(sys, "stdout", screen := Terminal())
+            status = main(arguments)
+        return status, screen.last()
+
+    return see
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Say what happens each time that a command waits; after that comes Ctrl-C."""
+
+    def meanwhile(*deeds: Callable[[], object]) -> None:
+        left = list(deeds)
+
+        def sleep(seconds: float) -> None:
+            assert seconds == asks.WAIT_SECONDS
+            if not left:
+                raise KeyboardInterrupt
+            left.pop(0)()
+
+        monkeypatch.setattr("time.sleep", sleep)
+
+    return meanwhile
+
+
+# list, status
 
 
 def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
@@ -181,6 +246,21 @@ def test_given_an_upload_when_its_status_is_asked_then_every_ask_is_told(
     assert [value for name, value in facts if name == "code"] == ["server-media"] * 2
 
 
+def test_given_an_answer_with_notes_when_its_status_is_asked_then_each_is_a_line(
+    way: Way, run: Run
+) -> None:
+    refuse(way.client("s3"), "GetObjectTagging")
+    rejected(way)
+
+    _, out, _ = run("status", ADDRESS)
+    _, told, _ = run("status", ADDRESS, "--json")
+
+    notes = [line.split("\t", 1)[1] for line in out.splitlines() if line.startswith("note\t")]
+    assert len(notes) == 1
+    assert "AccessDenied" in notes[0]
+    assert json.loads(told)[0]["answer"]["detail"]["data"]["notes"] == notes
+
+
 def test_given_an_upload_that_nobody_claimed_when_asked_then_there_is_a_way_out(
     way: Way, run: Run
 ) -> None:
@@ -200,6 +280,9 @@ def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_
     status, out, err = run(command, ADDRESS)
     assert (status, out) == (1, "")
     assert "isodrop status --version-id tells of what was deleted" in err
+
+
+# retry, cancel
 
 
 def test_given_an_answer_when_asked_anew_then_it_is_told_where_to_look(way: Way, run: Run) -> None:
@@ -255,6 +338,180 @@ def test_given_an_import_that_waits_when_cancelled_then_it_is_told(way: Way, run
 
     assert (status, out.partition(";")[0]) == (0, "cancelled before there was a build")
     assert run("cancel", ADDRESS)[0] == 1
+
+
+# watch
+
+
+def from_now_on(way: Way) -> None:
+    """Let what is claimed be claimed after a command began, which knows the real time only."""
+    way.clock.now = datetime.now(UTC).timestamp() + 60
+
+
+def test_given_nothing_when_watched_then_it_is_waited_until_somebody_leaves(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    rejected(way)  # and answered before anybody watched
+    meanwhile(lambda: None)
+
+    status, out, err = run("watch")
+
+    assert (status, out, err) == (130, "", "isodrop: interrupted\n")
+
+
+def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_its_key(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    from_now_on(way)
+    first = way.upload("a.iso", way.iso(server_editions()))
+    way.drop(first, "execution-a")
+    second = way.upload("b.iso", way.iso())
+    meanwhile(
+        lambda: None,
+        lambda: way.follow(second, "execution-b"),
+        lambda: way.follow(first, "execution-a"),
+    )
+
+    status, out, _ = run("watch")
+
+    told = [line.split("\t")[1:3] for line in out.splitlines()]
+    assert status == 130
+    assert told == [
+        ["a.iso", "decide"],
+        ["b.iso", "decide"],
+        *(["b.iso", step] for step in ("pending", "building", "testing", "succeeded")),
+        ["a.iso", "decide"],
+        ["a.iso", "rejected"],
+    ]
+
+
+def test_given_a_drop_that_came_and_went_between_two_looks_when_watched_then_it_is_told(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    from_now_on(way)
+    meanwhile(lambda: rejected(way, "quick.iso"), lambda: None)
+
+    _, out, _ = run("watch", "--json")
+
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [(each["event"], each["key"], each["step"]) for each in told] == [
+        ("state", "quick.iso", "decide"),
+        ("answer", "quick.iso", "rejected"),
+    ]
+    assert told[-1]["answer"]["detail"]["data"]["code"] == "server-media"
+
+
+def test_given_two_asks_of_one_upload_when_watched_then_both_are_told(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    upload = way.upload("a.iso", way.iso(server_editions()))
+    way.drop(upload, "execution-0")
+
+    def answer_and_ask_anew() -> None:
+        way.follow(upload, "execution-0")
+        way.drop(upload, "execution-1", Ask(1, {}))
+
+    meanwhile(answer_and_ask_anew, lambda: way.follow(upload, "execution-1", Ask(1, {})))
+
+    _, out, _ = run("watch", "--json")
+
+    answers = [each for line in out.splitlines() if (each := json.loads(line))["event"] == "answer"]
+    assert [each["ask"] for each in answers] == [0, 1]
+
+
+def test_given_a_terminal_when_watched_then_each_drop_has_one_line_that_stays(
+    way: Way, see: Callable[..., tuple[int, list[str]]], meanwhile: Callable[..., None]
+) -> None:
+    first = way.upload("a.iso", way.iso(server_editions()))
+    way.drop(first, "execution-a")
+    way.later(minutes=1)
+    way.drop(way.upload("b.iso", b"not looked at yet"), "execution-b")
+    meanwhile(lambda: way.follow(first, "execution-a"))
+
+    status, (one, other) = see("watch")
+
+    assert status == 130
+    assert one.startswith("✘  a.iso  rejected  server-media; ")
+    assert other.startswith("·  b.iso  decide    the stack looks at it")
+
+
+def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_answer_is_the_status(
+    way: Way, see: Callable[..., tuple[int, list[str]]], meanwhile: Callable[..., None]
+) -> None:
+    upload = way.upload("a.iso")
+    way.drop(upload, "execution-a")
+    meanwhile(lambda: way.follow(upload, "execution-a"))
+
+    status, screen = see("watch", ADDRESS)
+
+    assert (status, screen[0]) == (0, ADDRESS)
+    assert [line.split()[:2] for line in screen[1:]] == [
+        ["✔", step] for step in ("decide", "pending", "building", "testing", "succeeded")
+    ]
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
+    way: Way, run: Run, meanwhile: Callable[..., None], how: tuple[str, ...]
+) -> None:
+    way.drop(way.upload("a.iso"), "execution-a")
+    meanwhile(way.ledger.table.delete)
+
+    status, out, err = run("watch", *how)
+
+    assert (status, len(out.splitlines())) == (1, 1)
+    assert "ResourceNotFoundException" in err
+
+
+# drop
+
+
+def test_given_settings_that_may_not_be_read_when_dropped_then_the_defaults_are_named(
+    way: Way, run: Run, refused: dict[str, str]
+) -> None:
+    refused["GetFunctionConfiguration"] = "AccessDeniedException"
+    path = way.folder / "Win11.iso"
+    path.write_bytes(way.iso())
+
+    status, out, _ = run("drop", str(path), "--no-wait")
+    _, told, _ = run("drop", str(path), "--no-wait", "--json", "--force")
+
+    looked = out.splitlines()[0].split("\t")
+    assert (status, looked[1]) == (0, "look")
+    assert looked[2].endswith("Enterprise is image 5; by default settings")
+    assert json.loads(told.splitlines()[0])["settings"] == "defaults"
+
+
+def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_guessed_or_sent(
+    way: Way, run: Run, refused: dict[str, str]
+) -> None:
+    refused["GetFunctionConfiguration"] = "TooManyRequestsException"
+    path = way.folder / "Win11.iso"
+    path.write_bytes(way.iso())
+
+    status, out, err = run("drop", str(path), "--no-wait")
+
+    assert (status, out) == (1, "")
+    assert "AWS is busy: GetFunctionConfiguration: TooManyRequestsException" in err
+    assert "Contents" not in way.client("s3").list_objects_v2(Bucket=BUCKET)
+
+
+def test_given_credentials_that_expire_on_the_way_when_dropped_then_both_ways_on_are_told(
+    way: Way, run: Run, refused: dict[str, str]
+) -> None:
+    refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
+    path = way.folder / "Win11.iso"
+    path.write_bytes(way.iso())
+
+    status, _, err = run("drop", str(path), "--no-wait")
+
+    why, how = err.splitlines()
+    assert status == 1
+    assert "AWS does not take your credentials (ExpiredToken); log in again" in why
+    assert how == "isodrop: the same command goes on where it stopped"
+
+
+# What goes wrong before anything is asked
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from isodrop.annotations import Annotator
 from isodrop.asks import Operator
@@ -320,3 +321,12 @@ class Way:
     def later(self, **delta: float) -> None:
         """Let time pass."""
         self.clock.now += timedelta(**delta).total_seconds()
+
+
+def refuse(client: Any, operation: str) -> None:
+    """Let AWS refuse one operation of a client's."""
+
+    def refused(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, operation)
+
+    client.meta.events.register(f"before-call.*.{operation}", refused)
