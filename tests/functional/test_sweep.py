@@ -26,7 +26,9 @@ from tests.media import server_editions
 def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
     """Clocks that agree: moto's S3 knows no other time than the real one."""
     way = Way(session, ledger, tmp_path)
-    way.clock.now = datetime.now(UTC).timestamp()
+    way.clock.now = (
+        datetime.now(UTC).timestamp() // 1
+    )  # the ledger knows no less than a millisecond
     return way
 
 
@@ -69,6 +71,58 @@ class TestOpenDrops:
         assert "ABORTED" in answer["message"]
         assert answer["execution"] == execution
         assert answer["dropAgain"] is True
+
+    def test_the_tally_knows_the_oldest_that_is_open_whatever_became_of_the_others(
+        self, way: Way
+    ) -> None:
+        _, aborted = begun(way, "a.iso")
+        way.abort(aborted)
+        way.later(minutes=30)
+        begun(way, "b.iso")
+        way.later(minutes=20)
+        begun(way, "young.iso")
+
+        first, second = way.sweep(), way.sweep()
+
+        assert (first.open, first.answered, first.running) == (2, 1, 1)
+        assert first.oldest == 50 * 60
+        assert (second.open, second.oldest) == (1, 20 * 60)
+
+    def test_the_tally_of_nothing_is_nothing(self, way: Way) -> None:
+        assert way.sweep().told() == {
+            "open": 0,
+            "running": 0,
+            "waiting": 0,
+            "answered": 0,
+            "versions": 0,
+            "started": 0,
+            "oldest": 0,
+            "builds": 0,
+            "troubles": 0,
+            "complete": True,
+        }
+
+    def test_a_build_that_many_wait_for_is_counted_once_and_one_that_is_over_not_at_all(
+        self, way: Way
+    ) -> None:
+        began, over = way.clock.now, (way.upload("over.iso"), way.run("over"))
+        build_arn = way.intake.take(*over).build_arn
+        assert build_arn is not None
+        way.wait_for(build_arn, *over)
+        way.image_builder.controls.hold("BUILDING")
+        disc = way.iso(label="ANOTHER")
+        for name in ("a", "b", "c"):
+            way.intake.take(way.upload(f"{name}.iso", disc), way.run(name))
+        way.intake.take(way.upload("d.iso", way.iso(label="THIRD")), way.run("d"))
+        for name in ("over", "b"):
+            way.abort(way.executions.named(name))
+        way.later(minutes=11)
+
+        tally = way.sweep()
+
+        assert (tally.running, tally.waiting, tally.answered) == (3, 1, 1)
+        assert tally.builds == 2
+        assert tally.oldest == way.clock.now - began
 
     def test_a_second_sweep_says_nothing_more(self, way: Way) -> None:
         _, execution = begun(way)
