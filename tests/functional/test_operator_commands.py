@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from isodrop import asks
+from isodrop import asks, transfer
 from isodrop.builder import Builder
 from isodrop.cli import main
 from isodrop.ledger import Ledger
@@ -22,9 +23,11 @@ from isodrop.plan import Ask
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way, refuse
 from tests.media import server_editions
+from tests.resolve import resolve
 
 Run = Callable[..., tuple[int, str, str]]
 ADDRESS = f"s3://{BUCKET}/a.iso"
+KEY = "Win11.iso"
 
 
 @pytest.fixture
@@ -450,6 +453,36 @@ def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_a
     ]
 
 
+def test_given_an_ask_that_nobody_has_claimed_yet_when_watched_then_no_older_answer_is_told(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    rejected(way)
+    run("retry", ADDRESS)
+    ((upload, ask, execution),) = way.started()
+    meanwhile(lambda: way.follow(upload, execution, ask))
+
+    status, out, _ = run("watch", ADDRESS, "--json")
+
+    told = [json.loads(line) for line in out.splitlines()]
+    assert status == 3
+    assert told[0]["message"] == "waiting for the stack to take it"
+    assert [each["ask"] for each in told if each["event"] == "answer"] == [1]
+
+
+def test_given_an_ask_that_came_to_nothing_when_watched_then_the_last_answer_is_told(
+    way: Way, run: Run
+) -> None:
+    rejected(way)
+    run("retry", ADDRESS)
+    ((_, _, execution),) = way.started()
+    way.abort(execution)
+
+    status, out, _ = run("watch", ADDRESS, "--json")
+
+    assert status == 3
+    assert json.loads(out.splitlines()[-1])["ask"] == 0
+
+
 @pytest.mark.parametrize("how", [(), ("--json",)])
 def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
     way: Way, run: Run, meanwhile: Callable[..., None], how: tuple[str, ...]
@@ -509,6 +542,142 @@ def test_given_credentials_that_expire_on_the_way_when_dropped_then_both_ways_on
     assert status == 1
     assert "AWS does not take your credentials (ExpiredToken); log in again" in why
     assert how == "isodrop: the same command goes on where it stopped"
+
+
+# What it takes rights for
+
+
+Call = tuple[str, str, dict[str, Any]]
+"""Service, operation and arguments of something that AWS was asked."""
+# Where the IAM action is not named as the operation is:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+ACTIONS = {
+    "HeadObject": "s3:GetObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+}
+ARN = "arn:aws:{}:eu-central-1:123456789012:{}"
+
+
+def right(call: Call) -> tuple[str, str]:
+    """Which action a call takes, and on what; resources are named as in the resolved template."""
+    service, operation, asked = call
+    prefix = {"stepfunctions": "states"}.get(service, service)
+    return ACTIONS.get(operation, f"{prefix}:{operation}"), _resource(service, asked)
+
+
+def _resource(service: str, asked: dict[str, Any]) -> str:
+    match service:
+        case "cloudformation":
+            return ARN.format(service, f"stack/{asked['StackName']}/1b2c")
+        case "dynamodb":
+            return "/index/".join(filter(None, ("Ledger.Arn", asked.get("IndexName"))))
+        case "imagebuilder":
+            return str(asked["imageBuildVersionArn"])
+        case "lambda":
+            return "ImportIso.Arn"
+        case "s3":
+            return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
+        case "stepfunctions":
+            execution = str(asked.get("executionArn", "ImportMachine"))
+            return execution.replace(":ImportMachine:", ":ImportMachine.Name:")
+    raise NotImplementedError(service)
+
+
+def allowed(policy: list[dict[str, Any]], action: str, on: str) -> bool:
+    return any(
+        action in _listed(statement["Action"])
+        and any(fnmatchcase(on, resource) for resource in _listed(statement["Resource"]))
+        for statement in policy
+    )
+
+
+def _listed(said: str | list[str]) -> list[str]:
+    return [said] if isinstance(said, str) else said
+
+
+def operator_policy(**parameters: str) -> list[dict[str, Any]]:
+    document = resolve(**parameters).properties("OperatorPolicy")["PolicyDocument"]
+    statements: list[dict[str, Any]] = document["Statement"]
+    assert {each["Effect"] for each in statements} == {"Allow"}
+    return statements
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, way: Way) -> list[Call]:
+    """What AWS was asked by commands that a person typed, and not by the stack meanwhile."""
+    calls: list[Call] = []
+    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # the one of the fixture stacks
+
+    def record(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        calls.append((self.meta.service_model.service_name, operation, arguments))
+        return ask(self, operation, arguments)
+
+    def sleep(_: float) -> None:
+        """Let the stack do all that it was asked for; if there is nothing, comes Ctrl-C."""
+        with monkeypatch.context() as unseen:
+            unseen.setattr(BaseClient, "_make_api_call", ask)
+            drops = way.operator.story(BUCKET, KEY).drops
+            todo = way.started()[len(drops) :]
+            if not todo:
+                raise KeyboardInterrupt
+            for upload, number, execution in todo:
+                way.follow(upload, execution, number)
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return calls
+
+
+@pytest.fixture
+def everything(
+    way: Way,
+    run: Run,
+    asked: list[Call],
+    refused: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[Call]:
+    """What AWS is asked when an operator does all that there is to do."""
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
+    monkeypatch.setattr(transfer.cut, "__defaults__", (256 << 10,))
+    path = way.folder / KEY
+    path.write_bytes(way.iso())
+    address = f"s3://{BUCKET}/{KEY}"
+    refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
+    assert run("drop", str(path), "--no-wait")[0] == 1  # it is broken off, and taken up
+    del refused["UploadPart"]
+    assert run("drop", str(path), "--no-wait")[0] == 0
+    assert run("drop", str(path), "--no-wait")[0] == 0  # it is there already
+    assert run("status", address)[0] == 1  # nobody has claimed it
+    assert run("retry", address, "--set", "edition=Ghost", "--wait")[0] == 3
+    assert run("retry", address, "--set", "edition=Ghost")[0] == 0
+    assert run("watch", address)[0] == 3
+    assert run("list")[0] == run("status", address)[0] == 0
+    assert run("status", address, "--version-id", "of-one-that-is-gone")[0] == 1
+    seen = asked.copy()
+    way.image_builder.controls.hold("BUILDING")
+    way.intake.take(way.upload("runs.iso", way.iso(label="RUNS")), "execution-runs")
+    way.drop(way.upload("waits.iso"), "execution-waits")
+    asked[:] = seen
+    assert run("watch")[0] == 130
+    assert run("cancel", f"s3://{BUCKET}/runs.iso")[0] == 0
+    assert run("cancel", f"s3://{BUCKET}/waits.iso")[0] == 0
+    return asked
+
+
+def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_and_no_more(
+    everything: list[Call],
+) -> None:
+    policy = operator_policy()
+    rights = {right(call) for call in everything}
+
+    assert [each for each in sorted(rights) if not allowed(policy, *each)] == []
+    named = {action for statement in policy for action in _listed(statement["Action"])}
+    # A bucket that may be listed says of an object that is gone that it is, and not 403.
+    assert named - {action for action, _ in rights} == {"s3:ListBucket", "s3:ListBucketVersions"}
 
 
 # What goes wrong before anything is asked

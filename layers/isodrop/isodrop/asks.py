@@ -159,7 +159,7 @@ class Operator:
         )
         for again in range(_NAMES):
             # The same name for all who ask: of two at once, one starts an execution.
-            name = f"{story.id}-ask-{number}" + (f"-{again}" if again else "")
+            name = _name(story.id, number, again)
             arn = self.executions.start(name, event)
             if arn is not None:
                 return Asked(story.id, number, arn)
@@ -176,6 +176,23 @@ class Operator:
         found = self.executions.describe(execution)
         if found is not None and not found.is_over:
             raise _still_open(story, number, execution)
+
+    def latest(self, story: Story) -> int:
+        """Say which ask of an upload is the latest: claimed, or started and not claimed yet.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When AWS does not say.
+        """
+        last = story.last
+        if last is None:
+            return 0
+        if last.answered is None:
+            return last.ask.number
+        number = last.ask.number + 1
+        found = self.executions.describe(self.executions.named(_name(story.id, number)))
+        return last.ask.number if found is None or found.is_over else number
 
     def follow(self, drop_id: str, ask: int, sleep: Callable[[float], None]) -> Iterator[Sight]:
         """See an ask go on to its answer, whichever execution or sweep gives it.
@@ -331,6 +348,11 @@ class Operator:
             reverse=True,
         )
         return self.ledger.marked(islice(marks, limit))
+
+
+def _name(drop_id: str, ask: int, again: int = 0) -> str:
+    """Name an ask's execution; a number follows where others of the name came to nothing."""
+    return f"{drop_id}-ask-{ask}" + (f"-{again}" if again else "")
 
 
 def _still_open(story: Story, ask: int, execution: str) -> OperatorError:

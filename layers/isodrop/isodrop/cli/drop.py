@@ -194,11 +194,12 @@ class FileDrop:
         telling.tell(News("note", self.key, "upload", words, utc_now()))
         if not transfer.is_there(head):
             return None
-        story = self.stack.operator().story(self.bucket, self.key)
+        asking = self.stack.operator()
+        story = asking.story(self.bucket, self.key)
         words = "is there already, byte for byte; isodrop retry asks anew, --force sends it again"
         facts = {**self._object(head.get("VersionId"), head["ETag"].strip('"')), "sent": False}
         telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
-        return story.id, 0 if story.last is None else story.last.ask.number
+        return story.id, asking.latest(story)
 
     def _send(self, transfer: "Transfer", telling: Teller) -> str:
         """Send what is missing of it; the id of the drop that comes of it."""

@@ -68,9 +68,9 @@ def run(options: Namespace) -> int:
 
 def _one(asking: "Operator", bucket: str, key: str, *, as_json: bool) -> int:
     story = asking.story(bucket, key)
-    number = 0 if story.last is None else story.last.ask.number
+    sights = asking.follow(story.id, asking.latest(story), time.sleep)
     with teller(as_json=as_json, title=story.address) as telling:
-        return tell_all(telling, asking.follow(story.id, number, time.sleep), key)
+        return tell_all(telling, sights, key)
 
 
 def _all(asking: "Operator", *, as_json: bool) -> NoReturn:
