@@ -1,20 +1,24 @@
 """What isodrop doctor makes of what AWS answers: each answer as AWS documents it."""
 
+import ast
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 from rich.console import Console
 
 from isodrop.cli import doctor as cli
 from isodrop.doctor import CHECKS, Finding, Ground, examine
 from isodrop.doctor.findings import Level, Verdict
 from isodrop.doctor.functions import BOTO3
+from isodrop.doctor.ground import action_of
 from tests.transform import ROOT, source
 
 Answers = dict[str, Any]
@@ -708,3 +712,35 @@ def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
     doubts = [Finding("quota", Verdict(Level.WARNING, "low"))] * number
     cli.show((Finding("stack", Verdict(Level.OK, "is whole")), *doubts))
     assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+def operations() -> set[tuple[str, str]]:
+    """Every service and operation that a check may ask, as the checks' source has it."""
+    found = set()
+    for path in (ROOT / "layers/isodrop/isodrop/doctor").glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        words = {each.value for each in nodes if isinstance(each, ast.Constant)}
+        for node in nodes:
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".ask")):
+                continue
+            service, operation = (getattr(each, "value", None) for each in node.args[:2])
+            assert isinstance(service, str)
+            # One helper is told what to describe.
+            named = (
+                [operation] if operation else [each for each in words if str(each)[:4] == "Desc"]
+            )
+            found |= {(service, str(each)) for each in named}
+    return found
+
+
+def test_given_the_policy_that_the_readme_names_then_it_allows_all_that_is_asked() -> None:
+    policies = json.loads(aws_managed_policies_data)
+    allowed = [
+        action
+        for statement in policies["ReadOnlyAccess"]["Document"]["Statement"]
+        for action in statement["Action"]
+    ]
+    asked = {action_of(*each) for each in operations()} | {"cloudformation:DescribeStacks"}
+
+    assert {operation for _, operation in operations()} >= HEALTHY.keys()
+    assert [each for each in asked if not any(fnmatchcase(each, one) for one in allowed)] == []
