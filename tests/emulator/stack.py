@@ -152,6 +152,17 @@ class LocalStack:
 
     # ------------------------------------------------------------------ AWS, and beside it
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lets boto3, the AWS CLI and isodrop find this stack, as `make local` tells it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "ISODROP_STACK": self.name,
+        }
+
     def client(self, service: str) -> Any:
         """Get a boto3 client that talks to this stack."""
         self._must_live()

@@ -49,6 +49,21 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
+def shell(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
+    """The stack, found by whatever is run in this process, as in a shell that is set up for it."""
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    return stack
+
+
+def drop_doomed(stack: LocalStack, path: Path, **how: Any) -> str:
+    """Drop an ISO whose build fails, as asked, and none but it: its name is its own."""
+    name = path.stem
+    stack.image_builder.fail_next_build(name=name, **how)
+    return stack.drop(path, metadata={"image-name": name})
+
+
+@pytest.fixture
 def fresh_iso(tmp_path: Path) -> Callable[..., Path]:
     """Make a Windows-like ISO that no test has dropped before: its revision is new."""
 

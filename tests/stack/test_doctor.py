@@ -12,7 +12,7 @@ from botocore import xform_name
 
 from isodrop.cli import main
 from isodrop.doctor import Aws, Ground, examine
-from tests.emulator.stack import ACCOUNT, REGION, LocalStack, credentials
+from tests.emulator.stack import REGION, LocalStack, credentials
 
 Break = Callable[["Patient"], object]
 
@@ -91,11 +91,8 @@ def patient() -> Iterator[Patient]:
 def run(
     patient: Patient, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", patient.stack.endpoint)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
-    monkeypatch.setenv("ISODROP_STACK", patient.stack.name)
+    for name, value in patient.stack.environment.items():
+        monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         capfd.readouterr()

@@ -10,11 +10,13 @@ from botocore.client import BaseClient
 
 from isodrop import asks, transfer
 from isodrop.cli import main
-from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from tests.emulator.stack import LocalStack
 from tests.media import server_editions
 from tests.stack.conftest import Disc
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
+pytestmark = pytest.mark.usefixtures("shell")
+
 PART = 256 << 10  # the emulator takes parts that S3 would not
 
 
@@ -26,21 +28,11 @@ def sent() -> list[int]:
 
 @pytest.fixture
 def run(
-    stack: LocalStack,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     sent: list[int],
 ) -> Run:
     """Run isodrop drop as a person does who presses Ctrl-C after so many parts."""
-    environment = {
-        "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": ACCOUNT,
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "ISODROP_STACK": stack.name,
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(asks, "WAIT_SECONDS", 0.1)
     monkeypatch.setattr(transfer, "THREADS", 1)
     monkeypatch.setattr(transfer.cut, "__defaults__", (PART,))

@@ -19,6 +19,7 @@ import pytest
 from tests.emulator import demo
 from tests.emulator.narrate import Narrator, size
 from tests.emulator.stack import LocalStack, credentials
+from tests.stack.conftest import drop_doomed
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -197,8 +198,8 @@ def said_after(process: subprocess.Popen[str], words: str) -> str:
 def test_a_failed_build_is_told_with_its_own_exit_code(
     stack: LocalStack, fresh_iso: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack.image_builder.fail_next_build(message="Sysprep was not amused.", step="RunSysprep")
-    stack.drop(fresh_iso("doomed.iso"))
+    path = fresh_iso("doomed.iso")
+    drop_doomed(stack, path, message="Sysprep was not amused.", step="RunSysprep")
     answer = stack.wait_for_answer("doomed.iso")
     assert demo.concluded(Narrator(), stack, answer) == demo.FAILED
     assert "Sysprep was not amused." in capsys.readouterr().out

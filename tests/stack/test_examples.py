@@ -18,7 +18,7 @@ from tests.emulator.imagebuilder.shapes import violations
 from tests.emulator.package import ROOT
 from tests.emulator.stack import Event, LocalStack
 from tests.media import server_editions
-from tests.stack.conftest import Disc
+from tests.stack.conftest import Disc, drop_doomed
 
 Deploy = Callable[..., dict[str, str]]
 
@@ -100,8 +100,7 @@ def test_the_mail_is_a_sentence_for_every_answer(
 
     good = stack.wait_for_answer(stack.drop(disc()))
     bad = stack.wait_for_answer(stack.drop(disc(server_editions())))
-    stack.image_builder.fail_next_build(message="Setup found no TPM.")
-    lost = stack.wait_for_answer(stack.drop(disc()))
+    lost = stack.wait_for_answer(drop_doomed(stack, disc(), message="Setup found no TPM."))
 
     assert (mail["Protocol"], mail["Endpoint"]) == ("email", "someone@example.com")
     ami = data(good)["amis"][0]
@@ -165,9 +164,8 @@ def test_the_queue_of_failures_holds_failures_and_nothing_else(
     queue = example("failures")["QueueUrl"]
     stack.wait_for_answer(stack.drop(disc()))
     stack.wait_for_answer(stack.drop(disc(server_editions())))
-    stack.image_builder.fail_next_build()
 
-    failed = stack.wait_for_answer(stack.drop(disc()))
+    failed = stack.wait_for_answer(drop_doomed(stack, disc()))
 
     assert stack.wait_for(lambda: messages(stack, queue)) == [failed]
     assert messages(stack, queue) == []

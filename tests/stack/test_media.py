@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.stack import LocalStack, credentials
+from tests.emulator.stack import LocalStack
 from tests.media import business_editions, make_iso
 from tests.stack.conftest import Disc
 
@@ -40,14 +40,7 @@ def test_what_inspect_says_of_an_object_is_what_the_stack_then_imports(
     # Given an ISO that has been dropped, and a shell set up as `make local` says
     iso = disc(size=BIG)
     stack.link(iso, metadata={"edition": "EnterpriseN"})
-    who = credentials()
-    environ = {
-        "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_DEFAULT_REGION": who["region_name"],
-        "AWS_ACCESS_KEY_ID": who["aws_access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": who["aws_secret_access_key"],
-        "PATH": os.environ["PATH"],
-    }
+    environ = {**stack.environment, "PATH": os.environ["PATH"]}
     command = Path(sys.executable).with_name("isodrop")
     address = f"s3://{stack.bucket}/{iso.name}"
 

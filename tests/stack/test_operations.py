@@ -11,9 +11,9 @@ from botocore import xform_name
 
 from isodrop.cli import main
 from isodrop.metrics import NAMESPACE
-from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from tests.emulator.stack import LocalStack
 from tests.media import server_editions
-from tests.stack.conftest import Disc
+from tests.stack.conftest import Disc, drop_doomed
 from tests.unit.test_operations import DOCUMENTED, RUNBOOK
 
 # What only the AWS CLI takes, and no operation does.
@@ -92,16 +92,8 @@ Follow = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def follow(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Follow:
+def follow(shell: LocalStack) -> Follow:
     """Run a section's commands in order; get what each said, by its first three words."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": ACCOUNT,
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "ISODROP_STACK": stack.name,
-    }.items():
-        monkeypatch.setenv(name, value)
 
     def run(section: str, **placeholders: str) -> dict[str, Any]:
         words = RUNBOOK.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
@@ -109,11 +101,11 @@ def follow(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Follow:
         assert commands
         said = {}
         for command in commands:
-            filled = re.sub(r"<(\w+)>", lambda match: stack.outputs[match[1]], command)
+            filled = re.sub(r"<(\w+)>", lambda match: shell.outputs[match[1]], command)
             for name, value in placeholders.items():
                 filled = re.sub(rf"\b{name.replace('_', '-')}\b", value, filled)
             program, *arguments = shlex.split(filled)
-            call = main if program == "isodrop" else lambda asked: aws(stack, asked)
+            call = main if program == "isodrop" else lambda asked: aws(shell, asked)
             said[" ".join(command.split()[:3])] = call(arguments)
         return said
 
@@ -222,8 +214,7 @@ def test_given_an_execution_that_ended_without_an_answer_then_the_runbook_s_swee
 def test_given_an_answer_that_is_not_to_be_the_last_then_the_runbook_asks_anew(
     stack: LocalStack, disc: Disc, follow: Follow, section: str
 ) -> None:
-    stack.image_builder.fail_next_build(message="no luck")
-    key = stack.drop(disc())
+    key = drop_doomed(stack, disc(), message="no luck")
     stack.wait_for_answer(key)
     stack.settle()
 

@@ -9,27 +9,18 @@ import pytest
 from isodrop import asks
 from isodrop.cli import main
 from isodrop.codes import Code
-from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from tests.emulator.stack import LocalStack
 from tests.media import consumer_editions
-from tests.stack.conftest import Disc
+from tests.stack.conftest import Disc, drop_doomed
 
 Run = Callable[..., tuple[int, Any]]
 
+pytestmark = pytest.mark.usefixtures("shell")
+
 
 @pytest.fixture
-def run(
-    stack: LocalStack, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Run:
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run isodrop as `make local` says; what it printed, as JSON where it is."""
-    environment = {
-        "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": ACCOUNT,
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "ISODROP_STACK": stack.name,
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(asks, "WAIT_SECONDS", 0.1)
 
     def run(*arguments: str) -> tuple[int, Any]:
@@ -44,8 +35,7 @@ def run(
 def test_a_failed_build_is_asked_for_anew_and_goes_through(
     stack: LocalStack, disc: Disc, run: Run
 ) -> None:
-    stack.image_builder.fail_next_build(message="Setup found no TPM.")
-    key = stack.drop(disc())
+    key = drop_doomed(stack, disc(), message="Setup found no TPM.")
     first = stack.wait_for_answer(key)
 
     status, drop = run("retry", f"s3://{stack.bucket}/{key}", "--wait", "--json")

@@ -14,7 +14,7 @@ from tests.media import (
     evaluation_editions,
     server_editions,
 )
-from tests.stack.conftest import Disc
+from tests.stack.conftest import Disc, drop_doomed
 
 IMPORT = "ImportDiskImage"
 
@@ -152,10 +152,10 @@ def test_a_failed_build_is_told_and_the_next_drop_builds_again(
     stack: LocalStack, disc: Disc
 ) -> None:
     path = disc()
-    stack.image_builder.fail_next_build(message="Setup found no TPM.")
-    failed = stack.wait_for_answer(stack.drop(path))
+    failed = stack.wait_for_answer(drop_doomed(stack, path, message="Setup found no TPM."))
 
-    again = stack.wait_for_answer(stack.drop(path), nth=2)
+    key = stack.drop(path, metadata={"image-name": path.stem})
+    again = stack.wait_for_answer(key, nth=2)
 
     assert failed["detail-type"] == "ISO Import Failed"
     assert data(failed)["code"] == Code.BUILD_FAILED

@@ -6,23 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from tests.emulator.stack import LocalStack
 from tests.smoke import __main__ as smoke
 from tests.stack.conftest import Disc
 
 Run = Callable[..., tuple[int, str, str]]
 
+pytestmark = pytest.mark.usefixtures("shell")
+
 
 @pytest.fixture
-def run(
-    stack: LocalStack, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Run:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.endpoint)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
-    monkeypatch.setenv("ISODROP_STACK", stack.name)
-
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def run(
         iso: Path, *options: str, environ: dict[str, str] | None = None
     ) -> tuple[int, str, str]:
