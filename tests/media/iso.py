@@ -1,17 +1,18 @@
 """Windows-like ISOs: a UDF 1.02 bridge as oscdimg writes it, and its variants."""
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Final
+from typing import Concatenate, Final, ParamSpec
 
 from tests.media import udf
 from tests.media.editions import EditionSpec, business_editions
 from tests.media.image import SECTOR, Content, Image, merged, sectors
 from tests.media.wim import make_wim
 
+P = ParamSpec("P")
 LABEL: Final = "CCCOMA_X64FRE_EN-US_DV9"
 _MAIN, _INTEGRITY, _RESERVE = 257, 273, 275
 FIRST_PARTITION_SECTOR: Final = 291
@@ -369,31 +370,13 @@ def make_image(
     return Image(content, MappingProxyType(disc.places), FIRST_PARTITION_SECTOR)
 
 
-def make_iso(
-    path: Path | str,
-    *,
-    editions: Sequence[EditionSpec] | None = None,
-    label: str = LABEL,
-    layout: Layout | str = "grouped",
-    sources: str = "sources",
-    wim_name: str = "install.wim",
-    wim: Content | bytes | None = None,
-    files: Mapping[str, bytes | Content] | None = None,
-    size: int | None = None,
-    pipable: bool = False,
-    integrity: bool = False,
-) -> Path:
-    """Write what :func:`make_image` makes as a sparse file."""
-    image = make_image(
-        editions=editions,
-        label=label,
-        layout=layout,
-        sources=sources,
-        wim_name=wim_name,
-        wim=wim,
-        files=files,
-        size=size,
-        pipable=pipable,
-        integrity=integrity,
-    )
-    return image.write(path)
+def _written(make: Callable[P, Image]) -> Callable[Concatenate[Path | str, P], Path]:
+    def make_iso(path: Path | str, /, *asked: P.args, **how: P.kwargs) -> Path:
+        """Write what :func:`make_image` makes, as it is asked, as a sparse file."""
+        return make(*asked, **how).write(path)
+
+    return make_iso
+
+
+make_iso = _written(make_image)
+"""The same as a file: takes a path, and what :func:`make_image` takes."""
