@@ -29,6 +29,16 @@ def test_given_an_entry_when_told_to_a_person_then_it_is_whole_sentences(
         assert not sentence.endswith("..")
 
 
+@pytest.mark.parametrize("code", Code)
+def test_given_an_iso_that_is_good_as_it_is_when_told_then_there_is_a_way_without_an_upload(
+    code: Code,
+) -> None:
+    entry = TABLE[code]
+    mended_elsewhere = {Code.TOO_MANY_ATTEMPTS, Code.UNSUPPORTED_RELEASE, Code.INVALID_OVERRIDE}
+    needs_none = entry.kind is Kind.FAILED or code in mended_elsewhere
+    assert ("isodrop retry" in entry.remedy) is needs_none
+
+
 def test_given_both_kinds_when_counted_then_failures_come_after_rejections() -> None:
     kinds = [TABLE[code].kind for code in Code]
     assert kinds == sorted(kinds, key=[Kind.REJECTED, Kind.FAILED].index)

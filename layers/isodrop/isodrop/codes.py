@@ -87,6 +87,8 @@ _BUSINESS_ISO: Final = (
     "Upload the Windows 11 business editions ISO (x64) from the Microsoft 365 admin center"
 )
 
+_ASK_AGAIN: Final = "ask again with isodrop retry, or drop the ISO again"
+
 TABLE: Final = MappingProxyType(
     {
         Code.NOT_AN_ISO: _rejected(
@@ -157,8 +159,8 @@ TABLE: Final = MappingProxyType(
         ),
         Code.UNSUPPORTED_RELEASE: _rejected(
             "The Windows 11 release on the ISO is not one that Image Builder is known to import.",
-            "Upload a supported release, or add its build to the stack's parameter"
-            " SupportedBuilds once AWS accepts it.",
+            "Upload a supported release; or, once AWS accepts this one, add its build to the"
+            " stack's parameter SupportedBuilds and ask again with isodrop retry.",
             why="The build on the media is not among the stack's SupportedBuilds, which by "
             "default are those that AWS documents. Image Builder would refuse it after "
             "the build was paid for.",
@@ -177,7 +179,8 @@ TABLE: Final = MappingProxyType(
         ),
         Code.INVALID_OVERRIDE: _rejected(
             "An override in the object's metadata is not allowed, or not well formed.",
-            "Correct or remove that metadata entry and upload again.",
+            "Correct that entry with isodrop retry --set, where an empty value takes it away, or"
+            " upload the ISO again with other metadata.",
             why="An entry that was misspelt and silently ignored would make another image "
             "than the one asked for, so an upload with one is not imported at all.",
         ),
@@ -191,14 +194,14 @@ TABLE: Final = MappingProxyType(
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
-            "Mend what the earlier answers name, then raise the stack's parameter MaxAttempts or"
-            " upload with a new value of the override rebuild.",
+            "Mend what the earlier answers name; then raise the stack's parameter MaxAttempts and"
+            " ask again with isodrop retry, or at once with a new value: --set rebuild=VALUE.",
             why="Each attempt is a paid build. When MaxAttempts in a row were lost, the next "
             "one most likely would be, too.",
         ),
         Code.BUILD_FAILED: _failed(
             "Image Builder's build of the image failed.",
-            "Read the build's log, named in this answer; mend the cause and drop the ISO again.",
+            f"Read the build's log, named in this answer; mend the cause and {_ASK_AGAIN}.",
             why="A step of the build's workflow failed. Windows Setup may have refused the "
             "media, the build instance may not have reached the AWS services that it "
             "needs, or a role may lack a permission.",
@@ -206,22 +209,22 @@ TABLE: Final = MappingProxyType(
         ),
         Code.BUILD_CANCELLED: _failed(
             "Image Builder's build of the image was cancelled.",
-            "Drop the ISO again to start another build.",
+            f"To start another build, {_ASK_AGAIN}.",
             why="Somebody cancelled it, in Image Builder's console or by CancelImageCreation. "
             "Nothing cancels a build by itself.",
             drop_again=True,
         ),
         Code.BUILD_GONE: _failed(
             "The image, its build or its AMI no longer exists.",
-            "Drop the ISO again to start another build.",
+            f"To start another build, {_ASK_AGAIN}.",
             why="Somebody deleted or disabled the image, or deregistered its AMI, before the "
             "answer was given.",
             drop_again=True,
         ),
         Code.BUILD_TIMED_OUT: _failed(
             "The build did not end within the stack's tracking limit.",
-            "Look at the build in Image Builder's console; cancel it there and drop the ISO again,"
-            " or raise the stack's parameter TrackingHours.",
+            "Look at the build in Image Builder's console; cancel it there, or raise the stack's"
+            " parameter TrackingHours; then ask again with isodrop retry.",
             why="The build was still running when the stack's TrackingHours were over. Image "
             "Builder gives its longest step twelve hours.",
         ),
@@ -239,35 +242,35 @@ TABLE: Final = MappingProxyType(
         Code.IMPORT_REFUSED: _failed(
             "Image Builder refused the import request.",
             "Correct what the message names (most often a stack parameter), update the stack and"
-            " drop the ISO again.",
+            f" {_ASK_AGAIN}.",
             why="ImportDiskImage, or a service that is asked on the way to it, answered with "
             "an error that asking again does not mend. Most often a stack parameter names "
             "something that is gone or that cannot be used so.",
         ),
         Code.ACCESS_DENIED: _failed(
             "AWS denied isodrop an action that the import needs.",
-            "Grant what the message names (a role, a key, a boundary) and drop the ISO again.",
+            f"Grant what the message names (a role, a key, a boundary) and {_ASK_AGAIN}.",
             why="A role of the stack, a permissions boundary, a service control policy or a "
             "key policy does not allow it.",
         ),
         Code.SERVICE_UNAVAILABLE: _failed(
             "An AWS service stayed unavailable, throttled or out of quota for hours.",
-            "Check the AWS Health Dashboard and the account's quotas, then drop the ISO again.",
+            f"Check the AWS Health Dashboard and the account's quotas, then {_ASK_AGAIN}.",
             why="Throttling, outages and full quotas are waited out with growing delays; this "
             "one outlasted them all.",
             drop_again=True,
         ),
         Code.EXECUTION_ENDED: _failed(
             "The execution that followed the upload ended without an answer.",
-            "See in the execution named in this answer why it ended, then ask again with isodrop"
-            " retry, or drop the ISO again; if its import was begun, that import is taken up.",
+            f"See in the execution named in this answer why it ended, then {_ASK_AGAIN};"
+            " if its import was begun, that import is taken up.",
             why="The execution was stopped by hand, timed out, or none of its tries to answer went "
             "through. The sweep found that out later, and there was no build to wait for.",
             drop_again=True,
         ),
         Code.INTERNAL_ERROR: _failed(
             "isodrop itself failed.",
-            "Read the execution named in this answer, and redrive it or drop the ISO again.",
+            f"Read the execution named in this answer, and redrive it, or {_ASK_AGAIN}.",
             why="A function or the state machine ended in an error that no other code stands "
             "for: a defect, or a stack that was changed or broken while it worked.",
             drop_again=True,
