@@ -711,6 +711,23 @@ class TestStorage:
         answer = emulator.client("s3").get_object(Bucket=bucket, Key="small.iso")
         assert answer["Body"].read() == b"ab" * 3_000_000
 
+    def test_a_head_of_a_part_tells_its_size_and_how_many_there_are(
+        self, emulator: LocalStack, bucket: str
+    ) -> None:
+        s3 = emulator.client("s3")
+        which = {"Bucket": bucket, "Key": "parts"}
+        begun = which | {"UploadId": s3.create_multipart_upload(**which)["UploadId"]}
+        parts = [
+            {"PartNumber": n, "ETag": s3.upload_part(**begun, PartNumber=n, Body=b"x" * n)["ETag"]}
+            for n in (1, 2)
+        ]
+        s3.complete_multipart_upload(**begun, MultipartUpload={"Parts": parts})
+        whole, part = s3.head_object(**which), s3.head_object(**which, PartNumber=2)
+        assert (whole["ContentLength"], "PartsCount" in whole) == (3, False)
+        assert (part["ContentLength"], part["PartsCount"]) == (2, 2)
+        assert part["ETag"] == whole["ETag"]
+        assert part["ResponseMetadata"]["HTTPStatusCode"] == 206
+
     def test_ranges_and_preconditions(self, emulator: LocalStack, bucket: str) -> None:
         """Needs no mending, but must stay so."""
         s3 = emulator.client("s3")

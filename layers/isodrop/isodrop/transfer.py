@@ -412,10 +412,8 @@ class Transfer:
                 yield digest.digest()
 
     def _part_size(self) -> int:
-        # Its headers are all that is wanted; a HEAD would say the same, but not on the emulator.
         with translated():
-            first = self.s3.get_object(Bucket=self.bucket, Key=self.key, PartNumber=1)
-        first["Body"].close()
+            first = self.s3.head_object(Bucket=self.bucket, Key=self.key, PartNumber=1)
         return first["ContentLength"]
 
 

@@ -14,6 +14,7 @@ CHUNK = 1 << 20
 
 _fire_s3_event = s3._fire_s3_event
 _get_object = s3._get_object
+_head_object = s3._head_object
 _dispatch_event = eventbridge._dispatch_event
 _list_object_versions = s3._list_object_versions
 _xml_body = s3._xml_body
@@ -105,6 +106,23 @@ def get_object(*args: Any, **more: Any) -> tuple[int, dict[str, str], Any]:
     return status, headers, StreamingResponse(send_pieces)
 
 
+def head_object(
+    bucket: str,
+    key: str,
+    headers: dict[str, str] | None = None,
+    query: dict[str, Any] | None = None,
+) -> tuple[int, dict[str, str], Any]:
+    """Describe one part where one is asked for; the emulator describes the whole object.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    """
+    if not query or "partNumber" not in query:
+        described: tuple[int, dict[str, str], Any] = _head_object(bucket, key, headers, query)
+        return described
+    status, described_part, _ = _get_object(bucket, key, headers or {}, query)
+    return status, described_part, b""
+
+
 def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """Put a file into a bucket by reference, as a completed multipart upload of it would.
 
@@ -143,6 +161,7 @@ def mend() -> None:
     """Put the mends in place."""
     s3._fire_s3_event = fire_s3_event
     s3._get_object = get_object
+    s3._head_object = head_object
     s3._list_object_versions = list_object_versions
     s3._xml_body = xml_body
     eventbridge._dispatch_event = dispatch_event
