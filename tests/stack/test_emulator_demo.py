@@ -72,6 +72,33 @@ def test_machines_get_a_json_object_a_line_and_a_success(run: Run) -> None:
     assert re.fullmatch(r"11\.26100\.\d+", plan["semanticVersion"])
     assert plan["imageIndex"] == 5
     assert is_free(told[1]["endpoint"])
+    messages = "\n".join(line["message"] for line in told if "message" in line)
+    assert [line for line in sampled() if not line.search(messages)] == []
+
+
+def sampled() -> list[re.Pattern[str]]:
+    """The lines that README shows of the demo; what is new in each run may be anything."""
+    page = (ROOT / "README.md").read_text().partition("$ make demo\n")[2]
+    lines = re.findall(r"^ +\d\.\ds  (.+)$", page.partition("(Shortened")[0], re.MULTILINE)
+    assert len(lines) == 9
+    new_each_time = {
+        r":\d{5}$": r":\d+",
+        r"etag [0-9a-f]+": "etag [0-9a-f]+",
+        r"ami-[0-9a-f]+": "ami-[0-9a-f]+",
+        r"11\.26100\.\d+(-1)?": r"11\.26100\.\d+(-1)?",
+        r"[A-Z]+  \d+ of \d+ steps": r"[A-Z]+  \d+ of \d+ steps",
+        r" …$": ".*",
+    }
+    found = re.compile("|".join(f"({each})" for each in new_each_time))
+    made = []
+    for line in lines:
+        words, at = "", 0
+        for one in found.finditer(line):
+            words += re.escape(line[at : one.start()])
+            words += next(new for old, new in new_each_time.items() if re.fullmatch(old, one[0]))
+            at = one.end()
+        made.append(re.compile(f"^{words}{re.escape(line[at:])}$", re.MULTILINE))
+    return made
 
 
 def test_people_get_plain_lines_and_the_reason_of_a_rejection(run: Run, tmp_path: Path) -> None:

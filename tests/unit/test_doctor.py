@@ -714,6 +714,33 @@ def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
     assert capsys.readouterr().out.splitlines()[-1] == last
 
 
+def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "README.md").read_text().partition("## Is it fit?")[2]
+    sample = page.partition("$ isodrop doctor")[2].partition("\n")[2].partition("```")[0]
+    summaries = [
+        {**each, "PhysicalResourceId": "imports-Dropped-1X2Y"}
+        if each["LogicalResourceId"] == "Dropped"
+        else each
+        for each in HEALTHY["ListStackResources"]["StackResourceSummaries"]
+    ]
+    at = ground(
+        ListStackResources={"StackResourceSummaries": summaries},
+        DescribeRule={"State": "DISABLED"},
+        ListServiceQuotas=refusal("AccessDenied", 403),
+    )
+    shown = [each for each in CHECKS if each.name in ("rule", "may-pass", "quota")]
+    screen = Console(width=120, color_system=None, highlight=False, markup=False)
+    monkeypatch.setattr(cli, "console", lambda: screen)
+
+    cli.show(tuple(examine(at, shown)))
+
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [*sample.splitlines(), "1 broken, 1 ok, 1 warning"]
+    assert f"(Three of its {len(CHECKS)} checks, " in page
+
+
 def operations() -> set[tuple[str, str]]:
     """Every service and operation that a check may ask, as the checks' source has it."""
     found = set()
