@@ -76,7 +76,7 @@ test: venv ## all tests; under five minutes
 	@$(BIN)/pytest tests/functional tests/stack -n 2 --dist loadscope
 
 .PHONY: soak
-soak: soak-media soak-promise burst ## all that is too long for make test: the next three
+soak: soak-media soak-promise soak-drop burst ## all that is too long for make test: the next four
 
 .PHONY: soak-media
 soak-media: venv ## read damaged images for a minute or two: make soak-media [COUNT=100000] [SEED=20240906]
@@ -86,6 +86,10 @@ soak-media: venv ## read damaged images for a minute or two: make soak-media [CO
 soak-promise: venv ## random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
 	@$(BIN)/python -m tests.promise.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
+
+.PHONY: soak-drop
+soak-drop: venv ## a drop of 1 GiB, killed twice and taken up: make soak-drop [SIZE=1024], in MiB
+	@$(BIN)/python -m tests.soak_drop $${SIZE:+--size "$$SIZE"}
 
 .PHONY: burst
 burst: venv ## 300 ISOs and 300 repeats at once on the stack: make burst [DISCS=300] [QUOTA=20]
