@@ -525,7 +525,8 @@ def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_gue
     status, out, err = run("drop", str(path), "--no-wait")
 
     assert (status, out) == (1, "")
-    assert "AWS is busy: GetFunctionConfiguration: TooManyRequestsException" in err
+    assert "GetFunctionConfiguration: TooManyRequestsException" in err
+    assert "try again in a minute" in err
     assert "Contents" not in way.client("s3").list_objects_v2(Bucket=BUCKET)
 
 
@@ -540,7 +541,8 @@ def test_given_credentials_that_expire_on_the_way_when_dropped_then_both_ways_on
 
     why, how = err.splitlines()
     assert status == 1
-    assert "AWS does not take your credentials (ExpiredToken); log in again" in why
+    assert "UploadPart: ExpiredToken" in why
+    assert "sign in" in why
     assert how == "isodrop: the same command goes on where it stopped"
 
 
@@ -741,8 +743,9 @@ def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_propos
         ((), ({"ISODROP_STACK": "nobodys"}, "there is no stack nobodys")),
         (("--stack", "other"), ({}, "has no output LedgerTable: it is not isodrop's")),
         (("--profile", "nobodys"), ({}, "aws configure list-profiles")),
-        ((), ({"AWS_DEFAULT_REGION": None}, "no Region is set; name it with --region")),
-        ((), ({"AWS_ACCESS_KEY_ID": None}, "there are no AWS credentials")),
+        ((), ({"AWS_DEFAULT_REGION": None}, "name the stack's Region with --region")),
+        ((), ({"AWS_ACCESS_KEY_ID": None}, "credentials; sign in (aws sso login, aws configure)")),
+        ((), ({"AWS_ENDPOINT_URL": "moon"}, "Invalid endpoint: moon; check the network")),
     ],
 )
 def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
@@ -774,9 +777,9 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("ExpiredToken", "log in again"),
-        ("InvalidClientTokenId", "AWS does not take your credentials"),
-        ("AccessDenied", "you may not do that: DescribeStacks: AccessDenied"),
+        ("ExpiredToken", "DescribeStacks: ExpiredToken: No; sign in"),
+        ("InvalidClientTokenId", "sign in (aws sso login, aws configure) or name a profile"),
+        ("AccessDenied", "DescribeStacks: AccessDenied: No; ask for that right"),
         ("Throttling", "try again in a minute"),
     ],
 )

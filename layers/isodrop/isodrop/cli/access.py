@@ -1,58 +1,89 @@
-"""The way to an object in S3: a client, and what to do where there is no way. Needs an SDK.
+"""What AWS or the SDK has against a command, in a sentence, and the way out. Needs an SDK.
 
-Imported by the first ``s3://`` address only: a look at a file starts in a tenth of the time.
+Imported where AWS is asked only: a look at a file starts in a tenth of the time.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore import exceptions as sdk
 
-from isodrop.aws import CONFIG, error_code, translated
-from isodrop.codes import RefusedError
+from isodrop.aws import CONFIG, error_code, translate, translated
+from isodrop.codes import DeniedError, IsodropError, RefusedError, TransientError
+from isodrop.wording import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_SIGN_IN: Final = (
-    "sign in (aws sso login, aws configure) or choose a profile (AWS_PROFILE);"
-    " a file on this machine needs no credentials"
-)
-_REGION: Final = "set AWS_DEFAULT_REGION to the bucket's Region, such as eu-central-1"
-_NETWORK: Final = "check the network, and AWS_ENDPOINT_URL if it is set"
-_THERE: Final = "there is no such object; look with aws s3 ls, and mind the account and Region"
-_GRANT: Final = "s3:GetObject on it is needed, and kms:Decrypt where a KMS key encrypts it"
 
-_WAYS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (sdk.NoCredentialsError, _SIGN_IN),
-    (sdk.PartialCredentialsError, _SIGN_IN),
-    (sdk.CredentialRetrievalError, _SIGN_IN),
-    (sdk.SSOError, _SIGN_IN),
-    (sdk.TokenRetrievalError, _SIGN_IN),
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What to do where it depends on what was asked for.
+
+    Attributes
+    ----------
+    sign_in, region, grant : str
+        Where credentials, the Region or a right are missing.
+    gone : str
+        Where there is no such thing.
+    """
+
+    sign_in: str
+    region: str
+    grant: str
+    gone: str = ""
+
+
+OBJECT: Final = Ways(
+    sign_in="sign in (aws sso login, aws configure) or choose a profile (AWS_PROFILE);"
+    " a file on this machine needs no credentials",
+    region="set AWS_DEFAULT_REGION to the bucket's Region, such as eu-central-1",
+    grant="s3:GetObject on it is needed, and kms:Decrypt where a KMS key encrypts it",
+    gone="there is no such object; look with aws s3 ls, and mind the account and Region",
+)
+"""For an object in any bucket."""
+STACK: Final = Ways(
+    sign_in="sign in (aws sso login, aws configure) or name a profile with --profile",
+    region="name the stack's Region with --region or AWS_DEFAULT_REGION, such as eu-central-1",
+    grant="ask for that right, or name a profile with --profile",
+)
+"""For a stack of ours, and all that is in it."""
+
+NETWORK: Final = "check the network, the Region, and AWS_ENDPOINT_URL if it is set"
+_BUSY: Final = "AWS is busy: try again in a minute"
+_NO_CREDENTIALS: Final = (
+    sdk.NoCredentialsError,
+    sdk.PartialCredentialsError,
+    sdk.CredentialRetrievalError,
+    sdk.SSOError,
+    sdk.TokenRetrievalError,
+)
+_NO_REGION: Final = (sdk.InvalidRegionError, sdk.NoRegionError)
+_KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (sdk.ProfileNotFound, "aws configure list-profiles names those that there are"),
     (sdk.ConfigParseError, "correct that file, or name another by AWS_CONFIG_FILE"),
-    (sdk.InvalidRegionError, _REGION),
-    (sdk.NoRegionError, _REGION),
-    (sdk.ConnectionError, _NETWORK),
-    (sdk.HTTPClientError, _NETWORK),
-    (ValueError, _NETWORK),
+    (sdk.ConnectionError, NETWORK),
+    (sdk.HTTPClientError, NETWORK),
+    (ValueError, NETWORK),
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_WAYS_BY_CODE: Final = {
-    "ExpiredToken": _SIGN_IN,
-    "InvalidToken": _SIGN_IN,
-    "InvalidAccessKeyId": _SIGN_IN,
-    "SignatureDoesNotMatch": _SIGN_IN,
-    "AuthorizationHeaderMalformed": _REGION,
-    "PermanentRedirect": _REGION,
-    "404": _THERE,
-    "NoSuchBucket": _THERE,
-    "NoSuchKey": _THERE,
-    "NoSuchVersion": _THERE,
-    "AccessDenied": _GRANT,
-    "403": _GRANT,
-    "InvalidObjectState": "restore it from its archive first",
-}
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CommonErrors.html
+_NOT_VALID: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_ELSEWHERE: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
+_GONE: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NoSuchVersion"})
+_ARCHIVED: Final = "InvalidObjectState"
 
 
 def s3_client() -> "S3Client":
@@ -70,9 +101,42 @@ def s3_client() -> "S3Client":
         raise RefusedError(str(error)) from error
 
 
-def way_out(error: Exception) -> str:
-    """Say what to do about an error that S3 or the SDK met; empty where that is not known."""
-    cause = error.__cause__
+def explain(error: IsodropError | sdk.ClientError | sdk.BotoCoreError, ways: Ways) -> str:
+    """Say in a sentence what AWS or the SDK has against it, and what to do about that.
+
+    Parameters
+    ----------
+    error : IsodropError, ClientError or BotoCoreError
+        As the SDK raised it, or as it was translated.
+    ways : Ways
+        For what was asked for.
+    """
+    ours = error if isinstance(error, IsodropError) else translate(error)
+    said = str(ours).rstrip(".")
+    way = _way(ours, ours.__cause__ or error, ways)
+    return one_line(f"{said}; {way}") if way else said
+
+
+def _way(ours: IsodropError, cause: BaseException, ways: Ways) -> str:
+    """Say what to do; empty where that is not known."""
     if isinstance(cause, sdk.ClientError):
-        return _WAYS_BY_CODE.get(error_code(cause), "")
-    return next((words for kind, words in _WAYS if isinstance(cause, kind)), "")
+        return _by_code(error_code(cause), ours, ways)
+    if isinstance(cause, _NO_CREDENTIALS):
+        return ways.sign_in
+    if isinstance(cause, _NO_REGION):
+        return ways.region
+    return next((words for kind, words in _KINDS if isinstance(cause, kind)), "")
+
+
+def _by_code(code: str, ours: IsodropError, ways: Ways) -> str:
+    by_code = {
+        **dict.fromkeys(_NOT_VALID, ways.sign_in),
+        **dict.fromkeys(_ELSEWHERE, ways.region),
+        **dict.fromkeys(_GONE, ways.gone),
+        _ARCHIVED: "restore it from its archive first",
+    }
+    if code in by_code:
+        return by_code[code]
+    if isinstance(ours, DeniedError):
+        return ways.grant
+    return _BUSY if isinstance(ours, TransientError) else ""

@@ -172,7 +172,7 @@ def _stored(bucket: str, key: str, options: Namespace) -> Stored:
 def _asked(bucket: str, key: str, version_id: str | None) -> Stored:
     """Ask S3, which takes an SDK; only here, so that the rest starts without one."""
     from isodrop.aws import translated  # noqa: PLC0415 - see above
-    from isodrop.cli.access import s3_client, way_out  # noqa: PLC0415 - see above
+    from isodrop.cli.access import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
 
     version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
     try:
@@ -180,8 +180,7 @@ def _asked(bucket: str, key: str, version_id: str | None) -> Stored:
         with translated():
             head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
     except (RefusedError, TransientError) as error:
-        said = str(error).rstrip(".")
-        raise NoEventError("; ".join(filter(None, (said, way_out(error), _WITHOUT)))) from error
+        raise NoEventError(f"{explain(error, OBJECT)}; {_WITHOUT}") from error
     region = client.meta.region_name
     return Stored(
         etag=head["ETag"].strip('"'),

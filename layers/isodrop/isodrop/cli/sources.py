@@ -97,7 +97,7 @@ def _open_file(path: Path) -> Iterator[Source]:
 @contextmanager
 def _open_object(address: str) -> Iterator[Source]:
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
-    from isodrop.cli.access import s3_client, way_out  # noqa: PLC0415 - see above
+    from isodrop.cli.access import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
     from isodrop.objects import open_object, parse_uri  # noqa: PLC0415 - see above
 
     try:
@@ -111,9 +111,7 @@ def _open_object(address: str) -> Iterator[Source]:
     except RejectedError as error:
         raise CannotLookError(f"{address}: there is no such object") from error
     except (RefusedError, TransientError) as error:
-        advice = way_out(error)
-        said = str(error).rstrip(".")
-        raise CannotLookError(f"{address}: {said}{advice and f'; {advice}'}") from error
+        raise CannotLookError(f"{address}: {explain(error, OBJECT)}") from error
     yield Source(
         bucket=bucket,
         key=key,

@@ -2,13 +2,13 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from isodrop.codes import IsodropError
-from isodrop.wording import one_line, shown
+from isodrop.wording import shown
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -21,17 +21,6 @@ STACK: Final = "isodrop"
 
 _OUTPUTS: Final = ("UploadBucketName", "ImportMachineArn", "LedgerTable")
 _WHOLE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
-_NOT_VALID: Final = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
 
 
 class CannotAskError(IsodropError):
@@ -103,15 +92,17 @@ def described(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
     import boto3  # noqa: PLC0415 - see above
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
 
+    from isodrop.cli.access import STACK as WAYS  # noqa: PLC0415 - see above
+    from isodrop.cli.access import explain  # noqa: PLC0415 - see above
+
     try:
         session = boto3.Session(profile_name=options.profile, region_name=options.region)
         yield session, _describe(session, options.stack)
     except (BotoCoreError, ClientError) as error:
-        raise CannotAskError(explain(error)) from error
+        raise CannotAskError(explain(error, WAYS)) from error
     except IsodropError as error:
-        cause = error.__cause__
-        if isinstance(cause, BotoCoreError | ClientError):
-            raise CannotAskError(explain(cause)) from error
+        if isinstance(error.__cause__, BotoCoreError | ClientError):
+            raise CannotAskError(explain(error, WAYS)) from error
         raise
 
 
@@ -120,8 +111,12 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
     from botocore.exceptions import ClientError  # noqa: PLC0415 - see described
 
     from isodrop.aws import CONFIG, error_code  # noqa: PLC0415 - see described
+    from isodrop.cli.access import NETWORK  # noqa: PLC0415 - see described
 
-    client = session.client("cloudformation", config=CONFIG)
+    try:
+        client = session.client("cloudformation", config=CONFIG)
+    except ValueError as error:  # an endpoint that is no address
+        raise CannotAskError(f"{error}; {NETWORK}") from error
     try:
         found = client.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
@@ -166,54 +161,3 @@ def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
         executions=Executions.connect(session, outputs["ImportMachineArn"]),
         bucket=outputs["UploadBucketName"],
     )
-
-
-def explain(error: Exception) -> str:
-    """Say in a sentence what AWS or boto3 has against it, and what to do about that."""
-    from botocore import exceptions as boto  # noqa: PLC0415 - see described
-
-    from isodrop.aws import error_code, translate  # noqa: PLC0415 - see described
-    from isodrop.codes import DeniedError, TransientError  # noqa: PLC0415 - see described
-
-    ways: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], str]], ...] = (
-        (
-            (boto.ProfileNotFound,),
-            lambda e: f"{e}; aws configure list-profiles lists those that there are",
-        ),
-        (
-            (boto.NoRegionError,),
-            lambda _: "no Region is set; name it with --region or AWS_DEFAULT_REGION",
-        ),
-        (
-            (
-                *(boto.NoCredentialsError, boto.PartialCredentialsError),
-                *(boto.CredentialRetrievalError, boto.SSOError, boto.TokenRetrievalError),
-            ),
-            lambda _: (
-                "there are no AWS credentials to be had; run aws configure or aws sso login,"
-                " or name a profile with --profile"
-            ),
-        ),
-        (
-            (boto.HTTPClientError, boto.ConnectionError),
-            lambda e: (
-                f"AWS cannot be reached: {e}; check the network, the Region and AWS_ENDPOINT_URL"
-            ),
-        ),
-    )
-    for kinds, words in ways:
-        if isinstance(error, kinds):
-            return one_line(words(error))
-    if not isinstance(error, boto.ClientError | boto.BotoCoreError):
-        return one_line(f"{type(error).__name__}: {error}")
-    if isinstance(error, boto.ClientError) and error_code(error) in _NOT_VALID:
-        return one_line(
-            f"AWS does not take your credentials ({error_code(error)}); log in again, or name"
-            " another profile with --profile"
-        )
-    ours = translate(error)
-    if isinstance(ours, DeniedError):
-        return f"you may not do that: {ours}; ask for the right, or name a profile with --profile"
-    if isinstance(ours, TransientError):
-        return f"AWS is busy: {ours}; try again in a minute"
-    return str(ours)
