@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from isodrop.codes import Rejection
-from isodrop.ledger import Drop
+from isodrop.ledger import Bond, Drop
 from isodrop.media import Edition, Media
 from isodrop.plan import FIRST_ASK, ImportPlan, ImportSettings, Upload, decide
 
@@ -94,6 +94,7 @@ def a_drop(**changes: Any) -> Drop:
         attempt=None,
         build_arn=None,
         trouble=None,
+        distribution=Bond(),
         timeline={},
         answer=None,
         notes=None,

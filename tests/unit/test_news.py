@@ -80,6 +80,7 @@ def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
         "state": state,
         "execution": a_drop().execution,
         "buildArn": changes.get("build_arn"),
+        "distributionArn": None,
     }
 
 
