@@ -1,11 +1,14 @@
 """What each of the template's parameters changes, and what excludes what, once transformed."""
 
+import json
 import re
 import shlex
+from fnmatch import fnmatchcase
 from typing import Any
 
 import jmespath
 import pytest
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 
 from isodrop.plan import DistributionSettings
 from isodrop.settings import IntakeSettings, ReportSettings
@@ -261,6 +264,47 @@ def test_given_an_execution_role_then_none_is_made_and_only_that_one_may_be_pass
     assert passed["Resource"] == ROLE
 
 
+AWS_S_OWN: dict[str, Any] = json.loads(aws_managed_policies_data)
+
+
+def allows(statements: list[dict[str, Any]], action: str, resource: str) -> bool:
+    """Whether any statement without conditions allows an action on a resource."""
+    return any(
+        statement["Effect"] == "Allow"
+        and "Condition" not in statement
+        and any(fnmatchcase(action, each) for each in listed(statement["Action"]))
+        and any(fnmatchcase(resource, each) for each in listed(statement["Resource"]))
+        for statement in statements
+    )
+
+
+def listed(said: str | list[str]) -> list[str]:
+    return [said] if isinstance(said, str) else said
+
+
+@pytest.mark.parametrize("group", ["", "/ours/builds"])
+def test_given_a_log_group_then_the_stack_s_execution_role_may_write_there(group: str) -> None:
+    role = resolve(BuildLogGroupName=group).properties("BuildExecutionRole")
+    statements = [
+        statement
+        for policy in role.get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    for arn in role["ManagedPolicyArns"]:
+        statements += AWS_S_OWN[arn.rpartition("/")[2]]["Document"]["Statement"]
+    where = f"arn:aws:logs:eu-central-1:123456789012:log-group:{group or '/aws/imagebuilder/x'}"
+    for action in ("CreateLogGroup", "CreateLogStream", "PutLogEvents"):
+        assert allows(statements, f"logs:{action}", f"{where}:log-stream:11.26100.1742/1")
+
+
+def test_the_stack_s_execution_role_may_distribute_to_other_regions_and_accounts() -> None:
+    (arn,) = resolve().properties("BuildExecutionRole")["ManagedPolicyArns"]
+    statements = AWS_S_OWN[arn.rpartition("/")[2]]["Document"]["Statement"]
+    there = "arn:aws:iam::210987654321:role/EC2ImageBuilderDistributionCrossAccountRole"
+    assert allows(statements, "ec2:CopyImage", "arn:aws:ec2:us-west-2::image/ami-1")
+    assert allows(statements, "sts:AssumeRole", there)
+
+
 def test_given_a_subnet_then_builds_run_there_and_by_default_where_image_builder_likes() -> None:
     groups = "sg-0123456789abcdef0,sg-0123456789abcdef1"
     made = resolve(**{**IN_A_SUBNET, "SecurityGroupIds": groups}).properties("Infrastructure")
@@ -330,7 +374,7 @@ def test_given_a_key_then_who_reads_and_writes_may_use_it_and_nobody_otherwise()
         assert policy["PolicyDocument"]["Statement"] == [
             {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": KEY}
         ]
-        assert "Policies" not in plain.properties(role)
+        assert not plain.properties(role)["Policies"]
     assert "kms:" not in str(plain.resources)
 
 
