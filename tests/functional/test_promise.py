@@ -228,7 +228,6 @@ def test_a_function_killed_between_any_two_calls_comes_to_the_same_end() -> None
 
 
 def test_a_function_killed_while_it_distributes_comes_to_the_same_end() -> None:
-    undisturbed = run(Upload(0, "a.iso", "one"), distributes=True, speed=20)
     trace: list[str] = []
     schedule = Schedule(0, (Upload(0, "a.iso", "one"),), distributes=True)
     simulation = Simulation(schedule, trace.append, speed=20)
@@ -241,7 +240,6 @@ def test_a_function_killed_while_it_distributes_comes_to_the_same_end() -> None:
         end = run(Upload(0, "a.iso", "one"), kill=(step, True), distributes=True, speed=20)
         assert answers(end) == [SUCCEEDED], f"killed after call {step}"
         assert (len(end.builds), len(end.distributions)) == (1, 1)
-    assert len(undisturbed.distributions) == 1
 
 
 def test_an_execution_aborted_by_hand_is_answered_by_the_sweep() -> None:
@@ -281,6 +279,21 @@ def test_a_build_cancelled_or_deleted_by_hand_is_told_and_built_again(do: Do, an
     assert attempts(end) == ["0", "1"]
 
 
+def test_an_upload_that_is_asked_for_anew_gets_another_answer_and_no_needless_build() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        deeds=[Deed(600, Do.ASK_ANEW, 0), Deed(4000, Do.ASK_ANEW, 0), Deed(4000, Do.ASK_ANEW, 0)],
+    )
+
+    # The first was too early, and of the two at once one is refused.
+    told = [event["detail"] for event in end.heard if "Succeeded" in event["detail-type"]]
+    assert [(each["metadata"]["ask"], each["data"]["reused"]) for each in told] == [
+        (0, False),
+        (1, True),
+    ]
+    assert len(end.builds) == 1
+
+
 def test_an_image_whose_ami_was_deregistered_by_hand_is_built_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
@@ -315,6 +328,19 @@ def test_a_distribution_that_somebody_ends_is_told_and_made_again(do: Do) -> Non
 
     assert answers(end) == ["distribution-failed", SUCCEEDED]
     assert (len(end.builds), len(end.distributions)) == (1, 2)
+
+
+def test_the_execution_itself_follows_a_distribution_and_needs_no_sweep_for_it() -> None:
+    end = run(Upload(0, "a.iso", "one"), distributes=True)
+
+    (made,) = end.distributions
+    told = [
+        event["detail"]["data"]["distributionArn"]
+        for event in end.heard
+        if event["detail-type"] == "ISO Import Progressed"
+    ]
+    assert told[0] is None
+    assert told[-1] == made["arn"]
 
 
 def test_copies_of_one_event_and_uploads_of_one_disc_share_one_distribution() -> None:

@@ -10,11 +10,25 @@ from dataclasses import asdict
 from heapq import heapify, heappop
 from typing import Any, Final
 
+import boto3
 from botocore.exceptions import ClientError
 
-from tests.emulator.stack import Event, LocalStack, StackError
+from isodrop.asks import Operator
+from isodrop.builder import Builder
+from isodrop.codes import IsodropError
+from isodrop.executions import Executions
+from isodrop.ledger import Ledger
+from tests.emulator.stack import Event, LocalStack, StackError, credentials
 from tests.promise.oracle import Dropped, End
-from tests.promise.outside import disc, dropped, put, spoiled_tokens, touched, versions_of_drops
+from tests.promise.outside import (
+    asks_of_versions,
+    disc,
+    dropped,
+    put,
+    spoiled_tokens,
+    touched,
+    versions_of_drops,
+)
 from tests.promise.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload
 
 PARAMETERS: Final = {"MaxAttempts": MAX_ATTEMPTS, "AllowedOverrides": "edition,rebuild"}
@@ -125,37 +139,55 @@ class Deployed:
         return [each for each in self.stack.image_builder.builds() if each["uri"].startswith(here)]
 
     def _do(self, deed: Deed) -> None:
+        try:
+            self._done(deed)
+        except (StackError, ClientError, IsodropError):
+            return  # too late: it is over, or gone
+
+    def _done(self, deed: Deed) -> None:
         ib, builds = self.stack.image_builder, self._builds()
         arns = [each["arn"] for each in builds]
         amis = [ami["image"] for each in builds for ami in each["outputResources"]["amis"]]
         new = [each["executionArn"] for each in self.stack.executions() if self._is_new(each)]
-        try:
-            match deed.do:
-                case Do.DELETE_OBJECT if self._dropped:
-                    key = self._dropped[deed.which % len(self._dropped)].key
-                    self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=key)
-                    self._dropped = touched(self._dropped, key)
-                case Do.CANCEL_BUILD if arns:
-                    ib.cancel(arns[deed.which % len(arns)])
-                case Do.DELETE_BUILD if arns:
-                    ib.delete(arns[deed.which % len(arns)])
-                case Do.FAIL_BUILD if arns:
-                    ib.fail(arns[deed.which % len(arns)])
-                case Do.DEREGISTER_AMI if amis:
-                    ami = amis[deed.which % len(amis)]
-                    self.stack.client("ec2").deregister_image(ImageId=ami)
-                    self._lost_amis.setdefault(ami, time.time())
-                case Do.BUILD_THE_SAME if builds:
-                    theirs = builds[deed.which % len(builds)]["request"]
-                    mine = {"clientToken": f"by-hand-{time.time_ns()}", "tags": {"by": "hand"}}
-                    self.stack.client("imagebuilder").import_disk_image(**{**theirs, **mine})
-                case Do.FORGET_TOKENS:
-                    ib.forget_tokens()
-                case Do.ABORT_EXECUTION if new:
-                    execution = new[deed.which % len(new)]
-                    self.stack.client("stepfunctions").stop_execution(executionArn=execution)
-        except (StackError, ClientError):
-            return  # too late: it is over, or gone
+        match deed.do:
+            case Do.DELETE_OBJECT if self._dropped:
+                key = self._dropped[deed.which % len(self._dropped)].key
+                self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=key)
+                self._dropped = touched(self._dropped, key)
+            case Do.CANCEL_BUILD if arns:
+                ib.cancel(arns[deed.which % len(arns)])
+            case Do.DELETE_BUILD if arns:
+                ib.delete(arns[deed.which % len(arns)])
+            case Do.FAIL_BUILD if arns:
+                ib.fail(arns[deed.which % len(arns)])
+            case Do.DEREGISTER_AMI if amis:
+                ami = amis[deed.which % len(amis)]
+                self.stack.client("ec2").deregister_image(ImageId=ami)
+                self._lost_amis.setdefault(ami, time.time())
+            case Do.BUILD_THE_SAME if builds:
+                theirs = builds[deed.which % len(builds)]["request"]
+                mine = {"clientToken": f"by-hand-{time.time_ns()}", "tags": {"by": "hand"}}
+                self.stack.client("imagebuilder").import_disk_image(**{**theirs, **mine})
+            case Do.FORGET_TOKENS:
+                ib.forget_tokens()
+            case Do.ASK_ANEW if self._dropped:
+                self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
+            case Do.ABORT_EXECUTION if new:
+                execution = new[deed.which % len(new)]
+                self.stack.client("stepfunctions").stop_execution(executionArn=execution)
+
+    def _ask_anew(self, key: str) -> None:
+        """Do what isodrop retry does."""
+        machine, table = (self.stack.outputs[name] for name in ("ImportMachineArn", "LedgerTable"))
+        dynamodb = boto3.resource("dynamodb", endpoint_url=self.stack.endpoint, **credentials())
+        operator = Operator(
+            s3=self.stack.client("s3"),
+            builder=Builder(self.stack.client("imagebuilder"), self.stack.client("ec2")),
+            ledger=Ledger(dynamodb.Table(table)),
+            executions=Executions(self.stack.client("stepfunctions"), machine),
+            bucket=self.stack.bucket,
+        )
+        operator.ask(operator.story(self.stack.bucket, key), {})
 
     # ------------------------------------------------------------------ the end
 
@@ -177,6 +209,7 @@ class Deployed:
             },
             drops=versions_of_drops(ledger),
             spoiled=spoiled_tokens(ledger),
+            asks=asks_of_versions(ledger),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.stack.image_builder.violations(),

@@ -7,7 +7,7 @@ the answers'. A promise that was kept leaves no line; each broken one is a sente
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
@@ -84,6 +84,9 @@ class End:
         Like ``builds``, those that take an image elsewhere.
     distributes : bool
         Whether the stack has every image distributed.
+    asks : mapping of str to int
+        The ledger's: how often an execution was claimed for a version; once unless somebody asked
+        anew.
     """
 
     dropped: Sequence[Dropped]
@@ -98,11 +101,16 @@ class End:
     discs: Mapping[str, str]
     distributions: Sequence[Json] = ()
     distributes: bool = False
+    asks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ours(self) -> Sequence[Json]:
         """The builds that isodrop began."""
         return [build for build in self.builds if "isodrop:drop" in build["request"]["tags"]]
+
+    def asks_of(self, drop: Dropped) -> int:
+        """Say how many answers an upload is owed."""
+        return max(1, self.asks.get(drop.version, 1))
 
     def drop_of(self, build: Json) -> Dropped | None:
         """Find the upload that a build was begun for."""
@@ -131,35 +139,38 @@ def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
     ]
 
 
-def _answers(end: End) -> Mapping[str, list[Json]]:
-    """Gather the different answers by the version of the object that they are about."""
-    found: dict[str, dict[str, Json]] = defaultdict(dict)
+def _answers(end: End) -> Mapping[tuple[str, int], list[Json]]:
+    """Gather the different answers by the version of the object and the ask they are about."""
+    found: dict[tuple[str, int], dict[str, Json]] = defaultdict(dict)
     for event in end.heard:
         if event["detail-type"] in _ANSWERS:
             words = json.dumps([event["detail-type"], event["detail"]], sort_keys=True)
-            found[event["detail"]["data"]["source"]["versionId"]][words] = event
-    return {version: [*by_words.values()] for version, by_words in found.items()}
+            version = event["detail"]["data"]["source"]["versionId"]
+            found[version, event["detail"]["metadata"].get("ask", 0)][words] = event
+    return {about: [*by_words.values()] for about, by_words in found.items()}
 
 
 def _about_answers(end: End, *, patient: bool) -> Iterator[str]:
     answers = _answers(end)
-    ids: dict[str, str] = {}
-    for drop in end.dropped:
-        found = answers.get(drop.version, [])
+    ids: dict[str, tuple[str, int]] = {}
+    owed = [(drop, ask) for drop in end.dropped for ask in range(end.asks_of(drop))]
+    for drop, ask in owed:
+        name = f"{drop.key} {drop.version}" + (f" asked anew ({ask})" if ask else "")
+        found = answers.get((drop.version, ask), [])
         codes = [_short(answer) for answer in found]
         if len(found) != 1:
-            yield f"{drop.key} {drop.version} has {len(found)} answers: {codes}"
+            yield f"{name} has {len(found)} answers: {codes}"
         for answer in found:
             event_id = answer["detail"]["metadata"]["eventId"]
-            if ids.setdefault(event_id, drop.version) != drop.version:
+            if ids.setdefault(event_id, (drop.version, ask)) != (drop.version, ask):
                 yield f"two uploads have an answer with the eventId {event_id}"
             said = answer["detail"]["data"].get("message")
             if patient and _is_an_excuse(end, answer["detail"]["data"]):
-                yield f"{drop.key} {drop.version} was put off with {_short(answer)}: {said}"
+                yield f"{name} was put off with {_short(answer)}: {said}"
             for wrong in _against_the_truth(end, drop, answer):
-                yield f"{drop.key} {drop.version}: {wrong}"
-    for version in set(answers) - {drop.version for drop in end.dropped}:
-        yield f"there is an answer about {version}, which nobody uploaded"
+                yield f"{name}: {wrong}"
+    for version, ask in answers.keys() - {(drop.version, ask) for drop, ask in owed}:
+        yield f"there is an answer about {version}, which nobody uploaded or asked for ({ask})"
 
 
 def _is_an_excuse(end: End, data: Json) -> bool:
@@ -201,7 +212,8 @@ def _against_the_upload(end: End, drop: Dropped, code: str) -> Iterator[str]:
     if code == "object-changed" and not drop.touched:
         yield "nobody touched the object"
     for build in end.ours:
-        if end.drop_of(build) == drop:
+        # Of an upload that was asked for anew an earlier ask may have had a build.
+        if end.drop_of(build) == drop and end.asks_of(drop) == 1:
             yield f"rejected with {code}, as if nothing had been spent, and {build['arn']} is its"
 
 
@@ -220,7 +232,7 @@ def _against_the_build(end: End, drop: Dropped, answer: Json, build: Json) -> It
             yield f"succeeded, but {arn} never was AVAILABLE"
         if end.discs.get(str(build["etagRead"])) != drop.disc:
             yield f"succeeded, but {arn} was made of {build['etagRead']}"
-        if data["reused"] != (began != drop):
+        if end.asks_of(drop) == 1 and data["reused"] != (began != drop):
             yield f"reused is {data['reused']}, but {arn} is of {began}"
         yield from _against_the_distribution(end, data)
         return

@@ -1,6 +1,7 @@
 """What people outside of a deployment do and see; alike in one process and on the stack."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -73,6 +74,15 @@ def versions_of_drops(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         for item in ledger
         if item["pk"]["S"].startswith("DROP#")
     }
+
+
+def asks_of_versions(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Read off the ledger's raw items how often each version of an object was claimed."""
+    return Counter(
+        json.loads(item["upload"]["S"])["version_id"]
+        for item in ledger
+        if item["pk"]["S"].startswith("DROP#")
+    )
 
 
 def spoiled_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:

@@ -139,6 +139,7 @@ class Do(StrEnum):
     BUILD_THE_SAME = "imports something of the same name and version"
     FORGET_TOKENS = "sees Image Builder forget its tokens"
     ABORT_EXECUTION = "aborts the execution"
+    ASK_ANEW = "asks anew for the upload"
 
 
 @dataclass(frozen=True, slots=True)

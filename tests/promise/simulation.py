@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
+from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from types import ModuleType, SimpleNamespace
@@ -36,6 +37,11 @@ from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 from moto.core.models import botocore_stubber
 
+from isodrop.asks import Operator, OperatorError
+from isodrop.builder import Builder
+from isodrop.executions import Execution as ExecutionAsTold
+from isodrop.executions import Executions
+from isodrop.ledger import Ledger
 from tests.emulator.faults import LOST, NOT_TAKEN, Answer, Fault, Faults, model_of, written
 from tests.emulator.imagebuilder import ImageBuilder, LostAnswerError, ServiceError, respond
 from tests.emulator.imagebuilder.client import Raw
@@ -46,7 +52,15 @@ from tests.functional.way import ACCOUNT, REGION, Around
 from tests.promise.baton import Baton, DeadlineError
 from tests.promise.machine import Machine, TaskError
 from tests.promise.oracle import Dropped, End
-from tests.promise.outside import disc, dropped, put, spoiled_tokens, touched, versions_of_drops
+from tests.promise.outside import (
+    asks_of_versions,
+    disc,
+    dropped,
+    put,
+    spoiled_tokens,
+    touched,
+    versions_of_drops,
+)
 from tests.promise.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Upload
 from tests.transform import definition
 
@@ -356,7 +370,7 @@ class Simulation:
             )
             return _response(request, found)
         if service == "stepfunctions":
-            return _response(request, self._states(operation, json.loads(_body(request))))
+            return _response(request, self.states(operation, json.loads(_body(request))))
         answer: AWSResponse | None = botocore_stubber(f"before-send.{service}.{operation}", request)
         assert answer is not None
         if operation == "PutEvents":
@@ -442,7 +456,7 @@ class Simulation:
             raise TaskError(f"Imagebuilder.{error.code}", str(error)) from error
         return cased(operation.output_shape, answer, str.upper)
 
-    def _states(self, operation: str, asked: Mapping[str, Any]) -> Answer:
+    def states(self, operation: str, asked: Mapping[str, Any]) -> Answer:
         """Answer as Step Functions does."""
         said: dict[str, Any]
         if operation == "DescribeExecution":
@@ -509,40 +523,57 @@ class Simulation:
             self._spawn(partial(self._deliver, json.dumps(event)), delay)
 
     def _do(self, deed: Deed) -> None:
+        try:
+            self._done(deed)
+        except (
+            *(ServiceError, LostAnswerError, OperatorError),
+            self.outside("ec2").exceptions.ClientError,
+        ) as error:
+            self._say("in vain:", error)
+        self._say("somebody", deed.do, deed.which)
+
+    def _done(self, deed: Deed) -> None:
         builds = [*self.builder.builds.values()]
         imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
         amis = [ami.image for build in builds for ami in build.amis]
         going = [each for each in self.executions.values() if each.status == "RUNNING"]
-        try:
-            match deed.do:
-                case Do.DELETE_OBJECT if self._dropped:
-                    key = self._dropped[deed.which % len(self._dropped)].key
-                    self.outside("s3").delete_object(Bucket=BUCKET, Key=key)
-                    self._dropped = touched(self._dropped, key)
-                case Do.CANCEL_BUILD if running:
-                    self.builder.cancel(running[deed.which % len(running)])
-                case Do.DELETE_BUILD if builds:
-                    self.builder.delete(builds[deed.which % len(builds)].arn)
-                case Do.FAIL_BUILD if running:
-                    self.builder.fail(running[deed.which % len(running)])
-                case Do.DEREGISTER_AMI if amis:
-                    ami = amis[deed.which % len(amis)]
-                    self.outside("ec2").deregister_image(ImageId=ami)
-                    self._lost_amis.setdefault(ami, self.clock.now)
-                case Do.BUILD_THE_SAME if imports:
-                    theirs = {**imports[deed.which % len(imports)].request, "tags": {"by": "hand"}}
-                    theirs["clientToken"] = f"by hand {self.clock.now}"
-                    self.builder.call("ImportDiskImage", theirs)
-                case Do.ABORT_EXECUTION if going:
-                    going[deed.which % len(going)].status = "ABORTED"
-                case Do.FORGET_TOKENS:
-                    self.builder.forget_tokens()
-                case _:
-                    return
-        except (ServiceError, LostAnswerError, self.outside("ec2").exceptions.ClientError) as error:
-            self._say("in vain:", error)
-        self._say("somebody", deed.do, deed.which)
+        match deed.do:
+            case Do.DELETE_OBJECT if self._dropped:
+                key = self._dropped[deed.which % len(self._dropped)].key
+                self.outside("s3").delete_object(Bucket=BUCKET, Key=key)
+                self._dropped = touched(self._dropped, key)
+            case Do.CANCEL_BUILD if running:
+                self.builder.cancel(running[deed.which % len(running)])
+            case Do.DELETE_BUILD if builds:
+                self.builder.delete(builds[deed.which % len(builds)].arn)
+            case Do.FAIL_BUILD if running:
+                self.builder.fail(running[deed.which % len(running)])
+            case Do.DEREGISTER_AMI if amis:
+                ami = amis[deed.which % len(amis)]
+                self.outside("ec2").deregister_image(ImageId=ami)
+                self._lost_amis.setdefault(ami, self.clock.now)
+            case Do.BUILD_THE_SAME if imports:
+                theirs = {**imports[deed.which % len(imports)].request, "tags": {"by": "hand"}}
+                theirs["clientToken"] = f"by hand {self.clock.now}"
+                self.builder.call("ImportDiskImage", theirs)
+            case Do.ASK_ANEW if self._dropped:
+                self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
+            case Do.ABORT_EXECUTION if going:
+                going[deed.which % len(going)].status = "ABORTED"
+            case Do.FORGET_TOKENS:
+                self.builder.forget_tokens()
+
+    def _ask_anew(self, key: str) -> None:
+        """Do what isodrop retry does."""
+        operator = Operator(
+            s3=self.outside("s3"),
+            builder=Builder(_NOBODY, _NOBODY),
+            ledger=Ledger(_session().resource("dynamodb").Table("ledger")),
+            executions=_Executions(_NOBODY, MACHINE, self),
+            bucket=BUCKET,
+        )
+        operator.ask(operator.story(BUCKET, key), {})
 
     # ------------------------------------------------------------------ the end
 
@@ -557,11 +588,32 @@ class Simulation:
             executions={arn: each.status for arn, each in self.executions.items()},
             drops=versions_of_drops(items),
             spoiled=spoiled_tokens(items),
+            asks=asks_of_versions(items),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.builder.controls.violations,
             discs=self._etags,
         )
+
+
+_NOBODY: Any = None
+"""Whom an operator that asks anew does not ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Executions(Executions):
+    """The simulation's executions, as an operator's own client would start and see them."""
+
+    simulation: Simulation
+
+    def start(self, name: str, event: Mapping[str, Any]) -> str | None:
+        asked = {"name": name, "input": json.dumps(event)}
+        status, _, said = self.simulation.states("StartExecution", asked)
+        return str(json.loads(said)["executionArn"]) if status == HTTPStatus.OK else None
+
+    def describe(self, arn: str) -> ExecutionAsTold | None:
+        found = self.simulation.executions.get(arn)
+        return None if found is None else ExecutionAsTold(arn, found.status, found.cause)
 
 
 class _Session:

@@ -39,6 +39,12 @@ def an_answer(kind: str = "Succeeded", version: str = "v1", **data: Any) -> dict
     }
 
 
+def asked_anew(number: int) -> dict[str, Any]:
+    answer = an_answer(reused=True)
+    answer["detail"]["metadata"] |= {"ask": number, "eventId": f"id-v1-{number}"}
+    return answer
+
+
 KEPT = End(
     dropped=[DROP],
     heard=[an_answer()],
@@ -65,7 +71,9 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
     repeated = replace(KEPT, heard=[an_answer(), an_answer()])  # EventBridge delivers at least once
     failed = replace(KEPT, heard=[FAILED], builds=[a_build(1, states="PENDING FAILED"), a_build(2)])
 
-    for end in (KEPT, repeated, failed, DISTRIBUTED):
+    anew = replace(KEPT, heard=[an_answer(), asked_anew(1)], asks={"v1": 2})
+
+    for end in (KEPT, repeated, failed, DISTRIBUTED, anew):
         assert broken(end, max_attempts=2) == []
 
 
@@ -91,6 +99,8 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
             "two uploads have an answer with the eventId",
         ),
         ({"heard": [an_answer(), an_answer(version="v9")]}, "which nobody uploaded"),
+        ({"asks": {"v1": 2}}, "asked anew (1) has 0 answers"),
+        ({"heard": [an_answer(), asked_anew(1)]}, "nobody uploaded or asked for (1)"),
         ({"heard": [an_answer("Failed", code="internal-error")]}, "was put off"),
         ({"heard": [an_answer("Failed", code="execution-ended")]}, "was put off"),
         ({"heard": [an_answer("Rejected", code="server-media")]}, "a good one was rejected"),
