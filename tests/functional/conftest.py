@@ -21,6 +21,8 @@ ACCOUNT = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "PATH": os.environ["PATH"],
+    # moto's EC2 makes a thousand images of other people's otherwise, anew for each test.
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
 }
 BUCKET = "isodrop-upload"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"

@@ -217,7 +217,6 @@ class Simulation:
     def _ground(self) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(patch.dict(os.environ, ENVIRON, clear=True))
-            os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
             stack.enter_context(mock_aws())
             for models in (moto.s3.models, moto.dynamodb.models.table):
                 stack.enter_context(patch.object(models, "utcnow", self._now))
