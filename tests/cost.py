@@ -19,9 +19,10 @@ INVOCATION: Final = 0.20 / 1_000_000
 GB_SECOND: Final = 0.0000133334  # arm64
 KEY: Final = "Win11.iso"
 ALWAYS: Final = 10
-"""Upload, ImportIso, Decided, Started, the last Look and Over, Answer, Onward, Said, Answered."""
+"""Upload, ImportIso, Decided, Started, the last LookAtBuild and HasEnded, and what comes after them:
+Answer, Onward, Said, Answered."""
 EACH_LOOK: Final = 5
-"""Look, Over, Steps, Moved, Wait."""
+"""LookAtBuild, HasEnded, CountSteps, HasMoved, Wait."""
 
 
 def main() -> None:
