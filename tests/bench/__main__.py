@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=80e6, help="bytes a second")
     parser.add_argument("--times", type=int, default=9, help="runs of isodrop and the limit")
     parser.add_argument("--page", type=Path, default=PAGE, help="what to write")
-    parser.add_argument("--readme", type=Path, default=README, help="what to put a table into")
+    parser.add_argument("--readme", type=Path, default=README, help="what to put the figures into")
     given = parser.parse_args(arguments)
     said = Conditions(given.size, given.delay, given.rate, given.times)
     results = {layout: measured(layout, said) for layout in KINDS}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from tests.bench.readers import Cost
 
 LIMIT, OURS = "three rounds, the limit", "isodrop"
+OTHER, WHOLE = "pycdlib, blocks of 1 MiB", "the whole object"
 BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
 HEADINGS = (
     *("reader", "requests", "bytes", "time", "memory"),
@@ -12,24 +13,35 @@ HEADINGS = (
 )
 
 
-def table(costs: Mapping[str, Cost], columns: int = len(HEADINGS)) -> str:
-    """Write the first columns of one image's costs, with ratios to the limit and to isodrop."""
+def table(costs: Mapping[str, Cost]) -> str:
+    """Write one image's costs, with ratios to the limit and to isodrop."""
     rows: list[Sequence[str]] = [HEADINGS, ("---", *["--:"] * 7)]
     limit, ours = costs[LIMIT], costs[OURS]
     for name, cost in costs.items():
         taken = (f"{cost.requests:,}", _bytes(cost.bytes), f"{cost.seconds:.3f} s")
         times = (_ratio(cost.seconds / limit.seconds), _ratio(cost.seconds / ours.seconds))
         rows.append((name, *taken, _bytes(cost.memory), *times, _ratio(cost.bytes / ours.bytes)))
-    return "\n".join(f"| {' | '.join(row[:columns])} |" for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def figures(rows: Mapping[str, Mapping[str, str]]) -> str:
+    """Say in sentences what a table of one image shows."""
+    limit, ours, other, whole = (rows[name] for name in (LIMIT, OURS, OTHER, WHOLE))
+    return (
+        f"isodrop asks **{ours['requests']} times, for {ours['bytes']} in all**,"
+        f" and is done after {ours['time']}; the least there is to read takes {limit['time']}.\n"
+        f"pycdlib, in blocks of 1 MiB, asks {other['requests']} times and takes {other['time']}."
+        f" The whole object takes {whole['time']}."
+    )
 
 
 def quoting(text: str, costs: Mapping[str, Cost]) -> str:
-    """Put a table of all columns but the last two between the marks in a text."""
+    """Put the figures between the marks in a text."""
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not end:
-        raise ValueError("the text has no marks to put a table between")
-    return f"{head}{begin}\n{table(costs, len(HEADINGS) - 2)}\n{end}{tail}"
+        raise ValueError("the text has no marks to put figures between")
+    return f"{head}{begin}\n{figures(rows_of(table(costs)))}\n{end}{tail}"
 
 
 def _bytes(number: int) -> str:

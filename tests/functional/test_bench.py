@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench import __main__ as bench
 from tests.bench.readers import READERS
-from tests.bench.tables import BEGIN, END, LIMIT, OURS, rows_of
+from tests.bench.tables import BEGIN, END, LIMIT, OURS, figures, rows_of
 from tests.media.image import Content
 
 
@@ -33,5 +33,5 @@ def test_given_small_images_when_measured_then_the_page_has_every_reader_on_both
         assert int(rows[OURS]["requests"]) <= 4
         assert rows["the whole object"]["requests"] == "1"
     quoted = readme.read_text(encoding="utf-8")
-    assert quoted.startswith(f"before\n{BEGIN}\n| reader | requests |")
-    assert quoted.endswith(f"|\n{END}\nafter\n")
+    assert quoted == f"before\n{BEGIN}\n{figures(rows)}\n{END}\nafter\n"
+    assert f"asks **{rows[OURS]['requests']} times, " in quoted
