@@ -104,7 +104,7 @@ bench: venv ## measure the reader against others, into docs/benchmarks.md and RE
 	@$(BIN)/python -m tests.bench
 
 .PHONY: test-sam
-test-sam: venv ## the README with the real SAM CLI, against the stack on this machine; some minutes
+test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes
 	@$(BIN)/python -m tests.sam
 
 .PHONY: pictures

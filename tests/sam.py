@@ -1,4 +1,4 @@
-"""``make test-sam``: the README's commands, one after the other, as somebody new would give them.
+"""``make test-sam``: the documents' SAM commands, one after the other, as somebody new gives them.
 
 In a copy of the repository as it would be cloned, with the real SAM CLI, against the emulator:
 build, deploy, invoke, read logs, package, deploy that, delete. Then what CDK and Terraform make of

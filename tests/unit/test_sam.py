@@ -1,11 +1,14 @@
 """The check of a built layer finds what does not fit."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests import sam
 from tests.emulator.local import GUIDE
+from tests.emulator.package import ROOT
 from tests.sam import ARCHITECTURES, StepError, check_layer, commands_of, snippet
 
 
@@ -74,3 +77,19 @@ def test_given_the_guide_of_make_local_then_the_commands_that_end_are_read() -> 
     assert programs >= {"aws", "isodrop", "mkdir", "python", "sam"}
     assert commands[0].startswith("mkdir -p build && python -m tests.media")
     assert not any("watch" in command or "sam build" in command for command in commands)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/developing.md"])
+def test_given_the_sam_commands_of_a_page_then_the_walk_gives_each_with_its_options(
+    page: str,
+) -> None:
+    told = re.findall(r"^\$ (?:\S+=\S+ )?(sam .*)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert told
+    walked = Path(sam.__file__).read_text()
+    for command in told:
+        # The one needs Docker, the other somebody who answers.
+        if command.startswith("sam local invoke") or command == "sam deploy --guided":
+            continue
+        words = re.findall(r"(?<= )(?:--)?[a-z-]+(?= |$)", command.partition("#")[0])
+        for word in {"sam", *words} - {"isodrop"}:
+            assert f'"{word}"' in walked, command
