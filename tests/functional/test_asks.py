@@ -6,7 +6,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from isodrop.asks import Asked, OperatorError
+from isodrop.asks import LATE_SECONDS, WAIT_SECONDS, Asked, OperatorError
 from isodrop.codes import Code
 from isodrop.identity import drop_id
 from isodrop.ledger import Ledger
@@ -33,6 +33,11 @@ def nobody_sleeps(seconds: float) -> None:
     pytest.fail(f"slept for {seconds}")
 
 
+def no_time() -> float:
+    """A clock that stands still."""
+    return 0.0
+
+
 class TestAskingAnew:
     def test_an_upload_is_asked_for_anew_in_an_execution_of_its_own(self, way: Way) -> None:
         upload = answered(way, "Drücke/a + b.iso")
@@ -52,7 +57,7 @@ class TestAskingAnew:
             ((told, ask, execution),) = way.started()
             way.follow(told, execution, ask)
 
-        *_, last = way.operator.wait(asked, follow)
+        *_, last = way.operator.wait(asked, follow, no_time)
 
         (answer,) = way.answers()
         assert last.drop == way.ledger.asks(drop_id(upload))[1]
@@ -109,7 +114,7 @@ class TestAskingAnew:
         way.abort(asked.execution)
 
         with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
-            list(way.operator.wait(asked, nobody_sleeps))
+            list(way.operator.wait(asked, nobody_sleeps, no_time))
 
     def test_who_was_not_first_is_told_so(self, way: Way) -> None:
         upload = way.upload("a.iso")
@@ -117,7 +122,28 @@ class TestAskingAnew:
         way.follow(upload, "arn:s3s-own")
 
         with pytest.raises(OperatorError, match="first, without what you set: arn:s3s-own"):
-            list(way.operator.wait(asked, nobody_sleeps))
+            list(way.operator.wait(asked, nobody_sleeps, no_time))
+
+
+class TestFollowing:
+    def test_that_nobody_takes_it_for_a_minute_is_seen_once_and_then_that_somebody_did(
+        self, way: Way
+    ) -> None:
+        upload = way.upload("a.iso", way.iso(server_editions()))
+        passed = [0.0]
+
+        def sleep(seconds: float) -> None:
+            passed[0] += seconds
+            if passed[0] > 2 * LATE_SECONDS:
+                way.follow(upload, "execution-1")
+
+        told = [
+            (sight.drop is not None, sight.is_late, passed[0])
+            for sight in way.operator.follow(drop_id(upload), 0, sleep, lambda: passed[0])
+        ]
+
+        after = 2 * LATE_SECONDS + WAIT_SECONDS
+        assert told == [(False, False, 0), (False, True, LATE_SECONDS), (True, False, after)]
 
 
 class TestFinding:

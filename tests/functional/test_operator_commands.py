@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -467,6 +468,32 @@ def test_given_an_ask_that_nobody_has_claimed_yet_when_watched_then_no_older_ans
     assert status == 3
     assert told[0]["message"] == "waiting for the stack to take it"
     assert [each["ask"] for each in told if each["event"] == "answer"] == [1]
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_told_what_to_do(
+    way: Way,
+    run: Run,
+    meanwhile: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    how: tuple[str, ...],
+) -> None:
+    upload = way.upload("a.iso", way.iso(server_editions()))
+    passed, real = [0.0], time.monotonic
+    monkeypatch.setattr("time.monotonic", lambda: real() + passed[0])
+    meanwhile(
+        lambda: passed.append(passed.pop() + asks.LATE_SECONDS),
+        lambda: None,
+        lambda: way.follow(upload, "execution-a"),
+    )
+
+    status, out, _ = run("watch", ADDRESS, *how)
+
+    first, late, *rest = out.splitlines()
+    assert (status, len(rest)) == (3, 2)
+    assert "waiting for the stack to take it" in first
+    assert "the stack has not taken it yet" in late
+    assert "isodrop doctor" in late
 
 
 def test_given_an_ask_that_came_to_nothing_when_watched_then_the_last_answer_is_told(

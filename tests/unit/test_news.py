@@ -57,6 +57,22 @@ def test_given_nobody_has_claimed_it_when_seen_then_it_waits_for_the_stack() -> 
     assert news == News("state", KEY, "decide", "waiting for the stack to take it", NOW)
 
 
+def test_given_nobody_claims_it_for_a_minute_when_told_then_it_is_said_once_with_what_to_do() -> (
+    None
+):
+    waits, late = Sight(None, Steps(0, 0)), Sight(None, Steps(0, 0), is_late=True)
+    told = Told()
+
+    news = [each for sight in (waits, late, late, sight()) for each in told.new(sight, KEY, NOW)]
+
+    assert [(each.event, each.step) for each in news] == [
+        *(("state", "decide"), ("late", "decide"), ("state", "decide"))
+    ]
+    so, what_to_do = news[1].sentence.splitlines()
+    assert so == "the stack has not taken it yet"
+    assert what_to_do.startswith("isodrop doctor tells why; the sweep, every SweepMinutes,")
+
+
 @pytest.mark.parametrize(
     ("changes", "said", "state"),
     [

@@ -1,7 +1,7 @@
 """What an operator may do about an upload: look, ask anew, cancel. Knows no terminal."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 WAIT_SECONDS: Final = 5.0
+LATE_SECONDS: Final = 60.0
+"""Most uploads are claimed within seconds; after so long something may be wrong."""
 _NAMES: Final = 20
 """How many executions of one ask may come to nothing before we give up."""
 
@@ -63,10 +65,13 @@ class Sight:
     steps : Steps
         How far its build is, or then its distribution; zeros where there is none, or Image Builder
         does not say.
+    is_late : bool
+        Whether no execution has claimed it, though it was waited for that for a minute.
     """
 
     drop: Drop | None
     steps: Steps
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +199,21 @@ class Operator:
         found = self.executions.describe(self.executions.named(_name(story.id, number)))
         return last.ask.number if found is None or found.is_over else number
 
-    def follow(self, drop_id: str, ask: int, sleep: Callable[[float], None]) -> Iterator[Sight]:
+    def follow(
+        self,
+        drop_id: str,
+        ask: int,
+        sleep: Callable[[float], None],
+        now: Callable[[], float],
+    ) -> Iterator[Sight]:
         """See an ask go on to its answer, whichever execution or sweep gives it.
+
+        Parameters
+        ----------
+        drop_id : str
+        ask : int
+        sleep, now : callable
+            Wait so many seconds, and tell the seconds since any moment.
 
         Yields
         ------
@@ -208,8 +226,11 @@ class Operator:
             When AWS does not say.
         """
         seen: Sight | None = None
+        began = now()
         while True:
             sight = self.sight(self.ledger.drop(drop_id, ask))
+            if sight.drop is None:
+                sight = replace(sight, is_late=now() - began >= LATE_SECONDS)
             if sight != seen:
                 yield sight
             if sight.drop is not None and sight.drop.answered is not None:
@@ -217,7 +238,9 @@ class Operator:
             seen = sight
             sleep(WAIT_SECONDS)
 
-    def wait(self, asked: Asked, sleep: Callable[[float], None]) -> Iterator[Sight]:
+    def wait(
+        self, asked: Asked, sleep: Callable[[float], None], now: Callable[[], float]
+    ) -> Iterator[Sight]:
         """See an ask go on to its answer, as :meth:`follow` does, by the execution started for it.
 
         Raises
@@ -239,7 +262,7 @@ class Operator:
             sleep(seconds)
             found = self.executions.describe(asked.execution)
 
-        for sight in self.follow(asked.drop_id, asked.ask, look_before):
+        for sight in self.follow(asked.drop_id, asked.ask, look_before, now):
             if sight.drop is not None and sight.drop.execution != asked.execution:
                 raise OperatorError(
                     "another execution was first, without what you set:"

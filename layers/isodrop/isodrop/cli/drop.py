@@ -39,8 +39,9 @@ To be set are:
 
 In a pipe each line has these fields separated by tabs: time, step, what is
 new. With --json each line is an object with event, time, key, step and message;
-the events are looked, uploading, uploaded, state, and at last answer, which has
-all that isodrop status --json tells.
+the events are looked, note, uploading, uploaded, state, late (nobody has taken
+it for a minute), and at last answer, which has all that isodrop status --json
+tells.
 
 examples:
   isodrop drop Win11.iso
@@ -131,7 +132,7 @@ class FileDrop:
         if not follow:
             return 0
         self.way.on = f"the drop goes on by itself; isodrop watch {self.address} follows it"
-        sights = self.stack.operator().follow(named, ask, time.sleep)
+        sights = self.stack.operator().follow(named, ask, time.sleep, time.monotonic)
         return tell_all(telling, sights, self.key)
 
     def _look(self, telling: Teller) -> int | None:

@@ -19,6 +19,11 @@ WINDOW: Final = 15.0
 """Seconds over which a rate is taken."""
 _ENDS: Final = frozenset({"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DELETED", "DISABLED"})
 """Statuses that are no step of the way; the answer tells of them."""
+_WAITS: Final = "waiting for the stack to take it"
+_LATE: Final = (
+    "the stack has not taken it yet\n"
+    "isodrop doctor tells why; the sweep, every SweepMinutes, starts what is ten minutes old"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class News:
     ----------
     event : str
         What kind it is, for programs: ``looked``, ``uploading``, ``uploaded``, ``state``,
-        ``note`` or ``answer``.
+        ``late``, ``note`` or ``answer``.
     key : str
         Of which object.
     step : str
@@ -155,7 +160,8 @@ def seen(sight: "Sight", key: str, now: datetime) -> Iterator[News]:
     """
     drop = sight.drop
     if drop is None:
-        yield News("state", key, "decide", "waiting for the stack to take it", now)
+        event, words = ("late", _LATE) if sight.is_late else ("state", _WAITS)
+        yield News(event, key, "decide", words, now)
         return
     yield News("state", key, "decide", _decided(drop), _time(drop.claimed), _state(drop))
     at = {status: _time(when) for status, when in drop.timeline.items() if status not in _ENDS}

@@ -62,7 +62,7 @@ def run(options: Namespace) -> int:
             if not options.wait:
                 _tell_asked(asked, as_one=options.json)
                 return 0
-            sights = asking.wait(asked, time.sleep)
+            sights = asking.wait(asked, time.sleep, time.monotonic)
             if not options.json and console() is not None:
                 bucket, key = options.upload
                 with teller(title=f"s3://{bucket}/{key}") as telling:

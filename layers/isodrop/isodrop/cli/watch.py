@@ -68,7 +68,7 @@ def run(options: Namespace) -> int:
 
 def _one(asking: "Operator", bucket: str, key: str, *, as_json: bool) -> int:
     story = asking.story(bucket, key)
-    sights = asking.follow(story.id, asking.latest(story), time.sleep)
+    sights = asking.follow(story.id, asking.latest(story), time.sleep, time.monotonic)
     with teller(as_json=as_json, title=story.address) as telling:
         return tell_all(telling, sights, key)
 
