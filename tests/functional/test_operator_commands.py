@@ -389,6 +389,29 @@ def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_it
     ]
 
 
+def test_given_drops_that_go_on_when_watched_in_a_pipe_then_all_is_told_in_order_of_time(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    meanwhile()
+    way.image_builder.controls.hold("BUILDING")
+    first = way.upload("a.iso")
+    way.intake.take(first, "execution-a")
+    for status, before, other in (("PENDING", None, "b.iso"), ("BUILDING", "PENDING", "c.iso")):
+        way.later(minutes=1)
+        way.reporter.progressed(way.drop(first, "execution-a"), status, before)
+        way.later(minutes=1)
+        way.drop(way.upload(other, b"not looked at yet"), f"execution-{other}")
+
+    _, out, _ = run("watch")
+
+    told = [line.split("\t") for line in out.splitlines()]
+    assert [fields[1:3] for fields in told] == [
+        *(["a.iso", "decide"], ["a.iso", "pending"], ["b.iso", "decide"]),
+        *(["a.iso", "building"], ["c.iso", "decide"]),
+    ]
+    assert [fields[0] for fields in told] == sorted({fields[0] for fields in told})
+
+
 def test_given_a_drop_that_came_and_went_between_two_looks_when_watched_then_it_is_told(
     way: Way, run: Run, meanwhile: Callable[..., None]
 ) -> None:

@@ -188,6 +188,18 @@ def test_given_a_step_that_goes_on_when_told_then_what_is_new_holds_since_now() 
     ]
 
 
+def test_given_a_decision_and_what_came_of_it_in_one_look_when_told_then_in_order_of_time() -> None:
+    decided = sight(timeline={"PENDING": minute(1), "BUILDING": minute(2)}, **BUILDING)
+    told = Told()
+    list(told.new(sight(), KEY, NOW))
+
+    news = list(told.new(decided, KEY, NOW))
+
+    assert [(each.step, each.at.minute) for each in news] == [
+        *(("decide", 1), ("pending", 1), ("building", 2))
+    ]
+
+
 def test_given_a_status_that_is_over_when_told_then_its_last_steps_are_not_taken_back() -> None:
     first = sight(4, 4, timeline={"BUILDING": minute(2)}, **BUILDING)
     then = sight(0, 3, timeline={"BUILDING": minute(2), "TESTING": minute(9)}, **BUILDING)

@@ -166,7 +166,7 @@ def test_given_a_long_answer_when_drawn_among_many_then_it_is_cut_to_its_line() 
     (line,) = board(at(1, "answer", "failed", "It broke.\nMend it." * 20, mood="bad"), width=60)
 
     assert (len(line), line.count("…")) == (60, 1)
-    assert "It broke.; Mend it." in line
+    assert "It broke. Mend it." in line
 
 
 def test_given_nothing_when_drawn_then_that_is_told() -> None:
@@ -246,7 +246,7 @@ def test_given_a_pipe_when_one_drop_is_told_then_a_line_is_time_step_and_what_is
 ) -> None:
     assert lines(capfd, [LOOKED, FAILED], title="not in a pipe") == [
         f"2026-11-24T09:00:00Z\tlook\t{LOOKED.sentence}",
-        "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke.; Mend it.",
+        "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Mend it.",
     ]
 
 
@@ -281,4 +281,16 @@ def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only(
     for news in (HALF, HALF, UPLOADED, HALF):
         telling.tell(news)
 
-    assert written == [HALF, UPLOADED, HALF]
+    assert [(news.event, news.sentence) for news in written] == [
+        (news.event, news.sentence) for news in (HALF, UPLOADED, HALF)
+    ]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_given_lines_when_something_earlier_is_heard_of_then_it_has_the_time_of_the_line_before(
+    capfd: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    told = lines(capfd, [LOOKED, UPLOADED, HALF, BUILDING], as_json=as_json)
+
+    times = [f"2026-11-24T09:0{minute}:00Z" for minute in (0, 3, 3, 4)]
+    assert [json.loads(line)["time"] if as_json else line.split("\t")[0] for line in told] == times

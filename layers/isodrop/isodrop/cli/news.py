@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.cli.drops import answer_of, as_json, kind_of
@@ -140,11 +141,14 @@ class Told:
         """Say what is new of an ask."""
         drop = sight.drop
         whose = ("", 0) if drop is None else (drop.id, drop.ask.number)
-        for news in seen(sight, key, now):
+        known = tuple(seen(sight, key, now))
+        for news, after in zip_longest(known, known[1:]):
             before = self._sentences.get((*whose, news.step))
             if before is None or news.sentence not in ("", before):
                 self._sentences[*whose, news.step] = news.sentence
-                yield news if before is None else replace(news, at=now)
+                # When it changed nobody knows, but it was before what came after it.
+                changed = now if after is None else min(now, after.at)
+                yield news if before is None else replace(news, at=changed)
 
 
 def seen(sight: "Sight", key: str, now: datetime) -> Iterator[News]:

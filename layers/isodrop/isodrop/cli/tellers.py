@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import zip_longest
 from types import TracebackType
@@ -59,7 +59,11 @@ def utc_now() -> datetime:
 
 
 class _Lines:
-    """One line for each thing, at once; how far an upload is only now and then."""
+    """One line for each thing, at once; how far an upload is only now and then.
+
+    No line is of an earlier time than the one before: what came about before that was told, but is
+    heard of only now, by a clock of AWS or in another look, is told as of then.
+    """
 
     def __init__(
         self, write: Callable[[News], None], now: Callable[[], float] = time.monotonic
@@ -67,6 +71,7 @@ class _Lines:
         self._write = write
         self._now = now
         self._next = 0.0
+        self._last = datetime.min.replace(tzinfo=UTC)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +89,8 @@ class _Lines:
             if self._now() < self._next:
                 return
             self._next = self._now() + NOW_AND_THEN
-        self._write(news)
+        self._last = max(self._last, news.at)
+        self._write(replace(news, at=self._last))
         sys.stdout.flush()
 
 
@@ -106,7 +112,10 @@ def _stamp(news: News) -> str:
 
 
 def _in_a_line(news: News) -> str:
-    return "; ".join(news.sentence.splitlines())
+    line, *more = news.sentence.splitlines() or [""]
+    for each in more:
+        line += f"{' ' if line.endswith('.') else '; '}{each}"
+    return line
 
 
 @dataclass(slots=True)

@@ -3,6 +3,8 @@
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from datetime import timedelta
+from heapq import merge
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from isodrop import asks
@@ -81,8 +83,8 @@ def _all(asking: "Operator", *, as_json: bool) -> NoReturn:
         while True:
             since = max(began, utc_now() - _LAG).isoformat(timespec="milliseconds")
             drops = asking.going_on(since, still_open)
-            for drop in drops:
-                for news in told.new(asking.sight(drop), drop.upload.key, utc_now()):
-                    telling.tell(news)
+            fresh = [told.new(asking.sight(drop), drop.upload.key, utc_now()) for drop in drops]
+            for news in merge(*fresh, key=attrgetter("at")):
+                telling.tell(news)
             still_open = [drop for drop in drops if drop.answered is None]
             time.sleep(asks.WAIT_SECONDS)
