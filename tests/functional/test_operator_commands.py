@@ -193,8 +193,8 @@ def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
     assert max(map(len, screen.splitlines())) <= 80
     heading, _, bad, *good = (line[1:] for line in screen.splitlines() if line.strip())
     assert heading.split() == ["Claimed", "State", "What", "came", "of", "it", "Name"]
-    assert bad.split()[2:] == ["rejected", "server-media", "bad.iso"]
-    assert good[0].split()[2] == "succeeded"
+    assert bad.split()[1:] == ["rejected", "server-media", "bad.iso"]
+    assert good[0].split()[1] == "succeeded"
     second, third = heading.index("What"), heading.index("Name")
     outcome, name = (
         "".join(line[start:end].rstrip() for line in good)
@@ -214,6 +214,21 @@ def test_given_nothing_when_a_person_lists_then_it_is_said(
 ) -> None:
     assert told("list", *arguments) == said
     assert run("list", *arguments) == (0, "", "")
+
+
+def test_given_a_claim_when_told_to_people_then_its_time_has_one_form_and_the_ledgers_as_json(
+    way: Way, run: Run, told: Callable[..., str]
+) -> None:
+    way.clock.now = datetime(2026, 11, 24, 9, 12, 34, 567_000, UTC).timestamp()
+    rejected(way)
+
+    time = "2026-11-24T09:12:34Z"
+    for command in (("list",), ("status", ADDRESS), ("watch", ADDRESS)):
+        assert time in run(*command)[1]
+    for command in (("list",), ("status", ADDRESS)):
+        assert time in told(*command)
+        (drop,) = json.loads(run(*command, "--json")[1])
+        assert drop["claimed"] == "2026-11-24T09:12:34.567000+00:00"
 
 
 def test_given_drops_when_listed_as_json_then_they_are_whole(way: Way, run: Run) -> None:

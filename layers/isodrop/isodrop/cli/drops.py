@@ -1,8 +1,10 @@
 """How a drop is shown: as JSON, to a person, in a pipe."""
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from isodrop.cli.screen import moment
 from isodrop.codes import Rejection
 from isodrop.plan import ImportPlan
 
@@ -83,7 +85,7 @@ def pairs(drop: "Drop") -> list[tuple[str, object]]:
         ("ask", drop.ask.number),
         *(("set", f"{name}={value}") for name, value in sorted(drop.ask.overrides.items())),
         ("state", state_of(drop)),
-        ("claimed", drop.claimed),
+        ("claimed", _moment(drop.claimed)),
     ]
     if plan is not None:
         found += [
@@ -95,7 +97,7 @@ def pairs(drop: "Drop") -> list[tuple[str, object]]:
     if drop.distribution.build_arn is not None:
         found.append(("distribution", drop.distribution.build_arn))
     if drop.answered is not None:
-        found.append(("answered", drop.answered))
+        found.append(("answered", _moment(drop.answered)))
     found += [(name, told[name]) for name in ("code", "message", "remedy") if name in told]
     found += [("ami", f"{ami['id']} {ami['region']}") for ami in told.get("amis", ())]
     found += [("note", note) for note in told.get("notes", ())]
@@ -108,7 +110,7 @@ def row(drop: "Drop") -> tuple[object, ...]:
     answer = answer_of(drop)
     plan = None if isinstance(drop.verdict, Rejection) else drop.verdict
     return (
-        drop.claimed,
+        _moment(drop.claimed),
         state_of(drop),
         None if answer is None else answer["detail"]["data"].get("code"),
         drop.ask.number,
@@ -117,3 +119,7 @@ def row(drop: "Drop") -> tuple[object, ...]:
         drop.build_arn,
         drop.upload.key,
     )
+
+
+def _moment(written: str) -> str:
+    return moment(datetime.fromisoformat(written))

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("claimed", "state", "code", "ask", "image", "version", "build", "key")
 _HEADINGS: Final = ("Claimed", "State", "What came of it", "Name")
 """For a person: fewer columns, the long ones last, where they may fold."""
-_MINUTE: Final = len("2026-11-24T09:12")
 _LIMIT: Final = 20
 _EPILOG: Final = f"""\
 In a pipe there is one line for each drop, with these fields separated by
@@ -74,7 +73,7 @@ def _short(*fields: object) -> list[object]:
     """Shorten a row for a person: the code where there is one, else the image."""
     claimed, state, code, _, image, version, _, key = fields
     named = None if image is None else f"{image} {version}"
-    return [str(claimed)[:_MINUTE].replace("T", " "), state, code or named, key]
+    return [claimed, state, code or named, key]
 
 
 def _count(text: str) -> int:

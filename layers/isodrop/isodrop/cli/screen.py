@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from isodrop.wording import shown
@@ -111,6 +112,17 @@ def print_findings(screen: "Console", findings: Iterable[tuple[str, str, str, st
 def build_number(build: int | None, revision: int | None) -> str | None:
     """Write a build as Microsoft does, as far as it is known."""
     return ".".join(str(part) for part in (build, revision) if part is not None) or None
+
+
+def moment(at: datetime) -> str:
+    """Write a time as it is written everywhere for people; JSON has it as the ledger does.
+
+    Examples
+    --------
+    >>> moment(datetime.fromisoformat("2026-11-24T10:12:05.678+01:00"))
+    '2026-11-24T09:12:05Z'
+    """
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def size_in_words(count: int) -> str:

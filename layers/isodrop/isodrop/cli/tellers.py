@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from isodrop.cli.news import News, clock
-from isodrop.cli.screen import CELL, console, print_fields
+from isodrop.cli.screen import CELL, console, moment, print_fields
 from isodrop.wording import shown
 
 if TYPE_CHECKING:
@@ -95,20 +95,16 @@ class _Lines:
 
 
 def _print_json(news: News) -> None:
-    line = {"event": news.event, "time": _stamp(news), "key": news.key, "step": news.step}
+    line = {"event": news.event, "time": moment(news.at), "key": news.key, "step": news.step}
     print(json.dumps({**line, "message": news.sentence, **news.facts}))
 
 
 def _print_one(news: News) -> None:
-    print_fields(_stamp(news), news.step, _in_a_line(news))
+    print_fields(moment(news.at), news.step, _in_a_line(news))
 
 
 def _print_many(news: News) -> None:
-    print_fields(_stamp(news), news.key, news.step, _in_a_line(news))
-
-
-def _stamp(news: News) -> str:
-    return news.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    print_fields(moment(news.at), news.key, news.step, _in_a_line(news))
 
 
 def _in_a_line(news: News) -> str:
