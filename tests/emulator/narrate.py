@@ -69,7 +69,7 @@ class Narrator:
         """Tell what isodrop said, in a line."""
         data = event["detail"]["data"]
         kind = event["detail-type"]
-        whose = f"{shown(data['source']['key'])}: " if self._keys else ""
+        whose = self._whose(event)
         match kind:
             case "ISO Import Started":
                 self._started(event, data, whose)
@@ -85,8 +85,12 @@ class Narrator:
     def advise(self, answer: Event) -> None:
         """Tell why there is no image, and what to do about it."""
         data = answer["detail"]["data"]
-        self.say("reason", data["message"], "bad", code=data["code"])
-        self.say("remedy", f"What to do: {data['remedy']}")
+        whose = self._whose(answer)
+        self.say("reason", f"{whose}{data['message']}", "bad", code=data["code"])
+        self.say("remedy", f"{whose}What to do: {data['remedy']}")
+
+    def _whose(self, event: Event) -> str:
+        return f"{shown(event['detail']['data']['source']['key'])}: " if self._keys else ""
 
     def _started(self, event: Event, data: Mapping[str, Any], whose: str) -> None:
         plan = data["plan"]

@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.contract.samples import SAMPLES, read
 from tests.emulator import demo
 from tests.emulator.narrate import Narrator, size
 from tests.emulator.stack import LocalStack, credentials
@@ -242,6 +243,20 @@ def test_colours_are_for_terminals_that_want_them(
             monkeypatch.setenv("NO_COLOR", no_colour)
         Narrator().say("answer", "done", "good")
         assert ("\033[32mdone" in capsys.readouterr().out) is coloured
+
+
+def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = read(ROOT / SAMPLES)["iso-import-rejected"]
+    narrator = Narrator(keys=True)
+    narrator.event(answer)
+    narrator.advise(answer)
+    told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
+    data = answer["detail"]["data"]
+    key = data["source"]["key"]
+    assert told[1:] == [f"{key}: {data['message']}", f"{key}: What to do: {data['remedy']}"]
+    assert told[0].startswith(f"{key}: ISO Import Rejected")
 
 
 @pytest.mark.parametrize(
