@@ -84,6 +84,8 @@ def test_an_empty_file() -> None:
 
     assert found.code is Code.NOT_AN_ISO
     assert "is empty" in found.message
+    assert "was broken off" in found.remedy
+    assert "download page" not in found.remedy
 
 
 def test_a_bare_windows_image() -> None:

@@ -41,7 +41,12 @@ _LINE_ENDS: Final = frozenset("\t\n\r\f")
 def explain(window: Window) -> RejectedError:
     """Make the rejection of an object on which no UDF anchor was found."""
     if not window.size:
-        return _not_an_iso("empty")
+        return RejectedError(
+            Code.NOT_AN_ISO,
+            "The object is empty: it has no bytes at all.",
+            "A copy of the ISO was broken off: see how large your file is, download it again if it"
+            " is empty, too, and upload it again.",
+        )
     data = window.at(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
