@@ -38,7 +38,21 @@ def refused() -> dict[str, str]:
 
 
 @pytest.fixture
-def stacks(monkeypatch: pytest.MonkeyPatch, refused: dict[str, str]) -> dict[str, dict[str, str]]:
+def environment() -> dict[str, str]:
+    """What the function that imports is told by the stack."""
+    return {
+        "STACK_NAME": "isodrop",
+        "LEDGER_TABLE": "ledger",
+        "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
+        "SUPPORTED_BUILDS": "26100",
+        "MAX_ATTEMPTS": "2",
+    }
+
+
+@pytest.fixture
+def stacks(
+    monkeypatch: pytest.MonkeyPatch, refused: dict[str, str], environment: dict[str, str]
+) -> dict[str, dict[str, str]]:
     """The stacks that there are, by their outputs; moto's own need too many packages."""
     found: dict[str, dict[str, str]] = {}
     ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
@@ -46,6 +60,8 @@ def stacks(monkeypatch: pytest.MonkeyPatch, refused: dict[str, str]) -> dict[str
     def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         if operation in refused:
             raise ClientError({"Error": {"Code": refused[operation]}}, operation)
+        if operation == "GetFunctionConfiguration":
+            return {"Environment": {"Variables": environment}}
         if operation != "DescribeStacks":
             return ask(self, operation, arguments)
         outputs = found.get(arguments["StackName"])
@@ -559,6 +575,64 @@ def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
 
     assert (status, len(out.splitlines())) == (1, 1)
     assert "ResourceNotFoundException" in err
+
+
+# inspect, as a stack would
+
+
+def test_given_a_stack_when_inspected_then_its_own_settings_decide(
+    way: Way, run: Run, stacks: dict[str, dict[str, str]], environment: dict[str, str]
+) -> None:
+    stacks["isodrop"]["DropAddress"] = f"s3://{BUCKET}/drops/"
+    environment["IMAGE_NAME_TEMPLATE"] = "desk-{release}"
+    path = way.folder / KEY
+    path.write_bytes(way.iso())
+
+    status, out, _ = run("inspect", str(path), "--stack", "isodrop")
+    _, told, _ = run("inspect", str(path), "--stack", "isodrop", "--json")
+    _, elsewhere, _ = run("inspect", str(path))
+    forbidden, refusal, _ = run("inspect", str(path), "--stack", "isodrop", "--set", "rebuild=2")
+
+    look = json.loads(told)
+    assert (status, look["settings"], look["plan"]["name"]) == (0, "stack", "desk-24h2")
+    assert look["plan"]["tags"]["isodrop:source"] == f"s3://{BUCKET}/drops/{KEY}"
+    assert out.splitlines()[-1] == "settings\tof the stack isodrop"
+    assert "name\twindows-11-enterprise-x64-en-us\n" in elsewhere
+    assert elsewhere.splitlines()[-1] == "settings\tdefault"
+    assert (forbidden, "invalid-override" in refusal) == (3, True)
+
+
+def test_given_an_object_and_a_stack_when_inspected_then_it_is_decided_where_it_lies(
+    way: Way, run: Run, environment: dict[str, str]
+) -> None:
+    environment["EDITION"] = "EnterpriseN"
+    way.upload("a.iso")
+
+    status, out, _ = run("inspect", ADDRESS, "--stack", "isodrop", "--json")
+
+    look = json.loads(out)
+    assert (status, look["plan"]["edition"]) == (0, "EnterpriseN")
+    assert look["plan"]["tags"]["isodrop:source"] == ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("stack", "told"),
+    [
+        ("isodrop", "AccessDeniedException; ask for that right"),
+        ("nobodys", "there is no stack nobodys in eu-central-1"),
+    ],
+)
+def test_given_a_stack_that_does_not_say_when_inspected_then_nothing_is_decided(
+    way: Way, run: Run, refused: dict[str, str], stack: str, told: str
+) -> None:
+    refused["GetFunctionConfiguration"] = "AccessDeniedException"
+    path = way.folder / KEY
+    path.write_bytes(way.iso())
+
+    status, out, err = run("inspect", str(path), "--stack", stack)
+
+    assert (status, out) == (1, "")
+    assert told in err
 
 
 # drop

@@ -155,8 +155,8 @@ def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract
     status, out, _ = run("inspect", iso, "--json")
     told = json.loads(out)
     assert status == 0
-    assert told.keys() == {"media", "verdict", "rejection", "plan"}
-    assert (told["verdict"], told["rejection"]) == ("accepted", None)
+    assert told.keys() == {"media", "verdict", "rejection", "plan", "settings"}
+    assert (told["verdict"], told["rejection"], told["settings"]) == ("accepted", None, "defaults")
     assert told["media"].keys() == {"label", "kind", "editions", "requests", "bytes"}
     assert (told["media"]["label"], told["media"]["kind"]) == ("CCCOMA_X64FRE_EN-US_DV9", "wim")
     assert told["media"]["editions"] == [

@@ -86,8 +86,8 @@ _GONE: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NoSuchVersion"})
 _ARCHIVED: Final = "InvalidObjectState"
 
 
-def s3_client() -> "S3Client":
-    """Make a client by the environment, as the AWS CLI would.
+def s3_client(profile: str | None = None, region: str | None = None) -> "S3Client":
+    """Make a client by the environment, as the AWS CLI would, unless it is told otherwise.
 
     Raises
     ------
@@ -96,7 +96,9 @@ def s3_client() -> "S3Client":
     """
     try:
         with translated():
-            return boto3.Session().client("s3", config=CONFIG)
+            return boto3.Session(profile_name=profile, region_name=region).client(
+                "s3", config=CONFIG
+            )
     except ValueError as error:  # an endpoint that is no address
         raise RefusedError(str(error)) from error
 

@@ -79,7 +79,8 @@ def run(options: Namespace) -> int:
     way = Way()
     try:
         with stack(options) as found:
-            drop = FileDrop(found, options.file, _key(options, found), dict(options.set), way)
+            key = found.key(options.file.name, options.key)
+            drop = FileDrop(found, options.file, key, dict(options.set), way)
             title = f"{options.file.name} to {drop.address}"
             with teller(as_json=options.json, title=title) as telling:
                 return drop.go(telling, force=options.force, follow=not options.no_wait)
@@ -114,7 +115,7 @@ class FileDrop:
     @property
     def bucket(self) -> str:
         """Where it goes."""
-        return self.stack.outputs["UploadBucketName"]
+        return self.stack.bucket
 
     @property
     def address(self) -> str:
@@ -157,18 +158,10 @@ class FileDrop:
 
     def _settings(self) -> tuple[ImportSettings, str]:
         """Read what the stack's function is told, where that is permitted."""
-        from isodrop.aws import CONFIG, translated  # noqa: PLC0415 - see stacks.stack
-        from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see stacks.stack
-
-        client = self.stack.session.client("lambda", config=CONFIG)
         try:
-            with translated():
-                told = client.get_function_configuration(
-                    FunctionName=self.stack.outputs["ImportFunction"]
-                )
+            return self.stack.settings(), "stack"
         except DeniedError:
             return inspect.SETTINGS, "defaults"
-        return IntakeSettings.read(told["Environment"]["Variables"]).for_imports(), "stack"
 
     def _transfer(self, size: int) -> "Transfer":
         from isodrop.transfer import CONFIG, Transfer, cut  # noqa: PLC0415 - see stacks.stack
@@ -238,12 +231,3 @@ class FileDrop:
 
     def _object(self, version_id: str | None, etag: str) -> dict[str, Any]:
         return {"bucket": self.bucket, "versionId": version_id, "etag": etag}
-
-
-def _key(options: Namespace, found: Stack) -> str:
-    """Choose the object's key, where the stack listens."""
-    home = found.outputs["DropAddress"].partition("://")[2].partition("/")[2]
-    key: str = f"{home}{options.file.name}" if options.key is None else options.key
-    if not key.startswith(home):
-        raise CannotAskError(f"{key}: this stack hears only of keys that begin with {home}")
-    return key

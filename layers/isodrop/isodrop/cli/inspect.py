@@ -17,6 +17,7 @@ from isodrop.cli.screen import (
     size_in_words,
 )
 from isodrop.cli.sources import CannotLookError, Source, open_source
+from isodrop.cli.stacks import CannotAskError, add_options, stack
 from isodrop.codes import IsodropError, RejectedError, Rejection
 from isodrop.media import Edition, Media, read_media
 from isodrop.overrides import merged
@@ -37,14 +38,16 @@ SETTINGS: Final = ImportSettings(stack="isodrop", infrastructure_configuration_a
 
 _HEADINGS: Final = ("Index", "Edition", "Name", "Arch", "Build", "Languages")
 _EPILOG: Final = """\
-The verdict is that of a stack with default parameters. In a pipe each line
-is the name of a fact and its value, separated by tabs; --json is the contract
-for programs.
+The verdict is that of a stack with default parameters, or with those of the
+stack that is named; only then is AWS asked for a file. In a pipe each line is
+the name of a fact and its value, separated by tabs; --json is the contract for
+programs.
 
 examples:
   isodrop inspect Win11.iso
   isodrop inspect Win11.iso --key drops/Win11_23H2_English_x64.iso
   isodrop inspect Win11.iso --set edition=EnterpriseN
+  isodrop inspect Win11.iso --stack isodrop
   isodrop inspect s3://my-bucket/Win11.iso --json | jq .plan
 
 exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
@@ -65,7 +68,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
         "inspect",
         help="tell what is on an ISO and whether it would be imported",
         description="Look inside an ISO, by a handful of short reads, and tell what an upload\n"
-        "of it would come to. A file needs no AWS credentials.",
+        "of it would come to. Without --stack a file needs no AWS credentials.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -82,26 +85,43 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument("--trace", action="store_true", help="tell each read on stderr")
+    add_options(command, only_if_named=True)
     command.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
     try:
-        with open_source(options.file, trace=options.trace) as source:
-            metadata = {**source.metadata, **dict(options.metadata)}
-            uploaded = replace(source, metadata=merged(metadata, dict(options.set)))
-            look = look_at(uploaded, options.key, {})
+        look = _look(options)
     except (IsodropError, OSError) as error:
-        complain(str(error) if isinstance(error, CannotLookError) else f"{options.file}: {error}")
+        is_said = isinstance(error, CannotLookError | CannotAskError)
+        complain(str(error) if is_said else f"{options.file}: {error}")
         return COULD_NOT_LOOK
     if options.json:
-        print_json(as_json(look))
+        print_json({**as_json(look), "settings": "stack" if options.stack else "defaults"})
     elif screen := console():
-        _tell_person(screen, look)
+        _tell_person(screen, look, options.stack)
     else:
-        _tell_pipe(look)
+        _tell_pipe(look, options.stack)
     return ACCEPTED if isinstance(look.decision, ImportPlan) else REJECTED
+
+
+def _look(options: Namespace) -> Look:
+    """Look as a stack would: with its own settings where it is named."""
+    opened = open_source(
+        options.file, trace=options.trace, profile=options.profile, region=options.region
+    )
+    with opened as source:
+        metadata = {**source.metadata, **dict(options.metadata)}
+        uploaded = replace(source, metadata=merged(metadata, dict(options.set)))
+        if options.stack is None:
+            return look_at(uploaded, options.key, {})
+        with stack(options) as found:
+            if not source.etag:  # it is in no bucket yet
+                key = found.key(source.key, options.key)
+                uploaded = replace(uploaded, bucket=found.bucket, key=key)
+            settings = found.settings()
+        return look_at(uploaded, options.key, {}, settings)
 
 
 def look_at(
@@ -184,7 +204,7 @@ def _plan_json(plan: ImportPlan) -> dict[str, Any]:
     }
 
 
-def _tell_person(screen: "Console", look: Look) -> None:
+def _tell_person(screen: "Console", look: Look, stack: str | None) -> None:
     plan = look.decision if isinstance(look.decision, ImportPlan) else None
     if look.media is not None:
         screen.print(_headline(look.media))
@@ -196,13 +216,13 @@ def _tell_person(screen: "Console", look: Look) -> None:
         )
     if isinstance(look.decision, Rejection):
         screen.print("REJECTED", look.decision.code.value, style="bold red")
-        print_pairs(screen, _of_rejection(look.decision))
+        print_pairs(screen, [*_of_rejection(look.decision), _settings_of(stack)])
     else:
         screen.print("ACCEPTED", style="bold green")
-        print_pairs(screen, _of_plan(look.decision))
+        print_pairs(screen, [*_of_plan(look.decision), _settings_of(stack)])
 
 
-def _tell_pipe(look: Look) -> None:
+def _tell_pipe(look: Look, stack: str | None) -> None:
     if look.media is not None:
         print_fields("label", look.media.label)
         for edition in look.media.editions:
@@ -215,6 +235,7 @@ def _tell_pipe(look: Look) -> None:
         print_fields("verdict", "accepted")
         for name, value in _of_plan(look.decision):
             print_fields(name, value)
+    print_fields(*_settings_of(stack))
 
 
 def _headline(media: Media) -> str:
@@ -223,6 +244,10 @@ def _headline(media: Media) -> str:
         f"{shown(media.label)}: install.{media.kind} on an ISO of {size_in_words(media.size)};"
         f" read {size_in_words(media.bytes)} of it in {requests}"
     )
+
+
+def _settings_of(stack: str | None) -> tuple[str, str]:
+    return ("settings", "default" if stack is None else f"of the stack {stack}")
 
 
 def _of_rejection(rejection: Rejection) -> list[tuple[str, object]]:

@@ -50,7 +50,9 @@ class Source:
 
 
 @contextmanager
-def open_source(address: str, *, trace: bool = False) -> Iterator[Source]:
+def open_source(
+    address: str, *, trace: bool = False, profile: str | None = None, region: str | None = None
+) -> Iterator[Source]:
     """Open an ISO by path or by ``s3://bucket/key``.
 
     Parameters
@@ -58,6 +60,8 @@ def open_source(address: str, *, trace: bool = False) -> Iterator[Source]:
     address : str
     trace : bool
         Tell each range that is read, and what it took, on stderr.
+    profile, region : str, optional
+        With which an object is read, other than by the environment.
 
     Raises
     ------
@@ -66,7 +70,11 @@ def open_source(address: str, *, trace: bool = False) -> Iterator[Source]:
     """
     if "://" in address and not address.startswith("s3://"):
         raise CannotLookError(f"{address}: only a file or s3://bucket/key can be looked at")
-    opened = _open_object(address) if address.startswith("s3://") else _open_file(Path(address))
+    opened = (
+        _open_object(address, profile, region)
+        if address.startswith("s3://")
+        else _open_file(Path(address))
+    )
     with opened as source:
         yield replace(source, read=_traced(source.read, source.opening)) if trace else source
 
@@ -95,7 +103,7 @@ def _open_file(path: Path) -> Iterator[Source]:
 
 
 @contextmanager
-def _open_object(address: str) -> Iterator[Source]:
+def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
     from isodrop.cli.access import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
     from isodrop.objects import open_object, parse_uri  # noqa: PLC0415 - see above
@@ -105,7 +113,7 @@ def _open_object(address: str) -> Iterator[Source]:
     except ValueError as error:
         raise CannotLookError(str(error)) from error
     try:
-        client = s3_client()
+        client = s3_client(profile, region)
         began = time.perf_counter()
         found = open_object(client, bucket, key)
     except RejectedError as error:

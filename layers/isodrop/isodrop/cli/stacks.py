@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
     from isodrop.asks import Operator
+    from isodrop.plan import ImportSettings
 
 COULD_NOT: Final = 1
 STACK: Final = "isodrop"
@@ -27,16 +28,19 @@ class CannotAskError(IsodropError):
     """The stack cannot be asked; the message says why, and what to do about it."""
 
 
-def add_options(command: ArgumentParser) -> None:
+def add_options(command: ArgumentParser, *, only_if_named: bool = False) -> None:
     """Let the stack be named, and whose it is."""
     group = command.add_argument_group(
         "where the stack is", "AWS_ENDPOINT_URL and all else that boto3 reads is read, too."
     )
-    group.add_argument(
-        "--stack",
-        default=os.environ.get("ISODROP_STACK") or STACK,
-        help=f"the CloudFormation stack's name (ISODROP_STACK, or {STACK})",
-    )
+    if only_if_named:
+        group.add_argument("--stack", metavar="NAME", help="ask this CloudFormation stack")
+    else:
+        group.add_argument(
+            "--stack",
+            default=os.environ.get("ISODROP_STACK") or STACK,
+            help=f"the CloudFormation stack's name (ISODROP_STACK, or {STACK})",
+        )
     group.add_argument("--profile", help="a profile of your AWS configuration (AWS_PROFILE)")
     group.add_argument("--region", help="the Region that it is in (AWS_DEFAULT_REGION)")
 
@@ -51,6 +55,44 @@ class Stack:
     def operator(self) -> "Operator":
         """Let an operator ask it."""
         return _connect(self.session, self.outputs)
+
+    @property
+    def bucket(self) -> str:
+        """Where uploads go."""
+        return self.outputs["UploadBucketName"]
+
+    def key(self, name: str, wanted: str | None) -> str:
+        """Choose a file's key: the one that is wanted, else where the stack listens.
+
+        Raises
+        ------
+        CannotAskError
+            Where the stack does not listen to what is wanted.
+        """
+        home = self.outputs["DropAddress"].partition("://")[2].partition("/")[2]
+        key = f"{home}{name}" if wanted is None else wanted
+        if not key.startswith(home):
+            raise CannotAskError(f"{key}: this stack hears only of keys that begin with {home}")
+        return key
+
+    def settings(self) -> "ImportSettings":
+        """Read what the stack's function is told of every import.
+
+        Raises
+        ------
+        DeniedError
+            Where that may not be read.
+        TransientError, RefusedError
+            When AWS does not say.
+        """
+        from isodrop.aws import CONFIG, translated  # noqa: PLC0415 - see described
+        from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
+
+        client = self.session.client("lambda", config=CONFIG)
+        with translated():
+            told = client.get_function_configuration(FunctionName=self.outputs["ImportFunction"])
+        read: IntakeSettings = IntakeSettings.read(told["Environment"]["Variables"])
+        return read.for_imports()
 
 
 @contextmanager
