@@ -220,6 +220,28 @@ def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
     assert name == long
 
 
+def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
+    way: Way, run: Run, told: Callable[..., str]
+) -> None:
+    upload = way.upload("a.iso", way.iso(server_editions()))
+    way.follow(upload, "execution-0")
+    for number in (1, 2):
+        way.later(minutes=1)
+        rejected(way, f"other-{number}.iso")
+        way.later(minutes=1)
+        way.follow(upload, f"execution-{number}", Ask(number, {}))
+
+    screen = [line for line in told("list").splitlines() if line.strip()]
+
+    where = screen[0].index("Name")
+    assert [line[where:].rstrip() for line in screen[2:]] == [
+        *("a.iso (ask 2)", "  ask 1", "  ask 0", "other-2.iso", "other-1.iso")
+    ]
+    piped = [line.split("\t") for line in run("list")[1].splitlines()]
+    assert [fields[3] for fields in piped if fields[-1] == "a.iso"] == ["2", "1", "0"]
+    assert piped == sorted(piped, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [((), "nothing was dropped yet\n"), (("--open",), "nothing waits for its answer\n")],

@@ -10,6 +10,9 @@ from isodrop.codes import IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+    from collections.abc import Iterable, Iterator
+
+    from isodrop.ledger import Drop
 
 COLUMNS: Final = ("claimed", "state", "code", "ask", "image", "version", "build", "key")
 _HEADINGS: Final = ("Claimed", "State", "What came of it", "Name")
@@ -19,6 +22,7 @@ _EPILOG: Final = f"""\
 In a pipe there is one line for each drop, with these fields separated by
 tabs, empty for what there is not (yet):
   {" ".join(COLUMNS)}
+On a terminal the asks of one upload stand together, below the last of them.
 
 examples:
   isodrop list
@@ -59,8 +63,7 @@ def run(options: Namespace) -> int:
         print_json([as_json(drop) for drop in drops])
     elif screen := console():
         if drops:
-            rows = (_short(*row(drop)) for drop in drops)
-            print_table(screen, _HEADINGS, rows, folding=_HEADINGS[2:])
+            print_table(screen, _HEADINGS, _by_upload(drops), folding=_HEADINGS[2:])
         else:
             print("nothing waits for its answer" if options.open else "nothing was dropped yet")
     else:
@@ -69,11 +72,24 @@ def run(options: Namespace) -> int:
     return 0
 
 
+def _by_upload(drops: "Iterable[Drop]") -> "Iterator[list[object]]":
+    """Make a person's rows: the asks of one upload together, where the last of them stands."""
+    uploads: dict[str, list[Drop]] = {}
+    for drop in drops:
+        uploads.setdefault(drop.id, []).append(drop)
+    for last, *earlier in uploads.values():
+        number = last.ask.number
+        key = last.upload.key
+        yield [*_short(*row(last)), f"{key} (ask {number})" if number else key]
+        for drop in earlier:
+            yield [*_short(*row(drop)), f"  ask {drop.ask.number}"]
+
+
 def _short(*fields: object) -> list[object]:
     """Shorten a row for a person: the code where there is one, else the image."""
-    claimed, state, code, _, image, version, _, key = fields
+    claimed, state, code, _, image, version, *_ = fields
     named = None if image is None else f"{image} {version}"
-    return [claimed, state, code or named, key]
+    return [claimed, state, code or named]
 
 
 def _count(text: str) -> int:
