@@ -107,6 +107,12 @@ class TestAskingAnew:
 
         assert (second.ask, first.ask) == (1, 1)
         assert second.execution == f"{first.execution}-1"
+        # Whoever follows the upload now waits for it, though nobody has claimed it yet.
+        assert way.operator.latest(story) == 1
+
+        way.abort(second.execution)
+
+        assert way.operator.latest(story) == 0
 
     def test_nobody_waits_for_an_execution_that_is_over(self, way: Way) -> None:
         answered(way)

@@ -196,8 +196,14 @@ class Operator:
         if last.answered is None:
             return last.ask.number
         number = last.ask.number + 1
-        found = self.executions.describe(self.executions.named(_name(story.id, number)))
-        return last.ask.number if found is None or found.is_over else number
+        for again in range(_NAMES):
+            named = self.executions.named(_name(story.id, number, again))
+            found = self.executions.describe(named)
+            if found is None:
+                break
+            if not found.is_over:
+                return number
+        return last.ask.number
 
     def follow(
         self,
