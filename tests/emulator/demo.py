@@ -35,6 +35,7 @@ BIG: Final = 64 << 20
 """From here on a file is linked into the bucket, not copied: the emulator keeps S3 in memory."""
 ISO_NAME: Final = "en-us_windows_11_business_editions_version_24h2_x64_dvd.iso"
 PATIENCE: Final = 120.0
+NEXT: Final = "next: make local, which leaves it running, or .venv/bin/isodrop inspect FILE"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     narrator = Narrator(as_json=said.json)
     end_on_signals()
     try:
-        return run(narrator, iso)
+        code = run(narrator, iso)
+        narrator.hint(NEXT)
+        return code
     except TROUBLES as error:
         narrator.say("trouble", f"{type(error).__name__}: {error}", "bad")
         return TROUBLE

@@ -28,7 +28,8 @@ class Narrator:
         self.as_json = as_json
         self._keys = keys
         self._began = time.monotonic()
-        self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._seen = sys.stdout.isatty()
+        self._coloured = self._seen and "NO_COLOR" not in os.environ
 
     def say(self, step: str, sentence: str, mood: str = "", **facts: Any) -> None:
         """Tell one step.
@@ -54,6 +55,11 @@ class Narrator:
         """Print an event in full; machines have had it already."""
         if not self.as_json:
             self._print(json.dumps(event, indent=2, ensure_ascii=False))
+
+    def hint(self, sentence: str) -> None:
+        """Tell a person at a terminal, and nobody else, what there is to try."""
+        if self._seen and not self.as_json:
+            self._print(self.paint(sentence, "dim"))
 
     def paint(self, words: str, mood: str) -> str:
         """Colour words on a terminal."""

@@ -260,6 +260,26 @@ def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
 
 
 @pytest.mark.parametrize(
+    ("terminal", "arguments", "told"),
+    [(True, [], f"{demo.NEXT}\n"), (True, ["--json"], ""), (False, [], "")],
+)
+def test_what_to_try_next_is_told_at_the_end_and_to_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+    arguments: list[str],
+    told: str,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setattr(demo, "end_on_signals", lambda: None)
+    monkeypatch.setattr(demo, "run", lambda _narrator, _iso: demo.REJECTED)
+    assert demo.main(arguments) == demo.REJECTED
+    assert capsys.readouterr().out == told
+    assert len(demo.NEXT) <= 80
+
+
+@pytest.mark.parametrize(
     ("count", "words"),
     [(0, "0 bytes"), (759808, "742 KiB"), (64 << 20, "64 MiB"), (5_800_000_000, "5.4 GiB")],
 )
