@@ -19,8 +19,8 @@ INVOCATION: Final = 0.20 / 1_000_000
 GB_SECOND: Final = 0.0000133334  # arm64
 KEY: Final = "Win11.iso"
 ALWAYS: Final = 10
-"""Upload, ImportIso, Decided, Started, the last LookAtBuild and HasEnded, and what comes after them:
-Answer, Onward, Said, Answered."""
+"""Upload, ImportIso, Decided, Started, the last LookAtBuild and HasEnded; Answer, Onward, Said and
+Answered."""
 EACH_LOOK: Final = 5
 """LookAtBuild, HasEnded, CountSteps, HasMoved, Wait."""
 
