@@ -116,7 +116,6 @@ def test_an_execution_aborted_before_its_build_is_answered_with_that(
     stack.client("stepfunctions").stop_execution(
         executionArn=execution_of(stack, key), error="Stopped", cause="by hand"
     )
-    stack.image_builder.reset()
 
     answer = data(swept_to_an_answer(stack, key))
     assert answer["code"] == Code.EXECUTION_ENDED
