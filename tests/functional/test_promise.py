@@ -424,7 +424,9 @@ def test_no_promise_is_broken_by_random_schedules(chunk: int) -> None:
     assert outcome.ends[SUCCEEDED] > 0
 
 
-def test_a_seed_runs_the_same_way_whenever_it_is_run() -> None:
+def test_a_seed_runs_the_same_way_whenever_it_is_run_and_prints_nothing_by_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     traces: list[list[str]] = [[], []]
     for trace in traces:
         Simulation(Schedule.of(3), trace.append).run()
@@ -433,3 +435,4 @@ def test_a_seed_runs_the_same_way_whenever_it_is_run() -> None:
         return [line for line in trace if "uploaded" not in line]
 
     assert without_versions(traces[0]) == without_versions(traces[1])
+    assert capsys.readouterr().out == ""

@@ -12,6 +12,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -148,6 +149,10 @@ class _Watched(Simulation):
         super()._execute(execution, arn)
         ended = _ENDS[execution.status]
         self.take("AWS/States", ended, {"StateMachineArn": "ImportMachine"})
+
+    def _make(self) -> None:
+        super()._make()
+        del os.environ["POWERTOOLS_METRICS_DISABLED"]
 
     def _invoked(self, function: str, payload: Any) -> Any:
         failed = 0

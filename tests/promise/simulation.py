@@ -266,6 +266,7 @@ class Simulation:
             "UPLOAD_BUCKET": BUCKET,
             "TRACKING_HOURS": str(self._parameters["TrackingHours"]),
             "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+            "POWERTOOLS_METRICS_DISABLED": "true",
         }
         if self.schedule.distributes:
             os.environ |= self._distribution()
