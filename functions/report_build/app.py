@@ -47,7 +47,11 @@ def reporter() -> Reporter:
     """Wire the reporter, once for each execution environment."""
     settings = ReportSettings.read(os.environ)
     return Reporter.connect(
-        boto3.Session(), settings, now=lambda: datetime.now(UTC), clock=time.monotonic
+        boto3.Session(),
+        settings,
+        now=lambda: datetime.now(UTC),
+        clock=time.monotonic,
+        count=Counter(settings.stack_name).answered,
     )
 
 
@@ -87,8 +91,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
                 logger.info("onward", extra={"follow": onward})
                 return {"follow": onward}
             answer = speaker.answer(drop, caught)
-            if drop.answered is None:
-                Counter(speaker.stack).answered(drop, answer, speaker.now())
             code = getattr(answer.data, "code", None)
             notes = getattr(answer.data, "notes", ())
             logger.info(

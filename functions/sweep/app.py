@@ -31,7 +31,11 @@ def reporter() -> Reporter:
     """Wire the reporter, once for each execution environment."""
     settings = SweepSettings.read(os.environ)
     return Reporter.connect(
-        boto3.Session(), settings, now=lambda: datetime.now(UTC), clock=time.monotonic
+        boto3.Session(),
+        settings,
+        now=lambda: datetime.now(UTC),
+        clock=time.monotonic,
+        count=Counter(settings.stack_name).answered,
     )
 
 
@@ -56,7 +60,6 @@ def sweep(grace: timedelta, has_time: Callable[[], bool]) -> Sweep:
         now=speaker.now,
         has_time=has_time,
         tell=tell,
-        answered=Counter(speaker.stack).answered,
         grace=grace,
     )
 

@@ -147,9 +147,29 @@ def test_the_same_execution_again_says_and_does_nothing_new(way: Way) -> None:
     first = way.answers()
     way.follow(upload)
 
-    assert len(first) == 1
+    assert len(first) == len(way.counted) == 1
     assert way.answers() == []
     assert way.submissions() == 1
+
+
+def test_an_answer_whose_function_died_before_the_ledger_knew_is_counted_all_the_same(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise SystemExit
+
+    # Given an answer that was published, but is not written down as that
+    upload = way.upload()
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "answered", killed)
+        with pytest.raises(SystemExit):
+            way.follow(upload)
+    # When the function is asked again, and again
+    way.reporter.answer(way.drop(upload))
+    way.reporter.answer(way.drop(upload))
+    # Then it is counted as often as it was published, and no more
+    published = [event["detail-type"] for event in way.answers()]
+    assert way.counted == published == ["ISO Import Succeeded"] * 2
 
 
 def test_the_same_disc_under_another_key_is_the_same_import(way: Way) -> None:

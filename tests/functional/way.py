@@ -98,6 +98,7 @@ class Way:
     clients: dict[str, Any] = field(default_factory=dict)
     machine_arn: str = ""
     told: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.image_builder = ImageBuilder(
@@ -162,6 +163,7 @@ class Way:
             distributor=Distributor(self.builder, self.ledger, self.submission, self.distribution),
             stack="isodrop",
             now=self.clock.time,
+            count=lambda _drop, answer, _now: self.counted.append(answer.detail_type),
         )
 
     @property

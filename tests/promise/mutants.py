@@ -207,8 +207,9 @@ MUTANTS: Final = (
     Mutant(
         "an answer is marked as published before it is",
         REPORTS,
-        "        self._publish(event, drop)\n        self.ledger.answered(drop, _iso(self.now()))",
-        "        self.ledger.answered(drop, _iso(self.now()))\n        self._publish(event, drop)",
+        "        self._publish(event, drop)\n        # Before the ledger",
+        "        self.ledger.answered(drop, _iso(self.now()))\n"
+        "        self._publish(event, drop)\n        # Before the ledger",
     ),
     Mutant(
         "an image is answered for before it is distributed",

@@ -87,6 +87,8 @@ class Reporter:
         The stack's name, told in every event.
     now : callable
         The time, with a time zone.
+    count : callable
+        Takes a drop, the answer that was published for it, and when: at least once for each.
     """
 
     s3: "S3Client"
@@ -97,6 +99,7 @@ class Reporter:
     distributor: Distributor
     stack: str
     now: Callable[[], datetime]
+    count: Callable[[Drop, Event, datetime], None] = lambda _drop, _answer, _now: None
 
     @classmethod
     def connect(
@@ -106,6 +109,7 @@ class Reporter:
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float],
+        count: Callable[[Drop, Event, datetime], None],
     ) -> "Reporter":
         """Wire what the settings name, with a boto3 session's account and Region."""
         ledger = Ledger.connect(session, settings.ledger_table)
@@ -122,6 +126,7 @@ class Reporter:
             distributor=Distributor(builder, ledger, submission, settings.distribution()),
             stack=settings.stack_name,
             now=now,
+            count=count,
         )
 
     def claimed(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Drop | None:
@@ -238,6 +243,8 @@ class Reporter:
             return event.noted(drop.notes or ())
         event = event.noted(self._annotated(drop, event))
         self._publish(event, drop)
+        # Before the ledger says that all is done: killed in between, it is told and counted again.
+        self.count(drop, event, self.now())
         self.ledger.answered(drop, _iso(self.now()))
         return event
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from isodrop.aws import translated
 from isodrop.builder import Builder, Phase
 from isodrop.codes import Code
-from isodrop.events import Event
 from isodrop.executions import Executions
 from isodrop.identity import drop_id
 from isodrop.ledger import Drop, Ledger, Mark, Stage, State, Trouble, mark_of
@@ -114,8 +113,6 @@ class Sweep:
         Whether there is time for one more thing.
     tell : callable
         Takes a word and particulars, for the log.
-    answered : callable
-        Takes a drop, the answer that it was given, and when.
     """
 
     s3: "S3Client"
@@ -128,7 +125,6 @@ class Sweep:
     now: Callable[[], datetime]
     has_time: Callable[[], bool]
     tell: Callable[[str, Mapping[str, Any]], None]
-    answered: Callable[[Drop, Event, datetime], None] = lambda _drop, _answer, _now: None
     grace: timedelta = GRACE
     prefix: str = ""
 
@@ -208,7 +204,6 @@ class Sweep:
                 return
         answer = self.reporter.answer(drop)
         tally.answered += 1
-        self.answered(drop, answer, self.now())
         self.tell("answered", {"dropId": drop.id, "ask": drop.ask.number, "as": answer.detail_type})
 
     def _how_it_ended(self, drop: Drop) -> str | None:
