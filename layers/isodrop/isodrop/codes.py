@@ -270,7 +270,7 @@ TABLE: Final = MappingProxyType(
         ),
         Code.INTERNAL_ERROR: _failed(
             "isodrop itself failed.",
-            f"Read the execution named in this answer, and redrive it, or {_ASK_AGAIN}.",
+            f"See in the execution named in this answer what broke, mend it and {_ASK_AGAIN}.",
             why="A function or the state machine ended in an error that no other code stands "
             "for: a defect, or a stack that was changed or broken while it worked.",
             drop_again=True,
