@@ -9,6 +9,7 @@ from jsonschema import Draft4Validator
 
 from isodrop.events import ForeignEventError, parse
 from tests.contract.schemas import Json, slug
+from tests.emulator.deploy import deploy
 from tests.emulator.stack import LocalStack
 from tests.media import business_editions, make_iso, server_editions
 
@@ -51,6 +52,7 @@ def capture(folder: Path) -> dict[str, Json]:
         stack.wait_for_answer(stack.drop(refused))
         server = make_iso(folder / "Server2025.iso", editions=server_editions())
         stack.wait_for_answer(stack.drop(server))
+        _play_distributed(stack, folder)
         heard = stack.events()
     found: dict[str, Json] = {}
     for event in heard:
@@ -60,10 +62,41 @@ def capture(folder: Path) -> dict[str, Json]:
     return found
 
 
+def _play_distributed(stack: LocalStack, folder: Path) -> None:
+    """Play what a stack tells that takes its images elsewhere, deployed beside the first."""
+    made = stack.client("imagebuilder").create_distribution_configuration(
+        name="elsewhere",
+        distributions=[
+            {"region": "us-west-2", "amiDistributionConfiguration": {}},
+            {
+                "region": "eu-central-1",
+                "amiDistributionConfiguration": {"targetAccountIds": ["210987654321"]},
+            },
+        ],
+        clientToken="elsewhere",
+    )
+    parameters = {"DistributionConfigurationArn": made["distributionConfigurationArn"]}
+    clients = stack.client("cloudformation"), stack.client("s3")
+    bucket = deploy(*clients, "isodrop-elsewhere", parameters)["UploadBucketName"]
+
+    def answered(name: str, revision: int) -> None:
+        disc = make_iso(folder / name, editions=business_editions(revision=revision))
+        stack.client("s3").upload_file(str(disc), bucket, name)
+        stack.wait_for_answer(name)
+
+    answered("Win11_24H2_v4.iso", 3476)
+    stack.image_builder.fail_next_build(
+        kind="distribution", message="The role EC2ImageBuilderDistributionCrossAccountRole is gone."
+    )
+    answered("Win11_24H2_v5.iso", 3775)
+
+
 def name_of(event: Json) -> str:
     """Get the name of the sample that an event is one of."""
     data = event["detail"]["data"]
     name = slug(event["detail-type"])
+    if data.get("distributionArn"):
+        return f"{name}-distribution"
     if data.get("reused"):
         return f"{name}-reused"
     return f"{name}-no-build" if data.get("buildArn", "") is None else name

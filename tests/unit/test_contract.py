@@ -87,6 +87,11 @@ class TestSchemasAndSamples:
         assert NOW["events/out/iso-import-succeeded-reused"]["detail"]["data"]["reused"] is True
         assert NOW["events/out/iso-import-failed"]["detail"]["data"]["failedStep"]
         assert NOW["events/out/iso-import-failed-no-build"]["detail"]["data"]["buildArn"] is None
+        everywhere = NOW["events/out/iso-import-succeeded-distribution"]["detail"]["data"]
+        assert len({(ami["region"], ami["account"]) for ami in everywhere["amis"]}) == 3
+        nowhere_else = NOW["events/out/iso-import-failed-distribution"]["detail"]["data"]
+        assert nowhere_else["code"] == "distribution-failed"
+        assert len(nowhere_else["amis"]) == 1
 
     @pytest.mark.parametrize(
         ("spoil", "said"),
@@ -250,7 +255,7 @@ class TestCodes:
 
     def test_given_unhappy_samples_when_read_then_they_carry_the_link_of_their_code(self) -> None:
         unhappy = [e["detail"]["data"] for e in NOW.values() if "code" in e["detail"]["data"]]
-        assert len(unhappy) == 3
+        assert len(unhappy) == 4
         assert all(data["docs"] == section(Code(data["code"])) for data in unhappy)
 
 
