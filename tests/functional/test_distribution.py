@@ -131,6 +131,29 @@ def test_two_drops_of_one_disc_share_it(way: Way) -> None:
     assert len(distributions(way)) == 1
 
 
+def test_a_copy_in_another_account_of_the_same_region_is_not_taken_for_gone(way: Way) -> None:
+    """EC2 shows nobody the private AMIs of another account."""
+    made = way.builder.imagebuilder.create_distribution_configuration(
+        name="next-door",
+        distributions=[
+            {
+                "region": REGION,
+                "amiDistributionConfiguration": {"targetAccountIds": ["210987654321"]},
+            }
+        ],
+        clientToken="next-door",
+    )
+    way.distribution = DistributionSettings(made["distributionConfigurationArn"], ROLE)
+
+    way.follow(way.upload("a.iso"), "execution-1")
+    way.follow(way.upload("b.iso"), "execution-2")
+
+    first, second = (event["detail"]["data"] for event in way.answers())
+    assert places(first) == [(REGION, ACCOUNT), (REGION, "210987654321")]
+    assert first["amis"] == second["amis"]
+    assert len(distributions(way)) == 1
+
+
 def test_one_that_fails_names_the_image_there_is_and_asking_again_repeats_it_alone(
     way: Way,
 ) -> None:

@@ -144,6 +144,19 @@ def test_given_an_image_when_concluded_then_its_amis_are_told_in_lines() -> None
     assert news.facts["answer"]["detail"]["data"]["amis"][0] == ami
 
 
+def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_told() -> None:
+    own, elsewhere = (
+        {"id": f"ami-{each}", "region": "eu-central-1", "account": each, "name": "Windows"}
+        for each in ("123456789012", "210987654321")
+    )
+    answer = sample("iso-import-succeeded", amis=[own, elsewhere])
+
+    assert concluded(a_drop(**SUCCEEDED | {"answer": answer})).sentence.splitlines() == [
+        "ami-123456789012 eu-central-1",
+        "ami-210987654321 eu-central-1 in 210987654321",
+    ]
+
+
 @pytest.mark.parametrize("kind", ["failed", "rejected"])
 def test_given_no_image_when_concluded_then_code_message_and_remedy_are_told(kind: str) -> None:
     answer = sample(f"iso-import-{kind}")

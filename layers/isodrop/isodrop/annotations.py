@@ -232,8 +232,7 @@ class Annotator:
             build = self.builder.describe(image.arn)
             if build is None or build.status != "AVAILABLE" or not self.builder.has_its_amis(build):
                 continue
-            here = self.builder.ec2.meta.region_name
-            return next((ami.id for ami in build.amis if ami.region == here), None)
+            return next((ami.id for ami in self.builder.amis_here(build)), None)
         return None
 
 

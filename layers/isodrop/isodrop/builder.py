@@ -329,16 +329,22 @@ class Builder:
             total=sum(run.get("totalStepCount", 0) for run in listed),
         )
 
+    def amis_here(self, build: Build) -> tuple[Ami, ...]:
+        """List the AMIs that a build made in this Region and account: EC2 shows us no others."""
+        here, account = self.ec2.meta.region_name, build.arn.split(":")[4]
+        return tuple(
+            ami for ami in build.amis if ami.region == here and ami.account in ("", account)
+        )
+
     def has_its_amis(self, build: Build) -> bool:
-        """Whether the AMIs that a build made in this Region are still registered.
+        """Whether the AMIs that a build made in this Region and account are still registered.
 
         Raises
         ------
         TransientError, RefusedError
             When EC2 does not say.
         """
-        here = self.ec2.meta.region_name
-        ids = [ami.id for ami in build.amis if ami.region == here]
+        ids = [ami.id for ami in self.amis_here(build)]
         if not ids:
             return bool(build.amis)
         try:

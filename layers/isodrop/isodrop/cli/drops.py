@@ -1,6 +1,7 @@
 """How a drop is shown: as JSON, to a person, in a pipe."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,16 @@ def answer_of(drop: "Drop") -> dict[str, Any] | None:
 def kind_of(answer: dict[str, Any]) -> str:
     """Say which answer it is: ``Succeeded``, ``Rejected`` or ``Failed``."""
     return str(answer["detail-type"]).rsplit(" ", 1)[-1]
+
+
+def amis_of(answer: Mapping[str, Any]) -> list[str]:
+    """Say each AMI with its Region, and with its account where that is not the stack's."""
+    data = answer["detail"]["data"]
+    return [
+        f"{ami['id']} {ami['region']}"
+        + ("" if ami["account"] == data["buildArn"].split(":")[4] else f" in {ami['account']}")
+        for ami in data.get("amis", ())
+    ]
 
 
 def as_json(drop: "Drop") -> dict[str, Any]:
@@ -99,7 +110,7 @@ def pairs(drop: "Drop") -> list[tuple[str, object]]:
     if drop.answered is not None:
         found.append(("answered", _moment(drop.answered)))
     found += [(name, told[name]) for name in ("code", "message", "remedy") if name in told]
-    found += [("ami", f"{ami['id']} {ami['region']}") for ami in told.get("amis", ())]
+    found += [] if answer is None else [("ami", each) for each in amis_of(answer)]
     found += [("note", note) for note in told.get("notes", ())]
     found.append(("execution", drop.execution))
     return found

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.cli.drops import answer_of, as_json, kind_of
+from isodrop.cli.drops import amis_of, answer_of, as_json, kind_of
 from isodrop.cli.screen import size_in_words
 from isodrop.codes import Rejection
 
@@ -189,7 +189,7 @@ def concluded(drop: "Drop") -> News:
     if answer is None or drop.answered is None:
         raise ValueError("it has no answer yet")
     kind, data = kind_of(answer), answer["detail"]["data"]
-    lines = [f"{ami['id']} {ami['region']}" for ami in data.get("amis", ())]
+    lines = amis_of(answer)
     if data.get("reused"):
         lines.append("the image of an earlier drop")
     lines += [data[name] for name in ("code", "message", "remedy") if name in data]
