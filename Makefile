@@ -73,7 +73,8 @@ format: venv ## format and mend what can be mended
 .PHONY: test
 test: venv ## all tests; under five minutes
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
-	@$(BIN)/pytest tests/functional tests/stack -n 2 --dist loadscope
+	@# Four on two cores: what runs on the stack mostly waits for it.
+	@$(BIN)/pytest tests/functional tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
 soak: soak-media soak-promise soak-drop burst ## all that is too long for make test: the next four
