@@ -189,7 +189,8 @@ TABLE: Final = MappingProxyType(
             " cannot be vouched for.",
             "Drop the ISO again, and leave it in place until its answer has come.",
             why="An import names its object by bucket and key, without a version, so Image "
-            "Builder may have read the old bytes or the new ones.",
+            "Builder may have read the old bytes or the new ones. Before there is a build the "
+            "upload is rejected; after that the answer is Failed, with this same code.",
             drop_again=True,
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
@@ -210,8 +211,8 @@ TABLE: Final = MappingProxyType(
         Code.BUILD_CANCELLED: _failed(
             "Image Builder's build of the image was cancelled.",
             f"To start another build, {_ASK_AGAIN}.",
-            why="Somebody cancelled it, in Image Builder's console or by CancelImageCreation. "
-            "Nothing cancels a build by itself.",
+            why="Somebody cancelled it: with isodrop cancel, in Image Builder's console or by "
+            "CancelImageCreation. Nothing cancels a build by itself.",
             drop_again=True,
         ),
         Code.BUILD_GONE: _failed(
