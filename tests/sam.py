@@ -111,6 +111,7 @@ class Walk:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "SAM_CLI_TELEMETRY": "0",
+            "TMPDIR": str(self.home),  # sam build leaves folders there
         }
         return {**kept, **own, **self.aws, **more}
 
