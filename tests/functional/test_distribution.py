@@ -7,6 +7,7 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from isodrop.builder import Ami
 from isodrop.cli.drops import as_json, pairs
 from isodrop.cli.news import seen
 from isodrop.codes import Code, QuotaError, TransientError
@@ -383,6 +384,16 @@ def test_copies_elsewhere_are_not_ours_to_tag(way: Way) -> None:
     for image in found:
         tags = {tag["Key"]: tag["Value"] for tag in image["Tags"]}
         assert tags["isodrop:stack"] == "isodrop"
+
+
+def test_an_ami_is_ours_where_it_is_here_and_of_our_account_or_of_none_that_is_told(
+    way: Way,
+) -> None:
+    build_arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/x/1.0.0/1"
+    places = [(REGION, ACCOUNT), (REGION, ""), (REGION, "210987654321"), ("us-west-2", ACCOUNT)]
+    amis = [Ami(f"ami-{n}", region, account, "x") for n, (region, account) in enumerate(places)]
+
+    assert [ami.id for ami in way.builder.here(amis, build_arn)] == ["ami-0", "ami-1"]
 
 
 class TestOperators:

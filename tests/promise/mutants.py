@@ -220,7 +220,7 @@ MUTANTS: Final = (
     Mutant(
         "an image of other bytes is distributed",
         REPORTS,
-        "            if attempt.standing is not Standing.GOOD:\n                return None\n",
+        "        if attempt.standing is not Standing.GOOD:\n            return None\n",
         "",
     ),
     Mutant(

@@ -112,7 +112,7 @@ class Annotator:
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         data = answer.data
         if isinstance(data, SucceededData):
-            for ami in self._ours(data):
+            for ami in self.builder.here(data.amis, data.build_arn):
                 yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(drop, ami)  # type: ignore[misc] # the default binds the loop's value
             image = KnownImage.of(data.build_arn, data.plan.build)
             yield (
@@ -123,12 +123,6 @@ class Annotator:
             "The object was not fully tagged",
             lambda: self._tag_object(drop.upload, object_tags(answer)),
         )
-
-    def _ours(self, data: SucceededData) -> list[ProducedAmi]:
-        """List the AMIs that are in this account and Region; the others are not ours to tag."""
-        here = self.builder.ec2.meta.region_name
-        account = data.build_arn.split(":")[4]
-        return [ami for ami in data.amis if (ami.region, ami.account) == (here, account)]
 
     def _check_time(self, until: float) -> None:
         if self.clock() >= until:
@@ -232,7 +226,7 @@ class Annotator:
             build = self.builder.describe(image.arn)
             if build is None or build.status != "AVAILABLE" or not self.builder.has_its_amis(build):
                 continue
-            return next((ami.id for ami in self.builder.amis_here(build)), None)
+            return next((ami.id for ami in self.builder.here(build.amis, build.arn)), None)
         return None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -58,6 +58,19 @@ class Ami:
     region: str
     account: str
     name: str
+
+
+class _Placed(Protocol):
+    """What says where an AMI is."""
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def account(self) -> str: ...
+
+
+AnAmi = TypeVar("AnAmi", bound=_Placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +342,13 @@ class Builder:
             total=sum(run.get("totalStepCount", 0) for run in listed),
         )
 
-    def amis_here(self, build: Build) -> tuple[Ami, ...]:
-        """List the AMIs that a build made in this Region and account: EC2 shows us no others."""
-        here, account = self.ec2.meta.region_name, build.arn.split(":")[4]
-        return tuple(
-            ami for ami in build.amis if ami.region == here and ami.account in ("", account)
-        )
+    def here(self, amis: Iterable[AnAmi], build_arn: str) -> list[AnAmi]:
+        """List the AMIs of a build in this Region and account: EC2 shows us no others.
+
+        Image Builder need not say the account; where it does not, it is ours.
+        """
+        region, account = self.ec2.meta.region_name, build_arn.split(":")[4]
+        return [ami for ami in amis if ami.region == region and ami.account in ("", account)]
 
     def has_its_amis(self, build: Build) -> bool:
         """Whether the AMIs that a build made in this Region and account are still registered.
@@ -344,7 +358,7 @@ class Builder:
         TransientError, RefusedError
             When EC2 does not say.
         """
-        ids = [ami.id for ami in self.amis_here(build)]
+        ids = [ami.id for ami in self.here(build.amis, build.arn)]
         if not ids:
             return bool(build.amis)
         try:

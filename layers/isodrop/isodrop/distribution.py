@@ -39,7 +39,7 @@ class Distributor:
         Parameters
         ----------
         drop : Drop
-            Its build has ended well.
+            Its build has ended well, and it follows no distribution yet.
         plan : ImportPlan
             Of the drop.
         attempt : Attempt
@@ -55,9 +55,8 @@ class Distributor:
         TransientError, QuotaError
             Not now; ask again later.
         """
-        bond = drop.distribution
-        if bond.build_arn is not None or bond.trouble is not None:
-            return bond.build_arn
+        if drop.distribution.trouble is not None:
+            return None
         try:
             arn = self.submission.submit(drop, self._task(drop, plan, attempt))
         except (RejectedError, RefusedError) as error:

@@ -4,10 +4,9 @@ Three kinds of item. A *drop* is one upload, asked for once: who follows it, wha
 build, which answer; asked for anew it is another item beside the first. An *attempt* is one
 request that Image Builder was, or will be, sent for an import, or for the distribution of its
 image; attempts at one thing are numbered from 0 and each is written once, whoever comes first, so
-whoever comes second follows it. An
-*image* is one that an upload was answered with, kept by its name. Nothing here is ever taken back;
-every write says what must be true before it, so that crashes, repeats and races end in the same
-items.
+whoever comes second follows it. An *image* is one that an upload was answered with, kept by its
+name. Nothing here is ever taken back; every write says what must be true before it, so that
+crashes, repeats and races end in the same items.
 """
 
 import json

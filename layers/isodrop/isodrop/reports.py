@@ -193,19 +193,21 @@ class Reporter:
         """
         if drop.answer is not None or drop.build_arn is None or not self.distributor.wants(drop):
             return None
-        if drop.distribution.build_arn is None:
-            build = self.builder.describe(drop.build_arn)
-            if build is None or build.phase is not Phase.GOOD or not build.amis:
-                return None
-            attempt = self._vouched(self._attempt(drop))
-            if attempt.standing is not Standing.GOOD:
-                return None
-            plan, _ = _of_a_build(drop)
-            arn = self.distributor.begin(drop, plan, attempt)
-            self.ledger.saw(drop, Stage.DISTRIBUTION, _iso(self.now()))
-        else:
-            arn = drop.distribution.build_arn
+        arn = drop.distribution.build_arn or self._distribution_of(drop, drop.build_arn)
         return None if arn == followed else arn
+
+    def _distribution_of(self, drop: Drop, build_arn: str) -> str | None:
+        """Begin to distribute an image that is there, and is what was planned; else ``None``."""
+        build = self.builder.describe(build_arn)
+        if build is None or build.phase is not Phase.GOOD or not build.amis:
+            return None
+        attempt = self._vouched(self._attempt(drop))
+        if attempt.standing is not Standing.GOOD:
+            return None
+        plan, _ = _of_a_build(drop)
+        arn = self.distributor.begin(drop, plan, attempt)
+        self.ledger.saw(drop, Stage.DISTRIBUTION, _iso(self.now()))
+        return arn
 
     def answer(self, drop: Drop, caught: Caught | None = None) -> Event:
         """Give an upload its one answer; again, if it was not certain to have been published.

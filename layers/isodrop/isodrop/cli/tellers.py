@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -122,7 +123,7 @@ class _Row:
     began: datetime
 
 
-class _Live:
+class _Live(ABC):
     """What is drawn anew several times a second, and stays on the screen at the end."""
 
     def __init__(self, screen: "Console", now: Callable[[], datetime]) -> None:
@@ -149,13 +150,13 @@ class _Live:
         self._is_over = True
         self._live.stop()
 
+    @abstractmethod
     def tell(self, news: News) -> None:
         """Take it into the picture."""
-        raise NotImplementedError
 
+    @abstractmethod
     def render(self) -> "RenderableType":
         """Draw the picture as it is now."""
-        raise NotImplementedError
 
     def _mark(self, news: News, *, goes_on: bool) -> "RenderableType":
         from rich.text import Text  # noqa: PLC0415 - see screen.console
