@@ -1,16 +1,16 @@
 """The fake Image Builder does what the real one's documentation says, sentence by sentence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.emulator.imagebuilder import ImageBuilder, MemoryWorld, client
+from tests.emulator.imagebuilder import MemoryWorld
+from tests.unit.imagebuilder import Fake, refusal
 
 if TYPE_CHECKING:
-    from mypy_boto3_imagebuilder.client import ImagebuilderClient
+    pass
 
 TIMINGS = {
     "PENDING": 10.0,
@@ -27,46 +27,26 @@ NOWHERE = "arn:aws:imagebuilder:us-east-1:123456789012:image/nowhere/1.0.0/1"
 
 
 @dataclass
-class Service:
-    """A fake, the world around it, its clock and a boto3 client of it."""
+class Service(Fake):
+    """The fake, beside a bucket with one ISO."""
 
-    now: float = 1_800_000_000.0
     world: MemoryWorld = field(
         default_factory=lambda: MemoryWorld(objects={(BUCKET, KEY): "etag-1"})
     )
-
-    def __post_init__(self) -> None:
-        self.builder = ImageBuilder(self.world, lambda: self.now, timings=TIMINGS)
-        self.api: ImagebuilderClient = client(self.builder)
-        self.infrastructure = self.api.create_infrastructure_configuration(
-            name="isodrop", instanceProfileName="isodrop", clientToken="infrastructure"
-        )["infrastructureConfigurationArn"]
+    timings: Mapping[str, float] | None = field(default_factory=lambda: TIMINGS)
 
     def request(self, **changes: Any) -> dict[str, Any]:
-        return {
-            "name": "Windows-11-Enterprise",
-            "semanticVersion": "11.26100.1742",
-            "platform": "Windows",
-            "osVersion": "Microsoft Windows 11",
-            "infrastructureConfigurationArn": self.infrastructure,
-            "uri": f"s3://{BUCKET}/{KEY}",
-            "clientToken": f"token-{len(self.builder.controls.calls)}",
-        } | changes
+        named = {"name": "Windows-11-Enterprise", "uri": f"s3://{BUCKET}/{KEY}"}
+        return self.an_import(**named | changes)
 
     def start(self, **changes: Any) -> str:
-        return self.api.import_disk_image(**self.request(**changes))["imageBuildVersionArn"]
+        return self.imported(**self.request(**changes))
 
     def made(self, **changes: Any) -> str:
         """Import, and wait for the image."""
         arn = self.start(**changes)
         self.now += WHOLE
         return arn
-
-    def image(self, arn: str) -> Any:
-        return self.api.get_image(imageBuildVersionArn=arn)["image"]
-
-    def status(self, arn: str) -> str:
-        return str(self.image(arn)["state"]["status"])
 
     def until(self, status: str) -> None:
         """Let the time pass that a build needs to come into a state."""
@@ -76,14 +56,6 @@ class Service:
 @pytest.fixture
 def service() -> Service:
     return Service()
-
-
-def refusal(call: Callable[..., object], **parameters: Any) -> tuple[str, int]:
-    """Make a call that is refused: the error's name and its HTTP status."""
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    response = caught.value.response
-    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 class TestImport:

@@ -1,16 +1,16 @@
 """The fake Image Builder distributes images as documented, and goes wrong there when told to."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.emulator.imagebuilder import ImageBuilder, MemoryWorld, client, control
+from tests.emulator.imagebuilder import control
+from tests.unit.imagebuilder import Fake, refusal
 
 if TYPE_CHECKING:
-    from mypy_boto3_imagebuilder.client import ImagebuilderClient
+    pass
 
 ACCOUNT, OTHER = "123456789012", "210987654321"
 REGION = "us-east-1"
@@ -20,19 +20,13 @@ ROLE = "arn:aws:iam::123456789012:role/distribution"
 
 
 @dataclass
-class Service:
-    """A fake with an AVAILABLE image, a distribution configuration and a boto3 client."""
+class Service(Fake):
+    """The fake with an AVAILABLE image and a distribution configuration."""
 
-    now: float = 1_800_000_000.0
-    world: MemoryWorld = field(default_factory=MemoryWorld)
+    timings: Mapping[str, float] | None = field(default_factory=lambda: TIMINGS)
 
     def __post_init__(self) -> None:
-        self.builder = ImageBuilder(self.world, lambda: self.now, timings=TIMINGS)
-        self.controls = self.builder.controls
-        self.api: ImagebuilderClient = client(self.builder)
-        self.infrastructure = self.api.create_infrastructure_configuration(
-            name="isodrop", instanceProfileName="isodrop", clientToken="infrastructure"
-        )["infrastructureConfigurationArn"]
+        super().__post_init__()
         self.configuration = self.configured(
             {"region": REGION},
             {
@@ -53,18 +47,6 @@ class Service:
             distributions=distributions,  # type: ignore[arg-type]  # plain dicts
             clientToken=token,
         )["distributionConfigurationArn"]
-
-    def imported(self, **changes: Any) -> str:
-        asked = {
-            "name": "Windows-11",
-            "semanticVersion": "11.26100.1742",
-            "platform": "Windows",
-            "osVersion": "Microsoft Windows 11",
-            "infrastructureConfigurationArn": self.infrastructure,
-            "uri": "s3://isodrop-upload/windows.iso",
-            "clientToken": f"import-{len(self.controls.calls)}",
-        }
-        return self.api.import_disk_image(**asked | changes)["imageBuildVersionArn"]
 
     def made(self, **changes: Any) -> str:
         """Import, and wait for the image."""
@@ -90,24 +72,10 @@ class Service:
         self.now += WHOLE
         return self.image(arn)
 
-    def image(self, arn: str) -> Any:
-        return self.api.get_image(imageBuildVersionArn=arn)["image"]
-
-    def state(self, arn: str) -> Any:
-        return self.image(arn)["state"]
-
 
 @pytest.fixture
 def service() -> Service:
     return Service()
-
-
-def refusal(call: Callable[..., object], **parameters: Any) -> tuple[str, int]:
-    """Make a call that is refused: the error's name and its HTTP status."""
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    response = caught.value.response
-    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 class TestDistribution:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.emulator.imagebuilder import ImageBuilder, ServiceError, client, provisioners
+from tests.unit.imagebuilder import refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_imagebuilder.client import ImagebuilderClient
@@ -20,11 +20,9 @@ def api() -> "ImagebuilderClient":
     return client(ImageBuilder(clock=lambda: NOW))
 
 
-def refusal(call: Callable[..., object], **parameters: Any) -> str:
+def error_of(call: Callable[..., object], **parameters: Any) -> str:
     """Make a call that is refused: the error's name."""
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    return str(caught.value.response["Error"]["Code"])
+    return refusal(call, **parameters)[0]
 
 
 def configuration(**changes: Any) -> dict[str, Any]:
@@ -88,7 +86,7 @@ class TestDistributionConfigurations:
             "distributionConfigurationArn"
         ]
         api.delete_distribution_configuration(distributionConfigurationArn=arn)
-        refused = refusal(api.get_distribution_configuration, distributionConfigurationArn=arn)
+        refused = error_of(api.get_distribution_configuration, distributionConfigurationArn=arn)
         assert refused == "ResourceNotFoundException"
         api.create_distribution_configuration(**configuration(clientToken="2"))
 
@@ -97,7 +95,7 @@ class TestDistributionConfigurations:
     ) -> None:
         api.create_distribution_configuration(**configuration())
         again = configuration(name="far_away", clientToken="2")
-        refused = refusal(api.create_distribution_configuration, **again)
+        refused = error_of(api.create_distribution_configuration, **again)
         assert refused == "ResourceAlreadyExistsException"
 
     @pytest.mark.parametrize(
@@ -112,7 +110,7 @@ class TestDistributionConfigurations:
         self, api: "ImagebuilderClient", distributions: list[dict[str, Any]]
     ) -> None:
         asked = configuration(distributions=distributions)
-        refused = refusal(api.create_distribution_configuration, **asked)
+        refused = error_of(api.create_distribution_configuration, **asked)
         assert refused == "InvalidRequestException"
 
     def test_given_tags_when_changed_then_the_configuration_has_them(
@@ -148,7 +146,7 @@ class TestLifecyclePolicies:
     def test_given_a_deleted_policy_then_it_is_not_found(self, api: "ImagebuilderClient") -> None:
         arn = api.create_lifecycle_policy(**policy())["lifecyclePolicyArn"]
         api.delete_lifecycle_policy(lifecyclePolicyArn=arn)
-        refused = refusal(api.get_lifecycle_policy, lifecyclePolicyArn=arn)
+        refused = error_of(api.get_lifecycle_policy, lifecyclePolicyArn=arn)
         assert refused == "ResourceNotFoundException"
 
     @pytest.mark.parametrize(
@@ -182,7 +180,7 @@ class TestLifecyclePolicies:
     def test_given_what_is_documented_as_refused_then_the_request_is_invalid(
         self, api: "ImagebuilderClient", asked: dict[str, Any]
     ) -> None:
-        assert refusal(api.create_lifecycle_policy, **asked) == "InvalidRequestException"
+        assert error_of(api.create_lifecycle_policy, **asked) == "InvalidRequestException"
         assert api.list_lifecycle_policies()["lifecyclePolicySummaryList"] == []
 
 

@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from tests.emulator.imagebuilder import (
     LOST,
     TIMINGS,
-    ImageBuilder,
     InvalidAnswerError,
     LostAnswerError,
     MemoryWorld,
@@ -19,9 +18,10 @@ from tests.emulator.imagebuilder import (
     respond,
     scaled,
 )
+from tests.unit.imagebuilder import Fake
 
 if TYPE_CHECKING:
-    from mypy_boto3_imagebuilder.client import ImagebuilderClient
+    pass
 
 WHOLE = sum(TIMINGS.values())
 
@@ -37,38 +37,20 @@ class Killer(MemoryWorld):
 
 
 @dataclass
-class Service:
-    now: float = 1_800_000_000.0
+class Service(Fake):
+    """The fake in such a world, with nothing on its record yet."""
+
     world: Killer = field(default_factory=Killer)
 
     def __post_init__(self) -> None:
-        self.builder = ImageBuilder(self.world, lambda: self.now)
-        self.controls = self.builder.controls
-        self.api: ImagebuilderClient = client(self.builder)
-        self.infrastructure = self.api.create_infrastructure_configuration(
-            name="isodrop", instanceProfileName="isodrop", clientToken="infrastructure"
-        )["infrastructureConfigurationArn"]
+        super().__post_init__()
         self.controls.reset()
 
     def request(self, name: str = "Windows-11", token: str | None = None) -> dict[str, Any]:
-        return {
-            "name": name,
-            "semanticVersion": "11.26100.1742",
-            "platform": "Windows",
-            "osVersion": "Microsoft Windows 11",
-            "infrastructureConfigurationArn": self.infrastructure,
-            "uri": "s3://isodrop-upload/windows.iso",
-            "clientToken": token or f"token-{len(self.controls.calls)}",
-        }
+        return self.an_import(name=name, **({"clientToken": token} if token else {}))
 
     def start(self, name: str = "Windows-11") -> str:
-        return self.api.import_disk_image(**self.request(name))["imageBuildVersionArn"]
-
-    def state(self, arn: str) -> Any:
-        return self.api.get_image(imageBuildVersionArn=arn)["image"]["state"]
-
-    def status(self, arn: str) -> str:
-        return str(self.state(arn)["status"])
+        return self.imported(name=name)
 
 
 @pytest.fixture
