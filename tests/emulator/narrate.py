@@ -27,6 +27,7 @@ class Narrator:
     def __init__(self, *, as_json: bool = False, keys: bool = False) -> None:
         self.as_json = as_json
         self._keys = keys
+        self._told: set[str] = set()
         self._began = time.monotonic()
         self._seen = sys.stdout.isatty()
         self._coloured = self._seen and "NO_COLOR" not in os.environ
@@ -72,7 +73,11 @@ class Narrator:
         print(what if isinstance(what, str) else json.dumps(what), flush=True)
 
     def event(self, event: Event) -> None:
-        """Tell what isodrop said, in a line."""
+        """Tell what isodrop said, in a line; what it said before under the same id is no news."""
+        event_id = event["detail"]["metadata"]["eventId"]
+        if event_id in self._told:
+            return
+        self._told.add(event_id)
         data = event["detail"]["data"]
         kind = event["detail-type"]
         whose = self._whose(event)
@@ -82,7 +87,8 @@ class Narrator:
             case "ISO Import Progressed":
                 done, of = data.get("stepsDone"), data.get("stepsTotal")
                 steps = f"  {done} of {of} steps" if of else ""
-                self.say("progress", f"{whose}build is {data['status']}{steps}", event=event)
+                what = "distribution" if data["distributionArn"] else "build"
+                self.say("progress", f"{whose}{what} is {data['status']}{steps}", event=event)
             case "ISO Import Succeeded":
                 self.say("answer", f"{whose}{kind}", "good", event=event)
             case _:

@@ -245,6 +245,20 @@ def test_colours_are_for_terminals_that_want_them(
         assert ("\033[32mdone" in capsys.readouterr().out) is coloured
 
 
+def test_what_is_said_again_under_its_id_is_told_once_and_a_distribution_as_such(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sample = read(ROOT / SAMPLES)["iso-import-progressed"]
+    far = json.loads(json.dumps(sample))
+    far["detail"]["metadata"]["eventId"] = "another"
+    far["detail"]["data"]["distributionArn"] = "arn"
+    narrator = Narrator()
+    for event in (sample, sample, far):
+        narrator.event(event)
+    told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[0] for line in told] == ["build", "distribution"]
+
+
 def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
