@@ -71,7 +71,7 @@ def examples() -> dict[str, dict[str, Any]]:
 
 def definition(**parameters: object) -> dict[str, Any]:
     """Get the state machine's definition with its substitutions in place."""
-    words = (ROOT / "functions/import.asl.json").read_text()
+    words = (ROOT / "statemachine/import.asl.json").read_text()
     for name, value in {**defaults(), **SUBSTITUTES, **parameters}.items():
         words = words.replace(f"${{{name}}}", str(value))
     made: dict[str, Any] = json.loads(words)

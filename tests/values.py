@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from isodrop.codes import Rejection
-from isodrop.ledger import Bond, Drop
-from isodrop.media import Edition, Media
-from isodrop.plan import FIRST_ASK, ImportPlan, ImportSettings, Upload, decide
+from isodrop.domain.model import FIRST_ASK, ImportPlan, ImportSettings, Upload
+from isodrop.domain.planning import decide
+from isodrop.domain.run import Bond, Drop
+from isodrop.iso import Edition, Media
 
 BUSINESS = (
     "Education",

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
-from isodrop.media.ranges import Window
-from isodrop.media.reader import find_image
+from isodrop.iso.reader import find_image
+from isodrop.iso.window import Window
 from tests.bench.readers import READERS, Cost, Places
 from tests.bench.tables import LIMIT, OURS, quoting, table
 from tests.media import Image, make_image

@@ -20,9 +20,9 @@ from typing import Any
 
 import pycdlib
 
-from isodrop.media.ranges import Window
-from isodrop.media.reader import find_image
-from isodrop.media.wim import HEADER_SIZE
+from isodrop.iso.reader import find_image
+from isodrop.iso.wim import HEADER_SIZE
+from isodrop.iso.window import Window
 
 Places = list[list[int]]
 """The ranges (offset, length) of a block of metadata, the WIM's header and its XML."""

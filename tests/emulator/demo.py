@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from isodrop.wording import shown
+from isodrop.text import shown
 from tests.emulator.deploy import DeployError
 from tests.emulator.narrate import Narrator, size
 from tests.emulator.package import PackageError, kept_dependencies

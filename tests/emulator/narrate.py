@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from isodrop.wording import shown
+from isodrop.text import shown
 from tests.emulator.stack import Event
 
 _COLOURS: Final = {"good": "32", "bad": "31", "dim": "2"}

@@ -14,7 +14,7 @@ from botocore.loaders import Loader
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
-from isodrop.ledger import Ledger
+from isodrop.aws.ledger import Ledger
 
 ACCOUNT = {
     "AWS_ACCESS_KEY_ID": "testing",

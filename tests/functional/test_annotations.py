@@ -7,9 +7,9 @@ import boto3
 import pytest
 from boto3.dynamodb.conditions import Attr
 
-from isodrop.annotations import BROKEN_OFF, BUDGET
-from isodrop.ledger import Ledger
-from isodrop.plan import Ask, Upload
+from isodrop.aws.ledger import Ledger
+from isodrop.domain.model import Ask, Upload
+from isodrop.services.annotations import BROKEN_OFF, BUDGET
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way, refuse
 from tests.media import business_editions, server_editions

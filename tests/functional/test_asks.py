@@ -7,10 +7,10 @@ import boto3
 import pytest
 
 from isodrop.asks import LATE_SECONDS, WAIT_SECONDS, Asked, OperatorError
+from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
-from isodrop.identity import drop_id
-from isodrop.ledger import Ledger
-from isodrop.plan import Ask, Upload
+from isodrop.domain.ids import drop_id
+from isodrop.domain.model import Ask, Upload
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way
 from tests.media import server_editions

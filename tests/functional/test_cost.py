@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from isodrop.ledger import Ledger
+from isodrop.aws.ledger import Ledger
 from tests.functional.way import Way
 
 

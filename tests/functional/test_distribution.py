@@ -7,12 +7,13 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from isodrop.builder import Ami
+from isodrop.aws.ledger import Ledger
 from isodrop.cli.drops import as_json, pairs
 from isodrop.cli.news import seen
-from isodrop.codes import Code, QuotaError, TransientError
-from isodrop.ledger import Ledger
-from isodrop.plan import DistributionSettings, Upload
+from isodrop.codes import Code
+from isodrop.domain.build import Ami
+from isodrop.domain.model import DistributionSettings, Upload
+from isodrop.errors import QuotaError, TransientError
 from tests.emulator.imagebuilder import LOST
 from tests.functional.conftest import BUCKET
 from tests.functional.way import ACCOUNT, REGION, Way

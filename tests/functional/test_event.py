@@ -11,9 +11,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from isodrop.aws.s3_events import read_upload
 from isodrop.cli import access, main
-from isodrop.identity import drop_id
-from isodrop.uploads import read_upload
+from isodrop.domain.ids import drop_id
 from tests.functional.conftest import ACCOUNT, BUCKET
 
 Run = Callable[..., tuple[int, str, str]]

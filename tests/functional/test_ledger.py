@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from isodrop.codes import Code, Rejection, TransientError
-from isodrop.identity import drop_id
-from isodrop.ledger import Attempt, Drop, Ledger, Standing, State, Trouble
-from isodrop.media import Media
-from isodrop.plan import Ask, ImportPlan, decide
+from isodrop.aws.ledger import Ledger
+from isodrop.codes import Code, Rejection
+from isodrop.domain.ids import drop_id
+from isodrop.domain.model import Ask, ImportPlan
+from isodrop.domain.planning import decide
+from isodrop.domain.run import Attempt, Drop, Standing, State, Trouble
+from isodrop.errors import TransientError
+from isodrop.iso import Media
 from tests.values import a_business_disc, an_upload, some_settings
 
 NOW = "2026-11-24T09:00:00.000+00:00"

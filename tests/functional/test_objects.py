@@ -3,10 +3,11 @@
 import boto3
 import pytest
 
-from isodrop.codes import Code, DeniedError, RefusedError, RejectedError
-from isodrop.media import FIRST_READ
-from isodrop.objects import is_unchanged, open_object, parse_uri, read_text
-from isodrop.plan import Upload
+from isodrop.aws.s3 import is_unchanged, open_object, parse_uri, read_text
+from isodrop.codes import Code
+from isodrop.domain.model import Upload
+from isodrop.errors import DeniedError, RefusedError, RejectedError
+from isodrop.iso import FIRST_READ
 from tests.functional.conftest import BUCKET
 
 START, LENGTH = FIRST_READ

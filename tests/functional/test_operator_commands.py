@@ -17,10 +17,10 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from isodrop import asks, transfer
-from isodrop.builder import Builder
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
 from isodrop.cli import main
-from isodrop.ledger import Ledger
-from isodrop.plan import Ask
+from isodrop.domain.model import Ask
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way, refuse
 from tests.media import server_editions

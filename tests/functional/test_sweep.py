@@ -13,12 +13,13 @@ import boto3
 import pytest
 from moto.s3 import models as s3_models
 
-from isodrop import sweep
-from isodrop.codes import Code, TransientError
-from isodrop.identity import drop_id
-from isodrop.intake import Decision
-from isodrop.ledger import Ledger
-from isodrop.plan import Upload
+from isodrop.aws.ledger import Ledger
+from isodrop.codes import Code
+from isodrop.domain.ids import drop_id
+from isodrop.domain.model import Upload
+from isodrop.errors import TransientError
+from isodrop.services import sweep
+from isodrop.services.intake import Decision
 from tests.functional.conftest import BUCKET
 from tests.functional.way import ACCOUNT, Way
 from tests.media import server_editions

@@ -13,7 +13,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from isodrop.codes import IsodropError, RefusedError
+from isodrop.errors import IsodropError, RefusedError
 from isodrop.transfer import Progress, Transfer, TransferError, cut
 from tests.functional.conftest import BUCKET
 

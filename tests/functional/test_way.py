@@ -8,12 +8,14 @@ from typing import Any
 import boto3
 import pytest
 
-from isodrop.builder import Builder
-from isodrop.codes import Code, QuotaError, TransientError
-from isodrop.identity import client_token, import_identity
-from isodrop.intake import Decision
-from isodrop.ledger import Ledger, Trouble
-from isodrop.plan import Ask, ImportPlan
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.codes import Code
+from isodrop.domain.ids import client_token, import_identity
+from isodrop.domain.model import Ask, ImportPlan
+from isodrop.domain.run import Trouble
+from isodrop.errors import QuotaError, TransientError
+from isodrop.services.intake import Decision
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way
 from tests.media import consumer_editions, evaluation_editions, ltsc_editions, server_editions

@@ -14,19 +14,22 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from isodrop.annotations import Annotator
 from isodrop.asks import Operator
-from isodrop.builder import Builder, Phase
-from isodrop.distribution import Distributor
-from isodrop.executions import Executions
-from isodrop.intake import Decision, Intake, Outcome
-from isodrop.ledger import Drop, Ledger
-from isodrop.plan import FIRST_ASK, Ask, DistributionSettings, ImportSettings, Upload
-from isodrop.publisher import Publisher
-from isodrop.reports import Caught, Reporter
-from isodrop.submission import Submission
-from isodrop.sweep import Sweep, Tally
-from isodrop.uploads import read_ask, read_upload
+from isodrop.aws.event_bus import Publisher
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.aws.step_functions import Executions
+from isodrop.domain.build import Phase
+from isodrop.domain.model import FIRST_ASK, Ask, DistributionSettings, ImportSettings, Upload
+from isodrop.domain.run import Drop
+from isodrop.domain.sweep_summary import Tally
+from isodrop.services.annotations import Annotator
+from isodrop.services.distribution import Distributor
+from isodrop.services.intake import Decision, Intake, Outcome
+from isodrop.services.reporting import Caught, Reporter
+from isodrop.services.submission import Submission
+from isodrop.services.sweep import Sweep
 from tests.emulator.imagebuilder import ImageBuilder, client
 from tests.functional.conftest import BUCKET
 from tests.media import EditionSpec, business_editions, make_iso

@@ -7,12 +7,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import isodrop.media
-from isodrop.codes import Code, RejectedError, Rejection
-from isodrop.media import Media, read_media
+import isodrop.iso
+from isodrop.codes import Code, Rejection
+from isodrop.errors import RejectedError
+from isodrop.iso import Media, read_media
 from tests.media.image import Image
 
-READER = str(Path(isodrop.media.__file__).parent)
+READER = str(Path(isodrop.iso.__file__).parent)
 MOST_REQUESTS = 24
 MOST_BYTES = 4 << 20
 MUCH = 4 << 20

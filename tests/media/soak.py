@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
-from isodrop.codes import Code, RejectedError
-from isodrop.media import read_media
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso import read_media
 from tests.media.image import Image
 from tests.media.iso import LAYOUTS, make_image
 from tests.media.meter import MOST_BYTES, MOST_REQUESTS, Meter

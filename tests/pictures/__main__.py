@@ -62,7 +62,7 @@ class Sources:
 
 def sources() -> Sources:
     """Read what the pictures are made of."""
-    definition = json.loads((ROOT / "functions/import.asl.json").read_text())
+    definition = json.loads((ROOT / "statemachine/import.asl.json").read_text())
     return Sources(definition, dashboard.body(), tuple(record.recorded()))
 
 

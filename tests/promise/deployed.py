@@ -14,10 +14,10 @@ import boto3
 from botocore.exceptions import ClientError
 
 from isodrop.asks import Operator
-from isodrop.builder import Builder
-from isodrop.codes import IsodropError
-from isodrop.executions import Executions
-from isodrop.ledger import Ledger
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.step_functions import Executions
+from isodrop.errors import IsodropError
 from tests.emulator.stack import Event, LocalStack, StackError, credentials
 from tests.promise.oracle import Dropped, End
 from tests.promise.outside import (

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-INTAKE: Final = "layers/isodrop/isodrop/intake.py"
-SUBMISSION: Final = "layers/isodrop/isodrop/submission.py"
-DISTRIBUTION: Final = "layers/isodrop/isodrop/distribution.py"
-LEDGER: Final = "layers/isodrop/isodrop/ledger.py"
-REPORTS: Final = "layers/isodrop/isodrop/reports.py"
-MACHINE: Final = "functions/import.asl.json"
+INTAKE: Final = "layers/isodrop/isodrop/services/intake.py"
+SUBMISSION: Final = "layers/isodrop/isodrop/services/submission.py"
+DISTRIBUTION: Final = "layers/isodrop/isodrop/services/distribution.py"
+LEDGER: Final = "layers/isodrop/isodrop/aws/ledger.py"
+REPORTS: Final = "layers/isodrop/isodrop/services/reporting.py"
+MACHINE: Final = "statemachine/import.asl.json"
 TESTS: Final = (
     "tests/functional/test_way.py",
     "tests/functional/test_distribution.py",
@@ -59,13 +59,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the token leaves out the attempt",
-        "layers/isodrop/isodrop/identity.py",
+        "layers/isodrop/isodrop/domain/ids.py",
         '_digest("token", etag, identity, stack, attempt)',
         '_digest("token", etag, identity, stack)',
     ),
     Mutant(
         "the import's identity has the key in it",
-        "layers/isodrop/isodrop/identity.py",
+        "layers/isodrop/isodrop/domain/ids.py",
         '        "import",\n        plan.media_id,',
         '        "import",\n        plan.description,\n        plan.media_id,',
     ),
@@ -107,7 +107,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "FailedEntryCount is ignored",
-        "layers/isodrop/isodrop/publisher.py",
+        "layers/isodrop/isodrop/aws/event_bus.py",
         'if answer["FailedEntryCount"]:',
         'if answer["FailedEntryCount"] > 1:',
     ),
@@ -120,13 +120,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a permanent error is waited out",
-        "layers/isodrop/isodrop/aws.py",
+        "layers/isodrop/isodrop/aws/errors.py",
         "    return RefusedError(message)",
         "    return TransientError(message)",
     ),
     Mutant(
         "a transient error is given up on",
-        "layers/isodrop/isodrop/aws.py",
+        "layers/isodrop/isodrop/aws/errors.py",
         "if code in _TRANSIENT or status >= _SERVER_ERROR or status == _TOO_MANY:",
         "if code in _TRANSIENT:",
     ),
@@ -255,7 +255,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the sweep answers for executions that go on",
-        "layers/isodrop/isodrop/executions.py",
+        "layers/isodrop/isodrop/aws/step_functions.py",
         "return self.status not in _GOING_ON",
         "return True",
     ),

@@ -38,10 +38,10 @@ from moto import mock_aws
 from moto.core.models import botocore_stubber
 
 from isodrop.asks import Operator, OperatorError
-from isodrop.builder import Builder
-from isodrop.executions import Execution as ExecutionAsTold
-from isodrop.executions import Executions
-from isodrop.ledger import Ledger
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.step_functions import Execution as ExecutionAsTold
+from isodrop.aws.step_functions import Executions
 from tests.emulator.faults import LOST, NOT_TAKEN, Answer, Fault, Faults, model_of, written
 from tests.emulator.imagebuilder import ImageBuilder, LostAnswerError, ServiceError, respond
 from tests.emulator.imagebuilder.client import Raw

@@ -19,10 +19,10 @@ from isodrop.cli import doctor
 from isodrop.cli.drops import STATUSES, answer_of, kind_of, state_of
 from isodrop.cli.screen import complain, console, print_fields, print_table
 from isodrop.cli.stacks import COULD_NOT, add_options, described, operator
-from isodrop.codes import DeniedError, IsodropError
 from isodrop.doctor import Aws, Ground, examine
-from isodrop.ledger import Attempt, Drop
-from isodrop.plan import ImportPlan
+from isodrop.domain.model import ImportPlan
+from isodrop.domain.run import Attempt, Drop
+from isodrop.errors import DeniedError, IsodropError
 from tests.smoke import points
 
 DIFFERS: Final = 5

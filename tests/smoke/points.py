@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from isodrop.doctor.delivery import steps_counted
-from isodrop.plan import ImportPlan
+from isodrop.domain.model import ImportPlan
 
 History = Iterable[Mapping[str, Any]]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
+from isodrop.aws.metrics import NAMESPACE
 from isodrop.cli import main
-from isodrop.metrics import NAMESPACE
 from tests.emulator.stack import LocalStack
 from tests.media import server_editions
 from tests.stack.conftest import Disc, drop_doomed

@@ -12,8 +12,8 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from isodrop.aws import translate, translated
-from isodrop.codes import DeniedError, QuotaError, RefusedError, TransientError
+from isodrop.aws.errors import translate, translated
+from isodrop.errors import DeniedError, QuotaError, RefusedError, TransientError
 
 
 def said(code: str, status: int, message: str = "said") -> ClientError:

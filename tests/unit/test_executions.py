@@ -8,8 +8,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from isodrop.codes import QuotaError, RefusedError
-from isodrop.executions import Execution, Executions
+from isodrop.aws.step_functions import Execution, Executions
+from isodrop.errors import QuotaError, RefusedError
 
 MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportMachine"
 ARN = "arn:aws:states:eu-central-1:123456789012:execution:ImportMachine:name"

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from isodrop.domain.ids import client_token, drop_id, import_identity
+from isodrop.domain.model import ImportPlan
+from isodrop.domain.planning import decide
 from isodrop.events import event_id
-from isodrop.identity import client_token, drop_id, import_identity
-from isodrop.plan import ImportPlan, decide
 from tests.values import a_business_disc, an_upload, some_settings
 
 

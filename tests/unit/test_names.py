@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from isodrop.families import FAMILIES, FLAGS
-from isodrop.names import FileName, read_name
+from isodrop.windows.file_names import FileName, read_name
+from isodrop.windows.name_patterns import FAMILIES, FLAGS
 
 FIELD_NAMES = Path(__file__).parents[1] / "data" / "iso-names.tsv"
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from isodrop.asks import Sight
-from isodrop.builder import Steps
 from isodrop.cli.news import WINDOW, News, Pace, Told, concluded, seen, sending
 from isodrop.codes import Code, Rejection
-from isodrop.plan import Ask
+from isodrop.domain.build import Steps
+from isodrop.domain.model import Ask
 from isodrop.transfer import Progress
 from tests.contract.__main__ import ROOT
 from tests.contract.samples import SAMPLES, read

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from isodrop.aws.metrics import NAMESPACE
 from isodrop.codes import Code
-from isodrop.metrics import NAMESPACE
 from tests.resolve import Resolved, resolve, resolve_nested
 from tests.transform import ROOT, source
 
@@ -19,7 +19,7 @@ RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
-# isodrop's own: layers/isodrop/isodrop/metrics.py; the stack's test reads them from the logs
+# isodrop's own: layers/isodrop/isodrop/aws/metrics.py; the stack's test reads them from the logs
 DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {("QueueName",)},
     ("AWS/States", "ExecutionsStarted"): {("StateMachineArn",)},

@@ -3,7 +3,7 @@
 import pytest
 
 from isodrop.codes import Code, Rejection
-from isodrop.overrides import RULES, Overrides, read_overrides
+from isodrop.domain.overrides import RULES, Overrides, read_overrides
 
 
 def read(metadata: dict[str, str], allowed: frozenset[str] = frozenset(RULES)) -> Overrides:

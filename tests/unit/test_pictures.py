@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from isodrop.metrics import NAMESPACE
+from isodrop.aws.metrics import NAMESPACE
 from tests.pictures import dashboard, machine
 from tests.pictures.__main__ import Sources, drifted, made, sources
 from tests.pictures.record import Sample

@@ -6,19 +6,13 @@ from typing import Any
 
 import pytest
 
-from isodrop.choice import MAX_LANGUAGES
 from isodrop.codes import Code, Rejection
-from isodrop.labels import MAX_TAGS, RESERVED_TAGS
-from isodrop.media import Media
-from isodrop.plan import (
-    ImportPlan,
-    ImportSettings,
-    Upload,
-    check_key,
-    check_template,
-    clean_tag_value,
-    decide,
-)
+from isodrop.domain.edition_selection import MAX_LANGUAGES
+from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
+from isodrop.domain.model import ImportPlan, ImportSettings, Upload
+from isodrop.domain.planning import check_key, decide
+from isodrop.iso import Media
+from isodrop.text import clean_tag_value
 from tests.values import (
     MEDIA_ID,
     a_business_disc,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from isodrop.plan import ImportPlan
+from isodrop.domain.model import ImportPlan
 from tests.smoke import __main__ as smoke
 from tests.smoke import points
 

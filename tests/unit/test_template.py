@@ -10,7 +10,7 @@ import jmespath
 import pytest
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 
-from isodrop.plan import DistributionSettings
+from isodrop.domain.model import DistributionSettings
 from isodrop.settings import IntakeSettings, ReportSettings
 from tests.resolve import Resolved, TemplateError, resolve
 from tests.transform import ROOT, definition, source

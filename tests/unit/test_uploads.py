@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from isodrop.identity import drop_id
-from isodrop.plan import FIRST_ASK, Ask
-from isodrop.uploads import NotAnUploadError, object_created, read_ask, read_upload
+from isodrop.aws.s3_events import NotAnUploadError, object_created, read_ask, read_upload
+from isodrop.domain.ids import drop_id
+from isodrop.domain.model import FIRST_ASK, Ask
 from tests.values import an_upload
 
 EVENTS = Path(__file__).parents[2] / "events" / "in"

@@ -6,15 +6,18 @@ from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-from isodrop.builder import Builder, Phase, Steps
-from isodrop.codes import Code, IsodropError, RejectedError
-from isodrop.executions import Executions
-from isodrop.identity import drop_id
-from isodrop.ledger import Drop, Ledger, State, Trouble, mark_of
-from isodrop.objects import Found, find_upload
-from isodrop.plan import Ask, Upload
-from isodrop.uploads import object_created
-from isodrop.wording import listed, one_line
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger, mark_of
+from isodrop.aws.s3 import Found, find_upload
+from isodrop.aws.s3_events import object_created
+from isodrop.aws.step_functions import Executions
+from isodrop.codes import Code
+from isodrop.domain.build import Phase, Steps
+from isodrop.domain.ids import drop_id
+from isodrop.domain.model import Ask, Upload
+from isodrop.domain.run import Drop, State, Trouble
+from isodrop.errors import IsodropError, RejectedError
+from isodrop.text import listed, one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from isodrop import aws
-from isodrop.aws import error_code, translated
-from isodrop.codes import IsodropError, RefusedError, TransientError
+from isodrop.aws import config
+from isodrop.aws.errors import error_code, translated
+from isodrop.errors import IsodropError, RefusedError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -39,7 +39,7 @@ THREADS: Final = 8
 """Parts on their way at once; each is held in memory."""
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before a part is tried again, after the SDK's own quick retries."""
-CONFIG: Final = aws.CONFIG.merge(Config(max_pool_connections=THREADS, read_timeout=60))
+CONFIG: Final = config.CONFIG.merge(Config(max_pool_connections=THREADS, read_timeout=60))
 """For the client: a connection for each thread, and time for S3 to put 6 GB together."""
 
 _TICK: Final = 0.1

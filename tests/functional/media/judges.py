@@ -8,8 +8,8 @@ from types import MappingProxyType
 import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
-from isodrop.media.ranges import Window
-from isodrop.media.reader import find_image
+from isodrop.iso.reader import find_image
+from isodrop.iso.window import Window
 from tests.functional.media.programs import ProgramError, run
 
 Judge = Callable[[Path, str, Path], bytes]

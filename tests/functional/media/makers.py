@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import pycdlib
 
-from isodrop.media.ranges import Window
-from isodrop.media.volume import Volume, find_anchor, open_volume
+from isodrop.iso.udf_volume import Volume, find_anchor, open_volume
+from isodrop.iso.window import Window
 from tests.functional.media.programs import run
 from tests.media import EditionSpec, business_editions, server_editions, udf
 from tests.media.image import SECTOR, sectors

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from isodrop.codes import Code, RejectedError
-from isodrop.media import Media, read_media
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso import Media, read_media
 from tests.functional.media import makers
 from tests.functional.media.images import THEIRS
 from tests.functional.media.programs import run

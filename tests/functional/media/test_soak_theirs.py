@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from isodrop.media.ranges import Window
-from isodrop.media.udf import entries, open_file
-from isodrop.media.volume import Address, find_anchor, open_volume
+from isodrop.iso.udf_files import entries, open_file
+from isodrop.iso.udf_volume import Address, find_anchor, open_volume
+from isodrop.iso.window import Window
 from tests.functional.media.images import THEIRS
 from tests.media.image import SECTOR, Content, Image
 from tests.media.soak import soak

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from isodrop.codes import Code, RejectedError
-from isodrop.media.ranges import FIRST_READ, MAX_BYTES, MAX_REQUESTS, Window
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso.window import FIRST_READ, MAX_BYTES, MAX_REQUESTS, Window
 from tests.media import EditionSpec, Image, Layout, make_image, make_wim
 from tests.media.image import SECTOR, Content
 from tests.media.iso import FIRST_PARTITION_SECTOR

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from isodrop.codes import RejectedError
-from isodrop.media import FIRST_READ, Edition, read_media
+from isodrop.errors import RejectedError
+from isodrop.iso import FIRST_READ, Edition, read_media
 from tests.media import (
     LAYOUTS,
     EditionSpec,

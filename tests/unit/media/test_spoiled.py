@@ -2,8 +2,9 @@
 
 import pytest
 
-from isodrop.codes import Code, RejectedError, TransientError
-from isodrop.media import read_media
+from isodrop.codes import Code
+from isodrop.errors import RejectedError, TransientError
+from isodrop.iso import read_media
 from tests.media import Image, make_image
 from tests.media.image import SECTOR
 from tests.media.meter import look, rejection

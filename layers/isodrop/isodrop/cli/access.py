@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import boto3
 from botocore import exceptions as sdk
 
-from isodrop.aws import CONFIG, error_code, translate, translated
-from isodrop.codes import DeniedError, IsodropError, RefusedError, TransientError
-from isodrop.wording import one_line
+from isodrop.aws.config import CONFIG
+from isodrop.aws.errors import error_code, translate, translated
+from isodrop.errors import DeniedError, IsodropError, RefusedError, TransientError
+from isodrop.text import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

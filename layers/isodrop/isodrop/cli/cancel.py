@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from isodrop.cli.addresses import add_address
 from isodrop.cli.screen import complain
 from isodrop.cli.stacks import COULD_NOT, add_options, operator
-from isodrop.codes import IsodropError
+from isodrop.errors import IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

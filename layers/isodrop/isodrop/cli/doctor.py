@@ -14,7 +14,7 @@ from isodrop.cli.screen import (
     print_json,
 )
 from isodrop.cli.stacks import COULD_NOT, add_options, described
-from isodrop.codes import IsodropError
+from isodrop.errors import IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -15,9 +15,10 @@ from isodrop.cli.screen import complain, size_in_words
 from isodrop.cli.sources import open_source
 from isodrop.cli.stacks import COULD_NOT, CannotAskError, Stack, add_options, stack
 from isodrop.cli.tellers import Teller, teller, utc_now
-from isodrop.codes import DeniedError, IsodropError, Rejection
-from isodrop.overrides import RULES
-from isodrop.plan import ImportSettings, Upload
+from isodrop.codes import Rejection
+from isodrop.domain.model import ImportSettings, Upload
+from isodrop.domain.overrides import RULES
+from isodrop.errors import DeniedError, IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -197,7 +198,7 @@ class FileDrop:
 
     def _send(self, transfer: "Transfer", telling: Teller) -> str:
         """Send what is missing of it; the id of the drop that comes of it."""
-        from isodrop.identity import drop_id  # noqa: PLC0415 - see stacks.stack
+        from isodrop.domain.ids import drop_id  # noqa: PLC0415 - see stacks.stack
 
         size, pace = transfer.parts.size, Pace()
         began = utc_now()

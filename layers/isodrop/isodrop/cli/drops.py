@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.cli.screen import moment
 from isodrop.codes import Rejection
-from isodrop.plan import ImportPlan
+from isodrop.domain.model import ImportPlan
 
 if TYPE_CHECKING:
-    from isodrop.ledger import Drop
+    from isodrop.domain.run import Drop
 
 STATUSES: Final = {"Succeeded": 0, "Rejected": 3, "Failed": 4}
 """How a command that waited for an answer exits."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.cli.addresses import add_address
 from isodrop.cli.screen import complain, print_json
-from isodrop.codes import RefusedError, TransientError
+from isodrop.errors import RefusedError, TransientError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -112,8 +112,8 @@ def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict
     Its sequencer is made of the object. One that is given makes it another upload of that object,
     which in a bucket with versions it is only if no version is named: see ``drop_id``.
     """
-    from isodrop.plan import Upload  # noqa: PLC0415 - only here does the command need the rest
-    from isodrop.uploads import object_created  # noqa: PLC0415 - likewise
+    from isodrop.aws.s3_events import object_created  # noqa: PLC0415 - likewise
+    from isodrop.domain.model import Upload  # noqa: PLC0415 - only here does the command need the rest
 
     made_of = f"s3://{bucket}/{key} {stored.version_id} {stored.etag} {stored.modified}"
     # As S3's own do, it begins with the time, so that a later upload has a greater one.
@@ -171,7 +171,7 @@ def _stored(bucket: str, key: str, options: Namespace) -> Stored:
 
 def _asked(bucket: str, key: str, version_id: str | None) -> Stored:
     """Ask S3, which takes an SDK; only here, so that the rest starts without one."""
-    from isodrop.aws import translated  # noqa: PLC0415 - see above
+    from isodrop.aws.errors import translated  # noqa: PLC0415 - see above
     from isodrop.cli.access import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
 
     version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}

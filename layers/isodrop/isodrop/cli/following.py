@@ -10,7 +10,7 @@ from isodrop.cli.tellers import Teller, utc_now
 
 if TYPE_CHECKING:
     from isodrop.asks import Sight
-    from isodrop.ledger import Drop
+    from isodrop.domain.run import Drop
 
 
 def tell_all(telling: Teller, sights: "Iterable[Sight]", key: str) -> int:

@@ -18,11 +18,13 @@ from isodrop.cli.screen import (
 )
 from isodrop.cli.sources import CannotLookError, Source, open_source
 from isodrop.cli.stacks import CannotAskError, add_options, stack
-from isodrop.codes import IsodropError, RejectedError, Rejection
-from isodrop.media import Edition, Media, read_media
-from isodrop.overrides import merged
-from isodrop.plan import ImportPlan, ImportSettings, Upload, decide
-from isodrop.wording import shown
+from isodrop.codes import Rejection
+from isodrop.domain.model import ImportPlan, ImportSettings, Upload
+from isodrop.domain.overrides import merged
+from isodrop.domain.planning import decide
+from isodrop.errors import IsodropError, RejectedError
+from isodrop.iso import Edition, Media, read_media
+from isodrop.text import shown
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

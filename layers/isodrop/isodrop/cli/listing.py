@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 from isodrop.cli.drops import as_json, row
 from isodrop.cli.screen import complain, console, print_fields, print_json, print_table
 from isodrop.cli.stacks import COULD_NOT, add_options, operator
-from isodrop.codes import IsodropError
+from isodrop.errors import IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Iterable, Iterator
 
-    from isodrop.ledger import Drop
+    from isodrop.domain.run import Drop
 
 COLUMNS: Final = ("claimed", "state", "code", "ask", "image", "version", "build", "key")
 _HEADINGS: Final = ("Claimed", "State", "What came of it", "Name")

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.cli.screen import build_number, console, print_fields, print_json, print_table
-from isodrop.names import FileName, read_name
+from isodrop.windows.file_names import FileName, read_name
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

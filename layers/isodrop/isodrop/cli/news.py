@@ -13,7 +13,7 @@ from isodrop.codes import Rejection
 
 if TYPE_CHECKING:
     from isodrop.asks import Sight
-    from isodrop.ledger import Drop
+    from isodrop.domain.run import Drop
     from isodrop.transfer import Progress
 
 WINDOW: Final = 15.0

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 
-from isodrop.overrides import RULES
+from isodrop.domain.overrides import RULES
 
 
 def add_set(command: ArgumentParser, what: str) -> None:

@@ -11,8 +11,8 @@ from isodrop.cli.overriding import add_set
 from isodrop.cli.screen import complain, console, print_fields, print_json, print_pairs
 from isodrop.cli.stacks import COULD_NOT, add_options, operator
 from isodrop.cli.tellers import teller
-from isodrop.codes import IsodropError
-from isodrop.overrides import RULES
+from isodrop.domain.overrides import RULES
+from isodrop.errors import IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from isodrop.wording import shown
+from isodrop.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from isodrop.cli.screen import print_trace
-from isodrop.codes import IsodropError, RefusedError, RejectedError, TransientError
-from isodrop.media import ReadRange
+from isodrop.errors import IsodropError, RefusedError, RejectedError, TransientError
+from isodrop.iso import ReadRange
 
 # A file is in no bucket yet.
 BUCKET: Final = "your-bucket"
@@ -105,8 +105,8 @@ def _open_file(path: Path) -> Iterator[Source]:
 @contextmanager
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
+    from isodrop.aws.s3 import open_object, parse_uri  # noqa: PLC0415 - see above
     from isodrop.cli.access import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
-    from isodrop.objects import open_object, parse_uri  # noqa: PLC0415 - see above
 
     try:
         bucket, key = parse_uri(address)

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from isodrop.codes import IsodropError
-from isodrop.wording import shown
+from isodrop.errors import IsodropError
+from isodrop.text import shown
 
 if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
     from isodrop.asks import Operator
-    from isodrop.plan import ImportSettings
+    from isodrop.domain.model import ImportSettings
 
 COULD_NOT: Final = 1
 STACK: Final = "isodrop"
@@ -85,7 +85,8 @@ class Stack:
         TransientError, RefusedError
             When AWS does not say.
         """
-        from isodrop.aws import CONFIG, translated  # noqa: PLC0415 - see described
+        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
 
         client = self.session.client("lambda", config=CONFIG)
@@ -152,7 +153,8 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
     """Read what CloudFormation says of a stack."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - see described
 
-    from isodrop.aws import CONFIG, error_code  # noqa: PLC0415 - see described
+    from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+    from isodrop.aws.errors import error_code  # noqa: PLC0415 - see described
     from isodrop.cli.access import NETWORK  # noqa: PLC0415 - see described
 
     try:
@@ -191,10 +193,10 @@ def _outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
 
 def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
     from isodrop.asks import Operator  # noqa: PLC0415 - see described
-    from isodrop.aws import CONFIG  # noqa: PLC0415 - see described
-    from isodrop.builder import Builder  # noqa: PLC0415 - see described
-    from isodrop.executions import Executions  # noqa: PLC0415 - see described
-    from isodrop.ledger import Ledger  # noqa: PLC0415 - see described
+    from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+    from isodrop.aws.image_builder import Builder  # noqa: PLC0415 - see described
+    from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see described
+    from isodrop.aws.step_functions import Executions  # noqa: PLC0415 - see described
 
     return Operator(
         s3=session.client("s3", config=CONFIG),

@@ -7,7 +7,7 @@ from isodrop.cli.addresses import add_address
 from isodrop.cli.drops import as_json, pairs
 from isodrop.cli.screen import complain, console, print_fields, print_json, print_pairs
 from isodrop.cli.stacks import COULD_NOT, add_options, operator
-from isodrop.codes import IsodropError
+from isodrop.errors import IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

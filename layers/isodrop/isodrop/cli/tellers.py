@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from isodrop.cli.news import News, clock
 from isodrop.cli.screen import CELL, console, moment, print_fields
-from isodrop.wording import shown
+from isodrop.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

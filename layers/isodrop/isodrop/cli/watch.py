@@ -14,13 +14,13 @@ from isodrop.cli.news import Told
 from isodrop.cli.screen import complain
 from isodrop.cli.stacks import COULD_NOT, add_options, operator
 from isodrop.cli.tellers import teller, utc_now
-from isodrop.codes import IsodropError
+from isodrop.errors import IsodropError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from isodrop.asks import Operator
-    from isodrop.ledger import Drop
+    from isodrop.domain.run import Drop
 
 _LAG: Final = timedelta(minutes=10)
 """So long after its claim a drop may first be seen; the ledger's index lags by less."""

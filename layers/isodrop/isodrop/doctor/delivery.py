@@ -65,7 +65,7 @@ def machine(ground: Ground) -> Verdict:
         return broken(
             f"the state machine does not ask this stack's {' and '.join(strangers)}: somebody"
             " changed it",
-            "change anything in functions/import.asl.json back and sam deploy",
+            "change anything in statemachine/import.asl.json back and sam deploy",
         )
     return well("the state machine is active")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from isodrop.codes import IsodropError
+from isodrop.errors import IsodropError
 
 
 class Level(StrEnum):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
-from isodrop.aws import CONFIG, error_code, translate
-from isodrop.codes import DeniedError
+from isodrop.aws.config import CONFIG
+from isodrop.aws.errors import error_code, translate
 from isodrop.doctor.findings import GoneError, UnseenError
-from isodrop.wording import one_line, shown
+from isodrop.errors import DeniedError
+from isodrop.text import one_line, shown
 
 if TYPE_CHECKING:
     from boto3 import Session

@@ -3,9 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from isodrop.aws.ledger import BY_STATE
 from isodrop.doctor.findings import GoneError, Verdict, broken, doubtful, well
 from isodrop.doctor.ground import Ground
-from isodrop.ledger import BY_STATE, State
+from isodrop.domain.run import State
 
 PATIENCE: Final = timedelta(hours=2)
 """What an answer may take beyond the hours that a build is followed."""
