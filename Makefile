@@ -50,7 +50,7 @@ lock: ## lock the dependencies anew, with hashes
 lint: venv requirements/npm/node_modules ## format, lint, types, template, state machine, contract and pictures
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@MYPYPATH=layers/isodrop $(BIN)/mypy layers/isodrop/isodrop functions tests examples
+	@$(BIN)/mypy layers/isodrop/isodrop cli/isodrop_cli functions tests examples
 	@$(BIN)/python -m tests.contract --check
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tests.pictures --check
 	@rm -rf build/lint && $(BIN)/python -m tests.transform build/lint

@@ -6,11 +6,11 @@ from pathlib import Path
 import boto3
 import pytest
 
-from isodrop.asks import LATE_SECONDS, WAIT_SECONDS, Asked, OperatorError
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import Ask, Upload
+from isodrop_cli.operations import LATE_SECONDS, WAIT_SECONDS, Asked, OperatorError
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way
 from tests.media import server_editions

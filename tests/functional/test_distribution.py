@@ -8,12 +8,12 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from isodrop.aws.ledger import Ledger
-from isodrop.cli.drops import as_json, pairs
-from isodrop.cli.news import seen
 from isodrop.codes import Code
 from isodrop.domain.build import Ami
 from isodrop.domain.model import DistributionSettings, Upload
 from isodrop.errors import QuotaError, TransientError
+from isodrop_cli.output.progress import seen
+from isodrop_cli.output.run_format import as_json, pairs
 from tests.emulator.imagebuilder import LOST
 from tests.functional.conftest import BUCKET
 from tests.functional.way import ACCOUNT, REGION, Way

@@ -12,8 +12,9 @@ import pytest
 from botocore.stub import Stubber
 
 from isodrop.aws.s3_events import read_upload
-from isodrop.cli import access, main
 from isodrop.domain.ids import drop_id
+from isodrop_cli import aws_errors
+from isodrop_cli.main import main
 from tests.functional.conftest import ACCOUNT, BUCKET
 
 Run = Callable[..., tuple[int, str, str]]
@@ -158,7 +159,7 @@ def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
     run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:
     client = session.client("s3")
-    monkeypatch.setattr(access, "s3_client", lambda: client)
+    monkeypatch.setattr(aws_errors, "s3_client", lambda: client)
     with Stubber(client) as stubbed:
         stubbed.add_client_error("head_object", code)
         status, out, err = run(ADDRESS)

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop.cli import access, main
+from isodrop_cli import aws_errors
+from isodrop_cli.main import main
 from tests.functional.conftest import BUCKET
 from tests.media import (
     EditionSpec,
@@ -181,7 +182,7 @@ def test_given_an_object_that_s3_refuses_when_inspected_then_a_way_out_is_told(
 
     client = session.client("s3")
     client.meta.events.register("before-call.s3.GetObject", refuse)
-    monkeypatch.setattr(access, "s3_client", lambda *_: client)
+    monkeypatch.setattr(aws_errors, "s3_client", lambda *_: client)
     status, out, err = run("inspect", f"s3://{BUCKET}/x.iso")
     assert (status, out) == (1, "")
     assert f"{code}: No; " in err

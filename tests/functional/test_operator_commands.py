@@ -16,11 +16,11 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from isodrop import asks, transfer
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.cli import main
 from isodrop.domain.model import Ask
+from isodrop_cli import operations, resumable_upload
+from isodrop_cli.main import main
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way, refuse
 from tests.media import server_editions
@@ -168,7 +168,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         left = list(deeds)
 
         def sleep(seconds: float) -> None:
-            assert seconds == asks.WAIT_SECONDS
+            assert seconds == operations.WAIT_SECONDS
             if not left:
                 raise KeyboardInterrupt
             left.pop(0)()
@@ -374,7 +374,7 @@ def test_given_an_answer_that_is_waited_for_when_it_comes_then_it_is_the_exit_st
 
     assert status == 3
     assert "code\tserver-media\n" in out
-    assert waited == [asks.WAIT_SECONDS]
+    assert waited == [operations.WAIT_SECONDS]
 
 
 def test_given_no_answer_yet_when_asked_anew_then_it_is_refused_and_the_execution_told(
@@ -558,7 +558,7 @@ def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_t
     passed, real = [0.0], time.monotonic
     monkeypatch.setattr("time.monotonic", lambda: real() + passed[0])
     meanwhile(
-        lambda: passed.append(passed.pop() + asks.LATE_SECONDS),
+        lambda: passed.append(passed.pop() + operations.LATE_SECONDS),
         lambda: None,
         lambda: way.follow(upload, "execution-a"),
     )
@@ -805,7 +805,7 @@ def everything(
 ) -> list[Call]:
     """What AWS is asked when an operator does all that there is to do."""
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
-    monkeypatch.setattr(transfer.cut, "__defaults__", (256 << 10,))
+    monkeypatch.setattr(resumable_upload.cut, "__defaults__", (256 << 10,))
     path = way.folder / KEY
     path.write_bytes(way.iso())
     address = f"s3://{BUCKET}/{KEY}"

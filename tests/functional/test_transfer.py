@@ -14,7 +14,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from isodrop.errors import IsodropError, RefusedError
-from isodrop.transfer import Progress, Transfer, TransferError, cut
+from isodrop_cli.resumable_upload import Progress, Transfer, TransferError, cut
 from tests.functional.conftest import BUCKET
 
 SMALL = 64 << 10
@@ -65,7 +65,7 @@ def transfer(
     """A way for the file, one part after the other, so that what was sent is known."""
     monkeypatch.setenv("S3_UPLOAD_PART_MIN_SIZE", "1024")
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
-    monkeypatch.setattr("isodrop.transfer.THREADS", 1)
+    monkeypatch.setattr("isodrop_cli.resumable_upload.THREADS", 1)
     client = session.client("s3")
     client.meta.events.register("provide-client-params.s3.UploadPart", wire.part)
 

@@ -14,7 +14,6 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from isodrop.asks import Operator
 from isodrop.aws.event_bus import Publisher
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
@@ -30,6 +29,7 @@ from isodrop.services.intake import Decision, Intake, Outcome
 from isodrop.services.reporting import Caught, Reporter
 from isodrop.services.submission import Submission
 from isodrop.services.sweep import Sweep
+from isodrop_cli.operations import Operator
 from tests.emulator.imagebuilder import ImageBuilder, client
 from tests.functional.conftest import BUCKET
 from tests.media import EditionSpec, business_editions, make_iso

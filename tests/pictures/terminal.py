@@ -11,11 +11,11 @@ import boto3
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from isodrop import asks
-from isodrop.cli.drop import FileDrop, Way
-from isodrop.cli.news import News
-from isodrop.cli.stacks import Stack
-from isodrop.cli.tellers import Steps, utc_now
+from isodrop_cli import operations
+from isodrop_cli.commands.drop import FileDrop, Way
+from isodrop_cli.output.progress import News
+from isodrop_cli.output.renderers import Steps, utc_now
+from isodrop_cli.stack import Stack
 from tests.emulator.package import ROOT
 from tests.emulator.stack import LocalStack, credentials
 from tests.media import make_iso
@@ -49,7 +49,7 @@ class Camera(Steps):
 
 def draw() -> None:
     """Drop an ISO, and draw what a person would see."""
-    asks.WAIT_SECONDS = 0.3  # type: ignore[misc] # as much shorter as the build is
+    operations.WAIT_SECONDS = 0.3  # type: ignore[misc] # as much shorter as the build is
     film = Console(record=True, file=io.StringIO(), width=_WIDTH, force_terminal=True)
     film.print("$ isodrop drop Win11.iso\n", style="bold", highlight=False)
     with (

@@ -13,11 +13,11 @@ from typing import Any, Final
 import boto3
 from botocore.exceptions import ClientError
 
-from isodrop.asks import Operator
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.step_functions import Executions
 from isodrop.errors import IsodropError
+from isodrop_cli.operations import Operator
 from tests.emulator.stack import Event, LocalStack, StackError, credentials
 from tests.promise.oracle import Dropped, End
 from tests.promise.outside import (

@@ -299,7 +299,10 @@ def hunted(mutant: Mutant) -> str:
             [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *TESTS],
             cwd=folder,
             # The copy's layer comes before the one that is installed.
-            env={**os.environ, "PYTHONPATH": f"{folder}/layers/isodrop"},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{folder}/layers/isodrop:{folder}/cli:{folder}/local",
+            },
             capture_output=True,
             text=True,
             check=False,

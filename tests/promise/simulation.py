@@ -37,11 +37,11 @@ from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 from moto.core.models import botocore_stubber
 
-from isodrop.asks import Operator, OperatorError
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.step_functions import Execution as ExecutionAsTold
 from isodrop.aws.step_functions import Executions
+from isodrop_cli.operations import Operator, OperatorError
 from tests.emulator.faults import LOST, NOT_TAKEN, Answer, Fault, Faults, model_of, written
 from tests.emulator.imagebuilder import ImageBuilder, LostAnswerError, ServiceError, respond
 from tests.emulator.imagebuilder.client import Raw

@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from isodrop.asks import Operator
-from isodrop.cli import doctor
-from isodrop.cli.drops import STATUSES, answer_of, kind_of, state_of
-from isodrop.cli.screen import complain, console, print_fields, print_table
-from isodrop.cli.stacks import COULD_NOT, add_options, described, operator
-from isodrop.doctor import Aws, Ground, examine
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Attempt, Drop
 from isodrop.errors import DeniedError, IsodropError
+from isodrop_cli.commands import doctor
+from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.operations import Operator
+from isodrop_cli.output.console import complain, console, print_fields, print_table
+from isodrop_cli.output.run_format import STATUSES, answer_of, kind_of, state_of
+from isodrop_cli.stack import COULD_NOT, add_options, described, operator
 from tests.smoke import points
 
 DIFFERS: Final = 5

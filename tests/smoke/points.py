@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from isodrop.doctor.delivery import steps_counted
 from isodrop.domain.model import ImportPlan
+from isodrop_cli.doctor.delivery import steps_counted
 
 History = Iterable[Mapping[str, Any]]
 

@@ -10,8 +10,8 @@ import boto3
 import pytest
 from botocore import xform_name
 
-from isodrop.cli import main
-from isodrop.doctor import Aws, Ground, examine
+from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.main import main
 from tests.emulator.stack import REGION, LocalStack, credentials
 
 Break = Callable[["Patient"], object]

@@ -10,7 +10,7 @@ import jmespath
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop.cli import main
+from isodrop_cli.main import main
 from tests.emulator.deploy import deploy
 from tests.emulator.faults import LOST
 from tests.emulator.stack import ACCOUNT, REGION, LocalStack

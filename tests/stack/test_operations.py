@@ -10,7 +10,7 @@ import pytest
 from botocore import xform_name
 
 from isodrop.aws.metrics import NAMESPACE
-from isodrop.cli import main
+from isodrop_cli.main import main
 from tests.emulator.stack import LocalStack
 from tests.media import server_editions
 from tests.stack.conftest import Disc, drop_doomed

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from isodrop import asks
-from isodrop.cli import main
 from isodrop.codes import Code
+from isodrop_cli import operations
+from isodrop_cli.main import main
 from tests.emulator.stack import LocalStack
 from tests.media import consumer_editions
 from tests.stack.conftest import Disc, drop_doomed
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("shell")
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run isodrop as `make local` says; what it printed, as JSON where it is."""
-    monkeypatch.setattr(asks, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(operations, "WAIT_SECONDS", 0.1)
 
     def run(*arguments: str) -> tuple[int, Any]:
         capfd.readouterr()

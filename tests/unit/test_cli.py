@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from isodrop import __version__
-from isodrop.cli import inspect, main
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso import Media, ReadRange
+from isodrop_cli.commands import inspect
+from isodrop_cli.main import main
 from tests.values import a_business_disc, a_disc, an_edition
 
 GOOD = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"

@@ -14,11 +14,11 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from rich.console import Console
 
-from isodrop.cli import doctor as cli
-from isodrop.doctor import CHECKS, Finding, Ground, examine
-from isodrop.doctor.findings import Level, Verdict
-from isodrop.doctor.functions import BOTO3
-from isodrop.doctor.ground import action_of
+from isodrop_cli.commands import doctor as cli
+from isodrop_cli.doctor import CHECKS, Finding, Ground, examine
+from isodrop_cli.doctor.context import action_of
+from isodrop_cli.doctor.functions import BOTO3
+from isodrop_cli.doctor.results import Level, Verdict
 from tests.transform import ROOT, source
 
 Answers = dict[str, Any]
@@ -744,7 +744,7 @@ def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
 def operations() -> set[tuple[str, str]]:
     """Every service and operation that a check may ask, as the checks' source has it."""
     found = set()
-    for path in (ROOT / "layers/isodrop/isodrop/doctor").glob("*.py"):
+    for path in (ROOT / "cli/isodrop_cli/doctor").glob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         words = {each.value for each in nodes if isinstance(each, ast.Constant)}
         for node in nodes:

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from isodrop.cli import parser
+from isodrop_cli.main import parser
 from tests.bench.readers import READERS
 from tests.bench.tables import BEGIN, END, OURS, figures, rows_of
 

@@ -6,10 +6,10 @@ from types import ModuleType
 import pytest
 
 from isodrop import events, text
-from isodrop.cli import screen
 from isodrop.domain import ids, image_naming, overrides, planning
 from isodrop.iso import reader
 from isodrop.windows import file_names, name_patterns, releases
+from isodrop_cli.output import console
 
 PURE = (
     *(
@@ -22,7 +22,7 @@ PURE = (
         planning,
         reader,
         releases,
-        screen,
+        console,
     ),
     text,
 )

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from isodrop.asks import Sight
-from isodrop.cli.news import WINDOW, News, Pace, Told, concluded, seen, sending
 from isodrop.codes import Code, Rejection
 from isodrop.domain.build import Steps
 from isodrop.domain.model import Ask
-from isodrop.transfer import Progress
+from isodrop_cli.operations import Sight
+from isodrop_cli.output.progress import WINDOW, News, Pace, Told, concluded, seen, sending
+from isodrop_cli.resumable_upload import Progress
 from tests.contract.__main__ import ROOT
 from tests.contract.samples import SAMPLES, read
 from tests.values import a_drop, a_plan

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from isodrop.cli import tellers
-from isodrop.cli.news import News
-from isodrop.cli.tellers import NOW_AND_THEN, Board, Steps, teller
+from isodrop_cli.output import renderers
+from isodrop_cli.output.progress import News
+from isodrop_cli.output.renderers import NOW_AND_THEN, Board, Steps, teller
 
 KEY = "drops/Win11.iso"
 NINE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -194,7 +194,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def tell(told: Iterable[News], **how: Any) -> str:
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.setattr(tellers, "utc_now", lambda: LATER)
+        monkeypatch.setattr(renderers, "utc_now", lambda: LATER)
         monkeypatch.delenv("TERM", raising=False)
         with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
             here.setattr(sys, "stdout", screen := Terminal())
@@ -276,7 +276,7 @@ def test_given_a_program_when_told_then_each_line_is_an_object_with_all_the_fact
 def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only() -> None:
     written: list[News] = []
     clock = iter([100.0, 100.0, 100.0 + NOW_AND_THEN / 2, 100.0 + NOW_AND_THEN, 999.0])
-    telling = tellers._Lines(written.append, lambda: next(clock))
+    telling = renderers._Lines(written.append, lambda: next(clock))
 
     for news in (HALF, HALF, UPLOADED, HALF):
         telling.tell(news)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from isodrop.cli.screen import print_trace
 from isodrop.errors import IsodropError, RefusedError, RejectedError, TransientError
 from isodrop.iso import ReadRange
+from isodrop_cli.output.console import print_trace
 
 # A file is in no bucket yet.
 BUCKET: Final = "your-bucket"
@@ -106,7 +106,7 @@ def _open_file(path: Path) -> Iterator[Source]:
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
     from isodrop.aws.s3 import open_object, parse_uri  # noqa: PLC0415 - see above
-    from isodrop.cli.access import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
 
     try:
         bucket, key = parse_uri(address)

@@ -7,14 +7,14 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.cli.drops import amis_of, answer_of, as_json, kind_of
-from isodrop.cli.screen import size_in_words
 from isodrop.codes import Rejection
+from isodrop_cli.output.console import size_in_words
+from isodrop_cli.output.run_format import amis_of, answer_of, as_json, kind_of
 
 if TYPE_CHECKING:
-    from isodrop.asks import Sight
     from isodrop.domain.run import Drop
-    from isodrop.transfer import Progress
+    from isodrop_cli.operations import Sight
+    from isodrop_cli.resumable_upload import Progress
 
 WINDOW: Final = 15.0
 """Seconds over which a rate is taken."""

@@ -3,10 +3,10 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop.cli.addresses import add_address
-from isodrop.cli.screen import complain
-from isodrop.cli.stacks import COULD_NOT, add_options, operator
 from isodrop.errors import IsodropError
+from isodrop_cli.args import add_address
+from isodrop_cli.output.console import complain
+from isodrop_cli.stack import COULD_NOT, add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -3,8 +3,8 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.cli.screen import build_number, console, print_fields, print_json, print_table
 from isodrop.windows.file_names import FileName, read_name
+from isodrop_cli.output.console import build_number, console, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

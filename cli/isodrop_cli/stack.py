@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-    from isodrop.asks import Operator
     from isodrop.domain.model import ImportSettings
+    from isodrop_cli.operations import Operator
 
 COULD_NOT: Final = 1
 STACK: Final = "isodrop"
@@ -135,8 +135,8 @@ def described(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
     import boto3  # noqa: PLC0415 - see above
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
 
-    from isodrop.cli.access import STACK as WAYS  # noqa: PLC0415 - see above
-    from isodrop.cli.access import explain  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import STACK as WAYS  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import explain  # noqa: PLC0415 - see above
 
     try:
         session = boto3.Session(profile_name=options.profile, region_name=options.region)
@@ -155,7 +155,7 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
 
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
     from isodrop.aws.errors import error_code  # noqa: PLC0415 - see described
-    from isodrop.cli.access import NETWORK  # noqa: PLC0415 - see described
+    from isodrop_cli.aws_errors import NETWORK  # noqa: PLC0415 - see described
 
     try:
         client = session.client("cloudformation", config=CONFIG)
@@ -192,11 +192,11 @@ def _outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
 
 
 def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
-    from isodrop.asks import Operator  # noqa: PLC0415 - see described
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
     from isodrop.aws.image_builder import Builder  # noqa: PLC0415 - see described
     from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see described
     from isodrop.aws.step_functions import Executions  # noqa: PLC0415 - see described
+    from isodrop_cli.operations import Operator  # noqa: PLC0415 - see described
 
     return Operator(
         s3=session.client("s3", config=CONFIG),

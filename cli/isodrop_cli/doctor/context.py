@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import error_code, translate
-from isodrop.doctor.findings import GoneError, UnseenError
 from isodrop.errors import DeniedError
 from isodrop.text import one_line, shown
+from isodrop_cli.doctor.results import GoneError, UnseenError
 
 if TYPE_CHECKING:
     from boto3 import Session

@@ -5,8 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.cli.overriding import add_set
-from isodrop.cli.screen import (
+from isodrop.codes import Rejection
+from isodrop.domain.model import ImportPlan, ImportSettings, Upload
+from isodrop.domain.overrides import merged
+from isodrop.domain.planning import decide
+from isodrop.errors import IsodropError, RejectedError
+from isodrop.iso import Edition, Media, read_media
+from isodrop.text import shown
+from isodrop_cli.iso_source import CannotLookError, Source, open_source
+from isodrop_cli.output.console import (
     build_number,
     complain,
     console,
@@ -16,15 +23,8 @@ from isodrop.cli.screen import (
     print_table,
     size_in_words,
 )
-from isodrop.cli.sources import CannotLookError, Source, open_source
-from isodrop.cli.stacks import CannotAskError, add_options, stack
-from isodrop.codes import Rejection
-from isodrop.domain.model import ImportPlan, ImportSettings, Upload
-from isodrop.domain.overrides import merged
-from isodrop.domain.planning import decide
-from isodrop.errors import IsodropError, RejectedError
-from isodrop.iso import Edition, Media, read_media
-from isodrop.text import shown
+from isodrop_cli.override_args import add_set
+from isodrop_cli.stack import CannotAskError, add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

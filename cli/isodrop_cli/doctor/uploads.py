@@ -3,9 +3,9 @@
 import json
 from typing import Final
 
-from isodrop.doctor.findings import GoneError, UnseenError, Verdict, broken, doubtful, well
-from isodrop.doctor.ground import Ground
-from isodrop.doctor.policies import principals, statements
+from isodrop_cli.doctor.context import Ground
+from isodrop_cli.doctor.policies import principals, statements
+from isodrop_cli.doctor.results import GoneError, UnseenError, Verdict, broken, doubtful, well
 
 _KMS: Final = ("aws:kms", "aws:kms:dsse")
 _AWS_OWN: Final = ":alias/aws/"

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.cli.screen import moment
 from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan
+from isodrop_cli.output.console import moment
 
 if TYPE_CHECKING:
     from isodrop.domain.run import Drop

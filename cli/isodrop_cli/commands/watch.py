@@ -7,20 +7,20 @@ from heapq import merge
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from isodrop import asks
-from isodrop.cli.addresses import add_address
-from isodrop.cli.following import tell_all
-from isodrop.cli.news import Told
-from isodrop.cli.screen import complain
-from isodrop.cli.stacks import COULD_NOT, add_options, operator
-from isodrop.cli.tellers import teller, utc_now
 from isodrop.errors import IsodropError
+from isodrop_cli import operations
+from isodrop_cli.args import add_address
+from isodrop_cli.output.console import complain
+from isodrop_cli.output.following import tell_all
+from isodrop_cli.output.progress import Told
+from isodrop_cli.output.renderers import teller, utc_now
+from isodrop_cli.stack import COULD_NOT, add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from isodrop.asks import Operator
     from isodrop.domain.run import Drop
+    from isodrop_cli.operations import Operator
 
 _LAG: Final = timedelta(minutes=10)
 """So long after its claim a drop may first be seen; the ledger's index lags by less."""
@@ -87,4 +87,4 @@ def _all(asking: "Operator", *, as_json: bool) -> NoReturn:
             for news in merge(*fresh, key=attrgetter("at")):
                 telling.tell(news)
             still_open = [drop for drop in drops if drop.answered is None]
-            time.sleep(asks.WAIT_SECONDS)
+            time.sleep(operations.WAIT_SECONDS)

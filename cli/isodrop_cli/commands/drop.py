@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.cli import inspect
-from isodrop.cli.following import tell_all
-from isodrop.cli.news import News, Pace, sending
-from isodrop.cli.overriding import add_set
-from isodrop.cli.screen import complain, size_in_words
-from isodrop.cli.sources import open_source
-from isodrop.cli.stacks import COULD_NOT, CannotAskError, Stack, add_options, stack
-from isodrop.cli.tellers import Teller, teller, utc_now
 from isodrop.codes import Rejection
 from isodrop.domain.model import ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.errors import DeniedError, IsodropError
+from isodrop_cli.commands import inspect
+from isodrop_cli.iso_source import open_source
+from isodrop_cli.output.console import complain, size_in_words
+from isodrop_cli.output.following import tell_all
+from isodrop_cli.output.progress import News, Pace, sending
+from isodrop_cli.output.renderers import Teller, teller, utc_now
+from isodrop_cli.override_args import add_set
+from isodrop_cli.stack import COULD_NOT, CannotAskError, Stack, add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from isodrop.transfer import Progress, Transfer
+    from isodrop_cli.resumable_upload import Progress, Transfer
 
 INTERRUPTED: Final = 130
 REJECTED: Final = 3
@@ -165,7 +165,7 @@ class FileDrop:
             return inspect.SETTINGS, "defaults"
 
     def _transfer(self, size: int) -> "Transfer":
-        from isodrop.transfer import CONFIG, Transfer, cut  # noqa: PLC0415 - see stacks.stack
+        from isodrop_cli.resumable_upload import CONFIG, Transfer, cut  # noqa: PLC0415 - see stacks.stack
 
         return Transfer(
             s3=self.stack.session.client("s3", config=CONFIG),

@@ -3,10 +3,10 @@
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop.cli.drops import as_json, row
-from isodrop.cli.screen import complain, console, print_fields, print_json, print_table
-from isodrop.cli.stacks import COULD_NOT, add_options, operator
 from isodrop.errors import IsodropError
+from isodrop_cli.output.console import complain, console, print_fields, print_json, print_table
+from isodrop_cli.output.run_format import as_json, row
+from isodrop_cli.stack import COULD_NOT, add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

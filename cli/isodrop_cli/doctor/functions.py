@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from isodrop.doctor.findings import GoneError, Verdict, broken, doubtful, well
-from isodrop.doctor.ground import Answer, Ground
 from isodrop.settings import IntakeSettings, ReportSettings, SettingsError, SweepSettings
+from isodrop_cli.doctor.context import Answer, Ground
+from isodrop_cli.doctor.results import GoneError, Verdict, broken, doubtful, well
 
 Settings = type[IntakeSettings] | type[ReportSettings] | type[SweepSettings]
 

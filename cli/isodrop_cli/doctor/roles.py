@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isodrop.doctor.findings import GoneError, Level, Verdict, broken, doubtful, well
-from isodrop.doctor.functions import configuration
-from isodrop.doctor.ground import Ground
-from isodrop.doctor.policies import trusts
+from isodrop_cli.doctor.context import Ground
+from isodrop_cli.doctor.functions import configuration
+from isodrop_cli.doctor.policies import trusts
+from isodrop_cli.doctor.results import GoneError, Level, Verdict, broken, doubtful, well
 
 _EXECUTION: Final = "EC2ImageBuilderExecutionPolicy"
 _INSTANCE: Final = ("EC2InstanceProfileForImageBuilder", "AmazonSSMManagedInstanceCore")

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.cli.addresses import add_address
-from isodrop.cli.screen import complain, print_json
 from isodrop.errors import RefusedError, TransientError
+from isodrop_cli.args import add_address
+from isodrop_cli.output.console import complain, print_json
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -172,7 +172,7 @@ def _stored(bucket: str, key: str, options: Namespace) -> Stored:
 def _asked(bucket: str, key: str, version_id: str | None) -> Stored:
     """Ask S3, which takes an SDK; only here, so that the rest starts without one."""
     from isodrop.aws.errors import translated  # noqa: PLC0415 - see above
-    from isodrop.cli.access import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
 
     version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
     try:

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from isodrop.aws.ledger import BY_STATE
-from isodrop.doctor.findings import GoneError, Verdict, broken, doubtful, well
-from isodrop.doctor.ground import Ground
 from isodrop.domain.run import State
+from isodrop_cli.doctor.context import Ground
+from isodrop_cli.doctor.results import GoneError, Verdict, broken, doubtful, well
 
 PATIENCE: Final = timedelta(hours=2)
 """What an answer may take beyond the hours that a build is followed."""

@@ -3,11 +3,11 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop.cli.addresses import add_address
-from isodrop.cli.drops import as_json, pairs
-from isodrop.cli.screen import complain, console, print_fields, print_json, print_pairs
-from isodrop.cli.stacks import COULD_NOT, add_options, operator
 from isodrop.errors import IsodropError
+from isodrop_cli.args import add_address
+from isodrop_cli.output.console import complain, console, print_fields, print_json, print_pairs
+from isodrop_cli.output.run_format import as_json, pairs
+from isodrop_cli.stack import COULD_NOT, add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from isodrop.doctor import building, delivery, functions, promises, roles, stack, uploads
-from isodrop.doctor.findings import GoneError, Level, UnseenError, Verdict
-from isodrop.doctor.ground import Aws, Ground
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
+from isodrop_cli.doctor import building, delivery, functions, ledger, roles, stack, uploads
+from isodrop_cli.doctor.context import Aws, Ground
+from isodrop_cli.doctor.results import GoneError, Level, UnseenError, Verdict
 
 __all__ = ["CHECKS", "Aws", "Check", "Finding", "Ground", "Level", "examine"]
 
@@ -74,10 +74,10 @@ CHECKS: Final = (
     Check("distribution", building.distribution),
     Check("may-distribute", roles.may_distribute),
     Check("bus", delivery.bus),
-    Check("ledger", promises.table),
-    Check("recovery", promises.recovery),
+    Check("ledger", ledger.table),
+    Check("recovery", ledger.recovery),
     Check("undelivered", delivery.queue),
-    Check("answers", promises.answers),
+    Check("answers", ledger.answers),
     Check("sdk", stack.sdk),
 )
 """In the order of an upload's way."""

@@ -11,9 +11,9 @@ from itertools import zip_longest
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from isodrop.cli.news import News, clock
-from isodrop.cli.screen import CELL, console, moment, print_fields
 from isodrop.text import shown
+from isodrop_cli.output.console import CELL, console, moment, print_fields
+from isodrop_cli.output.progress import News, clock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

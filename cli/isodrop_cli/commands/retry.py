@@ -4,21 +4,21 @@ import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop.cli.addresses import add_address
-from isodrop.cli.drops import as_json, pairs
-from isodrop.cli.following import status_of, tell_all
-from isodrop.cli.overriding import add_set
-from isodrop.cli.screen import complain, console, print_fields, print_json, print_pairs
-from isodrop.cli.stacks import COULD_NOT, add_options, operator
-from isodrop.cli.tellers import teller
 from isodrop.domain.overrides import RULES
 from isodrop.errors import IsodropError
+from isodrop_cli.args import add_address
+from isodrop_cli.output.console import complain, console, print_fields, print_json, print_pairs
+from isodrop_cli.output.following import status_of, tell_all
+from isodrop_cli.output.renderers import teller
+from isodrop_cli.output.run_format import as_json, pairs
+from isodrop_cli.override_args import add_set
+from isodrop_cli.stack import COULD_NOT, add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Iterable
 
-    from isodrop.asks import Asked
+    from isodrop_cli.operations import Asked
 
 _EPILOG: Final = f"""\
 The upload is looked at again and gets another answer, told apart by

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from isodrop import __version__
-from isodrop.cli import (
+from isodrop_cli.commands import (
     cancel,
     doctor,
     drop,
     event,
     inspect,
-    listing,
+    list_uploads,
     names,
     retry,
     status,
     watch,
 )
-from isodrop.cli.screen import complain, prepare
+from isodrop_cli.output.console import complain, prepare
 
 WRONG_USAGE: Final = 2  # as argparse has it
 INTERRUPTED: Final = 130  # what a shell makes of Ctrl-C
@@ -54,7 +54,7 @@ def parser() -> ArgumentParser:
     whole.add_argument("--version", action="version", version=f"isodrop {__version__}")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
     for command in (
-        *(inspect, drop, watch, listing, status, retry, cancel),
+        *(inspect, drop, watch, list_uploads, status, retry, cancel),
         *(doctor, names, event),
     ):
         command.add_to(commands)

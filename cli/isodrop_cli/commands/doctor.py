@@ -5,7 +5,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from isodrop.cli.screen import (
+from isodrop.errors import IsodropError
+from isodrop_cli.output.console import (
     WHOLE,
     complain,
     console,
@@ -13,13 +14,12 @@ from isodrop.cli.screen import (
     print_findings,
     print_json,
 )
-from isodrop.cli.stacks import COULD_NOT, add_options, described
-from isodrop.errors import IsodropError
+from isodrop_cli.stack import COULD_NOT, add_options, described
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from isodrop.doctor import Finding
+    from isodrop_cli.doctor import Finding
 
 BROKEN: Final = 3
 
@@ -56,7 +56,7 @@ def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
     try:
         with described(options) as (session, stack):
-            from isodrop.doctor import Aws, Ground, examine  # noqa: PLC0415 - needs an SDK
+            from isodrop_cli.doctor import Aws, Ground, examine  # noqa: PLC0415 - needs an SDK
 
             ground = Ground(Aws(session), stack, datetime.now(UTC), options.profile)
             findings = tuple(examine(ground))

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from isodrop.doctor.findings import GoneError, UnseenError, Verdict, broken, well
-from isodrop.doctor.functions import configuration
-from isodrop.doctor.ground import Answer, Ground
-from isodrop.doctor.roles import instance_role
+from isodrop_cli.doctor.context import Answer, Ground
+from isodrop_cli.doctor.functions import configuration
+from isodrop_cli.doctor.results import GoneError, UnseenError, Verdict, broken, well
+from isodrop_cli.doctor.roles import instance_role
 
 ENDPOINTS: Final = ("s3", "ec2", "logs", "ssm", "ssmmessages", "ec2messages")
 """What a subnet without a way to the internet needs for an import.

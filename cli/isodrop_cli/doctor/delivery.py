@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from isodrop.doctor.findings import GoneError, Verdict, broken, doubtful, well
-from isodrop.doctor.ground import Ground
-from isodrop.doctor.policies import covers, statements
+from isodrop_cli.doctor.context import Ground
+from isodrop_cli.doctor.policies import covers, statements
+from isodrop_cli.doctor.results import GoneError, Verdict, broken, doubtful, well
 
 _STEPS: Final = "aws-sdk:imagebuilder:listWorkflowExecutions"
 

@@ -7,8 +7,8 @@ from botocore.exceptions import DataNotFoundError
 from botocore.model import OperationNotFoundError
 from botocore.session import get_session
 
-from isodrop.doctor.findings import Verdict, broken, doubtful, well
-from isodrop.doctor.ground import Ground
+from isodrop_cli.doctor.context import Ground
+from isodrop_cli.doctor.results import Verdict, broken, doubtful, well
 
 _GOOD: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from isodrop.cli.drops import STATUSES, answer_of, kind_of
-from isodrop.cli.news import Told
-from isodrop.cli.stacks import COULD_NOT
-from isodrop.cli.tellers import Teller, utc_now
+from isodrop_cli.output.progress import Told
+from isodrop_cli.output.renderers import Teller, utc_now
+from isodrop_cli.output.run_format import STATUSES, answer_of, kind_of
+from isodrop_cli.stack import COULD_NOT
 
 if TYPE_CHECKING:
-    from isodrop.asks import Sight
     from isodrop.domain.run import Drop
+    from isodrop_cli.operations import Sight
 
 
 def tell_all(telling: Teller, sights: "Iterable[Sight]", key: str) -> int:
