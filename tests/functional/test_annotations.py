@@ -10,9 +10,9 @@ from boto3.dynamodb.conditions import Attr
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.model import Ask, Upload
 from isodrop.services.annotations import BROKEN_OFF, BUDGET
+from isodrop_local.iso_maker import business_editions, server_editions
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way, refuse
-from tests.media import business_editions, server_editions
 
 NAME = "windows-11-enterprise-x64-en-us"
 LATEST = f"/isodrop/{NAME}/26100/latest"

@@ -11,9 +11,9 @@ from isodrop.codes import Code
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import Ask, Upload
 from isodrop_cli.operations import LATE_SECONDS, WAIT_SECONDS, Asked, OperatorError
+from isodrop_local.iso_maker import server_editions
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way
-from tests.media import server_editions
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import __main__ as bench
-from tests.bench.readers import READERS
-from tests.bench.tables import BEGIN, END, LIMIT, OURS, figures, rows_of
-from tests.media.image import Content
+from isodrop_local.iso_maker.image import Content
+from tools.bench import __main__ as bench
+from tools.bench.readers import READERS
+from tools.bench.tables import BEGIN, END, LIMIT, OURS, figures, rows_of
 
 
 def test_given_small_images_when_measured_then_the_page_has_every_reader_on_both_kinds(

@@ -14,7 +14,7 @@ from isodrop.domain.model import DistributionSettings, Upload
 from isodrop.errors import QuotaError, TransientError
 from isodrop_cli.output.progress import seen
 from isodrop_cli.output.run_format import as_json, pairs
-from tests.emulator.imagebuilder import LOST
+from isodrop_local.image_builder import LOST
 from tests.functional.conftest import BUCKET
 from tests.functional.way import ACCOUNT, REGION, Way
 

@@ -11,8 +11,7 @@ from botocore.exceptions import ClientError
 
 from isodrop_cli import aws_errors
 from isodrop_cli.main import main
-from tests.functional.conftest import BUCKET
-from tests.media import (
+from isodrop_local.iso_maker import (
     EditionSpec,
     business_editions,
     consumer_editions,
@@ -21,6 +20,7 @@ from tests.media import (
     make_iso,
     server_editions,
 )
+from tests.functional.conftest import BUCKET
 
 KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "none"}
 Run = Callable[..., tuple[int, str, str]]

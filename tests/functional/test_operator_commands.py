@@ -21,10 +21,10 @@ from isodrop.aws.ledger import Ledger
 from isodrop.domain.model import Ask
 from isodrop_cli import operations, resumable_upload
 from isodrop_cli.main import main
+from isodrop_local.iso_maker import server_editions
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way, refuse
-from tests.media import server_editions
-from tests.resolve import resolve
+from tools.resolved_template import resolve
 
 Run = Callable[..., tuple[int, str, str]]
 ADDRESS = f"s3://{BUCKET}/a.iso"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.pictures.record import Sample, recorded, samples
 from tests.promise.schedule import Schedule, Upload
+from tools.diagrams.record import Sample, recorded, samples
 
 
 def test_given_an_upload_when_simulated_then_each_of_its_metrics_is_taken_as_counted(

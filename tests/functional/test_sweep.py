@@ -20,9 +20,9 @@ from isodrop.domain.model import Upload
 from isodrop.errors import TransientError
 from isodrop.services import sweep
 from isodrop.services.intake import Decision
+from isodrop_local.iso_maker import server_editions
 from tests.functional.conftest import BUCKET
 from tests.functional.way import ACCOUNT, Way
-from tests.media import server_editions
 
 
 @pytest.fixture

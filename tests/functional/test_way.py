@@ -16,9 +16,14 @@ from isodrop.domain.model import Ask, ImportPlan
 from isodrop.domain.run import Trouble
 from isodrop.errors import QuotaError, TransientError
 from isodrop.services.intake import Decision
+from isodrop_local.iso_maker import (
+    consumer_editions,
+    evaluation_editions,
+    ltsc_editions,
+    server_editions,
+)
 from tests.functional.conftest import BUCKET
 from tests.functional.way import Way
-from tests.media import consumer_editions, evaluation_editions, ltsc_editions, server_editions
 
 
 @pytest.fixture

@@ -30,9 +30,9 @@ from isodrop.services.reporting import Caught, Reporter
 from isodrop.services.submission import Submission
 from isodrop.services.sweep import Sweep
 from isodrop_cli.operations import Operator
-from tests.emulator.imagebuilder import ImageBuilder, client
+from isodrop_local.image_builder import ImageBuilder, client
+from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
 from tests.functional.conftest import BUCKET
-from tests.media import EditionSpec, business_editions, make_iso
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from tests.emulator.stack import Event, LocalStack
+from isodrop_local.stack import Event, LocalStack
 from tests.promise.oracle import Dropped, End, broken
 from tests.promise.outside import disc, put, spoiled_tokens, versions_of_drops
 from tests.promise.schedule import MAX_ATTEMPTS, Upload

@@ -18,7 +18,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.aws.step_functions import Executions
 from isodrop.errors import IsodropError
 from isodrop_cli.operations import Operator
-from tests.emulator.stack import Event, LocalStack, StackError, credentials
+from isodrop_local.stack import Event, LocalStack, StackError, credentials
 from tests.promise.oracle import Dropped, End
 from tests.promise.outside import (
     asks_of_versions,

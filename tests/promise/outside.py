@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
-from tests.media import business_editions, make_image, server_editions
+from isodrop_local.iso_maker import business_editions, make_image, server_editions
 from tests.promise.oracle import Dropped
 from tests.promise.schedule import Upload
 

@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Final
 
-from tests.emulator.faults import LOST, NOT_TAKEN, Fault
+from isodrop_local.faults import LOST, NOT_TAKEN, Fault
 
 KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
 GOOD_DISCS: Final = ("one", "two", "three")

@@ -42,10 +42,11 @@ from isodrop.aws.ledger import Ledger
 from isodrop.aws.step_functions import Execution as ExecutionAsTold
 from isodrop.aws.step_functions import Executions
 from isodrop_cli.operations import Operator, OperatorError
-from tests.emulator.faults import LOST, NOT_TAKEN, Answer, Fault, Faults, model_of, written
-from tests.emulator.imagebuilder import ImageBuilder, LostAnswerError, ServiceError, respond
-from tests.emulator.imagebuilder.client import Raw
-from tests.emulator.imagebuilder.shapes import cased
+from isodrop_local.faults import LOST, NOT_TAKEN, Answer, Fault, Faults, model_of, written
+from isodrop_local.image_builder import ImageBuilder, LostAnswerError, ServiceError, respond
+from isodrop_local.image_builder.client import Raw
+from isodrop_local.image_builder.shapes import cased
+from isodrop_local.template import definition
 from tests.functional.conftest import ACCOUNT as ENVIRON
 from tests.functional.conftest import BUCKET, ledger_properties
 from tests.functional.way import ACCOUNT, REGION, Around
@@ -62,7 +63,6 @@ from tests.promise.outside import (
     versions_of_drops,
 )
 from tests.promise.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Upload
-from tests.transform import definition
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = {"ImportIso": "import_iso", "ReportBuild": "report_build", "Sweep": "sweep"}

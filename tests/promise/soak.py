@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.emulator.stack import LocalStack
+from isodrop_local.stack import LocalStack
 from tests.promise.deployed import PARAMETERS, Deployed
 from tests.promise.oracle import End, broken
 from tests.promise.schedule import MAX_ATTEMPTS, Schedule

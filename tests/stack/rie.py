@@ -25,8 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.emulator.package import ROOT, built_layer
-from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from isodrop_local.packaging import ROOT, built_layer
+from isodrop_local.stack import ACCOUNT, REGION, LocalStack
 
 # The interpreter outside of any venv, without anybody's site-packages.
 PYTHON: Final = (getattr(sys, "_base_executable", sys.executable), "-S", "-s")

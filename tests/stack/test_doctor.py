@@ -12,7 +12,7 @@ from botocore import xform_name
 
 from isodrop_cli.doctor import Aws, Ground, examine
 from isodrop_cli.main import main
-from tests.emulator.stack import REGION, LocalStack, credentials
+from isodrop_local.stack import REGION, LocalStack, credentials
 
 Break = Callable[["Patient"], object]
 

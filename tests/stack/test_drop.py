@@ -10,8 +10,8 @@ from botocore.client import BaseClient
 
 from isodrop_cli import operations, resumable_upload
 from isodrop_cli.main import main
-from tests.emulator.stack import LocalStack
-from tests.media import server_editions
+from isodrop_local.iso_maker import server_editions
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]

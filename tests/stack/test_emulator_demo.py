@@ -16,11 +16,11 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.contract.samples import SAMPLES, read
-from tests.emulator import demo
-from tests.emulator.narrate import Narrator, size
-from tests.emulator.stack import LocalStack, credentials
+from isodrop_local import demo
+from isodrop_local.console_output import Narrator, size
+from isodrop_local.stack import LocalStack, credentials
 from tests.stack.conftest import drop_doomed
+from tools.contract.samples import SAMPLES, read
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,7 +40,7 @@ def run(environ: dict[str, str]) -> Iterator[Run]:
 
     def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "tests.emulator.demo", *arguments],
+            [sys.executable, "-m", "isodrop_local.demo", *arguments],
             cwd=ROOT,
             env=environ,
             capture_output=True,
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_a_matter_of_usage(run: Run, path: str, says: str
 def test_an_interrupted_demo_leaves_nothing_behind(
     environ: dict[str, str], sent: signal.Signals
 ) -> None:
-    with started("tests.emulator.demo", environ) as process:
+    with started("isodrop_local.demo", environ) as process:
         endpoint = said_after(process, "listening at ")
         said_after(process, "deployed")
         process.send_signal(sent)
@@ -141,7 +141,7 @@ def test_a_local_stack_stays_until_it_is_told_to_end(
     environ: dict[str, str], fresh_iso: Callable[..., Path]
 ) -> None:
     iso = fresh_iso("local.iso")
-    with started("tests.emulator.local", environ) as process:
+    with started("isodrop_local.serve", environ) as process:
         endpoint = said_after(process, "  endpoint ")
         bucket = said_after(process, "  bucket ")
         client = boto3.session.Session(**credentials()).client("s3", endpoint_url=endpoint)
@@ -158,7 +158,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(environ: dict[str, str]) -> 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "-m", "tests.emulator.local", "--port", str(port)],
+            [sys.executable, "-m", "isodrop_local.serve", "--port", str(port)],
             cwd=ROOT,
             env=environ,
             capture_output=True,
@@ -181,7 +181,7 @@ def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
         text=True,
         check=True,
     ).stdout
-    commands = [line for line in told.splitlines() if "tests.emulator." in line]
+    commands = [line for line in told.splitlines() if "isodrop_local." in line]
     assert [line.split()[0] for line in commands] == ["exec", "exec"]
     assert commands[1].endswith('--port "4566"')
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.emulator.deploy import DeployError, deploy
-from tests.emulator.package import ROOT, PackageError, built_layer, files, package, zipped
-from tests.emulator.stack import LocalStack
+from isodrop_local.deploy import DeployError, deploy
+from isodrop_local.packaging import ROOT, PackageError, built_layer, files, package, zipped
+from isodrop_local.stack import LocalStack
 
 LAYER = ROOT / "layers" / "isodrop"
 PATHS = ("CodeUri", "ContentUri", "DefinitionUri", "TemplateURL")
@@ -77,7 +77,7 @@ def test_the_same_files_make_the_same_zip() -> None:
 def test_a_layer_that_cannot_be_built_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.emulator.package.BUILD", tmp_path / "build")
+    monkeypatch.setattr("isodrop_local.packaging.BUILD", tmp_path / "build")
     (tmp_path / "Makefile").write_text("build-Layer:\n\t@echo 'no such wheel' >&2; exit 1\n")
     with pytest.raises(PackageError, match="no such wheel"):
         built_layer(tmp_path, "build-Layer")

@@ -1,6 +1,6 @@
 """The emulator does what AWS does, where it matters to isodrop: each mend, and what needs none.
 
-A docstring of :mod:`tests.emulator.fixups` says of each mend what the real service documents.
+A docstring of :mod:`isodrop_local.patches` says of each mend what the real service documents.
 """
 
 import io
@@ -20,7 +20,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.stack import LocalStack, credentials
+from isodrop_local.stack import LocalStack, credentials
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.literals import TemplateStageType
@@ -833,7 +833,7 @@ class TestTheRest:
 
     def test_stopping_leaves_nothing_even_while_executions_run(self, tmp_path: Path) -> None:
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.emulator.server", "--wait-scale", "0.01"],
+            [sys.executable, "-m", "isodrop_local.server", "--wait-scale", "0.01"],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": str(tmp_path)},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.stack import LocalStack, StackError
+from isodrop_local.stack import LocalStack, StackError
 
 
 def test_an_emulator_that_dies_shows_its_log() -> None:

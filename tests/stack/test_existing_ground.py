@@ -11,9 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from isodrop_cli.main import main
-from tests.emulator.deploy import deploy
-from tests.emulator.faults import LOST
-from tests.emulator.stack import ACCOUNT, REGION, LocalStack
+from isodrop_local.deploy import deploy
+from isodrop_local.faults import LOST
+from isodrop_local.stack import ACCOUNT, REGION, LocalStack
 from tests.stack.conftest import Disc
 
 BUCKET = "somebody-s-media"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.stack import LocalStack
-from tests.media import business_editions, make_iso
+from isodrop_local.iso_maker import business_editions, make_iso
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_the_demo_takes_an_iso_of_five_gigabytes_in_two_gigabytes_of_memory(
 ) -> None:
     # Given an ISO of the user's own, on a machine that could not hold it
     iso = make_iso(tmp_path / "big.iso", size=BIG, editions=business_editions(revision=1999))
-    command = [sys.executable, "-m", "tests.emulator.demo", "--iso", str(iso)]
+    command = [sys.executable, "-m", "isodrop_local.demo", "--iso", str(iso)]
 
     # When the demo runs, and its memory and that of all it starts is looked at all the time
     with (tmp_path / "out").open("w+b") as out:

@@ -11,8 +11,8 @@ from botocore import xform_name
 
 from isodrop.aws.metrics import NAMESPACE
 from isodrop_cli.main import main
-from tests.emulator.stack import LocalStack
-from tests.media import server_editions
+from isodrop_local.iso_maker import server_editions
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc, drop_doomed
 from tests.unit.test_operations import DOCUMENTED, RUNBOOK
 

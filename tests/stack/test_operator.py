@@ -9,8 +9,8 @@ import pytest
 from isodrop.codes import Code
 from isodrop_cli import operations
 from isodrop_cli.main import main
-from tests.emulator.stack import LocalStack
-from tests.media import consumer_editions
+from isodrop_local.iso_maker import consumer_editions
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc, drop_doomed
 
 Run = Callable[..., tuple[int, Any]]

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
-from tests.emulator.stack import LocalStack
-from tests.media import (
+from isodrop_local.iso_maker import (
     business_editions,
     consumer_editions,
     evaluation_editions,
     server_editions,
 )
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc, drop_doomed
 
 IMPORT = "ImportDiskImage"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
-from tests.emulator.stack import LocalStack
+from isodrop_local.stack import LocalStack
 from tests.promise.deployed import Deployed, order
 from tests.promise.oracle import broken
 from tests.promise.schedule import MAX_ATTEMPTS, Schedule, Trouble, What

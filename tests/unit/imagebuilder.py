@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.imagebuilder import ImageBuilder, MemoryWorld, client
+from isodrop_local.image_builder import ImageBuilder, MemoryWorld, client
 
 if TYPE_CHECKING:
     from mypy_boto3_imagebuilder.client import ImagebuilderClient

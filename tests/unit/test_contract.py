@@ -25,9 +25,10 @@ from isodrop.events import (
     SucceededData,
     parse,
 )
-from tests.contract.__main__ import ROOT, drifted, made, taken_back
-from tests.contract.samples import SAMPLES, read, wrong
-from tests.contract.schemas import (
+from isodrop_local.image_builder.shapes import violations
+from tools.contract.__main__ import ROOT, drifted, made, taken_back
+from tools.contract.samples import SAMPLES, read, wrong
+from tools.contract.schemas import (
     CONTENT_LIMIT,
     all_schemas,
     breaks,
@@ -35,7 +36,6 @@ from tests.contract.schemas import (
     registry,
     schema_of,
 )
-from tests.emulator.imagebuilder.shapes import violations
 
 PAST = ROOT / "tests/data/contract"
 SCHEMAS = all_schemas()

@@ -19,7 +19,7 @@ from isodrop_cli.doctor import CHECKS, Finding, Ground, examine
 from isodrop_cli.doctor.context import action_of
 from isodrop_cli.doctor.functions import BOTO3
 from isodrop_cli.doctor.results import Level, Verdict
-from tests.transform import ROOT, source
+from isodrop_local.template import ROOT, source
 
 Answers = dict[str, Any]
 

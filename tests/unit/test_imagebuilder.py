@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.emulator.imagebuilder import MemoryWorld
+from isodrop_local.image_builder import MemoryWorld
 from tests.unit.imagebuilder import Fake, refusal
 
 if TYPE_CHECKING:

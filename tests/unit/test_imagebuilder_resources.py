@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.emulator.imagebuilder import ImageBuilder, ServiceError, client, provisioners
+from isodrop_local.image_builder import ImageBuilder, ServiceError, client, provisioners
 from tests.unit.imagebuilder import refusal
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from tests.emulator.imagebuilder import (
+from isodrop_local.image_builder import (
     LOST,
     TIMINGS,
     InvalidAnswerError,

@@ -13,9 +13,9 @@ from isodrop.domain.model import Ask
 from isodrop_cli.operations import Sight
 from isodrop_cli.output.progress import WINDOW, News, Pace, Told, concluded, seen, sending
 from isodrop_cli.resumable_upload import Progress
-from tests.contract.__main__ import ROOT
-from tests.contract.samples import SAMPLES, read
 from tests.values import a_drop, a_plan
+from tools.contract.__main__ import ROOT
+from tools.contract.samples import SAMPLES, read
 
 KEY = "drop/windows.iso"
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 
 from isodrop.aws.metrics import NAMESPACE
 from isodrop.codes import Code
-from tests.resolve import Resolved, resolve, resolve_nested
-from tests.transform import ROOT, source
+from isodrop_local.template import ROOT, source
+from tools.resolved_template import Resolved, resolve, resolve_nested
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:called-at-night"
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ OF_A_RESOURCE: dict[str, set[str]] = {
 @cache
 def operations(topic: str = "") -> Resolved:
     nested = resolve(AlarmTopicArn=topic).properties("Operations")
-    return resolve_nested(ROOT / "operations.yaml", nested["Parameters"])
+    return resolve_nested(ROOT / "monitoring.yaml", nested["Parameters"])
 
 
 def alarms(topic: str = "") -> dict[str, dict[str, Any]]:
@@ -76,10 +76,10 @@ def assert_there_is(namespace: str, name: str, dimensions: dict[str, str]) -> No
 
 
 def test_the_template_has_operations_within_it() -> None:
-    assert source()["Resources"]["Operations"]["Properties"]["TemplateURL"] == "operations.yaml"
-    declared = source(ROOT / "operations.yaml")["Parameters"]
+    assert source()["Resources"]["Operations"]["Properties"]["TemplateURL"] == "monitoring.yaml"
+    declared = source(ROOT / "monitoring.yaml")["Parameters"]
     assert resolve().properties("Operations")["Parameters"].keys() == declared.keys()
-    assert not re.search(r"[:\[] *[&*][a-z]", (ROOT / "operations.yaml").read_text()), (
+    assert not re.search(r"[:\[] *[&*][a-z]", (ROOT / "monitoring.yaml").read_text()), (
         "CloudFormation takes no aliases where no SAM has read them"
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests import package as packaging
-from tests.package import TEMPLATE, package
-from tests.transform import ROOT, definition, transformed
+from isodrop_local.template import ROOT, definition, transformed
+from tools import package as packaging
+from tools.package import TEMPLATE, package
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_every_artifact_is_there_and_lies_where_the_parameters_say(
 
 
 @pytest.mark.parametrize(
-    ("name", "made_of"), [("Contract", "events/registry.json"), ("Operations", "operations.yaml")]
+    ("name", "made_of"), [("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")]
 )
 def test_a_nested_template_lies_where_the_parameters_say(
     made: tuple[dict[str, Any], Path], name: str, made_of: str

@@ -13,11 +13,11 @@ from xml.sax.saxutils import escape
 import pytest
 
 from isodrop.aws.metrics import NAMESPACE
-from tests.pictures import dashboard, machine
-from tests.pictures.__main__ import Sources, drifted, made, sources
-from tests.pictures.record import Sample
-from tests.pictures.themes import IN_THE_DARK, themed
-from tests.transform import ROOT
+from isodrop_local.template import ROOT
+from tools.diagrams import dashboard, state_machine
+from tools.diagrams.__main__ import Sources, drifted, made, sources
+from tools.diagrams.record import Sample
+from tools.diagrams.themes import IN_THE_DARK, themed
 
 PICTURES = ("docs/machine.svg", "docs/dashboard.svg")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -110,7 +110,7 @@ class TestDrift:
 
 class TestTheStateMachine:
     def test_every_state_is_drawn_and_every_way_between_two(self, of: Sources) -> None:
-        graph = machine.graph(of.definition)
+        graph = state_machine.graph(of.definition)
         named = [each["attributes"] for each in nodes(graph)]
         named += [each["graphAttributes"] for each in frames(graph)]
         labels = [json.dumps(each["label"]) for each in named]
@@ -132,7 +132,7 @@ class TestTheStateMachine:
         both = {"Type": "Parallel", "Branches": [branch, other], "End": True}
         inner = {"StartAt": "Both", "States": {"Both": both}}
         each = {"Type": "Map", "Items": "{% $states.input.regions %}", "ItemProcessor": inner}
-        graph = machine.graph({"StartAt": "Each", "States": {"Each": {**each, "End": True}}})
+        graph = state_machine.graph({"StartAt": "Each", "States": {"Each": {**each, "End": True}}})
         assert [frame["name"] for frame in frames(graph)] == ["cluster Each", "cluster Each 0 Both"]
         assert "each of regions" in json.dumps(graph)
         ways = {(edge["tail"], edge["head"]) for edge in graph["edges"]}
@@ -152,7 +152,7 @@ class TestTheStateMachine:
             {"ErrorEquals": ["A.First"], "Next": "Two"},
             {"ErrorEquals": ["B"], "Next": "Two"},
         ]
-        graph = machine.graph(
+        graph = state_machine.graph(
             {
                 "StartAt": "One",
                 "States": {
@@ -174,7 +174,7 @@ class TestTheStateMachine:
 
     def test_given_a_type_of_state_that_is_not_known_then_it_is_refused(self) -> None:
         with pytest.raises(KeyError, match="Dance"):
-            machine.graph({"StartAt": "A", "States": {"A": {"Type": "Dance", "End": True}}})
+            state_machine.graph({"StartAt": "A", "States": {"A": {"Type": "Dance", "End": True}}})
 
 
 def _state(node: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.faults import LOST, NOT_TAKEN, Fault, Faults, written
+from isodrop_local.faults import LOST, NOT_TAKEN, Fault, Faults, written
 from tests.promise.machine import Machine, TaskError
 from tests.promise.oracle import Dropped, End, broken
 from tests.promise.schedule import Schedule

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import sam
-from tests.emulator.local import GUIDE
-from tests.emulator.package import ROOT
-from tests.sam import ARCHITECTURES, StepError, check_layer, commands_of, snippet
+from isodrop_local.packaging import ROOT
+from isodrop_local.serve import GUIDE
+from tools import sam_walkthrough
+from tools.sam_walkthrough import ARCHITECTURES, StepError, check_layer, commands_of, snippet
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_given_the_guide_of_make_local_then_the_commands_that_end_are_read() -> 
     commands = commands_of(GUIDE)
     programs = {command.split()[0] for command in commands}
     assert programs >= {"aws", "isodrop", "mkdir", "python", "sam"}
-    assert commands[0].startswith("mkdir -p build && python -m tests.media")
+    assert commands[0].startswith("mkdir -p build && python -m isodrop_local.iso_maker")
     assert not any("watch" in command or "sam build" in command for command in commands)
 
 
@@ -85,7 +85,7 @@ def test_given_the_sam_commands_of_a_page_then_the_walk_gives_each_with_its_opti
 ) -> None:
     told = re.findall(r"^\$ (?:\S+=\S+ )?(sam .*)$", (ROOT / page).read_text(), re.MULTILINE)
     assert told
-    walked = Path(sam.__file__).read_text()
+    walked = Path(sam_walkthrough.__file__).read_text()
     for command in told:
         # The one needs Docker, the other somebody who answers.
         if command.startswith("sam local invoke") or command == "sam deploy --guided":

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from isodrop.domain.model import ImportPlan
-from tests.smoke import __main__ as smoke
-from tests.smoke import points
+from tools.smoke import __main__ as smoke
+from tools.smoke import points
 
 BUILD = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26200.1/1"
 PLAN = ImportPlan(

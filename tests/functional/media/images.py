@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.functional.media import makers
-from tests.media import (
+from isodrop_local.iso_maker import (
     LAYOUTS,
     EditionSpec,
     business_editions,
@@ -15,6 +14,7 @@ from tests.media import (
     make_image,
     server_editions,
 )
+from tests.functional.media import makers
 
 Maker = Callable[[Path], Path]
 

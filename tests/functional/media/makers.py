@@ -9,11 +9,11 @@ import pycdlib
 
 from isodrop.iso.udf_volume import Volume, find_anchor, open_volume
 from isodrop.iso.window import Window
+from isodrop_local.iso_maker import EditionSpec, business_editions, server_editions, udf
+from isodrop_local.iso_maker.image import SECTOR, sectors
+from isodrop_local.iso_maker.mutate import sealed
+from isodrop_local.iso_maker.wim import ARCHITECTURES
 from tests.functional.media.programs import run
-from tests.media import EditionSpec, business_editions, server_editions, udf
-from tests.media.image import SECTOR, sectors
-from tests.media.mutate import sealed
-from tests.media.wim import ARCHITECTURES
 
 LABEL = "CCCOMA_X64FRE_EN-US_DV9"
 _LANGUAGES = ("de-DE", "en-US", "fr-FR", "zh-Hant-TW")

@@ -8,11 +8,11 @@ import pytest
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso import Media, read_media
+from isodrop_local.iso_maker import business_editions, make_wim
+from isodrop_local.iso_maker.image import Image
 from tests.functional.media import makers
 from tests.functional.media.images import THEIRS
 from tests.functional.media.programs import run
-from tests.media import business_editions, make_wim
-from tests.media.image import Image
 
 Make = Callable[[Path], Path]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from isodrop.iso.udf_files import entries, open_file
 from isodrop.iso.udf_volume import Address, find_anchor, open_volume
 from isodrop.iso.window import Window
+from isodrop_local.iso_maker.image import SECTOR, Content, Image
 from tests.functional.media.images import THEIRS
-from tests.media.image import SECTOR, Content, Image
-from tests.media.soak import soak
+from tests.soak.reader import soak
 
 SEED = 11
 BASES = (

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from isodrop.codes import Code
-from tests.media import EditionSpec, Image, Layout, make_image, make_wim
-from tests.media.image import SECTOR
-from tests.media.iso import FIRST_PARTITION_SECTOR
-from tests.media.meter import harmless, look, rejection
-from tests.media.mutate import names_resealed, put, resealed, sealed
-from tests.media.udf import allocation_extent, entity, short_ad
+from isodrop_local.iso_maker import EditionSpec, Image, Layout, make_image, make_wim
+from isodrop_local.iso_maker.image import SECTOR
+from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
+from isodrop_local.iso_maker.meter import harmless, look, rejection
+from isodrop_local.iso_maker.mutate import names_resealed, put, resealed, sealed
+from isodrop_local.iso_maker.udf import allocation_extent, entity, short_ad
 
 LARGE = 5_400_000_000
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]

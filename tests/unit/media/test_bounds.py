@@ -7,11 +7,11 @@ import pytest
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.window import FIRST_READ, MAX_BYTES, MAX_REQUESTS, Window
-from tests.media import EditionSpec, Image, Layout, make_image, make_wim
-from tests.media.image import SECTOR, Content
-from tests.media.iso import FIRST_PARTITION_SECTOR
-from tests.media.meter import look, rejection
-from tests.media.mutate import put, resealed, sealed
+from isodrop_local.iso_maker import EditionSpec, Image, Layout, make_image, make_wim
+from isodrop_local.iso_maker.image import SECTOR, Content
+from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
+from isodrop_local.iso_maker.meter import look, rejection
+from isodrop_local.iso_maker.mutate import put, resealed, sealed
 
 LARGE = 5_400_000_000
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.media import EditionSpec, Image, make_image, make_wim
-from tests.media.meter import HARD, MUCH, harmless, look, peak, rejection, work
+from isodrop_local.iso_maker import EditionSpec, Image, make_image, make_wim
+from isodrop_local.iso_maker.meter import HARD, MUCH, harmless, look, peak, rejection, work
 
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
 

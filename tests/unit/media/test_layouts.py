@@ -8,7 +8,7 @@ import pytest
 
 from isodrop.errors import RejectedError
 from isodrop.iso import FIRST_READ, Edition, read_media
-from tests.media import (
+from isodrop_local.iso_maker import (
     LAYOUTS,
     EditionSpec,
     Image,
@@ -20,10 +20,10 @@ from tests.media import (
     server_editions,
     udf,
 )
-from tests.media.image import SECTOR
-from tests.media.iso import FIRST_PARTITION_SECTOR
-from tests.media.meter import Meter, look, peak
-from tests.media.mutate import put, resealed, sealed
+from isodrop_local.iso_maker.image import SECTOR
+from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
+from isodrop_local.iso_maker.meter import Meter, look, peak
+from isodrop_local.iso_maker.mutate import put, resealed, sealed
 
 READABLE = [name for name, layout in LAYOUTS.items() if layout.udf]
 LARGE = 5_400_000_000

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.media import LAYOUTS, Content, business_editions, make_image, make_iso
-from tests.media.image import Image
+from isodrop_local.iso_maker import LAYOUTS, Content, business_editions, make_image, make_iso
+from isodrop_local.iso_maker.image import Image
 
 
 def test_five_gigabytes_take_hardly_any_memory_and_disk(tmp_path: Path) -> None:
-    # That is why they take a tenth of a second: ``python -m tests.media PATH --size BYTES`` says.
+    # That is why they take a tenth of a second:
+    # ``python -m isodrop_local.iso_maker PATH --size BYTES`` says.
     made = make_iso(tmp_path / "large.iso", size=5_400_000_000)
 
     assert sum(len(data) for _, data in make_image(size=5_400_000_000).content.pieces) < 1 << 20

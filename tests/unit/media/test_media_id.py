@@ -2,8 +2,8 @@
 
 from hashlib import sha256
 
-from tests.media import EditionSpec, business_editions, make_image, make_wim
-from tests.media.meter import look
+from isodrop_local.iso_maker import EditionSpec, business_editions, make_image, make_wim
+from isodrop_local.iso_maker.meter import look
 
 
 def test_the_same_disc_has_the_same_identity() -> None:

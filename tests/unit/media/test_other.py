@@ -7,9 +7,9 @@ from zipfile import ZipFile
 import pytest
 
 from isodrop.codes import Code
-from tests.media import Content, Image, make_image, make_wim
-from tests.media.image import SECTOR
-from tests.media.meter import rejection
+from isodrop_local.iso_maker import Content, Image, make_image, make_wim
+from isodrop_local.iso_maker.image import SECTOR
+from isodrop_local.iso_maker.meter import rejection
 
 PLAIN = make_image(layout="iso9660-only")
 

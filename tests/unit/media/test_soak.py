@@ -1,7 +1,7 @@
 """A short, fixed run of what ``make soak`` does at length."""
 
-from tests.media.meter import MOST_REQUESTS
-from tests.media.soak import damaged_image, soak
+from isodrop_local.iso_maker.meter import MOST_REQUESTS
+from tests.soak.reader import damaged_image, soak
 
 SEED = 11
 

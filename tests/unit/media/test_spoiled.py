@@ -5,9 +5,9 @@ import pytest
 from isodrop.codes import Code
 from isodrop.errors import RejectedError, TransientError
 from isodrop.iso import read_media
-from tests.media import Image, make_image
-from tests.media.image import SECTOR
-from tests.media.meter import look, rejection
+from isodrop_local.iso_maker import Image, make_image
+from isodrop_local.iso_maker.image import SECTOR
+from isodrop_local.iso_maker.meter import look, rejection
 
 LARGE = 5_400_000_000
 DISC = make_image()

@@ -2,7 +2,7 @@
 
 Every metric has the dimension ``service``, which is the stack's name; what has more dimensions is
 there without them, too. The namespace and the names are what dashboard and alarms in
-operations.yaml look for.
+monitoring.yaml look for.
 
 See Also
 --------
