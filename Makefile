@@ -74,7 +74,7 @@ format: venv ## format and mend what can be mended
 test: venv ## all tests; under five minutes
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
 	@# Four on two cores: what runs on the stack mostly waits for it.
-	@$(BIN)/pytest tests/functional tests/stack -n 4 --dist loadfile
+	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
 soak: soak-media soak-promise soak-drop burst ## all that is too long for make test: the next four
@@ -85,7 +85,7 @@ soak-media: venv ## read damaged images for a minute or two: make soak-media [CO
 
 .PHONY: soak-promise
 soak-promise: venv ## random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
-	@$(BIN)/python -m tests.promise.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
+	@$(BIN)/python -m tests.resilience.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
 
 .PHONY: soak-drop
@@ -94,11 +94,11 @@ soak-drop: venv ## a drop of 1 GiB, killed twice and taken up: make soak-drop [S
 
 .PHONY: burst
 burst: venv ## 300 ISOs and 300 repeats at once on the stack: make burst [DISCS=300] [QUOTA=20]
-	@$(BIN)/python -m tests.promise.burst $${DISCS:+--discs "$$DISCS"} $${QUOTA:+--quota "$$QUOTA"}
+	@$(BIN)/python -m tests.resilience.burst $${DISCS:+--discs "$$DISCS"} $${QUOTA:+--quota "$$QUOTA"}
 
 .PHONY: mutants
 mutants: venv ## break the promise on purpose, one way at a time, and see that a test says so
-	@$(BIN)/python -m tests.promise.mutants
+	@$(BIN)/python -m tests.resilience.mutants
 
 .PHONY: bench
 bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes

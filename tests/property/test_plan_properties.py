@@ -18,7 +18,7 @@ from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import check_key, decide
 from isodrop.iso import Edition, Media
-from tests.values import BUSINESS, INFRASTRUCTURE, MEDIA_ID, a_business_disc, an_upload
+from tests.support.builders import BUSINESS, INFRASTRUCTURE, MEDIA_ID, a_business_disc, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 LONG_TEXT = st.one_of(ANY_TEXT, st.text(st.sampled_from("aZ9-_. é日\n{}"), max_size=2000))

@@ -18,7 +18,7 @@ import pytest
 from isodrop.codes import Code
 from isodrop_local.packaging import ROOT
 from isodrop_local.stack import LocalStack
-from tests.stack.rie import Ground, Runtime, emulator, ground
+from tests.support.rie import Ground, Runtime, emulator, ground
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="aws-sam-cli ships the emulator for Linux only"

@@ -21,10 +21,10 @@ from random import Random
 from typing import Any, Final
 
 from isodrop_local.template import ROOT
-from tests.promise.baton import BEGIN
-from tests.promise.machine import TaskError
-from tests.promise.schedule import Deed, Do, Schedule, Trouble, Upload, What
-from tests.promise.simulation import Execution, Simulation
+from tests.resilience.schedule import Deed, Do, Schedule, Trouble, Upload, What
+from tests.resilience.scheduler import BEGIN
+from tests.resilience.simulation import Execution, Simulation
+from tests.resilience.state_machine import TaskError
 
 RECORDED: Final = ROOT / "tests/data/metrics.tsv"
 _HOUR: Final = 3600.0
