@@ -18,8 +18,10 @@ from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.metrics import Counter
 from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.aws.staging import StagingBucket
 from isodrop.domain.ids import drop_id
 from isodrop.services.intake import Decision, Intake
+from isodrop.services.staging import Stager
 from isodrop.services.submission import Submission
 from isodrop.settings import IntakeSettings
 
@@ -39,6 +41,7 @@ def intake() -> Intake:
         ledger=ledger,
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
+        stager=Stager(StagingBucket.connect(session, settings.staging_bucket), builder, ledger),
         submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
         now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
         inspected=counter().inspected,

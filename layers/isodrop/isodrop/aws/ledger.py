@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import error_code, translated
 from isodrop.codes import Code, Rejection
+from isodrop.domain.content import Content
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.domain.run import Attempt, Bond, Drop, KnownImage, Stage, Standing, State, Trouble
@@ -116,6 +117,22 @@ class Ledger:
         kind = "plan" if isinstance(verdict, ImportPlan) else "rejection"
         words = f'{{"{kind}": {_words(verdict)}}}'
         self._set(_key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
+
+    def record_staging(self, drop: Drop, upload_id: str, instead_of: str | None) -> str:
+        """Write which multipart upload makes the copy; returns the one that stands."""
+        free = Attr("staging").not_exists() if instead_of is None else _is("staging", instead_of)
+        if self._set(_key_of(drop), {"staging": upload_id}, free):
+            return upload_id
+        stands = self.drop(drop.id, drop.ask.number)
+        return upload_id if stands is None or stands.staging is None else stands.staging
+
+    def record_content(self, drop: Drop, content: Content) -> Content:
+        """Write what the bytes of the copy are; returns what stands."""
+        words = {"content": _words(content)}
+        if self._set(_key_of(drop), words, Attr("content").not_exists()):
+            return content
+        stands = self.drop(drop.id, drop.ask.number)
+        return content if stands is None or stands.content is None else stands.content
 
     def attempts(self, identity: str) -> tuple[Attempt, ...]:
         """Read all attempts at one thing, in order, strongly consistent."""
@@ -385,6 +402,8 @@ def _as_drop(item: Mapping[str, Any]) -> Drop:
         claimed=item["claimed"],
         upload=Upload(**json.loads(item["upload"])),
         verdict=_as_verdict(item["verdict"]) if "verdict" in item else None,
+        staging=item.get("staging"),
+        content=Content(**json.loads(item["content"])) if "content" in item else None,
         identity=imported.identity,
         attempt=imported.attempt,
         build_arn=imported.build_arn,
@@ -433,7 +452,12 @@ def _as_attempt(identity: str, item: Mapping[str, Any]) -> Attempt:
     )
 
 
-def _words(value: Upload | ImportPlan | Rejection | Trouble) -> str:
+def _is(name: str, value: str) -> ConditionBase:
+    found: ConditionBase = Attr(name).eq(value)
+    return found
+
+
+def _words(value: Upload | ImportPlan | Rejection | Trouble | Content) -> str:
     """Write a frozen value as JSON, field by field."""
     record = {each.name: getattr(value, each.name) for each in fields(value)}
     return json.dumps(record, default=dict)  # the only thing that is no JSON: a read-only mapping

@@ -36,7 +36,7 @@ class Upload:
 
     @property
     def uri(self) -> str:
-        """``s3://bucket/key``, as ImportDiskImage takes it; it has no place for a version."""
+        """``s3://bucket/key``, for people."""
         return f"s3://{self.bucket}/{self.key}"
 
     @property
@@ -140,10 +140,8 @@ class ImportPlan:
         Of the chosen image.
     languages : tuple of str
         Lower case, the default language first.
-    media_id : str
-        :attr:`isodrop.iso.Media.media_id`.
     rebuild : str or None
-        The override that makes another import of the same media on purpose.
+        The override that makes another import of the same content on purpose.
     tags : mapping of str to str
         For the image resource, cleaned.
     notes : tuple of str
@@ -160,7 +158,6 @@ class ImportPlan:
     build: int
     revision: int
     languages: tuple[str, ...]
-    media_id: str
     rebuild: str | None
     tags: Mapping[str, str]
     notes: tuple[str, ...] = ()

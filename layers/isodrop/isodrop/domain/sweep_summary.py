@@ -22,6 +22,8 @@ class Tally:
         Seconds since the oldest drop among the open ones was claimed; 0 if there is none.
     builds : int
         Builds that go on for them.
+    removed : int
+        Copies deleted that were needed no more.
     troubles : int
         Drops with which something went wrong; the log says what.
     complete : bool
@@ -36,6 +38,7 @@ class Tally:
     started: int = 0
     oldest: float = 0
     builds: int = 0
+    removed: int = 0
     troubles: int = 0
     complete: bool = True
     _arns: set[str] = field(default_factory=set, repr=False)

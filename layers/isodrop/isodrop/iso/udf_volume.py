@@ -42,8 +42,6 @@ class Volume:
     ----------
     label : str
         The logical volume identifier.
-    identifiers : tuple of bytes
-        Volume, volume set and logical volume identifier, raw: for the media's identity.
     partitions : tuple of tuple of int
         First sector and number of sectors, by partition reference number.
     root : Address
@@ -51,7 +49,6 @@ class Volume:
     """
 
     label: str
-    identifiers: tuple[bytes, bytes, bytes]
     partitions: tuple[tuple[int, int], ...]
     root: Address
 
@@ -152,10 +149,8 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
     partitions = tuple(
         _partition(window, found.get((PARTITION, number))) for number in _map(logical)
     )
-    raw = (primary[24:56], primary[72:200], logical[84:212])
     volume = Volume(
-        label=dstring(raw[2]) or dstring(raw[0]),
-        identifiers=raw,
+        label=dstring(logical[84:212]) or dstring(primary[24:56]),
         partitions=partitions,
         root=Address(0, 0),
     )
