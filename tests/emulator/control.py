@@ -9,7 +9,7 @@ from ministack.core.responses import set_request_account_id, set_request_region
 
 from tests.emulator import mount
 from tests.emulator.faults import Fault
-from tests.emulator.fixups import storage
+from tests.emulator.fixups import multipart, storage
 from tests.emulator.imagebuilder import ImageBuilder, ServiceError, control
 from tests.emulator.troubles import Post
 
@@ -37,6 +37,8 @@ async def _done(builder: ImageBuilder, post: Post, action: list[str], asked: Any
             )
         case ["objects", "reads"]:
             return storage.reads(asked["bucket"], asked["key"])
+        case ["objects", "behaviour"]:
+            multipart.behave(**asked)
         case ["faults"]:
             builder.controls.faults.add(Fault(**asked))
         case ["counts"]:

@@ -25,9 +25,10 @@ def mend_all() -> None:
         functions,
         identities,
         machines,
+        multipart,
         storage,
         templates,
     )
 
-    for part in (buses, functions, identities, machines, storage, templates):
+    for part in (buses, functions, identities, machines, multipart, storage, templates):
         part.mend()
