@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote
 from moto.core.responses import ActionResult
 from moto.s3 import models, responses
 
-from tests.emulator.s3_multipart import (
+from isodrop_local.s3_multipart import (
     Behaviour,
     Part,
     S3RefusalError,

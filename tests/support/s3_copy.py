@@ -1,8 +1,8 @@
 """What S3 does when an object is copied in parts: one table for moto and for the stack.
 
 Each test says what S3 does and where that is written. They run against moto as it is patched
-(``tests/functional/test_moto_s3.py``) and against the emulator, with the source in its memory and
-with a file linked by reference (``tests/stack/test_emulator_s3_copy.py``).
+(``tests/integration/test_moto_s3.py``) and against the emulator, with the source in its memory and
+with a file linked by reference (``tests/stack/test_s3_copy.py``).
 """
 
 import base64

@@ -1,1 +1,0 @@
-"""What several folders of tests use."""
