@@ -20,7 +20,15 @@ def mend_all() -> None:
     if version("ministack") != PINNED:
         raise RuntimeError(f"the fix-ups are for ministack {PINNED}, not {version('ministack')}")
     # Imported here, not above: importing the emulator reads its settings from the environment.
-    from isodrop_local.patches import cloudformation, event_bus, functions, iam, s3, step_functions  # noqa: PLC0415
+    from isodrop_local.patches import (  # noqa: PLC0415
+        cloudformation,
+        event_bus,
+        functions,
+        iam,
+        multipart,
+        s3,
+        step_functions,
+    )
 
-    for part in (event_bus, functions, iam, step_functions, s3, cloudformation):
+    for part in (event_bus, functions, iam, step_functions, multipart, s3, cloudformation):
         part.mend()
