@@ -27,6 +27,7 @@ ACCOUNT = {
     "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
 }
 BUCKET = "isodrop-upload"
+STAGING = "isodrop-staging"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 LEDGER_PROPERTIES = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 
@@ -55,6 +56,9 @@ def session(models: Loader, s3_behaviour: Behaviour) -> Iterator[boto3.Session]:
         s3 = made.client("s3")
         s3.create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        s3.create_bucket(
+            Bucket=STAGING, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         yield made

@@ -62,7 +62,7 @@ def test_given_the_same_disc_under_another_key_when_planned_then_it_is_the_same_
         an_upload("copy/other.iso", etag="b" * 32), a_business_disc(), {}, some_settings()
     )
     assert isinstance(other, ImportPlan)
-    assert import_identity(other) == import_identity(plan)
+    assert import_identity(other) == import_identity(plan, CONTENT.id)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_given_the_same_disc_under_another_key_when_planned_then_it_is_the_same_
 def test_given_another_import_on_purpose_when_named_then_its_identity_differs(
     plan: ImportPlan, change: dict[str, Any]
 ) -> None:
-    assert import_identity(replace(plan, **change)) != import_identity(plan)
+    assert import_identity(replace(plan, **change)) != import_identity(plan, CONTENT.id)
 
 
 def test_given_names_that_image_builder_takes_for_one_when_named_then_they_are_one(
@@ -90,7 +90,7 @@ def test_given_names_that_image_builder_takes_for_one_when_named_then_they_are_o
 
 def test_given_what_is_only_told_when_named_then_it_makes_no_other_import(plan: ImportPlan) -> None:
     told = replace(plan, description="else", tags={}, notes=("n",), release=None, languages=())
-    assert import_identity(told) == import_identity(plan)
+    assert import_identity(told) == import_identity(plan, CONTENT.id)
 
 
 def test_given_an_attempt_when_a_token_is_made_then_all_versions_of_the_api_take_it() -> None:

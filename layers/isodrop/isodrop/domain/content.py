@@ -1,4 +1,4 @@
-"""The private copy of an upload, in numbers: its parts, their checksums, what names its bytes. Pure.
+"""The private copy of an upload: its parts, their checksums, and what names its bytes. Pure.
 
 A disc's own words prove nothing: a twin with the same size, header and XML and another payload is
 easily made. S3 computes the SHA-256 of every part that it copies, so the bytes are named without

@@ -87,7 +87,7 @@ def decide(
             f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
             f" asks for {overrides.edition}.",
         )
-    return _plan(upload, media, settings, overrides=overrides, said=said, choice=choice)
+    return _plan(upload, settings, overrides=overrides, said=said, choice=choice)
 
 
 def is_as_planned(plan: ImportPlan, media: Media) -> bool:
@@ -101,7 +101,6 @@ def is_as_planned(plan: ImportPlan, media: Media) -> bool:
 
 def _plan(
     upload: Upload,
-    media: Media,
     settings: ImportSettings,
     *,
     overrides: Overrides,

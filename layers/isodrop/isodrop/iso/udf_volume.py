@@ -159,7 +159,7 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
     data = window.at(at, SECTOR, "the file set")
     tag_of(data, where.block, (FILE_SET,), "file set descriptor")
     _, root = long_address(data, 400)
-    return Volume(volume.label, raw, partitions, root)
+    return Volume(volume.label, partitions, root)
 
 
 def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int], bytes]:
