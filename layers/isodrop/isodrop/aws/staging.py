@@ -300,6 +300,13 @@ class StagingBucket:
         else:
             self.abort(staged.key, staged.upload_id)
 
+    def empty(self) -> int:
+        """Remove all that lies here; returns how much there was."""
+        staged = list(self.list_staged())
+        for each in staged:
+            self.remove(each)
+        return len(staged)
+
 
 def content_of(parts: tuple[CopiedPart, ...], size: int, part_size: int) -> Content:
     """Say what was copied."""
