@@ -16,11 +16,13 @@ from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.metrics import Counter
 from isodrop.aws.staging import StagingBucket
+from isodrop.domain.content import PART_SIZE
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
 
 if TYPE_CHECKING:
     from isodrop.services.intake import Intake
     from isodrop.services.reporting import Reporter
+    from isodrop.services.staging import Stager
     from isodrop.services.sweep import Sweep
 
 
@@ -38,7 +40,6 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         A variable is missing or not well formed.
     """
     from isodrop.services.intake import Intake
-    from isodrop.services.staging import Stager
     from isodrop.services.submission import Submission
 
     settings = IntakeSettings.read(environ)
@@ -51,7 +52,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         ledger=ledger,
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
-        stager=Stager(StagingBucket.connect(session, settings.staging_bucket), builder, ledger),
+        stager=_stager(settings.staging_bucket, session, builder, ledger),
         submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         inspected=Counter(settings.stack_name).inspected,
@@ -127,7 +128,6 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
     from isodrop.services.annotations import Annotator
     from isodrop.services.distribution import Distributor
     from isodrop.services.reporting import Reporter
-    from isodrop.services.staging import Stager
     from isodrop.services.submission import Submission
 
     ledger = Ledger.connect(session, settings.ledger_table)
@@ -138,7 +138,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
         builder=builder,
         ledger=ledger,
         publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
-        stager=Stager(StagingBucket.connect(session, settings.staging_bucket), builder, ledger),
+        stager=_stager(settings.staging_bucket, session, builder, ledger),
         annotator=Annotator(
             s3=session.client("s3", config=QUICK_CONFIG),
             builder=Builder.connect(session, QUICK_CONFIG),
@@ -152,6 +152,12 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
         now=_now,
         count=Counter(settings.stack_name).answered,
     )
+
+
+def _stager(bucket: str, session: boto3.Session, builder: Builder, ledger: Ledger) -> "Stager":
+    from isodrop.services.staging import Stager
+
+    return Stager(StagingBucket.connect(session, bucket), builder, ledger, PART_SIZE)
 
 
 def _now() -> datetime:
