@@ -131,7 +131,8 @@ async def handle_request(
             pass  # it is refused below, in its turn
         else:
             if isinstance(piece, LinkedBody):
-                await asyncio.to_thread(piece.sha256)
+                # Whoever no longer waits leaves the hash to who asks again.
+                await asyncio.shield(asyncio.wrap_future(piece.sha256()))
     return await _handle_request(method, path, headers, body, query, **more)
 
 
@@ -156,7 +157,7 @@ def upload_part_copy(
             return answer
     _, piece = _piece(headers)
     if isinstance(piece, LinkedBody):
-        digest = piece.sha256()
+        digest = piece.sha256().result()
         etag, made = digest.hex()[:32], base64.b64encode(digest).decode()
     else:
         etag, made = hashlib.md5(piece, usedforsecurity=False).hexdigest(), sha256(piece)
