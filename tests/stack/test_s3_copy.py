@@ -44,11 +44,8 @@ def target(emulator: LocalStack) -> str:
 
 
 def a_world(emulator: LocalStack, source: str, target: str, put: Put) -> Iterator[World]:
-    def answer_again(whether: bool) -> None:
-        emulator.s3_behaviour(answers_again=whether)
-
-    yield World(emulator.client("s3"), source, target, put, answer_again)
-    answer_again(False)
+    yield World(emulator.client("s3"), source, target, put, emulator.s3_behaviour)
+    emulator.s3_behaviour(answers_again=False, small_ranges=True)
 
 
 class TestInMemory(S3CopyTests):

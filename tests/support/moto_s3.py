@@ -25,6 +25,7 @@ from isodrop_local.s3_multipart import (
     check_source,
     check_upload_part,
     copied_range,
+    delete_marker,
     lowered,
     no_such_upload,
     sha256,
@@ -55,9 +56,12 @@ def real_multipart() -> Iterator[Behaviour]:
     def post(self: Any, *asked: Any) -> Answer:
         return _post(self, behaviour, *asked)
 
+    def copy(self: Any) -> Answer:
+        return upload_part_copy(self, behaviour)
+
     new = {
         "upload_part": _refusing(upload_part),
-        "upload_part_copy": _refusing(upload_part_copy),
+        "upload_part_copy": _refusing(copy),
         "list_parts": _refusing(list_parts),
         "abort_multipart_upload": _refusing(abort_multipart_upload),
         "head_object": head_object,
@@ -123,20 +127,24 @@ def upload_part(self: Any) -> Answer:
     return status, described, body
 
 
-def upload_part_copy(self: Any) -> Answer:
+def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
     """Copy a range of the very version that is meant, and tell the checksum of what was copied."""
     multipart, headers = _multipart(self), lowered(self.headers)
     number = check_part_number(self._get_param("partNumber"))
     path, _, query = headers["x-amz-copy-source"].partition("?")
     bucket, _, name = unquote(path).lstrip("/").partition("/")
     version = parse_qs(query).get("versionId", [None])[0]
-    source = self.backend.get_object(bucket, name, version_id=version)
-    if source is None:
+    named = {"version_id": version, "return_delete_marker": True}
+    source = self.backend.get_object(bucket, name, **named)
+    if version and isinstance(source, models.FakeDeleteMarker):
+        raise delete_marker()
+    if source is None or isinstance(source, models.FakeDeleteMarker):
         kind = "Version" if version else "Key"
         message = f"The specified {kind.lower()} does not exist."
         raise S3RefusalError(404, f"NoSuch{kind}", message)
     check_source(headers, source.etag)
-    start, stop = copied_range(headers.get("x-amz-copy-source-range"), source.contentsize)
+    span = headers.get("x-amz-copy-source-range")
+    start, stop = copied_range(span, source.contentsize, behaviour)
     data = source.value[start:stop]
     part = multipart.set_part(number, data)
     copied = {"ETag": part.etag, "LastModified": part.last_modified_ISO8601}
