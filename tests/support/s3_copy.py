@@ -9,6 +9,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -410,6 +411,12 @@ class S3CopyTests:
         world.s3.abort_multipart_upload(**copy.where)
         _is_gone(copy, parts)
         assert "Contents" not in world.s3.list_objects_v2(Bucket=world.target)
+
+    def test_uploads_that_go_on_are_listed_with_their_age(self, world: World, copy: Copy) -> None:
+        """API_ListMultipartUploads.html, so that somebody can abort what was left behind."""
+        (upload,) = world.s3.list_multipart_uploads(Bucket=world.target, Prefix=KEY)["Uploads"]
+        assert (upload["Key"], upload["UploadId"]) == (KEY, copy.upload)
+        assert abs(datetime.now(UTC) - upload["Initiated"]) < timedelta(minutes=5)
 
     def test_an_upload_belongs_to_its_key(self, world: World, copy: Copy) -> None:
         """API_UploadPartCopy.html: NoSuchUpload."""
