@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from isodrop.codes import Code
 from isodrop.errors import IsodropError, RefusedError, RejectedError, TransientError
 from isodrop.iso import ReadRange
 from isodrop_cli.output.console import print_trace
@@ -117,7 +118,10 @@ def _open_object(address: str, profile: str | None, region: str | None) -> Itera
         began = time.perf_counter()
         found = open_object(client, bucket, key)
     except RejectedError as error:
-        raise CannotLookError(f"{address}: there is no such object") from error
+        said = "there is no such object"
+        if error.code is not Code.OBJECT_GONE and isinstance(error.__cause__, IsodropError):
+            said = explain(error.__cause__, OBJECT)
+        raise CannotLookError(f"{address}: {said}") from error
     except (RefusedError, TransientError) as error:
         raise CannotLookError(f"{address}: {explain(error, OBJECT)}") from error
     yield Source(

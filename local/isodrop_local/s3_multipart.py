@@ -106,11 +106,16 @@ class Behaviour:
         What a CompleteMultipartUpload gets that is sent again after it took effect. Documented is
         NoSuchUpload; seen is the same answer again for some time
         (https://github.com/adobe/S3Mock/issues/2586), so that a caller has to know both.
+    small_ranges : bool
+        Whether ranges of objects of 5 MB and less are copied, too. Documented is InvalidRequest
+        (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html); seen is that S3
+        copies them (https://github.com/Zooz/aws-s3-multipart-copy/pull/45).
     minimum_part : int
         Smaller where a test wants many parts of little.
     """
 
     answers_again: bool = False
+    small_ranges: bool = True
     minimum_part: int = MINIMUM_PART
 
 
@@ -204,7 +209,17 @@ def check_source(headers: Mapping[str, str], etag: str) -> None:
         raise _precondition()
 
 
-def copied_range(text: str | None, size: int) -> tuple[int, int]:
+def delete_marker() -> S3RefusalError:
+    """Refuse to copy a version that is a delete marker.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
+    """
+    return _invalid(
+        "The source of a copy request may not specifically refer to a delete marker by version id."
+    )
+
+
+def copied_range(text: str | None, size: int, behaviour: Behaviour) -> tuple[int, int]:
     """Find what UploadPartCopy copies of an object: where it begins and where it ends.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
@@ -217,6 +232,8 @@ def copied_range(text: str | None, size: int) -> tuple[int, int]:
                 "The x-amz-copy-source-range value must be of the form bytes=first-last where"
                 " first and last are the zero-based offsets of the first and last bytes to copy"
             )
+        if size <= MINIMUM_PART and not behaviour.small_ranges:
+            raise _invalid("The specified copy source is not supported as a byte-range copy source")
         start, stop = int(match[1]), int(match[2]) + 1
         if not start < stop <= size:
             raise _argument(f"Range specified is not valid for source object of size: {size}")

@@ -20,7 +20,8 @@ class TestMoto(S3CopyTests):
             made = s3.put_object(Bucket=BUCKET, Key=key, Body=body)
             return made["VersionId"], made["ETag"]
 
-        def answer_again(whether: bool) -> None:
-            s3_behaviour.answers_again = whether
+        def behave(**what: bool) -> None:
+            for name, value in what.items():
+                setattr(s3_behaviour, name, value)
 
-        return World(s3, BUCKET, "copies", put, answer_again)
+        return World(s3, BUCKET, "copies", put, behave)

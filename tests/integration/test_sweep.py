@@ -75,6 +75,23 @@ class TestOpenDrops:
         assert answer["execution"] == execution
         assert answer["dropAgain"] is True
 
+    def test_an_item_that_cannot_be_read_is_told_and_the_others_are_answered(
+        self, way: Way
+    ) -> None:
+        _, execution = begun(way)
+        way.abort(execution)
+        garbage = {"pk": "DROP#garbage", "sk": "ASK#000000"}
+        claimed = way.clock.time().isoformat()
+        way.ledger.table.put_item(Item={**garbage, "state": "open", "claimed": claimed})
+        way.later(minutes=11)
+
+        tally = way.sweep()
+
+        assert data(way)["code"] == Code.EXECUTION_ENDED
+        assert (tally.answered, tally.troubles, tally.complete) == (1, 1, True)
+        (told,) = [more for word, more in way.told if word == "unreadable"]
+        assert garbage.items() <= told.items()
+
     def test_the_tally_knows_the_oldest_that_is_open_whatever_became_of_the_others(
         self, way: Way
     ) -> None:
@@ -343,7 +360,7 @@ class TestVersionsWithoutAnEntry:
         for number, upload in enumerate(started(swept)):
             swept.follow(upload, f"execution-{number}")
         told = {a["detail"]["metadata"]["dropId"]: a["detail"]["data"] for a in swept.answers()}
-        assert told[drop_id(old)]["code"] == Code.OBJECT_CHANGED
+        assert told[drop_id(old)]["plan"]["edition"] == "Enterprise"
         assert told[drop_id(new)]["code"] == Code.SERVER_MEDIA
 
     def test_what_is_claimed_young_or_no_iso_is_left_alone(self, swept: Way) -> None:
@@ -455,6 +472,7 @@ class TestVersionsWithoutAnEntry:
             "GetItem": 1,
             "PutItem": 1,
             "StartExecution": 3,
+            **LISTED,
         }
 
     def test_ten_thousand_old_isos_cost_no_more_than_their_listing(self, swept: Way) -> None:
@@ -465,7 +483,11 @@ class TestVersionsWithoutAnEntry:
         tally = swept.sweep()
 
         assert (tally.versions, tally.started) == (2_500, 0)
-        assert calls == {"ListObjectVersions": 3, "Query": 1, "GetItem": 1, "PutItem": 1}
+        assert calls == {"ListObjectVersions": 3, "Query": 1, "GetItem": 1, "PutItem": 1, **LISTED}
+
+
+LISTED = {"ListObjectsV2": 1, "ListMultipartUploads": 1}
+"""What it takes to see that no copies are there."""
 
 
 def fill(way: Way, count: int, *, unclaimed: int) -> None:

@@ -16,9 +16,9 @@ from isodrop.domain.ids import TOKEN_LENGTH, client_token, drop_id, import_ident
 from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
-from isodrop.domain.planning import check_key, decide
+from isodrop.domain.planning import decide
 from isodrop.iso import Edition, Media
-from tests.support.builders import BUSINESS, INFRASTRUCTURE, MEDIA_ID, a_business_disc, an_upload
+from tests.support.builders import BUSINESS, INFRASTRUCTURE, a_business_disc, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 LONG_TEXT = st.one_of(ANY_TEXT, st.text(st.sampled_from("aZ9-_. é日\n{}"), max_size=2000))
@@ -56,7 +56,6 @@ DISCS = st.builds(
     label=ANY_TEXT,
     kind=st.just("wim"),
     editions=st.lists(EDITIONS, max_size=4).map(tuple),
-    media_id=st.just(MEDIA_ID),
     size=st.just(5_000_000_000),
     requests=st.just(3),
     bytes=st.just(500_000),
@@ -203,8 +202,8 @@ def test_given_a_sound_disc_when_decided_then_it_is_a_plan_that_fits_the_service
     decided = decide(upload, media, metadata, stack)
     event(decided.code if isinstance(decided, Rejection) else "plan")
     if isinstance(decided, Rejection):
-        # Only what a key can do: end in a slash and .iso, or speak of 22H2.
-        assert decided.code in {Code.UNSUPPORTED_KEY, Code.UNSUPPORTED_RELEASE}
+        # Only what a key can do: speak of 22H2.
+        assert decided.code is Code.UNSUPPORTED_RELEASE
     else:
         check_plan(upload, decided, service_model)
 
@@ -214,16 +213,6 @@ def test_given_the_same_input_when_decided_again_then_it_is_the_same_decision(
     upload: Upload, media: Media, metadata: dict[str, str], stack: ImportSettings
 ) -> None:
     assert decide(upload, media, metadata, stack) == decide(upload, media, metadata, stack)
-
-
-@given(KEYS)
-def test_given_any_key_when_it_passes_then_it_can_be_sent_and_shown(key: str) -> None:
-    rejection = check_key(key)
-    if rejection is None:
-        assert key.endswith((".iso", ".ISO", ".Iso"))
-        assert key.encode()
-    else:
-        check_rejection(rejection)
 
 
 @given(LONG_TEXT)

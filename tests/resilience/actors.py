@@ -67,6 +67,7 @@ def dropped(upload: Upload, key: str, version: str) -> Dropped:
         rebuild=upload.metadata.get("rebuild", ""),
         deleted=False,
         verdict=VERDICTS.get(upload.disc, ""),
+        told=bool(upload.delays),
     )
 
 

@@ -38,6 +38,8 @@ class Dropped:
         What makes it this import and no other.
     deleted : bool
         Whether anybody deleted that very version for good.
+    told : bool
+        Whether S3's event of it was delivered; if not, only who lists the bucket hears of it.
     verdict : str
         The code it must be rejected with, once somebody has looked at it; empty for a good one.
     """
@@ -49,6 +51,7 @@ class Dropped:
     rebuild: str
     deleted: bool
     verdict: str
+    told: bool = True
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -166,6 +169,8 @@ def _about_answers(end: End, *, patient: bool) -> Iterator[str]:
         name = f"{drop.key} {drop.version}" + (f" asked anew ({ask})" if ask else "")
         found = answers.get((drop.version, ask), [])
         codes = [_short(answer) for answer in found]
+        if not found and drop.deleted and not drop.told:
+            continue  # gone before anybody could see it
         if len(found) != 1:
             yield f"{name} has {len(found)} answers: {codes}"
         for answer in found:

@@ -1,8 +1,8 @@
 """moto's S3 with multipart uploads as S3 has them, where SHA-256 checksums are asked for.
 
 moto 5.2.5 ignores ``CopySourceIfMatch``, makes no checksums of parts, demands none at complete,
-knows no conflict, and pages parts by their place instead of their number. Uploads without SHA-256
-stay as moto has them.
+knows no conflict, pages parts by their place instead of their number, and says of every upload that
+it began in 2010. Completions of uploads without SHA-256 stay as moto has them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +25,7 @@ from isodrop_local.s3_multipart import (
     check_source,
     check_upload_part,
     copied_range,
+    delete_marker,
     lowered,
     no_such_upload,
     sha256,
@@ -33,6 +34,7 @@ from isodrop_local.s3_multipart import (
 Answer = tuple[int, dict[str, Any], Any]
 
 _S3 = responses.S3Response
+_models: Any = models  # what it imports itself is patched there, and not exported
 _upload_part = _S3.upload_part
 _abort_multipart_upload = _S3.abort_multipart_upload
 _head_object = _S3.head_object
@@ -55,10 +57,14 @@ def real_multipart() -> Iterator[Behaviour]:
     def post(self: Any, *asked: Any) -> Answer:
         return _post(self, behaviour, *asked)
 
+    def copy(self: Any) -> Answer:
+        return upload_part_copy(self, behaviour)
+
     new = {
         "upload_part": _refusing(upload_part),
-        "upload_part_copy": _refusing(upload_part_copy),
+        "upload_part_copy": _refusing(copy),
         "list_parts": _refusing(list_parts),
+        "list_multipart_uploads": list_multipart_uploads,
         "abort_multipart_upload": _refusing(abort_multipart_upload),
         "head_object": head_object,
         "_key_response_post": _refusing(post),
@@ -123,20 +129,24 @@ def upload_part(self: Any) -> Answer:
     return status, described, body
 
 
-def upload_part_copy(self: Any) -> Answer:
+def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
     """Copy a range of the very version that is meant, and tell the checksum of what was copied."""
     multipart, headers = _multipart(self), lowered(self.headers)
     number = check_part_number(self._get_param("partNumber"))
     path, _, query = headers["x-amz-copy-source"].partition("?")
     bucket, _, name = unquote(path).lstrip("/").partition("/")
     version = parse_qs(query).get("versionId", [None])[0]
-    source = self.backend.get_object(bucket, name, version_id=version)
-    if source is None:
+    named = {"version_id": version, "return_delete_marker": True}
+    source = self.backend.get_object(bucket, name, **named)
+    if version and isinstance(source, models.FakeDeleteMarker):
+        raise delete_marker()
+    if source is None or isinstance(source, models.FakeDeleteMarker):
         kind = "Version" if version else "Key"
         message = f"The specified {kind.lower()} does not exist."
         raise S3RefusalError(404, f"NoSuch{kind}", message)
     check_source(headers, source.etag)
-    start, stop = copied_range(headers.get("x-amz-copy-source-range"), source.contentsize)
+    span = headers.get("x-amz-copy-source-range")
+    start, stop = copied_range(span, source.contentsize, behaviour)
     data = source.value[start:stop]
     part = multipart.set_part(number, data)
     copied = {"ETag": part.etag, "LastModified": part.last_modified_ISO8601}
@@ -188,6 +198,31 @@ def abort_multipart_upload(self: Any) -> Answer:
     return answer
 
 
+def list_multipart_uploads(self: Any) -> Answer:
+    """List the uploads that go on with their age; moto says 2010 of each."""
+    prefix = self.querystring.get("prefix", [""])[0]
+    going_on = self.backend.list_multipart_uploads(self.bucket_name).values()
+    uploads = sorted(
+        (each for each in going_on if each.key_name.startswith(prefix)),
+        key=lambda each: (each.key_name, each.initiated),
+    )
+    result = {
+        "Bucket": self.bucket_name,
+        "MaxUploads": 1000,
+        "IsTruncated": False,
+        "Uploads": [
+            {
+                "Key": each.key_name,
+                "UploadId": each.id,
+                "Initiated": each.initiated,
+                "StorageClass": "STANDARD",
+            }
+            for each in uploads
+        ],
+    }
+    return _answered(self, "ListMultipartUploads", result)
+
+
 def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
     """Create an upload, or complete one."""
     request, body, bucket, query, key = asked
@@ -195,6 +230,9 @@ def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
     if "uploads" in query:
         check_creation(headers)
         created: Answer = _key_response_post(self, *asked)
+        for multipart in self.backend.get_bucket(bucket).multiparts.values():
+            if not hasattr(multipart, "initiated"):
+                multipart.initiated = _models.utcnow()
         if headers.get("x-amz-checksum-algorithm") == "SHA256":
             created[1]["x-amz-checksum-type"] = "COMPOSITE"
         return created
@@ -210,7 +248,7 @@ def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
                 algorithm="SHA256",
                 exists=current is not None,
                 deleted=getattr(multipart, "deleted_under_it", False),
-                minimum=getattr(models, "S3_UPLOAD_PART_MIN_SIZE"),  # noqa: B009  # not exported
+                minimum=_models.S3_UPLOAD_PART_MIN_SIZE,
             )
             parts = check_completion(target, body, headers)
             listed = iter([(part.number, part.etag) for part in parts])

@@ -9,6 +9,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -40,15 +41,15 @@ class World:
         The buckets' names; the target has no versions.
     put : callable
         Puts bytes under a key of the source bucket and gives version id and ETag.
-    answer_again : callable
-        Lets a completion that is sent again be answered as the first was, or not.
+    behave : callable
+        Changes what S3 may do one way or another: ``Behaviour``'s fields.
     """
 
     s3: Any
     source: str
     target: str
     put: Callable[[str, bytes], tuple[str, str]]
-    answer_again: Callable[[bool], None]
+    behave: Callable[..., None]
 
 
 @dataclass
@@ -246,6 +247,26 @@ class S3CopyTests:
         last = copy.world.s3.upload_part_copy(**copy.where, **(asked | {"PartNumber": 10_000}))
         assert last["CopyPartResult"]["ChecksumSHA256"] == sha256(SOURCE[:10])
 
+    def test_ranges_of_small_objects_may_be_refused(self, world: World) -> None:
+        """API_UploadPartCopy.html says so; S3 is seen to take them."""
+        version, etag = world.put("a folder/src.iso", b"small")
+        copy = Copy(world, version, etag)
+        copy.begin()
+        asked = {"CopySourceRange": "bytes=0-4"}
+        copied = copy.part(1, **asked)["CopyPartResult"]
+        assert copied["ChecksumSHA256"] == sha256(b"small")
+        world.behave(small_ranges=False)
+        assert refused(lambda: copy.part(1, **asked)) == (400, "InvalidRequest")
+        whole = world.s3.upload_part_copy(**copy.where, PartNumber=1, CopySource=copy.source)
+        assert whole["CopyPartResult"]["ChecksumSHA256"] == sha256(b"small")
+
+    def test_a_delete_marker_is_not_copied(self, world: World, copy: Copy) -> None:
+        """API_UploadPartCopy.html: 400 where it is named by its version."""
+        which = {name: copy.source[name] for name in ("Bucket", "Key")}
+        marker = world.s3.delete_object(**which)["VersionId"]
+        named = refused(lambda: copy.part(1, CopySource=which | {"VersionId": marker}))
+        assert named == (400, "InvalidRequest")
+
     def test_parts_are_listed_in_pages(self, world: World, copy: Copy) -> None:
         """API_ListParts.html: a page goes on behind a part's number, wherever that stands."""
         for number in (7, 2, 30):
@@ -378,7 +399,7 @@ class S3CopyTests:
 
     def test_a_completion_sent_again_may_be_answered_again(self, world: World, copy: Copy) -> None:
         """Seen, for a time: https://github.com/adobe/S3Mock/issues/2586; it makes no second."""
-        world.answer_again(True)
+        world.behave(answers_again=True)
         parts = copy.parts()
         first = copy.complete(parts)
         again = copy.complete(parts)
@@ -390,6 +411,12 @@ class S3CopyTests:
         world.s3.abort_multipart_upload(**copy.where)
         _is_gone(copy, parts)
         assert "Contents" not in world.s3.list_objects_v2(Bucket=world.target)
+
+    def test_uploads_that_go_on_are_listed_with_their_age(self, world: World, copy: Copy) -> None:
+        """API_ListMultipartUploads.html, so that somebody can abort what was left behind."""
+        (upload,) = world.s3.list_multipart_uploads(Bucket=world.target, Prefix=KEY)["Uploads"]
+        assert (upload["Key"], upload["UploadId"]) == (KEY, copy.upload)
+        assert abs(datetime.now(UTC) - upload["Initiated"]) < timedelta(minutes=5)
 
     def test_an_upload_belongs_to_its_key(self, world: World, copy: Copy) -> None:
         """API_UploadPartCopy.html: NoSuchUpload."""

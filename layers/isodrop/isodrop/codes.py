@@ -198,7 +198,8 @@ TABLE: Final = MappingProxyType(
         Code.UNREADABLE_OBJECT: _rejected(
             "S3 does not let isodrop read the object.",
             "Upload it without a key of the customer's own (SSE-C) and under a KMS key that the"
-            " stack may use (its parameter KmsKeyArn); a bucket policy must let its roles read.",
+            " stack may use (its parameter KmsKeyArn), or let its roles read; then ask again with"
+            " isodrop retry.",
             why="It was encrypted with a key that nobody gave to isodrop (SSE-C), its KMS key is "
             "disabled or deleted, or key or bucket policy deny its role the reading. The "
             "message has S3's own words.",

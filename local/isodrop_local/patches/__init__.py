@@ -1,7 +1,8 @@
 """What MiniStack does otherwise than AWS where it matters to isodrop, mended.
 
 Each mend says in its docstring what the real service does; each has its own test in
-``tests/stack/test_patches.py``. They hold for the pinned version only.
+``tests/stack/test_patches.py``, or for copies in ``tests/support/s3_copy.py``. They hold for the
+pinned version only.
 """
 
 from importlib.metadata import version

@@ -5,12 +5,17 @@ its file, and so do its copies.
 """
 
 import hashlib
+import os
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 CHUNK = 1 << 20
+_hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sha256")
+_digests: dict[tuple["Stretch", ...], "Future[bytes]"] = {}
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,12 @@ class LinkedBody:
         for each in self.stretches:
             yield from each.chunks()
 
-    def sha256(self) -> bytes:
-        """Hash it; what was hashed once is known."""
-        return _sha256(self.stretches)
+    def sha256(self) -> "Future[bytes]":
+        """Hash it, beside; what was hashed once, or is being hashed, is not hashed again."""
+        with _lock:
+            if self.stretches not in _digests:
+                _digests[self.stretches] = _hashers.submit(_sha256, self.stretches)
+            return _digests[self.stretches]
 
 
 Body = bytes | LinkedBody
@@ -143,7 +151,6 @@ def _adjoin(one: Stretch, other: Stretch) -> bool:
     return same and one.changed == other.changed and one.start + one.size == other.start
 
 
-@cache
 def _sha256(stretches: tuple[Stretch, ...]) -> bytes:
     digest = hashlib.sha256()
     for each in stretches:

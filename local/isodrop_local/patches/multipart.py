@@ -29,6 +29,7 @@ from isodrop_local.s3_multipart import (
     check_part_number,
     check_upload_part,
     copied_range,
+    delete_marker,
     no_such_upload,
     sha256,
     whole_etag,
@@ -51,7 +52,8 @@ _version_entry_from_record = s3._version_entry_from_record
 def behave(**what: Any) -> None:
     """Change what S3 does where it may do one thing or another."""
     new = replace(_behaviour, **what)
-    _behaviour.answers_again, _behaviour.minimum_part = new.answers_again, new.minimum_part
+    for name in what:
+        setattr(_behaviour, name, getattr(new, name))
 
 
 def _refusing(function: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -103,7 +105,9 @@ def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
             raise S3RefusalError(404, "NoSuchKey", "The specified key does not exist.")
         return current, s3._read_body(name, key, current)
     for each in s3._object_versions.get((name, key), []):
-        if each["version_id"] == version and not each.get("is_delete_marker"):
+        if each["version_id"] == version:
+            if each.get("is_delete_marker"):
+                raise delete_marker()
             return each, s3._version_body(bucket, name, key, each)
     raise S3RefusalError(404, "NoSuchVersion", "The specified version does not exist.")
 
@@ -111,7 +115,7 @@ def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
 def _piece(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
     """Find the part of it that is copied."""
     entry, body = _source(headers)
-    start, stop = copied_range(headers.get("x-amz-copy-source-range"), len(body))
+    start, stop = copied_range(headers.get("x-amz-copy-source-range"), len(body), _behaviour)
     return entry, body[start:stop]
 
 
@@ -131,7 +135,8 @@ async def handle_request(
             pass  # it is refused below, in its turn
         else:
             if isinstance(piece, LinkedBody):
-                await asyncio.to_thread(piece.sha256)
+                # Whoever no longer waits leaves the hash to who asks again.
+                await asyncio.shield(asyncio.wrap_future(piece.sha256()))
     return await _handle_request(method, path, headers, body, query, **more)
 
 
@@ -156,7 +161,7 @@ def upload_part_copy(
             return answer
     _, piece = _piece(headers)
     if isinstance(piece, LinkedBody):
-        digest = piece.sha256()
+        digest = piece.sha256().result()
         etag, made = digest.hex()[:32], base64.b64encode(digest).decode()
     else:
         etag, made = hashlib.md5(piece, usedforsecurity=False).hexdigest(), sha256(piece)

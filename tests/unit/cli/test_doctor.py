@@ -57,6 +57,7 @@ DISTRIBUTION = ARN.format("imagebuilder", "distribution-configuration/ours")
 VARIABLES = {
     "STACK_NAME": "imports",
     "LEDGER_TABLE": "the-ledger",
+    "STAGING_BUCKET": "the-copies",
     "INFRASTRUCTURE_CONFIGURATION_ARN": INFRASTRUCTURE,
     "EXECUTION_ROLE": ROLE,
     "SUPPORTED_BUILDS": "26100",

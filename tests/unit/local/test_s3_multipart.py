@@ -2,7 +2,14 @@
 
 import pytest
 
-from isodrop_local.s3_multipart import Part, S3RefusalError, composite, copied_range, whole_etag
+from isodrop_local.s3_multipart import (
+    Behaviour,
+    Part,
+    S3RefusalError,
+    composite,
+    copied_range,
+    whole_etag,
+)
 
 SEEN = (
     "lcKa6Boe7a167tUCN5C4OaFygGSYD8MBnBARTrdL+1w=",
@@ -28,8 +35,8 @@ def test_a_part_of_more_than_five_gibibytes_is_not_copied() -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html."""
     size = 6 << 30
     with pytest.raises(S3RefusalError, match="InvalidRequest"):
-        copied_range(None, size)
-    assert copied_range(f"bytes=0-{(5 << 30) - 1}", size) == (0, 5 << 30)
+        copied_range(None, size, Behaviour())
+    assert copied_range(f"bytes=0-{(5 << 30) - 1}", size, Behaviour()) == (0, 5 << 30)
 
 
 def test_a_refusal_is_written_as_s3_writes_it() -> None:

@@ -265,7 +265,7 @@ class StagingBucket:
             if _code(error) in _NO_OBJECT:
                 return False
             raise
-        return (head["ContentLength"], _checksum(head)) == (content.size, content.checksum)
+        return head["ContentLength"] == content.size and _checksum(head) == content.checksum
 
     def delete(self, key: str) -> None:
         """Delete a copy; one that is not there is no error."""
