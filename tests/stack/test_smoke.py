@@ -50,7 +50,11 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
         "quota error": "not seen",
     }
     assert status == 0
-    builds = [each for each in stack.image_builder.builds() if each["uri"].endswith(iso.name)]
+    builds = [
+        each
+        for each in stack.image_builder.builds()
+        if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+    ]
     assert len(builds) == 1
 
 
@@ -74,7 +78,11 @@ def test_nothing_is_spent_unless_somebody_agrees_or_in_ci(
     assert (declined, in_ci) == (1, 1)
     assert "one build: an EC2 instance" in told
     assert "does not run in CI" in why
-    assert not [each for each in stack.image_builder.builds() if each["uri"].endswith(iso.name)]
+    assert not [
+        each
+        for each in stack.image_builder.builds()
+        if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+    ]
 
 
 def test_nothing_is_spent_where_doctor_finds_something_broken(

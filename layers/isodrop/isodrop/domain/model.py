@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.overrides import RULES
+
+if TYPE_CHECKING:
+    from isodrop.iso.model import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +164,11 @@ class ImportPlan:
     rebuild: str | None
     tags: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+    def is_of(self, media: "Media") -> bool:
+        """Whether this is what is on an ISO, as far as the import goes by it."""
+        return any(
+            (each.index, each.edition_id, each.build, each.revision, each.architecture)
+            == (self.image_index, self.edition, self.build, self.revision, self.architecture)
+            for each in media.editions
+        )

@@ -90,15 +90,6 @@ def decide(
     return _plan(upload, settings, overrides=overrides, said=said, choice=choice)
 
 
-def is_as_planned(plan: ImportPlan, media: Media) -> bool:
-    """Whether what is on an ISO is what a plan was made of, as far as the import goes by it."""
-    return any(
-        (each.index, each.edition_id, each.build, each.revision, each.architecture)
-        == (plan.image_index, plan.edition, plan.build, plan.revision, plan.architecture)
-        for each in media.editions
-    )
-
-
 def _plan(
     upload: Upload,
     settings: ImportSettings,

@@ -17,7 +17,6 @@ from isodrop.domain.build import Phase
 from isodrop.domain.content import PART_SIZE, Content, plan_parts, staging_key
 from isodrop.domain.ids import import_identity
 from isodrop.domain.model import ImportPlan
-from isodrop.domain.planning import is_as_planned
 from isodrop.domain.run import Attempt, Drop, Standing
 from isodrop.errors import RefusedError, RejectedError, TransientError
 from isodrop.iso import read_media
@@ -103,7 +102,7 @@ class Stager:
         """
         copy = open_object(self.bucket.client, self.bucket.bucket, key_of(drop))
         try:
-            is_the_same = is_as_planned(plan, read_media(copy.read, copy.size))
+            is_the_same = plan.is_of(read_media(copy.read, copy.size))
         except RejectedError:
             is_the_same = False
         if not is_the_same:
