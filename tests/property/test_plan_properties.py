@@ -12,13 +12,14 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from isodrop.codes import TABLE, Code, Kind, Rejection
+from isodrop.domain.content import staging_key
 from isodrop.domain.ids import TOKEN_LENGTH, client_token, drop_id, import_identity
 from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import decide
 from isodrop.iso import Edition, Media
-from tests.support.builders import BUSINESS, INFRASTRUCTURE, a_business_disc, an_upload
+from tests.support.builders import BUSINESS, CONTENT, INFRASTRUCTURE, a_business_disc, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 LONG_TEXT = st.one_of(ANY_TEXT, st.text(st.sampled_from("aZ9-_. é日\n{}"), max_size=2000))
@@ -116,7 +117,7 @@ def service_model() -> Shape:
 
 
 def request(upload: Upload, plan: ImportPlan) -> dict[str, Any]:
-    token = client_token(upload.etag, import_identity(plan), "stack", 0)
+    token = client_token(upload.etag, import_identity(plan, CONTENT.id), "stack", 0)
     assert len(token) == TOKEN_LENGTH
     return {
         "name": plan.name,
@@ -125,7 +126,7 @@ def request(upload: Upload, plan: ImportPlan) -> dict[str, Any]:
         "platform": "Windows",
         "osVersion": "Microsoft Windows 11",
         "infrastructureConfigurationArn": INFRASTRUCTURE,
-        "uri": upload.uri,
+        "uri": f"s3://staging/{staging_key(drop_id(upload), 0)}",
         "windowsConfiguration": {"imageIndex": plan.image_index},
         "tags": plan.tags,
         "clientToken": token,

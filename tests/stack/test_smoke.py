@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,12 @@ def test_nothing_is_spent_where_doctor_finds_something_broken(
         events.enable_rule(Name=rule)
     assert status == 3
     assert "mend what is broken first" in why
+
+
+def builds_of(stack: LocalStack, name: str) -> list[dict[str, Any]]:
+    """Get the builds of what was dropped under a name."""
+    return [
+        each
+        for each in stack.image_builder.builds()
+        if each["request"]["tags"]["isodrop:source"].endswith(name)
+    ]

@@ -123,7 +123,16 @@ def may_distribute(ground: Ground) -> Verdict:
 def may_read(ground: Ground) -> Verdict:
     """Ask whether ImportIso is allowed to look inside."""
     where = f"arn:{ground.partition}:s3:::{ground.bucket}/{ground.parameter('KeyPrefix')}Win11.iso"
-    return may(ground, Right("ImportIsoRole", "s3:GetObject", where))
+    return may(ground, Right("ImportIsoRole", "s3:GetObjectVersion", where))
+
+
+def may_copy(ground: Ground) -> Verdict:
+    """Ask whether ImportIso is allowed to make copies, and the build to read them."""
+    copies = f"arn:{ground.partition}:s3:::{ground.output('StagingBucketName') or ''}/0-0.iso"
+    writing = may(ground, Right("ImportIsoRole", "s3:PutObject", copies))
+    if writing.level is not Level.OK or ground.parameter("InfrastructureConfigurationArn"):
+        return writing
+    return may(ground, Right("BuildInstanceRole", "s3:GetObject", copies))
 
 
 def may_start(ground: Ground) -> Verdict:
