@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from isodrop.aws.s3 import Found, find_upload
 from isodrop.aws.s3_events import object_created
 from isodrop.aws.step_functions import Executions
 from isodrop.codes import Code
+from isodrop.domain.budget import BudgetUse, day_of
 from isodrop.domain.build import Phase, Steps
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import Ask, Upload
@@ -386,6 +388,10 @@ class Operator:
             reverse=True,
         )
         return self.ledger.marked(islice(marks, limit), self.unreadable)
+
+    def budget_use(self, now: datetime) -> BudgetUse:
+        """Read how much of the budget of builds is used."""
+        return self.ledger.budget_use(day_of(now))
 
 
 def _name(drop_id: str, ask: int, again: int = 0) -> str:

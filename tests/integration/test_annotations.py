@@ -6,13 +6,15 @@ from typing import Any
 import boto3
 import pytest
 from boto3.dynamodb.conditions import Attr
+from botocore.exceptions import ClientError
 
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.model import Ask, Upload
+from isodrop.domain.run import KnownImage
 from isodrop.services.annotations import BROKEN_OFF, BUDGET
 from isodrop_local.iso_maker import business_editions, server_editions
 from tests.integration.conftest import BUCKET
-from tests.support.harness import Way, refuse
+from tests.support.harness import ACCOUNT, REGION, Way, refuse
 
 NAME = "windows-11-enterprise-x64-en-us"
 LATEST = f"/isodrop/{NAME}/26100/latest"
@@ -242,6 +244,134 @@ def test_given_another_writer_in_between_then_the_second_look_puts_it_right(way:
     assert parameter(way) == newer
 
 
+def delete(way: Way, *amis: str) -> None:
+    for ami in amis:
+        way.client("ec2").deregister_image(ImageId=ami)
+
+
+def slow_images(way: Way, seconds: float) -> None:
+    """Let Image Builder take its time for each image that is asked for."""
+
+    def pass_time(**_: Any) -> None:
+        way.clock.now += seconds
+
+    way.builder.imagebuilder.meta.events.register("before-call.imagebuilder.GetImage", pass_time)
+
+
+def many_that_are_gone(way: Way, count: int) -> None:
+    """Make known that many higher versions, all of which are gone."""
+    when = way.clock.time().isoformat()
+    here = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
+    for number in range(count):
+        arn = f"{here}/{NAME}/11.26100.{5000 + number}/1"
+        way.ledger.know(KnownImage.of(arn, 26100), when)
+    way.later(hours=1)
+
+
+def test_given_450_higher_versions_that_are_gone_then_the_latest_still_moves(way: Way) -> None:
+    many_that_are_gone(way, 450)
+    slow_images(way, 0.1)
+
+    amis = [imported(way, f"{number}.iso", revision=1742 + number) for number in range(4)]
+
+    # 20 s a time are enough for less than 200, and those are retired.
+    assert parameter(way) == amis[-1]
+    left = list(way.ledger.images(NAME))
+    assert len(left) <= len(amis)
+
+
+def test_given_450_higher_versions_that_are_gone_then_the_object_is_tagged(way: Way) -> None:
+    many_that_are_gone(way, 450)
+    slow_images(way, 0.1)
+    upload = way.upload()
+
+    way.follow(upload)
+
+    assert tags_of(way, upload)["isodrop:state"] == "succeeded"
+    assert "latest parameter is not certain to be up to date" in data(way)["notes"][0]
+
+
+def test_given_an_ami_that_ec2_does_not_know_yet_then_its_image_is_not_retired(way: Way) -> None:
+    newer = imported(way, "newer.iso", revision=3000)
+    seen: list[str] = []
+
+    def unknown(**_: Any) -> None:
+        if not seen:
+            seen.append("once")
+            error = {"Error": {"Code": "InvalidAMIID.NotFound", "Message": "not yet"}}
+            raise ClientError(error, "DescribeImages")  # type: ignore[arg-type] # the stubs want their own dictionaries
+
+    way.later(minutes=-30)  # its image was made known a moment ago
+    ec2 = way.builder.ec2.meta.events
+    ec2.register_first("before-call.ec2.DescribeImages", unknown)
+    way.reporter.annotator.latest.update(NAME, 26100, lambda: None)
+    ec2.unregister("before-call.ec2.DescribeImages", unknown)
+
+    way.reporter.annotator.latest.update(NAME, 26100, lambda: None)
+
+    assert seen
+    assert parameter(way) == newer
+
+
+def test_given_a_retired_image_that_is_made_anew_then_it_is_known_again(way: Way) -> None:
+    arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/{NAME}/11.26100.1/1"
+    way.ledger.know(KnownImage.of(arn, 26100), "2026-11-25T10:00:00.000+00:00")
+    (known,) = way.ledger.images(NAME)
+    way.ledger.know(known, "2026-11-25T11:00:00.000+00:00")
+
+    way.ledger.retire(known)  # by who has read it before
+    assert [image.known_at for image in way.ledger.images(NAME)] == [
+        "2026-11-25T11:00:00.000+00:00"
+    ]
+    way.ledger.retire(next(way.ledger.images(NAME)))
+    assert list(way.ledger.images(NAME)) == []
+    way.ledger.know(known, "2026-11-25T12:00:00.000+00:00")
+    assert len(list(way.ledger.images(NAME))) == 1
+
+
+def test_given_the_ami_of_the_latest_is_deleted_then_the_sweep_names_the_next(way: Way) -> None:
+    older = imported(way, "older.iso", revision=1000)
+    newer = imported(way, "newer.iso", revision=3000)
+    assert parameter(way) == newer
+    delete(way, newer)
+    way.later(hours=1)
+
+    tally = way.sweep()
+
+    assert (parameter(way), tally.troubles) == (older, 0)
+
+
+def test_given_no_image_is_left_then_the_sweep_leaves_the_parameter_as_it_is(way: Way) -> None:
+    only = imported(way, "only.iso")
+    delete(way, only)
+    way.later(hours=1)
+
+    way.sweep()
+
+    assert (parameter(way), list(way.ledger.images(NAME))) == (only, [])
+
+
+def test_given_no_time_then_the_next_sweep_goes_on_with_the_names(way: Way) -> None:
+    old, new = {}, {}
+    for build in (26100, 26200):
+        old[build] = imported(way, f"{build}-old.iso", build=build, revision=1)
+        new[build] = imported(way, f"{build}-new.iso", build=build, revision=2)
+    delete(way, *new.values())
+    way.later(hours=1)
+
+    def latest_of(build: int) -> str | None:
+        return parameter(way, LATEST.replace("26100", str(build)))
+
+    # Time until the first name's parameter is written, and for its second look.
+    times = iter([True])
+    first = way.sweep(has_time=lambda: latest_of(26100) == new[26100] or next(times, False))
+    assert (latest_of(26100), first.complete) == (old[26100], False)
+
+    second = way.sweep()
+
+    assert (latest_of(26200), second.complete) == (old[26200], True)
+
+
 # No answer hangs on it
 
 
@@ -282,8 +412,10 @@ def test_given_aws_is_slow_then_nothing_more_is_begun_and_the_answer_comes(way: 
     answer = data(way)
     assert [note.rpartition(": ")[2] for note in answer["notes"]] == [
         "AWS was too slow; 20 s had passed"
-    ] * 2
-    assert tags_of(way, upload) == {}
+    ]
+    # What tells most about an upload is written first.
+    assert tags_of(way, upload)["isodrop:state"] == "succeeded"
+    assert parameter(way) is None
 
 
 class KilledError(BaseException):
@@ -310,7 +442,7 @@ def test_given_the_function_is_killed_there_then_the_answer_is_the_same_one_and_
     assert data(way)["notes"] == [BROKEN_OFF]
     assert way.drop(upload).answer == certain
     assert way.submissions() == 1
-    assert tags_of(way, upload) == {}
+    assert parameter(way) is None
 
 
 def test_given_two_that_answer_at_once_then_both_publish_the_same_notes(way: Way) -> None:

@@ -12,7 +12,7 @@ from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
 from isodrop.domain.ids import client_token, import_identity
-from isodrop.domain.model import Ask, ImportPlan
+from isodrop.domain.model import Ask, ImportPlan, ImportSettings
 from isodrop.domain.run import Trouble
 from isodrop.errors import QuotaError, TransientError
 from isodrop.services.intake import Decision
@@ -486,14 +486,34 @@ def test_an_ask_lays_its_overrides_over_the_objects(way: Way) -> None:
     assert plan.rebuild is None
 
 
-def test_an_ask_may_override_no_more_than_an_uploader(way: Way) -> None:
+def test_an_operator_is_not_held_to_what_uploaders_may_override(way: Way) -> None:
     way.settings = replace(way.settings, allowed_overrides=frozenset({"edition"}))
-    upload = way.upload()
+    upload = way.upload(rebuild="1")
     way.follow(upload, "execution-1")
 
     way.follow(upload, "execution-2", Ask(1, {"image-name": "golden"}))
+    way.follow(upload, "execution-3", Ask(2, {"image-name": "golden", "rebuild": ""}))
 
-    assert way.answers()[1]["detail"]["data"]["code"] == Code.INVALID_OVERRIDE
+    first, second, third = (answer["detail"]["data"] for answer in way.answers())
+    assert (first["code"], second["code"]) == (Code.INVALID_OVERRIDE, Code.INVALID_OVERRIDE)
+    assert third["plan"]["name"] == "golden"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"image_name": "golden"}, {"semantic_version": "1073741823.0.0"}, {"rebuild": "1"}],
+)
+def test_by_default_no_uploader_moves_others_latest_or_builds_anew(
+    way: Way, metadata: dict[str, str]
+) -> None:
+    settings = ImportSettings("isodrop", way.settings.infrastructure_configuration_arn)
+    way.settings = settings
+
+    way.follow(way.upload(**metadata))
+
+    (answer,) = way.answers()
+    assert answer["detail"]["data"]["code"] == Code.INVALID_OVERRIDE
+    assert way.submissions() == 0
 
 
 def test_asking_anew_after_a_failed_build_builds_again_and_at_most_so_often(way: Way) -> None:

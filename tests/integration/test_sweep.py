@@ -118,6 +118,10 @@ class TestOpenDrops:
             "started": 0,
             "oldest": 0,
             "builds": 0,
+            "removed": 0,
+            "released": 0,
+            "builds_at_once": 0,
+            "builds_today": 0,
             "troubles": 0,
             "complete": True,
         }
@@ -468,8 +472,8 @@ class TestVersionsWithoutAnEntry:
         assert calls == {
             "ListObjectVersions": 10,
             "BatchGetItem": 100,
-            "Query": 1,
-            "GetItem": 1,
+            "Query": 2,
+            "GetItem": 4,
             "PutItem": 1,
             "StartExecution": 3,
             **LISTED,
@@ -483,7 +487,7 @@ class TestVersionsWithoutAnEntry:
         tally = swept.sweep()
 
         assert (tally.versions, tally.started) == (2_500, 0)
-        assert calls == {"ListObjectVersions": 3, "Query": 1, "GetItem": 1, "PutItem": 1, **LISTED}
+        assert calls == {"ListObjectVersions": 3, "Query": 2, "GetItem": 4, "PutItem": 1, **LISTED}
 
 
 LISTED = {"ListObjectsV2": 1, "ListMultipartUploads": 1}

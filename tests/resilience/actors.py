@@ -9,7 +9,7 @@ from hashlib import md5
 from typing import Any, Final
 
 from isodrop_local.iso_maker import business_editions, make_image, server_editions
-from tests.resilience.oracle import Dropped
+from tests.resilience.oracle import Budget, Dropped
 from tests.resilience.schedule import Upload
 
 TWIN_BYTE: Final = 400
@@ -89,6 +89,41 @@ def maybe_sent(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
         json.loads(item["request"]["S"]).get("uri", "")
         for item in ledger
         if item.get("standing", {}).get("S") == "sent" and "build" not in item
+    )
+
+
+def maybe_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Read off the ledger's raw items which imports may have been sent, for all that it knows."""
+    return frozenset(
+        json.loads(item["request"]["S"])["clientToken"]
+        for item in ledger
+        if item.get("standing", {}).get("S") == "sent" and "build" not in item
+    )
+
+
+def budget_of(ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int) -> Budget:
+    """Read off the ledger's raw items what is counted."""
+    items = list(ledger)
+    tokens, days = {}, {}
+    for item in items:
+        if "request" in item and "day" in item:
+            token = json.loads(item["request"]["S"])["clientToken"]
+            identity = item["pk"]["S"].removeprefix("ATTEMPTS#")
+            number = int(item["sk"]["S"].removeprefix("ATTEMPT#"))
+            tokens[f"{identity}#{number}"] = token
+            days[token] = item["day"]["S"]
+    budget = {item["sk"]["S"]: item for item in items if item["pk"]["S"] == "BUDGET"}
+    under_way = budget.get("UNDER-WAY", {}).get("attempts", {}).get("SS", [])
+    return Budget(
+        at_once=at_once,
+        per_day=per_day,
+        days=days,
+        today={
+            name.removeprefix("DAY#"): int(item["builds"]["N"])
+            for name, item in budget.items()
+            if name.startswith("DAY#")
+        },
+        under_way=frozenset(tokens[name] for name in under_way),
     )
 
 

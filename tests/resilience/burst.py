@@ -20,7 +20,13 @@ from tests.resilience.oracle import Dropped, End, broken
 from tests.resilience.schedule import MAX_ATTEMPTS, Upload
 
 WAIT_SCALE: Final = 0.01
-PARAMETERS: Final = {"PollSeconds": 900, "TrackingHours": 20, "MaxAttempts": MAX_ATTEMPTS}
+PARAMETERS: Final = {
+    "PollSeconds": 900,
+    "TrackingHours": 20,
+    "MaxAttempts": MAX_ATTEMPTS,
+    "MaxBuildsAtOnce": 100,
+    "MaxBuildsPerDay": 1000,
+}
 """Rare looks: six hundred executions look through one emulator."""
 PATIENCE: Final = 1500.0
 

@@ -34,7 +34,12 @@ from tests.resilience.actors import (
 from tests.resilience.oracle import Dropped, End
 from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload
 
-PARAMETERS: Final = {"MaxAttempts": MAX_ATTEMPTS, "AllowedOverrides": "edition,rebuild"}
+PARAMETERS: Final = {
+    "MaxAttempts": MAX_ATTEMPTS,
+    "AllowedOverrides": "edition,rebuild",
+    "MaxBuildsAtOnce": 100,
+    "MaxBuildsPerDay": 1000,
+}
 """What the stack must be deployed with."""
 LATEST: Final = 10_000.0
 """What people do after days they do after so many seconds: all that matters is over by then."""

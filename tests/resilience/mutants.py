@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 INTAKE: Final = "layers/isodrop/isodrop/services/intake.py"
 SUBMISSION: Final = "layers/isodrop/isodrop/services/submission.py"
 DISTRIBUTION: Final = "layers/isodrop/isodrop/services/distribution.py"
+BUDGET: Final = "layers/isodrop/isodrop/aws/ledger_budget.py"
 LEDGER: Final = "layers/isodrop/isodrop/aws/ledger.py"
 STAGING: Final = "layers/isodrop/isodrop/services/staging.py"
 STAGING_BUCKET: Final = "layers/isodrop/isodrop/aws/staging.py"
@@ -27,6 +28,8 @@ SWEEP: Final = "layers/isodrop/isodrop/services/sweep.py"
 REPORTS: Final = "layers/isodrop/isodrop/services/reporting.py"
 MACHINE: Final = "statemachine/import.asl.json"
 TESTS: Final = (
+    "tests/integration/test_budget.py",
+    "tests/integration/test_annotations.py",
     "tests/integration/test_import.py",
     "tests/integration/test_distribution.py",
     "tests/integration/test_staging.py",
@@ -55,6 +58,54 @@ class Mutant:
 
 
 MUTANTS: Final = (
+    Mutant(
+        "there is no budget at once",
+        BUDGET,
+        "attribute_not_exists(attempts) OR size(attempts) < :limit",
+        "attribute_not_exists(attempts) OR size(attempts) <= :limit",
+    ),
+    Mutant(
+        "there is no budget in a day",
+        BUDGET,
+        "attribute_not_exists(builds) OR builds < :limit",
+        "attribute_not_exists(builds) OR builds <= :limit",
+    ),
+    Mutant(
+        "an attempt in the budget is written twice",
+        BUDGET,
+        '"ConditionExpression": "attribute_not_exists(pk)"',
+        '"ConditionExpression": "attribute_not_exists(gone)"',
+    ),
+    Mutant(
+        "a budget that is used up in a day is waited for",
+        BUDGET,
+        "    if _TODAY in unmet:",
+        "    if _TODAY in unmet and not limits:",
+    ),
+    Mutant(
+        "a refused import stays in the budget",
+        LEDGER,
+        "standing in {Standing.REFUSED, Standing.LOST}:",
+        "standing in {Standing.LOST}:",
+    ),
+    Mutant(
+        "a build that is over stays under way",
+        REPORTS,
+        "            self.ledger.release(attempt)  # before",
+        "            attempt.day  # before",
+    ),
+    Mutant(
+        "the sweep releases nothing",
+        "layers/isodrop/isodrop/services/sweep.py",
+        "if not auditor.is_under_way(identity, number, self.now()):",
+        "if not identity:",
+    ),
+    Mutant(
+        "an image that is gone is kept in mind",
+        "layers/isodrop/isodrop/services/latest.py",
+        "            self.ledger.retire(image)",
+        "            pass",
+    ),
     Mutant(
         "the token leaves out the ETag",
         SUBMISSION,

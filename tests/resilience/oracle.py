@@ -5,7 +5,7 @@ the answers'. A promise that was kept leaves no line; each broken one is a sente
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -60,6 +60,29 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What builds were allowed, and what the ledger counts.
+
+    Attributes
+    ----------
+    at_once, per_day : int
+        What the stack was deployed with.
+    days : mapping of str to str
+        The day of each attempt, by its token; of those that came to nothing, too.
+    today : mapping of str to int
+        How many builds are counted, by day.
+    under_way : frozenset of str
+        The tokens of what counts as under way.
+    """
+
+    at_once: int
+    per_day: int
+    days: Mapping[str, str]
+    today: Mapping[str, int]
+    under_way: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The state in which a run ended, read from outside.
 
@@ -74,10 +97,14 @@ class End:
         Status by ARN.
     drops : mapping of str to str
         The ledger's: version of the object by the id of its drop.
+    budget : Budget or None
+        What the stack allowed, and what it counted.
     staged : sequence of str
         Addresses of the copies that are left, finished or not.
     maybe_sent : frozenset of str
         The ledger's: addresses of copies of which it does not know whether they are imported.
+    maybe_tokens : frozenset of str
+        The tokens of those imports.
     lost_copies : bool
         Whether anybody deleted copies by hand.
     lost_amis : mapping of str to float
@@ -109,9 +136,11 @@ class End:
     distributions: Sequence[Json] = ()
     distributes: bool = False
     asks: Mapping[str, int] = field(default_factory=dict)
+    budget: "Budget | None" = None
     staged: Sequence[str] = ()
     maybe_sent: frozenset[str] = frozenset()
     lost_copies: bool = False
+    maybe_tokens: frozenset[str] = frozenset()
 
     @property
     def ours(self) -> Sequence[Json]:
@@ -146,6 +175,7 @@ def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
         *_about_distributions(end, max_attempts),
         *_about_silence(end, patient=patient),
         *_about_copies(end),
+        *_about_the_budget(end),
         *(f"Image Builder saw: {violation}" for violation in end.violations),
     ]
 
@@ -222,7 +252,11 @@ def _against_the_truth(end: End, drop: Dropped, answer: Json) -> Iterator[str]:
 
 def _against_the_upload(end: End, drop: Dropped, code: str) -> Iterator[str]:
     """Hold a rejection of a good upload to the truth."""
-    if code not in {"object-gone", "too-many-attempts"}:
+    if code == "budget-used-up" and end.budget is not None:
+        begun = Counter(end.budget.days.values())
+        if max(begun.values(), default=0) < end.budget.per_day:
+            yield f"budget-used-up, but of {end.budget.per_day} a day there were {dict(begun)}"
+    elif code not in {"object-gone", "too-many-attempts"}:
         yield f"a good one was rejected: {code}"
     if code == "object-gone" and not drop.deleted:
         yield "nobody deleted that version"
@@ -338,6 +372,45 @@ def _about_copies(end: End) -> Iterator[str]:
     for uri in end.staged:
         if uri not in running | end.maybe_sent:
             yield f"{uri} is left"
+
+
+def _about_the_budget(end: End) -> Iterator[str]:
+    """See that no more was built than was allowed, and that what is counted is what there was."""
+    budget = end.budget
+    if budget is None:
+        return
+    yield from _about_what_ran(end, budget)
+    yield from _about_days(end, budget)
+    running = {build["token"] for build in end.ours if not _ENDS & _states(build)}
+    for token in budget.under_way - running:
+        yield f"{token} counts as under way for ever"
+
+
+def _about_what_ran(end: End, budget: Budget) -> Iterator[str]:
+    times = [(_birth(build), 1) for build in end.ours]
+    times += [(_over(build), -1) for build in end.ours]
+    running = most = 0
+    for _, change in sorted(times):
+        running += change
+        most = max(most, running)
+    if most > budget.at_once:
+        yield f"{most} builds ran at once, where {budget.at_once} may"
+
+
+def _about_days(end: End, budget: Budget) -> Iterator[str]:
+    built = Counter(budget.days[build["token"]] for build in end.ours)
+    maybe = Counter(budget.days[token] for token in end.maybe_tokens & budget.days.keys())
+    for day in built.keys() | budget.today.keys():
+        counted = budget.today.get(day, 0)
+        if built[day] > budget.per_day:
+            yield f"{built[day]} builds were begun on {day}, where {budget.per_day} may be"
+        if not built[day] <= counted <= built[day] + maybe[day]:
+            yield f"{counted} builds are counted on {day}, and {built[day]} were begun"
+
+
+def _over(build: Json) -> float:
+    ends = [float(each["at"]) for each in build["history"] if each["status"] in _ENDS]
+    return min(ends, default=float("inf"))
 
 
 def _states(build: Json) -> frozenset[str]:

@@ -40,7 +40,12 @@ _THROTTLES: Final = {
     "events": "ThrottlingException",
     "ec2": "RequestLimitExceeded",
 }
-_WRITES: Final = ("dynamodb.PutItem", "dynamodb.UpdateItem", "imagebuilder.ImportDiskImage")
+_WRITES: Final = (
+    "dynamodb.PutItem",
+    "dynamodb.UpdateItem",
+    "dynamodb.TransactWriteItems",
+    "imagebuilder.ImportDiskImage",
+)
 _OF_COPIES: Final = (
     "s3.CreateMultipartUpload",
     "s3.UploadPartCopy",
@@ -181,6 +186,8 @@ class Schedule:
     distributes : bool
         Whether the stack takes images to other Regions and accounts; one that is deployed is what
         it is.
+    at_once, per_day : int
+        The stack's own limits, as it is deployed.
     """
 
     seed: int
@@ -189,6 +196,8 @@ class Schedule:
     deeds: tuple[Deed, ...] = ()
     quota: int = 100
     distributes: bool = False
+    at_once: int = 100
+    per_day: int = 1000
 
     @property
     def kills(self) -> bool:
@@ -206,7 +215,8 @@ class Schedule:
 
     def __str__(self) -> str:
         """Tell it line by line."""
-        lines = [f"seed {self.seed}, quota {self.quota}"]
+        budget = f"{self.at_once} at once, {self.per_day} a day"
+        lines = [f"seed {self.seed}, quota {self.quota}, {budget}"]
         if self.distributes:
             lines.append("  images are distributed")
         for upload in self.uploads:
@@ -235,6 +245,8 @@ class Schedule:
             deeds=tuple(_deed(random, uploads) for _ in range(random.choice((0, 1, 2, 4)))),
             quota=random.choice((1, 2, 100, 100)),
             distributes=distributes,
+            at_once=random.choice((1, 2, 100, 100)),
+            per_day=random.choice((1, 2, 1000, 1000)),
         )
 
 

@@ -56,11 +56,13 @@ from tests.integration.conftest import ACCOUNT as ENVIRON
 from tests.integration.conftest import BUCKET, STAGING, ledger_properties
 from tests.resilience.actors import (
     asks_of_versions,
+    budget_of,
     copied_etag,
     deleted,
     disc,
     dropped,
     maybe_sent,
+    maybe_tokens,
     put,
     versions_of_drops,
 )
@@ -80,6 +82,7 @@ DAY: Final = 24 * 3600.0
 WEEK: Final = 7 * DAY
 PART_SIZE: Final = 256 * 1024
 """Of the copies here: the discs are small."""
+_BUSY: Final = ("started", "open", "removed", "released", "builds_at_once")
 PARAMETERS: Final = {"PollSeconds": 240, "TrackingHours": 14}
 """Rarer looks than the template allows at the most seldom: each costs real time here."""
 _SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
@@ -240,7 +243,7 @@ class Simulation:
                 self._say("the sweep failed", error)
                 found = {"started": 1}
             busy = self._running or self._is_building()
-            busy = busy or any(found.get(name) for name in ("started", "open", "removed"))
+            busy = busy or any(found.get(name) for name in _BUSY)
             quiet = 0 if busy else quiet + 1
             self.clock.sleep(SWEEP_EVERY)
 
@@ -303,6 +306,8 @@ class Simulation:
             "ALLOWED_OVERRIDES": "edition,rebuild",
             "INFRASTRUCTURE_CONFIGURATION_ARN": made["infrastructureConfigurationArn"],
             "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+            "MAX_BUILDS_AT_ONCE": str(self.schedule.at_once),
+            "MAX_BUILDS_PER_DAY": str(self.schedule.per_day),
             "IMPORT_MACHINE_ARN": MACHINE,
             "UPLOAD_BUCKET": BUCKET,
             "TRACKING_HOURS": str(self._parameters["TrackingHours"]),
@@ -638,6 +643,8 @@ class Simulation:
             distributes=self.schedule.distributes,
             executions={arn: each.status for arn, each in self.executions.items()},
             drops=versions_of_drops(items),
+            budget=budget_of(items, self.schedule.at_once, self.schedule.per_day),
+            maybe_tokens=maybe_tokens(items),
             staged=[self._staging.uri(each.key) for each in self._staging.list_staged()],
             maybe_sent=maybe_sent(items),
             lost_copies=self._lost_copies,

@@ -17,6 +17,13 @@ from tools.contract.schemas import all_schemas
 
 Disc = Callable[..., Path]
 
+PARAMETERS = {
+    "MaxAttempts": "2",
+    "MaxBuildsAtOnce": "100",
+    "MaxBuildsPerDay": "1000",
+    "AllowedOverrides": "image-name,semantic-version,edition,image-index,description,rebuild",
+}
+
 _revisions = itertools.count(2001)
 _labels = itertools.count(1)
 
@@ -25,7 +32,7 @@ _labels = itertools.count(1)
 def deployed() -> Iterator[LocalStack]:
     """The stack as it is; most tests want :func:`stack`."""
     with LocalStack(wait_scale=0.001) as started:
-        started.deploy({"MaxAttempts": "2"})
+        started.deploy(PARAMETERS)
         yield started
         schemas = all_schemas()
         said = started.events()

@@ -13,6 +13,7 @@ from botocore import xform_name
 from isodrop_cli.doctor import Aws, Ground, examine
 from isodrop_cli.main import main
 from isodrop_local.stack import REGION, LocalStack, credentials
+from tests.stack.conftest import PARAMETERS
 
 Break = Callable[["Patient"], object]
 
@@ -83,7 +84,7 @@ def _value(text: str) -> Any:
 def patient() -> Iterator[Patient]:
     """A stack of its own: the others' is not to be broken."""
     with LocalStack(wait_scale=0.001) as stack:
-        stack.deploy({"MaxAttempts": "2"})
+        stack.deploy(PARAMETERS)
         yield Patient(stack)
 
 

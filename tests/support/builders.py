@@ -6,6 +6,7 @@ from typing import Any
 from isodrop.codes import Rejection
 from isodrop.domain.content import PART_SIZE, Content
 from isodrop.domain.model import FIRST_ASK, ImportPlan, ImportSettings, Upload
+from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import decide
 from isodrop.domain.run import Bond, Drop
 from isodrop.iso import Edition, Media
@@ -73,7 +74,9 @@ def a_business_disc(**changes: Any) -> Media:
 
 
 def some_settings(**changes: Any) -> ImportSettings:
-    return replace(ImportSettings("isodrop", INFRASTRUCTURE), **changes)
+    """Build settings that allow every override, unless ``changes`` say otherwise."""
+    settings = ImportSettings("isodrop", INFRASTRUCTURE, allowed_overrides=frozenset(RULES))
+    return replace(settings, **changes)
 
 
 def a_plan() -> ImportPlan:

@@ -20,14 +20,17 @@ from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3_events import read_ask, read_upload
 from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Executions
+from isodrop.domain.budget import BuildLimits
 from isodrop.domain.build import Phase
 from isodrop.domain.content import PART_SIZE
 from isodrop.domain.model import FIRST_ASK, Ask, DistributionSettings, ImportSettings, Upload
+from isodrop.domain.overrides import RULES
 from isodrop.domain.run import Drop
 from isodrop.domain.sweep_summary import Tally
 from isodrop.services.annotations import Annotator
 from isodrop.services.distribution import Distributor
 from isodrop.services.intake import Decision, Intake, Outcome
+from isodrop.services.latest import LatestParameters
 from isodrop.services.reporting import Caught, Reporter
 from isodrop.services.staging import Stager
 from isodrop.services.submission import Submission
@@ -97,6 +100,7 @@ class Way:
     writes: int = 0
     across_builds: bool = False
     part_size: int = PART_SIZE
+    limits: BuildLimits | None = None
     distribution: DistributionSettings | None = None
     image_builder: ImageBuilder = field(init=False)
     settings: ImportSettings = field(init=False)
@@ -115,7 +119,11 @@ class Way:
         made = imagebuilder.create_infrastructure_configuration(
             name="isodrop-imports", instanceProfileName="profile", clientToken="token"
         )
-        self.settings = ImportSettings("isodrop", made["infrastructureConfigurationArn"])
+        self.settings = ImportSettings(
+            "isodrop",
+            made["infrastructureConfigurationArn"],
+            allowed_overrides=frozenset(RULES),
+        )
         self.builder = Builder(imagebuilder=imagebuilder, ec2=self.session.client("ec2"))
         self.queue = self._listen()
 
@@ -160,7 +168,14 @@ class Way:
     @property
     def submission(self) -> Submission:
         """Who sends what is sent once."""
-        return Submission(self.builder, self.ledger, "isodrop", max_attempts=2)
+        return Submission(
+            self.builder,
+            self.ledger,
+            "isodrop",
+            max_attempts=2,
+            limits=self.limits,
+            now=self.clock.time,
+        )
 
     @property
     def reporter(self) -> Reporter:
@@ -174,9 +189,14 @@ class Way:
             annotator=Annotator(
                 s3=self.client("s3"),
                 builder=self.builder,
-                ssm=self.client("ssm"),
                 ledger=self.ledger,
-                across_builds=self.across_builds,
+                latest=LatestParameters(
+                    builder=self.builder,
+                    ssm=self.client("ssm"),
+                    ledger=self.ledger,
+                    across_builds=self.across_builds,
+                    now=self.clock.time,
+                ),
                 clock=lambda: self.clock.now,
             ),
             distributor=Distributor(self.builder, self.ledger, self.submission, self.distribution),

@@ -38,6 +38,8 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "OpenDrops"): {("service",)},
     (NAMESPACE, "OldestOpenDrop"): {("service",)},
     (NAMESPACE, "BuildsInFlight"): {("service",)},
+    (NAMESPACE, "BuildsAtOnce"): {("service",)},
+    (NAMESPACE, "BuildsToday"): {("service",)},
     (NAMESPACE, "SweptAnswers"): {("service",)},
     (NAMESPACE, "SweptStarts"): {("service",)},
     (NAMESPACE, "SweepTroubles"): {("service",)},

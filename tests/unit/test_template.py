@@ -180,6 +180,10 @@ def test_builds_read_copies_and_no_other_objects_of_this_account() -> None:
         ("SecureBoot", "true", "secure_boot", True),
         ("UefiDataUri", "s3://ours/uefi.b64", "uefi_data_uri", "s3://ours/uefi.b64"),
         ("MaxAttempts", 3, "max_attempts", 3),
+        ("MaxBuildsAtOnce", 4, "max_builds_at_once", 4),
+        ("MaxBuildsPerDay", 12, "max_builds_per_day", 12),
+        ("MinIsoMegabytes", 0, "min_iso_megabytes", 0),
+        ("MaxIsoGigabytes", 40, "max_iso_gigabytes", 40),
     ],
 )
 def test_given_a_setting_then_the_importing_function_reads_it(
@@ -187,6 +191,13 @@ def test_given_a_setting_then_the_importing_function_reads_it(
 ) -> None:
     variables = resolve(**{parameter: value}).properties("ImportIso")["Environment"]["Variables"]
     assert getattr(IntakeSettings.read(variables), setting) == read
+
+
+def test_given_a_concurrency_then_it_is_reserved_for_the_importing_function() -> None:
+    reserved = "ReservedConcurrentExecutions"
+    assert resolve(ImportConcurrency=5).properties("ImportIso")[reserved] == "5"
+    assert reserved not in resolve().properties("ImportIso")
+    assert reserved not in resolve(ImportConcurrency=5).properties("ReportBuild")
 
 
 def test_given_uefi_data_then_they_may_be_read_and_nothing_else() -> None:
@@ -527,6 +538,11 @@ REFUSED: list[tuple[str, object]] = [
     ("PollSeconds", 59),
     ("TrackingHours", 13),
     ("MaxAttempts", 0),
+    ("MaxBuildsAtOnce", 0),
+    ("MaxBuildsPerDay", 0),
+    ("MinIsoMegabytes", -1),
+    ("MaxIsoGigabytes", 0),
+    ("ImportConcurrency", -1),
     ("SweepMinutes", 4),
     ("ImportedIsoDays", -1),
     ("LatestAcrossBuilds", "yes"),

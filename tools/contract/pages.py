@@ -69,7 +69,8 @@ Mail, a webhook, a state machine, WorkSpaces and a queue are in [examples](../ex
   another `eventId`. What is to be done once for an image goes by `amis[].id`.
 - **In no certain order.** A notice can come after the answer; `metadata.time` tells. The last
   answer need not bring the highest version: an older ISO may be dropped later. The parameter
-  `/isodrop/<name>/<build>/latest` names the highest, and is written before the answer goes out.
+  `/isodrop/<name>/<build>/latest` names the highest, and is written before the answer goes out, or
+  by the next sweep, where a note in the answer says that it could not be.
 - **One upload, one `metadata.dropId`.** Uploads of the same bytes share one import:
   `metadata.importId` is the same, and `reused` is true for those that started nothing.
 - **Within a major version only additions.** Fields and codes may be added; none goes, and none

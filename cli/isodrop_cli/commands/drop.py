@@ -46,7 +46,7 @@ tells.
 
 examples:
   isodrop drop Win11.iso
-  isodrop drop Win11.iso --set edition=EnterpriseN --set rebuild=2026-11
+  isodrop drop Win11.iso --set edition=EnterpriseN --set image-index=4
   isodrop drop Win11.iso --key lab/Win11_24H2.iso --no-wait
   isodrop drop Win11.iso --json | jq -r 'select(.event == "answer") | .state'
 

@@ -1,6 +1,7 @@
 """``isodrop list``: what was dropped, and what became of it."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from isodrop.errors import IsodropError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Iterable, Iterator
 
+    from isodrop.domain.budget import BudgetUse, BuildLimits
     from isodrop.domain.run import Drop
 
 COLUMNS: Final = ("claimed", "state", "code", "ask", "image", "version", "build", "key")
@@ -22,7 +24,8 @@ _EPILOG: Final = f"""\
 In a pipe there is one line for each drop, with these fields separated by
 tabs, empty for what there is not (yet):
   {" ".join(COLUMNS)}
-On a terminal the asks of one upload stand together, below the last of them.
+On a terminal the asks of one upload stand together, below the last of them,
+and the last line says how much of the budget of builds is used.
 
 examples:
   isodrop list
@@ -56,6 +59,7 @@ def run(options: Namespace) -> int:
     try:
         with operator(options) as asking:
             drops = asking.recent(options.limit, only_open=options.open)
+            use = asking.budget_use(datetime.now(UTC)) if console() else None
     except IsodropError as error:
         complain(str(error))
         return COULD_NOT
@@ -66,10 +70,19 @@ def run(options: Namespace) -> int:
             print_table(screen, _HEADINGS, _by_upload(drops), folding=_HEADINGS[2:])
         else:
             print("nothing waits for its answer" if options.open else "nothing was dropped yet")
+        if use is not None and use.limits is not None:
+            print(_budget(use, use.limits))
     else:
         for drop in drops:
             print_fields(*row(drop))
     return 0
+
+
+def _budget(use: "BudgetUse", limits: "BuildLimits") -> str:
+    return (
+        f"builds: {use.at_once} of {limits.at_once} at once, {use.today} of {limits.per_day} today"
+        " (UTC)"
+    )
 
 
 def _by_upload(drops: "Iterable[Drop]") -> "Iterator[list[object]]":

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = f"""\
 The upload is looked at again and gets another answer, told apart by
-metadata.ask. What is set is laid over the object's metadata and is held to the
-stack's parameter AllowedOverrides; an empty value takes the object's own away.
+metadata.ask. What is set is laid over the object's metadata, whatever the stack
+allows to uploaders; an empty value takes the object's own away.
 To be set are:
   {" ".join(RULES)}
 

@@ -53,7 +53,14 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
         stager=_stager(settings.staging_bucket, session, builder, ledger),
-        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
+        submission=Submission(
+            builder,
+            ledger,
+            settings.stack_name,
+            settings.max_attempts,
+            limits=settings.limits(),
+            now=_now,
+        ),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         inspected=Counter(settings.stack_name).inspected,
     )
@@ -127,11 +134,13 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
     from isodrop.aws.event_bus import Publisher
     from isodrop.services.annotations import Annotator
     from isodrop.services.distribution import Distributor
+    from isodrop.services.latest import LatestParameters
     from isodrop.services.reporting import Reporter
     from isodrop.services.submission import Submission
 
     ledger = Ledger.connect(session, settings.ledger_table)
     builder = Builder.connect(session)
+    quick_builder = Builder.connect(session, QUICK_CONFIG)
     submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
     return Reporter(
         s3=session.client("s3", config=CONFIG),
@@ -141,10 +150,15 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
         stager=_stager(settings.staging_bucket, session, builder, ledger),
         annotator=Annotator(
             s3=session.client("s3", config=QUICK_CONFIG),
-            builder=Builder.connect(session, QUICK_CONFIG),
-            ssm=session.client("ssm", config=QUICK_CONFIG),
+            builder=quick_builder,
             ledger=ledger,
-            across_builds=settings.latest_across_builds,
+            latest=LatestParameters(
+                builder=quick_builder,
+                ssm=session.client("ssm", config=QUICK_CONFIG),
+                ledger=ledger,
+                across_builds=settings.latest_across_builds,
+                now=_now,
+            ),
             clock=time.monotonic,
         ),
         distributor=Distributor(builder, ledger, submission, settings.distribution()),

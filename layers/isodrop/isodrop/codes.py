@@ -38,6 +38,9 @@ class Code(StrEnum):
     ARCHIVED_OBJECT = "archived-object"
     UNREADABLE_OBJECT = "unreadable-object"
     TOO_MANY_ATTEMPTS = "too-many-attempts"
+    TOO_SMALL = "too-small"
+    TOO_LARGE = "too-large"
+    BUDGET_USED_UP = "budget-used-up"
 
     BUILD_FAILED = "build-failed"
     BUILD_CANCELLED = "build-cancelled"
@@ -210,6 +213,28 @@ TABLE: Final = MappingProxyType(
             " ask again with isodrop retry, or at once with a new value: --set rebuild=VALUE.",
             why="Each attempt is a paid build. When MaxAttempts in a row were lost, the next "
             "one most likely would be, too.",
+        ),
+        Code.TOO_SMALL: _rejected(
+            "The ISO is smaller than this stack imports.",
+            f"{_BUSINESS_ISO}, which has 5 GB or more; or, if it is meant to be this small, lower"
+            " the stack's parameter MinIsoMegabytes and ask again with isodrop retry.",
+            why="A Windows ISO by Microsoft has several gigabytes. One that is much smaller may "
+            "say that it is Windows, and holds none that could be installed.",
+        ),
+        Code.TOO_LARGE: _rejected(
+            "The ISO is larger than this stack imports.",
+            f"{_BUSINESS_ISO}; or raise the stack's parameter MaxIsoGigabytes and ask again with"
+            " isodrop retry.",
+            why="Copying, keeping and building cost by the gigabyte. The stack's MaxIsoGigabytes "
+            "says how many an upload may have.",
+        ),
+        Code.BUDGET_USED_UP: _rejected(
+            "As many builds were begun today as the stack allows in a day.",
+            "Ask again with isodrop retry tomorrow (the day is UTC's), or raise the stack's"
+            " parameter MaxBuildsPerDay and ask again at once.",
+            why="Each import is a paid build, and whoever may upload may start some. The stack's "
+            "MaxBuildsPerDay says how many; uploads that share a build count once.",
+            drop_again=True,
         ),
         Code.BUILD_FAILED: _failed(
             "Image Builder's build of the image failed.",

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from isodrop.domain.budget import BuildLimits
 from isodrop.domain.image_naming import check_template
 from isodrop.domain.model import DistributionSettings, ImportSettings
 from isodrop.errors import IsodropError
@@ -118,6 +119,22 @@ class IntakeSettings(_Environment):
     image_description: str | None = None
     image_tags: Annotated[dict[str, str], Pairs] = Field(default_factory=dict)
     max_attempts: int = Field(ge=1, le=100)
+    max_builds_at_once: int | None = Field(None, ge=1)
+    max_builds_per_day: int | None = Field(None, ge=1)
+    min_iso_megabytes: int = Field(0, ge=0)
+    max_iso_gigabytes: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _limits_both(self) -> Self:
+        if (self.max_builds_at_once is None) != (self.max_builds_per_day is None):
+            raise ValueError("MAX_BUILDS_AT_ONCE and MAX_BUILDS_PER_DAY belong together")
+        return self
+
+    def limits(self) -> BuildLimits | None:
+        """How many builds there may be; ``None`` for no limit."""
+        if self.max_builds_at_once is None or self.max_builds_per_day is None:
+            return None
+        return BuildLimits(self.max_builds_at_once, self.max_builds_per_day)
 
     @field_validator("image_name_template")
     @classmethod
@@ -141,4 +158,6 @@ class IntakeSettings(_Environment):
             secure_boot=self.secure_boot,
             description=self.image_description,
             tags=self.image_tags,
+            min_iso_megabytes=self.min_iso_megabytes,
+            max_iso_gigabytes=self.max_iso_gigabytes,
         )

@@ -11,33 +11,39 @@ crashes, repeats and races end in the same items.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 from botocore.exceptions import ClientError
 
+from isodrop.aws import ledger_budget
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import error_code, translated
 from isodrop.aws.ledger_items import (
     BOND_NAMES,
+    IMAGE_NAMES,
     UnreadableItemError,
     attempt_key,
     attempts_of,
     drop_key,
+    image_key,
     images_of,
     key_of,
     new_attempt,
     new_drop,
     new_image,
+    new_image_name,
     parse_attempt,
     parse_drop,
     parse_image,
+    parse_image_name,
     to_json,
     verdict_to_json,
 )
 from isodrop.codes import Rejection
+from isodrop.domain.budget import BudgetUse, BuildLimits
 from isodrop.domain.content import Content
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
@@ -130,9 +136,37 @@ class Ledger:
         """Read all attempts at one thing, in order, strongly consistent."""
         return tuple(parse_attempt(item) for item in self._all(attempts_of(identity)))
 
-    def begin(self, attempt: Attempt) -> bool:
-        """Write a new attempt; ``False`` when somebody was first with that number."""
-        return self._put(new_attempt(attempt))
+    def begin(self, attempt: Attempt, limits: BuildLimits | None = None) -> bool:
+        """Write a new attempt; ``False`` when somebody was first with that number.
+
+        One that is counted in a day's budget is written and counted at once, within the limits.
+
+        Raises
+        ------
+        QuotaError, RejectedError, TransientError
+            See :func:`isodrop.aws.ledger_budget.book`.
+        """
+        item = new_attempt(attempt)
+        if limits is None or attempt.day is None:
+            return self._put(item)
+        return ledger_budget.book(self.table, item, _name(attempt), attempt.day, limits)
+
+    def release(self, attempt: Attempt) -> None:
+        """Write that an attempt's build is not under way any more."""
+        if attempt.day is not None:
+            ledger_budget.release(self.table, _name(attempt))
+
+    def release_name(self, identity: str, number: int) -> None:
+        """Do so for an attempt of which no more is known than its name."""
+        ledger_budget.release(self.table, (identity, number))
+
+    def under_way(self) -> list[tuple[str, int]]:
+        """List the attempts that count as under way: identity and number."""
+        return ledger_budget.under_way(self.table)
+
+    def budget_use(self, day: str) -> BudgetUse:
+        """Read how much of the budget of builds is used on a day."""
+        return ledger_budget.use_of(self.table, day)
 
     def follow(self, drop: Drop, attempt: Attempt, stage: Stage = Stage.IMPORT) -> int:
         """Bind a drop to the attempt whose end it waits for; returns the one that stands."""
@@ -166,7 +200,22 @@ class Ledger:
         if standing is Standing.REFUSED:
             free &= Attr("build").not_exists()
         key = attempt_key(attempt.identity, attempt.number)
-        if self._set(key, {"standing": standing.value}, free):
+        if attempt.day is not None and standing in {Standing.REFUSED, Standing.LOST}:
+            # There is no build, so none is to be counted: written together, and so only once.
+            no_build = " AND attribute_not_exists(build)" if standing is Standing.REFUSED else ""
+            update = {
+                "Key": key,
+                "UpdateExpression": "SET standing = :now",
+                "ConditionExpression": f"standing = :before{no_build}",
+                "ExpressionAttributeValues": {
+                    ":now": standing.value,
+                    ":before": attempt.standing.value,
+                },
+            }
+            written = ledger_budget.give_back(self.table, update, _name(attempt), attempt.day)
+        else:
+            written = self._set(key, {"standing": standing.value}, free)
+        if written:
             return standing
         return self.attempts(attempt.identity)[attempt.number].standing
 
@@ -210,14 +259,24 @@ class Ledger:
         stands = self.drop(drop.id, drop.ask.number)
         return notes if stands is None or stands.notes is None else stands.notes
 
-    def know(self, image: KnownImage) -> None:
-        """Write that there is an image; again, it is the same item."""
+    def know(self, image: KnownImage, now: str) -> None:
+        """Write that there is an image; one that was retired is there again."""
         with translated():
-            self.table.put_item(Item=new_image(image))
+            self.table.put_item(Item=new_image(replace(image, known_at=now)))
+            self.table.put_item(Item=new_image_name(image))
 
     def images(self, name: str) -> Iterator[KnownImage]:
-        """Read all images of a name, strongly consistent, in no order."""
-        yield from map(parse_image, self._all(images_of(name)))
+        """Read all images of a name that are not retired, strongly consistent, in no order."""
+        items = self._all(images_of(name))
+        yield from (parse_image(item) for item in items if "retired" not in item)
+
+    def retire(self, image: KnownImage) -> None:
+        """Write that an image is gone, unless it has been made known anew meanwhile."""
+        self._set(image_key(image), {"retired": True}, Attr("known").eq(image.known_at))
+
+    def image_names(self) -> list[tuple[str, int]]:
+        """List the names of images, each with the builds of Windows it has been given to."""
+        return [parse_image_name(item) for item in self._all(IMAGE_NAMES)]
 
     def answered(self, drop: Drop, now: str) -> None:
         """Write that the answer has certainly been published."""
@@ -372,3 +431,7 @@ class Ledger:
 def mark_of(drop: Drop) -> Mark:
     """Say where a drop stands in a listing by state."""
     return {**key_of(drop), "claimed": drop.claimed}
+
+
+def _name(attempt: Attempt) -> ledger_budget.AttemptName:
+    return attempt.identity, attempt.number

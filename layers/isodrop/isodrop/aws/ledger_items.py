@@ -23,6 +23,9 @@ from isodrop.errors import IsodropError
 SCHEMA_VERSION: Final = 1
 """What :attr:`_Item.schema_version` is for items that this version writes."""
 
+IMAGE_NAMES: Final = "NAMES"
+"""The partition of the names that images have been given."""
+
 Item = dict[str, Any]
 Value = TypeVar("Value")
 Model = TypeVar("Model", bound="_Item")
@@ -138,6 +141,7 @@ class _AttemptItem(_Item):
     request: Json[dict[str, Any]]
     build: str | None = None
     standing: Standing
+    day: str | None = None
 
     def value(self) -> Attempt:
         return Attempt(
@@ -149,15 +153,25 @@ class _AttemptItem(_Item):
             request=self.request,
             build_arn=self.build,
             standing=self.standing,
+            day=self.day,
         )
 
 
 class _ImageItem(_Item):
     arn: Annotated[str, Field(pattern=r":image/[^/]+/\d+\.\d+\.\d+/\d+$")]
     build: int
+    known: str = "1970-01-01T00:00:00.000+00:00"
 
     def value(self) -> KnownImage:
-        return KnownImage.of(self.arn, self.build)
+        return KnownImage.of(self.arn, self.build, self.known)
+
+
+class _ImageNameItem(_Item):
+    sk: Annotated[str, Field(pattern=r"^[^/]+/\d+$")]
+
+    def value(self) -> tuple[str, int]:
+        name, _, build = self.sk.rpartition("/")
+        return name, int(build)
 
 
 def drop_key(drop: str, ask: int) -> dict[str, str]:
@@ -186,6 +200,11 @@ def images_of(name: str) -> str:
     return f"IMAGE#{name}"
 
 
+def image_key(image: KnownImage) -> dict[str, str]:
+    """Name the item of an image."""
+    return {"pk": images_of(image.name), "sk": f"{image.version}/{image.number}"}
+
+
 def new_drop(upload: Upload, execution: str, now: str, key: Mapping[str, str], ask: Ask) -> Item:
     """Make the item of a drop that is claimed now."""
     return {
@@ -210,17 +229,27 @@ def new_attempt(attempt: Attempt) -> Item:
         "source": to_json(attempt.source),
         "request": json.dumps(attempt.request),
         "standing": attempt.standing.value,
+        **({} if attempt.day is None else {"day": attempt.day}),
     }
 
 
 def new_image(image: KnownImage) -> Item:
     """Make the item of an image."""
     return {
-        "pk": images_of(image.name),
-        "sk": f"{image.version}/{image.number}",
+        **image_key(image),
         "schemaVersion": SCHEMA_VERSION,
         "arn": image.arn,
         "build": image.build,
+        "known": image.known_at,
+    }
+
+
+def new_image_name(image: KnownImage) -> Item:
+    """Make the item that says that there is a latest parameter of a name and a build."""
+    return {
+        "pk": IMAGE_NAMES,
+        "sk": f"{image.name}/{image.build}",
+        "schemaVersion": SCHEMA_VERSION,
     }
 
 
@@ -242,7 +271,7 @@ def parse_drop(item: Mapping[str, Any]) -> Drop:
     Raises
     ------
     UnreadableItemError
-        When it is none; the same is true of the next two.
+        When it is none; the same is true of the next three.
     """
     return _parsed(item, _DropItem, _DropItem.value)
 
@@ -255,6 +284,11 @@ def parse_attempt(item: Mapping[str, Any]) -> Attempt:
 def parse_image(item: Mapping[str, Any]) -> KnownImage:
     """Read an image."""
     return _parsed(item, _ImageItem, _ImageItem.value)
+
+
+def parse_image_name(item: Mapping[str, Any]) -> tuple[str, int]:
+    """Read a name of images, and the build of Windows."""
+    return _parsed(item, _ImageNameItem, _ImageNameItem.value)
 
 
 def _parsed(item: Mapping[str, Any], model: type[Model], value: Callable[[Model], Value]) -> Value:

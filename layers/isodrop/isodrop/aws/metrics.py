@@ -60,6 +60,8 @@ class Counter:
                 "BuildsInFlight": (MetricUnit.Count, tally.builds),
                 "SweptAnswers": (MetricUnit.Count, tally.answered),
                 "SweptStarts": (MetricUnit.Count, tally.started),
+                "BuildsAtOnce": (MetricUnit.Count, tally.builds_at_once),
+                "BuildsToday": (MetricUnit.Count, tally.builds_today),
                 "SweepTroubles": (MetricUnit.Count, tally.troubles),
             }
         )

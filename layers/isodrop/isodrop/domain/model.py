@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from isodrop.domain.overrides import RULES
+from isodrop.domain.overrides import DEFAULT_ALLOWED
 
 if TYPE_CHECKING:
     from isodrop.iso.model import Media
@@ -109,6 +109,8 @@ class ImportSettings:
     secure_boot : bool or None
     tags : mapping of str to str
         The stack's own tags for every image, beside isodrop's.
+    min_iso_megabytes, max_iso_gigabytes : int, and int or None
+        How small and how large an ISO may be, in units of 1024^2 and 1024^3 bytes.
     """
 
     stack: str
@@ -116,13 +118,15 @@ class ImportSettings:
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
     supported_builds: frozenset[int] = frozenset({22621, 22631, 26100, 26200})
-    allowed_overrides: frozenset[str] = frozenset(RULES)
+    allowed_overrides: frozenset[str] = DEFAULT_ALLOWED
     execution_role: str | None = None
     log_group_name: str | None = None
     secure_boot: bool | None = None
     uefi_data: str | None = None
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    min_iso_megabytes: int = 0
+    max_iso_gigabytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ MAX_VERSION_NODE: Final = 1073741823
 MAX_DESCRIPTION: Final = 1024
 # S3 takes 2 KB of user metadata in all; encoded words make it longer, but not this long.
 _MAX_VALUE: Final = 8192
+DEFAULT_ALLOWED: Final = frozenset({"edition", "image-index", "description"})
+"""What an uploader may set unless the stack's parameter says otherwise. The others move the
+``latest`` of other people's images, or start another paid build."""
 _MAX_NAME: Final = 32  # characters compared; the longest override has half of it
 _AS_CLOSE: Final = 0.85
 """One letter too many, too few or in the wrong place, and no other word of the trade."""

@@ -40,6 +40,8 @@ __all__ = [
     "read_overrides",
 ]
 
+_MEGABYTE: Final = 1024**2
+_GIGABYTE: Final = 1024**3
 _WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no Windows"}
 
 
@@ -87,7 +89,27 @@ def decide(
             f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
             f" asks for {overrides.edition}.",
         )
+    # Last: what is wrong inside says more than the size does.
+    if rejection := _judge_size(upload.size, settings):
+        return rejection
     return _plan(upload, settings, overrides=overrides, said=said, choice=choice)
+
+
+def _judge_size(size: int, settings: ImportSettings) -> Rejection | None:
+    least, most = settings.min_iso_megabytes, settings.max_iso_gigabytes
+    if size < least * _MEGABYTE:
+        return Rejection.of(
+            Code.TOO_SMALL,
+            f"The ISO has {size:,} bytes; this stack imports none below {least:,} MB"
+            " (MinIsoMegabytes).",
+        )
+    if most is not None and size > most * _GIGABYTE:
+        return Rejection.of(
+            Code.TOO_LARGE,
+            f"The ISO has {size:,} bytes; this stack imports none above {most:,} GB"
+            " (MaxIsoGigabytes).",
+        )
+    return None
 
 
 def _plan(

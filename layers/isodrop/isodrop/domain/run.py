@@ -151,6 +151,8 @@ class Attempt:
     build_arn : str or None
         Known once the request was answered.
     standing : Standing
+    day : str or None
+        Which day's budget it is counted in; ``None`` if it is not counted.
     """
 
     identity: str
@@ -161,6 +163,7 @@ class Attempt:
     request: Mapping[str, Any]
     build_arn: str | None
     standing: Standing
+    day: str | None = None
 
     @property
     def token(self) -> str:
@@ -184,6 +187,8 @@ class KnownImage:
         Its ARN.
     build : int
         Windows' build, as the media say.
+    known_at : str
+        When it was written down, ISO 8601.
     """
 
     name: str
@@ -191,12 +196,13 @@ class KnownImage:
     number: int
     arn: str
     build: int
+    known_at: str = ""
 
     @classmethod
-    def of(cls, arn: str, build: int) -> "KnownImage":
+    def of(cls, arn: str, build: int, known_at: str = "") -> "KnownImage":
         """Read what an image build version's ARN says."""
         name, version, number = arn.rpartition(":image/")[2].split("/")
-        return cls(name, version, int(number), arn, build)
+        return cls(name, version, int(number), arn, build, known_at)
 
     @property
     def order(self) -> tuple[int, ...]:

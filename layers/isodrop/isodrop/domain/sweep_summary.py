@@ -24,6 +24,10 @@ class Tally:
         Builds that go on for them.
     removed : int
         Copies deleted that were needed no more.
+    released : int
+        Builds that were over and still counted as under way.
+    builds_at_once, builds_today : int
+        How much of the budget is used.
     troubles : int
         Drops with which something went wrong, or which cannot be read; the log says what.
     complete : bool
@@ -39,6 +43,9 @@ class Tally:
     oldest: float = 0
     builds: int = 0
     removed: int = 0
+    released: int = 0
+    builds_at_once: int = 0
+    builds_today: int = 0
     troubles: int = 0
     complete: bool = True
     _arns: set[str] = field(default_factory=set, repr=False)

@@ -5,7 +5,7 @@ not depend on it. So nothing here raises, and nothing takes long: what could not
 told in a sentence, which goes into the answer's ``notes``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,11 +19,11 @@ from isodrop.domain.model import Upload
 from isodrop.domain.run import Drop, KnownImage
 from isodrop.errors import IsodropError, RefusedError, TransientError
 from isodrop.events import Event, ProducedAmi, SucceededData
+from isodrop.services.latest import LatestParameters
 from isodrop.text import clean_tag_value, one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_ssm.client import SSMClient
 
 BUDGET: Final = 20.0
 """Seconds after which nothing more is begun."""
@@ -35,7 +35,6 @@ BROKEN_OFF: Final = (
 )
 
 _PREFIX: Final = "isodrop:"
-_ROUNDS: Final = 3
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 
 
@@ -45,19 +44,18 @@ class Annotator:
 
     Attributes
     ----------
-    s3, builder, ssm, ledger
+    s3, builder, ledger
         What it talks to; the clients with short time-outs.
-    across_builds : bool
-        Whether there is a parameter for the newest image of all builds, too.
+    latest : LatestParameters
+        Names the newest image.
     clock : callable
         Seconds that only go forward.
     """
 
     s3: "S3Client"
     builder: Builder
-    ssm: "SSMClient"
     ledger: Ledger
-    across_builds: bool
+    latest: LatestParameters
     clock: Callable[[], float]
 
     def annotate(self, drop: Drop, answer: Event) -> tuple[str, ...]:
@@ -91,6 +89,11 @@ class Annotator:
     def _jobs(
         self, drop: Drop, answer: Event, until: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
+        # The object first: the parameters may take all the time there is.
+        yield (
+            "The object was not fully tagged",
+            lambda: self._tag_object(drop.upload, object_tags(answer)),
+        )
         data = answer.data
         if isinstance(data, SucceededData):
             for ami in self.builder.here(data.amis, data.build_arn):
@@ -98,12 +101,8 @@ class Annotator:
             image = KnownImage.of(data.build_arn, data.plan.build)
             yield (
                 f"{image.name}'s latest parameter is not certain to be up to date",
-                lambda: self._point(image, until),
+                lambda: self.latest.add(image, lambda: self._check_time(until)),
             )
-        yield (
-            "The object was not fully tagged",
-            lambda: self._tag_object(drop.upload, object_tags(answer)),
-        )
 
     def _check_time(self, until: float) -> None:
         if self.clock() >= until:
@@ -147,67 +146,6 @@ class Annotator:
             raise
         if room < len(ours):
             return f"it has {len(theirs)} other tags, and S3 allows {MAX_OBJECT_TAGS}"
-        return None
-
-    # ------------------------------------------------------------------ the latest
-
-    def _point(self, image: KnownImage, until: float) -> None:
-        """Let the parameters name the newest image, whatever the order in which builds end."""
-        self.ledger.know(image)
-        self._point_at_newest(
-            f"/isodrop/{image.name}/{image.build}/latest",
-            lambda: (each for each in self.ledger.images(image.name) if each.build == image.build),
-            until,
-        )
-        if self.across_builds:
-            self._point_at_newest(
-                f"/isodrop/{image.name}/latest", lambda: self.ledger.images(image.name), until
-            )
-
-    def _point_at_newest(
-        self, parameter: str, images: Callable[[], Iterable[KnownImage]], until: float
-    ) -> None:
-        """Write a parameter, and look again: who writes last has seen what all had to say.
-
-        Every image is in the ledger before its parameter is written. So of two that end at the
-        same time the later writer sees both, and the earlier one at its second look.
-        """
-        written = self._value(parameter)
-        for _ in range(_ROUNDS):
-            newest = self._newest(images(), until)
-            if newest in {None, written}:
-                return
-            with translated():
-                # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html
-                self.ssm.put_parameter(
-                    Name=parameter,
-                    Value=newest,
-                    Type="String",
-                    DataType="aws:ec2:image",
-                    Description="The newest image there is. Written by isodrop.",
-                    Overwrite=True,
-                )
-            written = newest
-        raise TransientError(f"{parameter} was moved by others {_ROUNDS} times meanwhile")
-
-    def _value(self, parameter: str) -> str | None:
-        try:
-            with translated():
-                return self.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
-        except RefusedError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and error_code(cause) == "ParameterNotFound":
-                return None
-            raise
-
-    def _newest(self, images: Iterable[KnownImage], until: float) -> str | None:
-        """Find the AMI of the highest version that is AVAILABLE and still has it."""
-        for image in sorted(images, key=lambda image: image.order, reverse=True):
-            self._check_time(until)
-            build = self.builder.describe(image.arn)
-            if build is None or build.status != "AVAILABLE" or not self.builder.has_its_amis(build):
-                continue
-            return next((ami.id for ami in self.builder.here(build.amis, build.arn)), None)
         return None
 
 

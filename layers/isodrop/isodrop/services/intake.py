@@ -149,7 +149,10 @@ class Intake:
             if ranges:
                 self.inspected(len(ranges), sum(ranges))
         metadata = merged(found.metadata, ask.overrides)
-        return decide(upload, media, metadata, self.settings)
+        # What an operator asks wins over the metadata, so under these names nothing is left that an
+        # uploader has set; and who may start executions is not held to what uploaders may.
+        allowed = self.settings.allowed_overrides | ask.overrides.keys()
+        return decide(upload, media, metadata, replace(self.settings, allowed_overrides=allowed))
 
     def _task(self, drop: Drop, plan: ImportPlan, content: Content) -> Task:
         """Say what is to be done once for all drops of one import."""

@@ -244,6 +244,8 @@ class Reporter:
         if attempt is None or drop.build_arn is None:
             return _broken(drop, Caught("NoBuild", "asked for an answer before there was a build"))
         build = self.builder.describe(drop.build_arn)
+        if build is None or build.phase is not Phase.RUNNING:
+            self.ledger.release(attempt)  # before the answer is written: after it nobody comes here
         if build is not None and build.phase is Phase.GOOD:
             return self._good(drop, attempt, build)
         return _bad(drop, attempt, build)

@@ -7,11 +7,13 @@ a race ends with the same build.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import TABLE, Code
+from isodrop.domain.budget import BuildLimits, day_of
 from isodrop.domain.build import Build, Phase
 from isodrop.domain.build_requests import Request
 from isodrop.domain.ids import client_token
@@ -69,12 +71,18 @@ class Submission:
         The stack's name; part of every client token.
     max_attempts : int
         How many builds in a row a task may lose before drops of it are turned away.
+    limits : BuildLimits or None
+        How many imports may be built at once and in a day; a distribution builds nothing.
+    now : callable
+        The time, with a time zone.
     """
 
     builder: Builder
     ledger: Ledger
     stack: str
     max_attempts: int
+    limits: BuildLimits | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def submit(self, drop: Drop, task: Task) -> str:
         """Bring a drop to the build that its task leads to: its own, one that lives, or a new one.
@@ -140,6 +148,7 @@ class Submission:
             "isodrop:attempt": str(number),
             "isodrop:drop": drop.id,
         }
+        limits = self.limits if task.stage is Stage.IMPORT else None
         self.ledger.begin(
             Attempt(
                 identity=task.identity,
@@ -150,7 +159,9 @@ class Submission:
                 request=task.request(token, tags),
                 build_arn=None,
                 standing=Standing.OPEN,
-            )
+                day=None if limits is None else day_of(self.now()),
+            ),
+            limits,
         )
 
     def _send(self, attempt: Attempt, task: Task) -> str:

@@ -8,7 +8,7 @@ anywhere, run twice or overlap with another. What it remembers only spares it wo
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,12 +22,15 @@ from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3_events import object_created
 from isodrop.aws.step_functions import Executions
 from isodrop.codes import Code
+from isodrop.domain.budget import day_of
 from isodrop.domain.build import Phase
 from isodrop.domain.content import run_of_key
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import Upload
 from isodrop.domain.run import Drop, Stage, State, Trouble
 from isodrop.domain.sweep_summary import Tally
+from isodrop.errors import TransientError
+from isodrop.services.budget import BudgetAuditor
 from isodrop.services.reporting import Reporter
 from isodrop.text import one_line
 
@@ -50,6 +53,10 @@ same."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
 _BATCH: Final = 100
+
+
+class _NoTimeError(TransientError):
+    """The next sweep goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,7 @@ class Sweep:
         jobs: dict[str, Callable[[Any], Mapping[str, str] | None]] = {
             "open": lambda at: self._answer_open(at, tally),
             "versions": lambda at: self._start_unclaimed(at, since, tally),
+            "latest": lambda at: self._mend_latest(at, tally),
         }
         failed: list[Exception] = []
         for job, do in jobs.items():
@@ -116,10 +124,11 @@ class Sweep:
                 left[job] = do(left.get(job))
             except Exception as error:  # noqa: BLE001 - raised below; the other job goes first
                 failed.append(error)
-        try:
-            self._remove_copies(tally)
-        except Exception as error:  # noqa: BLE001 - likewise
-            failed.append(error)
+        for rest in (self._remove_copies, self._release_builds):
+            try:
+                rest(tally)
+            except Exception as error:  # noqa: BLE001 - likewise
+                failed.append(error)
         self.ledger.swept(left)
         if failed:
             raise failed[0]
@@ -214,6 +223,32 @@ class Sweep:
     def _again(self, drop: Drop) -> Drop:
         return self.ledger.drop(drop.id, drop.ask.number) or drop
 
+    # ------------------------------------------------------------------ what names the newest
+
+    def _mend_latest(self, at: Mapping[str, str] | None, tally: Tally) -> Mapping[str, str] | None:
+        """Let each latest parameter name the newest image; returns where to go on, if anywhere."""
+        latest = self.reporter.annotator.latest
+        last = "" if at is None else at["name"]
+        for name, build in self.ledger.image_names():
+            at_name = f"{name}/{build}"
+            if at_name <= last:
+                continue
+            if not self.has_time():
+                tally.complete = False
+                return {"name": last}
+            with self._isolated(tally, {"latest": at_name}):
+                try:
+                    latest.update(name, build, self._check_time)
+                except _NoTimeError:
+                    tally.complete = False
+                    return {"name": last}
+            last = at_name
+        return None
+
+    def _check_time(self) -> None:
+        if not self.has_time():
+            raise _NoTimeError("the sweep's time is over; the next one goes on")
+
     # ------------------------------------------------------------------ what is needed no more
 
     def _remove_copies(self, tally: Tally) -> None:
@@ -223,7 +258,7 @@ class Sweep:
             if not self.has_time():
                 tally.complete = False
                 return
-            with self._alone_with(tally, staged.key):
+            with self._isolated(tally, {"copy": staged.key}):
                 if self.now() - staged.since >= COPY_AGE or self._is_needless(staged.key):
                     stager.bucket.remove(staged)
                     tally.removed += 1
@@ -237,15 +272,22 @@ class Sweep:
         age = self.now() - datetime.fromisoformat(drop.answered)
         return age >= self.grace and self.reporter.stager.is_over(drop, search=True)
 
-    @contextmanager
-    def _alone_with(self, tally: Tally, key: str) -> Iterator[None]:
-        """Let trouble with one copy stay with it."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - the others are to go all the same
-            tally.troubles += 1
-            what = one_line(f"{type(error).__name__}: {error}")
-            self.tell("trouble", {"copy": key, "error": what})
+    # ------------------------------------------------------------------ what counts no more
+
+    def _release_builds(self, tally: Tally) -> None:
+        """Release the builds that are over from what is under way, and tell what is used."""
+        auditor = BudgetAuditor(self.builder, self.ledger)
+        for identity, number in self.ledger.under_way():
+            if not self.has_time():
+                tally.complete = False
+                return
+            with self._isolated(tally, {"import": identity}):
+                if not auditor.is_under_way(identity, number, self.now()):
+                    self.ledger.release_name(identity, number)
+                    tally.released += 1
+                    self.tell("released", {"import": identity, "attempt": number})
+        use = self.ledger.budget_use(day_of(self.now()))
+        tally.builds_at_once, tally.builds_today = use.at_once, use.today
 
     # ------------------------------------------------------------------ what was never started
 
@@ -310,15 +352,19 @@ class Sweep:
         tally.troubles += 1
         self.tell("unreadable", {**error.key, "error": str(error)})
 
-    @contextmanager
-    def _alone(self, tally: Tally, drop: str, upload: Upload) -> Iterator[None]:
+    def _alone(self, tally: Tally, drop: str, upload: Upload) -> AbstractContextManager[None]:
         """Let trouble with one drop stay with it."""
+        return self._isolated(tally, {"dropId": drop, "key": upload.key})
+
+    @contextmanager
+    def _isolated(self, tally: Tally, what: Mapping[str, str]) -> Iterator[None]:
+        """Let trouble with one thing stay with it: the others are owed theirs all the same."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others are owed their answers
+        except Exception as error:  # noqa: BLE001 - whatever it is
             tally.troubles += 1
-            what = one_line(f"{type(error).__name__}: {error}")
-            self.tell("trouble", {"dropId": drop, "key": upload.key, "error": what})
+            said = one_line(f"{type(error).__name__}: {error}")
+            self.tell("trouble", {**what, "error": said})
 
 
 def _is_ours(upload: Upload) -> bool:

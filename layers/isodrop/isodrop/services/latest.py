@@ -1,0 +1,137 @@
+"""The parameter that names the newest image of a name and a build of Windows.
+
+An image that is gone is retired from the ledger when it is met, so that however many higher
+versions were deleted, each of them is looked at once and never again. The sweep does the same for
+all names, so a parameter that was left behind, or whose AMI was deleted, is mended without another
+import.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
+
+from isodrop.aws.errors import error_code, translated
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.domain.build import Build, Phase
+from isodrop.domain.run import KnownImage
+from isodrop.errors import RefusedError, TransientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm.client import SSMClient
+
+MIN_AGE: Final = timedelta(minutes=10)
+"""A younger image may be there though EC2 does not know its AMI yet, so it is not retired."""
+_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LatestParameters:
+    """Everything that it takes.
+
+    Attributes
+    ----------
+    builder, ssm, ledger
+        What it talks to.
+    across_builds : bool
+        Whether there is a parameter for the newest image of all builds, too.
+    now : callable
+        The time, with a time zone.
+    """
+
+    builder: Builder
+    ssm: "SSMClient"
+    ledger: Ledger
+    across_builds: bool
+    now: Callable[[], datetime]
+
+    def add(self, image: KnownImage, check_time: Callable[[], None]) -> None:
+        """Write that there is an image, and let the parameters name the newest."""
+        self.ledger.know(image, self.now().astimezone(UTC).isoformat(timespec="milliseconds"))
+        self.update(image.name, image.build, check_time)
+
+    def update(self, name: str, build: int, check_time: Callable[[], None]) -> None:
+        """Let the parameters name the newest image, whatever the order in which builds end.
+
+        Where no image is left they stay as they are: a parameter that is gone would break who
+        reads it no less, and would not say what it was.
+
+        Parameters
+        ----------
+        name, build : str and int
+            Of the images: Image Builder's name, and Windows' build.
+        check_time : callable
+            Raises when there is no time for another image.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            Not certain to be up to date. What was retired stays retired: come again.
+        """
+        self._point(
+            f"/isodrop/{name}/{build}/latest",
+            lambda: (each for each in self.ledger.images(name) if each.build == build),
+            check_time,
+        )
+        if self.across_builds:
+            self._point(f"/isodrop/{name}/latest", lambda: self.ledger.images(name), check_time)
+
+    def _point(
+        self,
+        parameter: str,
+        images: Callable[[], Iterable[KnownImage]],
+        check_time: Callable[[], None],
+    ) -> None:
+        """Write a parameter, and look again: who writes last has seen what all had to say.
+
+        Every image is in the ledger before its parameter is written. So of two that end at the
+        same time the later writer sees both, and the earlier one at its second look.
+        """
+        written = self._value(parameter)
+        for _ in range(_ROUNDS):
+            newest = self._newest(images(), check_time)
+            if newest in {None, written}:
+                return
+            with translated():
+                # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html
+                self.ssm.put_parameter(
+                    Name=parameter,
+                    Value=newest,
+                    Type="String",
+                    DataType="aws:ec2:image",
+                    Description="The newest image there is. Written by isodrop.",
+                    Overwrite=True,
+                )
+            written = newest
+        raise TransientError(f"{parameter} was moved by others {_ROUNDS} times meanwhile")
+
+    def _value(self, parameter: str) -> str | None:
+        try:
+            with translated():
+                return self.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
+        except RefusedError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and error_code(cause) == "ParameterNotFound":
+                return None
+            raise
+
+    def _newest(self, images: Iterable[KnownImage], check_time: Callable[[], None]) -> str | None:
+        """Find the AMI of the highest version that is AVAILABLE and still has it."""
+        for image in sorted(images, key=lambda image: image.order, reverse=True):
+            check_time()
+            build = self.builder.describe(image.arn)
+            if build is not None and self._is_there(build):
+                return next((ami.id for ami in self.builder.here(build.amis, build.arn)), None)
+            if build is None or build.phase is not Phase.RUNNING:
+                self._retire(image)
+        return None
+
+    def _is_there(self, build: Build) -> bool:
+        return build.status == "AVAILABLE" and self.builder.has_its_amis(build)
+
+    def _retire(self, image: KnownImage) -> None:
+        if self.now() - datetime.fromisoformat(image.known_at) >= MIN_AGE:
+            self.ledger.retire(image)

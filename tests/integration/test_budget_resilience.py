@@ -1,0 +1,120 @@
+"""The budget under a flood, and under everything that can go wrong on the way of an upload.
+
+Like :mod:`tests.integration.test_resilience`: the real handlers under the real state machine's
+definition, without real time. The oracle counts the builds by itself.
+"""
+
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from tests.resilience.oracle import End, Json, broken
+from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload, What
+from tests.resilience.simulation import Simulation
+
+BEGAN = 1_795_000_000.0
+SUCCEEDED = "Succeeded"
+SPEED = 10
+"""How many times faster than the real service builds go: who waits asks rarer then."""
+
+
+def run(*uploads: Upload, **how: Any) -> End:
+    """Run a schedule of one's own; no promise may be broken."""
+    schedule = Schedule(0, uploads, **how)
+    end = Simulation(schedule).run()
+    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    return end
+
+
+def flood(count: int, *, every: float = 1.0) -> list[Upload]:
+    """Uploads of one small ISO, each of which is an import of its own."""
+    anew = [MappingProxyType({"rebuild": str(number)}) for number in range(count)]
+    return [
+        Upload(number * every, f"{number}.iso", "one", metadata=metadata)
+        for number, metadata in enumerate(anew)
+    ]
+
+
+def answers(end: End) -> dict[str, str]:
+    """The answer of each upload by its key: ``Succeeded`` or the code."""
+    return {
+        event["detail"]["data"]["source"]["key"]: event["detail"]["data"].get("code") or SUCCEEDED
+        for event in end.heard
+        if event["detail-type"].rpartition(" ")[2] in {SUCCEEDED, "Failed", "Rejected"}
+    }
+
+
+@pytest.mark.timeout(600)
+def test_sixty_isos_before_the_administrators_delay_it_and_no_more() -> None:
+    schedule = Schedule(0, (*flood(60), Upload(60, "admin.iso", "two")), at_once=3)
+
+    end = Simulation(schedule, speed=SPEED).run()
+
+    assert broken(end, max_attempts=MAX_ATTEMPTS) == []
+    assert set(answers(end).values()) == {SUCCEEDED}
+    assert len(end.ours) == 61
+    (admins,) = [build for build in end.ours if owner(end, build) == "admin.iso"]
+    # Whoever waits asks again within a quarter of an hour, so no place is free for longer.
+    rounds = 60 / 3
+    assert begin(admins) - BEGAN < rounds * (max(map(duration, end.ours)) + 900)
+
+
+def owner(end: End, build: Json) -> str:
+    drop = end.drop_of(build)
+    assert drop is not None
+    return drop.key
+
+
+def begin(build: Json) -> float:
+    return float(build["history"][0]["at"])
+
+
+def duration(build: Json) -> float:
+    return float(build["history"][-1]["at"]) - begin(build)
+
+
+def test_a_flood_in_one_day_costs_what_is_allowed_and_each_has_its_answer() -> None:
+    end = run(*flood(30), at_once=10, per_day=4)
+
+    found = list(answers(end).values())
+    assert (found.count(SUCCEEDED), found.count("budget-used-up")) == (4, 26)
+    assert len(end.builds) == 4
+
+
+@pytest.mark.parametrize("what", [What.KILLED_BEFORE, What.KILLED_AFTER, What.ANSWER_LOST])
+@pytest.mark.parametrize("skip", [0, 1])
+def test_who_dies_while_it_counts_is_counted_once(what: What, skip: int) -> None:
+    end = run(
+        *flood(4),
+        troubles=(Trouble("dynamodb.TransactWriteItems", what, skip, 2),),
+        at_once=1,
+        per_day=3,
+    )
+
+    assert sorted(answers(end).values()) == [SUCCEEDED] * 3 + ["budget-used-up"]
+    assert end.budget is not None
+    assert (list(end.budget.today.values()), end.budget.under_way) == ([3], frozenset())
+
+
+def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
+    end = run(
+        *flood(2, every=600),
+        troubles=(Trouble("imagebuilder.ImportDiskImage", What.REFUSED, 0),),
+        at_once=1,
+        per_day=1,
+    )
+
+    assert sorted(answers(end).values()) == [SUCCEEDED, "import-refused"]
+
+
+def test_a_build_that_nobody_follows_any_more_gives_its_place_back() -> None:
+    end = run(
+        *flood(2, every=60),
+        deeds=(Deed(300, Do.ABORT_EXECUTION, 0),),
+        at_once=1,
+    )
+
+    assert len(end.builds) == 2
+    assert end.budget is not None
+    assert end.budget.under_way == frozenset()
