@@ -14,12 +14,14 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from isodrop.aws.allow_list import AllowListSource
 from isodrop.aws.event_bus import Publisher
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3_events import read_ask, read_upload
 from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Executions
+from isodrop.domain.allow_list import AllowList, AllowListMode
 from isodrop.domain.budget import BuildLimits
 from isodrop.domain.build import Phase
 from isodrop.domain.content import PART_SIZE
@@ -27,6 +29,7 @@ from isodrop.domain.model import FIRST_ASK, Ask, DistributionSettings, ImportSet
 from isodrop.domain.overrides import RULES
 from isodrop.domain.run import Drop
 from isodrop.domain.sweep_summary import Tally
+from isodrop.services.allow_list import AllowListGate
 from isodrop.services.annotations import Annotator
 from isodrop.services.distribution import Distributor
 from isodrop.services.intake import Decision, Intake, Outcome
@@ -101,6 +104,8 @@ class Way:
     across_builds: bool = False
     part_size: int = PART_SIZE
     limits: BuildLimits | None = None
+    allow_list_mode: AllowListMode = AllowListMode.OFF
+    allow_list_uri: str | None = None
     distribution: DistributionSettings | None = None
     image_builder: ImageBuilder = field(init=False)
     settings: ImportSettings = field(init=False)
@@ -151,9 +156,21 @@ class Way:
             settings=self.settings,
             uefi_data_uri=None,
             stager=self.stager,
+            gate=AllowListGate(
+                bucket=self.stager.bucket,
+                ledger=self.ledger,
+                mode=self.allow_list_mode,
+                read_list=self.read_allow_list,
+                piece=64 * 1024,
+            ),
             submission=self.submission,
             now=lambda: self.clock.time().isoformat(),
         )
+
+    def read_allow_list(self) -> AllowList:
+        """Read the list where it is said to be."""
+        s3, ssm = (lambda: self.client("s3")), (lambda: self.client("ssm"))
+        return AllowListSource(s3, ssm, self.allow_list_uri).read()
 
     @property
     def stager(self) -> Stager:

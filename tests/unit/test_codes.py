@@ -42,6 +42,7 @@ def test_given_an_iso_that_is_good_as_it_is_when_told_then_there_is_a_way_withou
         Code.TOO_SMALL,
         Code.TOO_LARGE,
         Code.BUDGET_USED_UP,
+        Code.UNKNOWN_ISO,
         Code.ARCHIVED_OBJECT,
         Code.UNREADABLE_OBJECT,
     }

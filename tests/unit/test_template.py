@@ -180,6 +180,8 @@ def test_builds_read_copies_and_no_other_objects_of_this_account() -> None:
         ("SecureBoot", "true", "secure_boot", True),
         ("UefiDataUri", "s3://ours/uefi.b64", "uefi_data_uri", "s3://ours/uefi.b64"),
         ("MaxAttempts", 3, "max_attempts", 3),
+        ("AllowListMode", "warn", "allow_list_mode", "warn"),
+        ("AllowListUri", "s3://ours/list.txt", "allow_list_uri", "s3://ours/list.txt"),
         ("MaxBuildsAtOnce", 4, "max_builds_at_once", 4),
         ("MaxBuildsPerDay", 12, "max_builds_per_day", 12),
         ("MinIsoMegabytes", 0, "min_iso_megabytes", 0),
@@ -191,6 +193,25 @@ def test_given_a_setting_then_the_importing_function_reads_it(
 ) -> None:
     variables = resolve(**{parameter: value}).properties("ImportIso")["Environment"]["Variables"]
     assert getattr(IntakeSettings.read(variables), setting) == read
+
+
+@pytest.mark.parametrize(
+    ("uri", "sid", "resource"),
+    [
+        ("s3://ours/lists/isos.txt", "ReadTheAllowListObject", "arn:aws:s3:::ours/lists/isos.txt"),
+        ("ssm:/isos", "ReadTheAllowListParameter", "parameter/isos"),
+    ],
+)
+def test_given_an_allow_list_then_that_very_one_may_be_read(
+    uri: str, sid: str, resource: str
+) -> None:
+    made = resolve(AllowListUri=uri, AllowListMode="enforce")
+    read = made.statement("ImportIsoRole", sid)
+    assert read
+    assert read["Resource"].endswith(resource)
+    sids = ("ReadTheAllowListObject", "ReadTheAllowListParameter")
+    assert [bool(made.statement("ImportIsoRole", each)) for each in sids].count(True) == 1
+    assert not any(resolve().statement("ImportIsoRole", each) for each in sids)
 
 
 def test_given_a_concurrency_then_it_is_reserved_for_the_importing_function() -> None:
@@ -538,6 +559,8 @@ REFUSED: list[tuple[str, object]] = [
     ("PollSeconds", 59),
     ("TrackingHours", 13),
     ("MaxAttempts", 0),
+    ("AllowListMode", "on"),
+    ("AllowListUri", "https://example.com/list"),
     ("MaxBuildsAtOnce", 0),
     ("MaxBuildsPerDay", 0),
     ("MinIsoMegabytes", -1),

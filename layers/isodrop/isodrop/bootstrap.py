@@ -39,6 +39,8 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     SettingsError
         A variable is missing or not well formed.
     """
+    from isodrop.aws.allow_list import AllowListSource
+    from isodrop.services.allow_list import AllowListGate
     from isodrop.services.intake import Intake
     from isodrop.services.submission import Submission
 
@@ -46,13 +48,21 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     session = boto3.Session()
     builder = Builder.connect(session)
     ledger = Ledger.connect(session, settings.ledger_table)
+    s3 = session.client("s3", config=CONFIG)
+    stager = _stager(settings.staging_bucket, session, builder, ledger)
+    allowed = AllowListSource(
+        s3=lambda: s3,
+        ssm=lambda: session.client("ssm", config=CONFIG),
+        uri=settings.allow_list_uri,
+    )
     return Intake(
-        s3=session.client("s3", config=CONFIG),
+        s3=s3,
         builder=builder,
         ledger=ledger,
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
-        stager=_stager(settings.staging_bucket, session, builder, ledger),
+        stager=stager,
+        gate=AllowListGate(stager.bucket, ledger, settings.allow_list_mode, allowed.read),
         submission=Submission(
             builder,
             ledger,

@@ -41,6 +41,7 @@ class Code(StrEnum):
     TOO_SMALL = "too-small"
     TOO_LARGE = "too-large"
     BUDGET_USED_UP = "budget-used-up"
+    UNKNOWN_ISO = "unknown-iso"
 
     BUILD_FAILED = "build-failed"
     BUILD_CANCELLED = "build-cancelled"
@@ -235,6 +236,15 @@ TABLE: Final = MappingProxyType(
             why="Each import is a paid build, and whoever may upload may start some. The stack's "
             "MaxBuildsPerDay says how many; uploads that share a build count once.",
             drop_again=True,
+        ),
+        Code.UNKNOWN_ISO: _rejected(
+            "The ISO is not on the stack's allow-list.",
+            "Compare the SHA-256 in the message with the one beside the download, and upload an"
+            " untouched copy; or let the stack's operator add it to the list and ask again with"
+            " isodrop retry.",
+            why="The stack's AllowListMode is enforce: it imports known ISOs only, which are those "
+            "whose SHA-256 is on the list that AllowListUri names. The hash is that of all bytes, "
+            "so a damaged or changed copy is not on it, whatever it says of itself.",
         ),
         Code.BUILD_FAILED: _failed(
             "Image Builder's build of the image failed.",

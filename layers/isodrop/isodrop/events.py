@@ -104,6 +104,12 @@ class Source(_Model):
         " others. Null before S3 has copied them, so for what is rejected.",
         examples=["5f0c7d3e" * 8],
     )
+    sha256: str | None = Field(
+        None,
+        description="SHA-256 of all bytes, as Microsoft prints it beside its downloads. Null where"
+        " the stack has no allow-list, and before S3 has copied them.",
+        examples=["b56b911bf18a2ceaeb3904d87e7c770bdf92d3099599d61ac2497b91bf190b11"],
+    )
 
 
 class Plan(_Model):

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from isodrop.domain.allow_list import AllowListMode
 from isodrop.domain.budget import BuildLimits
 from isodrop.domain.image_naming import check_template
 from isodrop.domain.model import DistributionSettings, ImportSettings
@@ -123,6 +124,8 @@ class IntakeSettings(_Environment):
     max_builds_per_day: int | None = Field(None, ge=1)
     min_iso_megabytes: int = Field(0, ge=0)
     max_iso_gigabytes: int | None = Field(None, ge=1)
+    allow_list_mode: AllowListMode = AllowListMode.OFF
+    allow_list_uri: str | None = Field(None, pattern=r"^(s3://[^/]+/.+|ssm:.+)$")
 
     @model_validator(mode="after")
     def _limits_both(self) -> Self:

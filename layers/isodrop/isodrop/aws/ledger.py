@@ -132,6 +132,22 @@ class Ledger:
         stands = self.drop(drop.id, drop.ask.number)
         return content if stands is None or stands.content is None else stands.content
 
+    def record_sha256(self, drop: Drop, sha256: str, note: str | None) -> None:
+        """Write a run's hash, and what an allow-list has against it, until it is submitted."""
+        values = {"sha256": sha256, "contentNote": note}
+        self._set(key_of(drop), values, Attr("attempt").not_exists())
+
+    def sha256_of(self, content_id: str) -> str | None:
+        """Read the hash of a content, if it was ever read; ``None`` otherwise."""
+        with translated():
+            found = self.table.get_item(Key=_content_key(content_id), ConsistentRead=True)
+        return found["Item"]["sha256"] if "Item" in found else None  # type: ignore[return-value] # nothing but text is written there
+
+    def record_content_sha256(self, content_id: str, sha256: str) -> None:
+        """Write the hash of a content; again, it is the same."""
+        with translated():
+            self.table.put_item(Item={**_content_key(content_id), "sha256": sha256})
+
     def attempts(self, identity: str) -> tuple[Attempt, ...]:
         """Read all attempts at one thing, in order, strongly consistent."""
         return tuple(parse_attempt(item) for item in self._all(attempts_of(identity)))
@@ -431,6 +447,10 @@ class Ledger:
 def mark_of(drop: Drop) -> Mark:
     """Say where a drop stands in a listing by state."""
     return {**key_of(drop), "claimed": drop.claimed}
+
+
+def _content_key(content_id: str) -> dict[str, str]:
+    return {"pk": f"CONTENT#{content_id}", "sk": "CONTENT"}
 
 
 def _name(attempt: Attempt) -> ledger_budget.AttemptName:

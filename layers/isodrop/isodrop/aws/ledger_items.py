@@ -106,6 +106,8 @@ class _DropItem(_Item):
     answer: str | None = None
     notes: tuple[str, ...] | None = None
     answered: str | None = None
+    sha256: str | None = None
+    content_note: str | None = Field(None, alias="contentNote")
 
     def value(self) -> Drop:
         return Drop(
@@ -131,6 +133,8 @@ class _DropItem(_Item):
             answer=self.answer,
             notes=self.notes,
             answered=self.answered,
+            sha256=self.sha256,
+            content_note=self.content_note,
         )
 
 

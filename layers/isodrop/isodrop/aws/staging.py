@@ -33,6 +33,8 @@ _CONFIG: Final = CONFIG.merge(
     # S3 sends white space while it works, so this is the time between two signs of life.
     Config(max_pool_connections=PARALLEL, read_timeout=60)
 )
+_READS: Final = 3
+"""How often a range is asked for: one of hundreds must not end a hash that takes minutes."""
 _NO_UPLOAD: Final = "NoSuchUpload"
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey"})
 _THERE_ALREADY: Final = frozenset({"412", "PreconditionFailed"})
@@ -266,6 +268,37 @@ class StagingBucket:
                 return False
             raise
         return head["ContentLength"] == content.size and _checksum(head) == content.checksum
+
+    def etag_of(self, key: str) -> str:
+        """Say which copy lies under a key, for all ranges to be of the same."""
+        with translated():
+            return self.client.head_object(Bucket=self.bucket, Key=key)["ETag"]
+
+    def read(self, key: str, etag: str, start: int, length: int) -> bytes:
+        """Read a range of a copy, several times if the connection breaks.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            It is not to be had, or is another copy meanwhile.
+        """
+        for last in (*(False,) * (_READS - 1), True):
+            try:
+                with translated():
+                    answer = self.client.get_object(
+                        Bucket=self.bucket,
+                        Key=key,
+                        IfMatch=etag,
+                        Range=f"bytes={start}-{start + length - 1}",
+                    )
+                    data = answer["Body"].read()
+                if len(data) == length:
+                    return data
+                raise TransientError(f"GetObject: {len(data)} bytes came instead of {length}")
+            except TransientError:
+                if last:
+                    raise
+        raise AssertionError
 
     def delete(self, key: str) -> None:
         """Delete a copy; one that is not there is no error."""

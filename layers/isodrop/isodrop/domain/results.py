@@ -5,7 +5,7 @@ from isodrop.domain.model import ImportPlan, Upload
 from isodrop.events import Plan, Source
 
 
-def source_of(upload: "Upload", content: "Content | None") -> Source:
+def source_of(upload: "Upload", content: "Content | None", sha256: str | None = None) -> Source:
     """Tell an upload, and what its bytes are once it has been copied."""
     return Source(
         bucket=upload.bucket,
@@ -14,6 +14,7 @@ def source_of(upload: "Upload", content: "Content | None") -> Source:
         etag=upload.etag,
         size=upload.size,
         content_id=None if content is None else content.id,
+        sha256=sha256,
     )
 
 

@@ -107,6 +107,10 @@ class Drop:
         ``None`` until that is over.
     answered : str or None
         When it had certainly been published, ISO 8601.
+    sha256 : str or None
+        Of the bytes of the copy, where there is an allow-list.
+    content_note : str or None
+        Why an allow-list that only warns would not have let it in.
     """
 
     id: str
@@ -126,6 +130,8 @@ class Drop:
     answer: str | None
     notes: tuple[str, ...] | None
     answered: str | None
+    sha256: str | None = None
+    content_note: str | None = None
 
     def bond(self, stage: Stage) -> Bond:
         """Get what binds it to the build of a stage."""

@@ -22,6 +22,7 @@ from isodrop.domain.planning import decide
 from isodrop.domain.run import Drop, Stage, Trouble
 from isodrop.errors import RefusedError, RejectedError
 from isodrop.iso import read_media
+from isodrop.services.allow_list import AllowListGate
 from isodrop.services.staging import Stager, key_of
 from isodrop.services.submission import Submission, Task
 
@@ -62,6 +63,8 @@ class Intake:
         The object that holds the stack's UEFI data: a parameter is too small for it.
     stager : Stager
         Makes the copy that is imported.
+    gate : AllowListGate
+        Lets in what is on the allow-list, where there is one.
     submission : Submission
         Sends the request, once.
     now : callable
@@ -76,6 +79,7 @@ class Intake:
     settings: ImportSettings
     uefi_data_uri: str | None
     stager: Stager
+    gate: AllowListGate
     submission: Submission
     now: Callable[[], str]
     inspected: Callable[[int, int], None] = lambda _requests, _length: None
@@ -111,7 +115,8 @@ class Intake:
             if plan is None:
                 return Outcome(Decision.ANSWER)
             content = self.stager.stage(drop, plan)
-            build_arn = self.submission.submit(drop, self._task(drop, plan, content))
+            sha256 = self.gate.check(drop, content)
+            build_arn = self.submission.submit(drop, self._task(drop, plan, content, sha256))
         except (RejectedError, RefusedError) as error:
             self.ledger.hinder(drop, Trouble(error.code, str(error)))
             self.stager.discard(drop)
@@ -154,7 +159,7 @@ class Intake:
         allowed = self.settings.allowed_overrides | ask.overrides.keys()
         return decide(upload, media, metadata, replace(self.settings, allowed_overrides=allowed))
 
-    def _task(self, drop: Drop, plan: ImportPlan, content: Content) -> Task:
+    def _task(self, drop: Drop, plan: ImportPlan, content: Content, sha256: str | None) -> Task:
         """Say what is to be done once for all drops of one import."""
         return Task(
             stage=Stage.IMPORT,
@@ -166,7 +171,7 @@ class Intake:
                 self.stager.bucket.uri(key_of(drop)),
                 self._with_uefi_data(),
                 token,
-                {**tags, "isodrop:content": content.id},
+                {**tags, **_content_tags(content, sha256)},
             ),
             send=self.builder.submit,
             is_ready=lambda attempt: self.stager.is_ready(drop, attempt),
@@ -179,3 +184,9 @@ class Intake:
         return replace(
             self.settings, uefi_data=read_text(self.s3, self.uefi_data_uri, UEFI_DATA_LIMIT)
         )
+
+
+def _content_tags(content: Content, sha256: str | None) -> dict[str, str]:
+    """Name the bytes on the image."""
+    flat = {} if sha256 is None else {"isodrop:sha256": sha256}
+    return {"isodrop:content": content.id, **flat}

@@ -8,7 +8,7 @@ could not be written are kept beside the answer and published with it.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -115,7 +115,7 @@ class Reporter:
         attempt = self._attempt(drop)
         plan, build_arn = _of_a_build(drop)
         data = StartedData(
-            source=source_of(drop.upload, drop.content),
+            source=source_of(drop.upload, drop.content, drop.sha256),
             plan=plan_of(plan),
             build_arn=build_arn,
             reused=not attempt.is_of(drop),
@@ -132,7 +132,7 @@ class Reporter:
             self.ledger.saw(drop, status, _iso(self.now()))
         steps = self.builder.steps(distribution_arn or build_arn)
         data = ProgressedData(
-            source=source_of(drop.upload, drop.content),
+            source=source_of(drop.upload, drop.content, drop.sha256),
             build_arn=build_arn,
             distribution_arn=distribution_arn,
             status=status,
@@ -268,7 +268,7 @@ class Reporter:
             trouble = bond.trouble
             return _failed(drop, trouble.code, trouble.message, attempt, amis=amis)
         return SucceededData(
-            source=source_of(drop.upload, drop.content),
+            source=source_of(drop.upload, drop.content, drop.sha256),
             plan=plan_of(plan),
             build_arn=build_arn,
             distribution_arn=bond.build_arn,
@@ -315,12 +315,15 @@ def _of_a_build(drop: Drop) -> tuple[ImportPlan, str]:
     """Get the plan and the build of a drop that has both."""
     assert isinstance(drop.verdict, ImportPlan)  # noqa: S101 - for the type checker: submitted
     assert drop.build_arn is not None  # noqa: S101 - likewise
-    return drop.verdict, drop.build_arn
+    plan = drop.verdict
+    if drop.content_note is not None:
+        plan = replace(plan, notes=(*plan.notes, drop.content_note))
+    return plan, drop.build_arn
 
 
 def _rejected(drop: Drop, code: Code, message: str, remedy: str) -> RejectedData:
     return RejectedData(
-        source=source_of(drop.upload, drop.content),
+        source=source_of(drop.upload, drop.content, drop.sha256),
         code=code.value,
         message=message,
         remedy=remedy,
@@ -391,7 +394,7 @@ def _failed(
 ) -> FailedData:
     entry = TABLE[code]
     return FailedData(
-        source=source_of(drop.upload, drop.content),
+        source=source_of(drop.upload, drop.content, drop.sha256),
         code=code.value,
         message=message,
         remedy=entry.remedy,

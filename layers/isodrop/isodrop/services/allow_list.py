@@ -1,0 +1,102 @@
+"""Only these ISOs: whether what was uploaded is on the operator's list.
+
+The hash is read from the private copy, so it is that of the bytes that are imported, and kept by
+content: the same bytes are never read again. Whoever is killed while it reads begins again, for the
+state of a hash cannot be kept; the function's time is enough for what ``MaxIsoGigabytes`` lets in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.staging import StagingBucket
+from isodrop.codes import Code
+from isodrop.domain.allow_list import AllowList, AllowListMode
+from isodrop.domain.content import Content
+from isodrop.domain.content_hash import PIECE, sha256_of
+from isodrop.domain.run import Drop
+from isodrop.errors import RefusedError, RejectedError, TransientError
+from isodrop.services.staging import key_of
+
+
+@dataclass(frozen=True, slots=True)
+class AllowListGate:
+    """Everything that it takes.
+
+    Attributes
+    ----------
+    bucket : StagingBucket
+        Where the copies are.
+    ledger : Ledger
+    mode : AllowListMode
+    read_list : callable
+        Reads the list.
+    piece : int
+        How many bytes of a copy are read at a time.
+    """
+
+    bucket: StagingBucket
+    ledger: Ledger
+    mode: AllowListMode
+    read_list: Callable[[], AllowList]
+    piece: int = PIECE
+
+    def check(self, drop: Drop, content: Content) -> str | None:
+        """See whether an upload may be imported, before a request is made for it.
+
+        Returns
+        -------
+        str or None
+            The SHA-256 of its bytes; ``None`` where nobody asks for it.
+
+        Raises
+        ------
+        RejectedError
+            ``unknown-iso``.
+        TransientError
+            The list cannot be read, and nothing is imported without it; or something else that is
+            waited for.
+        """
+        if self.mode is AllowListMode.OFF:
+            return drop.sha256
+        if drop.sha256 is not None and drop.attempt is not None:
+            return drop.sha256  # it was let in before
+        sha256 = self.ledger.sha256_of(content.id) or self._hash(drop, content)
+        note = self._judge(sha256)
+        if note is not None and self.mode is AllowListMode.ENFORCE:
+            self.ledger.record_sha256(drop, sha256, None)  # the answer is to say it, too
+            raise RejectedError(Code.UNKNOWN_ISO, note)
+        self.ledger.record_sha256(drop, sha256, note)
+        return sha256
+
+    def _judge(self, sha256: str) -> str | None:
+        """Say why an ISO of that hash may not be imported; ``None`` if it may."""
+        try:
+            allowed = self.read_list()
+        except (TransientError, RefusedError) as error:
+            said = f"The stack's allow-list cannot be read: {error}"
+            if self.mode is AllowListMode.ENFORCE:
+                raise TransientError(f"{said}; nothing is imported until it can be") from error
+            return f"{said}."
+        if sha256 in allowed:
+            return None
+        return refusal(sha256, allowed)
+
+    def _hash(self, drop: Drop, content: Content) -> str:
+        key = key_of(drop)
+        etag = self.bucket.etag_of(key)
+        sha256 = sha256_of(
+            lambda start, length: self.bucket.read(key, etag, start, length),
+            content.size,
+            piece=self.piece,
+        )
+        self.ledger.record_content_sha256(content.id, sha256)
+        return sha256
+
+
+def refusal(sha256: str, allowed: AllowList) -> str:
+    """Say that an ISO is not on the list."""
+    return (
+        f"The ISO's SHA-256 is {sha256}, which is not on the stack's allow-list"
+        f" ({allowed.describe()})."
+    )
