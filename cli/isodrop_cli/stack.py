@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
+    from isodrop.aws.allow_list import AllowListSource
+    from isodrop.domain.allow_list import AllowListMode
     from isodrop.domain.model import ImportSettings
+    from isodrop.settings import IntakeSettings
     from isodrop_cli.operations import Operator
 
 COULD_NOT: Final = 1
@@ -86,6 +89,27 @@ class Stack:
         TransientError, RefusedError
             When AWS does not say.
         """
+        return self._intake_settings().for_imports()
+
+    def allow_list(self) -> tuple["AllowListMode", "AllowListSource"]:
+        """Say what the stack does about ISOs that are not on its list, and where that is.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            Lambda does not say.
+        """
+        from isodrop.aws.allow_list import AllowListSource  # noqa: PLC0415 - see described
+        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+
+        settings = self._intake_settings()
+        return settings.allow_list_mode, AllowListSource(
+            s3=lambda: self.session.client("s3", config=CONFIG),
+            ssm=lambda: self.session.client("ssm", config=CONFIG),
+            uri=settings.allow_list_uri,
+        )
+
+    def _intake_settings(self) -> "IntakeSettings":
         from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
         from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
@@ -94,7 +118,7 @@ class Stack:
         with translated():
             told = client.get_function_configuration(FunctionName=self.outputs["ImportFunction"])
         read: IntakeSettings = IntakeSettings.read(told["Environment"]["Variables"])
-        return read.for_imports()
+        return read
 
 
 @contextmanager

@@ -504,7 +504,7 @@ def test_an_operator_is_not_held_to_what_uploaders_may_override(way: Way) -> Non
     [{"image_name": "golden"}, {"semantic_version": "1073741823.0.0"}, {"rebuild": "1"}],
 )
 def test_by_default_no_uploader_moves_others_latest_or_builds_anew(
-    way: Way, metadata: dict[str, str]
+    way: Way, metadata: dict[str, Any]
 ) -> None:
     settings = ImportSettings("isodrop", way.settings.infrastructure_configuration_arn)
     way.settings = settings

@@ -1,5 +1,6 @@
 """Items that another version of isodrop wrote: read, or told of without stopping the others."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from isodrop.aws.ledger_items import (
     parse_image,
 )
 from isodrop.codes import Code, Rejection
+from isodrop.domain.budget import BuildLimits
 from isodrop.domain.run import Drop
 from tests.integration.test_ledger import NOW, a_plan, an_attempt, claimed
 
@@ -68,11 +70,22 @@ def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Le
 def test_each_item_says_which_version_wrote_it(ledger: Ledger) -> None:
     drop = claimed(ledger)
     assert ledger.begin(an_attempt())
-    ledger.know(parse_image({"pk": "IMAGE#windows-11", "sk": "1", "arn": IMAGE_ARN, "build": 1}))
+    image = parse_image({"pk": "IMAGE#windows-11", "sk": "1", "arn": IMAGE_ARN, "build": 1})
+    ledger.know(image, "2026-11-25T10:00:00.000+00:00")
+    ledger.record_content_sha256("c", "0" * 64)
+    counted = replace(an_attempt(), number=1, day="2026-11-25")
+    assert ledger.begin(counted, BuildLimits(1, 1))
 
     items = ledger.table.scan()["Items"]
 
-    assert {item["pk"] for item in items} == {f"DROP#{drop.id}", "ATTEMPTS#i", "IMAGE#windows-11"}
+    assert {item["pk"] for item in items} == {
+        f"DROP#{drop.id}",
+        "ATTEMPTS#i",
+        "IMAGE#windows-11",
+        "NAMES",
+        "CONTENT#c",
+        "BUDGET",
+    }
     assert {item["schemaVersion"] for item in items} == {SCHEMA_VERSION}
 
 

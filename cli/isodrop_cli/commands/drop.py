@@ -2,17 +2,21 @@
 
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
+from isodrop.domain.content_hash import ContentHashes, hashes_of
 from isodrop.domain.model import ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.errors import DeniedError, IsodropError
 from isodrop_cli.commands import inspect
-from isodrop_cli.iso_source import open_source
+from isodrop_cli.iso_source import CannotLookError, open_source
 from isodrop_cli.output.console import complain, size_in_words
 from isodrop_cli.output.following import tell_all
 from isodrop_cli.output.progress import News, Pace, sending
@@ -103,6 +107,25 @@ class Way:
     on: str = ""
 
 
+@contextmanager
+def hashing(path: Path) -> Iterator[Callable[[], ContentHashes]]:
+    """Hash a file in the background; it ends with the block, if not before."""
+    stopped = Event()
+    with ThreadPoolExecutor(1) as pool, open_source(str(path)) as source:
+
+        def read(start: int, length: int) -> bytes:
+            if stopped.is_set():
+                raise CannotLookError(f"{path}: it is not read any more")
+            return source.read(start, length)
+
+        running = pool.submit(hashes_of, read, source.size, parallel=1)
+        try:
+            yield running.result
+        finally:
+            stopped.set()
+            wait([running])
+
+
 @dataclass(frozen=True, slots=True)
 class FileDrop:
     """One file to be dropped into one stack."""
@@ -130,7 +153,10 @@ class FileDrop:
             return REJECTED
         transfer = self._transfer(size)
         there = None if force else self._was_there(transfer, telling)
-        named, ask = there or (self._send(transfer, telling), 0)
+        if there is None:
+            with hashing(self.path) as hashes:  # meanwhile: a file of 6 GB takes half a minute
+                there = self._send(transfer, telling, hashes), 0
+        named, ask = there
         if not follow:
             return 0
         self.way.on = f"the drop goes on by itself; isodrop watch {self.address} follows it"
@@ -196,7 +222,9 @@ class FileDrop:
         telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
         return story.id, asking.latest(story)
 
-    def _send(self, transfer: "Transfer", telling: Teller) -> str:
+    def _send(
+        self, transfer: "Transfer", telling: Teller, hashes: Callable[[], ContentHashes]
+    ) -> str:
         """Send what is missing of it; the id of the drop that comes of it."""
         from isodrop.domain.ids import drop_id  # noqa: PLC0415 - see stacks.stack
 
@@ -214,6 +242,8 @@ class FileDrop:
         words = f"{size_in_words(size)} in {sent.parts} part{'' if sent.parts == 1 else 's'}" + (
             f", {kept} of them sent before" if kept else ""
         )
+        named = hashes()
+        words += f"; SHA-256 {named.sha256}"
         facts = {
             **self._object(sent.version_id, sent.etag),
             "size": size,
@@ -221,6 +251,7 @@ class FileDrop:
             "partsSent": sent.parts_sent,
             "seconds": round((utc_now() - began).total_seconds(), 1),
             "sent": True,
+            **inspect.hashes_json(named),
         }
         telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
         if sent.version_id is None:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.codes import Rejection
+from isodrop.codes import Code, Rejection
+from isodrop.domain.allow_list import AllowListMode
+from isodrop.domain.content_hash import PARALLEL, ContentHashes, hashes_of
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merged
 from isodrop.domain.planning import decide
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from isodrop.aws.allow_list import AllowListSource
+    from isodrop_cli.stack import Stack
+
 ACCEPTED: Final = 0
 COULD_NOT_LOOK: Final = 1
 REJECTED: Final = 3
@@ -49,7 +54,7 @@ examples:
   isodrop inspect Win11.iso
   isodrop inspect Win11.iso --key drops/Win11_23H2_English_x64.iso
   isodrop inspect Win11.iso --set edition=EnterpriseN
-  isodrop inspect Win11.iso --stack isodrop
+  isodrop inspect Win11.iso --sha256 --stack isodrop
   isodrop inspect s3://my-bucket/Win11.iso --json | jq .plan
 
 exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
@@ -58,10 +63,17 @@ exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What came of looking: the media where they could be read, and what was decided."""
+    """What came of looking: the media where they could be read, and what was decided.
+
+    Attributes
+    ----------
+    hashes : ContentHashes or None
+        Of all its bytes, where they were asked for.
+    """
 
     media: Media | None
     decision: ImportPlan | Rejection
+    hashes: ContentHashes | None = None
 
 
 def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
@@ -84,6 +96,12 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
         action="append",
         default=[],
         help="pretend that it is uploaded with this metadata entry; may be repeated",
+    )
+    command.add_argument(
+        "--sha256",
+        action="store_true",
+        help="read all of it, and tell its SHA-256 and its contentId; with --stack,\n"
+        "whether it is on that stack's allow-list",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument("--trace", action="store_true", help="tell each read on stderr")
@@ -116,14 +134,46 @@ def _look(options: Namespace) -> Look:
     with opened as source:
         metadata = {**source.metadata, **dict(options.metadata)}
         uploaded = replace(source, metadata=merged(metadata, dict(options.set)))
+        hashes = _hash(source) if options.sha256 else None
         if options.stack is None:
-            return look_at(uploaded, options.key, {})
+            return replace(look_at(uploaded, options.key, {}), hashes=hashes)
         with stack(options) as found:
             if not source.etag:  # it is in no bucket yet
                 key = found.key(source.key, options.key)
                 uploaded = replace(uploaded, bucket=found.bucket, key=key)
-            settings = found.settings()
-        return look_at(uploaded, options.key, {}, settings)
+            look = look_at(uploaded, options.key, {}, found.settings())
+            return _judge_by_list(replace(look, hashes=hashes), found)
+
+
+def _hash(source: Source) -> ContentHashes:
+    # A file is read by one thread, an object by as many as a stack reads it with.
+    parallel = PARALLEL if source.etag else 1
+    return hashes_of(source.read, source.size, parallel=parallel)
+
+
+def _judge_by_list(look: Look, found: "Stack") -> Look:
+    """See whether the stack's allow-list lets it in, if the hash is known."""
+    mode, source = found.allow_list()
+    plan = look.decision
+    if mode is AllowListMode.OFF or isinstance(plan, Rejection):
+        return look
+    if look.hashes is None:
+        note = (
+            f"The stack's AllowListMode is {mode}; --sha256 tells whether the ISO is on its list."
+        )
+        return replace(look, decision=replace(plan, notes=(*plan.notes, note)))
+    against = _against(look.hashes.sha256, source)
+    if against is None:
+        return look
+    if mode is AllowListMode.ENFORCE:
+        return replace(look, decision=Rejection.of(Code.UNKNOWN_ISO, against))
+    return replace(look, decision=replace(plan, notes=(*plan.notes, against)))
+
+
+def _against(sha256: str, source: "AllowListSource") -> str | None:
+    """Say what the list has against an ISO; ``None`` for nothing."""
+    allowed = source.read()
+    return None if sha256 in allowed else allowed.refusal(sha256)
 
 
 def look_at(
@@ -163,7 +213,13 @@ def as_json(look: Look) -> dict[str, Any]:
             "remedy": rejection.remedy,
         },
         "plan": None if plan is None else _plan_json(plan),
+        **({} if look.hashes is None else hashes_json(look.hashes)),
     }
+
+
+def hashes_json(hashes: ContentHashes) -> dict[str, Any]:
+    """Name an ISO's bytes as the events do."""
+    return {"sha256": hashes.sha256, "contentId": hashes.content.id}
 
 
 def _media_json(media: Media) -> dict[str, Any]:
@@ -217,10 +273,10 @@ def _tell_person(screen: "Console", look: Look, stack: str | None) -> None:
         )
     if isinstance(look.decision, Rejection):
         screen.print("REJECTED", look.decision.code.value, style="bold red")
-        print_pairs(screen, [*_of_rejection(look.decision), _settings_of(stack)])
+        print_pairs(screen, [*_of_rejection(look.decision), *_of_hashes(look), _settings_of(stack)])
     else:
         screen.print("ACCEPTED", style="bold green")
-        print_pairs(screen, [*_of_plan(look.decision), _settings_of(stack)])
+        print_pairs(screen, [*_of_plan(look.decision), *_of_hashes(look), _settings_of(stack)])
 
 
 def _tell_pipe(look: Look, stack: str | None) -> None:
@@ -236,6 +292,8 @@ def _tell_pipe(look: Look, stack: str | None) -> None:
         print_fields("verdict", "accepted")
         for name, value in _of_plan(look.decision):
             print_fields(name, value)
+    for name, value in _of_hashes(look):
+        print_fields(name, value)
     print_fields(*_settings_of(stack))
 
 
@@ -245,6 +303,12 @@ def _headline(media: Media) -> str:
         f"{shown(media.label)}: install.{media.kind} on an ISO of {size_in_words(media.size)};"
         f" read {size_in_words(media.bytes)} of it in {requests}"
     )
+
+
+def _of_hashes(look: Look) -> list[tuple[str, object]]:
+    if look.hashes is None:
+        return []
+    return [("sha256", look.hashes.sha256), ("content", look.hashes.content.id)]
 
 
 def _settings_of(stack: str | None) -> tuple[str, str]:

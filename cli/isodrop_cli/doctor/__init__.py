@@ -10,7 +10,16 @@ from functools import partial
 from typing import Final
 
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
-from isodrop_cli.doctor import building, delivery, functions, ledger, roles, stack, uploads
+from isodrop_cli.doctor import (
+    allow_list,
+    building,
+    delivery,
+    functions,
+    ledger,
+    roles,
+    stack,
+    uploads,
+)
 from isodrop_cli.doctor.context import Aws, Ground
 from isodrop_cli.doctor.results import GoneError, Level, UnseenError, Verdict
 
@@ -60,6 +69,7 @@ CHECKS: Final = (
         "sweep-settings", partial(functions.environment, logical="Sweep", settings=SweepSettings)
     ),
     Check("layer", functions.layer),
+    Check("allow-list", allow_list.allow_list),
     Check("schedule", delivery.schedule),
     Check("execution-role", roles.execution_role),
     Check("may-start", roles.may_start),

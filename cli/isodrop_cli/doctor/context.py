@@ -27,6 +27,8 @@ _GONE: Final = frozenset(
     {
         "404",
         "NoSuchBucket",
+        "NoSuchKey",
+        "ParameterNotFound",
         "NoSuchBucketPolicy",
         "NoSuchEntity",
         "NotFoundException",

@@ -241,9 +241,14 @@ def test_a_directory_bucket_is_told() -> None:
 def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_none_crashes() -> None:
     denied = dict.fromkeys(HEALTHY, refusal("AccessDenied", 403))
     kept = {"ListStackResources": HEALTHY["ListStackResources"]}
-    elsewise = ("DescribeKey", "GetDistributionConfiguration")
+    elsewise = ("DescribeKey", "GetDistributionConfiguration", "GetObject")
     unasked = dict.fromkeys(elsewise, refusal("AccessDenied"))
-    stack = with_parameters(KmsKeyArn=KEY, DistributionConfigurationArn=DISTRIBUTION)
+    stack = with_parameters(
+        KmsKeyArn=KEY,
+        DistributionConfigurationArn=DISTRIBUTION,
+        AllowListMode="enforce",
+        AllowListUri="s3://lists/isos.txt",
+    )
 
     found = list(examine(ground(stack, **denied | unasked | kept)))
 

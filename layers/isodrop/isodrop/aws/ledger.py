@@ -24,6 +24,7 @@ from isodrop.aws.errors import error_code, translated
 from isodrop.aws.ledger_items import (
     BOND_NAMES,
     IMAGE_NAMES,
+    SCHEMA_VERSION,
     UnreadableItemError,
     attempt_key,
     attempts_of,
@@ -146,7 +147,13 @@ class Ledger:
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
         """Write the hash of a content; again, it is the same."""
         with translated():
-            self.table.put_item(Item={**_content_key(content_id), "sha256": sha256})
+            self.table.put_item(
+                Item={
+                    **_content_key(content_id),
+                    "schemaVersion": SCHEMA_VERSION,
+                    "sha256": sha256,
+                }
+            )
 
     def attempts(self, identity: str) -> tuple[Attempt, ...]:
         """Read all attempts at one thing, in order, strongly consistent."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from isodrop.aws.errors import error_code, translated
+from isodrop.aws.ledger_items import SCHEMA_VERSION
 from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, BuildLimits
 from isodrop.errors import QuotaError, RefusedError, RejectedError, TransientError
@@ -53,22 +54,27 @@ def book(
         {
             "Update": {
                 "Key": _UNDER_WAY,
-                "UpdateExpression": "ADD attempts :name SET #limit = :limit",
+                "UpdateExpression": "ADD attempts :name SET #limit = :limit, #v = :schema",
                 "ConditionExpression": "attribute_not_exists(attempts) OR size(attempts) < :limit",
-                "ExpressionAttributeNames": {"#limit": "limit"},
+                "ExpressionAttributeNames": {"#limit": "limit", "#v": "schemaVersion"},
                 "ExpressionAttributeValues": {
                     ":name": {_to_text(name)},
                     ":limit": limits.at_once,
+                    ":schema": SCHEMA_VERSION,
                 },
             }
         },
         {
             "Update": {
                 "Key": _day_key(day),
-                "UpdateExpression": "ADD builds :one SET #limit = :limit",
+                "UpdateExpression": "ADD builds :one SET #limit = :limit, schemaVersion = :schema",
                 "ConditionExpression": "attribute_not_exists(builds) OR builds < :limit",
                 "ExpressionAttributeNames": {"#limit": "limit"},
-                "ExpressionAttributeValues": {":one": 1, ":limit": limits.per_day},
+                "ExpressionAttributeValues": {
+                    ":one": 1,
+                    ":limit": limits.per_day,
+                    ":schema": SCHEMA_VERSION,
+                },
             }
         },
     )

@@ -64,6 +64,13 @@ class AllowList:
         which = f"the line{'' if len(self.wrong_lines) == 1 else 's'} {numbers}"
         return f"{said}; {which}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
 
+    def refusal(self, sha256: str) -> str:
+        """Say that an ISO is not on it."""
+        return (
+            f"The ISO's SHA-256 is {sha256}, which is not on the stack's allow-list"
+            f" ({self.describe()})."
+        )
+
 
 def parse_allow_list(data: bytes) -> AllowList:
     r"""Read a list: a hash on each line, and after white space what it is for.

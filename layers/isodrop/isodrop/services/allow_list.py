@@ -80,7 +80,7 @@ class AllowListGate:
             return f"{said}."
         if sha256 in allowed:
             return None
-        return refusal(sha256, allowed)
+        return allowed.refusal(sha256)
 
     def _hash(self, drop: Drop, content: Content) -> str:
         key = key_of(drop)
@@ -92,11 +92,3 @@ class AllowListGate:
         )
         self.ledger.record_content_sha256(content.id, sha256)
         return sha256
-
-
-def refusal(sha256: str, allowed: AllowList) -> str:
-    """Say that an ISO is not on the list."""
-    return (
-        f"The ISO's SHA-256 is {sha256}, which is not on the stack's allow-list"
-        f" ({allowed.describe()})."
-    )

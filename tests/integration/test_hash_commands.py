@@ -1,0 +1,129 @@
+"""``isodrop inspect --sha256``, and what it makes of a stack's allow-list."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from isodrop.aws.allow_list import AllowListSource
+from isodrop.aws.ledger import Ledger
+from isodrop.domain.allow_list import AllowListMode
+from isodrop_cli.commands import inspect
+from isodrop_cli.commands.drop import hashing
+from isodrop_cli.main import main
+from isodrop_cli.stack import Stack
+from isodrop_local.iso_maker import business_editions, make_iso
+from tests.support.harness import Way
+
+Run = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def iso(tmp_path: Path) -> Path:
+    return make_iso(tmp_path / "Win11.iso", editions=business_editions())
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+        status = main(("inspect", *arguments, "--json"))
+        return status, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_has_the_names_that_its_import_will_have(
+    iso: Path, run: Run, session: boto3.Session, ledger: Ledger, tmp_path: Path
+) -> None:
+    way = Way(session, ledger, tmp_path, allow_list_mode=AllowListMode.WARN)
+    way.follow(way.upload("a.iso", iso.read_bytes()))
+    (answer,) = way.answers()
+    source = answer["detail"]["data"]["source"]
+
+    status, told = run(str(iso), "--sha256")
+
+    assert (status, told["sha256"]) == (0, sha256(iso))
+    assert (told["sha256"], told["contentId"]) == (source["sha256"], source["contentId"])
+
+
+def test_an_object_has_the_same_names_as_the_file(
+    iso: Path, run: Run, session: boto3.Session
+) -> None:
+    session.client("s3").upload_file(str(iso), "isodrop-upload", "Win11.iso")
+
+    _, of_the_file = run(str(iso), "--sha256")
+    _, of_the_object = run("s3://isodrop-upload/Win11.iso", "--sha256")
+
+    for name in ("sha256", "contentId"):
+        assert of_the_file[name] == of_the_object[name]
+
+
+def test_without_the_flag_nothing_more_is_read_or_told(iso: Path, run: Run) -> None:
+    _, told = run(str(iso))
+    assert {"sha256", "contentId"} & told.keys() == set()
+
+
+def test_in_a_pipe_both_are_fields(iso: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(("inspect", str(iso), "--sha256"))
+    fields = dict(line.split("\t", 1) for line in capsys.readouterr().out.splitlines())
+    assert fields["sha256"] == sha256(iso)
+    assert len(fields["content"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("stack", "asked", "verdict", "said"),
+    [
+        (("enforce", True), True, "accepted", ""),
+        (("enforce", False), True, "unknown-iso", "not on the stack's allow-list"),
+        (("warn", False), True, "accepted", "not on the stack's allow-list"),
+        (("enforce", False), False, "accepted", "--sha256 tells whether the ISO is on its list"),
+        (("off", False), True, "accepted", ""),
+    ],
+)
+def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is asked, and what is told
+    iso: Path,
+    session: boto3.Session,
+    monkeypatch: pytest.MonkeyPatch,
+    stack: tuple[str, bool],
+    asked: bool,
+    verdict: str,
+    said: str,
+) -> None:
+    mode, listed = stack
+    ssm = session.client("ssm")
+    value = sha256(iso) if listed else "0" * 64
+    ssm.put_parameter(Name="/isos", Value=value, Type="String")
+    source = AllowListSource(lambda: session.client("s3"), lambda: ssm, "ssm:/isos")
+    monkeypatch.setattr(Stack, "allow_list", lambda _: (AllowListMode(mode), source))
+    with inspect.open_source(str(iso)) as opened:
+        look = inspect.look_at(opened, None, {})
+        hashes = inspect._hash(opened) if asked else None
+
+    found = inspect._judge_by_list(inspect.replace(look, hashes=hashes), Stack(session, {}))
+
+    told = inspect.as_json(found)
+    assert verdict == (told["verdict"] if told["rejection"] is None else told["rejection"]["code"])
+    words = json.dumps([told["rejection"], told["plan"] and told["plan"]["notes"]])
+    assert said in words
+    assert ("allow-list" in words or "AllowListMode" in words) == bool(said)
+
+
+def test_a_drop_hashes_its_file_meanwhile(iso: Path) -> None:
+    with hashing(iso) as hashes:
+        assert hashes().sha256 == sha256(iso)
+
+
+def test_a_drop_that_is_broken_off_hashes_no_further(tmp_path: Path) -> None:
+    path = tmp_path / "large.iso"
+    with path.open("wb") as file:
+        file.truncate(20 * 1024**3)
+    with pytest.raises(KeyboardInterrupt), hashing(path):
+        raise KeyboardInterrupt

@@ -1,0 +1,67 @@
+"""What isodrop doctor makes of an allow-list."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from isodrop_cli.doctor.allow_list import allow_list
+from isodrop_cli.doctor.results import Level
+from tests.unit.cli.test_doctor import ground, refusal, with_parameters
+
+ENTRY = "0" * 64
+LIST = "s3://lists/isos.txt"
+
+
+def look(text: str, *, mode: str = "enforce", uri: str = LIST, **answers: Any) -> tuple[Level, str]:
+    stack = with_parameters(AllowListMode=mode, AllowListUri=uri)
+    found = {"Body": BytesIO(text.encode())}
+    at = ground(
+        stack, **{"GetObject": found, "GetParameter": {"Parameter": {"Value": text}}, **answers}
+    )
+    verdict = allow_list(at)
+    return verdict.level, verdict.message
+
+
+@pytest.mark.parametrize("uri", [LIST, "ssm:/isos"])
+def test_a_list_that_can_be_read_is_well_and_counted(uri: str) -> None:
+    assert look(f"{ENTRY}  a.iso\n", uri=uri) == (
+        Level.OK,
+        f"{uri} has 1 entry; the mode is enforce",
+    )
+
+
+def test_the_mode_off_asks_for_no_list() -> None:
+    assert look("", mode="off", uri="")[0] is Level.OK
+
+
+def test_no_list_in_mode_enforce_rejects_everything_and_doctor_says_so() -> None:
+    level, message = look("", uri="")
+    assert (level, "every ISO is rejected" in message) == (Level.BROKEN, True)
+
+
+def test_a_list_without_entries_rejects_everything_too() -> None:
+    level, message = look("# none yet\n<html>")
+    assert (level, "every ISO is rejected" in message) == (Level.BROKEN, True)
+    assert "the line 2 cannot be read" in message
+
+
+@pytest.mark.parametrize("mode", ["warn", "enforce"])
+def test_a_list_that_is_not_there_is_told(mode: str) -> None:
+    level, message = look("", mode=mode, GetObject=refusal("NoSuchKey", 404))
+    assert (level, LIST in message) == (Level.BROKEN, True)
+
+
+def test_a_wrong_line_is_told_by_its_number() -> None:
+    level, message = look(f"{ENTRY}\nWin11.iso\n")
+    assert (level, "the line 2 cannot be read" in message) == (Level.WARNING, True)
+
+
+def test_a_list_where_uploaders_write_is_broken() -> None:
+    level, message = look(ENTRY, uri="s3://drops/isos.txt")
+    assert (level, "who may upload may write the list" in message) == (Level.BROKEN, True)
+
+
+def test_a_list_without_versions_is_doubtful() -> None:
+    level, message = look(ENTRY, GetBucketVersioning={})
+    assert (level, "keeps no versions" in message) == (Level.WARNING, True)
