@@ -182,6 +182,7 @@ def test_builds_read_copies_and_no_other_objects_of_this_account() -> None:
         ("MaxAttempts", 3, "max_attempts", 3),
         ("AllowListMode", "warn", "allow_list_mode", "warn"),
         ("AllowListUri", "s3://ours/list.txt", "allow_list_uri", "s3://ours/list.txt"),
+        ("AllowListParameter", "/isos", "allow_list_uri", "ssm:/isos"),
         ("MaxBuildsAtOnce", 4, "max_builds_at_once", 4),
         ("MaxBuildsPerDay", 12, "max_builds_per_day", 12),
         ("MinIsoMegabytes", 0, "min_iso_megabytes", 0),
@@ -196,16 +197,16 @@ def test_given_a_setting_then_the_importing_function_reads_it(
 
 
 @pytest.mark.parametrize(
-    ("uri", "sid", "resource"),
+    ("where", "sid", "resource"),
     [
-        ("s3://ours/lists/isos.txt", "ReadTheAllowListObject", "arn:aws:s3:::ours/lists/isos.txt"),
-        ("ssm:/isos", "ReadTheAllowListParameter", "parameter/isos"),
+        ({"AllowListUri": "s3://ours/isos.txt"}, "ReadTheAllowListObject", ":ours/isos.txt"),
+        ({"AllowListParameter": "/isos"}, "ReadTheAllowListParameter", ":parameter/isos"),
     ],
 )
 def test_given_an_allow_list_then_that_very_one_may_be_read(
-    uri: str, sid: str, resource: str
+    where: dict[str, str], sid: str, resource: str
 ) -> None:
-    made = resolve(AllowListUri=uri, AllowListMode="enforce")
+    made = resolve(**where, AllowListMode="enforce")
     read = made.statement("ImportIsoRole", sid)
     assert read
     assert read["Resource"].endswith(resource)
@@ -509,6 +510,10 @@ EXCLUSIONS = [
             "leave InstanceTypes empty."
         ),
     ),
+    (
+        {"AllowListUri": "s3://ours/isos.txt", "AllowListParameter": "/isos"},
+        "There is one allow-list; give AllowListUri or AllowListParameter.",
+    ),
 ]
 
 
@@ -561,6 +566,7 @@ REFUSED: list[tuple[str, object]] = [
     ("MaxAttempts", 0),
     ("AllowListMode", "on"),
     ("AllowListUri", "https://example.com/list"),
+    ("AllowListParameter", "isos"),
     ("MaxBuildsAtOnce", 0),
     ("MaxBuildsPerDay", 0),
     ("MinIsoMegabytes", -1),

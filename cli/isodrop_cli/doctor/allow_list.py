@@ -10,6 +10,8 @@ from isodrop_cli.doctor.results import GoneError, Verdict, broken, doubtful, wel
 def allow_list(ground: Ground) -> Verdict:
     """Read the list as ImportIso does: one without entries lets nothing in."""
     mode, uri = ground.parameter("AllowListMode"), ground.parameter("AllowListUri")
+    if name := ground.parameter("AllowListParameter"):
+        uri = f"{SSM}{name}"
     if mode in ("", AllowListMode.OFF):
         return well("every ISO may be imported: AllowListMode is off")
     anew = f"sam deploy the stack {ground.name} with the AllowListUri of your list"

@@ -54,6 +54,7 @@ def as_json(drop: "Drop") -> dict[str, Any]:
             "etag": drop.upload.etag,
             "size": drop.upload.size,
             "contentId": None if drop.content is None else drop.content.id,
+            "sha256": drop.sha256,
         },
         "state": state_of(drop),
         "claimed": drop.claimed,
@@ -106,6 +107,8 @@ def pairs(drop: "Drop") -> list[tuple[str, object]]:
         ]
     if drop.content is not None:
         found.append(("content", drop.content.id))
+    if drop.sha256 is not None:
+        found.append(("sha256", drop.sha256))
     if drop.build_arn is not None:
         found += [("build", drop.build_arn), ("attempt", drop.attempt)]
     if drop.distribution.build_arn is not None:

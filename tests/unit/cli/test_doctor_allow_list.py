@@ -14,7 +14,8 @@ LIST = "s3://lists/isos.txt"
 
 
 def look(text: str, *, mode: str = "enforce", uri: str = LIST, **answers: Any) -> tuple[Level, str]:
-    stack = with_parameters(AllowListMode=mode, AllowListUri=uri)
+    where = "AllowListParameter" if uri.startswith("ssm:") else "AllowListUri"
+    stack = with_parameters(AllowListMode=mode, **{where: uri.removeprefix("ssm:")})
     found = {"Body": BytesIO(text.encode())}
     at = ground(
         stack, **{"GetObject": found, "GetParameter": {"Parameter": {"Value": text}}, **answers}
