@@ -133,9 +133,11 @@ class Reporter:
         """Get the drop of an upload, if it is this execution's; claimed now if nobody has yet.
 
         An execution whose very first function was broken has claimed nothing, and still owes
-        an answer.
+        an answer; unless the object is no ISO by its name.
         """
-        return self.ledger.claim(upload, execution, _iso(self.now()), ask)
+        return (
+            self.ledger.claim(upload, execution, _iso(self.now()), ask) if upload.is_iso else None
+        )
 
     def started(self, drop: Drop) -> None:
         """Tell that there is a build, and that it is being followed."""

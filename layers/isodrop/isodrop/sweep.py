@@ -322,7 +322,7 @@ class Sweep:
 
 def _is_ours(upload: Upload) -> bool:
     """Whether the stack's rule would have taken it, and it can be told from other writes."""
-    return upload.key.lower().endswith(".iso") and upload.version is not None
+    return upload.is_iso and upload.version is not None
 
 
 def _batches(marks: Iterable[Mark]) -> Iterator[list[Mark]]:
