@@ -39,7 +39,9 @@ def intake() -> Intake:
         ledger=ledger,
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
-        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
+        submission=Submission(
+            builder, ledger, settings.stack_name, settings.max_attempts, lambda: datetime.now(UTC)
+        ),
         now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
         inspected=counter().inspected,
     )

@@ -258,6 +258,7 @@ def test_an_image_whose_ami_is_gone_is_built_again(way: Way) -> None:
     way.follow(way.upload(), "execution-1")
     (first,) = way.answers()
     way.session.client("ec2").deregister_image(ImageId=first["detail"]["data"]["amis"][0]["id"])
+    way.later(minutes=11)
 
     way.follow(way.upload(), "execution-2")
 

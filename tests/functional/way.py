@@ -142,7 +142,7 @@ class Way:
     @property
     def submission(self) -> Submission:
         """Who sends what is sent once."""
-        return Submission(self.builder, self.ledger, "isodrop", max_attempts=2)
+        return Submission(self.builder, self.ledger, "isodrop", max_attempts=2, now=self.clock.time)
 
     @property
     def reporter(self) -> Reporter:
@@ -332,3 +332,18 @@ def refuse(client: Any, operation: str) -> None:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, operation)
 
     client.meta.events.register(f"before-call.*.{operation}", refused)
+
+
+def hide_amis(way: Way, minutes: float) -> None:
+    """Let EC2 not know any AMI for some minutes from now on, as it may with new ones."""
+    ec2, until = way.builder.ec2, way.clock.now + 60 * minutes
+
+    def unknown(**_: Any) -> None:
+        if way.clock.now < until:
+            raise ClientError(
+                {"Error": {"Code": "InvalidAMIID.NotFound", "Message": "does not exist"}},
+                "DescribeImages",
+            )
+
+    ec2.meta.events.register("before-call.ec2.DescribeImages", unknown)
+    ec2.meta.events.register("before-call.ec2.CreateTags", unknown)

@@ -161,9 +161,7 @@ class Deployed:
             case Do.FAIL_BUILD if arns:
                 ib.fail(arns[deed.which % len(arns)])
             case Do.DEREGISTER_AMI if amis:
-                ami = amis[deed.which % len(amis)]
-                self.stack.client("ec2").deregister_image(ImageId=ami)
-                self._lost_amis.setdefault(ami, time.time())
+                self._deregister(amis[deed.which % len(amis)])
             case Do.BUILD_THE_SAME if builds:
                 theirs = builds[deed.which % len(builds)]["request"]
                 mine = {"clientToken": f"by-hand-{time.time_ns()}", "tags": {"by": "hand"}}
@@ -175,6 +173,31 @@ class Deployed:
             case Do.ABORT_EXECUTION if new:
                 execution = new[deed.which % len(new)]
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
+
+    def _deregister(self, ami: str) -> None:
+        """Deregister an AMI that is not new any more: that EC2 is given time is real time here."""
+        (arn,) = (
+            each["arn"]
+            for each in self._builds()
+            if ami in [made["image"] for made in each["outputResources"]["amis"]]
+        )
+        dynamodb, table = self.stack.client("dynamodb"), self.stack.outputs["LedgerTable"]
+        (attempt,) = dynamodb.scan(
+            TableName=table,
+            FilterExpression="#build = :arn AND attribute_exists(standing)",
+            ExpressionAttributeNames={"#build": "build"},
+            ExpressionAttributeValues={":arn": {"S": arn}},
+        )["Items"]
+        if "availableAt" not in attempt:
+            return
+        self.stack.client("ec2").deregister_image(ImageId=ami)
+        self._lost_amis.setdefault(ami, time.time())
+        dynamodb.update_item(
+            TableName=table,
+            Key={name: attempt[name] for name in ("pk", "sk")},
+            UpdateExpression="SET availableAt = :at",
+            ExpressionAttributeValues={":at": {"S": "2026-11-01T00:00:00.000+00:00"}},
+        )
 
     def _ask_anew(self, key: str) -> None:
         """Do what isodrop retry does."""

@@ -25,6 +25,7 @@ REPORTS: Final = "layers/isodrop/isodrop/reports.py"
 MACHINE: Final = "functions/import.asl.json"
 TESTS: Final = (
     "tests/functional/test_way.py",
+    "tests/functional/test_new_amis.py",
     "tests/functional/test_distribution.py",
     "tests/functional/test_ledger.py",
     "tests/functional/test_promise.py",
@@ -86,6 +87,18 @@ MUTANTS: Final = (
         SUBMISSION,
         "if build is None or build.phase is Phase.BAD:\n            return False",
         "if build is None or build.phase is Phase.BAD:\n            return build is not None",
+    ),
+    Mutant(
+        "an AMI that EC2 does not know yet is built again",
+        SUBMISSION,
+        "if is_new(self.ledger, attempt, build, self.now()):",
+        "if is_new(self.ledger, attempt, build, self.now()) and not build.amis:",
+    ),
+    Mutant(
+        "an answer does not wait for EC2 to know the AMI",
+        REPORTS,
+        "return not self.builder.has_its_amis(build)",
+        "return not build.amis",
     ),
     Mutant(
         "there is no end to the attempts",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -24,6 +25,11 @@ Request = Mapping[str, Any]
 
 UEFI_DATA_LIMIT: Final = 64_000
 """Characters of ``registerImageOptions.uefiData`` at the most."""
+
+NEW_AMI_GRACE: Final = timedelta(minutes=10)
+"""How long the AMIs of a build that has just become AVAILABLE may be missing from AWS's answers.
+EC2 is eventually consistent and was seen not to know a new AMI for minutes.
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 _GONE: Final = "ResourceNotFoundException"
 _NO_AMI: Final = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"})
@@ -351,7 +357,9 @@ class Builder:
         return [ami for ami in amis if ami.region == region and ami.account in ("", account)]
 
     def has_its_amis(self, build: Build) -> bool:
-        """Whether the AMIs that a build made in this Region and account are still registered.
+        """Whether EC2 knows the AMIs that a build made in this Region and account.
+
+        One that it does not know may be deregistered, or too new: see :data:`NEW_AMI_GRACE`.
 
         Raises
         ------

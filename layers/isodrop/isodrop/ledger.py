@@ -191,6 +191,8 @@ class Attempt:
     build_arn : str or None
         Known once the request was answered.
     standing : Standing
+    available_at : str or None
+        When its build was first seen to have ended well, ISO 8601.
     """
 
     identity: str
@@ -201,6 +203,7 @@ class Attempt:
     request: Mapping[str, Any]
     build_arn: str | None
     standing: Standing
+    available_at: str | None = None
 
     @property
     def token(self) -> str:
@@ -336,6 +339,15 @@ class Ledger:
         """Write which build an attempt led to."""
         key = _attempt_key(attempt.identity, attempt.number)
         self._set(key, {"build": build_arn}, Attr("build").not_exists())
+
+    def record_available(self, attempt: Attempt, now: str) -> str:
+        """Write when an attempt's build was first seen to have ended well; get what stands."""
+        if attempt.available_at is not None:
+            return attempt.available_at
+        key = _attempt_key(attempt.identity, attempt.number)
+        if self._set(key, {"availableAt": now}, Attr("availableAt").not_exists()):
+            return now
+        return self.attempts(attempt.identity)[attempt.number].available_at or now
 
     def followed(self, drop: Drop, build_arn: str, stage: Stage = Stage.IMPORT) -> None:
         """Write which build a drop follows."""
@@ -616,6 +628,7 @@ def _as_attempt(identity: str, item: Mapping[str, Any]) -> Attempt:
         request=json.loads(item["request"]),
         build_arn=item.get("build"),
         standing=Standing(item["standing"]),
+        available_at=item.get("availableAt"),
     )
 
 

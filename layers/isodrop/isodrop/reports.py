@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Final
 from isodrop.annotations import BROKEN_OFF, Annotator
 from isodrop.aws import CONFIG
 from isodrop.builder import Build, Builder, Phase
-from isodrop.codes import TABLE, Code, Kind, QuotaError, Rejection, TransientError, section
+from isodrop.codes import (
+    TABLE,
+    Code,
+    Kind,
+    QuotaError,
+    RefusedError,
+    Rejection,
+    TransientError,
+    section,
+)
 from isodrop.distribution import Distributor
 from isodrop.events import (
     SCHEMA_VERSION,
@@ -37,7 +46,7 @@ from isodrop.objects import is_unchanged
 from isodrop.plan import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.publisher import Publisher
 from isodrop.settings import ReportSettings
-from isodrop.submission import Submission
+from isodrop.submission import Submission, is_new
 from isodrop.wording import one_line
 
 if TYPE_CHECKING:
@@ -114,7 +123,7 @@ class Reporter:
         """Wire what the settings name, with a boto3 session's account and Region."""
         ledger = Ledger.connect(session, settings.ledger_table)
         builder = Builder.connect(session)
-        submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
+        submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts, now)
         return cls(
             s3=session.client("s3", config=CONFIG),
             builder=builder,
@@ -211,6 +220,32 @@ class Reporter:
         self.ledger.saw(drop, Stage.DISTRIBUTION, _iso(self.now()))
         return arn
 
+    def is_settling(self, drop: Drop) -> bool:
+        """Whether a drop's build has ended well so lately that AWS does not know yet what it made.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            Image Builder does not say; come again.
+        """
+        if drop.answer is not None or drop.build_arn is None:
+            return False
+        build = self.builder.describe(drop.build_arn)
+        return (
+            build is not None
+            and build.phase is Phase.GOOD
+            and self._is_settling(self._attempt(drop), build)
+        )
+
+    def _is_settling(self, attempt: Attempt, build: Build) -> bool:
+        # Asked first, for it writes down when: whoever comes to this build later is to know.
+        if not is_new(self.ledger, attempt, build, self.now()):
+            return False
+        try:
+            return not self.builder.has_its_amis(build)
+        except RefusedError:
+            return False  # whoever may not ask EC2 does not wait for it
+
     def answer(self, drop: Drop, caught: Caught | None = None) -> Event:
         """Give an upload its one answer; again, if it was not certain to have been published.
 
@@ -229,7 +264,8 @@ class Reporter:
         Raises
         ------
         TransientError, RefusedError
-            Something that it needs is not to be had; come again.
+            Something that it needs is not to be had yet, such as an AMI that EC2 does not know;
+            come again.
         """
         words = drop.answer
         if words is None:
@@ -280,6 +316,8 @@ class Reporter:
 
     def _good(self, drop: Drop, attempt: Attempt, build: Build) -> Data:
         """See that the image there is was made of the bytes that were planned."""
+        if self._is_settling(attempt, build):
+            raise TransientError(f"the AMIs of {build.arn} are new, and EC2 does not know them yet")
         if not build.amis:
             message = f"The build is {build.status}, but Image Builder names no AMI of it."
             return _hindered(drop, Trouble(Code.BUILD_GONE, message), attempt)

@@ -7,9 +7,10 @@ a race ends with the same build.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
-from isodrop.builder import Build, Builder, Phase, Request
+from isodrop.builder import NEW_AMI_GRACE, Build, Builder, Phase, Request
 from isodrop.codes import Code, RefusedError, RejectedError, TransientError
 from isodrop.identity import client_token
 from isodrop.ledger import Attempt, Drop, Ledger, Stage, Standing
@@ -65,12 +66,15 @@ class Submission:
         The stack's name; part of every client token.
     max_attempts : int
         How many builds in a row a task may lose before drops of it are turned away.
+    now : callable
+        The time, with a time zone.
     """
 
     builder: Builder
     ledger: Ledger
     stack: str
     max_attempts: int
+    now: Callable[[], datetime]
 
     def submit(self, drop: Drop, task: Task) -> str:
         """Bring a drop to the build that its task leads to: its own, one that lives, or a new one.
@@ -120,7 +124,11 @@ class Submission:
         build = self.builder.describe(build_arn)
         if build is None or build.phase is Phase.BAD:
             return False
-        return build.phase is Phase.RUNNING or task.is_there(build)
+        if build.phase is Phase.RUNNING or task.is_there(build):
+            return True
+        if is_new(self.ledger, attempt, build, self.now()):
+            raise TransientError(f"EC2 does not know the AMIs of {build_arn} yet; they are new")
+        return False
 
     def _begin(self, drop: Drop, task: Task, earlier: Sequence[Attempt]) -> None:
         """Freeze a new request, unless the task has lost too many builds already."""
@@ -174,6 +182,15 @@ class Submission:
             raise
         self.ledger.built(attempt, build_arn)
         return build_arn
+
+
+def is_new(ledger: Ledger, attempt: Attempt, build: Build, now: datetime) -> bool:
+    """Whether an attempt's build, which has ended well, was first seen so a moment ago.
+
+    AWS may not know yet what it made, so nothing that is missing is gone.
+    """
+    seen = ledger.record_available(attempt, now.astimezone(UTC).isoformat(timespec="milliseconds"))
+    return build.status == "AVAILABLE" and now - datetime.fromisoformat(seen) < NEW_AMI_GRACE
 
 
 def _lost_in_a_row(attempts: Sequence[Attempt]) -> int:

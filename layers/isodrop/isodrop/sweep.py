@@ -198,7 +198,7 @@ class Sweep:
             if drop.build_arn is None and drop.trouble is None:
                 self.ledger.hinder(drop, Trouble(Code.EXECUTION_ENDED, ended))
                 drop = self._again(drop)
-            elif self._goes_on(drop):
+            elif self._goes_on(drop) or self.reporter.is_settling(drop):
                 tally.waiting += 1
                 tally.in_flight(drop)
                 return
