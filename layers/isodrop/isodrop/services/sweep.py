@@ -62,10 +62,10 @@ class Sweep:
         What is younger is left alone.
     now : callable
         The time, with a time zone.
-    has_time : callable
-        Whether there is time for one more thing.
     tell : callable
         Takes a word and particulars, for the log.
+    has_time : callable
+        Whether there is time for one more thing.
     """
 
     s3: "S3Client"
@@ -76,8 +76,8 @@ class Sweep:
     bucket: str
     tracking: timedelta
     now: Callable[[], datetime]
-    has_time: Callable[[], bool]
     tell: Callable[[str, Mapping[str, Any]], None]
+    has_time: Callable[[], bool] = lambda: True
     grace: timedelta = GRACE
     prefix: str = ""
 
