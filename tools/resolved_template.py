@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
-from isodrop_local.template import source, transformed
+from isodrop_local.template import transformed
 
 PSEUDO: Final = {
     "AWS::AccountId": "123456789012",
@@ -75,9 +74,9 @@ def resolve(**parameters: object) -> Resolved:
     return _resolved(_whole(), parameters)
 
 
-def resolve_nested(path: Path, parameters: Mapping[str, object]) -> Resolved:
-    """Get a nested template, which needs no transform, as its parent makes it."""
-    return _resolved(source(path), parameters)
+def resolve_plain(template: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
+    """Get a template that needs no transform as it is with these parameters."""
+    return _resolved(template, parameters)
 
 
 def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
@@ -95,7 +94,7 @@ def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolv
     }
     outputs = {
         name: resolver.value(output["Value"])
-        for name, output in whole["Outputs"].items()
+        for name, output in whole.get("Outputs", {}).items()
         if resolver.made(output)
     }
     return Resolved(resources, outputs)
