@@ -15,6 +15,9 @@ PSEUDO: Final = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
     "AWS::Region": "eu-central-1",
+    "AWS::StackId": (
+        "arn:aws:cloudformation:eu-central-1:123456789012:stack/isodrop/1a2b3c4d-0000-1111-2222-333344445555"
+    ),
     "AWS::StackName": "isodrop",
 }
 NO_VALUE: Final = object()
@@ -66,6 +69,8 @@ class TemplateError(Exception):
 def resolve(**parameters: object) -> Resolved:
     """Get the template as it is with these parameters, and defaults for the others.
 
+    AWS's pseudo parameters may be among them.
+
     Raises
     ------
     TemplateError
@@ -80,8 +85,9 @@ def resolve_plain(template: dict[str, Any], parameters: Mapping[str, object]) ->
 
 
 def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
-    values = _values(whole["Parameters"], parameters)
-    resolver = _Resolver(whole, values)
+    pseudo = {name: str(value) for name, value in parameters.items() if name.startswith("AWS::")}
+    given = {name: value for name, value in parameters.items() if name not in pseudo}
+    resolver = _Resolver(whole, {**pseudo, **_values(whole["Parameters"], given)})
     broken = resolver.broken_rules()
     if broken:
         raise TemplateError(" ".join(broken))

@@ -158,9 +158,8 @@ MUTANTS: Final = (
     Mutant(
         "a throttled look ends the tracking",
         MACHINE,
-        '"IntervalSeconds": 5,\n                  "BackoffRate": 2,\n'
-        '                  "MaxDelaySeconds": 600,\n                  "MaxAttempts": 40,',
-        '"MaxAttempts": 0,',
+        '"Condition": "{% $failures * ${PollSeconds} >= 10800 %}"',
+        '"Condition": "{% $failures > 0 %}"',
     ),
     Mutant(
         "the object is not checked at the end",

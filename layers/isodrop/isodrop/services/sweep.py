@@ -157,7 +157,9 @@ class Sweep:
                 return
         answer = self.reporter.answer(drop)
         tally.answered += 1
-        self.tell("answered", {"dropId": drop.id, "ask": drop.ask.number, "as": answer.detail_type})
+        self.tell(
+            "answered", {"dropId": drop.id, "ask": drop.ask.number, "answer": answer.detail_type}
+        )
 
     def _how_it_ended(self, drop: Drop) -> str | None:
         """Say how the drop's execution ended; ``None`` while it goes on."""
