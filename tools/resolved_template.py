@@ -144,6 +144,7 @@ class _Resolver:
             "Fn::Equals": lambda said: self.value(said[0]) == self.value(said[1]),
             "Fn::GetAtt": ".".join,
             "Fn::If": self._if,
+            "Fn::Join": lambda said: said[0].join(map(str, self.value(said[1]))),
             "Fn::Not": lambda said: not self.value(said[0]),
             "Fn::Select": lambda said: self.value(said[1])[int(said[0])],
             "Fn::Split": lambda said: self.value(said[1]).split(said[0]),

@@ -12,7 +12,7 @@ from isodrop_local.fault_injection import Post
 from isodrop_local.faults import Fault
 from isodrop_local.gate import allowed
 from isodrop_local.image_builder import ImageBuilder, ServiceError, control
-from isodrop_local.patches import s3
+from isodrop_local.patches import multipart, s3
 
 PREFIX = "/_isodrop/"
 
@@ -44,6 +44,8 @@ async def _done(
             return s3.link(asked["bucket"], asked["key"], path, asked.get("metadata", {}))
         case ["objects", "reads"]:
             return s3.reads(asked["bucket"], asked["key"])
+        case ["objects", "behaviour"]:
+            multipart.behave(**asked)
         case ["faults"]:
             builder.controls.faults.add(Fault(**asked))
         case ["counts"]:

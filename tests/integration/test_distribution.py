@@ -166,6 +166,8 @@ def test_one_that_fails_names_the_image_there_is_and_asking_again_repeats_it_alo
     way.follow(way.upload("b.iso"), "execution-2")
 
     assert failed["code"] == Code.DISTRIBUTION_FAILED
+    for region, account in THERE:
+        assert f"{region} {account}: no such role there" in failed["message"]
     assert "no such role there" in failed["message"]
     assert failed["status"] == "FAILED"
     assert failed["dropAgain"] is True

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from isodrop.aws.ledger import Ledger
+from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.codes import Code, Rejection
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import Ask, ImportPlan
@@ -104,8 +105,8 @@ def test_attempts_come_in_the_order_of_their_numbers(ledger: Ledger) -> None:
 def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
     ledger.begin(an_attempt())
 
-    ledger.built(an_attempt(), "arn:1")
-    ledger.built(an_attempt(), "arn:2")
+    ledger.built(an_attempt(), "arn:1", NOW)
+    ledger.built(an_attempt(), "arn:2", NOW)
     ledger.stand(an_attempt(), Standing.SPOILED)
     ledger.stand(an_attempt(), Standing.GOOD)
 
@@ -173,14 +174,18 @@ def test_drops_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) 
     assert answered is not None
     ledger.answered(answered, NOW)
 
+    told: list[UnreadableItemError] = []
+
     still = list(ledger.in_state(State.OPEN))
-    newest = ledger.marked(ledger.in_state(State.OPEN, newest_first=True))
-    rest = ledger.marked(ledger.in_state(State.OPEN, after=still[0]))
+    newest = ledger.marked(ledger.in_state(State.OPEN, newest_first=True), told.append)
+    rest = ledger.marked(ledger.in_state(State.OPEN, after=still[0]), told.append)
+    over = ledger.marked(ledger.in_state(State.ANSWERED), told.append)
 
     assert [mark["claimed"] for mark in still] == [f"2026-11-24T{hour}:00" for hour in (10, 11, 12)]
     assert [drop.upload.key for drop in newest] == ["12.iso", "11.iso", "10.iso"]
     assert [drop.upload.key for drop in rest] == ["11.iso", "12.iso"]
-    assert [drop.id for drop in ledger.marked(ledger.in_state(State.ANSWERED))] == [answered.id]
+    assert [drop.id for drop in over] == [answered.id]
+    assert not told
 
 
 def test_of_many_uploads_those_are_known_that_somebody_has_claimed(ledger: Ledger) -> None:
@@ -211,7 +216,7 @@ def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
     ledger.begin(an_attempt())
     ledger.stand(an_attempt(), Standing.SENT)
     sent = replace(an_attempt(), standing=Standing.SENT)
-    ledger.built(sent, "arn:1")
+    ledger.built(sent, "arn:1", NOW)
 
     assert ledger.stand(sent, Standing.REFUSED) is Standing.SENT
 

@@ -6,10 +6,11 @@ import boto3
 import pytest
 
 from isodrop.aws.ledger import Ledger
+from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import TransientError
 from isodrop.services.intake import Decision
-from tests.support.harness import Way, hide_amis, refuse
+from tests.support.harness import Way, hide_amis, hide_builds, refuse
 
 
 @pytest.fixture
@@ -52,6 +53,52 @@ def test_an_ami_that_is_unknown_for_long_is_gone_and_is_built_again(way: Way) ->
     way.intake.take(again, "execution-2")
 
     assert way.submissions() == 2
+
+
+def test_a_build_that_is_not_known_yet_is_shared_and_not_begun_again(way: Way) -> None:
+    first = way.upload()
+    way.intake.take(first, "execution-1")
+    hide_builds(way, minutes=3)
+    again = way.upload("again.iso")
+
+    with pytest.raises(TransientError, match="does not know"):
+        way.intake.take(again, "execution-2")
+    with pytest.raises(TransientError, match="does not know"):
+        way.reporter.answer(way.drop(first))
+    way.later(minutes=4)
+    way.intake.take(again, "execution-2")
+
+    assert way.submissions() == 1
+    assert way.answers() == []
+
+
+def test_a_build_that_is_not_known_for_long_is_gone(way: Way) -> None:
+    first = way.upload()
+    way.intake.take(first, "execution-1")
+    hide_builds(way, minutes=600)
+
+    way.later(minutes=11)
+    way.reporter.answer(way.drop(first))
+    way.intake.take(way.upload("again.iso"), "execution-2")
+
+    (answer,) = way.answers()
+    assert answer["detail"]["data"]["code"] == Code.BUILD_GONE
+    assert way.submissions() == 2
+
+
+def test_a_build_without_amis_is_waited_for_too(way: Way) -> None:
+    upload = built(way)
+    arn = way.drop(upload).build_arn
+    assert arn is not None
+    way.image_builder.builds[arn].amis = ()
+
+    with pytest.raises(TransientError):
+        way.reporter.answer(way.drop(upload))
+    way.later(minutes=11)
+    way.reporter.answer(way.drop(upload))
+
+    (answer,) = way.answers()
+    assert answer["detail"]["data"]["code"] == Code.BUILD_GONE
 
 
 def test_an_answer_names_an_ami_when_ec2_knows_it(way: Way) -> None:

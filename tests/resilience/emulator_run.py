@@ -157,7 +157,7 @@ class Deployed:
             case Do.CANCEL_BUILD if arns:
                 ib.cancel(arns[deed.which % len(arns)])
             case Do.DELETE_BUILD if arns:
-                ib.delete(arns[deed.which % len(arns)])
+                self._delete(arns[deed.which % len(arns)])
             case Do.FAIL_BUILD if arns:
                 ib.fail(arns[deed.which % len(arns)])
             case Do.DEREGISTER_AMI if amis:
@@ -175,29 +175,44 @@ class Deployed:
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
 
     def _deregister(self, ami: str) -> None:
-        """Deregister an AMI that is not new any more: that EC2 is given time is real time here."""
+        """Deregister an AMI that is not new any more."""
         (arn,) = (
             each["arn"]
             for each in self._builds()
             if ami in [made["image"] for made in each["outputResources"]["amis"]]
         )
+        if self._aged(arn, "availableAt"):
+            self.stack.client("ec2").deregister_image(ImageId=ami)
+            self._lost_amis.setdefault(ami, time.time())
+
+    def _delete(self, arn: str) -> None:
+        """Delete a build that is not new any more."""
+        if self._aged(arn, "submittedAt"):
+            self.stack.image_builder.delete(arn)
+
+    def _aged(self, arn: str, attribute: str) -> bool:
+        """Let the ledger say that something was long ago: ten minutes take ten minutes here.
+
+        Whether the ledger says when it was; if not, it is too early for what was to be done.
+        """
         dynamodb, table = self.stack.client("dynamodb"), self.stack.outputs["LedgerTable"]
-        (attempt,) = dynamodb.scan(
+        found = dynamodb.scan(
             TableName=table,
             FilterExpression="#build = :arn AND attribute_exists(standing)",
             ExpressionAttributeNames={"#build": "build"},
             ExpressionAttributeValues={":arn": {"S": arn}},
         )["Items"]
-        if "availableAt" not in attempt:
-            return
-        self.stack.client("ec2").deregister_image(ImageId=ami)
-        self._lost_amis.setdefault(ami, time.time())
-        dynamodb.update_item(
-            TableName=table,
-            Key={name: attempt[name] for name in ("pk", "sk")},
-            UpdateExpression="SET availableAt = :at",
-            ExpressionAttributeValues={":at": {"S": "2026-11-01T00:00:00.000+00:00"}},
-        )
+        for attempt in found:
+            if attribute in attempt:
+                dynamodb.update_item(
+                    TableName=table,
+                    Key={name: attempt[name] for name in ("pk", "sk")},
+                    UpdateExpression="SET #attribute = :at",
+                    ExpressionAttributeNames={"#attribute": attribute},
+                    ExpressionAttributeValues={":at": {"S": "2026-11-01T00:00:00.000+00:00"}},
+                )
+                return True
+        return False
 
     def _ask_anew(self, key: str) -> None:
         """Do what isodrop retry does."""

@@ -91,8 +91,14 @@ MUTANTS: Final = (
     Mutant(
         "an AMI that EC2 does not know yet is built again",
         SUBMISSION,
-        "if is_new(self.ledger, attempt, build, self.now()):",
-        "if is_new(self.ledger, attempt, build, self.now()) and not build.amis:",
+        "if is_just_available(self.ledger, attempt, build, self.now()):",
+        "if is_just_available(self.ledger, attempt, build, self.now()) and not build.amis:",
+    ),
+    Mutant(
+        "a build that Image Builder does not know yet is begun again",
+        SUBMISSION,
+        "if build is None and is_just_submitted(attempt, self.now()):",
+        "if build is None and attempt.build_arn is None:",
     ),
     Mutant(
         "an answer does not wait for EC2 to know the AMI",

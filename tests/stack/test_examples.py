@@ -26,7 +26,7 @@ from isodrop_local.stack import Event, LocalStack
 from tests.stack.conftest import Disc, drop_doomed
 
 Deploy = Callable[..., dict[str, str]]
-NOBODY = {"aws_access_key_id": "nobody", "aws_secret_access_key": "none"}
+NOBODY: Any = {"aws_access_key_id": "nobody", "aws_secret_access_key": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,8 @@ def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
 
 def sent_to_workspaces(answer: Event, refused: str | None) -> dict[str, Any]:
     """Run the example's handler on an event; get what it sends to WorkSpaces."""
-    client = boto3.client("workspaces", region_name="us-east-1", **NOBODY)
+    session: Any = boto3.Session(region_name="us-east-1", **NOBODY)
+    client = session.client("workspaces")
     sent: list[dict[str, Any]] = []
 
     def ask(params: dict[str, Any], **_: Any) -> Any:

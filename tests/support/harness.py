@@ -339,14 +339,21 @@ def refuse(client: Any, operation: str) -> None:
 
 def hide_amis(way: Way, minutes: float) -> None:
     """Let EC2 not know any AMI for some minutes from now on, as it may with new ones."""
-    ec2, until = way.builder.ec2, way.clock.now + 60 * minutes
+    for operation in ("DescribeImages", "CreateTags"):
+        _hide(way, way.builder.ec2, operation, "InvalidAMIID.NotFound", minutes)
+
+
+def hide_builds(way: Way, minutes: float) -> None:
+    """Let Image Builder not know any build for some minutes from now on."""
+    _hide(way, way.builder.imagebuilder, "GetImage", "ResourceNotFoundException", minutes)
+
+
+def _hide(way: Way, client: Any, operation: str, code: str, minutes: float) -> None:
+    until = way.clock.now + 60 * minutes
 
     def unknown(**_: Any) -> None:
         if way.clock.now < until:
-            raise ClientError(
-                {"Error": {"Code": "InvalidAMIID.NotFound", "Message": "does not exist"}},
-                "DescribeImages",
-            )
+            error = {"Error": {"Code": code, "Message": "does not exist"}}
+            raise ClientError(error, operation)  # type: ignore[arg-type] # the stubs want more
 
-    ec2.meta.events.register("before-call.ec2.DescribeImages", unknown)
-    ec2.meta.events.register("before-call.ec2.CreateTags", unknown)
+    client.meta.events.register(f"before-call.*.{operation}", unknown)

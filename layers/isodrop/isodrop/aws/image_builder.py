@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from botocore.config import Config
@@ -19,13 +18,8 @@ if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_ec2.client import EC2Client
     from mypy_boto3_imagebuilder.client import ImagebuilderClient
-    from mypy_boto3_imagebuilder.type_defs import ImageTypeDef
+    from mypy_boto3_imagebuilder.type_defs import ImageTypeDef, RegionFailureTypeDef
 
-
-NEW_AMI_GRACE: Final = timedelta(minutes=10)
-"""How long the AMIs of a build that has just become AVAILABLE may be missing from AWS's answers.
-EC2 is eventually consistent and was seen not to know a new AMI for minutes.
-https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 _GONE: Final = "ResourceNotFoundException"
 _NO_AMI: Final = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"})
@@ -185,7 +179,8 @@ class Builder:
     def has_its_amis(self, build: Build) -> bool:
         """Whether EC2 knows the AMIs that a build made in this Region and account.
 
-        One that it does not know may be deregistered, or too new: see :data:`NEW_AMI_GRACE`.
+        One that it does not know may be deregistered, or too new; see
+        :data:`~isodrop.domain.build.SETTLING_TIME`.
 
         Raises
         ------
@@ -208,9 +203,11 @@ class Builder:
 def _build(arn: str, image: "ImageTypeDef") -> Build:
     state = image.get("state", {})
     failure = state.get("failureContext", {})
+    distribution = failure.get("distributionFailure", {})
     errors = (
         failure.get("componentFailure", {}).get("errorMessage"),
-        failure.get("distributionFailure", {}).get("errorMessage"),
+        distribution.get("errorMessage"),
+        *map(_of_a_region, distribution.get("regionFailures", [])),
     )
     name, version, number = arn.rsplit(":", 1)[-1].removeprefix("image/").split("/")
     logging = image.get("loggingConfiguration", {})
@@ -232,6 +229,15 @@ def _build(arn: str, image: "ImageTypeDef") -> Build:
         log_group=logging.get("logGroupName") or f"/aws/imagebuilder/{image.get('name', name)}",
         log_stream=f"{version}/{number}",
     )
+
+
+def _of_a_region(failure: "RegionFailureTypeDef") -> str:
+    """Say where a distribution failed, and why; each Region and account fails for itself."""
+    where = " ".join(
+        filter(None, (failure.get("region"), failure.get("targetAccountId", "").strip()))
+    )
+    what = failure.get("errorMessage") or failure.get("status", "FAILED")
+    return f"{where}: {what}" if where else what
 
 
 def _said(words: Iterable[str | None]) -> str | None:

@@ -37,7 +37,7 @@ from isodrop.events import (
 )
 from isodrop.services.annotations import BROKEN_OFF, Annotator
 from isodrop.services.distribution import Distributor
-from isodrop.services.submission import is_new
+from isodrop.services.submission import is_just_available, is_just_submitted
 from isodrop.text import one_line
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Reporter:
         return arn
 
     def is_settling(self, drop: Drop) -> bool:
-        """Whether a drop's build has ended well so lately that AWS does not know yet what it made.
+        """Whether a drop's build is so new that AWS does not know it yet, or not what it made.
 
         Raises
         ------
@@ -192,16 +192,14 @@ class Reporter:
         """
         if drop.answer is not None or drop.build_arn is None:
             return False
-        build = self.builder.describe(drop.build_arn)
-        return (
-            build is not None
-            and build.phase is Phase.GOOD
-            and self._is_settling(self._attempt(drop), build)
-        )
+        attempt, build = self._attempt(drop), self.builder.describe(drop.build_arn)
+        if build is None:
+            return is_just_submitted(attempt, self.now())
+        return build.phase is Phase.GOOD and self._is_settling(attempt, build)
 
     def _is_settling(self, attempt: Attempt, build: Build) -> bool:
         # Asked first, for it writes down when: whoever comes to this build later is to know.
-        if not is_new(self.ledger, attempt, build, self.now()):
+        if not is_just_available(self.ledger, attempt, build, self.now()):
             return False
         try:
             return not self.builder.has_its_amis(build)
@@ -271,10 +269,17 @@ class Reporter:
             return _hindered(drop, drop.trouble, attempt)
         if attempt is None or drop.build_arn is None:
             return _broken(drop, Caught("NoBuild", "asked for an answer before there was a build"))
-        build = self.builder.describe(drop.build_arn)
+        build = self._described(drop.build_arn, attempt)
         if build is not None and build.phase is Phase.GOOD:
             return self._good(drop, attempt, build)
         return _bad(drop, attempt, build)
+
+    def _described(self, arn: str, attempt: Attempt) -> Build | None:
+        """Look at a build; that a new one is not known yet does not mean that it is gone."""
+        build = self.builder.describe(arn)
+        if build is None and is_just_submitted(attempt, self.now()):
+            raise TransientError(f"Image Builder does not know {arn} yet; it is new")
+        return build
 
     def _good(self, drop: Drop, attempt: Attempt, build: Build) -> Data:
         """See that the image there is was made of the bytes that were planned."""
@@ -327,9 +332,9 @@ class Reporter:
         assert bond.build_arn is not None  # noqa: S101 - for the type checker: it was begun
         assert bond.identity is not None  # noqa: S101 - likewise
         assert bond.attempt is not None  # noqa: S101 - likewise
-        found = self.builder.describe(bond.build_arn)
+        attempt = self.ledger.attempts(bond.identity)[bond.attempt]
+        found = self._described(bond.build_arn, attempt)
         if found is not None and found.phase is Phase.GOOD:
-            attempt = self.ledger.attempts(bond.identity)[bond.attempt]
             self.ledger.stand(attempt, Standing.GOOD)
         return found
 
