@@ -138,6 +138,14 @@ class LocalStack:
     def deploy(self, parameters: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Deploy template.yaml and begin to listen to what it says."""
         self.parameters = {key: str(value) for key, value in (parameters or {}).items()}
+        if self._heard is None:
+            # This account is no fresh one: Image Builder has worked in it before. Asked for as AWS
+            # wants it, the emulator gives the role another name.
+            self.client("iam").create_role(
+                RoleName="AWSServiceRoleForImageBuilder",
+                Path="/aws-service-role/imagebuilder.amazonaws.com/",
+                AssumeRolePolicyDocument="{}",
+            )
         self.outputs = deploy(
             self.client("cloudformation"), self.client("s3"), self.name, self.parameters
         )

@@ -199,6 +199,7 @@ def test_one_that_ended_well_ends_the_count_of_those_that_did_not(way: Way) -> N
     for number in range(2):
         way.follow(way.upload(), f"execution-{number}")
     way.image_builder.delete(distributions(way)[-1]["arn"])
+    way.later(minutes=11)  # that it is not found means that it is gone
     controls.fail_next_build(kind="distribution")
     for number in range(2, 4):
         way.follow(way.upload(), f"execution-{number}")
