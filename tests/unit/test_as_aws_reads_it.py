@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,16 @@ def test_stacks_whose_names_differ_in_case_only_make_no_resource_of_one_name() -
     other = names("Isodrop", "arn:aws:cloudformation:eu-central-1:1:stack/Isodrop/5e6f7a8b-0-0-0-0")
     assert len(one) == 2
     assert not one & other
+
+
+def test_the_sam_cli_that_is_tried_is_no_older_than_the_one_that_is_asked_for() -> None:
+    # 1.128.0 is the first that knows python3.13: https://github.com/aws/aws-sam-cli/issues/7673
+    page = (ROOT / "README.md").read_text()
+    asked = re.search(r"SAM CLI (\d+)\.(\d+)\.(\d+) or newer", page)
+    assert asked
+    assert tuple(map(int, asked.groups())) >= (1, 128, 0)
+    tried = tuple(map(int, version("aws-sam-cli").split(".")))
+    assert tried >= tuple(map(int, asked.groups()))
 
 
 ENVIRONMENT = 4096
