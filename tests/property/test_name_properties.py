@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isodrop.families import LANGUAGE_CODES, LANGUAGE_TAGS, LANGUAGES
-from isodrop.names import MAX_NAME, FileName, read_name
-from isodrop.releases import DOCUMENTED
+from isodrop.windows.file_names import MAX_NAME, FileName, read_name
+from isodrop.windows.name_patterns import LANGUAGE_CODES, LANGUAGE_TAGS, LANGUAGES
+from isodrop.windows.releases import DOCUMENTED
 
 KNOWN_LANGUAGES = {*LANGUAGE_TAGS.values(), *LANGUAGE_CODES.values()}
 ALPHABET = st.sampled_from(string.ascii_letters + string.digits + "_-. ")

@@ -1,0 +1,323 @@
+"""What a file name says about an ISO, and nothing that it does not say. Pure.
+
+Microsoft names its ISOs in a dozen ways and users rename them. The name decides nothing that the
+media can; it fills the gaps they leave, and what it says against them is told.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeVar
+
+from isodrop.windows.name_patterns import (
+    ARCHITECTURE,
+    ARCHITECTURES,
+    BUILD,
+    COPY,
+    EDITIONS,
+    FIRST_CODE,
+    FLAGS,
+    HALF_YEAR,
+    IN_SEVERAL_LANGUAGES,
+    LAB_TIME,
+    LANGUAGE_CODE,
+    LANGUAGE_CODES,
+    LANGUAGE_TAGS,
+    LANGUAGE_WORD,
+    LANGUAGE_WORDS,
+    LTSC,
+    LTSC_WORDS,
+    MAY_HAVE_ENTERPRISE,
+    MONTHS,
+    NO_WINDOWS,
+    NUMBERS_OF_NOTHING,
+    SERVER,
+    SERVER_YEAR,
+    SOURCES,
+    UPDATED,
+    WINDOWS,
+    YEAR_AND_MONTH,
+    Source,
+    Windows,
+)
+from isodrop.windows.releases import (
+    CLIENT_RELEASES,
+    DOCUMENTED,
+    FIRST_WINDOWS_11_BUILD,
+    LTSC_RELEASES,
+    SERVER_RELEASES,
+    TOO_OLD,
+    candidates,
+)
+
+Importable = Literal["yes", "no", "unknown"]
+
+T = TypeVar("T")
+
+FIRST_WINDOWS_11_LTSC: Final = "2024"
+
+# Longer than any file system lets a name be; whoever writes more says nothing we would believe.
+MAX_NAME: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """What one file name says. ``None`` where it does not say.
+
+    Attributes
+    ----------
+    name : str
+        The base name, as it came.
+    family : str or None
+        Whose way of naming it is; ``renamed`` where only loose words were recognized.
+    windows : {"11", "10", "server", "none"} or None
+        ``none`` for what is no Windows at all, such as language packs.
+    release : str or None
+        ``24H2``; ``LTSC 2024``; of Server the year. A word of the name, or what follows from
+        ``build``.
+    word : str or None
+        The release only if it is a word of the name.
+    build, revision : int or None
+    architecture : str or None
+        ``x64``, ``arm64``, ``x86``.
+    language : str or None
+        BCP 47; ``mul`` for several.
+    edition : str or None
+        A hint at what is on it: ``business``, ``consumer``, ``enterprise-eval``, ``ltsc``, …
+    updated : str or None
+        Year and month of the servicing update in it, such as ``2025-03``.
+    importable : {"yes", "no", "unknown"}
+        On the name's word alone.
+    """
+
+    name: str
+    family: str | None = None
+    windows: Windows | None = None
+    release: str | None = None
+    word: str | None = None
+    build: int | None = None
+    revision: int | None = None
+    architecture: str | None = None
+    language: str | None = None
+    edition: str | None = None
+    updated: str | None = None
+    importable: Importable = "unknown"
+
+    @property
+    def label(self) -> str | None:
+        """The release where the name is certain of it: by a word, or by a build that one has."""
+        if self.word is not None or self.build is None:
+            return self.word
+        possible = candidates(self.build, self.revision)
+        return possible[0] if len(possible) == 1 else None
+
+
+_SPACES: Final = re.compile(r"(?:\s|\+|%20)+")
+_EXTENSION: Final = re.compile(r"\.(?:iso|img)$", re.IGNORECASE)
+_BUILDS: Final = frozenset({*CLIENT_RELEASES, *SERVER_RELEASES})
+_UNKNOWN: Final = Source("renamed", "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A name as it is searched: in lower case, without the numbers that say nothing.
+
+    Attributes
+    ----------
+    stem : str
+        Its separators as they came, ``_`` for spaces.
+    words : str
+        Its words, with single spaces.
+    source : Source
+    """
+
+    stem: str
+    words: str
+    source: Source
+
+
+def read_name(key: str) -> FileName:
+    """Read what a file name says.
+
+    Parameters
+    ----------
+    key : str
+        An object's key or a path; only the base name is read. Any string.
+
+    Returns
+    -------
+    FileName
+        Names never seen say less, never nonsense. Nothing is raised.
+
+    Examples
+    --------
+    >>> said = read_name("in/en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso")
+    >>> said.release, said.architecture, said.language, said.edition, said.importable
+    ('24H2', 'x64', 'en-US', 'business', 'yes')
+    >>> read_name("holiday.iso").release
+    """
+    name = key[max(key.rfind("/"), key.rfind("\\")) + 1 :]
+    if len(name) > MAX_NAME:
+        return FileName(name)
+    stem = _SPACES.sub("_", _EXTENSION.sub("", name)).strip("_-")
+    stem = re.sub(rf"(?:{COPY})$", "", stem, flags=FLAGS)
+    source = next((each for each in SOURCES if re.fullmatch(each.pattern, stem, FLAGS)), _UNKNOWN)
+    updated = re.search(UPDATED, stem, FLAGS)
+    lower = re.sub(UPDATED, "", stem.lower(), flags=re.ASCII)
+    bare = re.sub(NUMBERS_OF_NOTHING, "", re.sub(LAB_TIME, "_", lower, flags=re.ASCII))
+    # The lab writes CLIENTENTERPRISEEVAL and SERVERHYPERCORE.
+    apart = re.sub(r"(?<![a-z])(client|server)(?=[a-z])", r"\1 ", bare)
+    text = _Text(bare, " ".join(re.findall(r"[a-z0-9]+", apart)), source)
+    return _read(name, text, None if updated is None else _updated(**updated.groupdict()))
+
+
+def _read(name: str, text: _Text, updated: str | None) -> FileName:
+    source = text.source
+    edition = source.edition or _edition(text)
+    number = _only(re.findall(WINDOWS, text.words))
+    build, revision = _build(text)
+    word = _word(text, edition)
+    if source is _UNKNOWN and not (
+        number or edition == "server" or build or re.search(HALF_YEAR, text.stem)
+    ):
+        return FileName(name)
+    language = _only(_languages(text))
+    if language is None and edition in IN_SEVERAL_LANGUAGES:
+        language = "mul"
+    release = _release(text, word, edition, build, revision)
+    believed = word if not source.is_lab or word == release else None
+    said = FileName(
+        name=name,
+        family=_family(source, edition),
+        windows=_windows(edition, number, word, build),
+        release=release,
+        word=believed,
+        build=build,
+        revision=revision,
+        architecture=_only(_architectures(text)),
+        language=language,
+        edition=edition,
+        updated=updated,
+    )
+    return _judged(said, documented=edition in source.documented)
+
+
+def _family(source: Source, edition: str | None) -> str:
+    """Name the family: by what is on the disc where that tells more than who named it."""
+    if source is _UNKNOWN:
+        return source.name
+    if edition in NO_WINDOWS:
+        return "not-an-os-image"
+    if edition == "server":
+        return "windows-server"
+    return source.families.get(edition or "", source.name)
+
+
+def _edition(text: _Text) -> str | None:
+    found = next((name for name, pattern in EDITIONS if re.search(pattern, text.words)), None)
+    if found in NO_WINDOWS or text.source is _UNKNOWN:
+        return found
+    return "server" if re.search(SERVER, text.words) else found
+
+
+def _build(text: _Text) -> tuple[int | None, int | None]:
+    """Give build and revision; of a renamed file only a known one, or what looks like one."""
+    pattern = BUILD.format(joints=text.source.joints)
+    found = {
+        (int(match["build"]), int(match["revision"]) if match["revision"] else None)
+        for match in re.finditer(pattern, text.stem)
+        if text.source is not _UNKNOWN
+        or int(match["build"]) in _BUILDS
+        or (match["revision"] and re.search(WINDOWS, text.words))
+    }
+    return found.pop() if len(found) == 1 else (None, None)
+
+
+def _word(text: _Text, edition: str | None) -> str | None:
+    """Give the release as a word of the name, of Server and LTSC its own kind of word."""
+    label = _only(
+        [*re.findall(HALF_YEAR, text.stem), *re.findall(YEAR_AND_MONTH, text.stem)]
+        if edition != "server"
+        else re.findall(HALF_YEAR, text.stem) or re.findall(YEAR_AND_MONTH, text.stem)
+    )
+    if edition == "server" or re.search(SERVER, text.words):
+        years = re.findall(SERVER_YEAR, text.words)
+        if year := _only(" ".join(filter(None, pair)) for pair in years):
+            return year.upper()
+    elif match := re.search(LTSC_WORDS, text.stem):
+        kind, year = match["kind"] or match["kind_behind"], match["year"] or match["year_before"]
+        return f"{kind} {year}".upper()
+    return None if label is None else label.upper()
+
+
+def _release(
+    text: _Text, word: str | None, edition: str | None, build: int | None, revision: int | None
+) -> str | None:
+    """Say the release: a build that is known tells it, unless the word says it more exactly."""
+    if build is None:
+        return word
+    if edition == "server" or (edition in NO_WINDOWS and re.search(SERVER, text.words)):
+        return word or SERVER_RELEASES.get(build) or CLIENT_RELEASES.get(build)
+    if edition in LTSC:
+        is_ltsc = word is not None and word.startswith("LTS")
+        return word if is_ltsc else LTSC_RELEASES.get(build)
+    possible = (*candidates(build, revision), CLIENT_RELEASES.get(build))
+    return word if word in possible else possible[0] or word
+
+
+def _languages(text: _Text) -> list[str]:
+    words = [re.sub(r"[ _(-]", "", word) for word in re.findall(LANGUAGE_WORD, text.stem)]
+    codes = [re.sub(r"[_ ]", "-", code) for code in re.findall(LANGUAGE_CODE, text.stem)]
+    first = re.match(FIRST_CODE, text.stem)
+    code = None if first is None else first["code"]
+    if code is not None and code not in LANGUAGE_TAGS:
+        codes.append(LANGUAGE_CODES.get(code, ""))
+    return [LANGUAGE_WORDS[word] for word in words] + [
+        LANGUAGE_TAGS[tag.lower()] for tag in codes if tag.lower() in LANGUAGE_TAGS
+    ]
+
+
+def _architectures(text: _Text) -> list[str]:
+    found = re.findall(ARCHITECTURE, text.stem)
+    return [ARCHITECTURES[re.sub(r"[ _-]", "", word)] for word in found]
+
+
+def _judged(said: FileName, *, documented: bool) -> FileName:
+    """Add the verdict. A yes takes a name of Microsoft's own that says all there is to say."""
+    if (
+        said.windows in ("10", "server", "none")
+        or said.architecture in ("arm64", "x86")
+        or said.edition not in MAY_HAVE_ENTERPRISE
+        or said.release in TOO_OLD
+    ):
+        return replace(said, importable="no")
+    says_all = said.windows == "11" and said.architecture == "x64" and said.release in DOCUMENTED
+    return replace(said, importable="yes") if documented and says_all else said
+
+
+def _windows(
+    edition: str | None, number: str | None, word: str | None, build: int | None
+) -> Windows | None:
+    if edition in NO_WINDOWS:
+        return "none"
+    if edition == "server":
+        return "server"
+    if number is not None:
+        return "11" if number == "11" else "10"
+    if build is not None:
+        return "11" if build >= FIRST_WINDOWS_11_BUILD else "10"
+    if word is not None and word.startswith("LTS"):
+        return "10" if word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"  # 24H2, too
+    return None
+
+
+def _updated(month: str, year: str) -> str | None:
+    if month[:3].lower() not in MONTHS:
+        return None
+    return f"{year}-{MONTHS.index(month[:3].lower()) + 1:02}"
+
+
+def _only(values: Iterable[T]) -> T | None:
+    """Take a word that is said once, or twice alike; a name that contradicts itself says none."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None
