@@ -178,6 +178,10 @@ def test_given_an_esd_with_another_fault_when_decided_then_that_is_told(
     assert refused(replace(a_disc(image), kind="esd"), allow_esd=allow).code is code
 
 
+def test_given_an_esd_that_is_called_a_wim_when_decided_then_it_is_one() -> None:
+    assert refused(replace(esd(), kind="wim", has_esd_format=True)).code is Code.ESD_MEDIA
+
+
 def test_given_an_ordinary_wim_when_esd_is_allowed_then_no_note_speaks_of_it() -> None:
     assert decided(a_disc(an_edition()), allow_esd=True).notes == ()
 
@@ -222,7 +226,7 @@ def test_given_a_lost_image_among_others_when_none_fits_then_both_are_told() -> 
 
 @pytest.mark.parametrize("field", ["installation_type", "architecture", "build"])
 def test_given_the_wanted_image_without_a_part_when_refused_then_it_is_named(field: str) -> None:
-    found = refused(a_disc(an_edition(**{field: None})))
+    found = refused(a_disc(replace(an_edition(), **{field: None})))
     assert found.code is Code.UNREADABLE_MEDIA
     assert "Image 1, 'Windows 11 Enterprise', on the ISO lost its" in found.message
 

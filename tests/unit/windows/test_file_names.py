@@ -22,7 +22,7 @@ REFUSED = re.compile(
 
 
 def rows(*tables: str) -> list[dict[str, str]]:
-    made = []
+    made: list[dict[str, str]] = []
     for name in tables or ("iso-names.tsv", "iso-names-2.tsv"):
         with (DATA / name).open(encoding="utf-8", newline="") as table:
             made += csv.DictReader(table, delimiter="\t")

@@ -11,7 +11,7 @@ from typing import Final
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.overrides import MAX_IMAGE_INDEX, MAX_VERSION_NODE
-from isodrop.iso.model import ESD, UNREADABLE, Edition, Media
+from isodrop.iso.model import UNREADABLE, Edition, Media
 from isodrop.text import listed, shown
 from isodrop.windows.releases import (
     FIRST_WINDOWS_11_BUILD,
@@ -126,13 +126,13 @@ def choose(
     if not passed:
         return judged[0]
     # Last: an ISO without the wanted edition would not be helped by another form of its image.
-    if media.kind == ESD and not allow_esd:
+    if media.is_esd and not allow_esd:
         return Rejection.of(Code.ESD_MEDIA, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
     notes = (
         *((_several(passed),) if len(passed) > 1 else ()),
         *(
             (f"The Windows image is an ESD, which this stack allows. {_ESD_FAILS}",)
-            if media.kind == ESD
+            if media.is_esd
             else ()
         ),
     )

@@ -74,7 +74,7 @@ class Media:
     label : str
         The volume's label, such as ``CCCOMA_X64FRE_EN-US_DV9``.
     kind : str
-        The Windows image's container: ``wim``, or ``esd`` by its name or by what it is.
+        The Windows image's container by its name: ``wim`` or ``esd``.
     editions : tuple of Edition
         In the order of their indexes.
     media_id : str
@@ -85,6 +85,8 @@ class Media:
         The object's size in bytes.
     requests, bytes : int
         What the look cost.
+    has_esd_format : bool
+        Whether the Windows image has the form of an ESD, whatever its name.
     """
 
     label: str
@@ -94,3 +96,9 @@ class Media:
     size: int
     requests: int
     bytes: int
+    has_esd_format: bool = False
+
+    @property
+    def is_esd(self) -> bool:
+        """Whether the Windows image is an ESD, by its name or by what it is."""
+        return self.kind == ESD or self.has_esd_format
