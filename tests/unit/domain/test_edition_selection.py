@@ -224,9 +224,18 @@ def test_given_a_lost_image_among_others_when_none_fits_then_both_are_told() -> 
     assert "/Get-ImageInfo" in found.remedy
 
 
-@pytest.mark.parametrize("field", ["installation_type", "architecture", "build"])
-def test_given_the_wanted_image_without_a_part_when_refused_then_it_is_named(field: str) -> None:
-    found = refused(a_disc(replace(an_edition(), **{field: None})))
+@pytest.mark.parametrize(
+    "image",
+    [
+        an_edition(installation_type=None),
+        an_edition(architecture=None),
+        an_edition(build=None),
+    ],
+)
+def test_given_the_wanted_image_without_a_part_when_refused_then_it_is_named(
+    image: Edition,
+) -> None:
+    found = refused(a_disc(image))
     assert found.code is Code.UNREADABLE_MEDIA
     assert "Image 1, 'Windows 11 Enterprise', on the ISO lost its" in found.message
 

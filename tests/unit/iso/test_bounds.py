@@ -48,7 +48,7 @@ def folder_of(size: int, *, image_size: int | None = None, path: str = "sources/
     if rest < 48:
         count, rest = count - 1, rest + 256
     names = [f"{n:05}".ljust(217, "x") for n in range(count)] + ["y" * (rest - 39)]
-    image = make_image(files={path + name: b"" for name in names}, size=image_size)
+    image = make_image(files={path + name: b"" for name in names}, size=image_size, layout="narrow")
     entry = image.places["/sources#" if path else "/#"]
     assert int.from_bytes(image.read(entry + 56, 8), "little") == size
     return image
@@ -134,6 +134,7 @@ def test_four_mebibytes_in_all() -> None:
 def test_the_largest_of_everything_stays_within_the_budget() -> None:
     image = folder_of(LARGEST, path="")
     whole = make_image(
+        layout="narrow",
         files={f"sources/{n:05}".ljust(8 + 217, "x"): b"" for n in range((LARGEST - 300) // 256)},
         wim=make_wim(ONE, xml=xml_of(LARGEST)),
     )
@@ -202,7 +203,9 @@ def test_another_disc_that_is_cut_off_is_told_to_be_cut_off() -> None:
 
 def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:
     # The file that is last on the disc is install.wim here.
-    image = make_image(layout=Layout(interleaved=True), wim_name="install.wim", size=LARGE)
+    image = make_image(
+        layout=Layout(interleaved=True, narrow=True), wim_name="install.wim", size=LARGE
+    )
     entry, start = image.places["/sources/install.wim#"], image.places["/sources/install.wim"]
     size = int.from_bytes(image.read(entry + 56, 8), "little")
     end = (start + size + SECTOR - 1) // SECTOR - FIRST_PARTITION_SECTOR
