@@ -64,7 +64,7 @@ def test_zeros_are_told_by_how_many_there_are(size: int, words: str) -> None:
 
     assert found.code is Code.NOT_AN_ISO
     assert words in found.message
-    assert "a download leaves them that was broken off" in found.message
+    assert "as in a broken download" in found.message
     assert "Download the ISO again" in found.remedy
 
 

@@ -403,14 +403,14 @@ def _lacks(image: Edition, field: str, value: str | int | None = None) -> Reject
         lost = "lost its" if value is None else "says in no known form its"
         return Rejection.of(
             Code.UNREADABLE_MEDIA,
-            f"{which} on the ISO {lost} {field}, which Microsoft's own images all say and Windows"
-            " Setup needs, too; it is not guessed from the name.",
+            f"{which} on the ISO {lost} {field}. Every Windows image by Microsoft has one, and"
+            " none is guessed from the name or the flags.",
             _CAPTURE_WELL,
         )
     text = _number(value) if isinstance(value, int) else value
     return Rejection.of(
         Code.UNREADABLE_MEDIA,
-        f"{which} on the ISO says '{shown(text)}' as its {field}, which is none of any Windows.",
+        f"{which} on the ISO says '{shown(text)}' as its {field}, which no Windows has.",
     )
 
 

@@ -109,8 +109,7 @@ def _of_a_file(data: bytes) -> RejectedError:
     if zeros := _zeros(data):
         return RejectedError(
             Code.NOT_AN_ISO,
-            f"The object is {zeros}, as a download leaves them that was broken off; the whole"
-            " Windows 11 ISO is needed.",
+            f"The object is {zeros}, as in a broken download; the whole Windows 11 ISO is needed.",
             DOWNLOAD_AGAIN,
         )
     return RejectedError(

@@ -42,8 +42,8 @@ def only_zeros(what: str) -> RejectedError:
     """Make the rejection for a hole in the object: what has to be there, but is not."""
     return RejectedError(
         Code.UNREADABLE_MEDIA,
-        f"The ISO cannot be read: there are only zeros where {what} has to be, as a download leaves"
-        " them that was broken off or has gaps; the whole ISO is needed.",
+        f"The ISO cannot be read: there are only zeros where {what} has to be, as in a broken"
+        " download; the whole ISO is needed.",
         DOWNLOAD_AGAIN,
     )
 
