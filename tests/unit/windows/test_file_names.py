@@ -136,6 +136,9 @@ KINDS = {
         ("24H2", None, "x64", "en-US", "msdn-business"),
     "Win11_25H2_English_x64_v2_1.iso": ("25H2", None, "x64", "en-US", "consumer-download"),
     "-Win11_24H2_English_x64.iso": ("24H2", None, "x64", "en-US", "consumer-download"),
+    "Win11_24H2_German_x64-2.iso": ("24H2", None, "x64", "de-DE", "consumer-download"),
+    "Win11_24H2_German_x64_1 (1) - Copy.iso.ISO":
+        ("24H2", None, "x64", "de-DE", "consumer-download"),
     # languages, features, apps
     "17763.1.180914-1434.rs5_release_SERVERLANGPACKDVD_OEM_MULTI.iso":
         ("2019", 17763, None, "mul", "not-an-os-image"),
@@ -171,6 +174,8 @@ KINDS = {
         ("23H2", 25398, "x64", "en-US", "windows-server"),
     "14393.0.161119-1705.RS1_REFRESH_SERVERHYPERCORE_OEM_X64FRE_EN-US.ISO":
         ("2016", 14393, "x64", "en-US", "windows-server"),
+    "Windows_Server_2016_Datacenter_EVAL_en-us_14393_refresh.ISO":
+        ("2016", 14393, None, "en-US", "windows-server"),
     # LTSB and LTSC
     "en_windows_10_enterprise_2015_ltsb_n_x64_dvd_6848316.iso":
         ("LTSB 2015", None, "x64", "en-US", "msdn-iot-ltsc"),
@@ -235,6 +240,9 @@ def test_given_a_name_of_all_words_when_it_is_too_long_then_it_says_nothing() ->
         ("Windows_11_German_64-bit_23h2.iso", ("11", "23H2", "x64", "de-DE", None)),
         ("win11-26100.1742-x86_64.iso", ("11", "24H2", "x64", None, None)),
         ("tiny11 23H2 x64.iso", ("11", "23H2", "x64", None, None)),
+        ("windows-10.0.26100.1742-en-us.iso", ("11", "24H2", None, "en-US", None)),
+        ("tiny11a64 r2.iso", ("11", None, "arm64", None, None)),
+        ("Windows.11.Pro.v24H2.Build.26100.2033.x64.iso", ("11", "24H2", "x64", None, "pro")),
         ("W11x64_24H2_Pro_HP.iso", ("11", "24H2", "x64", None, "pro")),
         ("9663HA00_W10x64ROW_home(DL)_v3.iso", ("10", None, "x64", None, "home")),
         (
@@ -288,6 +296,9 @@ def test_given_a_renamed_file_that_says_everything_when_read_then_the_media_must
         "sql-server-2019-x64.iso",
         "my-home-multi-n.iso",
         "photos-2004.iso",
+        "SW_DVD5_Office_Professional_Plus_2016_64Bit_English_MLF_X20-42432.ISO",
+        "en_office_professional_plus_2019_x86_x64_dvd_7ea28c99.iso",
+        "VMware-tools-windows-12.3.5-22544099.iso",
         "holiday_x64_1903.iso",
         "linux64-24.04.iso",
         "data-12345.67-x64.iso",

@@ -113,7 +113,7 @@ class FileName:
 
 
 _SPACES: Final = re.compile(r"(?:\s|\+|%20)+")
-_EXTENSION: Final = re.compile(r"\.(?:iso|img)$", re.IGNORECASE)
+_EXTENSION: Final = re.compile(r"(?:\.(?:iso|img)){1,3}$", re.IGNORECASE)
 _BUILDS: Final = frozenset({*CLIENT_RELEASES, *SERVER_RELEASES})
 _UNKNOWN: Final = Source("renamed", "")
 
@@ -160,7 +160,7 @@ def read_name(key: str) -> FileName:
     if len(name) > MAX_NAME:
         return FileName(name)
     stem = _SPACES.sub("_", _EXTENSION.sub("", name)).strip("_-")
-    stem = re.sub(rf"(?:{COPY})$", "", stem, flags=FLAGS)
+    stem = re.sub(rf"(?:{COPY}){{1,3}}$", "", stem, flags=FLAGS)
     source = next((each for each in SOURCES if re.fullmatch(each.pattern, stem, FLAGS)), _UNKNOWN)
     updated = re.search(UPDATED, stem, FLAGS)
     lower = re.sub(UPDATED, "", stem.lower(), flags=re.ASCII)

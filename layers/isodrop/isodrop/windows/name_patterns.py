@@ -91,8 +91,9 @@ LANGUAGES: Final = {
     "korean": "ko-KR",
     "latvian": "lv-LV",
     "lithuanian": "lt-LT",
-    "multilang": "mul",
-    "multilanguage": "mul",
+    "multi_lang": "mul",
+    "multi_language": "mul",
+    "multilingual": "mul",
     "norwegian": "nb-NO",
     "polish": "pl-PL",
     "portuguese": "pt-PT",
@@ -192,9 +193,10 @@ LTSC: Final = frozenset({"ltsc", "ltsc-eval", "iot-ltsc"})
 
 # One pattern for each fact, of the stem in lower case. All bounded, none nested in another
 # repetition: a hostile name costs no more than a long one.
-COPY: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)_[1-9]"
+COPY: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)[_-][1-9]"
 NUMBERS_OF_NOTHING: Final = (
     r"(?<![a-z0-9])x[0-9]{2}-[0-9]{5}(?![0-9])"  # a part number
+    r"|(?<![a-z0-9.])10\.0\.(?=[0-9]{5})"  # of every Windows since 10
     r"|_dvd(?:_[a-z]{1,2})?(?:_[0-9a-f]{5,10})?(?![a-z0-9])"
 )
 LAB_TIME: Final = r"(?<=[0-9])\.[0-9]{6}-[0-9]{4}(?:\.|(?=_)|$)"
@@ -203,7 +205,7 @@ WINDOWS: Final = (
     r"\b(?:win(?:dows)?(?: (?:pro|ent|edu|enterprise|home|n|server|svr|for)){0,5} ?|w|tiny)"
     r"(10|11)(?![0-9])"
 )
-HALF_YEAR: Final = r"(?<![a-z0-9])([0-9]{2}h[12])(?![a-z0-9])"
+HALF_YEAR: Final = r"(?<![a-z0-9])v?([0-9]{2}h[12])(?![a-z0-9])"
 YEAR_AND_MONTH: Final = (
     r"(?<![a-z0-9.-])(1507|1511|1607|1703|1709|1803|1809|1903|1909|2004)(?![a-z0-9-])"
 )
@@ -213,12 +215,12 @@ LTSC_WORDS: Final = (
     r"|(?<![0-9])(?P<year_before>20[0-9]{2})[ _-]?(?P<kind_behind>lts[bc])"
 )
 BUILD: Final = (
-    r"(?<![a-z0-9.])(?P<build>[0-9]{{5}}|9600)(?:[{joints}](?P<revision>[0-9]{{1,5}}))?(?![a-z0-9])"
+    r"(?<![a-z0-9])(?P<build>[0-9]{{5}}|9600)(?:[{joints}](?P<revision>[0-9]{{1,5}}))?(?![a-z0-9])"
 )
 ARCHITECTURE: Final = (
     r"x86[ _-]64|amd64|aarch64|arm64|64arm|(?<![0-9])(?:64|32)[ _-]?bit"
     r"|(?<!linu)(?<!uni)x(?:64|86|32)(?![0-9])"
-    r"|(?<![a-z0-9.])(?:a64(?=fre)|64(?![a-z0-9.]))"
+    r"|(?<![a-z0-9.])(?:a64(?=fre)|64(?![a-z0-9.]))|(?<=tiny11)a64(?![a-z0-9])"
 )
 LANGUAGE_WORD: Final = r"(?<![a-z])(?:{})(?![a-z])".format(
     "|".join(word.replace("_", "[ _(-]?") for word in sorted(LANGUAGES, key=len, reverse=True))
@@ -248,14 +250,14 @@ SOURCES: Final = (
     ),
     Source(
         "vlsc-admin-center",  # admin.microsoft.com, formerly the Volume Licensing Service Center
-        rf"SW_DVD[0-9]{{1,2}}_{_ANY}",
+        rf"SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
         dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
         joints=".-",
         documented=WITH_ENTERPRISE,
     ),
     Source(
         "vlsc-admin-center-custom",  # somebody's own word before it
-        rf"[A-Z0-9]{{1,8}}_SW_DVD[0-9]{{1,2}}_{_ANY}",
+        rf"[A-Z0-9]{{1,8}}_SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
         dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
         joints=".-",
         documented=WITH_ENTERPRISE,
@@ -289,6 +291,11 @@ SOURCES: Final = (
     Source(
         "insider-preview",
         rf"Windows(?:10|11)?_(?:InsiderPreview|Preview)_{_ANY}",
+        joints="._",
+    ),
+    Source(
+        "windows-server",  # of the evaluation center, by hand
+        rf"Windows_Server_[A-Z0-9_]{{1,80}}_EVAL_{_CODE}_[0-9]{{5}}(?:_refresh)?",
         joints="._",
     ),
     Source("not-an-os-image", r"virtio-win[A-Za-z0-9_.-]{0,80}"),
