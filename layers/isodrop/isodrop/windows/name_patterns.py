@@ -298,6 +298,6 @@ SOURCES: Final = (
         rf"Windows_Server_[A-Z0-9_]{{1,80}}_EVAL_{_CODE}_[0-9]{{5}}(?:_refresh)?",
         joints="._",
     ),
-    Source("not-an-os-image", r"virtio-win[A-Za-z0-9_.-]{0,80}"),
-    Source("not-an-os-image", r"(?:Enterprise_?WDK|EWDK)_[A-Za-z0-9_.-]{1,80}", edition="kit"),
+    Source("not-an-os-image", rf"virtio-win(?:{_ANY})?"),
+    Source("not-an-os-image", rf"(?:Enterprise_?WDK|EWDK)_{_ANY}", edition="kit"),
 )
