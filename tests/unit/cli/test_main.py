@@ -14,6 +14,7 @@ from isodrop import __version__
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso import Media, ReadRange
+from isodrop.iso.model import UNREADABLE
 from isodrop_cli.commands import inspect
 from isodrop_cli.main import main
 from tests.support.builders import a_business_disc, a_disc, an_edition
@@ -220,6 +221,17 @@ def test_given_media_of_a_refused_kind_when_inspected_then_it_exits_3_and_says_w
     assert told["rejection"].keys() == {"code", "message", "remedy"}
     assert told["rejection"]["code"] == "wrong-architecture"
     assert len(told["media"]["editions"]) == 6
+
+
+def test_given_a_revision_that_is_no_number_when_inspected_then_none_is_shown(
+    run: Run, iso: Path, disc: Discs
+) -> None:
+    disc(a_business_disc(revision=UNREADABLE))
+    status, out, _ = run("inspect", iso, "--json")
+    told = json.loads(out)
+    assert (status, told["media"]["editions"][2]["revision"]) == (3, None)
+    assert "says in no known form its VERSION/SPBUILD" in told["rejection"]["message"]
+    assert "\t26100\t" in run("inspect", iso)[1]
 
 
 def test_given_something_else_than_an_iso_when_inspected_then_there_are_no_media_to_tell(

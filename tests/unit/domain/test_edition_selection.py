@@ -88,8 +88,9 @@ def test_given_several_images_that_pass_when_chosen_then_the_first_and_a_note() 
     assert (plan.image_index, plan.release) == (2, "23H2")
     (note,) = plan.notes
     assert note == (
-        "3 images that can be imported are Enterprise (indexes 2, 3, 4; 22621.6199, 26100.1742,"
-        " 26200.6584); the first is taken, and the override image-index names another."
+        "3 images that can be imported are Enterprise (indexes 2, 3, 4; 22621.6199 en-us,"
+        " 26100.1742 en-us, 26200.6584 en-us); the first is taken, and the override image-index"
+        " names another."
     )
 
 

@@ -193,7 +193,10 @@ def _of_edition(images: Sequence[Edition], wanted: str) -> list[Edition] | Rejec
 
 def _several(passed: Sequence[Choice]) -> str:
     indexes = listed(str(choice.index) for choice in passed)
-    versions = listed(f"{choice.build}.{choice.revision or 0}" for choice in passed)
+    versions = listed(
+        " ".join((f"{choice.build}.{choice.revision or 0}", *choice.languages[:1]))
+        for choice in passed
+    )
     return (
         f"{len(passed)} images that can be imported are {passed[0].edition} (indexes {indexes};"
         f" {versions}); the first is taken, and the override image-index names another."

@@ -64,6 +64,11 @@ class Edition:
     languages: tuple[str, ...]
     default_language: str | None
 
+    @property
+    def shown_revision(self) -> int | None:
+        """The revision for people and programs: ``None`` where it is not a number."""
+        return None if self.revision == UNREADABLE else self.revision
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
