@@ -168,6 +168,7 @@ MEASURED_WIM: Final = 7_578_075_168
 """Bytes of install.wim on Microsoft's Win11_25H2 x64 v2; on it and 23H2's x64 v2 the rest below."""
 
 _MEASURED_FOLDERS, _MEASURED_FILES = 85, 946
+_IN_SOURCES: Final = 250
 _FOLDERS: Final = (
     *("boot", "boot/fonts", "boot/resources", "efi", "efi/boot", "efi/microsoft"),
     *("efi/microsoft/boot", "efi/microsoft/boot/fonts", "efi/microsoft/boot/resources"),
@@ -179,8 +180,8 @@ _FOLDERS: Final = (
 def measured_files() -> dict[str, bytes | Content]:
     """Give as many files in as many folders as Microsoft's media have, install.wim counted in.
 
-    Which folder holds how many is not measured: half of all files lie in ``sources``, and the
-    other folders are of languages and components in there.
+    Which folder holds how many is not measured: here more than a quarter of them lie in
+    ``sources`` itself, by far the largest folder.
     """
     made = windows_files()
     folders = list(_FOLDERS)
@@ -189,7 +190,7 @@ def measured_files() -> dict[str, bytes | Content]:
         folders.append(f"sources/replacementmanifests/microsoft-windows-component-{number:02}")
     count = _MEASURED_FILES - 1 - len(made)
     for number in range(count):
-        folder = "sources" if number % 2 else folders[number // 2 % len(folders)]
+        folder = "sources" if number < _IN_SOURCES else folders[number % len(folders)]
         made[f"{folder}/component-{number:03}.dll"] = Content(9000, ((0, b"MZ"),))
     return made
 

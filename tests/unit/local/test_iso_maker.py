@@ -61,7 +61,6 @@ def test_enterprise_is_not_third_unless_wished() -> None:
 
 MEASURED = make_image(
     files=measured_files(),
-    editions=business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA),
     wim=make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM),
 )
 
@@ -139,8 +138,10 @@ def test_its_windows_image_is_as_large_and_in_as_many_extents() -> None:
     assert set(lengths[:-1]) == {0x3FF00000}
 
 
-def test_it_is_read_for_four_requests_and_half_a_megabyte() -> None:
-    media = look(MEASURED)
+@pytest.mark.parametrize("layout", ["grouped", "interleaved"])
+def test_it_is_read_for_four_requests_and_half_a_megabyte(layout: str) -> None:
+    wim = make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM)
+    media = look(make_image(layout=layout, files=measured_files(), wim=wim))
 
     assert [e.index for e in media.editions if e.edition_id == "Enterprise"] == [3]
     assert media.requests <= 4
