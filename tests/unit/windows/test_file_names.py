@@ -241,6 +241,7 @@ def test_given_a_name_of_all_words_when_it_is_too_long_then_it_says_nothing() ->
         ("win11-26100.1742-x86_64.iso", ("11", "24H2", "x64", None, None)),
         ("tiny11 23H2 x64.iso", ("11", "23H2", "x64", None, None)),
         ("windows-10.0.26100.1742-en-us.iso", ("11", "24H2", None, "en-US", None)),
+        ("Win11v24H2Enterprise-x64.iso", ("11", "24H2", "x64", None, None)),
         ("tiny11a64 r2.iso", ("11", None, "arm64", None, None)),
         ("Windows.11.Pro.v24H2.Build.26100.2033.x64.iso", ("11", "24H2", "x64", None, "pro")),
         ("W11x64_24H2_Pro_HP.iso", ("11", "24H2", "x64", None, "pro")),

@@ -205,7 +205,7 @@ WINDOWS: Final = (
     r"\b(?:win(?:dows)?(?: (?:pro|ent|edu|enterprise|home|n|server|svr|for)){0,5} ?|w|tiny)"
     r"(10|11)(?![0-9])"
 )
-HALF_YEAR: Final = r"(?<![a-z0-9])v?([0-9]{2}h[12])(?![a-z0-9])"
+HALF_YEAR: Final = r"(?:(?<![a-z0-9])|(?<=v))([0-9]{2}h[12])(?![0-9])"
 YEAR_AND_MONTH: Final = (
     r"(?<![a-z0-9.-])(1507|1511|1607|1703|1709|1803|1809|1903|1909|2004)(?![a-z0-9-])"
 )
