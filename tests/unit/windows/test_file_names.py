@@ -179,6 +179,8 @@ KINDS = {
     # LTSB and LTSC
     "en_windows_10_enterprise_2015_ltsb_n_x64_dvd_6848316.iso":
         ("LTSB 2015", None, "x64", "en-US", "msdn-iot-ltsc"),
+    "SW_DVD5_WIN_ENT_LTSB_N_2016_64BIT_English_MLF_X21-07426.ISO":
+        ("LTSB 2016", None, "x64", "en-US", "vlsc-admin-center-ltsc"),
     "cn_windows_10_enterprise_ltsc_2019_x64_dvd_9c09ff24.iso":
         ("LTSC 2019", None, "x64", "zh-CN", "msdn-iot-ltsc"),
     "14393.0.160715-1616.RS1_RELEASE_CLIENTENTERPRISES_OEM_X86FRE_EN-US.ISO":
@@ -223,6 +225,20 @@ def test_given_a_name_when_read_then_its_own_word_is_kept_apart(
 ) -> None:
     read = read_name(name)
     assert (read.word, read.label) == (word, label)
+
+
+@pytest.mark.parametrize(
+    ("name", "importable"),
+    [
+        ("win11-22621.525.iso", "no"),
+        ("win11-22621.3447.iso", "unknown"),  # 23H2 media say so, too
+        ("Win11_22H2.iso", "no"),
+    ],
+)
+def test_given_a_build_of_two_releases_when_read_then_no_is_not_said(
+    name: str, importable: str
+) -> None:
+    assert read_name(name).importable == importable
 
 
 def test_given_a_name_of_all_words_when_it_is_too_long_then_it_says_nothing() -> None:

@@ -288,7 +288,7 @@ def _judged(said: FileName, *, documented: bool) -> FileName:
         said.windows in ("10", "server", "none")
         or said.architecture in ("arm64", "x86")
         or said.edition not in MAY_HAVE_ENTERPRISE
-        or said.release in TOO_OLD
+        or said.label in TOO_OLD
     ):
         return replace(said, importable="no")
     says_all = said.windows == "11" and said.architecture == "x64" and said.release in DOCUMENTED

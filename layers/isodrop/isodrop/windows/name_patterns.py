@@ -116,7 +116,7 @@ LANGUAGE_WORDS: Final = {word.replace("_", ""): tag for word, tag in LANGUAGES.i
 LANGUAGE_TAGS: Final = {tag.lower(): tag for tag in (*LANGUAGES.values(), "ar-SA")}
 # A bare language means the one of its tags that Windows has; where it has several, the likeliest
 # by CLDR: https://github.com/unicode-org/cldr/blob/main/common/supplemental/likelySubtags.xml
-# The others are codes of Microsoft's own, of neither language nor country.
+# The others are countries, and codes of Microsoft's own.
 LANGUAGE_CODES: Final = {
     **{tag.partition("-")[0]: tag for tag in reversed(LANGUAGE_TAGS.values())},
     "en": "en-US",
@@ -131,6 +131,8 @@ LANGUAGE_CODES: Final = {
     "ct": "zh-TW",
     "tw": "zh-TW",
     "hk": "zh-HK",
+    "jp": "ja-JP",
+    "kr": "ko-KR",
     "pp": "pt-PT",
     "mu": "mul",
     "mul": "mul",
@@ -211,7 +213,7 @@ YEAR_AND_MONTH: Final = (
 )
 SERVER_YEAR: Final = r"\b(20[0-9]{2})(?:[_ ]?(r2))?(?![a-z0-9])"
 LTSC_WORDS: Final = (
-    r"(?P<kind>lts[bc])[ _-]?(?P<year>20[0-9]{2}|[0-9]{2}h2)(?![0-9])"
+    r"(?P<kind>lts[bc])(?:[ _-]n)?[ _-]?(?P<year>20[0-9]{2}|[0-9]{2}h2)(?![0-9])"
     r"|(?<![0-9])(?P<year_before>20[0-9]{2})[ _-]?(?P<kind_behind>lts[bc])"
 )
 BUILD: Final = (
