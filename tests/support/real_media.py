@@ -230,7 +230,19 @@ CASES: Final = (
         ACCEPTED,
         "11.26100.1742",
     ),
+    Case(
+        "images whose indexes are out of order",
+        described(
+            [PRO, ENTERPRISE],
+            ('INDEX="1"', 'INDEX="3"'),
+            ('INDEX="2"', 'INDEX="1"'),
+            ('INDEX="3"', 'INDEX="2"'),
+        ),
+        ACCEPTED,
+        "index 1",
+    ),
     # What is imported, and told
+    Case("256 images, all of them Enterprise", of(*(ENTERPRISE,) * 256), NOTED, "256 images that"),
     Case(
         "all in one: 23H2 and 24H2 of Enterprise",
         of(replace(ENTERPRISE, build=22631, revision=4037), ENTERPRISE),
@@ -373,7 +385,7 @@ CASES: Final = (
         "two images of one index",
         described([PRO, ENTERPRISE], ('INDEX="2"', 'INDEX="1"')),
         "unreadable-media",
-        "not numbered",
+        "1 is there twice",
     ),
     Case(
         "an image with two VERSIONs",

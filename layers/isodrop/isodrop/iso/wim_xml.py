@@ -81,8 +81,11 @@ class _Parser:
         self.text = ""
 
     def _image(self, index: str) -> None:
-        if not _NUMBER.fullmatch(index) or int(index) in self.images:
-            raise damaged("the images in the XML of its Windows image are not numbered")
+        unnumbered = "the images in the XML of its Windows image are not numbered"
+        if not _NUMBER.fullmatch(index):
+            raise damaged(unnumbered)
+        if int(index) in self.images:
+            raise damaged(f"{unnumbered} one by one: {int(index)} is there twice")
         if len(self.images) >= MAX_IMAGES:
             raise damaged(f"the XML of its Windows image lists more than {MAX_IMAGES} images")
         self.index = int(index)
