@@ -342,6 +342,11 @@ def test_given_a_subnet_then_builds_run_there_and_by_default_where_image_builder
     assert {"SubnetId", "SecurityGroupIds"}.isdisjoint(resolve().properties("Infrastructure"))
 
 
+def test_the_build_s_instance_is_tagged_with_its_stack() -> None:
+    made = resolve(**{"AWS::StackName": "ours"}).properties("Infrastructure")
+    assert made["ResourceTags"] == {"isodrop:stack": "ours"}
+
+
 def test_given_instance_types_then_builds_run_on_those() -> None:
     made = resolve(InstanceTypes="m7i.large,m6i.large").properties("Infrastructure")
     assert made["InstanceTypes"] == ["m7i.large", "m6i.large"]
