@@ -28,8 +28,9 @@ demo: venv ## the whole way of one ISO on this machine: make demo [ISO=path] [JS
 	@exec $(BIN)/python -m tests.emulator.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
 
 .PHONY: local
-local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566]
-	@exec $(BIN)/python -m tests.emulator.local $(if $(filter command line,$(origin PORT)),--port "$(PORT)")
+local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566] [CONTAINERS=1]
+	@exec $(strip $(BIN)/python -m tests.emulator.local $(if $(CONTAINERS),--containers "$(CONTAINERS)") \
+	  $(if $(filter command line,$(origin PORT)),--port "$(PORT)"))
 
 .PHONY: package
 package: venv ## the plain CloudFormation template and its artifacts, in build/package
@@ -43,6 +44,7 @@ lock: ## lock the dependencies anew, with hashes
 	@cd requirements && $(LOCK) ../layers/isodrop/requirements.in --output-file ../layers/isodrop/requirements.txt
 	@cd requirements && $(LOCK) dev.in --output-file dev.txt
 	@cd requirements && $(LOCK) node.in --output-file node.txt
+	@cd requirements && $(LOCK) runtime.in --output-file runtime.txt
 	@cd requirements/npm && npm install --package-lock-only --no-audit --no-fund
 	@rm -rf .venv-lock
 
@@ -107,6 +109,10 @@ bench: venv ## measure the reader against others, into docs/benchmarks.md and RE
 .PHONY: test-sam
 test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes
 	@$(BIN)/python -m tests.sam
+
+.PHONY: test-sam-local
+test-sam-local: venv ## sam local invoke of every function, in AWS's image or a stand-in, and the handlers on Lambda's Python
+	@$(BIN)/python -m tests.sam_local
 
 .PHONY: pictures
 pictures: venv requirements/npm/node_modules ## draw state machine and dashboard anew; with RECORD=1 what needs a run, too

@@ -1,7 +1,8 @@
 """The emulator in one process: MiniStack, mended, with our Image Builder mounted.
 
 ``python -m tests.emulator.server --port 0`` prints the port when it is ready. It listens on the
-loopback address only, keeps its files in a temporary folder of its own, and removes that at exit.
+loopback address, and on no other unless it is told to; it keeps its files in a temporary folder of
+its own, and removes that at exit.
 """
 
 import argparse
@@ -22,6 +23,11 @@ from typing import Any
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 LOOPBACK = "127.0.0.1"
+IP_FREEBIND = 15
+"""Linux's, which Python has no name for: an address may be listened on before it is there.
+
+An engine's bridge may come up with the first container only. See ``man 7 ip``.
+"""
 
 
 def main() -> None:
@@ -29,10 +35,11 @@ def main() -> None:
     arguments = _arguments()
     home = Path(tempfile.mkdtemp(prefix="isodrop-stack-"))
     try:
-        listener = _listener(arguments.port)
+        listener = _listener(LOOPBACK, arguments.port)
         port = listener.getsockname()[1]
+        listeners = [listener, *(_listener(each, port) for each in arguments.also)]
         configure(home, port, arguments.wait_scale, arguments.log_level)
-        asyncio.run(serve(listener.detach(), port, arguments))
+        asyncio.run(serve([each.detach() for each in listeners], port, arguments))
     finally:
         remove(home)
     # Executions run in threads that never end by themselves, and may make a folder any time.
@@ -40,11 +47,18 @@ def main() -> None:
     os._exit(0)
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(address: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
     try:
-        return socket.create_server((LOOPBACK, port))
+        listener.bind((address, port))
+        listener.listen()
     except OSError as error:
-        sys.exit(f"port {port} of {LOOPBACK} is not to be had: {error.strerror}; name another")
+        listener.close()
+        sys.exit(f"port {port} of {address} is not to be had: {error.strerror}; name another")
+    return listener
 
 
 def remove(folder: Path) -> None:
@@ -77,7 +91,7 @@ def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
     }
 
 
-async def serve(listener: int, port: int, arguments: argparse.Namespace) -> None:
+async def serve(listeners: list[int], port: int, arguments: argparse.Namespace) -> None:
     """Mend, mount and serve; stop on a signal."""
     # Importing MiniStack reads the environment that `configure` has set.
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415
@@ -93,7 +107,7 @@ async def serve(listener: int, port: int, arguments: argparse.Namespace) -> None
         threading.Thread(target=_wait_for_parent, args=(loop, stop), daemon=True).start()
 
     config = Config()
-    config.bind = [f"fd://{listener}"]
+    config.bind = [f"fd://{each}" for each in listeners]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.2
     config.loglevel = arguments.log_level
@@ -172,6 +186,9 @@ def _arguments() -> argparse.Namespace:
         "--wait-scale", type=float, default=1.0, help="0.01: a hundred times faster"
     )
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="ADDRESS", help="listen there, too"
+    )
     parser.add_argument("--with-parent", action="store_true", help="stop when stdin ends")
     return parser.parse_args()
 

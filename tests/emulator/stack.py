@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict
@@ -45,6 +45,8 @@ class LocalStack:
         The CloudFormation stack's name.
     port : int
         Where the emulator listens, on 127.0.0.1; 0 takes a free one.
+    also : sequence of str
+        On which other addresses it listens at that port.
 
     Examples
     --------
@@ -55,7 +57,14 @@ class LocalStack:
     'ISO Import Succeeded'
     """
 
-    def __init__(self, *, wait_scale: float = FASTER, name: str = "isodrop", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        wait_scale: float = FASTER,
+        name: str = "isodrop",
+        port: int = 0,
+        also: Sequence[str] = (),
+    ) -> None:
         self.wait_scale = wait_scale
         self.name = name
         self.endpoint = ""
@@ -63,6 +72,7 @@ class LocalStack:
         self.parameters: dict[str, str] = {}
         self.image_builder = Remote(self)
         self._wanted_port = port
+        self._also = [word for address in also for word in ("--also", address)]
         self._log: deque[str] = deque(maxlen=400)
         self._heard: Subscription | None = None
         self._clients: dict[str, Any] = {}
@@ -80,6 +90,7 @@ class LocalStack:
             [
                 *(sys.executable, "-m", "tests.emulator.server", "--with-parent"),
                 *("--port", str(self._wanted_port), "--wait-scale", str(self.wait_scale)),
+                *self._also,
             ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
