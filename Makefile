@@ -25,16 +25,16 @@ $(VENV)/.made: requirements/dev.txt pyproject.toml
 
 .PHONY: demo
 demo: venv ## the whole way of one ISO on this machine: make demo [ISO=path] [JSON=1]
-	@exec $(BIN)/python -m tests.emulator.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
+	@exec $(BIN)/python -m isodrop_local.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
 
 .PHONY: local
 local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566] [CONTAINERS=1]
-	@exec $(strip $(BIN)/python -m tests.emulator.local $(if $(CONTAINERS),--containers "$(CONTAINERS)") \
+	@exec $(strip $(BIN)/python -m isodrop_local.serve $(if $(CONTAINERS),--containers "$(CONTAINERS)") \
 	  $(if $(filter command line,$(origin PORT)),--port "$(PORT)"))
 
 .PHONY: package
 package: venv ## the plain CloudFormation template and its artifacts, in build/package
-	@$(BIN)/python -m tests.package build/package
+	@$(BIN)/python -m tools.package build/package
 
 .PHONY: lock
 LOCK := ../.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -52,11 +52,11 @@ lock: ## lock the dependencies anew, with hashes
 lint: venv requirements/npm/node_modules ## format, lint, types, template, state machine, contract and pictures
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@MYPYPATH=layers/isodrop $(BIN)/mypy layers/isodrop/isodrop functions tests examples
-	@$(BIN)/python -m tests.contract --check
-	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tests.pictures --check
-	@rm -rf build/lint && $(BIN)/python -m tests.transform build/lint
-	@$(BIN)/cfn-lint template.yaml operations.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
+	@$(BIN)/mypy layers/isodrop/isodrop cli/isodrop_cli local/isodrop_local tools functions tests examples
+	@$(BIN)/python -m tools.contract --check
+	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams --check
+	@rm -rf build/lint && $(BIN)/python -m isodrop_local.template build/lint
+	@$(BIN)/cfn-lint template.yaml monitoring.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
 	@$(BIN)/sam validate --lint
 	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" node_modules/.bin/asl-validator $$(printf -- "--json-path %s " ../../build/lint/*.asl.json)
 
@@ -66,7 +66,7 @@ requirements/npm/node_modules: requirements/npm/package-lock.json
 
 .PHONY: contract
 contract: venv ## make the events' schemas, samples and pages anew, on the stack of this machine
-	@$(BIN)/python -m tests.contract
+	@$(BIN)/python -m tools.contract
 
 .PHONY: format
 format: venv ## format and mend what can be mended
@@ -76,52 +76,52 @@ format: venv ## format and mend what can be mended
 test: venv ## all tests; under five minutes
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
 	@# Four on two cores: what runs on the stack mostly waits for it.
-	@$(BIN)/pytest tests/functional tests/stack -n 4 --dist loadfile
+	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
 soak: soak-media soak-promise soak-drop burst ## all that is too long for make test: the next four
 
 .PHONY: soak-media
 soak-media: venv ## read damaged images for a minute or two: make soak-media [COUNT=100000] [SEED=20240906]
-	@$(BIN)/python -m tests.media.soak $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
+	@$(BIN)/python -m tests.soak.reader $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
 
 .PHONY: soak-promise
 soak-promise: venv ## random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
-	@$(BIN)/python -m tests.promise.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
+	@$(BIN)/python -m tests.resilience.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
 
 .PHONY: soak-drop
 soak-drop: venv ## a drop of 1 GiB, killed twice and taken up: make soak-drop [SIZE=1024], in MiB
-	@$(BIN)/python -m tests.soak_drop $${SIZE:+--size "$$SIZE"}
+	@$(BIN)/python -m tests.soak.resumable_upload $${SIZE:+--size "$$SIZE"}
 
 .PHONY: burst
 burst: venv ## 300 ISOs and 300 repeats at once on the stack: make burst [DISCS=300] [QUOTA=20]
-	@$(BIN)/python -m tests.promise.burst $${DISCS:+--discs "$$DISCS"} $${QUOTA:+--quota "$$QUOTA"}
+	@$(BIN)/python -m tests.resilience.burst $${DISCS:+--discs "$$DISCS"} $${QUOTA:+--quota "$$QUOTA"}
 
 .PHONY: mutants
 mutants: venv ## break the promise on purpose, one way at a time, and see that a test says so
-	@$(BIN)/python -m tests.promise.mutants
+	@$(BIN)/python -m tests.resilience.mutants
 
 .PHONY: bench
 bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tools.bench
 
 .PHONY: test-sam
 test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes
-	@$(BIN)/python -m tests.sam
+	@$(BIN)/python -m tools.sam_walkthrough
 
 .PHONY: test-sam-local
 test-sam-local: venv ## sam local invoke of every function, in AWS's image or a stand-in, and the handlers on Lambda's Python
-	@$(BIN)/python -m tests.sam_local
+	@$(BIN)/python -m tools.sam_local
 
 .PHONY: pictures
 pictures: venv requirements/npm/node_modules ## draw state machine and dashboard anew; with RECORD=1 what needs a run, too
-	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tests.pictures $${RECORD:+--record}
+	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams $${RECORD:+--record}
 
 .PHONY: smoke
 smoke: venv ## one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]
 	@# The Region above is for what talks to nobody; here your own configuration's counts.
-	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tests.smoke "$(ISO)" \
+	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tools.smoke "$(ISO)" \
 		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
 
 .PHONY: clean

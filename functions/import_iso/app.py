@@ -13,15 +13,15 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.aws import CONFIG
-from isodrop.builder import Builder
-from isodrop.identity import drop_id
-from isodrop.intake import Decision, Intake
-from isodrop.ledger import Ledger
-from isodrop.metrics import Counter
+from isodrop.aws.config import CONFIG
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.metrics import Counter
+from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.domain.ids import drop_id
+from isodrop.services.intake import Decision, Intake
+from isodrop.services.submission import Submission
 from isodrop.settings import IntakeSettings
-from isodrop.submission import Submission
-from isodrop.uploads import read_ask, read_upload
 
 logger = Logger(service="isodrop")
 

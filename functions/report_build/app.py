@@ -16,11 +16,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, Field
 
-from isodrop.identity import drop_id
-from isodrop.metrics import Counter
-from isodrop.reports import Caught, Reporter
+from isodrop.aws.metrics import Counter
+from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.domain.ids import drop_id
+from isodrop.services.reporting import Caught, Reporter
 from isodrop.settings import ReportSettings
-from isodrop.uploads import read_ask, read_upload
 
 logger = Logger(service="isodrop")
 

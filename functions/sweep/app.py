@@ -14,11 +14,11 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.executions import Executions
-from isodrop.metrics import Counter
-from isodrop.reports import Reporter
+from isodrop.aws.metrics import Counter
+from isodrop.aws.step_functions import Executions
+from isodrop.services.reporting import Reporter
+from isodrop.services.sweep import GRACE, Sweep
 from isodrop.settings import SweepSettings
-from isodrop.sweep import GRACE, Sweep
 
 logger = Logger(service="isodrop")
 
@@ -76,7 +76,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        The :class:`~isodrop.sweep.Tally`.
+        The :class:`~isodrop.domain.sweep_summary.Tally`.
 
     Raises
     ------

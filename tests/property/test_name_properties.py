@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isodrop.families import FAMILIES, FLAGS, LANGUAGE_TAGS, Family
-from isodrop.names import MAX_NAME, FileName, read_name
-from isodrop.releases import DOCUMENTED
+from isodrop.windows.file_names import MAX_NAME, FileName, read_name
+from isodrop.windows.name_patterns import FAMILIES, FLAGS, LANGUAGE_TAGS, Family
+from isodrop.windows.releases import DOCUMENTED
 
 ALPHABET = st.sampled_from(string.ascii_letters + string.digits + "_-. ")
 WORDS = st.sampled_from(

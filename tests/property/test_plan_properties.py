@@ -12,12 +12,13 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from isodrop.codes import TABLE, Code, Kind, Rejection
-from isodrop.identity import TOKEN_LENGTH, client_token, drop_id, import_identity
-from isodrop.labels import MAX_TAGS, RESERVED_TAGS
-from isodrop.media import Edition, Media
-from isodrop.overrides import RULES
-from isodrop.plan import ImportPlan, ImportSettings, Upload, check_key, check_template, decide
-from tests.values import BUSINESS, INFRASTRUCTURE, MEDIA_ID, a_business_disc, an_upload
+from isodrop.domain.ids import TOKEN_LENGTH, client_token, drop_id, import_identity
+from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
+from isodrop.domain.model import ImportPlan, ImportSettings, Upload
+from isodrop.domain.overrides import RULES
+from isodrop.domain.planning import check_key, decide
+from isodrop.iso import Edition, Media
+from tests.support.builders import BUSINESS, INFRASTRUCTURE, MEDIA_ID, a_business_disc, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 LONG_TEXT = st.one_of(ANY_TEXT, st.text(st.sampled_from("aZ9-_. é日\n{}"), max_size=2000))

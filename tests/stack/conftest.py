@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.contract.samples import wrong as outside
-from tests.contract.schemas import all_schemas
-from tests.emulator.stack import LocalStack
-from tests.media import EditionSpec, business_editions, make_iso
+from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
+from isodrop_local.stack import LocalStack
+from tools.contract.samples import wrong as outside
+from tools.contract.schemas import all_schemas
 
 Disc = Callable[..., Path]
 

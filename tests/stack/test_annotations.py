@@ -1,7 +1,7 @@
 """What came of an upload, where people look, on the template that is deployed."""
 
-from tests.emulator.stack import LocalStack
-from tests.media import business_editions
+from isodrop_local.iso_maker import business_editions
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc
 
 NAME = "windows-11-enterprise-x64-en-us"

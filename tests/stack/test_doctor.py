@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore import xform_name
 
-from isodrop.cli import main
-from isodrop.doctor import Aws, Ground, examine
-from tests.emulator.stack import REGION, LocalStack, credentials
+from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.main import main
+from isodrop_local.stack import REGION, LocalStack, credentials
 
 Break = Callable[["Patient"], object]
 

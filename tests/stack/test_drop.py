@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 
-from isodrop import asks, transfer
-from isodrop.cli import main
-from tests.emulator.stack import LocalStack
-from tests.media import server_editions
+from isodrop_cli import operations, resumable_upload
+from isodrop_cli.main import main
+from isodrop_local.iso_maker import server_editions
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
@@ -33,9 +33,9 @@ def run(
     sent: list[int],
 ) -> Run:
     """Run isodrop drop as a person does who presses Ctrl-C after so many parts."""
-    monkeypatch.setattr(asks, "WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(transfer, "THREADS", 1)
-    monkeypatch.setattr(transfer.cut, "__defaults__", (PART,))
+    monkeypatch.setattr(operations, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(resumable_upload, "THREADS", 1)
+    monkeypatch.setattr(resumable_upload.cut, "__defaults__", (PART,))
     ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
     until: list[int | None] = [None]
 

@@ -13,11 +13,11 @@ from typing import Any
 import botocore.session
 import pytest
 
-from tests.emulator.deploy import deploy
-from tests.emulator.imagebuilder.shapes import violations
-from tests.emulator.package import ROOT
-from tests.emulator.stack import Event, LocalStack
-from tests.media import server_editions
+from isodrop_local.deploy import deploy
+from isodrop_local.image_builder.shapes import violations
+from isodrop_local.iso_maker import server_editions
+from isodrop_local.packaging import ROOT
+from isodrop_local.stack import Event, LocalStack
 from tests.stack.conftest import Disc, drop_doomed
 
 Deploy = Callable[..., dict[str, str]]

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
-from tests.emulator.interpreter import interpreter
-from tests.emulator.package import ROOT
-from tests.emulator.stack import LocalStack
-from tests.stack.rie import Ground, Runtime, emulator, ground
+from isodrop_local.interpreter import interpreter
+from isodrop_local.packaging import ROOT
+from isodrop_local.stack import LocalStack
+from tests.support.rie import Ground, Runtime, emulator, ground
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="aws-sam-cli ships the emulator for Linux only"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.stack import LocalStack
-from tests.smoke import __main__ as smoke
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc
+from tools.smoke import __main__ as smoke
 
 Run = Callable[..., tuple[int, str, str]]
 

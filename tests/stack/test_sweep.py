@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
-from tests.emulator.stack import LocalStack
-from tests.media import server_editions
+from isodrop_local.iso_maker import server_editions
+from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc
 
 

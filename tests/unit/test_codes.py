@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from isodrop.codes import TABLE, Code, Entry, Kind, RejectedError, Rejection
+from isodrop.codes import TABLE, Code, Entry, Kind, Rejection
+from isodrop.errors import RejectedError
 
 
 def test_given_all_codes_when_looked_up_then_each_has_an_entry_and_none_is_left_over() -> None:

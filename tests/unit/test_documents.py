@@ -10,9 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from isodrop.cli import parser
-from tests.bench.readers import READERS
-from tests.bench.tables import BEGIN, END, OURS, figures, rows_of
+from isodrop_cli.main import parser
+from tools.bench.readers import READERS
+from tools.bench.tables import BEGIN, END, OURS, figures, rows_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

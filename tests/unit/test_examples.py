@@ -5,13 +5,26 @@ from types import ModuleType
 
 import pytest
 
-from isodrop import events, families, identity, labels, names, overrides, plan, releases, wording
-from isodrop.cli import screen
-from isodrop.media import reader
+from isodrop import events, text
+from isodrop.domain import ids, image_naming, overrides, planning
+from isodrop.iso import reader
+from isodrop.windows import file_names, name_patterns, releases
+from isodrop_cli.output import console
 
 PURE = (
-    *(events, families, identity, labels, names, overrides, plan, reader, releases, screen),
-    wording,
+    *(
+        events,
+        name_patterns,
+        ids,
+        image_naming,
+        file_names,
+        overrides,
+        planning,
+        reader,
+        releases,
+        console,
+    ),
+    text,
 )
 
 

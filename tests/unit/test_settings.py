@@ -2,7 +2,7 @@
 
 import pytest
 
-from isodrop.plan import DistributionSettings
+from isodrop.domain.model import DistributionSettings
 from isodrop.settings import IntakeSettings, ReportSettings, SettingsError, SweepSettings
 
 ENVIRONMENT = {

@@ -11,10 +11,10 @@ import jmespath
 import pytest
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 
-from isodrop.plan import DistributionSettings
+from isodrop.domain.model import DistributionSettings
 from isodrop.settings import IntakeSettings, ReportSettings
-from tests.resolve import Resolved, TemplateError, resolve
-from tests.transform import ROOT, definition, source
+from isodrop_local.template import ROOT, definition, source
+from tools.resolved_template import Resolved, TemplateError, resolve
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1b2c3d4e-0000-1111-2222-333344445555"
 DROPPED = "Dropped"  # the rule

@@ -10,15 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
-from isodrop.codes import IsodropError
-
-if TYPE_CHECKING:
-    from isodrop.plan import ImportPlan, Upload
+from isodrop.errors import IsodropError
 
 SOURCE: Final = "isodrop"
 SCHEMA_VERSION: Final = "1.0"
@@ -392,30 +389,3 @@ def event_id(drop_id: str, ask: int, *what: str) -> str:
     # Unlike a string, an object cannot be taken for one of ``what``.
     asked = [{"ask": ask}] if ask else []
     return hashlib.sha256(json.dumps([drop_id, *asked, *what]).encode()).hexdigest()[:32]
-
-
-def source_of(upload: "Upload") -> Source:
-    """Tell an upload."""
-    return Source(
-        bucket=upload.bucket,
-        key=upload.key,
-        version_id=upload.version_id,
-        etag=upload.etag,
-        size=upload.size,
-    )
-
-
-def plan_of(plan: "ImportPlan") -> Plan:
-    """Tell a plan."""
-    return Plan(
-        name=plan.name,
-        semantic_version=plan.semantic_version,
-        image_index=plan.image_index,
-        edition=plan.edition,
-        release=plan.release,
-        architecture=plan.architecture,
-        build=plan.build,
-        revision=plan.revision,
-        languages=plan.languages,
-        notes=plan.notes,
-    )

@@ -13,9 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-from isodrop.codes import IsodropError
-from isodrop.labels import check_template
-from isodrop.plan import DistributionSettings, ImportSettings
+from isodrop.domain.image_naming import check_template
+from isodrop.domain.model import DistributionSettings, ImportSettings
+from isodrop.errors import IsodropError
 
 
 class SettingsError(IsodropError):

@@ -1,0 +1,1 @@
+"""The command ``isodrop``: the operator's side. Nothing of it is shipped to Lambda."""

@@ -1,0 +1,234 @@
+"""``isodrop drop``: upload an ISO, once it is known to be wanted, and follow it to its answer."""
+
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from isodrop.codes import Rejection
+from isodrop.domain.model import ImportSettings, Upload
+from isodrop.domain.overrides import RULES
+from isodrop.errors import DeniedError, IsodropError
+from isodrop_cli.commands import inspect
+from isodrop_cli.iso_source import open_source
+from isodrop_cli.output.console import complain, size_in_words
+from isodrop_cli.output.following import tell_all
+from isodrop_cli.output.progress import News, Pace, sending
+from isodrop_cli.output.renderers import Teller, teller, utc_now
+from isodrop_cli.override_args import add_set
+from isodrop_cli.stack import COULD_NOT, CannotAskError, Stack, add_options, stack
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from isodrop_cli.resumable_upload import Progress, Transfer
+
+INTERRUPTED: Final = 130
+REJECTED: Final = 3
+_WHOSE: Final = {"stack": "the stack's settings", "defaults": "default settings"}
+
+_EPILOG: Final = f"""\
+Looks first, with the stack's own settings: what would be rejected is not sent.
+What was broken off, by Ctrl-C or a lost network, is taken up by the same
+command again, from any machine: only what is missing is sent, and only if the
+overrides are the same; parts of another file are sent anew. A file that is
+there already is not sent again.
+To be set are:
+  {" ".join(RULES)}
+
+In a pipe each line has these fields separated by tabs: time, step, what is
+new. With --json each line is an object with event, time, key, step and message;
+the events are looked, note, uploading, uploaded, state, late (nobody has taken
+it for a minute), and at last answer, which has all that isodrop status --json
+tells.
+
+examples:
+  isodrop drop Win11.iso
+  isodrop drop Win11.iso --set edition=EnterpriseN --set rebuild=2026-11
+  isodrop drop Win11.iso --key lab/Win11_24H2.iso --no-wait
+  isodrop drop Win11.iso --json | jq -r 'select(.event == "answer") | .state'
+
+exit status: that of the answer: 0 succeeded, 3 rejected (perhaps before it was
+sent), 4 failed; 0 uploaded, with --no-wait; 1 could not, 2 wrong usage,
+130 interrupted
+"""
+
+
+def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "drop",
+        help="upload an ISO and follow it to its answer",
+        description="Look inside an ISO, upload it, and follow it to its answer.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", metavar="FILE", type=Path, help="the ISO, or a disc drive")
+    command.add_argument("--key", help="the object's key (the stack's prefix and the file's name)")
+    add_set(command, "override what the ISO says; may be repeated")
+    command.add_argument("--no-wait", action="store_true", help="upload, and do not follow")
+    command.add_argument("--force", action="store_true", help="upload even if it is there already")
+    command.add_argument("--json", action="store_true", help="print one JSON object a line")
+    add_options(command)
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Look, send, follow, and answer with the exit status."""
+    way = Way()
+    try:
+        with stack(options) as found:
+            key = found.key(options.file.name, options.key)
+            drop = FileDrop(found, options.file, key, dict(options.set), way)
+            title = f"{options.file.name} to {drop.address}"
+            with teller(as_json=options.json, title=title) as telling:
+                return drop.go(telling, force=options.force, follow=not options.no_wait)
+    except (IsodropError, OSError) as error:
+        complain(str(error))
+        status = COULD_NOT
+    except KeyboardInterrupt:
+        complain("interrupted")
+        status = INTERRUPTED
+    if way.on:
+        complain(way.on)
+    return status
+
+
+@dataclass(slots=True)
+class Way:
+    """How to go on if it ends here; empty where there is nothing to go on with."""
+
+    on: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileDrop:
+    """One file to be dropped into one stack."""
+
+    stack: Stack
+    path: Path
+    key: str
+    metadata: Mapping[str, str]
+    way: Way
+
+    @property
+    def bucket(self) -> str:
+        """Where it goes."""
+        return self.stack.bucket
+
+    @property
+    def address(self) -> str:
+        """Where it will lie."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    def go(self, telling: Teller, *, force: bool, follow: bool) -> int:
+        """Go the whole way."""
+        size = self._look(telling)
+        if size is None:
+            return REJECTED
+        transfer = self._transfer(size)
+        there = None if force else self._was_there(transfer, telling)
+        named, ask = there or (self._send(transfer, telling), 0)
+        if not follow:
+            return 0
+        self.way.on = f"the drop goes on by itself; isodrop watch {self.address} follows it"
+        sights = self.stack.operator().follow(named, ask, time.sleep, time.monotonic)
+        return tell_all(telling, sights, self.key)
+
+    def _look(self, telling: Teller) -> int | None:
+        """Look at the file; its size if it would be imported."""
+        settings, whose = self._settings()
+        with open_source(str(self.path)) as source:
+            here = replace(source, bucket=self.bucket)
+            look = inspect.look_at(here, self.key, self.metadata, settings)
+        facts = {**inspect.as_json(look), "settings": whose}
+        if isinstance(look.decision, Rejection):
+            found = look.decision
+            words = f"{found.code.value}\n{found.message}\n{found.remedy}"
+            telling.tell(News("looked", self.key, "look", words, utc_now(), facts, mood="bad"))
+            return None
+        plan = look.decision
+        words = (
+            f"{plan.name} {plan.semantic_version}; {plan.edition} is image {plan.image_index};"
+            f" by {_WHOSE[whose]}"
+        )
+        telling.tell(News("looked", self.key, "look", words, utc_now(), facts))
+        return source.size
+
+    def _settings(self) -> tuple[ImportSettings, str]:
+        """Read what the stack's function is told, where that is permitted."""
+        try:
+            return self.stack.settings(), "stack"
+        except DeniedError:
+            return inspect.SETTINGS, "defaults"
+
+    def _transfer(self, size: int) -> "Transfer":
+        from isodrop_cli.resumable_upload import CONFIG, Transfer, cut  # noqa: PLC0415 - see stacks.stack
+
+        return Transfer(
+            s3=self.stack.session.client("s3", config=CONFIG),
+            path=self.path,
+            bucket=self.bucket,
+            key=self.key,
+            metadata=self.metadata,
+            parts=cut(size, self.metadata),
+        )
+
+    def _was_there(self, transfer: "Transfer", telling: Teller) -> tuple[str, int] | None:
+        """Find the last ask for an object that is there already, with the same overrides."""
+        head = transfer.head()
+        if head is None or head["ContentLength"] != transfer.parts.size:
+            return None
+        if {name: head["Metadata"][name] for name in RULES if name in head["Metadata"]} != (
+            self.metadata
+        ):
+            return None
+        words = f"compares {size_in_words(transfer.parts.size)} with what is there"
+        telling.tell(News("note", self.key, "upload", words, utc_now()))
+        if not transfer.is_there(head):
+            return None
+        asking = self.stack.operator()
+        story = asking.story(self.bucket, self.key)
+        words = "is there already, byte for byte; isodrop retry asks anew, --force sends it again"
+        facts = {**self._object(head.get("VersionId"), head["ETag"].strip('"')), "sent": False}
+        telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
+        return story.id, asking.latest(story)
+
+    def _send(self, transfer: "Transfer", telling: Teller) -> str:
+        """Send what is missing of it; the id of the drop that comes of it."""
+        from isodrop.domain.ids import drop_id  # noqa: PLC0415 - see stacks.stack
+
+        size, pace = transfer.parts.size, Pace()
+        began = utc_now()
+
+        def tell(progress: "Progress") -> None:
+            pace.saw(time.monotonic(), progress.sent)
+            telling.tell(sending(self.key, utc_now(), progress, pace))
+
+        self.way.on = "the same command goes on where it stopped"
+        sent = transfer.send(transfer.unfinished(), tell)
+        self.way.on = ""
+        kept = sent.parts - sent.parts_sent
+        words = f"{size_in_words(size)} in {sent.parts} part{'' if sent.parts == 1 else 's'}" + (
+            f", {kept} of them sent before" if kept else ""
+        )
+        facts = {
+            **self._object(sent.version_id, sent.etag),
+            "size": size,
+            "parts": sent.parts,
+            "partsSent": sent.parts_sent,
+            "seconds": round((utc_now() - began).total_seconds(), 1),
+            "sent": True,
+        }
+        telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
+        if sent.version_id is None:
+            raise CannotAskError(
+                f"{self.address}: it is uploaded, but cannot be followed, because the bucket's"
+                " versioning is off; the answer comes on EventBridge"
+            )
+        return drop_id(Upload(self.bucket, self.key, sent.etag, size, "", sent.version_id))
+
+    def _object(self, version_id: str | None, etag: str) -> dict[str, Any]:
+        return {"bucket": self.bucket, "versionId": version_id, "etag": etag}

@@ -1,0 +1,288 @@
+"""``isodrop inspect``: what is on an ISO, and what an upload of it would come to."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from isodrop.codes import Rejection
+from isodrop.domain.model import ImportPlan, ImportSettings, Upload
+from isodrop.domain.overrides import merged
+from isodrop.domain.planning import decide
+from isodrop.errors import IsodropError, RejectedError
+from isodrop.iso import Edition, Media, read_media
+from isodrop.text import shown
+from isodrop_cli.iso_source import CannotLookError, Source, open_source
+from isodrop_cli.output.console import (
+    build_number,
+    complain,
+    console,
+    print_fields,
+    print_json,
+    print_pairs,
+    print_table,
+    size_in_words,
+)
+from isodrop_cli.override_args import add_set
+from isodrop_cli.stack import CannotAskError, add_options, stack
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from rich.console import Console
+
+ACCEPTED: Final = 0
+COULD_NOT_LOOK: Final = 1
+REJECTED: Final = 3
+
+# What a stack deployed with its default parameters says.
+SETTINGS: Final = ImportSettings(stack="isodrop", infrastructure_configuration_arn="")
+
+_HEADINGS: Final = ("Index", "Edition", "Name", "Arch", "Build", "Languages")
+_EPILOG: Final = """\
+The verdict is that of a stack with default parameters, or with those of the
+stack that is named; only then is AWS asked for a file. In a pipe each line is
+the name of a fact and its value, separated by tabs; --json is the contract for
+programs.
+
+examples:
+  isodrop inspect Win11.iso
+  isodrop inspect Win11.iso --key drops/Win11_23H2_English_x64.iso
+  isodrop inspect Win11.iso --set edition=EnterpriseN
+  isodrop inspect Win11.iso --stack isodrop
+  isodrop inspect s3://my-bucket/Win11.iso --json | jq .plan
+
+exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What came of looking: the media where they could be read, and what was decided."""
+
+    media: Media | None
+    decision: ImportPlan | Rejection
+
+
+def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "inspect",
+        help="tell what is on an ISO and whether it would be imported",
+        description="Look inside an ISO, by a handful of short reads, and tell what an upload\n"
+        "of it would come to. Without --stack a file needs no AWS credentials.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", metavar="FILE", help="a file, a disc drive or s3://bucket/key")
+    command.add_argument("--key", help="pretend that it is uploaded under this key")
+    add_set(command, "override what the ISO says, as isodrop drop would; may be repeated")
+    command.add_argument(
+        "--metadata",
+        metavar="KEY=VALUE",
+        type=_pair,
+        action="append",
+        default=[],
+        help="pretend that it is uploaded with this metadata entry; may be repeated",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--trace", action="store_true", help="tell each read on stderr")
+    add_options(command, only_if_named=True)
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Look, tell, and answer with the exit status."""
+    try:
+        look = _look(options)
+    except (IsodropError, OSError) as error:
+        is_said = isinstance(error, CannotLookError | CannotAskError)
+        complain(str(error) if is_said else f"{options.file}: {error}")
+        return COULD_NOT_LOOK
+    if options.json:
+        print_json({**as_json(look), "settings": "stack" if options.stack else "defaults"})
+    elif screen := console():
+        _tell_person(screen, look, options.stack)
+    else:
+        _tell_pipe(look, options.stack)
+    return ACCEPTED if isinstance(look.decision, ImportPlan) else REJECTED
+
+
+def _look(options: Namespace) -> Look:
+    """Look as a stack would: with its own settings where it is named."""
+    opened = open_source(
+        options.file, trace=options.trace, profile=options.profile, region=options.region
+    )
+    with opened as source:
+        metadata = {**source.metadata, **dict(options.metadata)}
+        uploaded = replace(source, metadata=merged(metadata, dict(options.set)))
+        if options.stack is None:
+            return look_at(uploaded, options.key, {})
+        with stack(options) as found:
+            if not source.etag:  # it is in no bucket yet
+                key = found.key(source.key, options.key)
+                uploaded = replace(uploaded, bucket=found.bucket, key=key)
+            settings = found.settings()
+        return look_at(uploaded, options.key, {}, settings)
+
+
+def look_at(
+    source: Source,
+    key: str | None,
+    metadata: Mapping[str, str],
+    settings: ImportSettings = SETTINGS,
+) -> Look:
+    """Read the media and decide, as a stack with those settings would."""
+    upload = Upload(
+        bucket=source.bucket,
+        key=source.key if key is None else key,
+        etag=source.etag,
+        size=source.size,
+        sequencer="",
+        version_id=source.version_id,
+    )
+    try:
+        media = read_media(source.read, source.size)
+    except RejectedError as error:
+        return Look(None, error.rejection)
+    return Look(media, decide(upload, media, {**source.metadata, **metadata}, settings))
+
+
+def as_json(look: Look) -> dict[str, Any]:
+    """Say it as the contract of ``inspect --json`` does."""
+    plan = look.decision if isinstance(look.decision, ImportPlan) else None
+    rejection = look.decision if isinstance(look.decision, Rejection) else None
+    return {
+        "media": None if look.media is None else _media_json(look.media),
+        "verdict": "rejected" if plan is None else "accepted",
+        "rejection": None
+        if rejection is None
+        else {
+            "code": rejection.code.value,
+            "message": rejection.message,
+            "remedy": rejection.remedy,
+        },
+        "plan": None if plan is None else _plan_json(plan),
+    }
+
+
+def _media_json(media: Media) -> dict[str, Any]:
+    return {
+        "label": media.label,
+        "kind": media.kind,
+        "editions": [
+            {
+                "index": edition.index,
+                "name": edition.name,
+                "editionId": edition.edition_id,
+                "architecture": edition.architecture,
+                "build": edition.build,
+                "revision": edition.revision,
+                "languages": list(edition.languages),
+            }
+            for edition in media.editions
+        ],
+        "requests": media.requests,
+        "bytes": media.bytes,
+    }
+
+
+def _plan_json(plan: ImportPlan) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "semanticVersion": plan.semantic_version,
+        "imageIndex": plan.image_index,
+        "description": plan.description,
+        "edition": plan.edition,
+        "release": plan.release,
+        "architecture": plan.architecture,
+        "build": plan.build,
+        "revision": plan.revision,
+        "languages": list(plan.languages),
+        "rebuild": plan.rebuild,
+        "mediaId": plan.media_id,
+        "tags": dict(plan.tags),
+        "notes": list(plan.notes),
+    }
+
+
+def _tell_person(screen: "Console", look: Look, stack: str | None) -> None:
+    plan = look.decision if isinstance(look.decision, ImportPlan) else None
+    if look.media is not None:
+        screen.print(_headline(look.media))
+        print_table(
+            screen,
+            _HEADINGS,
+            map(_row, look.media.editions),
+            chosen=lambda row: plan is not None and row[0] == plan.image_index,
+        )
+    if isinstance(look.decision, Rejection):
+        screen.print("REJECTED", look.decision.code.value, style="bold red")
+        print_pairs(screen, [*_of_rejection(look.decision), _settings_of(stack)])
+    else:
+        screen.print("ACCEPTED", style="bold green")
+        print_pairs(screen, [*_of_plan(look.decision), _settings_of(stack)])
+
+
+def _tell_pipe(look: Look, stack: str | None) -> None:
+    if look.media is not None:
+        print_fields("label", look.media.label)
+        for edition in look.media.editions:
+            print_fields("edition", *_row(edition))
+    if isinstance(look.decision, Rejection):
+        print_fields("verdict", "rejected", look.decision.code.value)
+        for name, value in _of_rejection(look.decision):
+            print_fields(name, value)
+    else:
+        print_fields("verdict", "accepted")
+        for name, value in _of_plan(look.decision):
+            print_fields(name, value)
+    print_fields(*_settings_of(stack))
+
+
+def _headline(media: Media) -> str:
+    requests = f"{media.requests} request{'' if media.requests == 1 else 's'}"
+    return (
+        f"{shown(media.label)}: install.{media.kind} on an ISO of {size_in_words(media.size)};"
+        f" read {size_in_words(media.bytes)} of it in {requests}"
+    )
+
+
+def _settings_of(stack: str | None) -> tuple[str, str]:
+    return ("settings", "default" if stack is None else f"of the stack {stack}")
+
+
+def _of_rejection(rejection: Rejection) -> list[tuple[str, object]]:
+    return [("reason", rejection.message), ("remedy", rejection.remedy)]
+
+
+def _of_plan(plan: ImportPlan) -> list[tuple[str, object]]:
+    return [
+        ("name", plan.name),
+        ("version", plan.semantic_version),
+        ("image index", plan.image_index),
+        ("edition", plan.edition),
+        ("release", plan.release or "not known"),
+        ("languages", " ".join(plan.languages)),
+        ("description", plan.description),
+        *(("tag", f"{key} = {value}") for key, value in plan.tags.items()),
+        *(("note", note) for note in plan.notes),
+    ]
+
+
+def _row(edition: Edition) -> tuple[object, ...]:
+    return (
+        edition.index,
+        edition.edition_id,
+        edition.name,
+        edition.architecture,
+        build_number(edition.build, edition.revision),
+        " ".join(edition.languages),
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE")
+    return key, value

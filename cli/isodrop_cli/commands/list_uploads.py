@@ -1,0 +1,98 @@
+"""``isodrop list``: what was dropped, and what became of it."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING, Final
+
+from isodrop.errors import IsodropError
+from isodrop_cli.output.console import complain, console, print_fields, print_json, print_table
+from isodrop_cli.output.run_format import as_json, row
+from isodrop_cli.stack import COULD_NOT, add_options, operator
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+    from collections.abc import Iterable, Iterator
+
+    from isodrop.domain.run import Drop
+
+COLUMNS: Final = ("claimed", "state", "code", "ask", "image", "version", "build", "key")
+_HEADINGS: Final = ("Claimed", "State", "What came of it", "Name")
+"""For a person: fewer columns, the long ones last, where they may fold."""
+_LIMIT: Final = 20
+_EPILOG: Final = f"""\
+In a pipe there is one line for each drop, with these fields separated by
+tabs, empty for what there is not (yet):
+  {" ".join(COLUMNS)}
+On a terminal the asks of one upload stand together, below the last of them.
+
+examples:
+  isodrop list
+  isodrop list --open --limit 100
+  isodrop list --json | jq '.[] | select(.state == "failed") | .source.key'
+
+exit status: 0 listed, 1 could not ask, 2 wrong usage
+"""
+
+
+def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "list",
+        help="tell what was dropped and what became of it",
+        description="Tell what was dropped and what became of it, the newest first.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--open", action="store_true", help="only what has no answer yet")
+    command.add_argument(
+        "--limit", type=_count, default=_LIMIT, metavar="N", help=f"so many at the most ({_LIMIT})"
+    )
+    command.add_argument("--json", action="store_true", help="print a JSON list")
+    add_options(command)
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Ask, tell, and answer with the exit status."""
+    try:
+        with operator(options) as asking:
+            drops = asking.recent(options.limit, only_open=options.open)
+    except IsodropError as error:
+        complain(str(error))
+        return COULD_NOT
+    if options.json:
+        print_json([as_json(drop) for drop in drops])
+    elif screen := console():
+        if drops:
+            print_table(screen, _HEADINGS, _by_upload(drops), folding=_HEADINGS[2:])
+        else:
+            print("nothing waits for its answer" if options.open else "nothing was dropped yet")
+    else:
+        for drop in drops:
+            print_fields(*row(drop))
+    return 0
+
+
+def _by_upload(drops: "Iterable[Drop]") -> "Iterator[list[object]]":
+    """Make a person's rows: the asks of one upload together, where the last of them stands."""
+    uploads: dict[str, list[Drop]] = {}
+    for drop in drops:
+        uploads.setdefault(drop.id, []).append(drop)
+    for last, *earlier in uploads.values():
+        number = last.ask.number
+        key = last.upload.key
+        yield [*_short(*row(last)), f"{key} (ask {number})" if number else key]
+        for drop in earlier:
+            yield [*_short(*row(drop)), f"  ask {drop.ask.number}"]
+
+
+def _short(*fields: object) -> list[object]:
+    """Shorten a row for a person: the code where there is one, else the image."""
+    claimed, state, code, _, image, version, *_ = fields
+    named = None if image is None else f"{image} {version}"
+    return [claimed, state, code or named]
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"'{text}' is not a number from 1 on")
+    return int(text)

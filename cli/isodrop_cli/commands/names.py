@@ -1,0 +1,80 @@
+"""``isodrop names``: what file names alone say."""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING, Any, Final
+
+from isodrop.windows.file_names import FileName, read_name
+from isodrop_cli.output.console import build_number, console, print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+COLUMNS: Final = (
+    "name",
+    "family",
+    "windows",
+    "release",
+    "build",
+    "revision",
+    "architecture",
+    "language",
+    "importable",
+)
+
+# For a person: fewer columns, and the long one last, where it may fold.
+_HEADINGS: Final = ("Windows", "Release", "Build", "Arch", "Language", "Importable", "Name")
+
+_EPILOG: Final = f"""\
+In a pipe there is one line for each name, with these fields separated by
+tabs, empty where the name does not say:
+  {" ".join(COLUMNS)}
+
+examples:
+  isodrop names Win11_24H2_English_x64.iso
+  isodrop names *.iso | cut -f 1,4
+  isodrop names --json *.iso | jq '.[] | select(.importable == "yes")'
+"""
+
+
+def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "names",
+        help="tell what file names alone say",
+        description="Tell what the names of ISOs say. Nothing is read but the names.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.add_argument("names", nargs="+", metavar="NAME", help="a file name, a path or a key")
+    command.add_argument("--json", action="store_true", help="print a JSON list")
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Print what each name says."""
+    found = [read_name(name) for name in options.names]
+    if options.json:
+        print_json([as_json(name) for name in found])
+    elif screen := console():
+        print_table(screen, _HEADINGS, map(_row, found))
+    else:
+        for name in found:
+            print_fields(*(getattr(name, column) for column in COLUMNS))
+    return 0
+
+
+def as_json(name: FileName) -> dict[str, Any]:
+    """Say it as the contract of ``names --json`` does."""
+    return {column: getattr(name, column) for column in COLUMNS}
+
+
+def _row(name: FileName) -> tuple[object, ...]:
+    return (
+        name.windows,
+        name.release,
+        build_number(name.build, name.revision),
+        name.architecture,
+        name.language,
+        name.importable,
+        name.name,
+    )

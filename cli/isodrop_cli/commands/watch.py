@@ -1,0 +1,90 @@
+"""``isodrop watch``: follow what is going on, whoever dropped it."""
+
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from datetime import timedelta
+from heapq import merge
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from isodrop.errors import IsodropError
+from isodrop_cli import operations
+from isodrop_cli.args import add_address
+from isodrop_cli.output.console import complain
+from isodrop_cli.output.following import tell_all
+from isodrop_cli.output.progress import Told
+from isodrop_cli.output.renderers import teller, utc_now
+from isodrop_cli.stack import COULD_NOT, add_options, operator
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from isodrop.domain.run import Drop
+    from isodrop_cli.operations import Operator
+
+_LAG: Final = timedelta(minutes=10)
+"""So long after its claim a drop may first be seen; the ledger's index lags by less."""
+_EPILOG: Final = """\
+Without an address all drops that have no answer yet are followed, and those
+that come, until Ctrl-C. In a pipe each line has these fields separated by tabs:
+time, key (unless an address is given), step, what is new. With --json each line
+is an object with event, time, key, step and message; the last one of a drop is
+the event "answer" and has all that isodrop status --json tells.
+
+examples:
+  isodrop watch
+  isodrop watch s3://my-bucket/Win11.iso
+  isodrop watch --json | jq -c 'select(.event == "answer") | [.key, .state]'
+
+exit status: with an address that of the answer: 0 succeeded, 3 rejected,
+4 failed; 1 could not ask, 2 wrong usage, 130 interrupted
+"""
+
+
+def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "watch",
+        help="follow what is going on, whoever dropped it",
+        description="Follow one drop to its answer, or all that are going on.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add_address(command, optional=True)
+    command.add_argument("--json", action="store_true", help="print one JSON object a line")
+    add_options(command)
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Follow, and answer with the exit status."""
+    try:
+        with operator(options) as asking:
+            if options.upload is None:
+                _all(asking, as_json=options.json)
+            return _one(asking, *options.upload, as_json=options.json)
+    except IsodropError as error:
+        complain(str(error))
+        return COULD_NOT
+
+
+def _one(asking: "Operator", bucket: str, key: str, *, as_json: bool) -> int:
+    story = asking.story(bucket, key)
+    sights = asking.follow(story.id, asking.latest(story), time.sleep, time.monotonic)
+    with teller(as_json=as_json, title=story.address) as telling:
+        return tell_all(telling, sights, key)
+
+
+def _all(asking: "Operator", *, as_json: bool) -> NoReturn:
+    told = Told()
+    began = utc_now()
+    still_open: list[Drop] = []
+    with teller(as_json=as_json, of_many=True) as telling:
+        while True:
+            since = max(began, utc_now() - _LAG).isoformat(timespec="milliseconds")
+            drops = asking.going_on(since, still_open)
+            fresh = [told.new(asking.sight(drop), drop.upload.key, utc_now()) for drop in drops]
+            for news in merge(*fresh, key=attrgetter("at")):
+                telling.tell(news)
+            still_open = [drop for drop in drops if drop.answered is None]
+            time.sleep(operations.WAIT_SECONDS)

@@ -1,0 +1,1 @@
+"""How the command speaks: on a terminal, in a pipe, as JSON."""

@@ -1,0 +1,21 @@
+"""Overrides on the command line: ``--set KEY=VALUE``."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+
+from isodrop.domain.overrides import RULES
+
+
+def add_set(command: ArgumentParser, what: str) -> None:
+    """Let a command be told overrides; ``options.set`` is a list of pairs."""
+    command.add_argument(
+        "--set", metavar="KEY=VALUE", type=_override, action="append", default=[], help=what
+    )
+
+
+def _override(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or key not in RULES:
+        raise ArgumentTypeError(f"'{text}' is not KEY=VALUE with one of {', '.join(RULES)}")
+    if value and not RULES[key].holds(value):
+        raise ArgumentTypeError(f"{key} needs to be {RULES[key].needed}")
+    return key, value

@@ -1,0 +1,1 @@
+"""One adapter for each AWS service; the only code of the layer that calls AWS."""

@@ -1,0 +1,231 @@
+"""EC2 Image Builder: import and distribution as exact requests, and a build as it stands."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from isodrop.aws.config import CONFIG
+from isodrop.aws.errors import error_code, translated
+from isodrop.domain.build import Ami, AnAmi, Build, Steps
+from isodrop.domain.build_requests import Request
+from isodrop.errors import RefusedError, TransientError
+from isodrop.text import one_line
+
+if TYPE_CHECKING:
+    from boto3 import Session
+    from mypy_boto3_ec2.client import EC2Client
+    from mypy_boto3_imagebuilder.client import ImagebuilderClient
+    from mypy_boto3_imagebuilder.type_defs import ImageTypeDef
+
+
+_GONE: Final = "ResourceNotFoundException"
+_NO_AMI: Final = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Image Builder and the EC2 whose AMIs it makes."""
+
+    imagebuilder: "ImagebuilderClient"
+    ec2: "EC2Client"
+
+    @classmethod
+    def connect(cls, session: "Session", config: Config = CONFIG) -> "Builder":
+        """Make the clients of a boto3 session's account and Region."""
+        return cls(
+            imagebuilder=session.client("imagebuilder", config=config),
+            ec2=session.client("ec2", config=config),
+        )
+
+    def submit(self, request: Request) -> str:
+        """Send a frozen import request, and say which build it led to.
+
+        Sending the very same request again is safe: Image Builder answers a client token
+        that it knows with the original response.
+
+        Returns
+        -------
+        str
+            The image build version's ARN.
+
+        Raises
+        ------
+        TransientError, QuotaError
+            Not now; later.
+        RefusedError, DeniedError
+            Not like this.
+        """
+        with translated():
+            return self.imagebuilder.import_disk_image(**request)["imageBuildVersionArn"]
+
+    def distribute(self, request: Request) -> str:
+        """Send a frozen distribution request; :meth:`submit`'s words are true of it, too.
+
+        Returns
+        -------
+        str
+            The ARN of the image build version that the distribution makes and is followed by.
+
+        Raises
+        ------
+        TransientError, QuotaError, RefusedError, DeniedError
+        """
+        with translated():
+            return self.imagebuilder.distribute_image(**request)["imageBuildVersionArn"]
+
+    def find(self, request: Request) -> str | None:
+        """Look for the build that an earlier sending of a frozen request led to, by its tags.
+
+        How long Image Builder knows a client token is not documented; the tags stay. A build
+        that is very new may be missed, and for that there is the token. Under which name and
+        version a distribution is kept is not documented, either; it is looked for where the image
+        is that it came of.
+
+        Returns
+        -------
+        str or None
+            The image build version's ARN.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When Image Builder does not say.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImageBuildVersions.html
+        """
+        if "sourceImage" in request:
+            version = request["sourceImage"].rpartition("/")[0]
+        else:
+            here = request["infrastructureConfigurationArn"].rpartition(":")[0]
+            version = f"{here}:image/{request['name']}/{request['semanticVersion']}"
+        pages = self.imagebuilder.get_paginator("list_image_build_versions")
+        with translated():
+            for page in pages.paginate(imageVersionArn=version):
+                for build in page.get("imageSummaryList", []):
+                    if build.get("tags", {}).items() >= request["tags"].items():
+                        return build["arn"]
+        return None
+
+    def describe(self, arn: str) -> Build | None:
+        """Ask for a build by its full ARN; ``None`` when there is none (any more).
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When Image Builder does not say.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetImage.html
+        """
+        try:
+            with translated():
+                image = self.imagebuilder.get_image(imageBuildVersionArn=arn).get("image")
+        except RefusedError as error:
+            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) == _GONE:
+                return None
+            raise
+        return None if image is None else _build(arn, image)
+
+    def cancel(self, arn: str) -> None:
+        """Begin to cancel a build that runs.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When Image Builder does not, because it is over for one.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
+        """
+        with translated():
+            # botocore makes the token: a build that was cancelled, retried by hand and cancelled
+            # again needs another one.
+            self.imagebuilder.cancel_image_creation(imageBuildVersionArn=arn)  # type: ignore[call-arg] # the stubs do not know that
+
+    def steps(self, arn: str) -> Steps:
+        """Count a build's workflow steps: for people to see it move, so never a reason to fail.
+
+        Returns
+        -------
+        Steps
+            Zeros where Image Builder does not say.
+        """
+        try:
+            with translated():
+                runs = self.imagebuilder.list_workflow_executions(imageBuildVersionArn=arn)
+        except (TransientError, RefusedError):
+            return Steps(0, 0)
+        listed = runs.get("workflowExecutions", [])
+        return Steps(
+            done=sum(run.get("totalStepsSucceeded", 0) for run in listed),
+            total=sum(run.get("totalStepCount", 0) for run in listed),
+        )
+
+    def here(self, amis: Iterable[AnAmi], build_arn: str) -> list[AnAmi]:
+        """List the AMIs of a build in this Region and account: EC2 shows us no others.
+
+        Image Builder need not say the account; where it does not, it is ours.
+        """
+        region, account = self.ec2.meta.region_name, build_arn.split(":")[4]
+        return [ami for ami in amis if ami.region == region and ami.account in ("", account)]
+
+    def has_its_amis(self, build: Build) -> bool:
+        """Whether the AMIs that a build made in this Region and account are still registered.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When EC2 does not say.
+        """
+        ids = [ami.id for ami in self.here(build.amis, build.arn)]
+        if not ids:
+            return bool(build.amis)
+        try:
+            with translated():
+                found = self.ec2.describe_images(ImageIds=ids)["Images"]
+        except RefusedError as error:
+            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _NO_AMI:
+                return False
+            raise
+        return {image.get("ImageId") for image in found} == set(ids)
+
+
+def _build(arn: str, image: "ImageTypeDef") -> Build:
+    state = image.get("state", {})
+    failure = state.get("failureContext", {})
+    errors = (
+        failure.get("componentFailure", {}).get("errorMessage"),
+        failure.get("distributionFailure", {}).get("errorMessage"),
+    )
+    name, version, number = arn.rsplit(":", 1)[-1].removeprefix("image/").split("/")
+    logging = image.get("loggingConfiguration", {})
+    return Build(
+        arn=arn,
+        status=state.get("status", "UNKNOWN"),
+        reason=_said([state.get("reason")]),
+        failed_step=_said([failure.get("failedStep")]),
+        error=_said(errors),
+        amis=tuple(
+            Ami(
+                id=ami.get("image", ""),
+                region=ami.get("region", ""),
+                account=ami.get("accountId", ""),
+                name=ami.get("name", ""),
+            )
+            for ami in image.get("outputResources", {}).get("amis", [])
+        ),
+        log_group=logging.get("logGroupName") or f"/aws/imagebuilder/{image.get('name', name)}",
+        log_stream=f"{version}/{number}",
+    )
+
+
+def _said(words: Iterable[str | None]) -> str | None:
+    """Join the words that there are, fit to be told on; ``None`` for none."""
+    return " ".join(one_line(each) for each in words if each) or None

@@ -1,0 +1,439 @@
+"""What was promised: one DynamoDB table, written only on conditions.
+
+Three kinds of item. A *drop* is one upload, asked for once: who follows it, what was found, which
+build, which answer; asked for anew it is another item beside the first. An *attempt* is one
+request that Image Builder was, or will be, sent for an import, or for the distribution of its
+image; attempts at one thing are numbered from 0 and each is written once, whoever comes first, so
+whoever comes second follows it. An *image* is one that an upload was answered with, kept by its
+name. Nothing here is ever taken back; every write says what must be true before it, so that
+crashes, repeats and races end in the same items.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from boto3.dynamodb.conditions import Attr, ConditionBase, Key
+from botocore.exceptions import ClientError
+
+from isodrop.aws.config import CONFIG
+from isodrop.aws.errors import error_code, translated
+from isodrop.codes import Code, Rejection
+from isodrop.domain.ids import drop_id
+from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
+from isodrop.domain.run import Attempt, Bond, Drop, KnownImage, Stage, Standing, State, Trouble
+from isodrop.errors import RefusedError, TransientError
+
+if TYPE_CHECKING:
+    from boto3 import Session
+    from mypy_boto3_dynamodb.service_resource import Table
+
+BY_STATE: Final = "ByState"
+"""The index of drops by state and time of claim: of keys only, so a drop's other writes cost
+nothing there. It lags behind: read the drop itself before you act."""
+
+Mark = Mapping[str, str]
+"""Where a drop stands in a listing by state: its key, and when it was claimed."""
+
+_SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
+_BATCH: Final = 100  # keys of one BatchGetItem at the most
+
+
+class _Names(NamedTuple):
+    """What the parts of a :class:`Bond` are called in a drop's item."""
+
+    identity: str
+    attempt: str
+    build: str
+    trouble: str
+
+
+_BONDS: Final = {
+    Stage.IMPORT: _Names("identity", "attempt", "build", "trouble"),
+    Stage.DISTRIBUTION: _Names(
+        "distributionIdentity", "distributionAttempt", "distributionBuild", "distributionTrouble"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The table, and the only code that reads or writes it."""
+
+    table: "Table"
+
+    @classmethod
+    def connect(cls, session: "Session", table: str) -> "Ledger":
+        """Open the table of that name in a boto3 session's account and Region."""
+        return cls(session.resource("dynamodb", config=CONFIG).Table(table))
+
+    def claim(self, upload: Upload, execution: str, now: str, ask: Ask = FIRST_ASK) -> Drop | None:
+        """Take an upload, as it is asked for here, into this execution's care.
+
+        Returns
+        -------
+        Drop or None
+            ``None`` when another execution has it: then this one has nothing to say.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When DynamoDB does not say.
+        """
+        drop = drop_id(upload)
+        item = {
+            **_drop_key(drop, ask.number),
+            "execution": execution,
+            "upload": _words(upload),
+            "overrides": dict(ask.overrides),
+            "claimed": now,
+            "state": State.OPEN.value,
+            "timeline": {},
+        }
+        self._put(item)
+        found = self.drop(drop, ask.number)
+        if found is None:
+            # It is there. botocore takes an answer that was cut off for one without an item, and
+            # an upload that nobody seems to have would be left without its answer.
+            raise TransientError("GetItem: a drop that is there was not found")
+        return found if found.execution == execution else None
+
+    def drop(self, drop: str, ask: int = 0) -> Drop | None:
+        """Read a drop, strongly consistent; ``None`` when nobody has claimed it."""
+        key = _drop_key(drop, ask)
+        with translated():
+            item = self.table.get_item(Key=key, ConsistentRead=True).get("Item")
+        return None if item is None else _as_drop(item)
+
+    def asks(self, drop: str) -> tuple[Drop, ...]:
+        """Read all that was asked for one upload, in order, strongly consistent."""
+        return tuple(_as_drop(item) for item in self._all(f"DROP#{drop}"))
+
+    def decide(self, drop: Drop, verdict: ImportPlan | Rejection) -> None:
+        """Write what was decided, unless something has been."""
+        kind = "plan" if isinstance(verdict, ImportPlan) else "rejection"
+        words = f'{{"{kind}": {_words(verdict)}}}'
+        self._set(_key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
+
+    def attempts(self, identity: str) -> tuple[Attempt, ...]:
+        """Read all attempts at one thing, in order, strongly consistent."""
+        return tuple(_as_attempt(identity, item) for item in self._all(_attempts(identity)))
+
+    def begin(self, attempt: Attempt) -> bool:
+        """Write a new attempt; ``False`` when somebody was first with that number."""
+        return self._put(
+            {
+                **_attempt_key(attempt.identity, attempt.number),
+                "drop": attempt.drop_id,
+                "ask": attempt.ask,
+                "source": _words(attempt.source),
+                "request": json.dumps(attempt.request),
+                "standing": attempt.standing.value,
+            }
+        )
+
+    def follow(self, drop: Drop, attempt: Attempt, stage: Stage = Stage.IMPORT) -> int:
+        """Bind a drop to the attempt whose end it waits for; returns the one that stands."""
+        names = _BONDS[stage]
+        bound = self._set(
+            _key_of(drop),
+            {names.identity: attempt.identity, names.attempt: attempt.number},
+            Attr(names.attempt).not_exists(),
+        )
+        stands = None if bound else self.drop(drop.id, drop.ask.number)
+        stood = None if stands is None else stands.bond(stage).attempt
+        return attempt.number if stood is None else stood
+
+    def built(self, attempt: Attempt, build_arn: str) -> None:
+        """Write which build an attempt led to."""
+        key = _attempt_key(attempt.identity, attempt.number)
+        self._set(key, {"build": build_arn}, Attr("build").not_exists())
+
+    def followed(self, drop: Drop, build_arn: str, stage: Stage = Stage.IMPORT) -> None:
+        """Write which build a drop follows."""
+        name = _BONDS[stage].build
+        self._set(_key_of(drop), {name: build_arn}, Attr(name).not_exists())
+
+    def stand(self, attempt: Attempt, standing: Standing) -> Standing:
+        """Write what is known of an attempt beyond its build; returns the word that stands.
+
+        It is written only over the word that the attempt in hand has: whoever knows less than
+        the ledger does not overrule it. A refusal does not overrule a build, either.
+        """
+        free: ConditionBase = Attr("standing").eq(attempt.standing.value)
+        if standing is Standing.REFUSED:
+            free &= Attr("build").not_exists()
+        key = _attempt_key(attempt.identity, attempt.number)
+        if self._set(key, {"standing": standing.value}, free):
+            return standing
+        return self.attempts(attempt.identity)[attempt.number].standing
+
+    def hinder(self, drop: Drop, trouble: Trouble, stage: Stage = Stage.IMPORT) -> bool:
+        """Write what came in the way of a build; ``False`` if something has, or there is one."""
+        names = _BONDS[stage]
+        free = Attr(names.trouble).not_exists() & Attr(names.build).not_exists()
+        return self._set(_key_of(drop), {names.trouble: _words(trouble)}, free)
+
+    def saw(self, drop: Drop, status: str, now: str) -> None:
+        """Write when a status was first seen."""
+        if status in drop.timeline:
+            return
+        with translated():
+            self.table.update_item(
+                Key=_key_of(drop),
+                UpdateExpression="SET timeline.#status = if_not_exists(timeline.#status, :now)",
+                ExpressionAttributeNames={"#status": status},
+                ExpressionAttributeValues={":now": now},
+            )
+
+    def answer(self, drop: Drop, answer: str) -> str:
+        """Write the answer before it is published; returns the one that stands.
+
+        An answer that was written is never another: whoever comes later, or again,
+        publishes these very words under the same event id.
+        """
+        if self._set(_key_of(drop), {"answer": answer}, Attr("answer").not_exists()):
+            return answer
+        stands = self.drop(drop.id, drop.ask.number)
+        return answer if stands is None or stands.answer is None else stands.answer
+
+    def annotating(self, drop: Drop, now: str) -> bool:
+        """Write that AMI, object and parameters are being written; ``False`` if it was begun."""
+        return self._set(_key_of(drop), {"annotating": now}, Attr("annotating").not_exists())
+
+    def annotated(self, drop: Drop, notes: tuple[str, ...]) -> tuple[str, ...]:
+        """Write how that went; returns the notes that stand, which are the first."""
+        if self._set(_key_of(drop), {"notes": list(notes)}, Attr("notes").not_exists()):
+            return notes
+        stands = self.drop(drop.id, drop.ask.number)
+        return notes if stands is None or stands.notes is None else stands.notes
+
+    def know(self, image: KnownImage) -> None:
+        """Write that there is an image; again, it is the same item."""
+        key = {"pk": f"IMAGE#{image.name}", "sk": f"{image.version}/{image.number}"}
+        with translated():
+            self.table.put_item(Item={**key, "arn": image.arn, "build": image.build})
+
+    def images(self, name: str) -> Iterator[KnownImage]:
+        """Read all images of a name, strongly consistent, in no order."""
+        for item in self._all(f"IMAGE#{name}"):
+            yield KnownImage.of(str(item["arn"]), int(item["build"]))
+
+    def answered(self, drop: Drop, now: str) -> None:
+        """Write that the answer has certainly been published."""
+        values = {"answered": now, "state": State.ANSWERED.value}
+        self._set(_key_of(drop), values, Attr("answered").not_exists())
+
+    def in_state(
+        self, state: State, *, newest_first: bool = False, after: Mark | None = None
+    ) -> Iterator[Mark]:
+        """List drops by state, in the order of their claims, as the index has them.
+
+        Parameters
+        ----------
+        state : State
+        newest_first : bool
+            The oldest come first otherwise.
+        after : Mark, optional
+            Where an earlier listing was left off.
+
+        Yields
+        ------
+        Mark
+            To be read with :meth:`marked`, and to go on from.
+        """
+        query: dict[str, Any] = {
+            "IndexName": BY_STATE,
+            "KeyConditionExpression": Key("state").eq(state.value),
+            "ScanIndexForward": not newest_first,
+            "Limit": _BATCH,
+        }
+        if after is not None:
+            query["ExclusiveStartKey"] = {**after, "state": state.value}
+        for item in self._pages(query):
+            yield {name: item[name] for name in ("pk", "sk", "claimed")}
+
+    def marked(self, marks: Iterable[Mark]) -> tuple[Drop, ...]:
+        """Read the drops that a listing named, strongly consistent, in its order."""
+        wanted = [{"pk": mark["pk"], "sk": mark["sk"]} for mark in marks]
+        found = {
+            (item["pk"], item["sk"]): item for item in self._some(wanted, {"ConsistentRead": True})
+        }
+        keys = [(key["pk"], key["sk"]) for key in wanted]
+        return tuple(_as_drop(found[key]) for key in keys if key in found)
+
+    def known(self, drops: Iterable[str]) -> frozenset[str]:
+        """Say which uploads somebody has claimed; who was claimed a moment ago may be missed."""
+        keys = [_drop_key(drop, 0) for drop in drops]
+        return frozenset(
+            item["pk"].removeprefix("DROP#")
+            for item in self._some(keys, {"ProjectionExpression": "pk"})
+        )
+
+    def made(self) -> datetime:
+        """Say when the table was made, with a time zone."""
+        with translated():
+            found = self.table.meta.client.describe_table(TableName=self.table.name)
+        return found["Table"]["CreationDateTime"]
+
+    def sweep(self) -> Mapping[str, Any] | None:
+        """Read what the last sweep left for the next; ``None`` before the first."""
+        with translated():
+            item = self.table.get_item(Key=_SWEEP, ConsistentRead=True).get("Item")
+        return None if item is None else dict(json.loads(str(item["left"])))
+
+    def swept(self, left: Mapping[str, Any]) -> None:
+        """Write what the next sweep is to know: plain JSON."""
+        with translated():
+            self.table.put_item(Item={**_SWEEP, "left": json.dumps(left)})
+
+    def _all(self, partition: str) -> Iterator[dict[str, Any]]:
+        key = Key("pk").eq(partition)
+        return self._pages({"KeyConditionExpression": key, "ConsistentRead": True})
+
+    def _pages(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        while True:
+            with translated():
+                page = self.table.query(**query)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            query = {**query, "ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _some(
+        self, keys: Sequence[dict[str, str]], how: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Read items by key, a hundred in one call; in no order."""
+        name = self.table.name
+        waiting = list(keys)
+        while waiting:
+            batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
+            with translated():
+                page = self.table.meta.client.batch_get_item(
+                    RequestItems={name: {"Keys": batch, **how}}  # type: ignore[dict-item] # the stubs see every keyword in the mapping
+                )
+            yield from page["Responses"].get(name, [])
+            left = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
+            if len(left) == len(batch):
+                raise TransientError("BatchGetItem: DynamoDB is too busy to read anything")
+            waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
+
+    def _put(self, item: dict[str, Any]) -> bool:
+        """Write a new item; ``False`` when there is one under its key."""
+        return self._conditional(
+            self.table.put_item, Item=item, ConditionExpression=Attr("pk").not_exists()
+        )
+
+    def _set(self, key: dict[str, str], values: dict[str, Any], condition: ConditionBase) -> bool:
+        """Set attributes of an item that is there; ``False`` when the condition does not hold."""
+        names = {f"#{name}": name for name in values}
+        return self._conditional(
+            self.table.update_item,
+            Key=key,
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+            ConditionExpression=Attr("pk").exists() & condition,
+        )
+
+    @staticmethod
+    def _conditional(write: Any, **arguments: Any) -> bool:
+        try:
+            with translated():
+                write(**arguments)
+        except RefusedError as error:
+            cause = error.__cause__
+            if (
+                isinstance(cause, ClientError)
+                and error_code(cause) == "ConditionalCheckFailedException"
+            ):
+                return False
+            raise
+        return True
+
+
+def mark_of(drop: Drop) -> Mark:
+    """Say where a drop stands in a listing by state."""
+    return {**_key_of(drop), "claimed": drop.claimed}
+
+
+def _drop_key(drop: str, ask: int) -> dict[str, str]:
+    # Padded, so that the order of the sort key is the order of the asks.
+    return {"pk": f"DROP#{drop}", "sk": f"ASK#{ask:06d}"}
+
+
+def _key_of(drop: Drop) -> dict[str, str]:
+    return _drop_key(drop.id, drop.ask.number)
+
+
+def _attempt_key(identity: str, number: int) -> dict[str, str]:
+    return {"pk": _attempts(identity), "sk": f"ATTEMPT#{number:06d}"}
+
+
+def _attempts(identity: str) -> str:
+    return f"ATTEMPTS#{identity}"
+
+
+def _as_drop(item: Mapping[str, Any]) -> Drop:
+    imported = _as_bond(item, Stage.IMPORT)
+    return Drop(
+        id=item["pk"].removeprefix("DROP#"),
+        ask=Ask(int(item["sk"].removeprefix("ASK#")), item["overrides"]),
+        execution=item["execution"],
+        claimed=item["claimed"],
+        upload=Upload(**json.loads(item["upload"])),
+        verdict=_as_verdict(item["verdict"]) if "verdict" in item else None,
+        identity=imported.identity,
+        attempt=imported.attempt,
+        build_arn=imported.build_arn,
+        trouble=imported.trouble,
+        distribution=_as_bond(item, Stage.DISTRIBUTION),
+        timeline=item["timeline"],
+        answer=item.get("answer"),
+        notes=tuple(item["notes"]) if "notes" in item else None,
+        answered=item.get("answered"),
+    )
+
+
+def _as_bond(item: Mapping[str, Any], stage: Stage) -> Bond:
+    names = _BONDS[stage]
+    number = item.get(names.attempt)
+    trouble = json.loads(item[names.trouble]) if names.trouble in item else None
+    return Bond(
+        identity=item.get(names.identity),
+        attempt=None if number is None else int(number),
+        build_arn=item.get(names.build),
+        trouble=trouble and Trouble(Code(trouble["code"]), trouble["message"]),
+    )
+
+
+def _as_verdict(words: str) -> ImportPlan | Rejection:
+    found = json.loads(words)
+    if "rejection" in found:
+        code = Code(found["rejection"].pop("code"))
+        return Rejection(code=code, **found["rejection"])
+    plan = found["plan"]
+    return ImportPlan(
+        **{**plan, "languages": tuple(plan["languages"]), "notes": tuple(plan["notes"])}
+    )
+
+
+def _as_attempt(identity: str, item: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        identity=identity,
+        number=int(item["sk"].removeprefix("ATTEMPT#")),
+        drop_id=item["drop"],
+        ask=int(item["ask"]),
+        source=Upload(**json.loads(item["source"])),
+        request=json.loads(item["request"]),
+        build_arn=item.get("build"),
+        standing=Standing(item["standing"]),
+    )
+
+
+def _words(value: Upload | ImportPlan | Rejection | Trouble) -> str:
+    """Write a frozen value as JSON, field by field."""
+    record = {each.name: getattr(value, each.name) for each in fields(value)}
+    return json.dumps(record, default=dict)  # the only thing that is no JSON: a read-only mapping

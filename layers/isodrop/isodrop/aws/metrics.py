@@ -1,0 +1,75 @@
+"""What is counted, for CloudWatch: written to the log in its embedded metric format.
+
+Every metric has the dimension ``service``, which is the stack's name; what has more dimensions is
+there without them, too. The namespace and the names are what dashboard and alarms in
+monitoring.yaml look for.
+
+See Also
+--------
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from isodrop.domain.run import Drop
+from isodrop.domain.sweep_summary import Tally
+from isodrop.events import Event
+
+NAMESPACE: Final = "isodrop"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Counts for one stack; each method writes one line to standard output."""
+
+    stack: str
+
+    def inspected(self, requests: int, length: int) -> None:
+        """Count one look inside an ISO: its requests to S3, and the bytes that came."""
+        self._count(
+            {
+                "InspectionRequests": (MetricUnit.Count, requests),
+                "InspectionBytes": (MetricUnit.Bytes, length),
+            }
+        )
+
+    def dropped(self) -> None:
+        """Count an upload that was taken in: it has a build, or will be rejected."""
+        self._count({"Drops": (MetricUnit.Count, 1)})
+
+    def answered(self, drop: Drop, answer: Event, now: datetime) -> None:
+        """Count an answer by ``kind`` and ``code``, and the time since its upload was claimed."""
+        kind = answer.detail_type.rsplit(" ", 1)[-1]
+        code = getattr(answer.data, "code", None)
+        took = (now - datetime.fromisoformat(drop.claimed)).total_seconds()
+        told = {"kind": kind} | ({"code": code} if code else {})
+        self._count({"Answers": (MetricUnit.Count, 1)}, **told)
+        self._count({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
+
+    def swept(self, tally: Tally) -> None:
+        """Count what a sweep found and did."""
+        self._count(
+            {
+                "OpenDrops": (MetricUnit.Count, tally.open),
+                "OldestOpenDrop": (MetricUnit.Seconds, tally.oldest),
+                "BuildsInFlight": (MetricUnit.Count, tally.builds),
+                "SweptAnswers": (MetricUnit.Count, tally.answered),
+                "SweptStarts": (MetricUnit.Count, tally.started),
+                "SweepTroubles": (MetricUnit.Count, tally.troubles),
+            }
+        )
+
+    def _count(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
+        line = EphemeralMetrics(namespace=NAMESPACE, service=self.stack)
+        told = {"service": self.stack}
+        for name, value in dimensions.items():
+            told |= {name: value}
+            line.add_dimensions(**told)
+        for name, (unit, number) in values.items():
+            line.add_metric(name, unit, number)
+        line.flush_metrics()

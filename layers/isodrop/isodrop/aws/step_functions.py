@@ -1,0 +1,113 @@
+"""Step Functions: the executions of the state machine, one for each upload and ask."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from isodrop.aws.config import CONFIG
+from isodrop.aws.errors import error_code, translated
+from isodrop.errors import RefusedError
+from isodrop.text import one_line
+
+if TYPE_CHECKING:
+    from boto3 import Session
+    from mypy_boto3_stepfunctions.client import SFNClient
+
+_GOING_ON: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
+_GONE: Final = "ExecutionDoesNotExist"
+_TAKEN: Final = "ExecutionAlreadyExists"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution, as Step Functions describes it.
+
+    Attributes
+    ----------
+    arn : str
+    status : str
+        ``RUNNING``, ``SUCCEEDED``, ``FAILED``, ``TIMED_OUT``, ``ABORTED`` or ``PENDING_REDRIVE``.
+    said : str
+        Error and cause of one that did not end well; escaped and bounded, often empty.
+    """
+
+    arn: str
+    status: str
+    said: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it, unless somebody redrives it."""
+        return self.status not in _GOING_ON
+
+
+@dataclass(frozen=True, slots=True)
+class Executions:
+    """One state machine's executions."""
+
+    client: "SFNClient"
+    machine_arn: str
+
+    @classmethod
+    def connect(cls, session: "Session", machine_arn: str) -> "Executions":
+        """Make the client of a boto3 session's account and Region."""
+        return cls(session.client("stepfunctions", config=CONFIG), machine_arn)
+
+    def named(self, name: str) -> str:
+        """Say which ARN an execution of that name has, whether there is one or not."""
+        return f"{self.machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+    def start(self, name: str, event: Mapping[str, Any]) -> str | None:
+        """Start an execution under a name.
+
+        The same name and input while it runs is the same execution, so starting again is safe.
+
+        Returns
+        -------
+        str or None
+            The execution's ARN; ``None`` when the name was used before: by one that is over, or
+            that was told something else. Step Functions remembers names for 90 days.
+
+        Raises
+        ------
+        TransientError, QuotaError, RefusedError
+            When Step Functions does not start it.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+        """
+        try:
+            with translated():
+                return self.client.start_execution(
+                    stateMachineArn=self.machine_arn, name=name, input=json.dumps(event)
+                )["executionArn"]
+        except RefusedError as error:
+            if _is(error, _TAKEN):
+                return None
+            raise
+
+    def describe(self, arn: str) -> Execution | None:
+        """Describe an execution by its ARN; ``None`` when there is none (any more).
+
+        Raises
+        ------
+        TransientError, RefusedError
+            When Step Functions does not say.
+        """
+        try:
+            with translated():
+                told = self.client.describe_execution(executionArn=arn)
+        except RefusedError as error:
+            if _is(error, _GONE):
+                return None
+            raise
+        said = ": ".join(part for part in (told.get("error"), told.get("cause")) if part)
+        return Execution(arn, told["status"], one_line(said))
+
+
+def _is(error: RefusedError, code: str) -> bool:
+    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) == code

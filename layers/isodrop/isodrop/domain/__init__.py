@@ -1,0 +1,1 @@
+"""What is decided, and the values it is decided with: pure, no AWS."""

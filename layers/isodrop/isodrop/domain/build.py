@@ -1,0 +1,90 @@
+"""A build of Image Builder's: its phase, its AMIs, how far it has come."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+
+class Phase(StrEnum):
+    """What one of Image Builder's twelve statuses means for an import."""
+
+    RUNNING = "running"
+    """The build goes on; so does one whose status we do not know."""
+    GOOD = "good"
+    """There is an image that can be used."""
+    BAD = "bad"
+    """There is no image, and from this build there will be none."""
+
+
+_PHASES: Final = {
+    "AVAILABLE": Phase.GOOD,
+    "DEPRECATED": Phase.GOOD,  # its AMI can still be used
+    "FAILED": Phase.BAD,
+    "CANCELLED": Phase.BAD,
+    "DELETED": Phase.BAD,
+    "DISABLED": Phase.BAD,  # its AMI cannot be launched
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ami:
+    """One AMI that came of a build."""
+
+    id: str
+    region: str
+    account: str
+    name: str
+
+
+class _Placed(Protocol):
+    """What says where an AMI is."""
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def account(self) -> str: ...
+
+
+AnAmi = TypeVar("AnAmi", bound=_Placed)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One image build version, as GetImage describes it.
+
+    Attributes
+    ----------
+    arn : str
+        The image build version's ARN.
+    status : str
+        One of Image Builder's statuses, or one we do not know yet.
+    reason, failed_step, error : str or None
+        What it says of a failure: the state's reason, the workflow step, and the
+        component's or the distribution's own message; escaped and bounded.
+    amis : tuple of Ami
+    log_group, log_stream : str
+        Where the build writes its log, once it ends.
+    """
+
+    arn: str
+    status: str
+    reason: str | None
+    failed_step: str | None
+    error: str | None
+    amis: tuple[Ami, ...]
+    log_group: str
+    log_stream: str
+
+    @property
+    def phase(self) -> Phase:
+        """What the status means for an import."""
+        return _PHASES.get(self.status, Phase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How far a build's workflows have come: steps done, and steps in all (0 if unknown)."""
+
+    done: int
+    total: int

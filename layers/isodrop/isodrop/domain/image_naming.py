@@ -1,0 +1,139 @@
+"""What an import is called: image name, description, tags. Pure."""
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+from typing import Final
+
+from isodrop.domain.overrides import MAX_DESCRIPTION
+from isodrop.text import clean_tag_key, clean_tag_value, shown, slug
+
+TEMPLATE_FIELDS: Final = ("edition", "architecture", "language", "release", "build")
+MIN_NAME: Final = 3
+MAX_NAME: Final = 128
+
+MAX_TAGS: Final = 50
+# Kept free for whoever submits the import: its identity, the attempt, the drop.
+RESERVED_TAGS: Final = 3
+
+_FIELD: Final = re.compile(r"\{([a-z]{1,16})\}")
+_LITERAL: Final = re.compile(r"[A-Za-z0-9 _-]*")
+_SAMPLE: Final = {
+    "edition": "Enterprise",
+    "architecture": "x64",
+    "language": "",  # the one that media and file name may both leave open
+    "release": "24H2",
+    "build": "26100",
+}
+
+
+def check_template(template: str) -> str | None:
+    """Say what is wrong with an image name template.
+
+    Parameters
+    ----------
+    template : str
+        Such as ``windows-11-{edition}-{architecture}-{language}``.
+
+    Returns
+    -------
+    str or None
+        A sentence, or ``None`` for a good one.
+
+    Examples
+    --------
+    >>> check_template("windows-11-{edition}-{release}")
+    >>> check_template("windows-11-{flavour}")
+    '{flavour} is not known; use {edition}, {architecture}, {language}, {release} and {build}.'
+    """
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        return f"The braces do not pair up: {error}."
+    for literal, field, spec, conversion in parts:
+        if not _LITERAL.fullmatch(literal):
+            return (
+                f"'{shown(literal)}' holds a character that image names do not take; use letters,"
+                " digits, hyphens, underscores and spaces."
+            )
+        if field is None:
+            continue
+        if field not in TEMPLATE_FIELDS or spec or conversion:
+            known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS[:-1])
+            what = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            return f"{{{shown(what)}}} is not known; use {known} and {{{TEMPLATE_FIELDS[-1]}}}."
+    name = slug(_filled(template, _SAMPLE))
+    if not MIN_NAME <= len(name) <= MAX_NAME:
+        return (
+            f"It makes names of {len(name)} characters where the language is not known; image"
+            f" names have {MIN_NAME} to {MAX_NAME}."
+        )
+    return None
+
+
+def image_name(template: str, values: Mapping[str, str]) -> str:
+    """Fill a template to a name that ImportDiskImage takes, whatever the template.
+
+    The name is all lower case, without spaces and underscores, because Image Builder takes names
+    that differ only in those for the same.
+
+    References
+    ----------
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+
+    Examples
+    --------
+    >>> image_name("Windows 11 {edition}", {"edition": "EnterpriseN"})
+    'windows-11-enterprisen'
+    """
+    name = slug(_filled(template, values))[:MAX_NAME].strip("-")
+    # Settings are checked when they are read; this keeps the function total.
+    return name if len(name) >= MIN_NAME else f"windows-11-{name}".strip("-")
+
+
+def made_description(words: str, version: str, uri: str) -> str:
+    """Say what the image is and where it came from, within ImportDiskImage's length."""
+    return bounded(f"{words} ({version}), imported by isodrop from {uri}")
+
+
+def bounded(text: str) -> str:
+    """Make a description of any text: escapes lengthen it, so it is cut after them."""
+    return shown(text, limit=MAX_DESCRIPTION)[:MAX_DESCRIPTION]
+
+
+def image_tags(
+    own: Mapping[str, str | None], stack: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Put the stack's tags and isodrop's own together, cleaned and counted.
+
+    Parameters
+    ----------
+    own : mapping of str to str or None
+        isodrop's, without their prefix; they win over the stack's. ``None`` is left out.
+    stack : mapping of str to str
+        From the stack's parameter.
+
+    Returns
+    -------
+    tuple
+        The tags, and a note on each of the stack's that could not be one.
+    """
+    ours = {
+        f"isodrop:{key}": clean_tag_value(value) for key, value in own.items() if value is not None
+    }
+    tags: dict[str, str] = {}
+    notes: list[str] = []
+    for key, value in stack.items():
+        cleaned = clean_tag_key(key)
+        if not cleaned or cleaned.lower().startswith("aws:") or cleaned in ours:
+            notes.append(f"The stack's tag '{shown(key)}' was left out: its key is not free.")
+        elif len(tags) + len(ours) + RESERVED_TAGS >= MAX_TAGS:
+            notes.append(f"The stack's tag '{shown(key)}' was left out: there are too many.")
+        else:
+            tags[cleaned] = clean_tag_value(value)
+    return tags | ours, tuple(notes)
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    # Not str.format: a template must not reach into attributes of what fills it.
+    return _FIELD.sub(lambda match: values.get(match[1], ""), template)

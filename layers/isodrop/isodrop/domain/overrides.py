@@ -1,0 +1,220 @@
+"""What an uploader may say about one import: user metadata on the object. Pure.
+
+Roles, infrastructure, logging and secure boot are not among it: the right to upload must not
+become the right to pass a role.
+"""
+
+import re
+from binascii import Error as Base64Error
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from email.errors import MessageError
+from email.header import decode_header
+from types import MappingProxyType
+from typing import Final
+
+from isodrop.codes import Code, Rejection
+from isodrop.text import listed, shown
+
+MAX_IMAGE_INDEX: Final = 4294967295
+MAX_VERSION_NODE: Final = 1073741823
+MAX_DESCRIPTION: Final = 1024
+# S3 takes 2 KB of user metadata in all; encoded words make it longer, but not this long.
+_MAX_VALUE: Final = 8192
+_MAX_NAME: Final = 32  # characters compared; the longest override has half of it
+_AS_CLOSE: Final = 0.85
+"""One letter too many, too few or in the wrong place, and no other word of the trade."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the object's metadata ask for; ``None`` where they are silent.
+
+    Attributes
+    ----------
+    image_name : str or None
+        Lower case, digits, hyphens.
+    semantic_version : str or None
+        Three numbers.
+    edition : str or None
+        An ``EDITIONID``.
+    image_index : int or None
+        Names the image on the disc directly.
+    description : str or None
+    rebuild : str or None
+        A token of the uploader's own that makes another import of the same media.
+    notes : tuple of str
+        Metadata that look meant for us but are not.
+    """
+
+    image_name: str | None = None
+    semantic_version: str | None = None
+    edition: str | None = None
+    image_index: int | None = None
+    description: str | None = None
+    rebuild: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How one override is to look, in words and as a test."""
+
+    needed: str
+    holds: Callable[[str], bool]
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda value: compiled.fullmatch(value) is not None
+
+
+def _is_version(value: str) -> bool:
+    if not _matches(r"(?:0|[1-9][0-9]{0,9})(?:\.(?:0|[1-9][0-9]{0,9})){2}")(value):
+        return False
+    return all(int(node) <= MAX_VERSION_NODE for node in value.split("."))
+
+
+def _is_index(value: str) -> bool:
+    return _matches(r"[1-9][0-9]{0,9}")(value) and int(value) <= MAX_IMAGE_INDEX
+
+
+def _is_description(value: str) -> bool:
+    return 1 <= len(value) <= MAX_DESCRIPTION and value.isprintable() and not value.isspace()
+
+
+# The limits are those of ImportDiskImage, drawn narrower where the service folds names:
+# https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+RULES: Final = MappingProxyType(
+    {
+        "image-name": _Rule(
+            "3 to 128 lower-case letters, digits and hyphens, no hyphen at either end",
+            _matches(r"[a-z0-9][a-z0-9-]{1,126}[a-z0-9]"),
+        ),
+        "semantic-version": _Rule(
+            f"three numbers such as 11.26100.1742, each at most {MAX_VERSION_NODE}", _is_version
+        ),
+        "edition": _Rule(
+            "an EDITIONID as it stands on the disc, such as Enterprise or EnterpriseN",
+            _matches(r"[A-Za-z][A-Za-z0-9]{0,63}"),
+        ),
+        "image-index": _Rule(f"a whole number from 1 to {MAX_IMAGE_INDEX}", _is_index),
+        "description": _Rule(
+            f"1 to {MAX_DESCRIPTION} printable characters on one line", _is_description
+        ),
+        "rebuild": _Rule(
+            "a token of 1 to 64 letters, digits, dots, hyphens or underscores",
+            _matches(r"[A-Za-z0-9._-]{1,64}"),
+        ),
+    }
+)
+
+
+def read_overrides(
+    metadata: Mapping[str, str], allowed: Collection[str] = RULES.keys()
+) -> Overrides | Rejection:
+    """Read the overrides among an object's user metadata.
+
+    Parameters
+    ----------
+    metadata : mapping of str to str
+        As S3 gives it, without ``x-amz-meta-``. What other tools put there is none of our
+        business and stays unread.
+    allowed : collection of str
+        The overrides that the stack lets an uploader set.
+
+    Returns
+    -------
+    Overrides or Rejection
+        ``invalid-override`` names the key and what it needs.
+
+    Examples
+    --------
+    >>> read_overrides({"image-index": "3", "mtime": "1767225600"}).image_index
+    3
+    >>> read_overrides({"image-index": "three"}).code.value
+    'invalid-override'
+    """
+    said: dict[str, str] = {}
+    notes: list[str] = []
+    for key in sorted(metadata):
+        name = key.lower()  # S3 folds the case of metadata keys; a local --metadata does not
+        if name not in RULES:
+            if meant := _near_miss(name):
+                notes.append(
+                    f"The metadata entry {shown(key)} is not an override and was not read;"
+                    f" the override is spelt {meant}."
+                )
+            continue
+        if name not in allowed:
+            return _not_allowed(name, allowed)
+        value = _decoded(metadata[key]).strip()
+        if not RULES[name].holds(value):
+            return _malformed(name, value)
+        said[name] = value
+    index = said.get("image-index")
+    return Overrides(
+        image_name=said.get("image-name"),
+        semantic_version=said.get("semantic-version"),
+        edition=said.get("edition"),
+        image_index=None if index is None else int(index),
+        description=said.get("description"),
+        rebuild=said.get("rebuild"),
+        notes=tuple(notes),
+    )
+
+
+def merged(metadata: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
+    """Lay what an operator asked over an object's metadata; an empty value takes one away.
+
+    Examples
+    --------
+    >>> merged({"edition": "EnterpriseN", "rebuild": "1"}, {"rebuild": "2", "edition": ""})
+    {'rebuild': '2'}
+    """
+    both = {key.lower(): value for key, value in metadata.items()} | dict(asked)
+    return {key: value for key, value in both.items() if value or key not in asked}
+
+
+def _not_allowed(name: str, allowed: Collection[str]) -> Rejection:
+    open_ones = listed(sorted(set(allowed) & RULES.keys())) or "none"
+    return Rejection.of(
+        Code.INVALID_OVERRIDE,
+        f"The object's metadata set the override {name}, which this stack does not allow"
+        f" (allowed: {open_ones}).",
+        f"Upload without {name}, or add it to the stack's parameter AllowedOverrides.",
+    )
+
+
+def _malformed(name: str, value: str) -> Rejection:
+    return Rejection.of(
+        Code.INVALID_OVERRIDE,
+        f"The override {name} is '{shown(value)}', but it needs to be {RULES[name].needed}.",
+    )
+
+
+def _near_miss(name: str) -> str | None:
+    """Find the override that ``image_name``, ``isodrop-edition`` or ``editon`` was meant to be."""
+    plain = re.sub(r"[^a-z]", "", name.removeprefix("x-amz-meta-"))
+    squashed = plain.removeprefix("isodrop")
+    rules = {rule.replace("-", ""): rule for rule in RULES}
+    close = get_close_matches(squashed[:_MAX_NAME], rules, n=1, cutoff=_AS_CLOSE)
+    return rules[close[0]] if close else None
+
+
+def _decoded(value: str) -> str:
+    """Undo RFC 2047, in which S3 hands out metadata that are not ASCII.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata
+    """
+    if "=?" not in value or len(value) > _MAX_VALUE:
+        return value
+    try:
+        parts = decode_header(value)
+        return "".join(
+            part if isinstance(part, str) else part.decode(charset or "ascii", "replace")
+            for part, charset in parts
+        )
+    except (MessageError, Base64Error, LookupError, ValueError):
+        return value  # not an encoded word after all: the rule will judge it as it stands

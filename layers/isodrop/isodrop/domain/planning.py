@@ -1,0 +1,249 @@
+"""What is to be imported: upload + media + overrides + settings, a plan or a rejection. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from isodrop.codes import Code, Rejection
+from isodrop.domain.edition_selection import DOCUMENTED_EDITION, Choice, choose
+from isodrop.domain.image_naming import (
+    bounded,
+    check_template,
+    image_name,
+    image_tags,
+    made_description,
+)
+from isodrop.domain.model import (
+    FIRST_ASK,
+    Ask,
+    DistributionSettings,
+    ImportPlan,
+    ImportSettings,
+    Upload,
+)
+from isodrop.domain.overrides import Overrides, read_overrides
+from isodrop.iso.model import Media
+from isodrop.text import clean_tag_value, shown
+from isodrop.windows.file_names import FileName, read_name
+from isodrop.windows.releases import candidates, release_of
+
+__all__ = [
+    "FIRST_ASK",
+    "Ask",
+    "DistributionSettings",
+    "ImportPlan",
+    "ImportSettings",
+    "Overrides",
+    "Upload",
+    "check_key",
+    "check_template",
+    "clean_tag_value",
+    "decide",
+    "read_overrides",
+]
+
+MAX_KEY_BYTES: Final = 1024
+
+# "The key must end with the .iso, .ISO, or .Iso extension": no other spelling.
+_EXTENSIONS: Final = (".iso", ".ISO", ".Iso")
+# C0, DEL, C1, the line and paragraph separators, and surrogates, which UTF-8 does not encode.
+_NOT_IN_URIS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no Windows"}
+
+
+def check_key(key: str) -> Rejection | None:
+    """Say whether ImportDiskImage can be told of an object under this key; needs no look inside.
+
+    Parameters
+    ----------
+    key : str
+        Raw, not URL-encoded.
+
+    Returns
+    -------
+    Rejection or None
+        ``unsupported-key``, or ``None`` for a good one.
+
+    References
+    ----------
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+
+    Examples
+    --------
+    >>> check_key("media/Win11.ISO")
+    >>> check_key("media/Win11.iSo").code.value
+    'unsupported-key'
+    """
+    if not key.endswith(_EXTENSIONS):
+        wrong = "does not end in .iso, .ISO or .Iso, and no other spelling is taken"
+        remedy = ""  # the table's
+    elif _NOT_IN_URIS.search(key):
+        wrong = "holds a character that does not pass through an s3:// address"
+        remedy = "Upload it under a key without control characters, such as win11.iso."
+    elif len(key.encode()) > MAX_KEY_BYTES:
+        wrong = f"is longer than the {MAX_KEY_BYTES} bytes that S3 takes"
+        remedy = f"Upload it under a key of at most {MAX_KEY_BYTES} bytes."
+    elif not key.rpartition("/")[2].rpartition(".")[0].strip():
+        wrong = "has no name before its extension"
+        remedy = "Upload it under a key with a name before the extension, such as win11.iso."
+    else:
+        return None
+    return Rejection.of(Code.UNSUPPORTED_KEY, f"The key '{shown(key)}' {wrong}.", remedy)
+
+
+def decide(
+    upload: Upload, media: Media, metadata: Mapping[str, str], settings: ImportSettings
+) -> ImportPlan | Rejection:
+    """Decide what is to be imported, and what it is to be called.
+
+    An override beats the media, the media beat the file name; where the name contradicts the
+    media, the plan's notes tell it.
+
+    Parameters
+    ----------
+    upload : Upload
+        What was dropped.
+    media : Media
+        What is on it.
+    metadata : mapping of str to str
+        The object's user metadata, as S3 gives them.
+    settings : ImportSettings
+        What the stack's parameters say.
+
+    Returns
+    -------
+    ImportPlan or Rejection
+        A plan satisfies ImportDiskImage's service model; a rejection says what was found and
+        what is needed. Nothing is raised, whatever the strings.
+    """
+    if rejection := check_key(upload.key):
+        return rejection
+    overrides = read_overrides(metadata, settings.allowed_overrides)
+    if isinstance(overrides, Rejection):
+        return overrides
+    said = read_name(upload.key)
+    choice = choose(
+        media,
+        edition=overrides.edition or settings.edition,
+        image_index=overrides.image_index,
+        supported_builds=settings.supported_builds,
+        release_said=said.release,
+    )
+    if isinstance(choice, Rejection):
+        return choice
+    if overrides.edition not in (None, choice.edition):
+        return Rejection.of(
+            Code.INVALID_OVERRIDE,
+            f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
+            f" asks for {overrides.edition}.",
+        )
+    return _plan(upload, media, settings, overrides=overrides, said=said, choice=choice)
+
+
+def _plan(
+    upload: Upload,
+    media: Media,
+    settings: ImportSettings,
+    *,
+    overrides: Overrides,
+    said: FileName,
+    choice: Choice,
+) -> ImportPlan:
+    release = release_of(choice.build, said.release)
+    languages = choice.languages or _language_of(said)
+    version = overrides.semantic_version or f"11.{choice.build}.{choice.revision}"
+    named = {
+        "edition": choice.edition,
+        "architecture": choice.architecture,
+        "language": languages[0] if languages else "",
+        "release": release or str(choice.build),
+        "build": str(choice.build),
+    }
+    words = (choice.edition, release, choice.architecture, *languages[:1])
+    generated = made_description(
+        " ".join(("Windows 11", *filter(None, words))), version, upload.uri
+    )
+    tags, tag_notes = image_tags(
+        {
+            "stack": settings.stack,
+            "source": upload.uri,
+            "etag": upload.etag or None,  # a file that is only looked at has none yet
+            "media": media.media_id,
+            "edition": choice.edition,
+            "release": release,
+            "architecture": choice.architecture,
+            "languages": " ".join(languages) or None,
+            "build": f"{choice.build}.{choice.revision}",
+        },
+        settings.tags,
+    )
+    return ImportPlan(
+        name=overrides.image_name or image_name(settings.image_name_template, named),
+        semantic_version=version,
+        image_index=choice.index,
+        description=overrides.description or bounded(settings.description or generated),
+        edition=choice.edition,
+        release=release,
+        architecture=choice.architecture,
+        build=choice.build,
+        revision=choice.revision,
+        languages=languages,
+        media_id=media.media_id,
+        rebuild=overrides.rebuild,
+        tags=tags,
+        notes=(
+            *choice.notes,
+            *_doubts(choice, release),
+            *_contradictions(said, choice),
+            *overrides.notes,
+            *tag_notes,
+        ),
+    )
+
+
+def _language_of(said: FileName) -> tuple[str, ...]:
+    """Let the file name fill the gap that media without LANGUAGES leave."""
+    return () if said.language is None or said.language == "mul" else (said.language.lower(),)
+
+
+def _doubts(choice: Choice, release: str | None) -> list[str]:
+    """Tell where AWS may still refuse what was planned."""
+    doubts = []
+    if choice.edition != DOCUMENTED_EDITION:
+        doubts.append(
+            f"AWS documents only Windows 11 {DOCUMENTED_EDITION} as importable;"
+            f" this is {choice.edition}."
+        )
+    if release is None and (possible := candidates(choice.build)):
+        doubts.append(
+            f"Build {choice.build} is what {' and '.join(possible)} media say alike, and the file"
+            f" name does not say which this is; Image Builder imports {possible[-1]} only."
+        )
+    return doubts
+
+
+def _contradictions(said: FileName, choice: Choice) -> list[str]:
+    """Tell where the file name says otherwise than the media, which win."""
+    media = candidates(choice.build)
+    named = candidates(said.build) if said.build is not None else ()
+    pairs = (
+        (_WINDOWS.get(said.windows or ""), "Windows 11", False),
+        (said.release, f"build {choice.build}", not media or said.release in media),
+        (said.build, f"build {choice.build}", said.build == choice.build or {*named} & {*media}),
+        (said.architecture, choice.architecture, said.architecture == choice.architecture),
+        (said.language, " ".join(choice.languages[:8]), _may_be(said.language, choice.languages)),
+    )
+    return [
+        f"The file name says {name}, the media say {found}; the media win."
+        for name, found, agreed in pairs
+        if name is not None and not agreed
+    ]
+
+
+def _may_be(language: str | None, languages: tuple[str, ...]) -> bool:
+    """Say whether a name's language is one of the media's: ``ar`` is ``ar-sa``, too."""
+    if language is None or language == "mul" or not languages:
+        return True
+    said = language.lower()
+    return any(said == tag or tag.startswith(f"{said}-") for tag in languages)

@@ -1,0 +1,197 @@
+"""The values that the ledger keeps: uploads as they are handled, attempts, images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from isodrop.codes import Code, Rejection
+from isodrop.domain.model import Ask, ImportPlan, Upload
+
+
+class State(StrEnum):
+    """Whether a drop has its answer; what the index tells apart."""
+
+    OPEN = "open"
+    """Its answer has not certainly been published."""
+    ANSWERED = "answered"
+
+
+class Stage(StrEnum):
+    """The parts of a drop's way that a build of Image Builder's does."""
+
+    IMPORT = "import"
+    DISTRIBUTION = "distribution"
+    """Of the imported image, to other Regions and accounts; where the stack has that."""
+
+
+class Standing(StrEnum):
+    """What GetImage cannot tell of an attempt."""
+
+    OPEN = "open"
+    """Its request was never sent."""
+    SENT = "sent"
+    """Its request may have reached Image Builder: nobody may think any more that it has not."""
+    REFUSED = "refused"
+    """Image Builder refused the request: there is no build."""
+    GOOD = "good"
+    """It ended well, and what its request named was what was planned; that was checked."""
+    SPOILED = "spoiled"
+    """Its object was replaced or deleted, so nobody can vouch for its image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What came in the way after the upload was judged good."""
+
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """What binds a drop to the build that does one stage of its way.
+
+    Attributes
+    ----------
+    identity, attempt : str and int, or None
+        Which attempt at what.
+    build_arn : str or None
+        The build that came of it.
+    trouble : Trouble or None
+        What came in the way of one.
+    """
+
+    identity: str | None = None
+    attempt: int | None = None
+    build_arn: str | None = None
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One upload, asked for once, as the ledger has it.
+
+    Attributes
+    ----------
+    id : str
+        :func:`isodrop.domain.ids.drop_id` of the upload.
+    ask : Ask
+        Which asking this is; each is claimed, followed and answered for itself.
+    execution : str
+        The ARN of the execution that follows it; no other may.
+    claimed : str
+        When, ISO 8601.
+    upload : Upload
+    verdict : ImportPlan, Rejection or None
+        What was decided; once written, it stands.
+    identity, attempt : str and int, or None
+        Which attempt of which import it follows.
+    build_arn : str or None
+        The build that came of it.
+    trouble : Trouble or None
+        What came in the way.
+    distribution : Bond
+        The same of the distribution of its image.
+    timeline : mapping of str to str
+        When each status was first seen, ISO 8601; under ``distribution`` when that was begun.
+    answer : str or None
+        The answer as it was, or is to be, published: JSON.
+    notes : tuple of str or None
+        What could not be written on AMI, object and parameters, and is told with the answer;
+        ``None`` until that is over.
+    answered : str or None
+        When it had certainly been published, ISO 8601.
+    """
+
+    id: str
+    ask: Ask
+    execution: str
+    claimed: str
+    upload: Upload
+    verdict: ImportPlan | Rejection | None
+    identity: str | None
+    attempt: int | None
+    build_arn: str | None
+    trouble: Trouble | None
+    distribution: Bond
+    timeline: Mapping[str, str]
+    answer: str | None
+    notes: tuple[str, ...] | None
+    answered: str | None
+
+    def bond(self, stage: Stage) -> Bond:
+        """Get what binds it to the build of a stage."""
+        if stage is Stage.DISTRIBUTION:
+            return self.distribution
+        return Bond(self.identity, self.attempt, self.build_arn, self.trouble)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request to Image Builder, frozen before it is first sent.
+
+    Attributes
+    ----------
+    identity, number : str and int
+        Which import's or distribution's, and which of its attempts, from 0.
+    drop_id, ask : str and int
+        The drop that made it.
+    source : Upload
+        The object that it goes back to.
+    request : mapping
+        The parameters of ImportDiskImage or DistributeImage, to be sent as they are.
+    build_arn : str or None
+        Known once the request was answered.
+    standing : Standing
+    """
+
+    identity: str
+    number: int
+    drop_id: str
+    ask: int
+    source: Upload
+    request: Mapping[str, Any]
+    build_arn: str | None
+    standing: Standing
+
+    @property
+    def token(self) -> str:
+        """The client token; that of an import is the ``importId`` of the events."""
+        return str(self.request["clientToken"])
+
+    def is_of(self, drop: Drop) -> bool:
+        """Whether this very drop made it: another ask for the same upload is another drop."""
+        return (self.drop_id, self.ask) == (drop.id, drop.ask.number)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """An image that an upload was answered with.
+
+    Attributes
+    ----------
+    name, version, number : str, str and int
+        Of the image build version.
+    arn : str
+        Its ARN.
+    build : int
+        Windows' build, as the media say.
+    """
+
+    name: str
+    version: str
+    number: int
+    arn: str
+    build: int
+
+    @classmethod
+    def of(cls, arn: str, build: int) -> "KnownImage":
+        """Read what an image build version's ARN says."""
+        name, version, number = arn.rpartition(":image/")[2].split("/")
+        return cls(name, version, int(number), arn, build)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """What is compared to say which is newer: semantic version, then build version."""
+        return (*map(int, self.version.split(".")), self.number)

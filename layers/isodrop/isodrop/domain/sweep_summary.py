@@ -1,0 +1,55 @@
+"""What one sweep found and did, counted."""
+
+from dataclasses import dataclass, field, fields
+
+from isodrop.domain.run import Drop
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one sweep found and did.
+
+    Attributes
+    ----------
+    open, running, waiting : int
+        Drops without an answer that were looked at; how many of them an execution follows;
+        how many have a build that goes on without one.
+    answered : int
+        Answers given, or published again.
+    versions, started : int
+        Versions of objects that were listed; how many of them nobody had claimed.
+    oldest : float
+        Seconds since the oldest drop among the open ones was claimed; 0 if there is none.
+    builds : int
+        Builds that go on for them.
+    troubles : int
+        Drops with which something went wrong; the log says what.
+    complete : bool
+        Whether all was looked at. If not, the next sweep goes on from there.
+    """
+
+    open: int = 0
+    running: int = 0
+    waiting: int = 0
+    answered: int = 0
+    versions: int = 0
+    started: int = 0
+    oldest: float = 0
+    builds: int = 0
+    troubles: int = 0
+    complete: bool = True
+    _arns: set[str] = field(default_factory=set, repr=False)
+
+    def in_flight(self, drop: Drop) -> None:
+        """Count the build that an open drop waits for, once for all that wait for it."""
+        if drop.build_arn is not None:
+            self._arns.add(drop.build_arn)
+            self.builds = len(self._arns)
+
+    def told(self) -> dict[str, float]:
+        """Say it as plain JSON."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if not each.name.startswith("_")
+        }

@@ -1,0 +1,47 @@
+"""The errors of isodrop: one tree, each with the code that an answer gives for it."""
+
+from isodrop.codes import Code, Rejection
+
+
+class IsodropError(Exception):
+    """The root of every exception that isodrop raises itself. Each carries a code."""
+
+    code: Code = Code.INTERNAL_ERROR
+
+    def __init__(self, message: str, *, code: Code | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class RejectedError(IsodropError):
+    """The upload is to be rejected; :attr:`rejection` is what the answer will say."""
+
+    def __init__(self, code: Code, message: str = "", remedy: str = "") -> None:
+        self.rejection = Rejection.of(code, message, remedy)
+        super().__init__(self.rejection.message, code=code)
+
+
+class TransientError(IsodropError):
+    """An AWS service is throttled or unavailable: asking again later is the way.
+
+    The state machine retries it by this class's name, for hours.
+    """
+
+    code = Code.SERVICE_UNAVAILABLE
+
+
+class QuotaError(TransientError):
+    """A service quota is used up: waiting frees it. Retried by name, more patiently."""
+
+
+class RefusedError(IsodropError):
+    """An AWS service refused the request, and would refuse it again."""
+
+    code = Code.IMPORT_REFUSED
+
+
+class DeniedError(RefusedError):
+    """AWS denied access: a permission is missing somewhere."""
+
+    code = Code.ACCESS_DENIED

@@ -1,0 +1,243 @@
+"""Files and folders of a UDF volume (ECMA-167 part 4; OSTA UDF 1.02, 2.3).
+
+Nothing here recurses, and nothing is as long as the media say: every length is held against a
+bound before it is used.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from isodrop.iso.udf_volume import Address, Volume, compressed, long_address, tag_of
+from isodrop.iso.window import SECTOR, Window, damaged
+
+IDENTIFIER, ALLOCATION, ENTRY, EXTENDED_ENTRY = 257, 258, 261, 266
+FOLDER, FILE = 4, 5
+
+MAX_FOLDER: Final = 1 << 20
+MAX_ALLOCATIONS: Final = 512
+
+_SHORT_FORM, _LONG_FORM, _INLINE_FORM = 0, 1, 3
+_RECORDED, _ALLOCATED, _NEITHER, _CONTINUED = range(4)
+_LENGTH: Final = (1 << 30) - 1
+_ICB: Final = Struct("<LHHHxB6xH")  # an ICB tag, ECMA-167 4/14.6
+_SHORT: Final = Struct("<LL")
+_LENGTHS: Final = Struct("<LL")
+_STRATEGY: Final = 4  # the only one of UDF 1.02, 2.3.5.1
+_DELETED, _PARENT, _IS_FOLDER = 4, 8, 2  # a file identifier's characteristics, 4/14.4.3
+_FIXED: Final = 38  # of a file identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a folder."""
+
+    name: str
+    is_folder: bool
+    where: Address
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file's or folder's bytes: where they are.
+
+    Attributes
+    ----------
+    what : str
+        For messages.
+    size : int
+    extents : tuple of tuple of int
+        Byte offset in the object and length, adjacent ones merged; offset -1 where nothing is
+        recorded.
+    """
+
+    what: str
+    size: int
+    extents: tuple[tuple[int, int], ...]
+
+    def spans(self, at: int, length: int) -> Iterator[tuple[int, int]]:
+        """Translate a range of the file to ranges of the object."""
+        for offset, size in self.extents:
+            if at < size:
+                part = min(length, size - at)
+                if offset < 0:
+                    raise damaged(f"{self.what} is not recorded where it has to be")
+                yield offset + at, part
+                at, length = at + part, length - part
+                if not length:
+                    return
+            at -= size
+
+    def read(self, window: Window, at: int, length: int) -> bytes:
+        """Read a range of the file, which must lie inside it."""
+        if at + length > self.size:
+            raise damaged(f"{self.what} ends before what it holds does")
+        spans = self.spans(at, length)
+        return b"".join(window.at(offset, part, self.what) for offset, part in spans)
+
+
+def open_file(
+    window: Window, volume: Volume, where: Address, *, folder: bool, what: str, ahead: int
+) -> File:
+    """Read a file entry, extended or not, with all that says where the bytes are.
+
+    Parameters
+    ----------
+    window : Window
+    volume : Volume
+    where : Address
+        Of the file entry.
+    folder : bool
+        Which of the two it has to be.
+    what : str
+        The file's name, for messages.
+    ahead : int
+        How much to read from there should it take a request.
+
+    Raises
+    ------
+    RejectedError
+        ``truncated`` or ``unreadable-media``.
+    """
+    at = volume.offset(where, SECTOR, what)
+    data = window.at(at, SECTOR, what, ahead=ahead)
+    tag = tag_of(data, where.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
+    _, strategy, _, _, kind, flags = _ICB.unpack_from(data, 16)
+    if strategy != _STRATEGY:
+        raise damaged(f"{what} is recorded by strategy {strategy}")
+    if kind != (FOLDER if folder else FILE):
+        raise damaged(f"{what} is not a {'folder' if folder else 'file'}")
+    size = int.from_bytes(data[56:64], "little")
+    base = 216 if tag == EXTENDED_ENTRY else 176
+    attributes, length = _LENGTHS.unpack_from(data, base - 8)
+    base += attributes
+    if base + length > SECTOR:
+        raise damaged(f"the file entry of {what} is larger than a block")
+    if flags & 7 == _INLINE_FORM:
+        extents = [(at + base, length)]
+    else:
+        descriptors = data[base : base + length]
+        walk = _Walk(window, volume, where, what, long=flags & 7 == _LONG_FORM)
+        if flags & 7 not in {_SHORT_FORM, _LONG_FORM}:
+            raise damaged(f"{what} has allocation descriptors of an unknown form")
+        extents = walk.extents(descriptors)
+    if sum(part for _, part in extents) < size:
+        raise damaged(f"{what} says that it has {size:,} bytes, but fewer are recorded")
+    _check_apart(extents, what)
+    return File(what, size, tuple(_merged(extents)))
+
+
+class _Walk:
+    """Follows allocation descriptors, and their continuation from block to block."""
+
+    def __init__(
+        self, window: Window, volume: Volume, where: Address, what: str, *, long: bool
+    ) -> None:
+        self.window, self.volume, self.what, self.long = window, volume, what, long
+        self.partition = where.partition
+        self.count = 0
+        self.ended = False
+
+    def extents(self, descriptors: bytes) -> list[tuple[int, int]]:
+        """Give byte offset and length of each extent, in order."""
+        made: list[tuple[int, int]] = []
+        seen: set[Address] = set()
+        while True:
+            following = self._take(descriptors, made)
+            if following is None:
+                return made
+            if following in seen:
+                raise damaged(f"the allocation of {self.what} goes round in a circle")
+            seen.add(following)
+            descriptors = self._continued(following)
+
+    def _take(self, descriptors: bytes, made: list[tuple[int, int]]) -> Address | None:
+        """Take the descriptors of one block; give where they go on, if they do."""
+        width = 16 if self.long else 8
+        for at in range(0, len(descriptors) - width + 1, width):
+            self.count += 1
+            if self.count > MAX_ALLOCATIONS:
+                raise damaged(f"{self.what} is in more than {MAX_ALLOCATIONS} extents")
+            if self.long:
+                raw, where = long_address(descriptors, at)
+            else:
+                raw, block = _SHORT.unpack_from(descriptors, at)
+                where = Address(block, self.partition)
+            kind, length = raw >> 30, raw & _LENGTH
+            if not length:
+                return None  # the first of no length ends them: ECMA-167 4/12
+            if kind == _CONTINUED:
+                return where
+            # What ends within a block is the end, but for a tail that is only allocated: 4/12.1.
+            if self.ended and kind != _ALLOCATED:
+                raise damaged(f"an extent of {self.what} ends within a block")
+            self.ended |= bool(length % SECTOR)
+            at_byte = -1 if kind == _NEITHER else self.volume.offset(where, length, self.what)
+            made.append((at_byte if kind == _RECORDED else -1, length))
+        return None
+
+    def _continued(self, where: Address) -> bytes:
+        """Read the descriptors of an allocation extent (ECMA-167 4/14.5)."""
+        what = f"allocation extent of {self.what}"
+        data = self.window.at(self.volume.offset(where, SECTOR, what), SECTOR, what)
+        tag_of(data, where.block, (ALLOCATION,), what)
+        length = int.from_bytes(data[20:24], "little")
+        if 24 + length > SECTOR:
+            raise damaged(f"the {what} is larger than a block")
+        return data[24 : 24 + length]
+
+
+def _check_apart(extents: list[tuple[int, int]], what: str) -> None:
+    """Refuse extents that share blocks: no file is so, and hostile ones are."""
+    end = 0
+    for offset, length in sorted(extents):
+        if offset < 0:
+            continue
+        if offset < end:
+            raise damaged(f"extents of {what} overlap")
+        end = offset + -(-length // SECTOR) * SECTOR
+
+
+def _merged(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Join extents that follow each other, so that reading over their border is one request."""
+    held: tuple[int, int] | None = None
+    for offset, length in extents:
+        if held is not None and 0 <= held[0] == offset - held[1]:
+            held = (held[0], held[1] + length)
+            continue
+        if held is not None:
+            yield held
+        held = (offset, length)
+    if held is not None:
+        yield held
+
+
+def entries(window: Window, folder: File) -> Iterator[Entry]:
+    """Give the names in a folder, each one checked, deleted ones and the parent left out.
+
+    Raises
+    ------
+    RejectedError
+        ``truncated`` or ``unreadable-media``.
+    """
+    if folder.size > MAX_FOLDER:
+        raise damaged(f"{folder.what} has {folder.size:,} bytes, more than {MAX_FOLDER:,}")
+    data = folder.read(window, 0, folder.size)
+    at = 0
+    while at < len(data):
+        if at + _FIXED > len(data):
+            raise damaged(f"{folder.what} ends within a name")
+        flags, length = data[at + 18], data[at + 19]
+        name = at + _FIXED + int.from_bytes(data[at + 36 : at + 38], "little")
+        end = at + (name + length - at + 3) // 4 * 4
+        if end > len(data):
+            raise damaged(f"{folder.what} ends within a name")
+        # Found through its folder rather than by an address, a name may say that it is anywhere:
+        # no reader compares that, so that a writer's slip in it would never have been noticed.
+        tag_of(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")
+        if not flags & (_DELETED | _PARENT):
+            _, where = long_address(data, at + 20)
+            encoded = data[name : name + length]
+            yield Entry(compressed(encoded), bool(flags & _IS_FOLDER), where)
+        at = end

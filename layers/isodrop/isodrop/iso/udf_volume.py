@@ -1,0 +1,238 @@
+"""A UDF volume: from the anchor to the file set (ECMA-167 part 3; OSTA UDF 1.02, 2.2)."""
+
+from binascii import crc_hqx
+from collections.abc import Collection
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from isodrop.errors import RejectedError
+from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged, truncated
+
+PRIMARY, ANCHOR, POINTER, PARTITION, LOGICAL, TERMINATOR = 1, 2, 3, 5, 6, 8
+FILE_SET: Final = 256
+
+MAX_DESCRIPTORS: Final = 64
+MAX_PARTITIONS: Final = 4
+
+_TAG: Final = Struct("<HHBxHHHL")
+_EXTENT: Final = Struct("<LL")
+_LONG: Final = Struct("<LLH")
+_MAPS: Final = {
+    b"*UDF Virtual Partition": "a virtual partition",
+    b"*UDF Sparable Partition": "a sparable partition",
+    b"*UDF Metadata Partition": "a metadata partition",
+}
+_SEQUENCE_BYTES: Final = 8 * SECTOR  # writers need six of the sixteen that ECMA-167 asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A logical block: its number within a partition, and which partition (ECMA-167 4/7.1)."""
+
+    block: int
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A UDF volume whose partitions lie inside the object.
+
+    Attributes
+    ----------
+    label : str
+        The logical volume identifier.
+    identifiers : tuple of bytes
+        Volume, volume set and logical volume identifier, raw: for the media's identity.
+    partitions : tuple of tuple of int
+        First sector and number of sectors, by partition reference number.
+    root : Address
+        Where the root folder's file entry is.
+    """
+
+    label: str
+    identifiers: tuple[bytes, bytes, bytes]
+    partitions: tuple[tuple[int, int], ...]
+    root: Address
+
+    def offset(self, address: Address, length: int, what: str) -> int:
+        """Translate a logical block to a byte offset, so that ``length`` bytes lie inside.
+
+        Raises
+        ------
+        RejectedError
+            ``unreadable-media``: they do not lie inside the partition.
+        """
+        if address.partition >= len(self.partitions):
+            raise damaged(f"{what} is in partition {address.partition}, which there is not")
+        start, count = self.partitions[address.partition]
+        if address.block + -(-length // SECTOR) > count:
+            raise damaged(f"{what} lies outside the file system, at block {address.block:,}")
+        return (start + address.block) * SECTOR
+
+
+def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str) -> int:
+    """Check the tag that every descriptor starts with, and give its identifier.
+
+    Checksum, CRC and location, unless it is ``None``, all have to be right: ECMA-167 3/7.2 and
+    4/7.2. The CRC is CRC-16/XMODEM.
+
+    Raises
+    ------
+    RejectedError
+        ``unreadable-media``.
+    """
+    identifier, _, checksum, _, crc, length, where = _TAG.unpack_from(data)
+    at = "" if location is None else f" at block {location:,}"
+    if identifier not in wanted:
+        raise damaged(f"there is no {what}{at} where one has to be")
+    if (sum(data[:16]) - checksum) & 0xFF != checksum:
+        raise damaged(f"the {what}{at} has a wrong checksum")
+    if length > len(data) - 16 or crc_hqx(data[16 : 16 + length], 0) != crc:
+        raise damaged(f"the {what}{at} has a wrong CRC")
+    if location not in {None, where}:
+        raise damaged(f"the {what}{at} says that it is at block {where:,}")
+    return int(identifier)
+
+
+def long_address(data: bytes, at: int) -> tuple[int, Address]:
+    """Take a long allocation descriptor apart: raw length and address (ECMA-167 4/14.14.2)."""
+    length, block, partition = _LONG.unpack_from(data, at)
+    return length, Address(block, partition)
+
+
+def find_anchor(window: Window) -> bytes | None:
+    """Give the anchor, or ``None`` where there is none.
+
+    At sector 256 on all media that have one there; else at the last sector or 256 before it
+    (OSTA UDF 1.02, 2.2.3: two of the three are required).
+    """
+    last = window.size // SECTOR - 1
+    for sector in (ANCHOR_SECTOR, last, last - ANCHOR_SECTOR):
+        if not 0 <= sector <= last:
+            continue
+        data = window.at(sector * SECTOR, SECTOR, "the anchor")
+        try:
+            tag_of(data, sector, (ANCHOR,), "anchor")
+        except RejectedError:
+            continue
+        return data
+    return None
+
+
+def open_volume(window: Window, anchor: bytes) -> Volume:
+    """Read the volume that an anchor points to, by its reserve where the main one is damaged.
+
+    Raises
+    ------
+    RejectedError
+        ``truncated`` or ``unreadable-media``.
+    """
+    try:
+        return _volume(window, *_EXTENT.unpack_from(anchor, 16))
+    except RejectedError as first:
+        reserve = _EXTENT.unpack_from(anchor, 24)
+        if not reserve[0] or reserve == _EXTENT.unpack_from(anchor, 16):
+            raise
+        try:
+            return _volume(window, *reserve)
+        except RejectedError:
+            raise first from None
+
+
+def _volume(window: Window, length: int, sector: int) -> Volume:
+    found = _sequence(window, length, sector)
+    primary, logical = found.get((PRIMARY, 0), b""), found.get((LOGICAL, 0))
+    if logical is None:
+        raise damaged("it has no logical volume descriptor")
+    if int.from_bytes(logical[212:216], "little") != SECTOR:
+        raise damaged("its logical blocks are not of 2,048 bytes")
+    if not logical[217:].startswith(b"*OSTA UDF Compliant"):
+        raise damaged("its logical volume is not one of UDF")
+    partitions = tuple(
+        _partition(window, found.get((PARTITION, number))) for number in _map(logical)
+    )
+    raw = (primary[24:56], primary[72:200], logical[84:212])
+    volume = Volume(
+        label=dstring(raw[2]) or dstring(raw[0]),
+        identifiers=raw,
+        partitions=partitions,
+        root=Address(0, 0),
+    )
+    _, where = long_address(logical, 248)
+    at = volume.offset(where, SECTOR, "the file set")
+    data = window.at(at, SECTOR, "the file set")
+    tag_of(data, where.block, (FILE_SET,), "file set descriptor")
+    _, root = long_address(data, 400)
+    return Volume(volume.label, raw, partitions, root)
+
+
+def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int], bytes]:
+    """Walk a volume descriptor sequence; of several of a kind the highest number prevails.
+
+    Keyed by tag and, for partitions, partition number (ECMA-167 3/8.4.2 and 3/8.4.3).
+    """
+    found: dict[tuple[int, int], bytes] = {}
+    end = sector + length // SECTOR
+    for _ in range(MAX_DESCRIPTORS):
+        if sector >= end:
+            return found
+        what = "volume descriptor"
+        data = window.at(sector * SECTOR, SECTOR, what, ahead=_SEQUENCE_BYTES)
+        if not any(data[:16]):
+            return found
+        tag = tag_of(data, sector, range(1, 10), what)
+        sector += 1
+        if tag == TERMINATOR:
+            return found
+        if tag == POINTER:
+            length, sector = _EXTENT.unpack_from(data, 20)
+            end = sector + length // SECTOR
+            continue
+        key = (tag, int.from_bytes(data[22:24], "little") if tag == PARTITION else 0)
+        # The sequence number is behind the tag in all but the anchor and the terminator.
+        if key not in found or data[16:20][::-1] > found[key][16:20][::-1]:
+            found[key] = data
+    raise damaged(f"its volume descriptors are more than {MAX_DESCRIPTORS}")
+
+
+def _map(logical: bytes) -> list[int]:
+    """Give the partition numbers by reference number (ECMA-167 3/10.7.2)."""
+    length, count = _EXTENT.unpack_from(logical, 264)
+    if not 1 <= count <= MAX_PARTITIONS:
+        raise damaged(f"it is made of {count:,} partitions")
+    numbers = []
+    for at in range(440, 440 + 6 * count, 6):
+        if length < 6 * count or logical[at : at + 2] != b"\x01\x06":
+            raise damaged(f"its UDF has {_kind_of(logical, at)}, which Windows media never have")
+        numbers.append(int.from_bytes(logical[at + 4 : at + 6], "little"))
+    return numbers
+
+
+def _kind_of(logical: bytes, at: int) -> str:
+    """Name a partition map that is no plain one (OSTA UDF 2.60, 2.2.8 to 2.2.10)."""
+    name = logical[at + 5 : at + 28].rstrip(b"\0")
+    return _MAPS.get(name, "a partition map of an unknown kind")
+
+
+def _partition(window: Window, data: bytes | None) -> tuple[int, int]:
+    if data is None:
+        raise damaged("its partition has no descriptor")
+    if not data[25:].startswith(b"+NSR0"):
+        raise damaged("its partition is not one of UDF")
+    start, count = _EXTENT.unpack_from(data, 188)
+    if (start + count) * SECTOR > window.size:
+        raise truncated(window.size, (start + count) * SECTOR, "the file system")
+    return start, count
+
+
+def dstring(data: bytes) -> str:
+    """Read a dstring (ECMA-167 1/7.2.12) whatever is in it."""
+    return compressed(data[: min(data[-1], len(data) - 1)]) if data else ""
+
+
+def compressed(data: bytes) -> str:
+    """Read OSTA compressed Unicode (UDF 1.02, 2.1.1) whatever is in it."""
+    if data[:1] == b"\x10":
+        return data[1:].decode("utf-16-be", "replace")
+    return data[1:].decode("latin-1")

@@ -1,0 +1,99 @@
+"""The Windows image's header and XML, from Microsoft's "Windows Imaging File Format (WIM)"."""
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso.udf_files import File
+from isodrop.iso.window import Window, damaged
+
+HEADER_SIZE: Final = 208
+MAX_XML: Final = 1 << 20
+MAX_IMAGES: Final = 256
+
+_MAGIC: Final = b"MSWIM\0\0\0"
+_PIPABLE: Final = b"WLPWM\0\0\0"
+# The second is that of solid files (ESD), which the white paper is too old to know:
+# https://wimlib.net/man1/wimcapture.html
+_VERSIONS: Final = frozenset({0x10D00, 0xE00})
+_HEADER: Final = Struct("<8sLLLL16sHHL")
+_RESOURCE: Final = Struct("<QQQ")
+_LENGTH: Final = (1 << 56) - 1
+_WRITE_IN_PROGRESS: Final = 0x40
+_COMPRESSED: Final = 0x04
+_RESOURCES: Final = {0x30: "lookup table", 0x48: "XML", 0x60: "boot metadata", 0x7C: "integrity"}
+
+
+@dataclass(frozen=True, slots=True)
+class WimImage:
+    """What is read of a Windows image.
+
+    Attributes
+    ----------
+    header : bytes
+        All 208 of it.
+    xml : bytes
+        UTF-16LE with its byte order mark, as it stands in the file.
+    count : int
+        The number of images, by the header.
+    """
+
+    header: bytes
+    xml: bytes
+    count: int
+
+
+def open_wim(window: Window, file: File) -> WimImage:
+    """Read a Windows image's header and XML.
+
+    Raises
+    ------
+    RejectedError
+        ``truncated``, ``unreadable-media`` or ``split-image``.
+    """
+    what = file.what
+    if file.size < HEADER_SIZE:
+        raise damaged(f"{what} has only {file.size} bytes")
+    header = file.read(window, 0, HEADER_SIZE)
+    magic, size, version, flags, _, _, part, parts, count = _HEADER.unpack_from(header)
+    if magic == _PIPABLE:
+        raise damaged(f"{what} is a pipable image, which only wimlib can read")
+    if magic != _MAGIC:
+        raise damaged(f"{what} does not start as a Windows image does")
+    if size != HEADER_SIZE or version not in _VERSIONS:
+        raise damaged(f"{what} is of an unknown version, {version:#x} with {size} bytes of header")
+    if parts != 1:
+        raise RejectedError(
+            Code.SPLIT_IMAGE,
+            f"{what} is part {part} of {parts}; one whole install.wim is needed.",
+        )
+    if part != 1:
+        raise damaged(f"{what} is part {part} of 1")
+    if flags & _WRITE_IN_PROGRESS:
+        raise damaged(f"{what} was never finished being written")
+    if not 1 <= count <= MAX_IMAGES:
+        raise damaged(f"{what} holds {count:,} images, where 1 to {MAX_IMAGES} are expected")
+    at, length = _xml_place(header, file)
+    xml = file.read(window, at, length)
+    if xml[:2] != b"\xff\xfe":
+        raise damaged(f"the XML of {what} is not UTF-16")
+    return WimImage(header, xml, count)
+
+
+def _xml_place(header: bytes, file: File) -> tuple[int, int]:
+    """Give offset and length of the XML, having held all resources against the file's end."""
+    for at, name in _RESOURCES.items():
+        whole, offset, _ = _RESOURCE.unpack_from(header, at)
+        if whole & _LENGTH and offset + (whole & _LENGTH) > file.size:
+            raise damaged(f"the {name} of {file.what} lies outside it")
+    whole, offset, original = _RESOURCE.unpack_from(header, 0x48)
+    length, flags = whole & _LENGTH, whole >> 56
+    if length > MAX_XML:
+        raise damaged(f"the XML of {file.what} has {length:,} bytes, more than {MAX_XML:,}")
+    if flags & _COMPRESSED or length != original:
+        raise damaged(f"the XML of {file.what} is compressed")
+    if length % 2 or offset < HEADER_SIZE:
+        raise damaged(f"the XML of {file.what} is misplaced")
+    return offset, length

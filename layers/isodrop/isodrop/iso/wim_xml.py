@@ -1,0 +1,164 @@
+"""The WIM's XML to editions, by a parser that keeps only what is wanted.
+
+A tree of a hostile megabyte takes many; this takes no more than the values themselves. There
+is no document type, no entity and no comment in any WIM, so that all markup that starts with
+``<!`` is refused before it is parsed.
+"""
+
+import re
+from typing import Final
+from xml.parsers import expat
+
+from isodrop.iso.model import Edition
+from isodrop.iso.wim import MAX_IMAGES, WimImage
+from isodrop.iso.window import damaged
+
+MAX_DEPTH: Final = 32
+MAX_ELEMENTS: Final = 32_768
+MAX_ATTRIBUTES: Final = 4096
+MAX_TEXT: Final = 1024
+MAX_LANGUAGES: Final = 256
+
+_IMAGE: Final = ["WIM", "IMAGE"]
+_LANGUAGE: Final = "WINDOWS/LANGUAGES/LANGUAGE"
+_WANTED: Final = frozenset(
+    {
+        "NAME",
+        "WINDOWS/ARCH",
+        "WINDOWS/EDITIONID",
+        "WINDOWS/INSTALLATIONTYPE",
+        "WINDOWS/LANGUAGES/DEFAULT",
+        "WINDOWS/VERSION/MAJOR",
+        "WINDOWS/VERSION/MINOR",
+        "WINDOWS/VERSION/BUILD",
+        "WINDOWS/VERSION/SPBUILD",
+        "WINDOWS/VERSION/BRANCH",
+        _LANGUAGE,
+    }
+)
+# PROCESSOR_ARCHITECTURE_* of winnt.h.
+_ARCHITECTURES: Final = {0: "x86", 5: "arm", 6: "ia64", 9: "x64", 12: "arm64"}
+_NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
+_CHUNK: Final = 16 * 1024  # expat copies what it is given; this keeps the copies small
+
+
+class _Parser:
+    """Walks the XML and keeps the wanted texts of each image."""
+
+    def __init__(self) -> None:
+        self.images: dict[int, tuple[dict[str, str], list[str]]] = {}
+        self.path: list[str] = []
+        self.elements = 0
+        self.index = 0
+        self.wanted = ""
+        self.text = ""
+        self.parser = expat.ParserCreate("UTF-16LE")
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._data
+
+    def parse(self, xml: bytes) -> None:
+        for at in range(2, len(xml), _CHUNK):
+            self.parser.Parse(xml[at : at + _CHUNK], False)
+        self.parser.Parse(b"", True)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self.elements += 1
+        self.path.append(name)
+        if self.elements > MAX_ELEMENTS or len(self.path) > MAX_DEPTH:
+            raise damaged("the XML of its Windows image has too many elements")
+        if self.path == _IMAGE:
+            self._image(attributes.get("INDEX", ""))
+        self.wanted = ""
+        if self.path[:2] == _IMAGE:
+            inside = "/".join(self.path[2:])
+            self.wanted = inside if inside in _WANTED else ""
+        self.text = ""
+
+    def _image(self, index: str) -> None:
+        if not _NUMBER.fullmatch(index) or int(index) in self.images:
+            raise damaged("the images in the XML of its Windows image are not numbered")
+        if len(self.images) >= MAX_IMAGES:
+            raise damaged(f"the XML of its Windows image lists more than {MAX_IMAGES} images")
+        self.index = int(index)
+        self.images[self.index] = ({}, [])
+
+    def _data(self, text: str) -> None:
+        if self.wanted:
+            self.text += text
+            if len(self.text) > MAX_TEXT:
+                raise damaged("a value in the XML of its Windows image is too long")
+
+    def _end(self, _name: str) -> None:
+        self.path.pop()
+        wanted, self.wanted = self.wanted, ""
+        if not wanted:
+            return
+        values, languages = self.images[self.index]
+        if wanted == _LANGUAGE:
+            languages.append(self.text)
+            if len(languages) > MAX_LANGUAGES:
+                raise damaged(f"image {self.index} lists more than {MAX_LANGUAGES} languages")
+        elif wanted in values:
+            raise damaged(f"image {self.index} has {wanted.rpartition('/')[2]} twice")
+        else:
+            values[wanted] = self.text
+
+
+def read_editions(image: WimImage) -> tuple[Edition, ...]:
+    """Give the images of a WIM in the order of their indexes.
+
+    Raises
+    ------
+    RejectedError
+        ``unreadable-media``.
+    """
+    parser = _Parser()
+    try:
+        _check(image.xml.decode("utf-16"))
+        parser.parse(image.xml)
+    except (expat.ExpatError, ValueError):  # the latter for half a surrogate
+        raise damaged("the XML of its Windows image is not well formed") from None
+    if sorted(parser.images) != list(range(1, image.count + 1)):
+        raise damaged(
+            f"the XML of its Windows image describes {len(parser.images)} images where there"
+            f" have to be 1 to {image.count}"
+        )
+    return tuple(_edition(index, *parser.images[index]) for index in sorted(parser.images))
+
+
+def _check(text: str) -> None:
+    """Refuse what no WIM's XML has, before a parser meets it."""
+    if "<!" in text:
+        raise damaged("the XML of its Windows image has a declaration or comment in it")
+    # Of one element, expat hands over all attributes at once, however many there are.
+    if text.count("=") > MAX_ATTRIBUTES:
+        raise damaged("the XML of its Windows image has too many attributes")
+
+
+def _edition(index: int, values: dict[str, str], languages: list[str]) -> Edition:
+    def text(path: str) -> str | None:
+        return values.get(f"WINDOWS/{path}") or None
+
+    def number(path: str) -> int | None:
+        said = values.get(f"WINDOWS/{path}", "").strip()
+        return int(said) if _NUMBER.fullmatch(said) else None
+
+    architecture = number("ARCH")
+    return Edition(
+        index=index,
+        name=values.get("NAME", ""),
+        edition_id=text("EDITIONID"),
+        installation_type=text("INSTALLATIONTYPE"),
+        architecture=None
+        if architecture is None
+        else _ARCHITECTURES.get(architecture, f"arch-{architecture}"),
+        major=number("VERSION/MAJOR"),
+        minor=number("VERSION/MINOR"),
+        build=number("VERSION/BUILD"),
+        revision=number("VERSION/SPBUILD"),
+        branch=text("VERSION/BRANCH"),
+        languages=tuple(language for language in languages if language),
+        default_language=text("LANGUAGES/DEFAULT"),
+    )

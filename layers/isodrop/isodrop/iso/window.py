@@ -1,0 +1,144 @@
+"""A bounded window on the object: what was read is kept, what may be read has an end."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso.model import ReadRange
+
+SECTOR: Final = 2048
+ANCHOR_SECTOR: Final = 256
+
+FIRST_READ: Final = (ANCHOR_SECTOR * SECTOR, 448 * 1024)
+"""Offset and length of the reader's first range, to be clipped to the object's end.
+
+On media as oscdimg writes them it holds the anchor, the volume descriptors, the root folder and
+most often all folders. An object that ends at or before the offset is read from 0 instead.
+"""
+
+MAX_REQUESTS: Final = 24
+MAX_BYTES: Final = 4 << 20
+_KEPT: Final = 64 * 1024  # longer ranges are folders and XML, which are read once
+
+Observer: TypeAlias = Callable[[int, int], None]
+"""Called with offset and length before each range is read."""
+
+
+def damaged(what: str) -> RejectedError:
+    """Make the rejection for what cannot be read, given what was found, without a full stop."""
+    return RejectedError(
+        Code.UNREADABLE_MEDIA,
+        f"The ISO cannot be read: {what}; an untouched copy of Microsoft's ISO is needed.",
+    )
+
+
+def truncated(size: int, needed: int, what: str) -> RejectedError:
+    """Make the rejection for an object that ends before what it holds does."""
+    return RejectedError(
+        Code.TRUNCATED,
+        f"The object ends after {size:,} bytes, but {what} on it reaches to {needed:,}; the whole"
+        " ISO is needed.",
+    )
+
+
+class Window:
+    """Ranges of one object, each read once, within a budget of requests and bytes.
+
+    Parameters
+    ----------
+    read : ReadRange
+        What it raises passes through.
+    size : int
+        The object's size in bytes; nothing is asked for beyond it.
+    observe : Observer, optional
+        Called before each request.
+
+    Attributes
+    ----------
+    size : int
+    requests, bytes : int
+        What has been spent so far.
+    """
+
+    __slots__ = ("_observe", "_read", "_segments", "bytes", "requests", "size")
+
+    def __init__(self, read: ReadRange, size: int, observe: Observer | None = None) -> None:
+        self._read = read
+        self._observe = observe
+        # At most MAX_REQUESTS of them, so a plain list is searched fast enough.
+        self._segments: list[tuple[int, bytes]] = []
+        self.size = size
+        self.requests = 0
+        self.bytes = 0
+
+    def start(self) -> None:
+        """Read the first range, clipped to what the object has."""
+        offset, length = FIRST_READ
+        if self.size <= offset:
+            offset = 0
+        if self.size:
+            self._segments.append((offset, self._fetch(offset, min(length, self.size - offset))))
+
+    def at(self, offset: int, length: int, what: str, *, ahead: int = 0) -> bytes:
+        """Give ``length`` bytes from ``offset``.
+
+        Parameters
+        ----------
+        offset, length : int
+        what : str
+            What lies there, for the message should the object end before it does.
+        ahead : int
+            How many bytes to ask for should a request be needed: what follows is often next.
+
+        Raises
+        ------
+        RejectedError
+            ``truncated``, or ``unreadable-media`` when the budget is used up.
+        """
+        end = offset + length
+        if end > self.size:
+            raise truncated(self.size, end, what)
+        parts = []
+        while offset < end:
+            kept = self._kept(offset)
+            if kept is None:
+                kept = self._more(offset, end, ahead)
+            start, data = kept
+            part = data[offset - start : end - start]
+            parts.append(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _kept(self, offset: int) -> tuple[int, bytes] | None:
+        for start, data in self._segments:
+            if start <= offset < start + len(data):
+                return start, data
+        return None
+
+    def _more(self, offset: int, end: int, ahead: int) -> tuple[int, bytes]:
+        """Read from ``offset`` up to what is there already, the wish or the object's end."""
+        wish = max(end, min(offset + ahead, self.size))
+        stop = min((at for at, _ in self._segments if offset < at < wish), default=wish)
+        made = (offset, self._fetch(offset, stop - offset))
+        if len(made[1]) <= _KEPT:
+            self._segments.append(made)
+        return made
+
+    def _fetch(self, offset: int, length: int) -> bytes:
+        if self.requests >= MAX_REQUESTS:
+            raise damaged(f"what leads to its editions is scattered over {MAX_REQUESTS} places")
+        if self.bytes + length > MAX_BYTES:
+            raise damaged(f"what leads to its editions takes more than {MAX_BYTES:,} bytes")
+        if self._observe is not None:
+            self._observe(offset, length)
+        self.requests += 1
+        self.bytes += length
+        data = self._read(offset, length)
+        if len(data) != length:
+            raise RejectedError(
+                Code.TRUNCATED,
+                f"Only {len(data):,} of {length:,} bytes could be read at byte {offset:,}; the"
+                " whole ISO is needed.",
+            )
+        return data

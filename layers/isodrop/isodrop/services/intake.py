@@ -1,0 +1,167 @@
+"""The way of one upload to its build: claim, look inside, decide, submit once.
+
+Each step writes what it did before the next one starts, and looks first for what is written,
+so the whole may be killed anywhere and begun again: it comes to the same end.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.s3 import is_unchanged, object_changed, open_object, read_text
+from isodrop.codes import Rejection
+from isodrop.domain.build_requests import UEFI_DATA_LIMIT, import_request
+from isodrop.domain.ids import import_identity
+from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, ImportSettings, Upload
+from isodrop.domain.overrides import merged
+from isodrop.domain.planning import check_key, decide
+from isodrop.domain.run import Drop, Stage, Trouble
+from isodrop.errors import RefusedError, RejectedError
+from isodrop.iso import read_media
+from isodrop.services.submission import Submission, Task
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+class Decision(StrEnum):
+    """What is to be done about an upload."""
+
+    FOLLOW = "follow"
+    """There is a build: follow it to its end."""
+    ANSWER = "answer"
+    """There will be no build: answer."""
+    NOTHING = "nothing"
+    """Another execution has this upload: it will answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an upload, and the build to follow if there is one."""
+
+    decision: Decision
+    build_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Everything that one upload needs on its way.
+
+    Attributes
+    ----------
+    s3, builder, ledger
+        What it talks to.
+    settings : ImportSettings
+        What the stack's parameters say.
+    uefi_data_uri : str or None
+        The object that holds the stack's UEFI data: a parameter is too small for it.
+    submission : Submission
+        Sends the request, once.
+    now : callable
+        The time, ISO 8601.
+    inspected : callable
+        Told of each look inside an ISO how many ranges, and how many bytes, were read.
+    """
+
+    s3: "S3Client"
+    builder: Builder
+    ledger: Ledger
+    settings: ImportSettings
+    uefi_data_uri: str | None
+    submission: Submission
+    now: Callable[[], str]
+    inspected: Callable[[int, int], None] = lambda _requests, _length: None
+
+    def take(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Outcome:
+        """Bring one upload to its build, or to the reason why there is none.
+
+        Parameters
+        ----------
+        upload : Upload
+            As S3's event told it.
+        execution : str
+            Who follows it. The same execution may come again; another one gets
+            :attr:`Decision.NOTHING`.
+        ask : Ask, optional
+            Which asking for it this is, and with what overrides.
+
+        Raises
+        ------
+        TransientError, QuotaError
+            Ask again later; nothing is lost.
+        """
+        drop = self.ledger.claim(upload, execution, self.now(), ask)
+        if drop is None:
+            return Outcome(Decision.NOTHING)
+        if drop.answer is None and drop.build_arn is not None:
+            return Outcome(Decision.FOLLOW, drop.build_arn)
+        if drop.answer is not None or drop.trouble is not None:
+            # Answered already: while this execution was thought to be over, and then redriven.
+            return Outcome(Decision.ANSWER)
+        try:
+            plan = self._plan(drop)
+            if plan is None:
+                return Outcome(Decision.ANSWER)
+            build_arn = self.submission.submit(drop, self._task(drop, plan))
+        except (RejectedError, RefusedError) as error:
+            self.ledger.hinder(drop, Trouble(error.code, str(error)))
+            return Outcome(Decision.ANSWER)
+        self.ledger.followed(drop, build_arn)
+        return Outcome(Decision.FOLLOW, build_arn)
+
+    def _plan(self, drop: Drop) -> ImportPlan | None:
+        """Decide, unless it was decided before; ``None`` for a rejection."""
+        verdict = drop.verdict
+        if verdict is None:
+            verdict = self._look(drop.upload, drop.ask)
+            self.ledger.decide(drop, verdict)
+            # What stands is what was written first, perhaps by an earlier run of this very drop.
+            standing = self.ledger.drop(drop.id, drop.ask.number)
+            verdict = verdict if standing is None else standing.verdict
+        return verdict if isinstance(verdict, ImportPlan) else None
+
+    def _look(self, upload: Upload, ask: Ask) -> ImportPlan | Rejection:
+        refusal = check_key(upload.key)
+        if refusal is not None:
+            return refusal
+        ranges: list[int] = []
+        try:
+            found = open_object(
+                self.s3, upload.bucket, upload.key, etag=upload.etag, size=upload.size
+            )
+            if upload.version not in {None, found.version_id}:
+                # The same bytes, but another write of them: its metadata are not this upload's.
+                raise object_changed(upload.bucket, upload.key, "written again")
+            media = read_media(found.read, found.size, lambda _, length: ranges.append(length))
+        except RejectedError as error:
+            return error.rejection
+        finally:
+            if ranges:
+                self.inspected(len(ranges), sum(ranges))
+        metadata = merged(found.metadata, ask.overrides)
+        return decide(upload, media, metadata, self.settings)
+
+    def _task(self, drop: Drop, plan: ImportPlan) -> Task:
+        """Say what is to be done once for all drops of one import."""
+        return Task(
+            stage=Stage.IMPORT,
+            identity=import_identity(plan),
+            source=drop.upload,
+            title=f"builds of {plan.name} {plan.semantic_version}",
+            request=lambda token, tags: import_request(
+                plan, drop.upload, self._with_uefi_data(), token, tags
+            ),
+            send=self.builder.submit,
+            unchanged=lambda attempt: is_unchanged(self.s3, attempt.source),
+            is_there=self.builder.has_its_amis,
+        )
+
+    def _with_uefi_data(self) -> ImportSettings:
+        if self.uefi_data_uri is None:
+            return self.settings
+        return replace(
+            self.settings, uefi_data=read_text(self.s3, self.uefi_data_uri, UEFI_DATA_LIMIT)
+        )

@@ -1,0 +1,190 @@
+"""Once and only once: a request that starts a build of Image Builder's, and which drops share it.
+
+An import is such a request, and so is the distribution of its image. Each is frozen in the ledger
+before it is first sent, and that it is sent is written before it is; a crash anywhere, a repeat or
+a race ends with the same build.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.codes import Code
+from isodrop.domain.build import Build, Phase
+from isodrop.domain.build_requests import Request
+from isodrop.domain.ids import client_token
+from isodrop.domain.model import Upload
+from isodrop.domain.run import Attempt, Drop, Stage, Standing
+from isodrop.errors import RefusedError, RejectedError, TransientError
+
+_ROUNDS: Final = 5
+"""How often a drop may lose the race for an attempt before it waits and asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be done once.
+
+    Attributes
+    ----------
+    stage : Stage
+        Which part of a drop's way it is.
+    identity : str
+        Drops whose tasks have the same one share its builds.
+    source : Upload
+        The object that it goes back to; its ETag is in the client token.
+    title : str
+        What it is, for people: several builds of it.
+    request : callable
+        Makes the request of a token and of tags, when there is to be one.
+    send : callable
+        Sends a request, and says which build it led to.
+    unchanged : callable
+        Whether what an attempt's request names is still what was planned.
+    is_there : callable
+        Whether what a build that ended well has made is still to be had.
+    """
+
+    stage: Stage
+    identity: str
+    source: Upload
+    title: str
+    request: Callable[[str, Mapping[str, str]], Request]
+    send: Callable[[Request], str]
+    unchanged: Callable[[Attempt], bool]
+    is_there: Callable[[Build], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Everything that it takes.
+
+    Attributes
+    ----------
+    builder, ledger
+        What it talks to.
+    stack : str
+        The stack's name; part of every client token.
+    max_attempts : int
+        How many builds in a row a task may lose before drops of it are turned away.
+    """
+
+    builder: Builder
+    ledger: Ledger
+    stack: str
+    max_attempts: int
+
+    def submit(self, drop: Drop, task: Task) -> str:
+        """Bring a drop to the build that its task leads to: its own, one that lives, or a new one.
+
+        Returns
+        -------
+        str
+            The image build version's ARN; that the drop follows it is yet to be written.
+
+        Raises
+        ------
+        TransientError, QuotaError
+            Not now; ask again later.
+        RejectedError, RefusedError
+            There will be no build for this drop.
+        """
+        attempt = self._attempt(drop, task)
+        return attempt.build_arn or self._send(attempt, task)
+
+    def _attempt(self, drop: Drop, task: Task) -> Attempt:
+        """Find the attempt to follow."""
+        attempts = self.ledger.attempts(task.identity)
+        bound = drop.bond(task.stage).attempt
+        if bound is not None:
+            return attempts[bound]
+        for _ in range(_ROUNDS):
+            if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1], task)):
+                number = self.ledger.follow(drop, attempts[-1], task.stage)
+                return self.ledger.attempts(task.identity)[number]
+            self._begin(drop, task, attempts)
+            attempts = self.ledger.attempts(task.identity)
+        raise TransientError("many drops of one import compete; this one waits")
+
+    def _lives(self, attempt: Attempt, task: Task) -> bool:
+        """Whether another drop's attempt is worth following: it runs, or what it made is there."""
+        if attempt.standing is Standing.SPOILED:
+            return False
+        try:
+            # Its own drop may have been killed before it could send or write: the token makes
+            # it safe to do that in its stead.
+            build_arn = attempt.build_arn or self._send(attempt, task)
+        except (RejectedError, RefusedError):
+            standing = self.ledger.attempts(attempt.identity)[attempt.number].standing
+            if standing in {Standing.REFUSED, Standing.SPOILED}:
+                return False
+            raise  # it may still be sent
+        build = self.builder.describe(build_arn)
+        if build is None or build.phase is Phase.BAD:
+            return False
+        return build.phase is Phase.RUNNING or task.is_there(build)
+
+    def _begin(self, drop: Drop, task: Task, earlier: Sequence[Attempt]) -> None:
+        """Freeze a new request, unless the task has lost too many builds already."""
+        lost = _lost_in_a_row(earlier)
+        if lost >= self.max_attempts:
+            raise RejectedError(
+                Code.TOO_MANY_ATTEMPTS,
+                f"{lost} {task.title} came to nothing, which is as many as this stack allows; none"
+                " is started any more.",
+            )
+        number = len(earlier)
+        token = client_token(task.source.etag, task.identity, self.stack, number)
+        tags = {
+            f"isodrop:{task.stage}": task.identity,
+            "isodrop:attempt": str(number),
+            "isodrop:drop": drop.id,
+        }
+        self.ledger.begin(
+            Attempt(
+                identity=task.identity,
+                number=number,
+                drop_id=drop.id,
+                ask=drop.ask.number,
+                source=task.source,
+                request=task.request(token, tags),
+                build_arn=None,
+                standing=Standing.OPEN,
+            )
+        )
+
+    def _send(self, attempt: Attempt, task: Task) -> str:
+        """Send an attempt's frozen request, once what it names was seen to be what was planned.
+
+        That is written before it is sent: who comes later, to a changed object, must not think
+        that there is no build.
+        """
+        standing = attempt.standing
+        if standing is Standing.OPEN:
+            wanted = Standing.SENT if task.unchanged(attempt) else Standing.SPOILED
+            standing = self.ledger.stand(attempt, wanted)
+        if standing is Standing.SPOILED:
+            raise RejectedError(Code.OBJECT_CHANGED)
+        if standing is Standing.REFUSED:
+            raise RefusedError("Image Builder has refused this very request before")
+        again = attempt.standing is Standing.SENT
+        earlier = self.builder.find(attempt.request) if again else None
+        try:
+            build_arn = earlier or task.send(attempt.request)
+        except RefusedError:
+            self.ledger.stand(replace(attempt, standing=Standing.SENT), Standing.REFUSED)
+            raise
+        self.ledger.built(attempt, build_arn)
+        return build_arn
+
+
+def _lost_in_a_row(attempts: Sequence[Attempt]) -> int:
+    """Count the builds since the last one that ended well."""
+    lost = 0
+    for attempt in reversed(attempts):
+        if attempt.standing is Standing.GOOD:
+            break
+        lost += attempt.build_arn is not None
+    return lost

@@ -1,0 +1,154 @@
+"""What goes wrong on the stack between functions and the services they call, and with S3's events.
+
+Functions only: whoever stands outside, a test or its subscriber, is never met by a fault.
+"""
+
+import asyncio
+import contextvars
+import re
+import threading
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, cast
+
+from ministack import app
+from ministack.services import eventbridge, lambda_svc
+
+from isodrop_local.faults import LOST, Answer, Fault, Faults, written
+from isodrop_local.patches import functions
+
+Handler = Callable[..., Awaitable[Any]]
+
+SERVICES: Final = ("s3", "dynamodb", "events", "ec2")
+"""Image Builder sees to its own faults, and Step Functions' calls meet them, too."""
+_BROKEN: Final[Answer] = (200, {"Content-Length": "1000000"}, b"{")
+_connection: ContextVar[Callable[..., Any] | None] = ContextVar("connection", default=None)
+
+
+def remember_connection(send: Callable[..., Any]) -> None:
+    """Remember how the request that is being served is answered, for :func:`break_off`."""
+    _connection.set(send)
+
+
+def break_off(mark: str) -> Answer:
+    """Break the connection to a function before any of the answer; others get half of one.
+
+    Half of one will not do for functions: botocore takes an answer in JSON that is cut off behind
+    a good status for a whole one, and no service says 200 before its work is done.
+    """
+    send = _connection.get()
+    if mark and send is not None:
+        # From hypercorn's stream over its protocol to its server; held by the fix-ups' tests.
+        server = cast(Any, send).__self__.send.__self__.send.__self__
+        server.writer.transport.abort()
+    return _BROKEN
+
+
+def caller(headers: Mapping[str, str]) -> str:
+    """Find out which function's environment makes a call; empty for anybody else."""
+    found = re.search(rf"\bapp/({functions.MARK}\S+)", headers.get("user-agent", ""))
+    return found[1] if found else ""
+
+
+def operation(
+    service: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+) -> str | None:
+    """Find out which operation a call is of; ``None`` for one that no function of ours makes."""
+    if service == "s3":
+        of_an_object = path.strip("/").count("/") > 0
+        return {"GET": "GetObject", "HEAD": "HeadObject"}.get(method) if of_an_object else None
+    if service == "ec2":
+        action = re.search(rb"\bAction=(\w+)", body)
+        return action[1].decode() if action else None
+    return headers.get("x-amz-target", "").rpartition(".")[2] or None
+
+
+def troubled(service: str, handler: Handler, faults: Faults, counts: Counter[str]) -> Handler:
+    """Put faults before a service, and count what functions ask of it."""
+
+    async def handle(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+    ) -> Any:
+        mark = caller(headers)
+        asked = operation(service, method, path, headers, body) if mark else None
+        if asked:
+            counts[f"{service}.{asked}"] += 1
+        fault = faults.due(asked, service) if asked else None
+        if fault is None:
+            return await handler(method, path, headers, body, query)
+        if fault.committed:
+            await handler(method, path, headers, body, query)
+        if fault.kill_caller:
+            await asyncio.to_thread(functions.kill, mark)
+        return break_off(mark) if fault.code == LOST else written(fault)
+
+    return handle
+
+
+def execute(
+    faults: Faults, counts: Counter[str], func: dict[str, Any], event: Any, request_id: str
+) -> dict[str, Any]:
+    """Invoke a function, unless something comes in the way; the fault's code is the error's name.
+
+    An answer that is lost leaves the function running, beside the one that is invoked next.
+    """
+    counts["lambda.Invoke"] += 1
+    fault = faults.due("Invoke", "lambda")
+    if fault is None:
+        return functions.execute(func, event, request_id)
+    if fault.committed:
+        beside = contextvars.copy_context()
+        threading.Thread(
+            target=beside.run, args=(functions.execute, func, event, request_id), daemon=True
+        ).start()
+    return {"body": _error(fault), "error": True, "log": fault.message}
+
+
+def _error(fault: Fault) -> dict[str, str]:
+    code = "Lambda.SdkClientException" if fault.code == LOST else fault.code
+    if fault.kill_caller:
+        code = "Runtime.ExitError"
+    return {"errorType": code, "errorMessage": fault.message}
+
+
+class Post:
+    """Delivers S3's events: at once, or as it was told of the next ones.
+
+    Attributes
+    ----------
+    counts : Counter
+        What functions asked of services, Image Builder excepted, and how often they were invoked.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._dispatch = eventbridge._dispatch_event
+        self._plans: deque[Sequence[float]] = deque()
+
+    def plan(self, delays: Sequence[float]) -> None:
+        """Let the next upload's event be delivered after each of so many seconds, or not at all."""
+        self._plans.append(delays)
+
+    def dispatch(self, event: dict[str, Any], *args: Any, **more: Any) -> None:
+        """Deliver one event."""
+        if event.get("Source") != "aws.s3" or not self._plans:
+            self._dispatch(event, *args, **more)
+            return
+        for delay in self._plans.popleft():
+            # The emulator keeps account and Region in the context.
+            context = contextvars.copy_context()
+            later = threading.Timer(delay, context.run, (self._dispatch, dict(event), *args), more)
+            later.daemon = True
+            later.start()
+
+
+def mount(faults: Faults) -> Post:
+    """Stand between the functions and the services, and before the rules for S3's events."""
+    post = Post()
+    for service in SERVICES:
+        handler = app.SERVICE_HANDLERS[service]
+        app.SERVICE_HANDLERS[service] = troubled(service, handler, faults, post.counts)
+    lambda_svc._execute_function_warm = lambda *asked: execute(faults, post.counts, *asked)
+    eventbridge._dispatch_event = post.dispatch
+    return post

@@ -1,0 +1,44 @@
+"""A fake EC2 Image Builder, held to botocore's service model in both directions.
+
+In one process, without a network::
+
+    builder = ImageBuilder(clock=clock)
+    imagebuilder = client(builder)          # a real boto3 client
+    builder.controls.fail_next_build(step="ValidateIso", message="…")
+    imagebuilder.import_disk_image(…)
+
+Behind the server of :mod:`isodrop_local.server` it is the same class.
+"""
+
+from isodrop_local.faults import LOST, Fault
+from isodrop_local.image_builder.checks import InvalidAnswerError
+from isodrop_local.image_builder.client import client
+from isodrop_local.image_builder.control_api import control
+from isodrop_local.image_builder.controls import Controls
+from isodrop_local.image_builder.environment import MemoryWorld, World
+from isodrop_local.image_builder.lifecycle import TIMINGS, Build, Doom, scaled
+from isodrop_local.image_builder.models import ImageBuilder
+from isodrop_local.image_builder.provisioning import provisioners
+from isodrop_local.image_builder.responses import respond
+from isodrop_local.image_builder.values import Call, LostAnswerError, ServiceError
+
+__all__ = [
+    "LOST",
+    "TIMINGS",
+    "Build",
+    "Call",
+    "Controls",
+    "Doom",
+    "Fault",
+    "ImageBuilder",
+    "InvalidAnswerError",
+    "LostAnswerError",
+    "MemoryWorld",
+    "ServiceError",
+    "World",
+    "client",
+    "control",
+    "provisioners",
+    "respond",
+    "scaled",
+]

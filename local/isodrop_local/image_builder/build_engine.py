@@ -1,0 +1,264 @@
+"""Image Builder's builds as time moves them: the half of the fake that no request asks for.
+
+Nothing runs in the background: at every request, and at every :meth:`Works.tick`, all that was due
+since the last one happens, each at its own moment.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from isodrop_local.image_builder.checks import location
+from isodrop_local.image_builder.controls import Controls, Future
+from isodrop_local.image_builder.distribution import Distribution
+from isodrop_local.image_builder.environment import MemoryWorld, World
+from isodrop_local.image_builder.lifecycle import (
+    MESSAGE,
+    PATH,
+    Ami,
+    Build,
+    Doom,
+    Entered,
+    Kind,
+    scaled,
+)
+from isodrop_local.image_builder.values import Json, invalid, not_found, stamp
+
+
+class Works:
+    """The builds of one account in one Region.
+
+    Parameters
+    ----------
+    world : World, optional
+        The services around.
+    clock : callable
+        Seconds since the epoch. Time passes only by it.
+    speed : float
+        How many times faster than the real service builds go.
+    timings : mapping of str to float, optional
+        Seconds that a build stays in each state, and from a cancellation to CANCELLED, instead of
+        the real ones at that speed. A state that is not there takes no time.
+    account, region : str
+        Where we are.
+    quota : int
+        Builds that run at once; the others stay in PENDING. How the real service shows a full
+        quota, and whether distributions count, is not documented: here they do.
+        https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html
+
+    Attributes
+    ----------
+    controls : Controls
+        What is to go wrong, and what was recorded.
+    builds : dict of str to Build
+        By ARN, the deleted ones too: an oracle wants to see them all.
+    """
+
+    def __init__(
+        self,
+        world: World | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        speed: float = 1.0,
+        timings: Mapping[str, float] | None = None,
+        account: str = "123456789012",
+        region: str = "us-east-1",
+        quota: int = 100,
+    ) -> None:
+        self.world: World = world or MemoryWorld()
+        self.clock = clock
+        self.timings = scaled(1 / speed) if timings is None else timings
+        self.account = account
+        self.region = region
+        self.quota = quota
+        self.controls = Controls()
+        self.builds: dict[str, Build] = {}
+        self._deleted: set[str] = set()
+        self._moment = clock()
+        self._untold: list[Json] = []
+        self._lock = self.controls.lock
+
+    def tick(self) -> None:
+        """Let all happen that is due by now, in its order; then tell of it."""
+        with self._lock:
+            now = self.clock()
+            while (build := min(self.builds.values(), key=self._due, default=None)) is not None:
+                due = max(self._due(build), self._moment)
+                if due > now:
+                    break
+                self._moment = due
+                self._step(build)
+            self._moment = max(self._moment, now)
+            untold, self._untold = self._untold, []
+        # Outside of the lock: whoever hears of a state may well ask for it at once.
+        for event in untold:
+            self.world.publish(event)
+
+    def _due(self, build: Build) -> float:
+        """Say when a build next moves by itself."""
+        if not build.running:
+            return math.inf
+        if build.cancel_at is not None:
+            return build.cancel_at
+        if build.status not in build.path:
+            return math.inf
+        if self.controls.holds_in(build.status, build.name, build.kind) or self._waits(build):
+            return math.inf
+        share = build.doom.share if build.doom and build.doom.status == build.status else 1.0
+        return build.now.at + share * self.controls.duration(build.status, self.timings)
+
+    def _waits(self, build: Build) -> bool:
+        at_work = (each.running and each.status != "PENDING" for each in self.builds.values())
+        return build.status == "PENDING" and sum(at_work) >= self.quota
+
+    def _step(self, build: Build) -> None:
+        if build.cancel_at is not None:
+            self._enter(build, "CANCELLED", "Image creation was cancelled.")
+        elif build.doom and build.doom.status == build.status:
+            self._enter(build, "FAILED", build.doom.message, build.doom)
+        else:
+            self._enter(build, build.path[build.path.index(build.status) + 1])
+
+    def _enter(self, build: Build, status: str, reason: str = "", doom: Doom | None = None) -> None:
+        before = build.status
+        build.history.append(Entered(status, self._moment, reason, doom))
+        if status == "BUILDING":
+            self._read(build)
+        if status == "AVAILABLE" and not build.amis:
+            build.amis = (
+                self._copied(build)
+                if isinstance(build, Distribution)
+                else (self._registered(build),)
+            )
+        self._tell(build, before)
+
+    def _read(self, build: Build) -> None:
+        """Read what lies at the URI only now: it carries no version id."""
+        uri = str(build.request["uri"])
+        build.etag = self.world.object_etag(*location(uri))
+        if build.etag is None:
+            build.doom = Doom.at("DownloadIso", f"404 Not Found: {uri}")
+
+    def _registered(self, build: Build) -> Ami:
+        """Register the AMI, without the import's tags: these "are attached to image resources".
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+        """
+        # AMI names are unique in an account and Region, and two builds may end in one moment.
+        version = "-".join(build.arn.rsplit("/", 2)[1:])
+        name = f"{build.name} {version} {stamp(self._moment).replace(':', '-')}"
+        description = str(build.request.get("description", ""))
+        image = self.world.register_image(name, description)
+        return Ami(self.region, image, name, description, self.account)
+
+    def _copied(self, build: Distribution) -> tuple[Ami, ...]:
+        """Make a distribution's AMIs; EC2 hears of the ones in this Region and account."""
+        # The real date has microseconds; here they tell builds of one moment apart.
+        number = [*self.builds].index(build.arn) % 1000
+        date = f"{stamp(self._moment)[:-1].replace(':', '-')}{number:03}Z"
+        here = (self.region, self.account)
+        return tuple(
+            replace(ami, image=self.world.register_image(ami.name, ami.description))
+            if (ami.region, ami.account) == here
+            else ami
+            for ami in build.copies(date)
+        )
+
+    def _tell(self, build: Build, before: str) -> None:
+        """Write EventBridge's event; best effort in the real service, and without an AMI id.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/userguide/integ-eventbridge.html
+        """
+        event: Json = {
+            "version": "0",
+            "id": build.id("event", len(build.history)).removeprefix("event-"),
+            "detail-type": "EC2 Image Builder Image State Change",
+            "source": "aws.imagebuilder",
+            "account": self.account,
+            "time": f"{stamp(self._moment)[:19]}Z",
+            "region": self.region,
+            "resources": [build.arn],
+            "detail": {"previous-state": {"status": before}, "state": {"status": build.status}},
+        }
+        self._untold.append(event)
+
+    # By hand, as somebody in the console would, or a lifecycle policy, or a newer service.
+
+    def fail(self, arn: str, step: str = "", message: str = MESSAGE) -> None:
+        """Let a running build fail in the state that it is in."""
+        self.tick()
+        with self._lock:
+            build = self._running(arn)
+            doom = Doom(build.status, step, message)
+            self._enter(build, "FAILED", doom.message, doom)
+        self.tick()
+
+    def cancel(self, arn: str) -> None:
+        """Begin to cancel a running build."""
+        self.tick()
+        with self._lock:
+            self._cancel(arn)
+        self.tick()
+
+    def _cancel(self, arn: str) -> None:
+        self._running(arn).cancel_at = self._moment + self.timings.get("CANCELLED", 0.0)
+
+    def delete(self, arn: str) -> None:
+        """Delete an image, in whatever state it is; its AMI stays."""
+        self.tick()
+        with self._lock:
+            self._build(arn).history.append(Entered("DELETED", self._moment))
+            self._deleted.add(arn)
+
+    def set_status(self, arn: str, status: str, reason: str | None = None) -> None:
+        """Put a build into a state, which may be one that the service model does not know."""
+        self.tick()
+        with self._lock:
+            if status not in {*PATH, *(future.status for future in self.controls.futures)}:
+                self.controls.futures.append(Future(status, None, 0.0))
+            self._enter(self._build(arn), status, reason or "")
+        self.tick()
+
+    def set_quota(self, quota: int) -> None:
+        """Let so many builds run at once."""
+        self.tick()
+        self.quota = quota
+        self.tick()
+
+    def history(self, kind: Kind = "import") -> list[Json]:
+        """Say of all builds of a kind, the oldest first, what an oracle wants to know."""
+        self.tick()
+        with self._lock:
+            return [_recorded(build) for build in self.builds.values() if build.kind == kind]
+
+    def _running(self, arn: str) -> Build:
+        build = self._build(arn)
+        if not build.running:
+            raise invalid(f"The image '{arn}' is in the terminal state {build.status}.")
+        return build
+
+    def _build(self, arn: str) -> Build:
+        if arn not in self.builds or arn in self._deleted:
+            raise not_found(arn)
+        return self.builds[arn]
+
+    def _kept(self) -> list[Build]:
+        return [build for arn, build in self.builds.items() if arn not in self._deleted]
+
+
+def _recorded(build: Build) -> Json:
+    if isinstance(build, Distribution):
+        origin: Json = {"source": build.source.arn}
+    else:
+        origin = {"source": None, "uri": build.request["uri"], "etagRead": build.etag}
+    return (
+        build.summary()
+        | origin
+        | {
+            "kind": build.kind,
+            "request": dict(build.request),
+            "token": build.token,
+            "history": [{"status": each.status, "at": each.at} for each in build.history],
+        }
+    )

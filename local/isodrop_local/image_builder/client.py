@@ -1,0 +1,78 @@
+"""A real boto3 client whose requests the fake answers in the same process; no socket is opened."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
+
+from isodrop_local.image_builder.models import ImageBuilder
+from isodrop_local.image_builder.responses import respond
+from isodrop_local.image_builder.values import LostAnswerError
+
+if TYPE_CHECKING:
+    from mypy_boto3_imagebuilder.client import ImagebuilderClient
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.session.Session:
+    """Make the one session of all clients, which reads the service model but once."""
+    return boto3.session.Session(
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106  # signs requests that nobody verifies
+    )
+
+
+class Raw(BytesIO):
+    """As much of urllib3's response as botocore reads."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self.read()
+
+
+def client(builder: ImageBuilder, **config: Any) -> "ImagebuilderClient":
+    """Make a boto3 client of a fake.
+
+    Parameters
+    ----------
+    builder : ImageBuilder
+        Who answers.
+    **config
+        For :class:`botocore.config.Config`. boto3's own retries are off unless it says otherwise:
+        a test sees each answer.
+
+    Examples
+    --------
+    >>> imagebuilder = client(builder)
+    >>> imagebuilder.get_image(imageBuildVersionArn=arn)["image"]["state"]
+    {'status': 'PENDING'}
+    """
+    made = _session().client(
+        "imagebuilder",
+        region_name=builder.region,
+        config=Config(**({"retries": {"total_max_attempts": 1}} | config)),
+    )
+
+    def answered(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        url = urlsplit(request.url)
+        body = bytes(request.body) if isinstance(request.body, bytes | bytearray) else b""
+        try:
+            status, headers, content = respond(
+                builder, request.method, url.path, parse_qs(url.query), body
+            )
+        except LostAnswerError as error:
+            raise ReadTimeoutError(endpoint_url=request.url) from error
+        pairs = HTTPHeaders.from_pairs(headers.items())
+        return AWSResponse(request.url, status, pairs, Raw(content))
+
+    made.meta.events.register(
+        "before-send.imagebuilder.*",
+        answered,  # type: ignore[arg-type]  # the stubs know no handler that answers; botocore does
+    )
+    return made

@@ -1,0 +1,68 @@
+"""The fake's control surface, JSON in and out: what to let go wrong, and records to read."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from isodrop_local.image_builder.models import ImageBuilder
+
+_OF_CONTROLS: Final = (
+    "fail_next",
+    "fail_next_build",
+    "hold",
+    "release",
+    "pass_through",
+    "reset",
+)
+_OF_BUILDER: Final = (
+    "fail",
+    "cancel",
+    "delete",
+    "set_status",
+    "set_quota",
+    "forget_tokens",
+    "tick",
+)
+
+
+def control(builder: ImageBuilder, action: str, asked: Mapping[str, Any]) -> Any:
+    """Do one thing to a fake, or read one of its records.
+
+    Parameters
+    ----------
+    builder : ImageBuilder
+        Which fake.
+    action : str
+        ``calls`` (of an ``operation``), ``violations``, ``builds`` (of a ``kind``); or a method of
+        :class:`~isodrop_local.image_builder.controls.Controls` or of the fake, by name.
+    asked : mapping
+        The method's arguments, by name.
+
+    Returns
+    -------
+    list or None
+        A record; ``None`` for a command.
+
+    Raises
+    ------
+    KeyError
+        There is no such action.
+    TypeError, ValueError, ServiceError
+        The arguments are not what the method takes.
+
+    Examples
+    --------
+    >>> control(builder, "fail_next_build", {"step": "WaitForSsmAgent"})
+    """
+    builder.tick()
+    match action:
+        case "calls":
+            return builder.controls.calls_of(asked.get("operation"))
+        case "violations":
+            return list(builder.controls.violations)
+        case "builds":
+            return builder.history(**asked)
+    if action not in (*_OF_CONTROLS, *_OF_BUILDER):
+        raise KeyError(action)
+    getattr(builder.controls if action in _OF_CONTROLS else builder, action)(**asked)
+    builder.tick()
+    return None

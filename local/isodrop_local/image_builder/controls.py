@@ -1,0 +1,187 @@
+"""What goes wrong on demand, and the records that oracles read afterwards."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from isodrop_local.faults import Fault, Faults
+from isodrop_local.image_builder.lifecycle import MESSAGE, PATHS, Doom, Kind
+from isodrop_local.image_builder.values import Call, folded
+
+
+@dataclass(frozen=True, slots=True)
+class FailingBuilds:
+    """The next builds (of a name, or of any) fail."""
+
+    doom: Doom
+    name: str | None
+    times: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Builds (of a name, or all) stay in a state until they are released."""
+
+    status: str
+    name: str | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """A state that today's service model does not know, and where builds pass through it."""
+
+    status: str
+    after: str | None
+    seconds: float
+    kind: Kind = "import"
+
+
+@dataclass(slots=True)
+class Controls:
+    """The knobs and the records; the same in process and behind the server.
+
+    Attributes
+    ----------
+    calls : list of Call
+        Every call, in order.
+    violations : list of str
+        What no caller of ours may ever do: a malformed request, a client token with other
+        parameters. Tests assert that it stays empty.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
+    failing: list[FailingBuilds] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    futures: list[Future] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def fail_next(self, operation: str, code: str = "ServiceException", **how: Any) -> None:
+        """Let the next calls of an operation go wrong; see :class:`Fault` for how."""
+        self.faults.add(Fault(operation, code, **how))
+
+    def fail_next_build(
+        self,
+        times: int = 1,
+        *,
+        status: str | None = None,
+        step: str = "",
+        message: str = MESSAGE,
+        name: str | None = None,
+        kind: Kind = "import",
+    ) -> None:
+        """Let the next builds, of an image's name or of any, fail.
+
+        Parameters
+        ----------
+        times : int
+            How many builds.
+        status : str, optional
+            The state they fail in; otherwise the one whose workflow has the step, and for
+            distributions always DISTRIBUTING.
+        step, message : str
+            See :class:`~isodrop_local.image_builder.lifecycle.Doom`.
+        name : str, optional
+            Only builds of this image; a distribution has its source's name.
+        kind : Kind
+            Only imports, or only distributions.
+        """
+        if kind == "distribution":
+            status = status or "DISTRIBUTING"
+        doom = Doom(status, step, message) if status else Doom.at(step, message)
+        self._must_pass(kind, doom.status)
+        with self.lock:
+            self.failing.append(FailingBuilds(doom, name, times, kind))
+
+    def hold(self, status: str, *, name: str | None = None, kind: Kind = "import") -> None:
+        """Keep builds of a kind that are in a state, or come into it, there."""
+        with self.lock:
+            self.holds.append(Hold(status, name, kind))
+
+    def release(
+        self, status: str | None = None, *, name: str | None = None, kind: Kind | None = None
+    ) -> None:
+        """Let builds go on: from a state or from all, of a name or of any, of a kind or of both."""
+        with self.lock:
+            self.holds = [
+                hold
+                for hold in self.holds
+                if (status and hold.status != status)
+                or (name and hold.name != name)
+                or (kind and hold.kind != kind)
+            ]
+
+    def pass_through(
+        self,
+        status: str,
+        *,
+        after: str = "CREATING",
+        seconds: float = 0.0,
+        kind: Kind = "import",
+    ) -> None:
+        """Let later builds of a kind pass through a state that nobody knows yet."""
+        self._must_pass(kind, after)
+        with self.lock:
+            self.futures.append(Future(status, after, seconds, kind))
+
+    def _must_pass(self, kind: Kind, status: str) -> None:
+        """Refuse what would never happen, so that no test waits for it."""
+        if kind not in PATHS or status not in self.path(kind)[:-1]:
+            raise ValueError(f"no build that is {kind!r} passes through {status!r}")
+
+    def reset(self) -> None:
+        """Forget all that was ordered and recorded; builds stay as they are."""
+        with self.lock:
+            for each in (self.calls, self.violations, self.failing, self.holds):
+                each.clear()
+            self.faults.clear()
+            # Builds that are in such a state stay in it, and must be allowed to say so.
+            self.futures = [replace(future, after=None) for future in self.futures]
+
+    def calls_of(self, operation: str | None = None) -> list[dict[str, Any]]:
+        """List the recorded calls, of one operation or all."""
+        with self.lock:
+            return [asdict(call) for call in self.calls if operation in (None, call.operation)]
+
+    def accuse(self, violation: str) -> None:
+        """Write down what no caller of ours may do."""
+        with self.lock:
+            self.violations.append(violation)
+
+    def next_doom(self, name: str, kind: Kind = "import") -> Doom | None:
+        """Take the failure that a new build is due, if any."""
+        with self.lock:
+            for place, failing in enumerate(self.failing):
+                if failing.kind == kind and _same(failing.name, name):
+                    left = replace(failing, times=failing.times - 1)
+                    self.failing[place : place + 1] = [left] if left.times > 0 else []
+                    return failing.doom
+        return None
+
+    def holds_in(self, status: str, name: str, kind: Kind) -> bool:
+        """Whether a build of that name and kind is kept in a state."""
+        return any(
+            (hold.status, hold.kind) == (status, kind) and _same(hold.name, name)
+            for hold in self.holds
+        )
+
+    def path(self, kind: Kind = "import") -> tuple[str, ...]:
+        """List the states that a build beginning now will pass through."""
+        path = list(PATHS[kind])
+        for future in self.futures:
+            if future.after and future.kind == kind:
+                path.insert(path.index(future.after) + 1, future.status)
+        return tuple(path)
+
+    def duration(self, status: str, timings: Mapping[str, float]) -> float:
+        """Say how long a state lasts; one that nobody speaks of lasts no time."""
+        futures = {future.status: future.seconds for future in self.futures}
+        return futures.get(status, timings.get(status, 0.0))
+
+
+def _same(wanted: str | None, name: str) -> bool:
+    return wanted is None or folded(wanted) == folded(name)

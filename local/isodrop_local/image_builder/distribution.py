@@ -1,0 +1,86 @@
+"""A distribution: the image build version that tracks how a finished image goes elsewhere."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from isodrop_local.image_builder.lifecycle import Ami, Build, Kind
+from isodrop_local.image_builder.resources import BUILD_DATE
+from isodrop_local.image_builder.values import Json
+
+
+@dataclass(kw_only=True)
+class Distribution(Build):
+    """What DistributeImage makes; its request is that operation's.
+
+    It says of itself what its source says, the ``buildType`` too: what the real one says is not
+    documented.
+
+    Attributes
+    ----------
+    source : Build
+        The image that is distributed.
+    configuration : mapping
+        The distribution configuration, as it was when the distribution was asked for.
+    """
+
+    kind: ClassVar[Kind] = "distribution"
+
+    source: Build
+    configuration: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+    @property
+    def os_version(self) -> str:
+        """The source's operating system."""
+        return self.source.os_version
+
+    def image(self) -> Json:
+        """Say what GetImage says."""
+        return super().image() | {"distributionConfiguration": dict(self.configuration)}
+
+    def copies(self, date: str) -> Iterator[Ami]:
+        """List the AMIs that it makes, one for each Region and account, with ids of their own.
+
+        "If you don't specify accounts, Image Builder distributes the AMI only to your own account";
+        without a name it is "the image name followed by the build timestamp".
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_AmiDistributionConfiguration.html
+
+        Parameters
+        ----------
+        date : str
+            What stands for ``{{ imagebuilder:buildDate }}``.
+        """
+        for each in self.configuration["distributions"]:
+            ami = each.get("amiDistributionConfiguration", {})
+            name = BUILD_DATE.sub(
+                date, ami.get("name", f"{self.name} {{{{imagebuilder:buildDate}}}}")
+            )
+            for account in ami.get("targetAccountIds", [self.account]):
+                made_up = self.id("ami", each["region"], account).replace("-", "")[3:20]
+                yield Ami(
+                    each["region"], f"ami-{made_up}", name, ami.get("description", ""), account
+                )
+
+    def distribution_failure(self, message: str) -> Json:
+        """Say where it failed: everywhere, while the image was copied.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributionFailureContext.html
+        """
+        failures = [
+            {
+                "region": ami.region,
+                "targetAccountId": ami.account,
+                "status": "FAILED",
+                "errorMessage": message,
+            }
+            for ami in self.copies("")
+        ]
+        # The model wants at least one failure wherever there are failures.
+        return super().distribution_failure(message) | (
+            {"regionFailures": failures} if failures else {}
+        )

@@ -1,0 +1,302 @@
+"""The life of one image build: the states it passed through, its workflows, and how it failed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Literal
+from uuid import NAMESPACE_URL, uuid5
+
+from isodrop_local.image_builder.values import Json, stamp
+
+# How long the real service stays in each state, about: half an hour in all.
+# https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
+TIMINGS: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "PENDING": 20.0,
+        "CREATING": 60.0,
+        "BUILDING": 1200.0,
+        "TESTING": 240.0,
+        "DISTRIBUTING": 120.0,
+        "INTEGRATING": 20.0,
+    }
+)
+PATH: Final = (*TIMINGS, "AVAILABLE")
+Kind = Literal["import", "distribution"]
+"""What a build does: all of it from an ISO on, or only the distribution of a finished image."""
+PATHS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
+    {"import": PATH, "distribution": ("PENDING", "DISTRIBUTING", "AVAILABLE")}
+)
+TERMINAL: Final = frozenset(
+    {"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DISABLED", "DELETED"}
+)
+RESUMABLE: Final = frozenset({"TESTING", "DISTRIBUTING", "INTEGRATING"})
+"""Where RetryImage goes back to: "without rebuilding the phases that already completed"."""
+
+
+def scaled(factor: float) -> dict[str, float]:
+    """Make timings of the real service's: ``scaled(0.01)`` imports in 17 seconds."""
+    return {status: seconds * factor for status, seconds in TIMINGS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """One of the managed workflows that a build runs, in the state it belongs to."""
+
+    kind: str
+    name: str
+    steps: tuple[str, ...]
+
+    def arn(self, region: str) -> str:
+        """Name the workflow as an Amazon-managed resource."""
+        return f"arn:aws:imagebuilder:{region}:aws:workflow/{self.kind.lower()}/{self.name}/1.0.0/1"
+
+
+# That an import runs workflows is documented, what their steps are called is not: these names are
+# ours, in the manner of https://docs.aws.amazon.com/imagebuilder/latest/userguide/wfdoc-step-actions.html
+WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
+    {
+        "BUILDING": Workflow(
+            "BUILD",
+            "import-disk-image",
+            (
+                "LaunchBuildInstance",
+                "DownloadIso",
+                "ValidateIso",
+                "ApplyWindowsImage",
+                "InstallDrivers",
+                "RunSysprep",
+                "RegisterImage",
+            ),
+        ),
+        "TESTING": Workflow(
+            "TEST", "test-image", ("LaunchTestInstance", "WaitForSsmAgent", "TerminateTestInstance")
+        ),
+        "DISTRIBUTING": Workflow("DISTRIBUTION", "distribute-image", ("DistributeImage",)),
+    }
+)
+
+MESSAGE: Final = "SSM execution failed: the step exited with code 1."
+
+
+@dataclass(frozen=True, slots=True)
+class Doom:
+    """How a build is going to fail.
+
+    Attributes
+    ----------
+    status : str
+        The state it fails in.
+    step : str
+        The workflow step that fails; a name of one's own takes the place of the last step, an
+        empty one stands for the step in the middle.
+    message : str
+        What the state's reason and the failure context say.
+    """
+
+    status: str = "BUILDING"
+    step: str = ""
+    message: str = MESSAGE
+
+    @classmethod
+    def at(cls, step: str, message: str = MESSAGE) -> "Doom":
+        """Let a step fail, in the state whose workflow has it; BUILDING if none has."""
+        owners = (status for status, workflow in WORKFLOWS.items() if step in workflow.steps)
+        return cls(next(owners, "BUILDING"), step, message)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps of the failing state's workflow, as far as it has one."""
+        workflow = WORKFLOWS.get(self.status)
+        steps = workflow.steps if workflow else ()
+        return steps if not self.step or self.step in steps else (*steps[:-1], self.step)
+
+    @property
+    def failed_step(self) -> str:
+        """The step that fails, by name; empty where there are no steps."""
+        return self.step or (self.steps[len(self.steps) // 2] if self.steps else "")
+
+    @property
+    def share(self) -> float:
+        """How much of the failing state's time passes before it fails."""
+        return (self.steps.index(self.failed_step) + 1) / len(self.steps) if self.steps else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A build came into a state: when, and why."""
+
+    status: str
+    at: float
+    reason: str = ""
+    doom: Doom | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ami:
+    """An AMI that came of a build."""
+
+    region: str
+    image: str
+    name: str
+    description: str
+    account: str
+
+    def wire(self) -> Json:
+        """Say it as ``outputResources.amis`` does."""
+        shown = {
+            "region": self.region,
+            "image": self.image,
+            "name": self.name,
+            "accountId": self.account,
+            "description": self.description,
+        }
+        return {name: value for name, value in shown.items() if value}
+
+
+@dataclass(slots=True)
+class Build:
+    """One image build version: what was asked for, and all that became of it.
+
+    Attributes
+    ----------
+    arn, token : str
+        Its ARN, and the client token that it was asked for with.
+    request : mapping
+        The parameters of ImportDiskImage, or of whatever began it.
+    path : tuple of str
+        The states before it, AVAILABLE the last.
+    history : list of Entered
+        The states behind it, the present one last.
+    etag : str or None
+        Of what lay at the URI when BUILDING began, which is when the service reads it.
+    """
+
+    kind: ClassVar[Kind] = "import"
+
+    arn: str
+    request: Mapping[str, Any]
+    region: str
+    account: str
+    infrastructure: Mapping[str, Any]
+    path: tuple[str, ...]
+    history: list[Entered]
+    tags: dict[str, str] = field(default_factory=dict)
+    doom: Doom | None = None
+    cancel_at: float | None = None
+    etag: str | None = None
+    amis: tuple[Ami, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The image's name, as it was asked for."""
+        return str(self.request["name"])
+
+    @property
+    def os_version(self) -> str:
+        """The operating system on it."""
+        return str(self.request["osVersion"])
+
+    @property
+    def token(self) -> str:
+        """The client token that it was asked for with."""
+        return str(self.request["clientToken"])
+
+    @property
+    def version_arn(self) -> str:
+        """The ARN without the build number."""
+        return self.arn.rpartition("/")[0]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Where it comes among the builds of its name: by version, then by build number."""
+        version, number = self.arn.split("/")[-2:]
+        return (*map(int, version.split(".")), int(number))
+
+    @property
+    def now(self) -> Entered:
+        """The state it is in."""
+        return self.history[-1]
+
+    @property
+    def status(self) -> str:
+        """The present state's name."""
+        return self.now.status
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not come to its end yet."""
+        return self.status not in TERMINAL
+
+    def summary(self) -> Json:
+        """Say what GetImage and ListImageBuildVersions both say."""
+        own_logs = f"/aws/imagebuilder/{self.name}".replace(" ", "-")
+        shown: Json = {
+            "arn": self.arn,
+            "name": self.name,
+            "type": "AMI",
+            "version": "/".join(self.arn.split("/")[-2:]),
+            "platform": "Windows",
+            "osVersion": self.os_version,
+            "state": self.state(),
+            "dateCreated": stamp(self.history[0].at),
+            "buildType": "IMPORT_ISO",
+            "imageSource": "IMPORTED",
+            "outputResources": {"amis": [ami.wire() for ami in self.amis]},
+            "loggingConfiguration": self.request.get(
+                "loggingConfiguration", {"logGroupName": own_logs}
+            ),
+        }
+        return shown | ({"tags": dict(self.tags)} if self.tags else {})
+
+    def image(self) -> Json:
+        """Say what GetImage says.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_Image.html
+        """
+        workflows = [WORKFLOWS[status] for status in self.path if status in WORKFLOWS]
+        shown = self.summary() | {
+            "infrastructureConfiguration": dict(self.infrastructure),
+            "executionRole": self.request.get("executionRole"),
+            "workflows": [{"workflowArn": flow.arn(self.region)} for flow in workflows],
+        }
+        return {name: value for name, value in shown.items() if value}
+
+    def state(self) -> Json:
+        """Say the state; its failureContext only "when the image status is FAILED".
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImageState.html
+        """
+        state: Json = {"status": self.status}
+        if self.now.reason:
+            state["reason"] = self.now.reason[:1024]
+        if self.status == "FAILED" and self.now.doom:
+            state["failureContext"] = self._failure_context(self.now.doom)
+        return state
+
+    def _failure_context(self, doom: Doom) -> Json:
+        """Say what failed, and where.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImageFailureContext.html
+        """
+        context: Json = {"imageStatus": doom.status}
+        if doom.failed_step:
+            context["failedStep"] = doom.failed_step
+        workflow = WORKFLOWS.get(doom.status)
+        if workflow:
+            ran = len(self.history) - 2
+            context["workflowExecutionId"] = self.id("wf", ran)
+            context["workflowArn"] = workflow.arn(self.region)
+            context["stepExecutionId"] = self.id("step", ran, doom.failed_step)
+        if doom.status == "DISTRIBUTING":
+            context["distributionFailure"] = self.distribution_failure(doom.message)
+        elif workflow:
+            context["componentFailure"] = {"errorMessage": doom.message}
+        return context
+
+    def distribution_failure(self, message: str) -> Json:
+        """Say what went wrong with the distribution."""
+        return {"errorMessage": message}
+
+    def id(self, prefix: str, *of: object) -> str:
+        """Make up the id of a part of this build: the same whenever it is asked for."""
+        return f"{prefix}-{uuid5(NAMESPACE_URL, '/'.join(map(str, (self.arn, *of))))}"

@@ -1,0 +1,81 @@
+"""Finding builds and cutting lists into pages, as Image Builder's List operations do."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+from isodrop_local.image_builder.lifecycle import Build
+from isodrop_local.image_builder.values import Json, ServiceError, invalid
+
+_PAGE: Final = 25
+"""Items of a page unless maxResults says otherwise."""
+_FILTERS: Final = ("name", "osVersion", "platform", "type", "version")
+_OF_A_VERSION: Final = (
+    "name",
+    "type",
+    "platform",
+    "osVersion",
+    "dateCreated",
+    "buildType",
+    "imageSource",
+)
+
+
+def resolve(arn: str, builds: Iterable[Build]) -> Build | None:
+    """Find a build by its ARN, or the newest AVAILABLE one of a version or a wildcard.
+
+    "Builds that were later deprecated, disabled, or deleted don't resolve."
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetImage.html
+    """
+    base, _, version = arn.rpartition("/")
+    if version.isdigit():
+        return next((build for build in builds if build.arn == arn), None)
+    wanted = version.split(".")
+    matching = (
+        build
+        for build in builds
+        if build.status == "AVAILABLE"
+        and build.version_arn.rpartition("/")[0] == base
+        and all(node in ("x", str(has)) for node, has in zip(wanted, build.order, strict=False))
+    )
+    return max(matching, key=lambda build: build.order, default=None)
+
+
+def images(builds: Iterable[Build], asked: Mapping[str, Any]) -> list[Json]:
+    """List one entry per image version, the newest first; with byName one per name."""
+    if asked.get("owner", "Self") != "Self":
+        return []
+    by_name = asked.get("byName", False)
+    if by_name and any(each.get("name") == "version" for each in asked.get("filters", [])):
+        raise invalid("'byName' cannot be combined with the filter 'version'.")
+    found: dict[str, Json] = {}
+    for build in sorted(builds, key=lambda build: build.order, reverse=True):
+        of_name, _, version = build.version_arn.rpartition("/")
+        summary = build.summary()
+        shown = {name: summary[name] for name in _OF_A_VERSION} | {"owner": build.account}
+        shown |= {"arn": f"{of_name}/x.x.x"} if by_name else {"arn": build.version_arn}
+        shown |= {} if by_name else {"version": version}
+        found.setdefault(shown["arn"], shown)
+    return selected(list(found.values()), asked)
+
+
+def selected(
+    items: list[Json], asked: Mapping[str, Any], filters: Collection[str] = _FILTERS
+) -> list[Json]:
+    """Keep what every filter of a request has among its values."""
+    for each in asked.get("filters", []):
+        if each.get("name") not in filters:
+            raise invalid(f"There is no filter '{each.get('name')}', only {', '.join(filters)}.")
+        items = [item for item in items if item.get(each["name"]) in each.get("values", [])]
+    return items
+
+
+def page(name: str, items: list[Json], asked: Mapping[str, Any]) -> Json:
+    """Cut the page that a request asks for, and say where the next one begins."""
+    begins = {f"page-{place}": place for place in range(1, len(items))}
+    token = asked.get("nextToken")
+    if token is not None and token not in begins:
+        raise ServiceError("InvalidPaginationTokenException", f"'{token}' is not a token of ours.")
+    start = begins[token] if token else 0
+    end = start + asked.get("maxResults", _PAGE)
+    shown: Json = {name: items[start:end]}
+    return shown | ({"nextToken": f"page-{end}"} if end < len(items) else {})

@@ -1,0 +1,455 @@
+"""The fake Image Builder itself: its operations, as the service's documentation has them.
+
+It does what https://docs.aws.amazon.com/imagebuilder/latest/APIReference/ says. Where that is
+silent, the docstrings say so.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+from botocore.model import OperationModel
+
+from isodrop_local.faults import LOST, Fault
+from isodrop_local.image_builder.build_engine import Works
+from isodrop_local.image_builder.checks import (
+    InvalidAnswerError,
+    check_answer,
+    check_import,
+    check_request,
+    listed_errors,
+    location,
+)
+from isodrop_local.image_builder.distribution import Distribution
+from isodrop_local.image_builder.lifecycle import RESUMABLE, Build, Entered
+from isodrop_local.image_builder.listing import images, page, resolve, selected
+from isodrop_local.image_builder.progress import executions
+from isodrop_local.image_builder.resources import (
+    DISTRIBUTION,
+    INFRASTRUCTURE,
+    TYPES,
+    Resources,
+    ResourceType,
+)
+from isodrop_local.image_builder.shapes import service_model
+from isodrop_local.image_builder.values import (
+    Call,
+    Json,
+    LostAnswerError,
+    ServiceError,
+    folded,
+    invalid,
+    not_found,
+)
+
+_MAX_TAGS: Final = 50
+_LIFECYCLE: Final = frozenset({"AVAILABLE", "DEPRECATED", "DISABLED"})
+_MISMATCH: Final = "IdempotentParameterMismatchException"
+
+
+class ImageBuilder(Works):
+    """EC2 Image Builder of one account in one Region, as far as imports and their distribution go.
+
+    Parameters
+    ----------
+    *arguments, **settings
+        See :class:`~isodrop_local.image_builder.build_engine.Works`.
+
+    Attributes
+    ----------
+    infrastructure, distribution : Resources
+        The infrastructure and the distribution configurations.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.resources = {
+            each: Resources(each, self._arn(each.segment, ""), self.clock) for each in TYPES
+        }
+        self.infrastructure = self.resources[INFRASTRUCTURE]
+        self.distribution = self.resources[DISTRIBUTION]
+        self._answers: dict[tuple[str, str], tuple[Json, Json]] = {}
+
+    def call(self, operation: str, parameters: Json) -> Json:
+        """Run an operation, held to the service model on the way in and on the way out.
+
+        Raises
+        ------
+        ServiceError
+            What the service answers instead.
+        LostAnswerError
+            The caller is to hear nothing.
+        InvalidAnswerError
+            A bug of the fake, to be loud.
+        """
+        self.tick()
+        fault = self.controls.faults.due(operation)
+        answer: Json = {}
+        took_effect = False
+        with self._lock:
+            try:
+                if fault is None or fault.committed:
+                    answer = self._perform(operation, parameters)
+                    took_effect = True
+                if fault:
+                    raise _raised(fault)
+            except (ServiceError, LostAnswerError) as error:
+                self._record(operation, parameters, error.code, took_effect, answer)
+                if fault and fault.kill_caller:
+                    self.world.kill_caller()
+                raise
+            self._record(operation, parameters, None, took_effect, answer)
+        self.tick()
+        return answer
+
+    def _record(
+        self, operation: str, sent: Json, error: str | None, took_effect: bool, answer: Json
+    ) -> None:
+        build = answer.get("imageBuildVersionArn")
+        self.controls.calls.append(Call(self.clock(), operation, sent, error, took_effect, build))
+
+    def _perform(self, operation: str, parameters: Json) -> Json:
+        if operation not in _OPERATIONS:
+            raise ServiceError("UnknownOperationException", f"{operation} is not emulated.", 404)
+        model = service_model().operation_model(operation)
+        try:
+            check_request(model, parameters)
+        except ServiceError as error:
+            self.controls.accuse(f"{operation}: {error.message}")
+            raise
+        answer = self._once(model, parameters)
+        if model.output_shape and "requestId" in model.output_shape.members:
+            seen = f"{operation}/{len(self.controls.calls)}/{self.clock()}"
+            answer = answer | {"requestId": str(uuid5(NAMESPACE_URL, seen))}
+        try:
+            check_answer(model, answer, {future.status for future in self.controls.futures})
+        except InvalidAnswerError as error:
+            self.controls.accuse(f"the fake is at fault: {error}")
+            raise
+        return answer
+
+    def _once(self, operation: OperationModel, parameters: Json) -> Json:
+        """Run an operation once per client token; errors use up no token.
+
+        "If you retry a request with the same client token, Image Builder returns the original
+        response without running the operation again." With other parameters most operations list
+        IdempotentParameterMismatchException. ImportDiskImage does not; what it does then is not
+        documented, so it answers the original here, and the violation is written down.
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+        """
+        if "clientToken" not in parameters:
+            return _OPERATIONS[operation.name](self, parameters)
+        token = (operation.name, str(parameters["clientToken"]))
+        if token not in self._answers:
+            answer = _OPERATIONS[operation.name](self, parameters)
+            self._answers[token] = (parameters, answer)
+            return answer
+        before, answer = self._answers[token]
+        other = [key for key in {*before, *parameters} if before.get(key) != parameters.get(key)]
+        if other:
+            detail = f"clientToken {token[1]} came again with other {', '.join(sorted(other))}"
+            self.controls.accuse(f"{operation.name}: {detail}")
+            if _MISMATCH in listed_errors(operation):
+                raise ServiceError(_MISMATCH, detail)
+        return answer
+
+    def forget_tokens(self) -> None:
+        """Forget all client tokens, as the service will some day: when is not documented."""
+        with self._lock:
+            self._answers.clear()
+
+    def _arn(self, kind: str, name: str) -> str:
+        return f"arn:aws:imagebuilder:{self.region}:{self.account}:{kind}/{name}"
+
+    # Operations on images.
+
+    def import_disk_image(self, asked: Json) -> Json:
+        """Make the image, PENDING, at once.
+
+        "If an image with the same name and semantic version already exists (…), the import creates
+        a new build version for it." Numbers of deleted builds do not come again here; that is not
+        documented.
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+        """
+        check_import(asked)
+        arn = str(asked["infrastructureConfigurationArn"])
+        if arn not in self.infrastructure.stored:
+            raise ServiceError("ClientException", f"The resource with ARN '{arn}' does not exist.")
+        bucket, _ = location(asked["uri"])
+        if not self.world.owns_bucket(bucket):
+            raise ServiceError("ClientException", f"The bucket '{bucket}' is not yours.")
+        version = self._arn("image", f"{folded(asked['name'])}/{asked['semanticVersion']}")
+        build = Build(
+            arn=self._next(version),
+            request=asked,
+            region=self.region,
+            account=self.account,
+            infrastructure=self.infrastructure.get(asked)["infrastructureConfiguration"],
+            path=self.controls.path(),
+            history=[Entered("PENDING", self._moment)],
+            tags=dict(asked.get("tags", {})),
+            doom=self.controls.next_doom(asked["name"]),
+        )
+        return self._begun(build)
+
+    def distribute_image(self, asked: Json) -> Json:
+        """Make the image that tracks the distribution, PENDING, at once.
+
+        Its name and version are not documented. Here it is the next build version of its source,
+        which is the hardest for whoever lists builds, or asks for the newest one.
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
+        """
+        configuration = self.distribution.get(asked)["distributionConfiguration"]
+        source = self._source(asked["sourceImage"])
+        return self._begun(
+            Distribution(
+                arn=self._next(source.version_arn),
+                request=asked,
+                region=self.region,
+                account=self.account,
+                infrastructure={},
+                path=self.controls.path("distribution"),
+                history=[Entered("PENDING", self._moment)],
+                tags=dict(asked.get("tags", {})),
+                doom=self.controls.next_doom(source.name, "distribution"),
+                source=source,
+                configuration=configuration,
+            )
+        )
+
+    def _source(self, wanted: str) -> Build:
+        """Find the image that is to be distributed, by its ARN or by the id of an AMI of its.
+
+        It "must resolve to an AMI in the current Region". How one is refused that is not AVAILABLE
+        or has no AMI here is not documented. There is no Parameter Store here, and no other AMI.
+        """
+        here = (self.region, self.account)
+        for build in self.builds.values():
+            if any((*here, wanted) == (ami.region, ami.account, ami.image) for ami in build.amis):
+                return build
+        found = resolve(wanted, self._kept())
+        if found is None:
+            raise not_found(wanted)
+        if found.status != "AVAILABLE":
+            raise invalid(f"The image '{found.arn}' is {found.status}, not AVAILABLE.")
+        if not any((ami.region, ami.account) == here for ami in found.amis):
+            raise invalid(f"The image '{found.arn}' has no AMI in {self.region}.")
+        return found
+
+    def _next(self, version: str) -> str:
+        """Name the next build of a version."""
+        number = 1 + sum(build.version_arn == version for build in self.builds.values())
+        return f"{version}/{number}"
+
+    def _begun(self, build: Build) -> Json:
+        self.builds[build.arn] = build
+        return {"clientToken": build.token, "imageBuildVersionArn": build.arn}
+
+    def get_image(self, asked: Json) -> Json:
+        """Say what a build is; "a version or wildcard ARN resolves to the latest (…) AVAILABLE".
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetImage.html
+        """
+        arn = str(asked["imageBuildVersionArn"])
+        build = resolve(arn, self._kept())
+        if build is None:
+            raise not_found(arn)
+        base, _, version = build.version_arn.rpartition("/")
+        major, minor, patch = version.split(".")
+        return {
+            "image": build.image(),
+            "latestVersionReferences": {
+                "latestVersionArn": f"{base}/x.x.x",
+                "latestMajorVersionArn": f"{base}/{major}.x.x",
+                "latestMinorVersionArn": f"{base}/{major}.{minor}.x",
+                "latestPatchVersionArn": f"{base}/{major}.{minor}.{patch}",
+            },
+        }
+
+    def list_images(self, asked: Json) -> Json:
+        """List image versions, or with byName one for each name.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImages.html
+        """
+        return page("imageVersionList", images(self._kept(), asked), asked)
+
+    def list_image_build_versions(self, asked: Json) -> Json:
+        """List builds, the newest first; of an unknown version "an empty list".
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImageBuildVersions.html
+        """
+        wanted = asked.get("imageVersionArn")
+        of_version = [build for build in self._kept() if wanted in (None, build.version_arn)]
+        newest_first = sorted(of_version, key=lambda build: build.order, reverse=True)
+        found = [build.summary() | {"owner": self.account} for build in newest_first]
+        return page("imageSummaryList", selected(found, asked), asked)
+
+    def list_workflow_executions(self, asked: Json) -> Json:
+        """List the workflows that a build has begun, with their counts of steps.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListWorkflowExecutions.html
+        """
+        build = self._build(asked["imageBuildVersionArn"])
+        begun = [each.wire() for each in executions(build, self._moment, self.timings)]
+        answer = page("workflowExecutions", begun, asked)
+        return answer | {
+            "imageBuildVersionArn": build.arn,
+            "message": build.now.reason[:500],
+        }
+
+    def list_workflow_step_executions(self, asked: Json) -> Json:
+        """List the steps of one workflow execution.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListWorkflowStepExecutions.html
+        """
+        for build in self._kept():
+            for each in executions(build, self._moment, self.timings):
+                if each.id == asked["workflowExecutionId"]:
+                    return page("steps", each.wire_steps(), asked) | {
+                        "workflowBuildVersionArn": each.workflow.arn(self.region),
+                        "workflowExecutionId": each.id,
+                        "imageBuildVersionArn": build.arn,
+                    }
+        raise invalid(f"There is no workflow execution '{asked['workflowExecutionId']}'.")
+
+    def cancel_image_creation(self, asked: Json) -> Json:
+        """Begin to cancel; "can only be used on images in a non-terminal state".
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
+        """
+        self._cancel(asked["imageBuildVersionArn"])
+        return _echo(asked)
+
+    def retry_image(self, asked: Json) -> Json:
+        """Go back, in place, to "the test or distribution phase where it failed".
+
+        What becomes of a build that failed before those phases is not documented: refused here.
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_RetryImage.html
+        """
+        build = self._build(asked["imageBuildVersionArn"])
+        if build.running:
+            raise ServiceError("ResourceInUseException", f"The image is {build.status}.")
+        if build.status not in ("FAILED", "CANCELLED"):
+            raise invalid(f"The image is {build.status}, not FAILED or CANCELLED.")
+        back_to = build.history[-2].status
+        if back_to not in RESUMABLE:
+            raise invalid(f"The image ended in {back_to}: nothing is there to resume from.")
+        build.doom = build.cancel_at = None
+        self._enter(build, back_to)
+        return _echo(asked)
+
+    def delete_image(self, asked: Json) -> Json:
+        """Delete; "it also fails while the image build is still running", with which error is open.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteImage.html
+        """
+        build = self._build(asked["imageBuildVersionArn"])
+        if build.running:
+            raise ServiceError("ResourceDependencyException", f"The image is {build.status}.")
+        self.delete(build.arn)
+        return {"imageBuildVersionArn": build.arn}
+
+    def start_resource_state_update(self, asked: Json) -> Json:
+        """Change a finished image's state, at once; updateAt and exclusionRules are not modelled.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_StartResourceStateUpdate.html
+        """
+        build = self._build(asked["resourceArn"])
+        wanted = asked["state"].get("status")
+        included = "includeResources" in asked
+        if build.running:
+            raise ServiceError("ResourceInUseException", f"The image is {build.status}.")
+        if included != ("executionRole" in asked):
+            raise invalid("'includeResources' and 'executionRole' must come together.")
+        if wanted == "DELETED" and not included:
+            raise invalid("DELETED needs 'includeResources'; see DeleteImage.")
+        if build.status not in _LIFECYCLE and wanted != "DELETED":
+            raise invalid(f"An image that is {build.status} can only become DELETED.")
+        if not wanted or "updateAt" in asked or "exclusionRules" in asked:
+            raise invalid("This fake changes states at once and without exceptions.")
+        self._enter(build, wanted)
+        lifecycle = {"lifecycleExecutionId": build.id("lce", len(build.history))}
+        return {"resourceArn": build.arn} | (lifecycle if included else {})
+
+    # Tags.
+
+    def tag_resource(self, asked: Json) -> Json:
+        """Add tags to an image or another resource.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_TagResource.html
+        """
+        tags = self._tags(asked["resourceArn"])
+        if len({*tags, *asked["tags"]}) > _MAX_TAGS:
+            raise ServiceError("InvalidParameterException", f"More than {_MAX_TAGS} tags.")
+        tags.update(asked["tags"])
+        return {}
+
+    def untag_resource(self, asked: Json) -> Json:
+        """Take tags away; those that are not there do not matter."""
+        tags = self._tags(asked["resourceArn"])
+        for key in asked["tagKeys"]:
+            tags.pop(key, None)
+        return {}
+
+    def list_tags_for_resource(self, asked: Json) -> Json:
+        """List tags; none are not an empty map, which the model does not allow."""
+        tags = self._tags(asked["resourceArn"])
+        return {"tags": dict(tags)} if tags else {}
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        for each in self.resources.values():
+            if arn in each.stored:
+                tags: dict[str, str] = each.stored[arn]["tags"]
+                return tags
+        return self._build(arn).tags
+
+
+def _raised(fault: Fault) -> ServiceError | LostAnswerError:
+    """Make what is raised instead of an answer."""
+    if fault.code == LOST:
+        return LostAnswerError(fault.message)
+    return ServiceError(fault.code, fault.message, fault.status)
+
+
+def _echo(asked: Json) -> Json:
+    return {name: asked[name] for name in ("clientToken", "imageBuildVersionArn")}
+
+
+_Operation = Callable[[ImageBuilder, Json], Json]
+
+
+def _operations(of: ResourceType) -> dict[str, _Operation]:
+    """Make the operations that every type of resource has."""
+
+    def listed(builder: ImageBuilder, asked: Json) -> Json:
+        found = selected(builder.resources[of].summaries(), asked, of.filters)
+        return page(f"{of.member}SummaryList", found, asked)
+
+    return {
+        f"Create{of.name}": lambda builder, asked: builder.resources[of].create(asked),
+        f"Delete{of.name}": lambda builder, asked: builder.resources[of].delete(asked),
+        f"Get{of.name}": lambda builder, asked: builder.resources[of].get(asked),
+        f"List{of.plural}": listed,
+    }
+
+
+_OPERATIONS: Final[Mapping[str, _Operation]] = {
+    "CancelImageCreation": ImageBuilder.cancel_image_creation,
+    "DeleteImage": ImageBuilder.delete_image,
+    "DistributeImage": ImageBuilder.distribute_image,
+    "GetImage": ImageBuilder.get_image,
+    "ImportDiskImage": ImageBuilder.import_disk_image,
+    "ListImageBuildVersions": ImageBuilder.list_image_build_versions,
+    "ListImages": ImageBuilder.list_images,
+    "ListTagsForResource": ImageBuilder.list_tags_for_resource,
+    "ListWorkflowExecutions": ImageBuilder.list_workflow_executions,
+    "ListWorkflowStepExecutions": ImageBuilder.list_workflow_step_executions,
+    "RetryImage": ImageBuilder.retry_image,
+    "StartResourceStateUpdate": ImageBuilder.start_resource_state_update,
+    "TagResource": ImageBuilder.tag_resource,
+    "UntagResource": ImageBuilder.untag_resource,
+    "UpdateInfrastructureConfiguration": lambda self, asked: self.infrastructure.update(asked),
+    **{name: operation for each in TYPES for name, operation in _operations(each).items()},
+}
+OPERATIONS: Final = frozenset(_OPERATIONS)
+"""The operations that the fake knows."""

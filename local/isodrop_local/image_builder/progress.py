@@ -1,0 +1,125 @@
+"""How far a build's workflows have come, read off its history and the clock."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from isodrop_local.image_builder.lifecycle import WORKFLOWS, Build, Entered, Workflow
+from isodrop_local.image_builder.values import Json, stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One runtime instance of a workflow.
+
+    Attributes
+    ----------
+    build, number
+        The build, and the place in its history at which the workflow began.
+    now : float
+        The moment at which is asked.
+    duration : float
+        How long the workflow takes when all goes well.
+    """
+
+    build: Build
+    number: int
+    now: float
+    duration: float
+
+    @property
+    def began(self) -> Entered:
+        """The entry of the state that the workflow belongs to."""
+        return self.build.history[self.number]
+
+    @property
+    def ended(self) -> Entered | None:
+        """The entry that ended it; ``None`` while it runs."""
+        later = self.build.history[self.number + 1 :]
+        return later[0] if later else None
+
+    @property
+    def workflow(self) -> Workflow:
+        """What runs."""
+        return WORKFLOWS[self.began.status]
+
+    @property
+    def id(self) -> str:
+        """Its workflowExecutionId."""
+        return self.build.id("wf", self.number)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of its steps."""
+        doom = self.ended.doom if self.ended else None
+        return doom.steps if doom else self.workflow.steps
+
+    @property
+    def status(self) -> str:
+        """How it stands."""
+        if self.ended is None:
+            return "RUNNING"
+        badly = self.ended.status in ("FAILED", "CANCELLED")
+        return self.ended.status if badly else "COMPLETED"
+
+    @property
+    def succeeded(self) -> int:
+        """How many steps are done."""
+        if self.ended and self.ended.doom:
+            return self.steps.index(self.ended.doom.failed_step)
+        if self.status == "COMPLETED":
+            return len(self.steps)
+        elapsed = (self.ended.at if self.ended else self.now) - self.began.at
+        # Also at its very end, or held there: the last step is done only when the state is left.
+        share = min(elapsed / self.duration, 1.0) if self.duration else 0.0
+        return min(int(share * len(self.steps)), len(self.steps) - 1)
+
+    def wire(self) -> Json:
+        """Say it as ListWorkflowExecutions does.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_WorkflowExecutionMetadata.html
+        """
+        shown: Json = {
+            "workflowBuildVersionArn": self.workflow.arn(self.build.region),
+            "workflowExecutionId": self.id,
+            "type": self.workflow.kind,
+            "status": self.status,
+            "totalStepCount": len(self.steps),
+            "totalStepsSucceeded": self.succeeded,
+            "totalStepsFailed": int(self.status == "FAILED"),
+            "totalStepsSkipped": 0,
+            "startTime": stamp(self.began.at),
+            "retried": any(
+                entry.status == self.began.status for entry in self.build.history[self.number + 1 :]
+            ),
+        }
+        if self.ended:
+            shown["endTime"] = stamp(self.ended.at)
+            shown["message"] = self.ended.reason[:500]
+        return shown
+
+    def wire_steps(self) -> list[Json]:
+        """Say its steps as ListWorkflowStepExecutions does.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_WorkflowStepMetadata.html
+        """
+        done = self.succeeded
+        return [
+            {
+                "stepExecutionId": self.build.id("step", self.number, step),
+                "name": step,
+                "action": step,
+                "status": "COMPLETED"
+                if place < done
+                else self.status
+                if place == done
+                else "PENDING",
+            }
+            for place, step in enumerate(self.steps)
+        ]
+
+
+def executions(build: Build, now: float, timings: Mapping[str, float]) -> Iterator[Execution]:
+    """Find the workflows that a build has begun, the latest first."""
+    for number, entry in reversed(list(enumerate(build.history))):
+        if entry.status in WORKFLOWS:
+            yield Execution(build, number, now, timings.get(entry.status, 0.0))

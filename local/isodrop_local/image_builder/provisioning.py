@@ -1,0 +1,67 @@
+"""Image Builder's resources, made of a template's properties as CloudFormation makes them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from uuid import uuid4
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from isodrop_local.image_builder.models import ImageBuilder
+from isodrop_local.image_builder.resources import TYPES, ResourceType
+from isodrop_local.image_builder.shapes import service_model
+from isodrop_local.image_builder.values import Json
+
+_OTHER_NAMES: Final = {"LaunchPermissionConfiguration": "launchPermission"}
+"""What templates call otherwise than the API does.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-imagebuilder-distributionconfiguration-amidistributionconfiguration.html
+"""
+
+
+def provisioners(builder: ImageBuilder) -> dict[str, dict[str, Callable[..., Any]]]:
+    """Make the functions that create and delete resources, by the type that templates know.
+
+    ``Ref`` of each is its ARN, and so is its one attribute.
+    """
+    return {
+        f"AWS::ImageBuilder::{each.name}": {
+            "create": partial(_create, builder, each),
+            "delete": partial(_delete, builder, each),
+        }
+        for each in TYPES
+    }
+
+
+def _create(
+    builder: ImageBuilder, of: ResourceType, _logical_id: str, properties: Json, _stack: str
+) -> tuple[str, dict[str, str]]:
+    operation = service_model().operation_model(f"Create{of.name}")
+    # A stack that is deployed again under its name makes it anew, and repeats nothing.
+    asked = parameters(operation.input_shape, properties) | {"clientToken": str(uuid4())}
+    arn = str(builder.call(operation.name, asked)[of.arn])
+    return arn, {"Arn": arn}
+
+
+def _delete(builder: ImageBuilder, of: ResourceType, arn: str, _properties: Json) -> None:
+    builder.call(f"Delete{of.name}", {of.arn: arn})
+
+
+def parameters(shape: Shape | None, value: Any) -> Any:
+    """Read a template's properties as the API's parameters: in camel case, with scalars typed.
+
+    A template's parameters are strings, and CloudFormation makes of them what a property is.
+    """
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        named = {_OTHER_NAMES.get(name, name[0].lower() + name[1:]): value[name] for name in value}
+        return {name: parameters(shape.members.get(name), item) for name, item in named.items()}
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return [parameters(shape.member, item) for item in value]
+    if isinstance(shape, MapShape) and isinstance(value, dict):
+        return {key: parameters(shape.value, item) for key, item in value.items()}
+    if shape and isinstance(value, str):
+        if shape.type_name == "boolean" and value in ("true", "false"):
+            return value == "true"
+        if shape.type_name == "integer" and value.isdecimal():
+            return int(value)
+    return value

@@ -1,0 +1,245 @@
+"""Image Builder's resources that only keep settings: how one builds, distributes, retires."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from botocore.model import StructureShape
+
+from isodrop_local.image_builder.shapes import service_model
+from isodrop_local.image_builder.values import Json, ServiceError, folded, invalid, not_found, stamp
+
+_RESERVED_TAGS: Final = frozenset({"CreatedBy", "Ec2ImageBuilderArn", "Name", "Tags"})
+_LASTING: Final = ("arn", "name", "dateCreated", "tags")
+BUILD_DATE: Final = re.compile(r"\{\{\s*imagebuilder:buildDate\s*\}\}")
+_TIMEOUT_MINUTES: Final = 720
+"""The model demands ``timeoutMinutes``, "a property that Image Builder doesn't use"; which number
+it answers is not documented."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceType:
+    """What sets one type of resource apart from the others.
+
+    Attributes
+    ----------
+    name, plural : str
+        As the names of its operations have them.
+    check : callable
+        Refuses what the documentation refuses beyond the service model.
+    defaults : callable
+        Says what a resource has that nobody asked for.
+    filters : tuple of str
+        What its list can be filtered by.
+    """
+
+    name: str
+    plural: str
+    check: Callable[[Mapping[str, Any]], None]
+    defaults: Callable[[Mapping[str, Any]], Json]
+    filters: tuple[str, ...] = ("name",)
+
+    @property
+    def member(self) -> str:
+        """What requests and answers call it."""
+        return self.name[0].lower() + self.name[1:]
+
+    @property
+    def arn(self) -> str:
+        """What requests and answers call its ARN."""
+        return f"{self.member}Arn"
+
+    @property
+    def segment(self) -> str:
+        """What ARNs call it."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", self.name).lower()
+
+
+@dataclass(slots=True)
+class Resources:
+    """The account's resources of one type, by ARN.
+
+    Attributes
+    ----------
+    type : ResourceType
+        Which.
+    prefix : str
+        What their ARNs begin with.
+    clock : callable
+        Seconds since the epoch.
+    """
+
+    type: ResourceType
+    prefix: str
+    clock: Callable[[], float]
+    stored: dict[str, Json] = field(default_factory=dict)
+
+    def create(self, asked: Mapping[str, Any]) -> Json:
+        """Create one; its name must be new.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateInfrastructureConfiguration.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateDistributionConfiguration.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateLifecyclePolicy.html
+        """
+        arn = f"{self.prefix}{folded(str(asked['name']))}"
+        if arn in self.stored:
+            raise ServiceError("ResourceAlreadyExistsException", f"'{arn}' already exists.")
+        self.type.check(asked)
+        if asked.get("dryRun"):
+            raise ServiceError("DryRunOperationException", "The request would have succeeded.")
+        lasting = {"arn": arn, "dateCreated": self._now(), "tags": dict(asked.get("tags", {}))}
+        self.stored[arn] = self._kept(asked) | lasting
+        return self._answer(asked, arn)
+
+    def update(self, asked: Mapping[str, Any]) -> Json:
+        """Put other settings in place of all that it had, but for its name and its tags.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_UpdateInfrastructureConfiguration.html
+        """
+        before = self.of(asked)
+        self.type.check(asked)
+        lasting = {k: v for k, v in before.items() if k in _LASTING}
+        self.stored[before["arn"]] = self._kept(asked) | lasting | {"dateUpdated": self._now()}
+        return self._answer(asked, before["arn"])
+
+    def delete(self, asked: Mapping[str, Any]) -> Json:
+        """Delete one. Builds that run with it keep what they were started with.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteInfrastructureConfiguration.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteDistributionConfiguration.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteLifecyclePolicy.html
+        """
+        arn = self.of(asked)["arn"]
+        del self.stored[arn]
+        return {self.type.arn: arn}
+
+    def get(self, asked: Mapping[str, Any]) -> Json:
+        """Say what one is.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetInfrastructureConfiguration.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetDistributionConfiguration.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetLifecyclePolicy.html
+        """
+        return {self.type.member: _shown(self.of(asked), self._shape)}
+
+    def summaries(self) -> list[Json]:
+        """List them all, in short.
+
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListInfrastructureConfigurations.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListDistributionConfigurations.html
+        https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListLifecyclePolicies.html
+        """
+        summary = _structure(f"{self.type.name}Summary")
+        return [_shown(each, summary) for each in self.stored.values()]
+
+    def of(self, asked: Mapping[str, Any]) -> Json:
+        """Find the one that a request names."""
+        arn = str(asked[self.type.arn])
+        if arn not in self.stored:
+            raise not_found(arn)
+        return self.stored[arn]
+
+    @property
+    def _shape(self) -> StructureShape:
+        return _structure(self.type.name)
+
+    def _now(self) -> str | float:
+        """Say the moment in the type's own way: policies have timestamps, the others strings."""
+        is_a_number = self._shape.members["dateCreated"].type_name == "timestamp"
+        return self.clock() if is_a_number else stamp(self.clock())
+
+    def _kept(self, asked: Mapping[str, Any]) -> Json:
+        passing = ("clientToken", "dryRun", self.type.arn)
+        kept = {name: value for name, value in asked.items() if name not in passing}
+        return self.type.defaults(asked) | kept
+
+    def _answer(self, asked: Mapping[str, Any], arn: str) -> Json:
+        return {"clientToken": asked["clientToken"], self.type.arn: arn}
+
+
+def _structure(name: str) -> StructureShape:
+    shape = service_model().shape_for(name)
+    assert isinstance(shape, StructureShape)
+    return shape
+
+
+def _shown(resource: Json, shape: StructureShape) -> Json:
+    """Say of a resource what a shape has room for."""
+    shown = {name: value for name, value in resource.items() if name in shape.members}
+    # The model wants at least one tag wherever there are tags.
+    return {name: value for name, value in shown.items() if name != "tags" or value}
+
+
+def _check_infrastructure(asked: Mapping[str, Any]) -> None:
+    """Refuse a subnet without a security group, and tags that the service gives itself."""
+    if asked.get("subnetId") and not asked.get("securityGroupIds"):
+        raise invalid("'subnetId' must come with 'securityGroupIds'.")
+    if not _RESERVED_TAGS.isdisjoint(asked.get("resourceTags", {})):
+        raise invalid(f"'resourceTags' must not have {', '.join(sorted(_RESERVED_TAGS))}.")
+
+
+def _check_distribution(asked: Mapping[str, Any]) -> None:
+    """Refuse a Region that comes twice, and a name that would be every AMI's.
+
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_AmiDistributionConfiguration.html
+    """
+    for region, times in Counter(each["region"] for each in asked["distributions"]).items():
+        if times > 1:
+            raise invalid(f"The Region '{region}' appears {times} times in 'distributions'.")
+    for each in asked["distributions"]:
+        name = each.get("amiDistributionConfiguration", {}).get("name")
+        if name is not None and not BUILD_DATE.search(name):
+            raise invalid(f"The name '{name}' must include {{{{ imagebuilder:buildDate }}}}.")
+
+
+def _check_lifecycle_policy(asked: Mapping[str, Any]) -> None:
+    """Refuse rules that contradict each other or themselves.
+
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_LifecyclePolicyDetailFilter.html
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_LifecyclePolicyDetailAction.html
+    """
+    if len({"recipes", "tagMap"} & asked["resourceSelection"].keys()) != 1:
+        raise invalid("'resourceSelection' must have either 'recipes' or 'tagMap'.")
+    actions = [rule["action"]["type"] for rule in asked["policyDetails"]]
+    if len(set(actions)) != len(actions):
+        raise invalid("A policy can have only one rule of each action.")
+    if asked["resourceType"] == "CONTAINER_IMAGE" and set(actions) != {"DELETE"}:
+        raise invalid("A policy for container images can only DELETE.")
+    for rule in asked["policyDetails"]:
+        action, chosen = rule["action"]["type"], rule["filter"]
+        included = {k for k, v in rule["action"].get("includeResources", {}).items() if v}
+        if chosen["type"] == "AGE" and "unit" not in chosen:
+            raise invalid("A filter by AGE needs a 'unit'.")
+        if chosen["type"] == "COUNT" and action != "DELETE":
+            raise invalid("A filter by COUNT goes with the action DELETE only.")
+        if action != "DELETE" and not included <= {"amis"}:
+            raise invalid(f"The action {action} can include 'amis' only.")
+        if "snapshots" in included and "amis" not in included:
+            raise invalid("'snapshots' can only be included together with 'amis'.")
+
+
+INFRASTRUCTURE: Final = ResourceType(
+    "InfrastructureConfiguration",
+    "InfrastructureConfigurations",
+    _check_infrastructure,
+    lambda _: {"terminateInstanceOnFailure": True},
+)
+DISTRIBUTION: Final = ResourceType(
+    "DistributionConfiguration",
+    "DistributionConfigurations",
+    _check_distribution,
+    lambda asked: {
+        "timeoutMinutes": _TIMEOUT_MINUTES,
+        "regions": [each["region"] for each in asked["distributions"]],
+    },
+)
+LIFECYCLE_POLICY: Final = ResourceType(
+    "LifecyclePolicy",
+    "LifecyclePolicies",
+    _check_lifecycle_policy,
+    lambda _: {"status": "ENABLED"},
+    ("name", "resourceType", "status"),
+)
+TYPES: Final = (INFRASTRUCTURE, DISTRIBUTION, LIFECYCLE_POLICY)

@@ -1,0 +1,93 @@
+"""The small frozen values that the fake Image Builder and its tests speak in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from isodrop_local.faults import LOST
+
+Json = dict[str, Any]
+"""A JSON object: an operation's parameters, or its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that reached the service, and what became of it.
+
+    Attributes
+    ----------
+    at : float
+        When, by the fake's clock.
+    operation : str
+        Image Builder's own name for it.
+    parameters : mapping
+        As they came, before they were checked.
+    error : str or None
+        The name of the error that was answered; ``None`` if all was well.
+    took_effect : bool
+        Whether the operation ran; it may have, and answered an error all the same.
+    build : str or None
+        The ARN that was answered.
+    """
+
+    at: float
+    operation: str
+    parameters: Mapping[str, Any]
+    error: str | None
+    took_effect: bool
+    build: str | None
+
+
+class LostAnswerError(Exception):
+    """The caller is to hear nothing: the connection breaks."""
+
+    code = LOST
+
+
+class ServiceError(Exception):
+    """An error that Image Builder answers.
+
+    Attributes
+    ----------
+    code, message : str
+        Its name in the service model, and what it says.
+    status : int or None
+        Its HTTP status; ``None`` for the service model's.
+    """
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+def not_found(arn: str) -> ServiceError:
+    """Make the error for an ARN that names nothing (any more).
+
+    GetImage and the like do not list it among their errors, yet it is what they answer.
+    """
+    return ServiceError(
+        "ResourceNotFoundException", f"The resource with ARN '{arn}' does not exist."
+    )
+
+
+def invalid(message: str) -> ServiceError:
+    """Make the error for a request that is well formed and yet cannot be met."""
+    return ServiceError("InvalidRequestException", message)
+
+
+def stamp(moment: float) -> str:
+    """Write a moment as Image Builder does: ISO 8601 with milliseconds, UTC."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def folded(name: str) -> str:
+    """Write a name as it stands in an ARN.
+
+    "Image Builder generates the image ARN from a normalized form of the name, so names that differ
+    only in case, spaces, or underscores count as the same name."
+    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
+    """
+    return name.lower().replace(" ", "-").replace("_", "-")

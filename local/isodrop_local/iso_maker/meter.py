@@ -1,0 +1,119 @@
+"""Reads an image as the reader under test asks for it, and says what that took."""
+
+import sys
+import tracemalloc
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import isodrop.iso
+from isodrop.codes import Code, Rejection
+from isodrop.errors import RejectedError
+from isodrop.iso import Media, read_media
+from isodrop_local.iso_maker.image import Image
+
+READER = str(Path(isodrop.iso.__file__).parent)
+MOST_REQUESTS = 24
+MOST_BYTES = 4 << 20
+MUCH = 4 << 20
+# In lines of the reader that run; an honest disc takes 8,000 and more.
+LITTLE = 10_000
+HARD = 500_000
+
+
+@dataclass(slots=True)
+class Meter:
+    """A ``ReadRange`` on an image that keeps account."""
+
+    image: Image
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        return len(self.ranges)
+
+    @property
+    def total(self) -> int:
+        return sum(length for _, length in self.ranges)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        self.ranges.append((offset, length))
+        return self.image.read(offset, length)
+
+    def check(self) -> None:
+        """Fail where the reader spent more than it may."""
+        assert self.requests <= MOST_REQUESTS, self.ranges
+        assert self.total <= MOST_BYTES, self.ranges
+
+
+def look(image: Image) -> Media:
+    """Read an image within the budget."""
+    meter = Meter(image)
+    media = read_media(meter.read, image.size)
+    meter.check()
+    assert (media.requests, media.bytes) == (meter.requests, meter.total)
+    return media
+
+
+def rejection(image: Image, *, requests: int = MOST_REQUESTS) -> Rejection:
+    """Read an image that is to be rejected, for at most so many requests."""
+    meter = Meter(image)
+    found: Media | Rejection
+    try:
+        found = read_media(meter.read, image.size)
+    except RejectedError as error:
+        found = error.rejection
+    meter.check()
+    assert meter.requests <= requests, meter.ranges
+    assert isinstance(found, Rejection), found
+    assert found.message.isprintable()
+    assert found.message.endswith(".")
+    return found
+
+
+def peak(image: Image) -> int:
+    """Give the most memory that reading an image takes, in bytes, rejected or not."""
+    tracemalloc.start()
+    try:
+        read_media(image.read, image.size)
+    except RejectedError:
+        pass
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most
+
+
+def work(image: Image) -> int:
+    """Count the lines of the reader that run for an image, rejected or not.
+
+    Unlike seconds they are the same on every machine, whatever else it is doing.
+    """
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(READER):
+            return None
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        read_media(image.read, image.size)
+    except RejectedError:
+        pass
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_MEDIA) -> None:
+    """Expect a rejection for two requests, four megabytes of memory and little work at most."""
+    found = rejection(image, requests=2)
+    assert found.code is code, found
+    assert words in found.message, found
+    assert peak(image) < MUCH
+    assert work(image) < LITTLE

@@ -1,0 +1,176 @@
+"""What ``sam build`` and ``sam package`` do, for the emulator: zips, and a template naming them.
+
+The template is the one that is deployed for real, and so are the code and the state machine. Only
+the layer differs: its wheels are those of this machine's Python, since that is what runs it.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+from samtranslator.yaml_helper import yaml_parse
+
+from isodrop_local.interpreter import interpreter
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+BUILD: Final = ROOT / "build" / "emulator"
+
+Upload = Callable[[bytes, str], str]
+"""Keeps bytes under a name that ends in a suffix, and answers with its ``s3://`` address."""
+
+
+class PackageError(Exception):
+    """What is to be deployed could not be put together."""
+
+
+def package(template: Path, upload: Upload) -> dict[str, Any]:
+    """Upload what a template refers to by path, and point the template there.
+
+    Parameters
+    ----------
+    template : pathlib.Path
+        A SAM template; paths in it are relative to its folder.
+    upload : callable
+        Where the artifacts go.
+
+    Returns
+    -------
+    dict
+        The template, to be sent as JSON.
+    """
+    packaged: dict[str, Any] = yaml_parse(template.read_text())
+    for name, resource in packaged["Resources"].items():
+        properties = resource.get("Properties", {})
+        folder = template.parent
+        match resource["Type"]:
+            case "AWS::Serverless::Function":
+                code = zipped(files(folder / properties["CodeUri"]))
+                properties["CodeUri"] = upload(code, ".zip")
+            case "AWS::Serverless::LayerVersion":
+                layer = built_layer(folder / properties["ContentUri"], f"build-{name}")
+                properties["ContentUri"] = upload(layer, ".zip")
+            case "AWS::CloudFormation::Stack":
+                nested = (folder / properties["TemplateURL"]).read_bytes()
+                # CloudFormation takes a nested template by https only.
+                address = upload(nested, ".template")
+                properties["TemplateURL"] = address.replace("s3://", "https://s3.amazonaws.com/")
+            case "AWS::Serverless::StateMachine" if "DefinitionUri" in properties:
+                definition = (folder / properties["DefinitionUri"]).read_bytes()
+                properties["DefinitionUri"] = upload(definition, ".json")
+    return packaged
+
+
+def built_layer(folder: Path, target: str) -> bytes:
+    """Build the layer as ``sam build`` does, with its Makefile; what it depends on, only once.
+
+    The dependencies are kept under ``build/``, by what they are made of; the package itself is
+    taken fresh from the folder each time.
+    """
+    archive = BytesIO(_dependencies(folder, target).read_bytes())
+    package = folder / "isodrop"
+    with zipfile.ZipFile(archive, "a") as layer:
+        for name, path in files(package).items():
+            _write(layer, f"python/{package.name}/{name}", path)
+    return archive.getvalue()
+
+
+def kept_dependencies(folder: Path = ROOT / "layers" / "isodrop") -> Path:
+    """Say where the layer's dependencies are kept once they are built."""
+    recipe = [*(folder.glob("requirements*.txt")), folder / "Makefile"]
+    made_of = b"".join(part.read_bytes() for part in sorted(recipe))
+    made_for = f"{interpreter().version}{platform.machine()}".encode()
+    return BUILD / f"layer-{hashlib.sha256(made_of + made_for).hexdigest()[:16]}.zip"
+
+
+def _dependencies(folder: Path, target: str) -> Path:
+    """Zip what the layer's Makefile installs, less the package; from the cache if it is there."""
+    kept = kept_dependencies(folder)
+    if kept.exists():
+        return kept
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD, prefix="layer-") as artifacts:
+        make_layer(folder, target, Path(artifacts), *interpreter().layer)
+        shutil.rmtree(Path(artifacts, "python", "isodrop"))
+        # Compiled, they save each cold start half a second; AWS keeps environments warm for that.
+        compiles = ("-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash")
+        subprocess.run([interpreter().path, *compiles, artifacts], check=False)
+        fresh = Path(artifacts, "layer.zip")
+        fresh.write_bytes(zipped(files(Path(artifacts), compiled=True)))
+        fresh.replace(kept)
+    return kept
+
+
+def make_layer(folder: Path, target: str, artifacts: Path, *settings: str) -> None:
+    """Run the layer's Makefile, as ``sam build`` does.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the Makefile is.
+    target : str
+        ``build-`` and the layer's logical id.
+    artifacts : pathlib.Path
+        Where the layer goes.
+    *settings : str
+        Variables of the Makefile, as ``NAME=value``.
+
+    Raises
+    ------
+    PackageError
+        With the end of what make said.
+    """
+    built = subprocess.run(
+        [
+            "make",
+            "--no-print-directory",
+            "-C",
+            str(folder),
+            target,
+            f"ARTIFACTS_DIR={artifacts}",
+            *settings,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environ(),
+    )
+    if built.returncode:
+        raise PackageError(f"the layer could not be built:\n{built.stderr[-3000:]}")
+
+
+def _environ() -> Mapping[str, str]:
+    """Leave out what a make above us would tell the make below."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
+
+def files(folder: Path, *, compiled: bool = False) -> dict[str, Path]:
+    """Find all files below a folder, by name in the archive; compiled ones only if asked for."""
+    if not folder.is_dir():
+        raise PackageError(f"there is no folder {folder}")
+    return {
+        str(path.relative_to(folder)): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (compiled or path.suffix != ".pyc")
+    }
+
+
+def zipped(found: Mapping[str, Path]) -> bytes:
+    """Zip files; the same files make the same bytes."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, path in found.items():
+            _write(archive, name, path)
+    return buffer.getvalue()
+
+
+def _write(archive: zipfile.ZipFile, name: str, path: Path) -> None:
+    """Store a file uncompressed: it never leaves this machine, and time is dearer than space."""
+    archive.writestr(zipfile.ZipInfo(name), path.read_bytes())

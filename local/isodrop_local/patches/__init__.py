@@ -1,0 +1,26 @@
+"""What MiniStack does otherwise than AWS where it matters to isodrop, mended.
+
+Each mend says in its docstring what the real service does; each has its own test in
+``tests/stack/test_patches.py``. They hold for the pinned version only.
+"""
+
+from importlib.metadata import version
+
+PINNED = "1.5.33"
+
+
+def mend_all() -> None:
+    """Mend the emulator in this process, before it serves anything.
+
+    Raises
+    ------
+    RuntimeError
+        The emulator is not the version that the mends were made for.
+    """
+    if version("ministack") != PINNED:
+        raise RuntimeError(f"the fix-ups are for ministack {PINNED}, not {version('ministack')}")
+    # Imported here, not above: importing the emulator reads its settings from the environment.
+    from isodrop_local.patches import cloudformation, event_bus, functions, iam, s3, step_functions  # noqa: PLC0415
+
+    for part in (event_bus, functions, iam, step_functions, s3, cloudformation):
+        part.mend()

@@ -1,0 +1,177 @@
+"""How executions run: mends of the emulator's Step Functions."""
+
+import json
+import threading
+from typing import Any, Final
+
+from botocore.serialize import create_serializer
+from ministack import app
+from ministack.core.responses import get_account_id, get_region, json_response
+from ministack.services import stepfunctions
+
+from isodrop_local.faults import model_of
+from isodrop_local.image_builder.shapes import cased
+
+_start_execution = stepfunctions._start_execution
+_run_parallel_branches = stepfunctions._run_parallel_branches
+_dispatch_rest_json = stepfunctions._dispatch_aws_sdk_rest_json
+_call_lambda = stepfunctions._call_lambda
+_add_event = stepfunctions._add_event
+_fail_execution = stepfunctions._fail_execution
+_apply_jsonata_arguments = stepfunctions._apply_jsonata_arguments
+_task = threading.local()
+
+INTEGRATION: Final = "arn:aws:states:::"
+
+
+def start_execution(data: dict[str, Any]) -> Any:
+    """Answer a repeated StartExecution as if it were the first.
+
+    "StartExecution is idempotent for STANDARD workflows. […] if you call StartExecution with the
+    same name and input as a running execution, the call succeeds and returns the same response as
+    the original request." Closed, or with another input: ``ExecutionAlreadyExists``, which is all
+    that the emulator knows.
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    """
+    machine = stepfunctions._state_machines.get(data.get("stateMachineArn", ""))
+    if machine is not None and data.get("name"):
+        scope = f"{get_region()}:{get_account_id()}"
+        arn = f"arn:aws:states:{scope}:execution:{machine['name']}:{data['name']}"
+        known = stepfunctions._executions.get(arn)
+        if known and known["status"] == "RUNNING" and known["input"] == data.get("input", "{}"):
+            return json_response({"executionArn": arn, "startDate": known["startDate"]})
+    return _start_execution(data)
+
+
+def run_parallel_branches(
+    state: dict[str, Any], given: Any, execution: dict[str, Any], ctx: dict[str, Any]
+) -> tuple[Any, str | None]:
+    """Give a JSONata Parallel its Arguments, Output, Assign and scope; the emulator ignores them.
+
+    "Arguments […] pass information to the branches", "Output […] transforms the output"; variables
+    that a branch assigns are its own and end with it.
+    https://docs.aws.amazon.com/step-functions/latest/dg/state-parallel.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
+    """
+    if stepfunctions._state_query_language(state, ctx) != "JSONata":
+        branches: tuple[Any, str | None] = _run_parallel_branches(state, given, execution, ctx)
+        return branches
+    bare = {name: state[name] for name in ("Type", "Branches", "Next", "End") if name in state}
+    inner = {**ctx, "variables": dict(ctx.get("variables", {}))}
+    arguments = stepfunctions._apply_jsonata_arguments(state, given, ctx)
+    results, following = _run_parallel_branches(bare, arguments, execution, inner)
+    output = stepfunctions._apply_jsonata_output(state, given, ctx, result=results, default=results)
+    stepfunctions._apply_state_assign(state, given, ctx, result=results)
+    return output, following
+
+
+def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) -> Any:
+    """Call a REST-JSON service as its model says, and answer in PascalCase.
+
+    "Parameters and results of AWS SDK integrations are in PascalCase, even if the native service
+    API is in camelCase", errors are prefixed with the service's name, ``Imagebuilder.``. The
+    emulator posts everything, and gives keys of maps (tags) another case, too.
+    https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+    """
+    if service != "imagebuilder":
+        return _dispatch_rest_json(info, service, action, given)
+    operation = model_of(service).operation_model(action[0].upper() + action[1:])
+    wire = cased(operation.input_shape, given or {}, str.lower)
+    request = create_serializer("rest-json").serialize_to_request(wire, operation)
+    status, headers, text = app.call_service_handler_sync(
+        app.SERVICE_HANDLERS[service],
+        request["method"],
+        request["url_path"],
+        request["headers"],
+        request["body"],
+        {name: [str(value)] for name, value in request["query_string"].items()},
+    )
+    try:
+        answer = json.loads(text or b"{}")
+    except ValueError as error:
+        raise stepfunctions._ExecutionError(
+            "Imagebuilder.SdkClientException", "Unable to execute HTTP request"
+        ) from error
+    if status >= 400:
+        lower = {name.lower(): value for name, value in headers.items()}
+        code = lower.get("x-amzn-errortype", "ImagebuilderException").partition(":")[0]
+        raise stepfunctions._ExecutionError(f"Imagebuilder.{code}", answer.get("message", ""))
+    return cased(operation.output_shape, answer, str.upper)
+
+
+SET_DEFAULT_VERSION: Final = {
+    ("ec2", "ModifyLaunchTemplate"): {"DefaultVersion": "SetDefaultVersion"}
+}
+"""A member whose name on the wire is another one; the emulator's table of these lacks it.
+
+``DefaultVersion`` of ModifyLaunchTemplate is ``SetDefaultVersion`` there, as botocore's model says.
+"""
+
+
+def call_lambda(function: str, event: Any) -> Any:
+    """Call a throttled invocation by its name, which is ``Lambda.TooManyRequestsException``.
+
+    "As a best practice, ensure production code can handle AWS Lambda service exceptions
+    (Lambda.ClientExecutionTimeoutException, […] Lambda.TooManyRequestsException)". The emulator has
+    ``Lambda.Unknown``, which nobody waits out for hours.
+    https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+    """
+    try:
+        return _call_lambda(function, event)
+    except stepfunctions._ExecutionError as error:
+        if error.error == "Lambda.Unknown" and "TooManyRequestsException" in error.cause:
+            name = "Lambda.TooManyRequestsException"
+            raise stepfunctions._ExecutionError(name, error.cause) from error
+        raise
+
+
+class AbortedError(Exception):
+    """The execution was stopped: nothing further of it runs."""
+
+
+def apply_jsonata_arguments(state: dict[str, Any], given: Any, ctx: dict[str, Any]) -> Any:
+    """Remember what a task is about to be given, for :func:`add_event`."""
+    _task.arguments = _apply_jsonata_arguments(state, given, ctx)
+    return _task.arguments
+
+
+def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None:
+    """Let a stopped execution do nothing more, and tell in the history what a task was given.
+
+    StopExecution ends an execution at once, whatever state it is in; nothing catches it
+    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html). In the
+    emulator the branches of a Parallel, and a state's retries, go on. A task's ``parameters``, "the
+    JSON data passed to the resource", are missing in its history
+    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskScheduledEventDetails.html).
+    ``resourceType`` is "the service name of the resource" and ``resource`` its action; the emulator
+    tells the whole ARN of an integration as its resource
+    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskSucceededEventDetails.html).
+    """
+    if kind == "TaskScheduled":
+        if execution["status"] != "RUNNING":
+            raise AbortedError(execution["status"])
+        given = json.dumps(getattr(_task, "arguments", None))
+        details["taskScheduledEventDetails"] |= {"parameters": given}
+    for told in (details or {}).values():
+        if isinstance(told, dict) and str(told.get("resource", "")).startswith(INTEGRATION):
+            service, _, action = told["resource"].removeprefix(INTEGRATION).rpartition(":")
+            told |= {"resourceType": service, "resource": action}
+    _add_event(execution, kind, details)
+
+
+def fail_execution(execution: dict[str, Any], error: str, cause: str) -> None:
+    """Leave an execution that is over as it ended."""
+    if execution["status"] == "RUNNING":
+        _fail_execution(execution, error, cause)
+
+
+def mend() -> None:
+    """Put the mends in place."""
+    stepfunctions._QUERY_PARAM_NAME_OVERRIDES |= SET_DEFAULT_VERSION
+    stepfunctions._start_execution = start_execution
+    stepfunctions._run_parallel_branches = run_parallel_branches
+    stepfunctions._dispatch_aws_sdk_rest_json = call_rest_json
+    stepfunctions._apply_jsonata_arguments = apply_jsonata_arguments
+    stepfunctions._call_lambda = call_lambda
+    stepfunctions._add_event = add_event
+    stepfunctions._fail_execution = fail_execution

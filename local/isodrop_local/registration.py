@@ -1,0 +1,88 @@
+"""Where the fake Image Builder meets the emulator: its registries, and the services around it."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from ministack import app
+from ministack.core import router
+from ministack.services import ec2, eventbridge, s3, stepfunctions
+from ministack.services.cloudformation import provisioners
+
+from isodrop_local import fault_injection, image_builder
+from isodrop_local.image_builder import ImageBuilder, LostAnswerError, respond
+from isodrop_local.patches import functions
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+_caller: ContextVar[str] = ContextVar("caller", default="")
+
+
+class Surroundings:
+    """The emulator's S3, EC2 and EventBridge, as Image Builder uses them."""
+
+    def owns_bucket(self, bucket: str) -> bool:
+        """Whether the bucket is there."""
+        return bucket in s3._buckets
+
+    def object_etag(self, bucket: str, key: str) -> str | None:
+        """The ETag of what lies under the key now."""
+        record = s3._buckets.get(bucket, {"objects": {}})["objects"].get(key)
+        return None if record is None else str(record["etag"]).strip('"')
+
+    def register_image(self, name: str, description: str) -> str:
+        """Register an AMI that ``describe-images`` knows."""
+        asked = {
+            "Name": [re.sub(r"[^A-Za-z0-9()\[\] ./'@_-]", "-", name)],
+            "Description": [description],
+            "Architecture": ["x86_64"],
+            "VirtualizationType": ["hvm"],
+            "RootDeviceName": ["/dev/sda1"],
+        }
+        status, _, body = ec2._register_image(asked)
+        found = re.search(rb"<imageId>([^<]+)<", body)
+        if status != 200 or not found:
+            raise RuntimeError(f"the emulator's EC2 registered no image: {body!r}")
+        return found[1].decode()
+
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """Put an event of the service's own on the default bus."""
+        eventbridge._dispatch_event(
+            {
+                "EventId": str(uuid.uuid4()),
+                "Source": "aws.imagebuilder",
+                "DetailType": event["detail-type"],
+                "Detail": json.dumps(event["detail"]),
+                "Resources": event["resources"],
+                "EventBusName": "default",
+                "Time": event["time"],
+                "Account": ACCOUNT,
+                "Region": REGION,
+            }
+        )
+
+    def kill_caller(self) -> None:
+        """Kill the function whose call is being answered."""
+        functions.kill(_caller.get())
+
+
+def mount(builder: ImageBuilder) -> None:
+    """Make the emulator know the service: its requests, its SDK integrations, its resources."""
+
+    async def handle(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+    ) -> tuple[int, dict[str, str], Any]:
+        _caller.set(fault_injection.caller(headers))
+        try:
+            return await asyncio.to_thread(respond, builder, method, path, query, body)
+        except LostAnswerError:
+            return fault_injection.break_off(_caller.get())
+
+    app.SERVICE_REGISTRY["imagebuilder"] = {"module": "imagebuilder"}
+    app.SERVICE_HANDLERS["imagebuilder"] = handle
+    router.SERVICE_PATTERNS["imagebuilder"] = {"host_patterns": [r"imagebuilder\."]}
+    stepfunctions._AWS_SDK_SERVICE_MAP["imagebuilder"] = {"protocol": "rest-json"}
+    provisioners._RESOURCE_HANDLERS.update(image_builder.provisioners(builder))

@@ -1,0 +1,200 @@
+"""The emulator in one process: MiniStack, mended, with our Image Builder mounted.
+
+``python -m isodrop_local.server --port 0`` prints the port when it is ready. It listens on the
+loopback address, and on no other unless it is told to; it keeps its files in a temporary folder of
+its own, and removes that at exit.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+LOOPBACK = "127.0.0.1"
+IP_FREEBIND = 15
+"""Linux's, which Python has no name for: an address may be listened on before it is there.
+
+An engine's bridge may come up with the first container only. See ``man 7 ip``.
+"""
+
+
+def main() -> None:
+    """Serve until a signal, or until the parent is gone."""
+    arguments = _arguments()
+    home = Path(tempfile.mkdtemp(prefix="isodrop-stack-"))
+    try:
+        listener = _listener(LOOPBACK, arguments.port)
+        port = listener.getsockname()[1]
+        listeners = [listener, *(_listener(each, port) for each in arguments.also)]
+        configure(home, port, arguments.wait_scale, arguments.log_level)
+        asyncio.run(serve([each.detach() for each in listeners], port, arguments))
+    finally:
+        remove(home)
+    # Executions run in threads that never end by themselves, and may make a folder any time.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        sys.exit(f"port {port} of {address} is not to be had: {error.strerror}; name another")
+    return listener
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder even while somebody still writes into it."""
+    deadline = time.monotonic() + 5
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
+    """Set what MiniStack reads from the environment when it is imported."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "LOCALSTACK_"))]:
+        del os.environ[name]
+    tempfile.tempdir = str(home)
+    os.environ |= {
+        "TMPDIR": str(home),
+        "STATE_DIR": str(home / "state"),
+        "S3_DATA_DIR": str(home / "s3"),
+        "BIND_HOST": LOOPBACK,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": LOOPBACK,
+        "MINISTACK_REGION": "us-east-1",
+        "SFN_WAIT_SCALE": str(wait_scale),
+        "LOG_LEVEL": log_level,
+        # What else it would start or look for.
+        "LAMBDA_EXECUTOR": "local",
+        "DOCKER_HOST": f"unix://{home}/no-docker",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+    }
+
+
+async def serve(listeners: list[int], port: int, arguments: argparse.Namespace) -> None:
+    """Mend, mount and serve; stop on a signal."""
+    # Importing MiniStack reads the environment that `configure` has set.
+    from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415
+    from hypercorn.config import Config  # noqa: PLC0415
+
+    from isodrop_local.patches import functions  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if arguments.with_parent:
+        threading.Thread(target=_wait_for_parent, args=(loop, stop), daemon=True).start()
+
+    config = Config()
+    config.bind = [f"fd://{each}" for each in listeners]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.2
+    config.loglevel = arguments.log_level
+    gateway = make_gateway(arguments.wait_scale, lambda: print(port, flush=True))
+    try:
+        await hypercorn_serve(gateway, config, shutdown_trigger=stop.wait)
+    finally:
+        functions.close()
+
+
+def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
+    """Put our control surface before the mended emulator."""
+    from ministack import app  # noqa: PLC0415
+
+    from isodrop_local import control_api, fault_injection, patches, registration  # noqa: PLC0415
+    from isodrop_local.image_builder import ImageBuilder  # noqa: PLC0415
+
+    patches.mend_all()
+    builder = ImageBuilder(
+        registration.Surroundings(),
+        speed=1 / wait_scale,
+        account=registration.ACCOUNT,
+        region=registration.REGION,
+    )
+    registration.mount(builder)
+    post = fault_injection.mount(builder.controls.faults)
+
+    async def gateway(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await app.app(scope, receive, _announcing(send, ready))
+        elif scope["type"] == "http" and scope["path"].startswith(control_api.PREFIX):
+            await _answer(
+                send, *await control_api.handle(builder, post, scope["path"], await _body(receive))
+            )
+        else:
+            fault_injection.remember_connection(send)
+            await app.app(scope, receive, send)
+
+    return gateway
+
+
+def _announcing(send: Any, ready: Callable[[], None]) -> Any:
+    async def announcing(message: Any) -> None:
+        await send(message)
+        if message["type"] == "lifespan.startup.complete":
+            ready()
+
+    return announcing
+
+
+async def _body(receive: Any) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+async def _answer(send: Any, status: int, content: Any) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
+
+
+def _wait_for_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Stop when stdin ends: the parent holds its other end, however it goes."""
+    with contextlib.suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+    with contextlib.suppress(RuntimeError):  # the loop may be closed by then
+        loop.call_soon_threadsafe(stop.set)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m isodrop_local.server", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument(
+        "--wait-scale", type=float, default=1.0, help="0.01: a hundred times faster"
+    )
+    parser.add_argument("--log-level", default="INFO")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="ADDRESS", help="listen there, too"
+    )
+    parser.add_argument("--with-parent", action="store_true", help="stop when stdin ends")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,458 @@
+"""The template on one machine, as tests and the demo use it: start, deploy, drop, listen, stop."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypedDict
+
+import boto3
+from botocore.config import Config
+
+from isodrop_local.deploy import deploy
+from isodrop_local.packaging import ROOT
+
+ACCOUNT: Final = "123456789012"
+REGION: Final = "us-east-1"
+ANSWERS: Final = frozenset({"ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejected"})
+FASTER: Final = 0.002
+"""How much of its real time everything takes unless told otherwise: half an hour in 3.6 s."""
+
+Event = dict[str, Any]
+
+
+class StackError(Exception):
+    """The stack on this machine is not what it should be; the message has its log's end."""
+
+
+class LocalStack:
+    """The emulator in a process of its own, with template.yaml deployed to it.
+
+    Parameters
+    ----------
+    wait_scale : float
+        How much of their real time waits, retries and builds take.
+    name : str
+        The CloudFormation stack's name.
+    port : int
+        Where the emulator listens, on 127.0.0.1; 0 takes a free one.
+    also : sequence of str
+        On which other addresses it listens at that port.
+
+    Examples
+    --------
+    >>> with LocalStack() as stack:                                     # doctest: +SKIP
+    ...     stack.deploy({"MaxAttempts": 2})
+    ...     stack.drop(Path("Win11.iso"))
+    ...     stack.wait_for_answer("Win11.iso")["detail-type"]
+    'ISO Import Succeeded'
+    """
+
+    def __init__(
+        self,
+        *,
+        wait_scale: float = FASTER,
+        name: str = "isodrop",
+        port: int = 0,
+        also: Sequence[str] = (),
+    ) -> None:
+        self.wait_scale = wait_scale
+        self.name = name
+        self.endpoint = ""
+        self.outputs: dict[str, str] = {}
+        self.parameters: dict[str, str] = {}
+        self.image_builder = Remote(self)
+        self._wanted_port = port
+        self._also = [word for address in also for word in ("--also", address)]
+        self._log: deque[str] = deque(maxlen=400)
+        self._heard: Subscription | None = None
+        self._clients: dict[str, Any] = {}
+        self._server: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._home: tempfile.TemporaryDirectory[str] | None = None
+
+    # ------------------------------------------------------------------ up and down
+
+    def __enter__(self) -> Self:
+        """Start the emulator and wait until it answers."""
+        # The server cleans up behind itself; what one leaves that was killed goes with this folder.
+        self._home = tempfile.TemporaryDirectory(prefix="isodrop-", ignore_cleanup_errors=True)
+        self._server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "isodrop_local.server", "--with-parent"),
+                *("--port", str(self._wanted_port), "--wait-scale", str(self.wait_scale)),
+                *self._also,
+            ],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": self._home.name},
+            # A Ctrl-C in the terminal is ours to handle; the server stops when we let go of it.
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._keep_log, args=(self._server,), daemon=True)
+        self._reader.start()
+        assert self._server.stdout
+        port = self._server.stdout.readline().strip()
+        if not port:
+            self.__exit__(None, None, None)
+            raise StackError(f"the emulator did not start:\n{self.log()}")
+        self.endpoint = f"http://127.0.0.1:{port}"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the emulator; it removes its files."""
+        server, self._server = self._server, None
+        if server is None or self._home is None:
+            return
+        assert server.stdin
+        assert server.stdout
+        server.stdin.close()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        server.stdout.close()
+        for client in self._clients.values():
+            client.close()
+        self._home.cleanup()
+
+    def deploy(self, parameters: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """Deploy template.yaml and begin to listen to what it says."""
+        self.parameters = {key: str(value) for key, value in (parameters or {}).items()}
+        self.outputs = deploy(
+            self.client("cloudformation"), self.client("s3"), self.name, self.parameters
+        )
+        if self._heard is None:
+            bus = self.outputs.get("EventBus", "default")
+            self._heard = self.subscribe("isodrop", {"source": ["isodrop"]}, bus)
+        return self.outputs
+
+    def log(self, lines: int = 40) -> str:
+        """Get the end of the emulator's log."""
+        if self._reader and (self._server is None or self._server.poll() is not None):
+            self._reader.join(1)
+        return "".join(list(self._log)[-lines:])
+
+    def _keep_log(self, server: "subprocess.Popen[str]") -> None:
+        assert server.stderr
+        with server.stderr as lines:
+            self._log.extend(lines)
+
+    def _must_live(self) -> None:
+        if self._server is None or self._server.poll() is not None:
+            code = self._server.returncode if self._server else None
+            raise StackError(f"the emulator is gone (exit {code}); its log ends:\n{self.log()}")
+
+    # ------------------------------------------------------------------ AWS, and beside it
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lets boto3, the AWS CLI and isodrop find this stack, as `make local` tells it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "ISODROP_STACK": self.name,
+        }
+
+    def client(self, service: str) -> Any:
+        """Get a boto3 client that talks to this stack."""
+        self._must_live()
+        if service not in self._clients:
+            session: Any = boto3.session.Session(**credentials())
+            patience = Config(retries={"total_max_attempts": 2}, read_timeout=70)
+            self._clients[service] = session.client(
+                service, endpoint_url=self.endpoint, config=patience
+            )
+        return self._clients[service]
+
+    def control(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:
+        """Speak to the emulator's control surface; see :mod:`isodrop_local.control_api`."""
+        self._must_live()
+        request = urllib.request.Request(  # noqa: S310  # always http on the loopback address
+            f"{self.endpoint}/_isodrop/{path}",
+            data=json.dumps(dict(asked or {})).encode(),
+            method="POST",
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise StackError(f"{path}: {error.read().decode()}") from error
+
+    @property
+    def bucket(self) -> str:
+        """Where ISOs are dropped."""
+        return self.outputs["UploadBucketName"]
+
+    def drop(
+        self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> str:
+        """Upload a file; answer with its key."""
+        key = path.name if key is None else key
+        self.client("s3").upload_file(
+            str(path), self.bucket, key, ExtraArgs={"Metadata": dict(metadata or {})}
+        )
+        return key
+
+    def link(
+        self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> str:
+        """Put a big file into the bucket without copying it; answer with its key."""
+        key = path.name if key is None else key
+        asked = {"bucket": self.bucket, "key": key, "path": str(path.resolve())}
+        self.control("objects", {**asked, "metadata": dict(metadata or {})})
+        return key
+
+    def reads(self, key: str) -> list[tuple[int, int]]:
+        """List what has been read of a linked file so far: offset and length of each range."""
+        asked = {"bucket": self.bucket, "key": key}
+        return [(offset, length) for offset, length in self.control("objects/reads", asked)]
+
+    # ------------------------------------------------------------------ what goes wrong
+
+    def fail_next(self, service: str, operation: str, **how: Any) -> None:
+        """Let the next calls of the functions, or of the state machine, go wrong.
+
+        Parameters
+        ----------
+        service, operation : str
+            ``dynamodb`` and ``PutItem``; ``lambda`` and ``Invoke`` are the state machine's own.
+        **how
+            See :class:`~isodrop_local.faults.Fault`.
+        """
+        self.control("faults", {"service": service, "operation": operation, **how})
+
+    def faults_left(self) -> int:
+        """Count the calls that are still to go wrong."""
+        return int(self.control("counts")["faults"])
+
+    def deliver_next(self, *delays: float) -> None:
+        """Let the next upload's event be delivered after each of so many seconds, or not at all."""
+        self.control("deliveries", {"delays": delays})
+
+    def counts(self) -> dict[str, int]:
+        """Count what functions have asked of services, and how often they were invoked."""
+        asked: dict[str, int] = self.control("counts")["calls"]
+        for call in self.image_builder.calls():
+            name = f"imagebuilder.{call['operation']}"
+            asked[name] = asked.get(name, 0) + 1
+        return asked
+
+    # ------------------------------------------------------------------ what it says
+
+    def events(self) -> list[Event]:
+        """Get all events of ``source: isodrop`` heard so far, the oldest first."""
+        if self._heard is None:
+            raise StackError("nothing is deployed yet that could say anything")
+        return self._heard.events()
+
+    def answers(self, key: str | None = None) -> list[Event]:
+        """Get the answers heard so far, for one key or all."""
+        return [
+            event
+            for event in self.events()
+            if event["detail-type"] in ANSWERS
+            and key in (None, event["detail"]["data"]["source"]["key"])
+        ]
+
+    def wait_for(self, found: Callable[[], Any], timeout: float = 30.0) -> Any:
+        """Wait until something can be found, and get it.
+
+        Raises
+        ------
+        TimeoutError
+            With what was heard meanwhile and the emulator's log.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            self._must_live()
+            got = found()
+            if got:
+                return got
+            time.sleep(0.05)
+        heard = [event["detail-type"] for event in self.events()]
+        raise TimeoutError(f"nothing in {timeout} s; heard {heard}; the log ends:\n{self.log()}")
+
+    def wait_for_answer(self, key: str, timeout: float = 30.0, *, nth: int = 1) -> Event:
+        """Wait for an upload's answer.
+
+        Parameters
+        ----------
+        key : str
+            The object's.
+        timeout : float
+            In seconds.
+        nth : int
+            Which of the key's answers: the second upload under one key has the second.
+        """
+
+        def answer() -> Event | None:
+            heard = self.answers(key)
+            return heard[nth - 1] if len(heard) >= nth else None
+
+        got: Event = self.wait_for(answer, timeout)
+        return got
+
+    def executions(self) -> list[dict[str, Any]]:
+        """Get the state machine's executions, the oldest first."""
+        states = self.client("stepfunctions")
+        arn = self.outputs["ImportMachineArn"]
+        pages = states.get_paginator("list_executions").paginate(stateMachineArn=arn)
+        found = [execution for page in pages for execution in page["executions"]]
+        return sorted(found, key=lambda execution: execution["startDate"])
+
+    def settle(self, timeout: float = 30.0) -> None:
+        """Wait until no execution is running."""
+        self.wait_for(
+            lambda: all(each["status"] != "RUNNING" for each in self.executions()), timeout
+        )
+
+    def sweep(self) -> dict[str, int]:
+        """Sweep once, for everything however young; get what was found and done."""
+        answer = self.client("lambda").invoke(
+            FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"graceMinutes": 0})
+        )
+        told: dict[str, int] = json.load(answer["Payload"])
+        if "FunctionError" in answer:
+            raise StackError(f"the sweep failed: {told}")
+        return told
+
+    def subscribe(
+        self, name: str, pattern: Mapping[str, Any], bus: str = "default"
+    ) -> "Subscription":
+        """Hear what matches an event pattern from now on, as any consumer would."""
+        sqs, events = self.client("sqs"), self.client("events")
+        queue = sqs.create_queue(QueueName=f"hears-{name}")["QueueUrl"]
+        asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        rule = {"Name": f"hears-{name}", "EventBusName": bus}
+        events.put_rule(**rule, EventPattern=json.dumps(pattern))
+        target = {"Id": "queue", "Arn": asked["Attributes"]["QueueArn"]}
+        events.put_targets(Rule=rule["Name"], EventBusName=bus, Targets=[target])
+        return Subscription(sqs, queue)
+
+
+class Subscription:
+    """A queue behind a rule, and all that came through it."""
+
+    def __init__(self, sqs: Any, queue: str) -> None:
+        self._sqs = sqs
+        self._queue = queue
+        self._heard: list[Event] = []
+
+    def events(self) -> list[Event]:
+        """Get all that was heard so far, the oldest first."""
+        while True:
+            messages = self._sqs.receive_message(
+                QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=0
+            ).get("Messages", [])
+            for message in messages:
+                self._heard.append(json.loads(message["Body"]))
+                self._sqs.delete_message(
+                    QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"]
+                )
+            if not messages:
+                return list(self._heard)
+
+
+class Remote:
+    """The fake Image Builder of a stack, at arm's length: its knobs and its record."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack = stack
+
+    def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
+        """List the calls that reached the service, of one operation or all."""
+        return list(self._tell("calls", operation=operation))
+
+    def builds(self, kind: str = "import") -> list[dict[str, Any]]:
+        """List all builds, the oldest first; or of the ``kind`` that is ``distribution``."""
+        return list(self._tell("builds", kind=kind))
+
+    def violations(self) -> list[Any]:
+        """List what no caller of ours may do and one did."""
+        return list(self._tell("violations"))
+
+    def fail_next(self, operation: str, **how: Any) -> None:
+        """Let the next calls go wrong: ``code``, ``times``, ``committed`` and so on."""
+        self._tell("fail_next", operation=operation, **how)
+
+    def fail_next_build(self, **how: Any) -> None:
+        """Let the next builds fail: ``message``, ``step``, ``times``, ``kind`` and so on."""
+        self._tell("fail_next_build", **how)
+
+    def hold(self, status: str, kind: str = "import") -> None:
+        """Keep builds of a kind in a state."""
+        self._tell("hold", status=status, kind=kind)
+
+    def release(self, status: str | None = None) -> None:
+        """Let them go on."""
+        self._tell("release", status=status)
+
+    def cancel(self, arn: str) -> None:
+        """Cancel a build, as somebody in the console would."""
+        self._tell("cancel", arn=arn)
+
+    def delete(self, arn: str) -> None:
+        """Delete a build, whatever state it is in."""
+        self._tell("delete", arn=arn)
+
+    def fail(self, arn: str) -> None:
+        """Let a running build fail, in the state that it is in."""
+        self._tell("fail", arn=arn)
+
+    def forget_tokens(self) -> None:
+        """Forget all client tokens."""
+        self._tell("forget_tokens")
+
+    def set_quota(self, quota: int) -> None:
+        """Let so many builds run at once."""
+        self._tell("set_quota", quota=quota)
+
+    def set_status(self, arn: str, status: str, reason: str | None = None) -> None:
+        """Put a build into a state."""
+        self._tell("set_status", arn=arn, status=status, reason=reason)
+
+    def reset(self) -> None:
+        """Forget all faults, holds, calls and violations; builds stay."""
+        self._tell("reset")
+
+    def _tell(self, action: str, **asked: Any) -> Any:
+        return self._stack.control(f"imagebuilder/{action}", asked)
+
+
+class Credentials(TypedDict):
+    """What :class:`boto3.session.Session` takes."""
+
+    aws_access_key_id: str
+    aws_secret_access_key: str
+    region_name: str
+
+
+def credentials() -> Credentials:
+    """Get what a client needs to be somebody here: the emulator takes the account from the key."""
+    return {
+        "aws_access_key_id": ACCOUNT,
+        "aws_secret_access_key": "none",
+        "region_name": REGION,
+    }

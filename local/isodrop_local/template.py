@@ -1,0 +1,113 @@
+"""The template as CloudFormation will see it, for checks that look no deeper by themselves.
+
+``python -m isodrop_local.template FOLDER`` writes two templates: ``transformed.json``, what the SAM
+transform makes of template.yaml, and ``machine.json``, the state machine with its definition
+inline and its substitutions in place, since cfn-lint does not look inside
+``AWS::Serverless::StateMachine``; and ``machine.asl.json``, that definition alone. Of each example
+it writes the same: ``example-NAME.json``, and ``example-NAME.asl.json`` if it has a machine.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBSTITUTES = {
+    "ImportIsoArn": "arn:aws:lambda:eu-central-1:123456789012:function:ImportIso",
+    "ReportBuildArn": "arn:aws:lambda:eu-central-1:123456789012:function:ReportBuild",
+}
+"""What stands for the functions' ARNs, which only a deployment knows."""
+
+
+def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
+    """Read a template."""
+    parsed: dict[str, Any] = yaml_parse(path.read_text())
+    return parsed
+
+
+def defaults(template: dict[str, Any] | None = None) -> dict[str, str]:
+    """Get the parameters' defaults of the template, or of another."""
+    return {
+        name: str(parameter["Default"])
+        for name, parameter in (template or source())["Parameters"].items()
+        if "Default" in parameter
+    }
+
+
+def transformed(template: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Get what the SAM transform makes of the template, or of one that names its artifacts."""
+    template = template or source()
+    for resource in template["Resources"].values():
+        for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
+            if isinstance(resource.get("Properties", {}).get(uri), str):
+                resource["Properties"][uri] = {"Bucket": "artifacts", "Key": "artifact"}
+        nested = resource.get("Properties", {}).get("TemplateURL", "https://")
+        if not nested.startswith("https://"):
+            resource["Properties"]["TemplateURL"] = "https://s3.amazonaws.com/artifacts/artifact"
+    made: dict[str, Any] = Translator(
+        {}, Parser(), boto_session=boto3.Session(region_name="eu-central-1")
+    ).translate(template, defaults(template))
+    return made
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """Get what is looked at of the examples, by file name."""
+    made = {}
+    for path in sorted((ROOT / "examples").glob("*/template.yaml")):
+        name = f"example-{path.parent.name}"
+        made[f"{name}.json"] = transformed(source(path))
+        for resource in source(path)["Resources"].values():
+            if "Definition" in resource["Properties"]:
+                made[f"{name}.asl.json"] = resource["Properties"]["Definition"]
+    return made
+
+
+def definition(**parameters: object) -> dict[str, Any]:
+    """Get the state machine's definition with its substitutions in place."""
+    words = (ROOT / "statemachine/import.asl.json").read_text()
+    for name, value in {**defaults(), **SUBSTITUTES, **parameters}.items():
+        words = words.replace(f"${{{name}}}", str(value))
+    made: dict[str, Any] = json.loads(words)
+    return made
+
+
+def machine() -> dict[str, Any]:
+    """Get a template of the state machine alone, its definition inline."""
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": {
+            "Machine": {
+                "Type": "AWS::StepFunctions::StateMachine",
+                "Properties": {
+                    "RoleArn": "arn:aws:iam::123456789012:role/machine",
+                    "Definition": definition(),
+                },
+            }
+        },
+    }
+
+
+def main() -> None:
+    """Write all of it into a folder."""
+    # It has metrics that it would send to nobody, and says so each time.
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, made in {
+        "transformed.json": transformed(),
+        "machine.json": machine(),
+        "machine.asl.json": definition(),
+        **examples(),
+    }.items():
+        (folder / name).write_text(json.dumps(made, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""AWS in process: moto's S3, DynamoDB, EventBridge and EC2. Nothing leaves the machine."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import botocore.session
+import pytest
+from botocore.loaders import Loader
+from moto import mock_aws
+from samtranslator.yaml_helper import yaml_parse
+
+from isodrop.aws.ledger import Ledger
+
+ACCOUNT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "PATH": os.environ["PATH"],
+    # moto's EC2 makes a thousand images of other people's otherwise, anew for each test.
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
+}
+BUCKET = "isodrop-upload"
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+LEDGER_PROPERTIES = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+
+
+@pytest.fixture(scope="session")
+def models() -> Loader:
+    """The services' models, read once: that takes longer than most of what is asked of them."""
+    loader: Loader = botocore.session.get_session().get_component("data_loader")
+    return loader
+
+
+@pytest.fixture
+def session(models: Loader) -> Iterator[boto3.Session]:
+    """A boto3 session in an account that exists in this process only."""
+    with patch.dict(os.environ, ACCOUNT, clear=True), mock_aws():
+        inner = botocore.session.get_session()
+        inner.register_component("data_loader", models)
+        made = boto3.Session(botocore_session=inner)
+        s3 = made.client("s3")
+        s3.create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield made
+
+
+@pytest.fixture
+def ledger(session: boto3.Session) -> Ledger:
+    """An empty ledger, made as the template makes it."""
+    session.client("dynamodb").create_table(TableName="ledger", **ledger_properties())
+    return Ledger.connect(session, "ledger")
+
+
+@cache
+def ledger_properties() -> Any:
+    """Read what the template says of the ledger."""
+    as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["Ledger"]["Properties"]
+    return {name: as_deployed[name] for name in LEDGER_PROPERTIES}

@@ -1,0 +1,159 @@
+"""Media that other programs made: read right at the promised cost, or rejected as they should."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso import Media, read_media
+from isodrop_local.iso_maker import business_editions, make_wim
+from isodrop_local.iso_maker.image import Image
+from tests.support import iso_makers
+from tests.support.external_tools import run
+from tests.support.judged_images import THEIRS
+
+Make = Callable[[Path], Path]
+
+
+def read(path: Path) -> Media:
+    with path.open("rb") as file:
+
+        def ranged(offset: int, length: int, /) -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        return read_media(ranged, path.stat().st_size)
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_given_their_image_when_read_then_it_holds_what_was_put_in_and_costs_little(
+    name: str, work: Path
+) -> None:
+    case = THEIRS[name]
+    media = read(case.make(work))
+    assert media.label == iso_makers.LABEL
+    assert media.kind == case.path.lower().rpartition(".")[2]
+    found = [
+        (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
+        for e in media.editions
+    ]
+    assert found == [
+        (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
+        for e in case.editions
+    ]
+    assert [edition.index for edition in media.editions] == list(range(1, len(found) + 1))
+    assert media.requests <= 5
+    assert media.bytes <= 512 * 1024
+
+
+def test_given_a_wim_over_one_gib_when_genisoimage_splits_it_then_its_end_is_found(
+    work: Path,
+) -> None:
+    wim = make_wim(business_editions(), size=1200 << 20)
+    source = iso_makers.folder(work / "disc", Image(wim).write(work / "big.wim"), fillers=900)
+    media = read(iso_makers.genisoimage(work / "image.iso", source))
+    assert [edition.edition_id for edition in media.editions][4] == "Enterprise"
+    assert media.requests <= 5
+    assert media.bytes <= 512 * 1024
+
+
+def _split(name: str) -> Make:
+    """Put one part of a split WIM on a disc, under some name."""
+
+    def make(work: Path) -> Path:
+        whole = iso_makers.wimlib(work / "whole.wim", "lzms")
+        (work / "whole.content" / "noise").write_bytes(bytes(range(256)) * 16384)
+        run("wimlib-imagex", "append", work / "whole.content", whole, "noise")
+        run("wimlib-imagex", "split", whole, work / "part.swm", "0.001")
+        assert (work / "part2.swm").exists()
+        source = iso_makers.folder(work / "disc", work / "part.swm", f"sources/{name}")
+        return iso_makers.genisoimage(work / "image.iso", source)
+
+    return make
+
+
+def _pipable(work: Path) -> Path:
+    wim = iso_makers.wimlib(work / "made.wim", "one", "--pipable")
+    return iso_makers.genisoimage(work / "image.iso", iso_makers.folder(work / "disc", wim))
+
+
+def _linux(work: Path) -> Path:
+    source = iso_makers.folder(
+        work / "disc", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
+    )
+    return iso_makers.genisoimage(work / "image.iso", source, "-J", "-R")
+
+
+def _nothing(work: Path) -> Path:
+    source = iso_makers.folder(
+        work / "disc", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
+    )
+    return iso_makers.genisoimage(work / "image.iso", source)
+
+
+def _cut(part: float) -> Make:
+    def make(work: Path) -> Path:
+        image = THEIRS["genisoimage, many files"].make(work)
+        with image.open("r+b") as file:
+            file.truncate(int(image.stat().st_size * part))
+        return image
+
+    return make
+
+
+def _mkudffs(*options: str, media: str = "hd") -> Make:
+    def make(work: Path) -> Path:
+        return iso_makers.mkudffs(work / "image.iso", *options, media=media)
+
+    return make
+
+
+# Which image, by which code, and in words that name the reason.
+REJECTED: dict[str, tuple[Make, Code, str]] = {
+    "wimlib, split": (_split("install.swm"), Code.SPLIT_IMAGE, "install.swm and its further parts"),
+    "wimlib, a part under the whole's name": (
+        _split("install.wim"),
+        Code.SPLIT_IMAGE,
+        "is part 1 of",
+    ),
+    "wimlib, pipable": (_pipable, Code.UNREADABLE_MEDIA, "pipable image"),
+    "genisoimage, Linux": (_linux, Code.NOT_WINDOWS, "plain ISO 9660"),
+    "genisoimage, UDF without Windows": (_nothing, Code.NOT_WINDOWS, "no sources/install.wim"),
+    "genisoimage, nine tenths": (_cut(0.9), Code.TRUNCATED, "object ends"),
+    "genisoimage, a tenth": (_cut(0.1), Code.TRUNCATED, "object ends"),
+    "mkudffs, empty": (_mkudffs("--blocksize=2048"), Code.NOT_WINDOWS, "no sources/install.wim"),
+    "mkudffs, virtual partition": (
+        _mkudffs("--vat", media="cdr"),
+        Code.UNREADABLE_MEDIA,
+        "a virtual partition",
+    ),
+    "mkudffs, sparable partition": (
+        _mkudffs(media="cdrw"),
+        Code.UNREADABLE_MEDIA,
+        "a sparable partition",
+    ),
+    "mkudffs, virtual partition of 2.50": (
+        _mkudffs("--udfrev=2.50", media="bdr"),
+        Code.UNREADABLE_MEDIA,
+        "a virtual partition",
+    ),
+    "mkudffs, blocks of 512": (
+        _mkudffs("--blocksize=512"),
+        Code.UNREADABLE_MEDIA,
+        "not of 2,048 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_given_what_is_not_to_be_imported_when_read_then_it_is_rejected_by_its_code(
+    name: str, work: Path
+) -> None:
+    make, code, words = REJECTED[name]
+    image = make(work)
+    with pytest.raises(RejectedError) as caught:
+        read(image)
+    assert caught.value.code == code
+    assert words in str(caught.value)

@@ -1,0 +1,66 @@
+"""The XML that our reader reads is what 7z, pycdlib and wimlib read, byte for byte."""
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from tests.support.external_tools import ProgramError
+from tests.support.judged_images import OURS, THEIRS
+from tests.support.reference_readers import JUDGES, ours
+
+CASES = {**OURS, **THEIRS}
+_WITHOUT_BRIDGE = "Valid ISO9660 filesystems must have at least one PVD"
+UNABLE = {
+    # Judge and images: what it says to them. 7z follows no allocation extents, reads no file
+    # with a tail and looks for an anchor at sector 256 only; pycdlib reads UDF beside ISO 9660
+    # only, no inline folders and no deleted names.
+    ("7z", "genisoimage, one"): "it shows no XML of a WIM with one image",
+    ("7z*", "ours, chained*"): "Unsupported Method",
+    ("7z*", "ours, last-anchor"): "Is not archive",
+    ("7z*", "ours, behind-anchor"): "Is not archive",
+    ("7z*", "ours, tail"): "Unsupported Method",
+    ("pycdlib*", "ours, adorned"): "Empty UDF File Entry for directories are not allowed",
+    ("pycdlib*", "ours, adorned-inline"): "Could not find path",
+    ("pycdlib*", "ours, *-anchor"): "Expected at least 2 UDF Anchors",
+    ("pycdlib*", "ours, inline"): "Could not find path",
+    ("pycdlib*", "ours, udf-only"): _WITHOUT_BRIDGE,
+    ("pycdlib*", "mkudffs, *"): _WITHOUT_BRIDGE,
+}
+
+
+def _unable(judge: str, name: str) -> str | None:
+    """Give what a judge says to an image that it cannot read, ``None`` where it can."""
+    for (who, what), said in UNABLE.items():
+        if fnmatch(judge, who) and fnmatch(name, what):
+            return said
+    return None
+
+
+def _opinion(judge: str, image: Path, path: str, work: Path) -> bytes | str:
+    """Give the XML that a judge reads, or what it says instead."""
+    try:
+        return JUDGES[judge](image, path, work)
+    except ProgramError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_given_an_image_when_others_read_it_then_their_xml_is_ours(name: str, work: Path) -> None:
+    case = CASES[name]
+    image = case.make(work)
+    xml = ours(image)
+    for judge in JUDGES:
+        opinion = _opinion(judge, image, case.path, work)
+        said = _unable(judge, name)
+        if isinstance(opinion, str):
+            assert said is not None, f"{judge} says: {opinion}"
+            assert said in opinion, judge
+        else:
+            assert opinion == xml, judge
+
+
+def test_given_all_images_when_counted_then_at_least_25_have_a_judge() -> None:
+    judged = {name for name in CASES if any(_unable(judge, name) is None for judge in JUDGES)}
+    assert len(judged) >= 25
+    assert set(CASES) - judged == {"ours, behind-anchor", "ours, last-anchor"}

@@ -1,0 +1,60 @@
+"""Media that other programs made, damaged: read or rejected within the budget, as ours are."""
+
+from pathlib import Path
+
+from isodrop.iso.udf_files import entries, open_file
+from isodrop.iso.udf_volume import Address, find_anchor, open_volume
+from isodrop.iso.window import Window
+from isodrop_local.iso_maker.image import SECTOR, Content, Image
+from tests.soak.reader import soak
+from tests.support.judged_images import THEIRS
+
+SEED = 11
+BASES = (
+    "genisoimage, many files",
+    "genisoimage, esd",
+    "pycdlib, eleven",
+    "mkudffs, 1.02 short",
+    "mkudffs, 2.01 inicb",
+    "mkudffs, 2.01 long",
+)
+
+
+def adopted(path: Path, wim: str) -> Image:
+    """Take a file for an image, with the places that the maker of damage wants to know."""
+    data = path.read_bytes()
+    window = Window(lambda at, length: data[at : at + length], len(data))
+    anchor = find_anchor(window)
+    assert anchor is not None
+    volume = open_volume(window, anchor)
+    places = {"anchor first": 256 * SECTOR}
+    for name, at in (("main", 20), ("reserve", 28)):
+        first = int.from_bytes(anchor[at : at + 4], "little")
+        places |= {f"{name} {number}": (first + number) * SECTOR for number in range(6)}
+
+    def add(path: str, where: Address, *, folder: bool) -> dict[str, Address]:
+        places[f"{path}#"] = volume.offset(where, SECTOR, path)
+        file = open_file(window, volume, where, folder=folder, what=path, ahead=0)
+        places[path] = file.extents[0][0]
+        found = entries(window, file) if folder else ()
+        return {entry.name: entry.where for entry in found}
+
+    root = add("/", volume.root, folder=True)
+    folder = add("/sources", root["sources"], folder=True)
+    add(f"/{wim}", folder[wim.rpartition("/")[2]], folder=False)
+    return Image(Content.of(data), places, volume.partitions[0][0])
+
+
+def test_given_their_images_when_damaged_then_nothing_foreign_comes_out(work: Path) -> None:
+    bases = []
+    for number, name in enumerate(BASES):
+        case = THEIRS[name]
+        (work / str(number)).mkdir()
+        bases.append(adopted(case.make(work / str(number)), case.path))
+
+    outcome = soak(SEED, range(600), bases)
+
+    assert outcome.wrong == []
+    assert outcome.memory < 4 << 20
+    assert outcome.ends["read"] > 50
+    assert outcome.ends["unreadable-media"] > 50

@@ -1,0 +1,34 @@
+"""What an import asks of S3: the counts that docs/deploying.md reckons with."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from isodrop.aws.ledger import Ledger
+from tests.support.harness import Way
+
+
+def test_an_import_asks_s3_a_handful_of_times(
+    session: boto3.Session, ledger: Ledger, tmp_path: Path
+) -> None:
+    # Given an upload, and from then on a count of what is asked
+    asked: Counter[str] = Counter()
+
+    def count(event_name: str, **_: Any) -> None:
+        asked[event_name.rpartition(".")[2]] += 1
+
+    session.events.register("before-call.s3", count)
+    way = Way(session, ledger, tmp_path)
+    upload = way.upload()
+    asked.clear()
+    # When
+    way.follow(upload)
+    # Then; listing is what stands for Image Builder itself here
+    del asked["ListObjectsV2"]
+    assert way.answers()
+    assert asked.keys() == {"GetObject", "HeadObject", "GetObjectTagging", "PutObjectTagging"}
+    assert asked["HeadObject"] == 2
+    assert asked["GetObject"] <= 4
+    assert (asked["GetObjectTagging"], asked["PutObjectTagging"]) == (1, 1)

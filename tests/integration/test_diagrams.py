@@ -1,0 +1,27 @@
+"""The day that the dashboard's picture shows is what our own code counts."""
+
+import pytest
+
+from tests.resilience.schedule import Schedule, Upload
+from tools.diagrams.record import Sample, recorded, samples
+
+
+def test_given_an_upload_when_simulated_then_each_of_its_metrics_is_taken_as_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = samples(Schedule(1, (Upload(0.0, "a.iso", "text"),)))
+    taken = [(one.name, one.dimensions, one.value) for one in found if one.value]
+    assert taken.count(("ExecutionsStarted", "StateMachineArn=ImportMachine", 1.0)) == 1
+    assert taken.count(("ExecutionsSucceeded", "StateMachineArn=ImportMachine", 1.0)) == 1
+    assert taken.count(("Drops", "service=isodrop", 1.0)) == 1
+    rejected = "service=isodrop,kind=Rejected"
+    for told in ("service=isodrop", rejected, f"{rejected},code=not-an-iso"):
+        assert taken.count(("Answers", told, 1.0)) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_given_what_was_recorded_when_written_again_then_it_is_the_same() -> None:
+    found = [*recorded()]
+    assert len(found) > 1000
+    assert [Sample.read(str(one)) for one in found] == found
+    assert found == sorted(found, key=lambda one: one.at)

@@ -1,0 +1,207 @@
+"""isodrop event: the event of an object of one's own, with S3 and without."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from isodrop.aws.s3_events import read_upload
+from isodrop.domain.ids import drop_id
+from isodrop_cli import aws_errors
+from isodrop_cli.main import main
+from tests.integration.conftest import ACCOUNT, BUCKET
+
+Run = Callable[..., tuple[int, str, str]]
+MIB = 1024 * 1024
+KEY = "drops/Büro Windows 11 + 100%41.iso"
+ADDRESS = f"s3://{BUCKET}/{KEY}"
+MORE = (("--sequencer", "1"), ("--sequencer", "2"))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        try:
+            status = main(["event", *map(str, arguments)])
+        except SystemExit as leaving:  # how argparse ends
+            status = int(leaving.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def printed(run: Run) -> Callable[..., dict[str, Any]]:
+    def printed(*arguments: str | Path) -> dict[str, Any]:
+        status, out, err = run(*arguments)
+        assert (status, err) == (0, "")
+        event: dict[str, Any] = json.loads(out)
+        return event
+
+    return printed
+
+
+def test_given_an_object_when_its_event_is_read_then_it_is_that_upload(
+    session: boto3.Session, printed: Callable[..., dict[str, Any]]
+) -> None:
+    put = session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
+    event = printed(ADDRESS)
+    upload = read_upload(event)
+    assert (upload.bucket, upload.key, upload.size) == (BUCKET, KEY, 7)
+    assert (upload.etag, upload.version_id) == (put["ETag"].strip('"'), put["VersionId"])
+    assert event["region"] == "eu-central-1"
+    assert event == printed(ADDRESS), "the same object gives the same event"
+
+
+def test_given_another_upload_when_its_event_is_printed_then_it_is_another(
+    session: boto3.Session, printed: Callable[..., dict[str, Any]]
+) -> None:
+    s3 = session.client("s3")
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
+    first = printed(ADDRESS)
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
+    second = printed(ADDRESS)
+    version = first["detail"]["object"]["version-id"]
+    assert read_upload(first).sequencer != read_upload(second).sequencer
+    assert first["id"] != second["id"]
+    assert printed(ADDRESS, "--version-id", version) == first
+
+
+def test_given_a_sequencer_when_the_event_is_printed_then_it_is_another_upload_of_the_object(
+    session: boto3.Session, printed: Callable[..., dict[str, Any]]
+) -> None:
+    session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
+    first, *others = (printed(ADDRESS, *more) for more in ((), *MORE))
+    read = [read_upload(event) for event in others]
+    assert [upload.sequencer for upload in read] == ["1", "2"]
+    assert {upload.etag for upload in read} == {read_upload(first).etag}
+    assert len({drop_id(read_upload(event)) for event in (first, *others)}) == len((first, *others))
+
+
+@pytest.mark.parametrize("size", [0, 5, 8 * MIB - 1, 8 * MIB, 16 * MIB, 17 * MIB])
+def test_given_a_file_when_its_event_is_printed_then_its_etag_is_that_of_its_upload(
+    session: boto3.Session, printed: Callable[..., dict[str, Any]], tmp_path: Path, size: int
+) -> None:
+    # Given
+    file = tmp_path / "Win11.iso"
+    file.write_bytes(bytes(size))
+    s3 = session.client("s3")
+    s3.upload_file(str(file), BUCKET, KEY)
+    # When
+    seen = printed(ADDRESS, "--file", file)["detail"]["object"]
+    # Then
+    assert f'"{seen["etag"]}"' == s3.head_object(Bucket=BUCKET, Key=KEY)["ETag"]
+    assert (seen["size"], seen["key"]) == (size, KEY)
+
+
+def test_given_etag_and_size_then_nobody_is_asked(
+    printed: Callable[..., dict[str, Any]],
+) -> None:
+    with patch.dict(os.environ, {"PATH": os.environ["PATH"]}, clear=True):
+        event = printed(ADDRESS, "--etag", '"abc-3"', "--size", "9", "--version-id", "v")
+    assert (
+        event["detail"]["object"].items() >= {"etag": "abc-3", "size": 9, "version-id": "v"}.items()
+    )
+    assert event["detail"]["reason"] == "CompleteMultipartUpload"
+    assert read_upload(event).sequencer
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (f"s3://{BUCKET}/missing.iso", "there is no such object"),
+        ("s3://no-such-bucket/x.iso", "there is no such object"),
+    ],
+)
+@pytest.mark.usefixtures("session")
+def test_given_no_object_then_it_exits_1_and_says_where_to_look(
+    run: Run, address: str, said: str
+) -> None:
+    status, out, err = run(address)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"isodrop: {address}: ")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"AWS_EC2_METADATA_DISABLED": "true"}, "sign in (aws sso login, aws configure)"),
+        ({"AWS_PROFILE": "nobody"}, "aws configure list-profiles names those that there are"),
+        ({"AWS_ACCESS_KEY_ID": "half"}, "sign in (aws sso login, aws configure)"),
+    ],
+)
+def test_given_nobody_to_be_then_it_says_the_ways_out(
+    run: Run, tmp_path: Path, environ: dict[str, str], said: str
+) -> None:
+    with patch.dict(os.environ, {"HOME": str(tmp_path), **environ}, clear=True):
+        status, out, err = run(ADDRESS)
+    assert (status, out) == (1, "")
+    assert said in err
+    assert "--etag ETAG --size BYTES" in err
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("403", "s3:GetObject on it is needed"),
+        ("ExpiredToken", "sign in (aws sso login, aws configure)"),
+        ("503", "AWS is not asked"),
+    ],
+)
+def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
+    run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, said: str
+) -> None:
+    client = session.client("s3")
+    monkeypatch.setattr(aws_errors, "s3_client", lambda: client)
+    with Stubber(client) as stubbed:
+        stubbed.add_client_error("head_object", code)
+        status, out, err = run(ADDRESS)
+    assert (status, out, err.count("\n"), said in err) == (1, "", 1, True)
+
+
+@pytest.mark.usefixtures("session")
+def test_given_no_way_to_s3_then_it_says_how_to_do_without(run: Run) -> None:
+    with patch.dict(os.environ, {**ACCOUNT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, clear=True):
+        status, _, err = run(ADDRESS)
+    assert (status, "AWS is not asked" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("Win11.iso",),
+        ("s3://bucket",),
+        ("s3:///key",),
+        (ADDRESS, "--etag", "abc"),
+        (ADDRESS, "--size", "9"),
+        (ADDRESS, "--etag", "abc", "--size", "9 GB"),
+        (ADDRESS, "--etag", "abc", "--size", "9", "--file", "x"),
+    ],
+)
+def test_given_wrong_usage_then_it_exits_2(run: Run, arguments: tuple[str, ...]) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: isodrop event")
+
+
+def test_given_no_file_then_it_exits_1(run: Run, tmp_path: Path) -> None:
+    status, _, err = run(ADDRESS, "--file", tmp_path / "missing.iso")
+    assert (status, "no such file or directory" in err) == (1, True)
+
+
+def test_a_report_is_asked_for_in_the_event_of_the_upload(
+    printed: Callable[..., dict[str, Any]],
+) -> None:
+    where = (ADDRESS, "--etag", "abc", "--size", "7")
+    assert printed(*where, "--report", "answer") == {
+        **printed(*where),
+        "report": {"kind": "answer"},
+    }

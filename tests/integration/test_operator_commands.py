@@ -1,0 +1,993 @@
+"""An operator's commands, as a person types them: what they print and exit with."""
+
+import io
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.domain.model import Ask
+from isodrop_cli import operations, resumable_upload
+from isodrop_cli.main import main
+from isodrop_local.iso_maker import server_editions
+from tests.integration.conftest import BUCKET
+from tests.support.harness import Way, refuse
+from tools.resolved_template import resolve
+
+Run = Callable[..., tuple[int, str, str]]
+ADDRESS = f"s3://{BUCKET}/a.iso"
+KEY = "Win11.iso"
+
+
+@pytest.fixture
+def refused() -> dict[str, str]:
+    """The operations that AWS refuses, and with which error."""
+    return {}
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """What the function that imports is told by the stack."""
+    return {
+        "STACK_NAME": "isodrop",
+        "LEDGER_TABLE": "ledger",
+        "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
+        "SUPPORTED_BUILDS": "26100",
+        "MAX_ATTEMPTS": "2",
+    }
+
+
+@pytest.fixture
+def stacks(
+    monkeypatch: pytest.MonkeyPatch, refused: dict[str, str], environment: dict[str, str]
+) -> dict[str, dict[str, str]]:
+    """The stacks that there are, by their outputs; moto's own need too many packages."""
+    found: dict[str, dict[str, str]] = {}
+    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+
+    def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation in refused:
+            raise ClientError({"Error": {"Code": refused[operation]}}, operation)
+        if operation == "GetFunctionConfiguration":
+            return {"Environment": {"Variables": environment}}
+        if operation != "DescribeStacks":
+            return ask(self, operation, arguments)
+        outputs = found.get(arguments["StackName"])
+        if outputs is None:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, operation)
+        told = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+        return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": told}]}
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    return found
+
+
+@pytest.fixture
+def way(
+    session: boto3.Session,
+    ledger: Ledger,
+    tmp_path: Path,
+    stacks: dict[str, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Way:
+    """A stack that can be found by its name; moto has no Image Builder, so ours is asked."""
+    way = Way(session, ledger, tmp_path)
+    monkeypatch.setattr(Builder, "connect", lambda _session: way.builder)
+    stacks["isodrop"] = {
+        "UploadBucketName": BUCKET,
+        "ImportMachineArn": way.executions.machine_arn,
+        "LedgerTable": "ledger",
+        "ImportFunction": "import-iso",
+        "ReportFunction": "report-build",
+        "SweepFunction": "sweep",
+        "DropAddress": f"s3://{BUCKET}/",
+    }
+    return way
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("ISODROP_STACK", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as leaving:  # how argparse ends
+            status = int(leaving.code or 0)
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run the command before a person's eyes, on the narrowest terminal that is usual."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def told(*arguments: str) -> str:
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("TERM", "dumb")
+        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+            here.setattr(sys, "stdout", screen := Terminal())
+            main(arguments)
+        return screen.getvalue()
+
+    return told
+
+
+def rejected(way: Way, key: str = "a.iso") -> None:
+    """An upload that has its answer."""
+    way.follow(way.upload(key, way.iso(server_editions())), f"execution-{key}")
+
+
+class Terminal(io.StringIO):
+    """What a person reads; only the last picture of what is drawn over and over stays there."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def last(self) -> list[str]:
+        drawn = re.sub(r"\x1b\[[?\d;]*[a-z]", "", self.getvalue().rpartition("\x1b[2K")[2])
+        return [line.rstrip() for line in drawn.splitlines()]
+
+
+@pytest.fixture
+def see(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]:
+    """Run the command before a person's eyes; what stays on the screen."""
+
+    def see(*arguments: str) -> tuple[int, list[str]]:
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("NO_COLOR", "1")
+        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+            here.setattr(sys, "stdout", screen := Terminal())
+            status = main(arguments)
+        return status, screen.last()
+
+    return see
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Say what happens each time that a command waits; after that comes Ctrl-C."""
+
+    def meanwhile(*deeds: Callable[[], object]) -> None:
+        left = list(deeds)
+
+        def sleep(seconds: float) -> None:
+            assert seconds == operations.WAIT_SECONDS
+            if not left:
+                raise KeyboardInterrupt
+            left.pop(0)()
+
+        monkeypatch.setattr("time.sleep", sleep)
+
+    return meanwhile
+
+
+# list, status
+
+
+def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
+    way: Way, run: Run
+) -> None:
+    rejected(way)
+    way.later(minutes=1)
+    way.drop(way.upload("b\tc.iso"), "execution-b")
+
+    status, out, _ = run("list")
+
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert status == 0
+    assert [line[1:3] for line in lines] == [["looking", ""], ["rejected", "server-media"]]
+    assert [line[-1] for line in lines] == ["b\\tc.iso", "a.iso"]
+
+
+def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
+    way: Way, told: Callable[..., str]
+) -> None:
+    long = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
+    way.follow(way.upload(long), "execution-good")
+    way.later(minutes=1)
+    rejected(way, "bad.iso")
+
+    screen = told("list")
+
+    assert max(map(len, screen.splitlines())) <= 80
+    heading, _, bad, *good = (line[1:] for line in screen.splitlines() if line.strip())
+    assert heading.split() == ["Claimed", "State", "What", "came", "of", "it", "Name"]
+    assert bad.split()[1:] == ["rejected", "server-media", "bad.iso"]
+    assert good[0].split()[1] == "succeeded"
+    second, third = heading.index("What"), heading.index("Name")
+    outcome, name = (
+        "".join(line[start:end].rstrip() for line in good)
+        for start, end in ((second, third), (third, None))
+    )
+    assert outcome.replace(" ", "") == "windows-11-enterprise-x64-en-us11.26100.1742"
+    assert name == long
+
+
+def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
+    way: Way, run: Run, told: Callable[..., str]
+) -> None:
+    upload = way.upload("a.iso", way.iso(server_editions()))
+    way.follow(upload, "execution-0")
+    for number in (1, 2):
+        way.later(minutes=1)
+        rejected(way, f"other-{number}.iso")
+        way.later(minutes=1)
+        way.follow(upload, f"execution-{number}", Ask(number, {}))
+
+    screen = [line for line in told("list").splitlines() if line.strip()]
+
+    where = screen[0].index("Name")
+    assert [line[where:].rstrip() for line in screen[2:]] == [
+        *("a.iso (ask 2)", "  ask 1", "  ask 0", "other-2.iso", "other-1.iso")
+    ]
+    piped = [line.split("\t") for line in run("list")[1].splitlines()]
+    assert [fields[3] for fields in piped if fields[-1] == "a.iso"] == ["2", "1", "0"]
+    assert piped == sorted(piped, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "nothing was dropped yet\n"), (("--open",), "nothing waits for its answer\n")],
+)
+@pytest.mark.usefixtures("way")
+def test_given_nothing_when_a_person_lists_then_it_is_said(
+    run: Run, told: Callable[..., str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert told("list", *arguments) == said
+    assert run("list", *arguments) == (0, "", "")
+
+
+def test_given_a_claim_when_told_to_people_then_its_time_has_one_form_and_the_ledgers_as_json(
+    way: Way, run: Run, told: Callable[..., str]
+) -> None:
+    way.clock.now = datetime(2026, 11, 24, 9, 12, 34, 567_000, UTC).timestamp()
+    rejected(way)
+
+    time = "2026-11-24T09:12:34Z"
+    for command in (("list",), ("status", ADDRESS), ("watch", ADDRESS)):
+        assert time in run(*command)[1]
+    for command in (("list",), ("status", ADDRESS)):
+        assert time in told(*command)
+        (drop,) = json.loads(run(*command, "--json")[1])
+        assert drop["claimed"] == "2026-11-24T09:12:34.567000+00:00"
+
+
+def test_given_drops_when_listed_as_json_then_they_are_whole(way: Way, run: Run) -> None:
+    rejected(way)
+
+    status, out, _ = run("list", "--json", "--limit", "1")
+
+    (drop,) = json.loads(out)
+    assert status == 0
+    assert drop["state"] == "rejected"
+    assert drop["source"]["key"] == "a.iso"
+    assert drop["answer"]["detail"]["data"]["code"] == "server-media"
+
+
+def test_given_open_drops_when_only_they_are_listed_then_no_other_is(way: Way, run: Run) -> None:
+    rejected(way)
+
+    assert run("list", "--open") == (0, "", "")
+
+
+def test_given_an_upload_when_its_status_is_asked_then_every_ask_is_told(
+    way: Way, run: Run
+) -> None:
+    upload = way.upload("a.iso", way.iso(server_editions()))
+    way.follow(upload, "execution-1")
+    way.follow(upload, "execution-2", Ask(1, {"edition": "EnterpriseN"}))
+
+    status, out, _ = run("status", ADDRESS)
+
+    facts = [line.split("\t", 1) for line in out.splitlines()]
+    assert status == 0
+    assert [value for name, value in facts if name == "ask"] == ["0", "1"]
+    assert ["set", "edition=EnterpriseN"] in facts
+    assert [value for name, value in facts if name == "code"] == ["server-media"] * 2
+
+
+def test_given_an_answer_with_notes_when_its_status_is_asked_then_each_is_a_line(
+    way: Way, run: Run
+) -> None:
+    refuse(way.client("s3"), "GetObjectTagging")
+    rejected(way)
+
+    _, out, _ = run("status", ADDRESS)
+    _, told, _ = run("status", ADDRESS, "--json")
+
+    notes = [line.split("\t", 1)[1] for line in out.splitlines() if line.startswith("note\t")]
+    assert len(notes) == 1
+    assert "AccessDenied" in notes[0]
+    assert json.loads(told)[0]["answer"]["detail"]["data"]["notes"] == notes
+
+
+def test_given_an_upload_that_nobody_claimed_when_asked_then_there_is_a_way_out(
+    way: Way, run: Run
+) -> None:
+    way.upload("a.iso")
+
+    status, out, err = run("status", ADDRESS)
+
+    assert (status, out) == (1, "")
+    assert "isodrop retry" in err
+
+
+@pytest.mark.parametrize("command", ["status", "retry", "cancel", "watch"])
+@pytest.mark.usefixtures("way")
+def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_is_named(
+    run: Run, command: str
+) -> None:
+    status, out, err = run(command, ADDRESS)
+    assert (status, out) == (1, "")
+    assert "isodrop status --version-id tells of what was deleted" in err
+
+
+# retry, cancel
+
+
+def test_given_an_answer_when_asked_anew_then_it_is_told_where_to_look(way: Way, run: Run) -> None:
+    rejected(way)
+
+    status, out, _ = run("retry", ADDRESS, "--set", "edition=EnterpriseN", "--json")
+
+    ((_, ask, execution),) = way.started()
+    assert status == 0
+    assert json.loads(out) == {
+        "dropId": json.loads(out)["dropId"],
+        "ask": 1,
+        "execution": execution,
+    }
+    assert ask.overrides == {"edition": "EnterpriseN"}
+
+
+def test_given_an_answer_that_is_waited_for_when_it_comes_then_it_is_the_exit_status(
+    way: Way, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected(way)
+    waited: list[float] = []
+
+    def follow(seconds: float) -> None:
+        waited.append(seconds)
+        ((upload, ask, execution),) = way.started()
+        way.follow(upload, execution, ask)
+
+    monkeypatch.setattr("time.sleep", follow)
+
+    status, out, _ = run("retry", ADDRESS, "--wait")
+
+    assert status == 3
+    assert "code\tserver-media\n" in out
+    assert waited == [operations.WAIT_SECONDS]
+
+
+def test_given_no_answer_yet_when_asked_anew_then_it_is_refused_and_the_execution_told(
+    way: Way, run: Run
+) -> None:
+    way.drop(way.upload("a.iso"), "arn:of-the-execution")
+
+    status, _, err = run("retry", ADDRESS)
+
+    assert status == 1
+    assert "arn:of-the-execution" in err
+
+
+def test_given_an_import_that_waits_when_cancelled_then_it_is_told(way: Way, run: Run) -> None:
+    way.drop(way.upload("a.iso"), "execution-1")
+
+    status, out, _ = run("cancel", ADDRESS)
+
+    assert (status, out.partition(";")[0]) == (0, "cancelled before there was a build")
+    assert run("cancel", ADDRESS)[0] == 1
+
+
+# watch
+
+
+def from_now_on(way: Way) -> None:
+    """Let what is claimed be claimed after a command began, which knows the real time only."""
+    way.clock.now = datetime.now(UTC).timestamp() + 60
+
+
+def test_given_nothing_when_watched_then_it_is_waited_until_somebody_leaves(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    rejected(way)  # and answered before anybody watched
+    meanwhile(lambda: None)
+
+    status, out, err = run("watch")
+
+    assert (status, out, err) == (130, "", "isodrop: interrupted\n")
+
+
+def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_its_key(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    from_now_on(way)
+    first = way.upload("a.iso", way.iso(server_editions()))
+    way.drop(first, "execution-a")
+    second = way.upload("b.iso", way.iso())
+    meanwhile(
+        lambda: None,
+        lambda: way.follow(second, "execution-b"),
+        lambda: way.follow(first, "execution-a"),
+    )
+
+    status, out, _ = run("watch")
+
+    told = [line.split("\t")[1:3] for line in out.splitlines()]
+    assert status == 130
+    assert told == [
+        ["a.iso", "decide"],
+        ["b.iso", "decide"],
+        *(["b.iso", step] for step in ("pending", "building", "testing", "succeeded")),
+        ["a.iso", "decide"],
+        ["a.iso", "rejected"],
+    ]
+
+
+def test_given_drops_that_go_on_when_watched_in_a_pipe_then_all_is_told_in_order_of_time(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    meanwhile()
+    way.image_builder.controls.hold("BUILDING")
+    first = way.upload("a.iso")
+    way.intake.take(first, "execution-a")
+    for status, before, other in (("PENDING", None, "b.iso"), ("BUILDING", "PENDING", "c.iso")):
+        way.later(minutes=1)
+        way.reporter.progressed(way.drop(first, "execution-a"), status, before)
+        way.later(minutes=1)
+        way.drop(way.upload(other, b"not looked at yet"), f"execution-{other}")
+
+    _, out, _ = run("watch")
+
+    told = [line.split("\t") for line in out.splitlines()]
+    assert [fields[1:3] for fields in told] == [
+        *(["a.iso", "decide"], ["a.iso", "pending"], ["b.iso", "decide"]),
+        *(["a.iso", "building"], ["c.iso", "decide"]),
+    ]
+    assert [fields[0] for fields in told] == sorted({fields[0] for fields in told})
+
+
+def test_given_a_drop_that_came_and_went_between_two_looks_when_watched_then_it_is_told(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    from_now_on(way)
+    meanwhile(lambda: rejected(way, "quick.iso"), lambda: None)
+
+    _, out, _ = run("watch", "--json")
+
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [(each["event"], each["key"], each["step"]) for each in told] == [
+        ("state", "quick.iso", "decide"),
+        ("answer", "quick.iso", "rejected"),
+    ]
+    assert told[-1]["answer"]["detail"]["data"]["code"] == "server-media"
+
+
+def test_given_two_asks_of_one_upload_when_watched_then_both_are_told(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    upload = way.upload("a.iso", way.iso(server_editions()))
+    way.drop(upload, "execution-0")
+
+    def answer_and_ask_anew() -> None:
+        way.follow(upload, "execution-0")
+        way.drop(upload, "execution-1", Ask(1, {}))
+
+    meanwhile(answer_and_ask_anew, lambda: way.follow(upload, "execution-1", Ask(1, {})))
+
+    _, out, _ = run("watch", "--json")
+
+    answers = [each for line in out.splitlines() if (each := json.loads(line))["event"] == "answer"]
+    assert [each["ask"] for each in answers] == [0, 1]
+
+
+def test_given_a_terminal_when_watched_then_each_drop_has_one_line_that_stays(
+    way: Way, see: Callable[..., tuple[int, list[str]]], meanwhile: Callable[..., None]
+) -> None:
+    first = way.upload("a.iso", way.iso(server_editions()))
+    way.drop(first, "execution-a")
+    way.later(minutes=1)
+    way.drop(way.upload("b.iso", b"not looked at yet"), "execution-b")
+    meanwhile(lambda: way.follow(first, "execution-a"))
+
+    status, (one, other) = see("watch")
+
+    assert status == 130
+    assert one.startswith("✘  a.iso  rejected  server-media; ")
+    assert other.startswith("·  b.iso  decide    the stack looks at it")
+
+
+def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_answer_is_the_status(
+    way: Way, see: Callable[..., tuple[int, list[str]]], meanwhile: Callable[..., None]
+) -> None:
+    upload = way.upload("a.iso")
+    way.drop(upload, "execution-a")
+    meanwhile(lambda: way.follow(upload, "execution-a"))
+
+    status, screen = see("watch", ADDRESS)
+
+    assert (status, screen[0]) == (0, ADDRESS)
+    assert [line.split()[:2] for line in screen[1:]] == [
+        ["✔", step] for step in ("decide", "pending", "building", "testing", "succeeded")
+    ]
+
+
+def test_given_an_ask_that_nobody_has_claimed_yet_when_watched_then_no_older_answer_is_told(
+    way: Way, run: Run, meanwhile: Callable[..., None]
+) -> None:
+    rejected(way)
+    run("retry", ADDRESS)
+    ((upload, ask, execution),) = way.started()
+    meanwhile(lambda: way.follow(upload, execution, ask))
+
+    status, out, _ = run("watch", ADDRESS, "--json")
+
+    told = [json.loads(line) for line in out.splitlines()]
+    assert status == 3
+    assert told[0]["message"] == "waiting for the stack to take it"
+    assert [each["ask"] for each in told if each["event"] == "answer"] == [1]
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_told_what_to_do(
+    way: Way,
+    run: Run,
+    meanwhile: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    how: tuple[str, ...],
+) -> None:
+    upload = way.upload("a.iso", way.iso(server_editions()))
+    passed, real = [0.0], time.monotonic
+    monkeypatch.setattr("time.monotonic", lambda: real() + passed[0])
+    meanwhile(
+        lambda: passed.append(passed.pop() + operations.LATE_SECONDS),
+        lambda: None,
+        lambda: way.follow(upload, "execution-a"),
+    )
+
+    status, out, _ = run("watch", ADDRESS, *how)
+
+    first, late, *rest = out.splitlines()
+    assert (status, len(rest)) == (3, 2)
+    assert "waiting for the stack to take it" in first
+    assert "the stack has not taken it yet" in late
+    assert "isodrop doctor" in late
+
+
+def test_given_an_ask_that_came_to_nothing_when_watched_then_the_last_answer_is_told(
+    way: Way, run: Run
+) -> None:
+    rejected(way)
+    run("retry", ADDRESS)
+    ((_, _, execution),) = way.started()
+    way.abort(execution)
+
+    status, out, _ = run("watch", ADDRESS, "--json")
+
+    assert status == 3
+    assert json.loads(out.splitlines()[-1])["ask"] == 0
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
+    way: Way, run: Run, meanwhile: Callable[..., None], how: tuple[str, ...]
+) -> None:
+    way.drop(way.upload("a.iso"), "execution-a")
+    meanwhile(way.ledger.table.delete)
+
+    status, out, err = run("watch", *how)
+
+    assert (status, len(out.splitlines())) == (1, 1)
+    assert "ResourceNotFoundException" in err
+
+
+# inspect, as a stack would
+
+
+def test_given_a_stack_when_inspected_then_its_own_settings_decide(
+    way: Way, run: Run, stacks: dict[str, dict[str, str]], environment: dict[str, str]
+) -> None:
+    stacks["isodrop"]["DropAddress"] = f"s3://{BUCKET}/drops/"
+    environment["IMAGE_NAME_TEMPLATE"] = "desk-{release}"
+    path = way.folder / KEY
+    path.write_bytes(way.iso())
+
+    status, out, _ = run("inspect", str(path), "--stack", "isodrop")
+    _, told, _ = run("inspect", str(path), "--stack", "isodrop", "--json")
+    _, elsewhere, _ = run("inspect", str(path))
+    forbidden, refusal, _ = run("inspect", str(path), "--stack", "isodrop", "--set", "rebuild=2")
+
+    look = json.loads(told)
+    assert (status, look["settings"], look["plan"]["name"]) == (0, "stack", "desk-24h2")
+    assert look["plan"]["tags"]["isodrop:source"] == f"s3://{BUCKET}/drops/{KEY}"
+    assert out.splitlines()[-1] == "settings\tof the stack isodrop"
+    assert "name\twindows-11-enterprise-x64-en-us\n" in elsewhere
+    assert elsewhere.splitlines()[-1] == "settings\tdefault"
+    assert (forbidden, "invalid-override" in refusal) == (3, True)
+
+
+def test_given_an_object_and_a_stack_when_inspected_then_it_is_decided_where_it_lies(
+    way: Way, run: Run, environment: dict[str, str]
+) -> None:
+    environment["EDITION"] = "EnterpriseN"
+    way.upload("a.iso")
+
+    status, out, _ = run("inspect", ADDRESS, "--stack", "isodrop", "--json")
+
+    look = json.loads(out)
+    assert (status, look["plan"]["edition"]) == (0, "EnterpriseN")
+    assert look["plan"]["tags"]["isodrop:source"] == ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("stack", "told"),
+    [
+        ("isodrop", "AccessDeniedException; ask for that right"),
+        ("nobodys", "there is no stack nobodys in eu-central-1"),
+    ],
+)
+def test_given_a_stack_that_does_not_say_when_inspected_then_nothing_is_decided(
+    way: Way, run: Run, refused: dict[str, str], stack: str, told: str
+) -> None:
+    refused["GetFunctionConfiguration"] = "AccessDeniedException"
+    path = way.folder / KEY
+    path.write_bytes(way.iso())
+
+    status, out, err = run("inspect", str(path), "--stack", stack)
+
+    assert (status, out) == (1, "")
+    assert told in err
+
+
+# drop
+
+
+def test_given_settings_that_may_not_be_read_when_dropped_then_the_defaults_are_named(
+    way: Way, run: Run, refused: dict[str, str]
+) -> None:
+    refused["GetFunctionConfiguration"] = "AccessDeniedException"
+    path = way.folder / "Win11.iso"
+    path.write_bytes(way.iso())
+
+    status, out, _ = run("drop", str(path), "--no-wait")
+    _, told, _ = run("drop", str(path), "--no-wait", "--json", "--force")
+
+    looked = out.splitlines()[0].split("\t")
+    assert (status, looked[1]) == (0, "look")
+    assert looked[2].endswith("Enterprise is image 5; by default settings")
+    assert json.loads(told.splitlines()[0])["settings"] == "defaults"
+
+
+def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_guessed_or_sent(
+    way: Way, run: Run, refused: dict[str, str]
+) -> None:
+    refused["GetFunctionConfiguration"] = "TooManyRequestsException"
+    path = way.folder / "Win11.iso"
+    path.write_bytes(way.iso())
+
+    status, out, err = run("drop", str(path), "--no-wait")
+
+    assert (status, out) == (1, "")
+    assert "GetFunctionConfiguration: TooManyRequestsException" in err
+    assert "try again in a minute" in err
+    assert "Contents" not in way.client("s3").list_objects_v2(Bucket=BUCKET)
+
+
+def test_given_credentials_that_expire_on_the_way_when_dropped_then_both_ways_on_are_told(
+    way: Way, run: Run, refused: dict[str, str]
+) -> None:
+    refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
+    path = way.folder / "Win11.iso"
+    path.write_bytes(way.iso())
+
+    status, _, err = run("drop", str(path), "--no-wait")
+
+    why, how = err.splitlines()
+    assert status == 1
+    assert "UploadPart: ExpiredToken" in why
+    assert "sign in" in why
+    assert how == "isodrop: the same command goes on where it stopped"
+
+
+# What it takes rights for
+
+
+Call = tuple[str, str, dict[str, Any]]
+"""Service, operation and arguments of something that AWS was asked."""
+# Where the IAM action is not named as the operation is:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+ACTIONS = {
+    "HeadObject": "s3:GetObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+}
+ARN = "arn:aws:{}:eu-central-1:123456789012:{}"
+
+
+def right(call: Call) -> tuple[str, str]:
+    """Which action a call takes, and on what; resources are named as in the resolved template."""
+    service, operation, asked = call
+    prefix = {"stepfunctions": "states"}.get(service, service)
+    return ACTIONS.get(operation, f"{prefix}:{operation}"), _resource(service, asked)
+
+
+def _resource(service: str, asked: dict[str, Any]) -> str:
+    match service:
+        case "cloudformation":
+            return ARN.format(service, f"stack/{asked['StackName']}/1b2c")
+        case "dynamodb":
+            return "/index/".join(filter(None, ("Ledger.Arn", asked.get("IndexName"))))
+        case "imagebuilder":
+            return str(asked["imageBuildVersionArn"])
+        case "lambda":
+            return "ImportIso.Arn"
+        case "s3":
+            return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
+        case "stepfunctions":
+            execution = str(asked.get("executionArn", "ImportMachine"))
+            return execution.replace(":ImportMachine:", ":ImportMachine.Name:")
+    raise NotImplementedError(service)
+
+
+def allowed(policy: list[dict[str, Any]], action: str, on: str) -> bool:
+    return any(
+        action in _listed(statement["Action"])
+        and any(fnmatchcase(on, resource) for resource in _listed(statement["Resource"]))
+        for statement in policy
+    )
+
+
+def _listed(said: str | list[str]) -> list[str]:
+    return [said] if isinstance(said, str) else said
+
+
+def operator_policy(**parameters: str) -> list[dict[str, Any]]:
+    document = resolve(**parameters).properties("OperatorPolicy")["PolicyDocument"]
+    statements: list[dict[str, Any]] = document["Statement"]
+    assert {each["Effect"] for each in statements} == {"Allow"}
+    return statements
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, way: Way) -> list[Call]:
+    """What AWS was asked by commands that a person typed, and not by the stack meanwhile."""
+    calls: list[Call] = []
+    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # the one of the fixture stacks
+
+    def record(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        calls.append((self.meta.service_model.service_name, operation, arguments))
+        return ask(self, operation, arguments)
+
+    def sleep(_: float) -> None:
+        """Let the stack do all that it was asked for; if there is nothing, comes Ctrl-C."""
+        with monkeypatch.context() as unseen:
+            unseen.setattr(BaseClient, "_make_api_call", ask)
+            drops = way.operator.story(BUCKET, KEY).drops
+            todo = way.started()[len(drops) :]
+            if not todo:
+                raise KeyboardInterrupt
+            for upload, number, execution in todo:
+                way.follow(upload, execution, number)
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return calls
+
+
+@pytest.fixture
+def everything(
+    way: Way,
+    run: Run,
+    asked: list[Call],
+    refused: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[Call]:
+    """What AWS is asked when an operator does all that there is to do."""
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
+    monkeypatch.setattr(resumable_upload.cut, "__defaults__", (256 << 10,))
+    path = way.folder / KEY
+    path.write_bytes(way.iso())
+    address = f"s3://{BUCKET}/{KEY}"
+    refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
+    assert run("drop", str(path), "--no-wait")[0] == 1  # it is broken off, and taken up
+    del refused["UploadPart"]
+    assert run("drop", str(path), "--no-wait")[0] == 0
+    assert run("drop", str(path), "--no-wait")[0] == 0  # it is there already
+    assert run("status", address)[0] == 1  # nobody has claimed it
+    assert run("retry", address, "--set", "edition=Ghost", "--wait")[0] == 3
+    assert run("retry", address, "--set", "edition=Ghost")[0] == 0
+    assert run("watch", address)[0] == 3
+    assert run("list")[0] == run("status", address)[0] == 0
+    assert run("status", address, "--version-id", "of-one-that-is-gone")[0] == 1
+    seen = asked.copy()
+    way.image_builder.controls.hold("BUILDING")
+    way.intake.take(way.upload("runs.iso", way.iso(label="RUNS")), "execution-runs")
+    way.drop(way.upload("waits.iso"), "execution-waits")
+    asked[:] = seen
+    assert run("watch")[0] == 130
+    assert run("cancel", f"s3://{BUCKET}/runs.iso")[0] == 0
+    assert run("cancel", f"s3://{BUCKET}/waits.iso")[0] == 0
+    return asked
+
+
+def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_and_no_more(
+    everything: list[Call],
+) -> None:
+    policy = operator_policy()
+    rights = {right(call) for call in everything}
+
+    assert [each for each in sorted(rights) if not allowed(policy, *each)] == []
+    named = {action for statement in policy for action in _listed(statement["Action"])}
+    # A bucket that may be listed says of an object that is gone that it is, and not 403.
+    assert named - {action for action, _ in rights} == {"s3:ListBucket", "s3:ListBucketVersions"}
+
+
+def test_given_a_key_when_an_operator_drops_or_looks_then_it_is_for_that_and_nothing_else() -> None:
+    key = ARN.format("kms", "key/1b2c3d4e")
+    (statement,) = [each for each in operator_policy(KmsKeyArn=key) if each["Resource"] == key]
+    of_the_stack = resolve(KmsKeyArn=key).statement("ImportIsoRole", "UseTheKey")
+
+    through = {f"{service}.eu-central-1.amazonaws.com" for service in ("s3", "dynamodb")}
+    assert of_the_stack is not None
+    assert statement["Action"] == of_the_stack["Action"]
+    assert set(statement["Condition"]["StringEquals"]["kms:ViaService"]) == through
+
+
+# What goes wrong before anything is asked
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("retry", "a.iso"),
+        ("retry", "s3://bucket"),
+        ("retry", ADDRESS, "--set", "edition"),
+        ("retry", ADDRESS, "--set", "role=admin"),
+        ("retry", ADDRESS, "--set", "image-index=first"),
+        ("list", "--limit", "0"),
+        ("list", "--limit", "many"),
+        ("status",),
+    ],
+)
+def test_given_wrong_usage_when_typed_then_it_is_told_before_anything_is_asked(
+    run: Run, wrong: tuple[str, ...]
+) -> None:
+    status, out, err = run(*wrong)
+
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: isodrop")
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_proposed(
+    run: Run, stacks: dict[str, dict[str, str]], command: str
+) -> None:
+    stacks["queues"] = {"QueueUrl": "https://sqs"}
+
+    status, out, err = run(command, "--stack", "queues")
+
+    assert (status, out) == (1, "")
+    assert "the stack queues is CREATE_COMPLETE and has none of isodrop's outputs" in err
+    assert "--stack or ISODROP_STACK" in err
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize(
+    ("arguments", "case"),
+    [
+        (("--stack", "nobodys"), ({}, "no stack nobodys in eu-central-1; name yours")),
+        ((), ({"ISODROP_STACK": "nobodys"}, "there is no stack nobodys")),
+        (("--stack", "other"), ({}, "has no output LedgerTable: it is not isodrop's")),
+        (("--profile", "nobodys"), ({}, "aws configure list-profiles")),
+        ((), ({"AWS_DEFAULT_REGION": None}, "name the stack's Region with --region")),
+        ((), ({"AWS_ACCESS_KEY_ID": None}, "credentials; sign in (aws sso login, aws configure)")),
+        ((), ({"AWS_ENDPOINT_URL": "moon"}, "Invalid endpoint: moon; check the network")),
+    ],
+)
+def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
+    run: Run,
+    stacks: dict[str, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    case: tuple[dict[str, str | None], str],
+) -> None:
+    environment, told = case
+    outputs = {"UploadBucketName": "b", "ImportMachineArn": "arn:a:states:r:1:stateMachine:m"}
+    stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTable": "ledger"}}
+    # Neither this machine's own configuration nor its metadata service is to be found.
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in environment.items():
+        monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    if "AWS_ACCESS_KEY_ID" in environment:
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+
+    status, out, err = run("list", *arguments)
+
+    assert (status, out) == (1, "")
+    assert told in err
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("ExpiredToken", "DescribeStacks: ExpiredToken: No; sign in"),
+        ("InvalidClientTokenId", "sign in (aws sso login, aws configure) or name a profile"),
+        ("AccessDenied", "DescribeStacks: AccessDenied: No; ask for that right"),
+        ("Throttling", "try again in a minute"),
+    ],
+)
+def test_given_an_error_of_aws_when_asked_then_it_is_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    def refuse(self: Any, operation: str, arguments: Any) -> Any:
+        del self, arguments
+        raise ClientError({"Error": {"Code": code, "Message": "No."}}, operation)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+
+    status, out, err = run("list")
+
+    assert (status, out) == (1, "")
+    assert told in err
+
+
+# ---------------------------------------------------------------------------- env
+
+
+@pytest.mark.usefixtures("way")
+def test_env_prints_the_settings_that_each_function_has(run: Run) -> None:
+    status, out, _ = run("env")
+
+    settings = json.loads(out)
+    assert status == 0
+    assert settings.keys() == {"ImportIso", "ReportBuild", "Sweep"}
+    assert settings["ImportIso"]["STACK_NAME"] == "isodrop"
+    assert {each["AWS_ENDPOINT_URL"] for each in settings.values()} == {""}
+
+
+@pytest.mark.usefixtures("way")
+def test_env_leads_the_functions_where_it_is_told(run: Run) -> None:
+    _, out, _ = run("env", "--endpoint-url", "http://10.0.0.1:4566")
+
+    said = {each["AWS_ENDPOINT_URL"] for each in json.loads(out).values()}
+    assert said == {"http://10.0.0.1:4566"}
+
+
+@pytest.mark.usefixtures("way")
+def test_env_of_a_stack_without_the_output_says_what_to_do(
+    stacks: dict[str, dict[str, str]], run: Run
+) -> None:
+    del stacks["isodrop"]["ReportFunction"]
+
+    status, out, err = run("env")
+
+    assert (status, out) == (1, "")
+    assert "no output ReportFunction" in err
+    assert "sam deploy" in err

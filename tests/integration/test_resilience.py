@@ -1,0 +1,430 @@
+"""One drop, one answer, one build for one import: each case that could break it, by name.
+
+The real handlers under the real state machine's definition, without real time; see
+:mod:`tests.resilience.simulation`. Every run is judged by the oracle, whatever else is asserted.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.resilience.oracle import End, broken
+from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload, What
+from tests.resilience.simulation import Simulation
+from tests.resilience.soak import soak
+
+SUCCEEDED = "Succeeded"
+CHUNKS, SEEDS_OF_A_CHUNK = 4, 12
+
+
+def run(
+    *uploads: Upload,
+    deeds: Any = (),
+    troubles: Any = (),
+    quota: int = 100,
+    distributes: bool = False,
+    **how: Any,
+) -> End:
+    """Run a schedule of one's own; no promise may be broken."""
+    schedule = Schedule(0, uploads, troubles, deeds, quota, distributes)
+    end = Simulation(schedule, **how).run()
+    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    return end
+
+
+def answers(end: End) -> list[str]:
+    """Get the answer of each upload, in their order: ``Succeeded`` or the code."""
+    found = {
+        event["detail"]["data"]["source"]["versionId"]: (
+            event["detail"]["data"].get("code") or SUCCEEDED
+        )
+        for event in end.heard
+        if event["detail-type"].split()[-1] in {"Succeeded", "Failed", "Rejected"}
+    }
+    return [found[drop.version] for drop in end.dropped]
+
+
+def attempts(end: End) -> list[str]:
+    """Get the attempt number of each of isodrop's builds, the oldest first."""
+    return [build["request"]["tags"]["isodrop:attempt"] for build in end.ours]
+
+
+# ---------------------------------------------------------------- delivered twice, late, not at all
+
+
+@pytest.mark.parametrize("copies", [2, 50])
+def test_so_many_copies_of_one_event_at_once_are_one_build_and_one_answer(copies: int) -> None:
+    end = run(Upload(0, "a.iso", "one", delays=(0.5,) * copies))
+
+    assert answers(end) == [SUCCEEDED]
+    assert len(end.builds) == 1
+    assert len(end.executions) == copies
+
+
+def test_events_out_of_order_for_one_key_are_each_answered() -> None:
+    end = run(
+        Upload(0, "a.iso", "one", delays=(60.0,)), Upload(1, "a.iso", "two", delays=(0.1, 90.0))
+    )
+
+    assert answers(end) == ["object-changed", SUCCEEDED]
+
+
+def test_an_upload_while_the_rule_was_off_is_imported_after_all() -> None:
+    end = run(Upload(0, "a.iso", "one", delays=()))
+
+    assert answers(end) == [SUCCEEDED]
+
+
+def test_an_event_that_comes_after_the_sweep_is_a_repeat() -> None:
+    end = run(Upload(0, "a.iso", "one", delays=(4000.0,)))
+
+    assert answers(end) == [SUCCEEDED]
+    assert len(end.executions) == 2
+
+
+# ---------------------------------------------------------------- the same bytes, twice
+
+
+def test_the_same_bytes_under_two_keys_hear_both_that_the_first_ones_build_failed() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(300, "b.iso", "one", in_parts=True),
+        deeds=[Deed(600, Do.FAIL_BUILD, 0)],
+    )
+
+    assert answers(end) == ["build-failed", "build-failed"]
+    assert len(end.builds) == 1
+
+
+def test_a_build_that_failed_is_built_again_when_it_is_dropped_again() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(3000, "a.iso", "one"),
+        deeds=[Deed(600, Do.FAIL_BUILD, 0)],
+    )
+
+    assert answers(end) == ["build-failed", SUCCEEDED]
+    assert attempts(end) == ["0", "1"]
+
+
+def test_so_many_failed_builds_in_a_row_are_the_last() -> None:
+    end = run(
+        *(Upload(3000 * n, "a.iso", "one") for n in range(MAX_ATTEMPTS + 1)),
+        deeds=[Deed(3000 * n + 600, Do.FAIL_BUILD, 0) for n in range(MAX_ATTEMPTS)],
+    )
+
+    assert answers(end) == ["build-failed"] * MAX_ATTEMPTS + ["too-many-attempts"]
+    assert len(end.builds) == MAX_ATTEMPTS
+
+
+def test_a_build_of_the_same_name_and_version_that_somebody_else_made_is_not_ours() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(600, "b.iso", "two"),
+        deeds=[Deed(300, Do.BUILD_THE_SAME, 0)],
+    )
+
+    assert answers(end) == [SUCCEEDED, SUCCEEDED]
+    assert (len(end.builds), len(end.ours)) == (3, 2)
+
+
+# ---------------------------------------------------------------- replaced, deleted
+
+
+def test_an_object_replaced_before_the_look_is_told() -> None:
+    end = run(Upload(0, "a.iso", "one", delays=(5.0,)), Upload(1, "a.iso", "two"))
+
+    assert answers(end) == ["object-changed", SUCCEEDED]
+
+
+def test_an_object_replaced_during_the_look_is_told() -> None:
+    end = run(
+        Upload(0, "a.iso", "long"),
+        meanwhile={("s3.GetObject", 2): Upload(0, "a.iso", "two")},
+    )
+
+    assert answers(end) == ["object-changed", SUCCEEDED]
+
+
+def test_an_object_replaced_between_the_look_and_the_import_costs_no_build() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"), meanwhile={("s3.HeadObject", 1): Upload(0, "a.iso", "two")}
+    )
+
+    assert answers(end) == ["object-changed", SUCCEEDED]
+    assert len(end.builds) == 1
+
+
+def test_an_object_replaced_while_its_import_was_on_its_way_is_told_and_not_built_twice() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(3, "b.iso", "one"),
+        meanwhile={("imagebuilder.ImportDiskImage", 1): Upload(0, "a.iso", "two")},
+    )
+
+    assert answers(end)[0] == "object-changed"
+    assert attempts(end) == ["0", "0"]  # of one import each
+
+
+def test_an_object_replaced_after_its_import_was_submitted_is_told() -> None:
+    end = run(Upload(0, "a.iso", "one"), Upload(30, "a.iso", "two"))
+
+    assert answers(end) == ["object-changed", SUCCEEDED]
+
+
+def test_an_object_replaced_while_its_build_ran_is_told() -> None:
+    end = run(Upload(0, "a.iso", "one"), Upload(600, "a.iso", "two"))
+
+    assert answers(end) == ["object-changed", SUCCEEDED]
+
+
+def test_an_object_replaced_and_put_back_while_its_build_ran_is_told() -> None:
+    end = run(Upload(0, "a.iso", "one"), Upload(20, "a.iso", "two"), Upload(300, "a.iso", "one"))
+
+    assert answers(end)[0] == "object-changed"
+
+
+@pytest.mark.parametrize(
+    ("after", "answer"),
+    [(0.2, "object-changed"), (30, "build-failed"), (600, "object-changed")],
+    ids=["before the look", "before the build reads it", "while the build runs"],
+)
+def test_an_object_deleted_meanwhile_is_told(after: float, answer: str) -> None:
+    end = run(Upload(0, "a.iso", "one"), deeds=[Deed(after, Do.DELETE_OBJECT, 0)])
+
+    assert answers(end) == [answer]
+
+
+# ---------------------------------------------------------------- killed
+
+
+def calls_until_the_answer() -> int:
+    """Count the calls of an undisturbed import, until its answer is out."""
+    calls: list[str] = []
+    simulation = Simulation(Schedule(0, (Upload(0, "a.iso", "one"),)), calls.append, speed=20)
+    simulation.run()
+    services = ("dynamodb", "s3", "imagebuilder", "events")
+    until = next(n for n, line in enumerate(calls) if "heard ISO Import Succeeded" in line)
+    return sum(line.split()[1] in services for line in calls[:until])
+
+
+def test_a_function_killed_between_any_two_calls_comes_to_the_same_end() -> None:
+    # Killed after one call is killed before the next: nothing lies between them.
+    steps = calls_until_the_answer()
+    assert steps > 30
+
+    for step in range(1, steps + 1):
+        end = run(Upload(0, "a.iso", "one"), kill=(step, True), speed=20)
+        assert answers(end) == [SUCCEEDED], f"killed after call {step}"
+        assert len(end.builds) == 1
+
+
+def test_a_function_killed_while_it_distributes_comes_to_the_same_end() -> None:
+    trace: list[str] = []
+    schedule = Schedule(0, (Upload(0, "a.iso", "one"),), distributes=True)
+    simulation = Simulation(schedule, trace.append, speed=20)
+    simulation.run()
+    services = ("dynamodb", "s3", "imagebuilder", "events")
+    calls = [line for line in trace if line.split()[1] in services]
+    sent = next(n for n, line in enumerate(calls, 1) if "DistributeImage" in line)
+
+    for step in range(sent - 6, sent + 4):
+        end = run(Upload(0, "a.iso", "one"), kill=(step, True), distributes=True, speed=20)
+        assert answers(end) == [SUCCEEDED], f"killed after call {step}"
+        assert (len(end.builds), len(end.distributions)) == (1, 1)
+
+
+def test_an_execution_aborted_by_hand_is_answered_by_the_sweep() -> None:
+    end = run(Upload(0, "a.iso", "one"), deeds=[Deed(0.6, Do.ABORT_EXECUTION, 0)])
+
+    assert len(answers(end)) == 1
+    assert set(end.executions.values()) == {"ABORTED"}
+
+
+def test_an_execution_aborted_while_its_build_ran_hears_of_its_image() -> None:
+    end = run(Upload(0, "a.iso", "one"), deeds=[Deed(300, Do.ABORT_EXECUTION, 0)])
+
+    assert answers(end) == [SUCCEEDED]
+
+
+def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
+    schedule = Schedule(
+        0, (Upload(0, "a.iso", "one"),), (Trouble("lambda.Invoke", What.UNLOADABLE, 0, 5),)
+    )
+
+    end = Simulation(schedule).run()
+
+    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=False) == []
+    assert answers(end) == ["internal-error"]
+
+
+# ---------------------------------------------------------------- by hand
+
+
+@pytest.mark.parametrize(
+    ("do", "answer"), [(Do.CANCEL_BUILD, "build-cancelled"), (Do.DELETE_BUILD, "build-gone")]
+)
+def test_a_build_cancelled_or_deleted_by_hand_is_told_and_built_again(do: Do, answer: str) -> None:
+    end = run(Upload(0, "a.iso", "one"), Upload(3000, "a.iso", "one"), deeds=[Deed(600, do, 0)])
+
+    assert answers(end) == [answer, SUCCEEDED]
+    assert attempts(end) == ["0", "1"]
+
+
+def test_an_upload_that_is_asked_for_anew_gets_another_answer_and_no_needless_build() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        deeds=[Deed(600, Do.ASK_ANEW, 0), Deed(4000, Do.ASK_ANEW, 0), Deed(4000, Do.ASK_ANEW, 0)],
+    )
+
+    # The first was too early, and of the two at once one is refused.
+    told = [event["detail"] for event in end.heard if "Succeeded" in event["detail-type"]]
+    assert [(each["metadata"]["ask"], each["data"]["reused"]) for each in told] == [
+        (0, False),
+        (1, True),
+    ]
+    assert len(end.builds) == 1
+
+
+def test_an_image_whose_ami_was_deregistered_by_hand_is_built_again() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(3000, "b.iso", "one"),
+        deeds=[Deed(2800, Do.DEREGISTER_AMI, 0)],
+    )
+
+    assert answers(end) == [SUCCEEDED, SUCCEEDED]
+    assert attempts(end) == ["0", "1"]
+
+
+def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(3000, "a.iso", "one"),
+        troubles=[Trouble("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
+        meanwhile={("imagebuilder.ListImageBuildVersions", 1): Deed(0, Do.DELETE_BUILD, 0)},
+    )
+
+    assert answers(end) == ["build-gone", SUCCEEDED]
+    assert attempts(end) == ["0", "1"]
+
+
+@pytest.mark.parametrize("do", [Do.CANCEL_BUILD, Do.FAIL_BUILD])
+def test_a_distribution_that_somebody_ends_is_told_and_made_again(do: Do) -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(6000, "b.iso", "one"),
+        deeds=[Deed(1790, do, 0)],
+        distributes=True,
+    )
+
+    assert answers(end) == ["distribution-failed", SUCCEEDED]
+    assert (len(end.builds), len(end.distributions)) == (1, 2)
+
+
+def test_the_execution_itself_follows_a_distribution_and_needs_no_sweep_for_it() -> None:
+    end = run(Upload(0, "a.iso", "one"), distributes=True)
+
+    (made,) = end.distributions
+    told = [
+        event["detail"]["data"]["distributionArn"]
+        for event in end.heard
+        if event["detail-type"] == "ISO Import Progressed"
+    ]
+    assert told[0] is None
+    assert told[-1] == made["arn"]
+
+
+def test_copies_of_one_event_and_uploads_of_one_disc_share_one_distribution() -> None:
+    end = run(
+        Upload(0, "a.iso", "one", delays=(0.5,) * 5),
+        Upload(2, "b.iso", "one"),
+        Upload(9000, "a.iso", "one", in_parts=True),
+        distributes=True,
+    )
+
+    assert answers(end) == [SUCCEEDED] * 3
+    assert (len(end.builds), len(end.distributions)) == (1, 1)
+
+
+# ---------------------------------------------------------------- what passes, and what does not
+
+
+def test_a_quota_that_is_full_for_an_hour_is_waited_out() -> None:
+    end = run(
+        Upload(0, "a.iso", "one"),
+        troubles=[Trouble("imagebuilder.ImportDiskImage", What.OUT_OF_QUOTA, 0, 12)],
+    )
+
+    (build,) = end.builds
+    assert answers(end) == [SUCCEEDED]
+    assert build["history"][0]["at"] > 1_795_000_000 + 1800
+
+
+def test_a_request_that_is_refused_for_good_is_told_and_what_is_dropped_later_goes_through() -> (
+    None
+):
+    end = run(
+        Upload(0, "a.iso", "one"),
+        Upload(600, "a.iso", "one"),
+        troubles=[Trouble("imagebuilder.ImportDiskImage", What.REFUSED, 0)],
+    )
+
+    assert answers(end) == ["import-refused", SUCCEEDED]
+    assert attempts(end) == ["1"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Trouble("imagebuilder.GetImage", What.THROTTLED, 3, 8),
+        Trouble("imagebuilder.ListWorkflowExecutions", What.BUSY, 0, 8),
+        Trouble("events.PutEvents", What.NOT_TAKEN, 0, 9),
+        Trouble("events.PutEvents", What.NOT_TAKEN, 6, 9),
+        Trouble("s3.GetObject", What.BUSY, 0, 9),
+        Trouble("dynamodb.UpdateItem", What.THROTTLED, 2, 9),
+    ],
+    ids=str,
+)
+def test_what_passes_is_waited_out(trouble: Trouble) -> None:
+    assert answers(run(Upload(0, "a.iso", "one"), troubles=[trouble])) == [SUCCEEDED]
+
+
+def test_a_notice_that_cannot_be_given_does_not_end_the_tracking() -> None:
+    # Given a bus that takes nothing for longer than a notice is tried
+    tries = [Trouble("events.PutEvents", What.NOT_TAKEN, 0, 21)]
+
+    assert answers(run(Upload(0, "a.iso", "one"), troubles=tries)) == [SUCCEEDED]
+
+
+def test_an_image_that_never_ends_is_told_when_the_limit_has_come() -> None:
+    end = run(Upload(0, "a.iso", "one"), parameters={"PollSeconds": 900}, speed=0.001)
+
+    assert answers(end) == ["build-timed-out"]
+
+
+# ---------------------------------------------------------------- and whatever else
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_promise_is_broken_by_random_schedules(chunk: int) -> None:
+    begin = 1 + chunk * SEEDS_OF_A_CHUNK
+
+    outcome = soak(range(begin, begin + SEEDS_OF_A_CHUNK))
+
+    assert outcome.broken == {}
+    assert outcome.ends[SUCCEEDED] > 0
+
+
+def test_a_seed_runs_the_same_way_whenever_it_is_run_and_prints_nothing_by_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    traces: list[list[str]] = [[], []]
+    for trace in traces:
+        Simulation(Schedule.of(3), trace.append).run()
+
+    def without_versions(trace: list[str]) -> list[str]:
+        return [line for line in trace if "uploaded" not in line]
+
+    assert without_versions(traces[0]) == without_versions(traces[1])
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,295 @@
+"""A file sent in parts, broken off and taken up: what is sent again, and what is there at last."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from isodrop.errors import IsodropError, RefusedError
+from isodrop_cli.resumable_upload import Progress, Transfer, TransferError, cut
+from tests.integration.conftest import BUCKET
+
+SMALL = 64 << 10
+SIZE = 10 * SMALL
+
+
+def nothing(_: Progress) -> None:
+    """Nobody looks."""
+
+
+@dataclass
+class Wire:
+    """The parts that go to S3, when they cease to get there, and which go wrong on the way."""
+
+    sent: list[int] = field(default_factory=list)
+    cut_after: int | None = None
+    wrong: dict[int, list[Exception]] = field(default_factory=dict)
+
+    def part(self, params: Mapping[str, Any], **_: Any) -> None:
+        if self.cut_after is not None and len(self.sent) >= self.cut_after:
+            raise KeyboardInterrupt
+        self.sent.append(params["PartNumber"])
+        errors = self.wrong.get(params["PartNumber"])
+        if errors:
+            raise errors.pop(0)
+
+    def again(self, cut_after: int | None = None) -> list[int]:
+        sent, self.sent, self.cut_after = self.sent, [], cut_after
+        return sent
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "a.iso"
+    made.write_bytes(b"".join(hashlib.sha256(n.to_bytes(4)).digest() for n in range(SIZE // 32)))
+    return made
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def transfer(
+    session: boto3.Session, path: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Transfer]:
+    """A way for the file, one part after the other, so that what was sent is known."""
+    monkeypatch.setenv("S3_UPLOAD_PART_MIN_SIZE", "1024")
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
+    monkeypatch.setattr("isodrop_cli.resumable_upload.THREADS", 1)
+    client = session.client("s3")
+    client.meta.events.register("provide-client-params.s3.UploadPart", wire.part)
+
+    def make(metadata: Mapping[str, str] | None = None) -> Transfer:
+        asked = dict(metadata or {})
+        parts = cut(path.stat().st_size, asked, SMALL)
+        return Transfer(client, path, BUCKET, "a.iso", asked, parts, pauses=(0.0,))
+
+    return make
+
+
+def broken_off(transfer: Transfer, wire: Wire, after: int) -> list[int]:
+    wire.again(after)
+    with pytest.raises(KeyboardInterrupt):
+        transfer.send(transfer.unfinished(), nothing)
+    return wire.again()
+
+
+def test_given_two_interruptions_when_taken_up_then_each_part_is_sent_once(
+    transfer: Callable[..., Transfer], wire: Wire, path: Path
+) -> None:
+    one = transfer()
+    first, second = broken_off(one, wire, 3), broken_off(one, wire, 4)
+
+    sent = one.send(one.unfinished(), nothing)
+
+    last = wire.again()
+    assert (first, second) == ([1, 2, 3], [4, 5, 6, 7])
+    assert last == list(range(8, one.parts.count + 1))
+    assert (sent.parts, sent.parts_sent) == (one.parts.count, len(last))
+    assert one.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == path.read_bytes()
+
+
+def test_given_a_file_that_changed_when_taken_up_then_no_old_part_is_glued_to_it(
+    transfer: Callable[..., Transfer], wire: Wire, path: Path
+) -> None:
+    broken_off(transfer(), wire, 5)
+    changed = bytearray(path.read_bytes())
+    changed[0] ^= 1
+    path.write_bytes(changed)
+    again = transfer()
+
+    again.send(again.unfinished(), nothing)
+
+    assert wire.again() == [1, *range(6, again.parts.count + 1)]
+    assert again.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == changed
+
+
+def test_given_other_overrides_when_dropped_then_the_upload_with_the_first_is_not_taken_up(
+    transfer: Callable[..., Transfer], wire: Wire
+) -> None:
+    broken_off(transfer({"edition": "EnterpriseN"}), wire, 5)
+    other = transfer({"edition": "Education"})
+
+    assert other.unfinished() is None
+    assert transfer({"edition": "EnterpriseN"}).unfinished() is not None
+
+
+def test_given_a_file_that_changes_while_it_is_sent_then_it_is_not_put_together(
+    transfer: Callable[..., Transfer], path: Path
+) -> None:
+    one = transfer()
+
+    def touch(_: Progress) -> None:
+        path.write_bytes(bytes(SIZE))
+
+    with pytest.raises(TransferError, match="changed while it was sent"):
+        one.send(None, touch)
+    assert one.head() is None
+
+
+@pytest.mark.parametrize("each", [SIZE, SMALL])
+def test_given_the_same_bytes_by_another_tool_then_they_are_known(
+    transfer: Callable[..., Transfer], path: Path, each: int
+) -> None:
+    one = transfer()
+    how = TransferConfig(multipart_threshold=each + 1, multipart_chunksize=each)
+    one.s3.upload_file(str(path), BUCKET, "a.iso", Config=how)
+    head = one.head()
+
+    assert head is not None
+    assert one.is_there(head)
+    path.write_bytes(bytes(SIZE))
+    assert not one.is_there(head)
+
+
+# One part that goes wrong
+
+
+def refused(code: str, status: int = 400) -> ClientError:
+    """S3's answer to a part that it does not take, after the SDK's own tries."""
+    said = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(said, "UploadPart")  # type: ignore[arg-type] # as much as is read of it
+
+
+PASSING = {
+    "throttled": refused("SlowDown", 503),
+    "broken inside": refused("InternalError", 500),
+    "too slow": refused("RequestTimeout"),
+    "connection lost": ConnectionClosedError(endpoint_url="https://s3.invalid"),
+    "damaged on the way": refused("BadDigest"),
+    "damaged on the way, as its signature says": refused("XAmzContentSHA256Mismatch"),
+}
+
+
+@pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
+def test_given_a_part_that_goes_wrong_once_when_sent_then_it_alone_is_sent_again(
+    transfer: Callable[..., Transfer], wire: Wire, path: Path, error: Exception
+) -> None:
+    wire.wrong[3] = [error]
+    one = transfer()
+
+    sent = one.send(None, nothing)
+
+    assert wire.again() == [1, 2, 3, *range(3, one.parts.count + 1)]
+    assert sent.parts_sent == one.parts.count
+    assert one.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == path.read_bytes()
+
+
+@pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
+def test_given_a_part_that_goes_wrong_to_the_end_when_taken_up_then_the_others_are_kept(
+    transfer: Callable[..., Transfer], wire: Wire, error: Exception
+) -> None:
+    one = transfer()
+    wire.wrong[3] = [error] * (len(one.pauses) + 1)
+
+    with pytest.raises(IsodropError):
+        one.send(None, nothing)
+    tries = wire.again().count(3)
+    begun = one.unfinished()
+    assert begun is not None
+    one.send(begun, nothing)
+
+    assert tries == len(one.pauses) + 1
+    assert begun.listed.keys() >= {1, 2}
+    assert wire.again() == [n for n in range(1, one.parts.count + 1) if n not in begun.listed]
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "AccessDenied", "NoSuchUpload"])
+def test_given_a_part_that_is_refused_for_good_when_sent_then_it_is_not_tried_again(
+    transfer: Callable[..., Transfer], wire: Wire, code: str
+) -> None:
+    one = transfer()
+    wire.wrong[3] = [refused(code, 403)]
+
+    with pytest.raises(RefusedError, match=f"UploadPart: {code}"):
+        one.send(None, nothing)
+
+    begun = one.unfinished()
+    assert wire.again().count(3) == 1
+    assert begun is not None
+    assert 3 not in begun.listed
+
+
+def test_given_a_part_that_goes_wrong_when_sent_then_how_far_it_is_goes_back(
+    transfer: Callable[..., Transfer], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far: list[int] = []
+    send = Progress.send
+
+    def watched(self: Progress, number: int, position: int) -> None:
+        send(self, number, position)
+        if number == 3:
+            far.append(position)
+
+    monkeypatch.setattr(Progress, "send", watched)
+    wire.wrong[3] = [refused("SlowDown", 503)]
+    one = transfer()
+
+    one.send(None, nothing)
+
+    _, length = one.parts.span(3)
+    assert far[0] == 0
+    assert (far == sorted(far), far[-1]) == (True, length)
+
+
+class Stop(threading.Event):
+    """Nobody stops, and no pause takes any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return False
+
+
+def test_given_pauses_when_a_part_goes_wrong_then_each_is_waited_for_once(
+    transfer: Callable[..., Transfer], wire: Wire
+) -> None:
+    one, stop = replace(transfer(), pauses=(1.0, 2.0, 4.0)), Stop()
+    wire.wrong[1] = [refused("SlowDown", 503)] * 3
+
+    one._part(one._begin(), 1, None, Progress(SIZE), stop)
+
+    assert stop.waited == [1.0, 2.0, 4.0]
+
+
+# A file that does not stay as it was
+
+
+def test_given_a_file_that_shrinks_while_it_is_sent_then_it_is_not_put_together(
+    transfer: Callable[..., Transfer], wire: Wire, path: Path
+) -> None:
+    one = transfer()
+
+    def shrink(params: Mapping[str, Any], **_: Any) -> None:
+        if params["PartNumber"] == 2:
+            os.truncate(path, SMALL)
+
+    one.s3.meta.events.register("provide-client-params.s3.UploadPart", shrink)
+
+    with pytest.raises(TransferError, match="became shorter while it was read"):
+        one.send(None, nothing)
+    assert set(wire.again()) == {1, 2}
+    assert one.head() is None
+
+
+def test_given_a_file_that_is_gone_while_it_is_sent_then_it_is_not_put_together(
+    transfer: Callable[..., Transfer], path: Path
+) -> None:
+    one = transfer()
+
+    with pytest.raises(FileNotFoundError):
+        one.send(None, lambda _: path.unlink(missing_ok=True))
+    assert one.head() is None

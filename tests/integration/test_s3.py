@@ -1,0 +1,162 @@
+"""Reading an uploaded object in ranges, and seeing that it is still the same."""
+
+import boto3
+import pytest
+
+from isodrop.aws.s3 import is_unchanged, open_object, parse_uri, read_text
+from isodrop.codes import Code
+from isodrop.domain.model import Upload
+from isodrop.errors import DeniedError, RefusedError, RejectedError
+from isodrop.iso import FIRST_READ
+from tests.integration.conftest import BUCKET
+
+START, LENGTH = FIRST_READ
+BIG = bytes(range(256)) * ((START + LENGTH) // 256 + 1000)
+
+
+def put(session: boto3.Session, key: str, body: bytes, **metadata: str) -> Upload:
+    answer = session.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
+    return Upload(
+        bucket=BUCKET,
+        key=key,
+        etag=answer["ETag"].strip('"'),
+        size=len(body),
+        sequencer="1",
+        version_id=answer["VersionId"],
+    )
+
+
+def count_calls(client: object) -> list[str]:
+    seen: list[str] = []
+    client.meta.events.register(  # type: ignore[attr-defined] # any client has it
+        "before-call.s3", lambda model, **_: seen.append(model.name)
+    )
+    return seen
+
+
+def test_opening_brings_size_etag_version_metadata_and_the_first_range_in_one_request(
+    session: boto3.Session,
+) -> None:
+    upload = put(session, "Büro + 100%.iso", BIG, edition="EnterpriseN")
+    s3 = session.client("s3")
+    seen = count_calls(s3)
+
+    found = open_object(s3, BUCKET, upload.key, etag=upload.etag, size=upload.size)
+    first = found.read(START, LENGTH)
+    inner = found.read(START + 2048, 2048)
+
+    assert (found.size, found.etag, found.version_id) == (len(BIG), upload.etag, upload.version_id)
+    assert found.metadata == {"edition": "EnterpriseN"}
+    assert first == BIG[START : START + LENGTH]
+    assert inner == BIG[START + 2048 : START + 4096]
+    assert seen == ["GetObject"]
+
+
+def test_another_range_is_another_request(session: boto3.Session) -> None:
+    upload = put(session, "a.iso", BIG)
+    found = open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag)
+
+    assert found.read(10, 20) == BIG[10:30]
+    assert found.read(len(BIG) - 7, 7) == BIG[-7:]
+
+
+@pytest.mark.parametrize("size", [1, 2048, START, START + 1, START + LENGTH, START + LENGTH + 1])
+@pytest.mark.parametrize("told", [True, False])
+def test_an_object_of_any_size_is_opened(session: boto3.Session, size: int, told: bool) -> None:
+    upload = put(session, "a.iso", BIG[:size])
+
+    found = open_object(session.client("s3"), BUCKET, "a.iso", size=upload.size if told else None)
+
+    assert found.size == size
+    assert found.read(0, min(size, 512)) == BIG[: min(size, 512)]
+
+
+def test_an_empty_object_is_opened(session: boto3.Session) -> None:
+    upload = put(session, "empty.iso", b"", edition="Enterprise")
+
+    found = open_object(session.client("s3"), BUCKET, "empty.iso", etag=upload.etag, size=0)
+
+    assert found.size == 0
+    assert found.metadata == {"edition": "Enterprise"}
+
+
+def test_a_replaced_object_is_not_read(session: boto3.Session) -> None:
+    upload = put(session, "a.iso", BIG)
+    found = open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag)
+    put(session, "a.iso", BIG[::-1])
+
+    with pytest.raises(RejectedError, match="replaced") as late:
+        found.read(10, 20)
+    with pytest.raises(RejectedError, match="replaced") as early:
+        open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag, size=upload.size)
+
+    assert late.value.code is early.value.code is Code.OBJECT_CHANGED
+    assert not is_unchanged(session.client("s3"), upload)
+
+
+def test_a_deleted_object_is_not_read(session: boto3.Session) -> None:
+    upload = put(session, "a.iso", BIG)
+    session.client("s3").delete_object(Bucket=BUCKET, Key="a.iso")
+
+    with pytest.raises(RejectedError, match="deleted"):
+        open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag, size=upload.size)
+    assert not is_unchanged(session.client("s3"), upload)
+
+
+def test_the_same_bytes_written_again_are_unchanged(session: boto3.Session) -> None:
+    upload = put(session, "a.iso", BIG)
+    put(session, "a.iso", BIG)
+
+    assert is_unchanged(session.client("s3"), upload)
+
+
+def test_a_strangers_key_cannot_break_out_of_the_message(session: boto3.Session) -> None:
+    with pytest.raises(RejectedError) as gone:
+        open_object(session.client("s3"), BUCKET, "a\n\x1b[31mFAKE.iso")
+
+    assert "\n" not in str(gone.value)
+    assert "\x1b" not in str(gone.value)
+
+
+def test_a_bucket_that_is_not_there_is_no_changed_object(session: boto3.Session) -> None:
+    with pytest.raises(RefusedError, match="NoSuchBucket"):
+        open_object(session.client("s3"), "isodrop-nowhere", "a.iso")
+
+
+def test_denied_access_is_told_as_that(session: boto3.Session) -> None:
+    s3 = session.client("s3")
+
+    def deny(**_: object) -> None:
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - only this test raises one
+
+        said = {
+            "Error": {"Code": "AccessDenied", "Message": "no kms:Decrypt"},
+            "ResponseMetadata": {"HTTPStatusCode": 403},
+        }
+        raise ClientError(said, "GetObject")  # type: ignore[arg-type] # the stubs want all of it
+
+    s3.meta.events.register("before-call.s3.GetObject", deny)
+
+    with pytest.raises(DeniedError, match=r"no kms:Decrypt"):
+        open_object(s3, BUCKET, "a.iso")
+
+
+def test_small_text_is_read_and_large_text_refused(session: boto3.Session) -> None:
+    put(session, "uefi", b"QU1aTlVFRkk=\n")
+    put(session, "large", b"x" * 101)
+    put(session, "binary", b"\xff\xfe")
+    s3 = session.client("s3")
+
+    assert read_text(s3, f"s3://{BUCKET}/uefi", 100) == "QU1aTlVFRkk="
+    with pytest.raises(RefusedError, match="larger than 100"):
+        read_text(s3, f"s3://{BUCKET}/large", 100)
+    with pytest.raises(RefusedError, match="not ASCII"):
+        read_text(s3, f"s3://{BUCKET}/binary", 100)
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket", "s3:///key", "https://bucket/key", "s3://B/key", ""]
+)
+def test_what_is_no_s3_uri_is_told(uri: str) -> None:
+    with pytest.raises(ValueError, match="s3://bucket/key"):
+        parse_uri(uri)

@@ -1,0 +1,94 @@
+"""What people outside of a deployment do and see; alike in one process and on the stack."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, Final
+
+from isodrop_local.iso_maker import business_editions, make_image, server_editions
+from tests.resilience.oracle import Dropped
+from tests.resilience.schedule import Upload
+
+VERDICTS: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-media"}
+
+
+@cache
+def disc(name: str, series: str = "") -> bytes:
+    """Make the bytes of a disc: each is always the same, and no two are alike.
+
+    Parameters
+    ----------
+    name : str
+        One of the schedule's.
+    series : str
+        Discs of another series are others.
+    """
+    if name == "text":
+        return f"this is not an ISO {series}\n".encode() * 40_000
+    editions = server_editions() if name == "server" else business_editions()
+    label = f"DISC_{name.upper()}_{series}"
+    # A long one takes two reads.
+    image = make_image(editions=editions, label=label, size=3_000_000 if name == "long" else None)
+    return image.read(0, image.size)
+
+
+def put(s3: Any, bucket: str, key: str, data: bytes, upload: Upload) -> tuple[str, str]:
+    """Write an object as a schedule has it; get its ETag and its version."""
+    where = {"Bucket": bucket, "Key": key}
+    metadata = dict(upload.metadata)
+    if upload.in_parts:
+        made = s3.create_multipart_upload(**where, Metadata=metadata)
+        part = {**where, "UploadId": made["UploadId"]}
+        sent = s3.upload_part(**part, PartNumber=1, Body=data)
+        parts = {"Parts": [{"PartNumber": 1, "ETag": sent["ETag"]}]}
+        answer = s3.complete_multipart_upload(**part, MultipartUpload=parts)
+    else:
+        answer = s3.put_object(**where, Body=data, Metadata=metadata)
+    return answer["ETag"].strip('"'), answer["VersionId"]
+
+
+def dropped(upload: Upload, key: str, version: str) -> Dropped:
+    """Write down what was uploaded."""
+    return Dropped(
+        key=key,
+        version=version,
+        disc=upload.disc,
+        edition=upload.metadata.get("edition", "Enterprise"),
+        rebuild=upload.metadata.get("rebuild", ""),
+        touched=False,
+        verdict=VERDICTS.get(upload.disc, ""),
+    )
+
+
+def touched(drops: Sequence[Dropped], key: str) -> list[Dropped]:
+    """Write down that what was uploaded there is no more what lies there."""
+    return [replace(each, touched=True) if each.key == key else each for each in drops]
+
+
+def versions_of_drops(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Read off the ledger's raw items which version of an object each drop is about."""
+    return {
+        item["pk"]["S"].removeprefix("DROP#"): json.loads(item["upload"]["S"])["version_id"]
+        for item in ledger
+        if item["pk"]["S"].startswith("DROP#")
+    }
+
+
+def asks_of_versions(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Read off the ledger's raw items how often each version of an object was claimed."""
+    return Counter(
+        json.loads(item["upload"]["S"])["version_id"]
+        for item in ledger
+        if item["pk"]["S"].startswith("DROP#")
+    )
+
+
+def spoiled_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Read off the ledger's raw items for the builds of which tokens nobody can vouch."""
+    return frozenset(
+        json.loads(item["request"]["S"])["clientToken"]
+        for item in ledger
+        if item.get("standing", {}).get("S") == "spoiled"
+    )

@@ -1,0 +1,102 @@
+"""Many uploads at once: ``python -m tests.resilience.burst --discs 300 --quota 20``.
+
+Drops so many different ISOs and each of them a second time under another key, all at once, with an
+Image Builder that runs few builds at a time; waits for all answers, judges them, and prints time,
+invocations and calls. Everything takes a hundredth of its time.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final
+
+from isodrop_local.stack import Event, LocalStack
+from tests.resilience.actors import disc, put, spoiled_tokens, versions_of_drops
+from tests.resilience.oracle import Dropped, End, broken
+from tests.resilience.schedule import MAX_ATTEMPTS, Upload
+
+WAIT_SCALE: Final = 0.01
+PARAMETERS: Final = {"PollSeconds": 900, "TrackingHours": 20, "MaxAttempts": MAX_ATTEMPTS}
+"""Rare looks: six hundred executions look through one emulator."""
+PATIENCE: Final = 1500.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.resilience.burst", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--discs", type=int, default=300)
+    parser.add_argument("--quota", type=int, default=20, help="builds that run at once")
+    said = parser.parse_args()
+    with LocalStack(wait_scale=WAIT_SCALE) as stack:
+        stack.deploy(PARAMETERS)
+        stack.image_builder.set_quota(said.quota)
+        began = time.monotonic()
+        end = burst(stack, said.discs)
+        lines = broken(end, max_attempts=MAX_ATTEMPTS)
+        tell(stack, end, time.monotonic() - began)
+    for line in lines:
+        print(f"  BROKEN: {line}")
+    twice = len(end.ours) - said.discs
+    print(f"{len(lines)} broken promises; {twice} builds more than discs")
+    return 1 if lines or twice else 0
+
+
+def burst(stack: LocalStack, discs: int) -> End:
+    """Drop everything at once, wait for every answer, and read how it ended."""
+    s3, bucket = stack.client("s3"), stack.bucket
+
+    def drop(name: str) -> tuple[str, Dropped]:
+        number = name.partition("-")[2]
+        data = disc("one", number)
+        etag, version = put(s3, bucket, f"{name}.iso", data, Upload(0, name, "one"))
+        return etag, Dropped(f"{name}.iso", version, number, "Enterprise", "", False, "")
+
+    names = [f"{which}-{number}" for number in range(discs) for which in ("first", "again")]
+    with ThreadPoolExecutor(8) as many:
+        dropped = list(many.map(drop, names))
+    stack.wait_for(partial(_all_answered, stack, len(names)), PATIENCE)
+    stack.settle(PATIENCE)
+    pages = stack.client("dynamodb").get_paginator("scan")
+    scanned = pages.paginate(TableName=stack.outputs["LedgerTable"])
+    ledger: list[dict[str, Any]] = [item for page in scanned for item in page["Items"]]
+    return End(
+        dropped=[each for _, each in dropped],
+        heard=[_told(event) for event in stack.events()],
+        builds=stack.image_builder.builds(),
+        executions={each["executionArn"]: each["status"] for each in stack.executions()},
+        drops=versions_of_drops(ledger),
+        spoiled=spoiled_tokens(ledger),
+        lost_amis={},
+        undelivered=0,
+        violations=stack.image_builder.violations(),
+        discs={etag: each.disc for etag, each in dropped},
+    )
+
+
+def _all_answered(stack: LocalStack, wanted: int) -> bool:
+    time.sleep(1)  # reading a queue is work for the emulator, too
+    return len(stack.answers()) >= wanted
+
+
+def _told(event: Event) -> dict[str, Any]:
+    return {"detail-type": event["detail-type"], "detail": event["detail"]}
+
+
+def tell(stack: LocalStack, end: End, seconds: float) -> None:
+    """Print the figures."""
+    uploads = len(end.dropped)
+    kinds = Counter(event["detail-type"] for event in end.heard)
+    counts = Counter(stack.counts())
+    print(f"{uploads} uploads in {seconds:.0f} s, {len(end.ours)} builds, {dict(kinds)}")
+    for name, count in counts.most_common():
+        print(f"{count:>9,}  {count / uploads:6.1f} per upload  {name}")
+    calls = counts.total() - counts["lambda.Invoke"]
+    print(f"{counts['lambda.Invoke'] / uploads:.1f} invocations, {calls / uploads:.1f} calls each")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

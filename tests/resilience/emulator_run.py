@@ -1,0 +1,227 @@
+"""A schedule on the deployed stack: real processes that are really killed, real time, shortened.
+
+What is told of the simulation holds here, but for the order of things: that is the machine's.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from heapq import heapify, heappop
+from typing import Any, Final
+
+import boto3
+from botocore.exceptions import ClientError
+
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.step_functions import Executions
+from isodrop.errors import IsodropError
+from isodrop_cli.operations import Operator
+from isodrop_local.stack import Event, LocalStack, StackError, credentials
+from tests.resilience.actors import (
+    asks_of_versions,
+    disc,
+    dropped,
+    put,
+    spoiled_tokens,
+    touched,
+    versions_of_drops,
+)
+from tests.resilience.oracle import Dropped, End
+from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload
+
+PARAMETERS: Final = {"MaxAttempts": MAX_ATTEMPTS, "AllowedOverrides": "edition,rebuild"}
+"""What the stack must be deployed with."""
+LATEST: Final = 10_000.0
+"""What people do after days they do after so many seconds: all that matters is over by then."""
+MARGIN: Final = 1.0
+"""Seconds until an event that is due has surely started its execution."""
+QUIET: Final = 2
+"""After so many sweeps that found nothing, nothing more will come."""
+
+
+class Deployed:
+    """One run of one schedule on a stack that many runs may share, one after the other.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    stack : LocalStack
+        Deployed with :data:`PARAMETERS`.
+    patience : float
+        Seconds until it must be over.
+    """
+
+    def __init__(self, schedule: Schedule, stack: LocalStack, patience: float = 120.0) -> None:
+        self.schedule = schedule
+        self.stack = stack
+        self._patience = patience
+        self._before = {each["executionArn"] for each in stack.executions()}
+        # Keys and discs of its own: another run's imports are not its imports.
+        self._series = f"S{schedule.seed}X{len(self._before)}"
+        self._dropped: list[Dropped] = []
+        self._etags: dict[str, str] = {}
+        self._lost_amis: dict[str, float] = {}
+        self._last_delivery = 0.0
+
+    def run(self) -> End:
+        """Run it to its end, and read how it ended."""
+        ib = self.stack.image_builder
+        ib.reset()
+        ib.set_quota(self.schedule.quota)
+        for trouble in self.schedule.troubles:
+            order(self.stack, trouble)
+        self._play()
+        self._settle()
+        end = self._end()
+        ib.set_quota(100)
+        return end
+
+    def _play(self) -> None:
+        """Do all that the schedule has people do, each at its time."""
+        queue: list[tuple[float, int, Callable[[], None]]] = []
+        for upload in self.schedule.uploads:
+            queue.append((upload.at, len(queue), lambda upload=upload: self._upload(upload)))  # type: ignore[misc] # mypy sees no default
+        for deed in self.schedule.deeds:
+            at = min(deed.at, LATEST)
+            queue.append((at, len(queue), lambda deed=deed: self._do(deed)))  # type: ignore[misc] # likewise
+        heapify(queue)
+        began = time.monotonic()
+        while queue:
+            at, _, do = heappop(queue)
+            time.sleep(max(0.0, began + at * self.stack.wait_scale - time.monotonic()))
+            do()
+
+    def _settle(self) -> None:
+        """Wait until nothing goes on, sweeping as the schedule of the template would."""
+        quiet, deadline = 0, time.monotonic() + self._patience
+        while quiet < QUIET and time.monotonic() < deadline:
+            time.sleep(0.2)
+            try:
+                found = self.stack.sweep()
+            except StackError:  # it meets faults, too
+                continue
+            mine = [each for each in self.stack.executions() if self._is_new(each)]
+            still = time.monotonic() < self._last_delivery + MARGIN
+            still = still or any(each["status"] == "RUNNING" for each in mine)
+            still = still or len({*map(_version, self._answers())}) < len(self._dropped)
+            quiet = 0 if still or found["open"] or found["started"] else quiet + 1
+
+    def _is_new(self, execution: dict[str, Any]) -> bool:
+        return execution["executionArn"] not in self._before
+
+    def _answers(self) -> list[Event]:
+        return [
+            event
+            for event in self.stack.answers()
+            if event["detail"]["data"]["source"]["key"].startswith(self._series)
+        ]
+
+    # ------------------------------------------------------------------ people
+
+    def _key(self, key: str) -> str:
+        return f"{self._series}/{key}"
+
+    def _upload(self, upload: Upload) -> None:
+        scale = self.stack.wait_scale
+        delays = [delay * scale for delay in upload.delays]
+        self.stack.deliver_next(*delays)
+        self._last_delivery = max(self._last_delivery, time.monotonic() + max(delays, default=0.0))
+        data, key = disc(upload.disc, self._series), self._key(upload.key)
+        etag, version = put(self.stack.client("s3"), self.stack.bucket, key, data, upload)
+        self._dropped = touched(self._dropped, key)
+        self._etags[etag] = upload.disc
+        self._dropped.append(dropped(upload, key, version))
+
+    def _builds(self) -> list[dict[str, Any]]:
+        here = f"s3://{self.stack.bucket}/{self._series}/"
+        return [each for each in self.stack.image_builder.builds() if each["uri"].startswith(here)]
+
+    def _do(self, deed: Deed) -> None:
+        try:
+            self._done(deed)
+        except (StackError, ClientError, IsodropError):
+            return  # too late: it is over, or gone
+
+    def _done(self, deed: Deed) -> None:
+        ib, builds = self.stack.image_builder, self._builds()
+        arns = [each["arn"] for each in builds]
+        amis = [ami["image"] for each in builds for ami in each["outputResources"]["amis"]]
+        new = [each["executionArn"] for each in self.stack.executions() if self._is_new(each)]
+        match deed.do:
+            case Do.DELETE_OBJECT if self._dropped:
+                key = self._dropped[deed.which % len(self._dropped)].key
+                self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=key)
+                self._dropped = touched(self._dropped, key)
+            case Do.CANCEL_BUILD if arns:
+                ib.cancel(arns[deed.which % len(arns)])
+            case Do.DELETE_BUILD if arns:
+                ib.delete(arns[deed.which % len(arns)])
+            case Do.FAIL_BUILD if arns:
+                ib.fail(arns[deed.which % len(arns)])
+            case Do.DEREGISTER_AMI if amis:
+                ami = amis[deed.which % len(amis)]
+                self.stack.client("ec2").deregister_image(ImageId=ami)
+                self._lost_amis.setdefault(ami, time.time())
+            case Do.BUILD_THE_SAME if builds:
+                theirs = builds[deed.which % len(builds)]["request"]
+                mine = {"clientToken": f"by-hand-{time.time_ns()}", "tags": {"by": "hand"}}
+                self.stack.client("imagebuilder").import_disk_image(**{**theirs, **mine})
+            case Do.FORGET_TOKENS:
+                ib.forget_tokens()
+            case Do.ASK_ANEW if self._dropped:
+                self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
+            case Do.ABORT_EXECUTION if new:
+                execution = new[deed.which % len(new)]
+                self.stack.client("stepfunctions").stop_execution(executionArn=execution)
+
+    def _ask_anew(self, key: str) -> None:
+        """Do what isodrop retry does."""
+        machine, table = (self.stack.outputs[name] for name in ("ImportMachineArn", "LedgerTable"))
+        dynamodb = boto3.resource("dynamodb", endpoint_url=self.stack.endpoint, **credentials())
+        operator = Operator(
+            s3=self.stack.client("s3"),
+            builder=Builder(self.stack.client("imagebuilder"), self.stack.client("ec2")),
+            ledger=Ledger(dynamodb.Table(table)),
+            executions=Executions(self.stack.client("stepfunctions"), machine),
+            bucket=self.stack.bucket,
+        )
+        operator.ask(operator.story(self.stack.bucket, key), {})
+
+    # ------------------------------------------------------------------ the end
+
+    def _end(self) -> End:
+        pages = self.stack.client("dynamodb").get_paginator("scan")
+        scanned = pages.paginate(TableName=self.stack.outputs["LedgerTable"])
+        ledger = [item for page in scanned for item in page["Items"]]
+        return End(
+            dropped=self._dropped,
+            heard=[
+                {"detail-type": event["detail-type"], "detail": event["detail"]}
+                for event in self._answers()
+            ],
+            builds=self._builds(),
+            executions={
+                each["executionArn"]: each["status"]
+                for each in self.stack.executions()
+                if self._is_new(each)
+            },
+            drops=versions_of_drops(ledger),
+            spoiled=spoiled_tokens(ledger),
+            asks=asks_of_versions(ledger),
+            lost_amis=self._lost_amis,
+            undelivered=0,
+            violations=self.stack.image_builder.violations(),
+            discs=self._etags,
+        )
+
+
+def _version(event: Event) -> str:
+    return str(json.dumps(event["detail"]["data"]["source"]["versionId"]))
+
+
+def order(stack: LocalStack, trouble: Trouble) -> None:
+    """Let something go wrong on a stack."""
+    fault = asdict(trouble.fault())
+    stack.fail_next(fault.pop("service"), fault.pop("operation"), **fault)

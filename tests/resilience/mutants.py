@@ -1,0 +1,319 @@
+"""Breaks the promise on purpose, one way at a time, and sees whether a test says so.
+
+``python -m tests.resilience.mutants`` copies the tree, changes a few words of it, runs a fast part
+of the tests there and expects them to fail. It ends with 1 if a mutant survives, or if the words
+that it changes are no longer there.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+INTAKE: Final = "layers/isodrop/isodrop/services/intake.py"
+SUBMISSION: Final = "layers/isodrop/isodrop/services/submission.py"
+DISTRIBUTION: Final = "layers/isodrop/isodrop/services/distribution.py"
+LEDGER: Final = "layers/isodrop/isodrop/aws/ledger.py"
+REPORTS: Final = "layers/isodrop/isodrop/services/reporting.py"
+MACHINE: Final = "statemachine/import.asl.json"
+TESTS: Final = (
+    "tests/integration/test_import.py",
+    "tests/integration/test_distribution.py",
+    "tests/integration/test_ledger.py",
+    "tests/integration/test_resilience.py",
+)
+PARTS: Final = ("functions", "layers", "tests", "events", "template.yaml", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One way to break the promise.
+
+    Attributes
+    ----------
+    name : str
+        What is broken.
+    file, old, new : str
+        Where, which words, and what stands there instead; ``old`` must be there, once.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS: Final = (
+    Mutant(
+        "the token leaves out the ETag",
+        SUBMISSION,
+        "token = client_token(task.source.etag,",
+        'token = client_token("",',
+    ),
+    Mutant(
+        "the token leaves out the attempt",
+        "layers/isodrop/isodrop/domain/ids.py",
+        '_digest("token", etag, identity, stack, attempt)',
+        '_digest("token", etag, identity, stack)',
+    ),
+    Mutant(
+        "the import's identity has the key in it",
+        "layers/isodrop/isodrop/domain/ids.py",
+        '        "import",\n        plan.media_id,',
+        '        "import",\n        plan.description,\n        plan.media_id,',
+    ),
+    Mutant(
+        "a repeat advances the attempt",
+        SUBMISSION,
+        "if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1], task)):",
+        "if attempts and attempts[-1].is_of(drop):",
+    ),
+    Mutant(
+        "a disabled image is handed on",
+        SUBMISSION,
+        "if build is None or build.phase is Phase.BAD:",
+        "if build is None:",
+    ),
+    Mutant(
+        "a lost build is never built again",
+        SUBMISSION,
+        "if build is None or build.phase is Phase.BAD:\n            return False",
+        "if build is None or build.phase is Phase.BAD:\n            return build is not None",
+    ),
+    Mutant(
+        "there is no end to the attempts",
+        SUBMISSION,
+        "if lost >= self.max_attempts:",
+        "if lost >= self.max_attempts * 2:",
+    ),
+    Mutant(
+        "an answer is given without a claim",
+        LEDGER,
+        "return found if found.execution == execution else None",
+        "return found",
+    ),
+    Mutant(
+        "the claim has no condition",
+        LEDGER,
+        'self.table.put_item, Item=item, ConditionExpression=Attr("pk").not_exists()',
+        "self.table.put_item, Item=item",
+    ),
+    Mutant(
+        "FailedEntryCount is ignored",
+        "layers/isodrop/isodrop/aws/event_bus.py",
+        'if answer["FailedEntryCount"]:',
+        'if answer["FailedEntryCount"] > 1:',
+    ),
+    Mutant(
+        "the request is not frozen",
+        SUBMISSION,
+        "build_arn = earlier or task.send(attempt.request)",
+        "build_arn = earlier or task.send("
+        'task.request(attempt.token, {**attempt.request["tags"], "isodrop:again": "yes"}))',
+    ),
+    Mutant(
+        "a permanent error is waited out",
+        "layers/isodrop/isodrop/aws/errors.py",
+        "    return RefusedError(message)",
+        "    return TransientError(message)",
+    ),
+    Mutant(
+        "a transient error is given up on",
+        "layers/isodrop/isodrop/aws/errors.py",
+        "if code in _TRANSIENT or status >= _SERVER_ERROR or status == _TOO_MANY:",
+        "if code in _TRANSIENT:",
+    ),
+    Mutant(
+        "there is no Catch around the whole",
+        MACHINE,
+        '"Next": "AnswerBroken"',
+        '"Next": "Answered"',
+    ),
+    Mutant(
+        "a function that died is not asked again",
+        MACHINE,
+        '"MaxDelaySeconds": 60,\n                  "MaxAttempts": 4,',
+        '"MaxDelaySeconds": 60,\n                  "MaxAttempts": 0,',
+    ),
+    Mutant(
+        "a throttled look ends the tracking",
+        MACHINE,
+        '"IntervalSeconds": 5,\n                  "BackoffRate": 2,\n'
+        '                  "MaxDelaySeconds": 600,\n                  "MaxAttempts": 40,',
+        '"MaxAttempts": 0,',
+    ),
+    Mutant(
+        "the object is not checked at the end",
+        REPORTS,
+        "unchanged = is_unchanged(self.s3, attempt.source)",
+        "unchanged = bool(attempt.source)",
+    ),
+    Mutant(
+        "the object is not checked before the import",
+        INTAKE,
+        "unchanged=lambda attempt: is_unchanged(self.s3, attempt.source),",
+        "unchanged=lambda attempt: bool(attempt.source),",
+    ),
+    Mutant(
+        "that an import is sent is not written before it is",
+        SUBMISSION,
+        "wanted = Standing.SENT if task.unchanged(attempt) else Standing.SPOILED",
+        "wanted = Standing.OPEN if task.unchanged(attempt) else Standing.SPOILED",
+    ),
+    Mutant(
+        "a spoiled image is handed on",
+        SUBMISSION,
+        "        if attempt.standing is Standing.SPOILED:\n            return False\n",
+        "",
+    ),
+    Mutant(
+        "a refused request is sent again",
+        SUBMISSION,
+        "        if standing is Standing.REFUSED:",
+        "        if standing is None:",
+    ),
+    Mutant(
+        "who knows less overrules the ledger",
+        LEDGER,
+        'Attr("standing").eq(attempt.standing.value)',
+        'Attr("standing").exists()',
+    ),
+    Mutant(
+        "a verdict is made anew",
+        LEDGER,
+        '{"verdict": words}, Attr("verdict").not_exists()',
+        '{"verdict": words}, Attr("pk").exists()',
+    ),
+    Mutant(
+        "an answer is overwritten",
+        LEDGER,
+        '{"answer": answer}, Attr("answer").not_exists()',
+        '{"answer": answer}, Attr("pk").exists()',
+    ),
+    Mutant(
+        "an answer is published before it is written",
+        REPORTS,
+        "            words = self.ledger.answer(drop, _frozen(event))",
+        "            self._publish(event, drop)\n"
+        "            words = self.ledger.answer(drop, _frozen(event))",
+    ),
+    Mutant(
+        "an answer is marked as published before it is",
+        REPORTS,
+        "        self._publish(event, drop)\n        # Before the ledger",
+        "        self.ledger.answered(drop, _iso(self.now()))\n"
+        "        self._publish(event, drop)\n        # Before the ledger",
+    ),
+    Mutant(
+        "an image is answered for before it is distributed",
+        REPORTS,
+        "return None if arn == followed else arn",
+        "return None",
+    ),
+    Mutant(
+        "an image of other bytes is distributed",
+        REPORTS,
+        "        if attempt.standing is not Standing.GOOD:\n            return None\n",
+        "",
+    ),
+    Mutant(
+        "a distribution has the tags of its import",
+        SUBMISSION,
+        'f"isodrop:{task.stage}": task.identity,',
+        '"isodrop:import": drop.identity or task.identity,',
+    ),
+    Mutant(
+        "a distribution that failed is taken for one that did not",
+        REPORTS,
+        "if distributed is None or distributed.phase is not Phase.GOOD:",
+        "if distributed is None:",
+    ),
+    Mutant(
+        "what was begun is left when the stack distributes no more",
+        DISTRIBUTION,
+        "return self.settings is not None or drop.distribution.attempt is not None",
+        "return self.settings is not None",
+    ),
+    Mutant(
+        "the state machine does not follow the distribution",
+        MACHINE,
+        '"Condition": "{% $exists($states.input.follow) %}"',
+        '"Condition": "{% $exists($states.input.followed) %}"',
+    ),
+    Mutant(
+        "another write's metadata are taken for the upload's",
+        INTAKE,
+        "if upload.version not in {None, found.version_id}:",
+        "if upload.version is None:",
+    ),
+    Mutant(
+        "the sweep answers for executions that go on",
+        "layers/isodrop/isodrop/aws/step_functions.py",
+        "return self.status not in _GOING_ON",
+        "return True",
+    ),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.resilience.mutants", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("names", nargs="*", help="only those whose name has one of these words")
+    said = parser.parse_args()
+    chosen = [
+        each for each in MUTANTS if not said.names or any(word in each.name for word in said.names)
+    ]
+    survived = 0
+    for mutant in chosen:
+        began = time.monotonic()
+        end = hunted(mutant)
+        survived += not end.startswith("killed")
+        print(f"{mutant.name:<52} {end}  ({time.monotonic() - began:.0f} s)", flush=True)
+    print(f"{len(chosen)} mutants, {survived} survived")
+    return 1 if survived else 0
+
+
+def hunted(mutant: Mutant) -> str:
+    """Run the tests against a mutant; say which one killed it, or that none did."""
+    with tempfile.TemporaryDirectory(prefix="isodrop-mutant-") as folder:
+        for part in PARTS:
+            source, copy = ROOT / part, Path(folder, part)
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy)
+        file = Path(folder, mutant.file)
+        words = file.read_text()
+        if words.count(mutant.old) != 1:
+            return f"NOT APPLIED: {mutant.file} has its words {words.count(mutant.old)} times"
+        file.write_text(words.replace(mutant.old, mutant.new))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *TESTS],
+            cwd=folder,
+            # The copy's layer comes before the one that is installed.
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{folder}/layers/isodrop:{folder}/cli:{folder}/local",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode == 0:
+        return "SURVIVED"
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    if done.returncode != 1 or not failed:
+        return f"NOT RUN: {(done.stdout + done.stderr)[-500:]}"
+    return "killed by " + failed[0].split(" - ")[0].rpartition("::")[2]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""What happens in one run: uploads, what goes wrong, what people do. A value, made of a seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from types import MappingProxyType
+from typing import Final
+
+from isodrop_local.faults import LOST, NOT_TAKEN, Fault
+
+KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
+GOOD_DISCS: Final = ("one", "two", "three")
+BAD_DISCS: Final = ("server", "text")
+MAX_ATTEMPTS: Final = 3
+PATIENCE: Final = 4
+"""How often ImportIso is asked again when it died."""
+
+
+class What(StrEnum):
+    """How a call goes wrong."""
+
+    THROTTLED = "is throttled"
+    BROKEN = "answers 500"
+    BUSY = "answers 503"
+    LOST = "is lost before it takes effect"
+    ANSWER_LOST = "takes effect, and its answer is lost"
+    ANSWER_BROKEN = "takes effect, and answers 500"
+    NOT_TAKEN = "answers 200 and takes nothing"
+    OUT_OF_QUOTA = "is out of quota"
+    REFUSED = "is refused for good"
+    UNLOADABLE = "finds a function that cannot be loaded"
+    KILLED_BEFORE = "is never sent: the function is killed before it"
+    KILLED_AFTER = "takes effect, and the function is killed"
+
+
+_THROTTLES: Final = {
+    "s3": "SlowDown",
+    "dynamodb": "ThrottlingException",
+    "events": "ThrottlingException",
+    "ec2": "RequestLimitExceeded",
+}
+_WRITES: Final = ("dynamodb.PutItem", "dynamodb.UpdateItem", "imagebuilder.ImportDiskImage")
+CALLS: Final = (
+    "s3.GetObject",
+    "s3.HeadObject",
+    "dynamodb.GetItem",
+    "dynamodb.Query",
+    *_WRITES,
+    "imagebuilder.GetImage",
+    "imagebuilder.ListWorkflowExecutions",
+    "events.PutEvents",
+    "lambda.Invoke",
+)
+"""Every call that leaves a function or the state machine, but EC2's, which is seldom made."""
+_OF_DISTRIBUTIONS: Final = ("imagebuilder.DistributeImage",) * 3
+"""More often than luck would have it: each is called but once for an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Some calls of an operation go wrong: which ones, and how."""
+
+    call: str
+    what: What
+    skip: int
+    times: int = 1
+
+    def fault(self) -> Fault:
+        """Say it as the emulator and the simulation are told."""
+        service, operation = self.call.split(".")
+        code, status = {
+            What.THROTTLED: (_throttle(service, operation), 429 if service != "s3" else 503),
+            What.BROKEN: ("InternalFailure", 500),
+            What.BUSY: ("ServiceUnavailable", 503),
+            What.ANSWER_BROKEN: ("InternalFailure", 500),
+            What.NOT_TAKEN: (NOT_TAKEN, None),
+            What.OUT_OF_QUOTA: ("ServiceQuotaExceededException", 402),
+            What.REFUSED: ("ClientException", 400),
+            What.UNLOADABLE: ("Runtime.ImportModuleError", 500),
+        }.get(self.what, (LOST, None))
+        if service == "imagebuilder" and self.what in {What.BROKEN, What.ANSWER_BROKEN}:
+            code, status = "ServiceException", None
+        if service == "imagebuilder" and self.what is What.BUSY:
+            code, status = "ServiceUnavailableException", None
+        return Fault(
+            operation,
+            code,
+            status=status,
+            service=service,
+            committed=self.what in {What.ANSWER_LOST, What.ANSWER_BROKEN, What.KILLED_AFTER},
+            kill_caller=self.what in {What.KILLED_BEFORE, What.KILLED_AFTER},
+            times=self.times,
+            skip=self.skip,
+        )
+
+
+def _throttle(service: str, operation: str) -> str:
+    if service == "imagebuilder":
+        getting = operation.startswith(("Get", "List"))
+        return "CallRateLimitExceededException" if getting else "TooManyRequestsException"
+    return _THROTTLES.get(service, "TooManyRequestsException")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One write of one object.
+
+    Attributes
+    ----------
+    at : float
+        Seconds after the beginning.
+    key, disc : str
+        Where, and which bytes.
+    in_parts : bool
+        Whether as a multipart upload, so that the same bytes have another ETag.
+    metadata : mapping of str to str
+    delays : tuple of float
+        Seconds until each delivery of its event; more than one is a repeat, none is a rule that
+        is off.
+    """
+
+    at: float
+    key: str
+    disc: str
+    in_parts: bool = False
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    delays: tuple[float, ...] = (0.5,)
+
+
+class Do(StrEnum):
+    """What somebody does by hand."""
+
+    DELETE_OBJECT = "deletes the object"
+    CANCEL_BUILD = "cancels the build"
+    DELETE_BUILD = "deletes the build"
+    FAIL_BUILD = "sees the build fail"
+    DEREGISTER_AMI = "deregisters the AMI"
+    BUILD_THE_SAME = "imports something of the same name and version"
+    FORGET_TOKENS = "sees Image Builder forget its tokens"
+    ABORT_EXECUTION = "aborts the execution"
+    ASK_ANEW = "asks anew for the upload"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Somebody does something.
+
+    Attributes
+    ----------
+    at : float
+        Seconds after the beginning.
+    do : Do
+    which : int
+        To which of the objects, builds, AMIs or executions there are, counted around.
+    """
+
+    at: float
+    do: Do
+    which: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One run.
+
+    Attributes
+    ----------
+    quota : int
+        Builds that may run at once.
+    distributes : bool
+        Whether the stack takes images to other Regions and accounts; one that is deployed is what
+        it is.
+    """
+
+    seed: int
+    uploads: tuple[Upload, ...]
+    troubles: tuple[Trouble, ...] = ()
+    deeds: tuple[Deed, ...] = ()
+    quota: int = 100
+    distributes: bool = False
+
+    @property
+    def kills(self) -> bool:
+        """Whether processes are killed."""
+        return any(each.fault().kill_caller for each in self.troubles)
+
+    @property
+    def patient(self) -> bool:
+        """Whether nothing goes wrong for longer than isodrop is ready to wait.
+
+        A function that dies is asked again four times: one that is broken will not do better.
+        """
+        deaths = (each.times for each in self.troubles if each.fault().kill_caller)
+        return sum(deaths) <= PATIENCE
+
+    def __str__(self) -> str:
+        """Tell it line by line."""
+        lines = [f"seed {self.seed}, quota {self.quota}"]
+        if self.distributes:
+            lines.append("  images are distributed")
+        for upload in self.uploads:
+            how = " in parts" if upload.in_parts else ""
+            lines.append(
+                f"  at {upload.at:.1f} {upload.disc!r} to {upload.key!r}{how}"
+                f" {dict(upload.metadata)}, told after {upload.delays}"
+            )
+        for trouble in self.troubles:
+            lines.append(f"  {trouble.call} {trouble.skip} x{trouble.times} {trouble.what}")
+        for deed in self.deeds:
+            lines.append(f"  at {deed.at:.1f} somebody {deed.do} {deed.which}")
+        return "\n".join(lines)
+
+    @classmethod
+    def of(cls, seed: int) -> "Schedule":
+        """Make the schedule of a seed."""
+        random = Random(f"schedule {seed}")  # noqa: S311 # repeatable, not secret
+        uploads = _uploads(random)
+        distributes = random.random() < 0.5
+        calls = (*CALLS, *_WRITES, *(_OF_DISTRIBUTIONS if distributes else ()))
+        return cls(
+            seed=seed,
+            uploads=uploads,
+            troubles=tuple(_trouble(random, calls) for _ in range(random.randint(2, 7))),
+            deeds=tuple(_deed(random, uploads) for _ in range(random.choice((0, 1, 2, 4)))),
+            quota=random.choice((1, 2, 100, 100)),
+            distributes=distributes,
+        )
+
+
+def _uploads(random: Random) -> tuple[Upload, ...]:
+    # Few keys and few discs, so that most uploads have to do with each other; most at nearly the
+    # same time, or while a build runs (it takes half an hour), or when it is over.
+    discs = random.sample(GOOD_DISCS, k=random.choice((1, 1, 2))) * 4
+    discs += random.choices(BAD_DISCS, k=1)
+    at = 0.0
+    made = []
+    for _ in range(random.randint(2, 5)):
+        metadata: Mapping[str, str] = {}
+        if random.random() < 0.1:
+            metadata = random.choice(({"rebuild": "again"}, {"edition": "EnterpriseN"}, {"x": "y"}))
+        delays = [random.choice((0.1, 0.5, 2.0, 30.0)) for _ in range(random.choice((1, 1, 2, 3)))]
+        if random.random() < 0.08:
+            delays = []
+        elif random.random() < 0.1:
+            delays[-1] += random.choice((600.0, 4000.0))
+        made.append(
+            Upload(
+                at=round(at, 3),
+                key=random.choice(KEYS),
+                disc=random.choice(discs),
+                in_parts=random.random() < 0.3,
+                metadata=MappingProxyType(dict(metadata)),
+                delays=tuple(delays),
+            )
+        )
+        at += random.choice((0.0, 0.2, 1.0, 3.0, 60.0, 900.0, 2500.0)) * random.random()
+    return tuple(made)
+
+
+_STARTS_BUILDS: Final = ("imagebuilder.ImportDiskImage", "imagebuilder.DistributeImage")
+_ONLY: Final = {
+    What.NOT_TAKEN: "events.PutEvents",
+    # These are answers by themselves, and not what luck is to decide.
+    What.REFUSED: "",
+    What.UNLOADABLE: "",
+}
+
+
+def _trouble(random: Random, calls: Sequence[str]) -> Trouble:
+    call = random.choice(calls)
+    kinds = [what for what in What if _ONLY.get(what, call) == call]
+    if call not in _STARTS_BUILDS:
+        kinds.remove(What.OUT_OF_QUOTA)
+    # Three quick retries of the client's own stand behind every call.
+    return Trouble(
+        call=call,
+        what=random.choice((*kinds, What.KILLED_BEFORE, What.KILLED_AFTER)),
+        skip=0 if call in _OF_DISTRIBUTIONS else int(random.expovariate(1 / 6)),
+        times=random.choice((1, 1, 1, 2, 3, 4)),
+    )
+
+
+def _deed(random: Random, uploads: tuple[Upload, ...]) -> Deed:
+    do = random.choice([*Do])
+    after = random.choice((2.0, 20.0, 200.0, 2000.0, 4000.0)) * random.random()
+    if do is Do.FORGET_TOKENS:
+        after += 24 * 3600.0
+    return Deed(
+        at=round(random.choice(uploads).at + after, 3),
+        do=do,
+        which=random.randint(0, 5),
+    )

@@ -1,0 +1,680 @@
+"""A whole deployment in one process and without real time: our own code, and what it stands on.
+
+The real handlers of the real functions, driven by the real state machine's definition, call AWS
+through real boto3 clients. Their requests end at moto's S3, DynamoDB, EventBridge and EC2 and at
+the stack's own Image Builder, unless the schedule says that something else becomes of them. Which
+request comes first where several are under way is the seed's choice, so that a run can be replayed.
+"""
+
+import importlib.util
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
+from http import HTTPStatus
+from pathlib import Path
+from random import Random
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
+from unittest.mock import patch
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import boto3
+import botocore.endpoint
+import botocore.retries.quota
+import botocore.retries.standard
+import botocore.session
+import moto.dynamodb.models.table
+import moto.s3.models
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ReadTimeoutError
+from moto import mock_aws
+from moto.core.models import botocore_stubber
+
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.step_functions import Execution as ExecutionAsTold
+from isodrop.aws.step_functions import Executions
+from isodrop_cli.operations import Operator, OperatorError
+from isodrop_local.faults import LOST, NOT_TAKEN, Answer, Fault, Faults, model_of, written
+from isodrop_local.image_builder import ImageBuilder, LostAnswerError, ServiceError, respond
+from isodrop_local.image_builder.client import Raw
+from isodrop_local.image_builder.shapes import cased
+from isodrop_local.template import definition
+from tests.integration.conftest import ACCOUNT as ENVIRON
+from tests.integration.conftest import BUCKET, ledger_properties
+from tests.resilience.actors import (
+    asks_of_versions,
+    disc,
+    dropped,
+    put,
+    spoiled_tokens,
+    touched,
+    versions_of_drops,
+)
+from tests.resilience.oracle import Dropped, End
+from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Upload
+from tests.resilience.scheduler import Baton, DeadlineError
+from tests.resilience.state_machine import Machine, TaskError
+from tests.support.harness import ACCOUNT, REGION, Around
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FUNCTIONS: Final = {"ImportIso": "import_iso", "ReportBuild": "report_build", "Sweep": "sweep"}
+SECONDS: Final = {"ImportIso": 150.0, "ReportBuild": 150.0, "Sweep": 300.0}
+SWEEP_EVERY: Final = 900.0
+MACHINE: Final = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:isodrop"
+WEEK: Final = 7 * 24 * 3600.0
+PARAMETERS: Final = {"PollSeconds": 240, "TrackingHours": 14}
+"""Rarer looks than the template allows at the most seldom: each costs real time here."""
+_SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
+"""Whom botocore's events call by another name than its clients."""
+
+
+class AbortedError(BaseException):
+    """The execution is stopped: nothing further of it runs."""
+
+
+@dataclass(slots=True)
+class Execution:
+    """One execution of the state machine."""
+
+    input: str
+    status: str = "RUNNING"
+    error: str = ""
+    cause: str = ""
+
+
+class KilledError(BaseException):
+    """The function's process is killed; nothing in it catches that."""
+
+
+@cache
+def _module(name: str) -> ModuleType:
+    """Import a function's code under a name of its own: both are called ``app``."""
+    path = ROOT / "functions" / FUNCTIONS[name] / "app.py"
+    spec = importlib.util.spec_from_file_location(f"promise_{FUNCTIONS[name]}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def _loader() -> Any:
+    """Share what all sessions read from disk."""
+    return botocore.session.get_session().get_component("data_loader")
+
+
+def _session() -> boto3.Session:
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader())
+    return boto3.Session(botocore_session=core)
+
+
+@cache
+def _outside(service: str) -> Any:
+    return _session().client(service)  # type: ignore[call-overload] # any service
+
+
+@cache
+def _definition(**parameters: int) -> dict[str, Any]:
+    return definition(**parameters)
+
+
+class Simulation:
+    """One run of one schedule.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    trace : callable, optional
+        Is told each call and what became of it, for people.
+    meanwhile : mapping, optional
+        What people do at the very moment of a call: by its name and number, from 1.
+    kill : tuple of int and bool, optional
+        Which call of a function, from 1, the function is killed at; and whether after it.
+    parameters : mapping, optional
+        The template's, instead of :data:`PARAMETERS`.
+    speed : float
+        How many times faster than the real service builds go.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        trace: Callable[[str], None] | None = None,
+        *,
+        meanwhile: Mapping[tuple[str, int], Upload | Deed] | None = None,
+        kill: tuple[int, bool] | None = None,
+        parameters: Mapping[str, int] | None = None,
+        speed: float = 1.0,
+    ) -> None:
+        self.schedule = schedule
+        self.random = Random(f"run {schedule.seed}")  # noqa: S311 # repeatable, not secret
+        self.clock = Baton()
+        self.faults = Faults()
+        self.calls = 0
+        self.sent: Counter[str] = Counter()
+        self._meanwhile = meanwhile or {}
+        self._kill = kill
+        self._parameters = {**PARAMETERS, **(parameters or {})}
+        self._speed = speed
+        self.heard: list[dict[str, Any]] = []
+        self.executions: dict[str, Execution] = {}
+        self._running = 0
+        self._dropped: list[Dropped] = []
+        self._etags: dict[str, str] = {}
+        self._lost_amis: dict[str, float] = {}
+        self._trace = trace or (lambda _: None)
+        self._definition = _definition(**self._parameters)
+        for trouble in schedule.troubles:
+            self.faults.add(trouble.fault())
+
+    def run(self) -> End:
+        """Run it to its end, and read how it ended."""
+        with self._ground():
+            for upload in self.schedule.uploads:
+                self._spawn(partial(self._upload, upload), upload.at)
+            for deed in self.schedule.deeds:
+                self._spawn(partial(self._do, deed), deed.at)
+            self.clock.spawn(self._sweep)
+            self.clock.run(WEEK)
+            return self._end()
+
+    def _spawn(self, run: Callable[[], None], after: float = 0.0) -> None:
+        """Let something run that sweeps wait for."""
+        self._running += 1
+
+        def counted() -> None:
+            run()
+            self._running -= 1
+
+        self.clock.spawn(counted, after)
+
+    def _sweep(self) -> None:
+        """Sweep as the schedule has it, until there is nothing left to sweep."""
+        quiet = 0
+        while self._running or quiet < 2:
+            try:
+                found = self._invoked("Sweep", {})
+            except TaskError as error:
+                self._say("the sweep failed", error)
+                found = {"started": 1}
+            busy = self._running or found.get("started") or found.get("open")
+            quiet = 0 if busy else quiet + 1
+            self.clock.sleep(SWEEP_EVERY)
+
+    # ------------------------------------------------------------------ the ground
+
+    @contextmanager
+    def _ground(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(patch.dict(os.environ, ENVIRON, clear=True))
+            stack.enter_context(mock_aws())
+            for models in (moto.s3.models, moto.dynamodb.models.table):
+                stack.enter_context(patch.object(models, "utcnow", self._now))
+            self.builder = ImageBuilder(
+                Around(self.outside),
+                self.clock,
+                account=ACCOUNT,
+                region=REGION,
+                speed=self._speed,
+            )
+            self.builder.quota = self.schedule.quota
+            self._make()
+            _running.append(self)
+            stack.callback(_running.pop)
+            # A client's own quick retries wait for the real clock.
+            stack.enter_context(
+                patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=self._backed_off))
+            )
+            for name in FUNCTIONS:
+                module = _module(name)
+                stack.enter_context(
+                    patch.object(module, "boto3", SimpleNamespace(Session=_Session))
+                )
+                stack.enter_context(patch.object(module, "datetime", self._datetime()))
+            yield
+
+    def _make(self) -> None:
+        """Make what the template makes."""
+        s3 = self.outside("s3")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        self.outside("dynamodb").create_table(TableName="ledger", **ledger_properties())
+        made = self.builder.call(
+            "CreateInfrastructureConfiguration",
+            {"name": "imports", "instanceProfileName": "profile", "clientToken": "token"},
+        )
+        os.environ |= {
+            "STACK_NAME": "isodrop",
+            "LEDGER_TABLE": "ledger",
+            "EVENT_BUS": "default",
+            "EDITION": "Enterprise",
+            "SUPPORTED_BUILDS": "22621,26100",
+            "ALLOWED_OVERRIDES": "edition,rebuild",
+            "INFRASTRUCTURE_CONFIGURATION_ARN": made["infrastructureConfigurationArn"],
+            "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+            "IMPORT_MACHINE_ARN": MACHINE,
+            "UPLOAD_BUCKET": BUCKET,
+            "TRACKING_HOURS": str(self._parameters["TrackingHours"]),
+            "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+            "POWERTOOLS_METRICS_DISABLED": "true",
+        }
+        if self.schedule.distributes:
+            os.environ |= self._distribution()
+
+    def _distribution(self) -> dict[str, str]:
+        """Make a configuration that copies images here and to another Region."""
+        regions = (REGION, "us-west-2")
+        made = self.builder.call(
+            "CreateDistributionConfiguration",
+            {
+                "name": "everywhere",
+                "distributions": [
+                    {"region": region, "amiDistributionConfiguration": {}} for region in regions
+                ],
+                "clientToken": "token",
+            },
+        )
+        return {
+            "DISTRIBUTION_CONFIGURATION_ARN": made["distributionConfigurationArn"],
+            "EXECUTION_ROLE": f"arn:aws:iam::{ACCOUNT}:role/builds",
+        }
+
+    def outside(self, service: str) -> Any:
+        """Get a client for whoever stands outside: nothing goes wrong with its calls."""
+        return _outside(service)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock.now, UTC).replace(tzinfo=None)
+
+    def _datetime(self) -> Any:
+        clock = self.clock
+
+        class Datetime(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return datetime.fromtimestamp(clock.now, tz)
+
+        return Datetime
+
+    # ------------------------------------------------------------------ what is called
+
+    def _wait(self) -> None:
+        """Let a call take its time: mostly little, sometimes much."""
+        dice = self.random.random()
+        most = 0.05 if dice < 0.85 else 2.0 if dice < 0.97 else 20.0
+        self.clock.sleep(self.random.uniform(0.001, most))
+
+    def _backed_off(self, _seconds: float) -> None:
+        """Stand for the real sleep between a client's own quick retries, and its real dice."""
+        self.clock.sleep(self.random.uniform(0.0, 2.0))
+
+    def _say(self, *words: object) -> None:
+        self._trace(f"{self.clock.now - 1_795_000_000:12.3f}  {' '.join(map(str, words))}")
+
+    def sent_by_a_function(
+        self, event_name: str, request: AWSPreparedRequest, **_more: Any
+    ) -> AWSResponse | None:
+        """Answer a request of a function's; what comes in the way is the schedule's choice."""
+        _, name, operation = event_name.split(".")
+        service = _SERVICES.get(name, name)
+        self.calls += 1
+        fault = self._due(service, operation)
+        self._say(service, operation, "" if fault is None else fault)
+        self._wait()
+        if fault is not None and not fault.committed:
+            return self._went_wrong(fault, request)
+        answer = self._answered(service, operation, request)
+        self._wait()
+        if fault is not None:
+            return self._went_wrong(fault, request)
+        return answer
+
+    def _due(self, service: str, operation: str) -> Fault | None:
+        """Find out what becomes of a call; and let people do what they do at this very moment."""
+        call = f"{service}.{operation}"
+        self.sent[call] += 1
+        meanwhile = self._meanwhile.get((call, self.sent[call]))
+        if isinstance(meanwhile, Deed):
+            self._do(meanwhile)
+        elif meanwhile is not None:
+            self._upload(meanwhile)
+        if self._kill is not None and self._kill[0] == self.sent.total():
+            return Fault(
+                operation, LOST, service=service, committed=self._kill[1], kill_caller=True
+            )
+        return self.faults.due(operation, service)
+
+    def _went_wrong(self, fault: Fault, request: AWSPreparedRequest) -> AWSResponse:
+        if fault.kill_caller:
+            raise KilledError
+        if fault.code == LOST:
+            self.clock.sleep(20)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return _response(request, written(fault))
+
+    def _answered(self, service: str, operation: str, request: AWSPreparedRequest) -> AWSResponse:
+        if service == "imagebuilder":
+            url = urlsplit(request.url)
+            found = respond(
+                self.builder, request.method, url.path, parse_qs(url.query), _body(request)
+            )
+            return _response(request, found)
+        if service == "stepfunctions":
+            return _response(request, self.states(operation, json.loads(_body(request))))
+        answer: AWSResponse | None = botocore_stubber(f"before-send.{service}.{operation}", request)
+        assert answer is not None
+        if operation == "PutEvents":
+            for entry in json.loads(_body(request))["Entries"]:
+                detail = json.loads(entry["Detail"])
+                self.heard.append({"detail-type": entry["DetailType"], "detail": detail})
+                self._say("heard", entry["DetailType"], detail["data"].get("code", ""))
+        return answer
+
+    # ------------------------------------------------------------------ Lambda and Step Functions
+
+    def _perform(self, resource: str, asked: Any) -> Any:
+        """Do a task of the state machine."""
+        if resource.startswith("arn:aws:states:::aws-sdk:imagebuilder:"):
+            return self._integrated(resource.rpartition(":")[2], asked)
+        function = asked["FunctionName"].rpartition(":")[2]
+        fault = self.faults.due("Invoke", "lambda")
+        self.calls += 1
+        self._say("Invoke", function, asked["Payload"].get("report", ""), fault or "")
+        self._wait()
+        if fault is None:
+            return {"Payload": self._invoked(function, asked["Payload"])}
+        if fault.committed and not fault.kill_caller:
+            # Nobody hears how it ends, yet it goes on: the next try runs beside it.
+            self._spawn(partial(self._unheard, function, asked["Payload"]))
+        if fault.kill_caller:
+            raise TaskError("Runtime.ExitError", "signal: killed")
+        if fault.code.startswith("Runtime."):
+            raise TaskError(fault.code, fault.message)
+        raise TaskError(
+            "Lambda.SdkClientException" if fault.code == LOST else "Lambda.ServiceException"
+        )
+
+    def _unheard(self, function: str, payload: Any) -> None:
+        try:
+            self._invoked(function, payload)
+        except TaskError as error:
+            self._say("nobody hears", error)
+
+    def _invoked(self, function: str, payload: Any) -> Any:
+        task = self.clock.current
+        assert task is not None
+        module = _module(function)
+        for wired in ("intake", "reporter", "executions"):
+            if hasattr(module, wired):
+                getattr(module, wired).cache_clear()
+        task.deadline = deadline = self.clock.now + SECONDS[function]
+        context = SimpleNamespace(
+            function_name=function,
+            memory_limit_in_mb=512,
+            invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}",
+            aws_request_id="request",
+            get_remaining_time_in_millis=lambda: (deadline - self.clock.now) * 1000,
+        )
+        try:
+            return json.loads(json.dumps(module.handler(payload, context)))
+        except KilledError:
+            raise TaskError("Runtime.ExitError", "signal: killed") from None
+        except DeadlineError:
+            raise TaskError("Sandbox.Timedout", "Task timed out") from None
+        except Exception as error:
+            said = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            self._say(function, "raised", said)
+            raise TaskError(type(error).__name__, json.dumps(said)) from error
+        finally:
+            task.deadline = None
+
+    def _integrated(self, action: str, asked: Any) -> Any:
+        """Call Image Builder as Step Functions' SDK integration does."""
+        operation = model_of("imagebuilder").operation_model(action[0].upper() + action[1:])
+        fault = self.faults.due(operation.name)
+        self.calls += 1
+        self._wait()
+        if fault is not None:
+            code = "SdkClientException" if fault.code in (LOST, NOT_TAKEN) else fault.code
+            self._say("States:", operation.name, fault)
+            raise TaskError(f"Imagebuilder.{code}", fault.message)
+        try:
+            answer = self.builder.call(
+                operation.name, cased(operation.input_shape, asked, str.lower)
+            )
+        except (ServiceError, LostAnswerError) as error:
+            raise TaskError(f"Imagebuilder.{error.code}", str(error)) from error
+        return cased(operation.output_shape, answer, str.upper)
+
+    def states(self, operation: str, asked: Mapping[str, Any]) -> Answer:
+        """Answer as Step Functions does."""
+        said: dict[str, Any]
+        if operation == "DescribeExecution":
+            found = self.executions[asked["executionArn"]]
+            said = {"executionArn": asked["executionArn"], "status": found.status}
+            said |= {"error": found.error, "cause": found.cause} if found.error else {}
+            return _json(200, said)
+        arn = f"{MACHINE.replace('stateMachine', 'execution')}:{asked['name']}"
+        known = self.executions.get(arn)
+        if known and (known.status != "RUNNING" or known.input != asked["input"]):
+            return _json(400, {"__type": "ExecutionAlreadyExists", "message": "Taken."})
+        if known is None:
+            self._start(asked["input"], arn)
+        return _json(200, {"executionArn": arn, "startDate": self.clock.now})
+
+    def _deliver(self, event: str) -> None:
+        """Let EventBridge start an execution, whose name it makes up."""
+        name = UUID(int=self.random.getrandbits(128))
+        self._start(event, f"{MACHINE.replace('stateMachine', 'execution')}:{name}")
+
+    def _start(self, event: str, arn: str) -> None:
+        self.executions[arn] = Execution(event)
+        self._spawn(partial(self._execute, self.executions[arn], arn))
+
+    def _execute(self, execution: Execution, arn: str) -> None:
+        def unless_aborted() -> None:
+            if execution.status != "RUNNING":
+                raise AbortedError
+
+        def perform(resource: str, asked: Any) -> Any:
+            unless_aborted()
+            try:
+                return self._perform(resource, asked)
+            finally:
+                unless_aborted()
+
+        def sleep(seconds: float) -> None:
+            self.clock.sleep(seconds)
+            unless_aborted()
+
+        try:
+            Machine(self._definition, perform, sleep, self.random).run(
+                json.loads(execution.input), arn
+            )
+            execution.status = "SUCCEEDED"
+        except TaskError as error:
+            self._say("execution failed", error)
+            execution.status, execution.error = "FAILED", error.error
+            execution.cause = error.cause
+        except AbortedError:
+            self._say("execution aborted", arn)
+
+    # ------------------------------------------------------------------ people
+
+    def _upload(self, upload: Upload) -> None:
+        data = disc(upload.disc)
+        etag, version = put(self.outside("s3"), BUCKET, upload.key, data, upload)
+        self._say("uploaded", upload.disc, "to", upload.key, version)
+        self._dropped = touched(self._dropped, upload.key)
+        self._etags[etag] = upload.disc
+        self._dropped.append(dropped(upload, upload.key, version))
+        event = _event(upload, len(data), etag, version, len(self._dropped))
+        for delay in upload.delays:
+            self._spawn(partial(self._deliver, json.dumps(event)), delay)
+
+    def _do(self, deed: Deed) -> None:
+        try:
+            self._done(deed)
+        except (
+            *(ServiceError, LostAnswerError, OperatorError),
+            self.outside("ec2").exceptions.ClientError,
+        ) as error:
+            self._say("in vain:", error)
+        self._say("somebody", deed.do, deed.which)
+
+    def _done(self, deed: Deed) -> None:
+        builds = [*self.builder.builds.values()]
+        imports = [build for build in builds if build.kind == "import"]
+        running = [build.arn for build in builds if build.running]
+        amis = [ami.image for build in builds for ami in build.amis]
+        going = [each for each in self.executions.values() if each.status == "RUNNING"]
+        match deed.do:
+            case Do.DELETE_OBJECT if self._dropped:
+                key = self._dropped[deed.which % len(self._dropped)].key
+                self.outside("s3").delete_object(Bucket=BUCKET, Key=key)
+                self._dropped = touched(self._dropped, key)
+            case Do.CANCEL_BUILD if running:
+                self.builder.cancel(running[deed.which % len(running)])
+            case Do.DELETE_BUILD if builds:
+                self.builder.delete(builds[deed.which % len(builds)].arn)
+            case Do.FAIL_BUILD if running:
+                self.builder.fail(running[deed.which % len(running)])
+            case Do.DEREGISTER_AMI if amis:
+                ami = amis[deed.which % len(amis)]
+                self.outside("ec2").deregister_image(ImageId=ami)
+                self._lost_amis.setdefault(ami, self.clock.now)
+            case Do.BUILD_THE_SAME if imports:
+                theirs = {**imports[deed.which % len(imports)].request, "tags": {"by": "hand"}}
+                theirs["clientToken"] = f"by hand {self.clock.now}"
+                self.builder.call("ImportDiskImage", theirs)
+            case Do.ASK_ANEW if self._dropped:
+                self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
+            case Do.ABORT_EXECUTION if going:
+                going[deed.which % len(going)].status = "ABORTED"
+            case Do.FORGET_TOKENS:
+                self.builder.forget_tokens()
+
+    def _ask_anew(self, key: str) -> None:
+        """Do what isodrop retry does."""
+        operator = Operator(
+            s3=self.outside("s3"),
+            builder=Builder(_NOBODY, _NOBODY),
+            ledger=Ledger(_session().resource("dynamodb").Table("ledger")),
+            executions=_Executions(_NOBODY, MACHINE, self),
+            bucket=BUCKET,
+        )
+        operator.ask(operator.story(BUCKET, key), {})
+
+    # ------------------------------------------------------------------ the end
+
+    def _end(self) -> End:
+        items = self.outside("dynamodb").scan(TableName="ledger")["Items"]
+        return End(
+            dropped=self._dropped,
+            heard=self.heard,
+            builds=self.builder.history(),
+            distributions=self.builder.history("distribution"),
+            distributes=self.schedule.distributes,
+            executions={arn: each.status for arn, each in self.executions.items()},
+            drops=versions_of_drops(items),
+            spoiled=spoiled_tokens(items),
+            asks=asks_of_versions(items),
+            lost_amis=self._lost_amis,
+            undelivered=0,
+            violations=self.builder.controls.violations,
+            discs=self._etags,
+        )
+
+
+_NOBODY: Any = None
+"""Whom an operator that asks anew does not ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Executions(Executions):
+    """The simulation's executions, as an operator's own client would start and see them."""
+
+    simulation: Simulation
+
+    def start(self, name: str, event: Mapping[str, Any]) -> str | None:
+        asked = {"name": name, "input": json.dumps(event)}
+        status, _, said = self.simulation.states("StartExecution", asked)
+        return str(json.loads(said)["executionArn"]) if status == HTTPStatus.OK else None
+
+    def describe(self, arn: str) -> ExecutionAsTold | None:
+        found = self.simulation.executions.get(arn)
+        return None if found is None else ExecutionAsTold(arn, found.status, found.cause)
+
+
+class _Session:
+    """boto3's session as the functions make it; its clients are made but once for all runs."""
+
+    def client(self, service: str, **how: Any) -> Any:
+        """Get a client."""
+        return _inside("client", service, **how)
+
+    def resource(self, service: str, **how: Any) -> Any:
+        """Get a resource."""
+        return _inside("resource", service, **how)
+
+
+_running: list[Simulation] = []
+"""Whoever runs, if anybody does: the clients' requests are theirs."""
+
+
+@cache
+def _inside(kind: str, service: str, **how: Any) -> Any:
+    # A client's budget of retries lasts: without an end, lest one run should miss another's.
+    quota = partial(botocore.retries.quota.RetryQuota, 10**9)
+    with patch.object(botocore.retries.standard.quota, "RetryQuota", quota):
+        return getattr(_wired(), kind)(service, **how)
+
+
+@cache
+def _wired() -> boto3.Session:
+    session = _session()
+    events = session._session.get_component("event_emitter")
+    events.unregister("before-send", botocore_stubber)
+    events.register("before-send", _handed_on)
+    return session
+
+
+def _handed_on(**sent: Any) -> AWSResponse | None:
+    return _running[-1].sent_by_a_function(**sent)
+
+
+def _body(request: AWSPreparedRequest) -> bytes:
+    return bytes(request.body) if isinstance(request.body, bytes | bytearray) else b""
+
+
+def _response(request: AWSPreparedRequest, answer: Answer) -> AWSResponse:
+    status, headers, body = answer
+    return AWSResponse(request.url, status, HTTPHeaders.from_pairs(headers.items()), Raw(body))
+
+
+def _json(status: int, said: Mapping[str, Any]) -> Answer:
+    return status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(said).encode()
+
+
+def _event(upload: Upload, size: int, etag: str, version: str, number: int) -> dict[str, Any]:
+    """Tell of an upload as S3 does."""
+    event: dict[str, Any] = json.loads((ROOT / "events/in/good.json").read_text())
+    event["detail"]["bucket"]["name"] = BUCKET
+    event["detail"]["object"] = {
+        "key": upload.key,
+        "size": size,
+        "etag": etag,
+        "version-id": version,
+        "sequencer": f"{number:016X}",
+    }
+    return event

@@ -1,0 +1,132 @@
+"""Runs random schedules and judges each: ``python -m tests.resilience.soak --schedules 1000``.
+
+Prints every seed whose run broke a promise, with its schedule; ``--seed N --schedules 1`` replays
+it and prints each call. In one process a seed always replays exactly.
+"""
+
+import argparse
+import gc
+import itertools
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from isodrop_local.stack import LocalStack
+from tests.resilience.emulator_run import PARAMETERS, Deployed
+from tests.resilience.oracle import End, broken
+from tests.resilience.schedule import MAX_ATTEMPTS, Schedule
+from tests.resilience.simulation import Simulation
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the schedules that were run.
+
+    Attributes
+    ----------
+    schedules, calls, uploads : int
+        How many there were.
+    ends : Counter
+        How often each answer was given.
+    broken : dict of int to list of str
+        Broken promises by seed.
+    """
+
+    schedules: int = 0
+    calls: int = 0
+    uploads: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    broken: dict[int, list[str]] = field(default_factory=dict)
+
+    def count(self, schedule: Schedule, end: End, calls: int) -> list[str]:
+        """Judge a run and count it; get what was broken."""
+        self.schedules += 1
+        self.calls += calls
+        self.uploads += len(schedule.uploads)
+        for event in end.heard:
+            kind = event["detail-type"].removeprefix("ISO Import ")
+            if kind not in {"Started", "Progressed"}:
+                self.ends[f"{kind} {event['detail']['data'].get('code', '')}".strip()] += 1
+        lines = broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient)
+        if lines:
+            self.broken[schedule.seed] = lines
+        return lines
+
+
+Run = Callable[[Schedule], tuple[End, int]]
+"""Runs a schedule; gives how it ended, and how many calls there were."""
+
+
+def in_process(schedule: Schedule, trace: Callable[[str], None] | None = None) -> tuple[End, int]:
+    """Run a schedule in this process."""
+    simulation = Simulation(schedule, trace)
+    return simulation.run(), simulation.calls
+
+
+def soak(seeds: Iterable[int], run: Run = in_process, until: float = float("inf")) -> Outcome:
+    """Run the schedules of these seeds, or as many as there is time for; tell what is broken."""
+    outcome = Outcome()
+    for seed in seeds:
+        if time.monotonic() >= until:
+            break
+        schedule = Schedule.of(seed)
+        lines = outcome.count(schedule, *run(schedule))
+        if outcome.schedules % 20 == 0:
+            gc.collect()  # a run leaves cycles that hold whole discs
+        if lines:
+            print(schedule, *(f"  BROKEN: {line}" for line in lines), sep="\n", flush=True)
+    return outcome
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.resilience.soak", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--seed", type=int, default=1, help="the first one")
+    parser.add_argument("--schedules", type=int, help="how many; as many as there is time for")
+    parser.add_argument("--minutes", type=float, help="how long; as long as the schedules take")
+    parser.add_argument(
+        "--stack", action="store_true", help="on the stack, and only those that kill processes"
+    )
+    said = parser.parse_args()
+    if said.schedules is None and said.minutes is None:
+        said.schedules = 200
+    began = time.monotonic()
+    until = float("inf") if said.minutes is None else began + 60 * said.minutes
+    seeds = itertools.count(said.seed)
+    if said.stack and said.schedules != 1:
+        seeds = (seed for seed in seeds if Schedule.of(seed).kills)  # type: ignore[assignment] # a narrower iterator
+    chosen = itertools.islice(seeds, said.schedules)
+    if said.stack:
+        with LocalStack(wait_scale=0.001) as stack:
+            stack.deploy(PARAMETERS)
+            outcome = soak(chosen, partial(on_the_stack, stack), until)
+    else:
+        trace = print if said.schedules == 1 else None
+        outcome = soak(chosen, partial(in_process, trace=trace), until)
+    tell(outcome, time.monotonic() - began)
+    return 1 if outcome.broken else 0
+
+
+def on_the_stack(stack: LocalStack, schedule: Schedule) -> tuple[End, int]:
+    """Run a schedule on the stack; its calls to Image Builder are counted, the others are not."""
+    end = Deployed(schedule, stack).run()
+    return end, len(stack.image_builder.calls())
+
+
+def tell(outcome: Outcome, seconds: float) -> None:
+    """Sum it up."""
+    print(
+        f"{outcome.schedules:,} schedules, {outcome.uploads:,} uploads, {outcome.calls:,} calls,"
+        f" {seconds:.0f} s"
+    )
+    for end, count in outcome.ends.most_common():
+        print(f"{count:>9,}  {end}")
+    print(f"{len(outcome.broken)} schedules with a broken promise: {sorted(outcome.broken)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Reads damaged images and counts how that ends: ``make soak``, ``python -m tests.soak.reader``."""
+
+import argparse
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from random import Random
+
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso import read_media
+from isodrop_local.iso_maker.image import Image
+from isodrop_local.iso_maker.iso import LAYOUTS, make_image
+from isodrop_local.iso_maker.meter import MOST_BYTES, MOST_REQUESTS, Meter
+from isodrop_local.iso_maker.mutate import mutate
+
+OURS = frozenset(
+    {
+        Code.NOT_AN_ISO,
+        Code.TRUNCATED,
+        Code.UNREADABLE_MEDIA,
+        Code.NOT_WINDOWS,
+        Code.SPLIT_IMAGE,
+    }
+)
+_WEIGHED = 100  # one image in so many has its memory measured, which is slow
+_LARGE = 5_400_000_000
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the images read so far.
+
+    Attributes
+    ----------
+    ends : Counter
+        How often each code, or ``read`` where the media could be read all the same.
+    wrong : list of str
+        What must not happen, by the number of the image.
+    requests, bytes, memory : int
+        The most that any image took; memory by the images weighed.
+    seconds : float
+        The longest that any image took.
+    """
+
+    ends: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    requests: int = 0
+    bytes: int = 0
+    memory: int = 0
+    seconds: float = 0.0
+
+
+@cache
+def _bases() -> tuple[Image, ...]:
+    small = [make_image(layout=name) for name in LAYOUTS if name != "iso9660-only"]
+    large = [make_image(layout=name, size=_LARGE) for name in ("grouped", "interleaved", "long")]
+    esd = make_image(wim_name="install.esd", integrity=True)
+    names = {f"{folder}f{n}": b"" for n in range(400) for folder in ("", "sources/")}
+    return (*small, *large, esd, make_image(files=names), make_image(files=names, size=_LARGE))
+
+
+def damaged_image(seed: int, number: int, bases: Sequence[Image] = ()) -> Image:
+    """Make the image of that number, whatever others were made before."""
+    random = Random(f"{seed}/{number}")  # noqa: S311 # repeatable, not secret
+    return mutate(random.choice(bases or _bases()), random)
+
+
+def soak(seed: int, numbers: Sequence[int], bases: Sequence[Image] = ()) -> Outcome:
+    """Read the images of these numbers and tell what became of them.
+
+    They are made from ``bases``, or from what the maker makes in every layout.
+    """
+    outcome = Outcome()
+    for number in numbers:
+        image = damaged_image(seed, number, bases)
+        meter = Meter(image)
+        weighed = number % _WEIGHED == 0
+        if weighed:
+            tracemalloc.start()
+        began = time.perf_counter()
+        end = _end(meter)
+        outcome.seconds = max(outcome.seconds, time.perf_counter() - began)
+        if weighed:
+            outcome.memory = max(outcome.memory, tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        outcome.requests = max(outcome.requests, meter.requests)
+        outcome.bytes = max(outcome.bytes, meter.total)
+        outcome.ends[end] += 1
+        if end not in OURS and end != "read":
+            outcome.wrong.append(f"{number}: {end}")
+        if meter.requests > MOST_REQUESTS or meter.total > MOST_BYTES:
+            outcome.wrong.append(f"{number}: {meter.requests} requests, {meter.total} bytes")
+    return outcome
+
+
+def _end(meter: Meter) -> str:
+    try:
+        read_media(meter.read, meter.image.size)
+    except RejectedError as error:
+        if not error.rejection.message.isprintable():
+            return f"unprintable message: {error.rejection.message!r}"
+        return error.code.value
+    except Exception as error:  # noqa: BLE001 # which ones come through is the question
+        return f"{type(error).__name__}: {error}"
+    return "read"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.reader", description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000, help="of images")
+    parser.add_argument("--seed", type=int, default=20240906, help="names the same images again")
+    said = parser.parse_args()
+    began = time.perf_counter()
+    outcome = soak(said.seed, range(said.count))
+    print(f"{said.count:,} damaged images, seed {said.seed}, {time.perf_counter() - began:.0f} s")
+    for end, count in outcome.ends.most_common():
+        print(f"{count:>9,}  {end}")
+    print(
+        f"at most {outcome.requests} requests, {outcome.bytes:,} bytes,"
+        f" {outcome.memory:,} bytes of memory, {outcome.seconds:.3f} s"
+    )
+    print(f"{len(outcome.wrong)} foreign exceptions or over budget")
+    for line in outcome.wrong[:20]:
+        print(f"  {line}", file=sys.stderr)
+    return 1 if outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""A big drop, killed twice and taken up: ``python -m tests.soak.resumable_upload --size 1024``.
+
+Makes an ISO of so many MiB, drops it with the command itself onto the stack of this machine, sends
+it a signal when a third and two thirds of the parts have arrived, lets the third run go to the
+answer, and prints how many parts each run has sent. What S3 has is asked of S3: a part that came
+again would have another time of arrival.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from isodrop_local.iso_maker import make_iso
+from isodrop_local.stack import LocalStack
+
+WAIT_SCALE: Final = 0.005
+SETTLED: Final = 1.1  # seconds; longer than S3's times are apart
+_BLOCK: Final = 1 << 20
+_MARK: Final = 4096
+
+Parts = Mapping[int, str]
+"""The parts that S3 has: when each one came."""
+
+
+@dataclass(slots=True)
+class Soak:
+    """One file on its way, and what was seen of it.
+
+    Attributes
+    ----------
+    stack : LocalStack
+    path : Path
+    before : mapping of int to str
+        The parts that S3 had when the last run began.
+    again : set of int
+        Parts that came though S3 had them.
+    """
+
+    stack: LocalStack
+    path: Path
+    before: Parts = field(default_factory=dict)
+    again: set[int] = field(default_factory=set)
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Type the command."""
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("isodrop"), "drop", str(self.path), "--json"],
+            env={**self.stack.environment, "PATH": os.environ["PATH"]},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def broken_off(self, how: signal.Signals, wanted: int) -> None:
+        """Run until S3 has so many parts, send the signal, and see what has come."""
+        began = time.monotonic()
+        running = self.start()
+        while running.poll() is None and len(self.parts()) < wanted:
+            time.sleep(0.02)
+        running.send_signal(how)
+        running.communicate()
+        self.saw(how.name, running.returncode, self.settled(), time.monotonic() - began)
+
+    def saw(self, ended: str, status: int, after: Parts, seconds: float) -> None:
+        """Print a run, and take note of what came again."""
+        again = {number for number, came in self.before.items() if after.get(number, came) != came}
+        new = len(after.keys() - self.before.keys())
+        self.again |= again
+        print(
+            f"{ended:>8} {status:>5} {len(self.before):>9} {new:>6} {len(again):>6}"
+            f" {len(after):>6} {seconds:>7.1f} s",
+            flush=True,
+        )
+        self.before = after
+
+    def parts(self) -> Parts:
+        """Ask S3 which parts it has."""
+        s3, which = self.stack.client("s3"), {"Bucket": self.stack.bucket, "Key": self.path.name}
+        begun = s3.list_multipart_uploads(Bucket=self.stack.bucket).get("Uploads", [])
+        return {
+            part["PartNumber"]: part["LastModified"].isoformat()
+            for upload in begun
+            for page in s3.get_paginator("list_parts").paginate(
+                **which, UploadId=upload["UploadId"]
+            )
+            for part in page.get("Parts", [])
+        }
+
+    def settled(self) -> Parts:
+        """Ask S3 until nothing comes any more that was on its way."""
+        seen = self.parts()
+        while True:
+            time.sleep(SETTLED)
+            if (now := self.parts()) == seen:
+                return seen
+            seen = now
+
+
+def fill(path: Path) -> None:
+    """Put a mark of its own into each MiB that is a hole, lest all parts be alike."""
+    with path.open("r+b") as file:
+        for at in range(0, path.stat().st_size - _MARK, _BLOCK):
+            file.seek(at)
+            if not any(file.read(_MARK)):
+                file.seek(at)
+                file.write(hashlib.sha256(str(at).encode()).digest())
+
+
+def digest_of(body: Any) -> str:
+    """Digest a file or what S3 sends."""
+    digest = hashlib.sha256()
+    while block := body.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def drop(stack: LocalStack, path: Path, count: int) -> list[str]:
+    """Drop, kill, drop, kill, drop; get what did not go as it should."""
+    soak = Soak(stack, path)
+    print("ended by  exit  had before   sent  again    has    time")
+    soak.broken_off(signal.SIGINT, count // 3)
+    soak.broken_off(signal.SIGKILL, 2 * count // 3)
+    began = time.monotonic()
+    done = soak.start()
+    out, _ = done.communicate()
+    told = [json.loads(line) for line in out.splitlines()]
+    sent = next((each for each in told if each["event"] == "uploaded"), {"parts": 0})
+    had = len(soak.before)
+    if sent["parts"]:
+        new = sent["partsSent"]
+        print(
+            f"{'itself':>8} {done.returncode:>5} {had:>9} {new:>6}"
+            f" {max(0, new + had - sent['parts']):>6} {sent['parts']:>6}"
+            f" {time.monotonic() - began:>7.1f} s"
+        )
+    body = stack.client("s3").get_object(Bucket=stack.bucket, Key=path.name)["Body"]
+    with path.open("rb") as file:
+        is_same = digest_of(file) == digest_of(body)
+    wrong = {
+        "it did not succeed": done.returncode == 0 and told[-1].get("state") == "succeeded",
+        "parts came again": not soak.again and sent.get("partsSent", 0) + had == sent["parts"],
+        "a run was not broken off in the middle": 0 < had < sent["parts"],
+        "S3 has other bytes than the file": is_same,
+    }
+    return [words for words, is_well in wrong.items() if not is_well]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak.resumable_upload", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--size", type=int, default=1024, help="of the ISO, in MiB (1024)")
+    said = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="isodrop-soak-") as folder,
+        LocalStack(wait_scale=WAIT_SCALE) as stack,
+    ):
+        path = make_iso(Path(folder) / "Win11.iso", size=said.size << 20)
+        fill(path)
+        stack.deploy()
+        wrong = drop(stack, path, said.size // 8)
+    for words in wrong:
+        print(f"  WRONG: {words}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,325 @@
+"""make demo and make local: what they print, how they end, and that they leave nothing behind."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from isodrop_local import demo
+from isodrop_local.console_output import Narrator, size
+from isodrop_local.stack import LocalStack, credentials
+from tests.stack.conftest import drop_doomed
+from tools.contract.samples import SAMPLES, read
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An environment whose temporary folder is ours to look into."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
+@pytest.fixture
+def run(environ: dict[str, str]) -> Iterator[Run]:
+    """Run the demo; afterwards its temporary folder must be empty."""
+
+    def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "isodrop_local.demo", *arguments],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+    yield run_demo
+    assert list(Path(environ["TMPDIR"]).iterdir()) == []
+
+
+def is_free(endpoint: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(endpoint.rpartition(":")[2]))) != 0
+
+
+def test_machines_get_a_json_object_a_line_and_a_success(run: Run) -> None:
+    done = run("--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    steps = [line["step"] for line in told]
+    wanted = ["starting", "listening", "deployed", "made", "upload", "uploaded", "event"]
+    wanted += ["execution", "decision", "build", "progress", "answer", "ami"]
+    assert list(dict.fromkeys(step for step in steps if step in wanted)) == wanted
+    answer = next(line["event"] for line in told if line["step"] == "answer")
+    assert answer["detail-type"] == "ISO Import Succeeded"
+    plan = answer["detail"]["data"]["plan"]
+    assert plan["name"] == "windows-11-enterprise-x64-en-us"
+    assert re.fullmatch(r"11\.26100\.\d+", plan["semanticVersion"])
+    assert plan["imageIndex"] == 5
+    assert is_free(told[1]["endpoint"])
+    messages = "\n".join(line["message"] for line in told if "message" in line)
+    assert [line for line in sampled() if not line.search(messages)] == []
+
+
+def sampled() -> list[re.Pattern[str]]:
+    """The lines that README shows of the demo; what is new in each run may be anything."""
+    page = (ROOT / "README.md").read_text().partition("$ make demo\n")[2]
+    lines = re.findall(r"^ +\d\.\ds  (.+)$", page.partition("(Shortened")[0], re.MULTILINE)
+    assert len(lines) == 9
+    new_each_time = {
+        r":\d{5}$": r":\d+",
+        r"etag [0-9a-f]+": "etag [0-9a-f]+",
+        r"ami-[0-9a-f]+": "ami-[0-9a-f]+",
+        r"11\.26100\.\d+(-1)?": r"11\.26100\.\d+(-1)?",
+        r"[A-Z]+  \d+ of \d+ steps": r"[A-Z]+  \d+ of \d+ steps",
+        r" …$": ".*",
+    }
+    found = re.compile("|".join(f"({each})" for each in new_each_time))
+    made = []
+    for line in lines:
+        words, at = "", 0
+        for one in found.finditer(line):
+            words += re.escape(line[at : one.start()])
+            words += next(new for old, new in new_each_time.items() if re.fullmatch(old, one[0]))
+            at = one.end()
+        made.append(re.compile(f"^{words}{re.escape(line[at:])}$", re.MULTILINE))
+    return made
+
+
+def test_people_get_plain_lines_and_the_reason_of_a_rejection(run: Run, tmp_path: Path) -> None:
+    text = tmp_path / "letter.iso"
+    text.write_text("Dear reader, this is no ISO.\n" * 100)
+    done = run("--iso", str(text))
+    assert done.returncode == demo.REJECTED, done.stdout + done.stderr
+    assert "ISO Import Rejected: not-an-iso" in done.stdout
+    assert '"code": "not-an-iso"' in done.stdout, "the answer in full"
+    assert "What to do: " in done.stdout
+    assert "\033" not in done.stdout, "colours are for terminals"
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("nowhere.iso", "No such file"), (".", "is a directory")],
+)
+def test_what_cannot_be_read_is_a_matter_of_usage(run: Run, path: str, says: str) -> None:
+    done = run("--iso", path)
+    assert done.returncode == demo.USAGE
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_behind(
+    environ: dict[str, str], sent: signal.Signals
+) -> None:
+    with started("isodrop_local.demo", environ) as process:
+        endpoint = said_after(process, "listening at ")
+        said_after(process, "deployed")
+        process.send_signal(sent)
+        assert process.wait(20) == 130
+    assert is_free(endpoint)
+    assert list(Path(environ["TMPDIR"]).iterdir()) == []
+
+
+def test_a_local_stack_stays_until_it_is_told_to_end(
+    environ: dict[str, str], fresh_iso: Callable[..., Path]
+) -> None:
+    iso = fresh_iso("local.iso")
+    with started("isodrop_local.serve", environ) as process:
+        endpoint = said_after(process, "  endpoint ")
+        bucket = said_after(process, "  bucket ")
+        client = boto3.session.Session(**credentials()).client("s3", endpoint_url=endpoint)
+        client.upload_file(str(iso), bucket, "local.iso")
+        client.close()
+        said_after(process, "ISO Import Succeeded")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert is_free(endpoint)
+    assert list(Path(environ["TMPDIR"]).iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "isodrop_local.serve", "--port", str(port)],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == demo.TROUBLE
+    assert f"port {port} of 127.0.0.1 is not to be had: Address already in use" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
+    """A shell between make and the command would die of the signal and keep it to itself."""
+    told = subprocess.run(
+        ["make", "--dry-run", "demo", "local", "PORT=4566"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    commands = [line for line in told.splitlines() if "isodrop_local." in line]
+    assert [line.split()[0] for line in commands] == ["exec", "exec"]
+    assert commands[1].endswith('--port "4566"')
+
+
+def test_a_file_name_that_is_no_text_is_a_matter_of_usage(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.iso"))
+    odd.write_text("no ISO either")
+    assert "not UTF-8" in demo.unfit(odd)
+
+
+@contextmanager
+def started(module: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a module for a minute at most."""
+    with subprocess.Popen(
+        [sys.executable, "-m", module],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
+
+
+def said_after(process: subprocess.Popen[str], words: str) -> str:
+    """Read on until a line says these words; get the rest of it."""
+    assert process.stdout
+    read = []
+    for line in process.stdout:
+        read.append(line)
+        if words in line:
+            return line.partition(words)[2].strip()
+    raise AssertionError(f"never said {words!r}: {''.join(read)}")
+
+
+def test_a_failed_build_is_told_with_its_own_exit_code(
+    stack: LocalStack, fresh_iso: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = fresh_iso("doomed.iso")
+    drop_doomed(stack, path, message="Sysprep was not amused.", step="RunSysprep")
+    answer = stack.wait_for_answer("doomed.iso")
+    assert demo.concluded(Narrator(), stack, answer) == demo.FAILED
+    assert "Sysprep was not amused." in capsys.readouterr().out
+
+
+def test_colours_are_for_terminals_that_want_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for terminal, no_colour, coloured in [(True, "", True), (True, "1", False), (False, "", False)]:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda answer=terminal: answer)
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if no_colour:
+            monkeypatch.setenv("NO_COLOR", no_colour)
+        Narrator().say("answer", "done", "good")
+        assert ("\033[32mdone" in capsys.readouterr().out) is coloured
+
+
+def test_what_is_said_again_under_its_id_is_told_once_and_a_distribution_as_such(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sample = read(ROOT / SAMPLES)["iso-import-progressed"]
+    far = json.loads(json.dumps(sample))
+    far["detail"]["metadata"]["eventId"] = "another"
+    far["detail"]["data"]["distributionArn"] = "arn"
+    narrator = Narrator()
+    for event in (sample, sample, far):
+        narrator.event(event)
+    told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[0] for line in told] == ["build", "distribution"]
+
+
+def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = read(ROOT / SAMPLES)["iso-import-rejected"]
+    narrator = Narrator(keys=True)
+    narrator.event(answer)
+    narrator.advise(answer)
+    told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
+    data = answer["detail"]["data"]
+    key = data["source"]["key"]
+    assert told[1:] == [f"{key}: {data['message']}", f"{key}: What to do: {data['remedy']}"]
+    assert told[0].startswith(f"{key}: ISO Import Rejected")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "arguments", "told"),
+    [(True, [], f"{demo.NEXT}\n"), (True, ["--json"], ""), (False, [], "")],
+)
+def test_what_to_try_next_is_told_at_the_end_and_to_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+    arguments: list[str],
+    told: str,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setattr(demo, "end_on_signals", lambda: None)
+    monkeypatch.setattr(demo, "run", lambda _narrator, _iso: demo.REJECTED)
+    assert demo.main(arguments) == demo.REJECTED
+    assert capsys.readouterr().out == told
+    assert len(demo.NEXT) <= 80
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 bytes"), (759808, "742 KiB"), (64 << 20, "64 MiB"), (5_800_000_000, "5.4 GiB")],
+)
+def test_sizes_are_for_people(count: int, words: str) -> None:
+    assert size(count) == words
+
+
+def test_what_is_no_iso_by_name_is_dropped_as_one(
+    stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[Any]
+) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not much")
+    assert demo.dropped(Narrator(), stack, notes) == "notes.txt.iso"
+    assert "dropped as notes.txt.iso" in capsys.readouterr().out
+    assert stack.wait_for_answer("notes.txt.iso")["detail"]["data"]["code"] == "not-an-iso"
+
+
+def test_file_names_cannot_speak_to_the_terminal(
+    stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = tmp_path / "esc\033[31m\nred.iso"
+    hostile.write_text("no ISO either")
+    key = demo.dropped(Narrator(), stack, hostile)
+    narrator = Narrator(keys=True)
+    narrator.event(stack.wait_for_answer(key))
+    told = capsys.readouterr().out
+    assert "\033" not in told
+    assert r"drop esc\x1b[31m\nred.iso" in told
+    assert r"esc\x1b[31m\nred.iso: ISO Import Rejected: unsupported-key" in told

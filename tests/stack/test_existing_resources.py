@@ -1,0 +1,214 @@
+"""The template on ground that is there already: somebody's bucket, prefix, and distribution."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import jmespath
+import pytest
+from botocore.exceptions import ClientError
+
+from isodrop_cli.main import main
+from isodrop_local.deploy import deploy
+from isodrop_local.faults import LOST
+from isodrop_local.stack import ACCOUNT, REGION, LocalStack
+from tests.stack.conftest import Disc
+
+BUCKET = "somebody-s-media"
+NAME = "on-existing-ground"
+
+
+@pytest.fixture(scope="module")
+def before(deployed: LocalStack) -> dict[str, Any]:
+    """What the bucket notifies before there is a stack: a queue, of other things."""
+    s3, sqs = deployed.client("s3"), deployed.client("sqs")
+    s3.create_bucket(Bucket=BUCKET)
+    url = sqs.create_queue(QueueName="hears-of-invoices")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    queue = {"Id": "invoices", "QueueArn": arn["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
+    queue["Filter"] = {"Key": {"FilterRules": [{"Name": "suffix", "Value": ".pdf"}]}}
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [queue]}
+    )
+    return notifications(deployed)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(deployed: LocalStack) -> str:
+    """The ARN of a distribution configuration: a copy in another Region, one in another account."""
+    made = deployed.client("imagebuilder").create_distribution_configuration(
+        name="elsewhere",
+        distributions=[
+            {
+                "region": "us-west-2",
+                "amiDistributionConfiguration": {"targetAccountIds": [ACCOUNT, "210987654321"]},
+            }
+        ],
+        clientToken="elsewhere",
+    )
+    return str(made["distributionConfigurationArn"])
+
+
+@pytest.fixture(scope="module")
+def outputs(
+    deployed: LocalStack, before: dict[str, Any], elsewhere: str
+) -> Iterator[dict[str, str]]:
+    """The outputs of a stack that uses the bucket, distributes its images and deletes old ones."""
+    assert before
+    cloudformation = deployed.client("cloudformation")
+    yield deploy(
+        cloudformation,
+        deployed.client("s3"),
+        NAME,
+        {
+            "ExistingBucketName": BUCKET,
+            "KeyPrefix": "isos/",
+            "DistributionConfigurationArn": elsewhere,
+            "DeleteImagesAfterDays": "90",
+        },
+    )
+    cloudformation.delete_stack(StackName=NAME)
+
+
+def notifications(stack: LocalStack) -> dict[str, Any]:
+    got = stack.client("s3").get_bucket_notification_configuration(Bucket=BUCKET)
+    return {name: value for name, value in got.items() if name != "ResponseMetadata"}
+
+
+def test_the_bucket_is_left_alone_and_the_command_adds_to_what_it_notifies(
+    stack: LocalStack, before: dict[str, Any], outputs: dict[str, str]
+) -> None:
+    # Given
+    assert notifications(stack) == before
+    # When the command of the output is followed, as the AWS CLI does it
+    inner = re.search(r"\$\((.*)\)", outputs["NotificationCommand"])
+    assert inner
+    asks = shlex.split(inner[1])
+    merged = jmespath.search(asks[asks.index("--query") + 1], notifications(stack))
+    stack.client("s3").put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration=merged
+    )
+    # Then
+    assert notifications(stack) == {**before, "EventBridgeConfiguration": {}}
+
+
+def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
+    stack: LocalStack, outputs: dict[str, str], disc: Disc
+) -> None:
+    # Given
+    s3, states = stack.client("s3"), stack.client("stepfunctions")
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    # When
+    s3.upload_file(str(disc()), BUCKET, "elsewhere.iso")
+    s3.upload_file(str(disc()), BUCKET, "isos/deep/Windows 11.ISO")
+    answer = stack.wait_for_answer("isos/deep/Windows 11.ISO", timeout=60)
+    # Then
+    found = states.list_executions(stateMachineArn=outputs["ImportMachineArn"])["executions"]
+    told = [states.describe_execution(executionArn=each["executionArn"])["input"] for each in found]
+    assert answer["detail-type"] == "ISO Import Succeeded"
+    assert answer["detail"]["metadata"]["stack"] == NAME
+    assert [json.loads(each)["detail"]["object"]["key"] for each in told] == [
+        "isos/deep/Windows 11.ISO"
+    ]
+
+
+def test_an_image_is_elsewhere_before_its_answer_and_a_function_that_dies_sends_it_there_once(
+    stack: LocalStack, outputs: dict[str, str], disc: Disc
+) -> None:
+    # Given
+    assert outputs["DropAddress"] == f"s3://{BUCKET}/isos/"
+    heard = len(stack.events())
+    stack.fail_next("imagebuilder", "DistributeImage", code=LOST, committed=True, kill_caller=True)
+    stack.image_builder.hold("DISTRIBUTING", kind="distribution")
+
+    def told() -> list[str]:
+        """What was progressed with, beside builds."""
+        datas = [event["detail"]["data"] for event in stack.events()[heard:]]
+        return [arn for data in datas if (arn := data.get("distributionArn"))]
+
+    # When
+    stack.client("s3").upload_file(str(disc()), BUCKET, "isos/far.iso")
+    stack.wait_for(told, timeout=60)
+    assert not stack.answers("isos/far.iso")
+    stack.image_builder.release()
+    answer = stack.wait_for_answer("isos/far.iso", timeout=60)
+    # Then
+    data = answer["detail"]["data"]
+    made = [
+        each
+        for each in stack.image_builder.builds("distribution")
+        if each["source"] == data["buildArn"]
+    ]
+    assert answer["detail-type"] == "ISO Import Succeeded"
+    assert [(ami["region"], ami["account"]) for ami in data["amis"]] == [
+        (REGION, ACCOUNT),
+        ("us-west-2", ACCOUNT),
+        ("us-west-2", "210987654321"),
+    ]
+    assert [each["arn"] for each in made] == [data["distributionArn"]]
+    assert set(told()) == {data["distributionArn"]}
+    assert stack.faults_left() == 0
+
+
+def test_old_images_of_this_stack_are_deleted_by_a_policy(
+    stack: LocalStack, outputs: dict[str, str]
+) -> None:
+    assert outputs
+    imagebuilder = stack.client("imagebuilder")
+    (listed,) = imagebuilder.list_lifecycle_policies()["lifecyclePolicySummaryList"]
+    policy = imagebuilder.get_lifecycle_policy(lifecyclePolicyArn=listed["arn"])["lifecyclePolicy"]
+    assert policy["resourceSelection"] == {"tagMap": {"isodrop:stack": NAME}}
+    assert policy["policyDetails"][0]["filter"] == {
+        "type": "AGE",
+        "value": 90,
+        "unit": "DAYS",
+        "retainAtLeast": 3,
+    }
+
+
+def test_doctor_sees_where_images_go_and_that_nobody_says_so_any_more(
+    stack: LocalStack,
+    outputs: dict[str, str],
+    elsewhere: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given
+    assert outputs
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+
+    def found() -> dict[str, str]:
+        main(["doctor", "--stack", NAME, "--json"])
+        checks = json.loads(capsys.readouterr().out)["findings"]
+        return {each["check"]: f"{each['level']} {each['message']}" for each in checks}
+
+    # When
+    healthy = found()
+    stack.client("imagebuilder").delete_distribution_configuration(
+        distributionConfigurationArn=elsewhere
+    )
+    # Then
+    assert healthy["distribution"] == "ok images go to us-west-2 as elsewhere says"
+    assert found()["distribution"].startswith("broken")
+    assert elsewhere in found()["distribution"]
+
+
+def test_parameters_that_exclude_each_other_are_refused_before_anything_is_made(
+    stack: LocalStack,
+) -> None:
+    with pytest.raises(ClientError, match="need SecurityGroupIds of the same VPC"):
+        deploy(
+            stack.client("cloudformation"),
+            stack.client("s3"),
+            "nowhere",
+            {"SubnetId": "subnet-0123456789abcdef0"},
+        )
+    with pytest.raises(ClientError, match="does not exist"):
+        stack.client("cloudformation").describe_stacks(StackName="nowhere")

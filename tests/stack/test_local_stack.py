@@ -1,0 +1,82 @@
+"""The stack as tests hold it: what it says when something is wrong with it, and its knobs."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isodrop_local.stack import LocalStack, StackError
+
+
+def test_an_emulator_that_dies_shows_its_log() -> None:
+    with LocalStack() as stack:
+        assert stack._server
+        stack._server.kill()
+        stack._server.wait()
+        with pytest.raises(StackError, match=r"is gone(.|\n)*Worker thread pool"):
+            stack.client("s3")
+
+
+def test_an_emulator_that_cannot_start_says_so(deployed: LocalStack) -> None:
+    taken = int(deployed.endpoint.rpartition(":")[2])
+    with (
+        pytest.raises(StackError, match=r"did not start(.|\n)*in use"),
+        LocalStack(port=taken),
+    ):
+        pass
+
+
+def test_what_does_not_come_is_a_timeout_with_what_came(
+    stack: LocalStack, fresh_iso: Callable[..., Path]
+) -> None:
+    stack.image_builder.hold("BUILDING")
+    stack.drop(fresh_iso("held.iso"))
+    with pytest.raises(TimeoutError, match="ISO Import Started"):
+        stack.wait_for_answer("held.iso", 8)
+    stack.image_builder.release()
+    assert stack.wait_for_answer("held.iso")["detail-type"] == "ISO Import Succeeded"
+
+
+def test_a_linked_file_is_dropped_like_an_uploaded_one(
+    stack: LocalStack, fresh_iso: Callable[..., Path]
+) -> None:
+    iso = fresh_iso("linked.iso")
+    stack.link(iso, metadata={"image-name": "linked-by-reference"})
+    data = stack.wait_for_answer("linked.iso")["detail"]["data"]
+    assert data["plan"]["name"] == "linked-by-reference"
+    assert data["source"]["size"] == iso.stat().st_size
+
+
+def test_the_knobs_and_the_record_are_at_hand(
+    stack: LocalStack, fresh_iso: Callable[..., Path]
+) -> None:
+    stack.image_builder.fail_next("ImportDiskImage", code="ServiceUnavailableException", times=2)
+    stack.drop(fresh_iso("third-time.iso"))
+    answer = stack.wait_for_answer("third-time.iso")
+    assert answer["detail-type"] == "ISO Import Succeeded"
+    stack.settle()
+    calls = stack.image_builder.calls("ImportDiskImage")
+    assert [call["error"] for call in calls] == [
+        "ServiceUnavailableException",
+        "ServiceUnavailableException",
+        None,
+    ]
+    built = [build["arn"] for build in stack.image_builder.builds()]
+    assert built.count(answer["detail"]["data"]["buildArn"]) == 1
+
+
+def test_what_the_control_surface_does_not_know_is_an_error(deployed: LocalStack) -> None:
+    with pytest.raises(StackError, match="no_such_knob"):
+        deployed.control("imagebuilder/no_such_knob")
+
+
+def test_an_emulator_listens_where_it_is_told_to_beside_its_own_address() -> None:
+    # The second address of the loopback interface stands for a bridge's; nobody else has it.
+    with LocalStack(also=["127.0.0.2"]) as stack:
+        port = int(stack.endpoint.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.2", port), 5):
+            pass
+    with LocalStack() as stack, socket.socket() as probe:
+        port = int(stack.endpoint.rpartition(":")[2])
+        assert probe.connect_ex(("127.0.0.2", port)) != 0

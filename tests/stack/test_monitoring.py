@@ -1,0 +1,237 @@
+"""What operators have on the deployed template: metrics, alarms, and the runbook's commands."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore import xform_name
+
+from isodrop.aws.metrics import NAMESPACE
+from isodrop_cli.main import main
+from isodrop_local.iso_maker import server_editions
+from isodrop_local.stack import LocalStack
+from tests.stack.conftest import Disc, drop_doomed
+from tests.unit.test_monitoring import DOCUMENTED, RUNBOOK
+
+# What only the AWS CLI takes, and no operation does.
+CLI_ONLY = {"cli-binary-format"}
+
+
+def lines(stack: LocalStack, group: str) -> list[dict[str, Any]]:
+    """What a function has logged, as far as it is JSON."""
+    logs = stack.client("logs")
+    (name,) = (
+        each["logGroupName"]
+        for each in logs.describe_log_groups()["logGroups"]
+        if each["logGroupName"].endswith(f"/{stack.name}/{group}")
+    )
+    events = logs.filter_log_events(logGroupName=name)["events"]
+    return [json.loads(each["message"]) for each in events if each["message"].startswith("{")]
+
+
+def test_every_metric_is_written_under_its_documented_name_and_dimensions(
+    stack: LocalStack, disc: Disc
+) -> None:
+    # Given answers of two kinds, and a sweep
+    stack.wait_for_answer(stack.drop(disc()))
+    stack.wait_for_answer(stack.drop(disc(server_editions())))
+    stack.settle()
+    stack.sweep()
+    # When
+    written: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    for group in ("ImportIsoLogs", "ReportBuildLogs", "SweepLogs"):
+        for line in lines(stack, group):
+            for told in line.get("_aws", {}).get("CloudWatchMetrics", ()):
+                assert line["service"] == stack.name
+                for metric in told["Metrics"]:
+                    dimensions = {tuple(each) for each in told["Dimensions"]}
+                    written.setdefault((told["Namespace"], metric["Name"]), set()).update(
+                        dimensions
+                    )
+    # Then
+    assert written == {key: value for key, value in DOCUMENTED.items() if key[0] == NAMESPACE}
+
+
+def test_one_upload_is_found_by_its_drop_id_in_every_function_s_log(
+    stack: LocalStack, disc: Disc
+) -> None:
+    answer = stack.wait_for_answer(stack.drop(disc()))
+    stack.settle()
+    drop_id = answer["detail"]["metadata"]["dropId"]
+
+    for group, message in (("ImportIsoLogs", "decided"), ("ReportBuildLogs", "answered")):
+        told = [line for line in lines(stack, group) if line.get("dropId") == drop_id]
+        assert message in [line["message"] for line in told]
+
+
+def test_the_alarms_are_there_and_aws_counts_what_they_look_at(stack: LocalStack) -> None:
+    stack.sweep()
+    cloudwatch = stack.client("cloudwatch")
+
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]
+    counted = {
+        (metric["MetricName"], dimension["Name"], dimension["Value"])
+        for metric in cloudwatch.list_metrics(Namespace="AWS/Lambda")["Metrics"]
+        for dimension in metric["Dimensions"]
+    }
+    sections = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
+    assert sorted(alarm["AlarmName"] for alarm in alarms) == sorted(
+        f"{stack.name}-{section}" for section in sections
+    )
+    assert ("Errors", "FunctionName", stack.outputs["SweepFunction"]) in counted
+    assert cloudwatch.get_dashboard(DashboardName=stack.outputs["DashboardName"])["DashboardBody"]
+
+
+# The runbook, command by command
+
+
+Follow = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def follow(shell: LocalStack) -> Follow:
+    """Run a section's commands in order; get what each said, by its first three words."""
+
+    def run(section: str, **placeholders: str) -> dict[str, Any]:
+        words = RUNBOOK.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+        commands = re.findall(r"^\$ (.+)$", words, re.MULTILINE)
+        assert commands
+        said = {}
+        for command in commands:
+            filled = re.sub(r"<(\w+)>", lambda match: shell.outputs[match[1]], command)
+            for name, value in placeholders.items():
+                filled = re.sub(rf"\b{name.replace('_', '-')}\b", value, filled)
+            program, *arguments = shlex.split(filled)
+            call = main if program == "isodrop" else lambda asked: aws(shell, asked)
+            said[" ".join(command.split()[:3])] = call(arguments)
+        return said
+
+    return run
+
+
+def aws(stack: LocalStack, arguments: list[str]) -> Any:
+    """Do what the AWS CLI does with a command of the runbook."""
+    service, operation, *rest = arguments
+    client = stack.client(service)
+    method = xform_name(operation.replace("-", "_"))
+    model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method])
+    known = {xform_name(name, "-"): name for name in model.input_shape.members}
+    asked: dict[str, Any] = {}
+    while rest:
+        option = rest.pop(0)
+        if not option.startswith("--"):
+            continue  # the file that the CLI writes an answer to
+        name, value = option.removeprefix("--"), rest.pop(0)
+        if name in CLI_ONLY:
+            continue
+        kind = model.input_shape.members[known[name]].type_name
+        asked[known[name]] = {"integer": int, "list": lambda value: [value]}.get(kind, str)(value)  # type: ignore[operator] # one of three
+    return getattr(client, method)(**asked)
+
+
+def log_group(stack: LocalStack, group: str) -> str:
+    names = stack.client("logs").describe_log_groups()["logGroups"]
+    found = (str(each["logGroupName"]) for each in names)
+    return next(name for name in found if name.endswith(f"/{group}"))
+
+
+def held(stack: LocalStack, disc: Disc) -> tuple[str, str]:
+    """An upload whose build goes on, and its execution."""
+    stack.image_builder.hold("BUILDING")
+    key = stack.drop(disc())
+
+    def started() -> Any:
+        return [event for event in stack.events() if key in str(event) and "buildArn" in str(event)]
+
+    stack.wait_for(started)
+    return key, stack.executions()[-1]["executionArn"]
+
+
+@pytest.mark.parametrize("section", ["execution-aborted", "unanswered"])
+def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer(
+    stack: LocalStack, disc: Disc, follow: Follow, section: str
+) -> None:
+    # Given
+    key, execution = held(stack, disc)
+    stack.client("stepfunctions").stop_execution(executionArn=execution)
+    # When
+    said = follow(section, KEY=key)
+    stack.image_builder.release()
+    # Then
+    assert said["isodrop cancel s3://<UploadBucketName>/KEY"] == 0
+    stack.wait_for(lambda: stack.sweep() and stack.answers(key))
+    assert stack.wait_for_answer(key)["detail"]["data"]["code"] == "build-cancelled"
+
+
+@pytest.mark.parametrize("section", ["drop-not-delivered", "undelivered", "sweep-not-invoked"])
+def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answer(
+    stack: LocalStack, disc: Disc, follow: Follow, section: str
+) -> None:
+    # Given
+    events, sqs = stack.client("events"), stack.client("sqs")
+    (rule,) = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportMachineArn"])[
+        "RuleNames"
+    ]
+    events.disable_rule(Name=rule)
+    key = stack.drop(disc())
+    queue = stack.outputs["UndeliveredQueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="what could not be delivered")
+    # When
+    try:
+        said = follow(section, RULE=rule)
+        state = events.describe_rule(Name=rule)["State"]
+    finally:
+        events.enable_rule(Name=rule)
+    # Then
+    assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
+    if section == "drop-not-delivered":
+        assert state == "ENABLED"
+    if section == "undelivered":
+        (message,) = said["aws sqs receive-message"]["Messages"]
+        assert message["Body"] == "what could not be delivered"
+    sqs.purge_queue(QueueUrl=queue)
+
+
+def test_given_an_execution_that_ended_without_an_answer_then_the_runbook_s_sweep_answers(
+    stack: LocalStack, disc: Disc, follow: Follow
+) -> None:
+    key, execution = held(stack, disc)
+    stack.client("stepfunctions").stop_execution(executionArn=execution)
+    stack.image_builder.release()
+
+    # The build takes its time; who follows the page sweeps until it has ended.
+    stack.wait_for(
+        lambda: follow("execution-failed", EXECUTION_ARN=execution) and stack.answers(key)
+    )
+
+    assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
+
+
+@pytest.mark.parametrize("section", ["internal-error", "execution-timed-out"])
+def test_given_an_answer_that_is_not_to_be_the_last_then_the_runbook_asks_anew(
+    stack: LocalStack, disc: Disc, follow: Follow, section: str
+) -> None:
+    key = drop_doomed(stack, disc(), message="no luck")
+    stack.wait_for_answer(key)
+    stack.settle()
+
+    follow(section, KEY=key)
+
+    assert stack.wait_for_answer(key, nth=2)["detail-type"] == "ISO Import Succeeded"
+
+
+@pytest.mark.parametrize("section", ["report-fails", "sweep-fails"])
+def test_given_functions_that_fail_then_the_runbook_s_commands_look_and_sweep(
+    stack: LocalStack, follow: Follow, section: str
+) -> None:
+    said = follow(
+        section,
+        REPORT_LOGS=log_group(stack, "ReportBuildLogs"),
+        SWEEP_LOGS=log_group(stack, "SweepLogs"),
+    )
+    assert "events" in said["aws logs filter-log-events"]
+    assert said["aws lambda invoke"]["StatusCode"] == 200
+    assert "FunctionError" not in said["aws lambda invoke"]

@@ -1,0 +1,104 @@
+"""An operator's commands against the template that is deployed."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from isodrop.codes import Code
+from isodrop_cli import operations
+from isodrop_cli.main import main
+from isodrop_local.iso_maker import consumer_editions
+from isodrop_local.stack import LocalStack
+from tests.stack.conftest import Disc, drop_doomed
+
+Run = Callable[..., tuple[int, Any]]
+
+pytestmark = pytest.mark.usefixtures("shell")
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run isodrop as `make local` says; what it printed, as JSON where it is."""
+    monkeypatch.setattr(operations, "WAIT_SECONDS", 0.1)
+
+    def run(*arguments: str) -> tuple[int, Any]:
+        capfd.readouterr()
+        status = main(arguments)
+        out = capfd.readouterr().out
+        return status, json.loads(out) if "--json" in arguments else out
+
+    return run
+
+
+def test_a_failed_build_is_asked_for_anew_and_goes_through(
+    stack: LocalStack, disc: Disc, run: Run
+) -> None:
+    key = drop_doomed(stack, disc(), message="Setup found no TPM.")
+    first = stack.wait_for_answer(key)
+
+    status, drop = run("retry", f"s3://{stack.bucket}/{key}", "--wait", "--json")
+
+    second = stack.wait_for_answer(key, nth=2)
+    metadata = [answer["detail"]["metadata"] for answer in (first, second)]
+    assert (status, drop["state"]) == (0, "succeeded")
+    assert drop["answer"]["detail"] == second["detail"]
+    assert [each["ask"] for each in metadata] == [0, 1]
+    assert metadata[0]["dropId"] == metadata[1]["dropId"]
+    assert metadata[0]["eventId"] != metadata[1]["eventId"]
+    assert second["detail"]["data"]["attempt"] == 1
+
+
+def test_another_edition_is_asked_for_without_another_upload(
+    stack: LocalStack, disc: Disc, run: Run
+) -> None:
+    address = f"s3://{stack.bucket}/{(key := stack.drop(disc(consumer_editions())))}"
+    rejected = stack.wait_for_answer(key)["detail"]["data"]
+
+    succeeded, _ = run("retry", address, "--set", "edition=Professional", "--wait")
+    again, _ = run("retry", address, "--set", "edition=", "--wait")
+
+    _, told = run("status", address, "--json")
+    assert rejected["code"] == Code.NO_SUCH_EDITION
+    assert (succeeded, again) == (0, 3)
+    assert [drop["state"] for drop in told] == ["rejected", "succeeded", "rejected"]
+    assert told[1]["plan"]["edition"] == "Professional"
+
+
+def test_a_running_build_is_listed_refused_and_cancelled(
+    stack: LocalStack, disc: Disc, run: Run
+) -> None:
+    stack.image_builder.hold("BUILDING")
+    key = stack.drop(disc())
+    address = f"s3://{stack.bucket}/{key}"
+    stack.wait_for(
+        lambda: any(
+            drop["source"]["key"] == key and drop["state"] == "building"
+            for drop in run("list", "--open", "--json")[1]
+        )
+    )
+
+    refused, _ = run("retry", address)
+    cancelled, told = run("cancel", address)
+    stack.image_builder.release()
+
+    answer = stack.wait_for_answer(key)
+    assert (refused, cancelled) == (1, 0)
+    assert "cancelling arn:aws:imagebuilder:" in told
+    assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED
+
+
+def test_an_import_that_waits_is_cancelled_before_it_has_a_build(
+    stack: LocalStack, disc: Disc, run: Run
+) -> None:
+    stack.image_builder.fail_next("ImportDiskImage", code="TooManyRequestsException", times=999)
+    key = stack.drop(disc())
+    stack.wait_for(lambda: stack.image_builder.calls("ImportDiskImage"))
+
+    status, told = run("cancel", f"s3://{stack.bucket}/{key}")
+
+    answer = stack.wait_for_answer(key)
+    assert (status, told.partition(";")[0]) == (0, "cancelled before there was a build")
+    assert answer["detail-type"] == "ISO Import Failed"
+    assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED

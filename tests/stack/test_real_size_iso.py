@@ -1,0 +1,114 @@
+"""ISOs as large as Microsoft's, on the stack: read by ranges, in little memory. Linux only."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from isodrop_local.iso_maker import business_editions, make_iso
+from isodrop_local.stack import LocalStack
+from tests.stack.conftest import Disc
+
+ROOT = Path(__file__).resolve().parents[2]
+BIG = 5_600_000_000
+MOST_MEMORY = 2 << 30
+
+
+@pytest.mark.parametrize("layout", ["grouped", "interleaved"])
+def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
+    stack: LocalStack, disc: Disc, layout: str
+) -> None:
+    iso = disc(layout=layout, size=BIG)
+    stack.link(iso)
+
+    answer = stack.wait_for_answer(iso.name)
+
+    assert answer["detail-type"] == "ISO Import Succeeded"
+    assert answer["detail"]["data"]["source"]["size"] == BIG // 2048 * 2048
+    ranges = stack.reads(iso.name)
+    assert 0 < len(ranges) <= 4
+    assert sum(length for _, length in ranges) <= 512 * 1024
+
+
+def test_what_inspect_says_of_an_object_is_what_the_stack_then_imports(
+    stack: LocalStack, disc: Disc
+) -> None:
+    # Given an ISO that has been dropped, and a shell set up as `make local` says
+    iso = disc(size=BIG)
+    stack.link(iso, metadata={"edition": "EnterpriseN"})
+    environ = {**stack.environment, "PATH": os.environ["PATH"]}
+    command = Path(sys.executable).with_name("isodrop")
+    address = f"s3://{stack.bucket}/{iso.name}"
+
+    # When it is inspected there
+    done = subprocess.run(
+        [command, "inspect", address, "--json", "--trace"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    # Then the plan is the one that is followed, and few ranges were read to make it
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)["plan"]
+    answer = stack.wait_for_answer(iso.name)["detail"]["data"]["plan"]
+    assert plan["edition"] == "EnterpriseN"
+    assert {key: plan[key] for key in answer} == answer
+    assert len(done.stderr.splitlines()) <= 4
+
+
+def test_the_demo_takes_an_iso_of_five_gigabytes_in_two_gigabytes_of_memory(
+    tmp_path: Path,
+) -> None:
+    # Given an ISO of the user's own, on a machine that could not hold it
+    iso = make_iso(tmp_path / "big.iso", size=BIG, editions=business_editions(revision=1999))
+    command = [sys.executable, "-m", "isodrop_local.demo", "--iso", str(iso)]
+
+    # When the demo runs, and its memory and that of all it starts is looked at all the time
+    with (tmp_path / "out").open("w+b") as out:
+        demo = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+        most, looks = 0, 0
+        while demo.poll() is None:
+            most, looks = max(most, sum(map(resident, family(demo.pid)))), looks + 1
+            time.sleep(0.1)
+        out.seek(0)
+        told = out.read().decode()
+
+    # Then it succeeds, in far less than the ISO would take
+    assert demo.returncode == 0, told
+    assert "big.iso, 5.2 GiB" in told
+    assert "linked to s3://" in told
+    assert looks > 10
+    assert 50 << 20 < most < MOST_MEMORY
+
+
+def family(root: int) -> list[int]:
+    """List a process and all that it and its children have started."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (said := _read(folder / "stat")):
+            parent = int(said.rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    found = [root]
+    for process in found:
+        found += children.get(process, [])
+    return found
+
+
+def resident(process: int) -> int:
+    """Give the bytes of memory that a process has to itself, and its share of those in common."""
+    lines = _read(Path(f"/proc/{process}/smaps_rollup")).splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def _read(path: Path) -> str:
+    """Read what may be gone meanwhile."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,143 @@
+"""The promise while calls go wrong and processes are killed, on the template that is deployed.
+
+The cases that need no deployment are in ``tests/integration/test_resilience.py``.
+"""
+
+from typing import Any
+
+import pytest
+
+from isodrop.codes import Code
+from isodrop_local.stack import LocalStack
+from tests.resilience.emulator_run import Deployed, order
+from tests.resilience.oracle import broken
+from tests.resilience.schedule import MAX_ATTEMPTS, Schedule, Trouble, What
+from tests.stack.conftest import Disc
+
+CALLS = (
+    "s3.GetObject",
+    "s3.HeadObject",
+    "dynamodb.PutItem",
+    "dynamodb.UpdateItem",
+    "dynamodb.GetItem",
+    "dynamodb.Query",
+    "imagebuilder.GetImage",
+    "imagebuilder.ListWorkflowExecutions",
+    "events.PutEvents",
+)
+WITHOUT_EFFECT = (What.THROTTLED, What.BROKEN, What.BUSY, What.LOST, What.KILLED_BEFORE)
+WITH_EFFECT = (What.ANSWER_LOST, What.ANSWER_BROKEN, What.KILLED_AFTER)
+# Few: these take several seconds each. `make soak-promise STACK=1` runs any number of them.
+SEEDS = (1007, 1011)
+
+
+def data(answer: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = answer["detail"]["data"]
+    return found
+
+
+def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
+    return [build for build in stack.image_builder.builds() if build["uri"].endswith(f"/{key}")]
+
+
+def only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
+    """Wait for a key's answer, and for there being no other."""
+    stack.wait_for_answer(key, timeout=60)
+    stack.settle(60)
+    told = {str(answer["detail"]): answer for answer in stack.answers(key)}
+    (answer,) = told.values()
+    return answer
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
+    stack: LocalStack, disc: Disc, call: str
+) -> None:
+    for what in (*WITHOUT_EFFECT, *WITH_EFFECT):
+        order(stack, Trouble(call, what, 0))
+
+    key = stack.drop(disc())
+
+    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert len(builds_of(stack, key)) == 1
+    assert stack.faults_left() == 0
+
+
+@pytest.mark.parametrize("what", WITH_EFFECT)
+def test_an_import_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
+    stack: LocalStack, disc: Disc, what: What
+) -> None:
+    for each in (*WITHOUT_EFFECT, what):
+        order(stack, Trouble("imagebuilder.ImportDiskImage", each, 0))
+
+    key = stack.drop(disc())
+
+    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert len(builds_of(stack, key)) == 1
+    assert stack.faults_left() == 0
+
+
+def test_an_invocation_that_nobody_hears_of_runs_beside_the_next(
+    stack: LocalStack, disc: Disc
+) -> None:
+    order(stack, Trouble("lambda.Invoke", What.ANSWER_LOST, 0, 2))
+    order(stack, Trouble("lambda.Invoke", What.KILLED_BEFORE, 0, 1))
+
+    key = stack.drop(disc())
+
+    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert len(builds_of(stack, key)) == 1
+
+
+def test_fifty_copies_of_one_event_at_once_are_one_build_and_one_answer(
+    stack: LocalStack, disc: Disc
+) -> None:
+    before = len(stack.executions())
+    stack.deliver_next(*([0.0] * 50))
+
+    key = stack.drop(disc())
+
+    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert len(builds_of(stack, key)) == 1
+    assert len(stack.executions()) == before + 50
+
+
+def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, disc: Disc) -> None:
+    stack.deliver_next(1.0)
+    stack.deliver_next(0.0, 1.5)
+    key = stack.drop(disc(), "out-of-order.iso")
+    stack.drop(disc(), key)
+
+    stack.wait_for_answer(key, nth=2)
+    stack.settle()
+
+    kinds = sorted(data(answer).get("code") or "succeeded" for answer in stack.answers(key))
+    assert kinds == [Code.OBJECT_CHANGED, "succeeded"]
+
+
+def test_an_answer_that_the_bus_does_not_take_is_given_again(stack: LocalStack, disc: Disc) -> None:
+    order(stack, Trouble("events.PutEvents", What.NOT_TAKEN, 0, 8))
+
+    key = stack.drop(disc())
+
+    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert stack.faults_left() == 0
+
+
+def test_a_function_that_cannot_be_loaded_ends_in_an_answer(stack: LocalStack, disc: Disc) -> None:
+    order(stack, Trouble("lambda.Invoke", What.UNLOADABLE, 0, 5))
+
+    answer = only_answer(stack, stack.drop(disc()))
+
+    assert data(answer)["code"] == Code.INTERNAL_ERROR
+    assert "ImportModuleError" in data(answer)["message"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_promise_is_broken_while_processes_are_killed(deployed: LocalStack, seed: int) -> None:
+    schedule = Schedule.of(seed)
+    assert schedule.kills
+
+    end = Deployed(schedule, deployed).run()
+
+    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []

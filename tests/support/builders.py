@@ -1,0 +1,104 @@
+"""Plain values for tests of what is decided: an upload, a disc, a stack's settings."""
+
+from dataclasses import replace
+from typing import Any
+
+from isodrop.codes import Rejection
+from isodrop.domain.model import FIRST_ASK, ImportPlan, ImportSettings, Upload
+from isodrop.domain.planning import decide
+from isodrop.domain.run import Bond, Drop
+from isodrop.iso import Edition, Media
+
+BUSINESS = (
+    "Education",
+    "EducationN",
+    "Enterprise",
+    "EnterpriseN",
+    "Professional",
+    "ProfessionalN",
+)
+INFRASTRUCTURE = (
+    "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/isodrop"
+)
+MEDIA_ID = "5ca1ab1e" * 8
+
+
+def an_upload(key: str = "drop/windows.iso", **changes: Any) -> Upload:
+    upload = Upload(
+        bucket="isodrop-upload",
+        key=key,
+        etag="9b2cf535f27731c974343645a3985328-700",
+        size=5_901_000_000,
+        sequencer="0062E99A88DC407460",
+        version_id="3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+    )
+    return replace(upload, **changes)
+
+
+def an_edition(edition_id: str | None = "Enterprise", index: int = 1, **changes: Any) -> Edition:
+    edition = Edition(
+        index=index,
+        name="Windows 11 Enterprise",
+        edition_id=edition_id,
+        installation_type="Client",
+        architecture="x64",
+        major=10,
+        minor=0,
+        build=26100,
+        revision=1742,
+        branch="ge_release",
+        languages=("en-US",),
+        default_language="en-US",
+    )
+    return replace(edition, **changes)
+
+
+def a_disc(*editions: Edition) -> Media:
+    return Media(
+        label="CCCOMA_X64FRE_EN-US_DV9",
+        kind="wim",
+        editions=editions,
+        media_id=MEDIA_ID,
+        size=5_901_000_000,
+        requests=3,
+        bytes=491_520,
+    )
+
+
+def a_business_disc(**changes: Any) -> Media:
+    """Build a disc with the editions of a business ISO; ``changes`` apply to every one."""
+    return a_disc(
+        *(an_edition(name, index, **changes) for index, name in enumerate(BUSINESS, start=1))
+    )
+
+
+def some_settings(**changes: Any) -> ImportSettings:
+    return replace(ImportSettings("isodrop", INFRASTRUCTURE), **changes)
+
+
+def a_plan() -> ImportPlan:
+    plan = decide(an_upload(), a_business_disc(), {}, some_settings())
+    assert not isinstance(plan, Rejection)
+    return plan
+
+
+def a_drop(**changes: Any) -> Drop:
+    """Build a drop that an execution has claimed, and no more."""
+    drop = Drop(
+        id="d0d0",
+        ask=FIRST_ASK,
+        execution="arn:aws:states:eu-central-1:123456789012:execution:imports:one",
+        claimed="2026-11-24T09:00:00.000+00:00",
+        upload=an_upload(),
+        verdict=None,
+        identity=None,
+        attempt=None,
+        build_arn=None,
+        trouble=None,
+        distribution=Bond(),
+        timeline={},
+        answer=None,
+        notes=None,
+        answered=None,
+    )
+    return replace(drop, **changes)

@@ -1,0 +1,66 @@
+"""A fake Image Builder with a clock, a world and a boto3 client, for the tests of the fake."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from isodrop_local.image_builder import ImageBuilder, MemoryWorld, client
+
+if TYPE_CHECKING:
+    from mypy_boto3_imagebuilder.client import ImagebuilderClient
+
+
+@dataclass
+class Fake:
+    """A fake, the world around it, its clock and a boto3 client of it."""
+
+    now: float = 1_800_000_000.0
+    world: MemoryWorld = field(default_factory=MemoryWorld)
+    timings: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        self.builder = ImageBuilder(self.world, lambda: self.now, timings=self.timings)
+        self.controls = self.builder.controls
+        self.api: ImagebuilderClient = client(self.builder)
+        self.infrastructure = self.api.create_infrastructure_configuration(
+            name="isodrop", instanceProfileName="isodrop", clientToken="infrastructure"
+        )["infrastructureConfigurationArn"]
+
+    def an_import(self, **changes: Any) -> dict[str, Any]:
+        """Make a request to import, with a token of its own."""
+        return {
+            "name": "Windows-11",
+            "semanticVersion": "11.26100.1742",
+            "platform": "Windows",
+            "osVersion": "Microsoft Windows 11",
+            "infrastructureConfigurationArn": self.infrastructure,
+            "uri": "s3://isodrop-upload/windows.iso",
+            "clientToken": f"token-{len(self.controls.calls)}",
+        } | changes
+
+    def imported(self, **changes: Any) -> str:
+        """Begin an import; the build's ARN."""
+        return self.api.import_disk_image(**self.an_import(**changes))["imageBuildVersionArn"]
+
+    def image(self, arn: str) -> Any:
+        """Get an image as it is told now."""
+        return self.api.get_image(imageBuildVersionArn=arn)["image"]
+
+    def state(self, arn: str) -> Any:
+        """Get its state."""
+        return self.image(arn)["state"]
+
+    def status(self, arn: str) -> str:
+        """Get its status."""
+        return str(self.state(arn)["status"])
+
+
+def refusal(call: Callable[..., object], **parameters: Any) -> tuple[str, int]:
+    """Make a call that is refused: the error's name and its HTTP status."""
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    response = caught.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]

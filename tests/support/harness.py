@@ -1,0 +1,337 @@
+"""The whole way of an upload in one process: our code, moto's AWS, the stack's Image Builder.
+
+What Step Functions does is done here by :meth:`Way.follow`, as plainly as it can be: ask, look,
+wait, look again. The stack's tests run the real definition.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from isodrop.aws.event_bus import Publisher
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.aws.step_functions import Executions
+from isodrop.domain.build import Phase
+from isodrop.domain.model import FIRST_ASK, Ask, DistributionSettings, ImportSettings, Upload
+from isodrop.domain.run import Drop
+from isodrop.domain.sweep_summary import Tally
+from isodrop.services.annotations import Annotator
+from isodrop.services.distribution import Distributor
+from isodrop.services.intake import Decision, Intake, Outcome
+from isodrop.services.reporting import Caught, Reporter
+from isodrop.services.submission import Submission
+from isodrop.services.sweep import Sweep
+from isodrop_cli.operations import Operator
+from isodrop_local.image_builder import ImageBuilder, client
+from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
+from tests.integration.conftest import BUCKET
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+LOOK_EVERY = 240.0  # seconds; the real one looks every minute, and this takes less time
+
+
+@dataclass(slots=True)
+class Clock:
+    """The time, which passes when it is told to."""
+
+    now: float = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def time(self) -> datetime:
+        """The time as the reporter wants it."""
+        return datetime.fromtimestamp(self.now, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What Image Builder finds around itself: moto's S3 and EC2."""
+
+    client: Callable[[str], Any]
+
+    def owns_bucket(self, bucket: str) -> bool:
+        """There is one bucket."""
+        return bucket == BUCKET
+
+    def object_etag(self, bucket: str, key: str) -> str | None:
+        """What lies there now."""
+        s3 = self.client("s3")
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+        return next((each["ETag"].strip('"') for each in listed if each["Key"] == key), None)
+
+    def register_image(self, name: str, description: str) -> str:
+        """Register with moto's EC2."""
+        made = self.client("ec2").register_image(
+            Name=name, Description=description, RootDeviceName="/dev/sda1"
+        )
+        return str(made["ImageId"])
+
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """Nobody here listens to Image Builder's own events."""
+
+    def kill_caller(self) -> None:
+        """Nobody here can be killed."""
+
+
+@dataclass(slots=True)
+class Way:
+    """One stack's worth of parts, and what was heard of it."""
+
+    session: boto3.Session
+    ledger: Ledger
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    writes: int = 0
+    across_builds: bool = False
+    distribution: DistributionSettings | None = None
+    image_builder: ImageBuilder = field(init=False)
+    settings: ImportSettings = field(init=False)
+    builder: Builder = field(init=False)
+    queue: str = field(init=False)
+    clients: dict[str, Any] = field(default_factory=dict)
+    machine_arn: str = ""
+    told: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.image_builder = ImageBuilder(
+            Around(self.client), self.clock, account=ACCOUNT, region=REGION
+        )
+        imagebuilder = client(self.image_builder)
+        made = imagebuilder.create_infrastructure_configuration(
+            name="isodrop-imports", instanceProfileName="profile", clientToken="token"
+        )
+        self.settings = ImportSettings("isodrop", made["infrastructureConfigurationArn"])
+        self.builder = Builder(imagebuilder=imagebuilder, ec2=self.session.client("ec2"))
+        self.queue = self._listen()
+
+    def _listen(self) -> str:
+        sqs, events = self.client("sqs"), self.client("events")
+        url = sqs.create_queue(QueueName="answers")["QueueUrl"]
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:answers"
+        events.put_rule(Name="hear", EventPattern=json.dumps({"source": ["isodrop"]}))
+        events.put_targets(Rule="hear", Targets=[{"Id": "queue", "Arn": arn}])
+        return str(url)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client; making one takes longer than most of what is asked of it."""
+        if service not in self.clients:
+            self.clients[service] = self.session.client(service)  # type: ignore[call-overload] # any service
+        return self.clients[service]
+
+    @property
+    def intake(self) -> Intake:
+        """The first function's inside, made anew as a new process would."""
+        return Intake(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            settings=self.settings,
+            uefi_data_uri=None,
+            submission=self.submission,
+            now=lambda: self.clock.time().isoformat(),
+        )
+
+    @property
+    def submission(self) -> Submission:
+        """Who sends what is sent once."""
+        return Submission(self.builder, self.ledger, "isodrop", max_attempts=2)
+
+    @property
+    def reporter(self) -> Reporter:
+        """The second function's inside."""
+        return Reporter(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            publisher=Publisher(self.client("events"), "default"),
+            annotator=Annotator(
+                s3=self.client("s3"),
+                builder=self.builder,
+                ssm=self.client("ssm"),
+                ledger=self.ledger,
+                across_builds=self.across_builds,
+                clock=lambda: self.clock.now,
+            ),
+            distributor=Distributor(self.builder, self.ledger, self.submission, self.distribution),
+            stack="isodrop",
+            now=self.clock.time,
+            count=lambda _drop, answer, _now: self.counted.append(answer.detail_type),
+        )
+
+    @property
+    def executions(self) -> Executions:
+        """A state machine whose executions run until they are stopped: they do nothing."""
+        if not self.machine_arn:
+            made = self.client("stepfunctions").create_state_machine(
+                name="ImportMachine",
+                roleArn=f"arn:aws:iam::{ACCOUNT}:role/import-machine",
+                definition='{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}',
+            )
+            self.machine_arn = made["stateMachineArn"]
+        return Executions(self.client("stepfunctions"), self.machine_arn)
+
+    def run(self, name: str) -> str:
+        """Let an execution of that name run; get its ARN."""
+        arn = self.executions.start(name, {})
+        assert arn is not None
+        return arn
+
+    def abort(self, execution: str) -> None:
+        """Stop an execution by hand."""
+        self.client("stepfunctions").stop_execution(
+            executionArn=execution, error="Stopped", cause="by hand"
+        )
+
+    def sweep(self, has_time: Callable[[], bool] = lambda: True, prefix: str = "") -> Tally:
+        """Sweep once."""
+        return Sweep(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            executions=self.executions,
+            reporter=self.reporter,
+            bucket=BUCKET,
+            tracking=timedelta(hours=16),
+            now=self.clock.time,
+            has_time=has_time,
+            tell=lambda word, more: self.told.append((word, more)),
+            prefix=prefix,
+        ).run()
+
+    @property
+    def operator(self) -> Operator:
+        """Who looks after this stack."""
+        return Operator(
+            s3=self.client("s3"),
+            builder=self.builder,
+            ledger=self.ledger,
+            executions=self.executions,
+            bucket=BUCKET,
+        )
+
+    def started(self) -> list[tuple[Upload, Ask, str]]:
+        """What executions were started for, and their ARNs, the oldest first."""
+        states = self.client("stepfunctions")
+        found = []
+        listed = states.list_executions(stateMachineArn=self.executions.machine_arn)
+        for each in listed["executions"]:
+            arn = each["executionArn"]
+            event = json.loads(states.describe_execution(executionArn=arn)["input"])
+            if event:
+                found.append((read_upload(event), read_ask(event), arn))
+        return found[::-1]
+
+    def iso(self, editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> bytes:
+        """Make an ISO."""
+        path = self.folder / "made.iso"
+        make_iso(path, editions=editions or business_editions(), **how)
+        return path.read_bytes()
+
+    def upload(self, key: str = "win11.iso", body: bytes | None = None, **metadata: str) -> Upload:
+        """Put an object, and tell of it as S3 would."""
+        data = self.iso() if body is None else body
+        answer = self.client("s3").put_object(
+            Bucket=BUCKET,
+            Key=key,
+            Body=data,
+            Metadata={name.replace("_", "-"): value for name, value in metadata.items()},
+        )
+        self.writes += 1
+        return Upload(
+            bucket=BUCKET,
+            key=key,
+            etag=answer["ETag"].strip('"'),
+            size=len(data),
+            sequencer=f"{self.writes:016X}",
+            version_id=answer.get("VersionId"),
+        )
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self.client("s3").delete_object(Bucket=BUCKET, Key=key)
+
+    def follow(
+        self, upload: Upload, execution: str = "execution-1", ask: Ask = FIRST_ASK
+    ) -> Outcome:
+        """Do what the state machine does, from the upload to the answer."""
+        outcome = self.intake.take(upload, execution, ask)
+        if outcome.decision is Decision.NOTHING:
+            return outcome
+        if outcome.build_arn is not None:
+            self.reporter.started(self.drop(upload, execution, ask))
+            follow: str | None = outcome.build_arn
+            while follow is not None:
+                self.wait_for(follow, upload, execution, ask)
+                follow = self.reporter.onward(self.drop(upload, execution, ask), follow)
+        self.reporter.answer(self.drop(upload, execution, ask))
+        return outcome
+
+    def wait_for(
+        self, build_arn: str, upload: Upload, execution: str, ask: Ask = FIRST_ASK
+    ) -> None:
+        """Look at a build until it has ended, a thousand times at the most."""
+        seen = None
+        for _ in range(1000):
+            build = self.builder.describe(build_arn)
+            if build is None or build.phase is not Phase.RUNNING:
+                return
+            if build.status != seen:
+                drop = self.drop(upload, execution, ask)
+                self.reporter.progressed(drop, build.status, seen)
+                seen = build.status
+            self.clock.now += LOOK_EVERY
+
+    def answer_broken(self, upload: Upload, error: str, cause: str, execution: str) -> None:
+        """Do what the state machine does when all else failed."""
+        self.reporter.answer(self.drop(upload, execution), Caught(error, cause))
+
+    def drop(self, upload: Upload, execution: str = "execution-1", ask: Ask = FIRST_ASK) -> Drop:
+        """The upload's drop."""
+        drop = self.reporter.claimed(upload, execution, ask)
+        assert drop is not None
+        return drop
+
+    def heard(self) -> list[dict[str, Any]]:
+        """Everything published since the last time, oldest first."""
+        sqs = self.client("sqs")
+        found: list[dict[str, Any]] = []
+        while True:
+            page = sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+            if not page.get("Messages"):
+                return found
+            for message in page["Messages"]:
+                found.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+
+    def answers(self) -> list[dict[str, Any]]:
+        """The answers among what was heard."""
+        last = ("Succeeded", "Failed", "Rejected")
+        return [event for event in self.heard() if event["detail-type"].endswith(last)]
+
+    def submissions(self) -> int:
+        """How often ImportDiskImage was called."""
+        return len(self.image_builder.controls.calls_of("ImportDiskImage"))
+
+    def later(self, **delta: float) -> None:
+        """Let time pass."""
+        self.clock.now += timedelta(**delta).total_seconds()
+
+
+def refuse(client: Any, operation: str) -> None:
+    """Let AWS refuse one operation of a client's."""
+
+    def refused(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, operation)
+
+    client.meta.events.register(f"before-call.*.{operation}", refused)

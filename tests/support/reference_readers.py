@@ -1,0 +1,71 @@
+"""The second opinions: 7z, pycdlib and wimlib-imagex say which XML is on an image."""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pycdlib
+from pycdlib.pycdlibexception import PyCdlibException
+
+from isodrop.iso.reader import find_image
+from isodrop.iso.window import Window
+from tests.support.external_tools import ProgramError, run
+
+Judge = Callable[[Path, str, Path], bytes]
+"""Takes an ISO, the path of the WIM on it and a folder to work in; gives the raw XML."""
+
+
+def ours(image: Path) -> bytes:
+    """Give the XML that the reader under test reads."""
+    with image.open("rb") as file:
+
+        def read(offset: int, length: int, /) -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        return find_image(Window(read, image.stat().st_size)).image.xml
+
+
+def by_7z(image: Path, path: str, work: Path) -> bytes:
+    """Have 7z take the WIM out of the UDF side, and the XML out of the WIM."""
+    run("7z", "e", "-so", "-tudf", image, path, into=work / "7z.wim")
+    run("7z", "e", "-so", "-twim", work / "7z.wim", "[1].xml", into=work / "7z.xml")
+    xml = (work / "7z.xml").read_bytes()
+    if not xml:
+        raise ProgramError("it shows no XML of a WIM with one image")
+    return xml
+
+
+def by_7z_and_wimlib(image: Path, path: str, work: Path) -> bytes:
+    """Have 7z take the WIM out of the UDF side, and wimlib the XML out of the WIM."""
+    run("7z", "e", "-so", "-tudf", image, path, into=work / "7z.wim")
+    return _xml(work / "7z.wim", work / "7zw.xml")
+
+
+def by_pycdlib_and_wimlib(image: Path, path: str, work: Path) -> bytes:
+    """Have pycdlib take the WIM out of the UDF side, and wimlib the XML out of the WIM."""
+    wim = io.BytesIO()
+    disc = pycdlib.PyCdlib()
+    try:
+        disc.open(str(image))
+        disc.get_file_from_iso_fp(wim, udf_path=f"/{path}")
+    # It lets more than its own exceptions out where it does not understand an image.
+    except (PyCdlibException, AttributeError, IndexError) as error:
+        raise ProgramError(str(error)) from error
+    (work / "pycdlib.wim").write_bytes(wim.getvalue())
+    return _xml(work / "pycdlib.wim", work / "pycdlib.xml")
+
+
+def _xml(wim: Path, target: Path) -> bytes:
+    run("wimlib-imagex", "info", wim, f"--extract-xml={target}")
+    return target.read_bytes()
+
+
+JUDGES: Mapping[str, Judge] = MappingProxyType(
+    {
+        "7z": by_7z,
+        "7z+wimlib": by_7z_and_wimlib,
+        "pycdlib+wimlib": by_pycdlib_and_wimlib,
+    }
+)

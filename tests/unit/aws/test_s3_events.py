@@ -1,0 +1,112 @@
+"""S3's events, as S3 sends them, made uploads."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isodrop.aws.s3_events import NotAnUploadError, object_created, read_ask, read_upload
+from isodrop.domain.ids import drop_id
+from isodrop.domain.model import FIRST_ASK, Ask
+from tests.support.builders import an_upload
+
+EVENTS = Path(__file__).parents[3] / "events" / "in"
+WHEN = datetime(2026, 11, 24, 9, tzinfo=UTC)
+MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportMachine"
+
+
+def event(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return found
+
+
+def test_an_upload_is_read_as_s3_tells_it() -> None:
+    upload = read_upload(event("good"))
+
+    assert upload.bucket == "isodrop-uploadbucket-1a2b3c4d5e6f"
+    assert upload.key == "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
+    assert upload.etag == "9b2cf535f27731c974343645a3985328-704"
+    assert upload.size == 5_901_000_000
+    assert upload.version_id == "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"
+
+
+def test_a_key_stays_raw() -> None:
+    assert read_upload(event("odd-key")).key == "Drücke/Windows 11 + Büro (日本語) 100%41.ISO"
+
+
+def test_a_repeated_delivery_is_the_same_upload_and_another_file_is_not() -> None:
+    assert event("good")["id"] != event("repeat")["id"]
+    assert drop_id(read_upload(event("good"))) == drop_id(read_upload(event("repeat")))
+    assert drop_id(read_upload(event("good"))) != drop_id(read_upload(event("arm64")))
+
+
+@pytest.mark.parametrize("kind", ["started", "progressed", "answer", "answer-broken"])
+def test_a_report_is_of_an_upload(kind: str) -> None:
+    assert read_upload(event(f"report-{kind}")) == read_upload(event("good"))
+
+
+@pytest.mark.parametrize("one", ["version-id", "sequencer"])
+def test_either_version_or_sequencer_is_enough_to_tell_uploads_apart(one: str) -> None:
+    less = event("good")
+    del less["detail"]["object"][one]
+
+    assert read_upload(less).etag == read_upload(event("good")).etag
+
+
+@pytest.mark.parametrize("version_id", [None, "null"])
+def test_an_event_with_neither_is_refused(version_id: str | None) -> None:
+    broken = event("good")
+    broken["detail"]["object"] |= {"version-id": version_id, "sequencer": None}
+
+    with pytest.raises(NotAnUploadError):
+        read_upload(broken)
+
+
+def test_s3s_own_event_asks_for_the_first_time() -> None:
+    assert read_ask(event("good")) == FIRST_ASK
+
+
+def test_an_ask_is_read_with_what_it_overrides() -> None:
+    asked = event("asked-anew")
+
+    assert read_ask(asked) == Ask(1, {"edition": "EnterpriseN"})
+    assert drop_id(read_upload(asked)) == drop_id(read_upload(event("good")))
+
+
+@pytest.mark.parametrize(
+    "ask", [None, {}, {"number": -1}, {"number": 1, "override": {}}, {"number": 1, "overrides": 2}]
+)
+def test_what_is_no_ask_is_refused(ask: Any) -> None:
+    with pytest.raises(NotAnUploadError, match="ask"):
+        read_ask({**event("good"), "ask": ask})
+
+
+@pytest.mark.parametrize("ask", [FIRST_ASK, Ask(3, {"rebuild": "x"})])
+def test_an_event_that_is_made_reads_as_the_upload_it_was_made_of(ask: Ask) -> None:
+    upload = an_upload("Drücke/a + b.ISO", sequencer="")
+
+    made = object_created(upload, WHEN, MACHINE, "isodrop sweep", ask)
+
+    assert (read_upload(made), read_ask(made)) == (upload, ask)
+    assert (made["account"], made["region"]) == ("123456789012", "eu-central-1")
+    assert made["time"] == "2026-11-24T09:00:00Z"
+    assert made == object_created(upload, WHEN, MACHINE, "isodrop sweep", ask)
+
+
+@pytest.mark.parametrize("missing", ["key", "etag", "size"])
+def test_an_event_that_lacks_what_an_upload_is_is_refused(missing: str) -> None:
+    broken = event("good")
+    del broken["detail"]["object"][missing]
+
+    with pytest.raises(NotAnUploadError):
+        read_upload(broken)
+
+
+@pytest.mark.parametrize(
+    "broken", [{}, {"detail": None}, {**event("good"), "detail-type": "Object Deleted"}]
+)
+def test_another_event_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises(NotAnUploadError):
+        read_upload(broken)

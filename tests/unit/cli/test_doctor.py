@@ -1,0 +1,773 @@
+"""What isodrop doctor makes of what AWS answers: each answer as AWS documents it."""
+
+import ast
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from rich.console import Console
+
+from isodrop_cli.commands import doctor as cli
+from isodrop_cli.doctor import CHECKS, Finding, Ground, examine
+from isodrop_cli.doctor.context import action_of
+from isodrop_cli.doctor.functions import BOTO3
+from isodrop_cli.doctor.results import Level, Verdict
+from isodrop_local.template import ROOT, source
+
+Answers = dict[str, Any]
+
+REGION = "eu-central-1"
+ACCOUNT = "123456789012"
+ARN = f"arn:aws:{{}}:{REGION}:{ACCOUNT}:{{}}"
+KEY = ARN.format("kms", "key/1b2c3d4e")
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/builder"
+INFRASTRUCTURE = ARN.format("imagebuilder", "infrastructure-configuration/ours")
+PHYSICAL = {
+    "Dropped": "the-rule",
+    "DroppedRole": "dropped-role",
+    "ImportMachine": ARN.format("states", "stateMachine:imports"),
+    "ImportMachineRole": "machine-role",
+    "ImportIso": "import-iso",
+    "ImportIsoRole": "import-iso-role",
+    "ReportBuild": "report-build",
+    "ReportBuildRole": "report-build-role",
+    "Sweep": "sweep",
+    "SweepEveryFewMinutes": "the-schedule",
+    "Ledger": "the-ledger",
+    "Undelivered": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
+}
+STACK = {
+    "StackName": "imports",
+    "StackId": ARN.format("cloudformation", "stack/imports/0"),
+    "StackStatus": "CREATE_COMPLETE",
+    "Parameters": [{"ParameterKey": "TrackingHours", "ParameterValue": "16"}],
+    "Outputs": [
+        {"OutputKey": "UploadBucketName", "OutputValue": "drops"},
+        {"OutputKey": "EventBus", "OutputValue": "default"},
+    ],
+}
+DISTRIBUTION = ARN.format("imagebuilder", "distribution-configuration/ours")
+VARIABLES = {
+    "STACK_NAME": "imports",
+    "LEDGER_TABLE": "the-ledger",
+    "INFRASTRUCTURE_CONFIGURATION_ARN": INFRASTRUCTURE,
+    "EXECUTION_ROLE": ROLE,
+    "SUPPORTED_BUILDS": "26100",
+    "MAX_ATTEMPTS": "5",
+    "EVENT_BUS": "default",
+    "IMPORT_MACHINE_ARN": PHYSICAL["ImportMachine"],
+    "UPLOAD_BUCKET": "drops",
+    "TRACKING_HOURS": "16",
+    "SWEEP_MINUTES": "15",
+}
+LAYER = ARN.format("lambda", "layer:IsodropLayer0123:7")
+FUNCTION = {
+    "State": "Active",
+    "LastUpdateStatus": "Successful",
+    "Runtime": "python3.13",
+    "Architectures": ["arm64"],
+    "Environment": {"Variables": VARIABLES},
+    "Layers": [{"Arn": LAYER}],
+}
+DEFINITION = " ".join(
+    ARN.format("lambda", f"function:{PHYSICAL[name]}") for name in ("ImportIso", "ReportBuild")
+)
+
+
+def trust(*services: str) -> dict[str, Any]:
+    allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": [*services]}}
+    return {"Version": "2012-10-17", "Statement": [allow]}
+
+
+def attached(*names: str) -> dict[str, Any]:
+    policies = [{"PolicyName": each, "PolicyArn": f"arn:aws:iam::aws:{each}"} for each in names]
+    return {"AttachedPolicies": policies}
+
+
+MANAGED = attached(
+    "EC2ImageBuilderExecutionPolicy",
+    "EC2InstanceProfileForImageBuilder",
+    "AmazonSSMManagedInstanceCore",
+)
+TARGET = {
+    "Id": "ImportMachine",
+    "Arn": PHYSICAL["ImportMachine"],
+    "RoleArn": ROLE,
+    "DeadLetterConfig": {"Arn": "q"},
+}
+HEALTHY: Answers = {
+    "ListStackResources": {
+        "StackResourceSummaries": [
+            {"LogicalResourceId": name, "PhysicalResourceId": value}
+            for name, value in PHYSICAL.items()
+        ]
+    },
+    "HeadBucket": {"BucketRegion": REGION},
+    "GetBucketNotificationConfiguration": {"EventBridgeConfiguration": {}},
+    "GetBucketVersioning": {"Status": "Enabled"},
+    "GetBucketEncryption": {
+        "ServerSideEncryptionConfiguration": {
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        }
+    },
+    "DescribeRule": {"State": "ENABLED"},
+    "ListTargetsByRule": {
+        "Targets": [TARGET, {"Id": "Sweep", "Arn": ARN.format("lambda", "function:sweep")}]
+    },
+    "DescribeStateMachine": {"status": "ACTIVE", "definition": DEFINITION},
+    "ValidateStateMachineDefinition": {"result": "OK", "diagnostics": []},
+    "ListExecutions": {"executions": []},
+    "GetFunctionConfiguration": FUNCTION,
+    "GetLayerVersionByArn": {"Description": "isodrop, boto3 1.44.5 among them."},
+    "GetRole": {
+        "Role": {
+            "Arn": ROLE,
+            "AssumeRolePolicyDocument": trust("imagebuilder.amazonaws.com", "ec2.amazonaws.com"),
+        }
+    },
+    "ListAttachedRolePolicies": MANAGED,
+    "SimulatePrincipalPolicy": {"EvaluationResults": [{"EvalDecision": "allowed"}]},
+    "GetInfrastructureConfiguration": {
+        "infrastructureConfiguration": {"name": "ours", "instanceProfileName": "builds"}
+    },
+    "GetInstanceProfile": {"InstanceProfile": {"Roles": [{"RoleName": "build-instance"}]}},
+    "DescribeVpcs": {"Vpcs": [{"VpcId": "vpc-1", "IsDefault": True}]},
+    "ListServiceQuotas": {
+        "Quotas": [
+            {"QuotaName": "Components", "QuotaCode": "L-1", "Value": 1000.0},
+            {"QuotaName": "Concurrent builds", "QuotaCode": "L-2", "Value": 100.0},
+        ]
+    },
+    "DescribeEventBus": {"Name": "default"},
+    "DescribeTable": {
+        "Table": {
+            "TableStatus": "ACTIVE",
+            "GlobalSecondaryIndexes": [{"IndexName": "ByState", "IndexStatus": "ACTIVE"}],
+        }
+    },
+    "DescribeContinuousBackups": {
+        "ContinuousBackupsDescription": {
+            "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "ENABLED"}
+        }
+    },
+    "GetQueueAttributes": {"Attributes": {"ApproximateNumberOfMessages": "0"}},
+    "Query": {"Items": []},
+}
+
+
+def refusal(code: str, status: int = 400) -> ClientError:
+    answer: Any = {
+        "Error": {"Code": code, "Message": "no"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(answer, "Any")
+
+
+def ground(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> Ground:
+    """A healthy stack but for what is changed: an answer, or an error, for each operation."""
+    answers = HEALTHY | changes
+
+    def asks(_service: str, operation: str, parameters: Mapping[str, Any]) -> Any:
+        answer = answers[operation]
+        if callable(answer):
+            answer = answer(parameters)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return Ground(asks, stack, datetime(2026, 11, 24, 12, tzinfo=UTC))
+
+
+def with_parameters(**parameters: str) -> dict[str, Any]:
+    told = [
+        {"ParameterKey": name, "ParameterValue": value}
+        for name, value in {"TrackingHours": "16", **parameters}.items()
+    ]
+    return {**STACK, "Parameters": told}
+
+
+def look(check: str, at: Ground) -> Verdict:
+    found: list[Finding] = list(examine(at, [each for each in CHECKS if each.name == check]))
+    assert len(found) == 1
+    return found[0].verdict
+
+
+def test_given_a_healthy_stack_then_every_check_is_well() -> None:
+    levels = {each.check: each.verdict.level for each in examine(ground())}
+    assert set(levels.values()) == {Level.OK}
+    assert len(levels) == len(CHECKS)
+
+
+def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_none_crashes() -> None:
+    denied = dict.fromkeys(HEALTHY, refusal("AccessDenied", 403))
+    kept = {"ListStackResources": HEALTHY["ListStackResources"]}
+    elsewise = ("DescribeKey", "GetDistributionConfiguration")
+    unasked = dict.fromkeys(elsewise, refusal("AccessDenied"))
+    stack = with_parameters(KmsKeyArn=KEY, DistributionConfigurationArn=DISTRIBUTION)
+
+    found = list(examine(ground(stack, **denied | unasked | kept)))
+
+    unseen = {each.check: each.verdict for each in found if each.check not in ("stack", "sdk")}
+    assert {each.level for each in unseen.values()} == {Level.WARNING}
+    assert all(
+        each.message.startswith("could not be seen: you have no ") for each in unseen.values()
+    )
+    assert unseen["quota"].remedy == "let yourself be granted servicequotas:ListServiceQuotas"
+    assert unseen["notification"].remedy == "let yourself be granted s3:GetBucketNotification"
+    assert unseen["machine"].remedy == "let yourself be granted states:DescribeStateMachine"
+
+
+def test_given_the_resources_cannot_be_listed_then_what_needs_them_says_so() -> None:
+    at = ground(ListStackResources=refusal("AccessDenied", 403))
+    assert look("rule", at).remedy == "let yourself be granted cloudformation:ListStackResources"
+    assert look("bucket", at).level is Level.OK
+
+
+def test_given_a_service_that_cannot_be_reached_then_that_is_a_warning() -> None:
+    lost = EndpointConnectionError(endpoint_url="https://nowhere")
+    verdict = look("quota", ground(ListServiceQuotas=lost))
+    assert (verdict.level, verdict.remedy) == (Level.WARNING, None)
+    assert "could not be seen: ListServiceQuotas: Could not connect" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [
+        ("UPDATE_COMPLETE", Level.OK),
+        ("UPDATE_ROLLBACK_COMPLETE", Level.WARNING),
+        ("UPDATE_IN_PROGRESS", Level.WARNING),
+        ("UPDATE_ROLLBACK_FAILED", Level.BROKEN),
+        ("ROLLBACK_COMPLETE", Level.BROKEN),
+        ("DELETE_FAILED", Level.BROKEN),
+    ],
+)
+def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> None:
+    assert look("stack", ground({**STACK, "StackStatus": status})).level is level
+
+
+# The bucket and its key
+
+
+@pytest.mark.parametrize("check", ["bucket", "notification", "versioning", "may-read"])
+def test_given_a_stack_that_was_not_made_far_enough_then_its_bucket_is_missed(check: str) -> None:
+    half = {**STACK, "StackStatus": "ROLLBACK_COMPLETE", "Outputs": []}
+    verdict = look(check, ground(half))
+    assert verdict.level is Level.BROKEN
+    assert verdict.message == "the stack has no output UploadBucketName"
+
+
+def owned_by_another(parameters: Mapping[str, Any]) -> Any:
+    owner = parameters.get("ExpectedBucketOwner")
+    return refusal("403", 403) if owner else {"BucketRegion": REGION}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (owned_by_another, f"drops is not of the account {ACCOUNT}"),
+        ({"BucketRegion": "us-east-1"}, "drops is in us-east-1, the stack in eu-central-1"),
+        (refusal("404", 404), "there is no bucket drops"),
+    ],
+)
+def test_given_a_bucket_that_image_builder_would_not_take_then_it_is_broken(
+    answer: Any, words: str
+) -> None:
+    verdict = look("bucket", ground(HeadBucket=answer))
+    assert verdict.level is Level.BROKEN
+    assert words in verdict.message
+
+
+def test_given_other_notifications_then_the_remedy_keeps_them() -> None:
+    kept = {"TopicConfigurations": [{"TopicArn": "t", "Events": ["s3:ObjectCreated:*"]}]}
+    answer = {**kept, "ResponseMetadata": {}}
+    remedy = look("notification", ground(GetBucketNotificationConfiguration=answer)).remedy
+    assert remedy is not None
+    assert json.dumps({**kept, "EventBridgeConfiguration": {}}) in remedy
+
+
+def encrypted(key: str | None) -> dict[str, Any]:
+    chosen = {"SSEAlgorithm": "aws:kms"} | ({"KMSMasterKeyID": key} if key else {})
+    rule = {"ApplyServerSideEncryptionByDefault": chosen}
+    return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
+
+
+@pytest.mark.parametrize(
+    ("key", "parameter", "level"),
+    [
+        (None, "", Level.OK),
+        (ARN.format("kms", "alias/aws/s3"), "", Level.OK),
+        (KEY, KEY, Level.OK),
+        ("1b2c3d4e", KEY, Level.OK),
+        (KEY, "", Level.BROKEN),
+        (ARN.format("kms", "key/another"), KEY, Level.BROKEN),
+    ],
+)
+def test_given_a_bucket_s_key_then_the_stack_must_know_it_unless_it_is_aws_s_own(
+    key: str | None, parameter: str, level: Level
+) -> None:
+    at = ground(with_parameters(KmsKeyArn=parameter), GetBucketEncryption=encrypted(key))
+    assert look("encryption", at).level is level
+
+
+def key_policy(root: bool, *services: str) -> dict[str, Any]:
+    allow: list[Any] = [
+        {"Effect": "Allow", "Action": "kms:*", "Principal": {"Service": each}} for each in services
+    ]
+    if root:
+        owner = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+        allow.append({"Effect": "Allow", "Action": "kms:*", "Principal": owner})
+    return {"Policy": json.dumps({"Statement": allow})}
+
+
+LOGS, EVENTS = f"logs.{REGION}.amazonaws.com", "events.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("state", "policy", "level", "words"),
+    [
+        ("Enabled", key_policy(True, LOGS, EVENTS), Level.OK, "enabled"),
+        ("Enabled", key_policy(False, LOGS, EVENTS), Level.WARNING, "leaves nothing to IAM"),
+        ("Enabled", key_policy(True, EVENTS), Level.WARNING, f"does not name {LOGS}"),
+        ("Disabled", {}, Level.BROKEN, "is Disabled"),
+        ("PendingDeletion", {}, Level.BROKEN, "is PendingDeletion"),
+    ],
+)
+def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
+    state: str, policy: Any, level: Level, words: str
+) -> None:
+    at = ground(
+        with_parameters(KmsKeyArn=KEY),
+        DescribeKey={"KeyMetadata": {"KeyState": state}},
+        GetKeyPolicy=policy,
+    )
+    verdict = look("key", at)
+    assert verdict.level is level
+    assert words in verdict.message
+
+
+# Delivery
+
+
+def test_given_a_rule_without_a_dead_letter_queue_then_the_remedy_gives_it_the_stack_s() -> None:
+    bare = {name: value for name, value in TARGET.items() if name != "DeadLetterConfig"}
+    verdict = look("rule", ground(ListTargetsByRule={"Targets": [bare]}))
+    assert verdict.level is Level.WARNING
+    assert ARN.format("sqs", "undelivered") in str(verdict.remedy)
+
+
+def test_given_a_definition_that_step_functions_does_not_take_then_it_is_told_why() -> None:
+    judged = {"result": "FAIL", "diagnostics": [{"message": "no such integration"}]}
+    verdict = look("definition", ground(ValidateStateMachineDefinition=judged))
+    assert verdict.level is Level.BROKEN
+    assert "no such integration" in verdict.message
+
+
+def asked_for_steps(*runs: Mapping[str, Any]) -> dict[str, Any]:
+    details = {
+        "resourceType": "aws-sdk:imagebuilder",
+        "resource": "listWorkflowExecutions",
+        "output": json.dumps({"WorkflowExecutions": runs}),
+    }
+    return {"events": [{"type": "TaskSucceeded", "taskSucceededEventDetails": details}]}
+
+
+@pytest.mark.parametrize(
+    ("history", "level"),
+    [
+        (asked_for_steps({"TotalStepsSucceeded": 3}), Level.OK),
+        (asked_for_steps({"Status": "RUNNING"}), Level.WARNING),
+        (asked_for_steps(), Level.OK),
+        ({"events": [{"type": "ExecutionStarted"}]}, Level.OK),
+    ],
+)
+def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
+    history: Any, level: Level
+) -> None:
+    ended = {"executions": [{"executionArn": "e"}]}
+    assert look("sdk-fields", ground(ListExecutions=ended, GetExecutionHistory=history)).level is (
+        level
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "level"),
+    [
+        (refusal("ResourceNotFoundException"), Level.BROKEN),
+        ({"Policy": json.dumps(trust("any"))}, Level.OK),
+        (
+            {
+                "Policy": json.dumps(
+                    {"Statement": {"Sid": "Ours", "Effect": "Deny", "Action": "events:Put*"}}
+                )
+            },
+            Level.WARNING,
+        ),
+    ],
+)
+def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(
+    answer: Any, level: Level
+) -> None:
+    assert look("bus", ground(DescribeEventBus=answer)).level is level
+
+
+# Functions and layer
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({"LastUpdateStatus": "InProgress"}, Level.WARNING, "LastUpdateStatus is InProgress"),
+        (
+            {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no key"},
+            Level.BROKEN,
+            "LastUpdateStatus is Failed (no key)",
+        ),
+        ({"State": "Failed"}, Level.BROKEN, "State is Failed"),
+        ({"Runtime": "python3.9"}, Level.BROKEN, "runs on python3.9"),
+    ],
+)
+def test_given_a_function_s_state_then_it_is_judged(changes: Any, level: Level, words: str) -> None:
+    verdict = look("sweep", ground(GetFunctionConfiguration={**FUNCTION, **changes}))
+    assert verdict.level is level
+    assert words in verdict.message
+
+
+def test_given_a_function_that_is_gone_then_the_remedy_is_to_deploy() -> None:
+    gone = refusal("ResourceNotFoundException", 404)
+    assert look("sweep", ground(GetFunctionConfiguration=gone)).level is Level.BROKEN
+
+
+def test_given_an_environment_under_a_key_that_lambda_may_not_use_then_it_is_told() -> None:
+    shut = {**FUNCTION, "Environment": {"Error": {"Message": "KMS said no"}}}
+    verdict = look("import-iso-settings", ground(GetFunctionConfiguration=shut))
+    assert verdict.level is Level.BROKEN
+    assert "KMS said no" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("description", "level"),
+    [
+        ("with boto3 1.44.5 in it", Level.OK),
+        ("with boto3 2.0.0 in it", Level.OK),
+        ("with boto3 1.43.99 in it", Level.BROKEN),
+        ("with libraries in it", Level.WARNING),
+    ],
+)
+def test_given_a_layer_s_words_then_its_boto3_is_judged(description: str, level: Level) -> None:
+    at = ground(GetLayerVersionByArn={"Description": description})
+    assert look("layer", at).level is level
+
+
+def test_the_layer_says_which_boto3_is_locked_and_that_one_is_recent_enough() -> None:
+    locked = Path(ROOT, "layers/isodrop/requirements.txt").read_text()
+    version = locked.partition("\nboto3==")[2].split()[0]
+    described = source()["Resources"]["IsodropLayer"]["Properties"]["Description"]
+    assert f"boto3 {version}" in described
+    assert tuple(map(int, version.split(".")))[:2] >= BOTO3
+    assert look("layer", ground(GetLayerVersionByArn={"Description": described})).level is Level.OK
+
+
+# Roles
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        ({"EvalDecision": "implicitDeny", "MatchedStatements": []}, "sam deploy puts"),
+        (
+            {
+                "EvalDecision": "explicitDeny",
+                "MatchedStatements": [{"SourcePolicyId": "no-images"}],
+            },
+            "the policy no-images",
+        ),
+        (
+            {
+                "EvalDecision": "implicitDeny",
+                "PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False},
+            },
+            "its permissions boundary refuses it",
+        ),
+        (
+            {
+                "EvalDecision": "explicitDeny",
+                "OrganizationsDecisionDetail": {"AllowedByOrganizations": False},
+            },
+            "a policy of your organisation refuses it",
+        ),
+    ],
+)
+def test_given_a_right_that_is_refused_then_it_is_told_by_whom(refused: Any, words: str) -> None:
+    verdict = look("may-import", ground(SimulatePrincipalPolicy={"EvaluationResults": [refused]}))
+    assert verdict.level is Level.BROKEN
+    assert "ImportIsoRole may not imagebuilder:ImportDiskImage" in verdict.message
+    assert words in str(verdict.remedy)
+
+
+def test_given_no_distribution_then_nothing_of_one_is_asked() -> None:
+    at = ground(SimulatePrincipalPolicy=refusal("AccessDenied"))
+    for check in ("distribution", "may-distribute"):
+        verdict = look(check, at)
+        assert verdict.level is Level.OK
+        assert "images are not distributed" in verdict.message
+
+
+def test_given_a_distribution_then_its_regions_are_told_and_one_that_is_gone_is_broken() -> None:
+    stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
+    distributions = [{"region": region} for region in ("us-west-2", "eu-west-1", "us-west-2")]
+    told = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
+    there = look("distribution", ground(stack, GetDistributionConfiguration=told))
+    gone = refusal("ResourceNotFoundException")
+    not_there = look("distribution", ground(stack, GetDistributionConfiguration=gone))
+    assert (there.level, there.message) == (
+        *(Level.OK, "images go to eu-west-1, us-west-2 as ours says"),
+    )
+    assert not_there.level is Level.BROKEN
+    assert "DistributionConfigurationArn" in str(not_there.remedy)
+
+
+@pytest.mark.parametrize("action", ["iam:PassRole", "imagebuilder:DistributeImage"])
+def test_given_a_right_to_distribute_is_missing_then_it_is_named(action: str) -> None:
+    stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
+
+    def judge(asked: Mapping[str, Any]) -> Any:
+        refused = asked["ActionNames"] == [action]
+        decision = "implicitDeny" if refused else "allowed"
+        return {"EvaluationResults": [{"EvalDecision": decision}]}
+
+    verdict = look("may-distribute", ground(stack, SimulatePrincipalPolicy=judge))
+    assert verdict.level is Level.BROKEN
+    assert f"ReportBuildRole may not {action}" in verdict.message
+
+
+def test_given_the_service_linked_role_by_name_then_it_is_broken() -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/imagebuilder.amazonaws.com/AWSServiceRole"
+    changed = {**FUNCTION, "Environment": {"Variables": {**VARIABLES, "EXECUTION_ROLE": role}}}
+    verdict = look("execution-role", ground(GetFunctionConfiguration=changed))
+    assert verdict.level is Level.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refusal("NoSuchEntity", 404), "there is no instance profile builds"),
+        ({"InstanceProfile": {"Roles": []}}, "has no role"),
+    ],
+)
+def test_given_an_instance_profile_without_a_role_then_it_is_broken(
+    answer: Any, words: str
+) -> None:
+    verdict = look("instance-profile", ground(GetInstanceProfile=answer))
+    assert verdict.level is Level.BROKEN
+    assert words in verdict.message
+
+
+# The network
+
+
+NAT = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1", "State": "active"}
+IGW = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": "active"}
+LOCAL = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
+
+
+def in_a_subnet(
+    route: Mapping[str, Any], *endpoints: str, public: bool = False, **changes: Any
+) -> Ground:
+    """A stack whose builds run in a subnet with a route table of its own."""
+    configured = {
+        **HEALTHY["GetInfrastructureConfiguration"]["infrastructureConfiguration"],
+        "subnetId": "subnet-1",
+        "securityGroupIds": ["sg-1"],
+    }
+    subnet = {"SubnetId": "subnet-1", "VpcId": "vpc-1", "MapPublicIpOnLaunch": public}
+    group = {"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissionsEgress": [{"IpProtocol": "-1"}]}
+    tables = [
+        {"Associations": [{"Main": True}], "Routes": [LOCAL, IGW]},
+        {"Associations": [{"SubnetId": "subnet-1"}], "Routes": [LOCAL, route]},
+    ]
+    there = [
+        {"ServiceName": f"com.amazonaws.{REGION}.{each}", "State": "available"}
+        for each in endpoints
+    ]
+    answers = {
+        "GetInfrastructureConfiguration": {"infrastructureConfiguration": configured},
+        "DescribeSubnets": {"Subnets": [subnet]},
+        "DescribeSecurityGroups": {"SecurityGroups": [group]},
+        "DescribeRouteTables": {"RouteTables": tables},
+        "DescribeVpcEndpoints": {"VpcEndpoints": there},
+    }
+    return ground(**answers | changes)
+
+
+ALL = ("s3", "ec2", "logs", "ssm", "ssmmessages", "ec2messages")
+
+
+@pytest.mark.parametrize(
+    ("at", "level", "words"),
+    [
+        (in_a_subnet(NAT), Level.OK, "leads to the internet by nat-1"),
+        (in_a_subnet(IGW, public=True), Level.OK, "leads to the internet by igw-1"),
+        (in_a_subnet(IGW), Level.BROKEN, "gives its instances no public address"),
+        (in_a_subnet({**NAT, "State": "blackhole"}), Level.BROKEN, "no way to the internet"),
+        (in_a_subnet(LOCAL, *ALL), Level.OK, "by endpoints"),
+        (in_a_subnet(LOCAL, *ALL[:-2]), Level.BROKEN, "no endpoints for ssmmessages, ec2messages"),
+        (
+            in_a_subnet(NAT, DescribeSubnets=refusal("InvalidSubnetID.NotFound")),
+            Level.BROKEN,
+            "there is no ['subnet-1']",
+        ),
+        (ground(DescribeVpcs={"Vpcs": []}), Level.BROKEN, "this Region has no default VPC"),
+    ],
+)
+def test_given_where_builds_run_then_their_way_out_is_judged(
+    at: Ground, level: Level, words: str
+) -> None:
+    verdict = look("network", at)
+    assert verdict.level is level
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"VpcId": "vpc-2"}, "of another VPC"),
+        ({"IpPermissionsEgress": []}, "let nothing out"),
+    ],
+)
+def test_given_security_groups_that_do_not_fit_then_it_is_broken(changes: Any, words: str) -> None:
+    group = {"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissionsEgress": [{}], **changes}
+    at = in_a_subnet(NAT, DescribeSecurityGroups={"SecurityGroups": [group]})
+    verdict = look("network", at)
+    assert verdict.level is Level.BROKEN
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("quotas", "level", "words"),
+    [
+        ([("Concurrent builds", 3.0)], Level.OK, "3 builds may run at once"),
+        ([("Concurrent builds", 0.0)], Level.BROKEN, "the quota of concurrent builds is 0"),
+        ([("Components", 1000.0)], Level.WARNING, "names no quota of concurrent builds"),
+    ],
+)
+def test_given_the_quotas_then_that_of_builds_at_once_is_found_by_its_name(
+    quotas: Any, level: Level, words: str
+) -> None:
+    told = [{"QuotaName": name, "Value": value, "QuotaCode": "L-1"} for name, value in quotas]
+    verdict = look("quota", ground(ListServiceQuotas={"Quotas": told}))
+    assert verdict.level is level
+    assert words in verdict.message
+
+
+# What was promised
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refusal("ResourceNotFoundException"), "the ledger the-ledger is gone"),
+        ({"Table": {"TableStatus": "DELETING"}}, "the ledger is DELETING"),
+        ({"Table": {"TableStatus": "ACTIVE"}}, "index ByState is not active"),
+    ],
+)
+def test_given_a_ledger_that_cannot_be_written_then_it_is_broken(answer: Any, words: str) -> None:
+    verdict = look("ledger", ground(DescribeTable=answer))
+    assert verdict.level is Level.BROKEN
+    assert words in verdict.message
+
+
+def test_given_open_drops_then_only_those_older_than_a_build_can_take_are_asked_for() -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def query(parameters: Mapping[str, Any]) -> Any:
+        asked.append(parameters)
+        return {"Items": []}
+
+    assert look("answers", ground(Query=query)).level is Level.OK
+    # 16 hours that a build is followed, and two more.
+    before = asked[0]["ExpressionAttributeValues"][":before"]["S"]
+    assert before == "2026-11-23T18:00:00+00:00"
+
+
+def test_commands_name_the_profile_that_was_named() -> None:
+    at = replace(ground(GetBucketVersioning={}), profile="imports")
+    assert look("versioning", at).remedy == (
+        "aws s3api put-bucket-versioning --bucket drops --versioning-configuration Status=Enabled"
+        " --region eu-central-1 --profile imports"
+    )
+
+
+@pytest.mark.parametrize(("number", "last"), [(1, "1 ok, 1 warning"), (2, "1 ok, 2 warnings")])
+def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, last: str
+) -> None:
+    monkeypatch.setattr(cli, "console", Console)
+    doubts = [Finding("quota", Verdict(Level.WARNING, "low"))] * number
+    cli.show((Finding("stack", Verdict(Level.OK, "is whole")), *doubts))
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "README.md").read_text().partition("## Is it fit?")[2]
+    sample = page.partition("$ isodrop doctor")[2].partition("\n")[2].partition("```")[0]
+    summaries = [
+        {**each, "PhysicalResourceId": "imports-Dropped-1X2Y"}
+        if each["LogicalResourceId"] == "Dropped"
+        else each
+        for each in HEALTHY["ListStackResources"]["StackResourceSummaries"]
+    ]
+    at = ground(
+        ListStackResources={"StackResourceSummaries": summaries},
+        DescribeRule={"State": "DISABLED"},
+        ListServiceQuotas=refusal("AccessDenied", 403),
+    )
+    shown = [each for each in CHECKS if each.name in ("rule", "may-pass", "quota")]
+    screen = Console(width=120, color_system=None, highlight=False, markup=False)
+    monkeypatch.setattr(cli, "console", lambda: screen)
+
+    cli.show(tuple(examine(at, shown)))
+
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [*sample.splitlines(), "1 broken, 1 ok, 1 warning"]
+    assert f"(Three of its {len(CHECKS)} checks, " in page
+
+
+def operations() -> set[tuple[str, str]]:
+    """Every service and operation that a check may ask, as the checks' source has it."""
+    found = set()
+    for path in (ROOT / "cli/isodrop_cli/doctor").glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        words = {each.value for each in nodes if isinstance(each, ast.Constant)}
+        for node in nodes:
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".ask")):
+                continue
+            service, operation = (getattr(each, "value", None) for each in node.args[:2])
+            assert isinstance(service, str)
+            # One helper is told what to describe.
+            named = (
+                [operation] if operation else [each for each in words if str(each)[:4] == "Desc"]
+            )
+            found |= {(service, str(each)) for each in named}
+    return found
+
+
+def test_given_the_policy_that_the_readme_names_then_it_allows_all_that_is_asked() -> None:
+    policies = json.loads(aws_managed_policies_data)
+    allowed = [
+        action
+        for statement in policies["ReadOnlyAccess"]["Document"]["Statement"]
+        for action in statement["Action"]
+    ]
+    asked = {action_of(*each) for each in operations()} | {"cloudformation:DescribeStacks"}
+
+    assert {operation for _, operation in operations()} >= HEALTHY.keys()
+    assert [each for each in asked if not any(fnmatchcase(each, one) for one in allowed)] == []

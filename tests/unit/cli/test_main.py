@@ -1,0 +1,338 @@
+"""The command isodrop, as a new user would try it: what it prints and how it exits."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isodrop import __version__
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso import Media, ReadRange
+from isodrop_cli.commands import inspect
+from isodrop_cli.main import main
+from tests.support.builders import a_business_disc, a_disc, an_edition
+
+GOOD = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
+Run = Callable[..., tuple[int, str, str]]
+Discs = Callable[[Media | Code], None]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as leaving:  # how argparse ends
+            status = int(leaving.code or 0)
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def iso(tmp_path: Path) -> Path:
+    path = tmp_path / GOOD
+    path.write_bytes(bytes(4096))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def disc(monkeypatch: pytest.MonkeyPatch) -> Discs:
+    """Say what is on whatever is read; the reader itself has tests of its own."""
+
+    def put(content: Media | Code) -> None:
+        def read_media(read: ReadRange, size: int) -> Media:
+            read(0, min(size, 2048))
+            if isinstance(content, Code):
+                raise RejectedError(content)
+            return content
+
+        monkeypatch.setattr(inspect, "read_media", read_media)
+
+    put(a_business_disc())
+    return put
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run the command before a person's eyes."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def told(*arguments: str | Path) -> str:
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("NO_COLOR", "1")
+        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+            here.setattr(sys, "stdout", screen := Terminal())
+            main([str(argument) for argument in arguments])
+        return screen.getvalue()
+
+    return told
+
+
+# isodrop names
+
+
+def test_given_names_when_asked_for_json_then_the_list_keeps_its_contract(run: Run) -> None:
+    status, out, err = run("names", f"in/{GOOD}", "holiday.iso", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out) == [
+        {
+            "name": GOOD,
+            "family": "msdn-business",
+            "windows": "11",
+            "release": "24H2",
+            "build": None,
+            "revision": None,
+            "architecture": "x64",
+            "language": "en-US",
+            "importable": "yes",
+        },
+        {
+            "name": "holiday.iso",
+            "family": None,
+            "windows": None,
+            "release": None,
+            "build": None,
+            "revision": None,
+            "architecture": None,
+            "language": None,
+            "importable": "unknown",
+        },
+    ]
+
+
+def test_given_a_pipe_when_names_are_told_then_it_is_one_line_of_tabs_for_each(run: Run) -> None:
+    status, out, _ = run("names", GOOD, "evil\tname\x1b[31m\n.iso")
+    assert status == 0
+    assert out.splitlines() == [
+        f"{GOOD}\tmsdn-business\t11\t24H2\t\t\tx64\ten-US\tyes",
+        "evil\\tname\\x1b[31m\\n.iso\t\t\t\t\t\t\t\tunknown",
+    ]
+
+
+def test_given_a_terminal_when_names_are_told_then_it_is_a_table(
+    told: Callable[..., str],
+) -> None:
+    screen = told("names", GOOD, "[bold]not markup.iso")
+    assert "Importable" in screen
+    assert "24H2" in screen
+    assert "[bold]not markup.iso" in screen
+
+
+def test_given_a_name_that_is_not_utf_8_when_told_then_nothing_breaks(run: Run) -> None:
+    status, out, _ = run("names", os.fsdecode(b"win11_\xff.iso"))
+    assert (status, out.split("\t")[0]) == (0, r"win11_\udcff.iso")
+
+
+# isodrop inspect
+
+
+def test_given_a_good_iso_when_inspected_then_it_is_accepted_with_its_plan(
+    run: Run, iso: Path
+) -> None:
+    status, out, err = run("inspect", iso)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "label\tCCCOMA_X64FRE_EN-US_DV9"
+    assert "edition\t3\tEnterprise\tWindows 11 Enterprise\tx64\t26100.1742\ten-US" in lines
+    assert "verdict\taccepted" in lines
+    assert "name\twindows-11-enterprise-x64-en-us" in lines
+    assert "image index\t3" in lines
+
+
+def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract(
+    run: Run, iso: Path, disc: Discs
+) -> None:
+    disc(a_disc(an_edition(index=7)))
+    status, out, _ = run("inspect", iso, "--json")
+    told = json.loads(out)
+    assert status == 0
+    assert told.keys() == {"media", "verdict", "rejection", "plan", "settings"}
+    assert (told["verdict"], told["rejection"], told["settings"]) == ("accepted", None, "defaults")
+    assert told["media"].keys() == {"label", "kind", "editions", "requests", "bytes"}
+    assert (told["media"]["label"], told["media"]["kind"]) == ("CCCOMA_X64FRE_EN-US_DV9", "wim")
+    assert told["media"]["editions"] == [
+        {
+            "index": 7,
+            "name": "Windows 11 Enterprise",
+            "editionId": "Enterprise",
+            "architecture": "x64",
+            "build": 26100,
+            "revision": 1742,
+            "languages": ["en-US"],
+        }
+    ]
+    assert (told["media"]["requests"], told["media"]["bytes"]) == (3, 491_520)
+    plan: dict[str, Any] = told["plan"]
+    assert plan["name"] == "windows-11-enterprise-x64-en-us"
+    assert (plan["semanticVersion"], plan["imageIndex"]) == ("11.26100.1742", 7)
+    assert plan["tags"]["isodrop:source"] == f"s3://your-bucket/{GOOD}"
+    assert plan["tags"]["isodrop:media"] == plan["mediaId"]
+    assert "isodrop:etag" not in plan["tags"]
+
+
+def test_given_media_of_a_refused_kind_when_inspected_then_it_exits_3_and_says_why(
+    run: Run, iso: Path, disc: Discs
+) -> None:
+    disc(a_business_disc(architecture="arm64"))
+    status, out, _ = run("inspect", iso)
+    assert status == 3
+    assert "verdict\trejected\twrong-architecture" in out
+    assert "remedy\tUpload the x64 ISO of the same release." in out
+    told = json.loads(run("inspect", iso, "--json")[1])
+    assert (told["verdict"], told["plan"]) == ("rejected", None)
+    assert told["rejection"].keys() == {"code", "message", "remedy"}
+    assert told["rejection"]["code"] == "wrong-architecture"
+    assert len(told["media"]["editions"]) == 6
+
+
+def test_given_something_else_than_an_iso_when_inspected_then_there_are_no_media_to_tell(
+    run: Run, iso: Path, disc: Discs
+) -> None:
+    disc(Code.NOT_AN_ISO)
+    status, out, _ = run("inspect", iso, "--json")
+    told = json.loads(out)
+    assert (status, told["media"], told["rejection"]["code"]) == (3, None, "not-an-iso")
+
+
+def test_given_another_key_when_inspected_then_it_counts_instead_of_the_files_name(
+    run: Run, iso: Path
+) -> None:
+    status, out, _ = run("inspect", iso, "--key", "drops/Win11.iSo")
+    assert (status, "unsupported-key" in out) == (3, True)
+    status, out, _ = run("inspect", iso, "--key", "drops/Win11_25H2_Enterprise.ISO")
+    assert (status, "release\t25H2" in out) == (0, True)
+
+
+def test_given_metadata_when_inspected_then_they_are_tried_as_overrides(
+    run: Run, iso: Path
+) -> None:
+    status, out, _ = run(
+        "inspect", iso, "--metadata", "edition=EnterpriseN", "--metadata", "description=a=b"
+    )
+    assert (status, "image index\t4" in out, "description\ta=b" in out) == (0, True, True)
+    status, out, _ = run("inspect", iso, "--metadata", "image-index=99")
+    assert (status, "invalid-override" in out) == (3, True)
+
+
+def test_given_overrides_when_inspected_then_they_are_laid_over_the_metadata(
+    run: Run, iso: Path
+) -> None:
+    metadata = ("--metadata", "edition=EnterpriseN")
+    status, out, _ = run("inspect", iso, *metadata, "--set", "edition=Professional")
+    assert (status, "edition\tProfessional\n" in out) == (0, True)
+    status, out, _ = run("inspect", iso, *metadata, "--set", "edition=")
+    assert (status, "edition\tEnterprise\n" in out) == (0, True)
+    status, _, err = run("inspect", iso, "--set", "editon=EnterpriseN")
+    assert (status, "with one of image-name" in err) == (2, True)
+
+
+def test_given_trace_when_inspected_then_each_read_is_told_on_stderr_only(
+    run: Run, iso: Path
+) -> None:
+    _, out, err = run("inspect", iso, "--trace", "--json")
+    assert json.loads(out)["verdict"] == "accepted"
+    assert err.startswith("read 1: 2,048 bytes at 0, ")
+
+
+def test_given_a_terminal_when_inspected_then_a_person_can_read_it(
+    iso: Path, disc: Discs, told: Callable[..., str]
+) -> None:
+    screen = told("inspect", iso)
+    assert "install.wim on an ISO of 5.50 GiB; read 480 KiB of it in 3 requests" in screen
+    assert "ACCEPTED" in screen
+    disc(a_business_disc(build=28000))
+    assert "REJECTED unsupported-release" in told("inspect", iso)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing.iso", "no such file or directory"),
+        ("directory.iso", "it is a directory"),
+        ("pipe.iso", "it is neither a file nor a disc drive"),
+        ("nul\0.iso", "embedded null"),
+        ("x" * 300, "file name too long"),
+        ("https://example.com/x.iso", "only a file or s3://bucket/key can be looked at"),
+    ],
+)
+def test_given_nothing_to_look_at_when_inspected_then_it_exits_1_in_one_sentence(
+    run: Run, tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "directory.iso").mkdir()
+    os.mkfifo(tmp_path / "pipe.iso")
+    status, out, err = run("inspect", name if "://" in name else tmp_path / name)
+    assert (status, out) == (1, "")
+    assert err.startswith("isodrop: ")
+    assert reason in err
+    assert err.count("\n") == 1
+
+
+def test_given_a_file_nobody_may_read_when_inspected_then_it_exits_1(
+    run: Run, iso: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(iso))
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read anything, so the mode would not do
+    status, out, err = run("inspect", iso)
+    assert (status, out, err) == (1, "", f"isodrop: {iso}: permission denied\n")
+
+
+def test_given_a_file_that_shrinks_when_inspected_then_it_exits_1(
+    run: Run, iso: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(read: ReadRange, size: int) -> Media:
+        read(size - 1, 2)
+        raise AssertionError
+
+    monkeypatch.setattr(inspect, "read_media", greedy)
+    status, _, err = run("inspect", iso)
+    assert (status, "became shorter" in err) == (1, True)
+
+
+# The command as such
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("unknown",), ("names",), ("inspect",), ("inspect", "x.iso", "--metadata", "novalue")],
+)
+def test_given_wrong_usage_when_run_then_it_exits_2_with_the_usage_on_stderr(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: isodrop")
+
+
+def test_given_version_when_asked_then_it_is_told(run: Run) -> None:
+    assert run("--version") == (0, f"isodrop {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        *((name,) for name in ("names", "inspect", "event", "drop", "watch")),
+        *((name,) for name in ("list", "status", "retry", "cancel", "doctor")),
+    ],
+)
+def test_given_help_when_asked_then_it_has_examples_that_fit_the_screen(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = run(*command, "--help")
+    assert status == 0
+    assert "examples:\n  isodrop" in out
+    assert max(map(len, out.splitlines())) <= 80

@@ -1,0 +1,296 @@
+"""What a terminal, a pipe and a program see of the same news."""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from isodrop_cli.output import renderers
+from isodrop_cli.output.progress import News
+from isodrop_cli.output.renderers import NOW_AND_THEN, Board, Steps, teller
+
+KEY = "drops/Win11.iso"
+NINE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+LATER = NINE + timedelta(minutes=30)
+AMI = "ami-0123456789abcdef0 eu-central-1"
+
+
+def at(minute: float, event: str, step: str, sentence: str = "", **more: Any) -> News:
+    key = more.pop("key", KEY)
+    return News(event, key, step, sentence, NINE + timedelta(minutes=minute), **more)
+
+
+LOOKED = at(0, "looked", "look", "windows-11-enterprise-x64-en-us 11.26100.1742")
+HALF = at(1, "uploading", "upload", "3 GiB of 6 GiB, 50 MiB/s, 1:01 left", share=0.5)
+UPLOADED = at(3, "uploaded", "upload", "6 GiB in 693 parts", facts={"parts": 693})
+BUILDING = at(4, "state", "building", "2 of 8 steps", share=0.25)
+SUCCEEDED = at(25.5, "answer", "succeeded", AMI, mood="good")
+FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", mood="bad")
+
+
+def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Console:
+    """A terminal of that size, without colours, where the spinner stands still."""
+    return Console(
+        file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),
+        width=width,
+        height=height,
+        force_terminal=True,
+        color_system=None,
+        markup=False,
+        get_time=lambda: 0.0,
+    )
+
+
+def picture(view: Steps | Board, screen: Console) -> list[str]:
+    """The picture as it is now, line by line."""
+    with screen.capture() as drawn:
+        screen.print(view.render())
+    return [line.rstrip() for line in drawn.get().splitlines()]
+
+
+def steps(*told: News, title: str = "", width: int = 80, encoding: str = "utf-8") -> list[str]:
+    """What a person sees of one drop half an hour past nine."""
+    view = Steps(screen := a_console(width, encoding=encoding), lambda: LATER, title)
+    for news in told:
+        view.tell(news)
+    return picture(view, screen)
+
+
+def board(*told: News, width: int = 80, height: int = 10) -> list[str]:
+    """What a person sees of many drops half an hour past nine."""
+    view = Board(screen := a_console(width, height), lambda: LATER)
+    for news in told:
+        view.tell(news)
+    return picture(view, screen)
+
+
+# A terminal that follows one drop
+
+
+def test_given_one_drop_when_it_builds_then_each_step_has_a_line_and_how_long_it_took() -> None:
+    assert steps(LOOKED, UPLOADED, BUILDING, title="Win11.iso to s3://drops/Win11.iso") == [
+        "Win11.iso to s3://drops/Win11.iso",
+        "✔  look      windows-11-enterprise-x64-en-us 11.26100.1742                  3:00",
+        "✔  upload    6 GiB in 693 parts                                             1:00",
+        "⠋  building  2 of 8 steps                                                  26:00",
+        "             ━━━━━━━━━━━",
+    ]
+
+
+def test_given_the_upload_when_it_goes_on_then_there_is_a_bar_as_long_as_what_is_done() -> None:
+    *_, line, bar = steps(HALF)
+
+    assert line == f"⠋  upload  {HALF.sentence}{'29:00':>34}"
+    assert bar.strip() == "━" * 22
+
+
+def test_given_a_status_that_is_over_when_drawn_then_its_steps_are_no_longer_told() -> None:
+    assert steps(BUILDING, at(9, "state", "testing"))[0] == f"✔  building{'5:00':>69}"
+
+
+def test_given_the_answer_when_drawn_then_its_time_is_that_of_the_whole_way() -> None:
+    assert steps(LOOKED, BUILDING, SUCCEEDED)[-1] == f"✔  succeeded  {AMI}{'25:30':>32}"
+
+
+def test_given_a_bad_answer_when_drawn_then_each_of_its_sentences_has_a_line() -> None:
+    assert steps(LOOKED, FAILED)[1:] == [
+        f"✘  failed  build-failed{'25:30':>57}",
+        "           It broke.",
+        "           Mend it.",
+    ]
+
+
+def test_given_a_rejection_before_the_upload_when_drawn_then_nothing_goes_on() -> None:
+    rejected = at(0, "looked", "look", "server-media", mood="bad")
+
+    assert steps(rejected) == [f"✘  look  server-media{'0:00':>59}"]
+
+
+def test_given_a_narrow_terminal_when_drawn_then_no_line_is_longer_and_nothing_is_lost() -> None:
+    lines = steps(LOOKED, width=40)
+
+    assert all(len(line) <= 40 for line in lines)
+    words = "".join(line[9:34] for line in lines)
+    assert words.replace(" ", "") == LOOKED.sentence.replace(" ", "")
+
+
+def test_given_a_terminal_of_plain_letters_when_drawn_then_the_marks_are_letters() -> None:
+    lines = steps(LOOKED, UPLOADED, FAILED, encoding="ascii")
+
+    assert [line[0] for line in lines if line[0] != " "] == ["+", "+", "x"]
+    assert "\n".join(lines).isascii()
+
+
+def test_given_a_stranger_s_words_when_drawn_then_they_are_words_only() -> None:
+    evil = at(0, "state", "decide", "[bold]\x1b[31mred\x07")
+
+    assert steps(evil, title="[red]a\x1b.iso")[:2] == [
+        "[red]a\\x1b.iso",
+        f"⠋  decide  [bold]\\x1b[31mred\\x07{'30:00':>48}",
+    ]
+
+
+# A terminal that follows many drops
+
+
+def test_given_many_drops_when_they_go_on_then_each_has_one_line() -> None:
+    other = at(2, "state", "decide", "the stack looks at it", key="b.iso")
+
+    assert board(BUILDING, other, SUCCEEDED) == [
+        f"✔  {KEY}  succeeded  {AMI}{'21:30':>15}",
+        f"⠋  b.iso            decide     the stack looks at it{'28:00':>28}",
+    ]
+
+
+def test_given_two_asks_of_one_key_when_drawn_then_they_are_two_drops() -> None:
+    asked = [at(1, "state", "decide", facts={"dropId": name}) for name in ("one", "two", "one")]
+
+    assert len(board(*asked)) == 2
+
+
+def test_given_more_drops_than_lines_when_drawn_then_the_last_ones_are_seen() -> None:
+    drops = [at(1, "state", "decide", key=f"{number}.iso") for number in range(9)]
+
+    assert [line.split()[1] for line in board(*drops, height=6)] == [
+        *("5.iso", "6.iso", "7.iso", "8.iso")
+    ]
+
+
+def test_given_a_long_answer_when_drawn_among_many_then_it_is_cut_to_its_line() -> None:
+    (line,) = board(at(1, "answer", "failed", "It broke.\nMend it." * 20, mood="bad"), width=60)
+
+    assert (len(line), line.count("…")) == (60, 1)
+    assert "It broke. Mend it." in line
+
+
+def test_given_nothing_when_drawn_then_that_is_told() -> None:
+    assert board() == ["⠋  nothing is going on"]
+
+
+# What stays on the terminal
+
+
+class Terminal(io.StringIO):
+    """What a person reads; only the last picture of what is drawn over and over stays there."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def last(self) -> str:
+        drawn = self.getvalue().rpartition("\x1b[2K")[2]
+        return re.sub(r"\x1b\[[?\d;]*[a-z]", "", drawn)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Tell before a person's eyes, and get what is there in the end."""
+
+    def tell(told: Iterable[News], **how: Any) -> str:
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr(renderers, "utc_now", lambda: LATER)
+        monkeypatch.delenv("TERM", raising=False)
+        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+            here.setattr(sys, "stdout", screen := Terminal())
+            with teller(**how) as telling:
+                for news in told:
+                    telling.tell(news)
+        return screen.last()
+
+    return tell
+
+
+def test_given_a_terminal_when_one_drop_was_followed_then_its_steps_stay(
+    terminal: Callable[..., str],
+) -> None:
+    screen = terminal([LOOKED, UPLOADED, SUCCEEDED], title="Win11.iso")
+
+    assert [line.split()[0] for line in screen.splitlines()] == ["Win11.iso", "✔", "✔", "✔"]
+
+
+def test_given_a_terminal_when_it_is_left_early_then_what_goes_on_is_marked_so(
+    terminal: Callable[..., str],
+) -> None:
+    one = terminal([LOOKED, HALF])
+    many = terminal([BUILDING, at(2, "answer", "failed", key="b.iso", mood="bad")], of_many=True)
+
+    assert one.splitlines()[1].startswith("·  upload")
+    assert [line[0] for line in many.splitlines()] == ["·", "✘"]
+
+
+def test_given_a_terminal_when_nothing_came_then_no_spinner_stays(
+    terminal: Callable[..., str],
+) -> None:
+    assert terminal([], of_many=True).strip() == "nothing is going on"
+
+
+# A pipe, and a program
+
+
+def lines(capfd: pytest.CaptureFixture[str], told: Iterable[News], **how: Any) -> list[str]:
+    capfd.readouterr()
+    with teller(**how) as telling:
+        for news in told:
+            telling.tell(news)
+    return capfd.readouterr().out.splitlines()
+
+
+def test_given_a_pipe_when_one_drop_is_told_then_a_line_is_time_step_and_what_is_new(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert lines(capfd, [LOOKED, FAILED], title="not in a pipe") == [
+        f"2026-11-24T09:00:00Z\tlook\t{LOOKED.sentence}",
+        "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Mend it.",
+    ]
+
+
+def test_given_a_pipe_when_many_drops_are_told_then_the_key_stands_behind_the_time(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    evil = at(1, "state", "decide", key="a\tb\x1b.iso")
+
+    assert lines(capfd, [evil], of_many=True) == ["2026-11-24T09:01:00Z\ta\\tb\\x1b.iso\tdecide\t"]
+
+
+def test_given_a_program_when_told_then_each_line_is_an_object_with_all_the_facts(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (line,) = lines(capfd, [UPLOADED], as_json=True)
+
+    assert json.loads(line) == {
+        "event": "uploaded",
+        "time": "2026-11-24T09:03:00Z",
+        "key": KEY,
+        "step": "upload",
+        "message": "6 GiB in 693 parts",
+        "parts": 693,
+    }
+
+
+def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only() -> None:
+    written: list[News] = []
+    clock = iter([100.0, 100.0, 100.0 + NOW_AND_THEN / 2, 100.0 + NOW_AND_THEN, 999.0])
+    telling = renderers._Lines(written.append, lambda: next(clock))
+
+    for news in (HALF, HALF, UPLOADED, HALF):
+        telling.tell(news)
+
+    assert [(news.event, news.sentence) for news in written] == [
+        (news.event, news.sentence) for news in (HALF, UPLOADED, HALF)
+    ]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_given_lines_when_something_earlier_is_heard_of_then_it_has_the_time_of_the_line_before(
+    capfd: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    told = lines(capfd, [LOOKED, UPLOADED, HALF, BUILDING], as_json=as_json)
+
+    times = [f"2026-11-24T09:0{minute}:00Z" for minute in (0, 3, 3, 4)]
+    assert [json.loads(line)["time"] if as_json else line.split("\t")[0] for line in told] == times

@@ -1,0 +1,501 @@
+"""What is to be imported, or why it is not: upload + media + overrides + settings."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from isodrop.codes import Code, Rejection
+from isodrop.domain.edition_selection import MAX_LANGUAGES
+from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
+from isodrop.domain.model import ImportPlan, ImportSettings, Upload
+from isodrop.domain.planning import check_key, decide
+from isodrop.iso import Media
+from isodrop.text import clean_tag_value
+from tests.support.builders import (
+    MEDIA_ID,
+    a_business_disc,
+    a_disc,
+    an_edition,
+    an_upload,
+    some_settings,
+)
+
+
+def plan(
+    media: Media | None = None,
+    upload: Upload | None = None,
+    metadata: Mapping[str, str] | None = None,
+    settings: ImportSettings | None = None,
+) -> ImportPlan:
+    decided = decide(
+        upload or an_upload(),
+        media or a_business_disc(),
+        metadata or {},
+        settings or some_settings(),
+    )
+    assert isinstance(decided, ImportPlan), decided
+    return decided
+
+
+def rejection(
+    media: Media | None = None,
+    upload: Upload | None = None,
+    metadata: Mapping[str, str] | None = None,
+    settings: ImportSettings | None = None,
+) -> Rejection:
+    decided = decide(
+        upload or an_upload(),
+        media or a_business_disc(),
+        metadata or {},
+        settings or some_settings(),
+    )
+    assert isinstance(decided, Rejection), decided
+    return decided
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    "key", ["a.iso", "in/b.ISO", "c d+é.Iso", "日本/ウィンドウズ.iso", "a..iso"]
+)
+def test_given_a_key_import_disk_image_takes_when_checked_then_it_passes(key: str) -> None:
+    assert check_key(key) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "", "iso", "a.iSo", "a.isO", "a.ISo", "a.iso.zip", "a.iso/", ".iso", "in/.iso", " .ISO",
+        "a\n.iso", "a\x00.iso", "a\x7f.iso", "a\x85.iso", "a\u2028.iso", "a\ud800.iso",
+        "é" * 511 + ".iso",
+    ],
+)  # fmt: skip
+def test_given_a_key_import_disk_image_refuses_when_checked_then_it_is_told_so(key: str) -> None:
+    found = check_key(key)
+    assert found is not None
+    assert found.code is Code.UNSUPPORTED_KEY
+    assert found.message.isprintable()
+    assert rejection(upload=an_upload(key)) == found
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("a.iSo", "ends in .iso, .ISO or .Iso"),
+        ("a\n.iso", "without control characters"),
+        ("in/.iso", "with a name before the extension"),
+        ("é" * 511 + ".iso", "of at most 1024 bytes"),
+    ],
+)
+def test_given_a_wrong_key_when_told_so_then_the_remedy_is_for_what_is_wrong(
+    key: str, remedy: str
+) -> None:
+    found = check_key(key)
+    assert found is not None
+    assert remedy in found.remedy
+
+
+# The plan of a good ISO
+
+
+def test_given_a_business_iso_when_decided_then_the_plan_says_everything_the_request_needs() -> (
+    None
+):
+    decided = plan(upload=an_upload("in/Win11 business (24H2).iso"))
+    assert decided == ImportPlan(
+        name="windows-11-enterprise-x64-en-us",
+        semantic_version="11.26100.1742",
+        image_index=3,
+        description="Windows 11 Enterprise 24H2 x64 en-us (11.26100.1742), imported by isodrop from"
+        " s3://isodrop-upload/in/Win11 business (24H2).iso",
+        edition="Enterprise",
+        release="24H2",
+        architecture="x64",
+        build=26100,
+        revision=1742,
+        languages=("en-us",),
+        media_id=MEDIA_ID,
+        rebuild=None,
+        tags={
+            "isodrop:stack": "isodrop",
+            "isodrop:source": "s3://isodrop-upload/in/Win11 business _24H2_.iso",
+            "isodrop:etag": "9b2cf535f27731c974343645a3985328-700",
+            "isodrop:media": MEDIA_ID,
+            "isodrop:edition": "Enterprise",
+            "isodrop:release": "24H2",
+            "isodrop:architecture": "x64",
+            "isodrop:languages": "en-us",
+            "isodrop:build": "26100.1742",
+        },
+        notes=(),
+    )
+
+
+def test_given_enterprise_at_another_index_when_decided_then_that_index_is_taken() -> None:
+    media = a_disc(*(an_edition(f"Filler{n}", n) for n in range(1, 7)), an_edition(index=7))
+    assert plan(media).image_index == 7
+
+
+def test_given_no_servicing_build_when_decided_then_the_revision_is_0() -> None:
+    assert plan(a_business_disc(revision=None)).semantic_version == "11.26100.0"
+
+
+def test_given_an_image_of_several_languages_when_decided_then_the_default_comes_first() -> None:
+    decided = plan(a_business_disc(languages=("en-US", "de-DE", "fr-FR"), default_language="de-DE"))
+    assert decided.languages == ("de-de", "en-us", "fr-fr")
+    assert decided.name == "windows-11-enterprise-x64-de-de"
+    assert decided.tags["isodrop:languages"] == "de-de en-us fr-fr"
+
+
+def test_given_hostile_languages_when_decided_then_only_language_tags_are_believed() -> None:
+    many = tuple(f"{a}{b}-XX" for a in "abcdefghijk" for b in "abcdefghijk")
+    decided = plan(a_business_disc(languages=("../../etc", "", *many), default_language="x" * 99))
+    assert decided.languages[0] == "aa-xx"
+    assert len(decided.languages) == MAX_LANGUAGES
+
+
+def test_given_media_without_a_language_when_decided_then_the_file_name_fills_the_gap() -> None:
+    silent = a_business_disc(languages=(), default_language=None)
+    assert plan(silent, an_upload("Win11_24H2_Korean_x64.iso")).languages == ("ko-kr",)
+    assert plan(silent).languages == ()
+    assert plan(silent).name == "windows-11-enterprise-x64"
+
+
+def test_given_two_images_of_the_edition_when_decided_then_the_first_is_taken_and_told() -> None:
+    decided = plan(a_disc(an_edition(index=2), an_edition(index=5)))
+    assert decided.image_index == 2
+    assert "indexes 2, 5" in decided.notes[0]
+
+
+def test_given_the_edition_for_two_architectures_when_decided_then_x64_is_taken() -> None:
+    media = a_disc(an_edition(index=1, architecture="arm64"), an_edition(index=2))
+    assert plan(media).image_index == 2
+    assert plan(media).notes == ()
+
+
+# Overrides
+
+
+def test_given_overrides_when_decided_then_they_beat_media_and_settings() -> None:
+    decided = plan(
+        metadata={
+            "image-name": "golden",
+            "semantic-version": "2.0.1",
+            "edition": "Professional",
+            "description": "mine",
+            "rebuild": "r1",
+        },
+        settings=some_settings(description="the stack's"),
+    )
+    assert (decided.name, decided.semantic_version, decided.image_index) == ("golden", "2.0.1", 5)
+    assert (decided.edition, decided.description) == ("Professional", "mine")
+    assert decided.rebuild == "r1"
+    assert "AWS documents only Windows 11 Enterprise" in decided.notes[0]
+
+
+def test_given_an_image_index_when_decided_then_it_names_the_image() -> None:
+    assert plan(metadata={"image-index": "4"}).edition == "EnterpriseN"
+
+
+def test_given_an_image_index_that_is_not_there_when_decided_then_the_indexes_are_listed() -> None:
+    found = rejection(metadata={"image-index": "9"})
+    assert found.code is Code.INVALID_OVERRIDE
+    assert "image 9" in found.message
+    assert "1, 2, 3, 4, 5, 6" in found.message
+
+
+def test_given_overrides_that_disagree_when_decided_then_it_is_told() -> None:
+    found = rejection(metadata={"image-index": "3", "edition": "Professional"})
+    assert found.code is Code.INVALID_OVERRIDE
+    assert "image-index 3 is Enterprise, and edition asks for Professional" in found.message
+
+
+def test_given_an_override_the_stack_forbids_when_decided_then_it_is_refused() -> None:
+    settings = some_settings(allowed_overrides=frozenset())
+    found = rejection(metadata={"edition": "EnterpriseN"}, settings=settings)
+    assert found.code is Code.INVALID_OVERRIDE
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"edition_id": "EnterpriseEval"}, Code.EVALUATION_MEDIA),
+        ({"edition_id": "EnterpriseS"}, Code.LTSC_MEDIA),
+        ({"installation_type": "Server"}, Code.SERVER_MEDIA),
+        ({"build": 19045}, Code.NOT_WINDOWS_11),
+        ({"architecture": "arm64"}, Code.WRONG_ARCHITECTURE),
+        ({"build": 28000}, Code.UNSUPPORTED_RELEASE),
+        ({"edition_id": None}, Code.UNREADABLE_MEDIA),
+    ],
+)
+def test_given_an_index_of_a_refused_image_when_decided_then_the_index_does_not_help(
+    changes: dict[str, Any], code: Code
+) -> None:
+    media = a_disc(
+        an_edition(index=1), an_edition(**{"edition_id": "Enterprise", **changes}, index=2)
+    )
+    assert rejection(media, metadata={"image-index": "2"}).code is code
+
+
+# Rejections
+
+
+@pytest.mark.parametrize(
+    ("media", "code", "told"),
+    [
+        (a_disc(), Code.UNREADABLE_MEDIA, "no edition at all"),
+        (
+            a_disc(
+                an_edition("ServerStandard", 1, installation_type="Server Core"),
+                an_edition("ServerStandard", 2, installation_type="Server"),
+                an_edition("ServerDatacenter", 3, installation_type="Server"),
+            ),
+            Code.SERVER_MEDIA,
+            "(ServerStandard, ServerDatacenter)",
+        ),
+        (a_business_disc(build=19045), Code.NOT_WINDOWS_11, "build 19045 (22H2)"),
+        (a_business_disc(major=6, build=9600), Code.NOT_WINDOWS_11, "build 9600"),
+        (a_disc(an_edition("Core", build=19045)), Code.NOT_WINDOWS_11, "build 19045"),
+        (a_disc(an_edition("EnterpriseEval")), Code.EVALUATION_MEDIA, "(EnterpriseEval)"),
+        (a_disc(an_edition("IoTEnterpriseSEval")), Code.EVALUATION_MEDIA, "no Enterprise"),
+        (
+            a_disc(an_edition("EnterpriseS"), an_edition("IoTEnterpriseS", 2)),
+            Code.LTSC_MEDIA,
+            "(EnterpriseS, IoTEnterpriseS) and no Enterprise",
+        ),
+        (a_disc(an_edition("IoTEnterprise")), Code.NO_SUCH_EDITION, "holds: IoTEnterprise."),
+        (
+            a_disc(an_edition("Core"), an_edition("Professional", 2), an_edition(None, 3)),
+            Code.NO_SUCH_EDITION,
+            "Enterprise is not on the ISO, which holds: Core, Professional, (unnamed).",
+        ),
+        (
+            a_disc(an_edition("EnterpriseN", name="Windows 11 Enterprise")),
+            Code.NO_SUCH_EDITION,
+            "EnterpriseN",
+        ),
+        (a_business_disc(architecture="arm64"), Code.WRONG_ARCHITECTURE, "for arm64"),
+        (a_business_disc(build=28000), Code.UNSUPPORTED_RELEASE, "build 28000 (26H1)"),
+        (a_business_disc(build=27842), Code.UNSUPPORTED_RELEASE, "22621, 22631, 26100, 26200"),
+        (a_business_disc(major=11), Code.UNSUPPORTED_RELEASE, "build 26100"),
+        (a_business_disc(build=None), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
+        (a_business_disc(build=-1), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
+        (a_business_disc(architecture=None), Code.UNREADABLE_MEDIA, "ARCH"),
+        (a_business_disc(installation_type=None), Code.UNREADABLE_MEDIA, "INSTALLATIONTYPE"),
+        (a_business_disc(installation_type="WindowsPE"), Code.NOT_WINDOWS, "WindowsPE"),
+        (a_business_disc(revision=-5), Code.UNREADABLE_MEDIA, "SPBUILD"),
+        (a_business_disc(revision=10**5000), Code.UNREADABLE_MEDIA, "SPBUILD"),
+        (a_disc(an_edition(index=0)), Code.UNREADABLE_MEDIA, "INDEX"),
+    ],
+)
+def test_given_media_that_cannot_be_imported_when_decided_then_the_reason_that_helps_most_is_told(
+    media: Media, code: Code, told: str
+) -> None:
+    found = rejection(media)
+    assert (found.code, told in found.message) == (code, True), found
+
+
+def test_given_a_client_edition_called_server_when_decided_then_it_is_not_server_media() -> None:
+    media = a_disc(an_edition("ServerRdsh", name="Windows 11 Enterprise multi-session"))
+    assert rejection(media).code is Code.NO_SUCH_EDITION
+
+
+def test_given_server_and_client_on_one_disc_when_decided_then_the_client_is_imported() -> None:
+    media = a_disc(an_edition("ServerStandard", installation_type="Server"), an_edition(index=2))
+    assert plan(media).image_index == 2
+
+
+def test_given_an_evaluation_beside_the_wanted_edition_when_decided_then_it_does_not_hinder() -> (
+    None
+):
+    assert plan(a_disc(an_edition("EnterpriseEval", 1), an_edition(index=2))).image_index == 2
+
+
+def test_given_a_wanted_edition_in_other_letters_when_decided_then_the_remedy_spells_it() -> None:
+    found = rejection(settings=some_settings(edition="enterprise"))
+    assert (found.code, "Ask for Enterprise" in found.remedy) == (Code.NO_SUCH_EDITION, True)
+
+
+def test_given_another_edition_when_it_is_missing_then_the_remedy_is_to_ask_otherwise() -> None:
+    found = rejection(metadata={"edition": "EnterpriseG"})
+    assert found.code is Code.NO_SUCH_EDITION
+    assert "by the override edition or the stack's parameter WantedEdition" in found.remedy
+
+
+def test_given_very_many_editions_when_rejected_then_the_message_stays_short_and_clean() -> None:
+    media = a_disc(*(an_edition(f"Evil\n{n}" + "x" * 500, n) for n in range(1, 257)))
+    found = rejection(media)
+    assert len(found.message) < 1000
+    assert found.message.isprintable()
+
+
+def test_given_a_build_added_to_the_settings_when_decided_then_no_table_stands_in_its_way() -> None:
+    settings = some_settings(supported_builds=frozenset({22000, 29999}))
+    assert plan(a_business_disc(build=22000), settings=settings).release == "21H2"
+    unknown = plan(a_business_disc(build=29999), an_upload("win11_28h2.iso"), settings=settings)
+    assert unknown.release == "28H2"
+
+
+# Releases
+
+
+@pytest.mark.parametrize(
+    ("build", "key", "release"),
+    [
+        (22621, "Win11_23H2_English_x64.iso", "23H2"),
+        (22621, "windows.iso", None),
+        (22621, "Win11_24H2_English_x64.iso", None),
+        (22631, "windows.iso", "23H2"),
+        (26100, "windows.iso", "24H2"),
+        (26100, "Win11_25H2_English_x64.iso", "25H2"),
+        (26100, "Win11_23H2_English_x64.iso", "24H2"),
+        (26200, "windows.iso", "25H2"),
+    ],
+)
+def test_given_a_build_and_a_file_name_when_decided_then_the_name_decides_only_among_candidates(
+    build: int, key: str, release: str | None
+) -> None:
+    decided = plan(a_business_disc(build=build), an_upload(key))
+    assert decided.release == release
+    assert decided.tags.get("isodrop:release") == release
+
+
+def test_given_22h2_by_name_and_by_build_when_decided_then_it_is_rejected_kindly() -> None:
+    found = rejection(a_business_disc(build=22621), an_upload("Win11_22H2_English_x64.iso"))
+    assert found.code is Code.UNSUPPORTED_RELEASE
+    assert "22H2 or 23H2, and the file name says 22H2" in found.message
+    assert "upload it under a name that says so" in found.remedy
+
+
+def test_given_22621_and_a_silent_name_when_decided_then_the_doubt_is_told() -> None:
+    decided = plan(
+        a_business_disc(build=22621),
+        settings=some_settings(image_name_template="w11-{edition}-{release}"),
+    )
+    assert decided.name == "w11-enterprise-22621"
+    assert "22H2 and 23H2 media say alike" in decided.notes[0]
+
+
+# What the file name says against the media
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("Win11_23H2_English_x64.iso", "The file name says 23H2, the media say build 26100"),
+        ("Win11_24H2_English_Arm64.iso", "The file name says arm64, the media say x64"),
+        ("Win11_24H2_German_x64.iso", "The file name says de-DE, the media say en-us"),
+        ("win10-x64.iso", "The file name says Windows 10, the media say Windows 11"),
+        ("win11-22631.1.iso", "The file name says 22631, the media say build 26100"),
+    ],
+)
+def test_given_a_name_that_contradicts_the_media_when_decided_then_the_media_win_and_it_is_told(
+    key: str, told: str
+) -> None:
+    decided = plan(upload=an_upload(key))
+    assert any(note.startswith(told) for note in decided.notes), decided.notes
+    assert decided.architecture == "x64"
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("Win11_24H2_Arabic_x64.iso", {"languages": ("ar-SA",), "default_language": "ar-SA"}),
+        ("22631.2428.231001-0608.23H2_NI_RELEASE_CLIENTBUSINESS_VOL_x64FRE_en-us.iso",
+         {"build": 22621}),
+        ("Win11_25H2_English_x64.iso", {"build": 26100}),
+        ("mine.iso", {}),
+    ],
+)  # fmt: skip
+def test_given_a_name_that_agrees_when_decided_then_there_is_nothing_to_tell(
+    key: str, changes: dict[str, Any]
+) -> None:
+    assert plan(a_business_disc(**changes), an_upload(key)).notes == ()
+
+
+def test_given_a_misspelt_override_when_decided_then_the_plan_tells_it() -> None:
+    assert "image-name" in plan(metadata={"image_name": "x"}).notes[0]
+
+
+# Templates, descriptions, tags
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("windows-11-{edition}-{architecture}-{language}", "windows-11-enterprise-x64-en-us"),
+        ("W11 {edition}_{release}_{build}", "w11-enterprise-24h2-26100"),
+        ("--{build}--", "26100"),
+        ("golden", "golden"),
+    ],
+)
+def test_given_a_good_template_when_filled_then_the_name_is_lower_case_with_single_hyphens(
+    template: str, name: str
+) -> None:
+    assert check_template(template) is None
+    assert plan(settings=some_settings(image_name_template=template)).name == name
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("", "names of 0 characters"),
+        ("{language}", "names of 0 characters"),
+        ("w{language}1", "names of 2 characters"),
+        ("w" * 129, "names of 129 characters"),
+        ("win.11-{edition}", "'win.11-' holds a character"),
+        ("fenêtre-{edition}", "holds a character"),
+        ("{{edition}}", "holds a character"),
+        ("{Edition}", "{Edition} is not known"),
+        ("{}", "{} is not known"),
+        ("{edition.__class__}", "{edition.__class__} is not known"),
+        ("{edition!r}", "{edition!r} is not known"),
+        ("{build:>{build}}", "{build:>{build}} is not known"),
+        ("{edition", "braces do not pair up"),
+        ("edition}", "braces do not pair up"),
+    ],
+)
+def test_given_a_bad_template_when_checked_then_a_sentence_says_what_is_wrong(
+    template: str, told: str
+) -> None:
+    wrong = check_template(template)
+    assert wrong is not None
+    assert told in wrong
+    assert wrong.endswith(".")
+    name = plan(settings=some_settings(image_name_template=template)).name
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,126}[a-z0-9]", name)
+
+
+def test_given_a_description_in_the_settings_when_decided_then_it_is_used_on_one_line() -> None:
+    decided = plan(settings=some_settings(description="golden\nimage"))
+    assert decided.description == "golden\\nimage"
+    assert len(plan(settings=some_settings(description="é" * 2000)).description) == 1024
+
+
+def test_given_stack_tags_when_decided_then_they_are_cleaned_and_counted() -> None:
+    stack = {
+        "cost centre": "42; DROP",
+        "aws:x": "no",
+        "AWS:y": "no",
+        "isodrop:stack": "forged",
+        "": "",
+    }
+    decided = plan(settings=some_settings(tags=stack))
+    assert decided.tags["cost centre"] == "42_ DROP"
+    assert decided.tags["isodrop:stack"] == "isodrop"
+    assert not any(key.lower().startswith("aws:") for key in decided.tags)
+    assert len(decided.notes) == 4
+
+
+def test_given_too_many_stack_tags_when_decided_then_room_is_left_for_the_submitter() -> None:
+    decided = plan(settings=some_settings(tags={f"t{n}": "" for n in range(60)}))
+    assert len(decided.tags) == MAX_TAGS - RESERVED_TAGS
+    assert len(decided.notes) == 60 - (MAX_TAGS - RESERVED_TAGS - 9)
+
+
+def test_given_any_text_when_made_a_tag_value_then_only_safe_characters_are_left() -> None:
+    assert clean_tag_value('"é"\n<a&b> ok+-=._:/@') == "_____a_b_ ok+-=._:/@"
+    assert clean_tag_value("x" * 300) == "x" * 256

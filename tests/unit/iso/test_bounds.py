@@ -1,0 +1,243 @@
+"""Every bound: what lies at it is read, what lies one past it is rejected."""
+
+from collections.abc import Callable
+
+import pytest
+
+from isodrop.codes import Code
+from isodrop.errors import RejectedError
+from isodrop.iso.window import FIRST_READ, MAX_BYTES, MAX_REQUESTS, Window
+from isodrop_local.iso_maker import EditionSpec, Image, Layout, make_image, make_wim
+from isodrop_local.iso_maker.image import SECTOR, Content
+from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
+from isodrop_local.iso_maker.meter import look, rejection
+from isodrop_local.iso_maker.mutate import put, resealed, sealed
+
+LARGE = 5_400_000_000
+ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
+LARGEST = 1 << 20
+FOLDERS = ("boot", "efi", "sources", "support")
+
+
+def unreadable(image: Image, words: str, *, requests: int = MAX_REQUESTS) -> None:
+    found = rejection(image, requests=requests)
+    assert found.code is Code.UNREADABLE_MEDIA, found
+    assert words in found.message
+
+
+def folder_of(size: int, *, image_size: int | None = None, path: str = "sources/") -> Image:
+    """Make an image whose folder has just so many bytes, by names of 256 bytes and one less."""
+    used = 40 + sum(
+        (39 + len(name) + 3) // 4 * 4
+        for name in (
+            ("boot.wim", "idwbinfo.txt", "lang.ini", "setup.exe", "install.wim")
+            if path
+            else ("autorun.inf", "bootmgr", "bootmgr.efi", "setup.exe", *FOLDERS)
+        )
+    )
+    count, rest = divmod(size - used, 256)
+    if rest < 48:
+        count, rest = count - 1, rest + 256
+    names = [f"{n:05}".ljust(217, "x") for n in range(count)] + ["y" * (rest - 39)]
+    image = make_image(files={path + name: b"" for name in names}, size=image_size)
+    entry = image.places["/sources#" if path else "/#"]
+    assert int.from_bytes(image.read(entry + 56, 8), "little") == size
+    return image
+
+
+@pytest.mark.parametrize("path", ["sources/", ""])
+def test_a_folder_of_one_mebibyte(path: str) -> None:
+    assert len(look(folder_of(LARGEST, path=path)).editions) == 11
+    unreadable(folder_of(LARGEST + 4, path=path), "1,048,580 bytes, more than 1,048,576")
+
+
+def xml_of(size: int) -> bytes:
+    head = '<WIM><IMAGE INDEX="1"><NAME>x</NAME></IMAGE>'
+    return ("\ufeff" + head + " " * (size // 2 - 1 - len(head) - 6) + "</WIM>").encode("utf-16-le")
+
+
+def test_an_xml_of_one_mebibyte() -> None:
+    assert len(xml_of(LARGEST)) == LARGEST
+    assert look(make_image(wim=make_wim(ONE, xml=xml_of(LARGEST)))).editions[0].name == "x"
+    unreadable(make_image(wim=make_wim(ONE, xml=xml_of(LARGEST + 2))), "1,048,578 bytes, more than")
+
+
+def test_256_images() -> None:
+    assert len(look(make_image(editions=ONE * 256)).editions) == 256
+    unreadable(make_image(editions=ONE * 257), "257 images")
+
+
+def test_257_images_in_the_xml_where_the_header_has_fewer() -> None:
+    unreadable(make_image(wim=make_wim(ONE * 257, count=256)), "more than 256 images")
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_512_allocation_descriptors(long: bool) -> None:
+    # In blocks of one sector each; a group of 100 goes on by one more descriptor.
+    layout = Layout(extent=SECTOR, chain=100, long=long)
+
+    def image(extents: int) -> Image:
+        wim = make_wim(ONE, size=extents * SECTOR)
+        assert wim.size == extents * SECTOR
+        return make_image(wim=wim, layout=layout)
+
+    assert len(look(image(507)).editions) == 1  # and 5 to go on
+    unreadable(image(508), "more than 512 extents")
+
+
+def scattered(pieces: int) -> Image:
+    """Make an image whose folder sources is in so many places, each one a request."""
+    image = folder_of(pieces * SECTOR, image_size=LARGE)
+    start = image.places["/sources"]
+    descriptors = b""
+    for at in range(pieces):
+        block = 1_000_000 + 1000 * at
+        data = image.read(start + at * SECTOR, SECTOR)
+        image = image.changed((FIRST_PARTITION_SECTOR + block) * SECTOR, data)
+        descriptors += SECTOR.to_bytes(4, "little") + block.to_bytes(4, "little")
+
+    def change(entry: bytearray) -> None:
+        put("L", 172, len(descriptors))(entry)
+        put("H", 10, 160 + len(descriptors))(entry)
+        entry[176 : 176 + len(descriptors)] = descriptors
+
+    return resealed(image, "/sources#", change)
+
+
+def test_24_requests() -> None:
+    # One for the start, one each for the file entry, the header and the XML of install.wim.
+    assert look(scattered(20)).requests == 24
+    unreadable(scattered(21), "scattered over 24 places")
+
+
+def test_four_mebibytes_in_all() -> None:
+    # No image needs so much with the other bounds in force, so the window is asked itself.
+    window = Window(lambda _at, length: bytes(length), LARGE)
+    window.at(0, MAX_BYTES, "it")
+    assert window.bytes == MAX_BYTES
+
+    with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
+        window.at(MAX_BYTES, 1, "it")
+    with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
+        Window(lambda _at, length: bytes(length), LARGE).at(0, MAX_BYTES + 1, "it")
+
+
+def test_the_largest_of_everything_stays_within_the_budget() -> None:
+    image = folder_of(LARGEST, path="")
+    whole = make_image(
+        files={f"sources/{n:05}".ljust(8 + 217, "x"): b"" for n in range((LARGEST - 300) // 256)},
+        wim=make_wim(ONE, xml=xml_of(LARGEST)),
+    )
+
+    assert look(image).bytes < MAX_BYTES
+    assert look(whole).bytes < MAX_BYTES
+
+
+def descriptor_changed(image: Image, number: int, change: Callable[[bytearray], object]) -> Image:
+    for place in ("main", "reserve"):
+        image = resealed(image, f"{place} {number}", change)
+    return image
+
+
+def test_the_partition_may_reach_to_the_end_of_the_object() -> None:
+    image = make_image()
+    length = image.size // SECTOR - FIRST_PARTITION_SECTOR
+
+    assert len(look(descriptor_changed(image, 2, put("L", 192, length))).editions) == 11
+    found = rejection(descriptor_changed(image, 2, put("L", 192, length + 1)))
+    assert found.code is Code.TRUNCATED
+    assert f"{image.size:,}" in found.message
+
+
+def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:
+    # The file that is last on the disc is install.wim here.
+    image = make_image(layout=Layout(interleaved=True), wim_name="install.wim", size=LARGE)
+    entry, start = image.places["/sources/install.wim#"], image.places["/sources/install.wim"]
+    size = int.from_bytes(image.read(entry + 56, 8), "little")
+    end = (start + size + SECTOR - 1) // SECTOR - FIRST_PARTITION_SECTOR
+
+    assert len(look(descriptor_changed(image, 2, put("L", 192, end))).editions) == 11
+    unreadable(descriptor_changed(image, 2, put("L", 192, end - 1)), "outside the file system")
+
+
+def test_64_volume_descriptors() -> None:
+    # Given as many further descriptors of implementation use, before the terminator
+    def image(count: int) -> Image:
+        made = make_image(size=2_000_000)
+        first = made.size // SECTOR - 100
+        moved = [made.read(made.places[f"main {at}"], SECTOR) for at in range(5)]
+        every = moved[:1] + [moved[1]] * (count - 4) + moved[2:]
+        for at, data in enumerate(every):
+            made = made.changed((first + at) * SECTOR, sealed(data, first + at))
+        end = made.read(made.places["main 5"], SECTOR)
+        made = made.changed((first + len(every)) * SECTOR, sealed(end, first + len(every)))
+        change = put("LLLL", 16, 100 * SECTOR, first, 0, 0)
+        return resealed(made, "anchor first", change)
+
+    assert len(look(image(63)).editions) == 11  # the terminator is the 64th
+    unreadable(image(64), "more than 64")
+
+
+def test_four_partitions() -> None:
+    def image(count: int) -> Image:
+        def change(data: bytearray) -> None:
+            put("LL", 264, 6 * count, count)(data)
+            for at in range(count):
+                put("BBHH", 440 + 6 * at, 1, 6, 1, 0)(data)
+
+        return descriptor_changed(make_image(), 3, change)
+
+    assert len(look(image(4)).editions) == 11
+    unreadable(image(5), "5 partitions")
+    unreadable(image(0), "0 partitions")
+
+
+def with_xml(inside: str, *, count: int = 1) -> Image:
+    text = f'\ufeff<WIM><IMAGE INDEX="1">{inside}</IMAGE></WIM>'
+    return make_image(wim=make_wim(ONE, xml=text.encode("utf-16-le"), count=count))
+
+
+def test_elements_32_deep() -> None:
+    assert look(with_xml("<a>" * 30 + "</a>" * 30))
+    unreadable(with_xml("<a>" * 31 + "</a>" * 31), "too many elements")
+
+
+def test_32768_elements() -> None:
+    assert look(with_xml("<a/>" * 32_766))
+    unreadable(with_xml("<a/>" * 32_767), "too many elements")
+
+
+def test_4096_attributes() -> None:
+    # One of them is the image's index.
+    assert look(with_xml('<o a=""/>' * 4095))
+    unreadable(with_xml('<o a=""/>' * 4096), "too many attributes")
+
+
+def test_values_of_1024_letters() -> None:
+    assert look(with_xml(f"<NAME>{'x' * 1024}</NAME>")).editions[0].name == "x" * 1024
+    unreadable(with_xml(f"<NAME>{'x' * 1025}</NAME>"), "too long")
+    assert look(with_xml(f"<OTHER>{'x' * 5000}</OTHER>"))
+
+
+def test_256_languages() -> None:
+    def languages(count: int) -> Image:
+        each = "<LANGUAGE>en-US</LANGUAGE>" * count
+        return with_xml(f"<WINDOWS><LANGUAGES>{each}</LANGUAGES></WINDOWS>")
+
+    assert len(look(languages(256)).editions[0].languages) == 256
+    unreadable(languages(257), "more than 256 languages")
+
+
+def test_the_file_entry_fills_its_block_and_no_more() -> None:
+    # 234 short descriptors are 1,872 bytes behind 176.
+    image = make_image(wim=make_wim(ONE, size=234 * SECTOR), layout=Layout(extent=SECTOR))
+    assert len(look(image).editions) == 1
+    unreadable(resealed(image, "/sources/install.wim#", put("L", 172, 1880)), "larger than a block")
+
+
+def test_the_smallest_wim_is_a_header() -> None:
+    unreadable(make_image(wim=Content.of(b"MSWIM\0\0\0".ljust(207, b"\0"))), "only 207 bytes")
+
+
+def test_the_first_range_leaves_room_within_half_a_megabyte() -> None:
+    assert FIRST_READ == (256 * 2048, 448 * 1024)

@@ -1,0 +1,144 @@
+"""A Windows image's XML that means harm: rejected, or read for little."""
+
+import pytest
+
+from isodrop_local.iso_maker import EditionSpec, Image, make_image, make_wim
+from isodrop_local.iso_maker.meter import HARD, MUCH, harmless, look, peak, rejection, work
+
+ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
+
+
+def xml_disc(text: str, *, encoding: str = "utf-16-le", mark: str = "\ufeff") -> Image:
+    data = (mark + text).encode(encoding, "surrogatepass")
+    return make_image(wim=make_wim(ONE, xml=data))
+
+
+GOOD = '<WIM><IMAGE INDEX="1"><NAME>x</NAME></IMAGE></WIM>'
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+
+
+def test_the_xml_that_the_others_are_made_from_is_read() -> None:
+    assert look(xml_disc(GOOD)).editions[0].name == "x"
+    assert look(xml_disc(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}')).editions[0].name == "x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'<!DOCTYPE WIM [<!ENTITY l0 "ha">{LAUGHS}]>{GOOD.replace("x", "&l9;")}',
+        f'<!DOCTYPE WIM SYSTEM "http://169.254.169.254/latest/meta-data/">{GOOD}',
+        f'<!DOCTYPE WIM [<!ENTITY x SYSTEM "file:///etc/passwd">]>{GOOD.replace("x", "&x;")}',
+        GOOD.replace("x", "<!-- -->"),
+        GOOD.replace("x", "<![CDATA[y]]>"),
+        GOOD + "<!",
+    ],
+    ids=["laughs", "fetch", "file", "comment", "cdata", "end"],
+)
+def test_declarations_of_any_kind_are_refused_before_parsing(text: str) -> None:
+    harmless(xml_disc(text), "declaration or comment")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "<WIM>",
+        GOOD[:-1],
+        GOOD + GOOD,
+        GOOD.replace("x", "&l9;"),
+        GOOD.replace("x", "\0"),
+        GOOD.replace("x", "\ud800"),
+        GOOD.replace("x", "\udc00\ud800"),
+        GOOD.replace("x", "&#xD800;"),
+        GOOD.replace("x", "&#0;"),
+        GOOD.replace("</NAME>", "</name>"),
+        GOOD.replace('"1"', '"1" INDEX="1"'),
+    ],
+)
+def test_what_is_not_well_formed_is_refused(text: str) -> None:
+    harmless(xml_disc(text), "not well formed")
+
+
+def test_other_encodings_are_refused() -> None:
+    harmless(xml_disc(GOOD, encoding="utf-16-be"), "not UTF-16")
+    harmless(xml_disc(GOOD, mark=""), "not UTF-16")
+    harmless(xml_disc(GOOD, encoding="utf-8", mark=""), "not UTF-16")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "shift_jis", "no-such-code", "utf-7"])
+def test_what_the_xml_says_of_its_encoding_is_not_believed(encoding: str) -> None:
+    image = xml_disc(f'<?xml version="1.0" encoding="{encoding}"?>{GOOD}')
+
+    assert look(image).editions[0].name == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD.replace('"1"', '"2"'), "describes 1 images"),
+        (GOOD.replace('"1"', '"0"'), "describes 1 images"),
+        (GOOD.replace('"1"', '"-1"'), "not numbered"),
+        (GOOD.replace('"1"', '"\uff11"'), "not numbered"),
+        (GOOD.replace('"1"', f'"{"9" * 5000}"'), "not numbered"),
+        (GOOD.replace(' INDEX="1"', ""), "not numbered"),
+        (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "not numbered"),
+        (GOOD.replace("</WIM>", '<IMAGE INDEX="2"/></WIM>'), "describes 2 images"),
+        (GOOD.replace("WIM", "MIW"), "describes 0 images"),
+        (GOOD.replace("</NAME>", "</NAME><NAME>y</NAME>"), "NAME twice"),
+        (
+            GOOD.replace(
+                "</IMAGE>",
+                "<WINDOWS><EDITIONID>Core</EDITIONID></WINDOWS>"
+                "<WINDOWS><EDITIONID>Enterprise</EDITIONID></WINDOWS></IMAGE>",
+            ),
+            "EDITIONID twice",
+        ),
+    ],
+)
+def test_images_that_contradict_each_other(text: str, words: str) -> None:
+    harmless(xml_disc(text), words)
+
+
+def test_numbers_that_are_none_are_not_said() -> None:
+    version = (
+        "<MAJOR>\uff11\uff10</MAJOR><MINOR>-1</MINOR><BUILD>26100.1</BUILD><SPBUILD>9e9</SPBUILD>"
+    )
+    arch = f"<ARCH>{'9' * 900}</ARCH>"
+    text = f"<WINDOWS>{arch}<VERSION>{version}</VERSION></WINDOWS></IMAGE>"
+
+    edition = look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0]
+
+    assert (edition.major, edition.minor, edition.build, edition.revision) == (None,) * 4
+    assert edition.architecture is None
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<a/>", "<a>x</a>", '<a b="c"/>', "<NAME>x</NAME>", "x", "&#65;", "\U0001f600", "<?p?>"],
+)
+def test_a_mebibyte_of_anything_takes_little_memory_and_work(piece: str) -> None:
+    room = (1 << 19) - 100
+    count = room // len(piece.encode("utf-16-le")) * 2
+    image = xml_disc(GOOD.replace("</IMAGE>", piece * count + "</IMAGE>"))
+    assert image.size > 1 << 20
+
+    assert peak(image) < MUCH
+    assert work(image) < HARD
+
+
+def test_attributes_without_end_are_refused() -> None:
+    attributes = " ".join(f'a{n}=""' for n in range(40_000))
+
+    harmless(xml_disc(GOOD.replace("<NAME", f"<o {attributes}/><NAME")), "too many attributes")
+
+
+def test_names_are_shown_escaped() -> None:
+    image = make_image(
+        wim=b"", label="X\n\u202eY", files={"sources/\x1b[2J\n": b"", "a\u2028": b""}
+    )
+
+    found = rejection(image)
+
+    assert "\\x1b[2J\\n" in found.message
+    assert "X\\n\\u202eY" in found.message

@@ -1,0 +1,290 @@
+"""Whatever way a Windows ISO is laid out, the same editions are read from it."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from isodrop.errors import RejectedError
+from isodrop.iso import FIRST_READ, Edition, read_media
+from isodrop_local.iso_maker import (
+    LAYOUTS,
+    EditionSpec,
+    Image,
+    Layout,
+    business_editions,
+    consumer_editions,
+    make_image,
+    make_wim,
+    server_editions,
+    udf,
+)
+from isodrop_local.iso_maker.image import SECTOR
+from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
+from isodrop_local.iso_maker.meter import Meter, look, peak
+from isodrop_local.iso_maker.mutate import put, resealed, sealed
+
+READABLE = [name for name, layout in LAYOUTS.items() if layout.udf]
+LARGE = 5_400_000_000
+OSCDIMG = ("grouped", "interleaved")
+# As many files, in as large folders, as Microsoft's media have: 995.
+CROWD = {
+    **{f"boot/{n:03}.efi": b"MZ" + bytes(5000) for n in range(90)},
+    **{f"efi/microsoft/{n:03}.efi": b"MZ" + bytes(5000) for n in range(90)},
+    **{f"sources/setup component {n:03}.dll": b"MZ" + bytes(9000) for n in range(250)},
+    **{f"sources/replacementmanifests/{n:03}.man": b"<a/>" for n in range(300)},
+    **{f"support/{n:03}.cab": b"MSCF" + bytes(9000) for n in range(250)},
+}
+
+
+def expected(specs: tuple[EditionSpec, ...]) -> tuple[Edition, ...]:
+    return tuple(
+        Edition(
+            index=index,
+            name=spec.name,
+            edition_id=spec.edition_id,
+            installation_type=spec.installation_type,
+            architecture=spec.architecture,
+            major=spec.major,
+            minor=spec.minor,
+            build=spec.build,
+            revision=spec.revision,
+            branch=spec.branch,
+            languages=spec.languages,
+            default_language=spec.default_language or (spec.languages or (None,))[0],
+        )
+        for index, spec in enumerate(specs, 1)
+    )
+
+
+@pytest.mark.parametrize("layout", READABLE)
+def test_the_editions_are_read_from_every_layout(layout: str) -> None:
+    media = look(make_image(layout=layout))
+
+    assert media.editions == expected(business_editions())
+    assert media.label == "CCCOMA_X64FRE_EN-US_DV9"
+    assert media.kind == "wim"
+
+
+@pytest.mark.parametrize("layout", [name for name in READABLE if name != "short"])
+def test_the_editions_are_read_from_five_gigabytes(layout: str) -> None:
+    # "short" would take hundreds of thousands of extents of 16 KiB.
+    form = LAYOUTS[layout]
+    if form.chain:
+        form = replace(form, extent=64 << 20)
+    image = make_image(layout=form, size=LARGE)
+
+    media = look(image)
+
+    assert media.editions == expected(business_editions())
+    assert media.size == image.size == LARGE // 2048 * 2048
+
+
+def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> None:
+    # Given an install.wim whose blocks are in the reverse order on the disc
+    image = make_image(layout=Layout(extent=2048))
+    start = image.places["/sources/install.wim"]
+    count = (
+        int.from_bytes(image.read(image.places["/sources/install.wim#"] + 172, 4), "little") // 8
+    )
+    blocks = [image.read(start + 2048 * at, 2048) for at in range(count)]
+    for at, block in enumerate(reversed(blocks)):
+        image = image.changed(start + 2048 * at, block)
+
+    def turn(entry: bytearray) -> None:
+        # The last extent, now first on the disc, is the one that is not full.
+        last = start // 2048 - FIRST_PARTITION_SECTOR + count - 1
+        for at in range(count):
+            entry[180 + 8 * at : 184 + 8 * at] = (last - at).to_bytes(4, "little")
+
+    image = resealed(image, "/sources/install.wim#", turn)
+
+    assert count > 10
+    assert look(image).editions == expected(business_editions())
+
+
+@pytest.mark.parametrize("layout", OSCDIMG)
+def test_media_as_microsoft_makes_them_take_four_requests_and_half_a_megabyte(layout: str) -> None:
+    media = look(make_image(layout=layout, size=LARGE, files=CROWD))
+
+    assert media.requests <= 4
+    assert media.bytes <= 512 * 1024
+
+
+@pytest.mark.parametrize("layout", OSCDIMG)
+def test_reading_takes_less_than_four_megabytes_of_memory(layout: str) -> None:
+    assert peak(make_image(layout=layout, size=LARGE, files=CROWD)) < 4 << 20
+
+
+def test_the_first_range_is_the_one_that_is_announced() -> None:
+    seen: list[tuple[int, int]] = []
+    for image in (make_image(size=LARGE), make_image()):
+        meter = Meter(image)
+        seen.clear()
+
+        read_media(meter.read, image.size, lambda at, length: seen.append((at, length)))
+
+        assert seen == meter.ranges
+        assert seen[0] == (FIRST_READ[0], min(FIRST_READ[1], image.size - FIRST_READ[0]))
+
+
+def test_an_object_that_ends_before_the_first_range_is_read_from_its_start() -> None:
+    meter = Meter(make_image().cut(FIRST_READ[0]))
+
+    with pytest.raises(RejectedError):
+        read_media(meter.read, meter.image.size)
+
+    assert meter.ranges[0] == (0, FIRST_READ[1])
+
+
+@pytest.mark.parametrize("index", range(1, 12))
+def test_enterprise_may_have_any_index(index: int) -> None:
+    media = look(make_image(editions=business_editions(enterprise_index=index)))
+
+    assert [e.index for e in media.editions if e.edition_id == "Enterprise"] == [index]
+
+
+@pytest.mark.parametrize(
+    ("sources", "name"),
+    [("SOURCES", "INSTALL.WIM"), ("Sources", "Install.Wim"), ("sources", "install.WIM")],
+)
+def test_paths_are_found_in_any_case(sources: str, name: str) -> None:
+    assert len(look(make_image(sources=sources, wim_name=name)).editions) == 11
+
+
+def test_an_esd_is_read_and_said_to_be_one() -> None:
+    media = look(make_image(wim_name="install.esd", editions=consumer_editions()))
+
+    assert media.kind == "esd"
+    assert media.editions == expected(consumer_editions())
+
+
+@pytest.mark.parametrize("integrity", [False, True])
+def test_an_integrity_table_changes_nothing_but_the_identity(integrity: bool) -> None:
+    assert len(look(make_image(integrity=integrity)).editions) == 11
+
+
+def test_several_languages_in_one_image_keep_their_order() -> None:
+    spec = EditionSpec(
+        "Enterprise", "x", languages=("de-DE", "en-US", "fr-FR"), default_language="en-US"
+    )
+
+    edition = look(make_image(editions=[spec])).editions[0]
+
+    assert edition.languages == ("de-DE", "en-US", "fr-FR")
+    assert edition.default_language == "en-US"
+
+
+def test_what_the_xml_does_not_say_is_none() -> None:
+    spec = EditionSpec(
+        None, "", architecture="riscv", installation_type=None, branch=None, languages=()
+    )
+
+    edition = look(make_image(editions=[spec])).editions[0]
+
+    assert edition.name == ""
+    assert edition.edition_id is None
+    assert edition.installation_type is None
+    assert edition.branch is None
+    assert edition.default_language is None
+    assert edition.languages == ()
+    assert edition.architecture == "arch-99"
+
+
+@pytest.mark.parametrize("architecture", ["x86", "arm", "x64", "arm64"])
+def test_architectures_are_told_in_words(architecture: str) -> None:
+    image = make_image(editions=server_editions(architecture=architecture))
+
+    assert {e.architecture for e in look(image).editions} == {architecture}
+
+
+@pytest.mark.parametrize("label", ["X", "Fenêtre_11", "窗口十一", "A" * 31])
+def test_labels_are_read_in_eight_and_sixteen_bits(label: str) -> None:
+    image = make_image(label=label[:14] if not label.isascii() else label)
+
+    assert look(image).label == label
+
+
+def test_names_in_sixteen_bits_do_no_harm() -> None:
+    image = make_image(files={"sources/説明.txt": b"", "Ünïcödé.txt": b"x"})
+
+    assert len(look(image).editions) == 11
+
+
+def damaged(image: Image, *places: str) -> Image:
+    for place in places:
+        image = image.changed(image.places[place] + 20, b"\xff\xfe\xfd")
+    return image
+
+
+def test_the_reserve_descriptors_stand_in_for_damaged_ones() -> None:
+    image = make_image()
+    for number in range(5):
+        assert len(look(damaged(image, f"main {number}")).editions) == 11
+
+
+def in_both(image: Image, number: int, change: Callable[[bytearray], object]) -> Image:
+    for place in ("main", "reserve"):
+        image = resealed(image, f"{place} {number}", change)
+    return image
+
+
+@pytest.mark.parametrize("number", [0, 1, 2989, 0xFFFF])
+def test_partitions_may_have_any_number(number: int) -> None:
+    image = in_both(make_image(), 2, put("H", 22, number))
+
+    assert len(look(in_both(image, 3, put("H", 444, number))).editions) == 11
+
+
+def copied(image: Image, source: str, sector: int, change: Callable[[bytearray], object]) -> Image:
+    data = bytearray(image.read(image.places[source], SECTOR))
+    change(data)
+    return image.changed(sector * SECTOR, sealed(bytes(data), sector))
+
+
+@pytest.mark.parametrize(("number", "label"), [(1, "CCCOMA_X64FRE_EN-US_DV9"), (3, "PREVAILS")])
+def test_of_two_descriptors_of_a_kind_the_higher_number_prevails(number: int, label: str) -> None:
+    # Given a second logical volume descriptor where the one of no use was, behind it the first
+    image = make_image()
+    name = b"\x08" + label.encode()
+
+    def change(data: bytearray) -> None:
+        put("L", 16, number)(data)
+        data[84 : 84 + 128] = name.ljust(127, b"\0") + bytes((len(name),))
+
+    image = copied(image, "main 3", image.places["main 4"] // SECTOR, change)
+
+    assert look(image).label == label
+
+
+def test_volume_descriptors_may_go_on_elsewhere() -> None:
+    # Given a sequence whose third and following descriptors are behind a pointer (ECMA-167 3/10.3)
+    image = make_image(size=LARGE)
+    first = image.places["main 2"] // SECTOR
+    elsewhere = image.size // SECTOR - 50
+    for at in range(4):
+        image = copied(image, f"main {2 + at}", elsewhere + at, lambda _: None)
+    body = struct.pack("<LLL", 9, 4 * SECTOR, elsewhere) + bytes(484)
+    image = image.changed(first * SECTOR, udf.tag(3, body, first))
+
+    assert len(look(image).editions) == 11
+
+
+def test_what_else_the_xml_of_real_media_says_does_no_harm() -> None:
+    text = (
+        '\ufeff<WIM><TOTALBYTES>1</TOTALBYTES><IMAGE INDEX="1"><WINDOWS><ARCH>9</ARCH>'
+        "<PRODUCTNAME>Microsoft® Windows® Operating System</PRODUCTNAME>"
+        "<EDITIONID>Enterprise</EDITIONID><INSTALLATIONTYPE>Client</INSTALLATIONTYPE>"
+        "<LANGUAGES><LANGUAGE>ja-JP</LANGUAGE>"
+        '<FALLBACK LANGUAGE="ja-JP">en-US</FALLBACK><DEFAULT>ja-JP</DEFAULT></LANGUAGES>'
+        "<VERSION><MAJOR>10</MAJOR><MINOR>0</MINOR><BUILD>26100</BUILD><SPBUILD>1</SPBUILD>"
+        "<SPLEVEL>0</SPLEVEL><BRANCH>ge_release</BRANCH></VERSION></WINDOWS>"
+        "<NAME>Windows 11 Enterprise</NAME><FLAGS>Enterprise</FLAGS></IMAGE></WIM>"
+    )
+    wim = make_wim([EditionSpec("x", "x")], xml=text.encode("utf-16-le"))
+
+    (edition,) = look(make_image(wim=wim)).editions
+
+    assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1)
+    assert (edition.languages, edition.default_language) == (("ja-JP",), "ja-JP")

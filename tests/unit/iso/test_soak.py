@@ -1,0 +1,25 @@
+"""A short, fixed run of what ``make soak`` does at length."""
+
+from isodrop_local.iso_maker.meter import MOST_REQUESTS
+from tests.soak.reader import damaged_image, soak
+
+SEED = 11
+
+
+def test_damaged_images_are_read_or_rejected_within_the_budget() -> None:
+    outcome = soak(SEED, range(1500))
+
+    assert outcome.wrong == []
+    assert outcome.memory < 4 << 20
+    # The budget is met, so that it is known to hold.
+    assert outcome.requests == MOST_REQUESTS
+    assert outcome.bytes > 1 << 20
+    # Both ends happen, or the damage would be too little or too much to tell anything.
+    assert outcome.ends["read"] > 100
+    assert outcome.ends["unreadable-media"] > 100
+    assert outcome.ends["truncated"] > 10
+
+
+def test_a_number_names_the_same_image_every_time() -> None:
+    for number in (0, 7, 311):
+        assert damaged_image(SEED, number) == damaged_image(SEED, number)

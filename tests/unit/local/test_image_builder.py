@@ -1,0 +1,587 @@
+"""The fake Image Builder does what the real one's documentation says, sentence by sentence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isodrop_local.image_builder import MemoryWorld
+from tests.support.fake_image_builder import Fake, refusal
+
+if TYPE_CHECKING:
+    pass
+
+TIMINGS = {
+    "PENDING": 10.0,
+    "CREATING": 10.0,
+    "BUILDING": 70.0,
+    "TESTING": 30.0,
+    "DISTRIBUTING": 10.0,
+    "INTEGRATING": 10.0,
+}
+STATUSES = [*TIMINGS, "AVAILABLE"]
+WHOLE = sum(TIMINGS.values())
+BUCKET, KEY = "isodrop-upload", "drop/windows.iso"
+NOWHERE = "arn:aws:imagebuilder:us-east-1:123456789012:image/nowhere/1.0.0/1"
+
+
+@dataclass
+class Service(Fake):
+    """The fake, beside a bucket with one ISO."""
+
+    world: MemoryWorld = field(
+        default_factory=lambda: MemoryWorld(objects={(BUCKET, KEY): "etag-1"})
+    )
+    timings: Mapping[str, float] | None = field(default_factory=lambda: TIMINGS)
+
+    def request(self, **changes: Any) -> dict[str, Any]:
+        named = {"name": "Windows-11-Enterprise", "uri": f"s3://{BUCKET}/{KEY}"}
+        return self.an_import(**named | changes)
+
+    def start(self, **changes: Any) -> str:
+        return self.imported(**self.request(**changes))
+
+    def made(self, **changes: Any) -> str:
+        """Import, and wait for the image."""
+        arn = self.start(**changes)
+        self.now += WHOLE
+        return arn
+
+    def until(self, status: str) -> None:
+        """Let the time pass that a build needs to come into a state."""
+        self.now += sum(TIMINGS[each] for each in STATUSES[: STATUSES.index(status)])
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+class TestImport:
+    def test_given_a_request_when_sent_then_the_image_is_pending_at_once(
+        self, service: Service
+    ) -> None:
+        answer = service.api.import_disk_image(**service.request(clientToken="mine"))
+        arn = answer["imageBuildVersionArn"]
+        assert answer["clientToken"] == "mine"
+        assert arn.endswith(":image/windows-11-enterprise/11.26100.1742/1")
+        assert service.status(arn) == "PENDING"
+
+    def test_given_a_build_when_time_passes_then_it_goes_through_all_states(
+        self, service: Service
+    ) -> None:
+        arn = service.start()
+        seen = []
+        for status in STATUSES:
+            seen.append(service.status(arn))
+            service.now += TIMINGS.get(status, 0)
+        assert seen == STATUSES
+
+    def test_given_a_long_silence_when_asked_then_each_state_began_at_its_own_moment(
+        self, service: Service
+    ) -> None:
+        began = service.now
+        arn = service.made()
+        assert service.status(arn) == "AVAILABLE"
+        history = service.builder.history()[0]["history"]
+        assert [entry["at"] - began for entry in history] == [0, 10, 20, 90, 120, 130, 140]
+
+    def test_given_an_imported_image_then_it_says_where_it_came_from(
+        self, service: Service
+    ) -> None:
+        image = service.image(service.start(executionRole="isodrop"))
+        assert image["buildType"] == "IMPORT_ISO"
+        assert image["version"] == "11.26100.1742/1"
+        assert image["executionRole"] == "isodrop"
+        assert image["infrastructureConfiguration"]["arn"] == service.infrastructure
+
+    def test_given_a_known_token_when_sent_again_then_nothing_runs_and_the_answer_is_the_same(
+        self, service: Service
+    ) -> None:
+        request = service.request()
+        first = service.api.import_disk_image(**request)["imageBuildVersionArn"]
+        again = service.api.import_disk_image(**request)["imageBuildVersionArn"]
+        assert first == again
+        assert len(service.builder.builds) == 1
+
+    def test_given_a_failed_build_when_its_token_comes_again_then_it_is_still_that_build(
+        self, service: Service
+    ) -> None:
+        service.builder.controls.fail_next_build()
+        request = service.request()
+        arn = service.api.import_disk_image(**request)["imageBuildVersionArn"]
+        service.now += WHOLE
+        assert service.status(arn) == "FAILED"
+        assert service.api.import_disk_image(**request)["imageBuildVersionArn"] == arn
+
+    def test_given_a_known_token_when_other_parameters_come_then_it_answers_and_accuses(
+        self, service: Service
+    ) -> None:
+        first = service.start(clientToken="same")
+        again = service.start(clientToken="same", name="Another")
+        assert first == again
+        assert service.builder.controls.violations == [
+            "ImportDiskImage: clientToken same came again with other name"
+        ]
+
+    def test_given_a_refused_request_when_mended_then_its_token_is_still_good(
+        self, service: Service
+    ) -> None:
+        bad = service.request(clientToken="same", uri="s3://b/k.img")
+        assert refusal(service.api.import_disk_image, **bad) == ("ClientException", 400)
+        assert service.start(clientToken="same")
+
+    def test_given_forgotten_tokens_when_sent_again_then_another_build_runs(
+        self, service: Service
+    ) -> None:
+        service.start(clientToken="same")
+        service.builder.forget_tokens()
+        assert service.start(clientToken="same").endswith("/2")
+
+    @pytest.mark.parametrize("name", ["windows-11-enterprise", "Windows 11_Enterprise"])
+    def test_given_a_name_that_folds_the_same_when_imported_then_it_is_the_next_build_version(
+        self, service: Service, name: str
+    ) -> None:
+        first = service.start()
+        second = service.start(name=name)
+        assert second == first.removesuffix("/1") + "/2"
+
+    def test_given_a_deleted_build_when_imported_then_its_number_does_not_come_again(
+        self, service: Service
+    ) -> None:
+        service.api.delete_image(imageBuildVersionArn=service.made())
+        assert service.start().endswith("/2")
+
+    @pytest.mark.parametrize("ending", ["iso", "ISO", "Iso"])
+    def test_given_a_key_that_ends_in_iso_then_it_is_taken(
+        self, service: Service, ending: str
+    ) -> None:
+        assert service.start(uri=f"s3://{BUCKET}/a b+ü.{ending}")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"uri": f"s3://{BUCKET}/windows.iSO"},
+            {"uri": f"s3://{BUCKET}/windows.img"},
+            {"uri": f"https://{BUCKET}/windows.iso"},
+            {"uri": "s3:///windows.iso"},
+            {"uri": "s3://somebody-elses/windows.iso"},
+            {"platform": "Linux"},
+            {"osVersion": "Microsoft Windows 10"},
+            {"name": "Windows 11.0"},
+            {"name": "ab"},
+            {"semanticVersion": "11.26100"},
+            {"semanticVersion": "1073741824.0.0"},
+            {"infrastructureConfigurationArn": NOWHERE.replace("image/", "image-recipe/")},
+            {"tags": {"aws:mine": "x"}},
+            {"tags": {"key": "x" * 257}},
+            {"tags": {f"key-{n}": "x" for n in range(51)}},
+            {"clientToken": "x" * 65},
+            {"windowsConfiguration": {"imageIndex": 4294967296}},
+            {"registerImageOptions": {"uefiData": "x" * 64_001}},
+            {"loggingConfiguration": {"logGroupName": "/mine"}},
+        ],
+        ids=str,
+    )
+    def test_given_what_is_documented_as_refused_when_sent_then_it_is_a_client_exception(
+        self, service: Service, changes: Mapping[str, Any]
+    ) -> None:
+        request = service.request(**changes)
+        assert refusal(service.api.import_disk_image, **request) == ("ClientException", 400)
+        assert not service.builder.builds
+
+    def test_given_an_infrastructure_configuration_that_is_gone_then_it_is_a_client_exception(
+        self, service: Service
+    ) -> None:
+        service.api.delete_infrastructure_configuration(
+            infrastructureConfigurationArn=service.infrastructure
+        )
+        refused = refusal(service.api.import_disk_image, **service.request())
+        assert refused == ("ClientException", 400)
+
+
+class TestObject:
+    def test_given_an_upload_replaced_while_pending_then_the_new_one_is_read(
+        self, service: Service
+    ) -> None:
+        service.made()
+        service.start()
+        assert service.world.objects is not None
+        service.world.objects[BUCKET, KEY] = "etag-2"
+        service.now += WHOLE
+        assert [build["etagRead"] for build in service.builder.history()] == ["etag-1", "etag-2"]
+
+    def test_given_an_upload_replaced_while_building_then_the_old_one_was_read(
+        self, service: Service
+    ) -> None:
+        service.start()
+        service.until("BUILDING")
+        service.builder.tick()
+        assert service.world.objects is not None
+        service.world.objects[BUCKET, KEY] = "etag-2"
+        service.now += WHOLE
+        assert service.builder.history()[0]["etagRead"] == "etag-1"
+
+    def test_given_no_object_when_building_begins_then_the_build_fails(
+        self, service: Service
+    ) -> None:
+        arn = service.made(uri=f"s3://{BUCKET}/missing.iso")
+        state = service.image(arn)["state"]
+        assert state["status"] == "FAILED"
+        assert state["failureContext"]["failedStep"] == "DownloadIso"
+
+
+class TestAmi:
+    def test_given_a_build_that_is_not_available_yet_then_it_has_no_ami(
+        self, service: Service
+    ) -> None:
+        arn = service.start()
+        service.until("INTEGRATING")
+        assert service.image(arn)["outputResources"]["amis"] == []
+        assert service.world.amis == []
+
+    def test_given_an_available_build_then_its_ami_is_registered_and_named(
+        self, service: Service
+    ) -> None:
+        (ami,) = service.image(service.made(description="From an ISO"))["outputResources"]["amis"]
+        assert [ami["image"]] == service.world.amis
+        assert ami["region"] == "us-east-1"
+        assert ami["accountId"] == "123456789012"
+        assert ami["name"].startswith("Windows-11-Enterprise ")
+        assert ami["description"] == "From an ISO"
+
+
+class TestGetImage:
+    @pytest.mark.parametrize("wanted", ["x.x.x", "11.x.x", "11.26100.x", "11.26100.1742"])
+    def test_given_a_version_or_a_wildcard_then_the_newest_available_build_answers(
+        self, service: Service, wanted: str
+    ) -> None:
+        service.made(semanticVersion="9.0.0")
+        service.made()
+        newest = service.made()
+        service.start(semanticVersion="11.26100.1742")
+        base = newest.rsplit("/", 2)[0]
+        assert service.image(f"{base}/{wanted}")["arn"] == newest
+
+    def test_given_versions_then_they_are_ordered_as_numbers(self, service: Service) -> None:
+        service.made(semanticVersion="9.0.0")
+        newest = service.made(semanticVersion="10.0.0")
+        assert service.image(f"{newest.rsplit('/', 2)[0]}/x.x.x")["arn"] == newest
+
+    @pytest.mark.parametrize("status", ["DEPRECATED", "DISABLED", "DELETED"])
+    def test_given_a_build_that_was_retired_then_a_wildcard_does_not_find_it(
+        self, service: Service, status: str
+    ) -> None:
+        arn = service.made()
+        service.builder.set_status(arn, status)
+        wildcard = f"{arn.rsplit('/', 2)[0]}/x.x.x"
+        refused = refusal(service.api.get_image, imageBuildVersionArn=wildcard)
+        assert refused == ("ResourceNotFoundException", 404)
+        assert service.status(arn) == status
+
+    def test_given_an_unknown_arn_then_the_resource_is_not_found(self, service: Service) -> None:
+        refused = refusal(service.api.get_image, imageBuildVersionArn=NOWHERE)
+        assert refused == ("ResourceNotFoundException", 404)
+
+    def test_given_something_else_than_an_arn_then_the_request_is_invalid(
+        self, service: Service
+    ) -> None:
+        refused = refusal(service.api.get_image, imageBuildVersionArn="windows")
+        assert refused == ("InvalidRequestException", 400)
+
+
+class TestLists:
+    def test_given_builds_when_a_version_is_listed_then_each_has_its_state_and_tags(
+        self, service: Service
+    ) -> None:
+        first = service.made(tags={"isodrop:upload": "1"})
+        second = service.start()
+        listed = service.api.list_image_build_versions(imageVersionArn=first.rsplit("/", 1)[0])
+        assert [(each["arn"], each["state"]["status"]) for each in listed["imageSummaryList"]] == [
+            (second, "PENDING"),
+            (first, "AVAILABLE"),
+        ]
+        assert listed["imageSummaryList"][1]["tags"] == {"isodrop:upload": "1"}
+
+    def test_given_an_unknown_version_when_listed_then_the_list_is_empty(
+        self, service: Service
+    ) -> None:
+        listed = service.api.list_image_build_versions(imageVersionArn=NOWHERE.rsplit("/", 1)[0])
+        assert listed["imageSummaryList"] == []
+
+    def test_given_many_builds_when_listed_then_they_come_in_pages_of_25(
+        self, service: Service
+    ) -> None:
+        for _ in range(30):
+            service.start()
+        pages = list(service.api.get_paginator("list_image_build_versions").paginate())
+        assert [len(page["imageSummaryList"]) for page in pages] == [25, 5]
+
+    def test_given_a_made_up_page_token_then_it_is_refused(self, service: Service) -> None:
+        refused = refusal(service.api.list_images, nextToken="mine")
+        assert refused == ("InvalidPaginationTokenException", 400)
+
+    def test_given_two_versions_when_images_are_listed_then_each_is_there_once(
+        self, service: Service
+    ) -> None:
+        service.start()
+        service.start()
+        service.start(semanticVersion="11.26200.1")
+        listed = service.api.list_images()["imageVersionList"]
+        assert [each["version"] for each in listed] == ["11.26200.1", "11.26100.1742"]
+        assert len(service.api.list_images(byName=True)["imageVersionList"]) == 1
+
+    def test_given_a_filter_when_images_are_listed_then_only_those_are_there(
+        self, service: Service
+    ) -> None:
+        service.start()
+        service.start(name="Another")
+        found = service.api.list_images(filters=[{"name": "name", "values": ["Another"]}])
+        assert [each["name"] for each in found["imageVersionList"]] == ["Another"]
+        assert service.api.list_images(owner="Amazon")["imageVersionList"] == []
+
+
+class TestWorkflows:
+    def counts(self, service: Service, arn: str) -> list[tuple[str, str, int, int]]:
+        listed = service.api.list_workflow_executions(imageBuildVersionArn=arn)
+        return [
+            (each["type"], each["status"], each["totalStepsSucceeded"], each["totalStepCount"])
+            for each in listed["workflowExecutions"]
+        ]
+
+    def test_given_a_build_when_time_passes_then_its_steps_are_counted_up(
+        self, service: Service
+    ) -> None:
+        arn = service.start()
+        assert self.counts(service, arn) == []
+        service.until("BUILDING")
+        assert self.counts(service, arn) == [("BUILD", "RUNNING", 0, 7)]
+        service.now += 35
+        assert self.counts(service, arn) == [("BUILD", "RUNNING", 3, 7)]
+        service.now += WHOLE
+        assert self.counts(service, arn) == [
+            ("DISTRIBUTION", "COMPLETED", 1, 1),
+            ("TEST", "COMPLETED", 3, 3),
+            ("BUILD", "COMPLETED", 7, 7),
+        ]
+
+    def test_given_a_workflow_when_its_steps_are_listed_then_they_agree_with_the_count(
+        self, service: Service
+    ) -> None:
+        arn = service.start()
+        service.until("BUILDING")
+        service.now += 15
+        (run,) = service.api.list_workflow_executions(imageBuildVersionArn=arn)[
+            "workflowExecutions"
+        ]
+        steps = service.api.list_workflow_step_executions(
+            workflowExecutionId=run["workflowExecutionId"]
+        )["steps"]
+        statuses = [step["status"] for step in steps]
+        assert statuses == ["COMPLETED", "RUNNING", *["PENDING"] * 5]
+
+    def test_given_a_failed_step_then_the_workflow_the_failure_context_and_the_steps_agree(
+        self, service: Service
+    ) -> None:
+        service.builder.controls.fail_next_build(step="ValidateIso")
+        arn = service.made()
+        context = service.image(arn)["state"]["failureContext"]
+        (run,) = service.api.list_workflow_executions(imageBuildVersionArn=arn)[
+            "workflowExecutions"
+        ]
+        assert context["workflowExecutionId"] == run["workflowExecutionId"]
+        assert (run["totalStepsSucceeded"], run["totalStepsFailed"]) == (2, 1)
+        steps = service.api.list_workflow_step_executions(
+            workflowExecutionId=run["workflowExecutionId"]
+        )["steps"]
+        failed = [step["stepExecutionId"] for step in steps if step["status"] == "FAILED"]
+        assert failed == [context["stepExecutionId"]]
+        assert run["endTime"]
+
+    def test_given_an_unknown_build_then_its_workflows_are_not_found(
+        self, service: Service
+    ) -> None:
+        refused = refusal(service.api.list_workflow_executions, imageBuildVersionArn=NOWHERE)
+        assert refused == ("ResourceNotFoundException", 404)
+
+
+class TestEndings:
+    def test_given_a_running_build_when_cancelled_then_it_becomes_cancelled(
+        self, service: Service
+    ) -> None:
+        arn = service.start()
+        service.api.cancel_image_creation(imageBuildVersionArn=arn, clientToken="c")
+        assert service.status(arn) == "CANCELLED"
+        assert "failureContext" not in service.image(arn)["state"]
+
+    def test_given_a_finished_build_when_cancelled_then_it_is_refused(
+        self, service: Service
+    ) -> None:
+        arn = service.made()
+        refused = refusal(
+            service.api.cancel_image_creation, imageBuildVersionArn=arn, clientToken="c"
+        )
+        assert refused == ("InvalidRequestException", 400)
+
+    def test_given_a_used_cancellation_token_when_another_build_is_named_then_it_is_a_mismatch(
+        self, service: Service
+    ) -> None:
+        first, second = service.start(), service.start()
+        service.api.cancel_image_creation(imageBuildVersionArn=first, clientToken="c")
+        refused = refusal(
+            service.api.cancel_image_creation, imageBuildVersionArn=second, clientToken="c"
+        )
+        assert refused == ("IdempotentParameterMismatchException", 400)
+        assert service.status(second) == "PENDING"
+
+    def test_given_a_failed_test_when_retried_then_the_same_build_goes_on_from_there(
+        self, service: Service
+    ) -> None:
+        service.builder.controls.fail_next_build(step="WaitForSsmAgent")
+        arn = service.made()
+        service.api.retry_image(imageBuildVersionArn=arn, clientToken="r")
+        assert service.status(arn) == "TESTING"
+        service.now += WHOLE
+        assert service.status(arn) == "AVAILABLE"
+        runs = service.api.list_workflow_executions(imageBuildVersionArn=arn)
+        assert [(run["type"], run["retried"]) for run in runs["workflowExecutions"]] == [
+            ("DISTRIBUTION", False),
+            ("TEST", False),
+            ("TEST", True),
+            ("BUILD", False),
+        ]
+
+    def test_given_a_build_that_failed_before_its_tests_when_retried_then_it_is_refused(
+        self, service: Service
+    ) -> None:
+        service.builder.controls.fail_next_build()
+        arn = service.made()
+        refused = refusal(service.api.retry_image, imageBuildVersionArn=arn, clientToken="r")
+        assert refused == ("InvalidRequestException", 400)
+
+    def test_given_a_finished_build_when_deleted_then_it_is_gone_and_its_ami_stays(
+        self, service: Service
+    ) -> None:
+        arn = service.made()
+        service.api.delete_image(imageBuildVersionArn=arn)
+        refused = refusal(service.api.get_image, imageBuildVersionArn=arn)
+        assert refused == ("ResourceNotFoundException", 404)
+        assert service.api.list_images()["imageVersionList"] == []
+        assert len(service.world.amis) == 1
+
+    def test_given_a_running_build_when_deleted_then_it_is_refused(self, service: Service) -> None:
+        refused = refusal(service.api.delete_image, imageBuildVersionArn=service.start())
+        assert refused == ("ResourceDependencyException", 400)
+
+    def test_given_an_available_image_when_deprecated_and_restored_then_it_is(
+        self, service: Service
+    ) -> None:
+        arn = service.made()
+        for number, status in enumerate(("DEPRECATED", "DISABLED", "AVAILABLE")):
+            service.api.start_resource_state_update(
+                resourceArn=arn,
+                state={"status": status},  # type: ignore[typeddict-item]  # one of the literals
+                clientToken=f"u{number}",
+            )
+            assert service.status(arn) == status
+        assert len(service.world.amis) == 1
+
+    def test_given_more_builds_than_the_quota_then_the_last_waits_until_one_is_done(
+        self, service: Service
+    ) -> None:
+        service.builder.set_quota(1)
+        first, second = service.start(), service.start()
+        service.until("BUILDING")
+        assert [service.status(first), service.status(second)] == ["BUILDING", "PENDING"]
+        service.now += WHOLE - TIMINGS["PENDING"] - TIMINGS["CREATING"]
+        assert [service.status(first), service.status(second)] == ["AVAILABLE", "CREATING"]
+
+
+class TestTags:
+    def test_given_tags_when_changed_then_the_image_has_them(self, service: Service) -> None:
+        arn = service.start(tags={"kept": "1", "taken": "2"})
+        service.api.tag_resource(resourceArn=arn, tags={"given": "3"})
+        service.api.untag_resource(resourceArn=arn, tagKeys=["taken", "never there"])
+        tags = service.api.list_tags_for_resource(resourceArn=arn)["tags"]
+        assert tags == {"kept": "1", "given": "3"} == service.image(arn)["tags"]
+
+    def test_given_no_tags_then_there_is_no_map_of_them(self, service: Service) -> None:
+        arn = service.start()
+        assert "tags" not in service.api.list_tags_for_resource(resourceArn=arn)
+        assert "tags" not in service.image(arn)
+
+    def test_given_more_than_50_tags_in_all_then_they_are_refused(self, service: Service) -> None:
+        arn = service.start(tags={f"a{n}": "" for n in range(50)})
+        refused = refusal(service.api.tag_resource, resourceArn=arn, tags={"b": ""})
+        assert refused == ("InvalidParameterException", 400)
+
+    def test_given_an_unknown_arn_when_tagged_then_it_is_not_found(self, service: Service) -> None:
+        refused = refusal(service.api.tag_resource, resourceArn=NOWHERE, tags={"b": ""})
+        assert refused == ("ResourceNotFoundException", 404)
+
+
+class TestInfrastructure:
+    def test_given_a_configuration_when_updated_then_name_and_tags_last(
+        self, service: Service
+    ) -> None:
+        api = service.api
+        arn = api.create_infrastructure_configuration(
+            name="Second One", instanceProfileName="p", tags={"a": "b"}, clientToken="1"
+        )["infrastructureConfigurationArn"]
+        api.update_infrastructure_configuration(
+            infrastructureConfigurationArn=arn,
+            instanceProfileName="q",
+            instanceTypes=["m7i.large"],
+            clientToken="2",
+        )
+        found = api.get_infrastructure_configuration(infrastructureConfigurationArn=arn)[
+            "infrastructureConfiguration"
+        ]
+        assert (found["name"], found["tags"]) == ("Second One", {"a": "b"})
+        assert (found["instanceProfileName"], found["instanceTypes"]) == ("q", ["m7i.large"])
+        assert found["dateUpdated"]
+
+    def test_given_two_configurations_when_listed_then_both_are_there(
+        self, service: Service
+    ) -> None:
+        service.api.create_infrastructure_configuration(
+            name="second", instanceProfileName="p", clientToken="1"
+        )
+        listed = service.api.list_infrastructure_configurations()
+        names = [each["name"] for each in listed["infrastructureConfigurationSummaryList"]]
+        assert names == ["isodrop", "second"]
+
+    def test_given_a_name_that_folds_the_same_then_it_exists_already(
+        self, service: Service
+    ) -> None:
+        refused = refusal(
+            service.api.create_infrastructure_configuration,
+            name="ISODROP",
+            instanceProfileName="p",
+            clientToken="1",
+        )
+        assert refused == ("ResourceAlreadyExistsException", 400)
+
+    def test_given_a_subnet_without_a_security_group_then_it_is_refused(
+        self, service: Service
+    ) -> None:
+        refused = refusal(
+            service.api.create_infrastructure_configuration,
+            name="second",
+            instanceProfileName="p",
+            subnetId="subnet-1",
+            clientToken="1",
+        )
+        assert refused == ("InvalidRequestException", 400)
+
+    def test_given_a_dry_run_then_it_says_so_and_makes_nothing(self, service: Service) -> None:
+        refused = refusal(
+            service.api.create_infrastructure_configuration,
+            name="second",
+            instanceProfileName="p",
+            dryRun=True,
+            clientToken="1",
+        )
+        assert refused == ("DryRunOperationException", 412)
+        assert len(service.builder.infrastructure.stored) == 1

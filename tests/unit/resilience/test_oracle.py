@@ -1,0 +1,225 @@
+"""Who judges the promise: each way to break it is seen, and one that was kept is not accused."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from isodrop_local.faults import LOST, NOT_TAKEN, Fault, Faults, written
+from tests.resilience.oracle import Dropped, End, broken
+from tests.resilience.schedule import Schedule
+from tests.resilience.state_machine import Machine, TaskError
+
+DROP = Dropped("a.iso", "v1", "one", "Enterprise", "", touched=False, verdict="")
+OTHER = replace(DROP, key="b.iso", version="v2")
+
+
+def a_build(number: int = 1, drop: str = "d1", states: str = "PENDING AVAILABLE") -> dict[str, Any]:
+    history = [
+        {"status": state, "at": 100.0 * number + at} for at, state in enumerate(states.split())
+    ]
+    return {
+        "arn": f"arn:image/x/{number}",
+        "token": f"t{number}",
+        "etagRead": "e1",
+        "request": {"tags": {"isodrop:drop": drop}},
+        "outputResources": {"amis": [{"image": f"ami-{number}"}]},
+        "history": history,
+    }
+
+
+def an_answer(kind: str = "Succeeded", version: str = "v1", **data: Any) -> dict[str, Any]:
+    about = {"source": {"versionId": version}, "buildArn": "arn:image/x/1", "reused": False}
+    return {
+        "detail-type": f"ISO Import {kind}",
+        "detail": {
+            "metadata": {"eventId": f"id-{version}", "importId": "t1"},
+            "data": {**about, "message": "said", "execution": "execution", **data},
+        },
+    }
+
+
+def asked_anew(number: int) -> dict[str, Any]:
+    answer = an_answer(reused=True)
+    answer["detail"]["metadata"] |= {"ask": number, "eventId": f"id-v1-{number}"}
+    return answer
+
+
+KEPT = End(
+    dropped=[DROP],
+    heard=[an_answer()],
+    builds=[a_build()],
+    executions={"execution": "SUCCEEDED"},
+    drops={"d1": "v1", "d2": "v2"},
+    spoiled=frozenset(),
+    lost_amis={},
+    undelivered=0,
+    violations=[],
+    discs={"e1": "one", "e2": "two"},
+)
+FAILED = an_answer("Failed", code="build-failed")
+COPY = {**a_build(7), "source": "arn:image/x/1"}
+DISTRIBUTED = replace(
+    KEPT,
+    heard=[an_answer(distributionArn=COPY["arn"], amis=[{"id": "ami-1"}, {"id": "ami-7"}])],
+    distributions=[COPY],
+    distributes=True,
+)
+
+
+def test_a_promise_that_was_kept_is_not_accused() -> None:
+    repeated = replace(KEPT, heard=[an_answer(), an_answer()])  # EventBridge delivers at least once
+    failed = replace(KEPT, heard=[FAILED], builds=[a_build(1, states="PENDING FAILED"), a_build(2)])
+
+    anew = replace(KEPT, heard=[an_answer(), asked_anew(1)], asks={"v1": 2})
+
+    for end in (KEPT, repeated, failed, DISTRIBUTED, anew):
+        assert broken(end, max_attempts=2) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"heard": []}, "has 0 answers"),
+        ({"heard": [an_answer(), an_answer(minutes=1)]}, "has 2 answers"),
+        (
+            {
+                "dropped": [DROP, OTHER],
+                "heard": [
+                    an_answer(),
+                    {
+                        **an_answer(version="v2", reused=True),
+                        "detail": {
+                            **an_answer(version="v2", reused=True)["detail"],
+                            "metadata": {"eventId": "id-v1", "importId": "t1"},
+                        },
+                    },
+                ],
+            },
+            "two uploads have an answer with the eventId",
+        ),
+        ({"heard": [an_answer(), an_answer(version="v9")]}, "which nobody uploaded"),
+        ({"asks": {"v1": 2}}, "asked anew (1) has 0 answers"),
+        ({"heard": [an_answer(), asked_anew(1)]}, "nobody uploaded or asked for (1)"),
+        ({"heard": [an_answer("Failed", code="internal-error")]}, "was put off"),
+        ({"heard": [an_answer("Failed", code="execution-ended")]}, "was put off"),
+        ({"heard": [an_answer("Rejected", code="server-media")]}, "a good one was rejected"),
+        ({"heard": [an_answer("Rejected", code="object-changed")]}, "as if nothing had been spent"),
+        ({"heard": [an_answer("Rejected", code="object-changed")]}, "nobody touched the object"),
+        ({"heard": [an_answer("Failed", code="object-changed")]}, "nobody touched the object"),
+        ({"dropped": [replace(DROP, verdict="not-an-iso")]}, "should be not-an-iso"),
+        ({"heard": [an_answer(buildArn=None)]}, "succeeded without a build"),
+        ({"heard": [an_answer(buildArn="arn:image/y/1")]}, "which isodrop never began"),
+        ({"heard": [an_answer(reused=True)]}, "reused is True"),
+        ({"heard": [FAILED]}, "is build-failed, but"),
+        ({"builds": [a_build(states="PENDING BUILDING")]}, "never was AVAILABLE"),
+        ({"builds": [{**a_build(), "etagRead": "e2"}]}, "was made of e2"),
+        ({"builds": [{**a_build(), "token": "t9"}]}, "has the importId of another build"),
+        ({"builds": [a_build(1), a_build(2)]}, "has two live builds"),
+        ({"builds": [a_build(), {**a_build(2), "token": "t1"}]}, "two builds have one token"),
+        ({"builds": [a_build(drop="nobody")]}, "begun for a drop that is none"),
+        (
+            {"builds": [a_build(n, states="PENDING FAILED") for n in (1, 2, 3)]},
+            "lost 3 builds in a row",
+        ),
+        ({"executions": {"execution": "RUNNING"}}, "is RUNNING"),
+        ({"executions": {"execution": "FAILED"}}, "is FAILED"),
+        ({"undelivered": 1}, "dead-letter queue"),
+        ({"violations": ["a token with other parameters"]}, "a token with other parameters"),
+    ],
+)
+def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> None:
+    lines = broken(replace(KEPT, **change), max_attempts=2)
+
+    assert any(words in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"heard": [an_answer()]}, "was not distributed: None"),
+        ({"distributions": []}, "was not distributed: arn:image/x/7"),
+        ({"distributions": [{**COPY, "source": "arn:image/y/1"}]}, "is of arn:image/y/1"),
+        ({"distributions": [{**COPY, "source": "arn:image/y/1"}]}, "which isodrop never began"),
+        ({"distributions": [{**COPY, "history": []}]}, "arn:image/x/7 never was AVAILABLE"),
+        ({"heard": [an_answer(distributionArn=COPY["arn"], amis=[])]}, "does not name all AMIs"),
+        ({"distributions": [{**COPY, "token": "t1"}]}, "two builds have one token"),
+        ({"distributions": [COPY, {**COPY, "token": "t8"}]}, "arn:image/x/1 has two live builds"),
+        ({"spoiled": frozenset({"t1"})}, "nobody can vouch for it"),
+        ({"heard": [an_answer("Failed", code="distribution-failed")]}, "names no AMI"),
+    ],
+)
+def test_each_way_to_distribute_wrongly_is_seen(change: dict[str, Any], words: str) -> None:
+    lines = broken(replace(DISTRIBUTED, **change), max_attempts=2)
+
+    assert any(words in line for line in lines), lines
+
+
+def test_a_deregistered_ami_and_a_spoiled_image_make_room_for_another_build() -> None:
+    two = replace(KEPT, builds=[a_build(1), a_build(2)])
+
+    for end in (replace(two, lost_amis={"ami-1": 150.0}), replace(two, spoiled=frozenset({"t1"}))):
+        assert broken(end, max_attempts=2) == []
+
+
+def test_a_seed_always_makes_the_same_schedule() -> None:
+    assert Schedule.of(7) == Schedule.of(7)
+    assert str(Schedule.of(7)) == str(Schedule.of(7))
+    assert Schedule.of(7) != Schedule.of(8)
+
+
+def test_a_state_machine_that_has_more_than_is_known_is_refused() -> None:
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Succeed", "InputPath": "$.a"}}}
+
+    with pytest.raises(NotImplementedError, match="InputPath"):
+        Machine(definition, lambda *_: None, lambda _: None).run({}, "execution")
+
+
+def test_what_is_undefined_is_an_error_as_in_step_functions() -> None:
+    wait = {"Type": "Wait", "Seconds": "{% $states.input.nothing %}", "Next": "A"}
+
+    with pytest.raises(TaskError, match="is undefined"):
+        Machine({"StartAt": "A", "States": {"A": wait}}, lambda *_: None, lambda _: None).run(
+            {}, "execution"
+        )
+
+
+def test_faults_are_met_in_their_order_and_after_the_calls_that_they_skip() -> None:
+    faults = Faults()
+    faults.add(Fault("PutItem", LOST, service="dynamodb", skip=1))
+    faults.add(Fault("PutItem", "ThrottlingException", service="dynamodb", times=2))
+
+    met = [faults.due("PutItem", "dynamodb") for _ in range(4)]
+
+    assert [each and each.code for each in met] == [
+        "ThrottlingException",
+        LOST,
+        "ThrottlingException",
+        None,
+    ]
+    assert faults.due("GetItem", "dynamodb") is None
+    assert faults.left() == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        (Fault("GetObject", "SlowDown", service="s3"), 503, b"<Code>SlowDown</Code>"),
+        (Fault("HeadObject", "SlowDown", service="s3"), 503, b""),
+        (Fault("PutItem", "InternalServerError", service="dynamodb"), 500, b"InternalServerError"),
+        (Fault("DescribeImages", "Busy", service="ec2", status=503), 503, b"<Code>Busy</Code>"),
+        (Fault("PutEvents", NOT_TAKEN, service="events"), 200, b'"FailedEntryCount": 1'),
+    ],
+)
+def test_a_fault_is_written_as_its_service_would(fault: Fault, status: int, words: bytes) -> None:
+    found, _, body = written(fault)
+
+    assert found == status
+    assert words in body
+
+
+def test_a_fault_that_no_service_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="no operation 'GetThing'"):
+        Fault("GetThing", service="s3")
+    with pytest.raises(ValueError, match="no error 'Tired'"):
+        Fault("GetObject", "Tired", service="s3")

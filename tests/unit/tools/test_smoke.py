@@ -1,0 +1,69 @@
+"""What make smoke makes of what it saw, where the emulator behaves and AWS may not."""
+
+import json
+from typing import Any
+
+import pytest
+
+from isodrop.domain.model import ImportPlan
+from tools.smoke import __main__ as smoke
+from tools.smoke import points
+
+BUILD = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26200.1/1"
+PLAN = ImportPlan(
+    name="windows-11",
+    semantic_version="11.26200.1",
+    image_index=3,
+    description="",
+    edition="Enterprise",
+    release="25H2",
+    architecture="x64",
+    build=26200,
+    revision=1,
+    languages=("en-us",),
+    media_id="m",
+    rebuild=None,
+    tags={},
+)
+
+
+def looked(**state: Any) -> dict[str, Any]:
+    details = {"resourceType": "aws-sdk:imagebuilder", "resource": "getImage"}
+    output = json.dumps({"Image": {"State": state}})
+    return {"taskSucceededEventDetails": {**details, "output": output}}
+
+
+SHORT_OF_QUOTA = {"lambdaFunctionFailedEventDetails": {"error": "QuotaError", "cause": "full"}}
+
+
+@pytest.mark.parametrize(
+    ("point", "result"),
+    [
+        (points.token("at once", BUILD, BUILD), points.HELD),
+        (points.token("at once", BUILD, f"{BUILD[:-1]}2"), points.DIFFERS),
+        (points.token("at once", BUILD, None, "you may not"), points.NOT_SEEN),
+        (points.lag(12.0), points.HELD),
+        (points.lag(None), points.DIFFERS),
+        (points.tags({"a": "x+y"}, {"a": "x+y", "more": ""}), points.HELD),
+        (points.tags({"a": "x+y"}, {"a": "x_y"}), points.DIFFERS),
+        (points.release(PLAN), points.HELD),
+        (points.key("AES256", "Succeeded"), points.NOT_SEEN),
+        (points.key("aws:kms", "Succeeded"), points.HELD),
+        (points.key("aws:kms", "Failed"), points.DIFFERS),
+        (points.steps([]), points.NOT_SEEN),
+        (points.failure([], "Succeeded"), points.NOT_SEEN),
+        (points.failure([looked(Status="FAILED")], "Failed"), points.DIFFERS),
+        (points.failure([looked(Status="FAILED", FailureContext={})], "Failed"), points.HELD),
+        (points.quota([{"type": "Any", "id": 1}]), points.NOT_SEEN),
+        (points.quota([SHORT_OF_QUOTA]), points.HELD),
+    ],
+)
+def test_given_what_was_seen_then_each_point_is_judged(point: points.Point, result: str) -> None:
+    assert point.result == result
+
+
+def test_given_no_iso_then_it_is_told_how_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        smoke.main([""], {})
+    assert leaving.value.code == 2
+    assert "name one: make smoke ISO=Win11.iso" in capsys.readouterr().err

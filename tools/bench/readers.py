@@ -1,0 +1,181 @@
+"""Ways to get at the XML of the Windows image on an object, and what each one costs.
+
+``python -m tools.bench.readers NAME JSON`` measures one in a process of its own and prints the
+cost as JSON.
+"""
+
+import io
+import json
+import statistics
+import struct
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from http.client import HTTPConnection
+from types import MappingProxyType
+from typing import Any
+
+import pycdlib
+
+from isodrop.iso.reader import find_image
+from isodrop.iso.wim import HEADER_SIZE
+from isodrop.iso.window import Window
+
+Places = list[list[int]]
+"""The ranges (offset, length) of a block of metadata, the WIM's header and its XML."""
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a reader took: ``memory`` is the most that Python allocated, ``xml`` its SHA-256."""
+
+    requests: int
+    bytes: int
+    seconds: float
+    memory: int
+    xml: str
+
+
+class Client:
+    """Reads ranges over one kept connection, as an S3 client does, and counts."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port)
+        self._connection.connect()
+        self.requests = self.bytes = 0
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        return b"".join(self.pieces(offset, length))
+
+    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        """Give a range in pieces, none of which is kept."""
+        self.requests += 1
+        self.bytes += length
+        asked = {"Range": f"bytes={offset}-{offset + length - 1}"}
+        self._connection.request("GET", "/", headers=asked)
+        answer = self._connection.getresponse()
+        while piece := answer.read(_PIECE):
+            yield piece
+
+
+class BlockFile(io.RawIOBase):
+    """A file over ranges that reads whole blocks and forgets none: the kindest cache."""
+
+    def __init__(self, client: Client, size: int, block: int) -> None:
+        self._client, self._size, self._block = client, size, block
+        self._at = 0
+        self._blocks: dict[int, bytes] = {}
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        length = max(0, min(len(buffer), self._size - self._at))
+        end, done = self._at + length, 0
+        while done < length:
+            number, skip = divmod(self._at + done, self._block)
+            data = self._fetch(number)[skip : skip + end - self._at - done]
+            buffer[done : done + len(data)] = data
+            done += len(data)
+        self._at = end
+        return length
+
+    def _fetch(self, number: int) -> bytes:
+        if number not in self._blocks:
+            start = number * self._block
+            length = min(self._block, self._size - start)
+            self._blocks[number] = self._client.read(start, length)
+        return self._blocks[number]
+
+
+def three_rounds(client: Client, _size: int, places: Places) -> bytes:
+    """Read the least there is to read, knowing all places: nothing can take less time."""
+    return [client.read(offset, length) for offset, length in places][-1]
+
+
+def straight(client: Client, size: int, _places: Places) -> bytes:
+    """Read as isodrop does."""
+    return find_image(Window(client.read, size)).image.xml
+
+
+def _by_pycdlib(block: int) -> "Reader":
+    def read(client: Client, size: int, _places: Places) -> bytes:
+        disc = pycdlib.PyCdlib()
+        disc.open_fp(io.BufferedReader(BlockFile(client, size, block)))
+        with disc.open_file_from_iso(udf_path="/sources/install.wim") as wim:
+            header = wim.read(HEADER_SIZE)
+            length, offset = struct.unpack_from("<QQ", header, 0x48)
+            wim.seek(offset)
+            return bytes(wim.read(length & (1 << 56) - 1))
+
+    return read
+
+
+def whole(client: Client, size: int, places: Places) -> bytes:
+    """Read everything and keep the XML alone, as it comes by."""
+    xml, at = bytearray(), 0
+    start, length = places[-1]
+    for piece in client.pieces(0, size):
+        xml += piece[max(0, start - at) : max(0, start + length - at)]
+        at += len(piece)
+    return bytes(xml)
+
+
+Reader = Callable[[Client, int, Places], bytes]
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "three rounds, the limit": three_rounds,
+        "isodrop": straight,
+        "pycdlib, blocks of 1 MiB": _by_pycdlib(1 << 20),
+        "pycdlib, blocks of 64 KiB": _by_pycdlib(64 << 10),
+        "the whole object": whole,
+    }
+)
+
+
+def measure(name: str, ports: Sequence[int], size: int, times: int, known: Places) -> Cost:
+    """Run a reader and give what it costs.
+
+    Memory is weighed in a run of its own, since weighing takes time: on the second port,
+    where a server answers at once.
+    """
+    slow, fast = ports
+    client = Client(fast)
+    tracemalloc.start()
+    READERS[name](client, size, known)
+    memory = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    seconds = []
+    for _ in range(times):
+        client = Client(slow)
+        began = time.perf_counter()
+        xml = READERS[name](client, size, known)
+        seconds.append(time.perf_counter() - began)
+    digest = sha256(xml).hexdigest()
+    return Cost(client.requests, client.bytes, statistics.median(seconds), memory, digest)
+
+
+def main() -> None:
+    name, asked = sys.argv[1], json.loads(sys.argv[2])
+    cost = measure(name, asked["ports"], asked["size"], asked["times"], asked["places"])
+    print(json.dumps(asdict(cost)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Tables of what reading cost: written by the benchmark, read by the tests of what is quoted."""
+
+from collections.abc import Mapping, Sequence
+
+from tools.bench.readers import Cost
+
+LIMIT, OURS = "three rounds, the limit", "isodrop"
+OTHER, WHOLE = "pycdlib, blocks of 1 MiB", "the whole object"
+BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
+HEADINGS = (
+    *("reader", "requests", "bytes", "time", "memory"),
+    *("time ÷ limit", "time ÷ isodrop", "bytes ÷ isodrop"),
+)
+
+
+def table(costs: Mapping[str, Cost]) -> str:
+    """Write one image's costs, with ratios to the limit and to isodrop."""
+    rows: list[Sequence[str]] = [HEADINGS, ("---", *["--:"] * 7)]
+    limit, ours = costs[LIMIT], costs[OURS]
+    for name, cost in costs.items():
+        taken = (f"{cost.requests:,}", _bytes(cost.bytes), f"{cost.seconds:.3f} s")
+        times = (_ratio(cost.seconds / limit.seconds), _ratio(cost.seconds / ours.seconds))
+        rows.append((name, *taken, _bytes(cost.memory), *times, _ratio(cost.bytes / ours.bytes)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def figures(rows: Mapping[str, Mapping[str, str]]) -> str:
+    """Say in sentences what a table of one image shows."""
+    limit, ours, other, whole = (rows[name] for name in (LIMIT, OURS, OTHER, WHOLE))
+    return (
+        f"isodrop asks **{ours['requests']} times, for {ours['bytes']} in all**,"
+        f" and is done after {ours['time']}; the least there is to read takes {limit['time']}.\n"
+        f"pycdlib, in blocks of 1 MiB, asks {other['requests']} times and takes {other['time']}."
+        f" The whole object takes {whole['time']}."
+    )
+
+
+def quoting(text: str, costs: Mapping[str, Cost]) -> str:
+    """Put the figures between the marks in a text."""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not end:
+        raise ValueError("the text has no marks to put figures between")
+    return f"{head}{begin}\n{figures(rows_of(table(costs)))}\n{end}{tail}"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1024:,.0f} KiB" if number < 10 << 20 else f"{number / (1 << 20):,.0f} MiB"
+
+
+def _ratio(number: float) -> str:
+    return f"{number:,.2f}" if number < 10 else f"{number:,.0f}"
+
+
+def rows_of(text: str) -> dict[str, dict[str, str]]:
+    """Read a table of this kind, whatever stands around it: by reader, by heading."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {row[0]: dict(zip(lines[0], row, strict=True)) for row in lines[2:]}

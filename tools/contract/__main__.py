@@ -1,0 +1,96 @@
+"""``make contract``: make schemas, registry and pages of the models, and capture the samples.
+
+With ``--check`` nothing is written and no stack started: it says what has drifted.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from isodrop.events import SCHEMA_VERSION
+from tools.contract import pages, samples, schemas
+from tools.contract.schemas import Json
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+def made(root: Path = ROOT) -> dict[str, str]:
+    """Make every file that comes of models and codes alone, by its path from the root."""
+    found = schemas.all_schemas()
+    files: dict[str, Json] = {schemas.path_of(kind): schema for kind, schema in found.items()}
+    files["events/registry.json"] = schemas.registry(found)
+    return {name: written(content) for name, content in files.items()} | {
+        "docs/events.md": pages.events_page(found, samples.read(root / samples.SAMPLES), root),
+        "docs/codes.md": pages.codes_page(),
+    }
+
+
+def written(content: Json) -> str:
+    """Write JSON as it is kept."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def taken_back(root: Path = ROOT) -> Iterator[str]:
+    """Say what the models take back of what earlier schemas of this major version promised."""
+    major = SCHEMA_VERSION.partition(".")[0]
+    for kind, new in schemas.all_schemas().items():
+        for path in sorted((root / schemas.path_of(kind)).parent.glob(f"{major}.*.json")):
+            for broken in schemas.breaks(json.loads(path.read_text()), new):
+                yield f"{kind} {path.stem}: {broken}"
+
+
+def drifted(root: Path = ROOT) -> Iterator[str]:
+    """Say which files are not what the models make, and which samples are not of the contract."""
+    for name, content in made(root).items():
+        path = root / name
+        if not path.exists() or path.read_text() != content:
+            yield f"{name} is not what the models say; run: make contract"
+    found = schemas.all_schemas()
+    kept = samples.read(root / samples.SAMPLES)
+    for kind in found.keys() - {sample["detail-type"] for sample in kept.values()}:
+        yield f"there is no sample of {kind}; run: make contract"
+    for name, sample in kept.items():
+        for wrong in samples.wrong(sample, found[sample["detail-type"]]):
+            yield f"{samples.SAMPLES}/{name}.json: {wrong}"
+
+
+def main() -> None:
+    """Make the contract, or see that it is as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m tools.contract", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, and start nothing")
+    arguments = parser.parse_args()
+    wrong = list(taken_back())
+    if wrong:
+        wrong.append("this needs a new major version, and its schemas beside the old ones")
+    elif arguments.check:
+        wrong = list(drifted())
+    else:
+        make()
+    sys.exit("\n".join(wrong) or None)
+
+
+def make(root: Path = ROOT) -> None:
+    """Write everything anew: first what the stack is made of, last what names the samples."""
+    _write_all(root, made(root))
+    with tempfile.TemporaryDirectory() as folder:
+        captured = samples.capture(Path(folder))
+    for old in (root / samples.SAMPLES).glob("*.json"):
+        old.unlink()
+    kept = {f"{samples.SAMPLES}/{name}.json": written(event) for name, event in captured.items()}
+    _write_all(root, kept)
+    _write_all(root, made(root))
+
+
+def _write_all(root: Path, files: Mapping[str, str]) -> None:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""One true sample of each event, and of each variant worth seeing, captured from the stack."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from jsonschema import Draft4Validator
+
+from isodrop.events import ForeignEventError, parse
+from isodrop_local.deploy import deploy
+from isodrop_local.iso_maker import business_editions, make_iso, server_editions
+from isodrop_local.stack import LocalStack
+from tools.contract.schemas import Json, slug
+
+SAMPLES: Final = Path("events/out")
+KEY: Final = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
+DENIED: Final = (
+    "User: arn:aws:sts::123456789012:assumed-role/isodrop-ImportIsoRole/isodrop-ImportIso is not"
+    " authorized to perform: imagebuilder:ImportDiskImage"
+)
+
+
+def capture(folder: Path) -> dict[str, Json]:
+    """Play what leads to each event on the stack, and get the events, envelopes and all.
+
+    Accounts, times and ids are as they came. Everything runs faster than in life, so the minutes
+    are nearly none.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where ISOs are made.
+
+    Returns
+    -------
+    dict
+        Events by the sample's name: ``iso-import-succeeded-reused``.
+    """
+    with LocalStack() as stack:
+        stack.deploy()
+        disc = make_iso(folder / KEY, editions=business_editions())
+        stack.wait_for_answer(stack.drop(disc))
+        stack.wait_for_answer(stack.drop(disc, "again.iso"))
+        stack.image_builder.fail_next_build(message="Windows Setup found no install image.")
+        failing = make_iso(folder / "Win11_24H2_v2.iso", editions=business_editions(revision=2033))
+        stack.wait_for_answer(stack.drop(failing))
+        stack.image_builder.fail_next(
+            "ImportDiskImage", code="AccessDeniedException", status=403, message=DENIED
+        )
+        refused = make_iso(folder / "Win11_24H2_v3.iso", editions=business_editions(revision=3155))
+        stack.wait_for_answer(stack.drop(refused))
+        server = make_iso(folder / "Server2025.iso", editions=server_editions())
+        stack.wait_for_answer(stack.drop(server))
+        _play_distributed(stack, folder)
+        heard = stack.events()
+    found: dict[str, Json] = {}
+    for event in heard:
+        # The first of a kind on the one way; of many steps of progress one from the middle.
+        if event["detail-type"] != "ISO Import Progressed" or event["detail"]["data"]["stepsDone"]:
+            found.setdefault(name_of(event), event)
+    return found
+
+
+def _play_distributed(stack: LocalStack, folder: Path) -> None:
+    """Play what a stack tells that takes its images elsewhere, deployed beside the first."""
+    made = stack.client("imagebuilder").create_distribution_configuration(
+        name="elsewhere",
+        distributions=[
+            {"region": "us-west-2", "amiDistributionConfiguration": {}},
+            {
+                "region": "eu-central-1",
+                "amiDistributionConfiguration": {"targetAccountIds": ["210987654321"]},
+            },
+        ],
+        clientToken="elsewhere",
+    )
+    parameters = {"DistributionConfigurationArn": made["distributionConfigurationArn"]}
+    clients = stack.client("cloudformation"), stack.client("s3")
+    bucket = deploy(*clients, "isodrop-elsewhere", parameters)["UploadBucketName"]
+
+    def answered(name: str, revision: int) -> None:
+        disc = make_iso(folder / name, editions=business_editions(revision=revision))
+        stack.client("s3").upload_file(str(disc), bucket, name)
+        stack.wait_for_answer(name)
+
+    answered("Win11_24H2_v4.iso", 3476)
+    stack.image_builder.fail_next_build(
+        kind="distribution", message="The role EC2ImageBuilderDistributionCrossAccountRole is gone."
+    )
+    answered("Win11_24H2_v5.iso", 3775)
+
+
+def name_of(event: Json) -> str:
+    """Get the name of the sample that an event is one of."""
+    data = event["detail"]["data"]
+    name = slug(event["detail-type"])
+    if data.get("distributionArn"):
+        return f"{name}-distribution"
+    if data.get("reused"):
+        return f"{name}-reused"
+    return f"{name}-no-build" if data.get("buildArn", "") is None else name
+
+
+def read(folder: Path) -> dict[str, Json]:
+    """Read the samples of a folder, by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def wrong(event: Any, schema: Json) -> Iterator[str]:
+    """Say where an event is not what its schema and its model say, sentence by sentence."""
+    for error in Draft4Validator(schema).iter_errors(event):
+        yield f"{error.json_path}: {error.message}"
+    try:
+        said = json.loads(parse(event).detail())
+    except ForeignEventError as error:
+        yield str(error)
+    else:
+        yield from _lost(event["detail"], said, "detail")
+
+
+def _lost(event: Any, said: Any, path: str) -> Iterator[str]:
+    """Say what of an event its model does not have, or has otherwise."""
+    if isinstance(event, dict) and isinstance(said, dict):
+        for name, value in event.items():
+            if name in said:
+                yield from _lost(value, said[name], f"{path}.{name}")
+            else:
+                yield f"{path}.{name} is not in the model"
+    elif event != said:
+        yield f"{path} is {event!r}, and the model says {said!r}"

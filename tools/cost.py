@@ -1,0 +1,68 @@
+"""What one import costs besides Image Builder: counted and timed on the stack.
+
+``python -m tools.cost`` drops an ISO on the emulator and tells what the state machine and the
+functions did, and what that comes to at the prices given; docs/deploying.md has the formula.
+"""
+
+import re
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from isodrop_local.iso_maker import make_iso
+from isodrop_local.stack import LocalStack
+
+# us-east-1, in dollars: aws.amazon.com/step-functions/pricing and aws.amazon.com/lambda/pricing
+TRANSITION: Final = 0.025 / 1000
+INVOCATION: Final = 0.20 / 1_000_000
+GB_SECOND: Final = 0.0000133334  # arm64
+KEY: Final = "Win11.iso"
+ALWAYS: Final = 10
+"""Upload, ImportIso, Decided, Started, the last LookAtBuild and HasEnded; Answer, Onward, Said and
+Answered."""
+EACH_LOOK: Final = 5
+"""LookAtBuild, HasEnded, CountSteps, HasMoved, Wait."""
+
+
+def main() -> None:
+    """Import once, count, and print."""
+    with LocalStack(wait_scale=0.01) as stack, tempfile.TemporaryDirectory() as folder:
+        stack.deploy()
+        stack.drop(make_iso(Path(folder, KEY)), KEY)
+        stack.wait_for_answer(KEY, timeout=120)
+        stack.settle()
+        (execution,) = stack.executions()
+        history = stack.client("stepfunctions").get_execution_history(
+            executionArn=execution["executionArn"], maxResults=1000, includeExecutionData=False
+        )["events"]
+        told = [
+            message
+            for group in stack.client("logs").describe_log_groups()["logGroups"]
+            for event in stack.client("logs").filter_log_events(logGroupName=group["logGroupName"])[
+                "events"
+            ]
+            if (message := event["message"]).startswith("REPORT ")
+        ]
+    tasks = Counter(
+        event["taskScheduledEventDetails"]["resource"].rpartition(":")[2]
+        for event in history
+        if event["type"] == "TaskScheduled"
+    )
+    looks, changes = tasks["getImage"] - 1, tasks["invoke"] - 3
+    transitions = ALWAYS + EACH_LOOK * looks + changes
+    seconds = sum(int(found[1]) for each in told if (found := re.search(r"Duration: (\d+)", each)))
+    memory = {int(found[1]) for each in told if (found := re.search(r"Memory Size: (\d+)", each))}
+    gigabytes = max(memory) / 1024
+    print(f"looks at the running build    {looks}")
+    print(f"changes told                  {changes}")
+    print(f"state transitions             {transitions}  ${transitions * TRANSITION:.5f}")
+    print(f"invocations                   {len(told)}  ${len(told) * INVOCATION:.7f}")
+    print(
+        f"their time, {max(memory)} MB           {seconds} ms"
+        f"  ${seconds / 1000 * gigabytes * GB_SECOND:.7f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The diagrams of the docs, drawn from what they show."""

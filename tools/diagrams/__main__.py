@@ -1,0 +1,103 @@
+"""``make pictures``: draw the state machine and the dashboard from what they are made of.
+
+With ``--record`` what needs a run is made anew first: the day whose metrics the dashboard shows,
+and the drop on a terminal. With ``--check`` nothing is written: it says what has drifted.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from isodrop_local.template import ROOT
+from tools.diagrams import dashboard, record, state_machine, terminal
+from tools.diagrams.themes import themed
+
+Draw = Callable[[Sequence[dict[str, Any]]], list[str]]
+_DRAWER: Final = Path(__file__).with_name("draw.mjs")
+
+
+def draw(wanted: Sequence[dict[str, Any]]) -> list[str]:
+    """Draw graphs and charts, in order.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        One of them cannot be drawn.
+    """
+    ran = subprocess.run(
+        ["node", str(_DRAWER)],
+        input=json.dumps(wanted),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    drawn: list[str] = json.loads(ran.stdout)
+    return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the pictures are made of.
+
+    Attributes
+    ----------
+    definition : dict
+        The state machine's, in Amazon States Language.
+    body : dict
+        The dashboard's.
+    samples : tuple of record.Sample
+        What was counted on the day that the dashboard shows.
+    """
+
+    definition: dict[str, Any]
+    body: dict[str, Any]
+    samples: tuple[record.Sample, ...]
+
+
+def sources() -> Sources:
+    """Read what the pictures are made of."""
+    definition = json.loads((ROOT / "statemachine/import.asl.json").read_text())
+    return Sources(definition, dashboard.body(), tuple(record.recorded()))
+
+
+def made(of: Sources, draw: Draw = draw) -> dict[str, str]:
+    """Make each picture, by its path from the root."""
+    graph = {"kind": "graph", "graph": state_machine.graph(of.definition)}
+    drawn, *graphs = draw([graph, *dashboard.charts(of.body, of.samples)])
+    return {
+        "docs/machine.svg": themed(drawn),
+        "docs/dashboard.svg": themed(dashboard.put_together(of.body, graphs)),
+    }
+
+
+def drifted(of: Sources, root: Path = ROOT, draw: Draw = draw) -> Iterator[str]:
+    """Say which pictures do not show what is there now."""
+    for name, picture in made(of, draw).items():
+        path = root / name
+        if not path.exists() or path.read_text() != picture:
+            yield f"{name} does not show what is there now; run: make pictures"
+
+
+def main() -> None:
+    """Draw the pictures, or see that they are as they should be."""
+    parser = argparse.ArgumentParser(prog="python -m tools.diagrams", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, and run nothing")
+    parser.add_argument("--record", action="store_true", help="drop an ISO and simulate a day, too")
+    arguments = parser.parse_args()
+    if arguments.check:
+        sys.exit("\n".join(drifted(sources())) or None)
+    if arguments.record:
+        record.record()
+        terminal.draw()
+    for name, picture in made(sources()).items():
+        (ROOT / name).write_text(picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""The state machine as a graph: every state, and every way from one to another.
+
+What is drawn is read off the definition alone, in Amazon States Language with JSONata; a type of
+state that is not known here is an error.
+https://states-language.net
+"""
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tools.diagrams.themes import BAD, CARD, FONT, FORK, GOOD, INK, LINE, PAGE, SOFT, WORK
+
+Json = dict[str, Any]
+_ANY: Final = "States.ALL"
+_WIDTH: Final = 26
+_COLOURS: Final[Mapping[str, str]] = {
+    "Task": WORK,
+    "Pass": WORK,
+    "Wait": SOFT,
+    "Choice": FORK,
+    "Succeed": GOOD,
+    "Fail": BAD,
+}
+_HOLDERS: Final = ("Parallel", "Map")
+
+
+def graph(definition: Mapping[str, Any]) -> Json:
+    """Get the graph of a state machine, as Viz.js takes it.
+
+    Raises
+    ------
+    KeyError
+        The definition has a type of state that is not known here.
+    """
+    drawing = _Drawing()
+    drawing.edge("the Start", drawing.level(definition, "", drawing.whole, "the End"), {})
+    for name in ("Start", "End"):
+        look = {"shape": "oval", "color": LINE, "fontcolor": SOFT}
+        drawing.whole["nodes"].append(
+            {"name": f"the {name}", "attributes": {"label": name, **look}}
+        )
+    return {
+        "graphAttributes": {
+            "bgcolor": PAGE,
+            "compound": True,
+            "fontname": FONT,
+            "fontsize": 11,
+            "nodesep": 0.3,
+            "pad": 0.25,
+            "ranksep": 0.32,
+        },
+        "nodeAttributes": {
+            "fillcolor": CARD,
+            "fontcolor": INK,
+            "fontname": FONT,
+            "fontsize": 12,
+            "height": 0.4,
+            "margin": "0.14,0.06",
+            "shape": "box",
+            "style": "rounded,filled",
+        },
+        "edgeAttributes": {
+            "arrowsize": 0.7,
+            "color": SOFT,
+            "fontcolor": SOFT,
+            "fontname": FONT,
+            "fontsize": 10,
+        },
+        **drawing.whole,
+        "edges": drawing.edges,
+    }
+
+
+def _level() -> Json:
+    return {"nodes": [], "subgraphs": []}
+
+
+@dataclass(slots=True)
+class _Drawing:
+    """The graph as far as it is drawn.
+
+    Attributes
+    ----------
+    whole : dict
+        The nodes and subgraphs of the outermost level.
+    edges : list of dict
+    """
+
+    whole: Json = field(default_factory=_level)
+    edges: list[Json] = field(default_factory=list)
+
+    def level(self, level: Mapping[str, Any], path: str, into: Json, end: str) -> tuple[str, str]:
+        """Draw the states of a level; get the way to its first."""
+        ports: dict[str, tuple[str, str, str]] = {}
+        for name, state in level["States"].items():
+            place = f"{path}{name}"
+            if state["Type"] in _HOLDERS:
+                ports[name] = self._holder(name, state, place, into)
+            else:
+                into["nodes"].append(_node(place, name, state))
+                ports[name] = (place, place, "")
+        for name, state in level["States"].items():
+            _, source, tail = ports[name]
+            for target, attributes in _ways(state):
+                goal, _, head = ports[target] if target else (end, "", "")
+                self.edge(source, (goal, head), attributes, tail)
+        goal, _, head = ports[level["StartAt"]]
+        return goal, head
+
+    def edge(self, source: str, goal: tuple[str, str], attributes: Json, tail: str = "") -> None:
+        """Draw a way; ``tail`` and the second of ``goal`` are the frames that it ends at."""
+        clipped = {"ltail": tail, "lhead": goal[1]}
+        found = {name: frame for name, frame in clipped.items() if frame}
+        self.edges.append({"tail": source, "head": goal[0], "attributes": {**attributes, **found}})
+
+    def _holder(self, name: str, state: Json, place: str, into: Json) -> tuple[str, str, str]:
+        """Draw a state that holds others; get the way in, the way out and its frame."""
+        frame = f"cluster {place}"
+        inside = _level()
+        into["subgraphs"].append(
+            {
+                "name": frame,
+                "graphAttributes": {
+                    "bgcolor": PAGE,
+                    "color": LINE,
+                    "fontcolor": SOFT,
+                    "fontname": FONT,
+                    "fontsize": 11,
+                    "label": {"html": _label(name, _said_of_holder(state))},
+                    "labeljust": "l",
+                    "margin": 14,
+                    "style": "rounded,dashed",
+                },
+                **inside,
+            }
+        )
+        fork, join = f"begin {place}", f"end {place}"
+        inside["nodes"] += [_dot(fork), _dot(join)]
+        for number, branch in enumerate(_branches(state)):
+            self.edge(fork, self.level(branch, f"{place} {number} ", inside, join), {})
+        return fork, join, frame
+
+
+def _branches(state: Json) -> list[Json]:
+    if state["Type"] == "Parallel":
+        found: list[Json] = state["Branches"]
+        return found
+    return [state["ItemProcessor"]]
+
+
+def _said_of_holder(state: Json) -> str:
+    if state["Type"] == "Map":
+        return f"Map: each of {_short(state.get('Items', 'the input'))}"
+    return (
+        f"Parallel: {len(state['Branches'])} at once" if len(state["Branches"]) > 1 else "Parallel"
+    )
+
+
+def _ways(state: Json) -> Iterator[tuple[str, Json]]:
+    """Get where a state leads, and how that is drawn; to nowhere is its level's end."""
+    conditions: dict[str, list[str]] = {}
+    for choice in state.get("Choices", ()):
+        conditions.setdefault(choice["Next"], []).append(_short(choice["Condition"]))
+    for target, each in conditions.items():
+        yield target, {"label": _lines(" or\n".join(each))}
+    if "Default" in state:
+        yield state["Default"], {"label": _lines("otherwise")}
+    elif state["Type"] in ("Succeed", "Fail") or state.get("End"):
+        yield "", {"style": "solid"}
+    elif "Next" in state:
+        yield state["Next"], {}
+    caught: dict[str, list[str]] = {}
+    for catch in state.get("Catch", ()):
+        caught.setdefault(catch["Next"], []).extend(catch["ErrorEquals"])
+    for target, errors in caught.items():
+        names = [error.rpartition(".")[2] for error in errors]
+        said = "any error" if _ANY in errors else " or\n".join(names)
+        yield target, {"label": _lines(said), "style": "dashed", "color": BAD, "fontcolor": BAD}
+
+
+def _node(place: str, name: str, state: Json) -> Json:
+    kind = state["Type"]
+    attributes: Json = {"color": _COLOURS[kind], "label": {"html": _label(name, _said_of(state))}}
+    if kind == "Choice":
+        attributes |= {"shape": "hexagon", "style": "filled", "margin": "0.02,0.02"}
+    return {"name": place, "attributes": attributes}
+
+
+def _label(name: str, said: str) -> str:
+    below = f'<br/><font point-size="10" color="{SOFT}">{_escaped(said)}</font>' if said else ""
+    return f"<b>{_escaped(name)}</b>{below}"
+
+
+def _said_of(state: Json) -> str:
+    match state["Type"]:
+        case "Task":
+            return _work(state["Resource"], state.get("Arguments", {}))
+        case "Wait":
+            return f"wait {_short(state.get('Seconds', state.get('Timestamp')))}"
+        case "Fail":
+            return str(state.get("Error", ""))
+        case _:
+            return ""
+
+
+def _work(resource: str, asked: Any) -> str:
+    """Say in short what a task calls."""
+    *_, service, action = resource.split(":")
+    action = action.partition(".")[0]
+    if service == "lambda" and isinstance(asked, dict):
+        function = re.sub(r"^\$\{(.+?)(Arn)?\}$", r"\1", str(asked.get("FunctionName", "")))
+        return f"Lambda {function.rpartition(':')[2]}"
+    return f"{service}:{action[:1].upper()}{action[1:]}"
+
+
+def _short(said: object) -> str:
+    """Say an expression in short, as far as its words go."""
+    if not isinstance(said, str):
+        return json.dumps(said)
+    inside = re.sub(r"^\{%\s*(.*?)\s*%\}$", r"\1", said, flags=re.DOTALL)
+    inside = re.sub(r"\$\{(\w+)\}", r"\1", inside)
+    return re.sub(r"\$(states\.input\.)?", "", inside)
+
+
+def _lines(said: str) -> str:
+    lines = [f" {part} " for line in said.split("\n") for part in textwrap.wrap(line, _WIDTH)]
+    return "\n".join(lines)
+
+
+def _dot(name: str) -> Json:
+    """Draw where something begins or ends."""
+    look = {"label": "", "shape": "circle", "width": 0.1, "height": 0.1, "fixedsize": True}
+    look |= {"style": "filled", "color": SOFT, "fillcolor": SOFT}
+    return {"name": name, "attributes": look}
+
+
+def _escaped(said: str) -> str:
+    return said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

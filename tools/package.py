@@ -1,0 +1,148 @@
+"""``make package``: the template as plain CloudFormation, with its artifacts beside it.
+
+What SAM makes of template.yaml at each deployment is made once, for those who deploy by other
+means: StackSets, service catalogues, Terraform, CDK. Where the artifacts lie is a parameter.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+from isodrop_local.packaging import files, make_layer
+from isodrop_local.template import ROOT, source, transformed
+
+TEMPLATE: Final = "template.json"
+_BUCKET: Final = "the-artifacts"
+_NESTED: Final = f"https://{_BUCKET}/"
+_READABLE: Final = 0o100644 << 16
+"""Permissions in a zip. Lambda unpacks them as they are: without, it may not read the code."""
+_PARAMETERS: Final = {
+    "ArtifactBucket": {
+        "Type": "String",
+        "Description": "The bucket with this template's artifacts, in the Region of the stack.",
+        "AllowedPattern": "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+    },
+    "ArtifactPrefix": {
+        "Type": "String",
+        "Description": "What the artifacts' keys begin with.",
+        "Default": "isodrop/",
+        "AllowedPattern": "^$|^[A-Za-z0-9!_.*'()/-]+/$",
+    },
+}
+
+
+def package(folder: Path, *settings: str) -> list[Path]:
+    """Write the template and its artifacts into a folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        It is emptied first.
+    *settings : str
+        Variables of the layer's Makefile, as ``NAME=value``.
+
+    Returns
+    -------
+    list of pathlib.Path
+        What is to be uploaded.
+    """
+    folder = folder.resolve()  # make runs elsewhere
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    template = source()
+    artifacts = []
+    for name, resource in template["Resources"].items():
+        properties = resource.get("Properties", {})
+        match resource["Type"]:
+            case "AWS::Serverless::Function":
+                found = files(ROOT / properties["CodeUri"])
+                artifacts.append(_zip(folder, name, found))
+                properties["CodeUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
+            case "AWS::Serverless::LayerVersion":
+                with tempfile.TemporaryDirectory(dir=folder) as built:
+                    make_layer(
+                        ROOT / properties["ContentUri"], f"build-{name}", Path(built), *settings
+                    )
+                    artifacts.append(_zip(folder, name, files(Path(built))))
+                properties["ContentUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
+                del resource["Metadata"]
+            case "AWS::Serverless::StateMachine":
+                artifacts.append(_copy(folder, name, ROOT / properties["DefinitionUri"]))
+                properties["DefinitionUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
+            case "AWS::CloudFormation::Stack":
+                artifacts.append(_copy(folder, name, ROOT / properties["TemplateURL"]))
+                properties["TemplateURL"] = f"{_NESTED}{artifacts[-1].name}"
+    plain = _pointed(transformed(template))
+    plain["Parameters"] |= _PARAMETERS
+    group = {"Label": {"default": "Where the artifacts are"}, "Parameters": list(_PARAMETERS)}
+    plain["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"].append(group)
+    words = json.dumps(plain, default=str, separators=(",", ":"))
+    (folder / TEMPLATE).write_text(words + "\n")
+    return artifacts
+
+
+def _pointed(said: Any) -> Any:
+    """Point each artifact to where the parameters say."""
+    if isinstance(said, list):
+        return [_pointed(each) for each in said]
+    if isinstance(said, str) and said.startswith(_NESTED):
+        where = "https://${ArtifactBucket}.s3.${AWS::Region}.${AWS::URLSuffix}/${ArtifactPrefix}"
+        return {"Fn::Sub": where + said.removeprefix(_NESTED)}
+    if not isinstance(said, dict):
+        return said
+    for bucket, key in (("S3Bucket", "S3Key"), ("Bucket", "Key")):
+        if said.get(bucket) == _BUCKET:
+            lies = {"Fn::Sub": f"${{ArtifactPrefix}}{said[key]}"}
+            return {bucket: {"Ref": "ArtifactBucket"}, key: lies}
+    return {name: _pointed(value) for name, value in said.items()}
+
+
+def _copy(folder: Path, name: str, path: Path) -> Path:
+    """Copy a file under a name that says what is in it."""
+    content = path.read_bytes()
+    written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
+    written.write_bytes(content)
+    return written
+
+
+def _zip(folder: Path, name: str, found: Mapping[str, Path]) -> Path:
+    """Zip files under a name that says what is in it; the same files make the same zip."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for inside, path in found.items():
+            entry = zipfile.ZipInfo(inside)
+            entry.external_attr = _READABLE
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    content = buffer.getvalue()
+    written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.zip"
+    written.write_bytes(content)
+    return written
+
+
+def main() -> int:
+    """Package, and say what to do with it."""
+    parser = argparse.ArgumentParser(prog="python -m tools.package", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "settings", nargs="*", metavar="NAME=value", help="for the layer's Makefile"
+    )
+    said = parser.parse_args()
+    artifacts = package(said.folder, f"PYTHON={sys.executable}", *said.settings)
+    for name in (TEMPLATE, *(path.name for path in artifacts)):
+        path = said.folder / name
+        print(f"{path.stat().st_size:>10,} bytes  {path}")
+    print(f"\nUpload it: aws s3 cp --recursive {said.folder} s3://BUCKET/isodrop/")
+    print("What then: docs/deploying.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

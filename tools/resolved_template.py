@@ -1,0 +1,197 @@
+"""The template with its parameters in place: what CloudFormation would make, and refuse to make.
+
+Only the functions that the template uses are known; any other is an error, not a guess.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from isodrop_local.template import source, transformed
+
+PSEUDO: Final = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-central-1",
+    "AWS::StackName": "isodrop",
+}
+NO_VALUE: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A template without conditions and parameters.
+
+    Attributes
+    ----------
+    resources : dict
+        Those that are made, by logical id, with their properties as they are sent; a reference
+        to another resource is its logical id, with ``.Attribute`` for an attribute.
+    outputs : dict of str to str
+    """
+
+    resources: dict[str, dict[str, Any]]
+    outputs: dict[str, Any]
+
+    def properties(self, name: str) -> dict[str, Any]:
+        """Get a resource's properties."""
+        found: dict[str, Any] = self.resources[name].get("Properties", {})
+        return found
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Get the properties of all resources of a type, by logical id."""
+        return {
+            name: self.properties(name)
+            for name, resource in self.resources.items()
+            if resource["Type"] == kind
+        }
+
+    def statement(self, role: str, sid: str) -> dict[str, Any] | None:
+        """Get what a role may do, by the statement's id."""
+        found = (
+            statement
+            for policy in self.properties(role)["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement.get("Sid") == sid
+        )
+        return next(found, None)
+
+
+class TemplateError(Exception):
+    """CloudFormation would refuse this; the message says what of it."""
+
+
+def resolve(**parameters: object) -> Resolved:
+    """Get the template as it is with these parameters, and defaults for the others.
+
+    Raises
+    ------
+    TemplateError
+        If a parameter is not as it has to be, or a rule is broken.
+    """
+    return _resolved(_whole(), parameters)
+
+
+def resolve_nested(path: Path, parameters: Mapping[str, object]) -> Resolved:
+    """Get a nested template, which needs no transform, as its parent makes it."""
+    return _resolved(source(path), parameters)
+
+
+def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
+    values = _values(whole["Parameters"], parameters)
+    resolver = _Resolver(whole, values)
+    broken = resolver.broken_rules()
+    if broken:
+        raise TemplateError(" ".join(broken))
+    resources = {
+        name: resolver.value(
+            {key: part for key, part in resource.items() if key in ("Type", "Properties")}
+        )
+        for name, resource in whole["Resources"].items()
+        if resolver.made(resource)
+    }
+    outputs = {
+        name: resolver.value(output["Value"])
+        for name, output in whole["Outputs"].items()
+        if resolver.made(output)
+    }
+    return Resolved(resources, outputs)
+
+
+@cache
+def _whole() -> dict[str, Any]:
+    """Transform the template; once, for that takes longer than all the rest."""
+    return transformed()
+
+
+def _values(declared: dict[str, Any], given: Mapping[str, object]) -> dict[str, str]:
+    """Check parameters as CloudFormation does before it looks at anything else."""
+    unknown = given.keys() - declared.keys()
+    if unknown:
+        raise TemplateError(f"no such parameter: {', '.join(unknown)}")
+    values = {}
+    for name, parameter in declared.items():
+        value = str(given.get(name, parameter.get("Default")))
+        number = float(value) if parameter["Type"] == "Number" else 0
+        allowed = [str(each) for each in parameter.get("AllowedValues", [value])]
+        if (
+            value not in allowed
+            or not re.fullmatch(parameter.get("AllowedPattern", ".*"), value, re.DOTALL)
+            or len(value) > parameter.get("MaxLength", 4096)
+            or not parameter.get("MinValue", number) <= number <= parameter.get("MaxValue", number)
+        ):
+            raise TemplateError(f"{name} cannot be {value!r}")
+        values[name] = value
+    return values
+
+
+class _Resolver:
+    def __init__(self, template: dict[str, Any], parameters: dict[str, str]) -> None:
+        self._template = template
+        self._known = {**PSEUDO, **parameters}
+        self._functions: dict[str, Callable[[Any], Any]] = {
+            "Ref": self._ref,
+            "Condition": self._condition,
+            "Fn::And": lambda said: all(map(self.value, said)),
+            "Fn::Equals": lambda said: self.value(said[0]) == self.value(said[1]),
+            "Fn::GetAtt": ".".join,
+            "Fn::If": self._if,
+            "Fn::Not": lambda said: not self.value(said[0]),
+            "Fn::Select": lambda said: self.value(said[1])[int(said[0])],
+            "Fn::Split": lambda said: self.value(said[1]).split(said[0]),
+            "Fn::Sub": self._sub,
+        }
+
+    def broken_rules(self) -> list[str]:
+        """Get the sentences of the rules that do not hold."""
+        return [
+            assertion["AssertDescription"]
+            for rule in self._template.get("Rules", {}).values()
+            if self.value(rule["RuleCondition"])
+            for assertion in rule["Assertions"]
+            if not self.value(assertion["Assert"])
+        ]
+
+    def made(self, part: dict[str, Any]) -> bool:
+        """Whether a resource or an output is there at all."""
+        return "Condition" not in part or self._condition(part["Condition"])
+
+    def value(self, said: Any) -> Any:
+        """Get what a part of the template comes to."""
+        if isinstance(said, list):
+            return [made for each in said if (made := self.value(each)) is not NO_VALUE]
+        if not isinstance(said, dict):
+            return said
+        if len(said) == 1:
+            ((name, argument),) = said.items()
+            if name in self._functions:
+                return self._functions[name](argument)
+            # A policy has a Condition of its own; CloudFormation's is a name.
+            if name.startswith("Fn::"):
+                raise NotImplementedError(name)
+        return {
+            key: made for key, each in said.items() if (made := self.value(each)) is not NO_VALUE
+        }
+
+    def _ref(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return NO_VALUE
+        return self._known.get(name, name)
+
+    def _condition(self, name: str) -> bool:
+        return bool(self.value(self._template["Conditions"][name]))
+
+    def _if(self, said: list[Any]) -> Any:
+        return self.value(said[1] if self._condition(said[0]) else said[2])
+
+    def _sub(self, said: Any) -> str:
+        words, names = (said, {}) if isinstance(said, str) else said
+
+        def put(match: re.Match[str]) -> str:
+            name = match[1]
+            return str(self.value(names[name]) if name in names else self._ref(name))
+
+        return re.sub(r"\$\{([^!}]+)\}", put, words).replace("${!", "${")

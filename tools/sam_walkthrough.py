@@ -1,0 +1,430 @@
+"""``make test-sam``: the documents' SAM commands, one after the other, as somebody new gives them.
+
+In a copy of the repository as it would be cloned, with the real SAM CLI, against the emulator:
+build, deploy, invoke, read logs, package, deploy that, delete. Then what CDK and Terraform make of
+the package. Ends with 1 at the first step that fails; removes all that it made.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from isodrop_local.iso_maker import business_editions, make_iso
+from isodrop_local.packaging import ROOT
+from isodrop_local.serve import guide
+from isodrop_local.stack import ACCOUNT, REGION, LocalStack, Subscription
+
+STACK: Final = "isodrop"
+EXISTING: Final = "somebody-s-media"
+ARTIFACTS: Final = "my-artifacts"
+PACKAGED: Final = "packaged"
+SECONDS: Final = 600
+"""That any one command may take."""
+ARCHITECTURES: Final = {"x86_64": 62, "aarch64": 183}
+"""The names in a module's file name, and what its ELF header has for them."""
+LIMIT: Final = 250 * 1024 * 1024
+"""https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+PYTHONS: Final = ("python3.11", "python3.12", "python3.13", "python3.14")
+HOST: Final = {"LAYER_PLATFORMS": "host", "PYTHON": sys.executable}
+
+
+class StepError(Exception):
+    """A step did not come to what it should; the message says why."""
+
+
+class Walk:
+    """A copy of the repository, and commands given in it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where all of it lies.
+
+    Attributes
+    ----------
+    aws : mapping of str to str
+        What tells commands where AWS is; empty as long as there is none.
+    skipped : list of str
+        What could not be checked here, and why.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clone = folder / "isodrop"
+        self.home = folder / "home"
+        self.aws: Mapping[str, str] = {}
+        self.skipped: list[str] = []
+
+    def copy(self) -> None:
+        """Copy what git has or would have; nothing that was built or installed."""
+        self.home.mkdir()
+        asks = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others"]
+        listed = subprocess.run([*asks, "--exclude-standard"], capture_output=True, check=True)
+        for name in filter(None, listed.stdout.decode().split("\0")):
+            if (ROOT / name).is_file():
+                (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.clone / name)
+
+    def run(
+        self,
+        *command: str | Path,
+        within: Path | None = None,
+        said: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run a command in the copy; give what it prints.
+
+        Raises
+        ------
+        StepError
+            With the end of what it said, if it fails.
+        """
+        shown = " ".join(map(str, command)).replace(str(self.folder), "…")
+        print(f"   $ {shown.replace(sys.executable, 'python')}", flush=True)
+        done = subprocess.run(
+            [str(each) for each in command],
+            cwd=within or self.clone,
+            env=self.environ(environ or {}),
+            input=said or "",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+        if done.returncode:
+            raise StepError(f"exit {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
+        return done.stdout
+
+    def environ(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Leave out what this user or make has set, and put the project's programs first."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MAKE", "SAM_"))}
+        own = {
+            "HOME": str(self.home),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SAM_CLI_TELEMETRY": "0",
+            "TMPDIR": str(self.home),  # sam build leaves folders there
+        }
+        return {**kept, **own, **self.aws, **more}
+
+
+def main() -> int:
+    """Walk all of it, and say how it went."""
+    began = time.monotonic()
+    before = _untracked()
+    try:
+        with tempfile.TemporaryDirectory(prefix="isodrop-sam-") as folder:
+            walk = Walk(Path(folder))
+            walk.copy()
+            _build(walk)
+            with LocalStack() as stack:
+                walk.aws = {
+                    "AWS_ENDPOINT_URL": stack.endpoint,
+                    "AWS_REGION": REGION,
+                    "AWS_DEFAULT_REGION": REGION,
+                    "AWS_ACCESS_KEY_ID": ACCOUNT,
+                    "AWS_SECRET_ACCESS_KEY": "none",
+                }
+                _deploy(walk, stack)
+                _package(walk, stack)
+        _say("nothing is left behind")
+        _must(_untracked() == before, f"the repository has changed:\n{_untracked()}")
+    except (StepError, subprocess.TimeoutExpired) as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    for each in walk.skipped:
+        print(f"NOT CHECKED: {each}")
+    print(f"all steps passed in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def _say(step: str) -> None:
+    print(f"== {step}", flush=True)
+
+
+def _must(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise StepError(otherwise)
+
+
+def _untracked() -> str:
+    asks = ["git", "-C", str(ROOT), "status", "--porcelain", "--ignored"]
+    return subprocess.run(asks, capture_output=True, text=True, check=True).stdout
+
+
+def _found(program: str) -> bool:
+    """Whether a program is there and runs."""
+    try:
+        return not subprocess.run(
+            [program, "--version"], capture_output=True, check=False, timeout=60
+        ).returncode
+    except OSError:
+        return False
+
+
+# ------------------------------------------------------------------------- without any account
+
+
+def _build(walk: Walk) -> None:
+    _say("validate and build, as for AWS")
+    walk.run("sam", "validate", "--lint")
+    walk.run("sam", "build")
+    built = walk.clone / ".aws-sam/build/IsodropLayer"
+    print(f"   {check_layer(built)}")
+    for python in PYTHONS:
+        if not _found(python):
+            walk.skipped.append(f"the layer built with {python}, which is not here")
+            continue
+        _say(f"the same layer with {python}")
+        other = walk.folder / python
+        made = [f"ARTIFACTS_DIR={other}", f"PYTHON={python}"]
+        walk.run("make", "-C", "layers/isodrop", "build-IsodropLayer", *made)
+        check_layer(other)
+        _must(_names(other) == _names(built), f"other files: {_names(other) ^ _names(built)}")
+
+
+def _names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def check_layer(built: Path) -> str:
+    """Check that everything in a built layer fits both architectures and the runtime.
+
+    Returns
+    -------
+    str
+        How big it is.
+    """
+    python = built / "python"
+    makefile = (ROOT / "layers/isodrop/Makefile").read_text()
+    version = re.search(r"^LAYER_PYTHON \?= (\S+)$", makefile, re.MULTILINE)
+    assert version
+    abi = f"cpython-{version[1].replace('.', '')}"
+    modules: dict[str, set[str]] = {}
+    for path in python.rglob("*.so*"):
+        name, _, rest = path.name.partition(f".{abi}-")
+        architecture = rest.partition("-linux")[0]
+        _must(architecture in ARCHITECTURES, f"{path.name} is for no Python {version[1]} on Lambda")
+        machine = int.from_bytes(path.read_bytes()[18:20], "little")
+        _must(machine == ARCHITECTURES[architecture], f"{path.name} is not what it says")
+        modules.setdefault(str(path.parent / name), set()).add(architecture)
+    _must(modules, "there is no compiled module at all")
+    for name, there in modules.items():
+        _must(there == ARCHITECTURES.keys(), f"{name} is there for {there} only")
+    for wheel in python.glob("*.dist-info/WHEEL"):
+        tags = re.findall(r"^Tag: (\S+)$", wheel.read_text(), re.MULTILINE)
+        package = wheel.parent.name.partition("-")[0]
+        _must(
+            any(tag.endswith("-none-any") for tag in tags)
+            or any(f"/{package}/" in name for name in modules),
+            f"{package} is compiled, and not for Lambda: {tags}",
+        )
+    size = sum(path.stat().st_size for path in built.rglob("*") if path.is_file())
+    _must(size < LIMIT, f"{size:,} bytes are more than Lambda takes")
+    return (
+        f"{size / 1e6:.1f} MB unzipped, of 250 MB; compiled: {len(modules)}, for both architectures"
+    )
+
+
+# ------------------------------------------------------------------------- with SAM
+
+
+def _deploy(walk: Walk, stack: LocalStack) -> None:
+    _say("build for this machine, and deploy over what make local has deployed")
+    stack.deploy()
+    walk.run("sam", "build", "--no-cached", environ=HOST)
+    walk.run("sam", "deploy", "--no-confirm-changeset")
+    said = walk.run("sam", "list", "stack-outputs", "--stack-name", STACK, "--output", "json")
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in json.loads(said)}
+    bucket = outputs["UploadBucketName"]
+
+    _say("what make local says to do")
+    _guided(walk, stack)
+
+    _say("drop an ISO")
+    heard = stack.subscribe("walk", {"source": ["isodrop"]})
+    _drop(stack, heard, bucket, "Win11.iso", 3001)
+
+    _say("its event, into the function and into the state machine")
+    event = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso")
+    invoke = ("sam", "remote", "invoke", "--stack-name", STACK, "--event-file", "-")
+    _decided(walk.run(*invoke, "ImportIso", said=event), "nothing")
+    another = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso", "--sequencer", "1")
+    _decided(walk.run(*invoke, "ImportIso", said=another), "follow")
+    _decided(walk.run(*invoke, "ImportMachine", said=another), "nothing")
+
+    _say("logs")
+    logs = walk.run("sam", "logs", "--stack-name", STACK)
+    _must('"message": "answered"' in logs, f"no answer in the logs:\n{logs[-800:]}")
+
+    _say("delete; the bucket stays")
+    walk.run("sam", "delete", "--no-prompts")
+    _gone(stack, STACK, bucket)
+
+
+def _guided(walk: Walk, stack: LocalStack) -> None:
+    """Give the commands that ``make local`` prints, and hear what its rule and queue then hear."""
+    commands = commands_of(guide(stack))
+    if not _found("aws"):
+        walk.skipped.append("the AWS CLI's commands of make local, which is not here")
+        commands = [each for each in commands if not each.startswith("aws ")]
+    for command in commands:
+        walk.run("bash", "-c", command)
+    hears = [each for each in commands if each.startswith("aws sqs receive-message")]
+    stack.wait_for(
+        lambda: all("ISO Import Succeeded" in walk.run("bash", "-c", each) for each in hears)
+    )
+
+
+def commands_of(guide: str) -> list[str]:
+    """Read the commands out of a guide, but for those that never end or were given before."""
+    _, _, told = guide.partition("In another terminal")
+    lines = [line.strip() for line in told.splitlines() if line.startswith("  ")]
+    elsewhere = ("#", "export ", "LAYER_PLATFORMS", "isodrop watch")
+    return [line for line in lines if not line.startswith(elsewhere)]
+
+
+def _drop(stack: LocalStack, heard: Subscription, bucket: str, key: str, revision: int) -> None:
+    """Drop an ISO that nobody has dropped before, and wait for its answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        iso = make_iso(Path(folder, "made.iso"), editions=business_editions(revision=revision))
+        stack.client("s3").upload_file(str(iso), bucket, key)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for event in heard.events():
+            data = event["detail"]["data"]
+            if data["source"]["key"] == key and event["detail-type"] == "ISO Import Succeeded":
+                print(f"   {event['detail-type']}: {key} is {data['amis'][0]['id']}")
+                return
+        time.sleep(0.1)
+    raise StepError(f"no answer for {key}; heard {[e['detail-type'] for e in heard.events()]}")
+
+
+def _decided(said: str, decision: str) -> None:
+    _must(f'"decision": "{decision}"' in said, f"not {decision}: {said[-400:]}")
+
+
+def _gone(stack: LocalStack, name: str, bucket: str) -> None:
+    stacks = stack.client("cloudformation").list_stacks()["StackSummaries"]
+    left = [each for each in stacks if each["StackName"] == name]
+    _must(all(each["StackStatus"] == "DELETE_COMPLETE" for each in left), f"still there: {left}")
+    stack.client("s3").head_bucket(Bucket=bucket)
+
+
+# ------------------------------------------------------------------------- with the package
+
+
+def _package(walk: Walk, stack: LocalStack) -> None:
+    _say("package, for this machine")
+    folder = walk.clone / "build/package"
+    asks = [f"{name}={value}" for name, value in HOST.items()]
+    walk.run(sys.executable, "-m", "tools.package", "build/package", *asks)
+    walk.run("cfn-lint", "build/package/template.json")
+    for bucket in (ARTIFACTS, EXISTING):
+        stack.client("s3").create_bucket(Bucket=bucket)
+    if _found("aws"):
+        _with_cloudformation(walk, stack)
+    else:
+        walk.skipped.append("the package with the AWS CLI, which is not here")
+    if _found("npm"):
+        _with_cdk(walk, folder)
+    else:
+        walk.skipped.append("the CDK snippet: npm is not here")
+    if _found("terraform"):
+        _with_terraform(walk, stack)
+    else:
+        walk.skipped.append("the Terraform snippet: terraform is not here")
+
+
+def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
+    _say("the package onto an existing bucket")
+    walk.run("aws", "s3", "cp", "--recursive", "build/package", f"s3://{ARTIFACTS}/isodrop/")
+    walk.run(
+        *("aws", "cloudformation", "deploy", "--stack-name", PACKAGED),
+        *("--template-file", "build/package/template.json", "--capabilities", "CAPABILITY_IAM"),
+        *("--parameter-overrides", f"ArtifactBucket={ARTIFACTS}"),
+        *(f"ExistingBucketName={EXISTING}", "KeyPrefix=isos/"),
+    )
+    _notify(walk, stack)
+    heard = stack.subscribe(PACKAGED, {"source": ["isodrop"]})
+    _drop(stack, heard, EXISTING, "isos/Win11.iso", 3002)
+    walk.run("aws", "cloudformation", "delete-stack", "--stack-name", PACKAGED)
+    walk.run("aws", "cloudformation", "wait", "stack-delete-complete", "--stack-name", PACKAGED)
+    _gone(stack, PACKAGED, EXISTING)
+
+
+def _notify(walk: Walk, stack: LocalStack) -> None:
+    """Run the output's command, on a bucket that notifies nobody and on one that does."""
+    described = stack.client("cloudformation").describe_stacks(StackName=PACKAGED)["Stacks"][0]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+    s3, sqs = stack.client("s3"), stack.client("sqs")
+    queue = sqs.create_queue(QueueName="hears-of-invoices")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    there = [{"Id": "invoices", "QueueArn": arn["QueueArn"], "Events": ["s3:ObjectCreated:*"]}]
+    for before in ({}, {"QueueConfigurations": there}):
+        s3.put_bucket_notification_configuration(Bucket=EXISTING, NotificationConfiguration=before)
+        walk.run("sh", "-c", outputs["NotificationCommand"])
+        after = s3.get_bucket_notification_configuration(Bucket=EXISTING)
+        del after["ResponseMetadata"]
+        _must(after == {**before, "EventBridgeConfiguration": {}}, f"{before} became {after}")
+
+
+def snippet(language: str) -> str:
+    """Get the one block of a language in docs/deploying.md."""
+    words = (ROOT / "docs/deploying.md").read_text()
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", words, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def _with_cdk(walk: Walk, package: Path) -> None:
+    _say("CDK: the snippet of docs/deploying.md")
+    folder = walk.folder / "cdk"
+    folder.mkdir()
+    (folder / "app.mjs").write_text(snippet("javascript"))
+    (folder / "build").symlink_to(package.parent)
+    install = ("npm", "install", "--no-audit", "--no-fund", "--silent")
+    walk.run(*install, "aws-cdk-lib", "constructs", within=folder)
+    walk.run("node", "app.mjs", within=folder, environ={"CDK_OUTDIR": str(folder / "out")})
+    made = _resources(folder / "out/isodrop.template.json")
+    _must(made.items() >= _resources(package / "template.json").items(), "CDK left something out")
+
+
+def _resources(template: Path) -> dict[str, str]:
+    found = json.loads(template.read_text())["Resources"]
+    return {name: resource["Type"] for name, resource in found.items()}
+
+
+def _with_terraform(walk: Walk, stack: LocalStack) -> None:
+    _say("Terraform: the snippet of docs/deploying.md")
+    folder = walk.folder / "terraform"
+    folder.mkdir()
+    (folder / "main.tf").write_text(snippet("hcl"))
+    (folder / "build").symlink_to(walk.clone / "build")
+    # Terraform merges this into the snippet: the emulator has no host for each bucket.
+    address = f"{stack.endpoint}/{ARTIFACTS}/isodrop/template.json"
+    (folder / "here_override.tf").write_text(
+        'provider "aws" {\n  skip_credentials_validation = true\n'
+        "  skip_requesting_account_id = true\n  s3_use_path_style = true\n}\n"
+        f'resource "aws_cloudformation_stack" "isodrop" {{\n  template_url = "{address}"\n}}\n'
+    )
+    try:
+        walk.run("terraform", "init", "-no-color", within=folder)
+    except StepError as error:
+        why = next((line for line in str(error).splitlines() if "Error:" in line), "")
+        walk.skipped.append(f"the Terraform snippet: its provider could not be had: {why.strip()}")
+        return
+    walk.run("terraform", "validate", "-no-color", within=folder)
+    walk.run("terraform", "apply", "-no-color", "-auto-approve", within=folder)
+    walk.run("terraform", "destroy", "-no-color", "-auto-approve", within=folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""One real import on a deployed stack: ``make smoke ISO=Win11.iso``. It costs one build.
+
+Runs ``isodrop doctor``, says what it will cost and asks, drops the ISO, follows it to its answer,
+and tells which of the points that no documentation settles held.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from isodrop.domain.model import ImportPlan
+from isodrop.domain.run import Attempt, Drop
+from isodrop.errors import DeniedError, IsodropError
+from isodrop_cli.commands import doctor
+from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.operations import Operator
+from isodrop_cli.output.console import complain, console, print_fields, print_table
+from isodrop_cli.output.run_format import STATUSES, answer_of, kind_of, state_of
+from isodrop_cli.stack import COULD_NOT, add_options, described, operator
+from tools.smoke import points
+
+DIFFERS: Final = 5
+POLL_SECONDS: Final = 10.0
+COSTS: Final = """
+This drops {iso} into {bucket} and lets Image Builder build it:
+  - one build: an EC2 instance with its volume, for 20 to 40 minutes, sometimes for hours;
+  - its AMI's snapshot and the ISO, for as long as you keep them;
+  - the import is asked for again with the same token; should AWS take that for another one,
+    a second build begins and is cancelled at once.
+"""
+_EPILOG: Final = """\
+exit status: 0 succeeded and no point differs, 1 could not, or you did not agree,
+2 wrong usage, 3 doctor found something broken, or rejected, 4 failed,
+5 succeeded, but a point differs from what is expected
+"""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen while the drop was followed."""
+
+    found: list[points.Point] = field(default_factory=list)
+    built: float | None = None
+    listed: float | None = None
+
+
+def main(
+    arguments: list[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    sleep: Callable[[float], object] = time.sleep,
+) -> int:
+    """Smoke, and answer with the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="make smoke",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("iso", type=_iso, help="a real ISO")
+    parser.add_argument("--yes", action="store_true", help="do not ask whether to spend it")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    if environ.get("CI"):
+        complain("this costs a build and is for people; it does not run in CI")
+        return COULD_NOT
+    if not options.iso.is_file():
+        complain(f"{options.iso}: there is no such file")
+        return COULD_NOT
+    try:
+        return _smoke(options, sleep)
+    except IsodropError as error:
+        complain(str(error))
+        return COULD_NOT
+
+
+def _iso(named: str) -> Path:
+    if not named:
+        raise argparse.ArgumentTypeError("name one: make smoke ISO=Win11.iso")
+    return Path(named)
+
+
+def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
+    with described(options) as (session, stack):
+        ground = Ground(Aws(session), stack, datetime.now(UTC), options.profile)
+        findings = tuple(examine(ground))
+    doctor.show(findings)
+    if doctor.is_broken(findings):
+        complain("mend what is broken first: nothing was spent")
+        return doctor.BROKEN
+    print(COSTS.format(iso=options.iso, bucket=ground.bucket), flush=True)
+    if not options.yes and not _agreed():
+        complain("not agreed: nothing was spent")
+        return COULD_NOT
+    with operator(options) as asking:
+        key = _drop(asking, ground, options.iso)
+        drop, seen = _follow(asking, key, sleep)
+        return _tell(asking, drop, seen)
+
+
+def _agreed() -> bool:
+    try:
+        return input("Type yes to go on: ").strip().lower() == "yes"
+    except EOFError:
+        return False
+
+
+def _drop(asking: Operator, ground: Ground, iso: Path) -> str:
+    """Upload, as another import on purpose if that is allowed, so that there is a build."""
+    key = ground.parameter("KeyPrefix") + iso.name
+    metadata = {}
+    if "rebuild" in ground.parameter("AllowedOverrides").split(","):
+        metadata["rebuild"] = f"smoke-{ground.now:%Y%m%d-%H%M%S}"
+    print(f"uploading to s3://{asking.bucket}/{key}", flush=True)
+    asking.s3.upload_file(str(iso), asking.bucket, key, ExtraArgs={"Metadata": metadata})
+    return key
+
+
+def _follow(asking: Operator, key: str, sleep: Callable[[float], object]) -> tuple[Drop, Seen]:
+    """Wait for the answer, and look at what is not documented meanwhile."""
+    seen, state = Seen(), ""
+    while True:
+        drop = asking.story(asking.bucket, key).last
+        if drop is None:
+            sleep(POLL_SECONDS)
+            continue
+        if state_of(drop) != state:
+            state = state_of(drop)
+            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {drop.build_arn or ''}", flush=True)
+        if drop.build_arn is not None:
+            if seen.built is None:
+                seen.built = time.monotonic()
+                seen.found.append(_again(asking, drop, "at once"))
+            if seen.listed is None and _is_listed(asking, drop.build_arn):
+                seen.listed = time.monotonic()
+        if drop.answered is not None:
+            return drop, seen
+        sleep(POLL_SECONDS)
+
+
+def _again(asking: Operator, drop: Drop, when: str) -> points.Point:
+    """Send the frozen request once more."""
+    attempt, built = _attempt(asking, drop), str(drop.build_arn)
+    if attempt is None:
+        return points.token(when, built, None, "no attempt is known")
+    try:
+        again = asking.builder.submit(attempt.request)
+    except DeniedError:
+        return points.token(when, built, None, "you may not ImportDiskImage or PassRole yourself")
+    if again != built:
+        asking.builder.cancel(again)
+    return points.token(when, built, again)
+
+
+def _attempt(asking: Operator, drop: Drop) -> Attempt | None:
+    if drop.identity is None or drop.attempt is None:
+        return None
+    return asking.ledger.attempts(drop.identity)[drop.attempt]
+
+
+def _is_listed(asking: Operator, build_arn: str) -> bool:
+    version = build_arn.rsplit("/", 1)[0]
+    listed = asking.builder.imagebuilder.list_image_build_versions(imageVersionArn=version)
+    return any(each.get("arn") == build_arn for each in listed.get("imageSummaryList", ()))
+
+
+def _tell(asking: Operator, drop: Drop, seen: Seen) -> int:
+    answer = answer_of(drop) or {}
+    kind = kind_of(answer)
+    told = answer["detail"]["data"]
+    history = list(_history(asking, drop.execution))
+    found = [*seen.found, *_points(asking, drop, seen, history, kind)]
+    print(f"\nthe answer: {kind}  {told.get('message', '')}")
+    rows = [(each.result, each.name, each.expected, each.observed) for each in found]
+    if screen := console():
+        print_table(screen, ("Result", "Point", "Expected", "Name"), rows)
+    else:
+        for row in rows:
+            print_fields(*row)
+    differs = any(each.result == points.DIFFERS for each in found)
+    return STATUSES[kind] or (DIFFERS if differs else 0)
+
+
+def _points(
+    asking: Operator, drop: Drop, seen: Seen, history: list[Any], kind: str
+) -> Iterator[points.Point]:
+    if drop.build_arn is not None:
+        if kind == "Succeeded":
+            yield _again(asking, drop, "after the end")
+        lag = None if seen.listed is None or seen.built is None else seen.listed - seen.built
+        yield points.lag(lag)
+        image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=drop.build_arn)["image"]
+        attempt = _attempt(asking, drop)
+        yield points.tags(attempt.request["tags"] if attempt else {}, image.get("tags", {}))
+    if isinstance(drop.verdict, ImportPlan):
+        yield points.release(drop.verdict)
+    head = asking.s3.head_object(Bucket=asking.bucket, Key=drop.upload.key)
+    yield points.key(head.get("ServerSideEncryption"), kind)
+    yield points.steps(history)
+    yield points.failure(history, kind)
+    yield points.quota(history)
+
+
+def _history(asking: Operator, execution: str) -> Iterator[Mapping[str, Any]]:
+    pages = asking.executions.client.get_paginator("get_execution_history")
+    for page in pages.paginate(executionArn=execution):
+        yield from (dict(event) for event in page["events"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
