@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.errors import IsodropError
 from isodrop.text import shown
+from isodrop_cli.output.console import complain
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -224,4 +225,5 @@ def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
         ledger=Ledger.connect(session, outputs["LedgerTable"]),
         executions=Executions.connect(session, outputs["ImportMachineArn"]),
         bucket=outputs["UploadBucketName"],
+        unreadable=lambda error: complain(str(error)),
     )

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.aws.errors import translated
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger, Mark, mark_of
+from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3_events import object_created
 from isodrop.aws.step_functions import Executions
 from isodrop.codes import Code
@@ -62,10 +64,10 @@ class Sweep:
         What is younger is left alone.
     now : callable
         The time, with a time zone.
-    has_time : callable
-        Whether there is time for one more thing.
     tell : callable
         Takes a word and particulars, for the log.
+    has_time : callable
+        Whether there is time for one more thing.
     """
 
     s3: "S3Client"
@@ -76,8 +78,8 @@ class Sweep:
     bucket: str
     tracking: timedelta
     now: Callable[[], datetime]
-    has_time: Callable[[], bool]
     tell: Callable[[str, Mapping[str, Any]], None]
+    has_time: Callable[[], bool] = lambda: True
     grace: timedelta = GRACE
     prefix: str = ""
 
@@ -125,7 +127,7 @@ class Sweep:
             self.ledger.in_state(State.OPEN, after=after),
         )
         for batch in _batches(marks):
-            for drop in self.ledger.marked(batch):
+            for drop in self.ledger.marked(batch, partial(self._tell_unreadable, tally)):
                 if tally.answered >= MAX_ANSWERS or not self.has_time():
                     tally.complete = False
                     return after
@@ -261,6 +263,11 @@ class Sweep:
             sequencer="",
             version_id=version.get("VersionId"),
         ), version["LastModified"]
+
+    def _tell_unreadable(self, tally: Tally, error: UnreadableItemError) -> None:
+        """Tell of an item that stays without an answer, because nobody can read it."""
+        tally.troubles += 1
+        self.tell("unreadable", {**error.key, "error": str(error)})
 
     @contextmanager
     def _alone(self, tally: Tally, drop: str, upload: Upload) -> Iterator[None]:
