@@ -60,6 +60,7 @@ lint: venv requirements/npm/node_modules ## format, types, dependencies, templat
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
 	@$(BIN)/sam validate --lint
 	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" node_modules/.bin/asl-validator $$(printf -- "--json-path %s " ../../build/lint/*.asl.json)
+	@PATH="$$PATH:$(abspath $(BIN))" node tools/check_asl.mjs build/lint/*.asl.json
 
 requirements/npm/node_modules: requirements/npm/package-lock.json
 	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/node.txt
@@ -102,6 +103,10 @@ burst: venv ## 300 ISOs and 300 repeats at once on the stack: make burst [DISCS=
 .PHONY: mutants
 mutants: venv ## break the promise on purpose, one way at a time, and see that a test says so
 	@$(BIN)/python -m tests.resilience.mutants
+
+.PHONY: paths
+paths: venv ## compare three interpreters of the state machine along all its paths, into docs/state-machine.md
+	@$(BIN)/python -m tests.resilience.paths_page
 
 .PHONY: bench
 bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes
