@@ -124,6 +124,11 @@ test-sam-local: venv ## sam local invoke of every function, in AWS's image or a 
 pictures: venv requirements/npm/node_modules ## draw state machine and dashboard anew; with RECORD=1 what needs a run, too
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams $${RECORD:+--record}
 
+.PHONY: probe
+probe: venv ## ask your account what no documentation settles, before the first build: make probe [STACK=] [REGION=] [PROFILE=] [YES=1]
+	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tools.probe \
+		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
+
 .PHONY: smoke
 smoke: venv ## one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]
 	@# The Region above is for what talks to nobody; here your own configuration's counts.

@@ -178,7 +178,8 @@ def _tell(asking: Operator, drop: Drop, seen: Seen) -> int:
     print(f"\nthe answer: {kind}  {told.get('message', '')}")
     rows = [(each.result, each.name, each.expected, each.observed) for each in found]
     if screen := console():
-        print_table(screen, ("Result", "Point", "Expected", "Name"), rows)
+        columns = ("Result", "Point", "Expected", "Observed")
+        print_table(screen, columns, rows, folding=columns[2:])
     else:
         for row in rows:
             print_fields(*row)
