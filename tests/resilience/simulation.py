@@ -407,9 +407,10 @@ class Simulation:
             raise TaskError("Runtime.ExitError", "signal: killed")
         if fault.code.startswith("Runtime."):
             raise TaskError(fault.code, fault.message)
-        raise TaskError(
-            "Lambda.SdkClientException" if fault.code == LOST else "Lambda.ServiceException"
-        )
+        if fault.code == LOST:
+            raise TaskError("Lambda.SdkClientException", "Unable to execute HTTP request")
+        cause = service_cause("An error occurred.", "Lambda", 500)
+        raise TaskError("Lambda.ServiceException", cause)
 
     def _unheard(self, function: str, payload: Any) -> None:
         try:

@@ -120,3 +120,13 @@ def test_a_code_that_is_not_modelled_is_the_services_own_error(emulator: LocalSt
     found = ended(emulator, {"Look": GET_IMAGE})
     assert found["error"] == "Imagebuilder.ImagebuilderException"
     assert "Status Code: 429" in found["cause"]
+
+
+def test_the_cause_of_a_throttled_invocation_ends_likewise(emulator: LocalStack) -> None:
+    function = make_function(emulator, "return event")
+    emulator.client("lambda").put_function_concurrency(
+        FunctionName=function, ReservedConcurrentExecutions=0
+    )
+    found = ended(emulator, {"Do": task(function)})
+    assert found["error"] == "Lambda.TooManyRequestsException"
+    assert found["cause"].startswith("Rate Exceeded. (Service: Lambda, Status Code: 429, ")

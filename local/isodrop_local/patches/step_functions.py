@@ -221,8 +221,9 @@ def call_lambda(function: str, event: Any) -> Any:
         return _call_lambda(function, event)
     except stepfunctions._ExecutionError as error:
         if error.error == "Lambda.Unknown" and "TooManyRequestsException" in error.cause:
+            cause = service_cause("Rate Exceeded.", "Lambda", 429)
             name = "Lambda.TooManyRequestsException"
-            raise stepfunctions._ExecutionError(name, error.cause) from error
+            raise stepfunctions._ExecutionError(name, cause) from error
         raise
 
 
