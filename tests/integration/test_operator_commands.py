@@ -743,7 +743,8 @@ def _resource(service: str, asked: dict[str, Any]) -> str:
         case "imagebuilder":
             return str(asked["imageBuildVersionArn"])
         case "lambda":
-            return "ImportIso.Arn"
+            names = {"import-iso": "ImportIso", "report-build": "ReportBuild", "sweep": "Sweep"}
+            return f"{names[asked['FunctionName']]}.Arn"
         case "s3":
             return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
         case "stepfunctions":
