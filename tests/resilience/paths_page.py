@@ -29,7 +29,7 @@ _HEAD: Final = """\
 Written by `make paths`. {count} paths through
 [import.asl.json](../statemachine/import.asl.json), each followed by three interpreters of Amazon
 States Language: the one that [the promise](promise.md) is simulated with, the emulator's with its
-patches, which `make demo` runs on, and [sfnx](https://pypi.org/project/sfnx/), whose author
+patches, which `make demo` runs on, and [sfnx](https://github.com/iwamot/sfnx), whose author
 measured on AWS what it does. They agree if calls, states, and output or error are the same. In
 which words an expression that could not be evaluated is told is left out; each has its own.
 
