@@ -127,6 +127,8 @@ def test_given_days_then_what_was_imported_is_deleted_by_its_tag_and_by_default_
     [
         ("WantedEdition", "EnterpriseN", "edition", "EnterpriseN"),
         ("SupportedBuilds", "26100,28000", "supported_builds", frozenset({26100, 28000})),
+        ("AllowEsd", "true", "allow_esd", True),
+        ("AllowEsd", "false", "allow_esd", False),
         ("AllowedOverrides", "edition,rebuild", "allowed_overrides", {"edition", "rebuild"}),
         ("ImageNameTemplate", "w11-{release}", "image_name_template", "w11-{release}"),
         ("ImageDescription", "ours", "image_description", "ours"),
@@ -477,6 +479,7 @@ REFUSED: list[tuple[str, object]] = [
     ("ReplacedVersionDays", 0),
     ("WantedEdition", "Windows 11 Enterprise"),
     ("SupportedBuilds", "24H2"),
+    ("AllowEsd", "yes"),
     ("AllowedOverrides", "edition, rebuild"),
     ("AllowedOverrides", "execution-role"),
     ("ImageNameTemplate", "win.11"),
