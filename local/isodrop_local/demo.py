@@ -86,7 +86,10 @@ def unfit(path: Path) -> str:
 def run(narrator: Narrator, iso: Path | None) -> int:
     """Go the whole way once."""
     narrator.say("starting", "starting the stack on this machine; half an hour takes seconds in it")
-    with LocalStack() as stack, tempfile.TemporaryDirectory(prefix="isodrop-demo-") as folder:
+    with (
+        LocalStack(files=[iso] if iso else ()) as stack,
+        tempfile.TemporaryDirectory(prefix="isodrop-demo-") as folder,
+    ):
         narrator.say("listening", f"listening at {stack.endpoint}", endpoint=stack.endpoint)
         deployed(narrator, stack)
         uploads = stack.subscribe("uploads", {"source": ["aws.s3"]})

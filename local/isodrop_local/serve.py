@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         narrator.say("starting", "starting the stack on this machine")
         reached = host_address(said.containers) if said.containers else None
-        also = [reached] if reached and sys.platform == "linux" else []
+        also = [reached] if reached else []
         with LocalStack(wait_scale=said.wait_scale, port=said.port, also=also) as stack:
             deployed(narrator, stack)
             print(guide(stack, reached), flush=True)

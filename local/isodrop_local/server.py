@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ def main() -> None:
     try:
         listener = _listener(LOOPBACK, arguments.port)
         port = listener.getsockname()[1]
-        listeners = [listener, *(_listener(each, port) for each in arguments.also)]
+        # Elsewhere the engine hands on to the loopback address what comes to its own.
+        others = arguments.also if sys.platform == "linux" else []
+        listeners = [listener, *(_listener(each, port) for each in others)]
         configure(home, port, arguments.wait_scale, arguments.log_level)
         asyncio.run(serve([each.detach() for each in listeners], port, arguments))
     finally:
@@ -111,18 +113,40 @@ async def serve(listeners: list[int], port: int, arguments: argparse.Namespace) 
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.2
     config.loglevel = arguments.log_level
-    gateway = make_gateway(arguments.wait_scale, lambda: print(port, flush=True))
+    gateway = make_gateway(
+        arguments.wait_scale,
+        lambda: print(port, flush=True),
+        tuple(arguments.open_file),
+        arguments.also,
+    )
     try:
         await hypercorn_serve(gateway, config, shutdown_trigger=stop.wait)
     finally:
         functions.close()
 
 
-def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
-    """Put our control surface before the mended emulator."""
+def make_gateway(
+    wait_scale: float,
+    ready: Callable[[], None],
+    files: tuple[Path, ...] = (),
+    also: Collection[str] = (),
+) -> Asgi:
+    """Put a gate and our control surface before the mended emulator.
+
+    Parameters
+    ----------
+    wait_scale : float
+    ready : callable
+        Called when it answers.
+    files : tuple of pathlib.Path
+        Files, and folders of files, that may be put into a bucket by reference.
+    also : collection of str
+        By which other addresses it may be asked for.
+    """
     from ministack import app  # noqa: PLC0415
 
     from isodrop_local import control_api, fault_injection, patches, registration  # noqa: PLC0415
+    from isodrop_local.gate import refusal  # noqa: PLC0415
     from isodrop_local.image_builder import ImageBuilder  # noqa: PLC0415
 
     patches.mend_all()
@@ -138,9 +162,18 @@ def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
     async def gateway(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await app.app(scope, receive, _announcing(send, ready))
+        elif refused := refusal(scope, also):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close"})  # before it is accepted: a 403
+            else:
+                await _answer(send, 403, {"message": refused})
         elif scope["type"] == "http" and scope["path"].startswith(control_api.PREFIX):
+            if scope["method"] != "POST":
+                await _answer(send, 405, {"message": "the control surface takes POST only"})
+                return
+            asked = await _body(receive)
             await _answer(
-                send, *await control_api.handle(builder, post, scope["path"], await _body(receive))
+                send, *await control_api.handle(builder, post, scope["path"], asked, files)
             )
         else:
             fault_injection.remember_connection(send)
@@ -191,6 +224,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument(
         "--also", action="append", default=[], metavar="ADDRESS", help="listen there, too"
+    )
+    parser.add_argument(
+        "--open-file",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a file, or a folder of files, that may be put into a bucket by reference",
     )
     parser.add_argument("--with-parent", action="store_true", help="stop when stdin ends")
     return parser.parse_args()

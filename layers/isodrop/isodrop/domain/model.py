@@ -35,6 +35,11 @@ class Upload:
     version_id: str | None = None
 
     @property
+    def is_iso(self) -> bool:
+        """Whether its key ends in ``.iso``, in any spelling: what does not is nobody's business."""
+        return self.key.lower().endswith(".iso")
+
+    @property
     def uri(self) -> str:
         """``s3://bucket/key``, as ImportDiskImage takes it; it has no place for a version."""
         return f"s3://{self.bucket}/{self.key}"
