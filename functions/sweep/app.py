@@ -56,6 +56,7 @@ def sweep(grace: timedelta, has_time: Callable[[], bool]) -> Sweep:
         reporter=speaker,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
+        waits_for_malware_scan=settings.malware_scan != "none",
         tracking=timedelta(hours=settings.tracking_hours),
         now=speaker.now,
         has_time=has_time,

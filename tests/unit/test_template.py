@@ -498,6 +498,7 @@ REFUSED: list[tuple[str, object]] = [
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
     ("RegisterSchemas", "yes"),
     ("AlarmTopicArn", "ours"),
+    ("MalwareScan", "yes"),
     ("KmsKeyArn", "alias/ours"),
     ("PermissionsBoundaryArn", ROLE),
     ("RolePath", "ours"),

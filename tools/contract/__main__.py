@@ -26,6 +26,7 @@ def made(root: Path = ROOT) -> dict[str, str]:
     return {name: written(content) for name, content in files.items()} | {
         "docs/events.md": pages.events_page(found, samples.read(root / samples.SAMPLES), root),
         "docs/codes.md": pages.codes_page(),
+        "docs/aws-errors.md": pages.aws_errors_page(),
     }
 
 
