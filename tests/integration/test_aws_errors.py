@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3 import find_upload
@@ -70,7 +71,8 @@ def test_a_page_of_html_is_no_answer_and_is_waited_out(way: Way, operation: str)
     page = b"" if operation == "HeadObject" else b"<html><p>Sign in to the network<br></html>"
 
     def portal(request: Any, **_: Any) -> AWSResponse:
-        return AWSResponse(request.url, 200, {"Content-Type": "text/html"}, Page(page))
+        headers = HTTPHeaders.from_dict({"Content-Type": "text/html"})
+        return AWSResponse(request.url, 200, headers, Page(page))
 
     s3.meta.events.register_first(f"before-send.s3.{operation}", portal)
     with pytest.raises(TransientError):

@@ -71,6 +71,7 @@ def said(
         (said("InvalidClientTokenId", 403), CredentialsError),
         (said("UnrecognizedClientException", 400), CredentialsError),
         (said("400", 400, "Bad Request", "HeadObject"), CredentialsError),
+        (said("400", 400, "Bad Request", "GetFunction"), RefusedError),
         (FlexibleChecksumError(error_msg="x"), TransientError),
         (ResponseParserError("Unable to parse response, invalid XML received"), TransientError),
         (said("KMS.DisabledException", 400, "said", "GetObject"), RefusedError),

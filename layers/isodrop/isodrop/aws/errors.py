@@ -219,6 +219,8 @@ def translate(error: ClientError | BotoCoreError | ResponseParserError) -> Isodr
     ours = _BY_CODE.get(code)
     if ours is CredentialsError and said.startswith(_LATE):
         ours = TransientError
+    if code == "400" and not error.operation_name.startswith("Head"):
+        ours = None  # an answer that was not understood
     if ours is not None:
         return ours(message)
     if status >= _SERVER_ERROR or status == _TOO_MANY:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -131,6 +133,30 @@ def open_object(
     return _reader(client, (bucket, key), answer, int(total[1]), (offset, data))
 
 
+def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Read user metadata as they were meant: S3 gives what is not ASCII as RFC 2047 has it.
+
+    Examples
+    --------
+    >>> decode_metadata({"Description": "=?UTF-8?B?QsO8cm8=?="})
+    {'description': 'Büro'}
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+    return {name.lower(): _decode_word(value) for name, value in metadata.items()}
+
+
+def _decode_word(value: str) -> str:
+    if "=?" not in value:
+        return value
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, UnicodeDecodeError):
+        return value  # it only looks so
+
+
 def _reader(
     client: "S3Client",
     where: tuple[str, str],
@@ -145,7 +171,7 @@ def _reader(
         etag=answer["ETag"].strip('"'),
         size=size,
         version_id=answer.get("VersionId"),
-        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        metadata=decode_metadata(answer.get("Metadata", {})),
         _first=first,
     )
 
