@@ -47,10 +47,11 @@ lock: ## lock the dependencies anew, with hashes
 	@rm -rf .venv-lock
 
 .PHONY: lint
-lint: venv requirements/npm/node_modules ## format, lint, types, template, state machine, contract and pictures
+lint: venv requirements/npm/node_modules ## format, types, dependencies, template, state machine, contract and pictures
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy layers/isodrop/isodrop cli/isodrop_cli local/isodrop_local tools functions tests examples
+	@mkdir -p build && PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache >build/imports.txt || { cat build/imports.txt >&2; exit 1; }
 	@$(BIN)/python -m tools.contract --check
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams --check
 	@rm -rf build/lint && $(BIN)/python -m isodrop_local.template build/lint

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger, mark_of
+from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import Found, find_upload
 from isodrop.aws.s3_events import object_created
 from isodrop.aws.step_functions import Executions
@@ -87,6 +88,8 @@ class Operator:
         What it talks to.
     bucket : str
         Where the stack's uploads lie.
+    unreadable : callable
+        Told of each item of the ledger that this version cannot read; the others are listed.
     """
 
     s3: "S3Client"
@@ -94,6 +97,7 @@ class Operator:
     ledger: Ledger
     executions: Executions
     bucket: str
+    unreadable: Callable[[UnreadableItemError], None] = lambda _error: None
 
     def story(self, bucket: str | None, key: str, version_id: str | None = None) -> Story:
         """Find an upload and what was asked for it.
@@ -308,7 +312,9 @@ class Operator:
             ),
         )
         once = {(mark["pk"], mark["sk"]): mark for mark in marks}
-        return self.ledger.marked(sorted(once.values(), key=lambda mark: mark["claimed"]))
+        return self.ledger.marked(
+            sorted(once.values(), key=lambda mark: mark["claimed"]), self.unreadable
+        )
 
     def cancel(self, story: Story, *, others_too: bool) -> str | None:
         """Cancel build or distribution of an upload's last ask, or the ask before it has a build.
@@ -361,7 +367,7 @@ class Operator:
             return ()
         return tuple(
             other
-            for other in self.ledger.marked(self.ledger.in_state(State.OPEN))
+            for other in self.ledger.marked(self.ledger.in_state(State.OPEN), self.unreadable)
             if (other.identity, other.attempt) == (drop.identity, drop.attempt)
             and (other.id, other.ask.number) != (drop.id, drop.ask.number)
         )
@@ -382,7 +388,7 @@ class Operator:
             key=lambda mark: mark["claimed"],
             reverse=True,
         )
-        return self.ledger.marked(islice(marks, limit))
+        return self.ledger.marked(islice(marks, limit), self.unreadable)
 
 
 def _name(drop_id: str, ask: int, again: int = 0) -> str:

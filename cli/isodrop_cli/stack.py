@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.text import one_line, shown
 from isodrop_cli.failures import ExplainedError
+from isodrop_cli.output.console import complain
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -197,4 +198,5 @@ def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
         ledger=Ledger.connect(session, outputs["LedgerTable"]),
         executions=Executions.connect(session, outputs["ImportMachineArn"]),
         bucket=outputs["UploadBucketName"],
+        unreadable=lambda error: complain(str(error)),
     )

@@ -6,23 +6,16 @@ event.
 """
 
 import os
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.aws.config import CONFIG
-from isodrop.aws.image_builder import Builder
-from isodrop.aws.ledger import Ledger
-from isodrop.aws.metrics import Counter
 from isodrop.aws.s3_events import read_ask, read_malware_scan, read_upload
+from isodrop.bootstrap import make_counter, make_intake
 from isodrop.domain.ids import drop_id
 from isodrop.services.intake import Decision, Intake
-from isodrop.services.submission import Submission
-from isodrop.settings import IntakeSettings
 
 logger = Logger(service="isodrop")
 
@@ -30,26 +23,7 @@ logger = Logger(service="isodrop")
 @cache
 def intake() -> Intake:
     """Wire the intake, once for each execution environment."""
-    settings = IntakeSettings.read(os.environ)
-    session = boto3.Session()
-    builder = Builder.connect(session)
-    ledger = Ledger.connect(session, settings.ledger_table)
-    return Intake(
-        s3=session.client("s3", config=CONFIG),
-        builder=builder,
-        ledger=ledger,
-        settings=settings.for_imports(),
-        uefi_data_uri=settings.uefi_data_uri,
-        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
-        now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
-        inspected=counter().inspected,
-    )
-
-
-@cache
-def counter() -> Counter:
-    """Count for this stack."""
-    return Counter(IntakeSettings.read(os.environ).stack_name)
+    return make_intake(os.environ)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -73,6 +47,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     execution = event.get("execution", f"event:{event['id']}")
     outcome = intake().take(upload, execution, read_ask(event), read_malware_scan(event))
     if outcome.decision is not Decision.NOTHING:
-        counter().dropped()
+        make_counter(os.environ).dropped()
     logger.info("decided", extra={"decision": outcome.decision, "build": outcome.build_arn})
     return {"decision": outcome.decision.value, "buildArn": outcome.build_arn}

@@ -6,21 +6,17 @@ Takes S3's event, the execution, and what is to be reported:
 """
 
 import os
-import time
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
 
-import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, Field
 
-from isodrop.aws.metrics import Counter
 from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.bootstrap import make_reporter
 from isodrop.domain.ids import drop_id
 from isodrop.services.reporting import Caught, Reporter
-from isodrop.settings import ReportSettings
 
 logger = Logger(service="isodrop")
 
@@ -45,14 +41,7 @@ class Report(BaseModel):
 @cache
 def reporter() -> Reporter:
     """Wire the reporter, once for each execution environment."""
-    settings = ReportSettings.read(os.environ)
-    return Reporter.connect(
-        boto3.Session(),
-        settings,
-        now=lambda: datetime.now(UTC),
-        clock=time.monotonic,
-        count=Counter(settings.stack_name).answered,
-    )
+    return make_reporter(os.environ)
 
 
 @logger.inject_lambda_context(clear_state=True)

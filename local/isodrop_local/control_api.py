@@ -11,7 +11,7 @@ from isodrop_local import registration
 from isodrop_local.fault_injection import Post
 from isodrop_local.faults import Fault
 from isodrop_local.image_builder import ImageBuilder, ServiceError, control
-from isodrop_local.patches import s3
+from isodrop_local.patches import multipart, s3
 
 PREFIX = "/_isodrop/"
 
@@ -37,6 +37,8 @@ async def _done(builder: ImageBuilder, post: Post, action: list[str], asked: Any
             )
         case ["objects", "reads"]:
             return s3.reads(asked["bucket"], asked["key"])
+        case ["objects", "behaviour"]:
+            multipart.behave(**asked)
         case ["faults"]:
             builder.controls.faults.add(Fault(**asked))
         case ["counts"]:

@@ -22,6 +22,25 @@ Handler = Callable[..., Awaitable[Any]]
 
 SERVICES: Final = ("s3", "dynamodb", "events", "ec2")
 """Image Builder sees to its own faults, and Step Functions' calls meet them, too."""
+_S3_OPERATIONS: Final[tuple[tuple[str, bool, str, frozenset[str], bool | None], ...]] = (
+    # Its name, whether of an object, the method, what the query has, whether it copies.
+    ("ListParts", True, "GET", frozenset({"uploadId"}), None),
+    ("GetObjectTagging", True, "GET", frozenset({"tagging"}), None),
+    ("GetObject", True, "GET", frozenset(), None),
+    ("HeadObject", True, "HEAD", frozenset(), None),
+    ("UploadPartCopy", True, "PUT", frozenset({"uploadId"}), True),
+    ("UploadPart", True, "PUT", frozenset({"uploadId"}), False),
+    ("PutObjectTagging", True, "PUT", frozenset({"tagging"}), None),
+    ("CopyObject", True, "PUT", frozenset(), True),
+    ("PutObject", True, "PUT", frozenset(), False),
+    ("CreateMultipartUpload", True, "POST", frozenset({"uploads"}), None),
+    ("CompleteMultipartUpload", True, "POST", frozenset({"uploadId"}), None),
+    ("AbortMultipartUpload", True, "DELETE", frozenset({"uploadId"}), None),
+    ("DeleteObject", True, "DELETE", frozenset(), None),
+    ("ListMultipartUploads", False, "GET", frozenset({"uploads"}), None),
+    ("ListObjectsV2", False, "GET", frozenset({"list-type"}), None),
+    ("DeleteObjects", False, "POST", frozenset({"delete"}), None),
+)
 _BROKEN: Final[Answer] = (200, {"Content-Length": "1000000"}, b"{")
 _connection: ContextVar[Callable[..., Any] | None] = ContextVar("connection", default=None)
 
@@ -51,13 +70,21 @@ def caller(headers: Mapping[str, str]) -> str:
     return found[1] if found else ""
 
 
-def operation(
-    service: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+def s3_operation(
+    method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Any]
 ) -> str | None:
-    """Find out which operation a call is of; ``None`` for one that no function of ours makes."""
-    if service == "s3":
-        of_an_object = path.strip("/").count("/") > 0
-        return {"GET": "GetObject", "HEAD": "HeadObject"}.get(method) if of_an_object else None
+    """Find out which operation of S3's a call is of; ``None`` for one that no function makes."""
+    target = (method, path.strip("/").count("/") > 0)
+    copies = "x-amz-copy-source" in headers
+    for name, of_an_object, how, parameters, copying in _S3_OPERATIONS:
+        fits = (how, of_an_object) == target and copying in (None, copies)
+        if fits and parameters <= query.keys():
+            return name
+    return None
+
+
+def operation(service: str, headers: Mapping[str, str], body: bytes) -> str | None:
+    """Find out which operation of another service a call is of; see :func:`s3_operation`."""
     if service == "ec2":
         action = re.search(rb"\bAction=(\w+)", body)
         return action[1].decode() if action else None
@@ -70,8 +97,11 @@ def troubled(service: str, handler: Handler, faults: Faults, counts: Counter[str
     async def handle(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
     ) -> Any:
-        mark = caller(headers)
-        asked = operation(service, method, path, headers, body) if mark else None
+        mark, asked = caller(headers), None
+        if mark and service == "s3":
+            asked = s3_operation(method, path, headers, query)
+        elif mark:
+            asked = operation(service, headers, body)
         if asked:
             counts[f"{service}.{asked}"] += 1
         fault = faults.due(asked, service) if asked else None

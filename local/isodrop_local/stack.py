@@ -220,6 +220,10 @@ class LocalStack:
 
     # ------------------------------------------------------------------ what goes wrong
 
+    def s3_behaviour(self, **what: Any) -> None:
+        """Let S3 do as it may, too: see :class:`~isodrop_local.s3_multipart.Behaviour`."""
+        self.control("objects/behaviour", what)
+
     def fail_next(self, service: str, operation: str, **how: Any) -> None:
         """Let the next calls of the functions, or of the state machine, go wrong.
 

@@ -17,6 +17,8 @@ from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
 from isodrop.aws.ledger import Ledger
+from isodrop_local.s3_multipart import Behaviour
+from tests.support.moto_s3 import real_multipart
 
 ACCOUNT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -39,7 +41,14 @@ def models() -> Loader:
 
 
 @pytest.fixture
-def session(models: Loader) -> Iterator[boto3.Session]:
+def s3_behaviour() -> Iterator[Behaviour]:
+    """What S3 may do one way or another with multipart uploads; moto does as S3 does."""
+    with real_multipart() as behaviour:
+        yield behaviour
+
+
+@pytest.fixture
+def session(models: Loader, s3_behaviour: Behaviour) -> Iterator[boto3.Session]:  # noqa: ARG001
     """A boto3 session in an account that exists in this process only."""
     with patch.dict(os.environ, ACCOUNT, clear=True), mock_aws():
         inner = botocore.session.get_session()

@@ -71,7 +71,7 @@ def test_a_page_of_html_is_no_answer_and_is_waited_out(way: Way, operation: str)
     page = b"" if operation == "HeadObject" else b"<html><p>Sign in to the network<br></html>"
 
     def portal(request: Any, **_: Any) -> AWSResponse:
-        headers = HTTPHeaders.from_dict({"Content-Type": "text/html"})
+        headers = HTTPHeaders.from_dict({"Content-Type": "text/html"})  # type: ignore[no-untyped-call]
         return AWSResponse(request.url, 200, headers, Page(page))
 
     s3.meta.events.register_first(f"before-send.s3.{operation}", portal)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from isodrop.aws.ledger import Ledger
+from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.codes import Code, Rejection
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import Ask, ImportPlan
@@ -173,14 +174,18 @@ def test_drops_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) 
     assert answered is not None
     ledger.answered(answered, NOW)
 
+    told: list[UnreadableItemError] = []
+
     still = list(ledger.in_state(State.OPEN))
-    newest = ledger.marked(ledger.in_state(State.OPEN, newest_first=True))
-    rest = ledger.marked(ledger.in_state(State.OPEN, after=still[0]))
+    newest = ledger.marked(ledger.in_state(State.OPEN, newest_first=True), told.append)
+    rest = ledger.marked(ledger.in_state(State.OPEN, after=still[0]), told.append)
+    over = ledger.marked(ledger.in_state(State.ANSWERED), told.append)
 
     assert [mark["claimed"] for mark in still] == [f"2026-11-24T{hour}:00" for hour in (10, 11, 12)]
     assert [drop.upload.key for drop in newest] == ["12.iso", "11.iso", "10.iso"]
     assert [drop.upload.key for drop in rest] == ["11.iso", "12.iso"]
-    assert [drop.id for drop in ledger.marked(ledger.in_state(State.ANSWERED))] == [answered.id]
+    assert [drop.id for drop in over] == [answered.id]
+    assert not told
 
 
 def test_of_many_uploads_those_are_known_that_somebody_has_claimed(ledger: Ledger) -> None:

@@ -75,6 +75,23 @@ class TestOpenDrops:
         assert answer["execution"] == execution
         assert answer["dropAgain"] is True
 
+    def test_an_item_that_cannot_be_read_is_told_and_the_others_are_answered(
+        self, way: Way
+    ) -> None:
+        _, execution = begun(way)
+        way.abort(execution)
+        garbage = {"pk": "DROP#garbage", "sk": "ASK#000000"}
+        claimed = way.clock.time().isoformat()
+        way.ledger.table.put_item(Item={**garbage, "state": "open", "claimed": claimed})
+        way.later(minutes=11)
+
+        tally = way.sweep()
+
+        assert data(way)["code"] == Code.EXECUTION_ENDED
+        assert (tally.answered, tally.troubles, tally.complete) == (1, 1, True)
+        (told,) = [more for word, more in way.told if word == "unreadable"]
+        assert garbage.items() <= told.items()
+
     def test_the_tally_knows_the_oldest_that_is_open_whatever_became_of_the_others(
         self, way: Way
     ) -> None:

@@ -37,6 +37,7 @@ from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 from moto.core.models import botocore_stubber
 
+from isodrop import bootstrap
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.step_functions import Execution as ExecutionAsTold
@@ -235,12 +236,8 @@ class Simulation:
             stack.enter_context(
                 patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=self._backed_off))
             )
-            for name in FUNCTIONS:
-                module = _module(name)
-                stack.enter_context(
-                    patch.object(module, "boto3", SimpleNamespace(Session=_Session))
-                )
-                stack.enter_context(patch.object(module, "datetime", self._datetime()))
+            stack.enter_context(patch.object(bootstrap, "boto3", SimpleNamespace(Session=_Session)))
+            stack.enter_context(patch.object(bootstrap, "datetime", self._datetime()))
             yield
 
     def _make(self) -> None:
@@ -414,7 +411,7 @@ class Simulation:
         task = self.clock.current
         assert task is not None
         module = _module(function)
-        for wired in ("intake", "reporter", "executions"):
+        for wired in ("intake", "reporter", "sweep"):
             if hasattr(module, wired):
                 getattr(module, wired).cache_clear()
         task.deadline = deadline = self.clock.now + SECONDS[function]

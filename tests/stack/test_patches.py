@@ -718,12 +718,12 @@ class TestStorage:
         which = {"Bucket": bucket, "Key": "parts"}
         begun = which | {"UploadId": s3.create_multipart_upload(**which)["UploadId"]}
         parts = [
-            {"PartNumber": n, "ETag": s3.upload_part(**begun, PartNumber=n, Body=b"x" * n)["ETag"]}
-            for n in (1, 2)
+            {"PartNumber": n, "ETag": s3.upload_part(**begun, PartNumber=n, Body=body)["ETag"]}
+            for n, body in ((1, b"x" * (5 << 20)), (2, b"xx"))
         ]
         s3.complete_multipart_upload(**begun, MultipartUpload={"Parts": parts})
         whole, part = s3.head_object(**which), s3.head_object(**which, PartNumber=2)
-        assert (whole["ContentLength"], "PartsCount" in whole) == (3, False)
+        assert (whole["ContentLength"], "PartsCount" in whole) == ((5 << 20) + 2, False)
         assert (part["ContentLength"], part["PartsCount"]) == (2, 2)
         assert part["ETag"] == whole["ETag"]
         assert part["ResponseMetadata"]["HTTPStatusCode"] == 206

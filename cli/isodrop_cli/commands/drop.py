@@ -3,7 +3,7 @@
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -102,7 +102,7 @@ def run(options: Namespace) -> int:
         with stack(options) as found:
             key = found.key(options.file.name, options.key)
             key.encode()  # a name that is not UTF-8 can be no key
-            drop = FileDrop(found, options.file, key, dict(options.set), how, way)
+            drop = FileDrop(found, options.file, key, dict(options.set), way, how)
             title = f"{options.file.name} to {drop.address}"
             with teller(as_json=options.json, title=title) as telling:
                 return drop.go(telling, force=options.force, follow=not options.no_wait)
@@ -139,8 +139,8 @@ class FileDrop:
     path: Path
     key: str
     metadata: Mapping[str, str]
-    how: Mapping[str, str]
     way: Way
+    how: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:

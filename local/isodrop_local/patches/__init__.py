@@ -1,7 +1,8 @@
 """What MiniStack does otherwise than AWS where it matters to isodrop, mended.
 
 Each mend says in its docstring what the real service does; each has its own test in
-``tests/stack/test_patches.py``. They hold for the pinned version only.
+``tests/stack/test_patches.py``, or for copies in ``tests/support/s3_copy.py``. They hold for the
+pinned version only.
 """
 
 from importlib.metadata import version
@@ -20,7 +21,15 @@ def mend_all() -> None:
     if version("ministack") != PINNED:
         raise RuntimeError(f"the fix-ups are for ministack {PINNED}, not {version('ministack')}")
     # Imported here, not above: importing the emulator reads its settings from the environment.
-    from isodrop_local.patches import cloudformation, event_bus, functions, iam, s3, step_functions  # noqa: PLC0415
+    from isodrop_local.patches import (  # noqa: PLC0415
+        cloudformation,
+        event_bus,
+        functions,
+        iam,
+        multipart,
+        s3,
+        step_functions,
+    )
 
-    for part in (event_bus, functions, iam, step_functions, s3, cloudformation):
+    for part in (event_bus, functions, iam, step_functions, multipart, s3, cloudformation):
         part.mend()

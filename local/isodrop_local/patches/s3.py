@@ -10,7 +10,8 @@ from xml.etree.ElementTree import Element, SubElement
 from ministack.core.responses import StreamingResponse
 from ministack.services import eventbridge, s3
 
-CHUNK = 1 << 20
+from isodrop_local.patches.bodies import CHUNK, Body, LinkedBody
+from isodrop_local.patches.multipart import put_record
 
 _fire_s3_event = s3._fire_s3_event
 _get_object = s3._get_object
@@ -69,41 +70,42 @@ def xml_body(root: Element) -> Any:
     return _xml_body(root)
 
 
-class FileBody:
-    """The body of an object that lies in a file: as long as it is, read where it is sliced.
+def get_object(
+    bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None
+) -> tuple[int, dict[str, str], Any]:
+    """Send what lies in a file piece by piece, and of a version the range that is asked for.
 
-    It remembers what was read: offset and length of each slice.
+    The emulator knows ranges of the current version only.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = path.stat().st_size
-        self.reads: list[tuple[int, int]] = []
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, span: slice) -> bytes:
-        start, stop, _ = span.indices(self.size)
-        self.reads.append((start, stop - start))
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start)
-
-
-def get_object(*args: Any, **more: Any) -> tuple[int, dict[str, str], Any]:
-    """Send an object that lies in a file piece by piece, if all of it is asked for."""
-    status, headers, body = _get_object(*args, **more)
-    if not isinstance(body, FileBody):
-        return status, headers, body
+    status, described, body = _get_object(bucket, key, headers, query)
+    if status == 200 and "range" in headers:
+        status, described, body = _ranged(bucket, key, headers["range"], described, body)
+    if not isinstance(body, LinkedBody):
+        return status, described, body
+    if len(body) <= CHUNK:
+        return status, described, b"".join(body.chunks())
 
     async def send_pieces(send: Any, _receive: Any) -> None:
-        for begin in range(0, len(body), CHUNK):
-            piece = body[begin : begin + CHUNK]
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        for chunk in body.chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    return status, headers, StreamingResponse(send_pieces)
+    return status, described, StreamingResponse(send_pieces)
+
+
+def _ranged(
+    bucket: str, key: str, asked: str, described: dict[str, str], body: Body
+) -> tuple[int, dict[str, str], Any]:
+    span, size = s3._parse_range(asked, len(body)), len(body)
+    if span is None:
+        error = s3._xml_body(s3._range_error_xml(bucket, key))
+        return 416, {"Content-Type": "application/xml", "Content-Range": f"bytes */{size}"}, error
+    first, last = span
+    kept = {name: text for name, text in described.items() if "checksum" not in name.lower()}
+    kept["Content-Length"] = str(last + 1 - first)
+    kept["Content-Range"] = f"bytes {first}-{last}/{size}"
+    return 206, kept, body[first : last + 1]
 
 
 def head_object(
@@ -136,24 +138,17 @@ def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[st
     mark = s3.md5_hash(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
     headers = {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()}
     record = s3._build_object_record(b"", headers, etag=f'"{mark}-{parts}"')
-    record |= {"body": FileBody(path), "size": stat.st_size}
-    objects = s3._buckets[bucket]["objects"]
-    prior, objects[key] = objects.get(key), record
-    version = s3._record_object_version(bucket, key, prior, record, record["body"])
-    s3._fire_s3_event_async(
-        bucket,
-        key,
-        "s3:ObjectCreated:CompleteMultipartUpload",
-        size=stat.st_size,
-        etag=record["etag"],
-        version_id=version,
-    )
+    record |= {"body": LinkedBody.of_file(path), "size": stat.st_size}
+    version = put_record(bucket, key, record)
     return {"versionId": version, "etag": record["etag"].strip('"')}
 
 
 def reads(bucket: str, key: str) -> list[tuple[int, int]]:
-    """List what has been read of an object that was linked: offset and length."""
-    body: FileBody = s3._buckets[bucket]["objects"][key]["body"]
+    """List what has been read of an object that was linked: offset and length.
+
+    What S3 reads itself, to copy it, does not count.
+    """
+    body: LinkedBody = s3._buckets[bucket]["objects"][key]["body"]
     return body.reads
 
 

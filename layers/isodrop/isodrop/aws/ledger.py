@@ -10,20 +10,37 @@ crashes, repeats and races end in the same items.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 from botocore.exceptions import ClientError
 
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import error_code, translated
-from isodrop.codes import Code, Rejection
+from isodrop.aws.ledger_items import (
+    BOND_NAMES,
+    UnreadableItemError,
+    attempt_key,
+    attempts_of,
+    drop_key,
+    images_of,
+    key_of,
+    new_attempt,
+    new_drop,
+    new_image,
+    parse_attempt,
+    parse_drop,
+    parse_image,
+    to_json,
+    verdict_to_json,
+)
+from isodrop.codes import Rejection
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
-from isodrop.domain.run import Attempt, Bond, Drop, KnownImage, Stage, Standing, State, Trouble
+from isodrop.domain.run import Attempt, Drop, KnownImage, Stage, Standing, State, Trouble
 from isodrop.errors import RefusedError, TransientError
 
 if TYPE_CHECKING:
@@ -39,23 +56,6 @@ Mark = Mapping[str, str]
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
 _BATCH: Final = 100  # keys of one BatchGetItem at the most
-
-
-class _Names(NamedTuple):
-    """What the parts of a :class:`Bond` are called in a drop's item."""
-
-    identity: str
-    attempt: str
-    build: str
-    trouble: str
-
-
-_BONDS: Final = {
-    Stage.IMPORT: _Names("identity", "attempt", "build", "trouble"),
-    Stage.DISTRIBUTION: _Names(
-        "distributionIdentity", "distributionAttempt", "distributionBuild", "distributionTrouble"
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,7 @@ class Ledger:
             When DynamoDB does not say.
         """
         drop = drop_id(upload)
-        item = {
-            **_drop_key(drop, ask.number),
-            "execution": execution,
-            "upload": _words(upload),
-            "overrides": dict(ask.overrides),
-            "claimed": now,
-            "state": State.OPEN.value,
-            "timeline": {},
-        }
-        self._put(item)
+        self._put(new_drop(upload, execution, now, drop_key(drop, ask.number), ask))
         found = self.drop(drop, ask.number)
         if found is None:
             # It is there. botocore takes an answer that was cut off for one without an item, and
@@ -102,43 +93,33 @@ class Ledger:
 
     def drop(self, drop: str, ask: int = 0) -> Drop | None:
         """Read a drop, strongly consistent; ``None`` when nobody has claimed it."""
-        key = _drop_key(drop, ask)
+        key = drop_key(drop, ask)
         with translated():
             item = self.table.get_item(Key=key, ConsistentRead=True).get("Item")
-        return None if item is None else _as_drop(item)
+        return None if item is None else parse_drop(item)
 
     def asks(self, drop: str) -> tuple[Drop, ...]:
         """Read all that was asked for one upload, in order, strongly consistent."""
-        return tuple(_as_drop(item) for item in self._all(f"DROP#{drop}"))
+        return tuple(parse_drop(item) for item in self._all(f"DROP#{drop}"))
 
     def decide(self, drop: Drop, verdict: ImportPlan | Rejection) -> None:
         """Write what was decided, unless something has been."""
-        kind = "plan" if isinstance(verdict, ImportPlan) else "rejection"
-        words = f'{{"{kind}": {_words(verdict)}}}'
-        self._set(_key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
+        words = verdict_to_json(verdict)
+        self._set(key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
 
     def attempts(self, identity: str) -> tuple[Attempt, ...]:
         """Read all attempts at one thing, in order, strongly consistent."""
-        return tuple(_as_attempt(identity, item) for item in self._all(_attempts(identity)))
+        return tuple(parse_attempt(item) for item in self._all(attempts_of(identity)))
 
     def begin(self, attempt: Attempt) -> bool:
         """Write a new attempt; ``False`` when somebody was first with that number."""
-        return self._put(
-            {
-                **_attempt_key(attempt.identity, attempt.number),
-                "drop": attempt.drop_id,
-                "ask": attempt.ask,
-                "source": _words(attempt.source),
-                "request": json.dumps(attempt.request),
-                "standing": attempt.standing.value,
-            }
-        )
+        return self._put(new_attempt(attempt))
 
     def follow(self, drop: Drop, attempt: Attempt, stage: Stage = Stage.IMPORT) -> int:
         """Bind a drop to the attempt whose end it waits for; returns the one that stands."""
-        names = _BONDS[stage]
+        names = BOND_NAMES[stage]
         bound = self._set(
-            _key_of(drop),
+            key_of(drop),
             {names.identity: attempt.identity, names.attempt: attempt.number},
             Attr(names.attempt).not_exists(),
         )
@@ -148,13 +129,13 @@ class Ledger:
 
     def built(self, attempt: Attempt, build_arn: str) -> None:
         """Write which build an attempt led to."""
-        key = _attempt_key(attempt.identity, attempt.number)
+        key = attempt_key(attempt.identity, attempt.number)
         self._set(key, {"build": build_arn}, Attr("build").not_exists())
 
     def followed(self, drop: Drop, build_arn: str, stage: Stage = Stage.IMPORT) -> None:
         """Write which build a drop follows."""
-        name = _BONDS[stage].build
-        self._set(_key_of(drop), {name: build_arn}, Attr(name).not_exists())
+        name = BOND_NAMES[stage].build
+        self._set(key_of(drop), {name: build_arn}, Attr(name).not_exists())
 
     def stand(self, attempt: Attempt, standing: Standing) -> Standing:
         """Write what is known of an attempt beyond its build; returns the word that stands.
@@ -165,16 +146,16 @@ class Ledger:
         free: ConditionBase = Attr("standing").eq(attempt.standing.value)
         if standing is Standing.REFUSED:
             free &= Attr("build").not_exists()
-        key = _attempt_key(attempt.identity, attempt.number)
+        key = attempt_key(attempt.identity, attempt.number)
         if self._set(key, {"standing": standing.value}, free):
             return standing
         return self.attempts(attempt.identity)[attempt.number].standing
 
     def hinder(self, drop: Drop, trouble: Trouble, stage: Stage = Stage.IMPORT) -> bool:
         """Write what came in the way of a build; ``False`` if something has, or there is one."""
-        names = _BONDS[stage]
+        names = BOND_NAMES[stage]
         free = Attr(names.trouble).not_exists() & Attr(names.build).not_exists()
-        return self._set(_key_of(drop), {names.trouble: _words(trouble)}, free)
+        return self._set(key_of(drop), {names.trouble: to_json(trouble)}, free)
 
     def saw(self, drop: Drop, status: str, now: str) -> None:
         """Write when a status was first seen."""
@@ -182,7 +163,7 @@ class Ledger:
             return
         with translated():
             self.table.update_item(
-                Key=_key_of(drop),
+                Key=key_of(drop),
                 UpdateExpression="SET timeline.#status = if_not_exists(timeline.#status, :now)",
                 ExpressionAttributeNames={"#status": status},
                 ExpressionAttributeValues={":now": now},
@@ -194,37 +175,35 @@ class Ledger:
         An answer that was written is never another: whoever comes later, or again,
         publishes these very words under the same event id.
         """
-        if self._set(_key_of(drop), {"answer": answer}, Attr("answer").not_exists()):
+        if self._set(key_of(drop), {"answer": answer}, Attr("answer").not_exists()):
             return answer
         stands = self.drop(drop.id, drop.ask.number)
         return answer if stands is None or stands.answer is None else stands.answer
 
     def annotating(self, drop: Drop, now: str) -> bool:
         """Write that AMI, object and parameters are being written; ``False`` if it was begun."""
-        return self._set(_key_of(drop), {"annotating": now}, Attr("annotating").not_exists())
+        return self._set(key_of(drop), {"annotating": now}, Attr("annotating").not_exists())
 
     def annotated(self, drop: Drop, notes: tuple[str, ...]) -> tuple[str, ...]:
         """Write how that went; returns the notes that stand, which are the first."""
-        if self._set(_key_of(drop), {"notes": list(notes)}, Attr("notes").not_exists()):
+        if self._set(key_of(drop), {"notes": list(notes)}, Attr("notes").not_exists()):
             return notes
         stands = self.drop(drop.id, drop.ask.number)
         return notes if stands is None or stands.notes is None else stands.notes
 
     def know(self, image: KnownImage) -> None:
         """Write that there is an image; again, it is the same item."""
-        key = {"pk": f"IMAGE#{image.name}", "sk": f"{image.version}/{image.number}"}
         with translated():
-            self.table.put_item(Item={**key, "arn": image.arn, "build": image.build})
+            self.table.put_item(Item=new_image(image))
 
     def images(self, name: str) -> Iterator[KnownImage]:
         """Read all images of a name, strongly consistent, in no order."""
-        for item in self._all(f"IMAGE#{name}"):
-            yield KnownImage.of(str(item["arn"]), int(item["build"]))
+        yield from map(parse_image, self._all(images_of(name)))
 
     def answered(self, drop: Drop, now: str) -> None:
         """Write that the answer has certainly been published."""
         values = {"answered": now, "state": State.ANSWERED.value}
-        self._set(_key_of(drop), values, Attr("answered").not_exists())
+        self._set(key_of(drop), values, Attr("answered").not_exists())
 
     def in_state(
         self, state: State, *, newest_first: bool = False, after: Mark | None = None
@@ -255,18 +234,35 @@ class Ledger:
         for item in self._pages(query):
             yield {name: item[name] for name in ("pk", "sk", "claimed")}
 
-    def marked(self, marks: Iterable[Mark]) -> tuple[Drop, ...]:
-        """Read the drops that a listing named, strongly consistent, in its order."""
+    def marked(
+        self, marks: Iterable[Mark], unreadable: Callable[[UnreadableItemError], None]
+    ) -> tuple[Drop, ...]:
+        """Read the drops that a listing named, strongly consistent, in its order.
+
+        Parameters
+        ----------
+        marks : iterable of Mark
+        unreadable : callable
+            Told of each item that cannot be read; the others are read all the same.
+        """
         wanted = [{"pk": mark["pk"], "sk": mark["sk"]} for mark in marks]
         found = {
             (item["pk"], item["sk"]): item for item in self._some(wanted, {"ConsistentRead": True})
         }
         keys = [(key["pk"], key["sk"]) for key in wanted]
-        return tuple(_as_drop(found[key]) for key in keys if key in found)
+        drops = []
+        for key in keys:
+            if key not in found:
+                continue
+            try:
+                drops.append(parse_drop(found[key]))
+            except UnreadableItemError as error:
+                unreadable(error)
+        return tuple(drops)
 
     def known(self, drops: Iterable[str]) -> frozenset[str]:
         """Say which uploads somebody has claimed; who was claimed a moment ago may be missed."""
-        keys = [_drop_key(drop, 0) for drop in drops]
+        keys = [drop_key(drop, 0) for drop in drops]
         return frozenset(
             item["pk"].removeprefix("DROP#")
             for item in self._some(keys, {"ProjectionExpression": "pk"})
@@ -356,84 +352,4 @@ class Ledger:
 
 def mark_of(drop: Drop) -> Mark:
     """Say where a drop stands in a listing by state."""
-    return {**_key_of(drop), "claimed": drop.claimed}
-
-
-def _drop_key(drop: str, ask: int) -> dict[str, str]:
-    # Padded, so that the order of the sort key is the order of the asks.
-    return {"pk": f"DROP#{drop}", "sk": f"ASK#{ask:06d}"}
-
-
-def _key_of(drop: Drop) -> dict[str, str]:
-    return _drop_key(drop.id, drop.ask.number)
-
-
-def _attempt_key(identity: str, number: int) -> dict[str, str]:
-    return {"pk": _attempts(identity), "sk": f"ATTEMPT#{number:06d}"}
-
-
-def _attempts(identity: str) -> str:
-    return f"ATTEMPTS#{identity}"
-
-
-def _as_drop(item: Mapping[str, Any]) -> Drop:
-    imported = _as_bond(item, Stage.IMPORT)
-    return Drop(
-        id=item["pk"].removeprefix("DROP#"),
-        ask=Ask(int(item["sk"].removeprefix("ASK#")), item["overrides"]),
-        execution=item["execution"],
-        claimed=item["claimed"],
-        upload=Upload(**json.loads(item["upload"])),
-        verdict=_as_verdict(item["verdict"]) if "verdict" in item else None,
-        identity=imported.identity,
-        attempt=imported.attempt,
-        build_arn=imported.build_arn,
-        trouble=imported.trouble,
-        distribution=_as_bond(item, Stage.DISTRIBUTION),
-        timeline=item["timeline"],
-        answer=item.get("answer"),
-        notes=tuple(item["notes"]) if "notes" in item else None,
-        answered=item.get("answered"),
-    )
-
-
-def _as_bond(item: Mapping[str, Any], stage: Stage) -> Bond:
-    names = _BONDS[stage]
-    number = item.get(names.attempt)
-    trouble = json.loads(item[names.trouble]) if names.trouble in item else None
-    return Bond(
-        identity=item.get(names.identity),
-        attempt=None if number is None else int(number),
-        build_arn=item.get(names.build),
-        trouble=trouble and Trouble(Code(trouble["code"]), trouble["message"]),
-    )
-
-
-def _as_verdict(words: str) -> ImportPlan | Rejection:
-    found = json.loads(words)
-    if "rejection" in found:
-        code = Code(found["rejection"].pop("code"))
-        return Rejection(code=code, **found["rejection"])
-    plan = found["plan"]
-    return ImportPlan(
-        **{**plan, "languages": tuple(plan["languages"]), "notes": tuple(plan["notes"])}
-    )
-
-
-def _as_attempt(identity: str, item: Mapping[str, Any]) -> Attempt:
-    return Attempt(
-        identity=identity,
-        number=int(item["sk"].removeprefix("ATTEMPT#")),
-        drop_id=item["drop"],
-        ask=int(item["ask"]),
-        source=Upload(**json.loads(item["source"])),
-        request=json.loads(item["request"]),
-        build_arn=item.get("build"),
-        standing=Standing(item["standing"]),
-    )
-
-
-def _words(value: Upload | ImportPlan | Rejection | Trouble) -> str:
-    """Write a frozen value as JSON, field by field."""
-    record = {each.name: getattr(value, each.name) for each in fields(value)}
-    return json.dumps(record, default=dict)  # the only thing that is no JSON: a read-only mapping
+    return {**key_of(drop), "claimed": drop.claimed}

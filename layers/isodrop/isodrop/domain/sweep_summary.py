@@ -25,7 +25,7 @@ class Tally:
     builds : int
         Builds that go on for them.
     troubles : int
-        Drops with which something went wrong; the log says what.
+        Drops with which something went wrong, or which cannot be read; the log says what.
     complete : bool
         Whether all was looked at. If not, the next sweep goes on from there.
     """

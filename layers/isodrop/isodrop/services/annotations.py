@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import error_code, translated
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
@@ -24,16 +22,11 @@ from isodrop.events import Event, ProducedAmi, SucceededData
 from isodrop.text import clean_tag_value, one_line
 
 if TYPE_CHECKING:
-    from boto3 import Session
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_ssm.client import SSMClient
 
 BUDGET: Final = 20.0
 """Seconds after which nothing more is begun."""
-QUICK: Final = CONFIG.merge(
-    Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
-)
-"""For clients that nobody is to wait for."""
 MAX_OBJECT_TAGS: Final = 10
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
 BROKEN_OFF: Final = (
@@ -66,20 +59,6 @@ class Annotator:
     ledger: Ledger
     across_builds: bool
     clock: Callable[[], float]
-
-    @classmethod
-    def connect(
-        cls, session: "Session", ledger: Ledger, *, across_builds: bool, clock: Callable[[], float]
-    ) -> "Annotator":
-        """Make the clients of a boto3 session's account and Region."""
-        return cls(
-            s3=session.client("s3", config=QUICK),
-            builder=Builder.connect(session, QUICK),
-            ssm=session.client("ssm", config=QUICK),
-            ledger=ledger,
-            across_builds=across_builds,
-            clock=clock,
-        )
 
     def annotate(self, drop: Drop, answer: Event) -> tuple[str, ...]:
         """Write all there is to write.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from isodrop.aws.config import CONFIG
 from isodrop.aws.event_bus import Publisher
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
@@ -38,12 +37,9 @@ from isodrop.events import (
 )
 from isodrop.services.annotations import BROKEN_OFF, Annotator
 from isodrop.services.distribution import Distributor
-from isodrop.services.submission import Submission
-from isodrop.settings import ReportSettings
 from isodrop.text import one_line
 
 if TYPE_CHECKING:
-    from boto3 import Session
     from mypy_boto3_s3.client import S3Client
 
 _WAITED_FOR: Final = frozenset(
@@ -106,34 +102,6 @@ class Reporter:
     stack: str
     now: Callable[[], datetime]
     count: Callable[[Drop, Event, datetime], None] = lambda _drop, _answer, _now: None
-
-    @classmethod
-    def connect(
-        cls,
-        session: "Session",
-        settings: ReportSettings,
-        *,
-        now: Callable[[], datetime],
-        clock: Callable[[], float],
-        count: Callable[[Drop, Event, datetime], None],
-    ) -> "Reporter":
-        """Wire what the settings name, with a boto3 session's account and Region."""
-        ledger = Ledger.connect(session, settings.ledger_table)
-        builder = Builder.connect(session)
-        submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
-        return cls(
-            s3=session.client("s3", config=CONFIG),
-            builder=builder,
-            ledger=ledger,
-            publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
-            annotator=Annotator.connect(
-                session, ledger, across_builds=settings.latest_across_builds, clock=clock
-            ),
-            distributor=Distributor(builder, ledger, submission, settings.distribution()),
-            stack=settings.stack_name,
-            now=now,
-            count=count,
-        )
 
     def claimed(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Drop | None:
         """Get the drop of an upload, if it is this execution's; claimed now if nobody has yet.

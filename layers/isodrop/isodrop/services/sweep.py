@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.aws.errors import translated
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger, Mark, mark_of
+from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import read_scan_tag
 from isodrop.aws.s3_events import object_created, with_malware_scan
 from isodrop.aws.step_functions import Executions
@@ -65,10 +67,10 @@ class Sweep:
         Whether what is not scanned yet is left alone, too.
     now : callable
         The time, with a time zone.
-    has_time : callable
-        Whether there is time for one more thing.
     tell : callable
         Takes a word and particulars, for the log.
+    has_time : callable
+        Whether there is time for one more thing.
     """
 
     s3: "S3Client"
@@ -79,8 +81,8 @@ class Sweep:
     bucket: str
     tracking: timedelta
     now: Callable[[], datetime]
-    has_time: Callable[[], bool]
     tell: Callable[[str, Mapping[str, Any]], None]
+    has_time: Callable[[], bool] = lambda: True
     grace: timedelta = GRACE
     prefix: str = ""
     waits_for_malware_scan: bool = False
@@ -129,7 +131,7 @@ class Sweep:
             self.ledger.in_state(State.OPEN, after=after),
         )
         for batch in _batches(marks):
-            for drop in self.ledger.marked(batch):
+            for drop in self.ledger.marked(batch, partial(self._tell_unreadable, tally)):
                 if tally.answered >= MAX_ANSWERS or not self.has_time():
                     tally.complete = False
                     return after
@@ -271,6 +273,11 @@ class Sweep:
             sequencer="",
             version_id=version.get("VersionId"),
         ), version["LastModified"]
+
+    def _tell_unreadable(self, tally: Tally, error: UnreadableItemError) -> None:
+        """Tell of an item that stays without an answer, because nobody can read it."""
+        tally.troubles += 1
+        self.tell("unreadable", {**error.key, "error": str(error)})
 
     @contextmanager
     def _alone(self, tally: Tally, drop: str, upload: Upload) -> Iterator[None]:

@@ -1,0 +1,149 @@
+"""All wiring, in one place: each function's service, made of its environment.
+
+A service is imported where it is wired, so that a function loads what it runs and no more: the
+time in which a function starts is mostly the time in which its modules are read.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from isodrop.aws.config import CONFIG, QUICK_CONFIG
+from isodrop.aws.image_builder import Builder
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.metrics import Counter
+from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
+
+if TYPE_CHECKING:
+    from isodrop.services.intake import Intake
+    from isodrop.services.reporting import Reporter
+    from isodrop.services.sweep import Sweep
+
+
+def make_intake(environ: Mapping[str, str]) -> "Intake":
+    """Wire what takes an upload in.
+
+    Parameters
+    ----------
+    environ : mapping of str to str
+        The function's environment; see :class:`~isodrop.settings.IntakeSettings`.
+
+    Raises
+    ------
+    SettingsError
+        A variable is missing or not well formed.
+    """
+    from isodrop.services.intake import Intake
+    from isodrop.services.submission import Submission
+
+    settings = IntakeSettings.read(environ)
+    session = boto3.Session()
+    builder = Builder.connect(session)
+    ledger = Ledger.connect(session, settings.ledger_table)
+    return Intake(
+        s3=session.client("s3", config=CONFIG),
+        builder=builder,
+        ledger=ledger,
+        settings=settings.for_imports(),
+        uefi_data_uri=settings.uefi_data_uri,
+        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
+        now=lambda: _now().isoformat(timespec="milliseconds"),
+        inspected=Counter(settings.stack_name).inspected,
+    )
+
+
+def make_reporter(environ: Mapping[str, str]) -> "Reporter":
+    """Wire what publishes notifications and answers.
+
+    Parameters
+    ----------
+    environ : mapping of str to str
+        The function's environment; see :class:`~isodrop.settings.ReportSettings`.
+
+    Raises
+    ------
+    SettingsError
+        A variable is missing or not well formed.
+    """
+    return _reporter(ReportSettings.read(environ), boto3.Session())
+
+
+def make_sweep(
+    environ: Mapping[str, str],
+    tell: Callable[[str, Mapping[str, Any]], None],
+) -> "Sweep":
+    """Wire the sweep.
+
+    Parameters
+    ----------
+    environ : mapping of str to str
+        The function's environment; see :class:`~isodrop.settings.SweepSettings`.
+    tell : callable
+        Takes a word and particulars, for the log.
+
+    Raises
+    ------
+    SettingsError
+        A variable is missing or not well formed.
+    """
+    from isodrop.aws.step_functions import Executions
+    from isodrop.services.sweep import Sweep
+
+    settings = SweepSettings.read(environ)
+    session = boto3.Session()
+    reporter = _reporter(settings, session)
+    return Sweep(
+        s3=reporter.s3,
+        builder=reporter.builder,
+        ledger=reporter.ledger,
+        executions=Executions.connect(session, settings.import_machine_arn),
+        reporter=reporter,
+        bucket=settings.upload_bucket,
+        prefix=settings.key_prefix,
+        waits_for_malware_scan=settings.malware_scan != "none",
+        tracking=timedelta(hours=settings.tracking_hours),
+        now=_now,
+        tell=tell,
+    )
+
+
+def make_counter(environ: Mapping[str, str]) -> Counter:
+    """Count for the stack that the environment names."""
+    return Counter(environ["STACK_NAME"])
+
+
+def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
+    from isodrop.aws.event_bus import Publisher
+    from isodrop.services.annotations import Annotator
+    from isodrop.services.distribution import Distributor
+    from isodrop.services.reporting import Reporter
+    from isodrop.services.submission import Submission
+
+    ledger = Ledger.connect(session, settings.ledger_table)
+    builder = Builder.connect(session)
+    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
+    return Reporter(
+        s3=session.client("s3", config=CONFIG),
+        builder=builder,
+        ledger=ledger,
+        publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
+        annotator=Annotator(
+            s3=session.client("s3", config=QUICK_CONFIG),
+            builder=Builder.connect(session, QUICK_CONFIG),
+            ssm=session.client("ssm", config=QUICK_CONFIG),
+            ledger=ledger,
+            across_builds=settings.latest_across_builds,
+            clock=time.monotonic,
+        ),
+        distributor=Distributor(builder, ledger, submission, settings.distribution()),
+        stack=settings.stack_name,
+        now=_now,
+        count=Counter(settings.stack_name).answered,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,159 @@
+"""Bodies of objects that are not in memory: they lie in files, and are read where it is asked for.
+
+S3 holds objects of up to 50 TB, and a real ISO has 6 GB; so what is put in by reference stays in
+its file, and so do its copies.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+CHUNK = 1 << 20
+_hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sha256")
+_digests: dict[tuple["Stretch", ...], "Future[bytes]"] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some bytes of a file, or of what is in memory.
+
+    Attributes
+    ----------
+    source : Path or bytes
+        Where they are.
+    start, size : int
+        Which of them.
+    changed : int
+        When the file was changed last, in ns, as far as is known.
+    """
+
+    source: Path | bytes
+    start: int
+    size: int
+    changed: int = 0
+
+    def cut(self, start: int, stop: int) -> "Stretch":
+        """Take a part of it."""
+        return replace(self, start=self.start + start, size=stop - start)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read it, a little at a time."""
+        if isinstance(self.source, bytes):
+            yield self.source[self.start : self.start + self.size]
+            return
+        with self.source.open("rb") as file:
+            file.seek(self.start)
+            left = self.size
+            while left:
+                data = file.read(min(left, CHUNK))
+                if not data:
+                    raise OSError(f"{self.source} has become shorter")
+                left -= len(data)
+                yield data
+
+
+class LinkedBody:
+    """The body of an object as stretches of files; a slice of it is one, too, and reads nothing.
+
+    Parameters
+    ----------
+    stretches : iterable of Stretch
+        One after the other; those that adjoin in one file become one.
+    reads : list, optional
+        Where offset and length of what is read for somebody outside are kept.
+    offset : int
+        Where in the object it begins.
+    """
+
+    def __init__(
+        self,
+        stretches: Iterable[Stretch],
+        reads: list[tuple[int, int]] | None = None,
+        offset: int = 0,
+    ) -> None:
+        self.stretches = tuple(_merged(stretches))
+        self.size = sum(each.size for each in self.stretches)
+        self.reads = [] if reads is None else reads
+        self.offset = offset
+
+    @classmethod
+    def of_file(cls, path: Path) -> "LinkedBody":
+        """Let a file be an object's body."""
+        stat = path.stat()
+        return cls([Stretch(path, 0, stat.st_size, stat.st_mtime_ns)])
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, span: slice) -> "LinkedBody":
+        start, stop, _ = span.indices(self.size)
+        return LinkedBody(self._within(start, stop), self.reads, self.offset + start)
+
+    def _within(self, start: int, stop: int) -> Iterator[Stretch]:
+        before = 0
+        for each in self.stretches:
+            first, last = max(start - before, 0), min(stop - before, each.size)
+            if first < last:
+                yield each.cut(first, last)
+            before += each.size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read it for somebody outside, a little at a time."""
+        self.reads.append((self.offset, self.size))
+        for each in self.stretches:
+            yield from each.chunks()
+
+    def sha256(self) -> "Future[bytes]":
+        """Hash it, beside; what was hashed once, or is being hashed, is not hashed again."""
+        with _lock:
+            if self.stretches not in _digests:
+                _digests[self.stretches] = _hashers.submit(_sha256, self.stretches)
+            return _digests[self.stretches]
+
+
+Body = bytes | LinkedBody
+
+
+def join(bodies: Iterable[Body]) -> Body:
+    """Put bodies one behind the other; no file is read for it."""
+    parts = list(bodies)
+    if all(isinstance(part, bytes) for part in parts):
+        return b"".join(part for part in parts if isinstance(part, bytes))
+    return LinkedBody(
+        stretch
+        for part in parts
+        for stretch in (
+            part.stretches if isinstance(part, LinkedBody) else [Stretch(part, 0, len(part))]
+        )
+    )
+
+
+def _merged(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
+    last: Stretch | None = None
+    for each in stretches:
+        if last is not None and _adjoin(last, each):
+            last = replace(last, size=last.size + each.size)
+            continue
+        if last is not None:
+            yield last
+        last = each
+    if last is not None:
+        yield last
+
+
+def _adjoin(one: Stretch, other: Stretch) -> bool:
+    same = isinstance(one.source, Path) and one.source == other.source
+    return same and one.changed == other.changed and one.start + one.size == other.start
+
+
+def _sha256(stretches: tuple[Stretch, ...]) -> bytes:
+    digest = hashlib.sha256()
+    for each in stretches:
+        for chunk in each.chunks():
+            digest.update(chunk)
+    return digest.digest()

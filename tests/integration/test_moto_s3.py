@@ -1,0 +1,27 @@
+"""moto's S3, as it is patched, copies an object in parts as S3 does."""
+
+import boto3
+import pytest
+
+from isodrop_local.s3_multipart import Behaviour
+from tests.integration.conftest import BUCKET
+from tests.support.s3_copy import S3CopyTests, World
+
+
+class TestMoto(S3CopyTests):
+    @pytest.fixture
+    def world(self, session: boto3.Session, s3_behaviour: Behaviour) -> World:
+        s3 = session.client("s3")
+        s3.create_bucket(
+            Bucket="copies", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+
+        def put(key: str, body: bytes) -> tuple[str, str]:
+            made = s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+            return made["VersionId"], made["ETag"]
+
+        def behave(**what: bool) -> None:
+            for name, value in what.items():
+                setattr(s3_behaviour, name, value)
+
+        return World(s3, BUCKET, "copies", put, behave)

@@ -1,0 +1,244 @@
+"""The emulator copies an object in parts as S3 does, out of memory and out of files."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
+
+from isodrop_local.faults import LOST
+from isodrop_local.stack import LocalStack, credentials
+from tests.support.s3_copy import COMPOSITE, KEY, SOURCE, Copy, S3CopyTests, World, refused
+
+Put = Callable[[str, bytes], tuple[str, str]]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[LocalStack]:
+    with LocalStack(wait_scale=0.01) as started:
+        yield started
+
+
+@pytest.fixture
+def source(emulator: LocalStack) -> str:
+    """An empty versioned bucket."""
+    s3, name = emulator.client("s3"), f"source-{next(_numbers)}"
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+@pytest.fixture
+def target(emulator: LocalStack) -> str:
+    """An empty bucket."""
+    name = f"target-{next(_numbers)}"
+    emulator.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def a_world(emulator: LocalStack, source: str, target: str, put: Put) -> Iterator[World]:
+    yield World(emulator.client("s3"), source, target, put, emulator.s3_behaviour)
+    emulator.s3_behaviour(answers_again=False, small_ranges=True)
+
+
+class TestInMemory(S3CopyTests):
+    @pytest.fixture
+    def world(self, emulator: LocalStack, source: str, target: str) -> Iterator[World]:
+        def put(key: str, body: bytes) -> tuple[str, str]:
+            made = emulator.client("s3").put_object(Bucket=source, Key=key, Body=body)
+            return made["VersionId"], made["ETag"]
+
+        yield from a_world(emulator, source, target, put)
+
+
+@pytest.fixture
+def linked(emulator: LocalStack, source: str, target: str, tmp_path: Path) -> Iterator[World]:
+    """A world whose source lies in files."""
+
+    def put(key: str, body: bytes) -> tuple[str, str]:
+        path = tmp_path / f"{next(_numbers)}.iso"
+        path.write_bytes(body)
+        asked = {"bucket": source, "key": key, "path": str(path)}
+        made = emulator.control("objects", asked)
+        return made["versionId"], made["etag"]
+
+    yield from a_world(emulator, source, target, put)
+
+
+class TestByReference(S3CopyTests):
+    @pytest.fixture
+    def world(self, linked: World) -> World:
+        return linked
+
+    def test_the_file_itself_outlives_everything(self, linked: World, tmp_path: Path) -> None:
+        """It is the user's; objects only refer to it."""
+        copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
+        copy.begin()
+        copy.complete(copy.parts())
+        for bucket, key in ((linked.target, KEY), (linked.source, "a folder/src.iso")):
+            linked.s3.delete_object(Bucket=bucket, Key=key)
+        linked.s3.delete_object(**copy.source)
+        (path,) = tmp_path.iterdir()
+        assert path.read_bytes() == SOURCE
+
+    def test_an_object_copied_at_once_is_by_reference_too(self, linked: World) -> None:
+        """As ``aws s3 mv`` does with a small one."""
+        linked.put("a folder/src.iso", SOURCE)
+        which = {"Bucket": linked.target, "Key": "moved.iso"}
+        source = {"Bucket": linked.source, "Key": "a folder/src.iso"}
+        linked.s3.copy_object(**which, CopySource=source)
+        assert linked.s3.get_object(**which)["Body"].read() == SOURCE
+
+    def test_what_s3_reads_to_copy_is_not_what_was_asked_for(
+        self, emulator: LocalStack, linked: World
+    ) -> None:
+        """So that tests can say how much of an ISO was read."""
+        copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
+        copy.begin()
+        copy.complete(copy.parts())
+        span = {"Range": "bytes=5-9", "VersionId": copy.version}
+        key = copy.source["Key"]
+        linked.s3.get_object(Bucket=linked.source, Key=key, **span)["Body"].read()
+        asked = {"bucket": linked.source, "key": key}
+        assert emulator.control("objects/reads", asked) == [[5, 5]]
+
+    def test_a_big_object_is_copied_in_little_memory(
+        self, emulator: LocalStack, source: str, target: str, tmp_path: Path
+    ) -> None:
+        """Two sparse gigabytes in parts of 128 MiB, sixteen at once."""
+        size, part = 2 << 30, 128 << 20
+        path = tmp_path / "huge.iso"
+        with path.open("wb") as file:
+            file.truncate(size)
+        asked = {"bucket": source, "key": "huge.iso", "path": str(path)}
+        version = emulator.control("objects", asked)["versionId"]
+        s3, which = emulator.client("s3"), {"Bucket": target, "Key": "huge.iso"}
+        begun = s3.create_multipart_upload(**which, ChecksumAlgorithm="SHA256")
+        where = which | {"UploadId": begun["UploadId"]}
+        before = resident(emulator, "VmRSS")
+        forget_peak(emulator)
+
+        def copied(number: int) -> dict[str, Any]:
+            start = (number - 1) * part
+            made = s3.upload_part_copy(
+                **where,
+                PartNumber=number,
+                CopySource={"Bucket": source, "Key": "huge.iso", "VersionId": version},
+                CopySourceRange=f"bytes={start}-{start + part - 1}",
+            )["CopyPartResult"]
+            return {name: made[name] for name in ("ETag", "ChecksumSHA256")}
+
+        numbers = range(1, size // part + 1)
+        with ThreadPoolExecutor(16) as pool:
+            parts = [
+                {"PartNumber": n} | made for n, made in enumerate(pool.map(copied, numbers), 1)
+            ]
+        asked_for = {"MultipartUpload": {"Parts": parts}, "MpuObjectSize": size}
+        s3.complete_multipart_upload(**where, IfNoneMatch="*", **asked_for)
+        assert s3.head_object(**which)["ContentLength"] == size
+        end = s3.get_object(**which, Range=f"bytes={size - 4}-")
+        assert end["Body"].read() == bytes(4)
+        s3.delete_object(**which)
+        assert resident(emulator, "VmHWM") - before < 64 << 20
+
+
+def process(emulator: LocalStack) -> Path:
+    """Where Linux tells of the emulator's process."""
+    assert emulator._server
+    return Path(f"/proc/{emulator._server.pid}")
+
+
+def resident(emulator: LocalStack, which: str) -> int:
+    """Get how much memory the emulator has (VmRSS), or had at most (VmHWM), in bytes."""
+    status = (process(emulator) / "status").read_text().splitlines()
+    (line,) = [line for line in status if line.startswith(f"{which}:")]
+    return int(line.split()[1]) << 10
+
+
+def forget_peak(emulator: LocalStack) -> None:
+    """Let VmHWM begin anew; proc_pid_clear_refs(5)."""
+    (process(emulator) / "clear_refs").write_text("5")
+
+
+class TestFaults:
+    """Each call of a copy can go wrong for a function, and for nobody else."""
+
+    @pytest.fixture
+    def copy(self, emulator: LocalStack, linked: World) -> Copy:
+        """A copy that a function makes, as far as the emulator can tell."""
+        version, etag = linked.put("a folder/src.iso", SOURCE)
+        session: Any = boto3.session.Session(**credentials())
+        quick = Config(user_agent_extra="app/environment-x", retries={"total_max_attempts": 1})
+        s3 = session.client("s3", endpoint_url=emulator.endpoint, config=quick)
+        return Copy(World(s3, linked.source, linked.target, linked.put, print), version, etag)
+
+    @pytest.mark.parametrize(
+        ("operation", "call"),
+        [
+            ("CreateMultipartUpload", lambda copy: copy.begin()),
+            ("UploadPartCopy", lambda copy: copy.part(1)),
+            ("ListParts", lambda copy: copy.world.s3.list_parts(**copy.where)),
+            ("CompleteMultipartUpload", lambda copy: copy.complete([{"PartNumber": 1}])),
+            (
+                "AbortMultipartUpload",
+                lambda copy: copy.world.s3.abort_multipart_upload(**copy.where),
+            ),
+            ("DeleteObject", lambda copy: copy.world.s3.delete_object(Bucket="b", Key="k")),
+            (
+                "DeleteObjects",
+                lambda copy: copy.world.s3.delete_objects(
+                    Bucket="b", Delete={"Objects": [{"Key": "k"}]}
+                ),
+            ),
+            ("ListObjectsV2", lambda copy: copy.world.s3.list_objects_v2(Bucket="b")),
+            ("ListMultipartUploads", lambda copy: copy.world.s3.list_multipart_uploads(Bucket="b")),
+            ("PutObject", lambda copy: copy.world.s3.put_object(Bucket="b", Key="k")),
+            (
+                "CopyObject",
+                lambda copy: copy.world.s3.copy_object(Bucket="b", Key="k", CopySource="b/k"),
+            ),
+            ("UploadPart", lambda copy: copy.world.s3.upload_part(**copy.where, PartNumber=1)),
+            (
+                "GetObjectTagging",
+                lambda copy: copy.world.s3.get_object_tagging(Bucket="b", Key="k"),
+            ),
+        ],
+    )
+    def test_a_call_can_go_wrong(
+        self, emulator: LocalStack, copy: Copy, operation: str, call: Callable[[Copy], Any]
+    ) -> None:
+        if operation != "CreateMultipartUpload":
+            copy.begin()
+        before = emulator.counts().get(f"s3.{operation}", 0)
+        emulator.fail_next("s3", operation, code="SlowDown")
+        assert refused(lambda: call(copy)) == (503, "SlowDown")
+        assert emulator.faults_left() == 0
+        assert emulator.counts()[f"s3.{operation}"] == before + 1
+
+    def test_the_answer_to_a_completion_can_be_lost(self, emulator: LocalStack, copy: Copy) -> None:
+        copy.begin()
+        parts = copy.parts()
+        emulator.fail_next("s3", "CompleteMultipartUpload", code=LOST, committed=True)
+        with pytest.raises(ConnectionClosedError):
+            copy.complete(parts)
+        which = {"Bucket": copy.world.target, "Key": KEY}
+        head = copy.world.s3.head_object(**which, ChecksumMode="ENABLED")
+        assert head["ChecksumSHA256"] == COMPOSITE
+        assert refused(lambda: copy.complete(parts)) == (404, "NoSuchUpload")
+
+    def test_a_completion_can_fail_behind_a_good_status(
+        self, emulator: LocalStack, copy: Copy
+    ) -> None:
+        """API_CompleteMultipartUpload.html: an error may stand in the body of a 200."""
+        copy.begin()
+        parts = copy.parts()
+        emulator.fail_next("s3", "CompleteMultipartUpload", code="InternalError", status=200)
+        assert refused(lambda: copy.complete(parts))[1] == "InternalError"
+        assert copy.complete(parts)["ChecksumSHA256"] == COMPOSITE

@@ -1,0 +1,308 @@
+"""moto's S3 with multipart uploads as S3 has them, where SHA-256 checksums are asked for.
+
+moto 5.2.5 ignores ``CopySourceIfMatch``, makes no checksums of parts, demands none at complete,
+knows no conflict, pages parts by their place instead of their number, and says of every upload that
+it began in 2010. Completions of uploads without SHA-256 stay as moto has them.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import parse_qs, unquote
+
+from moto.core.responses import ActionResult
+from moto.s3 import models, responses
+
+from isodrop_local.s3_multipart import (
+    Behaviour,
+    Part,
+    S3RefusalError,
+    Target,
+    check_completion,
+    check_creation,
+    check_part_number,
+    check_source,
+    check_upload_part,
+    copied_range,
+    delete_marker,
+    lowered,
+    no_such_upload,
+    sha256,
+)
+
+Answer = tuple[int, dict[str, Any], Any]
+
+_S3 = responses.S3Response
+_models: Any = models  # what it imports itself is patched there, and not exported
+_upload_part = _S3.upload_part
+_abort_multipart_upload = _S3.abort_multipart_upload
+_head_object = _S3.head_object
+_key_response_post = _S3._key_response_post
+_delete_object = models.S3Backend.delete_object
+
+
+@contextmanager
+def real_multipart() -> Iterator[Behaviour]:
+    """Patch moto; to be used within ``mock_aws()``, as the fixture ``session`` does.
+
+    Yields
+    ------
+    Behaviour
+        What may be changed while it lasts, but for the parts' minimum size: that is
+        ``moto.s3.models.S3_UPLOAD_PART_MIN_SIZE``.
+    """
+    behaviour = Behaviour()
+
+    def post(self: Any, *asked: Any) -> Answer:
+        return _post(self, behaviour, *asked)
+
+    def copy(self: Any) -> Answer:
+        return upload_part_copy(self, behaviour)
+
+    new = {
+        "upload_part": _refusing(upload_part),
+        "upload_part_copy": _refusing(copy),
+        "list_parts": _refusing(list_parts),
+        "list_multipart_uploads": list_multipart_uploads,
+        "abort_multipart_upload": _refusing(abort_multipart_upload),
+        "head_object": head_object,
+        "_key_response_post": _refusing(post),
+    }
+    with ExitStack() as stack:
+        for name, function in new.items():
+            stack.enter_context(patch.object(_S3, name, function))
+        stack.enter_context(patch.object(models.S3Backend, "delete_object", delete_object))
+        yield behaviour
+
+
+def _refusing(function: Any) -> Any:
+    def answer(*args: Any) -> Answer:
+        try:
+            answered: Answer = function(*args)
+        except S3RefusalError as refusal:
+            return refusal.answer()
+        return answered
+
+    return answer
+
+
+def _multipart(self: Any) -> Any:
+    """Find the upload that a request is about."""
+    bucket = self.backend.get_bucket(self.bucket_name)
+    found = bucket.multiparts.get(self._get_param("uploadId"))
+    if found is None or found.key_name != self.parse_key_name():
+        raise no_such_upload()
+    return found
+
+
+def _algorithm(multipart: Any) -> str | None:
+    named: str | None = multipart.metadata.get("x-amz-checksum-algorithm")
+    return named
+
+
+def _parts(multipart: Any) -> dict[int, Part]:
+    return {
+        number: Part(number, key.etag.strip('"'), key.contentsize, _checksums(key))
+        for number, key in sorted(multipart.parts.items())
+    }
+
+
+def _checksums(key: Any) -> dict[str, str]:
+    return {"SHA256": key.checksum_value} if key.checksum_value else {}
+
+
+def upload_part(self: Any) -> Answer:
+    """Take a part only with the checksum that its upload was created for."""
+    multipart, headers = _multipart(self), lowered(self.headers)
+    number = check_part_number(self._get_param("partNumber"))
+    algorithm = _algorithm(multipart)
+    check_upload_part(algorithm, headers)
+    made = sha256(self.body or b"") if algorithm == "SHA256" else None
+    if made and headers.get("x-amz-checksum-sha256", made) != made:
+        message = "The SHA256 you specified did not match the calculated checksum."
+        raise S3RefusalError(400, "BadDigest", message)
+    status, described, body = _upload_part(self)
+    if made:
+        multipart.parts[number].checksum_value = made
+        described["x-amz-checksum-sha256"] = made
+    return status, described, body
+
+
+def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
+    """Copy a range of the very version that is meant, and tell the checksum of what was copied."""
+    multipart, headers = _multipart(self), lowered(self.headers)
+    number = check_part_number(self._get_param("partNumber"))
+    path, _, query = headers["x-amz-copy-source"].partition("?")
+    bucket, _, name = unquote(path).lstrip("/").partition("/")
+    version = parse_qs(query).get("versionId", [None])[0]
+    named = {"version_id": version, "return_delete_marker": True}
+    source = self.backend.get_object(bucket, name, **named)
+    if version and isinstance(source, models.FakeDeleteMarker):
+        raise delete_marker()
+    if source is None or isinstance(source, models.FakeDeleteMarker):
+        kind = "Version" if version else "Key"
+        message = f"The specified {kind.lower()} does not exist."
+        raise S3RefusalError(404, f"NoSuch{kind}", message)
+    check_source(headers, source.etag)
+    span = headers.get("x-amz-copy-source-range")
+    start, stop = copied_range(span, source.contentsize, behaviour)
+    data = source.value[start:stop]
+    part = multipart.set_part(number, data)
+    copied = {"ETag": part.etag, "LastModified": part.last_modified_ISO8601}
+    if _algorithm(multipart) == "SHA256":
+        part.checksum_value = sha256(data)
+        copied["ChecksumSHA256"] = part.checksum_value
+    result = {"CopyPartResult": copied}
+    if source.version_id != "null":
+        result["CopySourceVersionId"] = source.version_id
+    return _answered(self, "UploadPartCopy", result)
+
+
+def list_parts(self: Any) -> Answer:
+    """List the parts that come after a number, with their checksums."""
+    multipart = _multipart(self)
+    after = self._get_int_param("part-number-marker", 0)
+    most = min(self._get_int_param("max-parts", 1000), 1000)
+    left = [part for number, part in _parts(multipart).items() if number > after]
+    page = left[:most]
+    result = {
+        "Bucket": self.bucket_name,
+        "Key": multipart.key_name,
+        "UploadId": multipart.id,
+        "PartNumberMarker": after,
+        "NextPartNumberMarker": page[-1].number if page else 0,
+        "MaxParts": most,
+        "IsTruncated": len(left) > len(page),
+        "StorageClass": "STANDARD",
+        "ChecksumAlgorithm": _algorithm(multipart),
+        "ChecksumType": "COMPOSITE" if _algorithm(multipart) == "SHA256" else None,
+        "Parts": [
+            {
+                "PartNumber": part.number,
+                "LastModified": multipart.parts[part.number].last_modified_ISO8601,
+                "ETag": f'"{part.etag}"',
+                "Size": part.size,
+                **{f"Checksum{name}": text for name, text in part.checksums.items()},
+            }
+            for part in page
+        ],
+    }
+    return _answered(self, "ListParts", result)
+
+
+def abort_multipart_upload(self: Any) -> Answer:
+    """Abort the upload of this key, not one of another's."""
+    _multipart(self)
+    answer: Answer = _abort_multipart_upload(self)
+    return answer
+
+
+def list_multipart_uploads(self: Any) -> Answer:
+    """List the uploads that go on with their age; moto says 2010 of each."""
+    prefix = self.querystring.get("prefix", [""])[0]
+    going_on = self.backend.list_multipart_uploads(self.bucket_name).values()
+    uploads = sorted(
+        (each for each in going_on if each.key_name.startswith(prefix)),
+        key=lambda each: (each.key_name, each.initiated),
+    )
+    result = {
+        "Bucket": self.bucket_name,
+        "MaxUploads": 1000,
+        "IsTruncated": False,
+        "Uploads": [
+            {
+                "Key": each.key_name,
+                "UploadId": each.id,
+                "Initiated": each.initiated,
+                "StorageClass": "STANDARD",
+            }
+            for each in uploads
+        ],
+    }
+    return _answered(self, "ListMultipartUploads", result)
+
+
+def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
+    """Create an upload, or complete one."""
+    request, body, bucket, query, key = asked
+    headers = lowered(request.headers)
+    if "uploads" in query:
+        check_creation(headers)
+        created: Answer = _key_response_post(self, *asked)
+        for multipart in self.backend.get_bucket(bucket).multiparts.values():
+            if not hasattr(multipart, "initiated"):
+                multipart.initiated = _models.utcnow()
+        if headers.get("x-amz-checksum-algorithm") == "SHA256":
+            created[1]["x-amz-checksum-type"] = "COMPOSITE"
+        return created
+    if "uploadId" in query:
+        current = self.backend.get_object(bucket, key)
+        made_it = current and current.multipart and current.multipart.id == query["uploadId"][0]
+        if made_it and behaviour.answers_again:
+            return _completed(self, current)
+        multipart = _multipart(self)
+        if _algorithm(multipart) == "SHA256":
+            target = Target(
+                parts=_parts(multipart),
+                algorithm="SHA256",
+                exists=current is not None,
+                deleted=getattr(multipart, "deleted_under_it", False),
+                minimum=_models.S3_UPLOAD_PART_MIN_SIZE,
+            )
+            parts = check_completion(target, body, headers)
+            listed = iter([(part.number, part.etag) for part in parts])
+            made = self.backend.complete_multipart_upload(bucket, multipart.id, listed)
+            return _completed(self, made)
+    other: Answer = _key_response_post(self, *asked)
+    return other
+
+
+def _completed(self: Any, key: Any) -> Answer:
+    result = {
+        "Location": f"https://{key.bucket_name}.s3.amazonaws.com/{key.name}",
+        "Bucket": key.bucket_name,
+        "Key": key.name,
+        "ETag": key.etag,
+    }
+    if key.checksum_algorithm == "SHA256":
+        result |= {"ChecksumSHA256": _composite(key), "ChecksumType": "COMPOSITE"}
+    if key.version_id != "null":
+        result["VersionId"] = key.version_id
+    return _answered(self, "CompleteMultipartUpload", result)
+
+
+def _composite(key: Any) -> str:
+    """Write the checksum of a whole object with the number of its parts; moto keeps it without."""
+    return f"{key.checksum_value}-{key.checksum_parts}"
+
+
+def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> Answer:
+    """Tell the whole checksum and its type where one is asked for, and neither elsewhere."""
+    answer: Answer = _head_object(self, bucket, query, key, headers)
+    described = answer[1]
+    described.pop("x-amz-checksum-type", None)
+    if "x-amz-checksum-sha256" in described and "partNumber" not in query:
+        version = query.get("versionId", [None])[0]
+        found = self.backend.get_object(bucket, key, version_id=version)
+        if found.checksum_type == "COMPOSITE":
+            described["x-amz-checksum-sha256"] = _composite(found)
+        described["x-amz-checksum-type"] = found.checksum_type or "FULL_OBJECT"
+    return answer
+
+
+def delete_object(self: Any, bucket: str, key: str, *args: Any, **more: Any) -> Any:
+    """Remember in the uploads that go on under a key that an object was deleted there."""
+    existed = self.get_object(bucket, key) is not None
+    done = _delete_object(self, bucket, key, *args, **more)
+    if existed and self.get_object(bucket, key) is None:
+        for multipart in self.get_bucket(bucket).multiparts.values():
+            if multipart.key_name == key:
+                multipart.deleted_under_it = True
+    return done
+
+
+def _answered(self: Any, action: str, result: Mapping[str, Any]) -> Answer:
+    self.data["Action"] = action
+    answer: Answer = self.serialized(ActionResult(result))
+    return answer

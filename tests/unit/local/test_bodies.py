@@ -1,0 +1,70 @@
+"""Bodies in files: slices, joins and hashes of them, read no more than is needed."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from isodrop_local.patches.bodies import CHUNK, LinkedBody, join
+
+
+def text(body: object) -> bytes:
+    assert isinstance(body, LinkedBody)
+    return b"".join(body.chunks())
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> LinkedBody:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    return LinkedBody.of_file(tmp_path / "file")
+
+
+def test_a_slice_is_read_when_it_is_asked_for(body: LinkedBody) -> None:
+    piece = body[3:8][1:3]
+    assert (len(piece), body.reads) == (2, [])
+    assert text(piece) == b"45"
+    assert body.reads == [(4, 2)]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 99), (-3, None), (5, 5), (8, 2)])
+def test_slices_are_those_of_bytes(body: LinkedBody, start: int, stop: int | None) -> None:
+    assert text(body[start:stop]) == b"0123456789"[start:stop]
+
+
+def test_pieces_that_adjoin_become_one_again(body: LinkedBody) -> None:
+    whole = join([body[:4], body[4:9], body[9:]])
+    assert isinstance(whole, LinkedBody)
+    assert whole.stretches == body.stretches
+
+
+def test_pieces_in_another_order_stay_what_they_are(body: LinkedBody) -> None:
+    mixed = join([body[5:], b"between", body[:5]])
+    assert isinstance(mixed, LinkedBody)
+    assert text(mixed) == b"56789between01234"
+    assert text(mixed[3:14]) == b"89between01"
+
+
+def test_what_is_in_memory_stays_there() -> None:
+    assert join([b"ab", b"c"]) == b"abc"
+
+
+def test_a_hash_is_of_the_piece_and_made_once(body: LinkedBody) -> None:
+    again = body[2:5]
+    assert body[2:5].sha256().result() == hashlib.sha256(b"234").digest()
+    assert again.sha256() is body[2:5].sha256()
+    assert body.reads == []
+
+
+def test_a_file_that_was_changed_is_hashed_anew(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    digests = []
+    for content in (b"a" * CHUNK, b"b" * (CHUNK + 1)):
+        path.write_bytes(content)
+        digests.append(LinkedBody.of_file(path).sha256().result())
+    assert digests[1] == hashlib.sha256(b"b" * (CHUNK + 1)).digest() != digests[0]
+
+
+def test_a_file_that_has_become_shorter_is_no_body(body: LinkedBody, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"01")
+    with pytest.raises(OSError, match="shorter"):
+        text(body)
