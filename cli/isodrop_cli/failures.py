@@ -15,7 +15,9 @@ _REPORT: Final = (
     " you have taken out what is secret"
 )
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
-_CLI_PACKAGES: Final = frozenset({"boto3", "botocore", "aws_lambda_powertools", "rich", "pydantic"})
+_CLI_PACKAGES: Final = frozenset(
+    {"boto3", "botocore", "aws_lambda_powertools", "rich", "pydantic", "shtab"}
+)
 
 
 class ExplainedError(IsodropError):

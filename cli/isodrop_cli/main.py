@@ -6,7 +6,7 @@ and nowhere else.
 """
 
 import sys
-from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 from types import MappingProxyType
@@ -54,7 +54,24 @@ exit status: 0 well, 1 could not look or ask, 2 wrong usage, 3 rejected,
 """
 
 
-def parser(chosen: Sequence[str] = tuple(COMMANDS)) -> ArgumentParser:
+class _PrintCompletion(Action):
+    """Prints a shell's completion, of all commands and their options, and exits."""
+
+    def __call__(self, parser: ArgumentParser, *arguments: object) -> None:
+        """Print it."""
+        import shtab  # noqa: PLC0415 - seldom needed
+
+        shell = arguments[1]
+        print(shtab.complete(whole_parser(), shell=str(shell)))
+        parser.exit()
+
+
+def whole_parser() -> ArgumentParser:
+    """Make the parser with the arguments of all commands."""
+    return parser(tuple(COMMANDS))
+
+
+def parser(chosen: Sequence[str]) -> ArgumentParser:
     """Make the parser of the whole command.
 
     Parameters
@@ -71,6 +88,12 @@ def parser(chosen: Sequence[str] = tuple(COMMANDS)) -> ArgumentParser:
     )
     whole.set_defaults(run=None)
     whole.add_argument("--version", action="version", version=f"isodrop {__version__}")
+    whole.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what lets that shell complete the command",
+    )
     whole.add_argument("--debug", action="store_true", help=_DEBUG)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
     for name, summary in COMMANDS.items():

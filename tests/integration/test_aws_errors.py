@@ -1,7 +1,7 @@
 """Errors of AWS as people report them, from the call that meets them to the answer."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,16 +71,17 @@ def test_a_page_of_html_is_no_answer_and_is_waited_out(way: Way, operation: str)
     page = b"" if operation == "HeadObject" else b"<html><p>Sign in to the network<br></html>"
 
     def portal(request: Any, **_: Any) -> AWSResponse:
-        headers = HTTPHeaders.from_dict({"Content-Type": "text/html"})  # type: ignore[no-untyped-call]
+        headers = HTTPHeaders.from_dict({"Content-Type": "text/html"})
         return AWSResponse(request.url, 200, headers, Page(page))
 
     s3.meta.events.register_first(f"before-send.s3.{operation}", portal)
+    asks: dict[str, Callable[[], object]] = {
+        "GetObject": lambda: way.intake.take(upload, "execution-1"),
+        "HeadObject": lambda: find_upload(s3, upload.bucket, upload.key),
+        "ListObjectVersions": way.sweep,
+    }
     with pytest.raises(TransientError):
-        {
-            "GetObject": lambda: way.intake.take(upload, "execution-1"),
-            "HeadObject": lambda: find_upload(s3, upload.bucket, upload.key),
-            "ListObjectVersions": way.sweep,
-        }[operation]()
+        asks[operation]()
     s3.meta.events.unregister(f"before-send.s3.{operation}", portal)
 
     way.follow(upload, "execution-1")

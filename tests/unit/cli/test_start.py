@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from isodrop_cli.main import COMMANDS, parser
+from isodrop_cli.main import COMMANDS, main, whole_parser
 
 HEAVY = ("boto3", "botocore", "pydantic", "aws_lambda_powertools", "rich", "isodrop_cli.stack")
 LIST = """\
@@ -48,8 +48,19 @@ def test_a_command_loads_no_other() -> None:
 
 
 def test_the_whole_parser_knows_the_arguments_of_all_commands() -> None:
-    whole = parser()
+    whole = whole_parser()
     for command in COMMANDS:
         with pytest.raises(SystemExit) as ended:
             whole.parse_args([command, "--help"])
         assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_can_complete_all_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", shell])
+
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert [command for command in COMMANDS if command not in printed] == []
+    assert "sse-kms-key-id" in printed

@@ -90,6 +90,8 @@ def read_upload(event: dict[str, Any]) -> Upload:
     NotAnUploadError
         When it is no such event, or lacks what tells one upload from another.
     """
+    if not isinstance(event, dict):
+        raise NotAnUploadError("not an event at all: no JSON object")
     try:
         if event.get("detail-type") == _SCANNED:
             return _read_scanned(event)
