@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit status.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         prepare()
         with signals.raised():
@@ -141,6 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: Sequence[str]) -> int:
     named = next((each for each in given if not each.startswith("-")), "")
     whole = parser((named,))
+    if named == "names":
+        from isodrop_cli.commands.names import names_apart  # noqa: PLC0415 - it is loaded by now
+
+        given = names_apart(given)
     options: Namespace = whole.parse_args(given)
     if options.run is None:
         whole.print_help(sys.stderr)

@@ -25,6 +25,7 @@ REPORTS: Final = "layers/isodrop/isodrop/services/reporting.py"
 MACHINE: Final = "statemachine/import.asl.json"
 TESTS: Final = (
     "tests/integration/test_import.py",
+    "tests/functional/test_new_amis.py",
     "tests/integration/test_distribution.py",
     "tests/integration/test_ledger.py",
     "tests/integration/test_resilience.py",
@@ -88,6 +89,24 @@ MUTANTS: Final = (
         "if build is None or build.phase is Phase.BAD:\n            return build is not None",
     ),
     Mutant(
+        "an AMI that EC2 does not know yet is built again",
+        SUBMISSION,
+        "if is_just_available(self.ledger, attempt, build, self.now()):",
+        "if is_just_available(self.ledger, attempt, build, self.now()) and not build.amis:",
+    ),
+    Mutant(
+        "a build that Image Builder does not know yet is begun again",
+        SUBMISSION,
+        "if build is None and is_just_submitted(attempt, self.now()):",
+        "if build is None and attempt.build_arn is None:",
+    ),
+    Mutant(
+        "an answer does not wait for EC2 to know the AMI",
+        REPORTS,
+        "return not self.builder.has_its_amis(build)",
+        "return not build.amis",
+    ),
+    Mutant(
         "there is no end to the attempts",
         SUBMISSION,
         "if lost >= self.max_attempts:",
@@ -145,9 +164,8 @@ MUTANTS: Final = (
     Mutant(
         "a throttled look ends the tracking",
         MACHINE,
-        '"IntervalSeconds": 5,\n                  "BackoffRate": 2,\n'
-        '                  "MaxDelaySeconds": 600,\n                  "MaxAttempts": 40,',
-        '"MaxAttempts": 0,',
+        '"Condition": "{% $failures * ${PollSeconds} >= 10800 %}"',
+        '"Condition": "{% $failures > 0 %}"',
     ),
     Mutant(
         "the object is not checked at the end",

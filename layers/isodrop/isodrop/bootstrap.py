@@ -49,7 +49,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         ledger=ledger,
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
-        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
+        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts, _now),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         inspected=Counter(settings.stack_name).inspected,
     )
@@ -124,7 +124,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
 
     ledger = Ledger.connect(session, settings.ledger_table)
     builder = Builder.connect(session)
-    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
+    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts, _now)
     return Reporter(
         s3=session.client("s3", config=CONFIG),
         builder=builder,

@@ -1,5 +1,6 @@
 """How AWS's errors become ours: one table says which are waited out, and which are not."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,12 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         TransientError,
+        "something else is being done with the image that is to be distributed",
+        "https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html",
+        codes=("ResourceInUseException",),
+    ),
+    ErrorClass(
+        TransientError,
         "the function's token has expired: a warm function may hold it for up to an hour, and the"
         " next one has a fresh one",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_sts.html",
@@ -142,7 +149,8 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         QuotaError,
-        "a quota is used up: waiting frees it",
+        "a quota is used up: waiting frees it; a ClientException of Image Builder's, too, where its"
+        " message speaks of a quota or a limit",
         "https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html",
         codes=(
             "ServiceQuotaExceededException",
@@ -181,8 +189,12 @@ _OF_IMAGE_BUILDER: Final = frozenset(
 )
 _BY_CODE: Final = {code: each.becomes for each in ERROR_CLASSES for code in each.codes}
 _BY_TYPE: Final = tuple((kind, each.becomes) for each in ERROR_CLASSES for kind in each.raised)
-# The one place where words decide: AWS has one code for a late request and for a wrong key.
+# Words decide in two places only. AWS has one code for a late request and for a wrong key, and
+# Image Builder one for everything that it refuses, a full quota included.
 _LATE: Final = ("Signature expired", "Signature not yet current")
+_MAY_BE_QUOTA: Final = "ClientException"
+_SPEAKS_OF_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)
+_SPEAKS_OF_LENGTH: Final = re.compile(r"\b(character|length|byte)s?\b", re.IGNORECASE)
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
 
@@ -216,7 +228,7 @@ def translate(error: ClientError | BotoCoreError | ResponseParserError) -> Isodr
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     said = error.response.get("Error", {}).get("Message", "")
     message = one_line(": ".join(filter(None, (error.operation_name, code, said))))
-    ours = _BY_CODE.get(code)
+    ours = QuotaError if _is_about_quota(code, said) else _BY_CODE.get(code)
     if ours is CredentialsError and said.startswith(_LATE):
         ours = TransientError
     if code == "400" and not error.operation_name.startswith("Head"):
@@ -227,6 +239,19 @@ def translate(error: ClientError | BotoCoreError | ResponseParserError) -> Isodr
         return TransientError(message)
     is_import = error.operation_name in _OF_IMAGE_BUILDER
     return RefusedError(message, code=Code.IMPORT_REFUSED if is_import else None)
+
+
+def _is_about_quota(code: str, said: str) -> bool:
+    """Whether Image Builder's error for everything is about a quota that is used up.
+
+    ImportDiskImage has no error of its own for that, so here a message
+    decides. A wrong guess costs time and no build: what is waited out is sent again as it was.
+    """
+    return (
+        code == _MAY_BE_QUOTA
+        and _SPEAKS_OF_QUOTA.search(said) is not None
+        and _SPEAKS_OF_LENGTH.search(said) is None
+    )
 
 
 @contextmanager
