@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from isodrop.errors import IsodropError, RefusedError, RejectedError, TransientError
+from isodrop.errors import RejectedError
 from isodrop.iso import ReadRange
+from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_trace
 
 # A file is in no bucket yet.
 BUCKET: Final = "your-bucket"
 
 
-class CannotLookError(IsodropError):
+class CannotLookError(ExplainedError):
     """There is nothing to look at, or no way to it. Says nothing about the ISO."""
 
 
@@ -106,30 +107,29 @@ def _open_file(path: Path) -> Iterator[Source]:
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
     from isodrop.aws.s3 import open_object, parse_uri  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
 
     try:
         bucket, key = parse_uri(address)
     except ValueError as error:
         raise CannotLookError(str(error)) from error
-    try:
+    with explained(OBJECT, CannotLookError, address):
         client = s3_client(profile, region)
         began = time.perf_counter()
-        found = open_object(client, bucket, key)
-    except RejectedError as error:
-        raise CannotLookError(f"{address}: there is no such object") from error
-    except (RefusedError, TransientError) as error:
-        raise CannotLookError(f"{address}: {explain(error, OBJECT)}") from error
-    yield Source(
-        bucket=bucket,
-        key=key,
-        size=found.size,
-        read=found.read,
-        etag=found.etag,
-        version_id=found.version_id,
-        metadata=found.metadata,
-        opening=time.perf_counter() - began,
-    )
+        try:
+            found = open_object(client, bucket, key)
+        except RejectedError as error:
+            raise CannotLookError(f"{address}: there is no such object") from error
+        yield Source(
+            bucket=bucket,
+            key=key,
+            size=found.size,
+            read=found.read,
+            etag=found.etag,
+            version_id=found.version_id,
+            metadata=found.metadata,
+            opening=time.perf_counter() - began,
+        )
 
 
 def _reason(error: OSError | ValueError) -> str:

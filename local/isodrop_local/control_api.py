@@ -52,6 +52,8 @@ async def _done(
             return {"calls": dict(post.counts), "faults": builder.controls.faults.left()}
         case ["deliveries"]:
             post.plan(asked["delays"])
+        case ["events"]:
+            registration.publish_as_service(asked["source"], asked)
         case ["imagebuilder", name]:
             return await asyncio.to_thread(control, builder, name, asked)
         case _:

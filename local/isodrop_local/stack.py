@@ -269,6 +269,10 @@ class LocalStack:
         """Let the next upload's event be delivered after each of so many seconds, or not at all."""
         self.control("deliveries", {"delays": delays})
 
+    def publish_as_service(self, event: Mapping[str, Any]) -> None:
+        """Put an event of a service of AWS's on the default bus."""
+        self.control("events", event)
+
     def counts(self) -> dict[str, int]:
         """Count what functions have asked of services, and how often they were invoked."""
         asked: dict[str, int] = self.control("counts")["calls"]

@@ -140,14 +140,14 @@ MUTANTS: Final = (
     Mutant(
         "a permanent error is waited out",
         "layers/isodrop/isodrop/aws/errors.py",
-        "    return RefusedError(message)",
+        "    return RefusedError(message, code=Code.IMPORT_REFUSED if is_import else None)",
         "    return TransientError(message)",
     ),
     Mutant(
         "a transient error is given up on",
         "layers/isodrop/isodrop/aws/errors.py",
-        "if code in _TRANSIENT or status >= _SERVER_ERROR or status == _TOO_MANY:",
-        "if code in _TRANSIENT:",
+        "if status >= _SERVER_ERROR or status == _TOO_MANY:",
+        "if status == _TOO_MANY:",
     ),
     Mutant(
         "there is no Catch around the whole",

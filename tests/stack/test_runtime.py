@@ -144,6 +144,27 @@ def test_a_good_iso_is_followed_to_a_build_that_there_is(
     assert status(stack, result["buildArn"])
 
 
+@pytest.mark.parametrize(
+    ("result", "decision"), [("NO_THREATS_FOUND", "follow"), ("THREATS_FOUND", "answer")]
+)
+def test_a_scan_result_decides_whether_its_upload_is_looked_at(
+    import_iso: Runtime, uploaded: Uploaded, result: str, decision: str
+) -> None:
+    # Given an upload, and what GuardDuty says of it
+    detail = uploaded("good.json")["detail"]
+    event = file("scanned.json")
+    event["detail"]["s3ObjectDetails"] |= {
+        "bucketName": detail["bucket"]["name"],
+        "eTag": detail["object"]["etag"],
+        "versionId": detail["object"]["version-id"],
+    }
+    event["detail"]["scanResultDetails"]["scanResultStatus"] = result
+    # When
+    decided = import_iso.invoke(event)
+    # Then
+    assert decided["decision"] == decision, decided
+
+
 def test_the_same_event_again_by_the_same_execution_comes_to_the_same_build(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:

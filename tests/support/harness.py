@@ -5,7 +5,8 @@ wait, look again. The stack's tests run the real definition.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -193,7 +194,13 @@ class Way:
             executionArn=execution, error="Stopped", cause="by hand"
         )
 
-    def sweep(self, has_time: Callable[[], bool] = lambda: True, prefix: str = "") -> Tally:
+    def sweep(
+        self,
+        has_time: Callable[[], bool] = lambda: True,
+        prefix: str = "",
+        *,
+        waits_for_malware_scan: bool = False,
+    ) -> Tally:
         """Sweep once."""
         return Sweep(
             s3=self.client("s3"),
@@ -207,6 +214,7 @@ class Way:
             has_time=has_time,
             tell=lambda word, more: self.told.append((word, more)),
             prefix=prefix,
+            waits_for_malware_scan=waits_for_malware_scan,
         ).run()
 
     @property
@@ -222,6 +230,10 @@ class Way:
 
     def started(self) -> list[tuple[Upload, Ask, str]]:
         """What executions were started for, and their ARNs, the oldest first."""
+        return [(read_upload(event), read_ask(event), arn) for event, arn in self.started_with()]
+
+    def started_with(self) -> list[tuple[dict[str, Any], str]]:
+        """The events that executions were started with, and their ARNs, the oldest first."""
         states = self.client("stepfunctions")
         found = []
         listed = states.list_executions(stateMachineArn=self.executions.machine_arn)
@@ -229,7 +241,7 @@ class Way:
             arn = each["executionArn"]
             event = json.loads(states.describe_execution(executionArn=arn)["input"])
             if event:
-                found.append((read_upload(event), read_ask(event), arn))
+                found.append((event, arn))
         return found[::-1]
 
     def iso(self, editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> bytes:
@@ -326,6 +338,23 @@ class Way:
     def later(self, **delta: float) -> None:
         """Let time pass."""
         self.clock.now += timedelta(**delta).total_seconds()
+
+
+@contextmanager
+def failing(client: Any, operation: str, code: str, status: int = 400) -> Iterator[None]:
+    """Let each call of one operation of a client's fail with an error of AWS's."""
+
+    def fail(**_: Any) -> None:
+        said = {
+            "Error": {"Code": code, "Message": "as reported"},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+        raise ClientError(said, operation)  # type: ignore[arg-type] # the stubs want all of it
+
+    name = f"before-call.*.{operation}"
+    client.meta.events.register(name, fail)
+    yield
+    client.meta.events.unregister(name, fail)
 
 
 def refuse(client: Any, operation: str) -> None:

@@ -538,6 +538,7 @@ REFUSED: list[tuple[str, object]] = [
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
     ("RegisterSchemas", "yes"),
     ("AlarmTopicArn", "ours"),
+    ("MalwareScan", "yes"),
     ("KmsKeyArn", "alias/ours"),
     ("PermissionsBoundaryArn", ROLE),
     ("RolePath", "ours"),
@@ -572,6 +573,8 @@ def test_the_address_of_aws_is_declared_empty_and_so_is_aws_itself(
 ) -> None:
     variables = resolve().properties("ImportIso")["Environment"]["Variables"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", variables["AWS_ENDPOINT_URL"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     client = boto3.Session(region_name="eu-central-1").client("imagebuilder")
     assert client.meta.endpoint_url == "https://imagebuilder.eu-central-1.amazonaws.com"
 

@@ -28,6 +28,7 @@ def made(root: Path = ROOT) -> dict[str, str]:
         "docs/events.md": pages.events_page(found, samples.read(root / samples.SAMPLES), root),
         "docs/codes.md": pages.codes_page(),
         "docs/media.md": media_page(),
+        "docs/aws-errors.md": pages.aws_errors_page(),
     }
 
 

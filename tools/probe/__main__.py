@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from isodrop.errors import IsodropError
 from isodrop_cli.doctor import CHECKS, Aws, Ground, Level, examine
+from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.output.console import complain, console, print_fields, print_table
-from isodrop_cli.stack import COULD_NOT, add_options, described
+from isodrop_cli.stack import add_options, described
 from tools.probe.points import PROBES, Probe, Stack
 from tools.smoke.points import DIFFERS, HELD, NOT_SEEN, Point
 

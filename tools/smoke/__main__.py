@@ -22,10 +22,11 @@ from isodrop.domain.run import Attempt, Drop
 from isodrop.errors import DeniedError, IsodropError
 from isodrop_cli.commands import doctor
 from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.operations import Operator
 from isodrop_cli.output.console import complain, console, print_fields, print_table
 from isodrop_cli.output.run_format import STATUSES, answer_of, kind_of, state_of
-from isodrop_cli.stack import COULD_NOT, add_options, described, operator
+from isodrop_cli.stack import add_options, described, operator
 from tools.smoke import points
 
 DIFFERS: Final = 5

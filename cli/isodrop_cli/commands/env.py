@@ -4,9 +4,8 @@ import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop.errors import IsodropError
-from isodrop_cli.output.console import complain, print_json
-from isodrop_cli.stack import COULD_NOT, add_options, stack
+from isodrop_cli.output.console import print_json
+from isodrop_cli.stack import add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -35,11 +34,11 @@ exit status: 0 printed, 1 the stack could not be asked, 2 wrong usage
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "env",
-        help="print the functions' settings, for sam local invoke",
+        help=summary,
         description="Print the settings of a stack's functions, as sam local invoke reads them.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -52,15 +51,12 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     )
     add_options(command)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Print the settings, and answer with the exit status."""
-    try:
-        with stack(options) as found:
-            settings = {name: found.variables(output) for name, output in FUNCTIONS.items()}
-    except IsodropError as error:
-        complain(str(error))
-        return COULD_NOT
+    with stack(options) as found:
+        settings = {name: found.variables(output) for name, output in FUNCTIONS.items()}
     print_json({name: {**each, ENDPOINT: options.endpoint_url} for name, each in settings.items()})
     return 0

@@ -9,13 +9,12 @@ from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merged
 from isodrop.domain.planning import decide
-from isodrop.errors import IsodropError, RejectedError
+from isodrop.errors import RejectedError
 from isodrop.iso import Edition, Media, read_media
 from isodrop.text import shown
-from isodrop_cli.iso_source import CannotLookError, Source, open_source
+from isodrop_cli.iso_source import Source, open_source
 from isodrop_cli.output.console import (
     build_number,
-    complain,
     console,
     print_fields,
     print_json,
@@ -24,7 +23,7 @@ from isodrop_cli.output.console import (
     size_in_words,
 )
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import CannotAskError, add_options, stack
+from isodrop_cli.stack import add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ACCEPTED: Final = 0
-COULD_NOT_LOOK: Final = 1
 REJECTED: Final = 3
 
 # What a stack deployed with its default parameters says.
@@ -64,11 +62,11 @@ class Look:
     decision: ImportPlan | Rejection
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "inspect",
-        help="tell what is on an ISO and whether it would be imported",
+        help=summary,
         description="Look inside an ISO, by a handful of short reads, and tell what an upload\n"
         "of it would come to. Without --stack a file needs no AWS credentials.",
         epilog=_EPILOG,
@@ -89,16 +87,12 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--trace", action="store_true", help="tell each read on stderr")
     add_options(command, only_if_named=True)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
-    try:
-        look = _look(options)
-    except (IsodropError, OSError) as error:
-        is_said = isinstance(error, CannotLookError | CannotAskError)
-        complain(str(error) if is_said else f"{options.file}: {error}")
-        return COULD_NOT_LOOK
+    look = _look(options)
     if options.json:
         print_json({**as_json(look), "settings": "stack" if options.stack else "defaults"})
     elif screen := console():

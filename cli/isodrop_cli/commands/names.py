@@ -38,11 +38,11 @@ examples:
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         COMMAND,
-        help="tell what file names alone say",
+        help=summary,
         description="Tell what the names of ISOs say. Nothing is read but the names.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -50,6 +50,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("names", nargs="+", metavar="NAME", help="a file name, a path or a key")
     command.add_argument("--json", action="store_true", help="print a JSON list")
     command.set_defaults(run=run)
+    return command
 
 
 def names_apart(arguments: Sequence[str]) -> list[str]:

@@ -103,6 +103,7 @@ def make_sweep(
         reporter=reporter,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
+        waits_for_malware_scan=settings.malware_scan != "none",
         tracking=timedelta(hours=settings.tracking_hours),
         now=_now,
         tell=tell,

@@ -37,6 +37,8 @@ class Code(StrEnum):
     UNSUPPORTED_KEY = "unsupported-key"
     INVALID_OVERRIDE = "invalid-override"
     OBJECT_CHANGED = "object-changed"
+    UNREADABLE_OBJECT = "unreadable-object"
+    SCAN_NOT_PASSED = "scan-not-passed"
     TOO_MANY_ATTEMPTS = "too-many-attempts"
 
     BUILD_FAILED = "build-failed"
@@ -45,6 +47,7 @@ class Code(StrEnum):
     BUILD_TIMED_OUT = "build-timed-out"
     DISTRIBUTION_FAILED = "distribution-failed"
     IMPORT_REFUSED = "import-refused"
+    REQUEST_REFUSED = "request-refused"
     ACCESS_DENIED = "access-denied"
     SERVICE_UNAVAILABLE = "service-unavailable"
     EXECUTION_ENDED = "execution-ended"
@@ -205,6 +208,25 @@ TABLE: Final = MappingProxyType(
             "upload is rejected; after that the answer is Failed, with this same code.",
             drop_again=True,
         ),
+        Code.UNREADABLE_OBJECT: _rejected(
+            "The object is there, but isodrop may not read it.",
+            "See in the message what S3 says. If a malware scan must end first (the bucket's policy"
+            " denies reading until GuardDuty has tagged the object), set the stack's parameter"
+            " MalwareScan to GuardDuty; else let ImportIso's role read the object and use its key;"
+            f" then {_ASK_AGAIN}.",
+            why="S3 answered the first read with AccessDenied; or the object's KMS key is "
+            "disabled, gone or not for isodrop to use; or the object is encrypted under a key that "
+            "only its uploader has (SSE-C). Image Builder could not read it either.",
+            drop_again=True,
+        ),
+        Code.SCAN_NOT_PASSED: _rejected(
+            "The malware scan of the object did not end well.",
+            "See in GuardDuty what it found. UNSUPPORTED, ACCESS_DENIED and FAILED mean that it was"
+            " not scanned: mend that, and upload the ISO again.",
+            why="With the stack's parameter MalwareScan, GuardDuty's result is waited for, and "
+            "only NO_THREATS_FOUND lets an ISO be looked at. GuardDuty does not scan objects that "
+            "are larger than its quota.",
+        ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
             "Mend what the earlier answers name; then raise the stack's parameter MaxAttempts and"
@@ -256,9 +278,16 @@ TABLE: Final = MappingProxyType(
             "Image Builder refused the import request.",
             "Correct what the message names (most often a stack parameter), update the stack and"
             f" {_ASK_AGAIN}.",
-            why="ImportDiskImage, or a service that is asked on the way to it, answered with "
-            "an error that asking again does not mend. Most often a stack parameter names "
-            "something that is gone or that cannot be used so.",
+            why="ImportDiskImage answered with an error that asking again does not mend. Most "
+            "often a stack parameter names something that is gone or that cannot be used so.",
+        ),
+        Code.REQUEST_REFUSED: _failed(
+            "An AWS service that is asked on the way to the import refused the request.",
+            "Correct what the message names (a bucket, a key, a table, a stack parameter) and"
+            f" {_ASK_AGAIN}.",
+            why="Not Image Builder but another service, such as S3, KMS or DynamoDB, answered "
+            "with an error that asking again does not mend. The message begins with the "
+            "operation and the service's own code.",
         ),
         Code.ACCESS_DENIED: _failed(
             "AWS denied isodrop an action that the import needs.",

@@ -1,7 +1,7 @@
 """What the stack's parameters say, read from the functions' environment and checked at once."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -96,6 +96,7 @@ class SweepSettings(ReportSettings):
     import_machine_arn: str
     upload_bucket: str
     key_prefix: str = ""
+    malware_scan: Literal["none", "GuardDuty"] = "none"
     tracking_hours: int = Field(ge=1)
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _CHANGED: Final = frozenset({"PreconditionFailed", "412", "NoSuchKey", "404", "NoSuchVersion"})
+_HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
 _EMPTY: Final = frozenset({"InvalidRange", "416"})
+_SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
 _TOTAL: Final = re.compile(r"bytes \d+-\d+/(\d+)")
 _S3_URI: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 
@@ -121,11 +125,36 @@ def open_object(
             return _reader(client, (bucket, key), head, 0, (0, b""))
         offset, length = 0, min(length, small)
         answer = _get(client, bucket, key, etag, (offset, length))
-    total = _TOTAL.fullmatch(answer["ContentRange"])
-    if total is None:
-        raise TransientError(f"GetObject: not understood: Content-Range {answer['ContentRange']!r}")
+    told = answer.get("ContentRange", "")
+    total = _TOTAL.fullmatch(told)
+    if total is None or "ETag" not in answer:
+        raise TransientError(f"GetObject: no answer of S3's: Content-Range {one_line(told)!r}")
     data = _body(answer, min(length, int(total[1]) - offset))
     return _reader(client, (bucket, key), answer, int(total[1]), (offset, data))
+
+
+def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Read user metadata as they were meant: S3 gives what is not ASCII as RFC 2047 has it.
+
+    Examples
+    --------
+    >>> decode_metadata({"Description": "=?UTF-8?B?QsO8cm8=?="})
+    {'description': 'Büro'}
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+    return {name.lower(): _decode_word(value) for name, value in metadata.items()}
+
+
+def _decode_word(value: str) -> str:
+    if "=?" not in value:
+        return value
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, UnicodeDecodeError):
+        return value  # it only looks so
 
 
 def _reader(
@@ -142,7 +171,7 @@ def _reader(
         etag=answer["ETag"].strip('"'),
         size=size,
         version_id=answer.get("VersionId"),
-        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        metadata=decode_metadata(answer.get("Metadata", {})),
         _first=first,
     )
 
@@ -175,6 +204,50 @@ def find_upload(client: "S3Client", bucket: str, key: str) -> Found:
         version_id=head.get("VersionId"),
     )
     return Found(upload, head["LastModified"])
+
+
+def size_of(client: "S3Client", upload: Upload) -> int:
+    """Ask how large an upload is whose event did not say so.
+
+    Returns
+    -------
+    int
+        In bytes; 0 where the object may not be read or is not there any more, which whoever reads
+        it will find out.
+
+    Raises
+    ------
+    TransientError
+        Not now.
+    """
+    where = {"Bucket": upload.bucket, "Key": upload.key}
+    if upload.version is not None:
+        where["VersionId"] = upload.version
+    try:
+        with translated():
+            return int(client.head_object(**where)["ContentLength"])  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+    except RefusedError:
+        return 0
+
+
+def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
+    """Read how GuardDuty has tagged an upload; ``None`` while its scan has not ended.
+
+    Raises
+    ------
+    TransientError, RefusedError
+        When S3 does not say.
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/guardduty/latest/ug/monitor-enable-s3-object-tagging-malware-protection.html
+    """
+    where = {"Bucket": upload.bucket, "Key": upload.key}
+    if upload.version is not None:
+        where["VersionId"] = upload.version
+    with translated():
+        tags = client.get_object_tagging(**where)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+    return next((tag["Value"] for tag in tags if tag["Key"] == _SCAN_TAG), None)
 
 
 def is_unchanged(client: "S3Client", upload: Upload) -> bool:
@@ -220,6 +293,28 @@ def object_changed(bucket: str, key: str, how: str) -> RejectedError:
         Code.OBJECT_CHANGED,
         f"The object {one_line(f's3://{bucket}/{key}')} has been {how} since it was uploaded;"
         " an import needs it to stay as it is until its answer has come.",
+    )
+
+
+def unreadable_object(error: RefusedError, bucket: str, key: str) -> RejectedError | None:
+    """Make the error that says why an object that is there cannot be read.
+
+    Parameters
+    ----------
+    error : RefusedError
+        Raised by :func:`open_object` or by its reader.
+    bucket, key : str
+
+    Returns
+    -------
+    RejectedError or None
+        ``unreadable-object``; ``None`` where it was not S3 that said so.
+    """
+    if not isinstance(error.__cause__, ClientError):
+        return None
+    return RejectedError(
+        Code.UNREADABLE_OBJECT,
+        f"isodrop may not read the object {one_line(f's3://{bucket}/{key}')}. S3 says {error}",
     )
 
 
@@ -272,11 +367,14 @@ def _get(
 def _head(client: "S3Client", bucket: str, key: str, etag: str | None) -> Mapping[str, Any]:
     try:
         with translated():
-            return client.head_object(Bucket=bucket, Key=key, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+            head = client.head_object(Bucket=bucket, Key=key, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     except (RefusedError, TransientError) as error:
         if changed := _changed(error, bucket, key):
             raise changed from error
         raise
+    if not head.keys() >= _HEADERS:
+        raise TransientError("HeadObject: no answer of S3's: it lacks ETag, size or date")
+    return head
 
 
 def _changed(error: RefusedError | TransientError, bucket: str, key: str) -> RejectedError | None:

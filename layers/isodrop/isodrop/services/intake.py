@@ -7,12 +7,19 @@ so the whole may be killed anywhere and begun again: it comes to the same end.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import is_unchanged, object_changed, open_object, read_text
-from isodrop.codes import Rejection
+from isodrop.aws.s3 import (
+    is_unchanged,
+    object_changed,
+    open_object,
+    read_text,
+    size_of,
+    unreadable_object,
+)
+from isodrop.codes import Code, Rejection
 from isodrop.domain.build_requests import UEFI_DATA_LIMIT, import_request
 from isodrop.domain.ids import import_identity
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, ImportSettings, Upload
@@ -22,9 +29,13 @@ from isodrop.domain.run import Drop, Stage, Trouble
 from isodrop.errors import RefusedError, RejectedError
 from isodrop.iso import read_media
 from isodrop.services.submission import Submission, Task
+from isodrop.text import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+
+_CLEAN: Final = "NO_THREATS_FOUND"
 
 
 class Decision(StrEnum):
@@ -75,7 +86,13 @@ class Intake:
     now: Callable[[], str]
     inspected: Callable[[int, int], None] = lambda _requests, _length: None
 
-    def take(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Outcome:
+    def take(
+        self,
+        upload: Upload,
+        execution: str,
+        ask: Ask = FIRST_ASK,
+        malware_scan: str | None = None,
+    ) -> Outcome:
         """Bring one upload to its build, or to the reason why there is none.
 
         Parameters
@@ -88,12 +105,16 @@ class Intake:
             the rule cannot always tell.
         ask : Ask, optional
             Which asking for it this is, and with what overrides.
+        malware_scan : str, optional
+            How the malware scan of it ended, where it was waited for.
 
         Raises
         ------
         TransientError, QuotaError
             Ask again later; nothing is lost.
         """
+        if upload.is_iso and malware_scan is not None and not upload.size:
+            upload = replace(upload, size=size_of(self.s3, upload))
         drop = self.ledger.claim(upload, execution, self.now(), ask) if upload.is_iso else None
         if drop is None:
             return Outcome(Decision.NOTHING)
@@ -103,7 +124,7 @@ class Intake:
             # Answered already: while this execution was thought to be over, and then redriven.
             return Outcome(Decision.ANSWER)
         try:
-            plan = self._plan(drop)
+            plan = self._plan(drop, malware_scan)
             if plan is None:
                 return Outcome(Decision.ANSWER)
             build_arn = self.submission.submit(drop, self._task(drop, plan))
@@ -113,11 +134,12 @@ class Intake:
         self.ledger.followed(drop, build_arn)
         return Outcome(Decision.FOLLOW, build_arn)
 
-    def _plan(self, drop: Drop) -> ImportPlan | None:
+    def _plan(self, drop: Drop, malware_scan: str | None) -> ImportPlan | None:
         """Decide, unless it was decided before; ``None`` for a rejection."""
         verdict = drop.verdict
         if verdict is None:
-            verdict = self._look(drop.upload, drop.ask)
+            refusal = check_malware_scan(malware_scan)
+            verdict = refusal or self._look(drop.upload, drop.ask)
             self.ledger.decide(drop, verdict)
             # What stands is what was written first, perhaps by an earlier run of this very drop.
             standing = self.ledger.drop(drop.id, drop.ask.number)
@@ -139,6 +161,11 @@ class Intake:
             media = read_media(found.read, found.size, lambda _, length: ranges.append(length))
         except RejectedError as error:
             return error.rejection
+        except RefusedError as error:
+            unreadable = unreadable_object(error, upload.bucket, upload.key)
+            if unreadable is None:
+                raise
+            return unreadable.rejection
         finally:
             if ranges:
                 self.inspected(len(ranges), sum(ranges))
@@ -166,3 +193,12 @@ class Intake:
         return replace(
             self.settings, uefi_data=read_text(self.s3, self.uefi_data_uri, UEFI_DATA_LIMIT)
         )
+
+
+def check_malware_scan(result: str | None) -> Rejection | None:
+    """Say why an upload is not even looked at whose malware scan did not end well."""
+    if result in {None, _CLEAN}:
+        return None
+    return Rejection.of(
+        Code.SCAN_NOT_PASSED, f"The malware scan of the object ended with {one_line(str(result))}."
+    )

@@ -21,7 +21,7 @@ from isodrop.domain.build import Build, Phase
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.domain.results import plan_of, source_of
 from isodrop.domain.run import Attempt, Bond, Drop, Stage, Standing, Trouble
-from isodrop.errors import QuotaError, RefusedError, TransientError
+from isodrop.errors import CredentialsError, QuotaError, RefusedError, TransientError
 from isodrop.events import (
     SCHEMA_VERSION,
     Data,
@@ -58,7 +58,11 @@ _WAITED_FOR: Final = frozenset(
 )
 """Errors that the state machine retried until its patience ended."""
 _FORBIDDEN: Final = frozenset(
-    {"Imagebuilder.ForbiddenException", "Imagebuilder.AccessDeniedException"}
+    {
+        CredentialsError.__name__,
+        "Imagebuilder.ForbiddenException",
+        "Imagebuilder.AccessDeniedException",
+    }
 )
 
 

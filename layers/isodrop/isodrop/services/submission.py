@@ -178,7 +178,9 @@ class Submission:
         if standing is Standing.SPOILED:
             raise RejectedError(Code.OBJECT_CHANGED)
         if standing is Standing.REFUSED:
-            raise RefusedError("Image Builder has refused this very request before")
+            raise RefusedError(
+                "Image Builder has refused this very request before", code=Code.IMPORT_REFUSED
+            )
         again = attempt.standing is Standing.SENT
         earlier = self.builder.find(attempt.request) if again else None
         try:

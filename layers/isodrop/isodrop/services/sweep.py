@@ -19,7 +19,8 @@ from isodrop.aws.errors import translated
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger, Mark, mark_of
 from isodrop.aws.ledger_items import UnreadableItemError
-from isodrop.aws.s3_events import object_created
+from isodrop.aws.s3 import read_scan_tag
+from isodrop.aws.s3_events import object_created, with_malware_scan
 from isodrop.aws.step_functions import Executions
 from isodrop.codes import Code
 from isodrop.domain.build import Phase
@@ -62,6 +63,8 @@ class Sweep:
         How long a build is followed.
     grace : timedelta
         What is younger is left alone.
+    waits_for_malware_scan : bool
+        Whether what is not scanned yet is left alone, too.
     now : callable
         The time, with a time zone.
     tell : callable
@@ -82,6 +85,7 @@ class Sweep:
     has_time: Callable[[], bool] = lambda: True
     grace: timedelta = GRACE
     prefix: str = ""
+    waits_for_malware_scan: bool = False
 
     def run(self) -> Tally:
         """Sweep once.
@@ -251,6 +255,12 @@ class Sweep:
         # With the hour in it: one that came to nothing can be repeated, but not at once.
         name = f"{drop}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
         event = object_created(upload, when, self.executions.machine_arn, "isodrop sweep")
+        if self.waits_for_malware_scan:
+            result = read_scan_tag(self.s3, upload)
+            if result is None:
+                tally.unscanned += 1
+                return
+            event = with_malware_scan(event, result)
         arn = self.executions.start(name, event)
         if arn is not None:
             tally.started += 1
