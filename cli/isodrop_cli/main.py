@@ -29,6 +29,7 @@ COMMANDS: Final = MappingProxyType(
         "doctor": "check a deployed stack before the first paid build",
         "names": "tell what file names alone say",
         "event": "print the event that S3 sends for an object",
+        "env": "print the functions' settings, for sam local invoke",
     }
 )
 """Each command, and what it is for; its module has the rest."""
@@ -48,6 +49,7 @@ examples:
   isodrop retry Win11.iso                   ask anew, without another upload
   isodrop cancel Win11.iso                  stop its build
   isodrop event s3://my-bucket/Win11.iso    S3's event for it, to try a function
+  isodrop env                               the functions' settings, likewise
 
 exit status: 0 well, 1 could not look or ask, 2 wrong usage, 3 rejected,
 4 failed; isodrop COMMAND --help says which of them a command has

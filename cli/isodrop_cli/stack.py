@@ -85,13 +85,34 @@ class Stack:
         TransientError, RefusedError
             When AWS does not say.
         """
-        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
 
+        read: IntakeSettings = IntakeSettings.read(self.variables("ImportFunction"))
+        return read.for_imports()
+
+    def variables(self, output: str) -> Mapping[str, str]:
+        """Read the environment of the function that an output names.
+
+        Raises
+        ------
+        CannotAskError
+            Where the stack has no such output.
+        DeniedError
+            Where that may not be read.
+        TransientError, RefusedError
+            When AWS does not say.
+        """
+        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
+
+        if output not in self.outputs:
+            raise CannotAskError(
+                f"the stack has no output {output}: it was deployed by an older isodrop; deploy it"
+                " anew with sam build && sam deploy"
+            )
         client = self.session.client("lambda", config=CONFIG)
         with translated():
-            told = client.get_function_configuration(FunctionName=self.outputs["ImportFunction"])
+            told = client.get_function_configuration(FunctionName=self.outputs[output])
         environment = told.get("Environment", {})
         if "Error" in environment:
             raise CannotAskError(
@@ -99,8 +120,7 @@ class Stack:
                 f" {one_line(environment['Error'].get('Message', ''))}; let yourself use the key,"
                 " kms:Decrypt, or name another profile with --profile"
             )
-        read: IntakeSettings = IntakeSettings.read(environment.get("Variables", {}))
-        return read.for_imports()
+        return dict(environment.get("Variables", {}))
 
 
 @contextmanager

@@ -29,11 +29,14 @@ By default S3 is asked for the object's ETag, size and version. The same object
 gives the same event, so trying twice is a repeated delivery, and of what the
 stack has taken already comes "nothing". --sequencer pretends another upload:
 any word does, and the event names no version, by which it would be known again.
+--report asks the function ReportBuild for what is to be told of an upload that
+ImportIso was given, with the same event, before.
 
 examples:
   isodrop event s3://my-bucket/Win11.iso > event.json
   isodrop event s3://my-bucket/Win11.iso --sequencer 1 > event.json
-  sam local invoke ImportIso --event event.json
+  isodrop env > env.json
+  sam local invoke ImportIso --event event.json --env-vars env.json
   sam remote invoke ImportIso --event-file event.json --stack-name isodrop
   aws stepfunctions start-execution --input file://event.json \\
     --state-machine-arn ARN
@@ -43,6 +46,9 @@ exit status: 0 printed, 1 the object could not be looked at, 2 wrong usage
 """
 _HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
 _WITHOUT: Final = "say --file FILE, or --etag ETAG --size BYTES, and AWS is not asked"
+
+REPORTS: Final = ("started", "answer")
+"""What the state machine has reported of an upload, without a particular of its own."""
 
 
 class NoEventError(ExplainedError):
@@ -89,6 +95,9 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command.add_argument("--version-id", metavar="ID", help="of which version, if not the newest")
     command.add_argument("--sequencer", help="pretend another upload of the object")
     add_options(command)
+    command.add_argument(
+        "--report", choices=REPORTS, help="the state machine's event for ReportBuild about it"
+    )
     command.set_defaults(run=run, refuse=command.error)
     return command
 
@@ -101,7 +110,8 @@ def run(options: Namespace) -> int:
         options.refuse("--file and --etag exclude each other")
     bucket, key = _bucket(options), options.upload.key
     stored = _stored(bucket, key, options)
-    print_json(_event(bucket, key, stored, options.sequencer))
+    event = _event(bucket, key, stored, options.sequencer)
+    print_json(event if options.report is None else {**event, "report": {"kind": options.report}})
     return 0
 
 
