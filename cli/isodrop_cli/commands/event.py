@@ -94,10 +94,10 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command.add_argument("--size", metavar="BYTES", type=_size, help="its size; with --etag")
     command.add_argument("--version-id", metavar="ID", help="of which version, if not the newest")
     command.add_argument("--sequencer", help="pretend another upload of the object")
+    add_options(command)
     command.add_argument(
         "--report", choices=REPORTS, help="the state machine's event for ReportBuild about it"
     )
-    add_options(command)
     command.set_defaults(run=run, refuse=command.error)
     return command
 
