@@ -10,6 +10,7 @@ from isodrop_cli.commands import (
     cancel,
     doctor,
     drop,
+    env,
     event,
     inspect,
     list_uploads,
@@ -35,6 +36,7 @@ examples:
   isodrop retry s3://my-bucket/Win11.iso    ask anew, without another upload
   isodrop cancel s3://my-bucket/Win11.iso   stop its build
   isodrop event s3://my-bucket/Win11.iso    S3's event for it, to try a function
+  isodrop env                               the functions' settings, likewise
 
 exit status: 0 well, 1 could not look or ask, 2 wrong usage, 3 rejected,
 4 failed; isodrop COMMAND --help says which of them a command has
@@ -55,7 +57,7 @@ def parser() -> ArgumentParser:
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
     for command in (
         *(inspect, drop, watch, list_uploads, status, retry, cancel),
-        *(doctor, names, event),
+        *(doctor, names, event, env),
     ):
         command.add_to(commands)
     return whole

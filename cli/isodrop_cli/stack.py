@@ -86,15 +86,35 @@ class Stack:
         TransientError, RefusedError
             When AWS does not say.
         """
-        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
 
+        read: IntakeSettings = IntakeSettings.read(self.variables("ImportFunction"))
+        return read.for_imports()
+
+    def variables(self, output: str) -> Mapping[str, str]:
+        """Read the environment of the function that an output names.
+
+        Raises
+        ------
+        CannotAskError
+            Where the stack has no such output.
+        DeniedError
+            Where that may not be read.
+        TransientError, RefusedError
+            When AWS does not say.
+        """
+        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
+
+        if output not in self.outputs:
+            raise CannotAskError(
+                f"the stack has no output {output}: it was deployed by an older isodrop; deploy it"
+                " anew with sam build && sam deploy"
+            )
         client = self.session.client("lambda", config=CONFIG)
         with translated():
-            told = client.get_function_configuration(FunctionName=self.outputs["ImportFunction"])
-        read: IntakeSettings = IntakeSettings.read(told["Environment"]["Variables"])
-        return read.for_imports()
+            told = client.get_function_configuration(FunctionName=self.outputs[output])
+        return dict(told["Environment"]["Variables"])
 
 
 @contextmanager

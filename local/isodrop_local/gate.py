@@ -10,7 +10,7 @@ See Also
 https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +18,15 @@ _BY_HAND: Final = "none"
 """``Sec-Fetch-Site`` of an address that somebody typed."""
 
 
-def refusal(scope: Mapping[str, Any]) -> str | None:
+def refusal(scope: Mapping[str, Any], also: Collection[str] = ()) -> str | None:
     """Say why a request is refused; ``None`` if it is let in.
 
     Parameters
     ----------
     scope : mapping
         Of an ASGI connection, with its headers.
+    also : collection of str
+        Other addresses of this machine, by which containers on it ask for it.
     """
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1")
@@ -33,13 +35,17 @@ def refusal(scope: Mapping[str, Any]) -> str | None:
     if "origin" in headers or headers.get("sec-fetch-site", _BY_HAND) != _BY_HAND:
         return "a web page may not use the stack on this machine"
     host = headers.get("host", "")
-    if not _is_local(host):
+    if not _is_local(host) and _name(host) not in also:
         return f"{host!r} is not this machine: ask for 127.0.0.1 or localhost"
     return None
 
 
+def _name(host: str) -> str:
+    return host.rpartition(":")[0] if ":" in host else host
+
+
 def _is_local(host: str) -> bool:
-    name = host.rpartition(":")[0] if ":" in host else host
+    name = _name(host)
     # S3's clients put a bucket's name before that of the machine; both lead to the loopback address
     # whatever a name server says: https://datatracker.ietf.org/doc/html/rfc6761#section-6.3
     return name == "127.0.0.1" or name.lower() == "localhost" or name.lower().endswith(".localhost")

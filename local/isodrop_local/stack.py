@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict
@@ -45,6 +45,8 @@ class LocalStack:
         The CloudFormation stack's name.
     port : int
         Where the emulator listens, on 127.0.0.1; 0 takes a free one.
+    also : sequence of str
+        By which other addresses of this machine it may be asked for, at that port.
     files : iterable of pathlib.Path
         Files, and folders of files, that :meth:`link` may put into the bucket: the emulator reads
         no other, whoever asks it to.
@@ -64,6 +66,7 @@ class LocalStack:
         wait_scale: float = FASTER,
         name: str = "isodrop",
         port: int = 0,
+        also: Sequence[str] = (),
         files: Iterable[Path] = (),
     ) -> None:
         self.wait_scale = wait_scale
@@ -73,6 +76,7 @@ class LocalStack:
         self.parameters: dict[str, str] = {}
         self.image_builder = Remote(self)
         self._wanted_port = port
+        self._also = [word for address in also for word in ("--also", address)]
         self._files = tuple(files)
         self._log: deque[str] = deque(maxlen=400)
         self._heard: Subscription | None = None
@@ -91,6 +95,7 @@ class LocalStack:
             [
                 *(sys.executable, "-m", "isodrop_local.server", "--with-parent"),
                 *("--port", str(self._wanted_port), "--wait-scale", str(self.wait_scale)),
+                *self._also,
                 *(word for path in self._files for word in ("--open-file", str(path.resolve()))),
             ],
             cwd=ROOT,

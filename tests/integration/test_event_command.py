@@ -195,3 +195,13 @@ def test_given_wrong_usage_then_it_exits_2(run: Run, arguments: tuple[str, ...])
 def test_given_no_file_then_it_exits_1(run: Run, tmp_path: Path) -> None:
     status, _, err = run(ADDRESS, "--file", tmp_path / "missing.iso")
     assert (status, "no such file or directory" in err) == (1, True)
+
+
+def test_a_report_is_asked_for_in_the_event_of_the_upload(
+    printed: Callable[..., dict[str, Any]],
+) -> None:
+    where = (ADDRESS, "--etag", "abc", "--size", "7")
+    assert printed(*where, "--report", "answer") == {
+        **printed(*where),
+        "report": {"kind": "answer"},
+    }

@@ -90,6 +90,8 @@ def way(
         "ImportMachineArn": way.executions.machine_arn,
         "LedgerTable": "ledger",
         "ImportFunction": "import-iso",
+        "ReportFunction": "report-build",
+        "SweepFunction": "sweep",
         "DropAddress": f"s3://{BUCKET}/",
     }
     return way
@@ -741,7 +743,8 @@ def _resource(service: str, asked: dict[str, Any]) -> str:
         case "imagebuilder":
             return str(asked["imageBuildVersionArn"])
         case "lambda":
-            return "ImportIso.Arn"
+            names = {"import-iso": "ImportIso", "report-build": "ReportBuild", "sweep": "Sweep"}
+            return f"{names[asked['FunctionName']]}.Arn"
         case "s3":
             return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
         case "stepfunctions":
@@ -828,6 +831,8 @@ def everything(
     assert run("watch")[0] == 130
     assert run("cancel", f"s3://{BUCKET}/runs.iso")[0] == 0
     assert run("cancel", f"s3://{BUCKET}/waits.iso")[0] == 0
+    del refused["GetFunctionConfiguration"]
+    assert run("env")[0] == 0
     return asked
 
 
@@ -954,3 +959,38 @@ def test_given_an_error_of_aws_when_asked_then_it_is_a_sentence(
 
     assert (status, out) == (1, "")
     assert told in err
+
+
+# ---------------------------------------------------------------------------- env
+
+
+@pytest.mark.usefixtures("way")
+def test_env_prints_the_settings_that_each_function_has(run: Run) -> None:
+    status, out, _ = run("env")
+
+    settings = json.loads(out)
+    assert status == 0
+    assert settings.keys() == {"ImportIso", "ReportBuild", "Sweep"}
+    assert settings["ImportIso"]["STACK_NAME"] == "isodrop"
+    assert {each["AWS_ENDPOINT_URL"] for each in settings.values()} == {""}
+
+
+@pytest.mark.usefixtures("way")
+def test_env_leads_the_functions_where_it_is_told(run: Run) -> None:
+    _, out, _ = run("env", "--endpoint-url", "http://10.0.0.1:4566")
+
+    said = {each["AWS_ENDPOINT_URL"] for each in json.loads(out).values()}
+    assert said == {"http://10.0.0.1:4566"}
+
+
+@pytest.mark.usefixtures("way")
+def test_env_of_a_stack_without_the_output_says_what_to_do(
+    stacks: dict[str, dict[str, str]], run: Run
+) -> None:
+    del stacks["isodrop"]["ReportFunction"]
+
+    status, out, err = run("env")
+
+    assert (status, out) == (1, "")
+    assert "no output ReportFunction" in err
+    assert "sam deploy" in err

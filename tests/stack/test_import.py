@@ -32,7 +32,13 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
 def test_a_dropped_iso_becomes_an_ami_and_is_told_on_the_way(stack: LocalStack, disc: Disc) -> None:
     stack.image_builder.hold("BUILDING")  # lest a busy machine sees no more than its end
     key = stack.drop(disc(), "Büro/Windows 11 + 100%41 (日本語).ISO")
-    stack.wait_for(lambda: [e for e in stack.events() if data(e).get("status") == "BUILDING"])
+    stack.wait_for(
+        lambda: [
+            e
+            for e in stack.events()
+            if data(e)["source"]["key"] == key and data(e).get("status") == "BUILDING"
+        ]
+    )
     stack.image_builder.release()
 
     answer = stack.wait_for_answer(key)

@@ -1,6 +1,7 @@
 """The stack as tests hold it: what it says when something is wrong with it, and its knobs."""
 
 import http.client
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_the_knobs_and_the_record_are_at_hand(
 def test_what_the_control_surface_does_not_know_is_an_error(deployed: LocalStack) -> None:
     with pytest.raises(StackError, match="no_such_knob"):
         deployed.control("imagebuilder/no_such_knob")
+
+
+def test_an_emulator_listens_where_it_is_told_to_beside_its_own_address() -> None:
+    # The second address of the loopback interface stands for a bridge's; nobody else has it.
+    with LocalStack(also=["127.0.0.2"]) as stack:
+        port = int(stack.endpoint.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.2", port), 5):
+            pass
+        assert status(stack, LISTS_FUNCTIONS, {"Host": f"127.0.0.2:{port}"}, "GET") == 200
+        assert status(stack, LISTS_FUNCTIONS, {"Host": f"127.0.0.3:{port}"}, "GET") == 403
+    with LocalStack() as stack, socket.socket() as probe:
+        port = int(stack.endpoint.rpartition(":")[2])
+        assert probe.connect_ex(("127.0.0.2", port)) != 0
 
 
 def status(stack: LocalStack, path: str, headers: Mapping[str, str], method: str = "POST") -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
+from isodrop_local.interpreter import interpreter
 from isodrop_local.packaging import ROOT
 from isodrop_local.stack import LocalStack
 from tests.support.rie import Ground, Runtime, emulator, ground
@@ -314,6 +315,7 @@ def handler(event, context):
         "found": [name for name in event if importlib.util.find_spec(name)],
         "milliseconds": context.get_remaining_time_in_millis(),
         "environ": dict(os.environ),
+        "version": sys.version,
     }
 """
 
@@ -333,6 +335,7 @@ def test_a_function_sees_its_layer_and_nothing_of_the_venv(probe: Path, on: Grou
         # When
         seen = runtime.invoke(["boto3", "pydantic", "pytest", "ministack", "samcli"])
     # Then
+    assert seen["version"] == interpreter().version
     assert seen["found"] == ["boto3", "pydantic"]
     assert not [path for path in seen["path"] if "site-packages" in path or path == str(ROOT)]
     assert 6000 < seen["milliseconds"] <= 7000

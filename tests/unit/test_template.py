@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
+import boto3
 import jmespath
 import pytest
 from moto.iam.aws_managed_policies import aws_managed_policies_data
@@ -564,6 +565,15 @@ def test_every_parameter_has_a_description_a_default_a_bound_and_a_place_in_a_gr
         assert {"AllowedPattern", "AllowedValues", "MaxLength", "MinValue"} & parameter.keys(), name
         assert name in tried, f"what {name} refuses is not tried above"
     assert sorted(placed) == sorted(template["Parameters"])
+
+
+def test_the_address_of_aws_is_declared_empty_and_so_is_aws_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variables = resolve().properties("ImportIso")["Environment"]["Variables"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", variables["AWS_ENDPOINT_URL"])
+    client = boto3.Session(region_name="eu-central-1").client("imagebuilder")
+    assert client.meta.endpoint_url == "https://imagebuilder.eu-central-1.amazonaws.com"
 
 
 @pytest.mark.parametrize(

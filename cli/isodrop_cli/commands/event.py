@@ -29,11 +29,14 @@ By default S3 is asked for the object's ETag, size and version. The same object
 gives the same event, so trying twice is a repeated delivery, and of what the
 stack has taken already comes "nothing". --sequencer pretends another upload:
 any word does, and the event names no version, by which it would be known again.
+--report asks the function ReportBuild for what is to be told of an upload that
+ImportIso was given, with the same event, before.
 
 examples:
   isodrop event s3://my-bucket/Win11.iso > event.json
   isodrop event s3://my-bucket/Win11.iso --sequencer 1 > event.json
-  sam local invoke ImportIso --event event.json
+  isodrop env > env.json
+  sam local invoke ImportIso --event event.json --env-vars env.json
   sam remote invoke ImportIso --event-file event.json --stack-name isodrop
   aws stepfunctions start-execution --input file://event.json \\
     --state-machine-arn ARN
@@ -42,6 +45,9 @@ examples:
 exit status: 0 printed, 1 the object could not be looked at, 2 wrong usage
 """
 _WITHOUT: Final = "say --file FILE, or --etag ETAG --size BYTES, and AWS is not asked"
+
+REPORTS: Final = ("started", "answer")
+"""What the state machine has reported of an upload, without a particular of its own."""
 
 
 class NoEventError(Exception):
@@ -87,6 +93,9 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--size", metavar="BYTES", type=_size, help="its size; with --etag")
     command.add_argument("--version-id", metavar="ID", help="of which version, if not the newest")
     command.add_argument("--sequencer", help="pretend another upload of the object")
+    command.add_argument(
+        "--report", choices=REPORTS, help="the state machine's event for ReportBuild about it"
+    )
     command.set_defaults(run=run, refuse=command.error)
 
 
@@ -102,7 +111,8 @@ def run(options: Namespace) -> int:
     except NoEventError as error:
         complain(f"s3://{bucket}/{key}: {error}")
         return COULD_NOT_LOOK
-    print_json(_event(bucket, key, stored, options.sequencer))
+    event = _event(bucket, key, stored, options.sequencer)
+    print_json(event if options.report is None else {**event, "report": {"kind": options.report}})
     return 0
 
 
