@@ -30,6 +30,7 @@ from tests.resilience.actors import (
 )
 from tests.resilience.oracle import Dropped, End
 from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload
+from tests.support.aging import aged
 
 PARAMETERS: Final = {"MaxAttempts": MAX_ATTEMPTS, "AllowedOverrides": "edition,rebuild"}
 """What the stack must be deployed with."""
@@ -181,38 +182,14 @@ class Deployed:
             for each in self._builds()
             if ami in [made["image"] for made in each["outputResources"]["amis"]]
         )
-        if self._aged(arn, "availableAt"):
+        if aged(self.stack, arn, "availableAt"):
             self.stack.client("ec2").deregister_image(ImageId=ami)
             self._lost_amis.setdefault(ami, time.time())
 
     def _delete(self, arn: str) -> None:
         """Delete a build that is not new any more."""
-        if self._aged(arn, "submittedAt"):
+        if aged(self.stack, arn, "submittedAt"):
             self.stack.image_builder.delete(arn)
-
-    def _aged(self, arn: str, attribute: str) -> bool:
-        """Let the ledger say that something was long ago: ten minutes take ten minutes here.
-
-        Whether the ledger says when it was; if not, it is too early for what was to be done.
-        """
-        dynamodb, table = self.stack.client("dynamodb"), self.stack.outputs["LedgerTable"]
-        found = dynamodb.scan(
-            TableName=table,
-            FilterExpression="#build = :arn AND attribute_exists(standing)",
-            ExpressionAttributeNames={"#build": "build"},
-            ExpressionAttributeValues={":arn": {"S": arn}},
-        )["Items"]
-        for attempt in found:
-            if attribute in attempt:
-                dynamodb.update_item(
-                    TableName=table,
-                    Key={name: attempt[name] for name in ("pk", "sk")},
-                    UpdateExpression="SET #attribute = :at",
-                    ExpressionAttributeNames={"#attribute": attribute},
-                    ExpressionAttributeValues={":at": {"S": "2026-11-01T00:00:00.000+00:00"}},
-                )
-                return True
-        return False
 
     def _ask_anew(self, key: str) -> None:
         """Do what isodrop retry does."""

@@ -15,6 +15,7 @@ from isodrop_local.iso_maker import (
 )
 from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc, drop_doomed
+from tests.support.aging import aged
 
 IMPORT = "ImportDiskImage"
 
@@ -299,6 +300,7 @@ def test_a_build_deleted_by_hand_is_told(stack: LocalStack, disc: Disc) -> None:
     key = stack.drop(disc())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
+    stack.wait_for(lambda: aged(stack, build["arn"], "submittedAt"))  # else it may be too new
     stack.image_builder.delete(build["arn"])
     stack.image_builder.release()
 
