@@ -118,6 +118,7 @@ class TestOpenDrops:
             "started": 0,
             "oldest": 0,
             "builds": 0,
+            "removed": 0,
             "troubles": 0,
             "complete": True,
         }
