@@ -350,7 +350,7 @@ def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
     walk.run(
         *("aws", "cloudformation", "deploy", "--stack-name", PACKAGED),
         *("--template-file", "build/package/template.json", "--capabilities", "CAPABILITY_IAM"),
-        *("--parameter-overrides", f"ArtifactBucket={ARTIFACTS}"),
+        *("--s3-bucket", ARTIFACTS, "--parameter-overrides", f"ArtifactBucket={ARTIFACTS}"),
         *(f"ExistingBucketName={EXISTING}", "KeyPrefix=isos/"),
     )
     _notify(walk, stack)

@@ -76,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     prepare()
     whole = parser()
-    options: Namespace = whole.parse_args(arguments)
+    given = names.names_apart(sys.argv[1:] if arguments is None else arguments)
+    options: Namespace = whole.parse_args(given)
     if options.run is None:
         whole.print_help(sys.stderr)
         return WRONG_USAGE

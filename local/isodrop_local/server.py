@@ -97,18 +97,32 @@ async def serve(listener: int, port: int, arguments: argparse.Namespace) -> None
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.2
     config.loglevel = arguments.log_level
-    gateway = make_gateway(arguments.wait_scale, lambda: print(port, flush=True))
+    gateway = make_gateway(
+        arguments.wait_scale, lambda: print(port, flush=True), tuple(arguments.open_file)
+    )
     try:
         await hypercorn_serve(gateway, config, shutdown_trigger=stop.wait)
     finally:
         functions.close()
 
 
-def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
-    """Put our control surface before the mended emulator."""
+def make_gateway(
+    wait_scale: float, ready: Callable[[], None], files: tuple[Path, ...] = ()
+) -> Asgi:
+    """Put a gate and our control surface before the mended emulator.
+
+    Parameters
+    ----------
+    wait_scale : float
+    ready : callable
+        Called when it answers.
+    files : tuple of pathlib.Path
+        Files, and folders of files, that may be put into a bucket by reference.
+    """
     from ministack import app  # noqa: PLC0415
 
     from isodrop_local import control_api, fault_injection, patches, registration  # noqa: PLC0415
+    from isodrop_local.gate import refusal  # noqa: PLC0415
     from isodrop_local.image_builder import ImageBuilder  # noqa: PLC0415
 
     patches.mend_all()
@@ -124,9 +138,18 @@ def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
     async def gateway(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await app.app(scope, receive, _announcing(send, ready))
+        elif refused := refusal(scope):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close"})  # before it is accepted: a 403
+            else:
+                await _answer(send, 403, {"message": refused})
         elif scope["type"] == "http" and scope["path"].startswith(control_api.PREFIX):
+            if scope["method"] != "POST":
+                await _answer(send, 405, {"message": "the control surface takes POST only"})
+                return
+            asked = await _body(receive)
             await _answer(
-                send, *await control_api.handle(builder, post, scope["path"], await _body(receive))
+                send, *await control_api.handle(builder, post, scope["path"], asked, files)
             )
         else:
             fault_injection.remember_connection(send)
@@ -175,6 +198,14 @@ def _arguments() -> argparse.Namespace:
         "--wait-scale", type=float, default=1.0, help="0.01: a hundred times faster"
     )
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument(
+        "--open-file",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a file, or a folder of files, that may be put into a bucket by reference",
+    )
     parser.add_argument("--with-parent", action="store_true", help="stop when stdin ends")
     return parser.parse_args()
 

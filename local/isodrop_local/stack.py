@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict
@@ -45,6 +45,9 @@ class LocalStack:
         The CloudFormation stack's name.
     port : int
         Where the emulator listens, on 127.0.0.1; 0 takes a free one.
+    files : iterable of pathlib.Path
+        Files, and folders of files, that :meth:`link` may put into the bucket: the emulator reads
+        no other, whoever asks it to.
 
     Examples
     --------
@@ -55,7 +58,14 @@ class LocalStack:
     'ISO Import Succeeded'
     """
 
-    def __init__(self, *, wait_scale: float = FASTER, name: str = "isodrop", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        wait_scale: float = FASTER,
+        name: str = "isodrop",
+        port: int = 0,
+        files: Iterable[Path] = (),
+    ) -> None:
         self.wait_scale = wait_scale
         self.name = name
         self.endpoint = ""
@@ -63,6 +73,7 @@ class LocalStack:
         self.parameters: dict[str, str] = {}
         self.image_builder = Remote(self)
         self._wanted_port = port
+        self._files = tuple(files)
         self._log: deque[str] = deque(maxlen=400)
         self._heard: Subscription | None = None
         self._clients: dict[str, Any] = {}
@@ -80,6 +91,7 @@ class LocalStack:
             [
                 *(sys.executable, "-m", "isodrop_local.server", "--with-parent"),
                 *("--port", str(self._wanted_port), "--wait-scale", str(self.wait_scale)),
+                *(word for path in self._files for word in ("--open-file", str(path.resolve()))),
             ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
@@ -126,6 +138,14 @@ class LocalStack:
     def deploy(self, parameters: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Deploy template.yaml and begin to listen to what it says."""
         self.parameters = {key: str(value) for key, value in (parameters or {}).items()}
+        if self._heard is None:
+            # This account is no fresh one: Image Builder has worked in it before. Asked for as AWS
+            # wants it, the emulator gives the role another name.
+            self.client("iam").create_role(
+                RoleName="AWSServiceRoleForImageBuilder",
+                Path="/aws-service-role/imagebuilder.amazonaws.com/",
+                AssumeRolePolicyDocument="{}",
+            )
         self.outputs = deploy(
             self.client("cloudformation"), self.client("s3"), self.name, self.parameters
         )
@@ -207,7 +227,7 @@ class LocalStack:
     def link(
         self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
     ) -> str:
-        """Put a big file into the bucket without copying it; answer with its key."""
+        """Put a big file, one of the stack's, into the bucket without copying it; get its key."""
         key = path.name if key is None else key
         asked = {"bucket": self.bucket, "key": key, "path": str(path.resolve())}
         self.control("objects", {**asked, "metadata": dict(metadata or {})})

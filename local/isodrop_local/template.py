@@ -20,10 +20,11 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSTITUTES = {
+    "Partition": "aws",
     "ImportIsoArn": "arn:aws:lambda:eu-central-1:123456789012:function:ImportIso",
     "ReportBuildArn": "arn:aws:lambda:eu-central-1:123456789012:function:ReportBuild",
 }
-"""What stands for the functions' ARNs, which only a deployment knows."""
+"""What stands for what only a deployment knows."""
 
 
 def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:

@@ -242,6 +242,16 @@ def test_what_passes_is_waited_out(
     assert len(builds_of(stack, key)) == 1
 
 
+def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, disc: Disc) -> None:
+    stack.fail_next("ec2", "DescribeImages", code="InvalidAMIID.NotFound", status=400, times=3)
+
+    key = stack.drop(disc())
+
+    assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
+    assert stack.faults_left() == 0
+    assert len(builds_of(stack, key)) == 1
+
+
 def test_a_full_quota_is_waited_out(stack: LocalStack, disc: Disc) -> None:
     stack.image_builder.fail_next(IMPORT, code="ServiceQuotaExceededException", status=402, times=8)
 

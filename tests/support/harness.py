@@ -151,7 +151,7 @@ class Way:
     def stager(self) -> Stager:
         """Who makes the copies."""
         bucket = StagingBucket(self.client("s3"), STAGING)
-        return Stager(bucket, self.builder, self.ledger, self.part_size)
+        return Stager(bucket, self.builder, self.ledger, self.clock.time, self.part_size)
 
     def staged(self) -> list[str]:
         """What lies in the staging bucket, finished or not."""
@@ -160,7 +160,7 @@ class Way:
     @property
     def submission(self) -> Submission:
         """Who sends what is sent once."""
-        return Submission(self.builder, self.ledger, "isodrop", max_attempts=2)
+        return Submission(self.builder, self.ledger, "isodrop", max_attempts=2, now=self.clock.time)
 
     @property
     def reporter(self) -> Reporter:
@@ -351,3 +351,25 @@ def refuse(client: Any, operation: str) -> None:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, operation)
 
     client.meta.events.register(f"before-call.*.{operation}", refused)
+
+
+def hide_amis(way: Way, minutes: float) -> None:
+    """Let EC2 not know any AMI for some minutes from now on, as it may with new ones."""
+    for operation in ("DescribeImages", "CreateTags"):
+        _hide(way, way.builder.ec2, operation, "InvalidAMIID.NotFound", minutes)
+
+
+def hide_builds(way: Way, minutes: float) -> None:
+    """Let Image Builder not know any build for some minutes from now on."""
+    _hide(way, way.builder.imagebuilder, "GetImage", "ResourceNotFoundException", minutes)
+
+
+def _hide(way: Way, client: Any, operation: str, code: str, minutes: float) -> None:
+    until = way.clock.now + 60 * minutes
+
+    def unknown(**_: Any) -> None:
+        if way.clock.now < until:
+            error = {"Error": {"Code": code, "Message": "does not exist"}}
+            raise ClientError(error, operation)  # type: ignore[arg-type] # the stubs want more
+
+    client.meta.events.register(f"before-call.*.{operation}", unknown)

@@ -10,7 +10,7 @@ import pytest
 from isodrop.aws.metrics import NAMESPACE
 from isodrop.codes import Code
 from isodrop_local.template import ROOT, source
-from tools.resolved_template import Resolved, resolve, resolve_nested
+from tools.resolved_template import Resolved, resolve, resolve_plain
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:called-at-night"
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ OF_A_RESOURCE: dict[str, set[str]] = {
 @cache
 def operations(topic: str = "") -> Resolved:
     nested = resolve(AlarmTopicArn=topic).properties("Operations")
-    return resolve_nested(ROOT / "monitoring.yaml", nested["Parameters"])
+    return resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
 
 
 def alarms(topic: str = "") -> dict[str, dict[str, Any]]:

@@ -177,7 +177,7 @@ def _media_json(media: Media) -> dict[str, Any]:
                 "editionId": edition.edition_id,
                 "architecture": edition.architecture,
                 "build": edition.build,
-                "revision": edition.revision,
+                "revision": edition.shown_revision,
                 "languages": list(edition.languages),
             }
             for edition in media.editions
@@ -275,7 +275,7 @@ def _row(edition: Edition) -> tuple[object, ...]:
         edition.edition_id,
         edition.name,
         edition.architecture,
-        build_number(edition.build, edition.revision),
+        build_number(edition.build, edition.shown_revision),
         " ".join(edition.languages),
     )
 

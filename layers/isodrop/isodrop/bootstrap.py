@@ -53,7 +53,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
         stager=_stager(settings.staging_bucket, session, builder, ledger),
-        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts),
+        submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts, _now),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         inspected=Counter(settings.stack_name).inspected,
     )
@@ -132,7 +132,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
 
     ledger = Ledger.connect(session, settings.ledger_table)
     builder = Builder.connect(session)
-    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
+    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts, _now)
     return Reporter(
         s3=session.client("s3", config=CONFIG),
         builder=builder,
@@ -157,7 +157,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
 def _stager(bucket: str, session: boto3.Session, builder: Builder, ledger: Ledger) -> "Stager":
     from isodrop.services.staging import Stager
 
-    return Stager(StagingBucket.connect(session, bucket), builder, ledger, PART_SIZE)
+    return Stager(StagingBucket.connect(session, bucket), builder, ledger, _now, PART_SIZE)
 
 
 def _now() -> datetime:

@@ -33,6 +33,7 @@ class Code(StrEnum):
     LTSC_MEDIA = "ltsc-media"
     UNSUPPORTED_RELEASE = "unsupported-release"
     SPLIT_IMAGE = "split-image"
+    ESD_MEDIA = "esd-media"
     INVALID_OVERRIDE = "invalid-override"
     OBJECT_GONE = "object-gone"
     ARCHIVED_OBJECT = "archived-object"
@@ -114,8 +115,9 @@ TABLE: Final = MappingProxyType(
             "Compare the file's SHA-256 with the one beside the download, and upload an"
             " untouched copy.",
             why="Lengths, places or checksums on the disc contradict each other, as they do "
-            "after a damaged download or in an ISO that was put together anew. isodrop "
-            "does not guess.",
+            "after a damaged download or in an ISO that was put together anew. Or the Windows "
+            "image was captured or exported so that it lost EDITIONID or another part of its "
+            "description; Windows Setup fails on such media, too. isodrop does not guess.",
         ),
         Code.NOT_WINDOWS: _rejected(
             "The ISO holds no Windows installation image (sources/install.wim or install.esd).",
@@ -173,6 +175,16 @@ TABLE: Final = MappingProxyType(
             "Upload the ISO as Microsoft publishes it; a split image is made for FAT32 sticks.",
             why="Somebody split install.wim for a file system whose files end at 4 GB. Image "
             "Builder looks for the one file that Microsoft's own ISOs have.",
+        ),
+        Code.ESD_MEDIA: _rejected(
+            "The Windows image on the ISO is an ESD (install.esd), of which AWS documents that the"
+            " import fails.",
+            f"{_BUSINESS_ISO}: it holds an install.wim. To try this one all the same, set the"
+            " stack's parameter AllowEsd to true and ask again with isodrop retry.",
+            why="The Media Creation Tool makes ISOs with an ESD, and AWS documents that they are "
+            "not supported; Image Builder finds that out after the build has started. Of an ESD "
+            "from another source nothing is documented. An install.wim that is an ESD inside "
+            "counts as one.",
         ),
         Code.INVALID_OVERRIDE: _rejected(
             "An override in the object's metadata is not allowed, or not well formed.",

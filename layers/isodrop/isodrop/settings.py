@@ -110,6 +110,7 @@ class IntakeSettings(_Environment):
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
     supported_builds: Annotated[frozenset[int], Words] = Field(min_length=1)
+    allow_esd: bool = False
     allowed_overrides: Annotated[frozenset[str], Words] = frozenset()
     execution_role: str | None = None
     log_group_name: str | None = None
@@ -135,6 +136,7 @@ class IntakeSettings(_Environment):
             edition=self.edition,
             image_name_template=self.image_name_template,
             supported_builds=self.supported_builds,
+            allow_esd=self.allow_esd,
             allowed_overrides=self.allowed_overrides,
             execution_role=self.execution_role,
             log_group_name=self.log_group_name,

@@ -1,5 +1,6 @@
 """How AWS is asked, and how its errors become ours."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -40,8 +41,13 @@ _TRANSIENT: Final = frozenset(
         "SlowDown",
         "RequestTimeout",
         "TransactionInProgressException",
+        # DistributeImage's, of an image that something else is being done with: "retry later".
+        "ResourceInUseException",
     }
 )
+_MAY_BE_QUOTA: Final = "ClientException"
+_SPEAKS_OF_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)
+_SPEAKS_OF_LENGTH: Final = re.compile(r"\b(character|length|byte)s?\b", re.IGNORECASE)
 _LOST: Final = (HTTPClientError, ConnectionError, IncompleteReadError)
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
@@ -75,13 +81,26 @@ def translate(error: ClientError | BotoCoreError) -> IsodropError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     said = error.response.get("Error", {}).get("Message", "")
     message = one_line(": ".join(filter(None, (error.operation_name, code, said))))
-    if code in _QUOTA:
+    if code in _QUOTA or _is_about_quota(code, said):
         return QuotaError(message)
     if code in _TRANSIENT or status >= _SERVER_ERROR or status == _TOO_MANY:
         return TransientError(message)
     if code in _DENIED:
         return DeniedError(message)
     return RefusedError(message)
+
+
+def _is_about_quota(code: str, said: str) -> bool:
+    """Whether Image Builder's error for everything is about a quota that is used up.
+
+    ImportDiskImage has no error of its own for that, so this is the one place where a message
+    decides. A wrong guess costs time and no build: what is waited out is sent again as it was.
+    """
+    return (
+        code == _MAY_BE_QUOTA
+        and _SPEAKS_OF_QUOTA.search(said) is not None
+        and _SPEAKS_OF_LENGTH.search(said) is None
+    )
 
 
 @contextmanager

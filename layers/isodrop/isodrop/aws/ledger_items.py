@@ -138,6 +138,8 @@ class _AttemptItem(_Item):
     request: Json[dict[str, Any]]
     build: str | None = None
     standing: Standing
+    submitted_at: str | None = Field(None, alias="submittedAt")
+    available_at: str | None = Field(None, alias="availableAt")
 
     def value(self) -> Attempt:
         return Attempt(
@@ -149,6 +151,8 @@ class _AttemptItem(_Item):
             request=self.request,
             build_arn=self.build,
             standing=self.standing,
+            submitted_at=self.submitted_at,
+            available_at=self.available_at,
         )
 
 

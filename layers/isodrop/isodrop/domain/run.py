@@ -151,6 +151,10 @@ class Attempt:
     build_arn : str or None
         Known once the request was answered.
     standing : Standing
+    submitted_at : str or None
+        When the request was answered, ISO 8601.
+    available_at : str or None
+        When its build was first seen to have ended well, ISO 8601.
     """
 
     identity: str
@@ -161,6 +165,8 @@ class Attempt:
     request: Mapping[str, Any]
     build_arn: str | None
     standing: Standing
+    submitted_at: str | None = None
+    available_at: str | None = None
 
     @property
     def token(self) -> str:

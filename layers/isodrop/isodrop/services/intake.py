@@ -37,7 +37,7 @@ class Decision(StrEnum):
     ANSWER = "answer"
     """There will be no build: answer."""
     NOTHING = "nothing"
-    """Another execution has this upload: it will answer."""
+    """Another execution has this upload and will answer; or it is no ISO, and nobody will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,8 @@ class Intake:
             As S3's event told it.
         execution : str
             Who follows it. The same execution may come again; another one gets
-            :attr:`Decision.NOTHING`.
+            :attr:`Decision.NOTHING`, as everyone does for an object that is no ISO by its name:
+            the rule cannot always tell.
         ask : Ask, optional
             Which asking for it this is, and with what overrides.
 
@@ -98,7 +99,7 @@ class Intake:
         TransientError, QuotaError
             Ask again later; nothing is lost.
         """
-        drop = self.ledger.claim(upload, execution, self.now(), ask)
+        drop = self.ledger.claim(upload, execution, self.now(), ask) if upload.is_iso else None
         if drop is None:
             return Outcome(Decision.NOTHING)
         if drop.answer is None and drop.build_arn is not None:

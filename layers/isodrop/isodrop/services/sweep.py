@@ -161,13 +161,15 @@ class Sweep:
             if drop.build_arn is None and drop.trouble is None:
                 self.ledger.hinder(drop, Trouble(Code.EXECUTION_ENDED, ended))
                 drop = self._again(drop)
-            elif self._goes_on(drop):
+            elif self._goes_on(drop) or self.reporter.is_settling(drop):
                 tally.waiting += 1
                 tally.in_flight(drop)
                 return
         answer = self.reporter.answer(drop)
         tally.answered += 1
-        self.tell("answered", {"dropId": drop.id, "ask": drop.ask.number, "as": answer.detail_type})
+        self.tell(
+            "answered", {"dropId": drop.id, "ask": drop.ask.number, "answer": answer.detail_type}
+        )
 
     def _how_it_ended(self, drop: Drop) -> str | None:
         """Say how the drop's execution ended; ``None`` while it goes on."""
@@ -323,7 +325,7 @@ class Sweep:
 
 def _is_ours(upload: Upload) -> bool:
     """Whether the stack's rule would have taken it, and it can be told from other writes."""
-    return upload.key.lower().endswith(".iso") and upload.version is not None
+    return upload.is_iso and upload.version is not None
 
 
 def _batches(marks: Iterable[Mark]) -> Iterator[list[Mark]]:
