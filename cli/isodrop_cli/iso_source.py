@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from isodrop.errors import RejectedError
+from isodrop.codes import Code
+from isodrop.errors import IsodropError, RejectedError
 from isodrop.iso import ReadRange
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_trace
@@ -119,6 +120,8 @@ def _open_object(address: str, profile: str | None, region: str | None) -> Itera
         try:
             found = open_object(client, bucket, key)
         except RejectedError as error:
+            if error.code is not Code.OBJECT_GONE and isinstance(error.__cause__, IsodropError):
+                raise error.__cause__ from error
             raise CannotLookError(f"{address}: there is no such object") from error
         yield Source(
             bucket=bucket,

@@ -29,6 +29,7 @@ ACCOUNT = {
     "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
 }
 BUCKET = "isodrop-upload"
+STAGING = "isodrop-staging"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 LEDGER_PROPERTIES = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 
@@ -57,6 +58,9 @@ def session(models: Loader, s3_behaviour: Behaviour) -> Iterator[boto3.Session]:
         s3 = made.client("s3")
         s3.create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        s3.create_bucket(
+            Bucket=STAGING, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         yield made
@@ -91,6 +95,7 @@ def environment() -> dict[str, str]:
     return {
         "STACK_NAME": "isodrop",
         "LEDGER_TABLE": "ledger",
+        "STAGING_BUCKET": "staging",
         "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
         "SUPPORTED_BUILDS": "26100",
         "MAX_ATTEMPTS": "2",

@@ -111,7 +111,7 @@ def test_given_a_replaced_object_then_only_the_version_that_was_meant_is_tagged(
 
     way.follow(first)
 
-    assert tags_of(way, first)["isodrop:code"] == "object-changed"
+    assert tags_of(way, first)["isodrop:state"] == "succeeded"
     assert tags_of(way, second) == {}
 
 
@@ -140,7 +140,7 @@ def test_given_an_object_that_was_deleted_for_good_then_nothing_is_missed(way: W
     way.follow(upload)
 
     answer = data(way)
-    assert (answer["code"], answer["notes"]) == ("object-changed", [])
+    assert (answer["code"], answer["notes"]) == ("object-gone", [])
 
 
 def test_given_eight_tags_of_others_then_they_stay_and_a_note_says_what_did_not_fit(

@@ -292,16 +292,6 @@ def _dies(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_an_image_of_other_bytes_goes_nowhere(way: Way) -> None:
-    upload = built(way)
-    way.upload("a.iso", b"something else")
-
-    way.follow(upload)
-
-    assert data(way)["code"] == Code.OBJECT_CHANGED
-    assert distributions(way) == []
-
-
 def test_a_build_that_failed_is_not_distributed(way: Way) -> None:
     way.image_builder.controls.fail_next_build()
 

@@ -107,11 +107,11 @@ def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
 
     ledger.built(an_attempt(), "arn:1", NOW)
     ledger.built(an_attempt(), "arn:2", NOW)
-    ledger.stand(an_attempt(), Standing.SPOILED)
+    ledger.stand(an_attempt(), Standing.LOST)
     ledger.stand(an_attempt(), Standing.GOOD)
 
     (found,) = ledger.attempts("i")
-    assert (found.build_arn, found.standing) == ("arn:1", Standing.SPOILED)
+    assert (found.build_arn, found.standing) == ("arn:1", Standing.LOST)
 
 
 def test_a_drop_follows_one_attempt_and_one_build(ledger: Ledger) -> None:
@@ -225,7 +225,7 @@ def test_who_knows_less_than_the_ledger_does_not_overrule_it(ledger: Ledger) -> 
     ledger.begin(an_attempt())
 
     assert ledger.stand(an_attempt(), Standing.SENT) is Standing.SENT
-    assert ledger.stand(an_attempt(), Standing.SPOILED) is Standing.SENT
+    assert ledger.stand(an_attempt(), Standing.LOST) is Standing.SENT
 
 
 def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:

@@ -848,7 +848,7 @@ def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_a
     assert [each for each in sorted(rights) if not allowed(policy, *each)] == []
     named = {action for statement in policy for action in _listed(statement["Action"])}
     # A bucket that may be listed says of an object that is gone that it is, and not 403.
-    assert named - {action for action, _ in rights} == {"s3:ListBucket", "s3:ListBucketVersions"}
+    assert named - {action for action, _ in rights} == {"s3:ListBucket"}
 
 
 def test_given_a_key_when_an_operator_drops_or_looks_then_it_is_for_that_and_nothing_else() -> None:

@@ -1,12 +1,15 @@
 """Reading an uploaded object in ranges, and seeing that it is still the same."""
 
+from typing import Any
+
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from isodrop.aws.s3 import is_unchanged, open_object, parse_uri, read_text
+from isodrop.aws.s3 import has_current, open_object, parse_uri, read_text
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
-from isodrop.errors import DeniedError, RefusedError, RejectedError
+from isodrop.errors import RefusedError, RejectedError
 from isodrop.iso import FIRST_READ
 from tests.integration.conftest import BUCKET
 
@@ -90,8 +93,21 @@ def test_a_replaced_object_is_not_read(session: boto3.Session) -> None:
     with pytest.raises(RejectedError, match="replaced") as early:
         open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag, size=upload.size)
 
-    assert late.value.code is early.value.code is Code.OBJECT_CHANGED
-    assert not is_unchanged(session.client("s3"), upload)
+    assert late.value.code is early.value.code is Code.OBJECT_GONE
+    assert not has_current(session.client("s3"), upload)
+
+
+def test_a_version_is_read_though_it_was_replaced_and_deleted(session: boto3.Session) -> None:
+    upload = put(session, "a.iso", BIG)
+    put(session, "a.iso", BIG[::-1])
+    session.client("s3").delete_object(Bucket=BUCKET, Key="a.iso")
+
+    found = open_object(
+        session.client("s3"), BUCKET, "a.iso", etag=upload.etag, version=upload.version_id
+    )
+
+    assert found.read(10, 20) == BIG[10:30]
+    assert found.read(START, 20) == BIG[START : START + 20]
 
 
 def test_a_deleted_object_is_not_read(session: boto3.Session) -> None:
@@ -100,14 +116,14 @@ def test_a_deleted_object_is_not_read(session: boto3.Session) -> None:
 
     with pytest.raises(RejectedError, match="deleted"):
         open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag, size=upload.size)
-    assert not is_unchanged(session.client("s3"), upload)
+    assert not has_current(session.client("s3"), upload)
 
 
 def test_the_same_bytes_written_again_are_unchanged(session: boto3.Session) -> None:
     upload = put(session, "a.iso", BIG)
     put(session, "a.iso", BIG)
 
-    assert is_unchanged(session.client("s3"), upload)
+    assert has_current(session.client("s3"), upload)
 
 
 def test_a_strangers_key_cannot_break_out_of_the_message(session: boto3.Session) -> None:
@@ -123,22 +139,33 @@ def test_a_bucket_that_is_not_there_is_no_changed_object(session: boto3.Session)
         open_object(session.client("s3"), "isodrop-nowhere", "a.iso")
 
 
-def test_denied_access_is_told_as_that(session: boto3.Session) -> None:
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        ("AccessDenied", 403, Code.UNREADABLE_OBJECT),
+        ("InvalidRequest", 400, Code.UNREADABLE_OBJECT),
+        ("KMS.DisabledException", 400, Code.UNREADABLE_OBJECT),
+        ("InvalidObjectState", 403, Code.ARCHIVED_OBJECT),
+        ("NoSuchVersion", 404, Code.OBJECT_GONE),
+    ],
+)
+def test_an_object_that_cannot_be_read_is_rejected_in_its_own_words(
+    session: boto3.Session, said: str, status: int, code: Code
+) -> None:
     s3 = session.client("s3")
 
-    def deny(**_: object) -> None:
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - only this test raises one
-
-        said = {
-            "Error": {"Code": "AccessDenied", "Message": "no kms:Decrypt"},
-            "ResponseMetadata": {"HTTPStatusCode": 403},
+    def refuse(**_: object) -> None:
+        error: Any = {
+            "Error": {"Code": said, "Message": "as S3 says"},
+            "ResponseMetadata": {"HTTPStatusCode": status},
         }
-        raise ClientError(said, "GetObject")  # type: ignore[arg-type] # the stubs want all of it
+        raise ClientError(error, "GetObject")
 
-    s3.meta.events.register("before-call.s3.GetObject", deny)
+    s3.meta.events.register("before-call.s3.GetObject", refuse)
 
-    with pytest.raises(DeniedError, match=r"no kms:Decrypt"):
+    with pytest.raises(RejectedError) as refused:
         open_object(s3, BUCKET, "a.iso")
+    assert refused.value.code is code
 
 
 def test_small_text_is_read_and_large_text_refused(session: boto3.Session) -> None:

@@ -5,12 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from hashlib import md5
 from typing import Any, Final
 
 from isodrop_local.iso_maker import business_editions, make_image, server_editions
 from tests.resilience.oracle import Dropped
 from tests.resilience.schedule import Upload
 
+TWIN_BYTE: Final = 400
+"""Where a twin differs, from the end: in a hole between files."""
 VERDICTS: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-media"}
 
 
@@ -25,6 +28,11 @@ def disc(name: str, series: str = "") -> bytes:
     series : str
         Discs of another series are others.
     """
+    if name == "twin":
+        # All that the reader reads is the same, and the size.
+        twin = bytearray(disc("one", series))
+        twin[-TWIN_BYTE] ^= 1
+        return bytes(twin)
     if name == "text":
         return f"this is not an ISO {series}\n".encode() * 40_000
     editions = server_editions() if name == "server" else business_editions()
@@ -57,14 +65,31 @@ def dropped(upload: Upload, key: str, version: str) -> Dropped:
         disc=upload.disc,
         edition=upload.metadata.get("edition", "Enterprise"),
         rebuild=upload.metadata.get("rebuild", ""),
-        touched=False,
+        deleted=False,
         verdict=VERDICTS.get(upload.disc, ""),
+        told=bool(upload.delays),
     )
 
 
-def touched(drops: Sequence[Dropped], key: str) -> list[Dropped]:
-    """Write down that what was uploaded there is no more what lies there."""
-    return [replace(each, touched=True) if each.key == key else each for each in drops]
+def deleted(drops: Sequence[Dropped], version: str) -> list[Dropped]:
+    """Write down that a version is there no more."""
+    return [replace(each, deleted=True) if each.version == version else each for each in drops]
+
+
+def copied_etag(data: bytes, part_size: int) -> str:
+    """Make the ETag that a copy of these bytes has: a multipart upload's, of parts of that size."""
+    starts = range(0, len(data), part_size)
+    digests = [md5(data[at : at + part_size]).digest() for at in starts]  # noqa: S324 - S3's ETag
+    return f"{md5(b''.join(digests)).hexdigest()}-{len(digests)}"  # noqa: S324 - likewise
+
+
+def maybe_sent(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Read off the ledger's raw items which copies may be imported, for all that it knows."""
+    return frozenset(
+        json.loads(item["request"]["S"]).get("uri", "")
+        for item in ledger
+        if item.get("standing", {}).get("S") == "sent" and "build" not in item
+    )
 
 
 def versions_of_drops(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -82,13 +107,4 @@ def asks_of_versions(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
         json.loads(item["upload"]["S"])["version_id"]
         for item in ledger
         if item["pk"]["S"].startswith("DROP#")
-    )
-
-
-def spoiled_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Read off the ledger's raw items for the builds of which tokens nobody can vouch."""
-    return frozenset(
-        json.loads(item["request"]["S"])["clientToken"]
-        for item in ledger
-        if item.get("standing", {}).get("S") == "spoiled"
     )

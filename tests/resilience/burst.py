@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
+from isodrop.domain.content import PART_SIZE
 from isodrop_local.stack import Event, LocalStack
-from tests.resilience.actors import disc, put, spoiled_tokens, versions_of_drops
+from tests.resilience.actors import copied_etag, disc, put, versions_of_drops
 from tests.resilience.oracle import Dropped, End, broken
 from tests.resilience.schedule import MAX_ATTEMPTS, Upload
 
@@ -52,8 +53,9 @@ def burst(stack: LocalStack, discs: int) -> End:
     def drop(name: str) -> tuple[str, Dropped]:
         number = name.partition("-")[2]
         data = disc("one", number)
-        etag, version = put(s3, bucket, f"{name}.iso", data, Upload(0, name, "one"))
-        return etag, Dropped(f"{name}.iso", version, number, "Enterprise", "", False, "")
+        _, version = put(s3, bucket, f"{name}.iso", data, Upload(0, name, "one"))
+        made = Dropped(f"{name}.iso", version, number, "Enterprise", "", deleted=False, verdict="")
+        return copied_etag(data, PART_SIZE), made
 
     names = [f"{which}-{number}" for number in range(discs) for which in ("first", "again")]
     with ThreadPoolExecutor(8) as many:
@@ -69,7 +71,6 @@ def burst(stack: LocalStack, discs: int) -> End:
         builds=stack.image_builder.builds(),
         executions={each["executionArn"]: each["status"] for each in stack.executions()},
         drops=versions_of_drops(ledger),
-        spoiled=spoiled_tokens(ledger),
         lost_amis={},
         undelivered=0,
         violations=stack.image_builder.violations(),

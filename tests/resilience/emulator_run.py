@@ -15,17 +15,20 @@ from botocore.exceptions import ClientError
 
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
+from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Executions
+from isodrop.domain.content import PART_SIZE
 from isodrop.errors import IsodropError
 from isodrop_cli.operations import Operator
 from isodrop_local.stack import Event, LocalStack, StackError, credentials
 from tests.resilience.actors import (
     asks_of_versions,
+    copied_etag,
+    deleted,
     disc,
     dropped,
+    maybe_sent,
     put,
-    spoiled_tokens,
-    touched,
     versions_of_drops,
 )
 from tests.resilience.oracle import Dropped, End
@@ -38,6 +41,7 @@ LATEST: Final = 10_000.0
 """What people do after days they do after so many seconds: all that matters is over by then."""
 MARGIN: Final = 1.0
 """Seconds until an event that is due has surely started its execution."""
+_BUSY: Final = ("open", "started", "removed")
 QUIET: Final = 2
 """After so many sweeps that found nothing, nothing more will come."""
 
@@ -64,6 +68,8 @@ class Deployed:
         self._dropped: list[Dropped] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
+        self._lost_copies = False
+        self._staging = StagingBucket(stack.client("s3"), stack.outputs["StagingBucketName"])
         self._last_delivery = 0.0
 
     def run(self) -> End:
@@ -107,7 +113,7 @@ class Deployed:
             still = time.monotonic() < self._last_delivery + MARGIN
             still = still or any(each["status"] == "RUNNING" for each in mine)
             still = still or len({*map(_version, self._answers())}) < len(self._dropped)
-            quiet = 0 if still or found["open"] or found["started"] else quiet + 1
+            quiet = 0 if still or any(found[name] for name in _BUSY) else quiet + 1
 
     def _is_new(self, execution: dict[str, Any]) -> bool:
         return execution["executionArn"] not in self._before
@@ -130,14 +136,19 @@ class Deployed:
         self.stack.deliver_next(*delays)
         self._last_delivery = max(self._last_delivery, time.monotonic() + max(delays, default=0.0))
         data, key = disc(upload.disc, self._series), self._key(upload.key)
-        etag, version = put(self.stack.client("s3"), self.stack.bucket, key, data, upload)
-        self._dropped = touched(self._dropped, key)
-        self._etags[etag] = upload.disc
+        _, version = put(self.stack.client("s3"), self.stack.bucket, key, data, upload)
+        self._etags[copied_etag(data, PART_SIZE)] = upload.disc
         self._dropped.append(dropped(upload, key, version))
 
     def _builds(self) -> list[dict[str, Any]]:
-        here = f"s3://{self.stack.bucket}/{self._series}/"
-        return [each for each in self.stack.image_builder.builds() if each["uri"].startswith(here)]
+        tagged = f"s3://{self.stack.bucket}/{self._series}/"
+        builds = self.stack.image_builder.builds()
+        mine = {
+            each["uri"]
+            for each in builds
+            if each["request"]["tags"].get("isodrop:source", "").startswith(tagged)
+        }
+        return [each for each in builds if each["uri"] in mine]  # what was built by hand, too
 
     def _do(self, deed: Deed) -> None:
         try:
@@ -145,16 +156,17 @@ class Deployed:
         except (StackError, ClientError, IsodropError):
             return  # too late: it is over, or gone
 
-    def _done(self, deed: Deed) -> None:
+    def _done(self, deed: Deed) -> None:  # noqa: C901 - a table of what people do
         ib, builds = self.stack.image_builder, self._builds()
         arns = [each["arn"] for each in builds]
         amis = [ami["image"] for each in builds for ami in each["outputResources"]["amis"]]
         new = [each["executionArn"] for each in self.stack.executions() if self._is_new(each)]
         match deed.do:
-            case Do.DELETE_OBJECT if self._dropped:
-                key = self._dropped[deed.which % len(self._dropped)].key
-                self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=key)
-                self._dropped = touched(self._dropped, key)
+            case Do.DELETE_OBJECT | Do.DELETE_VERSION if self._dropped:
+                one = self._dropped[deed.which % len(self._dropped)]
+                self._delete_upload(one, for_good=deed.do is Do.DELETE_VERSION)
+            case Do.DELETE_COPIES:
+                self._lost_copies = bool(self._staging.empty()) or self._lost_copies
             case Do.CANCEL_BUILD if arns:
                 ib.cancel(arns[deed.which % len(arns)])
             case Do.DELETE_BUILD if arns:
@@ -174,6 +186,12 @@ class Deployed:
             case Do.ABORT_EXECUTION if new:
                 execution = new[deed.which % len(new)]
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
+
+    def _delete_upload(self, one: Dropped, *, for_good: bool) -> None:
+        which = {"VersionId": one.version} if for_good else {}
+        self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=one.key, **which)
+        if for_good:
+            self._dropped = deleted(self._dropped, one.version)
 
     def _deregister(self, ami: str) -> None:
         """Deregister an AMI that is not new any more."""
@@ -223,7 +241,9 @@ class Deployed:
                 if self._is_new(each)
             },
             drops=versions_of_drops(ledger),
-            spoiled=spoiled_tokens(ledger),
+            staged=[self._staging.uri(each.key) for each in self._staging.list_staged()],
+            maybe_sent=maybe_sent(ledger),
+            lost_copies=self._lost_copies,
             asks=asks_of_versions(ledger),
             lost_amis=self._lost_amis,
             undelivered=0,

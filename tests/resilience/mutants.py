@@ -21,12 +21,16 @@ INTAKE: Final = "layers/isodrop/isodrop/services/intake.py"
 SUBMISSION: Final = "layers/isodrop/isodrop/services/submission.py"
 DISTRIBUTION: Final = "layers/isodrop/isodrop/services/distribution.py"
 LEDGER: Final = "layers/isodrop/isodrop/aws/ledger.py"
+STAGING: Final = "layers/isodrop/isodrop/services/staging.py"
+STAGING_BUCKET: Final = "layers/isodrop/isodrop/aws/staging.py"
+SWEEP: Final = "layers/isodrop/isodrop/services/sweep.py"
 REPORTS: Final = "layers/isodrop/isodrop/services/reporting.py"
 MACHINE: Final = "statemachine/import.asl.json"
 TESTS: Final = (
     "tests/integration/test_import.py",
     "tests/functional/test_new_amis.py",
     "tests/integration/test_distribution.py",
+    "tests/integration/test_staging.py",
     "tests/integration/test_ledger.py",
     "tests/integration/test_resilience.py",
 )
@@ -67,8 +71,8 @@ MUTANTS: Final = (
     Mutant(
         "the import's identity has the key in it",
         "layers/isodrop/isodrop/domain/ids.py",
-        '        "import",\n        plan.media_id,',
-        '        "import",\n        plan.description,\n        plan.media_id,',
+        '        "import",\n        content_id,',
+        '        "import",\n        plan.description,\n        content_id,',
     ),
     Mutant(
         "a repeat advances the attempt",
@@ -168,28 +172,10 @@ MUTANTS: Final = (
         '"Condition": "{% $failures > 0 %}"',
     ),
     Mutant(
-        "the object is not checked at the end",
-        REPORTS,
-        "unchanged = is_unchanged(self.s3, attempt.source)",
-        "unchanged = bool(attempt.source)",
-    ),
-    Mutant(
-        "the object is not checked before the import",
-        INTAKE,
-        "unchanged=lambda attempt: is_unchanged(self.s3, attempt.source),",
-        "unchanged=lambda attempt: bool(attempt.source),",
-    ),
-    Mutant(
         "that an import is sent is not written before it is",
         SUBMISSION,
-        "wanted = Standing.SENT if task.unchanged(attempt) else Standing.SPOILED",
-        "wanted = Standing.OPEN if task.unchanged(attempt) else Standing.SPOILED",
-    ),
-    Mutant(
-        "a spoiled image is handed on",
-        SUBMISSION,
-        "        if attempt.standing is Standing.SPOILED:\n            return False\n",
-        "",
+        "wanted = Standing.SENT if task.is_ready(attempt) else Standing.LOST",
+        "wanted = Standing.OPEN if task.is_ready(attempt) else Standing.LOST",
     ),
     Mutant(
         "a refused request is sent again",
@@ -236,12 +222,6 @@ MUTANTS: Final = (
         "return None",
     ),
     Mutant(
-        "an image of other bytes is distributed",
-        REPORTS,
-        "        if attempt.standing is not Standing.GOOD:\n            return None\n",
-        "",
-    ),
-    Mutant(
         "a distribution has the tags of its import",
         SUBMISSION,
         'f"isodrop:{task.stage}": task.identity,',
@@ -266,10 +246,106 @@ MUTANTS: Final = (
         '"Condition": "{% $exists($states.input.followed) %}"',
     ),
     Mutant(
-        "another write's metadata are taken for the upload's",
-        INTAKE,
-        "if upload.version not in {None, found.version_id}:",
-        "if upload.version is None:",
+        "the import's identity leaves out the content",
+        "layers/isodrop/isodrop/domain/ids.py",
+        '        "import",\n        content_id,',
+        '        "import",',
+    ),
+    Mutant(
+        "what is copied is not pinned to the version",
+        STAGING_BUCKET,
+        'named["VersionId"] = source.version',
+        'named.pop("VersionId", None)',
+    ),
+    Mutant(
+        "what is copied is not pinned to the ETag",
+        STAGING_BUCKET,
+        "CopySourceIfMatch=f'\"{source.etag}\"',",
+        "",
+    ),
+    Mutant(
+        "a part that is there already is copied again",
+        STAGING_BUCKET,
+        "if part.number in there and there[part.number].size == part.length",
+        "if part.number in there and there[part.number].size > part.length",
+    ),
+    Mutant(
+        "a completion whose answer was lost is taken for a failure",
+        STAGING_BUCKET,
+        "if code in _CONFLICT or not self.holds(key, content):",
+        "if True:",
+    ),
+    Mutant(
+        "a completion that came to nothing is taken for a success",
+        STAGING_BUCKET,
+        "if code in _CONFLICT or not self.holds(key, content):",
+        "if False:",
+    ),
+    Mutant(
+        "a copy of other bytes is taken for the one that was made",
+        STAGING_BUCKET,
+        'return head["ContentLength"] == content.size and _checksum(head) == content.checksum',
+        'return bool(head["ContentLength"])',
+    ),
+    Mutant(
+        "checksums that are missing are passed over",
+        STAGING_BUCKET,
+        "    if not found:",
+        '    if not found and found != "":\n        return ""\n    if found == "-":',
+    ),
+    Mutant(
+        "a copy is not looked for before it is first imported",
+        STAGING,
+        "                self.ensure_copy(self.ledger.drop(drop.id, drop.ask.number) or drop)",
+        "                pass",
+    ),
+    Mutant(
+        "another's copy is not looked for before it is imported",
+        STAGING,
+        "return self.bucket.holds(key_of(owner), owner.content)",
+        "return True",
+    ),
+    Mutant(
+        "what was copied is not looked at again without versions",
+        STAGING,
+        "        if drop.upload.version is None:",
+        "        if drop.upload.version == drop.id:",
+    ),
+    Mutant(
+        "a copy is deleted while its build runs",
+        STAGING,
+        "        return build.phase is not Phase.RUNNING",
+        "        return True",
+    ),
+    Mutant(
+        "a copy is deleted whose request may have been sent",
+        STAGING,
+        "        if build_arn is None:\n            return False",
+        "        if build_arn is None:\n            return True",
+    ),
+    Mutant(
+        "copies are left when their import is over",
+        STAGING,
+        "        return build.phase is not Phase.RUNNING",
+        "        return False",
+    ),
+    Mutant(
+        "who joins leaves its copy",
+        STAGING,
+        "return is_settled or drop.attempt is not None",
+        "return False",
+    ),
+    Mutant(
+        "the multipart upload is not written before the first part",
+        STAGING,
+        "standing = self.ledger.record_staging(drop, upload_id, instead_of)",
+        "standing = upload_id",
+    ),
+    Mutant(
+        "the sweep removes what it does not know",
+        SWEEP,
+        "            return False  # not known, or on its way",
+        "            return True",
     ),
     Mutant(
         "the sweep answers for executions that go on",

@@ -14,6 +14,7 @@ from typing import Any, Final
 Json = Mapping[str, Any]
 _ANSWERS: Final = frozenset({"ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejected"})
 _DEAD: Final = frozenset({"FAILED", "CANCELLED", "DELETED", "DISABLED"})
+_ENDS: Final = _DEAD | {"AVAILABLE"}
 _STATES: Final[Mapping[str, frozenset[str]]] = {
     "build-failed": frozenset({"FAILED"}),
     "build-cancelled": frozenset({"CANCELLED"}),
@@ -35,8 +36,10 @@ class Dropped:
         The object's; the version tells one write from another.
     disc, edition, rebuild : str
         What makes it this import and no other.
-    touched : bool
-        Whether anybody wrote or deleted the object after that.
+    deleted : bool
+        Whether anybody deleted that very version for good.
+    told : bool
+        Whether S3's event of it was delivered; if not, only who lists the bucket hears of it.
     verdict : str
         The code it must be rejected with, once somebody has looked at it; empty for a good one.
     """
@@ -46,8 +49,9 @@ class Dropped:
     disc: str
     edition: str
     rebuild: str
-    touched: bool
+    deleted: bool
     verdict: str
+    told: bool = True
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -70,8 +74,12 @@ class End:
         Status by ARN.
     drops : mapping of str to str
         The ledger's: version of the object by the id of its drop.
-    spoiled : frozenset of str
-        The ledger's: tokens of attempts of whose object nobody can vouch.
+    staged : sequence of str
+        Addresses of the copies that are left, finished or not.
+    maybe_sent : frozenset of str
+        The ledger's: addresses of copies of which it does not know whether they are imported.
+    lost_copies : bool
+        Whether anybody deleted copies by hand.
     lost_amis : mapping of str to float
         AMIs that were deregistered by hand, and when.
     undelivered : int
@@ -79,7 +87,7 @@ class End:
     violations : sequence of str
         What Image Builder saw that no caller may do.
     discs : mapping of str to str
-        Which disc lies behind an ETag.
+        Which disc lies behind the ETag of a copy.
     distributions : sequence of mapping
         Like ``builds``, those that take an image elsewhere.
     distributes : bool
@@ -94,7 +102,6 @@ class End:
     builds: Sequence[Json]
     executions: Mapping[str, str]
     drops: Mapping[str, str]
-    spoiled: frozenset[str]
     lost_amis: Mapping[str, float]
     undelivered: int
     violations: Sequence[str]
@@ -102,6 +109,9 @@ class End:
     distributions: Sequence[Json] = ()
     distributes: bool = False
     asks: Mapping[str, int] = field(default_factory=dict)
+    staged: Sequence[str] = ()
+    maybe_sent: frozenset[str] = frozenset()
+    lost_copies: bool = False
 
     @property
     def ours(self) -> Sequence[Json]:
@@ -135,6 +145,7 @@ def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
         *_about_builds(end, max_attempts),
         *_about_distributions(end, max_attempts),
         *_about_silence(end, patient=patient),
+        *_about_copies(end),
         *(f"Image Builder saw: {violation}" for violation in end.violations),
     ]
 
@@ -158,6 +169,8 @@ def _about_answers(end: End, *, patient: bool) -> Iterator[str]:
         name = f"{drop.key} {drop.version}" + (f" asked anew ({ask})" if ask else "")
         found = answers.get((drop.version, ask), [])
         codes = [_short(answer) for answer in found]
+        if not found and drop.deleted and not drop.told:
+            continue  # gone before anybody could see it
         if len(found) != 1:
             yield f"{name} has {len(found)} answers: {codes}"
         for answer in found:
@@ -190,13 +203,15 @@ def _against_the_truth(end: End, drop: Dropped, answer: Json) -> Iterator[str]:
     data = answer["detail"]["data"]
     code = data.get("code")
     if drop.verdict:
-        if code not in {drop.verdict, "object-changed", *_EXCUSES}:
+        if code not in {drop.verdict, "object-gone", *_EXCUSES}:
             yield f"should be {drop.verdict}, is {_short(answer)}"
     elif answer["detail-type"] == "ISO Import Rejected":
         yield from _against_the_upload(end, drop, code)
     elif data.get("buildArn") is None:
         if answer["detail-type"] == "ISO Import Succeeded":
             yield "succeeded without a build"
+        if code == "staging-lost" and not end.lost_copies:
+            yield "nobody deleted a copy"
     else:
         build = next((each for each in end.ours if each["arn"] == data["buildArn"]), None)
         if build is None:
@@ -207,10 +222,10 @@ def _against_the_truth(end: End, drop: Dropped, answer: Json) -> Iterator[str]:
 
 def _against_the_upload(end: End, drop: Dropped, code: str) -> Iterator[str]:
     """Hold a rejection of a good upload to the truth."""
-    if code not in {"object-changed", "too-many-attempts"}:
+    if code not in {"object-gone", "too-many-attempts"}:
         yield f"a good one was rejected: {code}"
-    if code == "object-changed" and not drop.touched:
-        yield "nobody touched the object"
+    if code == "object-gone" and not drop.deleted:
+        yield "nobody deleted that version"
     for build in end.ours:
         # Of an upload that was asked for anew an earlier ask may have had a build.
         if end.drop_of(build) == drop and end.asks_of(drop) == 1:
@@ -238,8 +253,6 @@ def _against_the_build(end: End, drop: Dropped, answer: Json, build: Json) -> It
         return
     if data["code"] == "distribution-failed" and not data.get("amis"):
         yield f"was not distributed, and names no AMI of {arn}"
-    if data["code"] == "object-changed" and not began.touched:
-        yield f"nobody touched the object of {arn}"
     wanted = _STATES.get(data["code"])
     if wanted and not wanted & states:
         yield f"is {data['code']}, but {arn} was {', '.join(sorted(states))}"
@@ -285,8 +298,8 @@ def _about_distributions(end: End, max_attempts: int) -> Iterator[str]:
         build = next((each for each in end.ours if each["arn"] == image), None)
         if build is None:
             yield f"{image} was distributed, which isodrop never began"
-        elif not _good(end, build):
-            yield f"{image} was distributed, and nobody can vouch for it"
+        elif not _good(build):
+            yield f"{image} was distributed, and is not AVAILABLE"
         yield from _one_after_the_other(end, image, distributions, max_attempts)
 
 
@@ -298,7 +311,7 @@ def _one_after_the_other(
             yield f"{what} has two live builds: {one['arn']} and {other['arn']}"
     lost = 0
     for build in builds:
-        lost = 0 if _good(end, build) else lost + 1
+        lost = 0 if _good(build) else lost + 1
         if lost > max_attempts:
             yield f"{what} lost {lost} builds in a row"
 
@@ -312,15 +325,23 @@ def _death(end: End, build: Json) -> float:
     deaths = [float(each["at"]) for each in build["history"] if each["status"] in _DEAD]
     amis = [ami["image"] for ami in build["outputResources"]["amis"]]
     deaths += [end.lost_amis[ami] for ami in amis if ami in end.lost_amis]
-    if build["token"] in end.spoiled:
-        # Nobody can vouch for it, which can only be known when it has ended.
-        deaths += [float(each["at"]) for each in build["history"] if each["status"] == "AVAILABLE"]
     return min(deaths, default=float("inf"))
 
 
-def _good(end: End, build: Json) -> bool:
-    states = {each["status"] for each in build["history"]}
-    return "AVAILABLE" in states and build["token"] not in end.spoiled
+def _good(build: Json) -> bool:
+    return "AVAILABLE" in {each["status"] for each in build["history"]}
+
+
+def _about_copies(end: End) -> Iterator[str]:
+    """See that no copy is left but what still runs, and what isodrop cannot know to be over."""
+    running = {build["uri"] for build in end.builds if not _ENDS & _states(build)}
+    for uri in end.staged:
+        if uri not in running | end.maybe_sent:
+            yield f"{uri} is left"
+
+
+def _states(build: Json) -> frozenset[str]:
+    return frozenset(each["status"] for each in build["history"])
 
 
 def _about_silence(end: End, *, patient: bool) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Final
 from isodrop_local.faults import LOST, NOT_TAKEN, Fault
 
 KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
-GOOD_DISCS: Final = ("one", "two", "three")
+GOOD_DISCS: Final = ("one", "two", "twin")
 BAD_DISCS: Final = ("server", "text")
 MAX_ATTEMPTS: Final = 3
 PATIENCE: Final = 4
@@ -43,9 +43,17 @@ _THROTTLES: Final = {
     "ec2": "RequestLimitExceeded",
 }
 _WRITES: Final = ("dynamodb.PutItem", "dynamodb.UpdateItem", "imagebuilder.ImportDiskImage")
+_OF_COPIES: Final = (
+    "s3.CreateMultipartUpload",
+    "s3.UploadPartCopy",
+    "s3.ListParts",
+    "s3.CompleteMultipartUpload",
+    "s3.HeadObject",
+    "s3.DeleteObject",
+)
 CALLS: Final = (
     "s3.GetObject",
-    "s3.HeadObject",
+    *_OF_COPIES,
     "dynamodb.GetItem",
     "dynamodb.Query",
     *_WRITES,
@@ -136,6 +144,8 @@ class Do(StrEnum):
     """What somebody does by hand."""
 
     DELETE_OBJECT = "deletes the object"
+    DELETE_VERSION = "deletes that version for good"
+    DELETE_COPIES = "empties the staging bucket"
     CANCEL_BUILD = "cancels the build"
     DELETE_BUILD = "deletes the build"
     FAIL_BUILD = "sees the build fail"
@@ -221,7 +231,7 @@ class Schedule:
         random = Random(f"schedule {seed}")  # noqa: S311 # repeatable, not secret
         uploads = _uploads(random)
         distributes = random.random() < 0.5
-        calls = (*CALLS, *_WRITES, *(_OF_DISTRIBUTIONS if distributes else ()))
+        calls = (*CALLS, *_WRITES, *_OF_COPIES, *(_OF_DISTRIBUTIONS if distributes else ()))
         return cls(
             seed=seed,
             uploads=uploads,
@@ -278,18 +288,19 @@ def _trouble(random: Random, calls: Sequence[str]) -> Trouble:
         kinds.remove(What.OUT_OF_QUOTA)
     if call == "lambda.Invoke":  # Step Functions calls with a token of its own
         kinds = [what for what in kinds if what not in {What.EXPIRED, What.SKEWED}]
+    skip = int(random.expovariate(1 if call in _OF_COPIES else 1 / 6))
     # Three quick retries of the client's own stand behind every call.
     return Trouble(
         call=call,
         what=random.choice((*kinds, What.KILLED_BEFORE, What.KILLED_AFTER)),
-        skip=0 if call in _OF_DISTRIBUTIONS else int(random.expovariate(1 / 6)),
+        skip=0 if call in _OF_DISTRIBUTIONS else skip,
         times=random.choice((1, 1, 1, 2, 3, 4)),
     )
 
 
 def _deed(random: Random, uploads: tuple[Upload, ...]) -> Deed:
     do = random.choice([*Do])
-    after = random.choice((2.0, 20.0, 200.0, 2000.0, 4000.0)) * random.random()
+    after = random.choice((0.5, 2.0, 20.0, 200.0, 2000.0, 4000.0)) * random.random()
     if do is Do.FORGET_TOKENS:
         after += 24 * 3600.0
     return Deed(

@@ -11,6 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from types import ModuleType, SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Self
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -37,9 +38,12 @@ from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 from moto.core.models import botocore_stubber
 
+import isodrop.aws.staging
+import isodrop.bootstrap
 from isodrop import bootstrap
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
+from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Execution as ExecutionAsTold
 from isodrop.aws.step_functions import Executions
 from isodrop_cli.operations import Operator, OperatorError
@@ -59,28 +63,33 @@ from isodrop_local.image_builder.client import Raw
 from isodrop_local.image_builder.shapes import cased
 from isodrop_local.template import definition
 from tests.integration.conftest import ACCOUNT as ENVIRON
-from tests.integration.conftest import BUCKET, ledger_properties
+from tests.integration.conftest import BUCKET, STAGING, ledger_properties
 from tests.resilience.actors import (
     asks_of_versions,
+    copied_etag,
+    deleted,
     disc,
     dropped,
+    maybe_sent,
     put,
-    spoiled_tokens,
-    touched,
     versions_of_drops,
 )
 from tests.resilience.oracle import Dropped, End
 from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Upload
-from tests.resilience.scheduler import Baton, DeadlineError
+from tests.resilience.scheduler import BEGIN, Baton, DeadlineError
 from tests.resilience.state_machine import Machine, TaskError
 from tests.support.harness import ACCOUNT, REGION, Around
+from tests.support.moto_s3 import real_multipart
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = {"ImportIso": "import_iso", "ReportBuild": "report_build", "Sweep": "sweep"}
-SECONDS: Final = {"ImportIso": 150.0, "ReportBuild": 150.0, "Sweep": 300.0}
+SECONDS: Final = {"ImportIso": 900.0, "ReportBuild": 150.0, "Sweep": 300.0}
 SWEEP_EVERY: Final = 900.0
 MACHINE: Final = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:isodrop"
-WEEK: Final = 7 * 24 * 3600.0
+DAY: Final = 24 * 3600.0
+WEEK: Final = 7 * DAY
+PART_SIZE: Final = 256 * 1024
+"""Of the copies here: the discs are small."""
 PARAMETERS: Final = {"PollSeconds": 240, "TrackingHours": 14}
 """Rarer looks than the template allows at the most seldom: each costs real time here."""
 _SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
@@ -99,6 +108,27 @@ class Execution:
     status: str = "RUNNING"
     error: str = ""
     cause: str = ""
+
+
+class AtOnce:
+    """Stands for a pool of threads: does what it is given at once, in the caller's own."""
+
+    def __init__(self, max_workers: int) -> None:
+        self.max_workers = max_workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, do: Callable[..., Any], *how: Any) -> Future[Any]:
+        """Do it; who is killed meanwhile does nothing further."""
+        done: Future[Any] = Future()
+        try:
+            done.set_result(do(*how))
+        except Exception as error:  # noqa: BLE001 - as the pool does
+            done.set_exception(error)
+        return done
 
 
 class KilledError(BaseException):
@@ -183,6 +213,7 @@ class Simulation:
         self._dropped: list[Dropped] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
+        self._lost_copies = False
         self._trace = trace or (lambda _: None)
         self._definition = _definition(**self._parameters)
         for trouble in schedule.troubles:
@@ -218,9 +249,15 @@ class Simulation:
             except TaskError as error:
                 self._say("the sweep failed", error)
                 found = {"started": 1}
-            busy = self._running or found.get("started") or found.get("open")
+            busy = self._running or self._is_building()
+            busy = busy or any(found.get(name) for name in ("started", "open", "removed"))
             quiet = 0 if busy else quiet + 1
             self.clock.sleep(SWEEP_EVERY)
+
+    def _is_building(self) -> bool:
+        """Whether a build goes on that will end some day, though perhaps nobody follows it."""
+        goes_on = any(build.running for build in self.builder.builds.values())
+        return goes_on and self.clock.now < BEGIN + 3 * DAY
 
     # ------------------------------------------------------------------ the ground
 
@@ -229,6 +266,11 @@ class Simulation:
         with ExitStack() as stack:
             stack.enter_context(patch.dict(os.environ, ENVIRON, clear=True))
             stack.enter_context(mock_aws())
+            stack.enter_context(real_multipart())
+            # Copies of several parts, one after the other: the clock's threads are the only ones.
+            stack.enter_context(patch.object(isodrop.bootstrap, "PART_SIZE", PART_SIZE))
+            stack.enter_context(patch.object(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 1024))
+            stack.enter_context(patch.object(isodrop.aws.staging, "ThreadPoolExecutor", AtOnce))
             for models in (moto.s3.models, moto.dynamodb.models.table):
                 stack.enter_context(patch.object(models, "utcnow", self._now))
             self.builder = ImageBuilder(
@@ -254,6 +296,7 @@ class Simulation:
         """Make what the template makes."""
         s3 = self.outside("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.create_bucket(Bucket=STAGING, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.outside("dynamodb").create_table(TableName="ledger", **ledger_properties())
         made = self.builder.call(
@@ -263,6 +306,7 @@ class Simulation:
         os.environ |= {
             "STACK_NAME": "isodrop",
             "LEDGER_TABLE": "ledger",
+            "STAGING_BUCKET": STAGING,
             "EVENT_BUS": "default",
             "EDITION": "Enterprise",
             "SUPPORTED_BUILDS": "22621,26100",
@@ -299,6 +343,10 @@ class Simulation:
     def outside(self, service: str) -> Any:
         """Get a client for whoever stands outside: nothing goes wrong with its calls."""
         return _outside(service)
+
+    @property
+    def _staging(self) -> StagingBucket:
+        return StagingBucket(self.outside("s3"), STAGING)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now, UTC).replace(tzinfo=None)
@@ -526,8 +574,7 @@ class Simulation:
         data = disc(upload.disc)
         etag, version = put(self.outside("s3"), BUCKET, upload.key, data, upload)
         self._say("uploaded", upload.disc, "to", upload.key, version)
-        self._dropped = touched(self._dropped, upload.key)
-        self._etags[etag] = upload.disc
+        self._etags[copied_etag(data, PART_SIZE)] = upload.disc
         self._dropped.append(dropped(upload, upload.key, version))
         event = _event(upload, len(data), etag, version, len(self._dropped))
         for delay in upload.delays:
@@ -543,17 +590,18 @@ class Simulation:
             self._say("in vain:", error)
         self._say("somebody", deed.do, deed.which)
 
-    def _done(self, deed: Deed) -> None:
+    def _done(self, deed: Deed) -> None:  # noqa: C901 - a table of what people do
         builds = [*self.builder.builds.values()]
         imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
         amis = [ami.image for build in builds for ami in build.amis]
         going = [each for each in self.executions.values() if each.status == "RUNNING"]
         match deed.do:
-            case Do.DELETE_OBJECT if self._dropped:
-                key = self._dropped[deed.which % len(self._dropped)].key
-                self.outside("s3").delete_object(Bucket=BUCKET, Key=key)
-                self._dropped = touched(self._dropped, key)
+            case Do.DELETE_OBJECT | Do.DELETE_VERSION if self._dropped:
+                one = self._dropped[deed.which % len(self._dropped)]
+                self._delete(one, for_good=deed.do is Do.DELETE_VERSION)
+            case Do.DELETE_COPIES:
+                self._lost_copies = self._lost_copies or bool(self._staging.empty())
             case Do.CANCEL_BUILD if running:
                 self.builder.cancel(running[deed.which % len(running)])
             case Do.DELETE_BUILD if builds:
@@ -574,6 +622,12 @@ class Simulation:
                 going[deed.which % len(going)].status = "ABORTED"
             case Do.FORGET_TOKENS:
                 self.builder.forget_tokens()
+
+    def _delete(self, one: Dropped, *, for_good: bool) -> None:
+        which = {"VersionId": one.version} if for_good else {}
+        self.outside("s3").delete_object(Bucket=BUCKET, Key=one.key, **which)
+        if for_good:
+            self._dropped = deleted(self._dropped, one.version)
 
     def _ask_anew(self, key: str) -> None:
         """Do what isodrop retry does."""
@@ -598,7 +652,9 @@ class Simulation:
             distributes=self.schedule.distributes,
             executions={arn: each.status for arn, each in self.executions.items()},
             drops=versions_of_drops(items),
-            spoiled=spoiled_tokens(items),
+            staged=[self._staging.uri(each.key) for each in self._staging.list_staged()],
+            maybe_sent=maybe_sent(items),
+            lost_copies=self._lost_copies,
             asks=asks_of_versions(items),
             lost_amis=self._lost_amis,
             undelivered=0,

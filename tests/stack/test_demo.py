@@ -322,4 +322,4 @@ def test_file_names_cannot_speak_to_the_terminal(
     told = capsys.readouterr().out
     assert "\033" not in told
     assert r"drop esc\x1b[31m\nred.iso" in told
-    assert r"esc\x1b[31m\nred.iso: ISO Import Rejected: unsupported-key" in told
+    assert r"esc\x1b[31m\nred.iso: ISO Import Rejected: not-an-iso" in told

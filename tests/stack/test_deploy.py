@@ -41,7 +41,7 @@ def test_only_what_names_a_path_is_changed() -> None:
         for name in PATHS:
             resource.get("Properties", {}).pop(name, None)
     assert packaged == template
-    assert len(kept) == 7, "three functions, the layer, the state machine and two nested templates"
+    assert len(kept) == 8, "four functions, the layer, the state machine and two nested templates"
 
 
 def test_the_layer_has_the_package_and_what_it_ships() -> None:
@@ -141,6 +141,20 @@ def test_a_stack_that_was_deleted_can_be_deployed_and_deleted_again(
         cloudformation.get_waiter("stack_delete_complete").wait(
             StackName="again", WaiterConfig={"Delay": 1}
         )
+
+
+def test_a_stack_that_is_deleted_takes_its_copies_with_it(deployed: LocalStack) -> None:
+    cloudformation, s3 = deployed.client("cloudformation"), deployed.client("s3")
+    bucket = deploy(cloudformation, s3, "short", {})["StagingBucketName"]
+    s3.put_object(Bucket=bucket, Key="left.iso", Body=b"left")
+    s3.create_multipart_upload(Bucket=bucket, Key="begun.iso")
+
+    cloudformation.delete_stack(StackName="short")
+
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName="short", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    assert bucket not in {each["Name"] for each in s3.list_buckets()["Buckets"]}
 
 
 def profile(stack: LocalStack) -> str:

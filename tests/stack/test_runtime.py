@@ -221,7 +221,7 @@ def test_an_odd_key_reaches_image_builder_as_it_is(
     )
     (call,) = stack.image_builder.calls(IMPORT)
     assert result["decision"] == "follow", result
-    assert call["parameters"]["uri"] == f"s3://{bucket}/{key}"
+    assert call["parameters"]["tags"]["isodrop:source"] == f"s3://{bucket}/{key}"
 
 
 def test_a_throttle_goes_by_the_name_that_the_state_machine_retries(

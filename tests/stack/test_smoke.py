@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,11 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
         "ImportDiskImage without an object": "held",
     }
     assert status == 0
-    builds = [each for each in stack.image_builder.builds() if each["uri"].endswith(iso.name)]
+    builds = [
+        each
+        for each in stack.image_builder.builds()
+        if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+    ]
     assert len(builds) == 1
 
 
@@ -78,7 +83,11 @@ def test_nothing_is_spent_unless_somebody_agrees_or_in_ci(
     assert (declined, in_ci) == (1, 1)
     assert "one build: an EC2 instance" in told
     assert "does not run in CI" in why
-    assert not [each for each in stack.image_builder.builds() if each["uri"].endswith(iso.name)]
+    assert not [
+        each
+        for each in stack.image_builder.builds()
+        if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+    ]
 
 
 def test_nothing_is_spent_where_doctor_finds_something_broken(
@@ -94,3 +103,12 @@ def test_nothing_is_spent_where_doctor_finds_something_broken(
         events.enable_rule(Name=rule)
     assert status == 3
     assert "mend what is broken first" in why
+
+
+def builds_of(stack: LocalStack, name: str) -> list[dict[str, Any]]:
+    """Get the builds of what was dropped under a name."""
+    return [
+        each
+        for each in stack.image_builder.builds()
+        if each["request"]["tags"]["isodrop:source"].endswith(name)
+    ]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from isodrop.codes import Rejection
+from isodrop.domain.content import PART_SIZE, Content
 from isodrop.domain.model import FIRST_ASK, ImportPlan, ImportSettings, Upload
 from isodrop.domain.planning import decide
 from isodrop.domain.run import Bond, Drop
@@ -20,7 +21,7 @@ BUSINESS = (
 INFRASTRUCTURE = (
     "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/isodrop"
 )
-MEDIA_ID = "5ca1ab1e" * 8
+CONTENT = Content(5_901_000_000, PART_SIZE, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=-44")
 
 
 def an_upload(key: str = "drop/windows.iso", **changes: Any) -> Upload:
@@ -58,7 +59,6 @@ def a_disc(*editions: Edition) -> Media:
         label="CCCOMA_X64FRE_EN-US_DV9",
         kind="wim",
         editions=editions,
-        media_id=MEDIA_ID,
         size=5_901_000_000,
         requests=3,
         bytes=491_520,
@@ -91,6 +91,8 @@ def a_drop(**changes: Any) -> Drop:
         claimed="2026-11-24T09:00:00.000+00:00",
         upload=an_upload(),
         verdict=None,
+        staging=None,
+        content=None,
         identity=None,
         attempt=None,
         build_arn=None,

@@ -19,8 +19,10 @@ from isodrop.aws.event_bus import Publisher
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Executions
 from isodrop.domain.build import Phase
+from isodrop.domain.content import PART_SIZE
 from isodrop.domain.model import FIRST_ASK, Ask, DistributionSettings, ImportSettings, Upload
 from isodrop.domain.run import Drop
 from isodrop.domain.sweep_summary import Tally
@@ -28,12 +30,13 @@ from isodrop.services.annotations import Annotator
 from isodrop.services.distribution import Distributor
 from isodrop.services.intake import Decision, Intake, Outcome
 from isodrop.services.reporting import Caught, Reporter
+from isodrop.services.staging import Stager
 from isodrop.services.submission import Submission
 from isodrop.services.sweep import Sweep
 from isodrop_cli.operations import Operator
 from isodrop_local.image_builder import ImageBuilder, client
 from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
-from tests.integration.conftest import BUCKET
+from tests.integration.conftest import BUCKET, STAGING
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -61,8 +64,8 @@ class Around:
     client: Callable[[str], Any]
 
     def owns_bucket(self, bucket: str) -> bool:
-        """There is one bucket."""
-        return bucket == BUCKET
+        """There are two buckets."""
+        return bucket in {BUCKET, STAGING}
 
     def object_etag(self, bucket: str, key: str) -> str | None:
         """What lies there now."""
@@ -94,6 +97,7 @@ class Way:
     clock: Clock = field(default_factory=Clock)
     writes: int = 0
     across_builds: bool = False
+    part_size: int = PART_SIZE
     distribution: DistributionSettings | None = None
     image_builder: ImageBuilder = field(init=False)
     settings: ImportSettings = field(init=False)
@@ -139,9 +143,20 @@ class Way:
             ledger=self.ledger,
             settings=self.settings,
             uefi_data_uri=None,
+            stager=self.stager,
             submission=self.submission,
             now=lambda: self.clock.time().isoformat(),
         )
+
+    @property
+    def stager(self) -> Stager:
+        """Who makes the copies."""
+        bucket = StagingBucket(self.client("s3"), STAGING)
+        return Stager(bucket, self.builder, self.ledger, self.clock.time, self.part_size)
+
+    def staged(self) -> list[str]:
+        """What lies in the staging bucket, finished or not."""
+        return [each.key for each in self.stager.bucket.list_staged()]
 
     @property
     def submission(self) -> Submission:
@@ -156,6 +171,7 @@ class Way:
             builder=self.builder,
             ledger=self.ledger,
             publisher=Publisher(self.client("events"), "default"),
+            stager=self.stager,
             annotator=Annotator(
                 s3=self.client("s3"),
                 builder=self.builder,

@@ -138,7 +138,7 @@ def test_the_longest_parameters_fit_into_every_function_s_environment() -> None:
     resolved = resolve_plain(whole, {"AWS::StackName": "s" * 128})
 
     # Then
-    assert len(resolved.resources) == 3
+    assert len(resolved.resources) == 4
     for name, function in resolved.of_type("AWS::Lambda::Function").items():
         variables = function["Environment"]["Variables"]
         taken = sum(len(key) + size(str(value)) for key, value in variables.items())

@@ -15,6 +15,7 @@ ENVIRON = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "STACK_NAME": "isodrop",
     "LEDGER_TABLE": "ledger",
+    "STAGING_BUCKET": "staging",
     "EVENT_BUS": "default",
     "INFRASTRUCTURE_CONFIGURATION_ARN": "arn",
     "SUPPORTED_BUILDS": "26100",

@@ -8,6 +8,7 @@ from isodrop.settings import IntakeSettings, ReportSettings, SettingsError, Swee
 ENVIRONMENT = {
     "STACK_NAME": "isodrop",
     "LEDGER_TABLE": "ledger",
+    "STAGING_BUCKET": "staging",
     "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infra",
     "SUPPORTED_BUILDS": "22621, 26100",
     "ALLOWED_OVERRIDES": "edition,rebuild",

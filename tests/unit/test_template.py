@@ -39,7 +39,7 @@ def swept(made: Resolved) -> tuple[str, str]:
 def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in_it() -> None:
     made = resolve()
     rule = made.properties(DROPPED)
-    assert made.of_type("AWS::S3::Bucket").keys() == {"UploadBucket"}
+    assert made.of_type("AWS::S3::Bucket").keys() == {"UploadBucket", "StagingBucket"}
     assert rule["EventPattern"]["detail"] == {
         "bucket": {"name": ["UploadBucket"]},
         "object": {"key": [{"suffix": {"equals-ignore-case": ".iso"}}]},
@@ -51,8 +51,7 @@ def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in
 def test_given_an_existing_bucket_then_no_bucket_is_made_or_changed_and_that_one_is_heard() -> None:
     made = resolve(ExistingBucketName="our-media")
     rule = made.properties(DROPPED)
-    kinds = {resource["Type"] for resource in made.resources.values()}
-    assert not {kind for kind in kinds if kind.startswith("AWS::S3::")}
+    assert made.of_type("AWS::S3::Bucket").keys() == {"StagingBucket"}
     assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-media"]}
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
         told = made.statement(role, "TellGoneFromDenied")
@@ -102,7 +101,7 @@ def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
         assert not heard(f"isos/{name}")
     assert not heard("isos/windows/Win11.iso.sha256")
     for role, sid in (
-        ("ImportIsoRole", "LookInside"),
+        ("ImportIsoRole", "LookInsideAndCopy"),
         ("ReportBuildRole", "SeeWhetherTheObjectIsTheSame"),
         ("SweepRole", "SeeWhetherTheObjectIsTheSame"),
     ):
@@ -131,7 +130,47 @@ def test_given_days_then_what_was_imported_is_deleted_by_its_tag_and_by_default_
     assert rule["TagFilters"] == [{"Key": "isodrop:state", "Value": "succeeded"}]
     assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", "7")
     assert by_tag() == []
-    assert not resolve(ExistingBucketName="our-media", ImportedIsoDays=7).of_type("AWS::S3::Bucket")
+    existing = resolve(ExistingBucketName="our-media", ImportedIsoDays=7)
+    assert "UploadBucket" not in existing.of_type("AWS::S3::Bucket")
+
+
+# What is imported: private copies
+
+
+def test_a_directory_bucket_is_refused() -> None:
+    with pytest.raises(TemplateError, match="ExistingBucketName"):
+        resolve(ExistingBucketName="media--euc1-az1--x-s3")
+
+
+def test_copies_are_written_by_the_stacks_roles_only_and_last_eight_days() -> None:
+    made = resolve()
+    (only,) = [
+        each
+        for each in made.properties("StagingBucketPolicy")["PolicyDocument"]["Statement"]
+        if each["Sid"] == "OnlyTheStackWrites"
+    ]
+    rules = made.properties("StagingBucket")["LifecycleConfiguration"]["Rules"]
+    assert (only["Effect"], only["Principal"]) == ("Deny", "*")
+    assert only["Condition"] == {
+        "ArnNotEquals": {
+            "aws:PrincipalArn": [
+                f"{role}.Arn"
+                for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole", "EmptyStagingRole")
+            ]
+        }
+    }
+    assert [rule.get("ExpirationInDays") for rule in rules] == [8, None]
+    assert rules[1]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+    assert "NotificationConfiguration" not in made.properties("StagingBucket")
+
+
+def test_builds_read_copies_and_no_other_objects_of_this_account() -> None:
+    made = resolve()
+    (policy,) = made.properties("BuildInstanceRole")["Policies"]
+    allow, deny = policy["PolicyDocument"]["Statement"]
+    assert (allow["Effect"], allow["Resource"]) == ("Allow", "StagingBucket.Arn/*")
+    assert (deny["Effect"], deny["NotResource"]) == ("Deny", "StagingBucket.Arn/*")
+    assert deny["Condition"] == {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
 
 
 # What is imported and what it is called: the functions' environment
@@ -405,11 +444,7 @@ def test_given_a_key_then_who_reads_and_writes_may_use_it_and_nobody_otherwise()
         assert used
         assert used["Resource"] == KEY
     for role in ("BuildInstanceRole", "BuildExecutionRole"):
-        (policy,) = made.properties(role)["Policies"]
-        assert policy["PolicyDocument"]["Statement"] == [
-            {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": KEY}
-        ]
-        assert not plain.properties(role)["Policies"]
+        assert made.properties(role) == plain.properties(role)  # copies are not under the key
     assert "kms:" not in str(plain.resources)
 
 

@@ -71,7 +71,7 @@ Mail, a webhook, a state machine, WorkSpaces and a queue are in [examples](../ex
 - **In no certain order.** A notice can come after the answer; `metadata.time` tells. The last
   answer need not bring the highest version: an older ISO may be dropped later. The parameter
   `/isodrop/<name>/<build>/latest` names the highest, and is written before the answer goes out.
-- **One upload, one `metadata.dropId`.** Uploads of the same disc share one import:
+- **One upload, one `metadata.dropId`.** Uploads of the same bytes share one import:
   `metadata.importId` is the same, and `reused` is true for those that started nothing.
 - **Within a major version only additions.** Fields and codes may be added; none goes, and none
   changes its type. Ignore what you do not know. Compare `detail-type` and `code`, never words.
@@ -197,7 +197,7 @@ def codes_page() -> str:
 def _kind(kind: Kind) -> str:
     said = {
         Kind.REJECTED: "**Rejected**: said before anything was spent. What is found out"
-        " only after that (`object-changed`) comes with an `ISO Import Failed`.",
+        " only after that comes with an `ISO Import Failed`.",
         Kind.FAILED: "**Failed**: the upload was good, its import did not come to its end.",
     }[kind]
     links = ", ".join(f"[`{code}`](#{code})" for code in Code if TABLE[code].kind is kind)

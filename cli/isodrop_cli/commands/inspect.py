@@ -194,7 +194,6 @@ def _plan_json(plan: ImportPlan) -> dict[str, Any]:
         "revision": plan.revision,
         "languages": list(plan.languages),
         "rebuild": plan.rebuild,
-        "mediaId": plan.media_id,
         "tags": dict(plan.tags),
         "notes": list(plan.notes),
     }

@@ -27,6 +27,7 @@ _GONE: Final = frozenset(
     {
         "404",
         "NoSuchBucket",
+        "NoSuchBucketPolicy",
         "NoSuchEntity",
         "NotFoundException",
         "ResourceNotFoundException",

@@ -6,7 +6,7 @@ from typing import Any, Final
 from isodrop_cli.doctor.context import Ground
 from isodrop_cli.doctor.functions import configuration
 from isodrop_cli.doctor.policies import trusts
-from isodrop_cli.doctor.results import GoneError, Verdict, broken, doubtful, well
+from isodrop_cli.doctor.results import GoneError, Level, Verdict, broken, doubtful, well
 
 _EXECUTION: Final = ("EC2ImageBuilderExecutionPolicy",)
 _INSTANCE: Final = ("EC2InstanceProfileForImageBuilder", "AmazonSSMManagedInstanceCore")
@@ -164,7 +164,16 @@ def may_distribute(ground: Ground) -> Verdict:
 def may_read(ground: Ground) -> Verdict:
     """Ask whether ImportIso is allowed to look inside."""
     where = f"arn:{ground.partition}:s3:::{ground.bucket}/{ground.parameter('KeyPrefix')}Win11.iso"
-    return may(ground, "ImportIsoRole", Right("s3:GetObject", where))
+    return may(ground, "ImportIsoRole", Right("s3:GetObjectVersion", where))
+
+
+def may_copy(ground: Ground) -> Verdict:
+    """Ask whether ImportIso is allowed to make copies, and the build to read them."""
+    copies = f"arn:{ground.partition}:s3:::{ground.output('StagingBucketName') or ''}/0-0.iso"
+    writing = may(ground, "ImportIsoRole", Right("s3:PutObject", copies))
+    if writing.level is not Level.OK or ground.parameter("InfrastructureConfigurationArn"):
+        return writing
+    return may(ground, "BuildInstanceRole", Right("s3:GetObject", copies))
 
 
 def may_start(ground: Ground) -> Verdict:

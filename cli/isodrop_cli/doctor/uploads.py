@@ -4,16 +4,22 @@ import json
 from typing import Final
 
 from isodrop_cli.doctor.context import Ground
-from isodrop_cli.doctor.policies import principals, statements
+from isodrop_cli.doctor.policies import covers, principals, statements
 from isodrop_cli.doctor.results import GoneError, UnseenError, Verdict, broken, doubtful, well
 
 _KMS: Final = ("aws:kms", "aws:kms:dsse")
+_DIRECTORY: Final = "--x-s3"
 _AWS_OWN: Final = ":alias/aws/"
 
 
 def bucket(ground: Ground) -> Verdict:
     """ImportDiskImage takes ISOs of its own account and Region only."""
     name = ground.bucket
+    if name.endswith(_DIRECTORY):
+        return broken(
+            f"{name} is a directory bucket: it has no versions and tells nobody of its objects",
+            "deploy with another ExistingBucketName",
+        )
     elsewhere = "drop ISOs into a bucket of this account: deploy with another ExistingBucketName"
     try:
         told = ground.ask("s3", "HeadBucket", Bucket=name, ExpectedBucketOwner=ground.account)
@@ -68,6 +74,29 @@ def versioning(ground: Ground) -> Verdict:
             *("--versioning-configuration", "Status=Enabled"),
         ),
     )
+
+
+def staging(ground: Ground) -> Verdict:
+    """Look for the copies' bucket: who else could write there would decide what is imported."""
+    name = ground.output("StagingBucketName")
+    if name is None:
+        raise GoneError("the stack has no output StagingBucketName")
+    ground.ask("s3", "HeadBucket", Bucket=name, ExpectedBucketOwner=ground.account)
+    try:
+        policy = ground.ask("s3", "GetBucketPolicy", Bucket=name)["Policy"]
+    except GoneError:
+        policy = None
+    if not any(
+        each.get("Effect") == "Deny"
+        and covers(each, "s3:PutObject")
+        and "ArnNotEquals" in each.get("Condition", {})
+        for each in statements(policy)
+    ):
+        return broken(
+            f"the policy of {name} lets others than the stack's roles write there",
+            "sam deploy puts the stack's own back",
+        )
+    return well(f"{name} is here, and only the stack's roles write there")
 
 
 def encryption(ground: Ground) -> Verdict:

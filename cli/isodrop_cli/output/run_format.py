@@ -53,6 +53,7 @@ def as_json(drop: "Drop") -> dict[str, Any]:
             "versionId": drop.upload.version_id,
             "etag": drop.upload.etag,
             "size": drop.upload.size,
+            "contentId": None if drop.content is None else drop.content.id,
         },
         "state": state_of(drop),
         "claimed": drop.claimed,
@@ -103,6 +104,8 @@ def pairs(drop: "Drop") -> list[tuple[str, object]]:
             ("image", f"{plan.name} {plan.semantic_version}"),
             ("edition", f"{plan.edition}, image {plan.image_index}"),
         ]
+    if drop.content is not None:
+        found.append(("content", drop.content.id))
     if drop.build_arn is not None:
         found += [("build", drop.build_arn), ("attempt", drop.attempt)]
     if drop.distribution.build_arn is not None:

@@ -15,11 +15,14 @@ from isodrop.aws.config import CONFIG, QUICK_CONFIG
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.metrics import Counter
+from isodrop.aws.staging import StagingBucket
+from isodrop.domain.content import PART_SIZE
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
 
 if TYPE_CHECKING:
     from isodrop.services.intake import Intake
     from isodrop.services.reporting import Reporter
+    from isodrop.services.staging import Stager
     from isodrop.services.sweep import Sweep
 
 
@@ -49,6 +52,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         ledger=ledger,
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
+        stager=_stager(settings.staging_bucket, session, builder, ledger),
         submission=Submission(builder, ledger, settings.stack_name, settings.max_attempts, _now),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         inspected=Counter(settings.stack_name).inspected,
@@ -110,6 +114,11 @@ def make_sweep(
     )
 
 
+def make_staging_bucket(environ: Mapping[str, str]) -> StagingBucket:
+    """Open the staging bucket that the environment names."""
+    return StagingBucket.connect(boto3.Session(), environ["STAGING_BUCKET"])
+
+
 def make_counter(environ: Mapping[str, str]) -> Counter:
     """Count for the stack that the environment names."""
     return Counter(environ["STACK_NAME"])
@@ -130,6 +139,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
         builder=builder,
         ledger=ledger,
         publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
+        stager=_stager(settings.staging_bucket, session, builder, ledger),
         annotator=Annotator(
             s3=session.client("s3", config=QUICK_CONFIG),
             builder=Builder.connect(session, QUICK_CONFIG),
@@ -143,6 +153,12 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
         now=_now,
         count=Counter(settings.stack_name).answered,
     )
+
+
+def _stager(bucket: str, session: boto3.Session, builder: Builder, ledger: Ledger) -> "Stager":
+    from isodrop.services.staging import Stager
+
+    return Stager(StagingBucket.connect(session, bucket), builder, ledger, _now, PART_SIZE)
 
 
 def _now() -> datetime:

@@ -34,9 +34,9 @@ class Code(StrEnum):
     UNSUPPORTED_RELEASE = "unsupported-release"
     SPLIT_IMAGE = "split-image"
     ESD_MEDIA = "esd-media"
-    UNSUPPORTED_KEY = "unsupported-key"
     INVALID_OVERRIDE = "invalid-override"
-    OBJECT_CHANGED = "object-changed"
+    OBJECT_GONE = "object-gone"
+    ARCHIVED_OBJECT = "archived-object"
     UNREADABLE_OBJECT = "unreadable-object"
     SCAN_NOT_PASSED = "scan-not-passed"
     TOO_MANY_ATTEMPTS = "too-many-attempts"
@@ -46,6 +46,8 @@ class Code(StrEnum):
     BUILD_GONE = "build-gone"
     BUILD_TIMED_OUT = "build-timed-out"
     DISTRIBUTION_FAILED = "distribution-failed"
+    STAGING_LOST = "staging-lost"
+    CHECKSUM_MISSING = "checksum-missing"
     IMPORT_REFUSED = "import-refused"
     REQUEST_REFUSED = "request-refused"
     ACCESS_DENIED = "access-denied"
@@ -186,12 +188,6 @@ TABLE: Final = MappingProxyType(
             "from another source nothing is documented. An install.wim that is an ESD inside "
             "counts as one.",
         ),
-        Code.UNSUPPORTED_KEY: _rejected(
-            "The object's key is one that ImportDiskImage does not take.",
-            "Upload it under a key that ends in .iso, .ISO or .Iso.",
-            why="ImportDiskImage takes these three spellings and no other. The stack hears "
-            "all spellings all the same, so that no upload stays without an answer.",
-        ),
         Code.INVALID_OVERRIDE: _rejected(
             "An override in the object's metadata is not allowed, or not well formed.",
             "Correct that entry with isodrop retry --set, where an empty value takes it away, or"
@@ -199,24 +195,30 @@ TABLE: Final = MappingProxyType(
             why="An entry that was misspelt and silently ignored would make another image "
             "than the one asked for, so an upload with one is not imported at all.",
         ),
-        Code.OBJECT_CHANGED: _rejected(
-            "The object was replaced or deleted before its import was over, so what was imported"
-            " cannot be vouched for.",
-            "Drop the ISO again, and leave it in place until its answer has come.",
-            why="An import names its object by bucket and key, without a version, so Image "
-            "Builder may have read the old bytes or the new ones. Before there is a build the "
-            "upload is rejected; after that the answer is Failed, with this same code.",
+        Code.OBJECT_GONE: _rejected(
+            "The object was deleted or replaced before its private copy was made.",
+            "Upload the ISO again, and leave it in place until the import has started.",
+            why="What is imported is a copy that S3 makes of that very version of the object. "
+            "In a bucket that keeps versions only a version that was deleted for good "
+            "comes to this; without versions a replaced or deleted object does.",
             drop_again=True,
+        ),
+        Code.ARCHIVED_OBJECT: _rejected(
+            "The object is in an archive class of S3's, from which it cannot be read.",
+            "Restore it or upload it again to S3 Standard; then ask again with isodrop retry.",
+            why="Objects in Glacier Flexible Retrieval and Deep Archive, and in the archive "
+            "tiers of Intelligent-Tiering, take minutes to hours to become readable.",
         ),
         Code.UNREADABLE_OBJECT: _rejected(
             "The object is there, but isodrop may not read it.",
             "See in the message what S3 says. If a malware scan must end first (the bucket's policy"
             " denies reading until GuardDuty has tagged the object), set the stack's parameter"
-            " MalwareScan to GuardDuty; else let ImportIso's role read the object and use its key;"
+            " MalwareScan to GuardDuty; else let ImportIso's role read the object and use its key"
+            " (parameter KmsKeyArn), or upload it without a key of the customer's own (SSE-C);"
             f" then {_ASK_AGAIN}.",
             why="S3 answered the first read with AccessDenied; or the object's KMS key is "
             "disabled, gone or not for isodrop to use; or the object is encrypted under a key that "
-            "only its uploader has (SSE-C). Image Builder could not read it either.",
+            "only its uploader has (SSE-C). The message has S3's own words.",
             drop_again=True,
         ),
         Code.SCAN_NOT_PASSED: _rejected(
@@ -272,6 +274,21 @@ TABLE: Final = MappingProxyType(
             "failed, was cancelled, or was not over when TrackingHours were. Most often a target "
             "account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the key that "
             "the image is encrypted with, or has reached its quota of AMIs.",
+            drop_again=True,
+        ),
+        Code.STAGING_LOST: _failed(
+            "The private copy was gone before it could be imported, and so was the upload.",
+            "Drop the ISO again.",
+            why="Somebody emptied the staging bucket, or the import waited for longer than the "
+            "eight days that a copy is kept; and when the copy was to be made anew, the "
+            "uploaded version was there no more. Nothing was spent.",
+            drop_again=True,
+        ),
+        Code.CHECKSUM_MISSING: _failed(
+            "S3 answered without the checksums that isodrop names an ISO's bytes by.",
+            f"See which S3 answers in the stack's Region; then {_ASK_AGAIN}.",
+            why="S3 computes the SHA-256 of each part that it copies. Only bytes identify, so "
+            "where the checksums are missing nothing stands in for them.",
             drop_again=True,
         ),
         Code.IMPORT_REFUSED: _failed(

@@ -98,6 +98,12 @@ class Source(_Model):
         examples=["9b2cf535f27731c974343645a3985328-704"],
     )
     size: int = Field(description="Length of the object in bytes.", examples=[5901000000])
+    content_id: str | None = Field(
+        None,
+        description="Names the bytes: equal for equal bytes, however they were uploaded, and for no"
+        " others. Null before S3 has copied them, so for what is rejected.",
+        examples=["5f0c7d3e" * 8],
+    )
 
 
 class Plan(_Model):
@@ -155,7 +161,7 @@ class StartedData(_Model):
     plan: Plan
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
     reused: bool = Field(
-        description="Whether an earlier upload of the same disc started this build; nothing new"
+        description="Whether an earlier upload of the same bytes started this build; nothing new"
         " was started then."
     )
     attempt: int = Field(
@@ -197,7 +203,7 @@ class SucceededData(_Model):
     distribution_arn: str | None = _DISTRIBUTION_ARN
     reused: bool = Field(
         description="Whether the image was there already, or being built, for an earlier upload of"
-        " the same disc."
+        " the same bytes."
     )
     attempt: int = Field(
         description="Which attempt at this import succeeded, from 0.", examples=[0]

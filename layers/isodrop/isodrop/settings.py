@@ -68,6 +68,7 @@ class ReportSettings(_Environment):
 
     stack_name: str
     ledger_table: str
+    staging_bucket: str
     event_bus: str
     latest_across_builds: bool = False
     distribution_configuration_arn: str | None = None
@@ -105,6 +106,7 @@ class IntakeSettings(_Environment):
 
     stack_name: str
     ledger_table: str
+    staging_bucket: str
     infrastructure_configuration_arn: str
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"

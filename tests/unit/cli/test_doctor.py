@@ -36,6 +36,7 @@ PHYSICAL = {
     "ImportMachineRole": "machine-role",
     "ImportIso": "import-iso",
     "ImportIsoRole": "import-iso-role",
+    "BuildInstanceRole": "build-instance",
     "ReportBuild": "report-build",
     "ReportBuildRole": "report-build-role",
     "Sweep": "sweep",
@@ -50,6 +51,7 @@ STACK = {
     "Parameters": [{"ParameterKey": "TrackingHours", "ParameterValue": "16"}],
     "Outputs": [
         {"OutputKey": "UploadBucketName", "OutputValue": "drops"},
+        {"OutputKey": "StagingBucketName", "OutputValue": "the-copies"},
         {"OutputKey": "EventBus", "OutputValue": "default"},
     ],
 }
@@ -57,6 +59,7 @@ DISTRIBUTION = ARN.format("imagebuilder", "distribution-configuration/ours")
 VARIABLES = {
     "STACK_NAME": "imports",
     "LEDGER_TABLE": "the-ledger",
+    "STAGING_BUCKET": "the-copies",
     "INFRASTRUCTURE_CONFIGURATION_ARN": INFRASTRUCTURE,
     "EXECUTION_ROLE": ROLE,
     "SUPPORTED_BUILDS": "26100",
@@ -92,6 +95,18 @@ TARGET = {
     "RoleArn": ROLE,
     "DeadLetterConfig": {"Arn": "q"},
 }
+ONLY_THE_STACK_WRITES = json.dumps(
+    {
+        "Statement": [
+            {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": ["s3:PutObject*"],
+                "Condition": {"ArnNotEquals": {"aws:PrincipalArn": [ROLE]}},
+            }
+        ]
+    }
+)
 HEALTHY: Answers = {
     "ListStackResources": {
         "StackResourceSummaries": [
@@ -102,6 +117,7 @@ HEALTHY: Answers = {
     "HeadBucket": {"BucketRegion": REGION},
     "GetBucketNotificationConfiguration": {"EventBridgeConfiguration": {}},
     "GetBucketVersioning": {"Status": "Enabled"},
+    "GetBucketPolicy": {"Policy": ONLY_THE_STACK_WRITES},
     "GetBucketEncryption": {
         "ServerSideEncryptionConfiguration": {
             "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
@@ -192,6 +208,23 @@ def test_given_a_healthy_stack_then_every_check_is_well() -> None:
     levels = {each.check: each.verdict.level for each in examine(ground())}
     assert set(levels.values()) == {Level.OK}
     assert len(levels) == len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "policy", [{"Policy": '{"Statement": []}'}, refusal("NoSuchBucketPolicy", 404)], ids=str
+)
+def test_a_staging_bucket_that_others_may_write_to_is_told(policy: Any) -> None:
+    found = look("staging", ground(GetBucketPolicy=policy))
+    assert found.level is Level.BROKEN
+    assert "the-copies" in found.message
+
+
+def test_a_directory_bucket_is_told() -> None:
+    stack = {
+        **STACK,
+        "Outputs": [{"OutputKey": "UploadBucketName", "OutputValue": "iso--euc1-az1--x-s3"}],
+    }
+    assert "directory bucket" in look("bucket", ground(stack)).message
 
 
 def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_none_crashes() -> None:

@@ -10,7 +10,7 @@ from isodrop.domain.ids import client_token, drop_id, import_identity
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.planning import decide
 from isodrop.events import event_id
-from tests.support.builders import a_business_disc, an_upload, some_settings
+from tests.support.builders import CONTENT, a_business_disc, an_upload, some_settings
 
 
 @pytest.fixture
@@ -62,13 +62,12 @@ def test_given_the_same_disc_under_another_key_when_planned_then_it_is_the_same_
         an_upload("copy/other.iso", etag="b" * 32), a_business_disc(), {}, some_settings()
     )
     assert isinstance(other, ImportPlan)
-    assert import_identity(other) == import_identity(plan)
+    assert import_identity(other, CONTENT.id) == import_identity(plan, CONTENT.id)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"media_id": "0" * 64},
         {"name": "another-name"},
         {"semantic_version": "11.26100.1743"},
         {"image_index": 4},
@@ -78,19 +77,24 @@ def test_given_the_same_disc_under_another_key_when_planned_then_it_is_the_same_
 def test_given_another_import_on_purpose_when_named_then_its_identity_differs(
     plan: ImportPlan, change: dict[str, Any]
 ) -> None:
-    assert import_identity(replace(plan, **change)) != import_identity(plan)
+    assert import_identity(replace(plan, **change), CONTENT.id) != import_identity(plan, CONTENT.id)
+
+
+def test_other_bytes_are_another_import(plan: ImportPlan) -> None:
+    twin = replace(CONTENT, checksum="x" + CONTENT.checksum[1:])
+    assert import_identity(plan, twin.id) != import_identity(plan, CONTENT.id)
 
 
 def test_given_names_that_image_builder_takes_for_one_when_named_then_they_are_one(
     plan: ImportPlan,
 ) -> None:
     alike = ("windows-11-x", "Windows 11 X", "WINDOWS_11-x")
-    assert len({import_identity(replace(plan, name=name)) for name in alike}) == 1
+    assert len({import_identity(replace(plan, name=name), CONTENT.id) for name in alike}) == 1
 
 
 def test_given_what_is_only_told_when_named_then_it_makes_no_other_import(plan: ImportPlan) -> None:
     told = replace(plan, description="else", tags={}, notes=("n",), release=None, languages=())
-    assert import_identity(told) == import_identity(plan)
+    assert import_identity(told, CONTENT.id) == import_identity(plan, CONTENT.id)
 
 
 def test_given_an_attempt_when_a_token_is_made_then_all_versions_of_the_api_take_it() -> None:

@@ -10,7 +10,7 @@ from tests.resilience.oracle import Dropped, End, broken
 from tests.resilience.schedule import Schedule
 from tests.resilience.state_machine import Machine, TaskError
 
-DROP = Dropped("a.iso", "v1", "one", "Enterprise", "", touched=False, verdict="")
+DROP = Dropped("a.iso", "v1", "one", "Enterprise", "", deleted=False, verdict="")
 OTHER = replace(DROP, key="b.iso", version="v2")
 
 
@@ -22,6 +22,7 @@ def a_build(number: int = 1, drop: str = "d1", states: str = "PENDING AVAILABLE"
         "arn": f"arn:image/x/{number}",
         "token": f"t{number}",
         "etagRead": "e1",
+        "uri": f"s3://staging/{number}.iso",
         "request": {"tags": {"isodrop:drop": drop}},
         "outputResources": {"amis": [{"image": f"ami-{number}"}]},
         "history": history,
@@ -51,7 +52,6 @@ KEPT = End(
     builds=[a_build()],
     executions={"execution": "SUCCEEDED"},
     drops={"d1": "v1", "d2": "v2"},
-    spoiled=frozenset(),
     lost_amis={},
     undelivered=0,
     violations=[],
@@ -71,9 +71,15 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
     repeated = replace(KEPT, heard=[an_answer(), an_answer()])  # EventBridge delivers at least once
     failed = replace(KEPT, heard=[FAILED], builds=[a_build(1, states="PENDING FAILED"), a_build(2)])
 
+    running = replace(
+        failed,
+        builds=[failed.builds[0], a_build(3, states="PENDING BUILDING")],
+        staged=["s3://staging/3.iso", "s3://staging/sent.iso"],
+        maybe_sent=frozenset({"s3://staging/sent.iso"}),
+    )
     anew = replace(KEPT, heard=[an_answer(), asked_anew(1)], asks={"v1": 2})
 
-    for end in (KEPT, repeated, failed, DISTRIBUTED, anew):
+    for end in (KEPT, repeated, failed, DISTRIBUTED, anew, running):
         assert broken(end, max_attempts=2) == []
 
 
@@ -104,9 +110,14 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ({"heard": [an_answer("Failed", code="internal-error")]}, "was put off"),
         ({"heard": [an_answer("Failed", code="execution-ended")]}, "was put off"),
         ({"heard": [an_answer("Rejected", code="server-media")]}, "a good one was rejected"),
-        ({"heard": [an_answer("Rejected", code="object-changed")]}, "as if nothing had been spent"),
-        ({"heard": [an_answer("Rejected", code="object-changed")]}, "nobody touched the object"),
-        ({"heard": [an_answer("Failed", code="object-changed")]}, "nobody touched the object"),
+        ({"heard": [an_answer("Rejected", code="object-gone")]}, "as if nothing had been spent"),
+        ({"heard": [an_answer("Rejected", code="object-gone")]}, "nobody deleted that version"),
+        (
+            {"heard": [an_answer("Failed", code="staging-lost", buildArn=None)]},
+            "nobody deleted a copy",
+        ),
+        ({"staged": ["s3://staging/1.iso"]}, "s3://staging/1.iso is left"),
+        ({"staged": ["s3://staging/begun.iso"]}, "s3://staging/begun.iso is left"),
         ({"dropped": [replace(DROP, verdict="not-an-iso")]}, "should be not-an-iso"),
         ({"heard": [an_answer(buildArn=None)]}, "succeeded without a build"),
         ({"heard": [an_answer(buildArn="arn:image/y/1")]}, "which isodrop never began"),
@@ -145,7 +156,7 @@ def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> Non
         ({"heard": [an_answer(distributionArn=COPY["arn"], amis=[])]}, "does not name all AMIs"),
         ({"distributions": [{**COPY, "token": "t1"}]}, "two builds have one token"),
         ({"distributions": [COPY, {**COPY, "token": "t8"}]}, "arn:image/x/1 has two live builds"),
-        ({"spoiled": frozenset({"t1"})}, "nobody can vouch for it"),
+        ({"builds": [a_build(states="PENDING FAILED")]}, "is not AVAILABLE"),
         ({"heard": [an_answer("Failed", code="distribution-failed")]}, "names no AMI"),
     ],
 )
@@ -155,10 +166,10 @@ def test_each_way_to_distribute_wrongly_is_seen(change: dict[str, Any], words: s
     assert any(words in line for line in lines), lines
 
 
-def test_a_deregistered_ami_and_a_spoiled_image_make_room_for_another_build() -> None:
+def test_a_deregistered_ami_makes_room_for_another_build() -> None:
     two = replace(KEPT, builds=[a_build(1), a_build(2)])
 
-    for end in (replace(two, lost_amis={"ami-1": 150.0}), replace(two, spoiled=frozenset({"t1"}))):
+    for end in (replace(two, lost_amis={"ami-1": 150.0}),):
         assert broken(end, max_attempts=2) == []
 
 

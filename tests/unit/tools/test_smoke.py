@@ -21,7 +21,6 @@ PLAN = ImportPlan(
     build=26200,
     revision=1,
     languages=("en-us",),
-    media_id="m",
     rebuild=None,
     tags={},
 )

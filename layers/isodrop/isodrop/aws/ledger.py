@@ -38,6 +38,7 @@ from isodrop.aws.ledger_items import (
     verdict_to_json,
 )
 from isodrop.codes import Rejection
+from isodrop.domain.content import Content
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.domain.run import Attempt, Drop, KnownImage, Stage, Standing, State, Trouble
@@ -106,6 +107,24 @@ class Ledger:
         """Write what was decided, unless something has been."""
         words = verdict_to_json(verdict)
         self._set(key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
+
+    def record_staging(self, drop: Drop, upload_id: str, instead_of: str | None) -> str:
+        """Write which multipart upload makes the copy; returns the one that stands."""
+        free: ConditionBase = Attr("staging").not_exists()
+        if instead_of is not None:
+            free = Attr("staging").eq(instead_of)
+        if self._set(key_of(drop), {"staging": upload_id}, free):
+            return upload_id
+        stands = self.drop(drop.id, drop.ask.number)
+        return upload_id if stands is None or stands.staging is None else stands.staging
+
+    def record_content(self, drop: Drop, content: Content) -> Content:
+        """Write what the bytes of the copy are; returns what stands."""
+        free = Attr("content").not_exists()
+        if self._set(key_of(drop), {"content": to_json(content)}, free):
+            return content
+        stands = self.drop(drop.id, drop.ask.number)
+        return content if stands is None or stands.content is None else stands.content
 
     def attempts(self, identity: str) -> tuple[Attempt, ...]:
         """Read all attempts at one thing, in order, strongly consistent."""

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError, model_validator
 
 from isodrop.codes import Rejection
+from isodrop.domain.content import Content
 from isodrop.domain.model import Ask, ImportPlan, Upload
 from isodrop.domain.run import Attempt, Bond, Drop, KnownImage, Stage, Standing, State, Trouble
 from isodrop.errors import IsodropError
@@ -89,6 +90,8 @@ class _DropItem(_Item):
     overrides: dict[str, str] = Field(default_factory=dict)
     timeline: dict[str, str] = Field(default_factory=dict)
     verdict: Json[_Verdict] | None = None
+    staging: str | None = None
+    content: Json[Content] | None = None
     identity: str | None = None
     attempt: int | None = None
     build: str | None = None
@@ -109,6 +112,8 @@ class _DropItem(_Item):
             claimed=self.claimed,
             upload=self.upload,
             verdict=None if self.verdict is None else self.verdict.value(),
+            staging=self.staging,
+            content=self.content,
             identity=self.identity,
             attempt=self.attempt,
             build_arn=self.build,
@@ -229,7 +234,7 @@ def verdict_to_json(verdict: ImportPlan | Rejection) -> str:
     return f'{{"{kind}": {to_json(verdict)}}}'
 
 
-def to_json(value: Upload | ImportPlan | Rejection | Trouble) -> str:
+def to_json(value: Upload | ImportPlan | Rejection | Trouble | Content) -> str:
     """Write a frozen value as JSON, field by field."""
     record = {each.name: getattr(value, each.name) for each in fields(value)}
     return json.dumps(record, default=dict)  # the only thing that is no JSON: a read-only mapping

@@ -1,8 +1,9 @@
-"""S3: the object that was uploaded, read in ranges and checked to be still the same."""
+"""S3: the very version of an object that was uploaded, read in ranges."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -13,15 +14,26 @@ from botocore.exceptions import ClientError
 from isodrop.aws.errors import error_code, translated
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
-from isodrop.errors import RefusedError, RejectedError, TransientError
+from isodrop.errors import (
+    DeniedError,
+    IsodropError,
+    RefusedError,
+    RejectedError,
+    TransientError,
+)
 from isodrop.iso import FIRST_READ
 from isodrop.text import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_CHANGED: Final = frozenset({"PreconditionFailed", "412", "NoSuchKey", "404", "NoSuchVersion"})
 _HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
+_REPLACED: Final = frozenset({"PreconditionFailed", "412"})
+_DELETED: Final = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
+_ARCHIVED: Final = "InvalidObjectState"
+_WITH_A_KEY_OF_ITS_OWN: Final = "InvalidRequest"
+"""What S3 says to a well-formed GetObject of an object under SSE-C."""
+_KMS: Final = "KMS."
 _EMPTY: Final = frozenset({"InvalidRange", "416"})
 _SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
 _TOTAL: Final = re.compile(r"bytes \d+-\d+/(\d+)")
@@ -44,7 +56,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ObjectReader:
-    """One object as it was when it was opened; reading it later fails if it has changed.
+    """One version of an object; without versions, reading it later fails if it has changed.
 
     Attributes
     ----------
@@ -62,6 +74,7 @@ class ObjectReader:
     version_id: str | None
     metadata: Mapping[str, str]
     _first: tuple[int, bytes]
+    _asked: str | None = None
 
     def read(self, offset: int, length: int, /) -> bytes:
         """Read a range; the one that opening has brought along costs no request.
@@ -69,25 +82,32 @@ class ObjectReader:
         Raises
         ------
         RejectedError
-            ``object-changed``: replaced or deleted since.
+            ``object-gone``: replaced or deleted since.
         TransientError, RefusedError
             What else S3 said.
         """
         at, data = self._first
         if at <= offset and offset + length <= at + len(data):
             return data[offset - at : offset - at + length]
-        answer = _get(self.client, self.bucket, self.key, self.etag, (offset, length))
+        which = _named(self.bucket, self.key, self._asked)
+        with _rejecting(self.bucket, self.key):
+            answer = _get(self.client, which, self.etag, (offset, length))
         return _body(answer, length)
 
 
 def open_object(
-    client: "S3Client", bucket: str, key: str, *, etag: str | None = None, size: int | None = None
+    client: "S3Client",
+    bucket: str,
+    key: str,
+    *,
+    etag: str | None = None,
+    size: int | None = None,
+    version: str | None = None,
 ) -> ObjectReader:
     """Open an object by the first range that its reader will want.
 
     That one GET also answers with size, ETag, version and user metadata, so no HEAD is
-    needed. It asks for the *current* object, as the import will: the import's URI carries
-    no version id.
+    needed.
 
     Parameters
     ----------
@@ -96,6 +116,8 @@ def open_object(
         The key raw, not URL-encoded.
     etag, size : str and int, optional
         What the object must be, as S3's event told it.
+    version : str, optional
+        Which version; the current one unless given.
 
     Returns
     -------
@@ -104,7 +126,8 @@ def open_object(
     Raises
     ------
     RejectedError
-        ``object-changed``: there is no such object, or not any more.
+        ``object-gone``: there is no such object, or not any more; ``archived-object`` and
+        ``unreadable-object``.
     TransientError, RefusedError
         What else S3 said.
 
@@ -112,25 +135,37 @@ def open_object(
     --------
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
+    with _rejecting(bucket, key):
+        return _open(client, (bucket, key), etag, size, version)
+
+
+def _open(
+    client: "S3Client",
+    where: tuple[str, str],
+    etag: str | None,
+    size: int | None,
+    version: str | None,
+) -> ObjectReader:
+    which = _named(*where, version)
     offset, length = FIRST_READ
     if size is not None and size <= offset:
         offset = 0
     try:
-        answer = _get(client, bucket, key, etag, (offset, length))
+        answer = _get(client, which, etag, (offset, length))
     except _BeyondTheEndError:
         # Smaller than any Windows ISO: one more request, so that it can be said what it is.
-        head = _head(client, bucket, key, etag)
+        head = _head(client, which, etag)
         small = int(head["ContentLength"])
         if small == 0:
-            return _reader(client, (bucket, key), head, 0, (0, b""))
+            return _reader(client, where, head, 0, (0, b""))
         offset, length = 0, min(length, small)
-        answer = _get(client, bucket, key, etag, (offset, length))
+        answer = _get(client, which, etag, (offset, length))
     told = answer.get("ContentRange", "")
     total = _TOTAL.fullmatch(told)
     if total is None or "ETag" not in answer:
         raise TransientError(f"GetObject: no answer of S3's: Content-Range {one_line(told)!r}")
     data = _body(answer, min(length, int(total[1]) - offset))
-    return _reader(client, (bucket, key), answer, int(total[1]), (offset, data))
+    return replace(_reader(client, where, answer, int(total[1]), (offset, data)), _asked=version)
 
 
 def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -190,11 +225,12 @@ def find_upload(client: "S3Client", bucket: str, key: str) -> Found:
     Raises
     ------
     RejectedError
-        ``object-changed``: there is no such object, or not any more.
+        ``object-gone``: there is no such object, or not any more.
     TransientError, RefusedError
         What else S3 said.
     """
-    head = _head(client, bucket, key, None)
+    with _rejecting(bucket, key):
+        head = _head(client, _named(bucket, key, None), None)
     upload = Upload(
         bucket=bucket,
         key=key,
@@ -250,10 +286,8 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
     return next((tag["Value"] for tag in tags if tag["Key"] == _SCAN_TAG), None)
 
 
-def is_unchanged(client: "S3Client", upload: Upload) -> bool:
-    """Whether what lay under the upload's key was the upload's bytes, all the time until now.
-
-    That they lie there now is not enough: Image Builder may have read what lay there between.
+def has_current(client: "S3Client", upload: Upload) -> bool:
+    """Whether the upload's bytes are what lies under its key now, in a bucket without versions.
 
     Raises
     ------
@@ -261,61 +295,64 @@ def is_unchanged(client: "S3Client", upload: Upload) -> bool:
         When S3 does not say.
     """
     try:
-        found = _head(client, upload.bucket, upload.key, upload.etag)
-    except RejectedError:
-        return False
-    return upload.version in {None, found.get("VersionId")} or _bytes_since(client, upload)
+        _head(client, _named(upload.bucket, upload.key, None), upload.etag)
+    except RefusedError as error:
+        if _code(error) in _REPLACED | _DELETED:
+            return False
+        raise
+    return True
 
 
-def _bytes_since(client: "S3Client", upload: Upload) -> bool:
-    """Whether whatever was written under the key since the upload were the upload's bytes."""
-    versions = client.get_paginator("list_object_versions")
-    with translated():
-        pages = [*versions.paginate(Bucket=upload.bucket, Prefix=upload.key)]
-    written = [each for page in pages for each in page.get("Versions", [])]
-    deleted = [each for page in pages for each in page.get("DeleteMarkers", [])]
-    since: list[str] = []
-    for version in written:  # the newest first
-        if version["Key"] != upload.key:
-            continue
-        if version["VersionId"] == upload.version:
-            return set(since) <= {upload.etag} and not any(
-                marker["Key"] == upload.key and marker["LastModified"] >= version["LastModified"]
-                for marker in deleted
-            )
-        since.append(version["ETag"].strip('"'))
-    return False
-
-
-def object_changed(bucket: str, key: str, how: str) -> RejectedError:
-    """Make the error that says what became of an object: replaced, deleted, written again."""
+def object_gone(bucket: str, key: str, how: str) -> RejectedError:
+    """Make the error that says what became of an object before its copy was made."""
     return RejectedError(
-        Code.OBJECT_CHANGED,
-        f"The object {one_line(f's3://{bucket}/{key}')} has been {how} since it was uploaded;"
-        " an import needs it to stay as it is until its answer has come.",
+        Code.OBJECT_GONE,
+        f"The object {one_line(f's3://{bucket}/{key}')} was {how} before its copy was made, so"
+        " there is nothing to import any more.",
     )
 
 
-def unreadable_object(error: RefusedError, bucket: str, key: str) -> RejectedError | None:
-    """Make the error that says why an object that is there cannot be read.
+def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | None:
+    """Say what is wrong with an upload's object, if S3 refuses it for that; else ``None``.
 
-    Parameters
+    What S3 says of permissions is left to the caller: only of a look it is known that no other
+    resource can be meant.
+
+    References
     ----------
-    error : RefusedError
-        Raised by :func:`open_object` or by its reader.
-    bucket, key : str
-
-    Returns
-    -------
-    RejectedError or None
-        ``unreadable-object``; ``None`` where it was not S3 that said so.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
     """
-    if not isinstance(error.__cause__, ClientError):
-        return None
-    return RejectedError(
-        Code.UNREADABLE_OBJECT,
-        f"isodrop may not read the object {one_line(f's3://{bucket}/{key}')}. S3 says {error}",
-    )
+    code = _code(error)
+    if code in _REPLACED | _DELETED:
+        return object_gone(bucket, key, "replaced" if code in _REPLACED else "deleted")
+    address = one_line(f"s3://{bucket}/{key}")
+    if code == _ARCHIVED:
+        return RejectedError(
+            Code.ARCHIVED_OBJECT,
+            f"The object {address} is in an archive class of S3's, from which nothing can be read"
+            " at once.",
+        )
+    if code.startswith(_KMS):
+        return RejectedError(
+            Code.UNREADABLE_OBJECT, f"The object {address} cannot be read: {error}."
+        )
+    return None
+
+
+@contextmanager
+def _rejecting(bucket: str, key: str) -> Iterator[None]:
+    """Tell "the upload is at fault" from whatever else S3 may say, which stays as it is."""
+    try:
+        yield
+    except (RefusedError, TransientError) as error:
+        if rejection := rejection_of(error, bucket, key):
+            raise rejection from error
+        if isinstance(error, DeniedError) or _code(error) == _WITH_A_KEY_OF_ITS_OWN:
+            address = one_line(f"s3://{bucket}/{key}")
+            said = f"The object {address} may not be read: {error}."
+            raise RejectedError(Code.UNREADABLE_OBJECT, said) from error
+        raise
 
 
 def read_text(client: "S3Client", uri: str, limit: int) -> str:
@@ -325,11 +362,10 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
     ------
     RefusedError
         When it is larger than ``limit`` bytes, or is no text.
-    TransientError, RejectedError
+    TransientError, RefusedError
         What else S3 said.
     """
-    bucket, key = parse_uri(uri)
-    answer = _get(client, bucket, key, None, (0, limit + 1))
+    answer = _get(client, _named(*parse_uri(uri), None), None, (0, limit + 1))
     with translated():
         data = answer["Body"].read()
     try:
@@ -345,46 +381,39 @@ class _BeyondTheEndError(Exception):
     """The range asked for lies behind the object's end."""
 
 
+def _named(bucket: str, key: str, version: str | None) -> dict[str, str]:
+    which = {} if version is None else {"VersionId": version}
+    return {"Bucket": bucket, "Key": key, **which}
+
+
 def _conditions(etag: str | None) -> dict[str, str]:
     return {} if etag is None else {"IfMatch": f'"{etag}"'}
 
 
 def _get(
-    client: "S3Client", bucket: str, key: str, etag: str | None, span: tuple[int, int]
+    client: "S3Client", which: Mapping[str, str], etag: str | None, span: tuple[int, int]
 ) -> Mapping[str, Any]:
     wanted = f"bytes={span[0]}-{span[0] + span[1] - 1}"
     try:
         with translated():
-            return client.get_object(Bucket=bucket, Key=key, Range=wanted, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+            return client.get_object(**which, Range=wanted, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     except (RefusedError, TransientError) as error:
-        if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _EMPTY:
+        if _code(error) in _EMPTY:
             raise _BeyondTheEndError from error
-        if changed := _changed(error, bucket, key):
-            raise changed from error
         raise
 
 
-def _head(client: "S3Client", bucket: str, key: str, etag: str | None) -> Mapping[str, Any]:
-    try:
-        with translated():
-            head = client.head_object(Bucket=bucket, Key=key, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
-    except (RefusedError, TransientError) as error:
-        if changed := _changed(error, bucket, key):
-            raise changed from error
-        raise
+def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Mapping[str, Any]:
+    with translated():
+        head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # likewise
     if not head.keys() >= _HEADERS:
         raise TransientError("HeadObject: no answer of S3's: it lacks ETag, size or date")
     return head
 
 
-def _changed(error: RefusedError | TransientError, bucket: str, key: str) -> RejectedError | None:
-    """Tell "it is not what it was" from whatever else S3 may say, which stays as it is."""
+def _code(error: IsodropError) -> str:
     cause = error.__cause__
-    if not isinstance(cause, ClientError) or error_code(cause) not in _CHANGED:
-        return None
-    return object_changed(
-        bucket, key, "replaced" if error_code(cause) in {"PreconditionFailed", "412"} else "deleted"
-    )
+    return error_code(cause) if isinstance(cause, ClientError) else ""
 
 
 def _body(answer: Mapping[str, Any], length: int) -> bytes:

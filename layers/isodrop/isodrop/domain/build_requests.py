@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from isodrop.domain.model import DistributionSettings, ImportPlan, ImportSettings, Upload
+from isodrop.domain.model import DistributionSettings, ImportPlan, ImportSettings
 
 Request = Mapping[str, Any]
 """The parameters of one ImportDiskImage or DistributeImage call: plain JSON, sent as frozen."""
@@ -14,14 +14,14 @@ UEFI_DATA_LIMIT: Final = 64_000
 
 
 def import_request(
-    plan: ImportPlan, upload: Upload, settings: ImportSettings, token: str, tags: Mapping[str, str]
+    plan: ImportPlan, uri: str, settings: ImportSettings, token: str, tags: Mapping[str, str]
 ) -> Request:
     """Make the one request of an import. Every field that ImportDiskImage has is decided here.
 
     Parameters
     ----------
-    plan, upload, settings
-        What was decided, where it lies, and what the stack says of every import.
+    plan, uri, settings
+        What was decided, where the copy lies, and what the stack says of every import.
     token : str
         The client token, 36 characters.
     tags : mapping of str to str
@@ -44,7 +44,7 @@ def import_request(
         "platform": "Windows",
         "osVersion": "Microsoft Windows 11",
         "infrastructureConfigurationArn": settings.infrastructure_configuration_arn,
-        "uri": f"s3://{upload.bucket}/{upload.key}",
+        "uri": uri,
         "windowsConfiguration": {"imageIndex": plan.image_index},
         "tags": {**plan.tags, **tags},
     }

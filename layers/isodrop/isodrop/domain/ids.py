@@ -43,16 +43,19 @@ def drop_id(upload: Upload) -> str:
     return _digest("drop", upload.bucket, upload.key, *write)[:ID_LENGTH]
 
 
-def import_identity(plan: ImportPlan) -> str:
-    """Name one import: what is on the disc, and what makes another import of it on purpose.
+def import_identity(plan: ImportPlan, content_id: str) -> str:
+    """Name one import: which bytes, and what makes another import of them on purpose.
 
-    Neither bucket, key nor ETag are in it: the same disc uploaded under another name or with
-    another part size is the same import.
+    Neither bucket, key nor ETag are in it: the same bytes uploaded under another name or with
+    another part size are the same import. What the disc says of itself is not enough: another
+    one may say the same.
 
     Parameters
     ----------
     plan : ImportPlan
         What is to be imported.
+    content_id : str
+        :attr:`isodrop.domain.content.Content.id` of the copy.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def import_identity(plan: ImportPlan) -> str:
     """
     return _digest(
         "import",
-        plan.media_id,
+        content_id,
         _as_image_builder_compares(plan.name),
         plan.semantic_version,
         plan.image_index,
@@ -90,8 +93,8 @@ def distribution_identity(build_arn: str, configuration_arn: str) -> str:
 def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
     """Make the token that lets Image Builder run one attempt's request no more than once.
 
-    The ETag is in it because an import's request names one object: equal ETags are equal
-    bytes, so a token never stands for bytes that nobody has looked at.
+    The ETag is in it because whose import it is began with one object; what its bytes are is in
+    the identity.
 
     Parameters
     ----------

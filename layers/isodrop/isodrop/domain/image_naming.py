@@ -14,7 +14,7 @@ MAX_NAME: Final = 128
 
 MAX_TAGS: Final = 50
 # Kept free for whoever submits the import: its identity, the attempt, the drop.
-RESERVED_TAGS: Final = 3
+RESERVED_TAGS: Final = 4
 
 _FIELD: Final = re.compile(r"\{([a-z]{1,16})\}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9 _-]*")

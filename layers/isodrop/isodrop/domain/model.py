@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.overrides import RULES
+
+if TYPE_CHECKING:
+    from isodrop.iso.model import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Upload:
 
     @property
     def uri(self) -> str:
-        """``s3://bucket/key``, as ImportDiskImage takes it; it has no place for a version."""
+        """``s3://bucket/key``, for people."""
         return f"s3://{self.bucket}/{self.key}"
 
     @property
@@ -148,10 +151,8 @@ class ImportPlan:
         Of the chosen image.
     languages : tuple of str
         Lower case, the default language first.
-    media_id : str
-        :attr:`isodrop.iso.Media.media_id`.
     rebuild : str or None
-        The override that makes another import of the same media on purpose.
+        The override that makes another import of the same content on purpose.
     tags : mapping of str to str
         For the image resource, cleaned.
     notes : tuple of str
@@ -168,7 +169,14 @@ class ImportPlan:
     build: int
     revision: int
     languages: tuple[str, ...]
-    media_id: str
     rebuild: str | None
     tags: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+    def is_of(self, media: "Media") -> bool:
+        """Whether this is what is on an ISO, as far as the import goes by it."""
+        return any(
+            (each.index, each.edition_id, each.build, each.revision, each.architecture)
+            == (self.image_index, self.edition, self.build, self.revision, self.architecture)
+            for each in media.editions
+        )

@@ -1,6 +1,5 @@
 """What is to be imported: upload + media + overrides + settings, a plan or a rejection. Pure."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,7 +22,7 @@ from isodrop.domain.model import (
 )
 from isodrop.domain.overrides import Overrides, read_overrides
 from isodrop.iso.model import Media
-from isodrop.text import clean_tag_value, shown
+from isodrop.text import clean_tag_value
 from isodrop.windows.file_names import FileName, read_name
 from isodrop.windows.releases import candidates, release_of
 
@@ -35,61 +34,13 @@ __all__ = [
     "ImportSettings",
     "Overrides",
     "Upload",
-    "check_key",
     "check_template",
     "clean_tag_value",
     "decide",
     "read_overrides",
 ]
 
-MAX_KEY_BYTES: Final = 1024
-
-# "The key must end with the .iso, .ISO, or .Iso extension": no other spelling.
-_EXTENSIONS: Final = (".iso", ".ISO", ".Iso")
-# C0, DEL, C1, the line and paragraph separators, and surrogates, which UTF-8 does not encode.
-_NOT_IN_URIS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
 _WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no Windows"}
-
-
-def check_key(key: str) -> Rejection | None:
-    """Say whether ImportDiskImage can be told of an object under this key; needs no look inside.
-
-    Parameters
-    ----------
-    key : str
-        Raw, not URL-encoded.
-
-    Returns
-    -------
-    Rejection or None
-        ``unsupported-key``, or ``None`` for a good one.
-
-    References
-    ----------
-    https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
-
-    Examples
-    --------
-    >>> check_key("media/Win11.ISO")
-    >>> check_key("media/Win11.iSo").code.value
-    'unsupported-key'
-    """
-    if not key.endswith(_EXTENSIONS):
-        wrong = "does not end in .iso, .ISO or .Iso, and no other spelling is taken"
-        remedy = ""  # the table's
-    elif _NOT_IN_URIS.search(key):
-        wrong = "holds a character that does not pass through an s3:// address"
-        remedy = "Upload it under a key without control characters, such as win11.iso."
-    elif len(key.encode()) > MAX_KEY_BYTES:
-        wrong = f"is longer than the {MAX_KEY_BYTES} bytes that S3 takes"
-        remedy = f"Upload it under a key of at most {MAX_KEY_BYTES} bytes."
-    elif not key.rpartition("/")[2].rpartition(".")[0].strip():
-        wrong = "has no name before its extension"
-        remedy = "Upload it under a key with a name before the extension, such as win11.iso."
-    else:
-        return None
-    return Rejection.of(Code.UNSUPPORTED_KEY, f"The key '{shown(key)}' {wrong}.", remedy)
 
 
 def decide(
@@ -117,8 +68,6 @@ def decide(
         A plan satisfies ImportDiskImage's service model; a rejection says what was found and
         what is needed. Nothing is raised, whatever the strings.
     """
-    if rejection := check_key(upload.key):
-        return rejection
     overrides = read_overrides(metadata, settings.allowed_overrides)
     if isinstance(overrides, Rejection):
         return overrides
@@ -139,12 +88,11 @@ def decide(
             f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
             f" asks for {overrides.edition}.",
         )
-    return _plan(upload, media, settings, overrides=overrides, said=said, choice=choice)
+    return _plan(upload, settings, overrides=overrides, said=said, choice=choice)
 
 
 def _plan(
     upload: Upload,
-    media: Media,
     settings: ImportSettings,
     *,
     overrides: Overrides,
@@ -171,7 +119,6 @@ def _plan(
             "stack": settings.stack,
             "source": upload.uri,
             "etag": upload.etag or None,  # a file that is only looked at has none yet
-            "media": media.media_id,
             "edition": choice.edition,
             "release": release,
             "architecture": choice.architecture,
@@ -191,7 +138,6 @@ def _plan(
         build=choice.build,
         revision=revision,
         languages=languages,
-        media_id=media.media_id,
         rebuild=overrides.rebuild,
         tags=tags,
         notes=(

@@ -1,17 +1,19 @@
 """What isodrop knows, in the words of the events' contract."""
 
+from isodrop.domain.content import Content
 from isodrop.domain.model import ImportPlan, Upload
 from isodrop.events import Plan, Source
 
 
-def source_of(upload: "Upload") -> Source:
-    """Tell an upload."""
+def source_of(upload: "Upload", content: "Content | None") -> Source:
+    """Tell an upload, and what its bytes are once it has been copied."""
     return Source(
         bucket=upload.bucket,
         key=upload.key,
         version_id=upload.version_id,
         etag=upload.etag,
         size=upload.size,
+        content_id=None if content is None else content.id,
     )
 
 

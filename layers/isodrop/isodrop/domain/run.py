@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from isodrop.codes import Code, Rejection
+from isodrop.domain.content import Content
 from isodrop.domain.model import Ask, ImportPlan, Upload
 
 
@@ -35,9 +36,9 @@ class Standing(StrEnum):
     REFUSED = "refused"
     """Image Builder refused the request: there is no build."""
     GOOD = "good"
-    """It ended well, and what its request named was what was planned; that was checked."""
-    SPOILED = "spoiled"
-    """Its object was replaced or deleted, so nobody can vouch for its image."""
+    """It ended well."""
+    LOST = "lost"
+    """It was never sent, and the copy that its request names is not to be had any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ class Drop:
     upload : Upload
     verdict : ImportPlan, Rejection or None
         What was decided; once written, it stands.
+    staging : str or None
+        The multipart upload that makes its copy.
+    content : Content or None
+        What the bytes of the copy are; once written, it stands.
     identity, attempt : str and int, or None
         Which attempt of which import it follows.
     build_arn : str or None
@@ -110,6 +115,8 @@ class Drop:
     claimed: str
     upload: Upload
     verdict: ImportPlan | Rejection | None
+    staging: str | None
+    content: Content | None
     identity: str | None
     attempt: int | None
     build_arn: str | None

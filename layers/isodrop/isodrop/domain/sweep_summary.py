@@ -24,6 +24,8 @@ class Tally:
         Seconds since the oldest drop among the open ones was claimed; 0 if there is none.
     builds : int
         Builds that go on for them.
+    removed : int
+        Copies deleted that were needed no more.
     troubles : int
         Drops with which something went wrong, or which cannot be read; the log says what.
     complete : bool
@@ -39,6 +41,7 @@ class Tally:
     unscanned: int = 0
     oldest: float = 0
     builds: int = 0
+    removed: int = 0
     troubles: int = 0
     complete: bool = True
     _arns: set[str] = field(default_factory=set, repr=False)

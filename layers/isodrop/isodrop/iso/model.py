@@ -82,10 +82,6 @@ class Media:
         The Windows image's container by its name: ``wim`` or ``esd``.
     editions : tuple of Edition
         In the order of their indexes.
-    media_id : str
-        64 hex characters that say *what is on the disc*: SHA-256 over the object's size, the
-        volume's identifiers, the WIM's header and its XML. Equal for equal discs, however
-        they were uploaded.
     size : int
         The object's size in bytes.
     requests, bytes : int
@@ -97,7 +93,6 @@ class Media:
     label: str
     kind: str
     editions: tuple[Edition, ...]
-    media_id: str
     size: int
     requests: int
     bytes: int

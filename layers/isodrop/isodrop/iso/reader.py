@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 from isodrop.codes import Code
@@ -52,11 +51,6 @@ def read_media(read: ReadRange, size: int, observe: Observer | None = None) -> M
     Returns
     -------
     Media
-        Its ``media_id`` is SHA-256 over seven fields, each one preceded by its length as eight
-        bytes, big-endian: ``isodrop media 1``; the object's size as eight bytes, big-endian;
-        the volume identifier (32 bytes of the primary volume descriptor, empty where there is
-        none); the volume set identifier (128 bytes of it); the logical volume identifier (128
-        bytes); the WIM's header (208 bytes); the WIM's XML.
 
     Raises
     ------
@@ -78,7 +72,6 @@ def read_media(read: ReadRange, size: int, observe: Observer | None = None) -> M
         kind=found.kind,
         editions=read_editions(found.image),
         has_esd_format=found.image.is_esd,
-        media_id=_identity(size, found),
         size=size,
         requests=window.requests,
         bytes=window.bytes,
@@ -191,19 +184,3 @@ def _not_windows(volume: Volume, what: str, there: Iterable[Entry]) -> RejectedE
         f" Windows: {what} holds {names}, but no {_SOURCES}/install.wim; a Windows 11 ISO is"
         " needed.",
     )
-
-
-def _identity(size: int, found: Found) -> str:
-    """Say what is on the disc; :func:`read_media` says how."""
-    digest = sha256()
-    fields = (
-        b"isodrop media 1",
-        size.to_bytes(8, "big"),
-        *found.volume.identifiers,
-        found.image.header,
-        found.image.xml,
-    )
-    for part in fields:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()

@@ -42,8 +42,6 @@ class Volume:
     ----------
     label : str
         The logical volume identifier.
-    identifiers : tuple of bytes
-        Volume, volume set and logical volume identifier, raw: for the media's identity.
     partitions : tuple of tuple of int
         First sector and number of sectors, by partition reference number.
     root : Address
@@ -51,7 +49,6 @@ class Volume:
     """
 
     label: str
-    identifiers: tuple[bytes, bytes, bytes]
     partitions: tuple[tuple[int, int], ...]
     root: Address
 
@@ -175,10 +172,8 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
     if not logical[217:].startswith(b"*OSTA UDF Compliant"):
         raise damaged("its logical volume is not one of UDF")
     partitions = tuple(_partition(found.get((PARTITION, number))) for number in _map(logical))
-    raw = (primary[24:56], primary[72:200], logical[84:212])
     volume = Volume(
-        label=dstring(raw[2]) or dstring(raw[0]),
-        identifiers=raw,
+        label=dstring(logical[84:212]) or dstring(primary[24:56]),
         partitions=partitions,
         root=Address(0, 0),
     )
@@ -187,7 +182,7 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
     data = window.at(at, SECTOR, "the file set")
     tag_of(data, where.block, (FILE_SET,), "file set descriptor")
     _, root = long_address(data, 400)
-    return Volume(volume.label, raw, partitions, root)
+    return Volume(volume.label, partitions, root)
 
 
 def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int], bytes]:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from isodrop.aws.errors import error_code, translated
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import is_unchanged
+from isodrop.aws.s3 import has_current
 from isodrop.domain.model import Upload
 from isodrop.domain.run import Drop, KnownImage
 from isodrop.errors import IsodropError, RefusedError, TransientError
@@ -129,7 +129,7 @@ class Annotator:
         where = {"Bucket": upload.bucket, "Key": upload.key}
         if upload.version is not None:
             where["VersionId"] = upload.version
-        elif not is_unchanged(self.s3, upload):
+        elif not has_current(self.s3, upload):
             return None  # what lies there now is another upload's
         try:
             with translated():

@@ -75,6 +75,7 @@ class Distributor:
     def _task(self, drop: Drop, plan: ImportPlan, attempt: Attempt) -> Task:
         build_arn, how, bound = drop.build_arn, self.settings, drop.distribution.identity
         assert build_arn is not None  # noqa: S101 - for the type checker: it has ended well
+        content = "" if drop.content is None else drop.content.id
         identity = bound or distribution_identity(build_arn, how.configuration_arn if how else "")
         return Task(
             stage=Stage.DISTRIBUTION,
@@ -85,10 +86,10 @@ class Distributor:
                 build_arn,
                 how,  # type: ignore[arg-type] # a new request is made only where there are settings
                 token,
-                {**plan.tags, **tags},
+                {**plan.tags, "isodrop:content": content, **tags},
             ),
             send=self.builder.distribute,
-            unchanged=lambda _: True,  # an image build version is never another
+            is_ready=lambda _: True,  # an image build version is never another
             is_there=self._is_there,
         )
 

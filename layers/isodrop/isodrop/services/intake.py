@@ -1,4 +1,4 @@
-"""The way of one upload to its build: claim, look inside, decide, submit once.
+"""The way of one upload to its build: claim, look inside, decide, copy, submit once.
 
 Each step writes what it did before the next one starts, and looks first for what is written,
 so the whole may be killed anywhere and begun again: it comes to the same end.
@@ -11,23 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import (
-    is_unchanged,
-    object_changed,
-    open_object,
-    read_text,
-    size_of,
-    unreadable_object,
-)
+from isodrop.aws.s3 import open_object, read_text, size_of
 from isodrop.codes import Code, Rejection
 from isodrop.domain.build_requests import UEFI_DATA_LIMIT, import_request
+from isodrop.domain.content import Content
 from isodrop.domain.ids import import_identity
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merged
-from isodrop.domain.planning import check_key, decide
+from isodrop.domain.planning import decide
 from isodrop.domain.run import Drop, Stage, Trouble
 from isodrop.errors import RefusedError, RejectedError
 from isodrop.iso import read_media
+from isodrop.services.staging import Stager, key_of
 from isodrop.services.submission import Submission, Task
 from isodrop.text import one_line
 
@@ -69,6 +64,8 @@ class Intake:
         What the stack's parameters say.
     uefi_data_uri : str or None
         The object that holds the stack's UEFI data: a parameter is too small for it.
+    stager : Stager
+        Makes the copy that is imported.
     submission : Submission
         Sends the request, once.
     now : callable
@@ -82,6 +79,7 @@ class Intake:
     ledger: Ledger
     settings: ImportSettings
     uefi_data_uri: str | None
+    stager: Stager
     submission: Submission
     now: Callable[[], str]
     inspected: Callable[[int, int], None] = lambda _requests, _length: None
@@ -127,11 +125,14 @@ class Intake:
             plan = self._plan(drop, malware_scan)
             if plan is None:
                 return Outcome(Decision.ANSWER)
-            build_arn = self.submission.submit(drop, self._task(drop, plan))
+            content = self.stager.stage(drop, plan)
+            build_arn = self.submission.submit(drop, self._task(drop, plan, content))
         except (RejectedError, RefusedError) as error:
             self.ledger.hinder(drop, Trouble(error.code, str(error)))
+            self.stager.discard(drop)
             return Outcome(Decision.ANSWER)
         self.ledger.followed(drop, build_arn)
+        self.stager.discard(drop)  # where it follows another's, whose copy is the one imported
         return Outcome(Decision.FOLLOW, build_arn)
 
     def _plan(self, drop: Drop, malware_scan: str | None) -> ImportPlan | None:
@@ -147,43 +148,41 @@ class Intake:
         return verdict if isinstance(verdict, ImportPlan) else None
 
     def _look(self, upload: Upload, ask: Ask) -> ImportPlan | Rejection:
-        refusal = check_key(upload.key)
-        if refusal is not None:
-            return refusal
         ranges: list[int] = []
         try:
             found = open_object(
-                self.s3, upload.bucket, upload.key, etag=upload.etag, size=upload.size
+                self.s3,
+                upload.bucket,
+                upload.key,
+                etag=upload.etag,
+                size=upload.size,
+                version=upload.version,
             )
-            if upload.version not in {None, found.version_id}:
-                # The same bytes, but another write of them: its metadata are not this upload's.
-                raise object_changed(upload.bucket, upload.key, "written again")
             media = read_media(found.read, found.size, lambda _, length: ranges.append(length))
         except RejectedError as error:
             return error.rejection
-        except RefusedError as error:
-            unreadable = unreadable_object(error, upload.bucket, upload.key)
-            if unreadable is None:
-                raise
-            return unreadable.rejection
         finally:
             if ranges:
                 self.inspected(len(ranges), sum(ranges))
         metadata = merged(found.metadata, ask.overrides)
         return decide(upload, media, metadata, self.settings)
 
-    def _task(self, drop: Drop, plan: ImportPlan) -> Task:
+    def _task(self, drop: Drop, plan: ImportPlan, content: Content) -> Task:
         """Say what is to be done once for all drops of one import."""
         return Task(
             stage=Stage.IMPORT,
-            identity=import_identity(plan),
+            identity=import_identity(plan, content.id),
             source=drop.upload,
             title=f"builds of {plan.name} {plan.semantic_version}",
             request=lambda token, tags: import_request(
-                plan, drop.upload, self._with_uefi_data(), token, tags
+                plan,
+                self.stager.bucket.uri(key_of(drop)),
+                self._with_uefi_data(),
+                token,
+                {**tags, "isodrop:content": content.id},
             ),
             send=self.builder.submit,
-            unchanged=lambda attempt: is_unchanged(self.s3, attempt.source),
+            is_ready=lambda attempt: self.stager.is_ready(drop, attempt),
             is_there=self.builder.has_its_amis,
         )
 

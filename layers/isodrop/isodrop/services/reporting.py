@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from isodrop.aws.event_bus import Publisher
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import is_unchanged
 from isodrop.codes import TABLE, Code, Kind, Rejection, section
 from isodrop.domain.build import Build, Phase
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
@@ -37,6 +36,7 @@ from isodrop.events import (
 )
 from isodrop.services.annotations import BROKEN_OFF, Annotator
 from isodrop.services.distribution import Distributor
+from isodrop.services.staging import Stager
 from isodrop.services.submission import is_just_available, is_just_submitted
 from isodrop.text import one_line
 
@@ -82,6 +82,8 @@ class Reporter:
     ----------
     s3, builder, ledger, publisher
         What it talks to.
+    stager : Stager
+        Deletes copies that are needed no more.
     annotator : Annotator
         Writes what came of it where people look.
     distributor : Distributor
@@ -98,6 +100,7 @@ class Reporter:
     builder: Builder
     ledger: Ledger
     publisher: Publisher
+    stager: Stager
     annotator: Annotator
     distributor: Distributor
     stack: str
@@ -119,7 +122,7 @@ class Reporter:
         attempt = self._attempt(drop)
         plan, build_arn = _of_a_build(drop)
         data = StartedData(
-            source=source_of(drop.upload),
+            source=source_of(drop.upload, drop.content),
             plan=plan_of(plan),
             build_arn=build_arn,
             reused=not attempt.is_of(drop),
@@ -136,7 +139,7 @@ class Reporter:
             self.ledger.saw(drop, status, _iso(self.now()))
         steps = self.builder.steps(distribution_arn or build_arn)
         data = ProgressedData(
-            source=source_of(drop.upload),
+            source=source_of(drop.upload, drop.content),
             build_arn=build_arn,
             distribution_arn=distribution_arn,
             status=status,
@@ -174,15 +177,12 @@ class Reporter:
         return None if arn == followed else arn
 
     def _distribution_of(self, drop: Drop, build_arn: str) -> str | None:
-        """Begin to distribute an image that is there, and is what was planned; else ``None``."""
+        """Begin to distribute an image that is there; else ``None``."""
         build = self.builder.describe(build_arn)
         if build is None or build.phase is not Phase.GOOD or not build.amis:
             return None
-        attempt = self._vouched(self._attempt(drop))
-        if attempt.standing is not Standing.GOOD:
-            return None
         plan, _ = _of_a_build(drop)
-        arn = self.distributor.begin(drop, plan, attempt)
+        arn = self.distributor.begin(drop, plan, self._attempt(drop))
         self.ledger.saw(drop, Stage.DISTRIBUTION, _iso(self.now()))
         return arn
 
@@ -250,6 +250,8 @@ class Reporter:
         # Before the ledger says that all is done: killed in between, it is told and counted again.
         self.count(drop, event, self.now())
         self.ledger.answered(drop, _iso(self.now()))
+        if drop.staging is not None:
+            self.stager.discard(drop)
         return event
 
     def _annotated(self, drop: Drop, answer: Event) -> tuple[str, ...]:
@@ -286,20 +288,13 @@ class Reporter:
         return build
 
     def _good(self, drop: Drop, attempt: Attempt, build: Build) -> Data:
-        """See that the image there is was made of the bytes that were planned."""
+        """Tell of the image there is."""
         if self._is_settling(attempt, build):
             raise TransientError(f"the AMIs of {build.arn} are new, and EC2 does not know them yet")
         if not build.amis:
             message = f"The build is {build.status}, but Image Builder names no AMI of it."
             return _hindered(drop, Trouble(Code.BUILD_GONE, message), attempt)
-        attempt = self._vouched(attempt)
-        if attempt.standing is not Standing.GOOD:
-            source = one_line(f"s3://{attempt.source.bucket}/{attempt.source.key}")
-            message = (
-                f"The object {source} was replaced or deleted while its import ran, so nobody"
-                f" can say which bytes {build.amis[0].id} was made from."
-            )
-            return _hindered(drop, Trouble(Code.OBJECT_CHANGED, message), attempt)
+        self.ledger.stand(attempt, Standing.GOOD)
         plan, build_arn = _of_a_build(drop)
         bond = drop.distribution
         amis = _amis(build)
@@ -312,7 +307,7 @@ class Reporter:
             trouble = bond.trouble
             return _failed(drop, trouble.code, trouble.message, attempt, amis=amis)
         return SucceededData(
-            source=source_of(drop.upload),
+            source=source_of(drop.upload, drop.content),
             plan=plan_of(plan),
             build_arn=build_arn,
             distribution_arn=bond.build_arn,
@@ -321,15 +316,6 @@ class Reporter:
             amis=amis,
             minutes=_minutes(drop, self.now()),
         )
-
-    def _vouched(self, attempt: Attempt) -> Attempt:
-        """See, once for all its drops, whether an import's object was the same all the time."""
-        if attempt.standing is Standing.GOOD:
-            return attempt
-        # The import's URI carries no version id, so the object itself must bear witness.
-        unchanged = is_unchanged(self.s3, attempt.source)
-        self.ledger.stand(attempt, Standing.GOOD if unchanged else Standing.SPOILED)
-        return self.ledger.attempts(attempt.identity)[attempt.number]
 
     def _distributed(self, bond: Bond) -> Build | None:
         """Look at a distribution; one that ended well is kept in mind as such."""
@@ -373,7 +359,7 @@ def _of_a_build(drop: Drop) -> tuple[ImportPlan, str]:
 
 def _rejected(drop: Drop, code: Code, message: str, remedy: str) -> RejectedData:
     return RejectedData(
-        source=source_of(drop.upload),
+        source=source_of(drop.upload, drop.content),
         code=code.value,
         message=message,
         remedy=remedy,
@@ -444,7 +430,7 @@ def _failed(
 ) -> FailedData:
     entry = TABLE[code]
     return FailedData(
-        source=source_of(drop.upload),
+        source=source_of(drop.upload, drop.content),
         code=code.value,
         message=message,
         remedy=entry.remedy,

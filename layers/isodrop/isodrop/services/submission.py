@@ -12,7 +12,7 @@ from typing import Final
 
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.codes import Code
+from isodrop.codes import TABLE, Code
 from isodrop.domain.build import SETTLING_TIME, Build, Phase
 from isodrop.domain.build_requests import Request
 from isodrop.domain.ids import client_token
@@ -42,8 +42,8 @@ class Task:
         Makes the request of a token and of tags, when there is to be one.
     send : callable
         Sends a request, and says which build it led to.
-    unchanged : callable
-        Whether what an attempt's request names is still what was planned.
+    is_ready : callable
+        Whether what an attempt's request names is there.
     is_there : callable
         Whether what a build that ended well has made is still to be had.
     """
@@ -54,7 +54,7 @@ class Task:
     title: str
     request: Callable[[str, Mapping[str, str]], Request]
     send: Callable[[Request], str]
-    unchanged: Callable[[Attempt], bool]
+    is_ready: Callable[[Attempt], bool]
     is_there: Callable[[Build], bool]
 
 
@@ -114,15 +114,13 @@ class Submission:
 
     def _lives(self, attempt: Attempt, task: Task) -> bool:
         """Whether another drop's attempt is worth following: it runs, or what it made is there."""
-        if attempt.standing is Standing.SPOILED:
-            return False
         try:
             # Its own drop may have been killed before it could send or write: the token makes
             # it safe to do that in its stead.
             build_arn = attempt.build_arn or self._send(attempt, task)
         except (RejectedError, RefusedError):
             standing = self.ledger.attempts(attempt.identity)[attempt.number].standing
-            if standing in {Standing.REFUSED, Standing.SPOILED}:
+            if standing in {Standing.REFUSED, Standing.LOST}:
                 return False
             raise  # it may still be sent
         build = self.builder.describe(build_arn)
@@ -166,17 +164,17 @@ class Submission:
         )
 
     def _send(self, attempt: Attempt, task: Task) -> str:
-        """Send an attempt's frozen request, once what it names was seen to be what was planned.
+        """Send an attempt's frozen request, once what it names was seen to be there.
 
-        That is written before it is sent: who comes later, to a changed object, must not think
-        that there is no build.
+        That it is sent is written before it is: who comes later must not think that there is no
+        build.
         """
         standing = attempt.standing
         if standing is Standing.OPEN:
-            wanted = Standing.SENT if task.unchanged(attempt) else Standing.SPOILED
+            wanted = Standing.SENT if task.is_ready(attempt) else Standing.LOST
             standing = self.ledger.stand(attempt, wanted)
-        if standing is Standing.SPOILED:
-            raise RejectedError(Code.OBJECT_CHANGED)
+        if standing is Standing.LOST:
+            raise RefusedError(TABLE[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
         if standing is Standing.REFUSED:
             raise RefusedError(
                 "Image Builder has refused this very request before", code=Code.IMPORT_REFUSED

@@ -24,6 +24,7 @@ from isodrop.aws.s3_events import object_created, with_malware_scan
 from isodrop.aws.step_functions import Executions
 from isodrop.codes import Code
 from isodrop.domain.build import Phase
+from isodrop.domain.content import run_of_key
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import Upload
 from isodrop.domain.run import Drop, Stage, State, Trouble
@@ -44,6 +45,9 @@ WINDOW: Final = timedelta(days=8)
 """How far any sweep looks back. An object that was uploaded in parts says as its last
 modification when the upload was begun, and the bucket aborts an upload after seven days.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+COPY_AGE: Final = timedelta(days=8)
+"""No import takes so long: an execution ends after seven days. The bucket's lifecycle says the
+same."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
 _BATCH: Final = 100
@@ -116,6 +120,10 @@ class Sweep:
                 left[job] = do(left.get(job))
             except Exception as error:  # noqa: BLE001 - raised below; the other job goes first
                 failed.append(error)
+        try:
+            self._remove_copies(tally)
+        except Exception as error:  # noqa: BLE001 - likewise
+            failed.append(error)
         self.ledger.swept(left)
         if failed:
             raise failed[0]
@@ -211,6 +219,39 @@ class Sweep:
 
     def _again(self, drop: Drop) -> Drop:
         return self.ledger.drop(drop.id, drop.ask.number) or drop
+
+    # ------------------------------------------------------------------ what is needed no more
+
+    def _remove_copies(self, tally: Tally) -> None:
+        """Remove the copies that are known to be needed no more, or are as old as none gets."""
+        stager = self.reporter.stager
+        for staged in stager.bucket.list_staged():
+            if not self.has_time():
+                tally.complete = False
+                return
+            with self._alone_with(tally, staged.key):
+                if self.now() - staged.since >= COPY_AGE or self._is_needless(staged.key):
+                    stager.bucket.remove(staged)
+                    tally.removed += 1
+                    self.tell("removed", {"copy": staged.key})
+
+    def _is_needless(self, key: str) -> bool:
+        named = run_of_key(key)
+        drop = None if named is None else self.ledger.drop(*named)
+        if drop is None or drop.answered is None:
+            return False  # not known, or on its way
+        age = self.now() - datetime.fromisoformat(drop.answered)
+        return age >= self.grace and self.reporter.stager.is_over(drop, search=True)
+
+    @contextmanager
+    def _alone_with(self, tally: Tally, key: str) -> Iterator[None]:
+        """Let trouble with one copy stay with it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the others are to go all the same
+            tally.troubles += 1
+            what = one_line(f"{type(error).__name__}: {error}")
+            self.tell("trouble", {"copy": key, "error": what})
 
     # ------------------------------------------------------------------ what was never started
 

@@ -1,0 +1,329 @@
+"""The stack's private bucket: an accepted upload is copied there by S3, part by part.
+
+The calls are written by hand: boto3's own ``copy`` leaves out the parts' checksums, without which
+S3 refuses to complete such an upload (https://github.com/boto/boto3/issues/3288), and it pins
+neither version nor ETag.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from isodrop.aws.config import CONFIG
+from isodrop.aws.errors import error_code, translated
+from isodrop.aws.s3 import rejection_of
+from isodrop.codes import Code
+from isodrop.domain.content import Content, Part, composite_checksum
+from isodrop.domain.model import Upload
+from isodrop.errors import IsodropError, RefusedError, TransientError
+
+if TYPE_CHECKING:
+    from boto3 import Session
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PARALLEL: Final = 24
+"""Parts that are copied at once: the function only asks, so more cost it nothing but sockets."""
+_CONFIG: Final = CONFIG.merge(
+    # S3 sends white space while it works, so this is the time between two signs of life.
+    Config(max_pool_connections=PARALLEL, read_timeout=60)
+)
+_NO_UPLOAD: Final = "NoSuchUpload"
+_NO_OBJECT: Final = frozenset({"404", "NoSuchKey"})
+_THERE_ALREADY: Final = frozenset({"412", "PreconditionFailed"})
+_CONFLICT: Final = frozenset({"409", "ConditionalRequestConflict"})
+_OTHER_PARTS: Final = "InvalidPart"
+
+
+class NoUploadError(Exception):
+    """The multipart upload is not there: completed, aborted, or it must be begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedPart:
+    """A part that S3 has copied, and what it said of it."""
+
+    number: int
+    size: int
+    etag: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What lies in the staging bucket: a copy, or an unfinished one if it has an upload id."""
+
+    key: str
+    since: datetime
+    upload_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StagingBucket:
+    """The bucket, and the only code that reads or writes it.
+
+    Attributes
+    ----------
+    client : S3Client
+    bucket : str
+        Its name.
+    """
+
+    client: "S3Client"
+    bucket: str
+
+    @classmethod
+    def connect(cls, session: "Session", bucket: str) -> "StagingBucket":
+        """Open the bucket of that name with a boto3 session's credentials."""
+        return cls(session.client("s3", config=_CONFIG), bucket)
+
+    def uri(self, key: str) -> str:
+        """Name a copy as ImportDiskImage takes it."""
+        return f"s3://{self.bucket}/{key}"
+
+    def begin(self, key: str) -> str:
+        """Begin a copy; returns the multipart upload's id.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
+        """
+        with translated():
+            return self.client.create_multipart_upload(
+                Bucket=self.bucket, Key=key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
+            )["UploadId"]
+
+    def copy(
+        self, source: Upload, key: str, upload_id: str, parts: tuple[Part, ...]
+    ) -> tuple[CopiedPart, ...]:
+        """Copy all parts that are not there yet.
+
+        Parameters
+        ----------
+        source : Upload
+            This very version of it, and nothing else, is copied.
+        key, upload_id : str
+            Of the copy.
+        parts : tuple of Part
+
+        Returns
+        -------
+        tuple of CopiedPart
+            All of them, in order.
+
+        Raises
+        ------
+        NoUploadError
+            There is no such multipart upload (any more).
+        RejectedError
+            ``object-gone``: the source has been replaced or deleted; and the like.
+        TransientError, RefusedError
+            What else S3 said; ``checksum-missing`` if it is without a checksum.
+        """
+        there = {part.number: part for part in self._parts(key, upload_id)}
+        copied = {
+            part.number: there[part.number]
+            for part in parts
+            if part.number in there and there[part.number].size == part.length
+        }
+        whole = len(parts) == 1
+        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+            waiting = [
+                pool.submit(self._copy_part, source, key, upload_id, part, whole)
+                for part in parts
+                if part.number not in copied
+            ]
+            try:
+                for done in as_completed(waiting):
+                    part = done.result()
+                    copied[part.number] = part
+            except BaseException:
+                for each in waiting:
+                    each.cancel()
+                raise
+        return tuple(copied[part.number] for part in parts)
+
+    def _copy_part(
+        self, source: Upload, key: str, upload_id: str, part: Part, whole: bool
+    ) -> CopiedPart:
+        """Copy one part.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
+        """
+        named: Any = {"Bucket": source.bucket, "Key": source.key}
+        if source.version is not None:
+            named["VersionId"] = source.version
+        # Of an object of 5 MB or less S3 copies no range; the whole needs none.
+        span: Any = {} if whole else {"CopySourceRange": part.range}
+        try:
+            with translated():
+                answer = self.client.upload_part_copy(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload_id,
+                    PartNumber=part.number,
+                    CopySource=named,
+                    CopySourceIfMatch=f'"{source.etag}"',
+                    **span,
+                )
+        except (RefusedError, TransientError) as error:
+            if _code(error) == _NO_UPLOAD:
+                raise NoUploadError from error
+            if rejection := rejection_of(error, source.bucket, source.key):
+                raise rejection from error
+            raise
+        result = answer["CopyPartResult"]
+        return CopiedPart(part.number, part.length, result["ETag"], _checksum(result))
+
+    def _parts(self, key: str, upload_id: str) -> Iterator[CopiedPart]:
+        """List what was copied before, perhaps by a function that was killed.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html
+        """
+        pages = self.client.get_paginator("list_parts")
+        try:
+            with translated():
+                for page in pages.paginate(Bucket=self.bucket, Key=key, UploadId=upload_id):
+                    for part in page.get("Parts", []):
+                        yield CopiedPart(
+                            part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
+                        )
+        except RefusedError as error:
+            if _code(error) == _NO_UPLOAD:
+                raise NoUploadError from error
+            raise
+
+    def complete(
+        self, key: str, upload_id: str, parts: tuple[CopiedPart, ...], content: Content
+    ) -> None:
+        """Make the copy of its parts. Afterwards it is there, whoever completed it.
+
+        Raises
+        ------
+        NoUploadError
+            It is not there, and must be copied anew.
+        TransientError, RefusedError
+            What else S3 said.
+
+        See Also
+        --------
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        completed: list[CompletedPartTypeDef] = [
+            {"PartNumber": part.number, "ETag": part.etag, "ChecksumSHA256": part.checksum}
+            for part in parts
+        ]
+        try:
+            with translated():
+                self.client.complete_multipart_upload(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload_id,
+                    MultipartUpload={"Parts": completed},
+                    IfNoneMatch="*",
+                    MpuObjectSize=content.size,
+                    ChecksumType="COMPOSITE",
+                )
+        except (RefusedError, TransientError) as error:
+            code = _code(error)
+            if code == _OTHER_PARTS:
+                # Somebody copies the same parts at the same time; they are listed anew.
+                raise TransientError(str(error)) from error
+            if code not in {_NO_UPLOAD, *_THERE_ALREADY, *_CONFLICT}:
+                raise
+            # An answer that was lost, another invocation, or a copy deleted meanwhile.
+            if code in _CONFLICT or not self.holds(key, content):
+                self.abort(key, upload_id)
+                if code in _THERE_ALREADY:
+                    self.delete(key)  # other bytes, such as half of two: not what was copied now
+                raise NoUploadError from error
+            if code in _THERE_ALREADY:
+                self.abort(key, upload_id)
+
+    def holds(self, key: str, content: Content) -> bool:
+        """Whether the copy is there, whole and of these very bytes.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            What else S3 said; ``checksum-missing`` if it is without a checksum.
+        """
+        try:
+            with translated():
+                head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        except RefusedError as error:
+            if _code(error) in _NO_OBJECT:
+                return False
+            raise
+        return head["ContentLength"] == content.size and _checksum(head) == content.checksum
+
+    def delete(self, key: str) -> None:
+        """Delete a copy; one that is not there is no error."""
+        with translated():
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Give up an unfinished copy; one that is not there is no error."""
+        try:
+            with translated():
+                self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except RefusedError as error:
+            if _code(error) != _NO_UPLOAD:
+                raise
+
+    def list_staged(self) -> Iterator[Staged]:
+        """List all that lies here: copies, and what was begun and not finished."""
+        objects = self.client.get_paginator("list_objects_v2")
+        uploads = self.client.get_paginator("list_multipart_uploads")
+        with translated():
+            for page in objects.paginate(Bucket=self.bucket):
+                for each in page.get("Contents", []):
+                    yield Staged(each["Key"], each["LastModified"])
+            for begun in uploads.paginate(Bucket=self.bucket):
+                for one in begun.get("Uploads", []):
+                    yield Staged(one["Key"], one["Initiated"], one["UploadId"])
+
+    def remove(self, staged: Staged) -> None:
+        """Delete a copy, or give up an unfinished one."""
+        if staged.upload_id is None:
+            self.delete(staged.key)
+        else:
+            self.abort(staged.key, staged.upload_id)
+
+    def empty(self) -> int:
+        """Remove all that lies here; returns how much there was."""
+        staged = list(self.list_staged())
+        for each in staged:
+            self.remove(each)
+        return len(staged)
+
+
+def content_of(parts: tuple[CopiedPart, ...], size: int, part_size: int) -> Content:
+    """Say what was copied."""
+    return Content(size, part_size, composite_checksum([part.checksum for part in parts]))
+
+
+def _checksum(answer: Mapping[str, Any]) -> str:
+    """Read the SHA-256 that S3 computed; nothing stands in for it."""
+    found = answer.get("ChecksumSHA256")
+    if not found:
+        raise RefusedError(
+            "S3 answered without the SHA-256 that its upload was begun with",
+            code=Code.CHECKSUM_MISSING,
+        )
+    return str(found)
+
+
+def _code(error: IsodropError) -> str:
+    cause = error.__cause__
+    return error_code(cause) if isinstance(cause, ClientError) else ""
