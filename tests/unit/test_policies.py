@@ -45,7 +45,13 @@ ARNS = {
     "AWS::Events::Rule": ARN.format("events", "rule/x"),
 }
 """What an ARN looks like of what is only made with the stack."""
-GLOBAL = {"aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn", "aws:ResourceAccount"}
+GLOBAL = {
+    "aws:PrincipalArn",
+    "aws:ResourceAccount",
+    "aws:SecureTransport",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+}
 DOCUMENTED_INSTEAD = {"iam:CreateServiceLinkedRole"}
 """Granted to nobody, for it takes one call in an account's life: docs/deploying.md."""
 
