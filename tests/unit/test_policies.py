@@ -156,7 +156,10 @@ def conditions(pattern: str) -> set[str]:
 
 def wrong(made: Resolved, statement: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a statement, a sentence each."""
-    resources = [arn(made, each) for each in listed(statement["Resource"])]
+    resources = [
+        arn(made, each)
+        for each in listed(statement.get("Resource", statement.get("NotResource", ())))
+    ]
     asked = {key for test in statement.get("Condition", {}).values() for key in test}
     fit: set[str] = set()
     for pattern in listed(statement["Action"]):
