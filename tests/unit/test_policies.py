@@ -45,7 +45,13 @@ ARNS = {
     "AWS::Events::Rule": ARN.format("events", "rule/x"),
 }
 """What an ARN looks like of what is only made with the stack."""
-GLOBAL = {"aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn", "aws:ResourceAccount"}
+GLOBAL = {
+    "aws:PrincipalArn",
+    "aws:ResourceAccount",
+    "aws:SecureTransport",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+}
 DOCUMENTED_INSTEAD = {"iam:CreateServiceLinkedRole"}
 """Granted to nobody, for it takes one call in an account's life: docs/deploying.md."""
 
@@ -150,7 +156,10 @@ def conditions(pattern: str) -> set[str]:
 
 def wrong(made: Resolved, statement: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a statement, a sentence each."""
-    resources = [arn(made, each) for each in listed(statement["Resource"])]
+    resources = [
+        arn(made, each)
+        for each in listed(statement.get("Resource", statement.get("NotResource", ())))
+    ]
     asked = {key for test in statement.get("Condition", {}).values() for key in test}
     fit: set[str] = set()
     for pattern in listed(statement["Action"]):
