@@ -28,8 +28,9 @@ demo: venv ## the whole way of one ISO on this machine: make demo [ISO=path] [JS
 	@exec $(BIN)/python -m isodrop_local.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
 
 .PHONY: local
-local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566]
-	@exec $(BIN)/python -m isodrop_local.serve $(if $(filter command line,$(origin PORT)),--port "$(PORT)")
+local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566] [CONTAINERS=1]
+	@exec $(strip $(BIN)/python -m isodrop_local.serve $(if $(CONTAINERS),--containers "$(CONTAINERS)") \
+	  $(if $(filter command line,$(origin PORT)),--port "$(PORT)"))
 
 .PHONY: package
 package: venv ## the plain CloudFormation template and its artifacts, in build/package
@@ -43,6 +44,7 @@ lock: ## lock the dependencies anew, with hashes
 	@cd requirements && $(LOCK) ../layers/isodrop/requirements.in --output-file ../layers/isodrop/requirements.txt
 	@cd requirements && $(LOCK) dev.in --output-file dev.txt
 	@cd requirements && $(LOCK) node.in --output-file node.txt
+	@cd requirements && $(LOCK) runtime.in --output-file runtime.txt
 	@cd requirements/npm && npm install --package-lock-only --no-audit --no-fund
 	@rm -rf .venv-lock
 
@@ -58,6 +60,7 @@ lint: venv requirements/npm/node_modules ## format, types, dependencies, templat
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
 	@$(BIN)/sam validate --lint
 	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" node_modules/.bin/asl-validator $$(printf -- "--json-path %s " ../../build/lint/*.asl.json)
+	@PATH="$$PATH:$(abspath $(BIN))" node tools/check_asl.mjs build/lint/*.asl.json
 
 requirements/npm/node_modules: requirements/npm/package-lock.json
 	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/node.txt
@@ -105,6 +108,10 @@ burst: venv ## 300 ISOs and 300 repeats at once on the stack: make burst [DISCS=
 mutants: venv ## break the promise on purpose, one way at a time, and see that a test says so
 	@$(BIN)/python -m tests.resilience.mutants
 
+.PHONY: paths
+paths: venv ## compare three interpreters of the state machine along all its paths, into docs/state-machine.md
+	@$(BIN)/python -m tests.resilience.paths_page
+
 .PHONY: bench
 bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes
 	@$(BIN)/python -m tools.bench
@@ -113,9 +120,18 @@ bench: venv ## measure the reader against others, into docs/benchmarks.md and RE
 test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes
 	@$(BIN)/python -m tools.sam_walkthrough
 
+.PHONY: test-sam-local
+test-sam-local: venv ## sam local invoke of every function, in AWS's image or a stand-in, and the handlers on Lambda's Python
+	@$(BIN)/python -m tools.sam_local
+
 .PHONY: pictures
 pictures: venv requirements/npm/node_modules ## draw state machine and dashboard anew; with RECORD=1 what needs a run, too
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams $${RECORD:+--record}
+
+.PHONY: probe
+probe: venv ## ask your account what no documentation settles, before the first build: make probe [STACK=] [REGION=] [PROFILE=] [YES=1]
+	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tools.probe \
+		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
 
 .PHONY: smoke
 smoke: venv ## one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]

@@ -1,7 +1,8 @@
 """``make package``: the template as plain CloudFormation, with its artifacts beside it.
 
 What SAM makes of template.yaml at each deployment is made once, for those who deploy by other
-means: StackSets, service catalogues, Terraform, CDK. Where the artifacts lie is a parameter.
+means: StackSets, service catalogues, Terraform, CDK. It has no transform and no stack within it,
+which service-managed StackSets refuse. Where the artifacts lie is a parameter.
 """
 
 import argparse
@@ -18,10 +19,10 @@ from typing import Any, Final
 
 from isodrop_local.packaging import files, make_layer
 from isodrop_local.template import ROOT, source, transformed
+from tools.inlined_stacks import inlined
 
 TEMPLATE: Final = "template.json"
 _BUCKET: Final = "the-artifacts"
-_NESTED: Final = f"https://{_BUCKET}/"
 _READABLE: Final = 0o100644 << 16
 """Permissions in a zip. Lambda unpacks them as they are: without, it may not read the code."""
 _PARAMETERS: Final = {
@@ -57,7 +58,7 @@ def package(folder: Path, *settings: str) -> list[Path]:
     folder = folder.resolve()  # make runs elsewhere
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    template = source()
+    template = inlined(source(), lambda name: source(ROOT / name))
     artifacts = []
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
@@ -77,9 +78,6 @@ def package(folder: Path, *settings: str) -> list[Path]:
             case "AWS::Serverless::StateMachine":
                 artifacts.append(_copy(folder, name, ROOT / properties["DefinitionUri"]))
                 properties["DefinitionUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
-            case "AWS::CloudFormation::Stack":
-                artifacts.append(_copy(folder, name, ROOT / properties["TemplateURL"]))
-                properties["TemplateURL"] = f"{_NESTED}{artifacts[-1].name}"
     plain = _pointed(transformed(template))
     plain["Parameters"] |= _PARAMETERS
     group = {"Label": {"default": "Where the artifacts are"}, "Parameters": list(_PARAMETERS)}
@@ -93,9 +91,6 @@ def _pointed(said: Any) -> Any:
     """Point each artifact to where the parameters say."""
     if isinstance(said, list):
         return [_pointed(each) for each in said]
-    if isinstance(said, str) and said.startswith(_NESTED):
-        where = "https://${ArtifactBucket}.s3.${AWS::Region}.${AWS::URLSuffix}/${ArtifactPrefix}"
-        return {"Fn::Sub": where + said.removeprefix(_NESTED)}
     if not isinstance(said, dict):
         return said
     for bucket, key in (("S3Bucket", "S3Key"), ("Bucket", "Key")):

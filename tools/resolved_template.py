@@ -7,15 +7,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
-from isodrop_local.template import source, transformed
+from isodrop_local.template import transformed
 
 PSEUDO: Final = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
     "AWS::Region": "eu-central-1",
+    "AWS::StackId": (
+        "arn:aws:cloudformation:eu-central-1:123456789012:stack/isodrop/1a2b3c4d-0000-1111-2222-333344445555"
+    ),
     "AWS::StackName": "isodrop",
 }
 NO_VALUE: Final = object()
@@ -67,6 +69,8 @@ class TemplateError(Exception):
 def resolve(**parameters: object) -> Resolved:
     """Get the template as it is with these parameters, and defaults for the others.
 
+    AWS's pseudo parameters may be among them.
+
     Raises
     ------
     TemplateError
@@ -75,14 +79,15 @@ def resolve(**parameters: object) -> Resolved:
     return _resolved(_whole(), parameters)
 
 
-def resolve_nested(path: Path, parameters: Mapping[str, object]) -> Resolved:
-    """Get a nested template, which needs no transform, as its parent makes it."""
-    return _resolved(source(path), parameters)
+def resolve_plain(template: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
+    """Get a template that needs no transform as it is with these parameters."""
+    return _resolved(template, parameters)
 
 
 def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
-    values = _values(whole["Parameters"], parameters)
-    resolver = _Resolver(whole, values)
+    pseudo = {name: str(value) for name, value in parameters.items() if name.startswith("AWS::")}
+    given = {name: value for name, value in parameters.items() if name not in pseudo}
+    resolver = _Resolver(whole, {**pseudo, **_values(whole["Parameters"], given)})
     broken = resolver.broken_rules()
     if broken:
         raise TemplateError(" ".join(broken))
@@ -95,7 +100,7 @@ def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolv
     }
     outputs = {
         name: resolver.value(output["Value"])
-        for name, output in whole["Outputs"].items()
+        for name, output in whole.get("Outputs", {}).items()
         if resolver.made(output)
     }
     return Resolved(resources, outputs)
@@ -139,6 +144,7 @@ class _Resolver:
             "Fn::Equals": lambda said: self.value(said[0]) == self.value(said[1]),
             "Fn::GetAtt": ".".join,
             "Fn::If": self._if,
+            "Fn::Join": lambda said: said[0].join(map(str, self.value(said[1]))),
             "Fn::Not": lambda said: not self.value(said[0]),
             "Fn::Select": lambda said: self.value(said[1])[int(said[0])],
             "Fn::Split": lambda said: self.value(said[1]).split(said[0]),

@@ -92,7 +92,7 @@ class Walk:
         done = subprocess.run(
             [str(each) for each in command],
             cwd=within or self.clone,
-            env=self._environ(environ or {}),
+            env=self.environ(environ or {}),
             input=said or "",
             capture_output=True,
             text=True,
@@ -103,7 +103,7 @@ class Walk:
             raise StepError(f"exit {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
         return done.stdout
 
-    def _environ(self, more: Mapping[str, str]) -> dict[str, str]:
+    def environ(self, more: Mapping[str, str]) -> dict[str, str]:
         """Leave out what this user or make has set, and put the project's programs first."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MAKE", "SAM_"))}
         own = {
@@ -350,7 +350,7 @@ def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
     walk.run(
         *("aws", "cloudformation", "deploy", "--stack-name", PACKAGED),
         *("--template-file", "build/package/template.json", "--capabilities", "CAPABILITY_IAM"),
-        *("--parameter-overrides", f"ArtifactBucket={ARTIFACTS}"),
+        *("--s3-bucket", ARTIFACTS, "--parameter-overrides", f"ArtifactBucket={ARTIFACTS}"),
         *(f"ExistingBucketName={EXISTING}", "KeyPrefix=isos/"),
     )
     _notify(walk, stack)

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from isodrop.codes import Code
-from isodrop.errors import IsodropError, RefusedError, RejectedError, TransientError
+from isodrop.errors import IsodropError, RejectedError
 from isodrop.iso import ReadRange
+from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_trace
 
 # A file is in no bucket yet.
 BUCKET: Final = "your-bucket"
 
 
-class CannotLookError(IsodropError):
+class CannotLookError(ExplainedError):
     """There is nothing to look at, or no way to it. Says nothing about the ISO."""
 
 
@@ -107,33 +108,31 @@ def _open_file(path: Path) -> Iterator[Source]:
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
     from isodrop.aws.s3 import open_object, parse_uri  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
 
     try:
         bucket, key = parse_uri(address)
     except ValueError as error:
         raise CannotLookError(str(error)) from error
-    try:
+    with explained(OBJECT, CannotLookError, address):
         client = s3_client(profile, region)
         began = time.perf_counter()
-        found = open_object(client, bucket, key)
-    except RejectedError as error:
-        said = "there is no such object"
-        if error.code is not Code.OBJECT_GONE and isinstance(error.__cause__, IsodropError):
-            said = explain(error.__cause__, OBJECT)
-        raise CannotLookError(f"{address}: {said}") from error
-    except (RefusedError, TransientError) as error:
-        raise CannotLookError(f"{address}: {explain(error, OBJECT)}") from error
-    yield Source(
-        bucket=bucket,
-        key=key,
-        size=found.size,
-        read=found.read,
-        etag=found.etag,
-        version_id=found.version_id,
-        metadata=found.metadata,
-        opening=time.perf_counter() - began,
-    )
+        try:
+            found = open_object(client, bucket, key)
+        except RejectedError as error:
+            if error.code is not Code.OBJECT_GONE and isinstance(error.__cause__, IsodropError):
+                raise error.__cause__ from error
+            raise CannotLookError(f"{address}: there is no such object") from error
+        yield Source(
+            bucket=bucket,
+            key=key,
+            size=found.size,
+            read=found.read,
+            etag=found.etag,
+            version_id=found.version_id,
+            metadata=found.metadata,
+            opening=time.perf_counter() - began,
+        )
 
 
 def _reason(error: OSError | ValueError) -> str:

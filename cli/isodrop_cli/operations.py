@@ -101,12 +101,14 @@ class Operator:
     bucket: str
     unreadable: Callable[[UnreadableItemError], None] = lambda _error: None
 
-    def story(self, bucket: str, key: str, version_id: str | None = None) -> Story:
+    def story(self, bucket: str | None, key: str, version_id: str | None = None) -> Story:
         """Find an upload and what was asked for it.
 
         Parameters
         ----------
-        bucket, key : str
+        bucket : str or None
+            The stack's own if it is ``None``.
+        key : str
         version_id : str, optional
             The object's current version unless given; one that is given may be gone from S3.
 
@@ -117,6 +119,7 @@ class Operator:
         TransientError, RefusedError
             When AWS does not say.
         """
+        bucket = self.bucket if bucket is None else bucket
         address = one_line(f"s3://{bucket}/{key}")
         if bucket != self.bucket:
             raise OperatorError(

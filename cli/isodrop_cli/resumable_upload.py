@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from email.header import Header
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +28,7 @@ from botocore.exceptions import ClientError
 from isodrop.aws import config
 from isodrop.aws.errors import error_code, translated
 from isodrop.errors import IsodropError, RefusedError, TransientError
+from isodrop_cli.aws_errors import is_for_people
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -45,12 +47,16 @@ CONFIG: Final = config.CONFIG.merge(Config(max_pool_connections=THREADS, read_ti
 _TICK: Final = 0.1
 _BLOCK: Final = 1 << 20
 _GONE: Final = frozenset({"NoSuchUpload", "404"})
-# Other bytes came than were sent: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_DAMAGED: Final = frozenset({"BadDigest", "XAmzContentSHA256Mismatch"})
+# Somebody else has put the parts together, or sent them anew, since they were listed.
+_OVERTAKEN: Final = frozenset({"NoSuchUpload", "InvalidPart"})
 
 
 class TransferError(IsodropError):
     """The file cannot be sent as it is; the message says why."""
+
+
+class OvertakenError(TransferError):
+    """The upload that was being sent is gone: another drop of the file was first, or it expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,21 @@ def cut(size: int, metadata: Mapping[str, str], smallest: int = PART) -> Parts:
     return Parts(size, smallest + 1 + int.from_bytes(digest[:8]) % (smallest // 8))
 
 
+def encode_word(value: str) -> str:
+    """Write a value of user metadata as S3 takes it: what is not ASCII as RFC 2047 has it.
+
+    Examples
+    --------
+    >>> encode_word("for Berlin"), encode_word("für Büros")
+    ('for Berlin', '=?utf-8?b?ZsO8ciBCw7xyb3M=?=')
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+    return value if value.isascii() else Header(value, "utf-8").encode(linesep="")
+
+
 @dataclass(slots=True)
 class Progress:
     """How far it is; written by many threads, each in fields of its own part."""
@@ -104,6 +125,7 @@ class Progress:
     size: int
     _kept: dict[int, int] = field(default_factory=dict)
     _sent: dict[int, int] = field(default_factory=dict)
+    _finished: dict[int, int] = field(default_factory=dict)
 
     @property
     def kept(self) -> int:
@@ -114,6 +136,16 @@ class Progress:
     def sent(self) -> int:
         """Bytes sent now."""
         return sum(tuple(self._sent.values()))
+
+    @property
+    def parts(self) -> int:
+        """How many parts S3 has."""
+        return len(self._kept) + len(self._finished)
+
+    def finish(self, number: int, length: int) -> None:
+        """Note a part that has arrived."""
+        self.send(number, length)
+        self._finished[number] = length
 
     def keep(self, number: int, length: int) -> None:
         """Note a part that is there already."""
@@ -170,8 +202,10 @@ class Transfer:
     path : Path
     bucket, key : str
     metadata : mapping of str to str
-        User metadata of the object.
+        User metadata of the object; what is not ASCII is written as :func:`encode_word` does.
     parts : Parts
+    how : mapping
+        What else the object is made with: its encryption, its tags.
     pauses : tuple of float
         Seconds before a part is tried again.
     """
@@ -182,6 +216,7 @@ class Transfer:
     key: str
     metadata: Mapping[str, str]
     parts: Parts
+    how: Mapping[str, str] = field(default_factory=dict)
     pauses: tuple[float, ...] = PAUSES
 
     def unfinished(self) -> Unfinished | None:
@@ -217,6 +252,8 @@ class Transfer:
         ------
         TransferError
             When the file has changed meanwhile, or S3 got other bytes than it has.
+        OvertakenError
+            When the upload is gone; perhaps the object is there.
         TransientError, RefusedError
             When S3 does not take it.
         """
@@ -232,6 +269,10 @@ class Transfer:
                 for number in range(1, self.parts.count + 1)
             ]
             _await(jobs, lambda: tell(progress))
+        except RefusedError as error:
+            if _is(error, _OVERTAKEN):
+                raise self._overtaken() from error
+            raise
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -239,7 +280,18 @@ class Transfer:
             raise TransferError(f"{self.path}: it has changed while it was sent; drop it again")
         done = [job.result() for job in jobs]
         fresh = sum(1 for part in done if part.is_fresh)
-        return self._complete(upload_id, [part.completed for part in done], fresh)
+        try:
+            return self._complete(upload_id, [part.completed for part in done], fresh)
+        except RefusedError as error:
+            if _is(error, _OVERTAKEN):
+                raise self._overtaken() from error
+            raise
+
+    def _overtaken(self) -> OvertakenError:
+        return OvertakenError(
+            f"s3://{self.bucket}/{self.key}: the upload is gone, again and again; see that only one"
+            " drop of the file is going on, then try again"
+        )
 
     def head(self) -> Mapping[str, Any] | None:
         """Ask what lies under the key now; ``None`` for nothing.
@@ -331,8 +383,9 @@ class Transfer:
             return self.s3.create_multipart_upload(
                 Bucket=self.bucket,
                 Key=self.key,
-                Metadata=dict(self.metadata),
+                Metadata={name: encode_word(value) for name, value in self.metadata.items()},
                 ChecksumAlgorithm="SHA256",
+                **self.how,  # type: ignore[arg-type] # the stubs see every keyword in the mapping
             )["UploadId"]
 
     def _part(
@@ -363,14 +416,14 @@ class Transfer:
                         ChecksumSHA256=sha256,
                     )
             except (TransientError, RefusedError) as error:
-                may_pass = isinstance(error, TransientError) or _is(error, _DAMAGED)
+                may_pass = isinstance(error, TransientError) and not is_for_people(error)
                 pause = next(pauses, None) if may_pass else None
                 if pause is None:
                     raise
                 progress.send(number, 0)
                 stop.wait(pause)
             else:
-                progress.send(number, len(data))
+                progress.finish(number, len(data))
                 return _Done(_completed(number, told["ETag"], sha256), is_fresh=True)
 
     def _complete(self, upload_id: str, done: list["CompletedPartTypeDef"], fresh: int) -> Sent:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from isodrop.errors import IsodropError
-from isodrop.text import shown
+from isodrop.text import one_line, shown
+from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import complain
 
 if TYPE_CHECKING:
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from isodrop.settings import IntakeSettings
     from isodrop_cli.operations import Operator
 
-COULD_NOT: Final = 1
 STACK: Final = "isodrop"
 
 _OUTPUTS: Final = ("UploadBucketName", "ImportMachineArn", "LedgerTable")
 _WHOLE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
 
-class CannotAskError(IsodropError):
+class CannotAskError(ExplainedError):
     """The stack cannot be asked; the message says why, and what to do about it."""
 
 
@@ -110,15 +109,42 @@ class Stack:
         )
 
     def _intake_settings(self) -> "IntakeSettings":
-        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
 
+        read: IntakeSettings = IntakeSettings.read(self.variables("ImportFunction"))
+        return read
+
+    def variables(self, output: str) -> Mapping[str, str]:
+        """Read the environment of the function that an output names.
+
+        Raises
+        ------
+        CannotAskError
+            Where the stack has no such output.
+        DeniedError
+            Where that may not be read.
+        TransientError, RefusedError
+            When AWS does not say.
+        """
+        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
+
+        if output not in self.outputs:
+            raise CannotAskError(
+                f"the stack has no output {output}: it was deployed by an older isodrop; deploy it"
+                " anew with sam build && sam deploy"
+            )
         client = self.session.client("lambda", config=CONFIG)
         with translated():
-            told = client.get_function_configuration(FunctionName=self.outputs["ImportFunction"])
-        read: IntakeSettings = IntakeSettings.read(told["Environment"]["Variables"])
-        return read
+            told = client.get_function_configuration(FunctionName=self.outputs[output])
+        environment = told.get("Environment", {})
+        if "Error" in environment:
+            raise CannotAskError(
+                f"the environment of {shown(told['FunctionName'])} cannot be decrypted:"
+                f" {one_line(environment['Error'].get('Message', ''))}; let yourself use the key,"
+                " kms:Decrypt, or name another profile with --profile"
+            )
+        return dict(environment.get("Variables", {}))
 
 
 @contextmanager
@@ -157,21 +183,12 @@ def described(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
         For whatever AWS or boto3 has against it, here or inside the block.
     """
     # Only here does the command need an SDK; without it, it starts in a tenth of the time.
-    import boto3  # noqa: PLC0415 - see above
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
-
     from isodrop_cli.aws_errors import STACK as WAYS  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import explain  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import explained, make_session  # noqa: PLC0415 - see above
 
-    try:
-        session = boto3.Session(profile_name=options.profile, region_name=options.region)
+    with explained(WAYS, CannotAskError):
+        session = make_session(options.profile, options.region)
         yield session, _describe(session, options.stack)
-    except (BotoCoreError, ClientError) as error:
-        raise CannotAskError(explain(error, WAYS)) from error
-    except IsodropError as error:
-        if isinstance(error.__cause__, BotoCoreError | ClientError):
-            raise CannotAskError(explain(error, WAYS)) from error
-        raise
 
 
 def _describe(session: "Session", stack: str) -> "StackTypeDef":
@@ -180,12 +197,8 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
 
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
     from isodrop.aws.errors import error_code  # noqa: PLC0415 - see described
-    from isodrop_cli.aws_errors import NETWORK  # noqa: PLC0415 - see described
 
-    try:
-        client = session.client("cloudformation", config=CONFIG)
-    except ValueError as error:  # an endpoint that is no address
-        raise CannotAskError(f"{error}; {NETWORK}") from error
+    client = session.client("cloudformation", config=CONFIG)
     try:
         found = client.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:

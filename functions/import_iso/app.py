@@ -1,7 +1,8 @@
 """One upload in, one decision out. The state machine's first step; wiring only.
 
-Takes S3's ``Object Created`` event as EventBridge delivers it, with the execution that follows
-it merged in by the state machine; ``sam local invoke`` passes the bare event.
+Takes S3's ``Object Created`` event as EventBridge delivers it (or GuardDuty's scan result), with
+the execution that follows it merged in by the state machine; ``sam local invoke`` passes the bare
+event.
 """
 
 import os
@@ -11,7 +12,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.aws.s3_events import read_ask, read_malware_scan, read_upload
 from isodrop.bootstrap import make_counter, make_intake
 from isodrop.domain.ids import drop_id
 from isodrop.services.intake import Decision, Intake
@@ -43,7 +44,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     logger.append_keys(
         dropId=drop_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
     )
-    outcome = intake().take(upload, event.get("execution", f"event:{event['id']}"), read_ask(event))
+    execution = event.get("execution", f"event:{event['id']}")
+    outcome = intake().take(upload, execution, read_ask(event), read_malware_scan(event))
     if outcome.decision is not Decision.NOTHING:
         make_counter(os.environ).dropped()
     logger.info("decided", extra={"decision": outcome.decision, "build": outcome.build_arn})

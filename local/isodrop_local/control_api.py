@@ -10,31 +10,38 @@ from ministack.core.responses import set_request_account_id, set_request_region
 from isodrop_local import registration
 from isodrop_local.fault_injection import Post
 from isodrop_local.faults import Fault
+from isodrop_local.gate import allowed
 from isodrop_local.image_builder import ImageBuilder, ServiceError, control
 from isodrop_local.patches import multipart, s3
 
 PREFIX = "/_isodrop/"
 
 
-async def handle(builder: ImageBuilder, post: Post, path: str, body: bytes) -> tuple[int, Any]:
-    """Answer one request: the HTTP status and JSON."""
+async def handle(
+    builder: ImageBuilder, post: Post, path: str, body: bytes, files: tuple[Path, ...]
+) -> tuple[int, Any]:
+    """Answer one request, which may name none but these files: the HTTP status and JSON."""
     asked = json.loads(body or b"{}")
     set_request_account_id(registration.ACCOUNT)
     set_request_region(registration.REGION)
     try:
-        return 200, await _done(builder, post, path.removeprefix(PREFIX).split("/"), asked)
+        action = path.removeprefix(PREFIX).split("/")
+        return 200, await _done(builder, post, action, asked, files)
     except LookupError as error:
         return 404, {"message": f"there is no {path}: {error}"}
+    except PermissionError as error:
+        return 403, {"message": str(error)}
     except (TypeError, ValueError, OSError, ServiceError) as error:
         return 400, {"message": f"{type(error).__name__}: {error}"}
 
 
-async def _done(builder: ImageBuilder, post: Post, action: list[str], asked: Any) -> Any:
+async def _done(
+    builder: ImageBuilder, post: Post, action: list[str], asked: Any, files: tuple[Path, ...]
+) -> Any:
     match action:
         case ["objects"]:
-            return s3.link(
-                asked["bucket"], asked["key"], Path(asked["path"]), asked.get("metadata", {})
-            )
+            path = allowed(Path(asked["path"]), files)
+            return s3.link(asked["bucket"], asked["key"], path, asked.get("metadata", {}))
         case ["objects", "reads"]:
             return s3.reads(asked["bucket"], asked["key"])
         case ["objects", "behaviour"]:
@@ -45,6 +52,8 @@ async def _done(builder: ImageBuilder, post: Post, action: list[str], asked: Any
             return {"calls": dict(post.counts), "faults": builder.controls.faults.left()}
         case ["deliveries"]:
             post.plan(asked["delays"])
+        case ["events"]:
+            registration.publish_as_service(asked["source"], asked)
         case ["imagebuilder", name]:
             return await asyncio.to_thread(control, builder, name, asked)
         case _:

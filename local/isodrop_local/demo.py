@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from isodrop.text import shown
 from isodrop_local.console_output import Narrator, size
 from isodrop_local.deploy import DeployError
-from isodrop_local.iso_maker import business_editions, make_iso
+from isodrop_local.iso_maker import ENTERPRISE_ON_REAL_MEDIA, business_editions, make_iso
 from isodrop_local.packaging import PackageError, kept_dependencies
 from isodrop_local.stack import ANSWERS, Event, LocalStack, StackError, Subscription
 
@@ -86,7 +86,10 @@ def unfit(path: Path) -> str:
 def run(narrator: Narrator, iso: Path | None) -> int:
     """Go the whole way once."""
     narrator.say("starting", "starting the stack on this machine; half an hour takes seconds in it")
-    with LocalStack() as stack, tempfile.TemporaryDirectory(prefix="isodrop-demo-") as folder:
+    with (
+        LocalStack(files=[iso] if iso else ()) as stack,
+        tempfile.TemporaryDirectory(prefix="isodrop-demo-") as folder,
+    ):
         narrator.say("listening", f"listening at {stack.endpoint}", endpoint=stack.endpoint)
         deployed(narrator, stack)
         uploads = stack.subscribe("uploads", {"source": ["aws.s3"]})
@@ -108,7 +111,7 @@ def deployed(narrator: Narrator, stack: LocalStack) -> None:
 
 def made(narrator: Narrator, folder: Path) -> Path:
     """Make the small ISO."""
-    editions = business_editions()
+    editions = business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA)
     path = make_iso(folder / ISO_NAME, editions=editions)
     narrator.say(
         "made",

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -32,6 +33,24 @@ Answer = tuple[int, dict[str, str], bytes]
 def model_of(service: str) -> ServiceModel:
     """Get a service's model, as this botocore has it."""
     return botocore.session.get_session().get_service_model(service)
+
+
+def error_name(service: str, code: str) -> str:
+    """Name an error of a service as Step Functions' SDK integration does.
+
+    It is the exception of the SDK for Java; a code that the service does not model has none of its
+    own there, and is that of the whole service.
+    https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+    """
+    named = service.capitalize()
+    modelled = {shape.name for shape in model_of(service).error_shapes}
+    is_known = code in modelled or code == "SdkClientException"
+    return f"{named}.{code}" if is_known else f"{named}.{named}Exception"
+
+
+def service_cause(message: str, service: str, status: int) -> str:
+    """Write an error's Cause as Step Functions does: as the SDK for Java writes its message."""
+    return f"{message} (Service: {service}, Status Code: {status}, Request ID: {uuid.UUID(int=0)})"
 
 
 @dataclass(frozen=True, slots=True)

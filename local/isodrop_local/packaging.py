@@ -4,22 +4,21 @@ The template is the one that is deployed for real, and so are the code and the s
 the layer differs: its wheels are those of this machine's Python, since that is what runs it.
 """
 
-import compileall
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
-from py_compile import PycInvalidationMode
 from typing import Any, Final
 
 from samtranslator.yaml_helper import yaml_parse
+
+from isodrop_local.interpreter import interpreter
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILD: Final = ROOT / "build" / "emulator"
@@ -87,7 +86,7 @@ def kept_dependencies(folder: Path = ROOT / "layers" / "isodrop") -> Path:
     """Say where the layer's dependencies are kept once they are built."""
     recipe = [*(folder.glob("requirements*.txt")), folder / "Makefile"]
     made_of = b"".join(part.read_bytes() for part in sorted(recipe))
-    made_for = f"{sys.version}{platform.machine()}".encode()
+    made_for = f"{interpreter().version}{platform.machine()}".encode()
     return BUILD / f"layer-{hashlib.sha256(made_of + made_for).hexdigest()[:16]}.zip"
 
 
@@ -98,14 +97,11 @@ def _dependencies(folder: Path, target: str) -> Path:
         return kept
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="layer-") as artifacts:
-        make_layer(
-            folder, target, Path(artifacts), f"PYTHON={sys.executable}", "LAYER_PLATFORMS=host"
-        )
+        make_layer(folder, target, Path(artifacts), *interpreter().layer)
         shutil.rmtree(Path(artifacts, "python", "isodrop"))
         # Compiled, they save each cold start half a second; AWS keeps environments warm for that.
-        compileall.compile_dir(
-            artifacts, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
-        )
+        compiles = ("-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash")
+        subprocess.run([interpreter().path, *compiles, artifacts], check=False)
         fresh = Path(artifacts, "layer.zip")
         fresh.write_bytes(zipped(files(Path(artifacts), compiled=True)))
         fresh.replace(kept)

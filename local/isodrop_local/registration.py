@@ -50,23 +50,31 @@ class Surroundings:
 
     def publish(self, event: Mapping[str, Any]) -> None:
         """Put an event of the service's own on the default bus."""
-        eventbridge._dispatch_event(
-            {
-                "EventId": str(uuid.uuid4()),
-                "Source": "aws.imagebuilder",
-                "DetailType": event["detail-type"],
-                "Detail": json.dumps(event["detail"]),
-                "Resources": event["resources"],
-                "EventBusName": "default",
-                "Time": event["time"],
-                "Account": ACCOUNT,
-                "Region": REGION,
-            }
-        )
+        publish_as_service("aws.imagebuilder", event)
 
     def kill_caller(self) -> None:
         """Kill the function whose call is being answered."""
         functions.kill(_caller.get())
+
+
+def publish_as_service(source: str, event: Mapping[str, Any]) -> None:
+    """Put an event of a service of AWS's on the default bus, which nobody else may.
+
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
+    """
+    eventbridge._dispatch_event(
+        {
+            "EventId": str(uuid.uuid4()),
+            "Source": source,
+            "DetailType": event["detail-type"],
+            "Detail": json.dumps(event["detail"]),
+            "Resources": event["resources"],
+            "EventBusName": "default",
+            "Time": event["time"],
+            "Account": ACCOUNT,
+            "Region": REGION,
+        }
+    )
 
 
 def mount(builder: ImageBuilder) -> None:

@@ -1,10 +1,12 @@
 """The stack on this machine, left running: ``make local``."""
 
 import argparse
+import platform
 import sys
 import time
 
 from isodrop_local.console_output import Narrator
+from isodrop_local.containers import host_address
 from isodrop_local.demo import EXITS, TROUBLE, TROUBLES, deployed, end_on_signals
 from isodrop_local.stack import ACCOUNT, FASTER, REGION, LocalStack
 
@@ -50,10 +52,30 @@ In another terminal, in this folder (sam is in .venv; of the AWS CLI any version
   # deploy what you change, with the SAM CLI; build anew before you deploy to AWS
   LAYER_PLATFORMS=host sam build --no-cached && sam deploy --no-confirm-changeset
 
+{in_a_container}
   # drop it without the AWS CLI
   python -c 'import boto3; boto3.client("s3").upload_file("build/Win11.iso", "{bucket}", "2.iso")'
 
 What isodrop says appears here. Ctrl-C ends the stack and leaves nothing behind.
+"""
+
+IN_A_CONTAINER = """\
+  # take another ISO from its upload to ImportDiskImage, in Lambda's own container image
+  sam build --no-cached
+  python -m isodrop_local.iso_maker build/25H2.iso --build 26200
+  python -c 'import boto3; s3 = boto3.client("s3"); s3.create_bucket(Bucket="tries"); \
+s3.upload_file("build/25H2.iso", "tries", "25H2.iso")'
+  isodrop env --endpoint-url {reached} > build/env.json
+  isodrop event s3://tries/25H2.iso > build/event.json
+  sam local invoke ImportIso --event build/event.json {with_settings}
+
+  # tell of it, and let the sweep answer, since no execution follows it
+  isodrop event s3://tries/25H2.iso --report started > build/report.json
+  sam local invoke ReportBuild --event build/report.json {with_settings}
+  echo '{{"graceMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
+"""
+ONLY_THEN = """\
+  # call a function in Lambda's own container image: start with make local CONTAINERS=1
 """
 
 
@@ -62,14 +84,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make local", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="where it listens; any free one")
     parser.add_argument("--wait-scale", type=float, default=FASTER, help="1 is real time")
+    parser.add_argument(
+        "--containers", metavar="ADDRESS", help="listen where containers reach it, too; 1 finds it"
+    )
     said = parser.parse_args(arguments)
     end_on_signals()
     narrator = Narrator(keys=True)
     try:
         narrator.say("starting", "starting the stack on this machine")
-        with LocalStack(wait_scale=said.wait_scale, port=said.port) as stack:
+        reached = host_address(said.containers) if said.containers else None
+        also = [reached] if reached else []
+        with LocalStack(wait_scale=said.wait_scale, port=said.port, also=also) as stack:
             deployed(narrator, stack)
-            print(guide(stack), flush=True)
+            print(guide(stack, reached), flush=True)
             tell(narrator, stack)
     except TROUBLES as error:
         narrator.say("trouble", f"{type(error).__name__}: {error}", "bad")
@@ -79,9 +106,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def guide(stack: LocalStack) -> str:
-    """Say how the stack is used."""
+def guide(stack: LocalStack, reached: str | None = None) -> str:
+    """Say how the stack is used; in containers, too, if they reach it by an address."""
+    in_a_container = ONLY_THEN
+    if reached:
+        port = stack.endpoint.rpartition(":")[2]
+        with_settings = f"--env-vars build/env.json {architecture()}"
+        in_a_container = IN_A_CONTAINER.format(
+            reached=f"http://{reached}:{port}", with_settings=with_settings.strip()
+        )
     return GUIDE.format(
+        in_a_container=in_a_container,
         endpoint=stack.endpoint,
         bucket=stack.bucket,
         machine=stack.outputs["ImportMachineArn"],
@@ -89,6 +124,12 @@ def guide(stack: LocalStack) -> str:
         region=REGION,
         account=ACCOUNT,
     )
+
+
+def architecture() -> str:
+    """Choose this machine's architecture where it is not the template's own."""
+    is_arm = platform.machine() in ("arm64", "aarch64")
+    return "" if is_arm else "--parameter-overrides Architecture=x86_64"
 
 
 def tell(narrator: Narrator, stack: LocalStack) -> None:

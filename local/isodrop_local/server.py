@@ -1,7 +1,8 @@
 """The emulator in one process: MiniStack, mended, with our Image Builder mounted.
 
 ``python -m isodrop_local.server --port 0`` prints the port when it is ready. It listens on the
-loopback address only, keeps its files in a temporary folder of its own, and removes that at exit.
+loopback address, and on no other unless it is told to; it keeps its files in a temporary folder of
+its own, and removes that at exit.
 """
 
 import argparse
@@ -16,12 +17,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 LOOPBACK = "127.0.0.1"
+IP_FREEBIND = 15
+"""Linux's, which Python has no name for: an address may be listened on before it is there.
+
+An engine's bridge may come up with the first container only. See ``man 7 ip``.
+"""
 
 
 def main() -> None:
@@ -29,10 +35,13 @@ def main() -> None:
     arguments = _arguments()
     home = Path(tempfile.mkdtemp(prefix="isodrop-stack-"))
     try:
-        listener = _listener(arguments.port)
+        listener = _listener(LOOPBACK, arguments.port)
         port = listener.getsockname()[1]
+        # Elsewhere the engine hands on to the loopback address what comes to its own.
+        others = arguments.also if sys.platform == "linux" else []
+        listeners = [listener, *(_listener(each, port) for each in others)]
         configure(home, port, arguments.wait_scale, arguments.log_level)
-        asyncio.run(serve(listener.detach(), port, arguments))
+        asyncio.run(serve([each.detach() for each in listeners], port, arguments))
     finally:
         remove(home)
     # Executions run in threads that never end by themselves, and may make a folder any time.
@@ -40,11 +49,18 @@ def main() -> None:
     os._exit(0)
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(address: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
     try:
-        return socket.create_server((LOOPBACK, port))
+        listener.bind((address, port))
+        listener.listen()
     except OSError as error:
-        sys.exit(f"port {port} of {LOOPBACK} is not to be had: {error.strerror}; name another")
+        listener.close()
+        sys.exit(f"port {port} of {address} is not to be had: {error.strerror}; name another")
+    return listener
 
 
 def remove(folder: Path) -> None:
@@ -77,7 +93,7 @@ def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
     }
 
 
-async def serve(listener: int, port: int, arguments: argparse.Namespace) -> None:
+async def serve(listeners: list[int], port: int, arguments: argparse.Namespace) -> None:
     """Mend, mount and serve; stop on a signal."""
     # Importing MiniStack reads the environment that `configure` has set.
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415
@@ -93,22 +109,44 @@ async def serve(listener: int, port: int, arguments: argparse.Namespace) -> None
         threading.Thread(target=_wait_for_parent, args=(loop, stop), daemon=True).start()
 
     config = Config()
-    config.bind = [f"fd://{listener}"]
+    config.bind = [f"fd://{each}" for each in listeners]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.2
     config.loglevel = arguments.log_level
-    gateway = make_gateway(arguments.wait_scale, lambda: print(port, flush=True))
+    gateway = make_gateway(
+        arguments.wait_scale,
+        lambda: print(port, flush=True),
+        tuple(arguments.open_file),
+        arguments.also,
+    )
     try:
         await hypercorn_serve(gateway, config, shutdown_trigger=stop.wait)
     finally:
         functions.close()
 
 
-def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
-    """Put our control surface before the mended emulator."""
+def make_gateway(
+    wait_scale: float,
+    ready: Callable[[], None],
+    files: tuple[Path, ...] = (),
+    also: Collection[str] = (),
+) -> Asgi:
+    """Put a gate and our control surface before the mended emulator.
+
+    Parameters
+    ----------
+    wait_scale : float
+    ready : callable
+        Called when it answers.
+    files : tuple of pathlib.Path
+        Files, and folders of files, that may be put into a bucket by reference.
+    also : collection of str
+        By which other addresses it may be asked for.
+    """
     from ministack import app  # noqa: PLC0415
 
     from isodrop_local import control_api, fault_injection, patches, registration  # noqa: PLC0415
+    from isodrop_local.gate import refusal  # noqa: PLC0415
     from isodrop_local.image_builder import ImageBuilder  # noqa: PLC0415
 
     patches.mend_all()
@@ -124,9 +162,18 @@ def make_gateway(wait_scale: float, ready: Callable[[], None]) -> Asgi:
     async def gateway(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await app.app(scope, receive, _announcing(send, ready))
+        elif refused := refusal(scope, also):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close"})  # before it is accepted: a 403
+            else:
+                await _answer(send, 403, {"message": refused})
         elif scope["type"] == "http" and scope["path"].startswith(control_api.PREFIX):
+            if scope["method"] != "POST":
+                await _answer(send, 405, {"message": "the control surface takes POST only"})
+                return
+            asked = await _body(receive)
             await _answer(
-                send, *await control_api.handle(builder, post, scope["path"], await _body(receive))
+                send, *await control_api.handle(builder, post, scope["path"], asked, files)
             )
         else:
             fault_injection.remember_connection(send)
@@ -175,6 +222,17 @@ def _arguments() -> argparse.Namespace:
         "--wait-scale", type=float, default=1.0, help="0.01: a hundred times faster"
     )
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="ADDRESS", help="listen there, too"
+    )
+    parser.add_argument(
+        "--open-file",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a file, or a folder of files, that may be put into a bucket by reference",
+    )
     parser.add_argument("--with-parent", action="store_true", help="stop when stdin ends")
     return parser.parse_args()
 

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict
@@ -48,6 +48,11 @@ class LocalStack:
         The CloudFormation stack's name.
     port : int
         Where the emulator listens, on 127.0.0.1; 0 takes a free one.
+    also : sequence of str
+        By which other addresses of this machine it may be asked for, at that port.
+    files : iterable of pathlib.Path
+        Files, and folders of files, that :meth:`link` may put into the bucket: the emulator reads
+        no other, whoever asks it to.
 
     Examples
     --------
@@ -58,7 +63,15 @@ class LocalStack:
     'ISO Import Succeeded'
     """
 
-    def __init__(self, *, wait_scale: float = FASTER, name: str = "isodrop", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        wait_scale: float = FASTER,
+        name: str = "isodrop",
+        port: int = 0,
+        also: Sequence[str] = (),
+        files: Iterable[Path] = (),
+    ) -> None:
         self.wait_scale = wait_scale
         self.name = name
         self.endpoint = ""
@@ -66,6 +79,8 @@ class LocalStack:
         self.parameters: dict[str, str] = {}
         self.image_builder = Remote(self)
         self._wanted_port = port
+        self._also = [word for address in also for word in ("--also", address)]
+        self._files = tuple(files)
         self._log: deque[str] = deque(maxlen=400)
         self._heard: Subscription | None = None
         self._clients: dict[str, Any] = {}
@@ -83,6 +98,8 @@ class LocalStack:
             [
                 *(sys.executable, "-m", "isodrop_local.server", "--with-parent"),
                 *("--port", str(self._wanted_port), "--wait-scale", str(self.wait_scale)),
+                *self._also,
+                *(word for path in self._files for word in ("--open-file", str(path.resolve()))),
             ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
@@ -130,6 +147,14 @@ class LocalStack:
         """Deploy template.yaml and begin to listen to what it says."""
         given = {**PARAMETERS, **(parameters or {})}
         self.parameters = {key: str(value) for key, value in given.items()}
+        if self._heard is None:
+            # This account is no fresh one: Image Builder has worked in it before. Asked for as AWS
+            # wants it, the emulator gives the role another name.
+            self.client("iam").create_role(
+                RoleName="AWSServiceRoleForImageBuilder",
+                Path="/aws-service-role/imagebuilder.amazonaws.com/",
+                AssumeRolePolicyDocument="{}",
+            )
         self.outputs = deploy(
             self.client("cloudformation"), self.client("s3"), self.name, self.parameters
         )
@@ -211,7 +236,7 @@ class LocalStack:
     def link(
         self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
     ) -> str:
-        """Put a big file into the bucket without copying it; answer with its key."""
+        """Put a big file, one of the stack's, into the bucket without copying it; get its key."""
         key = path.name if key is None else key
         asked = {"bucket": self.bucket, "key": key, "path": str(path.resolve())}
         self.control("objects", {**asked, "metadata": dict(metadata or {})})
@@ -247,6 +272,10 @@ class LocalStack:
     def deliver_next(self, *delays: float) -> None:
         """Let the next upload's event be delivered after each of so many seconds, or not at all."""
         self.control("deliveries", {"delays": delays})
+
+    def publish_as_service(self, event: Mapping[str, Any]) -> None:
+        """Put an event of a service of AWS's on the default bus."""
+        self.control("events", event)
 
     def counts(self) -> dict[str, int]:
         """Count what functions have asked of services, and how often they were invoked."""

@@ -10,6 +10,7 @@ it writes the same: ``example-NAME.json``, and ``example-NAME.asl.json`` if it h
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSTITUTES = {
+    "Partition": "aws",
     "ImportIsoArn": "arn:aws:lambda:eu-central-1:123456789012:function:ImportIso",
     "ReportBuildArn": "arn:aws:lambda:eu-central-1:123456789012:function:ReportBuild",
 }
-"""What stands for the functions' ARNs, which only a deployment knows."""
+"""What stands for what only a deployment knows."""
 
 
 def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
@@ -65,17 +67,23 @@ def examples() -> dict[str, dict[str, Any]]:
         made[f"{name}.json"] = transformed(source(path))
         for resource in source(path)["Resources"].values():
             if "Definition" in resource["Properties"]:
-                made[f"{name}.asl.json"] = resource["Properties"]["Definition"]
+                words = json.dumps(resource["Properties"]["Definition"])
+                made[f"{name}.asl.json"] = json.loads(_substituted(words, SUBSTITUTES))
     return made
 
 
 def definition(**parameters: object) -> dict[str, Any]:
     """Get the state machine's definition with its substitutions in place."""
     words = (ROOT / "statemachine/import.asl.json").read_text()
-    for name, value in {**defaults(), **SUBSTITUTES, **parameters}.items():
-        words = words.replace(f"${{{name}}}", str(value))
-    made: dict[str, Any] = json.loads(words)
+    values = {**defaults(), **SUBSTITUTES, **parameters}
+    made: dict[str, Any] = json.loads(_substituted(words, values))
     return made
+
+
+def _substituted(words: str, values: Mapping[str, object]) -> str:
+    for name, value in values.items():
+        words = words.replace(f"${{{name}}}", str(value))
+    return words
 
 
 def machine() -> dict[str, Any]:

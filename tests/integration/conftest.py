@@ -10,6 +10,8 @@ from unittest.mock import patch
 import boto3
 import botocore.session
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
@@ -76,3 +78,50 @@ def ledger_properties() -> Any:
     """Read what the template says of the ledger."""
     as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["Ledger"]["Properties"]
     return {name: as_deployed[name] for name in LEDGER_PROPERTIES}
+
+
+# What moto lacks of what operators ask
+
+
+@pytest.fixture
+def refused() -> dict[str, str]:
+    """The operations that AWS refuses, and with which error."""
+    return {}
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """What the function that imports is told by the stack."""
+    return {
+        "STACK_NAME": "isodrop",
+        "LEDGER_TABLE": "ledger",
+        "STAGING_BUCKET": "staging",
+        "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
+        "SUPPORTED_BUILDS": "26100",
+        "MAX_ATTEMPTS": "2",
+    }
+
+
+@pytest.fixture
+def stacks(
+    monkeypatch: pytest.MonkeyPatch, refused: dict[str, str], environment: dict[str, str]
+) -> dict[str, dict[str, str]]:
+    """The stacks that there are, by their outputs; moto's own need too many packages."""
+    found: dict[str, dict[str, str]] = {}
+    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+
+    def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation in refused:
+            raise ClientError({"Error": {"Code": refused[operation]}}, operation)
+        if operation == "GetFunctionConfiguration":
+            return {"Environment": {"Variables": environment}}
+        if operation != "DescribeStacks":
+            return ask(self, operation, arguments)
+        outputs = found.get(arguments["StackName"])
+        if outputs is None:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, operation)
+        told = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+        return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": told}]}
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    return found

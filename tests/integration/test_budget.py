@@ -23,6 +23,7 @@ from tests.support.builders import an_upload
 from tests.support.harness import Way, refuse
 
 DAY = "2026-11-25"
+NOW = "2026-11-25T10:00:00.000+00:00"
 LIMITS = BuildLimits(at_once=3, per_day=5)
 
 
@@ -151,7 +152,7 @@ def test_a_refusal_that_comes_after_the_build_gives_nothing_back(ledger: Ledger)
     attempt = an_attempt("a")
     ledger.begin(attempt, LIMITS)
     ledger.stand(attempt, Standing.SENT)
-    ledger.built(attempt, "arn:build")
+    ledger.built(attempt, "arn:build", NOW)
 
     assert ledger.stand(replace(attempt, standing=Standing.SENT), Standing.REFUSED) is Standing.SENT
 

@@ -166,6 +166,8 @@ def test_one_that_fails_names_the_image_there_is_and_asking_again_repeats_it_alo
     way.follow(way.upload("b.iso"), "execution-2")
 
     assert failed["code"] == Code.DISTRIBUTION_FAILED
+    for region, account in THERE:
+        assert f"{region} {account}: no such role there" in failed["message"]
     assert "no such role there" in failed["message"]
     assert failed["status"] == "FAILED"
     assert failed["dropAgain"] is True
@@ -197,6 +199,7 @@ def test_one_that_ended_well_ends_the_count_of_those_that_did_not(way: Way) -> N
     for number in range(2):
         way.follow(way.upload(), f"execution-{number}")
     way.image_builder.delete(distributions(way)[-1]["arn"])
+    way.later(minutes=11)  # that it is not found means that it is gone
     controls.fail_next_build(kind="distribution")
     for number in range(2, 4):
         way.follow(way.upload(), f"execution-{number}")

@@ -159,7 +159,7 @@ def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
     run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:
     client = session.client("s3")
-    monkeypatch.setattr(aws_errors, "s3_client", lambda: client)
+    monkeypatch.setattr(aws_errors, "s3_client", lambda *_: client)
     with Stubber(client) as stubbed:
         stubbed.add_client_error("head_object", code)
         status, out, err = run(ADDRESS)
@@ -177,7 +177,7 @@ def test_given_no_way_to_s3_then_it_says_how_to_do_without(run: Run) -> None:
     "arguments",
     [
         (),
-        ("Win11.iso",),
+        ("",),
         ("s3://bucket",),
         ("s3:///key",),
         (ADDRESS, "--etag", "abc"),
@@ -195,3 +195,13 @@ def test_given_wrong_usage_then_it_exits_2(run: Run, arguments: tuple[str, ...])
 def test_given_no_file_then_it_exits_1(run: Run, tmp_path: Path) -> None:
     status, _, err = run(ADDRESS, "--file", tmp_path / "missing.iso")
     assert (status, "no such file or directory" in err) == (1, True)
+
+
+def test_a_report_is_asked_for_in_the_event_of_the_upload(
+    printed: Callable[..., dict[str, Any]],
+) -> None:
+    where = (ADDRESS, "--etag", "abc", "--size", "7")
+    assert printed(*where, "--report", "answer") == {
+        **printed(*where),
+        "report": {"kind": "answer"},
+    }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.domain.allow_list import AllowListMode
 from isodrop_cli.commands import inspect
 from isodrop_cli.commands.drop import hashing
+from isodrop_cli.iso_source import open_source
 from isodrop_cli.main import main
 from isodrop_cli.stack import Stack
 from isodrop_local.iso_maker import business_editions, make_iso
@@ -103,11 +105,11 @@ def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is aske
     ssm.put_parameter(Name="/isos", Value=value, Type="String")
     source = AllowListSource(lambda: session.client("s3"), lambda: ssm, "ssm:/isos")
     monkeypatch.setattr(Stack, "allow_list", lambda _: (AllowListMode(mode), source))
-    with inspect.open_source(str(iso)) as opened:
+    with open_source(str(iso)) as opened:
         look = inspect.look_at(opened, None, {})
         hashes = inspect._hash(opened) if asked else None
 
-    found = inspect._judge_by_list(inspect.replace(look, hashes=hashes), Stack(session, {}))
+    found = inspect._judge_by_list(replace(look, hashes=hashes), Stack(session, {}))
 
     told = inspect.as_json(found)
     assert verdict == (told["verdict"] if told["rejection"] is None else told["rejection"]["code"])

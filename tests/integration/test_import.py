@@ -150,6 +150,21 @@ def test_a_repeated_delivery_is_silent(way: Way) -> None:
     assert len(way.answers()) == 1
 
 
+@pytest.mark.parametrize("key", ["isos/demo", "isos/Win11.iso.tornado", "isos/iso", "isos/LOGO"])
+def test_what_is_no_iso_by_its_name_ends_quietly(way: Way, key: str) -> None:
+    # What the rule lets through below a prefix.
+    upload = way.upload(key)
+
+    outcome = way.follow(upload)
+
+    assert outcome.decision is Decision.NOTHING
+    assert (
+        way.reporter.claimed(upload, "execution-1") is None
+    )  # nor is there an answer if that broke
+    assert way.ledger.table.scan()["Items"] == []
+    assert way.heard() == []
+
+
 def test_the_same_execution_again_says_and_does_nothing_new(way: Way) -> None:
     upload = way.upload()
     way.follow(upload)
@@ -252,6 +267,7 @@ def test_an_image_whose_ami_is_gone_is_built_again(way: Way) -> None:
     way.follow(way.upload(), "execution-1")
     (first,) = way.answers()
     way.session.client("ec2").deregister_image(ImageId=first["detail"]["data"]["amis"][0]["id"])
+    way.later(minutes=11)
 
     way.follow(way.upload(), "execution-2")
 

@@ -105,8 +105,8 @@ def test_attempts_come_in_the_order_of_their_numbers(ledger: Ledger) -> None:
 def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
     ledger.begin(an_attempt())
 
-    ledger.built(an_attempt(), "arn:1")
-    ledger.built(an_attempt(), "arn:2")
+    ledger.built(an_attempt(), "arn:1", NOW)
+    ledger.built(an_attempt(), "arn:2", NOW)
     ledger.stand(an_attempt(), Standing.LOST)
     ledger.stand(an_attempt(), Standing.GOOD)
 
@@ -216,7 +216,7 @@ def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
     ledger.begin(an_attempt())
     ledger.stand(an_attempt(), Standing.SENT)
     sent = replace(an_attempt(), standing=Standing.SENT)
-    ledger.built(sent, "arn:1")
+    ledger.built(sent, "arn:1", NOW)
 
     assert ledger.stand(sent, Standing.REFUSED) is Standing.SENT
 

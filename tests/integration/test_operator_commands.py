@@ -6,7 +6,8 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from botocore.exceptions import ClientError
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.model import Ask
+from isodrop_cli import clock as clock_module
 from isodrop_cli import operations, resumable_upload
+from isodrop_cli.clock import ServiceClock
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
 from tests.integration.conftest import BUCKET
@@ -29,50 +32,6 @@ from tools.resolved_template import resolve
 Run = Callable[..., tuple[int, str, str]]
 ADDRESS = f"s3://{BUCKET}/a.iso"
 KEY = "Win11.iso"
-
-
-@pytest.fixture
-def refused() -> dict[str, str]:
-    """The operations that AWS refuses, and with which error."""
-    return {}
-
-
-@pytest.fixture
-def environment() -> dict[str, str]:
-    """What the function that imports is told by the stack."""
-    return {
-        "STACK_NAME": "isodrop",
-        "LEDGER_TABLE": "ledger",
-        "STAGING_BUCKET": "staging",
-        "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
-        "SUPPORTED_BUILDS": "26100",
-        "MAX_ATTEMPTS": "2",
-    }
-
-
-@pytest.fixture
-def stacks(
-    monkeypatch: pytest.MonkeyPatch, refused: dict[str, str], environment: dict[str, str]
-) -> dict[str, dict[str, str]]:
-    """The stacks that there are, by their outputs; moto's own need too many packages."""
-    found: dict[str, dict[str, str]] = {}
-    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
-
-    def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        if operation in refused:
-            raise ClientError({"Error": {"Code": refused[operation]}}, operation)
-        if operation == "GetFunctionConfiguration":
-            return {"Environment": {"Variables": environment}}
-        if operation != "DescribeStacks":
-            return ask(self, operation, arguments)
-        outputs = found.get(arguments["StackName"])
-        if outputs is None:
-            raise ClientError({"Error": {"Code": "ValidationError"}}, operation)
-        told = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-        return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": told}]}
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
-    return found
 
 
 @pytest.fixture
@@ -91,6 +50,8 @@ def way(
         "ImportMachineArn": way.executions.machine_arn,
         "LedgerTable": "ledger",
         "ImportFunction": "import-iso",
+        "ReportFunction": "report-build",
+        "SweepFunction": "sweep",
         "DropAddress": f"s3://{BUCKET}/",
     }
     return way
@@ -692,7 +653,7 @@ def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_gue
     assert "Contents" not in way.client("s3").list_objects_v2(Bucket=BUCKET)
 
 
-def test_given_credentials_that_expire_on_the_way_when_dropped_then_both_ways_on_are_told(
+def test_given_credentials_that_expire_before_a_part_arrives_then_nothing_is_to_go_on_with(
     way: Way, run: Run, refused: dict[str, str]
 ) -> None:
     refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
@@ -701,11 +662,50 @@ def test_given_credentials_that_expire_on_the_way_when_dropped_then_both_ways_on
 
     status, _, err = run("drop", str(path), "--no-wait")
 
-    why, how = err.splitlines()
+    (why,) = err.splitlines()
     assert status == 1
     assert "UploadPart: ExpiredToken" in why
     assert "sign in" in why
-    assert how == "isodrop: the same command goes on where it stopped"
+
+
+# A key alone
+
+
+@pytest.mark.parametrize("address", [ADDRESS, "a.iso"])
+def test_a_key_alone_is_of_the_stacks_bucket(way: Way, run: Run, address: str) -> None:
+    rejected(way)
+
+    status, _, _ = run("status", address)
+    watched, _, _ = run("watch", address)
+    printed, event, _ = run("event", address)
+    asked, _, _ = run("retry", address)
+    cancelled, _, err = run("cancel", address)
+
+    assert (status, watched, printed, asked, cancelled) == (0, 3, 0, 0, 1)
+    assert json.loads(event)["detail"]["bucket"] == {"name": BUCKET}
+    assert "nothing of it is running any more" in err
+
+
+# A clock that is off
+
+
+def test_with_a_local_clock_ahead_an_answer_is_heard_all_the_same(
+    way: Way, run: Run, meanwhile: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = datetime.now(UTC) - timedelta(minutes=3)
+    clock = ServiceClock()
+    clock.heed({"date": format_datetime(service, usegmt=True)})
+    monkeypatch.setattr(clock_module, "CLOCK", clock)
+
+    def come_and_go() -> None:
+        way.clock.now = service.timestamp() + 30
+        rejected(way)
+
+    meanwhile(come_and_go, lambda: None)
+
+    _, out, _ = run("watch", "--json")
+
+    assert [json.loads(line)["event"] for line in out.splitlines()][-1:] == ["answer"]
 
 
 # What it takes rights for
@@ -742,7 +742,8 @@ def _resource(service: str, asked: dict[str, Any]) -> str:
         case "imagebuilder":
             return str(asked["imageBuildVersionArn"])
         case "lambda":
-            return "ImportIso.Arn"
+            names = {"import-iso": "ImportIso", "report-build": "ReportBuild", "sweep": "Sweep"}
+            return f"{names[asked['FunctionName']]}.Arn"
         case "s3":
             return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
         case "stepfunctions":
@@ -815,6 +816,7 @@ def everything(
     del refused["UploadPart"]
     assert run("drop", str(path), "--no-wait")[0] == 0
     assert run("drop", str(path), "--no-wait")[0] == 0  # it is there already
+    assert run("drop", str(path), "--no-wait", "--tag", "team=desktop", "--force")[0] == 0
     assert run("status", address)[0] == 1  # nobody has claimed it
     assert run("retry", address, "--set", "edition=Ghost", "--wait")[0] == 3
     assert run("retry", address, "--set", "edition=Ghost")[0] == 0
@@ -829,6 +831,8 @@ def everything(
     assert run("watch")[0] == 130
     assert run("cancel", f"s3://{BUCKET}/runs.iso")[0] == 0
     assert run("cancel", f"s3://{BUCKET}/waits.iso")[0] == 0
+    del refused["GetFunctionConfiguration"]
+    assert run("env")[0] == 0
     return asked
 
 
@@ -837,6 +841,9 @@ def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_a
 ) -> None:
     policy = operator_policy()
     rights = {right(call) for call in everything}
+    rights |= {
+        ("s3:PutObjectTagging", right(call)[1]) for call in everything if "Tagging" in call[2]
+    }
 
     assert [each for each in sorted(rights) if not allowed(policy, *each)] == []
     named = {action for statement in policy for action in _listed(statement["Action"])}
@@ -861,7 +868,7 @@ def test_given_a_key_when_an_operator_drops_or_looks_then_it_is_for_that_and_not
 @pytest.mark.parametrize(
     "wrong",
     [
-        ("retry", "a.iso"),
+        ("retry", "https://bucket/a.iso"),
         ("retry", "s3://bucket"),
         ("retry", ADDRESS, "--set", "edition"),
         ("retry", ADDRESS, "--set", "role=admin"),
@@ -955,3 +962,38 @@ def test_given_an_error_of_aws_when_asked_then_it_is_a_sentence(
 
     assert (status, out) == (1, "")
     assert told in err
+
+
+# ---------------------------------------------------------------------------- env
+
+
+@pytest.mark.usefixtures("way")
+def test_env_prints_the_settings_that_each_function_has(run: Run) -> None:
+    status, out, _ = run("env")
+
+    settings = json.loads(out)
+    assert status == 0
+    assert settings.keys() == {"ImportIso", "ReportBuild", "Sweep"}
+    assert settings["ImportIso"]["STACK_NAME"] == "isodrop"
+    assert {each["AWS_ENDPOINT_URL"] for each in settings.values()} == {""}
+
+
+@pytest.mark.usefixtures("way")
+def test_env_leads_the_functions_where_it_is_told(run: Run) -> None:
+    _, out, _ = run("env", "--endpoint-url", "http://10.0.0.1:4566")
+
+    said = {each["AWS_ENDPOINT_URL"] for each in json.loads(out).values()}
+    assert said == {"http://10.0.0.1:4566"}
+
+
+@pytest.mark.usefixtures("way")
+def test_env_of_a_stack_without_the_output_says_what_to_do(
+    stacks: dict[str, dict[str, str]], run: Run
+) -> None:
+    del stacks["isodrop"]["ReportFunction"]
+
+    status, out, err = run("env")
+
+    assert (status, out) == (1, "")
+    assert "no output ReportFunction" in err
+    assert "sam deploy" in err

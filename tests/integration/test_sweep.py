@@ -116,6 +116,7 @@ class TestOpenDrops:
             "answered": 0,
             "versions": 0,
             "started": 0,
+            "unscanned": 0,
             "oldest": 0,
             "builds": 0,
             "removed": 0,

@@ -33,6 +33,7 @@ from tests.resilience.actors import (
 )
 from tests.resilience.oracle import Dropped, End
 from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload
+from tests.support.aging import aged
 
 PARAMETERS: Final = {
     "MaxAttempts": MAX_ATTEMPTS,
@@ -168,19 +169,17 @@ class Deployed:
         match deed.do:
             case Do.DELETE_OBJECT | Do.DELETE_VERSION if self._dropped:
                 one = self._dropped[deed.which % len(self._dropped)]
-                self._delete(one, for_good=deed.do is Do.DELETE_VERSION)
+                self._delete_upload(one, for_good=deed.do is Do.DELETE_VERSION)
             case Do.DELETE_COPIES:
                 self._lost_copies = bool(self._staging.empty()) or self._lost_copies
             case Do.CANCEL_BUILD if arns:
                 ib.cancel(arns[deed.which % len(arns)])
             case Do.DELETE_BUILD if arns:
-                ib.delete(arns[deed.which % len(arns)])
+                self._delete(arns[deed.which % len(arns)])
             case Do.FAIL_BUILD if arns:
                 ib.fail(arns[deed.which % len(arns)])
             case Do.DEREGISTER_AMI if amis:
-                ami = amis[deed.which % len(amis)]
-                self.stack.client("ec2").deregister_image(ImageId=ami)
-                self._lost_amis.setdefault(ami, time.time())
+                self._deregister(amis[deed.which % len(amis)])
             case Do.BUILD_THE_SAME if builds:
                 theirs = builds[deed.which % len(builds)]["request"]
                 mine = {"clientToken": f"by-hand-{time.time_ns()}", "tags": {"by": "hand"}}
@@ -193,11 +192,27 @@ class Deployed:
                 execution = new[deed.which % len(new)]
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
 
-    def _delete(self, one: Dropped, *, for_good: bool) -> None:
+    def _delete_upload(self, one: Dropped, *, for_good: bool) -> None:
         which = {"VersionId": one.version} if for_good else {}
         self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=one.key, **which)
         if for_good:
             self._dropped = deleted(self._dropped, one.version)
+
+    def _deregister(self, ami: str) -> None:
+        """Deregister an AMI that is not new any more."""
+        (arn,) = (
+            each["arn"]
+            for each in self._builds()
+            if ami in [made["image"] for made in each["outputResources"]["amis"]]
+        )
+        if aged(self.stack, arn, "availableAt"):
+            self.stack.client("ec2").deregister_image(ImageId=ami)
+            self._lost_amis.setdefault(ami, time.time())
+
+    def _delete(self, arn: str) -> None:
+        """Delete a build that is not new any more."""
+        if aged(self.stack, arn, "submittedAt"):
+            self.stack.image_builder.delete(arn)
 
     def _ask_anew(self, key: str) -> None:
         """Do what isodrop retry does."""

@@ -31,6 +31,7 @@ TESTS: Final = (
     "tests/integration/test_budget.py",
     "tests/integration/test_annotations.py",
     "tests/integration/test_import.py",
+    "tests/functional/test_new_amis.py",
     "tests/integration/test_distribution.py",
     "tests/integration/test_staging.py",
     "tests/integration/test_ledger.py",
@@ -143,6 +144,24 @@ MUTANTS: Final = (
         "if build is None or build.phase is Phase.BAD:\n            return build is not None",
     ),
     Mutant(
+        "an AMI that EC2 does not know yet is built again",
+        SUBMISSION,
+        "if is_just_available(self.ledger, attempt, build, self.now()):",
+        "if is_just_available(self.ledger, attempt, build, self.now()) and not build.amis:",
+    ),
+    Mutant(
+        "a build that Image Builder does not know yet is begun again",
+        SUBMISSION,
+        "if build is None and is_just_submitted(attempt, self.now()):",
+        "if build is None and attempt.build_arn is None:",
+    ),
+    Mutant(
+        "an answer does not wait for EC2 to know the AMI",
+        REPORTS,
+        "return not self.builder.has_its_amis(build)",
+        "return not build.amis",
+    ),
+    Mutant(
         "there is no end to the attempts",
         SUBMISSION,
         "if lost >= self.max_attempts:",
@@ -176,14 +195,14 @@ MUTANTS: Final = (
     Mutant(
         "a permanent error is waited out",
         "layers/isodrop/isodrop/aws/errors.py",
-        "    return RefusedError(message)",
+        "    return RefusedError(message, code=Code.IMPORT_REFUSED if is_import else None)",
         "    return TransientError(message)",
     ),
     Mutant(
         "a transient error is given up on",
         "layers/isodrop/isodrop/aws/errors.py",
-        "if code in _TRANSIENT or status >= _SERVER_ERROR or status == _TOO_MANY:",
-        "if code in _TRANSIENT:",
+        "if status >= _SERVER_ERROR or status == _TOO_MANY:",
+        "if status == _TOO_MANY:",
     ),
     Mutant(
         "there is no Catch around the whole",
@@ -200,9 +219,8 @@ MUTANTS: Final = (
     Mutant(
         "a throttled look ends the tracking",
         MACHINE,
-        '"IntervalSeconds": 5,\n                  "BackoffRate": 2,\n'
-        '                  "MaxDelaySeconds": 600,\n                  "MaxAttempts": 40,',
-        '"MaxAttempts": 0,',
+        '"Condition": "{% $failures * ${PollSeconds} >= 10800 %}"',
+        '"Condition": "{% $failures > 0 %}"',
     ),
     Mutant(
         "that an import is sent is not written before it is",
@@ -347,8 +365,8 @@ MUTANTS: Final = (
     Mutant(
         "a copy is deleted while its build runs",
         STAGING,
-        "return build is None or build.phase is not Phase.RUNNING",
-        "return True",
+        "        return build.phase is not Phase.RUNNING",
+        "        return True",
     ),
     Mutant(
         "a copy is deleted whose request may have been sent",
@@ -359,8 +377,8 @@ MUTANTS: Final = (
     Mutant(
         "copies are left when their import is over",
         STAGING,
-        "return build is None or build.phase is not Phase.RUNNING",
-        "return False",
+        "        return build.phase is not Phase.RUNNING",
+        "        return False",
     ),
     Mutant(
         "who joins leaves its copy",

@@ -28,6 +28,8 @@ class What(StrEnum):
     ANSWER_BROKEN = "takes effect, and answers 500"
     NOT_TAKEN = "answers 200 and takes nothing"
     OUT_OF_QUOTA = "is out of quota"
+    EXPIRED = "meets an expired token"
+    SKEWED = "meets a clock that is off"
     REFUSED = "is refused for good"
     UNLOADABLE = "finds a function that cannot be loaded"
     KILLED_BEFORE = "is never sent: the function is killed before it"
@@ -89,6 +91,8 @@ class Trouble:
             What.ANSWER_BROKEN: ("InternalFailure", 500),
             What.NOT_TAKEN: (NOT_TAKEN, None),
             What.OUT_OF_QUOTA: ("ServiceQuotaExceededException", 402),
+            What.EXPIRED: ("ExpiredTokenException" if service != "s3" else "ExpiredToken", 400),
+            What.SKEWED: ("RequestTimeTooSkewed", 403),
             What.REFUSED: ("ClientException", 400),
             What.UNLOADABLE: ("Runtime.ImportModuleError", 500),
         }.get(self.what, (LOST, None))
@@ -294,6 +298,8 @@ def _trouble(random: Random, calls: Sequence[str]) -> Trouble:
     kinds = [what for what in What if _ONLY.get(what, call) == call]
     if call not in _STARTS_BUILDS:
         kinds.remove(What.OUT_OF_QUOTA)
+    if call == "lambda.Invoke":  # Step Functions calls with a token of its own
+        kinds = [what for what in kinds if what not in {What.EXPIRED, What.SKEWED}]
     skip = int(random.expovariate(1 if call in _OF_COPIES else 1 / 6))
     # Three quick retries of the client's own stand behind every call.
     return Trouble(

@@ -47,7 +47,17 @@ from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Execution as ExecutionAsTold
 from isodrop.aws.step_functions import Executions
 from isodrop_cli.operations import Operator, OperatorError
-from isodrop_local.faults import LOST, NOT_TAKEN, Answer, Fault, Faults, model_of, written
+from isodrop_local.faults import (
+    LOST,
+    NOT_TAKEN,
+    Answer,
+    Fault,
+    Faults,
+    error_name,
+    model_of,
+    service_cause,
+    written,
+)
 from isodrop_local.image_builder import ImageBuilder, LostAnswerError, ServiceError, respond
 from isodrop_local.image_builder.client import Raw
 from isodrop_local.image_builder.shapes import cased
@@ -450,9 +460,10 @@ class Simulation:
             raise TaskError("Runtime.ExitError", "signal: killed")
         if fault.code.startswith("Runtime."):
             raise TaskError(fault.code, fault.message)
-        raise TaskError(
-            "Lambda.SdkClientException" if fault.code == LOST else "Lambda.ServiceException"
-        )
+        if fault.code == LOST:
+            raise TaskError("Lambda.SdkClientException", "Unable to execute HTTP request")
+        cause = service_cause("An error occurred.", "Lambda", 500)
+        raise TaskError("Lambda.ServiceException", cause)
 
     def _unheard(self, function: str, payload: Any) -> None:
         try:
@@ -495,15 +506,18 @@ class Simulation:
         self.calls += 1
         self._wait()
         if fault is not None:
-            code = "SdkClientException" if fault.code in (LOST, NOT_TAKEN) else fault.code
             self._say("States:", operation.name, fault)
-            raise TaskError(f"Imagebuilder.{code}", fault.message)
+            if fault.code in (LOST, NOT_TAKEN):
+                raise TaskError("Imagebuilder.SdkClientException", fault.message)
+            raise _refused(fault.code, fault.message, written(fault)[0])
         try:
             answer = self.builder.call(
                 operation.name, cased(operation.input_shape, asked, str.lower)
             )
-        except (ServiceError, LostAnswerError) as error:
-            raise TaskError(f"Imagebuilder.{error.code}", str(error)) from error
+        except LostAnswerError as error:
+            raise TaskError("Imagebuilder.SdkClientException", str(error)) from error
+        except ServiceError as error:
+            raise _refused(error.code, str(error), error.status or 400) from error
         return cased(operation.output_shape, answer, str.upper)
 
     def states(self, operation: str, asked: Mapping[str, Any]) -> Answer:
@@ -711,6 +725,12 @@ def _wired() -> boto3.Session:
 
 def _handed_on(**sent: Any) -> AWSResponse | None:
     return _running[-1].sent_by_a_function(**sent)
+
+
+def _refused(code: str, message: str, status: int) -> TaskError:
+    """Refuse a call of Image Builder as Step Functions tells it."""
+    cause = service_cause(message, "Imagebuilder", status)
+    return TaskError(error_name("imagebuilder", code), cause)
 
 
 def _body(request: AWSPreparedRequest) -> bytes:

@@ -38,6 +38,16 @@ _RETRY: Final = frozenset(
         "JitterStrategy",
     ]
 )
+LIMIT: Final = 256 * 1024
+"""Bytes of JSON that go into a state or come out of one.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+"""
+_TERMINAL: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
+"""What ``States.ALL`` does not match.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+"""
 _CATCH: Final = frozenset({"Comment", "ErrorEquals", "Assign", "Output", "Next"})
 
 
@@ -76,12 +86,15 @@ class Machine:
         Lets seconds pass.
     random : random.Random
         For jitter.
+    entered : callable
+        Is told the name of each state that is entered.
     """
 
     definition: Mapping[str, Any]
     perform: Callable[[str, Any], Any]
     sleep: Callable[[float], None]
     random: Random = field(default_factory=Random)
+    entered: Callable[[str], None] = lambda _name: None
 
     def run(self, given: Any, execution: str) -> Any:
         """Run one execution; give its output.
@@ -101,6 +114,7 @@ class Machine:
         while name is not None:
             state = level["States"][name]
             _known(state, _FIELDS[state["Type"]])
+            self.entered(name)
             name, output = getattr(self, f"_{state['Type'].lower()}")(state, scope)
             scope = replace(scope, input=output)
         return scope.input
@@ -115,15 +129,19 @@ class Machine:
     def _choice(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
         for choice in state["Choices"]:
             _known(choice, {"Comment", "Condition", "Assign", "Next"})
-            if _filled(choice["Condition"], scope) is True:
+            condition = _filled(choice["Condition"], scope)
+            if not isinstance(condition, bool):
+                raise TaskError("States.QueryEvaluationError", f"{condition!r} is no boolean")
+            if condition:
                 scope.variables.update(_filled(choice.get("Assign", {}), scope))
                 return choice["Next"], scope.input
         return state["Default"], scope.input
 
     def _task(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
         def work() -> Any:
-            asked = _filled(state["Arguments"], scope)
-            return self.perform(state["Resource"], json.loads(json.dumps(asked)))
+            asked = json.dumps(_limited(_filled(state["Arguments"], scope), "Arguments"))
+            result = self.perform(state["Resource"], json.loads(asked))
+            return _limited(result, state["Resource"])
 
         return self._worked(state, scope, work)
 
@@ -176,7 +194,7 @@ class Machine:
 
     def _left(self, ways: Json, scope: _Scope, default: Any) -> tuple[str | None, Any]:
         """Leave a state by what it, or its Catch, says: output, variables, next."""
-        output = _filled(ways["Output"], scope) if "Output" in ways else default
+        output = _limited(_filled(ways["Output"], scope), "Output") if "Output" in ways else default
         # "Assign" is evaluated with the variables as they were.
         scope.variables.update(_filled(ways.get("Assign", {}), scope))
         return ways.get("Next"), output
@@ -189,7 +207,18 @@ def _known(part: Mapping[str, Any], names: Any) -> None:
 
 
 def _matches(way: Mapping[str, Any], error: TaskError) -> bool:
-    return bool({error.error, "States.ALL"} & set(way["ErrorEquals"]))
+    named = error.error in way["ErrorEquals"]
+    return named or ("States.ALL" in way["ErrorEquals"] and error.error not in _TERMINAL)
+
+
+def _limited(payload: Any, what: str) -> Any:
+    if len(json.dumps(payload, ensure_ascii=False).encode()) > LIMIT:
+        raise TaskError(
+            "States.DataLimitExceeded",
+            f"The state/task '{what}' returned a result with a size exceeding the maximum number of"
+            " bytes service limit.",
+        )
+    return payload
 
 
 def _filled(template: Any, scope: _Scope) -> Any:

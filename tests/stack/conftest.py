@@ -29,9 +29,9 @@ _labels = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def deployed() -> Iterator[LocalStack]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The stack as it is; most tests want :func:`stack`."""
-    with LocalStack(wait_scale=0.001) as started:
+    with LocalStack(wait_scale=0.001, files=[tmp_path_factory.getbasetemp()]) as started:
         started.deploy(PARAMETERS)
         yield started
         schemas = all_schemas()

@@ -58,8 +58,12 @@ class Patient:
             name = client.meta.method_to_api_mapping[method]
             members = client.meta.service_model.operation_model(name).input_shape.members
             members = {xform_name(each).replace("_", "-"): each for each in members}
-            pairs = zip(words[::2], words[1::2], strict=True)
-            asked = {option.removeprefix("--"): _value(value) for option, value in pairs}
+            asked: dict[str, Any] = {}
+            for word in words:
+                if word.startswith("--"):
+                    asked[option := word.removeprefix("--")] = True
+                else:
+                    asked[option] = _value(word)
             assert asked.pop("region") == REGION
             getattr(client, method)(**{members[option]: asked[option] for option in asked})
 
@@ -182,7 +186,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     ),
     "execution-role": (
         "broken",
-        "has not got EC2ImageBuilderExecutionPolicy",
+        "may not ec2:DescribeImages: no policy allows it",
         lambda p: p.client("iam").detach_role_policy(
             RoleName=p.of["BuildExecutionRole"],
             PolicyArn=managed("EC2ImageBuilderExecutionPolicy"),
@@ -190,7 +194,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     ),
     "instance-profile": (
         "broken",
-        "has not got EC2InstanceProfileForImageBuilder and AmazonSSMManagedInstanceCore",
+        "may not imagebuilder:GetComponent: no policy allows it",
         lambda p: [
             p.client("iam").detach_role_policy(
                 RoleName=p.of["BuildInstanceRole"], PolicyArn=managed(name)

@@ -17,7 +17,7 @@ from tests.stack.conftest import Disc
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 pytestmark = pytest.mark.usefixtures("shell")
 
-PART = 256 << 10  # the emulator takes parts that S3 would not
+PART = 5 << 20  # the smallest that S3 takes
 
 
 @pytest.fixture

@@ -4,14 +4,19 @@ What the emulator lacks is said in the test's docstring, and held another way th
 """
 
 import json
+import runpy
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
+import boto3
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
 from isodrop_local.deploy import deploy
 from isodrop_local.image_builder.shapes import violations
@@ -21,6 +26,7 @@ from isodrop_local.stack import Event, LocalStack
 from tests.stack.conftest import Disc, drop_doomed
 
 Deploy = Callable[..., dict[str, str]]
+NOBODY: Any = {"aws_access_key_id": "nobody", "aws_secret_access_key": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -191,34 +197,51 @@ def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
 
 
 def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
-    stack: LocalStack, disc: Disc, example: Deploy
+    stack: LocalStack, disc: Disc, example: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The emulator has no WorkSpaces, so the state machine is run only up to the call.
+    """The emulator has no WorkSpaces, and installs no function's requirements.
 
-    What it is about to send is held to botocore's model of the service, patterns and all.
+    So the function is only deployed there, and its handler runs here, on the answer. What it sends
+    is held to botocore's model of the service, patterns and all.
     """
     infrastructure = stack.outputs["InfrastructureConfiguration"]
-    machine = example("workspaces", InfrastructureConfigurationArn=infrastructure)["MachineArn"]
+    function = example("workspaces", InfrastructureConfigurationArn=infrastructure)["FunctionName"]
+    made = stack.client("lambda").get_function_configuration(FunctionName=function)
+    for variable, value in made["Environment"]["Variables"].items():
+        monkeypatch.setenv(variable, value)
     name = "golden-" + "x" * 60
-
     answer = stack.wait_for_answer(stack.drop(disc(), metadata={"image-name": name}))
 
-    execution = stack.wait_for(lambda: executions(stack, machine, "FAILED"))[0]
-    history = stack.client("stepfunctions").get_execution_history(
-        executionArn=execution["executionArn"]
-    )["events"]
-    asked = [
-        json.loads(event["taskScheduledEventDetails"]["parameters"])
-        for event in history
-        if event["type"] == "TaskScheduled"
-    ]
+    asked, again = [sent_to_workspaces(answer, code) for code in (None, "ResourceAlreadyExists")]
+
     model = botocore.session.get_session().get_service_model("workspaces")
     shape = model.operation_model("ImportCustomWorkspaceImage").input_shape
-    assert list(violations(shape, asked[0])) == []
-    assert asked[0]["ImageSource"] == {"ImageBuildVersionArn": data(answer)["buildArn"]}
-    assert asked[0]["InfrastructureConfigurationArn"] == infrastructure
-    assert asked[0]["ImageName"].endswith("_11.26100.1742")
-    assert len(asked[0]["ImageName"]) == 64
+    assert list(violations(shape, asked)) == []
+    assert asked["ImageSource"] == {"ImageBuildVersionArn": data(answer)["buildArn"]}
+    assert asked["InfrastructureConfigurationArn"] == infrastructure
+    assert asked["ImageName"].endswith("_11.26100.1742")
+    assert len(asked["ImageName"]) == 64
+    assert again == asked
+    with pytest.raises(ClientError, match="ResourceLimitExceeded"):
+        sent_to_workspaces(answer, "ResourceLimitExceeded")
+
+
+def sent_to_workspaces(answer: Event, refused: str | None) -> dict[str, Any]:
+    """Run the example's handler on an event; get what it sends to WorkSpaces."""
+    session: Any = boto3.Session(region_name="us-east-1", **NOBODY)
+    client = session.client("workspaces")
+    sent: list[dict[str, Any]] = []
+
+    def ask(params: dict[str, Any], **_: Any) -> Any:
+        sent.append(json.loads(params["body"]))
+        error = {"Error": {"Code": f"{refused}Exception"}} if refused else {}
+        return SimpleNamespace(status_code=400 if refused else 200), error
+
+    client.meta.events.register("before-call.workspaces", ask)
+    code = runpy.run_path(str(ROOT / "examples/workspaces/app.py"))
+    with patch.object(boto3, "client", lambda _: client):
+        code["handler"](answer, None)
+    return sent[0]
 
 
 def test_every_example_has_its_test_and_its_paragraph() -> None:

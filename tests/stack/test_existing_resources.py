@@ -104,6 +104,7 @@ def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
     )
     # When
     s3.upload_file(str(disc()), BUCKET, "elsewhere.iso")
+    s3.put_object(Bucket=BUCKET, Key="isos/Windows.iso.sha256", Body=b"5ca1ab1e")
     s3.upload_file(str(disc()), BUCKET, "isos/deep/Windows 11.ISO")
     answer = stack.wait_for_answer("isos/deep/Windows 11.ISO", timeout=60)
     # Then
@@ -114,6 +115,33 @@ def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
     assert [json.loads(each)["detail"]["object"]["key"] for each in told] == [
         "isos/deep/Windows 11.ISO"
     ]
+
+
+def test_what_is_let_through_and_is_no_iso_ends_well_and_in_silence(
+    stack: LocalStack, outputs: dict[str, str]
+) -> None:
+    # Given
+    s3, states = stack.client("s3"), stack.client("stepfunctions")
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    heard = len(stack.events())
+    # When
+    s3.put_object(Bucket=BUCKET, Key="isos/README.Pluto", Body=b"a planet")
+
+    def ended() -> str | None:
+        listed = states.list_executions(stateMachineArn=outputs["ImportMachineArn"])
+        for each in listed["executions"]:
+            told = states.describe_execution(executionArn=each["executionArn"])
+            if "README.Pluto" in told["input"] and told["status"] != "RUNNING":
+                return str(told["status"])
+        return None
+
+    # Then
+    assert stack.wait_for(ended) == "SUCCEEDED"
+    assert len(stack.events()) == heard
+    items = stack.client("dynamodb").scan(TableName=outputs["LedgerTable"])["Items"]
+    assert "README.Pluto" not in json.dumps(items)
 
 
 def test_an_image_is_elsewhere_before_its_answer_and_a_function_that_dies_sends_it_there_once(

@@ -15,6 +15,7 @@ from isodrop_local.iso_maker import (
 )
 from isodrop_local.stack import LocalStack
 from tests.stack.conftest import Disc, drop_doomed
+from tests.support.aging import aged
 
 IMPORT = "ImportDiskImage"
 
@@ -35,7 +36,13 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
 def test_a_dropped_iso_becomes_an_ami_and_is_told_on_the_way(stack: LocalStack, disc: Disc) -> None:
     stack.image_builder.hold("BUILDING")  # lest a busy machine sees no more than its end
     key = stack.drop(disc(), "Büro/Windows 11 + 100%41 (日本語).ISO")
-    stack.wait_for(lambda: [e for e in stack.events() if data(e).get("status") == "BUILDING"])
+    stack.wait_for(
+        lambda: [
+            e
+            for e in stack.events()
+            if data(e)["source"]["key"] == key and data(e).get("status") == "BUILDING"
+        ]
+    )
     stack.image_builder.release()
 
     answer = stack.wait_for_answer(key)
@@ -242,6 +249,16 @@ def test_what_passes_is_waited_out(
     assert len(builds_of(stack, key)) == 1
 
 
+def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, disc: Disc) -> None:
+    stack.fail_next("ec2", "DescribeImages", code="InvalidAMIID.NotFound", status=400, times=3)
+
+    key = stack.drop(disc())
+
+    assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
+    assert stack.faults_left() == 0
+    assert len(builds_of(stack, key)) == 1
+
+
 def test_a_full_quota_is_waited_out(stack: LocalStack, disc: Disc) -> None:
     stack.image_builder.fail_next(IMPORT, code="ServiceQuotaExceededException", status=402, times=8)
 
@@ -287,6 +304,7 @@ def test_a_build_deleted_by_hand_is_told(stack: LocalStack, disc: Disc) -> None:
     key = stack.drop(disc())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
+    stack.wait_for(lambda: aged(stack, build["arn"], "submittedAt"))  # else it may be too new
     stack.image_builder.delete(build["arn"])
     stack.image_builder.release()
 

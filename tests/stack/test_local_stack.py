@@ -1,6 +1,8 @@
 """The stack as tests hold it: what it says when something is wrong with it, and its knobs."""
 
-from collections.abc import Callable
+import http.client
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,73 @@ def test_the_knobs_and_the_record_are_at_hand(
 def test_what_the_control_surface_does_not_know_is_an_error(deployed: LocalStack) -> None:
     with pytest.raises(StackError, match="no_such_knob"):
         deployed.control("imagebuilder/no_such_knob")
+
+
+def test_an_emulator_listens_where_it_is_told_to_beside_its_own_address() -> None:
+    # The second address of the loopback interface stands for a bridge's; nobody else has it.
+    with LocalStack(also=["127.0.0.2"]) as stack:
+        port = int(stack.endpoint.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.2", port), 5):
+            pass
+        assert status(stack, LISTS_FUNCTIONS, {"Host": f"127.0.0.2:{port}"}, "GET") == 200
+        assert status(stack, LISTS_FUNCTIONS, {"Host": f"127.0.0.3:{port}"}, "GET") == 403
+    with LocalStack() as stack, socket.socket() as probe:
+        port = int(stack.endpoint.rpartition(":")[2])
+        assert probe.connect_ex(("127.0.0.2", port)) != 0
+
+
+def status(stack: LocalStack, path: str, headers: Mapping[str, str], method: str = "POST") -> int:
+    """What the gateway answers."""
+    connection = http.client.HTTPConnection(stack.endpoint.removeprefix("http://"), timeout=10)
+    try:
+        connection.request(method, path, b"{}" if method == "POST" else None, dict(headers))
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+LISTS_FUNCTIONS = "/2015-03-31/functions"
+
+
+@pytest.mark.parametrize("path", [LISTS_FUNCTIONS, "/_isodrop/counts"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://example.org"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:4566"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "example.org"},
+        {"Host": "127.0.0.1.example.org:4566"},
+        {"Host": ""},
+    ],
+)
+def test_no_web_page_may_use_the_stack(
+    deployed: LocalStack, path: str, headers: Mapping[str, str]
+) -> None:
+    assert status(deployed, path, headers) == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:4566", "bucket.s3.localhost"])
+def test_what_runs_on_this_machine_may_use_it(deployed: LocalStack, host: str) -> None:
+    for path in (LISTS_FUNCTIONS, "/_isodrop/counts"):
+        assert status(deployed, path, {"Host": host}) != 403
+
+
+def test_the_control_surface_takes_post_only(deployed: LocalStack) -> None:
+    assert status(deployed, "/_isodrop/counts", {}, "GET") == 405
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "{open}/../../etc/passwd", "{open}/away"])
+def test_no_file_is_read_but_those_the_stack_was_started_with(
+    deployed: LocalStack, tmp_path_factory: pytest.TempPathFactory, path: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "away").unlink(missing_ok=True)
+    (folder / "away").symlink_to("/etc/passwd")
+    named = path.format(open=folder)
+    asked = {"bucket": deployed.bucket, "key": "passwd.iso", "path": named}
+    with pytest.raises(StackError, match="was not named when the stack was started"):
+        deployed.control("objects", asked)
+    listed = deployed.client("s3").list_objects_v2(Bucket=deployed.bucket, Prefix="passwd")
+    assert not listed["KeyCount"]

@@ -58,6 +58,18 @@ def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str)
     assert (listed["Prefix"], [each["Key"] for each in listed["Versions"]]) == ("odd/", [key])
 
 
+def test_a_simulation_knows_what_aws_s_own_policies_allow(emulator: LocalStack) -> None:
+    iam = emulator.client("iam")
+    role = iam.create_role(RoleName="builds", AssumeRolePolicyDocument="{}")["Role"]
+    iam.attach_role_policy(
+        RoleName="builds", PolicyArn="arn:aws:iam::aws:policy/EC2ImageBuilderExecutionPolicy"
+    )
+    judged = iam.simulate_principal_policy(
+        PolicySourceArn=role["Arn"], ActionNames=["ec2:DescribeImages", "s3:GetObject"]
+    )["EvaluationResults"]
+    assert [each["EvalDecision"] for each in judged] == ["allowed", "implicitDeny"]
+
+
 def test_a_simulated_policy_knows_the_context_that_it_is_told(emulator: LocalStack) -> None:
     """IAM evaluates conditions with the keys that SimulatePrincipalPolicy is given."""
     iam = emulator.client("iam")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
+from isodrop_local.interpreter import interpreter
 from isodrop_local.packaging import ROOT
 from isodrop_local.stack import LocalStack
 from tests.support.rie import Ground, Runtime, emulator, ground
@@ -141,6 +142,27 @@ def test_a_good_iso_is_followed_to_a_build_that_there_is(
     # Then
     assert result["decision"] == "follow", result
     assert status(stack, result["buildArn"])
+
+
+@pytest.mark.parametrize(
+    ("result", "decision"), [("NO_THREATS_FOUND", "follow"), ("THREATS_FOUND", "answer")]
+)
+def test_a_scan_result_decides_whether_its_upload_is_looked_at(
+    import_iso: Runtime, uploaded: Uploaded, result: str, decision: str
+) -> None:
+    # Given an upload, and what GuardDuty says of it
+    detail = uploaded("good.json")["detail"]
+    event = file("scanned.json")
+    event["detail"]["s3ObjectDetails"] |= {
+        "bucketName": detail["bucket"]["name"],
+        "eTag": detail["object"]["etag"],
+        "versionId": detail["object"]["version-id"],
+    }
+    event["detail"]["scanResultDetails"]["scanResultStatus"] = result
+    # When
+    decided = import_iso.invoke(event)
+    # Then
+    assert decided["decision"] == decision, decided
 
 
 def test_the_same_event_again_by_the_same_execution_comes_to_the_same_build(
@@ -314,6 +336,7 @@ def handler(event, context):
         "found": [name for name in event if importlib.util.find_spec(name)],
         "milliseconds": context.get_remaining_time_in_millis(),
         "environ": dict(os.environ),
+        "version": sys.version,
     }
 """
 
@@ -333,6 +356,7 @@ def test_a_function_sees_its_layer_and_nothing_of_the_venv(probe: Path, on: Grou
         # When
         seen = runtime.invoke(["boto3", "pydantic", "pytest", "ministack", "samcli"])
     # Then
+    assert seen["version"] == interpreter().version
     assert seen["found"] == ["boto3", "pydantic"]
     assert not [path for path in seen["path"] if "site-packages" in path or path == str(ROOT)]
     assert 6000 < seen["milliseconds"] <= 7000

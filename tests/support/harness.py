@@ -5,7 +5,8 @@ wait, look again. The stack's tests run the real definition.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -176,7 +177,7 @@ class Way:
     def stager(self) -> Stager:
         """Who makes the copies."""
         bucket = StagingBucket(self.client("s3"), STAGING)
-        return Stager(bucket, self.builder, self.ledger, self.part_size)
+        return Stager(bucket, self.builder, self.ledger, self.clock.time, self.part_size)
 
     def staged(self) -> list[str]:
         """What lies in the staging bucket, finished or not."""
@@ -246,7 +247,13 @@ class Way:
             executionArn=execution, error="Stopped", cause="by hand"
         )
 
-    def sweep(self, has_time: Callable[[], bool] = lambda: True, prefix: str = "") -> Tally:
+    def sweep(
+        self,
+        has_time: Callable[[], bool] = lambda: True,
+        prefix: str = "",
+        *,
+        waits_for_malware_scan: bool = False,
+    ) -> Tally:
         """Sweep once."""
         return Sweep(
             s3=self.client("s3"),
@@ -260,6 +267,7 @@ class Way:
             has_time=has_time,
             tell=lambda word, more: self.told.append((word, more)),
             prefix=prefix,
+            waits_for_malware_scan=waits_for_malware_scan,
         ).run()
 
     @property
@@ -275,6 +283,10 @@ class Way:
 
     def started(self) -> list[tuple[Upload, Ask, str]]:
         """What executions were started for, and their ARNs, the oldest first."""
+        return [(read_upload(event), read_ask(event), arn) for event, arn in self.started_with()]
+
+    def started_with(self) -> list[tuple[dict[str, Any], str]]:
+        """The events that executions were started with, and their ARNs, the oldest first."""
         states = self.client("stepfunctions")
         found = []
         listed = states.list_executions(stateMachineArn=self.executions.machine_arn)
@@ -282,7 +294,7 @@ class Way:
             arn = each["executionArn"]
             event = json.loads(states.describe_execution(executionArn=arn)["input"])
             if event:
-                found.append((read_upload(event), read_ask(event), arn))
+                found.append((event, arn))
         return found[::-1]
 
     def iso(self, editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> bytes:
@@ -381,6 +393,23 @@ class Way:
         self.clock.now += timedelta(**delta).total_seconds()
 
 
+@contextmanager
+def failing(client: Any, operation: str, code: str, status: int = 400) -> Iterator[None]:
+    """Let each call of one operation of a client's fail with an error of AWS's."""
+
+    def fail(**_: Any) -> None:
+        said = {
+            "Error": {"Code": code, "Message": "as reported"},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+        raise ClientError(said, operation)  # type: ignore[arg-type] # the stubs want all of it
+
+    name = f"before-call.*.{operation}"
+    client.meta.events.register(name, fail)
+    yield
+    client.meta.events.unregister(name, fail)
+
+
 def refuse(client: Any, operation: str) -> None:
     """Let AWS refuse one operation of a client's."""
 
@@ -388,3 +417,25 @@ def refuse(client: Any, operation: str) -> None:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, operation)
 
     client.meta.events.register(f"before-call.*.{operation}", refused)
+
+
+def hide_amis(way: Way, minutes: float) -> None:
+    """Let EC2 not know any AMI for some minutes from now on, as it may with new ones."""
+    for operation in ("DescribeImages", "CreateTags"):
+        _hide(way, way.builder.ec2, operation, "InvalidAMIID.NotFound", minutes)
+
+
+def hide_builds(way: Way, minutes: float) -> None:
+    """Let Image Builder not know any build for some minutes from now on."""
+    _hide(way, way.builder.imagebuilder, "GetImage", "ResourceNotFoundException", minutes)
+
+
+def _hide(way: Way, client: Any, operation: str, code: str, minutes: float) -> None:
+    until = way.clock.now + 60 * minutes
+
+    def unknown(**_: Any) -> None:
+        if way.clock.now < until:
+            error = {"Error": {"Code": code, "Message": "does not exist"}}
+            raise ClientError(error, operation)  # type: ignore[arg-type] # the stubs want more
+
+    client.meta.events.register(f"before-call.*.{operation}", unknown)

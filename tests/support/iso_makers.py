@@ -109,6 +109,16 @@ def by_pycdlib(target: Path, wim: Path, path: str = "/sources/install.wim") -> P
     return target
 
 
+def without(target: Path, source: Path, path: str = "/setup.exe") -> Path:
+    """Take a file out of genisoimage's ISO with pycdlib, which leaves the partition too long."""
+    disc = pycdlib.PyCdlib()
+    disc.open(str(source))
+    disc.rm_hard_link(udf_path=path)
+    disc.write(str(target))
+    disc.close()
+    return target
+
+
 def mkudffs(target: Path, *options: str, media: str = "hd") -> Path:
     """Make a file system with mkudffs: without ISO 9660, and with nothing in it."""
     with target.open("wb") as file:

@@ -54,6 +54,16 @@ def _pycdlib(wim: str, path: str = "sources/install.wim") -> Case:
     return Case(make, path, iso_makers.WIMS[wim][0])
 
 
+def _edited(wim: str) -> Case:
+    """Make an image of genisoimage's, padded, from which pycdlib takes a file."""
+
+    def make(work: Path) -> Path:
+        base = _geniso(wim).make(work)
+        return iso_makers.without(work / "edited.iso", base)
+
+    return Case(make, editions=iso_makers.WIMS[wim][0])
+
+
 def _mkudffs(*options: str, media: str = "hd") -> Case:
     def make(work: Path) -> Path:
         made = iso_makers.wimlib(work / "made.wim", "eleven")
@@ -95,6 +105,7 @@ THEIRS: Mapping[str, Case] = MappingProxyType(
         "genisoimage, esd": _geniso("solid", "sources/install.esd"),
         "genisoimage, other case": _geniso("eleven", "Sources/INSTALL.wim"),
         "genisoimage, many files": _geniso("eleven", fillers=1200),
+        "genisoimage, edited by pycdlib": _edited("checked"),
         "pycdlib, eleven": _pycdlib("eleven"),
         "pycdlib, scripts": _pycdlib("scripts"),
         "pycdlib, esd": _pycdlib("solid", "sources/install.esd"),

@@ -25,11 +25,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from isodrop_local.interpreter import install_runtime_client, interpreter
 from isodrop_local.packaging import ROOT, built_layer
 from isodrop_local.stack import ACCOUNT, REGION, LocalStack
 
-# The interpreter outside of any venv, without anybody's site-packages.
-PYTHON: Final = (getattr(sys, "_base_executable", sys.executable), "-S", "-s")
+PYTHON: Final = (interpreter().path, "-S", "-s")
+"""Without anybody's site-packages."""
 INVOCATIONS: Final = "2015-03-31/functions/function/invocations"
 START_SECONDS: Final = 10
 
@@ -67,7 +68,10 @@ def ground() -> Iterator[Ground]:
         archive = built_layer(ROOT / "layers" / "isodrop", "build-IsodropLayer")
         with zipfile.ZipFile(BytesIO(archive)) as layer:
             layer.extractall(made.layer)
-        _link("awslambdaric", made.client)
+        if interpreter().version == sys.version:
+            _link("awslambdaric", made.client)
+        else:
+            install_runtime_client(made.client, interpreter().release)
         yield made
 
 
@@ -135,8 +139,8 @@ class Runtime:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "none",
-            "AWS_ENDPOINT_URL": stack.endpoint,
             **function["Environment"]["Variables"],
+            "AWS_ENDPOINT_URL": stack.endpoint,
         }
         return cls(code, on, variables, function["Timeout"])
 

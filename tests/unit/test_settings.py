@@ -28,6 +28,7 @@ def test_the_environment_becomes_what_every_import_is_told() -> None:
     assert settings.allowed_overrides == {"edition", "rebuild"}
     assert settings.tags == {"team": "desktop", "cost centre": "42=b"}
     assert settings.secure_boot is True
+    assert settings.allow_esd is False
     assert settings.execution_role is None, "an empty parameter is one that is not there"
     assert read.max_attempts == 5
 
@@ -40,6 +41,7 @@ def test_the_environment_becomes_what_every_import_is_told() -> None:
         ({"SUPPORTED_BUILDS": ""}, "SUPPORTED_BUILDS"),
         ({"MAX_ATTEMPTS": "0"}, "MAX_ATTEMPTS"),
         ({"SECURE_BOOT": "perhaps"}, "SECURE_BOOT"),
+        ({"ALLOW_ESD": "perhaps"}, "ALLOW_ESD"),
         ({"IMAGE_NAME_TEMPLATE": "windows-{colour}"}, "IMAGE_NAME_TEMPLATE"),
     ],
 )

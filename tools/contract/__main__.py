@@ -13,6 +13,7 @@ from typing import Final
 
 from isodrop.events import SCHEMA_VERSION
 from tools.contract import pages, samples, schemas
+from tools.contract.media_page import media_page
 from tools.contract.schemas import Json
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -26,6 +27,8 @@ def made(root: Path = ROOT) -> dict[str, str]:
     return {name: written(content) for name, content in files.items()} | {
         "docs/events.md": pages.events_page(found, samples.read(root / samples.SAMPLES), root),
         "docs/codes.md": pages.codes_page(),
+        "docs/media.md": media_page(),
+        "docs/aws-errors.md": pages.aws_errors_page(),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from isodrop.aws.errors import ERROR_CLASSES
 from isodrop.codes import TABLE, Code, Kind
 from isodrop.events import DETAIL_TYPES, SCHEMA_VERSION
 from tools.contract.schemas import Json, Property, path_of, properties, slug
@@ -214,3 +215,43 @@ def _section(code: Code) -> str:
         f"**What to do.** {entry.remedy}\n\n"
         f"The very same file again, with nothing else changed, {again}.\n"
     )
+
+
+_AWS_ERRORS: Final = """\
+# What AWS says, and what isodrop makes of it
+
+Each error of AWS's becomes one of isodrop's, by this table and nothing else. What becomes of it
+then:
+
+- `TransientError`: waited out, with growing pauses, for about four hours.
+- `QuotaError`: waited out more patiently, for about twelve hours.
+- `CredentialsError`: waited out for about six minutes.
+- `DeniedError` and `RefusedError`: not asked again.
+
+In the end there is an answer either way: [`service-unavailable`](codes.md#service-unavailable)
+where patience has ended, [`access-denied`](codes.md#access-denied) for credentials and rights,
+[`unreadable-object`](codes.md#unreadable-object) where S3 does not let the ISO be read,
+[`import-refused`](codes.md#import-refused) where Image Builder refused, and
+[`request-refused`](codes.md#request-refused) where another service did.
+
+| AWS's code, or what the SDK raises | becomes | because | source |
+|---|---|---|---|
+{rows}
+| any other, with HTTP status 429 or from 500 on | `TransientError` | it cannot answer now | {aws} |
+| any other | `RefusedError` | it would be refused again | |
+
+The commands of `isodrop` go by the same table, and say with each error what to do about it.
+"""
+_RETRIES: Final = "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"
+
+
+def aws_errors_page() -> str:
+    """Write the page of AWS's errors and of what they become."""
+    rows = []
+    for each in ERROR_CLASSES:
+        names = [*each.codes, *(kind.__name__ for kind in each.raised)]
+        host = each.source.split("/")[2]
+        source = f"[{'AWS' if host.endswith('amazon.com') else 'botocore'}]({each.source})"
+        cells = (", ".join(f"`{name}`" for name in names), f"`{each.becomes.__name__}`", each.why)
+        rows.append(f"| {' | '.join((*cells, source))} |")
+    return MADE + _AWS_ERRORS.format(rows="\n".join(rows), aws=f"[AWS]({_RETRIES})")

@@ -18,10 +18,10 @@ from xml.sax.saxutils import escape
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from isodrop_local.template import ROOT
+from isodrop_local.template import ROOT, source
 from tools.diagrams.record import Sample, dimensions
 from tools.diagrams.themes import CARD, FAINT, FONT, INK, LINE, PAGE, SOFT, WORK
-from tools.resolved_template import resolve, resolve_nested
+from tools.resolved_template import resolve, resolve_plain
 
 Json = dict[str, Any]
 UNIT: Final = 40
@@ -69,7 +69,7 @@ class Curve:
 def body() -> Json:
     """Get the body of the stack's dashboard."""
     nested = resolve().properties("Operations")
-    operations = resolve_nested(ROOT / "monitoring.yaml", nested["Parameters"])
+    operations = resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
     (dashboard,) = operations.of_type("AWS::CloudWatch::Dashboard").values()
     found: Json = json.loads(dashboard["DashboardBody"])
     return found

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from isodrop_cli import operations
+from isodrop_cli.clock import utc_now
 from isodrop_cli.commands.drop import FileDrop, Way
 from isodrop_cli.output.progress import News
-from isodrop_cli.output.renderers import Steps, utc_now
+from isodrop_cli.output.renderers import Steps
 from isodrop_cli.stack import Stack
 from isodrop_local.iso_maker import make_iso
 from isodrop_local.packaging import ROOT

@@ -8,21 +8,25 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Attempt, Drop
 from isodrop.errors import DeniedError, IsodropError
 from isodrop_cli.commands import doctor
 from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.operations import Operator
 from isodrop_cli.output.console import complain, console, print_fields, print_table
 from isodrop_cli.output.run_format import STATUSES, answer_of, kind_of, state_of
-from isodrop_cli.stack import COULD_NOT, add_options, described, operator
+from isodrop_cli.stack import add_options, described, operator
 from tools.smoke import points
 
 DIFFERS: Final = 5
@@ -32,7 +36,9 @@ This drops {iso} into {bucket} and lets Image Builder build it:
   - one build: an EC2 instance with its volume, for 20 to 40 minutes, sometimes for hours;
   - its AMI's snapshot and the ISO, for as long as you keep them;
   - the import is asked for again with the same token; should AWS take that for another one,
-    a second build begins and is cancelled at once.
+    a second build begins and is cancelled at once;
+  - an object that is not there is imported; should AWS begin a build of that, it is cancelled
+    at once.
 """
 _EPILOG: Final = """\
 exit status: 0 succeeded and no point differs, 1 could not, or you did not agree,
@@ -100,7 +106,7 @@ def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int
     with operator(options) as asking:
         key = _drop(asking, ground, options.iso)
         drop, seen = _follow(asking, key, sleep)
-        return _tell(asking, drop, seen)
+        return _tell(asking, session, drop, seen)
 
 
 def _agreed() -> bool:
@@ -169,16 +175,21 @@ def _is_listed(asking: Operator, build_arn: str) -> bool:
     return any(each.get("arn") == build_arn for each in listed.get("imageSummaryList", ()))
 
 
-def _tell(asking: Operator, drop: Drop, seen: Seen) -> int:
+def _tell(asking: Operator, session: Any, drop: Drop, seen: Seen) -> int:
     answer = answer_of(drop) or {}
     kind = kind_of(answer)
     told = answer["detail"]["data"]
     history = list(_history(asking, drop.execution))
-    found = [*seen.found, *_points(asking, drop, seen, history, kind)]
+    found = [
+        *seen.found,
+        *_points(asking, drop, seen, history, kind),
+        *_around(asking, session, drop, told),
+    ]
     print(f"\nthe answer: {kind}  {told.get('message', '')}")
     rows = [(each.result, each.name, each.expected, each.observed) for each in found]
     if screen := console():
-        print_table(screen, ("Result", "Point", "Expected", "Name"), rows)
+        columns = ("Result", "Point", "Expected", "Observed")
+        print_table(screen, columns, rows, folding=columns[2:])
     else:
         for row in rows:
             print_fields(*row)
@@ -204,6 +215,60 @@ def _points(
     yield points.steps(history)
     yield points.failure(history, kind)
     yield points.quota(history)
+
+
+def _around(
+    asking: Operator, session: Any, drop: Drop, told: Mapping[str, Any]
+) -> Iterator[points.Point]:
+    """Look at what lies around the build: its AMI, its log, and one that there cannot be."""
+    if drop.build_arn is None:
+        return
+    home = asking.builder.ec2.meta.region_name
+    amis = told.get("amis", [])
+    image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=drop.build_arn)["image"]
+    yield points.ami_tags(image.get("tags", {}), _ami_tags(asking, home, amis))
+    yield points.distributed_names(home, amis)
+    yield _log_writers(session, told.get("logGroup") or f"/aws/imagebuilder/{image['name']}")
+    yield _without_object(asking, drop)
+
+
+def _ami_tags(
+    asking: Operator, home: str, amis: Iterable[Mapping[str, Any]]
+) -> dict[str, str] | None:
+    ids = [str(each["id"]) for each in amis if each["region"] == home]
+    found = asking.builder.ec2.describe_images(ImageIds=ids)["Images"] if ids else []
+    if not found:
+        return None
+    return {each["Key"]: each["Value"] for each in found[0].get("Tags", [])}
+
+
+def _log_writers(session: Any, log_group: str) -> points.Point:
+    """Ask CloudTrail, which hears of it some minutes later."""
+    asked = [{"AttributeKey": "EventName", "AttributeValue": "CreateLogStream"}]
+    try:
+        events = session.client("cloudtrail").lookup_events(LookupAttributes=asked)["Events"]
+    except (BotoCoreError, ClientError) as error:
+        return points.log_writers(None, str(error)[:200])
+    users = [each["Username"] for each in events if log_group in each.get("CloudTrailEvent", "")]
+    return points.log_writers(users, f"CloudTrail knows of no stream in {log_group} yet")
+
+
+def _without_object(asking: Operator, drop: Drop) -> points.Point:
+    """Send the frozen request for an object that is not there, under a name of its own."""
+    attempt = _attempt(asking, drop)
+    if attempt is None:
+        return points.missing_object(None, None, "no attempt is known")
+    own = f"isodrop-smoke-{uuid.uuid4().hex[:12]}"
+    uri = f"s3://{asking.bucket}/{own}.iso"
+    request: Any = {**attempt.request, "name": own, "uri": uri, "clientToken": str(uuid.uuid4())}
+    try:
+        began = asking.builder.submit(request)
+    except DeniedError:
+        return points.missing_object(None, None, "you may not ImportDiskImage or PassRole yourself")
+    except IsodropError as error:
+        return points.missing_object(str(error)[:200], None)
+    asking.builder.cancel(began)
+    return points.missing_object(None, began)
 
 
 def _history(asking: Operator, execution: str) -> Iterator[Mapping[str, Any]]:

@@ -111,3 +111,40 @@ def quota(history: History) -> Point:
             if isinstance(told, Mapping) and told.get("error") == "QuotaError":
                 return _judged("quota error", expected, str(told.get("cause", ""))[:200], True)
     return _judged("quota error", expected, "no quota was met", None)
+
+
+def ami_tags(image: Mapping[str, str], ami: Mapping[str, str] | None) -> Point:
+    """Judge whether the AMI has the tags of its image, after isodrop has written them there."""
+    name, expected = "tags on the AMI", "each tag of the image"
+    if ami is None:
+        return _judged(name, expected, "no AMI of this Region", None)
+    missing = sorted(key for key, value in image.items() if ami.get(key) != value)
+    observed = f"{len(ami)} tags" if not missing else f"without or other: {', '.join(missing)}"
+    return _judged(name, expected, observed, not missing)
+
+
+def distributed_names(home: str, amis: Iterable[Mapping[str, Any]]) -> Point:
+    """Tell what an image is called where it was distributed to."""
+    told = list(amis)
+    name, expected = "name of a distributed image", "that of the image at home, in every Region"
+    here = {each["name"] for each in told if each["region"] == home}
+    there = {each["name"] for each in told if each["region"] != home}
+    if not there:
+        return _judged(name, expected, "it was not distributed", None)
+    return _judged(name, expected, ", ".join(sorted(there)), there <= here)
+
+
+def log_writers(users: Iterable[str] | None, why_not: str = "") -> Point:
+    """Tell who made the streams of the build's log, as CloudTrail has it."""
+    name, expected = "who writes build logs", "the role of the build's instance"
+    found = sorted(set(users or ()))
+    return _judged(name, expected, ", ".join(found) or why_not, None if not found else True)
+
+
+def missing_object(refused: str | None, began: str | None, why_not: str = "") -> Point:
+    """Tell what an import of an object that is not there came to; nothing leans on either."""
+    name, expected = "ImportDiskImage without an object", "an error, or a build that would fail"
+    if refused is None and began is None:
+        return _judged(name, expected, why_not, None)
+    observed = refused or f"a build began, and was cancelled: {began}"
+    return _judged(name, expected, observed, True)

@@ -3,10 +3,8 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop.errors import IsodropError
 from isodrop_cli.args import add_address
-from isodrop_cli.output.console import complain
-from isodrop_cli.stack import COULD_NOT, add_options, operator
+from isodrop_cli.stack import add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -18,18 +16,18 @@ An import that still waits for a quota or a throttle ends with
 that at its next try.
 
 examples:
-  isodrop cancel s3://my-bucket/Win11.iso
+  isodrop cancel Win11.iso
   isodrop cancel s3://my-bucket/Win11.iso --yes    others wait for it, too
 
 exit status: 0 cancelled, 1 could not, or nothing runs, 2 wrong usage
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "cancel",
-        help="stop the build of an upload",
+        help=summary,
         description="Cancel the build of an upload, its import before there is a build, or then\n"
         "the distribution of its image.",
         epilog=_EPILOG,
@@ -42,18 +40,15 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     )
     add_options(command)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Cancel, tell, and answer with the exit status."""
-    try:
-        with operator(options) as asking:
-            bucket, key = options.upload
-            story = asking.story(bucket, key, options.version_id)
-            build_arn = asking.cancel(story, others_too=options.yes)
-    except IsodropError as error:
-        complain(str(error))
-        return COULD_NOT
+    with operator(options) as asking:
+        bucket, key = options.upload
+        story = asking.story(bucket, key, options.version_id)
+        build_arn = asking.cancel(story, others_too=options.yes)
     if build_arn is None:
         print("cancelled before there was a build; its answer comes at its next try")
     else:

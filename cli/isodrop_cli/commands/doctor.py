@@ -2,19 +2,17 @@
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import Counter
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from isodrop.errors import IsodropError
+from isodrop_cli.clock import utc_now
 from isodrop_cli.output.console import (
     WHOLE,
-    complain,
     console,
     print_fields,
     print_findings,
     print_json,
 )
-from isodrop_cli.stack import COULD_NOT, add_options, described
+from isodrop_cli.stack import add_options, described
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -38,11 +36,11 @@ exit status: 0 well, or warnings only, 1 could not look, 2 wrong usage,
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "doctor",
-        help="check a deployed stack before the first paid build",
+        help=summary,
         description="Check a deployed stack: what is well, what is broken, and what mends it.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -50,19 +48,16 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(command)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
-    try:
-        with described(options) as (session, stack):
-            from isodrop_cli.doctor import Aws, Ground, examine  # noqa: PLC0415 - needs an SDK
+    with described(options) as (session, stack):
+        from isodrop_cli.doctor import Aws, Ground, examine  # noqa: PLC0415 - needs an SDK
 
-            ground = Ground(Aws(session), stack, datetime.now(UTC), options.profile)
-            findings = tuple(examine(ground))
-    except IsodropError as error:
-        complain(str(error))
-        return COULD_NOT
+        ground = Ground(Aws(session), stack, utc_now(), options.profile)
+        findings = tuple(examine(ground))
     if options.json:
         print_json(as_json(options.stack, findings))
     else:

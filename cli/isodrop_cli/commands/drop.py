@@ -1,44 +1,47 @@
 """``isodrop drop``: upload an ISO, once it is known to be wanted, and follow it to its answer."""
 
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from isodrop.codes import Rejection
 from isodrop.domain.content_hash import ContentHashes, hashes_of
 from isodrop.domain.model import ImportSettings, Upload
 from isodrop.domain.overrides import RULES
-from isodrop.errors import DeniedError, IsodropError
+from isodrop.errors import DeniedError
+from isodrop_cli.clock import utc_now
 from isodrop_cli.commands import inspect
+from isodrop_cli.exit_codes import REJECTED
 from isodrop_cli.iso_source import CannotLookError, open_source
-from isodrop_cli.output.console import complain, size_in_words
+from isodrop_cli.output.console import size_in_words
 from isodrop_cli.output.following import tell_all
 from isodrop_cli.output.progress import News, Pace, sending
-from isodrop_cli.output.renderers import Teller, teller, utc_now
+from isodrop_cli.output.renderers import Teller, teller
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import COULD_NOT, CannotAskError, Stack, add_options, stack
+from isodrop_cli.stack import CannotAskError, Stack, add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from isodrop_cli.resumable_upload import Progress, Transfer
 
-INTERRUPTED: Final = 130
-REJECTED: Final = 3
+_ROUNDS: Final = 3
+"""How often an upload may be overtaken by other drops of the file."""
 _WHOSE: Final = {"stack": "the stack's settings", "defaults": "default settings"}
 
 _EPILOG: Final = f"""\
 Looks first, with the stack's own settings: what would be rejected is not sent.
 What was broken off, by Ctrl-C or a lost network, is taken up by the same
-command again, from any machine: only what is missing is sent, and only if the
-overrides are the same; parts of another file are sent anew. A file that is
-there already is not sent again.
+command again, from any machine: only what is missing is sent, and only if
+overrides, encryption and tags are the same; parts of another file are sent
+anew. A file that is there already is not sent again.
 To be set are:
   {" ".join(RULES)}
 
@@ -52,6 +55,7 @@ examples:
   isodrop drop Win11.iso
   isodrop drop Win11.iso --set edition=EnterpriseN --set image-index=4
   isodrop drop Win11.iso --key lab/Win11_24H2.iso --no-wait
+  isodrop drop Win11.iso --sse aws:kms --sse-kms-key-id KEY --tag team=desktop
   isodrop drop Win11.iso --json | jq -r 'select(.event == "answer") | .state'
 
 exit status: that of the answer: 0 succeeded, 3 rejected (perhaps before it was
@@ -60,11 +64,11 @@ sent), 4 failed; 0 uploaded, with --no-wait; 1 could not, 2 wrong usage,
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "drop",
-        help="upload an ISO and follow it to its answer",
+        help=summary,
         description="Look inside an ISO, upload it, and follow it to its answer.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -72,32 +76,56 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("file", metavar="FILE", type=Path, help="the ISO, or a disc drive")
     command.add_argument("--key", help="the object's key (the stack's prefix and the file's name)")
     add_set(command, "override what the ISO says; may be repeated")
+    command.add_argument(
+        "--sse",
+        choices=("AES256", "aws:kms"),
+        help="encrypt it so, other than the bucket does by itself",
+    )
+    command.add_argument("--sse-kms-key-id", metavar="KEY", help="under this key of KMS's")
+    command.add_argument(
+        "--tag",
+        metavar="KEY=VALUE",
+        type=_tag,
+        action="append",
+        default=[],
+        help="tag the object; may be repeated",
+    )
     command.add_argument("--no-wait", action="store_true", help="upload, and do not follow")
     command.add_argument("--force", action="store_true", help="upload even if it is there already")
     command.add_argument("--json", action="store_true", help="print one JSON object a line")
     add_options(command)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, refuse=command.error)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Look, send, follow, and answer with the exit status."""
+    how = _how(options)
     way = Way()
     try:
         with stack(options) as found:
             key = found.key(options.file.name, options.key)
-            drop = FileDrop(found, options.file, key, dict(options.set), way)
+            key.encode()  # a name that is not UTF-8 can be no key
+            drop = FileDrop(found, options.file, key, dict(options.set), way, how)
             title = f"{options.file.name} to {drop.address}"
             with teller(as_json=options.json, title=title) as telling:
                 return drop.go(telling, force=options.force, follow=not options.no_wait)
-    except (IsodropError, OSError) as error:
-        complain(str(error))
-        status = COULD_NOT
-    except KeyboardInterrupt:
-        complain("interrupted")
-        status = INTERRUPTED
-    if way.on:
-        complain(way.on)
-    return status
+    except BaseException as error:
+        if way.on:
+            error.add_note(way.on)
+        raise
+
+
+def _how(options: Namespace) -> dict[str, str]:
+    """Say what the object is made with, beside its metadata."""
+    if options.sse_kms_key_id is not None and options.sse != "aws:kms":
+        options.refuse("--sse-kms-key-id needs --sse aws:kms")
+    how = {
+        "ServerSideEncryption": options.sse,
+        "SSEKMSKeyId": options.sse_kms_key_id,
+        "Tagging": urlencode(options.tag) or None,
+    }
+    return {name: value for name, value in how.items() if value is not None}
 
 
 @dataclass(slots=True)
@@ -135,6 +163,7 @@ class FileDrop:
     key: str
     metadata: Mapping[str, str]
     way: Way
+    how: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:
@@ -155,7 +184,7 @@ class FileDrop:
         there = None if force else self._was_there(transfer, telling)
         if there is None:
             with hashing(self.path) as hashes:  # meanwhile: a file of 6 GB takes half a minute
-                there = self._send(transfer, telling, hashes), 0
+                there = self._send(transfer, telling, hashes)
         named, ask = there
         if not follow:
             return 0
@@ -199,7 +228,8 @@ class FileDrop:
             bucket=self.bucket,
             key=self.key,
             metadata=self.metadata,
-            parts=cut(size, self.metadata),
+            parts=cut(size, {**self.metadata, **self.how}),
+            how=self.how,
         )
 
     def _was_there(self, transfer: "Transfer", telling: Teller) -> tuple[str, int] | None:
@@ -207,9 +237,7 @@ class FileDrop:
         head = transfer.head()
         if head is None or head["ContentLength"] != transfer.parts.size:
             return None
-        if {name: head["Metadata"][name] for name in RULES if name in head["Metadata"]} != (
-            self.metadata
-        ):
+        if not self._is_made_alike(head):
             return None
         words = f"compares {size_in_words(transfer.parts.size)} with what is there"
         telling.tell(News("note", self.key, "upload", words, utc_now()))
@@ -222,20 +250,51 @@ class FileDrop:
         telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
         return story.id, asking.latest(story)
 
+    def _is_made_alike(self, head: Mapping[str, Any]) -> bool:
+        """Whether what is there has the same overrides, and the encryption that is asked for."""
+        from isodrop.aws.s3 import decode_metadata  # noqa: PLC0415 - see stacks.stack
+
+        theirs = decode_metadata(head["Metadata"])
+        key_id = self.how.get("SSEKMSKeyId", "").rpartition("/")[2]
+        return (
+            {name: theirs[name] for name in RULES if name in theirs} == self.metadata
+            and self.how.get("ServerSideEncryption") in {None, head.get("ServerSideEncryption")}
+            and str(head.get("SSEKMSKeyId", "")).endswith(key_id)
+        )
+
     def _send(
         self, transfer: "Transfer", telling: Teller, hashes: Callable[[], ContentHashes]
+    ) -> tuple[str, int]:
+        """Send what is missing of it; the id of the drop that comes of it, and of which ask."""
+        from isodrop_cli.resumable_upload import OvertakenError  # noqa: PLC0415 - see stacks.stack
+
+        for _ in range(_ROUNDS):
+            try:
+                return self._send_once(transfer, telling, hashes), 0
+            except OvertakenError as error:
+                overtaken = error
+            self.way.on = ""
+            # Two drops of one file go on with one upload, and the other one was faster.
+            there = self._was_there(transfer, telling)
+            if there is not None:
+                return there
+        raise overtaken
+
+    def _send_once(
+        self, transfer: "Transfer", telling: Teller, hashes: Callable[[], ContentHashes]
     ) -> str:
-        """Send what is missing of it; the id of the drop that comes of it."""
+        """Send what is missing of it, once."""
         from isodrop.domain.ids import drop_id  # noqa: PLC0415 - see stacks.stack
 
         size, pace = transfer.parts.size, Pace()
         began = utc_now()
 
         def tell(progress: "Progress") -> None:
+            if progress.parts:
+                self.way.on = "the same command goes on where it stopped"
             pace.saw(time.monotonic(), progress.sent)
             telling.tell(sending(self.key, utc_now(), progress, pace))
 
-        self.way.on = "the same command goes on where it stopped"
         sent = transfer.send(transfer.unfinished(), tell)
         self.way.on = ""
         kept = sent.parts - sent.parts_sent
@@ -263,3 +322,10 @@ class FileDrop:
 
     def _object(self, version_id: str | None, etag: str) -> dict[str, Any]:
         return {"bucket": self.bucket, "versionId": version_id, "etag": etag}
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE")
+    return key, value

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.errors import RefusedError, TransientError
 from isodrop_cli.args import add_address
-from isodrop_cli.output.console import complain, print_json
+from isodrop_cli.failures import ExplainedError
+from isodrop_cli.output.console import print_json
+from isodrop_cli.stack import add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-COULD_NOT_LOOK: Final = 1
 ACCOUNT: Final = "123456789012"
 """An account that is nobody's; isodrop does not look at it."""
 REGION: Final = "us-east-1"
@@ -29,11 +29,14 @@ By default S3 is asked for the object's ETag, size and version. The same object
 gives the same event, so trying twice is a repeated delivery, and of what the
 stack has taken already comes "nothing". --sequencer pretends another upload:
 any word does, and the event names no version, by which it would be known again.
+--report asks the function ReportBuild for what is to be told of an upload that
+ImportIso was given, with the same event, before.
 
 examples:
   isodrop event s3://my-bucket/Win11.iso > event.json
   isodrop event s3://my-bucket/Win11.iso --sequencer 1 > event.json
-  sam local invoke ImportIso --event event.json
+  isodrop env > env.json
+  sam local invoke ImportIso --event event.json --env-vars env.json
   sam remote invoke ImportIso --event-file event.json --stack-name isodrop
   aws stepfunctions start-execution --input file://event.json \\
     --state-machine-arn ARN
@@ -41,10 +44,14 @@ examples:
 
 exit status: 0 printed, 1 the object could not be looked at, 2 wrong usage
 """
+_HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
 _WITHOUT: Final = "say --file FILE, or --etag ETAG --size BYTES, and AWS is not asked"
 
+REPORTS: Final = ("started", "answer")
+"""What the state machine has reported of an upload, without a particular of its own."""
 
-class NoEventError(Exception):
+
+class NoEventError(ExplainedError):
     """There is no event for this object; the message says why, and what to do."""
 
 
@@ -72,11 +79,11 @@ class Stored:
     version_id: str | None = None
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "event",
-        help="print the event that S3 sends for an object",
+        help=summary,
         description="Print S3's Object Created event for an object of yours, to try it out.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -87,7 +94,12 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--size", metavar="BYTES", type=_size, help="its size; with --etag")
     command.add_argument("--version-id", metavar="ID", help="of which version, if not the newest")
     command.add_argument("--sequencer", help="pretend another upload of the object")
+    add_options(command)
+    command.add_argument(
+        "--report", choices=REPORTS, help="the state machine's event for ReportBuild about it"
+    )
     command.set_defaults(run=run, refuse=command.error)
+    return command
 
 
 def run(options: Namespace) -> int:
@@ -96,14 +108,19 @@ def run(options: Namespace) -> int:
         options.refuse("--etag and --size go together")
     if options.file and options.etag:
         options.refuse("--file and --etag exclude each other")
-    bucket, key = options.upload
-    try:
-        stored = _stored(bucket, key, options)
-    except NoEventError as error:
-        complain(f"s3://{bucket}/{key}: {error}")
-        return COULD_NOT_LOOK
-    print_json(_event(bucket, key, stored, options.sequencer))
+    bucket, key = _bucket(options), options.upload.key
+    stored = _stored(bucket, key, options)
+    event = _event(bucket, key, stored, options.sequencer)
+    print_json(event if options.report is None else {**event, "report": {"kind": options.report}})
     return 0
+
+
+def _bucket(options: Namespace) -> str:
+    """Say in which bucket the object is; the stack knows its own."""
+    if options.upload.bucket is not None:
+        return str(options.upload.bucket)
+    with stack(options) as found:
+        return found.bucket
 
 
 def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict[str, Any]:
@@ -158,29 +175,33 @@ def _stored(bucket: str, key: str, options: Namespace) -> Stored:
             modified = datetime.fromtimestamp(status.st_mtime, UTC)
             etag = etag_of(options.file)
         except OSError as error:
-            raise NoEventError(
-                f"{options.file}: {(error.strerror or str(error)).lower()}"
-            ) from error
+            reason = (error.strerror or str(error)).lower()
+            raise NoEventError(f"s3://{bucket}/{key}: {options.file}: {reason}") from error
         return Stored(etag, status.st_size, modified, region, options.version_id)
     if options.etag:
         # Of an object that nobody looks at: any time will do, as long as it is always the same.
         modified = datetime.fromtimestamp(0, UTC)
         return Stored(options.etag.strip('"'), options.size, modified, region, options.version_id)
-    return _asked(bucket, key, options.version_id)
+    return _asked(bucket, key, options)
 
 
-def _asked(bucket: str, key: str, version_id: str | None) -> Stored:
+def _asked(bucket: str, key: str, options: Namespace) -> Stored:
     """Ask S3, which takes an SDK; only here, so that the rest starts without one."""
-    from isodrop.aws.errors import translated  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import OBJECT, explain, s3_client  # noqa: PLC0415 - see above
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - see above
 
-    version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
+    from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
+
+    version: dict[str, Any] = (
+        {} if options.version_id is None else {"VersionId": options.version_id}
+    )
     try:
-        client = s3_client()
-        with translated():
+        with explained(OBJECT, NoEventError, f"s3://{bucket}/{key}"):
+            client = s3_client(options.profile, options.region)
             head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
-    except (RefusedError, TransientError) as error:
-        raise NoEventError(f"{explain(error, OBJECT)}; {_WITHOUT}") from error
+            if not head.keys() >= _HEADERS:
+                raise ResponseParserError("HeadObject: no answer of S3's")
+    except NoEventError as error:
+        raise NoEventError(f"{error}; {_WITHOUT}") from error
     region = client.meta.region_name
     return Stored(
         etag=head["ETag"].strip('"'),

@@ -11,13 +11,12 @@ from isodrop.domain.content_hash import PARALLEL, ContentHashes, hashes_of
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merged
 from isodrop.domain.planning import decide
-from isodrop.errors import IsodropError, RejectedError
+from isodrop.errors import RejectedError
 from isodrop.iso import Edition, Media, read_media
 from isodrop.text import shown
-from isodrop_cli.iso_source import CannotLookError, Source, open_source
+from isodrop_cli.iso_source import Source, open_source
 from isodrop_cli.output.console import (
     build_number,
-    complain,
     console,
     print_fields,
     print_json,
@@ -26,7 +25,7 @@ from isodrop_cli.output.console import (
     size_in_words,
 )
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import CannotAskError, add_options, stack
+from isodrop_cli.stack import add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from isodrop_cli.stack import Stack
 
 ACCEPTED: Final = 0
-COULD_NOT_LOOK: Final = 1
 REJECTED: Final = 3
 
 # What a stack deployed with its default parameters says.
@@ -76,11 +74,11 @@ class Look:
     hashes: ContentHashes | None = None
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "inspect",
-        help="tell what is on an ISO and whether it would be imported",
+        help=summary,
         description="Look inside an ISO, by a handful of short reads, and tell what an upload\n"
         "of it would come to. Without --stack a file needs no AWS credentials.",
         epilog=_EPILOG,
@@ -107,16 +105,12 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--trace", action="store_true", help="tell each read on stderr")
     add_options(command, only_if_named=True)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
-    try:
-        look = _look(options)
-    except (IsodropError, OSError) as error:
-        is_said = isinstance(error, CannotLookError | CannotAskError)
-        complain(str(error) if is_said else f"{options.file}: {error}")
-        return COULD_NOT_LOOK
+    look = _look(options)
     if options.json:
         print_json({**as_json(look), "settings": "stack" if options.stack else "defaults"})
     elif screen := console():
@@ -233,7 +227,7 @@ def _media_json(media: Media) -> dict[str, Any]:
                 "editionId": edition.edition_id,
                 "architecture": edition.architecture,
                 "build": edition.build,
-                "revision": edition.revision,
+                "revision": edition.shown_revision,
                 "languages": list(edition.languages),
             }
             for edition in media.editions
@@ -339,7 +333,7 @@ def _row(edition: Edition) -> tuple[object, ...]:
         edition.edition_id,
         edition.name,
         edition.architecture,
-        build_number(edition.build, edition.revision),
+        build_number(edition.build, edition.shown_revision),
         " ".join(edition.languages),
     )
 

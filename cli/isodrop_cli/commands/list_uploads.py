@@ -4,10 +4,9 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from isodrop.errors import IsodropError
-from isodrop_cli.output.console import complain, console, print_fields, print_json, print_table
+from isodrop_cli.output.console import console, print_fields, print_json, print_table
 from isodrop_cli.output.run_format import as_json, row
-from isodrop_cli.stack import COULD_NOT, add_options, operator
+from isodrop_cli.stack import add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -36,11 +35,11 @@ exit status: 0 listed, 1 could not ask, 2 wrong usage
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "list",
-        help="tell what was dropped and what became of it",
+        help=summary,
         description="Tell what was dropped and what became of it, the newest first.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -52,17 +51,14 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--json", action="store_true", help="print a JSON list")
     add_options(command)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Ask, tell, and answer with the exit status."""
-    try:
-        with operator(options) as asking:
-            drops = asking.recent(options.limit, only_open=options.open)
-            use = asking.budget_use(datetime.now(UTC)) if console() else None
-    except IsodropError as error:
-        complain(str(error))
-        return COULD_NOT
+    with operator(options) as asking:
+        drops = asking.recent(options.limit, only_open=options.open)
+        use = asking.budget_use(datetime.now(UTC)) if console() else None
     if options.json:
         print_json([as_json(drop) for drop in drops])
     elif screen := console():

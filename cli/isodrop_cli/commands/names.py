@@ -1,6 +1,7 @@
 """``isodrop names``: what file names alone say."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.windows.file_names import FileName, read_name
@@ -9,6 +10,7 @@ from isodrop_cli.output.console import build_number, console, print_fields, prin
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+COMMAND: Final = "names"
 COLUMNS: Final = (
     "name",
     "family",
@@ -36,11 +38,11 @@ examples:
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
-        "names",
-        help="tell what file names alone say",
+        COMMAND,
+        help=summary,
         description="Tell what the names of ISOs say. Nothing is read but the names.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -48,6 +50,32 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("names", nargs="+", metavar="NAME", help="a file name, a path or a key")
     command.add_argument("--json", action="store_true", help="print a JSON list")
     command.set_defaults(run=run)
+    return command
+
+
+def names_apart(arguments: Sequence[str]) -> list[str]:
+    """Keep names that begin with a hyphen from being taken for options.
+
+    A shell's ``*.iso`` may well give such a name. Options come first then, behind ``--`` what is
+    none: all that begins with one hyphen, but for ``-h``, and with two if there is a dot in it,
+    so that a misspelt option is told all the same.
+
+    Examples
+    --------
+    >>> names_apart(["names", "-Win11.iso", "--json"])
+    ['names', '--json', '--', '-Win11.iso']
+    """
+    if not arguments or arguments[0] != COMMAND:
+        return list(arguments)
+    given = list(arguments[1:])
+    end = given.index("--") if "--" in given else len(given)
+    options = [word for word in given[:end] if _is_option(word)]
+    names = [word for word in given[:end] if not _is_option(word)] + given[end + 1 :]
+    return [COMMAND, *options, "--", *names] if names else [COMMAND, *options]
+
+
+def _is_option(word: str) -> bool:
+    return word == "-h" or (word.startswith("--") and "." not in word)
 
 
 def run(options: Namespace) -> int:

@@ -5,14 +5,13 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.overrides import RULES
-from isodrop.errors import IsodropError
 from isodrop_cli.args import add_address
 from isodrop_cli.output.console import complain, console, print_fields, print_json, print_pairs
 from isodrop_cli.output.following import status_of, tell_all
 from isodrop_cli.output.renderers import teller
 from isodrop_cli.output.run_format import as_json, pairs
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import COULD_NOT, add_options, operator
+from isodrop_cli.stack import add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -28,8 +27,8 @@ To be set are:
   {" ".join(RULES)}
 
 examples:
-  isodrop retry s3://my-bucket/Win11.iso
-  isodrop retry s3://my-bucket/Win11.iso --set edition=EnterpriseN --wait
+  isodrop retry Win11.iso
+  isodrop retry Win11.iso --set edition=EnterpriseN --wait
   isodrop retry s3://my-bucket/Win11.iso --set image-index=
 
 exit status: 0 asked, 1 could not ask, 2 wrong usage; with --wait that of the
@@ -37,11 +36,11 @@ answer: 0 succeeded, 3 rejected, 4 failed
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "retry",
-        help="ask anew for an upload, without another upload",
+        help=summary,
         description="Ask anew for an upload that has its answer, or that nobody was told of.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -52,26 +51,23 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(command)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Ask, tell, and answer with the exit status."""
-    try:
-        with operator(options) as asking:
-            asked = asking.ask(asking.story(*options.upload), dict(options.set))
-            if not options.wait:
-                _tell_asked(asked, as_one=options.json)
-                return 0
-            sights = asking.wait(asked, time.sleep, time.monotonic)
-            if not options.json and console() is not None:
-                bucket, key = options.upload
-                with teller(title=f"s3://{bucket}/{key}") as telling:
-                    return tell_all(telling, sights, key)
-            complain(f"asked; waiting for the answer of {asked.execution}")
-            *_, last = sights
-    except IsodropError as error:
-        complain(str(error))
-        return COULD_NOT
+    with operator(options) as asking:
+        story = asking.story(*options.upload)
+        asked = asking.ask(story, dict(options.set))
+        if not options.wait:
+            _tell_asked(asked, as_one=options.json)
+            return 0
+        sights = asking.wait(asked, time.sleep, time.monotonic)
+        if not options.json and console() is not None:
+            with teller(title=story.address) as telling:
+                return tell_all(telling, sights, options.upload.key)
+        complain(f"asked; waiting for the answer of {asked.execution}")
+        *_, last = sights
     if last.drop is not None and options.json:
         print_json(as_json(last.drop))
     elif last.drop is not None:

@@ -3,11 +3,11 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop.errors import IsodropError
 from isodrop_cli.args import add_address
+from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.output.console import complain, console, print_fields, print_json, print_pairs
 from isodrop_cli.output.run_format import as_json, pairs
-from isodrop_cli.stack import COULD_NOT, add_options, operator
+from isodrop_cli.stack import add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -17,7 +17,7 @@ In a pipe each line is the name of a fact and its value, separated by a tab;
 each ask begins with a line "ask".
 
 examples:
-  isodrop status s3://my-bucket/Win11.iso
+  isodrop status Win11.iso
   isodrop status s3://my-bucket/Win11.iso --json | jq '.[-1].answer'
   isodrop status s3://my-bucket/Win11.iso --version-id 3HL4kqtJlcpXroDTDmJ
 
@@ -25,11 +25,11 @@ exit status: 0 told, 1 could not ask, or nobody has claimed it, 2 wrong usage
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "status",
-        help="tell what became of one upload",
+        help=summary,
         description="Tell all that was asked for one upload: state, plan, build, answer,\n"
         "execution.",
         epilog=_EPILOG,
@@ -40,17 +40,14 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--json", action="store_true", help="print a JSON list, the last ask last")
     add_options(command)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Ask, tell, and answer with the exit status."""
-    try:
-        with operator(options) as asking:
-            bucket, key = options.upload
-            story = asking.story(bucket, key, options.version_id)
-    except IsodropError as error:
-        complain(str(error))
-        return COULD_NOT
+    with operator(options) as asking:
+        bucket, key = options.upload
+        story = asking.story(bucket, key, options.version_id)
     if not story.drops:
         complain(
             f"{story.address}: nobody has claimed it (yet); the sweep starts what was not"

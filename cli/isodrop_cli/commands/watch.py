@@ -7,14 +7,12 @@ from heapq import merge
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from isodrop.errors import IsodropError
-from isodrop_cli import operations
-from isodrop_cli.args import add_address
-from isodrop_cli.output.console import complain
+from isodrop_cli.args import Address, add_address
+from isodrop_cli.clock import utc_now
 from isodrop_cli.output.following import tell_all
 from isodrop_cli.output.progress import Told
-from isodrop_cli.output.renderers import teller, utc_now
-from isodrop_cli.stack import COULD_NOT, add_options, operator
+from isodrop_cli.output.renderers import teller
+from isodrop_cli.stack import add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -33,7 +31,7 @@ the event "answer" and has all that isodrop status --json tells.
 
 examples:
   isodrop watch
-  isodrop watch s3://my-bucket/Win11.iso
+  isodrop watch Win11.iso
   isodrop watch --json | jq -c 'select(.event == "answer") | [.key, .state]'
 
 exit status: with an address that of the answer: 0 succeeded, 3 rejected,
@@ -41,11 +39,11 @@ exit status: with an address that of the answer: 0 succeeded, 3 rejected,
 """
 
 
-def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
+def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> ArgumentParser:
     """Add the command to the parser."""
     command = commands.add_parser(
         "watch",
-        help="follow what is going on, whoever dropped it",
+        help=summary,
         description="Follow one drop to its answer, or all that are going on.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -54,28 +52,28 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]") -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object a line")
     add_options(command)
     command.set_defaults(run=run)
+    return command
 
 
 def run(options: Namespace) -> int:
     """Follow, and answer with the exit status."""
-    try:
-        with operator(options) as asking:
-            if options.upload is None:
-                _all(asking, as_json=options.json)
-            return _one(asking, *options.upload, as_json=options.json)
-    except IsodropError as error:
-        complain(str(error))
-        return COULD_NOT
+    with operator(options) as asking:
+        if options.upload is None:
+            _all(asking, as_json=options.json)
+        return _one(asking, options.upload, as_json=options.json)
 
 
-def _one(asking: "Operator", bucket: str, key: str, *, as_json: bool) -> int:
-    story = asking.story(bucket, key)
+def _one(asking: "Operator", address: Address, *, as_json: bool) -> int:
+    story = asking.story(*address)
     sights = asking.follow(story.id, asking.latest(story), time.sleep, time.monotonic)
     with teller(as_json=as_json, title=story.address) as telling:
-        return tell_all(telling, sights, key)
+        return tell_all(telling, sights, address.key)
 
 
 def _all(asking: "Operator", *, as_json: bool) -> NoReturn:
+
+    from isodrop_cli import operations  # noqa: PLC0415 - needs an SDK
+
     told = Told()
     began = utc_now()
     still_open: list[Drop] = []

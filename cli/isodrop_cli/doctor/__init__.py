@@ -72,6 +72,7 @@ CHECKS: Final = (
     Check("allow-list", allow_list.allow_list),
     Check("schedule", delivery.schedule),
     Check("execution-role", roles.execution_role),
+    Check("service-linked-role", roles.service_linked_role),
     Check("may-start", roles.may_start),
     Check("may-ask", roles.may_ask),
     Check("may-read", roles.may_read),

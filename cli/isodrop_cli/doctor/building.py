@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from isodrop_cli.doctor.context import Answer, Ground
-from isodrop_cli.doctor.functions import configuration
 from isodrop_cli.doctor.results import GoneError, UnseenError, Verdict, broken, well
-from isodrop_cli.doctor.roles import instance_role
+from isodrop_cli.doctor.roles import infrastructure_arn, instance_role
 
 ENDPOINTS: Final = ("s3", "ec2", "logs", "ssm", "ssmmessages", "ec2messages")
 """What a subnet without a way to the internet needs for an import.
@@ -195,10 +194,7 @@ def concurrent_builds(quotas: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] 
 
 
 def _infrastructure(ground: Ground) -> Answer:
-    told = configuration(ground, "ImportIso").get("Environment", {}).get("Variables", {})
-    arn = told.get("INFRASTRUCTURE_CONFIGURATION_ARN") or ground.output(
-        "InfrastructureConfiguration"
-    )
+    arn = infrastructure_arn(ground)
     found: Answer = ground.ask(
         "imagebuilder", "GetInfrastructureConfiguration", infrastructureConfigurationArn=arn
     )["infrastructureConfiguration"]

@@ -8,43 +8,68 @@ from isodrop_cli.doctor.functions import configuration
 from isodrop_cli.doctor.policies import trusts
 from isodrop_cli.doctor.results import GoneError, Level, Verdict, broken, doubtful, well
 
-_EXECUTION: Final = "EC2ImageBuilderExecutionPolicy"
+_EXECUTION: Final = ("EC2ImageBuilderExecutionPolicy",)
 _INSTANCE: Final = ("EC2InstanceProfileForImageBuilder", "AmazonSSMManagedInstanceCore")
 _SERVICE_LINKED: Final = ":role/aws-service-role/"
+_SERVICE_LINKED_NAME: Final = "AWSServiceRoleForImageBuilder"
+_SERVICE: Final = "imagebuilder.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What one of the stack's roles must be allowed.
+    """What a role must be allowed.
 
     Attributes
     ----------
-    role : str
-        Its name in the template.
     action, resource : str
     context : mapping of str to str
         What IAM is to be told beside it.
     """
 
-    role: str
     action: str
     resource: str
     context: dict[str, str] = field(default_factory=dict)
 
 
 def execution_role(ground: Ground) -> Verdict:
-    """Image Builder builds as this role; its service-linked role, by name, fails."""
+    """Image Builder builds as this role: see that it is trusted, and may do what a build takes."""
     arn = _execution_role(ground)
     if arn is None:
         return doubtful(
             "ImportIso is told of no execution role", "sam deploy with ExecutionRoleArn"
         )
     if _SERVICE_LINKED in arn:
-        return broken(
-            f"{arn} is a service-linked role, which ImportDiskImage does not take",
-            "sam deploy with another ExecutionRoleArn, or none",
+        return doubtful(
+            f"builds run as the service-linked role {arn}: others were seen to do so, but AWS asks"
+            " for a role of one's own",
+            "sam deploy with another ExecutionRoleArn, or none, if the first build is refused",
         )
-    return _role(ground, arn.rsplit("/", 1)[-1], "imagebuilder.amazonaws.com", (_EXECUTION,))
+    image = f"arn:{ground.partition}:ec2:{ground.region}::image/ami-0123456789abcdef0"
+    document = f"arn:{ground.partition}:ssm:{ground.region}::document/AWS-RunPowerShellScript"
+    tagged = {"aws:RequestTag/CreatedBy": "EC2 Image Builder"}
+    return _role(
+        *(ground, arn.rsplit("/", 1)[-1], _SERVICE, _EXECUTION),
+        Right("ec2:DescribeImages", "*"),
+        Right("ec2:RunInstances", image),
+        Right("ec2:RegisterImage", image, tagged),
+        Right("ssm:SendCommand", document),
+    )
+
+
+def service_linked_role(ground: Ground) -> Verdict:
+    """Look for the role that Image Builder works with everywhere: a fresh account lacks it.
+
+    https://docs.aws.amazon.com/imagebuilder/latest/userguide/image-builder-service-linked-role.html
+    """
+    try:
+        ground.ask("iam", "GetRole", RoleName=_SERVICE_LINKED_NAME)
+    except GoneError:
+        return doubtful(
+            f"this account has no {_SERVICE_LINKED_NAME} yet, and the stack's roles may not make"
+            " it",
+            ground.command("iam", "create-service-linked-role", "--aws-service-name", _SERVICE),
+        )
+    return well(f"there is {_SERVICE_LINKED_NAME}")
 
 
 def instance_role(ground: Ground, profile: str) -> Verdict:
@@ -66,16 +91,35 @@ def instance_role(ground: Ground, profile: str) -> Verdict:
                 *("--role-name", "ROLE"),
             ),
         )
-    return _role(ground, roles[0]["RoleName"], "ec2.amazonaws.com", _INSTANCE)
+    group = ground.parameter("BuildLogGroupName") or "/aws/imagebuilder/windows-11"
+    return _role(
+        *(ground, roles[0]["RoleName"], "ec2.amazonaws.com", _INSTANCE),
+        Right("imagebuilder:GetComponent", "*"),
+        Right("ssm:UpdateInstanceInformation", "*"),
+        Right("ssmmessages:OpenControlChannel", "*"),
+        Right("logs:PutLogEvents", ground.arn("logs", f"log-group:{group}:log-stream:1/1")),
+    )
 
 
-def may(ground: Ground, right: Right) -> Verdict:
+def may(ground: Ground, logical: str, *rights: Right) -> Verdict:
+    """Ask whether one of the stack's roles, by its name in the template, has rights."""
+    role = ground.ask("iam", "GetRole", RoleName=ground.resource(logical))["Role"]
+    for right in rights:
+        refused = _refused(ground, role["Arn"], right)
+        if refused is not None:
+            return broken(
+                f"{logical} may not {right.action} on {right.resource}: {_why(refused)}",
+                f"see {role['Arn']}: {_where(refused)}",
+            )
+    return well(f"{logical} may {', '.join(right.action for right in rights)}")
+
+
+def _refused(ground: Ground, arn: str, right: Right) -> dict[str, Any] | None:
     """Let IAM simulate what a role may do, boundaries and organisation included."""
-    role = ground.ask("iam", "GetRole", RoleName=ground.resource(right.role))["Role"]
     judged: list[dict[str, Any]] = ground.ask(
         "iam",
         "SimulatePrincipalPolicy",
-        PolicySourceArn=role["Arn"],
+        PolicySourceArn=arn,
         ActionNames=[right.action],
         ResourceArns=[right.resource],
         ContextEntries=[
@@ -83,28 +127,28 @@ def may(ground: Ground, right: Right) -> Verdict:
             for name, value in right.context.items()
         ],
     )["EvaluationResults"]
-    refused = next((each for each in judged if each["EvalDecision"] != "allowed"), None)
-    if refused is None:
-        return well(f"{right.role} may {right.action}")
-    return broken(
-        f"{right.role} may not {right.action} on {right.resource}: {_why(refused)}",
-        f"see {role['Arn']}: {_where(refused)}",
-    )
+    return next((each for each in judged if each["EvalDecision"] != "allowed"), None)
 
 
 def may_import(ground: Ground) -> Verdict:
-    """Ask whether ImportIso is allowed the one paid call."""
+    """Ask whether ImportIso is allowed the one paid call, and all that it depends on."""
     image = ground.arn("imagebuilder", "image/windows-11/11.26100.1/1")
-    return may(ground, Right("ImportIsoRole", "imagebuilder:ImportDiskImage", image))
+    workflow = f"arn:{ground.partition}:imagebuilder:{ground.region}:aws:workflow/build/x/1.0.0/1"
+    return may(
+        *(ground, "ImportIsoRole"),
+        Right("imagebuilder:ImportDiskImage", image),
+        Right("imagebuilder:TagResource", image),
+        Right("imagebuilder:GetWorkflow", workflow),
+        Right("imagebuilder:GetInfrastructureConfiguration", infrastructure_arn(ground)),
+    )
 
 
 def may_pass(ground: Ground) -> Verdict:
     """Ask whether ImportIso is allowed to hand the execution role to Image Builder."""
-    to = {"iam:PassedToService": "imagebuilder.amazonaws.com"}
     role = _execution_role(ground)
     if role is None:
         return well("there is no execution role to pass")
-    return may(ground, Right("ImportIsoRole", "iam:PassRole", role, to))
+    return may(ground, "ImportIsoRole", _passing(role))
 
 
 def may_distribute(ground: Ground) -> Verdict:
@@ -113,44 +157,61 @@ def may_distribute(ground: Ground) -> Verdict:
     role = _execution_role(ground)
     if not configuration_arn or role is None:
         return well("images are not distributed")
-    to = {"iam:PassedToService": "imagebuilder.amazonaws.com"}
-    passing = may(ground, Right("ReportBuildRole", "iam:PassRole", role, to))
-    if passing.level is not Level.OK:
-        return passing
-    return may(ground, Right("ReportBuildRole", "imagebuilder:DistributeImage", configuration_arn))
+    distribute = Right("imagebuilder:DistributeImage", configuration_arn)
+    return may(ground, "ReportBuildRole", _passing(role), distribute)
 
 
 def may_read(ground: Ground) -> Verdict:
     """Ask whether ImportIso is allowed to look inside."""
     where = f"arn:{ground.partition}:s3:::{ground.bucket}/{ground.parameter('KeyPrefix')}Win11.iso"
-    return may(ground, Right("ImportIsoRole", "s3:GetObjectVersion", where))
+    return may(ground, "ImportIsoRole", Right("s3:GetObjectVersion", where))
 
 
 def may_copy(ground: Ground) -> Verdict:
     """Ask whether ImportIso is allowed to make copies, and the build to read them."""
     copies = f"arn:{ground.partition}:s3:::{ground.output('StagingBucketName') or ''}/0-0.iso"
-    writing = may(ground, Right("ImportIsoRole", "s3:PutObject", copies))
+    writing = may(ground, "ImportIsoRole", Right("s3:PutObject", copies))
     if writing.level is not Level.OK or ground.parameter("InfrastructureConfigurationArn"):
         return writing
-    return may(ground, Right("BuildInstanceRole", "s3:GetObject", copies))
+    return may(ground, "BuildInstanceRole", Right("s3:GetObject", copies))
 
 
 def may_start(ground: Ground) -> Verdict:
     """Ask whether the rule is allowed to start the state machine."""
-    machine = ground.resource("ImportMachine")
-    return may(ground, Right("DroppedRole", "states:StartExecution", machine))
+    start = Right("states:StartExecution", ground.resource("ImportMachine"))
+    return may(ground, "DroppedRole", start)
 
 
 def may_ask(ground: Ground) -> Verdict:
     """Ask whether the state machine is allowed to ask the function."""
     function = ground.arn("lambda", f"function:{ground.resource('ImportIso')}")
-    return may(ground, Right("ImportMachineRole", "lambda:InvokeFunction", function))
+    return may(ground, "ImportMachineRole", Right("lambda:InvokeFunction", function))
 
 
 def may_tell(ground: Ground) -> Verdict:
     """Ask whether ReportBuild is allowed to tell."""
     bus = ground.arn("events", f"event-bus/{ground.output('EventBus') or 'default'}")
-    return may(ground, Right("ReportBuildRole", "events:PutEvents", bus))
+    return may(ground, "ReportBuildRole", Right("events:PutEvents", bus))
+
+
+def infrastructure_arn(ground: Ground) -> str:
+    """Find the infrastructure configuration that builds run by.
+
+    Raises
+    ------
+    GoneError
+        The stack names none.
+    """
+    told = configuration(ground, "ImportIso").get("Environment", {}).get("Variables", {})
+    found = told.get("INFRASTRUCTURE_CONFIGURATION_ARN")
+    found = found or ground.output("InfrastructureConfiguration")
+    if not found:
+        raise GoneError("the stack names no infrastructure configuration")
+    return str(found)
+
+
+def _passing(role: str) -> Right:
+    return Right("iam:PassRole", role, {"iam:PassedToService": _SERVICE})
 
 
 def _execution_role(ground: Ground) -> str | None:
@@ -158,7 +219,10 @@ def _execution_role(ground: Ground) -> str | None:
     return told.get("EXECUTION_ROLE") or None
 
 
-def _role(ground: Ground, name: str, service: str, policies: tuple[str, ...]) -> Verdict:
+def _role(
+    ground: Ground, name: str, service: str, policies: tuple[str, ...], *rights: Right
+) -> Verdict:
+    """Judge a role by whom it trusts and what it may do; AWS's policies are the remedy only."""
     try:
         role = ground.ask("iam", "GetRole", RoleName=name)["Role"]
     except GoneError:
@@ -175,21 +239,35 @@ def _role(ground: Ground, name: str, service: str, policies: tuple[str, ...]) ->
                 *("--policy-document", trust),
             ),
         )
-    attached = ground.ask("iam", "ListAttachedRolePolicies", RoleName=name)["AttachedPolicies"]
-    has = {each["PolicyName"] for each in attached}
-    lacking = [each for each in policies if each not in has]
-    if lacking:
-        return broken(
-            f"the role {name} has not got {' and '.join(lacking)}",
-            " && ".join(
-                ground.command(
-                    *("iam", "attach-role-policy", "--role-name", name),
-                    *("--policy-arn", f"arn:{ground.partition}:iam::aws:policy/{each}"),
-                )
-                for each in lacking
-            ),
+    for right in rights:
+        refused = _refused(ground, role["Arn"], right)
+        if refused is None:
+            continue
+        commands = (
+            ground.command(
+                *("iam", "attach-role-policy", "--role-name", name),
+                *("--policy-arn", f"arn:{ground.partition}:iam::aws:policy/{each}"),
+            )
+            for each in policies
         )
-    return well(f"the role {name} trusts {service} and has {' and '.join(policies)}")
+        return broken(
+            f"the role {name} may not {right.action}: {_why(refused)}",
+            " && ".join(commands)
+            if _is_lacking(refused)
+            else f"see {role['Arn']}: {_where(refused)}",
+        )
+    return well(f"the role {name} trusts {service} and may do what a build takes")
+
+
+def _is_lacking(refused: dict[str, Any]) -> bool:
+    """Whether it is only that no policy allows it, and none refuses it."""
+    organisation = refused.get("OrganizationsDecisionDetail", {})
+    boundary = refused.get("PermissionsBoundaryDecisionDetail", {})
+    return (
+        refused["EvalDecision"] == "implicitDeny"
+        and organisation.get("AllowedByOrganizations") is not False
+        and boundary.get("AllowedByPermissionsBoundary") is not False
+    )
 
 
 def _why(refused: dict[str, Any]) -> str:

@@ -1,32 +1,62 @@
 """Where the command writes: tables and colours for a person, plain fields for a pipe."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from isodrop.text import shown
+from isodrop_cli.failures import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 CELL = 400
 """Characters of one field at the most; nothing that is shown is longer on honest media."""
+_WIDTH = 80
+"""Columns of a terminal that says it has none."""
 WHOLE = 70_000
 """Characters of a field that is there to be copied: more than CloudFormation lets a stack have."""
 
 
 def prepare() -> None:
-    """Let no character of a file name break the output, whatever the terminal's encoding."""
+    """Let no character of a file name break the output, whatever the terminal's encoding.
+
+    Raises
+    ------
+    OutputError
+        Standard output is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; let it go to a file, or to /dev/null")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def complain(message: str) -> None:
-    """Tell on stderr why nothing can be done."""
-    print(f"isodrop: {shown(message, limit=CELL)}", file=sys.stderr)
+def complain(*messages: str) -> None:
+    """Tell on stderr why nothing can be done, and what can; each a line."""
+    for message in messages:
+        # Where nobody hears it, there is nobody to tell so.
+        with suppress(OSError):
+            print(f"isodrop: {shown(message, limit=CELL)}", file=sys.stderr)
+
+
+def discard_output() -> None:
+    """Let what was not written yet go nowhere, so that Python does not complain at the end.
+
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    try:
+        standard = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        return  # closed, or none of the system's
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, standard)
+    os.close(nowhere)
 
 
 def console() -> "Console | None":
@@ -37,7 +67,13 @@ def console() -> "Console | None":
         from rich.console import Console  # noqa: PLC0415 - the layer ships without it
     except ImportError:
         return None
-    return Console(highlight=False, markup=False, emoji=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    # COLUMNS=0 is what some programs set that know no width; nothing would be seen.
+    return (
+        console
+        if console.width > 0
+        else Console(highlight=False, markup=False, emoji=False, width=_WIDTH)
+    )
 
 
 def print_json(value: Any) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from isodrop_cli.clock import utc_now
+from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.output.progress import Told
-from isodrop_cli.output.renderers import Teller, utc_now
+from isodrop_cli.output.renderers import Teller
 from isodrop_cli.output.run_format import STATUSES, answer_of, kind_of
-from isodrop_cli.stack import COULD_NOT
 
 if TYPE_CHECKING:
     from isodrop.domain.run import Drop

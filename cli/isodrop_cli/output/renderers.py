@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from isodrop.text import shown
+from isodrop_cli.clock import utc_now
 from isodrop_cli.output.console import CELL, console, moment, print_fields
 from isodrop_cli.output.progress import News, clock
 
@@ -52,11 +53,6 @@ def teller(*, as_json: bool = False, of_many: bool = False, title: str = "") -> 
     if screen is None:
         return _Lines(_print_many if of_many else _print_one)
     return Board(screen, utc_now) if of_many else Steps(screen, utc_now, title)
-
-
-def utc_now() -> datetime:
-    """Tell the time."""
-    return datetime.now(UTC)
 
 
 class _Lines:

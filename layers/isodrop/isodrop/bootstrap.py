@@ -68,8 +68,8 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
             ledger,
             settings.stack_name,
             settings.max_attempts,
+            _now,
             limits=settings.limits(),
-            now=_now,
         ),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         inspected=Counter(settings.stack_name).inspected,
@@ -124,6 +124,7 @@ def make_sweep(
         reporter=reporter,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
+        waits_for_malware_scan=settings.malware_scan != "none",
         tracking=timedelta(hours=settings.tracking_hours),
         now=_now,
         tell=tell,
@@ -151,7 +152,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
     ledger = Ledger.connect(session, settings.ledger_table)
     builder = Builder.connect(session)
     quick_builder = Builder.connect(session, QUICK_CONFIG)
-    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts)
+    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts, _now)
     return Reporter(
         s3=session.client("s3", config=CONFIG),
         builder=builder,
@@ -181,7 +182,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
 def _stager(bucket: str, session: boto3.Session, builder: Builder, ledger: Ledger) -> "Stager":
     from isodrop.services.staging import Stager
 
-    return Stager(StagingBucket.connect(session, bucket), builder, ledger, PART_SIZE)
+    return Stager(StagingBucket.connect(session, bucket), builder, ledger, _now, PART_SIZE)
 
 
 def _now() -> datetime:

@@ -33,10 +33,12 @@ class Code(StrEnum):
     LTSC_MEDIA = "ltsc-media"
     UNSUPPORTED_RELEASE = "unsupported-release"
     SPLIT_IMAGE = "split-image"
+    ESD_MEDIA = "esd-media"
     INVALID_OVERRIDE = "invalid-override"
     OBJECT_GONE = "object-gone"
     ARCHIVED_OBJECT = "archived-object"
     UNREADABLE_OBJECT = "unreadable-object"
+    SCAN_NOT_PASSED = "scan-not-passed"
     TOO_MANY_ATTEMPTS = "too-many-attempts"
     TOO_SMALL = "too-small"
     TOO_LARGE = "too-large"
@@ -51,6 +53,7 @@ class Code(StrEnum):
     STAGING_LOST = "staging-lost"
     CHECKSUM_MISSING = "checksum-missing"
     IMPORT_REFUSED = "import-refused"
+    REQUEST_REFUSED = "request-refused"
     ACCESS_DENIED = "access-denied"
     SERVICE_UNAVAILABLE = "service-unavailable"
     EXECUTION_ENDED = "execution-ended"
@@ -118,8 +121,9 @@ TABLE: Final = MappingProxyType(
             "Compare the file's SHA-256 with the one beside the download, and upload an"
             " untouched copy.",
             why="Lengths, places or checksums on the disc contradict each other, as they do "
-            "after a damaged download or in an ISO that was put together anew. isodrop "
-            "does not guess.",
+            "after a damaged download or in an ISO that was put together anew. Or the Windows "
+            "image was captured or exported so that it lost EDITIONID or another part of its "
+            "description; Windows Setup fails on such media, too. isodrop does not guess.",
         ),
         Code.NOT_WINDOWS: _rejected(
             "The ISO holds no Windows installation image (sources/install.wim or install.esd).",
@@ -178,6 +182,16 @@ TABLE: Final = MappingProxyType(
             why="Somebody split install.wim for a file system whose files end at 4 GB. Image "
             "Builder looks for the one file that Microsoft's own ISOs have.",
         ),
+        Code.ESD_MEDIA: _rejected(
+            "The Windows image on the ISO is an ESD (install.esd), of which AWS documents that the"
+            " import fails.",
+            f"{_BUSINESS_ISO}: it holds an install.wim. To try this one all the same, set the"
+            " stack's parameter AllowEsd to true and ask again with isodrop retry.",
+            why="The Media Creation Tool makes ISOs with an ESD, and AWS documents that they are "
+            "not supported; Image Builder finds that out after the build has started. Of an ESD "
+            "from another source nothing is documented. An install.wim that is an ESD inside "
+            "counts as one.",
+        ),
         Code.INVALID_OVERRIDE: _rejected(
             "An override in the object's metadata is not allowed, or not well formed.",
             "Correct that entry with isodrop retry --set, where an empty value takes it away, or"
@@ -200,13 +214,24 @@ TABLE: Final = MappingProxyType(
             "tiers of Intelligent-Tiering, take minutes to hours to become readable.",
         ),
         Code.UNREADABLE_OBJECT: _rejected(
-            "S3 does not let isodrop read the object.",
-            "Upload it without a key of the customer's own (SSE-C) and under a KMS key that the"
-            " stack may use (its parameter KmsKeyArn), or let its roles read; then ask again with"
-            " isodrop retry.",
-            why="It was encrypted with a key that nobody gave to isodrop (SSE-C), its KMS key is "
-            "disabled or deleted, or key or bucket policy deny its role the reading. The "
-            "message has S3's own words.",
+            "The object is there, but isodrop may not read it.",
+            "See in the message what S3 says. If a malware scan must end first (the bucket's policy"
+            " denies reading until GuardDuty has tagged the object), set the stack's parameter"
+            " MalwareScan to GuardDuty; else let ImportIso's role read the object and use its key"
+            " (parameter KmsKeyArn), or upload it without a key of the customer's own (SSE-C);"
+            f" then {_ASK_AGAIN}.",
+            why="S3 answered the first read with AccessDenied; or the object's KMS key is "
+            "disabled, gone or not for isodrop to use; or the object is encrypted under a key that "
+            "only its uploader has (SSE-C). The message has S3's own words.",
+            drop_again=True,
+        ),
+        Code.SCAN_NOT_PASSED: _rejected(
+            "The malware scan of the object did not end well.",
+            "See in GuardDuty what it found. UNSUPPORTED, ACCESS_DENIED and FAILED mean that it was"
+            " not scanned: mend that, and upload the ISO again.",
+            why="With the stack's parameter MalwareScan, GuardDuty's result is waited for, and "
+            "only NO_THREATS_FOUND lets an ISO be looked at. GuardDuty does not scan objects that "
+            "are larger than its quota.",
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
@@ -305,9 +330,16 @@ TABLE: Final = MappingProxyType(
             "Image Builder refused the import request.",
             "Correct what the message names (most often a stack parameter), update the stack and"
             f" {_ASK_AGAIN}.",
-            why="ImportDiskImage, or a service that is asked on the way to it, answered with "
-            "an error that asking again does not mend. Most often a stack parameter names "
-            "something that is gone or that cannot be used so.",
+            why="ImportDiskImage answered with an error that asking again does not mend. Most "
+            "often a stack parameter names something that is gone or that cannot be used so.",
+        ),
+        Code.REQUEST_REFUSED: _failed(
+            "An AWS service that is asked on the way to the import refused the request.",
+            "Correct what the message names (a bucket, a key, a table, a stack parameter) and"
+            f" {_ASK_AGAIN}.",
+            why="Not Image Builder but another service, such as S3, KMS or DynamoDB, answered "
+            "with an error that asking again does not mend. The message begins with the "
+            "operation and the service's own code.",
         ),
         Code.ACCESS_DENIED: _failed(
             "AWS denied isodrop an action that the import needs.",

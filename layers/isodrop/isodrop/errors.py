@@ -35,10 +35,19 @@ class QuotaError(TransientError):
     """A service quota is used up: waiting frees it. Retried by name, more patiently."""
 
 
+class CredentialsError(TransientError):
+    """AWS does not know the function's credentials: that may pass within minutes, or never will.
+
+    Retried by name, for minutes only.
+    """
+
+    code = Code.ACCESS_DENIED
+
+
 class RefusedError(IsodropError):
     """An AWS service refused the request, and would refuse it again."""
 
-    code = Code.IMPORT_REFUSED
+    code = Code.REQUEST_REFUSED
 
 
 class DeniedError(RefusedError):

@@ -1,7 +1,7 @@
 """What the stack's parameters say, read from the functions' environment and checked at once."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -99,6 +99,7 @@ class SweepSettings(ReportSettings):
     import_machine_arn: str
     upload_bucket: str
     key_prefix: str = ""
+    malware_scan: Literal["none", "GuardDuty"] = "none"
     tracking_hours: int = Field(ge=1)
 
 
@@ -112,6 +113,7 @@ class IntakeSettings(_Environment):
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
     supported_builds: Annotated[frozenset[int], Words] = Field(min_length=1)
+    allow_esd: bool = False
     allowed_overrides: Annotated[frozenset[str], Words] = frozenset()
     execution_role: str | None = None
     log_group_name: str | None = None
@@ -155,6 +157,7 @@ class IntakeSettings(_Environment):
             edition=self.edition,
             image_name_template=self.image_name_template,
             supported_builds=self.supported_builds,
+            allow_esd=self.allow_esd,
             allowed_overrides=self.allowed_overrides,
             execution_role=self.execution_role,
             log_group_name=self.log_group_name,

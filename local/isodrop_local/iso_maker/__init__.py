@@ -10,6 +10,7 @@ b'\x02\x00'
 """
 
 from isodrop_local.iso_maker.editions import (
+    ENTERPRISE_ON_REAL_MEDIA,
     EditionSpec,
     business_editions,
     consumer_editions,
@@ -18,11 +19,20 @@ from isodrop_local.iso_maker.editions import (
     server_editions,
 )
 from isodrop_local.iso_maker.image import Content, Image
-from isodrop_local.iso_maker.iso import LAYOUTS, Layout, make_image, make_iso
+from isodrop_local.iso_maker.iso import (
+    LAYOUTS,
+    MEASURED_WIM,
+    Layout,
+    make_image,
+    make_iso,
+    measured_files,
+)
 from isodrop_local.iso_maker.wim import make_wim, make_xml
 
 __all__ = [
+    "ENTERPRISE_ON_REAL_MEDIA",
     "LAYOUTS",
+    "MEASURED_WIM",
     "Content",
     "EditionSpec",
     "Image",
@@ -35,5 +45,6 @@ __all__ = [
     "make_iso",
     "make_wim",
     "make_xml",
+    "measured_files",
     "server_editions",
 ]

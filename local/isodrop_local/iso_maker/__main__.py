@@ -5,11 +5,14 @@ import time
 
 from isodrop_local.iso_maker import (
     LAYOUTS,
+    MEASURED_WIM,
     business_editions,
     consumer_editions,
     evaluation_editions,
     ltsc_editions,
     make_iso,
+    make_wim,
+    measured_files,
     server_editions,
 )
 
@@ -31,6 +34,9 @@ def main() -> None:
     parser.add_argument("--layout", choices=sorted(LAYOUTS), default="grouped")
     parser.add_argument("--size", type=int, help="in bytes; the file is sparse")
     parser.add_argument("--wim-name", default="install.wim")
+    parser.add_argument(
+        "--measured", action="store_true", help="with the files and install.wim of Microsoft's"
+    )
     said = parser.parse_args()
     began = time.perf_counter()
     editions = _EDITIONS[said.editions](architecture=said.architecture, build=said.build)
@@ -40,6 +46,8 @@ def main() -> None:
         layout=said.layout,
         size=said.size,
         wim_name=said.wim_name,
+        files=measured_files() if said.measured else None,
+        wim=make_wim(editions, size=MEASURED_WIM) if said.measured else None,
     )
     seconds = time.perf_counter() - began
     size = f"{made.stat().st_size:,} bytes"

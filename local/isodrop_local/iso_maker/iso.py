@@ -47,6 +47,8 @@ class Layout:
     adorned : bool
         Whether file entries have extended attributes, and names implementation use and deleted
         ones among them.
+    narrow : bool
+        Whether names are in 8 bits, as most programs write them, and not in 16 as Microsoft's.
     tail : bool
         Whether behind a file's last recorded bytes a block is allocated only.
     anchors : tuple of str
@@ -62,6 +64,7 @@ class Layout:
     bridge: bool = True
     udf: bool = True
     adorned: bool = False
+    narrow: bool = False
     tail: bool = False
     anchors: tuple[str, ...] = ("first", "last")
 
@@ -69,6 +72,7 @@ class Layout:
 LAYOUTS: Final = MappingProxyType(
     {
         "grouped": Layout(),
+        "narrow": Layout(narrow=True),
         "interleaved": Layout(interleaved=True),
         "short": Layout(extent=SECTOR * 8),
         "long": Layout(long=True),
@@ -115,6 +119,7 @@ class _Node:
                     directory=child.is_directory,
                     deleted=deleted,
                     use=use,
+                    wide=not layout.narrow,
                 )
         return made
 
@@ -157,6 +162,37 @@ def windows_files(sources: str = "sources") -> dict[str, bytes | Content]:
         f"{sources}/setup.exe": b"MZ" + bytes(2046),
         "support/logging/readme.txt": b"",
     }
+
+
+MEASURED_WIM: Final = 7_578_075_168
+"""Bytes of install.wim on Microsoft's Win11_25H2 x64 v2; on it and 23H2's x64 v2 the rest below."""
+
+_MEASURED_FOLDERS, _MEASURED_FILES = 85, 946
+_IN_SOURCES: Final = 250
+_FOLDERS: Final = (
+    *("boot", "boot/fonts", "boot/resources", "efi", "efi/boot", "efi/microsoft"),
+    *("efi/microsoft/boot", "efi/microsoft/boot/fonts", "efi/microsoft/boot/resources"),
+    *("sources", "sources/dlmanifests", "sources/etwproviders", "sources/migration"),
+    *("sources/replacementmanifests", "sources/sxs", "support", "support/logging"),
+)
+
+
+def measured_files() -> dict[str, bytes | Content]:
+    """Give as many files in as many folders as Microsoft's media have, install.wim counted in.
+
+    Which folder holds how many is not measured: here more than a quarter of them lie in
+    ``sources`` itself, by far the largest folder.
+    """
+    made = windows_files()
+    folders = list(_FOLDERS)
+    there = {"/".join(path.split("/")[:-1]) for path in made} | {*_FOLDERS}
+    for number in range(_MEASURED_FOLDERS - len(there - {""}) - 1):  # the root is one, too
+        folders.append(f"sources/replacementmanifests/microsoft-windows-component-{number:02}")
+    count = _MEASURED_FILES - 1 - len(made)
+    for number in range(count):
+        folder = "sources" if number < _IN_SOURCES else folders[number % len(folders)]
+        made[f"{folder}/component-{number:03}.dll"] = Content(9000, ((0, b"MZ"),))
+    return made
 
 
 class _Disc:

@@ -26,7 +26,7 @@ def entity(name: bytes, suffix: bytes = b"") -> bytes:
 
 
 DOMAIN = entity(b"*OSTA UDF Compliant", b"\x02\x01\x00")
-MAKER = entity(b"*isodrop test media")
+MAKER = entity(b"*Microsoft CDIMAGE UDF")
 
 
 def dstring(text: str, length: int) -> bytes:
@@ -37,8 +37,13 @@ def dstring(text: str, length: int) -> bytes:
     return data.ljust(length - 1, b"\0") + bytes((len(data),))
 
 
-def compressed(text: str) -> bytes:
-    """Write OSTA compressed Unicode (UDF 1.02, 2.1.1)."""
+def compressed(text: str, *, wide: bool = False) -> bytes:
+    """Write OSTA compressed Unicode (UDF 1.02, 2.1.1), in 8 bits where that is enough.
+
+    ``wide`` writes 16 bits in any case, as Microsoft's media have it for file names.
+    """
+    if wide:
+        return b"\x10" + text.encode("utf-16-be")
     try:
         return b"\x08" + text.encode("latin-1")
     except UnicodeEncodeError:
@@ -143,6 +148,7 @@ def file_identifier(
     parent: bool = False,
     deleted: bool = False,
     use: bytes = b"",
+    wide: bool = False,
 ) -> bytes:
     """Write a file identifier (ECMA-167 4/14.4), padded to four bytes.
 
@@ -150,7 +156,7 @@ def file_identifier(
     deleted leads nowhere.
     """
     flags = (2 if directory else 0) | (8 if parent else 0) | (4 if deleted else 0)
-    encoded = b"" if parent else compressed(name)
+    encoded = b"" if parent else compressed(name, wide=wide)
     body = struct.pack("<HBB", 1, flags, len(encoded))
     where = (0, 0) if deleted else (SECTOR, block)
     body += struct.pack("<LLHHLH", *where, 0, 0, 0, len(use)) + use + encoded

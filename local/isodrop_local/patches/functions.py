@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,12 +19,14 @@ from ministack.core import lambda_runtime
 from ministack.core.responses import new_uuid
 from ministack.services import lambda_svc
 
+from isodrop_local.interpreter import interpreter
+
 RUNTIME: Final = Path(__file__).with_name("runtime.py")
 INIT_SECONDS: Final = (
     10  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 )
-# The base interpreter outside of any venv, without its own site-packages.
-PYTHON: Final = (getattr(sys, "_base_executable", sys.executable), "-I", "-S")
+PYTHON: Final = (interpreter().path, "-I", "-S")
+"""Without its own site-packages."""
 
 ROOM: Final = threading.BoundedSemaphore(8)
 """So many invocations run at once; on this machine the others wait, where Lambda would start more
@@ -204,7 +205,6 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
             "TMPDIR": str(self._tmpdir),
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{self.config.get('Runtime', '')}",
             "AWS_LAMBDA_FUNCTION_NAME": name,
@@ -217,6 +217,8 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
             # Names this environment in the user agent of its calls, for `kill`.
             "AWS_SDK_UA_APP_ID": self.mark,
             **(self.config.get("Environment") or {}).get("Variables", {}),
+            # After the function's own: the template declares it empty, which is AWS itself.
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
             **lambda_runtime.execution_credentials(self.config),
         }
 

@@ -1,6 +1,8 @@
 """What IAM says of who may do what: mends of the emulator's simulation."""
 
+import json
 import re
+from functools import cache
 from typing import Any
 
 from ministack.core import iam_evaluator
@@ -18,6 +20,7 @@ def simulate_principal_policy(asked: dict[str, Any]) -> Any:
     entries out, so that no statement with such a condition ever allows anything.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
+    know_managed_policies()
     told = {}
     for name in asked:
         if found := _KEY.fullmatch(name):
@@ -33,6 +36,22 @@ def simulate_principal_policy(asked: dict[str, Any]) -> Any:
         return _simulate_principal_policy(asked)
     finally:
         iam_evaluator.EvalContext = _EvalContext
+
+
+@cache
+def know_managed_policies() -> None:
+    """Let AWS's own policies allow what they allow: the emulator knows but a few of them.
+
+    Once, and only when they are asked for: there are a thousand.
+    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
+    """
+    from moto.iam.aws_managed_policies import aws_managed_policies_data  # noqa: PLC0415
+
+    for name, policy in json.loads(aws_managed_policies_data).items():
+        path = policy["Path"].strip("/")
+        full = f"{path}/{name}" if path else name
+        record = iam._make_aws_managed_record(full, json.dumps(policy["Document"]))
+        iam._aws_managed_policies.setdefault(f"{iam._AWS_MANAGED_POLICY_PREFIX}{full}", record)
 
 
 def mend() -> None:

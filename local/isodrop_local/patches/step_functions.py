@@ -2,14 +2,20 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 from botocore.serialize import create_serializer
 from ministack import app
-from ministack.core.responses import get_account_id, get_region, json_response
+from ministack.core.responses import (
+    error_response_json,
+    get_account_id,
+    get_region,
+    json_response,
+)
 from ministack.services import stepfunctions
 
-from isodrop_local.faults import model_of
+from isodrop_local.faults import error_name, model_of, service_cause
 from isodrop_local.image_builder.shapes import cased
 
 _start_execution = stepfunctions._start_execution
@@ -19,9 +25,22 @@ _call_lambda = stepfunctions._call_lambda
 _add_event = stepfunctions._add_event
 _fail_execution = stepfunctions._fail_execution
 _apply_jsonata_arguments = stepfunctions._apply_jsonata_arguments
+_apply_jsonata_output = stepfunctions._apply_jsonata_output
+_invoke_resource = stepfunctions._invoke_resource
+_error_matches = stepfunctions._error_matches
 _task = threading.local()
 
 INTEGRATION: Final = "arn:aws:states:::"
+LIMIT: Final = 256 * 1024
+"""Bytes of JSON that go into a state or come out of one.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+"""
+TERMINAL: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
+"""What ``States.ALL`` does not match.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+"""
 
 
 def start_execution(data: dict[str, Any]) -> Any:
@@ -31,14 +50,23 @@ def start_execution(data: dict[str, Any]) -> Any:
     same name and input as a running execution, the call succeeds and returns the same response as
     the original request." Closed, or with another input: ``ExecutionAlreadyExists``, which is all
     that the emulator knows.
+    An input of more than 256 KiB is refused.
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
+    given = data.get("input", "{}")
+    if len(given.encode()) > LIMIT:
+        return error_response_json(
+            "ValidationException",
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member"
+            f" must have length less than or equal to {LIMIT}",
+            400,
+        )
     machine = stepfunctions._state_machines.get(data.get("stateMachineArn", ""))
     if machine is not None and data.get("name"):
         scope = f"{get_region()}:{get_account_id()}"
         arn = f"arn:aws:states:{scope}:execution:{machine['name']}:{data['name']}"
         known = stepfunctions._executions.get(arn)
-        if known and known["status"] == "RUNNING" and known["input"] == data.get("input", "{}"):
+        if known and known["status"] == "RUNNING" and known["input"] == given:
             return json_response({"executionArn": arn, "startDate": known["startDate"]})
     return _start_execution(data)
 
@@ -69,8 +97,9 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
     """Call a REST-JSON service as its model says, and answer in PascalCase.
 
     "Parameters and results of AWS SDK integrations are in PascalCase, even if the native service
-    API is in camelCase", errors are prefixed with the service's name, ``Imagebuilder.``. The
-    emulator posts everything, and gives keys of maps (tags) another case, too.
+    API is in camelCase", errors are prefixed with the service's name, ``Imagebuilder.``, and their
+    causes end in the service, the status and the request. The emulator posts everything, and gives
+    keys of maps (tags) another case, too.
     https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
     if service != "imagebuilder":
@@ -94,9 +123,81 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
         ) from error
     if status >= 400:
         lower = {name.lower(): value for name, value in headers.items()}
-        code = lower.get("x-amzn-errortype", "ImagebuilderException").partition(":")[0]
-        raise stepfunctions._ExecutionError(f"Imagebuilder.{code}", answer.get("message", ""))
+        code = lower.get("x-amzn-errortype", "").partition(":")[0]
+        cause = service_cause(answer.get("message", ""), "Imagebuilder", status)
+        raise stepfunctions._ExecutionError(error_name(service, code), cause)
     return cased(operation.output_shape, answer, str.upper)
+
+
+def invoke_resource(resource: str, given: Any) -> Any:
+    """Refuse a result of more than 256 KiB, which the emulator hands on.
+
+    ``States.DataLimitExceeded`` is reported where the output of a connector or of a state, or what
+    goes into one, is larger than the quota.
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+    return _limited(_invoke_resource(resource, given), resource)
+
+
+def apply_jsonata_output(*given: Any, **named: Any) -> Any:
+    """Refuse an output of more than 256 KiB, likewise."""
+    return _limited(_apply_jsonata_output(*given, **named), "Output")
+
+
+def _limited(payload: Any, what: str) -> Any:
+    if len(json.dumps(payload, ensure_ascii=False).encode()) > LIMIT:
+        raise stepfunctions._ExecutionError(
+            "States.DataLimitExceeded",
+            f"The state/task '{what}' returned a result with a size exceeding the maximum number of"
+            " bytes service limit.",
+        )
+    return payload
+
+
+def error_matches(names: Sequence[str], error: str) -> bool:
+    """Let ``States.ALL`` match what it matches, which is not all.
+
+    It cannot catch the terminal ``States.DataLimitExceeded``, nor ``States.Runtime``. In the
+    emulator it does.
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+    if error in TERMINAL:
+        return error in names
+    matched: bool = _error_matches(names, error)
+    return matched
+
+
+def apply_state_assign(
+    state: dict[str, Any],
+    given: Any,
+    ctx: dict[str, Any],
+    result: Any = None,
+    error_output: Any = None,
+) -> None:
+    """Assign all variables of a state at once, each from the values as they were before it.
+
+    First all new values are worked out, from the variables as they were on entry; then they are
+    assigned. In the emulator each expression sees what the one before it has just assigned.
+    https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
+    """
+    assign = state.get("Assign")
+    if stepfunctions._state_query_language(state, ctx) == "JSONata" and isinstance(assign, dict):
+        template = stepfunctions._apply_jsonata_template
+        fresh = {
+            name: template(each, given, ctx, result=result, error_output=error_output)
+            for name, each in assign.items()
+        }
+        ctx.setdefault("variables", {}).update(fresh)
+
+
+def evaluate_choice(rule: dict[str, Any], given: Any, ctx: dict[str, Any]) -> bool:
+    """Take a condition that is a boolean, and no other; the emulator takes what JSONata casts.
+
+    A condition has to come to true or false; anything else is ``States.QueryEvaluationError``.
+    https://docs.aws.amazon.com/step-functions/latest/dg/state-choice.html
+    """
+    held: bool = stepfunctions._jsonata_state_field(rule, "Condition", "boolean", given, ctx)
+    return held
 
 
 SET_DEFAULT_VERSION: Final = {
@@ -120,8 +221,9 @@ def call_lambda(function: str, event: Any) -> Any:
         return _call_lambda(function, event)
     except stepfunctions._ExecutionError as error:
         if error.error == "Lambda.Unknown" and "TooManyRequestsException" in error.cause:
+            cause = service_cause("Rate Exceeded.", "Lambda", 429)
             name = "Lambda.TooManyRequestsException"
-            raise stepfunctions._ExecutionError(name, error.cause) from error
+            raise stepfunctions._ExecutionError(name, cause) from error
         raise
 
 
@@ -130,8 +232,8 @@ class AbortedError(Exception):
 
 
 def apply_jsonata_arguments(state: dict[str, Any], given: Any, ctx: dict[str, Any]) -> Any:
-    """Remember what a task is about to be given, for :func:`add_event`."""
-    _task.arguments = _apply_jsonata_arguments(state, given, ctx)
+    """Remember what a task is about to be given, for :func:`add_event`; refuse what is too big."""
+    _task.arguments = _limited(_apply_jsonata_arguments(state, given, ctx), "Arguments")
     return _task.arguments
 
 
@@ -172,6 +274,11 @@ def mend() -> None:
     stepfunctions._run_parallel_branches = run_parallel_branches
     stepfunctions._dispatch_aws_sdk_rest_json = call_rest_json
     stepfunctions._apply_jsonata_arguments = apply_jsonata_arguments
+    stepfunctions._apply_jsonata_output = apply_jsonata_output
+    stepfunctions._apply_state_assign = apply_state_assign
+    stepfunctions._evaluate_jsonata_choice_rule = evaluate_choice
+    stepfunctions._error_matches = error_matches
+    stepfunctions._invoke_resource = invoke_resource
     stepfunctions._call_lambda = call_lambda
     stepfunctions._add_event = add_event
     stepfunctions._fail_execution = fail_execution

@@ -6,22 +6,33 @@ import pytest
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
+    FlexibleChecksumError,
     IncompleteReadError,
     NoCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
 )
+from botocore.parsers import ResponseParserError
 
-from isodrop.aws.errors import translate, translated
-from isodrop.errors import DeniedError, QuotaError, RefusedError, TransientError
+from isodrop.aws.errors import ERROR_CLASSES, translate, translated
+from isodrop.codes import Code
+from isodrop.errors import (
+    CredentialsError,
+    DeniedError,
+    QuotaError,
+    RefusedError,
+    TransientError,
+)
 
 
-def said(code: str, status: int, message: str = "said") -> ClientError:
+def said(
+    code: str, status: int, message: str = "said", operation: str = "ImportDiskImage"
+) -> ClientError:
     response: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    return ClientError(response, "ImportDiskImage")
+    return ClientError(response, operation)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +51,35 @@ def said(code: str, status: int, message: str = "said") -> ClientError:
         (said("AccessDenied", 403), DeniedError),
         (said("403", 403), DeniedError),
         (said("ClientException", 400), RefusedError),
+        (said("ClientException", 400, "You have reached the limit of 100 builds."), QuotaError),
+        (said("ClientException", 400, "Service quota exceeded: concurrent builds"), QuotaError),
+        (said("ClientException", 400, "The limit is 1024 characters."), RefusedError),
+        (said("InvalidRequestException", 400, "No quota for that."), RefusedError),
+        (said("ResourceInUseException", 400), TransientError),
         (said("SomethingNew", 418), RefusedError),
         (ReadTimeoutError(endpoint_url="x"), TransientError),
         (EndpointConnectionError(endpoint_url="x"), TransientError),
         (ResponseStreamingError(error="x"), TransientError),
         (IncompleteReadError(actual_bytes=1, expected_bytes=2), TransientError),
         (NoCredentialsError(), RefusedError),
+        # Reported of warm functions: the token or the clock, and well again in the next one.
+        (said("ExpiredToken", 400), TransientError),
+        (said("ExpiredTokenException", 400), TransientError),
+        (said("RequestExpired", 400), TransientError),
+        (said("RequestTimeTooSkewed", 403), TransientError),
+        (
+            said("InvalidSignatureException", 400, "Signature expired: 20261124T0900"),
+            TransientError,
+        ),
+        (said("SignatureDoesNotMatch", 403, "Signature not yet current: 2026"), TransientError),
+        (said("SignatureDoesNotMatch", 403, "The request signature"), CredentialsError),
+        (said("InvalidClientTokenId", 403), CredentialsError),
+        (said("UnrecognizedClientException", 400), CredentialsError),
+        (said("400", 400, "Bad Request", "HeadObject"), CredentialsError),
+        (said("400", 400, "Bad Request", "GetFunction"), RefusedError),
+        (FlexibleChecksumError(error_msg="x"), TransientError),
+        (ResponseParserError("Unable to parse response, invalid XML received"), TransientError),
+        (said("KMS.DisabledException", 400, "said", "GetObject"), RefusedError),
     ],
 )
 def test_each_error_is_either_waited_out_or_not(error: Exception, kind: type[Exception]) -> None:
@@ -72,3 +106,22 @@ def test_an_error_without_words_ends_with_its_code() -> None:
 def test_what_is_no_error_of_aws_passes() -> None:
     with pytest.raises(KeyError), translated():
         raise KeyError("ours")
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("ImportDiskImage", Code.IMPORT_REFUSED),
+        ("DistributeImage", Code.IMPORT_REFUSED),
+        ("GetObject", Code.REQUEST_REFUSED),
+        ("PutItem", Code.REQUEST_REFUSED),
+        ("StartExecution", Code.REQUEST_REFUSED),
+    ],
+)
+def test_only_what_image_builder_refused_is_an_import_refused(operation: str, code: Code) -> None:
+    assert translate(said("KMS.NotFoundException", 400, "said", operation)).code == code
+
+
+def test_each_of_awss_codes_is_in_the_table_once() -> None:
+    codes = [code for each in ERROR_CLASSES for code in each.codes]
+    assert len(codes) == len(set(codes))

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from isodrop.aws.s3_events import NotAnUploadError, object_created, read_ask, read_upload
+from isodrop.aws.s3_events import (
+    NotAnUploadError,
+    object_created,
+    read_ask,
+    read_malware_scan,
+    read_upload,
+    with_malware_scan,
+)
 from isodrop.domain.ids import drop_id
 from isodrop.domain.model import FIRST_ASK, Ask
 from tests.support.builders import an_upload
@@ -110,3 +117,47 @@ def test_an_event_that_lacks_what_an_upload_is_is_refused(missing: str) -> None:
 def test_another_event_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(NotAnUploadError):
         read_upload(broken)
+
+
+@pytest.mark.parametrize("left_out", ["request-id", "requester", "source-ip-address", "reason"])
+def test_a_field_that_nobody_uses_may_be_left_out(left_out: str) -> None:
+    less = event("good")
+    less["detail"].pop(left_out, None)
+    for name in ("version", "account", "time", "region", "resources"):
+        less.pop(name)
+
+    assert read_upload(less) == read_upload(event("good"))
+
+
+def test_a_scan_result_is_of_the_same_upload_and_does_not_say_its_size() -> None:
+    scanned = read_upload(event("scanned"))
+
+    assert drop_id(scanned) == drop_id(read_upload(event("good")))
+    assert (scanned.etag, scanned.size) == (read_upload(event("good")).etag, 0)
+    assert read_malware_scan(event("scanned")) == "NO_THREATS_FOUND"
+
+
+def test_without_versions_a_repeated_scan_result_is_the_same_upload() -> None:
+    scanned = event("scanned")
+    scanned["detail"]["s3ObjectDetails"]["versionId"] = "null"
+    another = {**scanned, "id": "another"}
+
+    assert drop_id(read_upload(scanned)) == drop_id(read_upload(scanned))
+    assert drop_id(read_upload(scanned)) != drop_id(read_upload(another))
+
+
+@pytest.mark.parametrize("part", ["s3ObjectDetails", "scanResultDetails"])
+def test_a_scan_result_that_lacks_what_is_needed_is_refused(part: str) -> None:
+    broken = event("scanned")
+    del broken["detail"][part]
+
+    with pytest.raises(NotAnUploadError, match=part):
+        read_upload(broken)
+
+
+def test_s3s_own_event_tells_of_no_scan_and_one_that_was_made_may() -> None:
+    good = event("good")
+
+    assert read_malware_scan(good) is None
+    assert read_malware_scan(with_malware_scan(good, "FAILED")) == "FAILED"
+    assert read_upload(with_malware_scan(good, "FAILED")) == read_upload(good)

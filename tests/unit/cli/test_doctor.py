@@ -89,16 +89,6 @@ def trust(*services: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [allow]}
 
 
-def attached(*names: str) -> dict[str, Any]:
-    policies = [{"PolicyName": each, "PolicyArn": f"arn:aws:iam::aws:{each}"} for each in names]
-    return {"AttachedPolicies": policies}
-
-
-MANAGED = attached(
-    "EC2ImageBuilderExecutionPolicy",
-    "EC2InstanceProfileForImageBuilder",
-    "AmazonSSMManagedInstanceCore",
-)
 TARGET = {
     "Id": "ImportMachine",
     "Arn": PHYSICAL["ImportMachine"],
@@ -148,7 +138,6 @@ HEALTHY: Answers = {
             "AssumeRolePolicyDocument": trust("imagebuilder.amazonaws.com", "ec2.amazonaws.com"),
         }
     },
-    "ListAttachedRolePolicies": MANAGED,
     "SimulatePrincipalPolicy": {"EvaluationResults": [{"EvalDecision": "allowed"}]},
     "GetInfrastructureConfiguration": {
         "infrastructureConfiguration": {"name": "ours", "instanceProfileName": "builds"}
@@ -585,11 +574,68 @@ def test_given_a_right_to_distribute_is_missing_then_it_is_named(action: str) ->
     assert f"ReportBuildRole may not {action}" in verdict.message
 
 
-def test_given_the_service_linked_role_by_name_then_it_is_broken() -> None:
+def test_given_the_service_linked_role_by_its_arn_then_that_is_a_warning() -> None:
     role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/imagebuilder.amazonaws.com/AWSServiceRole"
     changed = {**FUNCTION, "Environment": {"Variables": {**VARIABLES, "EXECUTION_ROLE": role}}}
     verdict = look("execution-role", ground(GetFunctionConfiguration=changed))
+    assert verdict.level is Level.WARNING
+
+
+def test_given_a_fresh_account_then_the_command_for_its_service_linked_role_is_told() -> None:
+    verdict = look("service-linked-role", ground(GetRole=refusal("NoSuchEntity", 404)))
+    assert verdict.level is Level.WARNING
+    assert "create-service-linked-role --aws-service-name imagebuilder.amazonaws.com" in str(
+        verdict.remedy
+    )
+
+
+def refusing(action: str, **more: Any) -> Any:
+    """IAM's simulation, which refuses one action."""
+
+    def judge(asked: Mapping[str, Any]) -> Any:
+        refused = {"EvalDecision": "implicitDeny", **more}
+        return {
+            "EvaluationResults": [
+                refused if asked["ActionNames"] == [action] else {"EvalDecision": "allowed"}
+            ]
+        }
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        *("imagebuilder:ImportDiskImage", "imagebuilder:TagResource"),
+        *("imagebuilder:GetWorkflow", "imagebuilder:GetInfrastructureConfiguration"),
+    ],
+)
+def test_given_a_right_that_an_import_depends_on_is_missing_then_it_is_named(action: str) -> None:
+    verdict = look("may-import", ground(SimulatePrincipalPolicy=refusing(action)))
     assert verdict.level is Level.BROKEN
+    assert f"ImportIsoRole may not {action}" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("check", "action", "policy"),
+    [
+        ("execution-role", "ssm:SendCommand", "EC2ImageBuilderExecutionPolicy"),
+        ("instance-profile", "logs:PutLogEvents", "EC2InstanceProfileForImageBuilder"),
+    ],
+)
+def test_given_a_role_that_may_not_do_what_a_build_takes_then_the_right_is_named(
+    check: str, action: str, policy: str
+) -> None:
+    # A role of one's own has policies of its own: what counts is what it may do.
+    bounded = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}
+    well = look(check, ground())
+    lacking = look(check, ground(SimulatePrincipalPolicy=refusing(action)))
+    kept = look(check, ground(SimulatePrincipalPolicy=refusing(action, **bounded)))
+    assert well.level is Level.OK
+    assert lacking.level is kept.level is Level.BROKEN
+    assert f"may not {action}" in lacking.message
+    assert policy in str(lacking.remedy)
+    assert "its permissions boundary refuses it" in str(kept.remedy)
 
 
 @pytest.mark.parametrize(

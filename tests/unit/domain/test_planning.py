@@ -12,7 +12,9 @@ from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.planning import decide
 from isodrop.iso import Media
+from isodrop.iso.model import UNREADABLE
 from isodrop.text import clean_tag_value
+from isodrop.windows.file_names import read_name
 from tests.support.builders import (
     a_business_disc,
     a_disc,
@@ -233,9 +235,9 @@ def test_given_an_index_of_a_refused_image_when_decided_then_the_index_does_not_
         ),
         (a_disc(an_edition("IoTEnterprise")), Code.NO_SUCH_EDITION, "holds: IoTEnterprise."),
         (
-            a_disc(an_edition("Core"), an_edition("Professional", 2), an_edition(None, 3)),
+            a_disc(an_edition("Core"), an_edition("Professional", 2)),
             Code.NO_SUCH_EDITION,
-            "Enterprise is not on the ISO, which holds: Core, Professional, (unnamed).",
+            "Enterprise is not on the ISO, which holds: Core, Professional.",
         ),
         (
             a_disc(an_edition("EnterpriseN", name="Windows 11 Enterprise")),
@@ -250,8 +252,11 @@ def test_given_an_index_of_a_refused_image_when_decided_then_the_index_does_not_
         (a_business_disc(build=-1), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
         (a_business_disc(architecture=None), Code.UNREADABLE_MEDIA, "ARCH"),
         (a_business_disc(installation_type=None), Code.UNREADABLE_MEDIA, "INSTALLATIONTYPE"),
-        (a_business_disc(installation_type="WindowsPE"), Code.NOT_WINDOWS, "WindowsPE"),
+        (a_business_disc(installation_type="WindowsPE"), Code.NOT_WINDOWS, "only Windows PE"),
+        (a_business_disc(installation_type="Nano"), Code.NOT_WINDOWS, "installation type Nano"),
         (a_business_disc(revision=-5), Code.UNREADABLE_MEDIA, "SPBUILD"),
+        (a_business_disc(revision=UNREADABLE), Code.UNREADABLE_MEDIA, "no known form its VERSION"),
+        (a_business_disc(revision=100_000), Code.UNREADABLE_MEDIA, "'100000' as its VERSION"),
         (a_business_disc(revision=10**5000), Code.UNREADABLE_MEDIA, "SPBUILD"),
         (a_disc(an_edition(index=0)), Code.UNREADABLE_MEDIA, "INDEX"),
     ],
@@ -310,26 +315,76 @@ def test_given_a_build_added_to_the_settings_when_decided_then_no_table_stands_i
 @pytest.mark.parametrize(
     ("build", "key", "release"),
     [
-        (22621, "Win11_23H2_English_x64.iso", "23H2"),
-        (22621, "windows.iso", None),
-        (22621, "Win11_24H2_English_x64.iso", None),
-        (22631, "windows.iso", "23H2"),
-        (26100, "windows.iso", "24H2"),
-        (26100, "Win11_25H2_English_x64.iso", "25H2"),
-        (26100, "Win11_23H2_English_x64.iso", "24H2"),
-        (26200, "windows.iso", "25H2"),
+        ("22621.2428", "Win11_23H2_English_x64.iso", "23H2"),
+        ("22621.6060", "Win11_23H2_English_x64.iso", "23H2"),
+        ("22621.2428", "windows.iso", None),
+        ("22621.3447", "win11-22621.3447.iso", None),
+        ("22621.3447", "22631.3447.240401-1200.CLIENTBUSINESS_VOL_x64FRE_en-us.iso", "23H2"),
+        ("22621.3447", "Win11_24H2_English_x64.iso", None),
+        ("22621.6061", "windows.iso", "23H2"),
+        ("22621.6199", "Win11_22H2_English_x64.iso", "23H2"),
+        ("22621", "Win11_23H2_English_x64.iso", "23H2"),
+        ("22621", "windows.iso", None),
+        ("22631.1", "windows.iso", "23H2"),
+        ("26100.1", "windows.iso", "24H2"),
+        ("26100.1742", "Win11_25H2_English_x64.iso", "24H2"),
+        ("26100.1742", "Win11_23H2_English_x64.iso", "24H2"),
+        ("26200.6584", "windows.iso", "25H2"),
+        ("26200.8037", "Win11_24H2_English_x64.iso", "25H2"),
     ],
 )
-def test_given_a_build_and_a_file_name_when_decided_then_the_name_decides_only_among_candidates(
-    build: int, key: str, release: str | None
+def test_given_a_build_and_a_name_when_decided_then_the_name_fills_a_gap_only(
+    build: str, key: str, release: str | None
 ) -> None:
-    decided = plan(a_business_disc(build=build), an_upload(key))
+    decided = plan(disc_of(build), an_upload(key))
     assert decided.release == release
     assert decided.tags.get("isodrop:release") == release
 
 
+def disc_of(version: str) -> Media:
+    """Give a business disc of a build and revision, or of a build that does not say its own."""
+    build, _, revision = version.partition(".")
+    return a_business_disc(build=int(build), revision=int(revision) if revision else None)
+
+
+@pytest.mark.parametrize("version", ["22621.0", "22621.1", "22621.525", "22621.2427"])
+@pytest.mark.parametrize(
+    "key", ["Win11_23H2.iso", "Win11_22H2_English_x64.iso", "windows.iso", "win11-22631.1.iso"]
+)
+def test_given_an_early_22621_when_decided_then_it_is_22h2_whatever_the_name(
+    version: str, key: str
+) -> None:
+    found = rejection(disc_of(version), an_upload(key))
+    assert found.code is Code.UNSUPPORTED_RELEASE
+    assert f"build {version}, which is 22H2" in found.message
+    assert "23H2 begin with 22621.2428" in found.message
+    assert ("although the file name says 23H2" in found.message) == (read_name(key).label == "23H2")
+    assert "under a name" not in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("version", "key", "notes"),
+    [
+        ("22621.6199", "windows.iso", ()),
+        ("22621.6199", "Win11_22H2.iso",
+         ("The file name says 22H2, the media say build 22621 (23H2); the media win.",)),
+        ("26100.1742", "Win11_25H2.iso",
+         ("The file name says 25H2, the media say build 26100 (24H2); the media win.",)),
+        ("26100.1742", "26200.6584.250915-1905.25h2_ge_release_CLIENTBUSINESS_VOL_x64FRE_en-us.iso",
+         ("The file name says 25H2, the media say build 26100 (24H2); the media win.",
+          "The file name says 26200, the media say build 26100 (24H2); the media win.")),
+        ("26200.6584", "Win11_24H2.iso",
+         ("The file name says 24H2, the media say build 26200 (25H2); the media win.",)),
+    ],
+)  # fmt: skip
+def test_given_media_that_say_the_release_when_decided_then_notes_are_true(
+    version: str, key: str, notes: tuple[str, ...]
+) -> None:
+    assert plan(disc_of(version), an_upload(key)).notes == notes
+
+
 def test_given_22h2_by_name_and_by_build_when_decided_then_it_is_rejected_kindly() -> None:
-    found = rejection(a_business_disc(build=22621), an_upload("Win11_22H2_English_x64.iso"))
+    found = rejection(disc_of("22621.3447"), an_upload("Win11_22H2_English_x64.iso"))
     assert found.code is Code.UNSUPPORTED_RELEASE
     assert "22H2 or 23H2, and the file name says 22H2" in found.message
     assert "upload it under a name that says so" in found.remedy
@@ -337,7 +392,7 @@ def test_given_22h2_by_name_and_by_build_when_decided_then_it_is_rejected_kindly
 
 def test_given_22621_and_a_silent_name_when_decided_then_the_doubt_is_told() -> None:
     decided = plan(
-        a_business_disc(build=22621),
+        disc_of("22621.3447"),
         settings=some_settings(image_name_template="w11-{edition}-{release}"),
     )
     assert decided.name == "w11-enterprise-22621"
@@ -370,8 +425,8 @@ def test_given_a_name_that_contradicts_the_media_when_decided_then_the_media_win
     [
         ("Win11_24H2_Arabic_x64.iso", {"languages": ("ar-SA",), "default_language": "ar-SA"}),
         ("22631.2428.231001-0608.23H2_NI_RELEASE_CLIENTBUSINESS_VOL_x64FRE_en-us.iso",
-         {"build": 22621}),
-        ("Win11_25H2_English_x64.iso", {"build": 26100}),
+         {"build": 22621, "revision": 2428}),
+        ("Win11_25H2_English_x64.iso", {"build": 26200}),
         ("mine.iso", {}),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from isodrop_local.iso_maker.udf import allocation_extent, entity, short_ad
 LARGE = 5_400_000_000
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
 WIM = "/sources/install.wim"
-DISC = make_image()
+DISC = make_image(layout="narrow")
 CHAINED = make_image(layout="chained")
 
 

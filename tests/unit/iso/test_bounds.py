@@ -1,13 +1,22 @@
 """Every bound: what lies at it is read, what lies one past it is rejected."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.window import FIRST_READ, MAX_BYTES, MAX_REQUESTS, Window
-from isodrop_local.iso_maker import EditionSpec, Image, Layout, make_image, make_wim
+from isodrop_local.iso_maker import (
+    LAYOUTS,
+    EditionSpec,
+    Image,
+    Layout,
+    make_image,
+    make_wim,
+    udf,
+)
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
 from isodrop_local.iso_maker.meter import look, rejection
@@ -39,7 +48,7 @@ def folder_of(size: int, *, image_size: int | None = None, path: str = "sources/
     if rest < 48:
         count, rest = count - 1, rest + 256
     names = [f"{n:05}".ljust(217, "x") for n in range(count)] + ["y" * (rest - 39)]
-    image = make_image(files={path + name: b"" for name in names}, size=image_size)
+    image = make_image(files={path + name: b"" for name in names}, size=image_size, layout="narrow")
     entry = image.places["/sources#" if path else "/#"]
     assert int.from_bytes(image.read(entry + 56, 8), "little") == size
     return image
@@ -125,6 +134,7 @@ def test_four_mebibytes_in_all() -> None:
 def test_the_largest_of_everything_stays_within_the_budget() -> None:
     image = folder_of(LARGEST, path="")
     whole = make_image(
+        layout="narrow",
         files={f"sources/{n:05}".ljust(8 + 217, "x"): b"" for n in range((LARGEST - 300) // 256)},
         wim=make_wim(ONE, xml=xml_of(LARGEST)),
     )
@@ -144,14 +154,58 @@ def test_the_partition_may_reach_to_the_end_of_the_object() -> None:
     length = image.size // SECTOR - FIRST_PARTITION_SECTOR
 
     assert len(look(descriptor_changed(image, 2, put("L", 192, length))).editions) == 11
-    found = rejection(descriptor_changed(image, 2, put("L", 192, length + 1)))
+
+
+@pytest.mark.parametrize("more", [1, 2, 150, 1 << 20, 1 << 31])
+@pytest.mark.parametrize("anchor", ["last", "behind"])
+def test_an_object_that_ends_with_an_anchor_is_whole(more: int, anchor: str) -> None:
+    # Given a partition that is said to be longer than the object, as makers' slips leave it
+    image = make_image(layout=Layout(anchors=("first", anchor)), size=LARGE)
+    length = image.size // SECTOR - FIRST_PARTITION_SECTOR
+    longer = descriptor_changed(image, 2, put("L", 192, length + more))
+
+    media = look(longer)
+
+    assert len(media.editions) == 11
+    assert media.requests <= 5
+
+
+@pytest.mark.parametrize("layout", ["grouped", "interleaved"])
+def test_an_object_that_ends_without_an_anchor_is_not_whole(layout: str) -> None:
+    image = make_image(layout=replace(LAYOUTS[layout], anchors=("first",)), size=64 << 20)
+    length = image.size // SECTOR - FIRST_PARTITION_SECTOR
+    longer = descriptor_changed(image, 2, put("L", 192, length + 1))
+
+    found = rejection(longer)
+
     assert found.code is Code.TRUNCATED
-    assert f"{image.size:,}" in found.message
+    assert f"the file system on it reaches to {image.size + SECTOR:,}" in found.message
+
+
+def test_a_file_that_goes_on_behind_the_last_anchor_is_not_whole() -> None:
+    # Given an object cut off within install.wim, right behind what looks like an anchor
+    image = make_image(size=64 << 20)
+    sector = image.size // SECTOR // 2
+    cut = image.changed(sector * SECTOR, udf.anchor(sector, 257, 275)).cut((sector + 1) * SECTOR)
+
+    found = rejection(cut, requests=1)
+
+    assert found.code is Code.TRUNCATED
+    assert "the file system on it reaches to" in found.message
+
+
+def test_another_disc_that_is_cut_off_is_told_to_be_cut_off() -> None:
+    image = make_image(wim=b"", files={"casper/x": Content(64 << 20, ())})
+
+    assert rejection(image).code is Code.NOT_WINDOWS
+    assert rejection(image.cut(image.size - SECTOR * 10)).code is Code.TRUNCATED
 
 
 def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:
     # The file that is last on the disc is install.wim here.
-    image = make_image(layout=Layout(interleaved=True), wim_name="install.wim", size=LARGE)
+    image = make_image(
+        layout=Layout(interleaved=True, narrow=True), wim_name="install.wim", size=LARGE
+    )
     entry, start = image.places["/sources/install.wim#"], image.places["/sources/install.wim"]
     size = int.from_bytes(image.read(entry + 56, 8), "little")
     end = (start + size + SECTOR - 1) // SECTOR - FIRST_PARTITION_SECTOR

@@ -2,6 +2,7 @@
 
 import pytest
 
+from isodrop.iso.model import UNREADABLE
 from isodrop_local.iso_maker import EditionSpec, Image, make_image, make_wim
 from isodrop_local.iso_maker.meter import HARD, MUCH, harmless, look, peak, rejection, work
 
@@ -47,7 +48,9 @@ def test_declarations_of_any_kind_are_refused_before_parsing(text: str) -> None:
         GOOD[:-1],
         GOOD + GOOD,
         GOOD.replace("x", "&l9;"),
-        GOOD.replace("x", "\0"),
+        GOOD.replace("x", "x\0y"),
+        GOOD.replace("<NAME", "<NA\0ME"),
+        GOOD.replace(" INDEX", "\0INDEX\0"),
         GOOD.replace("x", "\ud800"),
         GOOD.replace("x", "\udc00\ud800"),
         GOOD.replace("x", "&#xD800;"),
@@ -82,7 +85,7 @@ def test_what_the_xml_says_of_its_encoding_is_not_believed(encoding: str) -> Non
         (GOOD.replace('"1"', '"\uff11"'), "not numbered"),
         (GOOD.replace('"1"', f'"{"9" * 5000}"'), "not numbered"),
         (GOOD.replace(' INDEX="1"', ""), "not numbered"),
-        (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "not numbered"),
+        (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "1 is there twice"),
         (GOOD.replace("</WIM>", '<IMAGE INDEX="2"/></WIM>'), "describes 2 images"),
         (GOOD.replace("WIM", "MIW"), "describes 0 images"),
         (GOOD.replace("</NAME>", "</NAME><NAME>y</NAME>"), "NAME twice"),
@@ -109,13 +112,80 @@ def test_numbers_that_are_none_are_not_said() -> None:
 
     edition = look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0]
 
-    assert (edition.major, edition.minor, edition.build, edition.revision) == (None,) * 4
-    assert edition.architecture is None
+    assert (edition.major, edition.minor, edition.build, edition.architecture) == (None,) * 4
+    # One that is not said counts as the very first; one that cannot be read must not.
+    assert edition.revision == UNREADABLE
+
+
+@pytest.mark.parametrize("spbuild", ["-1", "x", "1742.0", "0x6CE", "99999999999", "\uff11"])
+def test_a_revision_that_is_no_number_is_not_taken_for_none(spbuild: str) -> None:
+    text = f"<WINDOWS><VERSION><SPBUILD>{spbuild}</SPBUILD></VERSION></WINDOWS></IMAGE>"
+
+    assert look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision == UNREADABLE
+
+
+@pytest.mark.parametrize("spbuild", ["<SPBUILD/>", "<SPBUILD> </SPBUILD>", ""])
+def test_a_revision_that_is_empty_is_not_said(spbuild: str) -> None:
+    text = f"<WINDOWS><VERSION>{spbuild}</VERSION></WINDOWS></IMAGE>"
+
+    assert look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision is None
+
+
+DESCRIBED = (
+    '<WIM><IMAGE INDEX="1"><WINDOWS><ARCH>~9~</ARCH><EDITIONID>~Enterprise~</EDITIONID>'
+    "<INSTALLATIONTYPE>~Client~</INSTALLATIONTYPE><LANGUAGES><LANGUAGE>~en-US~</LANGUAGE>"
+    "<DEFAULT>~en-US~</DEFAULT></LANGUAGES><VERSION><MAJOR>~10~</MAJOR><MINOR>~0~</MINOR>"
+    "<BUILD>~26100~</BUILD><SPBUILD>~1742~</SPBUILD><BRANCH>~ge_release~</BRANCH></VERSION>"
+    "</WINDOWS>~<NAME>~Windows 11 Enterprise~</NAME></IMAGE></WIM>~"
+)
+
+
+@pytest.mark.parametrize(
+    "around", [" ", "\0", "\0\0", "\r\n\t", " \0 ", "\n\0\0\n", "&#32;", "&#10;"]
+)
+def test_white_space_and_nuls_around_values_belong_to_none(around: str) -> None:
+    text = DESCRIBED if around[0] != "&" else DESCRIBED.removesuffix("~").replace(">~<", "><")
+
+    edition = look(xml_disc(text.replace("~", around))).editions[0]
+
+    assert edition == look(xml_disc(DESCRIBED.replace("~", ""))).editions[0]
+    assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1742)
+    assert (edition.languages, edition.default_language) == (("en-US",), "en-US")
+    assert edition.name == "Windows 11 Enterprise"
+
+
+@pytest.mark.parametrize("value", ["", " ", "\0", " \0\r\n"])
+def test_a_value_of_nothing_but_white_space_is_not_said(value: str) -> None:
+    text = f"<WINDOWS><EDITIONID>{value}</EDITIONID></WINDOWS></IMAGE>"
+
+    assert look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].edition_id is None
+
+
+def test_images_out_of_order_are_put_in_order() -> None:
+    images = "".join(f'<IMAGE INDEX="{n}"><NAME>{n}</NAME></IMAGE>' for n in (3, 1, 2))
+    wim = make_wim(ONE * 3, xml=f"\ufeff<WIM>{images}</WIM>".encode("utf-16-le"))
+
+    assert [(e.index, e.name) for e in look(make_image(wim=wim)).editions] == [
+        (1, "1"),
+        (2, "2"),
+        (3, "3"),
+    ]
 
 
 @pytest.mark.parametrize(
     "piece",
-    ["<a/>", "<a>x</a>", '<a b="c"/>', "<NAME>x</NAME>", "x", "&#65;", "\U0001f600", "<?p?>"],
+    [
+        "<a/>",
+        "<a>x</a>",
+        '<a b="c"/>',
+        "<NAME>x</NAME>",
+        "x",
+        "&#65;",
+        "\U0001f600",
+        "<?p?>",
+        "\0",
+        "\0\U0001f600",
+    ],
 )
 def test_a_mebibyte_of_anything_takes_little_memory_and_work(piece: str) -> None:
     room = (1 << 19) - 100

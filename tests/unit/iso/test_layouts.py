@@ -160,6 +160,22 @@ def test_an_esd_is_read_and_said_to_be_one() -> None:
     assert media.editions == expected(consumer_editions())
 
 
+def test_an_esd_under_the_name_of_a_wim_is_said_to_be_one() -> None:
+    wim = make_wim(consumer_editions(), solid=True)
+
+    media = look(make_image(wim=wim))
+
+    assert (media.kind, media.is_esd) == ("wim", True)
+
+
+@pytest.mark.parametrize(("name", "is_esd"), [("install.wim", False), ("INSTALL.ESD", True)])
+def test_the_name_of_an_esd_is_enough(name: str, is_esd: bool) -> None:
+    # Nothing but the name tells: what is in it is an ordinary WIM.
+    image = make_image(files={f"sources/{name}": make_wim(consumer_editions())}, wim=b"")
+
+    assert look(image).is_esd is is_esd
+
+
 @pytest.mark.parametrize("integrity", [False, True])
 def test_an_integrity_table_changes_nothing_but_the_identity(integrity: bool) -> None:
     assert len(look(make_image(integrity=integrity)).editions) == 11

@@ -7,9 +7,9 @@ from zipfile import ZipFile
 import pytest
 
 from isodrop.codes import Code
-from isodrop_local.iso_maker import Content, Image, make_image, make_wim
+from isodrop_local.iso_maker import Content, Image, Layout, make_image, make_wim
 from isodrop_local.iso_maker.image import SECTOR
-from isodrop_local.iso_maker.meter import rejection
+from isodrop_local.iso_maker.meter import look, rejection
 
 PLAIN = make_image(layout="iso9660-only")
 
@@ -64,6 +64,77 @@ def test_zeros_are_told_by_how_many_there_are(size: int, words: str) -> None:
 
     assert found.code is Code.NOT_AN_ISO
     assert words in found.message
+    assert "as in a broken download" in found.message
+    assert "Download the ISO again" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("anchor first", "the anchor of its file system"),
+        ("main 0", "its volume descriptors"),
+        ("fsd", "the file set descriptor"),
+        ("/#", "the file entry of its root folder"),
+        ("/", "the name in its root folder"),
+        ("/sources#", "the file entry of sources"),
+        ("/sources", "the name in sources"),
+        ("/sources/install.wim#", "the file entry of sources/install.wim"),
+        ("/sources/install.wim", "the beginning of sources/install.wim"),
+        ("xml", "the XML of sources/install.wim"),
+    ],
+)
+def test_zeros_where_something_has_to_be_are_told_as_a_broken_download(
+    place: str, words: str
+) -> None:
+    # Given a download tool that made the file at its full size, and did not fill this part of it
+    image = make_image(size=8 << 20, layout=Layout(anchors=("first",)))
+    wim = image.places["/sources/install.wim"]
+    offset = int.from_bytes(image.read(wim + 0x50, 8), "little")
+    start = wim + offset if place == "xml" else image.places[place]
+    length = image.size - start if place == "xml" else SECTOR
+    for at in (start, image.places["reserve 0"] if place == "main 0" else start):
+        image = image.changed(at, bytes(length))
+
+    found = rejection(image)
+
+    assert found.code is Code.UNREADABLE_MEDIA
+    assert "only zeros where" in found.message
+    assert words in found.message
+    assert "Download the ISO again" in found.remedy
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-be", "utf-16-le", "utf-32-be"]
+)
+@pytest.mark.parametrize("size", [40, 700_000])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Só não é um ISO. 이것은 아닙니다.\r\n", "a text file"),
+        ("  <!DOCTYPE html>\n<title>Sign in</title>", "an HTML page"),
+    ],
+)
+def test_text_with_a_byte_order_mark_is_text(
+    encoding: str, size: int, text: str, words: str
+) -> None:
+    mark = "\ufeff" if encoding.endswith(("be", "le")) else ""
+    data = (mark + text + " " * (size - len(text))).encode(encoding)
+
+    found = rejection(Image(Content.of(data)), requests=4)
+
+    assert found.code is Code.NOT_AN_ISO
+    assert words in found.message
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
+def test_a_byte_order_mark_alone_is_text(data: bytes) -> None:
+    assert "a text file" in rejection(Image(Content.of(data))).message
+
+
+def test_a_byte_order_mark_before_anything_else_is_no_text() -> None:
+    data = b"\xff\xfe" + bytes(range(256)) * 4
+
+    assert "binary data" in rejection(Image(Content.of(data))).message
 
 
 @pytest.mark.parametrize("size", [1, 100, 2048, 524_288, 600_000])
@@ -110,7 +181,7 @@ def test_an_iso_without_udf_that_is_cut_off() -> None:
 def test_an_iso_whose_anchor_is_gone() -> None:
     image = make_image(size=3_000_000)
     for place in ("anchor first", "anchor last"):
-        image = image.changed(image.places[place], bytes(SECTOR))
+        image = image.changed(image.places[place] + 20, b"\x99")
 
     found = rejection(image)
 
@@ -152,3 +223,47 @@ def test_a_disc_on_which_the_windows_image_is_a_folder() -> None:
 
     assert found.code is Code.UNREADABLE_MEDIA
     assert "is not a file" in found.message
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (("x64", "x86"), "x64/sources, x86/sources"),
+        (("X86", "X64"), "X86/sources, X64/sources"),
+        (("x64", "x86", "arm64"), "x64/sources, x86/sources, arm64/sources"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["esd", "wim"])
+def test_media_for_several_architectures_are_told_so(
+    folders: tuple[str, ...], told: str, kind: str
+) -> None:
+    files = {f"{folder}/sources/install.{kind}": b"x" for folder in folders}
+    for sources in ("boot", "sources"):  # with a folder of that name at the top, and without
+        found = rejection(make_image(wim=b"", sources=sources, files=files), requests=6)
+
+        assert found.code is Code.NOT_WINDOWS
+        assert f"several architectures ({told})" in found.message
+        assert "x64 alone" in found.message
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"x64/setup.exe": b"x", "x86/setup.exe": b"x"},  # Office, or drivers
+        {"x64/sources/install.esd": b"x"},
+        {"x64/sources/install.esd": b"x", "x86/setup.exe": b"x"},
+        {"x64/sources": b"x", "x86/sources": b"x"},
+        {"x64": b"x", "x86": b"x"},
+    ],
+)
+def test_other_media_with_folders_called_so_are_not(files: dict[str, bytes]) -> None:
+    found = rejection(make_image(wim=b"", sources="other", files=files))
+
+    assert found.code is Code.NOT_WINDOWS
+    assert "no sources/install.wim" in found.message
+
+
+def test_a_whole_windows_beside_such_folders_counts() -> None:
+    files = {f"{folder}/sources/install.esd": b"x" for folder in ("x64", "x86")}
+
+    assert len(look(make_image(files=files)).editions) == 11

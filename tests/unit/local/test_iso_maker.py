@@ -4,8 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from isodrop_local.iso_maker import LAYOUTS, Content, business_editions, make_image, make_iso
-from isodrop_local.iso_maker.image import Image
+from isodrop.iso.udf_files import entries, open_file
+from isodrop.iso.udf_volume import find_anchor, open_volume
+from isodrop.iso.window import Window
+from isodrop_local.iso_maker import (
+    ENTERPRISE_ON_REAL_MEDIA,
+    LAYOUTS,
+    MEASURED_WIM,
+    Content,
+    business_editions,
+    make_image,
+    make_iso,
+    make_wim,
+    measured_files,
+)
+from isodrop_local.iso_maker.image import SECTOR, Image
+from isodrop_local.iso_maker.meter import look
 
 
 def test_five_gigabytes_take_hardly_any_memory_and_disk(tmp_path: Path) -> None:
@@ -40,3 +54,95 @@ def test_enterprise_is_not_third_unless_wished() -> None:
     assert business_editions(enterprise_index=3)[2].edition_id == "Enterprise"
     with pytest.raises(ValueError, match="1 to 11"):
         business_editions(enterprise_index=12)
+
+
+# The shape that was measured on Microsoft's media
+
+
+MEASURED = make_image(
+    files=measured_files(),
+    wim=make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM),
+)
+
+
+def tags(image: Image, sector: int) -> list[int]:
+    """Give the tags' identifiers from a sector on, as far as there are any."""
+    found = []
+    while any(data := image.read(sector * SECTOR, 16)):
+        found.append(int.from_bytes(data[:2], "little"))
+        assert int.from_bytes(data[2:4], "little") == 2, "the tag's version"
+        assert int.from_bytes(data[12:16], "little") == sector
+        sector += 1
+    return found
+
+
+def test_its_volume_is_as_cdimage_writes_it() -> None:
+    last = MEASURED.size // SECTOR - 1
+
+    assert tags(MEASURED, 257) == tags(MEASURED, 275) == [1, 4, 5, 6, 7, 8]
+    anchors = [
+        sector
+        for sector in (256, last - 256, last)
+        if MEASURED.read(sector * SECTOR, 2) == b"\x02\0"
+    ]
+    assert anchors == [256, last]
+    logical = MEASURED.read(MEASURED.places["main 3"], 512)
+    assert logical[217:236] == b"*OSTA UDF Compliant"
+    assert logical[240:243] == b"\x02\x01\x00", "UDF 1.02, no domain flags"
+    assert b"*Microsoft CDIMAGE UDF" in logical
+
+
+def test_its_iso_9660_side_holds_a_readme_and_no_more() -> None:
+    records = MEASURED.read(24 * SECTOR, SECTOR)
+
+    names, at = [], 0
+    while records[at]:
+        names.append(records[at + 33 : at + 33 + records[at + 32]])
+        at += records[at]
+    assert names == [b"\0", b"\1", b"README.TXT;1"]
+
+
+def test_its_files_and_folders_are_as_many_as_microsofts() -> None:
+    window = Window(MEASURED.read, MEASURED.size)
+    window.requests = -1000  # all of the tree is walked here, which the reader never does
+    window.bytes = -(1 << 30)
+    anchor = find_anchor(window)
+    assert anchor is not None
+    volume = open_volume(window, anchor)
+    folders, files, wide = [volume.root], 0, set()
+    for where in folders:
+        folder = open_file(window, volume, where, folder=True, what="x", ahead=0)
+        data = folder.read(window, 0, folder.size)
+        at = 0
+        while at < len(data):
+            use = int.from_bytes(data[at + 36 : at + 38], "little")
+            length = data[at + 19]
+            wide |= {data[at + 38 + use]} if length else set()
+            at += (38 + use + length + 3) // 4 * 4
+        for entry in entries(window, folder):
+            folders += [entry.where] if entry.is_folder else []
+            files += not entry.is_folder
+    assert (len(folders), files) == (85, 946)
+    assert wide == {16}, "names are in 16 bits, though they are ASCII"
+
+
+def test_its_windows_image_is_as_large_and_in_as_many_extents() -> None:
+    entry = MEASURED.read(MEASURED.places["/sources/install.wim#"], SECTOR)
+
+    assert int.from_bytes(entry[56:64], "little") == MEASURED_WIM
+    lengths = [
+        int.from_bytes(entry[at : at + 4], "little")
+        for at in range(176, 176 + int.from_bytes(entry[172:176], "little"), 8)
+    ]
+    assert len(lengths) == 8
+    assert set(lengths[:-1]) == {0x3FF00000}
+
+
+@pytest.mark.parametrize("layout", ["grouped", "interleaved"])
+def test_it_is_read_for_four_requests_and_half_a_megabyte(layout: str) -> None:
+    wim = make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM)
+    media = look(make_image(layout=layout, files=measured_files(), wim=wim))
+
+    assert [e.index for e in media.editions if e.edition_id == "Enterprise"] == [3]
+    assert media.requests <= 4
+    assert media.bytes <= 512 * 1024

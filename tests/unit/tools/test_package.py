@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, definition, transformed
+from isodrop_local.template import ROOT, definition, source, transformed
 from tools import package as packaging
+from tools.inlined_stacks import STACK
 from tools.package import TEMPLATE, package
+from tools.resolved_template import resolve, resolve_plain
 
 
 @pytest.fixture
@@ -48,9 +50,12 @@ def test_nothing_is_left_for_sam_and_all_else_is_as_it_would_make_it(
     kinds = {resource["Type"] for resource in template["Resources"].values()}
     assert "Transform" not in template
     assert not [kind for kind in kinds if kind.startswith("AWS::Serverless::")]
-    assert kinds == {resource["Type"] for resource in plain["Resources"].values()}
+    assert kinds > {resource["Type"] for resource in plain["Resources"].values()} - {STACK}
     for part in ("Rules", "Conditions", "Outputs"):
-        assert unhashed(template[part]) == unhashed(plain[part])
+        common = template[part].keys() & plain[part].keys() - {"DashboardName"}
+        assert common >= plain[part].keys() - {"DashboardName"}
+        for name in common:
+            assert unhashed(template[part][name]) == unhashed(plain[part][name])
     assert template["Parameters"].keys() == plain["Parameters"].keys() | {
         *("ArtifactBucket", "ArtifactPrefix")
     }
@@ -68,18 +73,46 @@ def test_every_artifact_is_there_and_lies_where_the_parameters_say(
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "made_of"), [("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")]
-)
-def test_a_nested_template_lies_where_the_parameters_say(
-    made: tuple[dict[str, Any], Path], name: str, made_of: str
+def test_there_is_no_stack_within_the_stack_and_all_of_them_is_there(
+    made: tuple[dict[str, Any], Path],
 ) -> None:
+    # Service-managed StackSets take neither nested stacks nor transforms.
     template, folder = made
-    (nested,) = folder.glob(f"{name}-*{Path(made_of).suffix}")
-    where = template["Resources"][name]["Properties"]["TemplateURL"]["Fn::Sub"]
-    assert nested.read_bytes() == (ROOT / made_of).read_bytes()
-    assert where.startswith("https://${ArtifactBucket}.s3.${AWS::Region}.${AWS::URLSuffix}/")
-    assert where.endswith(f"/${{ArtifactPrefix}}{nested.name}")
+    resources = template["Resources"]
+    assert "AWS::CloudFormation::Stack" not in {each["Type"] for each in resources.values()}
+    assert "TemplateURL" not in json.dumps(template)
+    for name, path in (("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")):
+        for inner, resource in source(ROOT / path)["Resources"].items():
+            assert resources[f"{name}{inner}"]["Type"] == resource["Type"]
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".zip"}
+
+
+@pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-central-1:123456789012:called-at-night"])
+def test_what_was_a_stack_within_is_made_as_that_stack_would_make_it(
+    made: tuple[dict[str, Any], Path], topic: str
+) -> None:
+    template, _ = made
+    parameters = {"AlarmTopicArn": topic, "RegisterSchemas": "true", "ArtifactBucket": "ours"}
+    whole = resolve_plain(template, parameters).resources
+    parent = resolve(AlarmTopicArn=topic, RegisterSchemas="true")
+    for name, path in (("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")):
+        asked = parent.properties(name)["Parameters"]
+        for inner, resource in resolve_plain(source(ROOT / path), asked).resources.items():
+            found = whole[f"{name}{inner}"].get("Properties", {})
+            assert unnamed(found, name) == unnamed(resource.get("Properties", {}), name), inner
+
+
+def unnamed(said: Any, stack: str) -> Any:
+    """Leave out the stack's name before references to what is within it."""
+    words = json.dumps(said).replace("IsodropLayer", "")
+    return json.loads(re.sub(rf'"{stack}(?=[A-Z])', '"', words))
+
+
+def test_the_registry_is_made_by_wish_only(made: tuple[dict[str, Any], Path]) -> None:
+    template, _ = made
+    made_by_default = resolve_plain(template, {"ArtifactBucket": "ours"})
+    assert not [name for name in made_by_default.resources if name.startswith("Contract")]
+    assert made_by_default.outputs["DashboardName"] == "OperationsDashboard"
 
 
 def test_lambda_may_read_what_is_in_them(made: tuple[dict[str, Any], Path]) -> None:

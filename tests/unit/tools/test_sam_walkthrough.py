@@ -3,12 +3,17 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from isodrop_local.containers import host_address
 from isodrop_local.packaging import ROOT
-from isodrop_local.serve import GUIDE
+from isodrop_local.serve import GUIDE, guide
+from isodrop_local.stack import StackError
 from tools import sam_walkthrough
+from tools.sam_local.__main__ import read_guide
+from tools.sam_local.engine import EngineError, engine
 from tools.sam_walkthrough import ARCHITECTURES, StepError, check_layer, commands_of, snippet
 
 
@@ -93,3 +98,48 @@ def test_given_the_sam_commands_of_a_page_then_the_walk_gives_each_with_its_opti
         words = re.findall(r"(?<= )(?:--)?[a-z-]+(?= |$)", command.partition("#")[0])
         for word in {"sam", *words} - {"isodrop"}:
             assert f'"{word}"' in walked, command
+
+
+class _Stack:
+    """As much of a stack as its guide tells of."""
+
+    endpoint = "http://127.0.0.1:4566"
+    bucket = "uploads"
+    outputs = {"ImportMachineArn": "arn:machine", "LedgerTable": "ledger"}  # noqa: RUF012
+
+
+def test_the_guide_calls_each_function_in_a_container_by_the_address_there() -> None:
+    stack: Any = _Stack()
+    exports, commands = read_guide(guide(stack, "172.17.0.1"))
+    invoked = re.findall(r"sam local invoke (\w+)", "\n".join(commands))
+    assert exports[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:4566 ")
+    assert invoked == ["ImportIso", "ReportBuild", "Sweep"]
+    assert "isodrop env --endpoint-url http://172.17.0.1:4566 > build/env.json" in commands
+    assert not any(each.endswith("\\") for each in commands)
+
+
+def test_without_containers_the_guide_says_how_they_get_there() -> None:
+    stack: Any = _Stack()
+    told = guide(stack)
+    assert "sam local invoke" not in told
+    assert "make local CONTAINERS=1" in told
+
+
+def test_an_address_that_is_given_is_taken() -> None:
+    assert host_address("172.17.0.1") == "172.17.0.1"
+
+
+def test_without_an_engine_it_is_said_that_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    with pytest.raises(StackError, match="no container engine answers"):
+        host_address("1")
+
+
+def test_what_podman_lacks_is_said_with_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(EngineError, match=r"apt-get install .*debootstrap"), engine(tmp_path / "e"):
+        pass

@@ -32,6 +32,8 @@ def looked(**state: Any) -> dict[str, Any]:
     return {"taskSucceededEventDetails": {**details, "output": output}}
 
 
+AMI = {"id": "ami-1", "region": "eu-central-1", "name": "windows-11 11.26200.1-1"}
+AT_HOME = {"region": "us-east-1"}
 SHORT_OF_QUOTA = {"lambdaFunctionFailedEventDetails": {"error": "QuotaError", "cause": "full"}}
 
 
@@ -55,6 +57,17 @@ SHORT_OF_QUOTA = {"lambdaFunctionFailedEventDetails": {"error": "QuotaError", "c
         (points.failure([looked(Status="FAILED", FailureContext={})], "Failed"), points.HELD),
         (points.quota([{"type": "Any", "id": 1}]), points.NOT_SEEN),
         (points.quota([SHORT_OF_QUOTA]), points.HELD),
+        (points.ami_tags({"a": "1"}, {"a": "1", "b": "2"}), points.HELD),
+        (points.ami_tags({"a": "1"}, {"a": "2"}), points.DIFFERS),
+        (points.ami_tags({"a": "1"}, None), points.NOT_SEEN),
+        (points.distributed_names("eu-central-1", [AMI]), points.NOT_SEEN),
+        (points.distributed_names("us-east-1", [AMI]), points.DIFFERS),
+        (points.distributed_names("us-east-1", [AMI, AMI | AT_HOME]), points.HELD),
+        (points.log_writers(["ImageBuilder-role"]), points.HELD),
+        (points.log_writers([], "CloudTrail knows of none yet"), points.NOT_SEEN),
+        (points.missing_object("ClientException: no object", None), points.HELD),
+        (points.missing_object(None, BUILD), points.HELD),
+        (points.missing_object(None, None, "you may not"), points.NOT_SEEN),
     ],
 )
 def test_given_what_was_seen_then_each_point_is_judged(point: points.Point, result: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_ec2.client import EC2Client
     from mypy_boto3_imagebuilder.client import ImagebuilderClient
-    from mypy_boto3_imagebuilder.type_defs import ImageTypeDef
+    from mypy_boto3_imagebuilder.type_defs import ImageTypeDef, RegionFailureTypeDef
 
 
 _GONE: Final = "ResourceNotFoundException"
@@ -177,7 +177,10 @@ class Builder:
         return [ami for ami in amis if ami.region == region and ami.account in ("", account)]
 
     def has_its_amis(self, build: Build) -> bool:
-        """Whether the AMIs that a build made in this Region and account are still registered.
+        """Whether EC2 knows the AMIs that a build made in this Region and account.
+
+        One that it does not know may be deregistered, or too new; see
+        :data:`~isodrop.domain.build.SETTLING_TIME`.
 
         Raises
         ------
@@ -200,9 +203,11 @@ class Builder:
 def _build(arn: str, image: "ImageTypeDef") -> Build:
     state = image.get("state", {})
     failure = state.get("failureContext", {})
+    distribution = failure.get("distributionFailure", {})
     errors = (
         failure.get("componentFailure", {}).get("errorMessage"),
-        failure.get("distributionFailure", {}).get("errorMessage"),
+        distribution.get("errorMessage"),
+        *map(_of_a_region, distribution.get("regionFailures", [])),
     )
     name, version, number = arn.rsplit(":", 1)[-1].removeprefix("image/").split("/")
     logging = image.get("loggingConfiguration", {})
@@ -224,6 +229,15 @@ def _build(arn: str, image: "ImageTypeDef") -> Build:
         log_group=logging.get("logGroupName") or f"/aws/imagebuilder/{image.get('name', name)}",
         log_stream=f"{version}/{number}",
     )
+
+
+def _of_a_region(failure: "RegionFailureTypeDef") -> str:
+    """Say where a distribution failed, and why; each Region and account fails for itself."""
+    where = " ".join(
+        filter(None, (failure.get("region"), failure.get("targetAccountId", "").strip()))
+    )
+    what = failure.get("errorMessage") or failure.get("status", "FAILED")
+    return f"{where}: {what}" if where else what
 
 
 def _said(words: Iterable[str | None]) -> str | None:

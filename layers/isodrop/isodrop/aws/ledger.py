@@ -203,10 +203,20 @@ class Ledger:
         stood = None if stands is None else stands.bond(stage).attempt
         return attempt.number if stood is None else stood
 
-    def built(self, attempt: Attempt, build_arn: str) -> None:
-        """Write which build an attempt led to."""
+    def built(self, attempt: Attempt, build_arn: str, now: str) -> None:
+        """Write which build an attempt led to, and when that was known."""
         key = attempt_key(attempt.identity, attempt.number)
-        self._set(key, {"build": build_arn}, Attr("build").not_exists())
+        values = {"build": build_arn, "submittedAt": now}
+        self._set(key, values, Attr("build").not_exists())
+
+    def record_available(self, attempt: Attempt, now: str) -> str:
+        """Write when an attempt's build was first seen to have ended well; get what stands."""
+        if attempt.available_at is not None:
+            return attempt.available_at
+        key = attempt_key(attempt.identity, attempt.number)
+        if self._set(key, {"availableAt": now}, Attr("availableAt").not_exists()):
+            return now
+        return self.attempts(attempt.identity)[attempt.number].available_at or now
 
     def followed(self, drop: Drop, build_arn: str, stage: Stage = Stage.IMPORT) -> None:
         """Write which build a drop follows."""

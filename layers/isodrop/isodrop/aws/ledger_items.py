@@ -146,6 +146,8 @@ class _AttemptItem(_Item):
     build: str | None = None
     standing: Standing
     day: str | None = None
+    submitted_at: str | None = Field(None, alias="submittedAt")
+    available_at: str | None = Field(None, alias="availableAt")
 
     def value(self) -> Attempt:
         return Attempt(
@@ -158,6 +160,8 @@ class _AttemptItem(_Item):
             build_arn=self.build,
             standing=self.standing,
             day=self.day,
+            submitted_at=self.submitted_at,
+            available_at=self.available_at,
         )
 
 

@@ -58,6 +58,7 @@ class Counter:
                 "OpenDrops": (MetricUnit.Count, tally.open),
                 "OldestOpenDrop": (MetricUnit.Seconds, tally.oldest),
                 "BuildsInFlight": (MetricUnit.Count, tally.builds),
+                "SweepActions": (MetricUnit.Count, tally.answered + tally.started),
                 "SweptAnswers": (MetricUnit.Count, tally.answered),
                 "SweptStarts": (MetricUnit.Count, tally.started),
                 "BuildsAtOnce": (MetricUnit.Count, tally.builds_at_once),

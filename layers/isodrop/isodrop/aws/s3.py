@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -25,6 +27,7 @@ from isodrop.text import one_line
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
 _REPLACED: Final = frozenset({"PreconditionFailed", "412"})
 _DELETED: Final = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
 _ARCHIVED: Final = "InvalidObjectState"
@@ -32,6 +35,7 @@ _WITH_A_KEY_OF_ITS_OWN: Final = "InvalidRequest"
 """What S3 says to a well-formed GetObject of an object under SSE-C."""
 _KMS: Final = "KMS."
 _EMPTY: Final = frozenset({"InvalidRange", "416"})
+_SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
 _TOTAL: Final = re.compile(r"bytes \d+-\d+/(\d+)")
 _S3_URI: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 
@@ -156,11 +160,36 @@ def _open(
             return _reader(client, where, head, 0, (0, b""))
         offset, length = 0, min(length, small)
         answer = _get(client, which, etag, (offset, length))
-    total = _TOTAL.fullmatch(answer["ContentRange"])
-    if total is None:
-        raise TransientError(f"GetObject: not understood: Content-Range {answer['ContentRange']!r}")
+    told = answer.get("ContentRange", "")
+    total = _TOTAL.fullmatch(told)
+    if total is None or "ETag" not in answer:
+        raise TransientError(f"GetObject: no answer of S3's: Content-Range {one_line(told)!r}")
     data = _body(answer, min(length, int(total[1]) - offset))
     return replace(_reader(client, where, answer, int(total[1]), (offset, data)), _asked=version)
+
+
+def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Read user metadata as they were meant: S3 gives what is not ASCII as RFC 2047 has it.
+
+    Examples
+    --------
+    >>> decode_metadata({"Description": "=?UTF-8?B?QsO8cm8=?="})
+    {'description': 'Büro'}
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+    return {name.lower(): _decode_word(value) for name, value in metadata.items()}
+
+
+def _decode_word(value: str) -> str:
+    if "=?" not in value:
+        return value
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, UnicodeDecodeError):
+        return value  # it only looks so
 
 
 def _reader(
@@ -177,7 +206,7 @@ def _reader(
         etag=answer["ETag"].strip('"'),
         size=size,
         version_id=answer.get("VersionId"),
-        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        metadata=decode_metadata(answer.get("Metadata", {})),
         _first=first,
     )
 
@@ -211,6 +240,50 @@ def find_upload(client: "S3Client", bucket: str, key: str) -> Found:
         version_id=head.get("VersionId"),
     )
     return Found(upload, head["LastModified"])
+
+
+def size_of(client: "S3Client", upload: Upload) -> int:
+    """Ask how large an upload is whose event did not say so.
+
+    Returns
+    -------
+    int
+        In bytes; 0 where the object may not be read or is not there any more, which whoever reads
+        it will find out.
+
+    Raises
+    ------
+    TransientError
+        Not now.
+    """
+    where = {"Bucket": upload.bucket, "Key": upload.key}
+    if upload.version is not None:
+        where["VersionId"] = upload.version
+    try:
+        with translated():
+            return int(client.head_object(**where)["ContentLength"])  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+    except RefusedError:
+        return 0
+
+
+def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
+    """Read how GuardDuty has tagged an upload; ``None`` while its scan has not ended.
+
+    Raises
+    ------
+    TransientError, RefusedError
+        When S3 does not say.
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/guardduty/latest/ug/monitor-enable-s3-object-tagging-malware-protection.html
+    """
+    where = {"Bucket": upload.bucket, "Key": upload.key}
+    if upload.version is not None:
+        where["VersionId"] = upload.version
+    with translated():
+        tags = client.get_object_tagging(**where)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+    return next((tag["Value"] for tag in tags if tag["Key"] == _SCAN_TAG), None)
 
 
 def has_current(client: "S3Client", upload: Upload) -> bool:
@@ -332,7 +405,10 @@ def _get(
 
 def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Mapping[str, Any]:
     with translated():
-        return client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # likewise
+        head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # likewise
+    if not head.keys() >= _HEADERS:
+        raise TransientError("HeadObject: no answer of S3's: it lacks ETag, size or date")
+    return head
 
 
 def _code(error: IsodropError) -> str:

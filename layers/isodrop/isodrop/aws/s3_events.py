@@ -1,14 +1,17 @@
-"""S3's ``Object Created`` event, as EventBridge delivers it, made an upload; and the way back.
+"""The event that tells of an upload, as EventBridge delivers it; and the way back.
 
-An execution's input is always such an event. Who starts one for an upload that S3 told nobody of,
-or asks anew for one, makes the event that S3 would have sent, and an ask beside it.
+An execution's input is always such an event: S3's own ``Object Created``, or where a malware scan
+goes first, GuardDuty's result. Who starts one for an upload that nobody was told of, or asks anew
+for one, makes the event that S3 would have sent, and an ask beside it.
+
+Only what is used is required: a field that AWS leaves out or adds changes nothing.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from aws_lambda_powertools.utilities.parser.models import S3EventNotificationEventBridgeModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isodrop.domain.ids import drop_id
@@ -17,6 +20,51 @@ from isodrop.errors import IsodropError
 
 Reason = Literal["PutObject", "CompleteMultipartUpload", "isodrop sweep", "isodrop retry"]
 """Which of S3's operations made the object; in the same place, who else made the event."""
+
+_CREATED: Final = "Object Created"
+_SCANNED: Final = "GuardDuty Malware Protection Object Scan Result"
+_SCAN: Final = "malwareScan"
+"""Where an event that the sweep made has the scan's result."""
+
+
+class _Named(BaseModel):
+    name: str = Field(min_length=1)
+
+
+class _Object(BaseModel):
+    key: str = Field(min_length=1)
+    etag: str = Field(min_length=1)
+    size: int = Field(ge=0)
+    version_id: str | None = Field(None, alias="version-id")
+    sequencer: str | None = None
+
+
+class _Created(BaseModel):
+    """The detail of S3's event: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html."""
+
+    bucket: _Named
+    object: _Object
+
+
+class _ScannedObject(BaseModel):
+    bucket: str = Field(alias="bucketName", min_length=1)
+    key: str = Field(alias="objectKey", min_length=1)
+    etag: str = Field(alias="eTag", min_length=1)
+    version_id: str | None = Field(None, alias="versionId")
+
+
+class _ScanResult(BaseModel):
+    status: str = Field(alias="scanResultStatus", min_length=1)
+
+
+class _Scanned(BaseModel):
+    """The detail of GuardDuty's event.
+
+    https://docs.aws.amazon.com/guardduty/latest/ug/monitor-with-eventbridge-s3-malware-protection.html
+    """
+
+    object: _ScannedObject = Field(alias="s3ObjectDetails")
+    result: _ScanResult = Field(alias="scanResultDetails")
 
 
 class _Ask(BaseModel):
@@ -29,41 +77,74 @@ class _Ask(BaseModel):
 
 
 class NotAnUploadError(IsodropError):
-    """The event is not one that S3 sends for a new object."""
+    """The event is not one that S3 or GuardDuty sends for a new object."""
 
 
 def read_upload(event: dict[str, Any]) -> Upload:
-    """Read an upload from S3's event; keys stay raw, as the event has them.
+    """Read an upload from its event; keys stay raw, as the event has them.
+
+    GuardDuty does not say how large the object is: its size is 0 then.
 
     Raises
     ------
     NotAnUploadError
-        When it is no ``Object Created`` event, or lacks what tells one upload from another.
-
-    See Also
-    --------
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+        When it is no such event, or lacks what tells one upload from another.
     """
+    if not isinstance(event, dict):
+        raise NotAnUploadError("not an event at all: no JSON object")
     try:
-        parsed = S3EventNotificationEventBridgeModel.model_validate(event)
+        if event.get("detail-type") == _SCANNED:
+            return _read_scanned(event)
+        parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
-        raise NotAnUploadError(f"not an event that S3 sends: look at {_wrong(error)}") from None
-    found = parsed.detail.object
-    if parsed.detail_type != "Object Created" or not (
-        found.key and found.etag and found.size is not None
-    ):
-        raise NotAnUploadError("not S3's Object Created event with key, etag and size")
+        raise NotAnUploadError(f"not an event that AWS sends: look at {_wrong(error)}") from None
+    if event.get("detail-type") != _CREATED:
+        raise NotAnUploadError(f"not an event that is called {_CREATED} or {_SCANNED}")
+    found = parsed.object
     upload = Upload(
-        bucket=parsed.detail.bucket.name,
+        bucket=parsed.bucket.name,
         key=found.key,
         etag=found.etag.strip('"'),
-        size=int(found.size),
+        size=found.size,
         sequencer=found.sequencer or "",
         version_id=found.version_id,
     )
     if not (upload.version or upload.sequencer):
-        raise NotAnUploadError("an Object Created event without a version id and a sequencer")
+        raise NotAnUploadError(f"an {_CREATED} event without a version id and a sequencer")
     return upload
+
+
+def _read_scanned(event: Mapping[str, Any]) -> Upload:
+    found = _Scanned.model_validate(event.get("detail")).object
+    return Upload(
+        bucket=found.bucket,
+        key=found.key,
+        etag=found.etag.strip('"'),
+        size=0,
+        # Without versions one scan's result is told from another's by the event alone; EventBridge
+        # repeats it with the same id.
+        sequencer=str(event.get("id", "")),
+        version_id=found.version_id,
+    )
+
+
+def read_malware_scan(event: Mapping[str, Any]) -> str | None:
+    """Read how the malware scan of an upload ended, such as ``THREATS_FOUND``.
+
+    Returns
+    -------
+    str or None
+        ``None`` where the event tells of no scan.
+    """
+    if event.get("detail-type") == _SCANNED:
+        return _Scanned.model_validate(event.get("detail")).result.status
+    told = event.get(_SCAN)
+    return None if told is None else str(told)
+
+
+def with_malware_scan(event: Mapping[str, Any], result: str) -> dict[str, Any]:
+    """Say in an event that was made how the malware scan ended."""
+    return {**event, _SCAN: result}
 
 
 def read_ask(event: dict[str, Any]) -> Ask:

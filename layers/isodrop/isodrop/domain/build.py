@@ -1,8 +1,14 @@
 """A build of Image Builder's: its phase, its AMIs, how far it has come."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
+
+SETTLING_TIME: Final = timedelta(minutes=10)
+"""How long AWS may not know what is new: a build that was just submitted, or the AMIs of one that
+has just become AVAILABLE. EC2 was seen not to know a new AMI for minutes.
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
 class Phase(StrEnum):

@@ -6,20 +6,29 @@ label, which are for people and differ between languages and years.
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.overrides import MAX_IMAGE_INDEX, MAX_VERSION_NODE
-from isodrop.iso.model import Edition, Media
+from isodrop.iso.model import UNREADABLE, Edition, Media
 from isodrop.text import listed, shown
-from isodrop.windows.releases import CLIENT_RELEASES, FIRST_WINDOWS_11_BUILD, TOO_OLD, candidates
+from isodrop.windows.releases import (
+    FIRST_WINDOWS_11_BUILD,
+    MAX_REVISION,
+    TOO_OLD,
+    candidates,
+    described,
+    first_revision,
+    release_of,
+)
 
 ARCHITECTURE: Final = "x64"
 DOCUMENTED_EDITION: Final = "Enterprise"
 MAX_LANGUAGES: Final = 64
 
 _WINDOWS_MAJOR: Final = 10  # of Windows 11, too
+_PE: Final = "WindowsPE"
 _EDITION_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _EVALUATION: Final = re.compile(r"[A-Za-z]{1,60}Eval")
 # EnterpriseS, IoTEnterpriseS, their N and K forms, and the evaluation editions of them.
@@ -28,6 +37,18 @@ _REFUSED: Final = {
     Code.EVALUATION_MEDIA: ("an evaluation edition", "evaluation media"),
     Code.LTSC_MEDIA: ("a long-term servicing edition", "LTSC media"),
 }
+# https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
+_ESD_FAILS: Final = (
+    "The Media Creation Tool makes such ISOs, and AWS documents that it does not support them:"
+    " their import fails after the build has started."
+)
+# tiny11, winutil and captures of less than a whole Windows leave images like this.
+# https://learn.microsoft.com/windows-hardware/manufacture/desktop/dism-image-management-command-line-options-s14
+_CAPTURE_WELL: Final = (
+    "Upload an untouched ISO. An image of your own is captured whole from the root of a generalized"
+    " Windows (dism /Capture-Image), or exported from an image that has it (dism /Export-Image):"
+    " dism /Get-ImageInfo with its /Index must show Edition and Installation."
+)
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
@@ -40,7 +61,9 @@ class Choice:
     index : int
         What ``windowsConfiguration.imageIndex`` takes.
     edition, architecture : str
-    build, revision : int
+    build : int
+    revision : int or None
+        ``None`` where the media do not say it.
     languages : tuple of str
         Lower case, the default language first.
     notes : tuple of str
@@ -51,7 +74,7 @@ class Choice:
     edition: str
     architecture: str
     build: int
-    revision: int
+    revision: int | None
     languages: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -63,6 +86,7 @@ def choose(
     image_index: int | None,
     supported_builds: Collection[int],
     release_said: str | None,
+    allow_esd: bool = False,
 ) -> Choice | Rejection:
     """Choose the image to import.
 
@@ -78,84 +102,123 @@ def choose(
         Builds that the stack imports.
     release_said : str or None
         What the file name says, where the build alone leaves a choice.
+    allow_esd : bool, optional
+        Whether an ESD is imported, too, with a note.
 
     Returns
     -------
     Choice or Rejection
-        Of several reasons against an import the one that helps most: that this is Server tells
-        more than that there is no Enterprise.
+        Of several images of the wanted edition the first one that can be imported; where none
+        can, the reason against the first. Of several reasons the one that helps most: that this
+        is Server tells more than that there is no Enterprise.
     """
     if rejection := _judge_disc(media.editions):
         return rejection
-    picked = (
-        _pick_edition(media.editions, edition)
+    wanted = (
+        _of_edition(media.editions, edition)
         if image_index is None
-        else _pick_index(media.editions, image_index)
+        else _of_index(media.editions, image_index)
     )
-    if isinstance(picked, Rejection):
-        return picked
-    image, notes = picked
-    if rejection := (
-        _judge_windows(image)
-        or _judge_edition(image)
-        or _judge_machine(image)
-        or _judge_release(image, supported_builds, release_said)
-    ):
-        return rejection
-    return _complete(image, notes)
+    if isinstance(wanted, Rejection):
+        return wanted
+    judged = [_judge(image, supported_builds, release_said) for image in wanted]
+    passed = [found for found in judged if isinstance(found, Choice)]
+    if not passed:
+        return judged[0]
+    # Last: an ISO without the wanted edition would not be helped by another form of its image.
+    if media.is_esd and not allow_esd:
+        return Rejection.of(Code.ESD_MEDIA, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
+    notes = (
+        *((_several(passed),) if len(passed) > 1 else ()),
+        *(
+            (f"The Windows image is an ESD, which this stack allows. {_ESD_FAILS}",)
+            if media.is_esd
+            else ()
+        ),
+    )
+    return replace(passed[0], notes=notes)
 
 
-def _judge_disc(editions: Sequence[Edition]) -> Rejection | None:
-    if not editions:
+def _judge_disc(images: Sequence[Edition]) -> Rejection | None:
+    """Say what kind of disc this is, if it is one of which no image can be imported.
+
+    Judged by the images that say what they are: one that lost its description, such as a capture
+    or the media of Setup in an ESD, says nothing about the others.
+    """
+    if not images:
         return Rejection.of(
             Code.UNREADABLE_MEDIA, "The Windows image on the ISO describes no edition at all."
         )
-    if all(_is_server(image) for image in editions):
-        return _server(editions)
-    if all(_is_old(image) for image in editions):
-        return _old(editions[0])
+    systems = _systems(images)
+    if not systems:
+        return Rejection.of(
+            Code.NOT_WINDOWS,
+            "The Windows image on the ISO holds only Windows PE, from which Setup runs, and no"
+            " Windows that could be installed.",
+        )
+    of_a_type = [image for image in systems if image.installation_type is not None]
+    if of_a_type and all(_is_server(image) for image in of_a_type):
+        return _server(of_a_type)
+    of_a_version = [image for image in systems if (image.build, image.major) != (None, None)]
+    if of_a_version and all(_is_old(image) for image in of_a_version):
+        return _old(of_a_version[0], "The ISO holds")
     return None
 
 
-def _pick_index(
-    editions: Sequence[Edition], index: int
-) -> tuple[Edition, tuple[str, ...]] | Rejection:
-    image = next((image for image in editions if image.index == index), None)
-    if image is None:
-        found = listed(_number(image.index) for image in editions)
+def _systems(images: Sequence[Edition]) -> list[Edition]:
+    """Leave out what Setup runs from: Windows PE, and before it in an ESD Setup's own files."""
+    first = min((image.index for image in images if _is_pe(image)), default=0)
+    return [
+        image
+        for image in images
+        if not _is_pe(image) and not (_is_bare(image) and image.index < first)
+    ]
+
+
+def _of_index(images: Sequence[Edition], index: int) -> list[Edition] | Rejection:
+    found = [image for image in images if image.index == index]
+    if not found:
+        indexes = listed(_number(image.index) for image in images)
         return Rejection.of(
             Code.INVALID_OVERRIDE,
-            f"The override image-index asks for image {index}, but the ISO has only: {found}.",
+            f"The override image-index asks for image {index}, but the ISO has only: {indexes}.",
         )
-    return image, ()
+    return found
 
 
-def _pick_edition(
-    editions: Sequence[Edition], wanted: str
-) -> tuple[Edition, tuple[str, ...]] | Rejection:
-    same = [image for image in editions if image.edition_id == wanted]
-    if not same:
-        return _no_such_edition(editions, wanted)
-    importable = [image for image in same if image.architecture == ARCHITECTURE] or same
-    if len(importable) == 1:
-        return importable[0], ()
-    indexes = listed(_number(image.index) for image in importable)
-    note = (
-        f"{len(importable)} images are {shown(wanted)} (indexes {indexes}); the first is taken,"
-        " and the override image-index names another."
+def _of_edition(images: Sequence[Edition], wanted: str) -> list[Edition] | Rejection:
+    found = [image for image in images if image.edition_id == wanted]
+    return found or _no_such_edition(_systems(images), wanted)
+
+
+def _several(passed: Sequence[Choice]) -> str:
+    indexes = listed(str(choice.index) for choice in passed)
+    versions = listed(
+        " ".join((f"{choice.build}.{choice.revision or 0}", *choice.languages[:1]))
+        for choice in passed
     )
-    return importable[0], (note,)
+    return (
+        f"{len(passed)} images that can be imported are {passed[0].edition} (indexes {indexes};"
+        f" {versions}); the first is taken, and the override image-index names another."
+    )
 
 
-def _no_such_edition(editions: Sequence[Edition], wanted: str) -> Rejection:
-    known = [image.edition_id for image in editions if image.edition_id is not None]
+def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
+    known = [image.edition_id for image in images if image.edition_id is not None]
+    lost = [image for image in images if image.edition_id is None]
+    if not known:
+        return _lacks(lost[0], "EDITIONID")
     for code, pattern in ((Code.EVALUATION_MEDIA, _EVALUATION), (Code.LTSC_MEDIA, _LTSC)):
         if refused := [edition for edition in known if pattern.fullmatch(edition)]:
             return _refused(code, refused, wanted)
-    message = f"The edition {shown(wanted)} is not on the ISO, which holds: {_found(editions)}."
+    message = f"The edition {shown(wanted)} is not on the ISO, which holds: {listed(known)}."
     if near := next((edition for edition in known if edition.lower() == wanted.lower()), None):
         return Rejection.of(
             Code.NO_SUCH_EDITION, message, f"Ask for {shown(near)}: editions are compared exactly."
+        )
+    if lost:
+        return Rejection.of(
+            Code.NO_SUCH_EDITION, f"{message} {_lacks(lost[0], 'EDITIONID').message}", _CAPTURE_WELL
         )
     if wanted == DOCUMENTED_EDITION:
         return Rejection.of(Code.NO_SUCH_EDITION, message)
@@ -167,10 +230,26 @@ def _no_such_edition(editions: Sequence[Edition], wanted: str) -> Rejection:
     )
 
 
+def _judge(
+    image: Edition, supported_builds: Collection[int], release_said: str | None
+) -> Choice | Rejection:
+    """Judge one image by itself."""
+    return (
+        _judge_windows(image)
+        or _judge_edition(image)
+        or _judge_machine(image)
+        or _judge_release(image, supported_builds, release_said)
+        or _complete(image)
+    )
+
+
 def _judge_windows(image: Edition) -> Rejection | None:
     if _is_server(image):
         return _server([image])
-    return _old(image) if _is_old(image) else None
+    if not _is_old(image):
+        return None
+    name = shown(image.edition_id or image.name)
+    return _old(image, f"Image {_number(image.index)} on the ISO, {name}, is")
 
 
 def _judge_edition(image: Edition) -> Rejection | None:
@@ -185,7 +264,7 @@ def _judge_edition(image: Edition) -> Rejection | None:
 
 def _judge_machine(image: Edition) -> Rejection | None:
     if image.installation_type is None:
-        return _lacks(image, "INSTALLATIONTYPE", None)
+        return _lacks(image, "INSTALLATIONTYPE")
     if image.installation_type != "Client":
         return Rejection.of(
             Code.NOT_WINDOWS,
@@ -193,7 +272,7 @@ def _judge_machine(image: Edition) -> Rejection | None:
             f" {shown(image.installation_type)}, where an importable one is Client.",
         )
     if image.architecture is None:
-        return _lacks(image, "ARCH", None)
+        return _lacks(image, "ARCH")
     if image.architecture != ARCHITECTURE:
         return Rejection.of(
             Code.WRONG_ARCHITECTURE,
@@ -209,41 +288,55 @@ def _judge_release(
     build = image.build
     if build is None or not 0 <= build <= MAX_VERSION_NODE:
         return _lacks(image, "VERSION/BUILD", build)
+    if image.revision is not None and not 0 <= image.revision <= MAX_REVISION:
+        return _lacks(image, "VERSION/SPBUILD", image.revision)
     if build not in supported or image.major not in (None, _WINDOWS_MAJOR):
         builds = listed(str(number) for number in sorted(supported)) or "none"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
             f"The media say {_release(build)}; this stack imports the builds {builds}.",
         )
-    if said in TOO_OLD and said in candidates(build) and len(candidates(build)) > 1:
-        newer = candidates(build)[-1]
+    return _judge_shared_build(build, image.revision, said)
+
+
+def _judge_shared_build(build: int, revision: int | None, said: str | None) -> Rejection | None:
+    """Refuse the older one of two releases whose media say the same build."""
+    sharing, possible = candidates(build), candidates(build, revision)
+    if len(sharing) == 1 or release_of(build, revision, said) not in TOO_OLD:
+        return None
+    newer = sharing[-1]
+    version = f"build {build}" if revision is None else f"build {build}.{revision}"
+    if len(possible) == 1:
+        against = "" if said in (None, possible[0]) else f", although the file name says {said}"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The media say build {build}, which is {' or '.join(candidates(build))}, and the file"
-            f" name says {said}, which Image Builder does not import.",
-            f"Upload {newer} or newer; if this is {newer} after all, upload it under a name that"
-            " says so.",
+            f"The media say {version}, which is {possible[0]}{against}: media of {newer} begin with"
+            f" {build}.{first_revision(build, newer)}. Image Builder does not import"
+            f" {possible[0]}.",
+            f"Upload {newer} or newer.",
         )
-    return None
+    return Rejection.of(
+        Code.UNSUPPORTED_RELEASE,
+        f"The media say {version}, which is {' or '.join(possible)}, and the file name says"
+        f" {said}, which Image Builder does not import.",
+        f"Upload {newer} or newer; if this is {newer} after all, upload it under a name that"
+        " says so.",
+    )
 
 
-def _complete(image: Edition, notes: tuple[str, ...]) -> Choice | Rejection:
+def _complete(image: Edition) -> Choice | Rejection:
     """Turn a judged image into a choice; what it lacks even now is the media's fault."""
-    revision = image.revision or 0
-    if not 0 <= revision <= MAX_VERSION_NODE:
-        return _lacks(image, "VERSION/SPBUILD", revision)
     if not 1 <= image.index <= MAX_IMAGE_INDEX:
         return _lacks(image, "INDEX", image.index)
     if image.edition_id is None or image.architecture is None or image.build is None:
-        return _lacks(image, "description", None)
+        return _lacks(image, "description")
     return Choice(
         image.index,
         image.edition_id,
         image.architecture,
         image.build,
-        revision,
+        image.revision,
         _languages(image),
-        notes,
     )
 
 
@@ -251,6 +344,15 @@ def _languages(image: Edition) -> tuple[str, ...]:
     said = (image.default_language, *image.languages)
     tags = (tag.lower() for tag in said if tag is not None and _LANGUAGE.fullmatch(tag))
     return tuple(dict.fromkeys(tags))[:MAX_LANGUAGES]
+
+
+def _is_pe(image: Edition) -> bool:
+    return _PE in (image.installation_type, image.edition_id)
+
+
+def _is_bare(image: Edition) -> bool:
+    """Say whether an image is described by its name alone, as if it were no Windows."""
+    return (image.edition_id, image.installation_type, image.build) == (None, None, None)
 
 
 def _is_server(image: Edition) -> bool:
@@ -272,11 +374,18 @@ def _server(images: Iterable[Edition]) -> Rejection:
     )
 
 
-def _old(image: Edition) -> Rejection:
-    build = "an unknown build" if image.build is None else _release(image.build)
+def _old(image: Edition, who: str) -> Rejection:
+    older = image.major is not None and image.major < _WINDOWS_MAJOR
+    what = (
+        "a Windows of an unknown build"
+        if image.build is None
+        else f"a Windows before 10, build {_number(image.build)}"
+        if older
+        else _release(image.build)
+    )
     return Rejection.of(
         Code.NOT_WINDOWS_11,
-        f"The ISO holds Windows of {build}; Windows 11 begins with build {FIRST_WINDOWS_11_BUILD}.",
+        f"{who} {what}; Windows 11 begins with build {FIRST_WINDOWS_11_BUILD}.",
     )
 
 
@@ -289,13 +398,22 @@ def _refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> 
     )
 
 
-def _lacks(image: Edition, field: str, value: str | int | None) -> Rejection:
+def _lacks(image: Edition, field: str, value: str | int | None = None) -> Rejection:
+    """Tell what an image does not say, or says as no Windows does."""
+    name = f", '{shown(image.name)}'," if image.name else ""
+    which = f"Image {_number(image.index)}{name}"
+    if value is None or value == UNREADABLE:
+        lost = "lost its" if value is None else "says in no known form its"
+        return Rejection.of(
+            Code.UNREADABLE_MEDIA,
+            f"{which} on the ISO {lost} {field}. Every Windows image by Microsoft has one, and"
+            " none is guessed from the name or the flags.",
+            _CAPTURE_WELL,
+        )
     text = _number(value) if isinstance(value, int) else value
-    said = "does not say" if text is None else f"says '{shown(text)}' as"
     return Rejection.of(
         Code.UNREADABLE_MEDIA,
-        f"Image {_number(image.index)} on the ISO {said} its {field}, which every Windows image by"
-        " Microsoft says in a known form.",
+        f"{which} on the ISO says '{shown(text)}' as its {field}, which no Windows has.",
     )
 
 
@@ -304,8 +422,7 @@ def _found(images: Iterable[Edition]) -> str:
 
 
 def _release(build: int) -> str:
-    release = CLIENT_RELEASES.get(build)
-    return f"build {_number(build)}" if release is None else f"build {build} ({release})"
+    return described(build) if 0 <= build <= MAX_IMAGE_INDEX else "a build out of all bounds"
 
 
 def _number(value: int) -> str:

@@ -38,6 +38,11 @@ class Upload:
     version_id: str | None = None
 
     @property
+    def is_iso(self) -> bool:
+        """Whether its key ends in ``.iso``, in any spelling: what does not is nobody's business."""
+        return self.key.lower().endswith(".iso")
+
+    @property
     def uri(self) -> str:
         """``s3://bucket/key``, for people."""
         return f"s3://{self.bucket}/{self.key}"
@@ -101,6 +106,8 @@ class ImportSettings:
         With ``{edition}``, ``{architecture}``, ``{language}``, ``{release}``, ``{build}``.
     supported_builds : frozenset of int
         Builds that are imported.
+    allow_esd : bool
+        Whether media whose Windows image is an ESD are imported.
     allowed_overrides : frozenset of str
         Which user metadata keys an uploader may set.
     infrastructure_configuration_arn : str
@@ -118,6 +125,7 @@ class ImportSettings:
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
     supported_builds: frozenset[int] = frozenset({22621, 22631, 26100, 26200})
+    allow_esd: bool = False
     allowed_overrides: frozenset[str] = DEFAULT_ALLOWED
     execution_role: str | None = None
     log_group_name: str | None = None

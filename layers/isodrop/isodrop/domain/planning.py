@@ -79,7 +79,8 @@ def decide(
         edition=overrides.edition or settings.edition,
         image_index=overrides.image_index,
         supported_builds=settings.supported_builds,
-        release_said=said.release,
+        release_said=said.label,
+        allow_esd=settings.allow_esd,
     )
     if isinstance(choice, Rejection):
         return choice
@@ -120,9 +121,10 @@ def _plan(
     said: FileName,
     choice: Choice,
 ) -> ImportPlan:
-    release = release_of(choice.build, said.release)
+    release = release_of(choice.build, choice.revision, said.label)
+    revision = choice.revision or 0
     languages = choice.languages or _language_of(said)
-    version = overrides.semantic_version or f"11.{choice.build}.{choice.revision}"
+    version = overrides.semantic_version or f"11.{choice.build}.{revision}"
     named = {
         "edition": choice.edition,
         "architecture": choice.architecture,
@@ -143,7 +145,7 @@ def _plan(
             "release": release,
             "architecture": choice.architecture,
             "languages": " ".join(languages) or None,
-            "build": f"{choice.build}.{choice.revision}",
+            "build": f"{choice.build}.{revision}",
         },
         settings.tags,
     )
@@ -156,14 +158,14 @@ def _plan(
         release=release,
         architecture=choice.architecture,
         build=choice.build,
-        revision=choice.revision,
+        revision=revision,
         languages=languages,
         rebuild=overrides.rebuild,
         tags=tags,
         notes=(
             *choice.notes,
             *_doubts(choice, release),
-            *_contradictions(said, choice),
+            *_contradictions(said, choice, release),
             *overrides.notes,
             *tag_notes,
         ),
@@ -183,22 +185,28 @@ def _doubts(choice: Choice, release: str | None) -> list[str]:
             f"AWS documents only Windows 11 {DOCUMENTED_EDITION} as importable;"
             f" this is {choice.edition}."
         )
-    if release is None and (possible := candidates(choice.build)):
+    if release is None and (possible := candidates(choice.build, choice.revision)):
         doubts.append(
-            f"Build {choice.build} is what {' and '.join(possible)} media say alike, and the file"
-            f" name does not say which this is; Image Builder imports {possible[-1]} only."
+            f"Build {_version(choice)} is what {' and '.join(possible)} media say alike, and the"
+            f" file name does not say which this is; Image Builder imports {possible[-1]} only."
         )
     return doubts
 
 
-def _contradictions(said: FileName, choice: Choice) -> list[str]:
+def _version(choice: Choice) -> str:
+    return str(choice.build) if choice.revision is None else f"{choice.build}.{choice.revision}"
+
+
+def _contradictions(said: FileName, choice: Choice, release: str | None) -> list[str]:
     """Tell where the file name says otherwise than the media, which win."""
-    media = candidates(choice.build)
-    named = candidates(said.build) if said.build is not None else ()
+    media = candidates(choice.build, choice.revision)
+    named = () if said.build is None else candidates(said.build, said.revision)
+    found = f"build {choice.build}" + ("" if release is None else f" ({release})")
+    same_build = said.build == choice.build or bool({*named} & {*media})
     pairs = (
         (_WINDOWS.get(said.windows or ""), "Windows 11", False),
-        (said.release, f"build {choice.build}", not media or said.release in media),
-        (said.build, f"build {choice.build}", said.build == choice.build or {*named} & {*media}),
+        (said.word, found, said.word == release),
+        (said.build, found, same_build),
         (said.architecture, choice.architecture, said.architecture == choice.architecture),
         (said.language, " ".join(choice.languages[:8]), _may_be(said.language, choice.languages)),
     )

@@ -159,6 +159,10 @@ class Attempt:
     standing : Standing
     day : str or None
         Which day's budget it is counted in; ``None`` if it is not counted.
+    submitted_at : str or None
+        When the request was answered, ISO 8601.
+    available_at : str or None
+        When its build was first seen to have ended well, ISO 8601.
     """
 
     identity: str
@@ -170,6 +174,8 @@ class Attempt:
     build_arn: str | None
     standing: Standing
     day: str | None = None
+    submitted_at: str | None = None
+    available_at: str | None = None
 
     @property
     def token(self) -> str:

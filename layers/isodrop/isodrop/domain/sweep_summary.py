@@ -18,6 +18,8 @@ class Tally:
         Answers given, or published again.
     versions, started : int
         Versions of objects that were listed; how many of them nobody had claimed.
+    unscanned : int
+        How many of these were left alone, because their malware scan has not ended.
     oldest : float
         Seconds since the oldest drop among the open ones was claimed; 0 if there is none.
     builds : int
@@ -40,6 +42,7 @@ class Tally:
     answered: int = 0
     versions: int = 0
     started: int = 0
+    unscanned: int = 0
     oldest: float = 0
     builds: int = 0
     removed: int = 0

@@ -1,7 +1,14 @@
 """What a Windows ISO turns out to hold: plain frozen values."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+UNREADABLE: Final = -1
+"""A revision that is said, but not as a number: unlike one that is not said at all."""
+
+WIM: Final = "wim"
+ESD: Final = "esd"
+"""What :attr:`Media.kind` may be."""
 
 
 class ReadRange(Protocol):
@@ -34,7 +41,8 @@ class Edition:
     architecture : str or None
         ``WINDOWS/ARCH`` in words: ``x86``, ``x64``, ``arm``, ``arm64``; ``arch-<n>`` for others.
     major, minor, build, revision : int or None
-        ``WINDOWS/VERSION/{MAJOR,MINOR,BUILD,SPBUILD}``.
+        ``WINDOWS/VERSION/{MAJOR,MINOR,BUILD,SPBUILD}``. Of the last, :data:`UNREADABLE` stands
+        for what is no number.
     branch : str or None
         ``WINDOWS/VERSION/BRANCH``, such as ``ge_release``.
     languages : tuple of str
@@ -56,6 +64,11 @@ class Edition:
     languages: tuple[str, ...]
     default_language: str | None
 
+    @property
+    def shown_revision(self) -> int | None:
+        """The revision for people and programs: ``None`` where it is not a number."""
+        return None if self.revision == UNREADABLE else self.revision
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
@@ -66,13 +79,15 @@ class Media:
     label : str
         The volume's label, such as ``CCCOMA_X64FRE_EN-US_DV9``.
     kind : str
-        The Windows image's container: ``wim`` or ``esd``.
+        The Windows image's container by its name: ``wim`` or ``esd``.
     editions : tuple of Edition
         In the order of their indexes.
     size : int
         The object's size in bytes.
     requests, bytes : int
         What the look cost.
+    has_esd_format : bool
+        Whether the Windows image has the form of an ESD, whatever its name.
     """
 
     label: str
@@ -81,3 +96,9 @@ class Media:
     size: int
     requests: int
     bytes: int
+    has_esd_format: bool = False
+
+    @property
+    def is_esd(self) -> bool:
+        """Whether the Windows image is an ESD, by its name or by what it is."""
+        return self.kind == ESD or self.has_esd_format

@@ -6,13 +6,13 @@ from typing import Final
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso.model import Media, ReadRange
+from isodrop.iso.model import ESD, WIM, Media, ReadRange
 from isodrop.iso.sniff import explain
-from isodrop.iso.udf_files import Entry, File, entries, open_file
-from isodrop.iso.udf_volume import Volume, find_anchor, open_volume
+from isodrop.iso.udf_files import Entry, entries, open_file
+from isodrop.iso.udf_volume import Volume, ends_with_anchor, find_anchor, open_volume
 from isodrop.iso.wim import WimImage, open_wim
 from isodrop.iso.wim_xml import read_editions
-from isodrop.iso.window import Observer, Window, damaged
+from isodrop.iso.window import Observer, Window, damaged, truncated
 from isodrop.text import listed, shown
 
 # Where file entries stand among the data, a folder's names follow its entry and a file's first
@@ -21,8 +21,10 @@ _AHEAD_OF_FOLDER: Final = 24 * 1024
 _AHEAD_OF_FILE: Final = 4 * 1024
 
 _SOURCES: Final = "sources"
-_KINDS: Final = {"install.wim": "wim", "install.esd": "esd"}
+_KINDS: Final = {"install.wim": WIM, "install.esd": ESD}
 _SPLIT: Final = "install.swm"
+_SEVERAL: Final = 2
+_MACHINES: Final = frozenset({"x64", "amd64", "x86", "arm64"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def read_media(read: ReadRange, size: int, observe: Observer | None = None) -> M
         label=found.volume.label,
         kind=found.kind,
         editions=read_editions(found.image),
+        has_esd_format=found.image.is_esd,
         size=size,
         requests=window.requests,
         bytes=window.bytes,
@@ -88,34 +91,81 @@ def find_image(window: Window) -> Found:
     if anchor is None:
         raise explain(window)
     volume = open_volume(window, anchor)
+    if volume.end <= window.size:
+        return _find_on(window, volume)
+    # A slip of makers of ISOs: where pycdlib takes a file out of an image of genisoimage's, the
+    # partition stays a sector too long. What ends with an anchor is whole all the same.
+    short = truncated(window.size, volume.end, "the file system")
+    try:
+        found = _find_on(window, volume)
+    except RejectedError as error:
+        if error.code is Code.TRUNCATED or ends_with_anchor(window):
+            raise
+        raise short from None
+    if not ends_with_anchor(window):
+        raise short
+    return found
+
+
+def _find_on(window: Window, volume: Volume) -> Found:
     root = open_file(
         window, volume, volume.root, folder=True, what="its root folder", ahead=_AHEAD_OF_FOLDER
     )
     there = list(entries(window, root))
     sources = _one(there, _SOURCES)
     if sources is None or not sources.is_folder:
-        raise _not_windows(volume, "it", there)
-    where = sources.where
-    folder = open_file(window, volume, where, folder=True, what=_SOURCES, ahead=_AHEAD_OF_FOLDER)
-    return _image(window, volume, folder)
+        raise _for_several(window, volume, there) or _not_windows(volume, "it", there)
+    inside = _entries(window, volume, sources, _SOURCES)
+    found = _image(window, volume, inside)
+    if found is None:
+        raise _for_several(window, volume, there) or _not_windows(volume, _SOURCES, inside)
+    return found
 
 
-def _image(window: Window, volume: Volume, folder: File) -> Found:
-    there = list(entries(window, folder))
+def _entries(window: Window, volume: Volume, folder: Entry, what: str) -> list[Entry]:
+    where = folder.where
+    file = open_file(window, volume, where, folder=True, what=what, ahead=_AHEAD_OF_FOLDER)
+    return list(entries(window, file))
+
+
+def _image(window: Window, volume: Volume, there: list[Entry]) -> Found | None:
     for name, kind in _KINDS.items():
         entry = _one(there, name)
         if entry is None:
             continue
         path = f"{_SOURCES}/{name}"
         file = open_file(window, volume, entry.where, folder=False, what=path, ahead=_AHEAD_OF_FILE)
-        return Found(volume, kind, open_wim(window, file))
+        if file.end > window.size:
+            raise truncated(window.size, volume.end, "the file system")
+        image = open_wim(window, file)
+        return Found(volume, kind, image)
     if _one(there, _SPLIT) is not None:
         raise RejectedError(
             Code.SPLIT_IMAGE,
             f"The Windows image on the ISO is split ({_SOURCES}/{_SPLIT} and its further parts);"
             " one whole install.wim is needed.",
         )
-    raise _not_windows(volume, _SOURCES, there)
+    return None
+
+
+def _for_several(window: Window, volume: Volume, there: Iterable[Entry]) -> RejectedError | None:
+    """Make the rejection for media with a Windows for each of several architectures, if so."""
+    folders = [entry for entry in there if entry.is_folder and entry.name.lower() in _MACHINES]
+    if len(folders) < _SEVERAL:
+        return None
+    found = []
+    for folder in folders[: len(_MACHINES)]:
+        inside = _one(_entries(window, volume, folder, folder.name), _SOURCES)
+        if inside is not None and inside.is_folder:
+            found.append(f"{folder.name}/{_SOURCES}")
+    if len(found) < _SEVERAL:
+        return None
+    return RejectedError(
+        Code.NOT_WINDOWS,
+        f"The ISO labelled {shown(volume.label) or 'with nothing'} holds a Windows for each of"
+        f" several architectures ({listed(found)}), as the Media Creation Tool makes it; an ISO for"
+        f" x64 alone, with {_SOURCES}/install.wim, is needed.",
+    )
 
 
 def _one(there: Iterable[Entry], name: str) -> Entry | None:

@@ -4,11 +4,21 @@ from typing import Final
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged, truncated
+from isodrop.iso.window import (
+    ANCHOR_SECTOR,
+    DOWNLOAD_AGAIN,
+    SECTOR,
+    Window,
+    damaged,
+    only_zeros,
+    truncated,
+)
 from isodrop.text import shown
 
 _RECOGNITION: Final = 16  # the sector at which volume structures start: ECMA-167 2/8.3
 _RECOGNITION_END: Final = 32
+_OTHER_BLOCKS: Final = (512, 1024, 4096)
+_TAG: Final = 16  # of a descriptor, in bytes
 _STARTS: Final = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
@@ -35,7 +45,15 @@ _STARTS: Final = (
     (b"\xff\xd8\xff", "a picture"),
     (b"\x89PNG", "a picture"),
 )
-_PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<body")
+_PAGES: Final = ("<!doctype html", "<html", "<head", "<body")
+# The longer ones first: that of UTF-32 begins as that of UTF-16 does.
+_MARKS: Final = (
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 _LINE_ENDS: Final = frozenset("\t\n\r\f")
 
 
@@ -49,32 +67,65 @@ def explain(window: Window) -> RejectedError:
             " is empty, too, and upload it again.",
         )
     data = window.at(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
+    return _of_a_disc(window, data) or _of_a_file(data)
+
+
+def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
+    """Make the rejection of what says that it has a file system."""
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
     volume = _iso9660(data)
     if volume is not None and volume[1] > window.size:
         return truncated(window.size, volume[1], "the file system")
-    if udf and window.size <= (ANCHOR_SECTOR + 1) * SECTOR:
-        return truncated(window.size, (ANCHOR_SECTOR + 1) * SECTOR, "the start of the file system")
+    first = (ANCHOR_SECTOR + 1) * SECTOR
+    if udf and window.size <= first:
+        return truncated(window.size, first, "the start of the file system")
     if udf:
-        return damaged(
-            "it says that it has a UDF file system, but the anchor of it is missing, or its blocks"
-            " are not of 2,048 bytes"
-        )
-    if volume is not None:
-        return RejectedError(
-            Code.NOT_WINDOWS,
-            f"The ISO labelled {shown(volume[0]) or 'with nothing'} has a plain ISO 9660 file"
-            " system, which no Windows 11 ISO has; one as Microsoft publishes it, with UDF, is"
-            " needed.",
-        )
-    return _not_an_iso(_described(data))
-
-
-def _not_an_iso(what: str) -> RejectedError:
+        return _of_udf(window)
+    if volume is None:
+        return None
     return RejectedError(
-        Code.NOT_AN_ISO, f"The object is {what}, not an ISO image; the Windows 11 ISO is needed."
+        Code.NOT_WINDOWS,
+        f"The ISO labelled {shown(volume[0]) or 'with nothing'} has a plain ISO 9660 file"
+        " system, which no Windows 11 ISO has; one as Microsoft publishes it, with UDF, is"
+        " needed.",
     )
+
+
+def _of_udf(window: Window) -> RejectedError:
+    """Make the rejection of a UDF file system whose anchor is not where it has to be."""
+    for block in _OTHER_BLOCKS:
+        at = ANCHOR_SECTOR * block
+        if at + _TAG <= window.size:
+            tag = window.at(at, _TAG, "the anchor")
+            if tag[:2] == b"\x02\0" and tag[12:] == ANCHOR_SECTOR.to_bytes(4, "little"):
+                return damaged(f"the blocks of its file system are of {block}, not of 2,048 bytes")
+    if not any(window.at(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
+        return only_zeros("the anchor of its file system")
+    return damaged("it says that it has a UDF file system, but the anchor of it is missing")
+
+
+def _of_a_file(data: bytes) -> RejectedError:
+    if zeros := _zeros(data):
+        return RejectedError(
+            Code.NOT_AN_ISO,
+            f"The object is {zeros}, as in a broken download; the whole Windows 11 ISO is needed.",
+            DOWNLOAD_AGAIN,
+        )
+    return RejectedError(
+        Code.NOT_AN_ISO,
+        f"The object is {_described(data)}, not an ISO image; the Windows 11 ISO is needed.",
+    )
+
+
+def _zeros(data: bytes) -> str | None:
+    """Tell an object that is only zeros from where a file system begins."""
+    begins = _RECOGNITION * SECTOR
+    if any(data):
+        return None
+    if len(data) < begins:
+        return f"{len(data):,} zeros, where the file system of an ISO begins at byte {begins:,}"
+    return "nothing but zeros where a file system has to be"
 
 
 def _iso9660(data: bytes) -> tuple[str, int] | None:
@@ -91,22 +142,19 @@ def _described(data: bytes) -> str:
     for start, words in _STARTS:
         if head.startswith(start):
             return words
-    if any(head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(page) for page in _PAGES):
-        return "an HTML page"
-    begins, system = _RECOGNITION * SECTOR, "the file system of an ISO begins at byte"
+    text = _text(head)
     kinds = (
-        (not any(data) and len(data) < begins, f"{len(data):,} zeros, where {system} {begins:,}"),
-        (not any(data), "nothing but zeros where a file system has to be"),
+        (text.lstrip().lower().startswith(_PAGES), "an HTML page"),
         (data[257:262] == b"ustar", "a tar archive"),
-        (_is_text(head), "a text file"),
+        (all(letter.isprintable() or letter in _LINE_ENDS for letter in text), "a text file"),
         (head[510:512] == b"\x55\xaa", "a disk with a boot sector"),
         (True, "binary data of no known kind"),
     )
     return next(words for fits, words in kinds if fits)
 
 
-def _is_text(head: bytes) -> bool:
-    encoding = "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
+def _text(head: bytes) -> str:
+    """Read as text, by its byte order mark where it has one."""
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
     # A character cut off at the end is no reason to say that it is not text.
-    text = head.decode(encoding, "replace").rstrip("\N{REPLACEMENT CHARACTER}")
-    return all(letter.isprintable() or letter in _LINE_ENDS for letter in text)
+    return head.decode(encoding, "replace").rstrip("\N{REPLACEMENT CHARACTER}")

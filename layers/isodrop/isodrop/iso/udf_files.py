@@ -56,6 +56,11 @@ class File:
     size: int
     extents: tuple[tuple[int, int], ...]
 
+    @property
+    def end(self) -> int:
+        """The byte of the object where its last extent ends."""
+        return max((at + length for at, length in self.extents if at >= 0), default=0)
+
     def spans(self, at: int, length: int) -> Iterator[tuple[int, int]]:
         """Translate a range of the file to ranges of the object."""
         for offset, size in self.extents:

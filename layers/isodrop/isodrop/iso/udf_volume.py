@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from isodrop.errors import RejectedError
-from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged, truncated
+from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged, only_zeros
 
 PRIMARY, ANCHOR, POINTER, PARTITION, LOGICAL, TERMINATOR = 1, 2, 3, 5, 6, 8
 FILE_SET: Final = 256
@@ -36,7 +36,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A UDF volume whose partitions lie inside the object.
+    """A UDF volume, whose partitions may be said to reach beyond the object's end.
 
     Attributes
     ----------
@@ -51,6 +51,11 @@ class Volume:
     label: str
     partitions: tuple[tuple[int, int], ...]
     root: Address
+
+    @property
+    def end(self) -> int:
+        """The byte where the last partition is said to end."""
+        return max(start + count for start, count in self.partitions) * SECTOR
 
     def offset(self, address: Address, length: int, what: str) -> int:
         """Translate a logical block to a byte offset, so that ``length`` bytes lie inside.
@@ -82,6 +87,8 @@ def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str
     identifier, _, checksum, _, crc, length, where = _TAG.unpack_from(data)
     at = "" if location is None else f" at block {location:,}"
     if identifier not in wanted:
+        if not any(data):
+            raise only_zeros(f"the {what}{at}")
         raise damaged(f"there is no {what}{at} where one has to be")
     if (sum(data[:16]) - checksum) & 0xFF != checksum:
         raise damaged(f"the {what}{at} has a wrong checksum")
@@ -108,13 +115,29 @@ def find_anchor(window: Window) -> bytes | None:
     for sector in (ANCHOR_SECTOR, last, last - ANCHOR_SECTOR):
         if not 0 <= sector <= last:
             continue
-        data = window.at(sector * SECTOR, SECTOR, "the anchor")
-        try:
-            tag_of(data, sector, (ANCHOR,), "anchor")
-        except RejectedError:
-            continue
-        return data
+        data = _anchor(window, sector)
+        if data is not None:
+            return data
     return None
+
+
+def _anchor(window: Window, sector: int) -> bytes | None:
+    data = window.at(sector * SECTOR, SECTOR, "the anchor")
+    try:
+        tag_of(data, sector, (ANCHOR,), "anchor")
+    except RejectedError:
+        return None
+    return data
+
+
+def ends_with_anchor(window: Window) -> bool:
+    """Say whether an anchor is where the object ends: in its last sector, or 256 before it.
+
+    It stands nowhere else but at 256 (OSTA UDF 1.02, 2.2.3), so that such an object is whole,
+    whatever length its file system is said to have.
+    """
+    last = window.size // SECTOR - 1
+    return any(_anchor(window, at) for at in (last, last - ANCHOR_SECTOR) if at >= 0)
 
 
 def open_volume(window: Window, anchor: bytes) -> Volume:
@@ -123,7 +146,7 @@ def open_volume(window: Window, anchor: bytes) -> Volume:
     Raises
     ------
     RejectedError
-        ``truncated`` or ``unreadable-media``.
+        ``unreadable-media``, or ``truncated`` where the object ends before its descriptors do.
     """
     try:
         return _volume(window, *_EXTENT.unpack_from(anchor, 16))
@@ -140,15 +163,15 @@ def open_volume(window: Window, anchor: bytes) -> Volume:
 def _volume(window: Window, length: int, sector: int) -> Volume:
     found = _sequence(window, length, sector)
     primary, logical = found.get((PRIMARY, 0), b""), found.get((LOGICAL, 0))
+    if not found:
+        raise only_zeros("its volume descriptors")
     if logical is None:
         raise damaged("it has no logical volume descriptor")
     if int.from_bytes(logical[212:216], "little") != SECTOR:
         raise damaged("its logical blocks are not of 2,048 bytes")
     if not logical[217:].startswith(b"*OSTA UDF Compliant"):
         raise damaged("its logical volume is not one of UDF")
-    partitions = tuple(
-        _partition(window, found.get((PARTITION, number))) for number in _map(logical)
-    )
+    partitions = tuple(_partition(found.get((PARTITION, number))) for number in _map(logical))
     volume = Volume(
         label=dstring(logical[84:212]) or dstring(primary[24:56]),
         partitions=partitions,
@@ -210,14 +233,12 @@ def _kind_of(logical: bytes, at: int) -> str:
     return _MAPS.get(name, "a partition map of an unknown kind")
 
 
-def _partition(window: Window, data: bytes | None) -> tuple[int, int]:
+def _partition(data: bytes | None) -> tuple[int, int]:
     if data is None:
         raise damaged("its partition has no descriptor")
     if not data[25:].startswith(b"+NSR0"):
         raise damaged("its partition is not one of UDF")
     start, count = _EXTENT.unpack_from(data, 188)
-    if (start + count) * SECTOR > window.size:
-        raise truncated(window.size, (start + count) * SECTOR, "the file system")
     return start, count
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.udf_files import File
-from isodrop.iso.window import Window, damaged
+from isodrop.iso.window import Window, damaged, only_zeros
 
 HEADER_SIZE: Final = 208
 MAX_XML: Final = 1 << 20
@@ -17,7 +17,8 @@ _MAGIC: Final = b"MSWIM\0\0\0"
 _PIPABLE: Final = b"WLPWM\0\0\0"
 # The second is that of solid files (ESD), which the white paper is too old to know:
 # https://wimlib.net/man1/wimcapture.html
-_VERSIONS: Final = frozenset({0x10D00, 0xE00})
+_ESD: Final = 0xE00
+_VERSIONS: Final = frozenset({0x10D00, _ESD})
 _HEADER: Final = Struct("<8sLLLL16sHHL")
 _RESOURCE: Final = Struct("<QQQ")
 _LENGTH: Final = (1 << 56) - 1
@@ -38,11 +39,15 @@ class WimImage:
         UTF-16LE with its byte order mark, as it stands in the file.
     count : int
         The number of images, by the header.
+    is_esd : bool
+        Whether it has the form of an ESD, whatever the file is called: DISM writes it with
+        ``/Compress:recovery`` only.
     """
 
     header: bytes
     xml: bytes
     count: int
+    is_esd: bool = False
 
 
 def open_wim(window: Window, file: File) -> WimImage:
@@ -57,6 +62,20 @@ def open_wim(window: Window, file: File) -> WimImage:
     if file.size < HEADER_SIZE:
         raise damaged(f"{what} has only {file.size} bytes")
     header = file.read(window, 0, HEADER_SIZE)
+    if not any(header):
+        raise only_zeros(f"the beginning of {what}")
+    version, count = _check_header(header, what)
+    at, length = _xml_place(header, file)
+    xml = file.read(window, at, length)
+    if not any(xml):
+        raise only_zeros(f"the XML of {what}")
+    if xml[:2] != b"\xff\xfe":
+        raise damaged(f"the XML of {what} is not UTF-16")
+    return WimImage(header, xml, count, version == _ESD)
+
+
+def _check_header(header: bytes, what: str) -> tuple[int, int]:
+    """Refuse what cannot be read; give the version and the number of images."""
     magic, size, version, flags, _, _, part, parts, count = _HEADER.unpack_from(header)
     if magic == _PIPABLE:
         raise damaged(f"{what} is a pipable image, which only wimlib can read")
@@ -75,11 +94,7 @@ def open_wim(window: Window, file: File) -> WimImage:
         raise damaged(f"{what} was never finished being written")
     if not 1 <= count <= MAX_IMAGES:
         raise damaged(f"{what} holds {count:,} images, where 1 to {MAX_IMAGES} are expected")
-    at, length = _xml_place(header, file)
-    xml = file.read(window, at, length)
-    if xml[:2] != b"\xff\xfe":
-        raise damaged(f"the XML of {what} is not UTF-16")
-    return WimImage(header, xml, count)
+    return int(version), int(count)
 
 
 def _xml_place(header: bytes, file: File) -> tuple[int, int]:

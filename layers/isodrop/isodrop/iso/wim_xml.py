@@ -9,7 +9,7 @@ import re
 from typing import Final
 from xml.parsers import expat
 
-from isodrop.iso.model import Edition
+from isodrop.iso.model import UNREADABLE, Edition
 from isodrop.iso.wim import MAX_IMAGES, WimImage
 from isodrop.iso.window import damaged
 
@@ -38,6 +38,10 @@ _WANTED: Final = frozenset(
 )
 # PROCESSOR_ARCHITECTURE_* of winnt.h.
 _ARCHITECTURES: Final = {0: "x86", 5: "arm", 6: "ia64", 9: "x64", 12: "arm64"}
+# What stands around a value and belongs to none, as wimlib and 7-Zip see it.
+_AROUND: Final = " \t\r\n\0"
+# XML knows no NUL, but they are seen at its end and around values.
+_NUL_AROUND: Final = re.compile(r"(?<=[>\s\0])\0|\0(?=[<\s\0]|\Z)")
 _NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _CHUNK: Final = 16 * 1024  # expat copies what it is given; this keeps the copies small
 
@@ -60,7 +64,7 @@ class _Parser:
 
     def parse(self, xml: bytes) -> None:
         for at in range(2, len(xml), _CHUNK):
-            self.parser.Parse(xml[at : at + _CHUNK], False)
+            self.parser.Parse(_chunk(xml, at), False)
         self.parser.Parse(b"", True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -77,8 +81,11 @@ class _Parser:
         self.text = ""
 
     def _image(self, index: str) -> None:
-        if not _NUMBER.fullmatch(index) or int(index) in self.images:
-            raise damaged("the images in the XML of its Windows image are not numbered")
+        unnumbered = "the images in the XML of its Windows image are not numbered"
+        if not _NUMBER.fullmatch(index):
+            raise damaged(unnumbered)
+        if int(index) in self.images:
+            raise damaged(f"{unnumbered} one by one: {int(index)} is there twice")
         if len(self.images) >= MAX_IMAGES:
             raise damaged(f"the XML of its Windows image lists more than {MAX_IMAGES} images")
         self.index = int(index)
@@ -96,14 +103,15 @@ class _Parser:
         if not wanted:
             return
         values, languages = self.images[self.index]
+        text = self.text.strip(_AROUND)
         if wanted == _LANGUAGE:
-            languages.append(self.text)
+            languages.append(text)
             if len(languages) > MAX_LANGUAGES:
                 raise damaged(f"image {self.index} lists more than {MAX_LANGUAGES} languages")
         elif wanted in values:
             raise damaged(f"image {self.index} has {wanted.rpartition('/')[2]} twice")
         else:
-            values[wanted] = self.text
+            values[wanted] = text
 
 
 def read_editions(image: WimImage) -> tuple[Edition, ...]:
@@ -137,15 +145,30 @@ def _check(text: str) -> None:
         raise damaged("the XML of its Windows image has too many attributes")
 
 
+def _chunk(xml: bytes, at: int) -> bytes:
+    """Cut a piece out, white space in it where there are NULs around a value."""
+    piece = xml[at : at + _CHUNK]
+    if b"\0\0" not in piece:
+        return piece
+    # With the letters before and behind it, for what stands around a NUL decides.
+    before, behind = xml[at - 2 : at], xml[at + _CHUNK : at + _CHUNK + 2]
+    text = (before + piece + behind).decode("utf-16-le", "surrogatepass")
+    cleaned = _NUL_AROUND.sub(" ", text).encode("utf-16-le", "surrogatepass")[2:]
+    return cleaned[:-2] if behind else cleaned
+
+
 def _edition(index: int, values: dict[str, str], languages: list[str]) -> Edition:
     def text(path: str) -> str | None:
         return values.get(f"WINDOWS/{path}") or None
 
     def number(path: str) -> int | None:
-        said = values.get(f"WINDOWS/{path}", "").strip()
+        said = values.get(f"WINDOWS/{path}", "")
         return int(said) if _NUMBER.fullmatch(said) else None
 
     architecture = number("ARCH")
+    revision = number("VERSION/SPBUILD")
+    if revision is None and text("VERSION/SPBUILD") is not None:
+        revision = UNREADABLE  # not the same as none: that would count as the very first
     return Edition(
         index=index,
         name=values.get("NAME", ""),
@@ -157,7 +180,7 @@ def _edition(index: int, values: dict[str, str], languages: list[str]) -> Editio
         major=number("VERSION/MAJOR"),
         minor=number("VERSION/MINOR"),
         build=number("VERSION/BUILD"),
-        revision=number("VERSION/SPBUILD"),
+        revision=revision,
         branch=text("VERSION/BRANCH"),
         languages=tuple(language for language in languages if language),
         default_language=text("LANGUAGES/DEFAULT"),

@@ -24,12 +24,27 @@ _KEPT: Final = 64 * 1024  # longer ranges are folders and XML, which are read on
 Observer: TypeAlias = Callable[[int, int], None]
 """Called with offset and length before each range is read."""
 
+DOWNLOAD_AGAIN: Final = (
+    "Download the ISO again, compare the file's SHA-256 with the one beside the download, and"
+    " upload it again."
+)
+
 
 def damaged(what: str) -> RejectedError:
     """Make the rejection for what cannot be read, given what was found, without a full stop."""
     return RejectedError(
         Code.UNREADABLE_MEDIA,
         f"The ISO cannot be read: {what}; an untouched copy of Microsoft's ISO is needed.",
+    )
+
+
+def only_zeros(what: str) -> RejectedError:
+    """Make the rejection for a hole in the object: what has to be there, but is not."""
+    return RejectedError(
+        Code.UNREADABLE_MEDIA,
+        f"The ISO cannot be read: there are only zeros where {what} has to be, as in a broken"
+        " download; the whole ISO is needed.",
+        DOWNLOAD_AGAIN,
     )
 
 

@@ -38,7 +38,7 @@ class BudgetAuditor:
         attempt = attempts[number]
         if attempt.standing not in {Standing.OPEN, Standing.SENT}:
             return False
-        build_arn = self._find_build(attempt)
+        build_arn = self._find_build(attempt, now)
         if build_arn is not None:
             build = self.builder.describe(build_arn)
             return build is not None and build.phase is Phase.RUNNING
@@ -50,12 +50,12 @@ class BudgetAuditor:
             return self.ledger.stand(attempt, Standing.LOST) is not Standing.LOST
         return not _is_long_answered(owner, now)
 
-    def _find_build(self, attempt: Attempt) -> str | None:
+    def _find_build(self, attempt: Attempt, now: datetime) -> str | None:
         if attempt.build_arn is not None or attempt.standing is Standing.OPEN:
             return attempt.build_arn
         found = self.builder.find(attempt.request)
         if found is not None:
-            self.ledger.built(attempt, found)
+            self.ledger.built(attempt, found, now.isoformat(timespec="milliseconds"))
         return found
 
 

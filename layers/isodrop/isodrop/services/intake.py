@@ -7,12 +7,12 @@ so the whole may be killed anywhere and begun again: it comes to the same end.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import open_object, read_text
-from isodrop.codes import Rejection
+from isodrop.aws.s3 import open_object, read_text, size_of
+from isodrop.codes import Code, Rejection
 from isodrop.domain.build_requests import UEFI_DATA_LIMIT, import_request
 from isodrop.domain.content import Content
 from isodrop.domain.ids import import_identity
@@ -25,9 +25,13 @@ from isodrop.iso import read_media
 from isodrop.services.allow_list import AllowListGate
 from isodrop.services.staging import Stager, key_of
 from isodrop.services.submission import Submission, Task
+from isodrop.text import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+
+_CLEAN: Final = "NO_THREATS_FOUND"
 
 
 class Decision(StrEnum):
@@ -38,7 +42,7 @@ class Decision(StrEnum):
     ANSWER = "answer"
     """There will be no build: answer."""
     NOTHING = "nothing"
-    """Another execution has this upload: it will answer."""
+    """Another execution has this upload and will answer; or it is no ISO, and nobody will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,13 @@ class Intake:
     now: Callable[[], str]
     inspected: Callable[[int, int], None] = lambda _requests, _length: None
 
-    def take(self, upload: Upload, execution: str, ask: Ask = FIRST_ASK) -> Outcome:
+    def take(
+        self,
+        upload: Upload,
+        execution: str,
+        ask: Ask = FIRST_ASK,
+        malware_scan: str | None = None,
+    ) -> Outcome:
         """Bring one upload to its build, or to the reason why there is none.
 
         Parameters
@@ -93,16 +103,21 @@ class Intake:
             As S3's event told it.
         execution : str
             Who follows it. The same execution may come again; another one gets
-            :attr:`Decision.NOTHING`.
+            :attr:`Decision.NOTHING`, as everyone does for an object that is no ISO by its name:
+            the rule cannot always tell.
         ask : Ask, optional
             Which asking for it this is, and with what overrides.
+        malware_scan : str, optional
+            How the malware scan of it ended, where it was waited for.
 
         Raises
         ------
         TransientError, QuotaError
             Ask again later; nothing is lost.
         """
-        drop = self.ledger.claim(upload, execution, self.now(), ask)
+        if upload.is_iso and malware_scan is not None and not upload.size:
+            upload = replace(upload, size=size_of(self.s3, upload))
+        drop = self.ledger.claim(upload, execution, self.now(), ask) if upload.is_iso else None
         if drop is None:
             return Outcome(Decision.NOTHING)
         if drop.answer is None and drop.build_arn is not None:
@@ -111,7 +126,7 @@ class Intake:
             # Answered already: while this execution was thought to be over, and then redriven.
             return Outcome(Decision.ANSWER)
         try:
-            plan = self._plan(drop)
+            plan = self._plan(drop, malware_scan)
             if plan is None:
                 return Outcome(Decision.ANSWER)
             content = self.stager.stage(drop, plan)
@@ -125,11 +140,12 @@ class Intake:
         self.stager.discard(drop)  # where it follows another's, whose copy is the one imported
         return Outcome(Decision.FOLLOW, build_arn)
 
-    def _plan(self, drop: Drop) -> ImportPlan | None:
+    def _plan(self, drop: Drop, malware_scan: str | None) -> ImportPlan | None:
         """Decide, unless it was decided before; ``None`` for a rejection."""
         verdict = drop.verdict
         if verdict is None:
-            verdict = self._look(drop.upload, drop.ask)
+            refusal = check_malware_scan(malware_scan)
+            verdict = refusal or self._look(drop.upload, drop.ask)
             self.ledger.decide(drop, verdict)
             # What stands is what was written first, perhaps by an earlier run of this very drop.
             standing = self.ledger.drop(drop.id, drop.ask.number)
@@ -190,3 +206,12 @@ def _content_tags(content: Content, sha256: str | None) -> dict[str, str]:
     """Name the bytes on the image."""
     flat = {} if sha256 is None else {"isodrop:sha256": sha256}
     return {"isodrop:content": content.id, **flat}
+
+
+def check_malware_scan(result: str | None) -> Rejection | None:
+    """Say why an upload is not even looked at whose malware scan did not end well."""
+    if result in {None, _CLEAN}:
+        return None
+    return Rejection.of(
+        Code.SCAN_NOT_PASSED, f"The malware scan of the object ended with {one_line(str(result))}."
+    )

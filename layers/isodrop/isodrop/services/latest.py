@@ -8,7 +8,7 @@ import.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
@@ -16,15 +16,13 @@ from botocore.exceptions import ClientError
 from isodrop.aws.errors import error_code, translated
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
-from isodrop.domain.build import Build, Phase
+from isodrop.domain.build import SETTLING_TIME, Build, Phase
 from isodrop.domain.run import KnownImage
 from isodrop.errors import RefusedError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.client import SSMClient
 
-MIN_AGE: Final = timedelta(minutes=10)
-"""A younger image may be there though EC2 does not know its AMI yet, so it is not retired."""
 _ROUNDS: Final = 3
 
 
@@ -133,5 +131,6 @@ class LatestParameters:
         return build.status == "AVAILABLE" and self.builder.has_its_amis(build)
 
     def _retire(self, image: KnownImage) -> None:
-        if self.now() - datetime.fromisoformat(image.known_at) >= MIN_AGE:
+        # Before that EC2 may not know the AMI of an image that is there.
+        if self.now() - datetime.fromisoformat(image.known_at) >= SETTLING_TIME:
             self.ledger.retire(image)

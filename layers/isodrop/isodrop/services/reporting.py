@@ -20,7 +20,7 @@ from isodrop.domain.build import Build, Phase
 from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
 from isodrop.domain.results import plan_of, source_of
 from isodrop.domain.run import Attempt, Bond, Drop, Stage, Standing, Trouble
-from isodrop.errors import QuotaError, TransientError
+from isodrop.errors import CredentialsError, QuotaError, RefusedError, TransientError
 from isodrop.events import (
     SCHEMA_VERSION,
     Data,
@@ -37,6 +37,7 @@ from isodrop.events import (
 from isodrop.services.annotations import BROKEN_OFF, Annotator
 from isodrop.services.distribution import Distributor
 from isodrop.services.staging import Stager
+from isodrop.services.submission import is_just_available, is_just_submitted
 from isodrop.text import one_line
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ _WAITED_FOR: Final = frozenset(
 )
 """Errors that the state machine retried until its patience ended."""
 _FORBIDDEN: Final = frozenset(
-    {"Imagebuilder.ForbiddenException", "Imagebuilder.AccessDeniedException"}
+    {
+        CredentialsError.__name__,
+        "Imagebuilder.ForbiddenException",
+        "Imagebuilder.AccessDeniedException",
+    }
 )
 
 
@@ -106,9 +111,11 @@ class Reporter:
         """Get the drop of an upload, if it is this execution's; claimed now if nobody has yet.
 
         An execution whose very first function was broken has claimed nothing, and still owes
-        an answer.
+        an answer; unless the object is no ISO by its name.
         """
-        return self.ledger.claim(upload, execution, _iso(self.now()), ask)
+        return (
+            self.ledger.claim(upload, execution, _iso(self.now()), ask) if upload.is_iso else None
+        )
 
     def started(self, drop: Drop) -> None:
         """Tell that there is a build, and that it is being followed."""
@@ -179,6 +186,30 @@ class Reporter:
         self.ledger.saw(drop, Stage.DISTRIBUTION, _iso(self.now()))
         return arn
 
+    def is_settling(self, drop: Drop) -> bool:
+        """Whether a drop's build is so new that AWS does not know it yet, or not what it made.
+
+        Raises
+        ------
+        TransientError, RefusedError
+            Image Builder does not say; come again.
+        """
+        if drop.answer is not None or drop.build_arn is None:
+            return False
+        attempt, build = self._attempt(drop), self.builder.describe(drop.build_arn)
+        if build is None:
+            return is_just_submitted(attempt, self.now())
+        return build.phase is Phase.GOOD and self._is_settling(attempt, build)
+
+    def _is_settling(self, attempt: Attempt, build: Build) -> bool:
+        # Asked first, for it writes down when: whoever comes to this build later is to know.
+        if not is_just_available(self.ledger, attempt, build, self.now()):
+            return False
+        try:
+            return not self.builder.has_its_amis(build)
+        except RefusedError:
+            return False  # whoever may not ask EC2 does not wait for it
+
     def answer(self, drop: Drop, caught: Caught | None = None) -> Event:
         """Give an upload its one answer; again, if it was not certain to have been published.
 
@@ -197,7 +228,8 @@ class Reporter:
         Raises
         ------
         TransientError, RefusedError
-            Something that it needs is not to be had; come again.
+            Something that it needs is not to be had yet, such as an AMI that EC2 does not know;
+            come again.
         """
         words = drop.answer
         if words is None:
@@ -243,15 +275,24 @@ class Reporter:
             return _hindered(drop, drop.trouble, attempt)
         if attempt is None or drop.build_arn is None:
             return _broken(drop, Caught("NoBuild", "asked for an answer before there was a build"))
-        build = self.builder.describe(drop.build_arn)
+        build = self._described(drop.build_arn, attempt)
         if build is None or build.phase is not Phase.RUNNING:
             self.ledger.release(attempt)  # before the answer is written: after it nobody comes here
         if build is not None and build.phase is Phase.GOOD:
             return self._good(drop, attempt, build)
         return _bad(drop, attempt, build)
 
+    def _described(self, arn: str, attempt: Attempt) -> Build | None:
+        """Look at a build; that a new one is not known yet does not mean that it is gone."""
+        build = self.builder.describe(arn)
+        if build is None and is_just_submitted(attempt, self.now()):
+            raise TransientError(f"Image Builder does not know {arn} yet; it is new")
+        return build
+
     def _good(self, drop: Drop, attempt: Attempt, build: Build) -> Data:
         """Tell of the image there is."""
+        if self._is_settling(attempt, build):
+            raise TransientError(f"the AMIs of {build.arn} are new, and EC2 does not know them yet")
         if not build.amis:
             message = f"The build is {build.status}, but Image Builder names no AMI of it."
             return _hindered(drop, Trouble(Code.BUILD_GONE, message), attempt)
@@ -283,9 +324,9 @@ class Reporter:
         assert bond.build_arn is not None  # noqa: S101 - for the type checker: it was begun
         assert bond.identity is not None  # noqa: S101 - likewise
         assert bond.attempt is not None  # noqa: S101 - likewise
-        found = self.builder.describe(bond.build_arn)
+        attempt = self.ledger.attempts(bond.identity)[bond.attempt]
+        found = self._described(bond.build_arn, attempt)
         if found is not None and found.phase is Phase.GOOD:
-            attempt = self.ledger.attempts(bond.identity)[bond.attempt]
             self.ledger.stand(attempt, Standing.GOOD)
         return found
 

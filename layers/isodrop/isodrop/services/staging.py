@@ -5,8 +5,10 @@ written before the next one, so that whoever was killed goes on where it was: th
 id before the first part, what the bytes are before the copy is completed.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from isodrop.aws.image_builder import Builder
@@ -20,6 +22,7 @@ from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Attempt, Drop, Standing
 from isodrop.errors import RefusedError, RejectedError, TransientError
 from isodrop.iso import read_media
+from isodrop.services.submission import is_just_submitted
 
 _ROUNDS: Final = 3
 """How often a copy is begun anew before it waits: each time somebody else has ended it."""
@@ -34,6 +37,8 @@ class Stager:
     bucket : StagingBucket
     builder, ledger
         What it talks to.
+    now : callable
+        The time, with a time zone.
     part_size : int
         Another one makes other content ids.
     """
@@ -41,6 +46,7 @@ class Stager:
     bucket: StagingBucket
     builder: Builder
     ledger: Ledger
+    now: Callable[[], datetime]
     part_size: int = PART_SIZE
 
     def stage(self, drop: Drop, plan: ImportPlan) -> Content:
@@ -168,11 +174,13 @@ class Stager:
         if build_arn is None and search:
             build_arn = self.builder.find(attempt.request)
             if build_arn is not None:
-                self.ledger.built(attempt, build_arn)
+                self.ledger.built(attempt, build_arn, self.now().isoformat(timespec="milliseconds"))
         if build_arn is None:
             return False
         build = self.builder.describe(build_arn)
-        return build is None or build.phase is not Phase.RUNNING
+        if build is None:
+            return not is_just_submitted(attempt, self.now())
+        return build.phase is not Phase.RUNNING
 
     def _attempt_of(self, drop: Drop) -> Attempt | None:
         """Find the attempt whose request names a run's copy."""

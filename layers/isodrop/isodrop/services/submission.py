@@ -14,7 +14,7 @@ from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import TABLE, Code
 from isodrop.domain.budget import BuildLimits, day_of
-from isodrop.domain.build import Build, Phase
+from isodrop.domain.build import SETTLING_TIME, Build, Phase
 from isodrop.domain.build_requests import Request
 from isodrop.domain.ids import client_token
 from isodrop.domain.model import Upload
@@ -71,18 +71,18 @@ class Submission:
         The stack's name; part of every client token.
     max_attempts : int
         How many builds in a row a task may lose before drops of it are turned away.
-    limits : BuildLimits or None
-        How many imports may be built at once and in a day; a distribution builds nothing.
     now : callable
         The time, with a time zone.
+    limits : BuildLimits or None
+        How many imports may be built at once and in a day; a distribution builds nothing.
     """
 
     builder: Builder
     ledger: Ledger
     stack: str
     max_attempts: int
+    now: Callable[[], datetime]
     limits: BuildLimits | None = None
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def submit(self, drop: Drop, task: Task) -> str:
         """Bring a drop to the build that its task leads to: its own, one that lives, or a new one.
@@ -128,9 +128,15 @@ class Submission:
                 return False
             raise  # it may still be sent
         build = self.builder.describe(build_arn)
+        if build is None and is_just_submitted(attempt, self.now()):
+            raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
         if build is None or build.phase is Phase.BAD:
             return False
-        return build.phase is Phase.RUNNING or task.is_there(build)
+        if build.phase is Phase.RUNNING or task.is_there(build):
+            return True
+        if is_just_available(self.ledger, attempt, build, self.now()):
+            raise TransientError(f"EC2 does not know the AMIs of {build_arn} yet; they are new")
+        return False
 
     def _begin(self, drop: Drop, task: Task, earlier: Sequence[Attempt]) -> None:
         """Freeze a new request, unless the task has lost too many builds already."""
@@ -177,7 +183,9 @@ class Submission:
         if standing is Standing.LOST:
             raise RefusedError(TABLE[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
         if standing is Standing.REFUSED:
-            raise RefusedError("Image Builder has refused this very request before")
+            raise RefusedError(
+                "Image Builder has refused this very request before", code=Code.IMPORT_REFUSED
+            )
         again = attempt.standing is Standing.SENT
         earlier = self.builder.find(attempt.request) if again else None
         try:
@@ -185,8 +193,31 @@ class Submission:
         except RefusedError:
             self.ledger.stand(replace(attempt, standing=Standing.SENT), Standing.REFUSED)
             raise
-        self.ledger.built(attempt, build_arn)
+        self.ledger.built(attempt, build_arn, _iso(self.now()))
         return build_arn
+
+
+def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
+    """Whether an attempt's request was answered a moment ago, or only now.
+
+    Image Builder may not know its build yet, so one that is not found is not gone.
+    """
+    if attempt.submitted_at is None:
+        return attempt.build_arn is None
+    return now - datetime.fromisoformat(attempt.submitted_at) < SETTLING_TIME
+
+
+def is_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datetime) -> bool:
+    """Whether an attempt's build, which has ended well, was first seen so a moment ago.
+
+    AWS may not know yet what it made, so nothing that is missing is gone.
+    """
+    seen = ledger.record_available(attempt, _iso(now))
+    return build.status == "AVAILABLE" and now - datetime.fromisoformat(seen) < SETTLING_TIME
+
+
+def _iso(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _lost_in_a_row(attempts: Sequence[Attempt]) -> int:

@@ -19,7 +19,8 @@ from isodrop.aws.errors import translated
 from isodrop.aws.image_builder import Builder
 from isodrop.aws.ledger import Ledger, Mark, mark_of
 from isodrop.aws.ledger_items import UnreadableItemError
-from isodrop.aws.s3_events import object_created
+from isodrop.aws.s3 import read_scan_tag
+from isodrop.aws.s3_events import object_created, with_malware_scan
 from isodrop.aws.step_functions import Executions
 from isodrop.codes import Code
 from isodrop.domain.budget import day_of
@@ -73,6 +74,8 @@ class Sweep:
         How long a build is followed.
     grace : timedelta
         What is younger is left alone.
+    waits_for_malware_scan : bool
+        Whether what is not scanned yet is left alone, too.
     now : callable
         The time, with a time zone.
     tell : callable
@@ -93,6 +96,7 @@ class Sweep:
     has_time: Callable[[], bool] = lambda: True
     grace: timedelta = GRACE
     prefix: str = ""
+    waits_for_malware_scan: bool = False
 
     def run(self) -> Tally:
         """Sweep once.
@@ -170,13 +174,15 @@ class Sweep:
             if drop.build_arn is None and drop.trouble is None:
                 self.ledger.hinder(drop, Trouble(Code.EXECUTION_ENDED, ended))
                 drop = self._again(drop)
-            elif self._goes_on(drop):
+            elif self._goes_on(drop) or self.reporter.is_settling(drop):
                 tally.waiting += 1
                 tally.in_flight(drop)
                 return
         answer = self.reporter.answer(drop)
         tally.answered += 1
-        self.tell("answered", {"dropId": drop.id, "ask": drop.ask.number, "as": answer.detail_type})
+        self.tell(
+            "answered", {"dropId": drop.id, "ask": drop.ask.number, "answer": answer.detail_type}
+        )
 
     def _how_it_ended(self, drop: Drop) -> str | None:
         """Say how the drop's execution ended; ``None`` while it goes on."""
@@ -332,6 +338,12 @@ class Sweep:
         # With the hour in it: one that came to nothing can be repeated, but not at once.
         name = f"{drop}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
         event = object_created(upload, when, self.executions.machine_arn, "isodrop sweep")
+        if self.waits_for_malware_scan:
+            result = read_scan_tag(self.s3, upload)
+            if result is None:
+                tally.unscanned += 1
+                return
+            event = with_malware_scan(event, result)
         arn = self.executions.start(name, event)
         if arn is not None:
             tally.started += 1
@@ -369,7 +381,7 @@ class Sweep:
 
 def _is_ours(upload: Upload) -> bool:
     """Whether the stack's rule would have taken it, and it can be told from other writes."""
-    return upload.key.lower().endswith(".iso") and upload.version is not None
+    return upload.is_iso and upload.version is not None
 
 
 def _batches(marks: Iterable[Mark]) -> Iterator[list[Mark]]:

@@ -7,21 +7,37 @@ media can; it fills the gaps they leave, and what it says against them is told.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final, Literal, TypeVar
 
 from isodrop.windows.name_patterns import (
+    ARCHITECTURE,
     ARCHITECTURES,
+    BUILD,
+    COPY,
     EDITIONS,
-    FAMILIES,
+    FIRST_CODE,
     FLAGS,
+    HALF_YEAR,
+    IN_SEVERAL_LANGUAGES,
+    LAB_TIME,
+    LANGUAGE_CODE,
+    LANGUAGE_CODES,
     LANGUAGE_TAGS,
     LANGUAGE_WORD,
     LANGUAGE_WORDS,
+    LTSC,
+    LTSC_WORDS,
     MAY_HAVE_ENTERPRISE,
     MONTHS,
-    WITH_ENTERPRISE,
-    Family,
+    NO_WINDOWS,
+    NUMBERS_OF_NOTHING,
+    SERVER,
+    SERVER_YEAR,
+    SOURCES,
+    UPDATED,
+    WINDOWS,
+    YEAR_AND_MONTH,
+    Source,
     Windows,
 )
 from isodrop.windows.releases import (
@@ -57,7 +73,10 @@ class FileName:
     windows : {"11", "10", "server", "none"} or None
         ``none`` for what is no Windows at all, such as language packs.
     release : str or None
-        ``24H2``; ``LTSC 2024``; of Server the year.
+        ``24H2``; ``LTSC 2024``; of Server the year. A word of the name, or what follows from
+        ``build``.
+    word : str or None
+        The release only if it is a word of the name.
     build, revision : int or None
     architecture : str or None
         ``x64``, ``arm64``, ``x86``.
@@ -75,6 +94,7 @@ class FileName:
     family: str | None = None
     windows: Windows | None = None
     release: str | None = None
+    word: str | None = None
     build: int | None = None
     revision: int | None = None
     architecture: str | None = None
@@ -83,19 +103,37 @@ class FileName:
     updated: str | None = None
     importable: Importable = "unknown"
 
+    @property
+    def label(self) -> str | None:
+        """The release where the name is certain of it: by a word, or by a build that one has."""
+        if self.word is not None or self.build is None:
+            return self.word
+        possible = candidates(self.build, self.revision)
+        return possible[0] if len(possible) == 1 else None
+
 
 _SPACES: Final = re.compile(r"(?:\s|\+|%20)+")
-_DOWNLOADED_AGAIN: Final = re.compile(r"_?\([0-9]{1,3}\)$|_-_Copy$", re.IGNORECASE)
-_EXTENSION: Final = re.compile(r"\.(?:iso|img)$", re.IGNORECASE)
+_EXTENSION: Final = re.compile(r"(?:\.(?:iso|img)){1,3}$", re.IGNORECASE)
+_BUILDS: Final = frozenset({*CLIENT_RELEASES, *SERVER_RELEASES})
+_UNKNOWN: Final = Source("renamed", "")
 
-_LOOSE_WINDOWS: Final = re.compile(r"\b(?:win(?:dows)? ?|w)(10|11)(?![0-9])")
-_LOOSE_RELEASE: Final = re.compile(r"\b(2[0-9]h[12])\b")
-_LOOSE_LTSC: Final = re.compile(r"\blts[bc] ?(20[0-9]{2})\b")
-_LOOSE_BUILD: Final = re.compile(r"(?<![0-9.])([0-9]{5})(?:\.([0-9]{1,5}))?(?![0-9.])")
-_LOOSE_ARCHITECTURE: Final = re.compile(
-    r"\b(x86 64|x64|amd64|64 ?bit|arm64|aarch64|x86|32 ?bit)(?:fre)?(?:v[0-9]{1,2})?\b"
-)
-_LOOSE_LANGUAGE: Final = rf"\b{LANGUAGE_WORD.replace('[_(]?', ' ?')}\b"
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A name as it is searched: in lower case, without the numbers that say nothing.
+
+    Attributes
+    ----------
+    stem : str
+        Its separators as they came, ``_`` for spaces.
+    words : str
+        Its words, with single spaces.
+    source : Source
+    """
+
+    stem: str
+    words: str
+    source: Source
 
 
 def read_name(key: str) -> FileName:
@@ -121,88 +159,127 @@ def read_name(key: str) -> FileName:
     name = key[max(key.rfind("/"), key.rfind("\\")) + 1 :]
     if len(name) > MAX_NAME:
         return FileName(name)
-    stem = _DOWNLOADED_AGAIN.sub("", _SPACES.sub("_", _EXTENSION.sub("", name)))
-    for family in FAMILIES:
-        if match := re.fullmatch(family.pattern, stem, FLAGS):
-            return _of_family(name, family, match.groupdict())
-    return _of_loose_words(name, stem)
+    stem = _SPACES.sub("_", _EXTENSION.sub("", name)).strip("_-")
+    stem = re.sub(rf"(?:{COPY}){{1,3}}$", "", stem, flags=FLAGS)
+    source = next((each for each in SOURCES if re.fullmatch(each.pattern, stem, FLAGS)), _UNKNOWN)
+    updated = re.search(UPDATED, stem, FLAGS)
+    lower = re.sub(UPDATED, "", stem.lower(), flags=re.ASCII)
+    bare = re.sub(NUMBERS_OF_NOTHING, "", re.sub(LAB_TIME, "_", lower, flags=re.ASCII))
+    # The lab writes CLIENTENTERPRISEEVAL and SERVERHYPERCORE.
+    apart = re.sub(r"(?<![a-z])(client|server)(?=[a-z])", r"\1 ", bare)
+    text = _Text(bare, " ".join(re.findall(r"[a-z0-9]+", apart)), source)
+    return _read(name, text, None if updated is None else _updated(**updated.groupdict()))
 
 
-def _of_family(name: str, family: Family, said: dict[str, str | None]) -> FileName:
-    build = _number(said.get("build"))
-    edition = family.edition or _edition(said.get("edition") or "")
-    windows = family.windows or _windows(said.get("windows"), build, said.get("ltsc"))
-    return _judged(
-        FileName(
-            name=name,
-            family=family.name,
-            windows=windows,
-            release=_release(said, windows, build, edition),
-            build=build,
-            revision=_number(said.get("revision")),
-            architecture=_architecture(said.get("architecture")),
-            language=family.language or _language(said.get("language")),
-            edition=edition,
-            updated=_updated(said.get("month"), said.get("year")),
-        ),
-        documented=family.documented,
-    )
-
-
-def _of_loose_words(name: str, stem: str) -> FileName:
-    """Pick single words out of a name that no family knows, if it speaks of Windows at all."""
-    words = re.findall(r"[a-z0-9]+", stem.lower())
-    text = " ".join(words)
-    numbers = _only(_LOOSE_WINDOWS.findall(text))
-    release = _only(_LOOSE_RELEASE.findall(text))
-    builds = _LOOSE_BUILD.findall(stem)
-    build, revision = _only(pair for pair in builds if int(pair[0]) in CLIENT_RELEASES) or ("", "")
-    edition = _edition(text)
-    if edition != "server" and not (numbers or release or build):
+def _read(name: str, text: _Text, updated: str | None) -> FileName:
+    source = text.source
+    edition = source.edition or _edition(text)
+    number = _only(re.findall(WINDOWS, text.words))
+    build, revision = _build(text)
+    word = _word(text, edition)
+    if source is _UNKNOWN and not (
+        number or edition == "server" or build or re.search(HALF_YEAR, text.stem)
+    ):
         return FileName(name)
-    return _judged(
-        FileName(
-            name=name,
-            family="renamed",
-            windows="server" if edition == "server" else _windows(numbers, None, None),
-            release=release.upper() if release else _ltsc_in(text),
-            build=_number(build),
-            revision=_number(revision),
-            architecture=_only(map(_architecture, _LOOSE_ARCHITECTURE.findall(text))),
-            language=_only(_languages_in(text, words)),
-            edition=edition,
-        ),
-        documented=False,
+    language = _only(_languages(text))
+    if language is None and edition in IN_SEVERAL_LANGUAGES:
+        language = "mul"
+    release = _release(text, word, edition, build, revision)
+    believed = word if not source.is_lab or word == release else None
+    said = FileName(
+        name=name,
+        family=_family(source, edition),
+        windows=_windows(edition, number, word, build),
+        release=release,
+        word=believed,
+        build=build,
+        revision=revision,
+        architecture=_only(_architectures(text)),
+        language=language,
+        edition=edition,
+        updated=updated,
     )
+    return _judged(said, documented=edition in source.documented)
 
 
-def _languages_in(text: str, words: list[str]) -> list[str | None]:
-    codes = [f"{left}-{right}" for left, right in pairwise(words)]
-    return [_language(match["language"]) for match in re.finditer(_LOOSE_LANGUAGE, text)] + [
-        LANGUAGE_TAGS[code] for code in codes if code in LANGUAGE_TAGS
-    ]
+def _family(source: Source, edition: str | None) -> str:
+    """Name the family: by what is on the disc where that tells more than who named it."""
+    if source is _UNKNOWN:
+        return source.name
+    if edition in NO_WINDOWS:
+        return "not-an-os-image"
+    if edition == "server":
+        return "windows-server"
+    return source.families.get(edition or "", source.name)
 
 
-def _ltsc_in(text: str) -> str | None:
-    year = _only(_LOOSE_LTSC.findall(text))
-    return None if year is None else f"LTSC {year}"
+def _edition(text: _Text) -> str | None:
+    found = next((name for name, pattern in EDITIONS if re.search(pattern, text.words)), None)
+    if found in NO_WINDOWS or text.source is _UNKNOWN:
+        return found
+    return "server" if re.search(SERVER, text.words) else found
+
+
+def _build(text: _Text) -> tuple[int | None, int | None]:
+    """Give build and revision; of a renamed file only a known one, or what looks like one."""
+    pattern = BUILD.format(joints=text.source.joints)
+    found = {
+        (int(match["build"]), int(match["revision"]) if match["revision"] else None)
+        for match in re.finditer(pattern, text.stem)
+        if text.source is not _UNKNOWN
+        or int(match["build"]) in _BUILDS
+        or (match["revision"] and re.search(WINDOWS, text.words))
+    }
+    return found.pop() if len(found) == 1 else (None, None)
+
+
+def _word(text: _Text, edition: str | None) -> str | None:
+    """Give the release as a word of the name, of Server and LTSC its own kind of word."""
+    label = _only(
+        [*re.findall(HALF_YEAR, text.stem), *re.findall(YEAR_AND_MONTH, text.stem)]
+        if edition != "server"
+        else re.findall(HALF_YEAR, text.stem) or re.findall(YEAR_AND_MONTH, text.stem)
+    )
+    if edition == "server" or re.search(SERVER, text.words):
+        years = re.findall(SERVER_YEAR, text.words)
+        if year := _only(" ".join(filter(None, pair)) for pair in years):
+            return year.upper()
+    elif match := re.search(LTSC_WORDS, text.stem):
+        kind, year = match["kind"] or match["kind_behind"], match["year"] or match["year_before"]
+        return f"{kind} {year}".upper()
+    return None if label is None else label.upper()
 
 
 def _release(
-    said: dict[str, str | None], windows: str | None, build: int | None, edition: str | None
+    text: _Text, word: str | None, edition: str | None, build: int | None, revision: int | None
 ) -> str | None:
-    if ltsc := said.get("ltsc"):
-        return f"LTSC {ltsc.upper()}"
-    word = said.get("release")
-    label = None if word is None else word.upper()
+    """Say the release: a build that is known tells it, unless the word says it more exactly."""
     if build is None:
-        return label
-    if windows == "server":
-        return label or SERVER_RELEASES.get(build)
-    if edition is not None and "ltsc" in edition:
-        return LTSC_RELEASES.get(build)
-    # The lab's branches are called 25h2_ge_release, but also 19h2_release for what became 1909.
-    return label if label in candidates(build) else CLIENT_RELEASES.get(build, label)
+        return word
+    if edition == "server" or (edition in NO_WINDOWS and re.search(SERVER, text.words)):
+        return word or SERVER_RELEASES.get(build) or CLIENT_RELEASES.get(build)
+    if edition in LTSC:
+        is_ltsc = word is not None and word.startswith("LTS")
+        return word if is_ltsc else LTSC_RELEASES.get(build)
+    possible = (*candidates(build, revision), CLIENT_RELEASES.get(build))
+    return word if word in possible else possible[0] or word
+
+
+def _languages(text: _Text) -> list[str]:
+    words = [re.sub(r"[ _(-]", "", word) for word in re.findall(LANGUAGE_WORD, text.stem)]
+    codes = [re.sub(r"[_ ]", "-", code) for code in re.findall(LANGUAGE_CODE, text.stem)]
+    first = re.match(FIRST_CODE, text.stem)
+    code = None if first is None else first["code"]
+    if code is not None and code not in LANGUAGE_TAGS:
+        codes.append(LANGUAGE_CODES.get(code, ""))
+    return [LANGUAGE_WORDS[word] for word in words] + [
+        LANGUAGE_TAGS[tag.lower()] for tag in codes if tag.lower() in LANGUAGE_TAGS
+    ]
+
+
+def _architectures(text: _Text) -> list[str]:
+    found = re.findall(ARCHITECTURE, text.stem)
+    return [ARCHITECTURES[re.sub(r"[ _-]", "", word)] for word in found]
 
 
 def _judged(said: FileName, *, documented: bool) -> FileName:
@@ -211,51 +288,36 @@ def _judged(said: FileName, *, documented: bool) -> FileName:
         said.windows in ("10", "server", "none")
         or said.architecture in ("arm64", "x86")
         or said.edition not in MAY_HAVE_ENTERPRISE
-        or said.release in TOO_OLD
+        or said.label in TOO_OLD
     ):
         return replace(said, importable="no")
     says_all = said.windows == "11" and said.architecture == "x64" and said.release in DOCUMENTED
-    if documented and says_all and said.edition in WITH_ENTERPRISE:
-        return replace(said, importable="yes")
-    return said
+    return replace(said, importable="yes") if documented and says_all else said
 
 
-def _windows(number: str | None, build: int | None, ltsc: str | None) -> Windows | None:
+def _windows(
+    edition: str | None, number: str | None, word: str | None, build: int | None
+) -> Windows | None:
+    if edition in NO_WINDOWS:
+        return "none"
+    if edition == "server":
+        return "server"
     if number is not None:
         return "11" if number == "11" else "10"
-    if ltsc is not None:
-        return "10" if ltsc < FIRST_WINDOWS_11_LTSC else "11"  # 24H2, too, is behind it
     if build is not None:
         return "11" if build >= FIRST_WINDOWS_11_BUILD else "10"
+    if word is not None and word.startswith("LTS"):
+        return "10" if word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"  # 24H2, too
     return None
 
 
-def _edition(words: str) -> str | None:
-    text = " ".join(re.findall(r"[a-z0-9]+", words.lower()))
-    return next((edition for edition, pattern in EDITIONS if re.search(pattern, text)), None)
-
-
-def _architecture(word: str | None) -> str | None:
-    squashed = re.sub(r"[^a-z0-9]", "", (word or "").lower())
-    return ARCHITECTURES.get(squashed)
-
-
-def _language(word: str | None) -> str | None:
-    lower = (word or "").lower()
-    return LANGUAGE_TAGS.get(lower) or LANGUAGE_WORDS.get(re.sub(r"[ _(]", "", lower))
-
-
-def _updated(month: str | None, year: str | None) -> str | None:
-    if month is None or year is None or month[:3].lower() not in MONTHS:
+def _updated(month: str, year: str) -> str | None:
+    if month[:3].lower() not in MONTHS:
         return None
     return f"{year}-{MONTHS.index(month[:3].lower()) + 1:02}"
 
 
-def _number(digits: str | None) -> int | None:
-    return int(digits) if digits else None
-
-
-def _only(values: Iterable[T | None]) -> T | None:
+def _only(values: Iterable[T]) -> T | None:
     """Take a word that is said once, or twice alike; a name that contradicts itself says none."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else None

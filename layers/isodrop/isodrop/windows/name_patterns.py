@@ -1,14 +1,18 @@
-"""How ISOs are named: one table of families, and the words in their names. Tables only.
+"""How ISOs are named: where a name comes from, and the words in it. Tables only.
 
-To know another family of names, add one :class:`Family` to :data:`FAMILIES`. Its pattern is
-matched against the whole base name without the extension, letter case ignored, with ``_`` for
-spaces, and says what it finds by group: ``windows``, ``release``, ``ltsc``, ``build``,
-``revision``, ``architecture``, ``language``, ``edition``, ``month``, ``year``. The first family
-that matches is taken.
+A name is read in two steps. A :class:`Source` recognizes whose way of naming it is, by what such
+names begin and end with; it says nothing about what is between. Each fact (release, build,
+architecture, language, edition) is then read by one pattern that is the same for all sources, for
+the words are the same wherever Microsoft puts them. What is on the disc tells the family then:
+Server is a family of its own, whoever names it.
+
+To know another way of naming, add one :class:`Source`; to know another word, add it to its table.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 Windows = Literal["11", "10", "server", "none"]
@@ -19,29 +23,38 @@ FLAGS: Final = re.ASCII | re.IGNORECASE
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class Source:
     """One way of naming ISOs: a pattern, and what goes without saying in it.
 
     Attributes
     ----------
     name : str
+        The family, unless the edition tells another.
     pattern : str
-        Of the whole stem, for :data:`FLAGS`.
-    windows, edition, language
-        What goes without saying; a group of the same name is not asked then.
-    documented : bool
-        Whether AWS documents media of this source as importable.
+        Of the whole stem, for :data:`FLAGS`, with ``_`` for spaces.
+    families : mapping of str to str
+        The family by edition.
+    edition : str or None
+        What goes without saying.
+    joints : str
+        What may stand between a build and its revision: the characters of a class.
+    documented : frozenset of str
+        The editions of which AWS documents media of this source as importable.
+    is_lab : bool
+        Whether it is a name of Microsoft's build lab. The release in one is that of the branch,
+        which need not be that of the build: 19h2_release became 1909.
     """
 
     name: str
     pattern: str
-    windows: Windows | None = None
+    families: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     edition: str | None = None
-    language: str | None = None
-    documented: bool = False
+    joints: str = "."
+    documented: frozenset[str] = frozenset()
+    is_lab: bool = False
 
 
-# An underscore in a word may be missing in a name, or be a bracket: Chinese_Simplified,
+# What an underscore stands for may be missing in a name, or be a bracket: Chinese_Simplified,
 # EnglishInternational, Chinese(Simplified).
 LANGUAGES: Final = {
     "arabic": "ar",
@@ -53,6 +66,8 @@ LANGUAGES: Final = {
     "chnsimp": "zh-CN",
     "chntrad": "zh-TW",
     "chntrad_hong_kong": "zh-HK",
+    "simplified_chinese": "zh-CN",
+    "traditional_chinese": "zh-TW",
     "croatian": "hr-HR",
     "czech": "cs-CZ",
     "danish": "da-DK",
@@ -60,9 +75,12 @@ LANGUAGES: Final = {
     "eng_intl": "en-GB",
     "english": "en-US",
     "english_international": "en-GB",
+    "english_intl": "en-GB",
     "estonian": "et-EE",
     "finnish": "fi-FI",
     "french": "fr-FR",
+    "canadian_french": "fr-CA",
+    "french_canada": "fr-CA",
     "french_canadian": "fr-CA",
     "german": "de-DE",
     "greek": "el-GR",
@@ -73,10 +91,14 @@ LANGUAGES: Final = {
     "korean": "ko-KR",
     "latvian": "lv-LV",
     "lithuanian": "lt-LT",
-    "multilang": "mul",
+    "multi_lang": "mul",
+    "multi_language": "mul",
+    "multilingual": "mul",
     "norwegian": "nb-NO",
     "polish": "pl-PL",
     "portuguese": "pt-PT",
+    "portuguese_brazil": "pt-BR",
+    "portuguese_portugal": "pt-PT",
     "romanian": "ro-RO",
     "russian": "ru-RU",
     "serbian_latin": "sr-Latn-RS",
@@ -92,12 +114,36 @@ LANGUAGES: Final = {
 }
 LANGUAGE_WORDS: Final = {word.replace("_", ""): tag for word, tag in LANGUAGES.items()}
 LANGUAGE_TAGS: Final = {tag.lower(): tag for tag in (*LANGUAGES.values(), "ar-SA")}
+# A bare language means the one of its tags that Windows has; where it has several, the likeliest
+# by CLDR: https://github.com/unicode-org/cldr/blob/main/common/supplemental/likelySubtags.xml
+# The others are countries, and codes of Microsoft's own.
+LANGUAGE_CODES: Final = {
+    **{tag.partition("-")[0]: tag for tag in reversed(LANGUAGE_TAGS.values())},
+    "en": "en-US",
+    "es": "es-ES",
+    "fr": "fr-FR",
+    "pt": "pt-BR",
+    "sr": "sr-Latn-RS",
+    "sr-latn": "sr-Latn-RS",
+    "zh": "zh-CN",
+    "ar": "ar",
+    "cn": "zh-CN",
+    "ct": "zh-TW",
+    "tw": "zh-TW",
+    "hk": "zh-HK",
+    "jp": "ja-JP",
+    "kr": "ko-KR",
+    "pp": "pt-PT",
+    "mu": "mul",
+    "mul": "mul",
+}
 
 ARCHITECTURES: Final = {
     "x64": "x64",
     "amd64": "x64",
     "x8664": "x64",
     "64bit": "x64",
+    "64": "x64",
     "arm64": "arm64",
     "aarch64": "arm64",
     "a64": "arm64",
@@ -115,168 +161,145 @@ MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", 
 EDITIONS: Final = (
     (
         "languages",
-        r"\blang(?:uage)? ?packs?\b|\bfod\b|\blanguages and optional features\b|\blof packages\b",
+        (
+            r"\blang(?:uage)? ?packs?(?:all|dvd)?\b|\bfod\b|\bfeat(?:ures?)? ?on ?demand\b"
+            r"|\boptional features\b|\blof\b|\blip\b"
+        ),
     ),
-    ("inbox-apps", r"\binbox ?apps\b"),
-    ("server", r"\bwin(?:dows)? ?server\b"),
-    ("ltsc-eval", r"\blts[bc](?:20[0-9]{2})?\b.*\beval|\benterprisesn? ?eval"),
+    ("inbox-apps", r"\binbox ?apps?\b|\bapp update\b"),
+    ("kit", r"\b(?:e?wdk|hlk|hck|adk|sdk)\b"),
+    ("drivers", r"\bvirtio win\b"),
+    ("server", r"\bwin(?:dows)? ?(?:server|svr)\b"),
+    ("ltsc-eval", r"lts[bc](?:20[0-9]{2})?\b.*\beval|\benterprisesn? ?eval"),
     ("enterprise-eval", r"\b(?:enterprisen?)?eval(?:uation)?\b"),
-    ("iot-ltsc", r"\biot\b.*\blts[bc]|\blts[bc].*\biot\b|\biotenterprises"),
+    ("iot-ltsc", r"\biot.*lts[bc]|lts[bc].*\biot|\biot ?enterprises"),
     ("ltsc", r"\blts[bc](?:20[0-9]{2})?\b|\benterprisesn? (?:oem|vol)"),
     ("iot", r"\biot(?:enterprise)?\b|\benterprise oem\b"),
+    ("cloud", r"\bcloud(?:edition|e)?n?\b"),
     ("business", r"\bbusiness\b|\bpro ent edu\b"),
-    ("consumer", r"\bconsumer\b"),
-    ("multi", r"\bmulti\b"),
+    ("consumer", r"\bconsumer\b|\binsiderpreview client\b"),
+    ("multi", r"\bmulti(?:ple)?\b|\bcombined\b"),
     ("enterprise-n", r"\b(?:enterprise|ent) ?n\b"),
     ("enterprise", r"\benterprise(?:vl)?\b|\bent\b"),
-    ("pro", r"\bpro(?:fessional)?n?\b"),
+    ("pro", r"\b(?:ppi)?pro(?:fessional|workstation|education)?n?\b"),
     ("education", r"\bedu(?:cation)?n?\b"),
-    ("home", r"\b(?:home|core)n?\b"),
+    ("home", r"\b(?:home|core(?:singlelanguage|countryspecific)?|china)n?\b"),
 )
+# Of a source that names nothing but Windows, the bare word is enough.
+SERVER: Final = r"\b(?:server|svr)\b"
 WITH_ENTERPRISE: Final = frozenset({"business", "enterprise"})
 MAY_HAVE_ENTERPRISE: Final = WITH_ENTERPRISE | {"multi", None}
+NO_WINDOWS: Final = frozenset({"languages", "inbox-apps", "kit", "drivers"})
+IN_SEVERAL_LANGUAGES: Final = frozenset({"languages", "inbox-apps"})
+LTSC: Final = frozenset({"ltsc", "ltsc-eval", "iot-ltsc"})
 
-# Parts of the patterns below. All bounded, none nested in another repetition: a hostile name
-# costs no more than a long one.
-_W: Final = r"(?P<windows>10|11)"
-_RELEASE: Final = r"(?P<release>[0-9]{2}H[12]|1[5-9]0[0-9]|1511|2004)"
-_VERSION: Final = rf"(?:_version_{_RELEASE})?"  # the first release of Windows 11 had none
-_ARCH: Final = (
-    r"(?P<architecture>x64|x86|x32|arm64|amd64|a64|64-?bit|32-?bit|64arm)(?:fre)?(?:_?v[0-9]{1,2})?"
+# One pattern for each fact, of the stem in lower case. All bounded, none nested in another
+# repetition: a hostile name costs no more than a long one.
+COPY: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)[_-][1-9]"
+NUMBERS_OF_NOTHING: Final = (
+    r"(?<![a-z0-9])x[0-9]{2}-[0-9]{5}(?![0-9])"  # a part number
+    r"|(?<![a-z0-9.])10\.0\.(?=[0-9]{5})"  # of every Windows since 10
+    r"|_dvd(?:_[a-z]{1,2})?(?:_[0-9a-f]{5,10})?(?![a-z0-9])"
 )
-LANGUAGE_WORD: Final = r"(?P<language>{})\)?".format(
-    "|".join(word.replace("_", "[_(]?") for word in sorted(LANGUAGES, key=len, reverse=True))
+LAB_TIME: Final = r"(?<=[0-9])\.[0-9]{6}-[0-9]{4}(?:\.|(?=_)|$)"
+UPDATED: Final = r"_updated_(?P<month>[a-z]{3,9})_(?P<year>20[0-9]{2})(?![0-9])"
+WINDOWS: Final = (
+    r"\b(?:win(?:dows)?(?: (?:pro|ent|edu|enterprise|home|n|server|svr|for)){0,5} ?|w|tiny)"
+    r"(10|11)(?![0-9])"
 )
-_CODE: Final = r"(?P<language>[a-z]{2,3}(?:-[a-z]{4})?(?:-[a-z]{2})?)"
-_UPDATED: Final = r"(?:_updated_(?P<month>[a-z]{3,9})_(?P<year>20[0-9]{2}))?"
-_DVD: Final = r"_dvd_[0-9a-f]{6,10}"
-_PART: Final = r"(?:X[0-9]{2}-[0-9]{5}|(?P<build>[0-9]{5})-(?P<revision>[0-9]{1,5}))"
-_BUILD: Final = r"(?P<build>[0-9]{5})\.(?P<revision>[0-9]{1,5})\.[0-9]{6}-[0-9]{4}\."
-_BRANCH: Final = r"(?:(?P<release>[0-9]{2}H[12])_)?[a-z][a-z0-9_]{1,40}?_"
-_LAB: Final = rf"(?:X[0-9]{{2}}-[0-9]{{5}}_)?(?:{_BUILD}{_BRANCH})?"
-_LAB_END: Final = rf"_{_ARCH}_{_CODE}(?:_[0-9a-f]{{8,40}})?"
-_VLSC: Final = r"SW_DVD[0-9]_Win(?:dows)?"
-_VLSC_END: Final = rf"_MLF(?:_-?[0-9])?_{_PART}(?:_MAK)?"
-_PRO: Final = rf"{_VLSC}_Pro_{_W}_{_RELEASE}(?:\.[0-9]{{1,2}})?_{_ARCH}_{LANGUAGE_WORD}"
+HALF_YEAR: Final = r"(?:(?<![a-z0-9])|(?<=v))([0-9]{2}h[12])(?![0-9])"
+YEAR_AND_MONTH: Final = (
+    r"(?<![a-z0-9.-])(1507|1511|1607|1703|1709|1803|1809|1903|1909|2004)(?![a-z0-9-])"
+)
+SERVER_YEAR: Final = r"\b(20[0-9]{2})(?:[_ ]?(r2))?(?![a-z0-9])"
+LTSC_WORDS: Final = (
+    r"(?P<kind>lts[bc])(?:[ _-]n)?[ _-]?(?P<year>20[0-9]{2}|[0-9]{2}h2)(?![0-9])"
+    r"|(?<![0-9])(?P<year_before>20[0-9]{2})[ _-]?(?P<kind_behind>lts[bc])"
+)
+BUILD: Final = (
+    r"(?<![a-z0-9])(?P<build>[0-9]{{5}}|9600)(?:[{joints}](?P<revision>[0-9]{{1,5}}))?(?![a-z0-9])"
+)
+ARCHITECTURE: Final = (
+    r"x86[ _-]64|amd64|aarch64|arm64|64arm|(?<![0-9])(?:64|32)[ _-]?bit"
+    r"|(?<!linu)(?<!uni)x(?:64|86|32)(?![0-9])"
+    r"|(?<![a-z0-9.])(?:a64(?=fre)|64(?![a-z0-9.]))|(?<=tiny11)a64(?![a-z0-9])"
+)
+LANGUAGE_WORD: Final = r"(?<![a-z])(?:{})(?![a-z])".format(
+    "|".join(word.replace("_", "[ _(-]?") for word in sorted(LANGUAGES, key=len, reverse=True))
+)
+LANGUAGE_CODE: Final = r"(?<![a-z0-9])[a-z]{2}[-_ ](?:[a-z]{4}[-_ ])?[a-z]{2}(?![a-z0-9])"
+FIRST_CODE: Final = r"(?P<code>[a-z]{2,3}(?:-[a-z]{2,4}){0,2})_(?=win|hyper)"
 
-FAMILIES: Final = (
-    Family(
+# What may stand between the beginning and the end of a name of some source.
+_ANY: Final = r"[A-Za-z0-9_.,&()\[\]-]{1,200}"
+_CODE: Final = r"[a-z]{2,3}(?:-[a-z]{2,4}){0,2}"
+_LAB: Final = r"(?:X[0-9]{2}-[0-9]{5}_)?"
+_LAB_BUILD: Final = r"[0-9]{4,5}\.[0-9]{1,5}\.(?:[A-Z_]{1,30}\.)?[0-9]{6}-[0-9]{4}"
+_EVALUATION: Final = {
+    "enterprise-eval": "evaluation-center",
+    "ltsc-eval": "evaluation-center",
+}
+# A lab's name with one edition that no disc of Microsoft's holds alone, or with none at all.
+_UUP: Final = dict.fromkeys(("pro", "home", "education", "multi", ""), "uup-dump")
+
+SOURCES: Final = (
+    Source(
         "consumer-download",  # microsoft.com/software-download
-        rf"Win{_W}(?:_{_RELEASE})?(?:_v[0-9])?_{LANGUAGE_WORD}_{_ARCH}",
+        r"Win(?:10|11)(?:_(?:[0-9]{2}H[12]|1[5-9][0-9]{2}|2004|v?[0-9]|Edu(?:cation)?|Pro|Home|K?N"
+        r"|SingleLang(?:uage)?|China|GGK))*"
+        rf"_(?:{LANGUAGE_WORD})\)?_(?:{ARCHITECTURE})(?:_?v[0-9]{{1,2}})?",
         edition="consumer",
     ),
-    Family(
-        "msdn-business",  # Visual Studio subscriptions, and the next four
-        rf"{_CODE}_windows_{_W}_business_editions{_VERSION}{_UPDATED}_{_ARCH}{_DVD}",
-        edition="business",
-        documented=True,
-    ),
-    Family(
-        "msdn-consumer",
-        rf"{_CODE}_windows_{_W}_consumer_editions{_VERSION}{_UPDATED}_{_ARCH}{_DVD}",
-        edition="consumer",
-    ),
-    Family(
-        "msdn-iot-ltsc",
-        rf"{_CODE}_windows_{_W}_(?P<edition>(?:iot_)?enterprise(?:_n)?(?:_lts[bc])?)"
-        rf"_(?:(?P<ltsc>20[0-9]{{2}})|version_{_RELEASE}){_UPDATED}_{_ARCH}{_DVD}",
-    ),
-    Family(
-        "windows-server",
-        rf"{_CODE}_windows_server_(?P<release>20[0-9]{{2}}){_UPDATED}_{_ARCH}{_DVD}",
-        windows="server",
-        edition="server",
-    ),
-    Family(
-        "not-an-os-image",
-        rf"mul_(?P<edition>[a-z_]{{3,80}}?)_for_windows_(?:10|11|server)"
-        rf"{_VERSION}{_UPDATED}_{_ARCH}{_DVD}",
-        windows="none",
-        language="mul",
-    ),
-    Family(
-        "evaluation-center",  # microsoft.com/evalcenter: the build lab's own names
-        rf"{_LAB}CLIENT_?(?P<edition>[A-Z_]{{0,30}}EVAL[A-Z_]{{0,10}}){_LAB_END}",
-    ),
-    Family(
-        "windows-server",
-        rf"{_LAB}SERVER[A-Z_]{{0,40}}{_LAB_END}",
-        windows="server",
-        edition="server",
-    ),
-    Family(
-        "uup-dump",
-        rf"{_LAB}CLIENT(?P<edition>(?:PRO|CORE|EDUCATION|MULTI)?)N?(?:_OEMRET)?{_LAB_END}",
-    ),
-    Family("oem-buildstring", rf"{_LAB}CLIENT_?(?P<edition>[A-Z_]{{0,40}}){_LAB_END}"),
-    Family(
-        "not-an-os-image",
-        rf"{_BUILD}{_BRANCH}{_ARCH}_(?P<edition>Inbox_?Apps|(?:CLIENT|SERVER)_LOF_PACKAGES)(?:_OEM)?",
-        windows="none",
-        language="mul",
-    ),
-    Family(
-        "insider-preview",
-        rf"Windows{_W}_InsiderPreview_Client_{_ARCH}_{_CODE}"
-        r"_{1,2}(?P<build>[0-9]{5})(?:[._](?P<revision>[0-9]{1,5}))?",
-        edition="consumer",
-    ),
-    Family(
-        "insider-preview",
-        rf"Windows{_W}_InsiderPreview_(?P<edition>[A-Za-z]{{2,30}})_{_ARCH}_{_CODE}"
-        r"_{1,2}(?P<build>[0-9]{5})(?:[._](?P<revision>[0-9]{1,5}))?",
-    ),
-    Family(
-        "windows-server",
-        rf"Windows_InsiderPreview_Server[A-Za-z_]{{0,30}}_{_CODE}(?:_VHDX)?"
-        r"_(?P<build>[0-9]{5})(?:[._](?P<revision>[0-9]{1,5}))?",
-        windows="server",
-        edition="server",
-    ),
-    Family(
+    Source(
         "vlsc-admin-center",  # admin.microsoft.com, formerly the Volume Licensing Service Center
-        rf"{_PRO}_(?P<edition>[A-Za-z_]{{2,24}}?){_VLSC_END}",
-        documented=True,
+        rf"SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
+        dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
+        joints=".-",
+        documented=WITH_ENTERPRISE,
     ),
-    Family(
-        "vlsc-admin-center",  # the order of words until 2018
-        rf"{_VLSC}_Pro_Ent_Edu_N_{_W}_{_RELEASE}(?:\.[0-9]{{1,2}})?_{_ARCH}_{LANGUAGE_WORD}"
-        rf"(?:_-?[0-9])?{_VLSC_END}",
-        edition="business",
+    Source(
+        "vlsc-admin-center-custom",  # somebody's own word before it
+        rf"[A-Z0-9]{{1,8}}_SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
+        dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
+        joints=".-",
+        documented=WITH_ENTERPRISE,
     ),
-    Family(
-        "vlsc-admin-center-custom",
-        rf"[A-Z]{{2}}_{_PRO}_(?P<edition>[A-Za-z_]{{2,24}}?){_VLSC_END}",
-        documented=True,
+    Source(
+        "msdn-business",  # Visual Studio subscriptions, formerly MSDN
+        rf"{_CODE}_(?:[a-z_]{{1,60}}_)?(?:windows|hyper-v)_{_ANY}_dvd(?:_[a-z]{{1,2}})?_[0-9a-f]{{5,10}}",
+        {
+            **dict.fromkeys(LTSC | {"iot"}, "msdn-iot-ltsc"),
+            **dict.fromkeys(("consumer", "multi", "home", "pro"), "msdn-consumer"),
+        },
+        documented=frozenset({"business"}),
     ),
-    Family(
-        "vlsc-admin-center-ltsc",
-        rf"{_VLSC}_Ent_(?P<edition>LTS[BC])_(?:10_)?(?P<ltsc>20[0-9]{{2}})_{_ARCH}_{LANGUAGE_WORD}"
-        rf"{_VLSC_END}",
+    Source(
+        "oem-buildstring",  # the build lab's own names, and what UUP dump makes after them
+        rf"{_LAB}{_LAB_BUILD}[._]{_ANY}",
+        {**_EVALUATION, **_UUP},
+        is_lab=True,
     ),
-    Family(
-        "vlsc-admin-center-ltsc",
-        rf"{_VLSC}_?{_W}_(?P<edition>IoT_Enterprise_LTS[BC])_(?P<ltsc>[0-9]{{2}}H2|[0-9]{{4}})"
-        rf"_{_ARCH}(?:_EMB)?_{LANGUAGE_WORD}(?:_OEM)?_{_PART}",
+    Source(
+        "oem-buildstring",  # the same, its beginning left out
+        rf"{_LAB}(?:CLIENT|SERVER)[A-Z0-9_.]{{0,200}}_(?:x64|amd64|a64|x86)fre_{_CODE}(?:_[0-9a-f]{{8,40}})?",
+        {**_EVALUATION, **_UUP},
+        is_lab=True,
     ),
-    Family(
-        "windows-server",
-        rf"{_VLSC}_Server_[A-Z_]{{0,20}}?_?(?P<release>20[0-9]{{2}})_[0-9H.]{{2,8}}"
-        rf"_{_ARCH}_{LANGUAGE_WORD}_[A-Z_]{{2,20}}?{_VLSC_END}",
-        windows="server",
-        edition="server",
+    Source(
+        "uup-dump",  # its converter for Linux
+        rf"[0-9]{{5}}\.[0-9]{{1,5}}_[A-Z0-9_.]{{1,200}}_(?:x64|amd64|arm64|x86)_{_CODE}",
+        is_lab=True,
     ),
-    Family(
-        "not-an-os-image",
-        r"SW_DVD[0-9]_NTRL_Win_(?:10|11)_(?P<release>[0-9]{2}H[12]|[0-9]{4})_[A-Za-z0-9_]{0,40}"
-        r"(?P<edition>LangPack|FOD|Feat_on_Demand|Inbox_?Apps|App_Update)[A-Za-z0-9_-]{0,60}",
-        windows="none",
-        language="mul",
+    Source(
+        "insider-preview",
+        rf"Windows(?:10|11)?_(?:InsiderPreview|Preview)_{_ANY}",
+        joints="._",
     ),
-    Family(
-        "not-an-os-image",
-        r"virtio-win(?:-[0-9.]{1,20})?(?:-[0-9]{1,3})?",
-        windows="none",
-        edition="drivers",
+    Source(
+        "windows-server",  # of the evaluation center, by hand
+        rf"Windows_Server_[A-Z0-9_]{{1,80}}_EVAL_{_CODE}_[0-9]{{5}}(?:_refresh)?",
+        joints="._",
     ),
+    Source("not-an-os-image", rf"virtio-win(?:{_ANY})?"),
+    Source("not-an-os-image", rf"(?:Enterprise_?WDK|EWDK)_{_ANY}", edition="kit"),
 )

@@ -1,0 +1,59 @@
+"""By which address containers reach this machine, and so the stack on it.
+
+``sam local invoke`` runs a function in a container. To that, 127.0.0.1 is the container itself;
+this machine is the gateway of the engine's network. On Linux the stack has to listen there, too.
+Docker Desktop hands on to 127.0.0.1 what comes to its own address of the host.
+https://docs.docker.com/engine/network/drivers/bridge/
+"""
+
+import ipaddress
+import sys
+from typing import Final
+
+import docker
+from docker.errors import DockerException
+
+from isodrop_local.stack import StackError
+
+NETWORK: Final = "bridge"
+"""The engine's default network, which the SAM CLI's containers are in."""
+_NO_ENGINE: Final = (
+    "no container engine answers, and sam local invoke needs one: start Docker, or name another"
+    " engine's socket by DOCKER_HOST"
+)
+_DESKTOP: Final = (
+    "only on Linux does this find by itself how containers reach this machine; name the address"
+    " that host.docker.internal has in a container: make local CONTAINERS=ADDRESS"
+)
+
+
+def host_address(wanted: str) -> str:
+    """Find the address.
+
+    Parameters
+    ----------
+    wanted : str
+        An IP address that is taken as it is; anything else asks the engine.
+
+    Raises
+    ------
+    StackError
+        With what to do about it.
+    """
+    try:
+        return str(ipaddress.ip_address(wanted))
+    except ValueError:
+        pass
+    if sys.platform != "linux":
+        raise StackError(_DESKTOP)
+    try:
+        client = docker.from_env()
+        network = client.networks.get(NETWORK)
+        client.close()
+    except DockerException as error:
+        raise StackError(f"{_NO_ENGINE} ({error})") from error
+    for part in network.attrs["IPAM"]["Config"]:
+        gateway = ipaddress.ip_address(part["Gateway"])
+        if gateway.version == 4:  # that of IP
+            return str(gateway)
+    raise StackError(f"the engine's network {NETWORK} has no gateway: {network.attrs['IPAM']}")

@@ -1,0 +1,65 @@
+"""Who may come in: what runs on this machine, and no web page that is open beside it.
+
+A page of any site can make a browser send requests to the loopback address, and whoever reaches
+the emulator can make it run code. A browser names the page in ``Origin``, or says in
+``Sec-Fetch-Site`` that a page asks; and a page whose own name was made to lead to the loopback
+address (DNS rebinding) gives itself away by the ``Host`` that it asks for.
+
+See Also
+--------
+https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+_BY_HAND: Final = "none"
+"""``Sec-Fetch-Site`` of an address that somebody typed."""
+
+
+def refusal(scope: Mapping[str, Any], also: Collection[str] = ()) -> str | None:
+    """Say why a request is refused; ``None`` if it is let in.
+
+    Parameters
+    ----------
+    scope : mapping
+        Of an ASGI connection, with its headers.
+    also : collection of str
+        Other addresses of this machine, by which containers on it ask for it.
+    """
+    headers = {
+        name.decode("latin-1").lower(): value.decode("latin-1")
+        for name, value in scope.get("headers", ())
+    }
+    if "origin" in headers or headers.get("sec-fetch-site", _BY_HAND) != _BY_HAND:
+        return "a web page may not use the stack on this machine"
+    host = headers.get("host", "")
+    if not _is_local(host) and _name(host) not in also:
+        return f"{host!r} is not this machine: ask for 127.0.0.1 or localhost"
+    return None
+
+
+def _name(host: str) -> str:
+    return host.rpartition(":")[0] if ":" in host else host
+
+
+def _is_local(host: str) -> bool:
+    name = _name(host)
+    # S3's clients put a bucket's name before that of the machine; both lead to the loopback address
+    # whatever a name server says: https://datatracker.ietf.org/doc/html/rfc6761#section-6.3
+    return name == "127.0.0.1" or name.lower() == "localhost" or name.lower().endswith(".localhost")
+
+
+def allowed(path: Path, files: Iterable[Path]) -> Path:
+    """Get where a path leads to, if it is one of the open files, or in an open folder.
+
+    Raises
+    ------
+    PermissionError
+        When it is not.
+    """
+    led = path.resolve()
+    if not any(led.is_relative_to(each.resolve()) for each in files):
+        raise PermissionError(f"{path} was not named when the stack was started")
+    return led

@@ -1,0 +1,150 @@
+"""Errors of AWS as people report them, from the call that meets them to the answer."""
+
+import io
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.s3 import find_upload
+from isodrop.codes import Code
+from isodrop.errors import CredentialsError, TransientError
+from tests.support.harness import Way, failing
+
+
+@pytest.fixture
+def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
+    return Way(session, ledger, tmp_path)
+
+
+def the_answer(way: Way) -> dict[str, Any]:
+    (answer,) = way.answers()
+    return answer
+
+
+def client_of(way: Way, operation: str) -> Any:
+    is_s3 = operation.endswith("Object")
+    return way.client("s3") if is_s3 else way.ledger.table.meta.client
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("GetObject", "ExpiredToken"),
+        ("GetObject", "RequestTimeTooSkewed"),
+        ("PutItem", "ExpiredTokenException"),
+        ("UpdateItem", "RequestExpired"),
+    ],
+)
+def test_a_token_that_expired_in_a_warm_function_is_waited_out(
+    way: Way, operation: str, code: str
+) -> None:
+    upload = way.upload()
+    with (
+        failing(client_of(way, operation), operation, code),
+        pytest.raises(TransientError, match=code) as error,
+    ):
+        way.intake.take(upload, "execution-1")
+
+    way.follow(upload, "execution-1")
+
+    assert type(error.value) is TransientError
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+
+
+class Page(io.BytesIO):
+    """What comes over the wire, as botocore reads it."""
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        yield self.read()
+
+
+@pytest.mark.parametrize("operation", ["GetObject", "HeadObject", "ListObjectVersions"])
+def test_a_page_of_html_is_no_answer_and_is_waited_out(way: Way, operation: str) -> None:
+    s3, upload = way.client("s3"), way.upload()
+    page = b"" if operation == "HeadObject" else b"<html><p>Sign in to the network<br></html>"
+
+    def portal(request: Any, **_: Any) -> AWSResponse:
+        headers = HTTPHeaders.from_dict({"Content-Type": "text/html"})
+        return AWSResponse(request.url, 200, headers, Page(page))
+
+    s3.meta.events.register_first(f"before-send.s3.{operation}", portal)
+    asks: dict[str, Callable[[], object]] = {
+        "GetObject": lambda: way.intake.take(upload, "execution-1"),
+        "HeadObject": lambda: find_upload(s3, upload.bucket, upload.key),
+        "ListObjectVersions": way.sweep,
+    }
+    with pytest.raises(TransientError):
+        asks[operation]()
+    s3.meta.events.unregister(f"before-send.s3.{operation}", portal)
+
+    way.follow(upload, "execution-1")
+
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+
+
+def test_credentials_that_stay_unknown_end_in_an_answer(way: Way) -> None:
+    upload = way.upload()
+    with (
+        failing(way.client("s3"), "GetObject", "InvalidAccessKeyId", 403),
+        pytest.raises(CredentialsError) as error,
+    ):
+        way.intake.take(upload, "execution-1")
+
+    way.answer_broken(upload, type(error.value).__name__, str(error.value), "execution-1")
+
+    assert the_answer(way)["detail"]["data"]["code"] == Code.ACCESS_DENIED
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("AccessDenied", 403), ("KMS.DisabledException", 400), ("InvalidRequest", 400)],
+)
+def test_an_object_that_may_not_be_read_is_rejected_with_s3s_words(
+    way: Way, code: str, status: int
+) -> None:
+    upload = way.upload()
+    with failing(way.client("s3"), "GetObject", code, status):
+        way.follow(upload)
+
+    answer = the_answer(way)
+    data = answer["detail"]["data"]
+    assert answer["detail-type"] == "ISO Import Rejected"
+    assert data["code"] == Code.UNREADABLE_OBJECT
+    assert f"S3 says GetObject: {code}" in data["message"]
+    assert "malware scan" in data["remedy"]
+    assert "Image Builder" not in data["message"]
+
+
+def test_what_another_service_refuses_is_not_said_to_be_image_builders(way: Way) -> None:
+    way.follow(way.upload("a.iso"))
+    way.answers()
+    upload = way.upload("b.iso")
+    ec2 = way.builder.ec2
+    with failing(ec2, "DescribeImages", "InvalidParameterValue"):
+        way.follow(upload)
+
+    assert the_answer(way)["detail"]["data"]["code"] == Code.REQUEST_REFUSED
+
+
+@pytest.mark.parametrize("error", ["States.DataLimitExceeded", "States.Runtime"])
+def test_what_no_state_machine_can_catch_the_sweep_answers_with_its_build(
+    way: Way, error: str
+) -> None:
+    way.clock.now = datetime.now(UTC).timestamp() // 1
+    upload, execution = way.upload(), way.run("one")
+    build = way.intake.take(upload, execution).build_arn
+    assert build is not None
+    way.wait_for(build, upload, execution)
+    way.client("stepfunctions").stop_execution(executionArn=execution, error=error)
+    way.later(minutes=11)
+
+    way.sweep()
+
+    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"

@@ -1,0 +1,351 @@
+"""The command in environments that are broken: one sentence with a way out each, and no traceback.
+
+Every one of them was reported of some command-line tool on AWS. The command runs in a process of
+its own; what answers it is a server on the loopback address, or nobody.
+"""
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ISODROP = (sys.executable, "-m", "isodrop_cli")
+SIGN_IN = "sign in"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+EXPIRED = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+OUTPUTS = {
+    "UploadBucketName": "uploads",
+    "ImportMachineArn": "arn:aws:states:::x",
+    "LedgerTable": "ledger",
+    "DropAddress": "s3://uploads/",
+    "ImportFunction": "import-iso",
+}
+
+Answer = tuple[int, str, str]
+"""HTTP status, content type, body."""
+
+
+def error(code: str, message: str = "as reported", status: int = 400) -> Answer:
+    """An error as services that speak XML write it."""
+    inner = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return status, "text/xml", f"<ErrorResponse>{inner}<RequestId>1</RequestId></ErrorResponse>"
+
+
+def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
+    """A stack as CloudFormation describes it."""
+    told = "".join(
+        f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
+        for name, value in outputs.items()
+    )
+    member = (
+        "<member><StackName>isodrop</StackName><StackStatus>CREATE_COMPLETE</StackStatus>"
+        f"<CreationTime>2026-11-24T09:00:00Z</CreationTime><Outputs>{told}</Outputs></member>"
+    )
+    body = (
+        '<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">'
+        f"<DescribeStacksResult><Stacks>{member}</Stacks></DescribeStacksResult>"
+        "</DescribeStacksResponse>"
+    )
+    return 200, "text/xml", body
+
+
+def undecryptable() -> Answer:
+    """A function's settings where its key may not be used."""
+    denied = {"ErrorCode": "AccessDeniedException", "Message": "not allowed to kms:Decrypt"}
+    told = {"FunctionName": "import-iso", "Environment": {"Error": denied}}
+    return 200, "application/json", json.dumps(told)
+
+
+DENIED = (403, "application/json", '{"__type": "AccessDeniedException", "Message": "no"}')
+PORTAL = (200, "text/html", "<html><title>Welcome</title><p>Sign in<br></html>")
+CUT_OFF = (200, "text/xml", "<DescribeStacksResponse><DescribeStacksRes")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A broken environment.
+
+    Attributes
+    ----------
+    said : str
+        What the sentence names.
+    arguments : tuple of str
+    environ, config
+        Environment variables, and AWS's config file; ``{home}`` is the home folder.
+    answers : tuple
+        What a server answers, one request after the other, the last one again and again.
+    redirect : str
+        What a shell does with the output.
+    """
+
+    said: str
+    arguments: tuple[str, ...] = ("list",)
+    environ: Mapping[str, str] = field(default_factory=lambda: KEYS)
+    config: str = ""
+    answers: tuple[Answer, ...] = ()
+    redirect: str = ""
+    tls: bool = False
+
+
+def profile(*lines: str) -> str:
+    return "\n".join(("[default]", *lines, ""))
+
+
+BROKEN = {
+    # Who one is
+    "no credentials": Broken(SIGN_IN, environ={}),
+    "half of the credentials": Broken(SIGN_IN, environ={"AWS_ACCESS_KEY_ID": "half"}),
+    "a profile that is not there": Broken("list-profiles", environ={"AWS_PROFILE": "nobody"}),
+    "a token that has expired": Broken(SIGN_IN, answers=(error("ExpiredToken", status=403),)),
+    "a key that nobody knows": Broken(
+        SIGN_IN, answers=(error("InvalidClientTokenId", status=403),)
+    ),
+    "a wrong secret": Broken(SIGN_IN, answers=(error("SignatureDoesNotMatch", status=403),)),
+    "a clock that is off": Broken(
+        "set this machine's clock",
+        answers=(error("SignatureDoesNotMatch", "Signature expired: 2026 is now", 403),),
+    ),
+    "a login that has expired": Broken(
+        SIGN_IN,
+        environ={},
+        config=profile("sso_session = corp", "sso_account_id = 1", "sso_role_name = r")
+        + "[sso-session corp]\nsso_region = eu-central-1\nsso_start_url = https://corp.invalid\n",
+    ),
+    "MFA without a terminal": Broken(
+        "MFA",
+        environ={},
+        config=profile(
+            "role_arn = arn:aws:iam::123456789012:role/admin",
+            "source_profile = me",
+            "mfa_serial = arn:aws:iam::123456789012:mfa/me",
+        )
+        + "[profile me]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n",
+    ),
+    "a credential process that is not there": Broken(
+        "credential_process", environ={}, config=profile("credential_process = no-such-program")
+    ),
+    "a credential process that prints no JSON": Broken(
+        "credential_process", environ={}, config=profile("credential_process = echo hello")
+    ),
+    "a credential process that fails": Broken(
+        "credential_process", environ={}, config=profile("credential_process = false")
+    ),
+    "credentials that are expired when they are refreshed": Broken(
+        SIGN_IN, environ={}, config=profile("credential_process = cat {home}/expired.json")
+    ),
+    "a web identity token file that is missing": Broken(
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        environ={
+            "AWS_WEB_IDENTITY_TOKEN_FILE": "{home}/missing",
+            "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r",
+        },
+    ),
+    "a role whose source is not there": Broken(
+        "correct the profile",
+        environ={},
+        config=profile("role_arn = arn:aws:iam::123456789012:role/r", "source_profile = gone"),
+    ),
+    "a container's credentials that nobody serves": Broken(
+        SIGN_IN, environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/"}
+    ),
+    # Where one is
+    "a config file that is none": Broken("correct that file", config="[default\nregion"),
+    "no Region": Broken("--region", environ={**KEYS, "AWS_DEFAULT_REGION": ""}),
+    "a Region that is none": Broken("--region", ("list", "--region", "eu central!")),
+    "another stack": Broken("it is not isodrop's", answers=(stack({"Other": "1"}),)),
+    "no stack": Broken("there is no stack", answers=(error("ValidationError"),)),
+    # The way there
+    "an endpoint that is none": Broken(
+        "AWS_ENDPOINT_URL", environ={**KEYS, "AWS_ENDPOINT_URL": "nowhere"}
+    ),
+    "an endpoint where nobody listens": Broken(
+        "check the network", environ={**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    ),
+    "a host that has no address": Broken(
+        "check the network", environ={**KEYS, "AWS_ENDPOINT_URL": "http://nobody.invalid"}
+    ),
+    "a proxy where nobody listens": Broken(
+        "HTTPS_PROXY", environ={**KEYS, "HTTPS_PROXY": "http://127.0.0.1:9"}
+    ),
+    "a portal that answers with a page": Broken("what answers is not AWS", answers=(PORTAL,)),
+    "a portal that answers S3's HEAD": Broken(
+        "what answers is not AWS", ("event", "s3://uploads/a.iso"), answers=(PORTAL,)
+    ),
+    "a portal that answers S3's GET": Broken(
+        "what answers is not AWS", ("inspect", "s3://uploads/a.iso"), answers=(PORTAL,)
+    ),
+    "an answer that is cut off": Broken("what answers is not AWS", answers=(CUT_OFF,)),
+    "TLS that is looked into": Broken("AWS_CA_BUNDLE", tls=True, answers=(stack(),)),
+    "a bundle that is not there": Broken(
+        "AWS_CA_BUNDLE",
+        environ={**KEYS, "AWS_CA_BUNDLE": "{home}/missing.pem"},
+        tls=True,
+        answers=(stack(),),
+    ),
+    # What AWS says
+    "HEAD's bare 400": Broken(
+        "the token has expired", ("event", "s3://uploads/a.iso"), answers=((400, "", ""),)
+    ),
+    "HEAD's bare 403": Broken(
+        "s3:GetObject", ("event", "s3://uploads/a.iso"), answers=((403, "", ""),)
+    ),
+    "a right that is missing": Broken(
+        "ask for that right", answers=(error("AccessDenied", status=403),)
+    ),
+    "a throttle": Broken("try again in a minute", answers=(error("Throttling"),)),
+    "a service that is broken": Broken("try again in a minute", answers=((500, "", ""),)),
+    "settings that cannot be decrypted": Broken(
+        "kms:Decrypt",
+        ("inspect", "{home}/a.iso", "--stack", "isodrop"),
+        answers=(stack(), undecryptable()),
+    ),
+    # The machine
+    "a standard output that is closed": Broken(
+        "standard output is closed", ("names", "a.iso"), redirect=">&-"
+    ),
+    "a standard output that is full": Broken(
+        "no space left on device", ("names", "a.iso"), redirect="> /dev/full"
+    ),
+    "a key that is not UTF-8": Broken("is not UTF-8", ("status", os.fsdecode(b"win\xff.iso"))),
+    "a file name that is not UTF-8": Broken(
+        "--key", ("drop", "{home}/" + os.fsdecode(b"win\xff.iso")), answers=(stack(),)
+    ),
+    "a file that is not there": Broken(
+        "no such file", ("drop", "{home}/missing.iso"), answers=(stack(), DENIED)
+    ),
+    "a folder instead of a file": Broken("it is a directory", ("inspect", "{home}")),
+}
+
+
+def serve(answers: tuple[Answer, ...], certificate: Path | None) -> ThreadingHTTPServer:
+    """Answer requests on the loopback address, one after the other."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, kind, body = left.pop(0) if len(left) > 1 else left[0]
+            self.send_response_only(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body.encode())
+
+        do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A client that trusts nobody hangs up."""
+
+    server = Quiet(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that nobody trusts."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *("ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"),
+            *("-keyout", path, "-out", f"{path}.crt"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+Run = Callable[[Broken], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, certificate: Path) -> Iterator[Run]:
+    servers: list[ThreadingHTTPServer] = []
+    expired = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "c"}
+    (tmp_path / "expired.json").write_text(json.dumps({**expired, "Expiration": EXPIRED}))
+    for name in (b"a.iso", b"win\xff.iso"):
+        (tmp_path / os.fsdecode(name)).write_bytes(bytes(4096))
+
+    def at_home(text: str) -> str:
+        return text.replace("{home}", str(tmp_path))
+
+    def run(broken: Broken) -> "subprocess.CompletedProcess[str]":
+        (tmp_path / "config").write_text(at_home(broken.config))
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_CONFIG_FILE": str(tmp_path / "config"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **{name: at_home(value) for name, value in broken.environ.items()},
+        }
+        if broken.answers:
+            servers.append(serve(broken.answers, certificate if broken.tls else None))
+            scheme = "https" if broken.tls else "http"
+            environ["AWS_ENDPOINT_URL"] = f"{scheme}://127.0.0.1:{servers[-1].server_port}"
+        command: Any = [*ISODROP, *map(at_home, broken.arguments)]
+        if broken.redirect:
+            command = ["sh", "-c", f'exec "$@" {broken.redirect}', "sh", *command]
+        return subprocess.run(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            start_new_session=True,  # and so without a terminal
+            timeout=60,
+            check=False,
+        )
+
+    yield run
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_environment_is_told_in_a_sentence(run: Run, name: str) -> None:
+    ended = run(BROKEN[name])
+
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("isodrop: ")
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert BROKEN[name].said in ended.stderr
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
+def test_there_are_at_least_thirty_of_them() -> None:
+    assert len(BROKEN) >= 30
+
+
+def test_debug_shows_where_it_went_wrong(run: Run) -> None:
+    ended = run(Broken("", ("list", "--debug"), answers=(PORTAL,)))
+
+    assert "Traceback" in ended.stderr
+    assert "ResponseParserError" in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("isodrop: ")

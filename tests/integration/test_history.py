@@ -1,0 +1,142 @@
+"""An execution stays inside Step Functions' history, whatever goes wrong on its way.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/limits-overview.html
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from isodrop_local.template import definition, source
+from tests.resilience.state_machine import Machine, TaskError
+
+MOST: Final = 25_000
+"""Events in the history of one execution."""
+
+OF_A_STATE: Final = 2
+"""It is entered and exited."""
+OF_A_TRY: Final = 3
+"""A task is scheduled, is started, and succeeds or fails."""
+AROUND: Final = 4
+"""The execution starts and ends, and so does what is in the Parallel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Machine):
+    """A state machine that counts the events of its history."""
+
+    events: Counter[str] = field(default_factory=Counter)
+
+    def _task(self, *how: Any) -> tuple[str | None, Any]:
+        self.events["states"] += OF_A_STATE
+        return Machine._task(self, *how)
+
+    def _choice(self, *how: Any) -> tuple[str | None, Any]:
+        self.events["states"] += OF_A_STATE
+        return Machine._choice(self, *how)
+
+    def _wait(self, *how: Any) -> tuple[str | None, Any]:
+        self.events["states"] += OF_A_STATE
+        return Machine._wait(self, *how)
+
+    def _succeed(self, *how: Any) -> tuple[str | None, Any]:
+        self.events["states"] += OF_A_STATE
+        return Machine._succeed(self, *how)
+
+    def _parallel(self, *how: Any) -> tuple[str | None, Any]:
+        self.events["states"] += OF_A_STATE
+        return Machine._parallel(self, *how)
+
+
+def limits() -> dict[str, int]:
+    """The parameters with which a build is looked at most often."""
+    declared = source()["Parameters"]
+    return {
+        "PollSeconds": declared["PollSeconds"]["MinValue"],
+        "TrackingHours": declared["TrackingHours"]["MaxValue"],
+    }
+
+
+def recorded(perform: Callable[[str, Any], Any]) -> tuple[int, Counter[str]]:
+    """Run it; get how many events there are, and how often what was tried."""
+    tries: Counter[str] = Counter()
+
+    def tried(resource: str, asked: Any) -> Any:
+        kind = asked.get("Payload", {}).get("report", {}).get("kind")
+        what = kind or asked.get("FunctionName") or resource.rpartition(":")[2]
+        tries[what] += 1
+        return perform(what, tries[what])
+
+    machine = Recorded(definition(**limits()), tried, lambda _: None)
+    machine.run({}, "execution")
+    return machine.events["states"] + OF_A_TRY * tries.total() + AROUND, tries
+
+
+def test_the_worst_execution_stays_inside_the_history() -> None:
+    # Everything that is retried fails until its last try but one, each look finds another step
+    # done, no notice can be given, and there is a distribution to be followed after the import.
+    importing = ["QuotaError"] * 100 + ["TransientError"] * 60 + ["Sandbox.Timedout"] * 4
+
+    def perform(what: str, number: int) -> Any:
+        match what:
+            case "getImage":
+                return {"Image": {"State": {"Status": "BUILDING"}}}
+            case "listWorkflowExecutions":
+                return {"WorkflowExecutions": [{"TotalStepsSucceeded": number}]}
+            case "answer" if number == 41:
+                return {"Payload": {"follow": "arn:distribution"}}
+            case "started" | "progressed" | "answer" if number != 143:
+                raise TaskError("TransientError")
+            case "answer":
+                return {"Payload": {}}
+        if number <= len(importing):
+            raise TaskError(importing[number - 1])
+        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+
+    events, tries = recorded(perform)
+
+    assert tries["getImage"] > 1200
+    assert tries["answer"] == 143  # 41, 41 and, when all else has failed, 61
+    assert MOST * 0.8 < events < MOST
+
+
+def test_looks_that_always_fail_end_well_before() -> None:
+    def perform(what: str, _number: int) -> Any:
+        if what == "getImage":
+            raise TaskError("Imagebuilder.ServiceException")
+        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+
+    events, tries = recorded(perform)
+
+    assert tries["getImage"] == 180  # three hours
+    assert events < MOST / 5
+
+
+def test_a_build_that_is_not_found_is_waited_for_ten_minutes() -> None:
+    def perform(what: str, _number: int) -> Any:
+        if what == "getImage":
+            raise TaskError("Imagebuilder.ResourceNotFoundException")
+        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+
+    _, tries = recorded(perform)
+
+    assert tries["getImage"] == 11
+
+
+def test_a_look_that_fails_now_and_then_does_not_end_it() -> None:
+    def perform(what: str, number: int) -> Any:
+        if what == "getImage":
+            if number % 2:
+                raise TaskError("Imagebuilder.ResourceNotFoundException")
+            if number % 3:
+                raise TaskError("Imagebuilder.CallRateLimitExceededException")
+            return {"Image": {"State": {"Status": "BUILDING" if number < 600 else "AVAILABLE"}}}
+        if what == "listWorkflowExecutions":
+            raise TaskError("Imagebuilder.ServiceException")
+        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+
+    _, tries = recorded(perform)
+
+    assert tries["getImage"] == 600
+    assert tries["answer"] == 1

@@ -1,0 +1,207 @@
+"""Three interpreters follow the same paths: the resilience tests' own, the emulator's, and sfnx.
+
+The first is what the promise is simulated with, the second what runs on the stack on this machine;
+the third is somebody else's, who measured on AWS what it does (``sfnx.testing``). Where they differ
+one of them is wrong, or the difference is explained here.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path as File
+from typing import Any, Final
+
+from sfnx import testing as sfnx
+
+from tests.resilience.paths import PATHS, UPLOAD, CallError, Path, Script, kind_of, the_definition
+from tests.resilience.state_machine import Machine, TaskError
+
+EXECUTION: Final = "arn:aws:states:us-east-1:123456789012:execution:machine:execution"
+"""The name that sfnx gives to every execution."""
+OURS, EMULATOR, SFNX = "simulation", "MiniStack", "sfnx"
+EVALUATION: Final = "States.QueryEvaluationError"
+Run = dict[str, Any]
+"""What a run came to: calls, states, output or error, as JSON."""
+
+DIFFERENCES: Final[Mapping[tuple[str, str], str]] = {
+    (
+        "a decision of more than 256 KiB",
+        SFNX,
+    ): "sfnx knows no limit of 256 KiB, and goes on to miss the build's name",
+}
+"""By path and interpreter: where it differs from the simulation, and why that may be."""
+
+
+def simulated(path: Path) -> Run:
+    """Follow a path with the interpreter of the resilience tests."""
+    script, states = Script(path), list[str]()
+
+    def perform(resource: str, arguments: Any) -> Any:
+        try:
+            return script.answer(resource, arguments)
+        except CallError as error:
+            raise TaskError(error.error, error.cause) from error
+
+    machine = Machine(the_definition(), perform, lambda _seconds: None, entered=states.append)
+    try:
+        output, error, cause = machine.run(UPLOAD, EXECUTION), None, None
+    except TaskError as failed:
+        output, error, cause = None, failed.error, failed.cause
+    return _run(script, states, output, error, cause)
+
+
+def with_sfnx(path: Path) -> Run:
+    """Follow a path with sfnx."""
+    script = Script(path)
+
+    def answer(call: sfnx.Call) -> object:
+        try:
+            return script.answer(call.resource, call.arguments)
+        except CallError as error:
+            raise sfnx.Failure(error.error, error.cause) from error
+
+    ran = sfnx.run(the_definition(), UPLOAD, answer)
+    output = None if ran.error else ran.output
+    return _run(script, ran.states, output, ran.error, ran.cause)
+
+
+def on_the_emulator(names: Sequence[str]) -> dict[str, Run]:
+    """Follow paths with the patched emulator's interpreter, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.resilience.interpreters"],
+        input=json.dumps(names),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=File(__file__).resolve().parents[2],
+    )
+    if done.returncode:
+        raise RuntimeError(f"the emulator's interpreter failed:\n{done.stderr[-3000:]}")
+    runs: dict[str, Run] = json.loads(done.stdout)
+    return runs
+
+
+def _run(
+    script: Script, states: Sequence[str], output: Any, error: str | None, cause: str | None
+) -> Run:
+    """Put what a run came to into JSON, in which 1 and 1.0 are one number."""
+    made = {
+        "calls": script.calls,
+        "states": list(states),
+        "output": output,
+        "error": error,
+        "cause": cause,
+    }
+    run: Run = json.loads(
+        json.dumps(made),
+        parse_float=lambda text: int(float(text)) if float(text) % 1 == 0 else float(text),
+    )
+    return run
+
+
+def counted(run: Run) -> Counter[str]:
+    """Count a run's calls by their kind."""
+    return Counter(kind_of(resource, arguments) for resource, arguments in run["calls"])
+
+
+def wordless(value: Any) -> Any:
+    """Leave out in which words it was told that JSONata could not evaluate something."""
+    if isinstance(value, dict):
+        said = {key: wordless(each) for key, each in value.items()}
+        for error, cause in (("Error", "Cause"), ("error", "cause")):
+            if said.get(error) == EVALUATION:
+                said[cause] = ""
+        return said
+    return [wordless(each) for each in value] if isinstance(value, list) else value
+
+
+def differs(run: Run, other: Run) -> str:
+    """Say in what two runs differ; nothing if they do not, but for words."""
+    run, other = wordless(run), wordless(other)
+    return ", ".join(part for part in run if run[part] != other[part])
+
+
+# ------------------------------------------------------------------------- the emulator's process
+
+
+def _main() -> None:
+    names = set(json.load(sys.stdin))
+    with tempfile.TemporaryDirectory(prefix="isodrop-paths-") as home:
+        follow = _emulator(File(home))
+        runs = {path.name: follow(path) for path in PATHS if path.name in names}
+    json.dump(runs, sys.stdout)
+
+
+def _emulator(home: File) -> Callable[[Path], Run]:
+    """Load the emulator's Step Functions, patched, with its tasks answered by a script."""
+    from isodrop_local import server  # noqa: PLC0415 # importing it reads what is set here
+
+    server.configure(home, 1, 0.0, "ERROR")
+
+    from ministack.services import stepfunctions  # noqa: PLC0415 # likewise
+
+    from isodrop_local import patches  # noqa: PLC0415 # likewise
+
+    patches.mend_all()
+    from isodrop_local.patches import step_functions  # noqa: PLC0415 # likewise
+
+    playing: list[Script] = []
+    states: list[str] = []
+
+    def answer(resource: str, arguments: Any) -> Any:
+        try:
+            return playing[-1].answer(resource, json.loads(json.dumps(arguments)))
+        except CallError as error:
+            raise stepfunctions._ExecutionError(error.error, error.cause) from error
+
+    def telling(execute: Callable[..., Any]) -> Callable[..., Any]:
+        def told(state: Any, given: Any, *rest: Any) -> Any:
+            states.append(rest[-1]["State"]["Name"])
+            return execute(state, given, *rest)
+
+        return told
+
+    for kind in ("pass", "task", "choice", "wait", "parallel"):
+        name = f"_execute_{kind}"
+        setattr(stepfunctions, name, telling(getattr(stepfunctions, name)))
+    leave = stepfunctions._apply_input_path
+
+    def apply_input_path(state: Any, given: Any, ctx: Any = None) -> Any:
+        if state.get("Type") == "Succeed":
+            states.append(ctx["State"]["Name"])
+        return leave(state, given, ctx)
+
+    stepfunctions._apply_input_path = apply_input_path
+    step_functions._invoke_resource = answer
+    stepfunctions._emit_execution_status_event = lambda _execution: None
+    machine = EXECUTION.replace(":execution:", ":stateMachine:", 1).rpartition(":")[0]
+    stepfunctions._state_machines[machine] = {
+        "name": "machine",
+        "definition": json.dumps(the_definition()),
+    }
+
+    def follow(path: Path) -> Run:
+        states.clear()
+        playing.append(script := Script(path))
+        execution: dict[str, Any] = {
+            "stateMachineArn": machine,
+            "name": "execution",
+            "startDate": "2026-01-01T00:00:00.000Z",
+            "input": json.dumps(UPLOAD),
+            "status": "RUNNING",
+            "events": [],
+        }
+        stepfunctions._executions[EXECUTION] = execution
+        stepfunctions._run_execution(EXECUTION)
+        succeeded = execution["status"] == "SUCCEEDED"
+        output = json.loads(execution["output"]) if succeeded else None
+        return _run(script, states, output, execution.get("error"), execution.get("cause"))
+
+    return follow
+
+
+if __name__ == "__main__":
+    _main()

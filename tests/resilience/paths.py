@@ -1,0 +1,352 @@
+"""Paths through the state machine: what each of its calls is answered, and what that comes to.
+
+A path says nothing of states. It says how the calls are answered, by their kind: what the functions
+and Image Builder give or raise. Any interpreter of Amazon States Language can follow it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from isodrop_local.template import definition
+
+Json = dict[str, Any]
+BUILD: Final = "arn:aws:imagebuilder:us-east-1:123456789012:image/windows-11/11.26100.1742/1"
+COPY: Final = "arn:aws:imagebuilder:us-east-1:123456789012:image/windows-11/11.26100.1742/2"
+UPLOAD: Final[Json] = {
+    "id": "17793124-05d4-b198-2fde-7ededc63b103",
+    "source": "aws.s3",
+    "detail": {"bucket": {"name": "drops"}, "object": {"key": "Win11.iso", "size": 6_000_000_000}},
+}
+POLL_SECONDS, TRACKING_HOURS = 900, 14
+POLLS: Final = TRACKING_HOURS * 3600 // POLL_SECONDS
+
+IMPORT, STARTED, PROGRESSED, ANSWER = "import", "started", "progressed", "answer"
+GET_IMAGE, COUNT = "getImage", "listWorkflowExecutions"
+
+
+@dataclass(frozen=True, slots=True)
+class Fails:
+    """A call that fails, so many times."""
+
+    error: str
+    cause: str = "as the path has it"
+    times: int = 1
+
+
+FOR_EVER: Final = 10_000
+
+
+def decided(decision: str, build: str | None = None) -> Json:
+    """What ImportIso gives."""
+    return {"StatusCode": 200, "Payload": {"decision": decision, "buildArn": build}}
+
+
+def told(payload: Any = None) -> Json:
+    """What ReportBuild gives."""
+    return {"StatusCode": 200, "Payload": payload or {}}
+
+
+def image(status: str) -> Json:
+    """What GetImage gives."""
+    return {"Image": {"Arn": BUILD, "State": {"Status": status}}}
+
+
+def steps(*done: int) -> Json:
+    """What ListWorkflowExecutions gives: workflows with so many steps done."""
+    return {"WorkflowExecutions": [{"TotalStepsSucceeded": each} for each in done]}
+
+
+FOLLOW: Final = decided("follow", BUILD)
+ANSWERED: Final = told({"detailType": "ISO Import Succeeded", "eventId": "e", "code": None})
+BUILDING, AVAILABLE = image("BUILDING"), image("AVAILABLE")
+USUAL: Final[Mapping[str, Sequence[Any]]] = {
+    IMPORT: [FOLLOW],
+    STARTED: [told()],
+    PROGRESSED: [told()],
+    ANSWER: [ANSWERED],
+    GET_IMAGE: [BUILDING, AVAILABLE],
+    COUNT: [steps(1)],
+}
+"""How calls are answered where a path does not say otherwise; the last answer stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path.
+
+    Attributes
+    ----------
+    name : str
+        What it is, in a few words.
+    answers : mapping
+        By the kind of a call: what it is answered, in this order, and the last from then on.
+    calls : mapping
+        How many calls of a kind it comes to; of kinds that are not named, that is left open.
+    error : str or None
+        What the execution fails with, if it fails.
+    """
+
+    name: str
+    answers: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+
+def _ended_as(status: str) -> Path:
+    return Path(
+        f"a build that is {status}",
+        {GET_IMAGE: [BUILDING, image(status)]},
+        {GET_IMAGE: 2, ANSWER: 1},
+    )
+
+
+PATHS: Final = (
+    Path(
+        "accepted", calls={IMPORT: 1, STARTED: 1, GET_IMAGE: 2, COUNT: 1, PROGRESSED: 1, ANSWER: 1}
+    ),
+    Path("rejected", {IMPORT: [decided("answer")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 1}),
+    Path("repeated", {IMPORT: [decided("nothing")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 0}),
+    Path("an unknown decision", {IMPORT: [decided("dance")]}, {IMPORT: 1, ANSWER: 0}),
+    Path(
+        "quota for a while",
+        {IMPORT: [Fails("QuotaError", times=20), FOLLOW]},
+        {IMPORT: 21, ANSWER: 1},
+    ),
+    Path(
+        "quota for ever",
+        {IMPORT: [Fails("QuotaError", times=FOR_EVER)]},
+        {IMPORT: 101, GET_IMAGE: 0, ANSWER: 1},
+    ),
+    Path(
+        "throttled for a while",
+        {IMPORT: [Fails("TransientError", times=20), FOLLOW]},
+        {IMPORT: 21, ANSWER: 1},
+    ),
+    Path(
+        "throttled for ever",
+        {IMPORT: [Fails("TransientError", times=FOR_EVER)]},
+        {IMPORT: 61, ANSWER: 1},
+    ),
+    Path(
+        "Lambda throttled",
+        {IMPORT: [Fails("Lambda.TooManyRequestsException", times=30), FOLLOW]},
+        {IMPORT: 31, ANSWER: 1},
+    ),
+    Path(
+        "patience for each kind by itself",
+        {
+            IMPORT: [
+                Fails("QuotaError", times=90),
+                Fails("Sandbox.Timedout", times=4),
+                Fails("TransientError", times=55),
+                Fails("QuotaError", times=5),
+                FOLLOW,
+            ]
+        },
+        {IMPORT: 155, ANSWER: 1},
+    ),
+    Path(
+        "a function lost twice",
+        {IMPORT: [Fails("Runtime.ExitError", times=2), FOLLOW]},
+        {IMPORT: 3, ANSWER: 1},
+    ),
+    Path(
+        "a function lost for ever",
+        {IMPORT: [Fails("Runtime.ExitError", times=FOR_EVER)]},
+        {IMPORT: 5, ANSWER: 1},
+    ),
+    Path(
+        "a function hung once",
+        {IMPORT: [Fails("States.Timeout"), FOLLOW]},
+        {IMPORT: 2, ANSWER: 1},
+    ),
+    Path(
+        "a function hung for ever",
+        {IMPORT: [Fails("States.Timeout", times=FOR_EVER)]},
+        {IMPORT: 5, ANSWER: 1},
+    ),
+    Path("refused", {IMPORT: [Fails("RefusedError", times=FOR_EVER)]}, {IMPORT: 5, ANSWER: 1}),
+    Path(
+        "a decision without a build's name",
+        {IMPORT: [{"StatusCode": 200, "Payload": {"decision": "follow"}}]},
+        {IMPORT: 5, GET_IMAGE: 0, ANSWER: 1},
+    ),
+    Path(
+        "a decision of more than 256 KiB",
+        {IMPORT: [{"StatusCode": 200, "Payload": {"decision": "x" * 262_144}}]},
+        {IMPORT: 1, GET_IMAGE: 0},
+        error="States.DataLimitExceeded",
+    ),
+    *map(_ended_as, ("FAILED", "CANCELLED", "DEPRECATED", "DELETED", "DISABLED")),
+    Path(
+        "a build that nobody knows",
+        {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER)]},
+        {GET_IMAGE: 4, ANSWER: 1},
+    ),
+    Path(
+        "a build that is known a little later",
+        {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=3), AVAILABLE]},
+        {GET_IMAGE: 4, ANSWER: 1},
+    ),
+    Path(
+        "a build that cannot be looked at for a while",
+        {
+            GET_IMAGE: [
+                Fails("Imagebuilder.CallRateLimitExceededException", times=20),
+                Fails("Imagebuilder.ImagebuilderException", times=10),
+                Fails("Imagebuilder.SdkClientException", times=10),
+                AVAILABLE,
+            ]
+        },
+        {GET_IMAGE: 41, ANSWER: 1},
+    ),
+    Path(
+        "a build that can never be looked at",
+        {GET_IMAGE: [Fails("Imagebuilder.ForbiddenException", times=FOR_EVER)]},
+        {GET_IMAGE: 41, ANSWER: 1},
+    ),
+    Path(
+        "an unknown status",
+        {GET_IMAGE: [image("PONDERING"), image("PONDERING"), AVAILABLE]},
+        {GET_IMAGE: 3, PROGRESSED: 1, ANSWER: 1},
+    ),
+    Path(
+        "no status at all",
+        {GET_IMAGE: [{"Image": {"Arn": BUILD}}, AVAILABLE]},
+        {GET_IMAGE: 2, PROGRESSED: 1, ANSWER: 1},
+    ),
+    Path(
+        "a build that does not end",
+        {GET_IMAGE: [BUILDING]},
+        {GET_IMAGE: POLLS, PROGRESSED: 1, ANSWER: 1},
+    ),
+    Path(
+        "step counts that rise",
+        {
+            GET_IMAGE: [BUILDING, BUILDING, BUILDING, BUILDING, AVAILABLE],
+            COUNT: [steps(), steps(1), steps(2, 1), steps(2, 1)],
+        },
+        {COUNT: 4, PROGRESSED: 3, ANSWER: 1},
+    ),
+    Path(
+        "step counts that fail",
+        {COUNT: [Fails("Imagebuilder.ClientException", times=FOR_EVER)]},
+        {COUNT: 2, PROGRESSED: 1, ANSWER: 1},
+    ),
+    Path(
+        "step counts without numbers",
+        {COUNT: [{"WorkflowExecutions": [{"Status": "RUNNING"}]}]},
+        {COUNT: 1, PROGRESSED: 1, ANSWER: 1},
+    ),
+    Path(
+        "a start that cannot be told",
+        {STARTED: [Fails("TransientError", times=FOR_EVER)]},
+        {STARTED: 21, GET_IMAGE: 2, ANSWER: 1},
+    ),
+    Path(
+        "progress that cannot be told",
+        {
+            PROGRESSED: [Fails("TransientError", times=FOR_EVER)],
+            GET_IMAGE: [BUILDING, BUILDING, AVAILABLE],
+        },
+        {PROGRESSED: 8, GET_IMAGE: 3, ANSWER: 1},
+    ),
+    Path(
+        "progress that is told at the third try",
+        {PROGRESSED: [Fails("TransientError", times=2), told()]},
+        {PROGRESSED: 3, ANSWER: 1},
+    ),
+    Path(
+        "distributed",
+        {
+            ANSWER: [told({"follow": COPY}), ANSWERED],
+            GET_IMAGE: [BUILDING, AVAILABLE, image("DISTRIBUTING"), AVAILABLE],
+        },
+        {GET_IMAGE: 4, PROGRESSED: 2, ANSWER: 2},
+    ),
+    Path(
+        "a distribution that nobody knows",
+        {
+            ANSWER: [told({"follow": COPY}), ANSWERED],
+            GET_IMAGE: [
+                AVAILABLE,
+                Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER),
+            ],
+        },
+        {GET_IMAGE: 5, ANSWER: 2},
+    ),
+    Path(
+        "an answer at the fortieth try",
+        {ANSWER: [Fails("TransientError", times=40), ANSWERED]},
+        {ANSWER: 41},
+    ),
+    Path(
+        "an answer that only the last resort gives",
+        {ANSWER: [Fails("TransientError", times=41), ANSWERED]},
+        {ANSWER: 42},
+    ),
+    Path(
+        "an answer that can never be given",
+        {ANSWER: [Fails("TransientError", times=FOR_EVER)]},
+        {ANSWER: 41 + 61},
+        error="TransientError",
+    ),
+)
+
+
+def the_definition() -> Json:
+    """Get the state machine's definition as these paths are for it."""
+    return definition(PollSeconds=POLL_SECONDS, TrackingHours=TRACKING_HOURS)
+
+
+class CallError(Exception):
+    """A call fails as its path has it."""
+
+    def __init__(self, error: str, cause: str) -> None:
+        super().__init__(f"{error}: {cause}")
+        self.error = error
+        self.cause = cause
+
+
+class Script:
+    """Answers the calls of one run along a path, and writes them down.
+
+    Attributes
+    ----------
+    calls : list
+        Each call's resource and arguments, in their order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self._answers = {**USUAL, **path.answers}
+        self._asked: Counter[str] = Counter()
+
+    def answer(self, resource: str, arguments: Any) -> Any:
+        """Answer a call.
+
+        Raises
+        ------
+        CallError
+            Where the path has it fail.
+        """
+        self.calls.append((resource, arguments))
+        kind = kind_of(resource, arguments)
+        place = self._asked[kind]
+        self._asked[kind] += 1
+        for answer in self._answers[kind]:
+            place -= answer.times if isinstance(answer, Fails) else 1
+            if place < 0:
+                break
+        if isinstance(answer, Fails):
+            raise CallError(answer.error, answer.cause)
+        return answer
+
+
+def kind_of(resource: str, arguments: Any) -> str:
+    """Tell of which kind a call is: what is reported, else the import, else Image Builder's."""
+    if not resource.endswith("lambda:invoke"):
+        return resource.rpartition(":")[2]
+    return str(arguments["Payload"].get("report", {"kind": IMPORT})["kind"])

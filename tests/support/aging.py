@@ -1,0 +1,30 @@
+"""Time for what is new to AWS: ten minutes are ten minutes on the stack, however fast it goes."""
+
+from isodrop_local.stack import LocalStack
+
+LONG_AGO = "2026-11-01T00:00:00.000+00:00"
+
+
+def aged(stack: LocalStack, arn: str, attribute: str) -> bool:
+    """Let the ledger say that something of a build was long ago: ``submittedAt``, ``availableAt``.
+
+    Whether the ledger says when it was; if not, it is too early for what was to be done.
+    """
+    dynamodb, table = stack.client("dynamodb"), stack.outputs["LedgerTable"]
+    found = dynamodb.scan(
+        TableName=table,
+        FilterExpression="#build = :arn AND attribute_exists(standing)",
+        ExpressionAttributeNames={"#build": "build"},
+        ExpressionAttributeValues={":arn": {"S": arn}},
+    )["Items"]
+    for attempt in found:
+        if attribute in attempt:
+            dynamodb.update_item(
+                TableName=table,
+                Key={name: attempt[name] for name in ("pk", "sk")},
+                UpdateExpression="SET #attribute = :at",
+                ExpressionAttributeNames={"#attribute": attribute},
+                ExpressionAttributeValues={":at": {"S": LONG_AGO}},
+            )
+            return True
+    return False

@@ -1,0 +1,71 @@
+"""How complex EventBridge finds an event pattern, which it refuses from some point on.
+
+It counts, for each field, how many beginnings of wildcards one and the same value can match at
+once: each is a state that its matcher has to be in. A beginning that comes before the wildcard's
+first ``*`` costs nothing. The limit is not published.
+
+See Also
+--------
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html#eb-filtering-wildcard-matching-complexity
+https://github.com/aws/event-ruler#machinecomplexityevaluator
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+MOST: Final = 8
+"""What is safe: EventBridge was seen to take 9 and to refuse 12."""
+
+_Place = tuple[str, int]
+"""A wildcard, and how many of its characters a value has come past."""
+
+
+def complexity(pattern: Mapping[str, Any]) -> int:
+    """Give the complexity of an event pattern: that of its most complex field."""
+    return max(map(_of_field, _fields(pattern)), default=0)
+
+
+def _fields(pattern: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Find the wildcards of each field."""
+    for name, said in pattern.items():
+        if isinstance(said, Mapping):
+            yield from _fields(said)
+        elif name == "$or":
+            for each in said:
+                yield from _fields(each)
+        else:
+            yield [
+                each["wildcard"] for each in said if isinstance(each, dict) and "wildcard" in each
+            ]
+
+
+def _of_field(wildcards: list[str]) -> int:
+    others = "\0"  # any character that stands in none of them
+    alphabet = {others, *"".join(wildcards)} - {"*"}
+    begin = _past_stars({(each, 0) for each in wildcards})
+    most, seen, ahead = 0, {begin}, [begin]
+    while ahead:
+        places = ahead.pop()
+        most = max(most, sum("*" in wildcard[:past] for wildcard, past in places))
+        for character in alphabet:
+            after = _past_stars(_after(places, character))
+            if after not in seen:
+                seen.add(after)
+                ahead.append(after)
+    return most
+
+
+def _after(places: frozenset[_Place], character: str) -> set[_Place]:
+    """Say where a value is that has one character more."""
+    stay = {(wildcard, past) for wildcard, past in places if wildcard[:past].endswith("*")}
+    step = {
+        (wildcard, past + 1) for wildcard, past in places if wildcard[past : past + 1] == character
+    }
+    return stay | step
+
+
+def _past_stars(places: set[_Place]) -> frozenset[_Place]:
+    """Add where a ``*`` that stands for nothing leads to."""
+    return frozenset(places) | {
+        (wildcard, past + 1) for wildcard, past in places if wildcard[past : past + 1] == "*"
+    }

@@ -1,0 +1,34 @@
+"""The service's clock, as far as its answers tell it."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from isodrop_cli.clock import ServiceClock
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=3), timedelta(minutes=-3), timedelta(days=1)])
+def test_a_local_clock_that_is_off_is_put_right(ahead: timedelta) -> None:
+    clock, local = ServiceClock(), datetime.now(UTC)
+
+    clock.heed({"date": format_datetime(local + ahead, usegmt=True)})
+
+    assert abs(clock.now() - local - ahead) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Tue, 24 Nov 2026 09:00:00 -0000"])
+def test_an_answer_without_a_date_changes_nothing(date: str) -> None:
+    clock = ServiceClock()
+
+    clock.heed({"date": date} if date else {})
+
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_some_seconds_are_no_difference() -> None:
+    clock, local = ServiceClock(), datetime.now(UTC)
+
+    clock.heed({"date": format_datetime(local - timedelta(seconds=3), usegmt=True)})
+
+    assert clock.now() >= local

@@ -1,0 +1,30 @@
+"""What people's ISOs look like: each made, read and decided upon as the table expects it."""
+
+from pathlib import Path
+
+import pytest
+
+from isodrop.codes import TABLE, Kind
+from tests.support.real_media import ACCEPTED, CASES, NOTED, Case
+from tools.contract.media_page import media_page
+
+PAGE = Path(__file__).parents[2] / "docs" / "media.md"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_given_an_iso_when_decided_then_it_is_as_the_table_expects(case: Case) -> None:
+    outcome, words = case.result()
+    assert outcome == case.outcome, words
+    assert case.words in words
+    assert words.isprintable()
+    assert case.decision() == case.decision()
+
+
+def test_given_the_table_when_read_then_every_outcome_is_known() -> None:
+    codes = {code.value for code, entry in TABLE.items() if entry.kind is Kind.REJECTED}
+    assert {case.outcome for case in CASES} <= codes | {ACCEPTED, NOTED}
+    assert len({(case.what, case.key) for case in CASES}) == len(CASES)
+
+
+def test_given_the_page_when_made_again_then_it_is_the_one_that_is_kept() -> None:
+    assert PAGE.read_text() == media_page()

@@ -1,0 +1,74 @@
+"""What make probe makes of answers that only a real account might give."""
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tools.probe.points import Probe, Stack, parts, rule
+from tools.smoke.points import DIFFERS, HELD, NOT_SEEN
+
+STACK = Stack(
+    "isodrop", "uploads", "arn:aws:states:eu-central-1:1:stateMachine:m", {"Dropped": "r"}
+)
+
+
+class InvalidEventPatternException(Exception):  # noqa: N818 # botocore has it so
+    """As the client of EventBridge has it."""
+
+
+class Service:
+    """A client that answers what it is told to, and remembers what it was asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.asked: list[str] = []
+        self.exceptions = self
+        self.InvalidEventPatternException = InvalidEventPatternException
+        self._answers = answers
+
+    def client(self, _name: str) -> "Service":
+        return self
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**_given: Any) -> Any:
+            self.asked.append(operation)
+            answer = self._answers.get(operation, {})
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+def test_a_pattern_that_is_too_complex_differs_and_leaves_no_rule() -> None:
+    refusal = InvalidEventPatternException("Rule is too complex")
+    service = Service(describe_rule={"EventPattern": "{}"}, put_rule=refusal)
+    point = Probe("rule", "taken", rule).point(service, STACK)
+    assert (point.result, point.observed) == (DIFFERS, "Rule is too complex")
+    assert service.asked == ["describe_rule", "put_rule", "delete_rule"]
+
+
+def test_parts_without_checksums_differ_and_are_removed() -> None:
+    service = Service(
+        put_object={"ETag": '"e"', "VersionId": "v"},
+        create_multipart_upload={"UploadId": "u"},
+        upload_part_copy={"CopyPartResult": {"ETag": '"p"'}},
+        list_object_versions={"Versions": [{"Key": "isodrop-probe", "VersionId": "v"}]},
+    )
+    point = Probe("parts", "SHA-256", parts).point(service, STACK)
+    assert point.result == DIFFERS
+    assert "complete_multipart_upload" not in service.asked
+    assert service.asked[-5:] == [
+        "abort_multipart_upload",
+        *["list_object_versions", "delete_object"] * 2,
+    ]
+
+
+def test_what_may_not_be_asked_was_not_seen() -> None:
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeRule")
+    point = Probe("rule", "taken", rule).point(Service(describe_rule=denied), STACK)
+    assert (point.result, "AccessDenied" in point.observed) == (NOT_SEEN, True)
+
+
+def test_what_is_as_expected_held() -> None:
+    service = Service(describe_rule={"EventPattern": "{}"})
+    assert Probe("rule", "taken", rule).point(service, STACK).result == HELD

@@ -1,0 +1,84 @@
+"""``docs/media.md``: what becomes of which ISO, as it is decided of images that are made."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from isodrop.windows.releases import MAX_REVISION, MEDIA_RULES, MediaRule
+from tests.support.real_media import ACCEPTED, CASES, NOTED, SILENT, Case
+
+MADE: Final = "<!-- Made by: make contract -->\n"
+
+_PAGE: Final = """\
+# What becomes of which ISO
+
+Each row is an ISO that is made, read and decided upon, with a stack of default parameters unless
+it says otherwise, and with the words that are said of it. Its file name says nothing unless it is
+given. [codes.md](codes.md) says of each code why, and what to do.
+`.venv/bin/pytest tests/unit/test_real_media.py` holds all of it to what was expected.
+
+## Releases
+
+Media of 23H2 say build 22621, as those of 22H2 do; the revision tells them apart.
+
+{rules}
+
+Where the media leave a choice, the file name decides; where it is silent, a note says so. What it
+says against the media is told in a note, and the media win.
+
+## Accepted
+
+{accepted}
+
+## Accepted with a note
+
+{noted}
+
+## Rejected
+
+{rejected}
+"""
+
+
+def media_page() -> str:
+    """Write the page: outcomes and words are those of the decisions."""
+    results = [(case, *case.result()) for case in CASES]
+    return MADE + _PAGE.format(
+        rules=_table(("the media say", "it is", "source"), map(_rule, MEDIA_RULES)),
+        accepted=_table(
+            ("ISO", "imported is"),
+            ((_what(case), words) for case, outcome, words in results if outcome == ACCEPTED),
+        ),
+        noted=_table(
+            ("ISO", "note"),
+            ((_what(case), words) for case, outcome, words in results if outcome == NOTED),
+        ),
+        rejected=_table(
+            ("ISO", "code", "message"),
+            (
+                (_what(case), f"[`{outcome}`](codes.md#{outcome})", words)
+                for case, outcome, words in results
+                if outcome not in {ACCEPTED, NOTED}
+            ),
+        ),
+    )
+
+
+def _rule(rule: MediaRule) -> tuple[str, str, str]:
+    if (rule.first, rule.last) == (0, MAX_REVISION):
+        said = f"{rule.build}"
+    elif rule.last == MAX_REVISION:
+        said = f"{rule.build}.{rule.first} and above"
+    else:
+        said = f"{rule.build}.{rule.first} to {rule.build}.{rule.last}"
+    return said, " or ".join(rule.releases), f"[Microsoft]({rule.source})"
+
+
+def _what(case: Case) -> str:
+    return case.what if case.key == SILENT else f"{case.what}: `{case.key}`"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )

@@ -1,0 +1,100 @@
+"""Ask a real account what no documentation settles, before the first paid build: ``make probe``.
+
+It asks before each thing that it writes, removes what it wrote, and builds nothing. What it costs
+is some requests. ``make smoke`` goes on with what takes a build.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from isodrop.errors import IsodropError
+from isodrop_cli.doctor import CHECKS, Aws, Ground, Level, examine
+from isodrop_cli.exit_codes import COULD_NOT
+from isodrop_cli.output.console import complain, console, print_fields, print_table
+from isodrop_cli.stack import add_options, described
+from tools.probe.points import PROBES, Probe, Stack
+from tools.smoke.points import DIFFERS, HELD, NOT_SEEN, Point
+
+A_POINT_DIFFERS: Final = 5
+_EPILOG: Final = """\
+exit status: 0 no point differs, 1 the stack could not be asked, 2 wrong usage,
+5 a point differs from what is expected
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Probe, and answer with the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="make probe",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before what writes")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    try:
+        with described(options) as (session, stack):
+            ground = Ground(Aws(session), stack, datetime.now(UTC), options.profile)
+            found = list(_points(session, ground, agreed=options.yes))
+    except IsodropError as error:
+        complain(str(error))
+        return COULD_NOT
+    _tell(found)
+    return A_POINT_DIFFERS if any(each.result == DIFFERS for each in found) else 0
+
+
+def _points(session: Any, ground: Ground, *, agreed: bool) -> Iterator[Point]:
+    stack = Stack(
+        name=ground.name,
+        bucket=ground.bucket,
+        machine_arn=ground.resource("ImportMachine"),
+        resources={"Dropped": ground.resource("Dropped")},
+    )
+    for probe in PROBES:
+        if probe.writes and not (agreed or _agree(probe, stack)):
+            yield probe.declined()
+        else:
+            print(f"asking: {probe.name}", file=sys.stderr, flush=True)
+            yield probe.point(session, stack)
+    print("asking: rights of the roles", file=sys.stderr, flush=True)
+    yield _rights(ground)
+
+
+def _agree(probe: Probe, stack: Stack) -> bool:
+    print(f"{probe.name}: {probe.writes.format(bucket=stack.bucket)}")
+    try:
+        return input("Type yes to do that: ").strip().lower() == "yes"
+    except EOFError:
+        return False
+
+
+def _rights(ground: Ground) -> Point:
+    """Let IAM simulate what the roles need, as doctor does."""
+    checks = [each for each in CHECKS if each.name.startswith("may-")]
+    found = list(examine(ground, checks))
+    bad = [each.verdict.message for each in found if each.verdict.level is Level.BROKEN]
+    unseen = [each.verdict.message for each in found if each.verdict.level is Level.WARNING]
+    expected = "IAM allows each role what it needs"
+    if bad:
+        return Point("rights of the roles", expected, "; ".join(bad), DIFFERS)
+    if unseen:
+        return Point("rights of the roles", expected, "; ".join(unseen), NOT_SEEN)
+    return Point("rights of the roles", expected, f"{len(found)} of {len(found)} allowed", HELD)
+
+
+def _tell(found: Sequence[Point]) -> None:
+    rows = [(each.result, each.name, each.expected, each.observed) for each in found]
+    if screen := console():
+        columns = ("Result", "Point", "Expected", "Observed")
+        print_table(screen, columns, rows, folding=columns[2:])
+    else:
+        for row in rows:
+            print_fields(*row)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

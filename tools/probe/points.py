@@ -1,0 +1,244 @@
+"""What the probe asks of AWS: each a question, what is expected, and what came. Asks, judges.
+
+Each function asks a session one thing and gives a point. What writes cleans up behind itself,
+whatever happens meanwhile.
+"""
+
+import base64
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.smoke.points import DIFFERS, HELD, NOT_SEEN, Point
+
+MIB: Final = 1 << 20
+PART: Final = 5 * MIB
+"""The least that S3 takes for a part that is not the last."""
+QUERY_SECONDS: Final = 30.0
+_ENDED: Final = frozenset({"Complete", "Failed", "Cancelled", "Timeout", "Unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The stack that is probed.
+
+    Attributes
+    ----------
+    name : str
+    bucket : str
+        Where uploads go.
+    machine_arn : str
+        Its state machine.
+    resources : mapping of str to str
+        Physical ids by logical ids.
+    """
+
+    name: str
+    bucket: str
+    machine_arn: str
+    resources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One thing to ask.
+
+    Attributes
+    ----------
+    name : str
+    expected : str
+    ask : callable
+        Gives what was observed, and whether that is what was expected.
+    writes : str
+        What it writes and removes; empty if it only reads.
+    """
+
+    name: str
+    expected: str
+    ask: Callable[[Any, Stack], tuple[str, bool]]
+    writes: str = ""
+
+    def point(self, session: Any, stack: Stack) -> Point:
+        """Ask, and judge; what cannot be asked was not seen."""
+        try:
+            observed, held = self.ask(session, stack)
+        except (ClientError, BotoCoreError) as error:
+            return Point(self.name, self.expected, str(error)[:300], NOT_SEEN)
+        return Point(self.name, self.expected, observed, HELD if held else DIFFERS)
+
+    def declined(self) -> Point:
+        """Tell that it was not asked."""
+        return Point(self.name, self.expected, "you did not agree", NOT_SEEN)
+
+
+def definition(session: Any, stack: Stack) -> tuple[str, bool]:
+    """Have Step Functions validate the definition that is deployed."""
+    client = session.client("stepfunctions")
+    deployed = client.describe_state_machine(stateMachineArn=stack.machine_arn)["definition"]
+    found = client.validate_state_machine_definition(definition=deployed, severity="WARNING")
+    said = [f"{each['severity']} {each['code']}" for each in found["diagnostics"]]
+    return ", ".join([found["result"], *said]), found["result"] == "OK" and not said
+
+
+def look(session: Any, stack: Stack) -> tuple[str, bool]:
+    """Try the state that looks at a build, with one that there cannot be."""
+    client = session.client("stepfunctions")
+    found = client.describe_state_machine(stateMachineArn=stack.machine_arn)
+    state = next(each for each in states_of(json.loads(found["definition"])) if _looks(each))
+    region, account = stack.machine_arn.split(":")[3:5]
+    partition = stack.machine_arn.split(":")[1]
+    arn = f"arn:{partition}:imagebuilder:{region}:{account}:image/isodrop-probe/1.0.0/1"
+    given = {"ImageBuildVersionArn": arn}
+    if "amazonaws" not in client.meta.endpoint_url:  # the stack on this machine has one host only
+        one = Config(inject_host_prefix=False)
+        client = session.client("stepfunctions", config=one)
+    told = client.test_state(
+        definition=json.dumps({"QueryLanguage": "JSONata", **state, "Arguments": given}),
+        roleArn=found["roleArn"],
+        input=json.dumps(given),
+    )
+    caught = {name for each in state.get("Catch", ()) for name in each["ErrorEquals"]}
+    error = told.get("error", "none")
+    return f"{told['status']}: {error}: {told.get('cause', '')}"[:300], error in caught
+
+
+def states_of(level: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """List all states of a definition, those in branches, too."""
+    for state in level["States"].values():
+        yield state
+        for branch in state.get("Branches", ()):
+            yield from states_of(branch)
+
+
+def _looks(state: Mapping[str, Any]) -> bool:
+    return str(state.get("Resource", "")).endswith(":imagebuilder:getImage")
+
+
+def rule(session: Any, stack: Stack) -> tuple[str, bool]:
+    """Put the rule's pattern into a disabled rule, and delete that."""
+    client = session.client("events")
+    pattern = client.describe_rule(Name=stack.resources["Dropped"])["EventPattern"]
+    name = f"isodrop-probe-{uuid.uuid4().hex[:12]}"
+    try:
+        client.put_rule(Name=name, EventPattern=pattern, State="DISABLED")
+        observed, held = "taken", True
+    except client.exceptions.InvalidEventPatternException as error:
+        return str(error)[:300], False
+    finally:
+        client.delete_rule(Name=name)  # one that is not there is deleted, too
+    return observed, held
+
+
+def parts(session: Any, stack: Stack) -> tuple[str, bool]:
+    """Copy an object in two parts, and compare the checksums that S3 computes with our own."""
+    s3 = session.client("s3")
+    data = b"\1" * (6 * MIB)
+    source, target = (f"isodrop-probe-{uuid.uuid4().hex[:12]}.bin" for _ in range(2))
+    where = {"Bucket": stack.bucket, "Key": target}
+    upload = None
+    try:
+        put = s3.put_object(Bucket=stack.bucket, Key=source, Body=data)
+        upload = s3.create_multipart_upload(
+            **where, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
+        )["UploadId"]
+        of = {"Bucket": stack.bucket, "Key": source}
+        if "VersionId" in put:
+            of["VersionId"] = put["VersionId"]
+        told = []
+        for number, begin in enumerate((0, PART), 1):
+            end = min(begin + PART, len(data)) - 1
+            copied = s3.upload_part_copy(
+                **where,
+                UploadId=upload,
+                PartNumber=number,
+                CopySource=of,
+                CopySourceRange=f"bytes={begin}-{end}",
+                CopySourceIfMatch=put["ETag"],
+            )["CopyPartResult"]
+            sums = {"ChecksumSHA256": copied.get("ChecksumSHA256", "")}
+            told.append({"ETag": copied["ETag"], "PartNumber": number, **sums})
+        if sums_of(told) != [_sum(data[:PART]), _sum(data[PART:])]:
+            return f"the parts' checksums are {sums_of(told)}", False
+        s3.complete_multipart_upload(
+            **where,
+            UploadId=upload,
+            MultipartUpload={"Parts": told},
+            ChecksumType="COMPOSITE",
+            IfNoneMatch="*",
+        )
+        upload = None
+        head = s3.head_object(**where, ChecksumMode="ENABLED")
+        whole = hashlib.sha256(b"".join(map(base64.b64decode, sums_of(told)))).digest()
+        expected = f"{base64.b64encode(whole).decode()}-2"
+        return f"composite {head.get('ChecksumSHA256')}", head.get("ChecksumSHA256") == expected
+    finally:
+        if upload is not None:
+            s3.abort_multipart_upload(**where, UploadId=upload)
+        for key in (source, target):
+            _remove(s3, stack.bucket, key)
+
+
+def sums_of(told: list[dict[str, Any]]) -> list[str]:
+    """Get the checksums of parts."""
+    return [str(each["ChecksumSHA256"]) for each in told]
+
+
+def _sum(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def _remove(s3: Any, bucket: str, key: str) -> None:
+    """Remove an object with all its versions."""
+    listed = s3.list_object_versions(Bucket=bucket, Prefix=key)
+    for each in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
+        s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
+
+
+def query(session: Any, stack: Stack) -> tuple[str, bool]:
+    """Run one of the stack's saved queries over the last hour."""
+    logs = session.client("logs")
+    saved = logs.describe_query_definitions(queryDefinitionNamePrefix=f"{stack.name}/")
+    one = next(
+        (each for each in saved["queryDefinitions"] if each["name"].endswith("kind and code")), None
+    )
+    if one is None:
+        return f"{len(saved['queryDefinitions'])} saved queries, and not that one", False
+    now = int(time.time())
+    asked = logs.start_query(
+        logGroupNames=one["logGroupNames"],
+        queryString=one["queryString"],
+        startTime=now - 3600,
+        endTime=now,
+    )["queryId"]
+    deadline = time.monotonic() + QUERY_SECONDS
+    while True:
+        found = logs.get_query_results(queryId=asked)
+        if found["status"] in _ENDED or time.monotonic() > deadline:
+            return f"{found['status']}, {len(found['results'])} rows", found["status"] == "Complete"
+        time.sleep(0.5)
+
+
+PROBES: Final = (
+    Probe("definition", "Step Functions validates it without a word", definition),
+    Probe("unknown build", "an error that the state machine catches by its name", look),
+    Probe(
+        "rule's pattern",
+        "EventBridge takes it",
+        rule,
+        "puts a disabled rule isodrop-probe-… and deletes it",
+    ),
+    Probe(
+        "part checksums",
+        "S3 gives the SHA-256 of each part that it copies, and their composite",
+        parts,
+        "puts an object of 6 MiB, isodrop-probe-….bin, into {bucket}, copies it, and deletes both",
+    ),
+    Probe("saved query", "CloudWatch takes it and completes it", query),
+)

@@ -1,0 +1,1 @@
+"""``sam local invoke`` for real: its engine, its image, and the walk through all of it."""

@@ -1,0 +1,248 @@
+"""``make test-sam-local``: ``sam local invoke`` of every function, as somebody new tries it.
+
+In a copy of the repository as it would be cloned: ``make local CONTAINERS=1``, and then, word for
+word, what that prints. Besides, every module of the built layer is imported in Lambda's image, and
+the handlers' tests and whole imports run on Lambda's Python. Ends with 1 at the first step that
+fails; removes all that it made.
+"""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from isodrop_local.interpreter import VARIABLE, InterpreterError
+from isodrop_local.packaging import ROOT
+from tools.sam_local import stand_in
+from tools.sam_local.engine import RUNTIME, Engine, EngineError, engine
+from tools.sam_local.stand_in import StandInError
+from tools.sam_walkthrough import StepError, Walk, commands_of
+
+GUIDE_SECONDS: Final = 120
+LAST_LINE: Final = "Ctrl-C ends the stack"
+ON_LAMBDAS_PYTHON: Final = ("tests/stack/test_runtime.py", "tests/stack/test_import.py")
+_IMPORTS: Final = """
+import importlib, pathlib, sys
+sys.path.insert(0, "/opt/python")
+folder = pathlib.Path("/opt/python/isodrop")
+names = sorted(
+    ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in folder.rglob("*.py")
+)
+for name in names:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "rich":  # the command's own; the layer does not ship it
+            raise
+import boto3
+print(f"{len(names)} modules on Python {sys.version.split()[0]} with boto3 {boto3.__version__}")
+"""
+
+
+def main() -> int:
+    """Walk all of it, and say how it went."""
+    began = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="isodrop-sam-local-") as name:
+            folder = Path(name)
+            walk = Walk(folder)
+            walk.copy()
+            _say("an engine, and an image")
+            with engine(folder / "engine") as runs:
+                print(f"   {runs.image}; ready after {time.monotonic() - began:.0f} s", flush=True)
+                _in_the_image(walk, runs)
+            _on_lambdas_python(folder)
+    except (
+        *(StepError, EngineError, StandInError, InterpreterError),
+        subprocess.TimeoutExpired,
+    ) as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    print(f"all steps passed in {time.monotonic() - began:.0f} s, on {runs.image}")
+    return 0
+
+
+def _say(step: str) -> None:
+    print(f"== {step}", flush=True)
+
+
+def _must(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise StepError(otherwise)
+
+
+# ------------------------------------------------------------------------- in the image
+
+
+def _in_the_image(walk: Walk, runs: Engine) -> None:
+    if not runs.pulls:
+        # What stands for AWS's image is in no registry: this is the one thing that is told
+        # otherwise than to somebody who has AWS's.
+        with (walk.clone / "samconfig.toml").open("a") as settings:
+            settings.write("\n[default.local_invoke.parameters]\nskip_pull_image = true\n")
+    with _local(walk, runs) as guide:
+        exports, commands = read_guide(guide)
+        _say("what make local says to do: make an ISO, and drop it")
+        told = [each for each in commands if re.match(r"mkdir|isodrop (drop|list)", each)]
+        for command in told:
+            _shell(walk, runs, exports, command)
+        _say("and then: every function, in a container")
+        results = {}
+        for command in _in_a_container(commands):
+            said = _shell(walk, runs, exports, command)
+            if invoked := re.search(r"sam local invoke (\w+)", command):
+                results[invoked[1]] = _result(invoked[1], said)
+        _judge(results)
+        _say("what came of it")
+        print(f"   {_shell(walk, runs, exports, 'isodrop list').strip()}", flush=True)
+    _say("every module of the built layer")
+    layer = walk.clone / ".aws-sam/build/IsodropLayer"
+    print(f"   {runs.run(['python3', '-c', _IMPORTS], {layer: '/opt'}).strip()}", flush=True)
+
+
+@contextmanager
+def _local(walk: Walk, runs: Engine) -> Iterator[str]:
+    """Run ``make local CONTAINERS=1`` in the copy; give what it prints."""
+    print("   $ make local CONTAINERS=1", flush=True)
+    environ = {**walk.environ(runs.environ), "MAKEFLAGS": ""}
+    process = subprocess.Popen(
+        # What the target runs, on this venv instead of one of the copy's own.
+        [sys.executable, "-m", "isodrop_local.serve", "--containers", "1"],
+        cwd=walk.clone,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines: deque[str] = deque()
+    whole = threading.Event()
+    reader = threading.Thread(target=_read, args=(process, lines, whole), daemon=True)
+    reader.start()
+    try:
+        if not whole.wait(GUIDE_SECONDS) or process.poll() is not None:
+            raise StepError(f"make local did not come up:\n{''.join(lines)}")
+        yield "".join(lines)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _read(process: "subprocess.Popen[str]", lines: "deque[str]", whole: threading.Event) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        lines.append(line)
+        if LAST_LINE in line:
+            whole.set()
+    whole.set()
+
+
+def read_guide(guide: str) -> tuple[list[str], list[str]]:
+    """Read what is to be exported, and the commands, in their order, out of a guide."""
+    guide = guide.replace("\\\n", "")
+    exports = re.findall(r"^ *(export .*)$", guide, re.MULTILINE)
+    return exports, commands_of(guide)
+
+
+def _in_a_container(commands: list[str]) -> list[str]:
+    """Choose what belongs to ``sam local invoke``: from the build to the last of them."""
+    begin = commands.index("sam build --no-cached")
+    last = max(place for place, each in enumerate(commands) if "sam local invoke" in each)
+    return commands[begin : last + 1]
+
+
+def _shell(walk: Walk, runs: Engine, exports: list[str], command: str) -> str:
+    """Give a command in a shell that is set up as the guide says."""
+    print(f"   $ {command}", flush=True)
+    began = time.monotonic()
+    done = subprocess.run(
+        ["bash", "-c", "\n".join([*exports, command])],
+        cwd=walk.clone,
+        env=walk.environ(runs.environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    if done.returncode:
+        raise StepError(f"exit {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
+    if "sam local invoke" in command:
+        print(f"   {done.stdout.strip()[-300:]}   ({time.monotonic() - began:.1f} s)", flush=True)
+    return done.stdout
+
+
+def _result(function: str, said: str) -> dict[str, Any]:
+    """Read a function's result, which is the last line that the SAM CLI prints."""
+    lines = said.strip().splitlines()
+    _must(lines, f"{function} gave nothing")
+    result: dict[str, Any] = json.loads(lines[-1])
+    _must("errorType" not in result, f"{function} failed: {result}")
+    return result
+
+
+def _judge(results: Mapping[str, Mapping[str, Any]]) -> None:
+    decided, swept = results["ImportIso"], results["Sweep"]
+    _must(decided["decision"] == "follow", f"ImportIso decided {decided}")
+    # A version that nothing else here has imported: its build was asked for from the container.
+    _must("/11.26200." in decided["buildArn"], f"ImportIso gave no build: {decided}")
+    _must("ReportBuild" in results, "ReportBuild was not called")
+    _must(swept["troubles"] == 0, f"the sweep had troubles: {swept}")
+    _must(swept["complete"] is True, f"the sweep did not come to its end: {swept}")
+
+
+# ------------------------------------------------------------------------- on Lambda's Python
+
+
+def _on_lambdas_python(folder: Path) -> None:
+    _say("the handlers' tests, and whole imports on the stack, on Lambda's Python")
+    python = _find_python() or _debians_python(folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *ON_LAMBDAS_PYTHON],
+        cwd=ROOT,
+        env={**os.environ, VARIABLE: python, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
+        timeout=600,
+    )
+    _must(done.returncode == 0, f"pytest ended with {done.returncode}")
+
+
+def _find_python() -> str | None:
+    """Find Lambda's Python on this machine; a name that does not run is none."""
+    asks = [RUNTIME, "-c", "import sys; print(sys._base_executable)"]
+    try:
+        found = subprocess.run(asks, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _debians_python(folder: Path) -> str:
+    """Let this machine's kernel run Debian's Python out of its folder, with its own libraries."""
+    if shutil.which("debootstrap") is None:
+        raise StepError(f"there is no {RUNTIME} here, and no debootstrap that could bring one")
+    (folder / "engine").mkdir(exist_ok=True)
+    root = stand_in.python_root(folder / "engine")
+    loader = next(root.glob("lib*/ld-linux-*"))
+    (libraries,) = root.glob("usr/lib/*-linux-gnu")
+    script = folder / RUNTIME
+    script.write_text(
+        f'#!/bin/sh\nexec {loader} --library-path {libraries} {root}/usr/bin/{RUNTIME} "$@"\n'
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return str(script)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
