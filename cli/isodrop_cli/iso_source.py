@@ -120,8 +120,9 @@ def _open_object(address: str, profile: str | None, region: str | None) -> Itera
         try:
             found = open_object(client, bucket, key)
         except RejectedError as error:
-            if error.code is not Code.OBJECT_GONE and isinstance(error.__cause__, IsodropError):
-                raise error.__cause__ from error
+            refused = error.__cause__
+            if error.code is not Code.OBJECT_GONE and isinstance(refused, IsodropError):
+                raise refused from refused.__cause__  # AWS's own words have their way out
             raise CannotLookError(f"{address}: there is no such object") from error
         yield Source(
             bucket=bucket,

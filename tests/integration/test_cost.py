@@ -28,7 +28,15 @@ def test_an_import_asks_s3_a_handful_of_times(
     # Then; listing is what stands for Image Builder itself here
     del asked["ListObjectsV2"]
     assert way.answers()
-    assert asked.keys() == {"GetObject", "HeadObject", "GetObjectTagging", "PutObjectTagging"}
-    assert asked["HeadObject"] == 2
-    assert asked["GetObject"] <= 4
-    assert (asked["GetObjectTagging"], asked["PutObjectTagging"]) == (1, 1)
+    assert asked.pop("GetObject") <= 4
+    # One part is copied in one request; an ISO of 6 GB has 45 of them.
+    assert asked == {
+        "CreateMultipartUpload": 1,
+        "ListParts": 1,
+        "UploadPartCopy": 1,
+        "CompleteMultipartUpload": 1,
+        "HeadObject": 1,
+        "GetObjectTagging": 1,
+        "PutObjectTagging": 1,
+        "DeleteObject": 1,
+    }

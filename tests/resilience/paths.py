@@ -183,29 +183,29 @@ PATHS: Final = (
     Path(
         "a build that nobody knows",
         {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER)]},
-        {GET_IMAGE: 4, ANSWER: 1},
+        {GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
         "a build that is known a little later",
-        {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=3), AVAILABLE]},
-        {GET_IMAGE: 4, ANSWER: 1},
+        {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=1), AVAILABLE]},
+        {GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
         "a build that cannot be looked at for a while",
         {
             GET_IMAGE: [
-                Fails("Imagebuilder.CallRateLimitExceededException", times=20),
-                Fails("Imagebuilder.ImagebuilderException", times=10),
-                Fails("Imagebuilder.SdkClientException", times=10),
+                Fails("Imagebuilder.CallRateLimitExceededException", times=5),
+                Fails("Imagebuilder.ImagebuilderException", times=3),
+                Fails("Imagebuilder.SdkClientException", times=2),
                 AVAILABLE,
             ]
         },
-        {GET_IMAGE: 41, ANSWER: 1},
+        {GET_IMAGE: 11, ANSWER: 1},
     ),
     Path(
         "a build that can never be looked at",
         {GET_IMAGE: [Fails("Imagebuilder.ForbiddenException", times=FOR_EVER)]},
-        {GET_IMAGE: 41, ANSWER: 1},
+        {GET_IMAGE: 12, ANSWER: 1},
     ),
     Path(
         "an unknown status",
@@ -233,7 +233,7 @@ PATHS: Final = (
     Path(
         "step counts that fail",
         {COUNT: [Fails("Imagebuilder.ClientException", times=FOR_EVER)]},
-        {COUNT: 2, PROGRESSED: 1, ANSWER: 1},
+        {COUNT: 1, PROGRESSED: 1, ANSWER: 1},
     ),
     Path(
         "step counts without numbers",
@@ -275,7 +275,7 @@ PATHS: Final = (
                 Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER),
             ],
         },
-        {GET_IMAGE: 5, ANSWER: 2},
+        {GET_IMAGE: 3, ANSWER: 2},
     ),
     Path(
         "an answer at the fortieth try",

@@ -335,7 +335,8 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
         )
     if code.startswith(_KMS):
         return RejectedError(
-            Code.UNREADABLE_OBJECT, f"The object {address} cannot be read: {error}."
+            Code.UNREADABLE_OBJECT,
+            f"isodrop may not read the object {address}. S3 says {error}",
         )
     return None
 
@@ -350,7 +351,7 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
             raise rejection from error
         if isinstance(error, DeniedError) or _code(error) == _WITH_A_KEY_OF_ITS_OWN:
             address = one_line(f"s3://{bucket}/{key}")
-            said = f"The object {address} may not be read: {error}."
+            said = f"isodrop may not read the object {address}. S3 says {error}"
             raise RejectedError(Code.UNREADABLE_OBJECT, said) from error
         raise
 
