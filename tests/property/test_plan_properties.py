@@ -102,6 +102,7 @@ SOUND_SETTINGS = st.builds(
     SETTINGS,
     edition=st.sampled_from(BUSINESS),
     supported_builds=st.just(frozenset({22621, 22631, 26100, 26200})),
+    allowed_overrides=st.just(frozenset(RULES)),
 )
 UPLOADS = st.builds(
     an_upload, key=st.one_of(SOUND_KEYS, SOUND_KEYS, KEYS), etag=ANY_TEXT, sequencer=ANY_TEXT
