@@ -1,1 +1,1 @@
-"""One adapter for each AWS service; the only code of the layer that calls AWS."""
+"""The adapters, named after the AWS services that they call."""
