@@ -339,7 +339,7 @@ def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
         troubles=[Trouble("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
-        meanwhile={("imagebuilder.ListImageBuildVersions", 1): Deed(0, Do.DELETE_BUILD, 0)},
+        meanwhile={("imagebuilder.ListImageBuildVersions", 2): Deed(0, Do.DELETE_BUILD, 0)},
     )
 
     assert answers(end) == ["build-gone", SUCCEEDED]

@@ -117,7 +117,7 @@ PATHS: Final = (
     Path(
         "quota for ever",
         {IMPORT: [Fails("QuotaError", times=FOR_EVER)]},
-        {IMPORT: 101, GET_IMAGE: 0, ANSWER: 1},
+        {IMPORT: 201, GET_IMAGE: 0, ANSWER: 1},
     ),
     Path(
         "throttled for a while",

@@ -92,7 +92,7 @@ DAY: Final = 24 * 3600.0
 WEEK: Final = 7 * DAY
 PART_SIZE: Final = 256 * 1024
 """Of the copies here: the discs are small."""
-_BUSY: Final = ("started", "open", "removed", "released", "builds_at_once")
+_BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "troubles")
 PARAMETERS: Final = {"PollSeconds": 240, "TrackingHours": 14}
 """Rarer looks than the template allows at the most seldom: each costs real time here."""
 _SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}

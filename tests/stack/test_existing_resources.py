@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from isodrop_cli.main import main
 from isodrop_local.deploy import deploy
 from isodrop_local.faults import LOST
-from isodrop_local.stack import ACCOUNT, REGION, LocalStack
+from isodrop_local.stack import ACCOUNT, PARAMETERS, REGION, LocalStack
 from tests.stack.conftest import Disc
 
 BUCKET = "somebody-s-media"
@@ -63,6 +63,7 @@ def outputs(
         deployed.client("s3"),
         NAME,
         {
+            **PARAMETERS,
             "ExistingBucketName": BUCKET,
             "KeyPrefix": "isos/",
             "DistributionConfigurationArn": elsewhere,

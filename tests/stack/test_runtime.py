@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
+from isodrop.text import clean_tag_value
 from isodrop_local.interpreter import interpreter
 from isodrop_local.packaging import ROOT
 from isodrop_local.stack import LocalStack
@@ -207,7 +208,7 @@ def test_an_ask_of_an_operator_is_an_import_with_what_it_overrides(
     assert "enterprisen" in result["buildArn"]
 
 
-def test_an_odd_key_reaches_image_builder_as_it_is(
+def test_an_odd_key_is_imported_by_its_copy(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given a key with spaces, a plus, Unicode and what looks like an escape
@@ -221,7 +222,8 @@ def test_an_odd_key_reaches_image_builder_as_it_is(
     )
     (call,) = stack.image_builder.calls(IMPORT)
     assert result["decision"] == "follow", result
-    assert call["parameters"]["tags"]["isodrop:source"] == f"s3://{bucket}/{key}"
+    assert call["parameters"]["tags"]["isodrop:source"] == clean_tag_value(f"s3://{bucket}/{key}")
+    assert call["parameters"]["uri"].startswith(f"s3://{stack.outputs['StagingBucketName']}/")
 
 
 def test_a_throttle_goes_by_the_name_that_the_state_machine_retries(

@@ -21,8 +21,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[LocalStack]:
-    with LocalStack(wait_scale=0.01) as started:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    with LocalStack(wait_scale=0.01, files=[tmp_path_factory.getbasetemp()]) as started:
         yield started
 
 

@@ -59,6 +59,8 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
         each
         for each in stack.image_builder.builds()
         if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+        # One without an object is asked for beside it, under a name of its own.
+        and not each["name"].startswith("isodrop-smoke-")
     ]
     assert len(builds) == 1
 
@@ -87,6 +89,8 @@ def test_nothing_is_spent_unless_somebody_agrees_or_in_ci(
         each
         for each in stack.image_builder.builds()
         if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+        # One without an object is asked for beside it, under a name of its own.
+        and not each["name"].startswith("isodrop-smoke-")
     ]
 
 
