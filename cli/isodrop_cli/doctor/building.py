@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from isodrop_cli.doctor.context import Answer, Ground
+from isodrop_cli.doctor.policies import allows
 from isodrop_cli.doctor.results import GoneError, UnseenError, Verdict, broken, well
 from isodrop_cli.doctor.roles import infrastructure_arn, instance_role
 
@@ -44,11 +45,37 @@ def network(ground: Ground) -> Verdict:
     if found := security_groups(ground, groups["SecurityGroups"], subnet["VpcId"]):
         return found
     here = _where(**{"vpc-id": subnet["VpcId"]})
+    endpoints = _ec2(ground, "DescribeVpcEndpoints", here)["VpcEndpoints"]
+    if found := closed_to_copies(ground, endpoints):
+        return found
     routes = default_routes(_ec2(ground, "DescribeRouteTables", here)["RouteTables"], subnet)
     if routes:
         return way_out(ground, routes[0], subnet)
-    endpoints = _ec2(ground, "DescribeVpcEndpoints", here)["VpcEndpoints"]
     return reached(ground, endpoints, subnet)
+
+
+def closed_to_copies(ground: Ground, endpoints: Iterable[Mapping[str, Any]]) -> Verdict | None:
+    """Judge the policies of a VPC's endpoints of S3; ``None`` where builds may read the copies.
+
+    https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html
+    """
+    bucket = ground.output("StagingBucketName")
+    copy = f"arn:{ground.partition}:s3:::{bucket}/copy.iso"
+    for each in endpoints:
+        if not str(each["ServiceName"]).endswith(".s3"):
+            continue
+        if not allows(each.get("PolicyDocument"), "s3:GetObject", copy):
+            name = str(each["VpcEndpointId"])
+            return broken(
+                f"the policy of the endpoint {name} does not let builds read the copies in"
+                f" {bucket}",
+                f"allow s3:GetObject on arn:{ground.partition}:s3:::{bucket}/* there, or "
+                + ground.command(
+                    *("ec2", "modify-vpc-endpoint", "--vpc-endpoint-id", name),
+                    "--reset-policy",
+                ),
+            )
+    return None
 
 
 def default_vpc(ground: Ground, vpcs: Iterable[Mapping[str, Any]]) -> Verdict:

@@ -28,6 +28,37 @@ def covers(statement: Mapping[str, Any], action: str) -> bool:
     )
 
 
+def allows(document: str | Mapping[str, Any] | None, action: str, resource: str) -> bool:
+    """Whether a policy lets everybody do something to a resource, as far as that can be seen.
+
+    Conditions are not looked into: what is allowed under one counts as allowed, what is denied
+    under one does not count as denied. No document is the default, which allows everything.
+
+    Examples
+    --------
+    >>> copies = {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::copies/*"}
+    >>> allows({"Statement": copies}, "s3:GetObject", "arn:aws:s3:::copies/a.iso")
+    True
+    >>> allows({"Statement": copies}, "s3:GetObject", "arn:aws:s3:::others/a.iso")
+    False
+    """
+    if not document:
+        return True
+    told = [each for each in statements(document) if _concerns(each, action, resource)]
+    denied = any(each.get("Effect") == "Deny" and not each.get("Condition") for each in told)
+    return not denied and any(each.get("Effect") == "Allow" for each in told)
+
+
+def _concerns(statement: Mapping[str, Any], action: str, resource: str) -> bool:
+    if "NotAction" in statement:
+        acts = not covers({"Action": statement["NotAction"]}, action)
+    else:
+        acts = covers(statement, action)
+    excluded = "NotResource" in statement
+    named = _listed(statement["NotResource"] if excluded else statement.get("Resource"))
+    return acts and excluded != any(fnmatchcase(resource, each) for each in named)
+
+
 def principals(statement: Mapping[str, Any], kind: str) -> tuple[str, ...]:
     """List the principals of a kind, ``AWS`` or ``Service``, that a statement names."""
     named = statement.get("Principal", {})

@@ -693,6 +693,39 @@ def in_a_subnet(
 ALL = ("s3", "ec2", "logs", "ssm", "ssmmessages", "ec2messages")
 
 
+def an_s3_endpoint(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    policy = json.dumps({"Statement": list(statements)})
+    service = f"com.amazonaws.{REGION}.s3"
+    endpoint = {"VpcEndpointId": "vpce-1", "ServiceName": service, "PolicyDocument": policy}
+    return {"VpcEndpoints": [endpoint]}
+
+
+COPIES = "arn:aws:s3:::the-copies/*"
+READ_ALL = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("statements", "level"),
+    [
+        ([READ_ALL], Level.OK),
+        ([{**READ_ALL, "Action": ["s3:Get*"], "Resource": [COPIES]}], Level.OK),
+        ([{**READ_ALL, "Resource": "arn:aws:s3:::others/*"}], Level.BROKEN),
+        ([{**READ_ALL, "Action": "s3:PutObject"}], Level.BROKEN),
+        ([READ_ALL, {**READ_ALL, "Effect": "Deny", "Resource": COPIES}], Level.BROKEN),
+        ([READ_ALL, {**READ_ALL, "Effect": "Deny", "NotResource": COPIES}], Level.OK),
+        ([READ_ALL, {**READ_ALL, "Effect": "Deny", "Condition": {"Bool": {}}}], Level.OK),
+    ],
+)
+def test_given_a_policy_of_s3s_endpoint_then_builds_must_be_let_to_the_copies(
+    statements: list[Mapping[str, Any]], level: Level
+) -> None:
+    verdict = look("network", in_a_subnet(NAT, DescribeVpcEndpoints=an_s3_endpoint(*statements)))
+    assert verdict.level is level
+    if level is Level.BROKEN:
+        assert "vpce-1 does not let builds read the copies in the-copies" in verdict.message
+        assert "--reset-policy" in str(verdict.remedy)
+
+
 @pytest.mark.parametrize(
     ("at", "level", "words"),
     [
