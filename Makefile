@@ -81,7 +81,7 @@ test: venv ## all tests; under five minutes
 	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
-soak: soak-media soak-promise soak-hash soak-drop burst ## all that is too long for make test: the next five
+soak: soak-media soak-promise soak-flood soak-hash soak-drop burst ## all that is too long for make test: the next six
 
 .PHONY: soak-media
 soak-media: venv ## read damaged images for a minute or two: make soak-media [COUNT=100000] [SEED=20240906]
@@ -91,6 +91,10 @@ soak-media: venv ## read damaged images for a minute or two: make soak-media [CO
 soak-promise: venv ## random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
 	@$(BIN)/python -m tests.resilience.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
+
+.PHONY: soak-flood
+soak-flood: venv ## 60 uploads before another's, at three builds at a time
+	@$(BIN)/pytest tests/integration -m soak
 
 .PHONY: soak-hash
 soak-hash: venv ## hash up to 8 GiB as the function does, beside sha256sum
