@@ -19,6 +19,7 @@ from isodrop.codes import Code
 from isodrop.errors import (
     CredentialsError,
     DeniedError,
+    IsodropError,
     QuotaError,
     RefusedError,
     TransientError,
