@@ -31,13 +31,16 @@ TESTS: Final = (
     "tests/integration/test_budget.py",
     "tests/integration/test_annotations.py",
     "tests/integration/test_import.py",
-    "tests/functional/test_new_amis.py",
+    "tests/integration/test_new_amis.py",
     "tests/integration/test_distribution.py",
     "tests/integration/test_staging.py",
     "tests/integration/test_ledger.py",
     "tests/integration/test_resilience.py",
 )
-PARTS: Final = ("functions", "layers", "tests", "events", "template.yaml", "pyproject.toml")
+PARTS: Final = (
+    *("cli", "events", "functions", "layers", "local", "statemachine", "tests", "tools"),
+    *("monitoring.yaml", "pyproject.toml", "template.yaml"),
+)
 
 
 @dataclass(frozen=True, slots=True)
