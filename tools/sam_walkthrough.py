@@ -351,7 +351,7 @@ def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
         *("aws", "cloudformation", "deploy", "--stack-name", PACKAGED),
         *("--template-file", "build/package/template.json", "--capabilities", "CAPABILITY_IAM"),
         *("--s3-bucket", ARTIFACTS, "--parameter-overrides", f"ArtifactBucket={ARTIFACTS}"),
-        *(f"ExistingBucketName={EXISTING}", "KeyPrefix=isos/"),
+        *(f"ExistingBucketName={EXISTING}", "KeyPrefix=isos/", "MinIsoMegabytes=0"),
     )
     _notify(walk, stack)
     heard = stack.subscribe(PACKAGED, {"source": ["isodrop"]})
