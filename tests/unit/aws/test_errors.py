@@ -19,7 +19,6 @@ from isodrop.codes import Code
 from isodrop.errors import (
     CredentialsError,
     DeniedError,
-    IsodropError,
     QuotaError,
     RefusedError,
     TransientError,
@@ -126,20 +125,3 @@ def test_only_what_image_builder_refused_is_an_import_refused(operation: str, co
 def test_each_of_awss_codes_is_in_the_table_once() -> None:
     codes = [code for each in ERROR_CLASSES for code in each.codes]
     assert len(codes) == len(set(codes))
-
-
-@pytest.mark.parametrize(
-    ("operation", "code", "becomes"),
-    [
-        ("HeadObject", "403", CredentialsError),
-        ("HeadObject", "400", CredentialsError),
-        ("GetObject", "403", DeniedError),
-        ("GetObject", "400", RefusedError),
-    ],
-)
-def test_an_answer_without_a_body_is_waited_out_only_of_a_head(
-    operation: str, code: str, becomes: type[IsodropError]
-) -> None:
-    # S3 answers a HEAD that came too late, or with an expired token, with a status and no words.
-    said = {"Error": {"Code": code, "Message": "Forbidden"}}
-    assert type(translate(ClientError(said, operation))) is becomes  # type: ignore[arg-type] # the stubs want more

@@ -142,10 +142,10 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         CredentialsError,
-        "S3's whole answer to a HEAD. 400 is most often an expired token, else a key that only its"
-        " owner has (SSE-C); 403 is a permission that is missing, or a clock that is off",
+        "S3's whole answer to a HEAD: most often an expired token, else a key that only its owner"
+        " has (SSE-C)",
         "https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html",
-        codes=("400", "403"),
+        codes=("400",),
     ),
     ErrorClass(
         QuotaError,
@@ -168,6 +168,7 @@ ERROR_CLASSES: Final = (
             "Forbidden",
             "ForbiddenException",
             "UnauthorizedOperation",
+            "403",
         ),
     ),
 )
@@ -194,8 +195,6 @@ _LATE: Final = ("Signature expired", "Signature not yet current")
 _MAY_BE_QUOTA: Final = "ClientException"
 _SPEAKS_OF_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)
 _SPEAKS_OF_LENGTH: Final = re.compile(r"\b(character|length|byte)s?\b", re.IGNORECASE)
-_BARE: Final = frozenset({"400", "403"})
-"""What stands for a code where an answer has no body, as none to a HEAD has."""
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
 
@@ -232,8 +231,8 @@ def translate(error: ClientError | BotoCoreError | ResponseParserError) -> Isodr
     ours = QuotaError if _is_about_quota(code, said) else _BY_CODE.get(code)
     if ours is CredentialsError and said.startswith(_LATE):
         ours = TransientError
-    if code in _BARE and not error.operation_name.startswith("Head"):
-        ours = DeniedError if code == "403" else None  # an answer that was not understood
+    if code == "400" and not error.operation_name.startswith("Head"):
+        ours = None  # an answer that was not understood
     if ours is not None:
         return ours(message)
     if status >= _SERVER_ERROR or status == _TOO_MANY:

@@ -20,7 +20,7 @@ from isodrop.aws.s3 import rejection_of
 from isodrop.codes import Code
 from isodrop.domain.content import Content, Part, composite_checksum
 from isodrop.domain.model import Upload
-from isodrop.errors import IsodropError, RefusedError, TransientError
+from isodrop.errors import CredentialsError, IsodropError, RefusedError, TransientError
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -37,6 +37,8 @@ _READS: Final = 3
 """How often a range is asked for: one of hundreds must not end a hash that takes minutes."""
 _NO_UPLOAD: Final = "NoSuchUpload"
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey"})
+_BARE_DENIAL: Final = "403"
+"""All that S3 says to a HEAD that it denies, for a missing right and for a late request alike."""
 _THERE_ALREADY: Final = frozenset({"412", "PreconditionFailed"})
 _CONFLICT: Final = frozenset({"409", "ConditionalRequestConflict"})
 _OTHER_PARTS: Final = "InvalidPart"
@@ -266,6 +268,9 @@ class StagingBucket:
         except RefusedError as error:
             if _code(error) in _NO_OBJECT:
                 return False
+            if _code(error) == _BARE_DENIAL:
+                # The stack's own role may read its own bucket; a clock that is off looks the same.
+                raise CredentialsError(str(error)) from error
             raise
         return head["ContentLength"] == content.size and _checksum(head) == content.checksum
 
