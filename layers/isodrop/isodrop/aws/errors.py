@@ -207,6 +207,12 @@ def error_code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
 
 
+def cause_code(error: IsodropError) -> str:
+    """AWS's own code for what became one of ours; empty where it was not AWS that said so."""
+    cause = error.__cause__
+    return error_code(cause) if isinstance(cause, ClientError) else ""
+
+
 def translate(error: ClientError | BotoCoreError | ResponseParserError) -> IsodropError:
     """Make an AWS error one of ours: to be waited out, or not to be asked again.
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translated
+from isodrop.aws.errors import cause_code, translated
 from isodrop.domain.build import Ami, AnAmi, Build, Steps
 from isodrop.domain.build_requests import Request
 from isodrop.errors import RefusedError, TransientError
@@ -127,7 +126,7 @@ class Builder:
             with translated():
                 image = self.imagebuilder.get_image(imageBuildVersionArn=arn).get("image")
         except RefusedError as error:
-            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) == _GONE:
+            if cause_code(error) == _GONE:
                 return None
             raise
         return None if image is None else _build(arn, image)
@@ -194,7 +193,7 @@ class Builder:
             with translated():
                 found = self.ec2.describe_images(ImageIds=ids)["Images"]
         except RefusedError as error:
-            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _NO_AMI:
+            if cause_code(error) in _NO_AMI:
                 return False
             raise
         return {image.get("ImageId") for image in found} == set(ids)

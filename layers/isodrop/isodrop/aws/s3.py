@@ -9,9 +9,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
-from isodrop.aws.errors import error_code, translated
+from isodrop.aws.errors import cause_code, translated
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import (
@@ -297,7 +295,7 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
     try:
         _head(client, _named(upload.bucket, upload.key, None), upload.etag)
     except RefusedError as error:
-        if _code(error) in _REPLACED | _DELETED:
+        if cause_code(error) in _REPLACED | _DELETED:
             return False
         raise
     return True
@@ -323,7 +321,7 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
     """
-    code = _code(error)
+    code = cause_code(error)
     if code in _REPLACED | _DELETED:
         return object_gone(bucket, key, "replaced" if code in _REPLACED else "deleted")
     address = one_line(f"s3://{bucket}/{key}")
@@ -349,7 +347,7 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
     except (RefusedError, TransientError) as error:
         if rejection := rejection_of(error, bucket, key):
             raise rejection from error
-        if isinstance(error, DeniedError) or _code(error) == _WITH_A_KEY_OF_ITS_OWN:
+        if isinstance(error, DeniedError) or cause_code(error) == _WITH_A_KEY_OF_ITS_OWN:
             address = one_line(f"s3://{bucket}/{key}")
             said = f"isodrop may not read the object {address}. S3 says {error}"
             raise RejectedError(Code.UNREADABLE_OBJECT, said) from error
@@ -399,7 +397,7 @@ def _get(
         with translated():
             return client.get_object(**which, Range=wanted, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     except (RefusedError, TransientError) as error:
-        if _code(error) in _EMPTY:
+        if cause_code(error) in _EMPTY:
             raise _BeyondTheEndError from error
         raise
 
@@ -410,11 +408,6 @@ def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Map
     if not head.keys() >= _HEADERS:
         raise TransientError("HeadObject: no answer of S3's: it lacks ETag, size or date")
     return head
-
-
-def _code(error: IsodropError) -> str:
-    cause = error.__cause__
-    return error_code(cause) if isinstance(cause, ClientError) else ""
 
 
 def _body(answer: Mapping[str, Any], length: int) -> bytes:

@@ -12,15 +12,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translated
+from isodrop.aws.errors import cause_code, translated
 from isodrop.aws.s3 import rejection_of
 from isodrop.codes import Code
 from isodrop.domain.content import Content, Part, composite_checksum
 from isodrop.domain.model import Upload
-from isodrop.errors import CredentialsError, IsodropError, RefusedError, TransientError
+from isodrop.errors import CredentialsError, RefusedError, TransientError
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -178,7 +177,7 @@ class StagingBucket:
                     **span,
                 )
         except (RefusedError, TransientError) as error:
-            if _code(error) == _NO_UPLOAD:
+            if cause_code(error) == _NO_UPLOAD:
                 raise NoUploadError from error
             if rejection := rejection_of(error, source.bucket, source.key):
                 raise rejection from error
@@ -202,7 +201,7 @@ class StagingBucket:
                             part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
                         )
         except RefusedError as error:
-            if _code(error) == _NO_UPLOAD:
+            if cause_code(error) == _NO_UPLOAD:
                 raise NoUploadError from error
             raise
 
@@ -239,7 +238,7 @@ class StagingBucket:
                     ChecksumType="COMPOSITE",
                 )
         except (RefusedError, TransientError) as error:
-            code = _code(error)
+            code = cause_code(error)
             if code == _OTHER_PARTS:
                 # Somebody copies the same parts at the same time; they are listed anew.
                 raise TransientError(str(error)) from error
@@ -266,9 +265,9 @@ class StagingBucket:
             with translated():
                 head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         except RefusedError as error:
-            if _code(error) in _NO_OBJECT:
+            if cause_code(error) in _NO_OBJECT:
                 return False
-            if _code(error) == _BARE_DENIAL:
+            if cause_code(error) == _BARE_DENIAL:
                 # The stack's own role may read its own bucket; a clock that is off looks the same.
                 raise CredentialsError(str(error)) from error
             raise
@@ -316,7 +315,7 @@ class StagingBucket:
             with translated():
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
         except RefusedError as error:
-            if _code(error) != _NO_UPLOAD:
+            if cause_code(error) != _NO_UPLOAD:
                 raise
 
     def list_staged(self) -> Iterator[Staged]:
@@ -360,8 +359,3 @@ def _checksum(answer: Mapping[str, Any]) -> str:
             code=Code.CHECKSUM_MISSING,
         )
     return str(found)
-
-
-def _code(error: IsodropError) -> str:
-    cause = error.__cause__
-    return error_code(cause) if isinstance(cause, ClientError) else ""
