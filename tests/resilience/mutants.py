@@ -1,8 +1,8 @@
 """Breaks the promise on purpose, one way at a time, and sees whether a test says so.
 
 ``python -m tests.resilience.mutants`` copies the tree, changes a few words of it, runs a fast part
-of the tests there and expects them to fail. It ends with 1 if a mutant survives, or if the words
-that it changes are no longer there.
+of the tests there and expects them to fail. It ends with 1 if a mutant survives, if the words
+that it changes are no longer there, or if the tests fail without one.
 """
 
 import argparse
@@ -419,6 +419,15 @@ def main() -> int:
     chosen = [
         each for each in MUTANTS if not said.names or any(word in each.name for word in said.names)
     ]
+    began = time.monotonic()
+    said_unchanged = hunted(None)
+    print(
+        f"{'the code as it is':<52} {said_unchanged}  ({time.monotonic() - began:.0f} s)",
+        flush=True,
+    )
+    if said_unchanged != "SURVIVED":
+        print("The tests fail without a mutant, so that one proves nothing.", file=sys.stderr)
+        return 1
     survived = 0
     for mutant in chosen:
         began = time.monotonic()
@@ -429,8 +438,8 @@ def main() -> int:
     return 1 if survived else 0
 
 
-def hunted(mutant: Mutant) -> str:
-    """Run the tests against a mutant; say which one killed it, or that none did."""
+def hunted(mutant: Mutant | None) -> str:
+    """Run the tests against a mutant, or the code as it is; say which one failed, or that none did."""
     with tempfile.TemporaryDirectory(prefix="isodrop-mutant-") as folder:
         for part in PARTS:
             source, copy = ROOT / part, Path(folder, part)
@@ -438,11 +447,12 @@ def hunted(mutant: Mutant) -> str:
                 shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, copy)
-        file = Path(folder, mutant.file)
-        words = file.read_text()
-        if words.count(mutant.old) != 1:
-            return f"NOT APPLIED: {mutant.file} has its words {words.count(mutant.old)} times"
-        file.write_text(words.replace(mutant.old, mutant.new))
+        if mutant:
+            file = Path(folder, mutant.file)
+            words = file.read_text()
+            if words.count(mutant.old) != 1:
+                return f"NOT APPLIED: {mutant.file} has its words {words.count(mutant.old)} times"
+            file.write_text(words.replace(mutant.old, mutant.new))
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *TESTS],
             cwd=folder,
