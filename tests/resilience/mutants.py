@@ -439,7 +439,7 @@ def main() -> int:
 
 
 def hunted(mutant: Mutant | None) -> str:
-    """Run the tests against a mutant, or the code as it is; say which one failed, or that none did."""
+    """Run the tests against a mutant (or none); say which one killed it, or that none did."""
     with tempfile.TemporaryDirectory(prefix="isodrop-mutant-") as folder:
         for part in PARTS:
             source, copy = ROOT / part, Path(folder, part)
