@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STACK: Final = "isodrop"
 
-_OUTPUTS: Final = ("UploadBucketName", "ImportMachineArn", "LedgerTable")
+_OUTPUTS: Final = ("UploadBucketName", "ImportStateMachineArn", "LedgerTableName")
 _WHOLE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
 
@@ -72,7 +72,7 @@ class Stack:
         CannotAskError
             Where the stack does not listen to what is wanted.
         """
-        home = self.outputs["DropAddress"].partition("://")[2].partition("/")[2]
+        home = self.outputs["UploadUri"].partition("://")[2].partition("/")[2]
         key = f"{home}{name}" if wanted is None else wanted
         if not key.startswith(home):
             raise StackError(f"{key}: this stack hears only of keys that begin with {home}")
@@ -239,8 +239,8 @@ def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
     return Operator(
         s3=session.client("s3", config=CONFIG),
         builder=ImageBuilder.connect(session),
-        ledger=Ledger.connect(session, outputs["LedgerTable"]),
-        executions=StepFunctions.connect(session, outputs["ImportMachineArn"]),
+        ledger=Ledger.connect(session, outputs["LedgerTableName"]),
+        executions=StepFunctions.connect(session, outputs["ImportStateMachineArn"]),
         bucket=outputs["UploadBucketName"],
         unreadable=lambda error: print_error(str(error)),
     )

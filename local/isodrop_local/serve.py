@@ -119,8 +119,8 @@ def guide(stack: LocalStack, reached: str | None = None) -> str:
         in_a_container=in_a_container,
         endpoint=stack.endpoint,
         bucket=stack.bucket,
-        machine=stack.outputs["ImportMachineArn"],
-        ledger=stack.outputs["LedgerTable"],
+        machine=stack.outputs["ImportStateMachineArn"],
+        ledger=stack.outputs["LedgerTableName"],
         region=REGION,
         account=ACCOUNT,
     )

@@ -76,7 +76,7 @@ def ledger(session: boto3.Session) -> Ledger:
 @cache
 def ledger_properties() -> Any:
     """Read what the template says of the ledger."""
-    as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["Ledger"]["Properties"]
+    as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["LedgerTable"]["Properties"]
     return {name: as_deployed[name] for name in LEDGER_PROPERTIES}
 
 
@@ -98,7 +98,7 @@ def environment() -> dict[str, str]:
         "STAGING_BUCKET": "staging",
         "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
         "SUPPORTED_BUILDS": "26100",
-        "MAX_ATTEMPTS": "2",
+        "MAX_CONSECUTIVE_FAILURES": "2",
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.resilience.oracle import FinalState, Json, broken
 from tests.resilience.schedule import (
-    MAX_ATTEMPTS,
+    MAX_CONSECUTIVE_FAILURES,
     ActionKind,
     OperatorAction,
     PlannedFault,
@@ -31,7 +31,10 @@ def run(*uploads: Upload, **how: Any) -> FinalState:
     """Run a schedule of one's own; no promise may be broken."""
     schedule = Schedule(0, uploads, **how)
     end = Simulation(schedule).run()
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    assert (
+        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        == []
+    )
     return end
 
 
@@ -60,7 +63,7 @@ def test_isos_before_the_administrators_delay_it_and_no_more(many: int) -> None:
 
     end = Simulation(schedule, speed=SPEED).run()
 
-    assert broken(end, max_attempts=MAX_ATTEMPTS) == []
+    assert broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES) == []
     assert set(answers(end).values()) == {SUCCEEDED}
     assert len(end.ours) == many + 1
     (admins,) = [build for build in end.ours if owner(end, build) == "admin.iso"]

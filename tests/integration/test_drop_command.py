@@ -47,10 +47,10 @@ def harness(
     monkeypatch.setattr(resumable_upload.ResumableUpload, "head", head_without_checksum)
     stacks["isodrop"] = {
         "UploadBucketName": BUCKET,
-        "ImportMachineArn": harness.executions.machine_arn,
-        "LedgerTable": "ledger",
+        "ImportStateMachineArn": harness.executions.machine_arn,
+        "LedgerTableName": "ledger",
         "ImportFunction": "import-iso",
-        "DropAddress": f"s3://{BUCKET}/",
+        "UploadUri": f"s3://{BUCKET}/",
     }
     body = harness.iso()
     (tmp_path / KEY).write_bytes(body + bytes(3 * PART - len(body)))

@@ -53,8 +53,8 @@ def limits() -> dict[str, int]:
     """The parameters with which a build is looked at most often."""
     declared = source()["Parameters"]
     return {
-        "PollSeconds": declared["PollSeconds"]["MinValue"],
-        "TrackingHours": declared["TrackingHours"]["MaxValue"],
+        "PollIntervalSeconds": declared["PollIntervalSeconds"]["MinValue"],
+        "TrackingTimeoutHours": declared["TrackingTimeoutHours"]["MaxValue"],
     }
 
 

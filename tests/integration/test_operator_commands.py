@@ -47,12 +47,12 @@ def harness(
     monkeypatch.setattr(ImageBuilder, "connect", lambda _session: harness.builder)
     stacks["isodrop"] = {
         "UploadBucketName": BUCKET,
-        "ImportMachineArn": harness.executions.machine_arn,
-        "LedgerTable": "ledger",
+        "ImportStateMachineArn": harness.executions.machine_arn,
+        "LedgerTableName": "ledger",
         "ImportFunction": "import-iso",
         "ReportFunction": "report-build",
         "SweepFunction": "sweep",
-        "DropAddress": f"s3://{BUCKET}/",
+        "UploadUri": f"s3://{BUCKET}/",
     }
     return harness
 
@@ -579,7 +579,7 @@ def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
 def test_given_a_stack_when_inspected_then_its_own_settings_decide(
     harness: ImportHarness, run: Run, stacks: dict[str, dict[str, str]], environment: dict[str, str]
 ) -> None:
-    stacks["isodrop"]["DropAddress"] = f"s3://{BUCKET}/drops/"
+    stacks["isodrop"]["UploadUri"] = f"s3://{BUCKET}/drops/"
     environment["IMAGE_NAME_TEMPLATE"] = "desk-{release}"
     path = harness.folder / KEY
     path.write_bytes(harness.iso())
@@ -764,8 +764,8 @@ def _resource(service: str, asked: dict[str, Any]) -> str:
         case "s3":
             return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
         case "stepfunctions":
-            execution = str(asked.get("executionArn", "ImportMachine"))
-            return execution.replace(":ImportMachine:", ":ImportMachine.Name:")
+            execution = str(asked.get("executionArn", "ImportStateMachine"))
+            return execution.replace(":ImportStateMachine:", ":ImportStateMachine.Name:")
     raise NotImplementedError(service)
 
 
@@ -871,7 +871,7 @@ def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_a
 def test_given_a_key_when_an_operator_drops_or_looks_then_it_is_for_that_and_nothing_else() -> None:
     key = ARN.format("kms", "key/1b2c3d4e")
     (statement,) = [each for each in operator_policy(KmsKeyArn=key) if each["Resource"] == key]
-    of_the_stack = resolve(KmsKeyArn=key).statement("ImportIsoRole", "UseTheKey")
+    of_the_stack = resolve(KmsKeyArn=key).statement("ImportIsoRole", "UseKmsKey")
 
     through = {f"{service}.eu-central-1.amazonaws.com" for service in ("s3", "dynamodb")}
     assert of_the_stack is not None
@@ -924,7 +924,7 @@ def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_propos
     [
         (("--stack", "nobodys"), ({}, "no stack nobodys in eu-central-1; name yours")),
         ((), ({"ISODROP_STACK": "nobodys"}, "there is no stack nobodys")),
-        (("--stack", "other"), ({}, "has no output LedgerTable: it is not isodrop's")),
+        (("--stack", "other"), ({}, "has no output LedgerTableName: it is not isodrop's")),
         (("--profile", "nobodys"), ({}, "aws configure list-profiles")),
         ((), ({"AWS_DEFAULT_REGION": None}, "name the stack's Region with --region")),
         ((), ({"AWS_ACCESS_KEY_ID": None}, "credentials; sign in (aws sso login, aws configure)")),
@@ -939,8 +939,8 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
     case: tuple[dict[str, str | None], str],
 ) -> None:
     environment, told = case
-    outputs = {"UploadBucketName": "b", "ImportMachineArn": "arn:a:states:r:1:stateMachine:m"}
-    stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTable": "ledger"}}
+    outputs = {"UploadBucketName": "b", "ImportStateMachineArn": "arn:a:states:r:1:stateMachine:m"}
+    stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTableName": "ledger"}}
     # Neither this machine's own configuration nor its metadata service is to be found.
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

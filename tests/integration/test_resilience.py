@@ -10,7 +10,7 @@ import pytest
 
 from tests.resilience.oracle import FinalState, broken
 from tests.resilience.schedule import (
-    MAX_ATTEMPTS,
+    MAX_CONSECUTIVE_FAILURES,
     ActionKind,
     OperatorAction,
     PlannedFault,
@@ -36,7 +36,10 @@ def run(
     """Run a schedule of one's own; no promise may be broken."""
     schedule = Schedule(0, uploads, troubles, deeds, quota, distributes)
     end = Simulation(schedule, **how).run()
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    assert (
+        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        == []
+    )
     return end
 
 
@@ -117,14 +120,15 @@ def test_a_build_that_failed_is_built_again_when_it_is_dropped_again() -> None:
 
 def test_so_many_failed_builds_in_a_row_are_the_last() -> None:
     end = run(
-        *(Upload(3000 * n, "a.iso", "one") for n in range(MAX_ATTEMPTS + 1)),
+        *(Upload(3000 * n, "a.iso", "one") for n in range(MAX_CONSECUTIVE_FAILURES + 1)),
         deeds=[
-            OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0) for n in range(MAX_ATTEMPTS)
+            OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0)
+            for n in range(MAX_CONSECUTIVE_FAILURES)
         ],
     )
 
-    assert answers(end) == ["build-failed"] * MAX_ATTEMPTS + ["too-many-attempts"]
-    assert len(end.builds) == MAX_ATTEMPTS
+    assert answers(end) == ["build-failed"] * MAX_CONSECUTIVE_FAILURES + ["too-many-attempts"]
+    assert len(end.builds) == MAX_CONSECUTIVE_FAILURES
 
 
 def test_a_build_of_the_same_name_and_version_that_somebody_else_made_is_not_ours() -> None:
@@ -188,14 +192,15 @@ def test_a_twin_that_comes_first_is_another_import() -> None:
 
 def test_twins_that_fail_use_up_nobody_elses_attempts() -> None:
     end = run(
-        *(Upload(3000 * n, "a.iso", "twin") for n in range(MAX_ATTEMPTS)),
-        Upload(3000 * MAX_ATTEMPTS, "a.iso", "one"),
+        *(Upload(3000 * n, "a.iso", "twin") for n in range(MAX_CONSECUTIVE_FAILURES)),
+        Upload(3000 * MAX_CONSECUTIVE_FAILURES, "a.iso", "one"),
         deeds=[
-            OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0) for n in range(MAX_ATTEMPTS)
+            OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0)
+            for n in range(MAX_CONSECUTIVE_FAILURES)
         ],
     )
 
-    assert answers(end) == ["build-failed"] * MAX_ATTEMPTS + [SUCCEEDED]
+    assert answers(end) == ["build-failed"] * MAX_CONSECUTIVE_FAILURES + [SUCCEEDED]
 
 
 @pytest.mark.parametrize("after", [0.6, 3.0, 600.0])
@@ -312,7 +317,7 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
 
     end = Simulation(schedule).run()
 
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=False) == []
+    assert broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=False) == []
     assert answers(end) == ["internal-error"]
 
 
@@ -469,7 +474,7 @@ def test_a_notice_that_cannot_be_given_does_not_end_the_tracking() -> None:
 
 
 def test_an_image_that_never_ends_is_told_when_the_limit_has_come() -> None:
-    end = run(Upload(0, "a.iso", "one"), parameters={"PollSeconds": 900}, speed=0.001)
+    end = run(Upload(0, "a.iso", "one"), parameters={"PollIntervalSeconds": 900}, speed=0.001)
 
     assert answers(end) == ["build-timed-out"]
 

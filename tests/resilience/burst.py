@@ -17,13 +17,13 @@ from isodrop.domain.content import PART_SIZE
 from isodrop_local.stack import Event, LocalStack
 from tests.resilience.actors import copied_etag, make_iso, put, versions_of_drops
 from tests.resilience.oracle import FinalState, UploadedIso, broken
-from tests.resilience.schedule import MAX_ATTEMPTS, Upload
+from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Upload
 
 WAIT_SCALE: Final = 0.01
 PARAMETERS: Final = {
-    "PollSeconds": 900,
-    "TrackingHours": 20,
-    "MaxAttempts": MAX_ATTEMPTS,
+    "PollIntervalSeconds": 900,
+    "TrackingTimeoutHours": 20,
+    "MaxConsecutiveFailures": MAX_CONSECUTIVE_FAILURES,
     "MaxBuildsAtOnce": 100,
     "MaxBuildsPerDay": 1000,
 }
@@ -43,7 +43,7 @@ def main() -> int:
         stack.image_builder.set_quota(said.quota)
         began = time.monotonic()
         end = burst(stack, said.discs)
-        lines = broken(end, max_attempts=MAX_ATTEMPTS)
+        lines = broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES)
         tell(stack, end, time.monotonic() - began)
     for line in lines:
         print(f"  BROKEN: {line}")
@@ -71,7 +71,7 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
     stack.wait_for(partial(_all_answered, stack, len(names)), PATIENCE)
     stack.settle(PATIENCE)
     pages = stack.client("dynamodb").get_paginator("scan")
-    scanned = pages.paginate(TableName=stack.outputs["LedgerTable"])
+    scanned = pages.paginate(TableName=stack.outputs["LedgerTableName"])
     ledger: list[dict[str, Any]] = [item for page in scanned for item in page["Items"]]
     return FinalState(
         uploaded=[each for _, each in dropped],

@@ -33,7 +33,7 @@ from tests.resilience.actors import (
 )
 from tests.resilience.oracle import FinalState, UploadedIso
 from tests.resilience.schedule import (
-    MAX_ATTEMPTS,
+    MAX_CONSECUTIVE_FAILURES,
     ActionKind,
     OperatorAction,
     PlannedFault,
@@ -43,7 +43,7 @@ from tests.resilience.schedule import (
 from tests.support.aging import aged
 
 PARAMETERS: Final = {
-    "MaxAttempts": MAX_ATTEMPTS,
+    "MaxConsecutiveFailures": MAX_CONSECUTIVE_FAILURES,
     "AllowedOverrides": "edition,rebuild",
     "MaxBuildsAtOnce": 100,
     "MaxBuildsPerDay": 1000,
@@ -223,7 +223,9 @@ class EmulatorRun:
 
     def _ask_anew(self, key: str) -> None:
         """Do what isodrop retry does."""
-        machine, table = (self.stack.outputs[name] for name in ("ImportMachineArn", "LedgerTable"))
+        machine, table = (
+            self.stack.outputs[name] for name in ("ImportStateMachineArn", "LedgerTableName")
+        )
         dynamodb = boto3.resource("dynamodb", endpoint_url=self.stack.endpoint, **credentials())
         operator = Operator(
             s3=self.stack.client("s3"),
@@ -238,7 +240,7 @@ class EmulatorRun:
 
     def _end(self) -> FinalState:
         pages = self.stack.client("dynamodb").get_paginator("scan")
-        scanned = pages.paginate(TableName=self.stack.outputs["LedgerTable"])
+        scanned = pages.paginate(TableName=self.stack.outputs["LedgerTableName"])
         ledger = [item for page in scanned for item in page["Items"]]
         return FinalState(
             uploaded=self._dropped,

@@ -168,8 +168,8 @@ MUTANTS: Final = (
     Mutant(
         "there is no end to the attempts",
         SUBMISSION,
-        "if lost >= self.max_attempts:",
-        "if lost >= self.max_attempts * 2:",
+        "if lost >= self.max_consecutive_failures:",
+        "if lost >= self.max_consecutive_failures * 2:",
     ),
     Mutant(
         "an answer is given without a claim",
@@ -223,7 +223,7 @@ MUTANTS: Final = (
     Mutant(
         "a throttled look ends the tracking",
         MACHINE,
-        '"Condition": "{% $pollErrors * ${PollSeconds} >= 10800 %}"',
+        '"Condition": "{% $pollErrors * ${PollIntervalSeconds} >= 10800 %}"',
         '"Condition": "{% $pollErrors > 0 %}"',
     ),
     Mutant(

@@ -157,13 +157,13 @@ class FinalState:
         return next((each for each in self.uploaded if each.version == version), None)
 
 
-def broken(end: FinalState, *, max_attempts: int, patient: bool = True) -> list[str]:
+def broken(end: FinalState, *, max_consecutive_failures: int, patient: bool = True) -> list[str]:
     """List the promises that were broken, a sentence each.
 
     Parameters
     ----------
     end : End
-    max_attempts : int
+    max_consecutive_failures : int
         How many builds in a row one import may lose.
     patient : bool
         Whether nothing went wrong for longer than isodrop is ready to wait; then no upload may
@@ -171,8 +171,8 @@ def broken(end: FinalState, *, max_attempts: int, patient: bool = True) -> list[
     """
     return [
         *_about_answers(end, patient=patient),
-        *_about_builds(end, max_attempts),
-        *_about_distributions(end, max_attempts),
+        *_about_builds(end, max_consecutive_failures),
+        *_about_distributions(end, max_consecutive_failures),
         *_about_silence(end, patient=patient),
         *_about_copies(end),
         *_about_the_budget(end),
@@ -311,7 +311,7 @@ def _against_the_distribution(end: FinalState, data: Json) -> Iterator[str]:
         yield f"succeeded, and does not name all AMIs of {arn}"
 
 
-def _about_builds(end: FinalState, max_attempts: int) -> Iterator[str]:
+def _about_builds(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
     imports: dict[tuple[str, str, str], list[Json]] = defaultdict(list)
     for build in end.ours:
         run = end.drop_of(build)
@@ -323,10 +323,10 @@ def _about_builds(end: FinalState, max_attempts: int) -> Iterator[str]:
     if len(set(tokens)) != len(tokens):
         yield "two builds have one token"
     for identity, builds in imports.items():
-        yield from _one_after_the_other(end, str(identity), builds, max_attempts)
+        yield from _one_after_the_other(end, str(identity), builds, max_consecutive_failures)
 
 
-def _about_distributions(end: FinalState, max_attempts: int) -> Iterator[str]:
+def _about_distributions(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
     images: dict[str, list[Json]] = defaultdict(list)
     for made in end.distributions:
         images[made["source"]].append(made)
@@ -336,11 +336,11 @@ def _about_distributions(end: FinalState, max_attempts: int) -> Iterator[str]:
             yield f"{image} was distributed, which isodrop never began"
         elif not _good(build):
             yield f"{image} was distributed, and is not AVAILABLE"
-        yield from _one_after_the_other(end, image, distributions, max_attempts)
+        yield from _one_after_the_other(end, image, distributions, max_consecutive_failures)
 
 
 def _one_after_the_other(
-    end: FinalState, what: str, builds: Sequence[Json], max_attempts: int
+    end: FinalState, what: str, builds: Sequence[Json], max_consecutive_failures: int
 ) -> Iterator[str]:
     for one, other in pairwise(builds):
         if _death(end, one) > _birth(other):
@@ -348,7 +348,7 @@ def _one_after_the_other(
     lost = 0
     for build in builds:
         lost = 0 if _good(build) else lost + 1
-        if lost > max_attempts:
+        if lost > max_consecutive_failures:
             yield f"{what} lost {lost} builds in a row"
 
 

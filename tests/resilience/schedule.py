@@ -12,7 +12,7 @@ from isodrop_local.faults import LOST, NOT_TAKEN, Fault
 KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
 GOOD_DISCS: Final = ("one", "two", "twin")
 BAD_DISCS: Final = ("server", "text")
-MAX_ATTEMPTS: Final = 3
+MAX_CONSECUTIVE_FAILURES: Final = 3
 PATIENCE: Final = 4
 """How often ImportIso is asked again when it died."""
 

@@ -77,7 +77,13 @@ from tests.resilience.actors import (
     versions_of_drops,
 )
 from tests.resilience.oracle import FinalState, UploadedIso
-from tests.resilience.schedule import MAX_ATTEMPTS, ActionKind, OperatorAction, Schedule, Upload
+from tests.resilience.schedule import (
+    MAX_CONSECUTIVE_FAILURES,
+    ActionKind,
+    OperatorAction,
+    Schedule,
+    Upload,
+)
 from tests.resilience.scheduler import BEGIN, DeadlineError, VirtualScheduler
 from tests.resilience.state_machine import Machine, TaskError
 from tests.support.harness import ACCOUNT, REGION, MotoEnvironment
@@ -93,7 +99,7 @@ WEEK: Final = 7 * DAY
 PART_SIZE: Final = 256 * 1024
 """Of the copies here: the discs are small."""
 _BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "troubles")
-PARAMETERS: Final = {"PollSeconds": 240, "TrackingHours": 14}
+PARAMETERS: Final = {"PollIntervalSeconds": 240, "TrackingTimeoutHours": 14}
 """Rarer looks than the template allows at the most seldom: each costs real time here."""
 _SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
 """Whom botocore's events call by another name than its clients."""
@@ -315,12 +321,12 @@ class Simulation:
             "SUPPORTED_BUILDS": "22621,26100",
             "ALLOWED_OVERRIDES": "edition,rebuild",
             "INFRASTRUCTURE_CONFIGURATION_ARN": made["infrastructureConfigurationArn"],
-            "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+            "MAX_CONSECUTIVE_FAILURES": str(MAX_CONSECUTIVE_FAILURES),
             "MAX_BUILDS_AT_ONCE": str(self.schedule.at_once),
             "MAX_BUILDS_PER_DAY": str(self.schedule.per_day),
-            "IMPORT_MACHINE_ARN": MACHINE,
+            "STATE_MACHINE_ARN": MACHINE,
             "UPLOAD_BUCKET": BUCKET,
-            "TRACKING_HOURS": str(self._parameters["TrackingHours"]),
+            "TRACKING_HOURS": str(self._parameters["TrackingTimeoutHours"]),
             "POWERTOOLS_LOG_LEVEL": "CRITICAL",
             "POWERTOOLS_METRICS_DISABLED": "true",
         }

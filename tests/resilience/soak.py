@@ -17,7 +17,7 @@ from functools import partial
 from isodrop_local.stack import LocalStack
 from tests.resilience.emulator_run import PARAMETERS, EmulatorRun
 from tests.resilience.oracle import FinalState, broken
-from tests.resilience.schedule import MAX_ATTEMPTS, Schedule
+from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Schedule
 from tests.resilience.simulation import Simulation
 
 
@@ -50,7 +50,9 @@ class Outcome:
             kind = event["detail-type"].removeprefix("ISO Import ")
             if kind not in {"Started", "Progressed"}:
                 self.ends[f"{kind} {event['detail']['data'].get('code', '')}".strip()] += 1
-        lines = broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient)
+        lines = broken(
+            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+        )
         if lines:
             self.broken[schedule.seed] = lines
         return lines

@@ -18,7 +18,7 @@ from tools.contract.schemas import all_schemas
 Disc = Callable[..., Path]
 
 PARAMETERS = {
-    "MaxAttempts": "2",
+    "MaxConsecutiveFailures": "2",
     "MaxBuildsAtOnce": "100",
     "MaxBuildsPerDay": "1000",
     "AllowedOverrides": "image-name,semantic-version,edition,image-index,description,rebuild",

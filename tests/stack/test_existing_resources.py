@@ -67,7 +67,7 @@ def outputs(
             "ExistingBucketName": BUCKET,
             "KeyPrefix": "isos/",
             "DistributionConfigurationArn": elsewhere,
-            "DeleteImagesAfterDays": "90",
+            "ImageExpirationDays": "90",
         },
     )
     cloudformation.delete_stack(StackName=NAME)
@@ -109,7 +109,7 @@ def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
     s3.upload_file(str(iso()), BUCKET, "isos/deep/Windows 11.ISO")
     answer = stack.wait_for_answer("isos/deep/Windows 11.ISO", timeout=60)
     # Then
-    found = states.list_executions(stateMachineArn=outputs["ImportMachineArn"])["executions"]
+    found = states.list_executions(stateMachineArn=outputs["ImportStateMachineArn"])["executions"]
     told = [states.describe_execution(executionArn=each["executionArn"])["input"] for each in found]
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert answer["detail"]["metadata"]["stack"] == NAME
@@ -131,7 +131,7 @@ def test_what_is_let_through_and_is_no_iso_ends_well_and_in_silence(
     s3.put_object(Bucket=BUCKET, Key="isos/README.Pluto", Body=b"a planet")
 
     def ended() -> str | None:
-        listed = states.list_executions(stateMachineArn=outputs["ImportMachineArn"])
+        listed = states.list_executions(stateMachineArn=outputs["ImportStateMachineArn"])
         for each in listed["executions"]:
             told = states.describe_execution(executionArn=each["executionArn"])
             if "README.Pluto" in told["input"] and told["status"] != "RUNNING":
@@ -141,7 +141,7 @@ def test_what_is_let_through_and_is_no_iso_ends_well_and_in_silence(
     # Then
     assert stack.wait_for(ended) == "SUCCEEDED"
     assert len(stack.events()) == heard
-    items = stack.client("dynamodb").scan(TableName=outputs["LedgerTable"])["Items"]
+    items = stack.client("dynamodb").scan(TableName=outputs["LedgerTableName"])["Items"]
     assert "README.Pluto" not in json.dumps(items)
 
 
@@ -149,7 +149,7 @@ def test_an_image_is_elsewhere_before_its_answer_and_a_function_that_dies_sends_
     stack: LocalStack, outputs: dict[str, str], iso: Disc
 ) -> None:
     # Given
-    assert outputs["DropAddress"] == f"s3://{BUCKET}/isos/"
+    assert outputs["UploadUri"] == f"s3://{BUCKET}/isos/"
     heard = len(stack.events())
     stack.fail_next("imagebuilder", "DistributeImage", code=LOST, committed=True, kill_caller=True)
     stack.image_builder.hold("DISTRIBUTING", kind="distribution")

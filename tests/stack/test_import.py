@@ -188,7 +188,7 @@ def test_an_event_delivered_twice_is_one_build_and_one_answer(stack: LocalStack,
     event = _input(stack, execution)
 
     # What EventBridge does when it delivers an event again: another execution.
-    states, arn = stack.client("stepfunctions"), stack.outputs["ImportMachineArn"]
+    states, arn = stack.client("stepfunctions"), stack.outputs["ImportStateMachineArn"]
     for _ in range(3):
         states.start_execution(stateMachineArn=arn, input=json.dumps(event))
     stack.wait_for_answer(key)

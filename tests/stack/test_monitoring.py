@@ -172,12 +172,12 @@ def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answe
 ) -> None:
     # Given
     events, sqs = stack.client("events"), stack.client("sqs")
-    (rule,) = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportMachineArn"])[
+    (rule,) = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportStateMachineArn"])[
         "RuleNames"
     ]
     events.disable_rule(Name=rule)
     key = stack.upload(iso())
-    queue = stack.outputs["UndeliveredQueueUrl"]
+    queue = stack.outputs["DeadLetterQueueUrl"]
     sqs.send_message(QueueUrl=queue, MessageBody="what could not be delivered")
     # When
     try:

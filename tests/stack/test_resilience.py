@@ -11,7 +11,7 @@ from isodrop.codes import Code
 from isodrop_local.stack import LocalStack
 from tests.resilience.emulator_run import EmulatorRun, order
 from tests.resilience.oracle import broken
-from tests.resilience.schedule import MAX_ATTEMPTS, PlannedFault, Schedule, What
+from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, PlannedFault, Schedule, What
 from tests.stack.conftest import Disc
 
 CALLS = (
@@ -144,4 +144,7 @@ def test_no_promise_is_broken_while_processes_are_killed(deployed: LocalStack, s
 
     end = EmulatorRun(schedule, deployed).run()
 
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    assert (
+        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        == []
+    )

@@ -41,7 +41,7 @@ def swept_to_an_answer(stack: LocalStack, key: str) -> dict[str, Any]:
 def deaf(stack: LocalStack) -> Iterator[LocalStack]:
     """The stack while its rule is off."""
     (name,) = stack.client("events").list_rule_names_by_target(
-        TargetArn=stack.outputs["ImportMachineArn"]
+        TargetArn=stack.outputs["ImportStateMachineArn"]
     )["RuleNames"]
     stack.client("events").disable_rule(Name=name)
     yield stack
@@ -79,7 +79,7 @@ def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, iso:
     (late,) = (e for e in heard.events() if e["detail"]["object"]["key"] == key)
 
     deaf.client("stepfunctions").start_execution(
-        stateMachineArn=deaf.outputs["ImportMachineArn"], input=json.dumps(late)
+        stateMachineArn=deaf.outputs["ImportStateMachineArn"], input=json.dumps(late)
     )
     deaf.settle()
 

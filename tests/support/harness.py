@@ -190,7 +190,7 @@ class ImportHarness:
             self.builder,
             self.ledger,
             "isodrop",
-            max_attempts=2,
+            max_consecutive_failures=2,
             limits=self.limits,
             now=self.clock.time,
         )
@@ -228,7 +228,7 @@ class ImportHarness:
         """A state machine whose executions run until they are stopped: they do nothing."""
         if not self.machine_arn:
             made = self.client("stepfunctions").create_state_machine(
-                name="ImportMachine",
+                name="ImportStateMachine",
                 roleArn=f"arn:aws:iam::{ACCOUNT}:role/import-machine",
                 definition='{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}',
             )

@@ -271,7 +271,7 @@ CASES: Final = (
     ),
     Case("x64, called Arm64", business(), NOTED, "says arm64", "Win11_24H2_English_Arm64.iso"),
     Case(
-        "consumer editions, WantedEdition=Professional",
+        "consumer editions, Edition=Professional",
         of(*consumer_editions()),
         NOTED,
         "documents only Windows 11 Enterprise",

@@ -30,27 +30,27 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     # A rule on the default bus has its name alone, and both rules are there.
     ("AWS/Events", "FailedInvocations"): {("RuleName",)},
     ("AWS/Lambda", "Errors"): {("FunctionName",)},
-    (NAMESPACE, "Drops"): {("service",)},
+    (NAMESPACE, "Uploads"): {("service",)},
     (NAMESPACE, "Answers"): {("service",), ("service", "kind"), ("service", "kind", "code")},
     (NAMESPACE, "TimeToAnswer"): {("service",), ("service", "kind")},
     (NAMESPACE, "InspectionRequests"): {("service",)},
     (NAMESPACE, "InspectionBytes"): {("service",)},
-    (NAMESPACE, "OpenDrops"): {("service",)},
-    (NAMESPACE, "OldestOpenDrop"): {("service",)},
+    (NAMESPACE, "OpenRuns"): {("service",)},
+    (NAMESPACE, "OldestOpenRunAge"): {("service",)},
     (NAMESPACE, "BuildsInFlight"): {("service",)},
     (NAMESPACE, "BuildsAtOnce"): {("service",)},
     (NAMESPACE, "BuildsToday"): {("service",)},
     (NAMESPACE, "SweepActions"): {("service",)},
-    (NAMESPACE, "SweptAnswers"): {("service",)},
-    (NAMESPACE, "SweptStarts"): {("service",)},
-    (NAMESPACE, "SweepTroubles"): {("service",)},
+    (NAMESPACE, "SweepAnswers"): {("service",)},
+    (NAMESPACE, "SweepStarts"): {("service",)},
+    (NAMESPACE, "SweepErrors"): {("service",)},
 }
 SUMS = {(NAMESPACE, "SweepActions")}
 """For an alarm: the dashboard shows what they are the sums of."""
 OF_A_RESOURCE: dict[str, set[str]] = {
-    "QueueName": {"Undelivered.QueueName"},
-    "StateMachineArn": {"ImportMachine"},
-    "RuleName": {"Dropped", "SweepEveryFewMinutes"},
+    "QueueName": {"DeadLetterQueue.QueueName"},
+    "StateMachineArn": {"ImportStateMachine"},
+    "RuleName": {"UploadRule", "SweepEveryFewMinutes"},
     "FunctionName": {"ImportIso", "ReportBuild", "Sweep"},
     "service": {"isodrop"},
     "kind": {"Succeeded", "Failed", "Rejected"},
@@ -60,7 +60,7 @@ OF_A_RESOURCE: dict[str, set[str]] = {
 
 @cache
 def operations(topic: str = "") -> Resolved:
-    nested = resolve(AlarmTopicArn=topic).properties("Operations")
+    nested = resolve(AlarmTopicArn=topic).properties("MonitoringStack")
     return resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
 
 
@@ -81,9 +81,11 @@ def assert_there_is(namespace: str, name: str, dimensions: dict[str, str]) -> No
 
 
 def test_the_template_has_operations_within_it() -> None:
-    assert source()["Resources"]["Operations"]["Properties"]["TemplateURL"] == "monitoring.yaml"
+    assert (
+        source()["Resources"]["MonitoringStack"]["Properties"]["TemplateURL"] == "monitoring.yaml"
+    )
     declared = source(ROOT / "monitoring.yaml")["Parameters"]
-    assert resolve().properties("Operations")["Parameters"].keys() == declared.keys()
+    assert resolve().properties("MonitoringStack")["Parameters"].keys() == declared.keys()
     assert not re.search(r"[:\[] *[&*][a-z]", (ROOT / "monitoring.yaml").read_text()), (
         "CloudFormation takes no aliases where no SAM has read them"
     )

@@ -149,13 +149,13 @@ class _Watched(Simulation):
                     self.take(metrics["Namespace"], metric["Name"], found, value, metric["Unit"])
 
     def _start(self, event: str, arn: str) -> None:
-        self.take("AWS/States", "ExecutionsStarted", {"StateMachineArn": "ImportMachine"})
+        self.take("AWS/States", "ExecutionsStarted", {"StateMachineArn": "ImportStateMachine"})
         super()._start(event, arn)
 
     def _execute(self, execution: Execution, arn: str) -> None:
         super()._execute(execution, arn)
         ended = _ENDS[execution.status]
-        self.take("AWS/States", ended, {"StateMachineArn": "ImportMachine"})
+        self.take("AWS/States", ended, {"StateMachineArn": "ImportStateMachine"})
 
     def _make(self) -> None:
         super()._make()

@@ -51,8 +51,8 @@ def _points(session: Any, context: CheckContext, *, agreed: bool) -> Iterator[Po
     stack = Stack(
         name=context.name,
         bucket=context.bucket,
-        machine_arn=context.resource("ImportMachine"),
-        resources={"Dropped": context.resource("Dropped")},
+        machine_arn=context.resource("ImportStateMachine"),
+        resources={"UploadRule": context.resource("UploadRule")},
     )
     for probe in PROBES:
         if probe.writes and not (agreed or _agree(probe, stack)):

@@ -13,16 +13,16 @@ _STEPS: Final = "aws-sdk:imagebuilder:listWorkflowExecutions"
 
 def rule(context: CheckContext) -> CheckResult:
     """Whether every ISO starts an execution."""
-    name = context.resource("Dropped")
+    name = context.resource("UploadRule")
     if found := _switched_off(context, name, "no ISO that is dropped starts an execution"):
         return found
-    machine = context.resource("ImportMachine")
+    machine = context.resource("ImportStateMachine")
     targets = context.call("events", "ListTargetsByRule", Rule=name)["Targets"]
     ours = next((each for each in targets if each["Arn"] == machine), None)
-    queue = context.arn("sqs", context.resource("Undelivered").rsplit("/", 1)[-1])
-    wanted = {"Id": "ImportMachine", "Arn": machine, "DeadLetterConfig": {"Arn": queue}}
+    queue = context.arn("sqs", context.resource("DeadLetterQueue").rsplit("/", 1)[-1])
+    wanted = {"Id": "ImportStateMachine", "Arn": machine, "DeadLetterConfig": {"Arn": queue}}
     if ours is None or not ours.get("RoleArn"):
-        role = context.call("iam", "GetRole", RoleName=context.resource("DroppedRole"))["Role"][
+        role = context.call("iam", "GetRole", RoleName=context.resource("UploadRuleRole"))["Role"][
             "Arn"
         ]
         return failed(
@@ -54,7 +54,7 @@ def schedule(context: CheckContext) -> CheckResult:
 
 def state_machine(context: CheckContext) -> CheckResult:
     """Whether the state machine runs, and asks the functions of this very stack."""
-    arn = context.resource("ImportMachine")
+    arn = context.resource("ImportStateMachine")
     told = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
     if told["status"] != "ACTIVE":
         return failed(f"the state machine is {told['status']}", "sam deploy it under another name")
@@ -74,7 +74,7 @@ def state_machine(context: CheckContext) -> CheckResult:
 
 def definition(context: CheckContext) -> CheckResult:
     """Whether Step Functions takes the definition, its SDK integrations included."""
-    arn = context.resource("ImportMachine")
+    arn = context.resource("ImportStateMachine")
     told = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
     judged = context.call(
         "stepfunctions", "ValidateStateMachineDefinition", definition=told["definition"]
@@ -87,7 +87,7 @@ def definition(context: CheckContext) -> CheckResult:
 
 def fields(context: CheckContext) -> CheckResult:
     """Whether Step Functions' own SDK has told step counts; only an execution can show that."""
-    arn = context.resource("ImportMachine")
+    arn = context.resource("ImportStateMachine")
     asked = {"stateMachineArn": arn, "statusFilter": "SUCCEEDED", "maxResults": 10}
     ended = context.call("stepfunctions", "ListExecutions", **asked)["executions"]
     for execution in ended:
@@ -124,7 +124,7 @@ def steps_counted(history: Mapping[str, Any]) -> bool | None:
 
 def dead_letter_queue(context: CheckContext) -> CheckResult:
     """Whether EventBridge had to leave anything behind."""
-    url = context.resource("Undelivered")
+    url = context.resource("DeadLetterQueue")
     asked = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     told = context.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=asked)
     count = sum(int(told.get("Attributes", {}).get(name, 0)) for name in asked)

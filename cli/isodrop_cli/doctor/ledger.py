@@ -14,7 +14,7 @@ PATIENCE: Final = timedelta(hours=2)
 
 def table(context: CheckContext) -> CheckResult:
     """Whether there is a ledger to write into."""
-    name = context.resource("Ledger")
+    name = context.resource("LedgerTable")
     try:
         told = context.call("dynamodb", "DescribeTable", TableName=name)["Table"]
     except NotFoundError:
@@ -35,7 +35,7 @@ def table(context: CheckContext) -> CheckResult:
 
 def point_in_time_recovery(context: CheckContext) -> CheckResult:
     """Whether the ledger can be had back as it was at any second."""
-    name = context.resource("Ledger")
+    name = context.resource("LedgerTable")
     told = context.call("dynamodb", "DescribeContinuousBackups", TableName=name)
     kept = told["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     if kept.get("PointInTimeRecoveryStatus") == "ENABLED":
@@ -51,11 +51,11 @@ def point_in_time_recovery(context: CheckContext) -> CheckResult:
 
 def overdue_uploads(context: CheckContext) -> CheckResult:
     """Whether uploads wait longer for their answer than a build can take."""
-    hours = int(context.parameter("TrackingHours") or 0)
+    hours = int(context.parameter("TrackingTimeoutHours") or 0)
     before = (context.now - timedelta(hours=hours) - PATIENCE).isoformat()
     late: list[str] = []
     asked: dict[str, Any] = {
-        "TableName": context.resource("Ledger"),
+        "TableName": context.resource("LedgerTable"),
         "IndexName": BY_STATE,
         "KeyConditionExpression": "#state = :open AND claimedAt < :before",
         "ExpressionAttributeNames": {"#state": "state"},

@@ -176,14 +176,16 @@ def can_copy(ground: CheckContext) -> CheckResult:
 
 def can_start(ground: CheckContext) -> CheckResult:
     """Ask whether the rule is allowed to start the state machine."""
-    start = Right("states:StartExecution", ground.resource("ImportMachine"))
-    return check_permission(ground, "DroppedRole", start)
+    start = Right("states:StartExecution", ground.resource("ImportStateMachine"))
+    return check_permission(ground, "UploadRuleRole", start)
 
 
 def can_invoke(ground: CheckContext) -> CheckResult:
     """Ask whether the state machine is allowed to ask the function."""
     function = ground.arn("lambda", f"function:{ground.resource('ImportIso')}")
-    return check_permission(ground, "ImportMachineRole", Right("lambda:InvokeFunction", function))
+    return check_permission(
+        ground, "ImportStateMachineRole", Right("lambda:InvokeFunction", function)
+    )
 
 
 def can_publish(ground: CheckContext) -> CheckResult:

@@ -23,7 +23,7 @@ _ENDS: Final = frozenset({"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DEL
 _WAITS: Final = "waiting for the stack to take it"
 _LATE: Final = (
     "the stack has not taken it yet\n"
-    "isodrop doctor tells why; the sweep, every SweepMinutes, starts what is ten minutes old"
+    "isodrop doctor says why; the sweep, every SweepIntervalMinutes, starts what is ten minutes old"
 )
 
 

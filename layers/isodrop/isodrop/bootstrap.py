@@ -67,7 +67,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
             builder,
             ledger,
             settings.stack_name,
-            settings.max_attempts,
+            settings.max_consecutive_failures,
             _now,
             limits=settings.limits(),
         ),
@@ -120,7 +120,7 @@ def make_sweep(
         s3=reporter.s3,
         builder=reporter.builder,
         ledger=reporter.ledger,
-        executions=StepFunctions.connect(session, settings.import_machine_arn),
+        executions=StepFunctions.connect(session, settings.state_machine_arn),
         reporter=reporter,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
@@ -152,7 +152,9 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
     ledger = Ledger.connect(session, settings.ledger_table)
     builder = ImageBuilder.connect(session)
     quick_builder = ImageBuilder.connect(session, FAST_CONFIG)
-    submission = BuildSubmitter(builder, ledger, settings.stack_name, settings.max_attempts, _now)
+    submission = BuildSubmitter(
+        builder, ledger, settings.stack_name, settings.max_consecutive_failures, _now
+    )
     return Reporter(
         s3=session.client("s3", config=CONFIG),
         builder=builder,

@@ -235,10 +235,10 @@ CODES: Final = MappingProxyType(
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
-            "Mend what the earlier answers name; then raise the stack's parameter MaxAttempts and"
-            " ask again with isodrop retry, or at once with a new value: --set rebuild=VALUE.",
-            why="Each attempt is a paid build. When MaxAttempts in a row were lost, the next "
-            "one most likely would be, too.",
+            "Mend what the earlier answers name; then raise the stack's parameter"
+            " MaxConsecutiveFailures and ask again with isodrop retry, or at once with a new value: --set rebuild=VALUE.",
+            why="Each attempt is a paid build. When MaxConsecutiveFailures in a row were lost, the "
+            "next one most likely would be, too.",
         ),
         Code.TOO_SMALL: _rejected(
             "The ISO is smaller than this stack imports.",
@@ -296,9 +296,9 @@ CODES: Final = MappingProxyType(
         Code.BUILD_TIMED_OUT: _failed(
             "The build did not end within the stack's tracking limit.",
             "Look at the build in Image Builder's console; cancel it there, or raise the stack's"
-            " parameter TrackingHours; then ask again with isodrop retry.",
-            why="The build was still running when the stack's TrackingHours were over. Image "
-            "Builder gives its longest step twelve hours.",
+            " parameter TrackingTimeoutHours; then ask again with isodrop retry.",
+            why="The build was still running when the stack's TrackingTimeoutHours were over. "
+            "Image Builder gives its longest step twelve hours.",
         ),
         Code.DISTRIBUTION_FAILED: _failed(
             "The image was made, but did not come to all the Regions and accounts that it is"
@@ -306,8 +306,8 @@ CODES: Final = MappingProxyType(
             "Use the AMI that this answer names, if its Region will do; mend what the message"
             " names, then ask again with isodrop retry: only the distribution is repeated.",
             why="The stack has a DistributionConfigurationArn, and what Image Builder made of it "
-            "failed, was cancelled, or was not over when TrackingHours were. Most often a target "
-            "account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the key that "
+            "failed, was cancelled, or was not over when TrackingTimeoutHours were. Most often a "
+            "target account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the key that "
             "the image is encrypted with, or has reached its quota of AMIs.",
             retryable=True,
         ),

@@ -21,7 +21,7 @@ from tests.support.builders import an_upload
 
 EVENTS = Path(__file__).parents[3] / "events" / "in"
 WHEN = datetime(2026, 11, 24, 9, tzinfo=UTC)
-MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportMachine"
+MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportStateMachine"
 
 
 def event(name: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from botocore.stub import Stubber
 from isodrop.aws.step_functions import Execution, StepFunctions
 from isodrop.errors import PermanentError, QuotaError
 
-MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportMachine"
-ARN = "arn:aws:states:eu-central-1:123456789012:execution:ImportMachine:name"
+MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportStateMachine"
+ARN = "arn:aws:states:eu-central-1:123456789012:execution:ImportStateMachine:name"
 WHEN = datetime(2026, 11, 24, tzinfo=UTC)
 
 

@@ -30,10 +30,10 @@ KEY = ARN.format("kms", "key/1b2c3d4e")
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/builder"
 INFRASTRUCTURE = ARN.format("imagebuilder", "infrastructure-configuration/ours")
 PHYSICAL = {
-    "Dropped": "the-rule",
-    "DroppedRole": "dropped-role",
-    "ImportMachine": ARN.format("states", "stateMachine:imports"),
-    "ImportMachineRole": "machine-role",
+    "UploadRule": "the-rule",
+    "UploadRuleRole": "dropped-role",
+    "ImportStateMachine": ARN.format("states", "stateMachine:imports"),
+    "ImportStateMachineRole": "machine-role",
     "ImportIso": "import-iso",
     "ImportIsoRole": "import-iso-role",
     "BuildInstanceRole": "build-instance",
@@ -41,14 +41,14 @@ PHYSICAL = {
     "ReportBuildRole": "report-build-role",
     "Sweep": "sweep",
     "SweepEveryFewMinutes": "the-schedule",
-    "Ledger": "the-ledger",
-    "Undelivered": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
+    "LedgerTable": "the-ledger",
+    "DeadLetterQueue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
 }
 STACK = {
     "StackName": "imports",
     "StackId": ARN.format("cloudformation", "stack/imports/0"),
     "StackStatus": "CREATE_COMPLETE",
-    "Parameters": [{"ParameterKey": "TrackingHours", "ParameterValue": "16"}],
+    "Parameters": [{"ParameterKey": "TrackingTimeoutHours", "ParameterValue": "16"}],
     "Outputs": [
         {"OutputKey": "UploadBucketName", "OutputValue": "drops"},
         {"OutputKey": "StagingBucketName", "OutputValue": "the-copies"},
@@ -63,9 +63,9 @@ VARIABLES = {
     "INFRASTRUCTURE_CONFIGURATION_ARN": INFRASTRUCTURE,
     "EXECUTION_ROLE": ROLE,
     "SUPPORTED_BUILDS": "26100",
-    "MAX_ATTEMPTS": "5",
+    "MAX_CONSECUTIVE_FAILURES": "5",
     "EVENT_BUS": "default",
-    "IMPORT_MACHINE_ARN": PHYSICAL["ImportMachine"],
+    "STATE_MACHINE_ARN": PHYSICAL["ImportStateMachine"],
     "UPLOAD_BUCKET": "drops",
     "TRACKING_HOURS": "16",
     "SWEEP_MINUTES": "15",
@@ -90,8 +90,8 @@ def trust(*services: str) -> dict[str, Any]:
 
 
 TARGET = {
-    "Id": "ImportMachine",
-    "Arn": PHYSICAL["ImportMachine"],
+    "Id": "ImportStateMachine",
+    "Arn": PHYSICAL["ImportStateMachine"],
     "RoleArn": ROLE,
     "DeadLetterConfig": {"Arn": "q"},
 }
@@ -193,7 +193,7 @@ def context(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> CheckContext
 def with_parameters(**parameters: str) -> dict[str, Any]:
     told = [
         {"ParameterKey": name, "ParameterValue": value}
-        for name, value in {"TrackingHours": "16", **parameters}.items()
+        for name, value in {"TrackingTimeoutHours": "16", **parameters}.items()
     ]
     return {**STACK, "Parameters": told}
 
@@ -838,7 +838,7 @@ def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
     sample = page.partition("$ isodrop doctor")[2].partition("\n")[2].partition("```")[0]
     summaries = [
         {**each, "PhysicalResourceId": "imports-Dropped-1X2Y"}
-        if each["LogicalResourceId"] == "Dropped"
+        if each["LogicalResourceId"] == "UploadRule"
         else each
         for each in HEALTHY["ListStackResources"]["StackResourceSummaries"]
     ]

@@ -292,7 +292,7 @@ def test_given_a_wanted_edition_in_other_letters_when_decided_then_the_remedy_sp
 def test_given_another_edition_when_it_is_missing_then_the_remedy_is_to_ask_otherwise() -> None:
     found = rejection(metadata={"edition": "EnterpriseG"})
     assert found.code is Code.NO_SUCH_EDITION
-    assert "by the override edition or the stack's parameter WantedEdition" in found.remedy
+    assert "by the override edition or the stack's parameter Edition" in found.remedy
 
 
 def test_given_very_many_editions_when_rejected_then_the_message_stays_short_and_clean() -> None:

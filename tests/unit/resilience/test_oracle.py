@@ -80,7 +80,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
     anew = replace(KEPT, heard=[an_answer(), asked_anew(1)], retries={"v1": 2})
 
     for end in (KEPT, repeated, failed, DISTRIBUTED, anew, running):
-        assert broken(end, max_attempts=2) == []
+        assert broken(end, max_consecutive_failures=2) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
     ],
 )
 def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> None:
-    lines = broken(replace(KEPT, **change), max_attempts=2)
+    lines = broken(replace(KEPT, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
 
@@ -161,7 +161,7 @@ def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> Non
     ],
 )
 def test_each_way_to_distribute_wrongly_is_seen(change: dict[str, Any], words: str) -> None:
-    lines = broken(replace(DISTRIBUTED, **change), max_attempts=2)
+    lines = broken(replace(DISTRIBUTED, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
 
@@ -170,7 +170,7 @@ def test_a_deregistered_ami_makes_room_for_another_build() -> None:
     two = replace(KEPT, builds=[a_build(1), a_build(2)])
 
     for end in (replace(two, lost_amis={"ami-1": 150.0}),):
-        assert broken(end, max_attempts=2) == []
+        assert broken(end, max_consecutive_failures=2) == []
 
 
 def test_a_seed_always_makes_the_same_schedule() -> None:

@@ -81,7 +81,10 @@ def test_there_is_no_stack_within_the_stack_and_all_of_them_is_there(
     resources = template["Resources"]
     assert "AWS::CloudFormation::Stack" not in {each["Type"] for each in resources.values()}
     assert "TemplateURL" not in json.dumps(template)
-    for name, path in (("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")):
+    for name, path in (
+        ("EventSchemas", "events/registry.json"),
+        ("MonitoringStack", "monitoring.yaml"),
+    ):
         for inner, resource in source(ROOT / path)["Resources"].items():
             assert resources[f"{name}{inner}"]["Type"] == resource["Type"]
     assert {path.suffix for path in folder.iterdir()} == {".json", ".zip"}
@@ -95,7 +98,10 @@ def test_what_was_a_stack_within_is_made_as_that_stack_would_make_it(
     parameters = {"AlarmTopicArn": topic, "RegisterSchemas": "true", "ArtifactBucket": "ours"}
     whole = resolve_plain(template, parameters).resources
     parent = resolve(AlarmTopicArn=topic, RegisterSchemas="true")
-    for name, path in (("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")):
+    for name, path in (
+        ("EventSchemas", "events/registry.json"),
+        ("MonitoringStack", "monitoring.yaml"),
+    ):
         asked = parent.properties(name)["Parameters"]
         for inner, resource in resolve_plain(source(ROOT / path), asked).resources.items():
             found = whole[f"{name}{inner}"].get("Properties", {})
@@ -111,8 +117,8 @@ def unnamed(said: Any, stack: str) -> Any:
 def test_the_registry_is_made_by_wish_only(made: tuple[dict[str, Any], Path]) -> None:
     template, _ = made
     made_by_default = resolve_plain(template, {"ArtifactBucket": "ours"})
-    assert not [name for name in made_by_default.resources if name.startswith("Contract")]
-    assert made_by_default.outputs["DashboardName"] == "OperationsDashboard"
+    assert not [name for name in made_by_default.resources if name.startswith("EventSchemas")]
+    assert made_by_default.outputs["DashboardName"] == "MonitoringStackDashboard"
 
 
 def test_lambda_may_read_what_is_in_them(made: tuple[dict[str, Any], Path]) -> None:
@@ -127,8 +133,8 @@ def test_the_state_machine_lies_where_the_parameters_say(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     template, folder = made
-    machine = template["Resources"]["ImportMachine"]["Properties"]
-    (words,) = folder.glob("ImportMachine-*.json")
+    machine = template["Resources"]["ImportStateMachine"]["Properties"]
+    (words,) = folder.glob("ImportStateMachine-*.json")
     same = dict.fromkeys(machine["DefinitionSubstitutions"], 7)
     assert machine["DefinitionS3Location"] == {
         "Bucket": {"Ref": "ArtifactBucket"},

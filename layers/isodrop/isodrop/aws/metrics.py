@@ -40,7 +40,7 @@ class Metrics:
 
     def record_upload(self) -> None:
         """Count an upload that was taken in: it has a build, or will be rejected."""
-        self._emit({"Drops": (MetricUnit.Count, 1)})
+        self._emit({"Uploads": (MetricUnit.Count, 1)})
 
     def record_answer(self, run: Run, answer: Event, now: datetime) -> None:
         """Count an answer by ``kind`` and ``code``, and the time since its upload was claimed."""
@@ -55,15 +55,15 @@ class Metrics:
         """Count what a sweep found and did."""
         self._emit(
             {
-                "OpenDrops": (MetricUnit.Count, summary.open),
-                "OldestOpenDrop": (MetricUnit.Seconds, summary.oldest_open_seconds),
+                "OpenRuns": (MetricUnit.Count, summary.open),
+                "OldestOpenRunAge": (MetricUnit.Seconds, summary.oldest_open_seconds),
                 "BuildsInFlight": (MetricUnit.Count, summary.builds),
                 "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
-                "SweptAnswers": (MetricUnit.Count, summary.answered),
-                "SweptStarts": (MetricUnit.Count, summary.started),
+                "SweepAnswers": (MetricUnit.Count, summary.answered),
+                "SweepStarts": (MetricUnit.Count, summary.started),
                 "BuildsAtOnce": (MetricUnit.Count, summary.builds_at_once),
                 "BuildsToday": (MetricUnit.Count, summary.builds_today),
-                "SweepTroubles": (MetricUnit.Count, summary.errors),
+                "SweepErrors": (MetricUnit.Count, summary.errors),
             }
         )
 

@@ -228,7 +228,7 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
         Code.NO_SUCH_EDITION,
         message,
         "Ask for an edition that is on it, by the override edition or the stack's parameter"
-        " WantedEdition, or upload an ISO that holds the wanted one.",
+        " Edition, or upload an ISO that holds the wanted one.",
     )
 
 

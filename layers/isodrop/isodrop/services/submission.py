@@ -69,7 +69,7 @@ class BuildSubmitter:
         What it talks to.
     stack : str
         The stack's name; part of every client token.
-    max_attempts : int
+    max_consecutive_failures : int
         How many builds in a row a task may lose before drops of it are turned away.
     now : callable
         The time, with a time zone.
@@ -80,7 +80,7 @@ class BuildSubmitter:
     builder: ImageBuilder
     ledger: Ledger
     stack: str
-    max_attempts: int
+    max_consecutive_failures: int
     now: Callable[[], datetime]
     limits: BuildLimits | None = None
 
@@ -141,7 +141,7 @@ class BuildSubmitter:
     def _create_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> None:
         """Freeze a new request, unless the task has lost too many builds already."""
         lost = _consecutive_failures(earlier)
-        if lost >= self.max_attempts:
+        if lost >= self.max_consecutive_failures:
             raise RejectedError(
                 Code.TOO_MANY_ATTEMPTS,
                 f"{lost} {task.title} came to nothing, which is as many as this stack allows; none"
