@@ -85,7 +85,7 @@ def test_given_nobody_claims_it_for_a_minute_when_told_then_it_is_said_once_with
     ]
     so, what_to_do = news[1].message.splitlines()
     assert so == "the stack has not taken it yet"
-    assert what_to_do.startswith("isodrop doctor tells why; the sweep, every SweepIntervalMinutes,")
+    assert what_to_do.startswith("isodrop doctor says why; the sweep, every SweepIntervalMinutes,")
 
 
 @pytest.mark.parametrize(

@@ -412,8 +412,10 @@ def _distribution_failed(
     if found is None:
         message = f"Image Builder no longer knows the distribution {arn}."
     elif found.phase is BuildPhase.RUNNING:
-        message = f"The distribution was still {found.status} when the stack's TrackingTimeoutHours"
+        message = (
+            f"The distribution was still {found.status} when the stack's TrackingTimeoutHours"
             " were over."
+        )
     else:
         message = _describe_end(f"The distribution is {found.status}", found)
     return _failed(run, Code.DISTRIBUTION_FAILED, message, attempt, build=found, amis=amis)
