@@ -223,7 +223,7 @@ class LocalStack:
         """Where ISOs are dropped."""
         return self.outputs["UploadBucketName"]
 
-    def drop(
+    def upload(
         self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
     ) -> str:
         """Upload a file; answer with its key."""

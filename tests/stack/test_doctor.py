@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore import xform_name
 
-from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.doctor import Aws, CheckContext, run_checks
 from isodrop_cli.main import main
 from isodrop_local.stack import REGION, LocalStack, credentials
 from tests.stack.conftest import PARAMETERS
@@ -37,11 +37,11 @@ class Patient:
         self.stack.wait_for(lambda: all(self._is_settled(name) for name in FUNCTIONS))
         told = self.client("cloudformation").describe_stacks(StackName=self.stack.name)
         clients = {name: self.client(name) for name in SERVICES}
-        ground = Ground(Aws(self.session, clients), told["Stacks"][0], datetime.now(UTC))
+        context = CheckContext(Aws(self.session, clients), told["Stacks"][0], datetime.now(UTC))
         return {
-            each.check: (each.verdict.level.value, each.verdict.message, each.verdict.remedy)
-            for each in examine(ground)
-            if each.verdict.level != "ok" and each.check != "quota"
+            each.check: (each.result.level.value, each.result.message, each.result.remedy)
+            for each in run_checks(context)
+            if each.result.level != "ok" and each.check != "quota"
         }
 
     def _is_settled(self, function: str) -> bool:
@@ -293,7 +293,12 @@ def change_encryption(patient: Patient, **how: str) -> None:
 
 
 def waiting() -> dict[str, Any]:
-    words = {"pk": "DROP#lost", "sk": "ASK#000000", "state": "open", "claimed": "2026-01-02T03:04"}
+    words = {
+        "pk": "UPLOAD#lost",
+        "sk": "RUN#000000",
+        "state": "open",
+        "claimedAt": "2026-01-02T03:04",
+    }
     return {name: {"S": value} for name, value in words.items()}
 
 

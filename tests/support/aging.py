@@ -14,7 +14,7 @@ def aged(stack: LocalStack, arn: str, attribute: str) -> bool:
     found = dynamodb.scan(
         TableName=table,
         FilterExpression="#build = :arn AND attribute_exists(standing)",
-        ExpressionAttributeNames={"#build": "build"},
+        ExpressionAttributeNames={"#build": "buildArn"},
         ExpressionAttributeValues={":arn": {"S": arn}},
     )["Items"]
     for attempt in found:

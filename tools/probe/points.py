@@ -54,7 +54,7 @@ class Probe:
     ----------
     name : str
     expected : str
-    ask : callable
+    request : callable
         Gives what was observed, and whether that is what was expected.
     writes : str
         What it writes and removes; empty if it only reads.
@@ -62,13 +62,13 @@ class Probe:
 
     name: str
     expected: str
-    ask: Callable[[Any, Stack], tuple[str, bool]]
+    request: Callable[[Any, Stack], tuple[str, bool]]
     writes: str = ""
 
     def point(self, session: Any, stack: Stack) -> Point:
         """Ask, and judge; what cannot be asked was not seen."""
         try:
-            observed, held = self.ask(session, stack)
+            observed, held = self.request(session, stack)
         except (ClientError, BotoCoreError) as error:
             return Point(self.name, self.expected, str(error)[:300], NOT_SEEN)
         return Point(self.name, self.expected, observed, HELD if held else DIFFERS)
