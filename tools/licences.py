@@ -29,7 +29,7 @@ class LicenceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What licences.toml says.
+    """The content of licences.toml.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ _LAMBDA: Final = {
 
 
 class SbomError(Exception):
-    """The layer is not what the locked requirements say."""
+    """The layer and the locked requirements differ."""
 
 
 def locked(path: Path = LOCK) -> dict[str, str]:

@@ -32,7 +32,7 @@ def read(report: Any) -> Iterator[Finding]:
     Raises
     ------
     AuditError
-        If it read nothing, not all, or was told by a comment to leave something out.
+        If it read nothing, not all, or a comment excepts something.
     """
     totals = report["metrics"]["_totals"]
     if report["errors"]:

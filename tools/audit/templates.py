@@ -79,7 +79,7 @@ def read(report: Any) -> Iterator[Finding]:
     Raises
     ------
     AuditError
-        If it read nothing, not all, or was told in a template to leave something out.
+        If it read nothing, not all, or a template excepts something itself.
     """
     if not isinstance(report, dict) or not report.get("summary", {}).get("passed"):
         raise AuditError("checkov checked nothing")
