@@ -87,7 +87,7 @@ def parse_upload(event: dict[str, Any]) -> Upload:
 
     Raises
     ------
-    NotAnUploadError
+    InvalidEventError
         When it is no such event, or lacks what tells one upload from another.
     """
     if not isinstance(event, dict):
@@ -152,7 +152,7 @@ def parse_run_request(event: dict[str, Any]) -> RunRequest:
 
     Raises
     ------
-    NotAnUploadError
+    InvalidEventError
         When there is something under ``ask`` that is none.
     """
     if "run" not in event:
