@@ -12,7 +12,7 @@ from isodrop.domain.model import Ask, ImportPlan
 from isodrop.domain.planning import decide
 from isodrop.domain.run import Attempt, Drop, Standing, State, Trouble
 from isodrop.errors import TransientError
-from isodrop.iso import Media
+from isodrop.iso.model import Media
 from tests.support.builders import a_business_disc, an_upload, some_settings
 
 NOW = "2026-11-24T09:00:00.000+00:00"

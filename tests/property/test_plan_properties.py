@@ -18,7 +18,7 @@ from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import decide
-from isodrop.iso import Edition, Media
+from isodrop.iso.model import Edition, Media
 from tests.support.builders import BUSINESS, CONTENT, INFRASTRUCTURE, a_business_disc, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)

@@ -9,7 +9,7 @@ from isodrop.domain.model import FIRST_ASK, ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import decide
 from isodrop.domain.run import Bond, Drop
-from isodrop.iso import Edition, Media
+from isodrop.iso.model import Edition, Media
 
 BUSINESS = (
     "Education",

@@ -12,7 +12,8 @@ from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merged
 from isodrop.domain.planning import decide
 from isodrop.errors import RejectedError
-from isodrop.iso import Edition, Media, read_media
+from isodrop.iso.model import Edition, Media
+from isodrop.iso.reader import read_media
 from isodrop.text import shown
 from isodrop_cli.iso_source import Source, open_source
 from isodrop_cli.output.console import (

@@ -10,7 +10,8 @@ from typing import Any
 import isodrop.iso
 from isodrop.codes import Code, Rejection
 from isodrop.errors import RejectedError
-from isodrop.iso import Media, read_media
+from isodrop.iso.model import Media
+from isodrop.iso.reader import read_media
 from isodrop_local.iso_maker.image import Image
 
 READER = str(Path(isodrop.iso.__file__).parent)

@@ -7,7 +7,8 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso import Media, read_media
+from isodrop.iso.model import Media
+from isodrop.iso.reader import read_media
 from isodrop_local.iso_maker import business_editions, make_wim
 from isodrop_local.iso_maker.image import Image
 from tests.support import iso_makers

@@ -9,7 +9,7 @@ from isodrop.codes import Code, Rejection
 from isodrop.domain.edition_selection import choose
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.planning import decide
-from isodrop.iso import Edition, Media
+from isodrop.iso.model import Edition, Media
 from tests.support.builders import a_disc, an_edition, an_upload, some_settings
 
 SUPPORTED = frozenset({22621, 22631, 26100, 26200})

@@ -63,7 +63,7 @@ BOND_NAMES: Final = {
 
 
 class _Item(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     pk: str
     sk: str

@@ -12,13 +12,14 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from isodrop.domain.run import Drop
-from isodrop.domain.sweep_summary import Tally
-from isodrop.events import Event
+if TYPE_CHECKING:
+    from isodrop.domain.run import Drop
+    from isodrop.domain.sweep_summary import Tally
+    from isodrop.events import Event
 
 NAMESPACE: Final = "isodrop"
 
@@ -42,7 +43,7 @@ class Counter:
         """Count an upload that was taken in: it has a build, or will be rejected."""
         self._count({"Drops": (MetricUnit.Count, 1)})
 
-    def answered(self, drop: Drop, answer: Event, now: datetime) -> None:
+    def answered(self, drop: "Drop", answer: "Event", now: datetime) -> None:
         """Count an answer by ``kind`` and ``code``, and the time since its upload was claimed."""
         kind = answer.detail_type.rsplit(" ", 1)[-1]
         code = getattr(answer.data, "code", None)
@@ -51,7 +52,7 @@ class Counter:
         self._count({"Answers": (MetricUnit.Count, 1)}, **told)
         self._count({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
 
-    def swept(self, tally: Tally) -> None:
+    def swept(self, tally: "Tally") -> None:
         """Count what a sweep found and did."""
         self._count(
             {

@@ -21,7 +21,7 @@ from isodrop.domain.overrides import merged
 from isodrop.domain.planning import decide
 from isodrop.domain.run import Drop, Stage, Trouble
 from isodrop.errors import RefusedError, RejectedError
-from isodrop.iso import read_media
+from isodrop.iso.reader import read_media
 from isodrop.services.allow_list import AllowListGate
 from isodrop.services.staging import Stager, key_of
 from isodrop.services.submission import Submission, Task
