@@ -69,10 +69,9 @@ def package(folder: Path, *settings: str) -> list[Path]:
                 properties["CodeUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
             case "AWS::Serverless::LayerVersion":
                 with tempfile.TemporaryDirectory(dir=folder) as built:
-                    make_layer(
-                        ROOT / properties["ContentUri"], f"build-{name}", Path(built), *settings
-                    )
-                    artifacts.append(_zip(folder, name, files(Path(built))))
+                    layer = ROOT / properties["ContentUri"]
+                    print(make_layer(layer, f"build-{name}", Path(built), *settings))
+                    artifacts.append(_zip(folder, name, files(Path(built), compiled=True)))
                 properties["ContentUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
                 del resource["Metadata"]
             case "AWS::Serverless::StateMachine":

@@ -19,9 +19,10 @@ from tools.resolved_template import resolve, resolve_plain
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], Path]:
     """A template and the folder with its artifacts; the layer's wheels are left out."""
 
-    def make_layer(_folder: Path, _target: str, artifacts: Path, *_settings: str) -> None:
+    def make_layer(_folder: Path, _target: str, artifacts: Path, *_settings: str) -> str:
         (artifacts / "python").mkdir()
         (artifacts / "python" / "isodrop.py").write_text("")
+        return "the layer has no bytecode"
 
     monkeypatch.setattr(packaging, "make_layer", make_layer)
     package(tmp_path / "package")
