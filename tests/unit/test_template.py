@@ -615,6 +615,7 @@ REFUSED: list[tuple[str, object]] = [
     ("SweepMinutes", 4),
     ("ImportedIsoDays", -1),
     ("LatestAcrossBuilds", "yes"),
+    ("CreateDashboard", "yes"),
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
     ("RegisterSchemas", "yes"),
     ("AlarmTopicArn", "ours"),

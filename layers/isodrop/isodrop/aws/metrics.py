@@ -4,6 +4,9 @@ Every metric has the dimension ``service``, which is the stack's name; what has 
 there without them, too. The namespace and the names are what dashboard and alarms in
 monitoring.yaml look for.
 
+What a sweep found is written where it is not nothing: a metric costs for the hours in which it is
+written, and a stack that waits has nothing to say. The log has each sweep's tally.
+
 See Also
 --------
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -16,12 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from isodrop.codes import Code
+
 if TYPE_CHECKING:
     from isodrop.domain.run import Drop
     from isodrop.domain.sweep_summary import Tally
     from isodrop.events import Event
 
 NAMESPACE: Final = "isodrop"
+TO_ACT_ON: Final = frozenset({Code.INTERNAL_ERROR, Code.BUDGET_USED_UP})
+"""Codes of answers that are an alarm: the operator can do something about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +57,25 @@ class Counter:
         took = (now - datetime.fromisoformat(drop.claimed)).total_seconds()
         told = {"kind": kind} | ({"code": code} if code else {})
         self._count({"Answers": (MetricUnit.Count, 1)}, **told)
+        if code in TO_ACT_ON:
+            self._count({"AnswersToActOn": (MetricUnit.Count, 1)})
         self._count({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
 
     def swept(self, tally: "Tally") -> None:
-        """Count what a sweep found and did."""
-        self._count(
-            {
-                "OpenDrops": (MetricUnit.Count, tally.open),
-                "OldestOpenDrop": (MetricUnit.Seconds, tally.oldest),
-                "BuildsInFlight": (MetricUnit.Count, tally.builds),
-                "SweepActions": (MetricUnit.Count, tally.answered + tally.started),
-                "SweptAnswers": (MetricUnit.Count, tally.answered),
-                "SweptStarts": (MetricUnit.Count, tally.started),
-                "BuildsAtOnce": (MetricUnit.Count, tally.builds_at_once),
-                "BuildsToday": (MetricUnit.Count, tally.builds_today),
-                "SweepTroubles": (MetricUnit.Count, tally.troubles),
-            }
-        )
+        """Count what a sweep found and did, as far as it is not nothing."""
+        told = {
+            "OpenDrops": (MetricUnit.Count, tally.open),
+            "OldestOpenDrop": (MetricUnit.Seconds, tally.oldest),
+            "BuildsInFlight": (MetricUnit.Count, tally.builds),
+            "SweepActions": (MetricUnit.Count, tally.answered + tally.started),
+            "SweptAnswers": (MetricUnit.Count, tally.answered),
+            "SweptStarts": (MetricUnit.Count, tally.started),
+            "BuildsAtOnce": (MetricUnit.Count, tally.builds_at_once),
+            "BuildsToday": (MetricUnit.Count, tally.builds_today),
+            "SweepTroubles": (MetricUnit.Count, tally.troubles),
+        }
+        if found := {name: value for name, value in told.items() if value[1]}:
+            self._count(found)
 
     def _count(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
         line = EphemeralMetrics(namespace=NAMESPACE, service=self.stack)
