@@ -36,6 +36,17 @@ local: venv ## leave the stack running on this machine, and say how to use it: m
 package: venv ## the plain CloudFormation template and its artifacts, in build/package
 	@$(BIN)/python -m tools.package build/package
 
+AUDIT := .venv-audit
+$(AUDIT)/.made: requirements/audit.txt
+	@echo "installing into $(AUDIT), once; about a minute when the downloads are cached" >&2
+	@rm -rf $(AUDIT) && $(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements/audit.txt
+	@touch $@
+
+.PHONY: audit
+audit: venv $(AUDIT)/.made ## checkov, bandit, licences, bill of materials, pip-audit: make audit [ONLY=checkov]
+	@$(BIN)/python -m tools.audit $(ONLY:%=--only %)
+
 .PHONY: lock
 LOCK := ../.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --override overrides.in --custom-compile-command "make lock"
@@ -43,6 +54,8 @@ lock: ## lock the dependencies anew, with hashes
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
 	@cd requirements && $(LOCK) ../layers/isodrop/requirements.in --output-file ../layers/isodrop/requirements.txt
 	@cd requirements && $(LOCK) dev.in --output-file dev.txt
+	@# Without the overrides: checkov runs with the boto3 that it asks for.
+	@cd requirements && $(filter-out --override overrides.in,$(LOCK)) audit.in --output-file audit.txt
 	@cd requirements && $(LOCK) node.in --output-file node.txt
 	@cd requirements && $(LOCK) runtime.in --output-file runtime.txt
 	@cd requirements/npm && npm install --package-lock-only --no-audit --no-fund
@@ -146,4 +159,4 @@ smoke: venv ## one real import on a deployed stack, which costs a build: make sm
 
 .PHONY: clean
 clean: ## remove what the other targets made
-	@rm -rf $(VENV) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(AUDIT) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis

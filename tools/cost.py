@@ -29,7 +29,7 @@ def main() -> None:
     """Import once, count, and print."""
     with LocalStack(wait_scale=0.01) as stack, tempfile.TemporaryDirectory() as folder:
         stack.deploy()
-        stack.drop(make_iso(Path(folder, KEY)), KEY)
+        stack.upload(make_iso(Path(folder, KEY)), KEY)
         stack.wait_for_answer(KEY, timeout=120)
         stack.settle()
         (execution,) = stack.executions()

@@ -2,7 +2,8 @@
 
 What SAM makes of template.yaml at each deployment is made once, for those who deploy by other
 means: StackSets, service catalogues, Terraform, CDK. It has no transform and no stack within it,
-which service-managed StackSets refuse. Where the artifacts lie is a parameter.
+which service-managed StackSets refuse. Where the artifacts lie is a parameter. Beside them are the
+licence and, in CycloneDX's JSON under the layer's name, what is in the layer.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any, Final
 from isodrop_local.packaging import files, make_layer
 from isodrop_local.template import ROOT, source, transformed
 from tools.inlined_stacks import inlined
+from tools.sbom import make_sbom, shipped
 
 TEMPLATE: Final = "template.json"
 _BUCKET: Final = "the-artifacts"
@@ -54,6 +56,15 @@ def package(folder: Path, *settings: str) -> list[Path]:
     -------
     list of pathlib.Path
         What is to be uploaded.
+
+    Raises
+    ------
+    isodrop_local.packaging.PackageError
+        If the layer could not be built.
+    tools.sbom.SbomError
+        If something is in the layer that is not locked, or the other way round.
+    tools.licences.LicenceError
+        If the licence of something in the layer is not known.
     """
     folder = folder.resolve()  # make runs elsewhere
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,12 +82,17 @@ def package(folder: Path, *settings: str) -> list[Path]:
                 with tempfile.TemporaryDirectory(dir=folder) as built:
                     layer = ROOT / properties["ContentUri"]
                     print(make_layer(layer, f"build-{name}", Path(built), *settings))
-                    artifacts.append(_zip(folder, name, files(Path(built), compiled=True)))
-                properties["ContentUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
+                    libraries = shipped(Path(built))
+                    archive = _zip(folder, name, files(Path(built), compiled=True))
+                bill = archive.with_suffix(".cdx.json")
+                bill.write_bytes(make_sbom(libraries, archive.read_bytes()))
+                artifacts += [archive, bill]
+                properties["ContentUri"] = {"Bucket": _BUCKET, "Key": archive.name}
                 del resource["Metadata"]
             case "AWS::Serverless::StateMachine":
                 artifacts.append(_copy(folder, name, ROOT / properties["DefinitionUri"]))
                 properties["DefinitionUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
+    artifacts.append(Path(shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")))
     plain = _pointed(transformed(template))
     plain["Parameters"] |= _PARAMETERS
     group = {"Label": {"default": "Where the artifacts are"}, "Parameters": list(_PARAMETERS)}

@@ -259,7 +259,7 @@ def _deploy(walk: Walk, stack: LocalStack) -> None:
     _decided(walk.run(*invoke, "ImportIso", said=event), "nothing")
     another = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso", "--sequencer", "1")
     _decided(walk.run(*invoke, "ImportIso", said=another), "follow")
-    _decided(walk.run(*invoke, "ImportMachine", said=another), "nothing")
+    _decided(walk.run(*invoke, "ImportStateMachine", said=another), "nothing")
 
     _say("logs")
     logs = walk.run("sam", "logs", "--stack-name", STACK)

@@ -17,9 +17,9 @@ from botocore.parsers import ResponseParserError
 from urllib3 import exceptions as http
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import SDK_ERRORS, error_code, translate
-from isodrop.errors import DeniedError, IsodropError, TransientError
-from isodrop.text import one_line
+from isodrop.aws.errors import SDK_ERRORS, error_code, to_isodrop_error
+from isodrop.errors import AccessDeniedError, IsodropError, TransientError
+from isodrop.text import single_line
 from isodrop_cli.clock import CLOCK
 from isodrop_cli.failures import ExplainedError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class Hints:
     """What to do where it depends on what was asked for.
 
     Attributes
@@ -45,7 +45,7 @@ class Ways:
     gone: str = ""
 
 
-OBJECT: Final = Ways(
+OBJECT: Final = Hints(
     sign_in="sign in (aws sso login, aws configure) or choose a profile (AWS_PROFILE);"
     " a file on this machine needs no credentials",
     region="set AWS_DEFAULT_REGION to the bucket's Region, such as eu-central-1",
@@ -53,7 +53,7 @@ OBJECT: Final = Ways(
     gone="there is no such object; look with aws s3 ls, and mind the account and Region",
 )
 """For an object in any bucket."""
-STACK: Final = Ways(
+STACK: Final = Hints(
     sign_in="sign in (aws sso login, aws configure) or name a profile with --profile",
     region="name the stack's Region with --region or AWS_DEFAULT_REGION, such as eu-central-1",
     grant="ask for that right, or name a profile with --profile",
@@ -183,7 +183,7 @@ def s3_client(profile: str | None = None, region: str | None = None) -> "S3Clien
 
 def is_sdk_error(error: BaseException) -> bool:
     """Whether the SDK, or what it asks for credentials, has raised it."""
-    return isinstance(error, (*SDK_ERRORS, http.HTTPError)) or _foreign_way(error, STACK) != ""
+    return isinstance(error, (*SDK_ERRORS, http.HTTPError)) or _foreign_hint(error, STACK) != ""
 
 
 def is_for_people(error: IsodropError) -> bool:
@@ -193,7 +193,7 @@ def is_for_people(error: IsodropError) -> bool:
 
 
 @contextmanager
-def explained(ways: Ways, kind: type[ExplainedError], subject: str = "") -> Iterator[None]:
+def explained(ways: Hints, kind: type[ExplainedError], subject: str = "") -> Iterator[None]:
     """Raise what AWS or the SDK has against the block as a sentence with a way out.
 
     Parameters
@@ -217,7 +217,7 @@ def explained(ways: Ways, kind: type[ExplainedError], subject: str = "") -> Iter
         raise kind(f"{begin}{explain(error, ways)}") from error
 
 
-def explain(error: BaseException, ways: Ways) -> str:
+def explain(error: BaseException, ways: Hints) -> str:
     """Say in a sentence what AWS or the SDK has against it, and what to do about that.
 
     Parameters
@@ -229,34 +229,34 @@ def explain(error: BaseException, ways: Ways) -> str:
     """
     is_ours = isinstance(error, IsodropError)
     cause = (error.__cause__ or error) if is_ours else error
-    said = str(translate(error)) if isinstance(error, SDK_ERRORS) else _said(error)
-    way = _way(cause, ways)
-    return one_line(f"{said.rstrip('.')}; {way}") if way else said
+    said = str(to_isodrop_error(error)) if isinstance(error, SDK_ERRORS) else _said(error)
+    way = _hint(cause, ways)
+    return single_line(f"{said.rstrip('.')}; {way}") if way else said
 
 
 def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return one_line(f"{error.filename}: {(error.strerror or '').lower()}")
-    return one_line(str(error) or type(error).__name__)
+        return single_line(f"{error.filename}: {(error.strerror or '').lower()}")
+    return single_line(str(error) or type(error).__name__)
 
 
-def _way(cause: BaseException, ways: Ways) -> str:
+def _hint(cause: BaseException, ways: Hints) -> str:
     """Say what to do; empty where that is not known."""
     if isinstance(cause, sdk.ClientError):
         is_bare = error_code(cause) == "400" and cause.operation_name.startswith("Head")
-        return _BARE if is_bare else _by_code(error_code(cause), translate(cause), ways)
+        return _BARE if is_bare else _by_code(error_code(cause), to_isodrop_error(cause), ways)
     if isinstance(cause, sdk.CredentialRetrievalError):
         return _PROCESS if "custom-process" in str(cause) else ways.sign_in
     if isinstance(cause, _NO_CREDENTIALS):
         return ways.sign_in
     if isinstance(cause, _NO_REGION):
         return ways.region
-    if way := _foreign_way(cause, ways):
+    if way := _foreign_hint(cause, ways):
         return way
     return next((words for kind, words in _KINDS if isinstance(cause, kind)), "")
 
 
-def _by_code(code: str, ours: IsodropError, ways: Ways) -> str:
+def _by_code(code: str, ours: IsodropError, ways: Hints) -> str:
     by_code = {
         **dict.fromkeys(_NOT_VALID, ways.sign_in),
         **dict.fromkeys(_ELSEWHERE, ways.region),
@@ -267,12 +267,12 @@ def _by_code(code: str, ours: IsodropError, ways: Ways) -> str:
         return _CLOCK
     if code in by_code:
         return by_code[code]
-    if isinstance(ours, DeniedError):
+    if isinstance(ours, AccessDeniedError):
         return ways.grant
     return _BUSY if isinstance(ours, TransientError) else ""
 
 
-def _foreign_way(error: BaseException, ways: Ways) -> str:
+def _foreign_hint(error: BaseException, ways: Hints) -> str:
     """Say what to do about an error that is none of the SDK's own, but was raised inside of it.
 
     botocore wraps few of these: a token file that is not there, a program that prints no JSON or a

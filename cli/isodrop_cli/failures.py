@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 from isodrop.errors import IsodropError
-from isodrop.text import one_line, shown
+from isodrop.text import printable, single_line
 
 _REPORT: Final = (
     "this should not happen: please report it with what the same command says with --debug, after"
@@ -44,15 +44,17 @@ def describe_failure(error: Exception) -> str:
 
         return explain(error, STACK)
     found = _describe_common(error)
-    return f"{type(error).__name__}: {one_line(str(error))}; {_REPORT}" if found is None else found
+    return (
+        f"{type(error).__name__}: {single_line(str(error))}; {_REPORT}" if found is None else found
+    )
 
 
 def _describe_common(error: Exception) -> str | None:
     """Describe what is no fault of the command's; ``None`` for what nobody foresaw."""
     if isinstance(error, UnicodeEncodeError):
         return (
-            f"{shown(str(error.object))} is not UTF-8, and all names that AWS knows are; name it"
-            " otherwise, or a file's key with --key"
+            f"{printable(str(error.object))} is not UTF-8, and all names that AWS knows are; name"
+            " it otherwise, or a file's key with --key"
         )
     if isinstance(error, ModuleNotFoundError) and error.name in _CLI_PACKAGES:
         return f"{error.name} is missing; install the command with pip install 'isodrop[cli]'"

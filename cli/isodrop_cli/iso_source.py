@@ -19,7 +19,7 @@ from isodrop_cli.output.console import print_trace
 BUCKET: Final = "your-bucket"
 
 
-class CannotLookError(ExplainedError):
+class IsoSourceError(ExplainedError):
     """There is nothing to look at, or no way to it. Says nothing about the ISO."""
 
 
@@ -71,7 +71,7 @@ def open_source(
         With a sentence for the person who typed the address.
     """
     if "://" in address and not address.startswith("s3://"):
-        raise CannotLookError(f"{address}: only a file or s3://bucket/key can be looked at")
+        raise IsoSourceError(f"{address}: only a file or s3://bucket/key can be looked at")
     opened = (
         _open_object(address, profile, region)
         if address.startswith("s3://")
@@ -88,17 +88,17 @@ def _open_file(path: Path) -> Iterator[Source]:
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             # Opening a pipe that nobody writes to would hold us for ever.
             what = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a disc drive"
-            raise CannotLookError(f"{path}: it is {what}")
+            raise IsoSourceError(f"{path}: it is {what}")
         file = path.open("rb")
     except (OSError, ValueError) as error:
-        raise CannotLookError(f"{path}: {_reason(error)}") from error
+        raise IsoSourceError(f"{path}: {_reason(error)}") from error
     with file:
 
         def read(offset: int, length: int, /) -> bytes:
             file.seek(offset)
             data = file.read(length)
             if len(data) != length:
-                raise CannotLookError(f"{path}: it became shorter while it was read")
+                raise IsoSourceError(f"{path}: it became shorter while it was read")
             return data
 
         yield Source(BUCKET, path.name, file.seek(0, os.SEEK_END), read)
@@ -113,8 +113,8 @@ def _open_object(address: str, profile: str | None, region: str | None) -> Itera
     try:
         bucket, key = parse_uri(address)
     except ValueError as error:
-        raise CannotLookError(str(error)) from error
-    with explained(OBJECT, CannotLookError, address):
+        raise IsoSourceError(str(error)) from error
+    with explained(OBJECT, IsoSourceError, address):
         client = s3_client(profile, region)
         began = time.perf_counter()
         try:
@@ -123,7 +123,7 @@ def _open_object(address: str, profile: str | None, region: str | None) -> Itera
             refused = error.__cause__
             if error.code is not Code.OBJECT_GONE and isinstance(refused, IsodropError):
                 raise refused from refused.__cause__  # AWS's own words have their way out
-            raise CannotLookError(f"{address}: there is no such object") from error
+            raise IsoSourceError(f"{address}: there is no such object") from error
         yield Source(
             bucket=bucket,
             key=key,

@@ -15,7 +15,7 @@ from typing import Final
 from isodrop import __version__
 from isodrop_cli import exit_codes, signals
 from isodrop_cli.failures import describe_failure
-from isodrop_cli.output.console import complain, discard_output, prepare
+from isodrop_cli.output.console import discard_output, prepare, print_error
 
 COMMANDS: Final = MappingProxyType(
     {
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_output()
         return exit_codes.OK
     except KeyboardInterrupt as error:
-        complain(signals.describe(error), *_notes(error))
+        print_error(signals.describe(error), *_notes(error))
         return signals.exit_status(error)
     except Exception as error:  # noqa: BLE001 - the one place that says what went wrong
         return _fail(error, debug="--debug" in given)
@@ -161,7 +161,7 @@ def _fail(error: Exception, *, debug: bool) -> int:
         import traceback  # noqa: PLC0415 - seldom needed
 
         traceback.print_exception(error)
-    complain(describe_failure(error), *_notes(error))
+    print_error(describe_failure(error), *_notes(error))
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

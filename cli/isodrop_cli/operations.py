@@ -7,26 +7,26 @@ from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-from isodrop.aws.image_builder import Builder
-from isodrop.aws.ledger import Ledger, mark_of
+from isodrop.aws.image_builder import ImageBuilder
+from isodrop.aws.ledger import Ledger, cursor_for
 from isodrop.aws.ledger_items import UnreadableItemError
-from isodrop.aws.s3 import Found, find_upload
-from isodrop.aws.s3_events import object_created
-from isodrop.aws.step_functions import Executions
+from isodrop.aws.s3 import CurrentObject, get_current_upload
+from isodrop.aws.s3_events import make_object_created_event
+from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, day_of
-from isodrop.domain.build import Phase, Steps
-from isodrop.domain.ids import drop_id
-from isodrop.domain.model import Ask, Upload
-from isodrop.domain.run import Drop, State, Trouble
+from isodrop.domain.build import BuildPhase, StepCount
+from isodrop.domain.ids import upload_id
+from isodrop.domain.model import RunRequest, Upload
+from isodrop.domain.run import Failure, Run, RunState
 from isodrop.errors import IsodropError, RejectedError
-from isodrop.text import listed, one_line
+from isodrop.text import join_list, single_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 WAIT_SECONDS: Final = 5.0
-LATE_SECONDS: Final = 60.0
+OVERDUE_SECONDS: Final = 60.0
 """Most uploads are claimed within seconds; after so long something may be wrong."""
 _NAMES: Final = 20
 """How many executions of one ask may come to nothing before we give up."""
@@ -37,36 +37,36 @@ class OperatorError(IsodropError):
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class UploadHistory:
     """One upload, and all that was asked for it, in order."""
 
     id: str
     address: str
-    drops: tuple[Drop, ...]
-    found: Found | None = None
+    runs: tuple[Run, ...]
+    found: CurrentObject | None = None
 
     @property
-    def last(self) -> Drop | None:
+    def last(self) -> Run | None:
         """What was asked last; ``None`` when nobody has claimed the upload."""
-        return self.drops[-1] if self.drops else None
+        return self.runs[-1] if self.runs else None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StartedRun:
     """An execution that was started for an upload."""
 
-    drop_id: str
-    ask: int
+    upload_id: str
+    number: int
     execution: str
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class RunSnapshot:
     """What is to be seen of an ask at one moment.
 
     Attributes
     ----------
-    drop : Drop or None
+    run : Run or None
         ``None`` until an execution has claimed it.
     steps : Steps
         How far its build is, or then its distribution; zeros where there is none, or Image Builder
@@ -75,9 +75,9 @@ class Sight:
         Whether no execution has claimed it, though it was waited for that for a minute.
     """
 
-    drop: Drop | None
-    steps: Steps
-    is_late: bool = False
+    run: Run | None
+    steps: StepCount
+    is_overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ class Operator:
     """
 
     s3: "S3Client"
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
-    executions: Executions
+    executions: StepFunctions
     bucket: str
     unreadable: Callable[[UnreadableItemError], None] = lambda _error: None
 
-    def story(self, bucket: str | None, key: str, version_id: str | None = None) -> Story:
+    def history(self, bucket: str | None, key: str, version_id: str | None = None) -> UploadHistory:
         """Find an upload and what was asked for it.
 
         Parameters
@@ -120,17 +120,17 @@ class Operator:
             When AWS does not say.
         """
         bucket = self.bucket if bucket is None else bucket
-        address = one_line(f"s3://{bucket}/{key}")
+        address = single_line(f"s3://{bucket}/{key}")
         if bucket != self.bucket:
             raise OperatorError(
                 f"{address}: this stack's bucket is {self.bucket}; name the stack that has the"
                 " other one with --stack"
             )
         if version_id is not None:
-            named = drop_id(Upload(bucket, key, "", 0, "", version_id))
-            return Story(named, address, self.ledger.asks(named))
+            named = upload_id(Upload(bucket, key, "", 0, "", version_id))
+            return UploadHistory(named, address, self.ledger.list_runs(named))
         try:
-            found = find_upload(self.s3, bucket, key)
+            found = get_current_upload(self.s3, bucket, key)
         except RejectedError:
             raise OperatorError(
                 f"{address}: there is no such object (any more); isodrop list shows what was"
@@ -141,15 +141,15 @@ class Operator:
                 f"{address}: the object has no version id, because the bucket's versioning is off;"
                 " switch it on and upload again"
             )
-        named = drop_id(found.upload)
-        return Story(named, address, self.ledger.asks(named), found)
+        named = upload_id(found.upload)
+        return UploadHistory(named, address, self.ledger.list_runs(named), found)
 
-    def ask(self, story: Story, overrides: Mapping[str, str]) -> Asked:
+    def retry(self, history: UploadHistory, overrides: Mapping[str, str]) -> StartedRun:
         """Ask anew for an upload, or for the first time if nobody has claimed it.
 
         Parameters
         ----------
-        story : Story
+        history : UploadHistory
             Of the object's current version.
         overrides : mapping of str to str
             Laid over the object's metadata; the stack says which it allows.
@@ -161,40 +161,40 @@ class Operator:
         TransientError, QuotaError, RefusedError
             When AWS does not say, or start it.
         """
-        last = story.last
-        if last is not None and last.answered is None:
-            raise _still_open(story, last.ask.number, last.execution)
-        if story.found is None:
-            raise OperatorError(f"{story.address}: only the current version can be imported")
-        number = 0 if last is None else last.ask.number + 1
-        event = object_created(
-            story.found.upload,
-            story.found.last_modified,
+        last = history.last
+        if last is not None and last.answered_at is None:
+            raise _still_open(history, last.request.number, last.execution_arn)
+        if history.found is None:
+            raise OperatorError(f"{history.address}: only the current version can be imported")
+        number = 0 if last is None else last.request.number + 1
+        event = make_object_created_event(
+            history.found.upload,
+            history.found.last_modified,
             self.executions.machine_arn,
             "isodrop retry",
-            Ask(number, overrides),
+            RunRequest(number, overrides),
         )
         for again in range(_NAMES):
             # The same name for all who ask: of two at once, one starts an execution.
-            name = _name(story.id, number, again)
-            arn = self.executions.start(name, event)
+            name = _name(history.id, number, again)
+            arn = self.executions.start_execution(name, event)
             if arn is not None:
-                return Asked(story.id, number, arn)
-            self._refuse_if_asked(story, number, self.executions.named(name))
+                return StartedRun(history.id, number, arn)
+            self._refuse_if_asked(history, number, self.executions.arn_for(name))
         raise OperatorError(
-            f"{story.address}: {_NAMES} executions came to nothing; see why in Step Functions"
+            f"{history.address}: {_NAMES} executions came to nothing; see why in Step Functions"
         )
 
-    def _refuse_if_asked(self, story: Story, number: int, execution: str) -> None:
+    def _refuse_if_asked(self, history: UploadHistory, number: int, execution: str) -> None:
         """See whether the execution that has the name lives, or has claimed the ask."""
-        drop = self.ledger.drop(story.id, number)
-        if drop is not None:
-            raise _still_open(story, number, drop.execution)
-        found = self.executions.describe(execution)
+        run = self.ledger.get_run(history.id, number)
+        if run is not None:
+            raise _still_open(history, number, run.execution_arn)
+        found = self.executions.describe_execution(execution)
         if found is not None and not found.is_over:
-            raise _still_open(story, number, execution)
+            raise _still_open(history, number, execution)
 
-    def latest(self, story: Story) -> int:
+    def latest(self, history: UploadHistory) -> int:
         """Say which ask of an upload is the latest: claimed, or started and not claimed yet.
 
         Raises
@@ -202,34 +202,34 @@ class Operator:
         TransientError, RefusedError
             When AWS does not say.
         """
-        last = story.last
+        last = history.last
         if last is None:
             return 0
-        if last.answered is None:
-            return last.ask.number
-        number = last.ask.number + 1
+        if last.answered_at is None:
+            return last.request.number
+        number = last.request.number + 1
         for again in range(_NAMES):
-            named = self.executions.named(_name(story.id, number, again))
-            found = self.executions.describe(named)
+            named = self.executions.arn_for(_name(history.id, number, again))
+            found = self.executions.describe_execution(named)
             if found is None:
                 break
             if not found.is_over:
                 return number
-        return last.ask.number
+        return last.request.number
 
     def follow(
         self,
-        drop_id: str,
-        ask: int,
+        upload_id: str,
+        request: int,
         sleep: Callable[[float], None],
         now: Callable[[], float],
-    ) -> Iterator[Sight]:
+    ) -> Iterator[RunSnapshot]:
         """See an ask go on to its answer, whichever execution or sweep gives it.
 
         Parameters
         ----------
-        drop_id : str
-        ask : int
+        upload_id : str
+        request : int
         sleep, now : callable
             Wait so many seconds, and tell the seconds since any moment.
 
@@ -243,22 +243,22 @@ class Operator:
         TransientError, RefusedError
             When AWS does not say.
         """
-        seen: Sight | None = None
+        seen: RunSnapshot | None = None
         began = now()
         while True:
-            sight = self.sight(self.ledger.drop(drop_id, ask))
-            if sight.drop is None:
-                sight = replace(sight, is_late=now() - began >= LATE_SECONDS)
-            if sight != seen:
-                yield sight
-            if sight.drop is not None and sight.drop.answered is not None:
+            snapshot = self.snapshot(self.ledger.get_run(upload_id, request))
+            if snapshot.run is None:
+                snapshot = replace(snapshot, is_overdue=now() - began >= OVERDUE_SECONDS)
+            if snapshot != seen:
+                yield snapshot
+            if snapshot.run is not None and snapshot.run.answered_at is not None:
                 return
-            seen = sight
+            seen = snapshot
             sleep(WAIT_SECONDS)
 
     def wait(
-        self, asked: Asked, sleep: Callable[[float], None], now: Callable[[], float]
-    ) -> Iterator[Sight]:
+        self, asked: StartedRun, sleep: Callable[[float], None], now: Callable[[], float]
+    ) -> Iterator[RunSnapshot]:
         """See an ask go on to its answer, as :meth:`follow` does, by the execution started for it.
 
         Raises
@@ -267,7 +267,7 @@ class Operator:
             When there will be no answer from this execution.
         """
         # In this order: an execution that is over has written all that it ever will.
-        found = self.executions.describe(asked.execution)
+        found = self.executions.describe_execution(asked.execution)
 
         def look_before(seconds: float) -> None:
             nonlocal found
@@ -278,54 +278,54 @@ class Operator:
                     f" {asked.execution}"
                 )
             sleep(seconds)
-            found = self.executions.describe(asked.execution)
+            found = self.executions.describe_execution(asked.execution)
 
-        for sight in self.follow(asked.drop_id, asked.ask, look_before, now):
-            if sight.drop is not None and sight.drop.execution != asked.execution:
+        for snapshot in self.follow(asked.upload_id, asked.number, look_before, now):
+            if snapshot.run is not None and snapshot.run.execution_arn != asked.execution:
                 raise OperatorError(
                     "another execution was first, without what you set:"
-                    f" {sight.drop.execution}; when it has answered, ask again"
+                    f" {snapshot.run.execution_arn}; when it has answered, ask again"
                 )
-            yield sight
+            yield snapshot
 
-    def sight(self, drop: Drop | None) -> Sight:
+    def snapshot(self, run: Run | None) -> RunSnapshot:
         """See how far a drop's build is, or then its distribution."""
-        if drop is None or drop.answered is not None:
-            return Sight(drop, Steps(0, 0))
-        arn = drop.distribution.build_arn or drop.build_arn
-        return Sight(drop, Steps(0, 0) if arn is None else self.builder.steps(arn))
+        if run is None or run.answered_at is not None:
+            return RunSnapshot(run, StepCount(0, 0))
+        arn = run.distribution.arn or run.build_arn
+        return RunSnapshot(run, StepCount(0, 0) if arn is None else self.builder.count_steps(arn))
 
-    def going_on(self, since: str, before: Iterable[Drop] = ()) -> tuple[Drop, ...]:
+    def going_on(self, since: str, before: Iterable[Run] = ()) -> tuple[Run, ...]:
         """List what is open, what was claimed since then, and what was seen before; oldest first.
 
         Parameters
         ----------
         since : str
             ISO 8601, as claims are written.
-        before : iterable of Drop
+        before : iterable of Run
             What was open when it was last listed, and may have its answer now.
         """
         marks = chain(
-            map(mark_of, before),
-            self.ledger.in_state(State.OPEN),
+            map(cursor_for, before),
+            self.ledger.list_by_state(RunState.OPEN),
             takewhile(
-                lambda mark: mark["claimed"] >= since,
-                self.ledger.in_state(State.ANSWERED, newest_first=True),
+                lambda mark: mark["claimedAt"] >= since,
+                self.ledger.list_by_state(RunState.ANSWERED, newest_first=True),
             ),
         )
         once = {(mark["pk"], mark["sk"]): mark for mark in marks}
-        return self.ledger.marked(
-            sorted(once.values(), key=lambda mark: mark["claimed"]), self.unreadable
+        return self.ledger.get_runs(
+            sorted(once.values(), key=lambda mark: mark["claimedAt"]), self.unreadable
         )
 
-    def cancel(self, story: Story, *, others_too: bool) -> str | None:
+    def cancel(self, history: UploadHistory, *, others_too: bool) -> str | None:
         """Cancel build or distribution of an upload's last ask, or the ask before it has a build.
 
         A build that comes to be in the same moment is found and cancelled too.
 
         Parameters
         ----------
-        story : Story
+        history : UploadHistory
         others_too : bool
             Whether to do it even if other drops wait for the same build.
 
@@ -341,69 +341,71 @@ class Operator:
         TransientError, RefusedError
             When AWS does not do it.
         """
-        drop = story.last
-        if drop is None:
-            raise OperatorError(f"{story.address}: nobody has claimed it, so nothing is running")
-        build_arn = self._running(drop)
+        run = history.last
+        if run is None:
+            raise OperatorError(f"{history.address}: nobody has claimed it, so nothing is running")
+        build_arn = self._running(run)
         if build_arn is None:
             message = "It was cancelled with isodrop cancel before it had a build."
-            trouble = Trouble(Code.BUILD_CANCELLED, message)
-            if drop.answer is not None or not self.ledger.hinder(drop, trouble):
-                raise OperatorError(f"{story.address}: nothing of it is running any more")
-            drop = self.ledger.drop(drop.id, drop.ask.number) or drop
-            build_arn = self._running(drop)
+            failure = Failure(Code.BUILD_CANCELLED, message)
+            if run.answer_json is not None or not self.ledger.record_failure(run, failure):
+                raise OperatorError(f"{history.address}: nothing of it is running any more")
+            run = self.ledger.get_run(run.upload_id, run.request.number) or run
+            build_arn = self._running(run)
         if build_arn is not None:
-            waiting = self.others(drop)
+            waiting = self.others(run)
             if waiting and not others_too:
-                keys = listed(other.upload.uri for other in waiting)
+                keys = join_list(other.upload.uri for other in waiting)
                 raise OperatorError(
-                    f"{story.address}: others wait for the same build and would hear that it was"
+                    f"{history.address}: others wait for the same build and would hear that it was"
                     f" cancelled: {keys}; cancel it for all with --yes"
                 )
             self.builder.cancel(build_arn)
         return build_arn
 
-    def others(self, drop: Drop) -> tuple[Drop, ...]:
+    def others(self, run: Run) -> tuple[Run, ...]:
         """Find the other drops that wait for the end of the same attempt."""
-        if drop.attempt is None:
+        if run.attempt is None:
             return ()
         return tuple(
             other
-            for other in self.ledger.marked(self.ledger.in_state(State.OPEN), self.unreadable)
-            if (other.identity, other.attempt) == (drop.identity, drop.attempt)
-            and (other.id, other.ask.number) != (drop.id, drop.ask.number)
+            for other in self.ledger.get_runs(
+                self.ledger.list_by_state(RunState.OPEN), self.unreadable
+            )
+            if (other.import_key, other.attempt) == (run.import_key, run.attempt)
+            and (other.upload_id, other.request.number) != (run.upload_id, run.request.number)
         )
 
-    def _running(self, drop: Drop) -> str | None:
+    def _running(self, run: Run) -> str | None:
         """Find what goes on of a drop; its attempt may know of a build that it does not."""
-        build_arn = drop.distribution.build_arn or drop.build_arn
-        if build_arn is None and drop.identity is not None and drop.attempt is not None:
-            build_arn = self.ledger.attempts(drop.identity)[drop.attempt].build_arn
-        build = None if build_arn is None else self.builder.describe(build_arn)
-        return build.arn if build is not None and build.phase is Phase.RUNNING else None
+        build_arn = run.distribution.arn or run.build_arn
+        if build_arn is None and run.import_key is not None and run.attempt is not None:
+            build_arn = self.ledger.list_attempts(run.import_key)[run.attempt].build_arn
+        build = None if build_arn is None else self.builder.get_build(build_arn)
+        return build.arn if build is not None and build.phase is BuildPhase.RUNNING else None
 
-    def recent(self, limit: int, *, only_open: bool = False) -> tuple[Drop, ...]:
+    def recent(self, limit: int, *, only_open: bool = False) -> tuple[Run, ...]:
         """List drops, the newest claim first."""
-        states = (State.OPEN,) if only_open else tuple(State)
+        states = (RunState.OPEN,) if only_open else tuple(RunState)
         marks = merge(
-            *(self.ledger.in_state(state, newest_first=True) for state in states),
-            key=lambda mark: mark["claimed"],
+            *(self.ledger.list_by_state(state, newest_first=True) for state in states),
+            key=lambda mark: mark["claimedAt"],
             reverse=True,
         )
-        return self.ledger.marked(islice(marks, limit), self.unreadable)
+        return self.ledger.get_runs(islice(marks, limit), self.unreadable)
 
     def budget_use(self, now: datetime) -> BudgetUse:
         """Read how much of the budget of builds is used."""
         return self.ledger.budget_use(day_of(now))
 
 
-def _name(drop_id: str, ask: int, again: int = 0) -> str:
+def _name(upload_id: str, request: int, again: int = 0) -> str:
     """Name an ask's execution; a number follows where others of the name came to nothing."""
-    return f"{drop_id}-ask-{ask}" + (f"-{again}" if again else "")
+    return f"{upload_id}-ask-{request}" + (f"-{again}" if again else "")
 
 
-def _still_open(story: Story, ask: int, execution: str) -> OperatorError:
+def _still_open(history: UploadHistory, request: int, execution: str) -> OperatorError:
     return OperatorError(
-        f"{story.address}: ask {ask} has no answer yet; see {execution}, wait for its answer, or"
-        " cancel it with isodrop cancel"
+        f"{history.address}: run {request} has no answer yet; see {execution}, wait for its answer,"
+        " or cancel it with isodrop cancel"
     )

@@ -26,8 +26,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from isodrop.aws import config
-from isodrop.aws.errors import error_code, translated
-from isodrop.errors import IsodropError, RefusedError, TransientError
+from isodrop.aws.errors import error_code, translate_errors
+from isodrop.errors import IsodropError, PermanentError, TransientError
 from isodrop_cli.aws_errors import is_for_people
 
 if TYPE_CHECKING:
@@ -51,16 +51,16 @@ _GONE: Final = frozenset({"NoSuchUpload", "404"})
 _OVERTAKEN: Final = frozenset({"NoSuchUpload", "InvalidPart"})
 
 
-class TransferError(IsodropError):
+class UploadError(IsodropError):
     """The file cannot be sent as it is; the message says why."""
 
 
-class OvertakenError(TransferError):
+class OvertakenError(UploadError):
     """The upload that was being sent is gone: another drop of the file was first, or it expired."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PartPlan:
     """How a file is cut: ``size`` bytes, parts of ``each`` bytes, the last one shorter."""
 
     size: int
@@ -77,7 +77,7 @@ class Parts:
         return offset, min(self.each, self.size - offset)
 
 
-def cut(size: int, metadata: Mapping[str, str], smallest: int = PART) -> Parts:
+def plan_parts(size: int, metadata: Mapping[str, str], smallest: int = PART) -> PartPlan:
     """Cut a file into parts that S3 takes, of a size that tells the metadata.
 
     Parameters
@@ -92,15 +92,15 @@ def cut(size: int, metadata: Mapping[str, str], smallest: int = PART) -> Parts:
 
     Examples
     --------
-    >>> cut(6 << 30, {}).count, cut(200 << 30, {}).count <= MOST_PARTS
+    >>> plan_parts(6 << 30, {}).count, plan_parts(200 << 30, {}).count <= MOST_PARTS
     (693, True)
-    >>> cut(6 << 30, {}) == cut(6 << 30, {"edition": "EnterpriseN"})
+    >>> plan_parts(6 << 30, {}) == plan_parts(6 << 30, {"edition": "EnterpriseN"})
     False
     """
     while smallest * MOST_PARTS < size:
         smallest *= 2
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode()).digest()
-    return Parts(size, smallest + 1 + int.from_bytes(digest[:8]) % (smallest // 8))
+    return PartPlan(size, smallest + 1 + int.from_bytes(digest[:8]) % (smallest // 8))
 
 
 def encode_word(value: str) -> str:
@@ -157,7 +157,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class UploadResult:
     """An object that is there now.
 
     Attributes
@@ -176,7 +176,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class PendingUpload:
     """An upload that was begun: its id, and the parts that S3 has, by number."""
 
     upload_id: str
@@ -193,7 +193,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
+class ResumableUpload:
     """One file on its way to one key.
 
     Attributes
@@ -215,11 +215,11 @@ class Transfer:
     bucket: str
     key: str
     metadata: Mapping[str, str]
-    parts: Parts
+    parts: PartPlan
     how: Mapping[str, str] = field(default_factory=dict)
     pauses: tuple[float, ...] = PAUSES
 
-    def unfinished(self) -> Unfinished | None:
+    def unfinished(self) -> PendingUpload | None:
         """Find the upload of this file with these metadata that was begun, and came farthest.
 
         Raises
@@ -231,11 +231,11 @@ class Transfer:
         --------
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
         """
-        begun = [Unfinished(each, self._listed(each)) for each in self._uploads()]
+        begun = [PendingUpload(each, self._listed(each)) for each in self._uploads()]
         ours = [each for each in begun if self._is_ours(each.listed)]
         return max(ours, key=lambda each: len(each.listed), default=None)
 
-    def send(self, begun: Unfinished | None, tell: Callable[[Progress], None]) -> Sent:
+    def send(self, begun: PendingUpload | None, tell: Callable[[Progress], None]) -> UploadResult:
         """Send what is missing, and put the parts together.
 
         Whatever ends it early, Ctrl-C included, leaves the parts that have arrived for
@@ -269,7 +269,7 @@ class Transfer:
                 for number in range(1, self.parts.count + 1)
             ]
             _await(jobs, lambda: tell(progress))
-        except RefusedError as error:
+        except PermanentError as error:
             if _is(error, _OVERTAKEN):
                 raise self._overtaken() from error
             raise
@@ -277,12 +277,12 @@ class Transfer:
             stop.set()
             pool.shutdown(cancel_futures=True)
         if self._stamp() != before:
-            raise TransferError(f"{self.path}: it has changed while it was sent; drop it again")
+            raise UploadError(f"{self.path}: it has changed while it was sent; drop it again")
         done = [job.result() for job in jobs]
         fresh = sum(1 for part in done if part.is_fresh)
         try:
             return self._complete(upload_id, [part.completed for part in done], fresh)
-        except RefusedError as error:
+        except PermanentError as error:
             if _is(error, _OVERTAKEN):
                 raise self._overtaken() from error
             raise
@@ -302,9 +302,9 @@ class Transfer:
             When S3 does not say.
         """
         try:
-            with translated():
+            with translate_errors():
                 return self.s3.head_object(Bucket=self.bucket, Key=self.key, ChecksumMode="ENABLED")
-        except RefusedError as error:
+        except PermanentError as error:
             if _is(error, _GONE):
                 return None
             raise
@@ -341,7 +341,7 @@ class Transfer:
     def _uploads(self) -> Iterator[str]:
         asked: dict[str, str] = {}
         while True:
-            with translated():
+            with translate_errors():
                 page = self.s3.list_multipart_uploads(Bucket=self.bucket, Prefix=self.key, **asked)  # type: ignore[arg-type] # the stubs see every keyword in the mapping
             for each in page.get("Uploads", []):
                 if each["Key"] == self.key:
@@ -356,7 +356,7 @@ class Transfer:
     def _listed(self, upload_id: str) -> dict[int, Listed]:
         paginator = self.s3.get_paginator("list_parts")
         try:
-            with translated():
+            with translate_errors():
                 return {
                     part["PartNumber"]: Listed(
                         part["ETag"], part["Size"], part.get("ChecksumSHA256")
@@ -366,7 +366,7 @@ class Transfer:
                     )
                     for part in page.get("Parts", [])
                 }
-        except RefusedError as error:
+        except PermanentError as error:
             if _is(error, _GONE):
                 return {}  # put together or given up since it was listed
             raise
@@ -379,7 +379,7 @@ class Transfer:
         )
 
     def _begin(self) -> str:
-        with translated():
+        with translate_errors():
             return self.s3.create_multipart_upload(
                 Bucket=self.bucket,
                 Key=self.key,
@@ -406,7 +406,7 @@ class Transfer:
         pauses = iter(self.pauses)
         while True:
             try:
-                with translated():
+                with translate_errors():
                     told = self.s3.upload_part(
                         Bucket=self.bucket,
                         Key=self.key,
@@ -415,7 +415,7 @@ class Transfer:
                         Body=watched(),
                         ChecksumSHA256=sha256,
                     )
-            except (TransientError, RefusedError) as error:
+            except (TransientError, PermanentError) as error:
                 may_pass = isinstance(error, TransientError) and not is_for_people(error)
                 pause = next(pauses, None) if may_pass else None
                 if pause is None:
@@ -426,8 +426,10 @@ class Transfer:
                 progress.finish(number, len(data))
                 return _Done(_completed(number, told["ETag"], sha256), is_fresh=True)
 
-    def _complete(self, upload_id: str, done: list["CompletedPartTypeDef"], fresh: int) -> Sent:
-        with translated():
+    def _complete(
+        self, upload_id: str, done: list["CompletedPartTypeDef"], fresh: int
+    ) -> UploadResult:
+        with translate_errors():
             told = self.s3.complete_multipart_upload(
                 Bucket=self.bucket,
                 Key=self.key,
@@ -437,8 +439,8 @@ class Transfer:
         digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in done)
         ours = f"{_base64(hashlib.sha256(digests).digest())}-{len(done)}"
         if told.get("ChecksumSHA256", ours) != ours:
-            raise TransferError(f"s3://{self.bucket}/{self.key}: S3 has other bytes than the file")
-        return Sent(told["ETag"].strip('"'), told.get("VersionId"), len(done), fresh)
+            raise UploadError(f"s3://{self.bucket}/{self.key}: S3 has other bytes than the file")
+        return UploadResult(told["ETag"].strip('"'), told.get("VersionId"), len(done), fresh)
 
     def _stamp(self) -> tuple[int, int]:
         status = self.path.stat()
@@ -449,12 +451,12 @@ class Transfer:
             file.seek(offset)
             data = file.read(length)
         if len(data) != length:
-            raise TransferError(f"{self.path}: it became shorter while it was read")
+            raise UploadError(f"{self.path}: it became shorter while it was read")
         return data
 
     def _digests(self, name: str, each: int) -> Iterator[bytes]:
         """Digest the file in parts of that size."""
-        parts = Parts(self.parts.size, max(1, each))
+        parts = PartPlan(self.parts.size, max(1, each))
         with self.path.open("rb") as file:
             for number in range(1, parts.count + 1):
                 left = parts.span(number)[1]
@@ -465,7 +467,7 @@ class Transfer:
                 yield digest.digest()
 
     def _part_size(self) -> int:
-        with translated():
+        with translate_errors():
             first = self.s3.head_object(Bucket=self.bucket, Key=self.key, PartNumber=1)
         return first["ContentLength"]
 

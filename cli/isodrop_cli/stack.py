@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from isodrop.text import one_line, shown
+from isodrop.text import printable, single_line
 from isodrop_cli.failures import ExplainedError
-from isodrop_cli.output.console import complain
+from isodrop_cli.output.console import print_error
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 STACK: Final = "isodrop"
 
-_OUTPUTS: Final = ("UploadBucketName", "ImportMachineArn", "LedgerTable")
+_OUTPUTS: Final = ("UploadBucketName", "ImportStateMachineArn", "LedgerTableName")
 _WHOLE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
 
-class CannotAskError(ExplainedError):
+class StackError(ExplainedError):
     """The stack cannot be asked; the message says why, and what to do about it."""
 
 
@@ -72,10 +72,10 @@ class Stack:
         CannotAskError
             Where the stack does not listen to what is wanted.
         """
-        home = self.outputs["DropAddress"].partition("://")[2].partition("/")[2]
+        home = self.outputs["UploadUri"].partition("://")[2].partition("/")[2]
         key = f"{home}{name}" if wanted is None else wanted
         if not key.startswith(home):
-            raise CannotAskError(f"{key}: this stack hears only of keys that begin with {home}")
+            raise StackError(f"{key}: this stack hears only of keys that begin with {home}")
         return key
 
     def settings(self) -> "ImportSettings":
@@ -127,22 +127,22 @@ class Stack:
             When AWS does not say.
         """
         from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-        from isodrop.aws.errors import translated  # noqa: PLC0415 - see described
+        from isodrop.aws.errors import translate_errors  # noqa: PLC0415 - see described
 
         if output not in self.outputs:
-            raise CannotAskError(
+            raise StackError(
                 f"the stack has no output {output}: it was deployed by an older isodrop; deploy it"
                 " anew with sam build && sam deploy"
             )
         client = self.session.client("lambda", config=CONFIG)
-        with translated():
+        with translate_errors():
             told = client.get_function_configuration(FunctionName=self.outputs[output])
         environment = told.get("Environment", {})
         if "Error" in environment:
-            raise CannotAskError(
-                f"the environment of {shown(told['FunctionName'])} cannot be decrypted:"
-                f" {one_line(environment['Error'].get('Message', ''))}; let yourself use the key,"
-                " kms:Decrypt, or name another profile with --profile"
+            raise StackError(
+                f"the environment of {printable(told['FunctionName'])} cannot be decrypted:"
+                f" {single_line(environment['Error'].get('Message', ''))}; let yourself use the"
+                " key, kms:Decrypt, or name another profile with --profile"
             )
         return dict(environment.get("Variables", {}))
 
@@ -167,7 +167,7 @@ def stack(options: Namespace) -> Iterator[Stack]:
     Raises
     ------
     CannotAskError
-        As :func:`described`, and where it is not isodrop's.
+        As :func:`describe_rule`, and where it is not isodrop's.
     """
     with described(options) as (session, found):
         yield Stack(session, _outputs(found, options.stack))
@@ -186,7 +186,7 @@ def described(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
     from isodrop_cli.aws_errors import STACK as WAYS  # noqa: PLC0415 - see above
     from isodrop_cli.aws_errors import explained, make_session  # noqa: PLC0415 - see above
 
-    with explained(WAYS, CannotAskError):
+    with explained(WAYS, StackError):
         session = make_session(options.profile, options.region)
         yield session, _describe(session, options.stack)
 
@@ -204,15 +204,15 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
     except ClientError as error:
         if error_code(error) != "ValidationError":
             raise
-        raise CannotAskError(
-            f"there is no stack {shown(stack)} in {client.meta.region_name}; name yours with"
+        raise StackError(
+            f"there is no stack {printable(stack)} in {client.meta.region_name}; name yours with"
             " --stack or ISODROP_STACK, and its Region with --region"
         ) from None  # it is explained
     outputs = {each["OutputKey"] for each in found.get("Outputs", [])}
     if found["StackStatus"] in _WHOLE and outputs.isdisjoint(_OUTPUTS):
-        raise CannotAskError(
-            f"the stack {shown(stack)} is {found['StackStatus']} and has none of isodrop's outputs:"
-            " it is not isodrop's; name yours with --stack or ISODROP_STACK"
+        raise StackError(
+            f"the stack {printable(stack)} is {found['StackStatus']} and has none of isodrop's"
+            " outputs: it is not isodrop's; name yours with --stack or ISODROP_STACK"
         )
     return found
 
@@ -222,25 +222,25 @@ def _outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
     outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
     missing = [name for name in _OUTPUTS if name not in outputs]
     if missing:
-        raise CannotAskError(
-            f"the stack {shown(stack)} has no output {missing[0]}: it is not isodrop's, or is not"
-            f" deployed whole ({found['StackStatus']})"
+        raise StackError(
+            f"the stack {printable(stack)} has no output {missing[0]}: it is not isodrop's, or is"
+            f" not deployed whole ({found['StackStatus']})"
         )
     return outputs
 
 
 def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-    from isodrop.aws.image_builder import Builder  # noqa: PLC0415 - see described
+    from isodrop.aws.image_builder import ImageBuilder  # noqa: PLC0415 - see described
     from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see described
-    from isodrop.aws.step_functions import Executions  # noqa: PLC0415 - see described
+    from isodrop.aws.step_functions import StepFunctions  # noqa: PLC0415 - see described
     from isodrop_cli.operations import Operator  # noqa: PLC0415 - see described
 
     return Operator(
         s3=session.client("s3", config=CONFIG),
-        builder=Builder.connect(session),
-        ledger=Ledger.connect(session, outputs["LedgerTable"]),
-        executions=Executions.connect(session, outputs["ImportMachineArn"]),
+        builder=ImageBuilder.connect(session),
+        ledger=Ledger.connect(session, outputs["LedgerTableName"]),
+        executions=StepFunctions.connect(session, outputs["ImportStateMachineArn"]),
         bucket=outputs["UploadBucketName"],
-        unreadable=lambda error: complain(str(error)),
+        unreadable=lambda error: print_error(str(error)),
     )

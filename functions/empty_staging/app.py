@@ -6,9 +6,10 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref.
 
 import json
 import os
+from http import HTTPStatus
 from typing import Any
-from urllib.request import Request, urlopen
 
+import urllib3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -31,6 +32,14 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> None:
     except Exception as error:
         logger.exception("not emptied")
         answer |= {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"}
-    request = Request(event["ResponseURL"], json.dumps(answer).encode(), method="PUT")  # noqa: S310 - CloudFormation's own
-    with urlopen(request, timeout=20):  # noqa: S310 - likewise
-        pass
+    # As AWS's own module does it: the address is signed for an empty type, and may be of no file.
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/cfn-lambda-function-code-cfnresponsemodule.html
+    answered = urllib3.request(
+        "PUT",
+        event["ResponseURL"],
+        body=json.dumps(answer).encode(),
+        headers={"Content-Type": ""},
+        timeout=20,
+    )
+    if answered.status >= HTTPStatus.BAD_REQUEST:
+        raise RuntimeError(f"CloudFormation was not answered: HTTP status {answered.status}")

@@ -12,10 +12,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.aws.s3_events import read_ask, read_malware_scan, read_upload
-from isodrop.bootstrap import make_counter, make_intake
-from isodrop.domain.ids import drop_id
-from isodrop.services.intake import Decision, Intake
+from isodrop.aws.s3_events import parse_run_request, parse_upload, read_malware_scan
+from isodrop.bootstrap import make_intake, make_metrics
+from isodrop.domain.ids import upload_id
+from isodrop.services.intake import Intake, NextStep
 
 logger = Logger(service="isodrop")
 
@@ -33,20 +33,22 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``decision`` (``follow``, ``answer`` or ``nothing``) and the ``buildArn`` to follow.
+        ``nextStep`` (``track``, ``report`` or ``skip``) and the ``buildArn`` to track.
 
     Raises
     ------
     TransientError, QuotaError
         Asked again by the state machine, for hours.
     """
-    upload = read_upload(event)
+    upload = parse_upload(event)
     logger.append_keys(
-        dropId=drop_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
+        uploadId=upload_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
     )
-    execution = event.get("execution", f"event:{event['id']}")
-    outcome = intake().take(upload, execution, read_ask(event), read_malware_scan(event))
-    if outcome.decision is not Decision.NOTHING:
-        make_counter(os.environ).dropped()
-    logger.info("decided", extra={"decision": outcome.decision, "build": outcome.build_arn})
-    return {"decision": outcome.decision.value, "buildArn": outcome.build_arn}
+    execution = event.get("executionArn", f"event:{event['id']}")
+    outcome = intake().process(
+        upload, execution, parse_run_request(event), read_malware_scan(event)
+    )
+    if outcome.next_step is not NextStep.SKIP:
+        make_metrics(os.environ).record_upload()
+    logger.info("decided", extra={"nextStep": outcome.next_step, "buildArn": outcome.build_arn})
+    return {"nextStep": outcome.next_step.value, "buildArn": outcome.build_arn}

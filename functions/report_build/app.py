@@ -1,8 +1,8 @@
 """One build in, one notice or answer out. The state machine's voice; wiring only.
 
 Takes S3's event, the execution, and what is to be reported:
-``{"report": {"kind": "started" | "progressed" | "answer", "status", "previous", "followed",
-"caught"}}``.
+``{"report": {"kind": "started" | "progressed" | "answer", "status", "previous",
+"trackedBuildArn", "error"}}``.
 """
 
 import os
@@ -13,15 +13,15 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, Field
 
-from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.aws.s3_events import parse_run_request, parse_upload
 from isodrop.bootstrap import make_reporter
-from isodrop.domain.ids import drop_id
-from isodrop.services.reporting import Caught, Reporter
+from isodrop.domain.ids import upload_id
+from isodrop.services.reporting import ExecutionError, Reporter
 
 logger = Logger(service="isodrop")
 
 
-class CaughtError(BaseModel):
+class ExecutionErrorInput(BaseModel):
     """What a Catch of the state machine hands on."""
 
     error: str = Field("States.TaskFailed", alias="Error")
@@ -34,8 +34,8 @@ class Report(BaseModel):
     kind: Literal["started", "progressed", "answer"]
     status: str = ""
     previous: str | None = None
-    followed: str | None = None
-    caught: CaughtError | None = None
+    tracked_build_arn: str | None = Field(None, alias="trackedBuildArn")
+    error: ExecutionErrorInput | None = None
 
 
 @cache
@@ -52,34 +52,38 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     -------
     dict
         For an answer its ``detailType``, ``eventId`` and ``code``; where there is something else
-        to follow before it, the ARN of that as ``follow``; else empty.
+        to track before it, the ARN of that as ``buildToTrack``; else empty.
 
     Raises
     ------
     TransientError, RefusedError
         Asked again by the state machine.
     """
-    upload = read_upload(event)
+    upload = parse_upload(event)
     logger.append_keys(
-        dropId=drop_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
+        uploadId=upload_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
     )
     report = Report.model_validate(event["report"])
     speaker = reporter()
-    drop = speaker.claimed(upload, event.get("execution", f"event:{event['id']}"), read_ask(event))
-    if drop is None:
+    run = speaker.claim_run(
+        upload, event.get("executionArn", f"event:{event['id']}"), parse_run_request(event)
+    )
+    if run is None:
         return {}
     match report.kind:
         case "started":
-            speaker.started(drop)
+            speaker.publish_started(run)
         case "progressed":
-            speaker.progressed(drop, report.status, report.previous)
+            speaker.publish_progress(run, report.status, report.previous)
         case "answer":
-            told = report.caught
-            caught = None if told is None else Caught(told.error, told.cause)
-            if caught is None and (onward := speaker.onward(drop, report.followed)):
-                logger.info("onward", extra={"follow": onward})
-                return {"follow": onward}
-            answer = speaker.answer(drop, caught)
+            told = report.error
+            caught = None if told is None else ExecutionError(told.error, told.cause)
+            if caught is None and (
+                onward := speaker.next_build_to_track(run, report.tracked_build_arn)
+            ):
+                logger.info("onward", extra={"buildToTrack": onward})
+                return {"buildToTrack": onward}
+            answer = speaker.publish_answer(run, caught)
             code = getattr(answer.data, "code", None)
             notes = getattr(answer.data, "notes", ())
             logger.info(

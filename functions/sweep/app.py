@@ -13,17 +13,17 @@ from typing import Any, Final
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.bootstrap import make_counter, make_sweep
-from isodrop.services.sweep import GRACE, Sweep
+from isodrop.bootstrap import make_metrics, make_sweep
+from isodrop.services.sweep import MIN_AGE, Sweeper
 
 logger = Logger(service="isodrop")
 
-RESERVE_MS: Final = 90_000
+TIME_RESERVE_MS: Final = 90_000
 """What one more thing may take at the worst: a call with all its retries."""
 
 
 @cache
-def sweep() -> Sweep:
+def sweep() -> Sweeper:
     """Wire the sweep, once for each execution environment."""
     return make_sweep(os.environ, tell)
 
@@ -40,20 +40,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        The :class:`~isodrop.domain.sweep_summary.Tally`.
+        The :class:`~isodrop.domain.sweep_summary.SweepSummary`.
 
     Raises
     ------
     TransientError, RefusedError
         The ledger or the bucket cannot be looked at; the next sweep tries again.
     """
-    grace = timedelta(minutes=event["graceMinutes"]) if "graceMinutes" in event else GRACE
+    grace = timedelta(minutes=event["graceMinutes"]) if "graceMinutes" in event else MIN_AGE
     found = replace(
         sweep(),
-        grace=grace,
-        has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MS,
+        min_age=grace,
+        has_time=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS,
     ).run()
-    make_counter(os.environ).swept(found)
-    tally = found.told()
-    logger.info("swept", extra=tally)
-    return tally
+    make_metrics(os.environ).record_sweep(found)
+    summary = found.to_dict()
+    logger.info("swept", extra=summary)
+    return summary

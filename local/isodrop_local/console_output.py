@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from isodrop.text import shown
+from isodrop.text import printable
 from isodrop_local.stack import Event
 
 _COLOURS: Final = {"good": "32", "bad": "31", "dim": "2"}
 
 
-class Narrator:
+class ConsoleOutput:
     """Writes to standard output, each line with the seconds since the beginning.
 
     Parameters
@@ -102,7 +102,7 @@ class Narrator:
         self.say("remedy", f"{whose}What to do: {data['remedy']}")
 
     def _whose(self, event: Event) -> str:
-        return f"{shown(event['detail']['data']['source']['key'])}: " if self._keys else ""
+        return f"{printable(event['detail']['data']['source']['key'])}: " if self._keys else ""
 
     def _started(self, event: Event, data: Mapping[str, Any], whose: str) -> None:
         plan = data["plan"]

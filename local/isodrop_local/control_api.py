@@ -11,14 +11,14 @@ from isodrop_local import registration
 from isodrop_local.fault_injection import Post
 from isodrop_local.faults import Fault
 from isodrop_local.gate import allowed
-from isodrop_local.image_builder import ImageBuilder, ServiceError, control
+from isodrop_local.image_builder import FakeImageBuilder, ServiceError, control
 from isodrop_local.patches import multipart, s3
 
 PREFIX = "/_isodrop/"
 
 
 async def handle(
-    builder: ImageBuilder, post: Post, path: str, body: bytes, files: tuple[Path, ...]
+    builder: FakeImageBuilder, post: Post, path: str, body: bytes, files: tuple[Path, ...]
 ) -> tuple[int, Any]:
     """Answer one request, which may name none but these files: the HTTP status and JSON."""
     asked = json.loads(body or b"{}")
@@ -36,7 +36,7 @@ async def handle(
 
 
 async def _done(
-    builder: ImageBuilder, post: Post, action: list[str], asked: Any, files: tuple[Path, ...]
+    builder: FakeImageBuilder, post: Post, action: list[str], asked: Any, files: tuple[Path, ...]
 ) -> Any:
     match action:
         case ["objects"]:

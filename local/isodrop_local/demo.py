@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from isodrop.text import shown
-from isodrop_local.console_output import Narrator, size
+from isodrop.text import printable
+from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.deploy import DeployError
 from isodrop_local.iso_maker import ENTERPRISE_ON_REAL_MEDIA, business_editions, make_iso
 from isodrop_local.packaging import PackageError, kept_dependencies
@@ -45,11 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     said = parser.parse_args(arguments)
     iso = said.iso and said.iso.expanduser()
-    wrong = iso and unfit(iso)
+    wrong = iso and check_iso_path(iso)
     if wrong:
         print(f"demo: {wrong}", file=sys.stderr)
         return USAGE
-    narrator = Narrator(as_json=said.json)
+    narrator = ConsoleOutput(as_json=said.json)
     end_on_signals()
     try:
         code = run(narrator, iso)
@@ -68,22 +68,22 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def unfit(path: Path) -> str:
+def check_iso_path(path: Path) -> str:
     """Say why a path cannot be dropped; nothing if it can."""
     try:
         path.name.encode()
     except UnicodeEncodeError:
-        return f"{shown(str(path))} has a name that is not UTF-8, and S3's keys are; rename it"
+        return f"{printable(str(path))} has a name that is not UTF-8, and S3's keys are; rename it"
     try:
         if path.is_dir():
-            return f"{shown(str(path))} is a directory; name an ISO file"
+            return f"{printable(str(path))} is a directory; name an ISO file"
         with path.open("rb"):
             return ""
     except OSError as error:
-        return f"{shown(str(path))} cannot be read: {error.strerror}"
+        return f"{printable(str(path))} cannot be read: {error.strerror}"
 
 
-def run(narrator: Narrator, iso: Path | None) -> int:
+def run(narrator: ConsoleOutput, iso: Path | None) -> int:
     """Go the whole way once."""
     narrator.say("starting", "starting the stack on this machine; half an hour takes seconds in it")
     with (
@@ -93,13 +93,13 @@ def run(narrator: Narrator, iso: Path | None) -> int:
         narrator.say("listening", f"listening at {stack.endpoint}", endpoint=stack.endpoint)
         deployed(narrator, stack)
         uploads = stack.subscribe("uploads", {"source": ["aws.s3"]})
-        key = dropped(narrator, stack, iso or made(narrator, Path(folder)))
-        answer = followed(narrator, stack, uploads, key)
+        key = upload_iso(narrator, stack, iso or make_demo_iso(narrator, Path(folder)))
+        answer = follow_run(narrator, stack, uploads, key)
         narrator.show(answer)
-        return concluded(narrator, stack, answer)
+        return is_answered(narrator, stack, answer)
 
 
-def deployed(narrator: Narrator, stack: LocalStack) -> None:
+def deployed(narrator: ConsoleOutput, stack: LocalStack) -> None:
     """Deploy, and say so."""
     if not kept_dependencies().exists():
         narrator.say("building", "building the layer for this machine's Python, once")
@@ -109,7 +109,7 @@ def deployed(narrator: Narrator, stack: LocalStack) -> None:
     narrator.say("deployed", f"deployed template.yaml: {count} resources", **stack.outputs)
 
 
-def made(narrator: Narrator, folder: Path) -> Path:
+def make_demo_iso(narrator: ConsoleOutput, folder: Path) -> Path:
     """Make the small ISO."""
     editions = business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA)
     path = make_iso(folder / ISO_NAME, editions=editions)
@@ -122,21 +122,25 @@ def made(narrator: Narrator, folder: Path) -> Path:
     return path
 
 
-def dropped(narrator: Narrator, stack: LocalStack, path: Path) -> str:
+def upload_iso(narrator: ConsoleOutput, stack: LocalStack, path: Path) -> str:
     """Put the file into the bucket."""
     key = path.name
     if not key.lower().endswith(".iso"):
         key += ".iso"
-        narrator.say("renamed", f"isodrop hears only of .iso, so this is dropped as {shown(key)}")
-    put, word = (stack.link, "linked") if path.stat().st_size > BIG else (stack.drop, "uploaded")
-    narrator.say("upload", f"drop {shown(path.name)}, {size(path.stat().st_size)}")
+        narrator.say(
+            "renamed", f"isodrop hears only of .iso, so this is dropped as {printable(key)}"
+        )
+    put, word = (stack.link, "linked") if path.stat().st_size > BIG else (stack.upload, "uploaded")
+    narrator.say("upload", f"drop {printable(path.name)}, {size(path.stat().st_size)}")
     put(path, key)
     where = f"s3://{stack.bucket}/{key}"
-    narrator.say("uploaded", f"{word} to {shown(where, limit=1100)}", uri=where)
+    narrator.say("uploaded", f"{word} to {printable(where, limit=1100)}", uri=where)
     return key
 
 
-def followed(narrator: Narrator, stack: LocalStack, uploads: Subscription, key: str) -> Event:
+def follow_run(
+    narrator: ConsoleOutput, stack: LocalStack, uploads: Subscription, key: str
+) -> Event:
     """Tell everything that is to be seen of an upload until its answer."""
     told: dict[str, int] = {}
 
@@ -173,7 +177,7 @@ def followed(narrator: Narrator, stack: LocalStack, uploads: Subscription, key: 
     return followed_to
 
 
-def concluded(narrator: Narrator, stack: LocalStack, answer: Event) -> int:
+def is_answered(narrator: ConsoleOutput, stack: LocalStack, answer: Event) -> int:
     """Say what it means, check that the AMI is there, and choose the exit code."""
     code = EXITS[answer["detail-type"]]
     if code:

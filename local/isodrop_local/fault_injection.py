@@ -147,7 +147,7 @@ class Post:
 
     Attributes
     ----------
-    counts : Counter
+    counts : Metrics
         What functions asked of services, Image Builder excepted, and how often they were invoked.
     """
 

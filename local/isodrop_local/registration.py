@@ -14,14 +14,14 @@ from ministack.services import ec2, eventbridge, s3, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from isodrop_local import fault_injection, image_builder
-from isodrop_local.image_builder import ImageBuilder, LostAnswerError, respond
+from isodrop_local.image_builder import FakeImageBuilder, LostAnswerError, respond
 from isodrop_local.patches import functions
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 _caller: ContextVar[str] = ContextVar("caller", default="")
 
 
-class Surroundings:
+class EmulatorEnvironment:
     """The emulator's S3, EC2 and EventBridge, as Image Builder uses them."""
 
     def owns_bucket(self, bucket: str) -> bool:
@@ -77,7 +77,7 @@ def publish_as_service(source: str, event: Mapping[str, Any]) -> None:
     )
 
 
-def mount(builder: ImageBuilder) -> None:
+def register_service(builder: FakeImageBuilder) -> None:
     """Make the emulator know the service: its requests, its SDK integrations, its resources."""
 
     async def handle(

@@ -5,7 +5,7 @@ import platform
 import sys
 import time
 
-from isodrop_local.console_output import Narrator
+from isodrop_local.console_output import ConsoleOutput
 from isodrop_local.containers import host_address
 from isodrop_local.demo import EXITS, TROUBLE, TROUBLES, deployed, end_on_signals
 from isodrop_local.stack import ACCOUNT, FASTER, REGION, LocalStack
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     said = parser.parse_args(arguments)
     end_on_signals()
-    narrator = Narrator(keys=True)
+    narrator = ConsoleOutput(keys=True)
     try:
         narrator.say("starting", "starting the stack on this machine")
         reached = host_address(said.containers) if said.containers else None
@@ -119,8 +119,8 @@ def guide(stack: LocalStack, reached: str | None = None) -> str:
         in_a_container=in_a_container,
         endpoint=stack.endpoint,
         bucket=stack.bucket,
-        machine=stack.outputs["ImportMachineArn"],
-        ledger=stack.outputs["LedgerTable"],
+        machine=stack.outputs["ImportStateMachineArn"],
+        ledger=stack.outputs["LedgerTableName"],
         region=REGION,
         account=ACCOUNT,
     )
@@ -132,7 +132,7 @@ def architecture() -> str:
     return "" if is_arm else "--parameter-overrides Architecture=x86_64"
 
 
-def tell(narrator: Narrator, stack: LocalStack) -> None:
+def tell(narrator: ConsoleOutput, stack: LocalStack) -> None:
     """Tell what is heard, for ever."""
     told = 0
     while True:

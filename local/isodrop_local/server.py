@@ -147,16 +147,16 @@ def make_gateway(
 
     from isodrop_local import control_api, fault_injection, patches, registration  # noqa: PLC0415
     from isodrop_local.gate import refusal  # noqa: PLC0415
-    from isodrop_local.image_builder import ImageBuilder  # noqa: PLC0415
+    from isodrop_local.image_builder import FakeImageBuilder  # noqa: PLC0415
 
     patches.mend_all()
-    builder = ImageBuilder(
-        registration.Surroundings(),
+    builder = FakeImageBuilder(
+        registration.EmulatorEnvironment(),
         speed=1 / wait_scale,
         account=registration.ACCOUNT,
         region=registration.REGION,
     )
-    registration.mount(builder)
+    registration.register_service(builder)
     post = fault_injection.mount(builder.controls.faults)
 
     async def gateway(scope: Any, receive: Any, send: Any) -> None:

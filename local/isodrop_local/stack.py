@@ -57,7 +57,7 @@ class LocalStack:
     Examples
     --------
     >>> with LocalStack() as stack:                                     # doctest: +SKIP
-    ...     stack.deploy({"MaxAttempts": 2})
+    ...     stack.deploy({"MaxConsecutiveFailures": 2})
     ...     stack.drop(Path("Win11.iso"))
     ...     stack.wait_for_answer("Win11.iso")["detail-type"]
     'ISO Import Succeeded'
@@ -223,7 +223,7 @@ class LocalStack:
         """Where ISOs are dropped."""
         return self.outputs["UploadBucketName"]
 
-    def drop(
+    def upload(
         self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
     ) -> str:
         """Upload a file; answer with its key."""
@@ -343,7 +343,7 @@ class LocalStack:
     def executions(self) -> list[dict[str, Any]]:
         """Get the state machine's executions, the oldest first."""
         states = self.client("stepfunctions")
-        arn = self.outputs["ImportMachineArn"]
+        arn = self.outputs["ImportStateMachineArn"]
         pages = states.get_paginator("list_executions").paginate(stateMachineArn=arn)
         found = [execution for page in pages for execution in page["executions"]]
         return sorted(found, key=lambda execution: execution["startDate"])

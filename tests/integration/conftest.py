@@ -76,7 +76,7 @@ def ledger(session: boto3.Session) -> Ledger:
 @cache
 def ledger_properties() -> Any:
     """Read what the template says of the ledger."""
-    as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["Ledger"]["Properties"]
+    as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["LedgerTable"]["Properties"]
     return {name: as_deployed[name] for name in LEDGER_PROPERTIES}
 
 
@@ -98,7 +98,7 @@ def environment() -> dict[str, str]:
         "STAGING_BUCKET": "staging",
         "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
         "SUPPORTED_BUILDS": "26100",
-        "MAX_ATTEMPTS": "2",
+        "MAX_CONSECUTIVE_FAILURES": "2",
     }
 
 
@@ -108,7 +108,7 @@ def stacks(
 ) -> dict[str, dict[str, str]]:
     """The stacks that there are, by their outputs; moto's own need too many packages."""
     found: dict[str, dict[str, str]] = {}
-    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+    request = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
 
     def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         if operation in refused:
@@ -116,7 +116,7 @@ def stacks(
         if operation == "GetFunctionConfiguration":
             return {"Environment": {"Variables": environment}}
         if operation != "DescribeStacks":
-            return ask(self, operation, arguments)
+            return request(self, operation, arguments)
         outputs = found.get(arguments["StackName"])
         if outputs is None:
             raise ClientError({"Error": {"Code": "ValidationError"}}, operation)

@@ -12,42 +12,42 @@ from botocore.exceptions import ClientError
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
 from isodrop.domain.allow_list import AllowListMode
-from isodrop.domain.model import Ask
+from isodrop.domain.model import RunRequest
 from isodrop.errors import TransientError
 from isodrop_local.iso_maker import business_editions
-from tests.support.harness import Way
+from tests.support.harness import ImportHarness
 
 LIST_BUCKET, LIST = "isodrop-lists", "s3://isodrop-lists/allowed.txt"
 
 
 @pytest.fixture
-def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
-    way = Way(session, ledger, tmp_path)
-    way.client("s3").create_bucket(
+def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
+    harness = ImportHarness(session, ledger, tmp_path)
+    harness.client("s3").create_bucket(
         Bucket=LIST_BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
-    way.allow_list_mode = AllowListMode.ENFORCE
-    way.allow_list_uri = LIST
-    return way
+    harness.allow_list_mode = AllowListMode.ENFORCE
+    harness.allow_list_uri = LIST
+    return harness
 
 
-def allow(way: Way, *bodies: bytes) -> None:
+def allow(harness: ImportHarness, *bodies: bytes) -> None:
     lines = [f"{sha256(body).upper()} *{number}.iso\r\n" for number, body in enumerate(bodies)]
     text = "\ufeff# ours\r\n" + "".join(lines)
-    way.client("s3").put_object(Bucket=LIST_BUCKET, Key="allowed.txt", Body=text.encode())
+    harness.client("s3").put_object(Bucket=LIST_BUCKET, Key="allowed.txt", Body=text.encode())
 
 
 def sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def data(way: Way) -> dict[str, Any]:
-    (answer,) = way.answers()
+def data(harness: ImportHarness) -> dict[str, Any]:
+    (answer,) = harness.answers()
     found: dict[str, Any] = answer["detail"]["data"]
     return found
 
 
-def ranges_of_copies(way: Way) -> list[str]:
+def ranges_of_copies(harness: ImportHarness) -> list[str]:
     """What is read of copies from now on."""
     found: list[str] = []
 
@@ -55,156 +55,160 @@ def ranges_of_copies(way: Way) -> list[str]:
         if params["url_path"].partition("?")[0].count("-0.iso"):
             found.append(params["headers"]["Range"])
 
-    way.client("s3").meta.events.register("before-call.s3.GetObject", read)
+    harness.client("s3").meta.events.register("before-call.s3.GetObject", read)
     return found
 
 
-def test_what_is_on_the_list_is_imported_and_its_hash_is_told(way: Way) -> None:
-    body = way.iso()
-    allow(way, b"another", body)
+def test_what_is_on_the_list_is_imported_and_its_hash_is_told(harness: ImportHarness) -> None:
+    body = harness.iso()
+    allow(harness, b"another", body)
 
-    way.follow(way.upload("a.iso", body))
+    harness.follow(harness.upload("a.iso", body))
 
-    answer = data(way)
+    answer = data(harness)
     assert (answer["amis"] != [], answer["source"]["sha256"]) == (True, sha256(body))
-    (call,) = way.image_builder.controls.calls_of("ImportDiskImage")
+    (call,) = harness.image_builder.controls.calls_of("ImportDiskImage")
     assert call["parameters"]["tags"]["isodrop:sha256"] == sha256(body)
 
 
-def test_what_is_not_on_the_list_is_rejected_before_anything_is_spent(way: Way) -> None:
-    allow(way, b"another")
-    body = way.iso()
+def test_what_is_not_on_the_list_is_rejected_before_anything_is_spent(
+    harness: ImportHarness,
+) -> None:
+    allow(harness, b"another")
+    body = harness.iso()
 
-    way.follow(way.upload("a.iso", body))
+    harness.follow(harness.upload("a.iso", body))
 
-    answer = data(way)
-    assert (answer["code"], way.submissions(), way.staged()) == (Code.UNKNOWN_ISO, 0, [])
+    answer = data(harness)
+    assert (answer["code"], harness.submissions(), harness.staged()) == (Code.UNKNOWN_ISO, 0, [])
     assert answer["source"]["sha256"] == sha256(body)
     assert f"{sha256(body)}, which is not on the stack's allow-list (1 entry)" in answer["message"]
 
 
-def test_a_twin_that_says_the_same_of_itself_is_not_on_the_list(way: Way) -> None:
-    body = way.iso()
-    allow(way, body)
+def test_a_twin_that_says_the_same_of_itself_is_not_on_the_list(harness: ImportHarness) -> None:
+    body = harness.iso()
+    allow(harness, body)
     twin = body[:-1] + bytes([body[-1] ^ 1])
 
-    way.follow(way.upload("twin.iso", twin))
+    harness.follow(harness.upload("twin.iso", twin))
 
-    assert data(way)["code"] == Code.UNKNOWN_ISO
+    assert data(harness)["code"] == Code.UNKNOWN_ISO
 
 
-def test_in_mode_warn_it_is_imported_with_a_note(way: Way) -> None:
-    way.allow_list_mode = AllowListMode.WARN
-    allow(way, b"another")
+def test_in_mode_warn_it_is_imported_with_a_note(harness: ImportHarness) -> None:
+    harness.allow_list_mode = AllowListMode.WARN
+    allow(harness, b"another")
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    notes = data(way)["plan"]["notes"]
+    notes = data(harness)["plan"]["notes"]
     assert any("is not on the stack's allow-list" in note for note in notes)
-    assert way.submissions() == 1
+    assert harness.submissions() == 1
 
 
-def test_in_mode_warn_a_list_that_cannot_be_read_is_told_in_a_note(way: Way) -> None:
-    way.allow_list_mode = AllowListMode.WARN
+def test_in_mode_warn_a_list_that_cannot_be_read_is_told_in_a_note(harness: ImportHarness) -> None:
+    harness.allow_list_mode = AllowListMode.WARN
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    notes = data(way)["plan"]["notes"]
+    notes = data(harness)["plan"]["notes"]
     assert any("allow-list cannot be read" in note for note in notes)
 
 
-def test_in_mode_off_nothing_is_read(way: Way) -> None:
-    way.allow_list_mode = AllowListMode.OFF
-    read = ranges_of_copies(way)
+def test_in_mode_off_nothing_is_read(harness: ImportHarness) -> None:
+    harness.allow_list_mode = AllowListMode.OFF
+    read = ranges_of_copies(harness)
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    answer = data(way)
-    assert (answer["source"]["sha256"], read, way.submissions()) == (None, [], 1)
+    answer = data(harness)
+    assert (answer["source"]["sha256"], read, harness.submissions()) == (None, [], 1)
 
 
-def test_no_list_at_all_rejects_everything(way: Way) -> None:
-    way.allow_list_uri = None
+def test_no_list_at_all_rejects_everything(harness: ImportHarness) -> None:
+    harness.allow_list_uri = None
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    answer = data(way)
+    answer = data(harness)
     assert (answer["code"], "(0 entries)" in answer["message"]) == (Code.UNKNOWN_ISO, True)
 
 
-def test_a_list_that_cannot_be_read_is_waited_for(way: Way) -> None:
-    body = way.iso()
-    upload = way.upload("a.iso", body)
+def test_a_list_that_cannot_be_read_is_waited_for(harness: ImportHarness) -> None:
+    body = harness.iso()
+    upload = harness.upload("a.iso", body)
     for _ in range(2):
         with pytest.raises(TransientError, match="nothing is imported until it can be"):
-            way.intake.take(upload, "execution-1")
-    allow(way, body)
+            harness.intake.process(upload, "execution-1")
+    allow(harness, body)
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    assert data(way)["amis"]
+    assert data(harness)["amis"]
 
 
-def test_a_list_that_may_not_be_read_is_waited_for_too(way: Way) -> None:
-    body = way.iso()
-    upload = way.upload("a.iso", body)
-    allow(way, body)
+def test_a_list_that_may_not_be_read_is_waited_for_too(harness: ImportHarness) -> None:
+    body = harness.iso()
+    upload = harness.upload("a.iso", body)
+    allow(harness, body)
 
     def denied(params: dict[str, Any], **_: Any) -> None:
         if "allowed.txt" in params["url_path"]:
             error: Any = {"Error": {"Code": "AccessDenied", "Message": "no"}}
             raise ClientError(error, "GetObject")
 
-    way.client("s3").meta.events.register("before-call.s3.GetObject", denied)
+    harness.client("s3").meta.events.register("before-call.s3.GetObject", denied)
     with pytest.raises(TransientError, match="AccessDenied"):
-        way.intake.take(upload, "execution-1")
+        harness.intake.process(upload, "execution-1")
 
 
-def test_a_wrong_line_is_told_by_its_number_in_the_rejection(way: Way) -> None:
-    body = way.iso()
+def test_a_wrong_line_is_told_by_its_number_in_the_rejection(harness: ImportHarness) -> None:
+    body = harness.iso()
     text = f"# ours\n{sha256(body)[:-1]}  typo.iso\n"
-    way.client("s3").put_object(Bucket=LIST_BUCKET, Key="allowed.txt", Body=text.encode())
+    harness.client("s3").put_object(Bucket=LIST_BUCKET, Key="allowed.txt", Body=text.encode())
 
-    way.follow(way.upload("a.iso", body))
+    harness.follow(harness.upload("a.iso", body))
 
-    assert "(0 entries; the line 2 cannot be read)" in data(way)["message"]
-
-
-def test_a_few_hashes_may_be_in_a_parameter(way: Way) -> None:
-    body = way.iso()
-    way.allow_list_uri = "ssm:/lists/isos"
-    way.client("ssm").put_parameter(Name="/lists/isos", Value=sha256(body), Type="String")
-
-    way.follow(way.upload("a.iso", body))
-    assert data(way)["amis"]
-    way.follow(way.upload("b.iso", way.iso(business_editions(revision=5))), "execution-2")
-    assert data(way)["code"] == Code.UNKNOWN_ISO
+    assert "(0 entries; the line 2 cannot be read)" in data(harness)["message"]
 
 
-def test_the_same_bytes_are_read_once_whoever_uploads_them(way: Way) -> None:
-    body = way.iso()
-    allow(way, body)
-    read = ranges_of_copies(way)
-    way.follow(way.upload("a.iso", body))
+def test_a_few_hashes_may_be_in_a_parameter(harness: ImportHarness) -> None:
+    body = harness.iso()
+    harness.allow_list_uri = "ssm:/lists/isos"
+    harness.client("ssm").put_parameter(Name="/lists/isos", Value=sha256(body), Type="String")
+
+    harness.follow(harness.upload("a.iso", body))
+    assert data(harness)["amis"]
+    harness.follow(
+        harness.upload("b.iso", harness.iso(business_editions(revision=5))), "execution-2"
+    )
+    assert data(harness)["code"] == Code.UNKNOWN_ISO
+
+
+def test_the_same_bytes_are_read_once_whoever_uploads_them(harness: ImportHarness) -> None:
+    body = harness.iso()
+    allow(harness, body)
+    read = ranges_of_copies(harness)
+    harness.follow(harness.upload("a.iso", body))
     once = len(read)
     assert once > 0
     for number in range(3):
-        way.follow(way.upload(f"{number}.iso", body), f"execution-{number}")
+        harness.follow(harness.upload(f"{number}.iso", body), f"execution-{number}")
 
     assert len(read) == once
 
 
-def test_after_a_rejection_and_a_longer_list_a_retry_is_imported(way: Way) -> None:
-    allow(way, b"another")
-    body = way.iso()
-    upload = way.upload("a.iso", body)
-    way.follow(upload)
-    assert data(way)["code"] == Code.UNKNOWN_ISO
-    allow(way, b"another", body)
+def test_after_a_rejection_and_a_longer_list_a_retry_is_imported(harness: ImportHarness) -> None:
+    allow(harness, b"another")
+    body = harness.iso()
+    upload = harness.upload("a.iso", body)
+    harness.follow(upload)
+    assert data(harness)["code"] == Code.UNKNOWN_ISO
+    allow(harness, b"another", body)
 
-    way.follow(upload, "execution-2", Ask(1))
+    harness.follow(upload, "execution-2", RunRequest(1))
 
-    assert data(way)["amis"]
+    assert data(harness)["amis"]
 
 
 class KilledError(BaseException):
@@ -214,16 +218,16 @@ class KilledError(BaseException):
 @pytest.mark.parametrize("operation", ["s3.GetObject", "dynamodb.PutItem", "ssm.GetParameter"])
 @pytest.mark.parametrize("when", ["before-call", "after-call"])
 def test_killed_while_it_reads_it_begins_again_to_the_same_end(
-    way: Way, operation: str, when: str
+    harness: ImportHarness, operation: str, when: str
 ) -> None:
-    body = way.iso()
-    way.allow_list_uri = "ssm:/lists/isos"
-    way.client("ssm").put_parameter(Name="/lists/isos", Value=sha256(body), Type="String")
-    upload = way.upload("a.iso", body)
+    body = harness.iso()
+    harness.allow_list_uri = "ssm:/lists/isos"
+    harness.client("ssm").put_parameter(Name="/lists/isos", Value=sha256(body), Type="String")
+    upload = harness.upload("a.iso", body)
     client = {
-        "s3": way.client("s3"),
-        "dynamodb": way.ledger.table.meta.client,
-        "ssm": way.client("ssm"),
+        "s3": harness.client("s3"),
+        "dynamodb": harness.ledger.table.meta.client,
+        "ssm": harness.client("ssm"),
     }[operation.partition(".")[0]]
     calls = 0
 
@@ -236,21 +240,23 @@ def test_killed_while_it_reads_it_begins_again_to_the_same_end(
     client.meta.events.register(f"{when}.{operation}", kill)
     for _ in range(5):
         try:
-            way.intake.take(upload, "execution-1")
+            harness.intake.process(upload, "execution-1")
         except KilledError:
             continue
         break
     client.meta.events.unregister(f"{when}.{operation}", kill)
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    assert data(way)["source"]["sha256"] == sha256(body)
-    assert way.submissions() == 1
+    assert data(harness)["source"]["sha256"] == sha256(body)
+    assert harness.submissions() == 1
 
 
-def test_a_connection_that_breaks_now_and_then_does_not_end_the_reading(way: Way) -> None:
-    body = way.iso()
-    allow(way, body)
+def test_a_connection_that_breaks_now_and_then_does_not_end_the_reading(
+    harness: ImportHarness,
+) -> None:
+    body = harness.iso()
+    allow(harness, body)
     # Per range, as several are read at once: each fails twice and comes at the third time.
     asked: Counter[str] = Counter()
 
@@ -262,8 +268,8 @@ def test_a_connection_that_breaks_now_and_then_does_not_end_the_reading(way: Way
                 error: Any = {"Error": {"Code": "SlowDown", "Message": "slow down"}}
                 raise ClientError(error, "GetObject")
 
-    way.client("s3").meta.events.register("before-call.s3.GetObject", broken)
-    way.follow(way.upload("a.iso", body))
+    harness.client("s3").meta.events.register("before-call.s3.GetObject", broken)
+    harness.follow(harness.upload("a.iso", body))
 
-    assert data(way)["source"]["sha256"] == sha256(body)
+    assert data(harness)["source"]["sha256"] == sha256(body)
     assert set(asked.values()) == {3}

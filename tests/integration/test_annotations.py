@@ -9,43 +9,43 @@ from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 
 from isodrop.aws.ledger import Ledger
-from isodrop.domain.model import Ask, Upload
-from isodrop.domain.run import KnownImage
-from isodrop.services.annotations import BROKEN_OFF, BUDGET
+from isodrop.domain.model import RunRequest, Upload
+from isodrop.domain.run import ImageRecord
+from isodrop.services.annotations import INTERRUPTED_NOTE, TIME_BUDGET_SECONDS
 from isodrop_local.iso_maker import business_editions, server_editions
 from tests.integration.conftest import BUCKET
-from tests.support.harness import ACCOUNT, REGION, Way, refuse
+from tests.support.harness import ACCOUNT, REGION, ImportHarness, refuse
 
 NAME = "windows-11-enterprise-x64-en-us"
 LATEST = f"/isodrop/{NAME}/26100/latest"
 
 
 @pytest.fixture
-def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
-    return Way(session, ledger, tmp_path)
+def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
+    return ImportHarness(session, ledger, tmp_path)
 
 
-def imported(way: Way, key: str, **changes: Any) -> str:
+def imported(harness: ImportHarness, key: str, **changes: Any) -> str:
     """Import an ISO and get its AMI's id."""
-    body = way.iso(business_editions(**changes))
-    way.follow(way.upload(key, body), f"execution-{key}")
-    return str(data(way)["amis"][0]["id"])
+    body = harness.iso(business_editions(**changes))
+    harness.follow(harness.upload(key, body), f"execution-{key}")
+    return str(data(harness)["amis"][0]["id"])
 
 
-def data(way: Way) -> dict[str, Any]:
-    (answer,) = way.answers()
+def data(harness: ImportHarness) -> dict[str, Any]:
+    (answer,) = harness.answers()
     found: dict[str, Any] = answer["detail"]["data"]
     return found
 
 
-def parameter(way: Way, name: str = LATEST) -> str | None:
-    ssm = way.client("ssm")
+def parameter(harness: ImportHarness, name: str = LATEST) -> str | None:
+    ssm = harness.client("ssm")
     found = ssm.get_parameters(Names=[name])["Parameters"]
     return found[0]["Value"] if found else None
 
 
-def tags_of(way: Way, upload: Upload) -> dict[str, str]:
-    got = way.client("s3").get_object_tagging(
+def tags_of(harness: ImportHarness, upload: Upload) -> dict[str, str]:
+    got = harness.client("s3").get_object_tagging(
         Bucket=BUCKET, Key=upload.key, VersionId=upload.version_id
     )
     return {tag["Key"]: tag["Value"] for tag in got["TagSet"]}
@@ -54,29 +54,29 @@ def tags_of(way: Way, upload: Upload) -> dict[str, str]:
 # On the AMI and on the object
 
 
-def test_given_an_import_then_its_ami_has_the_tags_of_its_image(way: Way) -> None:
-    ami = imported(way, "a.iso")
+def test_given_an_import_then_its_ami_has_the_tags_of_its_image(harness: ImportHarness) -> None:
+    ami = imported(harness, "a.iso")
 
-    (image,) = way.client("ec2").describe_images(ImageIds=[ami])["Images"]
-    (call,) = way.image_builder.controls.calls_of("ImportDiskImage")
+    (image,) = harness.client("ec2").describe_images(ImageIds=[ami])["Images"]
+    (call,) = harness.image_builder.controls.calls_of("ImportDiskImage")
     tags = {tag["Key"]: tag["Value"] for tag in image["Tags"]}
     assert tags.items() >= call["parameters"]["tags"].items()
     assert tags["isodrop:stack"] == "isodrop"
 
 
 def test_given_an_import_then_its_object_tells_the_story_beside_what_it_told_before(
-    way: Way,
+    harness: ImportHarness,
 ) -> None:
-    upload = way.upload("a.iso")
-    way.client("s3").put_object_tagging(
+    upload = harness.upload("a.iso")
+    harness.client("s3").put_object_tagging(
         Bucket=BUCKET, Key="a.iso", Tagging={"TagSet": [{"Key": "team", "Value": "os"}]}
     )
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    answer = data(way)
+    answer = data(harness)
     assert answer["notes"] == []
-    assert tags_of(way, upload) == {
+    assert tags_of(harness, upload) == {
         "team": "os",
         "isodrop:state": "succeeded",
         "isodrop:ami": answer["amis"][0]["id"],
@@ -84,50 +84,54 @@ def test_given_an_import_then_its_object_tells_the_story_beside_what_it_told_bef
     }
 
 
-def test_given_a_rejection_then_its_object_tells_the_code(way: Way) -> None:
-    upload = way.upload("server.iso", way.iso(server_editions()))
+def test_given_a_rejection_then_its_object_tells_the_code(harness: ImportHarness) -> None:
+    upload = harness.upload("server.iso", harness.iso(server_editions()))
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    assert tags_of(way, upload) == {
+    assert tags_of(harness, upload) == {
         "isodrop:state": "rejected",
         "isodrop:code": "server-media",
     }
 
 
-def test_given_another_ask_then_the_object_tells_the_last_answer_only(way: Way) -> None:
-    way.image_builder.controls.fail_next_build(message="no luck")
-    upload = way.upload("a.iso")
-    way.follow(upload)
-    assert tags_of(way, upload)["isodrop:code"] == "build-failed"
+def test_given_another_ask_then_the_object_tells_the_last_answer_only(
+    harness: ImportHarness,
+) -> None:
+    harness.image_builder.controls.fail_next_build(message="no luck")
+    upload = harness.upload("a.iso")
+    harness.follow(upload)
+    assert tags_of(harness, upload)["isodrop:code"] == "build-failed"
 
-    way.follow(upload, "execution-2", Ask(1, {}))
+    harness.follow(upload, "execution-2", RunRequest(1, {}))
 
-    tags = tags_of(way, upload)
+    tags = tags_of(harness, upload)
     assert (tags["isodrop:state"], "isodrop:code" in tags) == ("succeeded", False)
 
 
-def test_given_a_replaced_object_then_only_the_version_that_was_meant_is_tagged(way: Way) -> None:
-    first = way.upload("a.iso")
-    second = way.upload("a.iso", way.iso(business_editions(revision=2222)))
+def test_given_a_replaced_object_then_only_the_version_that_was_meant_is_tagged(
+    harness: ImportHarness,
+) -> None:
+    first = harness.upload("a.iso")
+    second = harness.upload("a.iso", harness.iso(business_editions(revision=2222)))
 
-    way.follow(first)
+    harness.follow(first)
 
-    assert tags_of(way, first)["isodrop:state"] == "succeeded"
-    assert tags_of(way, second) == {}
+    assert tags_of(harness, first)["isodrop:state"] == "succeeded"
+    assert tags_of(harness, second) == {}
 
 
 def test_given_a_bucket_without_versions_then_an_object_that_was_replaced_is_left_alone(
-    way: Way,
+    harness: ImportHarness,
 ) -> None:
-    s3 = way.client("s3")
+    s3 = harness.client("s3")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
-    body = way.iso()
-    kept, gone = (way.upload(key, body) for key in ("kept.iso", "gone.iso"))
+    body = harness.iso()
+    kept, gone = (harness.upload(key, body) for key in ("kept.iso", "gone.iso"))
     s3.put_object(Bucket=BUCKET, Key="gone.iso", Body=b"another")
 
-    way.follow(kept)
-    way.follow(gone, "execution-2")
+    harness.follow(kept)
+    harness.follow(gone, "execution-2")
 
     tagged = [
         s3.get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"] for key in (kept.key, gone.key)
@@ -135,29 +139,31 @@ def test_given_a_bucket_without_versions_then_an_object_that_was_replaced_is_lef
     assert [len(tags) for tags in tagged] == [3, 0]
 
 
-def test_given_an_object_that_was_deleted_for_good_then_nothing_is_missed(way: Way) -> None:
-    upload = way.upload("a.iso", b"no iso")
-    way.client("s3").delete_object(Bucket=BUCKET, Key="a.iso", VersionId=upload.version_id)
+def test_given_an_object_that_was_deleted_for_good_then_nothing_is_missed(
+    harness: ImportHarness,
+) -> None:
+    upload = harness.upload("a.iso", b"no iso")
+    harness.client("s3").delete_object(Bucket=BUCKET, Key="a.iso", VersionId=upload.version_id)
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    answer = data(way)
+    answer = data(harness)
     assert (answer["code"], answer["notes"]) == ("object-gone", [])
 
 
 def test_given_eight_tags_of_others_then_they_stay_and_a_note_says_what_did_not_fit(
-    way: Way,
+    harness: ImportHarness,
 ) -> None:
-    upload = way.upload("a.iso")
+    upload = harness.upload("a.iso")
     theirs = {f"k{n}": "v" for n in range(8)}
     tag_set = [{"Key": key, "Value": value} for key, value in theirs.items()]
-    way.client("s3").put_object_tagging(Bucket=BUCKET, Key="a.iso", Tagging={"TagSet": tag_set})
+    harness.client("s3").put_object_tagging(Bucket=BUCKET, Key="a.iso", Tagging={"TagSet": tag_set})
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    answer = data(way)
+    answer = data(harness)
     ami = answer["amis"][0]["id"]
-    assert tags_of(way, upload) == theirs | {"isodrop:state": "succeeded", "isodrop:ami": ami}
+    assert tags_of(harness, upload) == theirs | {"isodrop:state": "succeeded", "isodrop:ami": ami}
     assert answer["notes"] == [
         "The object was not fully tagged: it has 8 other tags, and S3 allows 10"
     ]
@@ -166,133 +172,152 @@ def test_given_eight_tags_of_others_then_they_stay_and_a_note_says_what_did_not_
 # The latest
 
 
-def test_given_an_import_then_the_latest_of_its_build_is_its_ami(way: Way) -> None:
-    ami = imported(way, "a.iso")
+def test_given_an_import_then_the_latest_of_its_build_is_its_ami(harness: ImportHarness) -> None:
+    ami = imported(harness, "a.iso")
 
-    ssm = way.client("ssm")
+    ssm = harness.client("ssm")
     (told,) = ssm.describe_parameters()["Parameters"]
-    assert (told["Name"], told["DataType"], parameter(way)) == (LATEST, "aws:ec2:image", ami)
+    assert (told["Name"], told["DataType"], parameter(harness)) == (LATEST, "aws:ec2:image", ami)
 
 
 def test_given_two_imports_that_end_in_the_wrong_order_then_the_latest_is_the_higher_version(
-    way: Way,
+    harness: ImportHarness,
 ) -> None:
     # Given an older one that is still being built
-    older = way.upload("older.iso", way.iso(business_editions(revision=999)))
-    begun = way.intake.take(older, "execution-older")
+    older = harness.upload("older.iso", harness.iso(business_editions(revision=999)))
+    begun = harness.intake.process(older, "execution-older")
     # When a newer one ends first
-    newer = imported(way, "newer.iso", revision=1742)
+    newer = imported(harness, "newer.iso", revision=1742)
     assert begun.build_arn is not None
-    way.wait_for(begun.build_arn, older, "execution-older")
-    way.reporter.answer(way.drop(older, "execution-older"))
+    harness.wait_for(begun.build_arn, older, "execution-older")
+    harness.reporter.publish_answer(harness.claim_run(older, "execution-older"))
     # Then
-    assert data(way)["plan"]["semanticVersion"] == "11.26100.999"
-    assert parameter(way) == newer
+    assert data(harness)["plan"]["semanticVersion"] == "11.26100.999"
+    assert parameter(harness) == newer
 
 
-def test_given_a_failed_build_then_the_latest_is_what_it_was(way: Way) -> None:
-    good = imported(way, "good.iso")
-    way.image_builder.controls.fail_next_build(message="no luck")
+def test_given_a_failed_build_then_the_latest_is_what_it_was(harness: ImportHarness) -> None:
+    good = imported(harness, "good.iso")
+    harness.image_builder.controls.fail_next_build(message="no luck")
 
-    way.follow(way.upload("bad.iso", way.iso(business_editions(revision=9999))), "execution-bad")
+    harness.follow(
+        harness.upload("bad.iso", harness.iso(business_editions(revision=9999))), "execution-bad"
+    )
 
-    assert data(way)["code"] == "build-failed"
-    assert parameter(way) == good
-
-
-def test_given_another_build_of_windows_then_each_has_its_latest(way: Way) -> None:
-    one = imported(way, "24H2.iso")
-    other = imported(way, "25H2.iso", build=26200)
-
-    assert (parameter(way), parameter(way, LATEST.replace("26100", "26200"))) == (one, other)
-    assert parameter(way, f"/isodrop/{NAME}/latest") is None
+    assert data(harness)["code"] == "build-failed"
+    assert parameter(harness) == good
 
 
-def test_given_the_wish_then_one_parameter_names_the_newest_of_all_builds(way: Way) -> None:
-    way.across_builds = True
-    newer = imported(way, "24H2.iso")
-    imported(way, "23H2.iso", build=22631)
+def test_given_another_build_of_windows_then_each_has_its_latest(harness: ImportHarness) -> None:
+    one = imported(harness, "24H2.iso")
+    other = imported(harness, "25H2.iso", build=26200)
 
-    assert parameter(way, f"/isodrop/{NAME}/latest") == newer
+    assert (parameter(harness), parameter(harness, LATEST.replace("26100", "26200"))) == (
+        one,
+        other,
+    )
+    assert parameter(harness, f"/isodrop/{NAME}/latest") is None
 
 
-def test_given_the_newest_is_gone_then_the_next_import_names_the_newest_there_is(way: Way) -> None:
+def test_given_the_wish_then_one_parameter_names_the_newest_of_all_builds(
+    harness: ImportHarness,
+) -> None:
+    harness.across_builds = True
+    newer = imported(harness, "24H2.iso")
+    imported(harness, "23H2.iso", build=22631)
+
+    assert parameter(harness, f"/isodrop/{NAME}/latest") == newer
+
+
+def test_given_the_newest_is_gone_then_the_next_import_names_the_newest_there_is(
+    harness: ImportHarness,
+) -> None:
     # Given
-    newest = imported(way, "newest.iso", revision=3000)
-    way.client("ec2").deregister_image(ImageId=newest)
-    middle = imported(way, "middle.iso", revision=2000)
+    newest = imported(harness, "newest.iso", revision=3000)
+    harness.client("ec2").deregister_image(ImageId=newest)
+    middle = imported(harness, "middle.iso", revision=2000)
     # When
-    imported(way, "old.iso", revision=1000)
+    imported(harness, "old.iso", revision=1000)
     # Then
-    assert parameter(way) == middle
+    assert parameter(harness) == middle
 
 
-def test_given_another_writer_in_between_then_the_second_look_puts_it_right(way: Way) -> None:
+def test_given_another_writer_in_between_then_the_second_look_puts_it_right(
+    harness: ImportHarness,
+) -> None:
     # Given a newer image that comes to be known while the older one's parameter is written
-    newer = imported(way, "newer.iso", revision=3000)
-    known = way.ledger.table.scan(FilterExpression=Attr("pk").begins_with("IMAGE#"))["Items"]
+    newer = imported(harness, "newer.iso", revision=3000)
+    known = harness.ledger.table.scan(FilterExpression=Attr("pk").begins_with("IMAGE#"))["Items"]
     (item,) = known
-    way.ledger.table.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
+    harness.ledger.table.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
 
     def meanwhile(**_: Any) -> None:
-        way.ledger.table.put_item(Item=item)
+        harness.ledger.table.put_item(Item=item)
 
-    way.client("ssm").meta.events.register_first("before-call.ssm.PutParameter", meanwhile)
+    harness.client("ssm").meta.events.register_first("before-call.ssm.PutParameter", meanwhile)
     # When
-    imported(way, "older.iso", revision=1000)
+    imported(harness, "older.iso", revision=1000)
     # Then
-    assert parameter(way) == newer
+    assert parameter(harness) == newer
 
 
-def delete(way: Way, *amis: str) -> None:
+def delete(harness: ImportHarness, *amis: str) -> None:
     for ami in amis:
-        way.client("ec2").deregister_image(ImageId=ami)
+        harness.client("ec2").deregister_image(ImageId=ami)
 
 
-def slow_images(way: Way, seconds: float) -> None:
+def slow_images(harness: ImportHarness, seconds: float) -> None:
     """Let Image Builder take its time for each image that is asked for."""
 
     def pass_time(**_: Any) -> None:
-        way.clock.now += seconds
+        harness.clock.now += seconds
 
-    way.builder.imagebuilder.meta.events.register("before-call.imagebuilder.GetImage", pass_time)
+    harness.builder.imagebuilder.meta.events.register(
+        "before-call.imagebuilder.GetImage", pass_time
+    )
 
 
-def many_that_are_gone(way: Way, count: int) -> None:
+def many_that_are_gone(harness: ImportHarness, count: int) -> None:
     """Make known that many higher versions, all of which are gone."""
-    when = way.clock.time().isoformat()
+    when = harness.clock.time().isoformat()
     here = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
     for number in range(count):
         arn = f"{here}/{NAME}/11.26100.{5000 + number}/1"
-        way.ledger.know(KnownImage.of(arn, 26100), when)
-    way.later(hours=1)
+        harness.ledger.put_image(ImageRecord.from_arn(arn, 26100), when)
+    harness.later(hours=1)
 
 
-def test_given_450_higher_versions_that_are_gone_then_the_latest_still_moves(way: Way) -> None:
-    many_that_are_gone(way, 450)
-    slow_images(way, 0.1)
+def test_given_450_higher_versions_that_are_gone_then_the_latest_still_moves(
+    harness: ImportHarness,
+) -> None:
+    many_that_are_gone(harness, 450)
+    slow_images(harness, 0.1)
 
-    amis = [imported(way, f"{number}.iso", revision=1742 + number) for number in range(4)]
+    amis = [imported(harness, f"{number}.iso", revision=1742 + number) for number in range(4)]
 
     # 20 s a time are enough for less than 200, and those are retired.
-    assert parameter(way) == amis[-1]
-    left = list(way.ledger.images(NAME))
+    assert parameter(harness) == amis[-1]
+    left = list(harness.ledger.list_images(NAME))
     assert len(left) <= len(amis)
 
 
-def test_given_450_higher_versions_that_are_gone_then_the_object_is_tagged(way: Way) -> None:
-    many_that_are_gone(way, 450)
-    slow_images(way, 0.1)
-    upload = way.upload()
+def test_given_450_higher_versions_that_are_gone_then_the_object_is_tagged(
+    harness: ImportHarness,
+) -> None:
+    many_that_are_gone(harness, 450)
+    slow_images(harness, 0.1)
+    upload = harness.upload()
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    assert tags_of(way, upload)["isodrop:state"] == "succeeded"
-    assert "latest parameter is not certain to be up to date" in data(way)["notes"][0]
+    assert tags_of(harness, upload)["isodrop:state"] == "succeeded"
+    assert "latest parameter is not certain to be up to date" in data(harness)["notes"][0]
 
 
-def test_given_an_ami_that_ec2_does_not_know_yet_then_its_image_is_not_retired(way: Way) -> None:
-    newer = imported(way, "newer.iso", revision=3000)
+def test_given_an_ami_that_ec2_does_not_know_yet_then_its_image_is_not_retired(
+    harness: ImportHarness,
+) -> None:
+    newer = imported(harness, "newer.iso", revision=3000)
     seen: list[str] = []
 
     def unknown(**_: Any) -> None:
@@ -301,73 +326,79 @@ def test_given_an_ami_that_ec2_does_not_know_yet_then_its_image_is_not_retired(w
             error = {"Error": {"Code": "InvalidAMIID.NotFound", "Message": "not yet"}}
             raise ClientError(error, "DescribeImages")  # type: ignore[arg-type] # the stubs want their own dictionaries
 
-    way.later(minutes=-30)  # its image was made known a moment ago
-    ec2 = way.builder.ec2.meta.events
+    harness.later(minutes=-30)  # its image was made known a moment ago
+    ec2 = harness.builder.ec2.meta.events
     ec2.register_first("before-call.ec2.DescribeImages", unknown)
-    way.reporter.annotator.latest.update(NAME, 26100, lambda: None)
+    harness.reporter.annotator.latest.update(NAME, 26100, lambda: None)
     ec2.unregister("before-call.ec2.DescribeImages", unknown)
 
-    way.reporter.annotator.latest.update(NAME, 26100, lambda: None)
+    harness.reporter.annotator.latest.update(NAME, 26100, lambda: None)
 
     assert seen
-    assert parameter(way) == newer
+    assert parameter(harness) == newer
 
 
-def test_given_a_retired_image_that_is_made_anew_then_it_is_known_again(way: Way) -> None:
+def test_given_a_retired_image_that_is_made_anew_then_it_is_known_again(
+    harness: ImportHarness,
+) -> None:
     arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/{NAME}/11.26100.1/1"
-    way.ledger.know(KnownImage.of(arn, 26100), "2026-11-25T10:00:00.000+00:00")
-    (known,) = way.ledger.images(NAME)
-    way.ledger.know(known, "2026-11-25T11:00:00.000+00:00")
+    harness.ledger.put_image(ImageRecord.from_arn(arn, 26100), "2026-11-25T10:00:00.000+00:00")
+    (known,) = harness.ledger.list_images(NAME)
+    harness.ledger.put_image(known, "2026-11-25T11:00:00.000+00:00")
 
-    way.ledger.retire(known)  # by who has read it before
-    assert [image.known_at for image in way.ledger.images(NAME)] == [
+    harness.ledger.retire(known)  # by who has read it before
+    assert [image.known_at for image in harness.ledger.list_images(NAME)] == [
         "2026-11-25T11:00:00.000+00:00"
     ]
-    way.ledger.retire(next(way.ledger.images(NAME)))
-    assert list(way.ledger.images(NAME)) == []
-    way.ledger.know(known, "2026-11-25T12:00:00.000+00:00")
-    assert len(list(way.ledger.images(NAME))) == 1
+    harness.ledger.retire(next(harness.ledger.list_images(NAME)))
+    assert list(harness.ledger.list_images(NAME)) == []
+    harness.ledger.put_image(known, "2026-11-25T12:00:00.000+00:00")
+    assert len(list(harness.ledger.list_images(NAME))) == 1
 
 
-def test_given_the_ami_of_the_latest_is_deleted_then_the_sweep_names_the_next(way: Way) -> None:
-    older = imported(way, "older.iso", revision=1000)
-    newer = imported(way, "newer.iso", revision=3000)
-    assert parameter(way) == newer
-    delete(way, newer)
-    way.later(hours=1)
+def test_given_the_ami_of_the_latest_is_deleted_then_the_sweep_names_the_next(
+    harness: ImportHarness,
+) -> None:
+    older = imported(harness, "older.iso", revision=1000)
+    newer = imported(harness, "newer.iso", revision=3000)
+    assert parameter(harness) == newer
+    delete(harness, newer)
+    harness.later(hours=1)
 
-    tally = way.sweep()
+    summary = harness.sweep()
 
-    assert (parameter(way), tally.troubles) == (older, 0)
-
-
-def test_given_no_image_is_left_then_the_sweep_leaves_the_parameter_as_it_is(way: Way) -> None:
-    only = imported(way, "only.iso")
-    delete(way, only)
-    way.later(hours=1)
-
-    way.sweep()
-
-    assert (parameter(way), list(way.ledger.images(NAME))) == (only, [])
+    assert (parameter(harness), summary.errors) == (older, 0)
 
 
-def test_given_no_time_then_the_next_sweep_goes_on_with_the_names(way: Way) -> None:
+def test_given_no_image_is_left_then_the_sweep_leaves_the_parameter_as_it_is(
+    harness: ImportHarness,
+) -> None:
+    only = imported(harness, "only.iso")
+    delete(harness, only)
+    harness.later(hours=1)
+
+    harness.sweep()
+
+    assert (parameter(harness), list(harness.ledger.list_images(NAME))) == (only, [])
+
+
+def test_given_no_time_then_the_next_sweep_goes_on_with_the_names(harness: ImportHarness) -> None:
     old, new = {}, {}
     for build in (26100, 26200):
-        old[build] = imported(way, f"{build}-old.iso", build=build, revision=1)
-        new[build] = imported(way, f"{build}-new.iso", build=build, revision=2)
-    delete(way, *new.values())
-    way.later(hours=1)
+        old[build] = imported(harness, f"{build}-old.iso", build=build, revision=1)
+        new[build] = imported(harness, f"{build}-new.iso", build=build, revision=2)
+    delete(harness, *new.values())
+    harness.later(hours=1)
 
     def latest_of(build: int) -> str | None:
-        return parameter(way, LATEST.replace("26100", str(build)))
+        return parameter(harness, LATEST.replace("26100", str(build)))
 
     # Time until the first name's parameter is written, and for its second look.
     times = iter([True])
-    first = way.sweep(has_time=lambda: latest_of(26100) == new[26100] or next(times, False))
+    first = harness.sweep(has_time=lambda: latest_of(26100) == new[26100] or next(times, False))
     assert (latest_of(26100), first.complete) == (old[26100], False)
 
-    second = way.sweep()
+    second = harness.sweep()
 
     assert (latest_of(26200), second.complete) == (old[26200], True)
 
@@ -388,34 +419,36 @@ def test_given_no_time_then_the_next_sweep_goes_on_with_the_names(way: Way) -> N
     ],
 )
 def test_given_a_right_that_is_missing_then_the_answer_comes_and_says_so(
-    way: Way, service: str, operation: str, note: str
+    harness: ImportHarness, service: str, operation: str, note: str
 ) -> None:
-    refuse(way.builder.ec2 if service == "ec2" else way.client(service), operation)
+    refuse(harness.builder.ec2 if service == "ec2" else harness.client(service), operation)
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    answer = data(way)
+    answer = data(harness)
     assert answer["amis"]
     (said,) = answer["notes"]
     assert note in said
 
 
-def test_given_aws_is_slow_then_nothing_more_is_begun_and_the_answer_comes(way: Way) -> None:
+def test_given_aws_is_slow_then_nothing_more_is_begun_and_the_answer_comes(
+    harness: ImportHarness,
+) -> None:
     def slow(**_: Any) -> None:
-        way.clock.now += BUDGET
+        harness.clock.now += TIME_BUDGET_SECONDS
 
-    way.builder.ec2.meta.events.register("before-call.ec2.CreateTags", slow)
+    harness.builder.ec2.meta.events.register("before-call.ec2.CreateTags", slow)
 
-    upload = way.upload()
-    way.follow(upload)
+    upload = harness.upload()
+    harness.follow(upload)
 
-    answer = data(way)
+    answer = data(harness)
     assert [note.rpartition(": ")[2] for note in answer["notes"]] == [
         "AWS was too slow; 20 s had passed"
     ]
     # What tells most about an upload is written first.
-    assert tags_of(way, upload)["isodrop:state"] == "succeeded"
-    assert parameter(way) is None
+    assert tags_of(harness, upload)["isodrop:state"] == "succeeded"
+    assert parameter(harness) is None
 
 
 class KilledError(BaseException):
@@ -423,44 +456,46 @@ class KilledError(BaseException):
 
 
 def test_given_the_function_is_killed_there_then_the_answer_is_the_same_one_and_comes_once(
-    way: Way,
+    harness: ImportHarness,
 ) -> None:
     # Given
     def kill(**_: Any) -> None:
         raise KilledError
 
-    way.builder.ec2.meta.events.register("before-call.ec2.CreateTags", kill)
-    upload = way.upload()
+    harness.builder.ec2.meta.events.register("before-call.ec2.CreateTags", kill)
+    upload = harness.upload()
     with pytest.raises(KilledError):
-        way.follow(upload)
-    certain = way.drop(upload).answer
-    assert (certain is not None, way.answers()) == (True, [])
+        harness.follow(upload)
+    certain = harness.claim_run(upload).answer_json
+    assert (certain is not None, harness.answers()) == (True, [])
     # When it is asked again, by the state machine's Retry, and once more
-    way.reporter.answer(way.drop(upload))
-    way.reporter.answer(way.drop(upload))
+    harness.reporter.publish_answer(harness.claim_run(upload))
+    harness.reporter.publish_answer(harness.claim_run(upload))
     # Then
-    assert data(way)["notes"] == [BROKEN_OFF]
-    assert way.drop(upload).answer == certain
-    assert way.submissions() == 1
-    assert parameter(way) is None
+    assert data(harness)["notes"] == [INTERRUPTED_NOTE]
+    assert harness.claim_run(upload).answer_json == certain
+    assert harness.submissions() == 1
+    assert parameter(harness) is None
 
 
-def test_given_two_that_answer_at_once_then_both_publish_the_same_notes(way: Way) -> None:
+def test_given_two_that_answer_at_once_then_both_publish_the_same_notes(
+    harness: ImportHarness,
+) -> None:
     # Given one that has begun, and does not know that another has come
-    upload = way.upload()
-    way.intake.take(upload, "execution-1")
-    build = way.drop(upload).build_arn
+    upload = harness.upload()
+    harness.intake.process(upload, "execution-1")
+    build = harness.claim_run(upload).build_arn
     assert build is not None
-    way.wait_for(build, upload, "execution-1")
-    way.heard()
+    harness.wait_for(build, upload, "execution-1")
+    harness.heard()
 
     def other(**_: Any) -> None:
-        way.reporter.answer(way.drop(upload))
+        harness.reporter.publish_answer(harness.claim_run(upload))
 
-    way.builder.ec2.meta.events.register("before-call.ec2.CreateTags", other)
+    harness.builder.ec2.meta.events.register("before-call.ec2.CreateTags", other)
     # When
-    way.reporter.answer(way.drop(upload))
+    harness.reporter.publish_answer(harness.claim_run(upload))
     # Then
-    first, second = way.answers()
+    first, second = harness.answers()
     assert first["detail"] == second["detail"]
-    assert first["detail"]["data"]["notes"] == [BROKEN_OFF]
+    assert first["detail"]["data"]["notes"] == [INTERRUPTED_NOTE]

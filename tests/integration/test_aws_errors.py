@@ -12,25 +12,25 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import find_upload
+from isodrop.aws.s3 import get_current_upload
 from isodrop.codes import Code
 from isodrop.errors import CredentialsError, TransientError
-from tests.support.harness import Way, failing
+from tests.support.harness import ImportHarness, failing
 
 
 @pytest.fixture
-def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
-    return Way(session, ledger, tmp_path)
+def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
+    return ImportHarness(session, ledger, tmp_path)
 
 
-def the_answer(way: Way) -> dict[str, Any]:
-    (answer,) = way.answers()
+def the_answer(harness: ImportHarness) -> dict[str, Any]:
+    (answer,) = harness.answers()
     return answer
 
 
-def client_of(way: Way, operation: str) -> Any:
+def client_of(harness: ImportHarness, operation: str) -> Any:
     is_s3 = operation.endswith("Object")
-    return way.client("s3") if is_s3 else way.ledger.table.meta.client
+    return harness.client("s3") if is_s3 else harness.ledger.table.meta.client
 
 
 @pytest.mark.parametrize(
@@ -43,19 +43,19 @@ def client_of(way: Way, operation: str) -> Any:
     ],
 )
 def test_a_token_that_expired_in_a_warm_function_is_waited_out(
-    way: Way, operation: str, code: str
+    harness: ImportHarness, operation: str, code: str
 ) -> None:
-    upload = way.upload()
+    upload = harness.upload()
     with (
-        failing(client_of(way, operation), operation, code),
+        failing(client_of(harness, operation), operation, code),
         pytest.raises(TransientError, match=code) as error,
     ):
-        way.intake.take(upload, "execution-1")
+        harness.intake.process(upload, "execution-1")
 
-    way.follow(upload, "execution-1")
+    harness.follow(upload, "execution-1")
 
     assert type(error.value) is TransientError
-    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+    assert the_answer(harness)["detail-type"] == "ISO Import Succeeded"
 
 
 class Page(io.BytesIO):
@@ -66,8 +66,10 @@ class Page(io.BytesIO):
 
 
 @pytest.mark.parametrize("operation", ["GetObject", "HeadObject", "ListObjectVersions"])
-def test_a_page_of_html_is_no_answer_and_is_waited_out(way: Way, operation: str) -> None:
-    s3, upload = way.client("s3"), way.upload()
+def test_a_page_of_html_is_no_answer_and_is_waited_out(
+    harness: ImportHarness, operation: str
+) -> None:
+    s3, upload = harness.client("s3"), harness.upload()
     page = b"" if operation == "HeadObject" else b"<html><p>Sign in to the network<br></html>"
 
     def portal(request: Any, **_: Any) -> AWSResponse:
@@ -76,30 +78,30 @@ def test_a_page_of_html_is_no_answer_and_is_waited_out(way: Way, operation: str)
 
     s3.meta.events.register_first(f"before-send.s3.{operation}", portal)
     asks: dict[str, Callable[[], object]] = {
-        "GetObject": lambda: way.intake.take(upload, "execution-1"),
-        "HeadObject": lambda: find_upload(s3, upload.bucket, upload.key),
-        "ListObjectVersions": way.sweep,
+        "GetObject": lambda: harness.intake.process(upload, "execution-1"),
+        "HeadObject": lambda: get_current_upload(s3, upload.bucket, upload.key),
+        "ListObjectVersions": harness.sweep,
     }
     with pytest.raises(TransientError):
         asks[operation]()
     s3.meta.events.unregister(f"before-send.s3.{operation}", portal)
 
-    way.follow(upload, "execution-1")
+    harness.follow(upload, "execution-1")
 
-    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+    assert the_answer(harness)["detail-type"] == "ISO Import Succeeded"
 
 
-def test_credentials_that_stay_unknown_end_in_an_answer(way: Way) -> None:
-    upload = way.upload()
+def test_credentials_that_stay_unknown_end_in_an_answer(harness: ImportHarness) -> None:
+    upload = harness.upload()
     with (
-        failing(way.client("s3"), "GetObject", "InvalidAccessKeyId", 403),
+        failing(harness.client("s3"), "GetObject", "InvalidAccessKeyId", 403),
         pytest.raises(CredentialsError) as error,
     ):
-        way.intake.take(upload, "execution-1")
+        harness.intake.process(upload, "execution-1")
 
-    way.answer_broken(upload, type(error.value).__name__, str(error.value), "execution-1")
+    harness.answer_broken(upload, type(error.value).__name__, str(error.value), "execution-1")
 
-    assert the_answer(way)["detail"]["data"]["code"] == Code.ACCESS_DENIED
+    assert the_answer(harness)["detail"]["data"]["code"] == Code.ACCESS_DENIED
 
 
 @pytest.mark.parametrize(
@@ -107,13 +109,13 @@ def test_credentials_that_stay_unknown_end_in_an_answer(way: Way) -> None:
     [("AccessDenied", 403), ("KMS.DisabledException", 400), ("InvalidRequest", 400)],
 )
 def test_an_object_that_may_not_be_read_is_rejected_with_s3s_words(
-    way: Way, code: str, status: int
+    harness: ImportHarness, code: str, status: int
 ) -> None:
-    upload = way.upload()
-    with failing(way.client("s3"), "GetObject", code, status):
-        way.follow(upload)
+    upload = harness.upload()
+    with failing(harness.client("s3"), "GetObject", code, status):
+        harness.follow(upload)
 
-    answer = the_answer(way)
+    answer = the_answer(harness)
     data = answer["detail"]["data"]
     assert answer["detail-type"] == "ISO Import Rejected"
     assert data["code"] == Code.UNREADABLE_OBJECT
@@ -122,29 +124,31 @@ def test_an_object_that_may_not_be_read_is_rejected_with_s3s_words(
     assert "Image Builder" not in data["message"]
 
 
-def test_what_another_service_refuses_is_not_said_to_be_image_builders(way: Way) -> None:
-    way.follow(way.upload("a.iso"))
-    way.answers()
-    upload = way.upload("b.iso")
-    ec2 = way.builder.ec2
+def test_what_another_service_refuses_is_not_said_to_be_image_builders(
+    harness: ImportHarness,
+) -> None:
+    harness.follow(harness.upload("a.iso"))
+    harness.answers()
+    upload = harness.upload("b.iso")
+    ec2 = harness.builder.ec2
     with failing(ec2, "DescribeImages", "InvalidParameterValue"):
-        way.follow(upload)
+        harness.follow(upload)
 
-    assert the_answer(way)["detail"]["data"]["code"] == Code.REQUEST_REFUSED
+    assert the_answer(harness)["detail"]["data"]["code"] == Code.REQUEST_REFUSED
 
 
 @pytest.mark.parametrize("error", ["States.DataLimitExceeded", "States.Runtime"])
 def test_what_no_state_machine_can_catch_the_sweep_answers_with_its_build(
-    way: Way, error: str
+    harness: ImportHarness, error: str
 ) -> None:
-    way.clock.now = datetime.now(UTC).timestamp() // 1
-    upload, execution = way.upload(), way.run("one")
-    build = way.intake.take(upload, execution).build_arn
+    harness.clock.now = datetime.now(UTC).timestamp() // 1
+    upload, execution = harness.upload(), harness.run("one")
+    build = harness.intake.process(upload, execution).build_arn
     assert build is not None
-    way.wait_for(build, upload, execution)
-    way.client("stepfunctions").stop_execution(executionArn=execution, error=error)
-    way.later(minutes=11)
+    harness.wait_for(build, upload, execution)
+    harness.client("stepfunctions").stop_execution(executionArn=execution, error=error)
+    harness.later(minutes=11)
 
-    way.sweep()
+    harness.sweep()
 
-    assert the_answer(way)["detail-type"] == "ISO Import Succeeded"
+    assert the_answer(harness)["detail-type"] == "ISO Import Succeeded"

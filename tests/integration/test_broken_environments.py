@@ -25,9 +25,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
 EXPIRED = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 OUTPUTS = {
     "UploadBucketName": "uploads",
-    "ImportMachineArn": "arn:aws:states:::x",
-    "LedgerTable": "ledger",
-    "DropAddress": "s3://uploads/",
+    "ImportStateMachineArn": "arn:aws:states:::x",
+    "LedgerTableName": "ledger",
+    "UploadUri": "s3://uploads/",
     "ImportFunction": "import-iso",
 }
 

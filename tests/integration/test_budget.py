@@ -14,13 +14,13 @@ from botocore.exceptions import ClientError
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, BuildLimits, day_of
-from isodrop.domain.model import Ask, Upload
-from isodrop.domain.run import Attempt, Standing
+from isodrop.domain.model import RunRequest, Upload
+from isodrop.domain.run import Attempt, AttemptStatus
 from isodrop.errors import QuotaError, RejectedError, TransientError
 from isodrop.services.budget import NEVER_FOUND
 from isodrop_local.iso_maker import business_editions
 from tests.support.builders import an_upload
-from tests.support.harness import Way, refuse
+from tests.support.harness import ImportHarness, refuse
 
 DAY = "2026-11-25"
 NOW = "2026-11-25T10:00:00.000+00:00"
@@ -28,74 +28,84 @@ LIMITS = BuildLimits(at_once=3, per_day=5)
 
 
 @pytest.fixture
-def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
-    way = Way(session, ledger, tmp_path, limits=LIMITS)
+def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
+    harness = ImportHarness(session, ledger, tmp_path, limits=LIMITS)
     # In the morning: a few builds one after the other are to end on the same day.
-    way.clock.now = datetime.now(UTC).replace(hour=3, minute=0, second=0).timestamp() // 1
-    return way
+    harness.clock.now = datetime.now(UTC).replace(hour=3, minute=0, second=0).timestamp() // 1
+    return harness
 
 
 def an_attempt(identity: str, number: int = 0, **changes: Any) -> Attempt:
     attempt = Attempt(
-        identity=identity,
+        import_key=identity,
         number=number,
-        drop_id="d0d0",
-        ask=0,
+        upload_id="d0d0",
+        run_number=0,
         source=an_upload(),
         request={"clientToken": identity},
         build_arn=None,
-        standing=Standing.OPEN,
+        status=AttemptStatus.PREPARED,
         day=DAY,
     )
     return replace(attempt, **changes)
 
 
-def use(way: Way) -> tuple[int, int]:
-    found = way.ledger.budget_use(day_of(way.clock.time()))
+def use(harness: ImportHarness) -> tuple[int, int]:
+    found = harness.ledger.budget_use(day_of(harness.clock.time()))
     return found.at_once, found.today
 
 
-def other(way: Way, number: int) -> Upload:
+def other(harness: ImportHarness, number: int) -> Upload:
     """An upload of an ISO like no other."""
-    body = way.iso(business_editions(revision=3000 + number))
-    return way.upload(f"{number}.iso", body)
+    body = harness.iso(business_editions(revision=3000 + number))
+    return harness.upload(f"{number}.iso", body)
 
 
-def taken(way: Way, upload: Upload, execution: str = "execution-1", ask: Ask | None = None) -> str:
+def taken(
+    harness: ImportHarness,
+    upload: Upload,
+    execution: str = "execution-1",
+    request: RunRequest | None = None,
+) -> str:
     """What came of an upload's intake: its decision, or that it waits."""
     try:
-        return way.intake.take(upload, execution, ask or Ask()).decision.value
+        return harness.intake.process(upload, execution, request or RunRequest()).next_step.value
     except QuotaError:
         return "waits"
 
 
-def code(way: Way, upload: Upload, execution: str = "execution-1", ask: Ask | None = None) -> str:
-    trouble = way.drop(upload, execution, ask or Ask()).trouble
-    assert trouble is not None
-    return trouble.code
+def code(
+    harness: ImportHarness,
+    upload: Upload,
+    execution: str = "execution-1",
+    request: RunRequest | None = None,
+) -> str:
+    failure = harness.claim_run(upload, execution, request or RunRequest()).failure
+    assert failure is not None
+    return failure.code
 
 
 # The counters
 
 
 def test_what_is_begun_is_counted_with_the_attempt_and_only_once(ledger: Ledger) -> None:
-    assert ledger.begin(an_attempt("a"), LIMITS)
-    assert not ledger.begin(an_attempt("a"), LIMITS)
+    assert ledger.create_attempt(an_attempt("a"), LIMITS)
+    assert not ledger.create_attempt(an_attempt("a"), LIMITS)
 
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
     assert ledger.under_way() == [("a", 0)]
-    (found,) = ledger.attempts("a")
+    (found,) = ledger.list_attempts("a")
     assert found.day == DAY
 
 
 def test_no_more_are_under_way_than_may_be_and_nothing_is_written(ledger: Ledger) -> None:
     for name in "abc":
-        ledger.begin(an_attempt(name), LIMITS)
+        ledger.create_attempt(an_attempt(name), LIMITS)
 
     with pytest.raises(QuotaError, match="MaxBuildsAtOnce"):
-        ledger.begin(an_attempt("d"), LIMITS)
+        ledger.create_attempt(an_attempt("d"), LIMITS)
 
-    assert ledger.attempts("d") == ()
+    assert ledger.list_attempts("d") == ()
     assert ledger.budget_use(DAY) == BudgetUse(3, 3, LIMITS)
 
 
@@ -103,15 +113,15 @@ def test_no_more_are_begun_in_a_day_than_may_be_and_the_next_day_is_another(
     ledger: Ledger,
 ) -> None:
     for name in "abcde":
-        ledger.begin(an_attempt(name), LIMITS)
+        ledger.create_attempt(an_attempt(name), LIMITS)
         ledger.release(an_attempt(name))
 
     with pytest.raises(RejectedError) as caught:
-        ledger.begin(an_attempt("f"), LIMITS)
+        ledger.create_attempt(an_attempt("f"), LIMITS)
 
     assert caught.value.code is Code.BUDGET_USED_UP
-    assert ledger.attempts("f") == ()
-    assert ledger.begin(an_attempt("f", day="2026-11-26"), LIMITS)
+    assert ledger.list_attempts("f") == ()
+    assert ledger.create_attempt(an_attempt("f", day="2026-11-26"), LIMITS)
     assert ledger.budget_use(DAY).today == 5
 
 
@@ -119,15 +129,15 @@ def test_an_attempt_that_is_there_is_followed_though_the_budget_is_used_up(
     ledger: Ledger,
 ) -> None:
     limits = BuildLimits(1, 1)
-    ledger.begin(an_attempt("a"), limits)
+    ledger.create_attempt(an_attempt("a"), limits)
 
-    assert ledger.begin(an_attempt("a"), limits) is False
+    assert ledger.create_attempt(an_attempt("a"), limits) is False
 
 
 def test_releasing_twice_or_what_never_was_changes_nothing(ledger: Ledger) -> None:
     ledger.release(an_attempt("never"))
     for name in "ab":
-        ledger.begin(an_attempt(name), LIMITS)
+        ledger.create_attempt(an_attempt(name), LIMITS)
 
     ledger.release(an_attempt("a"))
     ledger.release(an_attempt("a"))
@@ -136,25 +146,30 @@ def test_releasing_twice_or_what_never_was_changes_nothing(ledger: Ledger) -> No
     assert ledger.budget_use(DAY) == BudgetUse(1, 2, LIMITS)
 
 
-@pytest.mark.parametrize("standing", [Standing.REFUSED, Standing.LOST])
-def test_what_came_to_nothing_is_given_back_once(ledger: Ledger, standing: Standing) -> None:
+@pytest.mark.parametrize("status", [AttemptStatus.REFUSED, AttemptStatus.LOST])
+def test_what_came_to_nothing_is_given_back_once(ledger: Ledger, status: AttemptStatus) -> None:
     attempt = an_attempt("a")
-    ledger.begin(attempt, LIMITS)
-    ledger.begin(an_attempt("b"), LIMITS)
+    ledger.create_attempt(attempt, LIMITS)
+    ledger.create_attempt(an_attempt("b"), LIMITS)
 
-    assert ledger.stand(attempt, standing) is standing
-    assert ledger.stand(attempt, standing) is standing
+    assert ledger.set_attempt_status(attempt, status) is status
+    assert ledger.set_attempt_status(attempt, status) is status
 
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
 
 def test_a_refusal_that_comes_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
     attempt = an_attempt("a")
-    ledger.begin(attempt, LIMITS)
-    ledger.stand(attempt, Standing.SENT)
-    ledger.built(attempt, "arn:build", NOW)
+    ledger.create_attempt(attempt, LIMITS)
+    ledger.set_attempt_status(attempt, AttemptStatus.SUBMITTED)
+    ledger.record_build(attempt, "arn:build", NOW)
 
-    assert ledger.stand(replace(attempt, standing=Standing.SENT), Standing.REFUSED) is Standing.SENT
+    assert (
+        ledger.set_attempt_status(
+            replace(attempt, status=AttemptStatus.SUBMITTED), AttemptStatus.REFUSED
+        )
+        is AttemptStatus.SUBMITTED
+    )
 
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
@@ -169,176 +184,189 @@ def test_a_conflict_with_another_transaction_is_waited_out(ledger: Ledger) -> No
     events = ledger.table.meta.client.meta.events
     events.register_first("before-call.dynamodb.TransactWriteItems", conflict)
     with pytest.raises(TransientError, match="TransactionConflict"):
-        ledger.begin(an_attempt("a"), LIMITS)
+        ledger.create_attempt(an_attempt("a"), LIMITS)
     events.unregister("before-call.dynamodb.TransactWriteItems", conflict)
 
-    assert ledger.begin(an_attempt("a"), LIMITS)
+    assert ledger.create_attempt(an_attempt("a"), LIMITS)
 
 
 # On the way of an upload
 
 
-def test_twelve_rebuilds_of_one_iso_cost_what_the_operator_allowed(way: Way) -> None:
-    body = way.iso()
+def test_twelve_rebuilds_of_one_iso_cost_what_the_operator_allowed(harness: ImportHarness) -> None:
+    body = harness.iso()
     decisions = [
-        taken(way, way.upload(f"{number}.iso", body, rebuild=str(number))) for number in range(12)
+        taken(harness, harness.upload(f"{number}.iso", body, rebuild=str(number)))
+        for number in range(12)
     ]
 
-    assert decisions == ["follow"] * 3 + ["waits"] * 9
-    assert (way.submissions(), use(way)) == (3, (3, 3))
+    assert decisions == ["track"] * 3 + ["waits"] * 9
+    assert (harness.submissions(), use(harness)) == (3, (3, 3))
 
 
-def test_by_default_twelve_rebuilds_of_one_iso_are_twelve_rejections(way: Way) -> None:
-    settings = replace(way.settings, allowed_overrides=frozenset({"edition"}))
-    way.settings = settings
-    body = way.iso()
+def test_by_default_twelve_rebuilds_of_one_iso_are_twelve_rejections(
+    harness: ImportHarness,
+) -> None:
+    settings = replace(harness.settings, allowed_overrides=frozenset({"edition"}))
+    harness.settings = settings
+    body = harness.iso()
     for number in range(12):
-        way.follow(way.upload(f"{number}.iso", body, rebuild=str(number)), f"execution-{number}")
+        harness.follow(
+            harness.upload(f"{number}.iso", body, rebuild=str(number)), f"execution-{number}"
+        )
 
-    assert {answer["detail"]["data"]["code"] for answer in way.answers()} == {"invalid-override"}
-    assert way.submissions() == 0
+    assert {answer["detail"]["data"]["code"] for answer in harness.answers()} == {
+        "invalid-override"
+    }
+    assert harness.submissions() == 0
 
 
-def test_an_iso_that_is_too_small_or_too_large_costs_nothing(way: Way) -> None:
-    way.settings = replace(way.settings, min_iso_megabytes=1024)
-    way.follow(way.upload("small.iso"), "execution-1")
-    way.settings = replace(way.settings, min_iso_megabytes=0, max_iso_gigabytes=0)
-    way.follow(way.upload("large.iso"), "execution-2")
+def test_an_iso_that_is_too_small_or_too_large_costs_nothing(harness: ImportHarness) -> None:
+    harness.settings = replace(harness.settings, min_iso_megabytes=1024)
+    harness.follow(harness.upload("small.iso"), "execution-1")
+    harness.settings = replace(harness.settings, min_iso_megabytes=0, max_iso_gigabytes=0)
+    harness.follow(harness.upload("large.iso"), "execution-2")
 
-    codes = [answer["detail"]["data"]["code"] for answer in way.answers()]
+    codes = [answer["detail"]["data"]["code"] for answer in harness.answers()]
     assert codes == [Code.TOO_SMALL, Code.TOO_LARGE]
-    assert (way.submissions(), way.staged(), use(way)) == (0, [], (0, 0))
+    assert (harness.submissions(), harness.staged(), use(harness)) == (0, [], (0, 0))
 
 
-def test_who_waits_is_served_when_a_build_ends(way: Way) -> None:
-    first = [other(way, number) for number in range(3)]
+def test_who_waits_is_served_when_a_build_ends(harness: ImportHarness) -> None:
+    first = [other(harness, number) for number in range(3)]
     for upload in first:
-        taken(way, upload)
-    late = other(way, 3)
-    assert taken(way, late) == "waits"
-    assert taken(way, late) == "waits"
+        taken(harness, upload)
+    late = other(harness, 3)
+    assert taken(harness, late) == "waits"
+    assert taken(harness, late) == "waits"
 
-    way.follow(first[0])
+    harness.follow(first[0])
 
-    assert taken(way, late) == "follow"
-    assert use(way) == (3, 4)
+    assert taken(harness, late) == "track"
+    assert use(harness) == (3, 4)
 
 
-def test_uploads_that_share_a_build_count_once(way: Way) -> None:
-    body = way.iso()
+def test_uploads_that_share_a_build_count_once(harness: ImportHarness) -> None:
+    body = harness.iso()
     for number in range(8):
-        assert taken(way, way.upload(f"{number}.iso", body)) == "follow"
+        assert taken(harness, harness.upload(f"{number}.iso", body)) == "track"
 
-    assert (way.submissions(), use(way)) == (1, (1, 1))
+    assert (harness.submissions(), use(harness)) == (1, (1, 1))
 
 
-def test_a_used_up_budget_is_answered_and_another_day_it_is_built(way: Way) -> None:
+def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: ImportHarness) -> None:
     for number in range(5):
-        way.follow(other(way, number))
-    late = other(way, 5)
-    way.heard()
+        harness.follow(other(harness, number))
+    late = other(harness, 5)
+    harness.heard()
 
-    way.follow(late)
+    harness.follow(late)
 
-    (answer,) = way.answers()
+    (answer,) = harness.answers()
     data = answer["detail"]["data"]
     assert answer["detail-type"] == "ISO Import Rejected"
     assert (data["code"], "isodrop retry" in data["remedy"]) == (Code.BUDGET_USED_UP, True)
-    assert way.staged() == []
-    way.later(days=1)
-    way.follow(late, "execution-2", Ask(1))
-    (answer,) = way.answers()
+    assert harness.staged() == []
+    harness.later(days=1)
+    harness.follow(late, "execution-2", RunRequest(1))
+    (answer,) = harness.answers()
     assert answer["detail-type"] == "ISO Import Succeeded"
-    assert use(way) == (0, 1)
+    assert use(harness) == (0, 1)
 
 
-def test_a_refused_import_is_no_build_and_is_given_back(way: Way) -> None:
-    upload = way.upload()
-    refuse(way.builder.imagebuilder, "ImportDiskImage")
+def test_a_refused_import_is_no_build_and_is_given_back(harness: ImportHarness) -> None:
+    upload = harness.upload()
+    refuse(harness.builder.imagebuilder, "ImportDiskImage")
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    assert code(way, upload) == Code.ACCESS_DENIED
-    assert use(way) == (0, 0)
+    assert code(harness, upload) == Code.ACCESS_DENIED
+    assert use(harness) == (0, 0)
 
 
-def test_a_failed_build_counts_for_its_day_and_is_under_way_no_more(way: Way) -> None:
-    way.image_builder.controls.fail_next_build(status="BUILDING")
+def test_a_failed_build_counts_for_its_day_and_is_under_way_no_more(harness: ImportHarness) -> None:
+    harness.image_builder.controls.fail_next_build(status="BUILDING")
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    assert use(way) == (0, 1)
+    assert use(harness) == (0, 1)
 
 
 # What the sweep repairs
 
 
-def test_a_build_whose_execution_was_aborted_is_released_when_it_ends(way: Way) -> None:
-    upload, execution = other(way, 0), way.run("aborted")
-    taken(way, upload, execution)
-    way.abort(execution)
-    way.later(minutes=11)
-    assert way.sweep().released == 0
-    assert use(way) == (1, 1)
-    way.later(hours=14)
+def test_a_build_whose_execution_was_aborted_is_released_when_it_ends(
+    harness: ImportHarness,
+) -> None:
+    upload, execution = other(harness, 0), harness.run("aborted")
+    taken(harness, upload, execution)
+    harness.abort(execution)
+    harness.later(minutes=11)
+    assert harness.sweep().released == 0
+    assert use(harness) == (1, 1)
+    harness.later(hours=14)
 
-    way.sweep()
+    harness.sweep()
 
-    assert use(way)[0] == 0
+    assert use(harness)[0] == 0
 
 
-def test_one_that_was_killed_before_its_request_was_sent_is_given_back(way: Way) -> None:
-    upload, execution = other(way, 0), way.run("killed")
+def test_one_that_was_killed_before_its_request_was_sent_is_given_back(
+    harness: ImportHarness,
+) -> None:
+    upload, execution = other(harness, 0), harness.run("killed")
 
     def kill(**_: Any) -> None:
         raise KeyboardInterrupt
 
-    events = way.client("s3").meta.events
+    events = harness.client("s3").meta.events
     events.register("before-call.s3.HeadObject", kill)
     with pytest.raises(KeyboardInterrupt):
-        taken(way, upload, execution)
+        taken(harness, upload, execution)
     events.unregister("before-call.s3.HeadObject", kill)
-    assert use(way) == (1, 1)
-    way.abort(execution)
-    way.later(minutes=11)
+    assert use(harness) == (1, 1)
+    harness.abort(execution)
+    harness.later(minutes=11)
 
-    way.sweep()
-    way.sweep()
+    harness.sweep()
+    harness.sweep()
 
-    assert use(way) == (0, 0)
-    assert way.submissions() == 0
+    assert use(harness) == (0, 0)
+    assert harness.submissions() == 0
 
 
-def test_a_request_that_may_have_been_sent_is_released_after_an_hour(way: Way) -> None:
-    upload, execution = other(way, 0), way.run("killed")
+def test_a_request_that_may_have_been_sent_is_released_after_an_hour(
+    harness: ImportHarness,
+) -> None:
+    upload, execution = other(harness, 0), harness.run("killed")
 
     def kill(**_: Any) -> None:
         raise KeyboardInterrupt
 
-    events = way.builder.imagebuilder.meta.events
+    events = harness.builder.imagebuilder.meta.events
     events.register("before-call.imagebuilder.ImportDiskImage", kill)
     with pytest.raises(KeyboardInterrupt):
-        taken(way, upload, execution)
-    way.abort(execution)
-    way.later(minutes=11)
-    way.sweep()
-    assert use(way) == (1, 1)
-    way.clock.now += NEVER_FOUND.total_seconds()
+        taken(harness, upload, execution)
+    harness.abort(execution)
+    harness.later(minutes=11)
+    harness.sweep()
+    assert use(harness) == (1, 1)
+    harness.clock.now += NEVER_FOUND.total_seconds()
 
-    way.sweep()
+    harness.sweep()
 
     # It may have been sent, so it counts for its day.
-    assert way.ledger.under_way() == []
-    assert way.submissions() == 0
+    assert harness.ledger.under_way() == []
+    assert harness.submissions() == 0
 
 
-def test_the_sweep_tells_how_much_is_used(way: Way) -> None:
+def test_the_sweep_tells_how_much_is_used(harness: ImportHarness) -> None:
     for number in range(2):
-        taken(way, other(way, number))
+        taken(harness, other(harness, number))
 
-    tally = way.sweep()
+    summary = harness.sweep()
 
-    assert (tally.builds_at_once, tally.builds_today, tally.troubles) == (2, 2, 0)
+    assert (summary.builds_at_once, summary.builds_today, summary.errors) == (2, 2, 0)
 
 
 # Many at once
@@ -349,7 +377,7 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def killer(way: Way) -> Iterator[random.Random]:
+def killer(harness: ImportHarness) -> Iterator[random.Random]:
     """Let one in six writes of the ledger, or sendings, be the last thing that a function does."""
     dice = random.Random(13)  # noqa: S311 # repeatable, not secret
 
@@ -358,9 +386,9 @@ def killer(way: Way) -> Iterator[random.Random]:
             raise KilledError
 
     places = [
-        (way.ledger.table.meta.client, "dynamodb.TransactWriteItems"),
-        (way.ledger.table.meta.client, "dynamodb.UpdateItem"),
-        (way.builder.imagebuilder, "imagebuilder.ImportDiskImage"),
+        (harness.ledger.table.meta.client, "dynamodb.TransactWriteItems"),
+        (harness.ledger.table.meta.client, "dynamodb.UpdateItem"),
+        (harness.builder.imagebuilder, "imagebuilder.ImportDiskImage"),
     ]
     for client, operation in places:
         for when in ("before-call", "after-call"):
@@ -372,11 +400,11 @@ def killer(way: Way) -> Iterator[random.Random]:
 
 
 def test_300_at_once_with_kills_cost_exactly_what_is_allowed(
-    way: Way, killer: random.Random
+    harness: ImportHarness, killer: random.Random
 ) -> None:
     """In one process, in an order that the dice choose; each is begun again until it is through."""
-    way.limits = BuildLimits(at_once=7, per_day=20)
-    ledger = way.ledger
+    harness.limits = BuildLimits(at_once=7, per_day=20)
+    ledger = harness.ledger
     states: dict[str, str] = {}
     highest = 0
     waiting = [f"import-{number}" for number in range(300)]
@@ -385,8 +413,8 @@ def test_300_at_once_with_kills_cost_exactly_what_is_allowed(
         if waiting and (not open_ones or killer.random() < 0.8):
             name = killer.choice(waiting)
             try:
-                existing = ledger.attempts(name)
-                if existing or ledger.begin(an_attempt(name), way.limits):
+                existing = ledger.list_attempts(name)
+                if existing or ledger.create_attempt(an_attempt(name), harness.limits):
                     states[name] = "begun"
                     open_ones.append(name)
                     waiting.remove(name)
@@ -409,6 +437,6 @@ def test_300_at_once_with_kills_cost_exactly_what_is_allowed(
     begun = [name for name, state in states.items() if state == "begun"]
     assert (len(begun), len(states)) == (20, 300)
     assert highest == 7
-    assert sum(len(ledger.attempts(f"import-{number}")) for number in range(300)) == 20
+    assert sum(len(ledger.list_attempts(f"import-{number}")) for number in range(300)) == 20
     assert ledger.budget_use(DAY).today == 20
     assert ledger.under_way() == []

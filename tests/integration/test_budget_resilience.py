@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.resilience.oracle import End, Json, broken
-from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload, What
+from tests.resilience.oracle import FinalState, Json, broken
+from tests.resilience.schedule import (
+    MAX_CONSECUTIVE_FAILURES,
+    ActionKind,
+    OperatorAction,
+    PlannedFault,
+    Schedule,
+    Upload,
+    What,
+)
 from tests.resilience.simulation import Simulation
 
 BEGAN = 1_795_000_000.0
@@ -19,11 +27,14 @@ SPEED = 10
 """How many times faster than the real service builds go: who waits asks rarer then."""
 
 
-def run(*uploads: Upload, **how: Any) -> End:
+def run(*uploads: Upload, **how: Any) -> FinalState:
     """Run a schedule of one's own; no promise may be broken."""
     schedule = Schedule(0, uploads, **how)
     end = Simulation(schedule).run()
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    assert (
+        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        == []
+    )
     return end
 
 
@@ -36,7 +47,7 @@ def flood(count: int, *, every: float = 1.0) -> list[Upload]:
     ]
 
 
-def answers(end: End) -> dict[str, str]:
+def answers(end: FinalState) -> dict[str, str]:
     """The answer of each upload by its key: ``Succeeded`` or the code."""
     return {
         event["detail"]["data"]["source"]["key"]: event["detail"]["data"].get("code") or SUCCEEDED
@@ -52,7 +63,7 @@ def test_isos_before_the_administrators_delay_it_and_no_more(many: int) -> None:
 
     end = Simulation(schedule, speed=SPEED).run()
 
-    assert broken(end, max_attempts=MAX_ATTEMPTS) == []
+    assert broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES) == []
     assert set(answers(end).values()) == {SUCCEEDED}
     assert len(end.ours) == many + 1
     (admins,) = [build for build in end.ours if owner(end, build) == "admin.iso"]
@@ -61,10 +72,10 @@ def test_isos_before_the_administrators_delay_it_and_no_more(many: int) -> None:
     assert begin(admins) - BEGAN < rounds * (max(map(duration, end.ours)) + 900)
 
 
-def owner(end: End, build: Json) -> str:
-    drop = end.drop_of(build)
-    assert drop is not None
-    return drop.key
+def owner(end: FinalState, build: Json) -> str:
+    run = end.drop_of(build)
+    assert run is not None
+    return run.key
 
 
 def begin(build: Json) -> float:
@@ -88,7 +99,7 @@ def test_a_flood_in_one_day_costs_what_is_allowed_and_each_has_its_answer() -> N
 def test_who_dies_while_it_counts_is_counted_once(what: What, skip: int) -> None:
     end = run(
         *flood(4),
-        troubles=(Trouble("dynamodb.TransactWriteItems", what, skip, 2),),
+        troubles=(PlannedFault("dynamodb.TransactWriteItems", what, skip, 2),),
         at_once=1,
         per_day=3,
     )
@@ -101,7 +112,7 @@ def test_who_dies_while_it_counts_is_counted_once(what: What, skip: int) -> None
 def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
     end = run(
         *flood(2, every=600),
-        troubles=(Trouble("imagebuilder.ImportDiskImage", What.REFUSED, 0),),
+        troubles=(PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0),),
         at_once=1,
         per_day=1,
     )
@@ -112,7 +123,7 @@ def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
 def test_a_build_that_nobody_follows_any_more_gives_its_place_back() -> None:
     end = run(
         *flood(2, every=60),
-        deeds=(Deed(300, Do.ABORT_EXECUTION, 0),),
+        deeds=(OperatorAction(300, ActionKind.ABORT_EXECUTION, 0),),
         at_once=1,
     )
 

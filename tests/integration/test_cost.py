@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 
 from isodrop.aws.ledger import Ledger
-from tests.support.harness import Way
+from tests.support.harness import ImportHarness
 
 
 def test_an_import_asks_s3_a_handful_of_times(
@@ -20,14 +20,14 @@ def test_an_import_asks_s3_a_handful_of_times(
         asked[event_name.rpartition(".")[2]] += 1
 
     session.events.register("before-call.s3", count)
-    way = Way(session, ledger, tmp_path)
-    upload = way.upload()
+    harness = ImportHarness(session, ledger, tmp_path)
+    upload = harness.upload()
     asked.clear()
     # When
-    way.follow(upload)
+    harness.follow(upload)
     # Then; listing is what stands for Image Builder itself here
     del asked["ListObjectsV2"]
-    assert way.answers()
+    assert harness.answers()
     assert asked.pop("GetObject") <= 4
     # One part is copied in one request; an ISO of 6 GB has 45 of them.
     assert asked == {

@@ -11,9 +11,9 @@ def test_given_an_upload_when_simulated_then_each_of_its_metrics_is_taken_as_cou
 ) -> None:
     found = samples(Schedule(1, (Upload(0.0, "a.iso", "text"),)))
     taken = [(one.name, one.dimensions, one.value) for one in found if one.value]
-    assert taken.count(("ExecutionsStarted", "StateMachineArn=ImportMachine", 1.0)) == 1
-    assert taken.count(("ExecutionsSucceeded", "StateMachineArn=ImportMachine", 1.0)) == 1
-    assert taken.count(("Drops", "service=isodrop", 1.0)) == 1
+    assert taken.count(("ExecutionsStarted", "StateMachineArn=ImportStateMachine", 1.0)) == 1
+    assert taken.count(("ExecutionsSucceeded", "StateMachineArn=ImportStateMachine", 1.0)) == 1
+    assert taken.count(("Uploads", "service=isodrop", 1.0)) == 1
     rejected = "service=isodrop,kind=Rejected"
     for told in ("service=isodrop", rejected, f"{rejected},code=not-an-iso"):
         assert taken.count(("Answers", told, 1.0)) == 1

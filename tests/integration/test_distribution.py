@@ -16,15 +16,15 @@ from isodrop_cli.output.progress import seen
 from isodrop_cli.output.run_format import as_json, pairs
 from isodrop_local.image_builder import LOST
 from tests.integration.conftest import BUCKET
-from tests.support.harness import ACCOUNT, REGION, Way
+from tests.support.harness import ACCOUNT, REGION, ImportHarness
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/builds"
 THERE = [("eu-central-1", ACCOUNT), ("us-west-2", ACCOUNT), ("us-west-2", "210987654321")]
 
 
-def configuration(way: Way, name: str = "everywhere") -> DistributionSettings:
+def configuration(harness: ImportHarness, name: str = "everywhere") -> DistributionSettings:
     """A distribution configuration: a copy here, two in another Region."""
-    made = way.builder.imagebuilder.create_distribution_configuration(
+    made = harness.builder.imagebuilder.create_distribution_configuration(
         name=name,
         distributions=[
             {"region": REGION, "amiDistributionConfiguration": {}},
@@ -39,15 +39,15 @@ def configuration(way: Way, name: str = "everywhere") -> DistributionSettings:
 
 
 @pytest.fixture
-def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
+def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
     """A stack whose images go to two Regions."""
-    way = Way(session, ledger, tmp_path)
-    way.distribution = configuration(way)
-    return way
+    harness = ImportHarness(session, ledger, tmp_path)
+    harness.distribution = configuration(harness)
+    return harness
 
 
-def data(way: Way) -> dict[str, Any]:
-    (answer,) = way.answers()
+def data(harness: ImportHarness) -> dict[str, Any]:
+    (answer,) = harness.answers()
     return dict(answer["detail"]["data"])
 
 
@@ -55,87 +55,91 @@ def places(answer: dict[str, Any]) -> list[tuple[str, str]]:
     return [(ami["region"], ami["account"]) for ami in answer["amis"]]
 
 
-def distributions(way: Way) -> list[dict[str, Any]]:
-    return way.image_builder.history(kind="distribution")
+def distributions(harness: ImportHarness) -> list[dict[str, Any]]:
+    return harness.image_builder.history(kind="distribution")
 
 
-def built(way: Way, key: str = "a.iso", execution: str = "execution-1") -> Upload:
+def built(harness: ImportHarness, key: str = "a.iso", execution: str = "execution-1") -> Upload:
     """An upload whose image has just been finished, and nobody has answered yet."""
-    upload = way.upload(key)
-    outcome = way.intake.take(upload, execution)
+    upload = harness.upload(key)
+    outcome = harness.intake.process(upload, execution)
     assert outcome.build_arn is not None
-    way.wait_for(outcome.build_arn, upload, execution)
+    harness.wait_for(outcome.build_arn, upload, execution)
     return upload
 
 
-def test_an_image_is_distributed_before_its_answer_which_lists_all_amis(way: Way) -> None:
-    way.follow(way.upload())
+def test_an_image_is_distributed_before_its_answer_which_lists_all_amis(
+    harness: ImportHarness,
+) -> None:
+    harness.follow(harness.upload())
 
-    heard = way.heard()
+    heard = harness.heard()
     answer = heard[-1]["detail"]["data"]
-    (made,) = distributions(way)
+    (made,) = distributions(harness)
     assert [event["detail-type"] for event in heard].count("ISO Import Succeeded") == 1
     assert heard[-1]["detail-type"] == "ISO Import Succeeded"
     assert places(answer) == [(REGION, ACCOUNT), *THERE]
     assert len({ami["id"] for ami in answer["amis"]}) == 4
     assert answer["distributionArn"] == made["arn"]
     assert heard[-1]["resources"] == [answer["buildArn"], answer["distributionArn"]]
-    assert answer["minutes"]["distribution"] > 0
-    assert way.image_builder.controls.violations == []
+    assert answer["minutesByStatus"]["distribution"] > 0
+    assert harness.image_builder.controls.violations == []
 
 
-def test_its_progress_is_told_as_its_own(way: Way) -> None:
-    way.follow(way.upload())
+def test_its_progress_is_told_as_its_own(harness: ImportHarness) -> None:
+    harness.follow(harness.upload())
 
-    heard = [event for event in way.heard() if event["detail-type"] == "ISO Import Progressed"]
+    heard = [event for event in harness.heard() if event["detail-type"] == "ISO Import Progressed"]
     told = [
         (event["detail"]["data"]["distributionArn"], event["detail"]["data"]["status"])
         for event in heard
     ]
-    (made,) = distributions(way)
+    (made,) = distributions(harness)
     assert [arn for arn, _ in told] == sorted((arn for arn, _ in told), key=bool)
     assert {arn for arn, _ in told} == {None, made["arn"]}
     assert told[-1] == (made["arn"], "PENDING")
     assert len({event["detail"]["metadata"]["eventId"] for event in heard}) == len(heard)
 
 
-def test_the_request_is_all_that_the_stack_says(way: Way) -> None:
-    assert way.distribution is not None
-    upload = way.upload()
-    way.follow(upload)
+def test_the_request_is_all_that_the_stack_says(harness: ImportHarness) -> None:
+    assert harness.distribution is not None
+    upload = harness.upload()
+    harness.follow(upload)
 
-    (call,) = way.image_builder.controls.calls_of("DistributeImage")
-    (imported,) = way.image_builder.controls.calls_of("ImportDiskImage")
-    drop = way.drop(upload)
+    (call,) = harness.image_builder.controls.calls_of("DistributeImage")
+    (imported,) = harness.image_builder.controls.calls_of("ImportDiskImage")
+    run = harness.claim_run(upload)
     sent = dict(call["parameters"])
     tags = sent.pop("tags")
     token = sent.pop("clientToken")
     assert sent == {
-        "sourceImage": drop.build_arn,
-        "distributionConfigurationArn": way.distribution.configuration_arn,
+        "sourceImage": run.build_arn,
+        "distributionConfigurationArn": harness.distribution.configuration_arn,
         "executionRole": ROLE,
     }
     assert len(token) == 36
     assert token != imported["parameters"]["clientToken"]
-    assert tags["isodrop:distribution"] == drop.distribution.identity
+    assert tags["isodrop:distribution"] == run.distribution.import_key
     assert tags["isodrop:stack"] == "isodrop"
     # Whoever looks for the import by its tags must not find this.
     assert "isodrop:import" not in tags
 
 
-def test_two_drops_of_one_disc_share_it(way: Way) -> None:
-    way.follow(way.upload("a.iso"), "execution-1")
-    way.follow(way.upload("b.iso"), "execution-2")
+def test_two_drops_of_one_disc_share_it(harness: ImportHarness) -> None:
+    harness.follow(harness.upload("a.iso"), "execution-1")
+    harness.follow(harness.upload("b.iso"), "execution-2")
 
-    first, second = (event["detail"]["data"] for event in way.answers())
+    first, second = (event["detail"]["data"] for event in harness.answers())
     assert first["amis"] == second["amis"]
     assert second["reused"] is True
-    assert len(distributions(way)) == 1
+    assert len(distributions(harness)) == 1
 
 
-def test_a_copy_in_another_account_of_the_same_region_is_not_taken_for_gone(way: Way) -> None:
+def test_a_copy_in_another_account_of_the_same_region_is_not_taken_for_gone(
+    harness: ImportHarness,
+) -> None:
     """EC2 shows nobody the private AMIs of another account."""
-    made = way.builder.imagebuilder.create_distribution_configuration(
+    made = harness.builder.imagebuilder.create_distribution_configuration(
         name="next-door",
         distributions=[
             {
@@ -145,44 +149,46 @@ def test_a_copy_in_another_account_of_the_same_region_is_not_taken_for_gone(way:
         ],
         clientToken="next-door",
     )
-    way.distribution = DistributionSettings(made["distributionConfigurationArn"], ROLE)
+    harness.distribution = DistributionSettings(made["distributionConfigurationArn"], ROLE)
 
-    way.follow(way.upload("a.iso"), "execution-1")
-    way.follow(way.upload("b.iso"), "execution-2")
+    harness.follow(harness.upload("a.iso"), "execution-1")
+    harness.follow(harness.upload("b.iso"), "execution-2")
 
-    first, second = (event["detail"]["data"] for event in way.answers())
+    first, second = (event["detail"]["data"] for event in harness.answers())
     assert places(first) == [(REGION, ACCOUNT), (REGION, "210987654321")]
     assert first["amis"] == second["amis"]
-    assert len(distributions(way)) == 1
+    assert len(distributions(harness)) == 1
 
 
 def test_one_that_fails_names_the_image_there_is_and_asking_again_repeats_it_alone(
-    way: Way,
+    harness: ImportHarness,
 ) -> None:
-    way.image_builder.controls.fail_next_build(kind="distribution", message="no such role there")
-    way.follow(way.upload("a.iso"), "execution-1")
-    failed = data(way)
+    harness.image_builder.controls.fail_next_build(
+        kind="distribution", message="no such role there"
+    )
+    harness.follow(harness.upload("a.iso"), "execution-1")
+    failed = data(harness)
 
-    way.follow(way.upload("b.iso"), "execution-2")
+    harness.follow(harness.upload("b.iso"), "execution-2")
 
     assert failed["code"] == Code.DISTRIBUTION_FAILED
     for region, account in THERE:
         assert f"{region} {account}: no such role there" in failed["message"]
     assert "no such role there" in failed["message"]
     assert failed["status"] == "FAILED"
-    assert failed["dropAgain"] is True
+    assert failed["retryable"] is True
     assert places(failed) == [(REGION, ACCOUNT)]
     assert failed["buildArn"] != failed["distributionArn"]
-    assert places(data(way)) == [(REGION, ACCOUNT), *THERE]
-    assert (way.submissions(), len(distributions(way))) == (1, 2)
+    assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
+    assert (harness.submissions(), len(distributions(harness))) == (1, 2)
 
 
-def test_it_fails_no_oftener_than_the_stack_allows(way: Way) -> None:
-    way.image_builder.controls.fail_next_build(9, kind="distribution")
+def test_it_fails_no_oftener_than_the_stack_allows(harness: ImportHarness) -> None:
+    harness.image_builder.controls.fail_next_build(9, kind="distribution")
     for number in range(3):
-        way.follow(way.upload(), f"execution-{number}")
+        harness.follow(harness.upload(), f"execution-{number}")
 
-    answers = [event["detail"]["data"] for event in way.answers()]
+    answers = [event["detail"]["data"] for event in harness.answers()]
     assert [answer["code"] for answer in answers] == [
         Code.DISTRIBUTION_FAILED,
         Code.DISTRIBUTION_FAILED,
@@ -190,21 +196,21 @@ def test_it_fails_no_oftener_than_the_stack_allows(way: Way) -> None:
     ]
     assert "2 distributions of windows-11" in answers[-1]["message"]
     assert places(answers[-1]) == [(REGION, ACCOUNT)]
-    assert (way.submissions(), len(distributions(way))) == (1, 2)
+    assert (harness.submissions(), len(distributions(harness))) == (1, 2)
 
 
-def test_one_that_ended_well_ends_the_count_of_those_that_did_not(way: Way) -> None:
-    controls = way.image_builder.controls
+def test_one_that_ended_well_ends_the_count_of_those_that_did_not(harness: ImportHarness) -> None:
+    controls = harness.image_builder.controls
     controls.fail_next_build(kind="distribution")
     for number in range(2):
-        way.follow(way.upload(), f"execution-{number}")
-    way.image_builder.delete(distributions(way)[-1]["arn"])
-    way.later(minutes=11)  # that it is not found means that it is gone
+        harness.follow(harness.upload(), f"execution-{number}")
+    harness.image_builder.delete(distributions(harness)[-1]["arn"])
+    harness.later(minutes=11)  # that it is not found means that it is gone
     controls.fail_next_build(kind="distribution")
     for number in range(2, 4):
-        way.follow(way.upload(), f"execution-{number}")
+        harness.follow(harness.upload(), f"execution-{number}")
 
-    kinds = [event["detail-type"].rsplit(" ", 1)[-1] for event in way.answers()]
+    kinds = [event["detail-type"].rsplit(" ", 1)[-1] for event in harness.answers()]
     assert kinds == ["Failed", "Succeeded", "Failed", "Succeeded"]
 
 
@@ -216,163 +222,176 @@ def test_one_that_ended_well_ends_the_count_of_those_that_did_not(way: Way) -> N
     ],
 )
 def test_a_request_that_is_refused_is_told_and_not_sent_again(
-    way: Way, error: str, code: Code
+    harness: ImportHarness, error: str, code: Code
 ) -> None:
-    way.image_builder.controls.fail_next("DistributeImage", error, message="not like this")
-    upload = way.upload()
-    way.follow(upload)
-    refused = data(way)
+    harness.image_builder.controls.fail_next("DistributeImage", error, message="not like this")
+    upload = harness.upload()
+    harness.follow(upload)
+    refused = data(harness)
 
-    way.follow(upload)
+    harness.follow(upload)
 
     assert refused["code"] == code
     assert "not like this" in refused["message"]
     assert places(refused) == [(REGION, ACCOUNT)]
-    assert len(way.image_builder.controls.calls_of("DistributeImage")) == 1
+    assert len(harness.image_builder.controls.calls_of("DistributeImage")) == 1
 
 
-def test_a_configuration_that_is_gone_is_told(way: Way) -> None:
-    assert way.distribution is not None
-    way.builder.imagebuilder.delete_distribution_configuration(
-        distributionConfigurationArn=way.distribution.configuration_arn
+def test_a_configuration_that_is_gone_is_told(harness: ImportHarness) -> None:
+    assert harness.distribution is not None
+    harness.builder.imagebuilder.delete_distribution_configuration(
+        distributionConfigurationArn=harness.distribution.configuration_arn
     )
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    assert data(way)["code"] == Code.DISTRIBUTION_FAILED
+    assert data(harness)["code"] == Code.DISTRIBUTION_FAILED
 
 
 @pytest.mark.parametrize("error", ["ServiceQuotaExceededException", "TooManyRequestsException"])
-def test_what_passes_is_waited_out(way: Way, error: str) -> None:
-    way.image_builder.controls.fail_next("DistributeImage", error, times=9)
-    upload = built(way)
+def test_what_passes_is_waited_out(harness: ImportHarness, error: str) -> None:
+    harness.image_builder.controls.fail_next("DistributeImage", error, times=9)
+    upload = built(harness)
 
     with pytest.raises(QuotaError if "Quota" in error else TransientError):
-        way.reporter.onward(way.drop(upload))
-    way.image_builder.controls.faults.clear()
-    way.follow(upload)
+        harness.reporter.next_build_to_track(harness.claim_run(upload))
+    harness.image_builder.controls.faults.clear()
+    harness.follow(upload)
 
-    assert places(data(way)) == [(REGION, ACCOUNT), *THERE]
-    assert len(distributions(way)) == 1
+    assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
+    assert len(distributions(harness)) == 1
 
 
 @pytest.mark.parametrize("remembers", [True, False])
 def test_an_answer_of_image_builder_that_was_lost_leads_to_the_same_distribution(
-    way: Way, *, remembers: bool
+    harness: ImportHarness, *, remembers: bool
 ) -> None:
-    way.image_builder.controls.fail_next("DistributeImage", LOST)
-    upload = built(way)
+    harness.image_builder.controls.fail_next("DistributeImage", LOST)
+    upload = built(harness)
     with pytest.raises(TransientError) as lost:
-        way.reporter.onward(way.drop(upload))
+        harness.reporter.next_build_to_track(harness.claim_run(upload))
     if not remembers:
-        way.image_builder.forget_tokens()
+        harness.image_builder.forget_tokens()
 
-    way.follow(upload)
+    harness.follow(upload)
 
     assert isinstance(lost.value.__cause__, ReadTimeoutError)
-    assert places(data(way)) == [(REGION, ACCOUNT), *THERE]
-    assert len(distributions(way)) == 1
+    assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
+    assert len(distributions(harness)) == 1
 
 
-def test_a_function_that_dies_anywhere_begins_one_distribution(way: Way) -> None:
-    upload = built(way)
-    for step in ("begin", "follow", "stand", "built", "followed", "saw"):
+def test_a_function_that_dies_anywhere_begins_one_distribution(harness: ImportHarness) -> None:
+    upload = built(harness)
+    for step in (
+        "create_attempt",
+        "link_attempt",
+        "set_attempt_status",
+        "record_build",
+        "link_build",
+        "record_status_seen",
+    ):
         with pytest.MonkeyPatch.context() as broken:
             broken.setattr(Ledger, step, _dies)
             with pytest.raises(KeyboardInterrupt):
-                way.reporter.onward(way.drop(upload))
+                harness.reporter.next_build_to_track(harness.claim_run(upload))
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    assert places(data(way)) == [(REGION, ACCOUNT), *THERE]
-    assert len(distributions(way)) == 1
+    assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
+    assert len(distributions(harness)) == 1
 
 
 def _dies(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_build_that_failed_is_not_distributed(way: Way) -> None:
-    way.image_builder.controls.fail_next_build()
+def test_a_build_that_failed_is_not_distributed(harness: ImportHarness) -> None:
+    harness.image_builder.controls.fail_next_build()
 
-    way.follow(way.upload())
+    harness.follow(harness.upload())
 
-    assert data(way)["code"] == Code.BUILD_FAILED
-    assert distributions(way) == []
+    assert data(harness)["code"] == Code.BUILD_FAILED
+    assert distributions(harness) == []
 
 
-def test_what_is_followed_for_as_long_as_the_stack_does_is_answered(way: Way) -> None:
-    upload = built(way)
-    way.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
-    arn = way.reporter.onward(way.drop(upload))
-    way.later(hours=20)
+def test_what_is_followed_for_as_long_as_the_stack_does_is_answered(harness: ImportHarness) -> None:
+    upload = built(harness)
+    harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
+    arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+    harness.later(hours=20)
 
-    repeated = way.reporter.onward(way.drop(upload))
-    ended = way.reporter.onward(way.drop(upload), arn)
-    way.reporter.answer(way.drop(upload))
+    repeated = harness.reporter.next_build_to_track(harness.claim_run(upload))
+    ended = harness.reporter.next_build_to_track(harness.claim_run(upload), arn)
+    harness.reporter.publish_answer(harness.claim_run(upload))
 
-    answer = data(way)
+    answer = data(harness)
     assert (repeated, ended) == (arn, None)
     assert answer["code"] == Code.DISTRIBUTION_FAILED
     assert "DISTRIBUTING" in answer["message"]
 
 
-def test_what_was_begun_is_followed_when_the_stack_distributes_no_more(way: Way) -> None:
-    upload = built(way)
-    way.reporter.onward(way.drop(upload))
-    way.distribution = None
+def test_what_was_begun_is_followed_when_the_stack_distributes_no_more(
+    harness: ImportHarness,
+) -> None:
+    upload = built(harness)
+    harness.reporter.next_build_to_track(harness.claim_run(upload))
+    harness.distribution = None
 
-    way.follow(upload)
+    harness.follow(upload)
 
-    assert places(data(way)) == [(REGION, ACCOUNT), *THERE]
-
-
-def test_another_configuration_is_another_distribution_of_the_same_image(way: Way) -> None:
-    way.follow(way.upload("a.iso"), "execution-1")
-    way.distribution = configuration(way, "elsewhere")
-
-    way.follow(way.upload("b.iso"), "execution-2")
-
-    assert (way.submissions(), len(distributions(way))) == (1, 2)
+    assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
 
 
-def test_a_sweep_distributes_for_an_execution_that_was_aborted_and_then_answers(way: Way) -> None:
-    upload, execution = way.upload(), way.run("aborted")
-    way.intake.take(upload, execution)
-    way.abort(execution)
-    way.later(hours=2)
+def test_another_configuration_is_another_distribution_of_the_same_image(
+    harness: ImportHarness,
+) -> None:
+    harness.follow(harness.upload("a.iso"), "execution-1")
+    harness.distribution = configuration(harness, "elsewhere")
 
-    waiting = way.sweep()
-    way.later(hours=2)
-    answered = way.sweep()
+    harness.follow(harness.upload("b.iso"), "execution-2")
+
+    assert (harness.submissions(), len(distributions(harness))) == (1, 2)
+
+
+def test_a_sweep_distributes_for_an_execution_that_was_aborted_and_then_answers(
+    harness: ImportHarness,
+) -> None:
+    upload, execution = harness.upload(), harness.run("aborted")
+    harness.intake.process(upload, execution)
+    harness.abort(execution)
+    harness.later(hours=2)
+
+    waiting = harness.sweep()
+    harness.later(hours=2)
+    answered = harness.sweep()
 
     assert (waiting.waiting, waiting.answered) == (1, 0)
     assert (answered.waiting, answered.answered) == (0, 1)
-    assert places(data(way)) == [(REGION, ACCOUNT), *THERE]
+    assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
 
 
-def test_a_sweep_gives_up_on_one_that_does_not_end(way: Way) -> None:
-    upload, execution = way.upload(), way.run("aborted")
-    way.intake.take(upload, execution)
-    way.abort(execution)
-    way.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
+def test_a_sweep_gives_up_on_one_that_does_not_end(harness: ImportHarness) -> None:
+    upload, execution = harness.upload(), harness.run("aborted")
+    harness.intake.process(upload, execution)
+    harness.abort(execution)
+    harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
     # So late that the import's own time is over: the distribution has one of its own.
-    way.later(hours=30)
-    first = way.sweep()
-    way.later(hours=17)
+    harness.later(hours=30)
+    first = harness.sweep()
+    harness.later(hours=17)
 
-    second = way.sweep()
+    second = harness.sweep()
 
     assert (first.waiting, second.answered) == (1, 1)
-    assert data(way)["code"] == Code.DISTRIBUTION_FAILED
+    assert data(harness)["code"] == Code.DISTRIBUTION_FAILED
 
 
-def test_copies_elsewhere_are_not_ours_to_tag(way: Way) -> None:
-    way.follow(way.upload())
+def test_copies_elsewhere_are_not_ours_to_tag(harness: ImportHarness) -> None:
+    harness.follow(harness.upload())
 
-    answer = data(way)
+    answer = data(harness)
     here = [ami["id"] for ami in answer["amis"] if ami["region"] == REGION]
-    found = way.client("ec2").describe_images(ImageIds=here)["Images"]
+    found = harness.client("ec2").describe_images(ImageIds=here)["Images"]
     assert answer["notes"] == []
     assert len(here) == 2
     for image in found:
@@ -381,42 +400,44 @@ def test_copies_elsewhere_are_not_ours_to_tag(way: Way) -> None:
 
 
 def test_an_ami_is_ours_where_it_is_here_and_of_our_account_or_of_none_that_is_told(
-    way: Way,
+    harness: ImportHarness,
 ) -> None:
     build_arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/x/1.0.0/1"
     places = [(REGION, ACCOUNT), (REGION, ""), (REGION, "210987654321"), ("us-west-2", ACCOUNT)]
     amis = [Ami(f"ami-{n}", region, account, "x") for n, (region, account) in enumerate(places)]
 
-    assert [ami.id for ami in way.builder.here(amis, build_arn)] == ["ami-0", "ami-1"]
+    assert [ami.id for ami in harness.builder.local_amis(amis, build_arn)] == ["ami-0", "ami-1"]
 
 
 class TestOperators:
     """What people see and do while an image is being distributed."""
 
-    def test_it_is_told_as_what_goes_on(self, way: Way) -> None:
-        upload = built(way)
-        arn = way.reporter.onward(way.drop(upload))
-        way.later(seconds=60)
+    def test_it_is_told_as_what_goes_on(self, harness: ImportHarness) -> None:
+        upload = built(harness)
+        arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+        harness.later(seconds=60)
 
-        sight = way.operator.sight(way.drop(upload))
+        snapshot = harness.operator.snapshot(harness.claim_run(upload))
 
-        assert sight.drop is not None
-        told = as_json(sight.drop)
+        assert snapshot.run is not None
+        told = as_json(snapshot.run)
         assert (told["state"], told["distributionArn"]) == ("distributing", arn)
-        assert ("distribution", arn) in pairs(sight.drop)
-        assert sight.steps.total == 1
-        news = list(seen(sight, upload.key, way.clock.time()))
-        assert (news[-1].step, news[-1].sentence) == ("distribution", "0 of 1 steps")
-        assert news[-1].facts["distributionArn"] == arn
+        assert ("distribution", arn) in pairs(snapshot.run)
+        assert snapshot.steps.total == 1
+        news = list(seen(snapshot, upload.key, harness.clock.time()))
+        assert (news[-1].step, news[-1].message) == ("distribution", "0 of 1 steps")
+        assert news[-1].data["distributionArn"] == arn
 
-    def test_it_is_what_cancel_cancels(self, way: Way) -> None:
-        upload = built(way)
-        arn = way.reporter.onward(way.drop(upload))
+    def test_it_is_what_cancel_cancels(self, harness: ImportHarness) -> None:
+        upload = built(harness)
+        arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
 
-        cancelled = way.operator.cancel(way.operator.story(BUCKET, "a.iso"), others_too=False)
+        cancelled = harness.operator.cancel(
+            harness.operator.history(BUCKET, "a.iso"), others_too=False
+        )
 
-        way.follow(upload)
-        answer = data(way)
+        harness.follow(upload)
+        answer = data(harness)
         assert cancelled == arn
         assert (answer["code"], answer["status"]) == (Code.DISTRIBUTION_FAILED, "CANCELLED")
         assert places(answer) == [(REGION, ACCOUNT)]

@@ -8,14 +8,14 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import find_upload
+from isodrop.aws.s3 import get_current_upload
 from isodrop.domain.model import ImportPlan
 from isodrop_cli import resumable_upload
 from isodrop_cli.main import main
 from tests.integration.conftest import BUCKET
-from tests.support.harness import Way
+from tests.support.harness import ImportHarness
 
 Run = Callable[..., tuple[int, str, str]]
 KEY = "Win11.iso"
@@ -23,59 +23,61 @@ PART = 5 << 20
 WORDS = "für die Büros in Zürich, Łódź und Århus: 日本語"
 
 
-_head = resumable_upload.Transfer.head
+_head = resumable_upload.ResumableUpload.head
 
 
-def head_without_checksum(self: resumable_upload.Transfer) -> Any:
+def head_without_checksum(self: resumable_upload.ResumableUpload) -> Any:
     """Leave the checksum out, which moto makes otherwise than S3 does; the ETag tells as much."""
     found = _head(self)
     return found and {key: value for key, value in found.items() if key != "ChecksumSHA256"}
 
 
 @pytest.fixture
-def way(
+def harness(
     session: boto3.Session,
     ledger: Ledger,
     tmp_path: Any,
     stacks: dict[str, dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
-) -> Way:
-    way = Way(session, ledger, tmp_path)
-    monkeypatch.setattr(Builder, "connect", lambda _session: way.builder)
+) -> ImportHarness:
+    harness = ImportHarness(session, ledger, tmp_path)
+    monkeypatch.setattr(ImageBuilder, "connect", lambda _session: harness.builder)
     monkeypatch.setattr(resumable_upload, "THREADS", 1)
-    monkeypatch.setattr(resumable_upload.cut, "__defaults__", (PART,))
-    monkeypatch.setattr(resumable_upload.Transfer, "head", head_without_checksum)
+    monkeypatch.setattr(resumable_upload.plan_parts, "__defaults__", (PART,))
+    monkeypatch.setattr(resumable_upload.ResumableUpload, "head", head_without_checksum)
     stacks["isodrop"] = {
         "UploadBucketName": BUCKET,
-        "ImportMachineArn": way.executions.machine_arn,
-        "LedgerTable": "ledger",
+        "ImportStateMachineArn": harness.executions.machine_arn,
+        "LedgerTableName": "ledger",
         "ImportFunction": "import-iso",
-        "DropAddress": f"s3://{BUCKET}/",
+        "UploadUri": f"s3://{BUCKET}/",
     }
-    body = way.iso()
+    body = harness.iso()
     (tmp_path / KEY).write_bytes(body + bytes(3 * PART - len(body)))
-    return way
+    return harness
 
 
 @pytest.fixture
-def drop(way: Way, environment: dict[str, str], capfd: pytest.CaptureFixture[str]) -> Run:
+def run(
+    harness: ImportHarness, environment: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> Run:
     environment["ALLOWED_OVERRIDES"] = "description"
 
-    def drop(*arguments: str) -> tuple[int, str, str]:
+    def run(*arguments: str) -> tuple[int, str, str]:
         capfd.readouterr()
-        status = main(["drop", str(way.folder / KEY), "--no-wait", "--json", *arguments])
+        status = main(["drop", str(harness.folder / KEY), "--no-wait", "--json", *arguments])
         return (status, *capfd.readouterr())
 
-    return drop
+    return run
 
 
-def head(way: Way) -> dict[str, Any]:
-    found: dict[str, Any] = way.client("s3").head_object(Bucket=BUCKET, Key=KEY)
+def head(harness: ImportHarness) -> dict[str, Any]:
+    found: dict[str, Any] = harness.client("s3").head_object(Bucket=BUCKET, Key=KEY)
     return found
 
 
-def versions(way: Way) -> int:
-    return len(way.client("s3").list_object_versions(Bucket=BUCKET)["Versions"])
+def versions(harness: ImportHarness) -> int:
+    return len(harness.client("s3").list_object_versions(Bucket=BUCKET)["Versions"])
 
 
 def gone() -> ClientError:
@@ -85,10 +87,10 @@ def gone() -> ClientError:
 
 def before(monkeypatch: pytest.MonkeyPatch, operation: str, deed: Callable[..., None]) -> None:
     """Do something, once, before an operation is sent."""
-    send = resumable_upload.Transfer.send
+    send = resumable_upload.ResumableUpload.send
     left = [deed]
 
-    def watched(self: resumable_upload.Transfer, *arguments: Any) -> Any:
+    def watched(self: resumable_upload.ResumableUpload, *arguments: Any) -> Any:
         def once(params: dict[str, Any], **_: Any) -> None:
             if left:
                 left.pop()(self, params)
@@ -96,105 +98,109 @@ def before(monkeypatch: pytest.MonkeyPatch, operation: str, deed: Callable[..., 
         self.s3.meta.events.register(f"provide-client-params.s3.{operation}", once)
         return send(self, *arguments)
 
-    monkeypatch.setattr(resumable_upload.Transfer, "send", watched)
+    monkeypatch.setattr(resumable_upload.ResumableUpload, "send", watched)
 
 
-def test_metadata_that_are_not_ascii_come_back_as_they_went(way: Way, drop: Run) -> None:
-    status, _, err = drop("--set", f"description={WORDS}")
+def test_metadata_that_are_not_ascii_come_back_as_they_went(
+    harness: ImportHarness, run: Run
+) -> None:
+    status, _, err = run("--set", f"description={WORDS}")
 
-    (raw,) = head(way)["Metadata"].values()
-    upload = find_upload(way.client("s3"), BUCKET, KEY).upload
-    way.follow(upload)
-    plan = way.drop(upload).verdict
+    (raw,) = head(harness)["Metadata"].values()
+    upload = get_current_upload(harness.client("s3"), BUCKET, KEY).upload
+    harness.follow(upload)
+    plan = harness.claim_run(upload).decision
     assert (status, err) == (0, "")
     assert raw.isascii()
     assert isinstance(plan, ImportPlan)
     assert plan.description == WORDS
 
 
-def test_what_is_there_with_such_metadata_is_known_again(way: Way, drop: Run) -> None:
-    drop("--set", f"description={WORDS}")
+def test_what_is_there_with_such_metadata_is_known_again(harness: ImportHarness, run: Run) -> None:
+    run("--set", f"description={WORDS}")
 
-    status, out, _ = drop("--set", f"description={WORDS}")
+    status, out, _ = run("--set", f"description={WORDS}")
 
-    assert (status, json.loads(out.splitlines()[-1])["sent"], versions(way)) == (0, False, 1)
+    assert (status, json.loads(out.splitlines()[-1])["sent"], versions(harness)) == (0, False, 1)
 
 
-def test_an_object_is_encrypted_and_tagged_as_it_was_asked_for(way: Way, drop: Run) -> None:
-    key = way.client("kms").create_key()["KeyMetadata"]["KeyId"]
+def test_an_object_is_encrypted_and_tagged_as_it_was_asked_for(
+    harness: ImportHarness, run: Run
+) -> None:
+    key = harness.client("kms").create_key()["KeyMetadata"]["KeyId"]
 
-    status, _, _ = drop("--sse", "aws:kms", "--sse-kms-key-id", key, "--tag", "team=a + b")
+    status, _, _ = run("--sse", "aws:kms", "--sse-kms-key-id", key, "--tag", "team=a + b")
 
-    tags = way.client("s3").get_object_tagging(Bucket=BUCKET, Key=KEY)["TagSet"]
-    assert (status, head(way)["ServerSideEncryption"]) == (0, "aws:kms")
-    assert head(way)["SSEKMSKeyId"].endswith(key)
+    tags = harness.client("s3").get_object_tagging(Bucket=BUCKET, Key=KEY)["TagSet"]
+    assert (status, head(harness)["ServerSideEncryption"]) == (0, "aws:kms")
+    assert head(harness)["SSEKMSKeyId"].endswith(key)
     assert tags == [{"Key": "team", "Value": "a + b"}]
 
 
-def test_what_is_there_under_another_key_is_sent_again(way: Way, drop: Run) -> None:
-    drop()
+def test_what_is_there_under_another_key_is_sent_again(harness: ImportHarness, run: Run) -> None:
+    run()
 
-    status, out, _ = drop("--sse", "aws:kms")
+    status, out, _ = run("--sse", "aws:kms")
 
-    assert (status, json.loads(out.splitlines()[-1])["sent"], versions(way)) == (0, True, 2)
+    assert (status, json.loads(out.splitlines()[-1])["sent"], versions(harness)) == (0, True, 2)
 
 
-def test_a_key_without_its_encryption_is_wrong_usage(drop: Run) -> None:
+def test_a_key_without_its_encryption_is_wrong_usage(run: Run) -> None:
     with pytest.raises(SystemExit) as ended:
-        drop("--sse-kms-key-id", "key")
+        run("--sse-kms-key-id", "key")
     assert ended.value.code == 2
 
 
 def test_two_drops_of_one_file_at_once_end_well(
-    way: Way, drop: Run, monkeypatch: pytest.MonkeyPatch
+    harness: ImportHarness, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def complete(_: resumable_upload.Transfer, params: dict[str, Any]) -> None:
-        way.client("s3").complete_multipart_upload(**params)
+    def complete(_: resumable_upload.ResumableUpload, params: dict[str, Any]) -> None:
+        harness.client("s3").complete_multipart_upload(**params)
         raise gone()
 
     before(monkeypatch, "CompleteMultipartUpload", complete)
 
-    status, out, err = drop()
+    status, out, err = run()
 
     last = json.loads(out.splitlines()[-1])
-    assert (status, err, versions(way)) == (0, "", 1)
-    assert (last["event"], last["versionId"]) == ("uploaded", head(way)["VersionId"])
+    assert (status, err, versions(harness)) == (0, "", 1)
+    assert (last["event"], last["versionId"]) == ("uploaded", head(harness)["VersionId"])
 
 
 def test_an_upload_that_was_given_up_meanwhile_is_begun_anew(
-    way: Way, drop: Run, monkeypatch: pytest.MonkeyPatch
+    harness: ImportHarness, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def abort(_: resumable_upload.Transfer, params: dict[str, Any]) -> None:
+    def abort(_: resumable_upload.ResumableUpload, params: dict[str, Any]) -> None:
         named = {name: params[name] for name in ("Bucket", "Key", "UploadId")}
-        way.client("s3").abort_multipart_upload(**named)
+        harness.client("s3").abort_multipart_upload(**named)
         raise gone()
 
     before(monkeypatch, "CompleteMultipartUpload", abort)
 
-    status, out, err = drop()
+    status, out, err = run()
 
-    assert (status, err, versions(way)) == (0, "", 1)
+    assert (status, err, versions(harness)) == (0, "", 1)
     assert json.loads(out.splitlines()[-1])["sent"] is True
 
 
 @pytest.mark.parametrize(("arrived", "lines"), [(0, 1), (1, 2)])
 def test_that_it_goes_on_is_said_where_a_part_has_arrived(
-    drop: Run,
+    run: Run,
     refused: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     arrived: int,
     lines: int,
 ) -> None:
-    part = resumable_upload.Transfer._part
+    part = resumable_upload.ResumableUpload._part
 
-    def sent(self: resumable_upload.Transfer, upload: str, number: int, *more: Any) -> Any:
+    def sent(self: resumable_upload.ResumableUpload, upload: str, number: int, *more: Any) -> Any:
         if number > arrived:
             refused["UploadPart"] = "ExpiredToken"
         return part(self, upload, number, *more)
 
-    monkeypatch.setattr(resumable_upload.Transfer, "_part", sent)
+    monkeypatch.setattr(resumable_upload.ResumableUpload, "_part", sent)
 
-    status, _, err = drop()
+    status, _, err = run()
     refused.clear()
 
     assert (status, len(err.splitlines())) == (1, lines)

@@ -19,7 +19,7 @@ from isodrop_cli.iso_source import open_source
 from isodrop_cli.main import main
 from isodrop_cli.stack import Stack
 from isodrop_local.iso_maker import business_editions, make_iso
-from tests.support.harness import Way
+from tests.support.harness import ImportHarness
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -45,9 +45,9 @@ def sha256(path: Path) -> str:
 def test_a_file_has_the_names_that_its_import_will_have(
     iso: Path, run: Run, session: boto3.Session, ledger: Ledger, tmp_path: Path
 ) -> None:
-    way = Way(session, ledger, tmp_path, allow_list_mode=AllowListMode.WARN)
-    way.follow(way.upload("a.iso", iso.read_bytes()))
-    (answer,) = way.answers()
+    harness = ImportHarness(session, ledger, tmp_path, allow_list_mode=AllowListMode.WARN)
+    harness.follow(harness.upload("a.iso", iso.read_bytes()))
+    (answer,) = harness.answers()
     source = answer["detail"]["data"]["source"]
 
     status, told = run(str(iso), "--sha256")
@@ -81,7 +81,7 @@ def test_in_a_pipe_both_are_fields(iso: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("stack", "asked", "verdict", "said"),
+    ("stack", "asked", "decision", "said"),
     [
         (("enforce", True), True, "accepted", ""),
         (("enforce", False), True, "unknown-iso", "not on the stack's allow-list"),
@@ -96,7 +96,7 @@ def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is aske
     monkeypatch: pytest.MonkeyPatch,
     stack: tuple[str, bool],
     asked: bool,
-    verdict: str,
+    decision: str,
     said: str,
 ) -> None:
     mode, listed = stack
@@ -106,13 +106,15 @@ def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is aske
     source = AllowListSource(lambda: session.client("s3"), lambda: ssm, "ssm:/isos")
     monkeypatch.setattr(Stack, "allow_list", lambda _: (AllowListMode(mode), source))
     with open_source(str(iso)) as opened:
-        look = inspect.look_at(opened, None, {})
+        look = inspect.inspect_iso(opened, None, {})
         hashes = inspect._hash(opened) if asked else None
 
     found = inspect._judge_by_list(replace(look, hashes=hashes), Stack(session, {}))
 
     told = inspect.as_json(found)
-    assert verdict == (told["verdict"] if told["rejection"] is None else told["rejection"]["code"])
+    assert decision == (
+        told["decision"] if told["rejection"] is None else told["rejection"]["code"]
+    )
     words = json.dumps([told["rejection"], told["plan"] and told["plan"]["notes"]])
     assert said in words
     assert ("allow-list" in words or "AllowListMode" in words) == bool(said)

@@ -53,8 +53,8 @@ def limits() -> dict[str, int]:
     """The parameters with which a build is looked at most often."""
     declared = source()["Parameters"]
     return {
-        "PollSeconds": declared["PollSeconds"]["MinValue"],
-        "TrackingHours": declared["TrackingHours"]["MaxValue"],
+        "PollIntervalSeconds": declared["PollIntervalSeconds"]["MinValue"],
+        "TrackingTimeoutHours": declared["TrackingTimeoutHours"]["MaxValue"],
     }
 
 
@@ -85,14 +85,14 @@ def test_the_worst_execution_stays_inside_the_history() -> None:
             case "listWorkflowExecutions":
                 return {"WorkflowExecutions": [{"TotalStepsSucceeded": number}]}
             case "answer" if number == 41:
-                return {"Payload": {"follow": "arn:distribution"}}
+                return {"Payload": {"buildToTrack": "arn:distribution"}}
             case "started" | "progressed" | "answer" if number != 143:
                 raise TaskError("TransientError")
             case "answer":
                 return {"Payload": {}}
         if number <= len(importing):
             raise TaskError(importing[number - 1])
-        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+        return {"Payload": {"nextStep": "track", "buildArn": "arn:build"}}
 
     events, tries = recorded(perform)
 
@@ -105,7 +105,7 @@ def test_looks_that_always_fail_end_well_before() -> None:
     def perform(what: str, _number: int) -> Any:
         if what == "getImage":
             raise TaskError("Imagebuilder.ServiceException")
-        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+        return {"Payload": {"nextStep": "track", "buildArn": "arn:build"}}
 
     events, tries = recorded(perform)
 
@@ -117,7 +117,7 @@ def test_a_build_that_is_not_found_is_waited_for_ten_minutes() -> None:
     def perform(what: str, _number: int) -> Any:
         if what == "getImage":
             raise TaskError("Imagebuilder.ResourceNotFoundException")
-        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+        return {"Payload": {"nextStep": "track", "buildArn": "arn:build"}}
 
     _, tries = recorded(perform)
 
@@ -134,7 +134,7 @@ def test_a_look_that_fails_now_and_then_does_not_end_it() -> None:
             return {"Image": {"State": {"Status": "BUILDING" if number < 600 else "AVAILABLE"}}}
         if what == "listWorkflowExecutions":
             raise TaskError("Imagebuilder.ServiceException")
-        return {"Payload": {"decision": "follow", "buildArn": "arn:build"}}
+        return {"Payload": {"nextStep": "track", "buildArn": "arn:build"}}
 
     _, tries = recorded(perform)
 

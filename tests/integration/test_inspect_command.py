@@ -66,7 +66,7 @@ def test_given_no_disc_at_all_when_inspected_then_it_is_rejected(
     path.write_bytes(data)
     status, out, _ = run("inspect", path, "--json")
     told = json.loads(out)
-    assert (status, told["media"], told["rejection"]["code"]) == (3, None, code)
+    assert (status, told["contents"], told["rejection"]["code"]) == (3, None, code)
 
 
 def test_given_a_disc_of_5_gb_when_inspected_then_a_few_short_reads_are_enough(
@@ -76,8 +76,8 @@ def test_given_a_disc_of_5_gb_when_inspected_then_a_few_short_reads_are_enough(
     status, out, err = run("inspect", iso, "--json", "--trace")
     told = json.loads(out)
     assert (status, told["plan"]["imageIndex"]) == (0, 5)
-    assert told["media"]["requests"] == len(err.splitlines()) <= 4
-    assert told["media"]["bytes"] <= 512 * 1024
+    assert told["contents"]["requests"] == len(err.splitlines()) <= 4
+    assert told["contents"]["bytes"] <= 512 * 1024
 
 
 # In S3

@@ -10,13 +10,13 @@ from isodrop.aws.ledger_items import (
     SCHEMA_VERSION,
     UnreadableItemError,
     attempt_key,
-    drop_key,
-    key_of,
+    key_of_run,
     parse_image,
+    run_key,
 )
 from isodrop.codes import Code, Rejection
 from isodrop.domain.budget import BuildLimits
-from isodrop.domain.run import Drop
+from isodrop.domain.run import Run
 from tests.integration.test_ledger import NOW, a_plan, an_attempt, claimed
 
 IMAGE_ARN = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26100.1742/1"
@@ -29,57 +29,61 @@ def change(ledger: Ledger, key: dict[str, str], expression: str, **values: Any) 
     ledger.table.update_item(Key=key, UpdateExpression=expression, **more)  # type: ignore[arg-type] # the stubs see every keyword in the mapping
 
 
-def read(ledger: Ledger, drop: Drop) -> Drop | None:
-    return ledger.drop(drop.id, drop.ask.number)
+def read(ledger: Ledger, run: Run) -> Run | None:
+    return ledger.get_run(run.upload_id, run.request.number)
 
 
-@pytest.mark.parametrize("verdict", [a_plan(), Rejection.of(Code.NOT_AN_ISO)])
-def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, verdict: Any) -> None:
-    drop = claimed(ledger)
-    ledger.decide(drop, verdict)
-    before = read(ledger, drop)
+@pytest.mark.parametrize("decision", [a_plan(), Rejection.of(Code.NOT_AN_ISO)])
+def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, decision: Any) -> None:
+    run = claimed(ledger)
+    ledger.record_decision(run, decision)
+    before = read(ledger, run)
 
-    change(ledger, key_of(drop), "SET colour = :colour, schemaVersion = :v", colour="red", v=2)
-    item = ledger.table.get_item(Key=key_of(drop))["Item"]
-    for name in ("upload", "verdict"):
+    change(ledger, key_of_run(run), "SET colour = :colour, schemaVersion = :v", colour="red", v=2)
+    item = ledger.table.get_item(Key=key_of_run(run))["Item"]
+    for name in ("upload", "decision"):
         inner = str(item[name]).replace('"message"', '"colour": "red", "message"')
         inner = inner.replace('"size"', '"colour": "red", "size"')
         inner = inner.replace('"image_index"', '"colour": "red", "image_index"')
         assert inner != item[name]
-        change(ledger, key_of(drop), f"SET {name} = :words", words=inner)
+        change(ledger, key_of_run(run), f"SET {name} = :words", words=inner)
 
     assert before is not None
-    assert read(ledger, drop) == before
+    assert read(ledger, run) == before
 
 
 def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Ledger) -> None:
-    drop = claimed(ledger)
-    change(ledger, key_of(drop), "REMOVE overrides, timeline, schemaVersion")
+    run = claimed(ledger)
+    change(ledger, key_of_run(run), "REMOVE overrides, timeline, schemaVersion")
     upload = '{"bucket": "b", "key": "k.iso", "etag": "e", "size": 1, "sequencer": "1"}'
-    change(ledger, key_of(drop), "SET upload = :upload", upload=upload)
-    assert ledger.begin(an_attempt())
+    change(ledger, key_of_run(run), "SET upload = :upload", upload=upload)
+    assert ledger.create_attempt(an_attempt())
     change(ledger, attempt_key("i", 0), "REMOVE ask, schemaVersion")
 
-    found = read(ledger, drop)
+    found = read(ledger, run)
 
     assert found is not None
-    assert (found.ask.overrides, found.timeline, found.upload.version_id) == ({}, {}, None)
-    assert [attempt.ask for attempt in ledger.attempts("i")] == [0]
+    assert (found.request.overrides, found.status_first_seen_at, found.upload.version_id) == (
+        {},
+        {},
+        None,
+    )
+    assert [attempt.run_number for attempt in ledger.list_attempts("i")] == [0]
 
 
 def test_each_item_says_which_version_wrote_it(ledger: Ledger) -> None:
-    drop = claimed(ledger)
-    assert ledger.begin(an_attempt())
+    run = claimed(ledger)
+    assert ledger.create_attempt(an_attempt())
     image = parse_image({"pk": "IMAGE#windows-11", "sk": "1", "arn": IMAGE_ARN, "build": 1})
-    ledger.know(image, "2026-11-25T10:00:00.000+00:00")
+    ledger.put_image(image, "2026-11-25T10:00:00.000+00:00")
     ledger.record_content_sha256("c", "0" * 64)
     counted = replace(an_attempt(), number=1, day="2026-11-25")
-    assert ledger.begin(counted, BuildLimits(1, 1))
+    assert ledger.create_attempt(counted, BuildLimits(1, 1))
 
     items = ledger.table.scan()["Items"]
 
     assert {item["pk"] for item in items} == {
-        f"DROP#{drop.id}",
+        f"UPLOAD#{run.upload_id}",
         "ATTEMPTS#i",
         "IMAGE#windows-11",
         "NAMES",
@@ -94,19 +98,19 @@ def test_each_item_says_which_version_wrote_it(ledger: Ledger) -> None:
     [
         ("upload", "{"),
         ("upload", '{"bucket": "b"}'),
-        ("verdict", '{"rejection": {"code": "of-tomorrow", "message": "", "remedy": ""}}'),
-        ("verdict", '{"perhaps": {}}'),
+        ("decision", '{"rejection": {"code": "of-tomorrow", "message": "", "remedy": ""}}'),
+        ("decision", '{"perhaps": {}}'),
         ("attempt", "first"),
     ],
 )
 def test_an_item_that_cannot_be_read_is_named_by_its_key(
     ledger: Ledger, name: str, words: str
 ) -> None:
-    drop = claimed(ledger)
-    change(ledger, key_of(drop), f"SET {name} = :words", words=words)
+    run = claimed(ledger)
+    change(ledger, key_of_run(run), f"SET {name} = :words", words=words)
 
-    with pytest.raises(UnreadableItemError, match=f"DROP#{drop.id} ASK#000000.*{name}"):
-        read(ledger, drop)
+    with pytest.raises(UnreadableItemError, match=f"UPLOAD#{run.upload_id} RUN#000000.*{name}"):
+        read(ledger, run)
 
 
 def test_an_image_that_cannot_be_read_is_named_by_its_key() -> None:
@@ -115,12 +119,12 @@ def test_an_image_that_cannot_be_read_is_named_by_its_key() -> None:
 
 
 def test_one_item_that_cannot_be_read_keeps_no_other_from_being_read(ledger: Ledger) -> None:
-    drop = claimed(ledger)
-    garbage = drop_key("garbage", 0)
-    ledger.table.put_item(Item={**garbage, "state": "open", "claimed": NOW})
+    run = claimed(ledger)
+    garbage = run_key("garbage", 0)
+    ledger.table.put_item(Item={**garbage, "state": "open", "claimedAt": NOW})
     told: list[UnreadableItemError] = []
 
-    found = ledger.marked([garbage, key_of(drop)], told.append)
+    found = ledger.get_runs([garbage, key_of_run(run)], told.append)
 
-    assert found == (drop,)
+    assert found == (run,)
     assert [error.key for error in told] == [garbage]

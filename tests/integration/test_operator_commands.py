@@ -17,16 +17,16 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.domain.model import Ask
+from isodrop.domain.model import RunRequest
 from isodrop_cli import clock as clock_module
 from isodrop_cli import operations, resumable_upload
 from isodrop_cli.clock import ServiceClock
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
 from tests.integration.conftest import BUCKET
-from tests.support.harness import Way, refuse
+from tests.support.harness import ImportHarness, refuse
 from tools.resolved_template import resolve
 
 Run = Callable[..., tuple[int, str, str]]
@@ -35,26 +35,26 @@ KEY = "Win11.iso"
 
 
 @pytest.fixture
-def way(
+def harness(
     session: boto3.Session,
     ledger: Ledger,
     tmp_path: Path,
     stacks: dict[str, dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
-) -> Way:
+) -> ImportHarness:
     """A stack that can be found by its name; moto has no Image Builder, so ours is asked."""
-    way = Way(session, ledger, tmp_path)
-    monkeypatch.setattr(Builder, "connect", lambda _session: way.builder)
+    harness = ImportHarness(session, ledger, tmp_path)
+    monkeypatch.setattr(ImageBuilder, "connect", lambda _session: harness.builder)
     stacks["isodrop"] = {
         "UploadBucketName": BUCKET,
-        "ImportMachineArn": way.executions.machine_arn,
-        "LedgerTable": "ledger",
+        "ImportStateMachineArn": harness.executions.machine_arn,
+        "LedgerTableName": "ledger",
         "ImportFunction": "import-iso",
         "ReportFunction": "report-build",
         "SweepFunction": "sweep",
-        "DropAddress": f"s3://{BUCKET}/",
+        "UploadUri": f"s3://{BUCKET}/",
     }
-    return way
+    return harness
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     return told
 
 
-def rejected(way: Way, key: str = "a.iso") -> None:
+def rejected(harness: ImportHarness, key: str = "a.iso") -> None:
     """An upload that has its answer."""
-    way.follow(way.upload(key, way.iso(server_editions())), f"execution-{key}")
+    harness.follow(harness.upload(key, harness.iso(server_editions())), f"execution-{key}")
 
 
 class Terminal(io.StringIO):
@@ -144,11 +144,11 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
-    way: Way, run: Run
+    harness: ImportHarness, run: Run
 ) -> None:
-    rejected(way)
-    way.later(minutes=1)
-    way.drop(way.upload("b\tc.iso"), "execution-b")
+    rejected(harness)
+    harness.later(minutes=1)
+    harness.claim_run(harness.upload("b\tc.iso"), "execution-b")
 
     status, out, _ = run("list")
 
@@ -159,12 +159,12 @@ def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
 
 
 def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
-    way: Way, told: Callable[..., str]
+    harness: ImportHarness, told: Callable[..., str]
 ) -> None:
     long = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
-    way.follow(way.upload(long), "execution-good")
-    way.later(minutes=1)
-    rejected(way, "bad.iso")
+    harness.follow(harness.upload(long), "execution-good")
+    harness.later(minutes=1)
+    rejected(harness, "bad.iso")
 
     screen = told("list")
 
@@ -183,15 +183,15 @@ def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
 
 
 def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
-    way: Way, run: Run, told: Callable[..., str]
+    harness: ImportHarness, run: Run, told: Callable[..., str]
 ) -> None:
-    upload = way.upload("a.iso", way.iso(server_editions()))
-    way.follow(upload, "execution-0")
+    upload = harness.upload("a.iso", harness.iso(server_editions()))
+    harness.follow(upload, "execution-0")
     for number in (1, 2):
-        way.later(minutes=1)
-        rejected(way, f"other-{number}.iso")
-        way.later(minutes=1)
-        way.follow(upload, f"execution-{number}", Ask(number, {}))
+        harness.later(minutes=1)
+        rejected(harness, f"other-{number}.iso")
+        harness.later(minutes=1)
+        harness.follow(upload, f"execution-{number}", RunRequest(number, {}))
 
     screen = [line for line in told("list").splitlines() if line.strip()]
 
@@ -217,59 +217,63 @@ def test_given_nothing_when_a_person_lists_then_it_is_said(
 
 
 def test_given_a_claim_when_told_to_people_then_its_time_has_one_form_and_the_ledgers_as_json(
-    way: Way, run: Run, told: Callable[..., str]
+    harness: ImportHarness, run: Run, told: Callable[..., str]
 ) -> None:
-    way.clock.now = datetime(2026, 11, 24, 9, 12, 34, 567_000, UTC).timestamp()
-    rejected(way)
+    harness.clock.now = datetime(2026, 11, 24, 9, 12, 34, 567_000, UTC).timestamp()
+    rejected(harness)
 
     time = "2026-11-24T09:12:34Z"
     for command in (("list",), ("status", ADDRESS), ("watch", ADDRESS)):
         assert time in run(*command)[1]
     for command in (("list",), ("status", ADDRESS)):
         assert time in told(*command)
-        (drop,) = json.loads(run(*command, "--json")[1])
-        assert drop["claimed"] == "2026-11-24T09:12:34.567000+00:00"
+        (entry,) = json.loads(run(*command, "--json")[1])
+        assert entry["claimed"] == "2026-11-24T09:12:34.567000+00:00"
 
 
-def test_given_drops_when_listed_as_json_then_they_are_whole(way: Way, run: Run) -> None:
-    rejected(way)
+def test_given_drops_when_listed_as_json_then_they_are_whole(
+    harness: ImportHarness, run: Run
+) -> None:
+    rejected(harness)
 
     status, out, _ = run("list", "--json", "--limit", "1")
 
-    (drop,) = json.loads(out)
+    (entry,) = json.loads(out)
     assert status == 0
-    assert drop["state"] == "rejected"
-    assert drop["source"]["key"] == "a.iso"
-    assert drop["answer"]["detail"]["data"]["code"] == "server-media"
+    assert entry["state"] == "rejected"
+    assert entry["source"]["key"] == "a.iso"
+    assert entry["answer"]["detail"]["data"]["code"] == "server-media"
 
 
-def test_given_open_drops_when_only_they_are_listed_then_no_other_is(way: Way, run: Run) -> None:
-    rejected(way)
+def test_given_open_drops_when_only_they_are_listed_then_no_other_is(
+    harness: ImportHarness, run: Run
+) -> None:
+    rejected(harness)
 
     assert run("list", "--open") == (0, "", "")
 
 
 def test_given_an_upload_when_its_status_is_asked_then_every_ask_is_told(
-    way: Way, run: Run
+    harness: ImportHarness, run: Run
 ) -> None:
-    upload = way.upload("a.iso", way.iso(server_editions()))
-    way.follow(upload, "execution-1")
-    way.follow(upload, "execution-2", Ask(1, {"edition": "EnterpriseN"}))
+    upload = harness.upload("a.iso", harness.iso(server_editions()))
+    harness.follow(upload, "execution-1")
+    harness.follow(upload, "execution-2", RunRequest(1, {"edition": "EnterpriseN"}))
 
     status, out, _ = run("status", ADDRESS)
 
     facts = [line.split("\t", 1) for line in out.splitlines()]
     assert status == 0
-    assert [value for name, value in facts if name == "ask"] == ["0", "1"]
+    assert [value for name, value in facts if name == "run"] == ["0", "1"]
     assert ["set", "edition=EnterpriseN"] in facts
     assert [value for name, value in facts if name == "code"] == ["server-media"] * 2
 
 
 def test_given_an_answer_with_notes_when_its_status_is_asked_then_each_is_a_line(
-    way: Way, run: Run
+    harness: ImportHarness, run: Run
 ) -> None:
-    refuse(way.client("s3"), "GetObjectTagging")
-    rejected(way)
+    refuse(harness.client("s3"), "GetObjectTagging")
+    rejected(harness)
 
     _, out, _ = run("status", ADDRESS)
     _, told, _ = run("status", ADDRESS, "--json")
@@ -281,9 +285,9 @@ def test_given_an_answer_with_notes_when_its_status_is_asked_then_each_is_a_line
 
 
 def test_given_an_upload_that_nobody_claimed_when_asked_then_there_is_a_way_out(
-    way: Way, run: Run
+    harness: ImportHarness, run: Run
 ) -> None:
-    way.upload("a.iso")
+    harness.upload("a.iso")
 
     status, out, err = run("status", ADDRESS)
 
@@ -304,31 +308,33 @@ def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_
 # retry, cancel
 
 
-def test_given_an_answer_when_asked_anew_then_it_is_told_where_to_look(way: Way, run: Run) -> None:
-    rejected(way)
+def test_given_an_answer_when_asked_anew_then_it_is_told_where_to_look(
+    harness: ImportHarness, run: Run
+) -> None:
+    rejected(harness)
 
     status, out, _ = run("retry", ADDRESS, "--set", "edition=EnterpriseN", "--json")
 
-    ((_, ask, execution),) = way.started()
+    ((_, request, execution),) = harness.started()
     assert status == 0
     assert json.loads(out) == {
-        "dropId": json.loads(out)["dropId"],
-        "ask": 1,
-        "execution": execution,
+        "uploadId": json.loads(out)["uploadId"],
+        "run": 1,
+        "executionArn": execution,
     }
-    assert ask.overrides == {"edition": "EnterpriseN"}
+    assert request.overrides == {"edition": "EnterpriseN"}
 
 
 def test_given_an_answer_that_is_waited_for_when_it_comes_then_it_is_the_exit_status(
-    way: Way, run: Run, monkeypatch: pytest.MonkeyPatch
+    harness: ImportHarness, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rejected(way)
+    rejected(harness)
     waited: list[float] = []
 
     def follow(seconds: float) -> None:
         waited.append(seconds)
-        ((upload, ask, execution),) = way.started()
-        way.follow(upload, execution, ask)
+        ((upload, request, execution),) = harness.started()
+        harness.follow(upload, execution, request)
 
     monkeypatch.setattr("time.sleep", follow)
 
@@ -340,9 +346,9 @@ def test_given_an_answer_that_is_waited_for_when_it_comes_then_it_is_the_exit_st
 
 
 def test_given_no_answer_yet_when_asked_anew_then_it_is_refused_and_the_execution_told(
-    way: Way, run: Run
+    harness: ImportHarness, run: Run
 ) -> None:
-    way.drop(way.upload("a.iso"), "arn:of-the-execution")
+    harness.claim_run(harness.upload("a.iso"), "arn:of-the-execution")
 
     status, _, err = run("retry", ADDRESS)
 
@@ -350,8 +356,10 @@ def test_given_no_answer_yet_when_asked_anew_then_it_is_refused_and_the_executio
     assert "arn:of-the-execution" in err
 
 
-def test_given_an_import_that_waits_when_cancelled_then_it_is_told(way: Way, run: Run) -> None:
-    way.drop(way.upload("a.iso"), "execution-1")
+def test_given_an_import_that_waits_when_cancelled_then_it_is_told(
+    harness: ImportHarness, run: Run
+) -> None:
+    harness.claim_run(harness.upload("a.iso"), "execution-1")
 
     status, out, _ = run("cancel", ADDRESS)
 
@@ -362,15 +370,15 @@ def test_given_an_import_that_waits_when_cancelled_then_it_is_told(way: Way, run
 # watch
 
 
-def from_now_on(way: Way) -> None:
+def from_now_on(harness: ImportHarness) -> None:
     """Let what is claimed be claimed after a command began, which knows the real time only."""
-    way.clock.now = datetime.now(UTC).timestamp() + 60
+    harness.clock.now = datetime.now(UTC).timestamp() + 60
 
 
 def test_given_nothing_when_watched_then_it_is_waited_until_somebody_leaves(
-    way: Way, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
-    rejected(way)  # and answered before anybody watched
+    rejected(harness)  # and answered before anybody watched
     meanwhile(lambda: None)
 
     status, out, err = run("watch")
@@ -379,16 +387,16 @@ def test_given_nothing_when_watched_then_it_is_waited_until_somebody_leaves(
 
 
 def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_its_key(
-    way: Way, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
-    from_now_on(way)
-    first = way.upload("a.iso", way.iso(server_editions()))
-    way.drop(first, "execution-a")
-    second = way.upload("b.iso", way.iso())
+    from_now_on(harness)
+    first = harness.upload("a.iso", harness.iso(server_editions()))
+    harness.claim_run(first, "execution-a")
+    second = harness.upload("b.iso", harness.iso())
     meanwhile(
         lambda: None,
-        lambda: way.follow(second, "execution-b"),
-        lambda: way.follow(first, "execution-a"),
+        lambda: harness.follow(second, "execution-b"),
+        lambda: harness.follow(first, "execution-a"),
     )
 
     status, out, _ = run("watch")
@@ -405,17 +413,17 @@ def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_it
 
 
 def test_given_drops_that_go_on_when_watched_in_a_pipe_then_all_is_told_in_order_of_time(
-    way: Way, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
     meanwhile()
-    way.image_builder.controls.hold("BUILDING")
-    first = way.upload("a.iso")
-    way.intake.take(first, "execution-a")
+    harness.image_builder.controls.hold("BUILDING")
+    first = harness.upload("a.iso")
+    harness.intake.process(first, "execution-a")
     for status, before, other in (("PENDING", None, "b.iso"), ("BUILDING", "PENDING", "c.iso")):
-        way.later(minutes=1)
-        way.reporter.progressed(way.drop(first, "execution-a"), status, before)
-        way.later(minutes=1)
-        way.drop(way.upload(other, b"not looked at yet"), f"execution-{other}")
+        harness.later(minutes=1)
+        harness.reporter.publish_progress(harness.claim_run(first, "execution-a"), status, before)
+        harness.later(minutes=1)
+        harness.claim_run(harness.upload(other, b"not looked at yet"), f"execution-{other}")
 
     _, out, _ = run("watch")
 
@@ -428,10 +436,10 @@ def test_given_drops_that_go_on_when_watched_in_a_pipe_then_all_is_told_in_order
 
 
 def test_given_a_drop_that_came_and_went_between_two_looks_when_watched_then_it_is_told(
-    way: Way, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
-    from_now_on(way)
-    meanwhile(lambda: rejected(way, "quick.iso"), lambda: None)
+    from_now_on(harness)
+    meanwhile(lambda: rejected(harness, "quick.iso"), lambda: None)
 
     _, out, _ = run("watch", "--json")
 
@@ -444,31 +452,33 @@ def test_given_a_drop_that_came_and_went_between_two_looks_when_watched_then_it_
 
 
 def test_given_two_asks_of_one_upload_when_watched_then_both_are_told(
-    way: Way, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
-    upload = way.upload("a.iso", way.iso(server_editions()))
-    way.drop(upload, "execution-0")
+    upload = harness.upload("a.iso", harness.iso(server_editions()))
+    harness.claim_run(upload, "execution-0")
 
     def answer_and_ask_anew() -> None:
-        way.follow(upload, "execution-0")
-        way.drop(upload, "execution-1", Ask(1, {}))
+        harness.follow(upload, "execution-0")
+        harness.claim_run(upload, "execution-1", RunRequest(1, {}))
 
-    meanwhile(answer_and_ask_anew, lambda: way.follow(upload, "execution-1", Ask(1, {})))
+    meanwhile(answer_and_ask_anew, lambda: harness.follow(upload, "execution-1", RunRequest(1, {})))
 
     _, out, _ = run("watch", "--json")
 
     answers = [each for line in out.splitlines() if (each := json.loads(line))["event"] == "answer"]
-    assert [each["ask"] for each in answers] == [0, 1]
+    assert [each["run"] for each in answers] == [0, 1]
 
 
 def test_given_a_terminal_when_watched_then_each_drop_has_one_line_that_stays(
-    way: Way, see: Callable[..., tuple[int, list[str]]], meanwhile: Callable[..., None]
+    harness: ImportHarness,
+    see: Callable[..., tuple[int, list[str]]],
+    meanwhile: Callable[..., None],
 ) -> None:
-    first = way.upload("a.iso", way.iso(server_editions()))
-    way.drop(first, "execution-a")
-    way.later(minutes=1)
-    way.drop(way.upload("b.iso", b"not looked at yet"), "execution-b")
-    meanwhile(lambda: way.follow(first, "execution-a"))
+    first = harness.upload("a.iso", harness.iso(server_editions()))
+    harness.claim_run(first, "execution-a")
+    harness.later(minutes=1)
+    harness.claim_run(harness.upload("b.iso", b"not looked at yet"), "execution-b")
+    meanwhile(lambda: harness.follow(first, "execution-a"))
 
     status, (one, other) = see("watch")
 
@@ -478,11 +488,13 @@ def test_given_a_terminal_when_watched_then_each_drop_has_one_line_that_stays(
 
 
 def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_answer_is_the_status(
-    way: Way, see: Callable[..., tuple[int, list[str]]], meanwhile: Callable[..., None]
+    harness: ImportHarness,
+    see: Callable[..., tuple[int, list[str]]],
+    meanwhile: Callable[..., None],
 ) -> None:
-    upload = way.upload("a.iso")
-    way.drop(upload, "execution-a")
-    meanwhile(lambda: way.follow(upload, "execution-a"))
+    upload = harness.upload("a.iso")
+    harness.claim_run(upload, "execution-a")
+    meanwhile(lambda: harness.follow(upload, "execution-a"))
 
     status, screen = see("watch", ADDRESS)
 
@@ -493,36 +505,36 @@ def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_a
 
 
 def test_given_an_ask_that_nobody_has_claimed_yet_when_watched_then_no_older_answer_is_told(
-    way: Way, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
-    rejected(way)
+    rejected(harness)
     run("retry", ADDRESS)
-    ((upload, ask, execution),) = way.started()
-    meanwhile(lambda: way.follow(upload, execution, ask))
+    ((upload, request, execution),) = harness.started()
+    meanwhile(lambda: harness.follow(upload, execution, request))
 
     status, out, _ = run("watch", ADDRESS, "--json")
 
     told = [json.loads(line) for line in out.splitlines()]
     assert status == 3
     assert told[0]["message"] == "waiting for the stack to take it"
-    assert [each["ask"] for each in told if each["event"] == "answer"] == [1]
+    assert [each["run"] for each in told if each["event"] == "answer"] == [1]
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)])
 def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_told_what_to_do(
-    way: Way,
+    harness: ImportHarness,
     run: Run,
     meanwhile: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     how: tuple[str, ...],
 ) -> None:
-    upload = way.upload("a.iso", way.iso(server_editions()))
+    upload = harness.upload("a.iso", harness.iso(server_editions()))
     passed, real = [0.0], time.monotonic
     monkeypatch.setattr("time.monotonic", lambda: real() + passed[0])
     meanwhile(
-        lambda: passed.append(passed.pop() + operations.LATE_SECONDS),
+        lambda: passed.append(passed.pop() + operations.OVERDUE_SECONDS),
         lambda: None,
-        lambda: way.follow(upload, "execution-a"),
+        lambda: harness.follow(upload, "execution-a"),
     )
 
     status, out, _ = run("watch", ADDRESS, *how)
@@ -535,25 +547,25 @@ def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_t
 
 
 def test_given_an_ask_that_came_to_nothing_when_watched_then_the_last_answer_is_told(
-    way: Way, run: Run
+    harness: ImportHarness, run: Run
 ) -> None:
-    rejected(way)
+    rejected(harness)
     run("retry", ADDRESS)
-    ((_, _, execution),) = way.started()
-    way.abort(execution)
+    ((_, _, execution),) = harness.started()
+    harness.abort(execution)
 
     status, out, _ = run("watch", ADDRESS, "--json")
 
     assert status == 3
-    assert json.loads(out.splitlines()[-1])["ask"] == 0
+    assert json.loads(out.splitlines()[-1])["run"] == 0
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)])
 def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
-    way: Way, run: Run, meanwhile: Callable[..., None], how: tuple[str, ...]
+    harness: ImportHarness, run: Run, meanwhile: Callable[..., None], how: tuple[str, ...]
 ) -> None:
-    way.drop(way.upload("a.iso"), "execution-a")
-    meanwhile(way.ledger.table.delete)
+    harness.claim_run(harness.upload("a.iso"), "execution-a")
+    meanwhile(harness.ledger.table.delete)
 
     status, out, err = run("watch", *how)
 
@@ -565,12 +577,12 @@ def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
 
 
 def test_given_a_stack_when_inspected_then_its_own_settings_decide(
-    way: Way, run: Run, stacks: dict[str, dict[str, str]], environment: dict[str, str]
+    harness: ImportHarness, run: Run, stacks: dict[str, dict[str, str]], environment: dict[str, str]
 ) -> None:
-    stacks["isodrop"]["DropAddress"] = f"s3://{BUCKET}/drops/"
+    stacks["isodrop"]["UploadUri"] = f"s3://{BUCKET}/drops/"
     environment["IMAGE_NAME_TEMPLATE"] = "desk-{release}"
-    path = way.folder / KEY
-    path.write_bytes(way.iso())
+    path = harness.folder / KEY
+    path.write_bytes(harness.iso())
 
     status, out, _ = run("inspect", str(path), "--stack", "isodrop")
     _, told, _ = run("inspect", str(path), "--stack", "isodrop", "--json")
@@ -587,10 +599,10 @@ def test_given_a_stack_when_inspected_then_its_own_settings_decide(
 
 
 def test_given_an_object_and_a_stack_when_inspected_then_it_is_decided_where_it_lies(
-    way: Way, run: Run, environment: dict[str, str]
+    harness: ImportHarness, run: Run, environment: dict[str, str]
 ) -> None:
     environment["EDITION"] = "EnterpriseN"
-    way.upload("a.iso")
+    harness.upload("a.iso")
 
     status, out, _ = run("inspect", ADDRESS, "--stack", "isodrop", "--json")
 
@@ -607,11 +619,11 @@ def test_given_an_object_and_a_stack_when_inspected_then_it_is_decided_where_it_
     ],
 )
 def test_given_a_stack_that_does_not_say_when_inspected_then_nothing_is_decided(
-    way: Way, run: Run, refused: dict[str, str], stack: str, told: str
+    harness: ImportHarness, run: Run, refused: dict[str, str], stack: str, told: str
 ) -> None:
     refused["GetFunctionConfiguration"] = "AccessDeniedException"
-    path = way.folder / KEY
-    path.write_bytes(way.iso())
+    path = harness.folder / KEY
+    path.write_bytes(harness.iso())
 
     status, out, err = run("inspect", str(path), "--stack", stack)
 
@@ -623,11 +635,11 @@ def test_given_a_stack_that_does_not_say_when_inspected_then_nothing_is_decided(
 
 
 def test_given_settings_that_may_not_be_read_when_dropped_then_the_defaults_are_named(
-    way: Way, run: Run, refused: dict[str, str]
+    harness: ImportHarness, run: Run, refused: dict[str, str]
 ) -> None:
     refused["GetFunctionConfiguration"] = "AccessDeniedException"
-    path = way.folder / "Win11.iso"
-    path.write_bytes(way.iso())
+    path = harness.folder / "Win11.iso"
+    path.write_bytes(harness.iso())
 
     status, out, _ = run("drop", str(path), "--no-wait")
     _, told, _ = run("drop", str(path), "--no-wait", "--json", "--force")
@@ -639,26 +651,26 @@ def test_given_settings_that_may_not_be_read_when_dropped_then_the_defaults_are_
 
 
 def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_guessed_or_sent(
-    way: Way, run: Run, refused: dict[str, str]
+    harness: ImportHarness, run: Run, refused: dict[str, str]
 ) -> None:
     refused["GetFunctionConfiguration"] = "TooManyRequestsException"
-    path = way.folder / "Win11.iso"
-    path.write_bytes(way.iso())
+    path = harness.folder / "Win11.iso"
+    path.write_bytes(harness.iso())
 
     status, out, err = run("drop", str(path), "--no-wait")
 
     assert (status, out) == (1, "")
     assert "GetFunctionConfiguration: TooManyRequestsException" in err
     assert "try again in a minute" in err
-    assert "Contents" not in way.client("s3").list_objects_v2(Bucket=BUCKET)
+    assert "Contents" not in harness.client("s3").list_objects_v2(Bucket=BUCKET)
 
 
 def test_given_credentials_that_expire_before_a_part_arrives_then_nothing_is_to_go_on_with(
-    way: Way, run: Run, refused: dict[str, str]
+    harness: ImportHarness, run: Run, refused: dict[str, str]
 ) -> None:
     refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
-    path = way.folder / "Win11.iso"
-    path.write_bytes(way.iso())
+    path = harness.folder / "Win11.iso"
+    path.write_bytes(harness.iso())
 
     status, _, err = run("drop", str(path), "--no-wait")
 
@@ -672,8 +684,10 @@ def test_given_credentials_that_expire_before_a_part_arrives_then_nothing_is_to_
 
 
 @pytest.mark.parametrize("address", [ADDRESS, "a.iso"])
-def test_a_key_alone_is_of_the_stacks_bucket(way: Way, run: Run, address: str) -> None:
-    rejected(way)
+def test_a_key_alone_is_of_the_stacks_bucket(
+    harness: ImportHarness, run: Run, address: str
+) -> None:
+    rejected(harness)
 
     status, _, _ = run("status", address)
     watched, _, _ = run("watch", address)
@@ -690,7 +704,10 @@ def test_a_key_alone_is_of_the_stacks_bucket(way: Way, run: Run, address: str) -
 
 
 def test_with_a_local_clock_ahead_an_answer_is_heard_all_the_same(
-    way: Way, run: Run, meanwhile: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    harness: ImportHarness,
+    run: Run,
+    meanwhile: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = datetime.now(UTC) - timedelta(minutes=3)
     clock = ServiceClock()
@@ -698,8 +715,8 @@ def test_with_a_local_clock_ahead_an_answer_is_heard_all_the_same(
     monkeypatch.setattr(clock_module, "CLOCK", clock)
 
     def come_and_go() -> None:
-        way.clock.now = service.timestamp() + 30
-        rejected(way)
+        harness.clock.now = service.timestamp() + 30
+        rejected(harness)
 
     meanwhile(come_and_go, lambda: None)
 
@@ -747,8 +764,8 @@ def _resource(service: str, asked: dict[str, Any]) -> str:
         case "s3":
             return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
         case "stepfunctions":
-            execution = str(asked.get("executionArn", "ImportMachine"))
-            return execution.replace(":ImportMachine:", ":ImportMachine.Name:")
+            execution = str(asked.get("executionArn", "ImportStateMachine"))
+            return execution.replace(":ImportStateMachine:", ":ImportStateMachine.Name:")
     raise NotImplementedError(service)
 
 
@@ -772,25 +789,25 @@ def operator_policy(**parameters: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, way: Way) -> list[Call]:
+def asked(monkeypatch: pytest.MonkeyPatch, harness: ImportHarness) -> list[Call]:
     """What AWS was asked by commands that a person typed, and not by the stack meanwhile."""
     calls: list[Call] = []
-    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # the one of the fixture stacks
+    request = BaseClient._make_api_call  # type: ignore[attr-defined] # the one of the fixture stacks
 
     def record(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         calls.append((self.meta.service_model.service_name, operation, arguments))
-        return ask(self, operation, arguments)
+        return request(self, operation, arguments)
 
     def sleep(_: float) -> None:
         """Let the stack do all that it was asked for; if there is nothing, comes Ctrl-C."""
         with monkeypatch.context() as unseen:
-            unseen.setattr(BaseClient, "_make_api_call", ask)
-            drops = way.operator.story(BUCKET, KEY).drops
-            todo = way.started()[len(drops) :]
+            unseen.setattr(BaseClient, "_make_api_call", request)
+            runs = harness.operator.history(BUCKET, KEY).runs
+            todo = harness.started()[len(runs) :]
             if not todo:
                 raise KeyboardInterrupt
             for upload, number, execution in todo:
-                way.follow(upload, execution, number)
+                harness.follow(upload, execution, number)
 
     monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr(BaseClient, "_make_api_call", record)
@@ -799,7 +816,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, way: Way) -> list[Call]:
 
 @pytest.fixture
 def everything(
-    way: Way,
+    harness: ImportHarness,
     run: Run,
     asked: list[Call],
     refused: dict[str, str],
@@ -807,9 +824,9 @@ def everything(
 ) -> list[Call]:
     """What AWS is asked when an operator does all that there is to do."""
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
-    monkeypatch.setattr(resumable_upload.cut, "__defaults__", (256 << 10,))
-    path = way.folder / KEY
-    path.write_bytes(way.iso())
+    monkeypatch.setattr(resumable_upload.plan_parts, "__defaults__", (256 << 10,))
+    path = harness.folder / KEY
+    path.write_bytes(harness.iso())
     address = f"s3://{BUCKET}/{KEY}"
     refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
     assert run("drop", str(path), "--no-wait")[0] == 1  # it is broken off, and taken up
@@ -824,9 +841,9 @@ def everything(
     assert run("list")[0] == run("status", address)[0] == 0
     assert run("status", address, "--version-id", "of-one-that-is-gone")[0] == 1
     seen = asked.copy()
-    way.image_builder.controls.hold("BUILDING")
-    way.intake.take(way.upload("runs.iso", way.iso(label="RUNS")), "execution-runs")
-    way.drop(way.upload("waits.iso"), "execution-waits")
+    harness.image_builder.controls.hold("BUILDING")
+    harness.intake.process(harness.upload("runs.iso", harness.iso(label="RUNS")), "execution-runs")
+    harness.claim_run(harness.upload("waits.iso"), "execution-waits")
     asked[:] = seen
     assert run("watch")[0] == 130
     assert run("cancel", f"s3://{BUCKET}/runs.iso")[0] == 0
@@ -854,7 +871,7 @@ def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_a
 def test_given_a_key_when_an_operator_drops_or_looks_then_it_is_for_that_and_nothing_else() -> None:
     key = ARN.format("kms", "key/1b2c3d4e")
     (statement,) = [each for each in operator_policy(KmsKeyArn=key) if each["Resource"] == key]
-    of_the_stack = resolve(KmsKeyArn=key).statement("ImportIsoRole", "UseTheKey")
+    of_the_stack = resolve(KmsKeyArn=key).statement("ImportIsoRole", "UseKmsKey")
 
     through = {f"{service}.eu-central-1.amazonaws.com" for service in ("s3", "dynamodb")}
     assert of_the_stack is not None
@@ -907,7 +924,7 @@ def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_propos
     [
         (("--stack", "nobodys"), ({}, "no stack nobodys in eu-central-1; name yours")),
         ((), ({"ISODROP_STACK": "nobodys"}, "there is no stack nobodys")),
-        (("--stack", "other"), ({}, "has no output LedgerTable: it is not isodrop's")),
+        (("--stack", "other"), ({}, "has no output LedgerTableName: it is not isodrop's")),
         (("--profile", "nobodys"), ({}, "aws configure list-profiles")),
         ((), ({"AWS_DEFAULT_REGION": None}, "name the stack's Region with --region")),
         ((), ({"AWS_ACCESS_KEY_ID": None}, "credentials; sign in (aws sso login, aws configure)")),
@@ -922,8 +939,8 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
     case: tuple[dict[str, str | None], str],
 ) -> None:
     environment, told = case
-    outputs = {"UploadBucketName": "b", "ImportMachineArn": "arn:a:states:r:1:stateMachine:m"}
-    stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTable": "ledger"}}
+    outputs = {"UploadBucketName": "b", "ImportStateMachineArn": "arn:a:states:r:1:stateMachine:m"}
+    stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTableName": "ledger"}}
     # Neither this machine's own configuration nor its metadata service is to be found.
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.resilience.oracle import End, broken
-from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload, What
+from tests.resilience.oracle import FinalState, broken
+from tests.resilience.schedule import (
+    MAX_CONSECUTIVE_FAILURES,
+    ActionKind,
+    OperatorAction,
+    PlannedFault,
+    Schedule,
+    Upload,
+    What,
+)
 from tests.resilience.simulation import Simulation
 from tests.resilience.soak import soak
 
@@ -24,15 +32,18 @@ def run(
     quota: int = 100,
     distributes: bool = False,
     **how: Any,
-) -> End:
+) -> FinalState:
     """Run a schedule of one's own; no promise may be broken."""
     schedule = Schedule(0, uploads, troubles, deeds, quota, distributes)
     end = Simulation(schedule, **how).run()
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    assert (
+        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        == []
+    )
     return end
 
 
-def answers(end: End) -> list[str]:
+def answers(end: FinalState) -> list[str]:
     """Get the answer of each upload, in their order: ``Succeeded`` or the code."""
     found = {
         event["detail"]["data"]["source"]["versionId"]: (
@@ -41,10 +52,10 @@ def answers(end: End) -> list[str]:
         for event in end.heard
         if event["detail-type"].split()[-1] in {"Succeeded", "Failed", "Rejected"}
     }
-    return [found[drop.version] for drop in end.dropped]
+    return [found[run.version] for run in end.uploaded]
 
 
-def attempts(end: End) -> list[str]:
+def attempts(end: FinalState) -> list[str]:
     """Get the attempt number of each of isodrop's builds, the oldest first."""
     return [build["request"]["tags"]["isodrop:attempt"] for build in end.ours]
 
@@ -89,7 +100,7 @@ def test_the_same_bytes_under_two_keys_hear_both_that_the_first_ones_build_faile
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(300, "b.iso", "one", in_parts=True),
-        deeds=[Deed(600, Do.FAIL_BUILD, 0)],
+        deeds=[OperatorAction(600, ActionKind.FAIL_BUILD, 0)],
     )
 
     assert answers(end) == ["build-failed", "build-failed"]
@@ -100,7 +111,7 @@ def test_a_build_that_failed_is_built_again_when_it_is_dropped_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
-        deeds=[Deed(600, Do.FAIL_BUILD, 0)],
+        deeds=[OperatorAction(600, ActionKind.FAIL_BUILD, 0)],
     )
 
     assert answers(end) == ["build-failed", SUCCEEDED]
@@ -109,19 +120,22 @@ def test_a_build_that_failed_is_built_again_when_it_is_dropped_again() -> None:
 
 def test_so_many_failed_builds_in_a_row_are_the_last() -> None:
     end = run(
-        *(Upload(3000 * n, "a.iso", "one") for n in range(MAX_ATTEMPTS + 1)),
-        deeds=[Deed(3000 * n + 600, Do.FAIL_BUILD, 0) for n in range(MAX_ATTEMPTS)],
+        *(Upload(3000 * n, "a.iso", "one") for n in range(MAX_CONSECUTIVE_FAILURES + 1)),
+        deeds=[
+            OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0)
+            for n in range(MAX_CONSECUTIVE_FAILURES)
+        ],
     )
 
-    assert answers(end) == ["build-failed"] * MAX_ATTEMPTS + ["too-many-attempts"]
-    assert len(end.builds) == MAX_ATTEMPTS
+    assert answers(end) == ["build-failed"] * MAX_CONSECUTIVE_FAILURES + ["too-many-attempts"]
+    assert len(end.builds) == MAX_CONSECUTIVE_FAILURES
 
 
 def test_a_build_of_the_same_name_and_version_that_somebody_else_made_is_not_ours() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(600, "b.iso", "two"),
-        deeds=[Deed(300, Do.BUILD_THE_SAME, 0)],
+        deeds=[OperatorAction(300, ActionKind.BUILD_THE_SAME, 0)],
     )
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -159,7 +173,10 @@ def test_an_object_replaced_by_its_twin_on_the_way_changes_nothing(call: tuple[s
 
 @pytest.mark.parametrize("call", OF_THE_WAY, ids=str)
 def test_a_version_deleted_on_the_way_is_told_or_copied_already(call: tuple[str, int]) -> None:
-    end = run(Upload(0, "a.iso", "long"), meanwhile={call: Deed(0, Do.DELETE_VERSION, 0)})
+    end = run(
+        Upload(0, "a.iso", "long"),
+        meanwhile={call: OperatorAction(0, ActionKind.DELETE_VERSION, 0)},
+    )
 
     copied = OF_THE_WAY.index(call) > OF_THE_WAY.index(("s3.UploadPartCopy", 2))
     assert answers(end) == [SUCCEEDED if copied else "object-gone"]
@@ -175,12 +192,15 @@ def test_a_twin_that_comes_first_is_another_import() -> None:
 
 def test_twins_that_fail_use_up_nobody_elses_attempts() -> None:
     end = run(
-        *(Upload(3000 * n, "a.iso", "twin") for n in range(MAX_ATTEMPTS)),
-        Upload(3000 * MAX_ATTEMPTS, "a.iso", "one"),
-        deeds=[Deed(3000 * n + 600, Do.FAIL_BUILD, 0) for n in range(MAX_ATTEMPTS)],
+        *(Upload(3000 * n, "a.iso", "twin") for n in range(MAX_CONSECUTIVE_FAILURES)),
+        Upload(3000 * MAX_CONSECUTIVE_FAILURES, "a.iso", "one"),
+        deeds=[
+            OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0)
+            for n in range(MAX_CONSECUTIVE_FAILURES)
+        ],
     )
 
-    assert answers(end) == ["build-failed"] * MAX_ATTEMPTS + [SUCCEEDED]
+    assert answers(end) == ["build-failed"] * MAX_CONSECUTIVE_FAILURES + [SUCCEEDED]
 
 
 @pytest.mark.parametrize("after", [0.6, 3.0, 600.0])
@@ -189,7 +209,7 @@ def test_an_upload_that_is_moved_is_imported_once(after: float) -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(after, "b.iso", "one", in_parts=True),
-        deeds=[Deed(after, Do.DELETE_OBJECT, 0)],
+        deeds=[OperatorAction(after, ActionKind.DELETE_OBJECT, 0)],
     )
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -199,8 +219,8 @@ def test_an_upload_that_is_moved_is_imported_once(after: float) -> None:
 def test_a_copy_lost_while_its_import_waits_is_made_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
-        deeds=[Deed(20, Do.DELETE_COPIES, 0)],
-        troubles=[Trouble("s3.HeadObject", What.BUSY, 0, 12)],
+        deeds=[OperatorAction(20, ActionKind.DELETE_COPIES, 0)],
+        troubles=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
     )
 
     assert answers(end) == [SUCCEEDED]
@@ -211,8 +231,11 @@ def test_a_copy_lost_with_its_upload_is_told_and_is_no_lost_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(9000, "a.iso", "one"),
-        deeds=[Deed(20, Do.DELETE_COPIES, 0), Deed(20, Do.DELETE_VERSION, 0)],
-        troubles=[Trouble("s3.HeadObject", What.BUSY, 0, 12)],
+        deeds=[
+            OperatorAction(20, ActionKind.DELETE_COPIES, 0),
+            OperatorAction(20, ActionKind.DELETE_VERSION, 0),
+        ],
+        troubles=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
     )
 
     assert answers(end) == ["staging-lost", SUCCEEDED]
@@ -223,9 +246,12 @@ def test_who_joins_an_import_whose_copy_is_lost_begins_from_its_own() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(30, "b.iso", "one"),
-        deeds=[Deed(20, Do.DELETE_COPIES, 0), Deed(20, Do.DELETE_VERSION, 0)],
+        deeds=[
+            OperatorAction(20, ActionKind.DELETE_COPIES, 0),
+            OperatorAction(20, ActionKind.DELETE_VERSION, 0),
+        ],
         # The first is aborted while it waits for quota; nothing was sent.
-        troubles=[Trouble("s3.HeadObject", What.BUSY, 0, 6)],
+        troubles=[PlannedFault("s3.HeadObject", What.BUSY, 0, 6)],
     )
 
     assert answers(end)[1] == SUCCEEDED
@@ -272,26 +298,26 @@ def test_a_function_killed_while_it_distributes_comes_to_the_same_end() -> None:
 
 
 def test_an_execution_aborted_by_hand_is_answered_by_the_sweep() -> None:
-    end = run(Upload(0, "a.iso", "one"), deeds=[Deed(0.6, Do.ABORT_EXECUTION, 0)])
+    end = run(Upload(0, "a.iso", "one"), deeds=[OperatorAction(0.6, ActionKind.ABORT_EXECUTION, 0)])
 
     assert len(answers(end)) == 1
     assert set(end.executions.values()) == {"ABORTED"}
 
 
 def test_an_execution_aborted_while_its_build_ran_hears_of_its_image() -> None:
-    end = run(Upload(0, "a.iso", "one"), deeds=[Deed(300, Do.ABORT_EXECUTION, 0)])
+    end = run(Upload(0, "a.iso", "one"), deeds=[OperatorAction(300, ActionKind.ABORT_EXECUTION, 0)])
 
     assert answers(end) == [SUCCEEDED]
 
 
 def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
     schedule = Schedule(
-        0, (Upload(0, "a.iso", "one"),), (Trouble("lambda.Invoke", What.UNLOADABLE, 0, 5),)
+        0, (Upload(0, "a.iso", "one"),), (PlannedFault("lambda.Invoke", What.UNLOADABLE, 0, 5),)
     )
 
     end = Simulation(schedule).run()
 
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=False) == []
+    assert broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=False) == []
     assert answers(end) == ["internal-error"]
 
 
@@ -299,10 +325,15 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("do", "answer"), [(Do.CANCEL_BUILD, "build-cancelled"), (Do.DELETE_BUILD, "build-gone")]
+    ("do", "answer"),
+    [(ActionKind.CANCEL_BUILD, "build-cancelled"), (ActionKind.DELETE_BUILD, "build-gone")],
 )
-def test_a_build_cancelled_or_deleted_by_hand_is_told_and_built_again(do: Do, answer: str) -> None:
-    end = run(Upload(0, "a.iso", "one"), Upload(3000, "a.iso", "one"), deeds=[Deed(600, do, 0)])
+def test_a_build_cancelled_or_deleted_by_hand_is_told_and_built_again(
+    do: ActionKind, answer: str
+) -> None:
+    end = run(
+        Upload(0, "a.iso", "one"), Upload(3000, "a.iso", "one"), deeds=[OperatorAction(600, do, 0)]
+    )
 
     assert answers(end) == [answer, SUCCEEDED]
     assert attempts(end) == ["0", "1"]
@@ -311,12 +342,16 @@ def test_a_build_cancelled_or_deleted_by_hand_is_told_and_built_again(do: Do, an
 def test_an_upload_that_is_asked_for_anew_gets_another_answer_and_no_needless_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
-        deeds=[Deed(600, Do.ASK_ANEW, 0), Deed(4000, Do.ASK_ANEW, 0), Deed(4000, Do.ASK_ANEW, 0)],
+        deeds=[
+            OperatorAction(600, ActionKind.ASK_ANEW, 0),
+            OperatorAction(4000, ActionKind.ASK_ANEW, 0),
+            OperatorAction(4000, ActionKind.ASK_ANEW, 0),
+        ],
     )
 
     # The first was too early, and of the two at once one is refused.
     told = [event["detail"] for event in end.heard if "Succeeded" in event["detail-type"]]
-    assert [(each["metadata"]["ask"], each["data"]["reused"]) for each in told] == [
+    assert [(each["metadata"]["run"], each["data"]["reused"]) for each in told] == [
         (0, False),
         (1, True),
     ]
@@ -327,7 +362,7 @@ def test_an_image_whose_ami_was_deregistered_by_hand_is_built_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "b.iso", "one"),
-        deeds=[Deed(2800, Do.DEREGISTER_AMI, 0)],
+        deeds=[OperatorAction(2800, ActionKind.DEREGISTER_AMI, 0)],
     )
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -338,20 +373,24 @@ def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
-        troubles=[Trouble("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
-        meanwhile={("imagebuilder.ListImageBuildVersions", 2): Deed(0, Do.DELETE_BUILD, 0)},
+        troubles=[PlannedFault("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
+        meanwhile={
+            ("imagebuilder.ListImageBuildVersions", 2): OperatorAction(
+                0, ActionKind.DELETE_BUILD, 0
+            )
+        },
     )
 
     assert answers(end) == ["build-gone", SUCCEEDED]
     assert attempts(end) == ["0", "1"]
 
 
-@pytest.mark.parametrize("do", [Do.CANCEL_BUILD, Do.FAIL_BUILD])
-def test_a_distribution_that_somebody_ends_is_told_and_made_again(do: Do) -> None:
+@pytest.mark.parametrize("do", [ActionKind.CANCEL_BUILD, ActionKind.FAIL_BUILD])
+def test_a_distribution_that_somebody_ends_is_told_and_made_again(do: ActionKind) -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(6000, "b.iso", "one"),
-        deeds=[Deed(1790, do, 0)],
+        deeds=[OperatorAction(1790, do, 0)],
         distributes=True,
     )
 
@@ -390,7 +429,7 @@ def test_copies_of_one_event_and_uploads_of_one_disc_share_one_distribution() ->
 def test_a_quota_that_is_full_for_an_hour_is_waited_out() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
-        troubles=[Trouble("imagebuilder.ImportDiskImage", What.OUT_OF_QUOTA, 0, 12)],
+        troubles=[PlannedFault("imagebuilder.ImportDiskImage", What.OUT_OF_QUOTA, 0, 12)],
     )
 
     (build,) = end.builds
@@ -404,7 +443,7 @@ def test_a_request_that_is_refused_for_good_is_told_and_what_is_dropped_later_go
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(600, "a.iso", "one"),
-        troubles=[Trouble("imagebuilder.ImportDiskImage", What.REFUSED, 0)],
+        troubles=[PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0)],
     )
 
     assert answers(end) == ["import-refused", SUCCEEDED]
@@ -412,30 +451,30 @@ def test_a_request_that_is_refused_for_good_is_told_and_what_is_dropped_later_go
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [
-        Trouble("imagebuilder.GetImage", What.THROTTLED, 3, 8),
-        Trouble("imagebuilder.ListWorkflowExecutions", What.BUSY, 0, 8),
-        Trouble("events.PutEvents", What.NOT_TAKEN, 0, 9),
-        Trouble("events.PutEvents", What.NOT_TAKEN, 6, 9),
-        Trouble("s3.GetObject", What.BUSY, 0, 9),
-        Trouble("dynamodb.UpdateItem", What.THROTTLED, 2, 9),
+        PlannedFault("imagebuilder.GetImage", What.THROTTLED, 3, 8),
+        PlannedFault("imagebuilder.ListWorkflowExecutions", What.BUSY, 0, 8),
+        PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 9),
+        PlannedFault("events.PutEvents", What.NOT_TAKEN, 6, 9),
+        PlannedFault("s3.GetObject", What.BUSY, 0, 9),
+        PlannedFault("dynamodb.UpdateItem", What.THROTTLED, 2, 9),
     ],
     ids=str,
 )
-def test_what_passes_is_waited_out(trouble: Trouble) -> None:
-    assert answers(run(Upload(0, "a.iso", "one"), troubles=[trouble])) == [SUCCEEDED]
+def test_what_passes_is_waited_out(failure: PlannedFault) -> None:
+    assert answers(run(Upload(0, "a.iso", "one"), troubles=[failure])) == [SUCCEEDED]
 
 
 def test_a_notice_that_cannot_be_given_does_not_end_the_tracking() -> None:
     # Given a bus that takes nothing for longer than a notice is tried
-    tries = [Trouble("events.PutEvents", What.NOT_TAKEN, 0, 21)]
+    tries = [PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 21)]
 
     assert answers(run(Upload(0, "a.iso", "one"), troubles=tries)) == [SUCCEEDED]
 
 
 def test_an_image_that_never_ends_is_told_when_the_limit_has_come() -> None:
-    end = run(Upload(0, "a.iso", "one"), parameters={"PollSeconds": 900}, speed=0.001)
+    end = run(Upload(0, "a.iso", "one"), parameters={"PollIntervalSeconds": 900}, speed=0.001)
 
     assert answers(end) == ["build-timed-out"]
 

@@ -13,8 +13,8 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from isodrop.errors import IsodropError, RefusedError, TransientError
-from isodrop_cli.resumable_upload import Progress, Transfer, TransferError, cut
+from isodrop.errors import IsodropError, PermanentError, TransientError
+from isodrop_cli.resumable_upload import Progress, ResumableUpload, UploadError, plan_parts
 from tests.integration.conftest import BUCKET
 
 SMALL = 64 << 10
@@ -61,7 +61,7 @@ def wire() -> Wire:
 @pytest.fixture
 def transfer(
     session: boto3.Session, path: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Transfer]:
+) -> Callable[..., ResumableUpload]:
     """A way for the file, one part after the other, so that what was sent is known."""
     monkeypatch.setenv("S3_UPLOAD_PART_MIN_SIZE", "1024")
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
@@ -69,15 +69,15 @@ def transfer(
     client = session.client("s3")
     client.meta.events.register("provide-client-params.s3.UploadPart", wire.part)
 
-    def make(metadata: Mapping[str, str] | None = None) -> Transfer:
+    def make(metadata: Mapping[str, str] | None = None) -> ResumableUpload:
         asked = dict(metadata or {})
-        parts = cut(path.stat().st_size, asked, SMALL)
-        return Transfer(client, path, BUCKET, "a.iso", asked, parts, pauses=(0.0,))
+        parts = plan_parts(path.stat().st_size, asked, SMALL)
+        return ResumableUpload(client, path, BUCKET, "a.iso", asked, parts, pauses=(0.0,))
 
     return make
 
 
-def broken_off(transfer: Transfer, wire: Wire, after: int) -> list[int]:
+def broken_off(transfer: ResumableUpload, wire: Wire, after: int) -> list[int]:
     wire.again(after)
     with pytest.raises(KeyboardInterrupt):
         transfer.send(transfer.unfinished(), nothing)
@@ -85,7 +85,7 @@ def broken_off(transfer: Transfer, wire: Wire, after: int) -> list[int]:
 
 
 def test_given_two_interruptions_when_taken_up_then_each_part_is_sent_once(
-    transfer: Callable[..., Transfer], wire: Wire, path: Path
+    transfer: Callable[..., ResumableUpload], wire: Wire, path: Path
 ) -> None:
     one = transfer()
     first, second = broken_off(one, wire, 3), broken_off(one, wire, 4)
@@ -100,7 +100,7 @@ def test_given_two_interruptions_when_taken_up_then_each_part_is_sent_once(
 
 
 def test_given_a_file_that_changed_when_taken_up_then_no_old_part_is_glued_to_it(
-    transfer: Callable[..., Transfer], wire: Wire, path: Path
+    transfer: Callable[..., ResumableUpload], wire: Wire, path: Path
 ) -> None:
     broken_off(transfer(), wire, 5)
     changed = bytearray(path.read_bytes())
@@ -115,7 +115,7 @@ def test_given_a_file_that_changed_when_taken_up_then_no_old_part_is_glued_to_it
 
 
 def test_given_other_overrides_when_dropped_then_the_upload_with_the_first_is_not_taken_up(
-    transfer: Callable[..., Transfer], wire: Wire
+    transfer: Callable[..., ResumableUpload], wire: Wire
 ) -> None:
     broken_off(transfer({"edition": "EnterpriseN"}), wire, 5)
     other = transfer({"edition": "Education"})
@@ -125,21 +125,21 @@ def test_given_other_overrides_when_dropped_then_the_upload_with_the_first_is_no
 
 
 def test_given_a_file_that_changes_while_it_is_sent_then_it_is_not_put_together(
-    transfer: Callable[..., Transfer], path: Path
+    transfer: Callable[..., ResumableUpload], path: Path
 ) -> None:
     one = transfer()
 
     def touch(_: Progress) -> None:
         path.write_bytes(bytes(SIZE))
 
-    with pytest.raises(TransferError, match="changed while it was sent"):
+    with pytest.raises(UploadError, match="changed while it was sent"):
         one.send(None, touch)
     assert one.head() is None
 
 
 @pytest.mark.parametrize("each", [SIZE, SMALL])
 def test_given_the_same_bytes_by_another_tool_then_they_are_known(
-    transfer: Callable[..., Transfer], path: Path, each: int
+    transfer: Callable[..., ResumableUpload], path: Path, each: int
 ) -> None:
     one = transfer()
     how = TransferConfig(multipart_threshold=each + 1, multipart_chunksize=each)
@@ -173,7 +173,7 @@ PASSING = {
 
 @pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
 def test_given_a_part_that_goes_wrong_once_when_sent_then_it_alone_is_sent_again(
-    transfer: Callable[..., Transfer], wire: Wire, path: Path, error: Exception
+    transfer: Callable[..., ResumableUpload], wire: Wire, path: Path, error: Exception
 ) -> None:
     wire.wrong[3] = [error]
     one = transfer()
@@ -187,7 +187,7 @@ def test_given_a_part_that_goes_wrong_once_when_sent_then_it_alone_is_sent_again
 
 @pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
 def test_given_a_part_that_goes_wrong_to_the_end_when_taken_up_then_the_others_are_kept(
-    transfer: Callable[..., Transfer], wire: Wire, error: Exception
+    transfer: Callable[..., ResumableUpload], wire: Wire, error: Exception
 ) -> None:
     one = transfer()
     wire.wrong[3] = [error] * (len(one.pauses) + 1)
@@ -206,12 +206,12 @@ def test_given_a_part_that_goes_wrong_to_the_end_when_taken_up_then_the_others_a
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed", "AccessDenied"])
 def test_given_a_part_that_is_refused_for_good_when_sent_then_it_is_not_tried_again(
-    transfer: Callable[..., Transfer], wire: Wire, code: str
+    transfer: Callable[..., ResumableUpload], wire: Wire, code: str
 ) -> None:
     one = transfer()
     wire.wrong[3] = [refused(code, 403)]
 
-    with pytest.raises((RefusedError, TransientError), match=f"UploadPart: {code}"):
+    with pytest.raises((PermanentError, TransientError), match=f"UploadPart: {code}"):
         one.send(None, nothing)
 
     begun = one.unfinished()
@@ -221,7 +221,7 @@ def test_given_a_part_that_is_refused_for_good_when_sent_then_it_is_not_tried_ag
 
 
 def test_given_a_part_that_goes_wrong_when_sent_then_how_far_it_is_goes_back(
-    transfer: Callable[..., Transfer], wire: Wire, monkeypatch: pytest.MonkeyPatch
+    transfer: Callable[..., ResumableUpload], wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far: list[int] = []
     send = Progress.send
@@ -255,7 +255,7 @@ class Stop(threading.Event):
 
 
 def test_given_pauses_when_a_part_goes_wrong_then_each_is_waited_for_once(
-    transfer: Callable[..., Transfer], wire: Wire
+    transfer: Callable[..., ResumableUpload], wire: Wire
 ) -> None:
     one, stop = replace(transfer(), pauses=(1.0, 2.0, 4.0)), Stop()
     wire.wrong[1] = [refused("SlowDown", 503)] * 3
@@ -269,7 +269,7 @@ def test_given_pauses_when_a_part_goes_wrong_then_each_is_waited_for_once(
 
 
 def test_given_a_file_that_shrinks_while_it_is_sent_then_it_is_not_put_together(
-    transfer: Callable[..., Transfer], wire: Wire, path: Path
+    transfer: Callable[..., ResumableUpload], wire: Wire, path: Path
 ) -> None:
     one = transfer()
 
@@ -279,14 +279,14 @@ def test_given_a_file_that_shrinks_while_it_is_sent_then_it_is_not_put_together(
 
     one.s3.meta.events.register("provide-client-params.s3.UploadPart", shrink)
 
-    with pytest.raises(TransferError, match="became shorter while it was read"):
+    with pytest.raises(UploadError, match="became shorter while it was read"):
         one.send(None, nothing)
     assert set(wire.again()) == {1, 2}
     assert one.head() is None
 
 
 def test_given_a_file_that_is_gone_while_it_is_sent_then_it_is_not_put_together(
-    transfer: Callable[..., Transfer], path: Path
+    transfer: Callable[..., ResumableUpload], path: Path
 ) -> None:
     one = transfer()
 

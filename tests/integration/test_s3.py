@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from isodrop.aws.s3 import has_current, open_object, parse_uri, read_text
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
-from isodrop.errors import RefusedError, RejectedError
+from isodrop.errors import PermanentError, RejectedError
 from isodrop.iso.window import FIRST_READ
 from tests.integration.conftest import BUCKET
 
@@ -135,7 +135,7 @@ def test_a_strangers_key_cannot_break_out_of_the_message(session: boto3.Session)
 
 
 def test_a_bucket_that_is_not_there_is_no_changed_object(session: boto3.Session) -> None:
-    with pytest.raises(RefusedError, match="NoSuchBucket"):
+    with pytest.raises(PermanentError, match="NoSuchBucket"):
         open_object(session.client("s3"), "isodrop-nowhere", "a.iso")
 
 
@@ -175,9 +175,9 @@ def test_small_text_is_read_and_large_text_refused(session: boto3.Session) -> No
     s3 = session.client("s3")
 
     assert read_text(s3, f"s3://{BUCKET}/uefi", 100) == "QU1aTlVFRkk="
-    with pytest.raises(RefusedError, match="larger than 100"):
+    with pytest.raises(PermanentError, match="larger than 100"):
         read_text(s3, f"s3://{BUCKET}/large", 100)
-    with pytest.raises(RefusedError, match="not ASCII"):
+    with pytest.raises(PermanentError, match="not ASCII"):
         read_text(s3, f"s3://{BUCKET}/binary", 100)
 
 

@@ -15,101 +15,103 @@ from moto.s3 import models as s3_models
 
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
-from isodrop.domain.ids import drop_id
+from isodrop.domain.ids import upload_id
 from isodrop.domain.model import Upload
 from isodrop.errors import TransientError
 from isodrop.services import sweep
-from isodrop.services.intake import Decision
+from isodrop.services.intake import NextStep
 from isodrop_local.iso_maker import server_editions
 from tests.integration.conftest import BUCKET
-from tests.support.harness import ACCOUNT, Way
+from tests.support.harness import ACCOUNT, ImportHarness
 
 
 @pytest.fixture
-def way(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> Way:
+def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
     """Clocks that agree: moto's S3 knows no other time than the real one."""
-    way = Way(session, ledger, tmp_path)
-    way.clock.now = (
+    harness = ImportHarness(session, ledger, tmp_path)
+    harness.clock.now = (
         datetime.now(UTC).timestamp() // 1
     )  # the ledger knows no less than a millisecond
-    return way
+    return harness
 
 
 @pytest.fixture
-def swept(way: Way) -> Way:
+def swept(harness: ImportHarness) -> ImportHarness:
     """A stack that has been swept before anything was dropped."""
-    way.sweep()
-    return way
+    harness.sweep()
+    return harness
 
 
-def data(way: Way) -> dict[str, Any]:
-    (answer,) = way.answers()
+def data(harness: ImportHarness) -> dict[str, Any]:
+    (answer,) = harness.answers()
     found: dict[str, Any] = answer["detail"]["data"]
     return found
 
 
-def begun(way: Way, key: str = "a.iso") -> tuple[Upload, str]:
+def begun(harness: ImportHarness, key: str = "a.iso") -> tuple[Upload, str]:
     """An upload that an execution has claimed, and no more."""
-    upload, execution = way.upload(key), way.run(f"{key.removesuffix('.iso')}")
-    way.drop(upload, execution)
+    upload, execution = harness.upload(key), harness.run(f"{key.removesuffix('.iso')}")
+    harness.claim_run(upload, execution)
     return upload, execution
 
 
-def started(way: Way) -> list[Upload]:
+def started(harness: ImportHarness) -> list[Upload]:
     """The uploads that executions were started for, the oldest first."""
-    return [upload for upload, _, _ in way.started()]
+    return [upload for upload, _, _ in harness.started()]
 
 
 class TestOpenDrops:
-    def test_an_aborted_execution_leaves_an_answer_that_says_so(self, way: Way) -> None:
-        _, execution = begun(way)
-        way.abort(execution)
-        way.later(minutes=11)
+    def test_an_aborted_execution_leaves_an_answer_that_says_so(
+        self, harness: ImportHarness
+    ) -> None:
+        _, execution = begun(harness)
+        harness.abort(execution)
+        harness.later(minutes=11)
 
-        tally = way.sweep()
+        summary = harness.sweep()
 
-        answer = data(way)
-        assert (tally.open, tally.answered) == (1, 1)
+        answer = data(harness)
+        assert (summary.open, summary.answered) == (1, 1)
         assert answer["code"] == Code.EXECUTION_ENDED
         assert "ABORTED" in answer["message"]
-        assert answer["execution"] == execution
-        assert answer["dropAgain"] is True
+        assert answer["executionArn"] == execution
+        assert answer["retryable"] is True
 
     def test_an_item_that_cannot_be_read_is_told_and_the_others_are_answered(
-        self, way: Way
+        self, harness: ImportHarness
     ) -> None:
-        _, execution = begun(way)
-        way.abort(execution)
-        garbage = {"pk": "DROP#garbage", "sk": "ASK#000000"}
-        claimed = way.clock.time().isoformat()
-        way.ledger.table.put_item(Item={**garbage, "state": "open", "claimed": claimed})
-        way.later(minutes=11)
+        _, execution = begun(harness)
+        harness.abort(execution)
+        garbage = {"pk": "UPLOAD#garbage", "sk": "RUN#000000"}
+        claimed = harness.clock.time().isoformat()
+        harness.ledger.table.put_item(Item={**garbage, "state": "open", "claimedAt": claimed})
+        harness.later(minutes=11)
 
-        tally = way.sweep()
+        summary = harness.sweep()
 
-        assert data(way)["code"] == Code.EXECUTION_ENDED
-        assert (tally.answered, tally.troubles, tally.complete) == (1, 1, True)
-        (told,) = [more for word, more in way.told if word == "unreadable"]
+        assert data(harness)["code"] == Code.EXECUTION_ENDED
+        assert (summary.answered, summary.errors, summary.complete) == (1, 1, True)
+        (told,) = [more for word, more in harness.told if word == "unreadable"]
         assert garbage.items() <= told.items()
 
     def test_the_tally_knows_the_oldest_that_is_open_whatever_became_of_the_others(
-        self, way: Way
+        self, harness: ImportHarness
     ) -> None:
-        _, aborted = begun(way, "a.iso")
-        way.abort(aborted)
-        way.later(minutes=30)
-        begun(way, "b.iso")
-        way.later(minutes=20)
-        begun(way, "young.iso")
+        _, aborted = begun(harness, "a.iso")
+        harness.abort(aborted)
+        harness.later(minutes=30)
+        begun(harness, "b.iso")
+        harness.later(minutes=20)
+        begun(harness, "young.iso")
 
-        first, second = way.sweep(), way.sweep()
+        first, second = harness.sweep(), harness.sweep()
 
         assert (first.open, first.answered, first.running) == (2, 1, 1)
-        assert first.oldest == 50 * 60
-        assert (second.open, second.oldest) == (1, 20 * 60)
+        assert first.oldest_open_seconds == 50 * 60
+        assert (second.open, second.oldest_open_seconds) == (1, 20 * 60)
 
-    def test_the_tally_of_nothing_is_nothing(self, way: Way) -> None:
-        assert way.sweep().told() == {
+    def test_the_tally_of_nothing_is_nothing(self, harness: ImportHarness) -> None:
+        assert harness.sweep().to_dict() == {
             "open": 0,
             "running": 0,
             "waiting": 0,
@@ -128,218 +130,230 @@ class TestOpenDrops:
         }
 
     def test_a_build_that_many_wait_for_is_counted_once_and_one_that_is_over_not_at_all(
-        self, way: Way
+        self, harness: ImportHarness
     ) -> None:
-        began, over = way.clock.now, (way.upload("over.iso"), way.run("over"))
-        build_arn = way.intake.take(*over).build_arn
+        began, over = harness.clock.now, (harness.upload("over.iso"), harness.run("over"))
+        build_arn = harness.intake.process(*over).build_arn
         assert build_arn is not None
-        way.wait_for(build_arn, *over)
-        way.image_builder.controls.hold("BUILDING")
-        disc = way.iso(label="ANOTHER")
+        harness.wait_for(build_arn, *over)
+        harness.image_builder.controls.hold("BUILDING")
+        iso = harness.iso(label="ANOTHER")
         for name in ("a", "b", "c"):
-            way.intake.take(way.upload(f"{name}.iso", disc), way.run(name))
-        way.intake.take(way.upload("d.iso", way.iso(label="THIRD")), way.run("d"))
+            harness.intake.process(harness.upload(f"{name}.iso", iso), harness.run(name))
+        harness.intake.process(
+            harness.upload("d.iso", harness.iso(label="THIRD")), harness.run("d")
+        )
         for name in ("over", "b"):
-            way.abort(way.executions.named(name))
-        way.later(minutes=11)
+            harness.abort(harness.executions.arn_for(name))
+        harness.later(minutes=11)
 
-        tally = way.sweep()
+        summary = harness.sweep()
 
-        assert (tally.running, tally.waiting, tally.answered) == (3, 1, 1)
-        assert tally.builds == 2
-        assert tally.oldest == way.clock.now - began
+        assert (summary.running, summary.waiting, summary.answered) == (3, 1, 1)
+        assert summary.builds == 2
+        assert summary.oldest_open_seconds == harness.clock.now - began
 
-    def test_a_second_sweep_says_nothing_more(self, way: Way) -> None:
-        _, execution = begun(way)
-        way.abort(execution)
-        way.later(minutes=11)
-        way.sweep()
-        way.answers()
+    def test_a_second_sweep_says_nothing_more(self, harness: ImportHarness) -> None:
+        _, execution = begun(harness)
+        harness.abort(execution)
+        harness.later(minutes=11)
+        harness.sweep()
+        harness.answers()
 
-        again = way.sweep()
+        again = harness.sweep()
 
-        assert (again.open, again.answered, way.answers()) == (0, 0, [])
+        assert (again.open, again.answered, harness.answers()) == (0, 0, [])
 
     @pytest.mark.parametrize("execution", ["event:17793124", "gone"])
     def test_a_claim_that_no_execution_stands_behind_is_answered(
-        self, way: Way, execution: str
+        self, harness: ImportHarness, execution: str
     ) -> None:
-        claimed_by = way.executions.named("gone") if execution == "gone" else execution
-        way.drop(way.upload(), claimed_by)
-        way.later(minutes=11)
+        claimed_by = harness.executions.arn_for("gone") if execution == "gone" else execution
+        harness.claim_run(harness.upload(), claimed_by)
+        harness.later(minutes=11)
 
-        way.sweep()
+        harness.sweep()
 
-        assert data(way)["code"] == Code.EXECUTION_ENDED
+        assert data(harness)["code"] == Code.EXECUTION_ENDED
 
-    def test_an_execution_that_runs_answers_for_itself(self, way: Way) -> None:
-        begun(way)
-        way.later(hours=5)
+    def test_an_execution_that_runs_answers_for_itself(self, harness: ImportHarness) -> None:
+        begun(harness)
+        harness.later(hours=5)
 
-        tally = way.sweep()
+        summary = harness.sweep()
 
-        assert (tally.running, tally.answered, way.answers()) == (1, 0, [])
+        assert (summary.running, summary.answered, harness.answers()) == (1, 0, [])
 
-    def test_what_is_young_is_left_alone(self, way: Way) -> None:
-        _, execution = begun(way)
-        way.abort(execution)
-        way.later(minutes=9)
+    def test_what_is_young_is_left_alone(self, harness: ImportHarness) -> None:
+        _, execution = begun(harness)
+        harness.abort(execution)
+        harness.later(minutes=9)
 
-        assert way.sweep().open == 0
+        assert harness.sweep().open == 0
 
-    def test_a_rejection_that_was_decided_is_the_answer(self, way: Way) -> None:
-        upload, execution = way.upload(body=way.iso(server_editions())), way.run("r")
-        way.intake.take(upload, execution)
-        way.abort(execution)
-        way.later(minutes=11)
+    def test_a_rejection_that_was_decided_is_the_answer(self, harness: ImportHarness) -> None:
+        upload, execution = harness.upload(body=harness.iso(server_editions())), harness.run("r")
+        harness.intake.process(upload, execution)
+        harness.abort(execution)
+        harness.later(minutes=11)
 
-        way.sweep()
+        harness.sweep()
 
-        assert data(way)["code"] == Code.SERVER_MEDIA
+        assert data(harness)["code"] == Code.SERVER_MEDIA
 
-    def test_a_build_that_runs_is_waited_for_and_its_end_is_the_answer(self, way: Way) -> None:
-        upload, execution = way.upload(), way.run("a")
-        way.intake.take(upload, execution)
-        way.abort(execution)
-        way.later(minutes=11)
+    def test_a_build_that_runs_is_waited_for_and_its_end_is_the_answer(
+        self, harness: ImportHarness
+    ) -> None:
+        upload, execution = harness.upload(), harness.run("a")
+        harness.intake.process(upload, execution)
+        harness.abort(execution)
+        harness.later(minutes=11)
 
-        early = way.sweep()
-        nothing_yet = way.answers()
-        way.later(hours=2)
-        late = way.sweep()
+        early = harness.sweep()
+        nothing_yet = harness.answers()
+        harness.later(hours=2)
+        late = harness.sweep()
 
         assert (early.waiting, early.answered, nothing_yet) == (1, 0, [])
         assert (late.waiting, late.answered) == (0, 1)
-        assert way.answers()[0]["detail-type"] == "ISO Import Succeeded"
+        assert harness.answers()[0]["detail-type"] == "ISO Import Succeeded"
 
-    def test_a_build_that_never_ends_is_waited_for_no_longer_than_any(self, way: Way) -> None:
-        way.image_builder.controls.hold("BUILDING")
-        upload, execution = way.upload(), way.run("a")
-        way.intake.take(upload, execution)
-        way.abort(execution)
+    def test_a_build_that_never_ends_is_waited_for_no_longer_than_any(
+        self, harness: ImportHarness
+    ) -> None:
+        harness.image_builder.controls.hold("BUILDING")
+        upload, execution = harness.upload(), harness.run("a")
+        harness.intake.process(upload, execution)
+        harness.abort(execution)
 
-        way.later(hours=15)
-        assert way.sweep().waiting == 1
-        way.later(hours=1)
-        way.sweep()
+        harness.later(hours=15)
+        assert harness.sweep().waiting == 1
+        harness.later(hours=1)
+        harness.sweep()
 
-        assert data(way)["code"] == Code.BUILD_TIMED_OUT
+        assert data(harness)["code"] == Code.BUILD_TIMED_OUT
 
-    def test_a_build_that_the_drop_was_not_told_of_is_found(self, way: Way) -> None:
-        first, execution = begun(way)
-        way.intake.take(first, execution)
-        with_build = way.drop(first, execution)
-        assert with_build.identity is not None
-        second, aborted = begun(way, "b.iso")
-        drop = way.drop(second, aborted)
-        way.ledger.decide(drop, with_build.verdict)  # type: ignore[arg-type] # it is decided
-        way.ledger.follow(drop, way.ledger.attempts(with_build.identity)[0])
-        way.abort(aborted)
-        way.later(hours=2)
+    def test_a_build_that_the_drop_was_not_told_of_is_found(self, harness: ImportHarness) -> None:
+        first, execution = begun(harness)
+        harness.intake.process(first, execution)
+        with_build = harness.claim_run(first, execution)
+        assert with_build.import_key is not None
+        second, aborted = begun(harness, "b.iso")
+        run = harness.claim_run(second, aborted)
+        harness.ledger.record_decision(run, with_build.decision)  # type: ignore[arg-type] # it is decided
+        harness.ledger.link_attempt(run, harness.ledger.list_attempts(with_build.import_key)[0])
+        harness.abort(aborted)
+        harness.later(hours=2)
 
-        way.sweep()
+        harness.sweep()
 
-        assert data(way)["source"]["key"] == "b.iso"
-        assert way.submissions() == 1
+        assert data(harness)["source"]["key"] == "b.iso"
+        assert harness.submissions() == 1
 
-    def test_an_answer_that_was_written_is_published_as_it_was_written(self, way: Way) -> None:
-        upload, execution = way.upload(body=way.iso(server_editions())), way.run("r")
-        way.intake.take(upload, execution)
-        answer = replace(way.reporter, ledger=_Forgetful(way.ledger.table)).answer(
-            way.drop(upload, execution)
+    def test_an_answer_that_was_written_is_published_as_it_was_written(
+        self, harness: ImportHarness
+    ) -> None:
+        upload, execution = harness.upload(body=harness.iso(server_editions())), harness.run("r")
+        harness.intake.process(upload, execution)
+        answer = replace(harness.reporter, ledger=_Forgetful(harness.ledger.table)).publish_answer(
+            harness.claim_run(upload, execution)
         )
-        way.answers()
-        way.abort(execution)
-        way.later(minutes=11)
+        harness.answers()
+        harness.abort(execution)
+        harness.later(minutes=11)
 
-        way.sweep()
+        harness.sweep()
 
-        (again,) = way.answers()
+        (again,) = harness.answers()
         assert again["detail"] == json.loads(answer.detail())
-        assert way.drop(upload, execution).answered is not None
+        assert harness.claim_run(upload, execution).answered_at is not None
 
     def test_an_execution_redriven_after_the_sweeps_answer_has_nothing_to_add(
-        self, way: Way
+        self, harness: ImportHarness
     ) -> None:
-        upload, execution = begun(way)
-        way.abort(execution)
-        way.later(minutes=11)
-        way.sweep()
-        way.answers()
+        upload, execution = begun(harness)
+        harness.abort(execution)
+        harness.later(minutes=11)
+        harness.sweep()
+        harness.answers()
 
-        outcome = way.follow(upload, execution)
+        outcome = harness.follow(upload, execution)
 
-        assert outcome.decision is Decision.ANSWER
-        assert (way.answers(), way.submissions()) == ([], 0)
+        assert outcome.next_step is NextStep.REPORT
+        assert (harness.answers(), harness.submissions()) == ([], 0)
 
-    def test_trouble_with_one_drop_keeps_no_other_from_its_answer(self, way: Way) -> None:
-        upload, execution = way.upload("a.iso"), way.run("a")
-        way.intake.take(upload, execution)
-        _, other = begun(way, "b.iso")
+    def test_trouble_with_one_drop_keeps_no_other_from_its_answer(
+        self, harness: ImportHarness
+    ) -> None:
+        upload, execution = harness.upload("a.iso"), harness.run("a")
+        harness.intake.process(upload, execution)
+        _, other = begun(harness, "b.iso")
         for each in (execution, other):
-            way.abort(each)
-        way.later(hours=2)
-        way.image_builder.controls.fail_next("GetImage", "ServiceException", times=9)
+            harness.abort(each)
+        harness.later(hours=2)
+        harness.image_builder.controls.fail_next("GetImage", "ServiceException", times=9)
 
-        tally = way.sweep()
+        summary = harness.sweep()
 
-        assert (tally.open, tally.troubles, tally.answered) == (2, 1, 1)
-        assert data(way)["source"]["key"] == "b.iso"
-        assert [word for word, _ in way.told if word == "trouble"] == ["trouble"]
+        assert (summary.open, summary.errors, summary.answered) == (2, 1, 1)
+        assert data(harness)["source"]["key"] == "b.iso"
+        assert [word for word, _ in harness.told if word == "trouble"] == ["trouble"]
 
     def test_one_sweep_answers_so_many_and_the_next_goes_on(
-        self, way: Way, monkeypatch: pytest.MonkeyPatch
+        self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sweep, "MAX_ANSWERS", 2)
         for name in "abc":
-            way.abort(begun(way, f"{name}.iso")[1])
-            way.later(seconds=1)
-        way.later(minutes=11)
+            harness.abort(begun(harness, f"{name}.iso")[1])
+            harness.later(seconds=1)
+        harness.later(minutes=11)
 
-        first, second = way.sweep(), way.sweep()
+        first, second = harness.sweep(), harness.sweep()
 
-        keys = [answer["detail"]["data"]["source"]["key"] for answer in way.answers()]
+        keys = [answer["detail"]["data"]["source"]["key"] for answer in harness.answers()]
         assert (first.answered, first.complete) == (2, False)
         assert (second.answered, second.complete) == (1, True)
         assert keys == ["a.iso", "b.iso", "c.iso"]
 
-    def test_a_sweep_out_of_time_is_gone_on_with_where_it_was(self, way: Way) -> None:
+    def test_a_sweep_out_of_time_is_gone_on_with_where_it_was(self, harness: ImportHarness) -> None:
         for name in "abc":
-            begun(way, f"{name}.iso")
-            way.later(seconds=1)
-        way.later(minutes=11)
+            begun(harness, f"{name}.iso")
+            harness.later(seconds=1)
+        harness.later(minutes=11)
         looks = iter([True, True, False])
 
-        first, second = way.sweep(lambda: next(looks, False)), way.sweep()
+        first, second = harness.sweep(lambda: next(looks, False)), harness.sweep()
 
         assert (first.open, first.complete) == (2, False)
         assert (second.open, second.complete) == (1, True)
 
 
 class TestVersionsWithoutAnEntry:
-    def test_an_upload_that_nobody_was_told_of_is_started_once(self, swept: Way) -> None:
+    def test_an_upload_that_nobody_was_told_of_is_started_once(self, swept: ImportHarness) -> None:
         upload = swept.upload("Drücke/a + b (1)%41.ISO")
         swept.later(minutes=11)
 
-        tally = swept.sweep()
+        summary = swept.sweep()
         swept.sweep()
 
-        assert (tally.versions, tally.started) == (1, 1)
+        assert (summary.versions, summary.started) == (1, 1)
         assert started(swept) == [replace(upload, sequencer="")]
 
-    def test_s3s_event_that_comes_late_names_the_same_drop(self, swept: Way) -> None:
+    def test_s3s_event_that_comes_late_names_the_same_drop(self, swept: ImportHarness) -> None:
         upload = swept.upload()
         swept.later(minutes=11)
         swept.sweep()
         (found,) = started(swept)
         swept.follow(found, "swept")
 
-        late = swept.intake.take(upload, "late")
+        late = swept.intake.process(upload, "late")
 
-        assert late.decision is Decision.NOTHING
+        assert late.next_step is NextStep.SKIP
         assert len(swept.answers()) == 1
 
-    def test_a_start_that_came_to_nothing_is_repeated_but_not_at_once(self, swept: Way) -> None:
+    def test_a_start_that_came_to_nothing_is_repeated_but_not_at_once(
+        self, swept: ImportHarness
+    ) -> None:
         swept.upload()
         swept.clock.now = (swept.clock.now // 3600 + 1) * 3600 + 900
         swept.sweep()
@@ -356,7 +370,7 @@ class TestVersionsWithoutAnEntry:
 
         assert (at_once, len(started(swept))) == (1, 2)
 
-    def test_a_version_that_was_replaced_is_started_too(self, swept: Way) -> None:
+    def test_a_version_that_was_replaced_is_started_too(self, swept: ImportHarness) -> None:
         old, new = swept.upload("a.iso"), swept.upload("a.iso", swept.iso(server_editions()))
         swept.later(minutes=11)
 
@@ -364,12 +378,12 @@ class TestVersionsWithoutAnEntry:
 
         for number, upload in enumerate(started(swept)):
             swept.follow(upload, f"execution-{number}")
-        told = {a["detail"]["metadata"]["dropId"]: a["detail"]["data"] for a in swept.answers()}
-        assert told[drop_id(old)]["plan"]["edition"] == "Enterprise"
-        assert told[drop_id(new)]["code"] == Code.SERVER_MEDIA
+        told = {a["detail"]["metadata"]["uploadId"]: a["detail"]["data"] for a in swept.answers()}
+        assert told[upload_id(old)]["plan"]["edition"] == "Enterprise"
+        assert told[upload_id(new)]["code"] == Code.SERVER_MEDIA
 
-    def test_what_is_claimed_young_or_no_iso_is_left_alone(self, swept: Way) -> None:
-        swept.drop(swept.upload("claimed.iso"))
+    def test_what_is_claimed_young_or_no_iso_is_left_alone(self, swept: ImportHarness) -> None:
+        swept.claim_run(swept.upload("claimed.iso"))
         swept.upload("notes.txt", b"not for isodrop")
         swept.delete("deleted-before.iso")
         at = swept.clock.now
@@ -381,47 +395,51 @@ class TestVersionsWithoutAnEntry:
         )
         swept.clock.now = at + 700
 
-        tally = swept.sweep()
+        summary = swept.sweep()
 
-        assert (young, tally.started, tally.versions) == (0, 0, 2)
+        assert (young, summary.started, summary.versions) == (0, 0, 2)
 
-    def test_what_lies_outside_the_prefix_is_not_even_listed(self, swept: Way) -> None:
+    def test_what_lies_outside_the_prefix_is_not_even_listed(self, swept: ImportHarness) -> None:
         swept.upload("isos/windows/mine.iso")
         swept.upload("isos/other.iso")
         swept.later(minutes=11)
 
-        tally = swept.sweep(prefix="isos/windows/")
+        summary = swept.sweep(prefix="isos/windows/")
 
-        assert (tally.versions, tally.started) == (1, 1)
+        assert (summary.versions, summary.started) == (1, 1)
 
-    def test_a_write_without_a_version_cannot_be_named_and_is_left_alone(self, swept: Way) -> None:
+    def test_a_write_without_a_version_cannot_be_named_and_is_left_alone(
+        self, swept: ImportHarness
+    ) -> None:
         swept.client("s3").put_bucket_versioning(
             Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"}
         )
         swept.client("s3").put_object(Bucket=BUCKET, Key="a.iso", Body=b"")
         swept.later(minutes=11)
 
-        tally = swept.sweep()
+        summary = swept.sweep()
 
-        assert (tally.versions, tally.started) == (1, 0)
+        assert (summary.versions, summary.started) == (1, 0)
 
     def test_what_lay_there_before_the_stack_did_is_nobodys_to_import(
-        self, way: Way, monkeypatch: pytest.MonkeyPatch
+        self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        way.upload()
-        way.later(hours=2)
-        made = way.clock.time()
-        monkeypatch.setattr(Ledger, "made", lambda _: made)
+        harness.upload()
+        harness.later(hours=2)
+        made = harness.clock.time()
+        monkeypatch.setattr(Ledger, "created_at", lambda _: made)
 
-        assert way.sweep().started == 0
+        assert harness.sweep().started == 0
 
-    def test_what_was_dropped_while_every_sweep_failed_is_started(self, way: Way) -> None:
-        way.upload()
-        way.later(hours=20)
+    def test_what_was_dropped_while_every_sweep_failed_is_started(
+        self, harness: ImportHarness
+    ) -> None:
+        harness.upload()
+        harness.later(hours=20)
 
-        assert way.sweep().started == 1
+        assert harness.sweep().started == 1
 
-    def test_a_sweep_looks_back_eight_days(self, swept: Way) -> None:
+    def test_a_sweep_looks_back_eight_days(self, swept: ImportHarness) -> None:
         swept.upload()
         swept.later(days=7, hours=23)
         found = swept.sweep().started
@@ -430,7 +448,7 @@ class TestVersionsWithoutAnEntry:
         assert (found, swept.sweep().started) == (1, 0)
 
     def test_one_sweep_starts_so_many_and_the_next_goes_on(
-        self, swept: Way, monkeypatch: pytest.MonkeyPatch
+        self, swept: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sweep, "MAX_STARTS", 2)
         uploads = [swept.upload(f"{name}.iso", b"") for name in "abc"]
@@ -438,28 +456,30 @@ class TestVersionsWithoutAnEntry:
 
         first = swept.sweep()
         for number, upload in enumerate(started(swept)):
-            swept.drop(upload, f"execution-{number}")
+            swept.claim_run(upload, f"execution-{number}")
         second = swept.sweep()
 
         assert (first.started, first.complete) == (2, False)
         assert (second.started, second.complete) == (1, True)
         assert len(set(started(swept))) == len(uploads)
 
-    def test_a_bucket_that_cannot_be_listed_keeps_no_drop_from_its_answer(self, way: Way) -> None:
-        _, execution = begun(way)
-        way.abort(execution)
-        way.later(minutes=11)
-        way.client("s3").meta.events.register(
+    def test_a_bucket_that_cannot_be_listed_keeps_no_drop_from_its_answer(
+        self, harness: ImportHarness
+    ) -> None:
+        _, execution = begun(harness)
+        harness.abort(execution)
+        harness.later(minutes=11)
+        harness.client("s3").meta.events.register(
             "before-call.s3.ListObjectVersions", _unavailable, unique_id="unavailable"
         )
 
         with pytest.raises(TransientError):
-            way.sweep()
+            harness.sweep()
 
-        assert data(way)["code"] == Code.EXECUTION_ENDED
+        assert data(harness)["code"] == Code.EXECUTION_ENDED
 
     def test_ten_thousand_isos_cost_a_hundred_calls_and_a_handful(
-        self, swept: Way, monkeypatch: pytest.MonkeyPatch
+        self, swept: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fill(swept, 10_000, unclaimed=3)
         # moto copies all that lies in the bucket for each page of it, to the bottom.
@@ -467,9 +487,9 @@ class TestVersionsWithoutAnEntry:
         swept.later(minutes=11)
         calls = counted(swept)
 
-        tally = swept.sweep()
+        summary = swept.sweep()
 
-        assert (tally.versions, tally.started, tally.complete) == (10_000, 3, True)
+        assert (summary.versions, summary.started, summary.complete) == (10_000, 3, True)
         assert calls == {
             "ListObjectVersions": 10,
             "BatchGetItem": 100,
@@ -480,14 +500,16 @@ class TestVersionsWithoutAnEntry:
             **LISTED,
         }
 
-    def test_ten_thousand_old_isos_cost_no_more_than_their_listing(self, swept: Way) -> None:
+    def test_ten_thousand_old_isos_cost_no_more_than_their_listing(
+        self, swept: ImportHarness
+    ) -> None:
         fill(swept, 2_500, unclaimed=2_500)
         swept.later(days=9)
         calls = counted(swept)
 
-        tally = swept.sweep()
+        summary = swept.sweep()
 
-        assert (tally.versions, tally.started) == (2_500, 0)
+        assert (summary.versions, summary.started) == (2_500, 0)
         assert calls == {"ListObjectVersions": 3, "Query": 2, "GetItem": 4, "PutItem": 1, **LISTED}
 
 
@@ -495,31 +517,31 @@ LISTED = {"ListObjectsV2": 1, "ListMultipartUploads": 1}
 """What it takes to see that no copies are there."""
 
 
-def fill(way: Way, count: int, *, unclaimed: int) -> None:
+def fill(harness: ImportHarness, count: int, *, unclaimed: int) -> None:
     """Put many empty ISOs into the bucket and all but some of them into the ledger."""
     backend = s3_models.s3_backends[ACCOUNT]["aws"]
-    with way.ledger.table.batch_writer() as writer:
+    with harness.ledger.table.batch_writer() as writer:
         for number in range(count):
             stored = backend.put_object(BUCKET, f"{number:05d}.iso", b"")
             upload = Upload(BUCKET, stored.name, "", 0, "", stored.version_id)
             if number >= unclaimed:
-                writer.put_item({"pk": f"DROP#{drop_id(upload)}", "sk": "ASK#000000"})
+                writer.put_item({"pk": f"UPLOAD#{upload_id(upload)}", "sk": "RUN#000000"})
 
 
-def counted(way: Way) -> Counter[str]:
+def counted(harness: ImportHarness) -> Counter[str]:
     """Count what AWS is asked from now on, by operation."""
     calls: Counter[str] = Counter()
 
     def count(model: Any, **_: Any) -> None:
         calls[model.name] += 1
 
-    for client in (*way.clients.values(), way.ledger.table.meta.client):
+    for client in (*harness.clients.values(), harness.ledger.table.meta.client):
         client.meta.events.register("before-call", count)
     return calls
 
 
-def _version(way: Way, key: str) -> str:
-    return str(way.client("s3").head_object(Bucket=BUCKET, Key=key)["VersionId"])
+def _version(harness: ImportHarness, key: str) -> str:
+    return str(harness.client("s3").head_object(Bucket=BUCKET, Key=key)["VersionId"])
 
 
 def _unavailable(**_: Any) -> tuple[Any, dict[str, Any]]:
@@ -532,5 +554,5 @@ def _unavailable(**_: Any) -> tuple[Any, dict[str, Any]]:
 class _Forgetful(Ledger):
     """A ledger whose function dies before it can write that the answer was published."""
 
-    def answered(self, drop: Any, now: str) -> None:
-        del drop, now
+    def answered(self, run: Any, now: str) -> None:
+        del run, now

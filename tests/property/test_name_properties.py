@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isodrop.windows.file_names import MAX_NAME, FileName, read_name
+from isodrop.windows.file_names import MAX_NAME, FileName, parse_file_name
 from isodrop.windows.name_patterns import LANGUAGE_CODES, LANGUAGE_TAGS, LANGUAGES
 from isodrop.windows.releases import DOCUMENTED
 
@@ -66,14 +66,14 @@ def check(said: FileName) -> None:
 
 @given(ANY_KEY)
 def test_given_any_key_when_read_then_only_known_words_come_out(key: str) -> None:
-    check(read_name(key))
+    check(parse_file_name(key))
 
 
 @given(NAMES_OF_SOURCES)
 def test_given_any_name_of_a_source_when_read_then_it_is_told_with_known_words(
     name: str,
 ) -> None:
-    said = read_name(name)
+    said = parse_file_name(name)
     check(said)
     assert len(name) > MAX_NAME or said.family is not None
 
@@ -82,7 +82,7 @@ def test_given_any_name_of_a_source_when_read_then_it_is_told_with_known_words(
 def test_given_a_damaged_name_when_read_then_nothing_breaks(
     name: str, position: int, damage: str
 ) -> None:
-    check(read_name(name[:position] + damage + name[position + 1 :]))
+    check(parse_file_name(name[:position] + damage + name[position + 1 :]))
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_given_a_damaged_name_when_read_then_nothing_breaks(
 )
 @pytest.mark.timeout(10)  # a pattern that backtracks without end would take years
 def test_given_a_name_made_to_be_slow_when_read_then_it_is_read_all_the_same(hostile: str) -> None:
-    check(read_name(hostile))
+    check(parse_file_name(hostile))

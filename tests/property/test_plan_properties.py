@@ -11,15 +11,15 @@ from botocore.validate import ParamValidator
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from isodrop.codes import TABLE, Code, Kind, Rejection
+from isodrop.codes import CODES, Code, OutcomeKind, Rejection
 from isodrop.domain.content import staging_key
-from isodrop.domain.ids import TOKEN_LENGTH, client_token, drop_id, import_identity
+from isodrop.domain.ids import TOKEN_LENGTH, client_token, import_key, upload_id
 from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
-from isodrop.domain.planning import decide
-from isodrop.iso.model import Edition, Media
-from tests.support.builders import BUSINESS, CONTENT, INFRASTRUCTURE, a_business_disc, an_upload
+from isodrop.domain.planning import plan_import
+from isodrop.iso.model import Edition, IsoContents
+from tests.support.builders import BUSINESS, CONTENT, INFRASTRUCTURE, a_business_iso, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 LONG_TEXT = st.one_of(ANY_TEXT, st.text(st.sampled_from("aZ9-_. é日\n{}"), max_size=2000))
@@ -53,7 +53,7 @@ EDITIONS = st.builds(
     default_language=st.one_of(st.none(), ANY_TEXT),
 )
 DISCS = st.builds(
-    Media,
+    IsoContents,
     label=ANY_TEXT,
     kind=st.just("wim"),
     editions=st.lists(EDITIONS, max_size=4).map(tuple),
@@ -62,7 +62,7 @@ DISCS = st.builds(
     bytes=st.just(500_000),
 )
 SOUND_DISCS = st.builds(
-    a_business_disc,
+    a_business_iso,
     name=ANY_TEXT,
     build=st.sampled_from([22621, 22631, 26100, 26200]),
     revision=st.one_of(st.none(), st.integers(0, 99_999)),
@@ -118,7 +118,7 @@ def service_model() -> Shape:
 
 
 def request(upload: Upload, plan: ImportPlan) -> dict[str, Any]:
-    token = client_token(upload.etag, import_identity(plan, CONTENT.id), "stack", 0)
+    token = client_token(upload.etag, import_key(plan, CONTENT.id), "stack", 0)
     assert len(token) == TOKEN_LENGTH
     return {
         "name": plan.name,
@@ -127,7 +127,7 @@ def request(upload: Upload, plan: ImportPlan) -> dict[str, Any]:
         "platform": "Windows",
         "osVersion": "Microsoft Windows 11",
         "infrastructureConfigurationArn": INFRASTRUCTURE,
-        "uri": f"s3://staging/{staging_key(drop_id(upload), 0)}",
+        "uri": f"s3://staging/{staging_key(upload_id(upload), 0)}",
         "windowsConfiguration": {"imageIndex": plan.image_index},
         "tags": plan.tags,
         "clientToken": token,
@@ -167,7 +167,7 @@ def check_plan(upload: Upload, plan: ImportPlan, model: Shape) -> None:
 
 
 def check_rejection(rejection: Rejection) -> None:
-    assert TABLE[rejection.code].kind is Kind.REJECTED
+    assert CODES[rejection.code].kind is OutcomeKind.REJECTED
     for sentence in (rejection.message, rejection.remedy):
         assert sentence.isprintable()
         assert sentence.endswith(".")
@@ -179,11 +179,11 @@ def check_rejection(rejection: Rejection) -> None:
 def test_given_anything_at_all_when_decided_then_it_is_a_fitting_plan_or_a_listed_rejection(
     service_model: Shape,
     upload: Upload,
-    media: Media,
+    contents: IsoContents,
     metadata: dict[str, str],
     stack: ImportSettings,
 ) -> None:
-    decided = decide(upload, media, metadata, stack)
+    decided = plan_import(upload, contents, metadata, stack)
     event(decided.code if isinstance(decided, Rejection) else "plan")
     if isinstance(decided, Rejection):
         check_rejection(decided)
@@ -196,12 +196,12 @@ def test_given_anything_at_all_when_decided_then_it_is_a_fitting_plan_or_a_liste
 def test_given_a_sound_disc_when_decided_then_it_is_a_plan_that_fits_the_service(
     service_model: Shape,
     key: str,
-    media: Media,
+    contents: IsoContents,
     metadata: dict[str, str],
     stack: ImportSettings,
 ) -> None:
     upload = an_upload(key)
-    decided = decide(upload, media, metadata, stack)
+    decided = plan_import(upload, contents, metadata, stack)
     event(decided.code if isinstance(decided, Rejection) else "plan")
     if isinstance(decided, Rejection):
         # Only what a key can do, or a build and its revision: be 22H2.
@@ -212,9 +212,11 @@ def test_given_a_sound_disc_when_decided_then_it_is_a_plan_that_fits_the_service
 
 @given(UPLOADS, DISCS, METADATA, SETTINGS)
 def test_given_the_same_input_when_decided_again_then_it_is_the_same_decision(
-    upload: Upload, media: Media, metadata: dict[str, str], stack: ImportSettings
+    upload: Upload, contents: IsoContents, metadata: dict[str, str], stack: ImportSettings
 ) -> None:
-    assert decide(upload, media, metadata, stack) == decide(upload, media, metadata, stack)
+    assert plan_import(upload, contents, metadata, stack) == plan_import(
+        upload, contents, metadata, stack
+    )
 
 
 @given(LONG_TEXT)
@@ -225,4 +227,4 @@ def test_given_any_template_when_checked_then_a_good_one_fills_to_itself(templat
 
 @given(UPLOADS)
 def test_given_any_upload_when_named_then_it_has_a_drop_id(upload: Upload) -> None:
-    assert re.fullmatch(r"[0-9a-f]{32}", drop_id(upload))
+    assert re.fullmatch(r"[0-9a-f]{32}", upload_id(upload))

@@ -9,7 +9,7 @@ from hashlib import md5
 from typing import Any, Final
 
 from isodrop_local.iso_maker import business_editions, make_image, server_editions
-from tests.resilience.oracle import Budget, Dropped
+from tests.resilience.oracle import Budget, UploadedIso
 from tests.resilience.schedule import Upload
 
 TWIN_BYTE: Final = 400
@@ -18,7 +18,7 @@ VERDICTS: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-me
 
 
 @cache
-def disc(name: str, series: str = "") -> bytes:
+def make_iso(name: str, series: str = "") -> bytes:
     """Make the bytes of a disc: each is always the same, and no two are alike.
 
     Parameters
@@ -30,7 +30,7 @@ def disc(name: str, series: str = "") -> bytes:
     """
     if name == "twin":
         # All that the reader reads is the same, and the size.
-        twin = bytearray(disc("one", series))
+        twin = bytearray(make_iso("one", series))
         twin[-TWIN_BYTE] ^= 1
         return bytes(twin)
     if name == "text":
@@ -57,23 +57,23 @@ def put(s3: Any, bucket: str, key: str, data: bytes, upload: Upload) -> tuple[st
     return answer["ETag"].strip('"'), answer["VersionId"]
 
 
-def dropped(upload: Upload, key: str, version: str) -> Dropped:
+def dropped(upload: Upload, key: str, version: str) -> UploadedIso:
     """Write down what was uploaded."""
-    return Dropped(
+    return UploadedIso(
         key=key,
         version=version,
-        disc=upload.disc,
+        iso=upload.iso,
         edition=upload.metadata.get("edition", "Enterprise"),
         rebuild=upload.metadata.get("rebuild", ""),
         deleted=False,
-        verdict=VERDICTS.get(upload.disc, ""),
-        told=bool(upload.delays),
+        decision=VERDICTS.get(upload.iso, ""),
+        announced=bool(upload.delays),
     )
 
 
-def deleted(drops: Sequence[Dropped], version: str) -> list[Dropped]:
+def deleted(runs: Sequence[UploadedIso], version: str) -> list[UploadedIso]:
     """Write down that a version is there no more."""
-    return [replace(each, deleted=True) if each.version == version else each for each in drops]
+    return [replace(each, deleted=True) if each.version == version else each for each in runs]
 
 
 def copied_etag(data: bytes, part_size: int) -> str:
@@ -88,7 +88,7 @@ def maybe_sent(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(
         json.loads(item["request"]["S"]).get("uri", "")
         for item in ledger
-        if item.get("standing", {}).get("S") == "sent" and "build" not in item
+        if item.get("status", {}).get("S") == "submitted" and "buildArn" not in item
     )
 
 
@@ -97,7 +97,7 @@ def maybe_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(
         json.loads(item["request"]["S"])["clientToken"]
         for item in ledger
-        if item.get("standing", {}).get("S") == "sent" and "build" not in item
+        if item.get("status", {}).get("S") == "submitted" and "buildArn" not in item
     )
 
 
@@ -130,9 +130,9 @@ def budget_of(ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int) -
 def versions_of_drops(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Read off the ledger's raw items which version of an object each drop is about."""
     return {
-        item["pk"]["S"].removeprefix("DROP#"): json.loads(item["upload"]["S"])["version_id"]
+        item["pk"]["S"].removeprefix("UPLOAD#"): json.loads(item["upload"]["S"])["version_id"]
         for item in ledger
-        if item["pk"]["S"].startswith("DROP#")
+        if item["pk"]["S"].startswith("UPLOAD#")
     }
 
 
@@ -141,5 +141,5 @@ def asks_of_versions(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return Counter(
         json.loads(item["upload"]["S"])["version_id"]
         for item in ledger
-        if item["pk"]["S"].startswith("DROP#")
+        if item["pk"]["S"].startswith("UPLOAD#")
     )

@@ -15,15 +15,15 @@ from typing import Any, Final
 
 from isodrop.domain.content import PART_SIZE
 from isodrop_local.stack import Event, LocalStack
-from tests.resilience.actors import copied_etag, disc, put, versions_of_drops
-from tests.resilience.oracle import Dropped, End, broken
-from tests.resilience.schedule import MAX_ATTEMPTS, Upload
+from tests.resilience.actors import copied_etag, make_iso, put, versions_of_drops
+from tests.resilience.oracle import FinalState, UploadedIso, broken
+from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Upload
 
 WAIT_SCALE: Final = 0.01
 PARAMETERS: Final = {
-    "PollSeconds": 900,
-    "TrackingHours": 20,
-    "MaxAttempts": MAX_ATTEMPTS,
+    "PollIntervalSeconds": 900,
+    "TrackingTimeoutHours": 20,
+    "MaxConsecutiveFailures": MAX_CONSECUTIVE_FAILURES,
     "MaxBuildsAtOnce": 100,
     "MaxBuildsPerDay": 1000,
 }
@@ -43,7 +43,7 @@ def main() -> int:
         stack.image_builder.set_quota(said.quota)
         began = time.monotonic()
         end = burst(stack, said.discs)
-        lines = broken(end, max_attempts=MAX_ATTEMPTS)
+        lines = broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES)
         tell(stack, end, time.monotonic() - began)
     for line in lines:
         print(f"  BROKEN: {line}")
@@ -52,35 +52,37 @@ def main() -> int:
     return 1 if lines or twice else 0
 
 
-def burst(stack: LocalStack, discs: int) -> End:
+def burst(stack: LocalStack, isos: int) -> FinalState:
     """Drop everything at once, wait for every answer, and read how it ended."""
     s3, bucket = stack.client("s3"), stack.bucket
 
-    def drop(name: str) -> tuple[str, Dropped]:
+    def run(name: str) -> tuple[str, UploadedIso]:
         number = name.partition("-")[2]
-        data = disc("one", number)
+        data = make_iso("one", number)
         _, version = put(s3, bucket, f"{name}.iso", data, Upload(0, name, "one"))
-        made = Dropped(f"{name}.iso", version, number, "Enterprise", "", deleted=False, verdict="")
+        made = UploadedIso(
+            f"{name}.iso", version, number, "Enterprise", "", deleted=False, decision=""
+        )
         return copied_etag(data, PART_SIZE), made
 
-    names = [f"{which}-{number}" for number in range(discs) for which in ("first", "again")]
+    names = [f"{which}-{number}" for number in range(isos) for which in ("first", "again")]
     with ThreadPoolExecutor(8) as many:
-        dropped = list(many.map(drop, names))
+        dropped = list(many.map(run, names))
     stack.wait_for(partial(_all_answered, stack, len(names)), PATIENCE)
     stack.settle(PATIENCE)
     pages = stack.client("dynamodb").get_paginator("scan")
-    scanned = pages.paginate(TableName=stack.outputs["LedgerTable"])
+    scanned = pages.paginate(TableName=stack.outputs["LedgerTableName"])
     ledger: list[dict[str, Any]] = [item for page in scanned for item in page["Items"]]
-    return End(
-        dropped=[each for _, each in dropped],
+    return FinalState(
+        uploaded=[each for _, each in dropped],
         heard=[_told(event) for event in stack.events()],
         builds=stack.image_builder.builds(),
         executions={each["executionArn"]: each["status"] for each in stack.executions()},
-        drops=versions_of_drops(ledger),
+        runs=versions_of_drops(ledger),
         lost_amis={},
         undelivered=0,
         violations=stack.image_builder.violations(),
-        discs={etag: each.disc for etag, each in dropped},
+        isos={etag: each.iso for etag, each in dropped},
     )
 
 
@@ -93,9 +95,9 @@ def _told(event: Event) -> dict[str, Any]:
     return {"detail-type": event["detail-type"], "detail": event["detail"]}
 
 
-def tell(stack: LocalStack, end: End, seconds: float) -> None:
+def tell(stack: LocalStack, end: FinalState, seconds: float) -> None:
     """Print the figures."""
-    uploads = len(end.dropped)
+    uploads = len(end.uploaded)
     kinds = Counter(event["detail-type"] for event in end.heard)
     counts = Counter(stack.counts())
     print(f"{uploads} uploads in {seconds:.0f} s, {len(end.ours)} builds, {dict(kinds)}")

@@ -13,10 +13,10 @@ from typing import Any, Final
 import boto3
 from botocore.exceptions import ClientError
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.staging import StagingBucket
-from isodrop.aws.step_functions import Executions
+from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.content import PART_SIZE
 from isodrop.errors import IsodropError
 from isodrop_cli.operations import Operator
@@ -25,18 +25,25 @@ from tests.resilience.actors import (
     asks_of_versions,
     copied_etag,
     deleted,
-    disc,
     dropped,
+    make_iso,
     maybe_sent,
     put,
     versions_of_drops,
 )
-from tests.resilience.oracle import Dropped, End
-from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Trouble, Upload
+from tests.resilience.oracle import FinalState, UploadedIso
+from tests.resilience.schedule import (
+    MAX_CONSECUTIVE_FAILURES,
+    ActionKind,
+    OperatorAction,
+    PlannedFault,
+    Schedule,
+    Upload,
+)
 from tests.support.aging import aged
 
 PARAMETERS: Final = {
-    "MaxAttempts": MAX_ATTEMPTS,
+    "MaxConsecutiveFailures": MAX_CONSECUTIVE_FAILURES,
     "AllowedOverrides": "edition,rebuild",
     "MaxBuildsAtOnce": 100,
     "MaxBuildsPerDay": 1000,
@@ -51,7 +58,7 @@ QUIET: Final = 2
 """After so many sweeps that found nothing, nothing more will come."""
 
 
-class Deployed:
+class EmulatorRun:
     """One run of one schedule on a stack that many runs may share, one after the other.
 
     Parameters
@@ -70,20 +77,20 @@ class Deployed:
         self._before = {each["executionArn"] for each in stack.executions()}
         # Keys and discs of its own: another run's imports are not its imports.
         self._series = f"S{schedule.seed}X{len(self._before)}"
-        self._dropped: list[Dropped] = []
+        self._dropped: list[UploadedIso] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
         self._lost_copies = False
         self._staging = StagingBucket(stack.client("s3"), stack.outputs["StagingBucketName"])
         self._last_delivery = 0.0
 
-    def run(self) -> End:
+    def run(self) -> FinalState:
         """Run it to its end, and read how it ended."""
         ib = self.stack.image_builder
         ib.reset()
         ib.set_quota(self.schedule.quota)
-        for trouble in self.schedule.troubles:
-            order(self.stack, trouble)
+        for failure in self.schedule.faults:
+            order(self.stack, failure)
         self._play()
         self._settle()
         end = self._end()
@@ -140,9 +147,9 @@ class Deployed:
         delays = [delay * scale for delay in upload.delays]
         self.stack.deliver_next(*delays)
         self._last_delivery = max(self._last_delivery, time.monotonic() + max(delays, default=0.0))
-        data, key = disc(upload.disc, self._series), self._key(upload.key)
+        data, key = make_iso(upload.iso, self._series), self._key(upload.key)
         _, version = put(self.stack.client("s3"), self.stack.bucket, key, data, upload)
-        self._etags[copied_etag(data, PART_SIZE)] = upload.disc
+        self._etags[copied_etag(data, PART_SIZE)] = upload.iso
         self._dropped.append(dropped(upload, key, version))
 
     def _builds(self) -> list[dict[str, Any]]:
@@ -155,44 +162,44 @@ class Deployed:
         }
         return [each for each in builds if each["uri"] in mine]  # what was built by hand, too
 
-    def _do(self, deed: Deed) -> None:
+    def _do(self, deed: OperatorAction) -> None:
         try:
             self._done(deed)
         except (StackError, ClientError, IsodropError):
             return  # too late: it is over, or gone
 
-    def _done(self, deed: Deed) -> None:  # noqa: C901 - a table of what people do
+    def _done(self, deed: OperatorAction) -> None:  # noqa: C901 - a table of what people do
         ib, builds = self.stack.image_builder, self._builds()
         arns = [each["arn"] for each in builds]
         amis = [ami["image"] for each in builds for ami in each["outputResources"]["amis"]]
         new = [each["executionArn"] for each in self.stack.executions() if self._is_new(each)]
         match deed.do:
-            case Do.DELETE_OBJECT | Do.DELETE_VERSION if self._dropped:
+            case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._dropped:
                 one = self._dropped[deed.which % len(self._dropped)]
-                self._delete_upload(one, for_good=deed.do is Do.DELETE_VERSION)
-            case Do.DELETE_COPIES:
+                self._delete_upload(one, for_good=deed.do is ActionKind.DELETE_VERSION)
+            case ActionKind.DELETE_COPIES:
                 self._lost_copies = bool(self._staging.empty()) or self._lost_copies
-            case Do.CANCEL_BUILD if arns:
+            case ActionKind.CANCEL_BUILD if arns:
                 ib.cancel(arns[deed.which % len(arns)])
-            case Do.DELETE_BUILD if arns:
+            case ActionKind.DELETE_BUILD if arns:
                 self._delete(arns[deed.which % len(arns)])
-            case Do.FAIL_BUILD if arns:
+            case ActionKind.FAIL_BUILD if arns:
                 ib.fail(arns[deed.which % len(arns)])
-            case Do.DEREGISTER_AMI if amis:
+            case ActionKind.DEREGISTER_AMI if amis:
                 self._deregister(amis[deed.which % len(amis)])
-            case Do.BUILD_THE_SAME if builds:
+            case ActionKind.BUILD_THE_SAME if builds:
                 theirs = builds[deed.which % len(builds)]["request"]
                 mine = {"clientToken": f"by-hand-{time.time_ns()}", "tags": {"by": "hand"}}
                 self.stack.client("imagebuilder").import_disk_image(**{**theirs, **mine})
-            case Do.FORGET_TOKENS:
+            case ActionKind.FORGET_TOKENS:
                 ib.forget_tokens()
-            case Do.ASK_ANEW if self._dropped:
+            case ActionKind.ASK_ANEW if self._dropped:
                 self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
-            case Do.ABORT_EXECUTION if new:
+            case ActionKind.ABORT_EXECUTION if new:
                 execution = new[deed.which % len(new)]
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
 
-    def _delete_upload(self, one: Dropped, *, for_good: bool) -> None:
+    def _delete_upload(self, one: UploadedIso, *, for_good: bool) -> None:
         which = {"VersionId": one.version} if for_good else {}
         self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=one.key, **which)
         if for_good:
@@ -216,25 +223,27 @@ class Deployed:
 
     def _ask_anew(self, key: str) -> None:
         """Do what isodrop retry does."""
-        machine, table = (self.stack.outputs[name] for name in ("ImportMachineArn", "LedgerTable"))
+        machine, table = (
+            self.stack.outputs[name] for name in ("ImportStateMachineArn", "LedgerTableName")
+        )
         dynamodb = boto3.resource("dynamodb", endpoint_url=self.stack.endpoint, **credentials())
         operator = Operator(
             s3=self.stack.client("s3"),
-            builder=Builder(self.stack.client("imagebuilder"), self.stack.client("ec2")),
+            builder=ImageBuilder(self.stack.client("imagebuilder"), self.stack.client("ec2")),
             ledger=Ledger(dynamodb.Table(table)),
-            executions=Executions(self.stack.client("stepfunctions"), machine),
+            executions=StepFunctions(self.stack.client("stepfunctions"), machine),
             bucket=self.stack.bucket,
         )
-        operator.ask(operator.story(self.stack.bucket, key), {})
+        operator.retry(operator.history(self.stack.bucket, key), {})
 
     # ------------------------------------------------------------------ the end
 
-    def _end(self) -> End:
+    def _end(self) -> FinalState:
         pages = self.stack.client("dynamodb").get_paginator("scan")
-        scanned = pages.paginate(TableName=self.stack.outputs["LedgerTable"])
+        scanned = pages.paginate(TableName=self.stack.outputs["LedgerTableName"])
         ledger = [item for page in scanned for item in page["Items"]]
-        return End(
-            dropped=self._dropped,
+        return FinalState(
+            uploaded=self._dropped,
             heard=[
                 {"detail-type": event["detail-type"], "detail": event["detail"]}
                 for event in self._answers()
@@ -245,15 +254,15 @@ class Deployed:
                 for each in self.stack.executions()
                 if self._is_new(each)
             },
-            drops=versions_of_drops(ledger),
-            staged=[self._staging.uri(each.key) for each in self._staging.list_staged()],
+            runs=versions_of_drops(ledger),
+            staged=[self._staging.uri(each.key) for each in self._staging.list_copies()],
             maybe_sent=maybe_sent(ledger),
             lost_copies=self._lost_copies,
-            asks=asks_of_versions(ledger),
+            retries=asks_of_versions(ledger),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.stack.image_builder.violations(),
-            discs=self._etags,
+            isos=self._etags,
         )
 
 
@@ -261,7 +270,7 @@ def _version(event: Event) -> str:
     return str(json.dumps(event["detail"]["data"]["source"]["versionId"]))
 
 
-def order(stack: LocalStack, trouble: Trouble) -> None:
+def order(stack: LocalStack, failure: PlannedFault) -> None:
     """Let something go wrong on a stack."""
-    fault = asdict(trouble.fault())
+    fault = asdict(failure.fault())
     stack.fail_next(fault.pop("service"), fault.pop("operation"), **fault)

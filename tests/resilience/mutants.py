@@ -89,8 +89,8 @@ MUTANTS: Final = (
     Mutant(
         "a refused import stays in the budget",
         LEDGER,
-        "standing in {Standing.REFUSED, Standing.LOST}:",
-        "standing in {Standing.LOST}:",
+        "status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:",
+        "status in {AttemptStatus.LOST}:",
     ),
     Mutant(
         "a build that is over stays under way",
@@ -131,20 +131,21 @@ MUTANTS: Final = (
     Mutant(
         "a repeat advances the attempt",
         SUBMISSION,
-        "if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1], task)):",
-        "if attempts and attempts[-1].is_of(drop):",
+        "if attempts and (attempts[-1].belongs_to(run) or self._is_reusable(attempts[-1], task)):",
+        "if attempts and attempts[-1].belongs_to(run):",
     ),
     Mutant(
         "a disabled image is handed on",
         SUBMISSION,
-        "if build is None or build.phase is Phase.BAD:",
+        "if build is None or build.phase is BuildPhase.FAILED:",
         "if build is None:",
     ),
     Mutant(
         "a lost build is never built again",
         SUBMISSION,
-        "if build is None or build.phase is Phase.BAD:\n            return False",
-        "if build is None or build.phase is Phase.BAD:\n            return build is not None",
+        "if build is None or build.phase is BuildPhase.FAILED:\n            return False",
+        "if build is None or build.phase is BuildPhase.FAILED:\n"
+        "            return build is not None",
     ),
     Mutant(
         "an AMI that EC2 does not know yet is built again",
@@ -161,19 +162,19 @@ MUTANTS: Final = (
     Mutant(
         "an answer does not wait for EC2 to know the AMI",
         REPORTS,
-        "return not self.builder.has_its_amis(build)",
+        "return not self.builder.amis_exist(build)",
         "return not build.amis",
     ),
     Mutant(
         "there is no end to the attempts",
         SUBMISSION,
-        "if lost >= self.max_attempts:",
-        "if lost >= self.max_attempts * 2:",
+        "if lost >= self.max_consecutive_failures:",
+        "if lost >= self.max_consecutive_failures * 2:",
     ),
     Mutant(
         "an answer is given without a claim",
         LEDGER,
-        "return found if found.execution == execution else None",
+        "return found if found.execution_arn == execution else None",
         "return found",
     ),
     Mutant(
@@ -193,12 +194,12 @@ MUTANTS: Final = (
         SUBMISSION,
         "build_arn = earlier or task.send(attempt.request)",
         "build_arn = earlier or task.send("
-        'task.request(attempt.token, {**attempt.request["tags"], "isodrop:again": "yes"}))',
+        'task.request(attempt.client_token, {**attempt.request["tags"], "isodrop:again": "yes"}))',
     ),
     Mutant(
         "a permanent error is waited out",
         "layers/isodrop/isodrop/aws/errors.py",
-        "    return RefusedError(message, code=Code.IMPORT_REFUSED if is_import else None)",
+        "    return PermanentError(message, code=Code.IMPORT_REFUSED if is_import else None)",
         "    return TransientError(message)",
     ),
     Mutant(
@@ -210,8 +211,8 @@ MUTANTS: Final = (
     Mutant(
         "there is no Catch around the whole",
         MACHINE,
-        '"Next": "AnswerBroken"',
-        '"Next": "Answered"',
+        '"Next": "PublishFailure"',
+        '"Next": "UploadHandled"',
     ),
     Mutant(
         "a function that died is not asked again",
@@ -222,32 +223,32 @@ MUTANTS: Final = (
     Mutant(
         "a throttled look ends the tracking",
         MACHINE,
-        '"Condition": "{% $failures * ${PollSeconds} >= 10800 %}"',
-        '"Condition": "{% $failures > 0 %}"',
+        '"Condition": "{% $pollErrors * ${PollIntervalSeconds} >= 10800 %}"',
+        '"Condition": "{% $pollErrors > 0 %}"',
     ),
     Mutant(
         "that an import is sent is not written before it is",
         SUBMISSION,
-        "wanted = Standing.SENT if task.is_ready(attempt) else Standing.LOST",
-        "wanted = Standing.OPEN if task.is_ready(attempt) else Standing.LOST",
+        "wanted = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST",
+        "wanted = AttemptStatus.PREPARED if task.is_ready(attempt) else AttemptStatus.LOST",
     ),
     Mutant(
         "a refused request is sent again",
         SUBMISSION,
-        "        if standing is Standing.REFUSED:",
+        "        if status is AttemptStatus.REFUSED:",
         "        if standing is None:",
     ),
     Mutant(
         "who knows less overrules the ledger",
         LEDGER,
-        'Attr("standing").eq(attempt.standing.value)',
-        'Attr("standing").exists()',
+        'Attr("status").eq(attempt.status.value)',
+        'Attr("status").exists()',
     ),
     Mutant(
         "a verdict is made anew",
         LEDGER,
-        '{"verdict": words}, Attr("verdict").not_exists()',
-        '{"verdict": words}, Attr("pk").exists()',
+        '{"decision": words}, Attr("decision").not_exists()',
+        '{"decision": words}, Attr("pk").exists()',
     ),
     Mutant(
         "an answer is overwritten",
@@ -258,16 +259,16 @@ MUTANTS: Final = (
     Mutant(
         "an answer is published before it is written",
         REPORTS,
-        "            words = self.ledger.answer(drop, _frozen(event))",
-        "            self._publish(event, drop)\n"
-        "            words = self.ledger.answer(drop, _frozen(event))",
+        "            words = self.ledger.record_answer(run, _serialize(event))",
+        "            self._publish(event, run)\n"
+        "            words = self.ledger.record_answer(run, _serialize(event))",
     ),
     Mutant(
         "an answer is marked as published before it is",
         REPORTS,
-        "        self._publish(event, drop)\n        # Before the ledger",
-        "        self.ledger.answered(drop, _iso(self.now()))\n"
-        "        self._publish(event, drop)\n        # Before the ledger",
+        "        self._publish(event, run)\n        # Before the ledger",
+        "        self.ledger.mark_answered(run, _iso(self.now()))\n"
+        "        self._publish(event, run)\n        # Before the ledger",
     ),
     Mutant(
         "an image is answered for before it is distributed",
@@ -279,25 +280,25 @@ MUTANTS: Final = (
         "a distribution has the tags of its import",
         SUBMISSION,
         'f"isodrop:{task.stage}": task.identity,',
-        '"isodrop:import": drop.identity or task.identity,',
+        '"isodrop:import": run.import_key or task.identity,',
     ),
     Mutant(
         "a distribution that failed is taken for one that did not",
         REPORTS,
-        "if distributed is None or distributed.phase is not Phase.GOOD:",
+        "if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:",
         "if distributed is None:",
     ),
     Mutant(
         "what was begun is left when the stack distributes no more",
         DISTRIBUTION,
-        "return self.settings is not None or drop.distribution.attempt is not None",
+        "return self.settings is not None or run.distribution.attempt is not None",
         "return self.settings is not None",
     ),
     Mutant(
         "the state machine does not follow the distribution",
         MACHINE,
-        '"Condition": "{% $exists($states.input.follow) %}"',
-        '"Condition": "{% $exists($states.input.followed) %}"',
+        '"Condition": "{% $exists($states.input.buildToTrack) %}"',
+        '"Condition": "{% $exists($states.input.trackedBuildArn) %}"',
     ),
     Mutant(
         "the import's identity leaves out the content",
@@ -326,13 +327,13 @@ MUTANTS: Final = (
     Mutant(
         "a completion whose answer was lost is taken for a failure",
         STAGING_BUCKET,
-        "if code in _CONFLICT or not self.holds(key, content):",
+        "if code in _CONFLICT or not self.has_copy(key, content):",
         "if True:",
     ),
     Mutant(
         "a completion that came to nothing is taken for a success",
         STAGING_BUCKET,
-        "if code in _CONFLICT or not self.holds(key, content):",
+        "if code in _CONFLICT or not self.has_copy(key, content):",
         "if False:",
     ),
     Mutant(
@@ -350,25 +351,26 @@ MUTANTS: Final = (
     Mutant(
         "a copy is not looked for before it is first imported",
         STAGING,
-        "                self.ensure_copy(self.ledger.drop(drop.id, drop.ask.number) or drop)",
+        "                self.ensure_copy("
+        "self.ledger.get_run(run.upload_id, run.request.number) or run)",
         "                pass",
     ),
     Mutant(
         "another's copy is not looked for before it is imported",
         STAGING,
-        "return self.bucket.holds(key_of(owner), owner.content)",
+        "return self.bucket.has_copy(copy_key(owner), owner.content)",
         "return True",
     ),
     Mutant(
         "what was copied is not looked at again without versions",
         STAGING,
-        "        if drop.upload.version is None:",
-        "        if drop.upload.version == drop.id:",
+        "        if run.upload.version is None:",
+        "        if run.upload.version == run.upload_id:",
     ),
     Mutant(
         "a copy is deleted while its build runs",
         STAGING,
-        "        return build.phase is not Phase.RUNNING",
+        "        return build.phase is not BuildPhase.RUNNING",
         "        return True",
     ),
     Mutant(
@@ -380,20 +382,20 @@ MUTANTS: Final = (
     Mutant(
         "copies are left when their import is over",
         STAGING,
-        "        return build.phase is not Phase.RUNNING",
+        "        return build.phase is not BuildPhase.RUNNING",
         "        return False",
     ),
     Mutant(
         "who joins leaves its copy",
         STAGING,
-        "return is_settled or drop.attempt is not None",
+        "return is_settled or run.attempt is not None",
         "return False",
     ),
     Mutant(
         "the multipart upload is not written before the first part",
         STAGING,
-        "standing = self.ledger.record_staging(drop, upload_id, instead_of)",
-        "standing = upload_id",
+        "status = self.ledger.record_staging(run, upload_id, instead_of)",
+        "status = upload_id",
     ),
     Mutant(
         "the sweep removes what it does not know",

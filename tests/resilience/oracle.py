@@ -27,7 +27,7 @@ _EXCUSES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class UploadedIso:
     """One upload, as whoever made it knows it.
 
     Attributes
@@ -46,17 +46,17 @@ class Dropped:
 
     key: str
     version: str
-    disc: str
+    iso: str
     edition: str
     rebuild: str
     deleted: bool
-    verdict: str
-    told: bool = True
+    decision: str
+    announced: bool = True
 
     @property
     def identity(self) -> tuple[str, str, str]:
         """What import it is."""
-        return self.disc, self.edition, self.rebuild
+        return self.iso, self.edition, self.rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class FinalState:
     """The state in which a run ended, read from outside.
 
     Attributes
@@ -113,7 +113,7 @@ class End:
         What lies in the dead-letter queue.
     violations : sequence of str
         What Image Builder saw that no caller may do.
-    discs : mapping of str to str
+    isos : mapping of str to str
         Which disc lies behind the ETag of a copy.
     distributions : sequence of mapping
         Like ``builds``, those that take an image elsewhere.
@@ -124,18 +124,18 @@ class End:
         anew.
     """
 
-    dropped: Sequence[Dropped]
+    uploaded: Sequence[UploadedIso]
     heard: Sequence[Json]
     builds: Sequence[Json]
     executions: Mapping[str, str]
-    drops: Mapping[str, str]
+    runs: Mapping[str, str]
     lost_amis: Mapping[str, float]
     undelivered: int
     violations: Sequence[str]
-    discs: Mapping[str, str]
+    isos: Mapping[str, str]
     distributions: Sequence[Json] = ()
     distributes: bool = False
-    asks: Mapping[str, int] = field(default_factory=dict)
+    retries: Mapping[str, int] = field(default_factory=dict)
     budget: "Budget | None" = None
     staged: Sequence[str] = ()
     maybe_sent: frozenset[str] = frozenset()
@@ -147,23 +147,23 @@ class End:
         """The builds that isodrop began."""
         return [build for build in self.builds if "isodrop:drop" in build["request"]["tags"]]
 
-    def asks_of(self, drop: Dropped) -> int:
+    def asks_of(self, run: UploadedIso) -> int:
         """Say how many answers an upload is owed."""
-        return max(1, self.asks.get(drop.version, 1))
+        return max(1, self.retries.get(run.version, 1))
 
-    def drop_of(self, build: Json) -> Dropped | None:
+    def drop_of(self, build: Json) -> UploadedIso | None:
         """Find the upload that a build was begun for."""
-        version = self.drops.get(build["request"]["tags"]["isodrop:drop"])
-        return next((each for each in self.dropped if each.version == version), None)
+        version = self.runs.get(build["request"]["tags"]["isodrop:drop"])
+        return next((each for each in self.uploaded if each.version == version), None)
 
 
-def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
+def broken(end: FinalState, *, max_consecutive_failures: int, patient: bool = True) -> list[str]:
     """List the promises that were broken, a sentence each.
 
     Parameters
     ----------
     end : End
-    max_attempts : int
+    max_consecutive_failures : int
         How many builds in a row one import may lose.
     patient : bool
         Whether nothing went wrong for longer than isodrop is ready to wait; then no upload may
@@ -171,8 +171,8 @@ def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
     """
     return [
         *_about_answers(end, patient=patient),
-        *_about_builds(end, max_attempts),
-        *_about_distributions(end, max_attempts),
+        *_about_builds(end, max_consecutive_failures),
+        *_about_distributions(end, max_consecutive_failures),
         *_about_silence(end, patient=patient),
         *_about_copies(end),
         *_about_the_budget(end),
@@ -180,46 +180,46 @@ def broken(end: End, *, max_attempts: int, patient: bool = True) -> list[str]:
     ]
 
 
-def _answers(end: End) -> Mapping[tuple[str, int], list[Json]]:
+def _answers(end: FinalState) -> Mapping[tuple[str, int], list[Json]]:
     """Gather the different answers by the version of the object and the ask they are about."""
     found: dict[tuple[str, int], dict[str, Json]] = defaultdict(dict)
     for event in end.heard:
         if event["detail-type"] in _ANSWERS:
             words = json.dumps([event["detail-type"], event["detail"]], sort_keys=True)
             version = event["detail"]["data"]["source"]["versionId"]
-            found[version, event["detail"]["metadata"].get("ask", 0)][words] = event
+            found[version, event["detail"]["metadata"].get("run", 0)][words] = event
     return {about: [*by_words.values()] for about, by_words in found.items()}
 
 
-def _about_answers(end: End, *, patient: bool) -> Iterator[str]:
+def _about_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
     answers = _answers(end)
     ids: dict[str, tuple[str, int]] = {}
-    owed = [(drop, ask) for drop in end.dropped for ask in range(end.asks_of(drop))]
-    for drop, ask in owed:
-        name = f"{drop.key} {drop.version}" + (f" asked anew ({ask})" if ask else "")
-        found = answers.get((drop.version, ask), [])
+    owed = [(run, request) for run in end.uploaded for request in range(end.asks_of(run))]
+    for run, request in owed:
+        name = f"{run.key} {run.version}" + (f" asked anew ({request})" if request else "")
+        found = answers.get((run.version, request), [])
         codes = [_short(answer) for answer in found]
-        if not found and drop.deleted and not drop.told:
+        if not found and run.deleted and not run.announced:
             continue  # gone before anybody could see it
         if len(found) != 1:
             yield f"{name} has {len(found)} answers: {codes}"
         for answer in found:
             event_id = answer["detail"]["metadata"]["eventId"]
-            if ids.setdefault(event_id, (drop.version, ask)) != (drop.version, ask):
+            if ids.setdefault(event_id, (run.version, request)) != (run.version, request):
                 yield f"two uploads have an answer with the eventId {event_id}"
             said = answer["detail"]["data"].get("message")
             if patient and _is_an_excuse(end, answer["detail"]["data"]):
                 yield f"{name} was put off with {_short(answer)}: {said}"
-            for wrong in _against_the_truth(end, drop, answer):
+            for wrong in _against_the_truth(end, run, answer):
                 yield f"{name}: {wrong}"
-    for version, ask in answers.keys() - {(drop.version, ask) for drop, ask in owed}:
-        yield f"there is an answer about {version}, which nobody uploaded or asked for ({ask})"
+    for version, request in answers.keys() - {(run.version, request) for run, request in owed}:
+        yield f"there is an answer about {version}, which nobody uploaded or asked for ({request})"
 
 
-def _is_an_excuse(end: End, data: Json) -> bool:
+def _is_an_excuse(end: FinalState, data: Json) -> bool:
     """Whether an upload was put off, though nobody stopped what followed it."""
     if data.get("code") == "execution-ended":
-        return end.executions[data["execution"]] != "ABORTED"
+        return end.executions[data["executionArn"]] != "ABORTED"
     return data.get("code") in _EXCUSES
 
 
@@ -228,15 +228,15 @@ def _short(answer: Json) -> str:
     return f"{kind} {answer['detail']['data'].get('code', '')}".strip()
 
 
-def _against_the_truth(end: End, drop: Dropped, answer: Json) -> Iterator[str]:
+def _against_the_truth(end: FinalState, run: UploadedIso, answer: Json) -> Iterator[str]:
     """Hold an answer to the upload, and to the build that it speaks of."""
     data = answer["detail"]["data"]
     code = data.get("code")
-    if drop.verdict:
-        if code not in {drop.verdict, "object-gone", *_EXCUSES}:
-            yield f"should be {drop.verdict}, is {_short(answer)}"
+    if run.decision:
+        if code not in {run.decision, "object-gone", *_EXCUSES}:
+            yield f"should be {run.decision}, is {_short(answer)}"
     elif answer["detail-type"] == "ISO Import Rejected":
-        yield from _against_the_upload(end, drop, code)
+        yield from _against_the_upload(end, run, code)
     elif data.get("buildArn") is None:
         if answer["detail-type"] == "ISO Import Succeeded":
             yield "succeeded without a build"
@@ -247,10 +247,10 @@ def _against_the_truth(end: End, drop: Dropped, answer: Json) -> Iterator[str]:
         if build is None:
             yield f"speaks of {data['buildArn']}, which isodrop never began"
         else:
-            yield from _against_the_build(end, drop, answer, build)
+            yield from _against_the_build(end, run, answer, build)
 
 
-def _against_the_upload(end: End, drop: Dropped, code: str) -> Iterator[str]:
+def _against_the_upload(end: FinalState, run: UploadedIso, code: str) -> Iterator[str]:
     """Hold a rejection of a good upload to the truth."""
     if code == "budget-used-up" and end.budget is not None:
         begun = Counter(end.budget.days.values())
@@ -258,20 +258,22 @@ def _against_the_upload(end: End, drop: Dropped, code: str) -> Iterator[str]:
             yield f"budget-used-up, but of {end.budget.per_day} a day there were {dict(begun)}"
     elif code not in {"object-gone", "too-many-attempts"}:
         yield f"a good one was rejected: {code}"
-    if code == "object-gone" and not drop.deleted:
+    if code == "object-gone" and not run.deleted:
         yield "nobody deleted that version"
     for build in end.ours:
         # Of an upload that was asked for anew an earlier ask may have had a build.
-        if end.drop_of(build) == drop and end.asks_of(drop) == 1:
+        if end.drop_of(build) == run and end.asks_of(run) == 1:
             yield f"rejected with {code}, as if nothing had been spent, and {build['arn']} is its"
 
 
-def _against_the_build(end: End, drop: Dropped, answer: Json, build: Json) -> Iterator[str]:
+def _against_the_build(
+    end: FinalState, run: UploadedIso, answer: Json, build: Json
+) -> Iterator[str]:
     """Hold an answer to the build that it speaks of."""
     data, arn = answer["detail"]["data"], build["arn"]
     states = {each["status"] for each in build["history"]}
     began = end.drop_of(build)
-    if began is None or began.identity != drop.identity:
+    if began is None or began.identity != run.identity:
         yield f"speaks of {arn}, which is another import's"
         return
     if answer["detail"]["metadata"]["importId"] not in {build["token"], None}:
@@ -279,9 +281,9 @@ def _against_the_build(end: End, drop: Dropped, answer: Json, build: Json) -> It
     if answer["detail-type"] == "ISO Import Succeeded":
         if "AVAILABLE" not in states:
             yield f"succeeded, but {arn} never was AVAILABLE"
-        if end.discs.get(str(build["etagRead"])) != drop.disc:
+        if end.isos.get(str(build["etagRead"])) != run.iso:
             yield f"succeeded, but {arn} was made of {build['etagRead']}"
-        if end.asks_of(drop) == 1 and data["reused"] != (began != drop):
+        if end.asks_of(run) == 1 and data["reused"] != (began != run):
             yield f"reused is {data['reused']}, but {arn} is of {began}"
         yield from _against_the_distribution(end, data)
         return
@@ -292,7 +294,7 @@ def _against_the_build(end: End, drop: Dropped, answer: Json, build: Json) -> It
         yield f"is {data['code']}, but {arn} was {', '.join(sorted(states))}"
 
 
-def _against_the_distribution(end: End, data: Json) -> Iterator[str]:
+def _against_the_distribution(end: FinalState, data: Json) -> Iterator[str]:
     """Hold a success to where the image is to be."""
     arn = data.get("distributionArn")
     made = next((each for each in end.distributions if each["arn"] == arn), None)
@@ -309,22 +311,22 @@ def _against_the_distribution(end: End, data: Json) -> Iterator[str]:
         yield f"succeeded, and does not name all AMIs of {arn}"
 
 
-def _about_builds(end: End, max_attempts: int) -> Iterator[str]:
+def _about_builds(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
     imports: dict[tuple[str, str, str], list[Json]] = defaultdict(list)
     for build in end.ours:
-        drop = end.drop_of(build)
-        if drop is None:
+        run = end.drop_of(build)
+        if run is None:
             yield f"{build['arn']} was begun for a drop that is none"
         else:
-            imports[drop.identity].append(build)
+            imports[run.identity].append(build)
     tokens = [build["token"] for build in (*end.ours, *end.distributions)]
     if len(set(tokens)) != len(tokens):
         yield "two builds have one token"
     for identity, builds in imports.items():
-        yield from _one_after_the_other(end, str(identity), builds, max_attempts)
+        yield from _one_after_the_other(end, str(identity), builds, max_consecutive_failures)
 
 
-def _about_distributions(end: End, max_attempts: int) -> Iterator[str]:
+def _about_distributions(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
     images: dict[str, list[Json]] = defaultdict(list)
     for made in end.distributions:
         images[made["source"]].append(made)
@@ -334,11 +336,11 @@ def _about_distributions(end: End, max_attempts: int) -> Iterator[str]:
             yield f"{image} was distributed, which isodrop never began"
         elif not _good(build):
             yield f"{image} was distributed, and is not AVAILABLE"
-        yield from _one_after_the_other(end, image, distributions, max_attempts)
+        yield from _one_after_the_other(end, image, distributions, max_consecutive_failures)
 
 
 def _one_after_the_other(
-    end: End, what: str, builds: Sequence[Json], max_attempts: int
+    end: FinalState, what: str, builds: Sequence[Json], max_consecutive_failures: int
 ) -> Iterator[str]:
     for one, other in pairwise(builds):
         if _death(end, one) > _birth(other):
@@ -346,7 +348,7 @@ def _one_after_the_other(
     lost = 0
     for build in builds:
         lost = 0 if _good(build) else lost + 1
-        if lost > max_attempts:
+        if lost > max_consecutive_failures:
             yield f"{what} lost {lost} builds in a row"
 
 
@@ -354,7 +356,7 @@ def _birth(build: Json) -> float:
     return float(build["history"][0]["at"])
 
 
-def _death(end: End, build: Json) -> float:
+def _death(end: FinalState, build: Json) -> float:
     """Say from when on a build is worth nothing; for ever alive is infinity."""
     deaths = [float(each["at"]) for each in build["history"] if each["status"] in _DEAD]
     amis = [ami["image"] for ami in build["outputResources"]["amis"]]
@@ -366,7 +368,7 @@ def _good(build: Json) -> bool:
     return "AVAILABLE" in {each["status"] for each in build["history"]}
 
 
-def _about_copies(end: End) -> Iterator[str]:
+def _about_copies(end: FinalState) -> Iterator[str]:
     """See that no copy is left but what still runs, and what isodrop cannot know to be over."""
     running = {build["uri"] for build in end.builds if not _ENDS & _states(build)}
     for uri in end.staged:
@@ -374,7 +376,7 @@ def _about_copies(end: End) -> Iterator[str]:
             yield f"{uri} is left"
 
 
-def _about_the_budget(end: End) -> Iterator[str]:
+def _about_the_budget(end: FinalState) -> Iterator[str]:
     """See that no more was built than was allowed, and that what is counted is what there was."""
     budget = end.budget
     if budget is None:
@@ -386,7 +388,7 @@ def _about_the_budget(end: End) -> Iterator[str]:
         yield f"{token} counts as under way for ever"
 
 
-def _about_what_ran(end: End, budget: Budget) -> Iterator[str]:
+def _about_what_ran(end: FinalState, budget: Budget) -> Iterator[str]:
     times = [(_birth(build), 1) for build in end.ours]
     times += [(_over(build), -1) for build in end.ours]
     running = most = 0
@@ -397,7 +399,7 @@ def _about_what_ran(end: End, budget: Budget) -> Iterator[str]:
         yield f"{most} builds ran at once, where {budget.at_once} may"
 
 
-def _about_days(end: End, budget: Budget) -> Iterator[str]:
+def _about_days(end: FinalState, budget: Budget) -> Iterator[str]:
     built = Counter(budget.days[build["token"]] for build in end.ours)
     maybe = Counter(budget.days[token] for token in end.maybe_tokens & budget.days.keys())
     for day in built.keys() | budget.today.keys():
@@ -417,7 +419,7 @@ def _states(build: Json) -> frozenset[str]:
     return frozenset(each["status"] for each in build["history"])
 
 
-def _about_silence(end: End, *, patient: bool) -> Iterator[str]:
+def _about_silence(end: FinalState, *, patient: bool) -> Iterator[str]:
     for arn, status in end.executions.items():
         if status == "RUNNING" or (patient and status not in {"SUCCEEDED", "ABORTED"}):
             yield f"{arn} is {status}"

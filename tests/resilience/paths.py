@@ -298,7 +298,7 @@ PATHS: Final = (
 
 def the_definition() -> Json:
     """Get the state machine's definition as these paths are for it."""
-    return definition(PollSeconds=POLL_SECONDS, TrackingHours=TRACKING_HOURS)
+    return definition(PollIntervalSeconds=POLL_SECONDS, TrackingTimeoutHours=TRACKING_HOURS)
 
 
 class CallError(Exception):

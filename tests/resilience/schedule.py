@@ -12,7 +12,7 @@ from isodrop_local.faults import LOST, NOT_TAKEN, Fault
 KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
 GOOD_DISCS: Final = ("one", "two", "twin")
 BAD_DISCS: Final = ("server", "text")
-MAX_ATTEMPTS: Final = 3
+MAX_CONSECUTIVE_FAILURES: Final = 3
 PATIENCE: Final = 4
 """How often ImportIso is asked again when it died."""
 
@@ -73,7 +73,7 @@ _OF_DISTRIBUTIONS: Final = ("imagebuilder.DistributeImage",) * 3
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PlannedFault:
     """Some calls of an operation go wrong: which ones, and how."""
 
     call: str
@@ -139,13 +139,13 @@ class Upload:
 
     at: float
     key: str
-    disc: str
+    iso: str
     in_parts: bool = False
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     delays: tuple[float, ...] = (0.5,)
 
 
-class Do(StrEnum):
+class ActionKind(StrEnum):
     """What somebody does by hand."""
 
     DELETE_OBJECT = "deletes the object"
@@ -162,7 +162,7 @@ class Do(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class OperatorAction:
     """Somebody does something.
 
     Attributes
@@ -175,7 +175,7 @@ class Deed:
     """
 
     at: float
-    do: Do
+    do: ActionKind
     which: int
 
 
@@ -196,8 +196,8 @@ class Schedule:
 
     seed: int
     uploads: tuple[Upload, ...]
-    troubles: tuple[Trouble, ...] = ()
-    deeds: tuple[Deed, ...] = ()
+    faults: tuple[PlannedFault, ...] = ()
+    deeds: tuple[OperatorAction, ...] = ()
     quota: int = 100
     distributes: bool = False
     at_once: int = 100
@@ -206,7 +206,7 @@ class Schedule:
     @property
     def kills(self) -> bool:
         """Whether processes are killed."""
-        return any(each.fault().kill_caller for each in self.troubles)
+        return any(each.fault().kill_caller for each in self.faults)
 
     @property
     def patient(self) -> bool:
@@ -214,7 +214,7 @@ class Schedule:
 
         A function that dies is asked again four times: one that is broken will not do better.
         """
-        deaths = (each.times for each in self.troubles if each.fault().kill_caller)
+        deaths = (each.times for each in self.faults if each.fault().kill_caller)
         return sum(deaths) <= PATIENCE
 
     def __str__(self) -> str:
@@ -226,11 +226,11 @@ class Schedule:
         for upload in self.uploads:
             how = " in parts" if upload.in_parts else ""
             lines.append(
-                f"  at {upload.at:.1f} {upload.disc!r} to {upload.key!r}{how}"
+                f"  at {upload.at:.1f} {upload.iso!r} to {upload.key!r}{how}"
                 f" {dict(upload.metadata)}, told after {upload.delays}"
             )
-        for trouble in self.troubles:
-            lines.append(f"  {trouble.call} {trouble.skip} x{trouble.times} {trouble.what}")
+        for failure in self.faults:
+            lines.append(f"  {failure.call} {failure.skip} x{failure.times} {failure.what}")
         for deed in self.deeds:
             lines.append(f"  at {deed.at:.1f} somebody {deed.do} {deed.which}")
         return "\n".join(lines)
@@ -245,7 +245,7 @@ class Schedule:
         return cls(
             seed=seed,
             uploads=uploads,
-            troubles=tuple(_trouble(random, calls) for _ in range(random.randint(2, 7))),
+            faults=tuple(_trouble(random, calls) for _ in range(random.randint(2, 7))),
             deeds=tuple(_deed(random, uploads) for _ in range(random.choice((0, 1, 2, 4)))),
             quota=random.choice((1, 2, 100, 100)),
             distributes=distributes,
@@ -257,8 +257,8 @@ class Schedule:
 def _uploads(random: Random) -> tuple[Upload, ...]:
     # Few keys and few discs, so that most uploads have to do with each other; most at nearly the
     # same time, or while a build runs (it takes half an hour), or when it is over.
-    discs = random.sample(GOOD_DISCS, k=random.choice((1, 1, 2))) * 4
-    discs += random.choices(BAD_DISCS, k=1)
+    isos = random.sample(GOOD_DISCS, k=random.choice((1, 1, 2))) * 4
+    isos += random.choices(BAD_DISCS, k=1)
     at = 0.0
     made = []
     for _ in range(random.randint(2, 5)):
@@ -274,7 +274,7 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
             Upload(
                 at=round(at, 3),
                 key=random.choice(KEYS),
-                disc=random.choice(discs),
+                iso=random.choice(isos),
                 in_parts=random.random() < 0.3,
                 metadata=MappingProxyType(dict(metadata)),
                 delays=tuple(delays),
@@ -293,7 +293,7 @@ _ONLY: Final = {
 }
 
 
-def _trouble(random: Random, calls: Sequence[str]) -> Trouble:
+def _trouble(random: Random, calls: Sequence[str]) -> PlannedFault:
     call = random.choice(calls)
     kinds = [what for what in What if _ONLY.get(what, call) == call]
     if call not in _STARTS_BUILDS:
@@ -302,7 +302,7 @@ def _trouble(random: Random, calls: Sequence[str]) -> Trouble:
         kinds = [what for what in kinds if what not in {What.EXPIRED, What.SKEWED}]
     skip = int(random.expovariate(1 if call in _OF_COPIES else 1 / 6))
     # Three quick retries of the client's own stand behind every call.
-    return Trouble(
+    return PlannedFault(
         call=call,
         what=random.choice((*kinds, What.KILLED_BEFORE, What.KILLED_AFTER)),
         skip=0 if call in _OF_DISTRIBUTIONS else skip,
@@ -310,12 +310,12 @@ def _trouble(random: Random, calls: Sequence[str]) -> Trouble:
     )
 
 
-def _deed(random: Random, uploads: tuple[Upload, ...]) -> Deed:
-    do = random.choice([*Do])
+def _deed(random: Random, uploads: tuple[Upload, ...]) -> OperatorAction:
+    do = random.choice([*ActionKind])
     after = random.choice((0.5, 2.0, 20.0, 200.0, 2000.0, 4000.0)) * random.random()
-    if do is Do.FORGET_TOKENS:
+    if do is ActionKind.FORGET_TOKENS:
         after += 24 * 3600.0
-    return Deed(
+    return OperatorAction(
         at=round(random.choice(uploads).at + after, 3),
         do=do,
         which=random.randint(0, 5),

@@ -24,7 +24,7 @@ class Task:
     Attributes
     ----------
     deadline : float or None
-        Until when whatever it does now must be done, see :meth:`Baton.sleep`.
+        Until when whatever it does now must be done, see :meth:`VirtualScheduler.sleep`.
     """
 
     run: Callable[[], None]
@@ -38,7 +38,7 @@ class DeadlineError(BaseException):
     """What a task did took longer than it may; nothing in our code catches it."""
 
 
-class Baton:
+class VirtualScheduler:
     """Whoever has it runs.
 
     Attributes

@@ -41,11 +41,11 @@ from moto.core.models import botocore_stubber
 import isodrop.aws.staging
 import isodrop.bootstrap
 from isodrop import bootstrap
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Execution as ExecutionAsTold
-from isodrop.aws.step_functions import Executions
+from isodrop.aws.step_functions import StepFunctions
 from isodrop_cli.operations import Operator, OperatorError
 from isodrop_local.faults import (
     LOST,
@@ -58,7 +58,7 @@ from isodrop_local.faults import (
     service_cause,
     written,
 )
-from isodrop_local.image_builder import ImageBuilder, LostAnswerError, ServiceError, respond
+from isodrop_local.image_builder import FakeImageBuilder, LostAnswerError, ServiceError, respond
 from isodrop_local.image_builder.client import Raw
 from isodrop_local.image_builder.shapes import cased
 from isodrop_local.template import definition
@@ -69,18 +69,24 @@ from tests.resilience.actors import (
     budget_of,
     copied_etag,
     deleted,
-    disc,
     dropped,
+    make_iso,
     maybe_sent,
     maybe_tokens,
     put,
     versions_of_drops,
 )
-from tests.resilience.oracle import Dropped, End
-from tests.resilience.schedule import MAX_ATTEMPTS, Deed, Do, Schedule, Upload
-from tests.resilience.scheduler import BEGIN, Baton, DeadlineError
+from tests.resilience.oracle import FinalState, UploadedIso
+from tests.resilience.schedule import (
+    MAX_CONSECUTIVE_FAILURES,
+    ActionKind,
+    OperatorAction,
+    Schedule,
+    Upload,
+)
+from tests.resilience.scheduler import BEGIN, DeadlineError, VirtualScheduler
 from tests.resilience.state_machine import Machine, TaskError
-from tests.support.harness import ACCOUNT, REGION, Around
+from tests.support.harness import ACCOUNT, REGION, MotoEnvironment
 from tests.support.moto_s3 import real_multipart
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -93,7 +99,7 @@ WEEK: Final = 7 * DAY
 PART_SIZE: Final = 256 * 1024
 """Of the copies here: the discs are small."""
 _BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "troubles")
-PARAMETERS: Final = {"PollSeconds": 240, "TrackingHours": 14}
+PARAMETERS: Final = {"PollIntervalSeconds": 240, "TrackingTimeoutHours": 14}
 """Rarer looks than the template allows at the most seldom: each costs real time here."""
 _SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
 """Whom botocore's events call by another name than its clients."""
@@ -195,14 +201,14 @@ class Simulation:
         schedule: Schedule,
         trace: Callable[[str], None] | None = None,
         *,
-        meanwhile: Mapping[tuple[str, int], Upload | Deed] | None = None,
+        meanwhile: Mapping[tuple[str, int], Upload | OperatorAction] | None = None,
         kill: tuple[int, bool] | None = None,
         parameters: Mapping[str, int] | None = None,
         speed: float = 1.0,
     ) -> None:
         self.schedule = schedule
         self.random = Random(f"run {schedule.seed}")  # noqa: S311 # repeatable, not secret
-        self.clock = Baton()
+        self.clock = VirtualScheduler()
         self.faults = Faults()
         self.calls = 0
         self.sent: Counter[str] = Counter()
@@ -213,16 +219,16 @@ class Simulation:
         self.heard: list[dict[str, Any]] = []
         self.executions: dict[str, Execution] = {}
         self._running = 0
-        self._dropped: list[Dropped] = []
+        self._dropped: list[UploadedIso] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
         self._lost_copies = False
         self._trace = trace or (lambda _: None)
         self._definition = _definition(**self._parameters)
-        for trouble in schedule.troubles:
-            self.faults.add(trouble.fault())
+        for failure in schedule.faults:
+            self.faults.add(failure.fault())
 
-    def run(self) -> End:
+    def run(self) -> FinalState:
         """Run it to its end, and read how it ended."""
         with self._ground():
             for upload in self.schedule.uploads:
@@ -276,8 +282,8 @@ class Simulation:
             stack.enter_context(patch.object(isodrop.aws.staging, "ThreadPoolExecutor", AtOnce))
             for models in (moto.s3.models, moto.dynamodb.models.table):
                 stack.enter_context(patch.object(models, "utcnow", self._now))
-            self.builder = ImageBuilder(
-                Around(self.outside),
+            self.builder = FakeImageBuilder(
+                MotoEnvironment(self.outside),
                 self.clock,
                 account=ACCOUNT,
                 region=REGION,
@@ -315,12 +321,12 @@ class Simulation:
             "SUPPORTED_BUILDS": "22621,26100",
             "ALLOWED_OVERRIDES": "edition,rebuild",
             "INFRASTRUCTURE_CONFIGURATION_ARN": made["infrastructureConfigurationArn"],
-            "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+            "MAX_CONSECUTIVE_FAILURES": str(MAX_CONSECUTIVE_FAILURES),
             "MAX_BUILDS_AT_ONCE": str(self.schedule.at_once),
             "MAX_BUILDS_PER_DAY": str(self.schedule.per_day),
-            "IMPORT_MACHINE_ARN": MACHINE,
+            "STATE_MACHINE_ARN": MACHINE,
             "UPLOAD_BUCKET": BUCKET,
-            "TRACKING_HOURS": str(self._parameters["TrackingHours"]),
+            "TRACKING_HOURS": str(self._parameters["TrackingTimeoutHours"]),
             "POWERTOOLS_LOG_LEVEL": "CRITICAL",
             "POWERTOOLS_METRICS_DISABLED": "true",
         }
@@ -404,7 +410,7 @@ class Simulation:
         call = f"{service}.{operation}"
         self.sent[call] += 1
         meanwhile = self._meanwhile.get((call, self.sent[call]))
-        if isinstance(meanwhile, Deed):
+        if isinstance(meanwhile, OperatorAction):
             self._do(meanwhile)
         elif meanwhile is not None:
             self._upload(meanwhile)
@@ -576,16 +582,16 @@ class Simulation:
     # ------------------------------------------------------------------ people
 
     def _upload(self, upload: Upload) -> None:
-        data = disc(upload.disc)
+        data = make_iso(upload.iso)
         etag, version = put(self.outside("s3"), BUCKET, upload.key, data, upload)
-        self._say("uploaded", upload.disc, "to", upload.key, version)
-        self._etags[copied_etag(data, PART_SIZE)] = upload.disc
+        self._say("uploaded", upload.iso, "to", upload.key, version)
+        self._etags[copied_etag(data, PART_SIZE)] = upload.iso
         self._dropped.append(dropped(upload, upload.key, version))
         event = _event(upload, len(data), etag, version, len(self._dropped))
         for delay in upload.delays:
             self._spawn(partial(self._deliver, json.dumps(event)), delay)
 
-    def _do(self, deed: Deed) -> None:
+    def _do(self, deed: OperatorAction) -> None:
         try:
             self._done(deed)
         except (
@@ -595,78 +601,78 @@ class Simulation:
             self._say("in vain:", error)
         self._say("somebody", deed.do, deed.which)
 
-    def _done(self, deed: Deed) -> None:  # noqa: C901 - a table of what people do
+    def _done(self, deed: OperatorAction) -> None:  # noqa: C901 - a table of what people do
         builds = [*self.builder.builds.values()]
         imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
         amis = [ami.image for build in builds for ami in build.amis]
         going = [each for each in self.executions.values() if each.status == "RUNNING"]
         match deed.do:
-            case Do.DELETE_OBJECT | Do.DELETE_VERSION if self._dropped:
+            case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._dropped:
                 one = self._dropped[deed.which % len(self._dropped)]
-                self._delete(one, for_good=deed.do is Do.DELETE_VERSION)
-            case Do.DELETE_COPIES:
+                self._delete(one, for_good=deed.do is ActionKind.DELETE_VERSION)
+            case ActionKind.DELETE_COPIES:
                 self._lost_copies = self._lost_copies or bool(self._staging.empty())
-            case Do.CANCEL_BUILD if running:
+            case ActionKind.CANCEL_BUILD if running:
                 self.builder.cancel(running[deed.which % len(running)])
-            case Do.DELETE_BUILD if builds:
+            case ActionKind.DELETE_BUILD if builds:
                 self.builder.delete(builds[deed.which % len(builds)].arn)
-            case Do.FAIL_BUILD if running:
+            case ActionKind.FAIL_BUILD if running:
                 self.builder.fail(running[deed.which % len(running)])
-            case Do.DEREGISTER_AMI if amis:
+            case ActionKind.DEREGISTER_AMI if amis:
                 ami = amis[deed.which % len(amis)]
                 self.outside("ec2").deregister_image(ImageId=ami)
                 self._lost_amis.setdefault(ami, self.clock.now)
-            case Do.BUILD_THE_SAME if imports:
+            case ActionKind.BUILD_THE_SAME if imports:
                 theirs = {**imports[deed.which % len(imports)].request, "tags": {"by": "hand"}}
                 theirs["clientToken"] = f"by hand {self.clock.now}"
                 self.builder.call("ImportDiskImage", theirs)
-            case Do.ASK_ANEW if self._dropped:
-                self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
-            case Do.ABORT_EXECUTION if going:
+            case ActionKind.ASK_ANEW if self._dropped:
+                self._retry(self._dropped[deed.which % len(self._dropped)].key)
+            case ActionKind.ABORT_EXECUTION if going:
                 going[deed.which % len(going)].status = "ABORTED"
-            case Do.FORGET_TOKENS:
+            case ActionKind.FORGET_TOKENS:
                 self.builder.forget_tokens()
 
-    def _delete(self, one: Dropped, *, for_good: bool) -> None:
+    def _delete(self, one: UploadedIso, *, for_good: bool) -> None:
         which = {"VersionId": one.version} if for_good else {}
         self.outside("s3").delete_object(Bucket=BUCKET, Key=one.key, **which)
         if for_good:
             self._dropped = deleted(self._dropped, one.version)
 
-    def _ask_anew(self, key: str) -> None:
+    def _retry(self, key: str) -> None:
         """Do what isodrop retry does."""
         operator = Operator(
             s3=self.outside("s3"),
-            builder=Builder(_NOBODY, _NOBODY),
+            builder=ImageBuilder(_NOBODY, _NOBODY),
             ledger=Ledger(_session().resource("dynamodb").Table("ledger")),
             executions=_Executions(_NOBODY, MACHINE, self),
             bucket=BUCKET,
         )
-        operator.ask(operator.story(BUCKET, key), {})
+        operator.retry(operator.history(BUCKET, key), {})
 
     # ------------------------------------------------------------------ the end
 
-    def _end(self) -> End:
+    def _end(self) -> FinalState:
         items = self.outside("dynamodb").scan(TableName="ledger")["Items"]
-        return End(
-            dropped=self._dropped,
+        return FinalState(
+            uploaded=self._dropped,
             heard=self.heard,
             builds=self.builder.history(),
             distributions=self.builder.history("distribution"),
             distributes=self.schedule.distributes,
             executions={arn: each.status for arn, each in self.executions.items()},
-            drops=versions_of_drops(items),
+            runs=versions_of_drops(items),
             budget=budget_of(items, self.schedule.at_once, self.schedule.per_day),
             maybe_tokens=maybe_tokens(items),
-            staged=[self._staging.uri(each.key) for each in self._staging.list_staged()],
+            staged=[self._staging.uri(each.key) for each in self._staging.list_copies()],
             maybe_sent=maybe_sent(items),
             lost_copies=self._lost_copies,
-            asks=asks_of_versions(items),
+            retries=asks_of_versions(items),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.builder.controls.violations,
-            discs=self._etags,
+            isos=self._etags,
         )
 
 
@@ -675,7 +681,7 @@ _NOBODY: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Executions(Executions):
+class _Executions(StepFunctions):
     """The simulation's executions, as an operator's own client would start and see them."""
 
     simulation: Simulation

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from isodrop_local.stack import LocalStack
-from tests.resilience.emulator_run import PARAMETERS, Deployed
-from tests.resilience.oracle import End, broken
-from tests.resilience.schedule import MAX_ATTEMPTS, Schedule
+from tests.resilience.emulator_run import PARAMETERS, EmulatorRun
+from tests.resilience.oracle import FinalState, broken
+from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Schedule
 from tests.resilience.simulation import Simulation
 
 
@@ -29,7 +29,7 @@ class Outcome:
     ----------
     schedules, calls, uploads : int
         How many there were.
-    ends : Counter
+    ends : Metrics
         How often each answer was given.
     broken : dict of int to list of str
         Broken promises by seed.
@@ -41,7 +41,7 @@ class Outcome:
     ends: Counter[str] = field(default_factory=Counter)
     broken: dict[int, list[str]] = field(default_factory=dict)
 
-    def count(self, schedule: Schedule, end: End, calls: int) -> list[str]:
+    def count(self, schedule: Schedule, end: FinalState, calls: int) -> list[str]:
         """Judge a run and count it; get what was broken."""
         self.schedules += 1
         self.calls += calls
@@ -50,17 +50,21 @@ class Outcome:
             kind = event["detail-type"].removeprefix("ISO Import ")
             if kind not in {"Started", "Progressed"}:
                 self.ends[f"{kind} {event['detail']['data'].get('code', '')}".strip()] += 1
-        lines = broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient)
+        lines = broken(
+            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+        )
         if lines:
             self.broken[schedule.seed] = lines
         return lines
 
 
-Run = Callable[[Schedule], tuple[End, int]]
+Run = Callable[[Schedule], tuple[FinalState, int]]
 """Runs a schedule; gives how it ended, and how many calls there were."""
 
 
-def in_process(schedule: Schedule, trace: Callable[[str], None] | None = None) -> tuple[End, int]:
+def in_process(
+    schedule: Schedule, trace: Callable[[str], None] | None = None
+) -> tuple[FinalState, int]:
     """Run a schedule in this process."""
     simulation = Simulation(schedule, trace)
     return simulation.run(), simulation.calls
@@ -111,9 +115,9 @@ def main() -> int:
     return 1 if outcome.broken else 0
 
 
-def on_the_stack(stack: LocalStack, schedule: Schedule) -> tuple[End, int]:
+def on_the_stack(stack: LocalStack, schedule: Schedule) -> tuple[FinalState, int]:
     """Run a schedule on the stack; its calls to Image Builder are counted, the others are not."""
-    end = Deployed(schedule, stack).run()
+    end = EmulatorRun(schedule, stack).run()
     return end, len(stack.image_builder.calls())
 
 

@@ -206,9 +206,9 @@ def _known(part: Mapping[str, Any], names: Any) -> None:
         raise NotImplementedError(f"this interpreter does not know {', '.join(sorted(unknown))}")
 
 
-def _matches(way: Mapping[str, Any], error: TaskError) -> bool:
-    named = error.error in way["ErrorEquals"]
-    return named or ("States.ALL" in way["ErrorEquals"] and error.error not in _TERMINAL)
+def _matches(harness: Mapping[str, Any], error: TaskError) -> bool:
+    named = error.error in harness["ErrorEquals"]
+    return named or ("States.ALL" in harness["ErrorEquals"] and error.error not in _TERMINAL)
 
 
 def _limited(payload: Any, what: str) -> Any:

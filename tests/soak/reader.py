@@ -12,7 +12,7 @@ from random import Random
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso.reader import read_media
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker.image import Image
 from isodrop_local.iso_maker.iso import LAYOUTS, make_image
 from isodrop_local.iso_maker.meter import MOST_BYTES, MOST_REQUESTS, Meter
@@ -37,7 +37,7 @@ class Outcome:
 
     Attributes
     ----------
-    ends : Counter
+    ends : Metrics
         How often each code, or ``read`` where the media could be read all the same.
     wrong : list of str
         What must not happen, by the number of the image.
@@ -100,7 +100,7 @@ def soak(seed: int, numbers: Sequence[int], bases: Sequence[Image] = ()) -> Outc
 
 def _end(meter: Meter) -> str:
     try:
-        read_media(meter.read, meter.image.size)
+        read_iso(meter.read, meter.image.size)
     except RejectedError as error:
         if not error.rejection.message.isprintable():
             return f"unprintable message: {error.rejection.message!r}"

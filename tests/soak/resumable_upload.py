@@ -123,7 +123,7 @@ def digest_of(body: Any) -> str:
     return digest.hexdigest()
 
 
-def drop(stack: LocalStack, path: Path, count: int) -> list[str]:
+def run(stack: LocalStack, path: Path, count: int) -> list[str]:
     """Drop, kill, drop, kill, drop; get what did not go as it should."""
     soak = Soak(stack, path)
     print("ended by  exit  had before   sent  again    has    time")
@@ -167,7 +167,7 @@ def main() -> int:
         path = make_iso(Path(folder) / "Win11.iso", size=said.size << 20)
         fill(path)
         stack.deploy()
-        wrong = drop(stack, path, said.size // 8)
+        wrong = run(stack, path, said.size // 8)
     for words in wrong:
         print(f"  WRONG: {words}")
     return 1 if wrong else 0

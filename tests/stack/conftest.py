@@ -18,7 +18,7 @@ from tools.contract.schemas import all_schemas
 Disc = Callable[..., Path]
 
 PARAMETERS = {
-    "MaxAttempts": "2",
+    "MaxConsecutiveFailures": "2",
     "CreateDashboard": "true",
     "MaxBuildsAtOnce": "100",
     "MaxBuildsPerDay": "1000",
@@ -68,7 +68,7 @@ def drop_doomed(stack: LocalStack, path: Path, **how: Any) -> str:
     """Drop an ISO whose build fails, as asked, and none but it: its name is its own."""
     name = path.stem
     stack.image_builder.fail_next_build(name=name, **how)
-    return stack.drop(path, metadata={"image-name": name})
+    return stack.upload(path, metadata={"image-name": name})
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def fresh_iso(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def disc(tmp_path: Path) -> Disc:
+def iso(tmp_path: Path) -> Disc:
     """Make an ISO that no test has dropped before: its name and label are new, else as asked."""
 
     def make(editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> Path:

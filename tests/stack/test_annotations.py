@@ -8,12 +8,12 @@ NAME = "windows-11-enterprise-x64-en-us"
 
 
 def test_an_import_is_told_on_ami_object_and_parameter_and_starts_nothing_anew(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
     # Given what S3 says of objects
     heard = stack.subscribe("s3", {"source": ["aws.s3"]})
     # When
-    key = stack.drop(disc(business_editions(build=26200, revision=8888)))
+    key = stack.upload(iso(business_editions(build=26200, revision=8888)))
     answer = stack.wait_for_answer(key)["detail"]["data"]
     stack.settle()
     # Then

@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 from isodrop_local import demo
-from isodrop_local.console_output import Narrator, size
+from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.stack import LocalStack, credentials
 from tests.stack.conftest import drop_doomed
 from tools.contract.samples import SAMPLES, read
@@ -189,7 +189,7 @@ def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
 def test_a_file_name_that_is_no_text_is_a_matter_of_usage(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.iso"))
     odd.write_text("no ISO either")
-    assert "not UTF-8" in demo.unfit(odd)
+    assert "not UTF-8" in demo.check_iso_path(odd)
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def test_a_failed_build_is_told_with_its_own_exit_code(
     path = fresh_iso("doomed.iso")
     drop_doomed(stack, path, message="Sysprep was not amused.", step="RunSysprep")
     answer = stack.wait_for_answer("doomed.iso")
-    assert demo.concluded(Narrator(), stack, answer) == demo.FAILED
+    assert demo.is_answered(ConsoleOutput(), stack, answer) == demo.FAILED
     assert "Sysprep was not amused." in capsys.readouterr().out
 
 
@@ -241,7 +241,7 @@ def test_colours_are_for_terminals_that_want_them(
         monkeypatch.delenv("NO_COLOR", raising=False)
         if no_colour:
             monkeypatch.setenv("NO_COLOR", no_colour)
-        Narrator().say("answer", "done", "good")
+        ConsoleOutput().say("answer", "done", "good")
         assert ("\033[32mdone" in capsys.readouterr().out) is coloured
 
 
@@ -252,7 +252,7 @@ def test_what_is_said_again_under_its_id_is_told_once_and_a_distribution_as_such
     far = json.loads(json.dumps(sample))
     far["detail"]["metadata"]["eventId"] = "another"
     far["detail"]["data"]["distributionArn"] = "arn"
-    narrator = Narrator()
+    narrator = ConsoleOutput()
     for event in (sample, sample, far):
         narrator.event(event)
     told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
@@ -263,7 +263,7 @@ def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     answer = read(ROOT / SAMPLES)["iso-import-rejected"]
-    narrator = Narrator(keys=True)
+    narrator = ConsoleOutput(keys=True)
     narrator.event(answer)
     narrator.advise(answer)
     told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
@@ -306,7 +306,7 @@ def test_what_is_no_iso_by_name_is_dropped_as_one(
 ) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("not much")
-    assert demo.dropped(Narrator(), stack, notes) == "notes.txt.iso"
+    assert demo.upload_iso(ConsoleOutput(), stack, notes) == "notes.txt.iso"
     assert "dropped as notes.txt.iso" in capsys.readouterr().out
     assert stack.wait_for_answer("notes.txt.iso")["detail"]["data"]["code"] == "not-an-iso"
 
@@ -316,8 +316,8 @@ def test_file_names_cannot_speak_to_the_terminal(
 ) -> None:
     hostile = tmp_path / "esc\033[31m\nred.iso"
     hostile.write_text("no ISO either")
-    key = demo.dropped(Narrator(), stack, hostile)
-    narrator = Narrator(keys=True)
+    key = demo.upload_iso(ConsoleOutput(), stack, hostile)
+    narrator = ConsoleOutput(keys=True)
     narrator.event(stack.wait_for_answer(key))
     told = capsys.readouterr().out
     assert "\033" not in told

@@ -170,8 +170,8 @@ def test_a_second_deployment_updates_the_first(
 ) -> None:
     before = deployed.parameters
     try:
-        deployed.deploy(before | {"WantedEdition": "Education"})
-        deployed.drop(fresh_iso("education.iso"))
+        deployed.deploy(before | {"Edition": "Education"})
+        deployed.upload(fresh_iso("education.iso"))
         plan = deployed.wait_for_answer("education.iso")["detail"]["data"]["plan"]
         assert plan["edition"] == "Education"
     finally:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore import xform_name
 
-from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.doctor import Aws, CheckContext, run_checks
 from isodrop_cli.main import main
 from isodrop_local.stack import REGION, LocalStack, credentials
 from tests.stack.conftest import PARAMETERS
@@ -37,11 +37,11 @@ class Patient:
         self.stack.wait_for(lambda: all(self._is_settled(name) for name in FUNCTIONS))
         told = self.client("cloudformation").describe_stacks(StackName=self.stack.name)
         clients = {name: self.client(name) for name in SERVICES}
-        ground = Ground(Aws(self.session, clients), told["Stacks"][0], datetime.now(UTC))
+        context = CheckContext(Aws(self.session, clients), told["Stacks"][0], datetime.now(UTC))
         return {
-            each.check: (each.verdict.level.value, each.verdict.message, each.verdict.remedy)
-            for each in examine(ground)
-            if each.verdict.level != "ok" and each.check != "quota"
+            each.check: (each.result.level.value, each.result.message, each.result.remedy)
+            for each in run_checks(context)
+            if each.result.level != "ok" and each.check != "quota"
         }
 
     def _is_settled(self, function: str) -> bool:
@@ -122,13 +122,13 @@ def test_a_healthy_stack_is_green_but_for_what_the_emulator_cannot_show(
 def test_a_broken_stack_is_told_in_a_line_with_the_command_that_mends_it(
     patient: Patient, run: Callable[..., tuple[int, str, str]]
 ) -> None:
-    patient.client("events").disable_rule(Name=patient.of["Dropped"])
+    patient.client("events").disable_rule(Name=patient.of["UploadRule"])
     try:
         status, out, _ = run()
     finally:
-        patient.client("events").enable_rule(Name=patient.of["Dropped"])
+        patient.client("events").enable_rule(Name=patient.of["UploadRule"])
     broken = [line.split("\t") for line in out.splitlines() if line.startswith("broken\t")]
-    rule = patient.of["Dropped"]
+    rule = patient.of["UploadRule"]
     assert status == 3
     assert [(check, remedy) for _, check, _, remedy in broken] == [
         ("rule", f"aws events enable-rule --name {rule} --region {REGION}")
@@ -170,7 +170,9 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     "rule": (
         "broken",
         "does not start the state machine",
-        lambda p: p.client("events").remove_targets(Rule=p.of["Dropped"], Ids=["ImportMachine"]),
+        lambda p: p.client("events").remove_targets(
+            Rule=p.of["UploadRule"], Ids=["ImportStateMachine"]
+        ),
     ),
     "schedule": (
         "broken",
@@ -206,7 +208,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
         "warning",
         "no point-in-time recovery",
         lambda p: p.client("dynamodb").update_continuous_backups(
-            TableName=p.of["Ledger"],
+            TableName=p.of["LedgerTable"],
             PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False},
         ),
     ),
@@ -265,13 +267,13 @@ def change_policy(patient: Patient, wanted: Callable[[dict[str, Any]], bool]) ->
 
 
 def change_definition(patient: Patient, old: str, new: str) -> None:
-    states, arn = patient.client("stepfunctions"), patient.of["ImportMachine"]
+    states, arn = patient.client("stepfunctions"), patient.of["ImportStateMachine"]
     told = states.describe_state_machine(stateMachineArn=arn)["definition"]
     states.update_state_machine(stateMachineArn=arn, definition=told.replace(old, new))
 
 
 def change_infrastructure(patient: Patient, **changes: Any) -> None:
-    builder, arn = patient.client("imagebuilder"), patient.of["Infrastructure"]
+    builder, arn = patient.client("imagebuilder"), patient.of["InfrastructureConfiguration"]
     builder.update_infrastructure_configuration(
         infrastructureConfigurationArn=arn,
         instanceProfileName=patient.of["BuildInstanceProfile"],
@@ -293,17 +295,22 @@ def change_encryption(patient: Patient, **how: str) -> None:
 
 
 def waiting() -> dict[str, Any]:
-    words = {"pk": "DROP#lost", "sk": "ASK#000000", "state": "open", "claimed": "2026-01-02T03:04"}
+    words = {
+        "pk": "UPLOAD#lost",
+        "sk": "RUN#000000",
+        "state": "open",
+        "claimedAt": "2026-01-02T03:04",
+    }
     return {name: {"S": value} for name, value in words.items()}
 
 
 BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
     "import-iso-settings": (
         "broken",
-        "MAX_ATTEMPTS: Input should be greater than or equal to 1",
+        "MAX_CONSECUTIVE_FAILURES: Input should be greater than or equal to 1",
         "correct the parameter",
-        lambda p: change_variable(p, "ImportIso", MAX_ATTEMPTS="0"),
-        lambda p: change_variable(p, "ImportIso", MAX_ATTEMPTS="2"),
+        lambda p: change_variable(p, "ImportIso", MAX_CONSECUTIVE_FAILURES="0"),
+        lambda p: change_variable(p, "ImportIso", MAX_CONSECUTIVE_FAILURES="2"),
     ),
     "layer": (
         "broken",
@@ -344,16 +351,16 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
         "warning",
         "EventBridge could not deliver 1 uploads",
         "aws sqs receive-message --queue-url",
-        lambda p: p.client("sqs").send_message(QueueUrl=p.of["Undelivered"], MessageBody="{}"),
-        lambda p: p.client("sqs").purge_queue(QueueUrl=p.of["Undelivered"]),
+        lambda p: p.client("sqs").send_message(QueueUrl=p.of["DeadLetterQueue"], MessageBody="{}"),
+        lambda p: p.client("sqs").purge_queue(QueueUrl=p.of["DeadLetterQueue"]),
     ),
     "answers": (
         "warning",
         "1 uploads wait unduly for their answer, the oldest since 2026-01-02",
         "isodrop list --open --stack isodrop",
-        lambda p: p.client("dynamodb").put_item(TableName=p.of["Ledger"], Item=waiting()),
+        lambda p: p.client("dynamodb").put_item(TableName=p.of["LedgerTable"], Item=waiting()),
         lambda p: p.client("dynamodb").delete_item(
-            TableName=p.of["Ledger"], Key={name: waiting()[name] for name in ("pk", "sk")}
+            TableName=p.of["LedgerTable"], Key={name: waiting()[name] for name in ("pk", "sk")}
         ),
     ),
 }
@@ -380,7 +387,7 @@ def test_what_is_gone_is_named_and_no_check_stops_another(patient: Patient) -> N
     builder = patient.client("imagebuilder")
     s3.delete_bucket(Bucket=patient.stack.bucket)
     builder.delete_infrastructure_configuration(
-        infrastructureConfigurationArn=patient.of["Infrastructure"]
+        infrastructureConfigurationArn=patient.of["InfrastructureConfiguration"]
     )
     schedule = patient.of["SweepEveryFewMinutes"]
     targets = events.list_targets_by_rule(Rule=schedule)["Targets"]
@@ -393,5 +400,5 @@ def test_what_is_gone_is_named_and_no_check_stops_another(patient: Patient) -> N
         *("bucket", "infrastructure", "schedule"),
     }
     assert f"there is no bucket {patient.stack.bucket}" in found["bucket"][1]
-    assert patient.of["Infrastructure"] in found["infrastructure"][1]
+    assert patient.of["InfrastructureConfiguration"] in found["infrastructure"][1]
     assert not found.keys() & {"rule", "machine", "import-iso", "may-pass", "ledger"}

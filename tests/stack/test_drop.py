@@ -35,8 +35,8 @@ def run(
     """Run isodrop drop as a person does who presses Ctrl-C after so many parts."""
     monkeypatch.setattr(operations, "WAIT_SECONDS", 0.1)
     monkeypatch.setattr(resumable_upload, "THREADS", 1)
-    monkeypatch.setattr(resumable_upload.cut, "__defaults__", (PART,))
-    ask = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+    monkeypatch.setattr(resumable_upload.plan_parts, "__defaults__", (PART,))
+    request = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
     until: list[int | None] = [None]
 
     def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
@@ -44,7 +44,7 @@ def run(
             if until[0] is not None and len(sent) >= until[0]:
                 raise KeyboardInterrupt
             sent.append(arguments["PartNumber"])
-        return ask(self, operation, arguments)
+        return request(self, operation, arguments)
 
     monkeypatch.setattr(BaseClient, "_make_api_call", call)
 
@@ -59,9 +59,9 @@ def run(
 
 
 def test_a_drop_that_was_broken_off_twice_is_taken_up_and_followed_to_its_answer(
-    stack: LocalStack, disc: Disc, run: Run, sent: list[int]
+    stack: LocalStack, iso: Disc, run: Run, sent: list[int]
 ) -> None:
-    path = disc()
+    path = iso()
     os.truncate(path, 10 * PART)
 
     first, _ = run(str(path), after=2)
@@ -87,8 +87,8 @@ def test_a_drop_that_was_broken_off_twice_is_taken_up_and_followed_to_its_answer
     assert told[-1]["state"] == "succeeded"
 
 
-def test_what_would_be_rejected_is_not_sent(disc: Disc, run: Run, sent: list[int]) -> None:
-    status, told = run(str(disc(server_editions())))
+def test_what_would_be_rejected_is_not_sent(iso: Disc, run: Run, sent: list[int]) -> None:
+    status, told = run(str(iso(server_editions())))
 
     assert (status, sent) == (3, [])
     assert told[-1]["rejection"]["code"] == "server-media"

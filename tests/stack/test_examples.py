@@ -57,7 +57,7 @@ def messages(stack: LocalStack, queue: str) -> list[Any]:
 
 
 def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing(
-    stack: LocalStack, disc: Disc, example: Deploy
+    stack: LocalStack, iso: Disc, example: Deploy
 ) -> None:
     code = (ROOT / "examples/subscriber/app.py").read_text().splitlines()
     assert len([line for line in code if line.strip()]) < 15
@@ -71,7 +71,7 @@ def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing
         FunctionName=function, InvocationType="Event", Payload=json.dumps(of_version_2)
     )
 
-    answer = stack.wait_for_answer(stack.drop(disc()))
+    answer = stack.wait_for_answer(stack.upload(iso()))
 
     ami, version = data(answer)["amis"][0]["id"], data(answer)["plan"]["semanticVersion"]
     wanted = {"Key": "Windows", "Value": version}
@@ -89,7 +89,7 @@ def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing
 
 
 def test_the_mail_is_a_sentence_for_every_answer(
-    stack: LocalStack, disc: Disc, example: Deploy
+    stack: LocalStack, iso: Disc, example: Deploy
 ) -> None:
     """The emulator sends no mail: a queue subscribes to the topic beside the mail's address."""
     topic = example("mail", Address="someone@example.com")["TopicArn"]
@@ -104,9 +104,9 @@ def test_the_mail_is_a_sentence_for_every_answer(
         read.extend(each["Message"] for each in messages(stack, queue))
         return next((each for each in read if data(answer)["source"]["key"] in each), None)
 
-    good = stack.wait_for_answer(stack.drop(disc()))
-    bad = stack.wait_for_answer(stack.drop(disc(server_editions())))
-    lost = stack.wait_for_answer(drop_doomed(stack, disc(), message="Setup found no TPM."))
+    good = stack.wait_for_answer(stack.upload(iso()))
+    bad = stack.wait_for_answer(stack.upload(iso(server_editions())))
+    lost = stack.wait_for_answer(drop_doomed(stack, iso(), message="Setup found no TPM."))
 
     assert (mail["Protocol"], mail["Endpoint"]) == ("email", "someone@example.com")
     ami = data(good)["amis"][0]
@@ -151,7 +151,7 @@ def posted() -> Iterator[tuple[str, list[tuple[str | None, Event]]]]:
 
 def test_the_webhook_gets_the_answer_as_it_is(
     stack: LocalStack,
-    disc: Disc,
+    iso: Disc,
     example: Deploy,
     posted: tuple[str, list[tuple[str | None, Event]]],
 ) -> None:
@@ -159,19 +159,19 @@ def test_the_webhook_gets_the_answer_as_it_is(
     endpoint, came = posted
     example("webhook", Endpoint=endpoint, ApiKey="a-key-of-sixteen")
 
-    answer = stack.wait_for_answer(stack.drop(disc(server_editions())))
+    answer = stack.wait_for_answer(stack.upload(iso(server_editions())))
 
     stack.wait_for(lambda: ("a-key-of-sixteen", answer) in came)
 
 
 def test_the_queue_of_failures_holds_failures_and_nothing_else(
-    stack: LocalStack, disc: Disc, example: Deploy
+    stack: LocalStack, iso: Disc, example: Deploy
 ) -> None:
     queue = example("failures")["QueueUrl"]
-    stack.wait_for_answer(stack.drop(disc()))
-    stack.wait_for_answer(stack.drop(disc(server_editions())))
+    stack.wait_for_answer(stack.upload(iso()))
+    stack.wait_for_answer(stack.upload(iso(server_editions())))
 
-    failed = stack.wait_for_answer(drop_doomed(stack, disc()))
+    failed = stack.wait_for_answer(drop_doomed(stack, iso()))
 
     assert stack.wait_for(lambda: messages(stack, queue)) == [failed]
     assert messages(stack, queue) == []
@@ -183,11 +183,11 @@ def executions(stack: LocalStack, machine: str, status: str) -> list[dict[str, A
 
 
 def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
-    stack: LocalStack, disc: Disc, example: Deploy
+    stack: LocalStack, iso: Disc, example: Deploy
 ) -> None:
     outputs = example("launch-template")
 
-    answer = stack.wait_for_answer(stack.drop(disc()))
+    answer = stack.wait_for_answer(stack.upload(iso()))
 
     stack.wait_for(lambda: executions(stack, outputs["PipelineArn"], "SUCCEEDED"))
     (default,) = stack.client("ec2").describe_launch_template_versions(
@@ -197,7 +197,7 @@ def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
 
 
 def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
-    stack: LocalStack, disc: Disc, example: Deploy, monkeypatch: pytest.MonkeyPatch
+    stack: LocalStack, iso: Disc, example: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The emulator has no WorkSpaces, and installs no function's requirements.
 
@@ -210,7 +210,7 @@ def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
     for variable, value in made["Environment"]["Variables"].items():
         monkeypatch.setenv(variable, value)
     name = "golden-" + "x" * 60
-    answer = stack.wait_for_answer(stack.drop(disc(), metadata={"image-name": name}))
+    answer = stack.wait_for_answer(stack.upload(iso(), metadata={"image-name": name}))
 
     asked, again = [sent_to_workspaces(answer, code) for code in (None, "ResourceAlreadyExists")]
 
@@ -232,12 +232,12 @@ def sent_to_workspaces(answer: Event, refused: str | None) -> dict[str, Any]:
     client = session.client("workspaces")
     sent: list[dict[str, Any]] = []
 
-    def ask(params: dict[str, Any], **_: Any) -> Any:
+    def request(params: dict[str, Any], **_: Any) -> Any:
         sent.append(json.loads(params["body"]))
         error = {"Error": {"Code": f"{refused}Exception"}} if refused else {}
         return SimpleNamespace(status_code=400 if refused else 200), error
 
-    client.meta.events.register("before-call.workspaces", ask)
+    client.meta.events.register("before-call.workspaces", request)
     code = runpy.run_path(str(ROOT / "examples/workspaces/app.py"))
     with patch.object(boto3, "client", lambda _: client):
         code["handler"](answer, None)

@@ -67,7 +67,7 @@ def outputs(
             "ExistingBucketName": BUCKET,
             "KeyPrefix": "isos/",
             "DistributionConfigurationArn": elsewhere,
-            "DeleteImagesAfterDays": "90",
+            "ImageExpirationDays": "90",
         },
     )
     cloudformation.delete_stack(StackName=NAME)
@@ -96,7 +96,7 @@ def test_the_bucket_is_left_alone_and_the_command_adds_to_what_it_notifies(
 
 
 def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
-    stack: LocalStack, outputs: dict[str, str], disc: Disc
+    stack: LocalStack, outputs: dict[str, str], iso: Disc
 ) -> None:
     # Given
     s3, states = stack.client("s3"), stack.client("stepfunctions")
@@ -104,12 +104,12 @@ def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
         Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
     # When
-    s3.upload_file(str(disc()), BUCKET, "elsewhere.iso")
+    s3.upload_file(str(iso()), BUCKET, "elsewhere.iso")
     s3.put_object(Bucket=BUCKET, Key="isos/Windows.iso.sha256", Body=b"5ca1ab1e")
-    s3.upload_file(str(disc()), BUCKET, "isos/deep/Windows 11.ISO")
+    s3.upload_file(str(iso()), BUCKET, "isos/deep/Windows 11.ISO")
     answer = stack.wait_for_answer("isos/deep/Windows 11.ISO", timeout=60)
     # Then
-    found = states.list_executions(stateMachineArn=outputs["ImportMachineArn"])["executions"]
+    found = states.list_executions(stateMachineArn=outputs["ImportStateMachineArn"])["executions"]
     told = [states.describe_execution(executionArn=each["executionArn"])["input"] for each in found]
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert answer["detail"]["metadata"]["stack"] == NAME
@@ -131,7 +131,7 @@ def test_what_is_let_through_and_is_no_iso_ends_well_and_in_silence(
     s3.put_object(Bucket=BUCKET, Key="isos/README.Pluto", Body=b"a planet")
 
     def ended() -> str | None:
-        listed = states.list_executions(stateMachineArn=outputs["ImportMachineArn"])
+        listed = states.list_executions(stateMachineArn=outputs["ImportStateMachineArn"])
         for each in listed["executions"]:
             told = states.describe_execution(executionArn=each["executionArn"])
             if "README.Pluto" in told["input"] and told["status"] != "RUNNING":
@@ -141,15 +141,15 @@ def test_what_is_let_through_and_is_no_iso_ends_well_and_in_silence(
     # Then
     assert stack.wait_for(ended) == "SUCCEEDED"
     assert len(stack.events()) == heard
-    items = stack.client("dynamodb").scan(TableName=outputs["LedgerTable"])["Items"]
+    items = stack.client("dynamodb").scan(TableName=outputs["LedgerTableName"])["Items"]
     assert "README.Pluto" not in json.dumps(items)
 
 
 def test_an_image_is_elsewhere_before_its_answer_and_a_function_that_dies_sends_it_there_once(
-    stack: LocalStack, outputs: dict[str, str], disc: Disc
+    stack: LocalStack, outputs: dict[str, str], iso: Disc
 ) -> None:
     # Given
-    assert outputs["DropAddress"] == f"s3://{BUCKET}/isos/"
+    assert outputs["UploadUri"] == f"s3://{BUCKET}/isos/"
     heard = len(stack.events())
     stack.fail_next("imagebuilder", "DistributeImage", code=LOST, committed=True, kill_caller=True)
     stack.image_builder.hold("DISTRIBUTING", kind="distribution")
@@ -160,7 +160,7 @@ def test_an_image_is_elsewhere_before_its_answer_and_a_function_that_dies_sends_
         return [arn for data in datas if (arn := data.get("distributionArn"))]
 
     # When
-    stack.client("s3").upload_file(str(disc()), BUCKET, "isos/far.iso")
+    stack.client("s3").upload_file(str(iso()), BUCKET, "isos/far.iso")
     stack.wait_for(told, timeout=60)
     assert not stack.answers("isos/far.iso")
     stack.image_builder.release()

@@ -33,9 +33,9 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_dropped_iso_becomes_an_ami_and_is_told_on_the_way(stack: LocalStack, disc: Disc) -> None:
+def test_a_dropped_iso_becomes_an_ami_and_is_told_on_the_way(stack: LocalStack, iso: Disc) -> None:
     stack.image_builder.hold("BUILDING")  # lest a busy machine sees no more than its end
-    key = stack.drop(disc(), "Büro/Windows 11 + 100%41 (日本語).ISO")
+    key = stack.upload(iso(), "Büro/Windows 11 + 100%41 (日本語).ISO")
     stack.wait_for(
         lambda: [
             e
@@ -70,9 +70,9 @@ def test_a_dropped_iso_becomes_an_ami_and_is_told_on_the_way(stack: LocalStack, 
     ],
 )
 def test_a_disc_that_cannot_be_imported_is_rejected(
-    stack: LocalStack, disc: Disc, editions: Any, code: Code
+    stack: LocalStack, iso: Disc, editions: Any, code: Code
 ) -> None:
-    answer = stack.wait_for_answer(stack.drop(disc(editions)))
+    answer = stack.wait_for_answer(stack.upload(iso(editions)))
 
     assert answer["detail-type"] == "ISO Import Rejected"
     assert data(answer)["code"] == code
@@ -93,38 +93,38 @@ def test_any_bytes_get_an_answer(
     path = tmp_path / name
     path.write_bytes(body)
 
-    answer = stack.wait_for_answer(stack.drop(path))
+    answer = stack.wait_for_answer(stack.upload(path))
 
     assert (answer["detail-type"], data(answer)["code"]) == ("ISO Import Rejected", code)
 
 
-def test_a_truncated_iso_is_rejected(stack: LocalStack, disc: Disc) -> None:
-    path = disc()
+def test_a_truncated_iso_is_rejected(stack: LocalStack, iso: Disc) -> None:
+    path = iso()
     path.write_bytes(path.read_bytes()[:600_000])
 
-    assert data(stack.wait_for_answer(stack.drop(path)))["code"] == Code.TRUNCATED
+    assert data(stack.wait_for_answer(stack.upload(path)))["code"] == Code.TRUNCATED
 
 
 def test_what_is_no_iso_by_name_is_nobodys_business(
-    stack: LocalStack, disc: Disc, tmp_path: Path
+    stack: LocalStack, iso: Disc, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("not for isodrop")
     before = len(stack.executions())
 
-    stack.drop(notes)
-    stack.wait_for_answer(stack.drop(disc(server_editions())))
+    stack.upload(notes)
+    stack.wait_for_answer(stack.upload(iso(server_editions())))
 
     assert len(stack.executions()) == before + 1
 
 
 def test_the_same_iso_again_is_answered_with_the_image_there_is(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
-    path = disc()
-    first = stack.wait_for_answer(stack.drop(path))
+    path = iso()
+    first = stack.wait_for_answer(stack.upload(path))
 
-    second = stack.wait_for_answer(stack.drop(path), nth=2)
+    second = stack.wait_for_answer(stack.upload(path), nth=2)
 
     assert (data(first)["reused"], data(second)["reused"]) == (False, True)
     assert data(first)["amis"] == data(second)["amis"]
@@ -133,10 +133,10 @@ def test_the_same_iso_again_is_answered_with_the_image_there_is(
 
 
 def test_the_same_bytes_in_parts_under_another_key_are_the_same_import(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
-    path = disc(size=6 * 1024 * 1024)
-    first = stack.wait_for_answer(stack.drop(path))
+    path = iso(size=6 * 1024 * 1024)
+    first = stack.wait_for_answer(stack.upload(path))
     s3, body, key = stack.client("s3"), path.read_bytes(), "in-parts.iso"
     upload = s3.create_multipart_upload(Bucket=stack.bucket, Key=key)["UploadId"]
     where = {"Bucket": stack.bucket, "Key": key, "UploadId": upload}
@@ -160,12 +160,12 @@ def test_the_same_bytes_in_parts_under_another_key_are_the_same_import(
 
 
 def test_a_failed_build_is_told_and_the_next_drop_builds_again(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
-    path = disc()
+    path = iso()
     failed = stack.wait_for_answer(drop_doomed(stack, path, message="Setup found no TPM."))
 
-    key = stack.drop(path, metadata={"image-name": path.stem})
+    key = stack.upload(path, metadata={"image-name": path.stem})
     again = stack.wait_for_answer(key, nth=2)
 
     assert failed["detail-type"] == "ISO Import Failed"
@@ -173,24 +173,22 @@ def test_a_failed_build_is_told_and_the_next_drop_builds_again(
     assert "Setup found no TPM." in data(failed)["message"]
     assert data(failed)["failedStep"]
     assert data(failed)["logStream"] == "11.26100.1742/" + data(failed)["buildArn"].split("/")[-1]
-    assert data(failed)["dropAgain"] is True
+    assert data(failed)["retryable"] is True
     assert again["detail-type"] == "ISO Import Succeeded"
     assert (data(again)["attempt"], data(again)["reused"]) == (1, False)
     assert len(builds_of(stack, path.name)) == 2
     assert stack.image_builder.violations() == []
 
 
-def test_an_event_delivered_twice_is_one_build_and_one_answer(
-    stack: LocalStack, disc: Disc
-) -> None:
-    key = stack.drop(disc())
+def test_an_event_delivered_twice_is_one_build_and_one_answer(stack: LocalStack, iso: Disc) -> None:
+    key = stack.upload(iso())
     execution = stack.wait_for(
         lambda: next((e for e in stack.executions()[::-1] if _is_of(stack, e, key)), None)
     )
     event = _input(stack, execution)
 
     # What EventBridge does when it delivers an event again: another execution.
-    states, arn = stack.client("stepfunctions"), stack.outputs["ImportMachineArn"]
+    states, arn = stack.client("stepfunctions"), stack.outputs["ImportStateMachineArn"]
     for _ in range(3):
         states.start_execution(stateMachineArn=arn, input=json.dumps(event))
     stack.wait_for_answer(key)
@@ -213,11 +211,11 @@ def _is_of(stack: LocalStack, execution: dict[str, Any], key: str) -> bool:
 
 @pytest.mark.parametrize("committed", [True, False], ids=["after", "before"])
 def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
-    stack: LocalStack, disc: Disc, committed: bool
+    stack: LocalStack, iso: Disc, committed: bool
 ) -> None:
     stack.image_builder.fail_next(IMPORT, committed=committed, kill_caller=True)
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     answer = stack.wait_for_answer(key)
     stack.settle()
 
@@ -238,49 +236,47 @@ def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
         ("ListWorkflowExecutions", "ServiceException"),
     ],
 )
-def test_what_passes_is_waited_out(
-    stack: LocalStack, disc: Disc, operation: str, code: str
-) -> None:
+def test_what_passes_is_waited_out(stack: LocalStack, iso: Disc, operation: str, code: str) -> None:
     stack.image_builder.fail_next(operation, code=code, times=7)
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
 
 
-def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, disc: Disc) -> None:
+def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, iso: Disc) -> None:
     stack.fail_next("ec2", "DescribeImages", code="InvalidAMIID.NotFound", status=400, times=3)
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
     assert stack.faults_left() == 0
     assert len(builds_of(stack, key)) == 1
 
 
-def test_a_full_quota_is_waited_out(stack: LocalStack, disc: Disc) -> None:
+def test_a_full_quota_is_waited_out(stack: LocalStack, iso: Disc) -> None:
     stack.image_builder.fail_next(IMPORT, code="ServiceQuotaExceededException", status=402, times=8)
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
 
 
-def test_patience_that_ends_is_told_as_that(stack: LocalStack, disc: Disc) -> None:
+def test_patience_that_ends_is_told_as_that(stack: LocalStack, iso: Disc) -> None:
     stack.image_builder.fail_next("GetImage", code="CallRateLimitExceededException", times=999)
 
-    answer = stack.wait_for_answer(stack.drop(disc()), timeout=60)
+    answer = stack.wait_for_answer(stack.upload(iso()), timeout=60)
 
     assert answer["detail-type"] == "ISO Import Failed"
     assert data(answer)["code"] == Code.SERVICE_UNAVAILABLE
 
 
-def test_a_refused_import_is_told_and_not_asked_again(stack: LocalStack, disc: Disc) -> None:
+def test_a_refused_import_is_told_and_not_asked_again(stack: LocalStack, iso: Disc) -> None:
     stack.image_builder.fail_next(IMPORT, code="ClientException", message="No such subnet.")
 
-    answer = stack.wait_for_answer(stack.drop(disc()))
+    answer = stack.wait_for_answer(stack.upload(iso()))
 
     assert answer["detail-type"] == "ISO Import Failed"
     assert data(answer)["code"] == Code.IMPORT_REFUSED
@@ -288,9 +284,9 @@ def test_a_refused_import_is_told_and_not_asked_again(stack: LocalStack, disc: D
     assert len(stack.image_builder.calls(IMPORT)) == 1
 
 
-def test_a_build_cancelled_by_hand_is_told(stack: LocalStack, disc: Disc) -> None:
+def test_a_build_cancelled_by_hand_is_told(stack: LocalStack, iso: Disc) -> None:
     stack.image_builder.hold("BUILDING")
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
     stack.image_builder.cancel(build["arn"])
@@ -299,9 +295,9 @@ def test_a_build_cancelled_by_hand_is_told(stack: LocalStack, disc: Disc) -> Non
     assert data(stack.wait_for_answer(key))["code"] == Code.BUILD_CANCELLED
 
 
-def test_a_build_deleted_by_hand_is_told(stack: LocalStack, disc: Disc) -> None:
+def test_a_build_deleted_by_hand_is_told(stack: LocalStack, iso: Disc) -> None:
     stack.image_builder.hold("BUILDING")
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
     stack.wait_for(lambda: aged(stack, build["arn"], "submittedAt"))  # else it may be too new
@@ -312,9 +308,9 @@ def test_a_build_deleted_by_hand_is_told(stack: LocalStack, disc: Disc) -> None:
 
 
 @pytest.mark.parametrize("status", ["DEPRECATED", "DELETED", "DISABLED", "WARMING_UP"])
-def test_every_status_has_its_way(stack: LocalStack, disc: Disc, status: str) -> None:
+def test_every_status_has_its_way(stack: LocalStack, iso: Disc, status: str) -> None:
     stack.image_builder.hold("BUILDING")
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
     stack.image_builder.set_status(build["arn"], status)
@@ -327,12 +323,12 @@ def test_every_status_has_its_way(stack: LocalStack, disc: Disc, status: str) ->
 
 
 def test_an_object_replaced_while_its_build_ran_and_the_new_one_are_imported(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
     stack.image_builder.hold("PENDING")
-    key = stack.drop(disc(), "replaced.iso")
+    key = stack.upload(iso(), "replaced.iso")
     stack.wait_for(lambda: builds_of(stack, key))
-    stack.drop(disc(business_editions(revision=2033)), key)
+    stack.upload(iso(business_editions(revision=2033)), key)
     stack.wait_for(lambda: len(builds_of(stack, key)) == 2)
     stack.image_builder.release()
 
@@ -366,8 +362,8 @@ def test_every_execution_ends_and_every_answer_is_one(stack: LocalStack) -> None
     stack.settle()
 
     ids = [answer["detail"]["metadata"]["eventId"] for answer in stack.answers()]
-    drops = [answer["detail"]["metadata"]["dropId"] for answer in stack.answers()]
+    runs = [answer["detail"]["metadata"]["uploadId"] for answer in stack.answers()]
     # Nothing aborts an execution but the tests that do it by hand.
     assert {execution["status"] for execution in stack.executions()} <= {"SUCCEEDED", "ABORTED"}
     assert len(ids) == len(set(ids))
-    assert len(drops) == len(set(drops))
+    assert len(runs) == len(set(runs))

@@ -32,7 +32,7 @@ def test_what_does_not_come_is_a_timeout_with_what_came(
     stack: LocalStack, fresh_iso: Callable[..., Path]
 ) -> None:
     stack.image_builder.hold("BUILDING")
-    stack.drop(fresh_iso("held.iso"))
+    stack.upload(fresh_iso("held.iso"))
     with pytest.raises(TimeoutError, match="ISO Import Started"):
         stack.wait_for_answer("held.iso", 8)
     stack.image_builder.release()
@@ -53,7 +53,7 @@ def test_the_knobs_and_the_record_are_at_hand(
     stack: LocalStack, fresh_iso: Callable[..., Path]
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="ServiceUnavailableException", times=2)
-    stack.drop(fresh_iso("third-time.iso"))
+    stack.upload(fresh_iso("third-time.iso"))
     answer = stack.wait_for_answer("third-time.iso")
     assert answer["detail-type"] == "ISO Import Succeeded"
     stack.settle()

@@ -19,8 +19,8 @@ from tests.unit.test_monitoring import DOCUMENTED, RUNBOOK
 # What only the AWS CLI takes, and no operation does.
 CLI_ONLY = {"cli-binary-format"}
 WHERE_NOT_ZERO = {
-    *("OpenDrops", "OldestOpenDrop", "BuildsInFlight", "BuildsAtOnce", "BuildsToday"),
-    *("SweepActions", "SweptAnswers", "SweptStarts", "SweepTroubles", "AnswersToActOn"),
+    *("OpenRuns", "OldestOpenRunAge", "BuildsInFlight", "BuildsAtOnce", "BuildsToday"),
+    *("SweepActions", "SweepAnswers", "SweepStarts", "SweepErrors", "AnswersToActOn"),
 }
 
 
@@ -37,11 +37,11 @@ def lines(stack: LocalStack, group: str) -> list[dict[str, Any]]:
 
 
 def test_every_metric_is_written_under_its_documented_name_and_dimensions(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
     # Given answers of two kinds, and a sweep
-    stack.wait_for_answer(stack.drop(disc()))
-    stack.wait_for_answer(stack.drop(disc(server_editions())))
+    stack.wait_for_answer(stack.upload(iso()))
+    stack.wait_for_answer(stack.upload(iso(server_editions())))
     stack.settle()
     stack.sweep()
     # When
@@ -62,14 +62,14 @@ def test_every_metric_is_written_under_its_documented_name_and_dimensions(
 
 
 def test_one_upload_is_found_by_its_drop_id_in_every_function_s_log(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
-    answer = stack.wait_for_answer(stack.drop(disc()))
+    answer = stack.wait_for_answer(stack.upload(iso()))
     stack.settle()
-    drop_id = answer["detail"]["metadata"]["dropId"]
+    upload_id = answer["detail"]["metadata"]["uploadId"]
 
     for group, message in (("ImportIsoLogs", "decided"), ("ReportBuildLogs", "answered")):
-        told = [line for line in lines(stack, group) if line.get("dropId") == drop_id]
+        told = [line for line in lines(stack, group) if line.get("uploadId") == upload_id]
         assert message in [line["message"] for line in told]
 
 
@@ -144,10 +144,10 @@ def log_group(stack: LocalStack, group: str) -> str:
     return next(name for name in found if name.endswith(f"/{group}"))
 
 
-def held(stack: LocalStack, disc: Disc) -> tuple[str, str]:
+def held(stack: LocalStack, iso: Disc) -> tuple[str, str]:
     """An upload whose build goes on, and its execution."""
     stack.image_builder.hold("BUILDING")
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     def started() -> Any:
         return [event for event in stack.events() if key in str(event) and "buildArn" in str(event)]
@@ -158,10 +158,10 @@ def held(stack: LocalStack, disc: Disc) -> tuple[str, str]:
 
 @pytest.mark.parametrize("section", ["execution-aborted", "unanswered"])
 def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer(
-    stack: LocalStack, disc: Disc, follow: Follow, section: str
+    stack: LocalStack, iso: Disc, follow: Follow, section: str
 ) -> None:
     # Given
-    key, execution = held(stack, disc)
+    key, execution = held(stack, iso)
     stack.client("stepfunctions").stop_execution(executionArn=execution)
     # When
     said = follow(section, KEY=key)
@@ -174,16 +174,16 @@ def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer
 
 @pytest.mark.parametrize("section", ["drop-not-delivered", "undelivered", "sweep-not-invoked"])
 def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answer(
-    stack: LocalStack, disc: Disc, follow: Follow, section: str
+    stack: LocalStack, iso: Disc, follow: Follow, section: str
 ) -> None:
     # Given
     events, sqs = stack.client("events"), stack.client("sqs")
-    (rule,) = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportMachineArn"])[
+    (rule,) = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportStateMachineArn"])[
         "RuleNames"
     ]
     events.disable_rule(Name=rule)
-    key = stack.drop(disc())
-    queue = stack.outputs["UndeliveredQueueUrl"]
+    key = stack.upload(iso())
+    queue = stack.outputs["DeadLetterQueueUrl"]
     sqs.send_message(QueueUrl=queue, MessageBody="what could not be delivered")
     # When
     try:
@@ -202,9 +202,9 @@ def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answe
 
 
 def test_given_an_execution_that_ended_without_an_answer_then_the_runbook_s_sweep_answers(
-    stack: LocalStack, disc: Disc, follow: Follow
+    stack: LocalStack, iso: Disc, follow: Follow
 ) -> None:
-    key, execution = held(stack, disc)
+    key, execution = held(stack, iso)
     stack.client("stepfunctions").stop_execution(executionArn=execution)
     stack.image_builder.release()
 
@@ -218,9 +218,9 @@ def test_given_an_execution_that_ended_without_an_answer_then_the_runbook_s_swee
 
 @pytest.mark.parametrize("section", ["internal-error", "execution-timed-out"])
 def test_given_an_answer_that_is_not_to_be_the_last_then_the_runbook_asks_anew(
-    stack: LocalStack, disc: Disc, follow: Follow, section: str
+    stack: LocalStack, iso: Disc, follow: Follow, section: str
 ) -> None:
-    key = drop_doomed(stack, disc(), message="no luck")
+    key = drop_doomed(stack, iso(), message="no luck")
     stack.wait_for_answer(key)
     stack.settle()
 

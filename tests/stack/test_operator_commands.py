@@ -33,27 +33,27 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 
 def test_a_failed_build_is_asked_for_anew_and_goes_through(
-    stack: LocalStack, disc: Disc, run: Run
+    stack: LocalStack, iso: Disc, run: Run
 ) -> None:
-    key = drop_doomed(stack, disc(), message="Setup found no TPM.")
+    key = drop_doomed(stack, iso(), message="Setup found no TPM.")
     first = stack.wait_for_answer(key)
 
-    status, drop = run("retry", f"s3://{stack.bucket}/{key}", "--wait", "--json")
+    status, entry = run("retry", f"s3://{stack.bucket}/{key}", "--wait", "--json")
 
     second = stack.wait_for_answer(key, nth=2)
     metadata = [answer["detail"]["metadata"] for answer in (first, second)]
-    assert (status, drop["state"]) == (0, "succeeded")
-    assert drop["answer"]["detail"] == second["detail"]
-    assert [each["ask"] for each in metadata] == [0, 1]
-    assert metadata[0]["dropId"] == metadata[1]["dropId"]
+    assert (status, entry["state"]) == (0, "succeeded")
+    assert entry["answer"]["detail"] == second["detail"]
+    assert [each["run"] for each in metadata] == [0, 1]
+    assert metadata[0]["uploadId"] == metadata[1]["uploadId"]
     assert metadata[0]["eventId"] != metadata[1]["eventId"]
     assert second["detail"]["data"]["attempt"] == 1
 
 
 def test_another_edition_is_asked_for_without_another_upload(
-    stack: LocalStack, disc: Disc, run: Run
+    stack: LocalStack, iso: Disc, run: Run
 ) -> None:
-    address = f"s3://{stack.bucket}/{(key := stack.drop(disc(consumer_editions())))}"
+    address = f"s3://{stack.bucket}/{(key := stack.upload(iso(consumer_editions())))}"
     rejected = stack.wait_for_answer(key)["detail"]["data"]
 
     succeeded, _ = run("retry", address, "--set", "edition=Professional", "--wait")
@@ -62,20 +62,20 @@ def test_another_edition_is_asked_for_without_another_upload(
     _, told = run("status", address, "--json")
     assert rejected["code"] == Code.NO_SUCH_EDITION
     assert (succeeded, again) == (0, 3)
-    assert [drop["state"] for drop in told] == ["rejected", "succeeded", "rejected"]
+    assert [entry["state"] for entry in told] == ["rejected", "succeeded", "rejected"]
     assert told[1]["plan"]["edition"] == "Professional"
 
 
 def test_a_running_build_is_listed_refused_and_cancelled(
-    stack: LocalStack, disc: Disc, run: Run
+    stack: LocalStack, iso: Disc, run: Run
 ) -> None:
     stack.image_builder.hold("BUILDING")
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     address = f"s3://{stack.bucket}/{key}"
     stack.wait_for(
         lambda: any(
-            drop["source"]["key"] == key and drop["state"] == "building"
-            for drop in run("list", "--open", "--json")[1]
+            entry["source"]["key"] == key and entry["state"] == "building"
+            for entry in run("list", "--open", "--json")[1]
         )
     )
 
@@ -90,10 +90,10 @@ def test_a_running_build_is_listed_refused_and_cancelled(
 
 
 def test_an_import_that_waits_is_cancelled_before_it_has_a_build(
-    stack: LocalStack, disc: Disc, run: Run
+    stack: LocalStack, iso: Disc, run: Run
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="TooManyRequestsException", times=999)
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     stack.wait_for(lambda: stack.image_builder.calls("ImportDiskImage"))
 
     status, told = run("cancel", f"s3://{stack.bucket}/{key}")

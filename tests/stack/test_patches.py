@@ -460,13 +460,13 @@ class TestMachines:
         emulator.client("lambda").put_function_concurrency(
             FunctionName=function, ReservedConcurrentExecutions=0
         )
-        ask = {
+        request = {
             "Type": "Task",
             "Resource": INVOKE,
             "Arguments": {"FunctionName": function, "Payload": {}},
             "End": True,
         }
-        assert run(emulator, {"Ask": ask}, "Ask") == "Lambda.TooManyRequestsException"
+        assert run(emulator, {"Ask": request}, "Ask") == "Lambda.TooManyRequestsException"
 
 
 class TestBuses:
@@ -748,9 +748,9 @@ class TestStorage:
         answer = s3.get_object(**which, Range="bytes=8-20", IfMatch=etag)
         assert (answer["Body"].read(), answer["ContentRange"]) == (b"89", "bytes 8-9/10")
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
-        for ask in (s3.get_object, s3.head_object):
+        for request in (s3.get_object, s3.head_object):
             with pytest.raises(ClientError) as refused:
-                ask(**which, IfMatch='"other"')
+                request(**which, IfMatch='"other"')
             assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
         with pytest.raises(ClientError) as beyond:
             s3.get_object(**which, Range="bytes=10-")

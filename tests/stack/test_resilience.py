@@ -9,9 +9,9 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop_local.stack import LocalStack
-from tests.resilience.emulator_run import Deployed, order
+from tests.resilience.emulator_run import EmulatorRun, order
 from tests.resilience.oracle import broken
-from tests.resilience.schedule import MAX_ATTEMPTS, Schedule, Trouble, What
+from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, PlannedFault, Schedule, What
 from tests.stack.conftest import Disc
 
 CALLS = (
@@ -55,12 +55,12 @@ def only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
-    stack: LocalStack, disc: Disc, call: str
+    stack: LocalStack, iso: Disc, call: str
 ) -> None:
     for what in (*WITHOUT_EFFECT, *WITH_EFFECT):
-        order(stack, Trouble(call, what, 0))
+        order(stack, PlannedFault(call, what, 0))
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
@@ -69,12 +69,12 @@ def test_a_call_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
 
 @pytest.mark.parametrize("what", WITH_EFFECT)
 def test_an_import_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
-    stack: LocalStack, disc: Disc, what: What
+    stack: LocalStack, iso: Disc, what: What
 ) -> None:
     for each in (*WITHOUT_EFFECT, what):
-        order(stack, Trouble("imagebuilder.ImportDiskImage", each, 0))
+        order(stack, PlannedFault("imagebuilder.ImportDiskImage", each, 0))
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
@@ -82,35 +82,35 @@ def test_an_import_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
 
 
 def test_an_invocation_that_nobody_hears_of_runs_beside_the_next(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
-    order(stack, Trouble("lambda.Invoke", What.ANSWER_LOST, 0, 2))
-    order(stack, Trouble("lambda.Invoke", What.KILLED_BEFORE, 0, 1))
+    order(stack, PlannedFault("lambda.Invoke", What.ANSWER_LOST, 0, 2))
+    order(stack, PlannedFault("lambda.Invoke", What.KILLED_BEFORE, 0, 1))
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
 
 
 def test_fifty_copies_of_one_event_at_once_are_one_build_and_one_answer(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
     before = len(stack.executions())
     stack.deliver_next(*([0.0] * 50))
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
     assert len(stack.executions()) == before + 50
 
 
-def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, disc: Disc) -> None:
+def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, iso: Disc) -> None:
     stack.deliver_next(1.0)
     stack.deliver_next(0.0, 1.5)
-    key = stack.drop(disc(), "out-of-order.iso")
-    stack.drop(disc(), key)
+    key = stack.upload(iso(), "out-of-order.iso")
+    stack.upload(iso(), key)
 
     stack.wait_for_answer(key, nth=2)
     stack.settle()
@@ -119,19 +119,19 @@ def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, di
     assert kinds == ["succeeded", "succeeded"]
 
 
-def test_an_answer_that_the_bus_does_not_take_is_given_again(stack: LocalStack, disc: Disc) -> None:
-    order(stack, Trouble("events.PutEvents", What.NOT_TAKEN, 0, 8))
+def test_an_answer_that_the_bus_does_not_take_is_given_again(stack: LocalStack, iso: Disc) -> None:
+    order(stack, PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 8))
 
-    key = stack.drop(disc())
+    key = stack.upload(iso())
 
     assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert stack.faults_left() == 0
 
 
-def test_a_function_that_cannot_be_loaded_ends_in_an_answer(stack: LocalStack, disc: Disc) -> None:
-    order(stack, Trouble("lambda.Invoke", What.UNLOADABLE, 0, 5))
+def test_a_function_that_cannot_be_loaded_ends_in_an_answer(stack: LocalStack, iso: Disc) -> None:
+    order(stack, PlannedFault("lambda.Invoke", What.UNLOADABLE, 0, 5))
 
-    answer = only_answer(stack, stack.drop(disc()))
+    answer = only_answer(stack, stack.upload(iso()))
 
     assert data(answer)["code"] == Code.INTERNAL_ERROR
     assert "ImportModuleError" in data(answer)["message"]
@@ -142,6 +142,9 @@ def test_no_promise_is_broken_while_processes_are_killed(deployed: LocalStack, s
     schedule = Schedule.of(seed)
     assert schedule.kills
 
-    end = Deployed(schedule, deployed).run()
+    end = EmulatorRun(schedule, deployed).run()
 
-    assert broken(end, max_attempts=MAX_ATTEMPTS, patient=schedule.patient) == []
+    assert (
+        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        == []
+    )

@@ -20,7 +20,7 @@ from isodrop.text import clean_tag_value
 from isodrop_local.interpreter import interpreter
 from isodrop_local.packaging import ROOT
 from isodrop_local.stack import LocalStack
-from tests.support.rie import Ground, Runtime, emulator, ground
+from tests.support.rie import Layout, Runtime, emulator, layout
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="aws-sam-cli ships the emulator for Linux only"
@@ -33,27 +33,27 @@ IMPORT = "ImportDiskImage"
 
 
 @pytest.fixture(scope="module")
-def on() -> Iterator[Ground]:
-    with ground() as made:
+def on() -> Iterator[Layout]:
+    with layout() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def import_iso(deployed: LocalStack, on: Ground) -> Iterator[Runtime]:
+def import_iso(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
     code = ROOT / "functions" / "import_iso"
     with Runtime.of(deployed, "ImportIso", code, on) as runtime:
         yield runtime
 
 
 @pytest.fixture(scope="module")
-def report_build(deployed: LocalStack, on: Ground) -> Iterator[Runtime]:
+def report_build(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
     code = ROOT / "functions" / "report_build"
     with Runtime.of(deployed, "ReportBuild", code, on) as runtime:
         yield runtime
 
 
 @pytest.fixture(scope="module")
-def sweep(deployed: LocalStack, on: Ground) -> Iterator[Runtime]:
+def sweep(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
     code = ROOT / "functions" / "sweep"
     with Runtime.of(deployed, "Sweep", code, on) as runtime:
         yield runtime
@@ -103,7 +103,7 @@ def of(name: str, upload: Event) -> Event:
 
 def executed(upload: Event) -> Event:
     """Merge in the execution that the files of reports name, as the state machine does."""
-    return {**upload, "execution": file("report-started.json")["execution"]}
+    return {**upload, "executionArn": file("report-started.json")["executionArn"]}
 
 
 def heard(stack: LocalStack, upload: Event, kind: str) -> Event:
@@ -141,15 +141,15 @@ def test_a_good_iso_is_followed_to_a_build_that_there_is(
     # When
     result = import_iso.invoke(upload)
     # Then
-    assert result["decision"] == "follow", result
+    assert result["nextStep"] == "track", result
     assert status(stack, result["buildArn"])
 
 
 @pytest.mark.parametrize(
-    ("result", "decision"), [("NO_THREATS_FOUND", "follow"), ("THREATS_FOUND", "answer")]
+    ("result", "next_step"), [("NO_THREATS_FOUND", "track"), ("THREATS_FOUND", "report")]
 )
 def test_a_scan_result_decides_whether_its_upload_is_looked_at(
-    import_iso: Runtime, uploaded: Uploaded, result: str, decision: str
+    import_iso: Runtime, uploaded: Uploaded, result: str, next_step: str
 ) -> None:
     # Given an upload, and what GuardDuty says of it
     detail = uploaded("good.json")["detail"]
@@ -163,7 +163,7 @@ def test_a_scan_result_decides_whether_its_upload_is_looked_at(
     # When
     decided = import_iso.invoke(event)
     # Then
-    assert decided["decision"] == decision, decided
+    assert decided["nextStep"] == next_step, decided
 
 
 def test_the_same_event_again_by_the_same_execution_comes_to_the_same_build(
@@ -175,7 +175,7 @@ def test_the_same_event_again_by_the_same_execution_comes_to_the_same_build(
     # When
     again = import_iso.invoke(upload)
     # Then
-    assert first["decision"] == "follow", first
+    assert first["nextStep"] == "track", first
     assert again == first
     assert len(stack.image_builder.calls(IMPORT)) == 1
 
@@ -189,7 +189,7 @@ def test_a_repeat_by_another_execution_does_nothing(
     # When S3's event is delivered a second time
     result = import_iso.invoke(of("repeat.json", upload))
     # Then
-    assert result == {"decision": "nothing", "buildArn": None}
+    assert result == {"nextStep": "skip", "buildArn": None}
     assert len(stack.image_builder.calls(IMPORT)) == 1
 
 
@@ -200,9 +200,9 @@ def test_an_ask_of_an_operator_is_an_import_with_what_it_overrides(
     upload = uploaded("good.json")
     first = import_iso.invoke(upload)
     # When it is asked for anew
-    result = import_iso.invoke(of("asked-anew.json", upload))
+    result = import_iso.invoke(of("retry.json", upload))
     # Then
-    assert result["decision"] == "follow", result
+    assert result["nextStep"] == "track", result
     assert status(stack, result["buildArn"])
     assert result["buildArn"] != first["buildArn"]
     assert "enterprisen" in result["buildArn"]
@@ -221,7 +221,7 @@ def test_an_odd_key_is_imported_by_its_copy(
         file("odd-key.json")["detail"]["object"]["key"],
     )
     (call,) = stack.image_builder.calls(IMPORT)
-    assert result["decision"] == "follow", result
+    assert result["nextStep"] == "track", result
     assert call["parameters"]["tags"]["isodrop:source"] == clean_tag_value(f"s3://{bucket}/{key}")
     assert call["parameters"]["uri"].startswith(f"s3://{stack.outputs['StagingBucketName']}/")
 
@@ -239,7 +239,7 @@ def test_a_throttle_goes_by_the_name_that_the_state_machine_retries(
     # Then
     assert hindered["errorType"] == "TransientError"
     assert "CallRateLimitExceededException" in hindered["errorMessage"]
-    assert later["decision"] == "follow", later
+    assert later["nextStep"] == "track", later
 
 
 @pytest.mark.parametrize("handler", ["import_iso", "report_build"])
@@ -295,7 +295,7 @@ def test_an_arm64_iso_is_answered_with_why_not(
     answer = report_build.invoke(of("report-answer.json", upload))
     # Then
     told = heard(stack, upload, "ISO Import Rejected")["detail"]["data"]
-    assert decided == {"decision": "answer", "buildArn": None}
+    assert decided == {"nextStep": "report", "buildArn": None}
     assert answer["code"] == told["code"] == Code.WRONG_ARCHITECTURE.value
     assert stack.image_builder.calls(IMPORT) == []
 
@@ -352,7 +352,7 @@ def probe(tmp_path: Path) -> Path:
     return code
 
 
-def test_a_function_sees_its_layer_and_nothing_of_the_venv(probe: Path, on: Ground) -> None:
+def test_a_function_sees_its_layer_and_nothing_of_the_venv(probe: Path, on: Layout) -> None:
     # Given names of which the layer has two, and this venv all
     with Runtime(probe, on, timeout=7) as runtime:
         # When
@@ -365,7 +365,7 @@ def test_a_function_sees_its_layer_and_nothing_of_the_venv(probe: Path, on: Grou
     assert seen["environ"]["AWS_LAMBDA_RUNTIME_API"].startswith("127.0.0.1:")
 
 
-def test_a_runtime_ends_with_its_process_and_leaves_its_ports(probe: Path, on: Ground) -> None:
+def test_a_runtime_ends_with_its_process_and_leaves_its_ports(probe: Path, on: Layout) -> None:
     # Given
     with Runtime(probe, on) as runtime:
         runtime.invoke([])

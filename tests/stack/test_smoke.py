@@ -98,7 +98,7 @@ def test_nothing_is_spent_where_doctor_finds_something_broken(
     stack: LocalStack, disc: Disc, run: Run
 ) -> None:
     events = stack.client("events")
-    rules = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportMachineArn"])
+    rules = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportStateMachineArn"])
     (rule,) = rules["RuleNames"]
     events.disable_rule(Name=rule)
     try:

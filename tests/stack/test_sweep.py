@@ -41,7 +41,7 @@ def swept_to_an_answer(stack: LocalStack, key: str) -> dict[str, Any]:
 def deaf(stack: LocalStack) -> Iterator[LocalStack]:
     """The stack while its rule is off."""
     (name,) = stack.client("events").list_rule_names_by_target(
-        TargetArn=stack.outputs["ImportMachineArn"]
+        TargetArn=stack.outputs["ImportStateMachineArn"]
     )["RuleNames"]
     stack.client("events").disable_rule(Name=name)
     yield stack
@@ -58,28 +58,28 @@ def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
 
 
 def test_an_iso_dropped_while_the_rule_was_off_is_imported_by_the_sweep(
-    deaf: LocalStack, disc: Disc
+    deaf: LocalStack, iso: Disc
 ) -> None:
     deaf.sweep()
-    key = deaf.drop(disc(), "Drücke/while off + 100%41.ISO")
+    key = deaf.upload(iso(), "Drücke/while off + 100%41.ISO")
 
-    tally = deaf.sweep()
+    summary = deaf.sweep()
 
     answer = deaf.wait_for_answer(key)
-    assert tally["started"] == 1
+    assert summary["started"] == 1
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert data(answer)["source"]["key"] == key
 
 
-def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, disc: Disc) -> None:
+def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, iso: Disc) -> None:
     heard = deaf.subscribe("late", {"source": ["aws.s3"], "detail-type": ["Object Created"]})
-    key = deaf.drop(disc(server_editions()))
+    key = deaf.upload(iso(server_editions()))
     deaf.sweep()
     deaf.wait_for_answer(key)
     (late,) = (e for e in heard.events() if e["detail"]["object"]["key"] == key)
 
     deaf.client("stepfunctions").start_execution(
-        stateMachineArn=deaf.outputs["ImportMachineArn"], input=json.dumps(late)
+        stateMachineArn=deaf.outputs["ImportStateMachineArn"], input=json.dumps(late)
     )
     deaf.settle()
 
@@ -88,10 +88,10 @@ def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, disc
 
 
 def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
     stack.image_builder.hold("BUILDING")
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     stack.wait_for(
         lambda: [e for e in stack.events() if "buildArn" in data(e) and key in str(data(e))]
     )
@@ -108,10 +108,10 @@ def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(
 
 
 def test_an_execution_aborted_before_its_build_is_answered_with_that(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="TooManyRequestsException", times=999)
-    key = stack.drop(disc())
+    key = stack.upload(iso())
     stack.wait_for(lambda: stack.image_builder.calls("ImportDiskImage"))
     stack.client("stepfunctions").stop_execution(
         executionArn=execution_of(stack, key), error="Stopped", cause="by hand"

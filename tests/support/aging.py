@@ -10,11 +10,11 @@ def aged(stack: LocalStack, arn: str, attribute: str) -> bool:
 
     Whether the ledger says when it was; if not, it is too early for what was to be done.
     """
-    dynamodb, table = stack.client("dynamodb"), stack.outputs["LedgerTable"]
+    dynamodb, table = stack.client("dynamodb"), stack.outputs["LedgerTableName"]
     found = dynamodb.scan(
         TableName=table,
         FilterExpression="#build = :arn AND attribute_exists(standing)",
-        ExpressionAttributeNames={"#build": "build"},
+        ExpressionAttributeNames={"#build": "buildArn"},
         ExpressionAttributeValues={":arn": {"S": arn}},
     )["Items"]
     for attempt in found:

@@ -5,11 +5,11 @@ from typing import Any
 
 from isodrop.codes import Rejection
 from isodrop.domain.content import PART_SIZE, Content
-from isodrop.domain.model import FIRST_ASK, ImportPlan, ImportSettings, Upload
+from isodrop.domain.model import FIRST_RUN, ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
-from isodrop.domain.planning import decide
-from isodrop.domain.run import Bond, Drop
-from isodrop.iso.model import Edition, Media
+from isodrop.domain.planning import plan_import
+from isodrop.domain.run import BuildRecord, Run
+from isodrop.iso.model import Edition, IsoContents
 
 BUSINESS = (
     "Education",
@@ -55,8 +55,8 @@ def an_edition(edition_id: str | None = "Enterprise", index: int = 1, **changes:
     return replace(edition, **changes)
 
 
-def a_disc(*editions: Edition) -> Media:
-    return Media(
+def an_iso(*editions: Edition) -> IsoContents:
+    return IsoContents(
         label="CCCOMA_X64FRE_EN-US_DV9",
         kind="wim",
         editions=editions,
@@ -66,9 +66,9 @@ def a_disc(*editions: Edition) -> Media:
     )
 
 
-def a_business_disc(**changes: Any) -> Media:
+def a_business_iso(**changes: Any) -> IsoContents:
     """Build a disc with the editions of a business ISO; ``changes`` apply to every one."""
-    return a_disc(
+    return an_iso(
         *(an_edition(name, index, **changes) for index, name in enumerate(BUSINESS, start=1))
     )
 
@@ -80,30 +80,30 @@ def some_settings(**changes: Any) -> ImportSettings:
 
 
 def a_plan() -> ImportPlan:
-    plan = decide(an_upload(), a_business_disc(), {}, some_settings())
+    plan = plan_import(an_upload(), a_business_iso(), {}, some_settings())
     assert not isinstance(plan, Rejection)
     return plan
 
 
-def a_drop(**changes: Any) -> Drop:
+def a_run(**changes: Any) -> Run:
     """Build a drop that an execution has claimed, and no more."""
-    drop = Drop(
-        id="d0d0",
-        ask=FIRST_ASK,
-        execution="arn:aws:states:eu-central-1:123456789012:execution:imports:one",
-        claimed="2026-11-24T09:00:00.000+00:00",
+    run = Run(
+        upload_id="d0d0",
+        request=FIRST_RUN,
+        execution_arn="arn:aws:states:eu-central-1:123456789012:execution:imports:one",
+        claimed_at="2026-11-24T09:00:00.000+00:00",
         upload=an_upload(),
-        verdict=None,
+        decision=None,
         staging=None,
         content=None,
-        identity=None,
+        import_key=None,
         attempt=None,
         build_arn=None,
-        trouble=None,
-        distribution=Bond(),
-        timeline={},
-        answer=None,
-        notes=None,
-        answered=None,
+        failure=None,
+        distribution=BuildRecord(),
+        status_first_seen_at={},
+        answer_json=None,
+        annotation_notes=None,
+        answered_at=None,
     )
-    return replace(drop, **changes)
+    return replace(run, **changes)

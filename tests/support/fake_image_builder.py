@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop_local.image_builder import ImageBuilder, MemoryWorld, client
+from isodrop_local.image_builder import FakeImageBuilder, InMemoryEnvironment, client
 
 if TYPE_CHECKING:
     from mypy_boto3_imagebuilder.client import ImagebuilderClient
 
 
 @dataclass
-class Fake:
+class FakeSetup:
     """A fake, the world around it, its clock and a boto3 client of it."""
 
     now: float = 1_800_000_000.0
-    world: MemoryWorld = field(default_factory=MemoryWorld)
+    world: InMemoryEnvironment = field(default_factory=InMemoryEnvironment)
     timings: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        self.builder = ImageBuilder(self.world, lambda: self.now, timings=self.timings)
+        self.builder = FakeImageBuilder(self.world, lambda: self.now, timings=self.timings)
         self.controls = self.builder.controls
         self.api: ImagebuilderClient = client(self.builder)
         self.infrastructure = self.api.create_infrastructure_configuration(

@@ -1,7 +1,7 @@
 """The whole way of an upload in one process: our code, moto's AWS, the stack's Image Builder.
 
-What Step Functions does is done here by :meth:`Way.follow`, as plainly as it can be: ask, look,
-wait, look again. The stack's tests run the real definition.
+What Step Functions does is done here by :meth:`ImportHarness.follow`, as plainly as it can be:
+poll, wait, poll again. The stack's tests run the real definition.
 """
 
 import json
@@ -16,31 +16,31 @@ import boto3
 from botocore.exceptions import ClientError
 
 from isodrop.aws.allow_list import AllowListSource
-from isodrop.aws.event_bus import Publisher
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.event_bus import EventPublisher
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3_events import read_ask, read_upload
+from isodrop.aws.s3_events import parse_run_request, parse_upload
 from isodrop.aws.staging import StagingBucket
-from isodrop.aws.step_functions import Executions
+from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.allow_list import AllowList, AllowListMode
 from isodrop.domain.budget import BuildLimits
-from isodrop.domain.build import Phase
+from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import PART_SIZE
-from isodrop.domain.model import FIRST_ASK, Ask, DistributionSettings, ImportSettings, Upload
+from isodrop.domain.model import FIRST_RUN, DistributionSettings, ImportSettings, RunRequest, Upload
 from isodrop.domain.overrides import RULES
-from isodrop.domain.run import Drop
-from isodrop.domain.sweep_summary import Tally
+from isodrop.domain.run import Run
+from isodrop.domain.sweep_summary import SweepSummary
 from isodrop.services.allow_list import AllowListGate
 from isodrop.services.annotations import Annotator
 from isodrop.services.distribution import Distributor
-from isodrop.services.intake import Decision, Intake, Outcome
+from isodrop.services.intake import Intake, IntakeResult, NextStep
 from isodrop.services.latest import LatestParameters
-from isodrop.services.reporting import Caught, Reporter
+from isodrop.services.reporting import ExecutionError, Reporter
 from isodrop.services.staging import Stager
-from isodrop.services.submission import Submission
-from isodrop.services.sweep import Sweep
+from isodrop.services.submission import BuildSubmitter
+from isodrop.services.sweep import Sweeper
 from isodrop_cli.operations import Operator
-from isodrop_local.image_builder import ImageBuilder, client
+from isodrop_local.image_builder import FakeImageBuilder, client
 from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
 from tests.integration.conftest import BUCKET, STAGING
 
@@ -64,7 +64,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class MotoEnvironment:
     """What Image Builder finds around itself: moto's S3 and EC2."""
 
     client: Callable[[str], Any]
@@ -94,7 +94,7 @@ class Around:
 
 
 @dataclass(slots=True)
-class Way:
+class ImportHarness:
     """One stack's worth of parts, and what was heard of it."""
 
     session: boto3.Session
@@ -108,9 +108,9 @@ class Way:
     allow_list_mode: AllowListMode = AllowListMode.OFF
     allow_list_uri: str | None = None
     distribution: DistributionSettings | None = None
-    image_builder: ImageBuilder = field(init=False)
+    image_builder: FakeImageBuilder = field(init=False)
     settings: ImportSettings = field(init=False)
-    builder: Builder = field(init=False)
+    builder: ImageBuilder = field(init=False)
     queue: str = field(init=False)
     clients: dict[str, Any] = field(default_factory=dict)
     machine_arn: str = ""
@@ -118,8 +118,8 @@ class Way:
     counted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.image_builder = ImageBuilder(
-            Around(self.client), self.clock, account=ACCOUNT, region=REGION
+        self.image_builder = FakeImageBuilder(
+            MotoEnvironment(self.client), self.clock, account=ACCOUNT, region=REGION
         )
         imagebuilder = client(self.image_builder)
         made = imagebuilder.create_infrastructure_configuration(
@@ -130,7 +130,7 @@ class Way:
             made["infrastructureConfigurationArn"],
             allowed_overrides=frozenset(RULES),
         )
-        self.builder = Builder(imagebuilder=imagebuilder, ec2=self.session.client("ec2"))
+        self.builder = ImageBuilder(imagebuilder=imagebuilder, ec2=self.session.client("ec2"))
         self.queue = self._listen()
 
     def _listen(self) -> str:
@@ -181,16 +181,16 @@ class Way:
 
     def staged(self) -> list[str]:
         """What lies in the staging bucket, finished or not."""
-        return [each.key for each in self.stager.bucket.list_staged()]
+        return [each.key for each in self.stager.bucket.list_copies()]
 
     @property
-    def submission(self) -> Submission:
+    def submission(self) -> BuildSubmitter:
         """Who sends what is sent once."""
-        return Submission(
+        return BuildSubmitter(
             self.builder,
             self.ledger,
             "isodrop",
-            max_attempts=2,
+            max_consecutive_failures=2,
             limits=self.limits,
             now=self.clock.time,
         )
@@ -202,7 +202,7 @@ class Way:
             s3=self.client("s3"),
             builder=self.builder,
             ledger=self.ledger,
-            publisher=Publisher(self.client("events"), "default"),
+            publisher=EventPublisher(self.client("events"), "default"),
             stager=self.stager,
             annotator=Annotator(
                 s3=self.client("s3"),
@@ -224,20 +224,20 @@ class Way:
         )
 
     @property
-    def executions(self) -> Executions:
+    def executions(self) -> StepFunctions:
         """A state machine whose executions run until they are stopped: they do nothing."""
         if not self.machine_arn:
             made = self.client("stepfunctions").create_state_machine(
-                name="ImportMachine",
+                name="ImportStateMachine",
                 roleArn=f"arn:aws:iam::{ACCOUNT}:role/import-machine",
                 definition='{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}',
             )
             self.machine_arn = made["stateMachineArn"]
-        return Executions(self.client("stepfunctions"), self.machine_arn)
+        return StepFunctions(self.client("stepfunctions"), self.machine_arn)
 
     def run(self, name: str) -> str:
         """Let an execution of that name run; get its ARN."""
-        arn = self.executions.start(name, {})
+        arn = self.executions.start_execution(name, {})
         assert arn is not None
         return arn
 
@@ -253,9 +253,9 @@ class Way:
         prefix: str = "",
         *,
         waits_for_malware_scan: bool = False,
-    ) -> Tally:
+    ) -> SweepSummary:
         """Sweep once."""
-        return Sweep(
+        return Sweeper(
             s3=self.client("s3"),
             builder=self.builder,
             ledger=self.ledger,
@@ -265,7 +265,7 @@ class Way:
             tracking=timedelta(hours=16),
             now=self.clock.time,
             has_time=has_time,
-            tell=lambda word, more: self.told.append((word, more)),
+            log=lambda word, more: self.told.append((word, more)),
             prefix=prefix,
             waits_for_malware_scan=waits_for_malware_scan,
         ).run()
@@ -281,9 +281,12 @@ class Way:
             bucket=BUCKET,
         )
 
-    def started(self) -> list[tuple[Upload, Ask, str]]:
+    def started(self) -> list[tuple[Upload, RunRequest, str]]:
         """What executions were started for, and their ARNs, the oldest first."""
-        return [(read_upload(event), read_ask(event), arn) for event, arn in self.started_with()]
+        return [
+            (parse_upload(event), parse_run_request(event), arn)
+            for event, arn in self.started_with()
+        ]
 
     def started_with(self) -> list[tuple[dict[str, Any], str]]:
         """The events that executions were started with, and their ARNs, the oldest first."""
@@ -327,45 +330,51 @@ class Way:
         self.client("s3").delete_object(Bucket=BUCKET, Key=key)
 
     def follow(
-        self, upload: Upload, execution: str = "execution-1", ask: Ask = FIRST_ASK
-    ) -> Outcome:
+        self, upload: Upload, execution: str = "execution-1", request: RunRequest = FIRST_RUN
+    ) -> IntakeResult:
         """Do what the state machine does, from the upload to the answer."""
-        outcome = self.intake.take(upload, execution, ask)
-        if outcome.decision is Decision.NOTHING:
+        outcome = self.intake.process(upload, execution, request)
+        if outcome.next_step is NextStep.SKIP:
             return outcome
         if outcome.build_arn is not None:
-            self.reporter.started(self.drop(upload, execution, ask))
+            self.reporter.publish_started(self.claim_run(upload, execution, request))
             follow: str | None = outcome.build_arn
             while follow is not None:
-                self.wait_for(follow, upload, execution, ask)
-                follow = self.reporter.onward(self.drop(upload, execution, ask), follow)
-        self.reporter.answer(self.drop(upload, execution, ask))
+                self.wait_for(follow, upload, execution, request)
+                follow = self.reporter.next_build_to_track(
+                    self.claim_run(upload, execution, request), follow
+                )
+        self.reporter.publish_answer(self.claim_run(upload, execution, request))
         return outcome
 
     def wait_for(
-        self, build_arn: str, upload: Upload, execution: str, ask: Ask = FIRST_ASK
+        self, build_arn: str, upload: Upload, execution: str, request: RunRequest = FIRST_RUN
     ) -> None:
         """Look at a build until it has ended, a thousand times at the most."""
         seen = None
         for _ in range(1000):
-            build = self.builder.describe(build_arn)
-            if build is None or build.phase is not Phase.RUNNING:
+            build = self.builder.get_build(build_arn)
+            if build is None or build.phase is not BuildPhase.RUNNING:
                 return
             if build.status != seen:
-                drop = self.drop(upload, execution, ask)
-                self.reporter.progressed(drop, build.status, seen)
+                run = self.claim_run(upload, execution, request)
+                self.reporter.publish_progress(run, build.status, seen)
                 seen = build.status
             self.clock.now += LOOK_EVERY
 
     def answer_broken(self, upload: Upload, error: str, cause: str, execution: str) -> None:
         """Do what the state machine does when all else failed."""
-        self.reporter.answer(self.drop(upload, execution), Caught(error, cause))
+        self.reporter.publish_answer(
+            self.claim_run(upload, execution), ExecutionError(error, cause)
+        )
 
-    def drop(self, upload: Upload, execution: str = "execution-1", ask: Ask = FIRST_ASK) -> Drop:
+    def claim_run(
+        self, upload: Upload, execution: str = "execution-1", request: RunRequest = FIRST_RUN
+    ) -> Run:
         """The upload's drop."""
-        drop = self.reporter.claimed(upload, execution, ask)
-        assert drop is not None
-        return drop
+        run = self.reporter.claim_run(upload, execution, request)
+        assert run is not None
+        return run
 
     def heard(self) -> list[dict[str, Any]]:
         """Everything published since the last time, oldest first."""
@@ -419,22 +428,22 @@ def refuse(client: Any, operation: str) -> None:
     client.meta.events.register(f"before-call.*.{operation}", refused)
 
 
-def hide_amis(way: Way, minutes: float) -> None:
+def hide_amis(harness: ImportHarness, minutes: float) -> None:
     """Let EC2 not know any AMI for some minutes from now on, as it may with new ones."""
     for operation in ("DescribeImages", "CreateTags"):
-        _hide(way, way.builder.ec2, operation, "InvalidAMIID.NotFound", minutes)
+        _hide(harness, harness.builder.ec2, operation, "InvalidAMIID.NotFound", minutes)
 
 
-def hide_builds(way: Way, minutes: float) -> None:
+def hide_builds(harness: ImportHarness, minutes: float) -> None:
     """Let Image Builder not know any build for some minutes from now on."""
-    _hide(way, way.builder.imagebuilder, "GetImage", "ResourceNotFoundException", minutes)
+    _hide(harness, harness.builder.imagebuilder, "GetImage", "ResourceNotFoundException", minutes)
 
 
-def _hide(way: Way, client: Any, operation: str, code: str, minutes: float) -> None:
-    until = way.clock.now + 60 * minutes
+def _hide(harness: ImportHarness, client: Any, operation: str, code: str, minutes: float) -> None:
+    until = harness.clock.now + 60 * minutes
 
     def unknown(**_: Any) -> None:
-        if way.clock.now < until:
+        if harness.clock.now < until:
             error = {"Error": {"Code": code, "Message": "does not exist"}}
             raise ClientError(error, operation)  # type: ignore[arg-type] # the stubs want more
 

@@ -97,33 +97,33 @@ def genisoimage(target: Path, source: Path, *options: str) -> Path:
 
 def by_pycdlib(target: Path, wim: Path, path: str = "/sources/install.wim") -> Path:
     """Make an ISO with pycdlib: ISO 9660 with UDF beside it."""
-    disc = pycdlib.PyCdlib()
-    disc.new(interchange_level=3, udf="2.60", vol_ident=LABEL)
-    disc.add_directory("/SOURCES", udf_path="/sources")
+    iso = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, udf="2.60", vol_ident=LABEL)
+    iso.add_directory("/SOURCES", udf_path="/sources")
     name = path.rpartition("/")[2]
     with wim.open("rb") as file:
         iso_path = f"/SOURCES/{name.upper()};1"
-        disc.add_fp(file, wim.stat().st_size, iso_path, udf_path=path)
-        disc.write(str(target))
-    disc.close()
+        iso.add_fp(file, wim.stat().st_size, iso_path, udf_path=path)
+        iso.write(str(target))
+    iso.close()
     return target
 
 
 def without(target: Path, source: Path, path: str = "/setup.exe") -> Path:
     """Take a file out of genisoimage's ISO with pycdlib, which leaves the partition too long."""
-    disc = pycdlib.PyCdlib()
-    disc.open(str(source))
-    disc.rm_hard_link(udf_path=path)
-    disc.write(str(target))
-    disc.close()
+    iso = pycdlib.PyCdlib()
+    iso.open(str(source))
+    iso.rm_hard_link(udf_path=path)
+    iso.write(str(target))
+    iso.close()
     return target
 
 
-def mkudffs(target: Path, *options: str, media: str = "hd") -> Path:
+def mkudffs(target: Path, *options: str, contents: str = "hd") -> Path:
     """Make a file system with mkudffs: without ISO 9660, and with nothing in it."""
     with target.open("wb") as file:
         file.truncate(16 << 20)
-    run("mkudffs", f"--media-type={media}", f"--label={LABEL}", *options, target)
+    run("mkudffs", f"--media-type={contents}", f"--label={LABEL}", *options, target)
     return target
 
 
@@ -134,8 +134,8 @@ def filled(target: Path, wim: Path) -> Path:
     volume and the root folder stay as mkudffs wrote them, in its form; a name is added to the
     root folder, and what it leads to goes to where the space is free.
     """
-    disc = bytearray(target.read_bytes())
-    window = Window(lambda at, length: bytes(disc[at : at + length]), len(disc))
+    iso = bytearray(target.read_bytes())
+    window = Window(lambda at, length: bytes(iso[at : at + length]), len(iso))
     anchor = find_anchor(window)
     assert anchor is not None
     volume = open_volume(window, anchor)
@@ -150,9 +150,9 @@ def filled(target: Path, wim: Path) -> Path:
         (free + 2, _entry(free + 2, udf.FILE, content)),
         (free + 3, content),
     ):
-        disc[(start + block) * SECTOR : (start + block) * SECTOR + len(data)] = data
-    _add_to_root(disc, volume, free)
-    target.write_bytes(disc)
+        iso[(start + block) * SECTOR : (start + block) * SECTOR + len(data)] = data
+    _add_to_root(iso, volume, free)
+    target.write_bytes(iso)
     return target
 
 
@@ -170,10 +170,10 @@ def _entry(block: int, kind: int, data: bytes) -> bytes:
     )
 
 
-def _add_to_root(disc: bytearray, volume: Volume, block: int) -> None:
+def _add_to_root(iso: bytearray, volume: Volume, block: int) -> None:
     """Add the name ``sources`` to the root folder, whichever form mkudffs gave it."""
     start, root = volume.partitions[0][0], volume.root.block
-    entry = bytearray(disc[(start + root) * SECTOR : (start + root + 1) * SECTOR])
+    entry = bytearray(iso[(start + root) * SECTOR : (start + root + 1) * SECTOR])
     base = 216 if entry[:2] == b"\x0a\x01" else 176
     attributes, length = struct.unpack_from("<LL", entry, base - 8)
     size = int.from_bytes(entry[56:64], "little")
@@ -187,8 +187,8 @@ def _add_to_root(disc: bytearray, volume: Volume, block: int) -> None:
         where = int.from_bytes(entry[at + 4 : at + 8], "little")
         name = udf.file_identifier("sources", block, where, directory=True)
         offset = (start + where) * SECTOR + size
-        disc[offset : offset + len(name)] = name
+        iso[offset : offset + len(name)] = name
         struct.pack_into("<L", entry, at, size + len(name))
     for place in (56, 64) if base == 216 else (56,):
         struct.pack_into("<Q", entry, place, size + len(name))
-    disc[(start + root) * SECTOR : (start + root + 1) * SECTOR] = sealed(bytes(entry))
+    iso[(start + root) * SECTOR : (start + root + 1) * SECTOR] = sealed(bytes(entry))

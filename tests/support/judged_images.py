@@ -64,11 +64,13 @@ def _edited(wim: str) -> Case:
     return Case(make, editions=iso_makers.WIMS[wim][0])
 
 
-def _mkudffs(*options: str, media: str = "hd") -> Case:
+def _mkudffs(*options: str, contents: str = "hd") -> Case:
     def make(work: Path) -> Path:
         made = iso_makers.wimlib(work / "made.wim", "eleven")
-        form = ("--blocksize=2048", *options) if media == "hd" else options
-        return iso_makers.filled(iso_makers.mkudffs(work / "image.iso", *form, media=media), made)
+        form = ("--blocksize=2048", *options) if contents == "hd" else options
+        return iso_makers.filled(
+            iso_makers.mkudffs(work / "image.iso", *form, contents=contents), made
+        )
 
     return Case(make)
 
@@ -114,7 +116,7 @@ THEIRS: Mapping[str, Case] = MappingProxyType(
             for revision in ("1.02", "2.01")
             for form in ("inicb", "short", "long")
         },
-        "mkudffs, dvd": _mkudffs(media="dvd"),
+        "mkudffs, dvd": _mkudffs(contents="dvd"),
         "mkudffs, no extended entries": _mkudffs("--udfrev=2.01", "--noefe"),
     }
 )

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan
-from isodrop.domain.planning import decide
+from isodrop.domain.planning import plan_import
 from isodrop.errors import RejectedError
-from isodrop.iso.reader import read_media
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import (
     ENTERPRISE_ON_REAL_MEDIA,
     Content,
@@ -65,10 +65,10 @@ class Case:
         """Make the image, read it and decide."""
         image = self.make()
         try:
-            media = read_media(image.read, image.size)
+            contents = read_iso(image.read, image.size)
         except RejectedError as error:
             return error.rejection
-        return decide(an_upload(self.key), media, {}, some_settings(**self.settings))
+        return plan_import(an_upload(self.key), contents, {}, some_settings(**self.settings))
 
     def result(self) -> tuple[str, str]:
         """Give outcome and words as they are."""
@@ -271,7 +271,7 @@ CASES: Final = (
     ),
     Case("x64, called Arm64", business(), NOTED, "says arm64", "Win11_24H2_English_Arm64.iso"),
     Case(
-        "consumer editions, WantedEdition=Professional",
+        "consumer editions, Edition=Professional",
         of(*consumer_editions()),
         NOTED,
         "documents only Windows 11 Enterprise",

@@ -46,10 +46,10 @@ def by_7z_and_wimlib(image: Path, path: str, work: Path) -> bytes:
 def by_pycdlib_and_wimlib(image: Path, path: str, work: Path) -> bytes:
     """Have pycdlib take the WIM out of the UDF side, and wimlib the XML out of the WIM."""
     wim = io.BytesIO()
-    disc = pycdlib.PyCdlib()
+    iso = pycdlib.PyCdlib()
     try:
-        disc.open(str(image))
-        disc.get_file_from_iso_fp(wim, udf_path=f"/{path}")
+        iso.open(str(image))
+        iso.get_file_from_iso_fp(wim, udf_path=f"/{path}")
     # It lets more than its own exceptions out where it does not understand an image.
     except (PyCdlibException, AttributeError, IndexError) as error:
         raise ProgramError(str(error)) from error

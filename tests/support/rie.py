@@ -40,7 +40,7 @@ class RuntimeDiedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Layout:
     """What every function stands on.
 
     Attributes
@@ -59,10 +59,10 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
+def layout() -> Iterator[Layout]:
     """Unpack the layer and gather the runtime client, for as long as it takes."""
     with tempfile.TemporaryDirectory(prefix="isodrop-rie-") as folder:
-        made = Ground(Path(folder, "layer"), Path(folder, "client"), Path(folder, "scratch"))
+        made = Layout(Path(folder, "layer"), Path(folder, "client"), Path(folder, "scratch"))
         for each in (made.layer, made.client, made.scratch):
             each.mkdir()
         archive = built_layer(ROOT / "layers" / "isodrop", "build-IsodropLayer")
@@ -104,7 +104,7 @@ class Runtime:
     ----------
     code : pathlib.Path
         The folder that has ``app.py``.
-    on : Ground
+    on : Layout
         The layer and the runtime client.
     variables : mapping of str to str
         The function's environment.
@@ -113,7 +113,7 @@ class Runtime:
     """
 
     def __init__(
-        self, code: Path, on: Ground, variables: Mapping[str, str] | None = None, timeout: int = 10
+        self, code: Path, on: Layout, variables: Mapping[str, str] | None = None, timeout: int = 10
     ) -> None:
         self._code = code
         self._on = on
@@ -124,7 +124,7 @@ class Runtime:
         self._emulator: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def of(cls, stack: LocalStack, name: str, code: Path, on: Ground) -> Self:
+    def of(cls, stack: LocalStack, name: str, code: Path, on: Layout) -> Self:
         """Make one like a function of the stack, which goes by this name in the template."""
         resource = stack.client("cloudformation").describe_stack_resource(
             StackName=stack.name, LogicalResourceId=name

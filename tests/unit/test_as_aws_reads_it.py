@@ -69,7 +69,7 @@ def cases(name: str) -> str:
 def test_stacks_whose_names_differ_in_case_only_make_no_resource_of_one_name() -> None:
     def names(stack: str, stack_id: str) -> set[str]:
         made = resolve(
-            DeleteImagesAfterDays=7,
+            ImageExpirationDays=7,
             **{"AWS::StackName": stack, "AWS::StackId": stack_id},
         )
         return {

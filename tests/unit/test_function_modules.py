@@ -19,8 +19,8 @@ ENVIRON = {
     "EVENT_BUS": "default",
     "INFRASTRUCTURE_CONFIGURATION_ARN": "arn",
     "SUPPORTED_BUILDS": "26100",
-    "MAX_ATTEMPTS": "3",
-    "IMPORT_MACHINE_ARN": "arn:aws:states:eu-central-1:123456789012:stateMachine:isodrop",
+    "MAX_CONSECUTIVE_FAILURES": "3",
+    "STATE_MACHINE_ARN": "arn:aws:states:eu-central-1:123456789012:stateMachine:isodrop",
     "UPLOAD_BUCKET": "bucket",
     "TRACKING_HOURS": "14",
 }

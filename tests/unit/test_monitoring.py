@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from isodrop.aws.metrics import NAMESPACE, Counter
+from isodrop.aws.metrics import NAMESPACE, Metrics
 from isodrop.codes import Code
-from isodrop.domain.sweep_summary import Tally
+from isodrop.domain.sweep_summary import SweepSummary
 from isodrop_local.template import ROOT, source
 from tools.resolved_template import Resolved, resolve, resolve_plain
 
@@ -31,28 +31,28 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     # A rule on the default bus has its name alone, and both rules are there.
     ("AWS/Events", "FailedInvocations"): {("RuleName",)},
     ("AWS/Lambda", "Errors"): {("FunctionName",)},
-    (NAMESPACE, "Drops"): {("service",)},
+    (NAMESPACE, "Uploads"): {("service",)},
     (NAMESPACE, "Answers"): {("service",), ("service", "kind"), ("service", "kind", "code")},
     (NAMESPACE, "AnswersToActOn"): {("service",)},
     (NAMESPACE, "TimeToAnswer"): {("service",), ("service", "kind")},
     (NAMESPACE, "InspectionRequests"): {("service",)},
     (NAMESPACE, "InspectionBytes"): {("service",)},
-    (NAMESPACE, "OpenDrops"): {("service",)},
-    (NAMESPACE, "OldestOpenDrop"): {("service",)},
+    (NAMESPACE, "OpenRuns"): {("service",)},
+    (NAMESPACE, "OldestOpenRunAge"): {("service",)},
     (NAMESPACE, "BuildsInFlight"): {("service",)},
     (NAMESPACE, "BuildsAtOnce"): {("service",)},
     (NAMESPACE, "BuildsToday"): {("service",)},
     (NAMESPACE, "SweepActions"): {("service",)},
-    (NAMESPACE, "SweptAnswers"): {("service",)},
-    (NAMESPACE, "SweptStarts"): {("service",)},
-    (NAMESPACE, "SweepTroubles"): {("service",)},
+    (NAMESPACE, "SweepAnswers"): {("service",)},
+    (NAMESPACE, "SweepStarts"): {("service",)},
+    (NAMESPACE, "SweepErrors"): {("service",)},
 }
 SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "AnswersToActOn")}
 """For an alarm: the dashboard shows what they are the sums of."""
 OF_A_RESOURCE: dict[str, set[str]] = {
-    "QueueName": {"Undelivered.QueueName"},
-    "StateMachineArn": {"ImportMachine"},
-    "RuleName": {"Dropped", "SweepEveryFewMinutes"},
+    "QueueName": {"DeadLetterQueue.QueueName"},
+    "StateMachineArn": {"ImportStateMachine"},
+    "RuleName": {"UploadRule", "SweepEveryFewMinutes"},
     "FunctionName": {"ImportIso", "ReportBuild", "Sweep"},
     "service": {"isodrop"},
     "kind": {"Succeeded", "Failed", "Rejected"},
@@ -62,7 +62,7 @@ OF_A_RESOURCE: dict[str, set[str]] = {
 
 @cache
 def operations(topic: str = "") -> Resolved:
-    nested = resolve(AlarmTopicArn=topic, CreateDashboard="true").properties("Operations")
+    nested = resolve(AlarmTopicArn=topic, CreateDashboard="true").properties("MonitoringStack")
     return resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
 
 
@@ -83,9 +83,11 @@ def assert_there_is(namespace: str, name: str, dimensions: dict[str, str]) -> No
 
 
 def test_the_template_has_operations_within_it() -> None:
-    assert source()["Resources"]["Operations"]["Properties"]["TemplateURL"] == "monitoring.yaml"
+    assert (
+        source()["Resources"]["MonitoringStack"]["Properties"]["TemplateURL"] == "monitoring.yaml"
+    )
     declared = source(ROOT / "monitoring.yaml")["Parameters"]
-    assert resolve().properties("Operations")["Parameters"].keys() == declared.keys()
+    assert resolve().properties("MonitoringStack")["Parameters"].keys() == declared.keys()
     assert not re.search(r"[:\[] *[&*][a-z]", (ROOT / "monitoring.yaml").read_text()), (
         "CloudFormation takes no aliases where no SAM has read them"
     )
@@ -186,7 +188,7 @@ def costs() -> dict[str, tuple[str, float]]:
 
 def test_the_table_of_what_waiting_costs_counts_what_the_template_has() -> None:
     table = costs()
-    parameters = resolve().properties("Operations")["Parameters"]
+    parameters = resolve().properties("MonitoringStack")["Parameters"]
     stack = resolve_plain(source(ROOT / "monitoring.yaml"), parameters)
     # An alarm is charged for each metric that it looks at.
     looked_at = sum(
@@ -212,25 +214,31 @@ def test_the_table_of_what_waiting_costs_counts_what_the_template_has() -> None:
 
 
 def test_a_sweep_that_finds_nothing_writes_no_metric(capsys: pytest.CaptureFixture[str]) -> None:
-    Counter("isodrop").swept(Tally())
+    Metrics("isodrop").record_sweep(SweepSummary())
     assert capsys.readouterr().out == ""
 
 
 def test_a_sweep_writes_what_it_found_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
-    everything = Tally(
-        open=1, oldest=700, builds=2, answered=3, started=4, builds_at_once=5, builds_today=6
+    everything = SweepSummary(
+        open=1,
+        oldest_open_seconds=700,
+        builds=2,
+        answered=3,
+        started=4,
+        builds_at_once=5,
+        builds_today=6,
     )
-    everything.troubles = 7
-    Counter("isodrop").swept(everything)
-    Counter("isodrop").swept(Tally(started=1))
+    everything.errors = 7
+    Metrics("isodrop").record_sweep(everything)
+    Metrics("isodrop").record_sweep(SweepSummary(started=1))
 
     whole, some = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     swept = names(whole)
     assert swept == {
-        *("OpenDrops", "OldestOpenDrop", "BuildsInFlight", "SweepActions", "SweptAnswers"),
-        *("SweptStarts", "BuildsAtOnce", "BuildsToday", "SweepTroubles"),
+        *("OpenRuns", "OldestOpenRunAge", "BuildsInFlight", "SweepActions", "SweepAnswers"),
+        *("SweepStarts", "BuildsAtOnce", "BuildsToday", "SweepErrors"),
     }
-    assert names(some) == {"SweepActions", "SweptStarts"}
+    assert names(some) == {"SweepActions", "SweepStarts"}
     assert {(NAMESPACE, name) for name in swept} <= DOCUMENTED.keys()
 
 

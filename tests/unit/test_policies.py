@@ -25,7 +25,7 @@ EVERYTHING = {
     "BuildLogGroupName": "/ours/builds",
     "UefiDataUri": "s3://ours/uefi.b64",
     "KeyPrefix": "isos/",
-    "DeleteImagesAfterDays": 7,
+    "ImageExpirationDays": 7,
 }
 """Parameters with which the template has every statement."""
 ARNS = {

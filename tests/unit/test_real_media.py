@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isodrop.codes import TABLE, Kind
+from isodrop.codes import CODES, OutcomeKind
 from tests.support.real_media import ACCEPTED, CASES, NOTED, Case
 from tools.contract.media_page import media_page
 
@@ -21,7 +21,7 @@ def test_given_an_iso_when_decided_then_it_is_as_the_table_expects(case: Case) -
 
 
 def test_given_the_table_when_read_then_every_outcome_is_known() -> None:
-    codes = {code.value for code, entry in TABLE.items() if entry.kind is Kind.REJECTED}
+    codes = {code.value for code, entry in CODES.items() if entry.kind is OutcomeKind.REJECTED}
     assert {case.outcome for case in CASES} <= codes | {ACCEPTED, NOTED}
     assert len({(case.what, case.key) for case in CASES}) == len(CASES)
 

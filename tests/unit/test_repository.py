@@ -29,3 +29,11 @@ def test_workflows_have_the_least_rights(path: Path) -> None:
 
     assert workflow["permissions"] == {"contents": "read"}
     assert all("permissions" not in job for job in workflow["jobs"].values())
+
+
+def test_every_change_is_linted_tested_audited_and_packaged() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    commands = {step["run"] for job in jobs.values() for step in job["steps"] if "run" in step}
+
+    assert {"make audit", "make package"} <= commands
+    assert any(".ci/run" in each for each in commands)

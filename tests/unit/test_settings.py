@@ -13,7 +13,7 @@ ENVIRONMENT = {
     "SUPPORTED_BUILDS": "22621, 26100",
     "ALLOWED_OVERRIDES": "edition,rebuild",
     "IMAGE_TAGS": "team=desktop,cost centre=42=b",
-    "MAX_ATTEMPTS": "5",
+    "MAX_CONSECUTIVE_FAILURES": "5",
     "SECURE_BOOT": "true",
     "EXECUTION_ROLE": "",
     "PATH": "/bin",
@@ -30,7 +30,7 @@ def test_the_environment_becomes_what_every_import_is_told() -> None:
     assert settings.secure_boot is True
     assert settings.allow_esd is False
     assert settings.execution_role is None, "an empty parameter is one that is not there"
-    assert read.max_attempts == 5
+    assert read.max_consecutive_failures == 5
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_environment_becomes_what_every_import_is_told() -> None:
         ({"STACK_NAME": ""}, "STACK_NAME"),
         ({"SUPPORTED_BUILDS": "newest"}, "SUPPORTED_BUILDS"),
         ({"SUPPORTED_BUILDS": ""}, "SUPPORTED_BUILDS"),
-        ({"MAX_ATTEMPTS": "0"}, "MAX_ATTEMPTS"),
+        ({"MAX_CONSECUTIVE_FAILURES": "0"}, "MAX_CONSECUTIVE_FAILURES"),
         ({"SECURE_BOOT": "perhaps"}, "SECURE_BOOT"),
         ({"ALLOW_ESD": "perhaps"}, "ALLOW_ESD"),
         ({"IMAGE_NAME_TEMPLATE": "windows-{colour}"}, "IMAGE_NAME_TEMPLATE"),
@@ -76,7 +76,7 @@ def test_sweeps_need_the_machine_the_bucket_and_the_times() -> None:
     environment = {
         **ENVIRONMENT,
         "EVENT_BUS": "default",
-        "IMPORT_MACHINE_ARN": "arn:machine",
+        "STATE_MACHINE_ARN": "arn:machine",
         "UPLOAD_BUCKET": "bucket",
         "TRACKING_HOURS": "16",
     }

@@ -18,7 +18,7 @@ from isodrop_local.template import ROOT, definition, source
 from tools.resolved_template import Resolved, TemplateError, resolve
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1b2c3d4e-0000-1111-2222-333344445555"
-DROPPED = "Dropped"  # the rule
+DROPPED = "UploadRule"  # the rule
 INFRASTRUCTURE = "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/ours"
 ROLE = "arn:aws:iam::123456789012:role/ours/builder"
 DISTRIBUTION = "arn:aws:imagebuilder:eu-central-1:123456789012:distribution-configuration/ours"
@@ -44,7 +44,7 @@ def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in
         "bucket": {"name": ["UploadBucket"]},
         "object": {"key": [{"suffix": {"equals-ignore-case": ".iso"}}]},
     }
-    assert made.outputs["DropCommand"] == "aws s3 cp Win11.iso s3://UploadBucket/"
+    assert made.outputs["UploadCommand"] == "aws s3 cp Win11.iso s3://UploadBucket/"
     assert "NotificationCommand" not in made.outputs
 
 
@@ -54,7 +54,7 @@ def test_given_an_existing_bucket_then_no_bucket_is_made_or_changed_and_that_one
     assert made.of_type("AWS::S3::Bucket").keys() == {"StagingBucket"}
     assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-media"]}
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
-        told = made.statement(role, "TellGoneFromDenied")
+        told = made.statement(role, "DistinguishMissingUploads")
         assert told
         assert told["Resource"] == "arn:aws:s3:::our-media"
     assert made.outputs["UploadBucketName"] == "our-media"
@@ -101,19 +101,21 @@ def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
         assert not heard(f"isos/{name}")
     assert not heard("isos/windows/Win11.iso.sha256")
     for role, sid in (
-        ("ImportIsoRole", "LookInsideAndCopy"),
-        ("ReportBuildRole", "SeeWhetherTheObjectIsTheSame"),
-        ("SweepRole", "SeeWhetherTheObjectIsTheSame"),
+        ("ImportIsoRole", "ReadUploads"),
+        ("ReportBuildRole", "HeadObjects"),
+        ("SweepRole", "HeadObjects"),
     ):
         read = made.statement(role, sid)
         assert read
         assert read["Resource"] == "arn:aws:s3:::UploadBucket/isos/windows/*"
-    assert made.outputs["DropCommand"].endswith("s3://UploadBucket/isos/windows/")
+    assert made.outputs["UploadCommand"].endswith("s3://UploadBucket/isos/windows/")
     assert swept(made) == ("UploadBucket", "isos/windows/")
 
 
 def test_given_days_then_replaced_versions_are_kept_as_long() -> None:
-    rules = resolve(ReplacedVersionDays=7).properties("UploadBucket")["LifecycleConfiguration"]
+    rules = resolve(NoncurrentVersionExpirationDays=7).properties("UploadBucket")[
+        "LifecycleConfiguration"
+    ]
     assert {"NoncurrentDays": "7"} in [
         rule.get("NoncurrentVersionExpiration") for rule in rules["Rules"]
     ]
@@ -126,11 +128,11 @@ def test_given_days_then_what_was_imported_is_deleted_by_its_tag_and_by_default_
         rules = resolve(**parameters).properties("UploadBucket")["LifecycleConfiguration"]["Rules"]
         return [rule for rule in rules if "TagFilters" in rule]
 
-    (rule,) = by_tag(ImportedIsoDays=7)
+    (rule,) = by_tag(ImportedIsoExpirationDays=7)
     assert rule["TagFilters"] == [{"Key": "isodrop:state", "Value": "succeeded"}]
     assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", "7")
     assert by_tag() == []
-    existing = resolve(ExistingBucketName="our-media", ImportedIsoDays=7)
+    existing = resolve(ExistingBucketName="our-media", ImportedIsoExpirationDays=7)
     assert "UploadBucket" not in existing.of_type("AWS::S3::Bucket")
 
 
@@ -147,7 +149,7 @@ def test_copies_are_written_by_the_stacks_roles_only_and_last_eight_days() -> No
     (only,) = [
         each
         for each in made.properties("StagingBucketPolicy")["PolicyDocument"]["Statement"]
-        if each["Sid"] == "OnlyTheStackWrites"
+        if each["Sid"] == "DenyOtherWriters"
     ]
     rules = made.properties("StagingBucket")["LifecycleConfiguration"]["Rules"]
     assert (only["Effect"], only["Principal"]) == ("Deny", "*")
@@ -179,7 +181,7 @@ def test_builds_read_copies_and_no_other_objects_of_this_account() -> None:
 @pytest.mark.parametrize(
     ("parameter", "value", "setting", "read"),
     [
-        ("WantedEdition", "EnterpriseN", "edition", "EnterpriseN"),
+        ("Edition", "EnterpriseN", "edition", "EnterpriseN"),
         ("SupportedBuilds", "26100,28000", "supported_builds", frozenset({26100, 28000})),
         ("AllowEsd", "true", "allow_esd", True),
         ("AllowEsd", "false", "allow_esd", False),
@@ -197,7 +199,7 @@ def test_builds_read_copies_and_no_other_objects_of_this_account() -> None:
         ("BuildLogGroupName", "/ours/builds", "log_group_name", "/ours/builds"),
         ("SecureBoot", "true", "secure_boot", True),
         ("UefiDataUri", "s3://ours/uefi.b64", "uefi_data_uri", "s3://ours/uefi.b64"),
-        ("MaxAttempts", 3, "max_attempts", 3),
+        ("MaxConsecutiveFailures", 3, "max_consecutive_failures", 3),
         ("AllowListMode", "warn", "allow_list_mode", "warn"),
         ("AllowListUri", "s3://ours/list.txt", "allow_list_uri", "s3://ours/list.txt"),
         ("AllowListParameter", "/isos", "allow_list_uri", "ssm:/isos"),
@@ -217,8 +219,8 @@ def test_given_a_setting_then_the_importing_function_reads_it(
 @pytest.mark.parametrize(
     ("where", "sid", "resource"),
     [
-        ({"AllowListUri": "s3://ours/isos.txt"}, "ReadTheAllowListObject", ":ours/isos.txt"),
-        ({"AllowListParameter": "/isos"}, "ReadTheAllowListParameter", ":parameter/isos"),
+        ({"AllowListUri": "s3://ours/isos.txt"}, "ReadAllowListObject", ":ours/isos.txt"),
+        ({"AllowListParameter": "/isos"}, "ReadAllowListParameter", ":parameter/isos"),
     ],
 )
 def test_given_an_allow_list_then_that_very_one_may_be_read(
@@ -228,7 +230,7 @@ def test_given_an_allow_list_then_that_very_one_may_be_read(
     read = made.statement("ImportIsoRole", sid)
     assert read
     assert read["Resource"].endswith(resource)
-    sids = ("ReadTheAllowListObject", "ReadTheAllowListParameter")
+    sids = ("ReadAllowListObject", "ReadAllowListParameter")
     assert [bool(made.statement("ImportIsoRole", each)) for each in sids].count(True) == 1
     assert not any(resolve().statement("ImportIsoRole", each) for each in sids)
 
@@ -264,13 +266,13 @@ def test_who_answers_may_write_on_the_uploads_and_the_parameters_and_no_others()
     made = resolve(KeyPrefix="isos/")
     for role in ("ReportBuildRole", "SweepRole"):
         object_, parameter = (
-            made.statement(role, sid) for sid in ("WriteOnTheObject", "NameTheLatest")
+            made.statement(role, sid) for sid in ("TagObjects", "PutLatestParameters")
         )
         assert object_
         assert object_["Resource"] == "arn:aws:s3:::UploadBucket/isos/*"
         assert parameter
         assert parameter["Resource"].endswith(":parameter/isodrop/*")
-    assert made.statement("ImportIsoRole", "WriteOnTheObject") is None
+    assert made.statement("ImportIsoRole", "TagObjects") is None
 
 
 # What becomes of images
@@ -284,7 +286,7 @@ def test_given_a_distribution_configuration_then_who_answers_may_distribute_by_i
         settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
         distribute, passed = (
             made.statement(f"{function}Role", sid)
-            for sid in ("DistributeOnce", "DistributeAsThisRole")
+            for sid in ("DistributeImage", "PassDistributionRole")
         )
         assert settings.distribution() == DistributionSettings(DISTRIBUTION, ROLE, "/ours")
         assert distribute
@@ -302,19 +304,19 @@ def test_given_none_then_nobody_who_answers_distributes_or_passes_a_role() -> No
     for function in ("ReportBuild", "Sweep"):
         settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
         assert settings.distribution() is None
-        for sid in ("DistributeOnce", "DistributeAsThisRole"):
+        for sid in ("DistributeImage", "PassDistributionRole"):
             assert made.statement(f"{function}Role", sid) is None
 
 
 @pytest.mark.parametrize("function", ["ReportBuild", "Sweep"])
 def test_given_attempts_then_who_distributes_counts_them(function: str) -> None:
-    variables = resolve(MaxAttempts=3).properties(function)["Environment"]["Variables"]
-    assert ReportSettings.read(variables).max_attempts == 3
+    variables = resolve(MaxConsecutiveFailures=3).properties(function)["Environment"]["Variables"]
+    assert ReportSettings.read(variables).max_consecutive_failures == 3
 
 
 def test_given_days_then_old_images_of_this_stack_go_with_all_that_belongs_to_them() -> None:
-    made = resolve(DeleteImagesAfterDays=90, KeepImages=5)
-    policy = made.properties("OldImages")
+    made = resolve(ImageExpirationDays=90, ImagesToRetain=5)
+    policy = made.properties("ImageLifecyclePolicy")
     assert policy["ResourceSelection"] == {"TagMap": {"isodrop:stack": "isodrop"}}
     assert policy["PolicyDetails"] == [
         {
@@ -322,14 +324,14 @@ def test_given_days_then_old_images_of_this_stack_go_with_all_that_belongs_to_th
             "Filter": {"Type": "AGE", "Value": "90", "Unit": "DAYS", "RetainAtLeast": "5"},
         }
     ]
-    (managed,) = made.properties("OldImagesRole")["ManagedPolicyArns"]
+    (managed,) = made.properties("ImageLifecycleRole")["ManagedPolicyArns"]
     assert managed.endswith(":policy/service-role/EC2ImageBuilderLifecycleExecutionPolicy")
 
 
 def test_given_no_days_then_no_image_is_ever_deleted() -> None:
-    made = resolve(KeepImages=5)
+    made = resolve(ImagesToRetain=5)
     assert not made.of_type("AWS::ImageBuilder::LifecyclePolicy")
-    assert "OldImagesRole" not in made.resources
+    assert "ImageLifecycleRole" not in made.resources
 
 
 # How Image Builder builds
@@ -338,10 +340,10 @@ def test_given_no_days_then_no_image_is_ever_deleted() -> None:
 def test_given_an_infrastructure_configuration_then_none_is_made_nor_what_only_it_needs() -> None:
     made = resolve(InfrastructureConfigurationArn=INFRASTRUCTURE)
     assert made.resources.keys() == resolve().resources.keys() - {
-        *("Infrastructure", "BuildInstanceProfile", "BuildInstanceRole")
+        *("InfrastructureConfiguration", "BuildInstanceProfile", "BuildInstanceRole")
     }
     assert made.outputs["InfrastructureConfiguration"] == INFRASTRUCTURE
-    used = made.statement("ImportIsoRole", "BuildOnThisInfrastructure")
+    used = made.statement("ImportIsoRole", "UseInfrastructureConfiguration")
     assert used
     assert used["Resource"] == INFRASTRUCTURE
 
@@ -349,7 +351,7 @@ def test_given_an_infrastructure_configuration_then_none_is_made_nor_what_only_i
 def test_given_an_execution_role_then_none_is_made_and_only_that_one_may_be_passed() -> None:
     made = resolve(ExecutionRoleArn=ROLE)
     assert made.resources.keys() == resolve().resources.keys() - {"BuildExecutionRole"}
-    passed = made.statement("ImportIsoRole", "BuildAsThisRole")
+    passed = made.statement("ImportIsoRole", "PassExecutionRole")
     assert passed
     assert passed["Resource"] == ROLE
 
@@ -409,36 +411,42 @@ def test_the_stack_s_execution_role_may_distribute_to_other_regions_and_accounts
 
 def test_given_a_subnet_then_builds_run_there_and_by_default_where_image_builder_likes() -> None:
     groups = "sg-0123456789abcdef0,sg-0123456789abcdef1"
-    made = resolve(**{**IN_A_SUBNET, "SecurityGroupIds": groups}).properties("Infrastructure")
+    made = resolve(**{**IN_A_SUBNET, "SecurityGroupIds": groups}).properties(
+        "InfrastructureConfiguration"
+    )
     assert made["SubnetId"] == "subnet-0123456789abcdef0"
     assert made["SecurityGroupIds"] == groups.split(",")
-    assert {"SubnetId", "SecurityGroupIds"}.isdisjoint(resolve().properties("Infrastructure"))
+    assert {"SubnetId", "SecurityGroupIds"}.isdisjoint(
+        resolve().properties("InfrastructureConfiguration")
+    )
 
 
 def test_the_build_s_instance_is_tagged_with_its_stack() -> None:
-    made = resolve(**{"AWS::StackName": "ours"}).properties("Infrastructure")
+    made = resolve(**{"AWS::StackName": "ours"}).properties("InfrastructureConfiguration")
     assert made["ResourceTags"] == {"isodrop:stack": "ours"}
 
 
 def test_given_instance_types_then_builds_run_on_those() -> None:
-    made = resolve(InstanceTypes="m7i.large,m6i.large").properties("Infrastructure")
+    made = resolve(InstanceTypes="m7i.large,m6i.large").properties("InfrastructureConfiguration")
     assert made["InstanceTypes"] == ["m7i.large", "m6i.large"]
-    assert "InstanceTypes" not in resolve().properties("Infrastructure")
+    assert "InstanceTypes" not in resolve().properties("InfrastructureConfiguration")
 
 
 # How long and how often, and who hears of it
 
 
-@pytest.mark.parametrize(("parameter", "value"), [("PollSeconds", 77), ("TrackingHours", 19)])
+@pytest.mark.parametrize(
+    ("parameter", "value"), [("PollIntervalSeconds", 77), ("TrackingTimeoutHours", 19)]
+)
 def test_given_a_pace_then_the_state_machine_keeps_it(parameter: str, value: int) -> None:
-    substitutes = resolve(**{parameter: value}).properties("ImportMachine")
+    substitutes = resolve(**{parameter: value}).properties("ImportStateMachine")
     assert substitutes["DefinitionSubstitutions"][parameter] == str(value)
     assert str(definition(**{parameter: value})) != str(definition())
 
 
 def test_given_an_event_bus_then_it_hears_and_no_other_may_be_told() -> None:
     made = resolve(EventBusName="ours")
-    told = made.statement("ReportBuildRole", "Tell")
+    told = made.statement("ReportBuildRole", "PublishEvents")
     assert told
     assert told["Resource"].endswith(":event-bus/ours")
     assert made.properties("ReportBuild")["Environment"]["Variables"]["EVENT_BUS"] == "ours"
@@ -446,9 +454,11 @@ def test_given_an_event_bus_then_it_hears_and_no_other_may_be_told() -> None:
 
 
 def test_given_no_wish_then_no_schema_registry_is_made_and_by_wish_one_for_the_stack() -> None:
-    assert "Contract" not in resolve().resources
-    nested = resolve(RegisterSchemas="true").properties("Contract")
-    assert source()["Resources"]["Contract"]["Properties"]["TemplateURL"] == "events/registry.json"
+    assert "EventSchemas" not in resolve().resources
+    nested = resolve(RegisterSchemas="true").properties("EventSchemas")
+    assert (
+        source()["Resources"]["EventSchemas"]["Properties"]["TemplateURL"] == "events/registry.json"
+    )
     assert nested["Parameters"] == {"RegistryName": "isodrop"}
 
 
@@ -473,7 +483,7 @@ def test_given_a_key_then_all_that_is_kept_is_under_it() -> None:
 def test_given_a_key_then_who_reads_and_writes_may_use_it_and_nobody_otherwise() -> None:
     made, plain = resolve(KmsKeyArn=KEY), resolve()
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
-        used = made.statement(role, "UseTheKey")
+        used = made.statement(role, "UseKmsKey")
         assert used
         assert used["Resource"] == KEY
     for role in ("BuildInstanceRole", "BuildExecutionRole"):
@@ -575,17 +585,17 @@ def test_every_sentence_of_the_template_is_tried_here() -> None:
 
 REFUSED: list[tuple[str, object]] = [
     ("DistributionConfigurationArn", INFRASTRUCTURE),
-    ("DeleteImagesAfterDays", -1),
-    ("DeleteImagesAfterDays", 1001),
-    ("KeepImages", 0),
-    ("KeepImages", 11),
+    ("ImageExpirationDays", -1),
+    ("ImageExpirationDays", 1001),
+    ("ImagesToRetain", 0),
+    ("ImagesToRetain", 11),
     ("ExistingBucketName", "arn:aws:s3:::bucket"),
     ("ExistingBucketName", "Upper"),
     ("KeyPrefix", "isos"),
     ("KeyPrefix", "/isos/"),
     ("KeyPrefix", "*/"),
-    ("ReplacedVersionDays", 0),
-    ("WantedEdition", "Windows 11 Enterprise"),
+    ("NoncurrentVersionExpirationDays", 0),
+    ("Edition", "Windows 11 Enterprise"),
     ("SupportedBuilds", "24H2"),
     ("AllowEsd", "yes"),
     ("AllowedOverrides", "edition, rebuild"),
@@ -601,9 +611,9 @@ REFUSED: list[tuple[str, object]] = [
     ("BuildLogGroupName", "with space"),
     ("SecureBoot", "yes"),
     ("UefiDataUri", "https://ours"),
-    ("PollSeconds", 59),
-    ("TrackingHours", 13),
-    ("MaxAttempts", 0),
+    ("PollIntervalSeconds", 59),
+    ("TrackingTimeoutHours", 13),
+    ("MaxConsecutiveFailures", 0),
     ("AllowListMode", "on"),
     ("AllowListUri", "https://example.com/list"),
     ("AllowListParameter", "isos"),
@@ -612,8 +622,8 @@ REFUSED: list[tuple[str, object]] = [
     ("MinIsoMegabytes", -1),
     ("MaxIsoGigabytes", 0),
     ("ImportConcurrency", -1),
-    ("SweepMinutes", 4),
-    ("ImportedIsoDays", -1),
+    ("SweepIntervalMinutes", 4),
+    ("ImportedIsoExpirationDays", -1),
     ("LatestAcrossBuilds", "yes"),
     ("CreateDashboard", "yes"),
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),

@@ -42,10 +42,10 @@ ENVIRON: Final = {
     "STAGING_BUCKET": "staging",
     "UPLOAD_BUCKET": "uploads",
     "EVENT_BUS": "default",
-    "MAX_ATTEMPTS": "3",
+    "MAX_CONSECUTIVE_FAILURES": "3",
     "TRACKING_HOURS": "20",
     "SUPPORTED_BUILDS": "22621,22631,26100,26200",
-    "IMPORT_MACHINE_ARN": _ARN.format("states", "stateMachine:isodrop"),
+    "STATE_MACHINE_ARN": _ARN.format("states", "stateMachine:isodrop"),
     "INFRASTRUCTURE_CONFIGURATION_ARN": _ARN.format(
         "imagebuilder", "infrastructure-configuration/isodrop"
     ),

@@ -116,9 +116,9 @@ def straight(client: Client, size: int, _places: Places) -> bytes:
 
 def _by_pycdlib(block: int) -> "Reader":
     def read(client: Client, size: int, _places: Places) -> bytes:
-        disc = pycdlib.PyCdlib()
-        disc.open_fp(io.BufferedReader(BlockFile(client, size, block)))
-        with disc.open_file_from_iso(udf_path="/sources/install.wim") as wim:
+        iso = pycdlib.PyCdlib()
+        iso.open_fp(io.BufferedReader(BlockFile(client, size, block)))
+        with iso.open_file_from_iso(udf_path="/sources/install.wim") as wim:
             header = wim.read(HEADER_SIZE)
             length, offset = struct.unpack_from("<QQ", header, 0x48)
             wim.seek(offset)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from isodrop.aws.errors import ERROR_CLASSES
-from isodrop.codes import TABLE, Code, Kind
+from isodrop.codes import CODES, Code, OutcomeKind
 from isodrop.events import DETAIL_TYPES, SCHEMA_VERSION
 from tools.contract.schemas import Json, Property, path_of, properties, slug
 
@@ -72,7 +72,7 @@ Mail, a webhook, a state machine, WorkSpaces and a queue are in [examples](../ex
   answer need not bring the highest version: an older ISO may be dropped later. The parameter
   `/isodrop/<name>/<build>/latest` names the highest, and is written before the answer goes out, or
   by the next sweep, where a note in the answer says that it could not be.
-- **One upload, one `metadata.dropId`.** Uploads of the same bytes share one import:
+- **One upload, one `metadata.uploadId`.** Uploads of the same bytes share one import:
   `metadata.importId` is the same, and `reused` is true for those that started nothing.
 - **Within a major version only additions.** Fields and codes may be added; none goes, and none
   changes its type. Ignore what you do not know. Compare `detail-type` and `code`, never words.
@@ -190,24 +190,24 @@ Within a major version of the contract codes may be added, and none goes.
 def codes_page() -> str:
     """Write the page on which each code has its section, with its name as the anchor."""
     return MADE + _CODES.format(
-        table="\n".join(_kind(kind) for kind in Kind),
+        table="\n".join(_kind(kind) for kind in OutcomeKind),
         sections="\n".join(_section(code) for code in Code),
     )
 
 
-def _kind(kind: Kind) -> str:
+def _kind(kind: OutcomeKind) -> str:
     said = {
-        Kind.REJECTED: "**Rejected**: said before anything was spent. What is found out"
+        OutcomeKind.REJECTED: "**Rejected**: said before anything was spent. What is found out"
         " only after that comes with an `ISO Import Failed`.",
-        Kind.FAILED: "**Failed**: the upload was good, its import did not come to its end.",
+        OutcomeKind.FAILED: "**Failed**: the upload was good, its import did not come to its end.",
     }[kind]
-    links = ", ".join(f"[`{code}`](#{code})" for code in Code if TABLE[code].kind is kind)
+    links = ", ".join(f"[`{code}`](#{code})" for code in Code if CODES[code].kind is kind)
     return f"{said} {links}.\n"
 
 
 def _section(code: Code) -> str:
-    entry = TABLE[code]
-    again = "can end well" if entry.drop_again else "ends the same way"
+    entry = CODES[code]
+    again = "can end well" if entry.retryable else "ends the same way"
     return (
         f"## {code}\n\n"
         f"`ISO Import {entry.kind.capitalize()}`. {entry.meaning}\n\n"

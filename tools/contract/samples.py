@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from jsonschema import Draft4Validator
 
-from isodrop.events import ForeignEventError, parse
+from isodrop.events import UnknownEventError, parse
 from isodrop_local.deploy import deploy
 from isodrop_local.iso_maker import business_editions, make_iso, server_editions
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import PARAMETERS, LocalStack
 from tools.contract.schemas import Json, slug
 
 SAMPLES: Final = Path("events/out")
@@ -39,19 +39,19 @@ def capture(folder: Path) -> dict[str, Json]:
     """
     with LocalStack() as stack:
         stack.deploy()
-        disc = make_iso(folder / KEY, editions=business_editions())
-        stack.wait_for_answer(stack.drop(disc))
-        stack.wait_for_answer(stack.drop(disc, "again.iso"))
+        iso = make_iso(folder / KEY, editions=business_editions())
+        stack.wait_for_answer(stack.upload(iso))
+        stack.wait_for_answer(stack.upload(iso, "again.iso"))
         stack.image_builder.fail_next_build(message="Windows Setup found no install image.")
         failing = make_iso(folder / "Win11_24H2_v2.iso", editions=business_editions(revision=2033))
-        stack.wait_for_answer(stack.drop(failing))
+        stack.wait_for_answer(stack.upload(failing))
         stack.image_builder.fail_next(
             "ImportDiskImage", code="AccessDeniedException", status=403, message=DENIED
         )
         refused = make_iso(folder / "Win11_24H2_v3.iso", editions=business_editions(revision=3155))
-        stack.wait_for_answer(stack.drop(refused))
+        stack.wait_for_answer(stack.upload(refused))
         server = make_iso(folder / "Server2025.iso", editions=server_editions())
-        stack.wait_for_answer(stack.drop(server))
+        stack.wait_for_answer(stack.upload(server))
         _play_distributed(stack, folder)
         heard = stack.events()
     found: dict[str, Json] = {}
@@ -75,13 +75,13 @@ def _play_distributed(stack: LocalStack, folder: Path) -> None:
         ],
         clientToken="elsewhere",
     )
-    parameters = {"DistributionConfigurationArn": made["distributionConfigurationArn"]}
+    parameters = PARAMETERS | {"DistributionConfigurationArn": made["distributionConfigurationArn"]}
     clients = stack.client("cloudformation"), stack.client("s3")
     bucket = deploy(*clients, "isodrop-elsewhere", parameters)["UploadBucketName"]
 
     def answered(name: str, revision: int) -> None:
-        disc = make_iso(folder / name, editions=business_editions(revision=revision))
-        stack.client("s3").upload_file(str(disc), bucket, name)
+        iso = make_iso(folder / name, editions=business_editions(revision=revision))
+        stack.client("s3").upload_file(str(iso), bucket, name)
         stack.wait_for_answer(name)
 
     answered("Win11_24H2_v4.iso", 3476)
@@ -113,7 +113,7 @@ def wrong(event: Any, schema: Json) -> Iterator[str]:
         yield f"{error.json_path}: {error.message}"
     try:
         said = json.loads(parse(event).detail())
-    except ForeignEventError as error:
+    except UnknownEventError as error:
         yield str(error)
     else:
         yield from _lost(event["detail"], said, "detail")

@@ -21,7 +21,14 @@ from random import Random
 from typing import Any, Final
 
 from isodrop_local.template import ROOT
-from tests.resilience.schedule import Deed, Do, Schedule, Trouble, Upload, What
+from tests.resilience.schedule import (
+    ActionKind,
+    OperatorAction,
+    PlannedFault,
+    Schedule,
+    Upload,
+    What,
+)
 from tests.resilience.scheduler import BEGIN
 from tests.resilience.simulation import Execution, Simulation
 from tests.resilience.state_machine import TaskError
@@ -82,30 +89,30 @@ def day(seed: int = 1) -> Schedule:
     uploads = []
     for number in range(_UPLOADS):
         at = round(random.triangular(0.5, 22, 9) * _HOUR, 1)
-        disc = f"disc-{number if random.random() < 0.85 else random.randrange(number + 1)}"
-        disc = random.choice(("server", "text")) if random.random() < 0.2 else disc
+        iso = f"disc-{number if random.random() < 0.85 else random.randrange(number + 1)}"
+        iso = random.choice(("server", "text")) if random.random() < 0.2 else iso
         metadata = {"edition": "Home"} if random.random() < 0.1 else {}
         delays = (0.5, 2.0) if random.random() < 0.2 else (0.5,)
-        uploads.append(Upload(at, f"{number}.iso", disc, metadata=metadata, delays=delays))
+        uploads.append(Upload(at, f"{number}.iso", iso, metadata=metadata, delays=delays))
     uploads[7] = Upload(6 * _HOUR, "7.iso", "nobody-was-told", delays=())
     uploads.sort(key=lambda upload: upload.at)
 
-    def while_it_runs(number: int, do: Do) -> Deed:
-        return Deed(uploads[number].at + _HOUR / 6, do, 0)
+    def while_it_runs(number: int, do: ActionKind) -> OperatorAction:
+        return OperatorAction(uploads[number].at + _HOUR / 6, do, 0)
 
     return Schedule(
         seed=seed,
         uploads=tuple(uploads),
-        troubles=(
-            Trouble("s3.GetObject", What.THROTTLED, skip=20, times=9),
-            Trouble("lambda.Invoke", What.KILLED_BEFORE, skip=60),
-            Trouble("dynamodb.UpdateItem", What.KILLED_BEFORE, skip=50),
+        faults=(
+            PlannedFault("s3.GetObject", What.THROTTLED, skip=20, times=9),
+            PlannedFault("lambda.Invoke", What.KILLED_BEFORE, skip=60),
+            PlannedFault("dynamodb.UpdateItem", What.KILLED_BEFORE, skip=50),
         ),
         deeds=(
-            while_it_runs(5, Do.FAIL_BUILD),
-            while_it_runs(15, Do.CANCEL_BUILD),
-            while_it_runs(20, Do.ABORT_EXECUTION),
-            while_it_runs(30, Do.FAIL_BUILD),
+            while_it_runs(5, ActionKind.FAIL_BUILD),
+            while_it_runs(15, ActionKind.CANCEL_BUILD),
+            while_it_runs(20, ActionKind.ABORT_EXECUTION),
+            while_it_runs(30, ActionKind.FAIL_BUILD),
         ),
         quota=4,
     )
@@ -142,13 +149,13 @@ class _Watched(Simulation):
                     self.take(metrics["Namespace"], metric["Name"], found, value, metric["Unit"])
 
     def _start(self, event: str, arn: str) -> None:
-        self.take("AWS/States", "ExecutionsStarted", {"StateMachineArn": "ImportMachine"})
+        self.take("AWS/States", "ExecutionsStarted", {"StateMachineArn": "ImportStateMachine"})
         super()._start(event, arn)
 
     def _execute(self, execution: Execution, arn: str) -> None:
         super()._execute(execution, arn)
         ended = _ENDS[execution.status]
-        self.take("AWS/States", ended, {"StateMachineArn": "ImportMachine"})
+        self.take("AWS/States", ended, {"StateMachineArn": "ImportStateMachine"})
 
     def _make(self) -> None:
         super()._make()

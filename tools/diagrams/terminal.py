@@ -14,8 +14,8 @@ from rich.terminal_theme import MONOKAI
 from isodrop_cli import operations
 from isodrop_cli.clock import utc_now
 from isodrop_cli.commands.drop import FileDrop, Way
-from isodrop_cli.output.progress import News
-from isodrop_cli.output.renderers import Steps
+from isodrop_cli.output.progress import ProgressEvent
+from isodrop_cli.output.renderers import StepsView
 from isodrop_cli.stack import Stack
 from isodrop_local.iso_maker import make_iso
 from isodrop_local.packaging import ROOT
@@ -28,7 +28,7 @@ _WIDTH: Final = 92
 _FONT_FACES: Final = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 
-class Camera(Steps):
+class Camera(StepsView):
     """The view of one drop, photographed in the middle of its build."""
 
     def __init__(self, film: Console, title: str) -> None:
@@ -36,9 +36,9 @@ class Camera(Steps):
         self._film = film
         self._has_taken_one = False
 
-    def tell(self, news: News) -> None:
+    def show(self, news: ProgressEvent) -> None:
         """Take it into the picture, and take the picture."""
-        super().tell(news)
+        super().show(news)
         if news.step == "building" and news.share and not self._has_taken_one:
             self._has_taken_one = True
             self.take()
@@ -62,9 +62,9 @@ def draw() -> None:
         stack.deploy()
         os.environ["AWS_ENDPOINT_URL"] = stack.endpoint
         found = Stack(boto3.Session(**credentials()), stack.outputs)
-        drop = FileDrop(found, path, path.name, {}, Way())
-        with Camera(film, f"{path.name} to {drop.address}") as camera:
-            drop.go(camera, force=False, follow=True)
+        run = FileDrop(found, path, path.name, {}, Way())
+        with Camera(film, f"{path.name} to {run.address}") as camera:
+            run.go(camera, force=False, follow=True)
         film.print("\n… and at last\n", style="dim", highlight=False)
         camera.take()
     drawn = film.export_svg(title="isodrop drop", theme=MONOKAI, unique_id="isodrop-drop")

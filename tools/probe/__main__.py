@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from isodrop.errors import IsodropError
-from isodrop_cli.doctor import CHECKS, Aws, Ground, Level, examine
+from isodrop_cli.doctor import CHECKS, Aws, CheckContext, Level, run_checks
 from isodrop_cli.exit_codes import COULD_NOT
-from isodrop_cli.output.console import complain, console, print_fields, print_table
+from isodrop_cli.output.console import console, print_error, print_fields, print_table
 from isodrop_cli.stack import add_options, described
 from tools.probe.points import PROBES, Probe, Stack
 from tools.smoke.points import DIFFERS, HELD, NOT_SEEN, Point
@@ -38,21 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with described(options) as (session, stack):
-            ground = Ground(Aws(session), stack, datetime.now(UTC), options.profile)
-            found = list(_points(session, ground, agreed=options.yes))
+            context = CheckContext(Aws(session), stack, datetime.now(UTC), options.profile)
+            found = list(_points(session, context, agreed=options.yes))
     except IsodropError as error:
-        complain(str(error))
+        print_error(str(error))
         return COULD_NOT
     _tell(found)
     return A_POINT_DIFFERS if any(each.result == DIFFERS for each in found) else 0
 
 
-def _points(session: Any, ground: Ground, *, agreed: bool) -> Iterator[Point]:
+def _points(session: Any, context: CheckContext, *, agreed: bool) -> Iterator[Point]:
     stack = Stack(
-        name=ground.name,
-        bucket=ground.bucket,
-        machine_arn=ground.resource("ImportMachine"),
-        resources={"Dropped": ground.resource("Dropped")},
+        name=context.name,
+        bucket=context.bucket,
+        machine_arn=context.resource("ImportStateMachine"),
+        resources={"UploadRule": context.resource("UploadRule")},
     )
     for probe in PROBES:
         if probe.writes and not (agreed or _agree(probe, stack)):
@@ -61,7 +61,7 @@ def _points(session: Any, ground: Ground, *, agreed: bool) -> Iterator[Point]:
             print(f"asking: {probe.name}", file=sys.stderr, flush=True)
             yield probe.point(session, stack)
     print("asking: rights of the roles", file=sys.stderr, flush=True)
-    yield _rights(ground)
+    yield _rights(context)
 
 
 def _agree(probe: Probe, stack: Stack) -> bool:
@@ -72,12 +72,12 @@ def _agree(probe: Probe, stack: Stack) -> bool:
         return False
 
 
-def _rights(ground: Ground) -> Point:
+def _rights(context: CheckContext) -> Point:
     """Let IAM simulate what the roles need, as doctor does."""
     checks = [each for each in CHECKS if each.name.startswith("may-")]
-    found = list(examine(ground, checks))
-    bad = [each.verdict.message for each in found if each.verdict.level is Level.BROKEN]
-    unseen = [each.verdict.message for each in found if each.verdict.level is Level.WARNING]
+    found = list(run_checks(context, checks))
+    bad = [each.result.message for each in found if each.result.level is Level.BROKEN]
+    unseen = [each.result.message for each in found if each.result.level is Level.WARNING]
     expected = "IAM allows each role what it needs"
     if bad:
         return Point("rights of the roles", expected, "; ".join(bad), DIFFERS)

@@ -54,7 +54,7 @@ class Probe:
     ----------
     name : str
     expected : str
-    ask : callable
+    request : callable
         Gives what was observed, and whether that is what was expected.
     writes : str
         What it writes and removes; empty if it only reads.
@@ -62,13 +62,13 @@ class Probe:
 
     name: str
     expected: str
-    ask: Callable[[Any, Stack], tuple[str, bool]]
+    request: Callable[[Any, Stack], tuple[str, bool]]
     writes: str = ""
 
     def point(self, session: Any, stack: Stack) -> Point:
         """Ask, and judge; what cannot be asked was not seen."""
         try:
-            observed, held = self.ask(session, stack)
+            observed, held = self.request(session, stack)
         except (ClientError, BotoCoreError) as error:
             return Point(self.name, self.expected, str(error)[:300], NOT_SEEN)
         return Point(self.name, self.expected, observed, HELD if held else DIFFERS)
@@ -124,7 +124,7 @@ def _looks(state: Mapping[str, Any]) -> bool:
 def rule(session: Any, stack: Stack) -> tuple[str, bool]:
     """Put the rule's pattern into a disabled rule, and delete that."""
     client = session.client("events")
-    pattern = client.describe_rule(Name=stack.resources["Dropped"])["EventPattern"]
+    pattern = client.describe_rule(Name=stack.resources["UploadRule"])["EventPattern"]
     name = f"isodrop-probe-{uuid.uuid4().hex[:12]}"
     try:
         client.put_rule(Name=name, EventPattern=pattern, State="DISABLED")

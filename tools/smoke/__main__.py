@@ -18,14 +18,14 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from isodrop.domain.model import ImportPlan
-from isodrop.domain.run import Attempt, Drop
-from isodrop.errors import DeniedError, IsodropError
+from isodrop.domain.run import Attempt, Run
+from isodrop.errors import AccessDeniedError, IsodropError
 from isodrop_cli.commands import doctor
-from isodrop_cli.doctor import Aws, Ground, examine
+from isodrop_cli.doctor import Aws, CheckContext, run_checks
 from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.operations import Operator
-from isodrop_cli.output.console import complain, console, print_fields, print_table
-from isodrop_cli.output.run_format import STATUSES, answer_of, kind_of, state_of
+from isodrop_cli.output.console import console, print_error, print_fields, print_table
+from isodrop_cli.output.run_format import STATUSES, kind_of, parse_answer, state_of
 from isodrop_cli.stack import add_options, described, operator
 from tools.smoke import points
 
@@ -73,15 +73,15 @@ def main(
     add_options(parser)
     options = parser.parse_args(arguments)
     if environ.get("CI"):
-        complain("this costs a build and is for people; it does not run in CI")
+        print_error("this costs a build and is for people; it does not run in CI")
         return COULD_NOT
     if not options.iso.is_file():
-        complain(f"{options.iso}: there is no such file")
+        print_error(f"{options.iso}: there is no such file")
         return COULD_NOT
     try:
         return _smoke(options, sleep)
     except IsodropError as error:
-        complain(str(error))
+        print_error(str(error))
         return COULD_NOT
 
 
@@ -93,20 +93,20 @@ def _iso(named: str) -> Path:
 
 def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
     with described(options) as (session, stack):
-        ground = Ground(Aws(session), stack, datetime.now(UTC), options.profile)
-        findings = tuple(examine(ground))
+        context = CheckContext(Aws(session), stack, datetime.now(UTC), options.profile)
+        findings = tuple(run_checks(context))
     doctor.show(findings)
     if doctor.is_broken(findings):
-        complain("mend what is broken first: nothing was spent")
+        print_error("mend what is broken first: nothing was spent")
         return doctor.BROKEN
-    print(COSTS.format(iso=options.iso, bucket=ground.bucket), flush=True)
+    print(COSTS.format(iso=options.iso, bucket=context.bucket), flush=True)
     if not options.yes and not _agreed():
-        complain("not agreed: nothing was spent")
+        print_error("not agreed: nothing was spent")
         return COULD_NOT
     with operator(options) as asking:
-        key = _drop(asking, ground, options.iso)
-        drop, seen = _follow(asking, key, sleep)
-        return _tell(asking, session, drop, seen)
+        key = _drop(asking, context, options.iso)
+        run, seen = _follow(asking, key, sleep)
+        return _tell(asking, session, run, seen)
 
 
 def _agreed() -> bool:
@@ -116,57 +116,57 @@ def _agreed() -> bool:
         return False
 
 
-def _drop(asking: Operator, ground: Ground, iso: Path) -> str:
+def _drop(asking: Operator, context: CheckContext, iso: Path) -> str:
     """Upload, as another import on purpose if that is allowed, so that there is a build."""
-    key = ground.parameter("KeyPrefix") + iso.name
+    key = context.parameter("KeyPrefix") + iso.name
     metadata = {}
-    if "rebuild" in ground.parameter("AllowedOverrides").split(","):
-        metadata["rebuild"] = f"smoke-{ground.now:%Y%m%d-%H%M%S}"
+    if "rebuild" in context.parameter("AllowedOverrides").split(","):
+        metadata["rebuild"] = f"smoke-{context.now:%Y%m%d-%H%M%S}"
     print(f"uploading to s3://{asking.bucket}/{key}", flush=True)
     asking.s3.upload_file(str(iso), asking.bucket, key, ExtraArgs={"Metadata": metadata})
     return key
 
 
-def _follow(asking: Operator, key: str, sleep: Callable[[float], object]) -> tuple[Drop, Seen]:
+def _follow(asking: Operator, key: str, sleep: Callable[[float], object]) -> tuple[Run, Seen]:
     """Wait for the answer, and look at what is not documented meanwhile."""
     seen, state = Seen(), ""
     while True:
-        drop = asking.story(asking.bucket, key).last
-        if drop is None:
+        run = asking.history(asking.bucket, key).last
+        if run is None:
             sleep(POLL_SECONDS)
             continue
-        if state_of(drop) != state:
-            state = state_of(drop)
-            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {drop.build_arn or ''}", flush=True)
-        if drop.build_arn is not None:
+        if state_of(run) != state:
+            state = state_of(run)
+            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {run.build_arn or ''}", flush=True)
+        if run.build_arn is not None:
             if seen.built is None:
                 seen.built = time.monotonic()
-                seen.found.append(_again(asking, drop, "at once"))
-            if seen.listed is None and _is_listed(asking, drop.build_arn):
+                seen.found.append(_again(asking, run, "at once"))
+            if seen.listed is None and _is_listed(asking, run.build_arn):
                 seen.listed = time.monotonic()
-        if drop.answered is not None:
-            return drop, seen
+        if run.answered_at is not None:
+            return run, seen
         sleep(POLL_SECONDS)
 
 
-def _again(asking: Operator, drop: Drop, when: str) -> points.Point:
+def _again(asking: Operator, run: Run, when: str) -> points.Point:
     """Send the frozen request once more."""
-    attempt, built = _attempt(asking, drop), str(drop.build_arn)
+    attempt, built = _attempt(asking, run), str(run.build_arn)
     if attempt is None:
         return points.token(when, built, None, "no attempt is known")
     try:
-        again = asking.builder.submit(attempt.request)
-    except DeniedError:
+        again = asking.builder.import_disk_image(attempt.request)
+    except AccessDeniedError:
         return points.token(when, built, None, "you may not ImportDiskImage or PassRole yourself")
     if again != built:
         asking.builder.cancel(again)
     return points.token(when, built, again)
 
 
-def _attempt(asking: Operator, drop: Drop) -> Attempt | None:
-    if drop.identity is None or drop.attempt is None:
+def _attempt(asking: Operator, run: Run) -> Attempt | None:
+    if run.import_key is None or run.attempt is None:
         return None
-    return asking.ledger.attempts(drop.identity)[drop.attempt]
+    return asking.ledger.list_attempts(run.import_key)[run.attempt]
 
 
 def _is_listed(asking: Operator, build_arn: str) -> bool:
@@ -175,15 +175,15 @@ def _is_listed(asking: Operator, build_arn: str) -> bool:
     return any(each.get("arn") == build_arn for each in listed.get("imageSummaryList", ()))
 
 
-def _tell(asking: Operator, session: Any, drop: Drop, seen: Seen) -> int:
-    answer = answer_of(drop) or {}
+def _tell(asking: Operator, session: Any, run: Run, seen: Seen) -> int:
+    answer = parse_answer(run) or {}
     kind = kind_of(answer)
     told = answer["detail"]["data"]
-    history = list(_history(asking, drop.execution))
+    history = list(_history(asking, run.execution_arn))
     found = [
         *seen.found,
-        *_points(asking, drop, seen, history, kind),
-        *_around(asking, session, drop, told),
+        *_points(asking, run, seen, history, kind),
+        *_around(asking, session, run, told),
     ]
     print(f"\nthe answer: {kind}  {told.get('message', '')}")
     rows = [(each.result, each.name, each.expected, each.observed) for each in found]
@@ -198,19 +198,19 @@ def _tell(asking: Operator, session: Any, drop: Drop, seen: Seen) -> int:
 
 
 def _points(
-    asking: Operator, drop: Drop, seen: Seen, history: list[Any], kind: str
+    asking: Operator, run: Run, seen: Seen, history: list[Any], kind: str
 ) -> Iterator[points.Point]:
-    if drop.build_arn is not None:
+    if run.build_arn is not None:
         if kind == "Succeeded":
-            yield _again(asking, drop, "after the end")
+            yield _again(asking, run, "after the end")
         lag = None if seen.listed is None or seen.built is None else seen.listed - seen.built
         yield points.lag(lag)
-        image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=drop.build_arn)["image"]
-        attempt = _attempt(asking, drop)
+        image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
+        attempt = _attempt(asking, run)
         yield points.tags(attempt.request["tags"] if attempt else {}, image.get("tags", {}))
-    if isinstance(drop.verdict, ImportPlan):
-        yield points.release(drop.verdict)
-    head = asking.s3.head_object(Bucket=asking.bucket, Key=drop.upload.key)
+    if isinstance(run.decision, ImportPlan):
+        yield points.release(run.decision)
+    head = asking.s3.head_object(Bucket=asking.bucket, Key=run.upload.key)
     yield points.key(head.get("ServerSideEncryption"), kind)
     yield points.steps(history)
     yield points.failure(history, kind)
@@ -218,18 +218,18 @@ def _points(
 
 
 def _around(
-    asking: Operator, session: Any, drop: Drop, told: Mapping[str, Any]
+    asking: Operator, session: Any, run: Run, told: Mapping[str, Any]
 ) -> Iterator[points.Point]:
     """Look at what lies around the build: its AMI, its log, and one that there cannot be."""
-    if drop.build_arn is None:
+    if run.build_arn is None:
         return
     home = asking.builder.ec2.meta.region_name
     amis = told.get("amis", [])
-    image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=drop.build_arn)["image"]
+    image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
     yield points.ami_tags(image.get("tags", {}), _ami_tags(asking, home, amis))
     yield points.distributed_names(home, amis)
     yield _log_writers(session, told.get("logGroup") or f"/aws/imagebuilder/{image['name']}")
-    yield _without_object(asking, drop)
+    yield _without_object(asking, run)
 
 
 def _ami_tags(
@@ -253,17 +253,17 @@ def _log_writers(session: Any, log_group: str) -> points.Point:
     return points.log_writers(users, f"CloudTrail knows of no stream in {log_group} yet")
 
 
-def _without_object(asking: Operator, drop: Drop) -> points.Point:
+def _without_object(asking: Operator, run: Run) -> points.Point:
     """Send the frozen request for an object that is not there, under a name of its own."""
-    attempt = _attempt(asking, drop)
+    attempt = _attempt(asking, run)
     if attempt is None:
         return points.missing_object(None, None, "no attempt is known")
     own = f"isodrop-smoke-{uuid.uuid4().hex[:12]}"
     uri = f"s3://{asking.bucket}/{own}.iso"
     request: Any = {**attempt.request, "name": own, "uri": uri, "clientToken": str(uuid.uuid4())}
     try:
-        began = asking.builder.submit(request)
-    except DeniedError:
+        began = asking.builder.import_disk_image(request)
+    except AccessDeniedError:
         return points.missing_object(None, None, "you may not ImportDiskImage or PassRole yourself")
     except IsodropError as error:
         return points.missing_object(str(error)[:200], None)

@@ -47,8 +47,8 @@ def run(options: Namespace) -> int:
     """Cancel, tell, and answer with the exit status."""
     with operator(options) as asking:
         bucket, key = options.upload
-        story = asking.story(bucket, key, options.version_id)
-        build_arn = asking.cancel(story, others_too=options.yes)
+        history = asking.history(bucket, key, options.version_id)
+        build_arn = asking.cancel(history, others_too=options.yes)
     if build_arn is None:
         print("cancelled before there was a build; its answer comes at its next try")
     else:

@@ -54,10 +54,10 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
     with described(options) as (session, stack):
-        from isodrop_cli.doctor import Aws, Ground, examine  # noqa: PLC0415 - needs an SDK
+        from isodrop_cli.doctor import Aws, CheckContext, run_checks  # noqa: PLC0415 - needs an SDK
 
-        ground = Ground(Aws(session), stack, utc_now(), options.profile)
-        findings = tuple(examine(ground))
+        context = CheckContext(Aws(session), stack, utc_now(), options.profile)
+        findings = tuple(run_checks(context))
     if options.json:
         print_json(as_json(options.stack, findings))
     else:
@@ -68,7 +68,7 @@ def run(options: Namespace) -> int:
 def show(findings: "tuple[Finding, ...]") -> None:
     """Tell the findings: to a person, or line by line."""
     told = [
-        (each.verdict.level.value, each.check, each.verdict.message, each.verdict.remedy)
+        (each.result.level.value, each.check, each.result.message, each.result.remedy)
         for each in findings
     ]
     if screen := console():
@@ -86,7 +86,7 @@ def _counted(level: str, number: int) -> str:
 
 def is_broken(findings: "tuple[Finding, ...]") -> bool:
     """Whether anything is broken."""
-    return any(each.verdict.level == "broken" for each in findings)
+    return any(each.result.level == "broken" for each in findings)
 
 
 def as_json(stack: str, findings: "tuple[Finding, ...]") -> dict[str, object]:
@@ -97,9 +97,9 @@ def as_json(stack: str, findings: "tuple[Finding, ...]") -> dict[str, object]:
         "findings": [
             {
                 "check": each.check,
-                "level": each.verdict.level.value,
-                "message": each.verdict.message,
-                "remedy": each.verdict.remedy,
+                "level": each.result.level.value,
+                "message": each.result.message,
+                "remedy": each.result.remedy,
             }
             for each in findings
         ],

@@ -15,22 +15,22 @@ from isodrop.codes import Rejection
 from isodrop.domain.content_hash import ContentHashes, hashes_of
 from isodrop.domain.model import ImportSettings, Upload
 from isodrop.domain.overrides import RULES
-from isodrop.errors import DeniedError
+from isodrop.errors import AccessDeniedError
 from isodrop_cli.clock import utc_now
 from isodrop_cli.commands import inspect
 from isodrop_cli.exit_codes import REJECTED
-from isodrop_cli.iso_source import CannotLookError, open_source
-from isodrop_cli.output.console import size_in_words
-from isodrop_cli.output.following import tell_all
-from isodrop_cli.output.progress import News, Pace, sending
-from isodrop_cli.output.renderers import Teller, teller
+from isodrop_cli.iso_source import IsoSourceError, open_source
+from isodrop_cli.output.console import format_size
+from isodrop_cli.output.following import render_all
+from isodrop_cli.output.progress import ProgressEvent, RateMeter, sending
+from isodrop_cli.output.renderers import Renderer, make_renderer
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import CannotAskError, Stack, add_options, stack
+from isodrop_cli.stack import Stack, StackError, add_options, stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from isodrop_cli.resumable_upload import Progress, Transfer
+    from isodrop_cli.resumable_upload import Progress, ResumableUpload
 
 _ROUNDS: Final = 3
 """How often an upload may be overtaken by other drops of the file."""
@@ -106,10 +106,10 @@ def run(options: Namespace) -> int:
         with stack(options) as found:
             key = found.key(options.file.name, options.key)
             key.encode()  # a name that is not UTF-8 can be no key
-            drop = FileDrop(found, options.file, key, dict(options.set), way, how)
-            title = f"{options.file.name} to {drop.address}"
-            with teller(as_json=options.json, title=title) as telling:
-                return drop.go(telling, force=options.force, follow=not options.no_wait)
+            run = FileDrop(found, options.file, key, dict(options.set), way, how)
+            title = f"{options.file.name} to {run.address}"
+            with make_renderer(as_json=options.json, title=title) as telling:
+                return run.go(telling, force=options.force, follow=not options.no_wait)
     except BaseException as error:
         if way.on:
             error.add_note(way.on)
@@ -143,7 +143,7 @@ def hashing(path: Path) -> Iterator[Callable[[], ContentHashes]]:
 
         def read(start: int, length: int) -> bytes:
             if stopped.is_set():
-                raise CannotLookError(f"{path}: it is not read any more")
+                raise IsoSourceError(f"{path}: it is not read any more")
             return source.read(start, length)
 
         running = pool.submit(hashes_of, read, source.size, parallel=1)
@@ -175,7 +175,7 @@ class FileDrop:
         """Where it will lie."""
         return f"s3://{self.bucket}/{self.key}"
 
-    def go(self, telling: Teller, *, force: bool, follow: bool) -> int:
+    def go(self, telling: Renderer, *, force: bool, follow: bool) -> int:
         """Go the whole way."""
         size = self._look(telling)
         if size is None:
@@ -185,70 +185,72 @@ class FileDrop:
         if there is None:
             with hashing(self.path) as hashes:  # meanwhile: a file of 6 GB takes half a minute
                 there = self._send(transfer, telling, hashes)
-        named, ask = there
+        named, request = there
         if not follow:
             return 0
         self.way.on = f"the drop goes on by itself; isodrop watch {self.address} follows it"
-        sights = self.stack.operator().follow(named, ask, time.sleep, time.monotonic)
-        return tell_all(telling, sights, self.key)
+        sights = self.stack.operator().follow(named, request, time.sleep, time.monotonic)
+        return render_all(telling, sights, self.key)
 
-    def _look(self, telling: Teller) -> int | None:
+    def _look(self, telling: Renderer) -> int | None:
         """Look at the file; its size if it would be imported."""
         settings, whose = self._settings()
         with open_source(str(self.path)) as source:
             here = replace(source, bucket=self.bucket)
-            look = inspect.look_at(here, self.key, self.metadata, settings)
-        facts = {**inspect.as_json(look), "settings": whose}
-        if isinstance(look.decision, Rejection):
-            found = look.decision
+            inspection = inspect.inspect_iso(here, self.key, self.metadata, settings)
+        facts = {**inspect.as_json(inspection), "settings": whose}
+        if isinstance(inspection.decision, Rejection):
+            found = inspection.decision
             words = f"{found.code.value}\n{found.message}\n{found.remedy}"
-            telling.tell(News("looked", self.key, "look", words, utc_now(), facts, mood="bad"))
+            telling.show(
+                ProgressEvent("looked", self.key, "look", words, utc_now(), facts, severity="bad")
+            )
             return None
-        plan = look.decision
+        plan = inspection.decision
         words = (
             f"{plan.name} {plan.semantic_version}; {plan.edition} is image {plan.image_index};"
             f" by {_WHOSE[whose]}"
         )
-        telling.tell(News("looked", self.key, "look", words, utc_now(), facts))
+        telling.show(ProgressEvent("looked", self.key, "look", words, utc_now(), facts))
         return source.size
 
     def _settings(self) -> tuple[ImportSettings, str]:
         """Read what the stack's function is told, where that is permitted."""
         try:
             return self.stack.settings(), "stack"
-        except DeniedError:
+        except AccessDeniedError:
             return inspect.SETTINGS, "defaults"
 
-    def _transfer(self, size: int) -> "Transfer":
-        from isodrop_cli.resumable_upload import CONFIG, Transfer, cut  # noqa: PLC0415 - see stacks.stack
+    def _transfer(self, size: int) -> "ResumableUpload":
+        from isodrop_cli.resumable_upload import CONFIG, ResumableUpload, plan_parts  # noqa: PLC0415 - see stacks.stack
 
-        return Transfer(
+        return ResumableUpload(
             s3=self.stack.session.client("s3", config=CONFIG),
             path=self.path,
             bucket=self.bucket,
             key=self.key,
             metadata=self.metadata,
-            parts=cut(size, {**self.metadata, **self.how}),
+            parts=plan_parts(size, {**self.metadata, **self.how}),
             how=self.how,
         )
 
-    def _was_there(self, transfer: "Transfer", telling: Teller) -> tuple[str, int] | None:
+    def _was_there(self, transfer: "ResumableUpload", telling: Renderer) -> tuple[str, int] | None:
         """Find the last ask for an object that is there already, with the same overrides."""
         head = transfer.head()
         if head is None or head["ContentLength"] != transfer.parts.size:
             return None
         if not self._is_made_alike(head):
             return None
-        words = f"compares {size_in_words(transfer.parts.size)} with what is there"
-        telling.tell(News("note", self.key, "upload", words, utc_now()))
+        words = f"compares {format_size(transfer.parts.size)} with what is there"
+        telling.show(ProgressEvent("note", self.key, "upload", words, utc_now()))
         if not transfer.is_there(head):
             return None
         asking = self.stack.operator()
-        story = asking.story(self.bucket, self.key)
+        history = asking.history(self.bucket, self.key)
         words = "is there already, byte for byte; isodrop retry asks anew, --force sends it again"
         facts = {**self._object(head.get("VersionId"), head["ETag"].strip('"')), "sent": False}
-        telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
-        return story.id, asking.latest(story)
+        telling.show(ProgressEvent("uploaded", self.key, "upload", words, utc_now(), facts))
+        return history.id, asking.latest(history)
 
     def _is_made_alike(self, head: Mapping[str, Any]) -> bool:
         """Whether what is there has the same overrides, and the encryption that is asked for."""
@@ -263,7 +265,7 @@ class FileDrop:
         )
 
     def _send(
-        self, transfer: "Transfer", telling: Teller, hashes: Callable[[], ContentHashes]
+        self, transfer: "ResumableUpload", telling: Renderer, hashes: Callable[[], ContentHashes]
     ) -> tuple[str, int]:
         """Send what is missing of it; the id of the drop that comes of it, and of which ask."""
         from isodrop_cli.resumable_upload import OvertakenError  # noqa: PLC0415 - see stacks.stack
@@ -281,24 +283,24 @@ class FileDrop:
         raise overtaken
 
     def _send_once(
-        self, transfer: "Transfer", telling: Teller, hashes: Callable[[], ContentHashes]
+        self, transfer: "ResumableUpload", telling: Renderer, hashes: Callable[[], ContentHashes]
     ) -> str:
         """Send what is missing of it, once."""
-        from isodrop.domain.ids import drop_id  # noqa: PLC0415 - see stacks.stack
+        from isodrop.domain.ids import upload_id  # noqa: PLC0415 - see stacks.stack
 
-        size, pace = transfer.parts.size, Pace()
+        size, pace = transfer.parts.size, RateMeter()
         began = utc_now()
 
         def tell(progress: "Progress") -> None:
             if progress.parts:
                 self.way.on = "the same command goes on where it stopped"
             pace.saw(time.monotonic(), progress.sent)
-            telling.tell(sending(self.key, utc_now(), progress, pace))
+            telling.show(sending(self.key, utc_now(), progress, pace))
 
         sent = transfer.send(transfer.unfinished(), tell)
         self.way.on = ""
         kept = sent.parts - sent.parts_sent
-        words = f"{size_in_words(size)} in {sent.parts} part{'' if sent.parts == 1 else 's'}" + (
+        words = f"{format_size(size)} in {sent.parts} part{'' if sent.parts == 1 else 's'}" + (
             f", {kept} of them sent before" if kept else ""
         )
         named = hashes()
@@ -312,13 +314,13 @@ class FileDrop:
             "sent": True,
             **inspect.hashes_json(named),
         }
-        telling.tell(News("uploaded", self.key, "upload", words, utc_now(), facts))
+        telling.show(ProgressEvent("uploaded", self.key, "upload", words, utc_now(), facts))
         if sent.version_id is None:
-            raise CannotAskError(
+            raise StackError(
                 f"{self.address}: it is uploaded, but cannot be followed, because the bucket's"
                 " versioning is off; the answer comes on EventBridge"
             )
-        return drop_id(Upload(self.bucket, self.key, sent.etag, size, "", sent.version_id))
+        return upload_id(Upload(self.bucket, self.key, sent.etag, size, "", sent.version_id))
 
     def _object(self, version_id: str | None, etag: str) -> dict[str, Any]:
         return {"bucket": self.bucket, "versionId": version_id, "etag": etag}

@@ -127,16 +127,16 @@ def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict
     """Write S3's event for an object.
 
     Its sequencer is made of the object. One that is given makes it another upload of that object,
-    which in a bucket with versions it is only if no version is named: see ``drop_id``.
+    which in a bucket with versions it is only if no version is named: see ``upload_id``.
     """
-    from isodrop.aws.s3_events import object_created  # noqa: PLC0415 - likewise
+    from isodrop.aws.s3_events import make_object_created_event  # noqa: PLC0415 - likewise
     from isodrop.domain.model import Upload  # noqa: PLC0415 - only here does the command need the rest
 
     made_of = f"s3://{bucket}/{key} {stored.version_id} {stored.etag} {stored.modified}"
     # As S3's own do, it begins with the time, so that a later upload has a greater one.
     digest = hashlib.sha256(made_of.encode()).hexdigest()
     made = f"{int(stored.modified.timestamp()):010X}{digest[:8].upper()}"
-    return object_created(
+    return make_object_created_event(
         Upload(
             bucket=bucket,
             key=key,

@@ -9,21 +9,21 @@ from isodrop.codes import Code, Rejection
 from isodrop.domain.allow_list import AllowListMode
 from isodrop.domain.content_hash import PARALLEL, ContentHashes, hashes_of
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
-from isodrop.domain.overrides import merged
-from isodrop.domain.planning import decide
+from isodrop.domain.overrides import merge_overrides
+from isodrop.domain.planning import plan_import
 from isodrop.errors import RejectedError
-from isodrop.iso.model import Edition, Media
-from isodrop.iso.reader import read_media
-from isodrop.text import shown
+from isodrop.iso.model import Edition, IsoContents
+from isodrop.iso.reader import read_iso
+from isodrop.text import printable
 from isodrop_cli.iso_source import Source, open_source
 from isodrop_cli.output.console import (
     build_number,
     console,
+    format_size,
     print_fields,
     print_json,
     print_pairs,
     print_table,
-    size_in_words,
 )
 from isodrop_cli.override_args import add_set
 from isodrop_cli.stack import add_options, stack
@@ -44,7 +44,7 @@ SETTINGS: Final = ImportSettings(stack="isodrop", infrastructure_configuration_a
 
 _HEADINGS: Final = ("Index", "Edition", "Name", "Arch", "Build", "Languages")
 _EPILOG: Final = """\
-The verdict is that of a stack with default parameters, or with those of the
+The decision is that of a stack with default parameters, or with those of the
 stack that is named; only then is AWS asked for a file. In a pipe each line is
 the name of a fact and its value, separated by tabs; --json is the contract for
 programs.
@@ -61,7 +61,7 @@ exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Inspection:
     """What came of looking: the media where they could be read, and what was decided.
 
     Attributes
@@ -70,7 +70,7 @@ class Look:
         Of all its bytes, where they were asked for.
     """
 
-    media: Media | None
+    contents: IsoContents | None
     decision: ImportPlan | Rejection
     hashes: ContentHashes | None = None
 
@@ -111,33 +111,33 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> int:
     """Look, tell, and answer with the exit status."""
-    look = _look(options)
+    inspection = _look(options)
     if options.json:
-        print_json({**as_json(look), "settings": "stack" if options.stack else "defaults"})
+        print_json({**as_json(inspection), "settings": "stack" if options.stack else "defaults"})
     elif screen := console():
-        _tell_person(screen, look, options.stack)
+        _tell_person(screen, inspection, options.stack)
     else:
-        _tell_pipe(look, options.stack)
-    return ACCEPTED if isinstance(look.decision, ImportPlan) else REJECTED
+        _tell_pipe(inspection, options.stack)
+    return ACCEPTED if isinstance(inspection.decision, ImportPlan) else REJECTED
 
 
-def _look(options: Namespace) -> Look:
+def _look(options: Namespace) -> Inspection:
     """Look as a stack would: with its own settings where it is named."""
     opened = open_source(
         options.file, trace=options.trace, profile=options.profile, region=options.region
     )
     with opened as source:
         metadata = {**source.metadata, **dict(options.metadata)}
-        uploaded = replace(source, metadata=merged(metadata, dict(options.set)))
+        uploaded = replace(source, metadata=merge_overrides(metadata, dict(options.set)))
         hashes = _hash(source) if options.sha256 else None
         if options.stack is None:
-            return replace(look_at(uploaded, options.key, {}), hashes=hashes)
+            return replace(inspect_iso(uploaded, options.key, {}), hashes=hashes)
         with stack(options) as found:
             if not source.etag:  # it is in no bucket yet
                 key = found.key(source.key, options.key)
                 uploaded = replace(uploaded, bucket=found.bucket, key=key)
-            look = look_at(uploaded, options.key, {}, found.settings())
-            return _judge_by_list(replace(look, hashes=hashes), found)
+            inspection = inspect_iso(uploaded, options.key, {}, found.settings())
+            return _judge_by_list(replace(inspection, hashes=hashes), found)
 
 
 def _hash(source: Source) -> ContentHashes:
@@ -146,23 +146,23 @@ def _hash(source: Source) -> ContentHashes:
     return hashes_of(source.read, source.size, parallel=parallel)
 
 
-def _judge_by_list(look: Look, found: "Stack") -> Look:
+def _judge_by_list(inspection: Inspection, found: "Stack") -> Inspection:
     """See whether the stack's allow-list lets it in, if the hash is known."""
     mode, source = found.allow_list()
-    plan = look.decision
+    plan = inspection.decision
     if mode is AllowListMode.OFF or isinstance(plan, Rejection):
-        return look
-    if look.hashes is None:
+        return inspection
+    if inspection.hashes is None:
         note = (
             f"The stack's AllowListMode is {mode}; --sha256 tells whether the ISO is on its list."
         )
-        return replace(look, decision=replace(plan, notes=(*plan.notes, note)))
-    against = _against(look.hashes.sha256, source)
+        return replace(inspection, decision=replace(plan, notes=(*plan.notes, note)))
+    against = _against(inspection.hashes.sha256, source)
     if against is None:
-        return look
+        return inspection
     if mode is AllowListMode.ENFORCE:
-        return replace(look, decision=Rejection.of(Code.UNKNOWN_ISO, against))
-    return replace(look, decision=replace(plan, notes=(*plan.notes, against)))
+        return replace(inspection, decision=Rejection.of(Code.UNKNOWN_ISO, against))
+    return replace(inspection, decision=replace(plan, notes=(*plan.notes, against)))
 
 
 def _against(sha256: str, source: "AllowListSource") -> str | None:
@@ -171,12 +171,12 @@ def _against(sha256: str, source: "AllowListSource") -> str | None:
     return None if sha256 in allowed else allowed.refusal(sha256)
 
 
-def look_at(
+def inspect_iso(
     source: Source,
     key: str | None,
     metadata: Mapping[str, str],
     settings: ImportSettings = SETTINGS,
-) -> Look:
+) -> Inspection:
     """Read the media and decide, as a stack with those settings would."""
     upload = Upload(
         bucket=source.bucket,
@@ -187,19 +187,21 @@ def look_at(
         version_id=source.version_id,
     )
     try:
-        media = read_media(source.read, source.size)
+        contents = read_iso(source.read, source.size)
     except RejectedError as error:
-        return Look(None, error.rejection)
-    return Look(media, decide(upload, media, {**source.metadata, **metadata}, settings))
+        return Inspection(None, error.rejection)
+    return Inspection(
+        contents, plan_import(upload, contents, {**source.metadata, **metadata}, settings)
+    )
 
 
-def as_json(look: Look) -> dict[str, Any]:
+def as_json(inspection: Inspection) -> dict[str, Any]:
     """Say it as the contract of ``inspect --json`` does."""
-    plan = look.decision if isinstance(look.decision, ImportPlan) else None
-    rejection = look.decision if isinstance(look.decision, Rejection) else None
+    plan = inspection.decision if isinstance(inspection.decision, ImportPlan) else None
+    rejection = inspection.decision if isinstance(inspection.decision, Rejection) else None
     return {
-        "media": None if look.media is None else _media_json(look.media),
-        "verdict": "rejected" if plan is None else "accepted",
+        "contents": None if inspection.contents is None else _contents_json(inspection.contents),
+        "decision": "rejected" if plan is None else "accepted",
         "rejection": None
         if rejection is None
         else {
@@ -208,7 +210,7 @@ def as_json(look: Look) -> dict[str, Any]:
             "remedy": rejection.remedy,
         },
         "plan": None if plan is None else _plan_json(plan),
-        **({} if look.hashes is None else hashes_json(look.hashes)),
+        **({} if inspection.hashes is None else hashes_json(inspection.hashes)),
     }
 
 
@@ -217,10 +219,10 @@ def hashes_json(hashes: ContentHashes) -> dict[str, Any]:
     return {"sha256": hashes.sha256, "contentId": hashes.content.id}
 
 
-def _media_json(media: Media) -> dict[str, Any]:
+def _contents_json(contents: IsoContents) -> dict[str, Any]:
     return {
-        "label": media.label,
-        "kind": media.kind,
+        "label": contents.label,
+        "kind": contents.kind,
         "editions": [
             {
                 "index": edition.index,
@@ -231,10 +233,10 @@ def _media_json(media: Media) -> dict[str, Any]:
                 "revision": edition.shown_revision,
                 "languages": list(edition.languages),
             }
-            for edition in media.editions
+            for edition in contents.editions
         ],
-        "requests": media.requests,
-        "bytes": media.bytes,
+        "requests": contents.requests,
+        "bytes": contents.bytes,
     }
 
 
@@ -256,54 +258,59 @@ def _plan_json(plan: ImportPlan) -> dict[str, Any]:
     }
 
 
-def _tell_person(screen: "Console", look: Look, stack: str | None) -> None:
-    plan = look.decision if isinstance(look.decision, ImportPlan) else None
-    if look.media is not None:
-        screen.print(_headline(look.media))
+def _tell_person(screen: "Console", inspection: Inspection, stack: str | None) -> None:
+    plan = inspection.decision if isinstance(inspection.decision, ImportPlan) else None
+    if inspection.contents is not None:
+        screen.print(_headline(inspection.contents))
         print_table(
             screen,
             _HEADINGS,
-            map(_row, look.media.editions),
+            map(_row, inspection.contents.editions),
             chosen=lambda row: plan is not None and row[0] == plan.image_index,
         )
-    if isinstance(look.decision, Rejection):
-        screen.print("REJECTED", look.decision.code.value, style="bold red")
-        print_pairs(screen, [*_of_rejection(look.decision), *_of_hashes(look), _settings_of(stack)])
+    if isinstance(inspection.decision, Rejection):
+        screen.print("REJECTED", inspection.decision.code.value, style="bold red")
+        print_pairs(
+            screen,
+            [*_of_rejection(inspection.decision), *_of_hashes(inspection), _settings_of(stack)],
+        )
     else:
         screen.print("ACCEPTED", style="bold green")
-        print_pairs(screen, [*_of_plan(look.decision), *_of_hashes(look), _settings_of(stack)])
+        print_pairs(
+            screen, [*_of_plan(inspection.decision), *_of_hashes(inspection), _settings_of(stack)]
+        )
 
 
-def _tell_pipe(look: Look, stack: str | None) -> None:
-    if look.media is not None:
-        print_fields("label", look.media.label)
-        for edition in look.media.editions:
+def _tell_pipe(inspection: Inspection, stack: str | None) -> None:
+    if inspection.contents is not None:
+        print_fields("label", inspection.contents.label)
+        for edition in inspection.contents.editions:
             print_fields("edition", *_row(edition))
-    if isinstance(look.decision, Rejection):
-        print_fields("verdict", "rejected", look.decision.code.value)
-        for name, value in _of_rejection(look.decision):
+    if isinstance(inspection.decision, Rejection):
+        print_fields("decision", "rejected", inspection.decision.code.value)
+        for name, value in _of_rejection(inspection.decision):
             print_fields(name, value)
     else:
-        print_fields("verdict", "accepted")
-        for name, value in _of_plan(look.decision):
+        print_fields("decision", "accepted")
+        for name, value in _of_plan(inspection.decision):
             print_fields(name, value)
-    for name, value in _of_hashes(look):
+    for name, value in _of_hashes(inspection):
         print_fields(name, value)
     print_fields(*_settings_of(stack))
 
 
-def _headline(media: Media) -> str:
-    requests = f"{media.requests} request{'' if media.requests == 1 else 's'}"
+def _headline(contents: IsoContents) -> str:
+    requests = f"{contents.requests} request{'' if contents.requests == 1 else 's'}"
     return (
-        f"{shown(media.label)}: install.{media.kind} on an ISO of {size_in_words(media.size)};"
-        f" read {size_in_words(media.bytes)} of it in {requests}"
+        f"{printable(contents.label)}: install.{contents.kind} on an ISO of"
+        f" {format_size(contents.size)}; read {format_size(contents.bytes)} of it in {requests}"
     )
 
 
-def _of_hashes(look: Look) -> list[tuple[str, object]]:
-    if look.hashes is None:
+def _of_hashes(inspection: Inspection) -> list[tuple[str, object]]:
+    if inspection.hashes is None:
         return []
-    return [("sha256", look.hashes.sha256), ("content", look.hashes.content.id)]
+    return [("sha256", inspection.hashes.sha256), ("content", inspection.hashes.content.id)]
 
 
 def _settings_of(stack: str | None) -> tuple[str, str]:

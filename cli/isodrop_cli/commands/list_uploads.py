@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.output.console import console, print_fields, print_json, print_table
-from isodrop_cli.output.run_format import as_json, row
+from isodrop_cli.output.run_format import as_json, to_row
 from isodrop_cli.stack import add_options, operator
 
 if TYPE_CHECKING:
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from isodrop.domain.budget import BudgetUse, BuildLimits
-    from isodrop.domain.run import Drop
+    from isodrop.domain.run import Run
 
-COLUMNS: Final = ("claimed", "state", "code", "ask", "image", "version", "build", "key")
+COLUMNS: Final = ("claimed", "state", "code", "run", "image", "version", "build", "key")
 _HEADINGS: Final = ("Claimed", "State", "What came of it", "Name")
 """For a person: fewer columns, the long ones last, where they may fold."""
 _LIMIT: Final = 20
@@ -57,20 +57,20 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 def run(options: Namespace) -> int:
     """Ask, tell, and answer with the exit status."""
     with operator(options) as asking:
-        drops = asking.recent(options.limit, only_open=options.open)
+        runs = asking.recent(options.limit, only_open=options.open)
         use = asking.budget_use(datetime.now(UTC)) if console() else None
     if options.json:
-        print_json([as_json(drop) for drop in drops])
+        print_json([as_json(run) for run in runs])
     elif screen := console():
-        if drops:
-            print_table(screen, _HEADINGS, _by_upload(drops), folding=_HEADINGS[2:])
+        if runs:
+            print_table(screen, _HEADINGS, _by_upload(runs), folding=_HEADINGS[2:])
         else:
             print("nothing waits for its answer" if options.open else "nothing was dropped yet")
         if use is not None and use.limits is not None:
             print(_budget(use, use.limits))
     else:
-        for drop in drops:
-            print_fields(*row(drop))
+        for run in runs:
+            print_fields(*to_row(run))
     return 0
 
 
@@ -81,17 +81,17 @@ def _budget(use: "BudgetUse", limits: "BuildLimits") -> str:
     )
 
 
-def _by_upload(drops: "Iterable[Drop]") -> "Iterator[list[object]]":
+def _by_upload(runs: "Iterable[Run]") -> "Iterator[list[object]]":
     """Make a person's rows: the asks of one upload together, where the last of them stands."""
-    uploads: dict[str, list[Drop]] = {}
-    for drop in drops:
-        uploads.setdefault(drop.id, []).append(drop)
+    uploads: dict[str, list[Run]] = {}
+    for run in runs:
+        uploads.setdefault(run.upload_id, []).append(run)
     for last, *earlier in uploads.values():
-        number = last.ask.number
+        number = last.request.number
         key = last.upload.key
-        yield [*_short(*row(last)), f"{key} (ask {number})" if number else key]
-        for drop in earlier:
-            yield [*_short(*row(drop)), f"  ask {drop.ask.number}"]
+        yield [*_short(*to_row(last)), f"{key} (ask {number})" if number else key]
+        for run in earlier:
+            yield [*_short(*to_row(run)), f"  ask {run.request.number}"]
 
 
 def _short(*fields: object) -> list[object]:

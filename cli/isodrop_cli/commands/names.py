@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.windows.file_names import FileName, read_name
+from isodrop.windows.file_names import FileName, parse_file_name
 from isodrop_cli.output.console import build_number, console, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _is_option(word: str) -> bool:
 
 def run(options: Namespace) -> int:
     """Print what each name says."""
-    found = [read_name(name) for name in options.names]
+    found = [parse_file_name(name) for name in options.names]
     if options.json:
         print_json([as_json(name) for name in found])
     elif screen := console():

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.overrides import RULES
 from isodrop_cli.args import add_address
-from isodrop_cli.output.console import complain, console, print_fields, print_json, print_pairs
-from isodrop_cli.output.following import status_of, tell_all
-from isodrop_cli.output.renderers import teller
+from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
+from isodrop_cli.output.following import render_all, status_of
+from isodrop_cli.output.renderers import make_renderer
 from isodrop_cli.output.run_format import as_json, pairs
 from isodrop_cli.override_args import add_set
 from isodrop_cli.stack import add_options, operator
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Iterable
 
-    from isodrop_cli.operations import Asked
+    from isodrop_cli.operations import StartedRun
 
 _EPILOG: Final = f"""\
 The upload is looked at again and gets another answer, told apart by
-metadata.ask. What is set is laid over the object's metadata, whatever the stack
+metadata.run. What is set is laid over the object's metadata, whatever the stack
 allows to uploaders; an empty value takes the object's own away.
 To be set are:
   {" ".join(RULES)}
@@ -57,29 +57,31 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 def run(options: Namespace) -> int:
     """Ask, tell, and answer with the exit status."""
     with operator(options) as asking:
-        story = asking.story(*options.upload)
-        asked = asking.ask(story, dict(options.set))
+        history = asking.history(*options.upload)
+        asked = asking.retry(history, dict(options.set))
         if not options.wait:
             _tell_asked(asked, as_one=options.json)
             return 0
         sights = asking.wait(asked, time.sleep, time.monotonic)
         if not options.json and console() is not None:
-            with teller(title=story.address) as telling:
-                return tell_all(telling, sights, options.upload.key)
-        complain(f"asked; waiting for the answer of {asked.execution}")
+            with make_renderer(title=history.address) as telling:
+                return render_all(telling, sights, options.upload.key)
+        print_error(f"asked; waiting for the answer of {asked.execution}")
         *_, last = sights
-    if last.drop is not None and options.json:
-        print_json(as_json(last.drop))
-    elif last.drop is not None:
-        _tell(pairs(last.drop))
-    return status_of(last.drop)
+    if last.run is not None and options.json:
+        print_json(as_json(last.run))
+    elif last.run is not None:
+        _tell(pairs(last.run))
+    return status_of(last.run)
 
 
-def _tell_asked(asked: "Asked", *, as_one: bool) -> None:
+def _tell_asked(asked: "StartedRun", *, as_one: bool) -> None:
     if as_one:
-        print_json({"dropId": asked.drop_id, "ask": asked.ask, "execution": asked.execution})
+        print_json(
+            {"uploadId": asked.upload_id, "run": asked.number, "executionArn": asked.execution}
+        )
     else:
-        _tell([("ask", asked.ask), ("execution", asked.execution)])
+        _tell([("run", asked.number), ("execution", asked.execution)])
 
 
 def _tell(facts: "Iterable[tuple[str, object]]") -> None:

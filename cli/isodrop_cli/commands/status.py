@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.args import add_address
 from isodrop_cli.exit_codes import COULD_NOT
-from isodrop_cli.output.console import complain, console, print_fields, print_json, print_pairs
+from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
 from isodrop_cli.output.run_format import as_json, pairs
 from isodrop_cli.stack import add_options, operator
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 In a pipe each line is the name of a fact and its value, separated by a tab;
-each ask begins with a line "ask".
+each ask begins with a line "run".
 
 examples:
   isodrop status Win11.iso
@@ -47,21 +47,21 @@ def run(options: Namespace) -> int:
     """Ask, tell, and answer with the exit status."""
     with operator(options) as asking:
         bucket, key = options.upload
-        story = asking.story(bucket, key, options.version_id)
-    if not story.drops:
-        complain(
-            f"{story.address}: nobody has claimed it (yet); the sweep starts what was not"
+        history = asking.history(bucket, key, options.version_id)
+    if not history.runs:
+        print_error(
+            f"{history.address}: nobody has claimed it (yet); the sweep starts what was not"
             " delivered, isodrop retry does so at once"
         )
         return COULD_NOT
     if options.json:
-        print_json([as_json(drop) for drop in story.drops])
+        print_json([as_json(run) for run in history.runs])
     elif screen := console():
-        for drop in story.drops:
-            print_pairs(screen, pairs(drop))
+        for run in history.runs:
+            print_pairs(screen, pairs(run))
             screen.print()
     else:
-        for drop in story.drops:
-            for name, value in pairs(drop):
+        for run in history.runs:
+            for name, value in pairs(run):
                 print_fields(name, value)
     return 0

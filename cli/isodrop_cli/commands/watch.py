@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from isodrop_cli.args import Address, add_address
 from isodrop_cli.clock import utc_now
-from isodrop_cli.output.following import tell_all
-from isodrop_cli.output.progress import Told
-from isodrop_cli.output.renderers import teller
+from isodrop_cli.output.following import render_all
+from isodrop_cli.output.progress import ProgressTracker
+from isodrop_cli.output.renderers import make_renderer
 from isodrop_cli.stack import add_options, operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from isodrop.domain.run import Drop
+    from isodrop.domain.run import Run
     from isodrop_cli.operations import Operator
 
 _LAG: Final = timedelta(minutes=10)
@@ -64,25 +64,25 @@ def run(options: Namespace) -> int:
 
 
 def _one(asking: "Operator", address: Address, *, as_json: bool) -> int:
-    story = asking.story(*address)
-    sights = asking.follow(story.id, asking.latest(story), time.sleep, time.monotonic)
-    with teller(as_json=as_json, title=story.address) as telling:
-        return tell_all(telling, sights, address.key)
+    history = asking.history(*address)
+    sights = asking.follow(history.id, asking.latest(history), time.sleep, time.monotonic)
+    with make_renderer(as_json=as_json, title=history.address) as telling:
+        return render_all(telling, sights, address.key)
 
 
 def _all(asking: "Operator", *, as_json: bool) -> NoReturn:
 
     from isodrop_cli import operations  # noqa: PLC0415 - needs an SDK
 
-    told = Told()
+    told = ProgressTracker()
     began = utc_now()
-    still_open: list[Drop] = []
-    with teller(as_json=as_json, of_many=True) as telling:
+    still_open: list[Run] = []
+    with make_renderer(as_json=as_json, of_many=True) as telling:
         while True:
             since = max(began, utc_now() - _LAG).isoformat(timespec="milliseconds")
-            drops = asking.going_on(since, still_open)
-            fresh = [told.new(asking.sight(drop), drop.upload.key, utc_now()) for drop in drops]
-            for news in merge(*fresh, key=attrgetter("at")):
-                telling.tell(news)
-            still_open = [drop for drop in drops if drop.answered is None]
+            runs = asking.going_on(since, still_open)
+            fresh = [told.new(asking.snapshot(run), run.upload.key, utc_now()) for run in runs]
+            for event in merge(*fresh, key=attrgetter("at")):
+                telling.show(event)
+            still_open = [run for run in runs if run.answered_at is None]
             time.sleep(operations.WAIT_SECONDS)

@@ -20,10 +20,10 @@ from isodrop_cli.doctor import (
     stack,
     uploads,
 )
-from isodrop_cli.doctor.context import Aws, Ground
-from isodrop_cli.doctor.results import GoneError, Level, UnseenError, Verdict
+from isodrop_cli.doctor.context import Aws, CheckContext
+from isodrop_cli.doctor.results import CheckResult, CheckSkippedError, Level, NotFoundError
 
-__all__ = ["CHECKS", "Aws", "Check", "Finding", "Ground", "Level", "examine"]
+__all__ = ["CHECKS", "Aws", "Check", "CheckContext", "Finding", "Level", "run_checks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Check:
     """One question, by the name it has in the output."""
 
     name: str
-    look: Callable[[Ground], Verdict]
+    run: Callable[[CheckContext], CheckResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Finding:
     """What a check has found."""
 
     check: str
-    verdict: Verdict
+    result: CheckResult
 
 
 CHECKS: Final = (
@@ -51,7 +51,7 @@ CHECKS: Final = (
     Check("staging", uploads.staging),
     Check("key", uploads.key),
     Check("rule", delivery.rule),
-    Check("machine", delivery.machine),
+    Check("machine", delivery.state_machine),
     Check("definition", delivery.definition),
     Check("sdk-fields", delivery.fields),
     Check("import-iso", partial(functions.state, logical="ImportIso")),
@@ -73,46 +73,46 @@ CHECKS: Final = (
     Check("schedule", delivery.schedule),
     Check("execution-role", roles.execution_role),
     Check("service-linked-role", roles.service_linked_role),
-    Check("may-start", roles.may_start),
-    Check("may-ask", roles.may_ask),
-    Check("may-read", roles.may_read),
-    Check("may-copy", roles.may_copy),
-    Check("may-pass", roles.may_pass),
-    Check("may-import", roles.may_import),
-    Check("may-tell", roles.may_tell),
+    Check("may-start", roles.can_start),
+    Check("may-ask", roles.can_invoke),
+    Check("may-read", roles.can_read),
+    Check("may-copy", roles.can_copy),
+    Check("may-pass", roles.can_pass_roles),
+    Check("may-import", roles.can_import),
+    Check("may-tell", roles.can_publish),
     Check("infrastructure", building.infrastructure),
     Check("instance-profile", building.instance_profile),
     Check("network", building.network),
     Check("quota", building.quota),
     Check("distribution", building.distribution),
-    Check("may-distribute", roles.may_distribute),
-    Check("bus", delivery.bus),
+    Check("may-distribute", roles.can_distribute),
+    Check("bus", delivery.event_bus),
     Check("ledger", ledger.table),
-    Check("recovery", ledger.recovery),
-    Check("undelivered", delivery.queue),
-    Check("answers", ledger.answers),
+    Check("recovery", ledger.point_in_time_recovery),
+    Check("undelivered", delivery.dead_letter_queue),
+    Check("answers", ledger.overdue_uploads),
     Check("sdk", stack.sdk),
 )
 """In the order of an upload's way."""
 
 
-def examine(ground: Ground, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
+def run_checks(context: CheckContext, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
     """Make the checks, one after the other; none stops another.
 
     Examples
     --------
-    >>> [finding.verdict.level for finding in examine(ground)]  # doctest: +SKIP
+    >>> [finding.verdict.level for finding in run_checks(ground)]  # doctest: +SKIP
     [<Level.OK: 'ok'>, <Level.BROKEN: 'broken'>, …]
     """
     for check in checks:
-        yield Finding(check.name, _looked(ground, check))
+        yield Finding(check.name, _run(context, check))
 
 
-def _looked(ground: Ground, check: Check) -> Verdict:
+def _run(context: CheckContext, check: Check) -> CheckResult:
     try:
-        return check.look(ground)
-    except UnseenError as error:
+        return check.run(context)
+    except CheckSkippedError as error:
         remedy = f"let yourself be granted {error.permission}" if error.permission else None
-        return Verdict(Level.WARNING, f"could not be seen: {error}", remedy)
-    except GoneError as error:
-        return Verdict(Level.BROKEN, str(error), f"sam deploy the stack {ground.name} anew")
+        return CheckResult(Level.WARNING, f"could not be seen: {error}", remedy)
+    except NotFoundError as error:
+        return CheckResult(Level.BROKEN, str(error), f"sam deploy the stack {context.name} anew")

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from isodrop_cli.doctor.context import Answer, Ground
+from isodrop_cli.doctor.context import CheckContext, Response
 from isodrop_cli.doctor.policies import allows
-from isodrop_cli.doctor.results import GoneError, UnseenError, Verdict, broken, well
+from isodrop_cli.doctor.results import CheckResult, CheckSkippedError, NotFoundError, failed, passed
 from isodrop_cli.doctor.roles import infrastructure_arn, instance_role
 
 ENDPOINTS: Final = ("s3", "ec2", "logs", "ssm", "ssmmessages", "ec2messages")
@@ -21,56 +21,58 @@ _EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 _QUOTA: Final = "concurrent"
 
 
-def infrastructure(ground: Ground) -> Verdict:
+def infrastructure(context: CheckContext) -> CheckResult:
     """Whether there is an infrastructure configuration, and what it names is there, too."""
     try:
-        told = _infrastructure(ground)
-    except GoneError as error:
-        return broken(str(error), "sam deploy with another InfrastructureConfigurationArn")
-    return well(f"builds run as {told['name']} says")
+        told = _infrastructure(context)
+    except NotFoundError as error:
+        return failed(str(error), "sam deploy with another InfrastructureConfigurationArn")
+    return passed(f"builds run as {told['name']} says")
 
 
-def instance_profile(ground: Ground) -> Verdict:
+def instance_profile(context: CheckContext) -> CheckResult:
     """Whether a build's instance may do what it must."""
-    return instance_role(ground, _infrastructure(ground)["instanceProfileName"])
+    return instance_role(context, _infrastructure(context)["instanceProfileName"])
 
 
-def network(ground: Ground) -> Verdict:
+def network(context: CheckContext) -> CheckResult:
     """Whether a build's instance reaches what it needs, as far as that can be seen."""
-    told = _infrastructure(ground)
+    told = _infrastructure(context)
     if not told.get("subnetId"):
-        return default_vpc(ground, _ec2(ground, "DescribeVpcs", _where(isDefault="true"))["Vpcs"])
-    subnet = _ec2(ground, "DescribeSubnets", SubnetIds=[told["subnetId"]])["Subnets"][0]
-    groups = _ec2(ground, "DescribeSecurityGroups", GroupIds=list(told["securityGroupIds"]))
-    if found := security_groups(ground, groups["SecurityGroups"], subnet["VpcId"]):
+        return default_vpc(context, _ec2(context, "DescribeVpcs", _where(isDefault="true"))["Vpcs"])
+    subnet = _ec2(context, "DescribeSubnets", SubnetIds=[told["subnetId"]])["Subnets"][0]
+    groups = _ec2(context, "DescribeSecurityGroups", GroupIds=list(told["securityGroupIds"]))
+    if found := security_groups(context, groups["SecurityGroups"], subnet["VpcId"]):
         return found
     here = _where(**{"vpc-id": subnet["VpcId"]})
-    endpoints = _ec2(ground, "DescribeVpcEndpoints", here)["VpcEndpoints"]
-    if found := closed_to_copies(ground, endpoints):
+    endpoints = _ec2(context, "DescribeVpcEndpoints", here)["VpcEndpoints"]
+    if found := closed_to_copies(context, endpoints):
         return found
-    routes = default_routes(_ec2(ground, "DescribeRouteTables", here)["RouteTables"], subnet)
+    routes = default_routes(_ec2(context, "DescribeRouteTables", here)["RouteTables"], subnet)
     if routes:
-        return way_out(ground, routes[0], subnet)
-    return reached(ground, endpoints, subnet)
+        return way_out(context, routes[0], subnet)
+    return reached(context, endpoints, subnet)
 
 
-def closed_to_copies(ground: Ground, endpoints: Iterable[Mapping[str, Any]]) -> Verdict | None:
+def closed_to_copies(
+    context: CheckContext, endpoints: Iterable[Mapping[str, Any]]
+) -> CheckResult | None:
     """Judge the policies of a VPC's endpoints of S3; ``None`` where builds may read the copies.
 
     https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html
     """
-    bucket = ground.output("StagingBucketName")
-    copy = f"arn:{ground.partition}:s3:::{bucket}/copy.iso"
+    bucket = context.output("StagingBucketName")
+    copy = f"arn:{context.partition}:s3:::{bucket}/copy.iso"
     for each in endpoints:
         if not str(each["ServiceName"]).endswith(".s3"):
             continue
         if not allows(each.get("PolicyDocument"), "s3:GetObject", copy):
             name = str(each["VpcEndpointId"])
-            return broken(
+            return failed(
                 f"the policy of the endpoint {name} does not let builds read the copies in"
                 f" {bucket}",
-                f"allow s3:GetObject on arn:{ground.partition}:s3:::{bucket}/* there, or "
-                + ground.command(
+                f"allow s3:GetObject on arn:{context.partition}:s3:::{bucket}/* there, or "
+                + context.command(
                     *("ec2", "modify-vpc-endpoint", "--vpc-endpoint-id", name),
                     "--reset-policy",
                 ),
@@ -78,33 +80,33 @@ def closed_to_copies(ground: Ground, endpoints: Iterable[Mapping[str, Any]]) -> 
     return None
 
 
-def default_vpc(ground: Ground, vpcs: Iterable[Mapping[str, Any]]) -> Verdict:
+def default_vpc(context: CheckContext, vpcs: Iterable[Mapping[str, Any]]) -> CheckResult:
     """Judge where builds without a subnet run."""
     if any(each.get("IsDefault") for each in vpcs):
-        return well("builds run in the default VPC")
-    return broken(
+        return passed("builds run in the default VPC")
+    return failed(
         "builds have no subnet, and this Region has no default VPC",
         "sam deploy with SubnetId and SecurityGroupIds, or "
-        + ground.command("ec2", "create-default-vpc"),
+        + context.command("ec2", "create-default-vpc"),
     )
 
 
 def security_groups(
-    ground: Ground, groups: Iterable[Mapping[str, Any]], vpc: str
-) -> Verdict | None:
+    context: CheckContext, groups: Iterable[Mapping[str, Any]], vpc: str
+) -> CheckResult | None:
     """Judge the builds' security groups; ``None`` where they are well."""
     found = tuple(groups)
     for each in found:
         if each["VpcId"] != vpc:
-            return broken(
+            return failed(
                 f"the security group {each['GroupId']} is of another VPC than the subnet",
                 "sam deploy with SecurityGroupIds of the subnet's VPC",
             )
     if not any(each.get("IpPermissionsEgress") for each in found):
         named = ", ".join(each["GroupId"] for each in found)
-        return broken(
+        return failed(
             f"the security groups {named} let nothing out",
-            ground.command(
+            context.command(
                 *("ec2", "authorize-security-group-egress", "--group-id", found[0]["GroupId"]),
                 *("--protocol", "tcp", "--port", "443", "--cidr", "0.0.0.0/0"),
             ),
@@ -130,28 +132,30 @@ def default_routes(
     ]
 
 
-def way_out(ground: Ground, route: Mapping[str, Any], subnet: Mapping[str, Any]) -> Verdict:
+def way_out(
+    context: CheckContext, route: Mapping[str, Any], subnet: Mapping[str, Any]
+) -> CheckResult:
     """Judge a default route: an internet gateway takes a public address, too."""
     by = next((str(route[each]) for each in _WAYS_OUT if route.get(each)), None)
     gateway = str(route.get("GatewayId", ""))
     name = subnet["SubnetId"]
     if by is None and gateway.startswith("igw-") and not subnet.get("MapPublicIpOnLaunch"):
-        return broken(
+        return failed(
             f"the subnet {name} leads to {gateway}, but gives its instances no public address",
-            ground.command(
+            context.command(
                 *("ec2", "modify-subnet-attribute", "--subnet-id", name),
                 "--map-public-ip-on-launch",
             )
             + ", or take a subnet behind a NAT gateway",
         )
-    return well(f"the subnet {name} leads to the internet by {by or gateway}")
+    return passed(f"the subnet {name} leads to the internet by {by or gateway}")
 
 
 def reached(
-    ground: Ground, endpoints: Iterable[Mapping[str, Any]], subnet: Mapping[str, Any]
-) -> Verdict:
+    context: CheckContext, endpoints: Iterable[Mapping[str, Any]], subnet: Mapping[str, Any]
+) -> CheckResult:
     """Judge the endpoints of a VPC whose subnet has no way to the internet."""
-    prefix = f"com.amazonaws.{ground.region}."
+    prefix = f"com.amazonaws.{context.region}."
     there = {
         str(each["ServiceName"]).removeprefix(prefix)
         for each in endpoints
@@ -160,12 +164,12 @@ def reached(
     lacking = [each for each in ENDPOINTS if each not in there]
     name = subnet["SubnetId"]
     if not lacking:
-        return well(f"the subnet {name} reaches what a build needs by endpoints")
-    return broken(
+        return passed(f"the subnet {name} reaches what a build needs by endpoints")
+    return failed(
         f"the subnet {name} has no way to the internet, and its VPC no endpoints for"
         f" {', '.join(lacking)}",
         "a route to a NAT gateway, or an endpoint for each of them: "
-        + ground.command(
+        + context.command(
             *("ec2", "create-vpc-endpoint", "--vpc-id", subnet["VpcId"]),
             *("--service-name", f"{prefix}{lacking[0]}"),
         )
@@ -173,38 +177,38 @@ def reached(
     )
 
 
-def distribution(ground: Ground) -> Verdict:
+def distribution(context: CheckContext) -> CheckResult:
     """Whether there is the distribution configuration that images go by, if they do."""
-    arn = ground.parameter("DistributionConfigurationArn")
+    arn = context.parameter("DistributionConfigurationArn")
     if not arn:
-        return well("images are not distributed: there is no DistributionConfigurationArn")
+        return passed("images are not distributed: there is no DistributionConfigurationArn")
     try:
-        told = ground.ask(
+        told = context.call(
             "imagebuilder", "GetDistributionConfiguration", distributionConfigurationArn=arn
         )["distributionConfiguration"]
-    except GoneError as error:
-        return broken(str(error), "sam deploy with another DistributionConfigurationArn, or none")
+    except NotFoundError as error:
+        return failed(str(error), "sam deploy with another DistributionConfigurationArn, or none")
     regions = sorted({each["region"] for each in told.get("distributions", [])})
-    return well(f"images go to {', '.join(regions)} as {told['name']} says")
+    return passed(f"images go to {', '.join(regions)} as {told['name']} says")
 
 
-def quota(ground: Ground) -> Verdict:
+def quota(context: CheckContext) -> CheckResult:
     """How many builds may run at once; isodrop waits where there are more."""
     asked: dict[str, Any] = {"ServiceCode": "imagebuilder", "MaxResults": 100}
     while True:
-        page = ground.ask("service-quotas", "ListServiceQuotas", **asked)
+        page = context.call("service-quotas", "ListServiceQuotas", **asked)
         found = concurrent_builds(page["Quotas"])
         if found is not None:
             break
         if not page.get("NextToken"):
-            raise UnseenError("Service Quotas names no quota of concurrent builds")
+            raise CheckSkippedError("Service Quotas names no quota of concurrent builds")
         asked["NextToken"] = page["NextToken"]
     count = int(found["Value"])
     if count >= 1:
-        return well(f"{count} builds may run at once in this Region; more wait")
-    return broken(
+        return passed(f"{count} builds may run at once in this Region; more wait")
+    return failed(
         "the quota of concurrent builds is 0",
-        ground.command(
+        context.command(
             *("service-quotas", "request-service-quota-increase", "--service-code"),
             *("imagebuilder", "--quota-code", str(found["QuotaCode"]), "--desired-value", "10"),
         ),
@@ -220,19 +224,23 @@ def concurrent_builds(quotas: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] 
     return None
 
 
-def _infrastructure(ground: Ground) -> Answer:
-    arn = infrastructure_arn(ground)
-    found: Answer = ground.ask(
+def _infrastructure(context: CheckContext) -> Response:
+    arn = infrastructure_arn(context)
+    found: Response = context.call(
         "imagebuilder", "GetInfrastructureConfiguration", infrastructureConfigurationArn=arn
     )["infrastructureConfiguration"]
     return found
 
 
-def _ec2(ground: Ground, operation: str, *filters: Any, **asked: Any) -> Answer:
+def _ec2(context: CheckContext, operation: str, *filters: Any, **asked: Any) -> Response:
     try:
-        return ground.ask("ec2", operation, **asked, **({"Filters": filters[0]} if filters else {}))
-    except GoneError as error:
-        raise GoneError(f"{error}; sam deploy with another SubnetId or SecurityGroupIds") from error
+        return context.call(
+            "ec2", operation, **asked, **({"Filters": filters[0]} if filters else {})
+        )
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{error}; sam deploy with another SubnetId or SecurityGroupIds"
+        ) from error
 
 
 def _where(**wanted: str) -> list[dict[str, Any]]:

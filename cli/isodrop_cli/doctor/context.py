@@ -11,16 +11,16 @@ from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translate
-from isodrop.errors import DeniedError
-from isodrop.text import one_line, shown
-from isodrop_cli.doctor.results import GoneError, UnseenError
+from isodrop.aws.errors import error_code, to_isodrop_error
+from isodrop.errors import AccessDeniedError
+from isodrop.text import printable, single_line
+from isodrop_cli.doctor.results import CheckSkippedError, NotFoundError
 
 if TYPE_CHECKING:
     from boto3 import Session
 
-Answer = Mapping[str, Any]
-Asks = Callable[[str, str, Mapping[str, Any]], Answer]
+Response = Mapping[str, Any]
+Asks = Callable[[str, str, Mapping[str, Any]], Response]
 """Asks a service for an operation by its name in the API; raises what botocore raises."""
 
 _GONE: Final = frozenset(
@@ -53,7 +53,7 @@ _PREFIXES: Final = {"stepfunctions": "states", "service-quotas": "servicequotas"
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class CheckContext:
     """A stack, and who is asked about it.
 
     Attributes
@@ -69,7 +69,7 @@ class Ground:
     """
 
     asks: Asks
-    stack: Answer
+    stack: Response
     now: datetime
     profile: str | None = None
 
@@ -114,7 +114,7 @@ class Ground:
         """
         named = self.output("UploadBucketName") or self.parameter("ExistingBucketName")
         if not named:
-            raise GoneError("the stack has no output UploadBucketName")
+            raise NotFoundError("the stack has no output UploadBucketName")
         return named
 
     def resource(self, logical: str) -> str:
@@ -127,19 +127,19 @@ class Ground:
         """
         asked: dict[str, Any] = {"StackName": self.name}
         while True:
-            page = self.ask("cloudformation", "ListStackResources", **asked)
+            page = self.call("cloudformation", "ListStackResources", **asked)
             for each in page["StackResourceSummaries"]:
                 if each["LogicalResourceId"] == logical and each.get("PhysicalResourceId"):
                     return str(each["PhysicalResourceId"])
             if not page.get("NextToken"):
-                raise GoneError(f"the stack has no {logical}")
+                raise NotFoundError(f"the stack has no {logical}")
             asked["NextToken"] = page["NextToken"]
 
     def arn(self, service: str, resource: str) -> str:
         """Write an ARN of this account and Region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
-    def ask(self, service: str, operation: str, **parameters: Any) -> Answer:
+    def call(self, service: str, operation: str, **parameters: Any) -> Response:
         """Ask AWS.
 
         Parameters
@@ -161,13 +161,13 @@ class Ground:
         except ClientError as error:
             if error_code(error) in _GONE:
                 named = ", ".join(str(each) for each in parameters.values())
-                raise GoneError(f"there is no {shown(named, limit=200)}") from error
-            if isinstance(translate(error), DeniedError):
+                raise NotFoundError(f"there is no {printable(named, limit=200)}") from error
+            if isinstance(to_isodrop_error(error), AccessDeniedError):
                 action = action_of(service, operation)
-                raise UnseenError(f"you have no {action}", action) from error
-            raise UnseenError(str(translate(error))) from error
+                raise CheckSkippedError(f"you have no {action}", action) from error
+            raise CheckSkippedError(str(to_isodrop_error(error))) from error
         except BotoCoreError as error:
-            raise UnseenError(one_line(f"{operation}: {error}")) from error
+            raise CheckSkippedError(single_line(f"{operation}: {error}")) from error
 
     def command(self, *words: str) -> str:
         """Write a command of the AWS CLI that reaches this stack."""
@@ -200,9 +200,9 @@ class Aws:
 
     session: "Session"
     clients: dict[str, Any] = field(default_factory=dict)
-    _known: dict[str, Answer | Exception] = field(default_factory=dict)
+    _known: dict[str, Response | Exception] = field(default_factory=dict)
 
-    def __call__(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Answer:
+    def __call__(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Response:
         """Ask, or repeat what was answered."""
         question = json.dumps([service, operation, parameters], sort_keys=True)
         if question not in self._known:

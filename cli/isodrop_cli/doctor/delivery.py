@@ -4,92 +4,94 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from isodrop_cli.doctor.context import Ground
+from isodrop_cli.doctor.context import CheckContext
 from isodrop_cli.doctor.policies import covers, statements
-from isodrop_cli.doctor.results import GoneError, Verdict, broken, doubtful, well
+from isodrop_cli.doctor.results import CheckResult, NotFoundError, failed, passed, warned
 
 _STEPS: Final = "aws-sdk:imagebuilder:listWorkflowExecutions"
 
 
-def rule(ground: Ground) -> Verdict:
+def rule(context: CheckContext) -> CheckResult:
     """Whether every ISO starts an execution."""
-    name = ground.resource("Dropped")
-    if found := _switched_off(ground, name, "no ISO that is dropped starts an execution"):
+    name = context.resource("UploadRule")
+    if found := _switched_off(context, name, "no ISO that is dropped starts an execution"):
         return found
-    machine = ground.resource("ImportMachine")
-    targets = ground.ask("events", "ListTargetsByRule", Rule=name)["Targets"]
+    machine = context.resource("ImportStateMachine")
+    targets = context.call("events", "ListTargetsByRule", Rule=name)["Targets"]
     ours = next((each for each in targets if each["Arn"] == machine), None)
-    queue = ground.arn("sqs", ground.resource("Undelivered").rsplit("/", 1)[-1])
-    wanted = {"Id": "ImportMachine", "Arn": machine, "DeadLetterConfig": {"Arn": queue}}
+    queue = context.arn("sqs", context.resource("DeadLetterQueue").rsplit("/", 1)[-1])
+    wanted = {"Id": "ImportStateMachine", "Arn": machine, "DeadLetterConfig": {"Arn": queue}}
     if ours is None or not ours.get("RoleArn"):
-        role = ground.ask("iam", "GetRole", RoleName=ground.resource("DroppedRole"))["Role"]["Arn"]
-        return broken(
+        role = context.call("iam", "GetRole", RoleName=context.resource("UploadRuleRole"))["Role"][
+            "Arn"
+        ]
+        return failed(
             f"the rule {name} does not start the state machine",
-            _put_target(ground, name, {**wanted, "RoleArn": role}),
+            _put_target(context, name, {**wanted, "RoleArn": role}),
         )
     if not ours.get("DeadLetterConfig"):
-        return doubtful(
+        return warned(
             f"the rule {name} keeps nothing of what it cannot deliver",
-            _put_target(ground, name, {**wanted, "RoleArn": ours["RoleArn"]}),
+            _put_target(context, name, {**wanted, "RoleArn": ours["RoleArn"]}),
         )
-    return well("the rule is on and starts the state machine")
+    return passed("the rule is on and starts the state machine")
 
 
-def schedule(ground: Ground) -> Verdict:
+def schedule(context: CheckContext) -> CheckResult:
     """Whether the sweep comes; without it, what no execution answers stays unanswered."""
-    name = ground.resource("SweepEveryFewMinutes")
-    if found := _switched_off(ground, name, "what no execution can answer stays unanswered"):
+    name = context.resource("SweepEveryFewMinutes")
+    if found := _switched_off(context, name, "what no execution can answer stays unanswered"):
         return found
-    function = ground.arn("lambda", f"function:{ground.resource('Sweep')}")
-    targets = ground.ask("events", "ListTargetsByRule", Rule=name)["Targets"]
+    function = context.arn("lambda", f"function:{context.resource('Sweep')}")
+    targets = context.call("events", "ListTargetsByRule", Rule=name)["Targets"]
     if not any(each["Arn"] == function for each in targets):
-        return broken(
+        return failed(
             f"the schedule {name} does not start the sweep",
-            _put_target(ground, name, {"Id": "Sweep", "Arn": function}),
+            _put_target(context, name, {"Id": "Sweep", "Arn": function}),
         )
-    return well("the sweep comes by its schedule")
+    return passed("the sweep comes by its schedule")
 
 
-def machine(ground: Ground) -> Verdict:
+def state_machine(context: CheckContext) -> CheckResult:
     """Whether the state machine runs, and asks the functions of this very stack."""
-    arn = ground.resource("ImportMachine")
-    told = ground.ask("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
+    arn = context.resource("ImportStateMachine")
+    told = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
     if told["status"] != "ACTIVE":
-        return broken(f"the state machine is {told['status']}", "sam deploy it under another name")
+        return failed(f"the state machine is {told['status']}", "sam deploy it under another name")
     strangers = [
         logical
         for logical in ("ImportIso", "ReportBuild")
-        if f":function:{ground.resource(logical)}" not in told["definition"]
+        if f":function:{context.resource(logical)}" not in told["definition"]
     ]
     if strangers:
-        return broken(
+        return failed(
             f"the state machine does not ask this stack's {' and '.join(strangers)}: somebody"
             " changed it",
             "change anything in statemachine/import.asl.json back and sam deploy",
         )
-    return well("the state machine is active")
+    return passed("the state machine is active")
 
 
-def definition(ground: Ground) -> Verdict:
+def definition(context: CheckContext) -> CheckResult:
     """Whether Step Functions takes the definition, its SDK integrations included."""
-    arn = ground.resource("ImportMachine")
-    told = ground.ask("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
-    judged = ground.ask(
+    arn = context.resource("ImportStateMachine")
+    told = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
+    judged = context.call(
         "stepfunctions", "ValidateStateMachineDefinition", definition=told["definition"]
     )
     if judged["result"] != "OK":
         said = "; ".join(each["message"] for each in judged["diagnostics"])
-        return broken(f"Step Functions does not take the definition: {said}", "sam deploy anew")
-    return well("Step Functions knows all that the definition asks for")
+        return failed(f"Step Functions does not take the definition: {said}", "sam deploy anew")
+    return passed("Step Functions knows all that the definition asks for")
 
 
-def fields(ground: Ground) -> Verdict:
+def fields(context: CheckContext) -> CheckResult:
     """Whether Step Functions' own SDK has told step counts; only an execution can show that."""
-    arn = ground.resource("ImportMachine")
+    arn = context.resource("ImportStateMachine")
     asked = {"stateMachineArn": arn, "statusFilter": "SUCCEEDED", "maxResults": 10}
-    ended = ground.ask("stepfunctions", "ListExecutions", **asked)["executions"]
+    ended = context.call("stepfunctions", "ListExecutions", **asked)["executions"]
     for execution in ended:
-        history = ground.ask(
+        history = context.call(
             "stepfunctions",
             "GetExecutionHistory",
             executionArn=execution["executionArn"],
@@ -97,13 +99,13 @@ def fields(ground: Ground) -> Verdict:
         )
         counted = steps_counted(history)
         if counted is True:
-            return well("Step Functions' SDK tells the steps of a build")
+            return passed("Step Functions' SDK tells the steps of a build")
         if counted is False:
-            return doubtful(
+            return warned(
                 "Step Functions' SDK does not tell the steps of a build, so progress is told by"
                 " status only"
             )
-    return well("no build was followed yet; none of Step Functions' newer SDK fields is needed")
+    return passed("no build was followed yet; none of Step Functions' newer SDK fields is needed")
 
 
 def steps_counted(history: Mapping[str, Any]) -> bool | None:
@@ -120,30 +122,30 @@ def steps_counted(history: Mapping[str, Any]) -> bool | None:
     return seen
 
 
-def queue(ground: Ground) -> Verdict:
+def dead_letter_queue(context: CheckContext) -> CheckResult:
     """Whether EventBridge had to leave anything behind."""
-    url = ground.resource("Undelivered")
+    url = context.resource("DeadLetterQueue")
     asked = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    told = ground.ask("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=asked)
+    told = context.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=asked)
     count = sum(int(told.get("Attributes", {}).get(name, 0)) for name in asked)
     if count == 0:
-        return well("the dead-letter queue is empty")
-    return doubtful(
+        return passed("the dead-letter queue is empty")
+    return warned(
         f"EventBridge could not deliver {count} uploads; the sweep starts them",
-        f"see why: {ground.command('sqs', 'receive-message', '--queue-url', url)} and"
-        f" {ground.command('sqs', 'purge-queue', '--queue-url', url)} once it is mended",
+        f"see why: {context.command('sqs', 'receive-message', '--queue-url', url)} and"
+        f" {context.command('sqs', 'purge-queue', '--queue-url', url)} once it is mended",
     )
 
 
-def bus(ground: Ground) -> Verdict:
+def event_bus(context: CheckContext) -> CheckResult:
     """Whether there is somebody to tell."""
-    name = ground.output("EventBus") or "default"
+    name = context.output("EventBus") or "default"
     try:
-        told = ground.ask("events", "DescribeEventBus", Name=name)
-    except GoneError:
-        return broken(
+        told = context.call("events", "DescribeEventBus", Name=name)
+    except NotFoundError:
+        return failed(
             f"there is no event bus {name}, so no answer can be published",
-            ground.command("events", "create-event-bus", "--name", name),
+            context.command("events", "create-event-bus", "--name", name),
         )
     denying = [
         each
@@ -152,24 +154,24 @@ def bus(ground: Ground) -> Verdict:
     ]
     if denying:
         named = ", ".join(str(each.get("Sid", "without a Sid")) for each in denying)
-        return doubtful(
+        return warned(
             f"the policy of the event bus {name} denies events:PutEvents ({named})",
             "see that it lets the roles of ReportBuild and Sweep through: "
-            + ground.command("events", "describe-event-bus", "--name", name),
+            + context.command("events", "describe-event-bus", "--name", name),
         )
-    return well(f"the event bus {name} is there")
+    return passed(f"the event bus {name} is there")
 
 
-def _switched_off(ground: Ground, name: str, so: str) -> Verdict | None:
-    state = ground.ask("events", "DescribeRule", Name=name)["State"]
+def _switched_off(context: CheckContext, name: str, so: str) -> CheckResult | None:
+    state = context.call("events", "DescribeRule", Name=name)["State"]
     if state.startswith("ENABLED"):
         return None
-    return broken(
+    return failed(
         f"the rule {name} is {state.lower()}: {so}",
-        ground.command("events", "enable-rule", "--name", name),
+        context.command("events", "enable-rule", "--name", name),
     )
 
 
-def _put_target(ground: Ground, rule: str, target: Mapping[str, Any]) -> str:
+def _put_target(context: CheckContext, rule: str, target: Mapping[str, Any]) -> str:
     targets = json.dumps([target])
-    return ground.command("events", "put-targets", "--rule", rule, "--targets", targets)
+    return context.command("events", "put-targets", "--rule", rule, "--targets", targets)

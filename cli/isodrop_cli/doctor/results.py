@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What one check has found.
 
     Attributes
@@ -34,7 +34,7 @@ class Verdict:
     remedy: str | None = None
 
 
-class UnseenError(IsodropError):
+class CheckSkippedError(IsodropError):
     """AWS does not say; the message tells what it had against it.
 
     Attributes
@@ -48,20 +48,20 @@ class UnseenError(IsodropError):
         self.permission = permission
 
 
-class GoneError(IsodropError):
+class NotFoundError(IsodropError):
     """What was asked for is not there; the message names it."""
 
 
-def well(message: str) -> Verdict:
+def passed(message: str) -> CheckResult:
     """Say that it is as it should be."""
-    return Verdict(Level.OK, message)
+    return CheckResult(Level.OK, message)
 
 
-def doubtful(message: str, remedy: str | None = None) -> Verdict:
+def warned(message: str, remedy: str | None = None) -> CheckResult:
     """Say that it may do harm."""
-    return Verdict(Level.WARNING, message, remedy)
+    return CheckResult(Level.WARNING, message, remedy)
 
 
-def broken(message: str, remedy: str) -> Verdict:
+def failed(message: str, remedy: str) -> CheckResult:
     """Say that it does harm, and what mends it."""
-    return Verdict(Level.BROKEN, message, remedy)
+    return CheckResult(Level.BROKEN, message, remedy)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isodrop_cli.doctor.context import Ground
+from isodrop_cli.doctor.context import CheckContext
 from isodrop_cli.doctor.functions import configuration
 from isodrop_cli.doctor.policies import trusts
-from isodrop_cli.doctor.results import GoneError, Level, Verdict, broken, doubtful, well
+from isodrop_cli.doctor.results import CheckResult, Level, NotFoundError, failed, passed, warned
 
 _EXECUTION: Final = ("EC2ImageBuilderExecutionPolicy",)
 _INSTANCE: Final = ("EC2InstanceProfileForImageBuilder", "AmazonSSMManagedInstanceCore")
@@ -31,15 +31,13 @@ class Right:
     context: dict[str, str] = field(default_factory=dict)
 
 
-def execution_role(ground: Ground) -> Verdict:
+def execution_role(ground: CheckContext) -> CheckResult:
     """Image Builder builds as this role: see that it is trusted, and may do what a build takes."""
     arn = _execution_role(ground)
     if arn is None:
-        return doubtful(
-            "ImportIso is told of no execution role", "sam deploy with ExecutionRoleArn"
-        )
+        return warned("ImportIso is told of no execution role", "sam deploy with ExecutionRoleArn")
     if _SERVICE_LINKED in arn:
-        return doubtful(
+        return warned(
             f"builds run as the service-linked role {arn}: others were seen to do so, but AWS asks"
             " for a role of one's own",
             "sam deploy with another ExecutionRoleArn, or none, if the first build is refused",
@@ -56,35 +54,35 @@ def execution_role(ground: Ground) -> Verdict:
     )
 
 
-def service_linked_role(ground: Ground) -> Verdict:
+def service_linked_role(ground: CheckContext) -> CheckResult:
     """Look for the role that Image Builder works with everywhere: a fresh account lacks it.
 
     https://docs.aws.amazon.com/imagebuilder/latest/userguide/image-builder-service-linked-role.html
     """
     try:
-        ground.ask("iam", "GetRole", RoleName=_SERVICE_LINKED_NAME)
-    except GoneError:
-        return doubtful(
+        ground.call("iam", "GetRole", RoleName=_SERVICE_LINKED_NAME)
+    except NotFoundError:
+        return warned(
             f"this account has no {_SERVICE_LINKED_NAME} yet, and the stack's roles may not make"
             " it",
             ground.command("iam", "create-service-linked-role", "--aws-service-name", _SERVICE),
         )
-    return well(f"there is {_SERVICE_LINKED_NAME}")
+    return passed(f"there is {_SERVICE_LINKED_NAME}")
 
 
-def instance_role(ground: Ground, profile: str) -> Verdict:
+def instance_role(ground: CheckContext, profile: str) -> CheckResult:
     """Judge the role behind an instance profile: a build's instance reads the ISO as this."""
     try:
-        told = ground.ask("iam", "GetInstanceProfile", InstanceProfileName=profile)
-    except GoneError:
-        return broken(
+        told = ground.call("iam", "GetInstanceProfile", InstanceProfileName=profile)
+    except NotFoundError:
+        return failed(
             f"there is no instance profile {profile}",
             ground.command("iam", "create-instance-profile", "--instance-profile-name", profile)
             + " and add a role to it, or give the infrastructure configuration another",
         )
     roles = told["InstanceProfile"].get("Roles", [])
     if not roles:
-        return broken(
+        return failed(
             f"the instance profile {profile} has no role",
             ground.command(
                 *("iam", "add-role-to-instance-profile", "--instance-profile-name", profile),
@@ -101,22 +99,22 @@ def instance_role(ground: Ground, profile: str) -> Verdict:
     )
 
 
-def may(ground: Ground, logical: str, *rights: Right) -> Verdict:
+def check_permission(ground: CheckContext, logical: str, *rights: Right) -> CheckResult:
     """Ask whether one of the stack's roles, by its name in the template, has rights."""
-    role = ground.ask("iam", "GetRole", RoleName=ground.resource(logical))["Role"]
+    role = ground.call("iam", "GetRole", RoleName=ground.resource(logical))["Role"]
     for right in rights:
         refused = _refused(ground, role["Arn"], right)
         if refused is not None:
-            return broken(
+            return failed(
                 f"{logical} may not {right.action} on {right.resource}: {_why(refused)}",
                 f"see {role['Arn']}: {_where(refused)}",
             )
-    return well(f"{logical} may {', '.join(right.action for right in rights)}")
+    return passed(f"{logical} may {', '.join(right.action for right in rights)}")
 
 
-def _refused(ground: Ground, arn: str, right: Right) -> dict[str, Any] | None:
+def _refused(ground: CheckContext, arn: str, right: Right) -> dict[str, Any] | None:
     """Let IAM simulate what a role may do, boundaries and organisation included."""
-    judged: list[dict[str, Any]] = ground.ask(
+    judged: list[dict[str, Any]] = ground.call(
         "iam",
         "SimulatePrincipalPolicy",
         PolicySourceArn=arn,
@@ -130,11 +128,11 @@ def _refused(ground: Ground, arn: str, right: Right) -> dict[str, Any] | None:
     return next((each for each in judged if each["EvalDecision"] != "allowed"), None)
 
 
-def may_import(ground: Ground) -> Verdict:
+def can_import(ground: CheckContext) -> CheckResult:
     """Ask whether ImportIso is allowed the one paid call, and all that it depends on."""
     image = ground.arn("imagebuilder", "image/windows-11/11.26100.1/1")
     workflow = f"arn:{ground.partition}:imagebuilder:{ground.region}:aws:workflow/build/x/1.0.0/1"
-    return may(
+    return check_permission(
         *(ground, "ImportIsoRole"),
         Right("imagebuilder:ImportDiskImage", image),
         Right("imagebuilder:TagResource", image),
@@ -143,58 +141,60 @@ def may_import(ground: Ground) -> Verdict:
     )
 
 
-def may_pass(ground: Ground) -> Verdict:
+def can_pass_roles(ground: CheckContext) -> CheckResult:
     """Ask whether ImportIso is allowed to hand the execution role to Image Builder."""
     role = _execution_role(ground)
     if role is None:
-        return well("there is no execution role to pass")
-    return may(ground, "ImportIsoRole", _passing(role))
+        return passed("there is no execution role to pass")
+    return check_permission(ground, "ImportIsoRole", _passing(role))
 
 
-def may_distribute(ground: Ground) -> Verdict:
+def can_distribute(ground: CheckContext) -> CheckResult:
     """Ask whether ReportBuild is allowed to have images distributed, if they are."""
     configuration_arn = ground.parameter("DistributionConfigurationArn")
     role = _execution_role(ground)
     if not configuration_arn or role is None:
-        return well("images are not distributed")
+        return passed("images are not distributed")
     distribute = Right("imagebuilder:DistributeImage", configuration_arn)
-    return may(ground, "ReportBuildRole", _passing(role), distribute)
+    return check_permission(ground, "ReportBuildRole", _passing(role), distribute)
 
 
-def may_read(ground: Ground) -> Verdict:
+def can_read(ground: CheckContext) -> CheckResult:
     """Ask whether ImportIso is allowed to look inside."""
     where = f"arn:{ground.partition}:s3:::{ground.bucket}/{ground.parameter('KeyPrefix')}Win11.iso"
-    return may(ground, "ImportIsoRole", Right("s3:GetObjectVersion", where))
+    return check_permission(ground, "ImportIsoRole", Right("s3:GetObjectVersion", where))
 
 
-def may_copy(ground: Ground) -> Verdict:
+def can_copy(ground: CheckContext) -> CheckResult:
     """Ask whether ImportIso is allowed to make copies, and the build to read them."""
     copies = f"arn:{ground.partition}:s3:::{ground.output('StagingBucketName') or ''}/0-0.iso"
-    writing = may(ground, "ImportIsoRole", Right("s3:PutObject", copies))
+    writing = check_permission(ground, "ImportIsoRole", Right("s3:PutObject", copies))
     if writing.level is not Level.OK or ground.parameter("InfrastructureConfigurationArn"):
         return writing
-    return may(ground, "BuildInstanceRole", Right("s3:GetObject", copies))
+    return check_permission(ground, "BuildInstanceRole", Right("s3:GetObject", copies))
 
 
-def may_start(ground: Ground) -> Verdict:
+def can_start(ground: CheckContext) -> CheckResult:
     """Ask whether the rule is allowed to start the state machine."""
-    start = Right("states:StartExecution", ground.resource("ImportMachine"))
-    return may(ground, "DroppedRole", start)
+    start = Right("states:StartExecution", ground.resource("ImportStateMachine"))
+    return check_permission(ground, "UploadRuleRole", start)
 
 
-def may_ask(ground: Ground) -> Verdict:
+def can_invoke(ground: CheckContext) -> CheckResult:
     """Ask whether the state machine is allowed to ask the function."""
     function = ground.arn("lambda", f"function:{ground.resource('ImportIso')}")
-    return may(ground, "ImportMachineRole", Right("lambda:InvokeFunction", function))
+    return check_permission(
+        ground, "ImportStateMachineRole", Right("lambda:InvokeFunction", function)
+    )
 
 
-def may_tell(ground: Ground) -> Verdict:
+def can_publish(ground: CheckContext) -> CheckResult:
     """Ask whether ReportBuild is allowed to tell."""
     bus = ground.arn("events", f"event-bus/{ground.output('EventBus') or 'default'}")
-    return may(ground, "ReportBuildRole", Right("events:PutEvents", bus))
+    return check_permission(ground, "ReportBuildRole", Right("events:PutEvents", bus))
 
 
-def infrastructure_arn(ground: Ground) -> str:
+def infrastructure_arn(ground: CheckContext) -> str:
     """Find the infrastructure configuration that builds run by.
 
     Raises
@@ -206,7 +206,7 @@ def infrastructure_arn(ground: Ground) -> str:
     found = told.get("INFRASTRUCTURE_CONFIGURATION_ARN")
     found = found or ground.output("InfrastructureConfiguration")
     if not found:
-        raise GoneError("the stack names no infrastructure configuration")
+        raise NotFoundError("the stack names no infrastructure configuration")
     return str(found)
 
 
@@ -214,25 +214,25 @@ def _passing(role: str) -> Right:
     return Right("iam:PassRole", role, {"iam:PassedToService": _SERVICE})
 
 
-def _execution_role(ground: Ground) -> str | None:
+def _execution_role(ground: CheckContext) -> str | None:
     told = configuration(ground, "ImportIso").get("Environment", {}).get("Variables", {})
     return told.get("EXECUTION_ROLE") or None
 
 
 def _role(
-    ground: Ground, name: str, service: str, policies: tuple[str, ...], *rights: Right
-) -> Verdict:
+    ground: CheckContext, name: str, service: str, policies: tuple[str, ...], *rights: Right
+) -> CheckResult:
     """Judge a role by whom it trusts and what it may do; AWS's policies are the remedy only."""
     try:
-        role = ground.ask("iam", "GetRole", RoleName=name)["Role"]
-    except GoneError:
-        return broken(f"there is no role {name}", f"name another, or deploy {ground.name} anew")
+        role = ground.call("iam", "GetRole", RoleName=name)["Role"]
+    except NotFoundError:
+        return failed(f"there is no role {name}", f"name another, or deploy {ground.name} anew")
     if not trusts(role.get("AssumeRolePolicyDocument"), service):
         trust = (
             '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":'
             f'{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}'
         )
-        return broken(
+        return failed(
             f"the role {name} does not trust {service}",
             ground.command(
                 *("iam", "update-assume-role-policy", "--role-name", name),
@@ -250,13 +250,13 @@ def _role(
             )
             for each in policies
         )
-        return broken(
+        return failed(
             f"the role {name} may not {right.action}: {_why(refused)}",
             " && ".join(commands)
             if _is_lacking(refused)
             else f"see {role['Arn']}: {_where(refused)}",
         )
-    return well(f"the role {name} trusts {service} and may do what a build takes")
+    return passed(f"the role {name} trusts {service} and may do what a build takes")
 
 
 def _is_lacking(refused: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from isodrop.text import shown
+from isodrop.text import printable
 from isodrop_cli.failures import OutputError
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def complain(*messages: str) -> None:
+def print_error(*messages: str) -> None:
     """Tell on stderr why nothing can be done, and what can; each a line."""
     for message in messages:
         # Where nobody hears it, there is nobody to tell so.
         with suppress(OSError):
-            print(f"isodrop: {shown(message, limit=CELL)}", file=sys.stderr)
+            print(f"isodrop: {printable(message, limit=CELL)}", file=sys.stderr)
 
 
 def discard_output() -> None:
@@ -150,23 +150,23 @@ def build_number(build: int | None, revision: int | None) -> str | None:
     return ".".join(str(part) for part in (build, revision) if part is not None) or None
 
 
-def moment(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """Write a time as it is written everywhere for people; JSON has it as the ledger does.
 
     Examples
     --------
-    >>> moment(datetime.fromisoformat("2026-11-24T10:12:05.678+01:00"))
+    >>> format_time(datetime.fromisoformat("2026-11-24T10:12:05.678+01:00"))
     '2026-11-24T09:12:05Z'
     """
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def size_in_words(count: int) -> str:
+def format_size(count: int) -> str:
     """Write a number of bytes for a person.
 
     Examples
     --------
-    >>> size_in_words(759808), size_in_words(5_600_000_000)
+    >>> format_size(759808), format_size(5_600_000_000)
     ('742 KiB', '5.22 GiB')
     """
     if count < 1 << 20:
@@ -175,4 +175,4 @@ def size_in_words(count: int) -> str:
 
 
 def _cell(value: object, limit: int = CELL) -> str:
-    return "" if value is None else shown(str(value), limit)
+    return "" if value is None else printable(str(value), limit)

@@ -8,12 +8,12 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
-from isodrop_cli.output.console import size_in_words
-from isodrop_cli.output.run_format import amis_of, answer_of, as_json, kind_of
+from isodrop_cli.output.console import format_size
+from isodrop_cli.output.run_format import amis_of, as_json, kind_of, parse_answer
 
 if TYPE_CHECKING:
-    from isodrop.domain.run import Drop
-    from isodrop_cli.operations import Sight
+    from isodrop.domain.run import Run
+    from isodrop_cli.operations import RunSnapshot
     from isodrop_cli.resumable_upload import Progress
 
 WINDOW: Final = 15.0
@@ -23,12 +23,12 @@ _ENDS: Final = frozenset({"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DEL
 _WAITS: Final = "waiting for the stack to take it"
 _LATE: Final = (
     "the stack has not taken it yet\n"
-    "isodrop doctor tells why; the sweep, every SweepMinutes, starts what is ten minutes old"
+    "isodrop doctor says why; the sweep, every SweepIntervalMinutes, starts what is ten minutes old"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ProgressEvent:
     """One thing that is new.
 
     Attributes
@@ -56,20 +56,20 @@ class News:
     event: str
     key: str
     step: str
-    sentence: str
+    message: str
     at: datetime
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     share: float | None = None
-    mood: str = ""
+    severity: str = ""
 
 
 @dataclass(slots=True)
-class Pace:
+class RateMeter:
     """How fast something goes of late.
 
     Examples
     --------
-    >>> pace = Pace()
+    >>> pace = RateMeter()
     >>> for second in range(5):
     ...     pace.saw(second, 100 * second)
     >>> pace.rate, pace.left(1000)
@@ -108,18 +108,18 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
-def sending(key: str, at: datetime, progress: "Progress", pace: Pace) -> News:
+def sending(key: str, at: datetime, progress: "Progress", pace: RateMeter) -> ProgressEvent:
     """Say how far an upload is."""
     size, kept = progress.size, progress.kept
     done = min(size, kept + progress.sent)
     left = pace.left(size - done)
-    words = [f"{size_in_words(done)} of {size_in_words(size)}"]
+    words = [f"{format_size(done)} of {format_size(size)}"]
     if pace.rate:
-        words.append(f"{size_in_words(int(pace.rate))}/s")
+        words.append(f"{format_size(int(pace.rate))}/s")
     if left is not None and done < size:
         words.append(f"{clock(left)} left")
     if kept:
-        words.append(f"{size_in_words(kept)} were there")
+        words.append(f"{format_size(kept)} were there")
     facts = {
         "bytes": done,
         "size": size,
@@ -128,94 +128,98 @@ def sending(key: str, at: datetime, progress: "Progress", pace: Pace) -> News:
         "secondsLeft": None if left is None else round(left),
     }
     share = done / size if size else 1.0
-    return News("uploading", key, "upload", ", ".join(words), at, facts, share)
+    return ProgressEvent("uploading", key, "upload", ", ".join(words), at, facts, share)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ProgressTracker:
     """What was told so far, so that each thing is told once."""
 
     _sentences: dict[tuple[str, int, str], str] = field(default_factory=dict)
 
-    def new(self, sight: "Sight", key: str, now: datetime) -> Iterator[News]:
+    def new(self, snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[ProgressEvent]:
         """Say what is new of an ask."""
-        drop = sight.drop
-        whose = ("", 0) if drop is None else (drop.id, drop.ask.number)
-        known = tuple(seen(sight, key, now))
+        run = snapshot.run
+        whose = ("", 0) if run is None else (run.upload_id, run.request.number)
+        known = tuple(seen(snapshot, key, now))
         for news, after in zip_longest(known, known[1:]):
             before = self._sentences.get((*whose, news.step))
-            if before is None or news.sentence not in ("", before):
-                self._sentences[*whose, news.step] = news.sentence
+            if before is None or news.message not in ("", before):
+                self._sentences[*whose, news.step] = news.message
                 # When it changed nobody knows, but it was before what came after it.
                 changed = now if after is None else min(now, after.at)
                 yield news if before is None else replace(news, at=changed)
 
 
-def seen(sight: "Sight", key: str, now: datetime) -> Iterator[News]:
+def seen(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[ProgressEvent]:
     """Say all that is known of an ask, in the order in which it came about.
 
     Parameters
     ----------
-    sight : Sight
+    snapshot : RunSnapshot
     key : str
         Of its object, which an ask that nobody has claimed does not know.
     now : datetime
         Since when what has no time of its own is told to hold.
     """
-    drop = sight.drop
-    if drop is None:
-        event, words = ("late", _LATE) if sight.is_late else ("state", _WAITS)
-        yield News(event, key, "decide", words, now)
+    run = snapshot.run
+    if run is None:
+        event, words = ("late", _LATE) if snapshot.is_overdue else ("state", _WAITS)
+        yield ProgressEvent(event, key, "decide", words, now)
         return
-    yield News("state", key, "decide", _decided(drop), _time(drop.claimed), _state(drop))
-    at = {status: _time(when) for status, when in drop.timeline.items() if status not in _ENDS}
+    yield ProgressEvent("state", key, "decide", _decided(run), _time(run.claimed_at), _state(run))
+    at = {
+        status: _time(when)
+        for status, when in run.status_first_seen_at.items()
+        if status not in _ENDS
+    }
     for status in sorted(at, key=at.__getitem__):
-        facts = {**_state(drop), "status": status}
-        steps = sight.steps
+        facts = {**_state(run), "status": status}
+        steps = snapshot.steps
         if status != max(at, key=at.__getitem__) or not steps.total:
-            yield News("state", key, status.lower(), "", at[status], facts)
+            yield ProgressEvent("state", key, status.lower(), "", at[status], facts)
             continue
         facts |= {"stepsDone": steps.done, "stepsTotal": steps.total}
         words = f"{steps.done} of {steps.total} steps"
         share = steps.done / steps.total
-        yield News("state", key, status.lower(), words, at[status], facts, share)
-    if drop.answered is not None:
-        yield concluded(drop)
+        yield ProgressEvent("state", key, status.lower(), words, at[status], facts, share)
+    if run.answered_at is not None:
+        yield concluded(run)
 
 
-def concluded(drop: "Drop") -> News:
+def concluded(run: "Run") -> ProgressEvent:
     """Say the answer of a drop that has one."""
-    answer = answer_of(drop)
-    if answer is None or drop.answered is None:
+    answer = parse_answer(run)
+    if answer is None or run.answered_at is None:
         raise ValueError("it has no answer yet")
     kind, data = kind_of(answer), answer["detail"]["data"]
     lines = amis_of(answer)
     if data.get("reused"):
         lines.append("the image of an earlier drop")
     lines += [data[name] for name in ("code", "message", "remedy") if name in data]
-    return News(
+    return ProgressEvent(
         "answer",
-        drop.upload.key,
+        run.upload.key,
         kind.lower(),
         "\n".join(lines),
-        _time(drop.answered),
-        as_json(drop),
-        mood="good" if kind == "Succeeded" else "bad",
+        _time(run.answered_at),
+        as_json(run),
+        severity="good" if kind == "Succeeded" else "bad",
     )
 
 
-def _decided(drop: "Drop") -> str:
-    if drop.verdict is None:
+def _decided(run: "Run") -> str:
+    if run.decision is None:
         return "the stack looks at it"
-    if isinstance(drop.verdict, Rejection):
-        return drop.verdict.code.value
-    image = f"{drop.verdict.name} {drop.verdict.semantic_version}"
-    return image if drop.build_arn else f"asks Image Builder for {image}"
+    if isinstance(run.decision, Rejection):
+        return run.decision.code.value
+    image = f"{run.decision.name} {run.decision.semantic_version}"
+    return image if run.build_arn else f"asks Image Builder for {image}"
 
 
-def _state(drop: "Drop") -> dict[str, Any]:
-    told = as_json(drop)
-    names = ("dropId", "ask", "state", "execution", "buildArn", "distributionArn")
+def _state(run: "Run") -> dict[str, Any]:
+    told = as_json(run)
+    names = ("uploadId", "run", "state", "executionArn", "buildArn", "distributionArn")
     return {name: told[name] for name in names}
 
 

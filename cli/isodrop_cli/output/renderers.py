@@ -11,10 +11,10 @@ from itertools import zip_longest
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from isodrop.text import shown
+from isodrop.text import printable
 from isodrop_cli.clock import utc_now
-from isodrop_cli.output.console import CELL, console, moment, print_fields
-from isodrop_cli.output.progress import News, clock
+from isodrop_cli.output.console import CELL, console, format_time, print_fields
+from isodrop_cli.output.progress import ProgressEvent, clock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -29,7 +29,7 @@ _BAR: Final = 44  # characters
 _STYLES: Final = {"good": "bold green", "bad": "bold red", "": ""}
 
 
-class Teller(Protocol):
+class Renderer(Protocol):
     """Tells news; to be entered before, and left when there are no more."""
 
     def __enter__(self) -> Self: ...
@@ -41,21 +41,21 @@ class Teller(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def tell(self, news: News) -> None:
+    def show(self, event: ProgressEvent) -> None:
         """Tell one thing."""
 
 
-def teller(*, as_json: bool = False, of_many: bool = False, title: str = "") -> Teller:
+def make_renderer(*, as_json: bool = False, of_many: bool = False, title: str = "") -> Renderer:
     """Choose how to tell by who reads."""
     if as_json:
-        return _Lines(_print_json)
+        return LineRenderer(_print_json)
     screen = console()
     if screen is None:
-        return _Lines(_print_many if of_many else _print_one)
-    return Board(screen, utc_now) if of_many else Steps(screen, utc_now, title)
+        return LineRenderer(_print_many if of_many else _print_one)
+    return RunsView(screen, utc_now) if of_many else StepsView(screen, utc_now, title)
 
 
-class _Lines:
+class LineRenderer:
     """One line for each thing, at once; how far an upload is only now and then.
 
     No line is of an earlier time than the one before: what came about before that was told, but is
@@ -63,7 +63,7 @@ class _Lines:
     """
 
     def __init__(
-        self, write: Callable[[News], None], now: Callable[[], float] = time.monotonic
+        self, write: Callable[[ProgressEvent], None], now: Callable[[], float] = time.monotonic
     ) -> None:
         self._write = write
         self._now = now
@@ -81,31 +81,37 @@ class _Lines:
     ) -> None:
         return None
 
-    def tell(self, news: News) -> None:
-        if news.event == "uploading":
+    def show(self, event: ProgressEvent) -> None:
+        """Write one event as a line."""
+        if event.event == "uploading":
             if self._now() < self._next:
                 return
             self._next = self._now() + NOW_AND_THEN
-        self._last = max(self._last, news.at)
-        self._write(replace(news, at=self._last))
+        self._last = max(self._last, event.at)
+        self._write(replace(event, at=self._last))
         sys.stdout.flush()
 
 
-def _print_json(news: News) -> None:
-    line = {"event": news.event, "time": moment(news.at), "key": news.key, "step": news.step}
-    print(json.dumps({**line, "message": news.sentence, **news.facts}))
+def _print_json(event: ProgressEvent) -> None:
+    line = {
+        "event": event.event,
+        "time": format_time(event.at),
+        "key": event.key,
+        "step": event.step,
+    }
+    print(json.dumps({**line, "message": event.message, **event.data}))
 
 
-def _print_one(news: News) -> None:
-    print_fields(moment(news.at), news.step, _in_a_line(news))
+def _print_one(event: ProgressEvent) -> None:
+    print_fields(format_time(event.at), event.step, _in_a_line(event))
 
 
-def _print_many(news: News) -> None:
-    print_fields(moment(news.at), news.key, news.step, _in_a_line(news))
+def _print_many(event: ProgressEvent) -> None:
+    print_fields(format_time(event.at), event.key, event.step, _in_a_line(event))
 
 
-def _in_a_line(news: News) -> str:
-    line, *more = news.sentence.splitlines() or [""]
+def _in_a_line(event: ProgressEvent) -> str:
+    line, *more = event.message.splitlines() or [""]
     for each in more:
         line += f"{' ' if line.endswith('.') else '; '}{each}"
     return line
@@ -115,11 +121,11 @@ def _in_a_line(news: News) -> str:
 class _Row:
     """The last that was told of a step, and since when the step has gone on."""
 
-    news: News
+    event: ProgressEvent
     began: datetime
 
 
-class _Live(ABC):
+class LiveRenderer(ABC):
     """What is drawn anew several times a second, and stays on the screen at the end."""
 
     def __init__(self, screen: "Console", now: Callable[[], datetime]) -> None:
@@ -147,18 +153,18 @@ class _Live(ABC):
         self._live.stop()
 
     @abstractmethod
-    def tell(self, news: News) -> None:
+    def show(self, event: ProgressEvent) -> None:
         """Take it into the picture."""
 
     @abstractmethod
     def render(self) -> "RenderableType":
         """Draw the picture as it is now."""
 
-    def _mark(self, news: News, *, goes_on: bool) -> "RenderableType":
+    def _mark(self, event: ProgressEvent, *, goes_on: bool) -> "RenderableType":
         from rich.text import Text  # noqa: PLC0415 - see screen.console
 
         plain = self._screen.options.ascii_only
-        if news.mood == "bad":
+        if event.severity == "bad":
             return Text("x" if plain else "✘", "bold red")
         if not goes_on:
             return Text("+" if plain else "✔", "green")
@@ -166,19 +172,19 @@ class _Live(ABC):
             return Text("." if plain else "·", "dim")
         return self._spinner
 
-    def _words(self, news: News, *, goes_on: bool) -> "RenderableType":
+    def _words(self, event: ProgressEvent, *, goes_on: bool) -> "RenderableType":
         from rich.console import Group  # noqa: PLC0415 - see screen.console
         from rich.progress_bar import ProgressBar  # noqa: PLC0415 - see screen.console
         from rich.text import Text  # noqa: PLC0415 - see screen.console
 
-        lines = [shown(line, limit=CELL) for line in news.sentence.splitlines()]
+        lines = [printable(line, limit=CELL) for line in event.message.splitlines()]
         # Text, not str: no markup is read out of a stranger's words.
-        words = Text("\n".join(lines), _STYLES[news.mood], overflow="fold")
-        if news.share is None:
+        words = Text("\n".join(lines), _STYLES[event.severity], overflow="fold")
+        if event.share is None:
             return words
         if not goes_on:
             return Text("")  # so far it was when it was last looked at, and now it is through
-        bar = ProgressBar(total=1.0, completed=news.share, width=_BAR, complete_style="green")
+        bar = ProgressBar(total=1.0, completed=event.share, width=_BAR, complete_style="green")
         return Group(words, bar)
 
     def _passed(self, began: datetime, ended: datetime | None) -> "Text":
@@ -188,20 +194,20 @@ class _Live(ABC):
         return Text(clock(max(0.0, seconds)), "dim")
 
 
-class Steps(_Live):
+class StepsView(LiveRenderer):
     """One drop: its steps one below the other, and how long each took."""
 
     def __init__(self, screen: "Console", now: Callable[[], datetime], title: str) -> None:
         self._title = title
         super().__init__(screen, now)
 
-    def tell(self, news: News) -> None:
+    def show(self, event: ProgressEvent) -> None:
         """Take it into the picture."""
-        row = self._rows.get(news.step)
+        row = self._rows.get(event.step)
         if row is None:
-            self._rows[news.step] = _Row(news, news.at)
+            self._rows[event.step] = _Row(event, event.at)
         else:
-            row.news = news
+            row.event = event
 
     def render(self) -> "RenderableType":
         """Draw the steps."""
@@ -215,33 +221,36 @@ class Steps(_Live):
         grid.add_column(justify="right")
         rows = tuple(self._rows.values())
         if self._title:
-            grid.title, grid.title_justify = Text(shown(self._title, limit=CELL), "bold"), "left"
+            grid.title, grid.title_justify = (
+                Text(printable(self._title, limit=CELL), "bold"),
+                "left",
+            )
         for row, after in zip_longest(rows, rows[1:]):
-            is_answer = row.news.event == "answer"
-            is_over = row.news.event in _LAST or row.news.mood == "bad"
+            is_answer = row.event.event == "answer"
+            is_over = row.event.event in _LAST or row.event.severity == "bad"
             goes_on = after is None and not is_over
             began = rows[0].began if is_answer else row.began
-            ended = after.began if after else row.news.at if is_over else None
+            ended = after.began if after else row.event.at if is_over else None
             grid.add_row(
-                self._mark(row.news, goes_on=goes_on),
-                Text(row.news.step, _STYLES[row.news.mood]),
-                self._words(row.news, goes_on=goes_on),
+                self._mark(row.event, goes_on=goes_on),
+                Text(row.event.step, _STYLES[row.event.severity]),
+                self._words(row.event, goes_on=goes_on),
                 self._passed(began, ended),
             )
         return grid
 
 
-class Board(_Live):
+class RunsView(LiveRenderer):
     """Many drops: a line for each, and how long it has gone on."""
 
-    def tell(self, news: News) -> None:
+    def show(self, event: ProgressEvent) -> None:
         """Take it into the picture."""
-        name = news.facts.get("dropId", news.key)
+        name = event.data.get("uploadId", event.key)
         row = self._rows.get(name)
         if row is None:
-            self._rows[name] = _Row(news, news.at)
+            self._rows[name] = _Row(event, event.at)
         else:
-            row.news = news
+            row.event = event
 
     def render(self) -> "RenderableType":
         """Draw the drops, those that came last at the end, as many as there is room for."""
@@ -260,13 +269,13 @@ class Board(_Live):
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right")
         for row in rows:
-            news = row.news
-            goes_on = news.event != "answer"
+            event = row.event
+            goes_on = event.event != "answer"
             grid.add_row(
-                self._mark(news, goes_on=goes_on),
-                Text(shown(news.key, limit=CELL)),
-                Text(news.step, _STYLES[news.mood]),
-                Text(shown(_in_a_line(news), limit=CELL), _STYLES[news.mood]),
-                self._passed(row.began, None if goes_on else news.at),
+                self._mark(event, goes_on=goes_on),
+                Text(printable(event.key, limit=CELL)),
+                Text(event.step, _STYLES[event.severity]),
+                Text(printable(_in_a_line(event), limit=CELL), _STYLES[event.severity]),
+                self._passed(row.began, None if goes_on else event.at),
             )
         return grid

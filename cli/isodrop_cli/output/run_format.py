@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan
-from isodrop_cli.output.console import moment
+from isodrop_cli.output.console import format_time
 
 if TYPE_CHECKING:
-    from isodrop.domain.run import Drop
+    from isodrop.domain.run import Run
 
 STATUSES: Final = {"Succeeded": 0, "Rejected": 3, "Failed": 4}
 """How a command that waited for an answer exits."""
 
 
-def answer_of(drop: "Drop") -> dict[str, Any] | None:
+def parse_answer(run: "Run") -> dict[str, Any] | None:
     """Read the answer as it is, or is to be, published."""
-    if drop.answer is None:
+    if run.answer_json is None:
         return None
-    answer = dict(json.loads(drop.answer))
-    answer["detail"]["data"]["notes"] = list(drop.notes or ())
+    answer = dict(json.loads(run.answer_json))
+    answer["detail"]["data"]["notes"] = list(run.annotation_notes or ())
     return answer
 
 
@@ -40,26 +40,26 @@ def amis_of(answer: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def as_json(drop: "Drop") -> dict[str, Any]:
+def as_json(run: "Run") -> dict[str, Any]:
     """Say it as the contract of ``--json`` does."""
-    plan = None if isinstance(drop.verdict, Rejection) else drop.verdict
+    plan = None if isinstance(run.decision, Rejection) else run.decision
     return {
-        "dropId": drop.id,
-        "ask": drop.ask.number,
-        "overrides": dict(drop.ask.overrides),
+        "uploadId": run.upload_id,
+        "run": run.request.number,
+        "overrides": dict(run.request.overrides),
         "source": {
-            "bucket": drop.upload.bucket,
-            "key": drop.upload.key,
-            "versionId": drop.upload.version_id,
-            "etag": drop.upload.etag,
-            "size": drop.upload.size,
-            "contentId": None if drop.content is None else drop.content.id,
-            "sha256": drop.sha256,
+            "bucket": run.upload.bucket,
+            "key": run.upload.key,
+            "versionId": run.upload.version_id,
+            "etag": run.upload.etag,
+            "size": run.upload.size,
+            "contentId": None if run.content is None else run.content.id,
+            "sha256": run.sha256,
         },
-        "state": state_of(drop),
-        "claimed": drop.claimed,
-        "answered": drop.answered,
-        "execution": drop.execution,
+        "state": state_of(run),
+        "claimedAt": run.claimed_at,
+        "answeredAt": run.answered_at,
+        "executionArn": run.execution_arn,
         "plan": None
         if plan is None
         else {
@@ -69,74 +69,74 @@ def as_json(drop: "Drop") -> dict[str, Any]:
             "edition": plan.edition,
             "release": plan.release,
         },
-        "attempt": drop.attempt,
-        "buildArn": drop.build_arn,
-        "distributionArn": drop.distribution.build_arn,
-        "answer": answer_of(drop),
+        "attempt": run.attempt,
+        "buildArn": run.build_arn,
+        "distributionArn": run.distribution.arn,
+        "answer": parse_answer(run),
     }
 
 
-def state_of(drop: "Drop") -> str:
+def state_of(run: "Run") -> str:
     """Say where it stands, in a word."""
-    answer = answer_of(drop)
+    answer = parse_answer(run)
     if answer is not None:
         return kind_of(answer).lower()
-    if drop.distribution.build_arn is not None:
+    if run.distribution.arn is not None:
         return "distributing"
-    if drop.build_arn is not None:
+    if run.build_arn is not None:
         return "building"
     # A rejection that was decided is no import; its answer is on the way.
-    return "importing" if isinstance(drop.verdict, ImportPlan) else "looking"
+    return "importing" if isinstance(run.decision, ImportPlan) else "looking"
 
 
-def pairs(drop: "Drop") -> list[tuple[str, object]]:
+def pairs(run: "Run") -> list[tuple[str, object]]:
     """Tell all there is to tell, name by name."""
-    answer = answer_of(drop)
+    answer = parse_answer(run)
     told = {} if answer is None else answer["detail"]["data"]
-    plan = None if isinstance(drop.verdict, Rejection) else drop.verdict
+    plan = None if isinstance(run.decision, Rejection) else run.decision
     found: list[tuple[str, object]] = [
-        ("ask", drop.ask.number),
-        *(("set", f"{name}={value}") for name, value in sorted(drop.ask.overrides.items())),
-        ("state", state_of(drop)),
-        ("claimed", _moment(drop.claimed)),
+        ("run", run.request.number),
+        *(("set", f"{name}={value}") for name, value in sorted(run.request.overrides.items())),
+        ("state", state_of(run)),
+        ("claimed", _moment(run.claimed_at)),
     ]
     if plan is not None:
         found += [
             ("image", f"{plan.name} {plan.semantic_version}"),
             ("edition", f"{plan.edition}, image {plan.image_index}"),
         ]
-    if drop.content is not None:
-        found.append(("content", drop.content.id))
-    if drop.sha256 is not None:
-        found.append(("sha256", drop.sha256))
-    if drop.build_arn is not None:
-        found += [("build", drop.build_arn), ("attempt", drop.attempt)]
-    if drop.distribution.build_arn is not None:
-        found.append(("distribution", drop.distribution.build_arn))
-    if drop.answered is not None:
-        found.append(("answered", _moment(drop.answered)))
+    if run.content is not None:
+        found.append(("content", run.content.id))
+    if run.sha256 is not None:
+        found.append(("sha256", run.sha256))
+    if run.build_arn is not None:
+        found += [("build", run.build_arn), ("attempt", run.attempt)]
+    if run.distribution.arn is not None:
+        found.append(("distribution", run.distribution.arn))
+    if run.answered_at is not None:
+        found.append(("answered", _moment(run.answered_at)))
     found += [(name, told[name]) for name in ("code", "message", "remedy") if name in told]
     found += [] if answer is None else [("ami", each) for each in amis_of(answer)]
     found += [("note", note) for note in told.get("notes", ())]
-    found.append(("execution", drop.execution))
+    found.append(("execution", run.execution_arn))
     return found
 
 
-def row(drop: "Drop") -> tuple[object, ...]:
+def to_row(run: "Run") -> tuple[object, ...]:
     """Tell it in a line: claimed, state, code, ask, image, version, build, key."""
-    answer = answer_of(drop)
-    plan = None if isinstance(drop.verdict, Rejection) else drop.verdict
+    answer = parse_answer(run)
+    plan = None if isinstance(run.decision, Rejection) else run.decision
     return (
-        _moment(drop.claimed),
-        state_of(drop),
+        _moment(run.claimed_at),
+        state_of(run),
         None if answer is None else answer["detail"]["data"].get("code"),
-        drop.ask.number,
+        run.request.number,
         None if plan is None else plan.name,
         None if plan is None else plan.semantic_version,
-        drop.build_arn,
-        drop.upload.key,
+        run.build_arn,
+        run.upload.key,
     )
 
 
 def _moment(written: str) -> str:
-    return moment(datetime.fromisoformat(written))
+    return format_time(datetime.fromisoformat(written))

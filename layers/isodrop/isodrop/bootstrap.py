@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from isodrop.aws.clients import deferring
-from isodrop.aws.config import CONFIG, QUICK_CONFIG
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.config import CONFIG, FAST_CONFIG
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.metrics import Counter
+from isodrop.aws.metrics import Metrics
 from isodrop.aws.staging import StagingBucket
 from isodrop.domain.content import PART_SIZE
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from isodrop.services.intake import Intake
     from isodrop.services.reporting import Reporter
     from isodrop.services.staging import Stager
-    from isodrop.services.sweep import Sweep
+    from isodrop.services.sweep import Sweeper
 
 
 def make_intake(environ: Mapping[str, str]) -> "Intake":
@@ -43,11 +43,11 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     from isodrop.aws.allow_list import AllowListSource
     from isodrop.services.allow_list import AllowListGate
     from isodrop.services.intake import Intake
-    from isodrop.services.submission import Submission
+    from isodrop.services.submission import BuildSubmitter
 
     settings = IntakeSettings.read(environ)
     session = deferring(boto3.Session())
-    builder = Builder.connect(session)
+    builder = ImageBuilder.connect(session)
     ledger = Ledger.connect(session, settings.ledger_table)
     s3 = session.client("s3", config=CONFIG)
     stager = _stager(settings.staging_bucket, session, builder, ledger)
@@ -64,16 +64,16 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         uefi_data_uri=settings.uefi_data_uri,
         stager=stager,
         gate=AllowListGate(stager.bucket, ledger, settings.allow_list_mode, allowed.read),
-        submission=Submission(
+        submission=BuildSubmitter(
             builder,
             ledger,
             settings.stack_name,
-            settings.max_attempts,
+            settings.max_consecutive_failures,
             _now,
             limits=settings.limits(),
         ),
         now=lambda: _now().isoformat(timespec="milliseconds"),
-        inspected=Counter(settings.stack_name).inspected,
+        record_inspection=Metrics(settings.stack_name).record_inspection,
     )
 
 
@@ -96,7 +96,7 @@ def make_reporter(environ: Mapping[str, str]) -> "Reporter":
 def make_sweep(
     environ: Mapping[str, str],
     tell: Callable[[str, Mapping[str, Any]], None],
-) -> "Sweep":
+) -> "Sweeper":
     """Wire the sweep.
 
     Parameters
@@ -111,24 +111,24 @@ def make_sweep(
     SettingsError
         A variable is missing or not well formed.
     """
-    from isodrop.aws.step_functions import Executions
-    from isodrop.services.sweep import Sweep
+    from isodrop.aws.step_functions import StepFunctions
+    from isodrop.services.sweep import Sweeper
 
     settings = SweepSettings.read(environ)
     session = deferring(boto3.Session())
     reporter = _reporter(settings, session)
-    return Sweep(
+    return Sweeper(
         s3=reporter.s3,
         builder=reporter.builder,
         ledger=reporter.ledger,
-        executions=Executions.connect(session, settings.import_machine_arn),
+        executions=StepFunctions.connect(session, settings.state_machine_arn),
         reporter=reporter,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
         waits_for_malware_scan=settings.malware_scan != "none",
         tracking=timedelta(hours=settings.tracking_hours),
         now=_now,
-        tell=tell,
+        log=tell,
     )
 
 
@@ -137,36 +137,38 @@ def make_staging_bucket(environ: Mapping[str, str]) -> StagingBucket:
     return StagingBucket.connect(boto3.Session(), environ["STAGING_BUCKET"])
 
 
-def make_counter(environ: Mapping[str, str]) -> Counter:
+def make_metrics(environ: Mapping[str, str]) -> Metrics:
     """Count for the stack that the environment names."""
-    return Counter(environ["STACK_NAME"])
+    return Metrics(environ["STACK_NAME"])
 
 
 def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
-    from isodrop.aws.event_bus import Publisher
+    from isodrop.aws.event_bus import EventPublisher
     from isodrop.services.annotations import Annotator
     from isodrop.services.distribution import Distributor
     from isodrop.services.latest import LatestParameters
     from isodrop.services.reporting import Reporter
-    from isodrop.services.submission import Submission
+    from isodrop.services.submission import BuildSubmitter
 
     ledger = Ledger.connect(session, settings.ledger_table)
-    builder = Builder.connect(session)
-    quick_builder = Builder.connect(session, QUICK_CONFIG)
-    submission = Submission(builder, ledger, settings.stack_name, settings.max_attempts, _now)
+    builder = ImageBuilder.connect(session)
+    quick_builder = ImageBuilder.connect(session, FAST_CONFIG)
+    submission = BuildSubmitter(
+        builder, ledger, settings.stack_name, settings.max_consecutive_failures, _now
+    )
     return Reporter(
         s3=session.client("s3", config=CONFIG),
         builder=builder,
         ledger=ledger,
-        publisher=Publisher(session.client("events", config=CONFIG), settings.event_bus),
+        publisher=EventPublisher(session.client("events", config=CONFIG), settings.event_bus),
         stager=_stager(settings.staging_bucket, session, builder, ledger),
         annotator=Annotator(
-            s3=session.client("s3", config=QUICK_CONFIG),
+            s3=session.client("s3", config=FAST_CONFIG),
             builder=quick_builder,
             ledger=ledger,
             latest=LatestParameters(
                 builder=quick_builder,
-                ssm=session.client("ssm", config=QUICK_CONFIG),
+                ssm=session.client("ssm", config=FAST_CONFIG),
                 ledger=ledger,
                 across_builds=settings.latest_across_builds,
                 now=_now,
@@ -176,11 +178,11 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
         distributor=Distributor(builder, ledger, submission, settings.distribution()),
         stack=settings.stack_name,
         now=_now,
-        count=Counter(settings.stack_name).answered,
+        count=Metrics(settings.stack_name).record_answer,
     )
 
 
-def _stager(bucket: str, session: boto3.Session, builder: Builder, ledger: Ledger) -> "Stager":
+def _stager(bucket: str, session: boto3.Session, builder: ImageBuilder, ledger: Ledger) -> "Stager":
     from isodrop.services.staging import Stager
 
     return Stager(StagingBucket.connect(session, bucket), builder, ledger, _now, PART_SIZE)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 
-class Kind(StrEnum):
+class OutcomeKind(StrEnum):
     """Which of the two unhappy answers a code leads to."""
 
     REJECTED = "rejected"
@@ -61,7 +61,7 @@ class Code(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CodeInfo:
     """What a code means and what a person can do about it.
 
     Attributes
@@ -74,23 +74,23 @@ class Entry:
         One sentence: what to do about it.
     why : str
         How it comes to that, and why isodrop answers so; for the page of all codes.
-    drop_again : bool
+    retryable : bool
         Whether dropping the very same ISO again, nothing else changed, can end well.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     meaning: str
     remedy: str
     why: str
-    drop_again: bool = False
+    retryable: bool = False
 
 
-def _rejected(meaning: str, remedy: str, *, why: str, drop_again: bool = False) -> Entry:
-    return Entry(Kind.REJECTED, meaning, remedy, why, drop_again)
+def _rejected(meaning: str, remedy: str, *, why: str, retryable: bool = False) -> CodeInfo:
+    return CodeInfo(OutcomeKind.REJECTED, meaning, remedy, why, retryable)
 
 
-def _failed(meaning: str, remedy: str, *, why: str, drop_again: bool = False) -> Entry:
-    return Entry(Kind.FAILED, meaning, remedy, why, drop_again)
+def _failed(meaning: str, remedy: str, *, why: str, retryable: bool = False) -> CodeInfo:
+    return CodeInfo(OutcomeKind.FAILED, meaning, remedy, why, retryable)
 
 
 _BUSINESS_ISO: Final = (
@@ -99,7 +99,7 @@ _BUSINESS_ISO: Final = (
 
 _ASK_AGAIN: Final = "ask again with isodrop retry, or drop the ISO again"
 
-TABLE: Final = MappingProxyType(
+CODES: Final = MappingProxyType(
     {
         Code.NOT_AN_ISO: _rejected(
             "The object is not an ISO image: it has neither a UDF nor an ISO 9660 file system.",
@@ -205,7 +205,7 @@ TABLE: Final = MappingProxyType(
             why="What is imported is a copy that S3 makes of that very version of the object. "
             "In a bucket that keeps versions only a version that was deleted for good "
             "comes to this; without versions a replaced or deleted object does.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.ARCHIVED_OBJECT: _rejected(
             "The object is in an archive class of S3's, from which it cannot be read.",
@@ -223,7 +223,7 @@ TABLE: Final = MappingProxyType(
             why="S3 answered the first read with AccessDenied; or the object's KMS key is "
             "disabled, gone or not for isodrop to use; or the object is encrypted under a key that "
             "only its uploader has (SSE-C). The message has S3's own words.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.SCAN_NOT_PASSED: _rejected(
             "The malware scan of the object did not end well.",
@@ -235,10 +235,10 @@ TABLE: Final = MappingProxyType(
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
-            "Mend what the earlier answers name; then raise the stack's parameter MaxAttempts and"
-            " ask again with isodrop retry, or at once with a new value: --set rebuild=VALUE.",
-            why="Each attempt is a paid build. When MaxAttempts in a row were lost, the next "
-            "one most likely would be, too.",
+            "Mend what the earlier answers name; then raise the stack's parameter"
+            " MaxConsecutiveFailures and ask again with isodrop retry, or at once with a new value: --set rebuild=VALUE.",
+            why="Each attempt is a paid build. When MaxConsecutiveFailures in a row were lost, the "
+            "next one most likely would be, too.",
         ),
         Code.TOO_SMALL: _rejected(
             "The ISO is smaller than this stack imports.",
@@ -260,7 +260,7 @@ TABLE: Final = MappingProxyType(
             " parameter MaxBuildsPerDay and ask again at once.",
             why="Each import is a paid build, and whoever may upload may start some. The stack's "
             "MaxBuildsPerDay says how many; uploads that share a build count once.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.UNKNOWN_ISO: _rejected(
             "The ISO is not on the stack's allow-list.",
@@ -277,28 +277,28 @@ TABLE: Final = MappingProxyType(
             why="A step of the build's workflow failed. Windows Setup may have refused the "
             "media, the build instance may not have reached the AWS services that it "
             "needs, or a role may lack a permission.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.BUILD_CANCELLED: _failed(
             "Image Builder's build of the image was cancelled.",
             f"To start another build, {_ASK_AGAIN}.",
             why="Somebody cancelled it: with isodrop cancel, in Image Builder's console or by "
             "CancelImageCreation. Nothing cancels a build by itself.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.BUILD_GONE: _failed(
             "The image, its build or its AMI no longer exists.",
             f"To start another build, {_ASK_AGAIN}.",
             why="Somebody deleted or disabled the image, or deregistered its AMI, before the "
             "answer was given.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.BUILD_TIMED_OUT: _failed(
             "The build did not end within the stack's tracking limit.",
             "Look at the build in Image Builder's console; cancel it there, or raise the stack's"
-            " parameter TrackingHours; then ask again with isodrop retry.",
-            why="The build was still running when the stack's TrackingHours were over. Image "
-            "Builder gives its longest step twelve hours.",
+            " parameter TrackingTimeoutHours; then ask again with isodrop retry.",
+            why="The build was still running when the stack's TrackingTimeoutHours were over. "
+            "Image Builder gives its longest step twelve hours.",
         ),
         Code.DISTRIBUTION_FAILED: _failed(
             "The image was made, but did not come to all the Regions and accounts that it is"
@@ -306,10 +306,10 @@ TABLE: Final = MappingProxyType(
             "Use the AMI that this answer names, if its Region will do; mend what the message"
             " names, then ask again with isodrop retry: only the distribution is repeated.",
             why="The stack has a DistributionConfigurationArn, and what Image Builder made of it "
-            "failed, was cancelled, or was not over when TrackingHours were. Most often a target "
-            "account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the key that "
+            "failed, was cancelled, or was not over when TrackingTimeoutHours were. Most often a "
+            "target account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the key that "
             "the image is encrypted with, or has reached its quota of AMIs.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.STAGING_LOST: _failed(
             "The private copy was gone before it could be imported, and so was the upload.",
@@ -317,14 +317,14 @@ TABLE: Final = MappingProxyType(
             why="Somebody emptied the staging bucket, or the import waited for longer than the "
             "eight days that a copy is kept; and when the copy was to be made anew, the "
             "uploaded version was there no more. Nothing was spent.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.CHECKSUM_MISSING: _failed(
             "S3 answered without the checksums that isodrop names an ISO's bytes by.",
             f"See which S3 answers in the stack's Region; then {_ASK_AGAIN}.",
             why="S3 computes the SHA-256 of each part that it copies. Only bytes identify, so "
             "where the checksums are missing nothing stands in for them.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.IMPORT_REFUSED: _failed(
             "Image Builder refused the import request.",
@@ -352,7 +352,7 @@ TABLE: Final = MappingProxyType(
             f"Check the AWS Health Dashboard and the account's quotas, then {_ASK_AGAIN}.",
             why="Throttling, outages and full quotas are waited out with growing delays; this "
             "one outlasted them all.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.EXECUTION_ENDED: _failed(
             "The execution that followed the upload ended without an answer.",
@@ -360,20 +360,20 @@ TABLE: Final = MappingProxyType(
             " if its import was begun, that import is taken up.",
             why="The execution was stopped by hand, timed out, or none of its tries to answer went "
             "through. The sweep found that out later, and there was no build to wait for.",
-            drop_again=True,
+            retryable=True,
         ),
         Code.INTERNAL_ERROR: _failed(
             "isodrop itself failed.",
             f"See in the execution named in this answer what broke, mend it and {_ASK_AGAIN}.",
             why="A function or the state machine ended in an error that no other code stands "
             "for: a defect, or a stack that was changed or broken while it worked.",
-            drop_again=True,
+            retryable=True,
         ),
     }
 )
 
 
-def section(code: Code) -> str:
+def docs_anchor(code: Code) -> str:
     """Get where a code is explained, as events carry it.
 
     A path and no address: a stack does not know where its repository is published. Who shows it
@@ -403,5 +403,5 @@ class Rejection:
     @classmethod
     def of(cls, code: Code, message: str = "", remedy: str = "") -> "Rejection":
         """Make a rejection, taking from the table what the case does not say itself."""
-        entry = TABLE[code]
+        entry = CODES[code]
         return cls(code, message or entry.meaning, remedy or entry.remedy)

@@ -44,13 +44,13 @@ class CredentialsError(TransientError):
     code = Code.ACCESS_DENIED
 
 
-class RefusedError(IsodropError):
+class PermanentError(IsodropError):
     """An AWS service refused the request, and would refuse it again."""
 
     code = Code.REQUEST_REFUSED
 
 
-class DeniedError(RefusedError):
+class AccessDeniedError(PermanentError):
     """AWS denied access: a permission is missing somewhere."""
 
     code = Code.ACCESS_DENIED

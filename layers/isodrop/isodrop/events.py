@@ -42,7 +42,7 @@ _DISTRIBUTION_ARN: Final = Field(
 )
 
 
-class ForeignEventError(IsodropError):
+class UnknownEventError(IsodropError):
     """An event that is not in this contract; the message says what it is."""
 
 
@@ -69,10 +69,10 @@ class Metadata(_Model):
         description="Derived, so equal for one event published or delivered twice: drop repeats.",
         examples=["0f3c5d0e9f6b4a7c8d1e2f3a4b5c6d7e"],
     )
-    drop_id: str = Field(
+    upload_id: str = Field(
         description="Which upload; one for each write of an object. Ties all events of it together."
     )
-    ask: int = Field(
+    run: int = Field(
         0,
         description="Which asking for the upload: 0 for its arrival; isodrop retry counts it up.",
     )
@@ -148,7 +148,7 @@ class Plan(_Model):
     )
 
 
-class ProducedAmi(_Model):
+class ContractAmi(_Model):
     """One AMI that the import made."""
 
     id: str = Field(description="The AMI's id.", examples=["ami-0123456789abcdef0"])
@@ -218,12 +218,12 @@ class SucceededData(_Model):
     attempt: int = Field(
         description="Which attempt at this import succeeded, from 0.", examples=[0]
     )
-    amis: tuple[ProducedAmi, ...] = Field(
+    amis: tuple[ContractAmi, ...] = Field(
         min_length=1,
         description="The AMIs, at least one: the import's own first, in the Region of the stack,"
         " then the distribution's.",
     )
-    minutes: dict[str, float] = Field(
+    minutes_by_status: dict[str, float] = Field(
         description="Minutes that the build spent in each status, as far as it was followed; those"
         " of the distribution under distribution.",
         examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
@@ -242,7 +242,7 @@ class FailedData(_Model):
     )
     message: str = Field(description="What happened to this very upload, in a sentence.")
     remedy: str = Field(description="What to do about it, in a sentence.")
-    drop_again: bool = Field(
+    retryable: bool = Field(
         description="Whether dropping the same ISO again, nothing else changed, can end well."
     )
     build_arn: str | None = Field(
@@ -251,7 +251,7 @@ class FailedData(_Model):
         examples=[_BUILD_ARN],
     )
     distribution_arn: str | None = _DISTRIBUTION_ARN
-    amis: tuple[ProducedAmi, ...] = Field(
+    amis: tuple[ContractAmi, ...] = Field(
         (),
         description="The AMIs that there are all the same, where only the distribution failed.",
     )
@@ -277,10 +277,10 @@ class FailedData(_Model):
         description="Which attempt at this import it was, from 0; null before there was one.",
         examples=[0],
     )
-    execution: str | None = Field(
+    execution_arn: str | None = Field(
         None, description="ARN of the Step Functions execution that followed the upload."
     )
-    docs: str | None = Field(
+    docs_path: str | None = Field(
         None,
         description="Where the code is explained: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#build-failed"],
@@ -301,7 +301,7 @@ class RejectedData(_Model):
         description="What was found on this very upload and what is needed, in a sentence."
     )
     remedy: str = Field(description="What to do about it, in a sentence.")
-    docs: str | None = Field(
+    docs_path: str | None = Field(
         None,
         description="Where the code is explained: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#no-such-edition"],
@@ -344,7 +344,7 @@ class Event(_Model):
         """
         return MODELS[detail_type].model_validate(detail)
 
-    def noted(self, notes: tuple[str, ...]) -> "Event":
+    def with_notes(self, notes: tuple[str, ...]) -> "Event":
         """Add to an answer what could not be written besides."""
         return self.model_copy(update={"data": self.data.model_copy(update={"notes": notes})})
 
@@ -385,23 +385,23 @@ def parse(event: Mapping[str, Any]) -> Event:
     --------
     >>> parse({"source": "aws.s3", "detail-type": "Object Created", "detail": {}})
     Traceback (most recent call last):
-    isodrop.events.ForeignEventError: not an event of isodrop: aws.s3, Object Created
+    isodrop.events.UnknownEventError: not an event of isodrop: aws.s3, Object Created
     """
     source, detail_type = event.get("source"), str(event.get("detail-type"))
     if source != SOURCE or detail_type not in MODELS:
-        raise ForeignEventError(f"not an event of isodrop: {source}, {detail_type}")
+        raise UnknownEventError(f"not an event of isodrop: {source}, {detail_type}")
     try:
         found = Event.parse_as(detail_type, event.get("detail"))
     except ValidationError as error:
-        raise ForeignEventError(f"not {detail_type} as the contract has it: {error}") from error
+        raise UnknownEventError(f"not {detail_type} as the contract has it: {error}") from error
     theirs, ours = found.metadata.schema_version, SCHEMA_VERSION
     if theirs.split(".")[0] != ours.split(".")[0]:
-        raise ForeignEventError(f"the contract's version is {theirs}; known is {ours}")
+        raise UnknownEventError(f"the contract's version is {theirs}; known is {ours}")
     return found
 
 
-def event_id(drop_id: str, ask: int, *what: str) -> str:
+def event_id(upload_id: str, run: int, *what: str) -> str:
     """Derive an event's id: of upload and ask for an answer, and of what else tells it apart."""
     # Unlike a string, an object cannot be taken for one of ``what``.
-    asked = [{"ask": ask}] if ask else []
-    return hashlib.sha256(json.dumps([drop_id, *asked, *what]).encode()).hexdigest()[:32]
+    asked = [{"run": run}] if run else []
+    return hashlib.sha256(json.dumps([upload_id, *asked, *what]).encode()).hexdigest()[:32]

@@ -78,7 +78,7 @@ class ReportSettings(_Environment):
     distribution_configuration_arn: str | None = None
     execution_role: str | None = None
     log_group_name: str | None = None
-    max_attempts: int = Field(ge=1, le=100)
+    max_consecutive_failures: int = Field(ge=1, le=100)
 
     @model_validator(mode="after")
     def _has_a_role_to_distribute_in(self) -> Self:
@@ -98,7 +98,7 @@ class ReportSettings(_Environment):
 class SweepSettings(ReportSettings):
     """What the function that sweeps needs to know."""
 
-    import_machine_arn: str
+    state_machine_arn: str
     upload_bucket: str
     key_prefix: str = ""
     malware_scan: Literal["none", "GuardDuty"] = "none"
@@ -123,7 +123,7 @@ class IntakeSettings(_Environment):
     uefi_data_uri: str | None = None
     image_description: str | None = None
     image_tags: Annotated[dict[str, str], Pairs] = Field(default_factory=dict)
-    max_attempts: int = Field(ge=1, le=100)
+    max_consecutive_failures: int = Field(ge=1, le=100)
     max_builds_at_once: int | None = Field(None, ge=1)
     max_builds_per_day: int | None = Field(None, ge=1)
     min_iso_megabytes: int = Field(0, ge=0)

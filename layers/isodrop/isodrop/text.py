@@ -14,7 +14,7 @@ _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
 _NOT_IN_SLUGS: Final = re.compile(r"[^a-z0-9]+")
 
 
-def shown(text: str, limit: int = 80) -> str:
+def printable(text: str, limit: int = 80) -> str:
     r"""Make any string safe and short enough to stand in a sentence.
 
     Whatever could break out of a line, turn the reading direction or not be encoded at all is
@@ -22,36 +22,36 @@ def shown(text: str, limit: int = 80) -> str:
 
     Examples
     --------
-    >>> shown("évil\nline\u202e")
+    >>> printable("évil\nline\u202e")
     'évil\\nline\\u202e'
-    >>> shown("a" * 100, limit=4)
+    >>> printable("a" * 100, limit=4)
     'aaaa…'
     """
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])
     return safe if len(text) <= limit else f"{safe}…"
 
 
-def one_line(text: str) -> str:
+def single_line(text: str) -> str:
     r"""Show a message of somebody else's on one line of at most some thousand characters.
 
     Examples
     --------
-    >>> one_line("it   failed\nbadly")
+    >>> single_line("it   failed\nbadly")
     'it failed badly'
     """
-    return shown(" ".join(text[:MESSAGE_LENGTH].split()), limit=MESSAGE_LENGTH)
+    return printable(" ".join(text[:MESSAGE_LENGTH].split()), limit=MESSAGE_LENGTH)
 
 
-def listed(texts: Iterable[str], limit: int = 12) -> str:
+def join_list(texts: Iterable[str], limit: int = 12) -> str:
     """Join strings for a sentence, safe, each one once and not too many.
 
     Examples
     --------
-    >>> listed(["Core", "CoreN", "Core", "Education"], limit=2)
+    >>> join_list(["Core", "CoreN", "Core", "Education"], limit=2)
     'Core, CoreN and 1 more'
     """
     once = list(dict.fromkeys(texts))
-    head = ", ".join(shown(text, limit=40) for text in once[:limit])
+    head = ", ".join(printable(text, limit=40) for text in once[:limit])
     return head if len(once) <= limit else f"{head} and {len(once) - limit} more"
 
 

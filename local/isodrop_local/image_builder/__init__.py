@@ -15,9 +15,9 @@ from isodrop_local.image_builder.checks import InvalidAnswerError
 from isodrop_local.image_builder.client import client
 from isodrop_local.image_builder.control_api import control
 from isodrop_local.image_builder.controls import Controls
-from isodrop_local.image_builder.environment import MemoryWorld, World
-from isodrop_local.image_builder.lifecycle import TIMINGS, Build, Doom, scaled
-from isodrop_local.image_builder.models import ImageBuilder
+from isodrop_local.image_builder.environment import AwsEnvironment, InMemoryEnvironment
+from isodrop_local.image_builder.lifecycle import TIMINGS, Build, PlannedFailure, scaled
+from isodrop_local.image_builder.models import FakeImageBuilder
 from isodrop_local.image_builder.provisioning import provisioners
 from isodrop_local.image_builder.responses import respond
 from isodrop_local.image_builder.values import Call, LostAnswerError, ServiceError
@@ -25,17 +25,17 @@ from isodrop_local.image_builder.values import Call, LostAnswerError, ServiceErr
 __all__ = [
     "LOST",
     "TIMINGS",
+    "AwsEnvironment",
     "Build",
     "Call",
     "Controls",
-    "Doom",
+    "FakeImageBuilder",
     "Fault",
-    "ImageBuilder",
+    "InMemoryEnvironment",
     "InvalidAnswerError",
     "LostAnswerError",
-    "MemoryWorld",
+    "PlannedFailure",
     "ServiceError",
-    "World",
     "client",
     "control",
     "provisioners",

@@ -1,7 +1,7 @@
 """Image Builder's builds as time moves them: the half of the fake that no request asks for.
 
-Nothing runs in the background: at every request, and at every :meth:`Works.tick`, all that was due
-since the last one happens, each at its own moment.
+Nothing runs in the background: at every request, and at every :meth:`BuildEngine.tick`, all that
+was due since the last one happens, each at its own moment.
 """
 
 import math
@@ -12,21 +12,21 @@ from dataclasses import replace
 from isodrop_local.image_builder.checks import location
 from isodrop_local.image_builder.controls import Controls, Future
 from isodrop_local.image_builder.distribution import Distribution
-from isodrop_local.image_builder.environment import MemoryWorld, World
+from isodrop_local.image_builder.environment import AwsEnvironment, InMemoryEnvironment
 from isodrop_local.image_builder.lifecycle import (
     MESSAGE,
     PATH,
     Ami,
     Build,
-    Doom,
     Entered,
     Kind,
+    PlannedFailure,
     scaled,
 )
 from isodrop_local.image_builder.values import Json, invalid, not_found, stamp
 
 
-class Works:
+class BuildEngine:
     """The builds of one account in one Region.
 
     Parameters
@@ -57,7 +57,7 @@ class Works:
 
     def __init__(
         self,
-        world: World | None = None,
+        world: AwsEnvironment | None = None,
         clock: Callable[[], float] = time.time,
         *,
         speed: float = 1.0,
@@ -66,7 +66,7 @@ class Works:
         region: str = "us-east-1",
         quota: int = 100,
     ) -> None:
-        self.world: World = world or MemoryWorld()
+        self.world: AwsEnvironment = world or InMemoryEnvironment()
         self.clock = clock
         self.timings = scaled(1 / speed) if timings is None else timings
         self.account = account
@@ -120,7 +120,9 @@ class Works:
         else:
             self._enter(build, build.path[build.path.index(build.status) + 1])
 
-    def _enter(self, build: Build, status: str, reason: str = "", doom: Doom | None = None) -> None:
+    def _enter(
+        self, build: Build, status: str, reason: str = "", doom: PlannedFailure | None = None
+    ) -> None:
         before = build.status
         build.history.append(Entered(status, self._moment, reason, doom))
         if status == "BUILDING":
@@ -138,7 +140,7 @@ class Works:
         uri = str(build.request["uri"])
         build.etag = self.world.object_etag(*location(uri))
         if build.etag is None:
-            build.doom = Doom.at("DownloadIso", f"404 Not Found: {uri}")
+            build.doom = PlannedFailure.at("DownloadIso", f"404 Not Found: {uri}")
 
     def _registered(self, build: Build) -> Ami:
         """Register the AMI, without the import's tags: these "are attached to image resources".
@@ -190,7 +192,7 @@ class Works:
         self.tick()
         with self._lock:
             build = self._running(arn)
-            doom = Doom(build.status, step, message)
+            doom = PlannedFailure(build.status, step, message)
             self._enter(build, "FAILED", doom.message, doom)
         self.tick()
 

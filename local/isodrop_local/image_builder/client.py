@@ -12,7 +12,7 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
-from isodrop_local.image_builder.models import ImageBuilder
+from isodrop_local.image_builder.models import FakeImageBuilder
 from isodrop_local.image_builder.responses import respond
 from isodrop_local.image_builder.values import LostAnswerError
 
@@ -36,7 +36,7 @@ class Raw(BytesIO):
         yield self.read()
 
 
-def client(builder: ImageBuilder, **config: Any) -> "ImagebuilderClient":
+def client(builder: FakeImageBuilder, **config: Any) -> "ImagebuilderClient":
     """Make a boto3 client of a fake.
 
     Parameters

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from isodrop_local.image_builder.models import ImageBuilder
+from isodrop_local.image_builder.models import FakeImageBuilder
 
 _OF_CONTROLS: Final = (
     "fail_next",
@@ -24,7 +24,7 @@ _OF_BUILDER: Final = (
 )
 
 
-def control(builder: ImageBuilder, action: str, asked: Mapping[str, Any]) -> Any:
+def control(builder: FakeImageBuilder, action: str, asked: Mapping[str, Any]) -> Any:
     """Do one thing to a fake, or read one of its records.
 
     Parameters

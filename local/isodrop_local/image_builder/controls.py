@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from isodrop_local.faults import Fault, Faults
-from isodrop_local.image_builder.lifecycle import MESSAGE, PATHS, Doom, Kind
+from isodrop_local.image_builder.lifecycle import MESSAGE, PATHS, Kind, PlannedFailure
 from isodrop_local.image_builder.values import Call, folded
 
 
@@ -14,7 +14,7 @@ from isodrop_local.image_builder.values import Call, folded
 class FailingBuilds:
     """The next builds (of a name, or of any) fail."""
 
-    doom: Doom
+    doom: PlannedFailure
     name: str | None
     times: int
     kind: Kind
@@ -84,7 +84,7 @@ class Controls:
             The state they fail in; otherwise the one whose workflow has the step, and for
             distributions always DISTRIBUTING.
         step, message : str
-            See :class:`~isodrop_local.image_builder.lifecycle.Doom`.
+            See :class:`~isodrop_local.image_builder.lifecycle.PlannedFailure`.
         name : str, optional
             Only builds of this image; a distribution has its source's name.
         kind : Kind
@@ -92,7 +92,7 @@ class Controls:
         """
         if kind == "distribution":
             status = status or "DISTRIBUTING"
-        doom = Doom(status, step, message) if status else Doom.at(step, message)
+        doom = PlannedFailure(status, step, message) if status else PlannedFailure.at(step, message)
         self._must_pass(kind, doom.status)
         with self.lock:
             self.failing.append(FailingBuilds(doom, name, times, kind))
@@ -147,12 +147,12 @@ class Controls:
         with self.lock:
             return [asdict(call) for call in self.calls if operation in (None, call.operation)]
 
-    def accuse(self, violation: str) -> None:
+    def record_violation(self, violation: str) -> None:
         """Write down what no caller of ours may do."""
         with self.lock:
             self.violations.append(violation)
 
-    def next_doom(self, name: str, kind: Kind = "import") -> Doom | None:
+    def next_planned_failure(self, name: str, kind: Kind = "import") -> PlannedFailure | None:
         """Take the failure that a new build is due, if any."""
         with self.lock:
             for place, failing in enumerate(self.failing):

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 
-class World(Protocol):
+class AwsEnvironment(Protocol):
     """The services around Image Builder, as far as an import touches them."""
 
     def owns_bucket(self, bucket: str) -> bool:
@@ -31,7 +31,7 @@ class World(Protocol):
 
 
 @dataclass(slots=True)
-class MemoryWorld:
+class InMemoryEnvironment:
     """A world for tests in one process.
 
     Attributes

@@ -79,7 +79,7 @@ MESSAGE: Final = "SSM execution failed: the step exited with code 1."
 
 
 @dataclass(frozen=True, slots=True)
-class Doom:
+class PlannedFailure:
     """How a build is going to fail.
 
     Attributes
@@ -98,7 +98,7 @@ class Doom:
     message: str = MESSAGE
 
     @classmethod
-    def at(cls, step: str, message: str = MESSAGE) -> "Doom":
+    def at(cls, step: str, message: str = MESSAGE) -> "PlannedFailure":
         """Let a step fail, in the state whose workflow has it; BUILDING if none has."""
         owners = (status for status, workflow in WORKFLOWS.items() if step in workflow.steps)
         return cls(next(owners, "BUILDING"), step, message)
@@ -128,7 +128,7 @@ class Entered:
     status: str
     at: float
     reason: str = ""
-    doom: Doom | None = None
+    doom: PlannedFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Build:
     path: tuple[str, ...]
     history: list[Entered]
     tags: dict[str, str] = field(default_factory=dict)
-    doom: Doom | None = None
+    doom: PlannedFailure | None = None
     cancel_at: float | None = None
     etag: str | None = None
     amis: tuple[Ami, ...] = ()
@@ -273,7 +273,7 @@ class Build:
             state["failureContext"] = self._failure_context(self.now.doom)
         return state
 
-    def _failure_context(self, doom: Doom) -> Json:
+    def _failure_context(self, doom: PlannedFailure) -> Json:
         """Say what failed, and where.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImageFailureContext.html

@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 from botocore.model import OperationModel
 
 from isodrop_local.faults import LOST, Fault
-from isodrop_local.image_builder.build_engine import Works
+from isodrop_local.image_builder.build_engine import BuildEngine
 from isodrop_local.image_builder.checks import (
     InvalidAnswerError,
     check_answer,
@@ -47,13 +47,13 @@ _LIFECYCLE: Final = frozenset({"AVAILABLE", "DEPRECATED", "DISABLED"})
 _MISMATCH: Final = "IdempotentParameterMismatchException"
 
 
-class ImageBuilder(Works):
+class FakeImageBuilder(BuildEngine):
     """EC2 Image Builder of one account in one Region, as far as imports and their distribution go.
 
     Parameters
     ----------
     *arguments, **settings
-        See :class:`~isodrop_local.image_builder.build_engine.Works`.
+        See :class:`~isodrop_local.image_builder.build_engine.BuildEngine`.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class ImageBuilder(Works):
         try:
             check_request(model, parameters)
         except ServiceError as error:
-            self.controls.accuse(f"{operation}: {error.message}")
+            self.controls.record_violation(f"{operation}: {error.message}")
             raise
         answer = self._once(model, parameters)
         if model.output_shape and "requestId" in model.output_shape.members:
@@ -124,7 +124,7 @@ class ImageBuilder(Works):
         try:
             check_answer(model, answer, {future.status for future in self.controls.futures})
         except InvalidAnswerError as error:
-            self.controls.accuse(f"the fake is at fault: {error}")
+            self.controls.record_violation(f"the fake is at fault: {error}")
             raise
         return answer
 
@@ -148,7 +148,7 @@ class ImageBuilder(Works):
         other = [key for key in {*before, *parameters} if before.get(key) != parameters.get(key)]
         if other:
             detail = f"clientToken {token[1]} came again with other {', '.join(sorted(other))}"
-            self.controls.accuse(f"{operation.name}: {detail}")
+            self.controls.record_violation(f"{operation.name}: {detail}")
             if _MISMATCH in listed_errors(operation):
                 raise ServiceError(_MISMATCH, detail)
         return answer
@@ -188,7 +188,7 @@ class ImageBuilder(Works):
             path=self.controls.path(),
             history=[Entered("PENDING", self._moment)],
             tags=dict(asked.get("tags", {})),
-            doom=self.controls.next_doom(asked["name"]),
+            doom=self.controls.next_planned_failure(asked["name"]),
         )
         return self._begun(build)
 
@@ -211,7 +211,7 @@ class ImageBuilder(Works):
                 path=self.controls.path("distribution"),
                 history=[Entered("PENDING", self._moment)],
                 tags=dict(asked.get("tags", {})),
-                doom=self.controls.next_doom(source.name, "distribution"),
+                doom=self.controls.next_planned_failure(source.name, "distribution"),
                 source=source,
                 configuration=configuration,
             )
@@ -415,13 +415,13 @@ def _echo(asked: Json) -> Json:
     return {name: asked[name] for name in ("clientToken", "imageBuildVersionArn")}
 
 
-_Operation = Callable[[ImageBuilder, Json], Json]
+_Operation = Callable[[FakeImageBuilder, Json], Json]
 
 
 def _operations(of: ResourceType) -> dict[str, _Operation]:
     """Make the operations that every type of resource has."""
 
-    def listed(builder: ImageBuilder, asked: Json) -> Json:
+    def listed(builder: FakeImageBuilder, asked: Json) -> Json:
         found = selected(builder.resources[of].summaries(), asked, of.filters)
         return page(f"{of.member}SummaryList", found, asked)
 
@@ -434,20 +434,20 @@ def _operations(of: ResourceType) -> dict[str, _Operation]:
 
 
 _OPERATIONS: Final[Mapping[str, _Operation]] = {
-    "CancelImageCreation": ImageBuilder.cancel_image_creation,
-    "DeleteImage": ImageBuilder.delete_image,
-    "DistributeImage": ImageBuilder.distribute_image,
-    "GetImage": ImageBuilder.get_image,
-    "ImportDiskImage": ImageBuilder.import_disk_image,
-    "ListImageBuildVersions": ImageBuilder.list_image_build_versions,
-    "ListImages": ImageBuilder.list_images,
-    "ListTagsForResource": ImageBuilder.list_tags_for_resource,
-    "ListWorkflowExecutions": ImageBuilder.list_workflow_executions,
-    "ListWorkflowStepExecutions": ImageBuilder.list_workflow_step_executions,
-    "RetryImage": ImageBuilder.retry_image,
-    "StartResourceStateUpdate": ImageBuilder.start_resource_state_update,
-    "TagResource": ImageBuilder.tag_resource,
-    "UntagResource": ImageBuilder.untag_resource,
+    "CancelImageCreation": FakeImageBuilder.cancel_image_creation,
+    "DeleteImage": FakeImageBuilder.delete_image,
+    "DistributeImage": FakeImageBuilder.distribute_image,
+    "GetImage": FakeImageBuilder.get_image,
+    "ImportDiskImage": FakeImageBuilder.import_disk_image,
+    "ListImageBuildVersions": FakeImageBuilder.list_image_build_versions,
+    "ListImages": FakeImageBuilder.list_images,
+    "ListTagsForResource": FakeImageBuilder.list_tags_for_resource,
+    "ListWorkflowExecutions": FakeImageBuilder.list_workflow_executions,
+    "ListWorkflowStepExecutions": FakeImageBuilder.list_workflow_step_executions,
+    "RetryImage": FakeImageBuilder.retry_image,
+    "StartResourceStateUpdate": FakeImageBuilder.start_resource_state_update,
+    "TagResource": FakeImageBuilder.tag_resource,
+    "UntagResource": FakeImageBuilder.untag_resource,
     "UpdateInfrastructureConfiguration": lambda self, asked: self.infrastructure.update(asked),
     **{name: operation for each in TYPES for name, operation in _operations(each).items()},
 }

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from isodrop_local.image_builder.models import ImageBuilder
+from isodrop_local.image_builder.models import FakeImageBuilder
 from isodrop_local.image_builder.resources import TYPES, ResourceType
 from isodrop_local.image_builder.shapes import service_model
 from isodrop_local.image_builder.values import Json
@@ -19,7 +19,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-prope
 """
 
 
-def provisioners(builder: ImageBuilder) -> dict[str, dict[str, Callable[..., Any]]]:
+def provisioners(builder: FakeImageBuilder) -> dict[str, dict[str, Callable[..., Any]]]:
     """Make the functions that create and delete resources, by the type that templates know.
 
     ``Ref`` of each is its ARN, and so is its one attribute.
@@ -34,7 +34,7 @@ def provisioners(builder: ImageBuilder) -> dict[str, dict[str, Callable[..., Any
 
 
 def _create(
-    builder: ImageBuilder, of: ResourceType, _logical_id: str, properties: Json, _stack: str
+    builder: FakeImageBuilder, of: ResourceType, _logical_id: str, properties: Json, _stack: str
 ) -> tuple[str, dict[str, str]]:
     operation = service_model().operation_model(f"Create{of.name}")
     # A stack that is deployed again under its name makes it anew, and repeats nothing.
@@ -43,7 +43,7 @@ def _create(
     return arn, {"Arn": arn}
 
 
-def _delete(builder: ImageBuilder, of: ResourceType, arn: str, _properties: Json) -> None:
+def _delete(builder: FakeImageBuilder, of: ResourceType, arn: str, _properties: Json) -> None:
     builder.call(f"Delete{of.name}", {of.arn: arn})
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from botocore.model import OperationModel, Shape
 
 from isodrop_local.image_builder.checks import malformed
-from isodrop_local.image_builder.models import OPERATIONS, ImageBuilder
+from isodrop_local.image_builder.models import OPERATIONS, FakeImageBuilder
 from isodrop_local.image_builder.shapes import service_model
 from isodrop_local.image_builder.values import Json, ServiceError
 
@@ -20,7 +20,7 @@ Answer = tuple[int, dict[str, str], bytes]
 """HTTP status, headers, body."""
 
 
-def respond(builder: ImageBuilder, method: str, path: str, query: Query, body: bytes) -> Answer:
+def respond(builder: FakeImageBuilder, method: str, path: str, query: Query, body: bytes) -> Answer:
     """Answer one HTTP request.
 
     Parameters
@@ -46,7 +46,7 @@ def respond(builder: ImageBuilder, method: str, path: str, query: Query, body: b
         try:
             parameters = _parameters(operation, labels, query, body)
         except ServiceError as error:
-            builder.controls.accuse(f"{operation.name}: {error.message}")
+            builder.controls.record_violation(f"{operation.name}: {error.message}")
             raise
         return _written(200, builder.call(operation.name, parameters))
     except ServiceError as error:

@@ -389,21 +389,21 @@ def make_image(
         return {path: Content.of(data) for path, data in every.items()}
 
     behind = 256 if "behind" in form.anchors else 0
-    disc = _Disc(_tree(contents(0)), form, label)
-    least = FIRST_PARTITION_SECTOR + disc.next + 1 + behind
+    iso = _Disc(_tree(contents(0)), form, label)
+    least = FIRST_PARTITION_SECTOR + iso.next + 1 + behind
     if size is not None and wim is None:
         # A chain of allocation extents grows with the file: leave it room.
         room = size // SECTOR - least - (size // SECTOR // 64 if form.chain else 0)
         grown = contents(0)[f"{sources}/{wim_name}"].size + max(0, room) * SECTOR
-        disc = _Disc(_tree(contents(grown)), form, label)
-        least = FIRST_PARTITION_SECTOR + disc.next + 1 + behind
+        iso = _Disc(_tree(contents(grown)), form, label)
+        least = FIRST_PARTITION_SECTOR + iso.next + 1 + behind
     total = max(least, 0 if size is None else size // SECTOR)
-    disc.write_recognition(total)
+    iso.write_recognition(total)
     if form.udf:
-        disc.write_volume(total)
-        disc.write_tree()
-    content = Content(total * SECTOR, merged(disc.pieces))
-    return Image(content, MappingProxyType(disc.places), FIRST_PARTITION_SECTOR)
+        iso.write_volume(total)
+        iso.write_tree()
+    content = Content(total * SECTOR, merged(iso.pieces))
+    return Image(content, MappingProxyType(iso.places), FIRST_PARTITION_SECTOR)
 
 
 def _written(make: Callable[P, Image]) -> Callable[Concatenate[Path | str, P], Path]:

@@ -10,8 +10,8 @@ from typing import Any
 import isodrop.iso
 from isodrop.codes import Code, Rejection
 from isodrop.errors import RejectedError
-from isodrop.iso.model import Media
-from isodrop.iso.reader import read_media
+from isodrop.iso.model import IsoContents
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker.image import Image
 
 READER = str(Path(isodrop.iso.__file__).parent)
@@ -48,21 +48,21 @@ class Meter:
         assert self.total <= MOST_BYTES, self.ranges
 
 
-def look(image: Image) -> Media:
+def look(image: Image) -> IsoContents:
     """Read an image within the budget."""
     meter = Meter(image)
-    media = read_media(meter.read, image.size)
+    contents = read_iso(meter.read, image.size)
     meter.check()
-    assert (media.requests, media.bytes) == (meter.requests, meter.total)
-    return media
+    assert (contents.requests, contents.bytes) == (meter.requests, meter.total)
+    return contents
 
 
 def rejection(image: Image, *, requests: int = MOST_REQUESTS) -> Rejection:
     """Read an image that is to be rejected, for at most so many requests."""
     meter = Meter(image)
-    found: Media | Rejection
+    found: IsoContents | Rejection
     try:
-        found = read_media(meter.read, image.size)
+        found = read_iso(meter.read, image.size)
     except RejectedError as error:
         found = error.rejection
     meter.check()
@@ -77,7 +77,7 @@ def peak(image: Image) -> int:
     """Give the most memory that reading an image takes, in bytes, rejected or not."""
     tracemalloc.start()
     try:
-        read_media(image.read, image.size)
+        read_iso(image.read, image.size)
     except RejectedError:
         pass
     finally:
@@ -103,7 +103,7 @@ def work(image: Image) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        read_media(image.read, image.size)
+        read_iso(image.read, image.size)
     except RejectedError:
         pass
     finally:

@@ -69,7 +69,7 @@ class Process:
         self.poll, self.wait, self.pid = self._popen.poll, self._popen.wait, self._popen.pid
         self.kill = self.terminate = self._popen.kill
 
-    def ask(self, message: Json, deadline: float) -> tuple[Json, str]:
+    def request(self, message: Json, deadline: float) -> tuple[Json, str]:
         """Send a message; give its answer, and what was logged meanwhile.
 
         Raises
@@ -144,7 +144,7 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
                     "trace_id": trace_id,
                     "deadline": time.time() + seconds,
                 }
-                answer, log = self._proc.ask(invocation, invocation["deadline"])
+                answer, log = self._proc.request(invocation, invocation["deadline"])
             except TimeoutError:
                 self._stop()
                 said = f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
@@ -183,7 +183,7 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
             "arn": self.config["FunctionArn"],
             "memory": self.config.get("MemorySize", 128),
         }
-        loaded, _ = self._proc.ask(setup, time.time() + INIT_SECONDS)
+        loaded, _ = self._proc.request(setup, time.time() + INIT_SECONDS)
         if "error" in loaded:
             self._stop()
             raise FunctionError(loaded["error"])

@@ -7,8 +7,8 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso.model import Media
-from isodrop.iso.reader import read_media
+from isodrop.iso.model import IsoContents
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import business_editions, make_wim
 from isodrop_local.iso_maker.image import Image
 from tests.support import iso_makers
@@ -18,14 +18,14 @@ from tests.support.judged_images import THEIRS
 Make = Callable[[Path], Path]
 
 
-def read(path: Path) -> Media:
+def read(path: Path) -> IsoContents:
     with path.open("rb") as file:
 
         def ranged(offset: int, length: int, /) -> bytes:
             file.seek(offset)
             return file.read(length)
 
-        return read_media(ranged, path.stat().st_size)
+        return read_iso(ranged, path.stat().st_size)
 
 
 @pytest.mark.parametrize("name", THEIRS)
@@ -33,20 +33,20 @@ def test_given_their_image_when_read_then_it_holds_what_was_put_in_and_costs_lit
     name: str, work: Path
 ) -> None:
     case = THEIRS[name]
-    media = read(case.make(work))
-    assert media.label == iso_makers.LABEL
-    assert media.kind == case.path.lower().rpartition(".")[2]
+    contents = read(case.make(work))
+    assert contents.label == iso_makers.LABEL
+    assert contents.kind == case.path.lower().rpartition(".")[2]
     found = [
         (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
-        for e in media.editions
+        for e in contents.editions
     ]
     assert found == [
         (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
         for e in case.editions
     ]
-    assert [edition.index for edition in media.editions] == list(range(1, len(found) + 1))
-    assert media.requests <= 5
-    assert media.bytes <= 512 * 1024
+    assert [edition.index for edition in contents.editions] == list(range(1, len(found) + 1))
+    assert contents.requests <= 5
+    assert contents.bytes <= 512 * 1024
 
 
 def test_given_a_wim_over_one_gib_when_genisoimage_splits_it_then_its_end_is_found(
@@ -54,10 +54,10 @@ def test_given_a_wim_over_one_gib_when_genisoimage_splits_it_then_its_end_is_fou
 ) -> None:
     wim = make_wim(business_editions(), size=1200 << 20)
     source = iso_makers.folder(work / "disc", Image(wim).write(work / "big.wim"), fillers=900)
-    media = read(iso_makers.genisoimage(work / "image.iso", source))
-    assert [edition.edition_id for edition in media.editions][4] == "Enterprise"
-    assert media.requests <= 5
-    assert media.bytes <= 512 * 1024
+    contents = read(iso_makers.genisoimage(work / "image.iso", source))
+    assert [edition.edition_id for edition in contents.editions][4] == "Enterprise"
+    assert contents.requests <= 5
+    assert contents.bytes <= 512 * 1024
 
 
 def _split(name: str) -> Make:
@@ -104,9 +104,9 @@ def _cut(part: float) -> Make:
     return make
 
 
-def _mkudffs(*options: str, media: str = "hd") -> Make:
+def _mkudffs(*options: str, contents: str = "hd") -> Make:
     def make(work: Path) -> Path:
-        return iso_makers.mkudffs(work / "image.iso", *options, media=media)
+        return iso_makers.mkudffs(work / "image.iso", *options, contents=contents)
 
     return make
 
@@ -126,17 +126,17 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
     "genisoimage, a tenth": (_cut(0.1), Code.TRUNCATED, "object ends"),
     "mkudffs, empty": (_mkudffs("--blocksize=2048"), Code.NOT_WINDOWS, "no sources/install.wim"),
     "mkudffs, virtual partition": (
-        _mkudffs("--vat", media="cdr"),
+        _mkudffs("--vat", contents="cdr"),
         Code.UNREADABLE_MEDIA,
         "a virtual partition",
     ),
     "mkudffs, sparable partition": (
-        _mkudffs(media="cdrw"),
+        _mkudffs(contents="cdrw"),
         Code.UNREADABLE_MEDIA,
         "a sparable partition",
     ),
     "mkudffs, virtual partition of 2.50": (
-        _mkudffs("--udfrev=2.50", media="bdr"),
+        _mkudffs("--udfrev=2.50", contents="bdr"),
         Code.UNREADABLE_MEDIA,
         "a virtual partition",
     ),

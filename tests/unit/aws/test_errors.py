@@ -14,13 +14,13 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from isodrop.aws.errors import ERROR_CLASSES, translate, translated
+from isodrop.aws.errors import ERROR_CLASSES, to_isodrop_error, translate_errors
 from isodrop.codes import Code
 from isodrop.errors import (
+    AccessDeniedError,
     CredentialsError,
-    DeniedError,
+    PermanentError,
     QuotaError,
-    RefusedError,
     TransientError,
 )
 
@@ -47,21 +47,21 @@ def said(
         (said("ProvisionedThroughputExceededException", 400), TransientError),
         (said("SomethingNew", 599), TransientError),
         (said("ServiceQuotaExceededException", 402), QuotaError),
-        (said("AccessDeniedException", 403), DeniedError),
-        (said("AccessDenied", 403), DeniedError),
-        (said("403", 403), DeniedError),
-        (said("ClientException", 400), RefusedError),
+        (said("AccessDeniedException", 403), AccessDeniedError),
+        (said("AccessDenied", 403), AccessDeniedError),
+        (said("403", 403), AccessDeniedError),
+        (said("ClientException", 400), PermanentError),
         (said("ClientException", 400, "You have reached the limit of 100 builds."), QuotaError),
         (said("ClientException", 400, "Service quota exceeded: concurrent builds"), QuotaError),
-        (said("ClientException", 400, "The limit is 1024 characters."), RefusedError),
-        (said("InvalidRequestException", 400, "No quota for that."), RefusedError),
+        (said("ClientException", 400, "The limit is 1024 characters."), PermanentError),
+        (said("InvalidRequestException", 400, "No quota for that."), PermanentError),
         (said("ResourceInUseException", 400), TransientError),
-        (said("SomethingNew", 418), RefusedError),
+        (said("SomethingNew", 418), PermanentError),
         (ReadTimeoutError(endpoint_url="x"), TransientError),
         (EndpointConnectionError(endpoint_url="x"), TransientError),
         (ResponseStreamingError(error="x"), TransientError),
         (IncompleteReadError(actual_bytes=1, expected_bytes=2), TransientError),
-        (NoCredentialsError(), RefusedError),
+        (NoCredentialsError(), PermanentError),
         # Reported of warm functions: the token or the clock, and well again in the next one.
         (said("ExpiredToken", 400), TransientError),
         (said("ExpiredTokenException", 400), TransientError),
@@ -76,14 +76,14 @@ def said(
         (said("InvalidClientTokenId", 403), CredentialsError),
         (said("UnrecognizedClientException", 400), CredentialsError),
         (said("400", 400, "Bad Request", "HeadObject"), CredentialsError),
-        (said("400", 400, "Bad Request", "GetFunction"), RefusedError),
+        (said("400", 400, "Bad Request", "GetFunction"), PermanentError),
         (FlexibleChecksumError(error_msg="x"), TransientError),
         (ResponseParserError("Unable to parse response, invalid XML received"), TransientError),
-        (said("KMS.DisabledException", 400, "said", "GetObject"), RefusedError),
+        (said("KMS.DisabledException", 400, "said", "GetObject"), PermanentError),
     ],
 )
 def test_each_error_is_either_waited_out_or_not(error: Exception, kind: type[Exception]) -> None:
-    with pytest.raises(kind) as ours, translated():
+    with pytest.raises(kind) as ours, translate_errors():
         raise error
 
     assert type(ours.value) is kind
@@ -91,7 +91,7 @@ def test_each_error_is_either_waited_out_or_not(error: Exception, kind: type[Exc
 
 
 def test_what_aws_said_is_told_on_one_line_and_bounded() -> None:
-    message = str(translate(said("ClientException", 400, "bad\n\x1b[31m" + "x" * 5000)))
+    message = str(to_isodrop_error(said("ClientException", 400, "bad\n\x1b[31m" + "x" * 5000)))
 
     assert message.startswith("ImportDiskImage: ClientException: bad ")
     assert "\n" not in message
@@ -100,11 +100,11 @@ def test_what_aws_said_is_told_on_one_line_and_bounded() -> None:
 
 
 def test_an_error_without_words_ends_with_its_code() -> None:
-    assert str(translate(said("Nothing", 400, ""))) == "ImportDiskImage: Nothing"
+    assert str(to_isodrop_error(said("Nothing", 400, ""))) == "ImportDiskImage: Nothing"
 
 
 def test_what_is_no_error_of_aws_passes() -> None:
-    with pytest.raises(KeyError), translated():
+    with pytest.raises(KeyError), translate_errors():
         raise KeyError("ours")
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_error_of_aws_passes() -> None:
     ],
 )
 def test_only_what_image_builder_refused_is_an_import_refused(operation: str, code: Code) -> None:
-    assert translate(said("KMS.NotFoundException", 400, "said", operation)).code == code
+    assert to_isodrop_error(said("KMS.NotFoundException", 400, "said", operation)).code == code
 
 
 def test_each_of_awss_codes_is_in_the_table_once() -> None:

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from isodrop.aws.s3_events import (
-    NotAnUploadError,
-    object_created,
-    read_ask,
+    InvalidEventError,
+    make_object_created_event,
+    parse_run_request,
+    parse_upload,
     read_malware_scan,
-    read_upload,
     with_malware_scan,
 )
-from isodrop.domain.ids import drop_id
-from isodrop.domain.model import FIRST_ASK, Ask
+from isodrop.domain.ids import upload_id
+from isodrop.domain.model import FIRST_RUN, RunRequest
 from tests.support.builders import an_upload
 
 EVENTS = Path(__file__).parents[3] / "events" / "in"
 WHEN = datetime(2026, 11, 24, 9, tzinfo=UTC)
-MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportMachine"
+MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportStateMachine"
 
 
 def event(name: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 def test_an_upload_is_read_as_s3_tells_it() -> None:
-    upload = read_upload(event("good"))
+    upload = parse_upload(event("good"))
 
     assert upload.bucket == "isodrop-uploadbucket-1a2b3c4d5e6f"
     assert upload.key == "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
@@ -40,18 +40,18 @@ def test_an_upload_is_read_as_s3_tells_it() -> None:
 
 
 def test_a_key_stays_raw() -> None:
-    assert read_upload(event("odd-key")).key == "Drücke/Windows 11 + Büro (日本語) 100%41.ISO"
+    assert parse_upload(event("odd-key")).key == "Drücke/Windows 11 + Büro (日本語) 100%41.ISO"
 
 
 def test_a_repeated_delivery_is_the_same_upload_and_another_file_is_not() -> None:
     assert event("good")["id"] != event("repeat")["id"]
-    assert drop_id(read_upload(event("good"))) == drop_id(read_upload(event("repeat")))
-    assert drop_id(read_upload(event("good"))) != drop_id(read_upload(event("arm64")))
+    assert upload_id(parse_upload(event("good"))) == upload_id(parse_upload(event("repeat")))
+    assert upload_id(parse_upload(event("good"))) != upload_id(parse_upload(event("arm64")))
 
 
 @pytest.mark.parametrize("kind", ["started", "progressed", "answer", "answer-broken"])
 def test_a_report_is_of_an_upload(kind: str) -> None:
-    assert read_upload(event(f"report-{kind}")) == read_upload(event("good"))
+    assert parse_upload(event(f"report-{kind}")) == parse_upload(event("good"))
 
 
 @pytest.mark.parametrize("one", ["version-id", "sequencer"])
@@ -59,7 +59,7 @@ def test_either_version_or_sequencer_is_enough_to_tell_uploads_apart(one: str) -
     less = event("good")
     del less["detail"]["object"][one]
 
-    assert read_upload(less).etag == read_upload(event("good")).etag
+    assert parse_upload(less).etag == parse_upload(event("good")).etag
 
 
 @pytest.mark.parametrize("version_id", [None, "null"])
@@ -67,39 +67,40 @@ def test_an_event_with_neither_is_refused(version_id: str | None) -> None:
     broken = event("good")
     broken["detail"]["object"] |= {"version-id": version_id, "sequencer": None}
 
-    with pytest.raises(NotAnUploadError):
-        read_upload(broken)
+    with pytest.raises(InvalidEventError):
+        parse_upload(broken)
 
 
 def test_s3s_own_event_asks_for_the_first_time() -> None:
-    assert read_ask(event("good")) == FIRST_ASK
+    assert parse_run_request(event("good")) == FIRST_RUN
 
 
 def test_an_ask_is_read_with_what_it_overrides() -> None:
-    asked = event("asked-anew")
+    asked = event("retry")
 
-    assert read_ask(asked) == Ask(1, {"edition": "EnterpriseN"})
-    assert drop_id(read_upload(asked)) == drop_id(read_upload(event("good")))
+    assert parse_run_request(asked) == RunRequest(1, {"edition": "EnterpriseN"})
+    assert upload_id(parse_upload(asked)) == upload_id(parse_upload(event("good")))
 
 
 @pytest.mark.parametrize(
-    "ask", [None, {}, {"number": -1}, {"number": 1, "override": {}}, {"number": 1, "overrides": 2}]
+    "run",
+    [None, {}, {"number": -1}, {"number": 1, "override": {}}, {"number": 1, "overrides": 2}],
 )
-def test_what_is_no_ask_is_refused(ask: Any) -> None:
-    with pytest.raises(NotAnUploadError, match="ask"):
-        read_ask({**event("good"), "ask": ask})
+def test_what_is_no_ask_is_refused(run: Any) -> None:
+    with pytest.raises(InvalidEventError, match="run"):
+        parse_run_request({**event("good"), "run": run})
 
 
-@pytest.mark.parametrize("ask", [FIRST_ASK, Ask(3, {"rebuild": "x"})])
-def test_an_event_that_is_made_reads_as_the_upload_it_was_made_of(ask: Ask) -> None:
+@pytest.mark.parametrize("run", [FIRST_RUN, RunRequest(3, {"rebuild": "x"})])
+def test_an_event_that_is_made_reads_as_the_upload_it_was_made_of(run: RunRequest) -> None:
     upload = an_upload("Drücke/a + b.ISO", sequencer="")
 
-    made = object_created(upload, WHEN, MACHINE, "isodrop sweep", ask)
+    made = make_object_created_event(upload, WHEN, MACHINE, "isodrop sweep", run)
 
-    assert (read_upload(made), read_ask(made)) == (upload, ask)
+    assert (parse_upload(made), parse_run_request(made)) == (upload, run)
     assert (made["account"], made["region"]) == ("123456789012", "eu-central-1")
     assert made["time"] == "2026-11-24T09:00:00Z"
-    assert made == object_created(upload, WHEN, MACHINE, "isodrop sweep", ask)
+    assert made == make_object_created_event(upload, WHEN, MACHINE, "isodrop sweep", run)
 
 
 @pytest.mark.parametrize("missing", ["key", "etag", "size"])
@@ -107,16 +108,16 @@ def test_an_event_that_lacks_what_an_upload_is_is_refused(missing: str) -> None:
     broken = event("good")
     del broken["detail"]["object"][missing]
 
-    with pytest.raises(NotAnUploadError):
-        read_upload(broken)
+    with pytest.raises(InvalidEventError):
+        parse_upload(broken)
 
 
 @pytest.mark.parametrize(
     "broken", [{}, {"detail": None}, {**event("good"), "detail-type": "Object Deleted"}]
 )
 def test_another_event_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises(NotAnUploadError):
-        read_upload(broken)
+    with pytest.raises(InvalidEventError):
+        parse_upload(broken)
 
 
 @pytest.mark.parametrize("left_out", ["request-id", "requester", "source-ip-address", "reason"])
@@ -126,14 +127,14 @@ def test_a_field_that_nobody_uses_may_be_left_out(left_out: str) -> None:
     for name in ("version", "account", "time", "region", "resources"):
         less.pop(name)
 
-    assert read_upload(less) == read_upload(event("good"))
+    assert parse_upload(less) == parse_upload(event("good"))
 
 
 def test_a_scan_result_is_of_the_same_upload_and_does_not_say_its_size() -> None:
-    scanned = read_upload(event("scanned"))
+    scanned = parse_upload(event("scanned"))
 
-    assert drop_id(scanned) == drop_id(read_upload(event("good")))
-    assert (scanned.etag, scanned.size) == (read_upload(event("good")).etag, 0)
+    assert upload_id(scanned) == upload_id(parse_upload(event("good")))
+    assert (scanned.etag, scanned.size) == (parse_upload(event("good")).etag, 0)
     assert read_malware_scan(event("scanned")) == "NO_THREATS_FOUND"
 
 
@@ -142,8 +143,8 @@ def test_without_versions_a_repeated_scan_result_is_the_same_upload() -> None:
     scanned["detail"]["s3ObjectDetails"]["versionId"] = "null"
     another = {**scanned, "id": "another"}
 
-    assert drop_id(read_upload(scanned)) == drop_id(read_upload(scanned))
-    assert drop_id(read_upload(scanned)) != drop_id(read_upload(another))
+    assert upload_id(parse_upload(scanned)) == upload_id(parse_upload(scanned))
+    assert upload_id(parse_upload(scanned)) != upload_id(parse_upload(another))
 
 
 @pytest.mark.parametrize("part", ["s3ObjectDetails", "scanResultDetails"])
@@ -151,8 +152,8 @@ def test_a_scan_result_that_lacks_what_is_needed_is_refused(part: str) -> None:
     broken = event("scanned")
     del broken["detail"][part]
 
-    with pytest.raises(NotAnUploadError, match=part):
-        read_upload(broken)
+    with pytest.raises(InvalidEventError, match=part):
+        parse_upload(broken)
 
 
 def test_s3s_own_event_tells_of_no_scan_and_one_that_was_made_may() -> None:
@@ -160,4 +161,4 @@ def test_s3s_own_event_tells_of_no_scan_and_one_that_was_made_may() -> None:
 
     assert read_malware_scan(good) is None
     assert read_malware_scan(with_malware_scan(good, "FAILED")) == "FAILED"
-    assert read_upload(with_malware_scan(good, "FAILED")) == read_upload(good)
+    assert parse_upload(with_malware_scan(good, "FAILED")) == parse_upload(good)

@@ -8,59 +8,59 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from isodrop.aws.step_functions import Execution, Executions
-from isodrop.errors import QuotaError, RefusedError
+from isodrop.aws.step_functions import Execution, StepFunctions
+from isodrop.errors import PermanentError, QuotaError
 
-MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportMachine"
-ARN = "arn:aws:states:eu-central-1:123456789012:execution:ImportMachine:name"
+MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportStateMachine"
+ARN = "arn:aws:states:eu-central-1:123456789012:execution:ImportStateMachine:name"
 WHEN = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 @pytest.fixture
-def executions() -> Executions:
+def executions() -> StepFunctions:
     client = boto3.client(
         "stepfunctions",
         region_name="eu-central-1",
         aws_access_key_id="testing",
         aws_secret_access_key="testing",  # noqa: S106 - no secret
     )
-    return Executions(client, MACHINE)
+    return StepFunctions(client, MACHINE)
 
 
 def described(**more: Any) -> dict[str, Any]:
     return {"executionArn": ARN, "stateMachineArn": MACHINE, "startDate": WHEN, **more}
 
 
-def test_an_executions_arn_is_told_by_its_name(executions: Executions) -> None:
-    assert executions.named("name") == ARN
+def test_an_executions_arn_is_told_by_its_name(executions: StepFunctions) -> None:
+    assert executions.arn_for("name") == ARN
 
 
-def test_an_execution_is_started_with_an_event_under_a_name(executions: Executions) -> None:
+def test_an_execution_is_started_with_an_event_under_a_name(executions: StepFunctions) -> None:
     asked = {"stateMachineArn": MACHINE, "name": "name", "input": json.dumps({"key": "ü"})}
     with Stubber(executions.client) as stub:
         stub.add_response("start_execution", {"executionArn": ARN, "startDate": WHEN}, asked)
 
-        assert executions.start("name", {"key": "ü"}) == ARN
+        assert executions.start_execution("name", {"key": "ü"}) == ARN
 
 
-def test_a_name_that_was_used_is_no_error(executions: Executions) -> None:
+def test_a_name_that_was_used_is_no_error(executions: StepFunctions) -> None:
     with Stubber(executions.client) as stub:
         stub.add_client_error("start_execution", "ExecutionAlreadyExists")
 
-        assert executions.start("name", {}) is None
+        assert executions.start_execution("name", {}) is None
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [("ExecutionLimitExceeded", QuotaError), ("InvalidName", RefusedError)]
+    ("code", "error"), [("ExecutionLimitExceeded", QuotaError), ("InvalidName", PermanentError)]
 )
 def test_what_is_not_started_is_raised(
-    executions: Executions, code: str, error: type[Exception]
+    executions: StepFunctions, code: str, error: type[Exception]
 ) -> None:
     with Stubber(executions.client) as stub:
         stub.add_client_error("start_execution", code, http_status_code=400)
 
         with pytest.raises(error, match=code):
-            executions.start("name", {})
+            executions.start_execution("name", {})
 
 
 @pytest.mark.parametrize(
@@ -74,29 +74,31 @@ def test_what_is_not_started_is_raised(
         ("ABORTED", True),
     ],
 )
-def test_an_execution_is_over_or_goes_on(executions: Executions, status: str, over: bool) -> None:
+def test_an_execution_is_over_or_goes_on(
+    executions: StepFunctions, status: str, over: bool
+) -> None:
     with Stubber(executions.client) as stub:
         stub.add_response("describe_execution", described(status=status), {"executionArn": ARN})
 
-        found = executions.describe(ARN)
+        found = executions.describe_execution(ARN)
 
     assert found == Execution(ARN, status, "")
     assert found.is_over is over
 
 
-def test_why_an_execution_failed_is_told_on_one_line(executions: Executions) -> None:
+def test_why_an_execution_failed_is_told_on_one_line(executions: StepFunctions) -> None:
     with Stubber(executions.client) as stub:
         told = described(status="FAILED", error="States.Runtime", cause="one\ntwo\x1b[31m")
         stub.add_response("describe_execution", told)
 
-        found = executions.describe(ARN)
+        found = executions.describe_execution(ARN)
 
     assert found is not None
-    assert found.said == "States.Runtime: one two\\x1b[31m"
+    assert found.error == "States.Runtime: one two\\x1b[31m"
 
 
-def test_an_execution_that_nobody_knows_is_none(executions: Executions) -> None:
+def test_an_execution_that_nobody_knows_is_none(executions: StepFunctions) -> None:
     with Stubber(executions.client) as stub:
         stub.add_client_error("describe_execution", "ExecutionDoesNotExist")
 
-        assert executions.describe(ARN) is None
+        assert executions.describe_execution(ARN) is None

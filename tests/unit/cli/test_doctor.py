@@ -15,10 +15,10 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from rich.console import Console
 
 from isodrop_cli.commands import doctor as cli
-from isodrop_cli.doctor import CHECKS, Finding, Ground, examine
+from isodrop_cli.doctor import CHECKS, CheckContext, Finding, run_checks
 from isodrop_cli.doctor.context import action_of
 from isodrop_cli.doctor.functions import BOTO3
-from isodrop_cli.doctor.results import Level, Verdict
+from isodrop_cli.doctor.results import CheckResult, Level
 from isodrop_local.template import ROOT, source
 
 Answers = dict[str, Any]
@@ -30,10 +30,10 @@ KEY = ARN.format("kms", "key/1b2c3d4e")
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/builder"
 INFRASTRUCTURE = ARN.format("imagebuilder", "infrastructure-configuration/ours")
 PHYSICAL = {
-    "Dropped": "the-rule",
-    "DroppedRole": "dropped-role",
-    "ImportMachine": ARN.format("states", "stateMachine:imports"),
-    "ImportMachineRole": "machine-role",
+    "UploadRule": "the-rule",
+    "UploadRuleRole": "dropped-role",
+    "ImportStateMachine": ARN.format("states", "stateMachine:imports"),
+    "ImportStateMachineRole": "machine-role",
     "ImportIso": "import-iso",
     "ImportIsoRole": "import-iso-role",
     "BuildInstanceRole": "build-instance",
@@ -41,14 +41,14 @@ PHYSICAL = {
     "ReportBuildRole": "report-build-role",
     "Sweep": "sweep",
     "SweepEveryFewMinutes": "the-schedule",
-    "Ledger": "the-ledger",
-    "Undelivered": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
+    "LedgerTable": "the-ledger",
+    "DeadLetterQueue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
 }
 STACK = {
     "StackName": "imports",
     "StackId": ARN.format("cloudformation", "stack/imports/0"),
     "StackStatus": "CREATE_COMPLETE",
-    "Parameters": [{"ParameterKey": "TrackingHours", "ParameterValue": "16"}],
+    "Parameters": [{"ParameterKey": "TrackingTimeoutHours", "ParameterValue": "16"}],
     "Outputs": [
         {"OutputKey": "UploadBucketName", "OutputValue": "drops"},
         {"OutputKey": "StagingBucketName", "OutputValue": "the-copies"},
@@ -63,9 +63,9 @@ VARIABLES = {
     "INFRASTRUCTURE_CONFIGURATION_ARN": INFRASTRUCTURE,
     "EXECUTION_ROLE": ROLE,
     "SUPPORTED_BUILDS": "26100",
-    "MAX_ATTEMPTS": "5",
+    "MAX_CONSECUTIVE_FAILURES": "5",
     "EVENT_BUS": "default",
-    "IMPORT_MACHINE_ARN": PHYSICAL["ImportMachine"],
+    "STATE_MACHINE_ARN": PHYSICAL["ImportStateMachine"],
     "UPLOAD_BUCKET": "drops",
     "TRACKING_HOURS": "16",
     "SWEEP_MINUTES": "15",
@@ -90,8 +90,8 @@ def trust(*services: str) -> dict[str, Any]:
 
 
 TARGET = {
-    "Id": "ImportMachine",
-    "Arn": PHYSICAL["ImportMachine"],
+    "Id": "ImportStateMachine",
+    "Arn": PHYSICAL["ImportStateMachine"],
     "RoleArn": ROLE,
     "DeadLetterConfig": {"Arn": "q"},
 }
@@ -175,7 +175,7 @@ def refusal(code: str, status: int = 400) -> ClientError:
     return ClientError(answer, "Any")
 
 
-def ground(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> Ground:
+def context(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> CheckContext:
     """A healthy stack but for what is changed: an answer, or an error, for each operation."""
     answers = HEALTHY | changes
 
@@ -187,25 +187,25 @@ def ground(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> Ground:
             raise answer
         return answer
 
-    return Ground(asks, stack, datetime(2026, 11, 24, 12, tzinfo=UTC))
+    return CheckContext(asks, stack, datetime(2026, 11, 24, 12, tzinfo=UTC))
 
 
 def with_parameters(**parameters: str) -> dict[str, Any]:
     told = [
         {"ParameterKey": name, "ParameterValue": value}
-        for name, value in {"TrackingHours": "16", **parameters}.items()
+        for name, value in {"TrackingTimeoutHours": "16", **parameters}.items()
     ]
     return {**STACK, "Parameters": told}
 
 
-def look(check: str, at: Ground) -> Verdict:
-    found: list[Finding] = list(examine(at, [each for each in CHECKS if each.name == check]))
+def look(check: str, at: CheckContext) -> CheckResult:
+    found: list[Finding] = list(run_checks(at, [each for each in CHECKS if each.name == check]))
     assert len(found) == 1
-    return found[0].verdict
+    return found[0].result
 
 
 def test_given_a_healthy_stack_then_every_check_is_well() -> None:
-    levels = {each.check: each.verdict.level for each in examine(ground())}
+    levels = {each.check: each.result.level for each in run_checks(context())}
     assert set(levels.values()) == {Level.OK}
     assert len(levels) == len(CHECKS)
 
@@ -214,7 +214,7 @@ def test_given_a_healthy_stack_then_every_check_is_well() -> None:
     "policy", [{"Policy": '{"Statement": []}'}, refusal("NoSuchBucketPolicy", 404)], ids=str
 )
 def test_a_staging_bucket_that_others_may_write_to_is_told(policy: Any) -> None:
-    found = look("staging", ground(GetBucketPolicy=policy))
+    found = look("staging", context(GetBucketPolicy=policy))
     assert found.level is Level.BROKEN
     assert "the-copies" in found.message
 
@@ -224,7 +224,7 @@ def test_a_directory_bucket_is_told() -> None:
         **STACK,
         "Outputs": [{"OutputKey": "UploadBucketName", "OutputValue": "iso--euc1-az1--x-s3"}],
     }
-    assert "directory bucket" in look("bucket", ground(stack)).message
+    assert "directory bucket" in look("bucket", context(stack)).message
 
 
 def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_none_crashes() -> None:
@@ -239,9 +239,9 @@ def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_non
         AllowListUri="s3://lists/isos.txt",
     )
 
-    found = list(examine(ground(stack, **denied | unasked | kept)))
+    found = list(run_checks(context(stack, **denied | unasked | kept)))
 
-    unseen = {each.check: each.verdict for each in found if each.check not in ("stack", "sdk")}
+    unseen = {each.check: each.result for each in found if each.check not in ("stack", "sdk")}
     assert {each.level for each in unseen.values()} == {Level.WARNING}
     assert all(
         each.message.startswith("could not be seen: you have no ") for each in unseen.values()
@@ -252,16 +252,16 @@ def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_non
 
 
 def test_given_the_resources_cannot_be_listed_then_what_needs_them_says_so() -> None:
-    at = ground(ListStackResources=refusal("AccessDenied", 403))
+    at = context(ListStackResources=refusal("AccessDenied", 403))
     assert look("rule", at).remedy == "let yourself be granted cloudformation:ListStackResources"
     assert look("bucket", at).level is Level.OK
 
 
 def test_given_a_service_that_cannot_be_reached_then_that_is_a_warning() -> None:
     lost = EndpointConnectionError(endpoint_url="https://nowhere")
-    verdict = look("quota", ground(ListServiceQuotas=lost))
-    assert (verdict.level, verdict.remedy) == (Level.WARNING, None)
-    assert "could not be seen: ListServiceQuotas: Could not connect" in verdict.message
+    result = look("quota", context(ListServiceQuotas=lost))
+    assert (result.level, result.remedy) == (Level.WARNING, None)
+    assert "could not be seen: ListServiceQuotas: Could not connect" in result.message
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_given_a_service_that_cannot_be_reached_then_that_is_a_warning() -> None
     ],
 )
 def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> None:
-    assert look("stack", ground({**STACK, "StackStatus": status})).level is level
+    assert look("stack", context({**STACK, "StackStatus": status})).level is level
 
 
 # The bucket and its key
@@ -285,9 +285,9 @@ def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> 
 @pytest.mark.parametrize("check", ["bucket", "notification", "versioning", "may-read"])
 def test_given_a_stack_that_was_not_made_far_enough_then_its_bucket_is_missed(check: str) -> None:
     half = {**STACK, "StackStatus": "ROLLBACK_COMPLETE", "Outputs": []}
-    verdict = look(check, ground(half))
-    assert verdict.level is Level.BROKEN
-    assert verdict.message == "the stack has no output UploadBucketName"
+    result = look(check, context(half))
+    assert result.level is Level.BROKEN
+    assert result.message == "the stack has no output UploadBucketName"
 
 
 def owned_by_another(parameters: Mapping[str, Any]) -> Any:
@@ -306,15 +306,15 @@ def owned_by_another(parameters: Mapping[str, Any]) -> Any:
 def test_given_a_bucket_that_image_builder_would_not_take_then_it_is_broken(
     answer: Any, words: str
 ) -> None:
-    verdict = look("bucket", ground(HeadBucket=answer))
-    assert verdict.level is Level.BROKEN
-    assert words in verdict.message
+    result = look("bucket", context(HeadBucket=answer))
+    assert result.level is Level.BROKEN
+    assert words in result.message
 
 
 def test_given_other_notifications_then_the_remedy_keeps_them() -> None:
     kept = {"TopicConfigurations": [{"TopicArn": "t", "Events": ["s3:ObjectCreated:*"]}]}
     answer = {**kept, "ResponseMetadata": {}}
-    remedy = look("notification", ground(GetBucketNotificationConfiguration=answer)).remedy
+    remedy = look("notification", context(GetBucketNotificationConfiguration=answer)).remedy
     assert remedy is not None
     assert json.dumps({**kept, "EventBridgeConfiguration": {}}) in remedy
 
@@ -339,7 +339,7 @@ def encrypted(key: str | None) -> dict[str, Any]:
 def test_given_a_bucket_s_key_then_the_stack_must_know_it_unless_it_is_aws_s_own(
     key: str | None, parameter: str, level: Level
 ) -> None:
-    at = ground(with_parameters(KmsKeyArn=parameter), GetBucketEncryption=encrypted(key))
+    at = context(with_parameters(KmsKeyArn=parameter), GetBucketEncryption=encrypted(key))
     assert look("encryption", at).level is level
 
 
@@ -369,14 +369,14 @@ LOGS, EVENTS = f"logs.{REGION}.amazonaws.com", "events.amazonaws.com"
 def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
     state: str, policy: Any, level: Level, words: str
 ) -> None:
-    at = ground(
+    at = context(
         with_parameters(KmsKeyArn=KEY),
         DescribeKey={"KeyMetadata": {"KeyState": state}},
         GetKeyPolicy=policy,
     )
-    verdict = look("key", at)
-    assert verdict.level is level
-    assert words in verdict.message
+    result = look("key", at)
+    assert result.level is level
+    assert words in result.message
 
 
 # Delivery
@@ -384,16 +384,16 @@ def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
 
 def test_given_a_rule_without_a_dead_letter_queue_then_the_remedy_gives_it_the_stack_s() -> None:
     bare = {name: value for name, value in TARGET.items() if name != "DeadLetterConfig"}
-    verdict = look("rule", ground(ListTargetsByRule={"Targets": [bare]}))
-    assert verdict.level is Level.WARNING
-    assert ARN.format("sqs", "undelivered") in str(verdict.remedy)
+    result = look("rule", context(ListTargetsByRule={"Targets": [bare]}))
+    assert result.level is Level.WARNING
+    assert ARN.format("sqs", "undelivered") in str(result.remedy)
 
 
 def test_given_a_definition_that_step_functions_does_not_take_then_it_is_told_why() -> None:
     judged = {"result": "FAIL", "diagnostics": [{"message": "no such integration"}]}
-    verdict = look("definition", ground(ValidateStateMachineDefinition=judged))
-    assert verdict.level is Level.BROKEN
-    assert "no such integration" in verdict.message
+    result = look("definition", context(ValidateStateMachineDefinition=judged))
+    assert result.level is Level.BROKEN
+    assert "no such integration" in result.message
 
 
 def asked_for_steps(*runs: Mapping[str, Any]) -> dict[str, Any]:
@@ -418,7 +418,7 @@ def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
     history: Any, level: Level
 ) -> None:
     ended = {"executions": [{"executionArn": "e"}]}
-    assert look("sdk-fields", ground(ListExecutions=ended, GetExecutionHistory=history)).level is (
+    assert look("sdk-fields", context(ListExecutions=ended, GetExecutionHistory=history)).level is (
         level
     )
 
@@ -441,7 +441,7 @@ def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
 def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(
     answer: Any, level: Level
 ) -> None:
-    assert look("bus", ground(DescribeEventBus=answer)).level is level
+    assert look("bus", context(DescribeEventBus=answer)).level is level
 
 
 # Functions and layer
@@ -461,21 +461,21 @@ def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(
     ],
 )
 def test_given_a_function_s_state_then_it_is_judged(changes: Any, level: Level, words: str) -> None:
-    verdict = look("sweep", ground(GetFunctionConfiguration={**FUNCTION, **changes}))
-    assert verdict.level is level
-    assert words in verdict.message
+    result = look("sweep", context(GetFunctionConfiguration={**FUNCTION, **changes}))
+    assert result.level is level
+    assert words in result.message
 
 
 def test_given_a_function_that_is_gone_then_the_remedy_is_to_deploy() -> None:
     gone = refusal("ResourceNotFoundException", 404)
-    assert look("sweep", ground(GetFunctionConfiguration=gone)).level is Level.BROKEN
+    assert look("sweep", context(GetFunctionConfiguration=gone)).level is Level.BROKEN
 
 
 def test_given_an_environment_under_a_key_that_lambda_may_not_use_then_it_is_told() -> None:
     shut = {**FUNCTION, "Environment": {"Error": {"Message": "KMS said no"}}}
-    verdict = look("import-iso-settings", ground(GetFunctionConfiguration=shut))
-    assert verdict.level is Level.BROKEN
-    assert "KMS said no" in verdict.message
+    result = look("import-iso-settings", context(GetFunctionConfiguration=shut))
+    assert result.level is Level.BROKEN
+    assert "KMS said no" in result.message
 
 
 @pytest.mark.parametrize(
@@ -488,7 +488,7 @@ def test_given_an_environment_under_a_key_that_lambda_may_not_use_then_it_is_tol
     ],
 )
 def test_given_a_layer_s_words_then_its_boto3_is_judged(description: str, level: Level) -> None:
-    at = ground(GetLayerVersionByArn={"Description": description})
+    at = context(GetLayerVersionByArn={"Description": description})
     assert look("layer", at).level is level
 
 
@@ -498,7 +498,7 @@ def test_the_layer_says_which_boto3_is_locked_and_that_one_is_recent_enough() ->
     described = source()["Resources"]["IsodropLayer"]["Properties"]["Description"]
     assert f"boto3 {version}" in described
     assert tuple(map(int, version.split(".")))[:2] >= BOTO3
-    assert look("layer", ground(GetLayerVersionByArn={"Description": described})).level is Level.OK
+    assert look("layer", context(GetLayerVersionByArn={"Description": described})).level is Level.OK
 
 
 # Roles
@@ -532,27 +532,27 @@ def test_the_layer_says_which_boto3_is_locked_and_that_one_is_recent_enough() ->
     ],
 )
 def test_given_a_right_that_is_refused_then_it_is_told_by_whom(refused: Any, words: str) -> None:
-    verdict = look("may-import", ground(SimulatePrincipalPolicy={"EvaluationResults": [refused]}))
-    assert verdict.level is Level.BROKEN
-    assert "ImportIsoRole may not imagebuilder:ImportDiskImage" in verdict.message
-    assert words in str(verdict.remedy)
+    result = look("may-import", context(SimulatePrincipalPolicy={"EvaluationResults": [refused]}))
+    assert result.level is Level.BROKEN
+    assert "ImportIsoRole may not imagebuilder:ImportDiskImage" in result.message
+    assert words in str(result.remedy)
 
 
 def test_given_no_distribution_then_nothing_of_one_is_asked() -> None:
-    at = ground(SimulatePrincipalPolicy=refusal("AccessDenied"))
+    at = context(SimulatePrincipalPolicy=refusal("AccessDenied"))
     for check in ("distribution", "may-distribute"):
-        verdict = look(check, at)
-        assert verdict.level is Level.OK
-        assert "images are not distributed" in verdict.message
+        result = look(check, at)
+        assert result.level is Level.OK
+        assert "images are not distributed" in result.message
 
 
 def test_given_a_distribution_then_its_regions_are_told_and_one_that_is_gone_is_broken() -> None:
     stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
     distributions = [{"region": region} for region in ("us-west-2", "eu-west-1", "us-west-2")]
     told = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
-    there = look("distribution", ground(stack, GetDistributionConfiguration=told))
+    there = look("distribution", context(stack, GetDistributionConfiguration=told))
     gone = refusal("ResourceNotFoundException")
-    not_there = look("distribution", ground(stack, GetDistributionConfiguration=gone))
+    not_there = look("distribution", context(stack, GetDistributionConfiguration=gone))
     assert (there.level, there.message) == (
         *(Level.OK, "images go to eu-west-1, us-west-2 as ours says"),
     )
@@ -569,23 +569,23 @@ def test_given_a_right_to_distribute_is_missing_then_it_is_named(action: str) ->
         decision = "implicitDeny" if refused else "allowed"
         return {"EvaluationResults": [{"EvalDecision": decision}]}
 
-    verdict = look("may-distribute", ground(stack, SimulatePrincipalPolicy=judge))
-    assert verdict.level is Level.BROKEN
-    assert f"ReportBuildRole may not {action}" in verdict.message
+    result = look("may-distribute", context(stack, SimulatePrincipalPolicy=judge))
+    assert result.level is Level.BROKEN
+    assert f"ReportBuildRole may not {action}" in result.message
 
 
 def test_given_the_service_linked_role_by_its_arn_then_that_is_a_warning() -> None:
     role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/imagebuilder.amazonaws.com/AWSServiceRole"
     changed = {**FUNCTION, "Environment": {"Variables": {**VARIABLES, "EXECUTION_ROLE": role}}}
-    verdict = look("execution-role", ground(GetFunctionConfiguration=changed))
-    assert verdict.level is Level.WARNING
+    result = look("execution-role", context(GetFunctionConfiguration=changed))
+    assert result.level is Level.WARNING
 
 
 def test_given_a_fresh_account_then_the_command_for_its_service_linked_role_is_told() -> None:
-    verdict = look("service-linked-role", ground(GetRole=refusal("NoSuchEntity", 404)))
-    assert verdict.level is Level.WARNING
+    result = look("service-linked-role", context(GetRole=refusal("NoSuchEntity", 404)))
+    assert result.level is Level.WARNING
     assert "create-service-linked-role --aws-service-name imagebuilder.amazonaws.com" in str(
-        verdict.remedy
+        result.remedy
     )
 
 
@@ -611,9 +611,9 @@ def refusing(action: str, **more: Any) -> Any:
     ],
 )
 def test_given_a_right_that_an_import_depends_on_is_missing_then_it_is_named(action: str) -> None:
-    verdict = look("may-import", ground(SimulatePrincipalPolicy=refusing(action)))
-    assert verdict.level is Level.BROKEN
-    assert f"ImportIsoRole may not {action}" in verdict.message
+    result = look("may-import", context(SimulatePrincipalPolicy=refusing(action)))
+    assert result.level is Level.BROKEN
+    assert f"ImportIsoRole may not {action}" in result.message
 
 
 @pytest.mark.parametrize(
@@ -628,9 +628,9 @@ def test_given_a_role_that_may_not_do_what_a_build_takes_then_the_right_is_named
 ) -> None:
     # A role of one's own has policies of its own: what counts is what it may do.
     bounded = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}
-    well = look(check, ground())
-    lacking = look(check, ground(SimulatePrincipalPolicy=refusing(action)))
-    kept = look(check, ground(SimulatePrincipalPolicy=refusing(action, **bounded)))
+    well = look(check, context())
+    lacking = look(check, context(SimulatePrincipalPolicy=refusing(action)))
+    kept = look(check, context(SimulatePrincipalPolicy=refusing(action, **bounded)))
     assert well.level is Level.OK
     assert lacking.level is kept.level is Level.BROKEN
     assert f"may not {action}" in lacking.message
@@ -648,9 +648,9 @@ def test_given_a_role_that_may_not_do_what_a_build_takes_then_the_right_is_named
 def test_given_an_instance_profile_without_a_role_then_it_is_broken(
     answer: Any, words: str
 ) -> None:
-    verdict = look("instance-profile", ground(GetInstanceProfile=answer))
-    assert verdict.level is Level.BROKEN
-    assert words in verdict.message
+    result = look("instance-profile", context(GetInstanceProfile=answer))
+    assert result.level is Level.BROKEN
+    assert words in result.message
 
 
 # The network
@@ -663,7 +663,7 @@ LOCAL = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "
 
 def in_a_subnet(
     route: Mapping[str, Any], *endpoints: str, public: bool = False, **changes: Any
-) -> Ground:
+) -> CheckContext:
     """A stack whose builds run in a subnet with a route table of its own."""
     configured = {
         **HEALTHY["GetInfrastructureConfiguration"]["infrastructureConfiguration"],
@@ -687,7 +687,7 @@ def in_a_subnet(
         "DescribeRouteTables": {"RouteTables": tables},
         "DescribeVpcEndpoints": {"VpcEndpoints": there},
     }
-    return ground(**answers | changes)
+    return context(**answers | changes)
 
 
 ALL = ("s3", "ec2", "logs", "ssm", "ssmmessages", "ec2messages")
@@ -719,11 +719,11 @@ READ_ALL = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
 def test_given_a_policy_of_s3s_endpoint_then_builds_must_be_let_to_the_copies(
     statements: list[Mapping[str, Any]], level: Level
 ) -> None:
-    verdict = look("network", in_a_subnet(NAT, DescribeVpcEndpoints=an_s3_endpoint(*statements)))
-    assert verdict.level is level
+    result = look("network", in_a_subnet(NAT, DescribeVpcEndpoints=an_s3_endpoint(*statements)))
+    assert result.level is level
     if level is Level.BROKEN:
-        assert "vpce-1 does not let builds read the copies in the-copies" in verdict.message
-        assert "--reset-policy" in str(verdict.remedy)
+        assert "vpce-1 does not let builds read the copies in the-copies" in result.message
+        assert "--reset-policy" in str(result.remedy)
 
 
 @pytest.mark.parametrize(
@@ -740,15 +740,15 @@ def test_given_a_policy_of_s3s_endpoint_then_builds_must_be_let_to_the_copies(
             Level.BROKEN,
             "there is no ['subnet-1']",
         ),
-        (ground(DescribeVpcs={"Vpcs": []}), Level.BROKEN, "this Region has no default VPC"),
+        (context(DescribeVpcs={"Vpcs": []}), Level.BROKEN, "this Region has no default VPC"),
     ],
 )
 def test_given_where_builds_run_then_their_way_out_is_judged(
-    at: Ground, level: Level, words: str
+    at: CheckContext, level: Level, words: str
 ) -> None:
-    verdict = look("network", at)
-    assert verdict.level is level
-    assert words in verdict.message
+    result = look("network", at)
+    assert result.level is level
+    assert words in result.message
 
 
 @pytest.mark.parametrize(
@@ -761,9 +761,9 @@ def test_given_where_builds_run_then_their_way_out_is_judged(
 def test_given_security_groups_that_do_not_fit_then_it_is_broken(changes: Any, words: str) -> None:
     group = {"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissionsEgress": [{}], **changes}
     at = in_a_subnet(NAT, DescribeSecurityGroups={"SecurityGroups": [group]})
-    verdict = look("network", at)
-    assert verdict.level is Level.BROKEN
-    assert words in verdict.message
+    result = look("network", at)
+    assert result.level is Level.BROKEN
+    assert words in result.message
 
 
 @pytest.mark.parametrize(
@@ -778,9 +778,9 @@ def test_given_the_quotas_then_that_of_builds_at_once_is_found_by_its_name(
     quotas: Any, level: Level, words: str
 ) -> None:
     told = [{"QuotaName": name, "Value": value, "QuotaCode": "L-1"} for name, value in quotas]
-    verdict = look("quota", ground(ListServiceQuotas={"Quotas": told}))
-    assert verdict.level is level
-    assert words in verdict.message
+    result = look("quota", context(ListServiceQuotas={"Quotas": told}))
+    assert result.level is level
+    assert words in result.message
 
 
 # What was promised
@@ -795,9 +795,9 @@ def test_given_the_quotas_then_that_of_builds_at_once_is_found_by_its_name(
     ],
 )
 def test_given_a_ledger_that_cannot_be_written_then_it_is_broken(answer: Any, words: str) -> None:
-    verdict = look("ledger", ground(DescribeTable=answer))
-    assert verdict.level is Level.BROKEN
-    assert words in verdict.message
+    result = look("ledger", context(DescribeTable=answer))
+    assert result.level is Level.BROKEN
+    assert words in result.message
 
 
 def test_given_open_drops_then_only_those_older_than_a_build_can_take_are_asked_for() -> None:
@@ -807,14 +807,14 @@ def test_given_open_drops_then_only_those_older_than_a_build_can_take_are_asked_
         asked.append(parameters)
         return {"Items": []}
 
-    assert look("answers", ground(Query=query)).level is Level.OK
+    assert look("answers", context(Query=query)).level is Level.OK
     # 16 hours that a build is followed, and two more.
     before = asked[0]["ExpressionAttributeValues"][":before"]["S"]
     assert before == "2026-11-23T18:00:00+00:00"
 
 
 def test_commands_name_the_profile_that_was_named() -> None:
-    at = replace(ground(GetBucketVersioning={}), profile="imports")
+    at = replace(context(GetBucketVersioning={}), profile="imports")
     assert look("versioning", at).remedy == (
         "aws s3api put-bucket-versioning --bucket drops --versioning-configuration Status=Enabled"
         " --region eu-central-1 --profile imports"
@@ -826,8 +826,8 @@ def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, last: str
 ) -> None:
     monkeypatch.setattr(cli, "console", Console)
-    doubts = [Finding("quota", Verdict(Level.WARNING, "low"))] * number
-    cli.show((Finding("stack", Verdict(Level.OK, "is whole")), *doubts))
+    doubts = [Finding("quota", CheckResult(Level.WARNING, "low"))] * number
+    cli.show((Finding("stack", CheckResult(Level.OK, "is whole")), *doubts))
     assert capsys.readouterr().out.splitlines()[-1] == last
 
 
@@ -838,11 +838,11 @@ def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
     sample = page.partition("$ isodrop doctor")[2].partition("\n")[2].partition("```")[0]
     summaries = [
         {**each, "PhysicalResourceId": "imports-Dropped-1X2Y"}
-        if each["LogicalResourceId"] == "Dropped"
+        if each["LogicalResourceId"] == "UploadRule"
         else each
         for each in HEALTHY["ListStackResources"]["StackResourceSummaries"]
     ]
-    at = ground(
+    at = context(
         ListStackResources={"StackResourceSummaries": summaries},
         DescribeRule={"State": "DISABLED"},
         ListServiceQuotas=refusal("AccessDenied", 403),
@@ -851,7 +851,7 @@ def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
     screen = Console(width=120, color_system=None, highlight=False, markup=False)
     monkeypatch.setattr(cli, "console", lambda: screen)
 
-    cli.show(tuple(examine(at, shown)))
+    cli.show(tuple(run_checks(at, shown)))
 
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == [*sample.splitlines(), "1 broken, 1 ok, 1 warning"]
@@ -865,7 +865,7 @@ def operations() -> set[tuple[str, str]]:
         nodes = list(ast.walk(ast.parse(path.read_text())))
         words = {each.value for each in nodes if isinstance(each, ast.Constant)}
         for node in nodes:
-            if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".ask")):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".call")):
                 continue
             service, operation = (getattr(each, "value", None) for each in node.args[:2])
             assert isinstance(service, str)

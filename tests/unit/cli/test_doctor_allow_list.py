@@ -7,7 +7,7 @@ import pytest
 
 from isodrop_cli.doctor.allow_list import allow_list
 from isodrop_cli.doctor.results import Level
-from tests.unit.cli.test_doctor import ground, refusal, with_parameters
+from tests.unit.cli.test_doctor import context, refusal, with_parameters
 
 ENTRY = "0" * 64
 LIST = "s3://lists/isos.txt"
@@ -17,11 +17,11 @@ def look(text: str, *, mode: str = "enforce", uri: str = LIST, **answers: Any) -
     where = "AllowListParameter" if uri.startswith("ssm:") else "AllowListUri"
     stack = with_parameters(AllowListMode=mode, **{where: uri.removeprefix("ssm:")})
     found = {"Body": BytesIO(text.encode())}
-    at = ground(
+    at = context(
         stack, **{"GetObject": found, "GetParameter": {"Parameter": {"Value": text}}, **answers}
     )
-    verdict = allow_list(at)
-    return verdict.level, verdict.message
+    decision = allow_list(at)
+    return decision.level, decision.message
 
 
 @pytest.mark.parametrize("uri", [LIST, "ssm:/isos"])

@@ -13,14 +13,14 @@ import pytest
 from isodrop import __version__
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso.model import UNREADABLE, Media, ReadRange
+from isodrop.iso.model import UNREADABLE, IsoContents, ReadRange
 from isodrop_cli.commands import inspect
 from isodrop_cli.main import main
-from tests.support.builders import a_business_disc, a_disc, an_edition
+from tests.support.builders import a_business_iso, an_edition, an_iso
 
 GOOD = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
 Run = Callable[..., tuple[int, str, str]]
-Discs = Callable[[Media | Code], None]
+Discs = Callable[[IsoContents | Code], None]
 
 
 @pytest.fixture
@@ -47,16 +47,16 @@ def iso(tmp_path: Path) -> Path:
 def disc(monkeypatch: pytest.MonkeyPatch) -> Discs:
     """Say what is on whatever is read; the reader itself has tests of its own."""
 
-    def put(content: Media | Code) -> None:
-        def read_media(read: ReadRange, size: int) -> Media:
+    def put(content: IsoContents | Code) -> None:
+        def read_media(read: ReadRange, size: int) -> IsoContents:
             read(0, min(size, 2048))
             if isinstance(content, Code):
                 raise RejectedError(content)
             return content
 
-        monkeypatch.setattr(inspect, "read_media", read_media)
+        monkeypatch.setattr(inspect, "read_iso", read_media)
 
-    put(a_business_disc())
+    put(a_business_iso())
     return put
 
 
@@ -171,7 +171,7 @@ def test_given_a_good_iso_when_inspected_then_it_is_accepted_with_its_plan(
     lines = out.splitlines()
     assert lines[0] == "label\tCCCOMA_X64FRE_EN-US_DV9"
     assert "edition\t3\tEnterprise\tWindows 11 Enterprise\tx64\t26100.1742\ten-US" in lines
-    assert "verdict\taccepted" in lines
+    assert "decision\taccepted" in lines
     assert "name\twindows-11-enterprise-x64-en-us" in lines
     assert "image index\t3" in lines
 
@@ -179,15 +179,18 @@ def test_given_a_good_iso_when_inspected_then_it_is_accepted_with_its_plan(
 def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract(
     run: Run, iso: Path, disc: Discs
 ) -> None:
-    disc(a_disc(an_edition(index=7)))
+    disc(an_iso(an_edition(index=7)))
     status, out, _ = run("inspect", iso, "--json")
     told = json.loads(out)
     assert status == 0
-    assert told.keys() == {"media", "verdict", "rejection", "plan", "settings"}
-    assert (told["verdict"], told["rejection"], told["settings"]) == ("accepted", None, "defaults")
-    assert told["media"].keys() == {"label", "kind", "editions", "requests", "bytes"}
-    assert (told["media"]["label"], told["media"]["kind"]) == ("CCCOMA_X64FRE_EN-US_DV9", "wim")
-    assert told["media"]["editions"] == [
+    assert told.keys() == {"contents", "decision", "rejection", "plan", "settings"}
+    assert (told["decision"], told["rejection"], told["settings"]) == ("accepted", None, "defaults")
+    assert told["contents"].keys() == {"label", "kind", "editions", "requests", "bytes"}
+    assert (told["contents"]["label"], told["contents"]["kind"]) == (
+        "CCCOMA_X64FRE_EN-US_DV9",
+        "wim",
+    )
+    assert told["contents"]["editions"] == [
         {
             "index": 7,
             "name": "Windows 11 Enterprise",
@@ -198,7 +201,7 @@ def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract
             "languages": ["en-US"],
         }
     ]
-    assert (told["media"]["requests"], told["media"]["bytes"]) == (3, 491_520)
+    assert (told["contents"]["requests"], told["contents"]["bytes"]) == (3, 491_520)
     plan: dict[str, Any] = told["plan"]
     assert plan["name"] == "windows-11-enterprise-x64-en-us"
     assert (plan["semanticVersion"], plan["imageIndex"]) == ("11.26100.1742", 7)
@@ -209,25 +212,25 @@ def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract
 def test_given_media_of_a_refused_kind_when_inspected_then_it_exits_3_and_says_why(
     run: Run, iso: Path, disc: Discs
 ) -> None:
-    disc(a_business_disc(architecture="arm64"))
+    disc(a_business_iso(architecture="arm64"))
     status, out, _ = run("inspect", iso)
     assert status == 3
-    assert "verdict\trejected\twrong-architecture" in out
+    assert "decision\trejected\twrong-architecture" in out
     assert "remedy\tUpload the x64 ISO of the same release." in out
     told = json.loads(run("inspect", iso, "--json")[1])
-    assert (told["verdict"], told["plan"]) == ("rejected", None)
+    assert (told["decision"], told["plan"]) == ("rejected", None)
     assert told["rejection"].keys() == {"code", "message", "remedy"}
     assert told["rejection"]["code"] == "wrong-architecture"
-    assert len(told["media"]["editions"]) == 6
+    assert len(told["contents"]["editions"]) == 6
 
 
 def test_given_a_revision_that_is_no_number_when_inspected_then_none_is_shown(
     run: Run, iso: Path, disc: Discs
 ) -> None:
-    disc(a_business_disc(revision=UNREADABLE))
+    disc(a_business_iso(revision=UNREADABLE))
     status, out, _ = run("inspect", iso, "--json")
     told = json.loads(out)
-    assert (status, told["media"]["editions"][2]["revision"]) == (3, None)
+    assert (status, told["contents"]["editions"][2]["revision"]) == (3, None)
     assert "says in no known form its VERSION/SPBUILD" in told["rejection"]["message"]
     assert "\t26100\t" in run("inspect", iso)[1]
 
@@ -238,13 +241,13 @@ def test_given_something_else_than_an_iso_when_inspected_then_there_are_no_media
     disc(Code.NOT_AN_ISO)
     status, out, _ = run("inspect", iso, "--json")
     told = json.loads(out)
-    assert (status, told["media"], told["rejection"]["code"]) == (3, None, "not-an-iso")
+    assert (status, told["contents"], told["rejection"]["code"]) == (3, None, "not-an-iso")
 
 
 def test_given_another_key_when_inspected_then_it_counts_instead_of_the_files_name(
     run: Run, iso: Path, disc: Discs
 ) -> None:
-    disc(a_business_disc(build=22621, revision=3447))
+    disc(a_business_iso(build=22621, revision=3447))
     status, out, _ = run("inspect", iso, "--key", "drops/Win11.iSo")
     assert status == 0
     status, out, _ = run("inspect", iso, "--key", "drops/Win11_23H2_Enterprise.ISO")
@@ -278,7 +281,7 @@ def test_given_trace_when_inspected_then_each_read_is_told_on_stderr_only(
     run: Run, iso: Path
 ) -> None:
     _, out, err = run("inspect", iso, "--trace", "--json")
-    assert json.loads(out)["verdict"] == "accepted"
+    assert json.loads(out)["decision"] == "accepted"
     assert err.startswith("read 1: 2,048 bytes at 0, ")
 
 
@@ -288,7 +291,7 @@ def test_given_a_terminal_when_inspected_then_a_person_can_read_it(
     screen = told("inspect", iso)
     assert "install.wim on an ISO of 5.50 GiB; read 480 KiB of it in 3 requests" in screen
     assert "ACCEPTED" in screen
-    disc(a_business_disc(build=28000))
+    disc(a_business_iso(build=28000))
     assert "REJECTED unsupported-release" in told("inspect", iso)
 
 
@@ -329,11 +332,11 @@ def test_given_a_file_nobody_may_read_when_inspected_then_it_exits_1(
 def test_given_a_file_that_shrinks_when_inspected_then_it_exits_1(
     run: Run, iso: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(read: ReadRange, size: int) -> Media:
+    def greedy(read: ReadRange, size: int) -> IsoContents:
         read(size - 1, 2)
         raise AssertionError
 
-    monkeypatch.setattr(inspect, "read_media", greedy)
+    monkeypatch.setattr(inspect, "read_iso", greedy)
     status, _, err = run("inspect", iso)
     assert (status, "became shorter" in err) == (1, True)
 

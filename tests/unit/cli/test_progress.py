@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code, Rejection
-from isodrop.domain.build import Steps
-from isodrop.domain.model import Ask
-from isodrop_cli.operations import Sight
-from isodrop_cli.output.progress import WINDOW, News, Pace, Told, concluded, seen, sending
+from isodrop.domain.build import StepCount
+from isodrop.domain.model import RunRequest
+from isodrop_cli.operations import RunSnapshot
+from isodrop_cli.output.progress import (
+    WINDOW,
+    ProgressEvent,
+    ProgressTracker,
+    RateMeter,
+    concluded,
+    seen,
+    sending,
+)
 from isodrop_cli.resumable_upload import Progress
-from tests.support.builders import a_drop, a_plan
+from tests.support.builders import a_plan, a_run
 from tools.contract.__main__ import ROOT
 from tools.contract.samples import SAMPLES, read
 
@@ -36,15 +44,15 @@ def minute(number: int) -> str:
     return f"2026-11-24T09:{number:02}:00.000+00:00"
 
 
-def sight(done: int = 0, total: int = 0, **changes: Any) -> Sight:
-    return Sight(a_drop(**changes), Steps(done, total))
+def snapshot(done: int = 0, total: int = 0, **changes: Any) -> RunSnapshot:
+    return RunSnapshot(a_run(**changes), StepCount(done, total))
 
 
-BUILDING: dict[str, Any] = {"verdict": PLAN, "build_arn": ARN, "attempt": 0}
+BUILDING: dict[str, Any] = {"decision": PLAN, "build_arn": ARN, "attempt": 0}
 SUCCEEDED = BUILDING | {
-    "timeline": {"BUILDING": minute(2), "AVAILABLE": minute(30)},
-    "answer": sample("iso-import-succeeded"),
-    "answered": minute(31),
+    "status_first_seen_at": {"BUILDING": minute(2), "AVAILABLE": minute(30)},
+    "answer_json": sample("iso-import-succeeded"),
+    "answered_at": minute(31),
 }
 
 
@@ -52,49 +60,56 @@ SUCCEEDED = BUILDING | {
 
 
 def test_given_nobody_has_claimed_it_when_seen_then_it_waits_for_the_stack() -> None:
-    (news,) = seen(Sight(None, Steps(0, 0)), KEY, NOW)
+    (news,) = seen(RunSnapshot(None, StepCount(0, 0)), KEY, NOW)
 
-    assert news == News("state", KEY, "decide", "waiting for the stack to take it", NOW)
+    assert news == ProgressEvent("state", KEY, "decide", "waiting for the stack to take it", NOW)
 
 
 def test_given_nobody_claims_it_for_a_minute_when_told_then_it_is_said_once_with_what_to_do() -> (
     None
 ):
-    waits, late = Sight(None, Steps(0, 0)), Sight(None, Steps(0, 0), is_late=True)
-    told = Told()
+    waits, late = (
+        RunSnapshot(None, StepCount(0, 0)),
+        RunSnapshot(None, StepCount(0, 0), is_overdue=True),
+    )
+    told = ProgressTracker()
 
-    news = [each for sight in (waits, late, late, sight()) for each in told.new(sight, KEY, NOW)]
+    news = [
+        each
+        for snapshot in (waits, late, late, snapshot())
+        for each in told.new(snapshot, KEY, NOW)
+    ]
 
     assert [(each.event, each.step) for each in news] == [
         *(("state", "decide"), ("late", "decide"), ("state", "decide"))
     ]
-    so, what_to_do = news[1].sentence.splitlines()
+    so, what_to_do = news[1].message.splitlines()
     assert so == "the stack has not taken it yet"
-    assert what_to_do.startswith("isodrop doctor tells why; the sweep, every SweepMinutes,")
+    assert what_to_do.startswith("isodrop doctor says why; the sweep, every SweepIntervalMinutes,")
 
 
 @pytest.mark.parametrize(
     ("changes", "said", "state"),
     [
         ({}, "the stack looks at it", "looking"),
-        ({"verdict": PLAN}, f"asks Image Builder for {IMAGE}", "importing"),
+        ({"decision": PLAN}, f"asks Image Builder for {IMAGE}", "importing"),
         (BUILDING, IMAGE, "building"),
-        ({"verdict": Rejection.of(Code.SERVER_MEDIA)}, "server-media", "looking"),
+        ({"decision": Rejection.of(Code.SERVER_MEDIA)}, "server-media", "looking"),
     ],
     ids=["looked at", "asked for", "building", "rejected"],
 )
 def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
     changes: dict[str, Any], said: str, state: str
 ) -> None:
-    (news,) = seen(sight(**changes), KEY, NOW)
+    (news,) = seen(snapshot(**changes), KEY, NOW)
 
-    assert (news.step, news.sentence) == ("decide", said)
+    assert (news.step, news.message) == ("decide", said)
     assert news.at == datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-    assert news.facts == {
-        "dropId": "d0d0",
-        "ask": 0,
+    assert news.data == {
+        "uploadId": "d0d0",
+        "run": 0,
         "state": state,
-        "execution": a_drop().execution,
+        "executionArn": a_run().execution_arn,
         "buildArn": changes.get("build_arn"),
         "distributionArn": None,
     }
@@ -103,26 +118,28 @@ def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
 def test_given_a_build_when_seen_then_only_the_status_that_it_is_in_has_steps() -> None:
     timeline = {"TESTING": minute(20), "BUILDING": minute(2), "PENDING": minute(1)}
 
-    told = list(seen(sight(3, 12, timeline=timeline, **BUILDING), KEY, NOW))
+    told = list(seen(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW))
 
-    assert [(news.step, news.sentence, news.share) for news in told[1:]] == [
+    assert [(news.step, news.message, news.share) for news in told[1:]] == [
         ("pending", "", None),
         ("building", "", None),
         ("testing", "3 of 12 steps", 0.25),
     ]
     assert [news.at.minute for news in told[1:]] == [1, 2, 20]
-    assert told[-1].facts.items() >= {"status": "TESTING", "stepsDone": 3, "stepsTotal": 12}.items()
-    assert "stepsDone" not in told[-2].facts
+    assert told[-1].data.items() >= {"status": "TESTING", "stepsDone": 3, "stepsTotal": 12}.items()
+    assert "stepsDone" not in told[-2].data
 
 
 def test_given_a_build_whose_steps_nobody_knows_when_seen_then_no_share_is_told() -> None:
-    told = list(seen(sight(0, 0, timeline={"BUILDING": minute(2)}, **BUILDING), KEY, NOW))
+    told = list(
+        seen(snapshot(0, 0, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING), KEY, NOW)
+    )
 
-    assert (told[-1].sentence, told[-1].share) == ("", None)
+    assert (told[-1].message, told[-1].share) == ("", None)
 
 
 def test_given_an_answer_when_seen_then_it_is_the_last_and_no_status_tells_it_before() -> None:
-    told = list(seen(sight(**SUCCEEDED), KEY, NOW))
+    told = list(seen(snapshot(**SUCCEEDED), KEY, NOW))
 
     assert [news.step for news in told] == ["decide", "building", "succeeded"]
     assert [news.event for news in told] == ["state", "state", "answer"]
@@ -134,14 +151,14 @@ def test_given_an_answer_when_seen_then_it_is_the_last_and_no_status_tells_it_be
 def test_given_an_image_when_concluded_then_its_amis_are_told_in_lines() -> None:
     answer = sample("iso-import-succeeded", reused=True)
 
-    news = concluded(a_drop(**SUCCEEDED | {"answer": answer}))
+    news = concluded(a_run(**SUCCEEDED | {"answer_json": answer}))
 
     ami = json.loads(answer)["detail"]["data"]["amis"][0]
     lines = [f"{ami['id']} {ami['region']}", "the image of an earlier drop"]
-    assert news.sentence.splitlines() == lines
-    assert (news.event, news.step, news.mood) == ("answer", "succeeded", "good")
+    assert news.message.splitlines() == lines
+    assert (news.event, news.step, news.severity) == ("answer", "succeeded", "good")
     assert news.at == datetime(2026, 11, 24, 9, 31, tzinfo=UTC)
-    assert news.facts["answer"]["detail"]["data"]["amis"][0] == ami
+    assert news.data["answer"]["detail"]["data"]["amis"][0] == ami
 
 
 def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_told() -> None:
@@ -151,7 +168,7 @@ def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_tol
     )
     answer = sample("iso-import-succeeded", amis=[own, elsewhere])
 
-    assert concluded(a_drop(**SUCCEEDED | {"answer": answer})).sentence.splitlines() == [
+    assert concluded(a_run(**SUCCEEDED | {"answer_json": answer})).message.splitlines() == [
         "ami-123456789012 eu-central-1",
         "ami-210987654321 eu-central-1 in 210987654321",
     ]
@@ -161,50 +178,52 @@ def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_tol
 def test_given_no_image_when_concluded_then_code_message_and_remedy_are_told(kind: str) -> None:
     answer = sample(f"iso-import-{kind}")
 
-    news = concluded(a_drop(answer=answer, answered=minute(31)))
+    news = concluded(a_run(answer_json=answer, answered_at=minute(31)))
 
     data = json.loads(answer)["detail"]["data"]
-    assert news.sentence.splitlines() == [data["code"], data["message"], data["remedy"]]
-    assert (news.step, news.mood) == (kind, "bad")
+    assert news.message.splitlines() == [data["code"], data["message"], data["remedy"]]
+    assert (news.step, news.severity) == (kind, "bad")
 
 
-@pytest.mark.parametrize("missing", ["answer", "answered"])
+@pytest.mark.parametrize("missing", ["answer_json", "answered_at"])
 def test_given_no_answer_yet_when_concluded_then_that_is_a_mistake(missing: str) -> None:
     with pytest.raises(ValueError, match="no answer yet"):
-        concluded(a_drop(**SUCCEEDED | {missing: None}))
+        concluded(a_run(**SUCCEEDED | {missing: None}))
 
 
 # Each thing once
 
 
-def told_of(*sights: Sight) -> list[tuple[str, str, int]]:
+def told_of(*sights: RunSnapshot) -> list[tuple[str, str, int]]:
     """Step, sentence and minutes past nine of all that is told, one look each minute from ten."""
-    told = Told()
+    told = ProgressTracker()
     return [
-        (news.step, news.sentence, (news.at - NOW).seconds // 60 if news.at >= NOW else -1)
+        (news.step, news.message, (news.at - NOW).seconds // 60 if news.at >= NOW else -1)
         for number, each in enumerate(sights)
         for news in told.new(each, KEY, NOW + timedelta(minutes=number))
     ]
 
 
 def test_given_the_same_sight_twice_when_told_then_the_second_has_nothing_new() -> None:
-    once = sight(1, 4, timeline={"BUILDING": minute(2)}, **BUILDING)
+    once = snapshot(1, 4, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING)
 
     assert told_of(once, once) == [("decide", IMAGE, -1), ("building", "1 of 4 steps", -1)]
 
 
 def test_given_a_step_that_goes_on_when_told_then_what_is_new_holds_since_now() -> None:
-    first = sight(1, 4, timeline={"BUILDING": minute(2)}, **BUILDING)
+    first = snapshot(1, 4, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING)
 
-    assert told_of(first, replace(first, steps=Steps(2, 4)))[2:] == [
+    assert told_of(first, replace(first, steps=StepCount(2, 4)))[2:] == [
         ("building", "2 of 4 steps", 1)
     ]
 
 
 def test_given_a_decision_and_what_came_of_it_in_one_look_when_told_then_in_order_of_time() -> None:
-    decided = sight(timeline={"PENDING": minute(1), "BUILDING": minute(2)}, **BUILDING)
-    told = Told()
-    list(told.new(sight(), KEY, NOW))
+    decided = snapshot(
+        status_first_seen_at={"PENDING": minute(1), "BUILDING": minute(2)}, **BUILDING
+    )
+    told = ProgressTracker()
+    list(told.new(snapshot(), KEY, NOW))
 
     news = list(told.new(decided, KEY, NOW))
 
@@ -214,14 +233,16 @@ def test_given_a_decision_and_what_came_of_it_in_one_look_when_told_then_in_orde
 
 
 def test_given_a_status_that_is_over_when_told_then_its_last_steps_are_not_taken_back() -> None:
-    first = sight(4, 4, timeline={"BUILDING": minute(2)}, **BUILDING)
-    then = sight(0, 3, timeline={"BUILDING": minute(2), "TESTING": minute(9)}, **BUILDING)
+    first = snapshot(4, 4, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING)
+    then = snapshot(
+        0, 3, status_first_seen_at={"BUILDING": minute(2), "TESTING": minute(9)}, **BUILDING
+    )
 
     assert told_of(first, then)[2:] == [("testing", "0 of 3 steps", -1)]
 
 
 def test_given_another_ask_when_told_then_it_begins_anew() -> None:
-    again = told_of(sight(), sight(ask=Ask(1, {})))
+    again = told_of(snapshot(), snapshot(request=RunRequest(1, {})))
 
     assert again == [("decide", "the stack looks at it", -1)] * 2
 
@@ -236,8 +257,8 @@ def progressed(*, kept: int, sent: int, size: int) -> Progress:
     return progress
 
 
-def paced(*seen_at: tuple[float, int]) -> Pace:
-    pace = Pace()
+def paced(*seen_at: tuple[float, int]) -> RateMeter:
+    pace = RateMeter()
     for now, amount in seen_at:
         pace.saw(now, amount)
     return pace
@@ -248,9 +269,9 @@ def test_given_parts_from_before_when_sending_then_they_are_done_but_make_no_pac
 
     news = sending(KEY, NOW, progress, paced((0, 0), (10, 20 * MIB)))
 
-    assert news.sentence == "60 MiB of 100 MiB, 2 MiB/s, 0:20 left, 40 MiB were there"
+    assert news.message == "60 MiB of 100 MiB, 2 MiB/s, 0:20 left, 40 MiB were there"
     assert news.share == 0.6
-    assert news.facts == {
+    assert news.data == {
         "bytes": 60 * MIB,
         "size": 100 * MIB,
         "bytesKept": 40 * MIB,
@@ -262,14 +283,14 @@ def test_given_parts_from_before_when_sending_then_they_are_done_but_make_no_pac
 def test_given_one_look_when_sending_then_neither_pace_nor_end_is_guessed() -> None:
     news = sending(KEY, NOW, progressed(kept=0, sent=0, size=MIB), paced((5, 0)))
 
-    assert news.sentence == "0 KiB of 1 MiB"
-    assert (news.facts["bytesPerSecond"], news.facts["secondsLeft"]) == (0, None)
+    assert news.message == "0 KiB of 1 MiB"
+    assert (news.data["bytesPerSecond"], news.data["secondsLeft"]) == (0, None)
 
 
 def test_given_all_of_it_when_sending_then_nothing_is_left() -> None:
     news = sending(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
 
-    assert (news.sentence, news.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
+    assert (news.message, news.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
 
 
 def test_given_an_empty_file_when_sending_then_it_is_done() -> None:

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from isodrop_cli.output import renderers
-from isodrop_cli.output.progress import News
-from isodrop_cli.output.renderers import NOW_AND_THEN, Board, Steps, teller
+from isodrop_cli.output.progress import ProgressEvent
+from isodrop_cli.output.renderers import NOW_AND_THEN, RunsView, StepsView, make_renderer
 
 KEY = "drops/Win11.iso"
 NINE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -21,17 +21,17 @@ LATER = NINE + timedelta(minutes=30)
 AMI = "ami-0123456789abcdef0 eu-central-1"
 
 
-def at(minute: float, event: str, step: str, sentence: str = "", **more: Any) -> News:
+def at(minute: float, event: str, step: str, sentence: str = "", **more: Any) -> ProgressEvent:
     key = more.pop("key", KEY)
-    return News(event, key, step, sentence, NINE + timedelta(minutes=minute), **more)
+    return ProgressEvent(event, key, step, sentence, NINE + timedelta(minutes=minute), **more)
 
 
 LOOKED = at(0, "looked", "look", "windows-11-enterprise-x64-en-us 11.26100.1742")
 HALF = at(1, "uploading", "upload", "3 GiB of 6 GiB, 50 MiB/s, 1:01 left", share=0.5)
-UPLOADED = at(3, "uploaded", "upload", "6 GiB in 693 parts", facts={"parts": 693})
+UPLOADED = at(3, "uploaded", "upload", "6 GiB in 693 parts", data={"parts": 693})
 BUILDING = at(4, "state", "building", "2 of 8 steps", share=0.25)
-SUCCEEDED = at(25.5, "answer", "succeeded", AMI, mood="good")
-FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", mood="bad")
+SUCCEEDED = at(25.5, "answer", "succeeded", AMI, severity="good")
+FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", severity="bad")
 
 
 def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Console:
@@ -47,26 +47,28 @@ def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Con
     )
 
 
-def picture(view: Steps | Board, screen: Console) -> list[str]:
+def picture(view: StepsView | RunsView, screen: Console) -> list[str]:
     """The picture as it is now, line by line."""
     with screen.capture() as drawn:
         screen.print(view.render())
     return [line.rstrip() for line in drawn.get().splitlines()]
 
 
-def steps(*told: News, title: str = "", width: int = 80, encoding: str = "utf-8") -> list[str]:
+def steps(
+    *told: ProgressEvent, title: str = "", width: int = 80, encoding: str = "utf-8"
+) -> list[str]:
     """What a person sees of one drop half an hour past nine."""
-    view = Steps(screen := a_console(width, encoding=encoding), lambda: LATER, title)
+    view = StepsView(screen := a_console(width, encoding=encoding), lambda: LATER, title)
     for news in told:
-        view.tell(news)
+        view.show(news)
     return picture(view, screen)
 
 
-def board(*told: News, width: int = 80, height: int = 10) -> list[str]:
+def board(*told: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
     """What a person sees of many drops half an hour past nine."""
-    view = Board(screen := a_console(width, height), lambda: LATER)
+    view = RunsView(screen := a_console(width, height), lambda: LATER)
     for news in told:
-        view.tell(news)
+        view.show(news)
     return picture(view, screen)
 
 
@@ -86,7 +88,7 @@ def test_given_one_drop_when_it_builds_then_each_step_has_a_line_and_how_long_it
 def test_given_the_upload_when_it_goes_on_then_there_is_a_bar_as_long_as_what_is_done() -> None:
     *_, line, bar = steps(HALF)
 
-    assert line == f"⠋  upload  {HALF.sentence}{'29:00':>34}"
+    assert line == f"⠋  upload  {HALF.message}{'29:00':>34}"
     assert bar.strip() == "━" * 22
 
 
@@ -107,7 +109,7 @@ def test_given_a_bad_answer_when_drawn_then_each_of_its_sentences_has_a_line() -
 
 
 def test_given_a_rejection_before_the_upload_when_drawn_then_nothing_goes_on() -> None:
-    rejected = at(0, "looked", "look", "server-media", mood="bad")
+    rejected = at(0, "looked", "look", "server-media", severity="bad")
 
     assert steps(rejected) == [f"✘  look  server-media{'0:00':>59}"]
 
@@ -117,7 +119,7 @@ def test_given_a_narrow_terminal_when_drawn_then_no_line_is_longer_and_nothing_i
 
     assert all(len(line) <= 40 for line in lines)
     words = "".join(line[9:34] for line in lines)
-    assert words.replace(" ", "") == LOOKED.sentence.replace(" ", "")
+    assert words.replace(" ", "") == LOOKED.message.replace(" ", "")
 
 
 def test_given_a_terminal_of_plain_letters_when_drawn_then_the_marks_are_letters() -> None:
@@ -149,21 +151,21 @@ def test_given_many_drops_when_they_go_on_then_each_has_one_line() -> None:
 
 
 def test_given_two_asks_of_one_key_when_drawn_then_they_are_two_drops() -> None:
-    asked = [at(1, "state", "decide", facts={"dropId": name}) for name in ("one", "two", "one")]
+    asked = [at(1, "state", "decide", data={"uploadId": name}) for name in ("one", "two", "one")]
 
     assert len(board(*asked)) == 2
 
 
 def test_given_more_drops_than_lines_when_drawn_then_the_last_ones_are_seen() -> None:
-    drops = [at(1, "state", "decide", key=f"{number}.iso") for number in range(9)]
+    runs = [at(1, "state", "decide", key=f"{number}.iso") for number in range(9)]
 
-    assert [line.split()[1] for line in board(*drops, height=6)] == [
+    assert [line.split()[1] for line in board(*runs, height=6)] == [
         *("5.iso", "6.iso", "7.iso", "8.iso")
     ]
 
 
 def test_given_a_long_answer_when_drawn_among_many_then_it_is_cut_to_its_line() -> None:
-    (line,) = board(at(1, "answer", "failed", "It broke.\nMend it." * 20, mood="bad"), width=60)
+    (line,) = board(at(1, "answer", "failed", "It broke.\nMend it." * 20, severity="bad"), width=60)
 
     assert (len(line), line.count("…")) == (60, 1)
     assert "It broke. Mend it." in line
@@ -191,16 +193,16 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Tell before a person's eyes, and get what is there in the end."""
 
-    def tell(told: Iterable[News], **how: Any) -> str:
+    def tell(told: Iterable[ProgressEvent], **how: Any) -> str:
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setattr(renderers, "utc_now", lambda: LATER)
         monkeypatch.delenv("TERM", raising=False)
         with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
             here.setattr(sys, "stdout", screen := Terminal())
-            with teller(**how) as telling:
+            with make_renderer(**how) as telling:
                 for news in told:
-                    telling.tell(news)
+                    telling.show(news)
         return screen.last()
 
     return tell
@@ -218,7 +220,9 @@ def test_given_a_terminal_when_it_is_left_early_then_what_goes_on_is_marked_so(
     terminal: Callable[..., str],
 ) -> None:
     one = terminal([LOOKED, HALF])
-    many = terminal([BUILDING, at(2, "answer", "failed", key="b.iso", mood="bad")], of_many=True)
+    many = terminal(
+        [BUILDING, at(2, "answer", "failed", key="b.iso", severity="bad")], of_many=True
+    )
 
     assert one.splitlines()[1].startswith("·  upload")
     assert [line[0] for line in many.splitlines()] == ["·", "✘"]
@@ -233,11 +237,13 @@ def test_given_a_terminal_when_nothing_came_then_no_spinner_stays(
 # A pipe, and a program
 
 
-def lines(capfd: pytest.CaptureFixture[str], told: Iterable[News], **how: Any) -> list[str]:
+def lines(
+    capfd: pytest.CaptureFixture[str], told: Iterable[ProgressEvent], **how: Any
+) -> list[str]:
     capfd.readouterr()
-    with teller(**how) as telling:
+    with make_renderer(**how) as telling:
         for news in told:
-            telling.tell(news)
+            telling.show(news)
     return capfd.readouterr().out.splitlines()
 
 
@@ -245,7 +251,7 @@ def test_given_a_pipe_when_one_drop_is_told_then_a_line_is_time_step_and_what_is
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert lines(capfd, [LOOKED, FAILED], title="not in a pipe") == [
-        f"2026-11-24T09:00:00Z\tlook\t{LOOKED.sentence}",
+        f"2026-11-24T09:00:00Z\tlook\t{LOOKED.message}",
         "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Mend it.",
     ]
 
@@ -274,15 +280,15 @@ def test_given_a_program_when_told_then_each_line_is_an_object_with_all_the_fact
 
 
 def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only() -> None:
-    written: list[News] = []
+    written: list[ProgressEvent] = []
     clock = iter([100.0, 100.0, 100.0 + NOW_AND_THEN / 2, 100.0 + NOW_AND_THEN, 999.0])
-    telling = renderers._Lines(written.append, lambda: next(clock))
+    telling = renderers.LineRenderer(written.append, lambda: next(clock))
 
     for news in (HALF, HALF, UPLOADED, HALF):
-        telling.tell(news)
+        telling.show(news)
 
-    assert [(news.event, news.sentence) for news in written] == [
-        (news.event, news.sentence) for news in (HALF, UPLOADED, HALF)
+    assert [(news.event, news.message) for news in written] == [
+        (news.event, news.message) for news in (HALF, UPLOADED, HALF)
     ]
 
 

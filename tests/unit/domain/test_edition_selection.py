@@ -6,25 +6,25 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code, Rejection
-from isodrop.domain.edition_selection import choose
+from isodrop.domain.edition_selection import select_image
 from isodrop.domain.model import ImportPlan
-from isodrop.domain.planning import decide
-from isodrop.iso.model import Edition, Media
-from tests.support.builders import a_disc, an_edition, an_upload, some_settings
+from isodrop.domain.planning import plan_import
+from isodrop.iso.model import Edition, IsoContents
+from tests.support.builders import an_edition, an_iso, an_upload, some_settings
 
 SUPPORTED = frozenset({22621, 22631, 26100, 26200})
 TEN: dict[str, Any] = {"build": 19041, "revision": 3803, "name": "Windows 10 Enterprise"}
 LATE_23H2: dict[str, Any] = {"build": 22621, "revision": 6199}
 
 
-def decided(media: Media, key: str = "in/all-in-one.iso", **settings: Any) -> ImportPlan:
-    made = decide(an_upload(key), media, {}, some_settings(**settings))
+def decided(contents: IsoContents, key: str = "in/all-in-one.iso", **settings: Any) -> ImportPlan:
+    made = plan_import(an_upload(key), contents, {}, some_settings(**settings))
     assert isinstance(made, ImportPlan), made
     return made
 
 
-def refused(media: Media, key: str = "in/all-in-one.iso", **settings: Any) -> Rejection:
-    made = decide(an_upload(key), media, {}, some_settings(**settings))
+def refused(contents: IsoContents, key: str = "in/all-in-one.iso", **settings: Any) -> Rejection:
+    made = plan_import(an_upload(key), contents, {}, some_settings(**settings))
     assert isinstance(made, Rejection), made
     return made
 
@@ -72,13 +72,13 @@ def test_given_one_image_of_several_that_passes_when_chosen_then_it_is_taken(
 ) -> None:
     good, bad = an_edition(index=2 if first else 7), an_edition(index=7 if first else 2, **other)
     both = sorted((good, bad), key=lambda image: image.index)
-    plan = decided(a_disc(an_edition("Professional", 1, **TEN), *both))
+    plan = decided(an_iso(an_edition("Professional", 1, **TEN), *both))
     assert (plan.image_index, plan.build, plan.notes) == (good.index, 26100, ())
 
 
 def test_given_several_images_that_pass_when_chosen_then_the_first_and_a_note() -> None:
     plan = decided(
-        a_disc(
+        an_iso(
             an_edition(index=1, **TEN),
             an_edition(index=2, **LATE_23H2),
             an_edition(index=3),
@@ -99,21 +99,21 @@ def test_given_no_image_that_passes_when_chosen_then_the_first_reason_is_told() 
     old = an_edition(index=4, **TEN)
     unsupported = an_edition(index=6, build=22000)
     mixed = (an_edition("Professional", 1), arm, old, unsupported)
-    assert refused(a_disc(*mixed)).code is Code.WRONG_ARCHITECTURE
-    found = refused(a_disc(mixed[0], replace(old, index=2), replace(arm, index=4), unsupported))
+    assert refused(an_iso(*mixed)).code is Code.WRONG_ARCHITECTURE
+    found = refused(an_iso(mixed[0], replace(old, index=2), replace(arm, index=4), unsupported))
     assert found.code is Code.NOT_WINDOWS_11
     assert "Image 2 on the ISO, Enterprise, is Windows 10, build 19041" in found.message
 
 
 def test_given_an_index_when_chosen_then_it_beats_the_first_that_passes() -> None:
-    media = a_disc(an_edition(index=1), an_edition(index=2, build=26200))
-    made = decide(an_upload(), media, {"image-index": "2"}, some_settings())
+    contents = an_iso(an_edition(index=1), an_edition(index=2, build=26200))
+    made = plan_import(an_upload(), contents, {"image-index": "2"}, some_settings())
     assert isinstance(made, ImportPlan)
     assert (made.image_index, made.build, made.notes) == (2, 26200, ())
 
 
 def test_given_256_images_of_one_edition_when_chosen_then_the_note_stays_short() -> None:
-    plan = decided(a_disc(*(an_edition(index=n) for n in range(1, 257))))
+    plan = decided(an_iso(*(an_edition(index=n) for n in range(1, 257))))
     assert plan.image_index == 1
     assert "256 images that can be imported" in plan.notes[0]
     assert "and 244 more" in plan.notes[0]
@@ -123,7 +123,7 @@ def test_given_256_images_of_one_edition_when_chosen_then_the_note_stays_short()
 def test_given_contradicting_versions_when_chosen_then_each_is_judged_alone() -> None:
     images = [an_edition(index=n, build=19041 + n, revision=n) for n in range(1, 256)]
     last = an_edition(index=256)
-    assert decided(a_disc(*images, last)).image_index == 256
+    assert decided(an_iso(*images, last)).image_index == 256
 
 
 # Windows 10 is not a release of it
@@ -139,7 +139,7 @@ def test_given_contradicting_versions_when_chosen_then_each_is_judged_alone() ->
     ],
 )
 def test_given_windows_10_when_refused_then_no_release_is_made_up(build: int, words: str) -> None:
-    found = refused(a_disc(an_edition(build=build)))
+    found = refused(an_iso(an_edition(build=build)))
     assert found.code is Code.NOT_WINDOWS_11
     assert f"The ISO holds {words}" in found.message
     assert "(2004)" not in found.message
@@ -148,9 +148,9 @@ def test_given_windows_10_when_refused_then_no_release_is_made_up(build: int, wo
 # ESD
 
 
-def esd(**changes: Any) -> Media:
-    disc = a_disc(an_edition("Education"), an_edition(index=2), an_edition("Professional", 3))
-    return replace(disc, kind="esd", label="11_23H2_VOL_x64_en-us", **changes)
+def esd(**changes: Any) -> IsoContents:
+    iso = an_iso(an_edition("Education"), an_edition(index=2), an_edition("Professional", 3))
+    return replace(iso, kind="esd", label="11_23H2_VOL_x64_en-us", **changes)
 
 
 def test_given_an_esd_when_decided_then_the_operator_decides() -> None:
@@ -176,7 +176,7 @@ def test_given_an_esd_when_decided_then_the_operator_decides() -> None:
 def test_given_an_esd_with_another_fault_when_decided_then_that_is_told(
     image: Edition, code: Code, allow: bool
 ) -> None:
-    assert refused(replace(a_disc(image), kind="esd"), allow_esd=allow).code is code
+    assert refused(replace(an_iso(image), kind="esd"), allow_esd=allow).code is code
 
 
 def test_given_an_esd_that_is_called_a_wim_when_decided_then_it_is_one() -> None:
@@ -184,14 +184,14 @@ def test_given_an_esd_that_is_called_a_wim_when_decided_then_it_is_one() -> None
 
 
 def test_given_an_ordinary_wim_when_esd_is_allowed_then_no_note_speaks_of_it() -> None:
-    assert decided(a_disc(an_edition()), allow_esd=True).notes == ()
+    assert decided(an_iso(an_edition()), allow_esd=True).notes == ()
 
 
 def test_given_a_raw_esd_when_decided_then_setup_and_pe_are_no_images_of_windows() -> None:
     systems = [an_edition("Education", 4), an_edition("Professional", 5), an_edition(index=6)]
-    media = replace(a_disc(bare(1), pe(2), pe(3), *systems), kind="esd")
-    assert refused(media).code is Code.ESD_MEDIA
-    assert decided(media, allow_esd=True).image_index == 6
+    contents = replace(an_iso(bare(1), pe(2), pe(3), *systems), kind="esd")
+    assert refused(contents).code is Code.ESD_MEDIA
+    assert decided(contents, allow_esd=True).image_index == 6
 
 
 # Images that lost what describes them
@@ -199,7 +199,7 @@ def test_given_a_raw_esd_when_decided_then_setup_and_pe_are_no_images_of_windows
 
 @pytest.mark.parametrize("image", [lost(1, name="tiny11"), bare(1, "tiny11")])
 def test_given_an_image_that_lost_its_edition_when_refused_then_it_says_so(image: Edition) -> None:
-    found = refused(a_disc(image))
+    found = refused(an_iso(image))
     assert found.code is Code.UNREADABLE_MEDIA
     assert "Image 1, 'tiny11', on the ISO lost its EDITIONID" in found.message
     assert "/Capture-Image" in found.remedy
@@ -208,17 +208,17 @@ def test_given_an_image_that_lost_its_edition_when_refused_then_it_says_so(image
 
 
 def test_given_an_image_without_name_and_edition_when_refused_then_it_says_so() -> None:
-    assert "Image 1 on the ISO lost its EDITIONID" in refused(a_disc(bare(1, ""))).message
+    assert "Image 1 on the ISO lost its EDITIONID" in refused(an_iso(bare(1, ""))).message
 
 
 def test_given_a_name_that_would_break_out_when_refused_then_it_is_escaped() -> None:
-    found = refused(a_disc(bare(1, "a\n\u202eb" + "x" * 2000)))
+    found = refused(an_iso(bare(1, "a\n\u202eb" + "x" * 2000)))
     assert found.message.isprintable()
     assert len(found.message) < 500
 
 
 def test_given_a_lost_image_among_others_when_none_fits_then_both_are_told() -> None:
-    found = refused(a_disc(an_edition("Professional"), lost(2, name="my Enterprise")))
+    found = refused(an_iso(an_edition("Professional"), lost(2, name="my Enterprise")))
     assert found.code is Code.NO_SUCH_EDITION
     assert "which holds: Professional." in found.message
     assert "Image 2, 'my Enterprise', on the ISO lost its EDITIONID" in found.message
@@ -236,13 +236,13 @@ def test_given_a_lost_image_among_others_when_none_fits_then_both_are_told() -> 
 def test_given_the_wanted_image_without_a_part_when_refused_then_it_is_named(
     image: Edition,
 ) -> None:
-    found = refused(a_disc(image))
+    found = refused(an_iso(image))
     assert found.code is Code.UNREADABLE_MEDIA
     assert "Image 1, 'Windows 11 Enterprise', on the ISO lost its" in found.message
 
 
 def test_given_a_lost_image_beside_the_wanted_one_when_chosen_then_no_matter() -> None:
-    assert decided(a_disc(lost(1), an_edition(index=2), bare(3))).image_index == 2
+    assert decided(an_iso(lost(1), an_edition(index=2), bare(3))).image_index == 2
 
 
 @pytest.mark.parametrize("extra", [(bare(1), pe(2), pe(3)), (lost(1, build=None, major=None),)])
@@ -259,31 +259,31 @@ def test_given_a_lost_image_beside_the_wanted_one_when_chosen_then_no_matter() -
 def test_given_images_that_say_little_when_judged_then_the_kind_is_told(
     extra: tuple[Edition, ...], images: list[Edition], code: Code
 ) -> None:
-    assert refused(a_disc(*extra, *images)).code is code
+    assert refused(an_iso(*extra, *images)).code is code
 
 
 def test_given_only_what_setup_runs_from_when_judged_then_it_is_no_windows() -> None:
     for images in ((pe(1), pe(2)), (bare(1), pe(2), pe(3))):
-        found = refused(a_disc(*images))
+        found = refused(an_iso(*images))
         assert found.code is Code.NOT_WINDOWS
         assert "only Windows PE" in found.message
 
 
 def test_given_pe_beside_consumer_editions_when_refused_then_it_is_not_listed() -> None:
-    found = refused(a_disc(bare(1), pe(2), an_edition("Core", 3)))
+    found = refused(an_iso(bare(1), pe(2), an_edition("Core", 3)))
     assert (found.code, "which holds: Core." in found.message) == (Code.NO_SUCH_EDITION, True)
     assert "EDITIONID" not in found.message
 
 
 def test_given_a_capture_behind_pe_when_refused_then_it_is_one_that_lost_much() -> None:
-    found = refused(a_disc(pe(1), bare(2, "my capture")))
+    found = refused(an_iso(pe(1), bare(2, "my capture")))
     assert "Image 2, 'my capture', on the ISO lost its EDITIONID" in found.message
 
 
 def test_given_the_index_of_a_lost_image_when_chosen_then_it_is_refused() -> None:
-    media = a_disc(an_edition(index=1), lost(2, name="tiny11"))
-    found = choose(
-        media,
+    contents = an_iso(an_edition(index=1), lost(2, name="tiny11"))
+    found = select_image(
+        contents,
         edition="Enterprise",
         image_index=2,
         supported_builds=SUPPORTED,

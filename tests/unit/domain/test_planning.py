@@ -10,28 +10,28 @@ from isodrop.codes import Code, Rejection
 from isodrop.domain.edition_selection import MAX_LANGUAGES
 from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
-from isodrop.domain.planning import decide
-from isodrop.iso.model import UNREADABLE, Media
+from isodrop.domain.planning import plan_import
+from isodrop.iso.model import UNREADABLE, IsoContents
 from isodrop.text import clean_tag_value
-from isodrop.windows.file_names import read_name
+from isodrop.windows.file_names import parse_file_name
 from tests.support.builders import (
-    a_business_disc,
-    a_disc,
+    a_business_iso,
     an_edition,
+    an_iso,
     an_upload,
     some_settings,
 )
 
 
 def plan(
-    media: Media | None = None,
+    contents: IsoContents | None = None,
     upload: Upload | None = None,
     metadata: Mapping[str, str] | None = None,
     settings: ImportSettings | None = None,
 ) -> ImportPlan:
-    decided = decide(
+    decided = plan_import(
         upload or an_upload(),
-        media or a_business_disc(),
+        contents or a_business_iso(),
         metadata or {},
         settings or some_settings(),
     )
@@ -40,14 +40,14 @@ def plan(
 
 
 def rejection(
-    media: Media | None = None,
+    contents: IsoContents | None = None,
     upload: Upload | None = None,
     metadata: Mapping[str, str] | None = None,
     settings: ImportSettings | None = None,
 ) -> Rejection:
-    decided = decide(
+    decided = plan_import(
         upload or an_upload(),
-        media or a_business_disc(),
+        contents or a_business_iso(),
         metadata or {},
         settings or some_settings(),
     )
@@ -101,16 +101,16 @@ def test_given_a_business_iso_when_decided_then_the_plan_says_everything_the_req
 
 
 def test_given_enterprise_at_another_index_when_decided_then_that_index_is_taken() -> None:
-    media = a_disc(*(an_edition(f"Filler{n}", n) for n in range(1, 7)), an_edition(index=7))
-    assert plan(media).image_index == 7
+    contents = an_iso(*(an_edition(f"Filler{n}", n) for n in range(1, 7)), an_edition(index=7))
+    assert plan(contents).image_index == 7
 
 
 def test_given_no_servicing_build_when_decided_then_the_revision_is_0() -> None:
-    assert plan(a_business_disc(revision=None)).semantic_version == "11.26100.0"
+    assert plan(a_business_iso(revision=None)).semantic_version == "11.26100.0"
 
 
 def test_given_an_image_of_several_languages_when_decided_then_the_default_comes_first() -> None:
-    decided = plan(a_business_disc(languages=("en-US", "de-DE", "fr-FR"), default_language="de-DE"))
+    decided = plan(a_business_iso(languages=("en-US", "de-DE", "fr-FR"), default_language="de-DE"))
     assert decided.languages == ("de-de", "en-us", "fr-fr")
     assert decided.name == "windows-11-enterprise-x64-de-de"
     assert decided.tags["isodrop:languages"] == "de-de en-us fr-fr"
@@ -118,28 +118,28 @@ def test_given_an_image_of_several_languages_when_decided_then_the_default_comes
 
 def test_given_hostile_languages_when_decided_then_only_language_tags_are_believed() -> None:
     many = tuple(f"{a}{b}-XX" for a in "abcdefghijk" for b in "abcdefghijk")
-    decided = plan(a_business_disc(languages=("../../etc", "", *many), default_language="x" * 99))
+    decided = plan(a_business_iso(languages=("../../etc", "", *many), default_language="x" * 99))
     assert decided.languages[0] == "aa-xx"
     assert len(decided.languages) == MAX_LANGUAGES
 
 
 def test_given_media_without_a_language_when_decided_then_the_file_name_fills_the_gap() -> None:
-    silent = a_business_disc(languages=(), default_language=None)
+    silent = a_business_iso(languages=(), default_language=None)
     assert plan(silent, an_upload("Win11_24H2_Korean_x64.iso")).languages == ("ko-kr",)
     assert plan(silent).languages == ()
     assert plan(silent).name == "windows-11-enterprise-x64"
 
 
 def test_given_two_images_of_the_edition_when_decided_then_the_first_is_taken_and_told() -> None:
-    decided = plan(a_disc(an_edition(index=2), an_edition(index=5)))
+    decided = plan(an_iso(an_edition(index=2), an_edition(index=5)))
     assert decided.image_index == 2
     assert "indexes 2, 5" in decided.notes[0]
 
 
 def test_given_the_edition_for_two_architectures_when_decided_then_x64_is_taken() -> None:
-    media = a_disc(an_edition(index=1, architecture="arm64"), an_edition(index=2))
-    assert plan(media).image_index == 2
-    assert plan(media).notes == ()
+    contents = an_iso(an_edition(index=1, architecture="arm64"), an_edition(index=2))
+    assert plan(contents).image_index == 2
+    assert plan(contents).notes == ()
 
 
 # Overrides
@@ -200,21 +200,21 @@ def test_given_an_override_the_stack_forbids_when_decided_then_it_is_refused() -
 def test_given_an_index_of_a_refused_image_when_decided_then_the_index_does_not_help(
     changes: dict[str, Any], code: Code
 ) -> None:
-    media = a_disc(
+    contents = an_iso(
         an_edition(index=1), an_edition(**{"edition_id": "Enterprise", **changes}, index=2)
     )
-    assert rejection(media, metadata={"image-index": "2"}).code is code
+    assert rejection(contents, metadata={"image-index": "2"}).code is code
 
 
 # Rejections
 
 
 @pytest.mark.parametrize(
-    ("media", "code", "told"),
+    ("contents", "code", "told"),
     [
-        (a_disc(), Code.UNREADABLE_MEDIA, "no edition at all"),
+        (an_iso(), Code.UNREADABLE_MEDIA, "no edition at all"),
         (
-            a_disc(
+            an_iso(
                 an_edition("ServerStandard", 1, installation_type="Server Core"),
                 an_edition("ServerStandard", 2, installation_type="Server"),
                 an_edition("ServerDatacenter", 3, installation_type="Server"),
@@ -222,65 +222,65 @@ def test_given_an_index_of_a_refused_image_when_decided_then_the_index_does_not_
             Code.SERVER_MEDIA,
             "(ServerStandard, ServerDatacenter)",
         ),
-        (a_business_disc(build=19045), Code.NOT_WINDOWS_11, "build 19045 (22H2)"),
-        (a_business_disc(major=6, build=9600), Code.NOT_WINDOWS_11, "build 9600"),
-        (a_disc(an_edition("Core", build=19045)), Code.NOT_WINDOWS_11, "build 19045"),
-        (a_disc(an_edition("EnterpriseEval")), Code.EVALUATION_MEDIA, "(EnterpriseEval)"),
-        (a_disc(an_edition("IoTEnterpriseSEval")), Code.EVALUATION_MEDIA, "no Enterprise"),
+        (a_business_iso(build=19045), Code.NOT_WINDOWS_11, "build 19045 (22H2)"),
+        (a_business_iso(major=6, build=9600), Code.NOT_WINDOWS_11, "build 9600"),
+        (an_iso(an_edition("Core", build=19045)), Code.NOT_WINDOWS_11, "build 19045"),
+        (an_iso(an_edition("EnterpriseEval")), Code.EVALUATION_MEDIA, "(EnterpriseEval)"),
+        (an_iso(an_edition("IoTEnterpriseSEval")), Code.EVALUATION_MEDIA, "no Enterprise"),
         (
-            a_disc(an_edition("EnterpriseS"), an_edition("IoTEnterpriseS", 2)),
+            an_iso(an_edition("EnterpriseS"), an_edition("IoTEnterpriseS", 2)),
             Code.LTSC_MEDIA,
             "(EnterpriseS, IoTEnterpriseS) and no Enterprise",
         ),
-        (a_disc(an_edition("IoTEnterprise")), Code.NO_SUCH_EDITION, "holds: IoTEnterprise."),
+        (an_iso(an_edition("IoTEnterprise")), Code.NO_SUCH_EDITION, "holds: IoTEnterprise."),
         (
-            a_disc(an_edition("Core"), an_edition("Professional", 2)),
+            an_iso(an_edition("Core"), an_edition("Professional", 2)),
             Code.NO_SUCH_EDITION,
             "Enterprise is not on the ISO, which holds: Core, Professional.",
         ),
         (
-            a_disc(an_edition("EnterpriseN", name="Windows 11 Enterprise")),
+            an_iso(an_edition("EnterpriseN", name="Windows 11 Enterprise")),
             Code.NO_SUCH_EDITION,
             "EnterpriseN",
         ),
-        (a_business_disc(architecture="arm64"), Code.WRONG_ARCHITECTURE, "for arm64"),
-        (a_business_disc(build=28000), Code.UNSUPPORTED_RELEASE, "build 28000 (26H1)"),
-        (a_business_disc(build=27842), Code.UNSUPPORTED_RELEASE, "22621, 22631, 26100, 26200"),
-        (a_business_disc(major=11), Code.UNSUPPORTED_RELEASE, "build 26100"),
-        (a_business_disc(build=None), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
-        (a_business_disc(build=-1), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
-        (a_business_disc(architecture=None), Code.UNREADABLE_MEDIA, "ARCH"),
-        (a_business_disc(installation_type=None), Code.UNREADABLE_MEDIA, "INSTALLATIONTYPE"),
-        (a_business_disc(installation_type="WindowsPE"), Code.NOT_WINDOWS, "only Windows PE"),
-        (a_business_disc(installation_type="Nano"), Code.NOT_WINDOWS, "installation type Nano"),
-        (a_business_disc(revision=-5), Code.UNREADABLE_MEDIA, "SPBUILD"),
-        (a_business_disc(revision=UNREADABLE), Code.UNREADABLE_MEDIA, "no known form its VERSION"),
-        (a_business_disc(revision=100_000), Code.UNREADABLE_MEDIA, "'100000' as its VERSION"),
-        (a_business_disc(revision=10**5000), Code.UNREADABLE_MEDIA, "SPBUILD"),
-        (a_disc(an_edition(index=0)), Code.UNREADABLE_MEDIA, "INDEX"),
+        (a_business_iso(architecture="arm64"), Code.WRONG_ARCHITECTURE, "for arm64"),
+        (a_business_iso(build=28000), Code.UNSUPPORTED_RELEASE, "build 28000 (26H1)"),
+        (a_business_iso(build=27842), Code.UNSUPPORTED_RELEASE, "22621, 22631, 26100, 26200"),
+        (a_business_iso(major=11), Code.UNSUPPORTED_RELEASE, "build 26100"),
+        (a_business_iso(build=None), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
+        (a_business_iso(build=-1), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
+        (a_business_iso(architecture=None), Code.UNREADABLE_MEDIA, "ARCH"),
+        (a_business_iso(installation_type=None), Code.UNREADABLE_MEDIA, "INSTALLATIONTYPE"),
+        (a_business_iso(installation_type="WindowsPE"), Code.NOT_WINDOWS, "only Windows PE"),
+        (a_business_iso(installation_type="Nano"), Code.NOT_WINDOWS, "installation type Nano"),
+        (a_business_iso(revision=-5), Code.UNREADABLE_MEDIA, "SPBUILD"),
+        (a_business_iso(revision=UNREADABLE), Code.UNREADABLE_MEDIA, "no known form its VERSION"),
+        (a_business_iso(revision=100_000), Code.UNREADABLE_MEDIA, "'100000' as its VERSION"),
+        (a_business_iso(revision=10**5000), Code.UNREADABLE_MEDIA, "SPBUILD"),
+        (an_iso(an_edition(index=0)), Code.UNREADABLE_MEDIA, "INDEX"),
     ],
 )
 def test_given_media_that_cannot_be_imported_when_decided_then_the_reason_that_helps_most_is_told(
-    media: Media, code: Code, told: str
+    contents: IsoContents, code: Code, told: str
 ) -> None:
-    found = rejection(media)
+    found = rejection(contents)
     assert (found.code, told in found.message) == (code, True), found
 
 
 def test_given_a_client_edition_called_server_when_decided_then_it_is_not_server_media() -> None:
-    media = a_disc(an_edition("ServerRdsh", name="Windows 11 Enterprise multi-session"))
-    assert rejection(media).code is Code.NO_SUCH_EDITION
+    contents = an_iso(an_edition("ServerRdsh", name="Windows 11 Enterprise multi-session"))
+    assert rejection(contents).code is Code.NO_SUCH_EDITION
 
 
 def test_given_server_and_client_on_one_disc_when_decided_then_the_client_is_imported() -> None:
-    media = a_disc(an_edition("ServerStandard", installation_type="Server"), an_edition(index=2))
-    assert plan(media).image_index == 2
+    contents = an_iso(an_edition("ServerStandard", installation_type="Server"), an_edition(index=2))
+    assert plan(contents).image_index == 2
 
 
 def test_given_an_evaluation_beside_the_wanted_edition_when_decided_then_it_does_not_hinder() -> (
     None
 ):
-    assert plan(a_disc(an_edition("EnterpriseEval", 1), an_edition(index=2))).image_index == 2
+    assert plan(an_iso(an_edition("EnterpriseEval", 1), an_edition(index=2))).image_index == 2
 
 
 def test_given_a_wanted_edition_in_other_letters_when_decided_then_the_remedy_spells_it() -> None:
@@ -291,20 +291,20 @@ def test_given_a_wanted_edition_in_other_letters_when_decided_then_the_remedy_sp
 def test_given_another_edition_when_it_is_missing_then_the_remedy_is_to_ask_otherwise() -> None:
     found = rejection(metadata={"edition": "EnterpriseG"})
     assert found.code is Code.NO_SUCH_EDITION
-    assert "by the override edition or the stack's parameter WantedEdition" in found.remedy
+    assert "by the override edition or the stack's parameter Edition" in found.remedy
 
 
 def test_given_very_many_editions_when_rejected_then_the_message_stays_short_and_clean() -> None:
-    media = a_disc(*(an_edition(f"Evil\n{n}" + "x" * 500, n) for n in range(1, 257)))
-    found = rejection(media)
+    contents = an_iso(*(an_edition(f"Evil\n{n}" + "x" * 500, n) for n in range(1, 257)))
+    found = rejection(contents)
     assert len(found.message) < 1000
     assert found.message.isprintable()
 
 
 def test_given_a_build_added_to_the_settings_when_decided_then_no_table_stands_in_its_way() -> None:
     settings = some_settings(supported_builds=frozenset({22000, 29999}))
-    assert plan(a_business_disc(build=22000), settings=settings).release == "21H2"
-    unknown = plan(a_business_disc(build=29999), an_upload("win11_28h2.iso"), settings=settings)
+    assert plan(a_business_iso(build=22000), settings=settings).release == "21H2"
+    unknown = plan(a_business_iso(build=29999), an_upload("win11_28h2.iso"), settings=settings)
     assert unknown.release == "28H2"
 
 
@@ -340,10 +340,10 @@ def test_given_a_build_and_a_name_when_decided_then_the_name_fills_a_gap_only(
     assert decided.tags.get("isodrop:release") == release
 
 
-def disc_of(version: str) -> Media:
+def disc_of(version: str) -> IsoContents:
     """Give a business disc of a build and revision, or of a build that does not say its own."""
     build, _, revision = version.partition(".")
-    return a_business_disc(build=int(build), revision=int(revision) if revision else None)
+    return a_business_iso(build=int(build), revision=int(revision) if revision else None)
 
 
 @pytest.mark.parametrize("version", ["22621.0", "22621.1", "22621.525", "22621.2427"])
@@ -357,7 +357,9 @@ def test_given_an_early_22621_when_decided_then_it_is_22h2_whatever_the_name(
     assert found.code is Code.UNSUPPORTED_RELEASE
     assert f"build {version}, which is 22H2" in found.message
     assert "23H2 begin with 22621.2428" in found.message
-    assert ("although the file name says 23H2" in found.message) == (read_name(key).label == "23H2")
+    assert ("although the file name says 23H2" in found.message) == (
+        parse_file_name(key).label == "23H2"
+    )
     assert "under a name" not in found.remedy
 
 
@@ -432,7 +434,7 @@ def test_given_a_name_that_contradicts_the_media_when_decided_then_the_media_win
 def test_given_a_name_that_agrees_when_decided_then_there_is_nothing_to_tell(
     key: str, changes: dict[str, Any]
 ) -> None:
-    assert plan(a_business_disc(**changes), an_upload(key)).notes == ()
+    assert plan(a_business_iso(**changes), an_upload(key)).notes == ()
 
 
 def test_given_a_misspelt_override_when_decided_then_the_plan_tells_it() -> None:

@@ -122,13 +122,13 @@ def test_24_requests() -> None:
 def test_four_mebibytes_in_all() -> None:
     # No image needs so much with the other bounds in force, so the window is asked itself.
     window = Window(lambda _at, length: bytes(length), LARGE)
-    window.at(0, MAX_BYTES, "it")
+    window.read(0, MAX_BYTES, "it")
     assert window.bytes == MAX_BYTES
 
     with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
-        window.at(MAX_BYTES, 1, "it")
+        window.read(MAX_BYTES, 1, "it")
     with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
-        Window(lambda _at, length: bytes(length), LARGE).at(0, MAX_BYTES + 1, "it")
+        Window(lambda _at, length: bytes(length), LARGE).read(0, MAX_BYTES + 1, "it")
 
 
 def test_the_largest_of_everything_stays_within_the_budget() -> None:
@@ -164,10 +164,10 @@ def test_an_object_that_ends_with_an_anchor_is_whole(more: int, anchor: str) -> 
     length = image.size // SECTOR - FIRST_PARTITION_SECTOR
     longer = descriptor_changed(image, 2, put("L", 192, length + more))
 
-    media = look(longer)
+    contents = look(longer)
 
-    assert len(media.editions) == 11
-    assert media.requests <= 5
+    assert len(contents.editions) == 11
+    assert contents.requests <= 5
 
 
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])

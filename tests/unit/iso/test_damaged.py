@@ -4,7 +4,7 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError, TransientError
-from isodrop.iso.reader import read_media
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR
 from isodrop_local.iso_maker.meter import look, rejection
@@ -98,12 +98,12 @@ def test_what_the_callable_raises_passes_through() -> None:
         raise error
 
     with pytest.raises(TransientError) as caught:
-        read_media(read, LARGE)
+        read_iso(read, LARGE)
     assert caught.value is error
 
 
 @pytest.mark.parametrize("less", [1, 1000, 448 * 1024])
 def test_a_callable_that_returns_too_little_is_no_disc(less: int) -> None:
     with pytest.raises(RejectedError, match="could be read") as caught:
-        read_media(lambda at, length: DISC.read(at, length)[:-less], DISC.size)
+        read_iso(lambda at, length: DISC.read(at, length)[:-less], DISC.size)
     assert caught.value.code is Code.TRUNCATED

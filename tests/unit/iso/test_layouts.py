@@ -8,7 +8,7 @@ import pytest
 
 from isodrop.errors import RejectedError
 from isodrop.iso.model import Edition
-from isodrop.iso.reader import read_media
+from isodrop.iso.reader import read_iso
 from isodrop.iso.window import FIRST_READ
 from isodrop_local.iso_maker import (
     LAYOUTS,
@@ -62,11 +62,11 @@ def expected(specs: tuple[EditionSpec, ...]) -> tuple[Edition, ...]:
 
 @pytest.mark.parametrize("layout", READABLE)
 def test_the_editions_are_read_from_every_layout(layout: str) -> None:
-    media = look(make_image(layout=layout))
+    contents = look(make_image(layout=layout))
 
-    assert media.editions == expected(business_editions())
-    assert media.label == "CCCOMA_X64FRE_EN-US_DV9"
-    assert media.kind == "wim"
+    assert contents.editions == expected(business_editions())
+    assert contents.label == "CCCOMA_X64FRE_EN-US_DV9"
+    assert contents.kind == "wim"
 
 
 @pytest.mark.parametrize("layout", [name for name in READABLE if name != "short"])
@@ -77,10 +77,10 @@ def test_the_editions_are_read_from_five_gigabytes(layout: str) -> None:
         form = replace(form, extent=64 << 20)
     image = make_image(layout=form, size=LARGE)
 
-    media = look(image)
+    contents = look(image)
 
-    assert media.editions == expected(business_editions())
-    assert media.size == image.size == LARGE // 2048 * 2048
+    assert contents.editions == expected(business_editions())
+    assert contents.size == image.size == LARGE // 2048 * 2048
 
 
 def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> None:
@@ -108,10 +108,10 @@ def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> N
 
 @pytest.mark.parametrize("layout", OSCDIMG)
 def test_media_as_microsoft_makes_them_take_four_requests_and_half_a_megabyte(layout: str) -> None:
-    media = look(make_image(layout=layout, size=LARGE, files=CROWD))
+    contents = look(make_image(layout=layout, size=LARGE, files=CROWD))
 
-    assert media.requests <= 4
-    assert media.bytes <= 512 * 1024
+    assert contents.requests <= 4
+    assert contents.bytes <= 512 * 1024
 
 
 @pytest.mark.parametrize("layout", OSCDIMG)
@@ -125,7 +125,7 @@ def test_the_first_range_is_the_one_that_is_announced() -> None:
         meter = Meter(image)
         seen.clear()
 
-        read_media(meter.read, image.size, lambda at, length: seen.append((at, length)))
+        read_iso(meter.read, image.size, lambda at, length: seen.append((at, length)))
 
         assert seen == meter.ranges
         assert seen[0] == (FIRST_READ[0], min(FIRST_READ[1], image.size - FIRST_READ[0]))
@@ -135,16 +135,16 @@ def test_an_object_that_ends_before_the_first_range_is_read_from_its_start() -> 
     meter = Meter(make_image().cut(FIRST_READ[0]))
 
     with pytest.raises(RejectedError):
-        read_media(meter.read, meter.image.size)
+        read_iso(meter.read, meter.image.size)
 
     assert meter.ranges[0] == (0, FIRST_READ[1])
 
 
 @pytest.mark.parametrize("index", range(1, 12))
 def test_enterprise_may_have_any_index(index: int) -> None:
-    media = look(make_image(editions=business_editions(enterprise_index=index)))
+    contents = look(make_image(editions=business_editions(enterprise_index=index)))
 
-    assert [e.index for e in media.editions if e.edition_id == "Enterprise"] == [index]
+    assert [e.index for e in contents.editions if e.edition_id == "Enterprise"] == [index]
 
 
 @pytest.mark.parametrize(
@@ -156,18 +156,18 @@ def test_paths_are_found_in_any_case(sources: str, name: str) -> None:
 
 
 def test_an_esd_is_read_and_said_to_be_one() -> None:
-    media = look(make_image(wim_name="install.esd", editions=consumer_editions()))
+    contents = look(make_image(wim_name="install.esd", editions=consumer_editions()))
 
-    assert media.kind == "esd"
-    assert media.editions == expected(consumer_editions())
+    assert contents.kind == "esd"
+    assert contents.editions == expected(consumer_editions())
 
 
 def test_an_esd_under_the_name_of_a_wim_is_said_to_be_one() -> None:
     wim = make_wim(consumer_editions(), solid=True)
 
-    media = look(make_image(wim=wim))
+    contents = look(make_image(wim=wim))
 
-    assert (media.kind, media.is_esd) == ("wim", True)
+    assert (contents.kind, contents.is_esd) == ("wim", True)
 
 
 @pytest.mark.parametrize(("name", "is_esd"), [("install.wim", False), ("INSTALL.ESD", True)])

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from isodrop_local.image_builder import MemoryWorld
-from tests.support.fake_image_builder import Fake, refusal
+from isodrop_local.image_builder import InMemoryEnvironment
+from tests.support.fake_image_builder import FakeSetup, refusal
 
 if TYPE_CHECKING:
     pass
@@ -27,11 +27,11 @@ NOWHERE = "arn:aws:imagebuilder:us-east-1:123456789012:image/nowhere/1.0.0/1"
 
 
 @dataclass
-class Service(Fake):
+class Service(FakeSetup):
     """The fake, beside a bucket with one ISO."""
 
-    world: MemoryWorld = field(
-        default_factory=lambda: MemoryWorld(objects={(BUCKET, KEY): "etag-1"})
+    world: InMemoryEnvironment = field(
+        default_factory=lambda: InMemoryEnvironment(objects={(BUCKET, KEY): "etag-1"})
     )
     timings: Mapping[str, float] | None = field(default_factory=lambda: TIMINGS)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isodrop_local.image_builder import control
-from tests.support.fake_image_builder import Fake, refusal
+from tests.support.fake_image_builder import FakeSetup, refusal
 
 if TYPE_CHECKING:
     pass
@@ -20,7 +20,7 @@ ROLE = "arn:aws:iam::123456789012:role/distribution"
 
 
 @dataclass
-class Service(Fake):
+class Service(FakeSetup):
     """The fake with an AVAILABLE image and a distribution configuration."""
 
     timings: Mapping[str, float] | None = field(default_factory=lambda: TIMINGS)

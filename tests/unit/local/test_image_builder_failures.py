@@ -10,15 +10,15 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from isodrop_local.image_builder import (
     LOST,
     TIMINGS,
+    InMemoryEnvironment,
     InvalidAnswerError,
     LostAnswerError,
-    MemoryWorld,
     client,
     control,
     respond,
     scaled,
 )
-from tests.support.fake_image_builder import Fake
+from tests.support.fake_image_builder import FakeSetup
 
 if TYPE_CHECKING:
     pass
@@ -27,7 +27,7 @@ WHOLE = sum(TIMINGS.values())
 
 
 @dataclass
-class Killer(MemoryWorld):
+class Killer(InMemoryEnvironment):
     """A world in which callers can be killed."""
 
     killed: int = 0
@@ -37,7 +37,7 @@ class Killer(MemoryWorld):
 
 
 @dataclass
-class Service(Fake):
+class Service(FakeSetup):
     """The fake in such a world, with nothing on its record yet."""
 
     world: Killer = field(default_factory=Killer)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from isodrop_local.image_builder import ImageBuilder, ServiceError, client, provisioners
+from isodrop_local.image_builder import FakeImageBuilder, ServiceError, client, provisioners
 from tests.support.fake_image_builder import refusal
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ ROLE = "arn:aws:iam::123456789012:role/lifecycle"
 
 @pytest.fixture
 def api() -> "ImagebuilderClient":
-    return client(ImageBuilder(clock=lambda: NOW))
+    return client(FakeImageBuilder(clock=lambda: NOW))
 
 
 def error_of(call: Callable[..., object], **parameters: Any) -> str:
@@ -188,17 +188,17 @@ class TestProvisioning:
     """What a template's properties become."""
 
     @pytest.fixture
-    def builder(self) -> ImageBuilder:
-        return ImageBuilder(clock=lambda: NOW)
+    def builder(self) -> FakeImageBuilder:
+        return FakeImageBuilder(clock=lambda: NOW)
 
-    def made(self, builder: ImageBuilder, name: str, **properties: Any) -> str:
+    def made(self, builder: FakeImageBuilder, name: str, **properties: Any) -> str:
         create = provisioners(builder)[f"AWS::ImageBuilder::{name}"]["create"]
         arn, attributes = create("Logical", properties, "stack")
         assert attributes == {"Arn": arn}
         return str(arn)
 
     def test_given_a_distribution_configuration_then_the_api_tells_it_in_its_own_words(
-        self, builder: ImageBuilder
+        self, builder: FakeImageBuilder
     ) -> None:
         ami = {
             "Name": "win {{ imagebuilder:buildDate }}",
@@ -229,7 +229,7 @@ class TestProvisioning:
         ]
 
     def test_given_a_policy_with_strings_of_parameters_then_numbers_and_truths_are_made_of_them(
-        self, builder: ImageBuilder
+        self, builder: FakeImageBuilder
     ) -> None:
         included = {"Amis": "true", "Snapshots": "false"}
         arn = self.made(
@@ -258,7 +258,7 @@ class TestProvisioning:
             }
         ]
 
-    def test_given_a_resource_when_deleted_then_it_is_gone(self, builder: ImageBuilder) -> None:
+    def test_given_a_resource_when_deleted_then_it_is_gone(self, builder: FakeImageBuilder) -> None:
         arn = self.made(
             builder, "InfrastructureConfiguration", Name="near", InstanceProfileName="any"
         )
@@ -266,7 +266,7 @@ class TestProvisioning:
         assert builder.infrastructure.stored == {}
 
     def test_given_a_property_that_there_is_not_then_nothing_is_made(
-        self, builder: ImageBuilder
+        self, builder: FakeImageBuilder
     ) -> None:
         with pytest.raises(ServiceError, match="regions is not documented"):
             self.made(builder, "DistributionConfiguration", Name="far", Regions=["eu-central-1"])

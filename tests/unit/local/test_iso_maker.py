@@ -141,8 +141,8 @@ def test_its_windows_image_is_as_large_and_in_as_many_extents() -> None:
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
 def test_it_is_read_for_four_requests_and_half_a_megabyte(layout: str) -> None:
     wim = make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM)
-    media = look(make_image(layout=layout, files=measured_files(), wim=wim))
+    contents = look(make_image(layout=layout, files=measured_files(), wim=wim))
 
-    assert [e.index for e in media.editions if e.edition_id == "Enterprise"] == [3]
-    assert media.requests <= 4
-    assert media.bytes <= 512 * 1024
+    assert [e.index for e in contents.editions if e.edition_id == "Enterprise"] == [3]
+    assert contents.requests <= 4
+    assert contents.bytes <= 512 * 1024

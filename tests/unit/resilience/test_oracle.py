@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from isodrop_local.faults import LOST, NOT_TAKEN, Fault, Faults, written
-from tests.resilience.oracle import Dropped, End, broken
+from tests.resilience.oracle import FinalState, UploadedIso, broken
 from tests.resilience.schedule import Schedule
 from tests.resilience.state_machine import Machine, TaskError
 
-DROP = Dropped("a.iso", "v1", "one", "Enterprise", "", deleted=False, verdict="")
+DROP = UploadedIso("a.iso", "v1", "one", "Enterprise", "", deleted=False, decision="")
 OTHER = replace(DROP, key="b.iso", version="v2")
 
 
-def a_build(number: int = 1, drop: str = "d1", states: str = "PENDING AVAILABLE") -> dict[str, Any]:
+def a_build(number: int = 1, run: str = "d1", states: str = "PENDING AVAILABLE") -> dict[str, Any]:
     history = [
         {"status": state, "at": 100.0 * number + at} for at, state in enumerate(states.split())
     ]
@@ -23,7 +23,7 @@ def a_build(number: int = 1, drop: str = "d1", states: str = "PENDING AVAILABLE"
         "token": f"t{number}",
         "etagRead": "e1",
         "uri": f"s3://staging/{number}.iso",
-        "request": {"tags": {"isodrop:drop": drop}},
+        "request": {"tags": {"isodrop:drop": run}},
         "outputResources": {"amis": [{"image": f"ami-{number}"}]},
         "history": history,
     }
@@ -35,27 +35,27 @@ def an_answer(kind: str = "Succeeded", version: str = "v1", **data: Any) -> dict
         "detail-type": f"ISO Import {kind}",
         "detail": {
             "metadata": {"eventId": f"id-{version}", "importId": "t1"},
-            "data": {**about, "message": "said", "execution": "execution", **data},
+            "data": {**about, "message": "said", "executionArn": "execution", **data},
         },
     }
 
 
 def asked_anew(number: int) -> dict[str, Any]:
     answer = an_answer(reused=True)
-    answer["detail"]["metadata"] |= {"ask": number, "eventId": f"id-v1-{number}"}
+    answer["detail"]["metadata"] |= {"run": number, "eventId": f"id-v1-{number}"}
     return answer
 
 
-KEPT = End(
-    dropped=[DROP],
+KEPT = FinalState(
+    uploaded=[DROP],
     heard=[an_answer()],
     builds=[a_build()],
     executions={"execution": "SUCCEEDED"},
-    drops={"d1": "v1", "d2": "v2"},
+    runs={"d1": "v1", "d2": "v2"},
     lost_amis={},
     undelivered=0,
     violations=[],
-    discs={"e1": "one", "e2": "two"},
+    isos={"e1": "one", "e2": "two"},
 )
 FAILED = an_answer("Failed", code="build-failed")
 COPY = {**a_build(7), "source": "arn:image/x/1"}
@@ -77,10 +77,10 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         staged=["s3://staging/3.iso", "s3://staging/sent.iso"],
         maybe_sent=frozenset({"s3://staging/sent.iso"}),
     )
-    anew = replace(KEPT, heard=[an_answer(), asked_anew(1)], asks={"v1": 2})
+    anew = replace(KEPT, heard=[an_answer(), asked_anew(1)], retries={"v1": 2})
 
     for end in (KEPT, repeated, failed, DISTRIBUTED, anew, running):
-        assert broken(end, max_attempts=2) == []
+        assert broken(end, max_consecutive_failures=2) == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ({"heard": [an_answer(), an_answer(minutes=1)]}, "has 2 answers"),
         (
             {
-                "dropped": [DROP, OTHER],
+                "uploaded": [DROP, OTHER],
                 "heard": [
                     an_answer(),
                     {
@@ -105,7 +105,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
             "two uploads have an answer with the eventId",
         ),
         ({"heard": [an_answer(), an_answer(version="v9")]}, "which nobody uploaded"),
-        ({"asks": {"v1": 2}}, "asked anew (1) has 0 answers"),
+        ({"retries": {"v1": 2}}, "asked anew (1) has 0 answers"),
         ({"heard": [an_answer(), asked_anew(1)]}, "nobody uploaded or asked for (1)"),
         ({"heard": [an_answer("Failed", code="internal-error")]}, "was put off"),
         ({"heard": [an_answer("Failed", code="execution-ended")]}, "was put off"),
@@ -118,7 +118,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ),
         ({"staged": ["s3://staging/1.iso"]}, "s3://staging/1.iso is left"),
         ({"staged": ["s3://staging/begun.iso"]}, "s3://staging/begun.iso is left"),
-        ({"dropped": [replace(DROP, verdict="not-an-iso")]}, "should be not-an-iso"),
+        ({"uploaded": [replace(DROP, decision="not-an-iso")]}, "should be not-an-iso"),
         ({"heard": [an_answer(buildArn=None)]}, "succeeded without a build"),
         ({"heard": [an_answer(buildArn="arn:image/y/1")]}, "which isodrop never began"),
         ({"heard": [an_answer(reused=True)]}, "reused is True"),
@@ -128,7 +128,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ({"builds": [{**a_build(), "token": "t9"}]}, "has the importId of another build"),
         ({"builds": [a_build(1), a_build(2)]}, "has two live builds"),
         ({"builds": [a_build(), {**a_build(2), "token": "t1"}]}, "two builds have one token"),
-        ({"builds": [a_build(drop="nobody")]}, "begun for a drop that is none"),
+        ({"builds": [a_build(run="nobody")]}, "begun for a drop that is none"),
         (
             {"builds": [a_build(n, states="PENDING FAILED") for n in (1, 2, 3)]},
             "lost 3 builds in a row",
@@ -140,7 +140,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
     ],
 )
 def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> None:
-    lines = broken(replace(KEPT, **change), max_attempts=2)
+    lines = broken(replace(KEPT, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
 
@@ -161,7 +161,7 @@ def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> Non
     ],
 )
 def test_each_way_to_distribute_wrongly_is_seen(change: dict[str, Any], words: str) -> None:
-    lines = broken(replace(DISTRIBUTED, **change), max_attempts=2)
+    lines = broken(replace(DISTRIBUTED, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
 
@@ -170,7 +170,7 @@ def test_a_deregistered_ami_makes_room_for_another_build() -> None:
     two = replace(KEPT, builds=[a_build(1), a_build(2)])
 
     for end in (replace(two, lost_amis={"ami-1": 150.0}),):
-        assert broken(end, max_attempts=2) == []
+        assert broken(end, max_consecutive_failures=2) == []
 
 
 def test_a_seed_always_makes_the_same_schedule() -> None:

@@ -14,15 +14,15 @@ import pytest
 from jsonschema import Draft4Validator
 from pydantic import Field, create_model
 
-from isodrop.codes import Code, section
+from isodrop.codes import Code, docs_anchor
 from isodrop.events import (
     DETAIL_TYPES,
     MODELS,
+    ContractAmi,
     Event,
     FailedData,
-    ForeignEventError,
-    ProducedAmi,
     SucceededData,
+    UnknownEventError,
     parse,
 )
 from isodrop_local.image_builder.shapes import violations
@@ -150,7 +150,7 @@ class TestCompatibility:
             ),
             (
                 SucceededData,
-                {"amis": (ProducedAmi, Field(description="A."))},
+                {"amis": (ContractAmi, Field(description="A."))},
                 "detail.data.amis was array of object, and is object",
             ),
             (
@@ -224,13 +224,13 @@ class TestParse:
     def test_given_a_foreign_event_when_parsed_then_it_is_refused_with_a_reason(
         self, event: dict[str, Any], said: str
     ) -> None:
-        with pytest.raises(ForeignEventError, match=re.escape(said)):
+        with pytest.raises(UnknownEventError, match=re.escape(said)):
             parse(event)
 
     def test_given_another_major_version_when_parsed_then_it_is_refused(self) -> None:
         later = copy.deepcopy(SUCCEEDED)
         later["detail"]["metadata"]["schemaVersion"] = "2.0"
-        with pytest.raises(ForeignEventError, match=r"version is 2\.0; known is 1\.0"):
+        with pytest.raises(UnknownEventError, match=r"version is 2\.0; known is 1\.0"):
             parse(later)
 
     def test_given_a_subscriber_without_aws_when_it_imports_the_models_then_pydantic_is_all(
@@ -249,14 +249,14 @@ class TestCodes:
     def test_given_a_code_when_its_link_is_followed_then_there_is_its_section(
         self, code: Code
     ) -> None:
-        page, _, anchor = section(code).partition("#")
+        page, _, anchor = docs_anchor(code).partition("#")
         headings = re.findall(r"^## (.*)$", (ROOT / page).read_text(), re.MULTILINE)
         assert anchor in headings  # a heading of lower case and hyphens is its own anchor
 
     def test_given_unhappy_samples_when_read_then_they_carry_the_link_of_their_code(self) -> None:
         unhappy = [e["detail"]["data"] for e in NOW.values() if "code" in e["detail"]["data"]]
         assert len(unhappy) == 4
-        assert all(data["docs"] == section(Code(data["code"])) for data in unhappy)
+        assert all(data["docsPath"] == docs_anchor(Code(data["code"])) for data in unhappy)
 
 
 class TestRegistry:

@@ -83,14 +83,15 @@ class TestDrift:
     def test_given_a_new_state_when_checked_then_it_says_what_to_do(
         self, root: Path, of: Sources
     ) -> None:
-        of.definition["States"]["New"] = {"Type": "Pass", "Next": "Answered"}
-        of.definition["States"]["AnswerBroken"]["Next"] = "New"
+        of.definition["States"]["New"] = {"Type": "Pass", "Next": "UploadHandled"}
+        of.definition["States"]["PublishFailure"]["Next"] = "New"
         (said,) = drifted(of, root, draw)
         assert said.startswith("docs/machine.svg")
         assert said.endswith("run: make pictures")
 
     @pytest.mark.parametrize(
-        "change", [{"title": "Another"}, {"metrics": [["isodrop", "Drops", "service", "isodrop"]]}]
+        "change",
+        [{"title": "Another"}, {"metrics": [["isodrop", "Uploads", "service", "isodrop"]]}],
     )
     def test_given_another_widget_when_checked_then_it_says_what_to_do(
         self, root: Path, of: Sources, change: dict[str, Any]
@@ -224,11 +225,11 @@ class TestTheDashboard:
     def test_given_a_statistic_or_a_search_that_is_not_known_then_it_is_refused(
         self, of: Sources
     ) -> None:
-        drops = [one for one in of.samples if one.name == "Drops"]
+        runs = [one for one in of.samples if one.name == "Uploads"]
         with pytest.raises(NotImplementedError, match="p99"):
-            _points(drops, ["isodrop", "Drops", "service", "isodrop", {"stat": "p99"}])
+            _points(runs, ["isodrop", "Uploads", "service", "isodrop", {"stat": "p99"}])
         with pytest.raises(NotImplementedError, match="METRICS"):
-            _points(drops, [{"expression": "SUM(METRICS())"}])
+            _points(runs, [{"expression": "SUM(METRICS())"}])
 
 
 def _points(samples: Sequence[Sample], metric: list[Any]) -> Any:

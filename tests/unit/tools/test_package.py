@@ -1,8 +1,11 @@
 """The plain template and its artifacts: all that SAM would have done is done."""
 
+import hashlib
 import json
 import re
+import subprocess
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +16,21 @@ from tools import package as packaging
 from tools.inlined_stacks import STACK
 from tools.package import TEMPLATE, package
 from tools.resolved_template import resolve, resolve_plain
+from tools.sbom import locked
 
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], Path]:
-    """A template and the folder with its artifacts; the layer's wheels are left out."""
+    """A template and the folder with its artifacts; of the layer's wheels only the metadata."""
 
     def make_layer(_folder: Path, _target: str, artifacts: Path, *_settings: str) -> str:
         (artifacts / "python").mkdir()
-        (artifacts / "python" / "isodrop.py").write_text("")
+        for name in locked():
+            installed = artifacts / "python" / f"{name}.dist-info"
+            installed.mkdir()
+            installed.joinpath("METADATA").write_text(
+                distribution(name).read_text("METADATA") or ""
+            )
         return "the layer has no bytecode"
 
     monkeypatch.setattr(packaging, "make_layer", make_layer)
@@ -82,10 +91,13 @@ def test_there_is_no_stack_within_the_stack_and_all_of_them_is_there(
     resources = template["Resources"]
     assert "AWS::CloudFormation::Stack" not in {each["Type"] for each in resources.values()}
     assert "TemplateURL" not in json.dumps(template)
-    for name, path in (("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")):
+    for name, path in (
+        ("EventSchemas", "events/registry.json"),
+        ("MonitoringStack", "monitoring.yaml"),
+    ):
         for inner, resource in source(ROOT / path)["Resources"].items():
             assert resources[f"{name}{inner}"]["Type"] == resource["Type"]
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".zip"}
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".zip", ""}
 
 
 @pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-central-1:123456789012:called-at-night"])
@@ -96,7 +108,10 @@ def test_what_was_a_stack_within_is_made_as_that_stack_would_make_it(
     parameters = {"AlarmTopicArn": topic, "RegisterSchemas": "true", "ArtifactBucket": "ours"}
     whole = resolve_plain(template, parameters).resources
     parent = resolve(AlarmTopicArn=topic, RegisterSchemas="true")
-    for name, path in (("Contract", "events/registry.json"), ("Operations", "monitoring.yaml")):
+    for name, path in (
+        ("EventSchemas", "events/registry.json"),
+        ("MonitoringStack", "monitoring.yaml"),
+    ):
         asked = parent.properties(name)["Parameters"]
         for inner, resource in resolve_plain(source(ROOT / path), asked).resources.items():
             found = whole[f"{name}{inner}"].get("Properties", {})
@@ -112,8 +127,8 @@ def unnamed(said: Any, stack: str) -> Any:
 def test_the_registry_is_made_by_wish_only(made: tuple[dict[str, Any], Path]) -> None:
     template, _ = made
     made_by_default = resolve_plain(template, {"ArtifactBucket": "ours"})
-    assert not [name for name in made_by_default.resources if name.startswith("Contract")]
-    assert "OperationsDashboard" not in made_by_default.resources
+    assert not [name for name in made_by_default.resources if name.startswith("EventSchemas")]
+    assert "MonitoringStackDashboard" not in made_by_default.resources
     assert "DashboardName" not in made_by_default.outputs
 
 
@@ -129,8 +144,8 @@ def test_the_state_machine_lies_where_the_parameters_say(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     template, folder = made
-    machine = template["Resources"]["ImportMachine"]["Properties"]
-    (words,) = folder.glob("ImportMachine-*.json")
+    machine = template["Resources"]["ImportStateMachine"]["Properties"]
+    (words,) = folder.glob("ImportStateMachine-*.json")
     same = dict.fromkeys(machine["DefinitionSubstitutions"], 7)
     assert machine["DefinitionS3Location"] == {
         "Bucket": {"Ref": "ArtifactBucket"},
@@ -158,3 +173,30 @@ def test_the_same_sources_make_the_same_package(
     package(tmp_path / "again")
     for path in folder.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_licence_is_in_the_package(made: tuple[dict[str, Any], Path]) -> None:
+    _, folder = made
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_licence_is_in_the_layer(tmp_path: Path) -> None:
+    # Without the wheels, of which the recipe then finds the folders that it thins out.
+    for library in ("botocore", "boto3"):
+        (tmp_path / "python" / library / "data").mkdir(parents=True)
+    settings = [f"ARTIFACTS_DIR={tmp_path}", "LAYER_PLATFORMS="]
+    command = ["make", "-C", str(ROOT / "layers/isodrop"), "build-IsodropLayer", *settings]
+    subprocess.run(command, check=True, capture_output=True)
+    shipped = tmp_path / "python/isodrop/LICENSE"
+    assert shipped.read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_bill_of_materials_is_of_the_layer_that_it_lies_beside(
+    made: tuple[dict[str, Any], Path],
+) -> None:
+    _, folder = made
+    (archive,) = folder.glob("IsodropLayer-*.zip")
+    bill = json.loads(archive.with_suffix(".cdx.json").read_text())
+    (own,) = bill["metadata"]["component"]["hashes"]
+    assert own["content"] == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert {each["name"]: each["version"] for each in bill["components"]} == locked()

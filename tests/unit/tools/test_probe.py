@@ -8,7 +8,7 @@ from tools.probe.points import Probe, Stack, parts, rule
 from tools.smoke.points import DIFFERS, HELD, NOT_SEEN
 
 STACK = Stack(
-    "isodrop", "uploads", "arn:aws:states:eu-central-1:1:stateMachine:m", {"Dropped": "r"}
+    "isodrop", "uploads", "arn:aws:states:eu-central-1:1:stateMachine:m", {"UploadRule": "r"}
 )
 
 

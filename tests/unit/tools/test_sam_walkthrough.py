@@ -105,7 +105,7 @@ class _Stack:
 
     endpoint = "http://127.0.0.1:4566"
     bucket = "uploads"
-    outputs = {"ImportMachineArn": "arn:machine", "LedgerTable": "ledger"}  # noqa: RUF012
+    outputs = {"ImportStateMachineArn": "arn:machine", "LedgerTableName": "ledger"}  # noqa: RUF012
 
 
 def test_the_guide_calls_each_function_in_a_container_by_the_address_there() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from isodrop.windows.file_names import FileName, read_name
+from isodrop.windows.file_names import FileName, parse_file_name
 from isodrop.windows.name_patterns import FLAGS, SOURCES
 
 DATA = Path(__file__).parents[2] / "data"
@@ -38,7 +38,7 @@ def said(name: FileName) -> tuple[str, str, str, str]:
 def is_right(row: dict[str, str]) -> bool:
     release = row["release"].removesuffix(" (Win10)")
     expected = (release, row["build"], row["arch"], row["language"])
-    return said(read_name(row["name"])) == expected
+    return said(parse_file_name(row["name"])) == expected
 
 
 @pytest.mark.parametrize(("table", "count"), [("iso-names.tsv", 99), ("iso-names-2.tsv", 39)])
@@ -56,14 +56,14 @@ def test_given_a_listed_miss_when_read_then_it_is_still_one() -> None:
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"][:60])
 def test_given_a_name_of_the_field_when_read_then_its_family_is_known(row: dict[str, str]) -> None:
-    assert read_name(row["name"]).family == row["family"]
+    assert parse_file_name(row["name"]).family == row["family"]
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"][:60])
 def test_given_a_kind_that_is_refused_when_only_its_name_is_read_then_it_is_not_importable(
     row: dict[str, str],
 ) -> None:
-    name = read_name(row["name"])
+    name = parse_file_name(row["name"])
     refused = (
         REFUSED.search(row["family"])
         or "Win10" in row["release"]
@@ -117,7 +117,7 @@ def test_given_every_source_when_its_pattern_is_compiled_then_it_names_no_group(
 def test_given_relatives_of_the_known_names_when_read_then_they_are_understood(
     name: str, release: str | None, architecture: str | None, language: str | None
 ) -> None:
-    found = read_name(name)
+    found = parse_file_name(name)
     assert (found.release, found.architecture, found.language) == (release, architecture, language)
     assert found.family not in (None, "renamed")
 
@@ -203,7 +203,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS, ids=lambda name: name[:60])
 def test_given_a_kind_of_name_when_read_then_every_fact_is_right(name: str) -> None:
-    read = read_name(name)
+    read = parse_file_name(name)
     found = (read.release, read.build, read.architecture, read.language, read.family)
     assert found == KINDS[name]
 
@@ -223,7 +223,7 @@ def test_given_a_kind_of_name_when_read_then_every_fact_is_right(name: str) -> N
 def test_given_a_name_when_read_then_its_own_word_is_kept_apart(
     name: str, word: str | None, label: str | None
 ) -> None:
-    read = read_name(name)
+    read = parse_file_name(name)
     assert (read.word, read.label) == (word, label)
 
 
@@ -238,13 +238,13 @@ def test_given_a_name_when_read_then_its_own_word_is_kept_apart(
 def test_given_a_build_of_two_releases_when_read_then_no_is_not_said(
     name: str, importable: str
 ) -> None:
-    assert read_name(name).importable == importable
+    assert parse_file_name(name).importable == importable
 
 
 def test_given_a_name_of_all_words_when_it_is_too_long_then_it_says_nothing() -> None:
     everything = "_".join(row["name"] for row in rows())[:1020] + ".iso"
     assert len(everything.encode()) == 1024
-    assert read_name(everything) == FileName(everything)
+    assert parse_file_name(everything) == FileName(everything)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_given_a_name_of_all_words_when_it_is_too_long_then_it_says_nothing() ->
 def test_given_a_renamed_file_when_read_then_its_loose_words_are_taken(
     name: str, expected: tuple[str | None, ...]
 ) -> None:
-    found = read_name(f"drops/2026/{name}")
+    found = parse_file_name(f"drops/2026/{name}")
     told = (found.windows, found.release, found.architecture, found.language, found.edition)
     assert (told, found.family) == (expected, "renamed")
 
@@ -294,11 +294,11 @@ def test_given_a_renamed_file_when_read_then_its_loose_words_are_taken(
     ],
 )
 def test_given_a_file_of_a_refused_kind_when_read_then_the_name_says_no(name: str) -> None:
-    assert read_name(name).importable == "no"
+    assert parse_file_name(name).importable == "no"
 
 
 def test_given_a_renamed_file_that_says_everything_when_read_then_the_media_must_say_yes() -> None:
-    assert read_name("Win11_24H2_Enterprise_x64_en-us.iso").importable == "unknown"
+    assert parse_file_name("Win11_24H2_Enterprise_x64_en-us.iso").importable == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_given_a_renamed_file_that_says_everything_when_read_then_the_media_must
 def test_given_a_name_that_does_not_speak_of_windows_when_read_then_nothing_is_made_of_it(
     name: str,
 ) -> None:
-    assert read_name(name) == FileName(name)
+    assert parse_file_name(name) == FileName(name)
 
 
 @pytest.mark.parametrize(
@@ -341,14 +341,16 @@ def test_given_a_name_that_does_not_speak_of_windows_when_read_then_nothing_is_m
 def test_given_a_name_that_contradicts_itself_when_read_then_it_says_nothing_there(
     name: str, field: str
 ) -> None:
-    assert getattr(read_name(name), field) is None
+    assert getattr(parse_file_name(name), field) is None
 
 
 def test_given_a_servicing_month_in_the_name_when_read_then_it_is_told() -> None:
     name = "en-us_windows_11_business_editions_version_24h2_updated_march_2025_x64_dvd_77837751.iso"
-    assert read_name(name).updated == "2025-03"
-    assert read_name(name.replace("march", "smarch")).updated is None
+    assert parse_file_name(name).updated == "2025-03"
+    assert parse_file_name(name.replace("march", "smarch")).updated is None
 
 
 def test_given_a_windows_path_when_read_then_only_the_base_name_counts() -> None:
-    assert read_name(r"C:\win10\Win11_24H2_English_x64.iso").name == "Win11_24H2_English_x64.iso"
+    assert (
+        parse_file_name(r"C:\win10\Win11_24H2_English_x64.iso").name == "Win11_24H2_English_x64.iso"
+    )

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from isodrop.aws.errors import translated
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.s3 import parse_uri
 from isodrop.domain.allow_list import AllowList, parse_allow_list
-from isodrop.errors import RefusedError
+from isodrop.errors import PermanentError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -46,13 +46,13 @@ class AllowListSource:
             return AllowList()
         if self.uri.startswith(SSM):
             name = self.uri.removeprefix(SSM)
-            with translated():
+            with translate_errors():
                 found = self.ssm().get_parameter(Name=name, WithDecryption=True)
                 return parse_allow_list(found["Parameter"]["Value"].encode())
         bucket, key = parse_uri(self.uri)
-        with translated():
+        with translate_errors():
             body = self.s3().get_object(Bucket=bucket, Key=key)["Body"]
             data = body.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise RefusedError(f"{self.uri} is larger than {MAX_BYTES:,} bytes")
+            raise PermanentError(f"{self.uri} is larger than {MAX_BYTES:,} bytes")
         return parse_allow_list(data)

@@ -12,7 +12,7 @@ CONFIG: Final = Config(
 )
 """For every client. A few quick retries here; the patience is the state machine's."""
 
-QUICK_CONFIG: Final = CONFIG.merge(
+FAST_CONFIG: Final = CONFIG.merge(
     Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 )
 """For clients that nobody is to wait for."""

@@ -19,14 +19,14 @@ from botocore.parsers import ResponseParserError
 
 from isodrop.codes import Code
 from isodrop.errors import (
+    AccessDeniedError,
     CredentialsError,
-    DeniedError,
     IsodropError,
+    PermanentError,
     QuotaError,
-    RefusedError,
     TransientError,
 )
-from isodrop.text import one_line
+from isodrop.text import single_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ ERROR_CLASSES: Final = (
         ),
     ),
     ErrorClass(
-        DeniedError,
+        AccessDeniedError,
         "a permission is missing",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html",
         codes=(
@@ -213,7 +213,7 @@ def cause_code(error: IsodropError) -> str:
     return error_code(cause) if isinstance(cause, ClientError) else ""
 
 
-def translate(error: ClientError | BotoCoreError | ResponseParserError) -> IsodropError:
+def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -> IsodropError:
     """Make an AWS error one of ours: to be waited out, or not to be asked again.
 
     Parameters
@@ -224,16 +224,16 @@ def translate(error: ClientError | BotoCoreError | ResponseParserError) -> Isodr
     Returns
     -------
     IsodropError
-        As :data:`ERROR_CLASSES` has it. A :class:`~isodrop.errors.RefusedError` carries the code
+        As :data:`ERROR_CLASSES` has it. A :class:`~isodrop.errors.PermanentError` carries the code
         ``import-refused`` only where it was Image Builder that refused.
     """
     if not isinstance(error, ClientError):
-        kind = next((ours for each, ours in _BY_TYPE if isinstance(error, each)), RefusedError)
-        return kind(one_line(f"{type(error).__name__}: {error}"))
+        kind = next((ours for each, ours in _BY_TYPE if isinstance(error, each)), PermanentError)
+        return kind(single_line(f"{type(error).__name__}: {error}"))
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     said = error.response.get("Error", {}).get("Message", "")
-    message = one_line(": ".join(filter(None, (error.operation_name, code, said))))
+    message = single_line(": ".join(filter(None, (error.operation_name, code, said))))
     ours = QuotaError if _is_about_quota(code, said) else _BY_CODE.get(code)
     if ours is CredentialsError and said.startswith(_LATE):
         ours = TransientError
@@ -244,7 +244,7 @@ def translate(error: ClientError | BotoCoreError | ResponseParserError) -> Isodr
     if status >= _SERVER_ERROR or status == _TOO_MANY:
         return TransientError(message)
     is_import = error.operation_name in _OF_IMAGE_BUILDER
-    return RefusedError(message, code=Code.IMPORT_REFUSED if is_import else None)
+    return PermanentError(message, code=Code.IMPORT_REFUSED if is_import else None)
 
 
 def _is_about_quota(code: str, said: str) -> bool:
@@ -261,9 +261,9 @@ def _is_about_quota(code: str, said: str) -> bool:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise what boto3 raises inside the block as one of isodrop's own errors."""
     try:
         yield
     except SDK_ERRORS as error:
-        raise translate(error) from error
+        raise to_isodrop_error(error) from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from isodrop.aws.errors import translated
+from isodrop.aws.errors import translate_errors
 from isodrop.errors import TransientError
 from isodrop.events import SOURCE, DetailType
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Publisher:
+class EventPublisher:
     """Puts events on the stack's bus, and believes only what the bus confirms."""
 
     client: "EventBridgeClient"
@@ -40,7 +40,7 @@ class Publisher:
             When the bus did not take it. ``PutEvents`` answers 200 even then:
             https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """
-        with translated():
+        with translate_errors():
             answer = self.client.put_events(
                 Entries=[
                     {

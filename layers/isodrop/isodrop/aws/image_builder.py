@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 from botocore.config import Config
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import cause_code, translated
-from isodrop.domain.build import Ami, AnAmi, Build, Steps
+from isodrop.aws.errors import cause_code, translate_errors
+from isodrop.domain.build import Ami, AnAmi, Build, StepCount
 from isodrop.domain.build_requests import Request
-from isodrop.errors import RefusedError, TransientError
-from isodrop.text import one_line
+from isodrop.errors import PermanentError, TransientError
+from isodrop.text import single_line
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -25,21 +25,21 @@ _NO_AMI: Final = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
-class Builder:
+class ImageBuilder:
     """Image Builder and the EC2 whose AMIs it makes."""
 
     imagebuilder: "ImagebuilderClient"
     ec2: "EC2Client"
 
     @classmethod
-    def connect(cls, session: "Session", config: Config = CONFIG) -> "Builder":
+    def connect(cls, session: "Session", config: Config = CONFIG) -> "ImageBuilder":
         """Make the clients of a boto3 session's account and Region."""
         return cls(
             imagebuilder=session.client("imagebuilder", config=config),
             ec2=session.client("ec2", config=config),
         )
 
-    def submit(self, request: Request) -> str:
+    def import_disk_image(self, request: Request) -> str:
         """Send a frozen import request, and say which build it led to.
 
         Sending the very same request again is safe: Image Builder answers a client token
@@ -57,10 +57,10 @@ class Builder:
         RefusedError, DeniedError
             Not like this.
         """
-        with translated():
+        with translate_errors():
             return self.imagebuilder.import_disk_image(**request)["imageBuildVersionArn"]
 
-    def distribute(self, request: Request) -> str:
+    def distribute_image(self, request: Request) -> str:
         """Send a frozen distribution request; :meth:`submit`'s words are true of it, too.
 
         Returns
@@ -72,10 +72,10 @@ class Builder:
         ------
         TransientError, QuotaError, RefusedError, DeniedError
         """
-        with translated():
+        with translate_errors():
             return self.imagebuilder.distribute_image(**request)["imageBuildVersionArn"]
 
-    def find(self, request: Request) -> str | None:
+    def find_build_by_tags(self, request: Request) -> str | None:
         """Look for the build that an earlier sending of a frozen request led to, by its tags.
 
         How long Image Builder knows a client token is not documented; the tags stay. A build
@@ -103,14 +103,14 @@ class Builder:
             here = request["infrastructureConfigurationArn"].rpartition(":")[0]
             version = f"{here}:image/{request['name']}/{request['semanticVersion']}"
         pages = self.imagebuilder.get_paginator("list_image_build_versions")
-        with translated():
+        with translate_errors():
             for page in pages.paginate(imageVersionArn=version):
                 for build in page.get("imageSummaryList", []):
                     if build.get("tags", {}).items() >= request["tags"].items():
                         return build["arn"]
         return None
 
-    def describe(self, arn: str) -> Build | None:
+    def get_build(self, arn: str) -> Build | None:
         """Ask for a build by its full ARN; ``None`` when there is none (any more).
 
         Raises
@@ -123,13 +123,13 @@ class Builder:
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetImage.html
         """
         try:
-            with translated():
+            with translate_errors():
                 image = self.imagebuilder.get_image(imageBuildVersionArn=arn).get("image")
-        except RefusedError as error:
+        except PermanentError as error:
             if cause_code(error) == _GONE:
                 return None
             raise
-        return None if image is None else _build(arn, image)
+        return None if image is None else _parse_build(arn, image)
 
     def cancel(self, arn: str) -> None:
         """Begin to cancel a build that runs.
@@ -143,12 +143,12 @@ class Builder:
         --------
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
         """
-        with translated():
+        with translate_errors():
             # botocore makes the token: a build that was cancelled, retried by hand and cancelled
             # again needs another one.
             self.imagebuilder.cancel_image_creation(imageBuildVersionArn=arn)  # type: ignore[call-arg] # the stubs do not know that
 
-    def steps(self, arn: str) -> Steps:
+    def count_steps(self, arn: str) -> StepCount:
         """Count a build's workflow steps: for people to see it move, so never a reason to fail.
 
         Returns
@@ -157,17 +157,17 @@ class Builder:
             Zeros where Image Builder does not say.
         """
         try:
-            with translated():
+            with translate_errors():
                 runs = self.imagebuilder.list_workflow_executions(imageBuildVersionArn=arn)
-        except (TransientError, RefusedError):
-            return Steps(0, 0)
+        except (TransientError, PermanentError):
+            return StepCount(0, 0)
         listed = runs.get("workflowExecutions", [])
-        return Steps(
+        return StepCount(
             done=sum(run.get("totalStepsSucceeded", 0) for run in listed),
             total=sum(run.get("totalStepCount", 0) for run in listed),
         )
 
-    def here(self, amis: Iterable[AnAmi], build_arn: str) -> list[AnAmi]:
+    def local_amis(self, amis: Iterable[AnAmi], build_arn: str) -> list[AnAmi]:
         """List the AMIs of a build in this Region and account: EC2 shows us no others.
 
         Image Builder need not say the account; where it does not, it is ours.
@@ -175,7 +175,7 @@ class Builder:
         region, account = self.ec2.meta.region_name, build_arn.split(":")[4]
         return [ami for ami in amis if ami.region == region and ami.account in ("", account)]
 
-    def has_its_amis(self, build: Build) -> bool:
+    def amis_exist(self, build: Build) -> bool:
         """Whether EC2 knows the AMIs that a build made in this Region and account.
 
         One that it does not know may be deregistered, or too new; see
@@ -186,20 +186,20 @@ class Builder:
         TransientError, RefusedError
             When EC2 does not say.
         """
-        ids = [ami.id for ami in self.here(build.amis, build.arn)]
+        ids = [ami.id for ami in self.local_amis(build.amis, build.arn)]
         if not ids:
             return bool(build.amis)
         try:
-            with translated():
+            with translate_errors():
                 found = self.ec2.describe_images(ImageIds=ids)["Images"]
-        except RefusedError as error:
+        except PermanentError as error:
             if cause_code(error) in _NO_AMI:
                 return False
             raise
         return {image.get("ImageId") for image in found} == set(ids)
 
 
-def _build(arn: str, image: "ImageTypeDef") -> Build:
+def _parse_build(arn: str, image: "ImageTypeDef") -> Build:
     state = image.get("state", {})
     failure = state.get("failureContext", {})
     distribution = failure.get("distributionFailure", {})
@@ -213,9 +213,9 @@ def _build(arn: str, image: "ImageTypeDef") -> Build:
     return Build(
         arn=arn,
         status=state.get("status", "UNKNOWN"),
-        reason=_said([state.get("reason")]),
-        failed_step=_said([failure.get("failedStep")]),
-        error=_said(errors),
+        reason=_join_messages([state.get("reason")]),
+        failed_step=_join_messages([failure.get("failedStep")]),
+        error=_join_messages(errors),
         amis=tuple(
             Ami(
                 id=ami.get("image", ""),
@@ -239,6 +239,6 @@ def _of_a_region(failure: "RegionFailureTypeDef") -> str:
     return f"{where}: {what}" if where else what
 
 
-def _said(words: Iterable[str | None]) -> str | None:
+def _join_messages(words: Iterable[str | None]) -> str | None:
     """Join the words that there are, fit to be told on; ``None`` for none."""
-    return " ".join(one_line(each) for each in words if each) or None
+    return " ".join(single_line(each) for each in words if each) or None

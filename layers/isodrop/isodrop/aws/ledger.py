@@ -20,36 +20,44 @@ from botocore.exceptions import ClientError
 
 from isodrop.aws import ledger_budget
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translated
+from isodrop.aws.errors import error_code, translate_errors
 from isodrop.aws.ledger_items import (
-    BOND_NAMES,
+    BUILD_ATTRIBUTES,
     IMAGE_NAMES,
     SCHEMA_VERSION,
     UnreadableItemError,
     attempt_key,
     attempts_of,
-    drop_key,
+    decision_to_json,
     image_key,
     images_of,
-    key_of,
+    key_of_run,
     new_attempt,
-    new_drop,
     new_image,
     new_image_name,
+    new_run,
     parse_attempt,
-    parse_drop,
     parse_image,
     parse_image_name,
+    parse_run,
+    run_key,
     to_json,
-    verdict_to_json,
 )
 from isodrop.codes import Rejection
 from isodrop.domain.budget import BudgetUse, BuildLimits
 from isodrop.domain.content import Content
-from isodrop.domain.ids import drop_id
-from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, Upload
-from isodrop.domain.run import Attempt, Drop, KnownImage, Stage, Standing, State, Trouble
-from isodrop.errors import RefusedError, TransientError
+from isodrop.domain.ids import upload_id
+from isodrop.domain.model import FIRST_RUN, ImportPlan, RunRequest, Upload
+from isodrop.domain.run import (
+    Attempt,
+    AttemptStatus,
+    BuildKind,
+    Failure,
+    ImageRecord,
+    Run,
+    RunState,
+)
+from isodrop.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -59,7 +67,7 @@ BY_STATE: Final = "ByState"
 """The index of drops by state and time of claim: of keys only, so a drop's other writes cost
 nothing there. It lags behind: read the drop itself before you act."""
 
-Mark = Mapping[str, str]
+Cursor = Mapping[str, str]
 """Where a drop stands in a listing by state: its key, and when it was claimed."""
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
@@ -77,7 +85,9 @@ class Ledger:
         """Open the table of that name in a boto3 session's account and Region."""
         return cls(session.resource("dynamodb", config=CONFIG).Table(table))
 
-    def claim(self, upload: Upload, execution: str, now: str, ask: Ask = FIRST_ASK) -> Drop | None:
+    def claim(
+        self, upload: Upload, execution: str, now: str, request: RunRequest = FIRST_RUN
+    ) -> Run | None:
         """Take an upload, as it is asked for here, into this execution's care.
 
         Returns
@@ -90,63 +100,63 @@ class Ledger:
         TransientError, RefusedError
             When DynamoDB does not say.
         """
-        drop = drop_id(upload)
-        self._put(new_drop(upload, execution, now, drop_key(drop, ask.number), ask))
-        found = self.drop(drop, ask.number)
+        run = upload_id(upload)
+        self._put_if_absent(new_run(upload, execution, now, run_key(run, request.number), request))
+        found = self.get_run(run, request.number)
         if found is None:
             # It is there. botocore takes an answer that was cut off for one without an item, and
             # an upload that nobody seems to have would be left without its answer.
             raise TransientError("GetItem: a drop that is there was not found")
-        return found if found.execution == execution else None
+        return found if found.execution_arn == execution else None
 
-    def drop(self, drop: str, ask: int = 0) -> Drop | None:
+    def get_run(self, run: str, request: int = 0) -> Run | None:
         """Read a drop, strongly consistent; ``None`` when nobody has claimed it."""
-        key = drop_key(drop, ask)
-        with translated():
+        key = run_key(run, request)
+        with translate_errors():
             item = self.table.get_item(Key=key, ConsistentRead=True).get("Item")
-        return None if item is None else parse_drop(item)
+        return None if item is None else parse_run(item)
 
-    def asks(self, drop: str) -> tuple[Drop, ...]:
+    def list_runs(self, run: str) -> tuple[Run, ...]:
         """Read all that was asked for one upload, in order, strongly consistent."""
-        return tuple(parse_drop(item) for item in self._all(f"DROP#{drop}"))
+        return tuple(parse_run(item) for item in self._query_partition(f"UPLOAD#{run}"))
 
-    def decide(self, drop: Drop, verdict: ImportPlan | Rejection) -> None:
+    def record_decision(self, run: Run, decision: ImportPlan | Rejection) -> None:
         """Write what was decided, unless something has been."""
-        words = verdict_to_json(verdict)
-        self._set(key_of(drop), {"verdict": words}, Attr("verdict").not_exists())
+        words = decision_to_json(decision)
+        self._update_if(key_of_run(run), {"decision": words}, Attr("decision").not_exists())
 
-    def record_staging(self, drop: Drop, upload_id: str, instead_of: str | None) -> str:
+    def record_staging(self, run: Run, upload_id: str, instead_of: str | None) -> str:
         """Write which multipart upload makes the copy; returns the one that stands."""
         free: ConditionBase = Attr("staging").not_exists()
         if instead_of is not None:
             free = Attr("staging").eq(instead_of)
-        if self._set(key_of(drop), {"staging": upload_id}, free):
+        if self._update_if(key_of_run(run), {"staging": upload_id}, free):
             return upload_id
-        stands = self.drop(drop.id, drop.ask.number)
+        stands = self.get_run(run.upload_id, run.request.number)
         return upload_id if stands is None or stands.staging is None else stands.staging
 
-    def record_content(self, drop: Drop, content: Content) -> Content:
+    def record_content(self, run: Run, content: Content) -> Content:
         """Write what the bytes of the copy are; returns what stands."""
         free = Attr("content").not_exists()
-        if self._set(key_of(drop), {"content": to_json(content)}, free):
+        if self._update_if(key_of_run(run), {"content": to_json(content)}, free):
             return content
-        stands = self.drop(drop.id, drop.ask.number)
+        stands = self.get_run(run.upload_id, run.request.number)
         return content if stands is None or stands.content is None else stands.content
 
-    def record_sha256(self, drop: Drop, sha256: str, note: str | None) -> None:
+    def record_sha256(self, run: Run, sha256: str, note: str | None) -> None:
         """Write a run's hash, and what an allow-list has against it, until it is submitted."""
         values = {"sha256": sha256, "contentNote": note}
-        self._set(key_of(drop), values, Attr("attempt").not_exists())
+        self._update_if(key_of_run(run), values, Attr("attempt").not_exists())
 
     def sha256_of(self, content_id: str) -> str | None:
         """Read the hash of a content, if it was ever read; ``None`` otherwise."""
-        with translated():
+        with translate_errors():
             found = self.table.get_item(Key=_content_key(content_id), ConsistentRead=True)
         return found["Item"]["sha256"] if "Item" in found else None  # type: ignore[return-value] # nothing but text is written there
 
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
         """Write the hash of a content; again, it is the same."""
-        with translated():
+        with translate_errors():
             self.table.put_item(
                 Item={
                     **_content_key(content_id),
@@ -155,11 +165,11 @@ class Ledger:
                 }
             )
 
-    def attempts(self, identity: str) -> tuple[Attempt, ...]:
+    def list_attempts(self, identity: str) -> tuple[Attempt, ...]:
         """Read all attempts at one thing, in order, strongly consistent."""
-        return tuple(parse_attempt(item) for item in self._all(attempts_of(identity)))
+        return tuple(parse_attempt(item) for item in self._query_partition(attempts_of(identity)))
 
-    def begin(self, attempt: Attempt, limits: BuildLimits | None = None) -> bool:
+    def create_attempt(self, attempt: Attempt, limits: BuildLimits | None = None) -> bool:
         """Write a new attempt; ``False`` when somebody was first with that number.
 
         One that is counted in a day's budget is written and counted at once, within the limits.
@@ -171,7 +181,7 @@ class Ledger:
         """
         item = new_attempt(attempt)
         if limits is None or attempt.day is None:
-            return self._put(item)
+            return self._put_if_absent(item)
         return ledger_budget.book(self.table, item, _name(attempt), attempt.day, limits)
 
     def release(self, attempt: Attempt) -> None:
@@ -191,134 +201,145 @@ class Ledger:
         """Read how much of the budget of builds is used on a day."""
         return ledger_budget.use_of(self.table, day)
 
-    def follow(self, drop: Drop, attempt: Attempt, stage: Stage = Stage.IMPORT) -> int:
+    def link_attempt(self, run: Run, attempt: Attempt, stage: BuildKind = BuildKind.IMPORT) -> int:
         """Bind a drop to the attempt whose end it waits for; returns the one that stands."""
-        names = BOND_NAMES[stage]
-        bound = self._set(
-            key_of(drop),
-            {names.identity: attempt.identity, names.attempt: attempt.number},
+        names = BUILD_ATTRIBUTES[stage]
+        bound = self._update_if(
+            key_of_run(run),
+            {names.import_key: attempt.import_key, names.attempt: attempt.number},
             Attr(names.attempt).not_exists(),
         )
-        stands = None if bound else self.drop(drop.id, drop.ask.number)
-        stood = None if stands is None else stands.bond(stage).attempt
+        stands = None if bound else self.get_run(run.upload_id, run.request.number)
+        stood = None if stands is None else stands.build(stage).attempt
         return attempt.number if stood is None else stood
 
-    def built(self, attempt: Attempt, build_arn: str, now: str) -> None:
+    def record_build(self, attempt: Attempt, build_arn: str, now: str) -> None:
         """Write which build an attempt led to, and when that was known."""
-        key = attempt_key(attempt.identity, attempt.number)
-        values = {"build": build_arn, "submittedAt": now}
-        self._set(key, values, Attr("build").not_exists())
+        key = attempt_key(attempt.import_key, attempt.number)
+        values = {"buildArn": build_arn, "submittedAt": now}
+        self._update_if(key, values, Attr("buildArn").not_exists())
 
     def record_available(self, attempt: Attempt, now: str) -> str:
         """Write when an attempt's build was first seen to have ended well; get what stands."""
         if attempt.available_at is not None:
             return attempt.available_at
-        key = attempt_key(attempt.identity, attempt.number)
-        if self._set(key, {"availableAt": now}, Attr("availableAt").not_exists()):
+        key = attempt_key(attempt.import_key, attempt.number)
+        if self._update_if(key, {"availableAt": now}, Attr("availableAt").not_exists()):
             return now
-        return self.attempts(attempt.identity)[attempt.number].available_at or now
+        return self.list_attempts(attempt.import_key)[attempt.number].available_at or now
 
-    def followed(self, drop: Drop, build_arn: str, stage: Stage = Stage.IMPORT) -> None:
+    def link_build(self, run: Run, build_arn: str, stage: BuildKind = BuildKind.IMPORT) -> None:
         """Write which build a drop follows."""
-        name = BOND_NAMES[stage].build
-        self._set(key_of(drop), {name: build_arn}, Attr(name).not_exists())
+        name = BUILD_ATTRIBUTES[stage].build_arn
+        self._update_if(key_of_run(run), {name: build_arn}, Attr(name).not_exists())
 
-    def stand(self, attempt: Attempt, standing: Standing) -> Standing:
+    def set_attempt_status(self, attempt: Attempt, status: AttemptStatus) -> AttemptStatus:
         """Write what is known of an attempt beyond its build; returns the word that stands.
 
         It is written only over the word that the attempt in hand has: whoever knows less than
         the ledger does not overrule it. A refusal does not overrule a build, either.
         """
-        free: ConditionBase = Attr("standing").eq(attempt.standing.value)
-        if standing is Standing.REFUSED:
-            free &= Attr("build").not_exists()
-        key = attempt_key(attempt.identity, attempt.number)
-        if attempt.day is not None and standing in {Standing.REFUSED, Standing.LOST}:
+        free: ConditionBase = Attr("status").eq(attempt.status.value)
+        if status is AttemptStatus.REFUSED:
+            free &= Attr("buildArn").not_exists()
+        key = attempt_key(attempt.import_key, attempt.number)
+        if attempt.day is not None and status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
             # There is no build, so none is to be counted: written together, and so only once.
-            no_build = " AND attribute_not_exists(build)" if standing is Standing.REFUSED else ""
+            no_build = (
+                " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
+            )
             update = {
                 "Key": key,
-                "UpdateExpression": "SET standing = :now",
-                "ConditionExpression": f"standing = :before{no_build}",
+                "UpdateExpression": "SET #status = :now",
+                "ConditionExpression": f"#status = :before{no_build}",
+                "ExpressionAttributeNames": {"#status": "status"},
                 "ExpressionAttributeValues": {
-                    ":now": standing.value,
-                    ":before": attempt.standing.value,
+                    ":now": status.value,
+                    ":before": attempt.status.value,
                 },
             }
             written = ledger_budget.give_back(self.table, update, _name(attempt), attempt.day)
         else:
-            written = self._set(key, {"standing": standing.value}, free)
+            written = self._update_if(key, {"status": status.value}, free)
         if written:
-            return standing
-        return self.attempts(attempt.identity)[attempt.number].standing
+            return status
+        return self.list_attempts(attempt.import_key)[attempt.number].status
 
-    def hinder(self, drop: Drop, trouble: Trouble, stage: Stage = Stage.IMPORT) -> bool:
+    def record_failure(
+        self, run: Run, failure: Failure, stage: BuildKind = BuildKind.IMPORT
+    ) -> bool:
         """Write what came in the way of a build; ``False`` if something has, or there is one."""
-        names = BOND_NAMES[stage]
-        free = Attr(names.trouble).not_exists() & Attr(names.build).not_exists()
-        return self._set(key_of(drop), {names.trouble: to_json(trouble)}, free)
+        names = BUILD_ATTRIBUTES[stage]
+        free = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
+        return self._update_if(key_of_run(run), {names.failure: to_json(failure)}, free)
 
-    def saw(self, drop: Drop, status: str, now: str) -> None:
+    def record_status_seen(self, run: Run, status: str, now: str) -> None:
         """Write when a status was first seen."""
-        if status in drop.timeline:
+        if status in run.status_first_seen_at:
             return
-        with translated():
+        with translate_errors():
             self.table.update_item(
-                Key=key_of(drop),
-                UpdateExpression="SET timeline.#status = if_not_exists(timeline.#status, :now)",
-                ExpressionAttributeNames={"#status": status},
+                Key=key_of_run(run),
+                UpdateExpression="SET #seen.#status = if_not_exists(#seen.#status, :now)",
+                ExpressionAttributeNames={"#seen": "statusFirstSeenAt", "#status": status},
                 ExpressionAttributeValues={":now": now},
             )
 
-    def answer(self, drop: Drop, answer: str) -> str:
+    def record_answer(self, run: Run, answer: str) -> str:
         """Write the answer before it is published; returns the one that stands.
 
         An answer that was written is never another: whoever comes later, or again,
         publishes these very words under the same event id.
         """
-        if self._set(key_of(drop), {"answer": answer}, Attr("answer").not_exists()):
+        if self._update_if(key_of_run(run), {"answer": answer}, Attr("answer").not_exists()):
             return answer
-        stands = self.drop(drop.id, drop.ask.number)
-        return answer if stands is None or stands.answer is None else stands.answer
+        stands = self.get_run(run.upload_id, run.request.number)
+        return answer if stands is None or stands.answer_json is None else stands.answer_json
 
-    def annotating(self, drop: Drop, now: str) -> bool:
+    def begin_annotation(self, run: Run, now: str) -> bool:
         """Write that AMI, object and parameters are being written; ``False`` if it was begun."""
-        return self._set(key_of(drop), {"annotating": now}, Attr("annotating").not_exists())
+        return self._update_if(
+            key_of_run(run), {"annotatingAt": now}, Attr("annotatingAt").not_exists()
+        )
 
-    def annotated(self, drop: Drop, notes: tuple[str, ...]) -> tuple[str, ...]:
+    def record_annotation_notes(self, run: Run, notes: tuple[str, ...]) -> tuple[str, ...]:
         """Write how that went; returns the notes that stand, which are the first."""
-        if self._set(key_of(drop), {"notes": list(notes)}, Attr("notes").not_exists()):
+        if self._update_if(
+            key_of_run(run), {"annotationNotes": list(notes)}, Attr("annotationNotes").not_exists()
+        ):
             return notes
-        stands = self.drop(drop.id, drop.ask.number)
-        return notes if stands is None or stands.notes is None else stands.notes
+        stands = self.get_run(run.upload_id, run.request.number)
+        return (
+            notes if stands is None or stands.annotation_notes is None else stands.annotation_notes
+        )
 
-    def know(self, image: KnownImage, now: str) -> None:
+    def put_image(self, image: ImageRecord, now: str) -> None:
         """Write that there is an image; one that was retired is there again."""
-        with translated():
+        with translate_errors():
             self.table.put_item(Item=new_image(replace(image, known_at=now)))
             self.table.put_item(Item=new_image_name(image))
 
-    def images(self, name: str) -> Iterator[KnownImage]:
+    def list_images(self, name: str) -> Iterator[ImageRecord]:
         """Read all images of a name that are not retired, strongly consistent, in no order."""
-        items = self._all(images_of(name))
+        items = self._query_partition(images_of(name))
         yield from (parse_image(item) for item in items if "retired" not in item)
 
-    def retire(self, image: KnownImage) -> None:
+    def retire(self, image: ImageRecord) -> None:
         """Write that an image is gone, unless it has been made known anew meanwhile."""
-        self._set(image_key(image), {"retired": True}, Attr("known").eq(image.known_at))
+        self._update_if(image_key(image), {"retired": True}, Attr("knownAt").eq(image.known_at))
 
     def image_names(self) -> list[tuple[str, int]]:
         """List the names of images, each with the builds of Windows it has been given to."""
-        return [parse_image_name(item) for item in self._all(IMAGE_NAMES)]
+        return [parse_image_name(item) for item in self._query_partition(IMAGE_NAMES)]
 
-    def answered(self, drop: Drop, now: str) -> None:
+    def mark_answered(self, run: Run, now: str) -> None:
         """Write that the answer has certainly been published."""
-        values = {"answered": now, "state": State.ANSWERED.value}
-        self._set(key_of(drop), values, Attr("answered").not_exists())
+        values = {"answeredAt": now, "state": RunState.ANSWERED.value}
+        self._update_if(key_of_run(run), values, Attr("answeredAt").not_exists())
 
-    def in_state(
-        self, state: State, *, newest_first: bool = False, after: Mark | None = None
-    ) -> Iterator[Mark]:
+    def list_by_state(
+        self, state: RunState, *, newest_first: bool = False, after: Cursor | None = None
+    ) -> Iterator[Cursor]:
         """List drops by state, in the order of their claims, as the index has them.
 
         Parameters
@@ -326,7 +347,7 @@ class Ledger:
         state : State
         newest_first : bool
             The oldest come first otherwise.
-        after : Mark, optional
+        after : Cursor, optional
             Where an earlier listing was left off.
 
         Yields
@@ -342,74 +363,75 @@ class Ledger:
         }
         if after is not None:
             query["ExclusiveStartKey"] = {**after, "state": state.value}
-        for item in self._pages(query):
-            yield {name: item[name] for name in ("pk", "sk", "claimed")}
+        for item in self._paginate(query):
+            yield {name: item[name] for name in ("pk", "sk", "claimedAt")}
 
-    def marked(
-        self, marks: Iterable[Mark], unreadable: Callable[[UnreadableItemError], None]
-    ) -> tuple[Drop, ...]:
+    def get_runs(
+        self, marks: Iterable[Cursor], unreadable: Callable[[UnreadableItemError], None]
+    ) -> tuple[Run, ...]:
         """Read the drops that a listing named, strongly consistent, in its order.
 
         Parameters
         ----------
-        marks : iterable of Mark
+        marks : iterable of Cursor
         unreadable : callable
             Told of each item that cannot be read; the others are read all the same.
         """
         wanted = [{"pk": mark["pk"], "sk": mark["sk"]} for mark in marks]
         found = {
-            (item["pk"], item["sk"]): item for item in self._some(wanted, {"ConsistentRead": True})
+            (item["pk"], item["sk"]): item
+            for item in self._batch_get(wanted, {"ConsistentRead": True})
         }
         keys = [(key["pk"], key["sk"]) for key in wanted]
-        drops = []
+        runs = []
         for key in keys:
             if key not in found:
                 continue
             try:
-                drops.append(parse_drop(found[key]))
+                runs.append(parse_run(found[key]))
             except UnreadableItemError as error:
                 unreadable(error)
-        return tuple(drops)
+        return tuple(runs)
 
-    def known(self, drops: Iterable[str]) -> frozenset[str]:
+    def find_claimed(self, runs: Iterable[str]) -> frozenset[str]:
         """Say which uploads somebody has claimed; who was claimed a moment ago may be missed."""
-        keys = [drop_key(drop, 0) for drop in drops]
+        keys = [run_key(run, 0) for run in runs]
         return frozenset(
-            item["pk"].removeprefix("DROP#")
-            for item in self._some(keys, {"ProjectionExpression": "pk"})
+            item["pk"].removeprefix("UPLOAD#")
+            for item in self._batch_get(keys, {"ProjectionExpression": "pk"})
         )
 
-    def made(self) -> datetime:
+    def created_at(self) -> datetime:
         """Say when the table was made, with a time zone."""
-        with translated():
+        with translate_errors():
             found = self.table.meta.client.describe_table(TableName=self.table.name)
         return found["Table"]["CreationDateTime"]
 
-    def sweep(self) -> Mapping[str, Any] | None:
+    def load_checkpoint(self) -> Mapping[str, Any] | None:
         """Read what the last sweep left for the next; ``None`` before the first."""
-        with translated():
+        with translate_errors():
             item = self.table.get_item(Key=_SWEEP, ConsistentRead=True).get("Item")
-        return None if item is None else dict(json.loads(str(item["left"])))
+        return None if item is None else dict(json.loads(str(item["checkpoint"])))
 
-    def swept(self, left: Mapping[str, Any]) -> None:
+    def save_checkpoint(self, left: Mapping[str, Any]) -> None:
         """Write what the next sweep is to know: plain JSON."""
-        with translated():
-            self.table.put_item(Item={**_SWEEP, "left": json.dumps(left)})
+        with translate_errors():
+            self.table.put_item(Item={**_SWEEP, "checkpoint": json.dumps(left)})
 
-    def _all(self, partition: str) -> Iterator[dict[str, Any]]:
+    def _query_partition(self, partition: str) -> Iterator[dict[str, Any]]:
         key = Key("pk").eq(partition)
-        return self._pages({"KeyConditionExpression": key, "ConsistentRead": True})
+        return self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
 
-    def _pages(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _paginate(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         while True:
-            with translated():
+            with translate_errors():
                 page = self.table.query(**query)
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
             query = {**query, "ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def _some(
+    def _batch_get(
         self, keys: Sequence[dict[str, str]], how: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """Read items by key, a hundred in one call; in no order."""
@@ -417,7 +439,7 @@ class Ledger:
         waiting = list(keys)
         while waiting:
             batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
-            with translated():
+            with translate_errors():
                 page = self.table.meta.client.batch_get_item(
                     RequestItems={name: {"Keys": batch, **how}}  # type: ignore[dict-item] # the stubs see every keyword in the mapping
                 )
@@ -427,16 +449,18 @@ class Ledger:
                 raise TransientError("BatchGetItem: DynamoDB is too busy to read anything")
             waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
 
-    def _put(self, item: dict[str, Any]) -> bool:
+    def _put_if_absent(self, item: dict[str, Any]) -> bool:
         """Write a new item; ``False`` when there is one under its key."""
-        return self._conditional(
+        return self._run_conditional(
             self.table.put_item, Item=item, ConditionExpression=Attr("pk").not_exists()
         )
 
-    def _set(self, key: dict[str, str], values: dict[str, Any], condition: ConditionBase) -> bool:
+    def _update_if(
+        self, key: dict[str, str], values: dict[str, Any], condition: ConditionBase
+    ) -> bool:
         """Set attributes of an item that is there; ``False`` when the condition does not hold."""
         names = {f"#{name}": name for name in values}
-        return self._conditional(
+        return self._run_conditional(
             self.table.update_item,
             Key=key,
             UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
@@ -446,11 +470,11 @@ class Ledger:
         )
 
     @staticmethod
-    def _conditional(write: Any, **arguments: Any) -> bool:
+    def _run_conditional(write: Any, **arguments: Any) -> bool:
         try:
-            with translated():
+            with translate_errors():
                 write(**arguments)
-        except RefusedError as error:
+        except PermanentError as error:
             cause = error.__cause__
             if (
                 isinstance(cause, ClientError)
@@ -461,9 +485,9 @@ class Ledger:
         return True
 
 
-def mark_of(drop: Drop) -> Mark:
+def cursor_for(run: Run) -> Cursor:
     """Say where a drop stands in a listing by state."""
-    return {**key_of(drop), "claimed": drop.claimed}
+    return {**key_of_run(run), "claimedAt": run.claimed_at}
 
 
 def _content_key(content_id: str) -> dict[str, str]:
@@ -471,4 +495,4 @@ def _content_key(content_id: str) -> dict[str, str]:
 
 
 def _name(attempt: Attempt) -> ledger_budget.AttemptName:
-    return attempt.identity, attempt.number
+    return attempt.import_key, attempt.number

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from isodrop.aws.errors import error_code, translated
+from isodrop.aws.errors import error_code, translate_errors
 from isodrop.aws.ledger_items import SCHEMA_VERSION
 from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, BuildLimits
-from isodrop.errors import QuotaError, RefusedError, RejectedError, TransientError
+from isodrop.errors import PermanentError, QuotaError, RejectedError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -130,14 +130,14 @@ def give_back(table: "Table", update: Mapping[str, Any], name: AttemptName, day:
 def release(table: "Table", name: AttemptName) -> None:
     """Write that a build is not under way any more; again, it changes nothing."""
     try:
-        with translated():
+        with translate_errors():
             table.update_item(
                 Key=_UNDER_WAY,
                 UpdateExpression="DELETE attempts :name",
                 ConditionExpression="contains(attempts, :text)",
                 ExpressionAttributeValues={":name": {_to_text(name)}, ":text": _to_text(name)},
             )
-    except RefusedError as error:
+    except PermanentError as error:
         cause = error.__cause__
         if not (
             isinstance(cause, ClientError)
@@ -161,7 +161,7 @@ def use_of(table: "Table", day: str) -> BudgetUse:
 
 
 def _read(table: "Table", key: dict[str, str]) -> Mapping[str, Any]:
-    with translated():
+    with translate_errors():
         return table.get_item(Key=key, ConsistentRead=True).get("Item", {})
 
 
@@ -177,10 +177,10 @@ def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozense
         for each in writes
     ]
     try:
-        with translated():
+        with translate_errors():
             # botocore gives each call a token, so that its own retries count once.
             table.meta.client.transact_write_items(TransactItems=items)
-    except RefusedError as error:
+    except PermanentError as error:
         unmet = _unmet(_reasons(error))
         if not unmet:
             raise
@@ -188,7 +188,7 @@ def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozense
     return frozenset()
 
 
-def _reasons(error: RefusedError) -> list[str]:
+def _reasons(error: PermanentError) -> list[str]:
     cause = error.__cause__
     if not isinstance(cause, ClientError) or error_code(cause) != "TransactionCanceledException":
         raise error

@@ -4,7 +4,7 @@ Code and table are not updated in one instant: for some minutes an older and a n
 the functions read and write the same items. So reading is tolerant: an attribute that is not known
 is ignored, one that a newer version added has a default, and each item says which version of this
 module wrote it. What cannot be read all the same raises :class:`UnreadableItemError` with the
-item's key, so that whoever reads many can tell of it and go on with the others.
+item's key, so that whoever reads many can report it and go on with the others.
 """
 
 import json
@@ -13,11 +13,21 @@ from dataclasses import fields
 from typing import Annotated, Any, Final, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
 
 from isodrop.codes import Rejection
 from isodrop.domain.content import Content
-from isodrop.domain.model import Ask, ImportPlan, Upload
-from isodrop.domain.run import Attempt, Bond, Drop, KnownImage, Stage, Standing, State, Trouble
+from isodrop.domain.model import ImportPlan, RunRequest, Upload
+from isodrop.domain.run import (
+    Attempt,
+    AttemptStatus,
+    BuildKind,
+    BuildRecord,
+    Failure,
+    ImageRecord,
+    Run,
+    RunState,
+)
 from isodrop.errors import IsodropError
 
 SCHEMA_VERSION: Final = 1
@@ -45,32 +55,41 @@ class UnreadableItemError(IsodropError):
         super().__init__(f"the ledger's item {key['pk']} {key['sk']} cannot be read: {reason}")
 
 
-class BondNames(NamedTuple):
-    """What the parts of a :class:`Bond` are called in a drop's item."""
+class BuildAttributes(NamedTuple):
+    """What the parts of a :class:`BuildRecord` are called in a run's item."""
 
-    identity: str
+    import_key: str
     attempt: str
-    build: str
-    trouble: str
+    build_arn: str
+    failure: str
 
 
-BOND_NAMES: Final = {
-    Stage.IMPORT: BondNames("identity", "attempt", "build", "trouble"),
-    Stage.DISTRIBUTION: BondNames(
-        "distributionIdentity", "distributionAttempt", "distributionBuild", "distributionTrouble"
+BUILD_ATTRIBUTES: Final = {
+    BuildKind.IMPORT: BuildAttributes("importKey", "attempt", "buildArn", "failure"),
+    BuildKind.DISTRIBUTION: BuildAttributes(
+        "distributionKey", "distributionAttempt", "distributionBuildArn", "distributionFailure"
     ),
 }
 
 
 class _Item(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+    # By name, too: the aliases are passed on to the values that lie in an item as JSON, which
+    # are written field by field.
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        defer_build=True,
+    )
 
     pk: str
     sk: str
-    schema_version: int = Field(1, alias="schemaVersion")
+    schema_version: int = 1
 
 
-class _Verdict(BaseModel):
+class _Decision(BaseModel):
     """One of the two."""
 
     plan: ImportPlan | None = None
@@ -86,79 +105,79 @@ class _Verdict(BaseModel):
         return self.plan or self.rejection
 
 
-class _DropItem(_Item):
-    execution: str
-    claimed: str
+class _RunItem(_Item):
+    execution_arn: str
+    claimed_at: str
     upload: Json[Upload]
     overrides: dict[str, str] = Field(default_factory=dict)
-    timeline: dict[str, str] = Field(default_factory=dict)
-    verdict: Json[_Verdict] | None = None
+    status_first_seen_at: dict[str, str] = Field(default_factory=dict)
+    decision: Json[_Decision] | None = None
     staging: str | None = None
     content: Json[Content] | None = None
-    identity: str | None = None
+    import_key: str | None = None
     attempt: int | None = None
-    build: str | None = None
-    trouble: Json[Trouble] | None = None
-    distribution_identity: str | None = Field(None, alias="distributionIdentity")
-    distribution_attempt: int | None = Field(None, alias="distributionAttempt")
-    distribution_build: str | None = Field(None, alias="distributionBuild")
-    distribution_trouble: Json[Trouble] | None = Field(None, alias="distributionTrouble")
+    build_arn: str | None = None
+    failure: Json[Failure] | None = None
+    distribution_key: str | None = None
+    distribution_attempt: int | None = None
+    distribution_build_arn: str | None = None
+    distribution_failure: Json[Failure] | None = None
     answer: str | None = None
-    notes: tuple[str, ...] | None = None
-    answered: str | None = None
+    annotation_notes: tuple[str, ...] | None = None
+    answered_at: str | None = None
     sha256: str | None = None
-    content_note: str | None = Field(None, alias="contentNote")
+    content_note: str | None = None
 
-    def value(self) -> Drop:
-        return Drop(
-            id=self.pk.removeprefix("DROP#"),
-            ask=Ask(int(self.sk.removeprefix("ASK#")), self.overrides),
-            execution=self.execution,
-            claimed=self.claimed,
+    def value(self) -> Run:
+        return Run(
+            upload_id=self.pk.removeprefix("UPLOAD#"),
+            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides),
+            execution_arn=self.execution_arn,
+            claimed_at=self.claimed_at,
             upload=self.upload,
-            verdict=None if self.verdict is None else self.verdict.value(),
+            decision=None if self.decision is None else self.decision.value(),
             staging=self.staging,
             content=self.content,
-            identity=self.identity,
+            import_key=self.import_key,
             attempt=self.attempt,
-            build_arn=self.build,
-            trouble=self.trouble,
-            distribution=Bond(
-                identity=self.distribution_identity,
+            build_arn=self.build_arn,
+            failure=self.failure,
+            distribution=BuildRecord(
+                import_key=self.distribution_key,
                 attempt=self.distribution_attempt,
-                build_arn=self.distribution_build,
-                trouble=self.distribution_trouble,
+                arn=self.distribution_build_arn,
+                failure=self.distribution_failure,
             ),
-            timeline=self.timeline,
-            answer=self.answer,
-            notes=self.notes,
-            answered=self.answered,
+            status_first_seen_at=self.status_first_seen_at,
+            answer_json=self.answer,
+            annotation_notes=self.annotation_notes,
+            answered_at=self.answered_at,
             sha256=self.sha256,
             content_note=self.content_note,
         )
 
 
 class _AttemptItem(_Item):
-    drop: str
-    ask: int = 0
+    upload_id: str
+    run: int = 0
     source: Json[Upload]
     request: Json[dict[str, Any]]
-    build: str | None = None
-    standing: Standing
+    build_arn: str | None = None
+    status: AttemptStatus
     day: str | None = None
-    submitted_at: str | None = Field(None, alias="submittedAt")
-    available_at: str | None = Field(None, alias="availableAt")
+    submitted_at: str | None = None
+    available_at: str | None = None
 
     def value(self) -> Attempt:
         return Attempt(
-            identity=self.pk.removeprefix("ATTEMPTS#"),
+            import_key=self.pk.removeprefix("ATTEMPTS#"),
             number=int(self.sk.removeprefix("ATTEMPT#")),
-            drop_id=self.drop,
-            ask=self.ask,
+            upload_id=self.upload_id,
+            run_number=self.run,
             source=self.source,
             request=self.request,
-            build_arn=self.build,
-            standing=self.standing,
+            build_arn=self.build_arn,
+            status=self.status,
             day=self.day,
             submitted_at=self.submitted_at,
             available_at=self.available_at,
@@ -168,10 +187,10 @@ class _AttemptItem(_Item):
 class _ImageItem(_Item):
     arn: Annotated[str, Field(pattern=r":image/[^/]+/\d+\.\d+\.\d+/\d+$")]
     build: int
-    known: str = "1970-01-01T00:00:00.000+00:00"
+    known_at: str = "1970-01-01T00:00:00.000+00:00"
 
-    def value(self) -> KnownImage:
-        return KnownImage.of(self.arn, self.build, self.known)
+    def value(self) -> ImageRecord:
+        return ImageRecord.from_arn(self.arn, self.build, self.known_at)
 
 
 class _ImageNameItem(_Item):
@@ -182,25 +201,25 @@ class _ImageNameItem(_Item):
         return name, int(build)
 
 
-def drop_key(drop: str, ask: int) -> dict[str, str]:
-    """Name the item of an upload, as it is asked for here."""
-    # Padded, so that the order of the sort key is the order of the asks.
-    return {"pk": f"DROP#{drop}", "sk": f"ASK#{ask:06d}"}
+def run_key(upload_id: str, number: int) -> dict[str, str]:
+    """Name the item of a run of an upload."""
+    # Padded, so that the order of the sort key is the order of the runs.
+    return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
 
-def key_of(drop: Drop) -> dict[str, str]:
-    """Name the item of a drop."""
-    return drop_key(drop.id, drop.ask.number)
+def key_of_run(run: Run) -> dict[str, str]:
+    """Name the item of a run."""
+    return run_key(run.upload_id, run.request.number)
 
 
-def attempts_of(identity: str) -> str:
+def attempts_of(import_key: str) -> str:
     """Name the partition of all attempts at one thing."""
-    return f"ATTEMPTS#{identity}"
+    return f"ATTEMPTS#{import_key}"
 
 
-def attempt_key(identity: str, number: int) -> dict[str, str]:
+def attempt_key(import_key: str, number: int) -> dict[str, str]:
     """Name the item of an attempt."""
-    return {"pk": attempts_of(identity), "sk": f"ATTEMPT#{number:06d}"}
+    return {"pk": attempts_of(import_key), "sk": f"ATTEMPT#{number:06d}"}
 
 
 def images_of(name: str) -> str:
@@ -208,51 +227,53 @@ def images_of(name: str) -> str:
     return f"IMAGE#{name}"
 
 
-def image_key(image: KnownImage) -> dict[str, str]:
+def image_key(image: ImageRecord) -> dict[str, str]:
     """Name the item of an image."""
     return {"pk": images_of(image.name), "sk": f"{image.version}/{image.number}"}
 
 
-def new_drop(upload: Upload, execution: str, now: str, key: Mapping[str, str], ask: Ask) -> Item:
-    """Make the item of a drop that is claimed now."""
+def new_run(
+    upload: Upload, execution_arn: str, now: str, key: Mapping[str, str], request: RunRequest
+) -> Item:
+    """Make the item of a run that is claimed now."""
     return {
         **key,
         "schemaVersion": SCHEMA_VERSION,
-        "execution": execution,
+        "executionArn": execution_arn,
         "upload": to_json(upload),
-        "overrides": dict(ask.overrides),
-        "claimed": now,
-        "state": State.OPEN.value,
-        "timeline": {},
+        "overrides": dict(request.overrides),
+        "claimedAt": now,
+        "state": RunState.OPEN.value,
+        "statusFirstSeenAt": {},
     }
 
 
 def new_attempt(attempt: Attempt) -> Item:
-    """Make the item of an attempt that is begun now."""
+    """Make the item of an attempt that begins now."""
     return {
-        **attempt_key(attempt.identity, attempt.number),
+        **attempt_key(attempt.import_key, attempt.number),
         "schemaVersion": SCHEMA_VERSION,
-        "drop": attempt.drop_id,
-        "ask": attempt.ask,
+        "uploadId": attempt.upload_id,
+        "run": attempt.run_number,
         "source": to_json(attempt.source),
         "request": json.dumps(attempt.request),
-        "standing": attempt.standing.value,
+        "status": attempt.status.value,
         **({} if attempt.day is None else {"day": attempt.day}),
     }
 
 
-def new_image(image: KnownImage) -> Item:
+def new_image(image: ImageRecord) -> Item:
     """Make the item of an image."""
     return {
         **image_key(image),
         "schemaVersion": SCHEMA_VERSION,
         "arn": image.arn,
         "build": image.build,
-        "known": image.known_at,
+        "knownAt": image.known_at,
     }
 
 
-def new_image_name(image: KnownImage) -> Item:
+def new_image_name(image: ImageRecord) -> Item:
     """Make the item that says that there is a latest parameter of a name and a build."""
     return {
         "pk": IMAGE_NAMES,
@@ -261,27 +282,27 @@ def new_image_name(image: KnownImage) -> Item:
     }
 
 
-def verdict_to_json(verdict: ImportPlan | Rejection) -> str:
+def decision_to_json(decision: ImportPlan | Rejection) -> str:
     """Write what was decided."""
-    kind = "plan" if isinstance(verdict, ImportPlan) else "rejection"
-    return f'{{"{kind}": {to_json(verdict)}}}'
+    kind = "plan" if isinstance(decision, ImportPlan) else "rejection"
+    return f'{{"{kind}": {to_json(decision)}}}'
 
 
-def to_json(value: Upload | ImportPlan | Rejection | Trouble | Content) -> str:
+def to_json(value: Upload | ImportPlan | Rejection | Failure | Content) -> str:
     """Write a frozen value as JSON, field by field."""
     record = {each.name: getattr(value, each.name) for each in fields(value)}
     return json.dumps(record, default=dict)  # the only thing that is no JSON: a read-only mapping
 
 
-def parse_drop(item: Mapping[str, Any]) -> Drop:
-    """Read a drop.
+def parse_run(item: Mapping[str, Any]) -> Run:
+    """Read a run.
 
     Raises
     ------
     UnreadableItemError
         When it is none; the same is true of the next three.
     """
-    return _parsed(item, _DropItem, _DropItem.value)
+    return _parsed(item, _RunItem, _RunItem.value)
 
 
 def parse_attempt(item: Mapping[str, Any]) -> Attempt:
@@ -289,7 +310,7 @@ def parse_attempt(item: Mapping[str, Any]) -> Attempt:
     return _parsed(item, _AttemptItem, _AttemptItem.value)
 
 
-def parse_image(item: Mapping[str, Any]) -> KnownImage:
+def parse_image(item: Mapping[str, Any]) -> ImageRecord:
     """Read an image."""
     return _parsed(item, _ImageItem, _ImageItem.value)
 

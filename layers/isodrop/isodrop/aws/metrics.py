@@ -22,8 +22,8 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from isodrop.codes import Code
 
 if TYPE_CHECKING:
-    from isodrop.domain.run import Drop
-    from isodrop.domain.sweep_summary import Tally
+    from isodrop.domain.run import Run
+    from isodrop.domain.sweep_summary import SweepSummary
     from isodrop.events import Event
 
 NAMESPACE: Final = "isodrop"
@@ -32,52 +32,52 @@ TO_ACT_ON: Final = frozenset({Code.INTERNAL_ERROR, Code.BUDGET_USED_UP})
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class Metrics:
     """Counts for one stack; each method writes one line to standard output."""
 
     stack: str
 
-    def inspected(self, requests: int, length: int) -> None:
+    def record_inspection(self, requests: int, length: int) -> None:
         """Count one look inside an ISO: its requests to S3, and the bytes that came."""
-        self._count(
+        self._emit(
             {
                 "InspectionRequests": (MetricUnit.Count, requests),
                 "InspectionBytes": (MetricUnit.Bytes, length),
             }
         )
 
-    def dropped(self) -> None:
+    def record_upload(self) -> None:
         """Count an upload that was taken in: it has a build, or will be rejected."""
-        self._count({"Drops": (MetricUnit.Count, 1)})
+        self._emit({"Uploads": (MetricUnit.Count, 1)})
 
-    def answered(self, drop: "Drop", answer: "Event", now: datetime) -> None:
+    def record_answer(self, run: "Run", answer: "Event", now: datetime) -> None:
         """Count an answer by ``kind`` and ``code``, and the time since its upload was claimed."""
         kind = answer.detail_type.rsplit(" ", 1)[-1]
         code = getattr(answer.data, "code", None)
-        took = (now - datetime.fromisoformat(drop.claimed)).total_seconds()
+        took = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()
         told = {"kind": kind} | ({"code": code} if code else {})
-        self._count({"Answers": (MetricUnit.Count, 1)}, **told)
+        self._emit({"Answers": (MetricUnit.Count, 1)}, **told)
         if code in TO_ACT_ON:
-            self._count({"AnswersToActOn": (MetricUnit.Count, 1)})
-        self._count({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
+            self._emit({"AnswersToActOn": (MetricUnit.Count, 1)})
+        self._emit({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
 
-    def swept(self, tally: "Tally") -> None:
-        """Count what a sweep found and did, as far as it is not nothing."""
-        told = {
-            "OpenDrops": (MetricUnit.Count, tally.open),
-            "OldestOpenDrop": (MetricUnit.Seconds, tally.oldest),
-            "BuildsInFlight": (MetricUnit.Count, tally.builds),
-            "SweepActions": (MetricUnit.Count, tally.answered + tally.started),
-            "SweptAnswers": (MetricUnit.Count, tally.answered),
-            "SweptStarts": (MetricUnit.Count, tally.started),
-            "BuildsAtOnce": (MetricUnit.Count, tally.builds_at_once),
-            "BuildsToday": (MetricUnit.Count, tally.builds_today),
-            "SweepTroubles": (MetricUnit.Count, tally.troubles),
+    def record_sweep(self, summary: "SweepSummary") -> None:
+        """Count what a sweep found and did, as far as it is not zero."""
+        values = {
+            "OpenRuns": (MetricUnit.Count, summary.open),
+            "OldestOpenRunAge": (MetricUnit.Seconds, summary.oldest_open_seconds),
+            "BuildsInFlight": (MetricUnit.Count, summary.builds),
+            "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
+            "SweepAnswers": (MetricUnit.Count, summary.answered),
+            "SweepStarts": (MetricUnit.Count, summary.started),
+            "BuildsAtOnce": (MetricUnit.Count, summary.builds_at_once),
+            "BuildsToday": (MetricUnit.Count, summary.builds_today),
+            "SweepErrors": (MetricUnit.Count, summary.errors),
         }
-        if found := {name: value for name, value in told.items() if value[1]}:
-            self._count(found)
+        if found := {name: value for name, value in values.items() if value[1]}:
+            self._emit(found)
 
-    def _count(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
+    def _emit(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
         line = EphemeralMetrics(namespace=NAMESPACE, service=self.stack)
         told = {"service": self.stack}
         for name, value in dimensions.items():

@@ -9,18 +9,18 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.aws.errors import cause_code, translated
+from isodrop.aws.errors import cause_code, translate_errors
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import (
-    DeniedError,
+    AccessDeniedError,
     IsodropError,
-    RefusedError,
+    PermanentError,
     RejectedError,
     TransientError,
 )
 from isodrop.iso.window import FIRST_READ
-from isodrop.text import one_line
+from isodrop.text import single_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -161,7 +161,7 @@ def _open(
     told = answer.get("ContentRange", "")
     total = _TOTAL.fullmatch(told)
     if total is None or "ETag" not in answer:
-        raise TransientError(f"GetObject: no answer of S3's: Content-Range {one_line(told)!r}")
+        raise TransientError(f"GetObject: no answer of S3's: Content-Range {single_line(told)!r}")
     data = _body(answer, min(length, int(total[1]) - offset))
     return replace(_reader(client, where, answer, int(total[1]), (offset, data)), _asked=version)
 
@@ -210,14 +210,14 @@ def _reader(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CurrentObject:
     """The current version of an object, as an upload, and when it was last modified."""
 
     upload: Upload
     last_modified: datetime
 
 
-def find_upload(client: "S3Client", bucket: str, key: str) -> Found:
+def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObject:
     """Find the upload that is an object's current version.
 
     Raises
@@ -237,7 +237,7 @@ def find_upload(client: "S3Client", bucket: str, key: str) -> Found:
         sequencer="",
         version_id=head.get("VersionId"),
     )
-    return Found(upload, head["LastModified"])
+    return CurrentObject(upload, head["LastModified"])
 
 
 def size_of(client: "S3Client", upload: Upload) -> int:
@@ -258,9 +258,9 @@ def size_of(client: "S3Client", upload: Upload) -> int:
     if upload.version is not None:
         where["VersionId"] = upload.version
     try:
-        with translated():
+        with translate_errors():
             return int(client.head_object(**where)["ContentLength"])  # type: ignore[arg-type] # the stubs see every keyword in the mapping
-    except RefusedError:
+    except PermanentError:
         return 0
 
 
@@ -279,7 +279,7 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
     where = {"Bucket": upload.bucket, "Key": upload.key}
     if upload.version is not None:
         where["VersionId"] = upload.version
-    with translated():
+    with translate_errors():
         tags = client.get_object_tagging(**where)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     return next((tag["Value"] for tag in tags if tag["Key"] == _SCAN_TAG), None)
 
@@ -294,7 +294,7 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
     """
     try:
         _head(client, _named(upload.bucket, upload.key, None), upload.etag)
-    except RefusedError as error:
+    except PermanentError as error:
         if cause_code(error) in _REPLACED | _DELETED:
             return False
         raise
@@ -305,7 +305,7 @@ def object_gone(bucket: str, key: str, how: str) -> RejectedError:
     """Make the error that says what became of an object before its copy was made."""
     return RejectedError(
         Code.OBJECT_GONE,
-        f"The object {one_line(f's3://{bucket}/{key}')} was {how} before its copy was made, so"
+        f"The object {single_line(f's3://{bucket}/{key}')} was {how} before its copy was made, so"
         " there is nothing to import any more.",
     )
 
@@ -324,7 +324,7 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
     code = cause_code(error)
     if code in _REPLACED | _DELETED:
         return object_gone(bucket, key, "replaced" if code in _REPLACED else "deleted")
-    address = one_line(f"s3://{bucket}/{key}")
+    address = single_line(f"s3://{bucket}/{key}")
     if code == _ARCHIVED:
         return RejectedError(
             Code.ARCHIVED_OBJECT,
@@ -344,11 +344,11 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
     """Tell "the upload is at fault" from whatever else S3 may say, which stays as it is."""
     try:
         yield
-    except (RefusedError, TransientError) as error:
+    except (PermanentError, TransientError) as error:
         if rejection := rejection_of(error, bucket, key):
             raise rejection from error
-        if isinstance(error, DeniedError) or cause_code(error) == _WITH_A_KEY_OF_ITS_OWN:
-            address = one_line(f"s3://{bucket}/{key}")
+        if isinstance(error, AccessDeniedError) or cause_code(error) == _WITH_A_KEY_OF_ITS_OWN:
+            address = single_line(f"s3://{bucket}/{key}")
             said = f"isodrop may not read the object {address}. S3 says {error}"
             raise RejectedError(Code.UNREADABLE_OBJECT, said) from error
         raise
@@ -365,14 +365,14 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
         What else S3 said.
     """
     answer = _get(client, _named(*parse_uri(uri), None), None, (0, limit + 1))
-    with translated():
+    with translate_errors():
         data = answer["Body"].read()
     try:
         text: str = data.decode("ascii").strip()
     except UnicodeDecodeError:
-        raise RefusedError(f"{uri} is not ASCII text") from None
+        raise PermanentError(f"{uri} is not ASCII text") from None
     if len(data) > limit:
-        raise RefusedError(f"{uri} is larger than {limit} bytes")
+        raise PermanentError(f"{uri} is larger than {limit} bytes")
     return text
 
 
@@ -394,16 +394,16 @@ def _get(
 ) -> Mapping[str, Any]:
     wanted = f"bytes={span[0]}-{span[0] + span[1] - 1}"
     try:
-        with translated():
+        with translate_errors():
             return client.get_object(**which, Range=wanted, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
-    except (RefusedError, TransientError) as error:
+    except (PermanentError, TransientError) as error:
         if cause_code(error) in _EMPTY:
             raise _BeyondTheEndError from error
         raise
 
 
 def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Mapping[str, Any]:
-    with translated():
+    with translate_errors():
         head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # likewise
     if not head.keys() >= _HEADERS:
         raise TransientError("HeadObject: no answer of S3's: it lacks ETag, size or date")
@@ -411,7 +411,7 @@ def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Map
 
 
 def _body(answer: Mapping[str, Any], length: int) -> bytes:
-    with translated():
+    with translate_errors():
         data: bytes = answer["Body"].read()
     if len(data) != length:
         raise TransientError(f"GetObject: {len(data)} bytes came where {length} were asked for")

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from isodrop.domain.ids import drop_id
-from isodrop.domain.model import FIRST_ASK, Ask, Upload
+from isodrop.domain.ids import upload_id
+from isodrop.domain.model import FIRST_RUN, RunRequest, Upload
 from isodrop.errors import IsodropError
 
 Reason = Literal["PutObject", "CompleteMultipartUpload", "isodrop sweep", "isodrop retry"]
@@ -71,7 +71,7 @@ class _Scanned(_Model):
     result: _ScanResult = Field(alias="scanResultDetails")
 
 
-class _Ask(_Model):
+class _RunRequest(_Model):
     """How an ask stands in an execution's input."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
@@ -80,11 +80,11 @@ class _Ask(_Model):
     overrides: dict[str, str] = Field(default_factory=dict)
 
 
-class NotAnUploadError(IsodropError):
+class InvalidEventError(IsodropError):
     """The event is not one that S3 or GuardDuty sends for a new object."""
 
 
-def read_upload(event: dict[str, Any]) -> Upload:
+def parse_upload(event: dict[str, Any]) -> Upload:
     """Read an upload from its event; keys stay raw, as the event has them.
 
     GuardDuty does not say how large the object is: its size is 0 then.
@@ -95,15 +95,15 @@ def read_upload(event: dict[str, Any]) -> Upload:
         When it is no such event, or lacks what tells one upload from another.
     """
     if not isinstance(event, dict):
-        raise NotAnUploadError("not an event at all: no JSON object")
+        raise InvalidEventError("not an event at all: no JSON object")
     try:
         if event.get("detail-type") == _SCANNED:
             return _read_scanned(event)
         parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
-        raise NotAnUploadError(f"not an event that AWS sends: look at {_wrong(error)}") from None
+        raise InvalidEventError(f"not an event that AWS sends: look at {_wrong(error)}") from None
     if event.get("detail-type") != _CREATED:
-        raise NotAnUploadError(f"not an event that is called {_CREATED} or {_SCANNED}")
+        raise InvalidEventError(f"not an event that is called {_CREATED} or {_SCANNED}")
     found = parsed.object
     upload = Upload(
         bucket=parsed.bucket.name,
@@ -114,7 +114,7 @@ def read_upload(event: dict[str, Any]) -> Upload:
         version_id=found.version_id,
     )
     if not (upload.version or upload.sequencer):
-        raise NotAnUploadError(f"an {_CREATED} event without a version id and a sequencer")
+        raise InvalidEventError(f"an {_CREATED} event without a version id and a sequencer")
     return upload
 
 
@@ -151,7 +151,7 @@ def with_malware_scan(event: Mapping[str, Any], result: str) -> dict[str, Any]:
     return {**event, _SCAN: result}
 
 
-def read_ask(event: dict[str, Any]) -> Ask:
+def parse_run_request(event: dict[str, Any]) -> RunRequest:
     """Read which asking an execution's input is; S3's own event is the first.
 
     Raises
@@ -159,17 +159,21 @@ def read_ask(event: dict[str, Any]) -> Ask:
     NotAnUploadError
         When there is something under ``ask`` that is none.
     """
-    if "ask" not in event:
-        return FIRST_ASK
+    if "run" not in event:
+        return FIRST_RUN
     try:
-        parsed = _Ask.model_validate(event["ask"])
+        parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
-        raise NotAnUploadError(f"not an ask: look at {_wrong(error)}") from None
-    return Ask(parsed.number, parsed.overrides)
+        raise InvalidEventError(f"not a run: look at {_wrong(error)}") from None
+    return RunRequest(parsed.number, parsed.overrides)
 
 
-def object_created(
-    upload: Upload, when: datetime, near: str, reason: Reason, ask: Ask = FIRST_ASK
+def make_object_created_event(
+    upload: Upload,
+    when: datetime,
+    reference_arn: str,
+    reason: Reason,
+    request: RunRequest = FIRST_RUN,
 ) -> dict[str, Any]:
     """Make the event that S3 would have sent for an upload: the input of an execution.
 
@@ -183,10 +187,10 @@ def object_created(
     near : str
         Any ARN of the account and Region, such as the state machine's.
     reason : Reason
-    ask : Ask, optional
+    request : RunRequest, optional
         What is asked, if it is not the first time.
     """
-    partition, _, region, account = near.split(":")[1:5]
+    partition, _, region, account = reference_arn.split(":")[1:5]
     seen: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}
     if upload.version_id is not None:
         seen["version-id"] = upload.version_id
@@ -194,7 +198,7 @@ def object_created(
         seen["sequencer"] = upload.sequencer
     event: dict[str, Any] = {
         "version": "0",
-        "id": str(UUID(hex=drop_id(upload))),
+        "id": str(UUID(hex=upload_id(upload))),
         "detail-type": "Object Created",
         "source": "aws.s3",
         "account": account,
@@ -210,8 +214,8 @@ def object_created(
             "reason": reason,
         },
     }
-    if ask != FIRST_ASK:
-        event["ask"] = {"number": ask.number, "overrides": dict(ask.overrides)}
+    if request != FIRST_RUN:
+        event["run"] = {"number": request.number, "overrides": dict(request.overrides)}
     return event
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.config import Config
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import cause_code, translated
+from isodrop.aws.errors import cause_code, translate_errors
 from isodrop.aws.s3 import rejection_of
 from isodrop.codes import Code
 from isodrop.domain.content import Content, Part, composite_checksum
 from isodrop.domain.model import Upload
-from isodrop.errors import CredentialsError, RefusedError, TransientError
+from isodrop.errors import CredentialsError, PermanentError, TransientError
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -58,7 +58,7 @@ class CopiedPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
+class StagedCopy:
     """What lies in the staging bucket: a copy, or an unfinished one if it has an upload id."""
 
     key: str
@@ -89,19 +89,19 @@ class StagingBucket:
         """Name a copy as ImportDiskImage takes it."""
         return f"s3://{self.bucket}/{key}"
 
-    def begin(self, key: str) -> str:
+    def create_upload(self, key: str) -> str:
         """Begin a copy; returns the multipart upload's id.
 
         See Also
         --------
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
         """
-        with translated():
+        with translate_errors():
             return self.client.create_multipart_upload(
                 Bucket=self.bucket, Key=key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
             )["UploadId"]
 
-    def copy(
+    def copy_parts(
         self, source: Upload, key: str, upload_id: str, parts: tuple[Part, ...]
     ) -> tuple[CopiedPart, ...]:
         """Copy all parts that are not there yet.
@@ -166,7 +166,7 @@ class StagingBucket:
         # Of an object of 5 MB or less S3 copies no range; the whole needs none.
         span: Any = {} if whole else {"CopySourceRange": part.range}
         try:
-            with translated():
+            with translate_errors():
                 answer = self.client.upload_part_copy(
                     Bucket=self.bucket,
                     Key=key,
@@ -176,7 +176,7 @@ class StagingBucket:
                     CopySourceIfMatch=f'"{source.etag}"',
                     **span,
                 )
-        except (RefusedError, TransientError) as error:
+        except (PermanentError, TransientError) as error:
             if cause_code(error) == _NO_UPLOAD:
                 raise NoUploadError from error
             if rejection := rejection_of(error, source.bucket, source.key):
@@ -194,18 +194,18 @@ class StagingBucket:
         """
         pages = self.client.get_paginator("list_parts")
         try:
-            with translated():
+            with translate_errors():
                 for page in pages.paginate(Bucket=self.bucket, Key=key, UploadId=upload_id):
                     for part in page.get("Parts", []):
                         yield CopiedPart(
                             part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
                         )
-        except RefusedError as error:
+        except PermanentError as error:
             if cause_code(error) == _NO_UPLOAD:
                 raise NoUploadError from error
             raise
 
-    def complete(
+    def complete_upload(
         self, key: str, upload_id: str, parts: tuple[CopiedPart, ...], content: Content
     ) -> None:
         """Make the copy of its parts. Afterwards it is there, whoever completed it.
@@ -227,7 +227,7 @@ class StagingBucket:
             for part in parts
         ]
         try:
-            with translated():
+            with translate_errors():
                 self.client.complete_multipart_upload(
                     Bucket=self.bucket,
                     Key=key,
@@ -237,7 +237,7 @@ class StagingBucket:
                     MpuObjectSize=content.size,
                     ChecksumType="COMPOSITE",
                 )
-        except (RefusedError, TransientError) as error:
+        except (PermanentError, TransientError) as error:
             code = cause_code(error)
             if code == _OTHER_PARTS:
                 # Somebody copies the same parts at the same time; they are listed anew.
@@ -245,15 +245,17 @@ class StagingBucket:
             if code not in {_NO_UPLOAD, *_THERE_ALREADY, *_CONFLICT}:
                 raise
             # An answer that was lost, another invocation, or a copy deleted meanwhile.
-            if code in _CONFLICT or not self.holds(key, content):
-                self.abort(key, upload_id)
+            if code in _CONFLICT or not self.has_copy(key, content):
+                self.abort_upload(key, upload_id)
                 if code in _THERE_ALREADY:
-                    self.delete(key)  # other bytes, such as half of two: not what was copied now
+                    self.delete_copy(
+                        key
+                    )  # other bytes, such as half of two: not what was copied now
                 raise NoUploadError from error
             if code in _THERE_ALREADY:
-                self.abort(key, upload_id)
+                self.abort_upload(key, upload_id)
 
-    def holds(self, key: str, content: Content) -> bool:
+    def has_copy(self, key: str, content: Content) -> bool:
         """Whether the copy is there, whole and of these very bytes.
 
         Raises
@@ -262,9 +264,9 @@ class StagingBucket:
             What else S3 said; ``checksum-missing`` if it is without a checksum.
         """
         try:
-            with translated():
+            with translate_errors():
                 head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
-        except RefusedError as error:
+        except PermanentError as error:
             if cause_code(error) in _NO_OBJECT:
                 return False
             if cause_code(error) == _BARE_DENIAL:
@@ -275,7 +277,7 @@ class StagingBucket:
 
     def etag_of(self, key: str) -> str:
         """Say which copy lies under a key, for all ranges to be of the same."""
-        with translated():
+        with translate_errors():
             return self.client.head_object(Bucket=self.bucket, Key=key)["ETag"]
 
     def read(self, key: str, etag: str, start: int, length: int) -> bytes:
@@ -288,7 +290,7 @@ class StagingBucket:
         """
         for last in (*(False,) * (_READS - 1), True):
             try:
-                with translated():
+                with translate_errors():
                     answer = self.client.get_object(
                         Bucket=self.bucket,
                         Key=key,
@@ -304,42 +306,42 @@ class StagingBucket:
                     raise
         raise AssertionError
 
-    def delete(self, key: str) -> None:
+    def delete_copy(self, key: str) -> None:
         """Delete a copy; one that is not there is no error."""
-        with translated():
+        with translate_errors():
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
-    def abort(self, key: str, upload_id: str) -> None:
+    def abort_upload(self, key: str, upload_id: str) -> None:
         """Give up an unfinished copy; one that is not there is no error."""
         try:
-            with translated():
+            with translate_errors():
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
-        except RefusedError as error:
+        except PermanentError as error:
             if cause_code(error) != _NO_UPLOAD:
                 raise
 
-    def list_staged(self) -> Iterator[Staged]:
+    def list_copies(self) -> Iterator[StagedCopy]:
         """List all that lies here: copies, and what was begun and not finished."""
         objects = self.client.get_paginator("list_objects_v2")
         uploads = self.client.get_paginator("list_multipart_uploads")
-        with translated():
+        with translate_errors():
             for page in objects.paginate(Bucket=self.bucket):
                 for each in page.get("Contents", []):
-                    yield Staged(each["Key"], each["LastModified"])
+                    yield StagedCopy(each["Key"], each["LastModified"])
             for begun in uploads.paginate(Bucket=self.bucket):
                 for one in begun.get("Uploads", []):
-                    yield Staged(one["Key"], one["Initiated"], one["UploadId"])
+                    yield StagedCopy(one["Key"], one["Initiated"], one["UploadId"])
 
-    def remove(self, staged: Staged) -> None:
+    def remove(self, staged: StagedCopy) -> None:
         """Delete a copy, or give up an unfinished one."""
         if staged.upload_id is None:
-            self.delete(staged.key)
+            self.delete_copy(staged.key)
         else:
-            self.abort(staged.key, staged.upload_id)
+            self.abort_upload(staged.key, staged.upload_id)
 
     def empty(self) -> int:
         """Remove all that lies here; returns how much there was."""
-        staged = list(self.list_staged())
+        staged = list(self.list_copies())
         for each in staged:
             self.remove(each)
         return len(staged)
@@ -354,7 +356,7 @@ def _checksum(answer: Mapping[str, Any]) -> str:
     """Read the SHA-256 that S3 computed; nothing stands in for it."""
     found = answer.get("ChecksumSHA256")
     if not found:
-        raise RefusedError(
+        raise PermanentError(
             "S3 answered without the SHA-256 that its upload was begun with",
             code=Code.CHECKSUM_MISSING,
         )

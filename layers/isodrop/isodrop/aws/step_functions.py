@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translated
-from isodrop.errors import RefusedError
-from isodrop.text import one_line
+from isodrop.aws.errors import error_code, translate_errors
+from isodrop.errors import PermanentError
+from isodrop.text import single_line
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -36,7 +36,7 @@ class Execution:
 
     arn: str
     status: str
-    said: str
+    error: str
 
     @property
     def is_over(self) -> bool:
@@ -45,22 +45,22 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class Executions:
+class StepFunctions:
     """One state machine's executions."""
 
     client: "SFNClient"
     machine_arn: str
 
     @classmethod
-    def connect(cls, session: "Session", machine_arn: str) -> "Executions":
+    def connect(cls, session: "Session", machine_arn: str) -> "StepFunctions":
         """Make the client of a boto3 session's account and Region."""
         return cls(session.client("stepfunctions", config=CONFIG), machine_arn)
 
-    def named(self, name: str) -> str:
+    def arn_for(self, name: str) -> str:
         """Say which ARN an execution of that name has, whether there is one or not."""
         return f"{self.machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
-    def start(self, name: str, event: Mapping[str, Any]) -> str | None:
+    def start_execution(self, name: str, event: Mapping[str, Any]) -> str | None:
         """Start an execution under a name.
 
         The same name and input while it runs is the same execution, so starting again is safe.
@@ -81,16 +81,16 @@ class Executions:
         https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
         """
         try:
-            with translated():
+            with translate_errors():
                 return self.client.start_execution(
                     stateMachineArn=self.machine_arn, name=name, input=json.dumps(event)
                 )["executionArn"]
-        except RefusedError as error:
+        except PermanentError as error:
             if _is(error, _TAKEN):
                 return None
             raise
 
-    def describe(self, arn: str) -> Execution | None:
+    def describe_execution(self, arn: str) -> Execution | None:
         """Describe an execution by its ARN; ``None`` when there is none (any more).
 
         Raises
@@ -99,15 +99,15 @@ class Executions:
             When Step Functions does not say.
         """
         try:
-            with translated():
+            with translate_errors():
                 told = self.client.describe_execution(executionArn=arn)
-        except RefusedError as error:
+        except PermanentError as error:
             if _is(error, _GONE):
                 return None
             raise
         said = ": ".join(part for part in (told.get("error"), told.get("cause")) if part)
-        return Execution(arn, told["status"], one_line(said))
+        return Execution(arn, told["status"], single_line(said))
 
 
-def _is(error: RefusedError, code: str) -> bool:
+def _is(error: PermanentError, code: str) -> bool:
     return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) == code

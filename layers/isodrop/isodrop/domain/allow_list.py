@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from isodrop.text import listed
+from isodrop.text import join_list
 
 _BOMS: Final = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -59,7 +59,7 @@ class AllowList:
         said = f"{count} entr{'y' if count == 1 else 'ies'}"
         if not self.wrong_lines:
             return said
-        numbers = listed(str(each) for each in self.wrong_lines[:_TOLD])
+        numbers = join_list(str(each) for each in self.wrong_lines[:_TOLD])
         more = len(self.wrong_lines) - _TOLD
         which = f"the line{'' if len(self.wrong_lines) == 1 else 's'} {numbers}"
         return f"{said}; {which}" + (f" and {more} more" if more > 0 else "") + " cannot be read"

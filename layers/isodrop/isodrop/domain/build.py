@@ -11,24 +11,24 @@ has just become AVAILABLE. EC2 was seen not to know a new AMI for minutes.
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
-class Phase(StrEnum):
+class BuildPhase(StrEnum):
     """What one of Image Builder's twelve statuses means for an import."""
 
     RUNNING = "running"
     """The build goes on; so does one whose status we do not know."""
-    GOOD = "good"
+    SUCCEEDED = "good"
     """There is an image that can be used."""
-    BAD = "bad"
+    FAILED = "bad"
     """There is no image, and from this build there will be none."""
 
 
 _PHASES: Final = {
-    "AVAILABLE": Phase.GOOD,
-    "DEPRECATED": Phase.GOOD,  # its AMI can still be used
-    "FAILED": Phase.BAD,
-    "CANCELLED": Phase.BAD,
-    "DELETED": Phase.BAD,
-    "DISABLED": Phase.BAD,  # its AMI cannot be launched
+    "AVAILABLE": BuildPhase.SUCCEEDED,
+    "DEPRECATED": BuildPhase.SUCCEEDED,  # its AMI can still be used
+    "FAILED": BuildPhase.FAILED,
+    "CANCELLED": BuildPhase.FAILED,
+    "DELETED": BuildPhase.FAILED,
+    "DISABLED": BuildPhase.FAILED,  # its AMI cannot be launched
 }
 
 
@@ -83,13 +83,13 @@ class Build:
     log_stream: str
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> BuildPhase:
         """What the status means for an import."""
-        return _PHASES.get(self.status, Phase.RUNNING)
+        return _PHASES.get(self.status, BuildPhase.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class StepCount:
     """How far a build's workflows have come: steps done, and steps in all (0 if unknown)."""
 
     done: int

@@ -11,15 +11,15 @@ from typing import Final
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.overrides import MAX_IMAGE_INDEX, MAX_VERSION_NODE
-from isodrop.iso.model import UNREADABLE, Edition, Media
-from isodrop.text import listed, shown
+from isodrop.iso.model import UNREADABLE, Edition, IsoContents
+from isodrop.text import join_list, printable
 from isodrop.windows.releases import (
     FIRST_WINDOWS_11_BUILD,
     MAX_REVISION,
-    TOO_OLD,
-    candidates,
-    described,
+    UNSUPPORTED_RELEASES,
+    describe_rule,
     first_revision,
+    possible_releases,
     release_of,
 )
 
@@ -53,7 +53,7 @@ _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SelectedImage:
     """The chosen image, with nothing missing.
 
     Attributes
@@ -79,20 +79,20 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def choose(
-    media: Media,
+def select_image(
+    contents: IsoContents,
     *,
     edition: str,
     image_index: int | None,
     supported_builds: Collection[int],
     release_said: str | None,
     allow_esd: bool = False,
-) -> Choice | Rejection:
+) -> SelectedImage | Rejection:
     """Choose the image to import.
 
     Parameters
     ----------
-    media : Media
+    contents : IsoContents
         What is on the disc.
     edition : str
         The wanted ``EDITIONID``.
@@ -112,34 +112,34 @@ def choose(
         can, the reason against the first. Of several reasons the one that helps most: that this
         is Server tells more than that there is no Enterprise.
     """
-    if rejection := _judge_disc(media.editions):
+    if rejection := _check_iso(contents.editions):
         return rejection
     wanted = (
-        _of_edition(media.editions, edition)
+        _select_by_edition(contents.editions, edition)
         if image_index is None
-        else _of_index(media.editions, image_index)
+        else _select_by_index(contents.editions, image_index)
     )
     if isinstance(wanted, Rejection):
         return wanted
-    judged = [_judge(image, supported_builds, release_said) for image in wanted]
-    passed = [found for found in judged if isinstance(found, Choice)]
+    judged = [_check_image(image, supported_builds, release_said) for image in wanted]
+    passed = [found for found in judged if isinstance(found, SelectedImage)]
     if not passed:
         return judged[0]
     # Last: an ISO without the wanted edition would not be helped by another form of its image.
-    if media.is_esd and not allow_esd:
+    if contents.is_esd and not allow_esd:
         return Rejection.of(Code.ESD_MEDIA, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
     notes = (
         *((_several(passed),) if len(passed) > 1 else ()),
         *(
             (f"The Windows image is an ESD, which this stack allows. {_ESD_FAILS}",)
-            if media.is_esd
+            if contents.is_esd
             else ()
         ),
     )
     return replace(passed[0], notes=notes)
 
 
-def _judge_disc(images: Sequence[Edition]) -> Rejection | None:
+def _check_iso(images: Sequence[Edition]) -> Rejection | None:
     """Say what kind of disc this is, if it is one of which no image can be imported.
 
     Judged by the images that say what they are: one that lost its description, such as a capture
@@ -175,10 +175,10 @@ def _systems(images: Sequence[Edition]) -> list[Edition]:
     ]
 
 
-def _of_index(images: Sequence[Edition], index: int) -> list[Edition] | Rejection:
+def _select_by_index(images: Sequence[Edition], index: int) -> list[Edition] | Rejection:
     found = [image for image in images if image.index == index]
     if not found:
-        indexes = listed(_number(image.index) for image in images)
+        indexes = join_list(_number(image.index) for image in images)
         return Rejection.of(
             Code.INVALID_OVERRIDE,
             f"The override image-index asks for image {index}, but the ISO has only: {indexes}.",
@@ -186,14 +186,14 @@ def _of_index(images: Sequence[Edition], index: int) -> list[Edition] | Rejectio
     return found
 
 
-def _of_edition(images: Sequence[Edition], wanted: str) -> list[Edition] | Rejection:
+def _select_by_edition(images: Sequence[Edition], wanted: str) -> list[Edition] | Rejection:
     found = [image for image in images if image.edition_id == wanted]
     return found or _no_such_edition(_systems(images), wanted)
 
 
-def _several(passed: Sequence[Choice]) -> str:
-    indexes = listed(str(choice.index) for choice in passed)
-    versions = listed(
+def _several(passed: Sequence[SelectedImage]) -> str:
+    indexes = join_list(str(choice.index) for choice in passed)
+    versions = join_list(
         " ".join((f"{choice.build}.{choice.revision or 0}", *choice.languages[:1]))
         for choice in passed
     )
@@ -211,10 +211,12 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
     for code, pattern in ((Code.EVALUATION_MEDIA, _EVALUATION), (Code.LTSC_MEDIA, _LTSC)):
         if refused := [edition for edition in known if pattern.fullmatch(edition)]:
             return _refused(code, refused, wanted)
-    message = f"The edition {shown(wanted)} is not on the ISO, which holds: {listed(known)}."
+    message = f"The edition {printable(wanted)} is not on the ISO, which holds: {join_list(known)}."
     if near := next((edition for edition in known if edition.lower() == wanted.lower()), None):
         return Rejection.of(
-            Code.NO_SUCH_EDITION, message, f"Ask for {shown(near)}: editions are compared exactly."
+            Code.NO_SUCH_EDITION,
+            message,
+            f"Ask for {printable(near)}: editions are compared exactly.",
         )
     if lost:
         return Rejection.of(
@@ -226,33 +228,33 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
         Code.NO_SUCH_EDITION,
         message,
         "Ask for an edition that is on it, by the override edition or the stack's parameter"
-        " WantedEdition, or upload an ISO that holds the wanted one.",
+        " Edition, or upload an ISO that holds the wanted one.",
     )
 
 
-def _judge(
+def _check_image(
     image: Edition, supported_builds: Collection[int], release_said: str | None
-) -> Choice | Rejection:
+) -> SelectedImage | Rejection:
     """Judge one image by itself."""
     return (
-        _judge_windows(image)
-        or _judge_edition(image)
-        or _judge_machine(image)
-        or _judge_release(image, supported_builds, release_said)
+        _check_windows(image)
+        or _check_edition(image)
+        or _check_architecture(image)
+        or _check_release(image, supported_builds, release_said)
         or _complete(image)
     )
 
 
-def _judge_windows(image: Edition) -> Rejection | None:
+def _check_windows(image: Edition) -> Rejection | None:
     if _is_server(image):
         return _server([image])
     if not _is_old(image):
         return None
-    name = shown(image.edition_id or image.name)
+    name = printable(image.edition_id or image.name)
     return _old(image, f"Image {_number(image.index)} on the ISO, {name}, is")
 
 
-def _judge_edition(image: Edition) -> Rejection | None:
+def _check_edition(image: Edition) -> Rejection | None:
     if image.edition_id is None or not _EDITION_ID.fullmatch(image.edition_id):
         return _lacks(image, "EDITIONID", image.edition_id)
     if _EVALUATION.fullmatch(image.edition_id):
@@ -262,27 +264,27 @@ def _judge_edition(image: Edition) -> Rejection | None:
     return None
 
 
-def _judge_machine(image: Edition) -> Rejection | None:
+def _check_architecture(image: Edition) -> Rejection | None:
     if image.installation_type is None:
         return _lacks(image, "INSTALLATIONTYPE")
     if image.installation_type != "Client":
         return Rejection.of(
             Code.NOT_WINDOWS,
             f"Image {_number(image.index)} on the ISO is of the installation type"
-            f" {shown(image.installation_type)}, where an importable one is Client.",
+            f" {printable(image.installation_type)}, where an importable one is Client.",
         )
     if image.architecture is None:
         return _lacks(image, "ARCH")
     if image.architecture != ARCHITECTURE:
         return Rejection.of(
             Code.WRONG_ARCHITECTURE,
-            f"{image.edition_id} is on the ISO for {shown(image.architecture)}; Image Builder"
+            f"{image.edition_id} is on the ISO for {printable(image.architecture)}; Image Builder"
             f" imports {ARCHITECTURE} only.",
         )
     return None
 
 
-def _judge_release(
+def _check_release(
     image: Edition, supported: Collection[int], said: str | None
 ) -> Rejection | None:
     build = image.build
@@ -291,18 +293,18 @@ def _judge_release(
     if image.revision is not None and not 0 <= image.revision <= MAX_REVISION:
         return _lacks(image, "VERSION/SPBUILD", image.revision)
     if build not in supported or image.major not in (None, _WINDOWS_MAJOR):
-        builds = listed(str(number) for number in sorted(supported)) or "none"
+        builds = join_list(str(number) for number in sorted(supported)) or "none"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
             f"The media say {_release(build)}; this stack imports the builds {builds}.",
         )
-    return _judge_shared_build(build, image.revision, said)
+    return _check_shared_build(build, image.revision, said)
 
 
-def _judge_shared_build(build: int, revision: int | None, said: str | None) -> Rejection | None:
+def _check_shared_build(build: int, revision: int | None, said: str | None) -> Rejection | None:
     """Refuse the older one of two releases whose media say the same build."""
-    sharing, possible = candidates(build), candidates(build, revision)
-    if len(sharing) == 1 or release_of(build, revision, said) not in TOO_OLD:
+    sharing, possible = possible_releases(build), possible_releases(build, revision)
+    if len(sharing) == 1 or release_of(build, revision, said) not in UNSUPPORTED_RELEASES:
         return None
     newer = sharing[-1]
     version = f"build {build}" if revision is None else f"build {build}.{revision}"
@@ -324,13 +326,13 @@ def _judge_shared_build(build: int, revision: int | None, said: str | None) -> R
     )
 
 
-def _complete(image: Edition) -> Choice | Rejection:
+def _complete(image: Edition) -> SelectedImage | Rejection:
     """Turn a judged image into a choice; what it lacks even now is the media's fault."""
     if not 1 <= image.index <= MAX_IMAGE_INDEX:
         return _lacks(image, "INDEX", image.index)
     if image.edition_id is None or image.architecture is None or image.build is None:
         return _lacks(image, "description")
-    return Choice(
+    return SelectedImage(
         image.index,
         image.edition_id,
         image.architecture,
@@ -391,16 +393,16 @@ def _old(image: Edition, who: str) -> Rejection:
 
 def _refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> Rejection:
     edition, kind = _REFUSED[code]
-    instead = "" if wanted is None else f" and no {shown(wanted)}"
+    instead = "" if wanted is None else f" and no {printable(wanted)}"
     return Rejection.of(
         code,
-        f"The ISO holds {edition} ({listed(editions)}){instead}; Image Builder refuses {kind}.",
+        f"The ISO holds {edition} ({join_list(editions)}){instead}; Image Builder refuses {kind}.",
     )
 
 
 def _lacks(image: Edition, field: str, value: str | int | None = None) -> Rejection:
     """Tell what an image does not say, or says as no Windows does."""
-    name = f", '{shown(image.name)}'," if image.name else ""
+    name = f", '{printable(image.name)}'," if image.name else ""
     which = f"Image {_number(image.index)}{name}"
     if value is None or value == UNREADABLE:
         lost = "lost its" if value is None else "says in no known form its"
@@ -413,16 +415,16 @@ def _lacks(image: Edition, field: str, value: str | int | None = None) -> Reject
     text = _number(value) if isinstance(value, int) else value
     return Rejection.of(
         Code.UNREADABLE_MEDIA,
-        f"{which} on the ISO says '{shown(text)}' as its {field}, which no Windows has.",
+        f"{which} on the ISO says '{printable(text)}' as its {field}, which no Windows has.",
     )
 
 
 def _found(images: Iterable[Edition]) -> str:
-    return listed(image.edition_id or "(unnamed)" for image in images)
+    return join_list(image.edition_id or "(unnamed)" for image in images)
 
 
 def _release(build: int) -> str:
-    return described(build) if 0 <= build <= MAX_IMAGE_INDEX else "a build out of all bounds"
+    return describe_rule(build) if 0 <= build <= MAX_IMAGE_INDEX else "a build out of all bounds"
 
 
 def _number(value: int) -> str:

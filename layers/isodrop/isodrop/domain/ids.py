@@ -10,7 +10,7 @@ ID_LENGTH: Final = 32
 TOKEN_LENGTH: Final = 36  # the newer API takes 64, the older API reference said 36
 
 
-def drop_id(upload: Upload) -> str:
+def upload_id(upload: Upload) -> str:
     """Name one upload: one write of one object.
 
     S3 gives each write in a versioned bucket a version id, so a repeated delivery of one event
@@ -35,7 +35,7 @@ def drop_id(upload: Upload) -> str:
 
     Examples
     --------
-    >>> drop_id(Upload("bucket", "win11.iso", "d41d8-700", 5_900_000_000, "0062E99A88DC407460"))
+    >>> upload_id(Upload("bucket", "win11.iso", "d41d8-700", 5_900_000_000, "0062E99A88DC407460"))
     '993be1855845687488d88a3c63909586'
     """
     version = upload.version
@@ -43,7 +43,7 @@ def drop_id(upload: Upload) -> str:
     return _digest("drop", upload.bucket, upload.key, *write)[:ID_LENGTH]
 
 
-def import_identity(plan: ImportPlan, content_id: str) -> str:
+def import_key(plan: ImportPlan, content_id: str) -> str:
     """Name one import: which bytes, and what makes another import of them on purpose.
 
     Neither bucket, key nor ETag are in it: the same bytes uploaded under another name or with
@@ -55,7 +55,7 @@ def import_identity(plan: ImportPlan, content_id: str) -> str:
     plan : ImportPlan
         What is to be imported.
     content_id : str
-        :attr:`isodrop.domain.content.Content.id` of the copy.
+        :attr:`isodrop.domain.content.Content.upload_id` of the copy.
 
     Returns
     -------
@@ -65,14 +65,14 @@ def import_identity(plan: ImportPlan, content_id: str) -> str:
     return _digest(
         "import",
         content_id,
-        _as_image_builder_compares(plan.name),
+        _fold_name(plan.name),
         plan.semantic_version,
         plan.image_index,
         plan.rebuild,
     )[:ID_LENGTH]
 
 
-def distribution_identity(build_arn: str, configuration_arn: str) -> str:
+def distribution_key(build_arn: str, configuration_arn: str) -> str:
     """Name one distribution: of which image, and as which configuration says.
 
     Parameters
@@ -101,7 +101,7 @@ def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
     etag : str
         Of the upload that made the import, without quotes.
     identity : str
-        :func:`import_identity` of its plan, or :func:`distribution_identity` of its image.
+        :func:`import_key` of its plan, or :func:`distribution_key` of its image.
     stack : str
         The stack's name: two stacks in one account each import for themselves.
     attempt : int
@@ -120,7 +120,7 @@ def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
     return _digest("token", etag, identity, stack, attempt)[:TOKEN_LENGTH]
 
 
-def _as_image_builder_compares(name: str) -> str:
+def _fold_name(name: str) -> str:
     """Fold what Image Builder folds: case, spaces and underscores."""
     return name.lower().replace(" ", "-").replace("_", "-")
 

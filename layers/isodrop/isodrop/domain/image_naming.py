@@ -6,7 +6,7 @@ from string import Formatter
 from typing import Final
 
 from isodrop.domain.overrides import MAX_DESCRIPTION
-from isodrop.text import clean_tag_key, clean_tag_value, shown, slug
+from isodrop.text import clean_tag_key, clean_tag_value, printable, slug
 
 TEMPLATE_FIELDS: Final = ("edition", "architecture", "language", "release", "build")
 MIN_NAME: Final = 3
@@ -53,15 +53,15 @@ def check_template(template: str) -> str | None:
     for literal, field, spec, conversion in parts:
         if not _LITERAL.fullmatch(literal):
             return (
-                f"'{shown(literal)}' holds a character that image names do not take; use letters,"
-                " digits, hyphens, underscores and spaces."
+                f"'{printable(literal)}' holds a character that image names do not take; use"
+                " letters, digits, hyphens, underscores and spaces."
             )
         if field is None:
             continue
         if field not in TEMPLATE_FIELDS or spec or conversion:
             known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS[:-1])
             what = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            return f"{{{shown(what)}}} is not known; use {known} and {{{TEMPLATE_FIELDS[-1]}}}."
+            return f"{{{printable(what)}}} is not known; use {known} and {{{TEMPLATE_FIELDS[-1]}}}."
     name = slug(_filled(template, _SAMPLE))
     if not MIN_NAME <= len(name) <= MAX_NAME:
         return (
@@ -91,14 +91,14 @@ def image_name(template: str, values: Mapping[str, str]) -> str:
     return name if len(name) >= MIN_NAME else f"windows-11-{name}".strip("-")
 
 
-def made_description(words: str, version: str, uri: str) -> str:
+def default_description(words: str, version: str, uri: str) -> str:
     """Say what the image is and where it came from, within ImportDiskImage's length."""
-    return bounded(f"{words} ({version}), imported by isodrop from {uri}")
+    return truncate_description(f"{words} ({version}), imported by isodrop from {uri}")
 
 
-def bounded(text: str) -> str:
+def truncate_description(text: str) -> str:
     """Make a description of any text: escapes lengthen it, so it is cut after them."""
-    return shown(text, limit=MAX_DESCRIPTION)[:MAX_DESCRIPTION]
+    return printable(text, limit=MAX_DESCRIPTION)[:MAX_DESCRIPTION]
 
 
 def image_tags(
@@ -126,9 +126,9 @@ def image_tags(
     for key, value in stack.items():
         cleaned = clean_tag_key(key)
         if not cleaned or cleaned.lower().startswith("aws:") or cleaned in ours:
-            notes.append(f"The stack's tag '{shown(key)}' was left out: its key is not free.")
+            notes.append(f"The stack's tag '{printable(key)}' was left out: its key is not free.")
         elif len(tags) + len(ours) + RESERVED_TAGS >= MAX_TAGS:
-            notes.append(f"The stack's tag '{shown(key)}' was left out: there are too many.")
+            notes.append(f"The stack's tag '{printable(key)}' was left out: there are too many.")
         else:
             tags[cleaned] = clean_tag_value(value)
     return tags | ours, tuple(notes)

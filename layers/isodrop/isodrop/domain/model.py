@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from isodrop.domain.overrides import DEFAULT_ALLOWED
 
 if TYPE_CHECKING:
-    from isodrop.iso.model import Media
+    from isodrop.iso.model import IsoContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RunRequest:
     """One asking for an upload: its arrival is the first, an operator may ask anew.
 
     Attributes
@@ -63,14 +63,14 @@ class Ask:
         Counted from 0.
     overrides : mapping of str to str
         What is asked beside the object's metadata, and before them; see
-        :func:`isodrop.domain.overrides.merged`.
+        :func:`isodrop.domain.overrides.merge_overrides`.
     """
 
     number: int = 0
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
-FIRST_ASK: Final = Ask()
+FIRST_RUN: Final = RunRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +177,10 @@ class ImportPlan:
     tags: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
-    def is_of(self, media: "Media") -> bool:
+    def matches(self, contents: "IsoContents") -> bool:
         """Whether this is what is on an ISO, as far as the import goes by it."""
         return any(
             (each.index, each.edition_id, each.build, each.revision, each.architecture)
             == (self.image_index, self.edition, self.build, self.revision, self.architecture)
-            for each in media.editions
+            for each in contents.editions
         )

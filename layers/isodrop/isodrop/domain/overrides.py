@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from isodrop.codes import Code, Rejection
-from isodrop.text import listed, shown
+from isodrop.text import join_list, printable
 
 MAX_IMAGE_INDEX: Final = 4294967295
 MAX_VERSION_NODE: Final = 1073741823
@@ -144,9 +144,9 @@ def read_overrides(
     for key in sorted(metadata):
         name = key.lower()  # S3 folds the case of metadata keys; a local --metadata does not
         if name not in RULES:
-            if meant := _near_miss(name):
+            if meant := _suggest_override(name):
                 notes.append(
-                    f"The metadata entry {shown(key)} is not an override and was not read;"
+                    f"The metadata entry {printable(key)} is not an override and was not read;"
                     f" the override is spelt {meant}."
                 )
             continue
@@ -168,12 +168,12 @@ def read_overrides(
     )
 
 
-def merged(metadata: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
+def merge_overrides(metadata: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
     """Lay what an operator asked over an object's metadata; an empty value takes one away.
 
     Examples
     --------
-    >>> merged({"edition": "EnterpriseN", "rebuild": "1"}, {"rebuild": "2", "edition": ""})
+    >>> merge_overrides({"edition": "EnterpriseN", "rebuild": "1"}, {"rebuild": "2", "edition": ""})
     {'rebuild': '2'}
     """
     both = {key.lower(): value for key, value in metadata.items()} | dict(asked)
@@ -181,7 +181,7 @@ def merged(metadata: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, s
 
 
 def _not_allowed(name: str, allowed: Collection[str]) -> Rejection:
-    open_ones = listed(sorted(set(allowed) & RULES.keys())) or "none"
+    open_ones = join_list(sorted(set(allowed) & RULES.keys())) or "none"
     return Rejection.of(
         Code.INVALID_OVERRIDE,
         f"The object's metadata set the override {name}, which this stack does not allow"
@@ -193,11 +193,11 @@ def _not_allowed(name: str, allowed: Collection[str]) -> Rejection:
 def _malformed(name: str, value: str) -> Rejection:
     return Rejection.of(
         Code.INVALID_OVERRIDE,
-        f"The override {name} is '{shown(value)}', but it needs to be {RULES[name].needed}.",
+        f"The override {name} is '{printable(value)}', but it needs to be {RULES[name].needed}.",
     )
 
 
-def _near_miss(name: str) -> str | None:
+def _suggest_override(name: str) -> str | None:
     """Find the override that ``image_name``, ``isodrop-edition`` or ``editon`` was meant to be."""
     plain = re.sub(r"[^a-z]", "", name.removeprefix("x-amz-meta-"))
     squashed = plain.removeprefix("isodrop")

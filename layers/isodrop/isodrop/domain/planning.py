@@ -4,39 +4,39 @@ from collections.abc import Mapping
 from typing import Final
 
 from isodrop.codes import Code, Rejection
-from isodrop.domain.edition_selection import DOCUMENTED_EDITION, Choice, choose
+from isodrop.domain.edition_selection import DOCUMENTED_EDITION, SelectedImage, select_image
 from isodrop.domain.image_naming import (
-    bounded,
     check_template,
+    default_description,
     image_name,
     image_tags,
-    made_description,
+    truncate_description,
 )
 from isodrop.domain.model import (
-    FIRST_ASK,
-    Ask,
+    FIRST_RUN,
     DistributionSettings,
     ImportPlan,
     ImportSettings,
+    RunRequest,
     Upload,
 )
 from isodrop.domain.overrides import Overrides, read_overrides
-from isodrop.iso.model import Media
+from isodrop.iso.model import IsoContents
 from isodrop.text import clean_tag_value
-from isodrop.windows.file_names import FileName, read_name
-from isodrop.windows.releases import candidates, release_of
+from isodrop.windows.file_names import FileName, parse_file_name
+from isodrop.windows.releases import possible_releases, release_of
 
 __all__ = [
-    "FIRST_ASK",
-    "Ask",
+    "FIRST_RUN",
     "DistributionSettings",
     "ImportPlan",
     "ImportSettings",
     "Overrides",
+    "RunRequest",
     "Upload",
     "check_template",
     "clean_tag_value",
-    "decide",
+    "plan_import",
     "read_overrides",
 ]
 
@@ -45,8 +45,8 @@ _GIGABYTE: Final = 1024**3
 _WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no Windows"}
 
 
-def decide(
-    upload: Upload, media: Media, metadata: Mapping[str, str], settings: ImportSettings
+def plan_import(
+    upload: Upload, contents: IsoContents, metadata: Mapping[str, str], settings: ImportSettings
 ) -> ImportPlan | Rejection:
     """Decide what is to be imported, and what it is to be called.
 
@@ -57,7 +57,7 @@ def decide(
     ----------
     upload : Upload
         What was dropped.
-    media : Media
+    contents : IsoContents
         What is on it.
     metadata : mapping of str to str
         The object's user metadata, as S3 gives them.
@@ -73,9 +73,9 @@ def decide(
     overrides = read_overrides(metadata, settings.allowed_overrides)
     if isinstance(overrides, Rejection):
         return overrides
-    said = read_name(upload.key)
-    choice = choose(
-        media,
+    said = parse_file_name(upload.key)
+    choice = select_image(
+        contents,
         edition=overrides.edition or settings.edition,
         image_index=overrides.image_index,
         supported_builds=settings.supported_builds,
@@ -93,7 +93,7 @@ def decide(
     # Last: what is wrong inside says more than the size does.
     if rejection := _judge_size(upload.size, settings):
         return rejection
-    return _plan(upload, settings, overrides=overrides, said=said, choice=choice)
+    return _build_plan(upload, settings, overrides=overrides, said=said, choice=choice)
 
 
 def _judge_size(size: int, settings: ImportSettings) -> Rejection | None:
@@ -113,13 +113,13 @@ def _judge_size(size: int, settings: ImportSettings) -> Rejection | None:
     return None
 
 
-def _plan(
+def _build_plan(
     upload: Upload,
     settings: ImportSettings,
     *,
     overrides: Overrides,
     said: FileName,
-    choice: Choice,
+    choice: SelectedImage,
 ) -> ImportPlan:
     release = release_of(choice.build, choice.revision, said.label)
     revision = choice.revision or 0
@@ -133,7 +133,7 @@ def _plan(
         "build": str(choice.build),
     }
     words = (choice.edition, release, choice.architecture, *languages[:1])
-    generated = made_description(
+    generated = default_description(
         " ".join(("Windows 11", *filter(None, words))), version, upload.uri
     )
     tags, tag_notes = image_tags(
@@ -153,7 +153,8 @@ def _plan(
         name=overrides.image_name or image_name(settings.image_name_template, named),
         semantic_version=version,
         image_index=choice.index,
-        description=overrides.description or bounded(settings.description or generated),
+        description=overrides.description
+        or truncate_description(settings.description or generated),
         edition=choice.edition,
         release=release,
         architecture=choice.architecture,
@@ -164,8 +165,8 @@ def _plan(
         tags=tags,
         notes=(
             *choice.notes,
-            *_doubts(choice, release),
-            *_contradictions(said, choice, release),
+            *_caveats(choice, release),
+            *_mismatch_notes(said, choice, release),
             *overrides.notes,
             *tag_notes,
         ),
@@ -177,7 +178,7 @@ def _language_of(said: FileName) -> tuple[str, ...]:
     return () if said.language is None or said.language == "mul" else (said.language.lower(),)
 
 
-def _doubts(choice: Choice, release: str | None) -> list[str]:
+def _caveats(choice: SelectedImage, release: str | None) -> list[str]:
     """Tell where AWS may still refuse what was planned."""
     doubts = []
     if choice.edition != DOCUMENTED_EDITION:
@@ -185,7 +186,7 @@ def _doubts(choice: Choice, release: str | None) -> list[str]:
             f"AWS documents only Windows 11 {DOCUMENTED_EDITION} as importable;"
             f" this is {choice.edition}."
         )
-    if release is None and (possible := candidates(choice.build, choice.revision)):
+    if release is None and (possible := possible_releases(choice.build, choice.revision)):
         doubts.append(
             f"Build {_version(choice)} is what {' and '.join(possible)} media say alike, and the"
             f" file name does not say which this is; Image Builder imports {possible[-1]} only."
@@ -193,22 +194,26 @@ def _doubts(choice: Choice, release: str | None) -> list[str]:
     return doubts
 
 
-def _version(choice: Choice) -> str:
+def _version(choice: SelectedImage) -> str:
     return str(choice.build) if choice.revision is None else f"{choice.build}.{choice.revision}"
 
 
-def _contradictions(said: FileName, choice: Choice, release: str | None) -> list[str]:
+def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) -> list[str]:
     """Tell where the file name says otherwise than the media, which win."""
-    media = candidates(choice.build, choice.revision)
-    named = () if said.build is None else candidates(said.build, said.revision)
+    contents = possible_releases(choice.build, choice.revision)
+    named = () if said.build is None else possible_releases(said.build, said.revision)
     found = f"build {choice.build}" + ("" if release is None else f" ({release})")
-    same_build = said.build == choice.build or bool({*named} & {*media})
+    same_build = said.build == choice.build or bool({*named} & {*contents})
     pairs = (
         (_WINDOWS.get(said.windows or ""), "Windows 11", False),
         (said.word, found, said.word == release),
         (said.build, found, same_build),
         (said.architecture, choice.architecture, said.architecture == choice.architecture),
-        (said.language, " ".join(choice.languages[:8]), _may_be(said.language, choice.languages)),
+        (
+            said.language,
+            " ".join(choice.languages[:8]),
+            _languages_agree(said.language, choice.languages),
+        ),
     )
     return [
         f"The file name says {name}, the media say {found}; the media win."
@@ -217,7 +222,7 @@ def _contradictions(said: FileName, choice: Choice, release: str | None) -> list
     ]
 
 
-def _may_be(language: str | None, languages: tuple[str, ...]) -> bool:
+def _languages_agree(language: str | None, languages: tuple[str, ...]) -> bool:
     """Say whether a name's language is one of the media's: ``ar`` is ``ar-sa``, too."""
     if language is None or language == "mul" or not languages:
         return True

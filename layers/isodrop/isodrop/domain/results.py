@@ -5,7 +5,9 @@ from isodrop.domain.model import ImportPlan, Upload
 from isodrop.events import Plan, Source
 
 
-def source_of(upload: "Upload", content: "Content | None", sha256: str | None = None) -> Source:
+def to_contract_source(
+    upload: "Upload", content: "Content | None", sha256: str | None = None
+) -> Source:
     """Tell an upload, and what its bytes are once it has been copied."""
     return Source(
         bucket=upload.bucket,
@@ -18,7 +20,7 @@ def source_of(upload: "Upload", content: "Content | None", sha256: str | None = 
     )
 
 
-def plan_of(plan: "ImportPlan") -> Plan:
+def to_contract_plan(plan: "ImportPlan") -> Plan:
     """Tell a plan."""
     return Plan(
         name=plan.name,

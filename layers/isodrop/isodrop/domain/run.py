@@ -7,10 +7,10 @@ from typing import Any
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.content import Content
-from isodrop.domain.model import Ask, ImportPlan, Upload
+from isodrop.domain.model import ImportPlan, RunRequest, Upload
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """Whether a drop has its answer; what the index tells apart."""
 
     OPEN = "open"
@@ -18,7 +18,7 @@ class State(StrEnum):
     ANSWERED = "answered"
 
 
-class Stage(StrEnum):
+class BuildKind(StrEnum):
     """The parts of a drop's way that a build of Image Builder's does."""
 
     IMPORT = "import"
@@ -26,23 +26,23 @@ class Stage(StrEnum):
     """Of the imported image, to other Regions and accounts; where the stack has that."""
 
 
-class Standing(StrEnum):
+class AttemptStatus(StrEnum):
     """What GetImage cannot tell of an attempt."""
 
-    OPEN = "open"
+    PREPARED = "prepared"
     """Its request was never sent."""
-    SENT = "sent"
+    SUBMITTED = "submitted"
     """Its request may have reached Image Builder: nobody may think any more that it has not."""
     REFUSED = "refused"
     """Image Builder refused the request: there is no build."""
-    GOOD = "good"
+    SUCCEEDED = "succeeded"
     """It ended well."""
     LOST = "lost"
     """It was never sent, and the copy that its request names is not to be had any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Failure:
     """What came in the way after the upload was judged good."""
 
     code: Code
@@ -50,7 +50,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Bond:
+class BuildRecord:
     """What binds a drop to the build that does one stage of its way.
 
     Attributes
@@ -59,25 +59,25 @@ class Bond:
         Which attempt at what.
     build_arn : str or None
         The build that came of it.
-    trouble : Trouble or None
+    trouble : PlannedFault or None
         What came in the way of one.
     """
 
-    identity: str | None = None
+    import_key: str | None = None
     attempt: int | None = None
-    build_arn: str | None = None
-    trouble: Trouble | None = None
+    arn: str | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class Run:
     """One upload, asked for once, as the ledger has it.
 
     Attributes
     ----------
     id : str
-        :func:`isodrop.domain.ids.drop_id` of the upload.
-    ask : Ask
+        :func:`isodrop.domain.ids.upload_id` of the upload.
+    ask : RunRequest
         Which asking this is; each is claimed, followed and answered for itself.
     execution : str
         The ARN of the execution that follows it; no other may.
@@ -94,9 +94,9 @@ class Drop:
         Which attempt of which import it follows.
     build_arn : str or None
         The build that came of it.
-    trouble : Trouble or None
+    trouble : PlannedFault or None
         What came in the way.
-    distribution : Bond
+    distribution : BuildRecord
         The same of the distribution of its image.
     timeline : mapping of str to str
         When each status was first seen, ISO 8601; under ``distribution`` when that was begun.
@@ -113,31 +113,31 @@ class Drop:
         Why an allow-list that only warns would not have let it in.
     """
 
-    id: str
-    ask: Ask
-    execution: str
-    claimed: str
+    upload_id: str
+    request: RunRequest
+    execution_arn: str
+    claimed_at: str
     upload: Upload
-    verdict: ImportPlan | Rejection | None
+    decision: ImportPlan | Rejection | None
     staging: str | None
     content: Content | None
-    identity: str | None
+    import_key: str | None
     attempt: int | None
     build_arn: str | None
-    trouble: Trouble | None
-    distribution: Bond
-    timeline: Mapping[str, str]
-    answer: str | None
-    notes: tuple[str, ...] | None
-    answered: str | None
+    failure: Failure | None
+    distribution: BuildRecord
+    status_first_seen_at: Mapping[str, str]
+    answer_json: str | None
+    annotation_notes: tuple[str, ...] | None
+    answered_at: str | None
     sha256: str | None = None
     content_note: str | None = None
 
-    def bond(self, stage: Stage) -> Bond:
+    def build(self, stage: BuildKind) -> BuildRecord:
         """Get what binds it to the build of a stage."""
-        if stage is Stage.DISTRIBUTION:
+        if stage is BuildKind.DISTRIBUTION:
             return self.distribution
-        return Bond(self.identity, self.attempt, self.build_arn, self.trouble)
+        return BuildRecord(self.import_key, self.attempt, self.build_arn, self.failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Attempt:
     ----------
     identity, number : str and int
         Which import's or distribution's, and which of its attempts, from 0.
-    drop_id, ask : str and int
+    upload_id, ask : str and int
         The drop that made it.
     source : Upload
         The object that it goes back to.
@@ -156,7 +156,7 @@ class Attempt:
         The parameters of ImportDiskImage or DistributeImage, to be sent as they are.
     build_arn : str or None
         Known once the request was answered.
-    standing : Standing
+    standing : AttemptStatus
     day : str or None
         Which day's budget it is counted in; ``None`` if it is not counted.
     submitted_at : str or None
@@ -165,30 +165,30 @@ class Attempt:
         When its build was first seen to have ended well, ISO 8601.
     """
 
-    identity: str
+    import_key: str
     number: int
-    drop_id: str
-    ask: int
+    upload_id: str
+    run_number: int
     source: Upload
     request: Mapping[str, Any]
     build_arn: str | None
-    standing: Standing
+    status: AttemptStatus
     day: str | None = None
     submitted_at: str | None = None
     available_at: str | None = None
 
     @property
-    def token(self) -> str:
+    def client_token(self) -> str:
         """The client token; that of an import is the ``importId`` of the events."""
         return str(self.request["clientToken"])
 
-    def is_of(self, drop: Drop) -> bool:
+    def belongs_to(self, run: Run) -> bool:
         """Whether this very drop made it: another ask for the same upload is another drop."""
-        return (self.drop_id, self.ask) == (drop.id, drop.ask.number)
+        return (self.upload_id, self.run_number) == (run.upload_id, run.request.number)
 
 
 @dataclass(frozen=True, slots=True)
-class KnownImage:
+class ImageRecord:
     """An image that an upload was answered with.
 
     Attributes
@@ -211,12 +211,12 @@ class KnownImage:
     known_at: str = ""
 
     @classmethod
-    def of(cls, arn: str, build: int, known_at: str = "") -> "KnownImage":
+    def from_arn(cls, arn: str, build: int, known_at: str = "") -> "ImageRecord":
         """Read what an image build version's ARN says."""
         name, version, number = arn.rpartition(":image/")[2].split("/")
         return cls(name, version, int(number), arn, build, known_at)
 
     @property
-    def order(self) -> tuple[int, ...]:
+    def sort_key(self) -> tuple[int, ...]:
         """What is compared to say which is newer: semantic version, then build version."""
         return (*map(int, self.version.split(".")), self.number)

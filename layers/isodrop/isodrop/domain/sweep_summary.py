@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field, fields
 
-from isodrop.domain.run import Drop
+from isodrop.domain.run import Run
 
 
 @dataclass(slots=True)
-class Tally:
+class SweepSummary:
     """What one sweep found and did.
 
     Attributes
@@ -43,23 +43,23 @@ class Tally:
     versions: int = 0
     started: int = 0
     unscanned: int = 0
-    oldest: float = 0
+    oldest_open_seconds: float = 0
     builds: int = 0
     removed: int = 0
     released: int = 0
     builds_at_once: int = 0
     builds_today: int = 0
-    troubles: int = 0
+    errors: int = 0
     complete: bool = True
     _arns: set[str] = field(default_factory=set, repr=False)
 
-    def in_flight(self, drop: Drop) -> None:
+    def count_build(self, run: Run) -> None:
         """Count the build that an open drop waits for, once for all that wait for it."""
-        if drop.build_arn is not None:
-            self._arns.add(drop.build_arn)
+        if run.build_arn is not None:
+            self._arns.add(run.build_arn)
             self.builds = len(self._arns)
 
-    def told(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float]:
         """Say it as plain JSON."""
         return {
             each.name: getattr(self, each.name)

@@ -8,7 +8,7 @@ UNREADABLE: Final = -1
 
 WIM: Final = "wim"
 ESD: Final = "esd"
-"""What :attr:`Media.kind` may be."""
+"""What :attr:`IsoContents.kind` may be."""
 
 
 class ReadRange(Protocol):
@@ -71,7 +71,7 @@ class Edition:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class IsoContents:
     """What is on the ISO.
 
     Attributes

@@ -6,14 +6,14 @@ from typing import Final
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso.model import ESD, WIM, Media, ReadRange
-from isodrop.iso.sniff import explain
+from isodrop.iso.model import ESD, WIM, IsoContents, ReadRange
+from isodrop.iso.sniff import diagnose
 from isodrop.iso.udf_files import Entry, entries, open_file
 from isodrop.iso.udf_volume import Volume, ends_with_anchor, find_anchor, open_volume
 from isodrop.iso.wim import WimImage, open_wim
 from isodrop.iso.wim_xml import read_editions
-from isodrop.iso.window import Observer, Window, damaged, truncated
-from isodrop.text import listed, shown
+from isodrop.iso.window import Observer, Window, damaged_error, truncated_error
+from isodrop.text import join_list, printable
 
 # Where file entries stand among the data, a folder's names follow its entry and a file's first
 # bytes follow its own: these spare the request for them, at little cost where they do not.
@@ -36,7 +36,7 @@ class Found:
     image: WimImage
 
 
-def read_media(read: ReadRange, size: int, observe: Observer | None = None) -> Media:
+def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> IsoContents:
     """Read what is on a Windows ISO, by a handful of ranges.
 
     Parameters
@@ -61,13 +61,13 @@ def read_media(read: ReadRange, size: int, observe: Observer | None = None) -> M
     --------
     >>> from io import BytesIO
     >>> data = b"This is no ISO."
-    >>> read_media(lambda at, length: data[at : at + length], len(data))
+    >>> read_iso(lambda at, length: data[at : at + length], len(data))
     Traceback (most recent call last):
     isodrop.errors.RejectedError: The object is a text file, not an ISO image; the Windows 11 ISO is needed.
     """  # noqa: E501 # the message is one line
     window = Window(read, size, observe)
     found = find_image(window)
-    return Media(
+    return IsoContents(
         label=found.volume.label,
         kind=found.kind,
         editions=read_editions(found.image),
@@ -84,18 +84,18 @@ def find_image(window: Window) -> Found:
     Raises
     ------
     RejectedError
-        As :func:`read_media`.
+        As :func:`read_iso`.
     """
-    window.start()
+    window.prefetch()
     anchor = find_anchor(window)
     if anchor is None:
-        raise explain(window)
+        raise diagnose(window)
     volume = open_volume(window, anchor)
     if volume.end <= window.size:
         return _find_on(window, volume)
     # A slip of makers of ISOs: where pycdlib takes a file out of an image of genisoimage's, the
     # partition stays a sector too long. What ends with an anchor is whole all the same.
-    short = truncated(window.size, volume.end, "the file system")
+    short = truncated_error(window.size, volume.end, "the file system")
     try:
         found = _find_on(window, volume)
     except RejectedError as error:
@@ -136,7 +136,7 @@ def _image(window: Window, volume: Volume, there: list[Entry]) -> Found | None:
         path = f"{_SOURCES}/{name}"
         file = open_file(window, volume, entry.where, folder=False, what=path, ahead=_AHEAD_OF_FILE)
         if file.end > window.size:
-            raise truncated(window.size, volume.end, "the file system")
+            raise truncated_error(window.size, volume.end, "the file system")
         image = open_wim(window, file)
         return Found(volume, kind, image)
     if _one(there, _SPLIT) is not None:
@@ -162,9 +162,9 @@ def _for_several(window: Window, volume: Volume, there: Iterable[Entry]) -> Reje
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {shown(volume.label) or 'with nothing'} holds a Windows for each of"
-        f" several architectures ({listed(found)}), as the Media Creation Tool makes it; an ISO for"
-        f" x64 alone, with {_SOURCES}/install.wim, is needed.",
+        f"The ISO labelled {printable(volume.label) or 'with nothing'} holds a Windows for each of"
+        f" several architectures ({join_list(found)}), as the Media Creation Tool makes it; an ISO"
+        f" for x64 alone, with {_SOURCES}/install.wim, is needed.",
     )
 
 
@@ -172,15 +172,15 @@ def _one(there: Iterable[Entry], name: str) -> Entry | None:
     """Find a name whatever its case, as Windows does; twice would be one too many."""
     found = [entry for entry in there if entry.name.lower() == name]
     if len(found) > 1:
-        raise damaged(f"{name} is there {len(found)} times")
+        raise damaged_error(f"{name} is there {len(found)} times")
     return found[0] if found else None
 
 
 def _not_windows(volume: Volume, what: str, there: Iterable[Entry]) -> RejectedError:
-    names = listed((entry.name for entry in there), limit=4) or "nothing"
+    names = join_list((entry.name for entry in there), limit=4) or "nothing"
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {shown(volume.label) or 'with nothing'} is not one that installs"
+        f"The ISO labelled {printable(volume.label) or 'with nothing'} is not one that installs"
         f" Windows: {what} holds {names}, but no {_SOURCES}/install.wim; a Windows 11 ISO is"
         " needed.",
     )

@@ -9,11 +9,11 @@ from isodrop.iso.window import (
     DOWNLOAD_AGAIN,
     SECTOR,
     Window,
-    damaged,
+    damaged_error,
     only_zeros,
-    truncated,
+    truncated_error,
 )
-from isodrop.text import shown
+from isodrop.text import printable
 
 _RECOGNITION: Final = 16  # the sector at which volume structures start: ECMA-167 2/8.3
 _RECOGNITION_END: Final = 32
@@ -57,7 +57,7 @@ _MARKS: Final = (
 _LINE_ENDS: Final = frozenset("\t\n\r\f")
 
 
-def explain(window: Window) -> RejectedError:
+def diagnose(window: Window) -> RejectedError:
     """Make the rejection of an object on which no UDF anchor was found."""
     if not window.size:
         return RejectedError(
@@ -66,7 +66,7 @@ def explain(window: Window) -> RejectedError:
             "A copy of the ISO was broken off: see how large your file is, download it again if it"
             " is empty, too, and upload it again.",
         )
-    data = window.at(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
+    data = window.read(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
     return _of_a_disc(window, data) or _of_a_file(data)
 
 
@@ -76,17 +76,17 @@ def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
     volume = _iso9660(data)
     if volume is not None and volume[1] > window.size:
-        return truncated(window.size, volume[1], "the file system")
+        return truncated_error(window.size, volume[1], "the file system")
     first = (ANCHOR_SECTOR + 1) * SECTOR
     if udf and window.size <= first:
-        return truncated(window.size, first, "the start of the file system")
+        return truncated_error(window.size, first, "the start of the file system")
     if udf:
         return _of_udf(window)
     if volume is None:
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {shown(volume[0]) or 'with nothing'} has a plain ISO 9660 file"
+        f"The ISO labelled {printable(volume[0]) or 'with nothing'} has a plain ISO 9660 file"
         " system, which no Windows 11 ISO has; one as Microsoft publishes it, with UDF, is"
         " needed.",
     )
@@ -97,12 +97,14 @@ def _of_udf(window: Window) -> RejectedError:
     for block in _OTHER_BLOCKS:
         at = ANCHOR_SECTOR * block
         if at + _TAG <= window.size:
-            tag = window.at(at, _TAG, "the anchor")
+            tag = window.read(at, _TAG, "the anchor")
             if tag[:2] == b"\x02\0" and tag[12:] == ANCHOR_SECTOR.to_bytes(4, "little"):
-                return damaged(f"the blocks of its file system are of {block}, not of 2,048 bytes")
-    if not any(window.at(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
+                return damaged_error(
+                    f"the blocks of its file system are of {block}, not of 2,048 bytes"
+                )
+    if not any(window.read(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
         return only_zeros("the anchor of its file system")
-    return damaged("it says that it has a UDF file system, but the anchor of it is missing")
+    return damaged_error("it says that it has a UDF file system, but the anchor of it is missing")
 
 
 def _of_a_file(data: bytes) -> RejectedError:

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final
 
 from isodrop.iso.udf_volume import Address, Volume, compressed, long_address, tag_of
-from isodrop.iso.window import SECTOR, Window, damaged
+from isodrop.iso.window import SECTOR, Window, damaged_error
 
 IDENTIFIER, ALLOCATION, ENTRY, EXTENDED_ENTRY = 257, 258, 261, 266
 FOLDER, FILE = 4, 5
@@ -67,7 +67,7 @@ class File:
             if at < size:
                 part = min(length, size - at)
                 if offset < 0:
-                    raise damaged(f"{self.what} is not recorded where it has to be")
+                    raise damaged_error(f"{self.what} is not recorded where it has to be")
                 yield offset + at, part
                 at, length = at + part, length - part
                 if not length:
@@ -77,9 +77,9 @@ class File:
     def read(self, window: Window, at: int, length: int) -> bytes:
         """Read a range of the file, which must lie inside it."""
         if at + length > self.size:
-            raise damaged(f"{self.what} ends before what it holds does")
+            raise damaged_error(f"{self.what} ends before what it holds does")
         spans = self.spans(at, length)
-        return b"".join(window.at(offset, part, self.what) for offset, part in spans)
+        return b"".join(window.read(offset, part, self.what) for offset, part in spans)
 
 
 def open_file(
@@ -106,29 +106,29 @@ def open_file(
         ``truncated`` or ``unreadable-media``.
     """
     at = volume.offset(where, SECTOR, what)
-    data = window.at(at, SECTOR, what, ahead=ahead)
+    data = window.read(at, SECTOR, what, ahead=ahead)
     tag = tag_of(data, where.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
     _, strategy, _, _, kind, flags = _ICB.unpack_from(data, 16)
     if strategy != _STRATEGY:
-        raise damaged(f"{what} is recorded by strategy {strategy}")
+        raise damaged_error(f"{what} is recorded by strategy {strategy}")
     if kind != (FOLDER if folder else FILE):
-        raise damaged(f"{what} is not a {'folder' if folder else 'file'}")
+        raise damaged_error(f"{what} is not a {'folder' if folder else 'file'}")
     size = int.from_bytes(data[56:64], "little")
     base = 216 if tag == EXTENDED_ENTRY else 176
     attributes, length = _LENGTHS.unpack_from(data, base - 8)
     base += attributes
     if base + length > SECTOR:
-        raise damaged(f"the file entry of {what} is larger than a block")
+        raise damaged_error(f"the file entry of {what} is larger than a block")
     if flags & 7 == _INLINE_FORM:
         extents = [(at + base, length)]
     else:
         descriptors = data[base : base + length]
         walk = _Walk(window, volume, where, what, long=flags & 7 == _LONG_FORM)
         if flags & 7 not in {_SHORT_FORM, _LONG_FORM}:
-            raise damaged(f"{what} has allocation descriptors of an unknown form")
+            raise damaged_error(f"{what} has allocation descriptors of an unknown form")
         extents = walk.extents(descriptors)
     if sum(part for _, part in extents) < size:
-        raise damaged(f"{what} says that it has {size:,} bytes, but fewer are recorded")
+        raise damaged_error(f"{what} says that it has {size:,} bytes, but fewer are recorded")
     _check_apart(extents, what)
     return File(what, size, tuple(_merged(extents)))
 
@@ -153,7 +153,7 @@ class _Walk:
             if following is None:
                 return made
             if following in seen:
-                raise damaged(f"the allocation of {self.what} goes round in a circle")
+                raise damaged_error(f"the allocation of {self.what} goes round in a circle")
             seen.add(following)
             descriptors = self._continued(following)
 
@@ -163,7 +163,7 @@ class _Walk:
         for at in range(0, len(descriptors) - width + 1, width):
             self.count += 1
             if self.count > MAX_ALLOCATIONS:
-                raise damaged(f"{self.what} is in more than {MAX_ALLOCATIONS} extents")
+                raise damaged_error(f"{self.what} is in more than {MAX_ALLOCATIONS} extents")
             if self.long:
                 raw, where = long_address(descriptors, at)
             else:
@@ -176,7 +176,7 @@ class _Walk:
                 return where
             # What ends within a block is the end, but for a tail that is only allocated: 4/12.1.
             if self.ended and kind != _ALLOCATED:
-                raise damaged(f"an extent of {self.what} ends within a block")
+                raise damaged_error(f"an extent of {self.what} ends within a block")
             self.ended |= bool(length % SECTOR)
             at_byte = -1 if kind == _NEITHER else self.volume.offset(where, length, self.what)
             made.append((at_byte if kind == _RECORDED else -1, length))
@@ -185,11 +185,11 @@ class _Walk:
     def _continued(self, where: Address) -> bytes:
         """Read the descriptors of an allocation extent (ECMA-167 4/14.5)."""
         what = f"allocation extent of {self.what}"
-        data = self.window.at(self.volume.offset(where, SECTOR, what), SECTOR, what)
+        data = self.window.read(self.volume.offset(where, SECTOR, what), SECTOR, what)
         tag_of(data, where.block, (ALLOCATION,), what)
         length = int.from_bytes(data[20:24], "little")
         if 24 + length > SECTOR:
-            raise damaged(f"the {what} is larger than a block")
+            raise damaged_error(f"the {what} is larger than a block")
         return data[24 : 24 + length]
 
 
@@ -200,7 +200,7 @@ def _check_apart(extents: list[tuple[int, int]], what: str) -> None:
         if offset < 0:
             continue
         if offset < end:
-            raise damaged(f"extents of {what} overlap")
+            raise damaged_error(f"extents of {what} overlap")
         end = offset + -(-length // SECTOR) * SECTOR
 
 
@@ -227,17 +227,17 @@ def entries(window: Window, folder: File) -> Iterator[Entry]:
         ``truncated`` or ``unreadable-media``.
     """
     if folder.size > MAX_FOLDER:
-        raise damaged(f"{folder.what} has {folder.size:,} bytes, more than {MAX_FOLDER:,}")
+        raise damaged_error(f"{folder.what} has {folder.size:,} bytes, more than {MAX_FOLDER:,}")
     data = folder.read(window, 0, folder.size)
     at = 0
     while at < len(data):
         if at + _FIXED > len(data):
-            raise damaged(f"{folder.what} ends within a name")
+            raise damaged_error(f"{folder.what} ends within a name")
         flags, length = data[at + 18], data[at + 19]
         name = at + _FIXED + int.from_bytes(data[at + 36 : at + 38], "little")
         end = at + (name + length - at + 3) // 4 * 4
         if end > len(data):
-            raise damaged(f"{folder.what} ends within a name")
+            raise damaged_error(f"{folder.what} ends within a name")
         # Found through its folder rather than by an address, a name may say that it is anywhere:
         # no reader compares that, so that a writer's slip in it would never have been noticed.
         tag_of(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from isodrop.errors import RejectedError
-from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged, only_zeros
+from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged_error, only_zeros
 
 PRIMARY, ANCHOR, POINTER, PARTITION, LOGICAL, TERMINATOR = 1, 2, 3, 5, 6, 8
 FILE_SET: Final = 256
@@ -66,10 +66,10 @@ class Volume:
             ``unreadable-media``: they do not lie inside the partition.
         """
         if address.partition >= len(self.partitions):
-            raise damaged(f"{what} is in partition {address.partition}, which there is not")
+            raise damaged_error(f"{what} is in partition {address.partition}, which there is not")
         start, count = self.partitions[address.partition]
         if address.block + -(-length // SECTOR) > count:
-            raise damaged(f"{what} lies outside the file system, at block {address.block:,}")
+            raise damaged_error(f"{what} lies outside the file system, at block {address.block:,}")
         return (start + address.block) * SECTOR
 
 
@@ -89,13 +89,13 @@ def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str
     if identifier not in wanted:
         if not any(data):
             raise only_zeros(f"the {what}{at}")
-        raise damaged(f"there is no {what}{at} where one has to be")
+        raise damaged_error(f"there is no {what}{at} where one has to be")
     if (sum(data[:16]) - checksum) & 0xFF != checksum:
-        raise damaged(f"the {what}{at} has a wrong checksum")
+        raise damaged_error(f"the {what}{at} has a wrong checksum")
     if length > len(data) - 16 or crc_hqx(data[16 : 16 + length], 0) != crc:
-        raise damaged(f"the {what}{at} has a wrong CRC")
+        raise damaged_error(f"the {what}{at} has a wrong CRC")
     if location not in {None, where}:
-        raise damaged(f"the {what}{at} says that it is at block {where:,}")
+        raise damaged_error(f"the {what}{at} says that it is at block {where:,}")
     return int(identifier)
 
 
@@ -122,7 +122,7 @@ def find_anchor(window: Window) -> bytes | None:
 
 
 def _anchor(window: Window, sector: int) -> bytes | None:
-    data = window.at(sector * SECTOR, SECTOR, "the anchor")
+    data = window.read(sector * SECTOR, SECTOR, "the anchor")
     try:
         tag_of(data, sector, (ANCHOR,), "anchor")
     except RejectedError:
@@ -166,11 +166,11 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
     if not found:
         raise only_zeros("its volume descriptors")
     if logical is None:
-        raise damaged("it has no logical volume descriptor")
+        raise damaged_error("it has no logical volume descriptor")
     if int.from_bytes(logical[212:216], "little") != SECTOR:
-        raise damaged("its logical blocks are not of 2,048 bytes")
+        raise damaged_error("its logical blocks are not of 2,048 bytes")
     if not logical[217:].startswith(b"*OSTA UDF Compliant"):
-        raise damaged("its logical volume is not one of UDF")
+        raise damaged_error("its logical volume is not one of UDF")
     partitions = tuple(_partition(found.get((PARTITION, number))) for number in _map(logical))
     volume = Volume(
         label=dstring(logical[84:212]) or dstring(primary[24:56]),
@@ -179,7 +179,7 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
     )
     _, where = long_address(logical, 248)
     at = volume.offset(where, SECTOR, "the file set")
-    data = window.at(at, SECTOR, "the file set")
+    data = window.read(at, SECTOR, "the file set")
     tag_of(data, where.block, (FILE_SET,), "file set descriptor")
     _, root = long_address(data, 400)
     return Volume(volume.label, partitions, root)
@@ -196,7 +196,7 @@ def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int],
         if sector >= end:
             return found
         what = "volume descriptor"
-        data = window.at(sector * SECTOR, SECTOR, what, ahead=_SEQUENCE_BYTES)
+        data = window.read(sector * SECTOR, SECTOR, what, ahead=_SEQUENCE_BYTES)
         if not any(data[:16]):
             return found
         tag = tag_of(data, sector, range(1, 10), what)
@@ -211,18 +211,20 @@ def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int],
         # The sequence number is behind the tag in all but the anchor and the terminator.
         if key not in found or data[16:20][::-1] > found[key][16:20][::-1]:
             found[key] = data
-    raise damaged(f"its volume descriptors are more than {MAX_DESCRIPTORS}")
+    raise damaged_error(f"its volume descriptors are more than {MAX_DESCRIPTORS}")
 
 
 def _map(logical: bytes) -> list[int]:
     """Give the partition numbers by reference number (ECMA-167 3/10.7.2)."""
     length, count = _EXTENT.unpack_from(logical, 264)
     if not 1 <= count <= MAX_PARTITIONS:
-        raise damaged(f"it is made of {count:,} partitions")
+        raise damaged_error(f"it is made of {count:,} partitions")
     numbers = []
     for at in range(440, 440 + 6 * count, 6):
         if length < 6 * count or logical[at : at + 2] != b"\x01\x06":
-            raise damaged(f"its UDF has {_kind_of(logical, at)}, which Windows media never have")
+            raise damaged_error(
+                f"its UDF has {_kind_of(logical, at)}, which Windows media never have"
+            )
         numbers.append(int.from_bytes(logical[at + 4 : at + 6], "little"))
     return numbers
 
@@ -235,9 +237,9 @@ def _kind_of(logical: bytes, at: int) -> str:
 
 def _partition(data: bytes | None) -> tuple[int, int]:
     if data is None:
-        raise damaged("its partition has no descriptor")
+        raise damaged_error("its partition has no descriptor")
     if not data[25:].startswith(b"+NSR0"):
-        raise damaged("its partition is not one of UDF")
+        raise damaged_error("its partition is not one of UDF")
     start, count = _EXTENT.unpack_from(data, 188)
     return start, count
 

@@ -7,7 +7,7 @@ from typing import Final
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.udf_files import File
-from isodrop.iso.window import Window, damaged, only_zeros
+from isodrop.iso.window import Window, damaged_error, only_zeros
 
 HEADER_SIZE: Final = 208
 MAX_XML: Final = 1 << 20
@@ -60,7 +60,7 @@ def open_wim(window: Window, file: File) -> WimImage:
     """
     what = file.what
     if file.size < HEADER_SIZE:
-        raise damaged(f"{what} has only {file.size} bytes")
+        raise damaged_error(f"{what} has only {file.size} bytes")
     header = file.read(window, 0, HEADER_SIZE)
     if not any(header):
         raise only_zeros(f"the beginning of {what}")
@@ -70,7 +70,7 @@ def open_wim(window: Window, file: File) -> WimImage:
     if not any(xml):
         raise only_zeros(f"the XML of {what}")
     if xml[:2] != b"\xff\xfe":
-        raise damaged(f"the XML of {what} is not UTF-16")
+        raise damaged_error(f"the XML of {what} is not UTF-16")
     return WimImage(header, xml, count, version == _ESD)
 
 
@@ -78,22 +78,24 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
     """Refuse what cannot be read; give the version and the number of images."""
     magic, size, version, flags, _, _, part, parts, count = _HEADER.unpack_from(header)
     if magic == _PIPABLE:
-        raise damaged(f"{what} is a pipable image, which only wimlib can read")
+        raise damaged_error(f"{what} is a pipable image, which only wimlib can read")
     if magic != _MAGIC:
-        raise damaged(f"{what} does not start as a Windows image does")
+        raise damaged_error(f"{what} does not start as a Windows image does")
     if size != HEADER_SIZE or version not in _VERSIONS:
-        raise damaged(f"{what} is of an unknown version, {version:#x} with {size} bytes of header")
+        raise damaged_error(
+            f"{what} is of an unknown version, {version:#x} with {size} bytes of header"
+        )
     if parts != 1:
         raise RejectedError(
             Code.SPLIT_IMAGE,
             f"{what} is part {part} of {parts}; one whole install.wim is needed.",
         )
     if part != 1:
-        raise damaged(f"{what} is part {part} of 1")
+        raise damaged_error(f"{what} is part {part} of 1")
     if flags & _WRITE_IN_PROGRESS:
-        raise damaged(f"{what} was never finished being written")
+        raise damaged_error(f"{what} was never finished being written")
     if not 1 <= count <= MAX_IMAGES:
-        raise damaged(f"{what} holds {count:,} images, where 1 to {MAX_IMAGES} are expected")
+        raise damaged_error(f"{what} holds {count:,} images, where 1 to {MAX_IMAGES} are expected")
     return int(version), int(count)
 
 
@@ -102,13 +104,13 @@ def _xml_place(header: bytes, file: File) -> tuple[int, int]:
     for at, name in _RESOURCES.items():
         whole, offset, _ = _RESOURCE.unpack_from(header, at)
         if whole & _LENGTH and offset + (whole & _LENGTH) > file.size:
-            raise damaged(f"the {name} of {file.what} lies outside it")
+            raise damaged_error(f"the {name} of {file.what} lies outside it")
     whole, offset, original = _RESOURCE.unpack_from(header, 0x48)
     length, flags = whole & _LENGTH, whole >> 56
     if length > MAX_XML:
-        raise damaged(f"the XML of {file.what} has {length:,} bytes, more than {MAX_XML:,}")
+        raise damaged_error(f"the XML of {file.what} has {length:,} bytes, more than {MAX_XML:,}")
     if flags & _COMPRESSED or length != original:
-        raise damaged(f"the XML of {file.what} is compressed")
+        raise damaged_error(f"the XML of {file.what} is compressed")
     if length % 2 or offset < HEADER_SIZE:
-        raise damaged(f"the XML of {file.what} is misplaced")
+        raise damaged_error(f"the XML of {file.what} is misplaced")
     return offset, length

@@ -11,7 +11,7 @@ from xml.parsers import expat
 
 from isodrop.iso.model import UNREADABLE, Edition
 from isodrop.iso.wim import MAX_IMAGES, WimImage
-from isodrop.iso.window import damaged
+from isodrop.iso.window import damaged_error
 
 MAX_DEPTH: Final = 32
 MAX_ELEMENTS: Final = 32_768
@@ -71,7 +71,7 @@ class _Parser:
         self.elements += 1
         self.path.append(name)
         if self.elements > MAX_ELEMENTS or len(self.path) > MAX_DEPTH:
-            raise damaged("the XML of its Windows image has too many elements")
+            raise damaged_error("the XML of its Windows image has too many elements")
         if self.path == _IMAGE:
             self._image(attributes.get("INDEX", ""))
         self.wanted = ""
@@ -83,11 +83,11 @@ class _Parser:
     def _image(self, index: str) -> None:
         unnumbered = "the images in the XML of its Windows image are not numbered"
         if not _NUMBER.fullmatch(index):
-            raise damaged(unnumbered)
+            raise damaged_error(unnumbered)
         if int(index) in self.images:
-            raise damaged(f"{unnumbered} one by one: {int(index)} is there twice")
+            raise damaged_error(f"{unnumbered} one by one: {int(index)} is there twice")
         if len(self.images) >= MAX_IMAGES:
-            raise damaged(f"the XML of its Windows image lists more than {MAX_IMAGES} images")
+            raise damaged_error(f"the XML of its Windows image lists more than {MAX_IMAGES} images")
         self.index = int(index)
         self.images[self.index] = ({}, [])
 
@@ -95,7 +95,7 @@ class _Parser:
         if self.wanted:
             self.text += text
             if len(self.text) > MAX_TEXT:
-                raise damaged("a value in the XML of its Windows image is too long")
+                raise damaged_error("a value in the XML of its Windows image is too long")
 
     def _end(self, _name: str) -> None:
         self.path.pop()
@@ -107,9 +107,9 @@ class _Parser:
         if wanted == _LANGUAGE:
             languages.append(text)
             if len(languages) > MAX_LANGUAGES:
-                raise damaged(f"image {self.index} lists more than {MAX_LANGUAGES} languages")
+                raise damaged_error(f"image {self.index} lists more than {MAX_LANGUAGES} languages")
         elif wanted in values:
-            raise damaged(f"image {self.index} has {wanted.rpartition('/')[2]} twice")
+            raise damaged_error(f"image {self.index} has {wanted.rpartition('/')[2]} twice")
         else:
             values[wanted] = text
 
@@ -127,9 +127,9 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
         _check(image.xml.decode("utf-16"))
         parser.parse(image.xml)
     except (expat.ExpatError, ValueError):  # the latter for half a surrogate
-        raise damaged("the XML of its Windows image is not well formed") from None
+        raise damaged_error("the XML of its Windows image is not well formed") from None
     if sorted(parser.images) != list(range(1, image.count + 1)):
-        raise damaged(
+        raise damaged_error(
             f"the XML of its Windows image describes {len(parser.images)} images where there"
             f" have to be 1 to {image.count}"
         )
@@ -139,10 +139,10 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
 def _check(text: str) -> None:
     """Refuse what no WIM's XML has, before a parser meets it."""
     if "<!" in text:
-        raise damaged("the XML of its Windows image has a declaration or comment in it")
+        raise damaged_error("the XML of its Windows image has a declaration or comment in it")
     # Of one element, expat hands over all attributes at once, however many there are.
     if text.count("=") > MAX_ATTRIBUTES:
-        raise damaged("the XML of its Windows image has too many attributes")
+        raise damaged_error("the XML of its Windows image has too many attributes")
 
 
 def _chunk(xml: bytes, at: int) -> bytes:

@@ -30,7 +30,7 @@ DOWNLOAD_AGAIN: Final = (
 )
 
 
-def damaged(what: str) -> RejectedError:
+def damaged_error(what: str) -> RejectedError:
     """Make the rejection for what cannot be read, given what was found, without a full stop."""
     return RejectedError(
         Code.UNREADABLE_MEDIA,
@@ -48,7 +48,7 @@ def only_zeros(what: str) -> RejectedError:
     )
 
 
-def truncated(size: int, needed: int, what: str) -> RejectedError:
+def truncated_error(size: int, needed: int, what: str) -> RejectedError:
     """Make the rejection for an object that ends before what it holds does."""
     return RejectedError(
         Code.TRUNCATED,
@@ -87,7 +87,7 @@ class Window:
         self.requests = 0
         self.bytes = 0
 
-    def start(self) -> None:
+    def prefetch(self) -> None:
         """Read the first range, clipped to what the object has."""
         offset, length = FIRST_READ
         if self.size <= offset:
@@ -95,7 +95,7 @@ class Window:
         if self.size:
             self._segments.append((offset, self._fetch(offset, min(length, self.size - offset))))
 
-    def at(self, offset: int, length: int, what: str, *, ahead: int = 0) -> bytes:
+    def read(self, offset: int, length: int, what: str, *, ahead: int = 0) -> bytes:
         """Give ``length`` bytes from ``offset``.
 
         Parameters
@@ -113,7 +113,7 @@ class Window:
         """
         end = offset + length
         if end > self.size:
-            raise truncated(self.size, end, what)
+            raise truncated_error(self.size, end, what)
         parts = []
         while offset < end:
             kept = self._kept(offset)
@@ -142,9 +142,11 @@ class Window:
 
     def _fetch(self, offset: int, length: int) -> bytes:
         if self.requests >= MAX_REQUESTS:
-            raise damaged(f"what leads to its editions is scattered over {MAX_REQUESTS} places")
+            raise damaged_error(
+                f"what leads to its editions is scattered over {MAX_REQUESTS} places"
+            )
         if self.bytes + length > MAX_BYTES:
-            raise damaged(f"what leads to its editions takes more than {MAX_BYTES:,} bytes")
+            raise damaged_error(f"what leads to its editions takes more than {MAX_BYTES:,} bytes")
         if self._observe is not None:
             self._observe(offset, length)
         self.requests += 1

@@ -14,9 +14,9 @@ from isodrop.codes import Code
 from isodrop.domain.allow_list import AllowList, AllowListMode
 from isodrop.domain.content import Content
 from isodrop.domain.content_hash import PIECE, sha256_of
-from isodrop.domain.run import Drop
-from isodrop.errors import RefusedError, RejectedError, TransientError
-from isodrop.services.staging import key_of
+from isodrop.domain.run import Run
+from isodrop.errors import PermanentError, RejectedError, TransientError
+from isodrop.services.staging import copy_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class AllowListGate:
     read_list: Callable[[], AllowList]
     piece: int = PIECE
 
-    def check(self, drop: Drop, content: Content) -> str | None:
+    def check(self, run: Run, content: Content) -> str | None:
         """See whether an upload may be imported, before a request is made for it.
 
         Returns
@@ -58,22 +58,22 @@ class AllowListGate:
             waited for.
         """
         if self.mode is AllowListMode.OFF:
-            return drop.sha256
-        if drop.sha256 is not None and drop.attempt is not None:
-            return drop.sha256  # it was let in before
-        sha256 = self.ledger.sha256_of(content.id) or self._hash(drop, content)
+            return run.sha256
+        if run.sha256 is not None and run.attempt is not None:
+            return run.sha256  # it was let in before
+        sha256 = self.ledger.sha256_of(content.id) or self._hash(run, content)
         note = self._judge(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
-            self.ledger.record_sha256(drop, sha256, None)  # the answer is to say it, too
+            self.ledger.record_sha256(run, sha256, None)  # the answer is to say it, too
             raise RejectedError(Code.UNKNOWN_ISO, note)
-        self.ledger.record_sha256(drop, sha256, note)
+        self.ledger.record_sha256(run, sha256, note)
         return sha256
 
     def _judge(self, sha256: str) -> str | None:
         """Say why an ISO of that hash may not be imported; ``None`` if it may."""
         try:
             allowed = self.read_list()
-        except (TransientError, RefusedError) as error:
+        except (TransientError, PermanentError) as error:
             said = f"The stack's allow-list cannot be read: {error}"
             if self.mode is AllowListMode.ENFORCE:
                 raise TransientError(f"{said}; nothing is imported until it can be") from error
@@ -82,8 +82,8 @@ class AllowListGate:
             return None
         return allowed.refusal(sha256)
 
-    def _hash(self, drop: Drop, content: Content) -> str:
-        key = key_of(drop)
+    def _hash(self, run: Run, content: Content) -> str:
+        key = copy_key(run)
         etag = self.bucket.etag_of(key)
         sha256 = sha256_of(
             lambda start, length: self.bucket.read(key, etag, start, length),

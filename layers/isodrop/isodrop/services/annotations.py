@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from isodrop.aws.errors import error_code, translated
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3 import has_current
 from isodrop.domain.model import Upload
-from isodrop.domain.run import Drop, KnownImage
-from isodrop.errors import IsodropError, RefusedError, TransientError
-from isodrop.events import Event, ProducedAmi, SucceededData
+from isodrop.domain.run import ImageRecord, Run
+from isodrop.errors import IsodropError, PermanentError, TransientError
+from isodrop.events import ContractAmi, Event, SucceededData
 from isodrop.services.latest import LatestParameters
-from isodrop.text import clean_tag_value, one_line
+from isodrop.text import clean_tag_value, single_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-BUDGET: Final = 20.0
+TIME_BUDGET_SECONDS: Final = 20.0
 """Seconds after which nothing more is begun."""
 MAX_OBJECT_TAGS: Final = 10
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
-BROKEN_OFF: Final = (
+INTERRUPTED_NOTE: Final = (
     "Tags and parameters may be missing: the function ended while it was writing them, and they"
     " are written only once."
 )
@@ -53,17 +53,17 @@ class Annotator:
     """
 
     s3: "S3Client"
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
     latest: LatestParameters
     clock: Callable[[], float]
 
-    def annotate(self, drop: Drop, answer: Event) -> tuple[str, ...]:
+    def annotate(self, run: Run, answer: Event) -> tuple[str, ...]:
         """Write all there is to write.
 
         Parameters
         ----------
-        drop : Drop
+        run : Run
             The upload.
         answer : Event
             Its answer, which stands.
@@ -73,32 +73,32 @@ class Annotator:
         tuple of str
             What could not be written and why, a sentence each; empty when all went well.
         """
-        until = self.clock() + BUDGET
+        until = self.clock() + TIME_BUDGET_SECONDS
         notes = []
-        for what, write in self._jobs(drop, answer, until):
+        for what, write in self._jobs(run, answer, until):
             try:
                 self._check_time(until)
                 left_out = write()
             except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not hang on it
                 said = str(error) if isinstance(error, IsodropError) else repr(error)
-                left_out = one_line(said)
+                left_out = single_line(said)
             if left_out:
                 notes.append(f"{what}: {left_out}")
         return tuple(notes)
 
     def _jobs(
-        self, drop: Drop, answer: Event, until: float
+        self, run: Run, answer: Event, until: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         # The object first: the parameters may take all the time there is.
         yield (
             "The object was not fully tagged",
-            lambda: self._tag_object(drop.upload, object_tags(answer)),
+            lambda: self._tag_object(run.upload, object_tags(answer)),
         )
         data = answer.data
         if isinstance(data, SucceededData):
-            for ami in self.builder.here(data.amis, data.build_arn):
-                yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(drop, ami)  # type: ignore[misc] # the default binds the loop's value
-            image = KnownImage.of(data.build_arn, data.plan.build)
+            for ami in self.builder.local_amis(data.amis, data.build_arn):
+                yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(run, ami)  # type: ignore[misc] # the default binds the loop's value
+            image = ImageRecord.from_arn(data.build_arn, data.plan.build)
             yield (
                 f"{image.name}'s latest parameter is not certain to be up to date",
                 lambda: self.latest.add(image, lambda: self._check_time(until)),
@@ -106,17 +106,17 @@ class Annotator:
 
     def _check_time(self, until: float) -> None:
         if self.clock() >= until:
-            raise TransientError(f"AWS was too slow; {BUDGET:.0f} s had passed")
+            raise TransientError(f"AWS was too slow; {TIME_BUDGET_SECONDS:.0f} s had passed")
 
     # ------------------------------------------------------------------ tags
 
-    def _tag_ami(self, drop: Drop, ami: ProducedAmi) -> None:
+    def _tag_ami(self, run: Run, ami: ContractAmi) -> None:
         """Give an AMI the tags that its image was made with: Image Builder does not."""
-        assert drop.identity is not None  # noqa: S101 - for the type checker: there is an image
-        assert drop.attempt is not None  # noqa: S101 - likewise
-        request = self.ledger.attempts(drop.identity)[drop.attempt].request
+        assert run.import_key is not None  # noqa: S101 - for the type checker: there is an image
+        assert run.attempt is not None  # noqa: S101 - likewise
+        request = self.ledger.list_attempts(run.import_key)[run.attempt].request
         tags = [{"Key": key, "Value": value} for key, value in request["tags"].items()]
-        with translated():
+        with translate_errors():
             self.builder.ec2.create_tags(Resources=[ami.id], Tags=tags)  # type: ignore[arg-type] # the stubs want their own dictionaries
 
     def _tag_object(self, upload: Upload, ours: Mapping[str, str]) -> str | None:
@@ -131,7 +131,7 @@ class Annotator:
         elif not has_current(self.s3, upload):
             return None  # what lies there now is another upload's
         try:
-            with translated():
+            with translate_errors():
                 there = self.s3.get_object_tagging(**where)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
                 theirs = {
                     tag["Key"]: tag["Value"] for tag in there if not tag["Key"].startswith(_PREFIX)
@@ -140,7 +140,7 @@ class Annotator:
                 tags = theirs | dict(list(ours.items())[:room])
                 tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
                 self.s3.put_object_tagging(**where, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # likewise
-        except RefusedError as error:
+        except PermanentError as error:
             if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _GONE:
                 return None  # deleted for good: there is nothing to tag
             raise

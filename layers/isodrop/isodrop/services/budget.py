@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.domain.build import Phase
-from isodrop.domain.run import Attempt, Drop, Standing
+from isodrop.domain.build import BuildPhase
+from isodrop.domain.run import Attempt, AttemptStatus, Run
 
 NEVER_FOUND: Final = timedelta(hours=1)
 """How long after the answer a build is looked for whose request may have been sent."""
@@ -21,7 +21,7 @@ NEVER_FOUND: Final = timedelta(hours=1)
 class BudgetAuditor:
     """Everything that it takes."""
 
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
 
     def is_under_way(self, identity: str, number: int, now: datetime) -> bool:
@@ -32,34 +32,37 @@ class BudgetAuditor:
         TransientError, RefusedError
             When AWS does not say.
         """
-        attempts = self.ledger.attempts(identity)
+        attempts = self.ledger.list_attempts(identity)
         if number >= len(attempts):
             return False
         attempt = attempts[number]
-        if attempt.standing not in {Standing.OPEN, Standing.SENT}:
+        if attempt.status not in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTED}:
             return False
         build_arn = self._find_build(attempt, now)
         if build_arn is not None:
-            build = self.builder.describe(build_arn)
-            return build is not None and build.phase is Phase.RUNNING
-        owner = self.ledger.drop(attempt.drop_id, attempt.ask)
-        if owner is None or owner.answer is None:
+            build = self.builder.get_build(build_arn)
+            return build is not None and build.phase is BuildPhase.RUNNING
+        owner = self.ledger.get_run(attempt.upload_id, attempt.run_number)
+        if owner is None or owner.answer_json is None:
             return True
-        if attempt.standing is Standing.OPEN:
+        if attempt.status is AttemptStatus.PREPARED:
             # Written first, so that nobody else sends it; that gives it back, too.
-            return self.ledger.stand(attempt, Standing.LOST) is not Standing.LOST
+            return (
+                self.ledger.set_attempt_status(attempt, AttemptStatus.LOST)
+                is not AttemptStatus.LOST
+            )
         return not _is_long_answered(owner, now)
 
     def _find_build(self, attempt: Attempt, now: datetime) -> str | None:
-        if attempt.build_arn is not None or attempt.standing is Standing.OPEN:
+        if attempt.build_arn is not None or attempt.status is AttemptStatus.PREPARED:
             return attempt.build_arn
-        found = self.builder.find(attempt.request)
+        found = self.builder.find_build_by_tags(attempt.request)
         if found is not None:
-            self.ledger.built(attempt, found, now.isoformat(timespec="milliseconds"))
+            self.ledger.record_build(attempt, found, now.isoformat(timespec="milliseconds"))
         return found
 
 
-def _is_long_answered(owner: Drop, now: datetime) -> bool:
-    if owner.answered is None:
+def _is_long_answered(owner: Run, now: datetime) -> bool:
+    if owner.answered_at is None:
         return False
-    return now - datetime.fromisoformat(owner.answered) >= NEVER_FOUND
+    return now - datetime.fromisoformat(owner.answered_at) >= NEVER_FOUND

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
 from isodrop.domain.build import Build
 from isodrop.domain.build_requests import distribution_request
-from isodrop.domain.ids import distribution_identity
+from isodrop.domain.ids import distribution_key
 from isodrop.domain.model import DistributionSettings, ImportPlan
-from isodrop.domain.run import Attempt, Drop, Stage, Trouble
-from isodrop.errors import DeniedError, RefusedError, RejectedError
-from isodrop.services.submission import Submission, Task
+from isodrop.domain.run import Attempt, BuildKind, Failure, Run
+from isodrop.errors import AccessDeniedError, PermanentError, RejectedError
+from isodrop.services.submission import BuildSubmitter, BuildTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +22,27 @@ class Distributor:
     ----------
     builder, ledger
         What it talks to.
-    submission : Submission
+    submission : BuildSubmitter
         Sends the request, once.
     settings : DistributionSettings or None
         What the stack says of it; ``None`` if images stay where they are.
     """
 
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
-    submission: Submission
+    submission: BuildSubmitter
     settings: DistributionSettings | None
 
-    def wants(self, drop: Drop) -> bool:
+    def wants(self, run: Run) -> bool:
         """Whether a drop's image is to be distributed; once it has been begun, it is."""
-        return self.settings is not None or drop.distribution.attempt is not None
+        return self.settings is not None or run.distribution.attempt is not None
 
-    def begin(self, drop: Drop, plan: ImportPlan, attempt: Attempt) -> str | None:
+    def begin(self, run: Run, plan: ImportPlan, attempt: Attempt) -> str | None:
         """Bring a drop's image to its distribution: one that was begun, or a new one.
 
         Parameters
         ----------
-        drop : Drop
+        run : Run
             Its build has ended well, and it follows no distribution yet.
         plan : ImportPlan
             Of the drop.
@@ -59,26 +59,26 @@ class Distributor:
         TransientError, QuotaError
             Not now; ask again later.
         """
-        if drop.distribution.trouble is not None:
+        if run.distribution.failure is not None:
             return None
         try:
-            arn = self.submission.submit(drop, self._task(drop, plan, attempt))
-        except (RejectedError, RefusedError) as error:
-            ours = isinstance(error, RejectedError | DeniedError)
+            arn = self.submission.submit(run, self._task(run, plan, attempt))
+        except (RejectedError, PermanentError) as error:
+            ours = isinstance(error, RejectedError | AccessDeniedError)
             code = error.code if ours else Code.DISTRIBUTION_FAILED
-            self.ledger.hinder(drop, Trouble(code, str(error)), Stage.DISTRIBUTION)
-            stands = self.ledger.drop(drop.id, drop.ask.number)
-            return None if stands is None else stands.distribution.build_arn
-        self.ledger.followed(drop, arn, Stage.DISTRIBUTION)
+            self.ledger.record_failure(run, Failure(code, str(error)), BuildKind.DISTRIBUTION)
+            stands = self.ledger.get_run(run.upload_id, run.request.number)
+            return None if stands is None else stands.distribution.arn
+        self.ledger.link_build(run, arn, BuildKind.DISTRIBUTION)
         return arn
 
-    def _task(self, drop: Drop, plan: ImportPlan, attempt: Attempt) -> Task:
-        build_arn, how, bound = drop.build_arn, self.settings, drop.distribution.identity
+    def _task(self, run: Run, plan: ImportPlan, attempt: Attempt) -> BuildTask:
+        build_arn, how, bound = run.build_arn, self.settings, run.distribution.import_key
         assert build_arn is not None  # noqa: S101 - for the type checker: it has ended well
-        content = "" if drop.content is None else drop.content.id
-        identity = bound or distribution_identity(build_arn, how.configuration_arn if how else "")
-        return Task(
-            stage=Stage.DISTRIBUTION,
+        content = "" if run.content is None else run.content.id
+        identity = bound or distribution_key(build_arn, how.configuration_arn if how else "")
+        return BuildTask(
+            stage=BuildKind.DISTRIBUTION,
             identity=identity,
             source=attempt.source,
             title=f"distributions of {plan.name} {plan.semantic_version}",
@@ -88,11 +88,11 @@ class Distributor:
                 token,
                 {**plan.tags, "isodrop:content": content, **tags},
             ),
-            send=self.builder.distribute,
+            send=self.builder.distribute_image,
             is_ready=lambda _: True,  # an image build version is never another
             is_there=self._is_there,
         )
 
     def _is_there(self, build: Build) -> bool:
         """Whether what it made is still there; a distribution need not make AMIs of its own."""
-        return not build.amis or self.builder.has_its_amis(build)
+        return not build.amis or self.builder.amis_exist(build)

@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3 import open_object, read_text, size_of
 from isodrop.codes import Code, Rejection
 from isodrop.domain.build_requests import UEFI_DATA_LIMIT, import_request
 from isodrop.domain.content import Content
-from isodrop.domain.ids import import_identity
-from isodrop.domain.model import FIRST_ASK, Ask, ImportPlan, ImportSettings, Upload
-from isodrop.domain.overrides import merged
-from isodrop.domain.planning import decide
-from isodrop.domain.run import Drop, Stage, Trouble
-from isodrop.errors import RefusedError, RejectedError
-from isodrop.iso.reader import read_media
+from isodrop.domain.ids import import_key
+from isodrop.domain.model import FIRST_RUN, ImportPlan, ImportSettings, RunRequest, Upload
+from isodrop.domain.overrides import merge_overrides
+from isodrop.domain.planning import plan_import
+from isodrop.domain.run import BuildKind, Failure, Run
+from isodrop.errors import PermanentError, RejectedError
+from isodrop.iso.reader import read_iso
 from isodrop.services.allow_list import AllowListGate
-from isodrop.services.staging import Stager, key_of
-from isodrop.services.submission import Submission, Task
-from isodrop.text import one_line
+from isodrop.services.staging import Stager, copy_key
+from isodrop.services.submission import BuildSubmitter, BuildTask
+from isodrop.text import single_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 _CLEAN: Final = "NO_THREATS_FOUND"
 
 
-class Decision(StrEnum):
+class NextStep(StrEnum):
     """What is to be done about an upload."""
 
-    FOLLOW = "follow"
+    TRACK = "track"
     """There is a build: follow it to its end."""
-    ANSWER = "answer"
+    REPORT = "report"
     """There will be no build: answer."""
-    NOTHING = "nothing"
+    SKIP = "skip"
     """Another execution has this upload and will answer; or it is no ISO, and nobody will."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class IntakeResult:
     """What came of an upload, and the build to follow if there is one."""
 
-    decision: Decision
+    next_step: NextStep
     build_arn: str | None = None
 
 
@@ -69,7 +69,7 @@ class Intake:
         Makes the copy that is imported.
     gate : AllowListGate
         Lets in what is on the allow-list, where there is one.
-    submission : Submission
+    submission : BuildSubmitter
         Sends the request, once.
     now : callable
         The time, ISO 8601.
@@ -78,23 +78,23 @@ class Intake:
     """
 
     s3: "S3Client"
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
     settings: ImportSettings
     uefi_data_uri: str | None
     stager: Stager
     gate: AllowListGate
-    submission: Submission
+    submission: BuildSubmitter
     now: Callable[[], str]
-    inspected: Callable[[int, int], None] = lambda _requests, _length: None
+    record_inspection: Callable[[int, int], None] = lambda _requests, _length: None
 
-    def take(
+    def process(
         self,
         upload: Upload,
         execution: str,
-        ask: Ask = FIRST_ASK,
+        request: RunRequest = FIRST_RUN,
         malware_scan: str | None = None,
-    ) -> Outcome:
+    ) -> IntakeResult:
         """Bring one upload to its build, or to the reason why there is none.
 
         Parameters
@@ -103,9 +103,9 @@ class Intake:
             As S3's event told it.
         execution : str
             Who follows it. The same execution may come again; another one gets
-            :attr:`Decision.NOTHING`, as everyone does for an object that is no ISO by its name:
+            :attr:`NextStep.SKIP`, as everyone does for an object that is no ISO by its name:
             the rule cannot always tell.
-        ask : Ask, optional
+        request : RunRequest, optional
             Which asking for it this is, and with what overrides.
         malware_scan : str, optional
             How the malware scan of it ended, where it was waited for.
@@ -117,42 +117,42 @@ class Intake:
         """
         if upload.is_iso and malware_scan is not None and not upload.size:
             upload = replace(upload, size=size_of(self.s3, upload))
-        drop = self.ledger.claim(upload, execution, self.now(), ask) if upload.is_iso else None
-        if drop is None:
-            return Outcome(Decision.NOTHING)
-        if drop.answer is None and drop.build_arn is not None:
-            return Outcome(Decision.FOLLOW, drop.build_arn)
-        if drop.answer is not None or drop.trouble is not None:
+        run = self.ledger.claim(upload, execution, self.now(), request) if upload.is_iso else None
+        if run is None:
+            return IntakeResult(NextStep.SKIP)
+        if run.answer_json is None and run.build_arn is not None:
+            return IntakeResult(NextStep.TRACK, run.build_arn)
+        if run.answer_json is not None or run.failure is not None:
             # Answered already: while this execution was thought to be over, and then redriven.
-            return Outcome(Decision.ANSWER)
+            return IntakeResult(NextStep.REPORT)
         try:
-            plan = self._plan(drop, malware_scan)
+            plan = self._plan(run, malware_scan)
             if plan is None:
-                return Outcome(Decision.ANSWER)
-            content = self.stager.stage(drop, plan)
-            sha256 = self.gate.check(drop, content)
-            build_arn = self.submission.submit(drop, self._task(drop, plan, content, sha256))
-        except (RejectedError, RefusedError) as error:
-            self.ledger.hinder(drop, Trouble(error.code, str(error)))
-            self.stager.discard(drop)
-            return Outcome(Decision.ANSWER)
-        self.ledger.followed(drop, build_arn)
-        self.stager.discard(drop)  # where it follows another's, whose copy is the one imported
-        return Outcome(Decision.FOLLOW, build_arn)
+                return IntakeResult(NextStep.REPORT)
+            content = self.stager.stage_upload(run, plan)
+            sha256 = self.gate.check(run, content)
+            build_arn = self.submission.submit(run, self._import_task(run, plan, content, sha256))
+        except (RejectedError, PermanentError) as error:
+            self.ledger.record_failure(run, Failure(error.code, str(error)))
+            self.stager.discard_copy(run)
+            return IntakeResult(NextStep.REPORT)
+        self.ledger.link_build(run, build_arn)
+        self.stager.discard_copy(run)  # where it follows another's, whose copy is the one imported
+        return IntakeResult(NextStep.TRACK, build_arn)
 
-    def _plan(self, drop: Drop, malware_scan: str | None) -> ImportPlan | None:
+    def _plan(self, run: Run, malware_scan: str | None) -> ImportPlan | None:
         """Decide, unless it was decided before; ``None`` for a rejection."""
-        verdict = drop.verdict
-        if verdict is None:
+        decision = run.decision
+        if decision is None:
             refusal = check_malware_scan(malware_scan)
-            verdict = refusal or self._look(drop.upload, drop.ask)
-            self.ledger.decide(drop, verdict)
+            decision = refusal or self._inspect(run.upload, run.request)
+            self.ledger.record_decision(run, decision)
             # What stands is what was written first, perhaps by an earlier run of this very drop.
-            standing = self.ledger.drop(drop.id, drop.ask.number)
-            verdict = verdict if standing is None else standing.verdict
-        return verdict if isinstance(verdict, ImportPlan) else None
+            status = self.ledger.get_run(run.upload_id, run.request.number)
+            decision = decision if status is None else status.decision
+        return decision if isinstance(decision, ImportPlan) else None
 
-    def _look(self, upload: Upload, ask: Ask) -> ImportPlan | Rejection:
+    def _inspect(self, upload: Upload, request: RunRequest) -> ImportPlan | Rejection:
         ranges: list[int] = []
         try:
             found = open_object(
@@ -163,35 +163,39 @@ class Intake:
                 size=upload.size,
                 version=upload.version,
             )
-            media = read_media(found.read, found.size, lambda _, length: ranges.append(length))
+            contents = read_iso(found.read, found.size, lambda _, length: ranges.append(length))
         except RejectedError as error:
             return error.rejection
         finally:
             if ranges:
-                self.inspected(len(ranges), sum(ranges))
-        metadata = merged(found.metadata, ask.overrides)
+                self.record_inspection(len(ranges), sum(ranges))
+        metadata = merge_overrides(found.metadata, request.overrides)
         # What an operator asks wins over the metadata, so under these names nothing is left that an
         # uploader has set; and who may start executions is not held to what uploaders may.
-        allowed = self.settings.allowed_overrides | ask.overrides.keys()
-        return decide(upload, media, metadata, replace(self.settings, allowed_overrides=allowed))
+        allowed = self.settings.allowed_overrides | request.overrides.keys()
+        return plan_import(
+            upload, contents, metadata, replace(self.settings, allowed_overrides=allowed)
+        )
 
-    def _task(self, drop: Drop, plan: ImportPlan, content: Content, sha256: str | None) -> Task:
+    def _import_task(
+        self, run: Run, plan: ImportPlan, content: Content, sha256: str | None
+    ) -> BuildTask:
         """Say what is to be done once for all drops of one import."""
-        return Task(
-            stage=Stage.IMPORT,
-            identity=import_identity(plan, content.id),
-            source=drop.upload,
+        return BuildTask(
+            stage=BuildKind.IMPORT,
+            identity=import_key(plan, content.id),
+            source=run.upload,
             title=f"builds of {plan.name} {plan.semantic_version}",
             request=lambda token, tags: import_request(
                 plan,
-                self.stager.bucket.uri(key_of(drop)),
+                self.stager.bucket.uri(copy_key(run)),
                 self._with_uefi_data(),
                 token,
                 {**tags, **_content_tags(content, sha256)},
             ),
-            send=self.builder.submit,
-            is_ready=lambda attempt: self.stager.is_ready(drop, attempt),
-            is_there=self.builder.has_its_amis,
+            send=self.builder.import_disk_image,
+            is_ready=lambda attempt: self.stager.is_ready(run, attempt),
+            is_there=self.builder.amis_exist,
         )
 
     def _with_uefi_data(self) -> ImportSettings:
@@ -213,5 +217,6 @@ def check_malware_scan(result: str | None) -> Rejection | None:
     if result in {None, _CLEAN}:
         return None
     return Rejection.of(
-        Code.SCAN_NOT_PASSED, f"The malware scan of the object ended with {one_line(str(result))}."
+        Code.SCAN_NOT_PASSED,
+        f"The malware scan of the object ended with {single_line(str(result))}.",
     )

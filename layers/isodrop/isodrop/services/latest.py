@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from isodrop.aws.errors import error_code, translated
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.domain.build import SETTLING_TIME, Build, Phase
-from isodrop.domain.run import KnownImage
-from isodrop.errors import RefusedError, TransientError
+from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
+from isodrop.domain.run import ImageRecord
+from isodrop.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.client import SSMClient
@@ -40,15 +40,15 @@ class LatestParameters:
         The time, with a time zone.
     """
 
-    builder: Builder
+    builder: ImageBuilder
     ssm: "SSMClient"
     ledger: Ledger
     across_builds: bool
     now: Callable[[], datetime]
 
-    def add(self, image: KnownImage, check_time: Callable[[], None]) -> None:
+    def add(self, image: ImageRecord, check_time: Callable[[], None]) -> None:
         """Write that there is an image, and let the parameters name the newest."""
-        self.ledger.know(image, self.now().astimezone(UTC).isoformat(timespec="milliseconds"))
+        self.ledger.put_image(image, self.now().astimezone(UTC).isoformat(timespec="milliseconds"))
         self.update(image.name, image.build, check_time)
 
     def update(self, name: str, build: int, check_time: Callable[[], None]) -> None:
@@ -71,16 +71,18 @@ class LatestParameters:
         """
         self._point(
             f"/isodrop/{name}/{build}/latest",
-            lambda: (each for each in self.ledger.images(name) if each.build == build),
+            lambda: (each for each in self.ledger.list_images(name) if each.build == build),
             check_time,
         )
         if self.across_builds:
-            self._point(f"/isodrop/{name}/latest", lambda: self.ledger.images(name), check_time)
+            self._point(
+                f"/isodrop/{name}/latest", lambda: self.ledger.list_images(name), check_time
+            )
 
     def _point(
         self,
         parameter: str,
-        images: Callable[[], Iterable[KnownImage]],
+        images: Callable[[], Iterable[ImageRecord]],
         check_time: Callable[[], None],
     ) -> None:
         """Write a parameter, and look again: who writes last has seen what all had to say.
@@ -93,7 +95,7 @@ class LatestParameters:
             newest = self._newest(images(), check_time)
             if newest in {None, written}:
                 return
-            with translated():
+            with translate_errors():
                 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html
                 self.ssm.put_parameter(
                     Name=parameter,
@@ -108,29 +110,31 @@ class LatestParameters:
 
     def _value(self, parameter: str) -> str | None:
         try:
-            with translated():
+            with translate_errors():
                 return self.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
-        except RefusedError as error:
+        except PermanentError as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and error_code(cause) == "ParameterNotFound":
                 return None
             raise
 
-    def _newest(self, images: Iterable[KnownImage], check_time: Callable[[], None]) -> str | None:
+    def _newest(self, images: Iterable[ImageRecord], check_time: Callable[[], None]) -> str | None:
         """Find the AMI of the highest version that is AVAILABLE and still has it."""
-        for image in sorted(images, key=lambda image: image.order, reverse=True):
+        for image in sorted(images, key=lambda image: image.sort_key, reverse=True):
             check_time()
-            build = self.builder.describe(image.arn)
+            build = self.builder.get_build(image.arn)
             if build is not None and self._is_there(build):
-                return next((ami.id for ami in self.builder.here(build.amis, build.arn)), None)
-            if build is None or build.phase is not Phase.RUNNING:
+                return next(
+                    (ami.id for ami in self.builder.local_amis(build.amis, build.arn)), None
+                )
+            if build is None or build.phase is not BuildPhase.RUNNING:
                 self._retire(image)
         return None
 
     def _is_there(self, build: Build) -> bool:
-        return build.status == "AVAILABLE" and self.builder.has_its_amis(build)
+        return build.status == "AVAILABLE" and self.builder.amis_exist(build)
 
-    def _retire(self, image: KnownImage) -> None:
+    def _retire(self, image: ImageRecord) -> None:
         # Before that EC2 may not know the AMI of an image that is there.
         if self.now() - datetime.fromisoformat(image.known_at) >= SETTLING_TIME:
             self.ledger.retire(image)

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3 import object_gone, open_object
 from isodrop.aws.staging import NoUploadError, StagingBucket, content_of
-from isodrop.domain.build import Phase
+from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import PART_SIZE, Content, plan_parts, staging_key
-from isodrop.domain.ids import import_identity
+from isodrop.domain.ids import import_key
 from isodrop.domain.model import ImportPlan
-from isodrop.domain.run import Attempt, Drop, Standing
-from isodrop.errors import RefusedError, RejectedError, TransientError
+from isodrop.domain.run import Attempt, AttemptStatus, Run
+from isodrop.errors import PermanentError, RejectedError, TransientError
 from isodrop.services.submission import is_just_submitted
 
 _ROUNDS: Final = 3
@@ -43,12 +43,12 @@ class Stager:
     """
 
     bucket: StagingBucket
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
     now: Callable[[], datetime]
     part_size: int = PART_SIZE
 
-    def stage(self, drop: Drop, plan: ImportPlan) -> Content:
+    def stage_upload(self, run: Run, plan: ImportPlan) -> Content:
         """Copy an accepted upload, unless that was done before; say what its bytes are.
 
         Raises
@@ -60,96 +60,96 @@ class Stager:
         RefusedError
             S3 does not copy it.
         """
-        if drop.content is not None and drop.attempt is not None:
-            return drop.content
-        content = self.ensure_copy(drop)
-        if drop.upload.version is None:
-            self._look_again(drop, plan)
+        if run.content is not None and run.attempt is not None:
+            return run.content
+        content = self.ensure_copy(run)
+        if run.upload.version is None:
+            self._inspect_copy(run, plan)
         return content
 
-    def ensure_copy(self, drop: Drop) -> Content:
+    def ensure_copy(self, run: Run) -> Content:
         """See that the copy is there, or make it: likewise."""
-        key = key_of(drop)
-        if drop.content is not None and self.bucket.holds(key, drop.content):
-            return drop.content
-        upload_id = drop.staging or self._begin(drop, key, None)
+        key = copy_key(run)
+        if run.content is not None and self.bucket.has_copy(key, run.content):
+            return run.content
+        upload_id = run.staging or self._begin(run, key, None)
         for _ in range(_ROUNDS):
             try:
-                return self._copy(drop, key, upload_id)
+                return self._copy(run, key, upload_id)
             except NoUploadError:
-                upload_id = self._begin(drop, key, upload_id)
+                upload_id = self._begin(run, key, upload_id)
         raise TransientError("the copy was ended by others meanwhile; it is made again")
 
-    def _begin(self, drop: Drop, key: str, instead_of: str | None) -> str:
+    def _begin(self, run: Run, key: str, instead_of: str | None) -> str:
         """Begin to copy, together with whoever else does so for this very run."""
-        upload_id = self.bucket.begin(key)
-        standing = self.ledger.record_staging(drop, upload_id, instead_of)
-        if standing != upload_id:
-            self.bucket.abort(key, upload_id)
-        return standing
+        upload_id = self.bucket.create_upload(key)
+        status = self.ledger.record_staging(run, upload_id, instead_of)
+        if status != upload_id:
+            self.bucket.abort_upload(key, upload_id)
+        return status
 
-    def _copy(self, drop: Drop, key: str, upload_id: str) -> Content:
-        upload = drop.upload
+    def _copy(self, run: Run, key: str, upload_id: str) -> Content:
+        upload = run.upload
         parts = plan_parts(upload.size, self.part_size)
-        copied = self.bucket.copy(upload, key, upload_id, parts)
+        copied = self.bucket.copy_parts(upload, key, upload_id, parts)
         content = content_of(copied, upload.size, self.part_size)
-        if self.ledger.record_content(drop, content) != content:
+        if self.ledger.record_content(run, content) != content:
             # One ETag, other bytes: only where there are no versions, and not by chance.
             raise object_gone(upload.bucket, upload.key, "replaced")
-        self.bucket.complete(key, upload_id, copied, content)
+        self.bucket.complete_upload(key, upload_id, copied, content)
         return content
 
-    def _look_again(self, drop: Drop, plan: ImportPlan) -> None:
+    def _inspect_copy(self, run: Run, plan: ImportPlan) -> None:
         """See that what was copied is what was decided about.
 
         Without versions the ETag alone ties the copy to the look, and of an object that came in
         one piece that is an MD5, to which a second file can be made.
         """
-        from isodrop.iso.reader import read_media  # noqa: PLC0415 - who only publishes reads no ISO
+        from isodrop.iso.reader import read_iso  # noqa: PLC0415 - who only publishes reads no ISO
 
-        copy = open_object(self.bucket.client, self.bucket.bucket, key_of(drop))
+        copy = open_object(self.bucket.client, self.bucket.bucket, copy_key(run))
         try:
-            is_the_same = plan.is_of(read_media(copy.read, copy.size))
+            is_the_same = plan.matches(read_iso(copy.read, copy.size))
         except RejectedError:
             is_the_same = False
         if not is_the_same:
-            raise object_gone(drop.upload.bucket, drop.upload.key, "replaced")
+            raise object_gone(run.upload.bucket, run.upload.key, "replaced")
 
-    def is_ready(self, drop: Drop, attempt: Attempt) -> bool:
+    def is_ready(self, run: Run, attempt: Attempt) -> bool:
         """Whether the copy that an attempt's request names is there; a drop's own is made anew.
 
         ``False`` if it is not, and is not to be had any more.
         """
-        if attempt.is_of(drop):
+        if attempt.belongs_to(run):
             try:
-                self.ensure_copy(self.ledger.drop(drop.id, drop.ask.number) or drop)
+                self.ensure_copy(self.ledger.get_run(run.upload_id, run.request.number) or run)
             except RejectedError:
                 return False
             return True
-        owner = self.ledger.drop(attempt.drop_id, attempt.ask)
+        owner = self.ledger.get_run(attempt.upload_id, attempt.run_number)
         if owner is None or owner.content is None:
             return False
-        return self.bucket.holds(key_of(owner), owner.content)
+        return self.bucket.has_copy(copy_key(owner), owner.content)
 
     # ------------------------------------------------------------------ when it is over
 
-    def discard(self, drop: Drop) -> None:
+    def discard_copy(self, run: Run) -> None:
         """Delete a run's copy if nobody needs it any more; the sweep does it if this cannot."""
-        with suppress(TransientError, RefusedError):
-            found = self.ledger.drop(drop.id, drop.ask.number)
+        with suppress(TransientError, PermanentError):
+            found = self.ledger.get_run(run.upload_id, run.request.number)
             if found is None or found.staging is None or not self.is_over(found):
                 return
             if found.content is None:
-                self.bucket.abort(key_of(found), found.staging)
+                self.bucket.abort_upload(copy_key(found), found.staging)
             else:
-                self.bucket.delete(key_of(found))
+                self.bucket.delete_copy(copy_key(found))
 
-    def is_over(self, drop: Drop, *, search: bool = False) -> bool:
+    def is_over(self, run: Run, *, search: bool = False) -> bool:
         """Whether it is certain that no import reads a run's copy, now or later.
 
         Parameters
         ----------
-        drop : Drop
+        run : Run
             As the ledger has it.
         search : bool
             Whether to look for the build of a request that may have been sent.
@@ -159,41 +159,43 @@ class Stager:
         TransientError, RefusedError
             When AWS does not say.
         """
-        is_settled = drop.trouble is not None or drop.answer is not None
-        attempt = self._attempt_of(drop)
+        is_settled = run.failure is not None or run.answer_json is not None
+        attempt = self._attempt_of(run)
         if attempt is None:
-            return is_settled or drop.attempt is not None
-        standing = attempt.standing
-        if standing is Standing.OPEN and is_settled:
+            return is_settled or run.attempt is not None
+        status = attempt.status
+        if status is AttemptStatus.PREPARED and is_settled:
             # Before the copy goes: who joins now must not send a request that names it.
-            standing = self.ledger.stand(attempt, Standing.LOST)
-        if standing is Standing.OPEN:
+            status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST)
+        if status is AttemptStatus.PREPARED:
             return False
-        if standing is not Standing.SENT:
+        if status is not AttemptStatus.SUBMITTED:
             return True
         build_arn = attempt.build_arn
         if build_arn is None and search:
-            build_arn = self.builder.find(attempt.request)
+            build_arn = self.builder.find_build_by_tags(attempt.request)
             if build_arn is not None:
-                self.ledger.built(attempt, build_arn, self.now().isoformat(timespec="milliseconds"))
+                self.ledger.record_build(
+                    attempt, build_arn, self.now().isoformat(timespec="milliseconds")
+                )
         if build_arn is None:
             return False
-        build = self.builder.describe(build_arn)
+        build = self.builder.get_build(build_arn)
         if build is None:
             return not is_just_submitted(attempt, self.now())
-        return build.phase is not Phase.RUNNING
+        return build.phase is not BuildPhase.RUNNING
 
-    def _attempt_of(self, drop: Drop) -> Attempt | None:
+    def _attempt_of(self, run: Run) -> Attempt | None:
         """Find the attempt whose request names a run's copy."""
-        identity = drop.identity
-        if isinstance(drop.verdict, ImportPlan) and drop.content is not None:
-            identity = import_identity(drop.verdict, drop.content.id)
+        identity = run.import_key
+        if isinstance(run.decision, ImportPlan) and run.content is not None:
+            identity = import_key(run.decision, run.content.id)
         if identity is None:
             return None
-        own = [each for each in self.ledger.attempts(identity) if each.is_of(drop)]
+        own = [each for each in self.ledger.list_attempts(identity) if each.belongs_to(run)]
         return own[-1] if own else None
 
 
-def key_of(drop: Drop) -> str:
+def copy_key(run: Run) -> str:
     """Name a run's copy."""
-    return staging_key(drop.id, drop.ask.number)
+    return staging_key(run.upload_id, run.request.number)

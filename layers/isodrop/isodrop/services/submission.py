@@ -10,23 +10,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from isodrop.aws.image_builder import Builder
+from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.codes import TABLE, Code
+from isodrop.codes import CODES, Code
 from isodrop.domain.budget import BuildLimits, day_of
-from isodrop.domain.build import SETTLING_TIME, Build, Phase
+from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
 from isodrop.domain.build_requests import Request
 from isodrop.domain.ids import client_token
 from isodrop.domain.model import Upload
-from isodrop.domain.run import Attempt, Drop, Stage, Standing
-from isodrop.errors import RefusedError, RejectedError, TransientError
+from isodrop.domain.run import Attempt, AttemptStatus, BuildKind, Run
+from isodrop.errors import PermanentError, RejectedError, TransientError
 
 _ROUNDS: Final = 5
 """How often a drop may lose the race for an attempt before it waits and asks again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class BuildTask:
     """What is to be done once.
 
     Attributes
@@ -49,7 +49,7 @@ class Task:
         Whether what a build that ended well has made is still to be had.
     """
 
-    stage: Stage
+    stage: BuildKind
     identity: str
     source: Upload
     title: str
@@ -60,7 +60,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class BuildSubmitter:
     """Everything that it takes.
 
     Attributes
@@ -69,7 +69,7 @@ class Submission:
         What it talks to.
     stack : str
         The stack's name; part of every client token.
-    max_attempts : int
+    max_consecutive_failures : int
         How many builds in a row a task may lose before drops of it are turned away.
     now : callable
         The time, with a time zone.
@@ -77,14 +77,14 @@ class Submission:
         How many imports may be built at once and in a day; a distribution builds nothing.
     """
 
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
     stack: str
-    max_attempts: int
+    max_consecutive_failures: int
     now: Callable[[], datetime]
     limits: BuildLimits | None = None
 
-    def submit(self, drop: Drop, task: Task) -> str:
+    def submit(self, run: Run, task: BuildTask) -> str:
         """Bring a drop to the build that its task leads to: its own, one that lives, or a new one.
 
         Returns
@@ -99,49 +99,49 @@ class Submission:
         RejectedError, RefusedError
             There will be no build for this drop.
         """
-        attempt = self._attempt(drop, task)
-        return attempt.build_arn or self._send(attempt, task)
+        attempt = self._find_attempt(run, task)
+        return attempt.build_arn or self._submit_once(attempt, task)
 
-    def _attempt(self, drop: Drop, task: Task) -> Attempt:
+    def _find_attempt(self, run: Run, task: BuildTask) -> Attempt:
         """Find the attempt to follow."""
-        attempts = self.ledger.attempts(task.identity)
-        bound = drop.bond(task.stage).attempt
+        attempts = self.ledger.list_attempts(task.identity)
+        bound = run.build(task.stage).attempt
         if bound is not None:
             return attempts[bound]
         for _ in range(_ROUNDS):
-            if attempts and (attempts[-1].is_of(drop) or self._lives(attempts[-1], task)):
-                number = self.ledger.follow(drop, attempts[-1], task.stage)
-                return self.ledger.attempts(task.identity)[number]
-            self._begin(drop, task, attempts)
-            attempts = self.ledger.attempts(task.identity)
+            if attempts and (attempts[-1].belongs_to(run) or self._is_reusable(attempts[-1], task)):
+                number = self.ledger.link_attempt(run, attempts[-1], task.stage)
+                return self.ledger.list_attempts(task.identity)[number]
+            self._create_attempt(run, task, attempts)
+            attempts = self.ledger.list_attempts(task.identity)
         raise TransientError("many drops of one import compete; this one waits")
 
-    def _lives(self, attempt: Attempt, task: Task) -> bool:
+    def _is_reusable(self, attempt: Attempt, task: BuildTask) -> bool:
         """Whether another drop's attempt is worth following: it runs, or what it made is there."""
         try:
             # Its own drop may have been killed before it could send or write: the token makes
             # it safe to do that in its stead.
-            build_arn = attempt.build_arn or self._send(attempt, task)
-        except (RejectedError, RefusedError):
-            standing = self.ledger.attempts(attempt.identity)[attempt.number].standing
-            if standing in {Standing.REFUSED, Standing.LOST}:
+            build_arn = attempt.build_arn or self._submit_once(attempt, task)
+        except (RejectedError, PermanentError):
+            status = self.ledger.list_attempts(attempt.import_key)[attempt.number].status
+            if status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
                 return False
             raise  # it may still be sent
-        build = self.builder.describe(build_arn)
+        build = self.builder.get_build(build_arn)
         if build is None and is_just_submitted(attempt, self.now()):
             raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
-        if build is None or build.phase is Phase.BAD:
+        if build is None or build.phase is BuildPhase.FAILED:
             return False
-        if build.phase is Phase.RUNNING or task.is_there(build):
+        if build.phase is BuildPhase.RUNNING or task.is_there(build):
             return True
         if is_just_available(self.ledger, attempt, build, self.now()):
             raise TransientError(f"EC2 does not know the AMIs of {build_arn} yet; they are new")
         return False
 
-    def _begin(self, drop: Drop, task: Task, earlier: Sequence[Attempt]) -> None:
+    def _create_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> None:
         """Freeze a new request, unless the task has lost too many builds already."""
-        lost = _lost_in_a_row(earlier)
-        if lost >= self.max_attempts:
+        lost = _consecutive_failures(earlier)
+        if lost >= self.max_consecutive_failures:
             raise RejectedError(
                 Code.TOO_MANY_ATTEMPTS,
                 f"{lost} {task.title} came to nothing, which is as many as this stack allows; none"
@@ -152,48 +152,50 @@ class Submission:
         tags = {
             f"isodrop:{task.stage}": task.identity,
             "isodrop:attempt": str(number),
-            "isodrop:drop": drop.id,
+            "isodrop:drop": run.upload_id,
         }
-        limits = self.limits if task.stage is Stage.IMPORT else None
-        self.ledger.begin(
+        limits = self.limits if task.stage is BuildKind.IMPORT else None
+        self.ledger.create_attempt(
             Attempt(
-                identity=task.identity,
+                import_key=task.identity,
                 number=number,
-                drop_id=drop.id,
-                ask=drop.ask.number,
+                upload_id=run.upload_id,
+                run_number=run.request.number,
                 source=task.source,
                 request=task.request(token, tags),
                 build_arn=None,
-                standing=Standing.OPEN,
+                status=AttemptStatus.PREPARED,
                 day=None if limits is None else day_of(self.now()),
             ),
             limits,
         )
 
-    def _send(self, attempt: Attempt, task: Task) -> str:
+    def _submit_once(self, attempt: Attempt, task: BuildTask) -> str:
         """Send an attempt's frozen request, once what it names was seen to be there.
 
         That it is sent is written before it is: who comes later must not think that there is no
         build.
         """
-        standing = attempt.standing
-        if standing is Standing.OPEN:
-            wanted = Standing.SENT if task.is_ready(attempt) else Standing.LOST
-            standing = self.ledger.stand(attempt, wanted)
-        if standing is Standing.LOST:
-            raise RefusedError(TABLE[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
-        if standing is Standing.REFUSED:
-            raise RefusedError(
+        status = attempt.status
+        if status is AttemptStatus.PREPARED:
+            wanted = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST
+            status = self.ledger.set_attempt_status(attempt, wanted)
+        if status is AttemptStatus.LOST:
+            raise PermanentError(CODES[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
+        if status is AttemptStatus.REFUSED:
+            raise PermanentError(
                 "Image Builder has refused this very request before", code=Code.IMPORT_REFUSED
             )
-        again = attempt.standing is Standing.SENT
-        earlier = self.builder.find(attempt.request) if again else None
+        again = attempt.status is AttemptStatus.SUBMITTED
+        earlier = self.builder.find_build_by_tags(attempt.request) if again else None
         try:
             build_arn = earlier or task.send(attempt.request)
-        except RefusedError:
-            self.ledger.stand(replace(attempt, standing=Standing.SENT), Standing.REFUSED)
+        except PermanentError:
+            self.ledger.set_attempt_status(
+                replace(attempt, status=AttemptStatus.SUBMITTED), AttemptStatus.REFUSED
+            )
             raise
-        self.ledger.built(attempt, build_arn, _iso(self.now()))
+        self.ledger.record_build(attempt, build_arn, _iso(self.now()))
         return build_arn
 
 
@@ -220,11 +222,11 @@ def _iso(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def _lost_in_a_row(attempts: Sequence[Attempt]) -> int:
+def _consecutive_failures(attempts: Sequence[Attempt]) -> int:
     """Count the builds since the last one that ended well."""
     lost = 0
     for attempt in reversed(attempts):
-        if attempt.standing is Standing.GOOD:
+        if attempt.status is AttemptStatus.SUCCEEDED:
             break
         lost += attempt.build_arn is not None
     return lost

@@ -15,36 +15,36 @@ from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.aws.errors import translated
-from isodrop.aws.image_builder import Builder
-from isodrop.aws.ledger import Ledger, Mark, mark_of
+from isodrop.aws.errors import translate_errors
+from isodrop.aws.image_builder import ImageBuilder
+from isodrop.aws.ledger import Cursor, Ledger, cursor_for
 from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import read_scan_tag
-from isodrop.aws.s3_events import object_created, with_malware_scan
-from isodrop.aws.step_functions import Executions
+from isodrop.aws.s3_events import make_object_created_event, with_malware_scan
+from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
 from isodrop.domain.budget import day_of
-from isodrop.domain.build import Phase
+from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import run_of_key
-from isodrop.domain.ids import drop_id
+from isodrop.domain.ids import upload_id
 from isodrop.domain.model import Upload
-from isodrop.domain.run import Drop, Stage, State, Trouble
-from isodrop.domain.sweep_summary import Tally
+from isodrop.domain.run import BuildKind, Failure, Run, RunState
+from isodrop.domain.sweep_summary import SweepSummary
 from isodrop.errors import TransientError
 from isodrop.services.budget import BudgetAuditor
 from isodrop.services.reporting import Reporter
-from isodrop.text import one_line
+from isodrop.text import single_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import ObjectVersionTypeDef
 
-GRACE: Final = timedelta(minutes=10)
+MIN_AGE: Final = timedelta(minutes=10)
 """What is younger is on its ordinary way yet."""
-BEFORE_THE_LEDGER: Final = timedelta(hours=1)
+LOOKBACK_BEFORE_DEPLOY: Final = timedelta(hours=1)
 """How far before the ledger's making a sweep looks back. What lay in the bucket longer was nobody's
 to import."""
-WINDOW: Final = timedelta(days=8)
+MAX_LOOKBACK: Final = timedelta(days=8)
 """How far any sweep looks back. An object that was uploaded in parts says as its last
 modification when the upload was begun, and the bucket aborts an upload after seven days.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
@@ -61,7 +61,7 @@ class _NoTimeError(TransientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweeper:
     """Everything that a sweep needs.
 
     Attributes
@@ -85,20 +85,20 @@ class Sweep:
     """
 
     s3: "S3Client"
-    builder: Builder
+    builder: ImageBuilder
     ledger: Ledger
-    executions: Executions
+    executions: StepFunctions
     reporter: Reporter
     bucket: str
     tracking: timedelta
     now: Callable[[], datetime]
-    tell: Callable[[str, Mapping[str, Any]], None]
+    log: Callable[[str, Mapping[str, Any]], None]
     has_time: Callable[[], bool] = lambda: True
-    grace: timedelta = GRACE
+    min_age: timedelta = MIN_AGE
     prefix: str = ""
     waits_for_malware_scan: bool = False
 
-    def run(self) -> Tally:
+    def run(self) -> SweepSummary:
         """Sweep once.
 
         Returns
@@ -111,16 +111,16 @@ class Sweep:
         TransientError, RefusedError
             Ledger or bucket cannot be looked at; raised after all that could be done was done.
         """
-        tally = Tally()
-        left = dict(self.ledger.sweep() or {})
+        summary = SweepSummary()
+        left = dict(self.ledger.load_checkpoint() or {})
         if "since" not in left:
             # Not of this sweep's own time: the ones before it may all have come to nothing.
-            left["since"] = (self.ledger.made() - BEFORE_THE_LEDGER).isoformat()
-        since = max(datetime.fromisoformat(left["since"]), self.now() - WINDOW)
+            left["since"] = (self.ledger.created_at() - LOOKBACK_BEFORE_DEPLOY).isoformat()
+        since = max(datetime.fromisoformat(left["since"]), self.now() - MAX_LOOKBACK)
         jobs: dict[str, Callable[[Any], Mapping[str, str] | None]] = {
-            "open": lambda at: self._answer_open(at, tally),
-            "versions": lambda at: self._start_unclaimed(at, since, tally),
-            "latest": lambda at: self._mend_latest(at, tally),
+            "open": lambda at: self._answer_open_runs(at, summary),
+            "versions": lambda at: self._start_unclaimed(at, since, summary),
+            "latest": lambda at: self._mend_latest(at, summary),
         }
         failed: list[Exception] = []
         for job, do in jobs.items():
@@ -128,110 +128,113 @@ class Sweep:
                 left[job] = do(left.get(job))
             except Exception as error:  # noqa: BLE001 - raised below; the other job goes first
                 failed.append(error)
-        for rest in (self._remove_copies, self._release_builds):
+        for rest in (self._delete_copies, self._release_builds):
             try:
-                rest(tally)
+                rest(summary)
             except Exception as error:  # noqa: BLE001 - likewise
                 failed.append(error)
-        self.ledger.swept(left)
+        self.ledger.save_checkpoint(left)
         if failed:
             raise failed[0]
-        return tally
+        return summary
 
     # ------------------------------------------------------------------ what nobody answered
 
-    def _answer_open(self, after: Mark | None, tally: Tally) -> Mark | None:
+    def _answer_open_runs(self, after: Cursor | None, summary: SweepSummary) -> Cursor | None:
         """Answer the open drops whose execution is over; returns where to go on, if anywhere."""
-        old_enough = (self.now() - self.grace).isoformat()
+        old_enough = (self.now() - self.min_age).isoformat()
         marks = takewhile(
-            lambda mark: mark["claimed"] < old_enough,
-            self.ledger.in_state(State.OPEN, after=after),
+            lambda mark: mark["claimedAt"] < old_enough,
+            self.ledger.list_by_state(RunState.OPEN, after=after),
         )
         for batch in _batches(marks):
-            for drop in self.ledger.marked(batch, partial(self._tell_unreadable, tally)):
-                if tally.answered >= MAX_ANSWERS or not self.has_time():
-                    tally.complete = False
+            for run in self.ledger.get_runs(batch, partial(self._log_unreadable, summary)):
+                if summary.answered >= MAX_ANSWERS or not self.has_time():
+                    summary.complete = False
                     return after
-                with self._alone(tally, drop.id, drop.upload):
-                    self._end(drop, tally)
-                after = mark_of(drop)
+                with self._isolate_errors(summary, run.upload_id, run.upload):
+                    self._resolve(run, summary)
+                after = cursor_for(run)
         return None
 
-    def _end(self, drop: Drop, tally: Tally) -> None:
+    def _resolve(self, run: Run, summary: SweepSummary) -> None:
         """Give a drop its answer, unless somebody else will."""
-        if drop.answered is not None:
+        if run.answered_at is not None:
             return  # the index lags
-        tally.open += 1
-        age = self.now() - datetime.fromisoformat(drop.claimed)
-        tally.oldest = max(tally.oldest, age.total_seconds())
-        ended = self._how_it_ended(drop)
+        summary.open += 1
+        age = self.now() - datetime.fromisoformat(run.claimed_at)
+        summary.oldest_open_seconds = max(summary.oldest_open_seconds, age.total_seconds())
+        ended = self._execution_end(run)
         if ended is None:
-            tally.running += 1
-            tally.in_flight(drop)
+            summary.running += 1
+            summary.count_build(run)
             return
-        if drop.answer is None:
-            drop = self._with_its_build(drop)
-            if drop.build_arn is None and drop.trouble is None:
-                self.ledger.hinder(drop, Trouble(Code.EXECUTION_ENDED, ended))
-                drop = self._again(drop)
-            elif self._goes_on(drop) or self.reporter.is_settling(drop):
-                tally.waiting += 1
-                tally.in_flight(drop)
+        if run.answer_json is None:
+            run = self._with_its_build(run)
+            if run.build_arn is None and run.failure is None:
+                self.ledger.record_failure(run, Failure(Code.EXECUTION_ENDED, ended))
+                run = self._reload(run)
+            elif self._is_in_progress(run) or self.reporter.is_settling(run):
+                summary.waiting += 1
+                summary.count_build(run)
                 return
-        answer = self.reporter.answer(drop)
-        tally.answered += 1
-        self.tell(
-            "answered", {"dropId": drop.id, "ask": drop.ask.number, "answer": answer.detail_type}
+        answer = self.reporter.publish_answer(run)
+        summary.answered += 1
+        self.log(
+            "answered",
+            {"uploadId": run.upload_id, "run": run.request.number, "answer": answer.detail_type},
         )
 
-    def _how_it_ended(self, drop: Drop) -> str | None:
+    def _execution_end(self, run: Run) -> str | None:
         """Say how the drop's execution ended; ``None`` while it goes on."""
-        if not drop.execution.startswith("arn:"):
+        if not run.execution_arn.startswith("arn:"):
             return "No execution follows this upload: it was claimed by hand."
-        found = self.executions.describe(drop.execution)
+        found = self.executions.describe_execution(run.execution_arn)
         if found is None:
             return "Step Functions no longer knows the execution that followed this upload."
         if not found.is_over:
             return None
-        cause = f": {found.said}" if found.said else "."
+        cause = f": {found.error}" if found.error else "."
         return f"The execution that followed this upload is {found.status}{cause}"
 
-    def _with_its_build(self, drop: Drop) -> Drop:
+    def _with_its_build(self, run: Run) -> Run:
         """See whether the drop's import has come to a build that it was not told of."""
-        if drop.build_arn is not None or drop.identity is None or drop.attempt is None:
-            return drop
-        attempt = self.ledger.attempts(drop.identity)[drop.attempt]
+        if run.build_arn is not None or run.import_key is None or run.attempt is None:
+            return run
+        attempt = self.ledger.list_attempts(run.import_key)[run.attempt]
         if attempt.build_arn is None:
-            return drop
-        self.ledger.followed(drop, attempt.build_arn)
-        return self._again(drop)
+            return run
+        self.ledger.link_build(run, attempt.build_arn)
+        return self._reload(run)
 
-    def _goes_on(self, drop: Drop) -> bool:
+    def _is_in_progress(self, run: Run) -> bool:
         """Whether the drop's build is still to be waited for, or then its distribution."""
-        if drop.build_arn is None:
+        if run.build_arn is None:
             return False
-        if self._runs(drop.build_arn):
-            return not self._is_over(drop.claimed)
-        onward = self.reporter.onward(drop)
+        if self._runs(run.build_arn):
+            return not self._is_over(run.claimed_at)
+        onward = self.reporter.next_build_to_track(run)
         if onward is None:
             return False
-        begun = self._again(drop).timeline.get(Stage.DISTRIBUTION, drop.claimed)
+        begun = self._reload(run).status_first_seen_at.get(BuildKind.DISTRIBUTION, run.claimed_at)
         return self._runs(onward) and not self._is_over(begun)
 
     def _runs(self, arn: str) -> bool:
-        build = self.builder.describe(arn)
-        return build is not None and build.phase is Phase.RUNNING
+        build = self.builder.get_build(arn)
+        return build is not None and build.phase is BuildPhase.RUNNING
 
     def _is_over(self, since: str) -> bool:
         """Whether all the time is over for which something is followed."""
         return self.now() >= datetime.fromisoformat(since) + self.tracking
 
-    def _again(self, drop: Drop) -> Drop:
-        return self.ledger.drop(drop.id, drop.ask.number) or drop
+    def _reload(self, run: Run) -> Run:
+        return self.ledger.get_run(run.upload_id, run.request.number) or run
 
     # ------------------------------------------------------------------ what names the newest
 
-    def _mend_latest(self, at: Mapping[str, str] | None, tally: Tally) -> Mapping[str, str] | None:
+    def _mend_latest(
+        self, at: Mapping[str, str] | None, summary: SweepSummary
+    ) -> Mapping[str, str] | None:
         """Let each latest parameter name the newest image; returns where to go on, if anywhere."""
         latest = self.reporter.annotator.latest
         last = "" if at is None else at["name"]
@@ -240,13 +243,13 @@ class Sweep:
             if at_name <= last:
                 continue
             if not self.has_time():
-                tally.complete = False
+                summary.complete = False
                 return {"name": last}
-            with self._isolated(tally, {"latest": at_name}):
+            with self._isolated(summary, {"latest": at_name}):
                 try:
                     latest.update(name, build, self._check_time)
                 except _NoTimeError:
-                    tally.complete = False
+                    summary.complete = False
                     return {"name": last}
             last = at_name
         return None
@@ -257,97 +260,99 @@ class Sweep:
 
     # ------------------------------------------------------------------ what is needed no more
 
-    def _remove_copies(self, tally: Tally) -> None:
+    def _delete_copies(self, summary: SweepSummary) -> None:
         """Remove the copies that are known to be needed no more, or are as old as none gets."""
         stager = self.reporter.stager
-        for staged in stager.bucket.list_staged():
+        for staged in stager.bucket.list_copies():
             if not self.has_time():
-                tally.complete = False
+                summary.complete = False
                 return
-            with self._isolated(tally, {"copy": staged.key}):
+            with self._isolated(summary, {"copy": staged.key}):
                 if self.now() - staged.since >= COPY_AGE or self._is_needless(staged.key):
                     stager.bucket.remove(staged)
-                    tally.removed += 1
-                    self.tell("removed", {"copy": staged.key})
+                    summary.removed += 1
+                    self.log("removed", {"copy": staged.key})
 
     def _is_needless(self, key: str) -> bool:
         named = run_of_key(key)
-        drop = None if named is None else self.ledger.drop(*named)
-        if drop is None or drop.answered is None:
+        run = None if named is None else self.ledger.get_run(*named)
+        if run is None or run.answered_at is None:
             return False  # not known, or on its way
-        age = self.now() - datetime.fromisoformat(drop.answered)
-        return age >= self.grace and self.reporter.stager.is_over(drop, search=True)
+        age = self.now() - datetime.fromisoformat(run.answered_at)
+        return age >= self.min_age and self.reporter.stager.is_over(run, search=True)
 
     # ------------------------------------------------------------------ what counts no more
 
-    def _release_builds(self, tally: Tally) -> None:
+    def _release_builds(self, summary: SweepSummary) -> None:
         """Release the builds that are over from what is under way, and tell what is used."""
         auditor = BudgetAuditor(self.builder, self.ledger)
         for identity, number in self.ledger.under_way():
             if not self.has_time():
-                tally.complete = False
+                summary.complete = False
                 return
-            with self._isolated(tally, {"import": identity}):
+            with self._isolated(summary, {"import": identity}):
                 if not auditor.is_under_way(identity, number, self.now()):
                     self.ledger.release_name(identity, number)
-                    tally.released += 1
-                    self.tell("released", {"import": identity, "attempt": number})
+                    summary.released += 1
+                    self.log("released", {"import": identity, "attempt": number})
         use = self.ledger.budget_use(day_of(self.now()))
-        tally.builds_at_once, tally.builds_today = use.at_once, use.today
+        summary.builds_at_once, summary.builds_today = use.at_once, use.today
 
     # ------------------------------------------------------------------ what was never started
 
     def _start_unclaimed(
-        self, at: Mapping[str, str] | None, since: datetime, tally: Tally
+        self, at: Mapping[str, str] | None, since: datetime, summary: SweepSummary
     ) -> Mapping[str, str] | None:
         """Start what nobody has claimed; returns the page to go on from, if any."""
-        until = self.now() - self.grace
+        until = self.now() - self.min_age
         while True:
-            with translated():
+            with translate_errors():
                 page = self.s3.list_object_versions(
                     Bucket=self.bucket,
                     Prefix=self.prefix,
                     **(at or {}),  # type: ignore[arg-type] # the stubs see every keyword in the mapping
                 )
             versions = page.get("Versions", [])
-            tally.versions += len(versions)
+            summary.versions += len(versions)
             found = {
-                drop_id(upload): (upload, when)
+                upload_id(upload): (upload, when)
                 for upload, when in map(self._upload, versions)
-                if _is_ours(upload) and since <= when <= until
+                if _is_eligible(upload) and since <= when <= until
             }
-            known = self.ledger.known(found)
-            for drop, (upload, when) in found.items():
-                if drop in known:
+            known = self.ledger.find_claimed(found)
+            for run, (upload, when) in found.items():
+                if run in known:
                     continue
-                if tally.started >= MAX_STARTS or not self.has_time():
-                    tally.complete = False
+                if summary.started >= MAX_STARTS or not self.has_time():
+                    summary.complete = False
                     return at
-                with self._alone(tally, drop, upload):
-                    self._start(drop, upload, when, tally)
+                with self._isolate_errors(summary, run, upload):
+                    self._start(run, upload, when, summary)
             if not page["IsTruncated"]:
                 return None
             at = {"KeyMarker": page["NextKeyMarker"]}
             if "NextVersionIdMarker" in page:
                 at["VersionIdMarker"] = page["NextVersionIdMarker"]
             if not self.has_time():
-                tally.complete = False
+                summary.complete = False
                 return at
 
-    def _start(self, drop: str, upload: Upload, when: datetime, tally: Tally) -> None:
+    def _start(self, run: str, upload: Upload, when: datetime, summary: SweepSummary) -> None:
         # With the hour in it: one that came to nothing can be repeated, but not at once.
-        name = f"{drop}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
-        event = object_created(upload, when, self.executions.machine_arn, "isodrop sweep")
+        name = f"{run}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
+        event = make_object_created_event(
+            upload, when, self.executions.machine_arn, "isodrop sweep"
+        )
         if self.waits_for_malware_scan:
             result = read_scan_tag(self.s3, upload)
             if result is None:
-                tally.unscanned += 1
+                summary.unscanned += 1
                 return
             event = with_malware_scan(event, result)
-        arn = self.executions.start(name, event)
+        arn = self.executions.start_execution(name, event)
         if arn is not None:
-            tally.started += 1
-            self.tell("started", {"dropId": drop, "key": upload.key, "execution": arn})
+            summary.started += 1
+            self.log("started", {"uploadId": run, "key": upload.key, "executionArn": arn})
 
     def _upload(self, version: "ObjectVersionTypeDef") -> tuple[Upload, datetime]:
         return Upload(
@@ -359,32 +364,34 @@ class Sweep:
             version_id=version.get("VersionId"),
         ), version["LastModified"]
 
-    def _tell_unreadable(self, tally: Tally, error: UnreadableItemError) -> None:
+    def _log_unreadable(self, summary: SweepSummary, error: UnreadableItemError) -> None:
         """Tell of an item that stays without an answer, because nobody can read it."""
-        tally.troubles += 1
-        self.tell("unreadable", {**error.key, "error": str(error)})
+        summary.errors += 1
+        self.log("unreadable", {**error.key, "error": str(error)})
 
-    def _alone(self, tally: Tally, drop: str, upload: Upload) -> AbstractContextManager[None]:
+    def _isolate_errors(
+        self, summary: SweepSummary, run: str, upload: Upload
+    ) -> AbstractContextManager[None]:
         """Let trouble with one drop stay with it."""
-        return self._isolated(tally, {"dropId": drop, "key": upload.key})
+        return self._isolated(summary, {"uploadId": run, "key": upload.key})
 
     @contextmanager
-    def _isolated(self, tally: Tally, what: Mapping[str, str]) -> Iterator[None]:
+    def _isolated(self, summary: SweepSummary, what: Mapping[str, str]) -> Iterator[None]:
         """Let trouble with one thing stay with it: the others are owed theirs all the same."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is
-            tally.troubles += 1
-            said = one_line(f"{type(error).__name__}: {error}")
-            self.tell("trouble", {**what, "error": said})
+            summary.errors += 1
+            said = single_line(f"{type(error).__name__}: {error}")
+            self.log("trouble", {**what, "error": said})
 
 
-def _is_ours(upload: Upload) -> bool:
+def _is_eligible(upload: Upload) -> bool:
     """Whether the stack's rule would have taken it, and it can be told from other writes."""
     return upload.is_iso and upload.version is not None
 
 
-def _batches(marks: Iterable[Mark]) -> Iterator[list[Mark]]:
+def _batches(marks: Iterable[Cursor]) -> Iterator[list[Cursor]]:
     rest = iter(marks)
     while batch := list(islice(rest, _BATCH)):
         yield batch

@@ -37,7 +37,7 @@ from isodrop.windows.name_patterns import (
     UPDATED,
     WINDOWS,
     YEAR_AND_MONTH,
-    Source,
+    NamePattern,
     Windows,
 )
 from isodrop.windows.releases import (
@@ -46,8 +46,8 @@ from isodrop.windows.releases import (
     FIRST_WINDOWS_11_BUILD,
     LTSC_RELEASES,
     SERVER_RELEASES,
-    TOO_OLD,
-    candidates,
+    UNSUPPORTED_RELEASES,
+    possible_releases,
 )
 
 Importable = Literal["yes", "no", "unknown"]
@@ -108,14 +108,14 @@ class FileName:
         """The release where the name is certain of it: by a word, or by a build that one has."""
         if self.word is not None or self.build is None:
             return self.word
-        possible = candidates(self.build, self.revision)
+        possible = possible_releases(self.build, self.revision)
         return possible[0] if len(possible) == 1 else None
 
 
 _SPACES: Final = re.compile(r"(?:\s|\+|%20)+")
 _EXTENSION: Final = re.compile(r"(?:\.(?:iso|img)){1,3}$", re.IGNORECASE)
 _BUILDS: Final = frozenset({*CLIENT_RELEASES, *SERVER_RELEASES})
-_UNKNOWN: Final = Source("renamed", "")
+_UNKNOWN: Final = NamePattern("renamed", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ class _Text:
 
     stem: str
     words: str
-    source: Source
+    source: NamePattern
 
 
-def read_name(key: str) -> FileName:
+def parse_file_name(key: str) -> FileName:
     """Read what a file name says.
 
     Parameters
@@ -151,10 +151,11 @@ def read_name(key: str) -> FileName:
 
     Examples
     --------
-    >>> said = read_name("in/en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso")
+    >>> key = "in/en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
+    >>> said = parse_file_name(key)
     >>> said.release, said.architecture, said.language, said.edition, said.importable
     ('24H2', 'x64', 'en-US', 'business', 'yes')
-    >>> read_name("holiday.iso").release
+    >>> parse_file_name("holiday.iso").release
     """
     name = key[max(key.rfind("/"), key.rfind("\\")) + 1 :]
     if len(name) > MAX_NAME:
@@ -202,7 +203,7 @@ def _read(name: str, text: _Text, updated: str | None) -> FileName:
     return _judged(said, documented=edition in source.documented)
 
 
-def _family(source: Source, edition: str | None) -> str:
+def _family(source: NamePattern, edition: str | None) -> str:
     """Name the family: by what is on the disc where that tells more than who named it."""
     if source is _UNKNOWN:
         return source.name
@@ -261,7 +262,7 @@ def _release(
     if edition in LTSC:
         is_ltsc = word is not None and word.startswith("LTS")
         return word if is_ltsc else LTSC_RELEASES.get(build)
-    possible = (*candidates(build, revision), CLIENT_RELEASES.get(build))
+    possible = (*possible_releases(build, revision), CLIENT_RELEASES.get(build))
     return word if word in possible else possible[0] or word
 
 
@@ -288,7 +289,7 @@ def _judged(said: FileName, *, documented: bool) -> FileName:
         said.windows in ("10", "server", "none")
         or said.architecture in ("arm64", "x86")
         or said.edition not in MAY_HAVE_ENTERPRISE
-        or said.label in TOO_OLD
+        or said.label in UNSUPPORTED_RELEASES
     ):
         return replace(said, importable="no")
     says_all = said.windows == "11" and said.architecture == "x64" and said.release in DOCUMENTED

@@ -1,12 +1,13 @@
 """How ISOs are named: where a name comes from, and the words in it. Tables only.
 
-A name is read in two steps. A :class:`Source` recognizes whose way of naming it is, by what such
-names begin and end with; it says nothing about what is between. Each fact (release, build,
+A name is read in two steps. A :class:`NamePattern` recognizes whose way of naming it is, by what
+such names begin and end with; it says nothing about what is between. Each fact (release, build,
 architecture, language, edition) is then read by one pattern that is the same for all sources, for
 the words are the same wherever Microsoft puts them. What is on the disc tells the family then:
 Server is a family of its own, whoever names it.
 
-To know another way of naming, add one :class:`Source`; to know another word, add it to its table.
+To know another way of naming, add one :class:`NamePattern`; to know another word, add it to its
+table.
 """
 
 import re
@@ -23,7 +24,7 @@ FLAGS: Final = re.ASCII | re.IGNORECASE
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class NamePattern:
     """One way of naming ISOs: a pattern, and what goes without saying in it.
 
     Attributes
@@ -243,28 +244,28 @@ _EVALUATION: Final = {
 _UUP: Final = dict.fromkeys(("pro", "home", "education", "multi", ""), "uup-dump")
 
 SOURCES: Final = (
-    Source(
+    NamePattern(
         "consumer-download",  # microsoft.com/software-download
         r"Win(?:10|11)(?:_(?:[0-9]{2}H[12]|1[5-9][0-9]{2}|2004|v?[0-9]|Edu(?:cation)?|Pro|Home|K?N"
         r"|SingleLang(?:uage)?|China|GGK))*"
         rf"_(?:{LANGUAGE_WORD})\)?_(?:{ARCHITECTURE})(?:_?v[0-9]{{1,2}})?",
         edition="consumer",
     ),
-    Source(
+    NamePattern(
         "vlsc-admin-center",  # admin.microsoft.com, formerly the Volume Licensing Service Center
         rf"SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
         dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
         joints=".-",
         documented=WITH_ENTERPRISE,
     ),
-    Source(
+    NamePattern(
         "vlsc-admin-center-custom",  # somebody's own word before it
         rf"[A-Z0-9]{{1,8}}_SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
         dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
         joints=".-",
         documented=WITH_ENTERPRISE,
     ),
-    Source(
+    NamePattern(
         "msdn-business",  # Visual Studio subscriptions, formerly MSDN
         rf"{_CODE}_(?:[a-z_]{{1,60}}_)?(?:windows|hyper-v)_{_ANY}_dvd(?:_[a-z]{{1,2}})?_[0-9a-f]{{5,10}}",
         {
@@ -273,33 +274,33 @@ SOURCES: Final = (
         },
         documented=frozenset({"business"}),
     ),
-    Source(
+    NamePattern(
         "oem-buildstring",  # the build lab's own names, and what UUP dump makes after them
         rf"{_LAB}{_LAB_BUILD}[._]{_ANY}",
         {**_EVALUATION, **_UUP},
         is_lab=True,
     ),
-    Source(
+    NamePattern(
         "oem-buildstring",  # the same, its beginning left out
         rf"{_LAB}(?:CLIENT|SERVER)[A-Z0-9_.]{{0,200}}_(?:x64|amd64|a64|x86)fre_{_CODE}(?:_[0-9a-f]{{8,40}})?",
         {**_EVALUATION, **_UUP},
         is_lab=True,
     ),
-    Source(
+    NamePattern(
         "uup-dump",  # its converter for Linux
         rf"[0-9]{{5}}\.[0-9]{{1,5}}_[A-Z0-9_.]{{1,200}}_(?:x64|amd64|arm64|x86)_{_CODE}",
         is_lab=True,
     ),
-    Source(
+    NamePattern(
         "insider-preview",
         rf"Windows(?:10|11)?_(?:InsiderPreview|Preview)_{_ANY}",
         joints="._",
     ),
-    Source(
+    NamePattern(
         "windows-server",  # of the evaluation center, by hand
         rf"Windows_Server_[A-Z0-9_]{{1,80}}_EVAL_{_CODE}_[0-9]{{5}}(?:_refresh)?",
         joints="._",
     ),
-    Source("not-an-os-image", rf"virtio-win(?:{_ANY})?"),
-    Source("not-an-os-image", rf"(?:Enterprise_?WDK|EWDK)_{_ANY}", edition="kit"),
+    NamePattern("not-an-os-image", rf"virtio-win(?:{_ANY})?"),
+    NamePattern("not-an-os-image", rf"(?:Enterprise_?WDK|EWDK)_{_ANY}", edition="kit"),
 )

@@ -120,12 +120,12 @@ _WINDOWS_10_MEDIA: Final = MappingProxyType({18362: "1903 or 1909", 19041: "2004
 # What AWS documents as importable, and what is older than that:
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
 DOCUMENTED: Final = frozenset({"23H2", "24H2", "25H2"})
-TOO_OLD: Final = frozenset({"21H2", "22H2"})
+UNSUPPORTED_RELEASES: Final = frozenset({"21H2", "22H2"})
 
 _CLIENT_LABEL: Final = re.compile(r"[0-9]{2}H[12]")
 
 
-def candidates(build: int, revision: int | None = None) -> tuple[str, ...]:
+def possible_releases(build: int, revision: int | None = None) -> tuple[str, ...]:
     """List the Windows 11 releases whose media may say this build and revision, oldest first.
 
     Parameters
@@ -136,9 +136,9 @@ def candidates(build: int, revision: int | None = None) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> candidates(22621), candidates(22621, 525), candidates(22621, 6199)
+    >>> possible_releases(22621), possible_releases(22621, 525), possible_releases(22621, 6199)
     (('22H2', '23H2'), ('22H2',), ('23H2',))
-    >>> candidates(27842)
+    >>> possible_releases(27842)
     ()
     """
     fitting = (
@@ -187,7 +187,7 @@ def release_of(build: int, revision: int | None, said: str | None) -> str | None
     >>> release_of(22621, 525, "23H2"), release_of(26100, 1742, "25H2")
     ('22H2', '24H2')
     """
-    possible = candidates(build, revision)
+    possible = possible_releases(build, revision)
     if len(possible) == 1:
         return possible[0]
     if possible:
@@ -197,15 +197,15 @@ def release_of(build: int, revision: int | None, said: str | None) -> str | None
     return said if fits and said not in CLIENT_RELEASES.values() else None
 
 
-def described(build: int) -> str:
+def describe_rule(build: int) -> str:
     """Say in words what media of this build hold.
 
     Examples
     --------
-    >>> described(19041), described(26100), described(27842)
+    >>> describe_rule(19041), describe_rule(26100), describe_rule(27842)
     ('Windows 10, build 19041 (2004 to 22H2)', 'Windows 11, build 26100 (24H2)', 'build 27842')
     """
-    release = _WINDOWS_10_MEDIA.get(build) or " or ".join(candidates(build))
+    release = _WINDOWS_10_MEDIA.get(build) or " or ".join(possible_releases(build))
     release = release or CLIENT_RELEASES.get(build, "")
     if not release:
         return f"build {build}"

@@ -1,0 +1,73 @@
+"""Audit the template, the code and the dependencies: ``make audit``."""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Final
+
+from isodrop_local.packaging import PackageError
+from tools.audit import advisories, code, layer, templates
+from tools.audit.findings import AuditError, Outcome, read_exemptions
+from tools.licences import LicenceError
+
+_EPILOG: Final = """\
+checkov     template.yaml and monitoring.yaml, as written and as made
+bandit      all code but the tests'
+licences    of all that ships, held to tools/licences.toml
+sbom        the layer's bill of materials, held to CycloneDX's schema
+pip-audit   published vulnerabilities of what is locked; needs the network
+
+exceptions, each with its reason: tools/audit/exceptions.toml
+exit status: 0 all passed, 1 one failed or could not be made, 2 wrong usage
+"""
+_libraries: Final = cache(layer.built_libraries)
+
+CHECKS: Final[Mapping[str, Callable[[], Outcome]]] = {
+    "checkov": lambda: templates.check(read_exemptions("checkov")),
+    "bandit": lambda: code.check(read_exemptions("bandit")),
+    "licences": lambda: layer.check_licences({"layer": _libraries(), "cli": layer.cli_libraries()}),
+    "sbom": lambda: layer.check_sbom(_libraries()),
+    "pip-audit": lambda: advisories.check(read_exemptions("pip-audit")),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the checks, and answer with the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="make audit",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", action="append", choices=CHECKS, help="this check alone")
+    chosen = parser.parse_args(arguments).only or list(CHECKS)
+    outcomes = {}
+    for name in (name for name in CHECKS if name in chosen):
+        print(f"checking: {name}", file=sys.stderr, flush=True)
+        outcomes[name] = outcome_of(CHECKS[name])
+        for problem in outcomes[name].problems:
+            print(f"{name}: {problem}", flush=True)
+    print("\n".join(table(outcomes)))
+    return int(not all(outcome.passed for outcome in outcomes.values()))
+
+
+def outcome_of(check: Callable[[], Outcome]) -> Outcome:
+    """Make a check; one that cannot be made has failed."""
+    try:
+        return check()
+    except (AuditError, LicenceError, PackageError) as error:
+        return Outcome("not audited", (str(error),))
+
+
+def table(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """Format one line for each check."""
+    return [
+        f"{name:<10} {'passed' if outcome.passed else 'FAILED'}  {outcome.summary}"
+        + (f"; {len(outcome.problems)} to do" if outcome.problems else "")
+        for name, outcome in outcomes.items()
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

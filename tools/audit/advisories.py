@@ -1,0 +1,80 @@
+"""pip-audit over what is locked: whether a version has a published vulnerability.
+
+Where an index does not know a package, pip-audit exits with 0 and a list of what it left out, and
+it takes an index that publishes no vulnerabilities for one where there are none. Neither may pass
+for an audit. So each package left out fails the check, and a release with a known vulnerability is
+looked up first.
+https://pypi.org/project/pip-audit/
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tools.audit.findings import AuditError, Exemption, Finding, Outcome, judge
+from tools.audit.programs import last_line, read_report
+
+LOCKS: Final = ("layers/isodrop/requirements.txt", "requirements/dev.txt")
+KNOWN_BAD: Final = "urllib3==1.26.4"
+"""Has PYSEC-2021-108 (CVE-2021-33503), among others."""
+
+
+def check(exemptions: list[Exemption]) -> Outcome:
+    """Look up all that is locked.
+
+    Raises
+    ------
+    AuditError
+        If anything could not be looked up.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        canary = Path(folder, "known-bad.txt")
+        canary.write_text(f"{KNOWN_BAD}\n")
+        if not list(read(_report([canary]))):
+            raise AuditError(
+                f"could not audit: the index knows of no vulnerability of {KNOWN_BAD}, which has "
+                "some. It publishes none; use one that does."
+            )
+    report = _report([Path(name) for name in LOCKS])
+    scope = f"{len(report['dependencies'])} packages of {', '.join(LOCKS)}"
+    return judge(list(read(report)), exemptions, scope)
+
+
+def _report(files: Sequence[Path]) -> Any:
+    try:
+        return read_report(
+            *("pip-audit", "--disable-pip", "--no-deps", "--format", "json"),
+            *("--progress-spinner", "off"),
+            *(part for path in files for part in ("--requirement", str(path))),
+        )
+    except AuditError as error:
+        raise AuditError(f"could not audit: {last_line(str(error))}") from error
+
+
+def read(report: Any) -> Iterator[Finding]:
+    """Read what pip-audit found.
+
+    Raises
+    ------
+    AuditError
+        If it left out a package, or looked up none.
+    """
+    packages = report["dependencies"]
+    if not packages:
+        raise AuditError("could not audit: no package was looked up")
+    left_out = [each for each in packages if "skip_reason" in each]
+    if left_out:
+        raise AuditError(
+            f"could not audit: {len(left_out)} of {len(packages)} packages were left out, the "
+            f"first with: {left_out[0]['skip_reason']} Is the advisory service within reach?"
+        )
+    for package in packages:
+        for vulnerability in package["vulns"]:
+            fixed = ", ".join(vulnerability["fix_versions"]) or "no version"
+            yield Finding(
+                rule=vulnerability["id"],
+                place=package["name"],
+                where=f"{package['name']} {package['version']}",
+                message=f"fixed in {fixed}",
+            )

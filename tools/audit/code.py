@@ -1,0 +1,50 @@
+"""bandit over all code but the tests'.
+
+https://bandit.readthedocs.io/en/latest/plugins/
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tools.audit.findings import AuditError, Exemption, Finding, Outcome, judge
+from tools.audit.programs import read_report
+
+FOLDERS: Final = ("layers", "functions", "cli", "local", "tools")
+
+
+def check(exemptions: list[Exemption]) -> Outcome:
+    """Let bandit read it.
+
+    Raises
+    ------
+    AuditError
+        If it could not.
+    """
+    report = read_report("bandit", "--quiet", "--format", "json", "--recursive", *FOLDERS)
+    findings = list(read(report))
+    lines = report["metrics"]["_totals"]["loc"]
+    return judge(findings, exemptions, f"{lines:,} lines of {', '.join(FOLDERS)}")
+
+
+def read(report: Any) -> Iterator[Finding]:
+    """Read what bandit found.
+
+    Raises
+    ------
+    AuditError
+        If it read nothing, not all, or a comment excepts something.
+    """
+    totals = report["metrics"]["_totals"]
+    if report["errors"]:
+        raise AuditError(f"bandit could not read {report['errors']}")
+    if not totals["loc"]:
+        raise AuditError("bandit read no code")
+    if totals["nosec"] or totals["skipped_tests"]:
+        raise AuditError("a comment excepts something from bandit; exceptions.toml is the place")
+    for found in report["results"]:
+        yield Finding(
+            rule=found["test_id"],
+            place=found["filename"].removeprefix("./"),
+            where=f"{found['filename']}:{found['line_number']}",
+            message=found["issue_text"],
+        )

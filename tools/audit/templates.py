@@ -1,0 +1,99 @@
+"""checkov over the templates: as they are written, and as CloudFormation makes them.
+
+checkov takes most conditions for neither true nor false and passes what depends on them. So it
+reads the resolved template, too: with every parameter's default, and with every option in use.
+https://www.checkov.io/5.Policy%20Index/cloudformation.html
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from isodrop_local.template import ROOT, source, transformed
+from tools.audit.findings import AuditError, Exemption, Finding, Outcome, judge
+from tools.audit.programs import read_report
+from tools.inlined_stacks import inlined
+from tools.resolved_template import resolve_plain
+
+_ARN: Final = "arn:aws:{}:eu-central-1:123456789012:{}"
+OPTIONS: Final[Mapping[str, str]] = {
+    "AlarmTopicArn": _ARN.format("sns", "alarms"),
+    "AllowListMode": "enforce",
+    "AllowListUri": "s3://lists/isos.sha256",
+    "BuildLogGroupName": "/builds",
+    "DeleteImagesAfterDays": "30",
+    "DistributionConfigurationArn": _ARN.format("imagebuilder", "distribution-configuration/ours"),
+    "ImportConcurrency": "5",
+    "ImportedIsoDays": "30",
+    "KmsKeyArn": _ARN.format("kms", "key/1b2c3d4e-0000-1111-2222-333344445555"),
+    "MalwareScan": "GuardDuty",
+    "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
+    "RegisterSchemas": "true",
+    "SecurityGroupIds": "sg-0123456789abcdef0",
+    "SubnetId": "subnet-0123456789abcdef0",
+    "UefiDataUri": "s3://uefi/data",
+}
+"""Parameters with which all that the template can make is made, and keys are the operator's."""
+WRITTEN: Final = ("template.yaml", "monitoring.yaml")
+
+
+def variants() -> dict[str, dict[str, Any]]:
+    """Resolve the template with the stacks within it, by the variant's name."""
+    plain = transformed(inlined(source(), lambda name: source(ROOT / name)))
+    return {
+        name: {
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Resources": resolve_plain(plain, parameters).resources,
+        }
+        for name, parameters in (("defaults", {}), ("options", OPTIONS))
+    }
+
+
+def check(exemptions: list[Exemption]) -> Outcome:
+    """Let checkov read all of them.
+
+    Raises
+    ------
+    AuditError
+        If it could not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        resolved = {Path(folder, f"{name}.json"): made for name, made in variants().items()}
+        for path, made in resolved.items():
+            path.write_text(json.dumps(made, default=str, indent=1))
+        files = [*WRITTEN, *map(str, resolved)]
+        report = read_report(
+            *("checkov", "--framework", "cloudformation", "--output", "json"),
+            *("--skip-download", "--compact", *(part for name in files for part in ("-f", name))),
+        )
+    findings = list(read(report))
+    count = report["summary"]["passed"] + len(findings)
+    return judge(findings, exemptions, f"{count} checks of {len(files)} templates")
+
+
+def read(report: Any) -> Iterator[Finding]:
+    """Read what checkov found.
+
+    Raises
+    ------
+    AuditError
+        If it read nothing, not all, or a template excepts something itself.
+    """
+    if not isinstance(report, dict) or not report.get("summary", {}).get("passed"):
+        raise AuditError("checkov checked nothing")
+    if report["summary"]["parsing_errors"]:
+        raise AuditError(f"checkov could not read {report['results'].get('parsing_errors')}")
+    if report["summary"]["skipped"]:
+        raise AuditError("a template excepts something itself; exceptions.toml is the place")
+    for found in report["results"]["failed_checks"]:
+        name = Path(found["file_path"]).name
+        resource = found["resource"].rpartition(".")[2]
+        yield Finding(
+            rule=found["check_id"],
+            place=resource,
+            where=resource,
+            message=found["check_name"],
+            variant=name if name in WRITTEN else Path(name).stem,
+        )

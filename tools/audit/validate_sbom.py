@@ -1,0 +1,19 @@
+"""Validate a file against CycloneDX's JSON schema; a program of its own for the audit's venv."""
+
+import sys
+from pathlib import Path
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+
+def main(path: str) -> int:
+    """Print what is wrong, and answer 1 for that and 0 for nothing."""
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(Path(path).read_text())
+    if error is not None:
+        print(str(error.data.message)[:400])
+    return int(error is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

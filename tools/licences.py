@@ -1,0 +1,100 @@
+"""Which licence a Python package is under, as an SPDX expression, and whether it is allowed."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Final
+
+_FILE: Final = Path(__file__).with_name("licences.toml")
+_FIELDS: Final = {
+    "Apache License 2.0": "Apache-2.0",
+    "Apache-2.0": "Apache-2.0",
+    "BSD-3-Clause": "BSD-3-Clause",
+    "MIT": "MIT",
+    "MPL-2.0": "MPL-2.0",
+}
+"""SPDX identifiers by what packages write into the metadata's field ``License``."""
+_CLASSIFIERS: Final = {
+    "License :: OSI Approved :: Apache Software License": "Apache-2.0",
+    "License :: OSI Approved :: MIT License": "MIT",
+}
+"""Those by which a licence is named exactly; ``BSD License`` is several."""
+
+
+class LicenceError(Exception):
+    """A package's licence cannot be known from what is written down of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The content of licences.toml.
+
+    Attributes
+    ----------
+    allowed : dict of str to frozenset of str
+        SPDX identifiers, by what ships: ``layer`` and ``cli``.
+    stated : dict of str to str
+        An SPDX expression for each package whose metadata leave its licence open.
+    """
+
+    allowed: dict[str, frozenset[str]]
+    stated: dict[str, str]
+
+
+def read_policy(path: Path = _FILE) -> Policy:
+    """Read licences.toml.
+
+    Raises
+    ------
+    LicenceError
+        If a licence is stated without a reason.
+    """
+    read = tomllib.loads(path.read_text())
+    for name, entry in read["stated"].items():
+        if not entry.get("reason", "").strip():
+            raise LicenceError(f"{path.name}: the licence of {name} is stated without a reason")
+    return Policy(
+        {part: frozenset(licences) for part, licences in read["allowed"].items()},
+        {name: entry["licence"] for name, entry in read["stated"].items()},
+    )
+
+
+def declared_licence(metadata: Message) -> str | None:
+    """Get the licence that a package declares, as an SPDX expression; none if that is open.
+
+    https://packaging.python.org/en/latest/specifications/core-metadata/#license-expression
+    """
+    if expression := metadata.get("License-Expression"):
+        return str(expression)
+    if field := metadata.get("License"):
+        return _FIELDS.get(str(field).strip())
+    classifiers = {str(each) for each in metadata.get_all("Classifier", [])}
+    named = {_CLASSIFIERS.get(each) for each in classifiers if each.startswith("License ::")}
+    return named.pop() if len(named) == 1 else None
+
+
+def licence_of(name: str, metadata: Message, policy: Policy) -> str:
+    """Get a package's licence, as an SPDX expression.
+
+    Raises
+    ------
+    LicenceError
+        If the package leaves it open and licences.toml does not state it, or if both name one.
+    """
+    declared = declared_licence(metadata)
+    stated = policy.stated.get(name)
+    if declared and stated:
+        raise LicenceError(f"{name} declares {declared} itself; remove it from {_FILE.name}")
+    if licence := declared or stated:
+        return licence
+    raise LicenceError(f"the metadata of {name} leave its licence open; state it in {_FILE.name}")
+
+
+def is_allowed(expression: str, allowed: frozenset[str]) -> bool:
+    """Whether an SPDX expression can be kept with these licences; parentheses are not known."""
+    return any(
+        all(each.strip() in allowed for each in re.split(r"\s+AND\s+", choice))
+        for choice in re.split(r"\s+OR\s+", expression)
+    )
