@@ -23,4 +23,4 @@ def handler(event: dict[str, Any], _context: object) -> None:
             OsVersion="Windows_11",
         )
     except workspaces.exceptions.ResourceAlreadyExistsException:
-        return  # an event may come twice, and an ISO be dropped twice
+        return  # an event may be delivered twice, and an ISO uploaded twice

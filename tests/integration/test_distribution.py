@@ -12,9 +12,9 @@ from isodrop.codes import Code
 from isodrop.domain.build import Ami
 from isodrop.domain.model import DistributionSettings, Upload
 from isodrop.errors import QuotaError, TransientError
-from isodrop_cli.output.progress import seen
-from isodrop_cli.output.run_format import as_json, pairs
-from isodrop_local.image_builder import LOST
+from isodrop_cli.output.progress import known_events
+from isodrop_cli.output.run_format import as_json, to_pairs
+from isodrop_local.image_builder import LOST_RESPONSE
 from tests.integration.conftest import BUCKET
 from tests.support.harness import ACCOUNT, REGION, ImportHarness
 
@@ -266,7 +266,7 @@ def test_what_passes_is_waited_out(harness: ImportHarness, error: str) -> None:
 def test_an_answer_of_image_builder_that_was_lost_leads_to_the_same_distribution(
     harness: ImportHarness, *, remembers: bool
 ) -> None:
-    harness.image_builder.controls.fail_next("DistributeImage", LOST)
+    harness.image_builder.controls.fail_next("DistributeImage", LOST_RESPONSE)
     upload = built(harness)
     with pytest.raises(TransientError) as lost:
         harness.reporter.next_build_to_track(harness.claim_run(upload))
@@ -417,14 +417,14 @@ class TestOperators:
         arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
         harness.later(seconds=60)
 
-        snapshot = harness.operator.snapshot(harness.claim_run(upload))
+        snapshot = harness.operator.take_snapshot(harness.claim_run(upload))
 
         assert snapshot.run is not None
         told = as_json(snapshot.run)
         assert (told["state"], told["distributionArn"]) == ("distributing", arn)
-        assert ("distribution", arn) in pairs(snapshot.run)
+        assert ("distribution", arn) in to_pairs(snapshot.run)
         assert snapshot.steps.total == 1
-        news = list(seen(snapshot, upload.key, harness.clock.time()))
+        news = list(known_events(snapshot, upload.key, harness.clock.time()))
         assert (news[-1].step, news[-1].message) == ("distribution", "0 of 1 steps")
         assert news[-1].data["distributionArn"] == arn
 
@@ -433,7 +433,7 @@ class TestOperators:
         arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
 
         cancelled = harness.operator.cancel(
-            harness.operator.history(BUCKET, "a.iso"), others_too=False
+            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
         )
 
         harness.follow(upload)

@@ -135,7 +135,7 @@ def test_given_no_object_then_it_exits_1_and_says_where_to_look(
     ("environ", "said"),
     [
         ({"AWS_EC2_METADATA_DISABLED": "true"}, "sign in (aws sso login, aws configure)"),
-        ({"AWS_PROFILE": "nobody"}, "aws configure list-profiles names those that there are"),
+        ({"AWS_PROFILE": "nobody"}, "aws configure list-profiles lists the profiles"),
         ({"AWS_ACCESS_KEY_ID": "half"}, "sign in (aws sso login, aws configure)"),
     ],
 )
@@ -152,9 +152,9 @@ def test_given_nobody_to_be_then_it_says_the_ways_out(
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("403", "s3:GetObject on it is needed"),
+        ("403", "s3:GetObject on it is required"),
         ("ExpiredToken", "sign in (aws sso login, aws configure)"),
-        ("503", "AWS is not asked"),
+        ("503", "the object is not read"),
     ],
 )
 def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
@@ -172,7 +172,7 @@ def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
 def test_given_no_way_to_s3_then_it_says_how_to_do_without(run: Run) -> None:
     with patch.dict(os.environ, {**ACCOUNT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, clear=True):
         status, _, err = run(ADDRESS)
-    assert (status, "AWS is not asked" in err) == (1, True)
+    assert (status, "the object is not read" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

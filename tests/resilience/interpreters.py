@@ -145,7 +145,7 @@ def _emulator(home: File) -> Callable[[Path], Run]:
 
     from isodrop_local import patches  # noqa: PLC0415 # likewise
 
-    patches.mend_all()
+    patches.apply_patches()
     from isodrop_local.patches import step_functions  # noqa: PLC0415 # likewise
 
     playing: list[Script] = []

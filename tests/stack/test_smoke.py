@@ -44,7 +44,7 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
         "token repeated after the end": "held",
         "list lag": "held",
         "tag characters": "held",
-        "build of 25H2 media": "not seen",
+        "build of a 25H2 ISO": "not seen",
         "SSE-KMS grant": "not seen",
         "SDK integration: step counts": "held",
         "SDK integration: failureContext": "not seen",
@@ -106,7 +106,7 @@ def test_nothing_is_spent_where_doctor_finds_something_broken(
     finally:
         events.enable_rule(Name=rule)
     assert status == 3
-    assert "mend what is broken first" in why
+    assert "fix the errors first" in why
 
 
 def builds_of(stack: LocalStack, name: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, source, transformed
+from isodrop_local.template import ROOT, source, transform
 from tools.resolved_template import resolve, resolve_plain
 
 EXAMPLES = sorted(ROOT.glob("examples/*/template.yaml"))
@@ -114,7 +114,7 @@ def longest(name: str, parameter: dict[str, Any]) -> str:
 
 def test_the_longest_parameters_fit_into_every_function_s_environment() -> None:
     # Given
-    whole = transformed()
+    whole = transform()
     made = whole["Resources"].keys()
     functions = {
         name: resource

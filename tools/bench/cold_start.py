@@ -22,7 +22,7 @@ from statistics import median
 from typing import Final
 
 from isodrop_local.interpreter import MACHINE, VARIABLE
-from isodrop_local.packaging import ROOT, files, make_layer
+from isodrop_local.packaging import ROOT, make_layer, read_files
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 HEADING: Final = "## Cold start"
@@ -250,7 +250,7 @@ def _line(row: Row) -> str:
 def _zipped_size(folder: Path) -> int:
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, path in files(folder, compiled=True).items():
+            for name, path in read_files(folder, compiled=True).items():
                 archive.write(path, name)
         return file.tell()
 

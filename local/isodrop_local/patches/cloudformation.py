@@ -1,4 +1,4 @@
-"""What CloudFormation makes of a template: mends of the emulator's provisioners."""
+"""What CloudFormation makes of a template: patches of the emulator's provisioners."""
 
 import json
 import re
@@ -121,8 +121,8 @@ def resolve_document(params: Any, body_key: str, url_key: str, label: str) -> An
     return _resolve_document(params, body_key, url_key, label)
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     helpers._resolve_document = resolve_document
     handlers._ACTION_HANDLERS["GetTemplate"] = get_template
     provisioners._RESOURCE_HANDLERS[_TABLE] = {**_tables_before, "create": create_table}
