@@ -41,7 +41,7 @@ class Patient:
         return {
             each.check: (each.result.level.value, each.result.message, each.result.remedy)
             for each in run_checks(context)
-            if each.result.level != "ok" and each.check != "quota"
+            if each.result.level != "ok" and each.check != "build-quota"
         }
 
     def _is_settled(self, function: str) -> bool:
@@ -115,7 +115,7 @@ def test_a_healthy_stack_is_green_but_for_what_the_emulator_cannot_show(
     levels = {each["check"]: each["level"] for each in told["checks"]}
     assert (status, told["hasErrors"], told["stack"]) == (0, False, patient.stack.name)
     assert {check: level for check, level in levels.items() if level != "ok"} == {
-        "quota": "warning"
+        "build-quota": "warning"
     }
 
 
@@ -127,11 +127,11 @@ def test_a_broken_stack_is_told_in_a_line_with_the_command_that_mends_it(
         status, out, _ = run()
     finally:
         patient.client("events").enable_rule(Name=patient.of["UploadRule"])
-    broken = [line.split("\t") for line in out.splitlines() if line.startswith("broken\t")]
+    broken = [line.split("\t") for line in out.splitlines() if line.startswith("error\t")]
     rule = patient.of["UploadRule"]
     assert status == 3
     assert [(check, remedy) for _, check, _, remedy in broken] == [
-        ("rule", f"aws events enable-rule --name {rule} --region {REGION}")
+        ("upload-rule", f"aws events enable-rule --name {rule} --region {REGION}")
     ]
 
 
