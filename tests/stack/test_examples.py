@@ -85,7 +85,7 @@ def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing
     stack.wait_for(lambda: wanted in tags())
     (kept,) = stack.wait_for(lambda: messages(stack, missed))
     assert kept["requestPayload"] == of_version_2
-    assert kept["responsePayload"]["errorType"] == "ForeignEventError"
+    assert kept["responsePayload"]["errorType"] == "UnknownEventError"
 
 
 def test_the_mail_is_a_sentence_for_every_answer(

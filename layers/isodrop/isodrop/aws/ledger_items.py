@@ -29,6 +29,7 @@ from isodrop.domain.run import (
     RunState,
 )
 from isodrop.errors import IsodropError
+from isodrop.events import ledger_key
 
 SCHEMA_VERSION: Final = 1
 """What :attr:`_Item.schema_version` is for items that this version writes."""
@@ -202,8 +203,7 @@ class _ImageNameItem(_Item):
 
 def run_key(upload_id: str, number: int) -> dict[str, str]:
     """Name the item of a run of an upload."""
-    # Padded, so that the order of the sort key is the order of the runs.
-    return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
+    return ledger_key(upload_id, number)
 
 
 def key_of_run(run: Run) -> dict[str, str]:
