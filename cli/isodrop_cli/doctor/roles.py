@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from isodrop.events import SOURCE
 from isodrop_cli.doctor.context import CheckContext
 from isodrop_cli.doctor.functions import configuration
 from isodrop_cli.doctor.policies import trusts
@@ -191,7 +192,9 @@ def can_invoke(ground: CheckContext) -> CheckResult:
 def can_publish(ground: CheckContext) -> CheckResult:
     """Ask whether ReportBuild is allowed to tell."""
     bus = ground.arn("events", f"event-bus/{ground.output('EventBus') or 'default'}")
-    return check_permission(ground, "ReportBuildRole", Right("events:PutEvents", bus))
+    return check_permission(
+        ground, "ReportBuildRole", Right("events:PutEvents", bus, {"events:source": SOURCE})
+    )
 
 
 def infrastructure_arn(ground: CheckContext) -> str:
