@@ -73,6 +73,9 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         ),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         record_inspection=Metrics(settings.stack_name).record_inspection,
+        bucket=settings.upload_bucket,
+        prefix=settings.key_prefix,
+        needs_malware_scan=settings.malware_scan != "none",
     )
 
 

@@ -109,6 +109,9 @@ class IntakeSettings(_Environment):
     stack_name: str
     ledger_table: str
     staging_bucket: str
+    upload_bucket: str | None = None
+    key_prefix: str = ""
+    malware_scan: Literal["none", "GuardDuty"] = "none"
     infrastructure_configuration_arn: str
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
