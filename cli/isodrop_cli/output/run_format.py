@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan
+from isodrop.text import printable
 from isodrop_cli.output.console import format_time
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def as_json(run: "Run") -> dict[str, Any]:
         "uploadId": run.upload_id,
         "run": run.request.number,
         "overrides": dict(run.request.overrides),
+        "requester": run.request.requester,
         "source": {
             "bucket": run.upload.bucket,
             "key": run.upload.key,
@@ -100,6 +102,8 @@ def pairs(run: "Run") -> list[tuple[str, object]]:
         ("state", state_of(run)),
         ("claimed", _moment(run.claimed_at)),
     ]
+    if run.request.requester is not None:
+        found.append(("uploaded by", printable(run.request.requester)))
     if plan is not None:
         found += [
             ("image", f"{plan.name} {plan.semantic_version}"),

@@ -152,7 +152,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
     from isodrop.services.reporting import Reporter
     from isodrop.services.submission import BuildSubmitter
 
-    ledger = Ledger.connect(session, settings.ledger_table)
+    ledger = Ledger.connect(session, settings.ledger_table, settings.run_retention())
     builder = ImageBuilder.connect(session)
     quick_builder = ImageBuilder.connect(session, FAST_CONFIG)
     submission = BuildSubmitter(

@@ -122,11 +122,10 @@ class Intake:
         TransientError, QuotaError
             Ask again later; nothing is lost.
         """
-        if not self._is_here(upload):
-            return IntakeResult(NextStep.SKIP)
-        if upload.is_iso and malware_scan is not None and not upload.size:
+        is_ours = upload.is_iso and self._is_here(upload)
+        if is_ours and malware_scan is not None and not upload.size:
             upload = replace(upload, size=size_of(self.s3, upload))
-        run = self.ledger.claim(upload, execution, self.now(), request) if upload.is_iso else None
+        run = self.ledger.claim(upload, execution, self.now(), request) if is_ours else None
         if run is None:
             return IntakeResult(NextStep.SKIP)
         if run.answer_json is None and run.build_arn is not None:
