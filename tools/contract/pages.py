@@ -22,9 +22,10 @@ _SHARED: Final = ("detail.data.source.", "detail.data.plan.")
 _EVENTS: Final = """\
 # The events
 
-isodrop speaks as `source: isodrop`, on the event bus that the stack's parameter `EventBusName`
-names, on one of the stack's own with `CreateEventBus`, else on the account's `default`. **Each upload gets exactly one answer**: `Succeeded`,
-`Failed` or `Rejected`. Notices may come before it.
+isodrop publishes as `source: isodrop`: on the event bus that the stack's parameter `EventBusName`
+names, on one of the stack's own with `CreateEventBus`, else on the account's `default`.
+**Each upload gets exactly one answer**: `Succeeded`, `Failed` or `Rejected`. Notifications may come
+before it.
 
 | detail-type | kind | when and what | in Python | schema | samples |
 |---|---|---|---|---|---|
