@@ -13,7 +13,7 @@ from isodrop.domain.model import ImportPlan, RunRequest
 from isodrop.domain.planning import plan_import
 from isodrop.domain.run import Attempt, AttemptStatus, Failure, Run, RunState
 from isodrop.errors import TransientError
-from isodrop.iso import IsoContents
+from isodrop.iso.model import IsoContents
 from isodrop_cli.output.run_format import as_json, pairs
 from tests.support.builders import a_business_iso, an_upload, some_settings
 
