@@ -33,8 +33,9 @@ def refuse_large_entries(params: dict[str, Any], **_: Any) -> None:
     """Let PutEvents take what the real one takes; moto takes all."""
     for entry in params["Entries"]:
         if entry_size(entry) >= ENTRY_LIMIT:
-            said = {"Code": "ValidationException", "Message": "Total size of the entries exceeded"}
-            raise ClientError({"Error": said}, "PutEvents")
+            message = "Total size of the entries in the request is over the limit."
+            said = {"Error": {"Code": "ValidationException", "Message": message}}
+            raise ClientError(said, "PutEvents")  # type: ignore[arg-type] # the stubs want all of it
 
 
 @pytest.fixture

@@ -41,4 +41,4 @@ def test_only_uploads_of_the_stacks_own_bucket_and_prefix_are_taken(
     assert (outcome.next_step is NextStep.SKIP) is not taken
     assert harness.submissions() == int(taken)
     items = harness.ledger.table.scan()["Items"]
-    assert any(item["pk"].startswith("UPLOAD#") for item in items) is taken
+    assert any(str(item["pk"]).startswith("UPLOAD#") for item in items) is taken

@@ -193,15 +193,26 @@ def test_a_notification_is_not_verified(harness: ImportHarness) -> None:
         verified(harness, started)
 
 
-JUNK = (None, 1, 1.5, True, "", "x" * 256 * 1024, [], {}, [{}], {"a": {"b": None}}, "\x00\u202e")
+JUNK: tuple[Any, ...] = (
+    None,
+    1,
+    1.5,
+    True,
+    "",
+    "x" * 256 * 1024,
+    [],
+    {},
+    [{}],
+    {"a": {"b": None}},
+    "\x00\u202e",
+)
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place in a JSON value."""
     yield path
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for name, each in items:
+    named = value.items() if isinstance(value, dict) else ()
+    for name, each in [*named, *enumerate(value if isinstance(value, list) else ())]:
         yield from paths(each, (*path, name))
 
 

@@ -182,11 +182,25 @@ def test_who_uploaded_is_left_out_where_it_is_nothing_that_s3_says(requester: An
 
 def test_an_event_that_was_made_does_not_say_who_uploaded() -> None:
     for reason in ("isodrop sweep", "isodrop retry"):
-        made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)  # type: ignore[arg-type] # one of its literals
+        made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)
         assert parse_run_request(made).requester is None
 
 
-JUNK = (None, 1, -1, 1.5, True, "", "x" * 256 * 1024, [], {}, [{}], {"name": {}}, 10**40, "\ud800")
+JUNK: tuple[Any, ...] = (
+    None,
+    1,
+    -1,
+    1.5,
+    True,
+    "",
+    "x" * 256 * 1024,
+    [],
+    {},
+    [{}],
+    {"name": {}},
+    10**40,
+    "\ud800",
+)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
