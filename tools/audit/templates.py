@@ -24,6 +24,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "AllowListUri": "s3://lists/isos.sha256",
     "BuildLogGroupName": "/builds",
     "ImageExpirationDays": "30",
+    "CreateEventBus": "true",
     "DistributionConfigurationArn": _ARN.format("imagebuilder", "distribution-configuration/ours"),
     "ImportConcurrency": "5",
     "ImportedIsoExpirationDays": "30",

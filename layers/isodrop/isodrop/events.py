@@ -583,7 +583,7 @@ def _compare_amis(data: Data, image_builder: ImageBuilderClient) -> None:
 
 def ledger_key(upload_id: str, run: int) -> dict[str, str]:
     """Name the ledger's item of an upload's run."""
-    # Padded, so that the order of the sort key is the order of the runs.
+    # As isodrop.aws.ledger_items writes it; a subscriber need not have that module's imports.
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{run:06d}"}
 
 

@@ -29,7 +29,6 @@ from isodrop.domain.run import (
     RunState,
 )
 from isodrop.errors import IsodropError
-from isodrop.events import ledger_key
 
 SCHEMA_VERSION: Final = 1
 """What :attr:`_Item.schema_version` is for items that this version writes."""
@@ -205,7 +204,9 @@ class _ImageNameItem(_Item):
 
 def run_key(upload_id: str, number: int) -> dict[str, str]:
     """Name the item of a run of an upload."""
-    return ledger_key(upload_id, number)
+    # Padded, so that the order of the sort key is the order of the runs. isodrop.events has it too,
+    # for subscribers: the function that imports must not load that module.
+    return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
 
 def key_of_run(run: Run) -> dict[str, str]:
