@@ -23,6 +23,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "AllowListMode": "enforce",
     "AllowListUri": "s3://lists/isos.sha256",
     "BuildLogGroupName": "/builds",
+    "CreateDashboard": "true",
     "ImageExpirationDays": "30",
     "CreateEventBus": "true",
     "DistributionConfigurationArn": _ARN.format("imagebuilder", "distribution-configuration/ours"),

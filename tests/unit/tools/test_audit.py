@@ -125,7 +125,7 @@ def test_the_variants_have_all_resources_and_no_conditions() -> None:
     made = templates.variants()
     assert "ImageLifecyclePolicy" not in made["defaults"]["Resources"]
     assert {"ImageLifecyclePolicy", "EventSchemasRegistry"} <= made["options"]["Resources"].keys()
-    assert "MonitoringStackDashboard" in made["defaults"]["Resources"]
+    assert "MonitoringStackDashboard" in made["options"]["Resources"]
     assert "Fn::If" not in json.dumps(made, default=str)
 
 
