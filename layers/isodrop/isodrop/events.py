@@ -491,15 +491,14 @@ def verify(
     event : mapping
         The whole event, as a Lambda function or a queue gets it.
     table : LedgerTable
-        The stack's ledger: ``boto3.resource("dynamodb").Table(…)`` of the output
-        ``LedgerTableName``.
+        ``boto3.resource("dynamodb").Table(…)`` of the stack's output ``LedgerTableName``.
     image_builder : ImageBuilderClient
         ``boto3.client("imagebuilder")``, in the stack's account and Region.
 
     Returns
     -------
     Event
-        The answer, as the ledger has it.
+        As the ledger has it.
 
     Raises
     ------
@@ -582,8 +581,7 @@ def _compare_amis(data: Data, image_builder: ImageBuilderClient) -> None:
 
 
 def ledger_key(upload_id: str, run: int) -> dict[str, str]:
-    """Name the ledger's item of an upload's run."""
-    # As isodrop.aws.ledger_items writes it; a subscriber need not have that module's imports.
+    """Name the ledger's item of a run, as isodrop.aws.ledger_items does, without its imports."""
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{run:06d}"}
 
 
