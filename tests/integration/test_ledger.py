@@ -1,11 +1,12 @@
 """The ledger: every write on a condition, so that repeats and races end in the same items."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.ledger_items import UnreadableItemError
+from isodrop.aws.ledger_items import UnreadableItemError, key_of_run
 from isodrop.codes import Code, Rejection
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import ImportPlan, RunRequest
@@ -13,6 +14,7 @@ from isodrop.domain.planning import plan_import
 from isodrop.domain.run import Attempt, AttemptStatus, Failure, Run, RunState
 from isodrop.errors import TransientError
 from isodrop.iso.model import IsoContents
+from isodrop_cli.output.run_format import as_json, pairs
 from tests.support.builders import a_business_iso, an_upload, some_settings
 
 NOW = "2026-11-24T09:00:00.000+00:00"
@@ -276,3 +278,43 @@ def test_a_drop_that_nobody_claimed_is_not_written_to(ledger: Ledger) -> None:
     ledger.link_build(nobodys, "arn")
 
     assert ledger.get_run("nobody") is None
+
+
+def test_a_run_expires_a_while_after_its_answer_and_nothing_else_does(ledger: Ledger) -> None:
+    upload = an_upload()
+    ledger = replace(ledger, run_retention=timedelta(days=30))
+    run = ledger.claim(upload, "execution-1", "2026-11-01T00:00:00+00:00")
+    assert run is not None
+    assert not any("expiresAt" in item for item in ledger.table.scan()["Items"])
+
+    ledger.mark_answered(run, "2026-11-02T00:00:00.500+00:00")
+    ledger.mark_answered(run, "2026-12-02T00:00:00.500+00:00")
+
+    (item,) = [each for each in ledger.table.scan()["Items"] if "expiresAt" in each]
+    ends = datetime.fromtimestamp(int(item["expiresAt"]), UTC)  # type: ignore[arg-type] # a number
+    assert item["pk"] == f"UPLOAD#{run.upload_id}"
+    assert ends == datetime(2026, 12, 2, tzinfo=UTC)
+
+
+def test_a_run_is_kept_for_ever_by_default(ledger: Ledger) -> None:
+    run = ledger.claim(an_upload(), "execution-1", "2026-11-01T00:00:00+00:00")
+    assert run is not None
+    ledger.mark_answered(run, "2026-11-02T00:00:00+00:00")
+    assert not any("expiresAt" in item for item in ledger.table.scan()["Items"])
+
+
+def test_who_uploaded_is_kept_until_it_is_erased(ledger: Ledger) -> None:
+    upload = an_upload()
+    ledger.claim(upload, "execution-1", "2026-11-01", RunRequest(requester="123456789012"))
+    kept = ledger.get_run(upload_id(upload))
+    assert kept is not None
+    assert kept.request.requester == "123456789012"
+    assert ("uploaded by", "123456789012") in to_pairs(kept)
+    assert as_json(kept)["requester"] == "123456789012"
+
+    ledger.table.update_item(Key=key_of_run(kept), UpdateExpression="REMOVE requester")
+
+    erased = ledger.get_run(upload_id(upload))
+    assert erased is not None
+    assert as_json(erased)["requester"] is None
+    assert "uploaded by" not in dict(to_pairs(erased))

@@ -17,6 +17,7 @@ from isodrop.aws.ledger_items import (
 from isodrop.codes import Code, Rejection
 from isodrop.domain.budget import BuildLimits
 from isodrop.domain.run import Run
+from isodrop.events import ledger_key
 from tests.integration.test_ledger import NOW, a_plan, an_attempt, claimed
 
 IMAGE_ARN = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26100.1742/1"
@@ -50,6 +51,11 @@ def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, decis
 
     assert before is not None
     assert read(ledger, run) == before
+
+
+def test_a_subscriber_finds_an_answer_where_the_ledger_keeps_it() -> None:
+    for number in (0, 7, 123_456):
+        assert ledger_key("0" * 32, number) == run_key("0" * 32, number)
 
 
 def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Ledger) -> None:

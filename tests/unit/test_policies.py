@@ -25,6 +25,8 @@ EVERYTHING = {
     "BuildLogGroupName": "/ours/builds",
     "UefiDataUri": "s3://ours/uefi.b64",
     "KeyPrefix": "isos/",
+    "MalwareScan": "GuardDuty",
+    "CreateEventBus": "true",
     "ImageExpirationDays": 7,
 }
 """Parameters with which the template has every statement."""

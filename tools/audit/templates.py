@@ -25,6 +25,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "BuildLogGroupName": "/builds",
     "CreateDashboard": "true",
     "ImageExpirationDays": "30",
+    "CreateEventBus": "true",
     "DistributionConfigurationArn": _ARN.format("imagebuilder", "distribution-configuration/ours"),
     "ImportConcurrency": "5",
     "ImportedIsoExpirationDays": "30",

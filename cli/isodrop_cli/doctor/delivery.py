@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from isodrop_cli.doctor.context import CheckContext
-from isodrop_cli.doctor.policies import covers, statements
+from isodrop_cli.doctor.policies import covers, principals, statements
 from isodrop_cli.doctor.results import CheckResult, NotFoundError, failed, passed, warned
 
 _STEPS: Final = "aws-sdk:imagebuilder:listWorkflowExecutions"
@@ -149,19 +150,56 @@ def event_bus(context: CheckContext) -> CheckResult:
             f"there is no event bus {name}, so no answer can be published",
             context.command("events", "create-event-bus", "--name", name),
         )
-    denying = [
-        each
+    publishers = _publishers(context)
+    locked_out = [
+        (each, shut)
         for each in statements(response.get("Policy"))
-        if each.get("Effect") == "Deny" and covers(each, "events:PutEvents")
+        if each.get("Effect") == "Deny"
+        and covers(each, "events:PutEvents")
+        and (shut := [logical for logical, arn in publishers.items() if not _exempts(each, arn)])
     ]
-    if denying:
-        named = ", ".join(str(each.get("Sid", "without a Sid")) for each in denying)
+    if locked_out:
+        statement, shut = locked_out[0]
+        named = str(statement.get("Sid", "without a Sid"))
+        show = context.command("events", "describe-event-bus", "--name", name)
+        if _is_certain(statement):
+            return failed(
+                f"the policy of the event bus {name} does not let {' and '.join(shut)} publish"
+                f" (statement {named})",
+                f"exempt {', '.join(publishers[each] for each in shut)} from the statement: {show}",
+            )
         return warned(
             f"the policy of the event bus {name} denies events:PutEvents ({named})",
-            "make sure that it allows the roles of ReportBuild and Sweep: "
-            + context.command("events", "describe-event-bus", "--name", name),
+            f"make sure that it allows the roles of ReportBuild and Sweep: {show}",
         )
     return passed(f"the event bus {name} exists")
+
+
+def _publishers(context: CheckContext) -> dict[str, str]:
+    """Find the ARNs of the roles that publish, by their logical ids."""
+    return {
+        logical: context.call("iam", "GetRole", RoleName=context.resource(logical))["Role"]["Arn"]
+        for logical in ("ReportBuildRole", "SweepRole")
+    }
+
+
+def _exempts(statement: Mapping[str, Any], role: str) -> bool:
+    """Whether a denial leaves a role out by its ARN."""
+    conditions = statement.get("Condition") or {}
+    return any(
+        fnmatchcase(role, pattern)
+        for operator in ("ArnNotEquals", "ArnNotLike", "StringNotEquals", "StringNotLike")
+        for key, value in conditions.get(operator, {}).items()
+        if key.lower() == "aws:principalarn"
+        for pattern in ([value] if isinstance(value, str) else value)
+    )
+
+
+def _is_certain(statement: Mapping[str, Any]) -> bool:
+    """Whether a denial is for everybody, under no condition but on who it is."""
+    conditions = statement.get("Condition") or {}
+    keys = {key.lower() for tested in conditions.values() for key in tested}
+    return keys <= {"aws:principalarn"} and "*" in principals(statement, "AWS")
 
 
 def _check_disabled(context: CheckContext, name: str, so: str) -> CheckResult | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from isodrop.events import SOURCE
 from isodrop_cli.doctor.context import CheckContext
 from isodrop_cli.doctor.functions import configuration
 from isodrop_cli.doctor.policies import trusts
@@ -194,7 +195,11 @@ def can_invoke(context: CheckContext) -> CheckResult:
 def can_publish(context: CheckContext) -> CheckResult:
     """Check that ReportBuild can publish events."""
     bus = context.arn("events", f"event-bus/{context.output('EventBus') or 'default'}")
-    return check_permission(context, "ReportBuildRole", Permission("events:PutEvents", bus))
+    return check_permission(
+        context,
+        "ReportBuildRole",
+        Permission("events:PutEvents", bus, {"events:source": SOURCE}),
+    )
 
 
 def infrastructure_arn(context: CheckContext) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan
+from isodrop.text import printable
 from isodrop_cli.output.console import format_time
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def as_json(run: "Run") -> dict[str, Any]:
         "uploadId": run.upload_id,
         "run": run.request.number,
         "overrides": dict(run.request.overrides),
+        "requester": run.request.requester,
         "source": {
             "bucket": run.upload.bucket,
             "key": run.upload.key,
@@ -106,6 +108,8 @@ def to_pairs(run: "Run") -> list[tuple[str, object]]:
         ("state", state_of(run)),
         ("started", _format(run.claimed_at)),
     ]
+    if run.request.requester is not None:
+        pairs.append(("uploaded by", printable(run.request.requester)))
     if plan is not None:
         pairs += [
             ("image", f"{plan.name} {plan.semantic_version}"),

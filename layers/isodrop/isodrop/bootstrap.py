@@ -74,6 +74,9 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         ),
         now=lambda: _now().isoformat(timespec="milliseconds"),
         record_inspection=Metrics(settings.stack_name).record_inspection,
+        bucket=settings.upload_bucket,
+        prefix=settings.key_prefix,
+        needs_malware_scan=settings.malware_scan != "none",
     )
 
 
@@ -150,7 +153,7 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
     from isodrop.services.reporting import Reporter
     from isodrop.services.submission import BuildSubmitter
 
-    ledger = Ledger.connect(session, settings.ledger_table)
+    ledger = Ledger.connect(session, settings.ledger_table, settings.run_retention())
     builder = ImageBuilder.connect(session)
     quick_builder = ImageBuilder.connect(session, FAST_CONFIG)
     submission = BuildSubmitter(

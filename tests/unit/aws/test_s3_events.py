@@ -1,6 +1,7 @@
 """S3's events, as S3 sends them, made uploads."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from isodrop.aws.s3_events import (
     parse_run_request,
     parse_upload,
     read_malware_scan,
-    with_malware_scan,
 )
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, RunRequest
@@ -156,9 +156,79 @@ def test_a_scan_result_that_lacks_what_is_needed_is_refused(part: str) -> None:
         parse_upload(broken)
 
 
-def test_s3s_own_event_tells_of_no_scan_and_one_that_was_made_may() -> None:
+def test_only_guardduty_tells_of_a_scan_and_nothing_beside_an_event_does() -> None:
     good = event("good")
 
     assert read_malware_scan(good) is None
-    assert read_malware_scan(with_malware_scan(good, "FAILED")) == "FAILED"
-    assert parse_upload(with_malware_scan(good, "FAILED")) == parse_upload(good)
+    assert read_malware_scan({**good, "malwareScan": "NO_THREATS_FOUND"}) is None
+
+
+@pytest.mark.parametrize("requester", ["123456789012", "s3.amazonaws.com"])
+def test_who_uploaded_is_read_and_makes_no_other_run(requester: str) -> None:
+    good = event("good")
+    good["detail"]["requester"] = requester
+
+    assert parse_run_request(good).requester == requester
+    assert parse_run_request(good) == FIRST_RUN
+
+
+@pytest.mark.parametrize("requester", [None, 5, "", "x" * 257, ["a"], {}])
+def test_who_uploaded_is_left_out_where_it_is_nothing_that_s3_says(requester: Any) -> None:
+    good = event("good")
+    good["detail"]["requester"] = requester
+
+    assert parse_run_request(good).requester is None
+
+
+def test_an_event_that_was_made_does_not_say_who_uploaded() -> None:
+    for reason in ("isodrop sweep", "isodrop retry"):
+        made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)
+        assert parse_run_request(made).requester is None
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    1,
+    -1,
+    1.5,
+    True,
+    "",
+    "x" * 256 * 1024,
+    [],
+    {},
+    [{}],
+    {"name": {}},
+    10**40,
+    "\ud800",
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a JSON value."""
+    yield path
+    for name, each in value.items() if isinstance(value, dict) else ():
+        yield from places(each, (*path, name))
+
+
+@pytest.mark.parametrize("name", ["good", "scanned", "retry"])
+def test_every_field_of_every_wrong_type_is_refused_by_name_or_does_no_harm(name: str) -> None:
+    refused = []
+    for path in places(event(name)):
+        for junk in JUNK:
+            broken: Any = event(name) if path else junk
+            place = broken
+            for step in path[:-1]:
+                place = place[step]
+            if path:
+                place[path[-1]] = junk
+            try:
+                upload = parse_upload(broken)
+                parse_run_request(broken)
+                read_malware_scan(broken)
+                assert isinstance(upload.key, str)
+                assert isinstance(upload.size, int)
+                assert upload.size >= 0
+            except InvalidEventError as error:
+                refused.append(str(error))
+    assert len(refused) > 50
+    assert max(map(len, refused)) < 1000

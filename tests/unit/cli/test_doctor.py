@@ -40,6 +40,7 @@ PHYSICAL = {
     "ReportBuild": "report-build",
     "ReportBuildRole": "report-build-role",
     "Sweep": "sweep",
+    "SweepRole": "sweep-role",
     "SweepEveryFewMinutes": "the-schedule",
     "LedgerTable": "the-ledger",
     "DeadLetterQueue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
@@ -428,6 +429,25 @@ def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
     )
 
 
+def bus_denial(**condition: Any) -> dict[str, Any]:
+    """A bus whose policy denies publishing to everybody, but on a condition."""
+    statement = {
+        "Sid": "Shut",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "events:PutEvents",
+        "Condition": condition,
+    }
+    return {"Name": "default", "Policy": json.dumps({"Statement": [statement]})}
+
+
+def test_given_a_bus_that_lets_nobody_publish_then_it_is_said_who_is_shut_out() -> None:
+    found = look("event-bus", context(DescribeEventBus=bus_denial()))
+    assert found.level is Level.ERROR
+    assert "does not let ReportBuildRole and SweepRole publish" in found.message
+    assert "describe-event-bus" in (found.remedy or "")
+
+
 @pytest.mark.parametrize(
     ("answer", "level"),
     [
@@ -441,6 +461,14 @@ def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
             },
             Level.WARNING,
         ),
+        (bus_denial(), Level.ERROR),
+        (
+            bus_denial(ArnNotEquals={"aws:PrincipalArn": ARN.format("iam", "role/other")}),
+            Level.ERROR,
+        ),
+        (bus_denial(ArnNotEquals={"aws:PrincipalArn": [ROLE]}), Level.OK),
+        (bus_denial(ArnNotLike={"AWS:principalarn": "*"}), Level.OK),
+        (bus_denial(StringNotEquals={"aws:SourceVpc": "vpc-1"}), Level.WARNING),
     ],
 )
 def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(

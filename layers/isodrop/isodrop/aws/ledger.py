@@ -12,7 +12,7 @@ crashes, repeats and races end in the same items.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
@@ -76,14 +76,24 @@ _BATCH: Final = 100  # keys of one BatchGetItem at the most
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The table, and the only code that reads or writes it."""
+    """The table, and the only code that reads or writes it.
+
+    Attributes
+    ----------
+    table : Table
+    run_retention : timedelta, optional
+        How long a run is kept after its answer; for ever by default.
+    """
 
     table: "Table"
+    run_retention: timedelta | None = None
 
     @classmethod
-    def connect(cls, session: "Session", table: str) -> "Ledger":
+    def connect(
+        cls, session: "Session", table: str, run_retention: timedelta | None = None
+    ) -> "Ledger":
         """Open the table of that name in a boto3 session's account and Region."""
-        return cls(session.resource("dynamodb", config=CONFIG).Table(table))
+        return cls(session.resource("dynamodb", config=CONFIG).Table(table), run_retention)
 
     def claim(
         self, upload: Upload, execution: str, now: str, request: RunRequest = FIRST_RUN
@@ -334,7 +344,12 @@ class Ledger:
 
     def mark_answered(self, run: Run, now: str) -> None:
         """Write that the answer has certainly been published."""
-        values = {"answeredAt": now, "state": RunState.ANSWERED.value}
+        values: dict[str, Any] = {"answeredAt": now, "state": RunState.ANSWERED.value}
+        if self.run_retention is not None:
+            # In seconds, as DynamoDB reads it:
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
+            ends = datetime.fromisoformat(now) + self.run_retention
+            values["expiresAt"] = int(ends.timestamp())
         self._update_if(key_of_run(run), values, Attr("answeredAt").not_exists())
 
     def list_by_state(

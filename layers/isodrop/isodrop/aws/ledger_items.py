@@ -110,6 +110,7 @@ class _RunItem(_Item):
     claimed_at: str
     upload: Json[Upload]
     overrides: dict[str, str] = Field(default_factory=dict)
+    requester: str | None = None
     status_first_seen_at: dict[str, str] = Field(default_factory=dict)
     decision: Json[_Decision] | None = None
     staging: str | None = None
@@ -131,7 +132,7 @@ class _RunItem(_Item):
     def value(self) -> Run:
         return Run(
             upload_id=self.pk.removeprefix("UPLOAD#"),
-            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides),
+            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides, self.requester),
             execution_arn=self.execution_arn,
             claimed_at=self.claimed_at,
             upload=self.upload,
@@ -203,7 +204,8 @@ class _ImageNameItem(_Item):
 
 def run_key(upload_id: str, number: int) -> dict[str, str]:
     """Name the item of a run of an upload."""
-    # Padded, so that the order of the sort key is the order of the runs.
+    # Padded, so that the order of the sort key is the order of the runs. isodrop.events has it too,
+    # for subscribers: the function that imports must not load that module.
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
 
@@ -242,6 +244,7 @@ def new_run(
         "executionArn": execution_arn,
         "upload": to_json(upload),
         "overrides": dict(request.overrides),
+        **({} if request.requester is None else {"requester": request.requester}),
         "claimedAt": now,
         "state": RunState.OPEN.value,
         "statusFirstSeenAt": {},

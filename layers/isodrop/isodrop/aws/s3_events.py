@@ -23,8 +23,7 @@ Reason = Literal["PutObject", "CompleteMultipartUpload", "isodrop sweep", "isodr
 
 _CREATED: Final = "Object Created"
 _SCANNED: Final = "GuardDuty Malware Protection Object Scan Result"
-_SCAN: Final = "malwareScan"
-"""Where an event that the sweep made has the scan's result."""
+_MAX_REQUESTER: Final = 256
 
 
 class _Model(BaseModel):
@@ -76,7 +75,7 @@ class _RunRequest(_Model):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    number: int = Field(ge=0)
+    number: int = Field(ge=0, lt=1_000_000)
     overrides: dict[str, str] = Field(default_factory=dict)
 
 
@@ -142,13 +141,7 @@ def read_malware_scan(event: Mapping[str, Any]) -> str | None:
     """
     if event.get("detail-type") == _SCANNED:
         return _Scanned.model_validate(event.get("detail")).result.status
-    told = event.get(_SCAN)
-    return None if told is None else str(told)
-
-
-def with_malware_scan(event: Mapping[str, Any], result: str) -> dict[str, Any]:
-    """Say in an event that was made how the malware scan ended."""
-    return {**event, _SCAN: result}
+    return None
 
 
 def parse_run_request(event: dict[str, Any]) -> RunRequest:
@@ -159,13 +152,24 @@ def parse_run_request(event: dict[str, Any]) -> RunRequest:
     InvalidEventError
         When there is something under ``ask`` that is none.
     """
+    requester = _read_requester(event)
     if "run" not in event:
-        return FIRST_RUN
+        return RunRequest(requester=requester)
     try:
         parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
         raise InvalidEventError(f"not a run: look at {_wrong(error)}") from None
-    return RunRequest(parsed.number, parsed.overrides)
+    return RunRequest(parsed.number, parsed.overrides, requester)
+
+
+def _read_requester(event: Mapping[str, Any]) -> str | None:
+    """Read who uploaded the object, where S3 itself says so; whatever else is there is left."""
+    detail = event.get("detail")
+    if not isinstance(detail, Mapping) or str(detail.get("reason", "")).startswith("isodrop"):
+        return None
+    requester = detail.get("requester")
+    fits = isinstance(requester, str) and 0 < len(requester) <= _MAX_REQUESTER
+    return requester if fits else None
 
 
 def make_object_created_event(

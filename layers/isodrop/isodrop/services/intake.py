@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import open_object, read_text, size_of
+from isodrop.aws.s3 import open_object, read_scan_tag, read_text, size_of
 from isodrop.codes import Code, Rejection
 from isodrop.domain.build_requests import UEFI_DATA_LIMIT, import_request
 from isodrop.domain.content import Content
@@ -75,6 +75,10 @@ class Intake:
         The time, ISO 8601.
     inspected : callable
         Told of each look inside an ISO how many ranges, and how many bytes, were read.
+    bucket, prefix : str or None, and str
+        Where uploads lie; whoever starts an execution may name another place, which is not read.
+    needs_malware_scan : bool
+        Whether nothing is imported that GuardDuty has not found clean.
     """
 
     s3: "S3Client"
@@ -87,6 +91,9 @@ class Intake:
     submission: BuildSubmitter
     now: Callable[[], str]
     record_inspection: Callable[[int, int], None] = lambda _requests, _length: None
+    bucket: str | None = None
+    prefix: str = ""
+    needs_malware_scan: bool = False
 
     def process(
         self,
@@ -103,8 +110,8 @@ class Intake:
             As S3's event told it.
         execution : str
             Who follows it. The same execution may come again; another one gets
-            :attr:`NextStep.SKIP`, as everyone does for an object that is no ISO by its name:
-            the rule cannot always tell.
+            :attr:`NextStep.SKIP`, as everyone does for an object that is no ISO by its name,
+            which the rule cannot always tell, and for one of another bucket or prefix.
         request : RunRequest, optional
             Which asking for it this is, and with what overrides.
         malware_scan : str, optional
@@ -115,9 +122,10 @@ class Intake:
         TransientError, QuotaError
             Ask again later; nothing is lost.
         """
-        if upload.is_iso and malware_scan is not None and not upload.size:
+        is_ours = upload.is_iso and self._is_here(upload)
+        if is_ours and malware_scan is not None and not upload.size:
             upload = replace(upload, size=size_of(self.s3, upload))
-        run = self.ledger.claim(upload, execution, self.now(), request) if upload.is_iso else None
+        run = self.ledger.claim(upload, execution, self.now(), request) if is_ours else None
         if run is None:
             return IntakeResult(NextStep.SKIP)
         if run.answer_json is None and run.build_arn is not None:
@@ -144,13 +152,28 @@ class Intake:
         """Decide, unless it was decided before; ``None`` for a rejection."""
         decision = run.decision
         if decision is None:
-            refusal = check_malware_scan(malware_scan)
+            refusal = self._check_malware_scan(run.upload, malware_scan)
             decision = refusal or self._inspect(run.upload, run.request)
             self.ledger.record_decision(run, decision)
             # What stands is what was written first, perhaps by an earlier run of this very drop.
             status = self.ledger.get_run(run.upload_id, run.request.number)
             decision = decision if status is None else status.decision
         return decision if isinstance(decision, ImportPlan) else None
+
+    def _is_here(self, upload: Upload) -> bool:
+        """Whether an upload lies where the stack's uploads do."""
+        bucket = self.bucket or upload.bucket
+        return upload.bucket == bucket and upload.key.startswith(self.prefix)
+
+    def _check_malware_scan(self, upload: Upload, result: str | None) -> Rejection | None:
+        """Refuse what is not found clean; an execution that no scan started goes by the tag."""
+        if result is None and self.needs_malware_scan:
+            result = read_scan_tag(self.s3, upload)
+            if result is None:
+                return Rejection.of(
+                    Code.SCAN_NOT_PASSED, "The object has no result of a malware scan yet."
+                )
+        return check_malware_scan(result)
 
     def _inspect(self, upload: Upload, request: RunRequest) -> ImportPlan | Rejection:
         ranges: list[int] = []

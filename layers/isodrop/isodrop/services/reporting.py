@@ -246,7 +246,7 @@ class Reporter:
             )
             # Derived from upload and ask alone: the second answer, if there ever were one, would
             # be known as a repeat of the first.
-            event = self._event(run, data, attempt)
+            event = self._event(run, data, attempt).fitted()
             words = self.ledger.record_answer(run, _serialize(event))
         event = _deserialize(words)
         if run.answered_at is not None:

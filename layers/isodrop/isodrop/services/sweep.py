@@ -20,7 +20,7 @@ from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Cursor, Ledger, cursor_for
 from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import read_scan_tag
-from isodrop.aws.s3_events import make_object_created_event, with_malware_scan
+from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
 from isodrop.domain.budget import day_of
@@ -343,12 +343,9 @@ class Sweeper:
         event = make_object_created_event(
             upload, when, self.executions.machine_arn, "isodrop sweep"
         )
-        if self.waits_for_malware_scan:
-            result = read_scan_tag(self.s3, upload)
-            if result is None:
-                summary.unscanned += 1
-                return
-            event = with_malware_scan(event, result)
+        if self.waits_for_malware_scan and read_scan_tag(self.s3, upload) is None:
+            summary.unscanned += 1
+            return
         arn = self.executions.start_execution(name, event)
         if arn is not None:
             summary.started += 1
