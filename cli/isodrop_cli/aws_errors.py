@@ -188,8 +188,7 @@ def is_sdk_error(error: BaseException) -> bool:
 
 def is_for_people(error: IsodropError) -> bool:
     """Whether it passes when somebody signs in or sets the clock, and not by waiting."""
-    cause = error.__cause__
-    return isinstance(cause, sdk.ClientError) and error_code(cause) in _NOT_VALID | _SKEWED
+    return error.aws_code in _NOT_VALID | _SKEWED
 
 
 @contextmanager

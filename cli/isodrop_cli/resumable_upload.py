@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from isodrop.aws import config
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.errors import IsodropError, PermanentError, TransientError
 from isodrop_cli.aws_errors import is_for_people
 
@@ -270,7 +269,7 @@ class ResumableUpload:
             ]
             _await(jobs, lambda: tell(progress))
         except PermanentError as error:
-            if _is(error, _OVERTAKEN):
+            if error.aws_code in _OVERTAKEN:
                 raise self._overtaken() from error
             raise
         finally:
@@ -283,7 +282,7 @@ class ResumableUpload:
         try:
             return self._complete(upload_id, [part.completed for part in done], fresh)
         except PermanentError as error:
-            if _is(error, _OVERTAKEN):
+            if error.aws_code in _OVERTAKEN:
                 raise self._overtaken() from error
             raise
 
@@ -305,7 +304,7 @@ class ResumableUpload:
             with translate_errors():
                 return self.s3.head_object(Bucket=self.bucket, Key=self.key, ChecksumMode="ENABLED")
         except PermanentError as error:
-            if _is(error, _GONE):
+            if error.aws_code in _GONE:
                 return None
             raise
 
@@ -367,7 +366,7 @@ class ResumableUpload:
                     for part in page.get("Parts", [])
                 }
         except PermanentError as error:
-            if _is(error, _GONE):
+            if error.aws_code in _GONE:
                 return {}  # put together or given up since it was listed
             raise
 
@@ -508,10 +507,6 @@ def _await(jobs: "list[Future[_Done]]", tell: Callable[[], None]) -> None:
         tell()
         for job in done:
             job.result()
-
-
-def _is(error: IsodropError, codes: frozenset[str]) -> bool:
-    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in codes
 
 
 def _is_same(listed: Listed, data: bytes, sha256: str) -> bool:

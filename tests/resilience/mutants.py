@@ -199,8 +199,8 @@ MUTANTS: Final = (
     Mutant(
         "a permanent error is waited out",
         "layers/isodrop/isodrop/aws/errors.py",
-        "    return PermanentError(message, code=Code.IMPORT_REFUSED if is_import else None)",
-        "    return TransientError(message)",
+        "    return PermanentError(message, code=refused, aws_code=code)",
+        "    return TransientError(message, aws_code=code)",
     ),
     Mutant(
         "a transient error is given up on",

@@ -16,11 +16,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
-from botocore.exceptions import ClientError
 
 from isodrop.aws import ledger_budget
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.ledger_items import (
     BUILD_ATTRIBUTES,
     IMAGE_NAMES,
@@ -475,11 +474,7 @@ class Ledger:
             with translate_errors():
                 write(**arguments)
         except PermanentError as error:
-            cause = error.__cause__
-            if (
-                isinstance(cause, ClientError)
-                and error_code(cause) == "ConditionalCheckFailedException"
-            ):
+            if error.aws_code == "ConditionalCheckFailedException":
                 return False
             raise
         return True

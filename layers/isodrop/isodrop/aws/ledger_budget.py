@@ -6,12 +6,10 @@ transaction that writes the attempt, and a request that came to nothing is given
 that says so. So neither is ever more or less than the attempts there are, wherever a function dies.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import SDK_ERRORS, to_isodrop_error, translate_errors
 from isodrop.aws.ledger_items import SCHEMA_VERSION
 from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, BuildLimits
@@ -138,11 +136,7 @@ def release(table: "Table", name: AttemptName) -> None:
                 ExpressionAttributeValues={":name": {_to_text(name)}, ":text": _to_text(name)},
             )
     except PermanentError as error:
-        cause = error.__cause__
-        if not (
-            isinstance(cause, ClientError)
-            and error_code(cause) == "ConditionalCheckFailedException"
-        ):
+        if error.aws_code != "ConditionalCheckFailedException":
             raise
 
 
@@ -177,23 +171,18 @@ def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozense
         for each in writes
     ]
     try:
-        with translate_errors():
-            # botocore gives each call a token, so that its own retries count once.
-            table.meta.client.transact_write_items(TransactItems=items)
-    except PermanentError as error:
-        unmet = _unmet(_reasons(error))
+        # botocore gives each call a token, so that its own retries count once.
+        table.meta.client.transact_write_items(TransactItems=items)
+    except table.meta.client.exceptions.TransactionCanceledException as error:
+        # The reasons are in the response alone, one for each write.
+        reasons = error.response.get("CancellationReasons", ())
+        unmet = _unmet([reason.get("Code", "None") for reason in reasons])
         if not unmet:
-            raise
+            raise to_isodrop_error(error) from error
         return unmet
+    except SDK_ERRORS as error:
+        raise to_isodrop_error(error) from error
     return frozenset()
-
-
-def _reasons(error: PermanentError) -> list[str]:
-    cause = error.__cause__
-    if not isinstance(cause, ClientError) or error_code(cause) != "TransactionCanceledException":
-        raise error
-    found: Iterable[Mapping[str, str]] = cause.response.get("CancellationReasons", ())  # type: ignore[assignment] # the stubs do not know of it
-    return [reason.get("Code", "None") for reason in found]
 
 
 def _unmet(reasons: list[str]) -> frozenset[int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.config import Config
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import cause_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.s3 import rejection_of
 from isodrop.codes import Code
 from isodrop.domain.content import Content, Part, composite_checksum
@@ -177,7 +177,7 @@ class StagingBucket:
                     **span,
                 )
         except (PermanentError, TransientError) as error:
-            if cause_code(error) == _NO_UPLOAD:
+            if error.aws_code == _NO_UPLOAD:
                 raise NoUploadError from error
             if rejection := rejection_of(error, source.bucket, source.key):
                 raise rejection from error
@@ -201,7 +201,7 @@ class StagingBucket:
                             part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
                         )
         except PermanentError as error:
-            if cause_code(error) == _NO_UPLOAD:
+            if error.aws_code == _NO_UPLOAD:
                 raise NoUploadError from error
             raise
 
@@ -238,7 +238,7 @@ class StagingBucket:
                     ChecksumType="COMPOSITE",
                 )
         except (PermanentError, TransientError) as error:
-            code = cause_code(error)
+            code = error.aws_code
             if code == _OTHER_PARTS:
                 # Somebody copies the same parts at the same time; they are listed anew.
                 raise TransientError(str(error)) from error
@@ -267,9 +267,9 @@ class StagingBucket:
             with translate_errors():
                 head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         except PermanentError as error:
-            if cause_code(error) in _NO_OBJECT:
+            if error.aws_code in _NO_OBJECT:
                 return False
-            if cause_code(error) == _BARE_DENIAL:
+            if error.aws_code == _BARE_DENIAL:
                 # The stack's own role may read its own bucket; a clock that is off looks the same.
                 raise CredentialsError(str(error)) from error
             raise
@@ -317,7 +317,7 @@ class StagingBucket:
             with translate_errors():
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
         except PermanentError as error:
-            if cause_code(error) != _NO_UPLOAD:
+            if error.aws_code != _NO_UPLOAD:
                 raise
 
     def list_copies(self) -> Iterator[StagedCopy]:

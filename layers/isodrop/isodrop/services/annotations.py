@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import ClientError
-
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3 import has_current
@@ -141,7 +139,7 @@ class Annotator:
                 tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
                 self.s3.put_object_tagging(**where, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # likewise
         except PermanentError as error:
-            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _GONE:
+            if error.aws_code in _GONE:
                 return None  # deleted for good: there is nothing to tag
             raise
         if room < len(ours):

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import ClientError
-
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
@@ -113,8 +111,7 @@ class LatestParameters:
             with translate_errors():
                 return self.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
         except PermanentError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and error_code(cause) == "ParameterNotFound":
+            if error.aws_code == "ParameterNotFound":
                 return None
             raise
 
