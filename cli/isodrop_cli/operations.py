@@ -292,7 +292,7 @@ class Operator:
         """See how far a drop's build is, or then its distribution."""
         if run is None or run.answered_at is not None:
             return RunSnapshot(run, StepCount(0, 0))
-        arn = run.distribution.arn or run.build_arn
+        arn = run.distribution.arn or run.import_build.arn
         return RunSnapshot(run, StepCount(0, 0) if arn is None else self.builder.count_steps(arn))
 
     def going_on(self, since: str, before: Iterable[Run] = ()) -> tuple[Run, ...]:
@@ -346,12 +346,16 @@ class Operator:
             raise OperatorError(f"{history.address}: nobody has claimed it, so nothing is running")
         build_arn = self._running(run)
         if build_arn is None:
+            nothing = f"{history.address}: nothing of it is running any more"
+            record = run.import_build
+            if (run.answer_json, record.arn, record.failure) != (None, None, None):
+                raise OperatorError(nothing)
             message = "It was cancelled with isodrop cancel before it had a build."
             failure = Failure(Code.BUILD_CANCELLED, message)
-            if run.answer_json is not None or not self.ledger.record_failure(run, failure):
-                raise OperatorError(f"{history.address}: nothing of it is running any more")
-            run = self.ledger.get_run(run.upload_id, run.request.number) or run
+            run = self.ledger.record_failure(run, failure)
             build_arn = self._running(run)
+            if build_arn is None and run.import_build.failure != failure:
+                raise OperatorError(nothing)
         if build_arn is not None:
             waiting = self.others(run)
             if waiting and not others_too:
@@ -365,22 +369,22 @@ class Operator:
 
     def others(self, run: Run) -> tuple[Run, ...]:
         """Find the other drops that wait for the end of the same attempt."""
-        if run.attempt is None:
+        if run.import_build.attempt is None:
             return ()
         return tuple(
             other
             for other in self.ledger.get_runs(
                 self.ledger.list_by_state(RunState.OPEN), self.unreadable
             )
-            if (other.import_key, other.attempt) == (run.import_key, run.attempt)
+            if other.import_build.attempt == run.import_build.attempt
             and (other.upload_id, other.request.number) != (run.upload_id, run.request.number)
         )
 
     def _running(self, run: Run) -> str | None:
         """Find what goes on of a drop; its attempt may know of a build that it does not."""
-        build_arn = run.distribution.arn or run.build_arn
-        if build_arn is None and run.import_key is not None and run.attempt is not None:
-            build_arn = self.ledger.list_attempts(run.import_key)[run.attempt].build_arn
+        build_arn = run.distribution.arn or run.import_build.arn
+        if build_arn is None and run.import_build.attempt is not None:
+            build_arn = self.ledger.get_attempt(run.import_build.attempt).build_arn
         build = None if build_arn is None else self.builder.get_build(build_arn)
         return build.arn if build is not None and build.phase is BuildPhase.RUNNING else None
 

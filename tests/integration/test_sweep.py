@@ -237,11 +237,11 @@ class TestOpenDrops:
         first, execution = begun(harness)
         harness.intake.process(first, execution)
         with_build = harness.claim_run(first, execution)
-        assert with_build.import_key is not None
+        assert with_build.import_build.attempt is not None
         second, aborted = begun(harness, "b.iso")
         run = harness.claim_run(second, aborted)
         harness.ledger.record_decision(run, with_build.decision)  # type: ignore[arg-type] # it is decided
-        harness.ledger.link_attempt(run, harness.ledger.list_attempts(with_build.import_key)[0])
+        harness.ledger.link_attempt(run, with_build.import_build.attempt)
         harness.abort(aborted)
         harness.later(hours=2)
 

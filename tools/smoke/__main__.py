@@ -137,12 +137,14 @@ def _follow(asking: Operator, key: str, sleep: Callable[[float], object]) -> tup
             continue
         if state_of(run) != state:
             state = state_of(run)
-            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {run.build_arn or ''}", flush=True)
-        if run.build_arn is not None:
+            print(
+                f"{datetime.now(UTC):%H:%M:%S}  {state}  {run.import_build.arn or ''}", flush=True
+            )
+        if run.import_build.arn is not None:
             if seen.built is None:
                 seen.built = time.monotonic()
                 seen.found.append(_again(asking, run, "at once"))
-            if seen.listed is None and _is_listed(asking, run.build_arn):
+            if seen.listed is None and _is_listed(asking, run.import_build.arn):
                 seen.listed = time.monotonic()
         if run.answered_at is not None:
             return run, seen
@@ -151,7 +153,7 @@ def _follow(asking: Operator, key: str, sleep: Callable[[float], object]) -> tup
 
 def _again(asking: Operator, run: Run, when: str) -> points.Point:
     """Send the frozen request once more."""
-    attempt, built = _attempt(asking, run), str(run.build_arn)
+    attempt, built = _attempt(asking, run), str(run.import_build.arn)
     if attempt is None:
         return points.token(when, built, None, "no attempt is known")
     try:
@@ -164,9 +166,9 @@ def _again(asking: Operator, run: Run, when: str) -> points.Point:
 
 
 def _attempt(asking: Operator, run: Run) -> Attempt | None:
-    if run.import_key is None or run.attempt is None:
+    if run.import_build.attempt is None:
         return None
-    return asking.ledger.list_attempts(run.import_key)[run.attempt]
+    return asking.ledger.get_attempt(run.import_build.attempt)
 
 
 def _is_listed(asking: Operator, build_arn: str) -> bool:
@@ -200,12 +202,14 @@ def _tell(asking: Operator, session: Any, run: Run, seen: Seen) -> int:
 def _points(
     asking: Operator, run: Run, seen: Seen, history: list[Any], kind: str
 ) -> Iterator[points.Point]:
-    if run.build_arn is not None:
+    if run.import_build.arn is not None:
         if kind == "Succeeded":
             yield _again(asking, run, "after the end")
         lag = None if seen.listed is None or seen.built is None else seen.listed - seen.built
         yield points.lag(lag)
-        image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
+        image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.import_build.arn)[
+            "image"
+        ]
         attempt = _attempt(asking, run)
         yield points.tags(attempt.request["tags"] if attempt else {}, image.get("tags", {}))
     if isinstance(run.decision, ImportPlan):
@@ -221,11 +225,13 @@ def _around(
     asking: Operator, session: Any, run: Run, told: Mapping[str, Any]
 ) -> Iterator[points.Point]:
     """Look at what lies around the build: its AMI, its log, and one that there cannot be."""
-    if run.build_arn is None:
+    if run.import_build.arn is None:
         return
     home = asking.builder.ec2.meta.region_name
     amis = told.get("amis", [])
-    image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
+    image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.import_build.arn)[
+        "image"
+    ]
     yield points.ami_tags(image.get("tags", {}), _ami_tags(asking, home, amis))
     yield points.distributed_names(home, amis)
     yield _log_writers(session, told.get("logGroup") or f"/aws/imagebuilder/{image['name']}")

@@ -214,7 +214,7 @@ def _decided(run: "Run") -> str:
     if isinstance(run.decision, Rejection):
         return run.decision.code.value
     image = f"{run.decision.name} {run.decision.semantic_version}"
-    return image if run.build_arn else f"asks Image Builder for {image}"
+    return image if run.import_build.arn else f"asks Image Builder for {image}"
 
 
 def _state(run: "Run") -> dict[str, Any]:

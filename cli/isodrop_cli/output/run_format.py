@@ -69,8 +69,8 @@ def as_json(run: "Run") -> dict[str, Any]:
             "edition": plan.edition,
             "release": plan.release,
         },
-        "attempt": run.attempt,
-        "buildArn": run.build_arn,
+        "attempt": None if run.import_build.attempt is None else run.import_build.attempt.number,
+        "buildArn": run.import_build.arn,
         "distributionArn": run.distribution.arn,
         "answer": parse_answer(run),
     }
@@ -83,7 +83,7 @@ def state_of(run: "Run") -> str:
         return kind_of(answer).lower()
     if run.distribution.arn is not None:
         return "distributing"
-    if run.build_arn is not None:
+    if run.import_build.arn is not None:
         return "building"
     # A rejection that was decided is no import; its answer is on the way.
     return "importing" if isinstance(run.decision, ImportPlan) else "looking"
@@ -109,8 +109,10 @@ def pairs(run: "Run") -> list[tuple[str, object]]:
         found.append(("content", run.content.id))
     if run.sha256 is not None:
         found.append(("sha256", run.sha256))
-    if run.build_arn is not None:
-        found += [("build", run.build_arn), ("attempt", run.attempt)]
+    if run.import_build.arn is not None:
+        found.append(("build", run.import_build.arn))
+    if run.import_build.attempt is not None:
+        found.append(("attempt", run.import_build.attempt.number))
     if run.distribution.arn is not None:
         found.append(("distribution", run.distribution.arn))
     if run.answered_at is not None:
@@ -133,7 +135,7 @@ def to_row(run: "Run") -> tuple[object, ...]:
         run.request.number,
         None if plan is None else plan.name,
         None if plan is None else plan.semantic_version,
-        run.build_arn,
+        run.import_build.arn,
         run.upload.key,
     )
 

@@ -102,7 +102,13 @@ class StagingBucket:
             )["UploadId"]
 
     def copy_parts(
-        self, source: Upload, key: str, upload_id: str, parts: tuple[Part, ...]
+        self,
+        source: Upload,
+        key: str,
+        upload_id: str,
+        parts: tuple[Part, ...],
+        *,
+        is_new: bool = False,
     ) -> tuple[CopiedPart, ...]:
         """Copy all parts that are not there yet.
 
@@ -113,6 +119,8 @@ class StagingBucket:
         key, upload_id : str
             Of the copy.
         parts : tuple of Part
+        is_new : bool
+            Whether the multipart upload has just been begun, so that it has no parts.
 
         Returns
         -------
@@ -128,7 +136,8 @@ class StagingBucket:
         TransientError, RefusedError
             What else S3 said; ``checksum-missing`` if it is without a checksum.
         """
-        there = {part.number: part for part in self._parts(key, upload_id)}
+        listed = () if is_new else self._parts(key, upload_id)
+        there = {part.number: part for part in listed}
         copied = {
             part.number: there[part.number]
             for part in parts
@@ -241,7 +250,7 @@ class StagingBucket:
             code = error.aws_code
             if code == _OTHER_PARTS:
                 # Somebody copies the same parts at the same time; they are listed anew.
-                raise TransientError(str(error)) from error
+                raise TransientError(str(error), aws_code=error.aws_code) from error
             if code not in {_NO_UPLOAD, *_THERE_ALREADY, *_CONFLICT}:
                 raise
             # An answer that was lost, another invocation, or a copy deleted meanwhile.
@@ -271,7 +280,7 @@ class StagingBucket:
                 return False
             if error.aws_code == _BARE_DENIAL:
                 # The stack's own role may read its own bucket; a clock that is off looks the same.
-                raise CredentialsError(str(error)) from error
+                raise CredentialsError(str(error), aws_code=error.aws_code) from error
             raise
         return head["ContentLength"] == content.size and _checksum(head) == content.checksum
 
