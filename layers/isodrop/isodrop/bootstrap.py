@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from isodrop.aws.clients import deferring
 from isodrop.aws.config import CONFIG, FAST_CONFIG
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
@@ -46,7 +47,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     from isodrop.services.submission import BuildSubmitter
 
     settings = IntakeSettings.read(environ)
-    session = boto3.Session()
+    session = deferring(boto3.Session())
     builder = ImageBuilder.connect(session)
     ledger = Ledger.connect(session, settings.ledger_table)
     s3 = session.client("s3", config=CONFIG)
@@ -90,7 +91,7 @@ def make_report_services(environ: Mapping[str, str]) -> "tuple[Reporter, Distrib
     SettingsError
         A variable is missing or not well formed.
     """
-    return _report_services(ReportSettings.read(environ), boto3.Session())
+    return _report_services(ReportSettings.read(environ), deferring(boto3.Session()))
 
 
 def make_sweep(
@@ -115,7 +116,7 @@ def make_sweep(
     from isodrop.services.sweep import Sweeper
 
     settings = SweepSettings.read(environ)
-    session = boto3.Session()
+    session = deferring(boto3.Session())
     reporter, distributor = _report_services(settings, session)
     return Sweeper(
         s3=session.client("s3", config=CONFIG),
