@@ -482,7 +482,7 @@ class Simulation:
         task = self.clock.current
         assert task is not None
         module = _module(function)
-        for wired in ("intake", "reporter", "sweep"):
+        for wired in ("intake", "services", "sweep"):
             if hasattr(module, wired):
                 getattr(module, wired).cache_clear()
         task.deadline = deadline = self.clock.now + SECONDS[function]

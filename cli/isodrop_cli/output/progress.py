@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
+from isodrop.domain.build import FINAL_STATUSES
 from isodrop_cli.output.console import format_size
 from isodrop_cli.output.run_format import amis_of, as_json, kind_of, parse_answer
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 15.0
 """Seconds over which a rate is taken."""
-_ENDS: Final = frozenset({"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DELETED", "DISABLED"})
-"""Statuses that are no step of the way; the answer tells of them."""
 _WAITS: Final = "waiting for the stack to take it"
 _LATE: Final = (
     "the stack has not taken it yet\n"
@@ -171,7 +170,7 @@ def seen(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[ProgressE
     at = {
         status: _time(when)
         for status, when in run.status_first_seen_at.items()
-        if status not in _ENDS
+        if status not in FINAL_STATUSES  # the answer has those
     }
     for status in sorted(at, key=at.__getitem__):
         facts = {**_state(run), "status": status}

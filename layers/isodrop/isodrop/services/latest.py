@@ -89,8 +89,9 @@ class LatestParameters:
         same time the later writer sees both, and the earlier one at its second look.
         """
         written = self._value(parameter)
+        known: dict[str, str | None] = {}
         for _ in range(_ROUNDS):
-            newest = self._newest(images(), check_time)
+            newest = self._newest(images(), check_time, known)
             if newest in {None, written}:
                 return
             with translate_errors():
@@ -115,15 +116,25 @@ class LatestParameters:
                 return None
             raise
 
-    def _newest(self, images: Iterable[ImageRecord], check_time: Callable[[], None]) -> str | None:
-        """Find the AMI of the highest version that is AVAILABLE and still has it."""
+    def _newest(
+        self,
+        images: Iterable[ImageRecord],
+        check_time: Callable[[], None],
+        known: dict[str, str | None],
+    ) -> str | None:
+        """Find the AMI of the highest version that is AVAILABLE and still has it.
+
+        What was found a moment ago is in ``known``, and is not looked for again.
+        """
         for image in sorted(images, key=lambda image: image.sort_key, reverse=True):
+            if image.arn in known:
+                return known[image.arn]
             check_time()
             build = self.builder.get_build(image.arn)
             if build is not None and self._is_there(build):
-                return next(
-                    (ami.id for ami in self.builder.local_amis(build.amis, build.arn)), None
-                )
+                local = self.builder.local_amis(build.amis, build.arn)
+                known[image.arn] = next((ami.id for ami in local), None)
+                return known[image.arn]
             if build is None or build.phase is not BuildPhase.RUNNING:
                 self._retire(image)
         return None
