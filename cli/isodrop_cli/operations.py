@@ -13,12 +13,11 @@ from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import CurrentObject, get_current_upload
 from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
-from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, day_of
 from isodrop.domain.build import BuildPhase, StepCount
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import RunRequest, Upload
-from isodrop.domain.run import Failure, Run, RunState
+from isodrop.domain.run import CANCELLED, Run, RunState
 from isodrop.errors import IsodropError, RejectedError
 from isodrop.text import join_list, single_line
 
@@ -346,12 +345,14 @@ class Operator:
             raise OperatorError(f"{history.address}: nobody has claimed it, so nothing is running")
         build_arn = self._running(run)
         if build_arn is None:
-            message = "It was cancelled with isodrop cancel before it had a build."
-            failure = Failure(Code.BUILD_CANCELLED, message)
-            if run.answer_json is not None or not self.ledger.record_failure(run, failure):
+            if _is_over(run) and (run.failure != CANCELLED or run.answered_at is not None):
                 raise OperatorError(f"{history.address}: nothing of it is running any more")
+            # First written, then read again: whoever submits it meanwhile reads after they write.
+            self.ledger.request_cancellation(run)
             run = self.ledger.get_run(run.upload_id, run.request.number) or run
             build_arn = self._running(run)
+            if build_arn is None and _is_over(run) and run.failure != CANCELLED:
+                raise OperatorError(f"{history.address}: nothing of it is running any more")
         if build_arn is not None:
             waiting = self.others(run)
             if waiting and not others_too:
@@ -402,6 +403,11 @@ class Operator:
 def _name(upload_id: str, request: int, again: int = 0) -> str:
     """Name an ask's execution; a number follows where others of the name came to nothing."""
     return f"{upload_id}-ask-{request}" + (f"-{again}" if again else "")
+
+
+def _is_over(run: Run) -> bool:
+    """Whether it is known how a run without a running build ends."""
+    return run.answer_json is not None or run.failure is not None or run.build_arn is not None
 
 
 def _still_open(history: UploadHistory, request: int, execution: str) -> OperatorError:

@@ -285,6 +285,15 @@ class LocalStack:
             asked[name] = asked.get(name, 0) + 1
         return asked
 
+    def authorizations(self) -> list[dict[str, Any]]:
+        """List what callers other than the account itself have wanted, and whether they may.
+
+        Each once: ``principal``, ``action``, ``resource``, ``context`` (the conditions' keys, in
+        lower case) and ``allowed``, which is what the caller's own policies say.
+        """
+        calls: list[dict[str, Any]] = self.control("authorizations")
+        return calls
+
     # ------------------------------------------------------------------ what it says
 
     def events(self) -> list[Event]:

@@ -144,14 +144,21 @@ def shapes(pattern: str) -> set[str]:
 
 
 def conditions(pattern: str) -> set[str]:
-    """The conditions that an action knows."""
-    return GLOBAL.union(
-        *(
-            kind["condition_keys"]
-            for action in actions(pattern)
-            for kind in action["resource_types"].values()
-        )
+    """The conditions that an action knows, its own and its resources'; of a tag without its key."""
+    resources = reference()[pattern.partition(":")[0]]["resources"]
+    keys = (
+        key
+        for action in actions(pattern)
+        for name, kind in action["resource_types"].items()
+        for key in [*kind["condition_keys"], *resources.get(name, {}).get("condition_keys", ())]
     )
+    return GLOBAL.union(key.replace("${TagKey}", "") for key in keys)
+
+
+def without_tag(key: str) -> str:
+    """Leave out which tag a condition is about."""
+    family, slash, _ = key.partition("/")
+    return family + slash
 
 
 def wrong(made: Resolved, statement: dict[str, Any]) -> Iterator[str]:
@@ -160,7 +167,7 @@ def wrong(made: Resolved, statement: dict[str, Any]) -> Iterator[str]:
         arn(made, each)
         for each in listed(statement.get("Resource", statement.get("NotResource", ())))
     ]
-    asked = {key for test in statement.get("Condition", {}).values() for key in test}
+    asked = {without_tag(key) for test in statement.get("Condition", {}).values() for key in test}
     fit: set[str] = set()
     for pattern in listed(statement["Action"]):
         if not actions(pattern):

@@ -27,9 +27,10 @@ def mend_all() -> None:
         functions,
         iam,
         multipart,
+        policies,
         s3,
         step_functions,
     )
 
-    for part in (event_bus, functions, iam, step_functions, multipart, s3, cloudformation):
+    for part in (event_bus, functions, iam, step_functions, multipart, s3, policies, cloudformation):
         part.mend()

@@ -28,6 +28,7 @@ from isodrop.aws.ledger_items import (
     UnreadableItemError,
     attempt_key,
     attempts_of,
+    cancellation_key,
     decision_to_json,
     image_key,
     images_of,
@@ -272,6 +273,16 @@ class Ledger:
         names = BUILD_ATTRIBUTES[stage]
         free = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
         return self._update_if(key_of_run(run), {names.failure: to_json(failure)}, free)
+
+    def request_cancellation(self, run: Run) -> None:
+        """Write that a run is to be cancelled before it has a build; again, it is the same."""
+        self._put_if_absent({**cancellation_key(run), "schemaVersion": SCHEMA_VERSION})
+
+    def is_cancellation_requested(self, run: Run) -> bool:
+        """Whether a run is to be cancelled, strongly consistent."""
+        key = cancellation_key(run)
+        with translate_errors():
+            return "Item" in self.table.get_item(Key=key, ConsistentRead=True)
 
     def record_status_seen(self, run: Run, status: str, now: str) -> None:
         """Write when a status was first seen."""

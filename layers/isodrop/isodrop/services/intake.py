@@ -19,7 +19,7 @@ from isodrop.domain.ids import import_key
 from isodrop.domain.model import FIRST_RUN, ImportPlan, ImportSettings, RunRequest, Upload
 from isodrop.domain.overrides import merge_overrides
 from isodrop.domain.planning import plan_import
-from isodrop.domain.run import BuildKind, Failure, Run
+from isodrop.domain.run import CANCELLED, BuildKind, Failure, Run
 from isodrop.errors import PermanentError, RejectedError
 from isodrop.iso import read_iso
 from isodrop.services.allow_list import AllowListGate
@@ -126,11 +126,13 @@ class Intake:
             # Answered already: while this execution was thought to be over, and then redriven.
             return IntakeResult(NextStep.REPORT)
         try:
+            self._refuse_if_cancelled(run)
             plan = self._plan(run, malware_scan)
             if plan is None:
                 return IntakeResult(NextStep.REPORT)
             content = self.stager.stage_upload(run, plan)
             sha256 = self.gate.check(run, content)
+            self._refuse_if_cancelled(run)  # the copy may have taken minutes
             build_arn = self.submission.submit(run, self._import_task(run, plan, content, sha256))
         except (RejectedError, PermanentError) as error:
             self.ledger.record_failure(run, Failure(error.code, str(error)))
@@ -139,6 +141,11 @@ class Intake:
         self.ledger.link_build(run, build_arn)
         self.stager.discard_copy(run)  # where it follows another's, whose copy is the one imported
         return IntakeResult(NextStep.TRACK, build_arn)
+
+    def _refuse_if_cancelled(self, run: Run) -> None:
+        """Go no further with a run that an operator wants cancelled."""
+        if self.ledger.is_cancellation_requested(run):
+            raise PermanentError(CANCELLED.message, code=CANCELLED.code)
 
     def _plan(self, run: Run, malware_scan: str | None) -> ImportPlan | None:
         """Decide, unless it was decided before; ``None`` for a rejection."""
