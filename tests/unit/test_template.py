@@ -108,8 +108,8 @@ def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
     assert not heard("isos/windows/Win11.iso.sha256")
     for role, sid in (
         ("ImportIsoRole", "ReadUploads"),
-        ("ReportBuildRole", "HeadObjects"),
-        ("SweepRole", "HeadObjects"),
+        ("ReportBuildRole", "TagObjects"),
+        ("SweepRole", "TagObjects"),
     ):
         read = made.statement(role, sid)
         assert read

@@ -32,5 +32,14 @@ def mend_all() -> None:
         step_functions,
     )
 
-    for part in (event_bus, functions, iam, step_functions, multipart, s3, policies, cloudformation):
+    for part in (
+        event_bus,
+        functions,
+        iam,
+        step_functions,
+        multipart,
+        s3,
+        policies,
+        cloudformation,
+    ):
         part.mend()

@@ -52,8 +52,8 @@ class Check(NamedTuple):
 def evaluate(context: Any, policies: Any, *limits: Any) -> Any:
     """Evaluate policies, and record it where they are the caller's own."""
     result = _evaluate(context, policies, *limits)
-    if _of_a_resource.get():
-        return result
+    if _of_a_resource.get() or ":role/" in context.principal_arn:
+        return result  # a resource's policy, or a simulation
     call = {
         "principal": context.principal_arn,
         "action": context.action,
@@ -70,7 +70,7 @@ def evaluate(context: Any, policies: Any, *limits: Any) -> Any:
 
 
 def combine_resource_policy(*given: Any, **named: Any) -> Any:
-    """Evaluate a resource's policy, which is not recorded: :func:`evaluate` is called there, too."""
+    """Evaluate a resource's policy, which is not recorded though :func:`evaluate` is called."""
     token = _of_a_resource.set(True)
     try:
         return _combine_resource_policy(*given, **named)
@@ -170,21 +170,13 @@ def _hash_key(table: str) -> str:
     return "" if known is None else str(known["pk_name"])
 
 
-def resource_arn(
-    service: str,
-    method: str,
-    path: str,
-    headers: Any,
-    body: bytes,
-    query: Any,
-    region: str,
-    account: str,
-) -> str:
+def resource_arn(service: str, method: str, path: str, *more: Any) -> str:
     """Name what a call is about; the emulator has ``*`` for Image Builder's and for what is tagged.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2imagebuilder.html
     """
+    _headers, body, query, region, account = more
     if service == "imagebuilder":
         asked = _json(body)
         base = f"arn:aws:imagebuilder:{region}:{account}:image"
@@ -201,7 +193,7 @@ def resource_arn(
     if service == "ec2" and _first(query, "Action") == "CreateTags":
         named = str(_first(query, "ResourceId.1"))
         return f"arn:aws:ec2:{region}::image/{named}" if named.startswith("ami-") else "*"
-    found_arn: str = _resource_arn(service, method, path, headers, body, query, region, account)
+    found_arn: str = _resource_arn(service, method, path, *more)
     return found_arn
 
 
@@ -255,13 +247,13 @@ def dependents(
         yield Check("imagebuilder:TagResource", image, tags)
         yield Check("iam:PassRole", asked["executionRole"], passed)
         yield Check("ec2:DescribeImages", "*")
+    elif service == "s3" and method in {"PUT", "POST"} and headers.get("x-amz-tagging"):
+        yield Check("s3:PutObjectTagging", f"arn:aws:s3:::{unquote(path).lstrip('/')}")
     elif service == "ssm" and asked.get("DataType") == "aws:ec2:image":
         yield Check("ec2:DescribeImages", "*")
 
 
-def sources_of_404(
-    method: str, path: str, headers: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
+def sources_of_404(method: str, path: str, headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Name bucket and key that were not found: of a read, or of what is copied."""
     copied = unquote(headers.get("x-amz-copy-source", "").partition("?")[0])
     for place in (copied,) if copied else (unquote(path),) if method in {"GET", "HEAD"} else ():
@@ -297,9 +289,7 @@ def guarded(service: str, handler: Handler) -> Handler:
     return handle
 
 
-def denied(
-    service: str, headers: Mapping[str, str], query: Mapping[str, Any], check: Check
-) -> Any:
+def denied(service: str, headers: Mapping[str, str], query: Mapping[str, Any], check: Check) -> Any:
     """Answer a caller that may not do something; ``None`` for one that may."""
     key = router.extract_access_key_id(headers, query)
     account = get_account_id()
