@@ -130,8 +130,9 @@ paths: venv ## compare three interpreters of the state machine along all its pat
 	@$(BIN)/python -m tests.resilience.paths_page
 
 .PHONY: bench
-bench: venv ## measure the reader against others, into docs/benchmarks.md and README.md; four minutes
+bench: venv ## measure the reader against others, and the functions' start, into docs/benchmarks.md and README.md; six minutes
 	@$(BIN)/python -m tools.bench
+	@$(BIN)/python -m tools.bench cold-start
 
 .PHONY: test-sam
 test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes

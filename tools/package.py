@@ -80,11 +80,10 @@ def package(folder: Path, *settings: str) -> list[Path]:
                 properties["CodeUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
             case "AWS::Serverless::LayerVersion":
                 with tempfile.TemporaryDirectory(dir=folder) as built:
-                    make_layer(
-                        ROOT / properties["ContentUri"], f"build-{name}", Path(built), *settings
-                    )
+                    layer = ROOT / properties["ContentUri"]
+                    print(make_layer(layer, f"build-{name}", Path(built), *settings))
                     libraries = shipped(Path(built))
-                    archive = _zip(folder, name, files(Path(built)))
+                    archive = _zip(folder, name, files(Path(built), compiled=True))
                 bill = archive.with_suffix(".cdx.json")
                 bill.write_bytes(make_sbom(libraries, archive.read_bytes()))
                 artifacts += [archive, bill]

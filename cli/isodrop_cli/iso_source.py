@@ -11,7 +11,7 @@ from typing import Final
 
 from isodrop.codes import Code
 from isodrop.errors import IsodropError, RejectedError
-from isodrop.iso import ReadRange
+from isodrop.iso.model import ReadRange
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_trace
 

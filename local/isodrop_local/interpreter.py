@@ -45,11 +45,10 @@ class Interpreter:
     @property
     def layer(self) -> tuple[str, ...]:
         """The settings of the layer's Makefile that make the layer for it."""
-        if self.version == sys.version:
-            return (f"PYTHON={sys.executable}", "LAYER_PLATFORMS=host")
+        wheels = "host" if self.version == sys.version else MACHINE
         return (
-            *(f"PYTHON={sys.executable}", f"LAYER_PLATFORMS={MACHINE}"),
-            f"LAYER_PYTHON={self.release}",
+            *(f"PYTHON={sys.executable}", f"LAYER_PLATFORMS={wheels}"),
+            *(f"LAYER_PYTHON={self.release}", f"LAYER_COMPILER={self.path}"),
         )
 
 

@@ -1,11 +1,16 @@
 """What ``make bench`` writes, from images of a few megabytes and without delay."""
 
+import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from isodrop_local.iso_maker.image import Content
+from isodrop_local.template import ROOT
 from tools.bench import __main__ as bench
+from tools.bench import cold_start
 from tools.bench.readers import READERS
 from tools.bench.tables import BEGIN, END, LIMIT, OURS, figures, rows_of
 
@@ -35,3 +40,27 @@ def test_given_small_images_when_measured_then_the_page_has_every_reader_on_both
     quoted = readme.read_text(encoding="utf-8")
     assert quoted == f"before\n{BEGIN}\n{figures(rows)}\n{END}\nafter\n"
     assert f"asks **{rows[OURS]['requests']} times, " in quoted
+
+
+def test_the_start_of_each_function_is_put_beside_a_bare_one_with_its_clients() -> None:
+    places = (str(ROOT / "layers" / "isodrop"), sysconfig.get_path("purelib"))
+
+    rows = cold_start.measured(sys.executable, Path(os.pathsep.join(places)), 1, None)
+
+    assert [row.function for row in rows] == [f for f in cold_start.FUNCTIONS for _ in range(2)]
+    assert {row.clients for row in rows} == {"all 5", "all 10", "all 11", "the ledger's"}
+    assert all(each.processor > 0 < each.clock for row in rows for each in (row.ours, row.bare))
+
+
+def test_given_no_python_of_the_runtime_then_the_page_says_skipped_and_keeps_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cold_start, "RELEASE", "2.1")
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"# Benchmarks\n\n{cold_start.HEADING}\n\nold\n", encoding="utf-8")
+
+    cold_start.main([f"--page={page}"])
+
+    said = "## Cold start\n\nSkipped: there is no Python 2.1 here; RUNTIME_PYTHON=… names one.\n"
+    assert page.read_text(encoding="utf-8") == f"# Benchmarks\n\n{said}"
+    assert said in capsys.readouterr().out

@@ -99,7 +99,7 @@ def test_a_flood_in_one_day_costs_what_is_allowed_and_each_has_its_answer() -> N
 def test_who_dies_while_it_counts_is_counted_once(what: What, skip: int) -> None:
     end = run(
         *flood(4),
-        troubles=(PlannedFault("dynamodb.TransactWriteItems", what, skip, 2),),
+        faults=(PlannedFault("dynamodb.TransactWriteItems", what, skip, 2),),
         at_once=1,
         per_day=3,
     )
@@ -112,7 +112,7 @@ def test_who_dies_while_it_counts_is_counted_once(what: What, skip: int) -> None
 def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
     end = run(
         *flood(2, every=600),
-        troubles=(PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0),),
+        faults=(PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0),),
         at_once=1,
         per_day=1,
     )

@@ -208,7 +208,7 @@ def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
     ("arguments", "said"),
     [((), "nothing was dropped yet\n"), (("--open",), "nothing waits for its answer\n")],
 )
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("harness")
 def test_given_nothing_when_a_person_lists_then_it_is_said(
     run: Run, told: Callable[..., str], arguments: tuple[str, ...], said: str
 ) -> None:
@@ -228,7 +228,7 @@ def test_given_a_claim_when_told_to_people_then_its_time_has_one_form_and_the_le
     for command in (("list",), ("status", ADDRESS)):
         assert time in told(*command)
         (entry,) = json.loads(run(*command, "--json")[1])
-        assert entry["claimed"] == "2026-11-24T09:12:34.567000+00:00"
+        assert entry["claimedAt"] == "2026-11-24T09:12:34.567000+00:00"
 
 
 def test_given_drops_when_listed_as_json_then_they_are_whole(
@@ -296,7 +296,7 @@ def test_given_an_upload_that_nobody_claimed_when_asked_then_there_is_a_way_out(
 
 
 @pytest.mark.parametrize("command", ["status", "retry", "cancel", "watch"])
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("harness")
 def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_is_named(
     run: Run, command: str
 ) -> None:
@@ -755,7 +755,7 @@ def _resource(service: str, asked: dict[str, Any]) -> str:
         case "cloudformation":
             return ARN.format(service, f"stack/{asked['StackName']}/1b2c")
         case "dynamodb":
-            return "/index/".join(filter(None, ("Ledger.Arn", asked.get("IndexName"))))
+            return "/index/".join(filter(None, ("LedgerTable.Arn", asked.get("IndexName"))))
         case "imagebuilder":
             return str(asked["imageBuildVersionArn"])
         case "lambda":
@@ -984,7 +984,7 @@ def test_given_an_error_of_aws_when_asked_then_it_is_a_sentence(
 # ---------------------------------------------------------------------------- env
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("harness")
 def test_env_prints_the_settings_that_each_function_has(run: Run) -> None:
     status, out, _ = run("env")
 
@@ -995,7 +995,7 @@ def test_env_prints_the_settings_that_each_function_has(run: Run) -> None:
     assert {each["AWS_ENDPOINT_URL"] for each in settings.values()} == {""}
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("harness")
 def test_env_leads_the_functions_where_it_is_told(run: Run) -> None:
     _, out, _ = run("env", "--endpoint-url", "http://10.0.0.1:4566")
 
@@ -1003,7 +1003,7 @@ def test_env_leads_the_functions_where_it_is_told(run: Run) -> None:
     assert said == {"http://10.0.0.1:4566"}
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("harness")
 def test_env_of_a_stack_without_the_output_says_what_to_do(
     stacks: dict[str, dict[str, str]], run: Run
 ) -> None:

@@ -28,13 +28,13 @@ CHUNKS, SEEDS_OF_A_CHUNK = 4, 12
 def run(
     *uploads: Upload,
     deeds: Any = (),
-    troubles: Any = (),
+    faults: Any = (),
     quota: int = 100,
     distributes: bool = False,
     **how: Any,
 ) -> FinalState:
     """Run a schedule of one's own; no promise may be broken."""
-    schedule = Schedule(0, uploads, troubles, deeds, quota, distributes)
+    schedule = Schedule(0, uploads, faults, deeds, quota, distributes)
     end = Simulation(schedule, **how).run()
     assert (
         broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
@@ -220,7 +220,7 @@ def test_a_copy_lost_while_its_import_waits_is_made_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         deeds=[OperatorAction(20, ActionKind.DELETE_COPIES, 0)],
-        troubles=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
+        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
     )
 
     assert answers(end) == [SUCCEEDED]
@@ -235,7 +235,7 @@ def test_a_copy_lost_with_its_upload_is_told_and_is_no_lost_build() -> None:
             OperatorAction(20, ActionKind.DELETE_COPIES, 0),
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
-        troubles=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
+        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
     )
 
     assert answers(end) == ["staging-lost", SUCCEEDED]
@@ -251,7 +251,7 @@ def test_who_joins_an_import_whose_copy_is_lost_begins_from_its_own() -> None:
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
         # The first is aborted while it waits for quota; nothing was sent.
-        troubles=[PlannedFault("s3.HeadObject", What.BUSY, 0, 6)],
+        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 6)],
     )
 
     assert answers(end)[1] == SUCCEEDED
@@ -373,7 +373,7 @@ def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
-        troubles=[PlannedFault("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
+        faults=[PlannedFault("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
         meanwhile={
             ("imagebuilder.ListImageBuildVersions", 2): OperatorAction(
                 0, ActionKind.DELETE_BUILD, 0
@@ -429,7 +429,7 @@ def test_copies_of_one_event_and_uploads_of_one_disc_share_one_distribution() ->
 def test_a_quota_that_is_full_for_an_hour_is_waited_out() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
-        troubles=[PlannedFault("imagebuilder.ImportDiskImage", What.OUT_OF_QUOTA, 0, 12)],
+        faults=[PlannedFault("imagebuilder.ImportDiskImage", What.OUT_OF_QUOTA, 0, 12)],
     )
 
     (build,) = end.builds
@@ -443,7 +443,7 @@ def test_a_request_that_is_refused_for_good_is_told_and_what_is_dropped_later_go
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(600, "a.iso", "one"),
-        troubles=[PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0)],
+        faults=[PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0)],
     )
 
     assert answers(end) == ["import-refused", SUCCEEDED]
@@ -463,14 +463,14 @@ def test_a_request_that_is_refused_for_good_is_told_and_what_is_dropped_later_go
     ids=str,
 )
 def test_what_passes_is_waited_out(failure: PlannedFault) -> None:
-    assert answers(run(Upload(0, "a.iso", "one"), troubles=[failure])) == [SUCCEEDED]
+    assert answers(run(Upload(0, "a.iso", "one"), faults=[failure])) == [SUCCEEDED]
 
 
 def test_a_notice_that_cannot_be_given_does_not_end_the_tracking() -> None:
     # Given a bus that takes nothing for longer than a notice is tried
     tries = [PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 21)]
 
-    assert answers(run(Upload(0, "a.iso", "one"), troubles=tries)) == [SUCCEEDED]
+    assert answers(run(Upload(0, "a.iso", "one"), faults=tries)) == [SUCCEEDED]
 
 
 def test_an_image_that_never_ends_is_told_when_the_limit_has_come() -> None:

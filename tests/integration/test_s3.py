@@ -10,7 +10,7 @@ from isodrop.aws.s3 import has_current, open_object, parse_uri, read_text
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import PermanentError, RejectedError
-from isodrop.iso import FIRST_READ
+from isodrop.iso.window import FIRST_READ
 from tests.integration.conftest import BUCKET
 
 START, LENGTH = FIRST_READ

@@ -538,7 +538,7 @@ def test_a_request_that_may_have_been_sent_keeps_its_copy(
     harness.abort(execution)
     with monkeypatch.context() as late:
         # Lists may lag behind.
-        late.setattr("isodrop.aws.image_builder.Builder.find", lambda *_: None)
+        late.setattr("isodrop.aws.image_builder.ImageBuilder.find_build_by_tags", lambda *_: None)
         for _ in range(2):
             harness.later(minutes=11)
             harness.sweep()

@@ -119,13 +119,13 @@ class TestOpenDrops:
             "versions": 0,
             "started": 0,
             "unscanned": 0,
-            "oldest": 0,
+            "oldest_open_seconds": 0,
             "builds": 0,
             "removed": 0,
             "released": 0,
             "builds_at_once": 0,
             "builds_today": 0,
-            "troubles": 0,
+            "errors": 0,
             "complete": True,
         }
 
@@ -554,5 +554,5 @@ def _unavailable(**_: Any) -> tuple[Any, dict[str, Any]]:
 class _Forgetful(Ledger):
     """A ledger whose function dies before it can write that the answer was published."""
 
-    def answered(self, run: Any, now: str) -> None:
+    def mark_answered(self, run: Any, now: str) -> None:
         del run, now

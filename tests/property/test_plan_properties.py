@@ -18,7 +18,7 @@ from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import plan_import
-from isodrop.iso import Edition, IsoContents
+from isodrop.iso.model import Edition, IsoContents
 from tests.support.builders import BUSINESS, CONTENT, INFRASTRUCTURE, a_business_iso, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)

@@ -53,7 +53,7 @@ LATEST: Final = 10_000.0
 """What people do after days they do after so many seconds: all that matters is over by then."""
 MARGIN: Final = 1.0
 """Seconds until an event that is due has surely started its execution."""
-_BUSY: Final = ("open", "started", "removed", "troubles")
+_BUSY: Final = ("open", "started", "removed", "errors")
 QUIET: Final = 2
 """After so many sweeps that found nothing, nothing more will come."""
 

@@ -40,7 +40,7 @@ FOR_EVER: Final = 10_000
 
 def decided(decision: str, build: str | None = None) -> Json:
     """What ImportIso gives."""
-    return {"StatusCode": 200, "Payload": {"decision": decision, "buildArn": build}}
+    return {"StatusCode": 200, "Payload": {"nextStep": decision, "buildArn": build}}
 
 
 def told(payload: Any = None) -> Json:
@@ -58,7 +58,7 @@ def steps(*done: int) -> Json:
     return {"WorkflowExecutions": [{"TotalStepsSucceeded": each} for each in done]}
 
 
-FOLLOW: Final = decided("follow", BUILD)
+FOLLOW: Final = decided("track", BUILD)
 ANSWERED: Final = told({"detailType": "ISO Import Succeeded", "eventId": "e", "code": None})
 BUILDING, AVAILABLE = image("BUILDING"), image("AVAILABLE")
 USUAL: Final[Mapping[str, Sequence[Any]]] = {
@@ -106,8 +106,8 @@ PATHS: Final = (
     Path(
         "accepted", calls={IMPORT: 1, STARTED: 1, GET_IMAGE: 2, COUNT: 1, PROGRESSED: 1, ANSWER: 1}
     ),
-    Path("rejected", {IMPORT: [decided("answer")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 1}),
-    Path("repeated", {IMPORT: [decided("nothing")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 0}),
+    Path("rejected", {IMPORT: [decided("report")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 1}),
+    Path("repeated", {IMPORT: [decided("skip")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 0}),
     Path("an unknown decision", {IMPORT: [decided("dance")]}, {IMPORT: 1, ANSWER: 0}),
     Path(
         "quota for a while",
@@ -170,12 +170,12 @@ PATHS: Final = (
     Path("refused", {IMPORT: [Fails("RefusedError", times=FOR_EVER)]}, {IMPORT: 5, ANSWER: 1}),
     Path(
         "a decision without a build's name",
-        {IMPORT: [{"StatusCode": 200, "Payload": {"decision": "follow"}}]},
+        {IMPORT: [{"StatusCode": 200, "Payload": {"nextStep": "track"}}]},
         {IMPORT: 5, GET_IMAGE: 0, ANSWER: 1},
     ),
     Path(
         "a decision of more than 256 KiB",
-        {IMPORT: [{"StatusCode": 200, "Payload": {"decision": "x" * 262_144}}]},
+        {IMPORT: [{"StatusCode": 200, "Payload": {"nextStep": "x" * 262_144}}]},
         {IMPORT: 1, GET_IMAGE: 0},
         error="States.DataLimitExceeded",
     ),
@@ -261,7 +261,7 @@ PATHS: Final = (
     Path(
         "distributed",
         {
-            ANSWER: [told({"follow": COPY}), ANSWERED],
+            ANSWER: [told({"buildToTrack": COPY}), ANSWERED],
             GET_IMAGE: [BUILDING, AVAILABLE, image("DISTRIBUTING"), AVAILABLE],
         },
         {GET_IMAGE: 4, PROGRESSED: 2, ANSWER: 2},
@@ -269,7 +269,7 @@ PATHS: Final = (
     Path(
         "a distribution that nobody knows",
         {
-            ANSWER: [told({"follow": COPY}), ANSWERED],
+            ANSWER: [told({"buildToTrack": COPY}), ANSWERED],
             GET_IMAGE: [
                 AVAILABLE,
                 Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER),

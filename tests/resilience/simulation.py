@@ -98,7 +98,7 @@ DAY: Final = 24 * 3600.0
 WEEK: Final = 7 * DAY
 PART_SIZE: Final = 256 * 1024
 """Of the copies here: the discs are small."""
-_BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "troubles")
+_BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "errors")
 PARAMETERS: Final = {"PollIntervalSeconds": 240, "TrackingTimeoutHours": 14}
 """Rarer looks than the template allows at the most seldom: each costs real time here."""
 _SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
@@ -686,12 +686,12 @@ class _Executions(StepFunctions):
 
     simulation: Simulation
 
-    def start(self, name: str, event: Mapping[str, Any]) -> str | None:
+    def start_execution(self, name: str, event: Mapping[str, Any]) -> str | None:
         asked = {"name": name, "input": json.dumps(event)}
         status, _, said = self.simulation.states("StartExecution", asked)
         return str(json.loads(said)["executionArn"]) if status == HTTPStatus.OK else None
 
-    def describe(self, arn: str) -> ExecutionAsTold | None:
+    def describe_execution(self, arn: str) -> ExecutionAsTold | None:
         found = self.simulation.executions.get(arn)
         return None if found is None else ExecutionAsTold(arn, found.status, found.cause)
 

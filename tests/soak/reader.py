@@ -12,7 +12,7 @@ from random import Random
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso import read_iso
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker.image import Image
 from isodrop_local.iso_maker.iso import LAYOUTS, make_image
 from isodrop_local.iso_maker.meter import MOST_BYTES, MOST_REQUESTS, Meter

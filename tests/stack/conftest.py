@@ -19,6 +19,7 @@ Disc = Callable[..., Path]
 
 PARAMETERS = {
     "MaxConsecutiveFailures": "2",
+    "CreateDashboard": "true",
     "MaxBuildsAtOnce": "100",
     "MaxBuildsPerDay": "1000",
     "AllowedOverrides": "image-name,semantic-version,edition,image-index,description,rebuild",

@@ -20,29 +20,29 @@ MOST_MEMORY = 2 << 30
 
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
 def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
-    stack: LocalStack, disc: Disc, layout: str
+    stack: LocalStack, iso: Disc, layout: str
 ) -> None:
-    iso = disc(layout=layout, size=BIG)
-    stack.link(iso)
+    big_iso = iso(layout=layout, size=BIG)
+    stack.link(big_iso)
 
-    answer = stack.wait_for_answer(iso.name)
+    answer = stack.wait_for_answer(big_iso.name)
 
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert answer["detail"]["data"]["source"]["size"] == BIG // 2048 * 2048
-    ranges = stack.reads(iso.name)
+    ranges = stack.reads(big_iso.name)
     assert 0 < len(ranges) <= 4
     assert sum(length for _, length in ranges) <= 512 * 1024
 
 
 def test_what_inspect_says_of_an_object_is_what_the_stack_then_imports(
-    stack: LocalStack, disc: Disc
+    stack: LocalStack, iso: Disc
 ) -> None:
     # Given an ISO that has been dropped, and a shell set up as `make local` says
-    iso = disc(size=BIG)
-    stack.link(iso, metadata={"edition": "EnterpriseN"})
+    big_iso = iso(size=BIG)
+    stack.link(big_iso, metadata={"edition": "EnterpriseN"})
     environ = {**stack.environment, "PATH": os.environ["PATH"]}
     command = Path(sys.executable).with_name("isodrop")
-    address = f"s3://{stack.bucket}/{iso.name}"
+    address = f"s3://{stack.bucket}/{big_iso.name}"
 
     # When it is inspected there
     done = subprocess.run(
@@ -56,7 +56,7 @@ def test_what_inspect_says_of_an_object_is_what_the_stack_then_imports(
     # Then the plan is the one that is followed, and few ranges were read to make it
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)["plan"]
-    answer = stack.wait_for_answer(iso.name)["detail"]["data"]["plan"]
+    answer = stack.wait_for_answer(big_iso.name)["detail"]["data"]["plan"]
     assert plan["edition"] == "EnterpriseN"
     assert {key: plan[key] for key in answer} == answer
     assert len(done.stderr.splitlines()) <= 4
@@ -66,8 +66,8 @@ def test_the_demo_takes_an_iso_of_five_gigabytes_in_two_gigabytes_of_memory(
     tmp_path: Path,
 ) -> None:
     # Given an ISO of the user's own, on a machine that could not hold it
-    iso = make_iso(tmp_path / "big.iso", size=BIG, editions=business_editions(revision=1999))
-    command = [sys.executable, "-m", "isodrop_local.demo", "--iso", str(iso)]
+    big_iso = make_iso(tmp_path / "big.iso", size=BIG, editions=business_editions(revision=1999))
+    command = [sys.executable, "-m", "isodrop_local.demo", "--iso", str(big_iso)]
 
     # When the demo runs, and its memory and that of all it starts is looked at all the time
     with (tmp_path / "out").open("w+b") as out:

@@ -252,7 +252,7 @@ def test_what_is_no_upload_is_said_to_be_none(
     # Given something that S3 never sends; When
     result = request.getfixturevalue(handler).invoke(event)
     # Then
-    assert result["errorType"] == "NotAnUploadError", result
+    assert result["errorType"] == "InvalidEventError", result
 
 
 # ---------------------------------------------------------------------------- ReportBuild
@@ -386,5 +386,5 @@ def test_every_file_of_events_in_is_used_here() -> None:
 def test_a_sweep_tells_what_it_found(sweep: Runtime) -> None:
     result = sweep.invoke({"source": "aws.events", "detail-type": "Scheduled Event"})
 
-    assert result["troubles"] == 0, result
+    assert result["errors"] == 0, result
     assert result["complete"] is True

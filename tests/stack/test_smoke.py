@@ -19,10 +19,10 @@ pytestmark = pytest.mark.usefixtures("shell")
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def run(
-        iso: Path, *options: str, environ: dict[str, str] | None = None
+        path: Path, *options: str, environ: dict[str, str] | None = None
     ) -> tuple[int, str, str]:
         capfd.readouterr()
-        status = smoke.main([str(iso), *options], environ or {}, lambda _: time.sleep(0.1))
+        status = smoke.main([str(path), *options], environ or {}, lambda _: time.sleep(0.1))
         return (status, *capfd.readouterr())
 
     return run
@@ -35,10 +35,10 @@ def results(out: str) -> dict[str, str]:
 
 
 def test_a_good_iso_is_built_once_and_each_point_is_told(
-    stack: LocalStack, disc: Disc, run: Run
+    stack: LocalStack, iso: Disc, run: Run
 ) -> None:
-    iso = disc()
-    status, out, _ = run(iso, "--yes")
+    path = iso()
+    status, out, _ = run(path, "--yes")
     assert results(out) == {
         "token repeated at once": "held",
         "token repeated after the end": "held",
@@ -58,7 +58,7 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
     builds = [
         each
         for each in stack.image_builder.builds()
-        if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+        if each["request"]["tags"]["isodrop:source"].endswith(path.name)
         # One without an object is asked for beside it, under a name of its own.
         and not each["name"].startswith("isodrop-smoke-")
     ]
@@ -66,43 +66,43 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
 
 
 def test_a_build_that_fails_shows_what_step_functions_tells_of_it(
-    stack: LocalStack, disc: Disc, run: Run
+    stack: LocalStack, iso: Disc, run: Run
 ) -> None:
     stack.image_builder.fail_next_build(message="Setup found no TPM.")
-    status, out, _ = run(disc(), "--yes")
+    status, out, _ = run(iso(), "--yes")
     assert status == 4
     assert results(out)["SDK integration: failureContext"] == "held"
     assert "the answer: Failed" in out
 
 
 def test_nothing_is_spent_unless_somebody_agrees_or_in_ci(
-    stack: LocalStack, disc: Disc, run: Run, monkeypatch: pytest.MonkeyPatch
+    stack: LocalStack, iso: Disc, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    iso = disc()
+    path = iso()
     monkeypatch.setattr("builtins.input", lambda _: "no")
-    declined, told, _ = run(iso)
-    in_ci, _, why = run(iso, "--yes", environ={"CI": "true"})
+    declined, told, _ = run(path)
+    in_ci, _, why = run(path, "--yes", environ={"CI": "true"})
     assert (declined, in_ci) == (1, 1)
     assert "one build: an EC2 instance" in told
     assert "does not run in CI" in why
     assert not [
         each
         for each in stack.image_builder.builds()
-        if each["request"]["tags"]["isodrop:source"].endswith(iso.name)
+        if each["request"]["tags"]["isodrop:source"].endswith(path.name)
         # One without an object is asked for beside it, under a name of its own.
         and not each["name"].startswith("isodrop-smoke-")
     ]
 
 
 def test_nothing_is_spent_where_doctor_finds_something_broken(
-    stack: LocalStack, disc: Disc, run: Run
+    stack: LocalStack, iso: Disc, run: Run
 ) -> None:
     events = stack.client("events")
     rules = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportStateMachineArn"])
     (rule,) = rules["RuleNames"]
     events.disable_rule(Name=rule)
     try:
-        status, _, why = run(disc(), "--yes")
+        status, _, why = run(iso(), "--yes")
     finally:
         events.enable_rule(Name=rule)
     assert status == 3

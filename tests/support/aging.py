@@ -13,8 +13,8 @@ def aged(stack: LocalStack, arn: str, attribute: str) -> bool:
     dynamodb, table = stack.client("dynamodb"), stack.outputs["LedgerTableName"]
     found = dynamodb.scan(
         TableName=table,
-        FilterExpression="#build = :arn AND attribute_exists(standing)",
-        ExpressionAttributeNames={"#build": "buildArn"},
+        FilterExpression="#build = :arn AND attribute_exists(#status)",
+        ExpressionAttributeNames={"#build": "buildArn", "#status": "status"},
         ExpressionAttributeValues={":arn": {"S": arn}},
     )["Items"]
     for attempt in found:

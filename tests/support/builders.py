@@ -9,7 +9,7 @@ from isodrop.domain.model import FIRST_RUN, ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import plan_import
 from isodrop.domain.run import BuildRecord, Run
-from isodrop.iso import Edition, IsoContents
+from isodrop.iso.model import Edition, IsoContents
 
 BUSINESS = (
     "Education",

@@ -11,7 +11,7 @@ from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.planning import plan_import
 from isodrop.errors import RejectedError
-from isodrop.iso import read_iso
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import (
     ENTERPRISE_ON_REAL_MEDIA,
     Content,

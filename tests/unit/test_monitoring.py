@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from isodrop.aws.metrics import NAMESPACE
+from isodrop.aws.metrics import NAMESPACE, Metrics
 from isodrop.codes import Code
+from isodrop.domain.sweep_summary import SweepSummary
 from isodrop_local.template import ROOT, source
 from tools.resolved_template import Resolved, resolve, resolve_plain
 
@@ -32,6 +33,7 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     ("AWS/Lambda", "Errors"): {("FunctionName",)},
     (NAMESPACE, "Uploads"): {("service",)},
     (NAMESPACE, "Answers"): {("service",), ("service", "kind"), ("service", "kind", "code")},
+    (NAMESPACE, "ActionRequired"): {("service",)},
     (NAMESPACE, "TimeToAnswer"): {("service",), ("service", "kind")},
     (NAMESPACE, "InspectionRequests"): {("service",)},
     (NAMESPACE, "InspectionBytes"): {("service",)},
@@ -45,7 +47,7 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "SweepStarts"): {("service",)},
     (NAMESPACE, "SweepErrors"): {("service",)},
 }
-SUMS = {(NAMESPACE, "SweepActions")}
+SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "ActionRequired")}
 """For an alarm: the dashboard shows what they are the sums of."""
 OF_A_RESOURCE: dict[str, set[str]] = {
     "QueueName": {"DeadLetterQueue.QueueName"},
@@ -60,7 +62,7 @@ OF_A_RESOURCE: dict[str, set[str]] = {
 
 @cache
 def operations(topic: str = "") -> Resolved:
-    nested = resolve(AlarmTopicArn=topic).properties("MonitoringStack")
+    nested = resolve(AlarmTopicArn=topic, CreateDashboard="true").properties("MonitoringStack")
     return resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
 
 
@@ -123,8 +125,6 @@ def test_given_a_topic_then_every_alarm_goes_there_and_by_default_none_goes_anyw
 
 def test_given_no_data_then_no_alarm_is_raised() -> None:
     missing = {name: alarm["TreatMissingData"] for name, alarm in alarms().items()}
-    # Between two sweeps nobody knows; what was known stands.
-    assert missing.pop("UnansweredAlarm") == "ignore"
     assert set(missing.values()) == {"notBreaching"}
 
 
@@ -173,3 +173,77 @@ def test_the_saved_queries_look_into_the_functions_log_groups() -> None:
     assert len(queries) == 4
     for query in queries.values():
         assert {*query["LogGroupNames"]} <= {"ImportIsoLogs", "ReportBuildLogs", "SweepLogs"}
+
+
+# What waiting costs: https://aws.amazon.com/cloudwatch/pricing/, lambda/pricing/, s3/pricing/
+
+
+def costs() -> dict[str, tuple[str, float]]:
+    """The table of docs/deploying.md: of each part how many, and dollars a month."""
+    page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    section = page.partition("\n### What waiting costs\n")[2]
+    rows = re.findall(r"^\| \**([^|*]+?)\** \| ([^|]*?) ?\| \**\$([0-9.]+)\** \|$", section, re.M)
+    return {part: (count, float(dollars)) for part, count, dollars in rows}
+
+
+def test_the_table_of_what_waiting_costs_counts_what_the_template_has() -> None:
+    table = costs()
+    parameters = resolve().properties("MonitoringStack")["Parameters"]
+    stack = resolve_plain(source(ROOT / "monitoring.yaml"), parameters)
+    # An alarm is charged for each metric that it looks at.
+    looked_at = sum(
+        len(alarm.get("Metrics", ())) or 1
+        for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
+    )
+    assert stack.of_type("AWS::CloudWatch::CompositeAlarm") == {}
+    assert stack.of_type("AWS::CloudWatch::Dashboard") == {}
+    sweeps = 31 * 24 * 60 / 15
+    assert "rate(15 minutes)" in str(resolve().resources)
+    sweeping = sweeps * (0.20 / 1e6 + 0.5 * 0.0000133334 + 0.005 / 1000)
+    assert table.pop("together") == ("", round(sum(cost for _, cost in table.values()), 2))
+    assert table == {
+        "alarms, each of one metric": (f"{looked_at} at $0.10", round(looked_at * 0.10, 2)),
+        "isodrop's own metrics": ("0: a sweep that finds nothing writes none", 0),
+        "dashboards": ("0 (`CreateDashboard=true`: 1 at $3.00)", 0),
+        "sweeps, every quarter of an hour": (
+            f"{sweeps:,.0f} of a second at 512 MB, each with a listing of the bucket",
+            round(sweeping, 2),
+        ),
+    }
+    assert sum(cost for _, cost in table.values()) < 1
+
+
+def test_a_sweep_that_finds_nothing_writes_no_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    Metrics("isodrop").record_sweep(SweepSummary())
+    assert capsys.readouterr().out == ""
+
+
+def test_a_sweep_writes_what_it_found_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    everything = SweepSummary(
+        open=1,
+        oldest_open_seconds=700,
+        builds=2,
+        answered=3,
+        started=4,
+        builds_at_once=5,
+        builds_today=6,
+    )
+    everything.errors = 7
+    Metrics("isodrop").record_sweep(everything)
+    Metrics("isodrop").record_sweep(SweepSummary(started=1))
+
+    whole, some = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    swept = names(whole)
+    assert swept == {
+        *("OpenRuns", "OldestOpenRunAge", "BuildsInFlight", "SweepActions", "SweepAnswers"),
+        *("SweepStarts", "BuildsAtOnce", "BuildsToday", "SweepErrors"),
+    }
+    assert names(some) == {"SweepActions", "SweepStarts"}
+    assert {(NAMESPACE, name) for name in swept} <= DOCUMENTED.keys()
+
+
+def names(line: dict[str, Any]) -> set[str]:
+    """The metrics of a line in the embedded metric format."""
+    return {
+        metric["Name"] for told in line["_aws"]["CloudWatchMetrics"] for metric in told["Metrics"]
+    }

@@ -632,6 +632,7 @@ REFUSED: list[tuple[str, object]] = [
     ("SweepIntervalMinutes", 4),
     ("ImportedIsoExpirationDays", -1),
     ("LatestAcrossBuilds", "yes"),
+    ("CreateDashboard", "yes"),
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
     ("RegisterSchemas", "yes"),
     ("AlarmTopicArn", "ours"),

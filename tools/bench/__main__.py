@@ -21,6 +21,7 @@ from isodrop.iso.window import Window
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import windows_files
+from tools.bench import cold_start
 from tools.bench.readers import READERS, Cost, Places
 from tools.bench.tables import LIMIT, OURS, quoting, table
 
@@ -164,4 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["cold-start"]:
+        cold_start.main(sys.argv[2:])
+    else:
+        main()

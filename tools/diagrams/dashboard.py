@@ -68,7 +68,7 @@ class Curve:
 
 def body() -> Json:
     """Get the body of the stack's dashboard."""
-    nested = resolve().properties("MonitoringStack")
+    nested = resolve(CreateDashboard="true").properties("MonitoringStack")
     operations = resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
     (dashboard,) = operations.of_type("AWS::CloudWatch::Dashboard").values()
     found: Json = json.loads(dashboard["DashboardBody"])

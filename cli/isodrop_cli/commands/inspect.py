@@ -12,7 +12,8 @@ from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merge_overrides
 from isodrop.domain.planning import plan_import
 from isodrop.errors import RejectedError
-from isodrop.iso import Edition, IsoContents, read_iso
+from isodrop.iso.model import Edition, IsoContents
+from isodrop.iso.reader import read_iso
 from isodrop.text import printable
 from isodrop_cli.iso_source import Source, open_source
 from isodrop_cli.output.console import (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from isodrop.aws.clients import deferring
 from isodrop.aws.config import CONFIG, FAST_CONFIG
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
@@ -45,7 +46,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     from isodrop.services.submission import BuildSubmitter
 
     settings = IntakeSettings.read(environ)
-    session = boto3.Session()
+    session = deferring(boto3.Session())
     builder = ImageBuilder.connect(session)
     ledger = Ledger.connect(session, settings.ledger_table)
     s3 = session.client("s3", config=CONFIG)
@@ -89,7 +90,7 @@ def make_reporter(environ: Mapping[str, str]) -> "Reporter":
     SettingsError
         A variable is missing or not well formed.
     """
-    return _reporter(ReportSettings.read(environ), boto3.Session())
+    return _reporter(ReportSettings.read(environ), deferring(boto3.Session()))
 
 
 def make_sweep(
@@ -114,7 +115,7 @@ def make_sweep(
     from isodrop.services.sweep import Sweeper
 
     settings = SweepSettings.read(environ)
-    session = boto3.Session()
+    session = deferring(boto3.Session())
     reporter = _reporter(settings, session)
     return Sweeper(
         s3=reporter.s3,

@@ -236,7 +236,8 @@ CODES: Final = MappingProxyType(
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
             "Mend what the earlier answers name; then raise the stack's parameter"
-            " MaxConsecutiveFailures and ask again with isodrop retry, or at once with a new value: --set rebuild=VALUE.",
+            " MaxConsecutiveFailures and ask again with isodrop retry, or at once with a new value:"
+            " --set rebuild=VALUE.",
             why="Each attempt is a paid build. When MaxConsecutiveFailures in a row were lost, the "
             "next one most likely would be, too.",
         ),
@@ -307,8 +308,8 @@ CODES: Final = MappingProxyType(
             " names, then ask again with isodrop retry: only the distribution is repeated.",
             why="The stack has a DistributionConfigurationArn, and what Image Builder made of it "
             "failed, was cancelled, or was not over when TrackingTimeoutHours were. Most often a "
-            "target account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the key that "
-            "the image is encrypted with, or has reached its quota of AMIs.",
+            "target account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the "
+            "key that the image is encrypted with, or has reached its quota of AMIs.",
             retryable=True,
         ),
         Code.STAGING_LOST: _failed(

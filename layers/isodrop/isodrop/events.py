@@ -50,7 +50,11 @@ class _Model(BaseModel):
     """Camel case outside, snake case inside, frozen; tolerant of what later versions add."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        defer_build=True,
     )
 
 

@@ -45,7 +45,9 @@ Pairs = BeforeValidator(_pairs)
 class _Environment(BaseModel):
     """Variables in upper case outside; an empty one is one that is not there."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=str.upper, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, alias_generator=str.upper, populate_by_name=True, defer_build=True
+    )
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 import isodrop.iso
 from isodrop.codes import Code, Rejection
 from isodrop.errors import RejectedError
-from isodrop.iso import IsoContents, read_iso
+from isodrop.iso.model import IsoContents
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker.image import Image
 
 READER = str(Path(isodrop.iso.__file__).parent)

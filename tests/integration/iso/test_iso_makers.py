@@ -7,7 +7,8 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso import IsoContents, read_iso
+from isodrop.iso.model import IsoContents
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import business_editions, make_wim
 from isodrop_local.iso_maker.image import Image
 from tests.support import iso_makers

@@ -13,8 +13,7 @@ import pytest
 from isodrop import __version__
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso import IsoContents, ReadRange
-from isodrop.iso.model import UNREADABLE
+from isodrop.iso.model import UNREADABLE, IsoContents, ReadRange
 from isodrop_cli.commands import inspect
 from isodrop_cli.main import main
 from tests.support.builders import a_business_iso, an_edition, an_iso

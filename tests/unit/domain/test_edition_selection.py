@@ -9,7 +9,7 @@ from isodrop.codes import Code, Rejection
 from isodrop.domain.edition_selection import select_image
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.planning import plan_import
-from isodrop.iso import Edition, IsoContents
+from isodrop.iso.model import Edition, IsoContents
 from tests.support.builders import an_edition, an_iso, an_upload, some_settings
 
 SUPPORTED = frozenset({22621, 22631, 26100, 26200})

@@ -11,8 +11,7 @@ from isodrop.domain.edition_selection import MAX_LANGUAGES
 from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.planning import plan_import
-from isodrop.iso import IsoContents
-from isodrop.iso.model import UNREADABLE
+from isodrop.iso.model import UNREADABLE, IsoContents
 from isodrop.text import clean_tag_value
 from isodrop.windows.file_names import parse_file_name
 from tests.support.builders import (

@@ -4,7 +4,7 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError, TransientError
-from isodrop.iso import read_iso
+from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR
 from isodrop_local.iso_maker.meter import look, rejection

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from isodrop.errors import RejectedError
-from isodrop.iso import FIRST_READ, Edition, read_iso
+from isodrop.iso.model import Edition
+from isodrop.iso.reader import read_iso
+from isodrop.iso.window import FIRST_READ
 from isodrop_local.iso_maker import (
     LAYOUTS,
     EditionSpec,

@@ -123,9 +123,9 @@ def test_what_checkov_left_out_is_no_pass(report: Any, message: str) -> None:
 
 def test_the_variants_have_all_resources_and_no_conditions() -> None:
     made = templates.variants()
-    assert "OldImages" not in made["defaults"]["Resources"]
-    assert {"OldImages", "ContractRegistry"} <= made["options"]["Resources"].keys()
-    assert "OperationsDashboard" in made["defaults"]["Resources"]
+    assert "ImageLifecyclePolicy" not in made["defaults"]["Resources"]
+    assert {"ImageLifecyclePolicy", "EventSchemasRegistry"} <= made["options"]["Resources"].keys()
+    assert "MonitoringStackDashboard" in made["options"]["Resources"]
     assert "Fn::If" not in json.dumps(made, default=str)
 
 

@@ -81,6 +81,7 @@ class _Item(BaseModel):
         validate_by_name=True,
         extra="ignore",
         frozen=True,
+        defer_build=True,
     )
 
     pk: str

@@ -4,6 +4,9 @@ Every metric has the dimension ``service``, which is the stack's name; what has 
 there without them, too. The namespace and the names are what dashboard and alarms in
 monitoring.yaml look for.
 
+What a sweep found is written where it is not nothing: a metric costs for the hours in which it is
+written, and a stack that waits has nothing to say. The log has each sweep's tally.
+
 See Also
 --------
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -12,15 +15,20 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from isodrop.domain.run import Run
-from isodrop.domain.sweep_summary import SweepSummary
-from isodrop.events import Event
+from isodrop.codes import Code
+
+if TYPE_CHECKING:
+    from isodrop.domain.run import Run
+    from isodrop.domain.sweep_summary import SweepSummary
+    from isodrop.events import Event
 
 NAMESPACE: Final = "isodrop"
+ACTION_REQUIRED: Final = frozenset({Code.INTERNAL_ERROR, Code.BUDGET_USED_UP})
+"""Codes of answers that are an alarm: the operator can do something about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +50,32 @@ class Metrics:
         """Count an upload that was taken in: it has a build, or will be rejected."""
         self._emit({"Uploads": (MetricUnit.Count, 1)})
 
-    def record_answer(self, run: Run, answer: Event, now: datetime) -> None:
+    def record_answer(self, run: "Run", answer: "Event", now: datetime) -> None:
         """Count an answer by ``kind`` and ``code``, and the time since its upload was claimed."""
         kind = answer.detail_type.rsplit(" ", 1)[-1]
         code = getattr(answer.data, "code", None)
         took = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()
         told = {"kind": kind} | ({"code": code} if code else {})
         self._emit({"Answers": (MetricUnit.Count, 1)}, **told)
+        if code in ACTION_REQUIRED:
+            self._emit({"ActionRequired": (MetricUnit.Count, 1)})
         self._emit({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
 
-    def record_sweep(self, summary: SweepSummary) -> None:
-        """Count what a sweep found and did."""
-        self._emit(
-            {
-                "OpenRuns": (MetricUnit.Count, summary.open),
-                "OldestOpenRunAge": (MetricUnit.Seconds, summary.oldest_open_seconds),
-                "BuildsInFlight": (MetricUnit.Count, summary.builds),
-                "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
-                "SweepAnswers": (MetricUnit.Count, summary.answered),
-                "SweepStarts": (MetricUnit.Count, summary.started),
-                "BuildsAtOnce": (MetricUnit.Count, summary.builds_at_once),
-                "BuildsToday": (MetricUnit.Count, summary.builds_today),
-                "SweepErrors": (MetricUnit.Count, summary.errors),
-            }
-        )
+    def record_sweep(self, summary: "SweepSummary") -> None:
+        """Count what a sweep found and did, as far as it is not zero."""
+        values = {
+            "OpenRuns": (MetricUnit.Count, summary.open),
+            "OldestOpenRunAge": (MetricUnit.Seconds, summary.oldest_open_seconds),
+            "BuildsInFlight": (MetricUnit.Count, summary.builds),
+            "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
+            "SweepAnswers": (MetricUnit.Count, summary.answered),
+            "SweepStarts": (MetricUnit.Count, summary.started),
+            "BuildsAtOnce": (MetricUnit.Count, summary.builds_at_once),
+            "BuildsToday": (MetricUnit.Count, summary.builds_today),
+            "SweepErrors": (MetricUnit.Count, summary.errors),
+        }
+        if found := {name: value for name, value in values.items() if value[1]}:
+            self._emit(found)
 
     def _emit(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
         line = EphemeralMetrics(namespace=NAMESPACE, service=self.stack)

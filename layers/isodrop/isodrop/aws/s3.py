@@ -19,7 +19,7 @@ from isodrop.errors import (
     RejectedError,
     TransientError,
 )
-from isodrop.iso import FIRST_READ
+from isodrop.iso.window import FIRST_READ
 from isodrop.text import single_line
 
 if TYPE_CHECKING:

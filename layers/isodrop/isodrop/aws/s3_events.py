@@ -27,11 +27,15 @@ _SCAN: Final = "malwareScan"
 """Where an event that the sweep made has the scan's result."""
 
 
-class _Named(BaseModel):
+class _Model(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+
+class _Named(_Model):
     name: str = Field(min_length=1)
 
 
-class _Object(BaseModel):
+class _Object(_Model):
     key: str = Field(min_length=1)
     etag: str = Field(min_length=1)
     size: int = Field(ge=0)
@@ -39,25 +43,25 @@ class _Object(BaseModel):
     sequencer: str | None = None
 
 
-class _Created(BaseModel):
+class _Created(_Model):
     """The detail of S3's event: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html."""
 
     bucket: _Named
     object: _Object
 
 
-class _ScannedObject(BaseModel):
+class _ScannedObject(_Model):
     bucket: str = Field(alias="bucketName", min_length=1)
     key: str = Field(alias="objectKey", min_length=1)
     etag: str = Field(alias="eTag", min_length=1)
     version_id: str | None = Field(None, alias="versionId")
 
 
-class _ScanResult(BaseModel):
+class _ScanResult(_Model):
     status: str = Field(alias="scanResultStatus", min_length=1)
 
 
-class _Scanned(BaseModel):
+class _Scanned(_Model):
     """The detail of GuardDuty's event.
 
     https://docs.aws.amazon.com/guardduty/latest/ug/monitor-with-eventbridge-s3-malware-protection.html
@@ -67,10 +71,10 @@ class _Scanned(BaseModel):
     result: _ScanResult = Field(alias="scanResultDetails")
 
 
-class _RunRequest(BaseModel):
+class _RunRequest(_Model):
     """How an ask stands in an execution's input."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     number: int = Field(ge=0)
     overrides: dict[str, str] = Field(default_factory=dict)
@@ -87,7 +91,7 @@ def parse_upload(event: dict[str, Any]) -> Upload:
 
     Raises
     ------
-    NotAnUploadError
+    InvalidEventError
         When it is no such event, or lacks what tells one upload from another.
     """
     if not isinstance(event, dict):
@@ -152,7 +156,7 @@ def parse_run_request(event: dict[str, Any]) -> RunRequest:
 
     Raises
     ------
-    NotAnUploadError
+    InvalidEventError
         When there is something under ``ask`` that is none.
     """
     if "run" not in event:

@@ -21,7 +21,7 @@ from isodrop.domain.overrides import merge_overrides
 from isodrop.domain.planning import plan_import
 from isodrop.domain.run import CANCELLED, BuildKind, Failure, Run
 from isodrop.errors import PermanentError, RejectedError
-from isodrop.iso import read_iso
+from isodrop.iso.reader import read_iso
 from isodrop.services.allow_list import AllowListGate
 from isodrop.services.staging import Stager, copy_key
 from isodrop.services.submission import BuildSubmitter, BuildTask
