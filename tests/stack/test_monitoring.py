@@ -172,7 +172,9 @@ def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer
     assert stack.wait_for_answer(key)["detail"]["data"]["code"] == "build-cancelled"
 
 
-@pytest.mark.parametrize("section", ["upload-rule-failed", "dead-letter-queue", "sweep-not-invoked"])
+@pytest.mark.parametrize(
+    "section", ["upload-rule-failed", "dead-letter-queue", "sweep-not-invoked"]
+)
 def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answer(
     stack: LocalStack, iso: Disc, follow: Follow, section: str
 ) -> None:

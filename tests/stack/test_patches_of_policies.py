@@ -58,8 +58,8 @@ def document(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def may(action: str, resource: str = "*", **condition: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": action, "Resource": resource, "Condition": condition}
+def may(action: str, resource: str = "*", condition: Any = None) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, "Condition": condition or {}}
 
 
 def error_of(call: Callable[..., Any], **given: Any) -> str | None:
@@ -82,11 +82,11 @@ def test_leading_keys_are_those_of_the_request(emulator: LocalStack, as_role: As
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    only = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "OURS#*"}}
+    only: dict[str, Any] = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "OURS#*"}}
     only["Null"] = {"dynamodb:LeadingKeys": "false"}
-    table = client(emulator, as_role(may("dynamodb:*", **only)), "dynamodb")
+    table = client(emulator, as_role(may("dynamodb:*", condition=only)), "dynamodb")
     ours, theirs = {"pk": {"S": "OURS#1"}}, {"pk": {"S": "THEIRS#OURS#1"}}
-    query = {"TableName": "kept", "KeyConditionExpression": "#k = :v"}
+    query: dict[str, Any] = {"TableName": "kept", "KeyConditionExpression": "#k = :v"}
     query["ExpressionAttributeNames"] = {"#k": "pk"}
 
     for item, code in ((ours, None), (theirs, "AccessDeniedException")):
@@ -105,7 +105,7 @@ def test_an_absent_key_is_403_to_those_who_may_not_list_it(
 ) -> None:
     emulator.client("s3").create_bucket(Bucket="shared")
     below = {"StringLike": {"s3:prefix": "isos/*"}}
-    s3 = client(emulator, as_role(may("s3:GetObject"), may("s3:ListBucket", **below)), "s3")
+    s3 = client(emulator, as_role(may("s3:GetObject"), may("s3:ListBucket", condition=below)), "s3")
 
     assert error_of(s3.get_object, Bucket="shared", Key="isos/none.iso") == "NoSuchKey"
     assert error_of(s3.get_object, Bucket="shared", Key="else/none.iso") == "AccessDenied"
@@ -119,7 +119,12 @@ def test_the_principal_of_a_condition_is_the_role(emulator: LocalStack, as_role:
     s3 = emulator.client("s3")
     for bucket, name in (("theirs", role), ("others", "another")):
         arn = f"arn:aws:iam::123456789012:role/{name}"
-        deny = {"Sid": "x", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject"}
+        deny: dict[str, Any] = {
+            "Sid": "x",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+        }
         deny |= {"Resource": f"arn:aws:s3:::{bucket}/*"}
         deny["Condition"] = {"ArnNotEquals": {"aws:PrincipalArn": arn}}
         s3.create_bucket(Bucket=bucket)
@@ -146,7 +151,7 @@ def test_tagging_an_ami_is_about_that_ami(emulator: LocalStack, as_role: As) -> 
     ]
     ours = f"arn:aws:ec2:{REGION}::image/{amis[0]}"
     stack = {"StringEquals": {"aws:RequestTag/stack": "ours"}}
-    ec2 = client(emulator, as_role(may("ec2:CreateTags", ours, **stack)), "ec2")
+    ec2 = client(emulator, as_role(may("ec2:CreateTags", ours, stack)), "ec2")
 
     def tagged(ami: str, value: str) -> bool:
         tags = [{"Key": "stack", "Value": value}]

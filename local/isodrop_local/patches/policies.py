@@ -191,8 +191,8 @@ def resource_arn(service: str, method: str, path: str, *more: Any) -> str:
         arns = [_first(query, key) for key in query if key.endswith("Arn")]
         return next(iter([*found, *filter(None, arns)]), "*")
     if service == "ec2" and _first(query, "Action") == "CreateTags":
-        named = str(_first(query, "ResourceId.1"))
-        return f"arn:aws:ec2:{region}::image/{named}" if named.startswith("ami-") else "*"
+        tagged = str(_first(query, "ResourceId.1"))
+        return f"arn:aws:ec2:{region}::image/{tagged}" if tagged.startswith("ami-") else "*"
     found_arn: str = _resource_arn(service, method, path, *more)
     return found_arn
 
@@ -207,7 +207,7 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def _first(query: Mapping[str, Any], key: str) -> str | None:
     value = query.get(key)
-    return value[0] if isinstance(value, list) and value else value or None  # type: ignore[return-value] # text, else
+    return value[0] if isinstance(value, list) and value else value or None
 
 
 # ---------------------------------------------------------------------- in the caller's name
