@@ -31,7 +31,7 @@ def as_role(emulator: LocalStack, request: pytest.FixtureRequest) -> As:
 
     def become(*statements: dict[str, Any]) -> boto3.Session:
         name = re.sub(r"\W", "-", request.node.name)[:64]
-        role = make_role(emulator, name, *statements)
+        role = emulator.create_role(name, *statements)
         got = emulator.client("sts").assume_role(RoleArn=role, RoleSessionName="them")[
             "Credentials"
         ]
@@ -40,18 +40,6 @@ def as_role(emulator: LocalStack, request: pytest.FixtureRequest) -> As:
         )
 
     return become
-
-
-def make_role(emulator: LocalStack, name: str, *statements: dict[str, Any]) -> str:
-    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-    arn = emulator.client("iam").create_role(
-        RoleName=name, AssumeRolePolicyDocument=document(trust)
-    )["Role"]["Arn"]
-    if statements:
-        emulator.client("iam").put_role_policy(
-            RoleName=name, PolicyName="may", PolicyDocument=document(*statements)
-        )
-    return str(arn)
 
 
 def document(*statements: dict[str, Any]) -> str:
@@ -208,7 +196,9 @@ def test_a_state_machine_does_what_its_role_may(emulator: LocalStack) -> None:
     ended = []
     for name, rights in (("may-not", []), ("may", [may("imagebuilder:GetImage", IMAGES)])):
         machine = states.create_state_machine(
-            name=name, definition=json.dumps(definition), roleArn=make_role(emulator, name, *rights)
+            name=name,
+            definition=json.dumps(definition),
+            roleArn=emulator.create_role(name, *rights),
         )["stateMachineArn"]
         execution = states.start_execution(stateMachineArn=machine)["executionArn"]
 
