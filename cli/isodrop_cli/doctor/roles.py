@@ -134,8 +134,8 @@ def can_import(ground: CheckContext) -> CheckResult:
     workflow = f"arn:{ground.partition}:imagebuilder:{ground.region}:aws:workflow/build/x/1.0.0/1"
     return check_permission(
         *(ground, "ImportIsoRole"),
-        Right("imagebuilder:ImportDiskImage", image),
-        Right("imagebuilder:TagResource", image),
+        Right("imagebuilder:ImportDiskImage", image, _tagged(ground)),
+        Right("imagebuilder:TagResource", image, _tagged(ground)),
         Right("imagebuilder:GetWorkflow", workflow),
         Right("imagebuilder:GetInfrastructureConfiguration", infrastructure_arn(ground)),
     )
@@ -155,20 +155,26 @@ def can_distribute(ground: CheckContext) -> CheckResult:
     role = _execution_role(ground)
     if not configuration_arn or role is None:
         return passed("images are not distributed")
-    distribute = Right("imagebuilder:DistributeImage", configuration_arn)
-    return check_permission(ground, "ReportBuildRole", _passing(role), distribute)
+    image = ground.arn("imagebuilder", "image/windows-11/11.26100.1/1")
+    return check_permission(
+        *(ground, "ReportBuildRole", _passing(role)),
+        Right("imagebuilder:DistributeImage", image, _tagged(ground)),
+        Right("imagebuilder:GetDistributionConfiguration", configuration_arn),
+    )
 
 
 def can_read(ground: CheckContext) -> CheckResult:
     """Ask whether ImportIso is allowed to look inside."""
     where = f"arn:{ground.partition}:s3:::{ground.bucket}/{ground.parameter('KeyPrefix')}Win11.iso"
-    return check_permission(ground, "ImportIsoRole", Right("s3:GetObjectVersion", where))
+    reading = Right("s3:GetObjectVersion", where, _in_this_account(ground))
+    return check_permission(ground, "ImportIsoRole", reading)
 
 
 def can_copy(ground: CheckContext) -> CheckResult:
     """Ask whether ImportIso is allowed to make copies, and the build to read them."""
     copies = f"arn:{ground.partition}:s3:::{ground.output('StagingBucketName') or ''}/0-0.iso"
-    writing = check_permission(ground, "ImportIsoRole", Right("s3:PutObject", copies))
+    put = Right("s3:PutObject", copies, _in_this_account(ground))
+    writing = check_permission(ground, "ImportIsoRole", put)
     if writing.level is not Level.OK or ground.parameter("InfrastructureConfigurationArn"):
         return writing
     return check_permission(ground, "BuildInstanceRole", Right("s3:GetObject", copies))
@@ -208,6 +214,15 @@ def infrastructure_arn(ground: CheckContext) -> str:
     if not found:
         raise NotFoundError("the stack names no infrastructure configuration")
     return str(found)
+
+
+def _tagged(ground: CheckContext) -> dict[str, str]:
+    """Say what a request's tags are: a simulation knows no key that it is not told."""
+    return {"aws:RequestTag/isodrop:stack": ground.name}
+
+
+def _in_this_account(ground: CheckContext) -> dict[str, str]:
+    return {"s3:ResourceAccount": ground.account}
 
 
 def _passing(role: str) -> Right:
