@@ -133,6 +133,7 @@ paths: venv ## compare three interpreters of the state machine along all its pat
 bench: venv ## measure the reader against others, and the functions' start, into docs/benchmarks.md and README.md; six minutes
 	@$(BIN)/python -m tools.bench
 	@$(BIN)/python -m tools.bench cold-start
+	@$(BIN)/python -m tools.bench polling
 
 .PHONY: test-sam
 test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes
