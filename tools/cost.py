@@ -12,17 +12,13 @@ from typing import Final
 
 from isodrop_local.iso_maker import make_iso
 from isodrop_local.stack import LocalStack
+from tools.bench.polling import ALWAYS, POLL, PROGRESS, STEPS
 
 # us-east-1, in dollars: aws.amazon.com/step-functions/pricing and aws.amazon.com/lambda/pricing
 TRANSITION: Final = 0.025 / 1000
 INVOCATION: Final = 0.20 / 1_000_000
 GB_SECOND: Final = 0.0000133334  # arm64
 KEY: Final = "Win11.iso"
-ALWAYS: Final = 10
-"""Upload, ImportIso, Decided, Started, the last LookAtBuild and HasEnded; Answer, Onward, Said and
-Answered."""
-EACH_LOOK: Final = 5
-"""LookAtBuild, HasEnded, CountSteps, HasMoved, Wait."""
 
 
 def main() -> None:
@@ -49,13 +45,18 @@ def main() -> None:
         for event in history
         if event["type"] == "TaskScheduled"
     )
-    looks, changes = tasks["getImage"] - 1, tasks["invoke"] - 3
-    transitions = ALWAYS + EACH_LOOK * looks + changes
+    polls, readings, changes = (
+        tasks["getImage"],
+        tasks["listWorkflowExecutions"],
+        tasks["invoke"] - 3,
+    )
+    transitions = ALWAYS + POLL * (polls - 1) + STEPS * readings + PROGRESS * changes
     seconds = sum(int(found[1]) for each in told if (found := re.search(r"Duration: (\d+)", each)))
     memory = {int(found[1]) for each in told if (found := re.search(r"Memory Size: (\d+)", each))}
     gigabytes = max(memory) / 1024
-    print(f"looks at the running build    {looks}")
-    print(f"changes told                  {changes}")
+    print(f"polls                         {polls}")
+    print(f"readings of steps             {readings}")
+    print(f"progress published            {changes}")
     print(f"state transitions             {transitions}  ${transitions * TRANSITION:.5f}")
     print(f"invocations                   {len(told)}  ${len(told) * INVOCATION:.7f}")
     print(

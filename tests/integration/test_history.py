@@ -74,14 +74,15 @@ def recorded(perform: Callable[[str, Any], Any]) -> tuple[int, Counter[str]]:
 
 
 def test_the_worst_execution_stays_inside_the_history() -> None:
-    # Everything that is retried fails until its last try but one, each look finds another step
-    # done, no notice can be given, and there is a distribution to be followed after the import.
+    # Everything that is retried fails until its last try but one, each reading finds another step
+    # done, no notification can be published, each poll finds a status that is polled often and is
+    # new, and there is a distribution to be tracked after the import.
     importing = ["QuotaError"] * 100 + ["TransientError"] * 60 + ["Sandbox.Timedout"] * 4
 
     def perform(what: str, number: int) -> Any:
         match what:
             case "getImage":
-                return {"Image": {"State": {"Status": "BUILDING"}}}
+                return {"Image": {"State": {"Status": f"STATUS-{number}"}}}
             case "listWorkflowExecutions":
                 return {"WorkflowExecutions": [{"TotalStepsSucceeded": number}]}
             case "answer" if number == 41:
@@ -98,7 +99,7 @@ def test_the_worst_execution_stays_inside_the_history() -> None:
 
     assert tries["getImage"] > 1200
     assert tries["answer"] == 143  # 41, 41 and, when all else has failed, 61
-    assert MOST * 0.8 < events < MOST
+    assert MOST * 0.6 < events < MOST
 
 
 def test_looks_that_always_fail_end_well_before() -> None:

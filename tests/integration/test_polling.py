@@ -12,7 +12,7 @@ from tests.resilience.state_machine import Machine
 from tools.bench import polling
 from tools.bench.polling import CHOSEN, PLAIN, PROFILES, Profile, Schedule, Timeline
 
-IMPLEMENTED: Final[Schedule] = PLAIN
+IMPLEMENTED: Final[Schedule] = CHOSEN
 """What statemachine/import.asl.json has."""
 
 
