@@ -135,6 +135,10 @@ bench: venv ## measure the reader against others, and the functions' start, into
 	@$(BIN)/python -m tools.bench cold-start
 	@$(BIN)/python -m tools.bench polling
 
+.PHONY: growth
+growth: venv ## measure what grows with the answered uploads, 100 to 100,000 of them, into docs/benchmarks.md; some minutes
+	@$(BIN)/python -m tools.bench growth
+
 .PHONY: test-sam
 test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes
 	@$(BIN)/python -m tools.sam_walkthrough

@@ -71,7 +71,7 @@ class LatestParameters:
         """
         self._point(
             f"/isodrop/{name}/{build}/latest",
-            lambda: (each for each in self.ledger.list_images(name) if each.build == build),
+            lambda: self.ledger.list_images(name, build),
             check_time,
         )
         if self.across_builds:
@@ -119,8 +119,8 @@ class LatestParameters:
             raise
 
     def _newest(self, images: Iterable[ImageRecord], check_time: Callable[[], None]) -> str | None:
-        """Find the AMI of the highest version that is AVAILABLE and still has it."""
-        for image in sorted(images, key=lambda image: image.sort_key, reverse=True):
+        """Find the AMI of the first, the highest, version that is AVAILABLE and still has it."""
+        for image in images:
             check_time()
             build = self.builder.get_build(image.arn)
             if build is not None and self._is_there(build):
