@@ -1,7 +1,7 @@
 """What one import costs besides Image Builder: counted and timed on the stack.
 
-``python -m tools.cost`` drops an ISO on the emulator and tells what the state machine and the
-functions did, and what that comes to at the prices given; docs/deploying.md has the formula.
+``python -m tools.cost`` uploads an ISO to the emulator and prints what the state machine and the
+functions did, and what that costs at the prices given; docs/deploying.md has the formula.
 """
 
 import re
@@ -19,10 +19,10 @@ INVOCATION: Final = 0.20 / 1_000_000
 GB_SECOND: Final = 0.0000133334  # arm64
 KEY: Final = "Win11.iso"
 ALWAYS: Final = 10
-"""Upload, ImportIso, Decided, Started, the last LookAtBuild and HasEnded; Answer, Onward, Said and
-Answered."""
-EACH_LOOK: Final = 5
-"""LookAtBuild, HasEnded, CountSteps, HasMoved, Wait."""
+"""HandleUpload, SubmitImport, IsBuildSubmitted, PublishStarted, the last GetBuild and
+IsBuildFinished; PublishAnswer, IsDistributionStarted, AnswerPublished and UploadHandled."""
+EACH_POLL: Final = 5
+"""GetBuild, IsBuildFinished, GetBuildSteps, HasProgressed, WaitForNextPoll."""
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         history = stack.client("stepfunctions").get_execution_history(
             executionArn=execution["executionArn"], maxResults=1000, includeExecutionData=False
         )["events"]
-        told = [
+        reports = [
             message
             for group in stack.client("logs").describe_log_groups()["logGroups"]
             for event in stack.client("logs").filter_log_events(logGroupName=group["logGroupName"])[
@@ -49,15 +49,19 @@ def main() -> None:
         for event in history
         if event["type"] == "TaskScheduled"
     )
-    looks, changes = tasks["getImage"] - 1, tasks["invoke"] - 3
-    transitions = ALWAYS + EACH_LOOK * looks + changes
-    seconds = sum(int(found[1]) for each in told if (found := re.search(r"Duration: (\d+)", each)))
-    memory = {int(found[1]) for each in told if (found := re.search(r"Memory Size: (\d+)", each))}
+    polls, changes = tasks["getImage"] - 1, tasks["invoke"] - 3
+    transitions = ALWAYS + EACH_POLL * polls + changes
+    seconds = sum(
+        int(found[1]) for each in reports if (found := re.search(r"Duration: (\d+)", each))
+    )
+    memory = {
+        int(found[1]) for each in reports if (found := re.search(r"Memory Size: (\d+)", each))
+    }
     gigabytes = max(memory) / 1024
-    print(f"looks at the running build    {looks}")
-    print(f"changes told                  {changes}")
+    print(f"polls of the running build    {polls}")
+    print(f"progress notifications        {changes}")
     print(f"state transitions             {transitions}  ${transitions * TRANSITION:.5f}")
-    print(f"invocations                   {len(told)}  ${len(told) * INVOCATION:.7f}")
+    print(f"invocations                   {len(reports)}  ${len(reports) * INVOCATION:.7f}")
     print(
         f"their time, {max(memory)} MB           {seconds} ms"
         f"  ${seconds / 1000 * gigabytes * GB_SECOND:.7f}"

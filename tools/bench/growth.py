@@ -6,7 +6,6 @@ the other would take a day. What is counted is honest all the same: moto pages a
 """
 
 import argparse
-import copy
 import os
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from botocore.client import BaseClient
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.s3.models import s3_backends
 
 from isodrop.aws.ledger import Ledger
@@ -40,7 +40,7 @@ from tests.support.moto_s3 import real_multipart
 from tools.bench.pages import PAGE, put_section
 
 HEADING: Final = "## Growth"
-SIZES: Final = (100, 1_000, 10_000, 100_000)
+SIZES: Final = (100, 1_000, 10_000)
 INTAKE: Final = "one intake"
 SWEEP: Final = "one sweep"
 FIRST: Final = "first.iso"
@@ -121,36 +121,36 @@ def fill(harness: ImportHarness, uploads: int) -> None:
     harness.follow(first, harness.run("first"))
     table = dynamodb_backends[ACCOUNT_ID][REGION].get_table("ledger")
     keys = s3_backends[ACCOUNT_ID]["aws"].buckets[BUCKET].keys
-    (key,) = keys.getlist(FIRST)
+    harness.upload("small.txt", b"x")
+    (key,) = keys.getlist("small.txt")
+    keys.pop("small.txt")
     (items,) = [each for name, each in table.items.items() if name.value.startswith("UPLOAD#")]
     (run,) = items.values()
-    made = run.to_json()["Attributes"]
     ((image_name, build),) = harness.ledger.image_names()
     now = harness.clock.time()
     for number in range(uploads - 1):
         name, at = f"{number:06}.iso", now - YEAR * (1 - number / uploads)
-        clone = copy.copy(key)
-        clone.name, clone.last_modified = name, at.replace(tzinfo=None)
+        clone = object.__new__(type(key))  # moto's own copy would have a file of its own
+        vars(clone).update(vars(key), name=name, last_modified=at.replace(tzinfo=None))
         keys.setlist(name, [clone])
         named = upload_id(Upload(BUCKET, name, "", 0, "", key.version_id))
-        table.put_item(
-            {
-                **made,
-                **_typed(run_key(named, 0)),
-                "claimedAt": {"S": at.isoformat(timespec="milliseconds")},
-            }
-        )
+        claimed = {"claimedAt": at.isoformat(timespec="milliseconds")}
+        _put(table, run.attrs, run_key(named, 0) | claimed)
         # Older than the one that there is, so that no image is found to be gone.
         arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT_ID}:image/{image_name}/10.0.{number}/1"
         image = ImageRecord.from_arn(arn, build, at.isoformat(timespec="milliseconds"))
-        table.put_item(_typed(new_image(image)))
+        _put(table, {}, new_image(image))
 
 
-def _typed(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
-        for name, value in item.items()
-    }
+def _put(table: Any, shared: Mapping[str, DynamoType], own: Mapping[str, Any]) -> None:
+    """Put an item past moto's checks, which take a millisecond each."""
+    item = Item(DynamoType({"S": own["pk"]}), DynamoType({"S": own["sk"]}), {})
+    item.attrs = {**shared, **{name: _typed(value) for name, value in own.items()}}
+    table.items[item.hash_key][item.range_key] = item
+
+
+def _typed(value: Any) -> DynamoType:
+    return DynamoType({"N": str(value)} if isinstance(value, int) else {"S": value})
 
 
 def measure(uploads: int) -> dict[str, Meter]:
@@ -163,11 +163,11 @@ def measure(uploads: int) -> dict[str, Meter]:
         next_one = made.upload("next.iso", edition="Professional")
         operations: dict[str, Callable[[], object]] = {
             INTAKE: lambda: made.intake.process(next_one, made.run("next")),
-            "`isodrop list --limit 50`": lambda: made.operator.recent(50),
-            "`isodrop status KEY`": lambda: made.operator.snapshot(
-                made.operator.history(None, FIRST).last
+            "`isodrop list --limit 50`": lambda: made.operator.list_recent(50),
+            "`isodrop status KEY`": lambda: made.operator.take_snapshot(
+                made.operator.get_history(None, FIRST).last
             ),
-            "`isodrop watch`, its start": lambda: made.operator.going_on(
+            "`isodrop watch`, its start": lambda: made.operator.list_active(
                 (made.clock.time() - timedelta(minutes=1)).isoformat()
             ),
             "updating `latest`": lambda: made.reporter.annotator.latest.update(
