@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: venv
-venv: $(VENV)/.made ## make .venv with everything and the isodrop command in it
+venv: $(VENV)/.made ## create .venv with all dependencies and the isodrop command
 $(VENV)/.made: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "isodrop needs Python 3.11 or newer; name one with make PYTHON=python3.13 …" >&2; exit 1; }
 	@echo "installing into $(VENV), once; about half a minute when the downloads are cached" >&2
@@ -24,16 +24,16 @@ $(VENV)/.made: requirements/dev.txt pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: venv ## the whole way of one ISO on this machine: make demo [ISO=path] [JSON=1]
+demo: venv ## import one ISO on this machine, from upload to answer: make demo [ISO=path] [JSON=1]
 	@exec $(BIN)/python -m isodrop_local.demo $${ISO:+--iso "$$ISO"} $${JSON:+--json}
 
 .PHONY: local
-local: venv ## leave the stack running on this machine, and say how to use it: make local [PORT=4566] [CONTAINERS=1]
+local: venv ## run the stack on this machine, and print how to use it: make local [PORT=4566] [CONTAINERS=1]
 	@exec $(strip $(BIN)/python -m isodrop_local.serve $(if $(CONTAINERS),--containers "$(CONTAINERS)") \
 	  $(if $(filter command line,$(origin PORT)),--port "$(PORT)"))
 
 .PHONY: package
-package: venv ## the plain CloudFormation template and its artifacts, in build/package
+package: venv ## build the plain CloudFormation template and its artifacts in build/package
 	@$(BIN)/python -m tools.package build/package
 
 AUDIT := .venv-audit
@@ -44,13 +44,13 @@ $(AUDIT)/.made: requirements/audit.txt
 	@touch $@
 
 .PHONY: audit
-audit: venv $(AUDIT)/.made ## checkov, bandit, licences, bill of materials, pip-audit: make audit [ONLY=checkov]
+audit: venv $(AUDIT)/.made ## run checkov, bandit, licence, SBOM and pip-audit checks: make audit [ONLY=checkov]
 	@$(BIN)/python -m tools.audit $(ONLY:%=--only %)
 
 .PHONY: lock
 LOCK := ../.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --override overrides.in --custom-compile-command "make lock"
-lock: ## lock the dependencies anew, with hashes
+lock: ## lock the dependencies again, with hashes
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
 	@cd requirements && $(LOCK) ../layers/isodrop/requirements.in --output-file ../layers/isodrop/requirements.txt
 	@cd requirements && $(LOCK) dev.in --output-file dev.txt
@@ -62,7 +62,7 @@ lock: ## lock the dependencies anew, with hashes
 	@rm -rf .venv-lock
 
 .PHONY: lint
-lint: venv requirements/npm/node_modules ## format, types, dependencies, template, state machine, contract and pictures
+lint: venv requirements/npm/node_modules ## check format, types, imports, template, state machine, contract and diagrams
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy layers/isodrop/isodrop cli/isodrop_cli local/isodrop_local tools functions tests examples
@@ -80,63 +80,67 @@ requirements/npm/node_modules: requirements/npm/package-lock.json
 	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" npm ci --no-audit --no-fund --silent
 
 .PHONY: contract
-contract: venv ## make the events' schemas, samples and pages anew, on the stack of this machine
+contract: venv ## regenerate the events' schemas, samples and pages on the local stack
 	@$(BIN)/python -m tools.contract
 
 .PHONY: format
-format: venv ## format and mend what can be mended
+format: venv ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: test
-test: venv ## all tests; under five minutes
+test: venv ## run all tests; under five minutes
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
 	@# Four on two cores: what runs on the stack mostly waits for it.
 	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
-soak: soak-media soak-promise soak-flood soak-hash soak-drop burst ## all that is too long for make test: the next six
+soak: soak-media soak-promise soak-flood soak-hash soak-upload burst ## everything that takes too long for make test: the next six
 
 .PHONY: soak-media
 soak-media: venv ## read damaged images for a minute or two: make soak-media [COUNT=100000] [SEED=20240906]
 	@$(BIN)/python -m tests.soak.reader $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
 
 .PHONY: soak-promise
-soak-promise: venv ## random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
+soak-promise: venv ## run random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
 	@$(BIN)/python -m tests.resilience.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
 
 .PHONY: soak-flood
-soak-flood: venv ## 60 uploads before another's, at three builds at a time
+soak-flood: venv ## 60 uploads ahead of another one, at three builds at a time
 	@$(BIN)/pytest tests/integration -m soak
 
 .PHONY: soak-hash
-soak-hash: venv ## hash up to 8 GiB as the function does, beside sha256sum
+soak-hash: venv ## hash up to 8 GiB as the function does, and compare with sha256sum
 	@$(BIN)/python -m tests.soak.flat_hash
 
-.PHONY: soak-drop
-soak-drop: venv ## a drop of 1 GiB, killed twice and taken up: make soak-drop [SIZE=1024], in MiB
+.PHONY: soak-upload
+soak-upload: venv ## upload 1 GiB, killed twice and resumed: make soak-upload [SIZE=1024], in MiB
 	@$(BIN)/python -m tests.soak.resumable_upload $${SIZE:+--size "$$SIZE"}
 
 .PHONY: burst
-burst: venv ## 300 ISOs and 300 repeats at once on the stack: make burst [DISCS=300] [QUOTA=20]
+burst: venv ## upload 300 ISOs and 300 repeats at once to the local stack: make burst [DISCS=300] [QUOTA=20]
 	@$(BIN)/python -m tests.resilience.burst $${DISCS:+--discs "$$DISCS"} $${QUOTA:+--quota "$$QUOTA"}
 
 .PHONY: mutants
-mutants: venv ## break the promise on purpose, one way at a time, and see that a test says so
+mutants: venv ## break the code on purpose, one way at a time, and check that a test fails
 	@$(BIN)/python -m tests.resilience.mutants
 
 .PHONY: paths
-paths: venv ## compare three interpreters of the state machine along all its paths, into docs/state-machine.md
+paths: venv ## run all paths of the state machine in three interpreters; writes docs/state-machine.md
 	@$(BIN)/python -m tests.resilience.paths_page
 
 .PHONY: bench
-bench: venv ## measure the reader against others, and the functions' start, into docs/benchmarks.md and README.md; six minutes
+bench: venv ## benchmark the ISO reader and the functions' start; writes docs/benchmarks.md and README.md; six minutes
 	@$(BIN)/python -m tools.bench
 	@$(BIN)/python -m tools.bench cold-start
 	@$(BIN)/python -m tools.bench polling
 
+.PHONY: growth
+growth: venv ## measure what grows with the answered uploads, 100 to 10,000 of them, into docs/benchmarks.md; some minutes
+	@$(BIN)/python -m tools.bench growth
+
 .PHONY: test-sam
-test-sam: venv ## the documents' SAM commands with the real SAM CLI, against the stack on this machine; some minutes
+test-sam: venv ## run the documented SAM commands with the SAM CLI on the local stack; some minutes
 	@$(BIN)/python -m tools.sam_walkthrough
 
 .PHONY: test-sam-local

@@ -1,7 +1,7 @@
 """What one import costs besides Image Builder: counted and timed on the stack.
 
-``python -m tools.cost`` drops an ISO on the emulator and tells what the state machine and the
-functions did, and what that comes to at the prices given; docs/deploying.md has the formula.
+``python -m tools.cost`` uploads an ISO to the emulator and prints what the state machine and the
+functions did, and what that costs at the prices given; docs/deploying.md has the formula.
 """
 
 import re
@@ -32,7 +32,7 @@ def main() -> None:
         history = stack.client("stepfunctions").get_execution_history(
             executionArn=execution["executionArn"], maxResults=1000, includeExecutionData=False
         )["events"]
-        told = [
+        reports = [
             message
             for group in stack.client("logs").describe_log_groups()["logGroups"]
             for event in stack.client("logs").filter_log_events(logGroupName=group["logGroupName"])[
@@ -45,20 +45,21 @@ def main() -> None:
         for event in history
         if event["type"] == "TaskScheduled"
     )
-    polls, readings, changes = (
-        tasks["getImage"],
-        tasks["listWorkflowExecutions"],
-        tasks["invoke"] - 3,
-    )
+    polls, changes = tasks["getImage"], tasks["invoke"] - 3
+    readings = tasks["listWorkflowExecutions"]
     transitions = ALWAYS + POLL * (polls - 1) + STEPS * readings + PROGRESS * changes
-    seconds = sum(int(found[1]) for each in told if (found := re.search(r"Duration: (\d+)", each)))
-    memory = {int(found[1]) for each in told if (found := re.search(r"Memory Size: (\d+)", each))}
+    seconds = sum(
+        int(found[1]) for each in reports if (found := re.search(r"Duration: (\d+)", each))
+    )
+    memory = {
+        int(found[1]) for each in reports if (found := re.search(r"Memory Size: (\d+)", each))
+    }
     gigabytes = max(memory) / 1024
     print(f"polls                         {polls}")
     print(f"readings of steps             {readings}")
-    print(f"progress published            {changes}")
+    print(f"progress notifications        {changes}")
     print(f"state transitions             {transitions}  ${transitions * TRANSITION:.5f}")
-    print(f"invocations                   {len(told)}  ${len(told) * INVOCATION:.7f}")
+    print(f"invocations                   {len(reports)}  ${len(reports) * INVOCATION:.7f}")
     print(
         f"their time, {max(memory)} MB           {seconds} ms"
         f"  ${seconds / 1000 * gigabytes * GB_SECOND:.7f}"

@@ -19,7 +19,7 @@ class InlineError(ValueError):
     """A nested stack uses something that cannot be put into its parent; the message says what."""
 
 
-def inlined(template: Template, read: Callable[[str], Template]) -> Template:
+def inline_stacks(template: Template, read: Callable[[str], Template]) -> Template:
     """Put the resources of all nested stacks into the template that nests them.
 
     A resource gets its stack's logical id before its own, a parameter becomes what the parent
@@ -42,7 +42,7 @@ def inlined(template: Template, read: Callable[[str], Template]) -> Template:
         for name, resource in template["Resources"].items()
         if resource["Type"] == STACK
     }
-    made: Template = _outputs_in(template, stacks)
+    made: Template = _resolve_outputs(template, stacks)
     made["Resources"] = {
         name: resource for name, resource in made["Resources"].items() if name not in stacks
     }
@@ -52,16 +52,16 @@ def inlined(template: Template, read: Callable[[str], Template]) -> Template:
     return made
 
 
-def _outputs_in(said: Any, stacks: Mapping[str, "_Nested"]) -> Any:
-    """Put in what a parent asks of its nested stacks."""
-    if isinstance(said, list):
-        return [_outputs_in(each, stacks) for each in said]
-    if not isinstance(said, dict):
-        return said
-    asked = said.get("Fn::GetAtt")
-    if isinstance(asked, list) and asked[0] in stacks:
-        return stacks[asked[0]].output(asked[1].removeprefix("Outputs."))
-    return {name: _outputs_in(value, stacks) for name, value in said.items()}
+def _resolve_outputs(node: Any, stacks: Mapping[str, "_Nested"]) -> Any:
+    """Replace references of a parent to outputs of its nested stacks."""
+    if isinstance(node, list):
+        return [_resolve_outputs(each, stacks) for each in node]
+    if not isinstance(node, dict):
+        return node
+    attribute = node.get("Fn::GetAtt")
+    if isinstance(attribute, list) and attribute[0] in stacks:
+        return stacks[attribute[0]].output(attribute[1].removeprefix("Outputs."))
+    return {name: _resolve_outputs(value, stacks) for name, value in node.items()}
 
 
 class _Nested:
@@ -78,13 +78,13 @@ class _Nested:
 
     def resources(self) -> Template:
         return {
-            self._renamed(name): self._resource(name, resource)
+            self._rename(name): self._resource(name, resource)
             for name, resource in self._template["Resources"].items()
         }
 
     def conditions(self) -> Template:
         return {
-            self._renamed(name): self._value(condition)
+            self._rename(name): self._value(condition)
             for name, condition in self._template.get("Conditions", {}).items()
         }
 
@@ -93,68 +93,68 @@ class _Nested:
 
     def _resource(self, name: str, resource: Template) -> Template:
         made: Template = {}
-        for part, said in resource.items():
+        for part, node in resource.items():
             match part:
                 case "DependsOn":
-                    names = [said] if isinstance(said, str) else said
-                    made[part] = [self._renamed(each) for each in names]
+                    names = [node] if isinstance(node, str) else node
+                    made[part] = [self._rename(each) for each in names]
                 case "Condition" if self._condition:
                     raise InlineError(f"{self._name}: {name} and its stack both have a condition")
                 case "Condition":
-                    made[part] = self._renamed(said)
+                    made[part] = self._rename(node)
                 case _:
-                    made[part] = self._value(said)
+                    made[part] = self._value(node)
         return made | ({"Condition": self._condition} if self._condition else {})
 
-    def _renamed(self, name: str) -> str:
+    def _rename(self, name: str) -> str:
         return f"{self._name}{name}"
 
-    def _value(self, said: Any) -> Any:
-        if isinstance(said, list):
-            return [self._value(each) for each in said]
-        if not isinstance(said, dict):
-            return said
-        if len(said) == 1:
-            ((function, argument),) = said.items()
+    def _value(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self._value(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            ((function, argument),) = node.items()
             if function == "Ref":
                 return self._reference(argument)
             if function in _REFUSED:
                 raise InlineError(f"{self._name}: {function}")
             return {function: self._argument(function, argument)}
-        return {name: self._value(value) for name, value in said.items()}
+        return {name: self._value(value) for name, value in node.items()}
 
     def _argument(self, function: str, argument: Any) -> Any:
         match function, argument:
             case "Fn::GetAtt", [name, *attribute]:
-                return [self._renamed(name), *attribute]
+                return [self._rename(name), *attribute]
             case "Fn::If", [condition, *values]:
-                return [self._renamed(condition), *map(self._value, values)]
+                return [self._rename(condition), *map(self._value, values)]
             case "Condition", str(condition):
-                return self._renamed(condition)
+                return self._rename(condition)
             case "Fn::Sub", words:
-                return self._substituted(words)
+                return self._substitute(words)
         return self._value(argument)
 
     def _reference(self, name: str) -> Any:
         if name.startswith("AWS::"):
             return {"Ref": name}
-        return self._values[name] if name in self._values else {"Ref": self._renamed(name)}
+        return self._values[name] if name in self._values else {"Ref": self._rename(name)}
 
-    def _substituted(self, said: Any) -> Any:
-        words, own = (said, {}) if isinstance(said, str) else said
+    def _substitute(self, node: Any) -> Any:
+        words, own = (node, {}) if isinstance(node, str) else node
 
         def put(match: re.Match[str]) -> str:
             name, dot, attribute = match[1].partition(".")
             if match[1] in own or name.startswith("AWS::"):
                 return match[0]
-            return self._in_words(name, dot + attribute)
+            return self._to_reference(name, dot + attribute)
 
         made = _PLACE.sub(put, words)
         return [made, self._value(own)] if own else made
 
-    def _in_words(self, name: str, attribute: str) -> str:
+    def _to_reference(self, name: str, attribute: str) -> str:
         if name not in self._values:
-            return f"${{{self._renamed(name)}{attribute}}}"
+            return f"${{{self._rename(name)}{attribute}}}"
         match self._values[name]:
             case {"Ref": str(reference)}:
                 return f"${{{reference}}}"

@@ -18,9 +18,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from isodrop_local.packaging import files, make_layer
-from isodrop_local.template import ROOT, source, transformed
-from tools.inlined_stacks import inlined
+from isodrop_local.packaging import make_layer, read_files
+from isodrop_local.template import ROOT, source, transform
+from tools.inlined_stacks import inline_stacks
 from tools.sbom import make_sbom, shipped
 
 TEMPLATE: Final = "template.json"
@@ -69,13 +69,13 @@ def package(folder: Path, *settings: str) -> list[Path]:
     folder = folder.resolve()  # make runs elsewhere
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    template = inlined(source(), lambda name: source(ROOT / name))
+    template = inline_stacks(source(), lambda name: source(ROOT / name))
     artifacts = []
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
         match resource["Type"]:
             case "AWS::Serverless::Function":
-                found = files(ROOT / properties["CodeUri"])
+                found = read_files(ROOT / properties["CodeUri"])
                 artifacts.append(_zip(folder, name, found))
                 properties["CodeUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
             case "AWS::Serverless::LayerVersion":
@@ -83,7 +83,7 @@ def package(folder: Path, *settings: str) -> list[Path]:
                     layer = ROOT / properties["ContentUri"]
                     print(make_layer(layer, f"build-{name}", Path(built), *settings))
                     libraries = shipped(Path(built))
-                    archive = _zip(folder, name, files(Path(built), compiled=True))
+                    archive = _zip(folder, name, read_files(Path(built), compiled=True))
                 bill = archive.with_suffix(".cdx.json")
                 bill.write_bytes(make_sbom(libraries, archive.read_bytes()))
                 artifacts += [archive, bill]
@@ -93,7 +93,7 @@ def package(folder: Path, *settings: str) -> list[Path]:
                 artifacts.append(_copy(folder, name, ROOT / properties["DefinitionUri"]))
                 properties["DefinitionUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
     artifacts.append(Path(shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")))
-    plain = _pointed(transformed(template))
+    plain = _replace_artifacts(transform(template))
     plain["Parameters"] |= _PARAMETERS
     group = {"Label": {"default": "Where the artifacts are"}, "Parameters": list(_PARAMETERS)}
     plain["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"].append(group)
@@ -102,21 +102,21 @@ def package(folder: Path, *settings: str) -> list[Path]:
     return artifacts
 
 
-def _pointed(said: Any) -> Any:
-    """Point each artifact to where the parameters say."""
-    if isinstance(said, list):
-        return [_pointed(each) for each in said]
-    if not isinstance(said, dict):
-        return said
+def _replace_artifacts(node: Any) -> Any:
+    """Replace the location of each artifact by the parameters."""
+    if isinstance(node, list):
+        return [_replace_artifacts(each) for each in node]
+    if not isinstance(node, dict):
+        return node
     for bucket, key in (("S3Bucket", "S3Key"), ("Bucket", "Key")):
-        if said.get(bucket) == _BUCKET:
-            lies = {"Fn::Sub": f"${{ArtifactPrefix}}{said[key]}"}
+        if node.get(bucket) == _BUCKET:
+            lies = {"Fn::Sub": f"${{ArtifactPrefix}}{node[key]}"}
             return {bucket: {"Ref": "ArtifactBucket"}, key: lies}
-    return {name: _pointed(value) for name, value in said.items()}
+    return {name: _replace_artifacts(value) for name, value in node.items()}
 
 
 def _copy(folder: Path, name: str, path: Path) -> Path:
-    """Copy a file under a name that says what is in it."""
+    """Copy a file under a name that has a digest of its contents."""
     content = path.read_bytes()
     written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
     written.write_bytes(content)
@@ -124,7 +124,7 @@ def _copy(folder: Path, name: str, path: Path) -> Path:
 
 
 def _zip(folder: Path, name: str, found: Mapping[str, Path]) -> Path:
-    """Zip files under a name that says what is in it; the same files make the same zip."""
+    """Zip files under a name that has a digest of their contents; the result is reproducible."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for inside, path in found.items():
@@ -138,18 +138,18 @@ def _zip(folder: Path, name: str, found: Mapping[str, Path]) -> Path:
 
 
 def main() -> int:
-    """Package, and say what to do with it."""
+    """Package, and print how to deploy the package."""
     parser = argparse.ArgumentParser(prog="python -m tools.package", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument(
         "settings", nargs="*", metavar="NAME=value", help="for the layer's Makefile"
     )
-    said = parser.parse_args()
-    artifacts = package(said.folder, f"PYTHON={sys.executable}", *said.settings)
+    node = parser.parse_args()
+    artifacts = package(node.folder, f"PYTHON={sys.executable}", *node.settings)
     for name in (TEMPLATE, *(path.name for path in artifacts)):
-        path = said.folder / name
+        path = node.folder / name
         print(f"{path.stat().st_size:>10,} bytes  {path}")
-    print(f"\nUpload it: aws s3 cp --recursive {said.folder} s3://BUCKET/isodrop/")
+    print(f"\nUpload it: aws s3 cp --recursive {node.folder} s3://BUCKET/isodrop/")
     print("What then: docs/deploying.md")
     return 0
 

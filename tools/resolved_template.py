@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from isodrop_local.template import transformed
+from isodrop_local.template import transform
 
 PSEUDO: Final = {
     "AWS::AccountId": "123456789012",
@@ -63,7 +63,7 @@ class Resolved:
 
 
 class TemplateError(Exception):
-    """CloudFormation would refuse this; the message says what of it."""
+    """CloudFormation would reject this; the message says what."""
 
 
 def resolve(**parameters: object) -> Resolved:
@@ -76,15 +76,15 @@ def resolve(**parameters: object) -> Resolved:
     TemplateError
         If a parameter is not as it has to be, or a rule is broken.
     """
-    return _resolved(_whole(), parameters)
+    return _resolve(_whole(), parameters)
 
 
 def resolve_plain(template: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
     """Get a template that needs no transform as it is with these parameters."""
-    return _resolved(template, parameters)
+    return _resolve(template, parameters)
 
 
-def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
+def _resolve(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
     pseudo = {name: str(value) for name, value in parameters.items() if name.startswith("AWS::")}
     given = {name: value for name, value in parameters.items() if name not in pseudo}
     resolver = _Resolver(whole, {**pseudo, **_values(whole["Parameters"], given)})
@@ -96,12 +96,12 @@ def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolv
             {key: part for key, part in resource.items() if key in ("Type", "Properties")}
         )
         for name, resource in whole["Resources"].items()
-        if resolver.made(resource)
+        if resolver.resolve_part(resource)
     }
     outputs = {
         name: resolver.value(output["Value"])
         for name, output in whole.get("Outputs", {}).items()
-        if resolver.made(output)
+        if resolver.resolve_part(output)
     }
     return Resolved(resources, outputs)
 
@@ -109,11 +109,11 @@ def _resolved(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolv
 @cache
 def _whole() -> dict[str, Any]:
     """Transform the template; once, for that takes longer than all the rest."""
-    return transformed()
+    return transform()
 
 
 def _values(declared: dict[str, Any], given: Mapping[str, object]) -> dict[str, str]:
-    """Check parameters as CloudFormation does before it looks at anything else."""
+    """Check parameters as CloudFormation does first of all."""
     unknown = given.keys() - declared.keys()
     if unknown:
         raise TemplateError(f"no such parameter: {', '.join(unknown)}")
@@ -140,14 +140,14 @@ class _Resolver:
         self._functions: dict[str, Callable[[Any], Any]] = {
             "Ref": self._ref,
             "Condition": self._condition,
-            "Fn::And": lambda said: all(map(self.value, said)),
-            "Fn::Equals": lambda said: self.value(said[0]) == self.value(said[1]),
+            "Fn::And": lambda node: all(map(self.value, node)),
+            "Fn::Equals": lambda node: self.value(node[0]) == self.value(node[1]),
             "Fn::GetAtt": ".".join,
             "Fn::If": self._if,
-            "Fn::Join": lambda said: said[0].join(map(str, self.value(said[1]))),
-            "Fn::Not": lambda said: not self.value(said[0]),
-            "Fn::Select": lambda said: self.value(said[1])[int(said[0])],
-            "Fn::Split": lambda said: self.value(said[1]).split(said[0]),
+            "Fn::Join": lambda node: node[0].join(map(str, self.value(node[1]))),
+            "Fn::Not": lambda node: not self.value(node[0]),
+            "Fn::Select": lambda node: self.value(node[1])[int(node[0])],
+            "Fn::Split": lambda node: self.value(node[1]).split(node[0]),
             "Fn::Sub": self._sub,
         }
 
@@ -161,25 +161,25 @@ class _Resolver:
             if not self.value(assertion["Assert"])
         ]
 
-    def made(self, part: dict[str, Any]) -> bool:
+    def resolve_part(self, part: dict[str, Any]) -> bool:
         """Whether a resource or an output is there at all."""
         return "Condition" not in part or self._condition(part["Condition"])
 
-    def value(self, said: Any) -> Any:
+    def value(self, node: Any) -> Any:
         """Get what a part of the template comes to."""
-        if isinstance(said, list):
-            return [made for each in said if (made := self.value(each)) is not NO_VALUE]
-        if not isinstance(said, dict):
-            return said
-        if len(said) == 1:
-            ((name, argument),) = said.items()
+        if isinstance(node, list):
+            return [made for each in node if (made := self.value(each)) is not NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            ((name, argument),) = node.items()
             if name in self._functions:
                 return self._functions[name](argument)
             # A policy has a Condition of its own; CloudFormation's is a name.
             if name.startswith("Fn::"):
                 raise NotImplementedError(name)
         return {
-            key: made for key, each in said.items() if (made := self.value(each)) is not NO_VALUE
+            key: made for key, each in node.items() if (made := self.value(each)) is not NO_VALUE
         }
 
     def _ref(self, name: str) -> Any:
@@ -190,11 +190,11 @@ class _Resolver:
     def _condition(self, name: str) -> bool:
         return bool(self.value(self._template["Conditions"][name]))
 
-    def _if(self, said: list[Any]) -> Any:
-        return self.value(said[1] if self._condition(said[0]) else said[2])
+    def _if(self, node: list[Any]) -> Any:
+        return self.value(node[1] if self._condition(node[0]) else node[2])
 
-    def _sub(self, said: Any) -> str:
-        words, names = (said, {}) if isinstance(said, str) else said
+    def _sub(self, node: Any) -> str:
+        words, names = (node, {}) if isinstance(node, str) else node
 
         def put(match: re.Match[str]) -> str:
             name = match[1]

@@ -37,7 +37,7 @@ HOST: Final = {"LAYER_PLATFORMS": "host", "PYTHON": sys.executable}
 
 
 class StepError(Exception):
-    """A step did not come to what it should; the message says why."""
+    """A step failed; the message says why."""
 
 
 class Walk:
@@ -66,8 +66,10 @@ class Walk:
     def copy(self) -> None:
         """Copy what git has or would have; nothing that was built or installed."""
         self.home.mkdir()
-        asks = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others"]
-        listed = subprocess.run([*asks, "--exclude-standard"], capture_output=True, check=True)
+        git_command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others"]
+        listed = subprocess.run(
+            [*git_command, "--exclude-standard"], capture_output=True, check=True
+        )
         for name in filter(None, listed.stdout.decode().split("\0")):
             if (ROOT / name).is_file():
                 (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,7 @@ class Walk:
         self,
         *command: str | Path,
         within: Path | None = None,
-        said: str | None = None,
+        input_text: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> str:
         """Run a command in the copy; give what it prints.
@@ -93,7 +95,7 @@ class Walk:
             [str(each) for each in command],
             cwd=within or self.clone,
             env=self.environ(environ or {}),
-            input=said or "",
+            input=input_text or "",
             capture_output=True,
             text=True,
             check=False,
@@ -117,7 +119,7 @@ class Walk:
 
 
 def main() -> int:
-    """Walk all of it, and say how it went."""
+    """Run all steps, and print how they went."""
     began = time.monotonic()
     before = _untracked()
     try:
@@ -135,8 +137,8 @@ def main() -> int:
                 }
                 _deploy(walk, stack)
                 _package(walk, stack)
-        _say("nothing is left behind")
-        _must(_untracked() == before, f"the repository has changed:\n{_untracked()}")
+        _print_step("nothing is left behind")
+        _require(_untracked() == before, f"the repository has changed:\n{_untracked()}")
     except (StepError, subprocess.TimeoutExpired) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
@@ -146,21 +148,21 @@ def main() -> int:
     return 0
 
 
-def _say(step: str) -> None:
+def _print_step(step: str) -> None:
     print(f"== {step}", flush=True)
 
 
-def _must(holds: object, otherwise: str) -> None:
+def _require(holds: object, otherwise: str) -> None:
     if not holds:
         raise StepError(otherwise)
 
 
 def _untracked() -> str:
-    asks = ["git", "-C", str(ROOT), "status", "--porcelain", "--ignored"]
-    return subprocess.run(asks, capture_output=True, text=True, check=True).stdout
+    git_command = ["git", "-C", str(ROOT), "status", "--porcelain", "--ignored"]
+    return subprocess.run(git_command, capture_output=True, text=True, check=True).stdout
 
 
-def _found(program: str) -> bool:
+def _find_program(program: str) -> bool:
     """Whether a program is there and runs."""
     try:
         return not subprocess.run(
@@ -174,24 +176,27 @@ def _found(program: str) -> bool:
 
 
 def _build(walk: Walk) -> None:
-    _say("validate and build, as for AWS")
+    _print_step("validate and build, as for AWS")
     walk.run("sam", "validate", "--lint")
     walk.run("sam", "build")
     built = walk.clone / ".aws-sam/build/IsodropLayer"
     print(f"   {check_layer(built)}")
     for python in PYTHONS:
-        if not _found(python):
+        if not _find_program(python):
             walk.skipped.append(f"the layer built with {python}, which is not here")
             continue
-        _say(f"the same layer with {python}")
+        _print_step(f"the same layer with {python}")
         other = walk.folder / python
         made = [f"ARTIFACTS_DIR={other}", f"PYTHON={python}"]
         walk.run("make", "-C", "layers/isodrop", "build-IsodropLayer", *made)
         check_layer(other)
-        _must(_names(other) == _names(built), f"other files: {_names(other) ^ _names(built)}")
+        _require(
+            _read_names(other) == _read_names(built),
+            f"other files: {_read_names(other) ^ _read_names(built)}",
+        )
 
 
-def _names(folder: Path) -> set[str]:
+def _read_names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
@@ -212,23 +217,25 @@ def check_layer(built: Path) -> str:
     for path in python.rglob("*.so*"):
         name, _, rest = path.name.partition(f".{abi}-")
         architecture = rest.partition("-linux")[0]
-        _must(architecture in ARCHITECTURES, f"{path.name} is for no Python {version[1]} on Lambda")
+        _require(
+            architecture in ARCHITECTURES, f"{path.name} is for no Python {version[1]} on Lambda"
+        )
         machine = int.from_bytes(path.read_bytes()[18:20], "little")
-        _must(machine == ARCHITECTURES[architecture], f"{path.name} is not what it says")
+        _require(machine == ARCHITECTURES[architecture], f"{path.name} is not what it says")
         modules.setdefault(str(path.parent / name), set()).add(architecture)
-    _must(modules, "there is no compiled module at all")
+    _require(modules, "there is no compiled module at all")
     for name, there in modules.items():
-        _must(there == ARCHITECTURES.keys(), f"{name} is there for {there} only")
+        _require(there == ARCHITECTURES.keys(), f"{name} is there for {there} only")
     for wheel in python.glob("*.dist-info/WHEEL"):
         tags = re.findall(r"^Tag: (\S+)$", wheel.read_text(), re.MULTILINE)
         package = wheel.parent.name.partition("-")[0]
-        _must(
+        _require(
             any(tag.endswith("-none-any") for tag in tags)
             or any(f"/{package}/" in name for name in modules),
             f"{package} is compiled, and not for Lambda: {tags}",
         )
     size = sum(path.stat().st_size for path in built.rglob("*") if path.is_file())
-    _must(size < LIMIT, f"{size:,} bytes are more than Lambda takes")
+    _require(size < LIMIT, f"{size:,} bytes are more than Lambda takes")
     return (
         f"{size / 1e6:.1f} MB unzipped, of 250 MB; compiled: {len(modules)}, for both architectures"
     )
@@ -238,84 +245,90 @@ def check_layer(built: Path) -> str:
 
 
 def _deploy(walk: Walk, stack: LocalStack) -> None:
-    _say("build for this machine, and deploy over what make local has deployed")
+    _print_step("build for this machine, and deploy over what make local has deployed")
     stack.deploy()
     walk.run("sam", "build", "--no-cached", environ=HOST)
     walk.run("sam", "deploy", "--no-confirm-changeset")
-    said = walk.run("sam", "list", "stack-outputs", "--stack-name", STACK, "--output", "json")
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in json.loads(said)}
+    input_text = walk.run("sam", "list", "stack-outputs", "--stack-name", STACK, "--output", "json")
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in json.loads(input_text)}
     bucket = outputs["UploadBucketName"]
 
-    _say("what make local says to do")
-    _guided(walk, stack)
+    _print_step("the instructions of make local")
+    _follow_guide(walk, stack)
 
-    _say("drop an ISO")
-    heard = stack.subscribe("walk", {"source": ["isodrop"]})
-    _drop(stack, heard, bucket, "Win11.iso", 3001)
+    _print_step("upload an ISO")
+    subscription = stack.subscribe("walk", {"source": ["isodrop"]})
+    _upload(stack, subscription, bucket, "Win11.iso", 3001)
 
-    _say("its event, into the function and into the state machine")
+    _print_step("its event, into the function and into the state machine")
     event = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso")
     invoke = ("sam", "remote", "invoke", "--stack-name", STACK, "--event-file", "-")
-    _decided(walk.run(*invoke, "ImportIso", said=event), "nothing")
+    _check_next_step(walk.run(*invoke, "ImportIso", input_text=event), "skip")
     another = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso", "--sequencer", "1")
-    _decided(walk.run(*invoke, "ImportIso", said=another), "follow")
-    _decided(walk.run(*invoke, "ImportStateMachine", said=another), "nothing")
+    _check_next_step(walk.run(*invoke, "ImportIso", input_text=another), "track")
+    _check_next_step(walk.run(*invoke, "ImportStateMachine", input_text=another), "skip")
 
-    _say("logs")
+    _print_step("logs")
     logs = walk.run("sam", "logs", "--stack-name", STACK)
-    _must('"message": "answered"' in logs, f"no answer in the logs:\n{logs[-800:]}")
+    _require('"message": "answered"' in logs, f"no answer in the logs:\n{logs[-800:]}")
 
-    _say("delete; the bucket stays")
+    _print_step("delete; the bucket stays")
     walk.run("sam", "delete", "--no-prompts")
-    _gone(stack, STACK, bucket)
+    _check_deleted(stack, STACK, bucket)
 
 
-def _guided(walk: Walk, stack: LocalStack) -> None:
-    """Give the commands that ``make local`` prints, and hear what its rule and queue then hear."""
+def _follow_guide(walk: Walk, stack: LocalStack) -> None:
+    """Run the commands that ``make local`` prints, and check what its rule and queue receive."""
     commands = commands_of(guide(stack))
-    if not _found("aws"):
+    if not _find_program("aws"):
         walk.skipped.append("the AWS CLI's commands of make local, which is not here")
         commands = [each for each in commands if not each.startswith("aws ")]
     for command in commands:
         walk.run("bash", "-c", command)
-    hears = [each for each in commands if each.startswith("aws sqs receive-message")]
+    receive_commands = [each for each in commands if each.startswith("aws sqs receive-message")]
     stack.wait_for(
-        lambda: all("ISO Import Succeeded" in walk.run("bash", "-c", each) for each in hears)
+        lambda: all(
+            "ISO Import Succeeded" in walk.run("bash", "-c", each) for each in receive_commands
+        )
     )
 
 
 def commands_of(guide: str) -> list[str]:
-    """Read the commands out of a guide, but for those that never end or were given before."""
-    _, _, told = guide.partition("In another terminal")
-    lines = [line.strip() for line in told.splitlines() if line.startswith("  ")]
+    """Read the commands from a guide, except those that never end or were run before."""
+    _, _, instructions = guide.partition("In another terminal")
+    lines = [line.strip() for line in instructions.splitlines() if line.startswith("  ")]
     elsewhere = ("#", "export ", "LAYER_PLATFORMS", "isodrop watch")
     return [line for line in lines if not line.startswith(elsewhere)]
 
 
-def _drop(stack: LocalStack, heard: Subscription, bucket: str, key: str, revision: int) -> None:
-    """Drop an ISO that nobody has dropped before, and wait for its answer."""
+def _upload(
+    stack: LocalStack, subscription: Subscription, bucket: str, key: str, revision: int
+) -> None:
+    """Upload a new ISO, and wait for its answer."""
     with tempfile.TemporaryDirectory() as folder:
         iso = make_iso(Path(folder, "made.iso"), editions=business_editions(revision=revision))
         stack.client("s3").upload_file(str(iso), bucket, key)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for event in heard.events():
+        for event in subscription.events():
             data = event["detail"]["data"]
             if data["source"]["key"] == key and event["detail-type"] == "ISO Import Succeeded":
                 print(f"   {event['detail-type']}: {key} is {data['amis'][0]['id']}")
                 return
         time.sleep(0.1)
-    raise StepError(f"no answer for {key}; heard {[e['detail-type'] for e in heard.events()]}")
+    raise StepError(
+        f"no answer for {key}; received {[e['detail-type'] for e in subscription.events()]}"
+    )
 
 
-def _decided(said: str, decision: str) -> None:
-    _must(f'"decision": "{decision}"' in said, f"not {decision}: {said[-400:]}")
+def _check_next_step(output: str, step: str) -> None:
+    _require(f'"nextStep": "{step}"' in output, f"not {step}: {output[-400:]}")
 
 
-def _gone(stack: LocalStack, name: str, bucket: str) -> None:
+def _check_deleted(stack: LocalStack, name: str, bucket: str) -> None:
     stacks = stack.client("cloudformation").list_stacks()["StackSummaries"]
     left = [each for each in stacks if each["StackName"] == name]
-    _must(all(each["StackStatus"] == "DELETE_COMPLETE" for each in left), f"still there: {left}")
+    _require(all(each["StackStatus"] == "DELETE_COMPLETE" for each in left), f"still there: {left}")
     stack.client("s3").head_bucket(Bucket=bucket)
 
 
@@ -323,29 +336,29 @@ def _gone(stack: LocalStack, name: str, bucket: str) -> None:
 
 
 def _package(walk: Walk, stack: LocalStack) -> None:
-    _say("package, for this machine")
+    _print_step("package, for this machine")
     folder = walk.clone / "build/package"
-    asks = [f"{name}={value}" for name, value in HOST.items()]
-    walk.run(sys.executable, "-m", "tools.package", "build/package", *asks)
+    git_command = [f"{name}={value}" for name, value in HOST.items()]
+    walk.run(sys.executable, "-m", "tools.package", "build/package", *git_command)
     walk.run("cfn-lint", "build/package/template.json")
     for bucket in (ARTIFACTS, EXISTING):
         stack.client("s3").create_bucket(Bucket=bucket)
-    if _found("aws"):
+    if _find_program("aws"):
         _with_cloudformation(walk, stack)
     else:
         walk.skipped.append("the package with the AWS CLI, which is not here")
-    if _found("npm"):
+    if _find_program("npm"):
         _with_cdk(walk, folder)
     else:
         walk.skipped.append("the CDK snippet: npm is not here")
-    if _found("terraform"):
+    if _find_program("terraform"):
         _with_terraform(walk, stack)
     else:
         walk.skipped.append("the Terraform snippet: terraform is not here")
 
 
 def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
-    _say("the package onto an existing bucket")
+    _print_step("the package onto an existing bucket")
     walk.run("aws", "s3", "cp", "--recursive", "build/package", f"s3://{ARTIFACTS}/isodrop/")
     walk.run(
         *("aws", "cloudformation", "deploy", "--stack-name", PACKAGED),
@@ -354,11 +367,11 @@ def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
         *(f"ExistingBucketName={EXISTING}", "KeyPrefix=isos/", "MinIsoMegabytes=0"),
     )
     _notify(walk, stack)
-    heard = stack.subscribe(PACKAGED, {"source": ["isodrop"]})
-    _drop(stack, heard, EXISTING, "isos/Win11.iso", 3002)
+    subscription = stack.subscribe(PACKAGED, {"source": ["isodrop"]})
+    _upload(stack, subscription, EXISTING, "isos/Win11.iso", 3002)
     walk.run("aws", "cloudformation", "delete-stack", "--stack-name", PACKAGED)
     walk.run("aws", "cloudformation", "wait", "stack-delete-complete", "--stack-name", PACKAGED)
-    _gone(stack, PACKAGED, EXISTING)
+    _check_deleted(stack, PACKAGED, EXISTING)
 
 
 def _notify(walk: Walk, stack: LocalStack) -> None:
@@ -374,7 +387,7 @@ def _notify(walk: Walk, stack: LocalStack) -> None:
         walk.run("sh", "-c", outputs["NotificationCommand"])
         after = s3.get_bucket_notification_configuration(Bucket=EXISTING)
         del after["ResponseMetadata"]
-        _must(after == {**before, "EventBridgeConfiguration": {}}, f"{before} became {after}")
+        _require(after == {**before, "EventBridgeConfiguration": {}}, f"{before} became {after}")
 
 
 def snippet(language: str) -> str:
@@ -385,7 +398,7 @@ def snippet(language: str) -> str:
 
 
 def _with_cdk(walk: Walk, package: Path) -> None:
-    _say("CDK: the snippet of docs/deploying.md")
+    _print_step("CDK: the snippet of docs/deploying.md")
     folder = walk.folder / "cdk"
     folder.mkdir()
     (folder / "app.mjs").write_text(snippet("javascript"))
@@ -394,7 +407,9 @@ def _with_cdk(walk: Walk, package: Path) -> None:
     walk.run(*install, "aws-cdk-lib", "constructs", within=folder)
     walk.run("node", "app.mjs", within=folder, environ={"CDK_OUTDIR": str(folder / "out")})
     made = _resources(folder / "out/isodrop.template.json")
-    _must(made.items() >= _resources(package / "template.json").items(), "CDK left something out")
+    _require(
+        made.items() >= _resources(package / "template.json").items(), "CDK left something out"
+    )
 
 
 def _resources(template: Path) -> dict[str, str]:
@@ -403,7 +418,7 @@ def _resources(template: Path) -> dict[str, str]:
 
 
 def _with_terraform(walk: Walk, stack: LocalStack) -> None:
-    _say("Terraform: the snippet of docs/deploying.md")
+    _print_step("Terraform: the snippet of docs/deploying.md")
     folder = walk.folder / "terraform"
     folder.mkdir()
     (folder / "main.tf").write_text(snippet("hcl"))

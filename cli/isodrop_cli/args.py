@@ -1,4 +1,4 @@
-"""The address of an upload on the command line."""
+"""The address of an upload on the command line: a key, or an S3 URI."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Final, NamedTuple
@@ -9,39 +9,39 @@ _SCHEME: Final = "s3://"
 
 
 class NotUtf8Error(ExplainedError):
-    """A name is not UTF-8, and so no object can have it."""
+    """A name is not UTF-8, so no object can have it."""
 
 
 class Address(NamedTuple):
-    """Where an upload lies; ``bucket`` is ``None`` for the stack's own."""
+    """The bucket and key of an upload; ``bucket`` is ``None`` for the stack's own bucket."""
 
     bucket: str | None
     key: str
 
 
 def add_address(command: ArgumentParser, *, optional: bool = False) -> None:
-    """Let a command be told of which upload."""
+    """Add the argument that names an upload."""
     command.add_argument(
         "upload",
         metavar="KEY",
-        type=_address,
+        type=_parse_address,
         nargs="?" if optional else None,
-        help="the object's key in the stack's bucket, or s3://BUCKET/KEY",
+        help="the object's key in the stack's bucket; s3://BUCKET/KEY is accepted, too",
     )
 
 
-def _address(text: str) -> Address:
-    """Read an address; bucket and key raw, not URL-encoded."""
+def _parse_address(text: str) -> Address:
+    """Parse an address; bucket and key are taken as they are, not URL-decoded."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        # No ValueError: argparse would make wrong usage of it, in words of its own.
+        # Not a ValueError: argparse would turn it into a usage error with its own message.
         raise NotUtf8Error(describe_failure(error)) from error
     if "://" not in text:
         if not text:
-            raise ArgumentTypeError("a key has at least one character")
+            raise ArgumentTypeError("a key must have at least one character")
         return Address(None, text)
     bucket, slash, key = text.removeprefix(_SCHEME).partition("/")
     if not text.startswith(_SCHEME) or not (bucket and slash and key):
-        raise ArgumentTypeError(f"'{text}' is neither a key nor of the form s3://bucket/key")
+        raise ArgumentTypeError(f"'{text}' is neither a key nor a URI of the form s3://bucket/key")
     return Address(bucket, key)

@@ -1,6 +1,6 @@
-"""What AWS or the SDK has against a command, in a sentence, and the way out. Needs an SDK.
+"""Turn errors of AWS and the SDK into one sentence that says what to do. Needs boto3.
 
-Imported where AWS is asked only: a look at a file starts in a tenth of the time.
+Imported only where AWS is called: a command that reads a file starts in a tenth of the time.
 """
 
 import os
@@ -29,65 +29,66 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What to do where it depends on what was asked for.
+    """Remedies that depend on what was requested.
 
     Attributes
     ----------
     sign_in, region, grant : str
-        Where credentials, the Region or a right are missing.
-    gone : str
-        Where there is no such thing.
+        For missing credentials, a missing Region, or a missing permission.
+    not_found : str
+        For a resource that does not exist.
     """
 
     sign_in: str
     region: str
     grant: str
-    gone: str = ""
+    not_found: str = ""
 
 
 OBJECT: Final = Hints(
     sign_in="sign in (aws sso login, aws configure) or choose a profile (AWS_PROFILE);"
     " a file on this machine needs no credentials",
     region="set AWS_DEFAULT_REGION to the bucket's Region, such as eu-central-1",
-    grant="s3:GetObject on it is needed, and kms:Decrypt where a KMS key encrypts it",
-    gone="there is no such object; look with aws s3 ls, and mind the account and Region",
+    grant="s3:GetObject on it is required, and kms:Decrypt if a KMS key encrypts it",
+    not_found="there is no such object; check with aws s3 ls, and check the account and Region",
 )
 """For an object in any bucket."""
 STACK: Final = Hints(
-    sign_in="sign in (aws sso login, aws configure) or name a profile with --profile",
-    region="name the stack's Region with --region or AWS_DEFAULT_REGION, such as eu-central-1",
-    grant="ask for that right, or name a profile with --profile",
+    sign_in="sign in (aws sso login, aws configure) or choose a profile with --profile",
+    region="set the stack's Region with --region or AWS_DEFAULT_REGION, such as eu-central-1",
+    grant="request that permission, or choose another profile with --profile",
 )
-"""For a stack of ours, and all that is in it."""
+"""For an isodrop stack and its resources."""
 
 NETWORK: Final = "check the network, the Region, and AWS_ENDPOINT_URL if it is set"
 _BUSY: Final = "AWS is busy: try again in a minute"
-_PROFILE: Final = "correct the profile in AWS's config file (aws configure list shows which)"
+_PROFILE: Final = "correct the profile in the AWS config file (aws configure list shows which)"
 _PORTAL: Final = (
-    "what answers is not AWS: sign in to the network, or check HTTPS_PROXY and AWS_ENDPOINT_URL"
+    "the response is not from AWS: sign in to the network, or check HTTPS_PROXY and"
+    " AWS_ENDPOINT_URL"
 )
 _CLOCK: Final = "set this machine's clock"
-_TRUST: Final = "where a proxy looks into TLS, let AWS_CA_BUNDLE name a file with its certificate"
+_TRUST: Final = "if a proxy inspects TLS, set AWS_CA_BUNDLE to a file with its certificate"
 _MFA: Final = (
-    "the profile asks for an MFA code, and there is no terminal: sign in first (aws sso login, or"
-    " aws sts get-session-token), or run it in a terminal"
+    "the profile requires an MFA code, and there is no terminal to enter it: sign in first (aws sso"
+    " login, or aws sts get-session-token), or run the command in a terminal"
 )
 _PROCESS: Final = (
-    "see what the profile's credential_process prints by itself, correct it, or name another"
-    " profile"
+    "run the profile's credential_process by itself to see what it prints, correct it, or choose"
+    " another profile"
 )
 _FILE: Final = (
-    "correct what names that file (AWS_WEB_IDENTITY_TOKEN_FILE, or the profile), or sign in"
-    " otherwise"
+    "correct the setting that names that file (AWS_WEB_IDENTITY_TOKEN_FILE, or the profile), or"
+    " sign in another way"
 )
-# Where the SDK looks for credentials, and may let through an error that is none of its own.
+# Where the SDK resolves credentials, and may let an error through that is not its own.
 _CREDENTIALS: Final = frozenset({"botocore.credentials", "botocore.tokens"})
 _FOREIGN: Final = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError)
 
-# The first that fits.
-_KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (sdk.ProfileNotFound, "aws configure list-profiles names those that there are"),
-    (sdk.ConfigParseError, "correct that file, or name another by AWS_CONFIG_FILE"),
+# The first match wins.
+_HINTS_BY_TYPE: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (sdk.ProfileNotFound, "aws configure list-profiles lists the profiles"),
+    (sdk.ConfigParseError, "correct that file, or set AWS_CONFIG_FILE to another"),
     (sdk.ConfigNotFound, "correct AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"),
     (sdk.InvalidConfigError, _PROFILE),
     (sdk.InfiniteLoopConfigError, _PROFILE),
@@ -109,7 +110,7 @@ _NO_CREDENTIALS: Final = (
 _NO_REGION: Final = (sdk.InvalidRegionError, sdk.NoRegionError)
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CommonErrors.html
-_NOT_VALID: Final = frozenset(
+_INVALID_CREDENTIALS: Final = frozenset(
     {
         "AuthFailure",
         "ExpiredToken",
@@ -125,28 +126,28 @@ _NOT_VALID: Final = frozenset(
     }
 )
 _SIGNATURE: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
-_SKEWED: Final = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
-_ELSEWHERE: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
-_GONE: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NoSuchVersion"})
-_BARE: Final = (
-    "S3 says no more than that: most often the token has expired, so sign in anew (aws sso login);"
-    " else the object is under a key that only its uploader has"
+_CLOCK_SKEW: Final = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
+_WRONG_REGION: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
+_NOT_FOUND: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NoSuchVersion"})
+_BARE_400: Final = (
+    "S3 gives no reason: most often the token has expired, so sign in again (aws sso login);"
+    " otherwise the object is encrypted with a key that only its uploader has"
 )
-_BY_CODE: Final = {
-    **dict.fromkeys(_SKEWED, _CLOCK),
+_HINTS_BY_CODE: Final = {
+    **dict.fromkeys(_CLOCK_SKEW, _CLOCK),
     "InvalidObjectState": "restore it from its archive first",
 }
 
 
 def make_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
-    """Make a session by the environment, as the AWS CLI would, unless it is told otherwise.
+    """Create a session from the environment, as the AWS CLI does; arguments take precedence.
 
-    Its clients keep :data:`~isodrop_cli.clock.CLOCK` right, and take no web page for an answer.
+    Its clients synchronize :data:`~isodrop_cli.clock.CLOCK` and reject web pages as responses.
     """
     session = boto3.Session(profile_name=profile, region_name=region)
     if session.region_name == "":
         raise sdk.NoRegionError
-    session.events.register("after-call", _heed_answer)
+    session.events.register("after-call", _check_response)
     if not _has_terminal():
         providers = session._session.get_component("credential_provider")
         providers.get_provider("assume-role")._prompter = _refuse_to_prompt
@@ -154,7 +155,7 @@ def make_session(profile: str | None = None, region: str | None = None) -> boto3
 
 
 def _has_terminal() -> bool:
-    """Whether somebody can be asked for an MFA code; the SDK asks on /dev/tty if there is one."""
+    """Whether an MFA code can be entered; the SDK prompts on /dev/tty if there is one."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR))
     except OSError:
@@ -166,46 +167,45 @@ def _refuse_to_prompt(prompt: str) -> str:
     raise EOFError(prompt.rstrip(": "))
 
 
-def _heed_answer(http_response: "object", **_: object) -> None:
+def _check_response(http_response: "object", **_: object) -> None:
     headers = getattr(http_response, "headers", None)
     if not headers:
         return
-    CLOCK.heed(headers)
-    # A portal's page may pass for an answer without a body; AWS answers with XML, JSON or bytes.
+    CLOCK.synchronize(headers)
+    # A portal's page may pass for a response without a body; AWS sends XML, JSON or bytes.
     if headers.get("content-type", "").startswith("text/html"):
-        raise ResponseParserError("a web page came instead of an answer")
+        raise ResponseParserError("received a web page instead of a response")
 
 
 def s3_client(profile: str | None = None, region: str | None = None) -> "S3Client":
-    """Make a client of S3's."""
+    """Create an S3 client."""
     return make_session(profile, region).client("s3", config=CONFIG)
 
 
 def is_sdk_error(error: BaseException) -> bool:
-    """Whether the SDK, or what it asks for credentials, has raised it."""
+    """Whether the SDK, or a credential provider that it calls, raised the error."""
     return isinstance(error, (*SDK_ERRORS, http.HTTPError)) or _foreign_hint(error, STACK) != ""
 
 
-def is_for_people(error: IsodropError) -> bool:
-    """Whether it passes when somebody signs in or sets the clock, and not by waiting."""
-    cause = error.__cause__
-    return isinstance(cause, sdk.ClientError) and error_code(cause) in _NOT_VALID | _SKEWED
+def needs_operator(error: IsodropError) -> bool:
+    """Whether only signing in or setting the clock helps, and waiting does not."""
+    return error.aws_code in _INVALID_CREDENTIALS | _CLOCK_SKEW
 
 
 @contextmanager
-def explained(ways: Hints, kind: type[ExplainedError], subject: str = "") -> Iterator[None]:
-    """Raise what AWS or the SDK has against the block as a sentence with a way out.
+def explained(hints: Hints, kind: type[ExplainedError], subject: str = "") -> Iterator[None]:
+    """Raise errors of AWS or the SDK inside the block as a sentence with a remedy.
 
     Parameters
     ----------
-    ways : Ways
-        For what is asked for inside.
+    hints : Hints
+        Remedies for what the block requests.
     kind : type of ExplainedError
-        What is raised.
+        The class to raise.
     subject : str, optional
         What the sentence is about.
     """
-    begin = f"{subject}: " if subject else ""
+    prefix = f"{subject}: " if subject else ""
     try:
         yield
     except ExplainedError:
@@ -214,74 +214,78 @@ def explained(ways: Hints, kind: type[ExplainedError], subject: str = "") -> Ite
         cause = error.__cause__ if isinstance(error, IsodropError) else error
         if cause is None or not is_sdk_error(cause):
             raise
-        raise kind(f"{begin}{explain(error, ways)}") from error
+        raise kind(f"{prefix}{explain(error, hints)}") from error
 
 
-def explain(error: BaseException, ways: Hints) -> str:
-    """Say in a sentence what AWS or the SDK has against it, and what to do about that.
+def explain(error: BaseException, hints: Hints) -> str:
+    """Describe an error of AWS or the SDK in a sentence, and say what to do about it.
 
     Parameters
     ----------
     error : Exception
-        As the SDK raised it, or as it was translated.
-    ways : Ways
-        For what was asked for.
+        As the SDK raised it, or translated.
+    hints : Hints
+        Remedies for what was requested.
     """
     is_ours = isinstance(error, IsodropError)
     cause = (error.__cause__ or error) if is_ours else error
-    said = str(to_isodrop_error(error)) if isinstance(error, SDK_ERRORS) else _said(error)
-    way = _hint(cause, ways)
-    return single_line(f"{said.rstrip('.')}; {way}") if way else said
+    reason = str(to_isodrop_error(error)) if isinstance(error, SDK_ERRORS) else _describe(error)
+    hint = _hint(cause, hints)
+    return single_line(f"{reason.rstrip('.')}; {hint}") if hint else reason
 
 
-def _said(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return single_line(f"{error.filename}: {(error.strerror or '').lower()}")
     return single_line(str(error) or type(error).__name__)
 
 
-def _hint(cause: BaseException, ways: Hints) -> str:
-    """Say what to do; empty where that is not known."""
+def _hint(cause: BaseException, hints: Hints) -> str:
+    """Give the remedy; empty if none is known."""
     if isinstance(cause, sdk.ClientError):
         is_bare = error_code(cause) == "400" and cause.operation_name.startswith("Head")
-        return _BARE if is_bare else _by_code(error_code(cause), to_isodrop_error(cause), ways)
+        return (
+            _BARE_400
+            if is_bare
+            else _hint_by_code(error_code(cause), to_isodrop_error(cause), hints)
+        )
     if isinstance(cause, sdk.CredentialRetrievalError):
-        return _PROCESS if "custom-process" in str(cause) else ways.sign_in
+        return _PROCESS if "custom-process" in str(cause) else hints.sign_in
     if isinstance(cause, _NO_CREDENTIALS):
-        return ways.sign_in
+        return hints.sign_in
     if isinstance(cause, _NO_REGION):
-        return ways.region
-    if way := _foreign_hint(cause, ways):
-        return way
-    return next((words for kind, words in _KINDS if isinstance(cause, kind)), "")
+        return hints.region
+    if hint := _foreign_hint(cause, hints):
+        return hint
+    return next((hint for kind, hint in _HINTS_BY_TYPE if isinstance(cause, kind)), "")
 
 
-def _by_code(code: str, ours: IsodropError, ways: Hints) -> str:
+def _hint_by_code(code: str, ours: IsodropError, hints: Hints) -> str:
     by_code = {
-        **dict.fromkeys(_NOT_VALID, ways.sign_in),
-        **dict.fromkeys(_ELSEWHERE, ways.region),
-        **dict.fromkeys(_GONE, ways.gone),
-        **_BY_CODE,
+        **dict.fromkeys(_INVALID_CREDENTIALS, hints.sign_in),
+        **dict.fromkeys(_WRONG_REGION, hints.region),
+        **dict.fromkeys(_NOT_FOUND, hints.not_found),
+        **_HINTS_BY_CODE,
     }
     if code in _SIGNATURE and type(ours) is TransientError:
         return _CLOCK
     if code in by_code:
         return by_code[code]
     if isinstance(ours, AccessDeniedError):
-        return ways.grant
+        return hints.grant
     return _BUSY if isinstance(ours, TransientError) else ""
 
 
-def _foreign_hint(error: BaseException, ways: Hints) -> str:
-    """Say what to do about an error that is none of the SDK's own, but was raised inside of it.
+def _foreign_hint(error: BaseException, hints: Hints) -> str:
+    """Give the remedy for an error that is not the SDK's own, but was raised inside of it.
 
-    botocore wraps few of these: a token file that is not there, a program that prints no JSON or a
-    prompt without a terminal come as they are. What was going on is told by the traceback.
+    botocore wraps few of these: a missing token file, a program that prints no JSON or a prompt
+    without a terminal is raised as it is. The traceback shows what the SDK was doing.
 
     Returns
     -------
     str
-        Empty where it was not raised there.
+        Empty if it was raised elsewhere.
     """
     if not isinstance(error, _FOREIGN) or isinstance(error, (UnicodeError, *SDK_ERRORS)):
         return ""
@@ -295,7 +299,7 @@ def _foreign_hint(error: BaseException, ways: Hints) -> str:
             return _MFA
         if ("botocore.credentials", "_retrieve_credentials_using") in places:
             return _PROCESS
-        return _FILE if isinstance(error, OSError) else ways.sign_in
+        return _FILE if isinstance(error, OSError) else hints.sign_in
     if "botocore.endpoint" in modules and isinstance(error, ValueError):
         return NETWORK
     return _PROFILE if "botocore.configloader" in modules else ""

@@ -1,8 +1,7 @@
-"""The service's clock: the local one, put right by the dates of AWS's own answers.
+"""The service's clock: the local clock, corrected by the Date headers of AWS's responses.
 
-What a claim or an answer was written at is told by a clock of AWS. With a local clock that is some
-minutes ahead, what is younger than that would never be "since the beginning", and with one that is
-behind, steps would take less than no time.
+The times of claims and answers come from AWS's clock. With a local clock that is minutes ahead,
+`watch` would miss recent runs; with one that is behind, durations would be negative.
 """
 
 from collections.abc import Mapping
@@ -11,35 +10,35 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 TOLERANCE: Final = timedelta(seconds=5)
-"""A date has whole seconds, and an answer is some time on its way: less is no difference."""
+"""A Date header has whole seconds, and a response takes time to arrive: ignore less than this."""
 
 
 class ServiceClock:
-    """Tells the time as the service would."""
+    """The time as the service sees it."""
 
     def __init__(self) -> None:
         self._ahead = timedelta(0)
 
     def now(self) -> datetime:
-        """Tell the time, with a time zone."""
+        """Return the time, with a time zone."""
         return datetime.now(UTC) + self._ahead
 
-    def heed(self, headers: Mapping[str, str]) -> None:
-        """Put the clock right by an answer that has just come."""
+    def synchronize(self, headers: Mapping[str, str]) -> None:
+        """Correct the clock by a response that has just arrived."""
         try:
-            told = parsedate_to_datetime(headers.get("date", ""))
+            date = parsedate_to_datetime(headers.get("date", ""))
         except ValueError:
-            return  # whoever answered tells no date
-        if told.tzinfo is None:
+            return  # the response has no date
+        if date.tzinfo is None:
             return
-        ahead = told - datetime.now(UTC)
+        ahead = date - datetime.now(UTC)
         self._ahead = ahead if abs(ahead) > TOLERANCE else timedelta(0)
 
 
 CLOCK: Final = ServiceClock()
-"""The one that a command goes by."""
+"""The clock that commands use."""
 
 
 def utc_now() -> datetime:
-    """Tell the time by the service's clock, as far as it is known."""
+    """Return the time by the service's clock, as far as it is known."""
     return CLOCK.now()

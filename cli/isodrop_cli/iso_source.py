@@ -1,4 +1,4 @@
-"""Where an ISO is read from: a file here, or an object in S3. The one place that opens either."""
+"""Open an ISO for reading: a local file, or an object in S3. The only module that opens either."""
 
 import os
 import stat
@@ -15,12 +15,12 @@ from isodrop.iso.model import ReadRange
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_trace
 
-# A file is in no bucket yet.
+# A file is not in a bucket yet.
 BUCKET: Final = "your-bucket"
 
 
 class IsoSourceError(ExplainedError):
-    """There is nothing to look at, or no way to it. Says nothing about the ISO."""
+    """The ISO cannot be opened or read. Says nothing about its contents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,15 @@ class Source:
     Attributes
     ----------
     bucket, key : str
-        Where it lies, or would lie if it were uploaded.
+        Where it is stored, or would be if it were uploaded.
     size : int
     read : ReadRange
     etag, version_id : str and str or None
         Empty and ``None`` for a file.
     metadata : mapping of str to str
-        Of the object; a file has none.
-    opening : float
-        Seconds that it took; an object is opened by the very range that is read first.
+        The object's user metadata; empty for a file.
+    open_seconds : float
+        How long opening took; an object is opened by the request for its first range.
     """
 
     bucket: str
@@ -48,7 +48,7 @@ class Source:
     etag: str = ""
     version_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    opening: float = 0.0
+    open_seconds: float = 0.0
 
 
 @contextmanager
@@ -61,24 +61,24 @@ def open_source(
     ----------
     address : str
     trace : bool
-        Tell each range that is read, and what it took, on stderr.
+        Print each range that is read, and how long it took, to stderr.
     profile, region : str, optional
-        With which an object is read, other than by the environment.
+        The profile and Region to read an object with; from the environment by default.
 
     Raises
     ------
-    CannotLookError
-        With a sentence for the person who typed the address.
+    IsoSourceError
+        The message is for the user.
     """
     if "://" in address and not address.startswith("s3://"):
-        raise IsoSourceError(f"{address}: only a file or s3://bucket/key can be looked at")
-    opened = (
+        raise IsoSourceError(f"{address}: only a file or s3://bucket/key can be inspected")
+    source_context = (
         _open_object(address, profile, region)
         if address.startswith("s3://")
         else _open_file(Path(address))
     )
-    with opened as source:
-        yield replace(source, read=_traced(source.read, source.opening)) if trace else source
+    with source_context as source:
+        yield replace(source, read=_traced(source.read, source.open_seconds)) if trace else source
 
 
 @contextmanager
@@ -86,9 +86,9 @@ def _open_file(path: Path) -> Iterator[Source]:
     try:
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            # Opening a pipe that nobody writes to would hold us for ever.
-            what = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a disc drive"
-            raise IsoSourceError(f"{path}: it is {what}")
+            # Opening a pipe that nobody writes to would block forever.
+            what = "a directory" if stat.S_ISDIR(mode) else "neither a file nor an optical drive"
+            raise IsoSourceError(f"{path}: this is {what}")
         file = path.open("rb")
     except (OSError, ValueError) as error:
         raise IsoSourceError(f"{path}: {_reason(error)}") from error
@@ -98,7 +98,7 @@ def _open_file(path: Path) -> Iterator[Source]:
             file.seek(offset)
             data = file.read(length)
             if len(data) != length:
-                raise IsoSourceError(f"{path}: it became shorter while it was read")
+                raise IsoSourceError(f"{path}: the file became shorter while it was read")
             return data
 
         yield Source(BUCKET, path.name, file.seek(0, os.SEEK_END), read)
@@ -106,7 +106,7 @@ def _open_file(path: Path) -> Iterator[Source]:
 
 @contextmanager
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
-    # Only here does the command need an SDK; without it, it starts in a tenth of the time.
+    # Only here does the command need boto3; without it, it starts in a tenth of the time.
     from isodrop.aws.s3 import open_object, parse_uri  # noqa: PLC0415 - see above
     from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
 
@@ -120,9 +120,9 @@ def _open_object(address: str, profile: str | None, region: str | None) -> Itera
         try:
             found = open_object(client, bucket, key)
         except RejectedError as error:
-            refused = error.__cause__
-            if error.code is not Code.OBJECT_GONE and isinstance(refused, IsodropError):
-                raise refused from refused.__cause__  # AWS's own words have their way out
+            cause = error.__cause__
+            if error.code is not Code.OBJECT_GONE and isinstance(cause, IsodropError):
+                raise cause from cause.__cause__  # AWS's own error has a remedy
             raise IsoSourceError(f"{address}: there is no such object") from error
         yield Source(
             bucket=bucket,
@@ -132,7 +132,7 @@ def _open_object(address: str, profile: str | None, region: str | None) -> Itera
             etag=found.etag,
             version_id=found.version_id,
             metadata=found.metadata,
-            opening=time.perf_counter() - began,
+            open_seconds=time.perf_counter() - began,
         )
 
 
@@ -140,7 +140,7 @@ def _reason(error: OSError | ValueError) -> str:
     return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
 
 
-def _traced(read: ReadRange, opening: float) -> ReadRange:
+def _traced(read: ReadRange, open_seconds: float) -> ReadRange:
     count = 0
 
     def traced(offset: int, length: int, /) -> bytes:
@@ -148,7 +148,7 @@ def _traced(read: ReadRange, opening: float) -> ReadRange:
         began = time.perf_counter()
         data = read(offset, length)
         count += 1
-        seconds = time.perf_counter() - began + (opening if count == 1 else 0)
+        seconds = time.perf_counter() - began + (open_seconds if count == 1 else 0)
         print_trace(count, offset, length, seconds)
         return data
 

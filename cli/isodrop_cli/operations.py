@@ -1,4 +1,4 @@
-"""What an operator may do about an upload: look, ask anew, cancel. Knows no terminal."""
+"""What an operator can do: list, follow, retry and cancel runs. Does not print anything."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS: Final = 5.0
 OVERDUE_SECONDS: Final = 60.0
-"""Most uploads are claimed within seconds; after so long something may be wrong."""
-_NAMES: Final = 20
-"""How many executions of one ask may come to nothing before we give up."""
+"""Most uploads are claimed within seconds; after this long something may be wrong."""
+_MAX_NAMES: Final = 20
+"""How many executions of one run may end without claiming it before we give up."""
 
 
 class OperatorError(IsodropError):
-    """What the operator wants cannot be done now; the message says why, and what can."""
+    """The operation is not possible now; the message says why, and what is."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadHistory:
-    """One upload, and all that was asked for it, in order."""
+    """One upload and its runs, in order."""
 
     id: str
     address: str
     runs: tuple[Run, ...]
-    found: CurrentObject | None = None
+    current: CurrentObject | None = None
 
     @property
     def last(self) -> Run | None:
-        """What was asked last; ``None`` when nobody has claimed the upload."""
+        """The latest run; ``None`` if no execution has claimed the upload."""
         return self.runs[-1] if self.runs else None
 
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """An execution that was started for an upload."""
+    """A run whose execution was started."""
 
     upload_id: str
     number: int
@@ -62,17 +62,17 @@ class StartedRun:
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """What is to be seen of an ask at one moment.
+    """A run as it is now.
 
     Attributes
     ----------
     run : Run or None
         ``None`` until an execution has claimed it.
-    steps : Steps
-        How far its build is, or then its distribution; zeros where there is none, or Image Builder
-        does not say.
-    is_late : bool
-        Whether no execution has claimed it, though it was waited for that for a minute.
+    steps : StepCount
+        The progress of its build, or of its distribution; zeros if there is none, or Image Builder
+        does not report it.
+    is_overdue : bool
+        Whether no execution has claimed it within a minute.
     """
 
     run: Run | None
@@ -82,16 +82,16 @@ class RunSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Everything that an operator needs.
+    """The operations on a stack's uploads.
 
     Attributes
     ----------
     s3, builder, ledger, executions
-        What it talks to.
+        The services that it calls.
     bucket : str
-        Where the stack's uploads lie.
-    unreadable : callable
-        Told of each item of the ledger that this version cannot read; the others are listed.
+        The stack's upload bucket.
+    on_unreadable : callable
+        Called with each ledger item that this version cannot read; the others are listed.
     """
 
     s3: "S3Client"
@@ -99,32 +99,34 @@ class Operator:
     ledger: Ledger
     executions: StepFunctions
     bucket: str
-    unreadable: Callable[[UnreadableItemError], None] = lambda _error: None
+    on_unreadable: Callable[[UnreadableItemError], None] = lambda _error: None
 
-    def history(self, bucket: str | None, key: str, version_id: str | None = None) -> UploadHistory:
-        """Find an upload and what was asked for it.
+    def get_history(
+        self, bucket: str | None, key: str, version_id: str | None = None
+    ) -> UploadHistory:
+        """Find an upload and its runs.
 
         Parameters
         ----------
         bucket : str or None
-            The stack's own if it is ``None``.
+            ``None`` for the stack's own bucket.
         key : str
         version_id : str, optional
-            The object's current version unless given; one that is given may be gone from S3.
+            Default: the object's current version. A given version need not exist any more.
 
         Raises
         ------
         OperatorError
-            When there is no such object, or it cannot be named.
-        TransientError, RefusedError
-            When AWS does not say.
+            There is no such object, or it has no version id.
+        TransientError, PermanentError
+            A request to AWS fails.
         """
         bucket = self.bucket if bucket is None else bucket
         address = single_line(f"s3://{bucket}/{key}")
         if bucket != self.bucket:
             raise OperatorError(
-                f"{address}: this stack's bucket is {self.bucket}; name the stack that has the"
-                " other one with --stack"
+                f"{address}: this stack's bucket is {self.bucket}; choose the stack of the other"
+                " bucket with --stack"
             )
         if version_id is not None:
             named = upload_id(Upload(bucket, key, "", 0, "", version_id))
@@ -133,74 +135,75 @@ class Operator:
             found = get_current_upload(self.s3, bucket, key)
         except RejectedError:
             raise OperatorError(
-                f"{address}: there is no such object (any more); isodrop list shows what was"
-                " dropped, and isodrop status --version-id tells of what was deleted"
+                f"{address}: there is no such object; isodrop list shows all uploads, and isodrop"
+                " status --version-id shows a deleted one"
             ) from None
         if found.upload.version is None:
             raise OperatorError(
-                f"{address}: the object has no version id, because the bucket's versioning is off;"
-                " switch it on and upload again"
+                f"{address}: the object has no version id, because versioning is off for the"
+                " bucket; enable it and upload again"
             )
         named = upload_id(found.upload)
         return UploadHistory(named, address, self.ledger.list_runs(named), found)
 
     def retry(self, history: UploadHistory, overrides: Mapping[str, str]) -> StartedRun:
-        """Ask anew for an upload, or for the first time if nobody has claimed it.
+        """Start another run of an upload, or its first one if no execution has claimed it.
 
         Parameters
         ----------
         history : UploadHistory
             Of the object's current version.
         overrides : mapping of str to str
-            Laid over the object's metadata; the stack says which it allows.
+            Take precedence over the object's metadata.
 
         Raises
         ------
         OperatorError
-            While the last ask has no answer yet.
-        TransientError, QuotaError, RefusedError
-            When AWS does not say, or start it.
+            The latest run has no answer yet.
+        TransientError, QuotaError, PermanentError
+            A request to AWS fails.
         """
         last = history.last
         if last is not None and last.answered_at is None:
-            raise _still_open(history, last.request.number, last.execution_arn)
-        if history.found is None:
+            raise _still_open_error(history, last.request.number, last.execution_arn)
+        if history.current is None:
             raise OperatorError(f"{history.address}: only the current version can be imported")
         number = 0 if last is None else last.request.number + 1
         event = make_object_created_event(
-            history.found.upload,
-            history.found.last_modified,
+            history.current.upload,
+            history.current.last_modified,
             self.executions.machine_arn,
             "isodrop retry",
             RunRequest(number, overrides),
         )
-        for again in range(_NAMES):
-            # The same name for all who ask: of two at once, one starts an execution.
-            name = _name(history.id, number, again)
+        for suffix in range(_MAX_NAMES):
+            # All callers use the same name: of two at once, only one starts an execution.
+            name = _execution_name(history.id, number, suffix)
             arn = self.executions.start_execution(name, event)
             if arn is not None:
                 return StartedRun(history.id, number, arn)
-            self._refuse_if_asked(history, number, self.executions.arn_for(name))
+            self._refuse_if_started(history, number, self.executions.arn_for(name))
         raise OperatorError(
-            f"{history.address}: {_NAMES} executions came to nothing; see why in Step Functions"
+            f"{history.address}: {_MAX_NAMES} executions ended without a result; check them in Step"
+            " Functions"
         )
 
-    def _refuse_if_asked(self, history: UploadHistory, number: int, execution: str) -> None:
-        """See whether the execution that has the name lives, or has claimed the ask."""
+    def _refuse_if_started(self, history: UploadHistory, number: int, execution: str) -> None:
+        """Raise if the execution of that name is running, or the run has been claimed."""
         run = self.ledger.get_run(history.id, number)
         if run is not None:
-            raise _still_open(history, number, run.execution_arn)
+            raise _still_open_error(history, number, run.execution_arn)
         found = self.executions.describe_execution(execution)
         if found is not None and not found.is_over:
-            raise _still_open(history, number, execution)
+            raise _still_open_error(history, number, execution)
 
-    def latest(self, history: UploadHistory) -> int:
-        """Say which ask of an upload is the latest: claimed, or started and not claimed yet.
+    def latest_run(self, history: UploadHistory) -> int:
+        """Find the latest run of an upload: claimed, or started and not claimed yet.
 
         Raises
         ------
-        TransientError, RefusedError
-            When AWS does not say.
+        TransientError, PermanentError
+            A request to AWS fails.
         """
         last = history.last
         if last is None:
@@ -208,8 +211,8 @@ class Operator:
         if last.answered_at is None:
             return last.request.number
         number = last.request.number + 1
-        for again in range(_NAMES):
-            named = self.executions.arn_for(_name(history.id, number, again))
+        for suffix in range(_MAX_NAMES):
+            named = self.executions.arn_for(_execution_name(history.id, number, suffix))
             found = self.executions.describe_execution(named)
             if found is None:
                 break
@@ -217,195 +220,199 @@ class Operator:
                 return number
         return last.request.number
 
-    def follow(
+    def follow_run(
         self,
         upload_id: str,
-        request: int,
+        number: int,
         sleep: Callable[[float], None],
         now: Callable[[], float],
     ) -> Iterator[RunSnapshot]:
-        """See an ask go on to its answer, whichever execution or sweep gives it.
+        """Follow a run to its answer, whichever execution or sweep gives it.
 
         Parameters
         ----------
         upload_id : str
-        request : int
+        number : int
         sleep, now : callable
-            Wait so many seconds, and tell the seconds since any moment.
+            ``time.sleep`` and ``time.monotonic``, or stand-ins for them.
 
         Yields
         ------
-        Sight
-            At once, and whenever there is something new; the last one has the answer.
+        RunSnapshot
+            At once, and whenever something changes; the last one has the answer.
 
         Raises
         ------
-        TransientError, RefusedError
-            When AWS does not say.
+        TransientError, PermanentError
+            A request to AWS fails.
         """
-        seen: RunSnapshot | None = None
+        previous: RunSnapshot | None = None
         began = now()
         while True:
-            snapshot = self.snapshot(self.ledger.get_run(upload_id, request))
+            snapshot = self.take_snapshot(self.ledger.get_run(upload_id, number))
             if snapshot.run is None:
                 snapshot = replace(snapshot, is_overdue=now() - began >= OVERDUE_SECONDS)
-            if snapshot != seen:
+            if snapshot != previous:
                 yield snapshot
             if snapshot.run is not None and snapshot.run.answered_at is not None:
                 return
-            seen = snapshot
+            previous = snapshot
             sleep(WAIT_SECONDS)
 
-    def wait(
-        self, asked: StartedRun, sleep: Callable[[float], None], now: Callable[[], float]
+    def follow_execution(
+        self, started: StartedRun, sleep: Callable[[float], None], now: Callable[[], float]
     ) -> Iterator[RunSnapshot]:
-        """See an ask go on to its answer, as :meth:`follow` does, by the execution started for it.
+        """Follow a run as :meth:`follow_run` does, while its execution is running.
 
         Raises
         ------
         OperatorError
-            When there will be no answer from this execution.
+            The execution ended without an answer, or another one claimed the run.
         """
-        # In this order: an execution that is over has written all that it ever will.
-        found = self.executions.describe_execution(asked.execution)
+        # In this order: an execution that has ended has written all that it ever will.
+        found = self.executions.describe_execution(started.execution)
 
-        def look_before(seconds: float) -> None:
+        def check_and_sleep(seconds: float) -> None:
             nonlocal found
             if found is None or found.is_over:
-                how = "gone" if found is None else found.status
+                status = "gone" if found is None else found.status
                 raise OperatorError(
-                    f"the execution is {how} without an answer; the sweep gives one within minutes:"
-                    f" {asked.execution}"
+                    f"the execution is {status} without an answer; the sweep gives one within"
+                    f" minutes: {started.execution}"
                 )
             sleep(seconds)
-            found = self.executions.describe_execution(asked.execution)
+            found = self.executions.describe_execution(started.execution)
 
-        for snapshot in self.follow(asked.upload_id, asked.number, look_before, now):
-            if snapshot.run is not None and snapshot.run.execution_arn != asked.execution:
+        for snapshot in self.follow_run(started.upload_id, started.number, check_and_sleep, now):
+            if snapshot.run is not None and snapshot.run.execution_arn != started.execution:
                 raise OperatorError(
-                    "another execution was first, without what you set:"
-                    f" {snapshot.run.execution_arn}; when it has answered, ask again"
+                    "another execution was first, without your overrides:"
+                    f" {snapshot.run.execution_arn}; when it has its answer, retry again"
                 )
             yield snapshot
 
-    def snapshot(self, run: Run | None) -> RunSnapshot:
-        """See how far a drop's build is, or then its distribution."""
+    def take_snapshot(self, run: Run | None) -> RunSnapshot:
+        """Read the progress of a run's build, or of its distribution."""
         if run is None or run.answered_at is not None:
             return RunSnapshot(run, StepCount(0, 0))
-        arn = run.distribution.arn or run.build_arn
+        arn = run.distribution.arn or run.import_build.arn
         return RunSnapshot(run, StepCount(0, 0) if arn is None else self.builder.count_steps(arn))
 
-    def going_on(self, since: str, before: Iterable[Run] = ()) -> tuple[Run, ...]:
-        """List what is open, what was claimed since then, and what was seen before; oldest first.
+    def list_active(self, since: str, before: Iterable[Run] = ()) -> tuple[Run, ...]:
+        """List open runs, those claimed since then, and those listed before; oldest first.
 
         Parameters
         ----------
         since : str
-            ISO 8601, as claims are written.
+            ISO 8601, as in the ledger.
         before : iterable of Run
-            What was open when it was last listed, and may have its answer now.
+            The runs that were open when last listed; they may have their answer now.
         """
-        marks = chain(
+        cursors = chain(
             map(cursor_for, before),
             self.ledger.list_by_state(RunState.OPEN),
             takewhile(
-                lambda mark: mark["claimedAt"] >= since,
+                lambda cursor: cursor["claimedAt"] >= since,
                 self.ledger.list_by_state(RunState.ANSWERED, newest_first=True),
             ),
         )
-        once = {(mark["pk"], mark["sk"]): mark for mark in marks}
+        unique = {(cursor["pk"], cursor["sk"]): cursor for cursor in cursors}
         return self.ledger.get_runs(
-            sorted(once.values(), key=lambda mark: mark["claimedAt"]), self.unreadable
+            sorted(unique.values(), key=lambda cursor: cursor["claimedAt"]), self.on_unreadable
         )
 
-    def cancel(self, history: UploadHistory, *, others_too: bool) -> str | None:
-        """Cancel build or distribution of an upload's last ask, or the ask before it has a build.
+    def cancel(self, history: UploadHistory, *, include_others: bool) -> str | None:
+        """Cancel the build or distribution of an upload's latest run, or the run itself.
 
-        A build that comes to be in the same moment is found and cancelled too.
+        A build that starts at the same moment is found and cancelled, too.
 
         Parameters
         ----------
         history : UploadHistory
-        others_too : bool
-            Whether to do it even if other drops wait for the same build.
+        include_others : bool
+            Whether to cancel even if other runs wait for the same build.
 
         Returns
         -------
         str or None
-            The build that is being cancelled; ``None`` when it has not come to one.
+            The build that is being cancelled; ``None`` if there was none yet.
 
         Raises
         ------
         OperatorError
-            When there is nothing to cancel, or others wait for it.
-        TransientError, RefusedError
-            When AWS does not do it.
+            There is nothing to cancel, or other runs wait for the build.
+        TransientError, PermanentError
+            A request to AWS fails.
         """
         run = history.last
         if run is None:
-            raise OperatorError(f"{history.address}: nobody has claimed it, so nothing is running")
-        build_arn = self._running(run)
+            raise OperatorError(f"{history.address}: its import has not started: nothing to cancel")
+        build_arn = self._find_running_build(run)
         if build_arn is None:
+            nothing = f"{history.address}: its import has ended: nothing to cancel"
+            record = run.import_build
+            if (run.answer_json, record.arn, record.failure) != (None, None, None):
+                raise OperatorError(nothing)
             message = "It was cancelled with isodrop cancel before it had a build."
             failure = Failure(Code.BUILD_CANCELLED, message)
-            if run.answer_json is not None or not self.ledger.record_failure(run, failure):
-                raise OperatorError(f"{history.address}: nothing of it is running any more")
-            run = self.ledger.get_run(run.upload_id, run.request.number) or run
-            build_arn = self._running(run)
+            run = self.ledger.record_failure(run, failure)
+            build_arn = self._find_running_build(run)
+            if build_arn is None and run.import_build.failure != failure:
+                raise OperatorError(nothing)
         if build_arn is not None:
-            waiting = self.others(run)
-            if waiting and not others_too:
-                keys = join_list(other.upload.uri for other in waiting)
+            sharing = self.list_sharing_build(run)
+            if sharing and not include_others:
+                keys = join_list(other.upload.uri for other in sharing)
                 raise OperatorError(
-                    f"{history.address}: others wait for the same build and would hear that it was"
-                    f" cancelled: {keys}; cancel it for all with --yes"
+                    f"{history.address}: other uploads use the same build and would fail, too:"
+                    f" {keys}; cancel it for all of them with --yes"
                 )
             self.builder.cancel(build_arn)
         return build_arn
 
-    def others(self, run: Run) -> tuple[Run, ...]:
-        """Find the other drops that wait for the end of the same attempt."""
-        if run.attempt is None:
+    def list_sharing_build(self, run: Run) -> tuple[Run, ...]:
+        """Find the other runs that wait for the same attempt."""
+        if run.import_build.attempt is None:
             return ()
         return tuple(
             other
             for other in self.ledger.get_runs(
-                self.ledger.list_by_state(RunState.OPEN), self.unreadable
+                self.ledger.list_by_state(RunState.OPEN), self.on_unreadable
             )
-            if (other.import_key, other.attempt) == (run.import_key, run.attempt)
+            if other.import_build.attempt == run.import_build.attempt
             and (other.upload_id, other.request.number) != (run.upload_id, run.request.number)
         )
 
-    def _running(self, run: Run) -> str | None:
-        """Find what goes on of a drop; its attempt may know of a build that it does not."""
-        build_arn = run.distribution.arn or run.build_arn
-        if build_arn is None and run.import_key is not None and run.attempt is not None:
-            build_arn = self.ledger.list_attempts(run.import_key)[run.attempt].build_arn
+    def _find_running_build(self, run: Run) -> str | None:
+        """Find a run's build in progress; its attempt may have a build that the run lacks."""
+        build_arn = run.distribution.arn or run.import_build.arn
+        if build_arn is None and run.import_build.attempt is not None:
+            build_arn = self.ledger.get_attempt(run.import_build.attempt).build_arn
         build = None if build_arn is None else self.builder.get_build(build_arn)
         return build.arn if build is not None and build.phase is BuildPhase.RUNNING else None
 
-    def recent(self, limit: int, *, only_open: bool = False) -> tuple[Run, ...]:
-        """List drops, the newest claim first."""
+    def list_recent(self, limit: int, *, only_open: bool = False) -> tuple[Run, ...]:
+        """List runs, newest first."""
         states = (RunState.OPEN,) if only_open else tuple(RunState)
-        marks = merge(
+        cursors = merge(
             *(self.ledger.list_by_state(state, newest_first=True) for state in states),
-            key=lambda mark: mark["claimedAt"],
+            key=lambda cursor: cursor["claimedAt"],
             reverse=True,
         )
-        return self.ledger.get_runs(islice(marks, limit), self.unreadable)
+        return self.ledger.get_runs(islice(cursors, limit), self.on_unreadable)
 
-    def budget_use(self, now: datetime) -> BudgetUse:
-        """Read how much of the budget of builds is used."""
+    def get_budget_use(self, now: datetime) -> BudgetUse:
+        """Read how much of the build budget is used."""
         return self.ledger.budget_use(day_of(now))
 
 
-def _name(upload_id: str, request: int, again: int = 0) -> str:
-    """Name an ask's execution; a number follows where others of the name came to nothing."""
-    return f"{upload_id}-ask-{request}" + (f"-{again}" if again else "")
+def _execution_name(upload_id: str, number: int, suffix: int = 0) -> str:
+    """Name a run's execution; a number follows if earlier ones ended without a result."""
+    return f"{upload_id}-run-{number}" + (f"-{suffix}" if suffix else "")
 
 
-def _still_open(history: UploadHistory, request: int, execution: str) -> OperatorError:
+def _still_open_error(history: UploadHistory, number: int, execution: str) -> OperatorError:
     return OperatorError(
-        f"{history.address}: run {request} has no answer yet; see {execution}, wait for its answer,"
-        " or cancel it with isodrop cancel"
+        f"{history.address}: run {number} has no answer yet: {execution}; wait for its answer, or"
+        " cancel it with isodrop cancel"
     )

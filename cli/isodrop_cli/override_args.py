@@ -6,7 +6,7 @@ from isodrop.domain.overrides import RULES
 
 
 def add_set(command: ArgumentParser, what: str) -> None:
-    """Let a command be told overrides; ``options.set`` is a list of pairs."""
+    """Add ``--set``; ``options.set`` is a list of pairs."""
     command.add_argument(
         "--set", metavar="KEY=VALUE", type=_override, action="append", default=[], help=what
     )
@@ -17,5 +17,5 @@ def _override(text: str) -> tuple[str, str]:
     if not equals or key not in RULES:
         raise ArgumentTypeError(f"'{text}' is not KEY=VALUE with one of {', '.join(RULES)}")
     if value and not RULES[key].holds(value):
-        raise ArgumentTypeError(f"{key} needs to be {RULES[key].needed}")
+        raise ArgumentTypeError(f"{key} must be {RULES[key].needed}")
     return key, value

@@ -1,12 +1,12 @@
-"""One file into S3 in parts; taken up where it was left off. Knows no terminal.
+"""Resumable multipart upload of one file to S3. Does not print anything.
 
-s3transfer, which boto3 uploads with, cannot take up what it began; nothing else is done here.
+s3transfer, which boto3 uploads with, cannot resume an upload.
 
-S3 keeps the parts of an upload that was broken off and lists their sizes and checksums, but tells
-nobody with which metadata it was begun, and these are for good. So the part size carries a mark
-of the metadata: an upload whose parts have our size is ours, whichever machine began it. Whether a
-part is this file's is decided by its SHA-256, which S3 has checked and lists, and which unlike an
-ETag means the same under every kind of encryption.
+S3 keeps the parts of an interrupted multipart upload and lists their sizes and checksums, but not
+the metadata that it was created with, which cannot be changed later. So the part size encodes the
+metadata: an upload whose parts have our size has our metadata, whichever machine created it.
+Whether a part belongs to this file is decided by its SHA-256, which S3 verifies and lists, and
+which unlike an ETag has the same meaning under every kind of encryption.
 """
 
 import base64
@@ -23,72 +23,70 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from isodrop.aws import config
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.errors import IsodropError, PermanentError, TransientError
-from isodrop_cli.aws_errors import is_for_people
+from isodrop_cli.aws_errors import needs_operator
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-PART: Final = 8 << 20
-"""Bytes of a part at the least, unless it is the last; S3 wants 5 MiB."""
-MOST_PARTS: Final = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MIN_PART_SIZE: Final = 8 << 20
+"""Minimum bytes of a part, except the last; S3 requires 5 MiB."""
+MAX_PARTS: Final = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 THREADS: Final = 8
-"""Parts on their way at once; each is held in memory."""
-PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds before a part is tried again, after the SDK's own quick retries."""
+"""Parts in flight at once; each is held in memory."""
+RETRY_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds before a part is retried, after the SDK's own quick retries."""
 CONFIG: Final = config.CONFIG.merge(Config(max_pool_connections=THREADS, read_timeout=60))
-"""For the client: a connection for each thread, and time for S3 to put 6 GB together."""
+"""For the client: a connection per thread, and time for S3 to complete an upload of 6 GB."""
 
-_TICK: Final = 0.1
+_PROGRESS_SECONDS: Final = 0.1
 _BLOCK: Final = 1 << 20
-_GONE: Final = frozenset({"NoSuchUpload", "404"})
-# Somebody else has put the parts together, or sent them anew, since they were listed.
-_OVERTAKEN: Final = frozenset({"NoSuchUpload", "InvalidPart"})
+_NOT_FOUND: Final = frozenset({"NoSuchUpload", "404"})
+# Another command has completed the upload, or replaced its parts, since they were listed.
+_SUPERSEDED: Final = frozenset({"NoSuchUpload", "InvalidPart"})
 
 
 class UploadError(IsodropError):
-    """The file cannot be sent as it is; the message says why."""
+    """The file cannot be uploaded; the message says why."""
 
 
-class OvertakenError(UploadError):
-    """The upload that was being sent is gone: another drop of the file was first, or it expired."""
+class SupersededError(UploadError):
+    """The multipart upload is gone: another command completed it first, or it expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """How a file is cut: ``size`` bytes, parts of ``each`` bytes, the last one shorter."""
+    """How a file is split: ``size`` bytes in parts of ``part_size`` bytes, the last one shorter."""
 
     size: int
-    each: int
+    part_size: int
 
     @property
     def count(self) -> int:
-        """How many there are; an empty file is one empty part."""
-        return max(1, -(-self.size // self.each))
+        """The number of parts; an empty file is one empty part."""
+        return max(1, -(-self.size // self.part_size))
 
-    def span(self, number: int) -> tuple[int, int]:
-        """Say where a part begins and how long it is; numbers begin with 1, as S3's do."""
-        offset = (number - 1) * self.each
-        return offset, min(self.each, self.size - offset)
+    def byte_range(self, number: int) -> tuple[int, int]:
+        """Return offset and length of a part; numbers begin with 1, as in S3."""
+        offset = (number - 1) * self.part_size
+        return offset, min(self.part_size, self.size - offset)
 
 
-def plan_parts(size: int, metadata: Mapping[str, str], smallest: int = PART) -> PartPlan:
-    """Cut a file into parts that S3 takes, of a size that tells the metadata.
+def plan_parts(size: int, metadata: Mapping[str, str], smallest: int = MIN_PART_SIZE) -> PartPlan:
+    """Choose a part size that S3 accepts, and that encodes the metadata.
 
     Parameters
     ----------
     size : int
-        Of the file, in bytes.
+        The file's, in bytes.
     metadata : mapping of str to str
-        What the object is to have.
+        The object's metadata and settings.
     smallest : int
-        The part size is this, or twice, four times … as much where there would be too many
-        parts, and up to an eighth more.
+        The part size is this, doubled until there are not too many parts, plus up to an eighth.
 
     Examples
     --------
@@ -97,14 +95,14 @@ def plan_parts(size: int, metadata: Mapping[str, str], smallest: int = PART) -> 
     >>> plan_parts(6 << 30, {}) == plan_parts(6 << 30, {"edition": "EnterpriseN"})
     False
     """
-    while smallest * MOST_PARTS < size:
+    while smallest * MAX_PARTS < size:
         smallest *= 2
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode()).digest()
     return PartPlan(size, smallest + 1 + int.from_bytes(digest[:8]) % (smallest // 8))
 
 
 def encode_word(value: str) -> str:
-    """Write a value of user metadata as S3 takes it: what is not ASCII as RFC 2047 has it.
+    """Encode a value of user metadata for S3: by RFC 2047 if it is not ASCII.
 
     Examples
     --------
@@ -120,17 +118,17 @@ def encode_word(value: str) -> str:
 
 @dataclass(slots=True)
 class Progress:
-    """How far it is; written by many threads, each in fields of its own part."""
+    """The progress of an upload; each thread writes only the entries of its own parts."""
 
     size: int
-    _kept: dict[int, int] = field(default_factory=dict)
+    _resumed: dict[int, int] = field(default_factory=dict)
     _sent: dict[int, int] = field(default_factory=dict)
     _finished: dict[int, int] = field(default_factory=dict)
 
     @property
-    def kept(self) -> int:
-        """Bytes that had been sent before."""
-        return sum(tuple(self._kept.values()))
+    def resumed(self) -> int:
+        """Bytes that S3 had before."""
+        return sum(tuple(self._resumed.values()))
 
     @property
     def sent(self) -> int:
@@ -139,26 +137,26 @@ class Progress:
 
     @property
     def parts(self) -> int:
-        """How many parts S3 has."""
-        return len(self._kept) + len(self._finished)
+        """The number of parts that S3 has."""
+        return len(self._resumed) + len(self._finished)
 
-    def finish(self, number: int, length: int) -> None:
-        """Note a part that has arrived."""
-        self.send(number, length)
+    def finish_part(self, number: int, length: int) -> None:
+        """Record a part that has been uploaded."""
+        self.update_part(number, length)
         self._finished[number] = length
 
-    def keep(self, number: int, length: int) -> None:
-        """Note a part that is there already."""
-        self._kept[number] = length
+    def resume_part(self, number: int, length: int) -> None:
+        """Record a part that S3 had before."""
+        self._resumed[number] = length
 
-    def send(self, number: int, position: int) -> None:
-        """Note how far a part is."""
+    def update_part(self, number: int, position: int) -> None:
+        """Record the progress of a part."""
         self._sent[number] = position
 
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """An object that is there now.
+    """A completed upload.
 
     Attributes
     ----------
@@ -166,7 +164,7 @@ class UploadResult:
         Without quotes.
     version_id : str or None
     parts, parts_sent : int
-        In all, and how many of them were sent now.
+        All parts, and those that were sent now.
     """
 
     etag: str
@@ -177,14 +175,14 @@ class UploadResult:
 
 @dataclass(frozen=True, slots=True)
 class PendingUpload:
-    """An upload that was begun: its id, and the parts that S3 has, by number."""
+    """An incomplete multipart upload: its id, and the parts that S3 has, by number."""
 
     upload_id: str
-    listed: Mapping[int, "Listed"]
+    parts: Mapping[int, "ListedPart"]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedPart:
     """A part as S3 lists it."""
 
     etag: str
@@ -194,7 +192,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ResumableUpload:
-    """One file on its way to one key.
+    """The upload of one file to one key.
 
     Attributes
     ----------
@@ -202,12 +200,12 @@ class ResumableUpload:
     path : Path
     bucket, key : str
     metadata : mapping of str to str
-        User metadata of the object; what is not ASCII is written as :func:`encode_word` does.
-    parts : Parts
-    how : mapping
-        What else the object is made with: its encryption, its tags.
-    pauses : tuple of float
-        Seconds before a part is tried again.
+        User metadata of the object; values that are not ASCII are encoded by :func:`encode_word`.
+    parts : PartPlan
+    settings : mapping
+        The object's encryption and tags.
+    retry_delays : tuple of float
+        Seconds before a part is retried.
     """
 
     s3: "S3Client"
@@ -216,149 +214,157 @@ class ResumableUpload:
     key: str
     metadata: Mapping[str, str]
     parts: PartPlan
-    how: Mapping[str, str] = field(default_factory=dict)
-    pauses: tuple[float, ...] = PAUSES
+    settings: Mapping[str, str] = field(default_factory=dict)
+    retry_delays: tuple[float, ...] = RETRY_DELAYS
 
-    def unfinished(self) -> PendingUpload | None:
-        """Find the upload of this file with these metadata that was begun, and came farthest.
+    def find_pending(self) -> PendingUpload | None:
+        """Find the incomplete upload of this file and metadata that has the most parts.
 
         Raises
         ------
-        TransientError, RefusedError
-            When S3 does not say.
+        TransientError, PermanentError
+            A request to S3 fails.
 
         See Also
         --------
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
         """
-        begun = [PendingUpload(each, self._listed(each)) for each in self._uploads()]
-        ours = [each for each in begun if self._is_ours(each.listed)]
-        return max(ours, key=lambda each: len(each.listed), default=None)
+        pending = [PendingUpload(each, self._list_parts(each)) for each in self._list_uploads()]
+        ours = [each for each in pending if self._is_ours(each.parts)]
+        return max(ours, key=lambda each: len(each.parts), default=None)
 
-    def send(self, begun: PendingUpload | None, tell: Callable[[Progress], None]) -> UploadResult:
-        """Send what is missing, and put the parts together.
+    def send(
+        self, pending: PendingUpload | None, on_progress: Callable[[Progress], None]
+    ) -> UploadResult:
+        """Upload the missing parts, and complete the upload.
 
-        Whatever ends it early, Ctrl-C included, leaves the parts that have arrived for
-        :meth:`unfinished`.
+        Whatever ends it early, Ctrl-C included, leaves the uploaded parts for
+        :meth:`find_pending`.
 
         Parameters
         ----------
-        begun : Unfinished or None
-            What was sent before.
+        pending : PendingUpload or None
+            The upload to resume.
         tell : callable
             Called in this thread, about ten times a second.
 
         Raises
         ------
-        TransferError
-            When the file has changed meanwhile, or S3 got other bytes than it has.
-        OvertakenError
-            When the upload is gone; perhaps the object is there.
-        TransientError, RefusedError
-            When S3 does not take it.
+        UploadError
+            The file has changed meanwhile, or S3 received other bytes.
+        SupersededError
+            The upload is gone; the object may exist.
+        TransientError, PermanentError
+            A request to S3 fails.
         """
-        before = self._stamp()
-        upload_id = self._begin() if begun is None else begun.upload_id
-        listed = {} if begun is None else begun.listed
+        initial_state = self._file_state()
+        upload_id = self._create_upload() if pending is None else pending.upload_id
+        listed = {} if pending is None else pending.parts
         progress = Progress(self.parts.size)
         stop = threading.Event()
         pool = ThreadPoolExecutor(THREADS)
         try:
             jobs = [
-                pool.submit(self._part, upload_id, number, listed.get(number), progress, stop)
+                pool.submit(
+                    self._upload_part, upload_id, number, listed.get(number), progress, stop
+                )
                 for number in range(1, self.parts.count + 1)
             ]
-            _await(jobs, lambda: tell(progress))
+            _wait_for(jobs, lambda: on_progress(progress))
         except PermanentError as error:
-            if _is(error, _OVERTAKEN):
-                raise self._overtaken() from error
+            if error.aws_code in _SUPERSEDED:
+                raise self._superseded_error() from error
             raise
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-        if self._stamp() != before:
-            raise UploadError(f"{self.path}: it has changed while it was sent; drop it again")
+        if self._file_state() != initial_state:
+            raise UploadError(f"{self.path}: the file changed during the upload; upload it again")
         done = [job.result() for job in jobs]
-        fresh = sum(1 for part in done if part.is_fresh)
+        sent = sum(1 for part in done if part.is_sent)
         try:
-            return self._complete(upload_id, [part.completed for part in done], fresh)
+            return self._complete_upload(upload_id, [part.completed for part in done], sent)
         except PermanentError as error:
-            if _is(error, _OVERTAKEN):
-                raise self._overtaken() from error
+            if error.aws_code in _SUPERSEDED:
+                raise self._superseded_error() from error
             raise
 
-    def _overtaken(self) -> OvertakenError:
-        return OvertakenError(
-            f"s3://{self.bucket}/{self.key}: the upload is gone, again and again; see that only one"
-            " drop of the file is going on, then try again"
+    def _superseded_error(self) -> SupersededError:
+        return SupersededError(
+            f"s3://{self.bucket}/{self.key}: the multipart upload disappeared repeatedly; make sure"
+            " that nothing else uploads to this key, then try again"
         )
 
-    def head(self) -> Mapping[str, Any] | None:
-        """Ask what lies under the key now; ``None`` for nothing.
+    def head_object(self) -> Mapping[str, Any] | None:
+        """Read the properties of the object under the key; ``None`` if there is none.
 
         Raises
         ------
-        TransientError, RefusedError
-            When S3 does not say.
+        TransientError, PermanentError
+            A request to S3 fails.
         """
         try:
             with translate_errors():
                 return self.s3.head_object(Bucket=self.bucket, Key=self.key, ChecksumMode="ENABLED")
         except PermanentError as error:
-            if _is(error, _GONE):
+            if error.aws_code in _NOT_FOUND:
                 return None
             raise
 
-    def is_there(self, head: Mapping[str, Any]) -> bool:
-        """Whether an object has the file's very bytes, as far as its checksum or ETag can say.
+    def has_same_bytes(self, head: Mapping[str, Any]) -> bool:
+        """Whether an object has the file's bytes, by its checksum or ETag.
 
         Parameters
         ----------
         head : mapping
-            What :meth:`head` says of it.
+            The object's properties, from :meth:`head_object`.
 
         Raises
         ------
-        TransientError, RefusedError
-            When S3 does not say.
+        TransientError, PermanentError
+            A request to S3 fails.
         """
         if head["ContentLength"] != self.parts.size:
             return False
-        told: str | None = head.get("ChecksumSHA256")
+        checksum: str | None = head.get("ChecksumSHA256")
         name = "sha256"
-        if told is None:
+        if checksum is None:
             if head.get("ServerSideEncryption", "AES256") != "AES256":
-                return False  # then an ETag says nothing of the bytes
-            told, name = head["ETag"].strip('"'), "md5"
-        _, dash, count = told.partition("-")
+                return False  # then the ETag is not a digest of the bytes
+            checksum, name = head["ETag"].strip('"'), "md5"
+        _, dash, count = checksum.partition("-")
         digests = list(self._digests(name, self._part_size() if dash else self.parts.size))
         whole = digests[0]
         if dash:
             whole = hashlib.new(name, b"".join(digests), usedforsecurity=False).digest()
         ours = whole.hex() if name == "md5" else _base64(whole)
-        return f"{ours}{dash}{count}" == told
+        return f"{ours}{dash}{count}" == checksum
 
-    def _uploads(self) -> Iterator[str]:
-        asked: dict[str, str] = {}
+    def _list_uploads(self) -> Iterator[str]:
+        markers: dict[str, str] = {}
         while True:
             with translate_errors():
-                page = self.s3.list_multipart_uploads(Bucket=self.bucket, Prefix=self.key, **asked)  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                page = self.s3.list_multipart_uploads(
+                    Bucket=self.bucket,
+                    Prefix=self.key,
+                    **markers,  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                )
             for each in page.get("Uploads", []):
                 if each["Key"] == self.key:
                     yield each["UploadId"]
             if not page.get("IsTruncated"):
                 return
-            asked = {
+            markers = {
                 "KeyMarker": page["NextKeyMarker"],
                 "UploadIdMarker": page["NextUploadIdMarker"],
             }
 
-    def _listed(self, upload_id: str) -> dict[int, Listed]:
+    def _list_parts(self, upload_id: str) -> dict[int, ListedPart]:
         paginator = self.s3.get_paginator("list_parts")
         try:
             with translate_errors():
                 return {
-                    part["PartNumber"]: Listed(
+                    part["PartNumber"]: ListedPart(
                         part["ETag"], part["Size"], part.get("ChecksumSHA256")
                     )
                     for page in paginator.paginate(
@@ -367,70 +373,74 @@ class ResumableUpload:
                     for part in page.get("Parts", [])
                 }
         except PermanentError as error:
-            if _is(error, _GONE):
-                return {}  # put together or given up since it was listed
+            if error.aws_code in _NOT_FOUND:
+                return {}  # completed or aborted since it was listed
             raise
 
-    def _is_ours(self, listed: Mapping[int, Listed]) -> bool:
-        # The last part has no size to know it by.
+    def _is_ours(self, listed: Mapping[int, ListedPart]) -> bool:
+        # The last part has no particular size.
         return any(number < self.parts.count for number in listed) and all(
-            number <= self.parts.count and part.size == self.parts.span(number)[1]
+            number <= self.parts.count and part.size == self.parts.byte_range(number)[1]
             for number, part in listed.items()
         )
 
-    def _begin(self) -> str:
+    def _create_upload(self) -> str:
         with translate_errors():
             return self.s3.create_multipart_upload(
                 Bucket=self.bucket,
                 Key=self.key,
                 Metadata={name: encode_word(value) for name, value in self.metadata.items()},
                 ChecksumAlgorithm="SHA256",
-                **self.how,  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                **self.settings,  # type: ignore[arg-type] # the stubs see every keyword in the mapping
             )["UploadId"]
 
-    def _part(
+    def _upload_part(
         self,
         upload_id: str,
         number: int,
-        listed: Listed | None,
+        listed: ListedPart | None,
         progress: Progress,
         stop: threading.Event,
-    ) -> "_Done":
-        """See to it that S3 has one part."""
-        data = self._read(*self.parts.span(number))
+    ) -> "_UploadedPart":
+        """Upload one part unless S3 has it."""
+        data = self._read(*self.parts.byte_range(number))
         sha256 = _base64(hashlib.sha256(data).digest())
-        if listed is not None and _is_same(listed, data, sha256):
-            progress.keep(number, len(data))
-            return _Done(_completed(number, listed.etag, sha256), is_fresh=False)
-        watched = partial(_Watched, data, stop, lambda position: progress.send(number, position))
-        pauses = iter(self.pauses)
+        if listed is not None and _is_same_part(listed, data, sha256):
+            progress.resume_part(number, len(data))
+            return _UploadedPart(_completed_part(number, listed.etag, sha256), is_sent=False)
+        make_body = partial(
+            _PartBody, data, stop, lambda position: progress.update_part(number, position)
+        )
+        delays = iter(self.retry_delays)
         while True:
             try:
                 with translate_errors():
-                    told = self.s3.upload_part(
+                    response = self.s3.upload_part(
                         Bucket=self.bucket,
                         Key=self.key,
                         UploadId=upload_id,
                         PartNumber=number,
-                        Body=watched(),
+                        Body=make_body(),
                         ChecksumSHA256=sha256,
                     )
             except (TransientError, PermanentError) as error:
-                may_pass = isinstance(error, TransientError) and not is_for_people(error)
-                pause = next(pauses, None) if may_pass else None
+                may_pass = isinstance(error, TransientError) and not needs_operator(error)
+                pause = next(delays, None) if may_pass else None
                 if pause is None:
                     raise
-                progress.send(number, 0)
+                progress.update_part(number, 0)
                 stop.wait(pause)
             else:
-                progress.finish(number, len(data))
-                return _Done(_completed(number, told["ETag"], sha256), is_fresh=True)
+                progress.finish_part(number, len(data))
+                return _UploadedPart(
+                    _completed_part(number, response["ETag"], sha256), is_sent=True
+                )
 
-    def _complete(
-        self, upload_id: str, done: list["CompletedPartTypeDef"], fresh: int
+    def _complete_upload(
+        self, upload_id: str, done: list["CompletedPartTypeDef"], sent: int
     ) -> UploadResult:
         with translate_errors():
-            told = self.s3.complete_multipart_upload(
+            response = self.s3.complete_multipart_upload(
                 Bucket=self.bucket,
                 Key=self.key,
                 UploadId=upload_id,
@@ -438,11 +448,13 @@ class ResumableUpload:
             )
         digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in done)
         ours = f"{_base64(hashlib.sha256(digests).digest())}-{len(done)}"
-        if told.get("ChecksumSHA256", ours) != ours:
-            raise UploadError(f"s3://{self.bucket}/{self.key}: S3 has other bytes than the file")
-        return UploadResult(told["ETag"].strip('"'), told.get("VersionId"), len(done), fresh)
+        if response.get("ChecksumSHA256", ours) != ours:
+            raise UploadError(
+                f"s3://{self.bucket}/{self.key}: S3 received other bytes than the file has"
+            )
+        return UploadResult(response["ETag"].strip('"'), response.get("VersionId"), len(done), sent)
 
-    def _stamp(self) -> tuple[int, int]:
+    def _file_state(self) -> tuple[int, int]:
         status = self.path.stat()
         return status.st_size, status.st_mtime_ns
 
@@ -451,15 +463,15 @@ class ResumableUpload:
             file.seek(offset)
             data = file.read(length)
         if len(data) != length:
-            raise UploadError(f"{self.path}: it became shorter while it was read")
+            raise UploadError(f"{self.path}: the file became shorter while it was read")
         return data
 
     def _digests(self, name: str, each: int) -> Iterator[bytes]:
-        """Digest the file in parts of that size."""
+        """Hash the file in parts of that size."""
         parts = PartPlan(self.parts.size, max(1, each))
         with self.path.open("rb") as file:
             for number in range(1, parts.count + 1):
-                left = parts.span(number)[1]
+                left = parts.byte_range(number)[1]
                 digest = hashlib.new(name, usedforsecurity=False)
                 while left and (data := file.read(min(left, _BLOCK))):
                     digest.update(data)
@@ -473,55 +485,53 @@ class ResumableUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class _UploadedPart:
     """A part that S3 has."""
 
     completed: "CompletedPartTypeDef"
-    is_fresh: bool
+    is_sent: bool
 
 
 class _StoppedError(BaseException):
-    """The transfer is being stopped. Not an Exception: the SDK would try those again."""
+    """The upload is being stopped. Not an Exception: the SDK would retry those."""
 
 
-class _Watched(BytesIO):
-    """The bytes of a part, telling how far they are read, until it is to stop."""
+class _PartBody(BytesIO):
+    """The bytes of a part; reports how far they are read, and raises when told to stop."""
 
-    def __init__(self, data: bytes, stop: threading.Event, tell: Callable[[int], None]) -> None:
+    def __init__(
+        self, data: bytes, stop: threading.Event, on_progress: Callable[[int], None]
+    ) -> None:
         super().__init__(data)
         self._stop = stop
-        self._tell = tell
+        self._on_progress = on_progress
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self._stop.is_set():
             raise _StoppedError
         data = super().read(size)
-        self._tell(self.tell())
+        self._on_progress(self.tell())
         return data
 
 
-def _await(jobs: "list[Future[_Done]]", tell: Callable[[], None]) -> None:
-    """Wait for all jobs, or for the first that fails, which is raised."""
+def _wait_for(jobs: "list[Future[_UploadedPart]]", on_progress: Callable[[], None]) -> None:
+    """Wait for all jobs; raise the error of the first that fails."""
     waiting = set(jobs)
     while waiting:
-        done, waiting = wait(waiting, _TICK, FIRST_EXCEPTION)
-        tell()
+        done, waiting = wait(waiting, _PROGRESS_SECONDS, FIRST_EXCEPTION)
+        on_progress()
         for job in done:
             job.result()
 
 
-def _is(error: IsodropError, codes: frozenset[str]) -> bool:
-    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in codes
-
-
-def _is_same(listed: Listed, data: bytes, sha256: str) -> bool:
+def _is_same_part(listed: ListedPart, data: bytes, sha256: str) -> bool:
     if listed.sha256 is not None:
         return listed.sha256 == sha256
-    # Something like S3 that keeps no checksums: its ETag is the part's MD5.
+    # An S3-compatible store without checksums: its ETag is the part's MD5.
     return listed.etag.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _completed(number: int, etag: str, sha256: str) -> "CompletedPartTypeDef":
+def _completed_part(number: int, etag: str, sha256: str) -> "CompletedPartTypeDef":
     return {"PartNumber": number, "ETag": etag, "ChecksumSHA256": sha256}
 
 

@@ -1,8 +1,8 @@
-"""What ends a command from outside: Ctrl-C, SIGTERM, a terminal that is closed.
+"""Signals that end a command: Ctrl-C, SIGTERM, a terminal that is closed.
 
-All of them are raised as :class:`KeyboardInterrupt`, so that whatever is going on ends in the same
-way: uploads stop, threads end, the terminal is as it was. Windows has no SIGHUP; its SIGBREAK is
-Ctrl-Break, and a console that is closed.
+All of them are raised as :class:`KeyboardInterrupt`, so that a command always ends the same way:
+uploads stop, threads end, the terminal is restored. Windows has no SIGHUP; its SIGBREAK stands for
+Ctrl-Break and for a console that is closed.
 """
 
 import signal
@@ -14,9 +14,9 @@ from typing import Final
 
 from isodrop_cli import exit_codes
 
-_WORDS: Final = {
+_DESCRIPTIONS: Final = {
     "SIGTERM": "terminated",
-    "SIGHUP": "ended, because the terminal was closed",
+    "SIGHUP": "terminated, because the terminal was closed",
     "SIGBREAK": "interrupted",
 }
 
@@ -30,21 +30,23 @@ class SignalError(KeyboardInterrupt):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
-    """Let the signals that end a command be raised inside the block, where that is possible."""
+def raise_signals() -> Iterator[None]:
+    """Raise the signals that end a command inside the block, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    known = [number for name in _WORDS if (number := getattr(signal, name, None)) is not None]
-    before = {}
-    for number in known:
-        # Whoever is told to ignore one, by nohup for one, goes on ignoring it.
+    numbers = [
+        number for name in _DESCRIPTIONS if (number := getattr(signal, name, None)) is not None
+    ]
+    previous = {}
+    for number in numbers:
+        # A signal that is ignored, by nohup for example, stays ignored.
         if signal.getsignal(number) is signal.SIG_DFL:
-            before[number] = signal.signal(number, _raise)
+            previous[number] = signal.signal(number, _raise)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
@@ -53,13 +55,13 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def describe(error: KeyboardInterrupt) -> str:
-    """Say in a word what ended the command."""
+    """Describe in a word what ended the command."""
     if isinstance(error, SignalError):
-        return _WORDS[signal.Signals(error.number).name]
+        return _DESCRIPTIONS[signal.Signals(error.number).name]
     return "interrupted"
 
 
 def exit_status(error: KeyboardInterrupt) -> int:
-    """Say how a shell would have a program exit that was ended so."""
+    """Return the exit status that a shell reports for that signal."""
     number = error.number if isinstance(error, SignalError) else signal.SIGINT
     return exit_codes.SIGNALLED + int(number)

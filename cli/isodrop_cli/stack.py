@@ -1,4 +1,4 @@
-"""The stack that a command asks: found by its name, spoken to with boto3's own settings."""
+"""Find the stack that a command works on, by its name and boto3's own settings."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -21,178 +21,178 @@ if TYPE_CHECKING:
     from isodrop.settings import IntakeSettings
     from isodrop_cli.operations import Operator
 
-STACK: Final = "isodrop"
+DEFAULT_NAME: Final = "isodrop"
 
 _OUTPUTS: Final = ("UploadBucketName", "ImportStateMachineArn", "LedgerTableName")
-_WHOLE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
+_COMPLETE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
 
 class StackError(ExplainedError):
-    """The stack cannot be asked; the message says why, and what to do about it."""
+    """The stack cannot be used; the message says why, and what to do about it."""
 
 
-def add_options(command: ArgumentParser, *, only_if_named: bool = False) -> None:
-    """Let the stack be named, and whose it is."""
+def add_stack_options(command: ArgumentParser, *, only_if_named: bool = False) -> None:
+    """Add the options that choose the stack, the profile and the Region."""
     group = command.add_argument_group(
-        "where the stack is", "AWS_ENDPOINT_URL and all else that boto3 reads is read, too."
+        "stack options", "AWS_ENDPOINT_URL and boto3's other settings are honored, too."
     )
     if only_if_named:
-        group.add_argument("--stack", metavar="NAME", help="ask this CloudFormation stack")
+        group.add_argument("--stack", metavar="NAME", help="use this CloudFormation stack")
     else:
         group.add_argument(
             "--stack",
-            default=os.environ.get("ISODROP_STACK") or STACK,
-            help=f"the CloudFormation stack's name (ISODROP_STACK, or {STACK})",
+            default=os.environ.get("ISODROP_STACK") or DEFAULT_NAME,
+            help=f"the CloudFormation stack's name (default: ISODROP_STACK, or {DEFAULT_NAME})",
         )
-    group.add_argument("--profile", help="a profile of your AWS configuration (AWS_PROFILE)")
-    group.add_argument("--region", help="the Region that it is in (AWS_DEFAULT_REGION)")
+    group.add_argument("--profile", help="the AWS profile to use (default: AWS_PROFILE)")
+    group.add_argument("--region", help="the stack's Region (default: AWS_DEFAULT_REGION)")
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack of ours that was found: how to speak to it, and what it says of itself."""
+    """An isodrop stack: its outputs, and a session to call AWS with."""
 
     session: "Session"
     outputs: Mapping[str, str]
 
-    def operator(self) -> "Operator":
-        """Let an operator ask it."""
-        return _connect(self.session, self.outputs)
+    def make_operator(self) -> "Operator":
+        """Create an operator for the stack."""
+        return _make_operator(self.session, self.outputs)
 
     @property
     def bucket(self) -> str:
-        """Where uploads go."""
+        """The upload bucket."""
         return self.outputs["UploadBucketName"]
 
-    def key(self, name: str, wanted: str | None) -> str:
-        """Choose a file's key: the one that is wanted, else where the stack listens.
+    def resolve_key(self, name: str, key: str | None) -> str:
+        """Choose the key of a file: the given one, or the stack's prefix and the file's name.
 
         Raises
         ------
-        CannotAskError
-            Where the stack does not listen to what is wanted.
+        StackError
+            The given key does not begin with the stack's prefix.
         """
-        home = self.outputs["UploadUri"].partition("://")[2].partition("/")[2]
-        key = f"{home}{name}" if wanted is None else wanted
-        if not key.startswith(home):
-            raise StackError(f"{key}: this stack hears only of keys that begin with {home}")
+        prefix = self.outputs["UploadUri"].partition("://")[2].partition("/")[2]
+        key = f"{prefix}{name}" if key is None else key
+        if not key.startswith(prefix):
+            raise StackError(f"{key}: this stack imports only keys that begin with {prefix}")
         return key
 
-    def settings(self) -> "ImportSettings":
-        """Read what the stack's function is told of every import.
+    def read_settings(self) -> "ImportSettings":
+        """Read the import settings of the stack's function.
 
         Raises
         ------
-        DeniedError
-            Where that may not be read.
-        TransientError, RefusedError
-            When AWS does not say.
+        AccessDeniedError
+            They may not be read.
+        TransientError, PermanentError
+            The request to Lambda fails.
         """
-        return self._intake_settings().for_imports()
+        return self._read_intake_settings().for_imports()
 
-    def allow_list(self) -> tuple["AllowListMode", "AllowListSource"]:
-        """Say what the stack does about ISOs that are not on its list, and where that is.
+    def read_allow_list_mode(self) -> tuple["AllowListMode", "AllowListSource"]:
+        """Read the stack's allow-list mode, and where the list is.
 
         Raises
         ------
-        TransientError, RefusedError
-            Lambda does not say.
+        TransientError, PermanentError
+            The request to Lambda fails.
         """
         from isodrop.aws.allow_list import AllowListSource  # noqa: PLC0415 - see described
         from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
 
-        settings = self._intake_settings()
+        settings = self._read_intake_settings()
         return settings.allow_list_mode, AllowListSource(
             s3=lambda: self.session.client("s3", config=CONFIG),
             ssm=lambda: self.session.client("ssm", config=CONFIG),
             uri=settings.allow_list_uri,
         )
 
-    def _intake_settings(self) -> "IntakeSettings":
+    def _read_intake_settings(self) -> "IntakeSettings":
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
 
-        read: IntakeSettings = IntakeSettings.read(self.variables("ImportFunction"))
+        read: IntakeSettings = IntakeSettings.read(self.read_environment("ImportFunction"))
         return read
 
-    def variables(self, output: str) -> Mapping[str, str]:
+    def read_environment(self, output: str) -> Mapping[str, str]:
         """Read the environment of the function that an output names.
 
         Raises
         ------
-        CannotAskError
-            Where the stack has no such output.
-        DeniedError
-            Where that may not be read.
-        TransientError, RefusedError
-            When AWS does not say.
+        StackError
+            The stack has no such output.
+        AccessDeniedError
+            The environment may not be read.
+        TransientError, PermanentError
+            The request to Lambda fails.
         """
         from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
         from isodrop.aws.errors import translate_errors  # noqa: PLC0415 - see described
 
         if output not in self.outputs:
             raise StackError(
-                f"the stack has no output {output}: it was deployed by an older isodrop; deploy it"
-                " anew with sam build && sam deploy"
+                f"the stack has no output {output}: it was deployed by an older isodrop; update it"
+                " with sam build && sam deploy"
             )
         client = self.session.client("lambda", config=CONFIG)
         with translate_errors():
-            told = client.get_function_configuration(FunctionName=self.outputs[output])
-        environment = told.get("Environment", {})
+            response = client.get_function_configuration(FunctionName=self.outputs[output])
+        environment = response.get("Environment", {})
         if "Error" in environment:
             raise StackError(
-                f"the environment of {printable(told['FunctionName'])} cannot be decrypted:"
-                f" {single_line(environment['Error'].get('Message', ''))}; let yourself use the"
-                " key, kms:Decrypt, or name another profile with --profile"
+                f"the environment of {printable(response['FunctionName'])} cannot be decrypted:"
+                f" {single_line(environment['Error'].get('Message', ''))}; request kms:Decrypt on"
+                " the key, or choose another profile with --profile"
             )
         return dict(environment.get("Variables", {}))
 
 
 @contextmanager
-def operator(options: Namespace) -> Iterator["Operator"]:
-    """Find the stack, and let an operator ask it.
+def open_operator(options: Namespace) -> Iterator["Operator"]:
+    """Find the stack and create an operator for it.
 
     Raises
     ------
-    CannotAskError
-        For whatever AWS or boto3 has against it, here or inside the block.
+    StackError
+        Any error of AWS or boto3, here or inside the block.
     """
-    with stack(options) as found:
-        yield found.operator()
+    with open_stack(options) as found:
+        yield found.make_operator()
 
 
 @contextmanager
-def stack(options: Namespace) -> Iterator[Stack]:
-    """Find the stack, deployed whole.
+def open_stack(options: Namespace) -> Iterator[Stack]:
+    """Find the stack and check that it is a complete isodrop stack.
 
     Raises
     ------
-    CannotAskError
-        As :func:`describe_rule`, and where it is not isodrop's.
+    StackError
+        As :func:`find_stack`, and if it is not isodrop's.
     """
-    with described(options) as (session, found):
-        yield Stack(session, _outputs(found, options.stack))
+    with find_stack(options) as (session, found):
+        yield Stack(session, _read_outputs(found, options.stack))
 
 
 @contextmanager
-def described(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
-    """Find the stack, however far it was made, and the session that it can be asked with.
+def find_stack(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]:
+    """Find the stack in any state, complete or not, and the session to call AWS with.
 
     Raises
     ------
-    CannotAskError
-        For whatever AWS or boto3 has against it, here or inside the block.
+    StackError
+        Any error of AWS or boto3, here or inside the block.
     """
-    # Only here does the command need an SDK; without it, it starts in a tenth of the time.
+    # Only here does the command need boto3; without it, it starts in a tenth of the time.
     from isodrop_cli.aws_errors import STACK as WAYS  # noqa: PLC0415 - see above
     from isodrop_cli.aws_errors import explained, make_session  # noqa: PLC0415 - see above
 
     with explained(WAYS, StackError):
         session = make_session(options.profile, options.region)
-        yield session, _describe(session, options.stack)
+        yield session, _describe_stack(session, options.stack)
 
 
-def _describe(session: "Session", stack: str) -> "StackTypeDef":
-    """Read what CloudFormation says of a stack."""
+def _describe_stack(session: "Session", stack: str) -> "StackTypeDef":
+    """Describe the stack."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - see described
 
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
@@ -205,31 +205,31 @@ def _describe(session: "Session", stack: str) -> "StackTypeDef":
         if error_code(error) != "ValidationError":
             raise
         raise StackError(
-            f"there is no stack {printable(stack)} in {client.meta.region_name}; name yours with"
+            f"there is no stack {printable(stack)} in {client.meta.region_name}; choose yours with"
             " --stack or ISODROP_STACK, and its Region with --region"
-        ) from None  # it is explained
+        ) from None  # the message says it all
     outputs = {each["OutputKey"] for each in found.get("Outputs", [])}
-    if found["StackStatus"] in _WHOLE and outputs.isdisjoint(_OUTPUTS):
+    if found["StackStatus"] in _COMPLETE and outputs.isdisjoint(_OUTPUTS):
         raise StackError(
             f"the stack {printable(stack)} is {found['StackStatus']} and has none of isodrop's"
-            " outputs: it is not isodrop's; name yours with --stack or ISODROP_STACK"
+            " outputs: it is not an isodrop stack; choose yours with --stack or ISODROP_STACK"
         )
     return found
 
 
-def _outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
-    """Read the outputs of a stack of ours."""
+def _read_outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
+    """Read the outputs of an isodrop stack."""
     outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
     missing = [name for name in _OUTPUTS if name not in outputs]
     if missing:
         raise StackError(
-            f"the stack {printable(stack)} has no output {missing[0]}: it is not isodrop's, or is"
-            f" not deployed whole ({found['StackStatus']})"
+            f"the stack {printable(stack)} has no output {missing[0]}: it is not an isodrop stack,"
+            f" or its deployment is incomplete ({found['StackStatus']})"
         )
     return outputs
 
 
-def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
+def _make_operator(session: "Session", outputs: Mapping[str, str]) -> "Operator":
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
     from isodrop.aws.image_builder import ImageBuilder  # noqa: PLC0415 - see described
     from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see described
@@ -242,5 +242,5 @@ def _connect(session: "Session", outputs: Mapping[str, str]) -> "Operator":
         ledger=Ledger.connect(session, outputs["LedgerTableName"]),
         executions=StepFunctions.connect(session, outputs["ImportStateMachineArn"]),
         bucket=outputs["UploadBucketName"],
-        unreadable=lambda error: print_error(str(error)),
+        on_unreadable=lambda error: print_error(str(error)),
     )

@@ -5,17 +5,24 @@ from typing import Any
 
 import boto3
 
+from isodrop.events import SucceededData, verify
+
+ledger = boto3.resource("dynamodb").Table(os.environ["LEDGER_TABLE"])
+image_builder = boto3.client("imagebuilder")
+workspaces: Any = boto3.client("workspaces")
+
 
 def handler(event: dict[str, Any], _context: object) -> None:
-    data = event["detail"]["data"]
-    name, version = data["plan"]["name"], data["plan"]["semanticVersion"]
-    workspaces: Any = boto3.client("workspaces")
+    answer = verify(event, ledger, image_builder).data
+    if not isinstance(answer, SucceededData):
+        return
+    name, version = answer.plan.name, answer.plan.semantic_version
     try:
         workspaces.import_custom_workspace_image(
             # At most 64 characters, so a long name loses its end and not the version.
             ImageName=f"{name[: 63 - len(version)]}_{version}",
-            ImageDescription=f"Imported by isodrop as {data['amis'][0]['id']}",
-            ImageSource={"ImageBuildVersionArn": data["buildArn"]},
+            ImageDescription=f"Imported by isodrop as {answer.amis[0].id}",
+            ImageSource={"ImageBuildVersionArn": answer.build_arn},
             InfrastructureConfigurationArn=os.environ["INFRASTRUCTURE_CONFIGURATION_ARN"],
             ComputeType="BASE",
             Protocol="DCV",  # WorkSpaces has no PCoIP for Windows 11
@@ -23,4 +30,4 @@ def handler(event: dict[str, Any], _context: object) -> None:
             OsVersion="Windows_11",
         )
     except workspaces.exceptions.ResourceAlreadyExistsException:
-        return  # an event may come twice, and an ISO be dropped twice
+        return  # an event may be delivered twice, and an ISO uploaded twice

@@ -1,4 +1,4 @@
-"""Says what happens as it happens: plain lines for people, one JSON object a line for machines."""
+"""Print the progress of the local stack: plain lines, or one JSON object per line."""
 
 import json
 import os
@@ -19,105 +19,107 @@ class ConsoleOutput:
     Parameters
     ----------
     as_json : bool
-        Whether machines read it.
+        Whether to print JSON.
     keys : bool
-        Whether several uploads are told of, so that each line names its own.
+        Whether to begin each line with the upload's key, for several uploads.
     """
 
     def __init__(self, *, as_json: bool = False, keys: bool = False) -> None:
         self.as_json = as_json
         self._keys = keys
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._began = time.monotonic()
         self._seen = sys.stdout.isatty()
         self._coloured = self._seen and "NO_COLOR" not in os.environ
 
-    def say(self, step: str, sentence: str, mood: str = "", **facts: Any) -> None:
-        """Tell one step.
+    def print_step(self, step: str, message: str, severity: str = "", **data: Any) -> None:
+        """Print one step.
 
         Parameters
         ----------
         step : str
-            What kind of step it is, for machines.
+            The kind of step, for programs.
         sentence : str
             What happened, for people.
-        mood : str
-            ``good``, ``bad`` or ``dim``: its colour on a terminal.
+        severity : str
+            ``good``, ``bad`` or ``dim``: its color on a terminal.
         **facts
-            What machines want to know of it.
+            Details for programs.
         """
         elapsed = time.monotonic() - self._began
         if self.as_json:
-            self._print({"elapsed": round(elapsed, 2), "step": step, "message": sentence} | facts)
+            self._print({"elapsed": round(elapsed, 2), "step": step, "message": message} | data)
             return
-        self._print(f"{self.paint(f'{elapsed:6.1f}s', 'dim')}  {self.paint(sentence, mood)}")
+        self._print(f"{self.paint(f'{elapsed:6.1f}s', 'dim')}  {self.paint(message, severity)}")
 
     def show(self, event: Event) -> None:
-        """Print an event in full; machines have had it already."""
+        """Print an event in full, unless it was printed as JSON already."""
         if not self.as_json:
             self._print(json.dumps(event, indent=2, ensure_ascii=False))
 
-    def hint(self, sentence: str) -> None:
-        """Tell a person at a terminal, and nobody else, what there is to try."""
+    def hint(self, message: str) -> None:
+        """Print a hint, on a terminal only."""
         if self._seen and not self.as_json:
-            self._print(self.paint(sentence, "dim"))
+            self._print(self.paint(message, "dim"))
 
-    def paint(self, words: str, mood: str) -> str:
-        """Colour words on a terminal."""
-        if not (self._coloured and mood):
-            return words
-        return f"\033[{_COLOURS[mood]}m{words}\033[0m"
+    def paint(self, text: str, severity: str) -> str:
+        """Color a text on a terminal."""
+        if not (self._coloured and severity):
+            return text
+        return f"\033[{_COLOURS[severity]}m{text}\033[0m"
 
     @staticmethod
-    def _print(what: str | Mapping[str, Any]) -> None:
-        print(what if isinstance(what, str) else json.dumps(what), flush=True)
+    def _print(line: str | Mapping[str, Any]) -> None:
+        print(line if isinstance(line, str) else json.dumps(line), flush=True)
 
     def event(self, event: Event) -> None:
-        """Tell what isodrop said, in a line; what it said before under the same id is no news."""
+        """Print an event of isodrop in a line, unless one with the same id was printed before."""
         event_id = event["detail"]["metadata"]["eventId"]
-        if event_id in self._told:
+        if event_id in self._printed:
             return
-        self._told.add(event_id)
+        self._printed.add(event_id)
         data = event["detail"]["data"]
         kind = event["detail-type"]
-        whose = self._whose(event)
+        prefix = self._prefix(event)
         match kind:
             case "ISO Import Started":
-                self._started(event, data, whose)
+                self._started(event, data, prefix)
             case "ISO Import Progressed":
                 done, of = data.get("stepsDone"), data.get("stepsTotal")
                 steps = f"  {done} of {of} steps" if of else ""
-                what = "distribution" if data["distributionArn"] else "build"
-                self.say("progress", f"{whose}{what} is {data['status']}{steps}", event=event)
+                line = "distribution" if data["distributionArn"] else "build"
+                self.print_step(
+                    "progress", f"{prefix}{line} is {data['status']}{steps}", event=event
+                )
             case "ISO Import Succeeded":
-                self.say("answer", f"{whose}{kind}", "good", event=event)
+                self.print_step("answer", f"{prefix}{kind}", "good", event=event)
             case _:
-                self.say("answer", f"{whose}{kind}: {data['code']}", "bad", event=event)
+                self.print_step("answer", f"{prefix}{kind}: {data['code']}", "bad", event=event)
 
-    def advise(self, answer: Event) -> None:
-        """Tell why there is no image, and what to do about it."""
+    def print_next_steps(self, answer: Event) -> None:
+        """Print why there is no image, and what to do about it."""
         data = answer["detail"]["data"]
-        whose = self._whose(answer)
-        self.say("reason", f"{whose}{data['message']}", "bad", code=data["code"])
-        self.say("remedy", f"{whose}What to do: {data['remedy']}")
+        prefix = self._prefix(answer)
+        self.print_step("reason", f"{prefix}{data['message']}", "bad", code=data["code"])
+        self.print_step("remedy", f"{prefix}What to do: {data['remedy']}")
 
-    def _whose(self, event: Event) -> str:
+    def _prefix(self, event: Event) -> str:
         return f"{printable(event['detail']['data']['source']['key'])}: " if self._keys else ""
 
-    def _started(self, event: Event, data: Mapping[str, Any], whose: str) -> None:
+    def _started(self, event: Event, data: Mapping[str, Any], prefix: str) -> None:
         plan = data["plan"]
-        again = " (joins the import of an earlier drop)" if data["reused"] else ""
-        self.say(
+        reuse = " (reuses the import of an earlier upload)" if data["reused"] else ""
+        self.print_step(
             "decision",
-            f"{whose}decided: {plan['name']} {plan['semanticVersion']}; {plan['edition']} is image"
-            f" {plan['imageIndex']} on this ISO{again}",
+            f"{prefix}decided: {plan['name']} {plan['semanticVersion']}; {plan['edition']} is image"
+            f" {plan['imageIndex']} on this ISO{reuse}",
             event=event,
         )
-        self.say("build", f"{whose}build {data['buildArn']}", build=data["buildArn"])
+        self.print_step("build", f"{prefix}build {data['buildArn']}", build=data["buildArn"])
 
 
 def size(count: int) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes."""
     amount = float(count)
     for unit in ("bytes", "KiB", "MiB"):
         if amount < 1024:

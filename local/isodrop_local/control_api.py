@@ -1,4 +1,4 @@
-"""What the stack can be told and asked beside AWS's own interfaces: ``POST /_isodrop/…``."""
+"""The control API of the local stack, beside AWS's own APIs: ``POST /_isodrop/…``."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from ministack.core.responses import set_request_account_id, set_request_region
 from isodrop_local import registration
 from isodrop_local.fault_injection import Post
 from isodrop_local.faults import Fault
-from isodrop_local.gate import allowed
+from isodrop_local.gate import is_allowed_path
 from isodrop_local.image_builder import FakeImageBuilder, ServiceError, control
 from isodrop_local.patches import multipart, s3
 
@@ -21,12 +21,12 @@ async def handle(
     builder: FakeImageBuilder, post: Post, path: str, body: bytes, files: tuple[Path, ...]
 ) -> tuple[int, Any]:
     """Answer one request, which may name none but these files: the HTTP status and JSON."""
-    asked = json.loads(body or b"{}")
+    request = json.loads(body or b"{}")
     set_request_account_id(registration.ACCOUNT)
     set_request_region(registration.REGION)
     try:
         action = path.removeprefix(PREFIX).split("/")
-        return 200, await _done(builder, post, action, asked, files)
+        return 200, await _done(builder, post, action, request, files)
     except LookupError as error:
         return 404, {"message": f"there is no {path}: {error}"}
     except PermissionError as error:
@@ -36,26 +36,26 @@ async def handle(
 
 
 async def _done(
-    builder: FakeImageBuilder, post: Post, action: list[str], asked: Any, files: tuple[Path, ...]
+    builder: FakeImageBuilder, post: Post, action: list[str], request: Any, files: tuple[Path, ...]
 ) -> Any:
     match action:
         case ["objects"]:
-            path = allowed(Path(asked["path"]), files)
-            return s3.link(asked["bucket"], asked["key"], path, asked.get("metadata", {}))
+            path = is_allowed_path(Path(request["path"]), files)
+            return s3.link(request["bucket"], request["key"], path, request.get("metadata", {}))
         case ["objects", "reads"]:
-            return s3.reads(asked["bucket"], asked["key"])
+            return s3.reads(request["bucket"], request["key"])
         case ["objects", "behaviour"]:
-            multipart.behave(**asked)
+            multipart.behave(**request)
         case ["faults"]:
-            builder.controls.faults.add(Fault(**asked))
+            builder.controls.faults.add(Fault(**request))
         case ["counts"]:
             return {"calls": dict(post.counts), "faults": builder.controls.faults.left()}
         case ["deliveries"]:
-            post.plan(asked["delays"])
+            post.plan(request["delays"])
         case ["events"]:
-            registration.publish_as_service(asked["source"], asked)
+            registration.publish_as_service(request["source"], request)
         case ["imagebuilder", name]:
-            return await asyncio.to_thread(control, builder, name, asked)
+            return await asyncio.to_thread(control, builder, name, request)
         case _:
             raise LookupError("/".join(action))
     return None

@@ -79,7 +79,7 @@ def deploy(
 
 
 def _outputs(cloudformation: "CloudFormationClient", name: str, deadline: float) -> dict[str, str]:
-    """Wait for the stack, and read what it says."""
+    """Wait for the stack, and read its outputs."""
     while time.monotonic() < deadline:
         stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
         status = stack["StackStatus"]
@@ -89,10 +89,10 @@ def _outputs(cloudformation: "CloudFormationClient", name: str, deadline: float)
             break
         time.sleep(0.05)
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-    said = [
+    reasons = [
         f"  {event.get('LogicalResourceId')} {event.get('ResourceStatus')}"
         f" {event.get('ResourceStatusReason', '')}"
         for event in reversed(events)
         if "FAILED" in event.get("ResourceStatus", "") or "ResourceStatusReason" in event
     ]
-    raise DeployError(f"the stack {name} is {status}:\n" + "\n".join(said))
+    raise DeployError(f"the stack {name} is {status}:\n" + "\n".join(reasons))

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from ministack import app
 from ministack.services import eventbridge, lambda_svc
 
-from isodrop_local.faults import LOST, Answer, Fault, Faults, written
+from isodrop_local.faults import LOST_RESPONSE, Answer, Fault, Faults, error_response
 from isodrop_local.patches import functions
 
 Handler = Callable[..., Awaitable[Any]]
@@ -46,11 +46,11 @@ _connection: ContextVar[Callable[..., Any] | None] = ContextVar("connection", de
 
 
 def remember_connection(send: Callable[..., Any]) -> None:
-    """Remember how the request that is being served is answered, for :func:`break_off`."""
+    """Remember how the request that is being served is answered, for :func:`close_connection`."""
     _connection.set(send)
 
 
-def break_off(mark: str) -> Answer:
+def close_connection(mark: str) -> Answer:
     """Break the connection to a function before any of the answer; others get half of one.
 
     Half of one will not do for functions: botocore takes an answer in JSON that is cut off behind
@@ -91,27 +91,27 @@ def operation(service: str, headers: Mapping[str, str], body: bytes) -> str | No
     return headers.get("x-amz-target", "").rpartition(".")[2] or None
 
 
-def troubled(service: str, handler: Handler, faults: Faults, counts: Counter[str]) -> Handler:
-    """Put faults before a service, and count what functions ask of it."""
+def inject_faults(service: str, handler: Handler, faults: Faults, counts: Counter[str]) -> Handler:
+    """Inject faults into a service, and count the calls of functions."""
 
     async def handle(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
     ) -> Any:
-        mark, asked = caller(headers), None
+        mark, operation_name = caller(headers), None
         if mark and service == "s3":
-            asked = s3_operation(method, path, headers, query)
+            operation_name = s3_operation(method, path, headers, query)
         elif mark:
-            asked = operation(service, headers, body)
-        if asked:
-            counts[f"{service}.{asked}"] += 1
-        fault = faults.due(asked, service) if asked else None
+            operation_name = operation(service, headers, body)
+        if operation_name:
+            counts[f"{service}.{operation_name}"] += 1
+        fault = faults.take_due(operation_name, service) if operation_name else None
         if fault is None:
             return await handler(method, path, headers, body, query)
         if fault.committed:
             await handler(method, path, headers, body, query)
         if fault.kill_caller:
             await asyncio.to_thread(functions.kill, mark)
-        return break_off(mark) if fault.code == LOST else written(fault)
+        return close_connection(mark) if fault.code == LOST_RESPONSE else error_response(fault)
 
     return handle
 
@@ -124,7 +124,7 @@ def execute(
     An answer that is lost leaves the function running, beside the one that is invoked next.
     """
     counts["lambda.Invoke"] += 1
-    fault = faults.due("Invoke", "lambda")
+    fault = faults.take_due("Invoke", "lambda")
     if fault is None:
         return functions.execute(func, event, request_id)
     if fault.committed:
@@ -136,14 +136,14 @@ def execute(
 
 
 def _error(fault: Fault) -> dict[str, str]:
-    code = "Lambda.SdkClientException" if fault.code == LOST else fault.code
+    code = "Lambda.SdkClientException" if fault.code == LOST_RESPONSE else fault.code
     if fault.kill_caller:
         code = "Runtime.ExitError"
     return {"errorType": code, "errorMessage": fault.message}
 
 
 class Post:
-    """Delivers S3's events: at once, or as it was told of the next ones.
+    """Delivers S3's events: at once, or as planned for the next ones.
 
     Attributes
     ----------
@@ -173,12 +173,14 @@ class Post:
             later.start()
 
 
-def mount(faults: Faults) -> Post:
+def register_middleware(faults: Faults) -> Post:
     """Stand between the functions and the services, and before the rules for S3's events."""
     post = Post()
     for service in SERVICES:
         handler = app.SERVICE_HANDLERS[service]
-        app.SERVICE_HANDLERS[service] = troubled(service, handler, faults, post.counts)
-    lambda_svc._execute_function_warm = lambda *asked: execute(faults, post.counts, *asked)
+        app.SERVICE_HANDLERS[service] = inject_faults(service, handler, faults, post.counts)
+    lambda_svc._execute_function_warm = lambda *operation_name: execute(
+        faults, post.counts, *operation_name
+    )
     eventbridge._dispatch_event = post.dispatch
     return post

@@ -11,9 +11,9 @@ from xml.sax.saxutils import escape
 import botocore.session
 from botocore.model import ServiceModel
 
-LOST: Final = "lost"
-"""In the place of an error's name: the connection breaks, and the caller hears nothing."""
-NOT_TAKEN: Final = "not-taken"
+LOST_RESPONSE: Final = "lost"
+"""Instead of an error code: the connection breaks, and the caller gets no response."""
+REJECTED: Final = "not-taken"
 """In the place of an error's name: PutEvents answers 200 and yet took no entry."""
 
 _COMMON: Final = {
@@ -62,7 +62,7 @@ class Fault:
     operation : str
         ``ImportDiskImage`` and the like; ``*`` for any.
     code : str
-        The error's name, :data:`LOST` or :data:`NOT_TAKEN`.
+        The error's name, :data:`LOST_RESPONSE` or :data:`REJECTED`.
     message : str
         What the error says.
     status : int or None
@@ -94,7 +94,7 @@ class Fault:
         model = model_of(self.service)
         if self.operation not in (*model.operation_names, "*"):
             raise ValueError(f"{self.service} has no operation {self.operation!r}")
-        if self.code in (LOST, NOT_TAKEN) or self.status is not None:
+        if self.code in (LOST_RESPONSE, REJECTED) or self.status is not None:
             return
         errors = {shape.name for shape in model.error_shapes}
         if self.code not in errors and (self.service == "imagebuilder" or self.code not in _COMMON):
@@ -113,7 +113,7 @@ class Faults:
         with self._lock:
             self._waiting.append(fault)
 
-    def due(self, operation: str, service: str = "imagebuilder") -> Fault | None:
+    def take_due(self, operation: str, service: str = "imagebuilder") -> Fault | None:
         """Take the fault that a call meets, if any."""
         met: Fault | None = None
         left: list[Fault] = []
@@ -141,7 +141,7 @@ class Faults:
             self._waiting.clear()
 
 
-def written(fault: Fault) -> Answer:
+def error_response(fault: Fault) -> Answer:
     """Write a fault as its service would answer it.
 
     Examples
@@ -151,7 +151,7 @@ def written(fault: Fault) -> Answer:
     503
     """
     protocol = model_of(fault.service).metadata["protocol"]
-    if fault.code == NOT_TAKEN:
+    if fault.code == REJECTED:
         refusal = {"ErrorCode": "InternalFailure", "ErrorMessage": fault.message}
         said: Any = {"FailedEntryCount": 1, "Entries": [refusal]}
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(said).encode()

@@ -18,8 +18,8 @@ _BY_HAND: Final = "none"
 """``Sec-Fetch-Site`` of an address that somebody typed."""
 
 
-def refusal(scope: Mapping[str, Any], also: Collection[str] = ()) -> str | None:
-    """Say why a request is refused; ``None`` if it is let in.
+def reason_to_refuse(scope: Mapping[str, Any], also: Collection[str] = ()) -> str | None:
+    """Return why a request is refused; ``None`` if it is allowed.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def refusal(scope: Mapping[str, Any], also: Collection[str] = ()) -> str | None:
         return "a web page may not use the stack on this machine"
     host = headers.get("host", "")
     if not _is_local(host) and _name(host) not in also:
-        return f"{host!r} is not this machine: ask for 127.0.0.1 or localhost"
+        return f"{host!r} is not this machine: use 127.0.0.1 or localhost"
     return None
 
 
@@ -47,11 +47,11 @@ def _name(host: str) -> str:
 def _is_local(host: str) -> bool:
     name = _name(host)
     # S3's clients put a bucket's name before that of the machine; both lead to the loopback address
-    # whatever a name server says: https://datatracker.ietf.org/doc/html/rfc6761#section-6.3
+    # whatever a name server returns: https://datatracker.ietf.org/doc/html/rfc6761#section-6.3
     return name == "127.0.0.1" or name.lower() == "localhost" or name.lower().endswith(".localhost")
 
 
-def allowed(path: Path, files: Iterable[Path]) -> Path:
+def is_allowed_path(path: Path, files: Iterable[Path]) -> Path:
     """Get where a path leads to, if it is one of the open files, or in an open folder.
 
     Raises

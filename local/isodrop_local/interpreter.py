@@ -66,10 +66,10 @@ def interpreter() -> Interpreter:
         return Interpreter(getattr(sys, "_base_executable", sys.executable), sys.version)
     try:
         asked = [path, "-I", "-S", "-c", "import sys; print(sys.version, end='')"]
-        said = subprocess.run(asked, capture_output=True, text=True, check=True)
+        output = subprocess.run(asked, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise InterpreterError(f"{VARIABLE} names {path}, which does not run: {error}") from error
-    return Interpreter(path, said.stdout)
+    return Interpreter(path, output.stdout)
 
 
 def install_runtime_client(target: Path, release: str) -> None:

@@ -52,7 +52,7 @@ def package(template: Path, upload: Upload) -> dict[str, Any]:
         folder = template.parent
         match resource["Type"]:
             case "AWS::Serverless::Function":
-                code = zipped(files(folder / properties["CodeUri"]))
+                code = make_zip(read_files(folder / properties["CodeUri"]))
                 properties["CodeUri"] = upload(code, ".zip")
             case "AWS::Serverless::LayerVersion":
                 layer = built_layer(folder / properties["ContentUri"], f"build-{name}")
@@ -77,13 +77,13 @@ def built_layer(folder: Path, target: str) -> bytes:
     archive = BytesIO(_dependencies(folder, target).read_bytes())
     package = folder / "isodrop"
     with zipfile.ZipFile(archive, "a") as layer:
-        for name, path in files(package).items():
+        for name, path in read_files(package).items():
             _write(layer, f"python/{package.name}/{name}", path)
     return archive.getvalue()
 
 
 def kept_dependencies(folder: Path = ROOT / "layers" / "isodrop") -> Path:
-    """Say where the layer's dependencies are kept once they are built."""
+    """Return where the layer's dependencies are cached."""
     recipe = [*(folder.glob("requirements*.txt")), folder / "Makefile"]
     made_of = b"".join(part.read_bytes() for part in sorted(recipe))
     made_for = f"{interpreter().version}{platform.machine()}".encode()
@@ -100,7 +100,7 @@ def _dependencies(folder: Path, target: str) -> Path:
         make_layer(folder, target, Path(artifacts), *interpreter().layer)
         shutil.rmtree(Path(artifacts, "python", "isodrop"))
         fresh = Path(artifacts, "layer.zip")
-        fresh.write_bytes(zipped(files(Path(artifacts), compiled=True)))
+        fresh.write_bytes(make_zip(read_files(Path(artifacts), compiled=True)))
         fresh.replace(kept)
     return kept
 
@@ -150,12 +150,12 @@ def make_layer(folder: Path, target: str, artifacts: Path, *settings: str) -> st
 
 
 def _environ() -> Mapping[str, str]:
-    """Leave out what a make above us would tell the make below."""
+    """Return the environment without the variables that an outer make passes to an inner one."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
-def files(folder: Path, *, compiled: bool = False) -> dict[str, Path]:
-    """Find all files below a folder, by name in the archive; compiled ones only if asked for."""
+def read_files(folder: Path, *, compiled: bool = False) -> dict[str, Path]:
+    """Find all files below a folder, by name in the archive; compiled ones only on request."""
     if not folder.is_dir():
         raise PackageError(f"there is no folder {folder}")
     return {
@@ -165,7 +165,7 @@ def files(folder: Path, *, compiled: bool = False) -> dict[str, Path]:
     }
 
 
-def zipped(found: Mapping[str, Path]) -> bytes:
+def make_zip(found: Mapping[str, Path]) -> bytes:
     """Zip files; the same files make the same bytes."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

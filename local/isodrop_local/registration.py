@@ -14,7 +14,7 @@ from ministack.services import ec2, eventbridge, s3, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from isodrop_local import fault_injection, image_builder
-from isodrop_local.image_builder import FakeImageBuilder, LostAnswerError, respond
+from isodrop_local.image_builder import FakeImageBuilder, LostResponseError, respond
 from isodrop_local.patches import functions
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -35,14 +35,14 @@ class EmulatorEnvironment:
 
     def register_image(self, name: str, description: str) -> str:
         """Register an AMI that ``describe-images`` knows."""
-        asked = {
+        request = {
             "Name": [re.sub(r"[^A-Za-z0-9()\[\] ./'@_-]", "-", name)],
             "Description": [description],
             "Architecture": ["x86_64"],
             "VirtualizationType": ["hvm"],
             "RootDeviceName": ["/dev/sda1"],
         }
-        status, _, body = ec2._register_image(asked)
+        status, _, body = ec2._register_image(request)
         found = re.search(rb"<imageId>([^<]+)<", body)
         if status != 200 or not found:
             raise RuntimeError(f"the emulator's EC2 registered no image: {body!r}")
@@ -86,8 +86,8 @@ def register_service(builder: FakeImageBuilder) -> None:
         _caller.set(fault_injection.caller(headers))
         try:
             return await asyncio.to_thread(respond, builder, method, path, query, body)
-        except LostAnswerError:
-            return fault_injection.break_off(_caller.get())
+        except LostResponseError:
+            return fault_injection.close_connection(_caller.get())
 
     app.SERVICE_REGISTRY["imagebuilder"] = {"module": "imagebuilder"}
     app.SERVICE_HANDLERS["imagebuilder"] = handle

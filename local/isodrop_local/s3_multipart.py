@@ -25,7 +25,7 @@ Answer = tuple[int, dict[str, str], bytes]
 """HTTP status, headers, body."""
 
 
-class S3RefusalError(Exception):
+class S3ResponseError(Exception):
     """An answer of S3's that is an error.
 
     Attributes
@@ -128,9 +128,9 @@ class Listed:
     checksums: Mapping[str, str]
 
 
-def no_such_upload() -> S3RefusalError:
-    """Say that an upload is unknown, aborted or completed."""
-    return S3RefusalError(
+def no_such_upload() -> S3ResponseError:
+    """Return the error for an upload that is unknown, aborted or completed."""
+    return S3ResponseError(
         404,
         "NoSuchUpload",
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have"
@@ -138,17 +138,17 @@ def no_such_upload() -> S3RefusalError:
     )
 
 
-def _invalid(message: str) -> S3RefusalError:
-    return S3RefusalError(400, "InvalidRequest", message)
+def _invalid(message: str) -> S3ResponseError:
+    return S3ResponseError(400, "InvalidRequest", message)
 
 
-def _argument(message: str) -> S3RefusalError:
-    return S3RefusalError(400, "InvalidArgument", message)
+def _argument(message: str) -> S3ResponseError:
+    return S3ResponseError(400, "InvalidArgument", message)
 
 
-def _precondition() -> S3RefusalError:
+def _precondition() -> S3ResponseError:
     message = "At least one of the pre-conditions you specified did not hold"
-    return S3RefusalError(412, "PreconditionFailed", message)
+    return S3ResponseError(412, "PreconditionFailed", message)
 
 
 def check_creation(headers: Mapping[str, str]) -> None:
@@ -209,7 +209,7 @@ def check_source(headers: Mapping[str, str], etag: str) -> None:
         raise _precondition()
 
 
-def delete_marker() -> S3RefusalError:
+def delete_marker() -> S3ResponseError:
     """Refuse to copy a version that is a delete marker.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
@@ -250,7 +250,7 @@ def read_listing(body: bytes) -> list[Listed]:
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
     """
-    malformed = S3RefusalError(
+    malformed = S3ResponseError(
         400,
         "MalformedXML",
         "The XML you provided was not well-formed or did not validate against our published schema",
@@ -258,14 +258,14 @@ def read_listing(body: bytes) -> list[Listed]:
     listing = []
     try:
         for part in ElementTree.fromstring(body):  # noqa: S314  # sent by our own tests
-            said = {child.tag.rpartition("}")[2]: child.text or "" for child in part}
+            fields = {child.tag.rpartition("}")[2]: child.text or "" for child in part}
             listing.append(
                 Listed(
-                    number=int(said["PartNumber"]),
-                    etag=said["ETag"].strip('"'),
+                    number=int(fields["PartNumber"]),
+                    etag=fields["ETag"].strip('"'),
                     checksums={
                         name.removeprefix("Checksum"): text
-                        for name, text in said.items()
+                        for name, text in fields.items()
                         if name.startswith("Checksum")
                     },
                 )
@@ -278,7 +278,7 @@ def read_listing(body: bytes) -> list[Listed]:
 
 
 def check_completion(target: Target, body: bytes, headers: Mapping[str, str]) -> list[Part]:
-    """Decide whether an upload can be completed as asked; give the parts that it is made of.
+    """Check whether an upload can be completed as requested; return its parts.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
     """
@@ -286,7 +286,7 @@ def check_completion(target: Target, body: bytes, headers: Mapping[str, str]) ->
     _check_order(listing, target.algorithm)
     parts = [_listed_part(listed, target) for listed in listing]
     if any(part.size < target.minimum for part in parts[:-1]):
-        raise S3RefusalError(
+        raise S3ResponseError(
             400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"
         )
     size, wanted = sum(part.size for part in parts), headers.get("x-amz-mp-object-size")
@@ -310,7 +310,7 @@ def _check_order(listing: Sequence[Listed], algorithm: str | None) -> None:
     rising = all(one < next_one for one, next_one in pairwise(numbers))
     consecutive = numbers == list(range(1, len(numbers) + 1))
     if not rising or (algorithm == "SHA256" and not consecutive):
-        raise S3RefusalError(
+        raise S3ResponseError(
             400,
             "InvalidPartOrder",
             "The list of parts was not in ascending order. The parts list must be specified in"
@@ -325,17 +325,19 @@ def _listed_part(listed: Listed, target: Target) -> Part:
     A wrong one is taken for another part: https://github.com/floci-io/floci/pull/3093.
     """
     part = target.parts.get(listed.number)
-    wrong = part is None or listed.etag != part.etag
-    if part is not None and not wrong:
+    is_invalid = part is None or listed.etag != part.etag
+    if part is not None and not is_invalid:
         if target.algorithm == "SHA256" and "SHA256" not in listed.checksums:
             raise _invalid(
                 "The upload was created using a sha256 checksum. The complete request must include"
                 f" the checksum for each part. It was missing for part {listed.number} in the"
                 " request."
             )
-        wrong = any(part.checksums.get(name) != text for name, text in listed.checksums.items())
-    if part is None or wrong:
-        raise S3RefusalError(
+        is_invalid = any(
+            part.checksums.get(name) != text for name, text in listed.checksums.items()
+        )
+    if part is None or is_invalid:
+        raise S3ResponseError(
             400,
             "InvalidPart",
             "One or more of the specified parts could not be found.  The part may not have been"
@@ -355,11 +357,11 @@ def _check_composite(
         return
     wanted = headers.get("x-amz-checksum-sha256")
     if wanted and wanted != composite(parts):
-        raise S3RefusalError(
+        raise S3ResponseError(
             400, "BadDigest", "The SHA256 you specified did not match the calculated checksum."
         )
     if headers.get("x-amz-checksum-type", "COMPOSITE") != "COMPOSITE":
-        raise S3RefusalError(
+        raise S3ResponseError(
             400, "BadDigest", "The checksum type you specified is not the one of the upload."
         )
 
@@ -374,7 +376,7 @@ def _check_absent(target: Target) -> None:
     if target.exists:
         raise _precondition()
     if target.deleted:
-        raise S3RefusalError(
+        raise S3ResponseError(
             409,
             "ConditionalRequestConflict",
             "The conditional request cannot succeed due to a conflicting operation against this"
@@ -417,6 +419,6 @@ def sha256(data: bytes) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
-def lowered(headers: Mapping[str, str]) -> dict[str, str]:
+def lower_keys(headers: Mapping[str, str]) -> dict[str, str]:
     """Write all headers' names small."""
     return {name.lower(): text for name, text in headers.items()}

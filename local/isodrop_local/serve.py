@@ -1,4 +1,4 @@
-"""The stack on this machine, left running: ``make local``."""
+"""Run the stack on this machine until Ctrl-C: ``make local``."""
 
 import argparse
 import platform
@@ -7,7 +7,7 @@ import time
 
 from isodrop_local.console_output import ConsoleOutput
 from isodrop_local.containers import host_address
-from isodrop_local.demo import EXITS, TROUBLE, TROUBLES, deployed, end_on_signals
+from isodrop_local.demo import ERROR, ERRORS, EXITS, deploy_stack, end_on_signals
 from isodrop_local.stack import ACCOUNT, FASTER, REGION, LocalStack
 
 GUIDE = """
@@ -16,51 +16,51 @@ GUIDE = """
   machine    {machine}
   ledger     {ledger}
 
-In another terminal, in this folder (sam is in .venv; of the AWS CLI any version will do):
+In another terminal, in this folder (sam is in .venv; any version of the AWS CLI works):
 
   export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_DEFAULT_REGION={region}
   export AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=none PATH="$PWD/.venv/bin:$PATH"
 
-  # make an ISO, see what would become of it, and drop it
+  # make an ISO, inspect it, and upload it
   mkdir -p build && python -m isodrop_local.iso_maker build/Win11.iso
   isodrop inspect build/Win11.iso
-  isodrop drop build/Win11.iso       # or: aws s3 cp build/Win11.iso s3://{bucket}/
+  isodrop upload build/Win11.iso     # or: aws s3 cp build/Win11.iso s3://{bucket}/
 
-  # see what became of it, ask for another edition of it, begin another build and stop it
+  # show its results, import another edition of it, start another build and cancel it
   isodrop list
-  isodrop status s3://{bucket}/Win11.iso
-  isodrop retry s3://{bucket}/Win11.iso --set edition=EnterpriseN --wait
-  drop=s3://{bucket}/Win11.iso; isodrop retry $drop --set rebuild=2 && isodrop cancel $drop
+  isodrop status Win11.iso
+  isodrop retry Win11.iso --set edition=EnterpriseN --wait
+  isodrop retry Win11.iso --set rebuild=2 && isodrop cancel Win11.iso
 
-  # follow what others drop, until Ctrl-C
+  # follow all imports, until Ctrl-C
   isodrop watch
 
-  # hear the answers, by a rule and a queue of your own; the AWS CLI 1 wants to be told where SQS is
+  # receive the answers with your own rule and queue; version 1 of the AWS CLI needs SQS's endpoint
   aws events put-rule --name answers --event-pattern '{{"source": ["isodrop"]}}'
   aws sqs create-queue --queue-name answers --endpoint-url {endpoint}
   aws events put-targets --rule answers --targets Id=q,Arn=arn:aws:sqs:{region}:{account}:answers
   aws sqs receive-message --queue-url {endpoint}/{account}/answers --endpoint-url {endpoint}
 
-  # answer what nobody answered, start what was never started, however young
+  # run the sweep: it answers and starts what nothing else did, however recent
   sam remote invoke Sweep --event '{{"graceMinutes": 0}}' --stack-name isodrop
 
-  # look behind it
+  # see the resources behind it
   aws stepfunctions list-executions --state-machine-arn {machine}
   aws imagebuilder list-image-build-versions
   aws ec2 describe-images --owners self
 
-  # deploy what you change, with the SAM CLI; build anew before you deploy to AWS
+  # deploy your changes with the SAM CLI; build again before you deploy to AWS
   LAYER_PLATFORMS=host sam build --no-cached && sam deploy --no-confirm-changeset
 
 {in_a_container}
-  # drop it without the AWS CLI
+  # upload it without the AWS CLI
   python -c 'import boto3; boto3.client("s3").upload_file("build/Win11.iso", "{bucket}", "2.iso")'
 
-What isodrop says appears here. Ctrl-C ends the stack and leaves nothing behind.
+isodrop's events appear here. Ctrl-C stops the stack and removes everything.
 """
 
 IN_A_CONTAINER = """\
-  # take another ISO from its upload to ImportDiskImage, in Lambda's own container image
+  # process another ISO from its upload to ImportDiskImage, in Lambda's own container image
   sam build --no-cached
   python -m isodrop_local.iso_maker build/25H2.iso --build 26200
   python -c 'import boto3; s3 = boto3.client("s3"); s3.create_bucket(Bucket="tries"); \
@@ -69,45 +69,51 @@ s3.upload_file("build/25H2.iso", "tries", "25H2.iso")'
   isodrop event s3://tries/25H2.iso > build/event.json
   sam local invoke ImportIso --event build/event.json {with_settings}
 
-  # tell of it, and let the sweep answer, since no execution follows it
+  # report on it, and let the sweep answer, since no execution follows it
   isodrop event s3://tries/25H2.iso --report started > build/report.json
   sam local invoke ReportBuild --event build/report.json {with_settings}
   echo '{{"graceMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
 """
 ONLY_THEN = """\
-  # call a function in Lambda's own container image: start with make local CONTAINERS=1
+  # to invoke a function in Lambda's own container image, start with make local CONTAINERS=1
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Keep the stack up until it is told to end."""
+    """Run the stack until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="make local", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="where it listens; any free one")
-    parser.add_argument("--wait-scale", type=float, default=FASTER, help="1 is real time")
     parser.add_argument(
-        "--containers", metavar="ADDRESS", help="listen where containers reach it, too; 1 finds it"
+        "--port", type=int, default=0, help="the port to listen on (default: any free one)"
     )
-    said = parser.parse_args(arguments)
+    parser.add_argument(
+        "--wait-scale", type=float, default=FASTER, help="the speed of time; 1 is real time"
+    )
+    parser.add_argument(
+        "--containers",
+        metavar="ADDRESS",
+        help="listen on an address that containers reach, too; 1 detects it",
+    )
+    options = parser.parse_args(arguments)
     end_on_signals()
-    narrator = ConsoleOutput(keys=True)
+    output = ConsoleOutput(keys=True)
     try:
-        narrator.say("starting", "starting the stack on this machine")
-        reached = host_address(said.containers) if said.containers else None
+        output.print_step("starting", "starting the stack on this machine")
+        reached = host_address(options.containers) if options.containers else None
         also = [reached] if reached else []
-        with LocalStack(wait_scale=said.wait_scale, port=said.port, also=also) as stack:
-            deployed(narrator, stack)
+        with LocalStack(wait_scale=options.wait_scale, port=options.port, also=also) as stack:
+            deploy_stack(output, stack)
             print(guide(stack, reached), flush=True)
-            tell(narrator, stack)
-    except TROUBLES as error:
-        narrator.say("trouble", f"{type(error).__name__}: {error}", "bad")
-        return TROUBLE
+            print_events(output, stack)
+    except ERRORS as error:
+        output.print_step("error", f"{type(error).__name__}: {error}", "bad")
+        return ERROR
     except KeyboardInterrupt:
         print()
     return 0
 
 
 def guide(stack: LocalStack, reached: str | None = None) -> str:
-    """Say how the stack is used; in containers, too, if they reach it by an address."""
+    """Format the instructions; with those for containers, if they reach the stack."""
     in_a_container = ONLY_THEN
     if reached:
         port = stack.endpoint.rpartition(":")[2]
@@ -127,21 +133,21 @@ def guide(stack: LocalStack, reached: str | None = None) -> str:
 
 
 def architecture() -> str:
-    """Choose this machine's architecture where it is not the template's own."""
+    """Return the option for this machine's architecture, if it is not the template's default."""
     is_arm = platform.machine() in ("arm64", "aarch64")
     return "" if is_arm else "--parameter-overrides Architecture=x86_64"
 
 
-def tell(narrator: ConsoleOutput, stack: LocalStack) -> None:
-    """Tell what is heard, for ever."""
-    told = 0
+def print_events(output: ConsoleOutput, stack: LocalStack) -> None:
+    """Print events as they come, forever."""
+    printed = 0
     while True:
-        heard = stack.events()
-        for event in heard[told:]:
-            narrator.event(event)
+        events = stack.events()
+        for event in events[printed:]:
+            output.event(event)
             if EXITS.get(event["detail-type"]):
-                narrator.advise(event)
-        told = len(heard)
+                output.print_next_steps(event)
+        printed = len(events)
         time.sleep(0.2)
 
 

@@ -1,4 +1,4 @@
-"""The emulator in one process: MiniStack, mended, with our Image Builder mounted.
+"""The emulator in one process: MiniStack with our patches and our Image Builder.
 
 ``python -m isodrop_local.server --port 0`` prints the port when it is ready. It listens on the
 loopback address, and on no other unless it is told to; it keeps its files in a temporary folder of
@@ -59,7 +59,7 @@ def _listener(address: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        sys.exit(f"port {port} of {address} is not to be had: {error.strerror}; name another")
+        sys.exit(f"port {port} of {address} is not available: {error.strerror}; name another")
     return listener
 
 
@@ -94,7 +94,7 @@ def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
 
 
 async def serve(listeners: list[int], port: int, arguments: argparse.Namespace) -> None:
-    """Mend, mount and serve; stop on a signal."""
+    """Apply the patches, register the services and serve; stop on a signal."""
     # Importing MiniStack reads the environment that `configure` has set.
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
@@ -131,7 +131,7 @@ def make_gateway(
     files: tuple[Path, ...] = (),
     also: Collection[str] = (),
 ) -> Asgi:
-    """Put a gate and our control surface before the mended emulator.
+    """Put a gate and the control API before the patched emulator.
 
     Parameters
     ----------
@@ -146,10 +146,10 @@ def make_gateway(
     from ministack import app  # noqa: PLC0415
 
     from isodrop_local import control_api, fault_injection, patches, registration  # noqa: PLC0415
-    from isodrop_local.gate import refusal  # noqa: PLC0415
+    from isodrop_local.gate import reason_to_refuse  # noqa: PLC0415
     from isodrop_local.image_builder import FakeImageBuilder  # noqa: PLC0415
 
-    patches.mend_all()
+    patches.apply_patches()
     builder = FakeImageBuilder(
         registration.EmulatorEnvironment(),
         speed=1 / wait_scale,
@@ -157,12 +157,12 @@ def make_gateway(
         region=registration.REGION,
     )
     registration.register_service(builder)
-    post = fault_injection.mount(builder.controls.faults)
+    post = fault_injection.register_middleware(builder.controls.faults)
 
     async def gateway(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            await app.app(scope, receive, _announcing(send, ready))
-        elif refused := refusal(scope, also):
+            await app.app(scope, receive, _announce_ready(send, ready))
+        elif refused := reason_to_refuse(scope, also):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close"})  # before it is accepted: a 403
             else:
@@ -171,9 +171,9 @@ def make_gateway(
             if scope["method"] != "POST":
                 await _answer(send, 405, {"message": "the control surface takes POST only"})
                 return
-            asked = await _body(receive)
+            request = await _body(receive)
             await _answer(
-                send, *await control_api.handle(builder, post, scope["path"], asked, files)
+                send, *await control_api.handle(builder, post, scope["path"], request, files)
             )
         else:
             fault_injection.remember_connection(send)
@@ -182,7 +182,7 @@ def make_gateway(
     return gateway
 
 
-def _announcing(send: Any, ready: Callable[[], None]) -> Any:
+def _announce_ready(send: Any, ready: Callable[[], None]) -> Any:
     async def announcing(message: Any) -> None:
         await send(message)
         if message["type"] == "lifespan.startup.complete":

@@ -1,4 +1,4 @@
-"""The template on one machine, as tests and the demo use it: start, deploy, drop, listen, stop."""
+"""The local stack for tests and the demo: start, deploy, upload, receive events, stop."""
 
 import json
 import os
@@ -25,10 +25,10 @@ ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
 ANSWERS: Final = frozenset({"ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejected"})
 FASTER: Final = 0.002
-"""How much of its real time everything takes unless told otherwise: half an hour in 3.6 s."""
+"""The default fraction of real time that everything takes: half an hour in 3.6 s."""
 
 PARAMETERS: Final = {"MinIsoMegabytes": 0}
-"""What the template is deployed with unless told otherwise: the ISOs made here are small."""
+"""The default parameters of a deployment: the ISOs made here are small."""
 
 Event = dict[str, Any]
 
@@ -144,7 +144,7 @@ class LocalStack:
         self._home.cleanup()
 
     def deploy(self, parameters: Mapping[str, Any] | None = None) -> dict[str, str]:
-        """Deploy template.yaml and begin to listen to what it says."""
+        """Deploy template.yaml and subscribe to its events."""
         given = {**PARAMETERS, **(parameters or {})}
         self.parameters = {key: str(value) for key, value in given.items()}
         if self._heard is None:
@@ -174,7 +174,7 @@ class LocalStack:
         with server.stderr as lines:
             self._log.extend(lines)
 
-    def _must_live(self) -> None:
+    def _check_running(self) -> None:
         if self._server is None or self._server.poll() is not None:
             code = self._server.returncode if self._server else None
             raise StackError(f"the emulator is gone (exit {code}); its log ends:\n{self.log()}")
@@ -183,7 +183,7 @@ class LocalStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What lets boto3, the AWS CLI and isodrop find this stack, as `make local` tells it."""
+        """The environment in which boto3, the AWS CLI and isodrop use this stack."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": REGION,
@@ -194,7 +194,7 @@ class LocalStack:
 
     def client(self, service: str) -> Any:
         """Get a boto3 client that talks to this stack."""
-        self._must_live()
+        self._check_running()
         if service not in self._clients:
             session: Any = boto3.session.Session(**credentials())
             patience = Config(retries={"total_max_attempts": 2}, read_timeout=70)
@@ -205,7 +205,7 @@ class LocalStack:
 
     def control(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:
         """Speak to the emulator's control surface; see :mod:`isodrop_local.control_api`."""
-        self._must_live()
+        self._check_running()
         request = urllib.request.Request(  # noqa: S310  # always http on the loopback address
             f"{self.endpoint}/_isodrop/{path}",
             data=json.dumps(dict(asked or {})).encode(),
@@ -220,7 +220,7 @@ class LocalStack:
 
     @property
     def bucket(self) -> str:
-        """Where ISOs are dropped."""
+        """The upload bucket."""
         return self.outputs["UploadBucketName"]
 
     def upload(
@@ -242,7 +242,7 @@ class LocalStack:
         self.control("objects", {**asked, "metadata": dict(metadata or {})})
         return key
 
-    def reads(self, key: str) -> list[tuple[int, int]]:
+    def count_reads(self, key: str) -> list[tuple[int, int]]:
         """List what has been read of a linked file so far: offset and length of each range."""
         asked = {"bucket": self.bucket, "key": key}
         return [(offset, length) for offset, length in self.control("objects/reads", asked)]
@@ -278,23 +278,23 @@ class LocalStack:
         self.control("events", event)
 
     def counts(self) -> dict[str, int]:
-        """Count what functions have asked of services, and how often they were invoked."""
+        """Count the calls of functions to services, and the functions' invocations."""
         asked: dict[str, int] = self.control("counts")["calls"]
         for call in self.image_builder.calls():
             name = f"imagebuilder.{call['operation']}"
             asked[name] = asked.get(name, 0) + 1
         return asked
 
-    # ------------------------------------------------------------------ what it says
+    # ------------------------------------------------------------------ events
 
     def events(self) -> list[Event]:
-        """Get all events of ``source: isodrop`` heard so far, the oldest first."""
+        """Return all events of ``source: isodrop`` received so far, oldest first."""
         if self._heard is None:
-            raise StackError("nothing is deployed yet that could say anything")
+            raise StackError("nothing is deployed yet that could send events")
         return self._heard.events()
 
     def answers(self, key: str | None = None) -> list[Event]:
-        """Get the answers heard so far, for one key or all."""
+        """Return the answers received so far, for one key or all."""
         return [
             event
             for event in self.events()
@@ -312,13 +312,15 @@ class LocalStack:
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            self._must_live()
+            self._check_running()
             got = found()
             if got:
                 return got
             time.sleep(0.05)
-        heard = [event["detail-type"] for event in self.events()]
-        raise TimeoutError(f"nothing in {timeout} s; heard {heard}; the log ends:\n{self.log()}")
+        received = [event["detail-type"] for event in self.events()]
+        raise TimeoutError(
+            f"nothing in {timeout} s; received {received}; the log ends:\n{self.log()}"
+        )
 
     def wait_for_answer(self, key: str, timeout: float = 30.0, *, nth: int = 1) -> Event:
         """Wait for an upload's answer.
@@ -334,8 +336,8 @@ class LocalStack:
         """
 
         def answer() -> Event | None:
-            heard = self.answers(key)
-            return heard[nth - 1] if len(heard) >= nth else None
+            received = self.answers(key)
+            return received[nth - 1] if len(received) >= nth else None
 
         got: Event = self.wait_for(answer, timeout)
         return got
@@ -359,19 +361,19 @@ class LocalStack:
         answer = self.client("lambda").invoke(
             FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"graceMinutes": 0})
         )
-        told: dict[str, int] = json.load(answer["Payload"])
+        result: dict[str, int] = json.load(answer["Payload"])
         if "FunctionError" in answer:
-            raise StackError(f"the sweep failed: {told}")
-        return told
+            raise StackError(f"the sweep failed: {result}")
+        return result
 
     def subscribe(
         self, name: str, pattern: Mapping[str, Any], bus: str = "default"
     ) -> "Subscription":
-        """Hear what matches an event pattern from now on, as any consumer would."""
+        """Subscribe to what matches an event pattern from now on, as any consumer would."""
         sqs, events = self.client("sqs"), self.client("events")
-        queue = sqs.create_queue(QueueName=f"hears-{name}")["QueueUrl"]
+        queue = sqs.create_queue(QueueName=f"subscriber-{name}")["QueueUrl"]
         asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-        rule = {"Name": f"hears-{name}", "EventBusName": bus}
+        rule = {"Name": f"subscriber-{name}", "EventBusName": bus}
         events.put_rule(**rule, EventPattern=json.dumps(pattern))
         target = {"Id": "queue", "Arn": asked["Attributes"]["QueueArn"]}
         events.put_targets(Rule=rule["Name"], EventBusName=bus, Targets=[target])
@@ -387,7 +389,7 @@ class Subscription:
         self._heard: list[Event] = []
 
     def events(self) -> list[Event]:
-        """Get all that was heard so far, the oldest first."""
+        """Return all events received so far, oldest first."""
         while True:
             messages = self._sqs.receive_message(
                 QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=0
@@ -409,61 +411,61 @@ class Remote:
 
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
         """List the calls that reached the service, of one operation or all."""
-        return list(self._tell("calls", operation=operation))
+        return list(self._post("calls", operation=operation))
 
     def builds(self, kind: str = "import") -> list[dict[str, Any]]:
         """List all builds, the oldest first; or of the ``kind`` that is ``distribution``."""
-        return list(self._tell("builds", kind=kind))
+        return list(self._post("builds", kind=kind))
 
     def violations(self) -> list[Any]:
         """List what no caller of ours may do and one did."""
-        return list(self._tell("violations"))
+        return list(self._post("violations"))
 
     def fail_next(self, operation: str, **how: Any) -> None:
         """Let the next calls go wrong: ``code``, ``times``, ``committed`` and so on."""
-        self._tell("fail_next", operation=operation, **how)
+        self._post("fail_next", operation=operation, **how)
 
     def fail_next_build(self, **how: Any) -> None:
         """Let the next builds fail: ``message``, ``step``, ``times``, ``kind`` and so on."""
-        self._tell("fail_next_build", **how)
+        self._post("fail_next_build", **how)
 
     def hold(self, status: str, kind: str = "import") -> None:
         """Keep builds of a kind in a state."""
-        self._tell("hold", status=status, kind=kind)
+        self._post("hold", status=status, kind=kind)
 
     def release(self, status: str | None = None) -> None:
         """Let them go on."""
-        self._tell("release", status=status)
+        self._post("release", status=status)
 
     def cancel(self, arn: str) -> None:
         """Cancel a build, as somebody in the console would."""
-        self._tell("cancel", arn=arn)
+        self._post("cancel", arn=arn)
 
     def delete(self, arn: str) -> None:
         """Delete a build, whatever state it is in."""
-        self._tell("delete", arn=arn)
+        self._post("delete", arn=arn)
 
     def fail(self, arn: str) -> None:
         """Let a running build fail, in the state that it is in."""
-        self._tell("fail", arn=arn)
+        self._post("fail", arn=arn)
 
     def forget_tokens(self) -> None:
         """Forget all client tokens."""
-        self._tell("forget_tokens")
+        self._post("forget_tokens")
 
     def set_quota(self, quota: int) -> None:
         """Let so many builds run at once."""
-        self._tell("set_quota", quota=quota)
+        self._post("set_quota", quota=quota)
 
     def set_status(self, arn: str, status: str, reason: str | None = None) -> None:
         """Put a build into a state."""
-        self._tell("set_status", arn=arn, status=status, reason=reason)
+        self._post("set_status", arn=arn, status=status, reason=reason)
 
     def reset(self) -> None:
         """Forget all faults, holds, calls and violations; builds stay."""
-        self._tell("reset")
+        self._post("reset")
 
-    def _tell(self, action: str, **asked: Any) -> Any:
+    def _post(self, action: str, **asked: Any) -> Any:
         return self._stack.control(f"imagebuilder/{action}", asked)
 
 

@@ -24,8 +24,9 @@ SUBSTITUTES = {
     "Partition": "aws",
     "ImportIsoArn": "arn:aws:lambda:eu-central-1:123456789012:function:ImportIso",
     "ReportBuildArn": "arn:aws:lambda:eu-central-1:123456789012:function:ReportBuild",
+    "DistributesImages": "true",
 }
-"""What stands for what only a deployment knows."""
+"""Substitutes for what only a deployment knows."""
 
 
 def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
@@ -43,7 +44,7 @@ def defaults(template: dict[str, Any] | None = None) -> dict[str, str]:
     }
 
 
-def transformed(template: dict[str, Any] | None = None) -> dict[str, Any]:
+def transform(template: dict[str, Any] | None = None) -> dict[str, Any]:
     """Get what the SAM transform makes of the template, or of one that names its artifacts."""
     template = template or source()
     for resource in template["Resources"].values():
@@ -64,7 +65,7 @@ def examples() -> dict[str, dict[str, Any]]:
     made = {}
     for path in sorted((ROOT / "examples").glob("*/template.yaml")):
         name = f"example-{path.parent.name}"
-        made[f"{name}.json"] = transformed(source(path))
+        made[f"{name}.json"] = transform(source(path))
         for resource in source(path)["Resources"].values():
             if "Definition" in resource["Properties"]:
                 words = json.dumps(resource["Properties"]["Definition"])
@@ -104,12 +105,12 @@ def machine() -> dict[str, Any]:
 
 def main() -> None:
     """Write all of it into a folder."""
-    # It has metrics that it would send to nobody, and says so each time.
+    # Otherwise it prints a notice about metrics each time.
     logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, made in {
-        "transformed.json": transformed(),
+        "transformed.json": transform(),
         "machine.json": machine(),
         "machine.asl.json": definition(),
         **examples(),

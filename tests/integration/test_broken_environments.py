@@ -162,7 +162,7 @@ BROKEN = {
     "a config file that is none": Broken("correct that file", config="[default\nregion"),
     "no Region": Broken("--region", environ={**KEYS, "AWS_DEFAULT_REGION": ""}),
     "a Region that is none": Broken("--region", ("list", "--region", "eu central!")),
-    "another stack": Broken("it is not isodrop's", answers=(stack({"Other": "1"}),)),
+    "another stack": Broken("it is not an isodrop stack", answers=(stack({"Other": "1"}),)),
     "no stack": Broken("there is no stack", answers=(error("ValidationError"),)),
     # The way there
     "an endpoint that is none": Broken(
@@ -177,14 +177,14 @@ BROKEN = {
     "a proxy where nobody listens": Broken(
         "HTTPS_PROXY", environ={**KEYS, "HTTPS_PROXY": "http://127.0.0.1:9"}
     ),
-    "a portal that answers with a page": Broken("what answers is not AWS", answers=(PORTAL,)),
+    "a portal that answers with a page": Broken("the response is not from AWS", answers=(PORTAL,)),
     "a portal that answers S3's HEAD": Broken(
-        "what answers is not AWS", ("event", "s3://uploads/a.iso"), answers=(PORTAL,)
+        "the response is not from AWS", ("event", "s3://uploads/a.iso"), answers=(PORTAL,)
     ),
     "a portal that answers S3's GET": Broken(
-        "what answers is not AWS", ("inspect", "s3://uploads/a.iso"), answers=(PORTAL,)
+        "the response is not from AWS", ("inspect", "s3://uploads/a.iso"), answers=(PORTAL,)
     ),
-    "an answer that is cut off": Broken("what answers is not AWS", answers=(CUT_OFF,)),
+    "an answer that is cut off": Broken("the response is not from AWS", answers=(CUT_OFF,)),
     "TLS that is looked into": Broken("AWS_CA_BUNDLE", tls=True, answers=(stack(),)),
     "a bundle that is not there": Broken(
         "AWS_CA_BUNDLE",
@@ -200,7 +200,7 @@ BROKEN = {
         "s3:GetObject", ("event", "s3://uploads/a.iso"), answers=((403, "", ""),)
     ),
     "a right that is missing": Broken(
-        "ask for that right", answers=(error("AccessDenied", status=403),)
+        "request that permission", answers=(error("AccessDenied", status=403),)
     ),
     "a throttle": Broken("try again in a minute", answers=(error("Throttling"),)),
     "a service that is broken": Broken("try again in a minute", answers=((500, "", ""),)),
@@ -218,12 +218,12 @@ BROKEN = {
     ),
     "a key that is not UTF-8": Broken("is not UTF-8", ("status", os.fsdecode(b"win\xff.iso"))),
     "a file name that is not UTF-8": Broken(
-        "--key", ("drop", "{home}/" + os.fsdecode(b"win\xff.iso")), answers=(stack(),)
+        "--key", ("upload", "{home}/" + os.fsdecode(b"win\xff.iso")), answers=(stack(),)
     ),
     "a file that is not there": Broken(
-        "no such file", ("drop", "{home}/missing.iso"), answers=(stack(), DENIED)
+        "no such file", ("upload", "{home}/missing.iso"), answers=(stack(), DENIED)
     ),
-    "a folder instead of a file": Broken("it is a directory", ("inspect", "{home}")),
+    "a folder instead of a file": Broken("this is a directory", ("inspect", "{home}")),
 }
 
 

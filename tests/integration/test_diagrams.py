@@ -3,7 +3,7 @@
 import pytest
 
 from tests.resilience.schedule import Schedule, Upload
-from tools.diagrams.record import Sample, recorded, samples
+from tools.diagrams.record import Sample, read_recording, samples
 
 
 def test_given_an_upload_when_simulated_then_each_of_its_metrics_is_taken_as_counted(
@@ -21,7 +21,7 @@ def test_given_an_upload_when_simulated_then_each_of_its_metrics_is_taken_as_cou
 
 
 def test_given_what_was_recorded_when_written_again_then_it_is_the_same() -> None:
-    found = [*recorded()]
+    found = [*read_recording()]
     assert len(found) > 1000
     assert [Sample.read(str(one)) for one in found] == found
     assert found == sorted(found, key=lambda one: one.at)

@@ -12,9 +12,9 @@ from isodrop.codes import Code
 from isodrop.domain.build import Ami
 from isodrop.domain.model import DistributionSettings, Upload
 from isodrop.errors import QuotaError, TransientError
-from isodrop_cli.output.progress import seen
-from isodrop_cli.output.run_format import as_json, pairs
-from isodrop_local.image_builder import LOST
+from isodrop_cli.output.progress import known_events
+from isodrop_cli.output.run_format import as_json, to_pairs
+from isodrop_local.image_builder import LOST_RESPONSE
 from tests.integration.conftest import BUCKET
 from tests.support.harness import ACCOUNT, REGION, ImportHarness
 
@@ -113,13 +113,13 @@ def test_the_request_is_all_that_the_stack_says(harness: ImportHarness) -> None:
     tags = sent.pop("tags")
     token = sent.pop("clientToken")
     assert sent == {
-        "sourceImage": run.build_arn,
+        "sourceImage": run.import_build.arn,
         "distributionConfigurationArn": harness.distribution.configuration_arn,
         "executionRole": ROLE,
     }
     assert len(token) == 36
     assert token != imported["parameters"]["clientToken"]
-    assert tags["isodrop:distribution"] == run.distribution.import_key
+    assert (tags["isodrop:distribution"], 0) == run.distribution.attempt
     assert tags["isodrop:stack"] == "isodrop"
     # Whoever looks for the import by its tags must not find this.
     assert "isodrop:import" not in tags
@@ -254,7 +254,7 @@ def test_what_passes_is_waited_out(harness: ImportHarness, error: str) -> None:
     upload = built(harness)
 
     with pytest.raises(QuotaError if "Quota" in error else TransientError):
-        harness.reporter.next_build_to_track(harness.claim_run(upload))
+        harness.start_distribution(upload)
     harness.image_builder.controls.faults.clear()
     harness.follow(upload)
 
@@ -266,10 +266,10 @@ def test_what_passes_is_waited_out(harness: ImportHarness, error: str) -> None:
 def test_an_answer_of_image_builder_that_was_lost_leads_to_the_same_distribution(
     harness: ImportHarness, *, remembers: bool
 ) -> None:
-    harness.image_builder.controls.fail_next("DistributeImage", LOST)
+    harness.image_builder.controls.fail_next("DistributeImage", LOST_RESPONSE)
     upload = built(harness)
     with pytest.raises(TransientError) as lost:
-        harness.reporter.next_build_to_track(harness.claim_run(upload))
+        harness.start_distribution(upload)
     if not remembers:
         harness.image_builder.forget_tokens()
 
@@ -293,7 +293,7 @@ def test_a_function_that_dies_anywhere_begins_one_distribution(harness: ImportHa
         with pytest.MonkeyPatch.context() as broken:
             broken.setattr(Ledger, step, _dies)
             with pytest.raises(KeyboardInterrupt):
-                harness.reporter.next_build_to_track(harness.claim_run(upload))
+                harness.start_distribution(upload)
 
     harness.follow(upload)
 
@@ -317,15 +317,14 @@ def test_a_build_that_failed_is_not_distributed(harness: ImportHarness) -> None:
 def test_what_is_followed_for_as_long_as_the_stack_does_is_answered(harness: ImportHarness) -> None:
     upload = built(harness)
     harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
-    arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+    arn = harness.start_distribution(upload)
     harness.later(hours=20)
 
-    repeated = harness.reporter.next_build_to_track(harness.claim_run(upload))
-    ended = harness.reporter.next_build_to_track(harness.claim_run(upload), arn)
+    repeated = harness.start_distribution(upload)
     harness.reporter.publish_answer(harness.claim_run(upload))
 
     answer = data(harness)
-    assert (repeated, ended) == (arn, None)
+    assert repeated == arn
     assert answer["code"] == Code.DISTRIBUTION_FAILED
     assert "DISTRIBUTING" in answer["message"]
 
@@ -334,7 +333,7 @@ def test_what_was_begun_is_followed_when_the_stack_distributes_no_more(
     harness: ImportHarness,
 ) -> None:
     upload = built(harness)
-    harness.reporter.next_build_to_track(harness.claim_run(upload))
+    harness.start_distribution(upload)
     harness.distribution = None
 
     harness.follow(upload)
@@ -414,26 +413,26 @@ class TestOperators:
 
     def test_it_is_told_as_what_goes_on(self, harness: ImportHarness) -> None:
         upload = built(harness)
-        arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+        arn = harness.start_distribution(upload)
         harness.later(seconds=60)
 
-        snapshot = harness.operator.snapshot(harness.claim_run(upload))
+        snapshot = harness.operator.take_snapshot(harness.claim_run(upload))
 
         assert snapshot.run is not None
         told = as_json(snapshot.run)
         assert (told["state"], told["distributionArn"]) == ("distributing", arn)
-        assert ("distribution", arn) in pairs(snapshot.run)
+        assert ("distribution", arn) in to_pairs(snapshot.run)
         assert snapshot.steps.total == 1
-        news = list(seen(snapshot, upload.key, harness.clock.time()))
+        news = list(known_events(snapshot, upload.key, harness.clock.time()))
         assert (news[-1].step, news[-1].message) == ("distribution", "0 of 1 steps")
         assert news[-1].data["distributionArn"] == arn
 
     def test_it_is_what_cancel_cancels(self, harness: ImportHarness) -> None:
         upload = built(harness)
-        arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+        arn = harness.start_distribution(upload)
 
         cancelled = harness.operator.cancel(
-            harness.operator.history(BUCKET, "a.iso"), others_too=False
+            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
         )
 
         harness.follow(upload)

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from isodrop.aws.s3_events import parse_upload
+from isodrop.aws.s3_events import parse_event
 from isodrop.domain.ids import upload_id
 from isodrop_cli import aws_errors
 from isodrop_cli.main import main
@@ -52,7 +52,7 @@ def test_given_an_object_when_its_event_is_read_then_it_is_that_upload(
 ) -> None:
     put = session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
     event = printed(ADDRESS)
-    upload = parse_upload(event)
+    upload = parse_event(event).upload
     assert (upload.bucket, upload.key, upload.size) == (BUCKET, KEY, 7)
     assert (upload.etag, upload.version_id) == (put["ETag"].strip('"'), put["VersionId"])
     assert event["region"] == "eu-central-1"
@@ -68,7 +68,7 @@ def test_given_another_upload_when_its_event_is_printed_then_it_is_another(
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
     second = printed(ADDRESS)
     version = first["detail"]["object"]["version-id"]
-    assert parse_upload(first).sequencer != parse_upload(second).sequencer
+    assert parse_event(first).upload.sequencer != parse_event(second).upload.sequencer
     assert first["id"] != second["id"]
     assert printed(ADDRESS, "--version-id", version) == first
 
@@ -78,10 +78,10 @@ def test_given_a_sequencer_when_the_event_is_printed_then_it_is_another_upload_o
 ) -> None:
     session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
     first, *others = (printed(ADDRESS, *more) for more in ((), *MORE))
-    read = [parse_upload(event) for event in others]
+    read = [parse_event(event).upload for event in others]
     assert [upload.sequencer for upload in read] == ["1", "2"]
-    assert {upload.etag for upload in read} == {parse_upload(first).etag}
-    assert len({upload_id(parse_upload(event)) for event in (first, *others)}) == len(
+    assert {upload.etag for upload in read} == {parse_event(first).upload.etag}
+    assert len({upload_id(parse_event(event).upload) for event in (first, *others)}) == len(
         (first, *others)
     )
 
@@ -111,7 +111,7 @@ def test_given_etag_and_size_then_nobody_is_asked(
         event["detail"]["object"].items() >= {"etag": "abc-3", "size": 9, "version-id": "v"}.items()
     )
     assert event["detail"]["reason"] == "CompleteMultipartUpload"
-    assert parse_upload(event).sequencer
+    assert parse_event(event).upload.sequencer
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_given_no_object_then_it_exits_1_and_says_where_to_look(
     ("environ", "said"),
     [
         ({"AWS_EC2_METADATA_DISABLED": "true"}, "sign in (aws sso login, aws configure)"),
-        ({"AWS_PROFILE": "nobody"}, "aws configure list-profiles names those that there are"),
+        ({"AWS_PROFILE": "nobody"}, "aws configure list-profiles lists the profiles"),
         ({"AWS_ACCESS_KEY_ID": "half"}, "sign in (aws sso login, aws configure)"),
     ],
 )
@@ -152,9 +152,9 @@ def test_given_nobody_to_be_then_it_says_the_ways_out(
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("403", "s3:GetObject on it is needed"),
+        ("403", "s3:GetObject on it is required"),
         ("ExpiredToken", "sign in (aws sso login, aws configure)"),
-        ("503", "AWS is not asked"),
+        ("503", "the object is not read"),
     ],
 )
 def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
@@ -172,7 +172,7 @@ def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
 def test_given_no_way_to_s3_then_it_says_how_to_do_without(run: Run) -> None:
     with patch.dict(os.environ, {**ACCOUNT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, clear=True):
         status, _, err = run(ADDRESS)
-    assert (status, "AWS is not asked" in err) == (1, True)
+    assert (status, "the object is not read" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

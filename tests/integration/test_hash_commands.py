@@ -14,7 +14,7 @@ from isodrop.aws.allow_list import AllowListSource
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.allow_list import AllowListMode
 from isodrop_cli.commands import inspect
-from isodrop_cli.commands.drop import hashing
+from isodrop_cli.commands.upload import hash_in_background
 from isodrop_cli.iso_source import open_source
 from isodrop_cli.main import main
 from isodrop_cli.stack import Stack
@@ -86,7 +86,7 @@ def test_in_a_pipe_both_are_fields(iso: Path, capsys: pytest.CaptureFixture[str]
         (("enforce", True), True, "accepted", ""),
         (("enforce", False), True, "unknown-iso", "not on the stack's allow-list"),
         (("warn", False), True, "accepted", "not on the stack's allow-list"),
-        (("enforce", False), False, "accepted", "--sha256 tells whether the ISO is on its list"),
+        (("enforce", False), False, "accepted", "use --sha256 to check the ISO against its list"),
         (("off", False), True, "accepted", ""),
     ],
 )
@@ -104,12 +104,12 @@ def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is aske
     value = sha256(iso) if listed else "0" * 64
     ssm.put_parameter(Name="/isos", Value=value, Type="String")
     source = AllowListSource(lambda: session.client("s3"), lambda: ssm, "ssm:/isos")
-    monkeypatch.setattr(Stack, "allow_list", lambda _: (AllowListMode(mode), source))
+    monkeypatch.setattr(Stack, "read_allow_list_mode", lambda _: (AllowListMode(mode), source))
     with open_source(str(iso)) as opened:
         look = inspect.inspect_iso(opened, None, {})
         hashes = inspect._hash(opened) if asked else None
 
-    found = inspect._judge_by_list(replace(look, hashes=hashes), Stack(session, {}))
+    found = inspect._apply_allow_list(replace(look, hashes=hashes), Stack(session, {}))
 
     told = inspect.as_json(found)
     assert decision == (
@@ -121,7 +121,7 @@ def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is aske
 
 
 def test_a_drop_hashes_its_file_meanwhile(iso: Path) -> None:
-    with hashing(iso) as hashes:
+    with hash_in_background(iso) as hashes:
         assert hashes().sha256 == sha256(iso)
 
 
@@ -129,5 +129,5 @@ def test_a_drop_that_is_broken_off_hashes_no_further(tmp_path: Path) -> None:
     path = tmp_path / "large.iso"
     with path.open("wb") as file:
         file.truncate(20 * 1024**3)
-    with pytest.raises(KeyboardInterrupt), hashing(path):
+    with pytest.raises(KeyboardInterrupt), hash_in_background(path):
         raise KeyboardInterrupt

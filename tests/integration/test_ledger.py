@@ -1,18 +1,29 @@
 """The ledger: every write on a condition, so that repeats and races end in the same items."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from boto3.dynamodb.types import TypeDeserializer
 
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.ledger_items import UnreadableItemError
+from isodrop.aws.ledger_items import UnreadableItemError, key_of_run
 from isodrop.codes import Code, Rejection
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import ImportPlan, RunRequest
 from isodrop.domain.planning import plan_import
-from isodrop.domain.run import Attempt, AttemptStatus, Failure, Run, RunState
+from isodrop.domain.run import (
+    Attempt,
+    AttemptKey,
+    AttemptStatus,
+    BuildRecord,
+    Failure,
+    Run,
+    RunState,
+)
 from isodrop.errors import TransientError
 from isodrop.iso.model import IsoContents
+from isodrop_cli.output.run_format import as_json, to_pairs
 from tests.support.builders import a_business_iso, an_upload, some_settings
 
 NOW = "2026-11-24T09:00:00.000+00:00"
@@ -57,8 +68,14 @@ def test_an_upload_belongs_to_the_execution_that_claims_it_first(ledger: Ledger)
 def test_a_claim_that_cannot_be_read_back_is_asked_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given an answer that is cut off, which botocore takes for one without an item
-    monkeypatch.setattr(Ledger, "get_run", lambda *_: None)
+    # Given an answer without the item, and one that is cut off, which botocore takes for the same
+    ledger.claim(an_upload(), "execution-1", NOW)
+    monkeypatch.setattr(Ledger, "_get", lambda *_: None)
+    monkeypatch.setattr(TypeDeserializer, "deserialize", lambda *_: pytest.fail("it is not sent"))
+    ledger.table.meta.client.meta.events.register(
+        "before-parameter-build.dynamodb.PutItem",
+        lambda params, **_: params.pop("ReturnValuesOnConditionCheckFailure"),
+    )
 
     with pytest.raises(TransientError):
         ledger.claim(an_upload(), "execution-1", NOW)
@@ -119,14 +136,14 @@ def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
 def test_a_drop_follows_one_attempt_and_one_build(ledger: Ledger) -> None:
     run = claimed(ledger)
 
-    ledger.link_attempt(run, an_attempt(0))
-    ledger.link_attempt(run, an_attempt(1))
+    ledger.link_attempt(run, an_attempt(0).key)
+    ledger.link_attempt(run, an_attempt(1).key)
     ledger.link_build(run, "arn:1")
     ledger.link_build(run, "arn:2")
 
     found = ledger.get_run(run.upload_id)
     assert found is not None
-    assert (found.import_key, found.attempt, found.build_arn) == ("i", 0, "arn:1")
+    assert found.import_build == BuildRecord(AttemptKey("i", 0), "arn:1")
 
 
 def test_the_first_trouble_stands_and_there_is_none_where_there_is_a_build(ledger: Ledger) -> None:
@@ -134,13 +151,15 @@ def test_the_first_trouble_stands_and_there_is_none_where_there_is_a_build(ledge
     assert built is not None
     ledger.link_build(built, "arn:1")
 
-    assert ledger.record_failure(hindered, Failure(Code.ACCESS_DENIED, "first"))
-    assert not ledger.record_failure(hindered, Failure(Code.IMPORT_REFUSED, "second"))
-    assert not ledger.record_failure(built, Failure(Code.BUILD_CANCELLED, "too late"))
+    first = ledger.record_failure(hindered, Failure(Code.ACCESS_DENIED, "first"))
+    second = ledger.record_failure(hindered, Failure(Code.IMPORT_REFUSED, "second"))
+    late = ledger.record_failure(built, Failure(Code.BUILD_CANCELLED, "too late"))
 
     (found,), (other,) = ledger.list_runs(hindered.upload_id), ledger.list_runs(built.upload_id)
-    assert found.failure == Failure(Code.ACCESS_DENIED, "first")
-    assert other.failure is None
+    assert found == first == second
+    assert found.import_build.failure == Failure(Code.ACCESS_DENIED, "first")
+    assert other == late
+    assert other.import_build == BuildRecord(arn="arn:1")
 
 
 def test_each_ask_for_an_upload_is_claimed_and_answered_for_itself(ledger: Ledger) -> None:
@@ -158,7 +177,7 @@ def test_each_ask_for_an_upload_is_claimed_and_answered_for_itself(ledger: Ledge
         request,
         None,
     )
-    assert ledger.record_answer(second, '{"a": 1}') == '{"a": 1}'
+    assert ledger.record_answer(second, '{"a": 1}').answer_json == '{"a": 1}'
     assert [run.answer_json for run in ledger.list_runs(first.upload_id)] == [
         '{"a": 0}',
         '{"a": 1}',
@@ -219,8 +238,9 @@ def test_what_a_sweep_leaves_the_next_one_finds(ledger: Ledger) -> None:
 def test_who_comes_second_is_told_which_attempt_stands(ledger: Ledger) -> None:
     run = claimed(ledger)
 
-    assert ledger.link_attempt(run, an_attempt(3)) == 3
-    assert ledger.link_attempt(run, an_attempt(4)) == 3
+    for number in (3, 4):
+        standing = ledger.link_attempt(run, an_attempt(number).key)
+        assert standing.import_build.attempt == ("i", 3)
 
 
 def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
@@ -229,16 +249,17 @@ def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
     sent = replace(an_attempt(), status=AttemptStatus.SUBMITTED)
     ledger.record_build(sent, "arn:1", NOW)
 
-    assert ledger.set_attempt_status(sent, AttemptStatus.REFUSED) is AttemptStatus.SUBMITTED
+    standing = ledger.set_attempt_status(sent, AttemptStatus.REFUSED)
+
+    assert (standing.status, standing.build_arn) == (AttemptStatus.SUBMITTED, "arn:1")
 
 
 def test_who_knows_less_than_the_ledger_does_not_overrule_it(ledger: Ledger) -> None:
     ledger.create_attempt(an_attempt())
 
-    assert (
-        ledger.set_attempt_status(an_attempt(), AttemptStatus.SUBMITTED) is AttemptStatus.SUBMITTED
-    )
-    assert ledger.set_attempt_status(an_attempt(), AttemptStatus.LOST) is AttemptStatus.SUBMITTED
+    for status in (AttemptStatus.SUBMITTED, AttemptStatus.LOST):
+        standing = ledger.set_attempt_status(an_attempt(), status)
+        assert standing.status is AttemptStatus.SUBMITTED
 
 
 def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
@@ -251,7 +272,7 @@ def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
 
     found = ledger.get_run(run.upload_id)
     assert found is not None
-    assert first == second == found.answer_json == '{"a": 1}'
+    assert first.answer_json == second.answer_json == found.answer_json == '{"a": 1}'
     assert found.answered_at == "then"
 
 
@@ -276,3 +297,43 @@ def test_a_drop_that_nobody_claimed_is_not_written_to(ledger: Ledger) -> None:
     ledger.link_build(nobodys, "arn")
 
     assert ledger.get_run("nobody") is None
+
+
+def test_a_run_expires_a_while_after_its_answer_and_nothing_else_does(ledger: Ledger) -> None:
+    upload = an_upload()
+    ledger = replace(ledger, run_retention=timedelta(days=30))
+    run = ledger.claim(upload, "execution-1", "2026-11-01T00:00:00+00:00")
+    assert run is not None
+    assert not any("expiresAt" in item for item in ledger.table.scan()["Items"])
+
+    ledger.mark_answered(run, "2026-11-02T00:00:00.500+00:00")
+    ledger.mark_answered(run, "2026-12-02T00:00:00.500+00:00")
+
+    (item,) = [each for each in ledger.table.scan()["Items"] if "expiresAt" in each]
+    ends = datetime.fromtimestamp(int(item["expiresAt"]), UTC)  # type: ignore[arg-type] # a number
+    assert item["pk"] == f"UPLOAD#{run.upload_id}"
+    assert ends == datetime(2026, 12, 2, tzinfo=UTC)
+
+
+def test_a_run_is_kept_for_ever_by_default(ledger: Ledger) -> None:
+    run = ledger.claim(an_upload(), "execution-1", "2026-11-01T00:00:00+00:00")
+    assert run is not None
+    ledger.mark_answered(run, "2026-11-02T00:00:00+00:00")
+    assert not any("expiresAt" in item for item in ledger.table.scan()["Items"])
+
+
+def test_who_uploaded_is_kept_until_it_is_erased(ledger: Ledger) -> None:
+    upload = an_upload()
+    ledger.claim(upload, "execution-1", "2026-11-01", RunRequest(requester="123456789012"))
+    kept = ledger.get_run(upload_id(upload))
+    assert kept is not None
+    assert kept.request.requester == "123456789012"
+    assert ("uploaded by", "123456789012") in to_pairs(kept)
+    assert as_json(kept)["requester"] == "123456789012"
+
+    ledger.table.update_item(Key=key_of_run(kept), UpdateExpression="REMOVE requester")
+
+    erased = ledger.get_run(upload_id(upload))
+    assert erased is not None
+    assert as_json(erased)["requester"] is None
+    assert "uploaded by" not in dict(to_pairs(erased))

@@ -9,7 +9,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.aws.ledger_items import (
     SCHEMA_VERSION,
     UnreadableItemError,
-    attempt_key,
+    item_key_of_attempt,
     key_of_run,
     parse_image,
     run_key,
@@ -17,6 +17,7 @@ from isodrop.aws.ledger_items import (
 from isodrop.codes import Code, Rejection
 from isodrop.domain.budget import BuildLimits
 from isodrop.domain.run import Run
+from isodrop.events import ledger_key
 from tests.integration.test_ledger import NOW, a_plan, an_attempt, claimed
 
 IMAGE_ARN = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26100.1742/1"
@@ -52,13 +53,18 @@ def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, decis
     assert read(ledger, run) == before
 
 
+def test_a_subscriber_finds_an_answer_where_the_ledger_keeps_it() -> None:
+    for number in (0, 7, 123_456):
+        assert ledger_key("0" * 32, number) == run_key("0" * 32, number)
+
+
 def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Ledger) -> None:
     run = claimed(ledger)
     change(ledger, key_of_run(run), "REMOVE overrides, timeline, schemaVersion")
     upload = '{"bucket": "b", "key": "k.iso", "etag": "e", "size": 1, "sequencer": "1"}'
     change(ledger, key_of_run(run), "SET upload = :upload", upload=upload)
     assert ledger.create_attempt(an_attempt())
-    change(ledger, attempt_key("i", 0), "REMOVE ask, schemaVersion")
+    change(ledger, item_key_of_attempt(an_attempt().key), "REMOVE ask, schemaVersion")
 
     found = read(ledger, run)
 

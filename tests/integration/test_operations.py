@@ -45,7 +45,7 @@ class TestAskingAnew:
         upload = answered(harness, "Drücke/a + b.iso")
 
         asked = harness.operator.retry(
-            harness.operator.history(BUCKET, upload.key), {"edition": "EnterpriseN"}
+            harness.operator.get_history(BUCKET, upload.key), {"edition": "EnterpriseN"}
         )
 
         ((told, request, execution),) = harness.started()
@@ -58,14 +58,14 @@ class TestAskingAnew:
     ) -> None:
         upload = answered(harness)
         asked = harness.operator.retry(
-            harness.operator.history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
+            harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
         )
 
         def follow(_: float) -> None:
             ((told, request, execution),) = harness.started()
             harness.follow(told, execution, request)
 
-        *_, last = harness.operator.wait(asked, follow, no_time)
+        *_, last = harness.operator.follow_execution(asked, follow, no_time)
 
         (answer,) = harness.answers()
         assert last.run == harness.ledger.list_runs(upload_id(upload))[1]
@@ -77,7 +77,7 @@ class TestAskingAnew:
     ) -> None:
         harness.upload("a.iso")
 
-        asked = harness.operator.retry(harness.operator.history(BUCKET, "a.iso"), {})
+        asked = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
 
         assert asked.number == 0
 
@@ -89,7 +89,7 @@ class TestAskingAnew:
             answered(harness)
         else:
             harness.upload("a.iso")
-        one = two = harness.operator.history(BUCKET, "a.iso")
+        one = two = harness.operator.get_history(BUCKET, "a.iso")
         first = harness.operator.retry(one, {"edition": "EnterpriseN"})
         # moto compares no inputs.
         events = harness.client("stepfunctions").meta.events
@@ -106,14 +106,14 @@ class TestAskingAnew:
     ) -> None:
         harness.claim_run(harness.upload("a.iso"), "arn:of-the-execution")
 
-        with pytest.raises(OperatorError, match=r"no answer yet; see arn:of-the-execution"):
-            harness.operator.retry(harness.operator.history(BUCKET, "a.iso"), {})
+        with pytest.raises(OperatorError, match=r"no answer yet: arn:of-the-execution"):
+            harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
 
     def test_an_execution_that_came_to_nothing_is_started_again(
         self, harness: ImportHarness
     ) -> None:
         answered(harness)
-        history = harness.operator.history(BUCKET, "a.iso")
+        history = harness.operator.get_history(BUCKET, "a.iso")
         first = harness.operator.retry(history, {})
         harness.abort(first.execution)
         client = harness.client("stepfunctions")
@@ -124,29 +124,29 @@ class TestAskingAnew:
         assert (second.number, first.number) == (1, 1)
         assert second.execution == f"{first.execution}-1"
         # Whoever follows the upload now waits for it, though nobody has claimed it yet.
-        assert harness.operator.latest(history) == 1
+        assert harness.operator.latest_run(history) == 1
 
         harness.abort(second.execution)
 
-        assert harness.operator.latest(history) == 0
+        assert harness.operator.latest_run(history) == 0
 
     def test_nobody_waits_for_an_execution_that_is_over(self, harness: ImportHarness) -> None:
         answered(harness)
-        asked = harness.operator.retry(harness.operator.history(BUCKET, "a.iso"), {})
+        asked = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
         harness.abort(asked.execution)
 
         with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
-            list(harness.operator.wait(asked, nobody_sleeps, no_time))
+            list(harness.operator.follow_execution(asked, nobody_sleeps, no_time))
 
     def test_who_was_not_first_is_told_so(self, harness: ImportHarness) -> None:
         upload = harness.upload("a.iso")
         asked = harness.operator.retry(
-            harness.operator.history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
+            harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
         )
         harness.follow(upload, "arn:s3s-own")
 
-        with pytest.raises(OperatorError, match="first, without what you set: arn:s3s-own"):
-            list(harness.operator.wait(asked, nobody_sleeps, no_time))
+        with pytest.raises(OperatorError, match="first, without your overrides: arn:s3s-own"):
+            list(harness.operator.follow_execution(asked, nobody_sleeps, no_time))
 
 
 class TestFollowing:
@@ -163,7 +163,9 @@ class TestFollowing:
 
         told = [
             (snapshot.run is not None, snapshot.is_overdue, passed[0])
-            for snapshot in harness.operator.follow(upload_id(upload), 0, sleep, lambda: passed[0])
+            for snapshot in harness.operator.follow_run(
+                upload_id(upload), 0, sleep, lambda: passed[0]
+            )
         ]
 
         after = 2 * OVERDUE_SECONDS + WAIT_SECONDS
@@ -175,7 +177,7 @@ class TestFinding:
         upload = answered(harness)
         harness.follow(upload, "execution-2", RunRequest(1))
 
-        history = harness.operator.history(BUCKET, "a.iso")
+        history = harness.operator.get_history(BUCKET, "a.iso")
 
         assert [run.request.number for run in history.runs] == [0, 1]
         assert history.last == history.runs[1]
@@ -184,7 +186,7 @@ class TestFinding:
         upload = answered(harness)
         harness.delete("a.iso")
 
-        history = harness.operator.history(BUCKET, "a.iso", upload.version_id)
+        history = harness.operator.get_history(BUCKET, "a.iso", upload.version_id)
 
         assert [run.upload_id for run in history.runs] == [upload_id(upload)]
         with pytest.raises(OperatorError, match="only the current version"):
@@ -193,12 +195,12 @@ class TestFinding:
     def test_an_object_that_is_not_there_is_told_with_a_way_out(
         self, harness: ImportHarness
     ) -> None:
-        with pytest.raises(OperatorError, match=r"no such object .* isodrop list"):
-            harness.operator.history(BUCKET, "nothing.iso")
+        with pytest.raises(OperatorError, match=r"no such object; isodrop list"):
+            harness.operator.get_history(BUCKET, "nothing.iso")
 
     def test_another_bucket_is_told_with_a_way_out(self, harness: ImportHarness) -> None:
         with pytest.raises(OperatorError, match=rf"bucket is {BUCKET}; .*--stack"):
-            harness.operator.history("another", "a.iso")
+            harness.operator.get_history("another", "a.iso")
 
     def test_a_bucket_without_versions_is_told_with_a_way_out(self, harness: ImportHarness) -> None:
         harness.client("s3").put_bucket_versioning(
@@ -207,7 +209,7 @@ class TestFinding:
         harness.client("s3").put_object(Bucket=BUCKET, Key="a.iso", Body=b"")
 
         with pytest.raises(OperatorError, match="versioning is off"):
-            harness.operator.history(BUCKET, "a.iso")
+            harness.operator.get_history(BUCKET, "a.iso")
 
     def test_drops_are_listed_newest_first_whatever_their_state(
         self, harness: ImportHarness
@@ -220,8 +222,8 @@ class TestFinding:
             else:
                 harness.claim_run(upload, f"execution-{key}")
 
-        everything = harness.operator.recent(3)
-        still_open = harness.operator.recent(9, only_open=True)
+        everything = harness.operator.list_recent(3)
+        still_open = harness.operator.list_recent(9, only_open=True)
 
         assert [run.upload.key for run in everything] == ["d.iso", "c.iso", "b.iso"]
         assert [run.upload.key for run in still_open] == ["c.iso", "a.iso"]
@@ -236,7 +238,7 @@ class TestCancelling:
         harness.later(minutes=8)
 
         build_arn = harness.operator.cancel(
-            harness.operator.history(BUCKET, "a.iso"), others_too=False
+            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
         )
 
         harness.follow(upload)
@@ -250,12 +252,12 @@ class TestCancelling:
         for key in ("a.iso", "b.iso"):
             harness.intake.process(harness.upload(key), f"execution-{key}")
         harness.later(minutes=8)
-        history = harness.operator.history(BUCKET, "a.iso")
+        history = harness.operator.get_history(BUCKET, "a.iso")
 
         with pytest.raises(OperatorError, match=f"s3://{BUCKET}/b.iso; .*--yes"):
-            harness.operator.cancel(history, others_too=False)
+            harness.operator.cancel(history, include_others=False)
         untouched = harness.image_builder.controls.calls_of("CancelImageCreation")
-        build_arn = harness.operator.cancel(history, others_too=True)
+        build_arn = harness.operator.cancel(history, include_others=True)
 
         assert untouched == []
         assert build_arn is not None
@@ -269,7 +271,7 @@ class TestCancelling:
             harness.intake.process(upload, "execution-1")
 
         build_arn = harness.operator.cancel(
-            harness.operator.history(BUCKET, "a.iso"), others_too=False
+            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
         )
         harness.image_builder.controls.reset()
         harness.follow(upload)
@@ -287,7 +289,9 @@ class TestCancelling:
 
         for key in ("a.iso", "b.iso"):
             with pytest.raises(OperatorError, match="nothing"):
-                harness.operator.cancel(harness.operator.history(BUCKET, key), others_too=True)
+                harness.operator.cancel(
+                    harness.operator.get_history(BUCKET, key), include_others=True
+                )
 
 
 def _taken(**_: object) -> tuple[object, dict[str, object]]:

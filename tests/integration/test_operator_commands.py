@@ -154,7 +154,7 @@ def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
 
     lines = [line.split("\t") for line in out.splitlines()]
     assert status == 0
-    assert [line[1:3] for line in lines] == [["looking", ""], ["rejected", "server-media"]]
+    assert [line[1:3] for line in lines] == [["inspecting", ""], ["rejected", "server-media"]]
     assert [line[-1] for line in lines] == ["b\\tc.iso", "a.iso"]
 
 
@@ -170,10 +170,10 @@ def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
 
     assert max(map(len, screen.splitlines())) <= 80
     heading, _, bad, *good = (line[1:] for line in screen.splitlines() if line.strip())
-    assert heading.split() == ["Claimed", "State", "What", "came", "of", "it", "Name"]
+    assert heading.split() == ["Started", "State", "Result", "Key"]
     assert bad.split()[1:] == ["rejected", "server-media", "bad.iso"]
     assert good[0].split()[1] == "succeeded"
-    second, third = heading.index("What"), heading.index("Name")
+    second, third = heading.index("Result"), heading.index("Key")
     outcome, name = (
         "".join(line[start:end].rstrip() for line in good)
         for start, end in ((second, third), (third, None))
@@ -195,9 +195,9 @@ def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
 
     screen = [line for line in told("list").splitlines() if line.strip()]
 
-    where = screen[0].index("Name")
+    where = screen[0].index("Key")
     assert [line[where:].rstrip() for line in screen[2:]] == [
-        *("a.iso (ask 2)", "  ask 1", "  ask 0", "other-2.iso", "other-1.iso")
+        *("a.iso (run 2)", "  run 1", "  run 0", "other-2.iso", "other-1.iso")
     ]
     piped = [line.split("\t") for line in run("list")[1].splitlines()]
     assert [fields[3] for fields in piped if fields[-1] == "a.iso"] == ["2", "1", "0"]
@@ -206,7 +206,7 @@ def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "nothing was dropped yet\n"), (("--open",), "nothing waits for its answer\n")],
+    [((), "no uploads yet\n"), (("--open",), "no imports in progress\n")],
 )
 @pytest.mark.usefixtures("harness")
 def test_given_nothing_when_a_person_lists_then_it_is_said(
@@ -228,7 +228,7 @@ def test_given_a_claim_when_told_to_people_then_its_time_has_one_form_and_the_le
     for command in (("list",), ("status", ADDRESS)):
         assert time in told(*command)
         (entry,) = json.loads(run(*command, "--json")[1])
-        assert entry["claimedAt"] == "2026-11-24T09:12:34.567000+00:00"
+        assert entry["startedAt"] == "2026-11-24T09:12:34.567000+00:00"
 
 
 def test_given_drops_when_listed_as_json_then_they_are_whole(
@@ -302,7 +302,7 @@ def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_
 ) -> None:
     status, out, err = run(command, ADDRESS)
     assert (status, out) == (1, "")
-    assert "isodrop status --version-id tells of what was deleted" in err
+    assert "isodrop status --version-id shows a deleted one" in err
 
 
 # retry, cancel
@@ -363,7 +363,7 @@ def test_given_an_import_that_waits_when_cancelled_then_it_is_told(
 
     status, out, _ = run("cancel", ADDRESS)
 
-    assert (status, out.partition(";")[0]) == (0, "cancelled before there was a build")
+    assert (status, out.partition(";")[0]) == (0, "cancelled before its build started")
     assert run("cancel", ADDRESS)[0] == 1
 
 
@@ -484,7 +484,7 @@ def test_given_a_terminal_when_watched_then_each_drop_has_one_line_that_stays(
 
     assert status == 130
     assert one.startswith("✘  a.iso  rejected  server-media; ")
-    assert other.startswith("·  b.iso  decide    the stack looks at it")
+    assert other.startswith("·  b.iso  decide    inspecting the ISO")
 
 
 def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_answer_is_the_status(
@@ -516,7 +516,7 @@ def test_given_an_ask_that_nobody_has_claimed_yet_when_watched_then_no_older_ans
 
     told = [json.loads(line) for line in out.splitlines()]
     assert status == 3
-    assert told[0]["message"] == "waiting for the stack to take it"
+    assert told[0]["message"] == "waiting for the import to start"
     assert [each["run"] for each in told if each["event"] == "answer"] == [1]
 
 
@@ -541,8 +541,8 @@ def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_t
 
     first, late, *rest = out.splitlines()
     assert (status, len(rest)) == (3, 2)
-    assert "waiting for the stack to take it" in first
-    assert "the stack has not taken it yet" in late
+    assert "waiting for the import to start" in first
+    assert "the import has not started yet" in late
     assert "isodrop doctor" in late
 
 
@@ -592,7 +592,7 @@ def test_given_a_stack_when_inspected_then_its_own_settings_decide(
     look = json.loads(told)
     assert (status, look["settings"], look["plan"]["name"]) == (0, "stack", "desk-24h2")
     assert look["plan"]["tags"]["isodrop:source"] == f"s3://{BUCKET}/drops/{KEY}"
-    assert out.splitlines()[-1] == "settings\tof the stack isodrop"
+    assert out.splitlines()[-1] == "settings\tstack isodrop"
     assert "name\twindows-11-enterprise-x64-en-us\n" in elsewhere
     assert elsewhere.splitlines()[-1] == "settings\tdefault"
     assert (forbidden, "invalid-override" in refusal) == (3, True)
@@ -614,7 +614,7 @@ def test_given_an_object_and_a_stack_when_inspected_then_it_is_decided_where_it_
 @pytest.mark.parametrize(
     ("stack", "told"),
     [
-        ("isodrop", "AccessDeniedException; ask for that right"),
+        ("isodrop", "AccessDeniedException; request that permission"),
         ("nobodys", "there is no stack nobodys in eu-central-1"),
     ],
 )
@@ -641,11 +641,11 @@ def test_given_settings_that_may_not_be_read_when_dropped_then_the_defaults_are_
     path = harness.folder / "Win11.iso"
     path.write_bytes(harness.iso())
 
-    status, out, _ = run("drop", str(path), "--no-wait")
-    _, told, _ = run("drop", str(path), "--no-wait", "--json", "--force")
+    status, out, _ = run("upload", str(path), "--no-wait")
+    _, told, _ = run("upload", str(path), "--no-wait", "--json", "--force")
 
     looked = out.splitlines()[0].split("\t")
-    assert (status, looked[1]) == (0, "look")
+    assert (status, looked[1]) == (0, "inspect")
     assert looked[2].endswith("Enterprise is image 5; by default settings")
     assert json.loads(told.splitlines()[0])["settings"] == "defaults"
 
@@ -657,7 +657,7 @@ def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_gue
     path = harness.folder / "Win11.iso"
     path.write_bytes(harness.iso())
 
-    status, out, err = run("drop", str(path), "--no-wait")
+    status, out, err = run("upload", str(path), "--no-wait")
 
     assert (status, out) == (1, "")
     assert "GetFunctionConfiguration: TooManyRequestsException" in err
@@ -672,7 +672,7 @@ def test_given_credentials_that_expire_before_a_part_arrives_then_nothing_is_to_
     path = harness.folder / "Win11.iso"
     path.write_bytes(harness.iso())
 
-    status, _, err = run("drop", str(path), "--no-wait")
+    status, _, err = run("upload", str(path), "--no-wait")
 
     (why,) = err.splitlines()
     assert status == 1
@@ -697,7 +697,7 @@ def test_a_key_alone_is_of_the_stacks_bucket(
 
     assert (status, watched, printed, asked, cancelled) == (0, 3, 0, 0, 1)
     assert json.loads(event)["detail"]["bucket"] == {"name": BUCKET}
-    assert "nothing of it is running any more" in err
+    assert "nothing to cancel" in err
 
 
 # A clock that is off
@@ -711,7 +711,7 @@ def test_with_a_local_clock_ahead_an_answer_is_heard_all_the_same(
 ) -> None:
     service = datetime.now(UTC) - timedelta(minutes=3)
     clock = ServiceClock()
-    clock.heed({"date": format_datetime(service, usegmt=True)})
+    clock.synchronize({"date": format_datetime(service, usegmt=True)})
     monkeypatch.setattr(clock_module, "CLOCK", clock)
 
     def come_and_go() -> None:
@@ -802,7 +802,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, harness: ImportHarness) -> list[Call]
         """Let the stack do all that it was asked for; if there is nothing, comes Ctrl-C."""
         with monkeypatch.context() as unseen:
             unseen.setattr(BaseClient, "_make_api_call", request)
-            runs = harness.operator.history(BUCKET, KEY).runs
+            runs = harness.operator.get_history(BUCKET, KEY).runs
             todo = harness.started()[len(runs) :]
             if not todo:
                 raise KeyboardInterrupt
@@ -829,11 +829,11 @@ def everything(
     path.write_bytes(harness.iso())
     address = f"s3://{BUCKET}/{KEY}"
     refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
-    assert run("drop", str(path), "--no-wait")[0] == 1  # it is broken off, and taken up
+    assert run("upload", str(path), "--no-wait")[0] == 1  # it is broken off, and taken up
     del refused["UploadPart"]
-    assert run("drop", str(path), "--no-wait")[0] == 0
-    assert run("drop", str(path), "--no-wait")[0] == 0  # it is there already
-    assert run("drop", str(path), "--no-wait", "--tag", "team=desktop", "--force")[0] == 0
+    assert run("upload", str(path), "--no-wait")[0] == 0
+    assert run("upload", str(path), "--no-wait")[0] == 0  # it is there already
+    assert run("upload", str(path), "--no-wait", "--tag", "team=desktop", "--force")[0] == 0
     assert run("status", address)[0] == 1  # nobody has claimed it
     assert run("retry", address, "--set", "edition=Ghost", "--wait")[0] == 3
     assert run("retry", address, "--set", "edition=Ghost")[0] == 0
@@ -922,11 +922,11 @@ def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_propos
 @pytest.mark.parametrize(
     ("arguments", "case"),
     [
-        (("--stack", "nobodys"), ({}, "no stack nobodys in eu-central-1; name yours")),
+        (("--stack", "nobodys"), ({}, "no stack nobodys in eu-central-1; choose yours")),
         ((), ({"ISODROP_STACK": "nobodys"}, "there is no stack nobodys")),
-        (("--stack", "other"), ({}, "has no output LedgerTableName: it is not isodrop's")),
+        (("--stack", "other"), ({}, "has no output LedgerTableName: it is not an isodrop stack")),
         (("--profile", "nobodys"), ({}, "aws configure list-profiles")),
-        ((), ({"AWS_DEFAULT_REGION": None}, "name the stack's Region with --region")),
+        ((), ({"AWS_DEFAULT_REGION": None}, "set the stack's Region with --region")),
         ((), ({"AWS_ACCESS_KEY_ID": None}, "credentials; sign in (aws sso login, aws configure)")),
         ((), ({"AWS_ENDPOINT_URL": "moon"}, "Invalid endpoint: moon; check the network")),
     ],
@@ -961,8 +961,8 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
     ("code", "told"),
     [
         ("ExpiredToken", "DescribeStacks: ExpiredToken: No; sign in"),
-        ("InvalidClientTokenId", "sign in (aws sso login, aws configure) or name a profile"),
-        ("AccessDenied", "DescribeStacks: AccessDenied: No; ask for that right"),
+        ("InvalidClientTokenId", "sign in (aws sso login, aws configure) or choose a profile"),
+        ("AccessDenied", "DescribeStacks: AccessDenied: No; request that permission"),
         ("Throttling", "try again in a minute"),
     ],
 )

@@ -50,7 +50,7 @@ class Clock:
 def test_the_state_machine_polls_as_the_simulation_does(name: str) -> None:
     for build in [PROFILES[name].make(Random(seed)) for seed in range(3)]:  # noqa: S311 # seeded
         clock = Clock(build)
-        states = definition(PollIntervalSeconds=polling.BASE)
+        states = definition(PollIntervalSeconds=polling.BASE, DistributesImages="false")
         machine = Machine(states, clock.perform, clock.sleep, entered=clock.entered.append)
 
         machine.run({}, "execution")

@@ -72,7 +72,7 @@ def transfer(
     def make(metadata: Mapping[str, str] | None = None) -> ResumableUpload:
         asked = dict(metadata or {})
         parts = plan_parts(path.stat().st_size, asked, SMALL)
-        return ResumableUpload(client, path, BUCKET, "a.iso", asked, parts, pauses=(0.0,))
+        return ResumableUpload(client, path, BUCKET, "a.iso", asked, parts, retry_delays=(0.0,))
 
     return make
 
@@ -80,7 +80,7 @@ def transfer(
 def broken_off(transfer: ResumableUpload, wire: Wire, after: int) -> list[int]:
     wire.again(after)
     with pytest.raises(KeyboardInterrupt):
-        transfer.send(transfer.unfinished(), nothing)
+        transfer.send(transfer.find_pending(), nothing)
     return wire.again()
 
 
@@ -90,7 +90,7 @@ def test_given_two_interruptions_when_taken_up_then_each_part_is_sent_once(
     one = transfer()
     first, second = broken_off(one, wire, 3), broken_off(one, wire, 4)
 
-    sent = one.send(one.unfinished(), nothing)
+    sent = one.send(one.find_pending(), nothing)
 
     last = wire.again()
     assert (first, second) == ([1, 2, 3], [4, 5, 6, 7])
@@ -108,7 +108,7 @@ def test_given_a_file_that_changed_when_taken_up_then_no_old_part_is_glued_to_it
     path.write_bytes(changed)
     again = transfer()
 
-    again.send(again.unfinished(), nothing)
+    again.send(again.find_pending(), nothing)
 
     assert wire.again() == [1, *range(6, again.parts.count + 1)]
     assert again.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == changed
@@ -120,8 +120,8 @@ def test_given_other_overrides_when_dropped_then_the_upload_with_the_first_is_no
     broken_off(transfer({"edition": "EnterpriseN"}), wire, 5)
     other = transfer({"edition": "Education"})
 
-    assert other.unfinished() is None
-    assert transfer({"edition": "EnterpriseN"}).unfinished() is not None
+    assert other.find_pending() is None
+    assert transfer({"edition": "EnterpriseN"}).find_pending() is not None
 
 
 def test_given_a_file_that_changes_while_it_is_sent_then_it_is_not_put_together(
@@ -132,9 +132,9 @@ def test_given_a_file_that_changes_while_it_is_sent_then_it_is_not_put_together(
     def touch(_: Progress) -> None:
         path.write_bytes(bytes(SIZE))
 
-    with pytest.raises(UploadError, match="changed while it was sent"):
+    with pytest.raises(UploadError, match="changed during the upload"):
         one.send(None, touch)
-    assert one.head() is None
+    assert one.head_object() is None
 
 
 @pytest.mark.parametrize("each", [SIZE, SMALL])
@@ -144,12 +144,12 @@ def test_given_the_same_bytes_by_another_tool_then_they_are_known(
     one = transfer()
     how = TransferConfig(multipart_threshold=each + 1, multipart_chunksize=each)
     one.s3.upload_file(str(path), BUCKET, "a.iso", Config=how)
-    head = one.head()
+    head = one.head_object()
 
     assert head is not None
-    assert one.is_there(head)
+    assert one.has_same_bytes(head)
     path.write_bytes(bytes(SIZE))
-    assert not one.is_there(head)
+    assert not one.has_same_bytes(head)
 
 
 # One part that goes wrong
@@ -190,18 +190,18 @@ def test_given_a_part_that_goes_wrong_to_the_end_when_taken_up_then_the_others_a
     transfer: Callable[..., ResumableUpload], wire: Wire, error: Exception
 ) -> None:
     one = transfer()
-    wire.wrong[3] = [error] * (len(one.pauses) + 1)
+    wire.wrong[3] = [error] * (len(one.retry_delays) + 1)
 
     with pytest.raises(IsodropError):
         one.send(None, nothing)
     tries = wire.again().count(3)
-    begun = one.unfinished()
+    begun = one.find_pending()
     assert begun is not None
     one.send(begun, nothing)
 
-    assert tries == len(one.pauses) + 1
-    assert begun.listed.keys() >= {1, 2}
-    assert wire.again() == [n for n in range(1, one.parts.count + 1) if n not in begun.listed]
+    assert tries == len(one.retry_delays) + 1
+    assert begun.parts.keys() >= {1, 2}
+    assert wire.again() == [n for n in range(1, one.parts.count + 1) if n not in begun.parts]
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed", "AccessDenied"])
@@ -214,30 +214,30 @@ def test_given_a_part_that_is_refused_for_good_when_sent_then_it_is_not_tried_ag
     with pytest.raises((PermanentError, TransientError), match=f"UploadPart: {code}"):
         one.send(None, nothing)
 
-    begun = one.unfinished()
+    begun = one.find_pending()
     assert wire.again().count(3) == 1
     assert begun is not None
-    assert 3 not in begun.listed
+    assert 3 not in begun.parts
 
 
 def test_given_a_part_that_goes_wrong_when_sent_then_how_far_it_is_goes_back(
     transfer: Callable[..., ResumableUpload], wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far: list[int] = []
-    send = Progress.send
+    send = Progress.update_part
 
     def watched(self: Progress, number: int, position: int) -> None:
         send(self, number, position)
         if number == 3:
             far.append(position)
 
-    monkeypatch.setattr(Progress, "send", watched)
+    monkeypatch.setattr(Progress, "update_part", watched)
     wire.wrong[3] = [refused("SlowDown", 503)]
     one = transfer()
 
     one.send(None, nothing)
 
-    _, length = one.parts.span(3)
+    _, length = one.parts.byte_range(3)
     assert far[0] == 0
     assert (far == sorted(far), far[-1]) == (True, length)
 
@@ -254,13 +254,13 @@ class Stop(threading.Event):
         return False
 
 
-def test_given_pauses_when_a_part_goes_wrong_then_each_is_waited_for_once(
+def test_given_delays_when_a_part_goes_wrong_then_each_is_waited_for_once(
     transfer: Callable[..., ResumableUpload], wire: Wire
 ) -> None:
-    one, stop = replace(transfer(), pauses=(1.0, 2.0, 4.0)), Stop()
+    one, stop = replace(transfer(), retry_delays=(1.0, 2.0, 4.0)), Stop()
     wire.wrong[1] = [refused("SlowDown", 503)] * 3
 
-    one._part(one._begin(), 1, None, Progress(SIZE), stop)
+    one._upload_part(one._create_upload(), 1, None, Progress(SIZE), stop)
 
     assert stop.waited == [1.0, 2.0, 4.0]
 
@@ -282,7 +282,7 @@ def test_given_a_file_that_shrinks_while_it_is_sent_then_it_is_not_put_together(
     with pytest.raises(UploadError, match="became shorter while it was read"):
         one.send(None, nothing)
     assert set(wire.again()) == {1, 2}
-    assert one.head() is None
+    assert one.head_object() is None
 
 
 def test_given_a_file_that_is_gone_while_it_is_sent_then_it_is_not_put_together(
@@ -292,4 +292,4 @@ def test_given_a_file_that_is_gone_while_it_is_sent_then_it_is_not_put_together(
 
     with pytest.raises(FileNotFoundError):
         one.send(None, lambda _: path.unlink(missing_ok=True))
-    assert one.head() is None
+    assert one.head_object() is None

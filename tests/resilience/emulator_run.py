@@ -234,7 +234,7 @@ class EmulatorRun:
             executions=StepFunctions(self.stack.client("stepfunctions"), machine),
             bucket=self.stack.bucket,
         )
-        operator.retry(operator.history(self.stack.bucket, key), {})
+        operator.retry(operator.get_history(self.stack.bucket, key), {})
 
     # ------------------------------------------------------------------ the end
 

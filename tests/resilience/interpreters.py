@@ -28,7 +28,7 @@ Run = dict[str, Any]
 
 DIFFERENCES: Final[Mapping[tuple[str, str], str]] = {
     (
-        "a decision of more than 256 KiB",
+        "a next step of more than 256 KiB",
         SFNX,
     ): "sfnx knows no limit of 256 KiB, and goes on to miss the build's name",
 }
@@ -145,7 +145,7 @@ def _emulator(home: File) -> Callable[[Path], Run]:
 
     from isodrop_local import patches  # noqa: PLC0415 # likewise
 
-    patches.mend_all()
+    patches.apply_patches()
     from isodrop_local.patches import step_functions  # noqa: PLC0415 # likewise
 
     playing: list[Script] = []

@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Final
 
-from isodrop_local.faults import LOST, NOT_TAKEN, Fault
+from isodrop_local.faults import LOST_RESPONSE, REJECTED, Fault
 
 KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
 GOOD_DISCS: Final = ("one", "two", "twin")
@@ -89,13 +89,13 @@ class PlannedFault:
             What.BROKEN: ("InternalFailure", 500),
             What.BUSY: ("ServiceUnavailable", 503),
             What.ANSWER_BROKEN: ("InternalFailure", 500),
-            What.NOT_TAKEN: (NOT_TAKEN, None),
+            What.NOT_TAKEN: (REJECTED, None),
             What.OUT_OF_QUOTA: ("ServiceQuotaExceededException", 402),
             What.EXPIRED: ("ExpiredTokenException" if service != "s3" else "ExpiredToken", 400),
             What.SKEWED: ("RequestTimeTooSkewed", 403),
             What.REFUSED: ("ClientException", 400),
             What.UNLOADABLE: ("Runtime.ImportModuleError", 500),
-        }.get(self.what, (LOST, None))
+        }.get(self.what, (LOST_RESPONSE, None))
         if service == "imagebuilder" and self.what in {What.BROKEN, What.ANSWER_BROKEN}:
             code, status = "ServiceException", None
         if service == "imagebuilder" and self.what is What.BUSY:

@@ -48,19 +48,19 @@ from isodrop.aws.step_functions import Execution as ExecutionAsTold
 from isodrop.aws.step_functions import StepFunctions
 from isodrop_cli.operations import Operator, OperatorError
 from isodrop_local.faults import (
-    LOST,
-    NOT_TAKEN,
+    LOST_RESPONSE,
+    REJECTED,
     Answer,
     Fault,
     Faults,
     error_name,
+    error_response,
     model_of,
     service_cause,
-    written,
 )
-from isodrop_local.image_builder import FakeImageBuilder, LostAnswerError, ServiceError, respond
+from isodrop_local.image_builder import FakeImageBuilder, LostResponseError, ServiceError, respond
 from isodrop_local.image_builder.client import Raw
-from isodrop_local.image_builder.shapes import cased
+from isodrop_local.image_builder.shapes import convert_case
 from isodrop_local.template import definition
 from tests.integration.conftest import ACCOUNT as ENVIRON
 from tests.integration.conftest import BUCKET, STAGING, ledger_properties
@@ -174,7 +174,7 @@ def _outside(service: str) -> Any:
 
 
 @cache
-def _definition(**parameters: int) -> dict[str, Any]:
+def _definition(**parameters: object) -> dict[str, Any]:
     return definition(**parameters)
 
 
@@ -224,7 +224,8 @@ class Simulation:
         self._lost_amis: dict[str, float] = {}
         self._lost_copies = False
         self._trace = trace or (lambda _: None)
-        self._definition = _definition(**self._parameters)
+        distributes = str(schedule.distributes).lower()
+        self._definition = _definition(**self._parameters, DistributesImages=distributes)
         for failure in schedule.faults:
             self.faults.add(failure.fault())
 
@@ -416,17 +417,17 @@ class Simulation:
             self._upload(meanwhile)
         if self._kill is not None and self._kill[0] == self.sent.total():
             return Fault(
-                operation, LOST, service=service, committed=self._kill[1], kill_caller=True
+                operation, LOST_RESPONSE, service=service, committed=self._kill[1], kill_caller=True
             )
-        return self.faults.due(operation, service)
+        return self.faults.take_due(operation, service)
 
     def _went_wrong(self, fault: Fault, request: AWSPreparedRequest) -> AWSResponse:
         if fault.kill_caller:
             raise KilledError
-        if fault.code == LOST:
+        if fault.code == LOST_RESPONSE:
             self.clock.sleep(20)
             raise ReadTimeoutError(endpoint_url=request.url)
-        return _response(request, written(fault))
+        return _response(request, error_response(fault))
 
     def _answered(self, service: str, operation: str, request: AWSPreparedRequest) -> AWSResponse:
         if service == "imagebuilder":
@@ -453,7 +454,7 @@ class Simulation:
         if resource.startswith("arn:aws:states:::aws-sdk:imagebuilder:"):
             return self._integrated(resource.rpartition(":")[2], asked)
         function = asked["FunctionName"].rpartition(":")[2]
-        fault = self.faults.due("Invoke", "lambda")
+        fault = self.faults.take_due("Invoke", "lambda")
         self.calls += 1
         self._say("Invoke", function, asked["Payload"].get("report", ""), fault or "")
         self._wait()
@@ -466,7 +467,7 @@ class Simulation:
             raise TaskError("Runtime.ExitError", "signal: killed")
         if fault.code.startswith("Runtime."):
             raise TaskError(fault.code, fault.message)
-        if fault.code == LOST:
+        if fault.code == LOST_RESPONSE:
             raise TaskError("Lambda.SdkClientException", "Unable to execute HTTP request")
         cause = service_cause("An error occurred.", "Lambda", 500)
         raise TaskError("Lambda.ServiceException", cause)
@@ -481,7 +482,7 @@ class Simulation:
         task = self.clock.current
         assert task is not None
         module = _module(function)
-        for wired in ("intake", "reporter", "sweep"):
+        for wired in ("intake", "services", "sweep"):
             if hasattr(module, wired):
                 getattr(module, wired).cache_clear()
         task.deadline = deadline = self.clock.now + SECONDS[function]
@@ -508,23 +509,23 @@ class Simulation:
     def _integrated(self, action: str, asked: Any) -> Any:
         """Call Image Builder as Step Functions' SDK integration does."""
         operation = model_of("imagebuilder").operation_model(action[0].upper() + action[1:])
-        fault = self.faults.due(operation.name)
+        fault = self.faults.take_due(operation.name)
         self.calls += 1
         self._wait()
         if fault is not None:
             self._say("States:", operation.name, fault)
-            if fault.code in (LOST, NOT_TAKEN):
+            if fault.code in (LOST_RESPONSE, REJECTED):
                 raise TaskError("Imagebuilder.SdkClientException", fault.message)
-            raise _refused(fault.code, fault.message, written(fault)[0])
+            raise _refused(fault.code, fault.message, error_response(fault)[0])
         try:
             answer = self.builder.call(
-                operation.name, cased(operation.input_shape, asked, str.lower)
+                operation.name, convert_case(operation.input_shape, asked, str.lower)
             )
-        except LostAnswerError as error:
+        except LostResponseError as error:
             raise TaskError("Imagebuilder.SdkClientException", str(error)) from error
         except ServiceError as error:
             raise _refused(error.code, str(error), error.status or 400) from error
-        return cased(operation.output_shape, answer, str.upper)
+        return convert_case(operation.output_shape, answer, str.upper)
 
     def states(self, operation: str, asked: Mapping[str, Any]) -> Answer:
         """Answer as Step Functions does."""
@@ -595,7 +596,7 @@ class Simulation:
         try:
             self._done(deed)
         except (
-            *(ServiceError, LostAnswerError, OperatorError),
+            *(ServiceError, LostResponseError, OperatorError),
             self.outside("ec2").exceptions.ClientError,
         ) as error:
             self._say("in vain:", error)
@@ -649,7 +650,7 @@ class Simulation:
             executions=_Executions(_NOBODY, MACHINE, self),
             bucket=BUCKET,
         )
-        operator.retry(operator.history(BUCKET, key), {})
+        operator.retry(operator.get_history(BUCKET, key), {})
 
     # ------------------------------------------------------------------ the end
 

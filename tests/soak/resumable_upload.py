@@ -1,8 +1,8 @@
-"""A big drop, killed twice and taken up: ``python -m tests.soak.resumable_upload --size 1024``.
+"""A big upload, killed twice and resumed: ``python -m tests.soak.resumable_upload --size 1024``.
 
-Makes an ISO of so many MiB, drops it with the command itself onto the stack of this machine, sends
+Makes an ISO of so many MiB, uploads it with the command itself to the local stack, sends
 it a signal when a third and two thirds of the parts have arrived, lets the third run go to the
-answer, and prints how many parts each run has sent. What S3 has is asked of S3: a part that came
+answer, and prints how many parts each run has sent. What S3 has is read from S3: a part that came
 again would have another time of arrival.
 """
 
@@ -54,7 +54,7 @@ class Soak:
     def start(self) -> "subprocess.Popen[str]":
         """Type the command."""
         return subprocess.Popen(
-            [Path(sys.executable).with_name("isodrop"), "drop", str(self.path), "--json"],
+            [Path(sys.executable).with_name("isodrop"), "upload", str(self.path), "--json"],
             env={**self.stack.environment, "PATH": os.environ["PATH"]},
             stdout=subprocess.PIPE,
             text=True,
@@ -68,9 +68,9 @@ class Soak:
             time.sleep(0.02)
         running.send_signal(how)
         running.communicate()
-        self.saw(how.name, running.returncode, self.settled(), time.monotonic() - began)
+        self.print_run(how.name, running.returncode, self.settled(), time.monotonic() - began)
 
-    def saw(self, ended: str, status: int, after: Parts, seconds: float) -> None:
+    def print_run(self, ended: str, status: int, after: Parts, seconds: float) -> None:
         """Print a run, and take note of what came again."""
         again = {number for number, came in self.before.items() if after.get(number, came) != came}
         new = len(after.keys() - self.before.keys())
@@ -124,7 +124,7 @@ def digest_of(body: Any) -> str:
 
 
 def run(stack: LocalStack, path: Path, count: int) -> list[str]:
-    """Drop, kill, drop, kill, drop; get what did not go as it should."""
+    """Upload and kill twice, then upload to the end; return what failed."""
     soak = Soak(stack, path)
     print("ended by  exit  had before   sent  again    has    time")
     soak.broken_off(signal.SIGINT, count // 3)
@@ -132,8 +132,8 @@ def run(stack: LocalStack, path: Path, count: int) -> list[str]:
     began = time.monotonic()
     done = soak.start()
     out, _ = done.communicate()
-    told = [json.loads(line) for line in out.splitlines()]
-    sent = next((each for each in told if each["event"] == "uploaded"), {"parts": 0})
+    events = [json.loads(line) for line in out.splitlines()]
+    sent = next((each for each in events if each["event"] == "uploaded"), {"parts": 0})
     had = len(soak.before)
     if sent["parts"]:
         new = sent["partsSent"]
@@ -146,9 +146,9 @@ def run(stack: LocalStack, path: Path, count: int) -> list[str]:
     with path.open("rb") as file:
         is_same = digest_of(file) == digest_of(body)
     wrong = {
-        "it did not succeed": done.returncode == 0 and told[-1].get("state") == "succeeded",
+        "it did not succeed": done.returncode == 0 and events[-1].get("state") == "succeeded",
         "parts came again": not soak.again and sent.get("partsSent", 0) + had == sent["parts"],
-        "a run was not broken off in the middle": 0 < had < sent["parts"],
+        "a run was not interrupted in the middle": 0 < had < sent["parts"],
         "S3 has other bytes than the file": is_same,
     }
     return [words for words, is_well in wrong.items() if not is_well]
@@ -159,15 +159,15 @@ def main() -> int:
         prog="python -m tests.soak.resumable_upload", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("--size", type=int, default=1024, help="of the ISO, in MiB (1024)")
-    said = parser.parse_args()
+    options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="isodrop-soak-") as folder,
         LocalStack(wait_scale=WAIT_SCALE) as stack,
     ):
-        path = make_iso(Path(folder) / "Win11.iso", size=said.size << 20)
+        path = make_iso(Path(folder) / "Win11.iso", size=options.size << 20)
         fill(path)
         stack.deploy()
-        wrong = run(stack, path, said.size // 8)
+        wrong = run(stack, path, options.size // 8)
     for words in wrong:
         print(f"  WRONG: {words}")
     return 1 if wrong else 0

@@ -12,7 +12,7 @@ import pytest
 
 from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
 from isodrop_local.stack import LocalStack
-from tools.contract.samples import wrong as outside
+from tools.contract.samples import find_errors as outside
 from tools.contract.schemas import all_schemas
 
 Disc = Callable[..., Path]

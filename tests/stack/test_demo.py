@@ -166,8 +166,8 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(environ: dict[str, str]) -> 
             check=False,
             timeout=60,
         )
-    assert done.returncode == demo.TROUBLE
-    assert f"port {port} of 127.0.0.1 is not to be had: Address already in use" in done.stdout
+    assert done.returncode == demo.ERROR
+    assert f"port {port} of 127.0.0.1 is not available: Address already in use" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -241,7 +241,7 @@ def test_colours_are_for_terminals_that_want_them(
         monkeypatch.delenv("NO_COLOR", raising=False)
         if no_colour:
             monkeypatch.setenv("NO_COLOR", no_colour)
-        ConsoleOutput().say("answer", "done", "good")
+        ConsoleOutput().print_step("answer", "done", "good")
         assert ("\033[32mdone" in capsys.readouterr().out) is coloured
 
 
@@ -265,7 +265,7 @@ def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
     answer = read(ROOT / SAMPLES)["iso-import-rejected"]
     narrator = ConsoleOutput(keys=True)
     narrator.event(answer)
-    narrator.advise(answer)
+    narrator.print_next_steps(answer)
     told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
     data = answer["detail"]["data"]
     key = data["source"]["key"]
@@ -307,7 +307,7 @@ def test_what_is_no_iso_by_name_is_dropped_as_one(
     notes = tmp_path / "notes.txt"
     notes.write_text("not much")
     assert demo.upload_iso(ConsoleOutput(), stack, notes) == "notes.txt.iso"
-    assert "dropped as notes.txt.iso" in capsys.readouterr().out
+    assert "uploaded as notes.txt.iso" in capsys.readouterr().out
     assert stack.wait_for_answer("notes.txt.iso")["detail"]["data"]["code"] == "not-an-iso"
 
 
@@ -321,5 +321,5 @@ def test_file_names_cannot_speak_to_the_terminal(
     narrator.event(stack.wait_for_answer(key))
     told = capsys.readouterr().out
     assert "\033" not in told
-    assert r"drop esc\x1b[31m\nred.iso" in told
+    assert r"uploading esc\x1b[31m\nred.iso" in told
     assert r"esc\x1b[31m\nred.iso: ISO Import Rejected: not-an-iso" in told

@@ -10,7 +10,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from isodrop_local.deploy import DeployError, deploy
-from isodrop_local.packaging import ROOT, PackageError, built_layer, files, package, zipped
+from isodrop_local.packaging import ROOT, PackageError, built_layer, make_zip, package, read_files
 from isodrop_local.stack import LocalStack
 
 LAYER = ROOT / "layers" / "isodrop"
@@ -71,7 +71,7 @@ def test_the_layer_knows_every_service_that_is_asked() -> None:
 
 def test_the_same_files_make_the_same_zip() -> None:
     folder = ROOT / "functions" / "import_iso"
-    assert zipped(files(folder)) == zipped(files(folder))
+    assert make_zip(read_files(folder)) == make_zip(read_files(folder))
 
 
 def test_a_layer_that_cannot_be_built_says_why(

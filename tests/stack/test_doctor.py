@@ -41,7 +41,7 @@ class Patient:
         return {
             each.check: (each.result.level.value, each.result.message, each.result.remedy)
             for each in run_checks(context)
-            if each.result.level != "ok" and each.check != "quota"
+            if each.result.level != "ok" and each.check != "build-quota"
         }
 
     def _is_settled(self, function: str) -> bool:
@@ -112,10 +112,10 @@ def test_a_healthy_stack_is_green_but_for_what_the_emulator_cannot_show(
 ) -> None:
     status, out, _ = run("--json")
     told = json.loads(out)
-    levels = {each["check"]: each["level"] for each in told["findings"]}
-    assert (status, told["broken"], told["stack"]) == (0, False, patient.stack.name)
+    levels = {each["check"]: each["level"] for each in told["checks"]}
+    assert (status, told["hasErrors"], told["stack"]) == (0, False, patient.stack.name)
     assert {check: level for check, level in levels.items() if level != "ok"} == {
-        "quota": "warning"
+        "build-quota": "warning"
     }
 
 
@@ -127,11 +127,11 @@ def test_a_broken_stack_is_told_in_a_line_with_the_command_that_mends_it(
         status, out, _ = run()
     finally:
         patient.client("events").enable_rule(Name=patient.of["UploadRule"])
-    broken = [line.split("\t") for line in out.splitlines() if line.startswith("broken\t")]
+    broken = [line.split("\t") for line in out.splitlines() if line.startswith("error\t")]
     rule = patient.of["UploadRule"]
     assert status == 3
     assert [(check, remedy) for _, check, _, remedy in broken] == [
-        ("rule", f"aws events enable-rule --name {rule} --region {REGION}")
+        ("upload-rule", f"aws events enable-rule --name {rule} --region {REGION}")
     ]
 
 
@@ -153,9 +153,9 @@ def managed(name: str) -> str:
 
 
 WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
-    "notification": (
-        "broken",
-        "does not tell EventBridge",
+    "event-notifications": (
+        "error",
+        "does not send events to EventBridge",
         lambda p: p.client("s3").put_bucket_notification_configuration(
             Bucket=p.stack.bucket, NotificationConfiguration={}
         ),
@@ -167,27 +167,27 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
             Bucket=p.stack.bucket, VersioningConfiguration={"Status": "Suspended"}
         ),
     ),
-    "rule": (
-        "broken",
+    "upload-rule": (
+        "error",
         "does not start the state machine",
         lambda p: p.client("events").remove_targets(
             Rule=p.of["UploadRule"], Ids=["ImportStateMachine"]
         ),
     ),
-    "schedule": (
-        "broken",
-        "is disabled: what no execution can answer stays unanswered",
+    "sweep-schedule": (
+        "error",
+        "is disabled: runs without an execution get no answer",
         lambda p: p.client("events").disable_rule(Name=p.of["SweepEveryFewMinutes"]),
     ),
     "report-build": (
-        "broken",
-        "runs on python3.12, the layer is made for python3.13",
+        "error",
+        "runs on python3.12, but the layer is built for python3.13",
         lambda p: p.client("lambda").update_function_configuration(
             FunctionName=p.of["ReportBuild"], Runtime="python3.12"
         ),
     ),
     "execution-role": (
-        "broken",
+        "error",
         "may not ec2:DescribeImages: no policy allows it",
         lambda p: p.client("iam").detach_role_policy(
             RoleName=p.of["BuildExecutionRole"],
@@ -195,7 +195,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
         ),
     ),
     "instance-profile": (
-        "broken",
+        "error",
         "may not imagebuilder:GetComponent: no policy allows it",
         lambda p: [
             p.client("iam").detach_role_policy(
@@ -204,9 +204,9 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
             for name in ("EC2InstanceProfileForImageBuilder", "AmazonSSMManagedInstanceCore")
         ],
     ),
-    "recovery": (
+    "point-in-time-recovery": (
         "warning",
-        "no point-in-time recovery",
+        "point-in-time recovery is not enabled",
         lambda p: p.client("dynamodb").update_continuous_backups(
             TableName=p.of["LedgerTable"],
             PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False},
@@ -306,57 +306,57 @@ def waiting() -> dict[str, Any]:
 
 BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
     "import-iso-settings": (
-        "broken",
+        "error",
         "MAX_CONSECUTIVE_FAILURES: Input should be greater than or equal to 1",
         "correct the parameter",
         lambda p: change_variable(p, "ImportIso", MAX_CONSECUTIVE_FAILURES="0"),
         lambda p: change_variable(p, "ImportIso", MAX_CONSECUTIVE_FAILURES="2"),
     ),
     "layer": (
-        "broken",
-        "ImportIso has no layer of isodrop's",
+        "error",
+        "ImportIso does not have the isodrop layer",
         "sam build && sam deploy",
         change_layers,
         lambda p: change_layers(p, p.stack.outputs["LayerArn"]),
     ),
-    "may-pass": (
-        "broken",
+    "can-pass-role": (
+        "error",
         "ImportIsoRole may not iam:PassRole on arn:aws:iam::123456789012:role/isodrop-Build",
-        "sam deploy puts the stack's own back",
+        "sam deploy restores the stack's own",
         lambda p: change_policy(p, lambda each: each["Action"] != "iam:PassRole"),
         lambda p: change_policy(p, bool),
     ),
-    "machine": (
-        "broken",
-        "does not ask this stack's ReportBuild",
+    "state-machine": (
+        "error",
+        "does not invoke this stack's ReportBuild",
         "sam deploy",
         lambda p: change_definition(p, p.of["ReportBuild"], "somebody-else-s"),
         lambda p: change_definition(p, "somebody-else-s", p.of["ReportBuild"]),
     ),
     "network": (
-        "broken",
+        "error",
         "no endpoints for s3, ec2, logs, ssm, ssmmessages, ec2messages",
         "aws ec2 create-vpc-endpoint --vpc-id vpc-",
         lambda p: change_infrastructure(p, **in_a_private_subnet(p)),
         change_infrastructure,
     ),
     "encryption": (
-        "broken",
-        "under the KMS key 1b2c3d4e, which the stack's roles may not use",
-        "sam deploy with KmsKeyArn=arn:aws:kms:us-east-1:123456789012:key/1b2c3d4e",
+        "error",
+        "encrypted with the KMS key 1b2c3d4e, which the stack's roles may not use",
+        "deploy with KmsKeyArn=arn:aws:kms:us-east-1:123456789012:key/1b2c3d4e",
         lambda p: change_encryption(p, SSEAlgorithm="aws:kms", KMSMasterKeyID="1b2c3d4e"),
         lambda p: change_encryption(p, SSEAlgorithm="AES256"),
     ),
-    "undelivered": (
+    "dead-letter-queue": (
         "warning",
-        "EventBridge could not deliver 1 uploads",
+        "EventBridge could not deliver 1 events",
         "aws sqs receive-message --queue-url",
         lambda p: p.client("sqs").send_message(QueueUrl=p.of["DeadLetterQueue"], MessageBody="{}"),
         lambda p: p.client("sqs").purge_queue(QueueUrl=p.of["DeadLetterQueue"]),
     ),
-    "answers": (
+    "overdue-uploads": (
         "warning",
-        "1 uploads wait unduly for their answer, the oldest since 2026-01-02",
+        "1 uploads have no answer yet and are overdue, the oldest since 2026-01-02",
         "isodrop list --open --stack isodrop",
         lambda p: p.client("dynamodb").put_item(TableName=p.of["LedgerTable"], Item=waiting()),
         lambda p: p.client("dynamodb").delete_item(
@@ -396,9 +396,15 @@ def test_what_is_gone_is_named_and_no_check_stops_another(patient: Patient) -> N
     # When
     found = patient.findings()
     # Then
-    assert {check for check, (level, *_) in found.items() if level == "broken"} >= {
-        *("bucket", "infrastructure", "schedule"),
+    assert {check for check, (level, *_) in found.items() if level == "error"} >= {
+        *("bucket", "infrastructure", "sweep-schedule"),
     }
     assert f"there is no bucket {patient.stack.bucket}" in found["bucket"][1]
     assert patient.of["InfrastructureConfiguration"] in found["infrastructure"][1]
-    assert not found.keys() & {"rule", "machine", "import-iso", "may-pass", "ledger"}
+    assert not found.keys() & {
+        "upload-rule",
+        "state-machine",
+        "import-iso",
+        "can-pass-role",
+        "ledger",
+    }

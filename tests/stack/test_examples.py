@@ -18,6 +18,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
+from isodrop.events import UnverifiedEventError
 from isodrop_local.deploy import deploy
 from isodrop_local.image_builder.shapes import violations
 from isodrop_local.iso_maker import server_editions
@@ -32,15 +33,18 @@ NOBODY: Any = {"aws_access_key_id": "nobody", "aws_secret_access_key": "none"}
 @pytest.fixture(scope="module")
 def example(deployed: LocalStack) -> Deploy:
     """Deploy an example, once; answer with its outputs."""
+    deployed_ones: dict[str, dict[str, str]] = {}
 
     def deploy_it(name: str, **parameters: str) -> dict[str, str]:
-        return deploy(
-            deployed.client("cloudformation"),
-            deployed.client("s3"),
-            f"example-{name}",
-            parameters,
-            template=ROOT / "examples" / name / "template.yaml",
-        )
+        if name not in deployed_ones:
+            deployed_ones[name] = deploy(
+                deployed.client("cloudformation"),
+                deployed.client("s3"),
+                f"example-{name}",
+                parameters,
+                template=ROOT / "examples" / name / "template.yaml",
+            )
+        return deployed_ones[name]
 
     return deploy_it
 
@@ -85,7 +89,7 @@ def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing
     stack.wait_for(lambda: wanted in tags())
     (kept,) = stack.wait_for(lambda: messages(stack, missed))
     assert kept["requestPayload"] == of_version_2
-    assert kept["responsePayload"]["errorType"] == "ForeignEventError"
+    assert kept["responsePayload"]["errorType"] == "UnknownEventError"
 
 
 def test_the_mail_is_a_sentence_for_every_answer(
@@ -182,37 +186,88 @@ def executions(stack: LocalStack, machine: str, status: str) -> list[dict[str, A
     return [each for each in found if each["status"] == status]
 
 
+def verifying(stack: LocalStack) -> dict[str, str]:
+    """What an example needs to know that compares answers with the ledger."""
+    return {name: stack.outputs[name] for name in ("LayerArn", "LedgerTableName")}
+
+
+def default_ami(stack: LocalStack, template: str) -> str:
+    (default,) = stack.client("ec2").describe_launch_template_versions(
+        LaunchTemplateId=template, Versions=["$Default"]
+    )["LaunchTemplateVersions"]
+    return str(default["LaunchTemplateData"].get("ImageId"))
+
+
+def forged(answer: Event) -> Event:
+    """The answer with another AMI, as anybody who may put events on the bus can make it."""
+    event: Event = json.loads(json.dumps(answer))
+    data(event)["amis"][0]["id"] = "ami-00000000badbadbad"
+    return event
+
+
 def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
     stack: LocalStack, iso: Disc, example: Deploy
 ) -> None:
-    outputs = example("launch-template")
+    outputs = example("launch-template", **verifying(stack))
 
     answer = stack.wait_for_answer(stack.upload(iso()))
 
     stack.wait_for(lambda: executions(stack, outputs["PipelineArn"], "SUCCEEDED"))
-    (default,) = stack.client("ec2").describe_launch_template_versions(
-        LaunchTemplateId=outputs["LaunchTemplateId"], Versions=["$Default"]
-    )["LaunchTemplateVersions"]
-    assert default["LaunchTemplateData"]["ImageId"] == data(answer)["amis"][0]["id"]
+    assert default_ami(stack, outputs["LaunchTemplateId"]) == data(answer)["amis"][0]["id"]
+
+
+def test_a_forged_answer_moves_no_launch_template(
+    stack: LocalStack, iso: Disc, example: Deploy
+) -> None:
+    outputs = example("launch-template", **verifying(stack))
+    answer = stack.wait_for_answer(stack.upload(iso()))
+    ami = data(answer)["amis"][0]["id"]
+    stack.wait_for(lambda: default_ami(stack, outputs["LaunchTemplateId"]) == ami)
+    machine = outputs["PipelineArn"]
+    stack.wait_for(lambda: not executions(stack, machine, "RUNNING"))
+    failed = len(executions(stack, machine, "FAILED"))
+    ended = failed + len(executions(stack, machine, "SUCCEEDED"))
+    forgery = forged(answer)
+
+    stack.client("events").put_events(
+        Entries=[
+            {
+                "Source": "isodrop",
+                "DetailType": forgery["detail-type"],
+                "Detail": json.dumps(forgery["detail"]),
+            }
+        ]
+    )
+
+    def after() -> int:
+        return sum(len(executions(stack, machine, how)) for how in ("SUCCEEDED", "FAILED"))
+
+    stack.wait_for(lambda: after() > ended)
+    assert default_ami(stack, outputs["LaunchTemplateId"]) == ami
+    assert len(executions(stack, machine, "FAILED")) == failed + 1
 
 
 def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
-    stack: LocalStack, iso: Disc, example: Deploy, monkeypatch: pytest.MonkeyPatch
+    shell: LocalStack, iso: Disc, example: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The emulator has no WorkSpaces, and installs no function's requirements.
+    """The emulator has no WorkSpaces.
 
     So the function is only deployed there, and its handler runs here, on the answer. What it sends
     is held to botocore's model of the service, patterns and all.
     """
+    stack = shell
     infrastructure = stack.outputs["InfrastructureConfiguration"]
-    function = example("workspaces", InfrastructureConfigurationArn=infrastructure)["FunctionName"]
+    known = {"InfrastructureConfigurationArn": infrastructure, **verifying(stack)}
+    function = example("workspaces", **known)["FunctionName"]
     made = stack.client("lambda").get_function_configuration(FunctionName=function)
     for variable, value in made["Environment"]["Variables"].items():
         monkeypatch.setenv(variable, value)
     name = "golden-" + "x" * 60
     answer = stack.wait_for_answer(stack.upload(iso(), metadata={"image-name": name}))
 
-    asked, again = [sent_to_workspaces(answer, code) for code in (None, "ResourceAlreadyExists")]
+    (asked,), (again,) = [
+        sent_to_workspaces(answer, code) for code in (None, "ResourceAlreadyExists")
+    ]
 
     model = botocore.session.get_session().get_service_model("workspaces")
     shape = model.operation_model("ImportCustomWorkspaceImage").input_shape
@@ -224,9 +279,11 @@ def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
     assert again == asked
     with pytest.raises(ClientError, match="ResourceLimitExceeded"):
         sent_to_workspaces(answer, "ResourceLimitExceeded")
+    with pytest.raises(UnverifiedEventError, match=r"data\.amis"):
+        sent_to_workspaces(forged(answer), None)
 
 
-def sent_to_workspaces(answer: Event, refused: str | None) -> dict[str, Any]:
+def sent_to_workspaces(answer: Event, refused: str | None) -> list[dict[str, Any]]:
     """Run the example's handler on an event; get what it sends to WorkSpaces."""
     session: Any = boto3.Session(region_name="us-east-1", **NOBODY)
     client = session.client("workspaces")
@@ -238,10 +295,15 @@ def sent_to_workspaces(answer: Event, refused: str | None) -> dict[str, Any]:
         return SimpleNamespace(status_code=400 if refused else 200), error
 
     client.meta.events.register("before-call.workspaces", request)
-    code = runpy.run_path(str(ROOT / "examples/workspaces/app.py"))
-    with patch.object(boto3, "client", lambda _: client):
+    real: Any = boto3.client
+    with patch.object(boto3, "client", lambda name: client if name == "workspaces" else real(name)):
+        code = runpy.run_path(str(ROOT / "examples/workspaces/app.py"))
+    try:
         code["handler"](answer, None)
-    return sent[0]
+    except UnverifiedEventError:
+        assert sent == []
+        raise
+    return sent
 
 
 def test_every_example_has_its_test_and_its_paragraph() -> None:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from isodrop_cli.main import main
 from isodrop_local.deploy import deploy
-from isodrop_local.faults import LOST
+from isodrop_local.faults import LOST_RESPONSE
 from isodrop_local.stack import ACCOUNT, PARAMETERS, REGION, LocalStack
 from tests.stack.conftest import Disc
 
@@ -151,7 +151,9 @@ def test_an_image_is_elsewhere_before_its_answer_and_a_function_that_dies_sends_
     # Given
     assert outputs["UploadUri"] == f"s3://{BUCKET}/isos/"
     heard = len(stack.events())
-    stack.fail_next("imagebuilder", "DistributeImage", code=LOST, committed=True, kill_caller=True)
+    stack.fail_next(
+        "imagebuilder", "DistributeImage", code=LOST_RESPONSE, committed=True, kill_caller=True
+    )
     stack.image_builder.hold("DISTRIBUTING", kind="distribution")
 
     def told() -> list[str]:
@@ -215,7 +217,7 @@ def test_doctor_sees_where_images_go_and_that_nobody_says_so_any_more(
 
     def found() -> dict[str, str]:
         main(["doctor", "--stack", NAME, "--json"])
-        checks = json.loads(capsys.readouterr().out)["findings"]
+        checks = json.loads(capsys.readouterr().out)["checks"]
         return {each["check"]: f"{each['level']} {each['message']}" for each in checks}
 
     # When
@@ -224,8 +226,8 @@ def test_doctor_sees_where_images_go_and_that_nobody_says_so_any_more(
         distributionConfigurationArn=elsewhere
     )
     # Then
-    assert healthy["distribution"] == "ok images go to us-west-2 as elsewhere says"
-    assert found()["distribution"].startswith("broken")
+    assert healthy["distribution"] == "ok images are distributed to us-west-2 by elsewhere"
+    assert found()["distribution"].startswith("error")
     assert elsewhere in found()["distribution"]
 
 

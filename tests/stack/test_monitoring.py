@@ -20,7 +20,7 @@ from tests.unit.test_monitoring import DOCUMENTED, RUNBOOK
 CLI_ONLY = {"cli-binary-format"}
 WHERE_NOT_ZERO = {
     *("OpenRuns", "OldestOpenRunAge", "BuildsInFlight", "BuildsAtOnce", "BuildsToday"),
-    *("SweepActions", "SweepAnswers", "SweepStarts", "SweepErrors", "AnswersToActOn"),
+    *("SweepActions", "SweepAnswers", "SweepStarts", "SweepErrors", "ActionRequired"),
 }
 
 
@@ -156,7 +156,7 @@ def held(stack: LocalStack, iso: Disc) -> tuple[str, str]:
     return key, stack.executions()[-1]["executionArn"]
 
 
-@pytest.mark.parametrize("section", ["execution-aborted", "unanswered"])
+@pytest.mark.parametrize("section", ["execution-aborted", "overdue-upload"])
 def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer(
     stack: LocalStack, iso: Disc, follow: Follow, section: str
 ) -> None:
@@ -172,7 +172,9 @@ def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer
     assert stack.wait_for_answer(key)["detail"]["data"]["code"] == "build-cancelled"
 
 
-@pytest.mark.parametrize("section", ["drop-not-delivered", "undelivered", "sweep-not-invoked"])
+@pytest.mark.parametrize(
+    "section", ["upload-rule-failed", "dead-letter-queue", "sweep-not-invoked"]
+)
 def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answer(
     stack: LocalStack, iso: Disc, follow: Follow, section: str
 ) -> None:
@@ -193,9 +195,9 @@ def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answe
         events.enable_rule(Name=rule)
     # Then
     assert stack.wait_for_answer(key)["detail-type"] == "ISO Import Succeeded"
-    if section == "drop-not-delivered":
+    if section == "upload-rule-failed":
         assert state == "ENABLED"
-    if section == "undelivered":
+    if section == "dead-letter-queue":
         (message,) = said["aws sqs receive-message"]["Messages"]
         assert message["Body"] == "what could not be delivered"
     sqs.purge_queue(QueueUrl=queue)
@@ -229,7 +231,7 @@ def test_given_an_answer_that_is_not_to_be_the_last_then_the_runbook_asks_anew(
     assert stack.wait_for_answer(key, nth=2)["detail-type"] == "ISO Import Succeeded"
 
 
-@pytest.mark.parametrize("section", ["report-fails", "sweep-fails"])
+@pytest.mark.parametrize("section", ["report-build-errors", "sweep-errors"])
 def test_given_functions_that_fail_then_the_runbook_s_commands_look_and_sweep(
     stack: LocalStack, follow: Follow, section: str
 ) -> None:

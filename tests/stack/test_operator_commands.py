@@ -99,6 +99,6 @@ def test_an_import_that_waits_is_cancelled_before_it_has_a_build(
     status, told = run("cancel", f"s3://{stack.bucket}/{key}")
 
     answer = stack.wait_for_answer(key)
-    assert (status, told.partition(";")[0]) == (0, "cancelled before there was a build")
+    assert (status, told.partition(";")[0]) == (0, "cancelled before its build started")
     assert answer["detail-type"] == "ISO Import Failed"
     assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
-from isodrop_local.faults import LOST
+from isodrop_local.faults import LOST_RESPONSE
 from isodrop_local.stack import LocalStack, credentials
 from tests.support.s3_copy import COMPOSITE, KEY, SOURCE, Copy, S3CopyTests, World, refused
 
@@ -225,7 +225,7 @@ class TestFaults:
     def test_the_answer_to_a_completion_can_be_lost(self, emulator: LocalStack, copy: Copy) -> None:
         copy.begin()
         parts = copy.parts()
-        emulator.fail_next("s3", "CompleteMultipartUpload", code=LOST, committed=True)
+        emulator.fail_next("s3", "CompleteMultipartUpload", code=LOST_RESPONSE, committed=True)
         with pytest.raises(ConnectionClosedError):
             copy.complete(parts)
         which = {"Bucket": copy.world.target, "Key": KEY}

@@ -19,7 +19,7 @@ def data(answer: dict[str, Any]) -> dict[str, Any]:
 
 def rules(stack: LocalStack) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = stack.client("events").list_rules()["Rules"]
-    return [rule for rule in found if not rule["Name"].startswith("hears-")]
+    return [rule for rule in found if not rule["Name"].startswith("subscriber-")]
 
 
 def execution_of(stack: LocalStack, key: str) -> str | None:

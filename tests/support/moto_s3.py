@@ -17,7 +17,7 @@ from moto.s3 import models, responses
 from isodrop_local.s3_multipart import (
     Behaviour,
     Part,
-    S3RefusalError,
+    S3ResponseError,
     Target,
     check_completion,
     check_creation,
@@ -26,7 +26,7 @@ from isodrop_local.s3_multipart import (
     check_upload_part,
     copied_range,
     delete_marker,
-    lowered,
+    lower_keys,
     no_such_upload,
     sha256,
 )
@@ -80,7 +80,7 @@ def _refusing(function: Any) -> Any:
     def answer(*args: Any) -> Answer:
         try:
             answered: Answer = function(*args)
-        except S3RefusalError as refusal:
+        except S3ResponseError as refusal:
             return refusal.answer()
         return answered
 
@@ -114,14 +114,14 @@ def _checksums(key: Any) -> dict[str, str]:
 
 def upload_part(self: Any) -> Answer:
     """Take a part only with the checksum that its upload was created for."""
-    multipart, headers = _multipart(self), lowered(self.headers)
+    multipart, headers = _multipart(self), lower_keys(self.headers)
     number = check_part_number(self._get_param("partNumber"))
     algorithm = _algorithm(multipart)
     check_upload_part(algorithm, headers)
     made = sha256(self.body or b"") if algorithm == "SHA256" else None
     if made and headers.get("x-amz-checksum-sha256", made) != made:
         message = "The SHA256 you specified did not match the calculated checksum."
-        raise S3RefusalError(400, "BadDigest", message)
+        raise S3ResponseError(400, "BadDigest", message)
     status, described, body = _upload_part(self)
     if made:
         multipart.parts[number].checksum_value = made
@@ -131,7 +131,7 @@ def upload_part(self: Any) -> Answer:
 
 def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
     """Copy a range of the very version that is meant, and tell the checksum of what was copied."""
-    multipart, headers = _multipart(self), lowered(self.headers)
+    multipart, headers = _multipart(self), lower_keys(self.headers)
     number = check_part_number(self._get_param("partNumber"))
     path, _, query = headers["x-amz-copy-source"].partition("?")
     bucket, _, name = unquote(path).lstrip("/").partition("/")
@@ -143,7 +143,7 @@ def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
     if source is None or isinstance(source, models.FakeDeleteMarker):
         kind = "Version" if version else "Key"
         message = f"The specified {kind.lower()} does not exist."
-        raise S3RefusalError(404, f"NoSuch{kind}", message)
+        raise S3ResponseError(404, f"NoSuch{kind}", message)
     check_source(headers, source.etag)
     span = headers.get("x-amz-copy-source-range")
     start, stop = copied_range(span, source.contentsize, behaviour)
@@ -226,7 +226,7 @@ def list_multipart_uploads(self: Any) -> Answer:
 def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
     """Create an upload, or complete one."""
     request, body, bucket, query, key = asked
-    headers = lowered(request.headers)
+    headers = lower_keys(request.headers)
     if "uploads" in query:
         check_creation(headers)
         created: Answer = _key_response_post(self, *asked)

@@ -156,7 +156,7 @@ def longer(make: Callable[[], Image]) -> Callable[[], Image]:
 def cut(part: float) -> Callable[[], Image]:
     def make() -> Image:
         image = business()()
-        return image.cut(int(image.size * part))
+        return image.truncated(int(image.size * part))
 
     return make
 
@@ -164,7 +164,7 @@ def cut(part: float) -> Callable[[], Image]:
 def hole(place: str) -> Callable[[], Image]:
     def make() -> Image:
         image = business()()
-        return image.changed(image.places[place], bytes(2048))
+        return image.with_bytes(image.places[place], bytes(2048))
 
     return make
 

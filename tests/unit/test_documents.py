@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from isodrop_cli.main import whole_parser
+from isodrop_cli.main import full_parser
 from tools.bench.readers import READERS
 from tools.bench.tables import BEGIN, END, OURS, figures, rows_of
 
@@ -112,7 +112,7 @@ def test_given_a_page_when_its_commands_are_typed_then_isodrop_takes_them(
     for command in commands_of(page):
         words = shlex.split(command.replace("<UploadBucketName>", "my-bucket"))
         try:
-            assert whole_parser().parse_args(words[1:]).run is not None
+            assert full_parser().parse_args(words[1:]).run is not None
         except SystemExit as ended:
             if ended.code == 0:
                 continue  # it has printed what was asked for

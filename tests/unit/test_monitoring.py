@@ -33,7 +33,7 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     ("AWS/Lambda", "Errors"): {("FunctionName",)},
     (NAMESPACE, "Uploads"): {("service",)},
     (NAMESPACE, "Answers"): {("service",), ("service", "kind"), ("service", "kind", "code")},
-    (NAMESPACE, "AnswersToActOn"): {("service",)},
+    (NAMESPACE, "ActionRequired"): {("service",)},
     (NAMESPACE, "TimeToAnswer"): {("service",), ("service", "kind")},
     (NAMESPACE, "InspectionRequests"): {("service",)},
     (NAMESPACE, "InspectionBytes"): {("service",)},
@@ -47,7 +47,7 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "SweepStarts"): {("service",)},
     (NAMESPACE, "SweepErrors"): {("service",)},
 }
-SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "AnswersToActOn")}
+SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "ActionRequired")}
 """For an alarm: the dashboard shows what they are the sums of."""
 OF_A_RESOURCE: dict[str, set[str]] = {
     "QueueName": {"DeadLetterQueue.QueueName"},

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, source, transformed
+from isodrop_local.template import ROOT, source, transform
 from tools.resolved_template import Resolved, resolve, resolve_plain
 
 ARN = "arn:aws:{}:eu-central-1:123456789012:{}"
@@ -25,6 +25,8 @@ EVERYTHING = {
     "BuildLogGroupName": "/ours/builds",
     "UefiDataUri": "s3://ours/uefi.b64",
     "KeyPrefix": "isos/",
+    "MalwareScan": "GuardDuty",
+    "CreateEventBus": "true",
     "ImageExpirationDays": 7,
 }
 """Parameters with which the template has every statement."""
@@ -89,7 +91,7 @@ def documents(made: Resolved) -> Iterator[tuple[str, dict[str, Any]]]:
 def template(path: Path) -> Resolved:
     if path.name == "template.yaml" and path.parent == ROOT:
         return resolve(**EVERYTHING)
-    plain = transformed(source(path))
+    plain = transform(source(path))
     required = {
         name: parameter.get("AllowedValues", ["x" * 20])[0]
         for name, parameter in plain.get("Parameters", {}).items()

@@ -166,13 +166,38 @@ def test_copies_are_written_by_the_stacks_roles_only_and_last_eight_days() -> No
     assert "NotificationConfiguration" not in made.properties("StagingBucket")
 
 
-def test_builds_read_copies_and_no_other_objects_of_this_account() -> None:
+ACCOUNT = "123456789012"
+
+
+def test_builds_read_copies_and_nothing_else_of_this_account() -> None:
     made = resolve()
     (policy,) = made.properties("BuildInstanceRole")["Policies"]
-    allow, deny = policy["PolicyDocument"]["Statement"]
+    allow, no_objects, no_parameters = policy["PolicyDocument"]["Statement"]
     assert (allow["Effect"], allow["Resource"]) == ("Allow", "StagingBucket.Arn/*")
-    assert (deny["Effect"], deny["NotResource"]) == ("Deny", "StagingBucket.Arn/*")
-    assert deny["Condition"] == {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+    assert allow["Condition"] == {"StringEquals": {"s3:ResourceAccount": ACCOUNT}}
+    assert (no_objects["Effect"], no_objects["Action"]) == ("Deny", "s3:GetObject*")
+    assert no_objects["NotResource"] == "StagingBucket.Arn/*"
+    assert no_objects["Condition"] == {"StringEquals": {"aws:ResourceAccount": ACCOUNT}}
+    assert (no_parameters["Effect"], no_parameters["Action"]) == ("Deny", "ssm:GetParameter*")
+
+
+@pytest.mark.parametrize(
+    ("arn", "denied"),
+    [
+        (f"arn:aws:ssm:eu-central-1:{ACCOUNT}:parameter/prod/password", True),
+        (f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/isodrop/a/26100/latest", True),
+        # AWS's own: what the SSM agent and Image Builder read.
+        ("arn:aws:ssm:eu-central-1::parameter/aws/service/ami-windows-latest/any", False),
+        ("arn:aws:ssm:eu-central-1:210987654321:parameter/theirs", False),
+    ],
+)
+def test_builds_read_no_parameters_of_this_account_and_all_of_aws(
+    arn: str, *, denied: bool
+) -> None:
+    (policy,) = resolve().properties("BuildInstanceRole")["Policies"]
+    statements = policy["PolicyDocument"]["Statement"]
+    (resource,) = (each["Resource"] for each in statements if each["Sid"] == "DenyParameters")
+    assert fnmatchcase(arn, resource) is denied
 
 
 # What is imported and what it is called: the functions' environment
@@ -453,6 +478,54 @@ def test_given_an_event_bus_then_it_hears_and_no_other_may_be_told() -> None:
     assert made.outputs["EventBus"] == "ours"
 
 
+def test_given_the_wish_then_the_stack_has_a_bus_of_its_own_and_two_roles_publish_there() -> None:
+    made = resolve(CreateEventBus="true")
+    (statement,) = [made.properties("EventBusPolicy")["Statement"]]
+    assert made.properties("EventBus")["Name"] == "isodrop-events"
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert (statement["Action"], statement["Resource"]) == ("events:PutEvents", "EventBus.Arn")
+    assert statement["Condition"] == {
+        "ArnNotEquals": {"aws:PrincipalArn": ["ReportBuildRole.Arn", "SweepRole.Arn"]}
+    }
+    for role, function in (("ReportBuildRole", "ReportBuild"), ("SweepRole", "Sweep")):
+        told = made.statement(role, "PublishEvents")
+        assert told is not None
+        assert told["Resource"] == "EventBus.Arn"
+        assert made.properties(function)["Environment"]["Variables"]["EVENT_BUS"] == "EventBus"
+    assert made.outputs["EventBus"] == "EventBus"
+
+
+def test_given_no_wish_then_the_stack_makes_no_bus() -> None:
+    assert not {"EventBus", "EventBusPolicy"} & resolve().resources.keys()
+
+
+@pytest.mark.parametrize("role", ["ReportBuildRole", "SweepRole"])
+def test_who_publishes_publishes_as_isodrop_only(role: str) -> None:
+    told = resolve().statement(role, "PublishEvents")
+    assert told is not None
+    assert told["Condition"] == {
+        "ForAllValues:StringEquals": {"events:source": "isodrop"},
+        "Null": {"events:source": "false"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("wish", "protected"), [({}, "false"), ({"LedgerDeletionProtection": "true"}, "true")]
+)
+def test_the_ledger_is_protected_by_wish(wish: dict[str, str], protected: str) -> None:
+    assert resolve(**wish).properties("LedgerTable")["DeletionProtectionEnabled"] == protected
+
+
+@pytest.mark.parametrize("function", ["ReportBuild", "Sweep"])
+def test_given_a_retention_of_runs_then_who_answers_writes_when_they_expire(function: str) -> None:
+    made = resolve(RunRetentionDays=365)
+    assert made.properties(function)["Environment"]["Variables"]["RUN_RETENTION_DAYS"] == "365"
+    assert made.properties("LedgerTable")["TimeToLiveSpecification"] == {
+        "AttributeName": "expiresAt",
+        "Enabled": True,
+    }
+
+
 def test_given_no_wish_then_no_schema_registry_is_made_and_by_wish_one_for_the_stack() -> None:
     assert "EventSchemas" not in resolve().resources
     nested = resolve(RegisterSchemas="true").properties("EventSchemas")
@@ -560,6 +633,10 @@ EXCLUSIONS = [
         "There is one allow-list; give AllowListUri or AllowListParameter.",
     ),
     (
+        {"CreateEventBus": "true", "EventBusName": "ours"},
+        "There is one event bus; leave EventBusName out with CreateEventBus=true.",
+    ),
+    (
         {"UefiDataUri": "s3://ours/uefi.b64", "SecureBoot": "false"},
         "Image Builder takes no UefiDataUri with SecureBoot=false; leave one of them out.",
     ),
@@ -627,6 +704,9 @@ REFUSED: list[tuple[str, object]] = [
     ("LatestAcrossBuilds", "yes"),
     ("CreateDashboard", "yes"),
     ("EventBusName", "arn:aws:events:eu-central-1:123456789012:event-bus/ours"),
+    ("CreateEventBus", "yes"),
+    ("RunRetentionDays", 7),
+    ("LedgerDeletionProtection", "yes"),
     ("RegisterSchemas", "yes"),
     ("AlarmTopicArn", "ours"),
     ("MalwareScan", "yes"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tools.audit.findings import AuditError, Exemption, Finding, Outcome, judge
+from tools.audit.findings import AuditError, Exemption, Finding, Outcome, apply_exemptions
 from tools.audit.programs import last_line, read_report
 
 LOCKS: Final = ("layers/isodrop/requirements.txt", "requirements/dev.txt")
@@ -21,7 +21,7 @@ KNOWN_BAD: Final = "urllib3==1.26.4"
 
 
 def check(exemptions: list[Exemption]) -> Outcome:
-    """Look up all that is locked.
+    """Check all locked packages.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def check(exemptions: list[Exemption]) -> Outcome:
             )
     report = _report([Path(name) for name in LOCKS])
     scope = f"{len(report['dependencies'])} packages of {', '.join(LOCKS)}"
-    return judge(list(read(report)), exemptions, scope)
+    return apply_exemptions(list(read(report)), exemptions, scope)
 
 
 def _report(files: Sequence[Path]) -> Any:

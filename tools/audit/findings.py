@@ -112,7 +112,9 @@ def _parse(check: str, entry: dict[str, Any], name: str) -> list[Exemption]:
     return [Exemption(rule, place, entry["reason"], only) for place in entry["places"]]
 
 
-def judge(findings: Iterable[Finding], exemptions: Sequence[Exemption], scope: str) -> Outcome:
+def apply_exemptions(
+    findings: Iterable[Finding], exemptions: Sequence[Exemption], scope: str
+) -> Outcome:
     """Hold what was found to what is excepted.
 
     Parameters

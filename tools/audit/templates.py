@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from isodrop_local.template import ROOT, source, transformed
-from tools.audit.findings import AuditError, Exemption, Finding, Outcome, judge
+from isodrop_local.template import ROOT, source, transform
+from tools.audit.findings import AuditError, Exemption, Finding, Outcome, apply_exemptions
 from tools.audit.programs import read_report
-from tools.inlined_stacks import inlined
+from tools.inlined_stacks import inline_stacks
 from tools.resolved_template import resolve_plain
 
 _ARN: Final = "arn:aws:{}:eu-central-1:123456789012:{}"
@@ -25,6 +25,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "BuildLogGroupName": "/builds",
     "CreateDashboard": "true",
     "ImageExpirationDays": "30",
+    "CreateEventBus": "true",
     "DistributionConfigurationArn": _ARN.format("imagebuilder", "distribution-configuration/ours"),
     "ImportConcurrency": "5",
     "ImportedIsoExpirationDays": "30",
@@ -36,13 +37,13 @@ OPTIONS: Final[Mapping[str, str]] = {
     "SubnetId": "subnet-0123456789abcdef0",
     "UefiDataUri": "s3://uefi/data",
 }
-"""Parameters with which all that the template can make is made, and keys are the operator's."""
+"""Parameters that create every optional resource, and use a key of the operator."""
 WRITTEN: Final = ("template.yaml", "monitoring.yaml")
 
 
 def variants() -> dict[str, dict[str, Any]]:
     """Resolve the template with the stacks within it, by the variant's name."""
-    plain = transformed(inlined(source(), lambda name: source(ROOT / name)))
+    plain = transform(inline_stacks(source(), lambda name: source(ROOT / name)))
     return {
         name: {
             "AWSTemplateFormatVersion": "2010-09-09",
@@ -71,7 +72,7 @@ def check(exemptions: list[Exemption]) -> Outcome:
         )
     findings = list(read(report))
     count = report["summary"]["passed"] + len(findings)
-    return judge(findings, exemptions, f"{count} checks of {len(files)} templates")
+    return apply_exemptions(findings, exemptions, f"{count} checks of {len(files)} templates")
 
 
 def read(report: Any) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import windows_files
 from isodrop_local.packaging import ROOT
-from tools.bench import cold_start, polling
+from tools.bench import cold_start, growth, polling
 from tools.bench.pages import PAGE, put_head
 from tools.bench.readers import READERS, Cost, Places
 from tools.bench.tables import LIMIT, OURS, quoting, table
@@ -64,10 +64,10 @@ def filler() -> dict[str, bytes | Content]:
 
 def places(image: Image) -> tuple[Places, bytes]:
     """Give the ranges that nobody can do without, and the XML."""
-    asked: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
 
     def read(offset: int, length: int, /) -> bytes:
-        asked.append((offset, length))
+        ranges.append((offset, length))
         return image.read(offset, length)
 
     found = find_image(Window(read, image.size))
@@ -78,7 +78,7 @@ def places(image: Image) -> tuple[Places, bytes]:
 
 
 @contextmanager
-def served(image: Path, delay: float, rate: float) -> Iterator[int]:
+def serve_image(image: Path, delay: float, rate: float) -> Iterator[int]:
     """Serve an image from a process of its own; give the port."""
     command = [sys.executable, "-m", "tools.bench.server", str(image), str(delay), str(rate)]
     with subprocess.Popen(
@@ -90,18 +90,21 @@ def served(image: Path, delay: float, rate: float) -> Iterator[int]:
         server.stdin.close()
 
 
-def measured(layout: str, said: Conditions) -> dict[str, Cost]:
+def measure_layout(layout: str, conditions: Conditions) -> dict[str, Cost]:
     """Measure every reader on one image."""
-    image = make_image(layout=layout, size=said.size, files=filler())
+    image = make_image(layout=layout, size=conditions.size, files=filler())
     known, xml = places(image)
     costs = {}
     with tempfile.TemporaryDirectory(prefix="isodrop-bench-") as folder:
         path = image.write(Path(folder) / "windows.iso")
-        with served(path, said.delay, said.rate) as slow, served(path, 0, math.inf) as fast:
+        with (
+            serve_image(path, conditions.delay, conditions.rate) as slow,
+            serve_image(path, 0, math.inf) as fast,
+        ):
             for name in READERS:
-                times = said.times if name in {LIMIT, OURS} else 1
-                asked = {"ports": (slow, fast), "size": image.size, "times": times}
-                words = json.dumps({**asked, "places": known})
+                times = conditions.times if name in {LIMIT, OURS} else 1
+                ranges = {"ports": (slow, fast), "size": image.size, "times": times}
+                words = json.dumps({**ranges, "places": known})
                 command = [sys.executable, "-m", "tools.bench.readers", name, words]
                 done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
                 cost = costs[name] = Cost(**json.loads(done.stdout))
@@ -129,14 +132,14 @@ on {system}, {processors} processors.
 """
 
 
-def page(results: Mapping[str, Mapping[str, Cost]], said: Conditions) -> str:
+def page(results: Mapping[str, Mapping[str, Cost]], conditions: Conditions) -> str:
     """Write the page: how it was measured, then a table for each kind of image."""
     head = _PAGE.format(
-        size=said.size,
+        size=conditions.size,
         files=len(filler()) + len(windows_files()) + 1,
-        delay=said.delay * 1000,
-        rate=said.rate / 1e6,
-        times=said.times,
+        delay=conditions.delay * 1000,
+        rate=conditions.rate / 1e6,
+        times=conditions.times,
         pycdlib=version("pycdlib"),
         python=platform.python_version(),
         system=platform.system(),
@@ -155,9 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, default=PAGE, help="what to write")
     parser.add_argument("--readme", type=Path, default=README, help="what to put the figures into")
     given = parser.parse_args(arguments)
-    said = Conditions(given.size, given.delay, given.rate, given.times)
-    results = {layout: measured(layout, said) for layout in KINDS}
-    text = page(results, said)
+    conditions = Conditions(given.size, given.delay, given.rate, given.times)
+    results = {layout: measure_layout(layout, conditions) for layout in KINDS}
+    text = page(results, conditions)
     given.page.parent.mkdir(exist_ok=True)
     put_head(given.page, text)
     quoted = quoting(given.readme.read_text(encoding="utf-8"), results["interleaved"])
@@ -166,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    parts = {"cold-start": cold_start.main, "polling": polling.main}
+    parts = {"cold-start": cold_start.main, "polling": polling.main, "growth": growth.main}
     if sys.argv[1:2] and sys.argv[1] in parts:
         parts[sys.argv[1]](sys.argv[2:])
     else:

@@ -22,7 +22,7 @@ from statistics import median
 from typing import Final
 
 from isodrop_local.interpreter import MACHINE, VARIABLE
-from isodrop_local.packaging import ROOT, files, make_layer
+from isodrop_local.packaging import ROOT, make_layer, read_files
 from tools.bench.pages import PAGE, put_section
 
 HEADING: Final = "## Cold start"
@@ -30,7 +30,7 @@ RELEASE: Final = "3.13"
 """The template's runtime."""
 SHARE: Final = 512 / 1769
 """Of a processor: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html."""
-FUNCTIONS: Final = {"import_iso": "intake", "report_build": "reporter", "sweep": "sweep"}
+FUNCTIONS: Final = {"import_iso": "intake", "report_build": "services", "sweep": "sweep"}
 """The functions that have clients, and what wires each."""
 _ARN: Final = "arn:aws:{}:eu-central-1:123456789012:{}"
 ENVIRON: Final = {
@@ -250,7 +250,7 @@ def _line(row: Row) -> str:
 def _zipped_size(folder: Path) -> int:
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, path in files(folder, compiled=True).items():
+            for name, path in read_files(folder, compiled=True).items():
                 archive.write(path, name)
         return file.tell()
 

@@ -30,9 +30,9 @@ CALL: Final = 0.3
 SEED: Final = 2026
 
 # Transitions; tests/integration/test_polling.py compares them with the state machine's.
-ALWAYS: Final = 10
+ALWAYS: Final = 9
 """HandleUpload, SubmitImport, IsBuildSubmitted, PublishStarted, the last GetBuild and
-IsBuildFinished, PublishAnswer, IsDistributionStarted, AnswerPublished, UploadHandled."""
+IsBuildFinished, PublishAnswer, AnswerPublished, UploadHandled."""
 POLL: Final = 3
 """GetBuild, IsBuildFinished, WaitForNextPoll."""
 STEPS: Final = 2

@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             at += len(data)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def table(costs: Mapping[str, Cost]) -> str:
 
 
 def figures(rows: Mapping[str, Mapping[str, str]]) -> str:
-    """Say in sentences what a table of one image shows."""
+    """Summarize the table of one image in sentences."""
     limit, ours, other, whole = (rows[name] for name in (LIMIT, OURS, OTHER, WHOLE))
     return (
         f"isodrop asks **{ours['requests']} times, for {ours['bytes']} in all**,"

@@ -1,6 +1,6 @@
 """``make contract``: make schemas, registry and pages of the models, and capture the samples.
 
-With ``--check`` nothing is written and no stack started: it says what has drifted.
+With ``--check`` nothing is written and no stack is started: it prints which files are out of date.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from tools.contract.schemas import Json
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
-def made(root: Path = ROOT) -> dict[str, str]:
+def make_files(root: Path = ROOT) -> dict[str, str]:
     """Make every file that comes of models and codes alone, by its path from the root."""
     found = schemas.all_schemas()
     files: dict[str, Json] = {schemas.path_of(kind): schema for kind, schema in found.items()}
     files["events/registry.json"] = schemas.registry(found)
-    return {name: written(content) for name, content in files.items()} | {
+    return {name: to_text(content) for name, content in files.items()} | {
         "docs/events.md": pages.events_page(found, samples.read(root / samples.SAMPLES), root),
         "docs/codes.md": pages.codes_page(),
         "docs/media.md": media_page(),
@@ -32,33 +32,33 @@ def made(root: Path = ROOT) -> dict[str, str]:
     }
 
 
-def written(content: Json) -> str:
+def to_text(content: Json) -> str:
     """Write JSON as it is kept."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def taken_back(root: Path = ROOT) -> Iterator[str]:
-    """Say what the models take back of what earlier schemas of this major version promised."""
+def find_breaking_changes(root: Path = ROOT) -> Iterator[str]:
+    """List the breaking changes of the models since earlier schemas of this major version."""
     major = SCHEMA_VERSION.partition(".")[0]
     for kind, new in schemas.all_schemas().items():
         for path in sorted((root / schemas.path_of(kind)).parent.glob(f"{major}.*.json")):
-            for broken in schemas.breaks(json.loads(path.read_text()), new):
+            for broken in schemas.breaking_changes(json.loads(path.read_text()), new):
                 yield f"{kind} {path.stem}: {broken}"
 
 
-def drifted(root: Path = ROOT) -> Iterator[str]:
-    """Say which files are not what the models make, and which samples are not of the contract."""
-    for name, content in made(root).items():
+def find_drift(root: Path = ROOT) -> Iterator[str]:
+    """List the files that are out of date, and the samples that do not fit the contract."""
+    for name, content in make_files(root).items():
         path = root / name
         if not path.exists() or path.read_text() != content:
-            yield f"{name} is not what the models say; run: make contract"
+            yield f"{name} does not match the models; run: make contract"
     found = schemas.all_schemas()
     kept = samples.read(root / samples.SAMPLES)
     for kind in found.keys() - {sample["detail-type"] for sample in kept.values()}:
         yield f"there is no sample of {kind}; run: make contract"
     for name, sample in kept.items():
-        for wrong in samples.wrong(sample, found[sample["detail-type"]]):
-            yield f"{samples.SAMPLES}/{name}.json: {wrong}"
+        for problems in samples.find_errors(sample, found[sample["detail-type"]]):
+            yield f"{samples.SAMPLES}/{name}.json: {problems}"
 
 
 def main() -> None:
@@ -66,26 +66,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.contract", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, and start nothing")
     arguments = parser.parse_args()
-    wrong = list(taken_back())
-    if wrong:
-        wrong.append("this needs a new major version, and its schemas beside the old ones")
+    problems = list(find_breaking_changes())
+    if problems:
+        problems.append("this needs a new major version, and its schemas beside the old ones")
     elif arguments.check:
-        wrong = list(drifted())
+        problems = list(find_drift())
     else:
         make()
-    sys.exit("\n".join(wrong) or None)
+    sys.exit("\n".join(problems) or None)
 
 
 def make(root: Path = ROOT) -> None:
-    """Write everything anew: first what the stack is made of, last what names the samples."""
-    _write_all(root, made(root))
+    """Regenerate everything: first what the stack uses, last what refers to the samples."""
+    _write_all(root, make_files(root))
     with tempfile.TemporaryDirectory() as folder:
         captured = samples.capture(Path(folder))
     for old in (root / samples.SAMPLES).glob("*.json"):
         old.unlink()
-    kept = {f"{samples.SAMPLES}/{name}.json": written(event) for name, event in captured.items()}
+    kept = {f"{samples.SAMPLES}/{name}.json": to_text(event) for name, event in captured.items()}
     _write_all(root, kept)
-    _write_all(root, made(root))
+    _write_all(root, make_files(root))
 
 
 def _write_all(root: Path, files: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""``docs/media.md``: what becomes of which ISO, as it is decided of images that are made."""
+"""``docs/media.md``: the decision for each kind of ISO, made on generated images."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -46,16 +46,20 @@ def media_page() -> str:
         rules=_table(("the media say", "it is", "source"), map(_rule, MEDIA_RULES)),
         accepted=_table(
             ("ISO", "imported is"),
-            ((_what(case), words) for case, outcome, words in results if outcome == ACCEPTED),
+            (
+                (_describe_case(case), words)
+                for case, outcome, words in results
+                if outcome == ACCEPTED
+            ),
         ),
         noted=_table(
             ("ISO", "note"),
-            ((_what(case), words) for case, outcome, words in results if outcome == NOTED),
+            ((_describe_case(case), words) for case, outcome, words in results if outcome == NOTED),
         ),
         rejected=_table(
             ("ISO", "code", "message"),
             (
-                (_what(case), f"[`{outcome}`](codes.md#{outcome})", words)
+                (_describe_case(case), f"[`{outcome}`](codes.md#{outcome})", words)
                 for case, outcome, words in results
                 if outcome not in {ACCEPTED, NOTED}
             ),
@@ -65,15 +69,15 @@ def media_page() -> str:
 
 def _rule(rule: MediaRule) -> tuple[str, str, str]:
     if (rule.first, rule.last) == (0, MAX_REVISION):
-        said = f"{rule.build}"
+        text = f"{rule.build}"
     elif rule.last == MAX_REVISION:
-        said = f"{rule.build}.{rule.first} and above"
+        text = f"{rule.build}.{rule.first} and above"
     else:
-        said = f"{rule.build}.{rule.first} to {rule.build}.{rule.last}"
-    return said, " or ".join(rule.releases), f"[Microsoft]({rule.source})"
+        text = f"{rule.build}.{rule.first} to {rule.build}.{rule.last}"
+    return text, " or ".join(rule.releases), f"[Microsoft]({rule.source})"
 
 
-def _what(case: Case) -> str:
+def _describe_case(case: Case) -> str:
     return case.what if case.key == SILENT else f"{case.what}: `{case.key}`"
 
 

@@ -22,9 +22,10 @@ _SHARED: Final = ("detail.data.source.", "detail.data.plan.")
 _EVENTS: Final = """\
 # The events
 
-isodrop speaks as `source: isodrop`, on the event bus that the stack's parameter `EventBusName`
-names, else on the account's `default`. **Each upload gets exactly one answer**: `Succeeded`,
-`Failed` or `Rejected`. Notices may come before it.
+isodrop publishes as `source: isodrop`: on the event bus that the stack's parameter `EventBusName`
+names, on one of the stack's own with `CreateEventBus`, else on the account's `default`.
+**Each upload gets exactly one answer**: `Succeeded`, `Failed` or `Rejected`. Notifications may come
+before it.
 
 | detail-type | kind | when and what | in Python | schema | samples |
 |---|---|---|---|---|---|
@@ -42,7 +43,7 @@ A rule for the detail-types you care for, and this function; with a template to 
 are `datetime` and arrays are tuples. `data` is of the class that the table above names, so
 `isinstance` tells the answers apart, to a type checker too: the package carries its types. What
 is in the envelope only, such as `region`, stays in `event`. What is not isodrop's, or of another
-major version, raises `ForeignEventError`.
+major version, raises `UnknownEventError`.
 
 - **The rule** stands on the bus that the output `EventBus` names; the output `EventPattern` hears
   every answer. Name the detail-types: a rule on `source` alone wakes you at each step of a build,
@@ -60,6 +61,30 @@ major version, raises `ForeignEventError`.
 - **When the function fails**, Lambda calls it twice more and drops the event, and no second answer
   comes. The template puts what was missed into a queue.
 
+## Before you act on an AMI
+
+Whoever has `events:PutEvents` on a bus can put an event there that looks like an answer. So call
+`verify` in place of `parse` where something depends on it, and act on what it returns:
+
+```python
+import boto3
+
+from isodrop.events import verify
+
+ledger = boto3.resource("dynamodb").Table("the output LedgerTableName")
+builder = boto3.client("imagebuilder")
+
+
+def handler(event, _context):
+    answer = verify(event, ledger, builder)
+```
+
+It compares the answer with the one that the stack wrote down before it published it, field by
+field, then its AMIs with those that Image Builder names, and raises `UnverifiedEventError`, which
+names the fields that differ. It needs `dynamodb:GetItem` on the ledger and `imagebuilder:GetImage`
+on the stack's images, and `kms:Decrypt` on the `KmsKeyArn` if there is one. An answer that was true
+once stays true: somebody may send it again, so what you do must bear a repeat.
+
 Mail, a webhook, a state machine, WorkSpaces and a queue are in [examples](../examples/README.md).
 
 ## What holds
@@ -68,6 +93,9 @@ Mail, a webhook, a state machine, WorkSpaces and a queue are in [examples](../ex
   twice: `metadata.eventId` is the same then. Drop what you have seen.
 - **An AMI in more than one answer.** Each upload of a disc has its answer, with the same AMI and
   another `eventId`. What is to be done once for an image goes by `amis[].id`.
+- **Not always every AMI.** An event of EventBridge's holds less than 256 KB, some 1,000 AMIs. The
+  first are told, and `amisOmitted` counts the others: GetImage of `distributionArn` names them.
+  Notes that are too many are left out likewise.
 - **In no certain order.** A notice can come after the answer; `metadata.time` tells. The last
   answer need not bring the highest version: an older ISO may be dropped later. The parameter
   `/isodrop/<name>/<build>/latest` names the highest, and is written before the answer goes out, or

@@ -52,18 +52,18 @@ def capture(folder: Path) -> dict[str, Json]:
         stack.wait_for_answer(stack.upload(refused))
         server = make_iso(folder / "Server2025.iso", editions=server_editions())
         stack.wait_for_answer(stack.upload(server))
-        _play_distributed(stack, folder)
-        heard = stack.events()
+        _run_distribution(stack, folder)
+        events = stack.events()
     found: dict[str, Json] = {}
-    for event in heard:
+    for event in events:
         # The first of a kind on the one way; of many steps of progress one from the middle.
         if event["detail-type"] != "ISO Import Progressed" or event["detail"]["data"]["stepsDone"]:
             found.setdefault(name_of(event), event)
     return found
 
 
-def _play_distributed(stack: LocalStack, folder: Path) -> None:
-    """Play what a stack tells that takes its images elsewhere, deployed beside the first."""
+def _run_distribution(stack: LocalStack, folder: Path) -> None:
+    """Record the events of a second stack, which distributes its images."""
     made = stack.client("imagebuilder").create_distribution_configuration(
         name="elsewhere",
         distributions=[
@@ -107,25 +107,25 @@ def read(folder: Path) -> dict[str, Json]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
-def wrong(event: Any, schema: Json) -> Iterator[str]:
-    """Say where an event is not what its schema and its model say, sentence by sentence."""
+def find_errors(event: Any, schema: Json) -> Iterator[str]:
+    """List where an event differs from its schema and its model, one sentence each."""
     for error in Draft4Validator(schema).iter_errors(event):
         yield f"{error.json_path}: {error.message}"
     try:
-        said = json.loads(parse(event).detail())
+        parsed = json.loads(parse(event).detail())
     except UnknownEventError as error:
         yield str(error)
     else:
-        yield from _lost(event["detail"], said, "detail")
+        yield from _find_missing(event["detail"], parsed, "detail")
 
 
-def _lost(event: Any, said: Any, path: str) -> Iterator[str]:
-    """Say what of an event its model does not have, or has otherwise."""
-    if isinstance(event, dict) and isinstance(said, dict):
+def _find_missing(event: Any, parsed: Any, path: str) -> Iterator[str]:
+    """List what of an event its model lacks, or has with another value."""
+    if isinstance(event, dict) and isinstance(parsed, dict):
         for name, value in event.items():
-            if name in said:
-                yield from _lost(value, said[name], f"{path}.{name}")
+            if name in parsed:
+                yield from _find_missing(value, parsed[name], f"{path}.{name}")
             else:
                 yield f"{path}.{name} is not in the model"
-    elif event != said:
-        yield f"{path} is {event!r}, and the model says {said!r}"
+    elif event != parsed:
+        yield f"{path} is {event!r}, and the model says {parsed!r}"

@@ -20,7 +20,7 @@ CONTENT_LIMIT: Final = 100_000
 """Characters of one schema in the registry: CreateSchema's ``Content``."""
 
 _MANY: Final = frozenset({"items", "additionalProperties"})
-"""Where a schema says what the elements of an array, or the values of a map, are."""
+"""Keywords for the elements of an array, or the values of a map."""
 
 _ENVELOPE: Final[Json] = {
     "version": {"type": "string", "description": "EventBridge's version of its envelope."},
@@ -96,7 +96,7 @@ def schema_of(detail_type: str, detail: type[Event], version: str = SCHEMA_VERSI
 
 
 def _draft4(node: Any) -> Any:
-    """Say in Draft 4 what pydantic says in 2020-12."""
+    """Convert a schema from Draft 2020-12, which pydantic generates, to Draft 4."""
     if isinstance(node, list):
         return [_draft4(each) for each in node]
     if not isinstance(node, dict):
@@ -139,7 +139,7 @@ def properties(schema: Json) -> Iterator[Property]:
 
 
 def _walk(node: Json, definitions: Json, path: str) -> Iterator[Property]:
-    node = _resolved(node, definitions)
+    node = _resolve(node, definitions)
     for branch in node.get("anyOf", ()):
         yield from _walk(branch, definitions, path)
     for many in _MANY & node.keys():
@@ -147,27 +147,31 @@ def _walk(node: Json, definitions: Json, path: str) -> Iterator[Property]:
     for name, inner in node.get("properties", {}).items():
         here = f"{path}.{name}".lstrip(".")
         required = name in node.get("required", ())
-        yield Property(here, _words(inner, definitions), required, _resolved(inner, definitions))
+        yield Property(
+            here, _describe_type(inner, definitions), required, _resolve(inner, definitions)
+        )
         yield from _walk(inner, definitions, here)
 
 
-def _words(node: Json, definitions: Json) -> str:
-    """Say a type in words: two that differ are two types."""
-    node = _resolved(node, definitions)
+def _describe_type(node: Json, definitions: Json) -> str:
+    """Describe a type in words; different types have different descriptions."""
+    node = _resolve(node, definitions)
     if "anyOf" in node:
-        return " or ".join(_words(each, definitions) for each in node["anyOf"])
-    inner = "".join(f" of {_words(node[many], definitions)}" for many in _MANY & node.keys())
+        return " or ".join(_describe_type(each, definitions) for each in node["anyOf"])
+    inner = "".join(
+        f" of {_describe_type(node[many], definitions)}" for many in _MANY & node.keys()
+    )
     bounds = "".join(f" {name}={node[name]}" for name in ("enum", "format") if name in node)
     return f"{node['type']}{inner}{bounds}"
 
 
-def _resolved(node: Json, definitions: Json) -> Json:
+def _resolve(node: Json, definitions: Json) -> Json:
     found: Json = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
     return found
 
 
-def breaks(old: Json, new: Json) -> Iterator[str]:
-    """Say where a schema takes back what an earlier one of the same major version promised.
+def breaking_changes(old: Json, new: Json) -> Iterator[str]:
+    """List the breaking changes since an earlier schema of the same major version.
 
     Only additions are allowed, and only such as an older event may lack: who reads the old fields
     goes on reading them, and who kept old events can still read those.

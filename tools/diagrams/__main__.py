@@ -1,7 +1,8 @@
 """``make pictures``: draw the state machine and the dashboard from what they are made of.
 
 With ``--record`` what needs a run is made anew first: the day whose metrics the dashboard shows,
-and the drop on a terminal. With ``--check`` nothing is written: it says what has drifted.
+and the upload on a terminal. ``--check`` writes nothing and prints
+which files are out of date.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from isodrop_local.template import ROOT
 from tools.diagrams import dashboard, record, state_machine, terminal
-from tools.diagrams.themes import themed
+from tools.diagrams.themes import apply_themes
 
 Draw = Callable[[Sequence[dict[str, Any]]], list[str]]
 _DRAWER: Final = Path(__file__).with_name("draw.mjs")
@@ -63,22 +64,22 @@ class Sources:
 def sources() -> Sources:
     """Read what the pictures are made of."""
     definition = json.loads((ROOT / "statemachine/import.asl.json").read_text())
-    return Sources(definition, dashboard.body(), tuple(record.recorded()))
+    return Sources(definition, dashboard.body(), tuple(record.read_recording()))
 
 
-def made(of: Sources, draw: Draw = draw) -> dict[str, str]:
+def make_diagrams(of: Sources, draw: Draw = draw) -> dict[str, str]:
     """Make each picture, by its path from the root."""
     graph = {"kind": "graph", "graph": state_machine.graph(of.definition)}
     drawn, *graphs = draw([graph, *dashboard.charts(of.body, of.samples)])
     return {
-        "docs/machine.svg": themed(drawn),
-        "docs/dashboard.svg": themed(dashboard.put_together(of.body, graphs)),
+        "docs/machine.svg": apply_themes(drawn),
+        "docs/dashboard.svg": apply_themes(dashboard.assemble(of.body, graphs)),
     }
 
 
-def drifted(of: Sources, root: Path = ROOT, draw: Draw = draw) -> Iterator[str]:
-    """Say which pictures do not show what is there now."""
-    for name, picture in made(of, draw).items():
+def find_drift(of: Sources, root: Path = ROOT, draw: Draw = draw) -> Iterator[str]:
+    """List the diagrams that are out of date."""
+    for name, picture in make_diagrams(of, draw).items():
         path = root / name
         if not path.exists() or path.read_text() != picture:
             yield f"{name} does not show what is there now; run: make pictures"
@@ -88,14 +89,16 @@ def main() -> None:
     """Draw the pictures, or see that they are as they should be."""
     parser = argparse.ArgumentParser(prog="python -m tools.diagrams", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, and run nothing")
-    parser.add_argument("--record", action="store_true", help="drop an ISO and simulate a day, too")
+    parser.add_argument(
+        "--record", action="store_true", help="upload an ISO and simulate a day, too"
+    )
     arguments = parser.parse_args()
     if arguments.check:
-        sys.exit("\n".join(drifted(sources())) or None)
+        sys.exit("\n".join(find_drift(sources())) or None)
     if arguments.record:
         record.record()
         terminal.draw()
-    for name, picture in made(sources()).items():
+    for name, picture in make_diagrams(sources()).items():
         (ROOT / name).write_text(picture)
 
 

@@ -56,14 +56,14 @@ class Curve:
         Values by the beginning of their period.
     unit : str
         ``""`` if there are no points.
-    look : mapping
+    style : mapping
         What the body says of this metric.
     """
 
     label: str
     points: Mapping[float, float]
     unit: str
-    look: Mapping[str, Any]
+    style: Mapping[str, Any]
 
 
 def body() -> Json:
@@ -87,17 +87,20 @@ def charts(body: Json, samples: Sequence[Sample]) -> list[Json]:
     end = math.ceil(max(sample.at for sample in samples) / _HOUR) * _HOUR
     made = []
     for widget in body["widgets"]:
-        said = widget["properties"]
-        if (widget["type"], said.get("view")) not in (("metric", "timeSeries"), ("text", None)):
+        properties = widget["properties"]
+        if (widget["type"], properties.get("view")) not in (
+            ("metric", "timeSeries"),
+            ("text", None),
+        ):
             raise NotImplementedError(f"a widget of the type {widget['type']}")
         if widget["type"] == "metric":
             width, height = _size(widget)
-            option = _graph(said, [*_curves(said, samples)], width, (begin, end))
+            option = _graph(properties, [*_curves(properties, samples)], width, (begin, end))
             made.append({"kind": "chart", "width": width, "height": height, "option": option})
     return made
 
 
-def put_together(body: Json, drawn: Iterable[str]) -> str:
+def assemble(body: Json, drawn: Iterable[str]) -> str:
     """Lay the drawn graphs onto their places, and the texts onto theirs."""
     graphs = iter(drawn)
     widgets = body["widgets"]
@@ -130,9 +133,9 @@ def _text(markdown: str, x: float, y: float) -> str:
     """Write text, a paragraph a line; of what Markdown has, the bold, links and code."""
     lines = [token for token in MarkdownIt().parse(markdown) if token.type == "inline"]
     top = y - (len(lines) - 1) / 2 * _LINE
-    look = f'font-family="{FONT}" font-size="13" dominant-baseline="middle"'
+    style = f'font-family="{FONT}" font-size="13" dominant-baseline="middle"'
     return "".join(
-        f'<text x="{x}" y="{top + place * _LINE}" {look}>{_spans(line.children or ())}</text>'
+        f'<text x="{x}" y="{top + place * _LINE}" {style}>{_spans(line.children or ())}</text>'
         for place, line in enumerate(lines)
     )
 
@@ -141,17 +144,21 @@ def _spans(tokens: Iterable[Token]) -> str:
     spans, style = [], "plain"
     for token in tokens:
         if token.content:
-            look = _STYLES["code" if token.type == "code_inline" else style]
-            spans.append(f"<tspan {look}>{escape(token.content)}</tspan>")
+            style = _STYLES["code" if token.type == "code_inline" else style]
+            spans.append(f"<tspan {style}>{escape(token.content)}</tspan>")
         style = {"strong_open": "strong", "link_open": "link"}.get(token.type, "plain")
     return "".join(spans)
 
 
-def _graph(said: Json, curves: Sequence[Curve], width: int, span: tuple[float, float]) -> Json:
+def _graph(
+    properties: Json, curves: Sequence[Curve], width: int, span: tuple[float, float]
+) -> Json:
     words = {"color": SOFT, "fontFamily": FONT, "fontSize": 11}
     title = {"color": INK, "fontFamily": FONT, "fontSize": 13, "fontWeight": "bold"}
     title |= {"width": width - 24, "overflow": "break", "lineHeight": 16}
-    titles = [{"text": said["title"], "left": 12, "top": 10, "padding": 0, "textStyle": title}]
+    titles = [
+        {"text": properties["title"], "left": 12, "top": 10, "padding": 0, "textStyle": title}
+    ]
     if not any(curve.points for curve in curves):
         nothing = {**words, "fontWeight": "normal", "fontSize": 12}
         titles.append({"text": "no data", "left": "center", "top": 92, "textStyle": nothing})
@@ -159,11 +166,11 @@ def _graph(said: Json, curves: Sequence[Curve], width: int, span: tuple[float, f
     series = []
     for curve, colour in zip(curves, cycle(_COLOURS)):
         points = curve.points
-        if said.get("stacked"):
+        if properties.get("stacked"):
             # Laid upon each other, what has no value in a period has no height there.
-            hours = range(int(span[0]), int(span[1]), said["period"])
+            hours = range(int(span[0]), int(span[1]), properties["period"])
             points = {at: points.get(at, 0.0) for at in hours}
-        series.append(_series(curve, points, colour, stacked=bool(said.get("stacked"))))
+        series.append(_series(curve, points, colour, stacked=bool(properties.get("stacked"))))
     return {
         "useUTC": True,
         "title": titles,
@@ -217,11 +224,11 @@ def _axis(curves: Sequence[Curve], side: str, words: Json) -> Json:
 
 
 def _side(curve: Curve) -> str:
-    return str(curve.look.get("yAxis", "left"))
+    return str(curve.style.get("yAxis", "left"))
 
 
 def _series(curve: Curve, points: Mapping[float, float], colour: str, *, stacked: bool) -> Json:
-    colour = curve.look.get("color", colour)
+    colour = curve.style.get("color", colour)
     return {
         "type": "line",
         "name": curve.label,
@@ -238,51 +245,51 @@ def _series(curve: Curve, points: Mapping[float, float], colour: str, *, stacked
     }
 
 
-def _curves(said: Json, samples: Sequence[Sample]) -> Iterator[Curve]:
+def _curves(properties: Json, samples: Sequence[Sample]) -> Iterator[Curve]:
     """Get the lines of a graph, as its metrics are said."""
-    for metric in said["metrics"]:
+    for metric in properties["metrics"]:
         if isinstance(metric[0], dict):
-            yield from _searched(metric[0], samples)
+            yield from _search(metric[0], samples)
             continue
-        look = metric[-1] if isinstance(metric[-1], dict) else {}
+        style = metric[-1] if isinstance(metric[-1], dict) else {}
         namespace, name, *rest = (part for part in metric if isinstance(part, str))
-        told = dimensions(dict(zip(rest[::2], rest[1::2], strict=True)))
+        labels = dimensions(dict(zip(rest[::2], rest[1::2], strict=True)))
         found = [
             one
             for one in samples
-            if (one.namespace, one.name, one.dimensions) == (namespace, name, told)
+            if (one.namespace, one.name, one.dimensions) == (namespace, name, labels)
         ]
-        settings = {"stat": "Average", "period": 300, "label": name, **said, **look}
-        yield _curve(settings, look, found)
+        settings = {"stat": "Average", "period": 300, "label": name, **properties, **style}
+        yield _curve(settings, style, found)
 
 
-def _searched(look: Json, samples: Sequence[Sample]) -> Iterator[Curve]:
-    """Get the lines that a search finds: one of each set of dimensions that it asks for."""
-    search = _SEARCH.fullmatch(look["expression"])
+def _search(style: Json, samples: Sequence[Sample]) -> Iterator[Curve]:
+    """Return the curves that a search finds: one for each set of its dimensions."""
+    search = _SEARCH.fullmatch(style["expression"])
     if search is None:
-        raise NotImplementedError(look["expression"])
+        raise NotImplementedError(style["expression"])
     namespace, *names = search["schema"].split(",")
     filters = re.findall(r'(\w+)="([^"]*)"', search["filters"])
     found: dict[str, list[Sample]] = {}
     for sample in samples:
-        told = _told(sample.dimensions)
-        if (sample.namespace, sample.name, [*told]) == (namespace, search["name"], names) and {
+        labels = _dimension_values(sample.dimensions)
+        if (sample.namespace, sample.name, [*labels]) == (namespace, search["name"], names) and {
             *filters
-        } <= {*told.items()}:
+        } <= {*labels.items()}:
             found.setdefault(sample.dimensions, []).append(sample)
     for every, mine in sorted(found.items()):
-        label = look["label"]
-        for name, value in _told(every).items():
+        label = style["label"]
+        for name, value in _dimension_values(every).items():
             label = label.replace(f"${{PROP('Dim.{name}')}}", value)
         settings = {"stat": search["stat"], "period": search["period"], "label": label}
-        yield _curve(settings, look, mine)
+        yield _curve(settings, style, mine)
 
 
-def _told(dimensions: str) -> dict[str, str]:
+def _dimension_values(dimensions: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in dimensions.split(","))
 
 
-def _curve(settings: Json, look: Json, samples: Sequence[Sample]) -> Curve:
+def _curve(settings: Json, style: Json, samples: Sequence[Sample]) -> Curve:
     period = int(settings["period"])
     periods: dict[float, list[float]] = {}
     for sample in samples:
@@ -291,7 +298,7 @@ def _curve(settings: Json, look: Json, samples: Sequence[Sample]) -> Curve:
         label=settings["label"],
         points={at: statistic(settings["stat"], values) for at, values in periods.items()},
         unit=samples[0].unit if samples else "",
-        look=look,
+        style=style,
     )
 
 

@@ -74,17 +74,17 @@ class Sample:
 
     def __str__(self) -> str:
         """Write it as a line, its time from the beginning."""
-        told = (f"{self.at - BEGIN:.0f}", self.namespace, self.name, self.dimensions)
-        return "\t".join((*told, f"{self.value:.10g}", self.unit))
+        values = (f"{self.at - BEGIN:.0f}", self.namespace, self.name, self.dimensions)
+        return "\t".join((*values, f"{self.value:.10g}", self.unit))
 
 
-def dimensions(told: Mapping[str, str]) -> str:
+def dimensions(values: Mapping[str, str]) -> str:
     """Write dimensions as samples have them."""
-    return ",".join(f"{name}={value}" for name, value in told.items())
+    return ",".join(f"{name}={value}" for name, value in values.items())
 
 
-def day(seed: int = 1) -> Schedule:
-    """Make a day: most of it goes well, and everything that the dashboard tells of happens."""
+def simulate_day(seed: int = 1) -> Schedule:
+    """Simulate a day: most imports succeed, and everything that the dashboard shows happens."""
     random = Random(f"day {seed}")  # noqa: S311 # repeatable, not secret
     uploads = []
     for number in range(_UPLOADS):
@@ -118,44 +118,44 @@ def day(seed: int = 1) -> Schedule:
     )
 
 
-class _Watched(Simulation):
+class _RecordedDay(Simulation):
     """A simulation of which every metric is written down."""
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__(schedule)
         self.samples: list[Sample] = []
 
-    def take(
+    def record(
         self,
         namespace: str,
         name: str,
-        told: Mapping[str, str],
+        values: Mapping[str, str],
         value: float = 1,
         unit: str = "Count",
     ) -> None:
-        sample = Sample(self.clock.now, namespace, name, dimensions(told), value, unit)
+        sample = Sample(self.clock.now, namespace, name, dimensions(values), value, unit)
         self.samples.append(sample)
 
-    def take_line(self, line: str) -> None:
+    def record_line(self, line: str) -> None:
         """Take a line of the log, if it is of the embedded metric format."""
         if '"_aws"' not in line:
             return
-        told = json.loads(line)
-        for metrics in told["_aws"]["CloudWatchMetrics"]:
+        values = json.loads(line)
+        for metrics in values["_aws"]["CloudWatchMetrics"]:
             for names in metrics["Dimensions"]:
-                found = {name: told[name] for name in names}
+                found = {name: values[name] for name in names}
                 for metric in metrics["Metrics"]:
-                    (value,) = told[metric["Name"]]
-                    self.take(metrics["Namespace"], metric["Name"], found, value, metric["Unit"])
+                    (value,) = values[metric["Name"]]
+                    self.record(metrics["Namespace"], metric["Name"], found, value, metric["Unit"])
 
     def _start(self, event: str, arn: str) -> None:
-        self.take("AWS/States", "ExecutionsStarted", {"StateMachineArn": "ImportStateMachine"})
+        self.record("AWS/States", "ExecutionsStarted", {"StateMachineArn": "ImportStateMachine"})
         super()._start(event, arn)
 
     def _execute(self, execution: Execution, arn: str) -> None:
         super()._execute(execution, arn)
         ended = _ENDS[execution.status]
-        self.take("AWS/States", ended, {"StateMachineArn": "ImportStateMachine"})
+        self.record("AWS/States", ended, {"StateMachineArn": "ImportStateMachine"})
 
     def _make(self) -> None:
         super()._make()
@@ -169,15 +169,15 @@ class _Watched(Simulation):
             failed = 1
             raise
         finally:
-            self.take("AWS/Lambda", "Errors", {"FunctionName": function}, failed)
+            self.record("AWS/Lambda", "Errors", {"FunctionName": function}, failed)
 
 
-class _Lines(io.StringIO):
-    """Standard output, told line by line."""
+class _LineWriter(io.StringIO):
+    """A standard output that passes on each line."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, write_line: Callable[[str], None]) -> None:
         super().__init__()
-        self._tell = tell
+        self._tell = write_line
 
     def write(self, words: str) -> int:
         self._tell(words)
@@ -186,17 +186,17 @@ class _Lines(io.StringIO):
 
 def samples(schedule: Schedule) -> list[Sample]:
     """Run a schedule, and get all that it counted."""
-    watched = _Watched(schedule)
-    with redirect_stdout(_Lines(watched.take_line)):
+    watched = _RecordedDay(schedule)
+    with redirect_stdout(_LineWriter(watched.record_line)):
         watched.run()
     return watched.samples
 
 
 def record(path: Path = RECORDED) -> None:
     """Write down the samples of a day."""
-    path.write_text("".join(f"{sample}\n" for sample in samples(day())))
+    path.write_text("".join(f"{sample}\n" for sample in samples(simulate_day())))
 
 
-def recorded(path: Path = RECORDED) -> Iterator[Sample]:
+def read_recording(path: Path = RECORDED) -> Iterator[Sample]:
     """Read them back."""
     return map(Sample.read, path.read_text().splitlines())

@@ -25,7 +25,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     "Succeed": GOOD,
     "Fail": BAD,
 }
-_HOLDERS: Final = ("Parallel", "Map")
+_CONTAINERS: Final = ("Parallel", "Map")
 
 
 def graph(definition: Mapping[str, Any]) -> Json:
@@ -39,9 +39,9 @@ def graph(definition: Mapping[str, Any]) -> Json:
     drawing = _Drawing()
     drawing.edge("the Start", drawing.level(definition, "", drawing.whole, "the End"), {})
     for name in ("Start", "End"):
-        look = {"shape": "oval", "color": LINE, "fontcolor": SOFT}
+        style = {"shape": "oval", "color": LINE, "fontcolor": SOFT}
         drawing.whole["nodes"].append(
-            {"name": f"the {name}", "attributes": {"label": name, **look}}
+            {"name": f"the {name}", "attributes": {"label": name, **style}}
         )
     return {
         "graphAttributes": {
@@ -98,14 +98,14 @@ class _Drawing:
         ports: dict[str, tuple[str, str, str]] = {}
         for name, state in level["States"].items():
             place = f"{path}{name}"
-            if state["Type"] in _HOLDERS:
-                ports[name] = self._holder(name, state, place, into)
+            if state["Type"] in _CONTAINERS:
+                ports[name] = self._container(name, state, place, into)
             else:
                 into["nodes"].append(_node(place, name, state))
                 ports[name] = (place, place, "")
         for name, state in level["States"].items():
             _, source, tail = ports[name]
-            for target, attributes in _ways(state):
+            for target, attributes in _transitions(state):
                 goal, _, head = ports[target] if target else (end, "", "")
                 self.edge(source, (goal, head), attributes, tail)
         goal, _, head = ports[level["StartAt"]]
@@ -117,7 +117,7 @@ class _Drawing:
         found = {name: frame for name, frame in clipped.items() if frame}
         self.edges.append({"tail": source, "head": goal[0], "attributes": {**attributes, **found}})
 
-    def _holder(self, name: str, state: Json, place: str, into: Json) -> tuple[str, str, str]:
+    def _container(self, name: str, state: Json, place: str, into: Json) -> tuple[str, str, str]:
         """Draw a state that holds others; get the way in, the way out and its frame."""
         frame = f"cluster {place}"
         inside = _level()
@@ -130,7 +130,7 @@ class _Drawing:
                     "fontcolor": SOFT,
                     "fontname": FONT,
                     "fontsize": 11,
-                    "label": {"html": _label(name, _said_of_holder(state))},
+                    "label": {"html": _label(name, _container_label(state))},
                     "labeljust": "l",
                     "margin": 14,
                     "style": "rounded,dashed",
@@ -139,7 +139,7 @@ class _Drawing:
             }
         )
         fork, join = f"begin {place}", f"end {place}"
-        inside["nodes"] += [_dot(fork), _dot(join)]
+        inside["nodes"] += [_node_name(fork), _node_name(join)]
         for number, branch in enumerate(_branches(state)):
             self.edge(fork, self.level(branch, f"{place} {number} ", inside, join), {})
         return fork, join, frame
@@ -152,23 +152,23 @@ def _branches(state: Json) -> list[Json]:
     return [state["ItemProcessor"]]
 
 
-def _said_of_holder(state: Json) -> str:
+def _container_label(state: Json) -> str:
     if state["Type"] == "Map":
-        return f"Map: each of {_short(state.get('Items', 'the input'))}"
+        return f"Map: each of {_shorten(state.get('Items', 'the input'))}"
     return (
         f"Parallel: {len(state['Branches'])} at once" if len(state["Branches"]) > 1 else "Parallel"
     )
 
 
-def _ways(state: Json) -> Iterator[tuple[str, Json]]:
+def _transitions(state: Json) -> Iterator[tuple[str, Json]]:
     """Get where a state leads, and how that is drawn; to nowhere is its level's end."""
     conditions: dict[str, list[str]] = {}
     for choice in state.get("Choices", ()):
-        conditions.setdefault(choice["Next"], []).append(_short(choice["Condition"]))
+        conditions.setdefault(choice["Next"], []).append(_shorten(choice["Condition"]))
     for target, each in conditions.items():
-        yield target, {"label": _lines(" or\n".join(each))}
+        yield target, {"label": _wrap(" or\n".join(each))}
     if "Default" in state:
-        yield state["Default"], {"label": _lines("otherwise")}
+        yield state["Default"], {"label": _wrap("otherwise")}
     elif state["Type"] in ("Succeed", "Fail") or state.get("End"):
         yield "", {"style": "solid"}
     elif "Next" in state:
@@ -178,65 +178,68 @@ def _ways(state: Json) -> Iterator[tuple[str, Json]]:
         caught.setdefault(catch["Next"], []).extend(catch["ErrorEquals"])
     for target, errors in caught.items():
         names = [error.rpartition(".")[2] for error in errors]
-        said = "any error" if _ANY in errors else " or\n".join(names)
-        yield target, {"label": _lines(said), "style": "dashed", "color": BAD, "fontcolor": BAD}
+        text = "any error" if _ANY in errors else " or\n".join(names)
+        yield target, {"label": _wrap(text), "style": "dashed", "color": BAD, "fontcolor": BAD}
 
 
 def _node(place: str, name: str, state: Json) -> Json:
     kind = state["Type"]
-    attributes: Json = {"color": _COLOURS[kind], "label": {"html": _label(name, _said_of(state))}}
+    attributes: Json = {
+        "color": _COLOURS[kind],
+        "label": {"html": _label(name, _describe_state(state))},
+    }
     if kind == "Choice":
         attributes |= {"shape": "hexagon", "style": "filled", "margin": "0.02,0.02"}
     return {"name": place, "attributes": attributes}
 
 
-def _label(name: str, said: str) -> str:
-    below = f'<br/><font point-size="10" color="{SOFT}">{_escaped(said)}</font>' if said else ""
-    return f"<b>{_escaped(name)}</b>{below}"
+def _label(name: str, text: str) -> str:
+    below = f'<br/><font point-size="10" color="{SOFT}">{_escape(text)}</font>' if text else ""
+    return f"<b>{_escape(name)}</b>{below}"
 
 
-def _said_of(state: Json) -> str:
+def _describe_state(state: Json) -> str:
     match state["Type"]:
         case "Task":
-            return _work(state["Resource"], state.get("Arguments", {}))
+            return _describe_task(state["Resource"], state.get("Arguments", {}))
         case "Wait":
-            return f"wait {_short(state.get('Seconds', state.get('Timestamp')))}"
+            return f"wait {_shorten(state.get('Seconds', state.get('Timestamp')))}"
         case "Fail":
             return str(state.get("Error", ""))
         case _:
             return ""
 
 
-def _work(resource: str, asked: Any) -> str:
-    """Say in short what a task calls."""
+def _describe_task(resource: str, arguments: Any) -> str:
+    """Describe briefly what a task calls."""
     *_, service, action = resource.split(":")
     action = action.partition(".")[0]
-    if service == "lambda" and isinstance(asked, dict):
-        function = re.sub(r"^\$\{(.+?)(Arn)?\}$", r"\1", str(asked.get("FunctionName", "")))
+    if service == "lambda" and isinstance(arguments, dict):
+        function = re.sub(r"^\$\{(.+?)(Arn)?\}$", r"\1", str(arguments.get("FunctionName", "")))
         return f"Lambda {function.rpartition(':')[2]}"
     return f"{service}:{action[:1].upper()}{action[1:]}"
 
 
-def _short(said: object) -> str:
-    """Say an expression in short, as far as its words go."""
-    if not isinstance(said, str):
-        return json.dumps(said)
-    inside = re.sub(r"^\{%\s*(.*?)\s*%\}$", r"\1", said, flags=re.DOTALL)
+def _shorten(text: object) -> str:
+    """Shorten an expression to its names."""
+    if not isinstance(text, str):
+        return json.dumps(text)
+    inside = re.sub(r"^\{%\s*(.*?)\s*%\}$", r"\1", text, flags=re.DOTALL)
     inside = re.sub(r"\$\{(\w+)\}", r"\1", inside)
     return re.sub(r"\$(states\.input\.)?", "", inside)
 
 
-def _lines(said: str) -> str:
-    lines = [f" {part} " for line in said.split("\n") for part in textwrap.wrap(line, _WIDTH)]
+def _wrap(text: str) -> str:
+    lines = [f" {part} " for line in text.split("\n") for part in textwrap.wrap(line, _WIDTH)]
     return "\n".join(lines)
 
 
-def _dot(name: str) -> Json:
+def _node_name(name: str) -> Json:
     """Draw where something begins or ends."""
-    look = {"label": "", "shape": "circle", "width": 0.1, "height": 0.1, "fixedsize": True}
-    look |= {"style": "filled", "color": SOFT, "fillcolor": SOFT}
-    return {"name": name, "attributes": look}
+    style = {"label": "", "shape": "circle", "width": 0.1, "height": 0.1, "fixedsize": True}
+    style |= {"style": "filled", "color": SOFT, "fillcolor": SOFT}
+    return {"name": name, "attributes": style}
 
 
-def _escaped(said: str) -> str:
-    return said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

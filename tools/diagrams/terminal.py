@@ -1,4 +1,4 @@
-"""The picture of ``isodrop drop`` in README.md, from a drop on the stack of this machine."""
+"""The screenshot of ``isodrop upload`` in README.md, recorded on the local stack."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from rich.terminal_theme import MONOKAI
 
 from isodrop_cli import operations
 from isodrop_cli.clock import utc_now
-from isodrop_cli.commands.drop import FileDrop, Way
+from isodrop_cli.commands.upload import FileUpload, ResumeHint
 from isodrop_cli.output.progress import ProgressEvent
 from isodrop_cli.output.renderers import StepsView
 from isodrop_cli.stack import Stack
@@ -21,38 +21,38 @@ from isodrop_local.iso_maker import make_iso
 from isodrop_local.packaging import ROOT
 from isodrop_local.stack import LocalStack, credentials
 
-PICTURE: Final = ROOT / "docs" / "drop.svg"
+PICTURE: Final = ROOT / "docs" / "upload.svg"
 SIZE: Final = 64 << 20
 _WIDTH: Final = 92
-# The picture asks nobody for a font; each viewer has one of fixed width.
+# The picture embeds no font; each viewer has a monospaced one.
 _FONT_FACES: Final = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 
 class Camera(StepsView):
-    """The view of one drop, photographed in the middle of its build."""
+    """The view of one upload, captured in the middle of its build."""
 
     def __init__(self, film: Console, title: str) -> None:
         super().__init__(Console(file=io.StringIO(), width=_WIDTH), utc_now, title)
         self._film = film
-        self._has_taken_one = False
+        self._is_captured = False
 
-    def show(self, news: ProgressEvent) -> None:
-        """Take it into the picture, and take the picture."""
-        super().show(news)
-        if news.step == "building" and news.share and not self._has_taken_one:
-            self._has_taken_one = True
-            self.take()
+    def show(self, event: ProgressEvent) -> None:
+        """Add an event to the view, and capture it once during the build."""
+        super().show(event)
+        if event.step == "building" and event.share and not self._is_captured:
+            self._is_captured = True
+            self.capture()
 
-    def take(self) -> None:
-        """Take a picture."""
+    def capture(self) -> None:
+        """Capture the view."""
         self._film.print(self.render())
 
 
 def draw() -> None:
-    """Drop an ISO, and draw what a person would see."""
+    """Upload an ISO, and draw what a terminal shows."""
     operations.WAIT_SECONDS = 0.3  # type: ignore[misc] # as much shorter as the build is
     film = Console(record=True, file=io.StringIO(), width=_WIDTH, force_terminal=True)
-    film.print("$ isodrop drop Win11.iso\n", style="bold", highlight=False)
+    film.print("$ isodrop upload Win11.iso\n", style="bold", highlight=False)
     with (
         tempfile.TemporaryDirectory(prefix="isodrop-pictures-") as folder,
         LocalStack(wait_scale=0.005) as stack,
@@ -62,10 +62,10 @@ def draw() -> None:
         stack.deploy()
         os.environ["AWS_ENDPOINT_URL"] = stack.endpoint
         found = Stack(boto3.Session(**credentials()), stack.outputs)
-        run = FileDrop(found, path, path.name, {}, Way())
+        run = FileUpload(found, path, path.name, {}, ResumeHint())
         with Camera(film, f"{path.name} to {run.address}") as camera:
-            run.go(camera, force=False, follow=True)
-        film.print("\n… and at last\n", style="dim", highlight=False)
-        camera.take()
-    drawn = film.export_svg(title="isodrop drop", theme=MONOKAI, unique_id="isodrop-drop")
+            run.upload_and_follow(camera, force=False, follow=True)
+        film.print("\n… and finally\n", style="dim", highlight=False)
+        camera.capture()
+    drawn = film.export_svg(title="isodrop upload", theme=MONOKAI, unique_id="isodrop-upload")
     PICTURE.write_text(_FONT_FACES.sub("", drawn))

@@ -33,10 +33,10 @@ IN_THE_DARK: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 FONT: Final = "Arial"
-"""Whose widths both drawers know; see :func:`themed` for who has no Arial."""
+"""Whose widths both drawers know; see :func:`apply_themes` for who has no Arial."""
 
 
-def themed(svg: str) -> str:
+def apply_themes(svg: str) -> str:
     """Give a picture in the light colours the dark ones, too."""
     rules = "".join(
         f'[{part}="{light}"]{{{part}:{dark}}}'

@@ -1,1 +1,1 @@
-"""What can be asked of a real account before the first build, at no cost to speak of."""
+"""What can be verified in a real account before the first build, at almost no cost."""

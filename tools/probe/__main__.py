@@ -1,6 +1,6 @@
-"""Ask a real account what no documentation settles, before the first paid build: ``make probe``.
+"""Verify in a real account what is not documented, before the first paid build: ``make probe``.
 
-It asks before each thing that it writes, removes what it wrote, and builds nothing. What it costs
+It asks for consent before each write, removes what it wrote, and builds nothing. What it costs
 is some requests. ``make smoke`` goes on with what takes a build.
 """
 
@@ -14,13 +14,13 @@ from isodrop.errors import IsodropError
 from isodrop_cli.doctor import CHECKS, Aws, CheckContext, Level, run_checks
 from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
-from isodrop_cli.stack import add_options, described
+from isodrop_cli.stack import add_stack_options, find_stack
 from tools.probe.points import PROBES, Probe, Stack
-from tools.smoke.points import DIFFERS, HELD, NOT_SEEN, Point
+from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, Point
 
 A_POINT_DIFFERS: Final = 5
 _EPILOG: Final = """\
-exit status: 0 no point differs, 1 the stack could not be asked, 2 wrong usage,
+exit status: 0 no point differs, 1 could not read the stack, 2 usage error,
 5 a point differs from what is expected
 """
 
@@ -33,17 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask before what writes")
-    add_options(parser)
+    parser.add_argument("--yes", action="store_true", help="write without asking for consent")
+    add_stack_options(parser)
     options = parser.parse_args(arguments)
     try:
-        with described(options) as (session, stack):
+        with find_stack(options) as (session, stack):
             context = CheckContext(Aws(session), stack, datetime.now(UTC), options.profile)
             found = list(_points(session, context, agreed=options.yes))
     except IsodropError as error:
         print_error(str(error))
         return COULD_NOT
-    _tell(found)
+    _print_results(found)
     return A_POINT_DIFFERS if any(each.result == DIFFERS for each in found) else 0
 
 
@@ -55,16 +55,16 @@ def _points(session: Any, context: CheckContext, *, agreed: bool) -> Iterator[Po
         resources={"UploadRule": context.resource("UploadRule")},
     )
     for probe in PROBES:
-        if probe.writes and not (agreed or _agree(probe, stack)):
+        if probe.writes and not (agreed or _ask_consent(probe, stack)):
             yield probe.declined()
         else:
             print(f"asking: {probe.name}", file=sys.stderr, flush=True)
             yield probe.point(session, stack)
     print("asking: rights of the roles", file=sys.stderr, flush=True)
-    yield _rights(context)
+    yield _check_permissions(context)
 
 
-def _agree(probe: Probe, stack: Stack) -> bool:
+def _ask_consent(probe: Probe, stack: Stack) -> bool:
     print(f"{probe.name}: {probe.writes.format(bucket=stack.bucket)}")
     try:
         return input("Type yes to do that: ").strip().lower() == "yes"
@@ -72,21 +72,21 @@ def _agree(probe: Probe, stack: Stack) -> bool:
         return False
 
 
-def _rights(context: CheckContext) -> Point:
+def _check_permissions(context: CheckContext) -> Point:
     """Let IAM simulate what the roles need, as doctor does."""
     checks = [each for each in CHECKS if each.name.startswith("may-")]
     found = list(run_checks(context, checks))
-    bad = [each.result.message for each in found if each.result.level is Level.BROKEN]
+    bad = [each.result.message for each in found if each.result.level is Level.ERROR]
     unseen = [each.result.message for each in found if each.result.level is Level.WARNING]
     expected = "IAM allows each role what it needs"
     if bad:
         return Point("rights of the roles", expected, "; ".join(bad), DIFFERS)
     if unseen:
-        return Point("rights of the roles", expected, "; ".join(unseen), NOT_SEEN)
+        return Point("rights of the roles", expected, "; ".join(unseen), NOT_OBSERVED)
     return Point("rights of the roles", expected, f"{len(found)} of {len(found)} allowed", HELD)
 
 
-def _tell(found: Sequence[Point]) -> None:
+def _print_results(found: Sequence[Point]) -> None:
     rows = [(each.result, each.name, each.expected, each.observed) for each in found]
     if screen := console():
         columns = ("Result", "Point", "Expected", "Observed")

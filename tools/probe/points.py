@@ -16,7 +16,7 @@ from typing import Any, Final
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.smoke.points import DIFFERS, HELD, NOT_SEEN, Point
+from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, Point
 
 MIB: Final = 1 << 20
 PART: Final = 5 * MIB
@@ -48,7 +48,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One thing to ask.
+    """One thing to verify.
 
     Attributes
     ----------
@@ -66,16 +66,16 @@ class Probe:
     writes: str = ""
 
     def point(self, session: Any, stack: Stack) -> Point:
-        """Ask, and judge; what cannot be asked was not seen."""
+        """Verify it; an error counts as not observed."""
         try:
             observed, held = self.request(session, stack)
         except (ClientError, BotoCoreError) as error:
-            return Point(self.name, self.expected, str(error)[:300], NOT_SEEN)
+            return Point(self.name, self.expected, str(error)[:300], NOT_OBSERVED)
         return Point(self.name, self.expected, observed, HELD if held else DIFFERS)
 
     def declined(self) -> Point:
-        """Tell that it was not asked."""
-        return Point(self.name, self.expected, "you did not agree", NOT_SEEN)
+        """Return the point for a refused consent."""
+        return Point(self.name, self.expected, "you did not agree", NOT_OBSERVED)
 
 
 def definition(session: Any, stack: Stack) -> tuple[str, bool]:
@@ -83,15 +83,15 @@ def definition(session: Any, stack: Stack) -> tuple[str, bool]:
     client = session.client("stepfunctions")
     deployed = client.describe_state_machine(stateMachineArn=stack.machine_arn)["definition"]
     found = client.validate_state_machine_definition(definition=deployed, severity="WARNING")
-    said = [f"{each['severity']} {each['code']}" for each in found["diagnostics"]]
-    return ", ".join([found["result"], *said]), found["result"] == "OK" and not said
+    findings = [f"{each['severity']} {each['code']}" for each in found["diagnostics"]]
+    return ", ".join([found["result"], *findings]), found["result"] == "OK" and not findings
 
 
-def look(session: Any, stack: Stack) -> tuple[str, bool]:
-    """Try the state that looks at a build, with one that there cannot be."""
+def unknown_build(session: Any, stack: Stack) -> tuple[str, bool]:
+    """Test the state that gets a build with the ARN of a build that cannot exist."""
     client = session.client("stepfunctions")
     found = client.describe_state_machine(stateMachineArn=stack.machine_arn)
-    state = next(each for each in states_of(json.loads(found["definition"])) if _looks(each))
+    state = next(each for each in states_of(json.loads(found["definition"])) if _gets_builds(each))
     region, account = stack.machine_arn.split(":")[3:5]
     partition = stack.machine_arn.split(":")[1]
     arn = f"arn:{partition}:imagebuilder:{region}:{account}:image/isodrop-probe/1.0.0/1"
@@ -99,14 +99,14 @@ def look(session: Any, stack: Stack) -> tuple[str, bool]:
     if "amazonaws" not in client.meta.endpoint_url:  # the stack on this machine has one host only
         one = Config(inject_host_prefix=False)
         client = session.client("stepfunctions", config=one)
-    told = client.test_state(
+    response = client.test_state(
         definition=json.dumps({"QueryLanguage": "JSONata", **state, "Arguments": given}),
         roleArn=found["roleArn"],
         input=json.dumps(given),
     )
     caught = {name for each in state.get("Catch", ()) for name in each["ErrorEquals"]}
-    error = told.get("error", "none")
-    return f"{told['status']}: {error}: {told.get('cause', '')}"[:300], error in caught
+    error = response.get("error", "none")
+    return f"{response['status']}: {error}: {response.get('cause', '')}"[:300], error in caught
 
 
 def states_of(level: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -117,11 +117,11 @@ def states_of(level: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield from states_of(branch)
 
 
-def _looks(state: Mapping[str, Any]) -> bool:
+def _gets_builds(state: Mapping[str, Any]) -> bool:
     return str(state.get("Resource", "")).endswith(":imagebuilder:getImage")
 
 
-def rule(session: Any, stack: Stack) -> tuple[str, bool]:
+def rule_pattern(session: Any, stack: Stack) -> tuple[str, bool]:
     """Put the rule's pattern into a disabled rule, and delete that."""
     client = session.client("events")
     pattern = client.describe_rule(Name=stack.resources["UploadRule"])["EventPattern"]
@@ -136,7 +136,7 @@ def rule(session: Any, stack: Stack) -> tuple[str, bool]:
     return observed, held
 
 
-def parts(session: Any, stack: Stack) -> tuple[str, bool]:
+def part_checksums(session: Any, stack: Stack) -> tuple[str, bool]:
     """Copy an object in two parts, and compare the checksums that S3 computes with our own."""
     s3 = session.client("s3")
     data = b"\1" * (6 * MIB)
@@ -151,7 +151,7 @@ def parts(session: Any, stack: Stack) -> tuple[str, bool]:
         of = {"Bucket": stack.bucket, "Key": source}
         if "VersionId" in put:
             of["VersionId"] = put["VersionId"]
-        told = []
+        response = []
         for number, begin in enumerate((0, PART), 1):
             end = min(begin + PART, len(data)) - 1
             copied = s3.upload_part_copy(
@@ -163,19 +163,19 @@ def parts(session: Any, stack: Stack) -> tuple[str, bool]:
                 CopySourceIfMatch=put["ETag"],
             )["CopyPartResult"]
             sums = {"ChecksumSHA256": copied.get("ChecksumSHA256", "")}
-            told.append({"ETag": copied["ETag"], "PartNumber": number, **sums})
-        if sums_of(told) != [_sum(data[:PART]), _sum(data[PART:])]:
-            return f"the parts' checksums are {sums_of(told)}", False
+            response.append({"ETag": copied["ETag"], "PartNumber": number, **sums})
+        if read_checksums(response) != [_checksum(data[:PART]), _checksum(data[PART:])]:
+            return f"the parts' checksums are {read_checksums(response)}", False
         s3.complete_multipart_upload(
             **where,
             UploadId=upload,
-            MultipartUpload={"Parts": told},
+            MultipartUpload={"Parts": response},
             ChecksumType="COMPOSITE",
             IfNoneMatch="*",
         )
         upload = None
         head = s3.head_object(**where, ChecksumMode="ENABLED")
-        whole = hashlib.sha256(b"".join(map(base64.b64decode, sums_of(told)))).digest()
+        whole = hashlib.sha256(b"".join(map(base64.b64decode, read_checksums(response)))).digest()
         expected = f"{base64.b64encode(whole).decode()}-2"
         return f"composite {head.get('ChecksumSHA256')}", head.get("ChecksumSHA256") == expected
     finally:
@@ -185,12 +185,12 @@ def parts(session: Any, stack: Stack) -> tuple[str, bool]:
             _remove(s3, stack.bucket, key)
 
 
-def sums_of(told: list[dict[str, Any]]) -> list[str]:
+def read_checksums(response: list[dict[str, Any]]) -> list[str]:
     """Get the checksums of parts."""
-    return [str(each["ChecksumSHA256"]) for each in told]
+    return [str(each["ChecksumSHA256"]) for each in response]
 
 
-def _sum(data: bytes) -> str:
+def _checksum(data: bytes) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
@@ -201,7 +201,7 @@ def _remove(s3: Any, bucket: str, key: str) -> None:
         s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
 
 
-def query(session: Any, stack: Stack) -> tuple[str, bool]:
+def saved_query(session: Any, stack: Stack) -> tuple[str, bool]:
     """Run one of the stack's saved queries over the last hour."""
     logs = session.client("logs")
     saved = logs.describe_query_definitions(queryDefinitionNamePrefix=f"{stack.name}/")
@@ -211,7 +211,7 @@ def query(session: Any, stack: Stack) -> tuple[str, bool]:
     if one is None:
         return f"{len(saved['queryDefinitions'])} saved queries, and not that one", False
     now = int(time.time())
-    asked = logs.start_query(
+    query_started = logs.start_query(
         logGroupNames=one["logGroupNames"],
         queryString=one["queryString"],
         startTime=now - 3600,
@@ -219,7 +219,7 @@ def query(session: Any, stack: Stack) -> tuple[str, bool]:
     )["queryId"]
     deadline = time.monotonic() + QUERY_SECONDS
     while True:
-        found = logs.get_query_results(queryId=asked)
+        found = logs.get_query_results(queryId=query_started)
         if found["status"] in _ENDED or time.monotonic() > deadline:
             return f"{found['status']}, {len(found['results'])} rows", found["status"] == "Complete"
         time.sleep(0.5)
@@ -227,18 +227,18 @@ def query(session: Any, stack: Stack) -> tuple[str, bool]:
 
 PROBES: Final = (
     Probe("definition", "Step Functions validates it without a word", definition),
-    Probe("unknown build", "an error that the state machine catches by its name", look),
+    Probe("unknown build", "an error that the state machine catches by its name", unknown_build),
     Probe(
         "rule's pattern",
         "EventBridge takes it",
-        rule,
+        rule_pattern,
         "puts a disabled rule isodrop-probe-… and deletes it",
     ),
     Probe(
         "part checksums",
         "S3 gives the SHA-256 of each part that it copies, and their composite",
-        parts,
+        part_checksums,
         "puts an object of 6 MiB, isodrop-probe-….bin, into {bucket}, copies it, and deletes both",
     ),
-    Probe("saved query", "CloudWatch takes it and completes it", query),
+    Probe("saved query", "CloudWatch takes it and completes it", saved_query),
 )

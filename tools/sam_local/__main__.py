@@ -53,18 +53,18 @@ print(f"{len(names)} modules on Python {sys.version.split()[0]} with boto3 {boto
 
 
 def main() -> int:
-    """Walk all of it, and say how it went."""
+    """Run all steps, and print how they went."""
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="isodrop-sam-local-") as name:
             folder = Path(name)
             walk = Walk(folder)
             walk.copy()
-            _say("an engine, and an image")
+            _print_step("an engine, and an image")
             with engine(folder / "engine") as runs:
                 print(f"   {runs.image}; ready after {time.monotonic() - began:.0f} s", flush=True)
-                _in_the_image(walk, runs)
-            _on_lambdas_python(folder)
+                _check_imports(walk, runs)
+            _test_on_lambda_python(folder)
     except (
         *(StepError, EngineError, StandInError, InterpreterError),
         subprocess.TimeoutExpired,
@@ -75,11 +75,11 @@ def main() -> int:
     return 0
 
 
-def _say(step: str) -> None:
+def _print_step(step: str) -> None:
     print(f"== {step}", flush=True)
 
 
-def _must(holds: object, otherwise: str) -> None:
+def _require(holds: object, otherwise: str) -> None:
     if not holds:
         raise StepError(otherwise)
 
@@ -87,34 +87,34 @@ def _must(holds: object, otherwise: str) -> None:
 # ------------------------------------------------------------------------- in the image
 
 
-def _in_the_image(walk: Walk, runs: Engine) -> None:
+def _check_imports(walk: Walk, runs: Engine) -> None:
     if not runs.pulls:
-        # What stands for AWS's image is in no registry: this is the one thing that is told
+        # The stand-in for AWS's image is in no registry: this is the one thing that is set
         # otherwise than to somebody who has AWS's.
         with (walk.clone / "samconfig.toml").open("a") as settings:
             settings.write("\n[default.local_invoke.parameters]\nskip_pull_image = true\n")
-    with _local(walk, runs) as guide:
+    with _invoke_functions(walk, runs) as guide:
         exports, commands = read_guide(guide)
-        _say("what make local says to do: make an ISO, and drop it")
-        told = [each for each in commands if re.match(r"mkdir|isodrop (drop|list)", each)]
-        for command in told:
+        _print_step("the instructions of make local: make an ISO, and upload it")
+        selected = [each for each in commands if re.match(r"mkdir|isodrop (upload|list)", each)]
+        for command in selected:
             _shell(walk, runs, exports, command)
-        _say("and then: every function, in a container")
+        _print_step("and then: every function, in a container")
         results = {}
-        for command in _in_a_container(commands):
+        for command in _use_host_address(commands):
             said = _shell(walk, runs, exports, command)
             if invoked := re.search(r"sam local invoke (\w+)", command):
                 results[invoked[1]] = _result(invoked[1], said)
-        _judge(results)
-        _say("what came of it")
+        _check_results(results)
+        _print_step("what came of it")
         print(f"   {_shell(walk, runs, exports, 'isodrop list').strip()}", flush=True)
-    _say("every module of the built layer")
+    _print_step("every module of the built layer")
     layer = walk.clone / ".aws-sam/build/IsodropLayer"
     print(f"   {runs.run(['python3', '-c', _IMPORTS], {layer: '/opt'}).strip()}", flush=True)
 
 
 @contextmanager
-def _local(walk: Walk, runs: Engine) -> Iterator[str]:
+def _invoke_functions(walk: Walk, runs: Engine) -> Iterator[str]:
     """Run ``make local CONTAINERS=1`` in the copy; give what it prints."""
     print("   $ make local CONTAINERS=1", flush=True)
     environ = {**walk.environ(runs.environ), "MAKEFLAGS": ""}
@@ -156,7 +156,7 @@ def read_guide(guide: str) -> tuple[list[str], list[str]]:
     return exports, commands_of(guide)
 
 
-def _in_a_container(commands: list[str]) -> list[str]:
+def _use_host_address(commands: list[str]) -> list[str]:
     """Choose what belongs to ``sam local invoke``: from the build to the last of them."""
     begin = commands.index("sam build --no-cached")
     last = max(place for place, each in enumerate(commands) if "sam local invoke" in each)
@@ -164,7 +164,7 @@ def _in_a_container(commands: list[str]) -> list[str]:
 
 
 def _shell(walk: Walk, runs: Engine, exports: list[str], command: str) -> str:
-    """Give a command in a shell that is set up as the guide says."""
+    """Run a command in a shell that is set up as in the guide."""
     print(f"   $ {command}", flush=True)
     began = time.monotonic()
     done = subprocess.run(
@@ -187,28 +187,28 @@ def _shell(walk: Walk, runs: Engine, exports: list[str], command: str) -> str:
 def _result(function: str, said: str) -> dict[str, Any]:
     """Read a function's result, which is the last line that the SAM CLI prints."""
     lines = said.strip().splitlines()
-    _must(lines, f"{function} gave nothing")
+    _require(lines, f"{function} gave nothing")
     result: dict[str, Any] = json.loads(lines[-1])
-    _must("errorType" not in result, f"{function} failed: {result}")
+    _require("errorType" not in result, f"{function} failed: {result}")
     return result
 
 
-def _judge(results: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_results(results: Mapping[str, Mapping[str, Any]]) -> None:
     decided, swept = results["ImportIso"], results["Sweep"]
-    _must(decided["decision"] == "follow", f"ImportIso decided {decided}")
-    # A version that nothing else here has imported: its build was asked for from the container.
-    _must("/11.26200." in decided["buildArn"], f"ImportIso gave no build: {decided}")
-    _must("ReportBuild" in results, "ReportBuild was not called")
-    _must(swept["troubles"] == 0, f"the sweep had troubles: {swept}")
-    _must(swept["complete"] is True, f"the sweep did not come to its end: {swept}")
+    _require(decided["nextStep"] == "track", f"ImportIso decided {decided}")
+    # A version that nothing else here has imported: its build was requested from the container.
+    _require("/11.26200." in decided["buildArn"], f"ImportIso gave no build: {decided}")
+    _require("ReportBuild" in results, "ReportBuild was not called")
+    _require(swept["errors"] == 0, f"the sweep had errors: {swept}")
+    _require(swept["complete"] is True, f"the sweep is incomplete: {swept}")
 
 
 # ------------------------------------------------------------------------- on Lambda's Python
 
 
-def _on_lambdas_python(folder: Path) -> None:
-    _say("the handlers' tests, and whole imports on the stack, on Lambda's Python")
-    python = _find_python() or _debians_python(folder)
+def _test_on_lambda_python(folder: Path) -> None:
+    _print_step("the handlers' tests, and whole imports on the stack, on Lambda's Python")
+    python = _find_python() or _install_debian_python(folder)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *ON_LAMBDAS_PYTHON],
         cwd=ROOT,
@@ -216,7 +216,7 @@ def _on_lambdas_python(folder: Path) -> None:
         check=False,
         timeout=600,
     )
-    _must(done.returncode == 0, f"pytest ended with {done.returncode}")
+    _require(done.returncode == 0, f"pytest ended with {done.returncode}")
 
 
 def _find_python() -> str | None:
@@ -229,7 +229,7 @@ def _find_python() -> str | None:
     return found.stdout.strip()
 
 
-def _debians_python(folder: Path) -> str:
+def _install_debian_python(folder: Path) -> str:
     """Let this machine's kernel run Debian's Python out of its folder, with its own libraries."""
     if shutil.which("debootstrap") is None:
         raise StepError(f"there is no {RUNTIME} here, and no debootstrap that could bring one")

@@ -54,7 +54,7 @@ _START_SECONDS: Final = 20.0
 
 
 class EngineError(Exception):
-    """There is no engine to be had; the message says what is missing."""
+    """No container engine is available; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 
 def _why_not_docker() -> str | None:
-    """Say why AWS's image cannot be run; None if it can."""
+    """Return why AWS's image cannot be run; None if it can."""
     try:
         client = docker.from_env()
         client.ping()

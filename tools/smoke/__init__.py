@@ -1,1 +1,1 @@
-"""One real import on a deployed stack, to see what no documentation says: ``make smoke``."""
+"""One real import on a deployed stack, to verify what is not documented: ``make smoke``."""

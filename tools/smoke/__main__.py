@@ -1,6 +1,6 @@
 """One real import on a deployed stack: ``make smoke ISO=Win11.iso``. It costs one build.
 
-Runs ``isodrop doctor``, says what it will cost and asks, drops the ISO, follows it to its answer,
+Runs ``isodrop doctor``, prints the cost and asks for consent, uploads the ISO, follows its import,
 and tells which of the points that no documentation settles held.
 """
 
@@ -25,31 +25,31 @@ from isodrop_cli.doctor import Aws, CheckContext, run_checks
 from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.operations import Operator
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
-from isodrop_cli.output.run_format import STATUSES, kind_of, parse_answer, state_of
-from isodrop_cli.stack import add_options, described, operator
+from isodrop_cli.output.run_format import STATUSES, answer_kind, parse_answer, state_of
+from isodrop_cli.stack import add_stack_options, find_stack, open_operator
 from tools.smoke import points
 
 DIFFERS: Final = 5
 POLL_SECONDS: Final = 10.0
 COSTS: Final = """
-This drops {iso} into {bucket} and lets Image Builder build it:
+This uploads {iso} to {bucket}, and Image Builder builds it:
   - one build: an EC2 instance with its volume, for 20 to 40 minutes, sometimes for hours;
   - its AMI's snapshot and the ISO, for as long as you keep them;
-  - the import is asked for again with the same token; should AWS take that for another one,
+  - the import is requested again with the same token; should AWS take that for another one,
     a second build begins and is cancelled at once;
   - an object that is not there is imported; should AWS begin a build of that, it is cancelled
     at once.
 """
 _EPILOG: Final = """\
-exit status: 0 succeeded and no point differs, 1 could not, or you did not agree,
-2 wrong usage, 3 doctor found something broken, or rejected, 4 failed,
+exit status: 0 succeeded and no point differs, 1 could not run, or no consent,
+2 usage error, 3 doctor found errors, or rejected, 4 failed,
 5 succeeded, but a point differs from what is expected
 """
 
 
 @dataclass(slots=True)
-class Seen:
-    """What was seen while the drop was followed."""
+class Observations:
+    """What was observed while the run was followed."""
 
     found: list[points.Point] = field(default_factory=list)
     built: float | None = None
@@ -69,8 +69,8 @@ def main(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("iso", type=_iso, help="a real ISO")
-    parser.add_argument("--yes", action="store_true", help="do not ask whether to spend it")
-    add_options(parser)
+    parser.add_argument("--yes", action="store_true", help="spend it without asking for consent")
+    add_stack_options(parser)
     options = parser.parse_args(arguments)
     if environ.get("CI"):
         print_error("this costs a build and is for people; it does not run in CI")
@@ -92,100 +92,103 @@ def _iso(named: str) -> Path:
 
 
 def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
-    with described(options) as (session, stack):
+    with find_stack(options) as (session, stack):
         context = CheckContext(Aws(session), stack, datetime.now(UTC), options.profile)
         findings = tuple(run_checks(context))
-    doctor.show(findings)
-    if doctor.is_broken(findings):
-        print_error("mend what is broken first: nothing was spent")
-        return doctor.BROKEN
+    doctor.print_results(findings)
+    if doctor.has_errors(findings):
+        print_error("fix the errors first: nothing was spent")
+        return doctor.FAILED
     print(COSTS.format(iso=options.iso, bucket=context.bucket), flush=True)
-    if not options.yes and not _agreed():
+    if not options.yes and not _ask_consent():
         print_error("not agreed: nothing was spent")
         return COULD_NOT
-    with operator(options) as asking:
-        key = _drop(asking, context, options.iso)
-        run, seen = _follow(asking, key, sleep)
-        return _tell(asking, session, run, seen)
+    with open_operator(options) as operator:
+        key = _upload(operator, context, options.iso)
+        run, observations = _follow(operator, key, sleep)
+        return _print_report(operator, session, run, observations)
 
 
-def _agreed() -> bool:
+def _ask_consent() -> bool:
     try:
         return input("Type yes to go on: ").strip().lower() == "yes"
     except EOFError:
         return False
 
 
-def _drop(asking: Operator, context: CheckContext, iso: Path) -> str:
+def _upload(operator: Operator, context: CheckContext, iso: Path) -> str:
     """Upload, as another import on purpose if that is allowed, so that there is a build."""
     key = context.parameter("KeyPrefix") + iso.name
     metadata = {}
     if "rebuild" in context.parameter("AllowedOverrides").split(","):
         metadata["rebuild"] = f"smoke-{context.now:%Y%m%d-%H%M%S}"
-    print(f"uploading to s3://{asking.bucket}/{key}", flush=True)
-    asking.s3.upload_file(str(iso), asking.bucket, key, ExtraArgs={"Metadata": metadata})
+    print(f"uploading to s3://{operator.bucket}/{key}", flush=True)
+    operator.s3.upload_file(str(iso), operator.bucket, key, ExtraArgs={"Metadata": metadata})
     return key
 
 
-def _follow(asking: Operator, key: str, sleep: Callable[[float], object]) -> tuple[Run, Seen]:
-    """Wait for the answer, and look at what is not documented meanwhile."""
-    seen, state = Seen(), ""
+def _follow(
+    operator: Operator, key: str, sleep: Callable[[float], object]
+) -> tuple[Run, Observations]:
+    """Wait for the answer, and observe meanwhile what is not documented."""
+    observations, state = Observations(), ""
     while True:
-        run = asking.history(asking.bucket, key).last
+        run = operator.get_history(operator.bucket, key).last
         if run is None:
             sleep(POLL_SECONDS)
             continue
         if state_of(run) != state:
             state = state_of(run)
-            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {run.build_arn or ''}", flush=True)
-        if run.build_arn is not None:
-            if seen.built is None:
-                seen.built = time.monotonic()
-                seen.found.append(_again(asking, run, "at once"))
-            if seen.listed is None and _is_listed(asking, run.build_arn):
-                seen.listed = time.monotonic()
+            build_arn = run.import_build.arn
+            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {build_arn or ''}", flush=True)
+        if run.import_build.arn is not None:
+            if observations.built is None:
+                observations.built = time.monotonic()
+                observations.found.append(_repeat_request(operator, run, "at once"))
+            if observations.listed is None and _is_listed(operator, run.import_build.arn):
+                observations.listed = time.monotonic()
         if run.answered_at is not None:
-            return run, seen
+            return run, observations
         sleep(POLL_SECONDS)
 
 
-def _again(asking: Operator, run: Run, when: str) -> points.Point:
+def _repeat_request(operator: Operator, run: Run, when: str) -> points.Point:
     """Send the frozen request once more."""
-    attempt, built = _attempt(asking, run), str(run.build_arn)
+    attempt, built = _attempt(operator, run), str(run.import_build.arn)
     if attempt is None:
         return points.token(when, built, None, "no attempt is known")
     try:
-        again = asking.builder.import_disk_image(attempt.request)
+        again = operator.builder.import_disk_image(attempt.request)
     except AccessDeniedError:
         return points.token(when, built, None, "you may not ImportDiskImage or PassRole yourself")
     if again != built:
-        asking.builder.cancel(again)
+        operator.builder.cancel(again)
     return points.token(when, built, again)
 
 
-def _attempt(asking: Operator, run: Run) -> Attempt | None:
-    if run.import_key is None or run.attempt is None:
+def _attempt(operator: Operator, run: Run) -> Attempt | None:
+    if run.import_build.attempt is None:
         return None
-    return asking.ledger.list_attempts(run.import_key)[run.attempt]
+    return operator.ledger.get_attempt(run.import_build.attempt)
 
 
-def _is_listed(asking: Operator, build_arn: str) -> bool:
+def _is_listed(operator: Operator, build_arn: str) -> bool:
     version = build_arn.rsplit("/", 1)[0]
-    listed = asking.builder.imagebuilder.list_image_build_versions(imageVersionArn=version)
+    listed = operator.builder.imagebuilder.list_image_build_versions(imageVersionArn=version)
     return any(each.get("arn") == build_arn for each in listed.get("imageSummaryList", ()))
 
 
-def _tell(asking: Operator, session: Any, run: Run, seen: Seen) -> int:
+def _print_report(operator: Operator, session: Any, run: Run, observations: Observations) -> int:
     answer = parse_answer(run) or {}
-    kind = kind_of(answer)
-    told = answer["detail"]["data"]
-    history = list(_history(asking, run.execution_arn))
+    kind = answer_kind(answer)
+    data = answer["detail"]["data"]
+    history = list(_history(operator, run.execution_arn))
     found = [
-        *seen.found,
-        *_points(asking, run, seen, history, kind),
-        *_around(asking, session, run, told),
+        *observations.found,
+        *_points(operator, run, observations, history, kind),
+        *_observe_surroundings(operator, session, run, data),
     ]
-    print(f"\nthe answer: {kind}  {told.get('message', '')}")
+    print(f"\nthe answer: {kind}  {data.get('message', '')}")
     rows = [(each.result, each.name, each.expected, each.observed) for each in found]
     if screen := console():
         columns = ("Result", "Point", "Expected", "Observed")
@@ -198,81 +201,89 @@ def _tell(asking: Operator, session: Any, run: Run, seen: Seen) -> int:
 
 
 def _points(
-    asking: Operator, run: Run, seen: Seen, history: list[Any], kind: str
+    operator: Operator, run: Run, observations: Observations, history: list[Any], kind: str
 ) -> Iterator[points.Point]:
-    if run.build_arn is not None:
+    if run.import_build.arn is not None:
         if kind == "Succeeded":
-            yield _again(asking, run, "after the end")
-        lag = None if seen.listed is None or seen.built is None else seen.listed - seen.built
+            yield _repeat_request(operator, run, "after the end")
+        lag = (
+            None
+            if observations.listed is None or observations.built is None
+            else observations.listed - observations.built
+        )
         yield points.lag(lag)
-        image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
-        attempt = _attempt(asking, run)
+        image = operator.builder.imagebuilder.get_image(imageBuildVersionArn=run.import_build.arn)[
+            "image"
+        ]
+        attempt = _attempt(operator, run)
         yield points.tags(attempt.request["tags"] if attempt else {}, image.get("tags", {}))
     if isinstance(run.decision, ImportPlan):
         yield points.release(run.decision)
-    head = asking.s3.head_object(Bucket=asking.bucket, Key=run.upload.key)
+    head = operator.s3.head_object(Bucket=operator.bucket, Key=run.upload.key)
     yield points.key(head.get("ServerSideEncryption"), kind)
     yield points.steps(history)
     yield points.failure(history, kind)
     yield points.quota(history)
 
 
-def _around(
-    asking: Operator, session: Any, run: Run, told: Mapping[str, Any]
+def _observe_surroundings(
+    operator: Operator, session: Any, run: Run, data: Mapping[str, Any]
 ) -> Iterator[points.Point]:
-    """Look at what lies around the build: its AMI, its log, and one that there cannot be."""
-    if run.build_arn is None:
+    """Observe the build's AMI and log, and an import of an object that does not exist."""
+    if run.import_build.arn is None:
         return
-    home = asking.builder.ec2.meta.region_name
-    amis = told.get("amis", [])
-    image = asking.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
-    yield points.ami_tags(image.get("tags", {}), _ami_tags(asking, home, amis))
+    home = operator.builder.ec2.meta.region_name
+    amis = data.get("amis", [])
+    image = operator.builder.imagebuilder.get_image(imageBuildVersionArn=run.import_build.arn)[
+        "image"
+    ]
+    yield points.ami_tags(image.get("tags", {}), _ami_tags(operator, home, amis))
     yield points.distributed_names(home, amis)
-    yield _log_writers(session, told.get("logGroup") or f"/aws/imagebuilder/{image['name']}")
-    yield _without_object(asking, run)
+    yield _log_writers(session, data.get("logGroup") or f"/aws/imagebuilder/{image['name']}")
+    yield _without_object(operator, run)
 
 
 def _ami_tags(
-    asking: Operator, home: str, amis: Iterable[Mapping[str, Any]]
+    operator: Operator, home: str, amis: Iterable[Mapping[str, Any]]
 ) -> dict[str, str] | None:
     ids = [str(each["id"]) for each in amis if each["region"] == home]
-    found = asking.builder.ec2.describe_images(ImageIds=ids)["Images"] if ids else []
+    found = operator.builder.ec2.describe_images(ImageIds=ids)["Images"] if ids else []
     if not found:
         return None
     return {each["Key"]: each["Value"] for each in found[0].get("Tags", [])}
 
 
 def _log_writers(session: Any, log_group: str) -> points.Point:
-    """Ask CloudTrail, which hears of it some minutes later."""
-    asked = [{"AttributeKey": "EventName", "AttributeValue": "CreateLogStream"}]
+    """Look up events in CloudTrail, which has them some minutes later."""
+    lookup = [{"AttributeKey": "EventName", "AttributeValue": "CreateLogStream"}]
     try:
-        events = session.client("cloudtrail").lookup_events(LookupAttributes=asked)["Events"]
+        events = session.client("cloudtrail").lookup_events(LookupAttributes=lookup)["Events"]
     except (BotoCoreError, ClientError) as error:
         return points.log_writers(None, str(error)[:200])
     users = [each["Username"] for each in events if log_group in each.get("CloudTrailEvent", "")]
     return points.log_writers(users, f"CloudTrail knows of no stream in {log_group} yet")
 
 
-def _without_object(asking: Operator, run: Run) -> points.Point:
+def _without_object(operator: Operator, run: Run) -> points.Point:
     """Send the frozen request for an object that is not there, under a name of its own."""
-    attempt = _attempt(asking, run)
+    attempt = _attempt(operator, run)
     if attempt is None:
         return points.missing_object(None, None, "no attempt is known")
     own = f"isodrop-smoke-{uuid.uuid4().hex[:12]}"
-    uri = f"s3://{asking.bucket}/{own}.iso"
+    uri = f"s3://{operator.bucket}/{own}.iso"
     request: Any = {**attempt.request, "name": own, "uri": uri, "clientToken": str(uuid.uuid4())}
     try:
-        began = asking.builder.import_disk_image(request)
+        began = operator.builder.import_disk_image(request)
     except AccessDeniedError:
         return points.missing_object(None, None, "you may not ImportDiskImage or PassRole yourself")
     except IsodropError as error:
         return points.missing_object(str(error)[:200], None)
-    asking.builder.cancel(began)
+    operator.builder.cancel(began)
     return points.missing_object(None, began)
 
 
-def _history(asking: Operator, execution: str) -> Iterator[Mapping[str, Any]]:
-    pages = asking.executions.client.get_paginator("get_execution_history")
+def _history(operator: Operator, execution: str) -> Iterator[Mapping[str, Any]]:
+    pages = operator.executions.client.get_paginator("get_execution_history")
     for page in pages.paginate(executionArn=execution):
         yield from (dict(event) for event in page["events"])
 

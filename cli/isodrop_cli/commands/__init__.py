@@ -1,1 +1,1 @@
-"""One module for each command: its arguments, and what it does with them."""
+"""One module for each command: its arguments and its implementation."""

@@ -1,25 +1,25 @@
-"""``isodrop cancel``: stop what an upload has started."""
+"""``isodrop cancel``: cancel the import of an upload."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.args import add_address
-from isodrop_cli.stack import add_options, operator
+from isodrop_cli.stack import add_stack_options, open_operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _EPILOG: Final = """\
-The upload gets its answer all the same: it has failed, with the code
-build-cancelled, or distribution-failed if its image was being distributed.
-An import that still waits for a quota or a throttle ends with
-that at its next try.
+The upload still gets its answer: Failed, with the code build-cancelled, or
+distribution-failed if its image was being distributed. An import that waits
+for a quota, or is throttled, ends when it is tried next.
 
 examples:
   isodrop cancel Win11.iso
-  isodrop cancel s3://my-bucket/Win11.iso --yes    others wait for it, too
+  isodrop cancel Win11.iso --yes    even if other uploads use the same build
 
-exit status: 0 cancelled, 1 could not, or nothing runs, 2 wrong usage
+exit status: 0 cancelled, 1 could not cancel, or nothing to cancel,
+2 usage error, 130 interrupted
 """
 
 
@@ -28,29 +28,31 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         "cancel",
         help=summary,
-        description="Cancel the build of an upload, its import before there is a build, or then\n"
-        "the distribution of its image.",
+        description="Cancel the import of an upload: its build, the distribution of its image, or\n"
+        "the import itself before its build starts.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     add_address(command)
-    command.add_argument("--version-id", metavar="ID", help="an earlier version, or a deleted one")
     command.add_argument(
-        "--yes", action="store_true", help="even if other uploads wait for the same build"
+        "--version-id", metavar="ID", help="an earlier or deleted version of the object"
     )
-    add_options(command)
+    command.add_argument(
+        "--yes", action="store_true", help="cancel even if other uploads use the same build"
+    )
+    add_stack_options(command)
     command.set_defaults(run=run)
     return command
 
 
 def run(options: Namespace) -> int:
-    """Cancel, tell, and answer with the exit status."""
-    with operator(options) as asking:
+    """Cancel the import, and return the exit status."""
+    with open_operator(options) as operator:
         bucket, key = options.upload
-        history = asking.history(bucket, key, options.version_id)
-        build_arn = asking.cancel(history, others_too=options.yes)
+        history = operator.get_history(bucket, key, options.version_id)
+        build_arn = operator.cancel(history, include_others=options.yes)
     if build_arn is None:
-        print("cancelled before there was a build; its answer comes at its next try")
+        print("cancelled before its build started; the answer follows when it is tried next")
     else:
-        print(f"cancelling {build_arn}; its answer comes when the build has stopped")
+        print(f"cancelling {build_arn}; the answer follows when the build has stopped")
     return 0

@@ -1,4 +1,4 @@
-"""``isodrop doctor``: whether the stack is fit for its first paid build, and what to do if not."""
+"""``isodrop doctor``: check that a stack is ready for a build, and print remedies if not."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import Counter
@@ -6,33 +6,35 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.clock import utc_now
 from isodrop_cli.output.console import (
-    WHOLE,
+    MAX_COMMAND,
     console,
+    print_check_results,
     print_fields,
-    print_findings,
     print_json,
 )
-from isodrop_cli.stack import add_options, described
+from isodrop_cli.stack import add_stack_options, find_stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from isodrop_cli.doctor import Finding
 
-BROKEN: Final = 3
+FAILED: Final = 3
 
 _EPILOG: Final = """\
-Nothing is changed and nothing is spent. What you may not see is a warning that
-names the permission; AWS's managed policy ReadOnlyAccess has all of them. In a
-pipe there is one line for each check: level, check, what is so, what mends it.
+The command changes nothing and incurs no cost. A check that you lack a
+permission for is a warning that names the permission; AWS's managed policy
+ReadOnlyAccess has all of them. In a pipe the output is one line per check,
+with these fields separated by tabs: level, check, message, remedy.
+The level is ok, warning or error.
 
 examples:
   isodrop doctor
   isodrop doctor --stack imports --region eu-central-1
-  isodrop doctor --json | jq '.findings[] | select(.level == "broken")'
+  isodrop doctor --json | jq '.checks[] | select(.level == "error")'
 
-exit status: 0 well, or warnings only, 1 could not look, 2 wrong usage,
-3 something is broken
+exit status: 0 no errors (warnings are possible), 1 could not check,
+2 usage error, 3 at least one error, 130 interrupted
 """
 
 
@@ -41,66 +43,66 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         "doctor",
         help=summary,
-        description="Check a deployed stack: what is well, what is broken, and what mends it.",
+        description="Check a deployed stack, and print a remedy for each problem.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
-    add_options(command)
+    add_stack_options(command)
     command.set_defaults(run=run)
     return command
 
 
 def run(options: Namespace) -> int:
-    """Look, tell, and answer with the exit status."""
-    with described(options) as (session, stack):
+    """Run the checks, print their results, and return the exit status."""
+    with find_stack(options) as (session, stack):
         from isodrop_cli.doctor import Aws, CheckContext, run_checks  # noqa: PLC0415 - needs an SDK
 
         context = CheckContext(Aws(session), stack, utc_now(), options.profile)
-        findings = tuple(run_checks(context))
+        results = tuple(run_checks(context))
     if options.json:
-        print_json(as_json(options.stack, findings))
+        print_json(as_json(options.stack, results))
     else:
-        show(findings)
-    return BROKEN if is_broken(findings) else 0
+        print_results(results)
+    return FAILED if has_errors(results) else 0
 
 
-def show(findings: "tuple[Finding, ...]") -> None:
-    """Tell the findings: to a person, or line by line."""
-    told = [
+def print_results(results: "tuple[Finding, ...]") -> None:
+    """Print the results: as a table on a terminal, as lines in a pipe."""
+    rows = [
         (each.result.level.value, each.check, each.result.message, each.result.remedy)
-        for each in findings
+        for each in results
     ]
     if screen := console():
-        print_findings(screen, told)
-        count = Counter(level for level, *_ in told)
-        print(", ".join(_counted(level, number) for level, number in count.items()))
+        print_check_results(screen, rows)
+        count = Counter(level for level, *_ in rows)
+        print(", ".join(_count_level(level, number) for level, number in count.items()))
     else:
-        for line in told:
-            print_fields(*line, limit=WHOLE)
+        for line in rows:
+            print_fields(*line, limit=MAX_COMMAND)
 
 
-def _counted(level: str, number: int) -> str:
+def _count_level(level: str, number: int) -> str:
     return f"{number} {level}{'s' if level == 'warning' and number > 1 else ''}"
 
 
-def is_broken(findings: "tuple[Finding, ...]") -> bool:
-    """Whether anything is broken."""
-    return any(each.result.level == "broken" for each in findings)
+def has_errors(results: "tuple[Finding, ...]") -> bool:
+    """Whether any check found an error."""
+    return any(each.result.level == "error" for each in results)
 
 
-def as_json(stack: str, findings: "tuple[Finding, ...]") -> dict[str, object]:
-    """Say it as the contract of ``--json`` does."""
+def as_json(stack: str, results: "tuple[Finding, ...]") -> dict[str, object]:
+    """Convert the results to the documented JSON."""
     return {
         "stack": stack,
-        "broken": is_broken(findings),
-        "findings": [
+        "hasErrors": has_errors(results),
+        "checks": [
             {
                 "check": each.check,
                 "level": each.result.level.value,
                 "message": each.result.message,
                 "remedy": each.result.remedy,
             }
-            for each in findings
+            for each in results
         ],
     }

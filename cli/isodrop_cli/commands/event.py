@@ -1,4 +1,4 @@
-"""``isodrop event``: the event that S3 sends for an object, to try a function with."""
+"""``isodrop event``: the event that S3 sends for an object, to invoke a function with."""
 
 import hashlib
 import os
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any, Final
 from isodrop_cli.args import add_address
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_json
-from isodrop_cli.stack import add_options, stack
+from isodrop_cli.stack import add_stack_options, open_stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 ACCOUNT: Final = "123456789012"
-"""An account that is nobody's; isodrop does not look at it."""
+"""An example account; isodrop does not read it."""
 REGION: Final = "us-east-1"
-"""Told where nothing says another."""
-PART: Final = 8 * 1024 * 1024
-"""Bytes of a part, and from where on there are parts: what ``aws s3 cp`` and boto3 do."""
+"""The default Region."""
+PART_SIZE: Final = 8 * 1024 * 1024
+"""Part size and multipart threshold in bytes, as in ``aws s3 cp`` and boto3."""
 
 _EPILOG: Final = """\
-By default S3 is asked for the object's ETag, size and version. The same object
-gives the same event, so trying twice is a repeated delivery, and of what the
-stack has taken already comes "nothing". --sequencer pretends another upload:
-any word does, and the event names no version, by which it would be known again.
---report asks the function ReportBuild for what is to be told of an upload that
-ImportIso was given, with the same event, before.
+By default the object's ETag, size and version are read from S3. The same
+object gives the same event: invoking a function twice is a repeated delivery,
+and for an upload that the stack has processed nextStep is "skip". --sequencer
+simulates another upload of the object: pass any new word. The event then has no
+version id, which would identify the upload. --report prints the event for
+ReportBuild that follows the same event for ImportIso.
 
 examples:
-  isodrop event s3://my-bucket/Win11.iso > event.json
+  isodrop event Win11.iso > event.json
   isodrop event s3://my-bucket/Win11.iso --sequencer 1 > event.json
   isodrop env > env.json
   sam local invoke ImportIso --event event.json --env-vars env.json
@@ -42,22 +42,23 @@ examples:
     --state-machine-arn ARN
   isodrop event s3://my-bucket/Win11.iso --file Win11.iso   # without AWS
 
-exit status: 0 printed, 1 the object could not be looked at, 2 wrong usage
+exit status: 0 printed, 1 could not read the object, 2 usage error,
+130 interrupted
 """
 _HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
-_WITHOUT: Final = "say --file FILE, or --etag ETAG --size BYTES, and AWS is not asked"
+_OFFLINE: Final = "with --file FILE, or --etag ETAG --size BYTES, the object is not read"
 
 REPORTS: Final = ("started", "answer")
-"""What the state machine has reported of an upload, without a particular of its own."""
+"""The reports of the state machine that need nothing but the upload."""
 
 
 class NoEventError(ExplainedError):
-    """There is no event for this object; the message says why, and what to do."""
+    """The event cannot be made; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """An object as S3 has it.
+class ObjectInfo:
+    """The properties of an object in S3.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class Stored:
         When it was uploaded, with a time zone.
     region : str
     version_id : str or None
-        None where the bucket has no versions.
+        ``None`` if the bucket is not versioned.
     """
 
     etag: str
@@ -84,56 +85,61 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         "event",
         help=summary,
-        description="Print S3's Object Created event for an object of yours, to try it out.",
+        description="Print the Object Created event that S3 sends for an object, to invoke a\n"
+        "function with.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     add_address(command)
-    command.add_argument("--file", metavar="FILE", type=Path, help="take ETag and size from it")
-    command.add_argument("--etag", help="the object's ETag; with --size")
-    command.add_argument("--size", metavar="BYTES", type=_size, help="its size; with --etag")
-    command.add_argument("--version-id", metavar="ID", help="of which version, if not the newest")
-    command.add_argument("--sequencer", help="pretend another upload of the object")
-    add_options(command)
     command.add_argument(
-        "--report", choices=REPORTS, help="the state machine's event for ReportBuild about it"
+        "--file", metavar="FILE", type=Path, help="compute ETag and size from this file"
+    )
+    command.add_argument("--etag", help="the object's ETag; with --size")
+    command.add_argument(
+        "--size", metavar="BYTES", type=_parse_size, help="the object's size; with --etag"
+    )
+    command.add_argument("--version-id", metavar="ID", help="an earlier version of the object")
+    command.add_argument("--sequencer", help="simulate another upload of the object")
+    add_stack_options(command)
+    command.add_argument(
+        "--report", choices=REPORTS, help="print the state machine's event for ReportBuild instead"
     )
     command.set_defaults(run=run, refuse=command.error)
     return command
 
 
 def run(options: Namespace) -> int:
-    """Print the event, and answer with the exit status."""
+    """Print the event, and return the exit status."""
     if (options.etag is None) != (options.size is None):
         options.refuse("--etag and --size go together")
     if options.file and options.etag:
         options.refuse("--file and --etag exclude each other")
-    bucket, key = _bucket(options), options.upload.key
-    stored = _stored(bucket, key, options)
-    event = _event(bucket, key, stored, options.sequencer)
+    bucket, key = _resolve_bucket(options), options.upload.key
+    stored = _object_info(bucket, key, options)
+    event = _make_event(bucket, key, stored, options.sequencer)
     print_json(event if options.report is None else {**event, "report": {"kind": options.report}})
     return 0
 
 
-def _bucket(options: Namespace) -> str:
-    """Say in which bucket the object is; the stack knows its own."""
+def _resolve_bucket(options: Namespace) -> str:
+    """Return the bucket of the object; the stack's own by default."""
     if options.upload.bucket is not None:
         return str(options.upload.bucket)
-    with stack(options) as found:
+    with open_stack(options) as found:
         return found.bucket
 
 
-def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict[str, Any]:
-    """Write S3's event for an object.
+def _make_event(bucket: str, key: str, stored: ObjectInfo, sequencer: str | None) -> dict[str, Any]:
+    """Make S3's event for an object.
 
-    Its sequencer is made of the object. One that is given makes it another upload of that object,
-    which in a bucket with versions it is only if no version is named: see ``upload_id``.
+    Its sequencer is derived from the object. A given sequencer makes it another upload of that
+    object; in a versioned bucket only if the event has no version id: see ``upload_id``.
     """
     from isodrop.aws.s3_events import make_object_created_event  # noqa: PLC0415 - likewise
-    from isodrop.domain.model import Upload  # noqa: PLC0415 - only here does the command need the rest
+    from isodrop.domain.model import Upload  # noqa: PLC0415 - not needed by --help
 
     made_of = f"s3://{bucket}/{key} {stored.version_id} {stored.etag} {stored.modified}"
-    # As S3's own do, it begins with the time, so that a later upload has a greater one.
+    # Like S3's, it begins with the time, so that a later upload has a greater one.
     digest = hashlib.sha256(made_of.encode()).hexdigest()
     made = f"{int(stored.modified.timestamp()):010X}{digest[:8].upper()}"
     return make_object_created_event(
@@ -151,42 +157,44 @@ def _event(bucket: str, key: str, stored: Stored, sequencer: str | None) -> dict
     )
 
 
-def etag_of(path: Path) -> str:
+def compute_etag(path: Path) -> str:
     """Compute the ETag that a file gets when ``aws s3 cp`` or boto3 uploads it.
 
-    True for S3's own encryption; under a KMS key an ETag says nothing of the bytes.
+    Valid for SSE-S3; under a KMS key the ETag is not a digest of the bytes.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
     parts = []
     with path.open("rb") as file:
-        while part := file.read(PART):
+        while part := file.read(PART_SIZE):
             parts.append(hashlib.md5(part, usedforsecurity=False))
-    if path.stat().st_size < PART:
+    if path.stat().st_size < PART_SIZE:
         return (parts or [hashlib.md5(usedforsecurity=False)])[0].hexdigest()
     whole = hashlib.md5(b"".join(part.digest() for part in parts), usedforsecurity=False)
     return f"{whole.hexdigest()}-{len(parts)}"
 
 
-def _stored(bucket: str, key: str, options: Namespace) -> Stored:
+def _object_info(bucket: str, key: str, options: Namespace) -> ObjectInfo:
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
     if options.file:
         try:
             status = options.file.stat()
             modified = datetime.fromtimestamp(status.st_mtime, UTC)
-            etag = etag_of(options.file)
+            etag = compute_etag(options.file)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise NoEventError(f"s3://{bucket}/{key}: {options.file}: {reason}") from error
-        return Stored(etag, status.st_size, modified, region, options.version_id)
+        return ObjectInfo(etag, status.st_size, modified, region, options.version_id)
     if options.etag:
-        # Of an object that nobody looks at: any time will do, as long as it is always the same.
+        # The object is not read: any time will do, as long as it is always the same.
         modified = datetime.fromtimestamp(0, UTC)
-        return Stored(options.etag.strip('"'), options.size, modified, region, options.version_id)
-    return _asked(bucket, key, options)
+        return ObjectInfo(
+            options.etag.strip('"'), options.size, modified, region, options.version_id
+        )
+    return _head_object(bucket, key, options)
 
 
-def _asked(bucket: str, key: str, options: Namespace) -> Stored:
-    """Ask S3, which takes an SDK; only here, so that the rest starts without one."""
+def _head_object(bucket: str, key: str, options: Namespace) -> ObjectInfo:
+    """Read the object's properties from S3. Only this part needs boto3."""
     from botocore.parsers import ResponseParserError  # noqa: PLC0415 - see above
 
     from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
@@ -199,21 +207,21 @@ def _asked(bucket: str, key: str, options: Namespace) -> Stored:
             client = s3_client(options.profile, options.region)
             head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
             if not head.keys() >= _HEADERS:
-                raise ResponseParserError("HeadObject: no answer of S3's")
+                raise ResponseParserError("HeadObject: not a response of S3")
     except NoEventError as error:
-        raise NoEventError(f"{error}; {_WITHOUT}") from error
+        raise NoEventError(f"{error}; {_OFFLINE}") from error
     region = client.meta.region_name
-    return Stored(
+    return ObjectInfo(
         etag=head["ETag"].strip('"'),
         size=head["ContentLength"],
         modified=head["LastModified"],
         region=REGION if region == "aws-global" else region,
-        # S3 says "null" of what was there before the bucket had versions.
+        # S3 returns "null" for objects from before the bucket was versioned.
         version_id=head.get("VersionId"),
     )
 
 
-def _size(text: str) -> int:
+def _parse_size(text: str) -> int:
     if not text.isdecimal():
         raise ArgumentTypeError(f"not a number of bytes: {text!r}")
     return int(text)

@@ -1,4 +1,4 @@
-"""``isodrop inspect``: what is on an ISO, and what an upload of it would come to."""
+"""``isodrop inspect``: show what is on an ISO, and how it would be imported."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from isodrop_cli.output.console import (
     print_table,
 )
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import add_options, stack
+from isodrop_cli.stack import add_stack_options, open_stack
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -39,35 +39,35 @@ if TYPE_CHECKING:
 ACCEPTED: Final = 0
 REJECTED: Final = 3
 
-# What a stack deployed with its default parameters says.
-SETTINGS: Final = ImportSettings(stack="isodrop", infrastructure_configuration_arn="")
+# The settings of a stack with default parameters.
+DEFAULT_SETTINGS: Final = ImportSettings(stack="isodrop", infrastructure_configuration_arn="")
 
 _HEADINGS: Final = ("Index", "Edition", "Name", "Arch", "Build", "Languages")
 _EPILOG: Final = """\
-The decision is that of a stack with default parameters, or with those of the
-stack that is named; only then is AWS asked for a file. In a pipe each line is
-the name of a fact and its value, separated by tabs; --json is the contract for
-programs.
+The decision is that of a stack with default parameters; with --stack it is that
+of your stack, and AWS credentials are required. In a pipe each line is a name
+and its values, separated by tabs. Programs should use --json.
 
 examples:
   isodrop inspect Win11.iso
-  isodrop inspect Win11.iso --key drops/Win11_23H2_English_x64.iso
+  isodrop inspect Win11.iso --key isos/Win11_23H2_English_x64.iso
   isodrop inspect Win11.iso --set edition=EnterpriseN
   isodrop inspect Win11.iso --sha256 --stack isodrop
   isodrop inspect s3://my-bucket/Win11.iso --json | jq .plan
 
-exit status: 0 accepted, 3 rejected, 1 could not look, 2 wrong usage
+exit status: 0 accepted, 1 could not read the ISO, 2 usage error, 3 rejected,
+130 interrupted
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What came of looking: the media where they could be read, and what was decided.
+    """The result: the ISO's contents if they could be read, and the decision.
 
     Attributes
     ----------
     hashes : ContentHashes or None
-        Of all its bytes, where they were asked for.
+        Hashes of the whole ISO, if requested.
     """
 
     contents: IsoContents | None
@@ -80,49 +80,51 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         "inspect",
         help=summary,
-        description="Look inside an ISO, by a handful of short reads, and tell what an upload\n"
-        "of it would come to. Without --stack a file needs no AWS credentials.",
+        description="Read an ISO's metadata in a few short reads, and show how it would be\n"
+        "imported. Without --stack a local file needs no AWS credentials.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    command.add_argument("file", metavar="FILE", help="a file, a disc drive or s3://bucket/key")
-    command.add_argument("--key", help="pretend that it is uploaded under this key")
-    add_set(command, "override what the ISO says, as isodrop drop would; may be repeated")
+    command.add_argument(
+        "file", metavar="FILE", help="a file, an optical drive, or s3://bucket/key"
+    )
+    command.add_argument("--key", help="inspect as if uploaded under this key")
+    add_set(command, "override a value of the ISO, as isodrop upload does; may be repeated")
     command.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
-        type=_pair,
+        type=_parse_pair,
         action="append",
         default=[],
-        help="pretend that it is uploaded with this metadata entry; may be repeated",
+        help="inspect as if uploaded with this metadata entry; may be repeated",
     )
     command.add_argument(
         "--sha256",
         action="store_true",
-        help="read all of it, and tell its SHA-256 and its contentId; with --stack,\n"
-        "whether it is on that stack's allow-list",
+        help="read the whole ISO and print its SHA-256 and contentId; with --stack,\n"
+        "check the stack's allow-list",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.add_argument("--trace", action="store_true", help="tell each read on stderr")
-    add_options(command, only_if_named=True)
+    command.add_argument("--trace", action="store_true", help="print each read to stderr")
+    add_stack_options(command, only_if_named=True)
     command.set_defaults(run=run)
     return command
 
 
 def run(options: Namespace) -> int:
-    """Look, tell, and answer with the exit status."""
-    inspection = _look(options)
+    """Inspect the ISO, print the result, and return the exit status."""
+    inspection = _inspect(options)
     if options.json:
         print_json({**as_json(inspection), "settings": "stack" if options.stack else "defaults"})
     elif screen := console():
-        _tell_person(screen, inspection, options.stack)
+        _print_tables(screen, inspection, options.stack)
     else:
-        _tell_pipe(inspection, options.stack)
+        _print_lines(inspection, options.stack)
     return ACCEPTED if isinstance(inspection.decision, ImportPlan) else REJECTED
 
 
-def _look(options: Namespace) -> Inspection:
-    """Look as a stack would: with its own settings where it is named."""
+def _inspect(options: Namespace) -> Inspection:
+    """Inspect the ISO with the settings of the chosen stack, or with default settings."""
     opened = open_source(
         options.file, trace=options.trace, profile=options.profile, region=options.region
     )
@@ -132,32 +134,32 @@ def _look(options: Namespace) -> Inspection:
         hashes = _hash(source) if options.sha256 else None
         if options.stack is None:
             return replace(inspect_iso(uploaded, options.key, {}), hashes=hashes)
-        with stack(options) as found:
-            if not source.etag:  # it is in no bucket yet
-                key = found.key(source.key, options.key)
+        with open_stack(options) as found:
+            if not source.etag:  # not in a bucket yet
+                key = found.resolve_key(source.key, options.key)
                 uploaded = replace(uploaded, bucket=found.bucket, key=key)
-            inspection = inspect_iso(uploaded, options.key, {}, found.settings())
-            return _judge_by_list(replace(inspection, hashes=hashes), found)
+            inspection = inspect_iso(uploaded, options.key, {}, found.read_settings())
+            return _apply_allow_list(replace(inspection, hashes=hashes), found)
 
 
 def _hash(source: Source) -> ContentHashes:
-    # A file is read by one thread, an object by as many as a stack reads it with.
+    # A file is read by one thread, an object by as many as the function uses.
     parallel = PARALLEL if source.etag else 1
     return hashes_of(source.read, source.size, parallel=parallel)
 
 
-def _judge_by_list(inspection: Inspection, found: "Stack") -> Inspection:
-    """See whether the stack's allow-list lets it in, if the hash is known."""
-    mode, source = found.allow_list()
+def _apply_allow_list(inspection: Inspection, found: "Stack") -> Inspection:
+    """Apply the stack's allow-list, if the hash is known."""
+    mode, source = found.read_allow_list_mode()
     plan = inspection.decision
     if mode is AllowListMode.OFF or isinstance(plan, Rejection):
         return inspection
     if inspection.hashes is None:
         note = (
-            f"The stack's AllowListMode is {mode}; --sha256 tells whether the ISO is on its list."
+            f"The stack's AllowListMode is {mode}; use --sha256 to check the ISO against its list."
         )
         return replace(inspection, decision=replace(plan, notes=(*plan.notes, note)))
-    against = _against(inspection.hashes.sha256, source)
+    against = _refusal(inspection.hashes.sha256, source)
     if against is None:
         return inspection
     if mode is AllowListMode.ENFORCE:
@@ -165,8 +167,8 @@ def _judge_by_list(inspection: Inspection, found: "Stack") -> Inspection:
     return replace(inspection, decision=replace(plan, notes=(*plan.notes, against)))
 
 
-def _against(sha256: str, source: "AllowListSource") -> str | None:
-    """Say what the list has against an ISO; ``None`` for nothing."""
+def _refusal(sha256: str, source: "AllowListSource") -> str | None:
+    """Return why the list does not allow the ISO; ``None`` if it does."""
     allowed = source.read()
     return None if sha256 in allowed else allowed.refusal(sha256)
 
@@ -175,9 +177,9 @@ def inspect_iso(
     source: Source,
     key: str | None,
     metadata: Mapping[str, str],
-    settings: ImportSettings = SETTINGS,
+    settings: ImportSettings = DEFAULT_SETTINGS,
 ) -> Inspection:
-    """Read the media and decide, as a stack with those settings would."""
+    """Read the ISO and decide as a stack with those settings would."""
     upload = Upload(
         bucket=source.bucket,
         key=source.key if key is None else key,
@@ -196,7 +198,7 @@ def inspect_iso(
 
 
 def as_json(inspection: Inspection) -> dict[str, Any]:
-    """Say it as the contract of ``inspect --json`` does."""
+    """Convert the result to the documented JSON of ``inspect --json``."""
     plan = inspection.decision if isinstance(inspection.decision, ImportPlan) else None
     rejection = inspection.decision if isinstance(inspection.decision, Rejection) else None
     return {
@@ -215,7 +217,7 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
 
 
 def hashes_json(hashes: ContentHashes) -> dict[str, Any]:
-    """Name an ISO's bytes as the events do."""
+    """Return the hashes under the names that the events use."""
     return {"sha256": hashes.sha256, "contentId": hashes.content.id}
 
 
@@ -258,7 +260,7 @@ def _plan_json(plan: ImportPlan) -> dict[str, Any]:
     }
 
 
-def _tell_person(screen: "Console", inspection: Inspection, stack: str | None) -> None:
+def _print_tables(screen: "Console", inspection: Inspection, stack: str | None) -> None:
     plan = inspection.decision if isinstance(inspection.decision, ImportPlan) else None
     if inspection.contents is not None:
         screen.print(_headline(inspection.contents))
@@ -272,31 +274,36 @@ def _tell_person(screen: "Console", inspection: Inspection, stack: str | None) -
         screen.print("REJECTED", inspection.decision.code.value, style="bold red")
         print_pairs(
             screen,
-            [*_of_rejection(inspection.decision), *_of_hashes(inspection), _settings_of(stack)],
+            [
+                *_rejection_pairs(inspection.decision),
+                *_hash_pairs(inspection),
+                _settings_pair(stack),
+            ],
         )
     else:
         screen.print("ACCEPTED", style="bold green")
         print_pairs(
-            screen, [*_of_plan(inspection.decision), *_of_hashes(inspection), _settings_of(stack)]
+            screen,
+            [*_plan_pairs(inspection.decision), *_hash_pairs(inspection), _settings_pair(stack)],
         )
 
 
-def _tell_pipe(inspection: Inspection, stack: str | None) -> None:
+def _print_lines(inspection: Inspection, stack: str | None) -> None:
     if inspection.contents is not None:
         print_fields("label", inspection.contents.label)
         for edition in inspection.contents.editions:
             print_fields("edition", *_row(edition))
     if isinstance(inspection.decision, Rejection):
         print_fields("decision", "rejected", inspection.decision.code.value)
-        for name, value in _of_rejection(inspection.decision):
+        for name, value in _rejection_pairs(inspection.decision):
             print_fields(name, value)
     else:
         print_fields("decision", "accepted")
-        for name, value in _of_plan(inspection.decision):
+        for name, value in _plan_pairs(inspection.decision):
             print_fields(name, value)
-    for name, value in _of_hashes(inspection):
+    for name, value in _hash_pairs(inspection):
         print_fields(name, value)
-    print_fields(*_settings_of(stack))
+    print_fields(*_settings_pair(stack))
 
 
 def _headline(contents: IsoContents) -> str:
@@ -307,27 +314,27 @@ def _headline(contents: IsoContents) -> str:
     )
 
 
-def _of_hashes(inspection: Inspection) -> list[tuple[str, object]]:
+def _hash_pairs(inspection: Inspection) -> list[tuple[str, object]]:
     if inspection.hashes is None:
         return []
     return [("sha256", inspection.hashes.sha256), ("content", inspection.hashes.content.id)]
 
 
-def _settings_of(stack: str | None) -> tuple[str, str]:
-    return ("settings", "default" if stack is None else f"of the stack {stack}")
+def _settings_pair(stack: str | None) -> tuple[str, str]:
+    return ("settings", "default" if stack is None else f"stack {stack}")
 
 
-def _of_rejection(rejection: Rejection) -> list[tuple[str, object]]:
+def _rejection_pairs(rejection: Rejection) -> list[tuple[str, object]]:
     return [("reason", rejection.message), ("remedy", rejection.remedy)]
 
 
-def _of_plan(plan: ImportPlan) -> list[tuple[str, object]]:
+def _plan_pairs(plan: ImportPlan) -> list[tuple[str, object]]:
     return [
         ("name", plan.name),
         ("version", plan.semantic_version),
         ("image index", plan.image_index),
         ("edition", plan.edition),
-        ("release", plan.release or "not known"),
+        ("release", plan.release or "unknown"),
         ("languages", " ".join(plan.languages)),
         ("description", plan.description),
         *(("tag", f"{key} = {value}") for key, value in plan.tags.items()),
@@ -346,7 +353,7 @@ def _row(edition: Edition) -> tuple[object, ...]:
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE")

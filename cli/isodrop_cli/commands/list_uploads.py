@@ -1,12 +1,12 @@
-"""``isodrop list``: what was dropped, and what became of it."""
+"""``isodrop list``: list uploads and their results."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.output.console import console, print_fields, print_json, print_table
-from isodrop_cli.output.run_format import as_json, to_row
-from isodrop_cli.stack import add_options, operator
+from isodrop_cli.output.run_format import STATES, as_json, to_row
+from isodrop_cli.stack import add_stack_options, open_operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -15,23 +15,25 @@ if TYPE_CHECKING:
     from isodrop.domain.budget import BudgetUse, BuildLimits
     from isodrop.domain.run import Run
 
-COLUMNS: Final = ("claimed", "state", "code", "run", "image", "version", "build", "key")
-_HEADINGS: Final = ("Claimed", "State", "What came of it", "Name")
-"""For a person: fewer columns, the long ones last, where they may fold."""
+COLUMNS: Final = ("started", "state", "code", "run", "image", "version", "build", "key")
+_HEADINGS: Final = ("Started", "State", "Result", "Key")
+"""On a terminal: fewer columns, the long ones last, where they may wrap."""
 _LIMIT: Final = 20
 _EPILOG: Final = f"""\
-In a pipe there is one line for each drop, with these fields separated by
-tabs, empty for what there is not (yet):
+In a pipe the output is one line per run, with these fields separated by tabs;
+a field without a value is empty:
   {" ".join(COLUMNS)}
-On a terminal the asks of one upload stand together, below the last of them,
-and the last line says how much of the budget of builds is used.
+The state is one of: {", ".join(STATES[:4])},
+{", ".join(STATES[4:])}. The run is 0 for an upload, and 1, 2, ... for
+each isodrop retry. On a terminal the runs of one upload are grouped below the
+latest one, and the last line shows how much of the build budget is used.
 
 examples:
   isodrop list
   isodrop list --open --limit 100
   isodrop list --json | jq '.[] | select(.state == "failed") | .source.key'
 
-exit status: 0 listed, 1 could not ask, 2 wrong usage
+exit status: 0 listed, 1 could not list, 2 usage error, 130 interrupted
 """
 
 
@@ -40,32 +42,36 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         "list",
         help=summary,
-        description="Tell what was dropped and what became of it, the newest first.",
+        description="List uploads and their results, newest first.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    command.add_argument("--open", action="store_true", help="only what has no answer yet")
+    command.add_argument("--open", action="store_true", help="only imports in progress")
     command.add_argument(
-        "--limit", type=_count, default=_LIMIT, metavar="N", help=f"so many at the most ({_LIMIT})"
+        "--limit",
+        type=_parse_count,
+        default=_LIMIT,
+        metavar="N",
+        help=f"list at most N runs (default: {_LIMIT})",
     )
     command.add_argument("--json", action="store_true", help="print a JSON list")
-    add_options(command)
+    add_stack_options(command)
     command.set_defaults(run=run)
     return command
 
 
 def run(options: Namespace) -> int:
-    """Ask, tell, and answer with the exit status."""
-    with operator(options) as asking:
-        runs = asking.recent(options.limit, only_open=options.open)
-        use = asking.budget_use(datetime.now(UTC)) if console() else None
+    """Print the runs, and return the exit status."""
+    with open_operator(options) as operator:
+        runs = operator.list_recent(options.limit, only_open=options.open)
+        use = operator.get_budget_use(datetime.now(UTC)) if console() else None
     if options.json:
         print_json([as_json(run) for run in runs])
     elif screen := console():
         if runs:
             print_table(screen, _HEADINGS, _by_upload(runs), folding=_HEADINGS[2:])
         else:
-            print("nothing waits for its answer" if options.open else "nothing was dropped yet")
+            print("no imports in progress" if options.open else "no uploads yet")
         if use is not None and use.limits is not None:
             print(_budget(use, use.limits))
     else:
@@ -76,32 +82,32 @@ def run(options: Namespace) -> int:
 
 def _budget(use: "BudgetUse", limits: "BuildLimits") -> str:
     return (
-        f"builds: {use.at_once} of {limits.at_once} at once, {use.today} of {limits.per_day} today"
-        " (UTC)"
+        f"build budget: {use.at_once} of {limits.at_once} at once, {use.today} of {limits.per_day}"
+        " today (UTC)"
     )
 
 
 def _by_upload(runs: "Iterable[Run]") -> "Iterator[list[object]]":
-    """Make a person's rows: the asks of one upload together, where the last of them stands."""
+    """Make the rows of the table: the runs of one upload are grouped below the latest one."""
     uploads: dict[str, list[Run]] = {}
     for run in runs:
         uploads.setdefault(run.upload_id, []).append(run)
     for last, *earlier in uploads.values():
         number = last.request.number
         key = last.upload.key
-        yield [*_short(*to_row(last)), f"{key} (ask {number})" if number else key]
+        yield [*_shorten(*to_row(last)), f"{key} (run {number})" if number else key]
         for run in earlier:
-            yield [*_short(*to_row(run)), f"  ask {run.request.number}"]
+            yield [*_shorten(*to_row(run)), f"  run {run.request.number}"]
 
 
-def _short(*fields: object) -> list[object]:
-    """Shorten a row for a person: the code where there is one, else the image."""
+def _shorten(*fields: object) -> list[object]:
+    """Shorten a row for the terminal: the code if there is one, else the image."""
     claimed, state, code, _, image, version, *_ = fields
     named = None if image is None else f"{image} {version}"
     return [claimed, state, code or named]
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"'{text}' is not a number from 1 on")
+        raise ArgumentTypeError(f"'{text}' is not a number greater than 0")
     return int(text)

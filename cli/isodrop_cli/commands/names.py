@@ -1,4 +1,4 @@
-"""``isodrop names``: what file names alone say."""
+"""``isodrop names``: show what can be read from file names alone."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -23,18 +23,25 @@ COLUMNS: Final = (
     "importable",
 )
 
-# For a person: fewer columns, and the long one last, where it may fold.
+# On a terminal: fewer columns, and the long one last, where it may wrap.
 _HEADINGS: Final = ("Windows", "Release", "Build", "Arch", "Language", "Importable", "Name")
 
 _EPILOG: Final = f"""\
-In a pipe there is one line for each name, with these fields separated by
-tabs, empty where the name does not say:
+In a pipe the output is one line per name, with these fields separated by tabs;
+a field that the name does not give is empty:
   {" ".join(COLUMNS)}
+
+importable is yes, no or unknown, judged by the name alone. "no" means that the
+name gives a product, release, edition or architecture that isodrop does not
+import: it imports Windows 11 Enterprise for x64. The name decides nothing:
+isodrop inspect reads the ISO itself.
 
 examples:
   isodrop names Win11_24H2_English_x64.iso
-  isodrop names *.iso | cut -f 1,4
+  isodrop names *.iso | cut -f 1,4,9           name, release, importable
   isodrop names --json *.iso | jq '.[] | select(.importable == "yes")'
+
+exit status: 0 printed, 1 could not print, 2 usage error, 130 interrupted
 """
 
 
@@ -43,7 +50,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         COMMAND,
         help=summary,
-        description="Tell what the names of ISOs say. Nothing is read but the names.",
+        description="Show what can be read from the file names of ISOs. Files are not opened.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -53,12 +60,12 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def names_apart(arguments: Sequence[str]) -> list[str]:
-    """Keep names that begin with a hyphen from being taken for options.
+def separate_names(arguments: Sequence[str]) -> list[str]:
+    """Move names that begin with a hyphen behind ``--``, so that they are not parsed as options.
 
-    A shell's ``*.iso`` may well give such a name. Options come first then, behind ``--`` what is
-    none: all that begins with one hyphen, but for ``-h``, and with two if there is a dot in it,
-    so that a misspelt option is told all the same.
+    A shell's ``*.iso`` may expand to such a name. Whatever begins with one hyphen is a name, except
+    ``-h``; whatever begins with two is a name if it has a dot, so that a misspelt option is still
+    reported.
 
     Examples
     --------
@@ -79,7 +86,7 @@ def _is_option(word: str) -> bool:
 
 
 def run(options: Namespace) -> int:
-    """Print what each name says."""
+    """Print the fields of each name, and return the exit status."""
     found = [parse_file_name(name) for name in options.names]
     if options.json:
         print_json([as_json(name) for name in found])
@@ -92,7 +99,7 @@ def run(options: Namespace) -> int:
 
 
 def as_json(name: FileName) -> dict[str, Any]:
-    """Say it as the contract of ``names --json`` does."""
+    """Convert a name to the documented JSON of ``names --json``."""
     return {column: getattr(name, column) for column in COLUMNS}
 
 

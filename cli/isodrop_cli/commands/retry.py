@@ -1,4 +1,4 @@
-"""``isodrop retry``: ask anew for an upload that has its answer."""
+"""``isodrop retry``: import an upload again, without uploading it again."""
 
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -9,9 +9,9 @@ from isodrop_cli.args import add_address
 from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
 from isodrop_cli.output.following import render_all, status_of
 from isodrop_cli.output.renderers import make_renderer
-from isodrop_cli.output.run_format import as_json, pairs
+from isodrop_cli.output.run_format import as_json, to_pairs
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import add_options, operator
+from isodrop_cli.stack import add_stack_options, open_operator
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from isodrop_cli.operations import StartedRun
 
 _EPILOG: Final = f"""\
-The upload is looked at again and gets another answer, told apart by
-metadata.run. What is set is laid over the object's metadata, whatever the stack
-allows to uploaders; an empty value takes the object's own away.
-To be set are:
+The upload is inspected again and gets another answer, with the next number in
+metadata.run. Overrides take precedence over the object's metadata, and the
+stack's AllowedOverrides does not restrict them; an empty value removes the
+object's own. The overrides are:
   {" ".join(RULES)}
 
 examples:
   isodrop retry Win11.iso
   isodrop retry Win11.iso --set edition=EnterpriseN --wait
-  isodrop retry s3://my-bucket/Win11.iso --set image-index=
+  isodrop retry Win11.iso --set image-index=
 
-exit status: 0 asked, 1 could not ask, 2 wrong usage; with --wait that of the
-answer: 0 succeeded, 3 rejected, 4 failed
+exit status: 0 started, 1 could not start, 2 usage error, 130 interrupted;
+with --wait the result: 0 succeeded, 3 rejected, 4 failed
 """
 
 
@@ -41,50 +41,55 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         "retry",
         help=summary,
-        description="Ask anew for an upload that has its answer, or that nobody was told of.",
+        description="Start another run of an upload that has its answer, or the first run of one\n"
+        "whose event was not delivered.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     add_address(command)
-    add_set(command, "override what the object's metadata say; may be repeated")
-    command.add_argument("--wait", action="store_true", help="wait for the answer, and show it")
+    add_set(command, "override a value of the ISO or of the object's metadata; may be repeated")
+    command.add_argument("--wait", action="store_true", help="wait for the answer, and print it")
     command.add_argument("--json", action="store_true", help="print one JSON object")
-    add_options(command)
+    add_stack_options(command)
     command.set_defaults(run=run)
     return command
 
 
 def run(options: Namespace) -> int:
-    """Ask, tell, and answer with the exit status."""
-    with operator(options) as asking:
-        history = asking.history(*options.upload)
-        asked = asking.retry(history, dict(options.set))
+    """Start a run, follow it with ``--wait``, and return the exit status."""
+    with open_operator(options) as operator:
+        history = operator.get_history(*options.upload)
+        started = operator.retry(history, dict(options.set))
         if not options.wait:
-            _tell_asked(asked, as_one=options.json)
+            _print_started(started, as_one=options.json)
             return 0
-        sights = asking.wait(asked, time.sleep, time.monotonic)
+        snapshots = operator.follow_execution(started, time.sleep, time.monotonic)
         if not options.json and console() is not None:
-            with make_renderer(title=history.address) as telling:
-                return render_all(telling, sights, options.upload.key)
-        print_error(f"asked; waiting for the answer of {asked.execution}")
-        *_, last = sights
+            with make_renderer(title=history.address) as renderer:
+                return render_all(renderer, snapshots, options.upload.key)
+        print_error(f"started {started.execution}; waiting for its answer")
+        *_, last = snapshots
     if last.run is not None and options.json:
         print_json(as_json(last.run))
     elif last.run is not None:
-        _tell(pairs(last.run))
+        _print_pairs(to_pairs(last.run))
     return status_of(last.run)
 
 
-def _tell_asked(asked: "StartedRun", *, as_one: bool) -> None:
+def _print_started(started: "StartedRun", *, as_one: bool) -> None:
     if as_one:
         print_json(
-            {"uploadId": asked.upload_id, "run": asked.number, "executionArn": asked.execution}
+            {
+                "uploadId": started.upload_id,
+                "run": started.number,
+                "executionArn": started.execution,
+            }
         )
     else:
-        _tell([("run", asked.number), ("execution", asked.execution)])
+        _print_pairs([("run", started.number), ("execution", started.execution)])
 
 
-def _tell(facts: "Iterable[tuple[str, object]]") -> None:
+def _print_pairs(facts: "Iterable[tuple[str, object]]") -> None:
     if screen := console():
         print_pairs(screen, facts)
     else:

@@ -1,7 +1,7 @@
-"""Whether a stack is fit for its first paid build: many small checks, each one question.
+"""Checks that a stack is ready for a paid build.
 
-Nothing is changed, and nobody is stopped: what may not be seen is a warning that names the
-permission. Knows no terminal.
+They change nothing. A check that the caller lacks a permission for is a warning that names the
+permission. Does not print anything.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ __all__ = ["CHECKS", "Aws", "Check", "CheckContext", "Finding", "Level", "run_ch
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question, by the name it has in the output."""
+    """A check, by its name in the output."""
 
     name: str
     run: Callable[[CheckContext], CheckResult]
@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check has found."""
+    """A check's result, and the check's name."""
 
     check: str
     result: CheckResult
@@ -45,15 +45,15 @@ class Finding:
 CHECKS: Final = (
     Check("stack", stack.stack),
     Check("bucket", uploads.bucket),
-    Check("notification", uploads.notification),
+    Check("event-notifications", uploads.notification),
     Check("versioning", uploads.versioning),
     Check("encryption", uploads.encryption),
     Check("staging", uploads.staging),
-    Check("key", uploads.key),
-    Check("rule", delivery.rule),
-    Check("machine", delivery.state_machine),
-    Check("definition", delivery.definition),
-    Check("sdk-fields", delivery.fields),
+    Check("kms-key", uploads.key),
+    Check("upload-rule", delivery.rule),
+    Check("state-machine", delivery.state_machine),
+    Check("state-machine-definition", delivery.definition),
+    Check("sdk-fields", delivery.sdk_fields),
     Check("import-iso", partial(functions.state, logical="ImportIso")),
     Check("report-build", partial(functions.state, logical="ReportBuild")),
     Check("sweep", partial(functions.state, logical="Sweep")),
@@ -70,39 +70,39 @@ CHECKS: Final = (
     ),
     Check("layer", functions.layer),
     Check("allow-list", allow_list.allow_list),
-    Check("schedule", delivery.schedule),
+    Check("sweep-schedule", delivery.schedule),
     Check("execution-role", roles.execution_role),
     Check("service-linked-role", roles.service_linked_role),
-    Check("may-start", roles.can_start),
-    Check("may-ask", roles.can_invoke),
-    Check("may-read", roles.can_read),
-    Check("may-copy", roles.can_copy),
-    Check("may-pass", roles.can_pass_roles),
-    Check("may-import", roles.can_import),
-    Check("may-tell", roles.can_publish),
+    Check("can-start-execution", roles.can_start),
+    Check("can-invoke-function", roles.can_invoke),
+    Check("can-read-upload", roles.can_read),
+    Check("can-copy-upload", roles.can_copy),
+    Check("can-pass-role", roles.can_pass_roles),
+    Check("can-import-image", roles.can_import),
+    Check("can-publish-events", roles.can_publish),
     Check("infrastructure", building.infrastructure),
     Check("instance-profile", building.instance_profile),
     Check("network", building.network),
-    Check("quota", building.quota),
+    Check("build-quota", building.quota),
     Check("distribution", building.distribution),
-    Check("may-distribute", roles.can_distribute),
-    Check("bus", delivery.event_bus),
+    Check("can-distribute-image", roles.can_distribute),
+    Check("event-bus", delivery.event_bus),
     Check("ledger", ledger.table),
-    Check("recovery", ledger.point_in_time_recovery),
-    Check("undelivered", delivery.dead_letter_queue),
-    Check("answers", ledger.overdue_uploads),
-    Check("sdk", stack.sdk),
+    Check("point-in-time-recovery", ledger.point_in_time_recovery),
+    Check("dead-letter-queue", delivery.dead_letter_queue),
+    Check("overdue-uploads", ledger.overdue_uploads),
+    Check("local-sdk", stack.sdk),
 )
-"""In the order of an upload's way."""
+"""In the order in which an upload meets them."""
 
 
 def run_checks(context: CheckContext, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
-    """Make the checks, one after the other; none stops another.
+    """Run the checks one after the other; a failing one does not stop the others.
 
     Examples
     --------
-    >>> [finding.verdict.level for finding in run_checks(ground)]  # doctest: +SKIP
-    [<Level.OK: 'ok'>, <Level.BROKEN: 'broken'>, …]
+    >>> [finding.result.level for finding in run_checks(context)]  # doctest: +SKIP
+    [<Level.OK: 'ok'>, <Level.ERROR: 'error'>, …]
     """
     for check in checks:
         yield Finding(check.name, _run(context, check))
@@ -112,7 +112,9 @@ def _run(context: CheckContext, check: Check) -> CheckResult:
     try:
         return check.run(context)
     except CheckSkippedError as error:
-        remedy = f"let yourself be granted {error.permission}" if error.permission else None
-        return CheckResult(Level.WARNING, f"could not be seen: {error}", remedy)
+        remedy = f"request the permission {error.permission}" if error.permission else None
+        return CheckResult(Level.WARNING, f"could not be checked: {error}", remedy)
     except NotFoundError as error:
-        return CheckResult(Level.BROKEN, str(error), f"sam deploy the stack {context.name} anew")
+        return CheckResult(
+            Level.ERROR, str(error), f"redeploy the stack {context.name} with sam deploy"
+        )

@@ -1,4 +1,4 @@
-"""Where Image Builder builds: infrastructure configuration, instance profile, network, quota."""
+"""Checks of the build environment: infrastructure, instance profile, network, quota."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -9,11 +9,11 @@ from isodrop_cli.doctor.results import CheckResult, CheckSkippedError, NotFoundE
 from isodrop_cli.doctor.roles import infrastructure_arn, instance_role
 
 ENDPOINTS: Final = ("s3", "ec2", "logs", "ssm", "ssmmessages", "ec2messages")
-"""What a subnet without a way to the internet needs for an import.
+"""The VPC endpoints that an import needs in a subnet without internet access.
 
 https://docs.aws.amazon.com/imagebuilder/latest/userguide/vpc-interface-endpoints.html
 """
-_WAYS_OUT: Final = (
+_ROUTE_TARGETS: Final = (
     *("NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId"),
     *("VpcPeeringConnectionId", "CoreNetworkArn", "LocalGatewayId", "CarrierGatewayId"),
 )
@@ -22,42 +22,44 @@ _QUOTA: Final = "concurrent"
 
 
 def infrastructure(context: CheckContext) -> CheckResult:
-    """Whether there is an infrastructure configuration, and what it names is there, too."""
+    """Check that the infrastructure configuration exists."""
     try:
-        told = _infrastructure(context)
+        response = _infrastructure(context)
     except NotFoundError as error:
-        return failed(str(error), "sam deploy with another InfrastructureConfigurationArn")
-    return passed(f"builds run as {told['name']} says")
+        return failed(str(error), "deploy with another InfrastructureConfigurationArn")
+    return passed(f"builds use the infrastructure configuration {response['name']}")
 
 
 def instance_profile(context: CheckContext) -> CheckResult:
-    """Whether a build's instance may do what it must."""
+    """Check the permissions of the build instance."""
     return instance_role(context, _infrastructure(context)["instanceProfileName"])
 
 
 def network(context: CheckContext) -> CheckResult:
-    """Whether a build's instance reaches what it needs, as far as that can be seen."""
-    told = _infrastructure(context)
-    if not told.get("subnetId"):
-        return default_vpc(context, _ec2(context, "DescribeVpcs", _where(isDefault="true"))["Vpcs"])
-    subnet = _ec2(context, "DescribeSubnets", SubnetIds=[told["subnetId"]])["Subnets"][0]
-    groups = _ec2(context, "DescribeSecurityGroups", GroupIds=list(told["securityGroupIds"]))
-    if found := security_groups(context, groups["SecurityGroups"], subnet["VpcId"]):
+    """Check that the build instance can reach the services that it needs."""
+    response = _infrastructure(context)
+    if not response.get("subnetId"):
+        return check_default_vpc(
+            context, _ec2(context, "DescribeVpcs", _filters(isDefault="true"))["Vpcs"]
+        )
+    subnet = _ec2(context, "DescribeSubnets", SubnetIds=[response["subnetId"]])["Subnets"][0]
+    groups = _ec2(context, "DescribeSecurityGroups", GroupIds=list(response["securityGroupIds"]))
+    if found := check_security_groups(context, groups["SecurityGroups"], subnet["VpcId"]):
         return found
-    here = _where(**{"vpc-id": subnet["VpcId"]})
+    here = _filters(**{"vpc-id": subnet["VpcId"]})
     endpoints = _ec2(context, "DescribeVpcEndpoints", here)["VpcEndpoints"]
-    if found := closed_to_copies(context, endpoints):
+    if found := check_s3_endpoints(context, endpoints):
         return found
     routes = default_routes(_ec2(context, "DescribeRouteTables", here)["RouteTables"], subnet)
     if routes:
-        return way_out(context, routes[0], subnet)
-    return reached(context, endpoints, subnet)
+        return check_default_route(context, routes[0], subnet)
+    return check_endpoints(context, endpoints, subnet)
 
 
-def closed_to_copies(
+def check_s3_endpoints(
     context: CheckContext, endpoints: Iterable[Mapping[str, Any]]
 ) -> CheckResult | None:
-    """Judge the policies of a VPC's endpoints of S3; ``None`` where builds may read the copies.
+    """Check the policies of a VPC's S3 endpoints; ``None`` if builds can read the staging bucket.
 
     https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html
     """
@@ -69,9 +71,9 @@ def closed_to_copies(
         if not allows(each.get("PolicyDocument"), "s3:GetObject", copy):
             name = str(each["VpcEndpointId"])
             return failed(
-                f"the policy of the endpoint {name} does not let builds read the copies in"
-                f" {bucket}",
-                f"allow s3:GetObject on arn:{context.partition}:s3:::{bucket}/* there, or "
+                f"the policy of the VPC endpoint {name} does not allow builds to read the copies"
+                f" in {bucket}",
+                f"allow s3:GetObject on arn:{context.partition}:s3:::{bucket}/* in it, or "
                 + context.command(
                     *("ec2", "modify-vpc-endpoint", "--vpc-endpoint-id", name),
                     "--reset-policy",
@@ -80,32 +82,32 @@ def closed_to_copies(
     return None
 
 
-def default_vpc(context: CheckContext, vpcs: Iterable[Mapping[str, Any]]) -> CheckResult:
-    """Judge where builds without a subnet run."""
+def check_default_vpc(context: CheckContext, vpcs: Iterable[Mapping[str, Any]]) -> CheckResult:
+    """Check that there is a default VPC for builds without a subnet."""
     if any(each.get("IsDefault") for each in vpcs):
         return passed("builds run in the default VPC")
     return failed(
-        "builds have no subnet, and this Region has no default VPC",
-        "sam deploy with SubnetId and SecurityGroupIds, or "
+        "no subnet is set for builds, and this Region has no default VPC",
+        "deploy with SubnetId and SecurityGroupIds, or "
         + context.command("ec2", "create-default-vpc"),
     )
 
 
-def security_groups(
+def check_security_groups(
     context: CheckContext, groups: Iterable[Mapping[str, Any]], vpc: str
 ) -> CheckResult | None:
-    """Judge the builds' security groups; ``None`` where they are well."""
+    """Check the security groups of builds; ``None`` if they have no problem."""
     found = tuple(groups)
     for each in found:
         if each["VpcId"] != vpc:
             return failed(
-                f"the security group {each['GroupId']} is of another VPC than the subnet",
-                "sam deploy with SecurityGroupIds of the subnet's VPC",
+                f"the security group {each['GroupId']} is not in the subnet's VPC",
+                "deploy with SecurityGroupIds of the subnet's VPC",
             )
     if not any(each.get("IpPermissionsEgress") for each in found):
         named = ", ".join(each["GroupId"] for each in found)
         return failed(
-            f"the security groups {named} let nothing out",
+            f"the security groups {named} allow no outbound traffic",
             context.command(
                 *("ec2", "authorize-security-group-egress", "--group-id", found[0]["GroupId"]),
                 *("--protocol", "tcp", "--port", "443", "--cidr", "0.0.0.0/0"),
@@ -117,12 +119,16 @@ def security_groups(
 def default_routes(
     tables: Iterable[Mapping[str, Any]], subnet: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """Find a subnet's default routes: of its own table, or of its VPC's main one.
+    """Find a subnet's default routes: in its own route table, or in its VPC's main one.
 
     https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html
     """
     found = tuple(tables)
-    own = [each for each in found if any(_is_of(a, subnet) for a in each.get("Associations", []))]
+    own = [
+        each
+        for each in found
+        if any(_is_associated(a, subnet) for a in each.get("Associations", []))
+    ]
     main = [each for each in found if any(a.get("Main") for a in each.get("Associations", []))]
     return [
         route
@@ -132,29 +138,29 @@ def default_routes(
     ]
 
 
-def way_out(
+def check_default_route(
     context: CheckContext, route: Mapping[str, Any], subnet: Mapping[str, Any]
 ) -> CheckResult:
-    """Judge a default route: an internet gateway takes a public address, too."""
-    by = next((str(route[each]) for each in _WAYS_OUT if route.get(each)), None)
+    """Check a default route: an internet gateway requires a public IP address, too."""
+    by = next((str(route[each]) for each in _ROUTE_TARGETS if route.get(each)), None)
     gateway = str(route.get("GatewayId", ""))
     name = subnet["SubnetId"]
     if by is None and gateway.startswith("igw-") and not subnet.get("MapPublicIpOnLaunch"):
         return failed(
-            f"the subnet {name} leads to {gateway}, but gives its instances no public address",
+            f"the subnet {name} routes to {gateway}, but assigns no public IP addresses",
             context.command(
                 *("ec2", "modify-subnet-attribute", "--subnet-id", name),
                 "--map-public-ip-on-launch",
             )
-            + ", or take a subnet behind a NAT gateway",
+            + ", or use a subnet behind a NAT gateway",
         )
-    return passed(f"the subnet {name} leads to the internet by {by or gateway}")
+    return passed(f"the subnet {name} routes to the internet through {by or gateway}")
 
 
-def reached(
+def check_endpoints(
     context: CheckContext, endpoints: Iterable[Mapping[str, Any]], subnet: Mapping[str, Any]
 ) -> CheckResult:
-    """Judge the endpoints of a VPC whose subnet has no way to the internet."""
+    """Check the endpoints of a VPC whose subnet has no internet access."""
     prefix = f"com.amazonaws.{context.region}."
     there = {
         str(each["ServiceName"]).removeprefix(prefix)
@@ -164,11 +170,11 @@ def reached(
     lacking = [each for each in ENDPOINTS if each not in there]
     name = subnet["SubnetId"]
     if not lacking:
-        return passed(f"the subnet {name} reaches what a build needs by endpoints")
+        return passed(f"the subnet {name} reaches the required services through VPC endpoints")
     return failed(
-        f"the subnet {name} has no way to the internet, and its VPC no endpoints for"
+        f"the subnet {name} has no internet access, and its VPC has no endpoints for"
         f" {', '.join(lacking)}",
-        "a route to a NAT gateway, or an endpoint for each of them: "
+        "add a route to a NAT gateway, or an endpoint for each of them: "
         + context.command(
             *("ec2", "create-vpc-endpoint", "--vpc-id", subnet["VpcId"]),
             *("--service-name", f"{prefix}{lacking[0]}"),
@@ -178,34 +184,34 @@ def reached(
 
 
 def distribution(context: CheckContext) -> CheckResult:
-    """Whether there is the distribution configuration that images go by, if they do."""
+    """Check that the distribution configuration exists, if one is set."""
     arn = context.parameter("DistributionConfigurationArn")
     if not arn:
-        return passed("images are not distributed: there is no DistributionConfigurationArn")
+        return passed("images are not distributed: DistributionConfigurationArn is not set")
     try:
-        told = context.call(
+        response = context.call(
             "imagebuilder", "GetDistributionConfiguration", distributionConfigurationArn=arn
         )["distributionConfiguration"]
     except NotFoundError as error:
-        return failed(str(error), "sam deploy with another DistributionConfigurationArn, or none")
-    regions = sorted({each["region"] for each in told.get("distributions", [])})
-    return passed(f"images go to {', '.join(regions)} as {told['name']} says")
+        return failed(str(error), "deploy with another DistributionConfigurationArn, or none")
+    regions = sorted({each["region"] for each in response.get("distributions", [])})
+    return passed(f"images are distributed to {', '.join(regions)} by {response['name']}")
 
 
 def quota(context: CheckContext) -> CheckResult:
-    """How many builds may run at once; isodrop waits where there are more."""
-    asked: dict[str, Any] = {"ServiceCode": "imagebuilder", "MaxResults": 100}
+    """Check the quota of concurrent builds; imports beyond it wait."""
+    request: dict[str, Any] = {"ServiceCode": "imagebuilder", "MaxResults": 100}
     while True:
-        page = context.call("service-quotas", "ListServiceQuotas", **asked)
+        page = context.call("service-quotas", "ListServiceQuotas", **request)
         found = concurrent_builds(page["Quotas"])
         if found is not None:
             break
         if not page.get("NextToken"):
-            raise CheckSkippedError("Service Quotas names no quota of concurrent builds")
-        asked["NextToken"] = page["NextToken"]
+            raise CheckSkippedError("Service Quotas lists no quota of concurrent builds")
+        request["NextToken"] = page["NextToken"]
     count = int(found["Value"])
     if count >= 1:
-        return passed(f"{count} builds may run at once in this Region; more wait")
+        return passed(f"the quota allows {count} concurrent builds in this Region; more wait")
     return failed(
         "the quota of concurrent builds is 0",
         context.command(
@@ -216,7 +222,7 @@ def quota(context: CheckContext) -> CheckResult:
 
 
 def concurrent_builds(quotas: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Find the quota of builds at once by its name: its code is documented nowhere."""
+    """Find the quota of concurrent builds by its name: its code is not documented."""
     for each in quotas:
         name = str(each.get("QuotaName", "")).lower()
         if _QUOTA in name and ("build" in name or "image" in name):
@@ -232,23 +238,21 @@ def _infrastructure(context: CheckContext) -> Response:
     return found
 
 
-def _ec2(context: CheckContext, operation: str, *filters: Any, **asked: Any) -> Response:
+def _ec2(context: CheckContext, operation: str, *filters: Any, **request: Any) -> Response:
     try:
         return context.call(
-            "ec2", operation, **asked, **({"Filters": filters[0]} if filters else {})
+            "ec2", operation, **request, **({"Filters": filters[0]} if filters else {})
         )
     except NotFoundError as error:
-        raise NotFoundError(
-            f"{error}; sam deploy with another SubnetId or SecurityGroupIds"
-        ) from error
+        raise NotFoundError(f"{error}; deploy with another SubnetId or SecurityGroupIds") from error
 
 
-def _where(**wanted: str) -> list[dict[str, Any]]:
+def _filters(**wanted: str) -> list[dict[str, Any]]:
     return [
         {"Name": {"isDefault": "is-default"}.get(name, name), "Values": [value]}
         for name, value in wanted.items()
     ]
 
 
-def _is_of(association: Mapping[str, Any], subnet: Mapping[str, Any]) -> bool:
+def _is_associated(association: Mapping[str, Any], subnet: Mapping[str, Any]) -> bool:
     return bool(association.get("SubnetId") == subnet["SubnetId"])

@@ -1,4 +1,4 @@
-"""The stack that is looked at, and the one door through which AWS is asked about it."""
+"""The stack that is checked, and the read-only calls to AWS about it."""
 
 import json
 import shlex
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from boto3 import Session
 
 Response = Mapping[str, Any]
-Asks = Callable[[str, str, Mapping[str, Any]], Response]
-"""Asks a service for an operation by its name in the API; raises what botocore raises."""
+ApiCall = Callable[[str, str, Mapping[str, Any]], Response]
+"""Calls an operation of a service by its API name; raises botocore's errors."""
 
-_GONE: Final = frozenset(
+_NOT_FOUND: Final = frozenset(
     {
         "404",
         "NoSuchBucket",
@@ -41,7 +41,7 @@ _GONE: Final = frozenset(
         "ServerSideEncryptionConfigurationNotFoundError",
     }
 )
-# Where the IAM action is not the service and the operation:
+# Operations whose IAM action has another name:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 _ACTIONS: Final = {
     "HeadBucket": "s3:ListBucket",
@@ -54,21 +54,21 @@ _PREFIXES: Final = {"stepfunctions": "states", "service-quotas": "servicequotas"
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """A stack, and who is asked about it.
+    """The stack that is checked.
 
     Attributes
     ----------
-    asks : Asks
-        How AWS is asked; nothing is ever changed.
+    call_api : ApiCall
+        Calls AWS; read-only operations only.
     stack : mapping
-        The stack as ``DescribeStacks`` has it.
+        The stack as ``DescribeStacks`` returns it.
     now : datetime.datetime
         With a time zone.
     profile : str or None
-        The profile that commands are to name.
+        The profile for the commands in remedies.
     """
 
-    asks: Asks
+    call_api: ApiCall
     stack: Response
     now: datetime
     profile: str | None = None
@@ -80,37 +80,37 @@ class CheckContext:
 
     @property
     def partition(self) -> str:
-        """Such as ``aws``."""
+        """The partition, such as ``aws``."""
         return str(self.stack["StackId"]).split(":")[1]
 
     @property
     def region(self) -> str:
-        """Where the stack is."""
+        """The stack's Region."""
         return str(self.stack["StackId"]).split(":")[3]
 
     @property
     def account(self) -> str:
-        """Whose the stack is."""
+        """The stack's account."""
         return str(self.stack["StackId"]).split(":")[4]
 
     def parameter(self, name: str) -> str:
-        """Read one of the stack's parameters; empty where it has none of that name."""
+        """Return a parameter of the stack; empty if there is none of that name."""
         found = self.stack.get("Parameters", ())
         return next((each["ParameterValue"] for each in found if each["ParameterKey"] == name), "")
 
     def output(self, name: str) -> str | None:
-        """Read one of the stack's outputs."""
+        """Return an output of the stack."""
         found = self.stack.get("Outputs", ())
         return next((each["OutputValue"] for each in found if each["OutputKey"] == name), None)
 
     @property
     def bucket(self) -> str:
-        """Where ISOs are dropped.
+        """The upload bucket.
 
         Raises
         ------
-        GoneError
-            The stack was not made far enough to say.
+        NotFoundError
+            The stack's deployment is incomplete.
         """
         named = self.output("UploadBucketName") or self.parameter("ExistingBucketName")
         if not named:
@@ -118,65 +118,65 @@ class CheckContext:
         return named
 
     def resource(self, logical: str) -> str:
-        """Find a resource of the stack by its name in the template.
+        """Find the physical id of a resource by its logical id.
 
         Raises
         ------
-        GoneError, UnseenError
-            It is not in the stack, or CloudFormation does not say.
+        NotFoundError, CheckSkippedError
+            It is not in the stack, or the request to CloudFormation fails.
         """
-        asked: dict[str, Any] = {"StackName": self.name}
+        request: dict[str, Any] = {"StackName": self.name}
         while True:
-            page = self.call("cloudformation", "ListStackResources", **asked)
+            page = self.call("cloudformation", "ListStackResources", **request)
             for each in page["StackResourceSummaries"]:
                 if each["LogicalResourceId"] == logical and each.get("PhysicalResourceId"):
                     return str(each["PhysicalResourceId"])
             if not page.get("NextToken"):
                 raise NotFoundError(f"the stack has no {logical}")
-            asked["NextToken"] = page["NextToken"]
+            request["NextToken"] = page["NextToken"]
 
     def arn(self, service: str, resource: str) -> str:
-        """Write an ARN of this account and Region."""
+        """Format an ARN of this account and Region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def call(self, service: str, operation: str, **parameters: Any) -> Response:
-        """Ask AWS.
+        """Call AWS.
 
         Parameters
         ----------
         service, operation : str
-            As boto3 names the service, and the API the operation.
+            The service as boto3 names it, and the operation as the API names it.
         **parameters
             The operation's.
 
         Raises
         ------
-        GoneError
-            There is no such thing.
-        UnseenError
-            It may not be seen, or AWS does not say.
+        NotFoundError
+            The resource does not exist.
+        CheckSkippedError
+            A permission is missing, or the request fails.
         """
         try:
-            return self.asks(service, operation, parameters)
+            return self.call_api(service, operation, parameters)
         except ClientError as error:
-            if error_code(error) in _GONE:
+            if error_code(error) in _NOT_FOUND:
                 named = ", ".join(str(each) for each in parameters.values())
                 raise NotFoundError(f"there is no {printable(named, limit=200)}") from error
             if isinstance(to_isodrop_error(error), AccessDeniedError):
                 action = action_of(service, operation)
-                raise CheckSkippedError(f"you have no {action}", action) from error
+                raise CheckSkippedError(f"you lack the permission {action}", action) from error
             raise CheckSkippedError(str(to_isodrop_error(error))) from error
         except BotoCoreError as error:
             raise CheckSkippedError(single_line(f"{operation}: {error}")) from error
 
     def command(self, *words: str) -> str:
-        """Write a command of the AWS CLI that reaches this stack."""
+        """Format an AWS CLI command for this stack."""
         whose = ("--profile", self.profile) if self.profile else ()
         return shlex.join(("aws", *words, "--region", self.region, *whose))
 
 
 def action_of(service: str, operation: str) -> str:
-    """Name the IAM action that an operation takes.
+    """Return the IAM action that an operation requires.
 
     Examples
     --------
@@ -189,31 +189,31 @@ def action_of(service: str, operation: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Aws:
-    """A boto3 session that is asked every question once.
+    """A boto3 session that caches responses.
 
     Attributes
     ----------
     session : boto3.Session
     clients : dict of str to client
-        By service; made as they are needed.
+        By service; created when needed.
     """
 
     session: "Session"
     clients: dict[str, Any] = field(default_factory=dict)
-    _known: dict[str, Response | Exception] = field(default_factory=dict)
+    _responses: dict[str, Response | Exception] = field(default_factory=dict)
 
     def __call__(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Response:
-        """Ask, or repeat what was answered."""
+        """Call the operation, or return the cached response."""
         question = json.dumps([service, operation, parameters], sort_keys=True)
-        if question not in self._known:
+        if question not in self._responses:
             try:
                 if service not in self.clients:
                     self.clients[service] = self.session.client(service, config=CONFIG)  # type: ignore[call-overload] # the stubs want a literal
                 method = getattr(self.clients[service], xform_name(operation))
-                self._known[question] = method(**parameters)
+                self._responses[question] = method(**parameters)
             except (ClientError, BotoCoreError) as error:
-                self._known[question] = error
-        answer = self._known[question]
+                self._responses[question] = error
+        answer = self._responses[question]
         if isinstance(answer, Exception):
             raise answer
         return answer

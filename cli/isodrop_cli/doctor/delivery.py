@@ -1,20 +1,21 @@
-"""From an upload to its execution, and on to the bus: rules, state machine, queue, event bus."""
+"""Checks of event delivery: rules, state machine, dead-letter queue, event bus."""
 
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from isodrop_cli.doctor.context import CheckContext
-from isodrop_cli.doctor.policies import covers, statements
+from isodrop_cli.doctor.policies import covers, principals, statements
 from isodrop_cli.doctor.results import CheckResult, NotFoundError, failed, passed, warned
 
 _STEPS: Final = "aws-sdk:imagebuilder:listWorkflowExecutions"
 
 
 def rule(context: CheckContext) -> CheckResult:
-    """Whether every ISO starts an execution."""
+    """Check that each upload starts an execution."""
     name = context.resource("UploadRule")
-    if found := _switched_off(context, name, "no ISO that is dropped starts an execution"):
+    if found := _check_disabled(context, name, "uploads do not start executions"):
         return found
     machine = context.resource("ImportStateMachine")
     targets = context.call("events", "ListTargetsByRule", Rule=name)["Targets"]
@@ -31,16 +32,16 @@ def rule(context: CheckContext) -> CheckResult:
         )
     if not ours.get("DeadLetterConfig"):
         return warned(
-            f"the rule {name} keeps nothing of what it cannot deliver",
+            f"the rule {name} has no dead-letter queue",
             _put_target(context, name, {**wanted, "RoleArn": ours["RoleArn"]}),
         )
-    return passed("the rule is on and starts the state machine")
+    return passed("the rule is enabled and starts the state machine")
 
 
 def schedule(context: CheckContext) -> CheckResult:
-    """Whether the sweep comes; without it, what no execution answers stays unanswered."""
+    """Check the sweep's schedule; without it, runs without an execution get no answer."""
     name = context.resource("SweepEveryFewMinutes")
-    if found := _switched_off(context, name, "what no execution can answer stays unanswered"):
+    if found := _check_disabled(context, name, "runs without an execution get no answer"):
         return found
     function = context.arn("lambda", f"function:{context.resource('Sweep')}")
     targets = context.call("events", "ListTargetsByRule", Rule=name)["Targets"]
@@ -49,47 +50,49 @@ def schedule(context: CheckContext) -> CheckResult:
             f"the schedule {name} does not start the sweep",
             _put_target(context, name, {"Id": "Sweep", "Arn": function}),
         )
-    return passed("the sweep comes by its schedule")
+    return passed("the sweep runs on schedule")
 
 
 def state_machine(context: CheckContext) -> CheckResult:
-    """Whether the state machine runs, and asks the functions of this very stack."""
+    """Check that the state machine is active, and invokes the functions of this stack."""
     arn = context.resource("ImportStateMachine")
-    told = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
-    if told["status"] != "ACTIVE":
-        return failed(f"the state machine is {told['status']}", "sam deploy it under another name")
-    strangers = [
+    response = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
+    if response["status"] != "ACTIVE":
+        return failed(
+            f"the state machine is {response['status']}", "redeploy the stack under another name"
+        )
+    missing = [
         logical
         for logical in ("ImportIso", "ReportBuild")
-        if f":function:{context.resource(logical)}" not in told["definition"]
+        if f":function:{context.resource(logical)}" not in response["definition"]
     ]
-    if strangers:
+    if missing:
         return failed(
-            f"the state machine does not ask this stack's {' and '.join(strangers)}: somebody"
-            " changed it",
-            "change anything in statemachine/import.asl.json back and sam deploy",
+            f"the state machine does not invoke this stack's {' and '.join(missing)}: its"
+            " definition was changed outside the stack",
+            "make any change to statemachine/import.asl.json and sam deploy: that restores it",
         )
     return passed("the state machine is active")
 
 
 def definition(context: CheckContext) -> CheckResult:
-    """Whether Step Functions takes the definition, its SDK integrations included."""
+    """Check that Step Functions accepts the definition, including its SDK integrations."""
     arn = context.resource("ImportStateMachine")
-    told = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
-    judged = context.call(
-        "stepfunctions", "ValidateStateMachineDefinition", definition=told["definition"]
+    response = context.call("stepfunctions", "DescribeStateMachine", stateMachineArn=arn)
+    validation = context.call(
+        "stepfunctions", "ValidateStateMachineDefinition", definition=response["definition"]
     )
-    if judged["result"] != "OK":
-        said = "; ".join(each["message"] for each in judged["diagnostics"])
-        return failed(f"Step Functions does not take the definition: {said}", "sam deploy anew")
-    return passed("Step Functions knows all that the definition asks for")
+    if validation["result"] != "OK":
+        messages = "; ".join(each["message"] for each in validation["diagnostics"])
+        return failed(f"Step Functions rejects the definition: {messages}", "sam deploy")
+    return passed("Step Functions accepts the definition")
 
 
-def fields(context: CheckContext) -> CheckResult:
-    """Whether Step Functions' own SDK has told step counts; only an execution can show that."""
+def sdk_fields(context: CheckContext) -> CheckResult:
+    """Check whether Step Functions' SDK returns step counts; only an execution can show that."""
     arn = context.resource("ImportStateMachine")
-    asked = {"stateMachineArn": arn, "statusFilter": "SUCCEEDED", "maxResults": 10}
-    ended = context.call("stepfunctions", "ListExecutions", **asked)["executions"]
+    request = {"stateMachineArn": arn, "statusFilter": "SUCCEEDED", "maxResults": 10}
+    ended = context.call("stepfunctions", "ListExecutions", **request)["executions"]
     for execution in ended:
         history = context.call(
             "stepfunctions",
@@ -99,70 +102,107 @@ def fields(context: CheckContext) -> CheckResult:
         )
         counted = steps_counted(history)
         if counted is True:
-            return passed("Step Functions' SDK tells the steps of a build")
+            return passed("Step Functions' SDK returns the step counts of a build")
         if counted is False:
             return warned(
-                "Step Functions' SDK does not tell the steps of a build, so progress is told by"
-                " status only"
+                "Step Functions' SDK does not return the step counts of a build, so notifications"
+                " report the status only"
             )
-    return passed("no build was followed yet; none of Step Functions' newer SDK fields is needed")
+    return passed("no build has finished yet; step counts are optional")
 
 
 def steps_counted(history: Mapping[str, Any]) -> bool | None:
-    """Whether ListWorkflowExecutions counted steps in an execution; ``None`` if not asked."""
-    seen = None
+    """Whether ListWorkflowExecutions returned step counts; ``None`` if it was not called."""
+    found_counts = None
     for event in history.get("events", ()):
-        told = event.get("taskSucceededEventDetails", {})
-        if f"{told.get('resourceType')}:{told.get('resource')}" != _STEPS:
+        response = event.get("taskSucceededEventDetails", {})
+        if f"{response.get('resourceType')}:{response.get('resource')}" != _STEPS:
             continue
-        runs = json.loads(told.get("output", "{}")).get("WorkflowExecutions", [])
+        runs = json.loads(response.get("output", "{}")).get("WorkflowExecutions", [])
         if any("TotalStepsSucceeded" in run for run in runs):
             return True
-        seen = False if runs else seen
-    return seen
+        found_counts = False if runs else found_counts
+    return found_counts
 
 
 def dead_letter_queue(context: CheckContext) -> CheckResult:
-    """Whether EventBridge had to leave anything behind."""
+    """Check for events that EventBridge could not deliver."""
     url = context.resource("DeadLetterQueue")
-    asked = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    told = context.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=asked)
-    count = sum(int(told.get("Attributes", {}).get(name, 0)) for name in asked)
+    request = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    response = context.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=request)
+    count = sum(int(response.get("Attributes", {}).get(name, 0)) for name in request)
     if count == 0:
         return passed("the dead-letter queue is empty")
     return warned(
-        f"EventBridge could not deliver {count} uploads; the sweep starts them",
-        f"see why: {context.command('sqs', 'receive-message', '--queue-url', url)} and"
-        f" {context.command('sqs', 'purge-queue', '--queue-url', url)} once it is mended",
+        f"EventBridge could not deliver {count} events; the sweep starts their imports",
+        f"find the reason with {context.command('sqs', 'receive-message', '--queue-url', url)} and"
+        f" {context.command('sqs', 'purge-queue', '--queue-url', url)} once it is fixed",
     )
 
 
 def event_bus(context: CheckContext) -> CheckResult:
-    """Whether there is somebody to tell."""
+    """Check that the event bus exists and accepts events."""
     name = context.output("EventBus") or "default"
     try:
-        told = context.call("events", "DescribeEventBus", Name=name)
+        response = context.call("events", "DescribeEventBus", Name=name)
     except NotFoundError:
         return failed(
             f"there is no event bus {name}, so no answer can be published",
             context.command("events", "create-event-bus", "--name", name),
         )
-    denying = [
-        each
-        for each in statements(told.get("Policy"))
-        if each.get("Effect") == "Deny" and covers(each, "events:PutEvents")
+    publishers = _publishers(context)
+    locked_out = [
+        (each, shut)
+        for each in statements(response.get("Policy"))
+        if each.get("Effect") == "Deny"
+        and covers(each, "events:PutEvents")
+        and (shut := [logical for logical, arn in publishers.items() if not _exempts(each, arn)])
     ]
-    if denying:
-        named = ", ".join(str(each.get("Sid", "without a Sid")) for each in denying)
+    if locked_out:
+        statement, shut = locked_out[0]
+        named = str(statement.get("Sid", "without a Sid"))
+        show = context.command("events", "describe-event-bus", "--name", name)
+        if _is_certain(statement):
+            return failed(
+                f"the policy of the event bus {name} does not let {' and '.join(shut)} publish"
+                f" (statement {named})",
+                f"exempt {', '.join(publishers[each] for each in shut)} from the statement: {show}",
+            )
         return warned(
             f"the policy of the event bus {name} denies events:PutEvents ({named})",
-            "see that it lets the roles of ReportBuild and Sweep through: "
-            + context.command("events", "describe-event-bus", "--name", name),
+            f"make sure that it allows the roles of ReportBuild and Sweep: {show}",
         )
-    return passed(f"the event bus {name} is there")
+    return passed(f"the event bus {name} exists")
 
 
-def _switched_off(context: CheckContext, name: str, so: str) -> CheckResult | None:
+def _publishers(context: CheckContext) -> dict[str, str]:
+    """Find the ARNs of the roles that publish, by their logical ids."""
+    return {
+        logical: context.call("iam", "GetRole", RoleName=context.resource(logical))["Role"]["Arn"]
+        for logical in ("ReportBuildRole", "SweepRole")
+    }
+
+
+def _exempts(statement: Mapping[str, Any], role: str) -> bool:
+    """Whether a denial leaves a role out by its ARN."""
+    conditions = statement.get("Condition") or {}
+    return any(
+        fnmatchcase(role, pattern)
+        for operator in ("ArnNotEquals", "ArnNotLike", "StringNotEquals", "StringNotLike")
+        for key, value in conditions.get(operator, {}).items()
+        if key.lower() == "aws:principalarn"
+        for pattern in ([value] if isinstance(value, str) else value)
+    )
+
+
+def _is_certain(statement: Mapping[str, Any]) -> bool:
+    """Whether a denial is for everybody, under no condition but on who it is."""
+    conditions = statement.get("Condition") or {}
+    keys = {key.lower() for tested in conditions.values() for key in tested}
+    return keys <= {"aws:principalarn"} and "*" in principals(statement, "AWS")
+
+
+def _check_disabled(context: CheckContext, name: str, so: str) -> CheckResult | None:
     state = context.call("events", "DescribeRule", Name=name)["State"]
     if state.startswith("ENABLED"):
         return None

@@ -1,4 +1,4 @@
-"""The functions: whether they run, on the right layer, and can read what they are told."""
+"""Checks of the functions: state, runtime, layer and environment."""
 
 import re
 from typing import Final
@@ -10,74 +10,76 @@ from isodrop_cli.doctor.results import CheckResult, NotFoundError, failed, passe
 Settings = type[IntakeSettings] | type[ReportSettings] | type[SweepSettings]
 
 RUNTIME: Final = "python3.13"
-"""What the layer's wheels are made for."""
+"""The Python version of the layer's wheels."""
 BOTO3: Final = (1, 44)
-"""The first boto3 that is known to know all of ImportDiskImage that is sent."""
+"""The first boto3 that has all parameters of ImportDiskImage that isodrop sends."""
 
-_BOTO3_IN_WORDS: Final = re.compile(r"\bboto3 (\d+)\.(\d+)\.(\d+)")
+_BOTO3_VERSION: Final = re.compile(r"\bboto3 (\d+)\.(\d+)\.(\d+)")
 _REDEPLOY: Final = "sam build && sam deploy"
 
 
 def state(context: CheckContext, logical: str) -> CheckResult:
-    """Whether a function's last change went through, and whether its runtime fits its layer."""
+    """Check that a function's last update succeeded, and that its runtime matches the layer."""
     try:
-        told = configuration(context, logical)
+        response = configuration(context, logical)
     except NotFoundError:
         return failed(
-            f"the function {logical} is gone", f"delete and deploy the stack {context.name}"
+            f"the function {logical} does not exist",
+            f"delete the stack {context.name} and deploy it again",
         )
     for name, wanted in (("State", "Active"), ("LastUpdateStatus", "Successful")):
-        is_so = told.get(name, wanted)
-        if is_so in ("Pending", "InProgress", "Inactive"):
-            return warned(f"{logical}: its {name} is {is_so}", "ask again in a minute")
-        if is_so != wanted:
-            reason = told.get(f"{name}Reason", "AWS gives no reason")
-            return failed(f"{logical}: its {name} is {is_so} ({reason})", _REDEPLOY)
-    if told.get("Runtime") != RUNTIME:
+        status = response.get(name, wanted)
+        if status in ("Pending", "InProgress", "Inactive"):
+            return warned(f"{logical}: its {name} is {status}", "check again in a minute")
+        if status != wanted:
+            reason = response.get(f"{name}Reason", "AWS gives no reason")
+            return failed(f"{logical}: its {name} is {status} ({reason})", _REDEPLOY)
+    if response.get("Runtime") != RUNTIME:
         return failed(
-            f"{logical} runs on {told.get('Runtime')}, the layer is made for {RUNTIME}",
+            f"{logical} runs on {response.get('Runtime')}, but the layer is built for {RUNTIME}",
             context.command(
                 *("lambda", "update-function-configuration", "--function-name"),
                 *(context.resource(logical), "--runtime", RUNTIME),
             ),
         )
-    machine = ", ".join(told.get("Architectures", ["x86_64"]))
+    machine = ", ".join(response.get("Architectures", ["x86_64"]))
     return passed(f"{logical} is active: {RUNTIME}, {machine}")
 
 
 def environment(context: CheckContext, logical: str, settings: Settings) -> CheckResult:
-    """Read a function's environment as the function itself does."""
-    told = configuration(context, logical).get("Environment", {})
-    if "Error" in told:
-        said = told["Error"].get("Message", "")
-        return failed(f"{logical} cannot read its environment: {said}", _REDEPLOY)
+    """Check a function's environment by parsing it as the function does."""
+    response = configuration(context, logical).get("Environment", {})
+    if "Error" in response:
+        reason = response["Error"].get("Message", "")
+        return failed(f"{logical} cannot read its environment: {reason}", _REDEPLOY)
     try:
-        settings.read(told.get("Variables", {}))
+        settings.read(response.get("Variables", {}))
     except SettingsError as error:
-        return failed(f"{logical}: {error}", "correct the parameter that it comes from; sam deploy")
-    return passed(f"{logical} can read its environment")
+        return failed(f"{logical}: {error}", "correct the parameter that sets it, and sam deploy")
+    return passed(f"the environment of {logical} is valid")
 
 
 def layer(context: CheckContext) -> CheckResult:
-    """Whether the layer is there and its boto3 recent enough; its description tells which."""
+    """Check that the layer's boto3 is recent enough, by the layer's description."""
     logical = "ImportIso"
     layers = configuration(context, logical).get("Layers", [])
     ours = next((each["Arn"] for each in layers if "IsodropLayer" in each["Arn"]), None)
     if ours is None:
-        return failed(f"{logical} has no layer of isodrop's", _REDEPLOY)
-    told = context.call("lambda", "GetLayerVersionByArn", Arn=ours)
-    found = _BOTO3_IN_WORDS.search(told.get("Description", ""))
+        return failed(f"{logical} does not have the isodrop layer", _REDEPLOY)
+    response = context.call("lambda", "GetLayerVersionByArn", Arn=ours)
+    found = _BOTO3_VERSION.search(response.get("Description", ""))
     if found is None:
         return warned(
-            f"the layer does not say which boto3 it ships: {told.get('Description')!r}", _REDEPLOY
+            f"the layer's description has no boto3 version: {response.get('Description')!r}",
+            _REDEPLOY,
         )
     if tuple(int(part) for part in found.groups()[:2]) < BOTO3:
         needed = ".".join(map(str, BOTO3))
         return failed(
-            f"the layer ships {found[0]}; ImportDiskImage's windowsConfiguration needs {needed}",
+            f"the layer has {found[0]}; ImportDiskImage's windowsConfiguration requires {needed}",
             f"make lock && {_REDEPLOY}",
         )
-    return passed(f"the layer ships {found[0]}")
+    return passed(f"the layer has {found[0]}")
 
 
 def configuration(context: CheckContext, logical: str) -> Response:

@@ -1,4 +1,4 @@
-"""What a policy document says, as far as a check needs it. Pure."""
+"""Parse policy documents, as far as the checks need. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def statements(document: str | Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
-    """Read a document's statements; none where there is no document."""
+    """Return a document's statements; none if there is no document."""
     if not document:
         return ()
     read = json.loads(document) if isinstance(document, str) else document
@@ -16,7 +16,7 @@ def statements(document: str | Mapping[str, Any] | None) -> tuple[Mapping[str, A
 
 
 def covers(statement: Mapping[str, Any], action: str) -> bool:
-    """Whether a statement is about an action; IAM takes no notice of case.
+    """Whether a statement covers an action; IAM ignores case.
 
     Examples
     --------
@@ -29,10 +29,10 @@ def covers(statement: Mapping[str, Any], action: str) -> bool:
 
 
 def allows(document: str | Mapping[str, Any] | None, action: str, resource: str) -> bool:
-    """Whether a policy lets everybody do something to a resource, as far as that can be seen.
+    """Whether an endpoint policy allows an action on a resource.
 
-    Conditions are not looked into: what is allowed under one counts as allowed, what is denied
-    under one does not count as denied. No document is the default, which allows everything.
+    Conditions are not evaluated: what is allowed under one counts as allowed, what is denied under
+    one does not count as denied. No document is the default, which allows everything.
 
     Examples
     --------
@@ -44,9 +44,9 @@ def allows(document: str | Mapping[str, Any] | None, action: str, resource: str)
     """
     if not document:
         return True
-    told = [each for each in statements(document) if _concerns(each, action, resource)]
-    denied = any(each.get("Effect") == "Deny" and not each.get("Condition") for each in told)
-    return not denied and any(each.get("Effect") == "Allow" for each in told)
+    matching = [each for each in statements(document) if _concerns(each, action, resource)]
+    denied = any(each.get("Effect") == "Deny" and not each.get("Condition") for each in matching)
+    return not denied and any(each.get("Effect") == "Allow" for each in matching)
 
 
 def _concerns(statement: Mapping[str, Any], action: str, resource: str) -> bool:
@@ -60,7 +60,7 @@ def _concerns(statement: Mapping[str, Any], action: str, resource: str) -> bool:
 
 
 def principals(statement: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """List the principals of a kind, ``AWS`` or ``Service``, that a statement names."""
+    """List the principals of a kind, ``AWS`` or ``Service``, in a statement."""
     named = statement.get("Principal", {})
     return ("*",) if named == "*" else tuple(_listed(named.get(kind)))
 

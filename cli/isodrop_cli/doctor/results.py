@@ -1,4 +1,4 @@
-"""What a check says: well, doubtful or broken, and what to do about it. Pure."""
+"""The result of a check: ok, warning or error, and its remedy. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,26 +7,26 @@ from isodrop.errors import IsodropError
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a result."""
 
     OK = "ok"
     WARNING = "warning"
-    """An import may go through; or nobody could look."""
-    BROKEN = "broken"
-    """No import goes through, or not every upload gets its answer."""
+    """Imports may work, or the check was skipped."""
+    ERROR = "error"
+    """Imports do not work, or not every upload gets its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check has found.
+    """The result of one check.
 
     Attributes
     ----------
     level : Level
     message : str
-        What is so, in a sentence.
+        The state, in a sentence.
     remedy : str or None
-        What mends it, a command where there is one.
+        How to fix it; a command if there is one.
     """
 
     level: Level
@@ -35,12 +35,12 @@ class CheckResult:
 
 
 class CheckSkippedError(IsodropError):
-    """AWS does not say; the message tells what it had against it.
+    """The check was not possible; the message says why.
 
     Attributes
     ----------
     permission : str or None
-        The IAM action that is missing, where that is the reason.
+        The missing IAM action, if that is the reason.
     """
 
     def __init__(self, message: str, permission: str | None = None) -> None:
@@ -49,19 +49,19 @@ class CheckSkippedError(IsodropError):
 
 
 class NotFoundError(IsodropError):
-    """What was asked for is not there; the message names it."""
+    """A resource does not exist; the message names it."""
 
 
 def passed(message: str) -> CheckResult:
-    """Say that it is as it should be."""
+    """Return a result without a problem."""
     return CheckResult(Level.OK, message)
 
 
 def warned(message: str, remedy: str | None = None) -> CheckResult:
-    """Say that it may do harm."""
+    """Return a warning."""
     return CheckResult(Level.WARNING, message, remedy)
 
 
 def failed(message: str, remedy: str) -> CheckResult:
-    """Say that it does harm, and what mends it."""
-    return CheckResult(Level.BROKEN, message, remedy)
+    """Return an error and its remedy."""
+    return CheckResult(Level.ERROR, message, remedy)

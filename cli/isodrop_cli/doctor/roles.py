@@ -1,8 +1,9 @@
-"""The roles: whether they are there, trusted, and may do what an import takes."""
+"""Checks of the roles: they exist, are trusted, and have the permissions that an import needs."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from isodrop.events import SOURCE
 from isodrop_cli.doctor.context import CheckContext
 from isodrop_cli.doctor.functions import configuration
 from isodrop_cli.doctor.policies import trusts
@@ -16,14 +17,14 @@ _SERVICE: Final = "imagebuilder.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
-    """What a role must be allowed.
+class Permission:
+    """A permission that a role needs.
 
     Attributes
     ----------
     action, resource : str
     context : mapping of str to str
-        What IAM is to be told beside it.
+        Condition keys of the request.
     """
 
     action: str
@@ -31,202 +32,213 @@ class Right:
     context: dict[str, str] = field(default_factory=dict)
 
 
-def execution_role(ground: CheckContext) -> CheckResult:
-    """Image Builder builds as this role: see that it is trusted, and may do what a build takes."""
-    arn = _execution_role(ground)
+def execution_role(context: CheckContext) -> CheckResult:
+    """Check the role that Image Builder assumes for a build."""
+    arn = _execution_role(context)
     if arn is None:
-        return warned("ImportIso is told of no execution role", "sam deploy with ExecutionRoleArn")
+        return warned("no execution role is set for ImportIso", "deploy with ExecutionRoleArn")
     if _SERVICE_LINKED in arn:
         return warned(
-            f"builds run as the service-linked role {arn}: others were seen to do so, but AWS asks"
-            " for a role of one's own",
-            "sam deploy with another ExecutionRoleArn, or none, if the first build is refused",
+            f"builds use the service-linked role {arn}: this is reported to work, but AWS documents"
+            " a role of your own",
+            "deploy with another ExecutionRoleArn, or none, if the first build is denied",
         )
-    image = f"arn:{ground.partition}:ec2:{ground.region}::image/ami-0123456789abcdef0"
-    document = f"arn:{ground.partition}:ssm:{ground.region}::document/AWS-RunPowerShellScript"
+    image = f"arn:{context.partition}:ec2:{context.region}::image/ami-0123456789abcdef0"
+    document = f"arn:{context.partition}:ssm:{context.region}::document/AWS-RunPowerShellScript"
     tagged = {"aws:RequestTag/CreatedBy": "EC2 Image Builder"}
-    return _role(
-        *(ground, arn.rsplit("/", 1)[-1], _SERVICE, _EXECUTION),
-        Right("ec2:DescribeImages", "*"),
-        Right("ec2:RunInstances", image),
-        Right("ec2:RegisterImage", image, tagged),
-        Right("ssm:SendCommand", document),
+    return _check_role(
+        *(context, arn.rsplit("/", 1)[-1], _SERVICE, _EXECUTION),
+        Permission("ec2:DescribeImages", "*"),
+        Permission("ec2:RunInstances", image),
+        Permission("ec2:RegisterImage", image, tagged),
+        Permission("ssm:SendCommand", document),
     )
 
 
-def service_linked_role(ground: CheckContext) -> CheckResult:
-    """Look for the role that Image Builder works with everywhere: a fresh account lacks it.
+def service_linked_role(context: CheckContext) -> CheckResult:
+    """Check for Image Builder's service-linked role: a new account lacks it.
 
     https://docs.aws.amazon.com/imagebuilder/latest/userguide/image-builder-service-linked-role.html
     """
     try:
-        ground.call("iam", "GetRole", RoleName=_SERVICE_LINKED_NAME)
+        context.call("iam", "GetRole", RoleName=_SERVICE_LINKED_NAME)
     except NotFoundError:
         return warned(
-            f"this account has no {_SERVICE_LINKED_NAME} yet, and the stack's roles may not make"
+            f"this account has no {_SERVICE_LINKED_NAME} yet, and the stack's roles may not create"
             " it",
-            ground.command("iam", "create-service-linked-role", "--aws-service-name", _SERVICE),
+            context.command("iam", "create-service-linked-role", "--aws-service-name", _SERVICE),
         )
-    return passed(f"there is {_SERVICE_LINKED_NAME}")
+    return passed(f"the role {_SERVICE_LINKED_NAME} exists")
 
 
-def instance_role(ground: CheckContext, profile: str) -> CheckResult:
-    """Judge the role behind an instance profile: a build's instance reads the ISO as this."""
+def instance_role(context: CheckContext, profile: str) -> CheckResult:
+    """Check the role of an instance profile: the build instance reads the ISO with it."""
     try:
-        told = ground.call("iam", "GetInstanceProfile", InstanceProfileName=profile)
+        response = context.call("iam", "GetInstanceProfile", InstanceProfileName=profile)
     except NotFoundError:
         return failed(
             f"there is no instance profile {profile}",
-            ground.command("iam", "create-instance-profile", "--instance-profile-name", profile)
-            + " and add a role to it, or give the infrastructure configuration another",
+            context.command("iam", "create-instance-profile", "--instance-profile-name", profile)
+            + " and add a role to it, or use another one in the infrastructure configuration",
         )
-    roles = told["InstanceProfile"].get("Roles", [])
+    roles = response["InstanceProfile"].get("Roles", [])
     if not roles:
         return failed(
             f"the instance profile {profile} has no role",
-            ground.command(
+            context.command(
                 *("iam", "add-role-to-instance-profile", "--instance-profile-name", profile),
                 *("--role-name", "ROLE"),
             ),
         )
-    group = ground.parameter("BuildLogGroupName") or "/aws/imagebuilder/windows-11"
-    return _role(
-        *(ground, roles[0]["RoleName"], "ec2.amazonaws.com", _INSTANCE),
-        Right("imagebuilder:GetComponent", "*"),
-        Right("ssm:UpdateInstanceInformation", "*"),
-        Right("ssmmessages:OpenControlChannel", "*"),
-        Right("logs:PutLogEvents", ground.arn("logs", f"log-group:{group}:log-stream:1/1")),
+    group = context.parameter("BuildLogGroupName") or "/aws/imagebuilder/windows-11"
+    return _check_role(
+        *(context, roles[0]["RoleName"], "ec2.amazonaws.com", _INSTANCE),
+        Permission("imagebuilder:GetComponent", "*"),
+        Permission("ssm:UpdateInstanceInformation", "*"),
+        Permission("ssmmessages:OpenControlChannel", "*"),
+        Permission("logs:PutLogEvents", context.arn("logs", f"log-group:{group}:log-stream:1/1")),
     )
 
 
-def check_permission(ground: CheckContext, logical: str, *rights: Right) -> CheckResult:
-    """Ask whether one of the stack's roles, by its name in the template, has rights."""
-    role = ground.call("iam", "GetRole", RoleName=ground.resource(logical))["Role"]
-    for right in rights:
-        refused = _refused(ground, role["Arn"], right)
+def check_permission(context: CheckContext, logical: str, *permissions: Permission) -> CheckResult:
+    """Check permissions of one of the stack's roles, by its logical id."""
+    role = context.call("iam", "GetRole", RoleName=context.resource(logical))["Role"]
+    for permission in permissions:
+        refused = _simulate(context, role["Arn"], permission)
         if refused is not None:
             return failed(
-                f"{logical} may not {right.action} on {right.resource}: {_why(refused)}",
-                f"see {role['Arn']}: {_where(refused)}",
+                f"{logical} may not {permission.action} on {permission.resource}:"
+                f" {_reason(refused)}",
+                f"check {role['Arn']}: {_denied_by(refused)}",
             )
-    return passed(f"{logical} may {', '.join(right.action for right in rights)}")
+    return passed(f"{logical} may {', '.join(right.action for right in permissions)}")
 
 
-def _refused(ground: CheckContext, arn: str, right: Right) -> dict[str, Any] | None:
-    """Let IAM simulate what a role may do, boundaries and organisation included."""
-    judged: list[dict[str, Any]] = ground.call(
+def _simulate(context: CheckContext, arn: str, permission: Permission) -> dict[str, Any] | None:
+    """Simulate a permission in IAM, including boundaries and the organization's policies."""
+    evaluations: list[dict[str, Any]] = context.call(
         "iam",
         "SimulatePrincipalPolicy",
         PolicySourceArn=arn,
-        ActionNames=[right.action],
-        ResourceArns=[right.resource],
+        ActionNames=[permission.action],
+        ResourceArns=[permission.resource],
         ContextEntries=[
             {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
-            for name, value in right.context.items()
+            for name, value in permission.context.items()
         ],
     )["EvaluationResults"]
-    return next((each for each in judged if each["EvalDecision"] != "allowed"), None)
+    return next((each for each in evaluations if each["EvalDecision"] != "allowed"), None)
 
 
-def can_import(ground: CheckContext) -> CheckResult:
-    """Ask whether ImportIso is allowed the one paid call, and all that it depends on."""
-    image = ground.arn("imagebuilder", "image/windows-11/11.26100.1/1")
-    workflow = f"arn:{ground.partition}:imagebuilder:{ground.region}:aws:workflow/build/x/1.0.0/1"
+def can_import(context: CheckContext) -> CheckResult:
+    """Check that ImportIso can start a build, and has all permissions that this requires."""
+    image = context.arn("imagebuilder", "image/windows-11/11.26100.1/1")
+    workflow = f"arn:{context.partition}:imagebuilder:{context.region}:aws:workflow/build/x/1.0.0/1"
     return check_permission(
-        *(ground, "ImportIsoRole"),
-        Right("imagebuilder:ImportDiskImage", image),
-        Right("imagebuilder:TagResource", image),
-        Right("imagebuilder:GetWorkflow", workflow),
-        Right("imagebuilder:GetInfrastructureConfiguration", infrastructure_arn(ground)),
+        *(context, "ImportIsoRole"),
+        Permission("imagebuilder:ImportDiskImage", image),
+        Permission("imagebuilder:TagResource", image),
+        Permission("imagebuilder:GetWorkflow", workflow),
+        Permission("imagebuilder:GetInfrastructureConfiguration", infrastructure_arn(context)),
     )
 
 
-def can_pass_roles(ground: CheckContext) -> CheckResult:
-    """Ask whether ImportIso is allowed to hand the execution role to Image Builder."""
-    role = _execution_role(ground)
+def can_pass_roles(context: CheckContext) -> CheckResult:
+    """Check that ImportIso can pass the execution role to Image Builder."""
+    role = _execution_role(context)
     if role is None:
         return passed("there is no execution role to pass")
-    return check_permission(ground, "ImportIsoRole", _passing(role))
+    return check_permission(context, "ImportIsoRole", _pass_role(role))
 
 
-def can_distribute(ground: CheckContext) -> CheckResult:
-    """Ask whether ReportBuild is allowed to have images distributed, if they are."""
-    configuration_arn = ground.parameter("DistributionConfigurationArn")
-    role = _execution_role(ground)
+def can_distribute(context: CheckContext) -> CheckResult:
+    """Check that ReportBuild can distribute images, if that is configured."""
+    configuration_arn = context.parameter("DistributionConfigurationArn")
+    role = _execution_role(context)
     if not configuration_arn or role is None:
         return passed("images are not distributed")
-    distribute = Right("imagebuilder:DistributeImage", configuration_arn)
-    return check_permission(ground, "ReportBuildRole", _passing(role), distribute)
+    distribute = Permission("imagebuilder:DistributeImage", configuration_arn)
+    return check_permission(context, "ReportBuildRole", _pass_role(role), distribute)
 
 
-def can_read(ground: CheckContext) -> CheckResult:
-    """Ask whether ImportIso is allowed to look inside."""
-    where = f"arn:{ground.partition}:s3:::{ground.bucket}/{ground.parameter('KeyPrefix')}Win11.iso"
-    return check_permission(ground, "ImportIsoRole", Right("s3:GetObjectVersion", where))
+def can_read(context: CheckContext) -> CheckResult:
+    """Check that ImportIso can read uploads."""
+    where = (
+        f"arn:{context.partition}:s3:::{context.bucket}/{context.parameter('KeyPrefix')}Win11.iso"
+    )
+    return check_permission(context, "ImportIsoRole", Permission("s3:GetObjectVersion", where))
 
 
-def can_copy(ground: CheckContext) -> CheckResult:
-    """Ask whether ImportIso is allowed to make copies, and the build to read them."""
-    copies = f"arn:{ground.partition}:s3:::{ground.output('StagingBucketName') or ''}/0-0.iso"
-    writing = check_permission(ground, "ImportIsoRole", Right("s3:PutObject", copies))
-    if writing.level is not Level.OK or ground.parameter("InfrastructureConfigurationArn"):
+def can_copy(context: CheckContext) -> CheckResult:
+    """Check that ImportIso can copy uploads, and that the build instance can read the copies."""
+    copies = f"arn:{context.partition}:s3:::{context.output('StagingBucketName') or ''}/0-0.iso"
+    writing = check_permission(context, "ImportIsoRole", Permission("s3:PutObject", copies))
+    if writing.level is not Level.OK or context.parameter("InfrastructureConfigurationArn"):
         return writing
-    return check_permission(ground, "BuildInstanceRole", Right("s3:GetObject", copies))
+    return check_permission(context, "BuildInstanceRole", Permission("s3:GetObject", copies))
 
 
-def can_start(ground: CheckContext) -> CheckResult:
-    """Ask whether the rule is allowed to start the state machine."""
-    start = Right("states:StartExecution", ground.resource("ImportStateMachine"))
-    return check_permission(ground, "UploadRuleRole", start)
+def can_start(context: CheckContext) -> CheckResult:
+    """Check that the rule can start the state machine."""
+    start = Permission("states:StartExecution", context.resource("ImportStateMachine"))
+    return check_permission(context, "UploadRuleRole", start)
 
 
-def can_invoke(ground: CheckContext) -> CheckResult:
-    """Ask whether the state machine is allowed to ask the function."""
-    function = ground.arn("lambda", f"function:{ground.resource('ImportIso')}")
+def can_invoke(context: CheckContext) -> CheckResult:
+    """Check that the state machine can invoke ImportIso."""
+    function = context.arn("lambda", f"function:{context.resource('ImportIso')}")
     return check_permission(
-        ground, "ImportStateMachineRole", Right("lambda:InvokeFunction", function)
+        context, "ImportStateMachineRole", Permission("lambda:InvokeFunction", function)
     )
 
 
-def can_publish(ground: CheckContext) -> CheckResult:
-    """Ask whether ReportBuild is allowed to tell."""
-    bus = ground.arn("events", f"event-bus/{ground.output('EventBus') or 'default'}")
-    return check_permission(ground, "ReportBuildRole", Right("events:PutEvents", bus))
+def can_publish(context: CheckContext) -> CheckResult:
+    """Check that ReportBuild can publish events."""
+    bus = context.arn("events", f"event-bus/{context.output('EventBus') or 'default'}")
+    return check_permission(
+        context,
+        "ReportBuildRole",
+        Permission("events:PutEvents", bus, {"events:source": SOURCE}),
+    )
 
 
-def infrastructure_arn(ground: CheckContext) -> str:
-    """Find the infrastructure configuration that builds run by.
+def infrastructure_arn(context: CheckContext) -> str:
+    """Find the infrastructure configuration of builds.
 
     Raises
     ------
-    GoneError
-        The stack names none.
+    NotFoundError
+        The stack has none.
     """
-    told = configuration(ground, "ImportIso").get("Environment", {}).get("Variables", {})
-    found = told.get("INFRASTRUCTURE_CONFIGURATION_ARN")
-    found = found or ground.output("InfrastructureConfiguration")
+    response = configuration(context, "ImportIso").get("Environment", {}).get("Variables", {})
+    found = response.get("INFRASTRUCTURE_CONFIGURATION_ARN")
+    found = found or context.output("InfrastructureConfiguration")
     if not found:
-        raise NotFoundError("the stack names no infrastructure configuration")
+        raise NotFoundError("the stack has no infrastructure configuration")
     return str(found)
 
 
-def _passing(role: str) -> Right:
-    return Right("iam:PassRole", role, {"iam:PassedToService": _SERVICE})
+def _pass_role(role: str) -> Permission:
+    return Permission("iam:PassRole", role, {"iam:PassedToService": _SERVICE})
 
 
-def _execution_role(ground: CheckContext) -> str | None:
-    told = configuration(ground, "ImportIso").get("Environment", {}).get("Variables", {})
-    return told.get("EXECUTION_ROLE") or None
+def _execution_role(context: CheckContext) -> str | None:
+    response = configuration(context, "ImportIso").get("Environment", {}).get("Variables", {})
+    return response.get("EXECUTION_ROLE") or None
 
 
-def _role(
-    ground: CheckContext, name: str, service: str, policies: tuple[str, ...], *rights: Right
+def _check_role(
+    context: CheckContext,
+    name: str,
+    service: str,
+    policies: tuple[str, ...],
+    *permissions: Permission,
 ) -> CheckResult:
-    """Judge a role by whom it trusts and what it may do; AWS's policies are the remedy only."""
+    """Check a role's trust policy and permissions; AWS's managed policies are only the remedy."""
     try:
-        role = ground.call("iam", "GetRole", RoleName=name)["Role"]
+        role = context.call("iam", "GetRole", RoleName=name)["Role"]
     except NotFoundError:
-        return failed(f"there is no role {name}", f"name another, or deploy {ground.name} anew")
+        return failed(f"there is no role {name}", f"configure another, or redeploy {context.name}")
     if not trusts(role.get("AssumeRolePolicyDocument"), service):
         trust = (
             '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":'
@@ -234,33 +246,33 @@ def _role(
         )
         return failed(
             f"the role {name} does not trust {service}",
-            ground.command(
+            context.command(
                 *("iam", "update-assume-role-policy", "--role-name", name),
                 *("--policy-document", trust),
             ),
         )
-    for right in rights:
-        refused = _refused(ground, role["Arn"], right)
+    for permission in permissions:
+        refused = _simulate(context, role["Arn"], permission)
         if refused is None:
             continue
         commands = (
-            ground.command(
+            context.command(
                 *("iam", "attach-role-policy", "--role-name", name),
-                *("--policy-arn", f"arn:{ground.partition}:iam::aws:policy/{each}"),
+                *("--policy-arn", f"arn:{context.partition}:iam::aws:policy/{each}"),
             )
             for each in policies
         )
         return failed(
-            f"the role {name} may not {right.action}: {_why(refused)}",
+            f"the role {name} may not {permission.action}: {_reason(refused)}",
             " && ".join(commands)
-            if _is_lacking(refused)
-            else f"see {role['Arn']}: {_where(refused)}",
+            if _is_only_missing(refused)
+            else f"check {role['Arn']}: {_denied_by(refused)}",
         )
-    return passed(f"the role {name} trusts {service} and may do what a build takes")
+    return passed(f"the role {name} trusts {service} and has the required permissions")
 
 
-def _is_lacking(refused: dict[str, Any]) -> bool:
-    """Whether it is only that no policy allows it, and none refuses it."""
+def _is_only_missing(refused: dict[str, Any]) -> bool:
+    """Whether no policy allows it, but none denies it."""
     organisation = refused.get("OrganizationsDecisionDetail", {})
     boundary = refused.get("PermissionsBoundaryDecisionDetail", {})
     return (
@@ -270,22 +282,22 @@ def _is_lacking(refused: dict[str, Any]) -> bool:
     )
 
 
-def _why(refused: dict[str, Any]) -> str:
+def _reason(refused: dict[str, Any]) -> str:
     if refused["EvalDecision"] == "explicitDeny":
         return "a policy denies it"
     return "no policy allows it"
 
 
-def _where(refused: dict[str, Any]) -> str:
-    """Say who refuses, as IAM tells it.
+def _denied_by(refused: dict[str, Any]) -> str:
+    """Describe which policy denies it, from IAM's simulation.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_EvaluationResult.html
     """
     if refused.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations") is False:
-        return "a policy of your organisation refuses it"
+        return "a policy of your organization denies it"
     boundary = refused.get("PermissionsBoundaryDecisionDetail", {})
     if boundary.get("AllowedByPermissionsBoundary") is False:
-        return "its permissions boundary refuses it (PermissionsBoundaryArn)"
+        return "its permissions boundary denies it (PermissionsBoundaryArn)"
     matched = refused.get("MatchedStatements", [])
     named = ", ".join(each["SourcePolicyId"] for each in matched if "SourcePolicyId" in each)
-    return f"the policy {named}" if named else "its policies; sam deploy puts the stack's own back"
+    return f"the policy {named}" if named else "its policies; sam deploy restores the stack's own"

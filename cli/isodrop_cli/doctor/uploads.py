@@ -1,4 +1,4 @@
-"""The bucket: whether it is there, is ours, tells of its objects, and lets its ISOs be read."""
+"""Checks of the buckets: ownership, notifications, versioning, encryption, policies."""
 
 import json
 from typing import Final
@@ -16,20 +16,22 @@ from isodrop_cli.doctor.results import (
 
 _KMS: Final = ("aws:kms", "aws:kms:dsse")
 _DIRECTORY: Final = "--x-s3"
-_AWS_OWN: Final = ":alias/aws/"
+_AWS_MANAGED: Final = ":alias/aws/"
 
 
 def bucket(context: CheckContext) -> CheckResult:
-    """ImportDiskImage takes ISOs of its own account and Region only."""
+    """Check account and Region of the bucket: ImportDiskImage accepts no others."""
     name = context.bucket
     if name.endswith(_DIRECTORY):
         return failed(
-            f"{name} is a directory bucket: it has no versions and tells nobody of its objects",
+            f"{name} is a directory bucket: it supports neither versioning nor event notifications",
             "deploy with another ExistingBucketName",
         )
-    elsewhere = "drop ISOs into a bucket of this account: deploy with another ExistingBucketName"
+    elsewhere = "use a bucket of this account: deploy with another ExistingBucketName"
     try:
-        told = context.call("s3", "HeadBucket", Bucket=name, ExpectedBucketOwner=context.account)
+        response = context.call(
+            "s3", "HeadBucket", Bucket=name, ExpectedBucketOwner=context.account
+        )
     except NotFoundError:
         return failed(
             f"there is no bucket {name}",
@@ -39,30 +41,30 @@ def bucket(context: CheckContext) -> CheckResult:
     except CheckSkippedError as error:
         if error.permission is None:
             raise
-        # S3 says 403 both of somebody else's bucket and of one that may not be seen.
+        # S3 returns 403 both for another account's bucket and for a missing permission.
         context.call("s3", "HeadBucket", Bucket=name)
-        return failed(f"{name} is not of the account {context.account}", elsewhere)
-    region = told.get("BucketRegion", context.region)
+        return failed(f"{name} does not belong to the account {context.account}", elsewhere)
+    region = response.get("BucketRegion", context.region)
     if region != context.region:
         return failed(
-            f"{name} is in {region}, the stack in {context.region}; Image Builder takes ISOs of its"
-            " own Region only",
+            f"{name} is in {region}, the stack in {context.region}; Image Builder imports only from"
+            " its own Region",
             f"deploy the stack in {region}, or with a bucket in {context.region}",
         )
-    return passed(f"{name} is here, in {region}")
+    return passed(f"{name} exists in {region}")
 
 
 def notification(context: CheckContext) -> CheckResult:
-    """Without EventBridge's notification nobody hears of an upload, until the sweep looks."""
-    told = context.call("s3", "GetBucketNotificationConfiguration", Bucket=context.bucket)
-    kept = {name: value for name, value in told.items() if name != "ResponseMetadata"}
+    """Check that the bucket sends events to EventBridge; otherwise only the sweep finds uploads."""
+    response = context.call("s3", "GetBucketNotificationConfiguration", Bucket=context.bucket)
+    kept = {name: value for name, value in response.items() if name != "ResponseMetadata"}
     if "EventBridgeConfiguration" in kept:
-        return passed("the bucket tells EventBridge of its objects")
+        return passed("the bucket sends events to EventBridge")
     return failed(
-        "the bucket does not tell EventBridge of its objects",
+        "the bucket does not send events to EventBridge",
         context.command(
             *("s3api", "put-bucket-notification-configuration", "--bucket", context.bucket),
-            # Else S3 sends each destination a test message, and refuses all for one that is broken.
+            # Otherwise S3 sends a test message to each destination, and one failure rejects all.
             "--skip-destination-validation",
             *("--notification-configuration", json.dumps({**kept, "EventBridgeConfiguration": {}})),
         ),
@@ -70,10 +72,10 @@ def notification(context: CheckContext) -> CheckResult:
 
 
 def versioning(context: CheckContext) -> CheckResult:
-    """Look for version ids: without one, operators cannot ask anew for an upload."""
+    """Check versioning: retry and cancel need version ids."""
     status = context.call("s3", "GetBucketVersioning", Bucket=context.bucket).get("Status", "off")
     if status == "Enabled":
-        return passed("the bucket keeps versions")
+        return passed("versioning is enabled for the bucket")
     return warned(
         f"the bucket's versioning is {status.lower()}: isodrop retry and cancel need version ids",
         context.command(
@@ -84,7 +86,7 @@ def versioning(context: CheckContext) -> CheckResult:
 
 
 def staging(context: CheckContext) -> CheckResult:
-    """Look for the copies' bucket: who else could write there would decide what is imported."""
+    """Check the staging bucket: whoever can write to it decides what is imported."""
     name = context.output("StagingBucketName")
     if name is None:
         raise NotFoundError("the stack has no output StagingBucketName")
@@ -100,37 +102,39 @@ def staging(context: CheckContext) -> CheckResult:
         for each in statements(policy)
     ):
         return failed(
-            f"the policy of {name} lets others than the stack's roles write there",
-            "sam deploy puts the stack's own back",
+            f"the policy of {name} allows other principals than the stack's roles to write to it",
+            "restore the stack's own policy with sam deploy",
         )
-    return passed(f"{name} is here, and only the stack's roles write there")
+    return passed(f"{name} exists, and only the stack's roles can write to it")
 
 
 def encryption(context: CheckContext) -> CheckResult:
-    """Look whose key ISOs are under: a customer's takes grants for each role that reads them."""
+    """Check the bucket's encryption: the stack's roles must be able to use a customer's key."""
     try:
-        told = context.call("s3", "GetBucketEncryption", Bucket=context.bucket)
+        response = context.call("s3", "GetBucketEncryption", Bucket=context.bucket)
     except NotFoundError:
-        told = {}
-    rules = told.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
+        response = {}
+    rules = response.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     chosen = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
     key = chosen.get("KMSMasterKeyID")
-    if chosen.get("SSEAlgorithm") not in _KMS or not key or _AWS_OWN in f":{key}":
-        return passed(f"ISOs are under AWS's own keys ({chosen.get('SSEAlgorithm', 'AES256')})")
+    if chosen.get("SSEAlgorithm") not in _KMS or not key or _AWS_MANAGED in f":{key}":
+        return passed(
+            f"ISOs are encrypted with AWS's own keys ({chosen.get('SSEAlgorithm', 'AES256')})"
+        )
     known = context.parameter("KmsKeyArn")
     if known and key.rsplit("/", 1)[-1] == known.rsplit("/", 1)[-1]:
-        return passed("ISOs are under the stack's KmsKeyArn, which its roles may use")
+        return passed("ISOs are encrypted with the stack's KmsKeyArn, which its roles may use")
     return failed(
-        f"ISOs are under the KMS key {key}, which the stack's roles may not use",
-        f"sam deploy with KmsKeyArn={_key_arn(context, key)}",
+        f"ISOs are encrypted with the KMS key {key}, which the stack's roles may not use",
+        f"deploy with KmsKeyArn={_key_arn(context, key)}",
     )
 
 
 def key(context: CheckContext) -> CheckResult:
-    """See that a key of yours is on, and lets the account's policies and services use it."""
+    """Check that the KMS key is enabled, and that IAM and AWS services can use it."""
     arn = context.parameter("KmsKeyArn")
     if not arn:
-        return passed("all that is kept is under AWS's own keys")
+        return passed("stored data is encrypted with AWS's own keys")
     state = context.call("kms", "DescribeKey", KeyId=arn)["KeyMetadata"]["KeyState"]
     if state != "Enabled":
         remedy = {
@@ -143,9 +147,9 @@ def key(context: CheckContext) -> CheckResult:
     root = {f"arn:{context.partition}:iam::{context.account}:root", context.account, "*"}
     if not any(root.intersection(principals(each, "AWS")) for each in allowing):
         return warned(
-            "the key's policy leaves nothing to IAM, so each of the stack's roles must be named"
-            " in it",
-            f"let arn:{context.partition}:iam::{context.account}:root use it"
+            "the key's policy does not enable IAM policies, so it must name each of the stack's"
+            " roles",
+            f"allow arn:{context.partition}:iam::{context.account}:root to use it"
             f" ({context.command('kms', 'put-key-policy', '--key-id', arn)} …)",
         )
     named = {each for one in allowing for each in principals(one, "Service")}
@@ -153,12 +157,12 @@ def key(context: CheckContext) -> CheckResult:
     lacking = [each for each in wanted if not named.intersection({each, "*"})]
     if lacking:
         return warned(
-            f"the key's policy does not name {' and '.join(lacking)}: what EventBridge cannot"
-            " deliver, or what is logged, would be lost",
-            f"let them use kms:Decrypt, kms:Encrypt* and kms:GenerateDataKey*"
+            f"the key's policy does not name {' and '.join(lacking)}: undeliverable events or log"
+            " entries would be lost",
+            f"allow them kms:Decrypt, kms:Encrypt* and kms:GenerateDataKey*"
             f" ({context.command('kms', 'put-key-policy', '--key-id', arn)} …)",
         )
-    return passed("the KMS key is enabled, and its policy lets IAM and the services use it")
+    return passed("the KMS key is enabled, and IAM and the services may use it")
 
 
 def _key_arn(context: CheckContext, key: str) -> str:

@@ -1,1 +1,1 @@
-"""How the command speaks: on a terminal, in a pipe, as JSON."""
+"""Output: for a terminal, for a pipe, and as JSON."""

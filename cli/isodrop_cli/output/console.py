@@ -1,4 +1,4 @@
-"""Where the command writes: tables and colours for a person, plain fields for a pipe."""
+"""Printing: tables and colors on a terminal, tab-separated fields in a pipe."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from isodrop_cli.failures import OutputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-CELL = 400
-"""Characters of one field at the most; nothing that is shown is longer on honest media."""
+MAX_FIELD = 400
+"""Maximum characters of a field; no value of a genuine ISO is longer."""
 _WIDTH = 80
-"""Columns of a terminal that says it has none."""
-WHOLE = 70_000
-"""Characters of a field that is there to be copied: more than CloudFormation lets a stack have."""
+"""Columns to assume for a terminal that reports none."""
+MAX_COMMAND = 70_000
+"""Maximum characters of a command to copy: more than any CloudFormation template needs."""
 
 
-def prepare() -> None:
-    """Let no character of a file name break the output, whatever the terminal's encoding.
+def configure_streams() -> None:
+    """Escape characters that the terminal's encoding does not have, such as in file names.
 
     Raises
     ------
@@ -31,44 +31,44 @@ def prepare() -> None:
         Standard output is closed.
     """
     if sys.stdout is None:
-        raise OutputError("standard output is closed; let it go to a file, or to /dev/null")
+        raise OutputError("standard output is closed; redirect it to a file, or to /dev/null")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_error(*messages: str) -> None:
-    """Tell on stderr why nothing can be done, and what can; each a line."""
+    """Print messages to stderr, each on its own line."""
     for message in messages:
-        # Where nobody hears it, there is nobody to tell so.
+        # If stderr is closed, there is no way to report that.
         with suppress(OSError):
-            print(f"isodrop: {printable(message, limit=CELL)}", file=sys.stderr)
+            print(f"isodrop: {printable(message, limit=MAX_FIELD)}", file=sys.stderr)
 
 
 def discard_output() -> None:
-    """Let what was not written yet go nowhere, so that Python does not complain at the end.
+    """Discard unwritten output, so that Python does not report an error at exit.
 
     https://docs.python.org/3/library/signal.html#note-on-sigpipe
     """
     try:
         standard = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):
-        return  # closed, or none of the system's
+        return  # closed, or not a file of the operating system
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, standard)
     os.close(nowhere)
 
 
 def console() -> "Console | None":
-    """Give rich's console where a person reads and rich is installed."""
+    """Return rich's console if stdout is a terminal and rich is installed."""
     if not sys.stdout.isatty():
         return None
     try:
-        from rich.console import Console  # noqa: PLC0415 - the layer ships without it
+        from rich.console import Console  # noqa: PLC0415 - not part of the layer
     except ImportError:
         return None
     console = Console(highlight=False, markup=False, emoji=False)
-    # COLUMNS=0 is what some programs set that know no width; nothing would be seen.
+    # Some programs set COLUMNS=0; nothing would be visible.
     return (
         console
         if console.width > 0
@@ -77,17 +77,17 @@ def console() -> "Console | None":
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, ASCII, so that it survives every pipe."""
+    """Print a JSON document in ASCII, so that no encoding can break it."""
     print(json.dumps(value, indent=2))
 
 
 def print_trace(count: int, offset: int, length: int, seconds: float) -> None:
-    """Tell one range read, on stderr, where it does not disturb what a pipe reads."""
+    """Print one range that was read, to stderr, so that it does not mix with the output."""
     print(f"read {count}: {length:,} bytes at {offset:,}, {seconds * 1000:.1f} ms", file=sys.stderr)
 
 
-def print_fields(*fields: object, limit: int = CELL) -> None:
-    """Print one line of tab-separated fields; an empty field for what is not known."""
+def print_fields(*fields: object, limit: int = MAX_FIELD) -> None:
+    """Print one line of tab-separated fields; ``None`` is an empty field."""
     print("\t".join(_cell(field, limit) for field in fields))
 
 
@@ -98,9 +98,9 @@ def print_table(
     chosen: Callable[[Sequence[object]], bool] = lambda _: False,
     folding: Sequence[str] = ("Name",),
 ) -> None:
-    """Print a table for a person; rows that are ``chosen`` stand out.
+    """Print a table; rows that are ``chosen`` are highlighted.
 
-    Where the terminal is too narrow only the columns that are ``folding`` are folded.
+    If the terminal is too narrow, only the columns that are ``folding`` wrap.
     """
     from rich import box  # noqa: PLC0415 - see console
     from rich.table import Table  # noqa: PLC0415 - see console
@@ -110,7 +110,7 @@ def print_table(
     for column in columns:
         table.add_column(column, no_wrap=column not in folding, overflow="fold")
     for row in rows:
-        # Text, not str: no markup is read out of a stranger's words.
+        # Text, not str: markup in file names must not be interpreted.
         table.add_row(
             *(Text(_cell(field) or "-") for field in row), style="bold green" if chosen(row) else ""
         )
@@ -118,7 +118,7 @@ def print_table(
 
 
 def print_pairs(screen: "Console", pairs: Iterable[tuple[str, object]]) -> None:
-    """Print names and values for a person, one beside the other."""
+    """Print names and values in two columns."""
     from rich.table import Table  # noqa: PLC0415 - see console
     from rich.text import Text  # noqa: PLC0415 - see console
 
@@ -128,30 +128,32 @@ def print_pairs(screen: "Console", pairs: Iterable[tuple[str, object]]) -> None:
     screen.print(grid)
 
 
-_STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
+_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
-def print_findings(screen: "Console", findings: Iterable[tuple[str, str, str, str | None]]) -> None:
-    """Print level, name, what is so and what mends it, for a person."""
+def print_check_results(
+    screen: "Console", findings: Iterable[tuple[str, str, str, str | None]]
+) -> None:
+    """Print level, name, message and remedy of each check as a table."""
     from rich.table import Table  # noqa: PLC0415 - see console
     from rich.text import Text  # noqa: PLC0415 - see console
 
     grid = Table.grid(padding=(0, 2))
     for level, name, message, remedy in findings:
-        said = Text(_cell(message), overflow="fold")
+        cell = Text(_cell(message), overflow="fold")
         if remedy is not None:
-            said.append(f"\n-> {_cell(remedy, WHOLE)}", style="bold")
-        grid.add_row(Text(level.upper(), style=_STYLES[level]), Text(name), said)
+            cell.append(f"\n-> {_cell(remedy, MAX_COMMAND)}", style="bold")
+        grid.add_row(Text(level.upper(), style=_STYLES[level]), Text(name), cell)
     screen.print(grid)
 
 
 def build_number(build: int | None, revision: int | None) -> str | None:
-    """Write a build as Microsoft does, as far as it is known."""
+    """Format a build number as Microsoft does, as far as it is known."""
     return ".".join(str(part) for part in (build, revision) if part is not None) or None
 
 
 def format_time(at: datetime) -> str:
-    """Write a time as it is written everywhere for people; JSON has it as the ledger does.
+    """Format a time for people, in UTC and whole seconds; JSON has the ledger's precision.
 
     Examples
     --------
@@ -162,7 +164,7 @@ def format_time(at: datetime) -> str:
 
 
 def format_size(count: int) -> str:
-    """Write a number of bytes for a person.
+    """Format a number of bytes for people.
 
     Examples
     --------
@@ -174,5 +176,5 @@ def format_size(count: int) -> str:
     return f"{count / (1 << 20):,.0f} MiB" if count < 1 << 30 else f"{count / (1 << 30):,.2f} GiB"
 
 
-def _cell(value: object, limit: int = CELL) -> str:
+def _cell(value: object, limit: int = MAX_FIELD) -> str:
     return "" if value is None else printable(str(value), limit)

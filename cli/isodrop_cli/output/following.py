@@ -1,4 +1,4 @@
-"""How a command follows a drop to its answer."""
+"""Follow a run to its answer."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -7,25 +7,25 @@ from isodrop_cli.clock import utc_now
 from isodrop_cli.exit_codes import COULD_NOT
 from isodrop_cli.output.progress import ProgressTracker
 from isodrop_cli.output.renderers import Renderer
-from isodrop_cli.output.run_format import STATUSES, kind_of, parse_answer
+from isodrop_cli.output.run_format import STATUSES, answer_kind, parse_answer
 
 if TYPE_CHECKING:
     from isodrop.domain.run import Run
     from isodrop_cli.operations import RunSnapshot
 
 
-def render_all(telling: Renderer, sights: "Iterable[RunSnapshot]", key: str) -> int:
-    """Tell what is new until the answer; give the exit status that it stands for."""
-    told = ProgressTracker()
+def render_all(renderer: Renderer, snapshots: "Iterable[RunSnapshot]", key: str) -> int:
+    """Show what is new until the answer; return the answer's exit status."""
+    tracker = ProgressTracker()
     last: Run | None = None
-    for snapshot in sights:
-        for event in told.new(snapshot, key, utc_now()):
-            telling.show(event)
+    for snapshot in snapshots:
+        for event in tracker.new_events(snapshot, key, utc_now()):
+            renderer.show(event)
         last = snapshot.run
     return status_of(last)
 
 
 def status_of(run: "Run | None") -> int:
-    """Say how a command exits that has followed a drop to its answer."""
+    """Return the exit status of a command that followed a run to its answer."""
     answer = None if run is None else parse_answer(run)
-    return COULD_NOT if answer is None else STATUSES[kind_of(answer)]
+    return COULD_NOT if answer is None else STATUSES[answer_kind(answer)]

@@ -1,4 +1,4 @@
-"""What is new of a drop, the same for eyes, pipes and programs. Pure."""
+"""Progress events of a run, the same for terminals, pipes and programs. Pure."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,9 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
+from isodrop.domain.build import FINAL_STATUSES
 from isodrop_cli.output.console import format_size
-from isodrop_cli.output.run_format import amis_of, as_json, kind_of, parse_answer
+from isodrop_cli.output.run_format import answer_kind, as_json, describe_amis, parse_answer
 
 if TYPE_CHECKING:
     from isodrop.domain.run import Run
@@ -17,40 +18,38 @@ if TYPE_CHECKING:
     from isodrop_cli.resumable_upload import Progress
 
 WINDOW: Final = 15.0
-"""Seconds over which a rate is taken."""
-_ENDS: Final = frozenset({"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DELETED", "DISABLED"})
-"""Statuses that are no step of the way; the answer tells of them."""
-_WAITS: Final = "waiting for the stack to take it"
-_LATE: Final = (
-    "the stack has not taken it yet\n"
-    "isodrop doctor says why; the sweep, every SweepIntervalMinutes, starts what is ten minutes old"
+"""Seconds over which a rate is measured."""
+_WAITING: Final = "waiting for the import to start"
+_OVERDUE: Final = (
+    "the import has not started yet\n"
+    "isodrop doctor shows why; the sweep starts it when the upload is ten minutes old"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """One thing that is new.
+    """One thing that is new, for all renderers.
 
     Attributes
     ----------
     event : str
-        What kind it is, for programs: ``looked``, ``uploading``, ``uploaded``, ``state``,
-        ``late``, ``note`` or ``answer``.
+        Its kind, for programs: ``inspected``, ``note``, ``uploading``, ``uploaded``, ``state``,
+        ``overdue`` or ``answer``.
     key : str
-        Of which object.
+        The object's key.
     step : str
-        The step of the way that it belongs to, such as ``upload`` or ``building``. News of the
-        same step take the place of what was told of it before.
-    sentence : str
-        For people; empty where the step says it all.
+        The step that it belongs to, such as ``upload`` or ``building``. It replaces what was shown
+        of the same step before.
+    message : str
+        For people; empty if the step says it all.
     at : datetime
-        Since when it holds, with a time zone.
-    facts : mapping
-        For programs: plain JSON.
+        When it began, with a time zone.
+    data : mapping
+        For programs: JSON.
     share : float or None
-        How much of the step is done, from 0 to 1, where that can be said.
-    mood : str
-        ``good``, ``bad`` or empty.
+        How much of the step is done, from 0 to 1, if known.
+    severity : str
+        ``success``, ``error`` or empty.
     """
 
     event: str
@@ -65,7 +64,7 @@ class ProgressEvent:
 
 @dataclass(slots=True)
 class RateMeter:
-    """How fast something goes of late.
+    """The recent rate of a transfer.
 
     Examples
     --------
@@ -76,152 +75,161 @@ class RateMeter:
     (100.0, 10.0)
     """
 
-    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def saw(self, now: float, amount: int) -> None:
-        """Take note of how much there was at a time, in seconds."""
-        self._seen.append((now, amount))
-        while now - self._seen[0][0] > WINDOW:
-            self._seen.popleft()
+    def record(self, now: float, amount: int) -> None:
+        """Record the amount at a time in seconds."""
+        self._samples.append((now, amount))
+        while now - self._samples[0][0] > WINDOW:
+            self._samples.popleft()
 
     @property
     def rate(self) -> float:
-        """So much a second; 0 while that cannot be said."""
-        (first, less), (last, more) = self._seen[0], self._seen[-1]
+        """The amount per second; 0 while it is unknown."""
+        (first, less), (last, more) = self._samples[0], self._samples[-1]
         return max(0.0, (more - less) / (last - first)) if last > first else 0.0
 
-    def left(self, amount: int) -> float | None:
-        """Seconds that it takes to do so much more; ``None`` while that cannot be said."""
+    def seconds_for(self, amount: int) -> float | None:
+        """Estimate the seconds for an amount; ``None`` while the rate is unknown."""
         return amount / self.rate if self.rate else None
 
 
-def clock(seconds: float) -> str:
-    """Write a time that has passed.
+def format_duration(seconds: float) -> str:
+    """Format a duration.
 
     Examples
     --------
     >>> clock(7.2), clock(754), clock(37_000)
     ('0:07', '12:34', '10:16:40')
     """
-    minutes, left = divmod(int(seconds), 60)
+    minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def sending(key: str, at: datetime, progress: "Progress", pace: RateMeter) -> ProgressEvent:
-    """Say how far an upload is."""
-    size, kept = progress.size, progress.kept
-    done = min(size, kept + progress.sent)
-    left = pace.left(size - done)
-    words = [f"{format_size(done)} of {format_size(size)}"]
-    if pace.rate:
-        words.append(f"{format_size(int(pace.rate))}/s")
-    if left is not None and done < size:
-        words.append(f"{clock(left)} left")
-    if kept:
-        words.append(f"{format_size(kept)} were there")
-    facts = {
+def upload_event(key: str, at: datetime, progress: "Progress", meter: RateMeter) -> ProgressEvent:
+    """Describe the progress of an upload."""
+    size, resumed = progress.size, progress.resumed
+    done = min(size, resumed + progress.sent)
+    seconds = meter.seconds_for(size - done)
+    parts = [f"{format_size(done)} of {format_size(size)}"]
+    if meter.rate:
+        parts.append(f"{format_size(int(meter.rate))}/s")
+    if seconds is not None and done < size:
+        parts.append(f"{format_duration(seconds)} left")
+    if resumed:
+        parts.append(f"{format_size(resumed)} uploaded before")
+    data = {
         "bytes": done,
         "size": size,
-        "bytesKept": kept,
-        "bytesPerSecond": round(pace.rate),
-        "secondsLeft": None if left is None else round(left),
+        "bytesResumed": resumed,
+        "bytesPerSecond": round(meter.rate),
+        "secondsLeft": None if seconds is None else round(seconds),
     }
     share = done / size if size else 1.0
-    return ProgressEvent("uploading", key, "upload", ", ".join(words), at, facts, share)
+    return ProgressEvent("uploading", key, "upload", ", ".join(parts), at, data, share)
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressTracker:
-    """What was told so far, so that each thing is told once."""
+    """Remembers what was shown, so that each thing is shown once."""
 
-    _sentences: dict[tuple[str, int, str], str] = field(default_factory=dict)
+    _messages: dict[tuple[str, int, str], str] = field(default_factory=dict)
 
-    def new(self, snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[ProgressEvent]:
-        """Say what is new of an ask."""
+    def new_events(
+        self, snapshot: "RunSnapshot", key: str, now: datetime
+    ) -> Iterator[ProgressEvent]:
+        """Return what is new of a run."""
         run = snapshot.run
-        whose = ("", 0) if run is None else (run.upload_id, run.request.number)
-        known = tuple(seen(snapshot, key, now))
-        for news, after in zip_longest(known, known[1:]):
-            before = self._sentences.get((*whose, news.step))
-            if before is None or news.message not in ("", before):
-                self._sentences[*whose, news.step] = news.message
-                # When it changed nobody knows, but it was before what came after it.
-                changed = now if after is None else min(now, after.at)
-                yield news if before is None else replace(news, at=changed)
+        run_id = ("", 0) if run is None else (run.upload_id, run.request.number)
+        events = tuple(known_events(snapshot, key, now))
+        for event, next_event in zip_longest(events, events[1:]):
+            before = self._messages.get((*run_id, event.step))
+            if before is None or event.message not in ("", before):
+                self._messages[*run_id, event.step] = event.message
+                # The exact time of the change is unknown, but it was before the next step.
+                changed = now if next_event is None else min(now, next_event.at)
+                yield event if before is None else replace(event, at=changed)
 
 
-def seen(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[ProgressEvent]:
-    """Say all that is known of an ask, in the order in which it came about.
+def known_events(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[ProgressEvent]:
+    """Return all that is known of a run, in chronological order.
 
     Parameters
     ----------
     snapshot : RunSnapshot
     key : str
-        Of its object, which an ask that nobody has claimed does not know.
+        The object's key: there is no run until an execution has claimed it.
     now : datetime
-        Since when what has no time of its own is told to hold.
+        The time for what has no time of its own.
     """
     run = snapshot.run
     if run is None:
-        event, words = ("late", _LATE) if snapshot.is_overdue else ("state", _WAITS)
-        yield ProgressEvent(event, key, "decide", words, now)
+        event, message = ("overdue", _OVERDUE) if snapshot.is_overdue else ("state", _WAITING)
+        yield ProgressEvent(event, key, "decide", message, now)
         return
-    yield ProgressEvent("state", key, "decide", _decided(run), _time(run.claimed_at), _state(run))
-    at = {
-        status: _time(when)
+    yield ProgressEvent(
+        "state",
+        key,
+        "decide",
+        _decision_message(run),
+        _parse_time(run.claimed_at),
+        _state_data(run),
+    )
+    times = {
+        status: _parse_time(when)
         for status, when in run.status_first_seen_at.items()
-        if status not in _ENDS
+        if status not in FINAL_STATUSES  # the answer has those
     }
-    for status in sorted(at, key=at.__getitem__):
-        facts = {**_state(run), "status": status}
+    for status in sorted(times, key=times.__getitem__):
+        data = {**_state_data(run), "status": status}
         steps = snapshot.steps
-        if status != max(at, key=at.__getitem__) or not steps.total:
-            yield ProgressEvent("state", key, status.lower(), "", at[status], facts)
+        if status != max(times, key=times.__getitem__) or not steps.total:
+            yield ProgressEvent("state", key, status.lower(), "", times[status], data)
             continue
-        facts |= {"stepsDone": steps.done, "stepsTotal": steps.total}
-        words = f"{steps.done} of {steps.total} steps"
+        data |= {"stepsDone": steps.done, "stepsTotal": steps.total}
+        message = f"{steps.done} of {steps.total} steps"
         share = steps.done / steps.total
-        yield ProgressEvent("state", key, status.lower(), words, at[status], facts, share)
+        yield ProgressEvent("state", key, status.lower(), message, times[status], data, share)
     if run.answered_at is not None:
-        yield concluded(run)
+        yield answer_event(run)
 
 
-def concluded(run: "Run") -> ProgressEvent:
-    """Say the answer of a drop that has one."""
+def answer_event(run: "Run") -> ProgressEvent:
+    """Return the event of a run's answer."""
     answer = parse_answer(run)
     if answer is None or run.answered_at is None:
-        raise ValueError("it has no answer yet")
-    kind, data = kind_of(answer), answer["detail"]["data"]
-    lines = amis_of(answer)
+        raise ValueError("the run has no answer yet")
+    kind, data = answer_kind(answer), answer["detail"]["data"]
+    lines = describe_amis(answer)
     if data.get("reused"):
-        lines.append("the image of an earlier drop")
+        lines.append("reuses the image of an earlier upload")
     lines += [data[name] for name in ("code", "message", "remedy") if name in data]
     return ProgressEvent(
         "answer",
         run.upload.key,
         kind.lower(),
         "\n".join(lines),
-        _time(run.answered_at),
+        _parse_time(run.answered_at),
         as_json(run),
-        severity="good" if kind == "Succeeded" else "bad",
+        severity="success" if kind == "Succeeded" else "error",
     )
 
 
-def _decided(run: "Run") -> str:
+def _decision_message(run: "Run") -> str:
     if run.decision is None:
-        return "the stack looks at it"
+        return "inspecting the ISO"
     if isinstance(run.decision, Rejection):
         return run.decision.code.value
     image = f"{run.decision.name} {run.decision.semantic_version}"
-    return image if run.build_arn else f"asks Image Builder for {image}"
+    return image if run.import_build.arn else f"requesting {image} from Image Builder"
 
 
-def _state(run: "Run") -> dict[str, Any]:
-    told = as_json(run)
+def _state_data(run: "Run") -> dict[str, Any]:
+    whole = as_json(run)
     names = ("uploadId", "run", "state", "executionArn", "buildArn", "distributionArn")
-    return {name: told[name] for name in names}
+    return {name: whole[name] for name in names}
 
 
-def _time(written: str) -> datetime:
+def _parse_time(written: str) -> datetime:
     return datetime.fromisoformat(written)

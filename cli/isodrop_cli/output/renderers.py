@@ -1,4 +1,4 @@
-"""How news are told as they come: a view for eyes, lines for pipes, JSON for programs."""
+"""Show progress events as they come: live views on a terminal, lines in a pipe, JSON."""
 
 import json
 import sys
@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from isodrop.text import printable
 from isodrop_cli.clock import utc_now
-from isodrop_cli.output.console import CELL, console, format_time, print_fields
-from isodrop_cli.output.progress import ProgressEvent, clock
+from isodrop_cli.output.console import MAX_FIELD, console, format_time, print_fields
+from isodrop_cli.output.progress import ProgressEvent, format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-NOW_AND_THEN: Final = 10.0
-"""Seconds between two lines that only say how far an upload is."""
+UPLOAD_LINE_SECONDS: Final = 10.0
+"""Seconds between two lines about the progress of an upload."""
 _REFRESH: Final = 8  # times a second
-_LAST: Final = frozenset({"answer", "uploaded"})
-"""After these there need be nothing more."""
+_CLOSING_EVENTS: Final = frozenset({"answer", "uploaded"})
+"""Events that may be the last."""
 _BAR: Final = 44  # characters
-_STYLES: Final = {"good": "bold green", "bad": "bold red", "": ""}
+_STYLES: Final = {"success": "bold green", "error": "bold red", "": ""}
 
 
 class Renderer(Protocol):
-    """Tells news; to be entered before, and left when there are no more."""
+    """Shows events; a context manager around all of them."""
 
     def __enter__(self) -> Self: ...
 
@@ -42,11 +42,11 @@ class Renderer(Protocol):
     ) -> None: ...
 
     def show(self, event: ProgressEvent) -> None:
-        """Tell one thing."""
+        """Show one event."""
 
 
 def make_renderer(*, as_json: bool = False, of_many: bool = False, title: str = "") -> Renderer:
-    """Choose how to tell by who reads."""
+    """Choose the renderer by where the output goes."""
     if as_json:
         return LineRenderer(_print_json)
     screen = console()
@@ -56,10 +56,10 @@ def make_renderer(*, as_json: bool = False, of_many: bool = False, title: str = 
 
 
 class LineRenderer:
-    """One line for each thing, at once; how far an upload is only now and then.
+    """Print each event as a line at once; the progress of an upload only every few seconds.
 
-    No line is of an earlier time than the one before: what came about before that was told, but is
-    heard of only now, by a clock of AWS or in another look, is told as of then.
+    Times never decrease from line to line: an event that is older than the line before, by AWS's
+    clock or because it was read later, gets the time of that line.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class LineRenderer:
         if event.event == "uploading":
             if self._now() < self._next:
                 return
-            self._next = self._now() + NOW_AND_THEN
+            self._next = self._now() + UPLOAD_LINE_SECONDS
         self._last = max(self._last, event.at)
         self._write(replace(event, at=self._last))
         sys.stdout.flush()
@@ -103,14 +103,14 @@ def _print_json(event: ProgressEvent) -> None:
 
 
 def _print_one(event: ProgressEvent) -> None:
-    print_fields(format_time(event.at), event.step, _in_a_line(event))
+    print_fields(format_time(event.at), event.step, _single_line(event))
 
 
 def _print_many(event: ProgressEvent) -> None:
-    print_fields(format_time(event.at), event.key, event.step, _in_a_line(event))
+    print_fields(format_time(event.at), event.key, event.step, _single_line(event))
 
 
-def _in_a_line(event: ProgressEvent) -> str:
+def _single_line(event: ProgressEvent) -> str:
     line, *more = event.message.splitlines() or [""]
     for each in more:
         line += f"{' ' if line.endswith('.') else '; '}{each}"
@@ -119,14 +119,14 @@ def _in_a_line(event: ProgressEvent) -> str:
 
 @dataclass(slots=True)
 class _Row:
-    """The last that was told of a step, and since when the step has gone on."""
+    """The latest event of a step, and when the step began."""
 
     event: ProgressEvent
     began: datetime
 
 
 class LiveRenderer(ABC):
-    """What is drawn anew several times a second, and stays on the screen at the end."""
+    """A view that is redrawn several times a second, and stays on the screen at the end."""
 
     def __init__(self, screen: "Console", now: Callable[[], datetime]) -> None:
         from rich.live import Live  # noqa: PLC0415 - see screen.console
@@ -154,55 +154,55 @@ class LiveRenderer(ABC):
 
     @abstractmethod
     def show(self, event: ProgressEvent) -> None:
-        """Take it into the picture."""
+        """Add an event to the view."""
 
     @abstractmethod
     def render(self) -> "RenderableType":
-        """Draw the picture as it is now."""
+        """Draw the view as it is now."""
 
-    def _mark(self, event: ProgressEvent, *, goes_on: bool) -> "RenderableType":
+    def _symbol(self, event: ProgressEvent, *, is_running: bool) -> "RenderableType":
         from rich.text import Text  # noqa: PLC0415 - see screen.console
 
         plain = self._screen.options.ascii_only
-        if event.severity == "bad":
+        if event.severity == "error":
             return Text("x" if plain else "✘", "bold red")
-        if not goes_on:
+        if not is_running:
             return Text("+" if plain else "✔", "green")
         if self._is_over:
             return Text("." if plain else "·", "dim")
         return self._spinner
 
-    def _words(self, event: ProgressEvent, *, goes_on: bool) -> "RenderableType":
+    def _message(self, event: ProgressEvent, *, is_running: bool) -> "RenderableType":
         from rich.console import Group  # noqa: PLC0415 - see screen.console
         from rich.progress_bar import ProgressBar  # noqa: PLC0415 - see screen.console
         from rich.text import Text  # noqa: PLC0415 - see screen.console
 
-        lines = [printable(line, limit=CELL) for line in event.message.splitlines()]
-        # Text, not str: no markup is read out of a stranger's words.
-        words = Text("\n".join(lines), _STYLES[event.severity], overflow="fold")
+        lines = [printable(line, limit=MAX_FIELD) for line in event.message.splitlines()]
+        # Text, not str: markup in file names must not be interpreted.
+        text = Text("\n".join(lines), _STYLES[event.severity], overflow="fold")
         if event.share is None:
-            return words
-        if not goes_on:
-            return Text("")  # so far it was when it was last looked at, and now it is through
+            return text
+        if not is_running:
+            return Text("")  # the last known progress is out of date: the step has ended
         bar = ProgressBar(total=1.0, completed=event.share, width=_BAR, complete_style="green")
-        return Group(words, bar)
+        return Group(text, bar)
 
-    def _passed(self, began: datetime, ended: datetime | None) -> "Text":
+    def _elapsed(self, began: datetime, ended: datetime | None) -> "Text":
         from rich.text import Text  # noqa: PLC0415 - see screen.console
 
         seconds = ((ended or self._now()) - began).total_seconds()
-        return Text(clock(max(0.0, seconds)), "dim")
+        return Text(format_duration(max(0.0, seconds)), "dim")
 
 
 class StepsView(LiveRenderer):
-    """One drop: its steps one below the other, and how long each took."""
+    """One run: its steps, one per line, and how long each took."""
 
     def __init__(self, screen: "Console", now: Callable[[], datetime], title: str) -> None:
         self._title = title
         super().__init__(screen, now)
 
     def show(self, event: ProgressEvent) -> None:
-        """Take it into the picture."""
+        """Add an event to the view."""
         row = self._rows.get(event.step)
         if row is None:
             self._rows[event.step] = _Row(event, event.at)
@@ -222,29 +222,29 @@ class StepsView(LiveRenderer):
         rows = tuple(self._rows.values())
         if self._title:
             grid.title, grid.title_justify = (
-                Text(printable(self._title, limit=CELL), "bold"),
+                Text(printable(self._title, limit=MAX_FIELD), "bold"),
                 "left",
             )
-        for row, after in zip_longest(rows, rows[1:]):
+        for row, next_row in zip_longest(rows, rows[1:]):
             is_answer = row.event.event == "answer"
-            is_over = row.event.event in _LAST or row.event.severity == "bad"
-            goes_on = after is None and not is_over
+            is_over = row.event.event in _CLOSING_EVENTS or row.event.severity == "error"
+            is_running = next_row is None and not is_over
             began = rows[0].began if is_answer else row.began
-            ended = after.began if after else row.event.at if is_over else None
+            ended = next_row.began if next_row else row.event.at if is_over else None
             grid.add_row(
-                self._mark(row.event, goes_on=goes_on),
+                self._symbol(row.event, is_running=is_running),
                 Text(row.event.step, _STYLES[row.event.severity]),
-                self._words(row.event, goes_on=goes_on),
-                self._passed(began, ended),
+                self._message(row.event, is_running=is_running),
+                self._elapsed(began, ended),
             )
         return grid
 
 
 class RunsView(LiveRenderer):
-    """Many drops: a line for each, and how long it has gone on."""
+    """Many runs: one line for each, and how long it has been in progress."""
 
     def show(self, event: ProgressEvent) -> None:
-        """Take it into the picture."""
+        """Add an event to the view."""
         name = event.data.get("uploadId", event.key)
         row = self._rows.get(name)
         if row is None:
@@ -253,14 +253,14 @@ class RunsView(LiveRenderer):
             row.event = event
 
     def render(self) -> "RenderableType":
-        """Draw the drops, those that came last at the end, as many as there is room for."""
+        """Draw as many runs as fit, the latest at the end."""
         from rich.table import Table  # noqa: PLC0415 - see screen.console
         from rich.text import Text  # noqa: PLC0415 - see screen.console
 
         rows = tuple(self._rows.values())[-max(1, self._screen.height - 2) :]
         if not rows:
             grid = Table.grid(padding=(0, 2, 0, 0))
-            grid.add_row(*(() if self._is_over else (self._spinner,)), "nothing is going on")
+            grid.add_row(*(() if self._is_over else (self._spinner,)), "no imports in progress")
             return grid
         grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
         grid.add_column(width=1)
@@ -270,12 +270,12 @@ class RunsView(LiveRenderer):
         grid.add_column(justify="right")
         for row in rows:
             event = row.event
-            goes_on = event.event != "answer"
+            is_running = event.event != "answer"
             grid.add_row(
-                self._mark(event, goes_on=goes_on),
-                Text(printable(event.key, limit=CELL)),
+                self._symbol(event, is_running=is_running),
+                Text(printable(event.key, limit=MAX_FIELD)),
                 Text(event.step, _STYLES[event.severity]),
-                Text(printable(_in_a_line(event), limit=CELL), _STYLES[event.severity]),
-                self._passed(row.began, None if goes_on else event.at),
+                Text(printable(_single_line(event), limit=MAX_FIELD), _STYLES[event.severity]),
+                self._elapsed(row.began, None if is_running else event.at),
             )
         return grid

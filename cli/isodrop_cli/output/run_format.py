@@ -1,4 +1,4 @@
-"""How a drop is shown: as JSON, to a person, in a pipe."""
+"""Format a run: as JSON, as names and values, as a line."""
 
 import json
 from collections.abc import Mapping
@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
 from isodrop.domain.model import ImportPlan
+from isodrop.text import printable
 from isodrop_cli.output.console import format_time
 
 if TYPE_CHECKING:
     from isodrop.domain.run import Run
 
 STATUSES: Final = {"Succeeded": 0, "Rejected": 3, "Failed": 4}
-"""How a command that waited for an answer exits."""
+"""Exit status of a command that waited for an answer."""
+
+STATES: Final = (
+    *("inspecting", "importing", "building", "distributing"),
+    *("succeeded", "rejected", "failed"),
+)
+"""The states of a run, in the order in which it goes through them."""
 
 
 def parse_answer(run: "Run") -> dict[str, Any] | None:
-    """Read the answer as it is, or is to be, published."""
+    """Parse the answer as it is, or will be, published."""
     if run.answer_json is None:
         return None
     answer = dict(json.loads(run.answer_json))
@@ -25,13 +32,13 @@ def parse_answer(run: "Run") -> dict[str, Any] | None:
     return answer
 
 
-def kind_of(answer: dict[str, Any]) -> str:
-    """Say which answer it is: ``Succeeded``, ``Rejected`` or ``Failed``."""
+def answer_kind(answer: dict[str, Any]) -> str:
+    """Return the kind of an answer: ``Succeeded``, ``Rejected`` or ``Failed``."""
     return str(answer["detail-type"]).rsplit(" ", 1)[-1]
 
 
-def amis_of(answer: Mapping[str, Any]) -> list[str]:
-    """Say each AMI with its Region, and with its account where that is not the stack's."""
+def describe_amis(answer: Mapping[str, Any]) -> list[str]:
+    """Describe each AMI with its Region, and with its account if that is not the stack's."""
     data = answer["detail"]["data"]
     return [
         f"{ami['id']} {ami['region']}"
@@ -41,12 +48,13 @@ def amis_of(answer: Mapping[str, Any]) -> list[str]:
 
 
 def as_json(run: "Run") -> dict[str, Any]:
-    """Say it as the contract of ``--json`` does."""
+    """Convert a run to the documented JSON."""
     plan = None if isinstance(run.decision, Rejection) else run.decision
     return {
         "uploadId": run.upload_id,
         "run": run.request.number,
         "overrides": dict(run.request.overrides),
+        "requester": run.request.requester,
         "source": {
             "bucket": run.upload.bucket,
             "key": run.upload.key,
@@ -57,7 +65,7 @@ def as_json(run: "Run") -> dict[str, Any]:
             "sha256": run.sha256,
         },
         "state": state_of(run),
-        "claimedAt": run.claimed_at,
+        "startedAt": run.claimed_at,
         "answeredAt": run.answered_at,
         "executionArn": run.execution_arn,
         "plan": None
@@ -69,74 +77,78 @@ def as_json(run: "Run") -> dict[str, Any]:
             "edition": plan.edition,
             "release": plan.release,
         },
-        "attempt": run.attempt,
-        "buildArn": run.build_arn,
+        "attempt": None if run.import_build.attempt is None else run.import_build.attempt.number,
+        "buildArn": run.import_build.arn,
         "distributionArn": run.distribution.arn,
         "answer": parse_answer(run),
     }
 
 
 def state_of(run: "Run") -> str:
-    """Say where it stands, in a word."""
+    """Return the state of a run, one of :data:`STATES`."""
     answer = parse_answer(run)
     if answer is not None:
-        return kind_of(answer).lower()
+        return answer_kind(answer).lower()
     if run.distribution.arn is not None:
         return "distributing"
-    if run.build_arn is not None:
+    if run.import_build.arn is not None:
         return "building"
-    # A rejection that was decided is no import; its answer is on the way.
-    return "importing" if isinstance(run.decision, ImportPlan) else "looking"
+    # A rejection is not an import: its answer follows at once.
+    return "importing" if isinstance(run.decision, ImportPlan) else "inspecting"
 
 
-def pairs(run: "Run") -> list[tuple[str, object]]:
-    """Tell all there is to tell, name by name."""
+def to_pairs(run: "Run") -> list[tuple[str, object]]:
+    """Return all that is known of a run, as names and values."""
     answer = parse_answer(run)
-    told = {} if answer is None else answer["detail"]["data"]
+    data = {} if answer is None else answer["detail"]["data"]
     plan = None if isinstance(run.decision, Rejection) else run.decision
-    found: list[tuple[str, object]] = [
+    pairs: list[tuple[str, object]] = [
         ("run", run.request.number),
         *(("set", f"{name}={value}") for name, value in sorted(run.request.overrides.items())),
         ("state", state_of(run)),
-        ("claimed", _moment(run.claimed_at)),
+        ("started", _format(run.claimed_at)),
     ]
+    if run.request.requester is not None:
+        pairs.append(("uploaded by", printable(run.request.requester)))
     if plan is not None:
-        found += [
+        pairs += [
             ("image", f"{plan.name} {plan.semantic_version}"),
             ("edition", f"{plan.edition}, image {plan.image_index}"),
         ]
     if run.content is not None:
-        found.append(("content", run.content.id))
+        pairs.append(("content", run.content.id))
     if run.sha256 is not None:
-        found.append(("sha256", run.sha256))
-    if run.build_arn is not None:
-        found += [("build", run.build_arn), ("attempt", run.attempt)]
+        pairs.append(("sha256", run.sha256))
+    if run.import_build.arn is not None:
+        pairs.append(("build", run.import_build.arn))
+    if run.import_build.attempt is not None:
+        pairs.append(("attempt", run.import_build.attempt.number))
     if run.distribution.arn is not None:
-        found.append(("distribution", run.distribution.arn))
+        pairs.append(("distribution", run.distribution.arn))
     if run.answered_at is not None:
-        found.append(("answered", _moment(run.answered_at)))
-    found += [(name, told[name]) for name in ("code", "message", "remedy") if name in told]
-    found += [] if answer is None else [("ami", each) for each in amis_of(answer)]
-    found += [("note", note) for note in told.get("notes", ())]
-    found.append(("execution", run.execution_arn))
-    return found
+        pairs.append(("answered", _format(run.answered_at)))
+    pairs += [(name, data[name]) for name in ("code", "message", "remedy") if name in data]
+    pairs += [] if answer is None else [("ami", each) for each in describe_amis(answer)]
+    pairs += [("note", note) for note in data.get("notes", ())]
+    pairs.append(("execution", run.execution_arn))
+    return pairs
 
 
 def to_row(run: "Run") -> tuple[object, ...]:
-    """Tell it in a line: claimed, state, code, ask, image, version, build, key."""
+    """Return a run as a line: started, state, code, run, image, version, build, key."""
     answer = parse_answer(run)
     plan = None if isinstance(run.decision, Rejection) else run.decision
     return (
-        _moment(run.claimed_at),
+        _format(run.claimed_at),
         state_of(run),
         None if answer is None else answer["detail"]["data"].get("code"),
         run.request.number,
         None if plan is None else plan.name,
         None if plan is None else plan.semantic_version,
-        run.build_arn,
+        run.import_build.arn,
         run.upload.key,
     )
 
 
-def _moment(written: str) -> str:
+def _format(written: str) -> str:
     return format_time(datetime.fromisoformat(written))

@@ -2,23 +2,33 @@
 
 The models here are the one source: the schemas, samples and pages in ``events/`` and ``docs/``
 come of them. Within a major version fields are only added. Every ``eventId`` is derived, so an
-event that is published twice is recognised: an answer's comes of its upload, and of which asking it
-is, alone. Needs pydantic and nothing of AWS, so that a subscriber does not, either.
+event that is published twice is recognised: an answer's comes of its upload, and of which run it
+is, alone. Needs pydantic and nothing of AWS, so that a subscriber does not, either:
+:func:`isodrop.verification.verify` is where an answer is compared with what AWS knows.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
 from isodrop.errors import IsodropError
+from isodrop.text import printable, single_line
 
 SOURCE: Final = "isodrop"
 SCHEMA_VERSION: Final = "1.0"
+
+DETAIL_LIMIT: Final = 224 * 1024
+"""Bytes of an event's ``detail`` without its notes. PutEvents takes less than 256 KB of source,
+detail type, detail and resources, and the event that a subscriber gets is larger than that entry:
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html"""
+NOTES_LIMIT: Final = 16 * 1024
+"""Bytes of an answer's notes; those that come after are left out."""
 
 DetailType = Literal[
     "ISO Import Started",
@@ -27,6 +37,10 @@ DetailType = Literal[
     "ISO Import Failed",
     "ISO Import Rejected",
 ]
+
+_UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
+_MAX_RUNS: Final = 1_000_000
+_GONE: Final = frozenset({"DELETED", "DISABLED"})
 
 _BUILD_ARN: Final = (
     "arn:aws:imagebuilder:eu-central-1:123456789012:image/"
@@ -44,6 +58,35 @@ _DISTRIBUTION_ARN: Final = Field(
 
 class UnknownEventError(IsodropError):
     """An event that is not in this contract; the message says what it is."""
+
+
+class UnverifiedEventError(IsodropError):
+    """An answer that the stack did not give, or whose image is not there any more.
+
+    Attributes
+    ----------
+    differences : tuple of str
+        The fields that are not as they were published, such as ``data.amis``; empty where there is
+        nothing to compare with.
+    """
+
+    def __init__(self, message: str, differences: tuple[str, ...] = ()) -> None:
+        self.differences = differences
+        super().__init__(message)
+
+
+class LedgerTable(Protocol):
+    """What :func:`verify` needs of a boto3 ``Table``."""
+
+    def get_item(self, *, Key: Mapping[str, str], ConsistentRead: bool) -> Any:  # noqa: N803 - boto3's names
+        """Read an item."""
+
+
+class ImageBuilderClient(Protocol):
+    """What :func:`verify` needs of boto3's ``imagebuilder`` client."""
+
+    def get_image(self, *, imageBuildVersionArn: str) -> Any:  # noqa: N803 - boto3's name
+        """Describe an image build version."""
 
 
 class _Model(BaseModel):
@@ -157,6 +200,12 @@ class ContractAmi(_Model):
     name: str = Field(description="The AMI's name.")
 
 
+_AMIS_OMITTED: Final = Field(
+    0,
+    description="How many AMIs were left out, the last ones, because an event cannot hold them all:"
+    " GetImage of distributionArn names them.",
+)
+
 _NOTES: Final = Field(
     (),
     description="What could not be written besides, a sentence each: tags on AMI and object, and"
@@ -223,6 +272,7 @@ class SucceededData(_Model):
         description="The AMIs, at least one: the import's own first, in the Region of the stack,"
         " then the distribution's.",
     )
+    amis_omitted: int = _AMIS_OMITTED
     minutes_by_status: dict[str, float] = Field(
         description="Minutes that the build spent in each status, as far as it was followed; those"
         " of the distribution under distribution.",
@@ -255,6 +305,7 @@ class FailedData(_Model):
         (),
         description="The AMIs that there are all the same, where only the distribution failed.",
     )
+    amis_omitted: int = _AMIS_OMITTED
     status: str | None = Field(
         None,
         description="Status of the distribution if there was one, else of the build; null if there"
@@ -345,8 +396,29 @@ class Event(_Model):
         return MODELS[detail_type].model_validate(detail)
 
     def with_notes(self, notes: tuple[str, ...]) -> "Event":
-        """Add to an answer what could not be written besides."""
-        return self.model_copy(update={"data": self.data.model_copy(update={"notes": notes})})
+        """Add to an answer what could not be written besides, as far as there is room for it."""
+        room, kept = NOTES_LIMIT, []
+        for note in notes:
+            room -= len(json.dumps(note))
+            if room < 0:
+                break
+            kept.append(note)
+        return self._with(notes=tuple(kept))
+
+    def fitted(self) -> "Event":
+        """Leave out the last of the AMIs where an event cannot hold them all, and count them."""
+        excess = len(self.detail().encode()) - DETAIL_LIMIT
+        if excess <= 0 or not isinstance(self.data, SucceededData | FailedData):
+            return self
+        amis = list(self.data.amis)
+        excess += len(str(len(amis)))  # the digits of the count itself
+        while excess > 0 and len(amis) > 1:
+            # What stands in the detail for one of them: itself and a comma.
+            excess -= len(amis.pop().model_dump_json(by_alias=True).encode()) + 1
+        return self._with(amis=tuple(amis), amis_omitted=len(self.data.amis) - len(amis))
+
+    def _with(self, **fields: Any) -> "Event":
+        return self.model_copy(update={"data": self.data.model_copy(update=fields)})
 
     def detail(self) -> str:
         """Write the event's ``detail`` as it is published."""
@@ -378,7 +450,7 @@ def parse(event: Mapping[str, Any]) -> Event:
 
     Raises
     ------
-    ForeignEventError
+    UnknownEventError
         If it is somebody else's, of another major version, or not as the contract says.
 
     Examples
@@ -387,17 +459,137 @@ def parse(event: Mapping[str, Any]) -> Event:
     Traceback (most recent call last):
     isodrop.events.UnknownEventError: not an event of isodrop: aws.s3, Object Created
     """
+    if not isinstance(event, Mapping):
+        raise UnknownEventError("not an event at all: no JSON object")
     source, detail_type = event.get("source"), str(event.get("detail-type"))
     if source != SOURCE or detail_type not in MODELS:
-        raise UnknownEventError(f"not an event of isodrop: {source}, {detail_type}")
+        said = f"{printable(str(source))}, {printable(detail_type)}"
+        raise UnknownEventError(f"not an event of isodrop: {said}")
     try:
         found = Event.parse_as(detail_type, event.get("detail"))
     except ValidationError as error:
-        raise UnknownEventError(f"not {detail_type} as the contract has it: {error}") from error
+        raise UnknownEventError(
+            f"not {detail_type} as the contract has it: {_wrong(error)}"
+        ) from None
     theirs, ours = found.metadata.schema_version, SCHEMA_VERSION
     if theirs.split(".")[0] != ours.split(".")[0]:
-        raise UnknownEventError(f"the contract's version is {theirs}; known is {ours}")
+        raise UnknownEventError(f"the contract's version is {printable(theirs)}; known is {ours}")
     return found
+
+
+def verify(
+    event: Mapping[str, Any], table: LedgerTable, image_builder: ImageBuilderClient
+) -> Event:
+    """Read an answer, and hold it to what the stack has written down, then to Image Builder.
+
+    Whoever may put events on a bus can put one there that looks like an answer. Call this before
+    you act on an AMI, and act on what it returns. It asks for ``dynamodb:GetItem`` on the ledger
+    and ``imagebuilder:GetImage`` on the images. A true answer that somebody sends again is true.
+
+    Parameters
+    ----------
+    event : mapping
+        The whole event, as a Lambda function or a queue gets it.
+    table : LedgerTable
+        ``boto3.resource("dynamodb").Table(…)`` of the stack's output ``LedgerTableName``.
+    image_builder : ImageBuilderClient
+        ``boto3.client("imagebuilder")``, in the stack's account and Region.
+
+    Returns
+    -------
+    Event
+        As the ledger has it.
+
+    Raises
+    ------
+    UnknownEventError
+        As :func:`parse` does; for a notification, too, for those are not written down.
+    UnverifiedEventError
+        If the ledger knows no such answer, or another one, or Image Builder other AMIs.
+    botocore.exceptions.ClientError
+        If AWS does not say; so it is where Image Builder no longer knows the build.
+    """
+    found = parse(event)
+    if not isinstance(found.data, SucceededData | FailedData | RejectedData):
+        raise UnknownEventError(f"{found.detail_type} is no answer; only answers are verified")
+    kept = _answer_in_ledger(found.metadata, table)
+    differences = tuple(_differences(_published(found), _published(kept)))
+    if differences:
+        raise UnverifiedEventError(
+            f"the stack's answer is another one; different: {', '.join(differences)}", differences
+        )
+    _compare_amis(kept.data, image_builder)
+    return kept
+
+
+def _answer_in_ledger(metadata: Metadata, table: LedgerTable) -> Event:
+    """Read the answer that was frozen for an upload's run, with the notes that came later."""
+    upload, run = metadata.upload_id, metadata.run
+    item = None
+    if _UPLOAD_ID.fullmatch(upload) and 0 <= run < _MAX_RUNS:
+        item = table.get_item(Key=ledger_key(upload, run), ConsistentRead=True).get("Item")
+    if item is None or "answer" not in item:
+        raise UnverifiedEventError(
+            f"the ledger has no answer for run {run} of the upload {printable(upload)}"
+        )
+    try:
+        frozen = json.loads(str(item["answer"]))
+        answer = Event.parse_as(frozen["detail-type"], frozen["detail"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnverifiedEventError(
+            f"the ledger's answer for the upload {upload} cannot be read: {type(error).__name__}"
+        ) from error
+    return answer.with_notes(tuple(item.get("annotationNotes", ())))
+
+
+def _published(answer: Event) -> dict[str, Any]:
+    fields: dict[str, Any] = answer.model_dump(mode="json", by_alias=True)
+    return {"detail-type": answer.detail_type, **fields}
+
+
+def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Name the fields that differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in {**one, **other}:
+            yield from _differences(
+                one.get(name), other.get(name), f"{path}.{name}" if path else name
+            )
+    elif one != other:
+        yield path
+
+
+def _compare_amis(data: Data, image_builder: ImageBuilderClient) -> None:
+    """Hold the AMIs to those that Image Builder names."""
+    amis = data.amis if isinstance(data, SucceededData | FailedData) else ()
+    left = {(ami.id, ami.region, ami.account) for ami in amis}
+    for arn in (getattr(data, name, None) for name in ("build_arn", "distribution_arn")):
+        if not left or arn is None:
+            break
+        image = image_builder.get_image(imageBuildVersionArn=arn)["image"]
+        status = image["state"]["status"]
+        if status in _GONE:
+            raise UnverifiedEventError(f"the image {arn} is {status} now", ("data.amis",))
+        left -= {
+            (ami["image"], ami["region"], ami["accountId"])
+            for ami in image.get("outputResources", {}).get("amis", ())
+        }
+    if left:
+        raise UnverifiedEventError(
+            f"Image Builder does not name {len(left)} of the AMIs, {min(left)[0]} for one",
+            ("data.amis",),
+        )
+
+
+def ledger_key(upload_id: str, run: int) -> dict[str, str]:
+    """Name the ledger's item of a run, as isodrop.aws.ledger_items does, without its imports."""
+    return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{run:06d}"}
+
+
+def _wrong(error: ValidationError) -> str:
+    """Say which fields are wrong, and how; nothing of what is in them."""
+    return single_line(
+        "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    )
 
 
 def event_id(upload_id: str, run: int, *what: str) -> str:

@@ -1,6 +1,7 @@
 """What the stack's parameters say, read from the functions' environment and checked at once."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -79,12 +80,17 @@ class ReportSettings(_Environment):
     execution_role: str | None = None
     log_group_name: str | None = None
     max_consecutive_failures: int = Field(ge=1, le=100)
+    run_retention_days: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _has_a_role_to_distribute_in(self) -> Self:
         if self.distribution_configuration_arn and not self.execution_role:
             raise ValueError("DISTRIBUTION_CONFIGURATION_ARN needs an EXECUTION_ROLE")
         return self
+
+    def run_retention(self) -> timedelta | None:
+        """How long a run is kept after its answer; ``None`` for ever."""
+        return timedelta(days=self.run_retention_days) if self.run_retention_days else None
 
     def distribution(self) -> DistributionSettings | None:
         """How images are distributed; ``None`` if they are not."""
@@ -111,6 +117,9 @@ class IntakeSettings(_Environment):
     stack_name: str
     ledger_table: str
     staging_bucket: str
+    upload_bucket: str | None = None
+    key_prefix: str = ""
+    malware_scan: Literal["none", "GuardDuty"] = "none"
     infrastructure_configuration_arn: str
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"

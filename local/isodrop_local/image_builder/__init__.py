@@ -10,8 +10,8 @@ In one process, without a network::
 Behind the server of :mod:`isodrop_local.server` it is the same class.
 """
 
-from isodrop_local.faults import LOST, Fault
-from isodrop_local.image_builder.checks import InvalidAnswerError
+from isodrop_local.faults import LOST_RESPONSE, Fault
+from isodrop_local.image_builder.checks import InvalidResponseError
 from isodrop_local.image_builder.client import client
 from isodrop_local.image_builder.control_api import control
 from isodrop_local.image_builder.controls import Controls
@@ -20,10 +20,10 @@ from isodrop_local.image_builder.lifecycle import TIMINGS, Build, PlannedFailure
 from isodrop_local.image_builder.models import FakeImageBuilder
 from isodrop_local.image_builder.provisioning import provisioners
 from isodrop_local.image_builder.responses import respond
-from isodrop_local.image_builder.values import Call, LostAnswerError, ServiceError
+from isodrop_local.image_builder.values import Call, LostResponseError, ServiceError
 
 __all__ = [
-    "LOST",
+    "LOST_RESPONSE",
     "TIMINGS",
     "AwsEnvironment",
     "Build",
@@ -32,8 +32,8 @@ __all__ = [
     "FakeImageBuilder",
     "Fault",
     "InMemoryEnvironment",
-    "InvalidAnswerError",
-    "LostAnswerError",
+    "InvalidResponseError",
+    "LostResponseError",
     "PlannedFailure",
     "ServiceError",
     "client",

@@ -1,4 +1,4 @@
-"""Image Builder's builds as time moves them: the half of the fake that no request asks for.
+"""The progress of builds over time: the half of the fake that no request triggers.
 
 Nothing runs in the background: at every request, and at every :meth:`BuildEngine.tick`, all that
 was due since the last one happens, each at its own moment.
@@ -23,7 +23,7 @@ from isodrop_local.image_builder.lifecycle import (
     PlannedFailure,
     scaled,
 )
-from isodrop_local.image_builder.values import Json, invalid, not_found, stamp
+from isodrop_local.image_builder.values import Json, invalid, not_found, timestamp
 
 
 class BuildEngine:
@@ -80,7 +80,7 @@ class BuildEngine:
         self._lock = self.controls.lock
 
     def tick(self) -> None:
-        """Let all happen that is due by now, in its order; then tell of it."""
+        """Apply all transitions that are due, in order; then publish their events."""
         with self._lock:
             now = self.clock()
             while (build := min(self.builds.values(), key=self._due, default=None)) is not None:
@@ -91,74 +91,82 @@ class BuildEngine:
                 self._step(build)
             self._moment = max(self._moment, now)
             untold, self._untold = self._untold, []
-        # Outside of the lock: whoever hears of a state may well ask for it at once.
+        # Outside the lock: a subscriber may request the state at once.
         for event in untold:
             self.world.publish(event)
 
     def _due(self, build: Build) -> float:
-        """Say when a build next moves by itself."""
+        """Return when a build's next transition is due."""
         if not build.running:
             return math.inf
         if build.cancel_at is not None:
             return build.cancel_at
         if build.status not in build.path:
             return math.inf
-        if self.controls.holds_in(build.status, build.name, build.kind) or self._waits(build):
+        if self.controls.holds_in(build.status, build.name, build.kind) or self._is_waiting(build):
             return math.inf
-        share = build.doom.share if build.doom and build.doom.status == build.status else 1.0
+        share = (
+            build.planned_failure.share
+            if build.planned_failure and build.planned_failure.status == build.status
+            else 1.0
+        )
         return build.now.at + share * self.controls.duration(build.status, self.timings)
 
-    def _waits(self, build: Build) -> bool:
+    def _is_waiting(self, build: Build) -> bool:
         at_work = (each.running and each.status != "PENDING" for each in self.builds.values())
         return build.status == "PENDING" and sum(at_work) >= self.quota
 
     def _step(self, build: Build) -> None:
         if build.cancel_at is not None:
             self._enter(build, "CANCELLED", "Image creation was cancelled.")
-        elif build.doom and build.doom.status == build.status:
-            self._enter(build, "FAILED", build.doom.message, build.doom)
+        elif build.planned_failure and build.planned_failure.status == build.status:
+            self._enter(build, "FAILED", build.planned_failure.message, build.planned_failure)
         else:
             self._enter(build, build.path[build.path.index(build.status) + 1])
 
     def _enter(
-        self, build: Build, status: str, reason: str = "", doom: PlannedFailure | None = None
+        self,
+        build: Build,
+        status: str,
+        reason: str = "",
+        planned_failure: PlannedFailure | None = None,
     ) -> None:
         before = build.status
-        build.history.append(Entered(status, self._moment, reason, doom))
+        build.history.append(Entered(status, self._moment, reason, planned_failure))
         if status == "BUILDING":
             self._read(build)
         if status == "AVAILABLE" and not build.amis:
             build.amis = (
-                self._copied(build)
+                self._copy_amis(build)
                 if isinstance(build, Distribution)
-                else (self._registered(build),)
+                else (self._register_ami(build),)
             )
-        self._tell(build, before)
+        self._publish_change(build, before)
 
     def _read(self, build: Build) -> None:
         """Read what lies at the URI only now: it carries no version id."""
         uri = str(build.request["uri"])
         build.etag = self.world.object_etag(*location(uri))
         if build.etag is None:
-            build.doom = PlannedFailure.at("DownloadIso", f"404 Not Found: {uri}")
+            build.planned_failure = PlannedFailure.at("DownloadIso", f"404 Not Found: {uri}")
 
-    def _registered(self, build: Build) -> Ami:
+    def _register_ami(self, build: Build) -> Ami:
         """Register the AMI, without the import's tags: these "are attached to image resources".
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
         """
         # AMI names are unique in an account and Region, and two builds may end in one moment.
         version = "-".join(build.arn.rsplit("/", 2)[1:])
-        name = f"{build.name} {version} {stamp(self._moment).replace(':', '-')}"
+        name = f"{build.name} {version} {timestamp(self._moment).replace(':', '-')}"
         description = str(build.request.get("description", ""))
         image = self.world.register_image(name, description)
         return Ami(self.region, image, name, description, self.account)
 
-    def _copied(self, build: Distribution) -> tuple[Ami, ...]:
-        """Make a distribution's AMIs; EC2 hears of the ones in this Region and account."""
+    def _copy_amis(self, build: Distribution) -> tuple[Ami, ...]:
+        """Create a distribution's AMIs; those of this Region and account are registered in EC2."""
         # The real date has microseconds; here they tell builds of one moment apart.
         number = [*self.builds].index(build.arn) % 1000
-        date = f"{stamp(self._moment)[:-1].replace(':', '-')}{number:03}Z"
+        date = f"{timestamp(self._moment)[:-1].replace(':', '-')}{number:03}Z"
         here = (self.region, self.account)
         return tuple(
             replace(ami, image=self.world.register_image(ami.name, ami.description))
@@ -167,7 +175,7 @@ class BuildEngine:
             for ami in build.copies(date)
         )
 
-    def _tell(self, build: Build, before: str) -> None:
+    def _publish_change(self, build: Build, before: str) -> None:
         """Write EventBridge's event; best effort in the real service, and without an AMI id.
 
         https://docs.aws.amazon.com/imagebuilder/latest/userguide/integ-eventbridge.html
@@ -178,7 +186,7 @@ class BuildEngine:
             "detail-type": "EC2 Image Builder Image State Change",
             "source": "aws.imagebuilder",
             "account": self.account,
-            "time": f"{stamp(self._moment)[:19]}Z",
+            "time": f"{timestamp(self._moment)[:19]}Z",
             "region": self.region,
             "resources": [build.arn],
             "detail": {"previous-state": {"status": before}, "state": {"status": build.status}},
@@ -192,8 +200,8 @@ class BuildEngine:
         self.tick()
         with self._lock:
             build = self._running(arn)
-            doom = PlannedFailure(build.status, step, message)
-            self._enter(build, "FAILED", doom.message, doom)
+            planned_failure = PlannedFailure(build.status, step, message)
+            self._enter(build, "FAILED", planned_failure.message, planned_failure)
         self.tick()
 
     def cancel(self, arn: str) -> None:
@@ -229,10 +237,10 @@ class BuildEngine:
         self.tick()
 
     def history(self, kind: Kind = "import") -> list[Json]:
-        """Say of all builds of a kind, the oldest first, what an oracle wants to know."""
+        """Describe all builds of a kind for the tests' oracle, oldest first."""
         self.tick()
         with self._lock:
-            return [_recorded(build) for build in self.builds.values() if build.kind == kind]
+            return [_describe_build(build) for build in self.builds.values() if build.kind == kind]
 
     def _running(self, arn: str) -> Build:
         build = self._build(arn)
@@ -245,11 +253,11 @@ class BuildEngine:
             raise not_found(arn)
         return self.builds[arn]
 
-    def _kept(self) -> list[Build]:
+    def _existing_builds(self) -> list[Build]:
         return [build for arn, build in self.builds.items() if arn not in self._deleted]
 
 
-def _recorded(build: Build) -> Json:
+def _describe_build(build: Build) -> Json:
     if isinstance(build, Distribution):
         origin: Json = {"source": build.source.arn}
     else:

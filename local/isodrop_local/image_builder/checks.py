@@ -15,7 +15,7 @@ _URI: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.*[^/]\.(?:iso|ISO|Iso
 _MAX_NODE: Final = 2**30 - 1
 
 
-class InvalidAnswerError(AssertionError):
+class InvalidResponseError(AssertionError):
     """The fake itself was about to answer something that Image Builder never would."""
 
 
@@ -37,11 +37,11 @@ def check_request(operation: OperationModel, parameters: Mapping[str, Any]) -> N
         raise malformed(operation, "; ".join(faults))
 
 
-def check_answer(operation: OperationModel, answer: object, futures: Collection[str]) -> None:
+def check_response(operation: OperationModel, answer: object, futures: Collection[str]) -> None:
     """Hold an answer to the output shape, but for the states of the future that were ordered."""
     faults = list(violations(operation.output_shape, _of_today(answer, futures)))
     if faults:
-        raise InvalidAnswerError(f"{operation.name} would answer: {'; '.join(faults)}")
+        raise InvalidResponseError(f"{operation.name} would answer: {'; '.join(faults)}")
 
 
 def _of_today(value: Any, futures: Collection[str]) -> Any:
@@ -64,18 +64,18 @@ def location(uri: str) -> tuple[str, str]:
     return match["bucket"], match["key"]
 
 
-def check_import(asked: Mapping[str, Any]) -> None:
-    """Refuse what the documentation says is refused, with the operation's one error for it.
+def check_import(request: Mapping[str, Any]) -> None:
+    """Reject what the documentation says is invalid, with the operation's error for it.
 
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
     """
-    location(asked["uri"])
-    _only("platform", asked["platform"], "Windows")
-    _only("osVersion", asked["osVersion"], "Microsoft Windows 11")
-    if any(int(node) > _MAX_NODE for node in asked["semanticVersion"].split(".")):
+    location(request["uri"])
+    _only("platform", request["platform"], "Windows")
+    _only("osVersion", request["osVersion"], "Microsoft Windows 11")
+    if any(int(node) > _MAX_NODE for node in request["semanticVersion"].split(".")):
         raise ServiceError("ClientException", f"A version's nodes end at {_MAX_NODE}.")
-    group = asked.get("loggingConfiguration", {}).get("logGroupName", "/aws/imagebuilder/")
-    if not group.startswith("/aws/imagebuilder/") and "executionRole" not in asked:
+    group = request.get("loggingConfiguration", {}).get("logGroupName", "/aws/imagebuilder/")
+    if not group.startswith("/aws/imagebuilder/") and "executionRole" not in request:
         raise ServiceError("ClientException", f"The log group '{group}' needs an 'executionRole'.")
 
 

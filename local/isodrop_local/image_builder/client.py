@@ -14,7 +14,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from isodrop_local.image_builder.models import FakeImageBuilder
 from isodrop_local.image_builder.responses import respond
-from isodrop_local.image_builder.values import LostAnswerError
+from isodrop_local.image_builder.values import LostResponseError
 
 if TYPE_CHECKING:
     from mypy_boto3_imagebuilder.client import ImagebuilderClient
@@ -66,7 +66,7 @@ def client(builder: FakeImageBuilder, **config: Any) -> "ImagebuilderClient":
             status, headers, content = respond(
                 builder, request.method, url.path, parse_qs(url.query), body
             )
-        except LostAnswerError as error:
+        except LostResponseError as error:
             raise ReadTimeoutError(endpoint_url=request.url) from error
         pairs = HTTPHeaders.from_pairs(headers.items())
         return AWSResponse(request.url, status, pairs, Raw(content))

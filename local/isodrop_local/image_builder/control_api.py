@@ -24,7 +24,7 @@ _OF_BUILDER: Final = (
 )
 
 
-def control(builder: FakeImageBuilder, action: str, asked: Mapping[str, Any]) -> Any:
+def control(builder: FakeImageBuilder, action: str, request: Mapping[str, Any]) -> Any:
     """Do one thing to a fake, or read one of its records.
 
     Parameters
@@ -34,7 +34,7 @@ def control(builder: FakeImageBuilder, action: str, asked: Mapping[str, Any]) ->
     action : str
         ``calls`` (of an ``operation``), ``violations``, ``builds`` (of a ``kind``); or a method of
         :class:`~isodrop_local.image_builder.controls.Controls` or of the fake, by name.
-    asked : mapping
+    request : mapping
         The method's arguments, by name.
 
     Returns
@@ -56,13 +56,13 @@ def control(builder: FakeImageBuilder, action: str, asked: Mapping[str, Any]) ->
     builder.tick()
     match action:
         case "calls":
-            return builder.controls.calls_of(asked.get("operation"))
+            return builder.controls.calls_of(request.get("operation"))
         case "violations":
             return list(builder.controls.violations)
         case "builds":
-            return builder.history(**asked)
+            return builder.history(**request)
     if action not in (*_OF_CONTROLS, *_OF_BUILDER):
         raise KeyError(action)
-    getattr(builder.controls if action in _OF_CONTROLS else builder, action)(**asked)
+    getattr(builder.controls if action in _OF_CONTROLS else builder, action)(**request)
     builder.tick()
     return None

@@ -7,14 +7,14 @@ from typing import Any
 
 from isodrop_local.faults import Fault, Faults
 from isodrop_local.image_builder.lifecycle import MESSAGE, PATHS, Kind, PlannedFailure
-from isodrop_local.image_builder.values import Call, folded
+from isodrop_local.image_builder.values import Call, normalize_name
 
 
 @dataclass(frozen=True, slots=True)
 class FailingBuilds:
     """The next builds (of a name, or of any) fail."""
 
-    doom: PlannedFailure
+    planned_failure: PlannedFailure
     name: str | None
     times: int
     kind: Kind
@@ -92,10 +92,12 @@ class Controls:
         """
         if kind == "distribution":
             status = status or "DISTRIBUTING"
-        doom = PlannedFailure(status, step, message) if status else PlannedFailure.at(step, message)
-        self._must_pass(kind, doom.status)
+        planned_failure = (
+            PlannedFailure(status, step, message) if status else PlannedFailure.at(step, message)
+        )
+        self._check_path(kind, planned_failure.status)
         with self.lock:
-            self.failing.append(FailingBuilds(doom, name, times, kind))
+            self.failing.append(FailingBuilds(planned_failure, name, times, kind))
 
     def hold(self, status: str, *, name: str | None = None, kind: Kind = "import") -> None:
         """Keep builds of a kind that are in a state, or come into it, there."""
@@ -124,11 +126,11 @@ class Controls:
         kind: Kind = "import",
     ) -> None:
         """Let later builds of a kind pass through a state that nobody knows yet."""
-        self._must_pass(kind, after)
+        self._check_path(kind, after)
         with self.lock:
             self.futures.append(Future(status, after, seconds, kind))
 
-    def _must_pass(self, kind: Kind, status: str) -> None:
+    def _check_path(self, kind: Kind, status: str) -> None:
         """Refuse what would never happen, so that no test waits for it."""
         if kind not in PATHS or status not in self.path(kind)[:-1]:
             raise ValueError(f"no build that is {kind!r} passes through {status!r}")
@@ -139,7 +141,7 @@ class Controls:
             for each in (self.calls, self.violations, self.failing, self.holds):
                 each.clear()
             self.faults.clear()
-            # Builds that are in such a state stay in it, and must be allowed to say so.
+            # Builds that are in such a state stay in it, and may report it.
             self.futures = [replace(future, after=None) for future in self.futures]
 
     def calls_of(self, operation: str | None = None) -> list[dict[str, Any]]:
@@ -156,16 +158,16 @@ class Controls:
         """Take the failure that a new build is due, if any."""
         with self.lock:
             for place, failing in enumerate(self.failing):
-                if failing.kind == kind and _same(failing.name, name):
+                if failing.kind == kind and _matches(failing.name, name):
                     left = replace(failing, times=failing.times - 1)
                     self.failing[place : place + 1] = [left] if left.times > 0 else []
-                    return failing.doom
+                    return failing.planned_failure
         return None
 
     def holds_in(self, status: str, name: str, kind: Kind) -> bool:
         """Whether a build of that name and kind is kept in a state."""
         return any(
-            (hold.status, hold.kind) == (status, kind) and _same(hold.name, name)
+            (hold.status, hold.kind) == (status, kind) and _matches(hold.name, name)
             for hold in self.holds
         )
 
@@ -178,10 +180,10 @@ class Controls:
         return tuple(path)
 
     def duration(self, status: str, timings: Mapping[str, float]) -> float:
-        """Say how long a state lasts; one that nobody speaks of lasts no time."""
+        """Return how long a state lasts; 0 if nothing is set for it."""
         futures = {future.status: future.seconds for future in self.futures}
         return futures.get(status, timings.get(status, 0.0))
 
 
-def _same(wanted: str | None, name: str) -> bool:
-    return wanted is None or folded(wanted) == folded(name)
+def _matches(wanted: str | None, name: str) -> bool:
+    return wanted is None or normalize_name(wanted) == normalize_name(name)

@@ -40,7 +40,7 @@ class Distribution(Build):
         return self.source.os_version
 
     def image(self) -> Json:
-        """Say what GetImage says."""
+        """Return the image as GetImage does."""
         return super().image() | {"distributionConfiguration": dict(self.configuration)}
 
     def copies(self, date: str) -> Iterator[Ami]:
@@ -67,7 +67,7 @@ class Distribution(Build):
                 )
 
     def distribution_failure(self, message: str) -> Json:
-        """Say where it failed: everywhere, while the image was copied.
+        """Return where it failed: everywhere, while the image was copied.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributionFailureContext.html
         """

@@ -51,7 +51,7 @@ class InMemoryEnvironment:
         return self.objects is None or any(bucket == known for known, _ in self.objects)
 
     def object_etag(self, bucket: str, key: str) -> str | None:
-        """Look it up."""
+        """Return the object's ETag."""
         return "etag" if self.objects is None else self.objects.get((bucket, key))
 
     def register_image(self, name: str, description: str) -> str:  # noqa: ARG002  # the protocol's

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal
 from uuid import NAMESPACE_URL, uuid5
 
-from isodrop_local.image_builder.values import Json, stamp
+from isodrop_local.image_builder.values import Json, timestamp
 
 # How long the real service stays in each state, about: half an hour in all.
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
@@ -128,7 +128,7 @@ class Entered:
     status: str
     at: float
     reason: str = ""
-    doom: PlannedFailure | None = None
+    planned_failure: PlannedFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ class Ami:
     description: str
     account: str
 
-    def wire(self) -> Json:
-        """Say it as ``outputResources.amis`` does."""
+    def to_response(self) -> Json:
+        """Return it as ``outputResources.amis`` has it."""
         shown = {
             "region": self.region,
             "image": self.image,
@@ -155,7 +155,7 @@ class Ami:
 
 @dataclass(slots=True)
 class Build:
-    """One image build version: what was asked for, and all that became of it.
+    """One image build version: its request, and all that happened to it.
 
     Attributes
     ----------
@@ -181,14 +181,14 @@ class Build:
     path: tuple[str, ...]
     history: list[Entered]
     tags: dict[str, str] = field(default_factory=dict)
-    doom: PlannedFailure | None = None
+    planned_failure: PlannedFailure | None = None
     cancel_at: float | None = None
     etag: str | None = None
     amis: tuple[Ami, ...] = ()
 
     @property
     def name(self) -> str:
-        """The image's name, as it was asked for."""
+        """The image's name, as requested."""
         return str(self.request["name"])
 
     @property
@@ -198,7 +198,7 @@ class Build:
 
     @property
     def token(self) -> str:
-        """The client token that it was asked for with."""
+        """The client token of the request."""
         return str(self.request["clientToken"])
 
     @property
@@ -228,7 +228,7 @@ class Build:
         return self.status not in TERMINAL
 
     def summary(self) -> Json:
-        """Say what GetImage and ListImageBuildVersions both say."""
+        """Return the fields that GetImage and ListImageBuildVersions share."""
         own_logs = f"/aws/imagebuilder/{self.name}".replace(" ", "-")
         shown: Json = {
             "arn": self.arn,
@@ -238,10 +238,10 @@ class Build:
             "platform": "Windows",
             "osVersion": self.os_version,
             "state": self.state(),
-            "dateCreated": stamp(self.history[0].at),
+            "dateCreated": timestamp(self.history[0].at),
             "buildType": "IMPORT_ISO",
             "imageSource": "IMPORTED",
-            "outputResources": {"amis": [ami.wire() for ami in self.amis]},
+            "outputResources": {"amis": [ami.to_response() for ami in self.amis]},
             "loggingConfiguration": self.request.get(
                 "loggingConfiguration", {"logGroupName": own_logs}
             ),
@@ -249,7 +249,7 @@ class Build:
         return shown | ({"tags": dict(self.tags)} if self.tags else {})
 
     def image(self) -> Json:
-        """Say what GetImage says.
+        """Return the image as GetImage does.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_Image.html
         """
@@ -262,41 +262,41 @@ class Build:
         return {name: value for name, value in shown.items() if value}
 
     def state(self) -> Json:
-        """Say the state; its failureContext only "when the image status is FAILED".
+        """Return the state; its failureContext only "when the image status is FAILED".
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImageState.html
         """
         state: Json = {"status": self.status}
         if self.now.reason:
             state["reason"] = self.now.reason[:1024]
-        if self.status == "FAILED" and self.now.doom:
-            state["failureContext"] = self._failure_context(self.now.doom)
+        if self.status == "FAILED" and self.now.planned_failure:
+            state["failureContext"] = self._failure_context(self.now.planned_failure)
         return state
 
-    def _failure_context(self, doom: PlannedFailure) -> Json:
-        """Say what failed, and where.
+    def _failure_context(self, planned_failure: PlannedFailure) -> Json:
+        """Return what failed, and where.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImageFailureContext.html
         """
-        context: Json = {"imageStatus": doom.status}
-        if doom.failed_step:
-            context["failedStep"] = doom.failed_step
-        workflow = WORKFLOWS.get(doom.status)
+        context: Json = {"imageStatus": planned_failure.status}
+        if planned_failure.failed_step:
+            context["failedStep"] = planned_failure.failed_step
+        workflow = WORKFLOWS.get(planned_failure.status)
         if workflow:
             ran = len(self.history) - 2
             context["workflowExecutionId"] = self.id("wf", ran)
             context["workflowArn"] = workflow.arn(self.region)
-            context["stepExecutionId"] = self.id("step", ran, doom.failed_step)
-        if doom.status == "DISTRIBUTING":
-            context["distributionFailure"] = self.distribution_failure(doom.message)
+            context["stepExecutionId"] = self.id("step", ran, planned_failure.failed_step)
+        if planned_failure.status == "DISTRIBUTING":
+            context["distributionFailure"] = self.distribution_failure(planned_failure.message)
         elif workflow:
-            context["componentFailure"] = {"errorMessage": doom.message}
+            context["componentFailure"] = {"errorMessage": planned_failure.message}
         return context
 
     def distribution_failure(self, message: str) -> Json:
-        """Say what went wrong with the distribution."""
+        """Return the failures of the distribution."""
         return {"errorMessage": message}
 
     def id(self, prefix: str, *of: object) -> str:
-        """Make up the id of a part of this build: the same whenever it is asked for."""
+        """Make up the id of a part of this build: always the same."""
         return f"{prefix}-{uuid5(NAMESPACE_URL, '/'.join(map(str, (self.arn, *of))))}"

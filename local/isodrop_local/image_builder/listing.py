@@ -7,7 +7,7 @@ from isodrop_local.image_builder.lifecycle import Build
 from isodrop_local.image_builder.values import Json, ServiceError, invalid
 
 _PAGE: Final = 25
-"""Items of a page unless maxResults says otherwise."""
+"""Items of a page unless maxResults is set."""
 _FILTERS: Final = ("name", "osVersion", "platform", "type", "version")
 _OF_A_VERSION: Final = (
     "name",
@@ -40,12 +40,12 @@ def resolve(arn: str, builds: Iterable[Build]) -> Build | None:
     return max(matching, key=lambda build: build.order, default=None)
 
 
-def images(builds: Iterable[Build], asked: Mapping[str, Any]) -> list[Json]:
+def images(builds: Iterable[Build], request: Mapping[str, Any]) -> list[Json]:
     """List one entry per image version, the newest first; with byName one per name."""
-    if asked.get("owner", "Self") != "Self":
+    if request.get("owner", "Self") != "Self":
         return []
-    by_name = asked.get("byName", False)
-    if by_name and any(each.get("name") == "version" for each in asked.get("filters", [])):
+    by_name = request.get("byName", False)
+    if by_name and any(each.get("name") == "version" for each in request.get("filters", [])):
         raise invalid("'byName' cannot be combined with the filter 'version'.")
     found: dict[str, Json] = {}
     for build in sorted(builds, key=lambda build: build.order, reverse=True):
@@ -55,27 +55,27 @@ def images(builds: Iterable[Build], asked: Mapping[str, Any]) -> list[Json]:
         shown |= {"arn": f"{of_name}/x.x.x"} if by_name else {"arn": build.version_arn}
         shown |= {} if by_name else {"version": version}
         found.setdefault(shown["arn"], shown)
-    return selected(list(found.values()), asked)
+    return filter_items(list(found.values()), request)
 
 
-def selected(
-    items: list[Json], asked: Mapping[str, Any], filters: Collection[str] = _FILTERS
+def filter_items(
+    items: list[Json], request: Mapping[str, Any], filters: Collection[str] = _FILTERS
 ) -> list[Json]:
     """Keep what every filter of a request has among its values."""
-    for each in asked.get("filters", []):
+    for each in request.get("filters", []):
         if each.get("name") not in filters:
             raise invalid(f"There is no filter '{each.get('name')}', only {', '.join(filters)}.")
         items = [item for item in items if item.get(each["name"]) in each.get("values", [])]
     return items
 
 
-def page(name: str, items: list[Json], asked: Mapping[str, Any]) -> Json:
-    """Cut the page that a request asks for, and say where the next one begins."""
+def paginate(name: str, items: list[Json], request: Mapping[str, Any]) -> Json:
+    """Return the requested page, and the token of the next one."""
     begins = {f"page-{place}": place for place in range(1, len(items))}
-    token = asked.get("nextToken")
+    token = request.get("nextToken")
     if token is not None and token not in begins:
         raise ServiceError("InvalidPaginationTokenException", f"'{token}' is not a token of ours.")
     start = begins[token] if token else 0
-    end = start + asked.get("maxResults", _PAGE)
+    end = start + request.get("maxResults", _PAGE)
     shown: Json = {name: items[start:end]}
     return shown | ({"nextToken": f"page-{end}"} if end < len(items) else {})

@@ -10,19 +10,19 @@ from uuid import NAMESPACE_URL, uuid5
 
 from botocore.model import OperationModel
 
-from isodrop_local.faults import LOST, Fault
+from isodrop_local.faults import LOST_RESPONSE, Fault
 from isodrop_local.image_builder.build_engine import BuildEngine
 from isodrop_local.image_builder.checks import (
-    InvalidAnswerError,
-    check_answer,
+    InvalidResponseError,
     check_import,
     check_request,
+    check_response,
     listed_errors,
     location,
 )
 from isodrop_local.image_builder.distribution import Distribution
 from isodrop_local.image_builder.lifecycle import RESUMABLE, Build, Entered
-from isodrop_local.image_builder.listing import images, page, resolve, selected
+from isodrop_local.image_builder.listing import filter_items, images, paginate, resolve
 from isodrop_local.image_builder.progress import executions
 from isodrop_local.image_builder.resources import (
     DISTRIBUTION,
@@ -35,10 +35,10 @@ from isodrop_local.image_builder.shapes import service_model
 from isodrop_local.image_builder.values import (
     Call,
     Json,
-    LostAnswerError,
+    LostResponseError,
     ServiceError,
-    folded,
     invalid,
+    normalize_name,
     not_found,
 )
 
@@ -77,13 +77,13 @@ class FakeImageBuilder(BuildEngine):
         ------
         ServiceError
             What the service answers instead.
-        LostAnswerError
+        LostResponseError
             The caller is to hear nothing.
-        InvalidAnswerError
+        InvalidResponseError
             A bug of the fake, to be loud.
         """
         self.tick()
-        fault = self.controls.faults.due(operation)
+        fault = self.controls.faults.take_due(operation)
         answer: Json = {}
         took_effect = False
         with self._lock:
@@ -92,8 +92,8 @@ class FakeImageBuilder(BuildEngine):
                     answer = self._perform(operation, parameters)
                     took_effect = True
                 if fault:
-                    raise _raised(fault)
-            except (ServiceError, LostAnswerError) as error:
+                    raise _to_error(fault)
+            except (ServiceError, LostResponseError) as error:
                 self._record(operation, parameters, error.code, took_effect, answer)
                 if fault and fault.kill_caller:
                     self.world.kill_caller()
@@ -119,11 +119,11 @@ class FakeImageBuilder(BuildEngine):
             raise
         answer = self._once(model, parameters)
         if model.output_shape and "requestId" in model.output_shape.members:
-            seen = f"{operation}/{len(self.controls.calls)}/{self.clock()}"
-            answer = answer | {"requestId": str(uuid5(NAMESPACE_URL, seen))}
+            unique = f"{operation}/{len(self.controls.calls)}/{self.clock()}"
+            answer = answer | {"requestId": str(uuid5(NAMESPACE_URL, unique))}
         try:
-            check_answer(model, answer, {future.status for future in self.controls.futures})
-        except InvalidAnswerError as error:
+            check_response(model, answer, {future.status for future in self.controls.futures})
+        except InvalidResponseError as error:
             self.controls.record_violation(f"the fake is at fault: {error}")
             raise
         return answer
@@ -163,7 +163,7 @@ class FakeImageBuilder(BuildEngine):
 
     # Operations on images.
 
-    def import_disk_image(self, asked: Json) -> Json:
+    def import_disk_image(self, request: Json) -> Json:
         """Make the image, PENDING, at once.
 
         "If an image with the same name and semantic version already exists (…), the import creates
@@ -171,47 +171,49 @@ class FakeImageBuilder(BuildEngine):
         documented.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
         """
-        check_import(asked)
-        arn = str(asked["infrastructureConfigurationArn"])
+        check_import(request)
+        arn = str(request["infrastructureConfigurationArn"])
         if arn not in self.infrastructure.stored:
             raise ServiceError("ClientException", f"The resource with ARN '{arn}' does not exist.")
-        bucket, _ = location(asked["uri"])
+        bucket, _ = location(request["uri"])
         if not self.world.owns_bucket(bucket):
             raise ServiceError("ClientException", f"The bucket '{bucket}' is not yours.")
-        version = self._arn("image", f"{folded(asked['name'])}/{asked['semanticVersion']}")
+        version = self._arn(
+            "image", f"{normalize_name(request['name'])}/{request['semanticVersion']}"
+        )
         build = Build(
             arn=self._next(version),
-            request=asked,
+            request=request,
             region=self.region,
             account=self.account,
-            infrastructure=self.infrastructure.get(asked)["infrastructureConfiguration"],
+            infrastructure=self.infrastructure.get(request)["infrastructureConfiguration"],
             path=self.controls.path(),
             history=[Entered("PENDING", self._moment)],
-            tags=dict(asked.get("tags", {})),
-            doom=self.controls.next_planned_failure(asked["name"]),
+            tags=dict(request.get("tags", {})),
+            planned_failure=self.controls.next_planned_failure(request["name"]),
         )
-        return self._begun(build)
+        return self._start_build(build)
 
-    def distribute_image(self, asked: Json) -> Json:
+    def distribute_image(self, request: Json) -> Json:
         """Make the image that tracks the distribution, PENDING, at once.
 
         Its name and version are not documented. Here it is the next build version of its source,
         which is the hardest for whoever lists builds, or asks for the newest one.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
         """
-        configuration = self.distribution.get(asked)["distributionConfiguration"]
-        source = self._source(asked["sourceImage"])
-        return self._begun(
+        configuration = self.distribution.get(request)["distributionConfiguration"]
+        source = self._source(request["sourceImage"])
+        return self._start_build(
             Distribution(
                 arn=self._next(source.version_arn),
-                request=asked,
+                request=request,
                 region=self.region,
                 account=self.account,
                 infrastructure={},
                 path=self.controls.path("distribution"),
                 history=[Entered("PENDING", self._moment)],
-                tags=dict(asked.get("tags", {})),
-                doom=self.controls.next_planned_failure(source.name, "distribution"),
+                tags=dict(request.get("tags", {})),
+                planned_failure=self.controls.next_planned_failure(source.name, "distribution"),
                 source=source,
                 configuration=configuration,
             )
@@ -227,7 +229,7 @@ class FakeImageBuilder(BuildEngine):
         for build in self.builds.values():
             if any((*here, wanted) == (ami.region, ami.account, ami.image) for ami in build.amis):
                 return build
-        found = resolve(wanted, self._kept())
+        found = resolve(wanted, self._existing_builds())
         if found is None:
             raise not_found(wanted)
         if found.status != "AVAILABLE":
@@ -241,17 +243,17 @@ class FakeImageBuilder(BuildEngine):
         number = 1 + sum(build.version_arn == version for build in self.builds.values())
         return f"{version}/{number}"
 
-    def _begun(self, build: Build) -> Json:
+    def _start_build(self, build: Build) -> Json:
         self.builds[build.arn] = build
         return {"clientToken": build.token, "imageBuildVersionArn": build.arn}
 
-    def get_image(self, asked: Json) -> Json:
-        """Say what a build is; "a version or wildcard ARN resolves to the latest (…) AVAILABLE".
+    def get_image(self, request: Json) -> Json:
+        """Return a build; "a version or wildcard ARN resolves to the latest (…) AVAILABLE".
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetImage.html
         """
-        arn = str(asked["imageBuildVersionArn"])
-        build = resolve(arn, self._kept())
+        arn = str(request["imageBuildVersionArn"])
+        build = resolve(arn, self._existing_builds())
         if build is None:
             raise not_found(arn)
         base, _, version = build.version_arn.rpartition("/")
@@ -266,67 +268,69 @@ class FakeImageBuilder(BuildEngine):
             },
         }
 
-    def list_images(self, asked: Json) -> Json:
+    def list_images(self, request: Json) -> Json:
         """List image versions, or with byName one for each name.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImages.html
         """
-        return page("imageVersionList", images(self._kept(), asked), asked)
+        return paginate("imageVersionList", images(self._existing_builds(), request), request)
 
-    def list_image_build_versions(self, asked: Json) -> Json:
+    def list_image_build_versions(self, request: Json) -> Json:
         """List builds, the newest first; of an unknown version "an empty list".
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImageBuildVersions.html
         """
-        wanted = asked.get("imageVersionArn")
-        of_version = [build for build in self._kept() if wanted in (None, build.version_arn)]
+        wanted = request.get("imageVersionArn")
+        of_version = [
+            build for build in self._existing_builds() if wanted in (None, build.version_arn)
+        ]
         newest_first = sorted(of_version, key=lambda build: build.order, reverse=True)
         found = [build.summary() | {"owner": self.account} for build in newest_first]
-        return page("imageSummaryList", selected(found, asked), asked)
+        return paginate("imageSummaryList", filter_items(found, request), request)
 
-    def list_workflow_executions(self, asked: Json) -> Json:
+    def list_workflow_executions(self, request: Json) -> Json:
         """List the workflows that a build has begun, with their counts of steps.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListWorkflowExecutions.html
         """
-        build = self._build(asked["imageBuildVersionArn"])
-        begun = [each.wire() for each in executions(build, self._moment, self.timings)]
-        answer = page("workflowExecutions", begun, asked)
+        build = self._build(request["imageBuildVersionArn"])
+        begun = [each.to_response() for each in executions(build, self._moment, self.timings)]
+        answer = paginate("workflowExecutions", begun, request)
         return answer | {
             "imageBuildVersionArn": build.arn,
             "message": build.now.reason[:500],
         }
 
-    def list_workflow_step_executions(self, asked: Json) -> Json:
+    def list_workflow_step_executions(self, request: Json) -> Json:
         """List the steps of one workflow execution.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListWorkflowStepExecutions.html
         """
-        for build in self._kept():
+        for build in self._existing_builds():
             for each in executions(build, self._moment, self.timings):
-                if each.id == asked["workflowExecutionId"]:
-                    return page("steps", each.wire_steps(), asked) | {
+                if each.id == request["workflowExecutionId"]:
+                    return paginate("steps", each.steps_to_response(), request) | {
                         "workflowBuildVersionArn": each.workflow.arn(self.region),
                         "workflowExecutionId": each.id,
                         "imageBuildVersionArn": build.arn,
                     }
-        raise invalid(f"There is no workflow execution '{asked['workflowExecutionId']}'.")
+        raise invalid(f"There is no workflow execution '{request['workflowExecutionId']}'.")
 
-    def cancel_image_creation(self, asked: Json) -> Json:
+    def cancel_image_creation(self, request: Json) -> Json:
         """Begin to cancel; "can only be used on images in a non-terminal state".
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
         """
-        self._cancel(asked["imageBuildVersionArn"])
-        return _echo(asked)
+        self._cancel(request["imageBuildVersionArn"])
+        return _echo(request)
 
-    def retry_image(self, asked: Json) -> Json:
+    def retry_image(self, request: Json) -> Json:
         """Go back, in place, to "the test or distribution phase where it failed".
 
         What becomes of a build that failed before those phases is not documented: refused here.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_RetryImage.html
         """
-        build = self._build(asked["imageBuildVersionArn"])
+        build = self._build(request["imageBuildVersionArn"])
         if build.running:
             raise ServiceError("ResourceInUseException", f"The image is {build.status}.")
         if build.status not in ("FAILED", "CANCELLED"):
@@ -334,38 +338,38 @@ class FakeImageBuilder(BuildEngine):
         back_to = build.history[-2].status
         if back_to not in RESUMABLE:
             raise invalid(f"The image ended in {back_to}: nothing is there to resume from.")
-        build.doom = build.cancel_at = None
+        build.planned_failure = build.cancel_at = None
         self._enter(build, back_to)
-        return _echo(asked)
+        return _echo(request)
 
-    def delete_image(self, asked: Json) -> Json:
+    def delete_image(self, request: Json) -> Json:
         """Delete; "it also fails while the image build is still running", with which error is open.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteImage.html
         """
-        build = self._build(asked["imageBuildVersionArn"])
+        build = self._build(request["imageBuildVersionArn"])
         if build.running:
             raise ServiceError("ResourceDependencyException", f"The image is {build.status}.")
         self.delete(build.arn)
         return {"imageBuildVersionArn": build.arn}
 
-    def start_resource_state_update(self, asked: Json) -> Json:
+    def start_resource_state_update(self, request: Json) -> Json:
         """Change a finished image's state, at once; updateAt and exclusionRules are not modelled.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_StartResourceStateUpdate.html
         """
-        build = self._build(asked["resourceArn"])
-        wanted = asked["state"].get("status")
-        included = "includeResources" in asked
+        build = self._build(request["resourceArn"])
+        wanted = request["state"].get("status")
+        included = "includeResources" in request
         if build.running:
             raise ServiceError("ResourceInUseException", f"The image is {build.status}.")
-        if included != ("executionRole" in asked):
+        if included != ("executionRole" in request):
             raise invalid("'includeResources' and 'executionRole' must come together.")
         if wanted == "DELETED" and not included:
             raise invalid("DELETED needs 'includeResources'; see DeleteImage.")
         if build.status not in _LIFECYCLE and wanted != "DELETED":
             raise invalid(f"An image that is {build.status} can only become DELETED.")
-        if not wanted or "updateAt" in asked or "exclusionRules" in asked:
+        if not wanted or "updateAt" in request or "exclusionRules" in request:
             raise invalid("This fake changes states at once and without exceptions.")
         self._enter(build, wanted)
         lifecycle = {"lifecycleExecutionId": build.id("lce", len(build.history))}
@@ -373,27 +377,27 @@ class FakeImageBuilder(BuildEngine):
 
     # Tags.
 
-    def tag_resource(self, asked: Json) -> Json:
+    def tag_resource(self, request: Json) -> Json:
         """Add tags to an image or another resource.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_TagResource.html
         """
-        tags = self._tags(asked["resourceArn"])
-        if len({*tags, *asked["tags"]}) > _MAX_TAGS:
+        tags = self._tags(request["resourceArn"])
+        if len({*tags, *request["tags"]}) > _MAX_TAGS:
             raise ServiceError("InvalidParameterException", f"More than {_MAX_TAGS} tags.")
-        tags.update(asked["tags"])
+        tags.update(request["tags"])
         return {}
 
-    def untag_resource(self, asked: Json) -> Json:
+    def untag_resource(self, request: Json) -> Json:
         """Take tags away; those that are not there do not matter."""
-        tags = self._tags(asked["resourceArn"])
-        for key in asked["tagKeys"]:
+        tags = self._tags(request["resourceArn"])
+        for key in request["tagKeys"]:
             tags.pop(key, None)
         return {}
 
-    def list_tags_for_resource(self, asked: Json) -> Json:
+    def list_tags_for_resource(self, request: Json) -> Json:
         """List tags; none are not an empty map, which the model does not allow."""
-        tags = self._tags(asked["resourceArn"])
+        tags = self._tags(request["resourceArn"])
         return {"tags": dict(tags)} if tags else {}
 
     def _tags(self, arn: str) -> dict[str, str]:
@@ -404,15 +408,15 @@ class FakeImageBuilder(BuildEngine):
         return self._build(arn).tags
 
 
-def _raised(fault: Fault) -> ServiceError | LostAnswerError:
+def _to_error(fault: Fault) -> ServiceError | LostResponseError:
     """Make what is raised instead of an answer."""
-    if fault.code == LOST:
-        return LostAnswerError(fault.message)
+    if fault.code == LOST_RESPONSE:
+        return LostResponseError(fault.message)
     return ServiceError(fault.code, fault.message, fault.status)
 
 
-def _echo(asked: Json) -> Json:
-    return {name: asked[name] for name in ("clientToken", "imageBuildVersionArn")}
+def _echo(request: Json) -> Json:
+    return {name: request[name] for name in ("clientToken", "imageBuildVersionArn")}
 
 
 _Operation = Callable[[FakeImageBuilder, Json], Json]
@@ -421,14 +425,14 @@ _Operation = Callable[[FakeImageBuilder, Json], Json]
 def _operations(of: ResourceType) -> dict[str, _Operation]:
     """Make the operations that every type of resource has."""
 
-    def listed(builder: FakeImageBuilder, asked: Json) -> Json:
-        found = selected(builder.resources[of].summaries(), asked, of.filters)
-        return page(f"{of.member}SummaryList", found, asked)
+    def listed(builder: FakeImageBuilder, request: Json) -> Json:
+        found = filter_items(builder.resources[of].summaries(), request, of.filters)
+        return paginate(f"{of.member}SummaryList", found, request)
 
     return {
-        f"Create{of.name}": lambda builder, asked: builder.resources[of].create(asked),
-        f"Delete{of.name}": lambda builder, asked: builder.resources[of].delete(asked),
-        f"Get{of.name}": lambda builder, asked: builder.resources[of].get(asked),
+        f"Create{of.name}": lambda builder, request: builder.resources[of].create(request),
+        f"Delete{of.name}": lambda builder, request: builder.resources[of].delete(request),
+        f"Get{of.name}": lambda builder, request: builder.resources[of].get(request),
         f"List{of.plural}": listed,
     }
 
@@ -448,7 +452,7 @@ _OPERATIONS: Final[Mapping[str, _Operation]] = {
     "StartResourceStateUpdate": FakeImageBuilder.start_resource_state_update,
     "TagResource": FakeImageBuilder.tag_resource,
     "UntagResource": FakeImageBuilder.untag_resource,
-    "UpdateInfrastructureConfiguration": lambda self, asked: self.infrastructure.update(asked),
+    "UpdateInfrastructureConfiguration": lambda self, request: self.infrastructure.update(request),
     **{name: operation for each in TYPES for name, operation in _operations(each).items()},
 }
 OPERATIONS: Final = frozenset(_OPERATIONS)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from isodrop_local.image_builder.lifecycle import WORKFLOWS, Build, Entered, Workflow
-from isodrop_local.image_builder.values import Json, stamp
+from isodrop_local.image_builder.values import Json, timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Execution:
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of its steps."""
-        doom = self.ended.doom if self.ended else None
-        return doom.steps if doom else self.workflow.steps
+        planned_failure = self.ended.planned_failure if self.ended else None
+        return planned_failure.steps if planned_failure else self.workflow.steps
 
     @property
     def status(self) -> str:
@@ -64,8 +64,8 @@ class Execution:
     @property
     def succeeded(self) -> int:
         """How many steps are done."""
-        if self.ended and self.ended.doom:
-            return self.steps.index(self.ended.doom.failed_step)
+        if self.ended and self.ended.planned_failure:
+            return self.steps.index(self.ended.planned_failure.failed_step)
         if self.status == "COMPLETED":
             return len(self.steps)
         elapsed = (self.ended.at if self.ended else self.now) - self.began.at
@@ -73,8 +73,8 @@ class Execution:
         share = min(elapsed / self.duration, 1.0) if self.duration else 0.0
         return min(int(share * len(self.steps)), len(self.steps) - 1)
 
-    def wire(self) -> Json:
-        """Say it as ListWorkflowExecutions does.
+    def to_response(self) -> Json:
+        """Return it as ListWorkflowExecutions does.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_WorkflowExecutionMetadata.html
         """
@@ -87,18 +87,18 @@ class Execution:
             "totalStepsSucceeded": self.succeeded,
             "totalStepsFailed": int(self.status == "FAILED"),
             "totalStepsSkipped": 0,
-            "startTime": stamp(self.began.at),
+            "startTime": timestamp(self.began.at),
             "retried": any(
                 entry.status == self.began.status for entry in self.build.history[self.number + 1 :]
             ),
         }
         if self.ended:
-            shown["endTime"] = stamp(self.ended.at)
+            shown["endTime"] = timestamp(self.ended.at)
             shown["message"] = self.ended.reason[:500]
         return shown
 
-    def wire_steps(self) -> list[Json]:
-        """Say its steps as ListWorkflowStepExecutions does.
+    def steps_to_response(self) -> list[Json]:
+        """Return its steps as ListWorkflowStepExecutions does.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_WorkflowStepMetadata.html
         """

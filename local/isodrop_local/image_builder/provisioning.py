@@ -37,9 +37,9 @@ def _create(
     builder: FakeImageBuilder, of: ResourceType, _logical_id: str, properties: Json, _stack: str
 ) -> tuple[str, dict[str, str]]:
     operation = service_model().operation_model(f"Create{of.name}")
-    # A stack that is deployed again under its name makes it anew, and repeats nothing.
-    asked = parameters(operation.input_shape, properties) | {"clientToken": str(uuid4())}
-    arn = str(builder.call(operation.name, asked)[of.arn])
+    # A stack that is deployed again under its name creates it again, and repeats nothing.
+    request = parameters(operation.input_shape, properties) | {"clientToken": str(uuid4())}
+    arn = str(builder.call(operation.name, request)[of.arn])
     return arn, {"Arn": arn}
 
 

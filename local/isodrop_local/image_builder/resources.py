@@ -9,7 +9,14 @@ from typing import Any, Final
 from botocore.model import StructureShape
 
 from isodrop_local.image_builder.shapes import service_model
-from isodrop_local.image_builder.values import Json, ServiceError, folded, invalid, not_found, stamp
+from isodrop_local.image_builder.values import (
+    Json,
+    ServiceError,
+    invalid,
+    normalize_name,
+    not_found,
+    timestamp,
+)
 
 _RESERVED_TAGS: Final = frozenset({"CreatedBy", "Ec2ImageBuilderArn", "Name", "Tags"})
 _LASTING: Final = ("arn", "name", "dateCreated", "tags")
@@ -76,53 +83,53 @@ class Resources:
     clock: Callable[[], float]
     stored: dict[str, Json] = field(default_factory=dict)
 
-    def create(self, asked: Mapping[str, Any]) -> Json:
+    def create(self, request: Mapping[str, Any]) -> Json:
         """Create one; its name must be new.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateInfrastructureConfiguration.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateDistributionConfiguration.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateLifecyclePolicy.html
         """
-        arn = f"{self.prefix}{folded(str(asked['name']))}"
+        arn = f"{self.prefix}{normalize_name(str(request['name']))}"
         if arn in self.stored:
             raise ServiceError("ResourceAlreadyExistsException", f"'{arn}' already exists.")
-        self.type.check(asked)
-        if asked.get("dryRun"):
+        self.type.check(request)
+        if request.get("dryRun"):
             raise ServiceError("DryRunOperationException", "The request would have succeeded.")
-        lasting = {"arn": arn, "dateCreated": self._now(), "tags": dict(asked.get("tags", {}))}
-        self.stored[arn] = self._kept(asked) | lasting
-        return self._answer(asked, arn)
+        lasting = {"arn": arn, "dateCreated": self._now(), "tags": dict(request.get("tags", {}))}
+        self.stored[arn] = self._stored(request) | lasting
+        return self._respond(request, arn)
 
-    def update(self, asked: Mapping[str, Any]) -> Json:
+    def update(self, request: Mapping[str, Any]) -> Json:
         """Put other settings in place of all that it had, but for its name and its tags.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_UpdateInfrastructureConfiguration.html
         """
-        before = self.of(asked)
-        self.type.check(asked)
+        before = self.of(request)
+        self.type.check(request)
         lasting = {k: v for k, v in before.items() if k in _LASTING}
-        self.stored[before["arn"]] = self._kept(asked) | lasting | {"dateUpdated": self._now()}
-        return self._answer(asked, before["arn"])
+        self.stored[before["arn"]] = self._stored(request) | lasting | {"dateUpdated": self._now()}
+        return self._respond(request, before["arn"])
 
-    def delete(self, asked: Mapping[str, Any]) -> Json:
+    def delete(self, request: Mapping[str, Any]) -> Json:
         """Delete one. Builds that run with it keep what they were started with.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteInfrastructureConfiguration.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteDistributionConfiguration.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteLifecyclePolicy.html
         """
-        arn = self.of(asked)["arn"]
+        arn = self.of(request)["arn"]
         del self.stored[arn]
         return {self.type.arn: arn}
 
-    def get(self, asked: Mapping[str, Any]) -> Json:
-        """Say what one is.
+    def get(self, request: Mapping[str, Any]) -> Json:
+        """Return a resource.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetInfrastructureConfiguration.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetDistributionConfiguration.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetLifecyclePolicy.html
         """
-        return {self.type.member: _shown(self.of(asked), self._shape)}
+        return {self.type.member: _public_fields(self.of(request), self._shape)}
 
     def summaries(self) -> list[Json]:
         """List them all, in short.
@@ -132,11 +139,11 @@ class Resources:
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListLifecyclePolicies.html
         """
         summary = _structure(f"{self.type.name}Summary")
-        return [_shown(each, summary) for each in self.stored.values()]
+        return [_public_fields(each, summary) for each in self.stored.values()]
 
-    def of(self, asked: Mapping[str, Any]) -> Json:
+    def of(self, request: Mapping[str, Any]) -> Json:
         """Find the one that a request names."""
-        arn = str(asked[self.type.arn])
+        arn = str(request[self.type.arn])
         if arn not in self.stored:
             raise not_found(arn)
         return self.stored[arn]
@@ -146,17 +153,17 @@ class Resources:
         return _structure(self.type.name)
 
     def _now(self) -> str | float:
-        """Say the moment in the type's own way: policies have timestamps, the others strings."""
+        """Return the time in the type's format: policies have timestamps, the others strings."""
         is_a_number = self._shape.members["dateCreated"].type_name == "timestamp"
-        return self.clock() if is_a_number else stamp(self.clock())
+        return self.clock() if is_a_number else timestamp(self.clock())
 
-    def _kept(self, asked: Mapping[str, Any]) -> Json:
+    def _stored(self, request: Mapping[str, Any]) -> Json:
         passing = ("clientToken", "dryRun", self.type.arn)
-        kept = {name: value for name, value in asked.items() if name not in passing}
-        return self.type.defaults(asked) | kept
+        kept = {name: value for name, value in request.items() if name not in passing}
+        return self.type.defaults(request) | kept
 
-    def _answer(self, asked: Mapping[str, Any], arn: str) -> Json:
-        return {"clientToken": asked["clientToken"], self.type.arn: arn}
+    def _respond(self, request: Mapping[str, Any], arn: str) -> Json:
+        return {"clientToken": request["clientToken"], self.type.arn: arn}
 
 
 def _structure(name: str) -> StructureShape:
@@ -165,49 +172,49 @@ def _structure(name: str) -> StructureShape:
     return shape
 
 
-def _shown(resource: Json, shape: StructureShape) -> Json:
-    """Say of a resource what a shape has room for."""
+def _public_fields(resource: Json, shape: StructureShape) -> Json:
+    """Return the fields of a resource that a shape has."""
     shown = {name: value for name, value in resource.items() if name in shape.members}
     # The model wants at least one tag wherever there are tags.
     return {name: value for name, value in shown.items() if name != "tags" or value}
 
 
-def _check_infrastructure(asked: Mapping[str, Any]) -> None:
+def _check_infrastructure(request: Mapping[str, Any]) -> None:
     """Refuse a subnet without a security group, and tags that the service gives itself."""
-    if asked.get("subnetId") and not asked.get("securityGroupIds"):
+    if request.get("subnetId") and not request.get("securityGroupIds"):
         raise invalid("'subnetId' must come with 'securityGroupIds'.")
-    if not _RESERVED_TAGS.isdisjoint(asked.get("resourceTags", {})):
+    if not _RESERVED_TAGS.isdisjoint(request.get("resourceTags", {})):
         raise invalid(f"'resourceTags' must not have {', '.join(sorted(_RESERVED_TAGS))}.")
 
 
-def _check_distribution(asked: Mapping[str, Any]) -> None:
+def _check_distribution(request: Mapping[str, Any]) -> None:
     """Refuse a Region that comes twice, and a name that would be every AMI's.
 
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_AmiDistributionConfiguration.html
     """
-    for region, times in Counter(each["region"] for each in asked["distributions"]).items():
+    for region, times in Counter(each["region"] for each in request["distributions"]).items():
         if times > 1:
             raise invalid(f"The Region '{region}' appears {times} times in 'distributions'.")
-    for each in asked["distributions"]:
+    for each in request["distributions"]:
         name = each.get("amiDistributionConfiguration", {}).get("name")
         if name is not None and not BUILD_DATE.search(name):
             raise invalid(f"The name '{name}' must include {{{{ imagebuilder:buildDate }}}}.")
 
 
-def _check_lifecycle_policy(asked: Mapping[str, Any]) -> None:
+def _check_lifecycle_policy(request: Mapping[str, Any]) -> None:
     """Refuse rules that contradict each other or themselves.
 
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_LifecyclePolicyDetailFilter.html
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_LifecyclePolicyDetailAction.html
     """
-    if len({"recipes", "tagMap"} & asked["resourceSelection"].keys()) != 1:
+    if len({"recipes", "tagMap"} & request["resourceSelection"].keys()) != 1:
         raise invalid("'resourceSelection' must have either 'recipes' or 'tagMap'.")
-    actions = [rule["action"]["type"] for rule in asked["policyDetails"]]
+    actions = [rule["action"]["type"] for rule in request["policyDetails"]]
     if len(set(actions)) != len(actions):
         raise invalid("A policy can have only one rule of each action.")
-    if asked["resourceType"] == "CONTAINER_IMAGE" and set(actions) != {"DELETE"}:
+    if request["resourceType"] == "CONTAINER_IMAGE" and set(actions) != {"DELETE"}:
         raise invalid("A policy for container images can only DELETE.")
-    for rule in asked["policyDetails"]:
+    for rule in request["policyDetails"]:
         action, chosen = rule["action"]["type"], rule["filter"]
         included = {k for k, v in rule["action"].get("includeResources", {}).items() if v}
         if chosen["type"] == "AGE" and "unit" not in chosen:
@@ -230,9 +237,9 @@ DISTRIBUTION: Final = ResourceType(
     "DistributionConfiguration",
     "DistributionConfigurations",
     _check_distribution,
-    lambda asked: {
+    lambda request: {
         "timeoutMinutes": _TIMEOUT_MINUTES,
-        "regions": [each["region"] for each in asked["distributions"]],
+        "regions": [each["region"] for each in request["distributions"]],
     },
 )
 LIFECYCLE_POLICY: Final = ResourceType(

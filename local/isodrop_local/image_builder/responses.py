@@ -1,4 +1,4 @@
-"""Image Builder's wire: REST with JSON to parameters and back, read by botocore's service model."""
+"""Image Builder's REST and JSON protocol, by botocore's service model."""
 
 import json
 import re
@@ -36,9 +36,9 @@ def respond(builder: FakeImageBuilder, method: str, path: str, query: Query, bod
 
     Raises
     ------
-    LostAnswerError
+    LostResponseError
         The caller is to hear nothing.
-    InvalidAnswerError
+    InvalidResponseError
         A bug of the fake, to be loud.
     """
     try:
@@ -48,9 +48,9 @@ def respond(builder: FakeImageBuilder, method: str, path: str, query: Query, bod
         except ServiceError as error:
             builder.controls.record_violation(f"{operation.name}: {error.message}")
             raise
-        return _written(200, builder.call(operation.name, parameters))
+        return _serialize(200, builder.call(operation.name, parameters))
     except ServiceError as error:
-        return _written(_status(error), {"message": error.message}, error.code)
+        return _serialize(_status(error), {"message": error.message}, error.code)
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +82,7 @@ def _parameters(
     members: Mapping[str, Shape] = operation.input_shape.members if operation.input_shape else {}
     places = {name: shape.serialization.get("location") for name, shape in members.items()}
     names = {shape.serialization.get("name", name): name for name, shape in members.items()}
-    parameters = _decoded(operation, body)
+    parameters = _decode_body(operation, body)
     astray = [name for name in parameters if places.get(name)]
     astray += [key for key in query if places.get(names.get(key, "")) != "querystring"]
     if astray:
@@ -92,7 +92,7 @@ def _parameters(
     return parameters | {names[label]: value for label, value in labels.items()}
 
 
-def _decoded(operation: OperationModel, body: bytes) -> Json:
+def _decode_body(operation: OperationModel, body: bytes) -> Json:
     try:
         sent = json.loads(body) if body else {}
     except ValueError as error:
@@ -115,7 +115,7 @@ def _status(error: ServiceError) -> int:
     return int(metadata["error"]["httpStatusCode"])
 
 
-def _written(status: int, content: Json, error: str | None = None) -> Answer:
+def _serialize(status: int, content: Json, error: str | None = None) -> Answer:
     headers = {"Content-Type": "application/json", "x-amzn-RequestId": str(uuid4())}
     if error:
         headers["x-amzn-ErrorType"] = error

@@ -31,7 +31,7 @@ def service_model() -> ServiceModel:
 
 
 def violations(shape: Shape | None, value: object, path: str = "") -> Iterator[str]:
-    """Say, sentence by sentence, where a value is not what the model documents.
+    """List where a value violates the service model, one sentence each.
 
     Parameters
     ----------
@@ -118,16 +118,18 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def cased(shape: Shape | None, value: Any, case: Callable[[str], str]) -> Any:
+def convert_case(shape: Shape | None, value: Any, case: Callable[[str], str]) -> Any:
     """Give the members of structures their first letter's case; the keys of maps are data."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         members = {name[0].lower() + name[1:]: member for name, member in shape.members.items()}
         return {
-            case(name[0]) + name[1:]: cased(members.get(name[0].lower() + name[1:]), item, case)
+            case(name[0]) + name[1:]: convert_case(
+                members.get(name[0].lower() + name[1:]), item, case
+            )
             for name, item in value.items()
         }
     if isinstance(shape, ListShape) and isinstance(value, list):
-        return [cased(shape.member, item, case) for item in value]
+        return [convert_case(shape.member, item, case) for item in value]
     if isinstance(shape, MapShape) and isinstance(value, dict):
-        return {key: cased(shape.value, item, case) for key, item in value.items()}
+        return {key: convert_case(shape.value, item, case) for key, item in value.items()}
     return value

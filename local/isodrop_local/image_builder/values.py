@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from isodrop_local.faults import LOST
+from isodrop_local.faults import LOST_RESPONSE
 
 Json = dict[str, Any]
 """A JSON object: an operation's parameters, or its answer."""
@@ -39,10 +39,10 @@ class Call:
     build: str | None
 
 
-class LostAnswerError(Exception):
-    """The caller is to hear nothing: the connection breaks."""
+class LostResponseError(Exception):
+    """The connection breaks before the caller gets a response."""
 
-    code = LOST
+    code = LOST_RESPONSE
 
 
 class ServiceError(Exception):
@@ -78,12 +78,12 @@ def invalid(message: str) -> ServiceError:
     return ServiceError("InvalidRequestException", message)
 
 
-def stamp(moment: float) -> str:
+def timestamp(moment: float) -> str:
     """Write a moment as Image Builder does: ISO 8601 with milliseconds, UTC."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def folded(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Write a name as it stands in an ARN.
 
     "Image Builder generates the image ARN from a normalized form of the name, so names that differ

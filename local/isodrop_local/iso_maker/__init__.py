@@ -1,4 +1,4 @@
-r"""A maker of test media: small or huge (sparse), Windows-like ISOs, with nothing but the stdlib.
+r"""A generator of test ISOs: small or huge (sparse), Windows-like ISOs, stdlib only.
 
 ``python -m isodrop_local.iso_maker PATH`` writes one.
 

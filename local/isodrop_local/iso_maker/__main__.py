@@ -37,21 +37,21 @@ def main() -> None:
     parser.add_argument(
         "--measured", action="store_true", help="with the files and install.wim of Microsoft's"
     )
-    said = parser.parse_args()
+    options = parser.parse_args()
     began = time.perf_counter()
-    editions = _EDITIONS[said.editions](architecture=said.architecture, build=said.build)
+    editions = _EDITIONS[options.editions](architecture=options.architecture, build=options.build)
     made = make_iso(
-        said.path,
+        options.path,
         editions=editions,
-        layout=said.layout,
-        size=said.size,
-        wim_name=said.wim_name,
-        files=measured_files() if said.measured else None,
-        wim=make_wim(editions, size=MEASURED_WIM) if said.measured else None,
+        layout=options.layout,
+        size=options.size,
+        wim_name=options.wim_name,
+        files=measured_files() if options.measured else None,
+        wim=make_wim(editions, size=MEASURED_WIM) if options.measured else None,
     )
     seconds = time.perf_counter() - began
     size = f"{made.stat().st_size:,} bytes"
-    print(f"{made}: {size}, {len(editions)} editions, {said.layout}, made in {seconds:.3f} s")
+    print(f"{made}: {size}, {len(editions)} editions, {options.layout}, made in {seconds:.3f} s")
 
 
 if __name__ == "__main__":

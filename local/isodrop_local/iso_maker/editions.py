@@ -1,4 +1,4 @@
-"""The editions that Microsoft's ISOs hold, as the maker of test media takes them."""
+"""The editions on Microsoft's ISOs, as input of the generator."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,8 +25,8 @@ class EditionSpec:
     extra: str = ""
 
 
-# In the order of real English business media but for Enterprise, which is put in where it is
-# wished: third on those, fifth here unless asked for otherwise. Its index is not fixed on real ones
+# In the order of genuine English business ISOs except for Enterprise, which is inserted at a given
+# position: third on those, fifth here by default. Its index is not fixed on real ones
 # either, and a test that passes by taking index 3 shall not pass.
 _BUSINESS = (
     ("Education", "Windows 11 Education"),

@@ -64,12 +64,12 @@ class Image:
         return self.content.size
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Read a range as the reader under test asks for it; beyond the end is an error."""
+        """Read a range for the reader under test; reading beyond the end is an error."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise AssertionError(f"asked for {length} bytes at {offset} of {self.size}")
         return self.content.read(offset, length)
 
-    def changed(self, offset: int, data: bytes) -> "Image":
+    def with_bytes(self, offset: int, data: bytes) -> "Image":
         """Give a copy with other bytes at an offset."""
         pieces = []
         end = offset + len(data)
@@ -85,7 +85,7 @@ class Image:
         pieces.sort()
         return replace(self, content=Content(max(self.size, end), tuple(pieces)))
 
-    def cut(self, size: int) -> "Image":
+    def truncated(self, size: int) -> "Image":
         """Give a copy that ends earlier, or later by zeros."""
         pieces = tuple((at, data[: size - at]) for at, data in self.content.pieces if at < size)
         return replace(self, content=Content(size, pieces))

@@ -144,7 +144,7 @@ def _tree(files: Mapping[str, Content]) -> _Node:
 
 
 def windows_files(sources: str = "sources") -> dict[str, bytes | Content]:
-    """Give what stands around install.wim on Microsoft's media, as stubs."""
+    """Return stubs of the files beside install.wim on Microsoft's ISOs."""
     stub = EditionSpec("WindowsPE", "Microsoft Windows Setup (x64)", installation_type="WindowsPE")
     return {
         "autorun.inf": b"[AutoRun.Amd64]\r\nopen=setup.exe\r\nicon=setup.exe,0\r\n",
@@ -178,7 +178,7 @@ _FOLDERS: Final = (
 
 
 def measured_files() -> dict[str, bytes | Content]:
-    """Give as many files in as many folders as Microsoft's media have, install.wim counted in.
+    """Return as many files and folders as Microsoft's ISOs have, including install.wim.
 
     Which folder holds how many is not measured: here more than a quarter of them lie in
     ``sources`` itself, by far the largest folder.
@@ -195,7 +195,7 @@ def measured_files() -> dict[str, bytes | Content]:
     return made
 
 
-class _Disc:
+class _ImageWriter:
     """Lays the tree out and writes it as pieces."""
 
     def __init__(self, root: _Node, layout: Layout, label: str) -> None:
@@ -205,13 +205,13 @@ class _Disc:
         self.next = 2  # the file set descriptor and its terminator come first
         order = self._order()
         for node in order:
-            self._take_entry(node)
+            self._allocate_entry(node)
             if node.is_directory or layout.interleaved:
-                self._take_data(node)
+                self._allocate_data(node)
         if not layout.interleaved:
             for node in order:
                 if not node.is_directory:
-                    self._take_data(node)
+                    self._allocate_data(node)
 
     def _order(self) -> list[_Node]:
         """Give the nodes in the order in which their blocks follow each other."""
@@ -227,13 +227,13 @@ class _Disc:
     def _inline(self, node: _Node) -> bool:
         return self.layout.inline and node.is_directory and self._size(node) <= 1700
 
-    def _take_entry(self, node: _Node) -> None:
+    def _allocate_entry(self, node: _Node) -> None:
         node.entry, self.next = self.next, self.next + 1
         count = len(udf.extents(0, self._size(node), self.layout.extent))
         if self.layout.chain and count > self.layout.chain:
             node.chain, self.next = self.next, self.next + -(-count // self.layout.chain) - 1
 
-    def _take_data(self, node: _Node) -> None:
+    def _allocate_data(self, node: _Node) -> None:
         if not self._inline(node):
             count = sectors(self._size(node)) + self._has_tail(node)
             node.data, self.next = self.next, self.next + count
@@ -389,13 +389,13 @@ def make_image(
         return {path: Content.of(data) for path, data in every.items()}
 
     behind = 256 if "behind" in form.anchors else 0
-    iso = _Disc(_tree(contents(0)), form, label)
+    iso = _ImageWriter(_tree(contents(0)), form, label)
     least = FIRST_PARTITION_SECTOR + iso.next + 1 + behind
     if size is not None and wim is None:
         # A chain of allocation extents grows with the file: leave it room.
         room = size // SECTOR - least - (size // SECTOR // 64 if form.chain else 0)
         grown = contents(0)[f"{sources}/{wim_name}"].size + max(0, room) * SECTOR
-        iso = _Disc(_tree(contents(grown)), form, label)
+        iso = _ImageWriter(_tree(contents(grown)), form, label)
         least = FIRST_PARTITION_SECTOR + iso.next + 1 + behind
     total = max(least, 0 if size is None else size // SECTOR)
     iso.write_recognition(total)
@@ -406,13 +406,13 @@ def make_image(
     return Image(content, MappingProxyType(iso.places), FIRST_PARTITION_SECTOR)
 
 
-def _written(make: Callable[P, Image]) -> Callable[Concatenate[Path | str, P], Path]:
-    def make_iso(path: Path | str, /, *asked: P.args, **how: P.kwargs) -> Path:
-        """Write what :func:`make_image` makes, as it is asked, as a sparse file."""
-        return make(*asked, **how).write(path)
+def _cache_on_disk(make: Callable[P, Image]) -> Callable[Concatenate[Path | str, P], Path]:
+    def make_iso(path: Path | str, /, *arguments: P.args, **how: P.kwargs) -> Path:
+        """Write the result of :func:`make_image` as a sparse file."""
+        return make(*arguments, **how).write(path)
 
     return make_iso
 
 
-make_iso = _written(make_image)
+make_iso = _cache_on_disk(make_image)
 """The same as a file: takes a path, and what :func:`make_image` takes."""

@@ -1,4 +1,4 @@
-"""Reads an image as the reader under test asks for it, and says what that took."""
+"""Runs the reader on an image, and measures its requests, time and memory."""
 
 import sys
 import tracemalloc
@@ -18,7 +18,7 @@ READER = str(Path(isodrop.iso.__file__).parent)
 MOST_REQUESTS = 24
 MOST_BYTES = 4 << 20
 MUCH = 4 << 20
-# In lines of the reader that run; an honest disc takes 8,000 and more.
+# In lines of the reader that run; a genuine ISO takes 8,000 and more.
 LITTLE = 10_000
 HARD = 500_000
 
@@ -48,7 +48,7 @@ class Meter:
         assert self.total <= MOST_BYTES, self.ranges
 
 
-def look(image: Image) -> IsoContents:
+def read_contents(image: Image) -> IsoContents:
     """Read an image within the budget."""
     meter = Meter(image)
     contents = read_iso(meter.read, image.size)
@@ -111,7 +111,7 @@ def work(image: Image) -> int:
     return lines
 
 
-def harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_MEDIA) -> None:
+def is_harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_MEDIA) -> None:
     """Expect a rejection for two requests, four megabytes of memory and little work at most."""
     found = rejection(image, requests=2)
     assert found.code is code, found

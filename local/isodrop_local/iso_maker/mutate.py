@@ -64,7 +64,7 @@ def sealed(data: bytes, location: int | None = None) -> bytes:
 
 
 def location_of(image: Image, place: str) -> int:
-    """Tell the location that the tag of what lies at a place has to have."""
+    """Return the location that the descriptor tag at a place must have."""
     sector = image.places[place] // SECTOR
     outside = sector < image.partition or place.startswith("anchor")
     return sector if outside else sector - image.partition
@@ -75,7 +75,7 @@ def resealed(image: Image, place: str, change: Callable[[bytearray], object]) ->
     offset = image.places[place]
     data = bytearray(image.content.read(offset, SECTOR))
     change(data)
-    return image.changed(offset, sealed(bytes(data)))
+    return image.with_bytes(offset, sealed(bytes(data)))
 
 
 def put(form: str, at: int, *values: int) -> Callable[[bytearray], None]:
@@ -84,7 +84,7 @@ def put(form: str, at: int, *values: int) -> Callable[[bytearray], None]:
 
 
 def names_resealed(data: bytes) -> bytes:
-    """Make the tags right of all the names in a folder, as far as they can be told apart."""
+    """Recompute the tags of all file identifiers in a folder, as far as they are valid."""
     made, at = bytearray(data), 0
     while at + 38 <= len(made):
         length = 38 + made[at + 19] + int.from_bytes(made[at + 36 : at + 38], "little")
@@ -156,11 +156,11 @@ def _name(image: Image, random: Random) -> Image:
     offset = image.places[place]
     data = bytearray(image.content.read(offset, SECTOR))
     _stir(data, image, random)
-    return image.changed(offset, names_resealed(bytes(data)))
+    return image.with_bytes(offset, names_resealed(bytes(data)))
 
 
 def _allocation(image: Image, random: Random) -> Image:
-    """Scatter a file or folder over the disc, in extents that mostly are where they may be."""
+    """Scatter a file or folder over the image, mostly in valid extents."""
     place = random.choice(["/#", "/sources#", f"{_wim(image)}#"])
     blocks = max(1, image.size // SECTOR - image.partition - 1)
     long = random.random() < 0.5
@@ -194,13 +194,13 @@ def _copied(image: Image, random: Random) -> Image:
     source, target = (random.choice(_descriptors(image)) for _ in range(2))
     offset = image.places[target]
     data = image.content.read(image.places[source], SECTOR)
-    return image.changed(offset, sealed(data, location_of(image, target)))
+    return image.with_bytes(offset, sealed(data, location_of(image, target)))
 
 
 def _cut(image: Image, random: Random) -> Image:
     edges = [*image.places.values(), image.size]
     size = random.choice(edges) + random.choice((-1, 0, 1, 16, 100, SECTOR))
-    return image.cut(max(0, min(size, image.size)))
+    return image.truncated(max(0, min(size, image.size)))
 
 
 def _noise(image: Image, random: Random) -> Image:
@@ -208,7 +208,7 @@ def _noise(image: Image, random: Random) -> Image:
     if not data:
         return image
     at = random.randrange(len(data))
-    return image.changed(offset + at, bytes((data[at] ^ 1 << random.randrange(8),)))
+    return image.with_bytes(offset + at, bytes((data[at] ^ 1 << random.randrange(8),)))
 
 
 def _shuffled(image: Image, random: Random) -> Image:
@@ -217,9 +217,9 @@ def _shuffled(image: Image, random: Random) -> Image:
     first, second = (random.randrange(max(1, min(image.size, 1 << 20) // part)) for _ in range(2))
     one = image.content.read(first * part, part)
     other = image.content.read(second * part, part)
-    image = image.changed(first * part, other[: image.size - first * part])
+    image = image.with_bytes(first * part, other[: image.size - first * part])
     if random.random() < 0.5:
-        image = image.changed(second * part, one[: image.size - second * part])
+        image = image.with_bytes(second * part, one[: image.size - second * part])
     return image
 
 
@@ -227,7 +227,7 @@ def _header(image: Image, random: Random) -> Image:
     offset = image.places[_wim(image)]
     data = bytearray(image.content.read(offset, HEADER_SIZE))
     _stir(data, image, random, random.choice((8, 8, 44, 72)))
-    return image.changed(offset, bytes(data))
+    return image.with_bytes(offset, bytes(data))
 
 
 def _xml(image: Image, random: Random) -> Image:
@@ -247,7 +247,7 @@ def _xml(image: Image, random: Random) -> Image:
     # What grows is cut at the end, so that it stays inside the file.
     size = min(len(data), length)
     struct.pack_into("<QQQ", head, 0x48, size, at, size)
-    return image.changed(start, bytes(head)).changed(start + at, bytes(data[:size]))
+    return image.with_bytes(start, bytes(head)).with_bytes(start + at, bytes(data[:size]))
 
 
 def _described(image: Image, random: Random) -> Image:
@@ -269,11 +269,11 @@ def _described(image: Image, random: Random) -> Image:
     text = text[:length] + b" \0" * ((length - len(text)) // 2)
     struct.pack_into("<L", head, 44, random.choice((count, count, count, 11)))
     struct.pack_into("<QQQ", head, 0x48, len(text), at, len(text))
-    return image.changed(start, bytes(head)).changed(start + at, text)
+    return image.with_bytes(start, bytes(head)).with_bytes(start + at, text)
 
 
 def _chained(image: Image, random: Random) -> Image:
-    """Let an allocation go on from block to block, all over the disc, for a while or for ever."""
+    """Chain allocation extents from block to block, for a while or forever."""
     place = random.choice(("/#", "/sources#", f"{_wim(image)}#"))
     content = "/" if place == "/#" else place[:-1]
     if content not in image.places:  # a folder inside its entry
@@ -296,7 +296,7 @@ def _chained(image: Image, random: Random) -> Image:
         data = groups[number] + _way_on(ways[number])
         if len(data) <= SECTOR - 24:
             where = (image.partition + block) * SECTOR
-            image = image.changed(where, udf.allocation_extent(block, data))
+            image = image.with_bytes(where, udf.allocation_extent(block, data))
 
     def change(entry: bytearray) -> None:
         base = 216 if entry[:2] == b"\x0a\x01" else 176
@@ -334,14 +334,14 @@ def _pointed(image: Image, random: Random) -> Image:
         target = image.places[random.choice([p for p in image.places if p.startswith(side)])]
         length = random.choice((16 * SECTOR, 16 * SECTOR, _value(image, random) & 0xFFFFFFFF))
         body = struct.pack("<LLL", 9, length, target // SECTOR) + bytes(484)
-        image = image.changed(offset, udf.tag(3, body, offset // SECTOR))
+        image = image.with_bytes(offset, udf.tag(3, body, offset // SECTOR))
     return image
 
 
 def _places_kept(image: Image, random: Random) -> Image:
     """Move what lies at one place to where another does, leaving the pointers as they are."""
     one, other = (image.places[random.choice(list(image.places))] for _ in range(2))
-    moved = image.changed(one, image.content.read(other, SECTOR))
+    moved = image.with_bytes(one, image.content.read(other, SECTOR))
     return replace(moved, places=image.places)
 
 

@@ -40,7 +40,7 @@ def dstring(text: str, length: int) -> bytes:
 def compressed(text: str, *, wide: bool = False) -> bytes:
     """Write OSTA compressed Unicode (UDF 1.02, 2.1.1), in 8 bits where that is enough.
 
-    ``wide`` writes 16 bits in any case, as Microsoft's media have it for file names.
+    ``wide`` writes 16 bits in any case, as Microsoft's ISOs do for file names.
     """
     if wide:
         return b"\x10" + text.encode("utf-16-be")

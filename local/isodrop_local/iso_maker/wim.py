@@ -23,7 +23,7 @@ ARCHITECTURES = {"x86": 0, "arm": 5, "ia64": 6, "x64": 9, "arm64": 12}
 
 
 def make_xml(editions: Sequence[EditionSpec]) -> str:
-    """Write the WIM's XML as Microsoft's media have it, about 2.5 KB for each image."""
+    """Write the WIM's XML as on Microsoft's ISOs, about 2.5 KB for each image."""
     images = "".join(_image(index, spec) for index, spec in enumerate(editions, 1))
     return f"<WIM><TOTALBYTES>5368709120</TOTALBYTES>{images}</WIM>"
 

@@ -1,6 +1,6 @@
-"""What MiniStack does otherwise than AWS where it matters to isodrop, mended.
+"""What MiniStack does otherwise than AWS where it matters to isodrop, patched.
 
-Each mend says in its docstring what the real service does; each has its own test in
+Each patch says in its docstring what the real service does; each has its own test in
 ``tests/stack/test_patches.py``, or for copies in ``tests/support/s3_copy.py``. They hold for the
 pinned version only.
 """
@@ -10,13 +10,13 @@ from importlib.metadata import version
 PINNED = "1.5.33"
 
 
-def mend_all() -> None:
+def apply_patches() -> None:
     """Mend the emulator in this process, before it serves anything.
 
     Raises
     ------
     RuntimeError
-        The emulator is not the version that the mends were made for.
+        The emulator is not the version that the patches were made for.
     """
     if version("ministack") != PINNED:
         raise RuntimeError(f"the fix-ups are for ministack {PINNED}, not {version('ministack')}")
@@ -32,4 +32,4 @@ def mend_all() -> None:
     )
 
     for part in (event_bus, functions, iam, step_functions, multipart, s3, cloudformation):
-        part.mend()
+        part.apply()

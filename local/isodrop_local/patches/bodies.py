@@ -14,12 +14,12 @@ from pathlib import Path
 
 CHUNK = 1 << 20
 _hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sha256")
-_digests: dict[tuple["Stretch", ...], "Future[bytes]"] = {}
+_digests: dict[tuple["FileRange", ...], "Future[bytes]"] = {}
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class FileRange:
     """Some bytes of a file, or of what is in memory.
 
     Attributes
@@ -37,7 +37,7 @@ class Stretch:
     size: int
     changed: int = 0
 
-    def cut(self, start: int, stop: int) -> "Stretch":
+    def slice(self, start: int, stop: int) -> "FileRange":
         """Take a part of it."""
         return replace(self, start=self.start + start, size=stop - start)
 
@@ -72,7 +72,7 @@ class LinkedBody:
 
     def __init__(
         self,
-        stretches: Iterable[Stretch],
+        stretches: Iterable[FileRange],
         reads: list[tuple[int, int]] | None = None,
         offset: int = 0,
     ) -> None:
@@ -85,7 +85,7 @@ class LinkedBody:
     def of_file(cls, path: Path) -> "LinkedBody":
         """Let a file be an object's body."""
         stat = path.stat()
-        return cls([Stretch(path, 0, stat.st_size, stat.st_mtime_ns)])
+        return cls([FileRange(path, 0, stat.st_size, stat.st_mtime_ns)])
 
     def __len__(self) -> int:
         return self.size
@@ -94,12 +94,12 @@ class LinkedBody:
         start, stop, _ = span.indices(self.size)
         return LinkedBody(self._within(start, stop), self.reads, self.offset + start)
 
-    def _within(self, start: int, stop: int) -> Iterator[Stretch]:
+    def _within(self, start: int, stop: int) -> Iterator[FileRange]:
         before = 0
         for each in self.stretches:
             first, last = max(start - before, 0), min(stop - before, each.size)
             if first < last:
-                yield each.cut(first, last)
+                yield each.slice(first, last)
             before += each.size
 
     def chunks(self) -> Iterator[bytes]:
@@ -128,15 +128,15 @@ def join(bodies: Iterable[Body]) -> Body:
         stretch
         for part in parts
         for stretch in (
-            part.stretches if isinstance(part, LinkedBody) else [Stretch(part, 0, len(part))]
+            part.stretches if isinstance(part, LinkedBody) else [FileRange(part, 0, len(part))]
         )
     )
 
 
-def _merged(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
-    last: Stretch | None = None
+def _merged(stretches: Iterable[FileRange]) -> Iterator[FileRange]:
+    last: FileRange | None = None
     for each in stretches:
-        if last is not None and _adjoin(last, each):
+        if last is not None and _are_adjacent(last, each):
             last = replace(last, size=last.size + each.size)
             continue
         if last is not None:
@@ -146,12 +146,12 @@ def _merged(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
         yield last
 
 
-def _adjoin(one: Stretch, other: Stretch) -> bool:
+def _are_adjacent(one: FileRange, other: FileRange) -> bool:
     same = isinstance(one.source, Path) and one.source == other.source
     return same and one.changed == other.changed and one.start + one.size == other.start
 
 
-def _sha256(stretches: tuple[Stretch, ...]) -> bytes:
+def _sha256(stretches: tuple[FileRange, ...]) -> bytes:
     digest = hashlib.sha256()
     for each in stretches:
         for chunk in each.chunks():

@@ -1,4 +1,4 @@
-"""What CloudFormation makes of a template: mends of the emulator's provisioners."""
+"""What CloudFormation makes of a template: patches of the emulator's provisioners."""
 
 import json
 import re
@@ -71,6 +71,30 @@ def create_api_destination(logical_id: str, props: dict[str, Any], stack: str) -
     )
 
 
+def create_event_bus_policy(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+    """Put a statement into an event bus's policy, which the emulator keeps and does not enforce.
+
+    The emulator's own ``PutPermission`` knows statements that allow only.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbuspolicy.html
+    """
+    bus, statement = props.get("EventBusName", "default"), props["StatementId"]
+    if bus not in eventbridge._event_buses:
+        raise ValueError(f"Event bus {bus} does not exist.")
+    policy = eventbridge._event_bus_policies.setdefault(
+        bus, {"Version": "2012-10-17", "Statement": []}
+    )
+    others = [each for each in policy["Statement"] if each["Sid"] != statement]
+    policy["Statement"] = [*others, {"Sid": statement, **props["Statement"]}]
+    return provisioners._physical_name(stack, logical_id, max_len=64), {}
+
+
+def delete_event_bus_policy(_name: str, props: dict[str, Any]) -> None:
+    """Take the statement out."""
+    eventbridge._remove_permission(
+        {"EventBusName": props.get("EventBusName", "default"), "StatementId": props["StatementId"]}
+    )
+
+
 def _create(
     create: Callable[[dict[str, Any]], Any],
     arn: str,
@@ -121,8 +145,8 @@ def resolve_document(params: Any, body_key: str, url_key: str, label: str) -> An
     return _resolve_document(params, body_key, url_key, label)
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     helpers._resolve_document = resolve_document
     handlers._ACTION_HANDLERS["GetTemplate"] = get_template
     provisioners._RESOURCE_HANDLERS[_TABLE] = {**_tables_before, "create": create_table}
@@ -133,6 +157,10 @@ def mend() -> None:
     provisioners._RESOURCE_HANDLERS["AWS::Events::ApiDestination"] = {
         "create": create_api_destination,
         "delete": lambda name, _props: eventbridge._delete_api_destination({"Name": name}),
+    }
+    provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
+        "create": create_event_bus_policy,
+        "delete": delete_event_bus_policy,
     }
     provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
         "create": create_query_definition,

@@ -1,4 +1,4 @@
-"""What a rule hands to its targets: mends of the emulator's EventBridge."""
+"""What a rule hands to its targets: patches of the emulator's EventBridge."""
 
 import json
 import re
@@ -29,10 +29,10 @@ def apply_input_transformer(transformer: dict[str, Any], rule: Any, view: Any) -
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
     """
     event = json.loads(json.dumps(view.event_with_detail()), object_hook=_Indexed)
-    seen = SimpleNamespace(event_with_detail=lambda: event, envelope=view.envelope)
-    return _apply_input_transformer(transformer, rule, seen)
+    event_view = SimpleNamespace(event_with_detail=lambda: event, envelope=view.envelope)
+    return _apply_input_transformer(transformer, rule, event_view)
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     eventbridge._apply_input_transformer = apply_input_transformer

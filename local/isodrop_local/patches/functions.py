@@ -1,4 +1,4 @@
-"""How functions run: mends of the emulator's Lambda."""
+"""How functions run: patches of the emulator's Lambda."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ PYTHON: Final = (interpreter().path, "-I", "-S")
 
 ROOM: Final = threading.BoundedSemaphore(8)
 """So many invocations run at once; on this machine the others wait, where Lambda would start more
-environments, or answer TooManyRequestsException and be asked again."""
+environments, or answer TooManyRequestsException and be retried."""
 
 # How an environment names itself in the user agent of its calls.
 MARK: Final = "environment-"
@@ -49,7 +49,7 @@ class FunctionError(Exception):
 
 
 class Process:
-    """A function's process: told on stdin, it answers on stdout; stderr is its log."""
+    """A function's process: requests on stdin, responses on stdout, its log on stderr."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self._log = (folder / "log").open("w+b", buffering=0)
@@ -84,7 +84,7 @@ class Process:
             self._told.write(json.dumps(message).encode() + b"\n")
             self._told.flush()
         except BrokenPipeError:
-            pass  # the end of its answers says how it died
+            pass  # the end of its output shows how it ended
         line = b""
         while not line.endswith(b"\n"):
             left = max(0.0, deadline - time.time())
@@ -92,7 +92,7 @@ class Process:
                 raise TimeoutError
             chunk = os.read(self._answers.fileno(), 1 << 20)
             if not chunk:
-                raise EOFError(_how_it_died(self._popen.wait()))
+                raise EOFError(_describe_exit(self._popen.wait()))
             line += chunk
         return json.loads(line), os.pread(self._log.fileno(), 1 << 20, begin).decode(
             errors="replace"
@@ -106,7 +106,7 @@ class Process:
             pipe.close()
 
 
-def _how_it_died(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code == -signal.SIGKILL:
         return "signal: killed"
     return f"exit status {code}" if code >= 0 else f"signal: {signal.strsignal(-code)}".lower()
@@ -294,7 +294,7 @@ def close() -> None:
     lambda_runtime.reset()
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     lambda_runtime._worker_class_for = lambda _config: Environment
     lambda_svc._execute_function_warm = execute

@@ -1,4 +1,4 @@
-"""What IAM says of who may do what: mends of the emulator's simulation."""
+"""What IAM says of who may do what: patches of the emulator's simulation."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _EvalContext = iam_evaluator.EvalContext
 _KEY = re.compile(r"ContextEntries\.member\.(\d+)\.ContextKeyName")
 
 
-def simulate_principal_policy(asked: dict[str, Any]) -> Any:
+def simulate_principal_policy(request: dict[str, Any]) -> Any:
     """Let a simulation know the context keys that it is told.
 
     A condition on a key that was given a value is evaluated with it; the emulator leaves the
@@ -21,19 +21,19 @@ def simulate_principal_policy(asked: dict[str, Any]) -> Any:
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
     know_managed_policies()
-    told = {}
-    for name in asked:
+    context_values = {}
+    for name in request:
         if found := _KEY.fullmatch(name):
             value = f"ContextEntries.member.{found[1]}.ContextKeyValues.member.1"
-            told[iam._p(asked, name).lower()] = iam._p(asked, value)
+            context_values[iam._p(request, name).lower()] = iam._p(request, value)
 
     def with_what_was_told(**known: Any) -> Any:
-        return _EvalContext(**known, service_context=told)
+        return _EvalContext(**known, service_context=context_values)
 
     # It runs to its end before anything else does: the emulator answers in one thread.
     iam_evaluator.EvalContext = with_what_was_told
     try:
-        return _simulate_principal_policy(asked)
+        return _simulate_principal_policy(request)
     finally:
         iam_evaluator.EvalContext = _EvalContext
 
@@ -54,8 +54,8 @@ def know_managed_policies() -> None:
         iam._aws_managed_policies.setdefault(f"{iam._AWS_MANAGED_POLICY_PREFIX}{full}", record)
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     for handler in list(iam.__dict__.values()):
         if isinstance(handler, dict) and handler.get("SimulatePrincipalPolicy"):
             handler["SimulatePrincipalPolicy"] = simulate_principal_policy

@@ -1,4 +1,4 @@
-"""Uploads in parts, and copies in parts above all: mends of the emulator's S3.
+"""Uploads in parts, and copies in parts above all: patches of the emulator's S3.
 
 It drops the checksums of copied parts, demands none at complete, takes parts of any size in any
 order, knows no conflict, and reads the whole source for each part that is copied. The rules are
@@ -22,7 +22,7 @@ from isodrop_local.s3_multipart import (
     Answer,
     Behaviour,
     Part,
-    S3RefusalError,
+    S3ResponseError,
     Target,
     check_completion,
     check_creation,
@@ -56,11 +56,11 @@ def behave(**what: Any) -> None:
         setattr(_behaviour, name, getattr(new, name))
 
 
-def _refusing(function: Callable[..., Answer]) -> Callable[..., Answer]:
+def _report_refusals(function: Callable[..., Answer]) -> Callable[..., Answer]:
     def answer(*args: Any) -> Answer:
         try:
             return function(*args)
-        except S3RefusalError as refusal:
+        except S3ResponseError as refusal:
             return refusal.answer()
 
     return answer
@@ -97,22 +97,22 @@ def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
     name, _, key = unquote(path).partition("/")
     bucket = s3._ensure_bucket(name)
     if bucket is None:
-        raise S3RefusalError(404, "NoSuchBucket", "The specified bucket does not exist")
+        raise S3ResponseError(404, "NoSuchBucket", "The specified bucket does not exist")
     version = parse_qs(query).get("versionId", [None])[0]
     current = bucket["objects"].get(key)
     if version is None:
         if current is None:
-            raise S3RefusalError(404, "NoSuchKey", "The specified key does not exist.")
+            raise S3ResponseError(404, "NoSuchKey", "The specified key does not exist.")
         return current, s3._read_body(name, key, current)
     for each in s3._object_versions.get((name, key), []):
         if each["version_id"] == version:
             if each.get("is_delete_marker"):
                 raise delete_marker()
             return each, s3._version_body(bucket, name, key, each)
-    raise S3RefusalError(404, "NoSuchVersion", "The specified version does not exist.")
+    raise S3ResponseError(404, "NoSuchVersion", "The specified version does not exist.")
 
 
-def _piece(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
+def _copy_range(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
     """Find the part of it that is copied."""
     entry, body = _source(headers)
     start, stop = copied_range(headers.get("x-amz-copy-source-range"), len(body), _behaviour)
@@ -130,12 +130,12 @@ async def handle_request(
     """Hash what is copied out of files beside the event loop, which serves everybody else."""
     if "uploadId" in query and "x-amz-copy-source" in headers:
         try:
-            _, piece = _piece(headers)
-        except S3RefusalError:
+            _, piece = _copy_range(headers)
+        except S3ResponseError:
             pass  # it is refused below, in its turn
         else:
             if isinstance(piece, LinkedBody):
-                # Whoever no longer waits leaves the hash to who asks again.
+                # A caller that gave up leaves the hash to its retry.
                 await asyncio.shield(asyncio.wrap_future(piece.sha256()))
     return await _handle_request(method, path, headers, body, query, **more)
 
@@ -159,7 +159,7 @@ def upload_part_copy(
         if refused is not None:
             answer: Answer = refused
             return answer
-    _, piece = _piece(headers)
+    _, piece = _copy_range(headers)
     if isinstance(piece, LinkedBody):
         digest = piece.sha256().result()
         etag, made = digest.hex()[:32], base64.b64encode(digest).decode()
@@ -266,8 +266,8 @@ def _completed(
     }
     version = put_record(bucket, key, record)
     done = Element("CompleteMultipartUploadResult", xmlns=s3.S3_NS)
-    said = {"Location": f"/{bucket}/{key}", "Bucket": bucket, "Key": key, "ETag": record["etag"]}
-    for name, text in said.items():
+    fields = {"Location": f"/{bucket}/{key}", "Bucket": bucket, "Key": key, "ETag": record["etag"]}
+    for name, text in fields.items():
         SubElement(done, name).text = str(text)
     _write_checksums(done, checksums)
     if checksums:
@@ -295,12 +295,12 @@ def put_record(bucket: str, key: str, record: dict[str, Any]) -> str | None:
     return version
 
 
-def get_object_attributes(*asked: Any) -> Answer:
+def get_object_attributes(*arguments: Any) -> Answer:
     """Tell a composite checksum without the number of parts, which HEAD tells with it.
 
     Seen: https://github.com/floci-io/floci/issues/3083
     """
-    status, headers, body = _get_object_attributes(*asked)
+    status, headers, body = _get_object_attributes(*arguments)
     return status, headers, re.sub(rb"(<Checksum\w+>[^<]*)-\d+<", rb"\1<", body)
 
 
@@ -316,17 +316,17 @@ def object_record_from_version(entry: dict[str, Any]) -> dict[str, Any]:
     return record | {name: entry.get(name) for name in ("checksum_type", "parts")}
 
 
-def _remembering(function: Callable[..., Answer]) -> Callable[..., Answer]:
+def _forget_uploads_after(function: Callable[..., Answer]) -> Callable[..., Answer]:
     """Remember in the uploads that go on under a key that an object was deleted there.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
 
-    def delete(bucket: str, *asked: Any) -> Answer:
+    def delete(bucket: str, *arguments: Any) -> Answer:
         objects = s3._buckets.get(bucket, {"objects": {}})["objects"]
         uploads = s3._multipart_uploads.values()
         under = [each for each in uploads if each["bucket"] == bucket and each["key"] in objects]
-        answer = function(bucket, *asked)
+        answer = function(bucket, *arguments)
         for each in under:
             if each["key"] not in objects:
                 each["deleted_under_it"] = True
@@ -335,16 +335,16 @@ def _remembering(function: Callable[..., Answer]) -> Callable[..., Answer]:
     return delete
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     s3.handle_request = handle_request
-    s3._create_multipart_upload = _refusing(create_multipart_upload)
-    s3._upload_part = _refusing(upload_part)
-    s3._upload_part_copy = _refusing(upload_part_copy)
-    s3._list_parts = _refusing(list_parts)
-    s3._complete_multipart_upload = _refusing(complete_multipart_upload)
+    s3._create_multipart_upload = _report_refusals(create_multipart_upload)
+    s3._upload_part = _report_refusals(upload_part)
+    s3._upload_part_copy = _report_refusals(upload_part_copy)
+    s3._list_parts = _report_refusals(list_parts)
+    s3._complete_multipart_upload = _report_refusals(complete_multipart_upload)
     s3._get_object_attributes = get_object_attributes
     s3._version_entry_from_record = version_entry_from_record
     s3._object_record_from_version = object_record_from_version
-    s3._delete_object = _remembering(_delete_object)
-    s3._delete_objects = _remembering(_delete_objects)
+    s3._delete_object = _forget_uploads_after(_delete_object)
+    s3._delete_objects = _forget_uploads_after(_delete_objects)

@@ -1,4 +1,4 @@
-"""What S3 keeps and tells: mends of the emulator's S3."""
+"""What S3 keeps and tells: patches of the emulator's S3."""
 
 import json
 from contextvars import ContextVar
@@ -80,7 +80,7 @@ def get_object(
     """
     status, described, body = _get_object(bucket, key, headers, query)
     if status == 200 and "range" in headers:
-        status, described, body = _ranged(bucket, key, headers["range"], described, body)
+        status, described, body = _range_of(bucket, key, headers["range"], described, body)
     if not isinstance(body, LinkedBody):
         return status, described, body
     if len(body) <= CHUNK:
@@ -94,7 +94,7 @@ def get_object(
     return status, described, StreamingResponse(send_pieces)
 
 
-def _ranged(
+def _range_of(
     bucket: str, key: str, asked: str, described: dict[str, str], body: Body
 ) -> tuple[int, dict[str, str], Any]:
     span, size = s3._parse_range(asked, len(body)), len(body)
@@ -152,8 +152,8 @@ def reads(bucket: str, key: str) -> list[tuple[int, int]]:
     return body.reads
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     s3._fire_s3_event = fire_s3_event
     s3._get_object = get_object
     s3._head_object = head_object

@@ -1,4 +1,4 @@
-"""How executions run: mends of the emulator's Step Functions."""
+"""How executions run: patches of the emulator's Step Functions."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ from ministack.core.responses import (
 from ministack.services import stepfunctions
 
 from isodrop_local.faults import error_name, model_of, service_cause
-from isodrop_local.image_builder.shapes import cased
+from isodrop_local.image_builder.shapes import convert_case
 
 _start_execution = stepfunctions._start_execution
 _run_parallel_branches = stepfunctions._run_parallel_branches
@@ -105,7 +105,7 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
     if service != "imagebuilder":
         return _dispatch_rest_json(info, service, action, given)
     operation = model_of(service).operation_model(action[0].upper() + action[1:])
-    wire = cased(operation.input_shape, given or {}, str.lower)
+    wire = convert_case(operation.input_shape, given or {}, str.lower)
     request = create_serializer("rest-json").serialize_to_request(wire, operation)
     status, headers, text = app.call_service_handler_sync(
         app.SERVICE_HANDLERS[service],
@@ -126,7 +126,7 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
         code = lower.get("x-amzn-errortype", "").partition(":")[0]
         cause = service_cause(answer.get("message", ""), "Imagebuilder", status)
         raise stepfunctions._ExecutionError(error_name(service, code), cause)
-    return cased(operation.output_shape, answer, str.upper)
+    return convert_case(operation.output_shape, answer, str.upper)
 
 
 def invoke_resource(resource: str, given: Any) -> Any:
@@ -254,10 +254,10 @@ def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None
             raise AbortedError(execution["status"])
         given = json.dumps(getattr(_task, "arguments", None))
         details["taskScheduledEventDetails"] |= {"parameters": given}
-    for told in (details or {}).values():
-        if isinstance(told, dict) and str(told.get("resource", "")).startswith(INTEGRATION):
-            service, _, action = told["resource"].removeprefix(INTEGRATION).rpartition(":")
-            told |= {"resourceType": service, "resource": action}
+    for detail in (details or {}).values():
+        if isinstance(detail, dict) and str(detail.get("resource", "")).startswith(INTEGRATION):
+            service, _, action = detail["resource"].removeprefix(INTEGRATION).rpartition(":")
+            detail |= {"resourceType": service, "resource": action}
     _add_event(execution, kind, details)
 
 
@@ -267,8 +267,8 @@ def fail_execution(execution: dict[str, Any], error: str, cause: str) -> None:
         _fail_execution(execution, error, cause)
 
 
-def mend() -> None:
-    """Put the mends in place."""
+def apply() -> None:
+    """Apply the patches."""
     stepfunctions._QUERY_PARAM_NAME_OVERRIDES |= SET_DEFAULT_VERSION
     stepfunctions._start_execution = start_execution
     stepfunctions._run_parallel_branches = run_parallel_branches

@@ -12,7 +12,7 @@ from isodrop_cli.clock import ServiceClock
 def test_a_local_clock_that_is_off_is_put_right(ahead: timedelta) -> None:
     clock, local = ServiceClock(), datetime.now(UTC)
 
-    clock.heed({"date": format_datetime(local + ahead, usegmt=True)})
+    clock.synchronize({"date": format_datetime(local + ahead, usegmt=True)})
 
     assert abs(clock.now() - local - ahead) < timedelta(seconds=5)
 
@@ -21,7 +21,7 @@ def test_a_local_clock_that_is_off_is_put_right(ahead: timedelta) -> None:
 def test_an_answer_without_a_date_changes_nothing(date: str) -> None:
     clock = ServiceClock()
 
-    clock.heed({"date": date} if date else {})
+    clock.synchronize({"date": date} if date else {})
 
     assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=5)
 
@@ -29,6 +29,6 @@ def test_an_answer_without_a_date_changes_nothing(date: str) -> None:
 def test_some_seconds_are_no_difference() -> None:
     clock, local = ServiceClock(), datetime.now(UTC)
 
-    clock.heed({"date": format_datetime(local - timedelta(seconds=3), usegmt=True)})
+    clock.synchronize({"date": format_datetime(local - timedelta(seconds=3), usegmt=True)})
 
     assert clock.now() >= local

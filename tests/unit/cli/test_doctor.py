@@ -40,6 +40,7 @@ PHYSICAL = {
     "ReportBuild": "report-build",
     "ReportBuildRole": "report-build-role",
     "Sweep": "sweep",
+    "SweepRole": "sweep-role",
     "SweepEveryFewMinutes": "the-schedule",
     "LedgerTable": "the-ledger",
     "DeadLetterQueue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
@@ -215,7 +216,7 @@ def test_given_a_healthy_stack_then_every_check_is_well() -> None:
 )
 def test_a_staging_bucket_that_others_may_write_to_is_told(policy: Any) -> None:
     found = look("staging", context(GetBucketPolicy=policy))
-    assert found.level is Level.BROKEN
+    assert found.level is Level.ERROR
     assert "the-copies" in found.message
 
 
@@ -241,27 +242,30 @@ def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_non
 
     found = list(run_checks(context(stack, **denied | unasked | kept)))
 
-    unseen = {each.check: each.result for each in found if each.check not in ("stack", "sdk")}
+    unseen = {each.check: each.result for each in found if each.check not in ("stack", "local-sdk")}
     assert {each.level for each in unseen.values()} == {Level.WARNING}
     assert all(
-        each.message.startswith("could not be seen: you have no ") for each in unseen.values()
+        each.message.startswith("could not be checked: you lack the permission ")
+        for each in unseen.values()
     )
-    assert unseen["quota"].remedy == "let yourself be granted servicequotas:ListServiceQuotas"
-    assert unseen["notification"].remedy == "let yourself be granted s3:GetBucketNotification"
-    assert unseen["machine"].remedy == "let yourself be granted states:DescribeStateMachine"
+    assert unseen["build-quota"].remedy == "request the permission servicequotas:ListServiceQuotas"
+    assert unseen["event-notifications"].remedy == "request the permission s3:GetBucketNotification"
+    assert unseen["state-machine"].remedy == "request the permission states:DescribeStateMachine"
 
 
 def test_given_the_resources_cannot_be_listed_then_what_needs_them_says_so() -> None:
     at = context(ListStackResources=refusal("AccessDenied", 403))
-    assert look("rule", at).remedy == "let yourself be granted cloudformation:ListStackResources"
+    assert (
+        look("upload-rule", at).remedy == "request the permission cloudformation:ListStackResources"
+    )
     assert look("bucket", at).level is Level.OK
 
 
 def test_given_a_service_that_cannot_be_reached_then_that_is_a_warning() -> None:
     lost = EndpointConnectionError(endpoint_url="https://nowhere")
-    result = look("quota", context(ListServiceQuotas=lost))
+    result = look("build-quota", context(ListServiceQuotas=lost))
     assert (result.level, result.remedy) == (Level.WARNING, None)
-    assert "could not be seen: ListServiceQuotas: Could not connect" in result.message
+    assert "could not be checked: ListServiceQuotas: Could not connect" in result.message
 
 
 @pytest.mark.parametrize(
@@ -270,9 +274,9 @@ def test_given_a_service_that_cannot_be_reached_then_that_is_a_warning() -> None
         ("UPDATE_COMPLETE", Level.OK),
         ("UPDATE_ROLLBACK_COMPLETE", Level.WARNING),
         ("UPDATE_IN_PROGRESS", Level.WARNING),
-        ("UPDATE_ROLLBACK_FAILED", Level.BROKEN),
-        ("ROLLBACK_COMPLETE", Level.BROKEN),
-        ("DELETE_FAILED", Level.BROKEN),
+        ("UPDATE_ROLLBACK_FAILED", Level.ERROR),
+        ("ROLLBACK_COMPLETE", Level.ERROR),
+        ("DELETE_FAILED", Level.ERROR),
     ],
 )
 def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> None:
@@ -282,11 +286,13 @@ def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> 
 # The bucket and its key
 
 
-@pytest.mark.parametrize("check", ["bucket", "notification", "versioning", "may-read"])
+@pytest.mark.parametrize(
+    "check", ["bucket", "event-notifications", "versioning", "can-read-upload"]
+)
 def test_given_a_stack_that_was_not_made_far_enough_then_its_bucket_is_missed(check: str) -> None:
     half = {**STACK, "StackStatus": "ROLLBACK_COMPLETE", "Outputs": []}
     result = look(check, context(half))
-    assert result.level is Level.BROKEN
+    assert result.level is Level.ERROR
     assert result.message == "the stack has no output UploadBucketName"
 
 
@@ -298,7 +304,7 @@ def owned_by_another(parameters: Mapping[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (owned_by_another, f"drops is not of the account {ACCOUNT}"),
+        (owned_by_another, f"drops does not belong to the account {ACCOUNT}"),
         ({"BucketRegion": "us-east-1"}, "drops is in us-east-1, the stack in eu-central-1"),
         (refusal("404", 404), "there is no bucket drops"),
     ],
@@ -307,14 +313,14 @@ def test_given_a_bucket_that_image_builder_would_not_take_then_it_is_broken(
     answer: Any, words: str
 ) -> None:
     result = look("bucket", context(HeadBucket=answer))
-    assert result.level is Level.BROKEN
+    assert result.level is Level.ERROR
     assert words in result.message
 
 
 def test_given_other_notifications_then_the_remedy_keeps_them() -> None:
     kept = {"TopicConfigurations": [{"TopicArn": "t", "Events": ["s3:ObjectCreated:*"]}]}
     answer = {**kept, "ResponseMetadata": {}}
-    remedy = look("notification", context(GetBucketNotificationConfiguration=answer)).remedy
+    remedy = look("event-notifications", context(GetBucketNotificationConfiguration=answer)).remedy
     assert remedy is not None
     assert json.dumps({**kept, "EventBridgeConfiguration": {}}) in remedy
 
@@ -332,8 +338,8 @@ def encrypted(key: str | None) -> dict[str, Any]:
         (ARN.format("kms", "alias/aws/s3"), "", Level.OK),
         (KEY, KEY, Level.OK),
         ("1b2c3d4e", KEY, Level.OK),
-        (KEY, "", Level.BROKEN),
-        (ARN.format("kms", "key/another"), KEY, Level.BROKEN),
+        (KEY, "", Level.ERROR),
+        (ARN.format("kms", "key/another"), KEY, Level.ERROR),
     ],
 )
 def test_given_a_bucket_s_key_then_the_stack_must_know_it_unless_it_is_aws_s_own(
@@ -360,10 +366,10 @@ LOGS, EVENTS = f"logs.{REGION}.amazonaws.com", "events.amazonaws.com"
     ("state", "policy", "level", "words"),
     [
         ("Enabled", key_policy(True, LOGS, EVENTS), Level.OK, "enabled"),
-        ("Enabled", key_policy(False, LOGS, EVENTS), Level.WARNING, "leaves nothing to IAM"),
+        ("Enabled", key_policy(False, LOGS, EVENTS), Level.WARNING, "does not enable IAM policies"),
         ("Enabled", key_policy(True, EVENTS), Level.WARNING, f"does not name {LOGS}"),
-        ("Disabled", {}, Level.BROKEN, "is Disabled"),
-        ("PendingDeletion", {}, Level.BROKEN, "is PendingDeletion"),
+        ("Disabled", {}, Level.ERROR, "is Disabled"),
+        ("PendingDeletion", {}, Level.ERROR, "is PendingDeletion"),
     ],
 )
 def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
@@ -374,7 +380,7 @@ def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
         DescribeKey={"KeyMetadata": {"KeyState": state}},
         GetKeyPolicy=policy,
     )
-    result = look("key", at)
+    result = look("kms-key", at)
     assert result.level is level
     assert words in result.message
 
@@ -384,15 +390,15 @@ def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
 
 def test_given_a_rule_without_a_dead_letter_queue_then_the_remedy_gives_it_the_stack_s() -> None:
     bare = {name: value for name, value in TARGET.items() if name != "DeadLetterConfig"}
-    result = look("rule", context(ListTargetsByRule={"Targets": [bare]}))
+    result = look("upload-rule", context(ListTargetsByRule={"Targets": [bare]}))
     assert result.level is Level.WARNING
     assert ARN.format("sqs", "undelivered") in str(result.remedy)
 
 
 def test_given_a_definition_that_step_functions_does_not_take_then_it_is_told_why() -> None:
     judged = {"result": "FAIL", "diagnostics": [{"message": "no such integration"}]}
-    result = look("definition", context(ValidateStateMachineDefinition=judged))
-    assert result.level is Level.BROKEN
+    result = look("state-machine-definition", context(ValidateStateMachineDefinition=judged))
+    assert result.level is Level.ERROR
     assert "no such integration" in result.message
 
 
@@ -423,10 +429,29 @@ def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
     )
 
 
+def bus_denial(**condition: Any) -> dict[str, Any]:
+    """A bus whose policy denies publishing to everybody, but on a condition."""
+    statement = {
+        "Sid": "Shut",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "events:PutEvents",
+        "Condition": condition,
+    }
+    return {"Name": "default", "Policy": json.dumps({"Statement": [statement]})}
+
+
+def test_given_a_bus_that_lets_nobody_publish_then_it_is_said_who_is_shut_out() -> None:
+    found = look("event-bus", context(DescribeEventBus=bus_denial()))
+    assert found.level is Level.ERROR
+    assert "does not let ReportBuildRole and SweepRole publish" in found.message
+    assert "describe-event-bus" in (found.remedy or "")
+
+
 @pytest.mark.parametrize(
     ("answer", "level"),
     [
-        (refusal("ResourceNotFoundException"), Level.BROKEN),
+        (refusal("ResourceNotFoundException"), Level.ERROR),
         ({"Policy": json.dumps(trust("any"))}, Level.OK),
         (
             {
@@ -436,12 +461,20 @@ def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
             },
             Level.WARNING,
         ),
+        (bus_denial(), Level.ERROR),
+        (
+            bus_denial(ArnNotEquals={"aws:PrincipalArn": ARN.format("iam", "role/other")}),
+            Level.ERROR,
+        ),
+        (bus_denial(ArnNotEquals={"aws:PrincipalArn": [ROLE]}), Level.OK),
+        (bus_denial(ArnNotLike={"AWS:principalarn": "*"}), Level.OK),
+        (bus_denial(StringNotEquals={"aws:SourceVpc": "vpc-1"}), Level.WARNING),
     ],
 )
 def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(
     answer: Any, level: Level
 ) -> None:
-    assert look("bus", context(DescribeEventBus=answer)).level is level
+    assert look("event-bus", context(DescribeEventBus=answer)).level is level
 
 
 # Functions and layer
@@ -453,11 +486,11 @@ def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(
         ({"LastUpdateStatus": "InProgress"}, Level.WARNING, "LastUpdateStatus is InProgress"),
         (
             {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no key"},
-            Level.BROKEN,
+            Level.ERROR,
             "LastUpdateStatus is Failed (no key)",
         ),
-        ({"State": "Failed"}, Level.BROKEN, "State is Failed"),
-        ({"Runtime": "python3.9"}, Level.BROKEN, "runs on python3.9"),
+        ({"State": "Failed"}, Level.ERROR, "State is Failed"),
+        ({"Runtime": "python3.9"}, Level.ERROR, "runs on python3.9"),
     ],
 )
 def test_given_a_function_s_state_then_it_is_judged(changes: Any, level: Level, words: str) -> None:
@@ -468,13 +501,13 @@ def test_given_a_function_s_state_then_it_is_judged(changes: Any, level: Level, 
 
 def test_given_a_function_that_is_gone_then_the_remedy_is_to_deploy() -> None:
     gone = refusal("ResourceNotFoundException", 404)
-    assert look("sweep", context(GetFunctionConfiguration=gone)).level is Level.BROKEN
+    assert look("sweep", context(GetFunctionConfiguration=gone)).level is Level.ERROR
 
 
 def test_given_an_environment_under_a_key_that_lambda_may_not_use_then_it_is_told() -> None:
     shut = {**FUNCTION, "Environment": {"Error": {"Message": "KMS said no"}}}
     result = look("import-iso-settings", context(GetFunctionConfiguration=shut))
-    assert result.level is Level.BROKEN
+    assert result.level is Level.ERROR
     assert "KMS said no" in result.message
 
 
@@ -483,7 +516,7 @@ def test_given_an_environment_under_a_key_that_lambda_may_not_use_then_it_is_tol
     [
         ("with boto3 1.44.5 in it", Level.OK),
         ("with boto3 2.0.0 in it", Level.OK),
-        ("with boto3 1.43.99 in it", Level.BROKEN),
+        ("with boto3 1.43.99 in it", Level.ERROR),
         ("with libraries in it", Level.WARNING),
     ],
 )
@@ -507,7 +540,7 @@ def test_the_layer_says_which_boto3_is_locked_and_that_one_is_recent_enough() ->
 @pytest.mark.parametrize(
     ("refused", "words"),
     [
-        ({"EvalDecision": "implicitDeny", "MatchedStatements": []}, "sam deploy puts"),
+        ({"EvalDecision": "implicitDeny", "MatchedStatements": []}, "sam deploy restores"),
         (
             {
                 "EvalDecision": "explicitDeny",
@@ -520,27 +553,29 @@ def test_the_layer_says_which_boto3_is_locked_and_that_one_is_recent_enough() ->
                 "EvalDecision": "implicitDeny",
                 "PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False},
             },
-            "its permissions boundary refuses it",
+            "its permissions boundary denies it",
         ),
         (
             {
                 "EvalDecision": "explicitDeny",
                 "OrganizationsDecisionDetail": {"AllowedByOrganizations": False},
             },
-            "a policy of your organisation refuses it",
+            "a policy of your organization denies it",
         ),
     ],
 )
 def test_given_a_right_that_is_refused_then_it_is_told_by_whom(refused: Any, words: str) -> None:
-    result = look("may-import", context(SimulatePrincipalPolicy={"EvaluationResults": [refused]}))
-    assert result.level is Level.BROKEN
+    result = look(
+        "can-import-image", context(SimulatePrincipalPolicy={"EvaluationResults": [refused]})
+    )
+    assert result.level is Level.ERROR
     assert "ImportIsoRole may not imagebuilder:ImportDiskImage" in result.message
     assert words in str(result.remedy)
 
 
 def test_given_no_distribution_then_nothing_of_one_is_asked() -> None:
     at = context(SimulatePrincipalPolicy=refusal("AccessDenied"))
-    for check in ("distribution", "may-distribute"):
+    for check in ("distribution", "can-distribute-image"):
         result = look(check, at)
         assert result.level is Level.OK
         assert "images are not distributed" in result.message
@@ -554,9 +589,9 @@ def test_given_a_distribution_then_its_regions_are_told_and_one_that_is_gone_is_
     gone = refusal("ResourceNotFoundException")
     not_there = look("distribution", context(stack, GetDistributionConfiguration=gone))
     assert (there.level, there.message) == (
-        *(Level.OK, "images go to eu-west-1, us-west-2 as ours says"),
+        *(Level.OK, "images are distributed to eu-west-1, us-west-2 by ours"),
     )
-    assert not_there.level is Level.BROKEN
+    assert not_there.level is Level.ERROR
     assert "DistributionConfigurationArn" in str(not_there.remedy)
 
 
@@ -569,8 +604,8 @@ def test_given_a_right_to_distribute_is_missing_then_it_is_named(action: str) ->
         decision = "implicitDeny" if refused else "allowed"
         return {"EvaluationResults": [{"EvalDecision": decision}]}
 
-    result = look("may-distribute", context(stack, SimulatePrincipalPolicy=judge))
-    assert result.level is Level.BROKEN
+    result = look("can-distribute-image", context(stack, SimulatePrincipalPolicy=judge))
+    assert result.level is Level.ERROR
     assert f"ReportBuildRole may not {action}" in result.message
 
 
@@ -611,8 +646,8 @@ def refusing(action: str, **more: Any) -> Any:
     ],
 )
 def test_given_a_right_that_an_import_depends_on_is_missing_then_it_is_named(action: str) -> None:
-    result = look("may-import", context(SimulatePrincipalPolicy=refusing(action)))
-    assert result.level is Level.BROKEN
+    result = look("can-import-image", context(SimulatePrincipalPolicy=refusing(action)))
+    assert result.level is Level.ERROR
     assert f"ImportIsoRole may not {action}" in result.message
 
 
@@ -632,10 +667,10 @@ def test_given_a_role_that_may_not_do_what_a_build_takes_then_the_right_is_named
     lacking = look(check, context(SimulatePrincipalPolicy=refusing(action)))
     kept = look(check, context(SimulatePrincipalPolicy=refusing(action, **bounded)))
     assert well.level is Level.OK
-    assert lacking.level is kept.level is Level.BROKEN
+    assert lacking.level is kept.level is Level.ERROR
     assert f"may not {action}" in lacking.message
     assert policy in str(lacking.remedy)
-    assert "its permissions boundary refuses it" in str(kept.remedy)
+    assert "its permissions boundary denies it" in str(kept.remedy)
 
 
 @pytest.mark.parametrize(
@@ -649,7 +684,7 @@ def test_given_an_instance_profile_without_a_role_then_it_is_broken(
     answer: Any, words: str
 ) -> None:
     result = look("instance-profile", context(GetInstanceProfile=answer))
-    assert result.level is Level.BROKEN
+    assert result.level is Level.ERROR
     assert words in result.message
 
 
@@ -709,9 +744,9 @@ READ_ALL = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
     [
         ([READ_ALL], Level.OK),
         ([{**READ_ALL, "Action": ["s3:Get*"], "Resource": [COPIES]}], Level.OK),
-        ([{**READ_ALL, "Resource": "arn:aws:s3:::others/*"}], Level.BROKEN),
-        ([{**READ_ALL, "Action": "s3:PutObject"}], Level.BROKEN),
-        ([READ_ALL, {**READ_ALL, "Effect": "Deny", "Resource": COPIES}], Level.BROKEN),
+        ([{**READ_ALL, "Resource": "arn:aws:s3:::others/*"}], Level.ERROR),
+        ([{**READ_ALL, "Action": "s3:PutObject"}], Level.ERROR),
+        ([READ_ALL, {**READ_ALL, "Effect": "Deny", "Resource": COPIES}], Level.ERROR),
         ([READ_ALL, {**READ_ALL, "Effect": "Deny", "NotResource": COPIES}], Level.OK),
         ([READ_ALL, {**READ_ALL, "Effect": "Deny", "Condition": {"Bool": {}}}], Level.OK),
     ],
@@ -721,26 +756,26 @@ def test_given_a_policy_of_s3s_endpoint_then_builds_must_be_let_to_the_copies(
 ) -> None:
     result = look("network", in_a_subnet(NAT, DescribeVpcEndpoints=an_s3_endpoint(*statements)))
     assert result.level is level
-    if level is Level.BROKEN:
-        assert "vpce-1 does not let builds read the copies in the-copies" in result.message
+    if level is Level.ERROR:
+        assert "vpce-1 does not allow builds to read the copies in the-copies" in result.message
         assert "--reset-policy" in str(result.remedy)
 
 
 @pytest.mark.parametrize(
     ("at", "level", "words"),
     [
-        (in_a_subnet(NAT), Level.OK, "leads to the internet by nat-1"),
-        (in_a_subnet(IGW, public=True), Level.OK, "leads to the internet by igw-1"),
-        (in_a_subnet(IGW), Level.BROKEN, "gives its instances no public address"),
-        (in_a_subnet({**NAT, "State": "blackhole"}), Level.BROKEN, "no way to the internet"),
-        (in_a_subnet(LOCAL, *ALL), Level.OK, "by endpoints"),
-        (in_a_subnet(LOCAL, *ALL[:-2]), Level.BROKEN, "no endpoints for ssmmessages, ec2messages"),
+        (in_a_subnet(NAT), Level.OK, "routes to the internet through nat-1"),
+        (in_a_subnet(IGW, public=True), Level.OK, "routes to the internet through igw-1"),
+        (in_a_subnet(IGW), Level.ERROR, "assigns no public IP addresses"),
+        (in_a_subnet({**NAT, "State": "blackhole"}), Level.ERROR, "has no internet access"),
+        (in_a_subnet(LOCAL, *ALL), Level.OK, "through VPC endpoints"),
+        (in_a_subnet(LOCAL, *ALL[:-2]), Level.ERROR, "no endpoints for ssmmessages, ec2messages"),
         (
             in_a_subnet(NAT, DescribeSubnets=refusal("InvalidSubnetID.NotFound")),
-            Level.BROKEN,
+            Level.ERROR,
             "there is no ['subnet-1']",
         ),
-        (context(DescribeVpcs={"Vpcs": []}), Level.BROKEN, "this Region has no default VPC"),
+        (context(DescribeVpcs={"Vpcs": []}), Level.ERROR, "this Region has no default VPC"),
     ],
 )
 def test_given_where_builds_run_then_their_way_out_is_judged(
@@ -754,31 +789,31 @@ def test_given_where_builds_run_then_their_way_out_is_judged(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"VpcId": "vpc-2"}, "of another VPC"),
-        ({"IpPermissionsEgress": []}, "let nothing out"),
+        ({"VpcId": "vpc-2"}, "not in the subnet's VPC"),
+        ({"IpPermissionsEgress": []}, "allow no outbound traffic"),
     ],
 )
 def test_given_security_groups_that_do_not_fit_then_it_is_broken(changes: Any, words: str) -> None:
     group = {"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissionsEgress": [{}], **changes}
     at = in_a_subnet(NAT, DescribeSecurityGroups={"SecurityGroups": [group]})
     result = look("network", at)
-    assert result.level is Level.BROKEN
+    assert result.level is Level.ERROR
     assert words in result.message
 
 
 @pytest.mark.parametrize(
     ("quotas", "level", "words"),
     [
-        ([("Concurrent builds", 3.0)], Level.OK, "3 builds may run at once"),
-        ([("Concurrent builds", 0.0)], Level.BROKEN, "the quota of concurrent builds is 0"),
-        ([("Components", 1000.0)], Level.WARNING, "names no quota of concurrent builds"),
+        ([("Concurrent builds", 3.0)], Level.OK, "allows 3 concurrent builds"),
+        ([("Concurrent builds", 0.0)], Level.ERROR, "the quota of concurrent builds is 0"),
+        ([("Components", 1000.0)], Level.WARNING, "lists no quota of concurrent builds"),
     ],
 )
 def test_given_the_quotas_then_that_of_builds_at_once_is_found_by_its_name(
     quotas: Any, level: Level, words: str
 ) -> None:
     told = [{"QuotaName": name, "Value": value, "QuotaCode": "L-1"} for name, value in quotas]
-    result = look("quota", context(ListServiceQuotas={"Quotas": told}))
+    result = look("build-quota", context(ListServiceQuotas={"Quotas": told}))
     assert result.level is level
     assert words in result.message
 
@@ -789,14 +824,14 @@ def test_given_the_quotas_then_that_of_builds_at_once_is_found_by_its_name(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (refusal("ResourceNotFoundException"), "the ledger the-ledger is gone"),
+        (refusal("ResourceNotFoundException"), "the ledger table the-ledger does not exist"),
         ({"Table": {"TableStatus": "DELETING"}}, "the ledger is DELETING"),
         ({"Table": {"TableStatus": "ACTIVE"}}, "index ByState is not active"),
     ],
 )
 def test_given_a_ledger_that_cannot_be_written_then_it_is_broken(answer: Any, words: str) -> None:
     result = look("ledger", context(DescribeTable=answer))
-    assert result.level is Level.BROKEN
+    assert result.level is Level.ERROR
     assert words in result.message
 
 
@@ -807,7 +842,7 @@ def test_given_open_drops_then_only_those_older_than_a_build_can_take_are_asked_
         asked.append(parameters)
         return {"Items": []}
 
-    assert look("answers", context(Query=query)).level is Level.OK
+    assert look("overdue-uploads", context(Query=query)).level is Level.OK
     # 16 hours that a build is followed, and two more.
     before = asked[0]["ExpressionAttributeValues"][":before"]["S"]
     assert before == "2026-11-23T18:00:00+00:00"
@@ -827,17 +862,17 @@ def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
 ) -> None:
     monkeypatch.setattr(cli, "console", Console)
     doubts = [Finding("quota", CheckResult(Level.WARNING, "low"))] * number
-    cli.show((Finding("stack", CheckResult(Level.OK, "is whole")), *doubts))
+    cli.print_results((Finding("stack", CheckResult(Level.OK, "is whole")), *doubts))
     assert capsys.readouterr().out.splitlines()[-1] == last
 
 
 def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (ROOT / "README.md").read_text().partition("## Is it fit?")[2]
+    page = (ROOT / "README.md").read_text()
     sample = page.partition("$ isodrop doctor")[2].partition("\n")[2].partition("```")[0]
     summaries = [
-        {**each, "PhysicalResourceId": "imports-Dropped-1X2Y"}
+        {**each, "PhysicalResourceId": "imports-UploadRule-1X2Y"}
         if each["LogicalResourceId"] == "UploadRule"
         else each
         for each in HEALTHY["ListStackResources"]["StackResourceSummaries"]
@@ -847,14 +882,16 @@ def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
         DescribeRule={"State": "DISABLED"},
         ListServiceQuotas=refusal("AccessDenied", 403),
     )
-    shown = [each for each in CHECKS if each.name in ("rule", "may-pass", "quota")]
+    shown = [
+        each for each in CHECKS if each.name in ("upload-rule", "can-pass-role", "build-quota")
+    ]
     screen = Console(width=120, color_system=None, highlight=False, markup=False)
     monkeypatch.setattr(cli, "console", lambda: screen)
 
-    cli.show(tuple(run_checks(at, shown)))
+    cli.print_results(tuple(run_checks(at, shown)))
 
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert lines == [*sample.splitlines(), "1 broken, 1 ok, 1 warning"]
+    assert lines == [*sample.splitlines(), "1 error, 1 ok, 1 warning"]
     assert f"(Three of its {len(CHECKS)} checks, " in page
 
 

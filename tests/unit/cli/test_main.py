@@ -299,11 +299,11 @@ def test_given_a_terminal_when_inspected_then_a_person_can_read_it(
     ("name", "reason"),
     [
         ("missing.iso", "no such file or directory"),
-        ("directory.iso", "it is a directory"),
-        ("pipe.iso", "it is neither a file nor a disc drive"),
+        ("directory.iso", "this is a directory"),
+        ("pipe.iso", "this is neither a file nor an optical drive"),
         ("nul\0.iso", "embedded null"),
         ("x" * 300, "file name too long"),
-        ("https://example.com/x.iso", "only a file or s3://bucket/key can be looked at"),
+        ("https://example.com/x.iso", "only a file or s3://bucket/key can be inspected"),
     ],
 )
 def test_given_nothing_to_look_at_when_inspected_then_it_exits_1_in_one_sentence(
@@ -364,7 +364,7 @@ def test_given_version_when_asked_then_it_is_told(run: Run) -> None:
     "command",
     [
         (),
-        *((name,) for name in ("names", "inspect", "event", "drop", "watch")),
+        *((name,) for name in ("names", "inspect", "event", "upload", "watch")),
         *((name,) for name in ("list", "status", "retry", "cancel", "doctor")),
     ],
 )

@@ -10,15 +10,16 @@ import pytest
 from isodrop.codes import Code, Rejection
 from isodrop.domain.build import StepCount
 from isodrop.domain.model import RunRequest
+from isodrop.domain.run import AttemptKey, BuildRecord
 from isodrop_cli.operations import RunSnapshot
 from isodrop_cli.output.progress import (
     WINDOW,
     ProgressEvent,
     ProgressTracker,
     RateMeter,
-    concluded,
-    seen,
-    sending,
+    answer_event,
+    known_events,
+    upload_event,
 )
 from isodrop_cli.resumable_upload import Progress
 from tests.support.builders import a_plan, a_run
@@ -48,7 +49,7 @@ def snapshot(done: int = 0, total: int = 0, **changes: Any) -> RunSnapshot:
     return RunSnapshot(a_run(**changes), StepCount(done, total))
 
 
-BUILDING: dict[str, Any] = {"decision": PLAN, "build_arn": ARN, "attempt": 0}
+BUILDING: dict[str, Any] = {"decision": PLAN, "import_build": BuildRecord(AttemptKey("i", 0), ARN)}
 SUCCEEDED = BUILDING | {
     "status_first_seen_at": {"BUILDING": minute(2), "AVAILABLE": minute(30)},
     "answer_json": sample("iso-import-succeeded"),
@@ -60,9 +61,9 @@ SUCCEEDED = BUILDING | {
 
 
 def test_given_nobody_has_claimed_it_when_seen_then_it_waits_for_the_stack() -> None:
-    (news,) = seen(RunSnapshot(None, StepCount(0, 0)), KEY, NOW)
+    (news,) = known_events(RunSnapshot(None, StepCount(0, 0)), KEY, NOW)
 
-    assert news == ProgressEvent("state", KEY, "decide", "waiting for the stack to take it", NOW)
+    assert news == ProgressEvent("state", KEY, "decide", "waiting for the import to start", NOW)
 
 
 def test_given_nobody_claims_it_for_a_minute_when_told_then_it_is_said_once_with_what_to_do() -> (
@@ -77,31 +78,31 @@ def test_given_nobody_claims_it_for_a_minute_when_told_then_it_is_said_once_with
     news = [
         each
         for snapshot in (waits, late, late, snapshot())
-        for each in told.new(snapshot, KEY, NOW)
+        for each in told.new_events(snapshot, KEY, NOW)
     ]
 
     assert [(each.event, each.step) for each in news] == [
-        *(("state", "decide"), ("late", "decide"), ("state", "decide"))
+        *(("state", "decide"), ("overdue", "decide"), ("state", "decide"))
     ]
     so, what_to_do = news[1].message.splitlines()
-    assert so == "the stack has not taken it yet"
-    assert what_to_do.startswith("isodrop doctor says why; the sweep, every SweepIntervalMinutes,")
+    assert so == "the import has not started yet"
+    assert what_to_do.startswith("isodrop doctor shows why; the sweep")
 
 
 @pytest.mark.parametrize(
     ("changes", "said", "state"),
     [
-        ({}, "the stack looks at it", "looking"),
-        ({"decision": PLAN}, f"asks Image Builder for {IMAGE}", "importing"),
+        ({}, "inspecting the ISO", "inspecting"),
+        ({"decision": PLAN}, f"requesting {IMAGE} from Image Builder", "importing"),
         (BUILDING, IMAGE, "building"),
-        ({"decision": Rejection.of(Code.SERVER_MEDIA)}, "server-media", "looking"),
+        ({"decision": Rejection.of(Code.SERVER_MEDIA)}, "server-media", "inspecting"),
     ],
     ids=["looked at", "asked for", "building", "rejected"],
 )
 def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
     changes: dict[str, Any], said: str, state: str
 ) -> None:
-    (news,) = seen(snapshot(**changes), KEY, NOW)
+    (news,) = known_events(snapshot(**changes), KEY, NOW)
 
     assert (news.step, news.message) == ("decide", said)
     assert news.at == datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -110,7 +111,7 @@ def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
         "run": 0,
         "state": state,
         "executionArn": a_run().execution_arn,
-        "buildArn": changes.get("build_arn"),
+        "buildArn": changes.get("import_build", BuildRecord()).arn,
         "distributionArn": None,
     }
 
@@ -118,7 +119,7 @@ def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
 def test_given_a_build_when_seen_then_only_the_status_that_it_is_in_has_steps() -> None:
     timeline = {"TESTING": minute(20), "BUILDING": minute(2), "PENDING": minute(1)}
 
-    told = list(seen(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW))
+    told = list(known_events(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW))
 
     assert [(news.step, news.message, news.share) for news in told[1:]] == [
         ("pending", "", None),
@@ -132,14 +133,16 @@ def test_given_a_build_when_seen_then_only_the_status_that_it_is_in_has_steps() 
 
 def test_given_a_build_whose_steps_nobody_knows_when_seen_then_no_share_is_told() -> None:
     told = list(
-        seen(snapshot(0, 0, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING), KEY, NOW)
+        known_events(
+            snapshot(0, 0, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING), KEY, NOW
+        )
     )
 
     assert (told[-1].message, told[-1].share) == ("", None)
 
 
 def test_given_an_answer_when_seen_then_it_is_the_last_and_no_status_tells_it_before() -> None:
-    told = list(seen(snapshot(**SUCCEEDED), KEY, NOW))
+    told = list(known_events(snapshot(**SUCCEEDED), KEY, NOW))
 
     assert [news.step for news in told] == ["decide", "building", "succeeded"]
     assert [news.event for news in told] == ["state", "state", "answer"]
@@ -151,12 +154,12 @@ def test_given_an_answer_when_seen_then_it_is_the_last_and_no_status_tells_it_be
 def test_given_an_image_when_concluded_then_its_amis_are_told_in_lines() -> None:
     answer = sample("iso-import-succeeded", reused=True)
 
-    news = concluded(a_run(**SUCCEEDED | {"answer_json": answer}))
+    news = answer_event(a_run(**SUCCEEDED | {"answer_json": answer}))
 
     ami = json.loads(answer)["detail"]["data"]["amis"][0]
-    lines = [f"{ami['id']} {ami['region']}", "the image of an earlier drop"]
+    lines = [f"{ami['id']} {ami['region']}", "reuses the image of an earlier upload"]
     assert news.message.splitlines() == lines
-    assert (news.event, news.step, news.severity) == ("answer", "succeeded", "good")
+    assert (news.event, news.step, news.severity) == ("answer", "succeeded", "success")
     assert news.at == datetime(2026, 11, 24, 9, 31, tzinfo=UTC)
     assert news.data["answer"]["detail"]["data"]["amis"][0] == ami
 
@@ -168,7 +171,7 @@ def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_tol
     )
     answer = sample("iso-import-succeeded", amis=[own, elsewhere])
 
-    assert concluded(a_run(**SUCCEEDED | {"answer_json": answer})).message.splitlines() == [
+    assert answer_event(a_run(**SUCCEEDED | {"answer_json": answer})).message.splitlines() == [
         "ami-123456789012 eu-central-1",
         "ami-210987654321 eu-central-1 in 210987654321",
     ]
@@ -178,17 +181,17 @@ def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_tol
 def test_given_no_image_when_concluded_then_code_message_and_remedy_are_told(kind: str) -> None:
     answer = sample(f"iso-import-{kind}")
 
-    news = concluded(a_run(answer_json=answer, answered_at=minute(31)))
+    news = answer_event(a_run(answer_json=answer, answered_at=minute(31)))
 
     data = json.loads(answer)["detail"]["data"]
     assert news.message.splitlines() == [data["code"], data["message"], data["remedy"]]
-    assert (news.step, news.severity) == (kind, "bad")
+    assert (news.step, news.severity) == (kind, "error")
 
 
 @pytest.mark.parametrize("missing", ["answer_json", "answered_at"])
 def test_given_no_answer_yet_when_concluded_then_that_is_a_mistake(missing: str) -> None:
     with pytest.raises(ValueError, match="no answer yet"):
-        concluded(a_run(**SUCCEEDED | {missing: None}))
+        answer_event(a_run(**SUCCEEDED | {missing: None}))
 
 
 # Each thing once
@@ -200,7 +203,7 @@ def told_of(*sights: RunSnapshot) -> list[tuple[str, str, int]]:
     return [
         (news.step, news.message, (news.at - NOW).seconds // 60 if news.at >= NOW else -1)
         for number, each in enumerate(sights)
-        for news in told.new(each, KEY, NOW + timedelta(minutes=number))
+        for news in told.new_events(each, KEY, NOW + timedelta(minutes=number))
     ]
 
 
@@ -223,9 +226,9 @@ def test_given_a_decision_and_what_came_of_it_in_one_look_when_told_then_in_orde
         status_first_seen_at={"PENDING": minute(1), "BUILDING": minute(2)}, **BUILDING
     )
     told = ProgressTracker()
-    list(told.new(snapshot(), KEY, NOW))
+    list(told.new_events(snapshot(), KEY, NOW))
 
-    news = list(told.new(decided, KEY, NOW))
+    news = list(told.new_events(decided, KEY, NOW))
 
     assert [(each.step, each.at.minute) for each in news] == [
         *(("decide", 1), ("pending", 1), ("building", 2))
@@ -244,7 +247,7 @@ def test_given_a_status_that_is_over_when_told_then_its_last_steps_are_not_taken
 def test_given_another_ask_when_told_then_it_begins_anew() -> None:
     again = told_of(snapshot(), snapshot(request=RunRequest(1, {})))
 
-    assert again == [("decide", "the stack looks at it", -1)] * 2
+    assert again == [("decide", "inspecting the ISO", -1)] * 2
 
 
 # How far an upload is
@@ -252,55 +255,55 @@ def test_given_another_ask_when_told_then_it_begins_anew() -> None:
 
 def progressed(*, kept: int, sent: int, size: int) -> Progress:
     progress = Progress(size)
-    progress.keep(1, kept)
-    progress.send(2, sent)
+    progress.resume_part(1, kept)
+    progress.update_part(2, sent)
     return progress
 
 
 def paced(*seen_at: tuple[float, int]) -> RateMeter:
     pace = RateMeter()
     for now, amount in seen_at:
-        pace.saw(now, amount)
+        pace.record(now, amount)
     return pace
 
 
 def test_given_parts_from_before_when_sending_then_they_are_done_but_make_no_pace() -> None:
     progress = progressed(kept=40 * MIB, sent=20 * MIB, size=100 * MIB)
 
-    news = sending(KEY, NOW, progress, paced((0, 0), (10, 20 * MIB)))
+    news = upload_event(KEY, NOW, progress, paced((0, 0), (10, 20 * MIB)))
 
-    assert news.message == "60 MiB of 100 MiB, 2 MiB/s, 0:20 left, 40 MiB were there"
+    assert news.message == "60 MiB of 100 MiB, 2 MiB/s, 0:20 left, 40 MiB uploaded before"
     assert news.share == 0.6
     assert news.data == {
         "bytes": 60 * MIB,
         "size": 100 * MIB,
-        "bytesKept": 40 * MIB,
+        "bytesResumed": 40 * MIB,
         "bytesPerSecond": 2 * MIB,
         "secondsLeft": 20,
     }
 
 
 def test_given_one_look_when_sending_then_neither_pace_nor_end_is_guessed() -> None:
-    news = sending(KEY, NOW, progressed(kept=0, sent=0, size=MIB), paced((5, 0)))
+    news = upload_event(KEY, NOW, progressed(kept=0, sent=0, size=MIB), paced((5, 0)))
 
     assert news.message == "0 KiB of 1 MiB"
     assert (news.data["bytesPerSecond"], news.data["secondsLeft"]) == (0, None)
 
 
 def test_given_all_of_it_when_sending_then_nothing_is_left() -> None:
-    news = sending(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
+    news = upload_event(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
 
     assert (news.message, news.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
 
 
 def test_given_an_empty_file_when_sending_then_it_is_done() -> None:
-    assert sending(KEY, NOW, progressed(kept=0, sent=0, size=0), paced((0, 0))).share == 1.0
+    assert upload_event(KEY, NOW, progressed(kept=0, sent=0, size=0), paced((0, 0))).share == 1.0
 
 
 def test_given_a_part_that_is_sent_again_when_paced_then_the_pace_is_never_below_zero() -> None:
     pace = paced((0, 5 * MIB), (1, 0))
 
-    assert (pace.rate, pace.left(MIB)) == (0.0, None)
+    assert (pace.rate, pace.seconds_for(MIB)) == (0.0, None)
 
 
 def test_given_a_stall_when_paced_then_what_came_before_the_window_is_forgotten() -> None:

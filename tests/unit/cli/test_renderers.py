@@ -13,7 +13,7 @@ from rich.console import Console
 
 from isodrop_cli.output import renderers
 from isodrop_cli.output.progress import ProgressEvent
-from isodrop_cli.output.renderers import NOW_AND_THEN, RunsView, StepsView, make_renderer
+from isodrop_cli.output.renderers import UPLOAD_LINE_SECONDS, RunsView, StepsView, make_renderer
 
 KEY = "drops/Win11.iso"
 NINE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -26,12 +26,12 @@ def at(minute: float, event: str, step: str, sentence: str = "", **more: Any) ->
     return ProgressEvent(event, key, step, sentence, NINE + timedelta(minutes=minute), **more)
 
 
-LOOKED = at(0, "looked", "look", "windows-11-enterprise-x64-en-us 11.26100.1742")
+INSPECTED = at(0, "inspected", "inspect", "windows-11-enterprise-x64-en-us 11.26100.1742")
 HALF = at(1, "uploading", "upload", "3 GiB of 6 GiB, 50 MiB/s, 1:01 left", share=0.5)
 UPLOADED = at(3, "uploaded", "upload", "6 GiB in 693 parts", data={"parts": 693})
 BUILDING = at(4, "state", "building", "2 of 8 steps", share=0.25)
-SUCCEEDED = at(25.5, "answer", "succeeded", AMI, severity="good")
-FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", severity="bad")
+SUCCEEDED = at(25.5, "answer", "succeeded", AMI, severity="success")
+FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", severity="error")
 
 
 def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Console:
@@ -76,9 +76,9 @@ def board(*told: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
 
 
 def test_given_one_drop_when_it_builds_then_each_step_has_a_line_and_how_long_it_took() -> None:
-    assert steps(LOOKED, UPLOADED, BUILDING, title="Win11.iso to s3://drops/Win11.iso") == [
+    assert steps(INSPECTED, UPLOADED, BUILDING, title="Win11.iso to s3://drops/Win11.iso") == [
         "Win11.iso to s3://drops/Win11.iso",
-        "✔  look      windows-11-enterprise-x64-en-us 11.26100.1742                  3:00",
+        "✔  inspect   windows-11-enterprise-x64-en-us 11.26100.1742                  3:00",
         "✔  upload    6 GiB in 693 parts                                             1:00",
         "⠋  building  2 of 8 steps                                                  26:00",
         "             ━━━━━━━━━━━",
@@ -97,33 +97,33 @@ def test_given_a_status_that_is_over_when_drawn_then_its_steps_are_no_longer_tol
 
 
 def test_given_the_answer_when_drawn_then_its_time_is_that_of_the_whole_way() -> None:
-    assert steps(LOOKED, BUILDING, SUCCEEDED)[-1] == f"✔  succeeded  {AMI}{'25:30':>32}"
+    assert steps(INSPECTED, BUILDING, SUCCEEDED)[-1] == f"✔  succeeded  {AMI}{'25:30':>32}"
 
 
 def test_given_a_bad_answer_when_drawn_then_each_of_its_sentences_has_a_line() -> None:
-    assert steps(LOOKED, FAILED)[1:] == [
-        f"✘  failed  build-failed{'25:30':>57}",
-        "           It broke.",
-        "           Mend it.",
+    assert steps(INSPECTED, FAILED)[1:] == [
+        f"✘  failed   build-failed{'25:30':>56}",
+        "            It broke.",
+        "            Mend it.",
     ]
 
 
 def test_given_a_rejection_before_the_upload_when_drawn_then_nothing_goes_on() -> None:
-    rejected = at(0, "looked", "look", "server-media", severity="bad")
+    rejected = at(0, "inspected", "inspect", "server-media", severity="error")
 
-    assert steps(rejected) == [f"✘  look  server-media{'0:00':>59}"]
+    assert steps(rejected) == [f"✘  inspect  server-media{'0:00':>56}"]
 
 
 def test_given_a_narrow_terminal_when_drawn_then_no_line_is_longer_and_nothing_is_lost() -> None:
-    lines = steps(LOOKED, width=40)
+    lines = steps(INSPECTED, width=40)
 
     assert all(len(line) <= 40 for line in lines)
-    words = "".join(line[9:34] for line in lines)
-    assert words.replace(" ", "") == LOOKED.message.replace(" ", "")
+    words = "".join(line[12:34] for line in lines)
+    assert words.replace(" ", "") == INSPECTED.message.replace(" ", "")
 
 
 def test_given_a_terminal_of_plain_letters_when_drawn_then_the_marks_are_letters() -> None:
-    lines = steps(LOOKED, UPLOADED, FAILED, encoding="ascii")
+    lines = steps(INSPECTED, UPLOADED, FAILED, encoding="ascii")
 
     assert [line[0] for line in lines if line[0] != " "] == ["+", "+", "x"]
     assert "\n".join(lines).isascii()
@@ -142,11 +142,11 @@ def test_given_a_stranger_s_words_when_drawn_then_they_are_words_only() -> None:
 
 
 def test_given_many_drops_when_they_go_on_then_each_has_one_line() -> None:
-    other = at(2, "state", "decide", "the stack looks at it", key="b.iso")
+    other = at(2, "state", "decide", "inspecting the ISO", key="b.iso")
 
     assert board(BUILDING, other, SUCCEEDED) == [
         f"✔  {KEY}  succeeded  {AMI}{'21:30':>15}",
-        f"⠋  b.iso            decide     the stack looks at it{'28:00':>28}",
+        f"⠋  b.iso            decide     inspecting the ISO{'28:00':>31}",
     ]
 
 
@@ -165,14 +165,16 @@ def test_given_more_drops_than_lines_when_drawn_then_the_last_ones_are_seen() ->
 
 
 def test_given_a_long_answer_when_drawn_among_many_then_it_is_cut_to_its_line() -> None:
-    (line,) = board(at(1, "answer", "failed", "It broke.\nMend it." * 20, severity="bad"), width=60)
+    (line,) = board(
+        at(1, "answer", "failed", "It broke.\nMend it." * 20, severity="error"), width=60
+    )
 
     assert (len(line), line.count("…")) == (60, 1)
     assert "It broke. Mend it." in line
 
 
 def test_given_nothing_when_drawn_then_that_is_told() -> None:
-    assert board() == ["⠋  nothing is going on"]
+    assert board() == ["⠋  no imports in progress"]
 
 
 # What stays on the terminal
@@ -211,7 +213,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 def test_given_a_terminal_when_one_drop_was_followed_then_its_steps_stay(
     terminal: Callable[..., str],
 ) -> None:
-    screen = terminal([LOOKED, UPLOADED, SUCCEEDED], title="Win11.iso")
+    screen = terminal([INSPECTED, UPLOADED, SUCCEEDED], title="Win11.iso")
 
     assert [line.split()[0] for line in screen.splitlines()] == ["Win11.iso", "✔", "✔", "✔"]
 
@@ -219,9 +221,9 @@ def test_given_a_terminal_when_one_drop_was_followed_then_its_steps_stay(
 def test_given_a_terminal_when_it_is_left_early_then_what_goes_on_is_marked_so(
     terminal: Callable[..., str],
 ) -> None:
-    one = terminal([LOOKED, HALF])
+    one = terminal([INSPECTED, HALF])
     many = terminal(
-        [BUILDING, at(2, "answer", "failed", key="b.iso", severity="bad")], of_many=True
+        [BUILDING, at(2, "answer", "failed", key="b.iso", severity="error")], of_many=True
     )
 
     assert one.splitlines()[1].startswith("·  upload")
@@ -231,7 +233,7 @@ def test_given_a_terminal_when_it_is_left_early_then_what_goes_on_is_marked_so(
 def test_given_a_terminal_when_nothing_came_then_no_spinner_stays(
     terminal: Callable[..., str],
 ) -> None:
-    assert terminal([], of_many=True).strip() == "nothing is going on"
+    assert terminal([], of_many=True).strip() == "no imports in progress"
 
 
 # A pipe, and a program
@@ -250,8 +252,8 @@ def lines(
 def test_given_a_pipe_when_one_drop_is_told_then_a_line_is_time_step_and_what_is_new(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert lines(capfd, [LOOKED, FAILED], title="not in a pipe") == [
-        f"2026-11-24T09:00:00Z\tlook\t{LOOKED.message}",
+    assert lines(capfd, [INSPECTED, FAILED], title="not in a pipe") == [
+        f"2026-11-24T09:00:00Z\tinspect\t{INSPECTED.message}",
         "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Mend it.",
     ]
 
@@ -281,7 +283,9 @@ def test_given_a_program_when_told_then_each_line_is_an_object_with_all_the_fact
 
 def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only() -> None:
     written: list[ProgressEvent] = []
-    clock = iter([100.0, 100.0, 100.0 + NOW_AND_THEN / 2, 100.0 + NOW_AND_THEN, 999.0])
+    clock = iter(
+        [100.0, 100.0, 100.0 + UPLOAD_LINE_SECONDS / 2, 100.0 + UPLOAD_LINE_SECONDS, 999.0]
+    )
     telling = renderers.LineRenderer(written.append, lambda: next(clock))
 
     for news in (HALF, HALF, UPLOADED, HALF):
@@ -296,7 +300,7 @@ def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only(
 def test_given_lines_when_something_earlier_is_heard_of_then_it_has_the_time_of_the_line_before(
     capfd: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    told = lines(capfd, [LOOKED, UPLOADED, HALF, BUILDING], as_json=as_json)
+    told = lines(capfd, [INSPECTED, UPLOADED, HALF, BUILDING], as_json=as_json)
 
     times = [f"2026-11-24T09:0{minute}:00Z" for minute in (0, 3, 3, 4)]
     assert [json.loads(line)["time"] if as_json else line.split("\t")[0] for line in told] == times

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from isodrop_cli.main import COMMANDS, main, whole_parser
+from isodrop_cli.main import COMMANDS, full_parser, main
 
 HEAVY = ("boto3", "botocore", "pydantic", "aws_lambda_powertools", "rich", "isodrop_cli.stack")
 LIST = """\
@@ -48,7 +48,7 @@ def test_a_command_loads_no_other() -> None:
 
 
 def test_the_whole_parser_knows_the_arguments_of_all_commands() -> None:
-    whole = whole_parser()
+    whole = full_parser()
     for command in COMMANDS:
         with pytest.raises(SystemExit) as ended:
             whole.parse_args([command, "--help"])

@@ -19,7 +19,7 @@ from isodrop_local.iso_maker import (
 )
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
-from isodrop_local.iso_maker.meter import look, rejection
+from isodrop_local.iso_maker.meter import read_contents, rejection
 from isodrop_local.iso_maker.mutate import put, resealed, sealed
 
 LARGE = 5_400_000_000
@@ -56,7 +56,7 @@ def folder_of(size: int, *, image_size: int | None = None, path: str = "sources/
 
 @pytest.mark.parametrize("path", ["sources/", ""])
 def test_a_folder_of_one_mebibyte(path: str) -> None:
-    assert len(look(folder_of(LARGEST, path=path)).editions) == 11
+    assert len(read_contents(folder_of(LARGEST, path=path)).editions) == 11
     unreadable(folder_of(LARGEST + 4, path=path), "1,048,580 bytes, more than 1,048,576")
 
 
@@ -67,12 +67,12 @@ def xml_of(size: int) -> bytes:
 
 def test_an_xml_of_one_mebibyte() -> None:
     assert len(xml_of(LARGEST)) == LARGEST
-    assert look(make_image(wim=make_wim(ONE, xml=xml_of(LARGEST)))).editions[0].name == "x"
+    assert read_contents(make_image(wim=make_wim(ONE, xml=xml_of(LARGEST)))).editions[0].name == "x"
     unreadable(make_image(wim=make_wim(ONE, xml=xml_of(LARGEST + 2))), "1,048,578 bytes, more than")
 
 
 def test_256_images() -> None:
-    assert len(look(make_image(editions=ONE * 256)).editions) == 256
+    assert len(read_contents(make_image(editions=ONE * 256)).editions) == 256
     unreadable(make_image(editions=ONE * 257), "257 images")
 
 
@@ -90,7 +90,7 @@ def test_512_allocation_descriptors(long: bool) -> None:
         assert wim.size == extents * SECTOR
         return make_image(wim=wim, layout=layout)
 
-    assert len(look(image(507)).editions) == 1  # and 5 to go on
+    assert len(read_contents(image(507)).editions) == 1  # and 5 to go on
     unreadable(image(508), "more than 512 extents")
 
 
@@ -102,7 +102,7 @@ def scattered(pieces: int) -> Image:
     for at in range(pieces):
         block = 1_000_000 + 1000 * at
         data = image.read(start + at * SECTOR, SECTOR)
-        image = image.changed((FIRST_PARTITION_SECTOR + block) * SECTOR, data)
+        image = image.with_bytes((FIRST_PARTITION_SECTOR + block) * SECTOR, data)
         descriptors += SECTOR.to_bytes(4, "little") + block.to_bytes(4, "little")
 
     def change(entry: bytearray) -> None:
@@ -115,7 +115,7 @@ def scattered(pieces: int) -> Image:
 
 def test_24_requests() -> None:
     # One for the start, one each for the file entry, the header and the XML of install.wim.
-    assert look(scattered(20)).requests == 24
+    assert read_contents(scattered(20)).requests == 24
     unreadable(scattered(21), "scattered over 24 places")
 
 
@@ -139,8 +139,8 @@ def test_the_largest_of_everything_stays_within_the_budget() -> None:
         wim=make_wim(ONE, xml=xml_of(LARGEST)),
     )
 
-    assert look(image).bytes < MAX_BYTES
-    assert look(whole).bytes < MAX_BYTES
+    assert read_contents(image).bytes < MAX_BYTES
+    assert read_contents(whole).bytes < MAX_BYTES
 
 
 def descriptor_changed(image: Image, number: int, change: Callable[[bytearray], object]) -> Image:
@@ -153,7 +153,7 @@ def test_the_partition_may_reach_to_the_end_of_the_object() -> None:
     image = make_image()
     length = image.size // SECTOR - FIRST_PARTITION_SECTOR
 
-    assert len(look(descriptor_changed(image, 2, put("L", 192, length))).editions) == 11
+    assert len(read_contents(descriptor_changed(image, 2, put("L", 192, length))).editions) == 11
 
 
 @pytest.mark.parametrize("more", [1, 2, 150, 1 << 20, 1 << 31])
@@ -164,7 +164,7 @@ def test_an_object_that_ends_with_an_anchor_is_whole(more: int, anchor: str) -> 
     length = image.size // SECTOR - FIRST_PARTITION_SECTOR
     longer = descriptor_changed(image, 2, put("L", 192, length + more))
 
-    contents = look(longer)
+    contents = read_contents(longer)
 
     assert len(contents.editions) == 11
     assert contents.requests <= 5
@@ -186,7 +186,9 @@ def test_a_file_that_goes_on_behind_the_last_anchor_is_not_whole() -> None:
     # Given an object cut off within install.wim, right behind what looks like an anchor
     image = make_image(size=64 << 20)
     sector = image.size // SECTOR // 2
-    cut = image.changed(sector * SECTOR, udf.anchor(sector, 257, 275)).cut((sector + 1) * SECTOR)
+    cut = image.with_bytes(sector * SECTOR, udf.anchor(sector, 257, 275)).truncated(
+        (sector + 1) * SECTOR
+    )
 
     found = rejection(cut, requests=1)
 
@@ -198,7 +200,7 @@ def test_another_disc_that_is_cut_off_is_told_to_be_cut_off() -> None:
     image = make_image(wim=b"", files={"casper/x": Content(64 << 20, ())})
 
     assert rejection(image).code is Code.NOT_WINDOWS
-    assert rejection(image.cut(image.size - SECTOR * 10)).code is Code.TRUNCATED
+    assert rejection(image.truncated(image.size - SECTOR * 10)).code is Code.TRUNCATED
 
 
 def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:
@@ -210,7 +212,7 @@ def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:
     size = int.from_bytes(image.read(entry + 56, 8), "little")
     end = (start + size + SECTOR - 1) // SECTOR - FIRST_PARTITION_SECTOR
 
-    assert len(look(descriptor_changed(image, 2, put("L", 192, end))).editions) == 11
+    assert len(read_contents(descriptor_changed(image, 2, put("L", 192, end))).editions) == 11
     unreadable(descriptor_changed(image, 2, put("L", 192, end - 1)), "outside the file system")
 
 
@@ -222,13 +224,13 @@ def test_64_volume_descriptors() -> None:
         moved = [made.read(made.places[f"main {at}"], SECTOR) for at in range(5)]
         every = moved[:1] + [moved[1]] * (count - 4) + moved[2:]
         for at, data in enumerate(every):
-            made = made.changed((first + at) * SECTOR, sealed(data, first + at))
+            made = made.with_bytes((first + at) * SECTOR, sealed(data, first + at))
         end = made.read(made.places["main 5"], SECTOR)
-        made = made.changed((first + len(every)) * SECTOR, sealed(end, first + len(every)))
+        made = made.with_bytes((first + len(every)) * SECTOR, sealed(end, first + len(every)))
         change = put("LLLL", 16, 100 * SECTOR, first, 0, 0)
         return resealed(made, "anchor first", change)
 
-    assert len(look(image(63)).editions) == 11  # the terminator is the 64th
+    assert len(read_contents(image(63)).editions) == 11  # the terminator is the 64th
     unreadable(image(64), "more than 64")
 
 
@@ -241,7 +243,7 @@ def test_four_partitions() -> None:
 
         return descriptor_changed(make_image(), 3, change)
 
-    assert len(look(image(4)).editions) == 11
+    assert len(read_contents(image(4)).editions) == 11
     unreadable(image(5), "5 partitions")
     unreadable(image(0), "0 partitions")
 
@@ -252,25 +254,25 @@ def with_xml(inside: str, *, count: int = 1) -> Image:
 
 
 def test_elements_32_deep() -> None:
-    assert look(with_xml("<a>" * 30 + "</a>" * 30))
+    assert read_contents(with_xml("<a>" * 30 + "</a>" * 30))
     unreadable(with_xml("<a>" * 31 + "</a>" * 31), "too many elements")
 
 
 def test_32768_elements() -> None:
-    assert look(with_xml("<a/>" * 32_766))
+    assert read_contents(with_xml("<a/>" * 32_766))
     unreadable(with_xml("<a/>" * 32_767), "too many elements")
 
 
 def test_4096_attributes() -> None:
     # One of them is the image's index.
-    assert look(with_xml('<o a=""/>' * 4095))
+    assert read_contents(with_xml('<o a=""/>' * 4095))
     unreadable(with_xml('<o a=""/>' * 4096), "too many attributes")
 
 
 def test_values_of_1024_letters() -> None:
-    assert look(with_xml(f"<NAME>{'x' * 1024}</NAME>")).editions[0].name == "x" * 1024
+    assert read_contents(with_xml(f"<NAME>{'x' * 1024}</NAME>")).editions[0].name == "x" * 1024
     unreadable(with_xml(f"<NAME>{'x' * 1025}</NAME>"), "too long")
-    assert look(with_xml(f"<OTHER>{'x' * 5000}</OTHER>"))
+    assert read_contents(with_xml(f"<OTHER>{'x' * 5000}</OTHER>"))
 
 
 def test_256_languages() -> None:
@@ -278,14 +280,14 @@ def test_256_languages() -> None:
         each = "<LANGUAGE>en-US</LANGUAGE>" * count
         return with_xml(f"<WINDOWS><LANGUAGES>{each}</LANGUAGES></WINDOWS>")
 
-    assert len(look(languages(256)).editions[0].languages) == 256
+    assert len(read_contents(languages(256)).editions[0].languages) == 256
     unreadable(languages(257), "more than 256 languages")
 
 
 def test_the_file_entry_fills_its_block_and_no_more() -> None:
     # 234 short descriptors are 1,872 bytes behind 176.
     image = make_image(wim=make_wim(ONE, size=234 * SECTOR), layout=Layout(extent=SECTOR))
-    assert len(look(image).editions) == 1
+    assert len(read_contents(image).editions) == 1
     unreadable(resealed(image, "/sources/install.wim#", put("L", 172, 1880)), "larger than a block")
 
 

@@ -7,7 +7,7 @@ from isodrop.errors import RejectedError, TransientError
 from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR
-from isodrop_local.iso_maker.meter import look, rejection
+from isodrop_local.iso_maker.meter import read_contents, rejection
 
 LARGE = 5_400_000_000
 DISC = make_image()
@@ -28,18 +28,18 @@ def test_an_object_cut_off_anywhere_is_said_to_be_truncated(layout: str) -> None
     for size in edges(image):
         if size < SECTOR * 17:
             # Too little is left to tell.
-            assert rejection(image.cut(size)).code in {Code.NOT_AN_ISO, Code.TRUNCATED}
+            assert rejection(image.truncated(size)).code in {Code.NOT_AN_ISO, Code.TRUNCATED}
         elif size < end:
-            assert rejection(image.cut(size)).code is Code.TRUNCATED, size
+            assert rejection(image.truncated(size)).code is Code.TRUNCATED, size
         else:
-            assert len(look(image.cut(size)).editions) == 11
+            assert len(read_contents(image.truncated(size)).editions) == 11
 
 
 @pytest.mark.parametrize("percent", [5, 50, 95, 99])
 def test_a_large_object_cut_off_anywhere_is_said_to_be_truncated(percent: int) -> None:
     image = make_image(size=LARGE)
 
-    found = rejection(image.cut(LARGE // 100 * percent), requests=1)
+    found = rejection(image.truncated(LARGE // 100 * percent), requests=1)
 
     assert found.code is Code.TRUNCATED
     assert f"{image.size - SECTOR:,}" in found.message
@@ -81,7 +81,7 @@ def parts(image: Image, order: list[int]) -> Image:
 def test_parts_missing_doubled_or_swapped_are_noticed(order: list[int]) -> None:
     # Given an upload whose parts were put together wrongly
     image = make_image(size=64 << 20)
-    assert len(look(parts(image, [0, 1, 2, 3])).editions) == 11
+    assert len(read_contents(parts(image, [0, 1, 2, 3])).editions) == 11
 
     found = rejection(parts(image, order))
 

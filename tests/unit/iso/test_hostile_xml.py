@@ -4,7 +4,15 @@ import pytest
 
 from isodrop.iso.model import UNREADABLE
 from isodrop_local.iso_maker import EditionSpec, Image, make_image, make_wim
-from isodrop_local.iso_maker.meter import HARD, MUCH, harmless, look, peak, rejection, work
+from isodrop_local.iso_maker.meter import (
+    HARD,
+    MUCH,
+    is_harmless,
+    peak,
+    read_contents,
+    rejection,
+    work,
+)
 
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
 
@@ -19,8 +27,11 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 
 
 def test_the_xml_that_the_others_are_made_from_is_read() -> None:
-    assert look(xml_disc(GOOD)).editions[0].name == "x"
-    assert look(xml_disc(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}')).editions[0].name == "x"
+    assert read_contents(xml_disc(GOOD)).editions[0].name == "x"
+    assert (
+        read_contents(xml_disc(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}')).editions[0].name
+        == "x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +47,7 @@ def test_the_xml_that_the_others_are_made_from_is_read() -> None:
     ids=["laughs", "fetch", "file", "comment", "cdata", "end"],
 )
 def test_declarations_of_any_kind_are_refused_before_parsing(text: str) -> None:
-    harmless(xml_disc(text), "declaration or comment")
+    is_harmless(xml_disc(text), "declaration or comment")
 
 
 @pytest.mark.parametrize(
@@ -60,20 +71,20 @@ def test_declarations_of_any_kind_are_refused_before_parsing(text: str) -> None:
     ],
 )
 def test_what_is_not_well_formed_is_refused(text: str) -> None:
-    harmless(xml_disc(text), "not well formed")
+    is_harmless(xml_disc(text), "not well formed")
 
 
 def test_other_encodings_are_refused() -> None:
-    harmless(xml_disc(GOOD, encoding="utf-16-be"), "not UTF-16")
-    harmless(xml_disc(GOOD, mark=""), "not UTF-16")
-    harmless(xml_disc(GOOD, encoding="utf-8", mark=""), "not UTF-16")
+    is_harmless(xml_disc(GOOD, encoding="utf-16-be"), "not UTF-16")
+    is_harmless(xml_disc(GOOD, mark=""), "not UTF-16")
+    is_harmless(xml_disc(GOOD, encoding="utf-8", mark=""), "not UTF-16")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "shift_jis", "no-such-code", "utf-7"])
 def test_what_the_xml_says_of_its_encoding_is_not_believed(encoding: str) -> None:
     image = xml_disc(f'<?xml version="1.0" encoding="{encoding}"?>{GOOD}')
 
-    assert look(image).editions[0].name == "x"
+    assert read_contents(image).editions[0].name == "x"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,7 @@ def test_what_the_xml_says_of_its_encoding_is_not_believed(encoding: str) -> Non
     ],
 )
 def test_images_that_contradict_each_other(text: str, words: str) -> None:
-    harmless(xml_disc(text), words)
+    is_harmless(xml_disc(text), words)
 
 
 def test_numbers_that_are_none_are_not_said() -> None:
@@ -110,7 +121,7 @@ def test_numbers_that_are_none_are_not_said() -> None:
     arch = f"<ARCH>{'9' * 900}</ARCH>"
     text = f"<WINDOWS>{arch}<VERSION>{version}</VERSION></WINDOWS></IMAGE>"
 
-    edition = look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0]
+    edition = read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0]
 
     assert (edition.major, edition.minor, edition.build, edition.architecture) == (None,) * 4
     # One that is not said counts as the very first; one that cannot be read must not.
@@ -121,14 +132,16 @@ def test_numbers_that_are_none_are_not_said() -> None:
 def test_a_revision_that_is_no_number_is_not_taken_for_none(spbuild: str) -> None:
     text = f"<WINDOWS><VERSION><SPBUILD>{spbuild}</SPBUILD></VERSION></WINDOWS></IMAGE>"
 
-    assert look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision == UNREADABLE
+    assert (
+        read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision == UNREADABLE
+    )
 
 
 @pytest.mark.parametrize("spbuild", ["<SPBUILD/>", "<SPBUILD> </SPBUILD>", ""])
 def test_a_revision_that_is_empty_is_not_said(spbuild: str) -> None:
     text = f"<WINDOWS><VERSION>{spbuild}</VERSION></WINDOWS></IMAGE>"
 
-    assert look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision is None
+    assert read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision is None
 
 
 DESCRIBED = (
@@ -146,9 +159,9 @@ DESCRIBED = (
 def test_white_space_and_nuls_around_values_belong_to_none(around: str) -> None:
     text = DESCRIBED if around[0] != "&" else DESCRIBED.removesuffix("~").replace(">~<", "><")
 
-    edition = look(xml_disc(text.replace("~", around))).editions[0]
+    edition = read_contents(xml_disc(text.replace("~", around))).editions[0]
 
-    assert edition == look(xml_disc(DESCRIBED.replace("~", ""))).editions[0]
+    assert edition == read_contents(xml_disc(DESCRIBED.replace("~", ""))).editions[0]
     assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1742)
     assert (edition.languages, edition.default_language) == (("en-US",), "en-US")
     assert edition.name == "Windows 11 Enterprise"
@@ -158,14 +171,14 @@ def test_white_space_and_nuls_around_values_belong_to_none(around: str) -> None:
 def test_a_value_of_nothing_but_white_space_is_not_said(value: str) -> None:
     text = f"<WINDOWS><EDITIONID>{value}</EDITIONID></WINDOWS></IMAGE>"
 
-    assert look(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].edition_id is None
+    assert read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].edition_id is None
 
 
 def test_images_out_of_order_are_put_in_order() -> None:
     images = "".join(f'<IMAGE INDEX="{n}"><NAME>{n}</NAME></IMAGE>' for n in (3, 1, 2))
     wim = make_wim(ONE * 3, xml=f"\ufeff<WIM>{images}</WIM>".encode("utf-16-le"))
 
-    assert [(e.index, e.name) for e in look(make_image(wim=wim)).editions] == [
+    assert [(e.index, e.name) for e in read_contents(make_image(wim=wim)).editions] == [
         (1, "1"),
         (2, "2"),
         (3, "3"),
@@ -200,7 +213,7 @@ def test_a_mebibyte_of_anything_takes_little_memory_and_work(piece: str) -> None
 def test_attributes_without_end_are_refused() -> None:
     attributes = " ".join(f'a{n}=""' for n in range(40_000))
 
-    harmless(xml_disc(GOOD.replace("<NAME", f"<o {attributes}/><NAME")), "too many attributes")
+    is_harmless(xml_disc(GOOD.replace("<NAME", f"<o {attributes}/><NAME")), "too many attributes")
 
 
 def test_names_are_shown_escaped() -> None:

@@ -24,7 +24,7 @@ from isodrop_local.iso_maker import (
 )
 from isodrop_local.iso_maker.image import SECTOR
 from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
-from isodrop_local.iso_maker.meter import Meter, look, peak
+from isodrop_local.iso_maker.meter import Meter, peak, read_contents
 from isodrop_local.iso_maker.mutate import put, resealed, sealed
 
 READABLE = [name for name, layout in LAYOUTS.items() if layout.udf]
@@ -62,7 +62,7 @@ def expected(specs: tuple[EditionSpec, ...]) -> tuple[Edition, ...]:
 
 @pytest.mark.parametrize("layout", READABLE)
 def test_the_editions_are_read_from_every_layout(layout: str) -> None:
-    contents = look(make_image(layout=layout))
+    contents = read_contents(make_image(layout=layout))
 
     assert contents.editions == expected(business_editions())
     assert contents.label == "CCCOMA_X64FRE_EN-US_DV9"
@@ -77,7 +77,7 @@ def test_the_editions_are_read_from_five_gigabytes(layout: str) -> None:
         form = replace(form, extent=64 << 20)
     image = make_image(layout=form, size=LARGE)
 
-    contents = look(image)
+    contents = read_contents(image)
 
     assert contents.editions == expected(business_editions())
     assert contents.size == image.size == LARGE // 2048 * 2048
@@ -92,7 +92,7 @@ def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> N
     )
     blocks = [image.read(start + 2048 * at, 2048) for at in range(count)]
     for at, block in enumerate(reversed(blocks)):
-        image = image.changed(start + 2048 * at, block)
+        image = image.with_bytes(start + 2048 * at, block)
 
     def turn(entry: bytearray) -> None:
         # The last extent, now first on the disc, is the one that is not full.
@@ -103,12 +103,12 @@ def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> N
     image = resealed(image, "/sources/install.wim#", turn)
 
     assert count > 10
-    assert look(image).editions == expected(business_editions())
+    assert read_contents(image).editions == expected(business_editions())
 
 
 @pytest.mark.parametrize("layout", OSCDIMG)
 def test_media_as_microsoft_makes_them_take_four_requests_and_half_a_megabyte(layout: str) -> None:
-    contents = look(make_image(layout=layout, size=LARGE, files=CROWD))
+    contents = read_contents(make_image(layout=layout, size=LARGE, files=CROWD))
 
     assert contents.requests <= 4
     assert contents.bytes <= 512 * 1024
@@ -132,7 +132,7 @@ def test_the_first_range_is_the_one_that_is_announced() -> None:
 
 
 def test_an_object_that_ends_before_the_first_range_is_read_from_its_start() -> None:
-    meter = Meter(make_image().cut(FIRST_READ[0]))
+    meter = Meter(make_image().truncated(FIRST_READ[0]))
 
     with pytest.raises(RejectedError):
         read_iso(meter.read, meter.image.size)
@@ -142,7 +142,7 @@ def test_an_object_that_ends_before_the_first_range_is_read_from_its_start() -> 
 
 @pytest.mark.parametrize("index", range(1, 12))
 def test_enterprise_may_have_any_index(index: int) -> None:
-    contents = look(make_image(editions=business_editions(enterprise_index=index)))
+    contents = read_contents(make_image(editions=business_editions(enterprise_index=index)))
 
     assert [e.index for e in contents.editions if e.edition_id == "Enterprise"] == [index]
 
@@ -152,11 +152,11 @@ def test_enterprise_may_have_any_index(index: int) -> None:
     [("SOURCES", "INSTALL.WIM"), ("Sources", "Install.Wim"), ("sources", "install.WIM")],
 )
 def test_paths_are_found_in_any_case(sources: str, name: str) -> None:
-    assert len(look(make_image(sources=sources, wim_name=name)).editions) == 11
+    assert len(read_contents(make_image(sources=sources, wim_name=name)).editions) == 11
 
 
 def test_an_esd_is_read_and_said_to_be_one() -> None:
-    contents = look(make_image(wim_name="install.esd", editions=consumer_editions()))
+    contents = read_contents(make_image(wim_name="install.esd", editions=consumer_editions()))
 
     assert contents.kind == "esd"
     assert contents.editions == expected(consumer_editions())
@@ -165,7 +165,7 @@ def test_an_esd_is_read_and_said_to_be_one() -> None:
 def test_an_esd_under_the_name_of_a_wim_is_said_to_be_one() -> None:
     wim = make_wim(consumer_editions(), solid=True)
 
-    contents = look(make_image(wim=wim))
+    contents = read_contents(make_image(wim=wim))
 
     assert (contents.kind, contents.is_esd) == ("wim", True)
 
@@ -175,12 +175,12 @@ def test_the_name_of_an_esd_is_enough(name: str, is_esd: bool) -> None:
     # Nothing but the name tells: what is in it is an ordinary WIM.
     image = make_image(files={f"sources/{name}": make_wim(consumer_editions())}, wim=b"")
 
-    assert look(image).is_esd is is_esd
+    assert read_contents(image).is_esd is is_esd
 
 
 @pytest.mark.parametrize("integrity", [False, True])
 def test_an_integrity_table_changes_nothing_but_the_identity(integrity: bool) -> None:
-    assert len(look(make_image(integrity=integrity)).editions) == 11
+    assert len(read_contents(make_image(integrity=integrity)).editions) == 11
 
 
 def test_several_languages_in_one_image_keep_their_order() -> None:
@@ -188,7 +188,7 @@ def test_several_languages_in_one_image_keep_their_order() -> None:
         "Enterprise", "x", languages=("de-DE", "en-US", "fr-FR"), default_language="en-US"
     )
 
-    edition = look(make_image(editions=[spec])).editions[0]
+    edition = read_contents(make_image(editions=[spec])).editions[0]
 
     assert edition.languages == ("de-DE", "en-US", "fr-FR")
     assert edition.default_language == "en-US"
@@ -199,7 +199,7 @@ def test_what_the_xml_does_not_say_is_none() -> None:
         None, "", architecture="riscv", installation_type=None, branch=None, languages=()
     )
 
-    edition = look(make_image(editions=[spec])).editions[0]
+    edition = read_contents(make_image(editions=[spec])).editions[0]
 
     assert edition.name == ""
     assert edition.edition_id is None
@@ -214,32 +214,32 @@ def test_what_the_xml_does_not_say_is_none() -> None:
 def test_architectures_are_told_in_words(architecture: str) -> None:
     image = make_image(editions=server_editions(architecture=architecture))
 
-    assert {e.architecture for e in look(image).editions} == {architecture}
+    assert {e.architecture for e in read_contents(image).editions} == {architecture}
 
 
 @pytest.mark.parametrize("label", ["X", "Fenêtre_11", "窗口十一", "A" * 31])
 def test_labels_are_read_in_eight_and_sixteen_bits(label: str) -> None:
     image = make_image(label=label[:14] if not label.isascii() else label)
 
-    assert look(image).label == label
+    assert read_contents(image).label == label
 
 
 def test_names_in_sixteen_bits_do_no_harm() -> None:
     image = make_image(files={"sources/説明.txt": b"", "Ünïcödé.txt": b"x"})
 
-    assert len(look(image).editions) == 11
+    assert len(read_contents(image).editions) == 11
 
 
 def damaged(image: Image, *places: str) -> Image:
     for place in places:
-        image = image.changed(image.places[place] + 20, b"\xff\xfe\xfd")
+        image = image.with_bytes(image.places[place] + 20, b"\xff\xfe\xfd")
     return image
 
 
 def test_the_reserve_descriptors_stand_in_for_damaged_ones() -> None:
     image = make_image()
     for number in range(5):
-        assert len(look(damaged(image, f"main {number}")).editions) == 11
+        assert len(read_contents(damaged(image, f"main {number}")).editions) == 11
 
 
 def in_both(image: Image, number: int, change: Callable[[bytearray], object]) -> Image:
@@ -252,13 +252,13 @@ def in_both(image: Image, number: int, change: Callable[[bytearray], object]) ->
 def test_partitions_may_have_any_number(number: int) -> None:
     image = in_both(make_image(), 2, put("H", 22, number))
 
-    assert len(look(in_both(image, 3, put("H", 444, number))).editions) == 11
+    assert len(read_contents(in_both(image, 3, put("H", 444, number))).editions) == 11
 
 
 def copied(image: Image, source: str, sector: int, change: Callable[[bytearray], object]) -> Image:
     data = bytearray(image.read(image.places[source], SECTOR))
     change(data)
-    return image.changed(sector * SECTOR, sealed(bytes(data), sector))
+    return image.with_bytes(sector * SECTOR, sealed(bytes(data), sector))
 
 
 @pytest.mark.parametrize(("number", "label"), [(1, "CCCOMA_X64FRE_EN-US_DV9"), (3, "PREVAILS")])
@@ -273,7 +273,7 @@ def test_of_two_descriptors_of_a_kind_the_higher_number_prevails(number: int, la
 
     image = copied(image, "main 3", image.places["main 4"] // SECTOR, change)
 
-    assert look(image).label == label
+    assert read_contents(image).label == label
 
 
 def test_volume_descriptors_may_go_on_elsewhere() -> None:
@@ -284,9 +284,9 @@ def test_volume_descriptors_may_go_on_elsewhere() -> None:
     for at in range(4):
         image = copied(image, f"main {2 + at}", elsewhere + at, lambda _: None)
     body = struct.pack("<LLL", 9, 4 * SECTOR, elsewhere) + bytes(484)
-    image = image.changed(first * SECTOR, udf.tag(3, body, first))
+    image = image.with_bytes(first * SECTOR, udf.tag(3, body, first))
 
-    assert len(look(image).editions) == 11
+    assert len(read_contents(image).editions) == 11
 
 
 def test_what_else_the_xml_of_real_media_says_does_no_harm() -> None:
@@ -302,7 +302,7 @@ def test_what_else_the_xml_of_real_media_says_does_no_harm() -> None:
     )
     wim = make_wim([EditionSpec("x", "x")], xml=text.encode("utf-16-le"))
 
-    (edition,) = look(make_image(wim=wim)).editions
+    (edition,) = read_contents(make_image(wim=wim)).editions
 
     assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1)
     assert (edition.languages, edition.default_language) == (("ja-JP",), "ja-JP")

@@ -9,7 +9,7 @@ import pytest
 from isodrop.codes import Code
 from isodrop_local.iso_maker import Content, Image, Layout, make_image, make_wim
 from isodrop_local.iso_maker.image import SECTOR
-from isodrop_local.iso_maker.meter import look, rejection
+from isodrop_local.iso_maker.meter import read_contents, rejection
 
 PLAIN = make_image(layout="iso9660-only")
 
@@ -93,7 +93,7 @@ def test_zeros_where_something_has_to_be_are_told_as_a_broken_download(
     start = wim + offset if place == "xml" else image.places[place]
     length = image.size - start if place == "xml" else SECTOR
     for at in (start, image.places["reserve 0"] if place == "main 0" else start):
-        image = image.changed(at, bytes(length))
+        image = image.with_bytes(at, bytes(length))
 
     found = rejection(image)
 
@@ -175,13 +175,13 @@ def test_an_iso_without_udf_is_one_but_not_of_windows() -> None:
 
 
 def test_an_iso_without_udf_that_is_cut_off() -> None:
-    assert rejection(PLAIN.cut(PLAIN.size - SECTOR)).code is Code.TRUNCATED
+    assert rejection(PLAIN.truncated(PLAIN.size - SECTOR)).code is Code.TRUNCATED
 
 
 def test_an_iso_whose_anchor_is_gone() -> None:
     image = make_image(size=3_000_000)
     for place in ("anchor first", "anchor last"):
-        image = image.changed(image.places[place] + 20, b"\x99")
+        image = image.with_bytes(image.places[place] + 20, b"\x99")
 
     found = rejection(image)
 
@@ -266,4 +266,4 @@ def test_other_media_with_folders_called_so_are_not(files: dict[str, bytes]) -> 
 def test_a_whole_windows_beside_such_folders_counts() -> None:
     files = {f"{folder}/sources/install.esd": b"x" for folder in ("x64", "x86")}
 
-    assert len(look(make_image(files=files)).editions) == 11
+    assert len(read_contents(make_image(files=files)).editions) == 11

@@ -8,11 +8,11 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from isodrop_local.image_builder import (
-    LOST,
+    LOST_RESPONSE,
     TIMINGS,
     InMemoryEnvironment,
-    InvalidAnswerError,
-    LostAnswerError,
+    InvalidResponseError,
+    LostResponseError,
     client,
     control,
     respond,
@@ -173,7 +173,7 @@ class TestCallsThatFail:
         assert service.api.import_disk_image(**request)["imageBuildVersionArn"] == made
 
     def test_given_a_lost_answer_then_the_caller_hears_nothing(self, service: Service) -> None:
-        service.controls.fail_next("ImportDiskImage", LOST, committed=True)
+        service.controls.fail_next("ImportDiskImage", LOST_RESPONSE, committed=True)
         with pytest.raises(ReadTimeoutError):
             service.start()
         assert len(service.builder.builds) == 1
@@ -181,8 +181,8 @@ class TestCallsThatFail:
     def test_given_a_lost_answer_then_the_server_is_told_to_break_the_connection(
         self, service: Service
     ) -> None:
-        service.controls.fail_next("*", LOST)
-        with pytest.raises(LostAnswerError):
+        service.controls.fail_next("*", LOST_RESPONSE)
+        with pytest.raises(LostResponseError):
             respond(service.builder, "POST", "/ListImages", {}, b"{}")
 
     def test_given_boto3s_own_retries_then_they_reach_the_service(self, service: Service) -> None:
@@ -192,7 +192,7 @@ class TestCallsThatFail:
         assert len(service.controls.calls) == 2
 
     def test_given_a_killed_caller_then_the_world_is_asked_to(self, service: Service) -> None:
-        service.controls.fail_next("ListImages", LOST, kill_caller=True)
+        service.controls.fail_next("ListImages", LOST_RESPONSE, kill_caller=True)
         with pytest.raises(ReadTimeoutError):
             service.api.list_images()
         assert service.world.killed == 1
@@ -266,7 +266,7 @@ class TestStates:
         service.builder.builds[arn].path = ("PENDING", "WARMING", "AVAILABLE")
         service.now += TIMINGS["PENDING"]
         service.controls.hold("WARMING")
-        with pytest.raises(InvalidAnswerError, match="WARMING"):
+        with pytest.raises(InvalidResponseError, match="WARMING"):
             service.status(arn)
 
     def test_given_a_scale_then_all_goes_that_much_faster(self, service: Service) -> None:

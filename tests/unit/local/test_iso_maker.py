@@ -19,7 +19,7 @@ from isodrop_local.iso_maker import (
     measured_files,
 )
 from isodrop_local.iso_maker.image import SECTOR, Image
-from isodrop_local.iso_maker.meter import look
+from isodrop_local.iso_maker.meter import read_contents
 
 
 def test_five_gigabytes_take_hardly_any_memory_and_disk(tmp_path: Path) -> None:
@@ -42,11 +42,11 @@ def test_what_is_written_is_what_is_in_memory(layout: str, tmp_path: Path) -> No
 def test_changes_leave_the_original_alone() -> None:
     image = Image(Content(100, ((10, b"abcdef"), (20, b"xyz"))))
 
-    changed = image.changed(12, b"0123456789")
+    changed = image.with_bytes(12, b"0123456789")
 
     assert changed.read(8, 18) == b"\0\0ab0123456789z\0\0\0"
     assert image.read(8, 18) == b"\0\0abcdef\0\0\0\0xyz\0\0\0"
-    assert image.cut(12).read(8, 4) == b"\0\0ab"
+    assert image.truncated(12).read(8, 4) == b"\0\0ab"
 
 
 def test_enterprise_is_not_third_unless_wished() -> None:
@@ -141,7 +141,7 @@ def test_its_windows_image_is_as_large_and_in_as_many_extents() -> None:
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
 def test_it_is_read_for_four_requests_and_half_a_megabyte(layout: str) -> None:
     wim = make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM)
-    contents = look(make_image(layout=layout, files=measured_files(), wim=wim))
+    contents = read_contents(make_image(layout=layout, files=measured_files(), wim=wim))
 
     assert [e.index for e in contents.editions if e.edition_id == "Enterprise"] == [3]
     assert contents.requests <= 4

@@ -5,7 +5,7 @@ import pytest
 from isodrop_local.s3_multipart import (
     Behaviour,
     Part,
-    S3RefusalError,
+    S3ResponseError,
     composite,
     copied_range,
     whole_etag,
@@ -34,13 +34,13 @@ def test_an_etag_is_made_of_the_parts_etags() -> None:
 def test_a_part_of_more_than_five_gibibytes_is_not_copied() -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html."""
     size = 6 << 30
-    with pytest.raises(S3RefusalError, match="InvalidRequest"):
+    with pytest.raises(S3ResponseError, match="InvalidRequest"):
         copied_range(None, size, Behaviour())
     assert copied_range(f"bytes=0-{(5 << 30) - 1}", size, Behaviour()) == (0, 5 << 30)
 
 
 def test_a_refusal_is_written_as_s3_writes_it() -> None:
-    status, _, body = S3RefusalError(400, "InvalidPart", "Not <this> one").answer()
+    status, _, body = S3ResponseError(400, "InvalidPart", "Not <this> one").answer()
     assert (status, b"<Code>InvalidPart</Code>" in body, b"&lt;this&gt;" in body) == (
         400,
         True,

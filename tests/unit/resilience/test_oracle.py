@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.faults import LOST, NOT_TAKEN, Fault, Faults, written
+from isodrop_local.faults import LOST_RESPONSE, REJECTED, Fault, Faults, error_response
 from tests.resilience.oracle import FinalState, UploadedIso, broken
 from tests.resilience.schedule import Schedule
 from tests.resilience.state_machine import Machine, TaskError
@@ -197,18 +197,18 @@ def test_what_is_undefined_is_an_error_as_in_step_functions() -> None:
 
 def test_faults_are_met_in_their_order_and_after_the_calls_that_they_skip() -> None:
     faults = Faults()
-    faults.add(Fault("PutItem", LOST, service="dynamodb", skip=1))
+    faults.add(Fault("PutItem", LOST_RESPONSE, service="dynamodb", skip=1))
     faults.add(Fault("PutItem", "ThrottlingException", service="dynamodb", times=2))
 
-    met = [faults.due("PutItem", "dynamodb") for _ in range(4)]
+    met = [faults.take_due("PutItem", "dynamodb") for _ in range(4)]
 
     assert [each and each.code for each in met] == [
         "ThrottlingException",
-        LOST,
+        LOST_RESPONSE,
         "ThrottlingException",
         None,
     ]
-    assert faults.due("GetItem", "dynamodb") is None
+    assert faults.take_due("GetItem", "dynamodb") is None
     assert faults.left() == 0
 
 
@@ -219,11 +219,11 @@ def test_faults_are_met_in_their_order_and_after_the_calls_that_they_skip() -> N
         (Fault("HeadObject", "SlowDown", service="s3"), 503, b""),
         (Fault("PutItem", "InternalServerError", service="dynamodb"), 500, b"InternalServerError"),
         (Fault("DescribeImages", "Busy", service="ec2", status=503), 503, b"<Code>Busy</Code>"),
-        (Fault("PutEvents", NOT_TAKEN, service="events"), 200, b'"FailedEntryCount": 1'),
+        (Fault("PutEvents", REJECTED, service="events"), 200, b'"FailedEntryCount": 1'),
     ],
 )
 def test_a_fault_is_written_as_its_service_would(fault: Fault, status: int, words: bytes) -> None:
-    found, _, body = written(fault)
+    found, _, body = error_response(fault)
 
     assert found == status
     assert words in body

@@ -26,12 +26,12 @@ from isodrop.events import (
     parse,
 )
 from isodrop_local.image_builder.shapes import violations
-from tools.contract.__main__ import ROOT, drifted, made, taken_back
-from tools.contract.samples import SAMPLES, read, wrong
+from tools.contract.__main__ import ROOT, find_breaking_changes, find_drift, make_files
+from tools.contract.samples import SAMPLES, find_errors, read
 from tools.contract.schemas import (
     CONTENT_LIMIT,
     all_schemas,
-    breaks,
+    breaking_changes,
     properties,
     registry,
     schema_of,
@@ -54,7 +54,7 @@ def changed(event: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
 
 class TestSchemasAndSamples:
     def test_given_the_models_when_made_anew_then_nothing_has_drifted(self) -> None:
-        assert list(drifted()) == []
+        assert list(find_drift()) == []
 
     def test_given_the_page_of_events_when_its_subscriber_is_read_then_it_is_the_one_that_is_tested(
         self,
@@ -78,7 +78,7 @@ class TestSchemasAndSamples:
     def test_given_a_sample_old_or_new_when_read_now_then_schema_and_model_take_it(
         self, event: Any
     ) -> None:
-        assert list(wrong(event, SCHEMAS[event["detail-type"]])) == []
+        assert list(find_errors(event, SCHEMAS[event["detail-type"]])) == []
 
     def test_given_the_samples_when_counted_then_each_event_has_one_and_variants_are_there(
         self,
@@ -108,7 +108,7 @@ class TestSchemasAndSamples:
     ) -> None:
         event = copy.deepcopy(SUCCEEDED)
         spoil(event)
-        assert said in "\n".join(wrong(event, SCHEMAS["ISO Import Succeeded"]))
+        assert said in "\n".join(find_errors(event, SCHEMAS["ISO Import Succeeded"]))
 
 
 def doctored(kind: type[Any], **fields: Any) -> Any:
@@ -128,10 +128,10 @@ def doctored(kind: type[Any], **fields: Any) -> Any:
 
 class TestCompatibility:
     def test_given_the_schemas_that_are_out_when_compared_then_nothing_is_taken_back(self) -> None:
-        assert list(taken_back()) == []
+        assert list(find_breaking_changes()) == []
 
     def test_given_an_unchanged_model_when_compared_then_the_check_is_content(self) -> None:
-        assert list(breaks(SCHEMAS["ISO Import Failed"], doctored(FailedData))) == []
+        assert list(breaking_changes(SCHEMAS["ISO Import Failed"], doctored(FailedData))) == []
 
     @pytest.mark.parametrize(
         ("kind", "fields", "said"),
@@ -173,26 +173,26 @@ class TestCompatibility:
     def test_given_a_doctored_model_when_compared_then_what_it_takes_back_is_named(
         self, kind: Any, fields: dict[str, Any], said: str
     ) -> None:
-        assert said in list(breaks(SCHEMAS[DETAIL_TYPES[kind]], doctored(kind, **fields)))
+        assert said in list(breaking_changes(SCHEMAS[DETAIL_TYPES[kind]], doctored(kind, **fields)))
 
     def test_given_an_addition_when_compared_then_it_is_allowed_and_old_samples_stay_valid(
         self,
     ) -> None:
         new = doctored(FailedData, ticket=(str | None, Field(None, description="T.")))
-        assert list(breaks(SCHEMAS["ISO Import Failed"], new)) == []
+        assert list(breaking_changes(SCHEMAS["ISO Import Failed"], new)) == []
         assert list(Draft4Validator(new).iter_errors(EARLIER["1.0/iso-import-failed"])) == []
 
     def test_given_a_schema_that_promised_more_when_checked_then_it_is_told_and_nothing_written(
         self, tmp_path: Path
     ) -> None:
-        for name, content in made().items():
+        for name, content in make_files().items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(content)
         path = tmp_path / "events/schemas/iso-import-started/1.0.json"
         promised = json.loads(path.read_text())
         promised["definitions"]["Plan"]["properties"]["colour"] = {"type": "string"}
         path.write_text(json.dumps(promised))
-        assert list(taken_back(tmp_path)) == [
+        assert list(find_breaking_changes(tmp_path)) == [
             "ISO Import Started 1.0: detail.data.plan.colour was removed"
         ]
 

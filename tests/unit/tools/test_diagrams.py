@@ -15,9 +15,9 @@ import pytest
 from isodrop.aws.metrics import NAMESPACE
 from isodrop_local.template import ROOT
 from tools.diagrams import dashboard, state_machine
-from tools.diagrams.__main__ import Sources, drifted, made, sources
+from tools.diagrams.__main__ import Sources, find_drift, make_diagrams, sources
 from tools.diagrams.record import Sample
-from tools.diagrams.themes import IN_THE_DARK, themed
+from tools.diagrams.themes import IN_THE_DARK, apply_themes
 
 PICTURES = ("docs/machine.svg", "docs/dashboard.svg")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,7 +70,7 @@ class TestDrift:
     @pytest.fixture
     def root(self, tmp_path: Path, of: Sources) -> Path:
         """A checkout whose pictures were just drawn."""
-        for name, picture in made(of, draw).items():
+        for name, picture in make_diagrams(of, draw).items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(picture)
         return tmp_path
@@ -78,14 +78,14 @@ class TestDrift:
     def test_given_pictures_just_drawn_when_checked_then_nothing_has_drifted(
         self, root: Path, of: Sources
     ) -> None:
-        assert list(drifted(of, root, draw)) == []
+        assert list(find_drift(of, root, draw)) == []
 
     def test_given_a_new_state_when_checked_then_it_says_what_to_do(
         self, root: Path, of: Sources
     ) -> None:
         of.definition["States"]["New"] = {"Type": "Pass", "Next": "UploadHandled"}
         of.definition["States"]["PublishFailure"]["Next"] = "New"
-        (said,) = drifted(of, root, draw)
+        (said,) = find_drift(of, root, draw)
         assert said.startswith("docs/machine.svg")
         assert said.endswith("run: make pictures")
 
@@ -97,7 +97,7 @@ class TestDrift:
         self, root: Path, of: Sources, change: dict[str, Any]
     ) -> None:
         of.body["widgets"][2]["properties"] |= change
-        (said,) = drifted(of, root, draw)
+        (said,) = find_drift(of, root, draw)
         assert said.startswith("docs/dashboard.svg")
         assert said.endswith("run: make pictures")
 
@@ -106,7 +106,7 @@ class TestDrift:
         self, root: Path, of: Sources, name: str
     ) -> None:
         (root / name).unlink()
-        assert [said.split()[0] for said in drifted(of, root, draw)] == [name]
+        assert [said.split()[0] for said in find_drift(of, root, draw)] == [name]
 
 
 class TestTheStateMachine:
@@ -184,7 +184,7 @@ def _state(node: str) -> str:
 
 class TestTheDashboard:
     def test_every_widget_lies_on_its_place_and_every_title_is_drawn(self, of: Sources) -> None:
-        drawn = ElementTree.fromstring(made(of, draw)["docs/dashboard.svg"])  # noqa: S314 # our own
+        drawn = ElementTree.fromstring(make_diagrams(of, draw)["docs/dashboard.svg"])  # noqa: S314 # our own
         cards = drawn.findall(f"{SVG}rect")[1:]
         places = [(int(card.attrib["x"]), int(card.attrib["y"])) for card in cards]
         unit = dashboard.UNIT
@@ -255,7 +255,9 @@ class TestInTheDark:
         self,
     ) -> None:
         light, dark = next(iter(IN_THE_DARK.items()))
-        svg = themed(f'<?xml version="1.0"?><svg ><path fill="{light}" stroke="{light}"/></svg>')
+        svg = apply_themes(
+            f'<?xml version="1.0"?><svg ><path fill="{light}" stroke="{light}"/></svg>'
+        )
         rules = re.findall(r"\[(\w+)=\"(#\w+)\"\]\{(\w+):(#\w+)\}", svg)
         assert ("fill", light, "fill", dark) in rules
         assert ("stroke", light, "stroke", dark) in rules

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, definition, source, transformed
+from isodrop_local.template import ROOT, definition, source, transform
 from tools import package as packaging
 from tools.inlined_stacks import STACK
 from tools.package import TEMPLATE, package
@@ -56,7 +56,7 @@ def test_nothing_is_left_for_sam_and_all_else_is_as_it_would_make_it(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     template, _ = made
-    plain = transformed()
+    plain = transform()
     kinds = {resource["Type"] for resource in template["Resources"].values()}
     assert "Transform" not in template
     assert not [kind for kind in kinds if kind.startswith("AWS::Serverless::")]

@@ -4,8 +4,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tools.probe.points import Probe, Stack, parts, rule
-from tools.smoke.points import DIFFERS, HELD, NOT_SEEN
+from tools.probe.points import Probe, Stack, part_checksums, rule_pattern
+from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED
 
 STACK = Stack(
     "isodrop", "uploads", "arn:aws:states:eu-central-1:1:stateMachine:m", {"UploadRule": "r"}
@@ -42,7 +42,7 @@ class Service:
 def test_a_pattern_that_is_too_complex_differs_and_leaves_no_rule() -> None:
     refusal = InvalidEventPatternException("Rule is too complex")
     service = Service(describe_rule={"EventPattern": "{}"}, put_rule=refusal)
-    point = Probe("rule", "taken", rule).point(service, STACK)
+    point = Probe("rule", "taken", rule_pattern).point(service, STACK)
     assert (point.result, point.observed) == (DIFFERS, "Rule is too complex")
     assert service.asked == ["describe_rule", "put_rule", "delete_rule"]
 
@@ -54,7 +54,7 @@ def test_parts_without_checksums_differ_and_are_removed() -> None:
         upload_part_copy={"CopyPartResult": {"ETag": '"p"'}},
         list_object_versions={"Versions": [{"Key": "isodrop-probe", "VersionId": "v"}]},
     )
-    point = Probe("parts", "SHA-256", parts).point(service, STACK)
+    point = Probe("parts", "SHA-256", part_checksums).point(service, STACK)
     assert point.result == DIFFERS
     assert "complete_multipart_upload" not in service.asked
     assert service.asked[-5:] == [
@@ -65,10 +65,10 @@ def test_parts_without_checksums_differ_and_are_removed() -> None:
 
 def test_what_may_not_be_asked_was_not_seen() -> None:
     denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeRule")
-    point = Probe("rule", "taken", rule).point(Service(describe_rule=denied), STACK)
-    assert (point.result, "AccessDenied" in point.observed) == (NOT_SEEN, True)
+    point = Probe("rule", "taken", rule_pattern).point(Service(describe_rule=denied), STACK)
+    assert (point.result, "AccessDenied" in point.observed) == (NOT_OBSERVED, True)
 
 
 def test_what_is_as_expected_held() -> None:
     service = Service(describe_rule={"EventPattern": "{}"})
-    assert Probe("rule", "taken", rule).point(service, STACK).result == HELD
+    assert Probe("rule", "taken", rule_pattern).point(service, STACK).result == HELD

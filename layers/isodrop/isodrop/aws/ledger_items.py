@@ -20,6 +20,7 @@ from isodrop.domain.content import Content
 from isodrop.domain.model import ImportPlan, RunRequest, Upload
 from isodrop.domain.run import (
     Attempt,
+    AttemptKey,
     AttemptStatus,
     BuildKind,
     BuildRecord,
@@ -110,6 +111,7 @@ class _RunItem(_Item):
     claimed_at: str
     upload: Json[Upload]
     overrides: dict[str, str] = Field(default_factory=dict)
+    requester: str | None = None
     status_first_seen_at: dict[str, str] = Field(default_factory=dict)
     decision: Json[_Decision] | None = None
     staging: str | None = None
@@ -131,22 +133,20 @@ class _RunItem(_Item):
     def value(self) -> Run:
         return Run(
             upload_id=self.pk.removeprefix("UPLOAD#"),
-            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides),
+            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides, self.requester),
             execution_arn=self.execution_arn,
             claimed_at=self.claimed_at,
             upload=self.upload,
             decision=None if self.decision is None else self.decision.value(),
             staging=self.staging,
             content=self.content,
-            import_key=self.import_key,
-            attempt=self.attempt,
-            build_arn=self.build_arn,
-            failure=self.failure,
+            import_build=BuildRecord(
+                _to_attempt_key(self.import_key, self.attempt), self.build_arn, self.failure
+            ),
             distribution=BuildRecord(
-                import_key=self.distribution_key,
-                attempt=self.distribution_attempt,
-                arn=self.distribution_build_arn,
-                failure=self.distribution_failure,
+                _to_attempt_key(self.distribution_key, self.distribution_attempt),
+                self.distribution_build_arn,
+                self.distribution_failure,
             ),
             status_first_seen_at=self.status_first_seen_at,
             answer_json=self.answer,
@@ -201,9 +201,14 @@ class _ImageNameItem(_Item):
         return name, int(build)
 
 
+def _to_attempt_key(import_key: str | None, number: int | None) -> AttemptKey | None:
+    return None if import_key is None or number is None else AttemptKey(import_key, number)
+
+
 def run_key(upload_id: str, number: int) -> dict[str, str]:
     """Name the item of a run of an upload."""
-    # Padded, so that the order of the sort key is the order of the runs.
+    # Padded, so that the order of the sort key is the order of the runs. isodrop.events has it too,
+    # for subscribers: the function that imports must not load that module.
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
 
@@ -217,9 +222,9 @@ def attempts_of(import_key: str) -> str:
     return f"ATTEMPTS#{import_key}"
 
 
-def attempt_key(import_key: str, number: int) -> dict[str, str]:
+def item_key_of_attempt(key: AttemptKey) -> dict[str, str]:
     """Name the item of an attempt."""
-    return {"pk": attempts_of(import_key), "sk": f"ATTEMPT#{number:06d}"}
+    return {"pk": attempts_of(key.import_key), "sk": f"ATTEMPT#{key.number:06d}"}
 
 
 def images_of(name: str) -> str:
@@ -229,7 +234,15 @@ def images_of(name: str) -> str:
 
 def image_key(image: ImageRecord) -> dict[str, str]:
     """Name the item of an image."""
-    return {"pk": images_of(image.name), "sk": f"{image.version}/{image.number}"}
+    # Padded, so that the order of the sort key is the order of the versions: of one build of
+    # Windows, for each has a parameter of its own.
+    order = ".".join(f"{part:010d}" for part in image.sort_key)
+    return {"pk": images_of(image.name), "sk": f"{images_of_build(image.build)}{order}"}
+
+
+def images_of_build(build: int) -> str:
+    """Begin the sort keys of the images of a build of Windows."""
+    return f"BUILD#{build:010d}#"
 
 
 def new_run(
@@ -242,6 +255,7 @@ def new_run(
         "executionArn": execution_arn,
         "upload": to_json(upload),
         "overrides": dict(request.overrides),
+        **({} if request.requester is None else {"requester": request.requester}),
         "claimedAt": now,
         "state": RunState.OPEN.value,
         "statusFirstSeenAt": {},
@@ -249,9 +263,9 @@ def new_run(
 
 
 def new_attempt(attempt: Attempt) -> Item:
-    """Make the item of an attempt that begins now."""
+    """Make the item of an attempt that is created now."""
     return {
-        **attempt_key(attempt.import_key, attempt.number),
+        **item_key_of_attempt(attempt.key),
         "schemaVersion": SCHEMA_VERSION,
         "uploadId": attempt.upload_id,
         "run": attempt.run_number,
@@ -283,7 +297,7 @@ def new_image_name(image: ImageRecord) -> Item:
 
 
 def decision_to_json(decision: ImportPlan | Rejection) -> str:
-    """Write what was decided."""
+    """Write a decision as JSON."""
     kind = "plan" if isinstance(decision, ImportPlan) else "rejection"
     return f'{{"{kind}": {to_json(decision)}}}'
 

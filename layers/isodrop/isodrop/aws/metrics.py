@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from isodrop.events import Event
 
 NAMESPACE: Final = "isodrop"
-TO_ACT_ON: Final = frozenset({Code.INTERNAL_ERROR, Code.BUDGET_USED_UP})
+ACTION_REQUIRED: Final = frozenset({Code.INTERNAL_ERROR, Code.BUDGET_USED_UP})
 """Codes of answers that are an alarm: the operator can do something about them."""
 
 
@@ -57,8 +57,8 @@ class Metrics:
         took = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()
         told = {"kind": kind} | ({"code": code} if code else {})
         self._emit({"Answers": (MetricUnit.Count, 1)}, **told)
-        if code in TO_ACT_ON:
-            self._emit({"AnswersToActOn": (MetricUnit.Count, 1)})
+        if code in ACTION_REQUIRED:
+            self._emit({"ActionRequired": (MetricUnit.Count, 1)})
         self._emit({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
 
     def record_sweep(self, summary: "SweepSummary") -> None:

@@ -64,10 +64,14 @@ class RunRequest:
     overrides : mapping of str to str
         What is asked beside the object's metadata, and before them; see
         :func:`isodrop.domain.overrides.merge_overrides`.
+    requester : str or None
+        Who uploaded the object, as S3's event says it: an account's id or a service. It decides
+        nothing, and makes no other run.
     """
 
     number: int = 0
     overrides: Mapping[str, str] = field(default_factory=dict)
+    requester: str | None = field(default=None, compare=False)
 
 
 FIRST_RUN: Final = RunRequest()

@@ -20,7 +20,7 @@ from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Cursor, Ledger, cursor_for
 from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import read_scan_tag
-from isodrop.aws.s3_events import make_object_created_event, with_malware_scan
+from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
 from isodrop.domain.budget import day_of
@@ -32,6 +32,8 @@ from isodrop.domain.run import BuildKind, Failure, Run, RunState
 from isodrop.domain.sweep_summary import SweepSummary
 from isodrop.errors import TransientError
 from isodrop.services.budget import BudgetAuditor
+from isodrop.services.distribution import Distributor
+from isodrop.services.outcomes import OutcomeReader
 from isodrop.services.reporting import Reporter
 from isodrop.text import single_line
 
@@ -53,6 +55,9 @@ COPY_AGE: Final = timedelta(days=8)
 same."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
+MAX_PAGES: Final = 20
+"""Of the bucket's listing, of a thousand versions each: the next sweep goes on. So a sweep costs
+the same however much is in the bucket, and five see one of 100,000 versions."""
 _BATCH: Final = 100
 
 
@@ -66,8 +71,10 @@ class Sweeper:
 
     Attributes
     ----------
-    s3, builder, ledger, executions, reporter
-        What it talks to.
+    s3, builder, ledger, executions
+        The clients and adapters that it uses.
+    distributor, outcomes, reporter
+        The services that it uses.
     bucket, prefix : str
         Where uploads lie.
     tracking : timedelta
@@ -88,6 +95,8 @@ class Sweeper:
     builder: ImageBuilder
     ledger: Ledger
     executions: StepFunctions
+    distributor: Distributor
+    outcomes: OutcomeReader
     reporter: Reporter
     bucket: str
     tracking: timedelta
@@ -171,10 +180,10 @@ class Sweeper:
             return
         if run.answer_json is None:
             run = self._with_its_build(run)
-            if run.build_arn is None and run.failure is None:
-                self.ledger.record_failure(run, Failure(Code.EXECUTION_ENDED, ended))
-                run = self._reload(run)
-            elif self._is_in_progress(run) or self.reporter.is_settling(run):
+            if run.import_build.arn is None and run.import_build.failure is None:
+                run = self.ledger.record_failure(run, Failure(Code.EXECUTION_ENDED, ended))
+            run, is_in_progress = self._continue(run)
+            if is_in_progress or self.outcomes.is_settling(run):
                 summary.waiting += 1
                 summary.count_build(run)
                 return
@@ -199,36 +208,37 @@ class Sweeper:
 
     def _with_its_build(self, run: Run) -> Run:
         """See whether the drop's import has come to a build that it was not told of."""
-        if run.build_arn is not None or run.import_key is None or run.attempt is None:
+        record = run.import_build
+        if record.arn is not None or record.attempt is None:
             return run
-        attempt = self.ledger.list_attempts(run.import_key)[run.attempt]
-        if attempt.build_arn is None:
-            return run
-        self.ledger.link_build(run, attempt.build_arn)
-        return self._reload(run)
+        attempt = self.ledger.get_attempt(record.attempt)
+        return run if attempt.build_arn is None else self.ledger.link_build(run, attempt.build_arn)
 
-    def _is_in_progress(self, run: Run) -> bool:
-        """Whether the drop's build is still to be waited for, or then its distribution."""
-        if run.build_arn is None:
-            return False
-        if self._runs(run.build_arn):
-            return not self._is_over(run.claimed_at)
-        onward = self.reporter.next_build_to_track(run)
-        if onward is None:
-            return False
-        begun = self._reload(run).status_first_seen_at.get(BuildKind.DISTRIBUTION, run.claimed_at)
-        return self._runs(onward) and not self._is_over(begun)
+    def _continue(self, run: Run) -> tuple[Run, bool]:
+        """Start the distribution of an image that is there.
 
-    def _runs(self, arn: str) -> bool:
+        Returns
+        -------
+        Run and bool
+            The run as it stands; whether its build, or its distribution, is still waited for.
+        """
+        if run.import_build.arn is None:
+            return run, False
+        if self._is_running(run.import_build.arn):
+            return run, not self._is_timed_out(run.claimed_at)
+        run = self.distributor.start_distribution(run)
+        if run.distribution.arn is None:
+            return run, False
+        started = run.status_first_seen_at.get(BuildKind.DISTRIBUTION, run.claimed_at)
+        return run, self._is_running(run.distribution.arn) and not self._is_timed_out(started)
+
+    def _is_running(self, arn: str) -> bool:
         build = self.builder.get_build(arn)
         return build is not None and build.phase is BuildPhase.RUNNING
 
-    def _is_over(self, since: str) -> bool:
-        """Whether all the time is over for which something is followed."""
+    def _is_timed_out(self, since: str) -> bool:
+        """Whether all the time is over for which something is tracked."""
         return self.now() >= datetime.fromisoformat(since) + self.tracking
-
-    def _reload(self, run: Run) -> Run:
-        return self.ledger.get_run(run.upload_id, run.request.number) or run
 
     # ------------------------------------------------------------------ what names the newest
 
@@ -286,15 +296,16 @@ class Sweeper:
     def _release_builds(self, summary: SweepSummary) -> None:
         """Release the builds that are over from what is under way, and tell what is used."""
         auditor = BudgetAuditor(self.builder, self.ledger)
-        for identity, number in self.ledger.under_way():
+        for attempt in self.ledger.under_way():
             if not self.has_time():
                 summary.complete = False
                 return
-            with self._isolated(summary, {"import": identity}):
-                if not auditor.is_under_way(identity, number, self.now()):
-                    self.ledger.release_name(identity, number)
+            with self._isolated(summary, {"import": attempt.import_key}):
+                if not auditor.is_under_way(attempt, self.now()):
+                    self.ledger.release_key(attempt)
                     summary.released += 1
-                    self.log("released", {"import": identity, "attempt": number})
+                    found = {"import": attempt.import_key, "attempt": attempt.number}
+                    self.log("released", found)
         use = self.ledger.budget_use(day_of(self.now()))
         summary.builds_at_once, summary.builds_today = use.at_once, use.today
 
@@ -305,7 +316,7 @@ class Sweeper:
     ) -> Mapping[str, str] | None:
         """Start what nobody has claimed; returns the page to go on from, if any."""
         until = self.now() - self.min_age
-        while True:
+        for _ in range(MAX_PAGES):
             with translate_errors():
                 page = self.s3.list_object_versions(
                     Bucket=self.bucket,
@@ -334,8 +345,9 @@ class Sweeper:
             if "NextVersionIdMarker" in page:
                 at["VersionIdMarker"] = page["NextVersionIdMarker"]
             if not self.has_time():
-                summary.complete = False
-                return at
+                break
+        summary.complete = False
+        return at
 
     def _start(self, run: str, upload: Upload, when: datetime, summary: SweepSummary) -> None:
         # With the hour in it: one that came to nothing can be repeated, but not at once.
@@ -343,12 +355,9 @@ class Sweeper:
         event = make_object_created_event(
             upload, when, self.executions.machine_arn, "isodrop sweep"
         )
-        if self.waits_for_malware_scan:
-            result = read_scan_tag(self.s3, upload)
-            if result is None:
-                summary.unscanned += 1
-                return
-            event = with_malware_scan(event, result)
+        if self.waits_for_malware_scan and read_scan_tag(self.s3, upload) is None:
+            summary.unscanned += 1
+            return
         arn = self.executions.start_execution(name, event)
         if arn is not None:
             summary.started += 1

@@ -1,4 +1,4 @@
-"""isodrop drop on its way: metadata, encryption, tags, two drops at once, what is to go on with."""
+"""isodrop upload: metadata, encryption, tags, concurrent uploads, and how to resume."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ PART = 5 << 20
 WORDS = "für die Büros in Zürich, Łódź und Århus: 日本語"
 
 
-_head = resumable_upload.ResumableUpload.head
+_head = resumable_upload.ResumableUpload.head_object
 
 
 def head_without_checksum(self: resumable_upload.ResumableUpload) -> Any:
@@ -44,7 +44,7 @@ def harness(
     monkeypatch.setattr(ImageBuilder, "connect", lambda _session: harness.builder)
     monkeypatch.setattr(resumable_upload, "THREADS", 1)
     monkeypatch.setattr(resumable_upload.plan_parts, "__defaults__", (PART,))
-    monkeypatch.setattr(resumable_upload.ResumableUpload, "head", head_without_checksum)
+    monkeypatch.setattr(resumable_upload.ResumableUpload, "head_object", head_without_checksum)
     stacks["isodrop"] = {
         "UploadBucketName": BUCKET,
         "ImportStateMachineArn": harness.executions.machine_arn,
@@ -65,7 +65,7 @@ def run(
 
     def run(*arguments: str) -> tuple[int, str, str]:
         capfd.readouterr()
-        status = main(["drop", str(harness.folder / KEY), "--no-wait", "--json", *arguments])
+        status = main(["upload", str(harness.folder / KEY), "--no-wait", "--json", *arguments])
         return (status, *capfd.readouterr())
 
     return run
@@ -191,17 +191,17 @@ def test_that_it_goes_on_is_said_where_a_part_has_arrived(
     arrived: int,
     lines: int,
 ) -> None:
-    part = resumable_upload.ResumableUpload._part
+    part = resumable_upload.ResumableUpload._upload_part
 
     def sent(self: resumable_upload.ResumableUpload, upload: str, number: int, *more: Any) -> Any:
         if number > arrived:
             refused["UploadPart"] = "ExpiredToken"
         return part(self, upload, number, *more)
 
-    monkeypatch.setattr(resumable_upload.ResumableUpload, "_part", sent)
+    monkeypatch.setattr(resumable_upload.ResumableUpload, "_upload_part", sent)
 
     status, _, err = run()
     refused.clear()
 
     assert (status, len(err.splitlines())) == (1, lines)
-    assert ("the same command goes on where it stopped" in err) is (arrived > 0)
+    assert ("run the same command again to resume the upload" in err) is (arrived > 0)

@@ -1,4 +1,4 @@
-"""isodrop drop against the template that is deployed: broken off, taken up, answered."""
+"""isodrop upload against the template that is deployed: broken off, taken up, answered."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     sent: list[int],
 ) -> Run:
-    """Run isodrop drop as a person does who presses Ctrl-C after so many parts."""
+    """Run isodrop upload as a person does who presses Ctrl-C after so many parts."""
     monkeypatch.setattr(operations, "WAIT_SECONDS", 0.1)
     monkeypatch.setattr(resumable_upload, "THREADS", 1)
     monkeypatch.setattr(resumable_upload.plan_parts, "__defaults__", (PART,))
@@ -52,7 +52,7 @@ def run(
         sent.clear()
         until[0] = after
         capfd.readouterr()
-        status = main(["drop", *arguments, "--json"])
+        status = main(["upload", *arguments, "--json"])
         return status, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
     return run
