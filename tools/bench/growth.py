@@ -145,7 +145,7 @@ def fill(harness: ImportHarness, uploads: int) -> None:
 def _put(table: Any, shared: Mapping[str, DynamoType], own: Mapping[str, Any]) -> None:
     """Put an item past moto's checks, which take a millisecond each."""
     item = Item(DynamoType({"S": own["pk"]}), DynamoType({"S": own["sk"]}), {})
-    item.attrs = {**shared, **{name: _typed(value) for name, value in own.items()}}
+    item.attrs.update({**shared, **{name: _typed(value) for name, value in own.items()}})
     table.items[item.hash_key][item.range_key] = item
 
 
