@@ -14,7 +14,7 @@ from isodrop.domain.planning import plan_import
 from isodrop.domain.run import Attempt, AttemptStatus, Failure, Run, RunState
 from isodrop.errors import TransientError
 from isodrop.iso.model import IsoContents
-from isodrop_cli.output.run_format import as_json, pairs
+from isodrop_cli.output.run_format import as_json, to_pairs
 from tests.support.builders import a_business_iso, an_upload, some_settings
 
 NOW = "2026-11-24T09:00:00.000+00:00"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,17 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
     stack: LocalStack, iso: Disc, run: Run
 ) -> None:
     path = iso()
-    status, out, _ = run(path, "--yes")
+    # A build that is over before it is polled shows no steps: this one waits until they were read.
+    before = len(stack.image_builder.calls("ListWorkflowExecutions"))
+    stack.image_builder.hold("BUILDING")
+    with ThreadPoolExecutor(1) as pool:
+        polled = pool.submit(
+            stack.wait_for,
+            lambda: len(stack.image_builder.calls("ListWorkflowExecutions")) > before,
+            timeout=90,
+        )
+        polled.add_done_callback(lambda _: stack.image_builder.release())
+        status, out, _ = run(path, "--yes")
     assert results(out) == {
         "token repeated at once": "held",
         "token repeated after the end": "held",
