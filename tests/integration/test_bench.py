@@ -39,7 +39,7 @@ def test_given_small_images_when_measured_then_the_page_has_every_reader_on_both
         assert rows["the whole object"]["requests"] == "1"
     quoted = readme.read_text(encoding="utf-8")
     assert quoted == f"before\n{BEGIN}\n{figures(rows)}\n{END}\nafter\n"
-    assert f"asks **{rows[OURS]['requests']} times, " in quoted
+    assert f"makes **{rows[OURS]['requests']} requests, " in quoted
 
 
 def test_the_start_of_each_function_is_put_beside_a_bare_one_with_its_clients() -> None:

@@ -634,7 +634,7 @@ EXCLUSIONS = [
     ),
     (
         {"CreateEventBus": "true", "EventBusName": "ours"},
-        "There is one event bus; leave EventBusName out with CreateEventBus=true.",
+        "With CreateEventBus=true, leave EventBusName at its default.",
     ),
     (
         {"UefiDataUri": "s3://ours/uefi.b64", "SecureBoot": "false"},

@@ -30,8 +30,8 @@ def figures(rows: Mapping[str, Mapping[str, str]]) -> str:
     return (
         f"isodrop makes **{ours['requests']} requests, for {ours['bytes']} in all**,"
         f" and is done after {ours['time']}; the least there is to read takes {limit['time']}.\n"
-        f"pycdlib, in blocks of 1 MiB, makes {other['requests']} requests and takes {other['time']}."
-        f" The whole object takes {whole['time']}."
+        f"pycdlib, in blocks of 1 MiB, makes {other['requests']} requests and takes"
+        f" {other['time']}. The whole object takes {whole['time']}."
     )
 
 
