@@ -189,11 +189,7 @@ def is_sdk_error(error: BaseException) -> bool:
 
 def needs_operator(error: IsodropError) -> bool:
     """Whether only signing in or setting the clock helps, and waiting does not."""
-    cause = error.__cause__
-    return (
-        isinstance(cause, sdk.ClientError)
-        and error_code(cause) in _INVALID_CREDENTIALS | _CLOCK_SKEW
-    )
+    return error.aws_code in _INVALID_CREDENTIALS | _CLOCK_SKEW
 
 
 @contextmanager

@@ -295,7 +295,7 @@ class Operator:
         """Read the progress of a run's build, or of its distribution."""
         if run is None or run.answered_at is not None:
             return RunSnapshot(run, StepCount(0, 0))
-        arn = run.distribution.arn or run.build_arn
+        arn = run.distribution.arn or run.import_build.arn
         return RunSnapshot(run, StepCount(0, 0) if arn is None else self.builder.count_steps(arn))
 
     def list_active(self, since: str, before: Iterable[Run] = ()) -> tuple[Run, ...]:
@@ -349,12 +349,16 @@ class Operator:
             raise OperatorError(f"{history.address}: its import has not started: nothing to cancel")
         build_arn = self._find_running_build(run)
         if build_arn is None:
+            nothing = f"{history.address}: its import has ended: nothing to cancel"
+            record = run.import_build
+            if (run.answer_json, record.arn, record.failure) != (None, None, None):
+                raise OperatorError(nothing)
             message = "It was cancelled with isodrop cancel before it had a build."
             failure = Failure(Code.BUILD_CANCELLED, message)
-            if run.answer_json is not None or not self.ledger.record_failure(run, failure):
-                raise OperatorError(f"{history.address}: its import has ended: nothing to cancel")
-            run = self.ledger.get_run(run.upload_id, run.request.number) or run
+            run = self.ledger.record_failure(run, failure)
             build_arn = self._find_running_build(run)
+            if build_arn is None and run.import_build.failure != failure:
+                raise OperatorError(nothing)
         if build_arn is not None:
             sharing = self.list_sharing_build(run)
             if sharing and not include_others:
@@ -368,22 +372,22 @@ class Operator:
 
     def list_sharing_build(self, run: Run) -> tuple[Run, ...]:
         """Find the other runs that wait for the same attempt."""
-        if run.attempt is None:
+        if run.import_build.attempt is None:
             return ()
         return tuple(
             other
             for other in self.ledger.get_runs(
                 self.ledger.list_by_state(RunState.OPEN), self.on_unreadable
             )
-            if (other.import_key, other.attempt) == (run.import_key, run.attempt)
+            if other.import_build.attempt == run.import_build.attempt
             and (other.upload_id, other.request.number) != (run.upload_id, run.request.number)
         )
 
     def _find_running_build(self, run: Run) -> str | None:
         """Find a run's build in progress; its attempt may have a build that the run lacks."""
-        build_arn = run.distribution.arn or run.build_arn
-        if build_arn is None and run.import_key is not None and run.attempt is not None:
-            build_arn = self.ledger.list_attempts(run.import_key)[run.attempt].build_arn
+        build_arn = run.distribution.arn or run.import_build.arn
+        if build_arn is None and run.import_build.attempt is not None:
+            build_arn = self.ledger.get_attempt(run.import_build.attempt).build_arn
         build = None if build_arn is None else self.builder.get_build(build_arn)
         return build.arn if build is not None and build.phase is BuildPhase.RUNNING else None
 

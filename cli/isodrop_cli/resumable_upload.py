@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from isodrop.aws import config
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.errors import IsodropError, PermanentError, TransientError
 from isodrop_cli.aws_errors import needs_operator
 
@@ -273,7 +272,7 @@ class ResumableUpload:
             ]
             _wait_for(jobs, lambda: on_progress(progress))
         except PermanentError as error:
-            if _has_code(error, _SUPERSEDED):
+            if error.aws_code in _SUPERSEDED:
                 raise self._superseded_error() from error
             raise
         finally:
@@ -286,7 +285,7 @@ class ResumableUpload:
         try:
             return self._complete_upload(upload_id, [part.completed for part in done], sent)
         except PermanentError as error:
-            if _has_code(error, _SUPERSEDED):
+            if error.aws_code in _SUPERSEDED:
                 raise self._superseded_error() from error
             raise
 
@@ -308,7 +307,7 @@ class ResumableUpload:
             with translate_errors():
                 return self.s3.head_object(Bucket=self.bucket, Key=self.key, ChecksumMode="ENABLED")
         except PermanentError as error:
-            if _has_code(error, _NOT_FOUND):
+            if error.aws_code in _NOT_FOUND:
                 return None
             raise
 
@@ -374,7 +373,7 @@ class ResumableUpload:
                     for part in page.get("Parts", [])
                 }
         except PermanentError as error:
-            if _has_code(error, _NOT_FOUND):
+            if error.aws_code in _NOT_FOUND:
                 return {}  # completed or aborted since it was listed
             raise
 
@@ -523,10 +522,6 @@ def _wait_for(jobs: "list[Future[_UploadedPart]]", on_progress: Callable[[], Non
         on_progress()
         for job in done:
             job.result()
-
-
-def _has_code(error: IsodropError, codes: frozenset[str]) -> bool:
-    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in codes
 
 
 def _is_same_part(listed: ListedPart, data: bytes, sha256: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.aws.s3_events import parse_run_request, parse_upload, read_malware_scan
+from isodrop.aws.s3_events import parse_event
 from isodrop.bootstrap import make_intake, make_metrics
 from isodrop.domain.ids import upload_id
 from isodrop.services.intake import Intake, NextStep
@@ -28,7 +28,7 @@ def intake() -> Intake:
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Take one upload.
+    """Handle one upload.
 
     Returns
     -------
@@ -38,17 +38,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     Raises
     ------
     TransientError, QuotaError
-        Asked again by the state machine, for hours.
+        Retried by the state machine, for hours.
     """
-    upload = parse_upload(event)
+    upload, request, malware_scan = parse_event(event)
     logger.append_keys(
         uploadId=upload_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
     )
     execution = event.get("executionArn", f"event:{event['id']}")
-    outcome = intake().process(
-        upload, execution, parse_run_request(event), read_malware_scan(event)
-    )
-    if outcome.next_step is not NextStep.SKIP:
+    result = intake().process(upload, execution, request, malware_scan)
+    if result.next_step is not NextStep.SKIP:
         make_metrics(os.environ).record_upload()
-    logger.info("decided", extra={"nextStep": outcome.next_step, "buildArn": outcome.build_arn})
-    return {"nextStep": outcome.next_step.value, "buildArn": outcome.build_arn}
+    logger.info("decided", extra={"nextStep": result.next_step, "buildArn": result.build_arn})
+    return {"nextStep": result.next_step.value, "buildArn": result.build_arn}

@@ -1,8 +1,8 @@
-"""One build in, one notice or answer out. The state machine's voice; wiring only.
+"""One run in, one notification or answer out; or its distribution started. Wiring only.
 
-Takes S3's event, the execution, and what is to be reported:
-``{"report": {"kind": "started" | "progressed" | "answer", "status", "previous",
-"trackedBuildArn", "error"}}``.
+Takes S3's event, the execution, and what is to be done:
+``{"report": {"kind": "started" | "progressed" | "distribute" | "answer", "status", "previous",
+"stepsDone", "stepsTotal", "error"}}``.
 """
 
 import os
@@ -13,10 +13,14 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, Field
 
-from isodrop.aws.s3_events import parse_run_request, parse_upload
-from isodrop.bootstrap import make_reporter
+from isodrop.aws.s3_events import parse_event
+from isodrop.bootstrap import make_report_services
+from isodrop.domain.build import StepCount
 from isodrop.domain.ids import upload_id
-from isodrop.services.reporting import ExecutionError, Reporter
+from isodrop.domain.results import ExecutionError
+from isodrop.domain.run import Run
+from isodrop.services.distribution import Distributor
+from isodrop.services.reporting import Reporter
 
 logger = Logger(service="isodrop")
 
@@ -29,69 +33,70 @@ class ExecutionErrorInput(BaseModel):
 
 
 class Report(BaseModel):
-    """What is to be reported."""
+    """What is to be done."""
 
-    kind: Literal["started", "progressed", "answer"]
+    kind: Literal["started", "progressed", "distribute", "answer"]
     status: str = ""
     previous: str | None = None
-    tracked_build_arn: str | None = Field(None, alias="trackedBuildArn")
+    steps_done: int = Field(0, alias="stepsDone")
+    steps_total: int = Field(0, alias="stepsTotal")
     error: ExecutionErrorInput | None = None
+
+    def steps(self) -> StepCount | None:
+        """Get the steps that the state machine has counted; ``None`` where it could not."""
+        return StepCount(self.steps_done, self.steps_total) if self.steps_total else None
 
 
 @cache
-def reporter() -> Reporter:
-    """Wire the reporter, once for each execution environment."""
-    return make_reporter(os.environ)
+def services() -> tuple[Reporter, Distributor]:
+    """Wire the services, once for each execution environment."""
+    return make_report_services(os.environ)
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Report on one upload.
+    """Report on one run.
 
     Returns
     -------
     dict
-        For an answer its ``detailType``, ``eventId`` and ``code``; where there is something else
-        to track before it, the ARN of that as ``buildToTrack``; else empty.
+        For an answer its ``detailType``, ``eventId`` and ``code``; for a distribution its
+        ``buildArn``, which is null if there is none to track; else empty.
 
     Raises
     ------
-    TransientError, RefusedError
-        Asked again by the state machine.
+    TransientError, PermanentError
+        Retried by the state machine.
     """
-    upload = parse_upload(event)
+    upload, request, _ = parse_event(event)
     logger.append_keys(
         uploadId=upload_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
     )
     report = Report.model_validate(event["report"])
-    speaker = reporter()
-    run = speaker.claim_run(
-        upload, event.get("executionArn", f"event:{event['id']}"), parse_run_request(event)
-    )
+    reporter, distributor = services()
+    execution = event.get("executionArn", f"event:{event['id']}")
+    find = reporter.claim_run if report.kind == "answer" else reporter.get_run
+    run = find(upload, execution, request)
     if run is None:
         return {}
     match report.kind:
         case "started":
-            speaker.publish_started(run)
+            reporter.publish_started(run)
         case "progressed":
-            speaker.publish_progress(run, report.status, report.previous)
+            reporter.publish_progress(run, report.status, report.previous, report.steps())
+        case "distribute":
+            build_arn = distributor.start_distribution(run).distribution.arn
+            logger.info("distribution started", extra={"buildArn": build_arn})
+            return {"buildArn": build_arn}
         case "answer":
-            told = report.error
-            caught = None if told is None else ExecutionError(told.error, told.cause)
-            if caught is None and (
-                onward := speaker.next_build_to_track(run, report.tracked_build_arn)
-            ):
-                logger.info("onward", extra={"buildToTrack": onward})
-                return {"buildToTrack": onward}
-            answer = speaker.publish_answer(run, caught)
-            code = getattr(answer.data, "code", None)
-            notes = getattr(answer.data, "notes", ())
-            logger.info(
-                "answered", extra={"answer": answer.detail_type, "code": code, "notes": notes}
-            )
-            return {
-                "detailType": answer.detail_type,
-                "eventId": answer.metadata.event_id,
-                "code": code,
-            }
+            return _answer(reporter, run, report.error)
     return {}
+
+
+def _answer(reporter: Reporter, run: Run, error: ExecutionErrorInput | None) -> dict[str, Any]:
+    caught = None if error is None else ExecutionError(error.error, error.cause)
+    answer = reporter.publish_answer(run, caught)
+    code = getattr(answer.data, "code", None)
+    notes = getattr(answer.data, "notes", ())
+    logger.info("answered", extra={"answer": answer.detail_type, "code": code, "notes": notes})
+    return {"detailType": answer.detail_type, "eventId": answer.metadata.event_id, "code": code}

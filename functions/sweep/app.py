@@ -44,7 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises
     ------
-    TransientError, RefusedError
+    TransientError, PermanentError
         The ledger or the bucket cannot be looked at; the next sweep tries again.
     """
     grace = timedelta(minutes=event["graceMinutes"]) if "graceMinutes" in event else MIN_AGE

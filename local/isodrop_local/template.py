@@ -24,6 +24,7 @@ SUBSTITUTES = {
     "Partition": "aws",
     "ImportIsoArn": "arn:aws:lambda:eu-central-1:123456789012:function:ImportIso",
     "ReportBuildArn": "arn:aws:lambda:eu-central-1:123456789012:function:ReportBuild",
+    "DistributesImages": "true",
 }
 """Substitutes for what only a deployment knows."""
 

@@ -484,7 +484,7 @@ def test_given_two_that_answer_at_once_then_both_publish_the_same_notes(
     # Given one that has begun, and does not know that another has come
     upload = harness.upload()
     harness.intake.process(upload, "execution-1")
-    build = harness.claim_run(upload).build_arn
+    build = harness.claim_run(upload).import_build.arn
     assert build is not None
     harness.wait_for(build, upload, "execution-1")
     harness.heard()

@@ -80,7 +80,7 @@ def code(
     execution: str = "execution-1",
     request: RunRequest | None = None,
 ) -> str:
-    failure = harness.claim_run(upload, execution, request or RunRequest()).failure
+    failure = harness.claim_run(upload, execution, request or RunRequest()).import_build.failure
     assert failure is not None
     return failure.code
 
@@ -152,8 +152,8 @@ def test_what_came_to_nothing_is_given_back_once(ledger: Ledger, status: Attempt
     ledger.create_attempt(attempt, LIMITS)
     ledger.create_attempt(an_attempt("b"), LIMITS)
 
-    assert ledger.set_attempt_status(attempt, status) is status
-    assert ledger.set_attempt_status(attempt, status) is status
+    assert ledger.set_attempt_status(attempt, status).status is status
+    assert ledger.set_attempt_status(attempt, status).status is status
 
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
@@ -164,12 +164,10 @@ def test_a_refusal_that_comes_after_the_build_gives_nothing_back(ledger: Ledger)
     ledger.set_attempt_status(attempt, AttemptStatus.SUBMITTED)
     ledger.record_build(attempt, "arn:build", NOW)
 
-    assert (
-        ledger.set_attempt_status(
-            replace(attempt, status=AttemptStatus.SUBMITTED), AttemptStatus.REFUSED
-        )
-        is AttemptStatus.SUBMITTED
-    )
+    sent = replace(attempt, status=AttemptStatus.SUBMITTED)
+    standing = ledger.set_attempt_status(sent, AttemptStatus.REFUSED)
+
+    assert standing.status is AttemptStatus.SUBMITTED
 
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 

@@ -113,13 +113,13 @@ def test_the_request_is_all_that_the_stack_says(harness: ImportHarness) -> None:
     tags = sent.pop("tags")
     token = sent.pop("clientToken")
     assert sent == {
-        "sourceImage": run.build_arn,
+        "sourceImage": run.import_build.arn,
         "distributionConfigurationArn": harness.distribution.configuration_arn,
         "executionRole": ROLE,
     }
     assert len(token) == 36
     assert token != imported["parameters"]["clientToken"]
-    assert tags["isodrop:distribution"] == run.distribution.import_key
+    assert (tags["isodrop:distribution"], 0) == run.distribution.attempt
     assert tags["isodrop:stack"] == "isodrop"
     # Whoever looks for the import by its tags must not find this.
     assert "isodrop:import" not in tags
@@ -254,7 +254,7 @@ def test_what_passes_is_waited_out(harness: ImportHarness, error: str) -> None:
     upload = built(harness)
 
     with pytest.raises(QuotaError if "Quota" in error else TransientError):
-        harness.reporter.next_build_to_track(harness.claim_run(upload))
+        harness.start_distribution(upload)
     harness.image_builder.controls.faults.clear()
     harness.follow(upload)
 
@@ -269,7 +269,7 @@ def test_an_answer_of_image_builder_that_was_lost_leads_to_the_same_distribution
     harness.image_builder.controls.fail_next("DistributeImage", LOST_RESPONSE)
     upload = built(harness)
     with pytest.raises(TransientError) as lost:
-        harness.reporter.next_build_to_track(harness.claim_run(upload))
+        harness.start_distribution(upload)
     if not remembers:
         harness.image_builder.forget_tokens()
 
@@ -293,7 +293,7 @@ def test_a_function_that_dies_anywhere_begins_one_distribution(harness: ImportHa
         with pytest.MonkeyPatch.context() as broken:
             broken.setattr(Ledger, step, _dies)
             with pytest.raises(KeyboardInterrupt):
-                harness.reporter.next_build_to_track(harness.claim_run(upload))
+                harness.start_distribution(upload)
 
     harness.follow(upload)
 
@@ -317,15 +317,14 @@ def test_a_build_that_failed_is_not_distributed(harness: ImportHarness) -> None:
 def test_what_is_followed_for_as_long_as_the_stack_does_is_answered(harness: ImportHarness) -> None:
     upload = built(harness)
     harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
-    arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+    arn = harness.start_distribution(upload)
     harness.later(hours=20)
 
-    repeated = harness.reporter.next_build_to_track(harness.claim_run(upload))
-    ended = harness.reporter.next_build_to_track(harness.claim_run(upload), arn)
+    repeated = harness.start_distribution(upload)
     harness.reporter.publish_answer(harness.claim_run(upload))
 
     answer = data(harness)
-    assert (repeated, ended) == (arn, None)
+    assert repeated == arn
     assert answer["code"] == Code.DISTRIBUTION_FAILED
     assert "DISTRIBUTING" in answer["message"]
 
@@ -334,7 +333,7 @@ def test_what_was_begun_is_followed_when_the_stack_distributes_no_more(
     harness: ImportHarness,
 ) -> None:
     upload = built(harness)
-    harness.reporter.next_build_to_track(harness.claim_run(upload))
+    harness.start_distribution(upload)
     harness.distribution = None
 
     harness.follow(upload)
@@ -414,7 +413,7 @@ class TestOperators:
 
     def test_it_is_told_as_what_goes_on(self, harness: ImportHarness) -> None:
         upload = built(harness)
-        arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+        arn = harness.start_distribution(upload)
         harness.later(seconds=60)
 
         snapshot = harness.operator.take_snapshot(harness.claim_run(upload))
@@ -430,7 +429,7 @@ class TestOperators:
 
     def test_it_is_what_cancel_cancels(self, harness: ImportHarness) -> None:
         upload = built(harness)
-        arn = harness.reporter.next_build_to_track(harness.claim_run(upload))
+        arn = harness.start_distribution(upload)
 
         cancelled = harness.operator.cancel(
             harness.operator.get_history(BUCKET, "a.iso"), include_others=False

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from isodrop.aws.s3_events import parse_upload
+from isodrop.aws.s3_events import parse_event
 from isodrop.domain.ids import upload_id
 from isodrop_cli import aws_errors
 from isodrop_cli.main import main
@@ -52,7 +52,7 @@ def test_given_an_object_when_its_event_is_read_then_it_is_that_upload(
 ) -> None:
     put = session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
     event = printed(ADDRESS)
-    upload = parse_upload(event)
+    upload = parse_event(event).upload
     assert (upload.bucket, upload.key, upload.size) == (BUCKET, KEY, 7)
     assert (upload.etag, upload.version_id) == (put["ETag"].strip('"'), put["VersionId"])
     assert event["region"] == "eu-central-1"
@@ -68,7 +68,7 @@ def test_given_another_upload_when_its_event_is_printed_then_it_is_another(
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
     second = printed(ADDRESS)
     version = first["detail"]["object"]["version-id"]
-    assert parse_upload(first).sequencer != parse_upload(second).sequencer
+    assert parse_event(first).upload.sequencer != parse_event(second).upload.sequencer
     assert first["id"] != second["id"]
     assert printed(ADDRESS, "--version-id", version) == first
 
@@ -78,10 +78,10 @@ def test_given_a_sequencer_when_the_event_is_printed_then_it_is_another_upload_o
 ) -> None:
     session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
     first, *others = (printed(ADDRESS, *more) for more in ((), *MORE))
-    read = [parse_upload(event) for event in others]
+    read = [parse_event(event).upload for event in others]
     assert [upload.sequencer for upload in read] == ["1", "2"]
-    assert {upload.etag for upload in read} == {parse_upload(first).etag}
-    assert len({upload_id(parse_upload(event)) for event in (first, *others)}) == len(
+    assert {upload.etag for upload in read} == {parse_event(first).upload.etag}
+    assert len({upload_id(parse_event(event).upload) for event in (first, *others)}) == len(
         (first, *others)
     )
 
@@ -111,7 +111,7 @@ def test_given_etag_and_size_then_nobody_is_asked(
         event["detail"]["object"].items() >= {"etag": "abc-3", "size": 9, "version-id": "v"}.items()
     )
     assert event["detail"]["reason"] == "CompleteMultipartUpload"
-    assert parse_upload(event).sequencer
+    assert parse_event(event).upload.sequencer
 
 
 @pytest.mark.parametrize(

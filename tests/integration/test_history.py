@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pytest
+
 from isodrop_local.template import definition, source
 from tests.resilience.state_machine import Machine, TaskError
 
@@ -58,7 +60,7 @@ def limits() -> dict[str, int]:
     }
 
 
-def recorded(perform: Callable[[str, Any], Any]) -> tuple[int, Counter[str]]:
+def recorded(perform: Callable[[str, Any], Any], **parameters: object) -> tuple[int, Counter[str]]:
     """Run it; get how many events there are, and how often what was tried."""
     tries: Counter[str] = Counter()
 
@@ -68,14 +70,14 @@ def recorded(perform: Callable[[str, Any], Any]) -> tuple[int, Counter[str]]:
         tries[what] += 1
         return perform(what, tries[what])
 
-    machine = Recorded(definition(**limits()), tried, lambda _: None)
+    machine = Recorded(definition(**{**limits(), **parameters}), tried, lambda _: None)
     machine.run({}, "execution")
     return machine.events["states"] + OF_A_TRY * tries.total() + AROUND, tries
 
 
 def test_the_worst_execution_stays_inside_the_history() -> None:
-    # Everything that is retried fails until its last try but one, each look finds another step
-    # done, no notice can be given, and there is a distribution to be followed after the import.
+    # Everything that is retried fails until its last try but one, each poll finds another step
+    # done, no notification can be published, and a distribution is tracked after the import.
     importing = ["QuotaError"] * 100 + ["TransientError"] * 60 + ["Sandbox.Timedout"] * 4
 
     def perform(what: str, number: int) -> Any:
@@ -84,9 +86,11 @@ def test_the_worst_execution_stays_inside_the_history() -> None:
                 return {"Image": {"State": {"Status": "BUILDING"}}}
             case "listWorkflowExecutions":
                 return {"WorkflowExecutions": [{"TotalStepsSucceeded": number}]}
-            case "answer" if number == 41:
-                return {"Payload": {"buildToTrack": "arn:distribution"}}
-            case "started" | "progressed" | "answer" if number != 143:
+            case "distribute" if number == 41:
+                return {"Payload": {"buildArn": "arn:distribution"}}
+            case "started" | "progressed" | "distribute":
+                raise TaskError("TransientError")
+            case "answer" if number != 102:
                 raise TaskError("TransientError")
             case "answer":
                 return {"Payload": {}}
@@ -97,7 +101,8 @@ def test_the_worst_execution_stays_inside_the_history() -> None:
     events, tries = recorded(perform)
 
     assert tries["getImage"] > 1200
-    assert tries["answer"] == 143  # 41, 41 and, when all else has failed, 61
+    assert tries["distribute"] == 41
+    assert tries["answer"] == 102  # 41 and, when all else has failed, 61
     assert MOST * 0.8 < events < MOST
 
 
@@ -134,9 +139,24 @@ def test_a_look_that_fails_now_and_then_does_not_end_it() -> None:
             return {"Image": {"State": {"Status": "BUILDING" if number < 600 else "AVAILABLE"}}}
         if what == "listWorkflowExecutions":
             raise TaskError("Imagebuilder.ServiceException")
+        if what == "distribute":
+            return {"Payload": {"buildArn": None}}
         return {"Payload": {"nextStep": "track", "buildArn": "arn:build"}}
 
     _, tries = recorded(perform)
 
     assert tries["getImage"] == 600
+    assert tries["answer"] == 1
+
+
+@pytest.mark.parametrize("distributes", ["true", "false"])
+def test_a_function_is_invoked_for_a_distribution_where_there_may_be_one(distributes: str) -> None:
+    def perform(what: str, _number: int) -> Any:
+        if what == "getImage":
+            return {"Image": {"State": {"Status": "AVAILABLE"}}}
+        return {"Payload": {"nextStep": "track", "buildArn": "arn:build"}}
+
+    _, tries = recorded(perform, DistributesImages=distributes)
+
+    assert tries["distribute"] == (distributes == "true")
     assert tries["answer"] == 1

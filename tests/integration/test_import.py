@@ -591,8 +591,8 @@ def test_a_build_that_came_to_be_while_trouble_was_written_is_followed(
     )
     first = harness.claim_run(one)
     assert outcome.build_arn is not None
-    assert first.import_key is not None
-    harness.ledger.link_attempt(late, harness.ledger.list_attempts(first.import_key)[0])
+    assert first.import_build.attempt is not None
+    harness.ledger.link_attempt(late, first.import_build.attempt)
     harness.ledger.record_decision(late, first.decision)  # type: ignore[arg-type] # it is decided
     harness.ledger.link_build(late, outcome.build_arn)
 

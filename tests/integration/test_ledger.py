@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from boto3.dynamodb.types import TypeDeserializer
 
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.ledger_items import UnreadableItemError, key_of_run
@@ -11,7 +12,15 @@ from isodrop.codes import Code, Rejection
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import ImportPlan, RunRequest
 from isodrop.domain.planning import plan_import
-from isodrop.domain.run import Attempt, AttemptStatus, Failure, Run, RunState
+from isodrop.domain.run import (
+    Attempt,
+    AttemptKey,
+    AttemptStatus,
+    BuildRecord,
+    Failure,
+    Run,
+    RunState,
+)
 from isodrop.errors import TransientError
 from isodrop.iso.model import IsoContents
 from isodrop_cli.output.run_format import as_json, to_pairs
@@ -59,8 +68,14 @@ def test_an_upload_belongs_to_the_execution_that_claims_it_first(ledger: Ledger)
 def test_a_claim_that_cannot_be_read_back_is_asked_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given an answer that is cut off, which botocore takes for one without an item
-    monkeypatch.setattr(Ledger, "get_run", lambda *_: None)
+    # Given an answer without the item, and one that is cut off, which botocore takes for the same
+    ledger.claim(an_upload(), "execution-1", NOW)
+    monkeypatch.setattr(Ledger, "_get", lambda *_: None)
+    monkeypatch.setattr(TypeDeserializer, "deserialize", lambda *_: pytest.fail("it is not sent"))
+    ledger.table.meta.client.meta.events.register(
+        "before-parameter-build.dynamodb.PutItem",
+        lambda params, **_: params.pop("ReturnValuesOnConditionCheckFailure"),
+    )
 
     with pytest.raises(TransientError):
         ledger.claim(an_upload(), "execution-1", NOW)
@@ -121,14 +136,14 @@ def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
 def test_a_drop_follows_one_attempt_and_one_build(ledger: Ledger) -> None:
     run = claimed(ledger)
 
-    ledger.link_attempt(run, an_attempt(0))
-    ledger.link_attempt(run, an_attempt(1))
+    ledger.link_attempt(run, an_attempt(0).key)
+    ledger.link_attempt(run, an_attempt(1).key)
     ledger.link_build(run, "arn:1")
     ledger.link_build(run, "arn:2")
 
     found = ledger.get_run(run.upload_id)
     assert found is not None
-    assert (found.import_key, found.attempt, found.build_arn) == ("i", 0, "arn:1")
+    assert found.import_build == BuildRecord(AttemptKey("i", 0), "arn:1")
 
 
 def test_the_first_trouble_stands_and_there_is_none_where_there_is_a_build(ledger: Ledger) -> None:
@@ -136,13 +151,15 @@ def test_the_first_trouble_stands_and_there_is_none_where_there_is_a_build(ledge
     assert built is not None
     ledger.link_build(built, "arn:1")
 
-    assert ledger.record_failure(hindered, Failure(Code.ACCESS_DENIED, "first"))
-    assert not ledger.record_failure(hindered, Failure(Code.IMPORT_REFUSED, "second"))
-    assert not ledger.record_failure(built, Failure(Code.BUILD_CANCELLED, "too late"))
+    first = ledger.record_failure(hindered, Failure(Code.ACCESS_DENIED, "first"))
+    second = ledger.record_failure(hindered, Failure(Code.IMPORT_REFUSED, "second"))
+    late = ledger.record_failure(built, Failure(Code.BUILD_CANCELLED, "too late"))
 
     (found,), (other,) = ledger.list_runs(hindered.upload_id), ledger.list_runs(built.upload_id)
-    assert found.failure == Failure(Code.ACCESS_DENIED, "first")
-    assert other.failure is None
+    assert found == first == second
+    assert found.import_build.failure == Failure(Code.ACCESS_DENIED, "first")
+    assert other == late
+    assert other.import_build == BuildRecord(arn="arn:1")
 
 
 def test_each_ask_for_an_upload_is_claimed_and_answered_for_itself(ledger: Ledger) -> None:
@@ -160,7 +177,7 @@ def test_each_ask_for_an_upload_is_claimed_and_answered_for_itself(ledger: Ledge
         request,
         None,
     )
-    assert ledger.record_answer(second, '{"a": 1}') == '{"a": 1}'
+    assert ledger.record_answer(second, '{"a": 1}').answer_json == '{"a": 1}'
     assert [run.answer_json for run in ledger.list_runs(first.upload_id)] == [
         '{"a": 0}',
         '{"a": 1}',
@@ -221,8 +238,9 @@ def test_what_a_sweep_leaves_the_next_one_finds(ledger: Ledger) -> None:
 def test_who_comes_second_is_told_which_attempt_stands(ledger: Ledger) -> None:
     run = claimed(ledger)
 
-    assert ledger.link_attempt(run, an_attempt(3)) == 3
-    assert ledger.link_attempt(run, an_attempt(4)) == 3
+    for number in (3, 4):
+        standing = ledger.link_attempt(run, an_attempt(number).key)
+        assert standing.import_build.attempt == ("i", 3)
 
 
 def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
@@ -231,16 +249,17 @@ def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
     sent = replace(an_attempt(), status=AttemptStatus.SUBMITTED)
     ledger.record_build(sent, "arn:1", NOW)
 
-    assert ledger.set_attempt_status(sent, AttemptStatus.REFUSED) is AttemptStatus.SUBMITTED
+    standing = ledger.set_attempt_status(sent, AttemptStatus.REFUSED)
+
+    assert (standing.status, standing.build_arn) == (AttemptStatus.SUBMITTED, "arn:1")
 
 
 def test_who_knows_less_than_the_ledger_does_not_overrule_it(ledger: Ledger) -> None:
     ledger.create_attempt(an_attempt())
 
-    assert (
-        ledger.set_attempt_status(an_attempt(), AttemptStatus.SUBMITTED) is AttemptStatus.SUBMITTED
-    )
-    assert ledger.set_attempt_status(an_attempt(), AttemptStatus.LOST) is AttemptStatus.SUBMITTED
+    for status in (AttemptStatus.SUBMITTED, AttemptStatus.LOST):
+        standing = ledger.set_attempt_status(an_attempt(), status)
+        assert standing.status is AttemptStatus.SUBMITTED
 
 
 def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
@@ -253,7 +272,7 @@ def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
 
     found = ledger.get_run(run.upload_id)
     assert found is not None
-    assert first == second == found.answer_json == '{"a": 1}'
+    assert first.answer_json == second.answer_json == found.answer_json == '{"a": 1}'
     assert found.answered_at == "then"
 
 

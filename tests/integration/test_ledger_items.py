@@ -9,7 +9,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.aws.ledger_items import (
     SCHEMA_VERSION,
     UnreadableItemError,
-    attempt_key,
+    item_key_of_attempt,
     key_of_run,
     parse_image,
     run_key,
@@ -64,7 +64,7 @@ def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Le
     upload = '{"bucket": "b", "key": "k.iso", "etag": "e", "size": 1, "sequencer": "1"}'
     change(ledger, key_of_run(run), "SET upload = :upload", upload=upload)
     assert ledger.create_attempt(an_attempt())
-    change(ledger, attempt_key("i", 0), "REMOVE ask, schemaVersion")
+    change(ledger, item_key_of_attempt(an_attempt().key), "REMOVE ask, schemaVersion")
 
     found = read(ledger, run)
 

@@ -90,7 +90,7 @@ def test_a_build_that_is_not_known_for_long_is_gone(harness: ImportHarness) -> N
 
 def test_a_build_without_amis_is_waited_for_too(harness: ImportHarness) -> None:
     upload = built(harness)
-    arn = harness.claim_run(upload).build_arn
+    arn = harness.claim_run(upload).import_build.arn
     assert arn is not None
     harness.image_builder.builds[arn].amis = ()
 

@@ -251,7 +251,7 @@ def test_who_joins_an_import_whose_copy_is_lost_begins_from_its_own() -> None:
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
         # The first is aborted while it waits for quota; nothing was sent.
-        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 6)],
+        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 9)],
     )
 
     assert answers(end)[1] == SUCCEEDED
@@ -375,7 +375,7 @@ def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
         Upload(3000, "a.iso", "one"),
         faults=[PlannedFault("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
         meanwhile={
-            ("imagebuilder.ListImageBuildVersions", 2): OperatorAction(
+            ("imagebuilder.ListImageBuildVersions", 1): OperatorAction(
                 0, ActionKind.DELETE_BUILD, 0
             )
         },

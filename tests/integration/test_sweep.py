@@ -17,6 +17,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import Upload
+from isodrop.domain.run import Run
 from isodrop.errors import TransientError
 from isodrop.services import sweep
 from isodrop.services.intake import NextStep
@@ -237,11 +238,11 @@ class TestOpenDrops:
         first, execution = begun(harness)
         harness.intake.process(first, execution)
         with_build = harness.claim_run(first, execution)
-        assert with_build.import_key is not None
+        assert with_build.import_build.attempt is not None
         second, aborted = begun(harness, "b.iso")
         run = harness.claim_run(second, aborted)
         harness.ledger.record_decision(run, with_build.decision)  # type: ignore[arg-type] # it is decided
-        harness.ledger.link_attempt(run, harness.ledger.list_attempts(with_build.import_key)[0])
+        harness.ledger.link_attempt(run, with_build.import_build.attempt)
         harness.abort(aborted)
         harness.later(hours=2)
 
@@ -554,5 +555,6 @@ def _unavailable(**_: Any) -> tuple[Any, dict[str, Any]]:
 class _Forgetful(Ledger):
     """A ledger whose function dies before it can write that the answer was published."""
 
-    def mark_answered(self, run: Any, now: str) -> None:
-        del run, now
+    def mark_answered(self, run: Run, now: str) -> Run:
+        del now
+        return run

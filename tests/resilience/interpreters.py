@@ -28,7 +28,7 @@ Run = dict[str, Any]
 
 DIFFERENCES: Final[Mapping[tuple[str, str], str]] = {
     (
-        "a decision of more than 256 KiB",
+        "a next step of more than 256 KiB",
         SFNX,
     ): "sfnx knows no limit of 256 KiB, and goes on to miss the build's name",
 }

@@ -26,6 +26,8 @@ STAGING: Final = "layers/isodrop/isodrop/services/staging.py"
 STAGING_BUCKET: Final = "layers/isodrop/isodrop/aws/staging.py"
 SWEEP: Final = "layers/isodrop/isodrop/services/sweep.py"
 REPORTS: Final = "layers/isodrop/isodrop/services/reporting.py"
+OUTCOMES: Final = "layers/isodrop/isodrop/services/outcomes.py"
+RESULTS: Final = "layers/isodrop/isodrop/domain/results.py"
 MACHINE: Final = "statemachine/import.asl.json"
 TESTS: Final = (
     "tests/integration/test_budget.py",
@@ -89,20 +91,20 @@ MUTANTS: Final = (
     Mutant(
         "a refused import stays in the budget",
         LEDGER,
-        "status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:",
-        "status in {AttemptStatus.LOST}:",
+        "status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:",
+        "status not in {AttemptStatus.LOST}:",
     ),
     Mutant(
         "a build that is over stays under way",
-        REPORTS,
+        OUTCOMES,
         "            self.ledger.release(attempt)  # before",
         "            attempt.day  # before",
     ),
     Mutant(
         "the sweep releases nothing",
         "layers/isodrop/isodrop/services/sweep.py",
-        "if not auditor.is_under_way(identity, number, self.now()):",
-        "if not identity:",
+        "if not auditor.is_under_way(attempt, self.now()):",
+        "if not attempt:",
     ),
     Mutant(
         "an image that is gone is kept in mind",
@@ -131,8 +133,8 @@ MUTANTS: Final = (
     Mutant(
         "a repeat advances the attempt",
         SUBMISSION,
-        "if attempts and (attempts[-1].belongs_to(run) or self._is_reusable(attempts[-1], task)):",
-        "if attempts and attempts[-1].belongs_to(run):",
+        "        if not self._lives(attempt, build_arn, task):",
+        "        if attempt.build_arn != build_arn or attempt.number >= 0:",
     ),
     Mutant(
         "a disabled image is handed on",
@@ -161,7 +163,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an answer does not wait for EC2 to know the AMI",
-        REPORTS,
+        OUTCOMES,
         "return not self.builder.amis_exist(build)",
         "return not build.amis",
     ),
@@ -180,8 +182,8 @@ MUTANTS: Final = (
     Mutant(
         "the claim has no condition",
         LEDGER,
-        'self.table.put_item, Item=item, ConditionExpression=Attr("pk").not_exists()',
-        "self.table.put_item, Item=item",
+        '                    ConditionExpression=Attr("pk").not_exists(),\n',
+        "",
     ),
     Mutant(
         "FailedEntryCount is ignored",
@@ -194,13 +196,14 @@ MUTANTS: Final = (
         SUBMISSION,
         "build_arn = earlier or task.send(attempt.request)",
         "build_arn = earlier or task.send("
-        'task.request(attempt.client_token, {**attempt.request["tags"], "isodrop:again": "yes"}))',
+        "task.make_request(attempt.client_token,"
+        ' {**attempt.request["tags"], "isodrop:again": "yes"}))',
     ),
     Mutant(
         "a permanent error is waited out",
         "layers/isodrop/isodrop/aws/errors.py",
-        "    return PermanentError(message, code=Code.IMPORT_REFUSED if is_import else None)",
-        "    return TransientError(message)",
+        "    return PermanentError(message, code=refused, aws_code=code)",
+        "    return TransientError(message, aws_code=code)",
     ),
     Mutant(
         "a transient error is given up on",
@@ -236,7 +239,7 @@ MUTANTS: Final = (
         "a refused request is sent again",
         SUBMISSION,
         "        if status is AttemptStatus.REFUSED:",
-        "        if standing is None:",
+        "        if status is None:",
     ),
     Mutant(
         "who knows less overrules the ledger",
@@ -259,9 +262,9 @@ MUTANTS: Final = (
     Mutant(
         "an answer is published before it is written",
         REPORTS,
-        "            words = self.ledger.record_answer(run, _serialize(event))",
-        "            self._publish(event, run)\n"
-        "            words = self.ledger.record_answer(run, _serialize(event))",
+        "        run = self.ledger.record_answer(run, _serialize(event))",
+        "        self._publish(event, run)\n"
+        "        run = self.ledger.record_answer(run, _serialize(event))",
     ),
     Mutant(
         "an answer is marked as published before it is",
@@ -272,32 +275,32 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an image is answered for before it is distributed",
-        REPORTS,
-        "return None if arn == followed else arn",
-        "return None",
+        DISTRIBUTION,
+        "        task = self._task(run)\n",
+        "        task = None\n",
     ),
     Mutant(
         "a distribution has the tags of its import",
         SUBMISSION,
-        'f"isodrop:{task.stage}": task.identity,',
-        '"isodrop:import": run.import_key or task.identity,',
+        'f"isodrop:{task.kind}": task.key,',
+        'f"isodrop:{BuildKind.IMPORT}": (run.import_build.attempt or (task.key,))[0],',
     ),
     Mutant(
         "a distribution that failed is taken for one that did not",
-        REPORTS,
+        RESULTS,
         "if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:",
         "if distributed is None:",
     ),
     Mutant(
         "what was begun is left when the stack distributes no more",
         DISTRIBUTION,
-        "return self.settings is not None or run.distribution.attempt is not None",
-        "return self.settings is not None",
+        "if run.distribution.attempt is not None:",
+        "if run.distribution.attempt is not None and self.settings is not None:",
     ),
     Mutant(
         "the state machine does not follow the distribution",
         MACHINE,
-        '"Condition": "{% $exists($states.input.buildToTrack) %}"',
+        '"Condition": "{% $exists($states.input.buildArn) and $states.input.buildArn != null %}"',
         '"Condition": "{% $exists($states.input.trackedBuildArn) %}"',
     ),
     Mutant(
@@ -351,8 +354,7 @@ MUTANTS: Final = (
     Mutant(
         "a copy is not looked for before it is first imported",
         STAGING,
-        "                self.ensure_copy("
-        "self.ledger.get_run(run.upload_id, run.request.number) or run)",
+        "                self.ensure_copy(run)",
         "                pass",
     ),
     Mutant(
@@ -388,14 +390,14 @@ MUTANTS: Final = (
     Mutant(
         "who joins leaves its copy",
         STAGING,
-        "return is_settled or run.attempt is not None",
+        "return is_settled or run.import_build.attempt is not None",
         "return False",
     ),
     Mutant(
         "the multipart upload is not written before the first part",
         STAGING,
-        "status = self.ledger.record_staging(run, upload_id, instead_of)",
-        "status = upload_id",
+        "begun = self.ledger.record_staging(run, upload_id, run.staging)",
+        "begun = replace(run, staging=upload_id)",
     ),
     Mutant(
         "the sweep removes what it does not know",

@@ -22,7 +22,8 @@ UPLOAD: Final[Json] = {
 POLL_SECONDS, TRACKING_HOURS = 900, 14
 POLLS: Final = TRACKING_HOURS * 3600 // POLL_SECONDS
 
-IMPORT, STARTED, PROGRESSED, ANSWER = "import", "started", "progressed", "answer"
+IMPORT, STARTED, PROGRESSED = "import", "started", "progressed"
+DISTRIBUTE, ANSWER = "distribute", "answer"
 GET_IMAGE, COUNT = "getImage", "listWorkflowExecutions"
 
 
@@ -38,9 +39,9 @@ class Fails:
 FOR_EVER: Final = 10_000
 
 
-def decided(decision: str, build: str | None = None) -> Json:
+def next_step(name: str, build: str | None = None) -> Json:
     """What ImportIso gives."""
-    return {"StatusCode": 200, "Payload": {"nextStep": decision, "buildArn": build}}
+    return {"StatusCode": 200, "Payload": {"nextStep": name, "buildArn": build}}
 
 
 def told(payload: Any = None) -> Json:
@@ -58,13 +59,14 @@ def steps(*done: int) -> Json:
     return {"WorkflowExecutions": [{"TotalStepsSucceeded": each} for each in done]}
 
 
-FOLLOW: Final = decided("track", BUILD)
+TRACK: Final = next_step("track", BUILD)
 ANSWERED: Final = told({"detailType": "ISO Import Succeeded", "eventId": "e", "code": None})
 BUILDING, AVAILABLE = image("BUILDING"), image("AVAILABLE")
 USUAL: Final[Mapping[str, Sequence[Any]]] = {
-    IMPORT: [FOLLOW],
+    IMPORT: [TRACK],
     STARTED: [told()],
     PROGRESSED: [told()],
+    DISTRIBUTE: [told({"buildArn": None})],
     ANSWER: [ANSWERED],
     GET_IMAGE: [BUILDING, AVAILABLE],
     COUNT: [steps(1)],
@@ -106,12 +108,12 @@ PATHS: Final = (
     Path(
         "accepted", calls={IMPORT: 1, STARTED: 1, GET_IMAGE: 2, COUNT: 1, PROGRESSED: 1, ANSWER: 1}
     ),
-    Path("rejected", {IMPORT: [decided("report")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 1}),
-    Path("repeated", {IMPORT: [decided("skip")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 0}),
-    Path("an unknown decision", {IMPORT: [decided("dance")]}, {IMPORT: 1, ANSWER: 0}),
+    Path("rejected", {IMPORT: [next_step("report")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 1}),
+    Path("repeated", {IMPORT: [next_step("skip")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 0}),
+    Path("an unknown next step", {IMPORT: [next_step("dance")]}, {IMPORT: 1, ANSWER: 0}),
     Path(
         "quota for a while",
-        {IMPORT: [Fails("QuotaError", times=20), FOLLOW]},
+        {IMPORT: [Fails("QuotaError", times=20), TRACK]},
         {IMPORT: 21, ANSWER: 1},
     ),
     Path(
@@ -121,7 +123,7 @@ PATHS: Final = (
     ),
     Path(
         "throttled for a while",
-        {IMPORT: [Fails("TransientError", times=20), FOLLOW]},
+        {IMPORT: [Fails("TransientError", times=20), TRACK]},
         {IMPORT: 21, ANSWER: 1},
     ),
     Path(
@@ -131,7 +133,7 @@ PATHS: Final = (
     ),
     Path(
         "Lambda throttled",
-        {IMPORT: [Fails("Lambda.TooManyRequestsException", times=30), FOLLOW]},
+        {IMPORT: [Fails("Lambda.TooManyRequestsException", times=30), TRACK]},
         {IMPORT: 31, ANSWER: 1},
     ),
     Path(
@@ -142,14 +144,14 @@ PATHS: Final = (
                 Fails("Sandbox.Timedout", times=4),
                 Fails("TransientError", times=55),
                 Fails("QuotaError", times=5),
-                FOLLOW,
+                TRACK,
             ]
         },
         {IMPORT: 155, ANSWER: 1},
     ),
     Path(
         "a function lost twice",
-        {IMPORT: [Fails("Runtime.ExitError", times=2), FOLLOW]},
+        {IMPORT: [Fails("Runtime.ExitError", times=2), TRACK]},
         {IMPORT: 3, ANSWER: 1},
     ),
     Path(
@@ -159,7 +161,7 @@ PATHS: Final = (
     ),
     Path(
         "a function hung once",
-        {IMPORT: [Fails("States.Timeout"), FOLLOW]},
+        {IMPORT: [Fails("States.Timeout"), TRACK]},
         {IMPORT: 2, ANSWER: 1},
     ),
     Path(
@@ -169,12 +171,12 @@ PATHS: Final = (
     ),
     Path("refused", {IMPORT: [Fails("RefusedError", times=FOR_EVER)]}, {IMPORT: 5, ANSWER: 1}),
     Path(
-        "a decision without a build's name",
+        "a next step without a build's ARN",
         {IMPORT: [{"StatusCode": 200, "Payload": {"nextStep": "track"}}]},
         {IMPORT: 5, GET_IMAGE: 0, ANSWER: 1},
     ),
     Path(
-        "a decision of more than 256 KiB",
+        "a next step of more than 256 KiB",
         {IMPORT: [{"StatusCode": 200, "Payload": {"nextStep": "x" * 262_144}}]},
         {IMPORT: 1, GET_IMAGE: 0},
         error="States.DataLimitExceeded",
@@ -261,21 +263,34 @@ PATHS: Final = (
     Path(
         "distributed",
         {
-            ANSWER: [told({"buildToTrack": COPY}), ANSWERED],
+            DISTRIBUTE: [told({"buildArn": COPY})],
             GET_IMAGE: [BUILDING, AVAILABLE, image("DISTRIBUTING"), AVAILABLE],
         },
-        {GET_IMAGE: 4, PROGRESSED: 2, ANSWER: 2},
+        {GET_IMAGE: 4, PROGRESSED: 2, DISTRIBUTE: 1, ANSWER: 1},
+    ),
+    Path(
+        "a distribution that is waited for",
+        {
+            DISTRIBUTE: [Fails("QuotaError", times=40), told({"buildArn": COPY})],
+            GET_IMAGE: [AVAILABLE],
+        },
+        {GET_IMAGE: 2, DISTRIBUTE: 41, ANSWER: 1},
+    ),
+    Path(
+        "a distribution that can never be started",
+        {DISTRIBUTE: [Fails("TransientError", times=FOR_EVER)], GET_IMAGE: [AVAILABLE]},
+        {GET_IMAGE: 1, DISTRIBUTE: 41, ANSWER: 1},
     ),
     Path(
         "a distribution that nobody knows",
         {
-            ANSWER: [told({"buildToTrack": COPY}), ANSWERED],
+            DISTRIBUTE: [told({"buildArn": COPY})],
             GET_IMAGE: [
                 AVAILABLE,
                 Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER),
             ],
         },
-        {GET_IMAGE: 3, ANSWER: 2},
+        {GET_IMAGE: 3, DISTRIBUTE: 1, ANSWER: 1},
     ),
     Path(
         "an answer at the fortieth try",

@@ -174,7 +174,7 @@ def _outside(service: str) -> Any:
 
 
 @cache
-def _definition(**parameters: int) -> dict[str, Any]:
+def _definition(**parameters: object) -> dict[str, Any]:
     return definition(**parameters)
 
 
@@ -224,7 +224,8 @@ class Simulation:
         self._lost_amis: dict[str, float] = {}
         self._lost_copies = False
         self._trace = trace or (lambda _: None)
-        self._definition = _definition(**self._parameters)
+        distributes = str(schedule.distributes).lower()
+        self._definition = _definition(**self._parameters, DistributesImages=distributes)
         for failure in schedule.faults:
             self.faults.add(failure.fault())
 
@@ -481,7 +482,7 @@ class Simulation:
         task = self.clock.current
         assert task is not None
         module = _module(function)
-        for wired in ("intake", "reporter", "sweep"):
+        for wired in ("intake", "services", "sweep"):
             if hasattr(module, wired):
                 getattr(module, wired).cache_clear()
         task.deadline = deadline = self.clock.now + SECONDS[function]

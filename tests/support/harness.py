@@ -19,7 +19,7 @@ from isodrop.aws.allow_list import AllowListSource
 from isodrop.aws.event_bus import EventPublisher
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3_events import parse_run_request, parse_upload
+from isodrop.aws.s3_events import parse_event
 from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.allow_list import AllowList, AllowListMode
@@ -28,6 +28,7 @@ from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import PART_SIZE
 from isodrop.domain.model import FIRST_RUN, DistributionSettings, ImportSettings, RunRequest, Upload
 from isodrop.domain.overrides import RULES
+from isodrop.domain.results import ExecutionError
 from isodrop.domain.run import Run
 from isodrop.domain.sweep_summary import SweepSummary
 from isodrop.services.allow_list import AllowListGate
@@ -35,7 +36,8 @@ from isodrop.services.annotations import Annotator
 from isodrop.services.distribution import Distributor
 from isodrop.services.intake import Intake, IntakeResult, NextStep
 from isodrop.services.latest import LatestParameters
-from isodrop.services.reporting import ExecutionError, Reporter
+from isodrop.services.outcomes import OutcomeReader
+from isodrop.services.reporting import Reporter
 from isodrop.services.staging import Stager
 from isodrop.services.submission import BuildSubmitter
 from isodrop.services.sweep import Sweeper
@@ -199,15 +201,13 @@ class ImportHarness:
     def reporter(self) -> Reporter:
         """The second function's inside."""
         return Reporter(
-            s3=self.client("s3"),
-            builder=self.builder,
             ledger=self.ledger,
             publisher=EventPublisher(self.client("events"), "default"),
+            outcomes=OutcomeReader(self.builder, self.ledger, self.clock.time),
             stager=self.stager,
             annotator=Annotator(
                 s3=self.client("s3"),
                 builder=self.builder,
-                ledger=self.ledger,
                 latest=LatestParameters(
                     builder=self.builder,
                     ssm=self.client("ssm"),
@@ -217,11 +217,22 @@ class ImportHarness:
                 ),
                 clock=lambda: self.clock.now,
             ),
-            distributor=Distributor(self.builder, self.ledger, self.submission, self.distribution),
             stack="isodrop",
             now=self.clock.time,
-            count=lambda _drop, answer, _now: self.counted.append(answer.detail_type),
+            count=lambda _run, answer, _now: self.counted.append(answer.detail_type),
         )
+
+    @property
+    def distributor(self) -> Distributor:
+        """The second function's other service."""
+        return Distributor(
+            self.builder, self.ledger, self.submission, self.distribution, self.clock.time
+        )
+
+    def start_distribution(self, upload: Upload, execution: str = "execution-1") -> str | None:
+        """Start it; get what is to be tracked."""
+        run = self.claim_run(upload, execution)
+        return self.distributor.start_distribution(run).distribution.arn
 
     @property
     def executions(self) -> StepFunctions:
@@ -260,6 +271,8 @@ class ImportHarness:
             builder=self.builder,
             ledger=self.ledger,
             executions=self.executions,
+            distributor=self.distributor,
+            outcomes=self.reporter.outcomes,
             reporter=self.reporter,
             bucket=BUCKET,
             tracking=timedelta(hours=16),
@@ -283,10 +296,11 @@ class ImportHarness:
 
     def started(self) -> list[tuple[Upload, RunRequest, str]]:
         """What executions were started for, and their ARNs, the oldest first."""
-        return [
-            (parse_upload(event), parse_run_request(event), arn)
-            for event, arn in self.started_with()
-        ]
+        found = []
+        for event, arn in self.started_with():
+            upload, request, _ = parse_event(event)
+            found.append((upload, request, arn))
+        return found
 
     def started_with(self) -> list[tuple[dict[str, Any], str]]:
         """The events that executions were started with, and their ARNs, the oldest first."""
@@ -338,12 +352,10 @@ class ImportHarness:
             return outcome
         if outcome.build_arn is not None:
             self.reporter.publish_started(self.claim_run(upload, execution, request))
-            follow: str | None = outcome.build_arn
-            while follow is not None:
-                self.wait_for(follow, upload, execution, request)
-                follow = self.reporter.next_build_to_track(
-                    self.claim_run(upload, execution, request), follow
-                )
+            self.wait_for(outcome.build_arn, upload, execution, request)
+            run = self.distributor.start_distribution(self.claim_run(upload, execution, request))
+            if run.distribution.arn is not None:
+                self.wait_for(run.distribution.arn, upload, execution, request)
         self.reporter.publish_answer(self.claim_run(upload, execution, request))
         return outcome
 

@@ -30,7 +30,7 @@ import app
 app.{wire}()
 print(json.dumps(sorted(m for m in sys.modules if m.split(".")[0] == "isodrop")))
 """
-WIRED = {"import_iso": "intake", "report_build": "reporter", "sweep": "sweep"}
+WIRED = {"import_iso": "intake", "report_build": "services", "sweep": "sweep"}
 NOT_NEEDED = {
     "import_iso": {
         "isodrop.services.annotations",

@@ -139,12 +139,13 @@ def _follow(
             continue
         if state_of(run) != state:
             state = state_of(run)
-            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {run.build_arn or ''}", flush=True)
-        if run.build_arn is not None:
+            build_arn = run.import_build.arn
+            print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {build_arn or ''}", flush=True)
+        if run.import_build.arn is not None:
             if observations.built is None:
                 observations.built = time.monotonic()
                 observations.found.append(_repeat_request(operator, run, "at once"))
-            if observations.listed is None and _is_listed(operator, run.build_arn):
+            if observations.listed is None and _is_listed(operator, run.import_build.arn):
                 observations.listed = time.monotonic()
         if run.answered_at is not None:
             return run, observations
@@ -153,7 +154,7 @@ def _follow(
 
 def _repeat_request(operator: Operator, run: Run, when: str) -> points.Point:
     """Send the frozen request once more."""
-    attempt, built = _attempt(operator, run), str(run.build_arn)
+    attempt, built = _attempt(operator, run), str(run.import_build.arn)
     if attempt is None:
         return points.token(when, built, None, "no attempt is known")
     try:
@@ -166,9 +167,9 @@ def _repeat_request(operator: Operator, run: Run, when: str) -> points.Point:
 
 
 def _attempt(operator: Operator, run: Run) -> Attempt | None:
-    if run.import_key is None or run.attempt is None:
+    if run.import_build.attempt is None:
         return None
-    return operator.ledger.list_attempts(run.import_key)[run.attempt]
+    return operator.ledger.get_attempt(run.import_build.attempt)
 
 
 def _is_listed(operator: Operator, build_arn: str) -> bool:
@@ -202,7 +203,7 @@ def _print_report(operator: Operator, session: Any, run: Run, observations: Obse
 def _points(
     operator: Operator, run: Run, observations: Observations, history: list[Any], kind: str
 ) -> Iterator[points.Point]:
-    if run.build_arn is not None:
+    if run.import_build.arn is not None:
         if kind == "Succeeded":
             yield _repeat_request(operator, run, "after the end")
         lag = (
@@ -211,7 +212,9 @@ def _points(
             else observations.listed - observations.built
         )
         yield points.lag(lag)
-        image = operator.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
+        image = operator.builder.imagebuilder.get_image(imageBuildVersionArn=run.import_build.arn)[
+            "image"
+        ]
         attempt = _attempt(operator, run)
         yield points.tags(attempt.request["tags"] if attempt else {}, image.get("tags", {}))
     if isinstance(run.decision, ImportPlan):
@@ -227,11 +230,13 @@ def _observe_surroundings(
     operator: Operator, session: Any, run: Run, data: Mapping[str, Any]
 ) -> Iterator[points.Point]:
     """Observe the build's AMI and log, and an import of an object that does not exist."""
-    if run.build_arn is None:
+    if run.import_build.arn is None:
         return
     home = operator.builder.ec2.meta.region_name
     amis = data.get("amis", [])
-    image = operator.builder.imagebuilder.get_image(imageBuildVersionArn=run.build_arn)["image"]
+    image = operator.builder.imagebuilder.get_image(imageBuildVersionArn=run.import_build.arn)[
+        "image"
+    ]
     yield points.ami_tags(image.get("tags", {}), _ami_tags(operator, home, amis))
     yield points.distributed_names(home, amis)
     yield _log_writers(session, data.get("logGroup") or f"/aws/imagebuilder/{image['name']}")

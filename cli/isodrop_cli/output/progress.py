@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
+from isodrop.domain.build import FINAL_STATUSES
 from isodrop_cli.output.console import format_size
 from isodrop_cli.output.run_format import answer_kind, as_json, describe_amis, parse_answer
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 15.0
 """Seconds over which a rate is measured."""
-_FINAL: Final = frozenset({"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DELETED", "DISABLED"})
-"""Final statuses are not steps; the answer covers them."""
 _WAITING: Final = "waiting for the import to start"
 _OVERDUE: Final = (
     "the import has not started yet\n"
@@ -180,7 +179,7 @@ def known_events(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[P
     times = {
         status: _parse_time(when)
         for status, when in run.status_first_seen_at.items()
-        if status not in _FINAL
+        if status not in FINAL_STATUSES  # the answer has those
     }
     for status in sorted(times, key=times.__getitem__):
         data = {**_state_data(run), "status": status}
@@ -223,7 +222,7 @@ def _decision_message(run: "Run") -> str:
     if isinstance(run.decision, Rejection):
         return run.decision.code.value
     image = f"{run.decision.name} {run.decision.semantic_version}"
-    return image if run.build_arn else f"requesting {image} from Image Builder"
+    return image if run.import_build.arn else f"requesting {image} from Image Builder"
 
 
 def _state_data(run: "Run") -> dict[str, Any]:

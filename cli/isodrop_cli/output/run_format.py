@@ -77,8 +77,8 @@ def as_json(run: "Run") -> dict[str, Any]:
             "edition": plan.edition,
             "release": plan.release,
         },
-        "attempt": run.attempt,
-        "buildArn": run.build_arn,
+        "attempt": None if run.import_build.attempt is None else run.import_build.attempt.number,
+        "buildArn": run.import_build.arn,
         "distributionArn": run.distribution.arn,
         "answer": parse_answer(run),
     }
@@ -91,7 +91,7 @@ def state_of(run: "Run") -> str:
         return answer_kind(answer).lower()
     if run.distribution.arn is not None:
         return "distributing"
-    if run.build_arn is not None:
+    if run.import_build.arn is not None:
         return "building"
     # A rejection is not an import: its answer follows at once.
     return "importing" if isinstance(run.decision, ImportPlan) else "inspecting"
@@ -119,8 +119,10 @@ def to_pairs(run: "Run") -> list[tuple[str, object]]:
         pairs.append(("content", run.content.id))
     if run.sha256 is not None:
         pairs.append(("sha256", run.sha256))
-    if run.build_arn is not None:
-        pairs += [("build", run.build_arn), ("attempt", run.attempt)]
+    if run.import_build.arn is not None:
+        pairs.append(("build", run.import_build.arn))
+    if run.import_build.attempt is not None:
+        pairs.append(("attempt", run.import_build.attempt.number))
     if run.distribution.arn is not None:
         pairs.append(("distribution", run.distribution.arn))
     if run.answered_at is not None:
@@ -143,7 +145,7 @@ def to_row(run: "Run") -> tuple[object, ...]:
         run.request.number,
         None if plan is None else plan.name,
         None if plan is None else plan.semantic_version,
-        run.build_arn,
+        run.import_build.arn,
         run.upload.key,
     )
 

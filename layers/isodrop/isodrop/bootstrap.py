@@ -21,6 +21,7 @@ from isodrop.domain.content import PART_SIZE
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
 
 if TYPE_CHECKING:
+    from isodrop.services.distribution import Distributor
     from isodrop.services.intake import Intake
     from isodrop.services.reporting import Reporter
     from isodrop.services.staging import Stager
@@ -80,8 +81,8 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     )
 
 
-def make_reporter(environ: Mapping[str, str]) -> "Reporter":
-    """Wire what publishes notifications and answers.
+def make_report_services(environ: Mapping[str, str]) -> "tuple[Reporter, Distributor]":
+    """Wire what publishes notifications and answers, and what starts distributions.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def make_reporter(environ: Mapping[str, str]) -> "Reporter":
     SettingsError
         A variable is missing or not well formed.
     """
-    return _reporter(ReportSettings.read(environ), deferring(boto3.Session()))
+    return _report_services(ReportSettings.read(environ), deferring(boto3.Session()))
 
 
 def make_sweep(
@@ -119,12 +120,14 @@ def make_sweep(
 
     settings = SweepSettings.read(environ)
     session = deferring(boto3.Session())
-    reporter = _reporter(settings, session)
+    reporter, distributor = _report_services(settings, session)
     return Sweeper(
-        s3=reporter.s3,
-        builder=reporter.builder,
+        s3=session.client("s3", config=CONFIG),
+        builder=distributor.builder,
         ledger=reporter.ledger,
         executions=StepFunctions.connect(session, settings.state_machine_arn),
+        distributor=distributor,
+        outcomes=reporter.outcomes,
         reporter=reporter,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
@@ -145,11 +148,14 @@ def make_metrics(environ: Mapping[str, str]) -> Metrics:
     return Metrics(environ["STACK_NAME"])
 
 
-def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
+def _report_services(
+    settings: ReportSettings, session: boto3.Session
+) -> "tuple[Reporter, Distributor]":
     from isodrop.aws.event_bus import EventPublisher
     from isodrop.services.annotations import Annotator
     from isodrop.services.distribution import Distributor
     from isodrop.services.latest import LatestParameters
+    from isodrop.services.outcomes import OutcomeReader
     from isodrop.services.reporting import Reporter
     from isodrop.services.submission import BuildSubmitter
 
@@ -159,16 +165,14 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
     submission = BuildSubmitter(
         builder, ledger, settings.stack_name, settings.max_consecutive_failures, _now
     )
-    return Reporter(
-        s3=session.client("s3", config=CONFIG),
-        builder=builder,
+    reporter = Reporter(
         ledger=ledger,
         publisher=EventPublisher(session.client("events", config=CONFIG), settings.event_bus),
+        outcomes=OutcomeReader(builder, ledger, _now),
         stager=_stager(settings.staging_bucket, session, builder, ledger),
         annotator=Annotator(
             s3=session.client("s3", config=FAST_CONFIG),
             builder=quick_builder,
-            ledger=ledger,
             latest=LatestParameters(
                 builder=quick_builder,
                 ssm=session.client("ssm", config=FAST_CONFIG),
@@ -178,11 +182,11 @@ def _reporter(settings: ReportSettings, session: boto3.Session) -> "Reporter":
             ),
             clock=time.monotonic,
         ),
-        distributor=Distributor(builder, ledger, submission, settings.distribution()),
         stack=settings.stack_name,
         now=_now,
         count=Metrics(settings.stack_name).record_answer,
     )
+    return reporter, Distributor(builder, ledger, submission, settings.distribution(), _now)
 
 
 def _stager(bucket: str, session: boto3.Session, builder: ImageBuilder, ledger: Ledger) -> "Stager":

@@ -4,12 +4,22 @@ from isodrop.codes import Code, Rejection
 
 
 class IsodropError(Exception):
-    """The root of every exception that isodrop raises itself. Each carries a code."""
+    """The root of every exception that isodrop raises itself.
+
+    Attributes
+    ----------
+    code : Code
+        What an answer gives for it.
+    aws_code : str
+        AWS's own code, such as ``PreconditionFailed``; empty where no AWS service said so.
+    """
 
     code: Code = Code.INTERNAL_ERROR
+    aws_code: str = ""
 
-    def __init__(self, message: str, *, code: Code | None = None) -> None:
+    def __init__(self, message: str, *, code: Code | None = None, aws_code: str = "") -> None:
         super().__init__(message)
+        self.aws_code = aws_code
         if code is not None:
             self.code = code
 

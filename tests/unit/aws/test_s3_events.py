@@ -11,9 +11,7 @@ import pytest
 from isodrop.aws.s3_events import (
     InvalidEventError,
     make_object_created_event,
-    parse_run_request,
-    parse_upload,
-    read_malware_scan,
+    parse_event,
 )
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, RunRequest
@@ -30,7 +28,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 def test_an_upload_is_read_as_s3_tells_it() -> None:
-    upload = parse_upload(event("good"))
+    upload = parse_event(event("good")).upload
 
     assert upload.bucket == "isodrop-uploadbucket-1a2b3c4d5e6f"
     assert upload.key == "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
@@ -40,18 +38,24 @@ def test_an_upload_is_read_as_s3_tells_it() -> None:
 
 
 def test_a_key_stays_raw() -> None:
-    assert parse_upload(event("odd-key")).key == "Drücke/Windows 11 + Büro (日本語) 100%41.ISO"
+    assert (
+        parse_event(event("odd-key")).upload.key == "Drücke/Windows 11 + Büro (日本語) 100%41.ISO"
+    )
 
 
 def test_a_repeated_delivery_is_the_same_upload_and_another_file_is_not() -> None:
     assert event("good")["id"] != event("repeat")["id"]
-    assert upload_id(parse_upload(event("good"))) == upload_id(parse_upload(event("repeat")))
-    assert upload_id(parse_upload(event("good"))) != upload_id(parse_upload(event("arm64")))
+    assert upload_id(parse_event(event("good")).upload) == upload_id(
+        parse_event(event("repeat")).upload
+    )
+    assert upload_id(parse_event(event("good")).upload) != upload_id(
+        parse_event(event("arm64")).upload
+    )
 
 
 @pytest.mark.parametrize("kind", ["started", "progressed", "answer", "answer-broken"])
 def test_a_report_is_of_an_upload(kind: str) -> None:
-    assert parse_upload(event(f"report-{kind}")) == parse_upload(event("good"))
+    assert parse_event(event(f"report-{kind}")).upload == parse_event(event("good")).upload
 
 
 @pytest.mark.parametrize("one", ["version-id", "sequencer"])
@@ -59,7 +63,7 @@ def test_either_version_or_sequencer_is_enough_to_tell_uploads_apart(one: str) -
     less = event("good")
     del less["detail"]["object"][one]
 
-    assert parse_upload(less).etag == parse_upload(event("good")).etag
+    assert parse_event(less).upload.etag == parse_event(event("good")).upload.etag
 
 
 @pytest.mark.parametrize("version_id", [None, "null"])
@@ -68,18 +72,18 @@ def test_an_event_with_neither_is_refused(version_id: str | None) -> None:
     broken["detail"]["object"] |= {"version-id": version_id, "sequencer": None}
 
     with pytest.raises(InvalidEventError):
-        parse_upload(broken)
+        parse_event(broken)
 
 
 def test_s3s_own_event_asks_for_the_first_time() -> None:
-    assert parse_run_request(event("good")) == FIRST_RUN
+    assert parse_event(event("good")).request == FIRST_RUN
 
 
 def test_an_ask_is_read_with_what_it_overrides() -> None:
     asked = event("retry")
 
-    assert parse_run_request(asked) == RunRequest(1, {"edition": "EnterpriseN"})
-    assert upload_id(parse_upload(asked)) == upload_id(parse_upload(event("good")))
+    assert parse_event(asked).request == RunRequest(1, {"edition": "EnterpriseN"})
+    assert upload_id(parse_event(asked).upload) == upload_id(parse_event(event("good")).upload)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_an_ask_is_read_with_what_it_overrides() -> None:
 )
 def test_what_is_no_ask_is_refused(run: Any) -> None:
     with pytest.raises(InvalidEventError, match="run"):
-        parse_run_request({**event("good"), "run": run})
+        parse_event({**event("good"), "run": run})
 
 
 @pytest.mark.parametrize("run", [FIRST_RUN, RunRequest(3, {"rebuild": "x"})])
@@ -97,7 +101,7 @@ def test_an_event_that_is_made_reads_as_the_upload_it_was_made_of(run: RunReques
 
     made = make_object_created_event(upload, WHEN, MACHINE, "isodrop sweep", run)
 
-    assert (parse_upload(made), parse_run_request(made)) == (upload, run)
+    assert (parse_event(made).upload, parse_event(made).request) == (upload, run)
     assert (made["account"], made["region"]) == ("123456789012", "eu-central-1")
     assert made["time"] == "2026-11-24T09:00:00Z"
     assert made == make_object_created_event(upload, WHEN, MACHINE, "isodrop sweep", run)
@@ -109,7 +113,7 @@ def test_an_event_that_lacks_what_an_upload_is_is_refused(missing: str) -> None:
     del broken["detail"]["object"][missing]
 
     with pytest.raises(InvalidEventError):
-        parse_upload(broken)
+        parse_event(broken)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def test_an_event_that_lacks_what_an_upload_is_is_refused(missing: str) -> None:
 )
 def test_another_event_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(InvalidEventError):
-        parse_upload(broken)
+        parse_event(broken)
 
 
 @pytest.mark.parametrize("left_out", ["request-id", "requester", "source-ip-address", "reason"])
@@ -127,15 +131,15 @@ def test_a_field_that_nobody_uses_may_be_left_out(left_out: str) -> None:
     for name in ("version", "account", "time", "region", "resources"):
         less.pop(name)
 
-    assert parse_upload(less) == parse_upload(event("good"))
+    assert parse_event(less).upload == parse_event(event("good")).upload
 
 
 def test_a_scan_result_is_of_the_same_upload_and_does_not_say_its_size() -> None:
-    scanned = parse_upload(event("scanned"))
+    scanned = parse_event(event("scanned")).upload
 
-    assert upload_id(scanned) == upload_id(parse_upload(event("good")))
-    assert (scanned.etag, scanned.size) == (parse_upload(event("good")).etag, 0)
-    assert read_malware_scan(event("scanned")) == "NO_THREATS_FOUND"
+    assert upload_id(scanned) == upload_id(parse_event(event("good")).upload)
+    assert (scanned.etag, scanned.size) == (parse_event(event("good")).upload.etag, 0)
+    assert parse_event(event("scanned")).malware_scan == "NO_THREATS_FOUND"
 
 
 def test_without_versions_a_repeated_scan_result_is_the_same_upload() -> None:
@@ -143,8 +147,8 @@ def test_without_versions_a_repeated_scan_result_is_the_same_upload() -> None:
     scanned["detail"]["s3ObjectDetails"]["versionId"] = "null"
     another = {**scanned, "id": "another"}
 
-    assert upload_id(parse_upload(scanned)) == upload_id(parse_upload(scanned))
-    assert upload_id(parse_upload(scanned)) != upload_id(parse_upload(another))
+    assert upload_id(parse_event(scanned).upload) == upload_id(parse_event(scanned).upload)
+    assert upload_id(parse_event(scanned).upload) != upload_id(parse_event(another).upload)
 
 
 @pytest.mark.parametrize("part", ["s3ObjectDetails", "scanResultDetails"])
@@ -153,14 +157,14 @@ def test_a_scan_result_that_lacks_what_is_needed_is_refused(part: str) -> None:
     del broken["detail"][part]
 
     with pytest.raises(InvalidEventError, match=part):
-        parse_upload(broken)
+        parse_event(broken)
 
 
 def test_only_guardduty_tells_of_a_scan_and_nothing_beside_an_event_does() -> None:
     good = event("good")
 
-    assert read_malware_scan(good) is None
-    assert read_malware_scan({**good, "malwareScan": "NO_THREATS_FOUND"}) is None
+    assert parse_event(good).malware_scan is None
+    assert parse_event({**good, "malwareScan": "NO_THREATS_FOUND"}).malware_scan is None
 
 
 @pytest.mark.parametrize("requester", ["123456789012", "s3.amazonaws.com"])
@@ -168,8 +172,8 @@ def test_who_uploaded_is_read_and_makes_no_other_run(requester: str) -> None:
     good = event("good")
     good["detail"]["requester"] = requester
 
-    assert parse_run_request(good).requester == requester
-    assert parse_run_request(good) == FIRST_RUN
+    assert parse_event(good).request.requester == requester
+    assert parse_event(good).request == FIRST_RUN
 
 
 @pytest.mark.parametrize("requester", [None, 5, "", "x" * 257, ["a"], {}])
@@ -177,13 +181,13 @@ def test_who_uploaded_is_left_out_where_it_is_nothing_that_s3_says(requester: An
     good = event("good")
     good["detail"]["requester"] = requester
 
-    assert parse_run_request(good).requester is None
+    assert parse_event(good).request.requester is None
 
 
 def test_an_event_that_was_made_does_not_say_who_uploaded() -> None:
     for reason in ("isodrop sweep", "isodrop retry"):
         made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)
-        assert parse_run_request(made).requester is None
+        assert parse_event(made).request.requester is None
 
 
 JUNK: tuple[Any, ...] = (
@@ -222,9 +226,7 @@ def test_every_field_of_every_wrong_type_is_refused_by_name_or_does_no_harm(name
             if path:
                 place[path[-1]] = junk
             try:
-                upload = parse_upload(broken)
-                parse_run_request(broken)
-                read_malware_scan(broken)
+                upload = parse_event(broken).upload
                 assert isinstance(upload.key, str)
                 assert isinstance(upload.size, int)
                 assert upload.size >= 0

@@ -10,6 +10,7 @@ import pytest
 from isodrop.codes import Code, Rejection
 from isodrop.domain.build import StepCount
 from isodrop.domain.model import RunRequest
+from isodrop.domain.run import AttemptKey, BuildRecord
 from isodrop_cli.operations import RunSnapshot
 from isodrop_cli.output.progress import (
     WINDOW,
@@ -48,7 +49,7 @@ def snapshot(done: int = 0, total: int = 0, **changes: Any) -> RunSnapshot:
     return RunSnapshot(a_run(**changes), StepCount(done, total))
 
 
-BUILDING: dict[str, Any] = {"decision": PLAN, "build_arn": ARN, "attempt": 0}
+BUILDING: dict[str, Any] = {"decision": PLAN, "import_build": BuildRecord(AttemptKey("i", 0), ARN)}
 SUCCEEDED = BUILDING | {
     "status_first_seen_at": {"BUILDING": minute(2), "AVAILABLE": minute(30)},
     "answer_json": sample("iso-import-succeeded"),
@@ -110,7 +111,7 @@ def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
         "run": 0,
         "state": state,
         "executionArn": a_run().execution_arn,
-        "buildArn": changes.get("build_arn"),
+        "buildArn": changes.get("import_build", BuildRecord()).arn,
         "distributionArn": None,
     }
 

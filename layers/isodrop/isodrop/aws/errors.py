@@ -207,12 +207,6 @@ def error_code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
 
 
-def cause_code(error: IsodropError) -> str:
-    """AWS's own code for what became one of ours; empty where it was not AWS that said so."""
-    cause = error.__cause__
-    return error_code(cause) if isinstance(cause, ClientError) else ""
-
-
 def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -> IsodropError:
     """Make an AWS error one of ours: to be waited out, or not to be asked again.
 
@@ -224,8 +218,9 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
     Returns
     -------
     IsodropError
-        As :data:`ERROR_CLASSES` has it. A :class:`~isodrop.errors.PermanentError` carries the code
-        ``import-refused`` only where it was Image Builder that refused.
+        As :data:`ERROR_CLASSES` has it, with AWS's own code as ``aws_code``. A
+        :class:`~isodrop.errors.PermanentError` carries the code ``import-refused`` only where it
+        was Image Builder that refused.
     """
     if not isinstance(error, ClientError):
         kind = next((ours for each, ours in _BY_TYPE if isinstance(error, each)), PermanentError)
@@ -240,11 +235,11 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
     if code == "400" and not error.operation_name.startswith("Head"):
         ours = None  # an answer that was not understood
     if ours is not None:
-        return ours(message)
+        return ours(message, aws_code=code)
     if status >= _SERVER_ERROR or status == _TOO_MANY:
-        return TransientError(message)
-    is_import = error.operation_name in _OF_IMAGE_BUILDER
-    return PermanentError(message, code=Code.IMPORT_REFUSED if is_import else None)
+        return TransientError(message, aws_code=code)
+    refused = Code.IMPORT_REFUSED if error.operation_name in _OF_IMAGE_BUILDER else None
+    return PermanentError(message, code=refused, aws_code=code)
 
 
 def _is_about_quota(code: str, said: str) -> bool:

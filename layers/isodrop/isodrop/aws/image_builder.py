@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.config import Config
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import cause_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.domain.build import Ami, AnAmi, Build, StepCount
 from isodrop.domain.build_requests import Request
 from isodrop.errors import PermanentError, TransientError
@@ -126,7 +126,7 @@ class ImageBuilder:
             with translate_errors():
                 image = self.imagebuilder.get_image(imageBuildVersionArn=arn).get("image")
         except PermanentError as error:
-            if cause_code(error) == _GONE:
+            if error.aws_code == _GONE:
                 return None
             raise
         return None if image is None else _parse_build(arn, image)
@@ -193,7 +193,7 @@ class ImageBuilder:
             with translate_errors():
                 found = self.ec2.describe_images(ImageIds=ids)["Images"]
         except PermanentError as error:
-            if cause_code(error) in _NO_AMI:
+            if error.aws_code in _NO_AMI:
                 return False
             raise
         return {image.get("ImageId") for image in found} == set(ids)

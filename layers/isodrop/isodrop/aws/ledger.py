@@ -1,10 +1,9 @@
-"""What was promised: one DynamoDB table, written only on conditions.
+"""The ledger: one DynamoDB table, written only on conditions.
 
-Three kinds of item. A *drop* is one upload, asked for once: who follows it, what was found, which
-build, which answer; asked for anew it is another item beside the first. An *attempt* is one
-request that Image Builder was, or will be, sent for an import, or for the distribution of its
-image; attempts at one thing are numbered from 0 and each is written once, whoever comes first, so
-whoever comes second follows it. An *image* is one that an upload was answered with, kept by its
+Three kinds of item. A *run* is one handling of an upload: its execution, decision, build and
+answer. An *attempt* is one request that Image Builder was, or will be, sent for an import, or for
+the distribution of its image; attempts at one thing are numbered from 0 and each is written once,
+so whoever comes second shares it. An *image* is one that an upload was answered with, kept by its
 name. Nothing here is ever taken back; every write says what must be true before it, so that
 crashes, repeats and races end in the same items.
 """
@@ -13,9 +12,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
+from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from isodrop.aws import ledger_budget
@@ -26,11 +26,11 @@ from isodrop.aws.ledger_items import (
     IMAGE_NAMES,
     SCHEMA_VERSION,
     UnreadableItemError,
-    attempt_key,
     attempts_of,
     decision_to_json,
     image_key,
     images_of,
+    item_key_of_attempt,
     key_of_run,
     new_attempt,
     new_image,
@@ -50,6 +50,7 @@ from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, ImportPlan, RunRequest, Upload
 from isodrop.domain.run import (
     Attempt,
+    AttemptKey,
     AttemptStatus,
     BuildKind,
     Failure,
@@ -57,18 +58,18 @@ from isodrop.domain.run import (
     Run,
     RunState,
 )
-from isodrop.errors import PermanentError, TransientError
+from isodrop.errors import TransientError
 
 if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_dynamodb.service_resource import Table
 
 BY_STATE: Final = "ByState"
-"""The index of drops by state and time of claim: of keys only, so a drop's other writes cost
-nothing there. It lags behind: read the drop itself before you act."""
+"""The index of runs by state and time of claim: of keys only, so a run's other writes cost
+nothing there. It lags behind: read the run itself before you act."""
 
 Cursor = Mapping[str, str]
-"""Where a drop stands in a listing by state: its key, and when it was claimed."""
+"""A run's place in a listing by state: its key, and when it was claimed."""
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
 _BATCH: Final = 100  # keys of one BatchGetItem at the most
@@ -98,71 +99,215 @@ class Ledger:
     def claim(
         self, upload: Upload, execution: str, now: str, request: RunRequest = FIRST_RUN
     ) -> Run | None:
-        """Take an upload, as it is asked for here, into this execution's care.
+        """Claim a run of an upload for an execution.
 
         Returns
         -------
-        Drop or None
-            ``None`` when another execution has it: then this one has nothing to say.
+        Run or None
+            ``None`` when another execution has claimed it, and will answer.
 
         Raises
         ------
-        TransientError, RefusedError
-            When DynamoDB does not say.
+        TransientError, PermanentError
+            When DynamoDB does not answer.
         """
-        run = upload_id(upload)
-        self._put_if_absent(new_run(upload, execution, now, run_key(run, request.number), request))
-        found = self.get_run(run, request.number)
-        if found is None:
-            # It is there. botocore takes an answer that was cut off for one without an item, and
-            # an upload that nobody seems to have would be left without its answer.
-            raise TransientError("GetItem: a drop that is there was not found")
+        item = new_run(upload, execution, now, run_key(upload_id(upload), request.number), request)
+        standing = self._put_if_absent(item)
+        found = parse_run(item if standing is None else standing)
         return found if found.execution_arn == execution else None
 
     def get_run(self, run: str, request: int = 0) -> Run | None:
-        """Read a drop, strongly consistent; ``None`` when nobody has claimed it."""
-        key = run_key(run, request)
-        with translate_errors():
-            item = self.table.get_item(Key=key, ConsistentRead=True).get("Item")
+        """Read a run, strongly consistent; ``None`` when nobody has claimed it."""
+        item = self._get(run_key(run, request))
         return None if item is None else parse_run(item)
 
     def list_runs(self, run: str) -> tuple[Run, ...]:
-        """Read all that was asked for one upload, in order, strongly consistent."""
+        """Read all runs of an upload, in order, strongly consistent."""
         return tuple(parse_run(item) for item in self._query_partition(f"UPLOAD#{run}"))
 
-    def record_decision(self, run: Run, decision: ImportPlan | Rejection) -> None:
+    # ------------------------------------------------------------------ a run's own writes
+    #
+    # Each writes what was not written before, and returns the run as it stands then: a write that
+    # loses brings the item that won, so nothing is read again.
+
+    def record_decision(self, run: Run, decision: ImportPlan | Rejection) -> Run:
         """Write what was decided, unless something has been."""
         words = decision_to_json(decision)
-        self._update_if(key_of_run(run), {"decision": words}, Attr("decision").not_exists())
+        return self._update_run(run, {"decision": words}, Attr("decision").not_exists())
 
-    def record_staging(self, run: Run, upload_id: str, instead_of: str | None) -> str:
-        """Write which multipart upload makes the copy; returns the one that stands."""
+    def record_staging(self, run: Run, upload_id: str, instead_of: str | None) -> Run:
+        """Write which multipart upload makes the copy, over the one in hand if there is one."""
         free: ConditionBase = Attr("staging").not_exists()
         if instead_of is not None:
             free = Attr("staging").eq(instead_of)
-        if self._update_if(key_of_run(run), {"staging": upload_id}, free):
-            return upload_id
-        stands = self.get_run(run.upload_id, run.request.number)
-        return upload_id if stands is None or stands.staging is None else stands.staging
+        return self._update_run(run, {"staging": upload_id}, free)
 
-    def record_content(self, run: Run, content: Content) -> Content:
-        """Write what the bytes of the copy are; returns what stands."""
-        free = Attr("content").not_exists()
-        if self._update_if(key_of_run(run), {"content": to_json(content)}, free):
-            return content
-        stands = self.get_run(run.upload_id, run.request.number)
-        return content if stands is None or stands.content is None else stands.content
+    def record_content(self, run: Run, content: Content) -> Run:
+        """Write what the bytes of the copy are."""
+        values = {"content": to_json(content)}
+        return self._update_run(run, values, Attr("content").not_exists())
 
-    def record_sha256(self, run: Run, sha256: str, note: str | None) -> None:
+    def record_sha256(self, run: Run, sha256: str, note: str | None) -> Run:
         """Write a run's hash, and what an allow-list has against it, until it is submitted."""
         values = {"sha256": sha256, "contentNote": note}
-        self._update_if(key_of_run(run), values, Attr("attempt").not_exists())
+        return self._update_run(run, values, Attr("attempt").not_exists())
+
+    def link_attempt(self, run: Run, key: AttemptKey, kind: BuildKind = BuildKind.IMPORT) -> Run:
+        """Bind a run to the attempt whose end it waits for."""
+        names = BUILD_ATTRIBUTES[kind]
+        values = {names.import_key: key.import_key, names.attempt: key.number}
+        return self._update_run(run, values, Attr(names.attempt).not_exists())
+
+    def link_build(self, run: Run, build_arn: str, kind: BuildKind = BuildKind.IMPORT) -> Run:
+        """Write which build a run waits for."""
+        name = BUILD_ATTRIBUTES[kind].build_arn
+        return self._update_run(run, {name: build_arn}, Attr(name).not_exists())
+
+    def record_failure(self, run: Run, failure: Failure, kind: BuildKind = BuildKind.IMPORT) -> Run:
+        """Write what stopped a run, unless something has or it has a build."""
+        names = BUILD_ATTRIBUTES[kind]
+        free = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
+        return self._update_run(run, {names.failure: to_json(failure)}, free)
+
+    def record_status_seen(self, run: Run, status: str, now: str) -> Run:
+        """Write when a status was first seen."""
+        if status in run.status_first_seen_at:
+            return run
+        with translate_errors():
+            answer = self.table.update_item(
+                Key=key_of_run(run),
+                UpdateExpression="SET #seen.#status = if_not_exists(#seen.#status, :now)",
+                ExpressionAttributeNames={"#seen": "statusFirstSeenAt", "#status": status},
+                ExpressionAttributeValues={":now": now},
+                ReturnValues="ALL_NEW",
+            )
+        item = answer.get("Attributes") or self._get(key_of_run(run))
+        return run if item is None else parse_run(item)
+
+    def record_answer(self, run: Run, answer: str) -> Run:
+        """Write the answer before it is published.
+
+        An answer that was written never changes: whoever comes later, or again, publishes the one
+        that stands, under the same event id.
+        """
+        return self._update_run(run, {"answer": answer}, Attr("answer").not_exists())
+
+    def begin_annotation(self, run: Run, now: str) -> bool:
+        """Write that AMI, object and parameters are being written; ``False`` if it was begun."""
+        written, _ = self._update_if(
+            key_of_run(run), {"annotatingAt": now}, Attr("annotatingAt").not_exists()
+        )
+        return written
+
+    def record_annotation_notes(self, run: Run, notes: tuple[str, ...]) -> Run:
+        """Write what could not be written; the notes that were written first stand."""
+        values = {"annotationNotes": list(notes)}
+        return self._update_run(run, values, Attr("annotationNotes").not_exists())
+
+    def mark_answered(self, run: Run, now: str) -> Run:
+        """Write that the answer has certainly been published."""
+        values: dict[str, Any] = {"answeredAt": now, "state": RunState.ANSWERED.value}
+        if self.run_retention is not None:
+            # In seconds, as DynamoDB reads it:
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
+            ends = datetime.fromisoformat(now) + self.run_retention
+            values["expiresAt"] = int(ends.timestamp())
+        return self._update_run(run, values, Attr("answeredAt").not_exists())
+
+    # ------------------------------------------------------------------ attempts
+
+    def get_attempt(self, key: AttemptKey) -> Attempt:
+        """Read an attempt that a run is bound to, strongly consistent.
+
+        Raises
+        ------
+        TransientError
+            It was not found. botocore takes an answer that was cut off for one without an item.
+        """
+        item = self._get(item_key_of_attempt(key))
+        if item is None:
+            raise TransientError(f"GetItem: attempt {key.number} of {key.import_key} was not found")
+        return parse_attempt(item)
+
+    def list_attempts(self, import_key: str) -> tuple[Attempt, ...]:
+        """Read all attempts at one thing, in order, strongly consistent."""
+        return tuple(parse_attempt(item) for item in self._query_partition(attempts_of(import_key)))
+
+    def create_attempt(self, attempt: Attempt, limits: BuildLimits | None = None) -> bool:
+        """Write a new attempt; ``False`` when somebody was first with that number.
+
+        One that counts in a day's budget is written and counted in one transaction, within the
+        limits.
+
+        Raises
+        ------
+        QuotaError, RejectedError, TransientError
+            See :func:`isodrop.aws.ledger_budget.book`.
+        """
+        item = new_attempt(attempt)
+        if limits is None or attempt.day is None:
+            return self._put_if_absent(item) is None
+        return ledger_budget.book(self.table, item, attempt.key, attempt.day, limits)
+
+    def record_build(self, attempt: Attempt, build_arn: str, now: str) -> Attempt:
+        """Write which build an attempt led to, and when that was known."""
+        values = {"buildArn": build_arn, "submittedAt": now}
+        return self._update_attempt(attempt, values, Attr("buildArn").not_exists())
+
+    def record_available(self, attempt: Attempt, now: str) -> Attempt:
+        """Write when an attempt's build was first seen to have succeeded."""
+        if attempt.available_at is not None:
+            return attempt
+        values = {"availableAt": now}
+        return self._update_attempt(attempt, values, Attr("availableAt").not_exists())
+
+    def set_attempt_status(self, attempt: Attempt, status: AttemptStatus) -> Attempt:
+        """Write what is known of an attempt beyond its build; returns it as it stands.
+
+        A status is written only over the one that the attempt in hand has: whoever knows less than
+        the ledger does not overrule it. A refusal does not overrule a build, either.
+        """
+        free: ConditionBase = Attr("status").eq(attempt.status.value)
+        if status is AttemptStatus.REFUSED:
+            free &= Attr("buildArn").not_exists()
+        if attempt.day is None or status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
+            return self._update_attempt(attempt, {"status": status.value}, free)
+        # There is no build, so none is to be counted: written together, and so only once.
+        no_build = " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
+        update = {
+            "Key": item_key_of_attempt(attempt.key),
+            "UpdateExpression": "SET #status = :now",
+            "ConditionExpression": f"#status = :before{no_build}",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":now": status.value, ":before": attempt.status.value},
+        }
+        if ledger_budget.give_back(self.table, update, attempt.key, attempt.day):
+            return replace(attempt, status=status)
+        return self.get_attempt(attempt.key)
+
+    def release(self, attempt: Attempt) -> None:
+        """Write that an attempt's build is not under way any more."""
+        if attempt.day is not None:
+            ledger_budget.release(self.table, attempt.key)
+
+    def release_key(self, key: AttemptKey) -> None:
+        """Do so for an attempt of which no more is known than its key."""
+        ledger_budget.release(self.table, key)
+
+    def under_way(self) -> list[AttemptKey]:
+        """List the attempts that count as under way."""
+        return ledger_budget.under_way(self.table)
+
+    def budget_use(self, day: str) -> BudgetUse:
+        """Read how much of the budget of builds is used on a day."""
+        return ledger_budget.use_of(self.table, day)
+
+    # ------------------------------------------------------------------ contents and images
 
     def sha256_of(self, content_id: str) -> str | None:
         """Read the hash of a content, if it was ever read; ``None`` otherwise."""
-        with translate_errors():
-            found = self.table.get_item(Key=_content_key(content_id), ConsistentRead=True)
-        return found["Item"]["sha256"] if "Item" in found else None  # type: ignore[return-value] # nothing but text is written there
+        item = self._get(_content_key(content_id))
+        return None if item is None else str(item["sha256"])
 
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
         """Write the hash of a content; again, it is the same."""
@@ -174,154 +319,6 @@ class Ledger:
                     "sha256": sha256,
                 }
             )
-
-    def list_attempts(self, identity: str) -> tuple[Attempt, ...]:
-        """Read all attempts at one thing, in order, strongly consistent."""
-        return tuple(parse_attempt(item) for item in self._query_partition(attempts_of(identity)))
-
-    def create_attempt(self, attempt: Attempt, limits: BuildLimits | None = None) -> bool:
-        """Write a new attempt; ``False`` when somebody was first with that number.
-
-        One that is counted in a day's budget is written and counted at once, within the limits.
-
-        Raises
-        ------
-        QuotaError, RejectedError, TransientError
-            See :func:`isodrop.aws.ledger_budget.book`.
-        """
-        item = new_attempt(attempt)
-        if limits is None or attempt.day is None:
-            return self._put_if_absent(item)
-        return ledger_budget.book(self.table, item, _name(attempt), attempt.day, limits)
-
-    def release(self, attempt: Attempt) -> None:
-        """Write that an attempt's build is not under way any more."""
-        if attempt.day is not None:
-            ledger_budget.release(self.table, _name(attempt))
-
-    def release_name(self, identity: str, number: int) -> None:
-        """Do so for an attempt of which no more is known than its name."""
-        ledger_budget.release(self.table, (identity, number))
-
-    def under_way(self) -> list[tuple[str, int]]:
-        """List the attempts that count as under way: identity and number."""
-        return ledger_budget.under_way(self.table)
-
-    def budget_use(self, day: str) -> BudgetUse:
-        """Read how much of the budget of builds is used on a day."""
-        return ledger_budget.use_of(self.table, day)
-
-    def link_attempt(self, run: Run, attempt: Attempt, stage: BuildKind = BuildKind.IMPORT) -> int:
-        """Bind a drop to the attempt whose end it waits for; returns the one that stands."""
-        names = BUILD_ATTRIBUTES[stage]
-        bound = self._update_if(
-            key_of_run(run),
-            {names.import_key: attempt.import_key, names.attempt: attempt.number},
-            Attr(names.attempt).not_exists(),
-        )
-        stands = None if bound else self.get_run(run.upload_id, run.request.number)
-        stood = None if stands is None else stands.build(stage).attempt
-        return attempt.number if stood is None else stood
-
-    def record_build(self, attempt: Attempt, build_arn: str, now: str) -> None:
-        """Write which build an attempt led to, and when that was known."""
-        key = attempt_key(attempt.import_key, attempt.number)
-        values = {"buildArn": build_arn, "submittedAt": now}
-        self._update_if(key, values, Attr("buildArn").not_exists())
-
-    def record_available(self, attempt: Attempt, now: str) -> str:
-        """Write when an attempt's build was first seen to have ended well; get what stands."""
-        if attempt.available_at is not None:
-            return attempt.available_at
-        key = attempt_key(attempt.import_key, attempt.number)
-        if self._update_if(key, {"availableAt": now}, Attr("availableAt").not_exists()):
-            return now
-        return self.list_attempts(attempt.import_key)[attempt.number].available_at or now
-
-    def link_build(self, run: Run, build_arn: str, stage: BuildKind = BuildKind.IMPORT) -> None:
-        """Write which build a drop follows."""
-        name = BUILD_ATTRIBUTES[stage].build_arn
-        self._update_if(key_of_run(run), {name: build_arn}, Attr(name).not_exists())
-
-    def set_attempt_status(self, attempt: Attempt, status: AttemptStatus) -> AttemptStatus:
-        """Write what is known of an attempt beyond its build; returns the word that stands.
-
-        It is written only over the word that the attempt in hand has: whoever knows less than
-        the ledger does not overrule it. A refusal does not overrule a build, either.
-        """
-        free: ConditionBase = Attr("status").eq(attempt.status.value)
-        if status is AttemptStatus.REFUSED:
-            free &= Attr("buildArn").not_exists()
-        key = attempt_key(attempt.import_key, attempt.number)
-        if attempt.day is not None and status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
-            # There is no build, so none is to be counted: written together, and so only once.
-            no_build = (
-                " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
-            )
-            update = {
-                "Key": key,
-                "UpdateExpression": "SET #status = :now",
-                "ConditionExpression": f"#status = :before{no_build}",
-                "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": {
-                    ":now": status.value,
-                    ":before": attempt.status.value,
-                },
-            }
-            written = ledger_budget.give_back(self.table, update, _name(attempt), attempt.day)
-        else:
-            written = self._update_if(key, {"status": status.value}, free)
-        if written:
-            return status
-        return self.list_attempts(attempt.import_key)[attempt.number].status
-
-    def record_failure(
-        self, run: Run, failure: Failure, stage: BuildKind = BuildKind.IMPORT
-    ) -> bool:
-        """Write what came in the way of a build; ``False`` if something has, or there is one."""
-        names = BUILD_ATTRIBUTES[stage]
-        free = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
-        return self._update_if(key_of_run(run), {names.failure: to_json(failure)}, free)
-
-    def record_status_seen(self, run: Run, status: str, now: str) -> None:
-        """Write when a status was first seen."""
-        if status in run.status_first_seen_at:
-            return
-        with translate_errors():
-            self.table.update_item(
-                Key=key_of_run(run),
-                UpdateExpression="SET #seen.#status = if_not_exists(#seen.#status, :now)",
-                ExpressionAttributeNames={"#seen": "statusFirstSeenAt", "#status": status},
-                ExpressionAttributeValues={":now": now},
-            )
-
-    def record_answer(self, run: Run, answer: str) -> str:
-        """Write the answer before it is published; returns the one that stands.
-
-        An answer that was written is never another: whoever comes later, or again,
-        publishes these very words under the same event id.
-        """
-        if self._update_if(key_of_run(run), {"answer": answer}, Attr("answer").not_exists()):
-            return answer
-        stands = self.get_run(run.upload_id, run.request.number)
-        return answer if stands is None or stands.answer_json is None else stands.answer_json
-
-    def begin_annotation(self, run: Run, now: str) -> bool:
-        """Write that AMI, object and parameters are being written; ``False`` if it was begun."""
-        return self._update_if(
-            key_of_run(run), {"annotatingAt": now}, Attr("annotatingAt").not_exists()
-        )
-
-    def record_annotation_notes(self, run: Run, notes: tuple[str, ...]) -> tuple[str, ...]:
-        """Write how that went; returns the notes that stand, which are the first."""
-        if self._update_if(
-            key_of_run(run), {"annotationNotes": list(notes)}, Attr("annotationNotes").not_exists()
-        ):
-            return notes
-        stands = self.get_run(run.upload_id, run.request.number)
-        return (
-            notes if stands is None or stands.annotation_notes is None else stands.annotation_notes
-        )
 
     def put_image(self, image: ImageRecord, now: str) -> None:
         """Write that there is an image; one that was retired is there again."""
@@ -342,24 +339,14 @@ class Ledger:
         """List the names of images, each with the builds of Windows it has been given to."""
         return [parse_image_name(item) for item in self._query_partition(IMAGE_NAMES)]
 
-    def mark_answered(self, run: Run, now: str) -> None:
-        """Write that the answer has certainly been published."""
-        values: dict[str, Any] = {"answeredAt": now, "state": RunState.ANSWERED.value}
-        if self.run_retention is not None:
-            # In seconds, as DynamoDB reads it:
-            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
-            ends = datetime.fromisoformat(now) + self.run_retention
-            values["expiresAt"] = int(ends.timestamp())
-        self._update_if(key_of_run(run), values, Attr("answeredAt").not_exists())
-
     def list_by_state(
         self, state: RunState, *, newest_first: bool = False, after: Cursor | None = None
     ) -> Iterator[Cursor]:
-        """List drops by state, in the order of their claims, as the index has them.
+        """List runs by state, in the order of their claims, as the index has them.
 
         Parameters
         ----------
-        state : State
+        state : RunState
         newest_first : bool
             The oldest come first otherwise.
         after : Cursor, optional
@@ -367,8 +354,8 @@ class Ledger:
 
         Yields
         ------
-        Mark
-            To be read with :meth:`marked`, and to go on from.
+        Cursor
+            To be read with :meth:`get_runs`, and to continue from.
         """
         query: dict[str, Any] = {
             "IndexName": BY_STATE,
@@ -384,13 +371,13 @@ class Ledger:
     def get_runs(
         self, marks: Iterable[Cursor], unreadable: Callable[[UnreadableItemError], None]
     ) -> tuple[Run, ...]:
-        """Read the drops that a listing named, strongly consistent, in its order.
+        """Read the runs that a listing named, strongly consistent, in its order.
 
         Parameters
         ----------
         marks : iterable of Cursor
         unreadable : callable
-            Told of each item that cannot be read; the others are read all the same.
+            Gets the error of each item that cannot be read; the others are read all the same.
         """
         wanted = [{"pk": mark["pk"], "sk": mark["sk"]} for mark in marks]
         found = {
@@ -409,7 +396,7 @@ class Ledger:
         return tuple(runs)
 
     def find_claimed(self, runs: Iterable[str]) -> frozenset[str]:
-        """Say which uploads somebody has claimed; who was claimed a moment ago may be missed."""
+        """Say which uploads are claimed; one that was claimed a moment ago may be missed."""
         keys = [run_key(run, 0) for run in runs]
         return frozenset(
             item["pk"].removeprefix("UPLOAD#")
@@ -417,7 +404,7 @@ class Ledger:
         )
 
     def created_at(self) -> datetime:
-        """Say when the table was made, with a time zone."""
+        """Say when the table was created, with a time zone."""
         with translate_errors():
             found = self.table.meta.client.describe_table(TableName=self.table.name)
         return found["Table"]["CreationDateTime"]
@@ -464,50 +451,82 @@ class Ledger:
                 raise TransientError("BatchGetItem: DynamoDB is too busy to read anything")
             waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
 
-    def _put_if_absent(self, item: dict[str, Any]) -> bool:
-        """Write a new item; ``False`` when there is one under its key."""
-        return self._run_conditional(
-            self.table.put_item, Item=item, ConditionExpression=Attr("pk").not_exists()
-        )
+    def _get(self, key: dict[str, str]) -> Mapping[str, Any] | None:
+        """Read an item, strongly consistent."""
+        with translate_errors():
+            return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
+
+    def _put_if_absent(self, item: dict[str, Any]) -> Mapping[str, Any] | None:
+        """Write a new item; ``None`` when it was written, else the one under its key."""
+        with translate_errors():
+            try:
+                self.table.put_item(
+                    Item=item,
+                    ConditionExpression=Attr("pk").not_exists(),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                standing = self._standing(error, {"pk": item["pk"], "sk": item["sk"]})
+            else:
+                return None
+        if standing is None:
+            raise TransientError("GetItem: an item that is there was not found")
+        return standing
+
+    def _update_run(self, run: Run, values: dict[str, Any], condition: ConditionBase) -> Run:
+        _, item = self._update_if(key_of_run(run), values, condition)
+        return run if item is None else parse_run(item)
+
+    def _update_attempt(
+        self, attempt: Attempt, values: dict[str, Any], condition: ConditionBase
+    ) -> Attempt:
+        _, item = self._update_if(item_key_of_attempt(attempt.key), values, condition)
+        return attempt if item is None else parse_attempt(item)
 
     def _update_if(
         self, key: dict[str, str], values: dict[str, Any], condition: ConditionBase
-    ) -> bool:
-        """Set attributes of an item that is there; ``False`` when the condition does not hold."""
-        names = {f"#{name}": name for name in values}
-        return self._run_conditional(
-            self.table.update_item,
-            Key=key,
-            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
-            ConditionExpression=Attr("pk").exists() & condition,
-        )
+    ) -> tuple[bool, Mapping[str, Any] | None]:
+        """Set attributes of an item that is there.
 
-    @staticmethod
-    def _run_conditional(write: Any, **arguments: Any) -> bool:
-        try:
-            with translate_errors():
-                write(**arguments)
-        except PermanentError as error:
-            cause = error.__cause__
-            if (
-                isinstance(cause, ClientError)
-                and error_code(cause) == "ConditionalCheckFailedException"
-            ):
-                return False
-            raise
-        return True
+        Returns
+        -------
+        bool and mapping or None
+            Whether the condition held; the item as it stands, ``None`` if there is none.
+        """
+        with translate_errors():
+            try:
+                answer = self.table.update_item(
+                    Key=key,
+                    UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+                    ExpressionAttributeNames={f"#{name}": name for name in values},
+                    ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+                    ConditionExpression=Attr("pk").exists() & condition,
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                return False, self._standing(error, key)
+        return True, answer.get("Attributes") or self._get(key)
+
+    def _standing(self, error: ClientError, key: dict[str, str]) -> Mapping[str, Any] | None:
+        """Get the item whose condition did not hold; another error is raised again.
+
+        DynamoDB sends it along where it was asked to; if it did not, the item is read.
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html
+        """
+        if error_code(error) != "ConditionalCheckFailedException":
+            raise error
+        sent = cast("dict[str, Any]", error.response).get("Item")
+        if not sent:
+            return self._get(key)
+        read = TypeDeserializer().deserialize  # boto3 does so for what is no error
+        return {name: read(value) for name, value in sent.items()}
 
 
 def cursor_for(run: Run) -> Cursor:
-    """Say where a drop stands in a listing by state."""
+    """Name a run's place in a listing by state."""
     return {**key_of_run(run), "claimedAt": run.claimed_at}
 
 
 def _content_key(content_id: str) -> dict[str, str]:
     return {"pk": f"CONTENT#{content_id}", "sk": "CONTENT"}
-
-
-def _name(attempt: Attempt) -> ledger_budget.AttemptName:
-    return attempt.import_key, attempt.number

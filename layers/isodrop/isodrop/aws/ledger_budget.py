@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import SDK_ERRORS, error_code, to_isodrop_error, translate_errors
 from isodrop.aws.ledger_items import SCHEMA_VERSION
 from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, BuildLimits
+from isodrop.domain.run import AttemptKey
 from isodrop.errors import PermanentError, QuotaError, RejectedError, TransientError
 
 if TYPE_CHECKING:
@@ -25,12 +26,9 @@ _UNMET: Final = "ConditionalCheckFailed"
 _ATTEMPT, _AT_ONCE, _TODAY = range(3)
 """Which of a transaction's writes is which."""
 
-AttemptName = tuple[str, int]
-"""Which import's attempt, and its number."""
-
 
 def book(
-    table: "Table", item: Mapping[str, Any], name: AttemptName, day: str, limits: BuildLimits
+    table: "Table", item: Mapping[str, Any], key: AttemptKey, day: str, limits: BuildLimits
 ) -> bool:
     """Write a new attempt and count it.
 
@@ -58,7 +56,7 @@ def book(
                 "ConditionExpression": "attribute_not_exists(attempts) OR size(attempts) < :limit",
                 "ExpressionAttributeNames": {"#limit": "limit", "#v": "schemaVersion"},
                 "ExpressionAttributeValues": {
-                    ":name": {_to_text(name)},
+                    ":name": {_to_text(key)},
                     ":limit": limits.at_once,
                     ":schema": SCHEMA_VERSION,
                 },
@@ -94,7 +92,7 @@ def book(
     return True
 
 
-def give_back(table: "Table", update: Mapping[str, Any], name: AttemptName, day: str) -> bool:
+def give_back(table: "Table", update: Mapping[str, Any], key: AttemptKey, day: str) -> bool:
     """Write that an attempt came to nothing, and count it no more.
 
     Parameters
@@ -114,7 +112,7 @@ def give_back(table: "Table", update: Mapping[str, Any], name: AttemptName, day:
             "Update": {
                 "Key": _UNDER_WAY,
                 "UpdateExpression": "DELETE attempts :name",
-                "ExpressionAttributeValues": {":name": {_to_text(name)}},
+                "ExpressionAttributeValues": {":name": {_to_text(key)}},
             }
         },
         {
@@ -127,7 +125,7 @@ def give_back(table: "Table", update: Mapping[str, Any], name: AttemptName, day:
     )
 
 
-def release(table: "Table", name: AttemptName) -> None:
+def release(table: "Table", key: AttemptKey) -> None:
     """Write that a build is not under way any more; again, it changes nothing."""
     try:
         with translate_errors():
@@ -135,18 +133,14 @@ def release(table: "Table", name: AttemptName) -> None:
                 Key=_UNDER_WAY,
                 UpdateExpression="DELETE attempts :name",
                 ConditionExpression="contains(attempts, :text)",
-                ExpressionAttributeValues={":name": {_to_text(name)}, ":text": _to_text(name)},
+                ExpressionAttributeValues={":name": {_to_text(key)}, ":text": _to_text(key)},
             )
     except PermanentError as error:
-        cause = error.__cause__
-        if not (
-            isinstance(cause, ClientError)
-            and error_code(cause) == "ConditionalCheckFailedException"
-        ):
+        if error.aws_code != "ConditionalCheckFailedException":
             raise
 
 
-def under_way(table: "Table") -> list[AttemptName]:
+def under_way(table: "Table") -> list[AttemptKey]:
     """List the attempts that count as under way."""
     return [_from_text(text) for text in sorted(_read(table, _UNDER_WAY).get("attempts", ()))]
 
@@ -177,22 +171,21 @@ def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozense
         for each in writes
     ]
     try:
-        with translate_errors():
-            # botocore gives each call a token, so that its own retries count once.
-            table.meta.client.transact_write_items(TransactItems=items)
-    except PermanentError as error:
+        # botocore gives each call a token, so that its own retries count once.
+        table.meta.client.transact_write_items(TransactItems=items)
+    except SDK_ERRORS as error:
         unmet = _unmet(_reasons(error))
         if not unmet:
-            raise
+            raise to_isodrop_error(error) from error
         return unmet
     return frozenset()
 
 
-def _reasons(error: PermanentError) -> list[str]:
-    cause = error.__cause__
-    if not isinstance(cause, ClientError) or error_code(cause) != "TransactionCanceledException":
-        raise error
-    found: Iterable[Mapping[str, str]] = cause.response.get("CancellationReasons", ())  # type: ignore[assignment] # the stubs do not know of it
+def _reasons(error: Exception) -> list[str]:
+    """Get what came in the way of each write; empty where it was not the conditions."""
+    if not isinstance(error, ClientError) or error_code(error) != "TransactionCanceledException":
+        return []
+    found: Iterable[Mapping[str, str]] = error.response.get("CancellationReasons", ())  # type: ignore[assignment] # the stubs do not know of it
     return [reason.get("Code", "None") for reason in found]
 
 
@@ -207,10 +200,10 @@ def _day_key(day: str) -> dict[str, str]:
     return {"pk": "BUDGET", "sk": f"DAY#{day}"}
 
 
-def _to_text(name: AttemptName) -> str:
-    return f"{name[0]}#{name[1]}"
+def _to_text(key: AttemptKey) -> str:
+    return f"{key.import_key}#{key.number}"
 
 
-def _from_text(text: str) -> AttemptName:
-    identity, _, number = text.rpartition("#")
-    return identity, int(number)
+def _from_text(text: str) -> AttemptKey:
+    import_key, _, number = text.rpartition("#")
+    return AttemptKey(import_key, int(number))

@@ -20,6 +20,7 @@ from isodrop.domain.content import Content
 from isodrop.domain.model import ImportPlan, RunRequest, Upload
 from isodrop.domain.run import (
     Attempt,
+    AttemptKey,
     AttemptStatus,
     BuildKind,
     BuildRecord,
@@ -139,15 +140,13 @@ class _RunItem(_Item):
             decision=None if self.decision is None else self.decision.value(),
             staging=self.staging,
             content=self.content,
-            import_key=self.import_key,
-            attempt=self.attempt,
-            build_arn=self.build_arn,
-            failure=self.failure,
+            import_build=BuildRecord(
+                _to_attempt_key(self.import_key, self.attempt), self.build_arn, self.failure
+            ),
             distribution=BuildRecord(
-                import_key=self.distribution_key,
-                attempt=self.distribution_attempt,
-                arn=self.distribution_build_arn,
-                failure=self.distribution_failure,
+                _to_attempt_key(self.distribution_key, self.distribution_attempt),
+                self.distribution_build_arn,
+                self.distribution_failure,
             ),
             status_first_seen_at=self.status_first_seen_at,
             answer_json=self.answer,
@@ -202,6 +201,10 @@ class _ImageNameItem(_Item):
         return name, int(build)
 
 
+def _to_attempt_key(import_key: str | None, number: int | None) -> AttemptKey | None:
+    return None if import_key is None or number is None else AttemptKey(import_key, number)
+
+
 def run_key(upload_id: str, number: int) -> dict[str, str]:
     """Name the item of a run of an upload."""
     # Padded, so that the order of the sort key is the order of the runs. isodrop.events has it too,
@@ -219,9 +222,9 @@ def attempts_of(import_key: str) -> str:
     return f"ATTEMPTS#{import_key}"
 
 
-def attempt_key(import_key: str, number: int) -> dict[str, str]:
+def item_key_of_attempt(key: AttemptKey) -> dict[str, str]:
     """Name the item of an attempt."""
-    return {"pk": attempts_of(import_key), "sk": f"ATTEMPT#{number:06d}"}
+    return {"pk": attempts_of(key.import_key), "sk": f"ATTEMPT#{key.number:06d}"}
 
 
 def images_of(name: str) -> str:
@@ -252,9 +255,9 @@ def new_run(
 
 
 def new_attempt(attempt: Attempt) -> Item:
-    """Make the item of an attempt that begins now."""
+    """Make the item of an attempt that is created now."""
     return {
-        **attempt_key(attempt.import_key, attempt.number),
+        **item_key_of_attempt(attempt.key),
         "schemaVersion": SCHEMA_VERSION,
         "uploadId": attempt.upload_id,
         "run": attempt.run_number,
@@ -286,7 +289,7 @@ def new_image_name(image: ImageRecord) -> Item:
 
 
 def decision_to_json(decision: ImportPlan | Rejection) -> str:
-    """Write what was decided."""
+    """Write a decision as JSON."""
     kind = "plan" if isinstance(decision, ImportPlan) else "rejection"
     return f'{{"{kind}": {to_json(decision)}}}'
 

@@ -9,7 +9,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any, Final
 
-from isodrop.aws.errors import cause_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import (
@@ -295,7 +295,7 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
     try:
         _head(client, _named(upload.bucket, upload.key, None), upload.etag)
     except PermanentError as error:
-        if cause_code(error) in _REPLACED | _DELETED:
+        if error.aws_code in _REPLACED | _DELETED:
             return False
         raise
     return True
@@ -321,7 +321,7 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
     """
-    code = cause_code(error)
+    code = error.aws_code
     if code in _REPLACED | _DELETED:
         return object_gone(bucket, key, "replaced" if code in _REPLACED else "deleted")
     address = single_line(f"s3://{bucket}/{key}")
@@ -347,7 +347,7 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
     except (PermanentError, TransientError) as error:
         if rejection := rejection_of(error, bucket, key):
             raise rejection from error
-        if isinstance(error, AccessDeniedError) or cause_code(error) == _WITH_A_KEY_OF_ITS_OWN:
+        if isinstance(error, AccessDeniedError) or error.aws_code == _WITH_A_KEY_OF_ITS_OWN:
             address = single_line(f"s3://{bucket}/{key}")
             said = f"isodrop may not read the object {address}. S3 says {error}"
             raise RejectedError(Code.UNREADABLE_OBJECT, said) from error
@@ -397,7 +397,7 @@ def _get(
         with translate_errors():
             return client.get_object(**which, Range=wanted, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     except (PermanentError, TransientError) as error:
-        if cause_code(error) in _EMPTY:
+        if error.aws_code in _EMPTY:
             raise _BeyondTheEndError from error
         raise
 

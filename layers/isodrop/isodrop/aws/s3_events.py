@@ -1,15 +1,15 @@
-"""The event that tells of an upload, as EventBridge delivers it; and the way back.
+"""The event of an upload, as EventBridge delivers it; read, and made.
 
 An execution's input is always such an event: S3's own ``Object Created``, or where a malware scan
-goes first, GuardDuty's result. Who starts one for an upload that nobody was told of, or asks anew
-for one, makes the event that S3 would have sent, and an ask beside it.
+goes first, GuardDuty's result. Whoever starts one for an upload whose event was not delivered, or
+retries one, makes the event that S3 would have sent, and the run's request beside it.
 
 Only what is used is required: a field that AWS leaves out or adds changes nothing.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -71,7 +71,7 @@ class _Scanned(_Model):
 
 
 class _RunRequest(_Model):
-    """How an ask stands in an execution's input."""
+    """How the request of a run is written in an execution's input."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
@@ -79,25 +79,47 @@ class _RunRequest(_Model):
     overrides: dict[str, str] = Field(default_factory=dict)
 
 
+class UploadEvent(NamedTuple):
+    """What an execution's input says.
+
+    Attributes
+    ----------
+    upload : Upload
+    request : RunRequest
+        Which run of it.
+    malware_scan : str or None
+        How its malware scan ended, such as ``THREATS_FOUND``; ``None`` where there was none.
+    """
+
+    upload: Upload
+    request: RunRequest
+    malware_scan: str | None
+
+
 class InvalidEventError(IsodropError):
     """The event is not one that S3 or GuardDuty sends for a new object."""
 
 
-def parse_upload(event: dict[str, Any]) -> Upload:
-    """Read an upload from its event; keys stay raw, as the event has them.
+def parse_event(event: dict[str, Any]) -> UploadEvent:
+    """Read an execution's input, or S3's bare event; keys stay raw, as the event has them.
 
     GuardDuty does not say how large the object is: its size is 0 then.
 
     Raises
     ------
     InvalidEventError
-        When it is no such event, or lacks what tells one upload from another.
+        It is no such event, or lacks what distinguishes one upload from another.
     """
+    upload, malware_scan = _parse_upload(event)
+    return UploadEvent(upload, _parse_run_request(event), malware_scan)
+
+
+def _parse_upload(event: dict[str, Any]) -> tuple[Upload, str | None]:
     if not isinstance(event, dict):
         raise InvalidEventError("not an event at all: no JSON object")
     try:
         if event.get("detail-type") == _SCANNED:
-            return _read_scanned(event)
+            return _parse_scanned(event)
         parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
         raise InvalidEventError(f"not an event that AWS sends: look at {_wrong(error)}") from None
@@ -114,12 +136,13 @@ def parse_upload(event: dict[str, Any]) -> Upload:
     )
     if not (upload.version or upload.sequencer):
         raise InvalidEventError(f"an {_CREATED} event without a version id and a sequencer")
-    return upload
+    return upload, None
 
 
-def _read_scanned(event: Mapping[str, Any]) -> Upload:
-    found = _Scanned.model_validate(event.get("detail")).object
-    return Upload(
+def _parse_scanned(event: Mapping[str, Any]) -> tuple[Upload, str]:
+    scanned = _Scanned.model_validate(event.get("detail"))
+    found = scanned.object
+    upload = Upload(
         bucket=found.bucket,
         key=found.key,
         etag=found.etag.strip('"'),
@@ -129,29 +152,11 @@ def _read_scanned(event: Mapping[str, Any]) -> Upload:
         sequencer=str(event.get("id", "")),
         version_id=found.version_id,
     )
+    return upload, scanned.result.status
 
 
-def read_malware_scan(event: Mapping[str, Any]) -> str | None:
-    """Read how the malware scan of an upload ended, such as ``THREATS_FOUND``.
-
-    Returns
-    -------
-    str or None
-        ``None`` where the event tells of no scan.
-    """
-    if event.get("detail-type") == _SCANNED:
-        return _Scanned.model_validate(event.get("detail")).result.status
-    return None
-
-
-def parse_run_request(event: dict[str, Any]) -> RunRequest:
-    """Read which asking an execution's input is; S3's own event is the first.
-
-    Raises
-    ------
-    InvalidEventError
-        When there is something under ``ask`` that is none.
-    """
+def _parse_run_request(event: dict[str, Any]) -> RunRequest:
+    """Read which run of an upload it is; S3's own event is the first."""
     requester = _read_requester(event)
     if "run" not in event:
         return RunRequest(requester=requester)
@@ -184,15 +189,15 @@ def make_object_created_event(
     Parameters
     ----------
     upload : Upload
-        Told from other writes of its key by version or sequencer.
+        Distinguished from other writes of its key by version or sequencer.
     when : datetime
         When the object was last modified, with a time zone: of the upload, not of now, so that
         the event of one upload is always the same.
-    near : str
+    reference_arn : str
         Any ARN of the account and Region, such as the state machine's.
     reason : Reason
     request : RunRequest, optional
-        What is asked, if it is not the first time.
+        Which run it is, if not the first.
     """
     partition, _, region, account = reference_arn.split(":")[1:5]
     seen: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}

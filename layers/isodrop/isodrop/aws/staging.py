@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.config import Config
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import cause_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.s3 import rejection_of
 from isodrop.codes import Code
 from isodrop.domain.content import Content, Part, composite_checksum
@@ -102,7 +102,13 @@ class StagingBucket:
             )["UploadId"]
 
     def copy_parts(
-        self, source: Upload, key: str, upload_id: str, parts: tuple[Part, ...]
+        self,
+        source: Upload,
+        key: str,
+        upload_id: str,
+        parts: tuple[Part, ...],
+        *,
+        is_new: bool = False,
     ) -> tuple[CopiedPart, ...]:
         """Copy all parts that are not there yet.
 
@@ -113,6 +119,8 @@ class StagingBucket:
         key, upload_id : str
             Of the copy.
         parts : tuple of Part
+        is_new : bool
+            Whether the multipart upload has just been begun, so that it has no parts.
 
         Returns
         -------
@@ -128,7 +136,8 @@ class StagingBucket:
         TransientError, RefusedError
             What else S3 said; ``checksum-missing`` if it is without a checksum.
         """
-        there = {part.number: part for part in self._parts(key, upload_id)}
+        listed = () if is_new else self._parts(key, upload_id)
+        there = {part.number: part for part in listed}
         copied = {
             part.number: there[part.number]
             for part in parts
@@ -177,7 +186,7 @@ class StagingBucket:
                     **span,
                 )
         except (PermanentError, TransientError) as error:
-            if cause_code(error) == _NO_UPLOAD:
+            if error.aws_code == _NO_UPLOAD:
                 raise NoUploadError from error
             if rejection := rejection_of(error, source.bucket, source.key):
                 raise rejection from error
@@ -201,7 +210,7 @@ class StagingBucket:
                             part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
                         )
         except PermanentError as error:
-            if cause_code(error) == _NO_UPLOAD:
+            if error.aws_code == _NO_UPLOAD:
                 raise NoUploadError from error
             raise
 
@@ -238,10 +247,10 @@ class StagingBucket:
                     ChecksumType="COMPOSITE",
                 )
         except (PermanentError, TransientError) as error:
-            code = cause_code(error)
+            code = error.aws_code
             if code == _OTHER_PARTS:
                 # Somebody copies the same parts at the same time; they are listed anew.
-                raise TransientError(str(error)) from error
+                raise TransientError(str(error), aws_code=error.aws_code) from error
             if code not in {_NO_UPLOAD, *_THERE_ALREADY, *_CONFLICT}:
                 raise
             # An answer that was lost, another invocation, or a copy deleted meanwhile.
@@ -267,11 +276,11 @@ class StagingBucket:
             with translate_errors():
                 head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         except PermanentError as error:
-            if cause_code(error) in _NO_OBJECT:
+            if error.aws_code in _NO_OBJECT:
                 return False
-            if cause_code(error) == _BARE_DENIAL:
+            if error.aws_code == _BARE_DENIAL:
                 # The stack's own role may read its own bucket; a clock that is off looks the same.
-                raise CredentialsError(str(error)) from error
+                raise CredentialsError(str(error), aws_code=error.aws_code) from error
             raise
         return head["ContentLength"] == content.size and _checksum(head) == content.checksum
 
@@ -317,7 +326,7 @@ class StagingBucket:
             with translate_errors():
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
         except PermanentError as error:
-            if cause_code(error) != _NO_UPLOAD:
+            if error.aws_code != _NO_UPLOAD:
                 raise
 
     def list_copies(self) -> Iterator[StagedCopy]:

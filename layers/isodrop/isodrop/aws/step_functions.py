@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.errors import PermanentError
 from isodrop.text import single_line
 
@@ -86,7 +84,7 @@ class StepFunctions:
                     stateMachineArn=self.machine_arn, name=name, input=json.dumps(event)
                 )["executionArn"]
         except PermanentError as error:
-            if _is(error, _TAKEN):
+            if error.aws_code == _TAKEN:
                 return None
             raise
 
@@ -102,12 +100,8 @@ class StepFunctions:
             with translate_errors():
                 told = self.client.describe_execution(executionArn=arn)
         except PermanentError as error:
-            if _is(error, _GONE):
+            if error.aws_code == _GONE:
                 return None
             raise
         said = ": ".join(part for part in (told.get("error"), told.get("cause")) if part)
         return Execution(arn, told["status"], single_line(said))
-
-
-def _is(error: PermanentError, code: str) -> bool:
-    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) == code

@@ -15,10 +15,10 @@ class BuildPhase(StrEnum):
     """What one of Image Builder's twelve statuses means for an import."""
 
     RUNNING = "running"
-    """The build goes on; so does one whose status we do not know."""
-    SUCCEEDED = "good"
+    """The build is under way; so is one with a status that is not known here."""
+    SUCCEEDED = "succeeded"
     """There is an image that can be used."""
-    FAILED = "bad"
+    FAILED = "failed"
     """There is no image, and from this build there will be none."""
 
 
@@ -30,6 +30,10 @@ _PHASES: Final = {
     "DELETED": BuildPhase.FAILED,
     "DISABLED": BuildPhase.FAILED,  # its AMI cannot be launched
 }
+
+
+FINAL_STATUSES: Final = frozenset(_PHASES)
+"""The statuses with which a build is over: the one table of them, for the state machine, too."""
 
 
 @dataclass(frozen=True, slots=True)

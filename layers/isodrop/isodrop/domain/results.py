@@ -1,14 +1,239 @@
-"""What isodrop knows, in the words of the events' contract."""
+"""What is published of a run, made of what is known of it, in the words of the events' contract."""
 
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from isodrop.codes import CODES, Code, OutcomeKind, Rejection, docs_anchor
+from isodrop.domain.build import Build, BuildPhase, StepCount
 from isodrop.domain.content import Content
 from isodrop.domain.model import ImportPlan, Upload
-from isodrop.events import Plan, Source
+from isodrop.domain.run import Attempt, BuildKind, Failure, Run
+from isodrop.errors import CredentialsError, QuotaError, TransientError
+from isodrop.events import (
+    SCHEMA_VERSION,
+    ContractAmi,
+    Data,
+    Event,
+    FailedData,
+    Metadata,
+    Plan,
+    ProgressedData,
+    RejectedData,
+    Source,
+    StartedData,
+    SucceededData,
+    event_id,
+)
+from isodrop.text import single_line
+
+_TRANSIENT_ERRORS: Final = frozenset(
+    {
+        TransientError.__name__,
+        QuotaError.__name__,
+        # Step Functions' names for what Image Builder and Lambda answer when they are busy:
+        # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+        "Imagebuilder.CallRateLimitExceededException",
+        "Imagebuilder.ServiceException",
+        "Imagebuilder.ServiceUnavailableException",
+        "Lambda.ServiceException",
+        "Lambda.TooManyRequestsException",
+    }
+)
+"""Errors that the state machine retried for as long as it does."""
+_ACCESS_ERRORS: Final = frozenset(
+    {
+        CredentialsError.__name__,
+        "Imagebuilder.ForbiddenException",
+        "Imagebuilder.AccessDeniedException",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionError:
+    """What the state machine caught: Step Functions' ``Error`` and ``Cause``."""
+
+    error: str
+    cause: str
+
+
+_NO_BUILD: Final = ExecutionError("NoBuild", "an answer was requested before there was a build")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What Image Builder says of a run's builds when it is answered.
+
+    Attributes
+    ----------
+    attempt : Attempt or None
+        The one at the import that the run is bound to.
+    imported, distributed : Build or None
+        ``None`` where there is none (any more).
+    """
+
+    attempt: Attempt | None = None
+    imported: Build | None = None
+    distributed: Build | None = None
+
+
+# What is published on the way
+
+
+def started_data(run: Run, attempt: Attempt) -> StartedData | None:
+    """Compose the notification that a run's build is tracked; ``None`` if it has no build."""
+    plan, build_arn = _plan_of(run), run.import_build.arn
+    if plan is None or build_arn is None:
+        return None
+    return StartedData(
+        source=_source_of(run),
+        plan=to_contract_plan(plan),
+        build_arn=build_arn,
+        reused=not attempt.belongs_to(run),
+        attempt=attempt.number,
+    )
+
+
+def progressed_data(
+    run: Run, status: str, previous: str | None, steps: StepCount
+) -> ProgressedData | None:
+    """Compose the notification that a run's import or distribution is in another status or step.
+
+    Returns
+    -------
+    ProgressedData or None
+        ``None`` if the run has no build.
+    """
+    if run.import_build.arn is None:
+        return None
+    return ProgressedData(
+        source=_source_of(run),
+        build_arn=run.import_build.arn,
+        distribution_arn=run.distribution.arn,
+        status=status,
+        previous_status=previous,
+        steps_done=steps.done,
+        steps_total=steps.total,
+    )
+
+
+# The answer
+
+
+def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
+    """Compose the answer of a run.
+
+    Parameters
+    ----------
+    run : Run
+        As it stands in the ledger.
+    outcome : Outcome
+        What is known of its builds.
+    now : datetime
+        The time, with a time zone.
+    """
+    if isinstance(run.decision, Rejection):
+        return _rejected(run, run.decision)
+    imported = run.import_build
+    if imported.failure is not None and imported.arn is None:
+        # A build that was started while the failure was written is tracked: it costs money.
+        return _from_failure(run, imported.failure, outcome.attempt)
+    plan, attempt, build = _plan_of(run), outcome.attempt, outcome.imported
+    if attempt is None or imported.arn is None or plan is None:
+        return execution_failed_data(run, _NO_BUILD)
+    if build is None or build.phase is not BuildPhase.SUCCEEDED:
+        return _build_failed(run, attempt, build)
+    if not build.amis:
+        message = f"The build is {build.status}, but Image Builder names no AMI of it."
+        return _from_failure(run, Failure(Code.BUILD_GONE, message), attempt)
+    data = _succeeded_data(run, plan, attempt, build, now)
+    return _with_distribution(run, data, attempt, outcome.distributed)
+
+
+def _succeeded_data(
+    run: Run, plan: ImportPlan, attempt: Attempt, build: Build, now: datetime
+) -> SucceededData:
+    return SucceededData(
+        source=_source_of(run),
+        plan=to_contract_plan(plan),
+        build_arn=build.arn,
+        distribution_arn=run.distribution.arn,
+        reused=not attempt.belongs_to(run),
+        attempt=attempt.number,
+        amis=_contract_amis(build),
+        minutes_by_status=_minutes_by_status(run, now),
+    )
+
+
+def _with_distribution(
+    run: Run, data: SucceededData, attempt: Attempt, distributed: Build | None
+) -> Data:
+    """Add the AMIs of the distribution, if there was one; or say why there are none."""
+    distribution = run.distribution
+    if distribution.arn is not None:
+        if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:
+            return _distribution_failed(run, attempt, data.amis, distributed)
+        more = tuple(ami for ami in _contract_amis(distributed) if ami not in data.amis)
+        return data.model_copy(update={"amis": data.amis + more})
+    if distribution.failure is not None:
+        failure = distribution.failure
+        return _failed(run, failure.code, failure.message, attempt, amis=data.amis)
+    return data
+
+
+def execution_failed_data(run: Run, caught: ExecutionError) -> FailedData:
+    """Compose the answer of a run whose execution failed; the error's name says why."""
+    code = Code.INTERNAL_ERROR
+    if caught.error in _TRANSIENT_ERRORS:
+        code = Code.SERVICE_UNAVAILABLE
+    elif caught.error in _ACCESS_ERRORS:
+        code = Code.ACCESS_DENIED
+    return _failed(run, code, single_line(f"{caught.error}: {caught.cause}"), None)
+
+
+def make_event(
+    run: Run, data: Data, attempt: Attempt | None, stack: str, now: datetime, *what: str
+) -> Event:
+    """Make the event of some data; what is published again with the same ids is a repeat.
+
+    Parameters
+    ----------
+    run, data, attempt
+        What it is about.
+    stack : str
+        The stack's name.
+    now : datetime
+        The time, with a time zone.
+    what : str
+        Which of the run's notifications it is. None for the answer, whose event id is thus
+        derived from upload and run alone: a second answer would be known as a repeat.
+    """
+    metadata = Metadata(
+        schema_version=SCHEMA_VERSION,
+        event_id=event_id(run.upload_id, run.request.number, *what),
+        upload_id=run.upload_id,
+        run=run.request.number,
+        import_id=None if attempt is None else attempt.client_token,
+        stack=stack,
+        time=now,
+    )
+    return Event(metadata=metadata, data=data)
+
+
+def progress_name(run: Run, status: str, steps: StepCount) -> tuple[str, ...]:
+    """Say which of a run's notifications of progress it is, for its event id."""
+    kind = (BuildKind.DISTRIBUTION.value,) if run.distribution.arn else ()
+    return ("progressed", status, str(steps.done), str(steps.total), *kind)
+
+
+# Parts of the contract
 
 
 def to_contract_source(
-    upload: "Upload", content: "Content | None", sha256: str | None = None
+    upload: Upload, content: Content | None, sha256: str | None = None
 ) -> Source:
-    """Tell an upload, and what its bytes are once it has been copied."""
+    """Describe an upload, and what its bytes are once it has been copied."""
     return Source(
         bucket=upload.bucket,
         key=upload.key,
@@ -20,8 +245,8 @@ def to_contract_source(
     )
 
 
-def to_contract_plan(plan: "ImportPlan") -> Plan:
-    """Tell a plan."""
+def to_contract_plan(plan: ImportPlan) -> Plan:
+    """Describe a plan."""
     return Plan(
         name=plan.name,
         semantic_version=plan.semantic_version,
@@ -34,3 +259,119 @@ def to_contract_plan(plan: "ImportPlan") -> Plan:
         languages=plan.languages,
         notes=plan.notes,
     )
+
+
+def _source_of(run: Run) -> Source:
+    return to_contract_source(run.upload, run.content, run.sha256)
+
+
+def _plan_of(run: Run) -> ImportPlan | None:
+    """Get a run's plan, with what an allow-list that only warns has against the ISO."""
+    plan = run.decision
+    if not isinstance(plan, ImportPlan) or run.content_note is None:
+        return plan if isinstance(plan, ImportPlan) else None
+    return replace(plan, notes=(*plan.notes, run.content_note))
+
+
+def _contract_amis(build: Build) -> tuple[ContractAmi, ...]:
+    return tuple(
+        ContractAmi(id=ami.id, region=ami.region, account=ami.account, name=ami.name)
+        for ami in build.amis
+    )
+
+
+def _rejected(run: Run, rejection: Rejection) -> RejectedData:
+    return RejectedData(
+        source=_source_of(run),
+        code=rejection.code.value,
+        message=rejection.message,
+        remedy=rejection.remedy,
+        docs_path=docs_anchor(rejection.code),
+    )
+
+
+def _from_failure(run: Run, failure: Failure, attempt: Attempt | None) -> Data:
+    """Describe what stopped a run: a rejection while nothing was spent, a failure after that."""
+    entry = CODES[failure.code]
+    if entry.kind is OutcomeKind.REJECTED and run.import_build.arn is None:
+        return _rejected(run, Rejection(failure.code, failure.message, entry.remedy))
+    return _failed(run, failure.code, failure.message, attempt)
+
+
+def _build_failed(run: Run, attempt: Attempt, build: Build | None) -> FailedData:
+    """Say why there is no image."""
+    if build is None:
+        message = f"Image Builder no longer knows the build {run.import_build.arn}."
+        return _failed(run, Code.BUILD_GONE, message, attempt)
+    code = {
+        "FAILED": Code.BUILD_FAILED,
+        "CANCELLED": Code.BUILD_CANCELLED,
+        "DELETED": Code.BUILD_GONE,
+        "DISABLED": Code.BUILD_GONE,
+    }.get(build.status, Code.BUILD_TIMED_OUT)
+    message = _describe_end(f"The build is {build.status}", build)
+    return _failed(run, code, message, attempt, build=build)
+
+
+def _distribution_failed(
+    run: Run, attempt: Attempt, amis: tuple[ContractAmi, ...], found: Build | None
+) -> FailedData:
+    """Say why the image did not come to where it is to be."""
+    if found is None:
+        message = f"Image Builder no longer knows the distribution {run.distribution.arn}."
+    elif found.phase is BuildPhase.RUNNING:
+        message = (
+            f"The distribution was still {found.status} when the stack's TrackingTimeoutHours"
+            " were over."
+        )
+    else:
+        message = _describe_end(f"The distribution is {found.status}", found)
+    return _failed(run, Code.DISTRIBUTION_FAILED, message, attempt, build=found, amis=amis)
+
+
+def _describe_end(what: str, build: Build) -> str:
+    """Say how a build ended, and what Image Builder says of it."""
+    said = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
+    where = f" in step {build.failed_step}" if build.failed_step else ""
+    return f"{what}{where}" + (f": {said}" if said else ".")
+
+
+def _failed(
+    run: Run,
+    code: Code,
+    message: str,
+    attempt: Attempt | None,
+    *,
+    build: Build | None = None,
+    amis: tuple[ContractAmi, ...] = (),
+) -> FailedData:
+    entry = CODES[code]
+    return FailedData(
+        source=_source_of(run),
+        code=code.value,
+        message=message,
+        remedy=entry.remedy,
+        retryable=entry.retryable,
+        build_arn=run.import_build.arn,
+        distribution_arn=run.distribution.arn,
+        amis=amis,
+        status=None if build is None else build.status,
+        failed_step=None if build is None else build.failed_step,
+        log_group=None if build is None else build.log_group,
+        log_stream=None if build is None else build.log_stream,
+        attempt=None if attempt is None else attempt.number,
+        execution_arn=run.execution_arn,
+        docs_path=docs_anchor(code),
+    )
+
+
+def _minutes_by_status(run: Run, end: datetime) -> dict[str, float]:
+    """Minutes in each status, from when it was first seen to when the next one was."""
+    seen = sorted(
+        (datetime.fromisoformat(when), name) for name, when in run.status_first_seen_at.items()
+    )
+    ends = [when for when, _ in [*seen, (end, "")]][1:]
+    return {
+        name: round((until - when).total_seconds() / 60, 2)
+        for (when, name), until in zip(seen, ends, strict=True)
+    }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.content import Content
@@ -11,7 +11,7 @@ from isodrop.domain.model import ImportPlan, RunRequest, Upload
 
 
 class RunState(StrEnum):
-    """Whether a drop has its answer; what the index tells apart."""
+    """Whether a run has its answer; what the index distinguishes."""
 
     OPEN = "open"
     """Its answer has not certainly been published."""
@@ -19,7 +19,7 @@ class RunState(StrEnum):
 
 
 class BuildKind(StrEnum):
-    """The parts of a drop's way that a build of Image Builder's does."""
+    """The parts of a run that a build of Image Builder's does."""
 
     IMPORT = "import"
     DISTRIBUTION = "distribution"
@@ -27,7 +27,7 @@ class BuildKind(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """What GetImage cannot tell of an attempt."""
+    """What GetImage does not say of an attempt."""
 
     PREPARED = "prepared"
     """Its request was never sent."""
@@ -36,81 +36,81 @@ class AttemptStatus(StrEnum):
     REFUSED = "refused"
     """Image Builder refused the request: there is no build."""
     SUCCEEDED = "succeeded"
-    """It ended well."""
+    """Its build succeeded."""
     LOST = "lost"
     """It was never sent, and the copy that its request names is not to be had any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What came in the way after the upload was judged good."""
+    """What stopped a run after its plan was made."""
 
     code: Code
     message: str
 
 
+class AttemptKey(NamedTuple):
+    """Names an attempt: of which import or distribution, and which of its attempts, from 0."""
+
+    import_key: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """What binds a drop to the build that does one stage of its way.
+    """What binds a run to its import, or to its distribution.
 
     Attributes
     ----------
-    identity, attempt : str and int, or None
-        Which attempt at what.
-    build_arn : str or None
-        The build that came of it.
-    trouble : PlannedFault or None
-        What came in the way of one.
+    attempt : AttemptKey or None
+        The attempt whose build the run waits for; written once.
+    arn : str or None
+        The build that it led to.
+    failure : Failure or None
+        What stopped the run before there was one.
     """
 
-    import_key: str | None = None
-    attempt: int | None = None
+    attempt: AttemptKey | None = None
     arn: str | None = None
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One upload, asked for once, as the ledger has it.
+    """One handling of an upload, as the ledger has it.
 
     Attributes
     ----------
-    id : str
+    upload_id : str
         :func:`isodrop.domain.ids.upload_id` of the upload.
-    ask : RunRequest
-        Which asking this is; each is claimed, followed and answered for itself.
-    execution : str
-        The ARN of the execution that follows it; no other may.
-    claimed : str
+    request : RunRequest
+        Which run of the upload this is; each is claimed, tracked and answered by itself.
+    execution_arn : str
+        The ARN of the execution that handles it; no other may.
+    claimed_at : str
         When, ISO 8601.
     upload : Upload
-    verdict : ImportPlan, Rejection or None
-        What was decided; once written, it stands.
+    decision : ImportPlan, Rejection or None
+        What was decided on inspection; once written, it stands.
     staging : str or None
         The multipart upload that makes its copy.
     content : Content or None
         What the bytes of the copy are; once written, it stands.
-    identity, attempt : str and int, or None
-        Which attempt of which import it follows.
-    build_arn : str or None
-        The build that came of it.
-    trouble : PlannedFault or None
-        What came in the way.
-    distribution : BuildRecord
-        The same of the distribution of its image.
-    timeline : mapping of str to str
-        When each status was first seen, ISO 8601; under ``distribution`` when that was begun.
-    answer : str or None
-        The answer as it was, or is to be, published: JSON.
-    notes : tuple of str or None
-        What could not be written on AMI, object and parameters, and is told with the answer;
-        ``None`` until that is over.
-    answered : str or None
-        When it had certainly been published, ISO 8601.
+    import_build, distribution : BuildRecord
+        Which attempt at its import it waits for, and then at the distribution of its image.
+    status_first_seen_at : mapping of str to str
+        When each status was first seen, ISO 8601; under ``distribution`` when that was started.
+    answer_json : str or None
+        The answer as it was, or is to be, published.
+    annotation_notes : tuple of str or None
+        What could not be written on AMI, object and parameters, which is published with the
+        answer; ``None`` until that is over.
+    answered_at : str or None
+        When the answer had certainly been published, ISO 8601.
     sha256 : str or None
         Of the bytes of the copy, where there is an allow-list.
     content_note : str or None
-        Why an allow-list that only warns would not have let it in.
+        What an allow-list that only warns has against it.
     """
 
     upload_id: str
@@ -121,10 +121,7 @@ class Run:
     decision: ImportPlan | Rejection | None
     staging: str | None
     content: Content | None
-    import_key: str | None
-    attempt: int | None
-    build_arn: str | None
-    failure: Failure | None
+    import_build: BuildRecord
     distribution: BuildRecord
     status_first_seen_at: Mapping[str, str]
     answer_json: str | None
@@ -133,11 +130,9 @@ class Run:
     sha256: str | None = None
     content_note: str | None = None
 
-    def build(self, stage: BuildKind) -> BuildRecord:
-        """Get what binds it to the build of a stage."""
-        if stage is BuildKind.DISTRIBUTION:
-            return self.distribution
-        return BuildRecord(self.import_key, self.attempt, self.build_arn, self.failure)
+    def build(self, kind: BuildKind) -> BuildRecord:
+        """Get what binds it to its build of a kind."""
+        return self.import_build if kind is BuildKind.IMPORT else self.distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +141,23 @@ class Attempt:
 
     Attributes
     ----------
-    identity, number : str and int
+    import_key, number : str and int
         Which import's or distribution's, and which of its attempts, from 0.
-    upload_id, ask : str and int
-        The drop that made it.
+    upload_id, run_number : str and int
+        The run that created it.
     source : Upload
-        The object that it goes back to.
+        The object that it began with.
     request : mapping
         The parameters of ImportDiskImage or DistributeImage, to be sent as they are.
     build_arn : str or None
         Known once the request was answered.
-    standing : AttemptStatus
+    status : AttemptStatus
     day : str or None
         Which day's budget it is counted in; ``None`` if it is not counted.
     submitted_at : str or None
         When the request was answered, ISO 8601.
     available_at : str or None
-        When its build was first seen to have ended well, ISO 8601.
+        When its build was first seen to have succeeded, ISO 8601.
     """
 
     import_key: str
@@ -178,12 +173,17 @@ class Attempt:
     available_at: str | None = None
 
     @property
+    def key(self) -> AttemptKey:
+        """Its name."""
+        return AttemptKey(self.import_key, self.number)
+
+    @property
     def client_token(self) -> str:
         """The client token; that of an import is the ``importId`` of the events."""
         return str(self.request["clientToken"])
 
     def belongs_to(self, run: Run) -> bool:
-        """Whether this very drop made it: another ask for the same upload is another drop."""
+        """Whether this very run created it: another run of the same upload did not."""
         return (self.upload_id, self.run_number) == (run.upload_id, run.request.number)
 
 
@@ -198,9 +198,9 @@ class ImageRecord:
     arn : str
         Its ARN.
     build : int
-        Windows' build, as the media say.
+        Windows' build, as the ISO has it.
     known_at : str
-        When it was written down, ISO 8601.
+        When it was recorded, ISO 8601.
     """
 
     name: str
@@ -212,7 +212,7 @@ class ImageRecord:
 
     @classmethod
     def from_arn(cls, arn: str, build: int, known_at: str = "") -> "ImageRecord":
-        """Read what an image build version's ARN says."""
+        """Read it from an image build version's ARN."""
         name, version, number = arn.rpartition(":image/")[2].split("/")
         return cls(name, version, int(number), arn, build, known_at)
 

@@ -54,9 +54,9 @@ class SweepSummary:
     _arns: set[str] = field(default_factory=set, repr=False)
 
     def count_build(self, run: Run) -> None:
-        """Count the build that an open drop waits for, once for all that wait for it."""
-        if run.build_arn is not None:
-            self._arns.add(run.build_arn)
+        """Count the build that an open run waits for, once for all that wait for it."""
+        if run.import_build.arn is not None:
+            self._arns.add(run.import_build.arn)
             self.builds = len(self._arns)
 
     def to_dict(self) -> dict[str, float]:

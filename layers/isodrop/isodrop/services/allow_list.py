@@ -41,13 +41,13 @@ class AllowListGate:
     read_list: Callable[[], AllowList]
     piece: int = PIECE
 
-    def check(self, run: Run, content: Content) -> str | None:
-        """See whether an upload may be imported, before a request is made for it.
+    def check(self, run: Run, content: Content) -> Run:
+        """Check whether an upload may be imported, before a request is made for it.
 
         Returns
         -------
-        str or None
-            The SHA-256 of its bytes; ``None`` where nobody asks for it.
+        Run
+            As it stands then, with the SHA-256 of its bytes where there is an allow-list.
 
         Raises
         ------
@@ -58,16 +58,15 @@ class AllowListGate:
             waited for.
         """
         if self.mode is AllowListMode.OFF:
-            return run.sha256
-        if run.sha256 is not None and run.attempt is not None:
-            return run.sha256  # it was let in before
+            return run
+        if run.sha256 is not None and run.import_build.attempt is not None:
+            return run  # it was allowed before
         sha256 = self.ledger.sha256_of(content.id) or self._hash(run, content)
         note = self._judge(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
-            self.ledger.record_sha256(run, sha256, None)  # the answer is to say it, too
+            self.ledger.record_sha256(run, sha256, None)  # the answer is to have it, too
             raise RejectedError(Code.UNKNOWN_ISO, note)
-        self.ledger.record_sha256(run, sha256, note)
-        return sha256
+        return self.ledger.record_sha256(run, sha256, note)
 
     def _judge(self, sha256: str) -> str | None:
         """Say why an ISO of that hash may not be imported; ``None`` if it may."""

@@ -1,22 +1,19 @@
-"""What came of an upload, written where people look: on the AMI, on the object, into a parameter.
+"""An answer, written where people look: on the AMI, on the object, into a parameter.
 
 All of it is best effort, for convenience: the answer is certain before any of it begins and does
 not depend on it. So nothing here raises, and nothing takes long: what could not be written is
-told in a sentence, which goes into the answer's ``notes``.
+named in a sentence, which goes into the answer's ``notes``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import ClientError
-
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.image_builder import ImageBuilder
-from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3 import has_current
 from isodrop.domain.model import Upload
-from isodrop.domain.run import ImageRecord, Run
+from isodrop.domain.run import Attempt, ImageRecord, Run
 from isodrop.errors import IsodropError, PermanentError, TransientError
 from isodrop.events import ContractAmi, Event, SucceededData
 from isodrop.services.latest import LatestParameters
@@ -40,12 +37,12 @@ _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed
 
 @dataclass(frozen=True, slots=True)
 class Annotator:
-    """Everything that it takes.
+    """Writes the annotations.
 
     Attributes
     ----------
-    s3, builder, ledger
-        What it talks to; the clients with short time-outs.
+    s3, builder
+        The client and adapter that it uses, with short time-outs.
     latest : LatestParameters
         Names the newest image.
     clock : callable
@@ -54,19 +51,19 @@ class Annotator:
 
     s3: "S3Client"
     builder: ImageBuilder
-    ledger: Ledger
     latest: LatestParameters
     clock: Callable[[], float]
 
-    def annotate(self, run: Run, answer: Event) -> tuple[str, ...]:
+    def annotate(self, run: Run, answer: Event, attempt: Attempt | None) -> tuple[str, ...]:
         """Write all there is to write.
 
         Parameters
         ----------
         run : Run
-            The upload.
         answer : Event
             Its answer, which stands.
+        attempt : Attempt or None
+            At its import; the image's tags are in its request.
 
         Returns
         -------
@@ -75,7 +72,7 @@ class Annotator:
         """
         until = self.clock() + TIME_BUDGET_SECONDS
         notes = []
-        for what, write in self._jobs(run, answer, until):
+        for what, write in self._jobs(run, answer, attempt, until):
             try:
                 self._check_time(until)
                 left_out = write()
@@ -87,7 +84,7 @@ class Annotator:
         return tuple(notes)
 
     def _jobs(
-        self, run: Run, answer: Event, until: float
+        self, run: Run, answer: Event, attempt: Attempt | None, until: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         # The object first: the parameters may take all the time there is.
         yield (
@@ -96,8 +93,9 @@ class Annotator:
         )
         data = answer.data
         if isinstance(data, SucceededData):
+            tags = {} if attempt is None else attempt.request["tags"]
             for ami in self.builder.local_amis(data.amis, data.build_arn):
-                yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(run, ami)  # type: ignore[misc] # the default binds the loop's value
+                yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(ami, tags)  # type: ignore[misc] # the default binds the loop's value
             image = ImageRecord.from_arn(data.build_arn, data.plan.build)
             yield (
                 f"{image.name}'s latest parameter is not certain to be up to date",
@@ -110,14 +108,11 @@ class Annotator:
 
     # ------------------------------------------------------------------ tags
 
-    def _tag_ami(self, run: Run, ami: ContractAmi) -> None:
+    def _tag_ami(self, ami: ContractAmi, tags: Mapping[str, str]) -> None:
         """Give an AMI the tags that its image was made with: Image Builder does not."""
-        assert run.import_key is not None  # noqa: S101 - for the type checker: there is an image
-        assert run.attempt is not None  # noqa: S101 - likewise
-        request = self.ledger.list_attempts(run.import_key)[run.attempt].request
-        tags = [{"Key": key, "Value": value} for key, value in request["tags"].items()]
+        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
         with translate_errors():
-            self.builder.ec2.create_tags(Resources=[ami.id], Tags=tags)  # type: ignore[arg-type] # the stubs want their own dictionaries
+            self.builder.ec2.create_tags(Resources=[ami.id], Tags=listed)  # type: ignore[arg-type] # the stubs want their own dictionaries
 
     def _tag_object(self, upload: Upload, ours: Mapping[str, str]) -> str | None:
         """Tag the very version that was uploaded, and keep what other tags it has.
@@ -141,7 +136,7 @@ class Annotator:
                 tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
                 self.s3.put_object_tagging(**where, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # likewise
         except PermanentError as error:
-            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in _GONE:
+            if error.aws_code in _GONE:
                 return None  # deleted for good: there is nothing to tag
             raise
         if room < len(ours):
@@ -150,7 +145,7 @@ class Annotator:
 
 
 def object_tags(answer: Event) -> dict[str, str]:
-    """Say an answer in tags for the object; the ones that tell most come first."""
+    """Make an answer tags for the object; the most useful ones come first."""
     data = answer.data
     amis = data.amis if isinstance(data, SucceededData) else ()
     told = {

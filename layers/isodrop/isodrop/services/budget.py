@@ -1,7 +1,7 @@
-"""Which of the builds that count as under way are over, though nobody said so.
+"""Which of the builds that count as under way are over, though nobody released them.
 
-Whoever answers for a build gives it back before. An execution that was aborted, or that stopped
-tracking before its build ended, has not: the sweep looks at each build that counts.
+Whoever answers for a build releases it before. An execution that was aborted, or that stopped
+tracking before its build ended, has not: the sweep checks each build that counts.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Final
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.build import BuildPhase
-from isodrop.domain.run import Attempt, AttemptStatus, Run
+from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, Run
 
 NEVER_FOUND: Final = timedelta(hours=1)
 """How long after the answer a build is looked for whose request may have been sent."""
@@ -19,23 +19,23 @@ NEVER_FOUND: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class BudgetAuditor:
-    """Everything that it takes."""
+    """Checks the builds that count as under way."""
 
     builder: ImageBuilder
     ledger: Ledger
 
-    def is_under_way(self, identity: str, number: int, now: datetime) -> bool:
+    def is_under_way(self, key: AttemptKey, now: datetime) -> bool:
         """Whether an attempt has a build that goes on, or may yet come to one.
 
         Raises
         ------
-        TransientError, RefusedError
-            When AWS does not say.
+        TransientError, PermanentError
+            When AWS does not answer.
         """
-        attempts = self.ledger.list_attempts(identity)
-        if number >= len(attempts):
+        attempts = self.ledger.list_attempts(key.import_key)
+        if key.number >= len(attempts):
             return False
-        attempt = attempts[number]
+        attempt = attempts[key.number]
         if attempt.status not in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTED}:
             return False
         build_arn = self._find_build(attempt, now)
@@ -47,10 +47,8 @@ class BudgetAuditor:
             return True
         if attempt.status is AttemptStatus.PREPARED:
             # Written first, so that nobody else sends it; that gives it back, too.
-            return (
-                self.ledger.set_attempt_status(attempt, AttemptStatus.LOST)
-                is not AttemptStatus.LOST
-            )
+            status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST).status
+            return status is not AttemptStatus.LOST
         return not _is_long_answered(owner, now)
 
     def _find_build(self, attempt: Attempt, now: datetime) -> str | None:

@@ -1,98 +1,158 @@
-"""The distribution of a finished image to other Regions and accounts, begun once."""
+"""The distribution of a finished image to other Regions and accounts, started once."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
-from isodrop.domain.build import Build
-from isodrop.domain.build_requests import distribution_request
+from isodrop.domain.build import Build, BuildPhase
+from isodrop.domain.build_requests import Request, distribution_request
 from isodrop.domain.ids import distribution_key
-from isodrop.domain.model import DistributionSettings, ImportPlan
+from isodrop.domain.model import DistributionSettings, ImportPlan, Upload
 from isodrop.domain.run import Attempt, BuildKind, Failure, Run
 from isodrop.errors import AccessDeniedError, PermanentError, RejectedError
-from isodrop.services.submission import BuildSubmitter, BuildTask
+from isodrop.services.submission import BuildSubmitter
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionTask:
+    """The distribution of one image; see :class:`~isodrop.services.submission.BuildTask`.
+
+    Attributes
+    ----------
+    key : str
+        The distribution key.
+    source : Upload
+        Of the attempt that imported the image.
+    plan : ImportPlan
+    content_id : str
+        Of the ISO that was imported.
+    build_arn : str
+        The image's.
+    settings : DistributionSettings or None
+        ``None`` where the stack no longer distributes; then no new request is made.
+    builder : ImageBuilder
+    """
+
+    key: str
+    source: Upload
+    plan: ImportPlan
+    content_id: str
+    build_arn: str
+    settings: DistributionSettings | None
+    builder: ImageBuilder
+    kind: BuildKind = BuildKind.DISTRIBUTION
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"distributions of {self.plan.name} {self.plan.semantic_version}"
+
+    def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
+        """Make a request of DistributeImage."""
+        if self.settings is None:
+            raise PermanentError("the stack no longer distributes", code=Code.DISTRIBUTION_FAILED)
+        ours = {**self.plan.tags, "isodrop:content": self.content_id, **tags}
+        return distribution_request(self.build_arn, self.settings, token, ours)
+
+    def send(self, request: Request) -> str:
+        """Call DistributeImage."""
+        return self.builder.distribute_image(request)
+
+    def is_ready(self, attempt: Attempt) -> bool:  # noqa: ARG002 - the protocol's
+        """Whether the image is there: an image build version never changes."""
+        return True
+
+    def has_result(self, build: Build) -> bool:
+        """Whether what it made is still there; a distribution need not make AMIs of its own."""
+        return not build.amis or self.builder.amis_exist(build)
 
 
 @dataclass(frozen=True, slots=True)
 class Distributor:
-    """Everything that it takes.
+    """Starts distributions.
 
     Attributes
     ----------
     builder, ledger
-        What it talks to.
+        The adapters that it uses.
     submission : BuildSubmitter
-        Sends the request, once.
+        Submits the request, once.
     settings : DistributionSettings or None
         What the stack says of it; ``None`` if images stay where they are.
+    now : callable
+        The time, with a time zone.
     """
 
     builder: ImageBuilder
     ledger: Ledger
     submission: BuildSubmitter
     settings: DistributionSettings | None
+    now: Callable[[], datetime]
 
-    def wants(self, run: Run) -> bool:
-        """Whether a drop's image is to be distributed; once it has been begun, it is."""
-        return self.settings is not None or run.distribution.attempt is not None
-
-    def begin(self, run: Run, plan: ImportPlan, attempt: Attempt) -> str | None:
-        """Bring a drop's image to its distribution: one that was begun, or a new one.
+    def start_distribution(self, run: Run) -> Run:
+        """Bring a run with a finished image to its distribution: a shared one, or a new one.
 
         Parameters
         ----------
         run : Run
-            Its build has ended well, and it follows no distribution yet.
-        plan : ImportPlan
-            Of the drop.
-        attempt : Attempt
-            That led to the build.
+            As it stands in the ledger.
 
         Returns
         -------
-        str or None
-            The ARN to follow; ``None`` if there is none, and the drop's trouble says why.
+        Run
+            As it stands then. Its ``distribution.arn`` is the build to track; ``None`` if there is
+            none: the run has its answer, no image is to be distributed, or the distribution's
+            ``failure`` says why.
 
         Raises
         ------
         TransientError, QuotaError
-            Not now; ask again later.
+            Not now; try again later.
+        PermanentError
+            Image Builder does not describe the image.
         """
-        if run.distribution.failure is not None:
-            return None
+        record = run.distribution
+        if run.answer_json is not None or record.arn is not None or record.failure is not None:
+            return run
+        task = self._task(run)
+        if task is None:
+            return run
         try:
-            arn = self.submission.submit(run, self._task(run, plan, attempt))
+            _, build_arn = self.submission.submit(run, task)
         except (RejectedError, PermanentError) as error:
             ours = isinstance(error, RejectedError | AccessDeniedError)
-            code = error.code if ours else Code.DISTRIBUTION_FAILED
-            self.ledger.record_failure(run, Failure(code, str(error)), BuildKind.DISTRIBUTION)
-            stands = self.ledger.get_run(run.upload_id, run.request.number)
-            return None if stands is None else stands.distribution.arn
-        self.ledger.link_build(run, arn, BuildKind.DISTRIBUTION)
-        return arn
+            failure = Failure(error.code if ours else Code.DISTRIBUTION_FAILED, str(error))
+            return self.ledger.record_failure(run, failure, BuildKind.DISTRIBUTION)
+        run = self.ledger.link_build(run, build_arn, BuildKind.DISTRIBUTION)
+        seen_at = self.now().astimezone(UTC).isoformat(timespec="milliseconds")
+        return self.ledger.record_status_seen(run, BuildKind.DISTRIBUTION, seen_at)
 
-    def _task(self, run: Run, plan: ImportPlan, attempt: Attempt) -> BuildTask:
-        build_arn, how, bound = run.build_arn, self.settings, run.distribution.import_key
-        assert build_arn is not None  # noqa: S101 - for the type checker: it has ended well
-        content = "" if run.content is None else run.content.id
-        identity = bound or distribution_key(build_arn, how.configuration_arn if how else "")
-        return BuildTask(
-            stage=BuildKind.DISTRIBUTION,
-            identity=identity,
-            source=attempt.source,
-            title=f"distributions of {plan.name} {plan.semantic_version}",
-            request=lambda token, tags: distribution_request(
-                build_arn,
-                how,  # type: ignore[arg-type] # a new request is made only where there are settings
-                token,
-                {**plan.tags, "isodrop:content": content, **tags},
-            ),
-            send=self.builder.distribute_image,
-            is_ready=lambda _: True,  # an image build version is never another
-            is_there=self._is_there,
+    def _task(self, run: Run) -> DistributionTask | None:
+        """Make the task of a run whose image is there; ``None`` for another run.
+
+        What was started is continued though the stack may no longer distribute.
+        """
+        imported, plan = run.import_build, run.decision
+        if imported.arn is None or imported.attempt is None or not isinstance(plan, ImportPlan):
+            return None
+        if run.distribution.attempt is not None:
+            key = run.distribution.attempt.import_key
+        elif self.settings is not None:
+            key = distribution_key(imported.arn, self.settings.configuration_arn)
+        else:
+            return None
+        build = self.builder.get_build(imported.arn)
+        if build is None or build.phase is not BuildPhase.SUCCEEDED or not build.amis:
+            return None
+        return DistributionTask(
+            key=key,
+            source=self.ledger.get_attempt(imported.attempt).source,
+            plan=plan,
+            content_id="" if run.content is None else run.content.id,
+            build_arn=imported.arn,
+            settings=self.settings,
+            builder=self.builder,
         )
-
-    def _is_there(self, build: Build) -> bool:
-        """Whether what it made is still there; a distribution need not make AMIs of its own."""
-        return not build.amis or self.builder.amis_exist(build)

@@ -1,10 +1,10 @@
-"""The way of one upload to its build: claim, look inside, decide, copy, submit once.
+"""From an upload to its build: claim, inspect, decide, copy, submit once.
 
-Each step writes what it did before the next one starts, and looks first for what is written,
-so the whole may be killed anywhere and begun again: it comes to the same end.
+Each step records what it did before the next one starts, and reads first what is recorded, so
+the whole may be killed anywhere and started again: it comes to the same end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -13,18 +13,19 @@ from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.s3 import open_object, read_scan_tag, read_text, size_of
 from isodrop.codes import Code, Rejection
-from isodrop.domain.build_requests import UEFI_DATA_LIMIT, import_request
+from isodrop.domain.build import Build
+from isodrop.domain.build_requests import UEFI_DATA_LIMIT, Request, import_request
 from isodrop.domain.content import Content
 from isodrop.domain.ids import import_key
 from isodrop.domain.model import FIRST_RUN, ImportPlan, ImportSettings, RunRequest, Upload
 from isodrop.domain.overrides import merge_overrides
 from isodrop.domain.planning import plan_import
-from isodrop.domain.run import BuildKind, Failure, Run
+from isodrop.domain.run import Attempt, BuildKind, Failure, Run
 from isodrop.errors import PermanentError, RejectedError
 from isodrop.iso.reader import read_iso
 from isodrop.services.allow_list import AllowListGate
 from isodrop.services.staging import Stager, copy_key
-from isodrop.services.submission import BuildSubmitter, BuildTask
+from isodrop.services.submission import BuildSubmitter
 from isodrop.text import single_line
 
 if TYPE_CHECKING:
@@ -35,32 +36,92 @@ _CLEAN: Final = "NO_THREATS_FOUND"
 
 
 class NextStep(StrEnum):
-    """What is to be done about an upload."""
+    """What the state machine is to do about an upload."""
 
     TRACK = "track"
-    """There is a build: follow it to its end."""
+    """There is a build: track it to its end."""
     REPORT = "report"
     """There will be no build: answer."""
     SKIP = "skip"
-    """Another execution has this upload and will answer; or it is no ISO, and nobody will."""
+    """Another execution has claimed the run and will answer; or it is no ISO, and nobody will."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """What came of an upload, and the build to follow if there is one."""
+    """What is to be done about an upload, and the build to track if there is one."""
 
     next_step: NextStep
     build_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class ImportTask:
+    """The import of one run's copy; see :class:`~isodrop.services.submission.BuildTask`.
+
+    Attributes
+    ----------
+    run : Run
+        As it stands once its copy is made.
+    plan : ImportPlan
+    content : Content
+    stager : Stager
+    builder : ImageBuilder
+    read_settings : callable
+        Reads what the stack's parameters say of every import; only for a new request.
+    """
+
+    run: Run
+    plan: ImportPlan
+    content: Content
+    stager: Stager
+    builder: ImageBuilder
+    read_settings: Callable[[], ImportSettings]
+    kind: BuildKind = BuildKind.IMPORT
+
+    @property
+    def key(self) -> str:
+        """The import key."""
+        return import_key(self.plan, self.content.id)
+
+    @property
+    def source(self) -> Upload:
+        """The run's upload."""
+        return self.run.upload
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"builds of {self.plan.name} {self.plan.semantic_version}"
+
+    def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
+        """Make a request of ImportDiskImage, for the run's copy."""
+        content = {"isodrop:content": self.content.id}
+        if self.run.sha256 is not None:
+            content["isodrop:sha256"] = self.run.sha256
+        uri = self.stager.bucket.uri(copy_key(self.run))
+        return import_request(self.plan, uri, self.read_settings(), token, {**tags, **content})
+
+    def send(self, request: Request) -> str:
+        """Call ImportDiskImage."""
+        return self.builder.import_disk_image(request)
+
+    def is_ready(self, attempt: Attempt) -> bool:
+        """Whether the copy is there."""
+        return self.stager.is_ready(self.run, attempt)
+
+    def has_result(self, build: Build) -> bool:
+        """Whether EC2 knows the image's AMIs."""
+        return self.builder.amis_exist(build)
+
+
+@dataclass(frozen=True, slots=True)
 class Intake:
-    """Everything that one upload needs on its way.
+    """Brings one upload to its build.
 
     Attributes
     ----------
     s3, builder, ledger
-        What it talks to.
+        The clients and adapters that it uses.
     settings : ImportSettings
         What the stack's parameters say.
     uefi_data_uri : str or None
@@ -68,13 +129,13 @@ class Intake:
     stager : Stager
         Makes the copy that is imported.
     gate : AllowListGate
-        Lets in what is on the allow-list, where there is one.
+        Allows what is on the allow-list, where there is one.
     submission : BuildSubmitter
-        Sends the request, once.
+        Submits the request, once.
     now : callable
         The time, ISO 8601.
-    inspected : callable
-        Told of each look inside an ISO how many ranges, and how many bytes, were read.
+    record_inspection : callable
+        Gets how many ranges, and how many bytes, an inspection has read.
     bucket, prefix : str or None, and str
         Where uploads lie; whoever starts an execution may name another place, which is not read.
     needs_malware_scan : bool
@@ -107,20 +168,20 @@ class Intake:
         Parameters
         ----------
         upload : Upload
-            As S3's event told it.
+            As S3's event has it.
         execution : str
-            Who follows it. The same execution may come again; another one gets
+            Who handles it. The same execution may come again; another one gets
             :attr:`NextStep.SKIP`, as everyone does for an object that is no ISO by its name,
-            which the rule cannot always tell, and for one of another bucket or prefix.
+            which the rule cannot always know, and for one of another bucket or prefix.
         request : RunRequest, optional
-            Which asking for it this is, and with what overrides.
+            Which run of the upload this is, and with what overrides.
         malware_scan : str, optional
-            How the malware scan of it ended, where it was waited for.
+            How its malware scan ended, where that was waited for.
 
         Raises
         ------
         TransientError, QuotaError
-            Ask again later; nothing is lost.
+            Try again later; nothing is lost.
         """
         is_ours = upload.is_iso and self._is_here(upload)
         if is_ours and malware_scan is not None and not upload.size:
@@ -128,37 +189,39 @@ class Intake:
         run = self.ledger.claim(upload, execution, self.now(), request) if is_ours else None
         if run is None:
             return IntakeResult(NextStep.SKIP)
-        if run.answer_json is None and run.build_arn is not None:
-            return IntakeResult(NextStep.TRACK, run.build_arn)
-        if run.answer_json is not None or run.failure is not None:
+        if run.answer_json is None and run.import_build.arn is not None:
+            return IntakeResult(NextStep.TRACK, run.import_build.arn)
+        if run.answer_json is not None or run.import_build.failure is not None:
             # Answered already: while this execution was thought to be over, and then redriven.
             return IntakeResult(NextStep.REPORT)
         try:
-            plan = self._plan(run, malware_scan)
-            if plan is None:
+            run = self._decide(run, malware_scan)
+            if not isinstance(run.decision, ImportPlan):
                 return IntakeResult(NextStep.REPORT)
-            content = self.stager.stage_upload(run, plan)
-            sha256 = self.gate.check(run, content)
-            build_arn = self.submission.submit(run, self._import_task(run, plan, content, sha256))
+            return IntakeResult(NextStep.TRACK, self._import(run, run.decision))
         except (RejectedError, PermanentError) as error:
-            self.ledger.record_failure(run, Failure(error.code, str(error)))
+            run = self.ledger.record_failure(run, Failure(error.code, str(error)))
             self.stager.discard_copy(run)
             return IntakeResult(NextStep.REPORT)
-        self.ledger.link_build(run, build_arn)
-        self.stager.discard_copy(run)  # where it follows another's, whose copy is the one imported
-        return IntakeResult(NextStep.TRACK, build_arn)
 
-    def _plan(self, run: Run, malware_scan: str | None) -> ImportPlan | None:
-        """Decide, unless it was decided before; ``None`` for a rejection."""
-        decision = run.decision
-        if decision is None:
-            refusal = self._check_malware_scan(run.upload, malware_scan)
-            decision = refusal or self._inspect(run.upload, run.request)
-            self.ledger.record_decision(run, decision)
-            # What stands is what was written first, perhaps by an earlier run of this very drop.
-            status = self.ledger.get_run(run.upload_id, run.request.number)
-            decision = decision if status is None else status.decision
-        return decision if isinstance(decision, ImportPlan) else None
+    def _import(self, run: Run, plan: ImportPlan) -> str:
+        """Bring an accepted upload to its build; returns its ARN."""
+        run, content = self.stager.stage_upload(run, plan)
+        run = self.gate.check(run, content)
+        task = ImportTask(run, plan, content, self.stager, self.builder, self._with_uefi_data)
+        attempt, build_arn = self.submission.submit(run, task)
+        run = self.ledger.link_build(run, build_arn)
+        if not attempt.belongs_to(run):
+            self.stager.discard_copy(run)  # the copy that is imported is another run's
+        return build_arn
+
+    def _decide(self, run: Run, malware_scan: str | None) -> Run:
+        """Record a decision, unless one was recorded before."""
+        if run.decision is not None:
+            return run
+        refusal = self._check_malware_scan(run.upload, malware_scan)
+        decision = refusal or self._inspect(run.upload, run.request)
+        return self.ledger.record_decision(run, decision)
 
     def _is_here(self, upload: Upload) -> bool:
         """Whether an upload lies where the stack's uploads do."""
@@ -193,50 +256,22 @@ class Intake:
             if ranges:
                 self.record_inspection(len(ranges), sum(ranges))
         metadata = merge_overrides(found.metadata, request.overrides)
-        # What an operator asks wins over the metadata, so under these names nothing is left that an
-        # uploader has set; and who may start executions is not held to what uploaders may.
+        # An operator's overrides win over the metadata, so under these names nothing is left that
+        # an uploader has set; and who may start executions is not limited to what uploaders may.
         allowed = self.settings.allowed_overrides | request.overrides.keys()
         return plan_import(
             upload, contents, metadata, replace(self.settings, allowed_overrides=allowed)
         )
 
-    def _import_task(
-        self, run: Run, plan: ImportPlan, content: Content, sha256: str | None
-    ) -> BuildTask:
-        """Say what is to be done once for all drops of one import."""
-        return BuildTask(
-            stage=BuildKind.IMPORT,
-            identity=import_key(plan, content.id),
-            source=run.upload,
-            title=f"builds of {plan.name} {plan.semantic_version}",
-            request=lambda token, tags: import_request(
-                plan,
-                self.stager.bucket.uri(copy_key(run)),
-                self._with_uefi_data(),
-                token,
-                {**tags, **_content_tags(content, sha256)},
-            ),
-            send=self.builder.import_disk_image,
-            is_ready=lambda attempt: self.stager.is_ready(run, attempt),
-            is_there=self.builder.amis_exist,
-        )
-
     def _with_uefi_data(self) -> ImportSettings:
         if self.uefi_data_uri is None:
             return self.settings
-        return replace(
-            self.settings, uefi_data=read_text(self.s3, self.uefi_data_uri, UEFI_DATA_LIMIT)
-        )
-
-
-def _content_tags(content: Content, sha256: str | None) -> dict[str, str]:
-    """Name the bytes on the image."""
-    flat = {} if sha256 is None else {"isodrop:sha256": sha256}
-    return {"isodrop:content": content.id, **flat}
+        uefi_data = read_text(self.s3, self.uefi_data_uri, UEFI_DATA_LIMIT)
+        return replace(self.settings, uefi_data=uefi_data)
 
 
 def check_malware_scan(result: str | None) -> Rejection | None:
-    """Say why an upload is not even looked at whose malware scan did not end well."""
+    """Reject an upload without inspection whose malware scan did not find it clean."""
     if result in {None, _CLEAN}:
         return None
     return Rejection.of(

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import ClientError
-
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
@@ -91,8 +89,9 @@ class LatestParameters:
         same time the later writer sees both, and the earlier one at its second look.
         """
         written = self._value(parameter)
+        known: dict[str, str | None] = {}
         for _ in range(_ROUNDS):
-            newest = self._newest(images(), check_time)
+            newest = self._newest(images(), check_time, known)
             if newest in {None, written}:
                 return
             with translate_errors():
@@ -113,20 +112,29 @@ class LatestParameters:
             with translate_errors():
                 return self.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
         except PermanentError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and error_code(cause) == "ParameterNotFound":
+            if error.aws_code == "ParameterNotFound":
                 return None
             raise
 
-    def _newest(self, images: Iterable[ImageRecord], check_time: Callable[[], None]) -> str | None:
-        """Find the AMI of the highest version that is AVAILABLE and still has it."""
+    def _newest(
+        self,
+        images: Iterable[ImageRecord],
+        check_time: Callable[[], None],
+        known: dict[str, str | None],
+    ) -> str | None:
+        """Find the AMI of the highest version that is AVAILABLE and still has it.
+
+        What was found a moment ago is in ``known``, and is not looked for again.
+        """
         for image in sorted(images, key=lambda image: image.sort_key, reverse=True):
+            if image.arn in known:
+                return known[image.arn]
             check_time()
             build = self.builder.get_build(image.arn)
             if build is not None and self._is_there(build):
-                return next(
-                    (ami.id for ami in self.builder.local_amis(build.amis, build.arn)), None
-                )
+                local = self.builder.local_amis(build.amis, build.arn)
+                known[image.arn] = next((ami.id for ami in local), None)
+                return known[image.arn]
             if build is None or build.phase is not BuildPhase.RUNNING:
                 self._retire(image)
         return None

@@ -1,8 +1,8 @@
 """The private copy: made once the plan is accepted, imported instead of the upload, then deleted.
 
-What lies under the upload's key may be renamed, overwritten or deleted from then on. Each step is
-written before the next one, so that whoever was killed goes on where it was: the multipart upload's
-id before the first part, what the bytes are before the copy is completed.
+The object under the upload's key may be renamed, overwritten or deleted from then on. Each step is
+recorded before the next one, so that an invocation that was killed is continued by the next: the
+multipart upload's id before the first part, what the bytes are before the copy is completed.
 """
 
 from collections.abc import Callable
@@ -24,18 +24,18 @@ from isodrop.errors import PermanentError, RejectedError, TransientError
 from isodrop.services.submission import is_just_submitted
 
 _ROUNDS: Final = 3
-"""How often a copy is begun anew before it waits: each time somebody else has ended it."""
+"""How often a copy is begun again before it waits: each time somebody else has ended it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stager:
-    """Everything that it takes.
+    """Makes and deletes the copies.
 
     Attributes
     ----------
     bucket : StagingBucket
     builder, ledger
-        What it talks to.
+        The adapters that it uses.
     now : callable
         The time, with a time zone.
     part_size : int
@@ -48,62 +48,78 @@ class Stager:
     now: Callable[[], datetime]
     part_size: int = PART_SIZE
 
-    def stage_upload(self, run: Run, plan: ImportPlan) -> Content:
-        """Copy an accepted upload, unless that was done before; say what its bytes are.
+    def stage_upload(self, run: Run, plan: ImportPlan) -> tuple[Run, Content]:
+        """Copy an accepted upload, unless that was done before.
+
+        Returns
+        -------
+        Run and Content
+            The run as it stands then, and what the bytes of its copy are.
 
         Raises
         ------
         RejectedError
             ``object-gone``: it was replaced or deleted before its copy was made.
         TransientError
-            Not now; come again, and it goes on.
-        RefusedError
+            Not now; try again, and it continues.
+        PermanentError
             S3 does not copy it.
         """
-        if run.content is not None and run.attempt is not None:
-            return run.content
-        content = self.ensure_copy(run)
+        if run.content is not None and run.import_build.attempt is not None:
+            return run, run.content
+        run, content = self.ensure_copy(run)
         if run.upload.version is None:
             self._inspect_copy(run, plan)
-        return content
+        return run, content
 
-    def ensure_copy(self, run: Run) -> Content:
-        """See that the copy is there, or make it: likewise."""
+    def ensure_copy(self, run: Run) -> tuple[Run, Content]:
+        """Make the copy if it is not there; likewise."""
         key = copy_key(run)
         if run.content is not None and self.bucket.has_copy(key, run.content):
-            return run.content
-        upload_id = run.staging or self._begin(run, key, None)
+            return run, run.content
+        is_new = run.staging is None
+        if is_new:
+            run, is_new = self._begin(run, key)
         for _ in range(_ROUNDS):
             try:
-                return self._copy(run, key, upload_id)
+                return self._copy(run, key, is_new=is_new)
             except NoUploadError:
-                upload_id = self._begin(run, key, upload_id)
+                run, is_new = self._begin(run, key)
         raise TransientError("the copy was ended by others meanwhile; it is made again")
 
-    def _begin(self, run: Run, key: str, instead_of: str | None) -> str:
-        """Begin to copy, together with whoever else does so for this very run."""
-        upload_id = self.bucket.create_upload(key)
-        status = self.ledger.record_staging(run, upload_id, instead_of)
-        if status != upload_id:
-            self.bucket.abort_upload(key, upload_id)
-        return status
+    def _begin(self, run: Run, key: str) -> tuple[Run, bool]:
+        """Begin a multipart upload in place of the run's; another invocation's may stand instead.
 
-    def _copy(self, run: Run, key: str, upload_id: str) -> Content:
-        upload = run.upload
+        Returns
+        -------
+        Run and bool
+            The run as it stands, and whether the upload is this new one.
+        """
+        upload_id = self.bucket.create_upload(key)
+        begun = self.ledger.record_staging(run, upload_id, run.staging)
+        if begun.staging is None:
+            raise TransientError("the ledger does not have the multipart upload that was begun")
+        if begun.staging != upload_id:
+            self.bucket.abort_upload(key, upload_id)
+        return begun, begun.staging == upload_id
+
+    def _copy(self, run: Run, key: str, *, is_new: bool) -> tuple[Run, Content]:
+        upload, upload_id = run.upload, str(run.staging)
         parts = plan_parts(upload.size, self.part_size)
-        copied = self.bucket.copy_parts(upload, key, upload_id, parts)
+        copied = self.bucket.copy_parts(upload, key, upload_id, parts, is_new=is_new)
         content = content_of(copied, upload.size, self.part_size)
-        if self.ledger.record_content(run, content) != content:
+        run = self.ledger.record_content(run, content)
+        if run.content != content:
             # One ETag, other bytes: only where there are no versions, and not by chance.
             raise object_gone(upload.bucket, upload.key, "replaced")
         self.bucket.complete_upload(key, upload_id, copied, content)
-        return content
+        return run, content
 
     def _inspect_copy(self, run: Run, plan: ImportPlan) -> None:
-        """See that what was copied is what was decided about.
+        """Check that what was copied is what the decision is about.
 
-        Without versions the ETag alone ties the copy to the look, and of an object that came in
-        one piece that is an MD5, to which a second file can be made.
+        Without versions the ETag alone ties the copy to the inspection, and of an object that came
+        in one piece that is an MD5, for which a second file can be made.
         """
         from isodrop.iso.reader import read_iso  # noqa: PLC0415 - who only publishes reads no ISO
 
@@ -116,13 +132,13 @@ class Stager:
             raise object_gone(run.upload.bucket, run.upload.key, "replaced")
 
     def is_ready(self, run: Run, attempt: Attempt) -> bool:
-        """Whether the copy that an attempt's request names is there; a drop's own is made anew.
+        """Whether the copy that an attempt's request names is there; a run's own is made again.
 
-        ``False`` if it is not, and is not to be had any more.
+        ``False`` if it is not there, and cannot be made again.
         """
         if attempt.belongs_to(run):
             try:
-                self.ensure_copy(self.ledger.get_run(run.upload_id, run.request.number) or run)
+                self.ensure_copy(run)
             except RejectedError:
                 return False
             return True
@@ -133,40 +149,51 @@ class Stager:
 
     # ------------------------------------------------------------------ when it is over
 
-    def discard_copy(self, run: Run) -> None:
-        """Delete a run's copy if nobody needs it any more; the sweep does it if this cannot."""
-        with suppress(TransientError, PermanentError):
-            found = self.ledger.get_run(run.upload_id, run.request.number)
-            if found is None or found.staging is None or not self.is_over(found):
-                return
-            if found.content is None:
-                self.bucket.abort_upload(copy_key(found), found.staging)
-            else:
-                self.bucket.delete_copy(copy_key(found))
+    def discard_copy(self, run: Run, attempt: Attempt | None = None) -> None:
+        """Delete a run's copy if nobody needs it any more; the sweep does it if this cannot.
 
-    def is_over(self, run: Run, *, search: bool = False) -> bool:
+        Parameters
+        ----------
+        run : Run
+            As it stands in the ledger.
+        attempt : Attempt, optional
+            The one whose request names the copy, as it stands; it is found otherwise.
+        """
+        if run.staging is None:
+            return
+        with suppress(TransientError, PermanentError):
+            if not self.is_over(run, attempt):
+                return
+            if run.content is None:
+                self.bucket.abort_upload(copy_key(run), run.staging)
+            else:
+                self.bucket.delete_copy(copy_key(run))
+
+    def is_over(self, run: Run, attempt: Attempt | None = None, *, search: bool = False) -> bool:
         """Whether it is certain that no import reads a run's copy, now or later.
 
         Parameters
         ----------
         run : Run
-            As the ledger has it.
+            As it stands in the ledger.
+        attempt : Attempt, optional
+            The one whose request names the copy, as it stands; it is found otherwise.
         search : bool
             Whether to look for the build of a request that may have been sent.
 
         Raises
         ------
-        TransientError, RefusedError
-            When AWS does not say.
+        TransientError, PermanentError
+            When AWS does not answer.
         """
-        is_settled = run.failure is not None or run.answer_json is not None
-        attempt = self._attempt_of(run)
+        is_settled = run.import_build.failure is not None or run.answer_json is not None
+        attempt = attempt or self._attempt_of(run)
         if attempt is None:
-            return is_settled or run.attempt is not None
+            return is_settled or run.import_build.attempt is not None
         status = attempt.status
         if status is AttemptStatus.PREPARED and is_settled:
             # Before the copy goes: who joins now must not send a request that names it.
-            status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST)
+            status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST).status
         if status is AttemptStatus.PREPARED:
             return False
         if status is not AttemptStatus.SUBMITTED:
@@ -187,12 +214,13 @@ class Stager:
 
     def _attempt_of(self, run: Run) -> Attempt | None:
         """Find the attempt whose request names a run's copy."""
-        identity = run.import_key
+        bound = run.import_build.attempt
+        key = None if bound is None else bound.import_key
         if isinstance(run.decision, ImportPlan) and run.content is not None:
-            identity = import_key(run.decision, run.content.id)
-        if identity is None:
+            key = import_key(run.decision, run.content.id)
+        if key is None:
             return None
-        own = [each for each in self.ledger.list_attempts(identity) if each.belongs_to(run)]
+        own = [each for each in self.ledger.list_attempts(key) if each.belongs_to(run)]
         return own[-1] if own else None
 
 

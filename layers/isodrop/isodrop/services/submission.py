@@ -1,4 +1,4 @@
-"""Once and only once: a request that starts a build of Image Builder's, and which drops share it.
+"""Once and only once: a request that starts a build of Image Builder's, and who shares the build.
 
 An import is such a request, and so is the distribution of its image. Each is frozen in the ledger
 before it is first sent, and that it is sent is written before it is; a crash anywhere, a repeat or
@@ -8,7 +8,7 @@ a race ends with the same build.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
@@ -22,55 +22,66 @@ from isodrop.domain.run import Attempt, AttemptStatus, BuildKind, Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
 
 _ROUNDS: Final = 5
-"""How often a drop may lose the race for an attempt before it waits and asks again."""
+"""How often a run may lose the race for an attempt before it waits and tries again."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildTask:
-    """What is to be done once.
+class BuildTask(Protocol):
+    """What is to be built once; runs whose tasks have the same key share its builds."""
 
-    Attributes
-    ----------
-    stage : Stage
-        Which part of a drop's way it is.
-    identity : str
-        Drops whose tasks have the same one share its builds.
-    source : Upload
-        The object that it goes back to; its ETag is in the client token.
-    title : str
-        What it is, for people: several builds of it.
-    request : callable
-        Makes the request of a token and of tags, when there is to be one.
-    send : callable
-        Sends a request, and says which build it led to.
-    is_ready : callable
-        Whether what an attempt's request names is there.
-    is_there : callable
-        Whether what a build that ended well has made is still to be had.
-    """
+    @property
+    def kind(self) -> BuildKind:
+        """Which part of a run it is."""
 
-    stage: BuildKind
-    identity: str
-    source: Upload
-    title: str
-    request: Callable[[str, Mapping[str, str]], Request]
-    send: Callable[[Request], str]
-    is_ready: Callable[[Attempt], bool]
-    is_there: Callable[[Build], bool]
+    @property
+    def key(self) -> str:
+        """What its attempts are attempts at: an import key or a distribution key."""
+
+    @property
+    def source(self) -> Upload:
+        """The object that it began with; its ETag is in the client token."""
+
+    @property
+    def title(self) -> str:
+        """What several of its builds are called, for people."""
+
+    def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
+        """Make the request of a new attempt, with these tags among others."""
+
+    def send(self, request: Request) -> str:
+        """Send a request; returns the ARN of the build that it started.
+
+        Raises
+        ------
+        TransientError, QuotaError, PermanentError
+            Image Builder did not start one.
+        """
+
+    def is_ready(self, attempt: Attempt) -> bool:
+        """Whether what an attempt's request names is there."""
+
+    def has_result(self, build: Build) -> bool:
+        """Whether what a build that succeeded has made is still there."""
+
+
+class Submission(NamedTuple):
+    """The attempt that a run is bound to, and the build that it led to."""
+
+    attempt: Attempt
+    build_arn: str
 
 
 @dataclass(frozen=True, slots=True)
 class BuildSubmitter:
-    """Everything that it takes.
+    """Submits the request of a task once.
 
     Attributes
     ----------
     builder, ledger
-        What it talks to.
+        The adapters that it uses.
     stack : str
         The stack's name; part of every client token.
     max_consecutive_failures : int
-        How many builds in a row a task may lose before drops of it are turned away.
+        How many builds of a task may fail in a row before its runs are rejected.
     now : callable
         The time, with a time zone.
     limits : BuildLimits or None
@@ -84,91 +95,100 @@ class BuildSubmitter:
     now: Callable[[], datetime]
     limits: BuildLimits | None = None
 
-    def submit(self, run: Run, task: BuildTask) -> str:
-        """Bring a drop to the build that its task leads to: its own, one that lives, or a new one.
+    def submit(self, run: Run, task: BuildTask) -> Submission:
+        """Bring a run to the build of its task: its own, one that can be shared, or a new one.
 
-        Returns
-        -------
-        str
-            The image build version's ARN; that the drop follows it is yet to be written.
+        The build is yet to be linked to the run.
 
         Raises
         ------
         TransientError, QuotaError
-            Not now; ask again later.
-        RejectedError, RefusedError
-            There will be no build for this drop.
+            Not now; try again later.
+        RejectedError, PermanentError
+            There will be no build for this run.
         """
         attempt = self._find_attempt(run, task)
-        return attempt.build_arn or self._submit_once(attempt, task)
+        return Submission(attempt, attempt.build_arn or self._submit_once(attempt, task))
 
     def _find_attempt(self, run: Run, task: BuildTask) -> Attempt:
-        """Find the attempt to follow."""
-        attempts = self.ledger.list_attempts(task.identity)
-        bound = run.build(task.stage).attempt
+        """Find the attempt that the run is bound to, or bind it to one."""
+        bound = run.build(task.kind).attempt
         if bound is not None:
-            return attempts[bound]
+            return self.ledger.get_attempt(bound)
         for _ in range(_ROUNDS):
-            if attempts and (attempts[-1].belongs_to(run) or self._is_reusable(attempts[-1], task)):
-                number = self.ledger.link_attempt(run, attempts[-1], task.stage)
-                return self.ledger.list_attempts(task.identity)[number]
-            self._create_attempt(run, task, attempts)
-            attempts = self.ledger.list_attempts(task.identity)
-        raise TransientError("many drops of one import compete; this one waits")
+            attempts = self.ledger.list_attempts(task.key)
+            found = self._reusable(run, attempts[-1], task) if attempts else None
+            found = found or self._create_attempt(run, task, attempts)
+            if found is not None:
+                return self._link(run, found, task)
+        raise TransientError("many runs of one import compete; this one waits")
 
-    def _is_reusable(self, attempt: Attempt, task: BuildTask) -> bool:
-        """Whether another drop's attempt is worth following: it runs, or what it made is there."""
+    def _link(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt:
+        linked = self.ledger.link_attempt(run, attempt.key, task.kind).build(task.kind).attempt
+        # Another invocation for the same run may have been first.
+        return attempt if linked in {None, attempt.key} else self.ledger.get_attempt(linked)
+
+    def _reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
+        """Get the last attempt if the run can share it: it is its own, it runs, or it succeeded."""
+        if attempt.belongs_to(run):
+            return attempt
         try:
-            # Its own drop may have been killed before it could send or write: the token makes
+            # Its own run may have been killed before it could send or write: the token makes
             # it safe to do that in its stead.
             build_arn = attempt.build_arn or self._submit_once(attempt, task)
         except (RejectedError, PermanentError):
-            status = self.ledger.list_attempts(attempt.import_key)[attempt.number].status
+            status = self.ledger.get_attempt(attempt.key).status
             if status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
-                return False
+                return None
             raise  # it may still be sent
+        if not self._lives(attempt, build_arn, task):
+            return None
+        return replace(attempt, build_arn=build_arn)
+
+    def _lives(self, attempt: Attempt, build_arn: str, task: BuildTask) -> bool:
+        """Whether an attempt's build runs, or what it made is there."""
         build = self.builder.get_build(build_arn)
         if build is None and is_just_submitted(attempt, self.now()):
             raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
         if build is None or build.phase is BuildPhase.FAILED:
             return False
-        if build.phase is BuildPhase.RUNNING or task.is_there(build):
+        if build.phase is BuildPhase.RUNNING or task.has_result(build):
             return True
         if is_just_available(self.ledger, attempt, build, self.now()):
             raise TransientError(f"EC2 does not know the AMIs of {build_arn} yet; they are new")
         return False
 
-    def _create_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> None:
-        """Freeze a new request, unless the task has lost too many builds already."""
+    def _create_attempt(
+        self, run: Run, task: BuildTask, earlier: Sequence[Attempt]
+    ) -> Attempt | None:
+        """Freeze a new request, unless too many failed; ``None`` if somebody was first."""
         lost = _consecutive_failures(earlier)
         if lost >= self.max_consecutive_failures:
             raise RejectedError(
                 Code.TOO_MANY_ATTEMPTS,
-                f"{lost} {task.title} came to nothing, which is as many as this stack allows; none"
-                " is started any more.",
+                f"{lost} {task.title} failed in a row, which is as many as this stack allows; no"
+                " more are started.",
             )
         number = len(earlier)
-        token = client_token(task.source.etag, task.identity, self.stack, number)
+        token = client_token(task.source.etag, task.key, self.stack, number)
         tags = {
-            f"isodrop:{task.stage}": task.identity,
+            f"isodrop:{task.kind}": task.key,
             "isodrop:attempt": str(number),
             "isodrop:drop": run.upload_id,
         }
-        limits = self.limits if task.stage is BuildKind.IMPORT else None
-        self.ledger.create_attempt(
-            Attempt(
-                import_key=task.identity,
-                number=number,
-                upload_id=run.upload_id,
-                run_number=run.request.number,
-                source=task.source,
-                request=task.request(token, tags),
-                build_arn=None,
-                status=AttemptStatus.PREPARED,
-                day=None if limits is None else day_of(self.now()),
-            ),
-            limits,
+        limits = self.limits if task.kind is BuildKind.IMPORT else None
+        attempt = Attempt(
+            import_key=task.key,
+            number=number,
+            upload_id=run.upload_id,
+            run_number=run.request.number,
+            source=task.source,
+            request=task.make_request(token, tags),
+            build_arn=None,
+            status=AttemptStatus.PREPARED,
+            day=None if limits is None else day_of(self.now()),
         )
+        return attempt if self.ledger.create_attempt(attempt, limits) else None
 
     def _submit_once(self, attempt: Attempt, task: BuildTask) -> str:
         """Send an attempt's frozen request, once what it names was seen to be there.
@@ -179,7 +199,7 @@ class BuildSubmitter:
         status = attempt.status
         if status is AttemptStatus.PREPARED:
             wanted = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST
-            status = self.ledger.set_attempt_status(attempt, wanted)
+            status = self.ledger.set_attempt_status(attempt, wanted).status
         if status is AttemptStatus.LOST:
             raise PermanentError(CODES[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
         if status is AttemptStatus.REFUSED:
@@ -210,11 +230,11 @@ def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
 
 
 def is_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datetime) -> bool:
-    """Whether an attempt's build, which has ended well, was first seen so a moment ago.
+    """Whether an attempt's build, which has succeeded, was first seen so a moment ago.
 
     AWS may not know yet what it made, so nothing that is missing is gone.
     """
-    seen = ledger.record_available(attempt, _iso(now))
+    seen = ledger.record_available(attempt, _iso(now)).available_at or _iso(now)
     return build.status == "AVAILABLE" and now - datetime.fromisoformat(seen) < SETTLING_TIME
 
 
@@ -223,7 +243,7 @@ def _iso(when: datetime) -> str:
 
 
 def _consecutive_failures(attempts: Sequence[Attempt]) -> int:
-    """Count the builds since the last one that ended well."""
+    """Count the builds since the last one that succeeded."""
     lost = 0
     for attempt in reversed(attempts):
         if attempt.status is AttemptStatus.SUCCEEDED:

@@ -32,6 +32,8 @@ from isodrop.domain.run import BuildKind, Failure, Run, RunState
 from isodrop.domain.sweep_summary import SweepSummary
 from isodrop.errors import TransientError
 from isodrop.services.budget import BudgetAuditor
+from isodrop.services.distribution import Distributor
+from isodrop.services.outcomes import OutcomeReader
 from isodrop.services.reporting import Reporter
 from isodrop.text import single_line
 
@@ -66,8 +68,10 @@ class Sweeper:
 
     Attributes
     ----------
-    s3, builder, ledger, executions, reporter
-        What it talks to.
+    s3, builder, ledger, executions
+        The clients and adapters that it uses.
+    distributor, outcomes, reporter
+        The services that it uses.
     bucket, prefix : str
         Where uploads lie.
     tracking : timedelta
@@ -88,6 +92,8 @@ class Sweeper:
     builder: ImageBuilder
     ledger: Ledger
     executions: StepFunctions
+    distributor: Distributor
+    outcomes: OutcomeReader
     reporter: Reporter
     bucket: str
     tracking: timedelta
@@ -171,10 +177,10 @@ class Sweeper:
             return
         if run.answer_json is None:
             run = self._with_its_build(run)
-            if run.build_arn is None and run.failure is None:
-                self.ledger.record_failure(run, Failure(Code.EXECUTION_ENDED, ended))
-                run = self._reload(run)
-            elif self._is_in_progress(run) or self.reporter.is_settling(run):
+            if run.import_build.arn is None and run.import_build.failure is None:
+                run = self.ledger.record_failure(run, Failure(Code.EXECUTION_ENDED, ended))
+            run, is_in_progress = self._continue(run)
+            if is_in_progress or self.outcomes.is_settling(run):
                 summary.waiting += 1
                 summary.count_build(run)
                 return
@@ -199,36 +205,37 @@ class Sweeper:
 
     def _with_its_build(self, run: Run) -> Run:
         """See whether the drop's import has come to a build that it was not told of."""
-        if run.build_arn is not None or run.import_key is None or run.attempt is None:
+        record = run.import_build
+        if record.arn is not None or record.attempt is None:
             return run
-        attempt = self.ledger.list_attempts(run.import_key)[run.attempt]
-        if attempt.build_arn is None:
-            return run
-        self.ledger.link_build(run, attempt.build_arn)
-        return self._reload(run)
+        attempt = self.ledger.get_attempt(record.attempt)
+        return run if attempt.build_arn is None else self.ledger.link_build(run, attempt.build_arn)
 
-    def _is_in_progress(self, run: Run) -> bool:
-        """Whether the drop's build is still to be waited for, or then its distribution."""
-        if run.build_arn is None:
-            return False
-        if self._runs(run.build_arn):
-            return not self._is_over(run.claimed_at)
-        onward = self.reporter.next_build_to_track(run)
-        if onward is None:
-            return False
-        begun = self._reload(run).status_first_seen_at.get(BuildKind.DISTRIBUTION, run.claimed_at)
-        return self._runs(onward) and not self._is_over(begun)
+    def _continue(self, run: Run) -> tuple[Run, bool]:
+        """Start the distribution of an image that is there.
 
-    def _runs(self, arn: str) -> bool:
+        Returns
+        -------
+        Run and bool
+            The run as it stands; whether its build, or its distribution, is still waited for.
+        """
+        if run.import_build.arn is None:
+            return run, False
+        if self._is_running(run.import_build.arn):
+            return run, not self._is_timed_out(run.claimed_at)
+        run = self.distributor.start_distribution(run)
+        if run.distribution.arn is None:
+            return run, False
+        started = run.status_first_seen_at.get(BuildKind.DISTRIBUTION, run.claimed_at)
+        return run, self._is_running(run.distribution.arn) and not self._is_timed_out(started)
+
+    def _is_running(self, arn: str) -> bool:
         build = self.builder.get_build(arn)
         return build is not None and build.phase is BuildPhase.RUNNING
 
-    def _is_over(self, since: str) -> bool:
-        """Whether all the time is over for which something is followed."""
+    def _is_timed_out(self, since: str) -> bool:
+        """Whether all the time is over for which something is tracked."""
         return self.now() >= datetime.fromisoformat(since) + self.tracking
-
-    def _reload(self, run: Run) -> Run:
-        return self.ledger.get_run(run.upload_id, run.request.number) or run
 
     # ------------------------------------------------------------------ what names the newest
 
@@ -286,15 +293,16 @@ class Sweeper:
     def _release_builds(self, summary: SweepSummary) -> None:
         """Release the builds that are over from what is under way, and tell what is used."""
         auditor = BudgetAuditor(self.builder, self.ledger)
-        for identity, number in self.ledger.under_way():
+        for attempt in self.ledger.under_way():
             if not self.has_time():
                 summary.complete = False
                 return
-            with self._isolated(summary, {"import": identity}):
-                if not auditor.is_under_way(identity, number, self.now()):
-                    self.ledger.release_name(identity, number)
+            with self._isolated(summary, {"import": attempt.import_key}):
+                if not auditor.is_under_way(attempt, self.now()):
+                    self.ledger.release_key(attempt)
                     summary.released += 1
-                    self.log("released", {"import": identity, "attempt": number})
+                    found = {"import": attempt.import_key, "attempt": attempt.number}
+                    self.log("released", found)
         use = self.ledger.budget_use(day_of(self.now()))
         summary.builds_at_once, summary.builds_today = use.at_once, use.today
 

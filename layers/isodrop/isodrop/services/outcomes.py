@@ -1,0 +1,108 @@
+"""How a run's builds ended: read from Image Builder and EC2, and recorded where others need it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from isodrop.aws.image_builder import ImageBuilder
+from isodrop.aws.ledger import Ledger
+from isodrop.codes import Rejection
+from isodrop.domain.build import Build, BuildPhase
+from isodrop.domain.results import Outcome
+from isodrop.domain.run import Attempt, AttemptStatus, BuildRecord, Run
+from isodrop.errors import PermanentError, TransientError
+from isodrop.services.submission import is_just_available, is_just_submitted
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReader:
+    """Reads how a run's builds ended.
+
+    Attributes
+    ----------
+    builder, ledger
+        The adapters that it uses.
+    now : callable
+        The time, with a time zone.
+    """
+
+    builder: ImageBuilder
+    ledger: Ledger
+    now: Callable[[], datetime]
+
+    def read(self, run: Run) -> Outcome:
+        """Read all that an answer needs.
+
+        A build that is over is released from what is under way, and one that succeeded is
+        recorded as such: before the answer is written, for afterwards nobody comes here.
+
+        Raises
+        ------
+        TransientError, PermanentError
+            It is not known yet, such as an AMI that EC2 does not know; try again later.
+        """
+        record = run.import_build
+        if record.attempt is None or isinstance(run.decision, Rejection):
+            return Outcome()
+        attempt = self.ledger.get_attempt(record.attempt)
+        if record.arn is None:
+            return Outcome(attempt)
+        build = self._get_build(record.arn, attempt)
+        is_over = build is None or build.phase is not BuildPhase.RUNNING
+        if is_over and attempt.status is not AttemptStatus.SUCCEEDED:
+            self.ledger.release(attempt)  # before it is recorded as succeeded
+        if build is None or build.phase is not BuildPhase.SUCCEEDED:
+            return Outcome(attempt, build)
+        if self._is_settling(attempt, build):
+            raise TransientError(f"the AMIs of {build.arn} are new, and EC2 does not know them yet")
+        if not build.amis:
+            return Outcome(attempt, build)
+        attempt = self._record_success(attempt)
+        return Outcome(attempt, build, self._read_distribution(run.distribution))
+
+    def is_settling(self, run: Run) -> bool:
+        """Whether a run's build is so new that AWS does not know it yet, or not what it made.
+
+        Raises
+        ------
+        TransientError, PermanentError
+            Image Builder does not answer; try again later.
+        """
+        record = run.import_build
+        if run.answer_json is not None or record.arn is None or record.attempt is None:
+            return False
+        attempt = self.ledger.get_attempt(record.attempt)
+        build = self.builder.get_build(record.arn)
+        if build is None:
+            return is_just_submitted(attempt, self.now())
+        return build.phase is BuildPhase.SUCCEEDED and self._is_settling(attempt, build)
+
+    def _read_distribution(self, record: BuildRecord) -> Build | None:
+        if record.arn is None or record.attempt is None:
+            return None
+        attempt = self.ledger.get_attempt(record.attempt)
+        build = self._get_build(record.arn, attempt)
+        if build is not None and build.phase is BuildPhase.SUCCEEDED:
+            self._record_success(attempt)
+        return build
+
+    def _get_build(self, arn: str, attempt: Attempt) -> Build | None:
+        """Get a build; that a new one is not known yet does not mean that it is gone."""
+        build = self.builder.get_build(arn)
+        if build is None and is_just_submitted(attempt, self.now()):
+            raise TransientError(f"Image Builder does not know {arn} yet; it is new")
+        return build
+
+    def _is_settling(self, attempt: Attempt, build: Build) -> bool:
+        # Recorded first, so that whoever comes to this build later knows since when it is there.
+        if not is_just_available(self.ledger, attempt, build, self.now()):
+            return False
+        try:
+            return not self.builder.amis_exist(build)
+        except PermanentError:
+            return False  # without the permission to ask EC2 nobody waits for it
+
+    def _record_success(self, attempt: Attempt) -> Attempt:
+        if attempt.status is AttemptStatus.SUCCEEDED:
+            return attempt
+        return self.ledger.set_attempt_status(attempt, AttemptStatus.SUCCEEDED)
