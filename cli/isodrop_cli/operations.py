@@ -13,12 +13,11 @@ from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import CurrentObject, get_current_upload
 from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
-from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, day_of
 from isodrop.domain.build import BuildPhase, StepCount
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import RunRequest, Upload
-from isodrop.domain.run import Failure, Run, RunState
+from isodrop.domain.run import CANCELLED, Run, RunState
 from isodrop.errors import IsodropError, RejectedError
 from isodrop.text import join_list, single_line
 
@@ -350,14 +349,15 @@ class Operator:
         build_arn = self._find_running_build(run)
         if build_arn is None:
             nothing = f"{history.address}: its import has ended: nothing to cancel"
-            record = run.import_build
-            if (run.answer_json, record.arn, record.failure) != (None, None, None):
+            if _is_over(run) and (
+                run.import_build.failure != CANCELLED or run.answered_at is not None
+            ):
                 raise OperatorError(nothing)
-            message = "It was cancelled with isodrop cancel before it had a build."
-            failure = Failure(Code.BUILD_CANCELLED, message)
-            run = self.ledger.record_failure(run, failure)
+            # First written, then read again: whoever submits it meanwhile reads after they write.
+            self.ledger.request_cancellation(run)
+            run = self.ledger.get_run(run.upload_id, run.request.number) or run
             build_arn = self._find_running_build(run)
-            if build_arn is None and run.import_build.failure != failure:
+            if build_arn is None and _is_over(run) and run.import_build.failure != CANCELLED:
                 raise OperatorError(nothing)
         if build_arn is not None:
             sharing = self.list_sharing_build(run)
@@ -409,6 +409,12 @@ class Operator:
 def _execution_name(upload_id: str, number: int, suffix: int = 0) -> str:
     """Name a run's execution; a number follows if earlier ones ended without a result."""
     return f"{upload_id}-run-{number}" + (f"-{suffix}" if suffix else "")
+
+
+def _is_over(run: Run) -> bool:
+    """Whether it is known how a run without a running build ends."""
+    record = run.import_build
+    return run.answer_json is not None or record.failure is not None or record.arn is not None
 
 
 def _still_open_error(history: UploadHistory, number: int, execution: str) -> OperatorError:

@@ -12,7 +12,7 @@ from isodrop_local.fault_injection import Post
 from isodrop_local.faults import Fault
 from isodrop_local.gate import is_allowed_path
 from isodrop_local.image_builder import FakeImageBuilder, ServiceError, control
-from isodrop_local.patches import multipart, s3
+from isodrop_local.patches import multipart, policies, s3
 
 PREFIX = "/_isodrop/"
 
@@ -50,6 +50,8 @@ async def _done(
             builder.controls.faults.add(Fault(**request))
         case ["counts"]:
             return {"calls": dict(post.counts), "faults": builder.controls.faults.left()}
+        case ["authorizations"]:
+            return policies.recorded()
         case ["deliveries"]:
             post.plan(request["delays"])
         case ["events"]:

@@ -15,7 +15,7 @@ from ministack.services.cloudformation import provisioners
 
 from isodrop_local import fault_injection, image_builder
 from isodrop_local.image_builder import FakeImageBuilder, LostResponseError, respond
-from isodrop_local.patches import functions
+from isodrop_local.patches import functions, policies
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 _caller: ContextVar[str] = ContextVar("caller", default="")
@@ -90,7 +90,8 @@ def register_service(builder: FakeImageBuilder) -> None:
             return fault_injection.close_connection(_caller.get())
 
     app.SERVICE_REGISTRY["imagebuilder"] = {"module": "imagebuilder"}
-    app.SERVICE_HANDLERS["imagebuilder"] = handle
+    app.SERVICE_HANDLERS["imagebuilder"] = policies.guarded("imagebuilder", handle)
+    policies.know_image_builder(builder.tags_of)
     router.SERVICE_PATTERNS["imagebuilder"] = {"host_patterns": [r"imagebuilder\."]}
     stepfunctions._AWS_SDK_SERVICE_MAP["imagebuilder"] = {"protocol": "rest-json"}
     provisioners._RESOURCE_HANDLERS.update(image_builder.provisioners(builder))

@@ -181,6 +181,17 @@ class LocalStack:
 
     # ------------------------------------------------------------------ AWS, and beside it
 
+    def create_role(self, name: str, *statements: Mapping[str, Any]) -> str:
+        """Make a role that anybody takes, and that may do what is given; get its ARN."""
+        iam = self.client("iam")
+        takes = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(takes))["Role"]
+        if statements:
+            iam.put_role_policy(
+                RoleName=name, PolicyName="may", PolicyDocument=_policy(*statements)
+            )
+        return str(role["Arn"])
+
     @property
     def environment(self) -> dict[str, str]:
         """The environment in which boto3, the AWS CLI and isodrop use this stack."""
@@ -285,6 +296,15 @@ class LocalStack:
             asked[name] = asked.get(name, 0) + 1
         return asked
 
+    def authorizations(self) -> list[dict[str, Any]]:
+        """List what callers other than the account itself have wanted, and whether they may.
+
+        Each once: ``principal``, ``action``, ``resource``, ``context`` (the conditions' keys, in
+        lower case) and ``allowed``, which is what the caller's own policies say.
+        """
+        calls: list[dict[str, Any]] = self.control("authorizations")
+        return calls
+
     # ------------------------------------------------------------------ events
 
     def events(self) -> list[Event]:
@@ -378,6 +398,10 @@ class LocalStack:
         target = {"Id": "queue", "Arn": asked["Attributes"]["QueueArn"]}
         events.put_targets(Rule=rule["Name"], EventBusName=bus, Targets=[target])
         return Subscription(sqs, queue)
+
+
+def _policy(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 class Subscription:

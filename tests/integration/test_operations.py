@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
+from isodrop.domain.content import Content
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import RunRequest, Upload
+from isodrop.domain.run import Failure, Run
+from isodrop.services.intake import NextStep
+from isodrop.services.staging import Stager
 from isodrop_cli.operations import OVERDUE_SECONDS, WAIT_SECONDS, OperatorError, StartedRun
 from isodrop_local.iso_maker import server_editions
 from tests.integration.conftest import BUCKET
@@ -282,6 +287,61 @@ class TestCancelling:
         assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED
         assert "before it had a build" in answer["detail"]["data"]["message"]
         assert not harness.image_builder.builds
+
+    def test_cancelling_writes_an_item_of_its_own_and_not_the_run(
+        self, harness: ImportHarness
+    ) -> None:
+        run = harness.claim_run(harness.upload("a.iso"))
+
+        harness.operator.cancel(harness.operator.get_history(BUCKET, "a.iso"), include_others=False)
+        again = harness.operator.cancel(
+            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+        )
+
+        assert again is None
+        assert harness.ledger.get_run(run.upload_id) == run
+        assert harness.ledger.is_cancellation_requested(run)
+
+    def test_one_that_comes_while_the_copy_is_made_is_in_time(
+        self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        upload = harness.upload("a.iso")
+        stage_upload = Stager.stage_upload
+
+        def cancelled_meanwhile(self: Stager, *given: Any) -> tuple[Run, Content]:
+            staged = stage_upload(self, *given)
+            harness.operator.cancel(
+                harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+            )
+            return staged
+
+        monkeypatch.setattr(Stager, "stage_upload", cancelled_meanwhile)
+        outcome = harness.intake.process(upload, "execution-1")
+
+        assert outcome.next_step is NextStep.REPORT
+        assert not harness.image_builder.builds
+
+    def test_one_whose_execution_is_gone_is_answered_as_cancelled(
+        self, harness: ImportHarness
+    ) -> None:
+        harness.claim_run(harness.upload("a.iso"))
+        harness.operator.cancel(harness.operator.get_history(BUCKET, "a.iso"), include_others=False)
+        harness.later(minutes=60)
+
+        harness.sweep()
+
+        (answer,) = harness.answers()
+        assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED
+
+    def test_one_that_comes_when_it_has_failed_by_itself_is_too_late(
+        self, harness: ImportHarness
+    ) -> None:
+        run = harness.claim_run(harness.upload("a.iso"))
+        history = harness.operator.get_history(BUCKET, "a.iso")
+        harness.ledger.record_failure(run, Failure(Code.ACCESS_DENIED, "first"))
+
+        with pytest.raises(OperatorError, match="nothing to cancel"):
+            harness.operator.cancel(history, include_others=False)
 
     def test_where_nothing_runs_there_is_nothing_to_cancel(self, harness: ImportHarness) -> None:
         answered(harness)

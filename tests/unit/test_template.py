@@ -85,6 +85,12 @@ def test_given_an_existing_bucket_then_an_output_has_the_command_that_adds_what_
     assert merged == {**there, "EventBridgeConfiguration": {}}
 
 
+def isos_below(prefix: str) -> set[str]:
+    """The resources of a policy that are all ISOs below a prefix, however .iso is spelled."""
+    spellings = map("".join, product("iI", "sS", "oO"))
+    return {f"arn:aws:s3:::UploadBucket/{prefix}*.{each}" for each in spellings}
+
+
 def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
     made = resolve(KeyPrefix="isos/windows/")
     rule = made.properties(DROPPED)
@@ -102,12 +108,12 @@ def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
     assert not heard("isos/windows/Win11.iso.sha256")
     for role, sid in (
         ("ImportIsoRole", "ReadUploads"),
-        ("ReportBuildRole", "HeadObjects"),
-        ("SweepRole", "HeadObjects"),
+        ("ReportBuildRole", "TagObjects"),
+        ("SweepRole", "TagObjects"),
     ):
         read = made.statement(role, sid)
         assert read
-        assert read["Resource"] == "arn:aws:s3:::UploadBucket/isos/windows/*"
+        assert set(read["Resource"]) == isos_below("isos/windows/")
     assert made.outputs["UploadCommand"].endswith("s3://UploadBucket/isos/windows/")
     assert swept(made) == ("UploadBucket", "isos/windows/")
 
@@ -294,7 +300,7 @@ def test_who_answers_may_write_on_the_uploads_and_the_parameters_and_no_others()
             made.statement(role, sid) for sid in ("TagObjects", "PutLatestParameters")
         )
         assert object_
-        assert object_["Resource"] == "arn:aws:s3:::UploadBucket/isos/*"
+        assert set(object_["Resource"]) == isos_below("isos/")
         assert parameter
         assert parameter["Resource"].endswith(":parameter/isodrop/*")
     assert made.statement("ImportIsoRole", "TagObjects") is None
@@ -309,14 +315,15 @@ def test_given_a_distribution_configuration_then_who_answers_may_distribute_by_i
     )
     for function in ("ReportBuild", "Sweep"):
         settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
-        distribute, passed = (
+        distribute, found, passed = (
             made.statement(f"{function}Role", sid)
-            for sid in ("DistributeImage", "PassDistributionRole")
+            for sid in ("DistributeImage", "FindDistributions", "PassDistributionRole")
         )
         assert settings.distribution() == DistributionSettings(DISTRIBUTION, ROLE, "/ours")
         assert distribute
         assert "imagebuilder:DistributeImage" in distribute["Action"]
-        assert distribute["Resource"][1:] == [DISTRIBUTION]
+        assert found
+        assert found["Resource"][1:] == [DISTRIBUTION]
         assert passed
         assert (passed["Action"], passed["Resource"]) == ("iam:PassRole", ROLE)
         assert passed["Condition"] == {
@@ -329,7 +336,7 @@ def test_given_none_then_nobody_who_answers_distributes_or_passes_a_role() -> No
     for function in ("ReportBuild", "Sweep"):
         settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
         assert settings.distribution() is None
-        for sid in ("DistributeImage", "PassDistributionRole"):
+        for sid in ("DistributeImage", "FindDistributions", "PassDistributionRole"):
             assert made.statement(f"{function}Role", sid) is None
 
 

@@ -136,8 +136,8 @@ def can_import(context: CheckContext) -> CheckResult:
     workflow = f"arn:{context.partition}:imagebuilder:{context.region}:aws:workflow/build/x/1.0.0/1"
     return check_permission(
         *(context, "ImportIsoRole"),
-        Permission("imagebuilder:ImportDiskImage", image),
-        Permission("imagebuilder:TagResource", image),
+        Permission("imagebuilder:ImportDiskImage", image, _stack_tag(context)),
+        Permission("imagebuilder:TagResource", image, _stack_tag(context)),
         Permission("imagebuilder:GetWorkflow", workflow),
         Permission("imagebuilder:GetInfrastructureConfiguration", infrastructure_arn(context)),
     )
@@ -157,8 +157,12 @@ def can_distribute(context: CheckContext) -> CheckResult:
     role = _execution_role(context)
     if not configuration_arn or role is None:
         return passed("images are not distributed")
-    distribute = Permission("imagebuilder:DistributeImage", configuration_arn)
-    return check_permission(context, "ReportBuildRole", _pass_role(role), distribute)
+    image = context.arn("imagebuilder", "image/windows-11/11.26100.1/1")
+    return check_permission(
+        *(context, "ReportBuildRole", _pass_role(role)),
+        Permission("imagebuilder:DistributeImage", image, _stack_tag(context)),
+        Permission("imagebuilder:GetDistributionConfiguration", configuration_arn),
+    )
 
 
 def can_read(context: CheckContext) -> CheckResult:
@@ -166,13 +170,15 @@ def can_read(context: CheckContext) -> CheckResult:
     where = (
         f"arn:{context.partition}:s3:::{context.bucket}/{context.parameter('KeyPrefix')}Win11.iso"
     )
-    return check_permission(context, "ImportIsoRole", Permission("s3:GetObjectVersion", where))
+    reading = Permission("s3:GetObjectVersion", where, _in_this_account(context))
+    return check_permission(context, "ImportIsoRole", reading)
 
 
 def can_copy(context: CheckContext) -> CheckResult:
     """Check that ImportIso can copy uploads, and that the build instance can read the copies."""
     copies = f"arn:{context.partition}:s3:::{context.output('StagingBucketName') or ''}/0-0.iso"
-    writing = check_permission(context, "ImportIsoRole", Permission("s3:PutObject", copies))
+    put = Permission("s3:PutObject", copies, _in_this_account(context))
+    writing = check_permission(context, "ImportIsoRole", put)
     if writing.level is not Level.OK or context.parameter("InfrastructureConfigurationArn"):
         return writing
     return check_permission(context, "BuildInstanceRole", Permission("s3:GetObject", copies))
@@ -216,6 +222,15 @@ def infrastructure_arn(context: CheckContext) -> str:
     if not found:
         raise NotFoundError("the stack has no infrastructure configuration")
     return str(found)
+
+
+def _stack_tag(context: CheckContext) -> dict[str, str]:
+    """Return the request's tags: a simulation knows no key that it is not given."""
+    return {"aws:RequestTag/isodrop:stack": context.name}
+
+
+def _in_this_account(context: CheckContext) -> dict[str, str]:
+    return {"s3:ResourceAccount": context.account}
 
 
 def _pass_role(role: str) -> Permission:

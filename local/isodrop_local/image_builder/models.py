@@ -400,6 +400,13 @@ class FakeImageBuilder(BuildEngine):
         tags = self._tags(request["resourceArn"])
         return {"tags": dict(tags)} if tags else {}
 
+    def tags_of(self, arn: str) -> dict[str, str] | None:
+        """Get the tags of an image or another resource, if it is there."""
+        try:
+            return dict(self._tags(arn))
+        except ServiceError:
+            return None
+
     def _tags(self, arn: str) -> dict[str, str]:
         for each in self.resources.values():
             if arn in each.stored:

@@ -27,9 +27,19 @@ def apply_patches() -> None:
         functions,
         iam,
         multipart,
+        policies,
         s3,
         step_functions,
     )
 
-    for part in (event_bus, functions, iam, step_functions, multipart, s3, cloudformation):
+    for part in (
+        event_bus,
+        functions,
+        iam,
+        step_functions,
+        multipart,
+        s3,
+        policies,
+        cloudformation,
+    ):
         part.apply()

@@ -17,6 +17,7 @@ from ministack.services import stepfunctions
 
 from isodrop_local.faults import error_name, model_of, service_cause
 from isodrop_local.image_builder.shapes import convert_case
+from isodrop_local.patches import policies
 
 _start_execution = stepfunctions._start_execution
 _run_parallel_branches = stepfunctions._run_parallel_branches
@@ -254,11 +255,34 @@ def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None
             raise AbortedError(execution["status"])
         given = json.dumps(getattr(_task, "arguments", None))
         details["taskScheduledEventDetails"] |= {"parameters": given}
+        authorize(execution, details["taskScheduledEventDetails"]["resource"])
     for detail in (details or {}).values():
         if isinstance(detail, dict) and str(detail.get("resource", "")).startswith(INTEGRATION):
             service, _, action = detail["resource"].removeprefix(INTEGRATION).rpartition(":")
             detail |= {"resourceType": service, "resource": action}
     _add_event(execution, kind, details)
+
+
+def authorize(execution: dict[str, Any], resource: str) -> None:
+    """Fail a task that the state machine's role may not do; the emulator does not consult it.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
+    """
+    given = getattr(_task, "arguments", None) or {}
+    service, _, action = resource.removeprefix(INTEGRATION).rpartition(":")
+    if resource.startswith(INTEGRATION) and service == "lambda":
+        check = policies.Check("lambda:InvokeFunction", given["FunctionName"])
+        error = "Lambda.AWSLambdaException"
+    elif service == "aws-sdk:imagebuilder":
+        named = f"imagebuilder:{action[0].upper()}{action[1:]}"
+        check = policies.Check(named, given.get("ImageBuildVersionArn", "*"))
+        error = error_name("imagebuilder", "AccessDeniedException")
+    else:
+        return  # of others' machines, which tests deploy
+    role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
+    if not policies.may_act(role, check):
+        cause = f"{role} is not authorized to perform: {check.action} on resource: {check.resource}"
+        raise stepfunctions._ExecutionError(error, cause)
 
 
 def fail_execution(execution: dict[str, Any], error: str, cause: str) -> None:

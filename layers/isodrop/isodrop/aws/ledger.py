@@ -27,6 +27,7 @@ from isodrop.aws.ledger_items import (
     SCHEMA_VERSION,
     UnreadableItemError,
     attempts_of,
+    cancellation_key,
     decision_to_json,
     image_key,
     images_of,
@@ -319,6 +320,18 @@ class Ledger:
                     "sha256": sha256,
                 }
             )
+
+    # ------------------------------------------------------------------ cancellations
+
+    def request_cancellation(self, run: Run) -> None:
+        """Write that a run is to be cancelled before it has a build; again, it is the same."""
+        self._put_if_absent({**cancellation_key(run), "schemaVersion": SCHEMA_VERSION})
+
+    def is_cancellation_requested(self, run: Run) -> bool:
+        """Whether a run is to be cancelled, strongly consistent."""
+        key = cancellation_key(run)
+        with translate_errors():
+            return "Item" in self.table.get_item(Key=key, ConsistentRead=True)
 
     def put_image(self, image: ImageRecord, now: str) -> None:
         """Write that there is an image; one that was retired is there again."""

@@ -217,6 +217,15 @@ def key_of_run(run: Run) -> dict[str, str]:
     return run_key(run.upload_id, run.request.number)
 
 
+def cancellation_key(run: Run) -> dict[str, str]:
+    """Name the item that says that a run is to be cancelled.
+
+    Beside the run and not in it: an operator may write items of this kind and no others, which
+    the policy tells by how the partition begins.
+    """
+    return {**key_of_run(run), "pk": f"CANCEL#{run.upload_id}"}
+
+
 def attempts_of(import_key: str) -> str:
     """Name the partition of all attempts at one thing."""
     return f"ATTEMPTS#{import_key}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.content import Content
@@ -47,6 +47,12 @@ class Failure:
 
     code: Code
     message: str
+
+
+CANCELLED: Final = Failure(
+    Code.BUILD_CANCELLED, "It was cancelled with isodrop cancel before it had a build."
+)
+"""Of a run whose operator did not want it to come to a build."""
 
 
 class AttemptKey(NamedTuple):

