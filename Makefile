@@ -142,6 +142,11 @@ paths: venv ## run all paths of the state machine in three interpreters; writes 
 bench: venv ## benchmark the ISO reader and the functions' start; writes docs/benchmarks.md and README.md; six minutes
 	@$(BIN)/python -m tools.bench
 	@$(BIN)/python -m tools.bench cold-start
+	@$(BIN)/python -m tools.bench polling
+
+.PHONY: growth
+growth: venv ## measure what grows with the answered uploads, 100 to 10,000 of them, into docs/benchmarks.md; some minutes
+	@$(BIN)/python -m tools.bench growth
 
 .PHONY: test-sam
 test-sam: venv ## run the documented SAM commands with the SAM CLI on the local stack; some minutes

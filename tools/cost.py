@@ -12,17 +12,13 @@ from typing import Final
 
 from isodrop_local.iso_maker import make_iso
 from isodrop_local.stack import LocalStack
+from tools.bench.polling import ALWAYS, POLL, PROGRESS, STEPS
 
 # us-east-1, in dollars: aws.amazon.com/step-functions/pricing and aws.amazon.com/lambda/pricing
 TRANSITION: Final = 0.025 / 1000
 INVOCATION: Final = 0.20 / 1_000_000
 GB_SECOND: Final = 0.0000133334  # arm64
 KEY: Final = "Win11.iso"
-ALWAYS: Final = 10
-"""HandleUpload, SubmitImport, IsBuildSubmitted, PublishStarted, the last GetBuild and
-IsBuildFinished; PublishAnswer, IsDistributionStarted, AnswerPublished and UploadHandled."""
-EACH_POLL: Final = 5
-"""GetBuild, IsBuildFinished, GetBuildSteps, HasProgressed, WaitForNextPoll."""
 
 
 def main() -> None:
@@ -49,8 +45,9 @@ def main() -> None:
         for event in history
         if event["type"] == "TaskScheduled"
     )
-    polls, changes = tasks["getImage"] - 1, tasks["invoke"] - 3
-    transitions = ALWAYS + EACH_POLL * polls + changes
+    polls, changes = tasks["getImage"], tasks["invoke"] - 3
+    readings = tasks["listWorkflowExecutions"]
+    transitions = ALWAYS + POLL * (polls - 1) + STEPS * readings + PROGRESS * changes
     seconds = sum(
         int(found[1]) for each in reports if (found := re.search(r"Duration: (\d+)", each))
     )
@@ -58,7 +55,8 @@ def main() -> None:
         int(found[1]) for each in reports if (found := re.search(r"Memory Size: (\d+)", each))
     }
     gigabytes = max(memory) / 1024
-    print(f"polls of the running build    {polls}")
+    print(f"polls                         {polls}")
+    print(f"readings of steps             {readings}")
     print(f"progress notifications        {changes}")
     print(f"state transitions             {transitions}  ${transitions * TRANSITION:.5f}")
     print(f"invocations                   {len(reports)}  ${len(reports) * INVOCATION:.7f}")

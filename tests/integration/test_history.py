@@ -83,7 +83,7 @@ def test_the_worst_execution_stays_inside_the_history() -> None:
     def perform(what: str, number: int) -> Any:
         match what:
             case "getImage":
-                return {"Image": {"State": {"Status": "BUILDING"}}}
+                return {"Image": {"State": {"Status": f"STATUS-{number}"}}}
             case "listWorkflowExecutions":
                 return {"WorkflowExecutions": [{"TotalStepsSucceeded": number}]}
             case "distribute" if number == 41:
@@ -103,7 +103,7 @@ def test_the_worst_execution_stays_inside_the_history() -> None:
     assert tries["getImage"] > 1200
     assert tries["distribute"] == 41
     assert tries["answer"] == 102  # 41 and, when all else has failed, 61
-    assert MOST * 0.8 < events < MOST
+    assert MOST * 0.6 < events < MOST
 
 
 def test_looks_that_always_fail_end_well_before() -> None:

@@ -21,12 +21,13 @@ from isodrop.iso.window import Window
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import windows_files
-from tools.bench import cold_start
+from isodrop_local.packaging import ROOT
+from tools.bench import cold_start, growth, polling
+from tools.bench.pages import PAGE, put_head
 from tools.bench.readers import READERS, Cost, Places
 from tools.bench.tables import LIMIT, OURS, quoting, table
 
-ROOT = Path(__file__).parents[2]
-PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+README = ROOT / "README.md"
 KINDS = {
     "grouped": "File entries up front",
     "interleaved": "File entries among the data",
@@ -161,14 +162,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = {layout: measure_layout(layout, conditions) for layout in KINDS}
     text = page(results, conditions)
     given.page.parent.mkdir(exist_ok=True)
-    given.page.write_text(text, encoding="utf-8")
+    put_head(given.page, text)
     quoted = quoting(given.readme.read_text(encoding="utf-8"), results["interleaved"])
     given.readme.write_text(quoted, encoding="utf-8")
     print(text)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["cold-start"]:
-        cold_start.main(sys.argv[2:])
+    parts = {"cold-start": cold_start.main, "polling": polling.main, "growth": growth.main}
+    if sys.argv[1:2] and sys.argv[1] in parts:
+        parts[sys.argv[1]](sys.argv[2:])
     else:
         main()

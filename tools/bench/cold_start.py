@@ -23,8 +23,8 @@ from typing import Final
 
 from isodrop_local.interpreter import MACHINE, VARIABLE
 from isodrop_local.packaging import ROOT, make_layer, read_files
+from tools.bench.pages import PAGE, put_section
 
-PAGE: Final = ROOT / "docs" / "benchmarks.md"
 HEADING: Final = "## Cold start"
 RELEASE: Final = "3.13"
 """The template's runtime."""
@@ -265,6 +265,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text = section(runtime(), given.times)
     except SkippedError as error:
         text = _SKIPPED.format(heading=HEADING, reason=error)
-    page = given.page.read_text(encoding="utf-8").partition(f"\n{HEADING}\n")[0].rstrip()
-    given.page.write_text(f"{page}\n\n{text}", encoding="utf-8")
+    put_section(given.page, HEADING, text)
     print(text)

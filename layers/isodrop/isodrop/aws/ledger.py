@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from heapq import merge
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
@@ -31,6 +32,7 @@ from isodrop.aws.ledger_items import (
     decision_to_json,
     image_key,
     images_of,
+    images_of_build,
     item_key_of_attempt,
     key_of_run,
     new_attempt,
@@ -74,6 +76,7 @@ Cursor = Mapping[str, str]
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
 _BATCH: Final = 100  # keys of one BatchGetItem at the most
+_IMAGES: Final = 20  # of a page: the first that is there is taken, and mostly that is the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,13 +339,41 @@ class Ledger:
     def put_image(self, image: ImageRecord, now: str) -> None:
         """Write that there is an image; one that was retired is there again."""
         with translate_errors():
-            self.table.put_item(Item=new_image(replace(image, known_at=now)))
+            # In this order: images are found by their names' builds.
             self.table.put_item(Item=new_image_name(image))
+            self.table.put_item(Item=new_image(replace(image, known_at=now)))
 
-    def list_images(self, name: str) -> Iterator[ImageRecord]:
-        """Read all images of a name that are not retired, strongly consistent, in no order."""
-        items = self._query_partition(images_of(name))
+    def list_images(self, name: str, build: int | None = None) -> Iterator[ImageRecord]:
+        """Read the images of a name that are not retired, strongly consistent, the newest first.
+
+        They are read as they are taken, a page at a time: who wants the newest pays for no other.
+
+        Parameters
+        ----------
+        name : str
+        build : int, optional
+            Of Windows; all of them otherwise.
+        """
+        builds = [build] if build is not None else self._builds_of(name)
+        newest_first = (self._list_images_of_build(name, each) for each in builds)
+        yield from merge(*newest_first, key=lambda image: image.sort_key, reverse=True)
+
+    def _list_images_of_build(self, name: str, build: int) -> Iterator[ImageRecord]:
+        key = Key("pk").eq(images_of(name)) & Key("sk").begins_with(images_of_build(build))
+        items = self._paginate(
+            {
+                "KeyConditionExpression": key,
+                "ConsistentRead": True,
+                "ScanIndexForward": False,
+                "Limit": _IMAGES,
+            }
+        )
         yield from (parse_image(item) for item in items if "retired" not in item)
+
+    def _builds_of(self, name: str) -> list[int]:
+        key = Key("pk").eq(IMAGE_NAMES) & Key("sk").begins_with(f"{name}/")
+        items = self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
+        return [build for found, build in map(parse_image_name, items) if found == name]
 
     def retire(self, image: ImageRecord) -> None:
         """Write that an image is gone, unless it has been made known anew meanwhile."""

@@ -243,7 +243,15 @@ def images_of(name: str) -> str:
 
 def image_key(image: ImageRecord) -> dict[str, str]:
     """Name the item of an image."""
-    return {"pk": images_of(image.name), "sk": f"{image.version}/{image.number}"}
+    # Padded, so that the order of the sort key is the order of the versions: of one build of
+    # Windows, for each has a parameter of its own.
+    order = ".".join(f"{part:010d}" for part in image.sort_key)
+    return {"pk": images_of(image.name), "sk": f"{images_of_build(image.build)}{order}"}
+
+
+def images_of_build(build: int) -> str:
+    """Begin the sort keys of the images of a build of Windows."""
+    return f"BUILD#{build:010d}#"
 
 
 def new_run(

@@ -69,7 +69,7 @@ class LatestParameters:
         """
         self._point(
             f"/isodrop/{name}/{build}/latest",
-            lambda: (each for each in self.ledger.list_images(name) if each.build == build),
+            lambda: self.ledger.list_images(name, build),
             check_time,
         )
         if self.across_builds:
@@ -122,11 +122,11 @@ class LatestParameters:
         check_time: Callable[[], None],
         known: dict[str, str | None],
     ) -> str | None:
-        """Find the AMI of the highest version that is AVAILABLE and still has it.
+        """Find the AMI of the first, the highest, version that is AVAILABLE and still has it.
 
         What was found a moment ago is in ``known``, and is not looked for again.
         """
-        for image in sorted(images, key=lambda image: image.sort_key, reverse=True):
+        for image in images:
             if image.arn in known:
                 return known[image.arn]
             check_time()

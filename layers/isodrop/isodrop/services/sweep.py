@@ -55,6 +55,9 @@ COPY_AGE: Final = timedelta(days=8)
 same."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
+MAX_PAGES: Final = 20
+"""Of the bucket's listing, of a thousand versions each: the next sweep goes on. So a sweep costs
+the same however much is in the bucket, and five see one of 100,000 versions."""
 _BATCH: Final = 100
 
 
@@ -315,7 +318,7 @@ class Sweeper:
     ) -> Mapping[str, str] | None:
         """Start what nobody has claimed; returns the page to go on from, if any."""
         until = self.now() - self.min_age
-        while True:
+        for _ in range(MAX_PAGES):
             with translate_errors():
                 page = self.s3.list_object_versions(
                     Bucket=self.bucket,
@@ -344,8 +347,9 @@ class Sweeper:
             if "NextVersionIdMarker" in page:
                 at["VersionIdMarker"] = page["NextVersionIdMarker"]
             if not self.has_time():
-                summary.complete = False
-                return at
+                break
+        summary.complete = False
+        return at
 
     def _start(self, run: str, upload: Upload, when: datetime, summary: SweepSummary) -> None:
         # With the hour in it: one that came to nothing can be repeated, but not at once.

@@ -1,0 +1,261 @@
+"""What grows with the uploads that have their answer: ``python -m tools.bench growth``.
+
+The ledger and the bucket are filled behind the services' backs, in moto: 100,000 uploads one after
+the other would take a day. What is counted is honest all the same: moto pages as AWS does, by
+``Limit``, by 1 MB and by 1,000 versions. Its own time is left out, for it reads whole tables.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+import boto3
+from botocore.client import BaseClient
+from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.s3.models import s3_backends
+
+from isodrop.aws.ledger import Ledger
+from isodrop.aws.ledger_items import new_image, run_key
+from isodrop.domain.ids import upload_id
+from isodrop.domain.model import Upload
+from isodrop.domain.run import ImageRecord
+from isodrop.services.sweep import MAX_PAGES
+from tests.integration.conftest import ACCOUNT, BUCKET, STAGING, ledger_properties
+from tests.support.harness import ACCOUNT as ACCOUNT_ID
+from tests.support.harness import REGION, ImportHarness
+from tests.support.moto_s3 import real_multipart
+from tools.bench.pages import PAGE, put_section
+
+HEADING: Final = "## Growth"
+SIZES: Final = (100, 1_000, 10_000)
+INTAKE: Final = "one intake"
+SWEEP: Final = "one sweep"
+FIRST: Final = "first.iso"
+_EACH: Final = MAX_PAGES * 1000
+"""Versions that a sweep lists at most; by default there are four sweeps an hour."""
+YEAR: Final = timedelta(days=365)
+"""Over so long the uploads were spread."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """What one operation asked of AWS.
+
+    Attributes
+    ----------
+    calls : Counter
+        By operation.
+    received : int
+        Bytes of the answers' bodies.
+    elsewhere : float
+        Seconds that moto took for them.
+    seconds : float
+        Seconds that were left for isodrop and boto3.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    received: int = 0
+    elsewhere: float = 0.0
+    seconds: float = 0.0
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Count what is called while it lasts."""
+    meter = Meter()
+    process, call = BotocoreStubber.process_request, BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+
+    def timed(stubber: Any, request: Any) -> Any:
+        began = time.perf_counter()
+        answer = process(stubber, request)
+        meter.elsewhere += time.perf_counter() - began
+        meter.received += 0 if answer is None else len(answer[2] or b"")
+        return answer
+
+    def counted(client: Any, operation: str, arguments: Any) -> Any:
+        meter.calls[operation] += 1
+        return call(client, operation, arguments)
+
+    began = time.perf_counter()
+    with (
+        patch.object(BotocoreStubber, "process_request", timed),
+        patch.object(BaseClient, "_make_api_call", counted),
+    ):
+        yield meter
+    meter.seconds = time.perf_counter() - began - meter.elsewhere
+
+
+@contextmanager
+def stack(folder: Path) -> Iterator[ImportHarness]:
+    """Make a stack in this process, with one upload that has its answer."""
+    with patch.dict(os.environ, ACCOUNT, clear=True), mock_aws(), real_multipart():
+        session = boto3.Session()
+        s3 = session.client("s3")
+        for bucket in (BUCKET, STAGING):
+            s3.create_bucket(
+                Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+            )
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        session.client("dynamodb").create_table(TableName="ledger", **ledger_properties())
+        harness = ImportHarness(session, Ledger.connect(session, "ledger"), folder)
+        harness.clock.now = datetime.now(UTC).timestamp() + (2 * YEAR).total_seconds()
+        yield harness
+
+
+def fill(harness: ImportHarness, uploads: int) -> None:
+    """Let so many uploads have been answered, over a year, each with an image of its own."""
+    first = harness.upload(FIRST)
+    harness.follow(first, harness.run("first"))
+    table = dynamodb_backends[ACCOUNT_ID][REGION].get_table("ledger")
+    keys = s3_backends[ACCOUNT_ID]["aws"].buckets[BUCKET].keys
+    harness.upload("small.txt", b"x")
+    (key,) = keys.getlist("small.txt")
+    keys.pop("small.txt")
+    (items,) = [each for name, each in table.items.items() if name.value.startswith("UPLOAD#")]
+    (run,) = items.values()
+    ((image_name, build),) = harness.ledger.image_names()
+    now = harness.clock.time()
+    for number in range(uploads - 1):
+        name, at = f"{number:06}.iso", now - YEAR * (1 - number / uploads)
+        clone = object.__new__(type(key))  # moto's own copy would have a file of its own
+        vars(clone).update(vars(key), name=name, last_modified=at.replace(tzinfo=None))
+        keys.setlist(name, [clone])
+        named = upload_id(Upload(BUCKET, name, "", 0, "", key.version_id))
+        claimed = {"claimedAt": at.isoformat(timespec="milliseconds")}
+        _put(table, run.attrs, run_key(named, 0) | claimed)
+        # Older than the one that there is, so that no image is found to be gone.
+        arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT_ID}:image/{image_name}/10.0.{number}/1"
+        image = ImageRecord.from_arn(arn, build, at.isoformat(timespec="milliseconds"))
+        _put(table, {}, new_image(image))
+
+
+def _put(table: Any, shared: Mapping[str, DynamoType], own: Mapping[str, Any]) -> None:
+    """Put an item past moto's checks, which take a millisecond each."""
+    item = Item(DynamoType({"S": own["pk"]}), DynamoType({"S": own["sk"]}), {})
+    item.attrs.update({**shared, **{name: _typed(value) for name, value in own.items()}})
+    table.items[item.hash_key][item.range_key] = item
+
+
+def _typed(value: Any) -> DynamoType:
+    return DynamoType({"N": str(value)} if isinstance(value, int) else {"S": value})
+
+
+def measure(uploads: int) -> dict[str, Meter]:
+    """Fill a stack and do everything once; of a round of sweeps the one with most calls counts."""
+    with (
+        tempfile.TemporaryDirectory(prefix="isodrop-bench-") as folder,
+        stack(Path(folder)) as made,
+    ):
+        fill(made, uploads)
+        next_one = made.upload("next.iso", edition="Professional")
+        operations: dict[str, Callable[[], object]] = {
+            INTAKE: lambda: made.intake.process(next_one, made.run("next")),
+            "`isodrop list --limit 50`": lambda: made.operator.list_recent(50),
+            "`isodrop status KEY`": lambda: made.operator.take_snapshot(
+                made.operator.get_history(None, FIRST).last
+            ),
+            "`isodrop watch`, its start": lambda: made.operator.list_active(
+                (made.clock.time() - timedelta(minutes=1)).isoformat()
+            ),
+            "updating `latest`": lambda: made.reporter.annotator.latest.update(
+                *made.ledger.image_names()[0], lambda: None
+            ),
+        }
+        found = {}
+        made.sweep()
+        made.intake.process(made.upload("warm.iso", edition="Education"), made.run("warm"))
+        for name, do in operations.items():
+            if name != INTAKE:
+                do()  # what is imported and made once has been
+            with metered() as found[name]:
+                do()
+        found[SWEEP] = max(_round(made), key=lambda meter: meter.calls.total())
+        return found
+
+
+def _round(harness: ImportHarness) -> Iterator[Meter]:
+    """Sweep until all of the bucket has been listed."""
+    complete = False
+    while not complete:
+        with metered() as meter:
+            complete = harness.sweep().complete
+        yield meter
+
+
+_SECTION: Final = """\
+{heading}
+
+Written by `python -m tools.bench growth`, or `make growth`.
+
+So many uploads have been answered over a year, each with an image of its own, all of one name; they
+are in the ledger and in the bucket, which are filled behind moto's back. moto pages as AWS does: by
+`Limit`, by 1 MB, by 1,000 versions. Calls are those of one operation, in brackets the KiB that
+AWS answered, which bound its memory. The ratio is of the time that isodrop and boto3 took, without
+moto's, to that with {smallest:,} uploads.
+
+| operation | {sizes} | time {largest:,} ÷ {smallest:,} |
+| --- | {columns}--: |
+{rows}
+
+A sweep lists at most {pages} pages of the bucket and leaves the rest to the next; of a round of
+sweeps the one with most calls is shown. So an upload whose event was lost is found in a bucket
+of {largest:,} versions by one of {rounds} sweeps; in one of a million by one of {million}, which is
+{hours:.1f} hours. What a sweep looks up in the ledger are the uploads of the last eight days.
+
+What is not bounded: uploads without an answer, of which each sweep and `isodrop watch` read all
+(100 a call), and names of images: a sweep checks a parameter of each, and of each build of Windows.
+"""
+
+
+def section(sizes: Sequence[int]) -> str:
+    """Measure, and write the page's section."""
+    found = {}
+    for size in sizes:
+        found[size] = measure(size)
+        print(f"{size:,}: {_calls(found[size][SWEEP])} a sweep", file=sys.stderr)
+    smallest, largest = found[sizes[0]], found[sizes[-1]]
+    rows = [
+        f"| {name} | {' | '.join(_calls(found[size][name]) for size in sizes)} |"
+        f" {largest[name].seconds / smallest[name].seconds:.1f} |"
+        for name in smallest
+    ]
+    return _SECTION.format(
+        heading=HEADING,
+        smallest=sizes[0],
+        largest=sizes[-1],
+        sizes=" | ".join(f"{size:,}" for size in sizes),
+        columns="--: | " * len(sizes),
+        rows="\n".join(rows),
+        pages=MAX_PAGES,
+        rounds=-(-sizes[-1] // _EACH),
+        million=-(-1_000_000 // _EACH),
+        hours=1_000_000 / _EACH / 4,
+    )
+
+
+def _calls(meter: Meter) -> str:
+    return f"{meter.calls.total()} ({meter.received / 1024:,.0f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and put the section into the page."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench growth", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="uploads, ascending")
+    parser.add_argument("--page", type=Path, default=PAGE, help="what to write into")
+    given = parser.parse_args(arguments)
+    text = section(given.sizes)
+    put_section(given.page, HEADING, text)
+    print(text)
