@@ -36,6 +36,10 @@ local: venv ## run the stack on this machine, and print how to use it: make loca
 package: venv ## build the plain CloudFormation template and its artifacts in build/package
 	@$(BIN)/python -m tools.package build/package
 
+.PHONY: release
+release: venv ## build wheel, package, SBOM and SHA256SUMS of a tag in build/release: make release [TAG=v0.1.0]
+	@$(BIN)/python -m tools.release $(TAG:%=--tag %) build/release
+
 AUDIT := .venv-audit
 $(AUDIT)/.made: requirements/audit.txt
 	@echo "installing into $(AUDIT), once; about a minute when the downloads are cached" >&2
@@ -68,6 +72,7 @@ lint: venv requirements/npm/node_modules ## check format, types, imports, templa
 	@$(BIN)/mypy layers/isodrop/isodrop cli/isodrop_cli local/isodrop_local tools functions tests examples
 	@mkdir -p build && PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache >build/imports.txt || { cat build/imports.txt >&2; exit 1; }
 	@$(BIN)/python -m tools.contract --check
+	@$(BIN)/python -m tools.reference --check
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams --check
 	@rm -rf build/lint && $(BIN)/python -m isodrop_local.template build/lint
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml events/registry.json examples/*/template.yaml $$(ls build/lint/*.json | grep -v asl)
@@ -82,6 +87,10 @@ requirements/npm/node_modules: requirements/npm/package-lock.json
 .PHONY: contract
 contract: venv ## regenerate the events' schemas, samples and pages on the local stack
 	@$(BIN)/python -m tools.contract
+
+.PHONY: reference
+reference: venv ## regenerate docs/configuration.md, and the help texts in docs/commands.md
+	@$(BIN)/python -m tools.reference
 
 .PHONY: format
 format: venv ## format, and fix what can be fixed automatically

@@ -27,15 +27,14 @@ _HEAD: Final = """\
 # Paths through the state machine
 
 Written by `make paths`. {count} paths through
-[import.asl.json](../statemachine/import.asl.json), each followed by three interpreters of Amazon
-States Language: the one that [the promise](promise.md) is simulated with, the emulator's with its
-patches, which `make demo` runs on, and [sfnx](https://github.com/iwamot/sfnx), whose author
-measured on AWS what it does. They agree if calls, states, and output or error are the same. In
-which words an expression that could not be evaluated is told is left out; each has its own.
+[import.asl.json](../statemachine/import.asl.json), each run by three interpreters of Amazon
+States Language: the one that simulates the [guarantees](promise.md), the patched emulator's, which
+`make demo` uses, and [sfnx](https://github.com/iwamot/sfnx), whose author verified it on
+AWS. They agree if calls, states, and output or error are the same. Messages about
+expressions that cannot be evaluated are not compared, because each has its own.
 
-None of them is Step Functions. All three evaluate JSONata with one library, jsonata-python, so of
-that they say nothing. None lets time pass here, so of the length of waits and of timeouts they say
-nothing, either.
+None of them is Step Functions. All three evaluate JSONata with the same library, jsonata-python, so
+they do not verify that. No time passes here, so they do not verify waits and timeouts either.
 
 | path | calls | ends in | {ours} | {emulator} | {sfnx} |
 |---|---|---|---|---|---|

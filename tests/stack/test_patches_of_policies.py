@@ -225,3 +225,18 @@ def test_what_a_caller_s_policies_say_is_recorded(emulator: LocalStack, as_role:
         ("s3:ListBucket", "arn:aws:s3:::recorded", "isos/", True),
         ("s3:PutObject", "arn:aws:s3:::recorded/x", None, False),
     ]
+
+
+def test_the_sources_of_published_events_are_those_of_the_request(
+    emulator: LocalStack, as_role: As
+) -> None:
+    only: dict[str, Any] = {"ForAllValues:StringEquals": {"events:source": "isodrop"}}
+    only["Null"] = {"events:source": "false"}
+    events = client(emulator, as_role(may("events:PutEvents", condition=only)), "events")
+
+    def entry(source: str) -> dict[str, str]:
+        return {"Source": source, "DetailType": "ISO Import Succeeded", "Detail": "{}"}
+
+    both = [entry("isodrop"), entry("aws.ec2")]
+    assert error_of(events.put_events, Entries=[entry("isodrop")]) is None
+    assert error_of(events.put_events, Entries=both) == "AccessDeniedException"

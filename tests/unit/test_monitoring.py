@@ -175,18 +175,18 @@ def test_the_saved_queries_look_into_the_functions_log_groups() -> None:
         assert {*query["LogGroupNames"]} <= {"ImportIsoLogs", "ReportBuildLogs", "SweepLogs"}
 
 
-# What waiting costs: https://aws.amazon.com/cloudwatch/pricing/, lambda/pricing/, s3/pricing/
+# What an idle stack costs: https://aws.amazon.com/cloudwatch/pricing/, lambda/pricing/, s3/pricing/
 
 
 def costs() -> dict[str, tuple[str, float]]:
     """The table of docs/deploying.md: of each part how many, and dollars a month."""
     page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
-    section = page.partition("\n### What waiting costs\n")[2]
+    section = page.partition("\n### Idle costs\n")[2]
     rows = re.findall(r"^\| \**([^|*]+?)\** \| ([^|]*?) ?\| \**\$([0-9.]+)\** \|$", section, re.M)
     return {part: (count, float(dollars)) for part, count, dollars in rows}
 
 
-def test_the_table_of_what_waiting_costs_counts_what_the_template_has() -> None:
+def test_the_table_of_idle_costs_counts_what_the_template_has() -> None:
     table = costs()
     parameters = resolve().properties("MonitoringStack")["Parameters"]
     stack = resolve_plain(source(ROOT / "monitoring.yaml"), parameters)

@@ -615,37 +615,37 @@ def test_the_layer_is_built_for_the_python_that_the_functions_run_on() -> None:
 EXCLUSIONS = [
     (
         {"SubnetId": IN_A_SUBNET["SubnetId"]},
-        "Builds in a SubnetId need SecurityGroupIds of the same VPC; give at least one.",
+        "SubnetId requires at least one of SecurityGroupIds, in the same VPC.",
     ),
     (
         {"SecurityGroupIds": IN_A_SUBNET["SecurityGroupIds"]},
-        "SecurityGroupIds have no effect without a SubnetId; give both or neither.",
+        "SecurityGroupIds require a SubnetId.",
     ),
     (
         {"InfrastructureConfigurationArn": INFRASTRUCTURE, **IN_A_SUBNET},
         (
-            "An InfrastructureConfigurationArn says itself where builds run; "
+            "InfrastructureConfigurationArn already sets the network of builds; "
             "leave SubnetId and SecurityGroupIds empty."
         ),
     ),
     (
         {"InfrastructureConfigurationArn": INFRASTRUCTURE, "InstanceTypes": "m7i.large"},
         (
-            "An InfrastructureConfigurationArn says itself what builds run on; "
+            "InfrastructureConfigurationArn already sets the instance types; "
             "leave InstanceTypes empty."
         ),
     ),
     (
         {"AllowListUri": "s3://ours/isos.txt", "AllowListParameter": "/isos"},
-        "There is one allow-list; give AllowListUri or AllowListParameter.",
+        "Set AllowListUri or AllowListParameter, not both.",
     ),
     (
         {"CreateEventBus": "true", "EventBusName": "ours"},
-        "There is one event bus; leave EventBusName out with CreateEventBus=true.",
+        "With CreateEventBus=true, leave EventBusName at its default.",
     ),
     (
         {"UefiDataUri": "s3://ours/uefi.b64", "SecureBoot": "false"},
-        "Image Builder takes no UefiDataUri with SecureBoot=false; leave one of them out.",
+        "Image Builder refuses UefiDataUri together with SecureBoot=false; remove one of them.",
     ),
 ]
 

@@ -28,10 +28,10 @@ def figures(rows: Mapping[str, Mapping[str, str]]) -> str:
     """Summarize the table of one image in sentences."""
     limit, ours, other, whole = (rows[name] for name in (LIMIT, OURS, OTHER, WHOLE))
     return (
-        f"isodrop asks **{ours['requests']} times, for {ours['bytes']} in all**,"
+        f"isodrop makes **{ours['requests']} requests, for {ours['bytes']} in all**,"
         f" and is done after {ours['time']}; the least there is to read takes {limit['time']}.\n"
-        f"pycdlib, in blocks of 1 MiB, asks {other['requests']} times and takes {other['time']}."
-        f" The whole object takes {whole['time']}."
+        f"pycdlib, in blocks of 1 MiB, makes {other['requests']} requests and takes"
+        f" {other['time']}. The whole object takes {whole['time']}."
     )
 
 

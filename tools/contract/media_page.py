@@ -9,21 +9,21 @@ from tests.support.real_media import ACCEPTED, CASES, NOTED, SILENT, Case
 MADE: Final = "<!-- Made by: make contract -->\n"
 
 _PAGE: Final = """\
-# What becomes of which ISO
+# Supported ISOs
 
-Each row is an ISO that is made, read and decided upon, with a stack of default parameters unless
-it says otherwise, and with the words that are said of it. Its file name says nothing unless it is
-given. [codes.md](codes.md) says of each code why, and what to do.
-`.venv/bin/pytest tests/unit/test_real_media.py` holds all of it to what was expected.
+Each row is an ISO that the tests generate, inspect and decide on, by default parameters unless the
+row says otherwise, with the resulting message. The file name is uninformative unless it is given.
+[codes.md](codes.md) explains each code. `.venv/bin/pytest tests/unit/test_real_media.py` compares
+all results with the expected ones.
 
 ## Releases
 
-Media of 23H2 say build 22621, as those of 22H2 do; the revision tells them apart.
+ISOs of 22H2 and of 23H2 both contain build 22621; the revision distinguishes them.
 
 {rules}
 
-Where the media leave a choice, the file name decides; where it is silent, a note says so. What it
-says against the media is told in a note, and the media win.
+If the ISO leaves a choice, the file name decides; if that does not help, a note says so. If they
+contradict each other, the ISO decides, and a note says so.
 
 ## Accepted
 
@@ -43,9 +43,9 @@ def media_page() -> str:
     """Write the page: outcomes and words are those of the decisions."""
     results = [(case, *case.result()) for case in CASES]
     return MADE + _PAGE.format(
-        rules=_table(("the media say", "it is", "source"), map(_rule, MEDIA_RULES)),
+        rules=_table(("build on the ISO", "release", "source"), map(_rule, MEDIA_RULES)),
         accepted=_table(
-            ("ISO", "imported is"),
+            ("ISO", "imported image"),
             (
                 (_describe_case(case), words)
                 for case, outcome, words in results

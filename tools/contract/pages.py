@@ -20,51 +20,50 @@ _SHARED: Final = ("detail.data.source.", "detail.data.plan.")
 """What has a section of its own, being the same in several events."""
 
 _EVENTS: Final = """\
-# The events
+# Events
 
 isodrop publishes as `source: isodrop`: on the event bus that the stack's parameter `EventBusName`
 names, on one of the stack's own with `CreateEventBus`, else on the account's `default`.
 **Each upload gets exactly one answer**: `Succeeded`, `Failed` or `Rejected`. Notifications may come
 before it.
 
-| detail-type | kind | when and what | in Python | schema | samples |
+| detail-type | kind | published when | in Python | schema | samples |
 |---|---|---|---|---|---|
 {table}
 
 ## A subscriber
 
-A rule for the detail-types you care for, and this function; with a template to deploy it by in
+A subscriber is a rule for the detail-types that you need, and this function; the template is in
 [examples/subscriber](../examples/subscriber):
 
 ```python
 {subscriber}```
 
-`parse` makes an `Event` of it. Its `metadata` and `data` have the fields below in snake case, times
-are `datetime` and arrays are tuples. `data` is of the class that the table above names, so
-`isinstance` tells the answers apart, to a type checker too: the package carries its types. What
-is in the envelope only, such as `region`, stays in `event`. What is not isodrop's, or of another
-major version, raises `UnknownEventError`.
+`parse` returns an `Event`. Its `metadata` and `data` have the fields below in snake case; times are
+`datetime` and arrays are tuples. `data` has the class in the table above, so `isinstance`
+distinguishes the answers, also for type checkers. Fields of the envelope, such as `region`, stay in
+`event`. An event of another source, or of another major version, raises `UnknownEventError`.
 
-- **The rule** stands on the bus that the output `EventBus` names; the output `EventPattern` hears
-  every answer. Name the detail-types: a rule on `source` alone wakes you at each step of a build,
-  and hands you what your copy of `parse` may not know yet. Where two stacks speak on one bus, the
-  pattern may ask for `detail.metadata.stack`.
-- **The package** comes with the stack's layer, the output `LayerArn`: for the runtime `python3.13`,
-  on arm64 and x86_64. pydantic and boto3 are in it, and go before the runtime's own; what is in
-  your function's code goes before both, and a pydantic there must be {pydantic}.
-- **When isodrop is updated** the layer may become another version, and the old one is deleted. A
-  function that has the old one runs on; to change it, deploy it with the new `LayerArn`. That is
-  why the output is not exported: CloudFormation would not let it change.
-- **In an editor and in tests** it is `pip install` of a checkout, with Python 3.11 or newer; it
-  brings pydantic and nothing else. The [samples](../events/out) are whole events to call
+- **The rule** belongs on the bus in the output `EventBus`; the output `EventPattern` matches
+  every answer. List the detail-types: a rule for `source` alone also matches each step of a build,
+  and event types that your version of `parse` does not know. If two stacks publish on one bus,
+  match `detail.metadata.stack`, too.
+- **The package** is in the stack's layer, the output `LayerArn`: for the runtime `python3.13`,
+  on arm64 and x86_64. The layer contains pydantic and boto3, which precede the runtime's own; your
+  function's code precedes both, and a pydantic in it must be {pydantic}.
+- **When isodrop is updated**, the layer may get a new version, and the old one is deleted. A
+  function with the old one continues to run; to change it, deploy it with the new `LayerArn`. The
+  output is not exported, because CloudFormation would not let it change.
+- **In an editor and in tests**, `pip install` a checkout with Python 3.11 or newer; its only
+  dependency is pydantic. The [samples](../events/out) are whole events to call
   `handler` with.
-- **When the function fails**, Lambda calls it twice more and drops the event, and no second answer
-  comes. The template puts what was missed into a queue.
+- **When the function fails**, Lambda retries it twice and then discards the event; there is no
+  second answer. The template sends such events to a queue.
 
 ## Before you act on an AMI
 
-Whoever has `events:PutEvents` on a bus can put an event there that looks like an answer. So call
-`verify` in place of `parse` where something depends on it, and act on what it returns:
+Anybody with `events:PutEvents` on a bus can publish an event that looks like an answer. So call
+`verify` instead of `parse` before you act on an AMI, and use the event that it returns:
 
 ```python
 import boto3
@@ -79,40 +78,40 @@ def handler(event, _context):
     answer = verify(event, ledger, builder)
 ```
 
-It compares the answer with the one that the stack wrote down before it published it, field by
-field, then its AMIs with those that Image Builder names, and raises `UnverifiedEventError`, which
-names the fields that differ. It needs `dynamodb:GetItem` on the ledger and `imagebuilder:GetImage`
-on the stack's images, and `kms:Decrypt` on the `KmsKeyArn` if there is one. An answer that was true
-once stays true: somebody may send it again, so what you do must bear a repeat.
+It compares the answer, field by field, with the one that the stack wrote into the ledger before
+publishing it, and its AMIs with those that Image Builder returns. If they differ, it raises
+`UnverifiedEventError`, which lists the fields. It needs `dynamodb:GetItem` on the ledger and
+`imagebuilder:GetImage` on the stack's images, and `kms:Decrypt` on the `KmsKeyArn` if there is one.
+Somebody may publish a true answer again, so what you do must be idempotent.
 
-Mail, a webhook, a state machine, WorkSpaces and a queue are in [examples](../examples/README.md).
+[examples](../examples/README.md) has e-mail, a webhook, a state machine, WorkSpaces and a queue.
 
-## What holds
+## Delivery and compatibility
 
 - **At least once.** EventBridge may deliver an event twice, and after a crash one may be published
-  twice: `metadata.eventId` is the same then. Drop what you have seen.
-- **An AMI in more than one answer.** Each upload of a disc has its answer, with the same AMI and
-  another `eventId`. What is to be done once for an image goes by `amis[].id`.
-- **Not always every AMI.** An event of EventBridge's holds less than 256 KB, some 1,000 AMIs. The
-  first are told, and `amisOmitted` counts the others: GetImage of `distributionArn` names them.
-  Notes that are too many are left out likewise.
-- **In no certain order.** A notice can come after the answer; `metadata.time` tells. The last
-  answer need not bring the highest version: an older ISO may be dropped later. The parameter
-  `/isodrop/<name>/<build>/latest` names the highest, and is written before the answer goes out, or
-  by the next sweep, where a note in the answer says that it could not be.
+  twice, with the same `metadata.eventId`. Ignore repeats.
+- **An AMI can be in several answers.** Each upload of the same ISO has its answer, with the same
+  AMI and another `eventId`. To do something once per image, use `amis[].id`.
+- **Not always every AMI.** An event is limited to 256 KB, about 1,000 AMIs. It contains the
+  first ones, and `amisOmitted` counts the others; GetImage of `distributionArn` returns them.
+  Excess notes are omitted, too.
+- **In no particular order.** A notification can arrive after the answer; compare `metadata.time`.
+  The last answer need not have the highest version: an older ISO may be uploaded later. The
+  parameter `/isodrop/<name>/<build>/latest` names the highest version. It is written before the
+  answer is published, or by the next sweep if a note in the answer says that it could not be.
 - **One upload, one `metadata.uploadId`.** Uploads of the same bytes share one import:
-  `metadata.importId` is the same, and `reused` is true for those that started nothing.
-- **Within a major version only additions.** Fields and codes may be added; none goes, and none
-  changes its type. Ignore what you do not know. Compare `detail-type` and `code`, never words.
-- *always* below: every event of version {version} has the field. It may still be null where it
-  says *or null*.
+  `metadata.importId` is the same, and `reused` is true for those that started no build.
+- **Only additions within a major version.** Fields and codes may be added; none is removed, and
+  none changes its type. Ignore what you do not know. Compare `detail-type` and `code`, no texts.
+- *always* below means that every event of version {version} has the field. It may still be null if
+  it says *or null*.
 
 ## The envelope
 
 {envelope}
 
-`detail` has two parts: `metadata`, the same in all events, and `data`. Of the data, `source` and
-`plan` are the same wherever they are.
+`detail` has two parts: `metadata`, with the same fields in all events, and `data`. `source` and
+`plan` have the same fields in all data.
 
 ### metadata
 
@@ -130,8 +129,8 @@ Mail, a webhook, a state machine, WorkSpaces and a queue are in [examples](../ex
 ## Schemas
 
 The schemas are JSON Schema, Draft 4, of the whole event. The stack's parameter
-`RegisterSchemas=true` puts them into a schema registry of EventBridge's, where consoles and IDEs
-make code of them; [events/registry.json](../events/registry.json) does it by itself.
+`RegisterSchemas=true` registers them in an EventBridge schema registry, for code bindings in
+consoles and IDEs; the template [events/registry.json](../events/registry.json) does only that.
 """
 
 
@@ -153,7 +152,7 @@ def events_page(schemas: Mapping[str, Json], samples: Mapping[str, Json], root: 
 
 
 def _kind_row(kind: str, schema: Json, samples: Mapping[str, Json]) -> str:
-    what = "**answer**" if kind in ANSWERS else "notice"
+    what = "**answer**" if kind in ANSWERS else "notification"
     link = f"[{SCHEMA_VERSION}](../{path_of(kind)})"
     said = _plain(schema["description"]).removeprefix("The answer: ").capitalize()
     samples_of = _links(kind, samples)
@@ -205,11 +204,11 @@ def _variant(name: str, kind: str) -> str:
 
 
 _CODES: Final = """\
-# The codes
+# Codes
 
-Each `ISO Import Rejected` and each `ISO Import Failed` carries a `code`, a `message` about this
-very upload, a `remedy`, and as `docs` the path of its section here. Compare codes, never words.
-Within a major version of the contract codes may be added, and none goes.
+Each `ISO Import Rejected` and `ISO Import Failed` has a `code`, a `message` about the upload, a
+`remedy`, and in `docsPath` the path of its section here. Programs should compare codes, not
+messages. Within a major version of the contract codes may be added, and none is removed.
 
 {table}
 {sections}"""
@@ -225,9 +224,9 @@ def codes_page() -> str:
 
 def _kind(kind: OutcomeKind) -> str:
     said = {
-        OutcomeKind.REJECTED: "**Rejected**: said before anything was spent. What is found out"
-        " only after that comes with an `ISO Import Failed`.",
-        OutcomeKind.FAILED: "**Failed**: the upload was good, its import did not come to its end.",
+        OutcomeKind.REJECTED: "**Rejected**: found before anything was spent. What is found later"
+        " leads to an `ISO Import Failed`.",
+        OutcomeKind.FAILED: "**Failed**: the ISO was accepted, but its import failed.",
     }[kind]
     links = ", ".join(f"[`{code}`](#{code})" for code in Code if CODES[code].kind is kind)
     return f"{said} {links}.\n"
@@ -235,40 +234,39 @@ def _kind(kind: OutcomeKind) -> str:
 
 def _section(code: Code) -> str:
     entry = CODES[code]
-    again = "can end well" if entry.retryable else "ends the same way"
+    again = "can succeed" if entry.retryable else "has the same result"
     return (
         f"## {code}\n\n"
         f"`ISO Import {entry.kind.capitalize()}`. {entry.meaning}\n\n"
         f"**Why.** {entry.why}\n\n"
         f"**What to do.** {entry.remedy}\n\n"
-        f"The very same file again, with nothing else changed, {again}.\n"
+        f"The same file again, with nothing else changed, {again}.\n"
     )
 
 
 _AWS_ERRORS: Final = """\
-# What AWS says, and what isodrop makes of it
+# AWS errors
 
-Each error of AWS's becomes one of isodrop's, by this table and nothing else. What becomes of it
-then:
+This table alone decides how isodrop classifies each error of AWS:
 
-- `TransientError`: waited out, with growing pauses, for about four hours.
-- `QuotaError`: waited out more patiently, for about twelve hours.
-- `CredentialsError`: waited out for about six minutes.
-- `DeniedError` and `RefusedError`: not asked again.
+- `TransientError`: retried with growing delays, for about four hours.
+- `QuotaError`: retried for about twelve hours.
+- `CredentialsError`: retried for about six minutes.
+- `AccessDeniedError` and `PermanentError`: not retried.
 
-In the end there is an answer either way: [`service-unavailable`](codes.md#service-unavailable)
-where patience has ended, [`access-denied`](codes.md#access-denied) for credentials and rights,
-[`unreadable-object`](codes.md#unreadable-object) where S3 does not let the ISO be read,
-[`import-refused`](codes.md#import-refused) where Image Builder refused, and
-[`request-refused`](codes.md#request-refused) where another service did.
+In any case there is an answer: [`service-unavailable`](codes.md#service-unavailable)
+when the retries have ended, [`access-denied`](codes.md#access-denied) for credentials and rights,
+[`unreadable-object`](codes.md#unreadable-object) if S3 denies reading the ISO,
+[`import-refused`](codes.md#import-refused) if Image Builder refused, and
+[`request-refused`](codes.md#request-refused) if another service did.
 
-| AWS's code, or what the SDK raises | becomes | because | source |
+| AWS's code, or the SDK's exception | becomes | because | source |
 |---|---|---|---|
 {rows}
 | any other, with HTTP status 429 or from 500 on | `TransientError` | it cannot answer now | {aws} |
-| any other | `RefusedError` | it would be refused again | |
+| any other | `PermanentError` | it would be refused again | |
 
-The commands of `isodrop` go by the same table, and say with each error what to do about it.
+The commands of `isodrop` use the same table, and print a remedy with each error.
 """
 _RETRIES: Final = "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"
 

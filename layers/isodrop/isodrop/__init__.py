@@ -1,3 +1,3 @@
-"""isodrop: drop a Windows ISO into a bucket, get an AMI, hear about it on EventBridge."""
+"""isodrop: upload a Windows ISO to an S3 bucket, get an AMI and an event on EventBridge."""
 
 __version__ = "0.1.0"

@@ -69,13 +69,13 @@ class CodeInfo:
     kind : Kind
         Which answer the code leads to.
     meaning : str
-        One sentence: what was found out.
+        One sentence: what was found.
     remedy : str
         One sentence: what to do about it.
     why : str
-        How it comes to that, and why isodrop answers so; for the page of all codes.
+        The causes, and why isodrop answers so; for the page of all codes.
     retryable : bool
-        Whether dropping the very same ISO again, nothing else changed, can end well.
+        Whether uploading the same ISO again, with nothing else changed, can succeed.
     """
 
     kind: OutcomeKind
@@ -97,277 +97,273 @@ _BUSINESS_ISO: Final = (
     "Upload the Windows 11 business editions ISO (x64) from the Microsoft 365 admin center"
 )
 
-_ASK_AGAIN: Final = "ask again with isodrop retry, or drop the ISO again"
+_RETRY: Final = "run isodrop retry, or upload the ISO again"
 
 CODES: Final = MappingProxyType(
     {
         Code.NOT_AN_ISO: _rejected(
             "The object is not an ISO image: it has neither a UDF nor an ISO 9660 file system.",
             "Check that the file is the ISO itself, not an archive, a download page or a shortcut.",
-            why="Windows installation media carry a UDF file system. Where the descriptors of "
-            "neither system are found, the object is something else whose name ends in "
-            ".iso, whatever its size.",
+            why="Windows installation ISOs have a UDF file system. Without the descriptors of "
+            "UDF or ISO 9660 the object is something else whose name ends in .iso.",
         ),
         Code.TRUNCATED: _rejected(
             "The object ends before the file system on it does.",
             "Compare the file's SHA-256 with the one beside the download, and upload it again.",
-            why="A download or an upload was broken off: the ISO itself says how long it is, "
-            "and the object is shorter. Image Builder would find that out in the middle "
-            "of a paid build.",
+            why="A download or an upload was interrupted: the ISO declares its length, and the "
+            "object is shorter. Image Builder would fail in the middle of a paid build.",
         ),
         Code.UNREADABLE_MEDIA: _rejected(
-            "The file system or the Windows image on the ISO is damaged, or laid out in a way"
-            " that Windows media never are.",
+            "The file system or the Windows image on the ISO is damaged, or has a layout that"
+            " Windows ISOs never have.",
             "Compare the file's SHA-256 with the one beside the download, and upload an"
-            " untouched copy.",
-            why="Lengths, places or checksums on the disc contradict each other, as they do "
-            "after a damaged download or in an ISO that was put together anew. Or the Windows "
-            "image was captured or exported so that it lost EDITIONID or another part of its "
-            "description; Windows Setup fails on such media, too. isodrop does not guess.",
+            " unmodified copy.",
+            why="Lengths, offsets or checksums on the ISO contradict each other, as they do "
+            "after a damaged download or in an ISO that was rebuilt. Or the Windows image was "
+            "captured or exported without its EDITIONID or another part of its description; "
+            "Windows Setup fails on such ISOs, too. isodrop does not guess.",
         ),
         Code.NOT_WINDOWS: _rejected(
-            "The ISO holds no Windows installation image (sources/install.wim or install.esd).",
+            "The ISO has no Windows installation image (sources/install.wim or install.esd).",
             f"{_BUSINESS_ISO}.",
             why="Windows Setup installs from that file, and without it there is nothing to "
-            "import. Discs of drivers, languages or optional features look like this.",
+            "import. ISOs of drivers, languages or optional features have none.",
         ),
         Code.NOT_WINDOWS_11: _rejected(
-            "The ISO holds a Windows older than Windows 11.",
+            "The ISO contains a Windows older than Windows 11.",
             f"{_BUSINESS_ISO}; Image Builder imports no other Windows from an ISO.",
-            why="ImportDiskImage takes one operating system, Microsoft Windows 11.",
+            why="ImportDiskImage accepts one operating system, Microsoft Windows 11.",
         ),
         Code.SERVER_MEDIA: _rejected(
-            "The ISO holds Windows Server.",
+            "The ISO contains Windows Server.",
             "Use one of Amazon's Windows Server AMIs, or VM Import/Export.",
-            why="The image's INSTALLATIONTYPE is Server. That is what is looked at, for some "
-            "releases of Windows Server and Windows 11 share a build number.",
+            why="The image's INSTALLATIONTYPE is Server. The build number does not decide, because "
+            "some releases of Windows Server and Windows 11 share it.",
         ),
         Code.WRONG_ARCHITECTURE: _rejected(
-            "The wanted edition is on the ISO, but not for x64.",
+            "The requested edition is on the ISO, but not for x64.",
             "Upload the x64 ISO of the same release.",
-            why="Image Builder imports x64 media only, and the image on this ISO is for "
-            "another processor, such as Arm64.",
+            why="Image Builder imports x64 ISOs only, and the image on this ISO is for "
+            "another processor architecture, such as Arm64.",
         ),
         Code.NO_SUCH_EDITION: _rejected(
-            "The wanted edition is not on the ISO.",
-            f"{_BUSINESS_ISO}: consumer ISOs carry no Enterprise.",
-            why="The EDITIONID of each image on the ISO is compared with the wanted one, "
-            "letter by letter: EnterpriseN or EnterpriseS are not Enterprise. Image "
-            "Builder documents Enterprise and no other.",
+            "The requested edition is not on the ISO.",
+            f"{_BUSINESS_ISO}: consumer ISOs do not contain Enterprise.",
+            why="The EDITIONID of each image on the ISO must equal the requested one: "
+            "EnterpriseN and EnterpriseS are not Enterprise. Image Builder documents "
+            "Enterprise only.",
         ),
         Code.EVALUATION_MEDIA: _rejected(
-            "The ISO holds an evaluation edition, which expires and which Image Builder refuses.",
-            f"{_BUSINESS_ISO}; evaluation media cannot be converted.",
+            "The ISO contains an evaluation edition, which expires and which Image Builder"
+            " refuses.",
+            f"{_BUSINESS_ISO}; evaluation ISOs cannot be converted.",
             why="Evaluation editions have an EDITIONID of their own, such as EnterpriseEval, "
             "and AWS documents that they are not supported.",
         ),
         Code.LTSC_MEDIA: _rejected(
-            "The ISO holds a long-term servicing (LTSC) edition, which Image Builder refuses.",
+            "The ISO contains a long-term servicing (LTSC) edition, which Image Builder refuses.",
             f"{_BUSINESS_ISO}, the general availability release.",
             why="LTSC editions have an EDITIONID of their own, such as EnterpriseS, and share "
             "build numbers with the general release. AWS documents that they are not "
             "supported.",
         ),
         Code.UNSUPPORTED_RELEASE: _rejected(
-            "The Windows 11 release on the ISO is not one that Image Builder is known to import.",
-            "Upload a supported release; or, once AWS accepts this one, add its build to the"
-            " stack's parameter SupportedBuilds and ask again with isodrop retry.",
-            why="The build on the media is not among the stack's SupportedBuilds, which by "
+            "Image Builder is not known to import the Windows 11 release on the ISO.",
+            "Upload a supported release. Once AWS supports this one, add its build to the stack's"
+            " parameter SupportedBuilds and run isodrop retry.",
+            why="The build on the ISO is not among the stack's SupportedBuilds, which by "
             "default are those that AWS documents. Image Builder would refuse it after "
             "the build was paid for.",
         ),
         Code.SPLIT_IMAGE: _rejected(
             "The Windows image on the ISO is split into several files (install.swm).",
-            "Upload the ISO as Microsoft publishes it; a split image is made for FAT32 sticks.",
-            why="Somebody split install.wim for a file system whose files end at 4 GB. Image "
-            "Builder looks for the one file that Microsoft's own ISOs have.",
+            "Upload the ISO as Microsoft publishes it; split images are for FAT32 drives.",
+            why="The file was split for a file system with a maximum file size of 4 GB. Image "
+            "Builder needs the single file that Microsoft's own ISOs have.",
         ),
         Code.ESD_MEDIA: _rejected(
-            "The Windows image on the ISO is an ESD (install.esd), of which AWS documents that the"
-            " import fails.",
-            f"{_BUSINESS_ISO}: it holds an install.wim. To try this one all the same, set the"
-            " stack's parameter AllowEsd to true and ask again with isodrop retry.",
-            why="The Media Creation Tool makes ISOs with an ESD, and AWS documents that they are "
-            "not supported; Image Builder finds that out after the build has started. Of an ESD "
-            "from another source nothing is documented. An install.wim that is an ESD inside "
-            "counts as one.",
+            "The Windows image on the ISO is an ESD (install.esd), which AWS documents as"
+            " unsupported.",
+            f"{_BUSINESS_ISO}: it has an install.wim. To import this one nevertheless, set the"
+            " stack's parameter AllowEsd to true and run isodrop retry.",
+            why="The Media Creation Tool writes ISOs with an ESD, and AWS documents that they are "
+            "not supported; the build would fail after it has started. Nothing is documented "
+            "about ESDs from other sources. An install.wim in ESD format counts as an ESD.",
         ),
         Code.INVALID_OVERRIDE: _rejected(
-            "An override in the object's metadata is not allowed, or not well formed.",
-            "Correct that entry with isodrop retry --set, where an empty value takes it away, or"
-            " upload the ISO again with other metadata.",
-            why="An entry that was misspelt and silently ignored would make another image "
-            "than the one asked for, so an upload with one is not imported at all.",
+            "An override in the object's metadata is not allowed or not valid.",
+            "Correct it with isodrop retry --set, where an empty value removes it, or upload the"
+            " ISO again with other metadata.",
+            why="An override that is misspelt and ignored would produce another image than the "
+            "requested one, so the whole upload is rejected.",
         ),
         Code.OBJECT_GONE: _rejected(
             "The object was deleted or replaced before its private copy was made.",
             "Upload the ISO again, and leave it in place until the import has started.",
-            why="What is imported is a copy that S3 makes of that very version of the object. "
-            "In a bucket that keeps versions only a version that was deleted for good "
-            "comes to this; without versions a replaced or deleted object does.",
+            why="S3 copies the uploaded version of the object, and the copy is imported. In a "
+            "versioned bucket this happens only if the version was permanently deleted; in other "
+            "buckets, if the object was replaced or deleted.",
             retryable=True,
         ),
         Code.ARCHIVED_OBJECT: _rejected(
-            "The object is in an archive class of S3's, from which it cannot be read.",
-            "Restore it or upload it again to S3 Standard; then ask again with isodrop retry.",
+            "The object is in an S3 archive storage class and cannot be read.",
+            "Restore it, or upload it again to S3 Standard; then run isodrop retry.",
             why="Objects in Glacier Flexible Retrieval and Deep Archive, and in the archive "
             "tiers of Intelligent-Tiering, take minutes to hours to become readable.",
         ),
         Code.UNREADABLE_OBJECT: _rejected(
-            "The object is there, but isodrop may not read it.",
-            "See in the message what S3 says. If a malware scan must end first (the bucket's policy"
+            "isodrop has no permission to read the object.",
+            "The message has S3's reason. If a malware scan must finish first (the bucket's policy"
             " denies reading until GuardDuty has tagged the object), set the stack's parameter"
-            " MalwareScan to GuardDuty; else let ImportIso's role read the object and use its key"
-            " (parameter KmsKeyArn), or upload it without a key of the customer's own (SSE-C);"
-            f" then {_ASK_AGAIN}.",
+            " MalwareScan to GuardDuty. Otherwise allow ImportIso's role to read the object and to"
+            " use its KMS key (parameter KmsKeyArn), or upload it without SSE-C;"
+            f" then {_RETRY}.",
             why="S3 answered the first read with AccessDenied; or the object's KMS key is "
-            "disabled, gone or not for isodrop to use; or the object is encrypted under a key that "
-            "only its uploader has (SSE-C). The message has S3's own words.",
+            "disabled, deleted or not usable by isodrop; or the object is encrypted with a key "
+            "that only its uploader has (SSE-C). The message has S3's own words.",
             retryable=True,
         ),
         Code.SCAN_NOT_PASSED: _rejected(
-            "The malware scan of the object did not end well.",
-            "See in GuardDuty what it found. UNSUPPORTED, ACCESS_DENIED and FAILED mean that it was"
-            " not scanned: mend that, and upload the ISO again.",
-            why="With the stack's parameter MalwareScan, GuardDuty's result is waited for, and "
-            "only NO_THREATS_FOUND lets an ISO be looked at. GuardDuty does not scan objects that "
-            "are larger than its quota.",
+            "The malware scan of the object found a threat or did not complete.",
+            "Read the result in GuardDuty. UNSUPPORTED, ACCESS_DENIED and FAILED mean that it was"
+            " not scanned: fix the cause, and upload the ISO again.",
+            why="With the stack's parameter MalwareScan, an ISO is inspected only after GuardDuty "
+            "reported NO_THREATS_FOUND. GuardDuty does not scan objects that are larger than its "
+            "quota.",
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
-            "Mend what the earlier answers name; then raise the stack's parameter"
-            " MaxConsecutiveFailures and ask again with isodrop retry, or at once with a new value:"
+            "Fix the cause that earlier answers name. Then raise the stack's parameter"
+            " MaxConsecutiveFailures and run isodrop retry, or run it with a new value of"
             " --set rebuild=VALUE.",
-            why="Each attempt is a paid build. When MaxConsecutiveFailures in a row were lost, the "
-            "next one most likely would be, too.",
+            why="Each attempt is a paid build. After MaxConsecutiveFailures failures in a row, the "
+            "next attempt would most likely fail, too.",
         ),
         Code.TOO_SMALL: _rejected(
-            "The ISO is smaller than this stack imports.",
-            f"{_BUSINESS_ISO}, which has 5 GB or more; or, if it is meant to be this small, lower"
-            " the stack's parameter MinIsoMegabytes and ask again with isodrop retry.",
-            why="A Windows ISO by Microsoft has several gigabytes. One that is much smaller may "
-            "say that it is Windows, and holds none that could be installed.",
+            "The ISO is smaller than the stack's minimum.",
+            f"{_BUSINESS_ISO}, which has 5 GB or more. If the ISO is meant to be this small, lower"
+            " the stack's parameter MinIsoMegabytes and run isodrop retry.",
+            why="Microsoft's Windows ISOs have several gigabytes. A much smaller one may declare "
+            "that it is Windows, but contains nothing that can be installed.",
         ),
         Code.TOO_LARGE: _rejected(
-            "The ISO is larger than this stack imports.",
-            f"{_BUSINESS_ISO}; or raise the stack's parameter MaxIsoGigabytes and ask again with"
-            " isodrop retry.",
-            why="Copying, keeping and building cost by the gigabyte. The stack's MaxIsoGigabytes "
-            "says how many an upload may have.",
+            "The ISO is larger than the stack's maximum.",
+            f"{_BUSINESS_ISO}; or raise the stack's parameter MaxIsoGigabytes and run isodrop"
+            " retry.",
+            why="Copying, storing and building cost by the gigabyte, so the stack's "
+            "MaxIsoGigabytes limits the size of an upload.",
         ),
         Code.BUDGET_USED_UP: _rejected(
-            "As many builds were begun today as the stack allows in a day.",
-            "Ask again with isodrop retry tomorrow (the day is UTC's), or raise the stack's"
-            " parameter MaxBuildsPerDay and ask again at once.",
-            why="Each import is a paid build, and whoever may upload may start some. The stack's "
-            "MaxBuildsPerDay says how many; uploads that share a build count once.",
+            "The stack's maximum number of builds was started today.",
+            "Run isodrop retry tomorrow (UTC), or raise the stack's parameter MaxBuildsPerDay and"
+            " run it now.",
+            why="Each import is a paid build, and anybody who may upload can start one. The "
+            "stack's MaxBuildsPerDay limits them; uploads that share a build count once.",
             retryable=True,
         ),
         Code.UNKNOWN_ISO: _rejected(
             "The ISO is not on the stack's allow-list.",
             "Compare the SHA-256 in the message with the one beside the download, and upload an"
-            " untouched copy; or let the stack's operator add it to the list and ask again with"
-            " isodrop retry.",
-            why="The stack's AllowListMode is enforce: it imports known ISOs only, which are those "
-            "whose SHA-256 is on the list that AllowListUri names. The hash is that of all bytes, "
-            "so a damaged or changed copy is not on it, whatever it says of itself.",
+            " unmodified copy; or let the stack's operator add it to the list and run isodrop"
+            " retry.",
+            why="With AllowListMode=enforce the stack imports only ISOs whose SHA-256 is on the "
+            "list that AllowListUri names. The hash is that of all bytes, so a damaged or "
+            "modified copy is not on the list.",
         ),
         Code.BUILD_FAILED: _failed(
             "Image Builder's build of the image failed.",
-            f"Read the build's log, named in this answer; mend the cause and {_ASK_AGAIN}.",
+            f"Read the build's log, named in this answer; fix the cause and {_RETRY}.",
             why="A step of the build's workflow failed. Windows Setup may have refused the "
-            "media, the build instance may not have reached the AWS services that it "
+            "ISO, the build instance may not have reached the AWS services that it "
             "needs, or a role may lack a permission.",
             retryable=True,
         ),
         Code.BUILD_CANCELLED: _failed(
             "Image Builder's build of the image was cancelled.",
-            f"To start another build, {_ASK_AGAIN}.",
-            why="Somebody cancelled it: with isodrop cancel, in Image Builder's console or by "
-            "CancelImageCreation. Nothing cancels a build by itself.",
+            f"To start another build, {_RETRY}.",
+            why="Somebody cancelled it: with isodrop cancel, in Image Builder's console or with "
+            "CancelImageCreation. Nothing cancels a build automatically.",
             retryable=True,
         ),
         Code.BUILD_GONE: _failed(
             "The image, its build or its AMI no longer exists.",
-            f"To start another build, {_ASK_AGAIN}.",
+            f"To start another build, {_RETRY}.",
             why="Somebody deleted or disabled the image, or deregistered its AMI, before the "
-            "answer was given.",
+            "answer was published.",
             retryable=True,
         ),
         Code.BUILD_TIMED_OUT: _failed(
             "The build did not end within the stack's tracking limit.",
-            "Look at the build in Image Builder's console; cancel it there, or raise the stack's"
-            " parameter TrackingTimeoutHours; then ask again with isodrop retry.",
+            "Check the build in Image Builder's console; cancel it there, or raise the stack's"
+            " parameter TrackingTimeoutHours; then run isodrop retry.",
             why="The build was still running when the stack's TrackingTimeoutHours were over. "
-            "Image Builder gives its longest step twelve hours.",
+            "Image Builder allows twelve hours for its longest step.",
         ),
         Code.DISTRIBUTION_FAILED: _failed(
-            "The image was made, but did not come to all the Regions and accounts that it is"
-            " to be in.",
-            "Use the AMI that this answer names, if its Region will do; mend what the message"
-            " names, then ask again with isodrop retry: only the distribution is repeated.",
-            why="The stack has a DistributionConfigurationArn, and what Image Builder made of it "
-            "failed, was cancelled, or was not over when TrackingTimeoutHours were. Most often a "
-            "target account has no EC2ImageBuilderDistributionCrossAccountRole, may not use the "
-            "key that the image is encrypted with, or has reached its quota of AMIs.",
+            "The image was built, but not distributed to all Regions and accounts.",
+            "Use the AMI that this answer names, if its Region is sufficient; fix what the message"
+            " names, then run isodrop retry: only the distribution is repeated.",
+            why="The stack has a DistributionConfigurationArn, and Image Builder's distribution "
+            "failed, was cancelled, or did not end within TrackingTimeoutHours. Most often a "
+            "target account lacks the role EC2ImageBuilderDistributionCrossAccountRole, may not "
+            "use the key that encrypts the image, or has reached its quota of AMIs.",
             retryable=True,
         ),
         Code.STAGING_LOST: _failed(
-            "The private copy was gone before it could be imported, and so was the upload.",
-            "Drop the ISO again.",
+            "The private copy and the upload were deleted before the import.",
+            "Upload the ISO again.",
             why="Somebody emptied the staging bucket, or the import waited for longer than the "
-            "eight days that a copy is kept; and when the copy was to be made anew, the "
-            "uploaded version was there no more. Nothing was spent.",
+            "eight days for which a copy is kept; and the uploaded version no longer existed "
+            "when the copy was to be made again. Nothing was spent.",
             retryable=True,
         ),
         Code.CHECKSUM_MISSING: _failed(
-            "S3 answered without the checksums that isodrop names an ISO's bytes by.",
-            f"See which S3 answers in the stack's Region; then {_ASK_AGAIN}.",
-            why="S3 computes the SHA-256 of each part that it copies. Only bytes identify, so "
-            "where the checksums are missing nothing stands in for them.",
+            "S3 did not return the checksums by which isodrop identifies an ISO.",
+            f"Check which S3 answers in the stack's Region; then {_RETRY}.",
+            why="S3 computes the SHA-256 of each part that it copies. isodrop identifies ISOs by "
+            "their bytes only, so nothing replaces a missing checksum.",
             retryable=True,
         ),
         Code.IMPORT_REFUSED: _failed(
             "Image Builder refused the import request.",
             "Correct what the message names (most often a stack parameter), update the stack and"
-            f" {_ASK_AGAIN}.",
-            why="ImportDiskImage answered with an error that asking again does not mend. Most "
-            "often a stack parameter names something that is gone or that cannot be used so.",
+            f" {_RETRY}.",
+            why="ImportDiskImage returned an error that a repeated request would return, too. Most "
+            "often a stack parameter names something that was deleted or cannot be used.",
         ),
         Code.REQUEST_REFUSED: _failed(
-            "An AWS service that is asked on the way to the import refused the request.",
+            "An AWS service other than Image Builder refused a request of the import.",
             "Correct what the message names (a bucket, a key, a table, a stack parameter) and"
-            f" {_ASK_AGAIN}.",
-            why="Not Image Builder but another service, such as S3, KMS or DynamoDB, answered "
-            "with an error that asking again does not mend. The message begins with the "
-            "operation and the service's own code.",
+            f" {_RETRY}.",
+            why="A service such as S3, KMS or DynamoDB returned an error that a repeated request "
+            "would return, too. The message begins with the operation and the service's code.",
         ),
         Code.ACCESS_DENIED: _failed(
             "AWS denied isodrop an action that the import needs.",
-            f"Grant what the message names (a role, a key, a boundary) and {_ASK_AGAIN}.",
+            f"Grant what the message names (a role, a key, a boundary) and {_RETRY}.",
             why="A role of the stack, a permissions boundary, a service control policy or a "
             "key policy does not allow it.",
         ),
         Code.SERVICE_UNAVAILABLE: _failed(
-            "An AWS service stayed unavailable, throttled or out of quota for hours.",
-            f"Check the AWS Health Dashboard and the account's quotas, then {_ASK_AGAIN}.",
-            why="Throttling, outages and full quotas are waited out with growing delays; this "
-            "one outlasted them all.",
+            "An AWS service was unavailable, throttled or out of quota for hours.",
+            f"Check the AWS Health Dashboard and the account's quotas, then {_RETRY}.",
+            why="Throttling, outages and used-up quotas are retried with growing delays; this "
+            "one lasted longer than all retries.",
             retryable=True,
         ),
         Code.EXECUTION_ENDED: _failed(
-            "The execution that followed the upload ended without an answer.",
-            f"See in the execution named in this answer why it ended, then {_ASK_AGAIN};"
-            " if its import was begun, that import is taken up.",
-            why="The execution was stopped by hand, timed out, or none of its tries to answer went "
-            "through. The sweep found that out later, and there was no build to wait for.",
+            "The execution that tracked the upload ended without an answer.",
+            f"Check why the execution named in this answer ended, then {_RETRY};"
+            " an import that was started is continued.",
+            why="The execution was stopped or timed out, or all its attempts to answer failed. The "
+            "sweep found it later, and there was no build to wait for.",
             retryable=True,
         ),
         Code.INTERNAL_ERROR: _failed(
             "isodrop itself failed.",
-            f"See in the execution named in this answer what broke, mend it and {_ASK_AGAIN}.",
-            why="A function or the state machine ended in an error that no other code stands "
-            "for: a defect, or a stack that was changed or broken while it worked.",
+            f"Read the error of the execution named in this answer, fix the cause and {_RETRY}.",
+            why="A function or the state machine ended with an error that no other code stands "
+            "for: a defect, or a stack that was modified or damaged while it ran.",
             retryable=True,
         ),
     }

@@ -1,4 +1,4 @@
-"""What is told on EventBridge: the models of the contract, and how a subscriber reads them.
+"""The events on EventBridge: the models of the contract, and the parser for subscribers.
 
 The models here are the one source: the schemas, samples and pages in ``events/`` and ``docs/``
 come of them. Within a major version fields are only added. Every ``eventId`` is derived, so an
@@ -50,8 +50,8 @@ _BUILD_ARN: Final = (
 
 _DISTRIBUTION_ARN: Final = Field(
     None,
-    description="ARN of the build version that takes the image to other Regions and accounts;"
-    " null where the stack does not distribute images, or has not begun to.",
+    description="ARN of the build version that distributes the image to other Regions and"
+    " accounts; null if the stack does not distribute images, or has not started to.",
     examples=[f"{_BUILD_ARN[:-1]}2"],
 )
 
@@ -109,25 +109,25 @@ class Metadata(_Model):
         examples=["1.0"],
     )
     event_id: str = Field(
-        description="Derived, so equal for one event published or delivered twice: drop repeats.",
+        description="Equal if the same event is published or delivered twice: ignore repeats.",
         examples=["0f3c5d0e9f6b4a7c8d1e2f3a4b5c6d7e"],
     )
     upload_id: str = Field(
-        description="Which upload; one for each write of an object. Ties all events of it together."
+        description="The upload: one write of one object. Equal in all events of the upload."
     )
     run: int = Field(
         0,
-        description="Which asking for the upload: 0 for its arrival; isodrop retry counts it up.",
+        description="The run of the upload: 0 by its arrival; isodrop retry increments it.",
     )
     import_id: str | None = Field(
         None,
         description="The client token of the import, equal for all uploads that share it;"
-        " null before there is one.",
+        " null before the import exists.",
     )
     stack: str = Field(
-        description="Name of the CloudFormation stack that speaks.", examples=["isodrop"]
+        description="Name of the CloudFormation stack that published it.", examples=["isodrop"]
     )
-    time: datetime = Field(description="When the event was made, UTC.")
+    time: datetime = Field(description="When the event was created, in UTC.")
 
 
 class Source(_Model):
@@ -138,22 +138,22 @@ class Source(_Model):
         description="The object's key, raw and not URL-encoded.", examples=["Win11_24H2.iso"]
     )
     version_id: str | None = Field(
-        None, description="The object's version; null if the bucket keeps none."
+        None, description="The object's version; null if the bucket has no versioning."
     )
     etag: str = Field(
         description="The object's ETag, without quotation marks.",
         examples=["9b2cf535f27731c974343645a3985328-704"],
     )
-    size: int = Field(description="Length of the object in bytes.", examples=[5901000000])
+    size: int = Field(description="Size of the object in bytes.", examples=[5901000000])
     content_id: str | None = Field(
         None,
-        description="Names the bytes: equal for equal bytes, however they were uploaded, and for no"
-        " others. Null before S3 has copied them, so for what is rejected.",
+        description="Identifies the bytes: equal for equal bytes only, however they were uploaded."
+        " Null before S3 has copied them, and so in rejections.",
         examples=["5f0c7d3e" * 8],
     )
     sha256: str | None = Field(
         None,
-        description="SHA-256 of all bytes, as Microsoft prints it beside its downloads. Null where"
+        description="SHA-256 of all bytes, as Microsoft publishes it beside its downloads. Null if"
         " the stack has no allow-list, and before S3 has copied them.",
         examples=["b56b911bf18a2ceaeb3904d87e7c770bdf92d3099599d61ac2497b91bf190b11"],
     )
@@ -175,19 +175,19 @@ class Plan(_Model):
     )
     edition: str = Field(description="The edition's EDITIONID.", examples=["Enterprise"])
     release: str | None = Field(
-        description="Windows 11's release; null where neither the media nor the file name say.",
+        description="The release of Windows 11; null if neither ISO nor file name contain it.",
         examples=["24H2"],
     )
-    architecture: str = Field(description="The processor's kind.", examples=["x64"])
-    build: int = Field(description="Windows' build number, as the media say.", examples=[26100])
-    revision: int = Field(description="The build's revision, as the media say.", examples=[1742])
+    architecture: str = Field(description="The processor architecture.", examples=["x64"])
+    build: int = Field(description="The build number of Windows, from the ISO.", examples=[26100])
+    revision: int = Field(description="The revision of the build, from the ISO.", examples=[1742])
     languages: tuple[str, ...] = Field(
         description="Language tags; the default language comes first.", examples=[["en-us"]]
     )
     notes: tuple[str, ...] = Field(
         (),
-        description="What a person should know, a sentence each; such as where the file name"
-        " contradicts the media.",
+        description="Remarks for people, one sentence each, such as that the file name"
+        " contradicts the ISO.",
     )
 
 
@@ -195,77 +195,77 @@ class ContractAmi(_Model):
     """One AMI that the import made."""
 
     id: str = Field(description="The AMI's id.", examples=["ami-0123456789abcdef0"])
-    region: str = Field(description="The Region it is in.", examples=["eu-central-1"])
+    region: str = Field(description="The Region of the AMI.", examples=["eu-central-1"])
     account: str = Field(description="The account that owns it.", examples=["123456789012"])
     name: str = Field(description="The AMI's name.")
 
 
 _AMIS_OMITTED: Final = Field(
     0,
-    description="How many AMIs were left out, the last ones, because an event cannot hold them all:"
-    " GetImage of distributionArn names them.",
+    description="Number of AMIs, the last ones, that are omitted because an event cannot contain"
+    " them all; GetImage of distributionArn returns them.",
 )
 
 _NOTES: Final = Field(
     (),
-    description="What could not be written besides, a sentence each: tags on AMI and object, and"
-    " the parameter that names the latest image. The answer does not depend on it.",
+    description="What could not be written in addition, one sentence each: tags of the AMI and the"
+    " object, or the latest parameter. The answer is valid nevertheless.",
 )
 
 
 class StartedData(_Model):
-    """The build exists and is being followed."""
+    """The build exists and is being tracked."""
 
     source: Source
     plan: Plan
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
     reused: bool = Field(
-        description="Whether an earlier upload of the same bytes started this build; nothing new"
-        " was started then."
+        description="Whether an earlier upload of the same bytes started this build, so that no"
+        " other build was started."
     )
     attempt: int = Field(
-        description="Which attempt at this import the build is, from 0; a failed build leads to"
-        " another.",
+        description="The number of the attempt at this import, from 0; each failed build may be"
+        " followed by another.",
         examples=[0],
     )
 
 
 class ProgressedData(_Model):
-    """The status or step count changed, of the build or then of its image's distribution."""
+    """The status or step count of the build, or later of the distribution, has changed."""
 
     source: Source
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
     distribution_arn: str | None = _DISTRIBUTION_ARN
     status: str = Field(
-        description="Image Builder's status, as it says it: of the distribution once there is one,"
-        " else of the build.",
+        description="Image Builder's status: of the distribution if it has started, otherwise"
+        " of the build.",
         examples=["BUILDING"],
     )
     previous_status: str | None = Field(
-        description="The status before; null at the first look, the same if only a step was done.",
+        description="The previous status; null at the first poll, equal if only a step was done.",
         examples=["PENDING"],
     )
     steps_done: int = Field(description="Workflow steps done so far.", examples=[3])
     steps_total: int = Field(
-        description="Workflow steps known so far; more may become known, 0 where Image Builder"
-        " does not say.",
+        description="Workflow steps known so far, which may increase; 0 if Image Builder does not"
+        " report them.",
         examples=[7],
     )
 
 
 class SucceededData(_Model):
-    """The answer: there is an image, it was made of this very upload, and is where it is to be."""
+    """The answer: the image was built from this upload, and distributed if the stack does that."""
 
     source: Source
     plan: Plan
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
     distribution_arn: str | None = _DISTRIBUTION_ARN
     reused: bool = Field(
-        description="Whether the image was there already, or being built, for an earlier upload of"
-        " the same bytes."
+        description="Whether the image existed, or was being built, for an earlier upload of the"
+        " same bytes."
     )
     attempt: int = Field(
-        description="Which attempt at this import succeeded, from 0.", examples=[0]
+        description="The number of the attempt that succeeded, from 0.", examples=[0]
     )
     amis: tuple[ContractAmi, ...] = Field(
         min_length=1,
@@ -274,7 +274,7 @@ class SucceededData(_Model):
     )
     amis_omitted: int = _AMIS_OMITTED
     minutes_by_status: dict[str, float] = Field(
-        description="Minutes that the build spent in each status, as far as it was followed; those"
+        description="Minutes that the build spent in each status, as far as it was tracked; those"
         " of the distribution under distribution.",
         examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
     )
@@ -282,79 +282,79 @@ class SucceededData(_Model):
 
 
 class FailedData(_Model):
-    """The answer: the upload was good, and its import did not come to its end."""
+    """The answer: the ISO was accepted, but its import failed."""
 
     source: Source
     code: str = Field(
-        description="Why, as a code to compare; each has a section in docs/codes.md, and more may"
-        " be added.",
+        description="The reason as a code, for programs. Each has a section in docs/codes.md, and"
+        " more may be added.",
         examples=["build-failed"],
     )
-    message: str = Field(description="What happened to this very upload, in a sentence.")
-    remedy: str = Field(description="What to do about it, in a sentence.")
+    message: str = Field(description="What happened to this upload, in one sentence.")
+    remedy: str = Field(description="What to do about it, in one sentence.")
     retryable: bool = Field(
-        description="Whether dropping the same ISO again, nothing else changed, can end well."
+        description="Whether uploading the same ISO again, with nothing else changed, can succeed."
     )
     build_arn: str | None = Field(
         None,
-        description="ARN of the build version; null if there was none.",
+        description="ARN of the build version; null if there was no build.",
         examples=[_BUILD_ARN],
     )
     distribution_arn: str | None = _DISTRIBUTION_ARN
     amis: tuple[ContractAmi, ...] = Field(
         (),
-        description="The AMIs that there are all the same, where only the distribution failed.",
+        description="The AMIs that exist nevertheless, if only the distribution failed.",
     )
     amis_omitted: int = _AMIS_OMITTED
     status: str | None = Field(
         None,
-        description="Status of the distribution if there was one, else of the build; null if there"
-        " was none.",
+        description="Status of the distribution if there was one, otherwise of the build; null if"
+        " there was neither.",
         examples=["FAILED"],
     )
     failed_step: str | None = Field(
-        None, description="The workflow step that failed; null if none did."
+        None, description="The workflow step that failed; null if no step failed."
     )
     log_group: str | None = Field(
         None,
-        description="CloudWatch log group of the build; null if there was none.",
+        description="CloudWatch log group of the build; null if there was no build.",
         examples=["/aws/imagebuilder/windows-11-enterprise-x64-en-us"],
     )
     log_stream: str | None = Field(
-        None, description="The build's stream in that group.", examples=["11.26100.1742/1"]
+        None, description="The log stream of the build in that group.", examples=["11.26100.1742/1"]
     )
     attempt: int | None = Field(
         None,
-        description="Which attempt at this import it was, from 0; null before there was one.",
+        description="The number of the attempt at this import, from 0; null if there was none.",
         examples=[0],
     )
     execution_arn: str | None = Field(
-        None, description="ARN of the Step Functions execution that followed the upload."
+        None, description="ARN of the Step Functions execution that handled the upload."
     )
     docs_path: str | None = Field(
         None,
-        description="Where the code is explained: path and anchor in isodrop's repository.",
+        description="The documentation of the code: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#build-failed"],
     )
     notes: tuple[str, ...] = _NOTES
 
 
 class RejectedData(_Model):
-    """The answer: the upload cannot be imported; nothing was spent on it."""
+    """The answer: the ISO cannot be imported; no build was started."""
 
     source: Source
     code: str = Field(
-        description="Why, as a code to compare; each has a section in docs/codes.md, and more may"
-        " be added.",
+        description="The reason as a code, for programs. Each has a section in docs/codes.md, and"
+        " more may be added.",
         examples=["no-such-edition"],
     )
     message: str = Field(
-        description="What was found on this very upload and what is needed, in a sentence."
+        description="What was found in this upload and what is required, in one sentence."
     )
-    remedy: str = Field(description="What to do about it, in a sentence.")
+    remedy: str = Field(description="What to do about it, in one sentence.")
     docs_path: str | None = Field(
         None,
-        description="Where the code is explained: path and anchor in isodrop's repository.",
+        description="The documentation of the code: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#no-such-edition"],
     )
     notes: tuple[str, ...] = _NOTES

@@ -27,6 +27,7 @@ _evaluate = iam_evaluator.evaluate
 _combine_resource_policy = iam_evaluator.combine_resource_policy
 _condition_value = iam_evaluator._resolve_condition_key
 _dynamodb_context = iam_actions.dynamodb_service_context
+_request_context = iam_actions.request_tag_context
 _resource_arn = iam_actions.extract_resource_arn
 _dispatch_to_stepfunctions = eventbridge._dispatch_to_stepfunctions
 _resource_tags = tagging.resource_tags
@@ -168,6 +169,20 @@ def _partition(table: str, item: Mapping[str, Any] | None) -> Iterator[str]:
 def _hash_key(table: str) -> str:
     known = dynamodb._tables.get(table.rpartition("/")[2])
     return "" if known is None else str(known["pk_name"])
+
+
+def request_context(service: str, iam_action: str, body: bytes, *more: Any) -> dict[str, Any]:
+    """Say what sources and detail types published events have; the emulator has neither key.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html
+    """
+    context: dict[str, Any] = dict(_request_context(service, iam_action, body, *more))
+    if iam_action == "events:PutEvents":
+        entries = [each for each in _json(body).get("Entries", ()) if isinstance(each, dict)]
+        for key, member in (("events:source", "Source"), ("events:detail-type", "DetailType")):
+            if values := sorted({str(each[member]) for each in entries if each.get(member)}):
+                context[key] = values
+    return context
 
 
 def resource_arn(service: str, method: str, path: str, *more: Any) -> str:
@@ -349,6 +364,7 @@ def apply() -> None:
     iam_evaluator.combine_resource_policy = combine_resource_policy
     iam_evaluator._resolve_condition_key = condition_value
     iam_actions.dynamodb_service_context = dynamodb_context
+    iam_actions.request_tag_context = request_context
     iam_actions.extract_resource_arn = resource_arn
     eventbridge._dispatch_to_stepfunctions = dispatch_to_stepfunctions
     for service in ("s3", "ssm"):

@@ -1,0 +1,61 @@
+"""The pages that are generated from the template and from the commands' help."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+
+from isodrop_cli.main import COMMANDS
+from isodrop_local.template import ROOT, source
+from tools.reference import (
+    COMMANDS_PAGE,
+    CONFIGURATION,
+    commands_page,
+    configuration_page,
+    drifted,
+    help_texts,
+    pages,
+)
+
+
+def test_given_template_and_help_then_the_pages_are_up_to_date() -> None:
+    assert list(drifted()) == []
+
+
+def test_given_the_template_then_each_parameter_has_its_section_and_default() -> None:
+    page, template = configuration_page(source()), source()
+    for name, parameter in template["Parameters"].items():
+        section = page.partition(f"\n### {name}\n\n")[2].partition("\n#")[0]
+        default = str(parameter["Default"])
+        assert (f"Default: `{default}`" if default else "Default: empty.") in section
+    rules = [each for rule in template["Rules"].values() for each in rule["Assertions"]]
+    assert len(re.findall(r"^- (?!\[)", page, re.MULTILINE)) == len(rules)
+    assert all(f"| `{name}` |" in page for name in template["Outputs"])
+
+
+def test_given_a_parameter_in_no_group_then_no_page_is_written() -> None:
+    template = copy.deepcopy(source())
+    template["Parameters"]["Forgotten"] = {"Type": "String", "Description": "Nothing."}
+    with pytest.raises(ValueError, match="Forgotten"):
+        configuration_page(template)
+
+
+def test_given_a_command_without_a_block_then_the_page_is_refused() -> None:
+    page = (ROOT / COMMANDS_PAGE).read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="watch"):
+        commands_page(page.replace("<!-- help: watch -->", ""))
+
+
+def test_given_pages_with_other_words_then_both_have_drifted(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "template.yaml").write_text((ROOT / "template.yaml").read_text())
+    for name, content in pages().items():
+        (tmp_path / name).write_text(content.replace("Windows", "Doors"))
+    assert [line.partition(" ")[0] for line in drifted(tmp_path)] == [CONFIGURATION, COMMANDS_PAGE]
+
+
+def test_given_the_help_texts_then_there_is_one_for_each_command() -> None:
+    helps = help_texts()
+    assert list(helps) == ["isodrop", *COMMANDS]
+    assert all(helps[name].startswith(f"usage: isodrop {name} ") for name in COMMANDS)
