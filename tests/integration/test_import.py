@@ -36,7 +36,7 @@ def the_answer(harness: ImportHarness) -> dict[str, Any]:
     return answer
 
 
-def test_an_iso_becomes_an_ami_and_is_told_step_by_step(harness: ImportHarness) -> None:
+def test_an_iso_becomes_an_ami_and_each_step_is_published(harness: ImportHarness) -> None:
     harness.follow(harness.upload("Büro + 100%.iso"))
 
     heard = harness.heard()
@@ -81,7 +81,7 @@ def test_the_request_is_all_that_was_decided(harness: ImportHarness) -> None:
     assert tags["isodrop:attempt"] == "0"
 
 
-def test_the_token_names_the_bytes_that_were_looked_at(harness: ImportHarness) -> None:
+def test_the_token_is_derived_from_the_inspected_bytes(harness: ImportHarness) -> None:
     upload = harness.upload()
 
     harness.follow(upload)
@@ -104,7 +104,7 @@ def test_the_token_names_the_bytes_that_were_looked_at(harness: ImportHarness) -
         (ltsc_editions(), Code.LTSC_MEDIA),
     ],
 )
-def test_what_cannot_be_imported_is_rejected_before_anything_is_spent(
+def test_an_iso_that_cannot_be_imported_is_rejected_before_any_build(
     harness: ImportHarness, editions: Any, code: Code
 ) -> None:
     harness.follow(harness.upload(body=harness.iso(editions)))
@@ -143,7 +143,7 @@ def test_a_wrong_override_is_rejected(harness: ImportHarness) -> None:
     assert the_answer(harness)["detail"]["data"]["code"] == Code.INVALID_OVERRIDE
 
 
-def test_a_repeated_delivery_is_silent(harness: ImportHarness) -> None:
+def test_a_repeated_delivery_publishes_nothing(harness: ImportHarness) -> None:
     upload = harness.upload()
     harness.follow(upload, "execution-1")
 
@@ -155,7 +155,9 @@ def test_a_repeated_delivery_is_silent(harness: ImportHarness) -> None:
 
 
 @pytest.mark.parametrize("key", ["isos/demo", "isos/Win11.iso.tornado", "isos/iso", "isos/LOGO"])
-def test_what_is_no_iso_by_its_name_ends_quietly(harness: ImportHarness, key: str) -> None:
+def test_a_key_without_the_iso_suffix_ends_without_an_answer(
+    harness: ImportHarness, key: str
+) -> None:
     # What the rule lets through below a prefix.
     upload = harness.upload(key)
 
@@ -169,7 +171,7 @@ def test_what_is_no_iso_by_its_name_ends_quietly(harness: ImportHarness, key: st
     assert harness.heard() == []
 
 
-def test_the_same_execution_again_says_and_does_nothing_new(harness: ImportHarness) -> None:
+def test_the_same_execution_again_publishes_and_starts_nothing(harness: ImportHarness) -> None:
     upload = harness.upload()
     harness.follow(upload)
     first = harness.answers()
@@ -180,7 +182,7 @@ def test_the_same_execution_again_says_and_does_nothing_new(harness: ImportHarne
     assert harness.submissions() == 1
 
 
-def test_an_answer_whose_function_died_before_the_ledger_knew_is_counted_all_the_same(
+def test_an_answer_published_before_a_crash_is_counted(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
@@ -200,7 +202,7 @@ def test_an_answer_whose_function_died_before_the_ledger_knew_is_counted_all_the
     assert harness.counted == published == ["ISO Import Succeeded"] * 2
 
 
-def test_the_same_disc_under_another_key_is_the_same_import(harness: ImportHarness) -> None:
+def test_the_same_iso_under_another_key_is_the_same_import(harness: ImportHarness) -> None:
     harness.follow(harness.upload("a.iso"), "execution-1")
     harness.follow(harness.upload("b.ISO"), "execution-2")
 
@@ -212,7 +214,7 @@ def test_the_same_disc_under_another_key_is_the_same_import(harness: ImportHarne
     assert harness.submissions() == 1
 
 
-def test_two_drops_of_one_disc_at_once_follow_one_build_and_both_hear_that_it_failed(
+def test_two_uploads_of_one_iso_share_one_build_and_its_failure(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next_build(status="BUILDING", message="no TPM")
@@ -234,7 +236,7 @@ def test_two_drops_of_one_disc_at_once_follow_one_build_and_both_hear_that_it_fa
     assert len(harness.image_builder.builds) == 1
 
 
-def test_dropping_again_after_a_failed_build_builds_again_and_at_most_so_often(
+def test_uploads_after_failed_builds_build_again_up_to_the_limit(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next_build(status="BUILDING", times=9)
@@ -252,7 +254,7 @@ def test_dropping_again_after_a_failed_build_builds_again_and_at_most_so_often(
     assert harness.image_builder.controls.violations == []
 
 
-def test_a_cancelled_build_is_told_and_dropping_again_builds_again(harness: ImportHarness) -> None:
+def test_a_cancelled_build_is_reported_and_an_upload_builds_again(harness: ImportHarness) -> None:
     upload = harness.upload()
     outcome = harness.intake.process(upload, "execution-1")
     assert outcome.build_arn is not None
@@ -269,7 +271,7 @@ def test_a_cancelled_build_is_told_and_dropping_again_builds_again(harness: Impo
     assert good["detail"]["data"]["attempt"] == 1
 
 
-def test_an_image_whose_ami_is_gone_is_built_again(harness: ImportHarness) -> None:
+def test_an_image_without_its_ami_is_built_again(harness: ImportHarness) -> None:
     harness.follow(harness.upload(), "execution-1")
     (first,) = harness.answers()
     harness.session.client("ec2").deregister_image(ImageId=first["detail"]["data"]["amis"][0]["id"])
@@ -301,7 +303,7 @@ def test_a_rebuild_on_purpose_is_another_import(harness: ImportHarness) -> None:
 
 
 @pytest.mark.parametrize("error", ["TooManyRequestsException", "ServiceUnavailableException"])
-def test_what_will_pass_is_raised_to_be_waited_out(harness: ImportHarness, error: str) -> None:
+def test_transient_errors_are_raised_to_be_retried(harness: ImportHarness, error: str) -> None:
     harness.image_builder.controls.fail_next("ImportDiskImage", error)
     upload = harness.upload()
 
@@ -314,7 +316,7 @@ def test_what_will_pass_is_raised_to_be_waited_out(harness: ImportHarness, error
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["in the list", "not yet in the list"])
-def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(
+def test_a_response_lost_after_it_took_effect_leads_to_the_same_build(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch, *, listed: bool
 ) -> None:
     if not listed:
@@ -332,7 +334,7 @@ def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(
     assert harness.image_builder.controls.violations == []
 
 
-def test_a_request_that_its_drop_could_not_send_is_sent_by_the_next_one(
+def test_a_request_that_one_run_could_not_send_is_sent_by_the_next(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
@@ -345,7 +347,7 @@ def test_a_request_that_its_drop_could_not_send_is_sent_by_the_next_one(
     assert len(harness.image_builder.builds) == 1
 
 
-def test_a_request_whose_token_was_forgotten_is_found_by_its_tags(harness: ImportHarness) -> None:
+def test_a_request_with_a_forgotten_token_is_found_by_its_tags(harness: ImportHarness) -> None:
     harness.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
     upload = harness.upload()
     with pytest.raises(TransientError):
@@ -377,7 +379,7 @@ def test_a_request_that_was_refused_is_not_sent_again(harness: ImportHarness) ->
     assert len(harness.image_builder.builds) == 1
 
 
-def test_a_refused_request_is_told_and_a_repaired_stack_goes_on(harness: ImportHarness) -> None:
+def test_a_refused_request_is_reported_and_a_fixed_stack_proceeds(harness: ImportHarness) -> None:
     good = harness.settings
     harness.settings = good.__class__("isodrop", good.infrastructure_configuration_arn + "-wrong")
     harness.follow(harness.upload(), "execution-1")
@@ -391,7 +393,7 @@ def test_a_refused_request_is_told_and_a_repaired_stack_goes_on(harness: ImportH
     assert the_answer(harness)["detail-type"] == "ISO Import Succeeded"
 
 
-def test_a_refused_request_that_is_asked_anew_after_the_repair_goes_through(
+def test_a_refused_request_succeeds_when_retried_after_the_fix(
     harness: ImportHarness,
 ) -> None:
     good = harness.settings
@@ -408,7 +410,7 @@ def test_a_refused_request_that_is_asked_anew_after_the_repair_goes_through(
     assert repaired["detail"]["metadata"]["run"] == 1
 
 
-def test_a_build_that_never_ends_is_told_as_that(harness: ImportHarness) -> None:
+def test_a_build_that_never_ends_is_reported_as_timed_out(harness: ImportHarness) -> None:
     harness.image_builder.controls.hold("BUILDING")
     upload = harness.upload()
     harness.intake.process(upload, "execution-1")
@@ -419,7 +421,7 @@ def test_a_build_that_never_ends_is_told_as_that(harness: ImportHarness) -> None
     assert the_answer(harness)["detail"]["data"]["code"] == Code.BUILD_TIMED_OUT
 
 
-def test_a_build_deleted_by_hand_is_told_as_that(harness: ImportHarness) -> None:
+def test_a_manually_deleted_build_is_reported_as_deleted(harness: ImportHarness) -> None:
     upload = harness.upload()
     outcome = harness.intake.process(upload, "execution-1")
     assert outcome.build_arn is not None
@@ -456,7 +458,9 @@ def test_an_execution_that_broke_answers_too_and_only_once(harness: ImportHarnes
         ("States.Timeout", Code.INTERNAL_ERROR),
     ],
 )
-def test_whose_fault_it_was_is_told(harness: ImportHarness, error: str, code: Code) -> None:
+def test_an_answer_names_whose_fault_the_failure_was(
+    harness: ImportHarness, error: str, code: Code
+) -> None:
     harness.answer_broken(harness.upload(body=b"any"), error, "cause", "execution-1")
 
     assert the_answer(harness)["detail"]["data"]["code"] == code
@@ -484,7 +488,7 @@ def test_an_answer_that_the_bus_refuses_is_the_same_when_it_is_taken(
     assert harness.claim_run(upload).answered_at is not None
 
 
-def test_asked_anew_an_upload_is_answered_again_and_told_apart(harness: ImportHarness) -> None:
+def test_a_retried_upload_has_a_second_answer_with_its_own_id(harness: ImportHarness) -> None:
     upload = harness.upload()
     harness.follow(upload, "execution-1")
 
@@ -499,7 +503,7 @@ def test_asked_anew_an_upload_is_answered_again_and_told_apart(harness: ImportHa
     assert harness.submissions() == 1
 
 
-def test_an_ask_lays_its_overrides_over_the_objects(harness: ImportHarness) -> None:
+def test_the_overrides_of_a_retry_take_precedence_over_the_objects(harness: ImportHarness) -> None:
     upload = harness.upload(edition="Education", rebuild="1")
     harness.follow(upload, "execution-1")
 
@@ -512,7 +516,7 @@ def test_an_ask_lays_its_overrides_over_the_objects(harness: ImportHarness) -> N
     assert plan.rebuild is None
 
 
-def test_an_operator_is_not_held_to_what_uploaders_may_override(harness: ImportHarness) -> None:
+def test_an_operator_may_override_what_uploaders_may_not(harness: ImportHarness) -> None:
     harness.settings = replace(harness.settings, allowed_overrides=frozenset({"edition"}))
     upload = harness.upload(rebuild="1")
     harness.follow(upload, "execution-1")
@@ -529,7 +533,7 @@ def test_an_operator_is_not_held_to_what_uploaders_may_override(harness: ImportH
     "metadata",
     [{"image_name": "golden"}, {"semantic_version": "1073741823.0.0"}, {"rebuild": "1"}],
 )
-def test_by_default_no_uploader_moves_others_latest_or_builds_anew(
+def test_by_default_uploaders_neither_move_the_latest_nor_rebuild(
     harness: ImportHarness, metadata: dict[str, Any]
 ) -> None:
     settings = ImportSettings("isodrop", harness.settings.infrastructure_configuration_arn)
@@ -542,7 +546,7 @@ def test_by_default_no_uploader_moves_others_latest_or_builds_anew(
     assert harness.submissions() == 0
 
 
-def test_asking_anew_after_a_failed_build_builds_again_and_at_most_so_often(
+def test_retries_after_failed_builds_build_again_up_to_the_limit(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next_build(status="BUILDING", times=9)
@@ -559,7 +563,7 @@ def test_asking_anew_after_a_failed_build_builds_again_and_at_most_so_often(
     assert len(harness.image_builder.builds) == 2
 
 
-def test_a_repeated_ask_is_silent(harness: ImportHarness) -> None:
+def test_a_repeated_retry_event_publishes_nothing(harness: ImportHarness) -> None:
     upload = harness.upload()
     for number in range(2):
         harness.follow(upload, f"execution-{number}", RunRequest(number))
@@ -580,7 +584,7 @@ def test_an_execution_redriven_after_its_answer_starts_nothing(harness: ImportHa
     assert harness.submissions() == 0
 
 
-def test_a_build_that_came_to_be_while_trouble_was_written_is_followed(
+def test_a_build_created_while_a_failure_was_written_is_tracked(
     harness: ImportHarness,
 ) -> None:
     one, two = harness.upload("a.iso"), harness.upload("b.iso")

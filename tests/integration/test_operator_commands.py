@@ -73,14 +73,14 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run the command before a person's eyes, on the narrowest terminal that is usual."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    def told(*arguments: str) -> str:
+    def shown(*arguments: str) -> str:
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("TERM", "dumb")
         with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
@@ -88,7 +88,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             main(arguments)
         return screen.getvalue()
 
-    return told
+    return shown
 
 
 def rejected(harness: ImportHarness, key: str = "a.iso") -> None:
@@ -143,7 +143,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 # list, status
 
 
-def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
+def test_in_a_pipe_list_prints_each_run_as_a_line_of_fields(
     harness: ImportHarness, run: Run
 ) -> None:
     rejected(harness)
@@ -158,15 +158,15 @@ def test_given_drops_when_listed_in_a_pipe_then_each_is_a_line_of_fields(
     assert [line[-1] for line in lines] == ["b\\tc.iso", "a.iso"]
 
 
-def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
-    harness: ImportHarness, told: Callable[..., str]
+def test_list_truncates_nothing_in_80_columns(
+    harness: ImportHarness, shown: Callable[..., str]
 ) -> None:
     long = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
     harness.follow(harness.upload(long), "execution-good")
     harness.later(minutes=1)
     rejected(harness, "bad.iso")
 
-    screen = told("list")
+    screen = shown("list")
 
     assert max(map(len, screen.splitlines())) <= 80
     heading, _, bad, *good = (line[1:] for line in screen.splitlines() if line.strip())
@@ -182,8 +182,8 @@ def test_given_a_terminal_of_80_columns_when_listed_then_nothing_is_cut_off(
     assert name == long
 
 
-def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
-    harness: ImportHarness, run: Run, told: Callable[..., str]
+def test_runs_of_one_upload_are_listed_together(
+    harness: ImportHarness, run: Run, shown: Callable[..., str]
 ) -> None:
     upload = harness.upload("a.iso", harness.iso(server_editions()))
     harness.follow(upload, "execution-0")
@@ -193,7 +193,7 @@ def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
         harness.later(minutes=1)
         harness.follow(upload, f"execution-{number}", RunRequest(number, {}))
 
-    screen = [line for line in told("list").splitlines() if line.strip()]
+    screen = [line for line in shown("list").splitlines() if line.strip()]
 
     where = screen[0].index("Key")
     assert [line[where:].rstrip() for line in screen[2:]] == [
@@ -209,15 +209,15 @@ def test_given_asks_of_one_upload_when_a_person_lists_then_they_stand_together(
     [((), "no uploads yet\n"), (("--open",), "no imports in progress\n")],
 )
 @pytest.mark.usefixtures("harness")
-def test_given_nothing_when_a_person_lists_then_it_is_said(
-    run: Run, told: Callable[..., str], arguments: tuple[str, ...], said: str
+def test_an_empty_list_is_stated_to_a_person(
+    run: Run, shown: Callable[..., str], arguments: tuple[str, ...], said: str
 ) -> None:
-    assert told("list", *arguments) == said
+    assert shown("list", *arguments) == said
     assert run("list", *arguments) == (0, "", "")
 
 
-def test_given_a_claim_when_told_to_people_then_its_time_has_one_form_and_the_ledgers_as_json(
-    harness: ImportHarness, run: Run, told: Callable[..., str]
+def test_times_have_one_form_for_people_and_the_ledgers_in_json(
+    harness: ImportHarness, run: Run, shown: Callable[..., str]
 ) -> None:
     harness.clock.now = datetime(2026, 11, 24, 9, 12, 34, 567_000, UTC).timestamp()
     rejected(harness)
@@ -226,14 +226,12 @@ def test_given_a_claim_when_told_to_people_then_its_time_has_one_form_and_the_le
     for command in (("list",), ("status", ADDRESS), ("watch", ADDRESS)):
         assert time in run(*command)[1]
     for command in (("list",), ("status", ADDRESS)):
-        assert time in told(*command)
+        assert time in shown(*command)
         (entry,) = json.loads(run(*command, "--json")[1])
         assert entry["startedAt"] == "2026-11-24T09:12:34.567000+00:00"
 
 
-def test_given_drops_when_listed_as_json_then_they_are_whole(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_list_as_json_has_whole_runs(harness: ImportHarness, run: Run) -> None:
     rejected(harness)
 
     status, out, _ = run("list", "--json", "--limit", "1")
@@ -245,17 +243,13 @@ def test_given_drops_when_listed_as_json_then_they_are_whole(
     assert entry["answer"]["detail"]["data"]["code"] == "server-media"
 
 
-def test_given_open_drops_when_only_they_are_listed_then_no_other_is(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_list_can_show_open_runs_only(harness: ImportHarness, run: Run) -> None:
     rejected(harness)
 
     assert run("list", "--open") == (0, "", "")
 
 
-def test_given_an_upload_when_its_status_is_asked_then_every_ask_is_told(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_status_shows_every_run_of_an_upload(harness: ImportHarness, run: Run) -> None:
     upload = harness.upload("a.iso", harness.iso(server_editions()))
     harness.follow(upload, "execution-1")
     harness.follow(upload, "execution-2", RunRequest(1, {"edition": "EnterpriseN"}))
@@ -269,24 +263,20 @@ def test_given_an_upload_when_its_status_is_asked_then_every_ask_is_told(
     assert [value for name, value in facts if name == "code"] == ["server-media"] * 2
 
 
-def test_given_an_answer_with_notes_when_its_status_is_asked_then_each_is_a_line(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_status_shows_each_note_of_an_answer_on_a_line(harness: ImportHarness, run: Run) -> None:
     refuse(harness.client("s3"), "GetObjectTagging")
     rejected(harness)
 
     _, out, _ = run("status", ADDRESS)
-    _, told, _ = run("status", ADDRESS, "--json")
+    _, shown, _ = run("status", ADDRESS, "--json")
 
     notes = [line.split("\t", 1)[1] for line in out.splitlines() if line.startswith("note\t")]
     assert len(notes) == 1
     assert "AccessDenied" in notes[0]
-    assert json.loads(told)[0]["answer"]["detail"]["data"]["notes"] == notes
+    assert json.loads(shown)[0]["answer"]["detail"]["data"]["notes"] == notes
 
 
-def test_given_an_upload_that_nobody_claimed_when_asked_then_there_is_a_way_out(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_status_of_an_unclaimed_upload_suggests_a_remedy(harness: ImportHarness, run: Run) -> None:
     harness.upload("a.iso")
 
     status, out, err = run("status", ADDRESS)
@@ -297,9 +287,7 @@ def test_given_an_upload_that_nobody_claimed_when_asked_then_there_is_a_way_out(
 
 @pytest.mark.parametrize("command", ["status", "retry", "cancel", "watch"])
 @pytest.mark.usefixtures("harness")
-def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_is_named(
-    run: Run, command: str
-) -> None:
+def test_status_of_a_deleted_object_names_the_command_for_it(run: Run, command: str) -> None:
     status, out, err = run(command, ADDRESS)
     assert (status, out) == (1, "")
     assert "isodrop status --version-id shows a deleted one" in err
@@ -308,9 +296,7 @@ def test_given_an_object_that_is_gone_when_asked_then_the_command_that_knows_it_
 # retry, cancel
 
 
-def test_given_an_answer_when_asked_anew_then_it_is_told_where_to_look(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_retry_names_the_command_that_follows_it(harness: ImportHarness, run: Run) -> None:
     rejected(harness)
 
     status, out, _ = run("retry", ADDRESS, "--set", "edition=EnterpriseN", "--json")
@@ -325,7 +311,7 @@ def test_given_an_answer_when_asked_anew_then_it_is_told_where_to_look(
     assert request.overrides == {"edition": "EnterpriseN"}
 
 
-def test_given_an_answer_that_is_waited_for_when_it_comes_then_it_is_the_exit_status(
+def test_retry_that_waits_exits_with_the_status_of_the_answer(
     harness: ImportHarness, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rejected(harness)
@@ -345,7 +331,7 @@ def test_given_an_answer_that_is_waited_for_when_it_comes_then_it_is_the_exit_st
     assert waited == [operations.WAIT_SECONDS]
 
 
-def test_given_no_answer_yet_when_asked_anew_then_it_is_refused_and_the_execution_told(
+def test_retry_is_refused_while_an_execution_runs_and_names_it(
     harness: ImportHarness, run: Run
 ) -> None:
     harness.claim_run(harness.upload("a.iso"), "arn:of-the-execution")
@@ -356,9 +342,7 @@ def test_given_no_answer_yet_when_asked_anew_then_it_is_refused_and_the_executio
     assert "arn:of-the-execution" in err
 
 
-def test_given_an_import_that_waits_when_cancelled_then_it_is_told(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_cancel_reports_that_there_was_no_build_yet(harness: ImportHarness, run: Run) -> None:
     harness.claim_run(harness.upload("a.iso"), "execution-1")
 
     status, out, _ = run("cancel", ADDRESS)
@@ -370,12 +354,12 @@ def test_given_an_import_that_waits_when_cancelled_then_it_is_told(
 # watch
 
 
-def from_now_on(harness: ImportHarness) -> None:
+def set_clock_ahead(harness: ImportHarness) -> None:
     """Let what is claimed be claimed after a command began, which knows the real time only."""
     harness.clock.now = datetime.now(UTC).timestamp() + 60
 
 
-def test_given_nothing_when_watched_then_it_is_waited_until_somebody_leaves(
+def test_watch_without_runs_waits_until_it_is_interrupted(
     harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
     rejected(harness)  # and answered before anybody watched
@@ -386,10 +370,10 @@ def test_given_nothing_when_watched_then_it_is_waited_until_somebody_leaves(
     assert (status, out, err) == (130, "", "isodrop: interrupted\n")
 
 
-def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_its_key(
+def test_in_a_pipe_watch_prints_each_change_once_with_its_key(
     harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
-    from_now_on(harness)
+    set_clock_ahead(harness)
     first = harness.upload("a.iso", harness.iso(server_editions()))
     harness.claim_run(first, "execution-a")
     second = harness.upload("b.iso", harness.iso())
@@ -401,9 +385,9 @@ def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_it
 
     status, out, _ = run("watch")
 
-    told = [line.split("\t")[1:3] for line in out.splitlines()]
+    shown = [line.split("\t")[1:3] for line in out.splitlines()]
     assert status == 130
-    assert told == [
+    assert shown == [
         ["a.iso", "decide"],
         ["b.iso", "decide"],
         *(["b.iso", step] for step in ("pending", "building", "testing", "succeeded")),
@@ -412,7 +396,7 @@ def test_given_drops_when_watched_in_a_pipe_then_each_thing_is_told_once_with_it
     ]
 
 
-def test_given_drops_that_go_on_when_watched_in_a_pipe_then_all_is_told_in_order_of_time(
+def test_in_a_pipe_watch_prints_changes_in_order_of_time(
     harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
     meanwhile()
@@ -427,31 +411,31 @@ def test_given_drops_that_go_on_when_watched_in_a_pipe_then_all_is_told_in_order
 
     _, out, _ = run("watch")
 
-    told = [line.split("\t") for line in out.splitlines()]
-    assert [fields[1:3] for fields in told] == [
+    shown = [line.split("\t") for line in out.splitlines()]
+    assert [fields[1:3] for fields in shown] == [
         *(["a.iso", "decide"], ["a.iso", "pending"], ["b.iso", "decide"]),
         *(["a.iso", "building"], ["c.iso", "decide"]),
     ]
-    assert [fields[0] for fields in told] == sorted({fields[0] for fields in told})
+    assert [fields[0] for fields in shown] == sorted({fields[0] for fields in shown})
 
 
-def test_given_a_drop_that_came_and_went_between_two_looks_when_watched_then_it_is_told(
+def test_watch_reports_a_run_that_began_and_ended_between_polls(
     harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
-    from_now_on(harness)
+    set_clock_ahead(harness)
     meanwhile(lambda: rejected(harness, "quick.iso"), lambda: None)
 
     _, out, _ = run("watch", "--json")
 
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [(each["event"], each["key"], each["step"]) for each in told] == [
+    shown = [json.loads(line) for line in out.splitlines()]
+    assert [(each["event"], each["key"], each["step"]) for each in shown] == [
         ("state", "quick.iso", "decide"),
         ("answer", "quick.iso", "rejected"),
     ]
-    assert told[-1]["answer"]["detail"]["data"]["code"] == "server-media"
+    assert shown[-1]["answer"]["detail"]["data"]["code"] == "server-media"
 
 
-def test_given_two_asks_of_one_upload_when_watched_then_both_are_told(
+def test_watch_reports_both_runs_of_one_upload(
     harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
     upload = harness.upload("a.iso", harness.iso(server_editions()))
@@ -469,7 +453,7 @@ def test_given_two_asks_of_one_upload_when_watched_then_both_are_told(
     assert [each["run"] for each in answers] == [0, 1]
 
 
-def test_given_a_terminal_when_watched_then_each_drop_has_one_line_that_stays(
+def test_on_a_terminal_watch_keeps_one_line_for_each_run(
     harness: ImportHarness,
     see: Callable[..., tuple[int, list[str]]],
     meanwhile: Callable[..., None],
@@ -487,7 +471,7 @@ def test_given_a_terminal_when_watched_then_each_drop_has_one_line_that_stays(
     assert other.startswith("·  b.iso  decide    inspecting the ISO")
 
 
-def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_answer_is_the_status(
+def test_watching_one_run_keeps_its_steps_and_exits_with_its_answer(
     harness: ImportHarness,
     see: Callable[..., tuple[int, list[str]]],
     meanwhile: Callable[..., None],
@@ -504,7 +488,7 @@ def test_given_one_drop_when_watched_on_a_terminal_then_its_steps_stay_and_its_a
     ]
 
 
-def test_given_an_ask_that_nobody_has_claimed_yet_when_watched_then_no_older_answer_is_told(
+def test_watch_shows_no_older_answer_for_an_unclaimed_run(
     harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
 ) -> None:
     rejected(harness)
@@ -514,14 +498,14 @@ def test_given_an_ask_that_nobody_has_claimed_yet_when_watched_then_no_older_ans
 
     status, out, _ = run("watch", ADDRESS, "--json")
 
-    told = [json.loads(line) for line in out.splitlines()]
+    shown = [json.loads(line) for line in out.splitlines()]
     assert status == 3
-    assert told[0]["message"] == "waiting for the import to start"
-    assert [each["run"] for each in told if each["event"] == "answer"] == [1]
+    assert shown[0]["message"] == "waiting for the import to start"
+    assert [each["run"] for each in shown if each["event"] == "answer"] == [1]
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)])
-def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_told_what_to_do(
+def test_watch_suggests_a_remedy_when_nothing_is_claimed_for_a_minute(
     harness: ImportHarness,
     run: Run,
     meanwhile: Callable[..., None],
@@ -546,7 +530,7 @@ def test_given_a_stack_that_takes_nothing_when_watched_for_a_minute_then_it_is_t
     assert "isodrop doctor" in late
 
 
-def test_given_an_ask_that_came_to_nothing_when_watched_then_the_last_answer_is_told(
+def test_watch_shows_the_last_answer_when_a_retry_was_aborted(
     harness: ImportHarness, run: Run
 ) -> None:
     rejected(harness)
@@ -561,7 +545,7 @@ def test_given_an_ask_that_came_to_nothing_when_watched_then_the_last_answer_is_
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)])
-def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
+def test_watch_reports_a_stack_that_stops_responding(
     harness: ImportHarness, run: Run, meanwhile: Callable[..., None], how: tuple[str, ...]
 ) -> None:
     harness.claim_run(harness.upload("a.iso"), "execution-a")
@@ -576,7 +560,7 @@ def test_given_a_stack_that_ceases_to_answer_when_watched_then_that_is_told(
 # inspect, as a stack would
 
 
-def test_given_a_stack_when_inspected_then_its_own_settings_decide(
+def test_inspect_uses_the_settings_of_the_stack(
     harness: ImportHarness, run: Run, stacks: dict[str, dict[str, str]], environment: dict[str, str]
 ) -> None:
     stacks["isodrop"]["UploadUri"] = f"s3://{BUCKET}/drops/"
@@ -585,11 +569,11 @@ def test_given_a_stack_when_inspected_then_its_own_settings_decide(
     path.write_bytes(harness.iso())
 
     status, out, _ = run("inspect", str(path), "--stack", "isodrop")
-    _, told, _ = run("inspect", str(path), "--stack", "isodrop", "--json")
+    _, shown, _ = run("inspect", str(path), "--stack", "isodrop", "--json")
     _, elsewhere, _ = run("inspect", str(path))
     forbidden, refusal, _ = run("inspect", str(path), "--stack", "isodrop", "--set", "rebuild=2")
 
-    look = json.loads(told)
+    look = json.loads(shown)
     assert (status, look["settings"], look["plan"]["name"]) == (0, "stack", "desk-24h2")
     assert look["plan"]["tags"]["isodrop:source"] == f"s3://{BUCKET}/drops/{KEY}"
     assert out.splitlines()[-1] == "settings\tstack isodrop"
@@ -598,7 +582,7 @@ def test_given_a_stack_when_inspected_then_its_own_settings_decide(
     assert (forbidden, "invalid-override" in refusal) == (3, True)
 
 
-def test_given_an_object_and_a_stack_when_inspected_then_it_is_decided_where_it_lies(
+def test_inspect_of_an_object_uses_the_stack_and_its_own_key(
     harness: ImportHarness, run: Run, environment: dict[str, str]
 ) -> None:
     environment["EDITION"] = "EnterpriseN"
@@ -612,14 +596,14 @@ def test_given_an_object_and_a_stack_when_inspected_then_it_is_decided_where_it_
 
 
 @pytest.mark.parametrize(
-    ("stack", "told"),
+    ("stack", "shown"),
     [
         ("isodrop", "AccessDeniedException; request that permission"),
         ("nobodys", "there is no stack nobodys in eu-central-1"),
     ],
 )
-def test_given_a_stack_that_does_not_say_when_inspected_then_nothing_is_decided(
-    harness: ImportHarness, run: Run, refused: dict[str, str], stack: str, told: str
+def test_inspect_decides_nothing_without_the_settings_of_the_stack(
+    harness: ImportHarness, run: Run, refused: dict[str, str], stack: str, shown: str
 ) -> None:
     refused["GetFunctionConfiguration"] = "AccessDeniedException"
     path = harness.folder / KEY
@@ -628,13 +612,13 @@ def test_given_a_stack_that_does_not_say_when_inspected_then_nothing_is_decided(
     status, out, err = run("inspect", str(path), "--stack", stack)
 
     assert (status, out) == (1, "")
-    assert told in err
+    assert shown in err
 
 
 # drop
 
 
-def test_given_settings_that_may_not_be_read_when_dropped_then_the_defaults_are_named(
+def test_upload_without_access_to_the_settings_names_the_defaults(
     harness: ImportHarness, run: Run, refused: dict[str, str]
 ) -> None:
     refused["GetFunctionConfiguration"] = "AccessDeniedException"
@@ -642,15 +626,15 @@ def test_given_settings_that_may_not_be_read_when_dropped_then_the_defaults_are_
     path.write_bytes(harness.iso())
 
     status, out, _ = run("upload", str(path), "--no-wait")
-    _, told, _ = run("upload", str(path), "--no-wait", "--json", "--force")
+    _, shown, _ = run("upload", str(path), "--no-wait", "--json", "--force")
 
     looked = out.splitlines()[0].split("\t")
     assert (status, looked[1]) == (0, "inspect")
     assert looked[2].endswith("Enterprise is image 5; by default settings")
-    assert json.loads(told.splitlines()[0])["settings"] == "defaults"
+    assert json.loads(shown.splitlines()[0])["settings"] == "defaults"
 
 
-def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_guessed_or_sent(
+def test_upload_with_unreadable_settings_sends_nothing(
     harness: ImportHarness, run: Run, refused: dict[str, str]
 ) -> None:
     refused["GetFunctionConfiguration"] = "TooManyRequestsException"
@@ -665,7 +649,7 @@ def test_given_settings_that_cannot_be_read_now_when_dropped_then_nothing_is_gue
     assert "Contents" not in harness.client("s3").list_objects_v2(Bucket=BUCKET)
 
 
-def test_given_credentials_that_expire_before_a_part_arrives_then_nothing_is_to_go_on_with(
+def test_credentials_that_expire_before_any_part_leave_no_resume(
     harness: ImportHarness, run: Run, refused: dict[str, str]
 ) -> None:
     refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
@@ -703,7 +687,7 @@ def test_a_key_alone_is_of_the_stacks_bucket(
 # A clock that is off
 
 
-def test_with_a_local_clock_ahead_an_answer_is_heard_all_the_same(
+def test_an_answer_is_found_though_the_local_clock_is_ahead(
     harness: ImportHarness,
     run: Run,
     meanwhile: Callable[..., None],
@@ -853,7 +837,7 @@ def everything(
     return asked
 
 
-def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_and_no_more(
+def test_the_operator_policy_allows_every_command_and_no_more(
     everything: list[Call],
 ) -> None:
     policy = operator_policy()
@@ -868,7 +852,7 @@ def test_given_all_that_an_operator_does_when_done_then_the_policy_allows_that_a
     assert named - {action for action, _ in rights} == {"s3:ListBucket"}
 
 
-def test_given_a_key_when_an_operator_drops_or_looks_then_it_is_for_that_and_nothing_else() -> None:
+def test_the_operators_key_may_be_used_through_s3_and_dynamodb_only() -> None:
     key = ARN.format("kms", "key/1b2c3d4e")
     (statement,) = [each for each in operator_policy(KmsKeyArn=key) if each["Resource"] == key]
     of_the_stack = resolve(KmsKeyArn=key).statement("ImportIsoRole", "UseKmsKey")
@@ -895,9 +879,7 @@ def test_given_a_key_when_an_operator_drops_or_looks_then_it_is_for_that_and_not
         ("status",),
     ],
 )
-def test_given_wrong_usage_when_typed_then_it_is_told_before_anything_is_asked(
-    run: Run, wrong: tuple[str, ...]
-) -> None:
+def test_wrong_usage_is_reported_before_any_call_to_aws(run: Run, wrong: tuple[str, ...]) -> None:
     status, out, err = run(*wrong)
 
     assert (status, out) == (2, "")
@@ -906,7 +888,7 @@ def test_given_wrong_usage_when_typed_then_it_is_told_before_anything_is_asked(
 
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("command", ["list", "doctor"])
-def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_proposed(
+def test_no_remedy_is_suggested_for_a_stack_of_another_kind(
     run: Run, stacks: dict[str, dict[str, str]], command: str
 ) -> None:
     stacks["queues"] = {"QueueUrl": "https://sqs"}
@@ -931,14 +913,14 @@ def test_given_a_stack_of_something_else_when_asked_then_no_mend_of_it_is_propos
         ((), ({"AWS_ENDPOINT_URL": "moon"}, "Invalid endpoint: moon; check the network")),
     ],
 )
-def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
+def test_a_stack_that_cannot_be_reached_is_reported_with_a_remedy(
     run: Run,
     stacks: dict[str, dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
     case: tuple[dict[str, str | None], str],
 ) -> None:
-    environment, told = case
+    environment, shown = case
     outputs = {"UploadBucketName": "b", "ImportStateMachineArn": "arn:a:states:r:1:stateMachine:m"}
     stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTableName": "ledger"}}
     # Neither this machine's own configuration nor its metadata service is to be found.
@@ -953,12 +935,12 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
     status, out, err = run("list", *arguments)
 
     assert (status, out) == (1, "")
-    assert told in err
+    assert shown in err
 
 
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "shown"),
     [
         ("ExpiredToken", "DescribeStacks: ExpiredToken: No; sign in"),
         ("InvalidClientTokenId", "sign in (aws sso login, aws configure) or choose a profile"),
@@ -966,8 +948,8 @@ def test_given_no_way_to_the_stack_when_asked_then_the_way_out_is_told(
         ("Throttling", "try again in a minute"),
     ],
 )
-def test_given_an_error_of_aws_when_asked_then_it_is_a_sentence(
-    run: Run, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+def test_an_error_of_aws_is_reported_in_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, code: str, shown: str
 ) -> None:
     def refuse(self: Any, operation: str, arguments: Any) -> Any:
         del self, arguments
@@ -978,7 +960,7 @@ def test_given_an_error_of_aws_when_asked_then_it_is_a_sentence(
     status, out, err = run("list")
 
     assert (status, out) == (1, "")
-    assert told in err
+    assert shown in err
 
 
 # ---------------------------------------------------------------------------- env
@@ -996,7 +978,7 @@ def test_env_prints_the_settings_that_each_function_has(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("harness")
-def test_env_leads_the_functions_where_it_is_told(run: Run) -> None:
+def test_env_points_the_functions_at_the_given_endpoint(run: Run) -> None:
     _, out, _ = run("env", "--endpoint-url", "http://10.0.0.1:4566")
 
     said = {each["AWS_ENDPOINT_URL"] for each in json.loads(out).values()}
@@ -1004,7 +986,7 @@ def test_env_leads_the_functions_where_it_is_told(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("harness")
-def test_env_of_a_stack_without_the_output_says_what_to_do(
+def test_env_of_a_stack_without_the_output_suggests_a_remedy(
     stacks: dict[str, dict[str, str]], run: Run
 ) -> None:
     del stacks["isodrop"]["ReportFunction"]

@@ -65,16 +65,16 @@ from isodrop_local.template import definition
 from tests.integration.conftest import ACCOUNT as ENVIRON
 from tests.integration.conftest import BUCKET, STAGING, ledger_properties
 from tests.resilience.actors import (
-    asks_of_versions,
     budget_of,
     copied_etag,
     deleted,
-    dropped,
     make_iso,
     maybe_sent,
     maybe_tokens,
     put,
-    versions_of_drops,
+    runs_by_version,
+    uploaded_iso,
+    versions_by_upload,
 )
 from tests.resilience.oracle import FinalState, UploadedIso
 from tests.resilience.schedule import (
@@ -97,7 +97,7 @@ MACHINE: Final = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:isodrop"
 DAY: Final = 24 * 3600.0
 WEEK: Final = 7 * DAY
 PART_SIZE: Final = 256 * 1024
-"""Of the copies here: the discs are small."""
+"""Of the copies here: the ISOs are small."""
 _BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "errors")
 PARAMETERS: Final = {"PollIntervalSeconds": 240, "TrackingTimeoutHours": 14}
 """Rarer looks than the template allows at the most seldom: each costs real time here."""
@@ -587,7 +587,7 @@ class Simulation:
         etag, version = put(self.outside("s3"), BUCKET, upload.key, data, upload)
         self._say("uploaded", upload.iso, "to", upload.key, version)
         self._etags[copied_etag(data, PART_SIZE)] = upload.iso
-        self._dropped.append(dropped(upload, upload.key, version))
+        self._dropped.append(uploaded_iso(upload, upload.key, version))
         event = _event(upload, len(data), etag, version, len(self._dropped))
         for delay in upload.delays:
             self._spawn(partial(self._deliver, json.dumps(event)), delay)
@@ -628,7 +628,7 @@ class Simulation:
                 theirs = {**imports[deed.which % len(imports)].request, "tags": {"by": "hand"}}
                 theirs["clientToken"] = f"by hand {self.clock.now}"
                 self.builder.call("ImportDiskImage", theirs)
-            case ActionKind.ASK_ANEW if self._dropped:
+            case ActionKind.RETRY if self._dropped:
                 self._retry(self._dropped[deed.which % len(self._dropped)].key)
             case ActionKind.ABORT_EXECUTION if going:
                 going[deed.which % len(going)].status = "ABORTED"
@@ -663,13 +663,13 @@ class Simulation:
             distributions=self.builder.history("distribution"),
             distributes=self.schedule.distributes,
             executions={arn: each.status for arn, each in self.executions.items()},
-            runs=versions_of_drops(items),
+            runs=versions_by_upload(items),
             budget=budget_of(items, self.schedule.at_once, self.schedule.per_day),
             maybe_tokens=maybe_tokens(items),
             staged=[self._staging.uri(each.key) for each in self._staging.list_copies()],
             maybe_sent=maybe_sent(items),
             lost_copies=self._lost_copies,
-            retries=asks_of_versions(items),
+            retries=runs_by_version(items),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.builder.controls.violations,
@@ -678,7 +678,7 @@ class Simulation:
 
 
 _NOBODY: Any = None
-"""Whom an operator that asks anew does not ask."""
+"""Whom an operator that retries does not call."""
 
 
 @dataclass(frozen=True, slots=True)

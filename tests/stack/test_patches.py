@@ -59,7 +59,7 @@ def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str)
     assert (listed["Prefix"], [each["Key"] for each in listed["Versions"]]) == ("odd/", [key])
 
 
-def test_a_simulation_knows_what_aws_s_own_policies_allow(emulator: LocalStack) -> None:
+def test_a_simulation_knows_the_managed_policies_of_aws(emulator: LocalStack) -> None:
     iam = emulator.client("iam")
     role = iam.create_role(RoleName="builds", AssumeRolePolicyDocument="{}")["Role"]
     iam.attach_role_policy(
@@ -71,7 +71,7 @@ def test_a_simulation_knows_what_aws_s_own_policies_allow(emulator: LocalStack) 
     assert [each["EvalDecision"] for each in judged] == ["allowed", "implicitDeny"]
 
 
-def test_a_simulated_policy_knows_the_context_that_it_is_told(emulator: LocalStack) -> None:
+def test_a_simulated_policy_uses_the_given_context(emulator: LocalStack) -> None:
     """IAM evaluates conditions with the keys that SimulatePrincipalPolicy is given."""
     iam = emulator.client("iam")
     service = {"StringEquals": {"iam:PassedToService": "imagebuilder.amazonaws.com"}}
@@ -219,7 +219,7 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         body = "import words\nreturn words.WORD"
         assert call(emulator, make_function(emulator, body, Layers=[layer])) == "layer"
 
-    def test_one_that_dies_is_an_exit_error(self, emulator: LocalStack) -> None:
+    def test_a_function_that_dies_is_an_exit_error(self, emulator: LocalStack) -> None:
         function = make_function(
             emulator, "import os, signal\nif event: os.kill(os.getpid(), signal.SIGKILL)\nreturn 1"
         )
@@ -229,14 +229,16 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         assert answer["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
         assert call(emulator, function, 0) == 1
 
-    def test_one_that_takes_too_long_is_timed_out(self, emulator: LocalStack) -> None:
+    def test_a_function_that_takes_too_long_is_timed_out(self, emulator: LocalStack) -> None:
         function = make_function(emulator, "import time\ntime.sleep(event)\nreturn 1", Timeout=1)
         answer = call(emulator, function, 5)
         assert answer["errorType"] == "Sandbox.Timedout"
         assert answer["errorMessage"].endswith("Error: Task timed out after 1.00 seconds")
         assert call(emulator, function, 0) == 1
 
-    def test_one_that_cannot_be_imported_says_so(self, emulator: LocalStack) -> None:
+    def test_a_function_that_cannot_be_imported_fails_with_a_reason(
+        self, emulator: LocalStack
+    ) -> None:
         function = emulator.client("lambda").create_function(
             FunctionName="broken",
             Runtime="python3.13",
@@ -246,7 +248,7 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         )["FunctionArn"]
         assert call(emulator, function)["errorType"] == "Runtime.ImportModuleError"
 
-    def test_what_is_not_json_cannot_be_answered(self, emulator: LocalStack) -> None:
+    def test_a_result_that_is_no_json_is_an_error(self, emulator: LocalStack) -> None:
         answer = call(emulator, make_function(emulator, "return object()"))
         assert answer["errorType"] == "Runtime.MarshalError"
 
@@ -273,7 +275,7 @@ return urllib.request.urlopen(request).status"""
         assert emulator.control("imagebuilder/calls")[-1]["took_effect"]
         assert call(emulator, function) == 200
 
-    def test_what_a_function_prints_does_no_harm(self, emulator: LocalStack) -> None:
+    def test_output_of_a_function_is_harmless(self, emulator: LocalStack) -> None:
         body = """\
 import os
 print('{"result": "not this"}', flush=True)
@@ -281,7 +283,7 @@ os.system("echo '{}'")
 return "this" """
         assert call(emulator, make_function(emulator, body)) == "this"
 
-    def test_what_a_function_prints_is_in_its_log(self, emulator: LocalStack) -> None:
+    def test_output_of_a_function_is_in_its_log(self, emulator: LocalStack) -> None:
         function = make_function(emulator, "print('heard', event)")
         call(emulator, function, 1)
         group = f"/aws/lambda/{function.rpartition(':')[2]}"
@@ -320,7 +322,7 @@ class TestMachines:
         }
         assert run(emulator, states, "Both", {"number": 1}) == [20, 2, False]
 
-    def test_a_parallel_catches_what_its_branch_raises(self, emulator: LocalStack) -> None:
+    def test_a_parallel_catches_the_error_of_its_branch(self, emulator: LocalStack) -> None:
         function = make_function(emulator, "raise KeyError('x')")
         states = {
             "All": {
@@ -368,7 +370,7 @@ class TestMachines:
         with pytest.raises(client.exceptions.ExecutionAlreadyExists):
             client.start_execution(**asked)
 
-    def test_a_stopped_execution_does_nothing_more(self, emulator: LocalStack) -> None:
+    def test_a_stopped_execution_proceeds_no_further(self, emulator: LocalStack) -> None:
         client = emulator.client("stepfunctions")
         function = make_function(emulator, "raise ValueError()")
         retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 20, "MaxAttempts": 50}]
@@ -391,9 +393,9 @@ class TestMachines:
         client.stop_execution(executionArn=execution, error="Enough")
         time.sleep(0.8)
         assert client.describe_execution(executionArn=execution)["status"] == "ABORTED"
-        heard = len(events())
+        received = len(events())
         time.sleep(0.5)
-        assert len(events()) == heard
+        assert len(events()) == received
 
     def test_an_sdk_call_to_image_builder_speaks_pascal_case(self, emulator: LocalStack) -> None:
         client = emulator.client("imagebuilder")
@@ -411,7 +413,7 @@ class TestMachines:
         assert (found["Arn"], found["InstanceProfileName"]) == (arn, "profile")
         assert found["Tags"] == {"camelCase": "kept"}
 
-    def test_its_errors_bear_the_service_s_name(self, emulator: LocalStack) -> None:
+    def test_errors_of_an_sdk_call_have_the_services_name(self, emulator: LocalStack) -> None:
         arn = "arn:aws:imagebuilder:us-east-1:123456789012:image/nothing/1.0.0/1"
         look = {
             "Type": "Task",
@@ -424,7 +426,7 @@ class TestMachines:
         emulator.control("imagebuilder/fail_next", {"operation": "GetImage", "code": "lost"})
         assert run(emulator, {"Look": look}, "Look") == "Imagebuilder.SdkClientException"
 
-    def test_the_history_tells_what_a_task_was_given(self, emulator: LocalStack) -> None:
+    def test_the_history_contains_the_input_of_a_task(self, emulator: LocalStack) -> None:
         states = emulator.client("stepfunctions")
         look = {
             "Type": "Task",
@@ -456,7 +458,7 @@ class TestMachines:
         (found,) = ec2.describe_launch_templates(LaunchTemplateIds=[template])["LaunchTemplates"]
         assert found["DefaultVersionNumber"] == 2
 
-    def test_a_throttled_invocation_goes_by_its_name(self, emulator: LocalStack) -> None:
+    def test_a_throttled_invocation_has_its_own_error_name(self, emulator: LocalStack) -> None:
         function = make_function(emulator, "return event")
         emulator.client("lambda").put_function_concurrency(
             FunctionName=function, ReservedConcurrentExecutions=0
@@ -529,7 +531,7 @@ class TestBuses:
         assert not events.list_connections()["Connections"]
 
     @pytest.mark.parametrize("wanted", [True, False])
-    def test_a_template_says_whether_a_table_has_point_in_time_recovery(
+    def test_a_template_sets_point_in_time_recovery_of_a_table(
         self, emulator: LocalStack, wanted: bool
     ) -> None:
         client, name = emulator.client("cloudformation"), f"table-{wanted}".lower()
@@ -615,7 +617,7 @@ def _nesting(emulator: LocalStack, bucket: str, address: str) -> str:
 
 class TestStorage:
     @pytest.fixture
-    def heard(self, emulator: LocalStack, bucket: str) -> Any:
+    def received(self, emulator: LocalStack, bucket: str) -> Any:
         """What EventBridge delivers of ISOs in the bucket: a function that waits for it."""
         sqs, events = emulator.client("sqs"), emulator.client("events")
         queue = sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
@@ -649,12 +651,12 @@ class TestStorage:
         return hear
 
     def test_an_upload_s_event_has_the_raw_key_and_the_version(
-        self, emulator: LocalStack, bucket: str, heard: Any
+        self, emulator: LocalStack, bucket: str, received: Any
     ) -> None:
         key = "a folder/Win 11+ü%2B.Iso"
         put = emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"12345")
         emulator.client("s3").put_object(Bucket=bucket, Key="not.iso.txt", Body=b"")
-        (event,) = heard(1)
+        (event,) = received(1)
         described = event["detail"]["object"]
         assert described["key"] == key
         assert described["version-id"] == put["VersionId"]
@@ -665,16 +667,16 @@ class TestStorage:
         assert event["resources"] == [f"arn:aws:s3:::{bucket}"]
 
     def test_sequencers_of_one_key_rise(
-        self, emulator: LocalStack, bucket: str, heard: Any
+        self, emulator: LocalStack, bucket: str, received: Any
     ) -> None:
         for body in (b"1", b"2", b"3"):
             emulator.client("s3").put_object(Bucket=bucket, Key="again.iso", Body=body)
-        told = sorted(heard(3), key=lambda event: event["detail"]["object"]["sequencer"])
+        told = sorted(received(3), key=lambda event: event["detail"]["object"]["sequencer"])
         etags = [event["detail"]["object"]["etag"][:4] for event in told]
         assert etags == ["c4ca", "c81e", "eccb"]
 
-    def test_a_multipart_upload_says_so(
-        self, emulator: LocalStack, bucket: str, heard: Any
+    def test_a_multipart_upload_is_marked_in_its_event(
+        self, emulator: LocalStack, bucket: str, received: Any
     ) -> None:
         s3 = emulator.client("s3")
         upload = s3.create_multipart_upload(
@@ -684,13 +686,13 @@ class TestStorage:
         part = s3.upload_part(**which, PartNumber=1, Body=b"x" * 10)
         parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
         s3.complete_multipart_upload(**which, MultipartUpload={"Parts": parts})
-        (event,) = heard(1)
+        (event,) = received(1)
         assert event["detail"]["reason"] == "CompleteMultipartUpload"
         assert event["detail"]["object"]["etag"].endswith("-1")
         assert s3.head_object(Bucket=bucket, Key="big.iso")["Metadata"] == {"image-name": "mine"}
 
     def test_a_file_put_in_by_reference_is_read_in_place(
-        self, emulator: LocalStack, bucket: str, heard: Any, tmp_path: Path
+        self, emulator: LocalStack, bucket: str, received: Any, tmp_path: Path
     ) -> None:
         """Six sparse gigabytes go in at once, and no process grows by them."""
         size = 6 << 30
@@ -700,7 +702,7 @@ class TestStorage:
             file.write(b"here")
         asked = {"bucket": bucket, "key": "huge.iso", "path": str(tmp_path / "huge.iso")}
         emulator.control("objects", {**asked, "metadata": {"edition": "Enterprise"}})
-        (event,) = heard(1)
+        (event,) = received(1)
         described = event["detail"]["object"]
         assert (described["size"], event["detail"]["reason"]) == (size, "CompleteMultipartUpload")
         etag = described["etag"]
@@ -724,7 +726,7 @@ class TestStorage:
         answer = emulator.client("s3").get_object(Bucket=bucket, Key="small.iso")
         assert answer["Body"].read() == b"ab" * 3_000_000
 
-    def test_a_head_of_a_part_tells_its_size_and_how_many_there_are(
+    def test_a_head_of_a_part_returns_its_size_and_the_number_of_parts(
         self, emulator: LocalStack, bucket: str
     ) -> None:
         s3 = emulator.client("s3")
@@ -741,7 +743,9 @@ class TestStorage:
         assert part["ETag"] == whole["ETag"]
         assert part["ResponseMetadata"]["HTTPStatusCode"] == 206
 
-    def test_ranges_and_preconditions(self, emulator: LocalStack, bucket: str) -> None:
+    def test_ranges_and_preconditions_work_as_in_s3(
+        self, emulator: LocalStack, bucket: str
+    ) -> None:
         """Needs no mending, but must stay so."""
         s3 = emulator.client("s3")
         etag = s3.put_object(Bucket=bucket, Key="ten", Body=b"0123456789")["ETag"]
@@ -844,7 +848,7 @@ class TestTheRest:
         )
         assert [json.loads(each["Body"])["detail"] for each in messages] == [{"é": "ü"}]
 
-    def test_stopping_leaves_nothing_even_while_executions_run(self, tmp_path: Path) -> None:
+    def test_stopping_leaves_no_process_even_while_executions_run(self, tmp_path: Path) -> None:
         server = subprocess.Popen(
             [sys.executable, "-m", "isodrop_local.server", "--wait-scale", "0.01"],
             stdout=subprocess.PIPE,
@@ -868,7 +872,7 @@ class TestTheRest:
         with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             pass
 
-    def test_it_listens_on_the_loopback_address_only(self, emulator: LocalStack) -> None:
+    def test_the_emulator_listens_on_the_loopback_address_only(self, emulator: LocalStack) -> None:
         port = int(emulator.endpoint.rpartition(":")[2])
         table = Path("/proc/net/tcp")
         if not table.exists():

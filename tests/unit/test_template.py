@@ -18,7 +18,7 @@ from isodrop_local.template import ROOT, definition, source
 from tools.resolved_template import Resolved, TemplateError, resolve
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1b2c3d4e-0000-1111-2222-333344445555"
-DROPPED = "UploadRule"  # the rule
+UPLOAD_RULE = "UploadRule"  # the rule
 INFRASTRUCTURE = "arn:aws:imagebuilder:eu-central-1:123456789012:infrastructure-configuration/ours"
 ROLE = "arn:aws:iam::123456789012:role/ours/builder"
 DISTRIBUTION = "arn:aws:imagebuilder:eu-central-1:123456789012:distribution-configuration/ours"
@@ -36,9 +36,9 @@ def swept(made: Resolved) -> tuple[str, str]:
     return variables["UPLOAD_BUCKET"], variables["KEY_PREFIX"]
 
 
-def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in_it() -> None:
+def test_by_default_the_stack_creates_its_bucket_and_takes_every_iso() -> None:
     made = resolve()
-    rule = made.properties(DROPPED)
+    rule = made.properties(UPLOAD_RULE)
     assert made.of_type("AWS::S3::Bucket").keys() == {"UploadBucket", "StagingBucket"}
     assert rule["EventPattern"]["detail"] == {
         "bucket": {"name": ["UploadBucket"]},
@@ -48,9 +48,9 @@ def test_given_nothing_then_the_stack_makes_its_bucket_and_tells_of_every_iso_in
     assert "NotificationCommand" not in made.outputs
 
 
-def test_given_an_existing_bucket_then_no_bucket_is_made_or_changed_and_that_one_is_heard() -> None:
+def test_an_existing_bucket_is_used_and_not_changed() -> None:
     made = resolve(ExistingBucketName="our-media")
-    rule = made.properties(DROPPED)
+    rule = made.properties(UPLOAD_RULE)
     assert made.of_type("AWS::S3::Bucket").keys() == {"StagingBucket"}
     assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-media"]}
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
@@ -64,7 +64,7 @@ def test_given_an_existing_bucket_then_no_bucket_is_made_or_changed_and_that_one
 @pytest.mark.parametrize(
     "there", [{}, {"TopicConfigurations": [{"TopicArn": "t", "Events": ["s3:*"]}]}]
 )
-def test_given_an_existing_bucket_then_an_output_has_the_command_that_adds_what_is_missing(
+def test_an_existing_bucket_has_an_output_with_the_setup_command(
     there: dict[str, Any],
 ) -> None:
     # Given what the bucket notifies already
@@ -91,9 +91,9 @@ def isos_below(prefix: str) -> set[str]:
     return {f"arn:aws:s3:::UploadBucket/{prefix}*.{each}" for each in spellings}
 
 
-def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
+def test_only_isos_below_the_prefix_are_announced_and_read() -> None:
     made = resolve(KeyPrefix="isos/windows/")
-    rule = made.properties(DROPPED)
+    rule = made.properties(UPLOAD_RULE)
     wildcards = [each["wildcard"] for each in rule["EventPattern"]["detail"]["object"]["key"]]
     assert len(wildcards) <= 3
 
@@ -118,7 +118,7 @@ def test_given_a_prefix_then_only_isos_below_it_are_heard_and_read() -> None:
     assert swept(made) == ("UploadBucket", "isos/windows/")
 
 
-def test_given_days_then_replaced_versions_are_kept_as_long() -> None:
+def test_replaced_versions_are_kept_for_the_given_days() -> None:
     rules = resolve(NoncurrentVersionExpirationDays=7).properties("UploadBucket")[
         "LifecycleConfiguration"
     ]
@@ -127,9 +127,7 @@ def test_given_days_then_replaced_versions_are_kept_as_long() -> None:
     ]
 
 
-def test_given_days_then_what_was_imported_is_deleted_by_its_tag_and_by_default_nothing_is() -> (
-    None
-):
+def test_imported_isos_are_deleted_after_the_given_days_if_any() -> None:
     def by_tag(**parameters: object) -> list[dict[str, Any]]:
         rules = resolve(**parameters).properties("UploadBucket")["LifecycleConfiguration"]["Rules"]
         return [rule for rule in rules if "TagFilters" in rule]
@@ -175,7 +173,7 @@ def test_copies_are_written_by_the_stacks_roles_only_and_last_eight_days() -> No
 ACCOUNT = "123456789012"
 
 
-def test_builds_read_copies_and_nothing_else_of_this_account() -> None:
+def test_builds_read_only_copies_of_this_account() -> None:
     made = resolve()
     (policy,) = made.properties("BuildInstanceRole")["Policies"]
     allow, no_objects, no_parameters = policy["PolicyDocument"]["Statement"]
@@ -240,7 +238,7 @@ def test_builds_read_no_parameters_of_this_account_and_all_of_aws(
         ("MaxIsoGigabytes", 40, "max_iso_gigabytes", 40),
     ],
 )
-def test_given_a_setting_then_the_importing_function_reads_it(
+def test_the_importing_function_reads_each_setting(
     parameter: str, value: object, setting: str, read: object
 ) -> None:
     variables = resolve(**{parameter: value}).properties("ImportIso")["Environment"]["Variables"]
@@ -254,7 +252,7 @@ def test_given_a_setting_then_the_importing_function_reads_it(
         ({"AllowListParameter": "/isos"}, "ReadAllowListParameter", ":parameter/isos"),
     ],
 )
-def test_given_an_allow_list_then_that_very_one_may_be_read(
+def test_only_the_given_allow_list_may_be_read(
     where: dict[str, str], sid: str, resource: str
 ) -> None:
     made = resolve(**where, AllowListMode="enforce")
@@ -266,14 +264,14 @@ def test_given_an_allow_list_then_that_very_one_may_be_read(
     assert not any(resolve().statement("ImportIsoRole", each) for each in sids)
 
 
-def test_given_a_concurrency_then_it_is_reserved_for_the_importing_function() -> None:
+def test_a_concurrency_is_reserved_for_the_importing_function() -> None:
     reserved = "ReservedConcurrentExecutions"
     assert resolve(ImportConcurrency=5).properties("ImportIso")[reserved] == "5"
     assert reserved not in resolve().properties("ImportIso")
     assert reserved not in resolve(ImportConcurrency=5).properties("ReportBuild")
 
 
-def test_given_uefi_data_then_they_may_be_read_and_nothing_else() -> None:
+def test_the_given_uefi_data_may_be_read_and_no_other_object() -> None:
     read = resolve(UefiDataUri="s3://ours/uefi.b64").statement("ImportIsoRole", "ReadUefiData")
     assert read
     assert read["Resource"] == "arn:aws:s3:::ours/uefi.b64"
@@ -284,7 +282,7 @@ def test_given_uefi_data_then_they_may_be_read_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("value", "read"), [("true", True), ("false", False)])
-def test_given_the_wish_then_who_answers_names_the_latest_of_all_builds(
+def test_the_answering_functions_read_whether_one_latest_spans_all_builds(
     value: str, read: bool
 ) -> None:
     for function in ("ReportBuild", "Sweep"):
@@ -293,7 +291,7 @@ def test_given_the_wish_then_who_answers_names_the_latest_of_all_builds(
         assert settings.latest_across_builds is read
 
 
-def test_who_answers_may_write_on_the_uploads_and_the_parameters_and_no_others() -> None:
+def test_the_answering_roles_write_to_uploads_and_parameters_only() -> None:
     made = resolve(KeyPrefix="isos/")
     for role in ("ReportBuildRole", "SweepRole"):
         object_, parameter = (
@@ -309,7 +307,7 @@ def test_who_answers_may_write_on_the_uploads_and_the_parameters_and_no_others()
 # What becomes of images
 
 
-def test_given_a_distribution_configuration_then_who_answers_may_distribute_by_it() -> None:
+def test_the_answering_roles_may_distribute_by_the_configuration() -> None:
     made = resolve(
         DistributionConfigurationArn=DISTRIBUTION, ExecutionRoleArn=ROLE, BuildLogGroupName="/ours"
     )
@@ -331,7 +329,7 @@ def test_given_a_distribution_configuration_then_who_answers_may_distribute_by_i
         }
 
 
-def test_given_none_then_nobody_who_answers_distributes_or_passes_a_role() -> None:
+def test_without_a_configuration_no_role_may_distribute() -> None:
     made = resolve()
     for function in ("ReportBuild", "Sweep"):
         settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
@@ -341,12 +339,12 @@ def test_given_none_then_nobody_who_answers_distributes_or_passes_a_role() -> No
 
 
 @pytest.mark.parametrize("function", ["ReportBuild", "Sweep"])
-def test_given_attempts_then_who_distributes_counts_them(function: str) -> None:
+def test_the_distributing_functions_know_the_number_of_attempts(function: str) -> None:
     variables = resolve(MaxConsecutiveFailures=3).properties(function)["Environment"]["Variables"]
     assert ReportSettings.read(variables).max_consecutive_failures == 3
 
 
-def test_given_days_then_old_images_of_this_stack_go_with_all_that_belongs_to_them() -> None:
+def test_old_images_are_deleted_after_the_given_days_with_their_amis() -> None:
     made = resolve(ImageExpirationDays=90, ImagesToRetain=5)
     policy = made.properties("ImageLifecyclePolicy")
     assert policy["ResourceSelection"] == {"TagMap": {"isodrop:stack": "isodrop"}}
@@ -360,7 +358,7 @@ def test_given_days_then_old_images_of_this_stack_go_with_all_that_belongs_to_th
     assert managed.endswith(":policy/service-role/EC2ImageBuilderLifecycleExecutionPolicy")
 
 
-def test_given_no_days_then_no_image_is_ever_deleted() -> None:
+def test_without_days_no_image_is_deleted() -> None:
     made = resolve(ImagesToRetain=5)
     assert not made.of_type("AWS::ImageBuilder::LifecyclePolicy")
     assert "ImageLifecycleRole" not in made.resources
@@ -369,7 +367,7 @@ def test_given_no_days_then_no_image_is_ever_deleted() -> None:
 # How Image Builder builds
 
 
-def test_given_an_infrastructure_configuration_then_none_is_made_nor_what_only_it_needs() -> None:
+def test_an_existing_infrastructure_configuration_replaces_the_stacks() -> None:
     made = resolve(InfrastructureConfigurationArn=INFRASTRUCTURE)
     assert made.resources.keys() == resolve().resources.keys() - {
         *("InfrastructureConfiguration", "BuildInstanceProfile", "BuildInstanceRole")
@@ -380,7 +378,7 @@ def test_given_an_infrastructure_configuration_then_none_is_made_nor_what_only_i
     assert used["Resource"] == INFRASTRUCTURE
 
 
-def test_given_an_execution_role_then_none_is_made_and_only_that_one_may_be_passed() -> None:
+def test_an_existing_execution_role_is_used_and_only_it_may_be_passed() -> None:
     made = resolve(ExecutionRoleArn=ROLE)
     assert made.resources.keys() == resolve().resources.keys() - {"BuildExecutionRole"}
     passed = made.statement("ImportIsoRole", "PassExecutionRole")
@@ -388,7 +386,7 @@ def test_given_an_execution_role_then_none_is_made_and_only_that_one_may_be_pass
     assert passed["Resource"] == ROLE
 
 
-def test_who_imports_may_see_the_workflows_of_aws() -> None:
+def test_the_importing_role_may_read_the_workflows_of_aws() -> None:
     # Two of AWS's pages ask for it, the newest does not.
     (statement,) = (
         each
@@ -419,7 +417,7 @@ def listed(said: str | list[str]) -> list[str]:
 
 @pytest.mark.parametrize("group", ["", "/ours/builds"])
 @pytest.mark.parametrize("name", ["BuildExecutionRole", "BuildInstanceRole"])
-def test_given_a_log_group_then_who_builds_may_write_there(name: str, group: str) -> None:
+def test_builds_may_write_to_the_given_log_group(name: str, group: str) -> None:
     role = resolve(BuildLogGroupName=group).properties(name)
     statements = [
         statement
@@ -433,7 +431,7 @@ def test_given_a_log_group_then_who_builds_may_write_there(name: str, group: str
         assert allows(statements, f"logs:{action}", f"{where}:log-stream:11.26100.1742/1")
 
 
-def test_the_stack_s_execution_role_may_distribute_to_other_regions_and_accounts() -> None:
+def test_the_execution_role_may_distribute_to_other_regions_and_accounts() -> None:
     (arn,) = resolve().properties("BuildExecutionRole")["ManagedPolicyArns"]
     statements = AWS_S_OWN[arn.rpartition("/")[2]]["Document"]["Statement"]
     there = "arn:aws:iam::210987654321:role/EC2ImageBuilderDistributionCrossAccountRole"
@@ -441,7 +439,7 @@ def test_the_stack_s_execution_role_may_distribute_to_other_regions_and_accounts
     assert allows(statements, "sts:AssumeRole", there)
 
 
-def test_given_a_subnet_then_builds_run_there_and_by_default_where_image_builder_likes() -> None:
+def test_builds_run_in_the_given_subnet_or_in_the_default_network() -> None:
     groups = "sg-0123456789abcdef0,sg-0123456789abcdef1"
     made = resolve(**{**IN_A_SUBNET, "SecurityGroupIds": groups}).properties(
         "InfrastructureConfiguration"
@@ -458,7 +456,7 @@ def test_the_build_s_instance_is_tagged_with_its_stack() -> None:
     assert made["ResourceTags"] == {"isodrop:stack": "ours"}
 
 
-def test_given_instance_types_then_builds_run_on_those() -> None:
+def test_builds_run_on_the_given_instance_types() -> None:
     made = resolve(InstanceTypes="m7i.large,m6i.large").properties("InfrastructureConfiguration")
     assert made["InstanceTypes"] == ["m7i.large", "m6i.large"]
     assert "InstanceTypes" not in resolve().properties("InfrastructureConfiguration")
@@ -470,13 +468,13 @@ def test_given_instance_types_then_builds_run_on_those() -> None:
 @pytest.mark.parametrize(
     ("parameter", "value"), [("PollIntervalSeconds", 77), ("TrackingTimeoutHours", 19)]
 )
-def test_given_a_pace_then_the_state_machine_keeps_it(parameter: str, value: int) -> None:
+def test_the_state_machine_uses_the_given_poll_interval(parameter: str, value: int) -> None:
     substitutes = resolve(**{parameter: value}).properties("ImportStateMachine")
     assert substitutes["DefinitionSubstitutions"][parameter] == str(value)
     assert str(definition(**{parameter: value})) != str(definition())
 
 
-def test_given_an_event_bus_then_it_hears_and_no_other_may_be_told() -> None:
+def test_only_the_given_event_bus_is_published_to() -> None:
     made = resolve(EventBusName="ours")
     told = made.statement("ReportBuildRole", "PublishEvents")
     assert told
@@ -485,7 +483,7 @@ def test_given_an_event_bus_then_it_hears_and_no_other_may_be_told() -> None:
     assert made.outputs["EventBus"] == "ours"
 
 
-def test_given_the_wish_then_the_stack_has_a_bus_of_its_own_and_two_roles_publish_there() -> None:
+def test_on_request_the_stack_has_its_own_bus_and_two_publishers() -> None:
     made = resolve(CreateEventBus="true")
     (statement,) = [made.properties("EventBusPolicy")["Statement"]]
     assert made.properties("EventBus")["Name"] == "isodrop-events"
@@ -502,12 +500,12 @@ def test_given_the_wish_then_the_stack_has_a_bus_of_its_own_and_two_roles_publis
     assert made.outputs["EventBus"] == "EventBus"
 
 
-def test_given_no_wish_then_the_stack_makes_no_bus() -> None:
+def test_by_default_the_stack_creates_no_bus() -> None:
     assert not {"EventBus", "EventBusPolicy"} & resolve().resources.keys()
 
 
 @pytest.mark.parametrize("role", ["ReportBuildRole", "SweepRole"])
-def test_who_publishes_publishes_as_isodrop_only(role: str) -> None:
+def test_publishers_may_publish_as_isodrop_only(role: str) -> None:
     told = resolve().statement(role, "PublishEvents")
     assert told is not None
     assert told["Condition"] == {
@@ -519,12 +517,12 @@ def test_who_publishes_publishes_as_isodrop_only(role: str) -> None:
 @pytest.mark.parametrize(
     ("wish", "protected"), [({}, "false"), ({"LedgerDeletionProtection": "true"}, "true")]
 )
-def test_the_ledger_is_protected_by_wish(wish: dict[str, str], protected: str) -> None:
+def test_the_ledger_is_protected_on_request(wish: dict[str, str], protected: str) -> None:
     assert resolve(**wish).properties("LedgerTable")["DeletionProtectionEnabled"] == protected
 
 
 @pytest.mark.parametrize("function", ["ReportBuild", "Sweep"])
-def test_given_a_retention_of_runs_then_who_answers_writes_when_they_expire(function: str) -> None:
+def test_with_a_retention_the_answering_roles_write_the_expiry(function: str) -> None:
     made = resolve(RunRetentionDays=365)
     assert made.properties(function)["Environment"]["Variables"]["RUN_RETENTION_DAYS"] == "365"
     assert made.properties("LedgerTable")["TimeToLiveSpecification"] == {
@@ -533,7 +531,7 @@ def test_given_a_retention_of_runs_then_who_answers_writes_when_they_expire(func
     }
 
 
-def test_given_no_wish_then_no_schema_registry_is_made_and_by_wish_one_for_the_stack() -> None:
+def test_a_schema_registry_is_created_on_request_only() -> None:
     assert "EventSchemas" not in resolve().resources
     nested = resolve(RegisterSchemas="true").properties("EventSchemas")
     assert (
@@ -545,7 +543,7 @@ def test_given_no_wish_then_no_schema_registry_is_made_and_by_wish_one_for_the_s
 # What the organisation asks for
 
 
-def test_given_a_key_then_all_that_is_kept_is_under_it() -> None:
+def test_everything_stored_is_encrypted_with_the_given_key() -> None:
     made = resolve(KmsKeyArn=KEY)
     (bucket,) = made.properties("UploadBucket")["BucketEncryption"][
         "ServerSideEncryptionConfiguration"
@@ -560,7 +558,7 @@ def test_given_a_key_then_all_that_is_kept_is_under_it() -> None:
         assert logs["KmsKeyId"] == KEY
 
 
-def test_given_a_key_then_who_reads_and_writes_may_use_it_and_nobody_otherwise() -> None:
+def test_only_roles_that_use_data_may_use_the_given_key() -> None:
     made, plain = resolve(KmsKeyArn=KEY), resolve()
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
         used = made.statement(role, "UseKmsKey")
@@ -571,7 +569,7 @@ def test_given_a_key_then_who_reads_and_writes_may_use_it_and_nobody_otherwise()
     assert "kms:" not in str(plain.resources)
 
 
-def test_given_a_boundary_and_a_path_then_every_role_has_them() -> None:
+def test_every_role_has_the_given_boundary_and_path() -> None:
     made = resolve(PermissionsBoundaryArn=BOUNDARY, RolePath="/ours/")
     roles = made.of_type("AWS::IAM::Role")
     assert len(roles) >= 6
@@ -583,13 +581,13 @@ def test_given_a_boundary_and_a_path_then_every_role_has_them() -> None:
         assert (role["Path"], "PermissionsBoundary" in role) == ("/", False)
 
 
-def test_given_a_retention_then_every_log_group_has_it() -> None:
+def test_every_log_group_has_the_given_retention() -> None:
     logs = resolve(LogRetentionDays=14).of_type("AWS::Logs::LogGroup")
     assert {each["RetentionInDays"] for each in logs.values()} == {"14"}
 
 
 @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
-def test_given_an_architecture_then_the_functions_run_on_it_and_the_layer_fits(
+def test_functions_and_layer_have_the_given_architecture(
     architecture: str,
 ) -> None:
     made = resolve(Architecture=architecture)
@@ -651,14 +649,14 @@ EXCLUSIONS = [
 
 
 @pytest.mark.parametrize(("parameters", "sentence"), EXCLUSIONS)
-def test_given_parameters_that_exclude_each_other_then_a_sentence_says_so(
+def test_exclusive_parameters_are_refused_with_a_sentence(
     parameters: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(TemplateError, match=f"^{re.escape(sentence)}$"):
         resolve(**parameters)
 
 
-def test_every_sentence_of_the_template_is_tried_here() -> None:
+def test_every_assertion_of_the_template_is_tested() -> None:
     rules = source()["Rules"].values()
     sentences = {each["AssertDescription"] for rule in rules for each in rule["Assertions"]}
     assert sentences == {sentence for _, sentence in EXCLUSIONS}
@@ -726,14 +724,12 @@ REFUSED: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize(("parameter", "refused"), REFUSED)
-def test_given_a_value_that_is_none_then_its_parameter_refuses_it(
-    parameter: str, refused: object
-) -> None:
+def test_a_parameter_refuses_an_invalid_value(parameter: str, refused: object) -> None:
     with pytest.raises(TemplateError, match=f"^{parameter} cannot be "):
         resolve(**{parameter: refused})
 
 
-def test_every_parameter_has_a_description_a_default_a_bound_and_a_place_in_a_group() -> None:
+def test_every_parameter_has_description_default_bound_and_group() -> None:
     template = source()
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     placed = [name for group in groups for name in group["Parameters"]]
@@ -764,6 +760,6 @@ def test_the_address_of_aws_is_declared_empty_and_so_is_aws_itself(
         *(f"examples/{path.parent.name}/template.yaml" for path in EXAMPLES),
     ],
 )
-def test_nothing_is_of_one_partition_only(path: str) -> None:
+def test_no_resource_depends_on_one_partition(path: str) -> None:
     # In China and GovCloud an ARN, and the Resource of a state machine's task, begins differently.
     assert not re.search(r"arn:aws(-cn|-us-gov)?:", (ROOT / path).read_text())

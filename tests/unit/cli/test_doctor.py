@@ -199,13 +199,13 @@ def with_parameters(**parameters: str) -> dict[str, Any]:
     return {**STACK, "Parameters": told}
 
 
-def look(check: str, at: CheckContext) -> CheckResult:
+def run_check(check: str, at: CheckContext) -> CheckResult:
     found: list[Finding] = list(run_checks(at, [each for each in CHECKS if each.name == check]))
     assert len(found) == 1
     return found[0].result
 
 
-def test_given_a_healthy_stack_then_every_check_is_well() -> None:
+def test_a_healthy_stack_passes_every_check() -> None:
     levels = {each.check: each.result.level for each in run_checks(context())}
     assert set(levels.values()) == {Level.OK}
     assert len(levels) == len(CHECKS)
@@ -214,21 +214,21 @@ def test_given_a_healthy_stack_then_every_check_is_well() -> None:
 @pytest.mark.parametrize(
     "policy", [{"Policy": '{"Statement": []}'}, refusal("NoSuchBucketPolicy", 404)], ids=str
 )
-def test_a_staging_bucket_that_others_may_write_to_is_told(policy: Any) -> None:
-    found = look("staging", context(GetBucketPolicy=policy))
+def test_a_staging_bucket_with_other_writers_is_reported(policy: Any) -> None:
+    found = run_check("staging", context(GetBucketPolicy=policy))
     assert found.level is Level.ERROR
     assert "the-copies" in found.message
 
 
-def test_a_directory_bucket_is_told() -> None:
+def test_a_directory_bucket_is_reported() -> None:
     stack = {
         **STACK,
         "Outputs": [{"OutputKey": "UploadBucketName", "OutputValue": "iso--euc1-az1--x-s3"}],
     }
-    assert "directory bucket" in look("bucket", context(stack)).message
+    assert "directory bucket" in run_check("bucket", context(stack)).message
 
 
-def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_none_crashes() -> None:
+def test_without_permissions_every_check_warns_and_names_one() -> None:
     denied = dict.fromkeys(HEALTHY, refusal("AccessDenied", 403))
     kept = {"ListStackResources": HEALTHY["ListStackResources"]}
     elsewise = ("DescribeKey", "GetDistributionConfiguration", "GetObject")
@@ -253,17 +253,18 @@ def test_given_no_permission_at_all_then_every_check_warns_and_names_one_and_non
     assert unseen["state-machine"].remedy == "request the permission states:DescribeStateMachine"
 
 
-def test_given_the_resources_cannot_be_listed_then_what_needs_them_says_so() -> None:
+def test_checks_that_need_the_resource_list_report_that_it_failed() -> None:
     at = context(ListStackResources=refusal("AccessDenied", 403))
     assert (
-        look("upload-rule", at).remedy == "request the permission cloudformation:ListStackResources"
+        run_check("upload-rule", at).remedy
+        == "request the permission cloudformation:ListStackResources"
     )
-    assert look("bucket", at).level is Level.OK
+    assert run_check("bucket", at).level is Level.OK
 
 
-def test_given_a_service_that_cannot_be_reached_then_that_is_a_warning() -> None:
+def test_a_service_that_cannot_be_reached_is_a_warning() -> None:
     lost = EndpointConnectionError(endpoint_url="https://nowhere")
-    result = look("build-quota", context(ListServiceQuotas=lost))
+    result = run_check("build-quota", context(ListServiceQuotas=lost))
     assert (result.level, result.remedy) == (Level.WARNING, None)
     assert "could not be checked: ListServiceQuotas: Could not connect" in result.message
 
@@ -279,8 +280,8 @@ def test_given_a_service_that_cannot_be_reached_then_that_is_a_warning() -> None
         ("DELETE_FAILED", Level.ERROR),
     ],
 )
-def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> None:
-    assert look("stack", context({**STACK, "StackStatus": status})).level is level
+def test_the_status_of_the_stack_is_checked(status: str, level: Level) -> None:
+    assert run_check("stack", context({**STACK, "StackStatus": status})).level is level
 
 
 # The bucket and its key
@@ -289,9 +290,9 @@ def test_given_a_stack_s_status_then_it_is_judged(status: str, level: Level) -> 
 @pytest.mark.parametrize(
     "check", ["bucket", "event-notifications", "versioning", "can-read-upload"]
 )
-def test_given_a_stack_that_was_not_made_far_enough_then_its_bucket_is_missed(check: str) -> None:
+def test_a_partly_created_stack_lacks_its_bucket(check: str) -> None:
     half = {**STACK, "StackStatus": "ROLLBACK_COMPLETE", "Outputs": []}
-    result = look(check, context(half))
+    result = run_check(check, context(half))
     assert result.level is Level.ERROR
     assert result.message == "the stack has no output UploadBucketName"
 
@@ -309,18 +310,18 @@ def owned_by_another(parameters: Mapping[str, Any]) -> Any:
         (refusal("404", 404), "there is no bucket drops"),
     ],
 )
-def test_given_a_bucket_that_image_builder_would_not_take_then_it_is_broken(
-    answer: Any, words: str
-) -> None:
-    result = look("bucket", context(HeadBucket=answer))
+def test_a_bucket_that_image_builder_refuses_is_an_error(answer: Any, words: str) -> None:
+    result = run_check("bucket", context(HeadBucket=answer))
     assert result.level is Level.ERROR
     assert words in result.message
 
 
-def test_given_other_notifications_then_the_remedy_keeps_them() -> None:
+def test_the_remedy_keeps_other_notifications() -> None:
     kept = {"TopicConfigurations": [{"TopicArn": "t", "Events": ["s3:ObjectCreated:*"]}]}
     answer = {**kept, "ResponseMetadata": {}}
-    remedy = look("event-notifications", context(GetBucketNotificationConfiguration=answer)).remedy
+    remedy = run_check(
+        "event-notifications", context(GetBucketNotificationConfiguration=answer)
+    ).remedy
     assert remedy is not None
     assert json.dumps({**kept, "EventBridgeConfiguration": {}}) in remedy
 
@@ -342,11 +343,11 @@ def encrypted(key: str | None) -> dict[str, Any]:
         (ARN.format("kms", "key/another"), KEY, Level.ERROR),
     ],
 )
-def test_given_a_bucket_s_key_then_the_stack_must_know_it_unless_it_is_aws_s_own(
+def test_the_stack_must_know_a_buckets_key_unless_aws_owns_it(
     key: str | None, parameter: str, level: Level
 ) -> None:
     at = context(with_parameters(KmsKeyArn=parameter), GetBucketEncryption=encrypted(key))
-    assert look("encryption", at).level is level
+    assert run_check("encryption", at).level is level
 
 
 def key_policy(root: bool, *services: str) -> dict[str, Any]:
@@ -372,7 +373,7 @@ LOGS, EVENTS = f"logs.{REGION}.amazonaws.com", "events.amazonaws.com"
         ("PendingDeletion", {}, Level.ERROR, "is PendingDeletion"),
     ],
 )
-def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
+def test_the_state_and_policy_of_a_customer_key_are_checked(
     state: str, policy: Any, level: Level, words: str
 ) -> None:
     at = context(
@@ -380,7 +381,7 @@ def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
         DescribeKey={"KeyMetadata": {"KeyState": state}},
         GetKeyPolicy=policy,
     )
-    result = look("kms-key", at)
+    result = run_check("kms-key", at)
     assert result.level is level
     assert words in result.message
 
@@ -388,21 +389,21 @@ def test_given_a_key_of_yours_then_its_state_and_its_policy_are_judged(
 # Delivery
 
 
-def test_given_a_rule_without_a_dead_letter_queue_then_the_remedy_gives_it_the_stack_s() -> None:
+def test_the_remedy_for_a_rule_without_a_queue_sets_the_stacks_queue() -> None:
     bare = {name: value for name, value in TARGET.items() if name != "DeadLetterConfig"}
-    result = look("upload-rule", context(ListTargetsByRule={"Targets": [bare]}))
+    result = run_check("upload-rule", context(ListTargetsByRule={"Targets": [bare]}))
     assert result.level is Level.WARNING
     assert ARN.format("sqs", "undelivered") in str(result.remedy)
 
 
-def test_given_a_definition_that_step_functions_does_not_take_then_it_is_told_why() -> None:
+def test_a_definition_that_step_functions_refuses_is_reported() -> None:
     judged = {"result": "FAIL", "diagnostics": [{"message": "no such integration"}]}
-    result = look("state-machine-definition", context(ValidateStateMachineDefinition=judged))
+    result = run_check("state-machine-definition", context(ValidateStateMachineDefinition=judged))
     assert result.level is Level.ERROR
     assert "no such integration" in result.message
 
 
-def asked_for_steps(*runs: Mapping[str, Any]) -> dict[str, Any]:
+def history_of_steps(*runs: Mapping[str, Any]) -> dict[str, Any]:
     details = {
         "resourceType": "aws-sdk:imagebuilder",
         "resource": "listWorkflowExecutions",
@@ -414,19 +415,17 @@ def asked_for_steps(*runs: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("history", "level"),
     [
-        (asked_for_steps({"TotalStepsSucceeded": 3}), Level.OK),
-        (asked_for_steps({"Status": "RUNNING"}), Level.WARNING),
-        (asked_for_steps(), Level.OK),
+        (history_of_steps({"TotalStepsSucceeded": 3}), Level.OK),
+        (history_of_steps({"Status": "RUNNING"}), Level.WARNING),
+        (history_of_steps(), Level.OK),
         ({"events": [{"type": "ExecutionStarted"}]}, Level.OK),
     ],
 )
-def test_given_an_execution_s_history_then_the_sdk_s_fields_are_looked_for(
-    history: Any, level: Level
-) -> None:
+def test_the_history_of_an_execution_is_checked_for_sdk_fields(history: Any, level: Level) -> None:
     ended = {"executions": [{"executionArn": "e"}]}
-    assert look("sdk-fields", context(ListExecutions=ended, GetExecutionHistory=history)).level is (
-        level
-    )
+    assert run_check(
+        "sdk-fields", context(ListExecutions=ended, GetExecutionHistory=history)
+    ).level is (level)
 
 
 def bus_denial(**condition: Any) -> dict[str, Any]:
@@ -441,8 +440,8 @@ def bus_denial(**condition: Any) -> dict[str, Any]:
     return {"Name": "default", "Policy": json.dumps({"Statement": [statement]})}
 
 
-def test_given_a_bus_that_lets_nobody_publish_then_it_is_said_who_is_shut_out() -> None:
-    found = look("event-bus", context(DescribeEventBus=bus_denial()))
+def test_an_event_bus_that_denies_publishing_names_the_denied_role() -> None:
+    found = run_check("event-bus", context(DescribeEventBus=bus_denial()))
     assert found.level is Level.ERROR
     assert "does not let ReportBuildRole and SweepRole publish" in found.message
     assert "describe-event-bus" in (found.remedy or "")
@@ -471,10 +470,8 @@ def test_given_a_bus_that_lets_nobody_publish_then_it_is_said_who_is_shut_out() 
         (bus_denial(StringNotEquals={"aws:SourceVpc": "vpc-1"}), Level.WARNING),
     ],
 )
-def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(
-    answer: Any, level: Level
-) -> None:
-    assert look("event-bus", context(DescribeEventBus=answer)).level is level
+def test_a_missing_event_bus_or_a_denial_is_reported(answer: Any, level: Level) -> None:
+    assert run_check("event-bus", context(DescribeEventBus=answer)).level is level
 
 
 # Functions and layer
@@ -493,20 +490,20 @@ def test_given_an_event_bus_then_it_must_be_there_and_a_denial_is_told(
         ({"Runtime": "python3.9"}, Level.ERROR, "runs on python3.9"),
     ],
 )
-def test_given_a_function_s_state_then_it_is_judged(changes: Any, level: Level, words: str) -> None:
-    result = look("sweep", context(GetFunctionConfiguration={**FUNCTION, **changes}))
+def test_the_state_of_a_function_is_checked(changes: Any, level: Level, words: str) -> None:
+    result = run_check("sweep", context(GetFunctionConfiguration={**FUNCTION, **changes}))
     assert result.level is level
     assert words in result.message
 
 
-def test_given_a_function_that_is_gone_then_the_remedy_is_to_deploy() -> None:
+def test_the_remedy_for_a_missing_function_is_to_deploy() -> None:
     gone = refusal("ResourceNotFoundException", 404)
-    assert look("sweep", context(GetFunctionConfiguration=gone)).level is Level.ERROR
+    assert run_check("sweep", context(GetFunctionConfiguration=gone)).level is Level.ERROR
 
 
-def test_given_an_environment_under_a_key_that_lambda_may_not_use_then_it_is_told() -> None:
+def test_an_environment_with_an_unusable_key_is_reported() -> None:
     shut = {**FUNCTION, "Environment": {"Error": {"Message": "KMS said no"}}}
-    result = look("import-iso-settings", context(GetFunctionConfiguration=shut))
+    result = run_check("import-iso-settings", context(GetFunctionConfiguration=shut))
     assert result.level is Level.ERROR
     assert "KMS said no" in result.message
 
@@ -520,18 +517,21 @@ def test_given_an_environment_under_a_key_that_lambda_may_not_use_then_it_is_tol
         ("with libraries in it", Level.WARNING),
     ],
 )
-def test_given_a_layer_s_words_then_its_boto3_is_judged(description: str, level: Level) -> None:
+def test_the_boto3_version_of_a_layer_is_checked(description: str, level: Level) -> None:
     at = context(GetLayerVersionByArn={"Description": description})
-    assert look("layer", at).level is level
+    assert run_check("layer", at).level is level
 
 
-def test_the_layer_says_which_boto3_is_locked_and_that_one_is_recent_enough() -> None:
+def test_the_locked_boto3_of_the_layer_is_recent_enough() -> None:
     locked = Path(ROOT, "layers/isodrop/requirements.txt").read_text()
     version = locked.partition("\nboto3==")[2].split()[0]
     described = source()["Resources"]["IsodropLayer"]["Properties"]["Description"]
     assert f"boto3 {version}" in described
     assert tuple(map(int, version.split(".")))[:2] >= BOTO3
-    assert look("layer", context(GetLayerVersionByArn={"Description": described})).level is Level.OK
+    assert (
+        run_check("layer", context(GetLayerVersionByArn={"Description": described})).level
+        is Level.OK
+    )
 
 
 # Roles
@@ -564,8 +564,8 @@ def test_the_layer_says_which_boto3_is_locked_and_that_one_is_recent_enough() ->
         ),
     ],
 )
-def test_given_a_right_that_is_refused_then_it_is_told_by_whom(refused: Any, words: str) -> None:
-    result = look(
+def test_a_denied_permission_is_reported_with_its_source(refused: Any, words: str) -> None:
+    result = run_check(
         "can-import-image", context(SimulatePrincipalPolicy={"EvaluationResults": [refused]})
     )
     assert result.level is Level.ERROR
@@ -573,21 +573,21 @@ def test_given_a_right_that_is_refused_then_it_is_told_by_whom(refused: Any, wor
     assert words in str(result.remedy)
 
 
-def test_given_no_distribution_then_nothing_of_one_is_asked() -> None:
+def test_without_a_distribution_its_checks_are_skipped() -> None:
     at = context(SimulatePrincipalPolicy=refusal("AccessDenied"))
     for check in ("distribution", "can-distribute-image"):
-        result = look(check, at)
+        result = run_check(check, at)
         assert result.level is Level.OK
         assert "images are not distributed" in result.message
 
 
-def test_given_a_distribution_then_its_regions_are_told_and_one_that_is_gone_is_broken() -> None:
+def test_the_regions_of_a_distribution_are_listed_and_a_lost_one_fails() -> None:
     stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
     distributions = [{"region": region} for region in ("us-west-2", "eu-west-1", "us-west-2")]
     told = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
-    there = look("distribution", context(stack, GetDistributionConfiguration=told))
+    there = run_check("distribution", context(stack, GetDistributionConfiguration=told))
     gone = refusal("ResourceNotFoundException")
-    not_there = look("distribution", context(stack, GetDistributionConfiguration=gone))
+    not_there = run_check("distribution", context(stack, GetDistributionConfiguration=gone))
     assert (there.level, there.message) == (
         *(Level.OK, "images are distributed to eu-west-1, us-west-2 by ours"),
     )
@@ -596,7 +596,7 @@ def test_given_a_distribution_then_its_regions_are_told_and_one_that_is_gone_is_
 
 
 @pytest.mark.parametrize("action", ["iam:PassRole", "imagebuilder:DistributeImage"])
-def test_given_a_right_to_distribute_is_missing_then_it_is_named(action: str) -> None:
+def test_a_missing_permission_to_distribute_is_named(action: str) -> None:
     stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
 
     def judge(asked: Mapping[str, Any]) -> Any:
@@ -604,20 +604,20 @@ def test_given_a_right_to_distribute_is_missing_then_it_is_named(action: str) ->
         decision = "implicitDeny" if refused else "allowed"
         return {"EvaluationResults": [{"EvalDecision": decision}]}
 
-    result = look("can-distribute-image", context(stack, SimulatePrincipalPolicy=judge))
+    result = run_check("can-distribute-image", context(stack, SimulatePrincipalPolicy=judge))
     assert result.level is Level.ERROR
     assert f"ReportBuildRole may not {action}" in result.message
 
 
-def test_given_the_service_linked_role_by_its_arn_then_that_is_a_warning() -> None:
+def test_the_service_linked_role_given_by_arn_is_a_warning() -> None:
     role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/imagebuilder.amazonaws.com/AWSServiceRole"
     changed = {**FUNCTION, "Environment": {"Variables": {**VARIABLES, "EXECUTION_ROLE": role}}}
-    result = look("execution-role", context(GetFunctionConfiguration=changed))
+    result = run_check("execution-role", context(GetFunctionConfiguration=changed))
     assert result.level is Level.WARNING
 
 
-def test_given_a_fresh_account_then_the_command_for_its_service_linked_role_is_told() -> None:
-    result = look("service-linked-role", context(GetRole=refusal("NoSuchEntity", 404)))
+def test_a_new_account_gets_the_command_for_its_service_linked_role() -> None:
+    result = run_check("service-linked-role", context(GetRole=refusal("NoSuchEntity", 404)))
     assert result.level is Level.WARNING
     assert "create-service-linked-role --aws-service-name imagebuilder.amazonaws.com" in str(
         result.remedy
@@ -645,8 +645,8 @@ def refusing(action: str, **more: Any) -> Any:
         *("imagebuilder:GetWorkflow", "imagebuilder:GetInfrastructureConfiguration"),
     ],
 )
-def test_given_a_right_that_an_import_depends_on_is_missing_then_it_is_named(action: str) -> None:
-    result = look("can-import-image", context(SimulatePrincipalPolicy=refusing(action)))
+def test_a_missing_permission_that_imports_need_is_named(action: str) -> None:
+    result = run_check("can-import-image", context(SimulatePrincipalPolicy=refusing(action)))
     assert result.level is Level.ERROR
     assert f"ImportIsoRole may not {action}" in result.message
 
@@ -658,14 +658,14 @@ def test_given_a_right_that_an_import_depends_on_is_missing_then_it_is_named(act
         ("instance-profile", "logs:PutLogEvents", "EC2InstanceProfileForImageBuilder"),
     ],
 )
-def test_given_a_role_that_may_not_do_what_a_build_takes_then_the_right_is_named(
+def test_a_missing_permission_that_builds_need_is_named(
     check: str, action: str, policy: str
 ) -> None:
     # A role of one's own has policies of its own: what counts is what it may do.
     bounded = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}
-    well = look(check, context())
-    lacking = look(check, context(SimulatePrincipalPolicy=refusing(action)))
-    kept = look(check, context(SimulatePrincipalPolicy=refusing(action, **bounded)))
+    well = run_check(check, context())
+    lacking = run_check(check, context(SimulatePrincipalPolicy=refusing(action)))
+    kept = run_check(check, context(SimulatePrincipalPolicy=refusing(action, **bounded)))
     assert well.level is Level.OK
     assert lacking.level is kept.level is Level.ERROR
     assert f"may not {action}" in lacking.message
@@ -680,10 +680,8 @@ def test_given_a_role_that_may_not_do_what_a_build_takes_then_the_right_is_named
         ({"InstanceProfile": {"Roles": []}}, "has no role"),
     ],
 )
-def test_given_an_instance_profile_without_a_role_then_it_is_broken(
-    answer: Any, words: str
-) -> None:
-    result = look("instance-profile", context(GetInstanceProfile=answer))
+def test_an_instance_profile_without_a_role_is_an_error(answer: Any, words: str) -> None:
+    result = run_check("instance-profile", context(GetInstanceProfile=answer))
     assert result.level is Level.ERROR
     assert words in result.message
 
@@ -751,10 +749,12 @@ READ_ALL = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
         ([READ_ALL, {**READ_ALL, "Effect": "Deny", "Condition": {"Bool": {}}}], Level.OK),
     ],
 )
-def test_given_a_policy_of_s3s_endpoint_then_builds_must_be_let_to_the_copies(
+def test_the_policy_of_an_s3_endpoint_must_allow_builds_the_copies(
     statements: list[Mapping[str, Any]], level: Level
 ) -> None:
-    result = look("network", in_a_subnet(NAT, DescribeVpcEndpoints=an_s3_endpoint(*statements)))
+    result = run_check(
+        "network", in_a_subnet(NAT, DescribeVpcEndpoints=an_s3_endpoint(*statements))
+    )
     assert result.level is level
     if level is Level.ERROR:
         assert "vpce-1 does not allow builds to read the copies in the-copies" in result.message
@@ -778,10 +778,10 @@ def test_given_a_policy_of_s3s_endpoint_then_builds_must_be_let_to_the_copies(
         (context(DescribeVpcs={"Vpcs": []}), Level.ERROR, "this Region has no default VPC"),
     ],
 )
-def test_given_where_builds_run_then_their_way_out_is_judged(
+def test_the_route_of_builds_to_the_internet_is_checked(
     at: CheckContext, level: Level, words: str
 ) -> None:
-    result = look("network", at)
+    result = run_check("network", at)
     assert result.level is level
     assert words in result.message
 
@@ -793,10 +793,10 @@ def test_given_where_builds_run_then_their_way_out_is_judged(
         ({"IpPermissionsEgress": []}, "allow no outbound traffic"),
     ],
 )
-def test_given_security_groups_that_do_not_fit_then_it_is_broken(changes: Any, words: str) -> None:
+def test_security_groups_that_do_not_fit_are_an_error(changes: Any, words: str) -> None:
     group = {"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissionsEgress": [{}], **changes}
     at = in_a_subnet(NAT, DescribeSecurityGroups={"SecurityGroups": [group]})
-    result = look("network", at)
+    result = run_check("network", at)
     assert result.level is Level.ERROR
     assert words in result.message
 
@@ -809,11 +809,11 @@ def test_given_security_groups_that_do_not_fit_then_it_is_broken(changes: Any, w
         ([("Components", 1000.0)], Level.WARNING, "lists no quota of concurrent builds"),
     ],
 )
-def test_given_the_quotas_then_that_of_builds_at_once_is_found_by_its_name(
+def test_the_quota_of_concurrent_builds_is_found_by_its_name(
     quotas: Any, level: Level, words: str
 ) -> None:
     told = [{"QuotaName": name, "Value": value, "QuotaCode": "L-1"} for name, value in quotas]
-    result = look("build-quota", context(ListServiceQuotas={"Quotas": told}))
+    result = run_check("build-quota", context(ListServiceQuotas={"Quotas": told}))
     assert result.level is level
     assert words in result.message
 
@@ -829,20 +829,20 @@ def test_given_the_quotas_then_that_of_builds_at_once_is_found_by_its_name(
         ({"Table": {"TableStatus": "ACTIVE"}}, "index ByState is not active"),
     ],
 )
-def test_given_a_ledger_that_cannot_be_written_then_it_is_broken(answer: Any, words: str) -> None:
-    result = look("ledger", context(DescribeTable=answer))
+def test_a_ledger_that_cannot_be_written_is_an_error(answer: Any, words: str) -> None:
+    result = run_check("ledger", context(DescribeTable=answer))
     assert result.level is Level.ERROR
     assert words in result.message
 
 
-def test_given_open_drops_then_only_those_older_than_a_build_can_take_are_asked_for() -> None:
+def test_only_runs_older_than_the_longest_build_are_overdue() -> None:
     asked: list[Mapping[str, Any]] = []
 
     def query(parameters: Mapping[str, Any]) -> Any:
         asked.append(parameters)
         return {"Items": []}
 
-    assert look("overdue-uploads", context(Query=query)).level is Level.OK
+    assert run_check("overdue-uploads", context(Query=query)).level is Level.OK
     # 16 hours that a build is followed, and two more.
     before = asked[0]["ExpressionAttributeValues"][":before"]["S"]
     assert before == "2026-11-23T18:00:00+00:00"
@@ -850,14 +850,14 @@ def test_given_open_drops_then_only_those_older_than_a_build_can_take_are_asked_
 
 def test_commands_name_the_profile_that_was_named() -> None:
     at = replace(context(GetBucketVersioning={}), profile="imports")
-    assert look("versioning", at).remedy == (
+    assert run_check("versioning", at).remedy == (
         "aws s3api put-bucket-versioning --bucket drops --versioning-configuration Status=Enabled"
         " --region eu-central-1 --profile imports"
     )
 
 
 @pytest.mark.parametrize(("number", "last"), [(1, "1 ok, 1 warning"), (2, "1 ok, 2 warnings")])
-def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
+def test_on_a_terminal_the_findings_are_counted_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, last: str
 ) -> None:
     monkeypatch.setattr(cli, "console", Console)
@@ -866,7 +866,7 @@ def test_given_a_terminal_then_the_findings_are_counted_at_the_end(
     assert capsys.readouterr().out.splitlines()[-1] == last
 
 
-def test_given_the_sample_in_the_readme_then_it_is_what_a_terminal_shows(
+def test_the_sample_in_the_readme_is_what_a_terminal_shows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (ROOT / "README.md").read_text()
@@ -914,7 +914,7 @@ def operations() -> set[tuple[str, str]]:
     return found
 
 
-def test_given_the_policy_that_the_readme_names_then_it_allows_all_that_is_asked() -> None:
+def test_the_policy_in_the_readme_allows_every_call_of_doctor() -> None:
     policies = json.loads(aws_managed_policies_data)
     allowed = [
         action
