@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from isodrop_local.stack import LocalStack
-from tests.stack.test_patches import make_function, make_machine, over, task
+from tests.support.emulator_calls import make_function, make_machine, over, task
 
 BIG = 256 * 1024
 GET_IMAGE = {
