@@ -127,8 +127,8 @@ soak-upload: venv ## upload 1 GiB, killed twice and resumed: make soak-upload [S
 	@$(BIN)/python -m tests.soak.resumable_upload $${SIZE:+--size "$$SIZE"}
 
 .PHONY: burst
-burst: venv ## upload 300 ISOs and 300 repeats at once to the local stack: make burst [DISCS=300] [QUOTA=20]
-	@$(BIN)/python -m tests.resilience.burst $${DISCS:+--discs "$$DISCS"} $${QUOTA:+--quota "$$QUOTA"}
+burst: venv ## upload 300 ISOs and 300 repeats at once to the local stack: make burst [ISOS=300] [QUOTA=20]
+	@$(BIN)/python -m tests.resilience.burst $${ISOS:+--isos "$$ISOS"} $${QUOTA:+--quota "$$QUOTA"}
 
 .PHONY: mutants
 mutants: venv ## break the code on purpose, one way at a time, and check that a test fails

@@ -59,7 +59,7 @@ def ranges_of_copies(harness: ImportHarness) -> list[str]:
     return found
 
 
-def test_what_is_on_the_list_is_imported_and_its_hash_is_told(harness: ImportHarness) -> None:
+def test_a_listed_iso_is_imported_and_its_hash_is_published(harness: ImportHarness) -> None:
     body = harness.iso()
     allow(harness, b"another", body)
 
@@ -71,7 +71,7 @@ def test_what_is_on_the_list_is_imported_and_its_hash_is_told(harness: ImportHar
     assert call["parameters"]["tags"]["isodrop:sha256"] == sha256(body)
 
 
-def test_what_is_not_on_the_list_is_rejected_before_anything_is_spent(
+def test_an_unlisted_iso_is_rejected_before_any_build(
     harness: ImportHarness,
 ) -> None:
     allow(harness, b"another")
@@ -85,7 +85,7 @@ def test_what_is_not_on_the_list_is_rejected_before_anything_is_spent(
     assert f"{sha256(body)}, which is not on the stack's allow-list (1 entry)" in answer["message"]
 
 
-def test_a_twin_that_says_the_same_of_itself_is_not_on_the_list(harness: ImportHarness) -> None:
+def test_a_twin_with_the_same_claims_is_not_on_the_list(harness: ImportHarness) -> None:
     body = harness.iso()
     allow(harness, body)
     twin = body[:-1] + bytes([body[-1] ^ 1])
@@ -106,7 +106,7 @@ def test_in_mode_warn_it_is_imported_with_a_note(harness: ImportHarness) -> None
     assert harness.submissions() == 1
 
 
-def test_in_mode_warn_a_list_that_cannot_be_read_is_told_in_a_note(harness: ImportHarness) -> None:
+def test_in_mode_warn_an_unreadable_list_is_mentioned_in_a_note(harness: ImportHarness) -> None:
     harness.allow_list_mode = AllowListMode.WARN
 
     harness.follow(harness.upload())
@@ -115,7 +115,7 @@ def test_in_mode_warn_a_list_that_cannot_be_read_is_told_in_a_note(harness: Impo
     assert any("allow-list cannot be read" in note for note in notes)
 
 
-def test_in_mode_off_nothing_is_read(harness: ImportHarness) -> None:
+def test_in_mode_off_no_list_is_read(harness: ImportHarness) -> None:
     harness.allow_list_mode = AllowListMode.OFF
     read = ranges_of_copies(harness)
 
@@ -162,7 +162,7 @@ def test_a_list_that_may_not_be_read_is_waited_for_too(harness: ImportHarness) -
         harness.intake.process(upload, "execution-1")
 
 
-def test_a_wrong_line_is_told_by_its_number_in_the_rejection(harness: ImportHarness) -> None:
+def test_a_wrong_line_is_named_by_its_number_in_the_rejection(harness: ImportHarness) -> None:
     body = harness.iso()
     text = f"# ours\n{sha256(body)[:-1]}  typo.iso\n"
     harness.client("s3").put_object(Bucket=LIST_BUCKET, Key="allowed.txt", Body=text.encode())
@@ -185,7 +185,7 @@ def test_a_few_hashes_may_be_in_a_parameter(harness: ImportHarness) -> None:
     assert data(harness)["code"] == Code.UNKNOWN_ISO
 
 
-def test_the_same_bytes_are_read_once_whoever_uploads_them(harness: ImportHarness) -> None:
+def test_the_same_bytes_are_hashed_once_across_uploads(harness: ImportHarness) -> None:
     body = harness.iso()
     allow(harness, body)
     read = ranges_of_copies(harness)
@@ -217,7 +217,7 @@ class KilledError(BaseException):
 
 @pytest.mark.parametrize("operation", ["s3.GetObject", "dynamodb.PutItem", "ssm.GetParameter"])
 @pytest.mark.parametrize("when", ["before-call", "after-call"])
-def test_killed_while_it_reads_it_begins_again_to_the_same_end(
+def test_an_interrupted_hash_starts_again_with_the_same_result(
     harness: ImportHarness, operation: str, when: str
 ) -> None:
     body = harness.iso()

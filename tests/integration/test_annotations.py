@@ -54,7 +54,7 @@ def tags_of(harness: ImportHarness, upload: Upload) -> dict[str, str]:
 # On the AMI and on the object
 
 
-def test_given_an_import_then_its_ami_has_the_tags_of_its_image(harness: ImportHarness) -> None:
+def test_an_ami_has_the_tags_of_its_image(harness: ImportHarness) -> None:
     ami = imported(harness, "a.iso")
 
     (image,) = harness.client("ec2").describe_images(ImageIds=[ami])["Images"]
@@ -64,7 +64,7 @@ def test_given_an_import_then_its_ami_has_the_tags_of_its_image(harness: ImportH
     assert tags["isodrop:stack"] == "isodrop"
 
 
-def test_given_an_import_then_its_object_tells_the_story_beside_what_it_told_before(
+def test_an_imported_object_keeps_its_tags_and_gets_the_results(
     harness: ImportHarness,
 ) -> None:
     upload = harness.upload("a.iso")
@@ -84,7 +84,7 @@ def test_given_an_import_then_its_object_tells_the_story_beside_what_it_told_bef
     }
 
 
-def test_given_a_rejection_then_its_object_tells_the_code(harness: ImportHarness) -> None:
+def test_a_rejected_object_is_tagged_with_the_code(harness: ImportHarness) -> None:
     upload = harness.upload("server.iso", harness.iso(server_editions()))
 
     harness.follow(upload)
@@ -95,7 +95,7 @@ def test_given_a_rejection_then_its_object_tells_the_code(harness: ImportHarness
     }
 
 
-def test_given_another_ask_then_the_object_tells_the_last_answer_only(
+def test_an_object_is_tagged_with_its_last_answer_only(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next_build(message="no luck")
@@ -109,7 +109,7 @@ def test_given_another_ask_then_the_object_tells_the_last_answer_only(
     assert (tags["isodrop:state"], "isodrop:code" in tags) == ("succeeded", False)
 
 
-def test_given_a_replaced_object_then_only_the_version_that_was_meant_is_tagged(
+def test_only_the_imported_version_of_a_replaced_object_is_tagged(
     harness: ImportHarness,
 ) -> None:
     first = harness.upload("a.iso")
@@ -121,7 +121,7 @@ def test_given_a_replaced_object_then_only_the_version_that_was_meant_is_tagged(
     assert tags_of(harness, second) == {}
 
 
-def test_given_a_bucket_without_versions_then_an_object_that_was_replaced_is_left_alone(
+def test_a_replaced_object_in_an_unversioned_bucket_is_not_tagged(
     harness: ImportHarness,
 ) -> None:
     s3 = harness.client("s3")
@@ -139,7 +139,7 @@ def test_given_a_bucket_without_versions_then_an_object_that_was_replaced_is_lef
     assert [len(tags) for tags in tagged] == [3, 0]
 
 
-def test_given_an_object_that_was_deleted_for_good_then_nothing_is_missed(
+def test_a_permanently_deleted_object_is_skipped(
     harness: ImportHarness,
 ) -> None:
     upload = harness.upload("a.iso", b"no iso")
@@ -151,7 +151,7 @@ def test_given_an_object_that_was_deleted_for_good_then_nothing_is_missed(
     assert (answer["code"], answer["notes"]) == ("object-gone", [])
 
 
-def test_given_eight_tags_of_others_then_they_stay_and_a_note_says_what_did_not_fit(
+def test_eight_foreign_tags_stay_and_a_note_lists_what_did_not_fit(
     harness: ImportHarness,
 ) -> None:
     upload = harness.upload("a.iso")
@@ -172,7 +172,7 @@ def test_given_eight_tags_of_others_then_they_stay_and_a_note_says_what_did_not_
 # The latest
 
 
-def test_given_an_import_then_the_latest_of_its_build_is_its_ami(harness: ImportHarness) -> None:
+def test_the_latest_ami_of_a_build_is_the_one_just_imported(harness: ImportHarness) -> None:
     ami = imported(harness, "a.iso")
 
     ssm = harness.client("ssm")
@@ -180,7 +180,7 @@ def test_given_an_import_then_the_latest_of_its_build_is_its_ami(harness: Import
     assert (told["Name"], told["DataType"], parameter(harness)) == (LATEST, "aws:ec2:image", ami)
 
 
-def test_given_two_imports_that_end_in_the_wrong_order_then_the_latest_is_the_higher_version(
+def test_of_two_imports_the_higher_version_is_the_latest(
     harness: ImportHarness,
 ) -> None:
     # Given an older one that is still being built
@@ -196,7 +196,7 @@ def test_given_two_imports_that_end_in_the_wrong_order_then_the_latest_is_the_hi
     assert parameter(harness) == newer
 
 
-def test_given_a_failed_build_then_the_latest_is_what_it_was(harness: ImportHarness) -> None:
+def test_a_failed_build_leaves_the_latest_ami_unchanged(harness: ImportHarness) -> None:
     good = imported(harness, "good.iso")
     harness.image_builder.controls.fail_next_build(message="no luck")
 
@@ -208,7 +208,7 @@ def test_given_a_failed_build_then_the_latest_is_what_it_was(harness: ImportHarn
     assert parameter(harness) == good
 
 
-def test_given_another_build_of_windows_then_each_has_its_latest(harness: ImportHarness) -> None:
+def test_each_windows_build_has_its_own_latest_ami(harness: ImportHarness) -> None:
     one = imported(harness, "24H2.iso")
     other = imported(harness, "25H2.iso", build=26200)
 
@@ -219,7 +219,7 @@ def test_given_another_build_of_windows_then_each_has_its_latest(harness: Import
     assert parameter(harness, f"/isodrop/{NAME}/latest") is None
 
 
-def test_given_the_wish_then_one_parameter_names_the_newest_of_all_builds(
+def test_one_parameter_can_name_the_newest_of_all_builds(
     harness: ImportHarness,
 ) -> None:
     harness.across_builds = True
@@ -229,7 +229,7 @@ def test_given_the_wish_then_one_parameter_names_the_newest_of_all_builds(
     assert parameter(harness, f"/isodrop/{NAME}/latest") == newer
 
 
-def test_given_the_newest_is_gone_then_the_next_import_names_the_newest_there_is(
+def test_when_the_newest_is_gone_the_next_import_names_the_newest_left(
     harness: ImportHarness,
 ) -> None:
     # Given
@@ -242,7 +242,7 @@ def test_given_the_newest_is_gone_then_the_next_import_names_the_newest_there_is
     assert parameter(harness) == middle
 
 
-def test_given_another_writer_in_between_then_the_second_look_puts_it_right(
+def test_a_concurrent_writer_is_corrected_by_the_second_check(
     harness: ImportHarness,
 ) -> None:
     # Given a newer image that comes to be known while the older one's parameter is written
@@ -277,7 +277,7 @@ def slow_images(harness: ImportHarness, seconds: float) -> None:
     )
 
 
-def many_that_are_gone(harness: ImportHarness, count: int) -> None:
+def record_deleted_images(harness: ImportHarness, count: int) -> None:
     """Make known that many higher versions, all of which are gone."""
     when = harness.clock.time().isoformat()
     here = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
@@ -287,10 +287,10 @@ def many_that_are_gone(harness: ImportHarness, count: int) -> None:
     harness.later(hours=1)
 
 
-def test_given_450_higher_versions_that_are_gone_then_the_latest_still_moves(
+def test_the_latest_still_moves_past_450_higher_deleted_versions(
     harness: ImportHarness,
 ) -> None:
-    many_that_are_gone(harness, 450)
+    record_deleted_images(harness, 450)
     slow_images(harness, 0.1)
 
     amis = [imported(harness, f"{number}.iso", revision=1742 + number) for number in range(4)]
@@ -301,10 +301,10 @@ def test_given_450_higher_versions_that_are_gone_then_the_latest_still_moves(
     assert len(left) <= len(amis)
 
 
-def test_given_450_higher_versions_that_are_gone_then_the_object_is_tagged(
+def test_the_object_is_tagged_despite_450_higher_deleted_versions(
     harness: ImportHarness,
 ) -> None:
-    many_that_are_gone(harness, 450)
+    record_deleted_images(harness, 450)
     slow_images(harness, 0.1)
     upload = harness.upload()
 
@@ -314,7 +314,7 @@ def test_given_450_higher_versions_that_are_gone_then_the_object_is_tagged(
     assert "latest parameter is not certain to be up to date" in data(harness)["notes"][0]
 
 
-def test_given_an_ami_that_ec2_does_not_know_yet_then_its_image_is_not_retired(
+def test_an_ami_that_ec2_does_not_know_yet_does_not_retire_its_image(
     harness: ImportHarness,
 ) -> None:
     newer = imported(harness, "newer.iso", revision=3000)
@@ -338,7 +338,7 @@ def test_given_an_ami_that_ec2_does_not_know_yet_then_its_image_is_not_retired(
     assert parameter(harness) == newer
 
 
-def test_given_a_retired_image_that_is_made_anew_then_it_is_known_again(
+def test_a_retired_image_that_is_rebuilt_is_recorded_again(
     harness: ImportHarness,
 ) -> None:
     arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/{NAME}/11.26100.1/1"
@@ -356,7 +356,7 @@ def test_given_a_retired_image_that_is_made_anew_then_it_is_known_again(
     assert len(list(harness.ledger.list_images(NAME))) == 1
 
 
-def test_given_the_ami_of_the_latest_is_deleted_then_the_sweep_names_the_next(
+def test_after_the_latest_ami_is_deleted_the_sweep_names_the_next(
     harness: ImportHarness,
 ) -> None:
     older = imported(harness, "older.iso", revision=1000)
@@ -370,7 +370,7 @@ def test_given_the_ami_of_the_latest_is_deleted_then_the_sweep_names_the_next(
     assert (parameter(harness), summary.errors) == (older, 0)
 
 
-def test_given_no_image_is_left_then_the_sweep_leaves_the_parameter_as_it_is(
+def test_with_no_image_left_the_sweep_keeps_the_parameter(
     harness: ImportHarness,
 ) -> None:
     only = imported(harness, "only.iso")
@@ -382,7 +382,7 @@ def test_given_no_image_is_left_then_the_sweep_leaves_the_parameter_as_it_is(
     assert (parameter(harness), list(harness.ledger.list_images(NAME))) == (only, [])
 
 
-def test_given_no_time_then_the_next_sweep_goes_on_with_the_names(harness: ImportHarness) -> None:
+def test_a_sweep_out_of_time_lets_the_next_one_finish_the_names(harness: ImportHarness) -> None:
     old, new = {}, {}
     for build in (26100, 26200):
         old[build] = imported(harness, f"{build}-old.iso", build=build, revision=1)
@@ -418,7 +418,7 @@ def test_given_no_time_then_the_next_sweep_goes_on_with_the_names(harness: Impor
         ("ssm", "PutParameter", "is not certain to be up to date: PutParameter: AccessDenied"),
     ],
 )
-def test_given_a_right_that_is_missing_then_the_answer_comes_and_says_so(
+def test_a_missing_permission_is_a_note_in_the_answer(
     harness: ImportHarness, service: str, operation: str, note: str
 ) -> None:
     refuse(harness.builder.ec2 if service == "ec2" else harness.client(service), operation)
@@ -431,7 +431,7 @@ def test_given_a_right_that_is_missing_then_the_answer_comes_and_says_so(
     assert note in said
 
 
-def test_given_aws_is_slow_then_nothing_more_is_begun_and_the_answer_comes(
+def test_when_aws_is_slow_no_further_annotation_starts(
     harness: ImportHarness,
 ) -> None:
     def slow(**_: Any) -> None:
@@ -455,7 +455,7 @@ class KilledError(BaseException):
     """What ends a process, and no handler of exceptions stops."""
 
 
-def test_given_the_function_is_killed_there_then_the_answer_is_the_same_one_and_comes_once(
+def test_a_function_killed_while_annotating_answers_once(
     harness: ImportHarness,
 ) -> None:
     # Given
@@ -478,7 +478,7 @@ def test_given_the_function_is_killed_there_then_the_answer_is_the_same_one_and_
     assert parameter(harness) is None
 
 
-def test_given_two_that_answer_at_once_then_both_publish_the_same_notes(
+def test_two_concurrent_answers_publish_the_same_notes(
     harness: ImportHarness,
 ) -> None:
     # Given one that has begun, and does not know that another has come

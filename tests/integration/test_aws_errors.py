@@ -108,7 +108,7 @@ def test_credentials_that_stay_unknown_end_in_an_answer(harness: ImportHarness) 
     ("code", "status"),
     [("AccessDenied", 403), ("KMS.DisabledException", 400), ("InvalidRequest", 400)],
 )
-def test_an_object_that_may_not_be_read_is_rejected_with_s3s_words(
+def test_an_unreadable_object_is_rejected_with_the_message_of_s3(
     harness: ImportHarness, code: str, status: int
 ) -> None:
     upload = harness.upload()
@@ -124,7 +124,7 @@ def test_an_object_that_may_not_be_read_is_rejected_with_s3s_words(
     assert "Image Builder" not in data["message"]
 
 
-def test_what_another_service_refuses_is_not_said_to_be_image_builders(
+def test_an_error_of_another_service_is_not_blamed_on_image_builder(
     harness: ImportHarness,
 ) -> None:
     harness.follow(harness.upload("a.iso"))
@@ -138,7 +138,7 @@ def test_what_another_service_refuses_is_not_said_to_be_image_builders(
 
 
 @pytest.mark.parametrize("error", ["States.DataLimitExceeded", "States.Runtime"])
-def test_what_no_state_machine_can_catch_the_sweep_answers_with_its_build(
+def test_the_sweep_answers_a_failure_that_no_state_machine_can_catch(
     harness: ImportHarness, error: str
 ) -> None:
     harness.clock.now = datetime.now(UTC).timestamp() // 1

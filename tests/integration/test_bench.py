@@ -15,7 +15,7 @@ from tools.bench.readers import READERS
 from tools.bench.tables import BEGIN, END, LIMIT, OURS, figures, rows_of
 
 
-def test_given_small_images_when_measured_then_the_page_has_every_reader_on_both_kinds(
+def test_the_benchmark_page_covers_every_reader_on_both_layouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {f"sources/{n:03}.dll": Content(9000, ((0, b"MZ"),)) for n in range(60)}
@@ -42,7 +42,7 @@ def test_given_small_images_when_measured_then_the_page_has_every_reader_on_both
     assert f"makes **{rows[OURS]['requests']} requests, " in quoted
 
 
-def test_the_start_of_each_function_is_put_beside_a_bare_one_with_its_clients() -> None:
+def test_a_functions_start_is_compared_with_a_bare_one_with_its_clients() -> None:
     places = (str(ROOT / "layers" / "isodrop"), sysconfig.get_path("purelib"))
 
     rows = cold_start.measured(sys.executable, Path(os.pathsep.join(places)), 1, None)
@@ -52,7 +52,7 @@ def test_the_start_of_each_function_is_put_beside_a_bare_one_with_its_clients() 
     assert all(each.processor > 0 < each.clock for row in rows for each in (row.ours, row.bare))
 
 
-def test_given_no_python_of_the_runtime_then_the_page_says_skipped_and_keeps_the_rest(
+def test_without_the_runtimes_python_the_page_skips_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cold_start, "RELEASE", "2.1")

@@ -329,7 +329,7 @@ def run(tmp_path: Path, certificate: Path) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_environment_is_told_in_a_sentence(run: Run, name: str) -> None:
+def test_a_broken_environment_is_reported_in_one_sentence(run: Run, name: str) -> None:
     ended = run(BROKEN[name])
 
     assert "Traceback" not in ended.stderr

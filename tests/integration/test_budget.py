@@ -88,7 +88,7 @@ def code(
 # The counters
 
 
-def test_what_is_begun_is_counted_with_the_attempt_and_only_once(ledger: Ledger) -> None:
+def test_a_build_is_counted_with_its_attempt_and_only_once(ledger: Ledger) -> None:
     assert ledger.create_attempt(an_attempt("a"), LIMITS)
     assert not ledger.create_attempt(an_attempt("a"), LIMITS)
 
@@ -98,7 +98,7 @@ def test_what_is_begun_is_counted_with_the_attempt_and_only_once(ledger: Ledger)
     assert found.day == DAY
 
 
-def test_no_more_are_under_way_than_may_be_and_nothing_is_written(ledger: Ledger) -> None:
+def test_beyond_the_concurrency_limit_nothing_is_written(ledger: Ledger) -> None:
     for name in "abc":
         ledger.create_attempt(an_attempt(name), LIMITS)
 
@@ -109,7 +109,7 @@ def test_no_more_are_under_way_than_may_be_and_nothing_is_written(ledger: Ledger
     assert ledger.budget_use(DAY) == BudgetUse(3, 3, LIMITS)
 
 
-def test_no_more_are_begun_in_a_day_than_may_be_and_the_next_day_is_another(
+def test_beyond_the_daily_limit_nothing_starts_until_the_next_day(
     ledger: Ledger,
 ) -> None:
     for name in "abcde":
@@ -134,7 +134,7 @@ def test_an_attempt_that_is_there_is_followed_though_the_budget_is_used_up(
     assert ledger.create_attempt(an_attempt("a"), limits) is False
 
 
-def test_releasing_twice_or_what_never_was_changes_nothing(ledger: Ledger) -> None:
+def test_releasing_twice_or_an_unknown_build_changes_nothing(ledger: Ledger) -> None:
     ledger.release(an_attempt("never"))
     for name in "ab":
         ledger.create_attempt(an_attempt(name), LIMITS)
@@ -147,7 +147,9 @@ def test_releasing_twice_or_what_never_was_changes_nothing(ledger: Ledger) -> No
 
 
 @pytest.mark.parametrize("status", [AttemptStatus.REFUSED, AttemptStatus.LOST])
-def test_what_came_to_nothing_is_given_back_once(ledger: Ledger, status: AttemptStatus) -> None:
+def test_an_attempt_without_a_build_is_given_back_once(
+    ledger: Ledger, status: AttemptStatus
+) -> None:
     attempt = an_attempt("a")
     ledger.create_attempt(attempt, LIMITS)
     ledger.create_attempt(an_attempt("b"), LIMITS)
@@ -158,7 +160,7 @@ def test_what_came_to_nothing_is_given_back_once(ledger: Ledger, status: Attempt
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
 
-def test_a_refusal_that_comes_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
+def test_a_refusal_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
     attempt = an_attempt("a")
     ledger.create_attempt(attempt, LIMITS)
     ledger.set_attempt_status(attempt, AttemptStatus.SUBMITTED)
@@ -191,7 +193,7 @@ def test_a_conflict_with_another_transaction_is_waited_out(ledger: Ledger) -> No
 # On the way of an upload
 
 
-def test_twelve_rebuilds_of_one_iso_cost_what_the_operator_allowed(harness: ImportHarness) -> None:
+def test_twelve_rebuilds_of_one_iso_stay_within_the_budget(harness: ImportHarness) -> None:
     body = harness.iso()
     decisions = [
         taken(harness, harness.upload(f"{number}.iso", body, rebuild=str(number)))
@@ -219,7 +221,7 @@ def test_by_default_twelve_rebuilds_of_one_iso_are_twelve_rejections(
     assert harness.submissions() == 0
 
 
-def test_an_iso_that_is_too_small_or_too_large_costs_nothing(harness: ImportHarness) -> None:
+def test_an_iso_of_the_wrong_size_uses_no_budget(harness: ImportHarness) -> None:
     harness.settings = replace(harness.settings, min_iso_megabytes=1024)
     harness.follow(harness.upload("small.iso"), "execution-1")
     harness.settings = replace(harness.settings, min_iso_megabytes=0, max_iso_gigabytes=0)
@@ -230,7 +232,7 @@ def test_an_iso_that_is_too_small_or_too_large_costs_nothing(harness: ImportHarn
     assert (harness.submissions(), harness.staged(), use(harness)) == (0, [], (0, 0))
 
 
-def test_who_waits_is_served_when_a_build_ends(harness: ImportHarness) -> None:
+def test_a_waiting_import_starts_when_a_build_ends(harness: ImportHarness) -> None:
     first = [other(harness, number) for number in range(3)]
     for upload in first:
         taken(harness, upload)
@@ -272,7 +274,7 @@ def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: Impor
     assert use(harness) == (0, 1)
 
 
-def test_a_refused_import_is_no_build_and_is_given_back(harness: ImportHarness) -> None:
+def test_a_refused_import_gives_its_budget_back(harness: ImportHarness) -> None:
     upload = harness.upload()
     refuse(harness.builder.imagebuilder, "ImportDiskImage")
 
@@ -282,7 +284,7 @@ def test_a_refused_import_is_no_build_and_is_given_back(harness: ImportHarness) 
     assert use(harness) == (0, 0)
 
 
-def test_a_failed_build_counts_for_its_day_and_is_under_way_no_more(harness: ImportHarness) -> None:
+def test_a_failed_build_counts_for_its_day_but_is_no_longer_running(harness: ImportHarness) -> None:
     harness.image_builder.controls.fail_next_build(status="BUILDING")
 
     harness.follow(harness.upload())
@@ -293,7 +295,7 @@ def test_a_failed_build_counts_for_its_day_and_is_under_way_no_more(harness: Imp
 # What the sweep repairs
 
 
-def test_a_build_whose_execution_was_aborted_is_released_when_it_ends(
+def test_the_build_of_an_aborted_execution_is_released_when_it_ends(
     harness: ImportHarness,
 ) -> None:
     upload, execution = other(harness, 0), harness.run("aborted")
@@ -309,7 +311,7 @@ def test_a_build_whose_execution_was_aborted_is_released_when_it_ends(
     assert use(harness)[0] == 0
 
 
-def test_one_that_was_killed_before_its_request_was_sent_is_given_back(
+def test_an_attempt_killed_before_its_request_is_given_back(
     harness: ImportHarness,
 ) -> None:
     upload, execution = other(harness, 0), harness.run("killed")
@@ -358,7 +360,7 @@ def test_a_request_that_may_have_been_sent_is_released_after_an_hour(
     assert harness.submissions() == 0
 
 
-def test_the_sweep_tells_how_much_is_used(harness: ImportHarness) -> None:
+def test_the_sweep_reports_how_much_budget_is_used(harness: ImportHarness) -> None:
     for number in range(2):
         taken(harness, other(harness, number))
 
@@ -397,7 +399,7 @@ def killer(harness: ImportHarness) -> Iterator[random.Random]:
             client.meta.events.unregister(f"{when}.{operation}", maybe)
 
 
-def test_300_at_once_with_kills_cost_exactly_what_is_allowed(
+def test_300_concurrent_uploads_with_kills_use_exactly_the_budget(
     harness: ImportHarness, killer: random.Random
 ) -> None:
     """In one process, in an order that the dice choose; each is begun again until it is through."""

@@ -58,7 +58,7 @@ def answers(end: FinalState) -> dict[str, str]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("many", [12, pytest.param(60, marks=pytest.mark.soak)])
-def test_isos_before_the_administrators_delay_it_and_no_more(many: int) -> None:
+def test_isos_ahead_in_the_queue_only_delay_an_import(many: int) -> None:
     schedule = Schedule(0, (*flood(many), Upload(60, "admin.iso", "two")), at_once=3)
 
     end = Simulation(schedule, speed=SPEED).run()
@@ -86,7 +86,7 @@ def duration(build: Json) -> float:
     return float(build["history"][-1]["at"]) - begin(build)
 
 
-def test_a_flood_in_one_day_costs_what_is_allowed_and_each_has_its_answer() -> None:
+def test_a_flood_in_one_day_uses_the_budget_and_answers_every_upload() -> None:
     end = run(*flood(30), at_once=10, per_day=4)
 
     found = list(answers(end).values())
@@ -96,7 +96,7 @@ def test_a_flood_in_one_day_costs_what_is_allowed_and_each_has_its_answer() -> N
 
 @pytest.mark.parametrize("what", [What.KILLED_BEFORE, What.KILLED_AFTER, What.ANSWER_LOST])
 @pytest.mark.parametrize("skip", [0, 1])
-def test_who_dies_while_it_counts_is_counted_once(what: What, skip: int) -> None:
+def test_a_function_that_dies_while_counting_is_counted_once(what: What, skip: int) -> None:
     end = run(
         *flood(4),
         faults=(PlannedFault("dynamodb.TransactWriteItems", what, skip, 2),),
@@ -120,7 +120,7 @@ def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
     assert sorted(answers(end).values()) == [SUCCEEDED, "import-refused"]
 
 
-def test_a_build_that_nobody_follows_any_more_gives_its_place_back() -> None:
+def test_a_build_without_a_run_gives_its_place_back() -> None:
     end = run(
         *flood(2, every=60),
         deeds=(OperatorAction(300, ActionKind.ABORT_EXECUTION, 0),),

@@ -10,7 +10,7 @@ from isodrop.aws.ledger import Ledger
 from tests.support.harness import ImportHarness
 
 
-def test_an_import_asks_s3_a_handful_of_times(
+def test_an_import_makes_only_a_few_requests_to_s3(
     session: boto3.Session, ledger: Ledger, tmp_path: Path
 ) -> None:
     # Given an upload, and from then on a count of what is asked

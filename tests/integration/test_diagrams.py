@@ -6,7 +6,7 @@ from tests.resilience.schedule import Schedule, Upload
 from tools.diagrams.record import Sample, read_recording, samples
 
 
-def test_given_an_upload_when_simulated_then_each_of_its_metrics_is_taken_as_counted(
+def test_each_metric_of_a_simulated_upload_is_recorded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = samples(Schedule(1, (Upload(0.0, "a.iso", "text"),)))
@@ -20,7 +20,7 @@ def test_given_an_upload_when_simulated_then_each_of_its_metrics_is_taken_as_cou
     assert capsys.readouterr().out == ""
 
 
-def test_given_what_was_recorded_when_written_again_then_it_is_the_same() -> None:
+def test_recorded_metrics_are_written_identically_again() -> None:
     found = [*read_recording()]
     assert len(found) > 1000
     assert [Sample.read(str(one)) for one in found] == found

@@ -86,7 +86,7 @@ def test_an_image_is_distributed_before_its_answer_which_lists_all_amis(
     assert harness.image_builder.controls.violations == []
 
 
-def test_its_progress_is_told_as_its_own(harness: ImportHarness) -> None:
+def test_the_progress_of_a_distribution_is_published_as_such(harness: ImportHarness) -> None:
     harness.follow(harness.upload())
 
     heard = [event for event in harness.heard() if event["detail-type"] == "ISO Import Progressed"]
@@ -101,7 +101,7 @@ def test_its_progress_is_told_as_its_own(harness: ImportHarness) -> None:
     assert len({event["detail"]["metadata"]["eventId"] for event in heard}) == len(heard)
 
 
-def test_the_request_is_all_that_the_stack_says(harness: ImportHarness) -> None:
+def test_the_request_has_every_setting_of_the_stack(harness: ImportHarness) -> None:
     assert harness.distribution is not None
     upload = harness.upload()
     harness.follow(upload)
@@ -125,7 +125,7 @@ def test_the_request_is_all_that_the_stack_says(harness: ImportHarness) -> None:
     assert "isodrop:import" not in tags
 
 
-def test_two_drops_of_one_disc_share_it(harness: ImportHarness) -> None:
+def test_two_uploads_of_one_iso_share_one_distribution(harness: ImportHarness) -> None:
     harness.follow(harness.upload("a.iso"), "execution-1")
     harness.follow(harness.upload("b.iso"), "execution-2")
 
@@ -135,7 +135,7 @@ def test_two_drops_of_one_disc_share_it(harness: ImportHarness) -> None:
     assert len(distributions(harness)) == 1
 
 
-def test_a_copy_in_another_account_of_the_same_region_is_not_taken_for_gone(
+def test_an_ami_copy_in_another_account_is_not_considered_gone(
     harness: ImportHarness,
 ) -> None:
     """EC2 shows nobody the private AMIs of another account."""
@@ -160,7 +160,7 @@ def test_a_copy_in_another_account_of_the_same_region_is_not_taken_for_gone(
     assert len(distributions(harness)) == 1
 
 
-def test_one_that_fails_names_the_image_there_is_and_asking_again_repeats_it_alone(
+def test_a_failed_distribution_names_the_image_and_a_retry_repeats_it(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next_build(
@@ -183,7 +183,7 @@ def test_one_that_fails_names_the_image_there_is_and_asking_again_repeats_it_alo
     assert (harness.submissions(), len(distributions(harness))) == (1, 2)
 
 
-def test_it_fails_no_oftener_than_the_stack_allows(harness: ImportHarness) -> None:
+def test_a_distribution_fails_at_most_as_often_as_the_stack_allows(harness: ImportHarness) -> None:
     harness.image_builder.controls.fail_next_build(9, kind="distribution")
     for number in range(3):
         harness.follow(harness.upload(), f"execution-{number}")
@@ -199,7 +199,7 @@ def test_it_fails_no_oftener_than_the_stack_allows(harness: ImportHarness) -> No
     assert (harness.submissions(), len(distributions(harness))) == (1, 2)
 
 
-def test_one_that_ended_well_ends_the_count_of_those_that_did_not(harness: ImportHarness) -> None:
+def test_a_successful_distribution_resets_the_count_of_failures(harness: ImportHarness) -> None:
     controls = harness.image_builder.controls
     controls.fail_next_build(kind="distribution")
     for number in range(2):
@@ -221,7 +221,7 @@ def test_one_that_ended_well_ends_the_count_of_those_that_did_not(harness: Impor
         ("AccessDeniedException", Code.ACCESS_DENIED),
     ],
 )
-def test_a_request_that_is_refused_is_told_and_not_sent_again(
+def test_a_refused_distribution_is_reported_and_not_sent_again(
     harness: ImportHarness, error: str, code: Code
 ) -> None:
     harness.image_builder.controls.fail_next("DistributeImage", error, message="not like this")
@@ -237,7 +237,7 @@ def test_a_request_that_is_refused_is_told_and_not_sent_again(
     assert len(harness.image_builder.controls.calls_of("DistributeImage")) == 1
 
 
-def test_a_configuration_that_is_gone_is_told(harness: ImportHarness) -> None:
+def test_a_missing_distribution_configuration_is_reported(harness: ImportHarness) -> None:
     assert harness.distribution is not None
     harness.builder.imagebuilder.delete_distribution_configuration(
         distributionConfigurationArn=harness.distribution.configuration_arn
@@ -249,7 +249,7 @@ def test_a_configuration_that_is_gone_is_told(harness: ImportHarness) -> None:
 
 
 @pytest.mark.parametrize("error", ["ServiceQuotaExceededException", "TooManyRequestsException"])
-def test_what_passes_is_waited_out(harness: ImportHarness, error: str) -> None:
+def test_transient_errors_are_waited_out(harness: ImportHarness, error: str) -> None:
     harness.image_builder.controls.fail_next("DistributeImage", error, times=9)
     upload = built(harness)
 
@@ -263,7 +263,7 @@ def test_what_passes_is_waited_out(harness: ImportHarness, error: str) -> None:
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-def test_an_answer_of_image_builder_that_was_lost_leads_to_the_same_distribution(
+def test_a_lost_response_leads_to_the_same_distribution(
     harness: ImportHarness, *, remembers: bool
 ) -> None:
     harness.image_builder.controls.fail_next("DistributeImage", LOST_RESPONSE)
@@ -314,7 +314,7 @@ def test_a_build_that_failed_is_not_distributed(harness: ImportHarness) -> None:
     assert distributions(harness) == []
 
 
-def test_what_is_followed_for_as_long_as_the_stack_does_is_answered(harness: ImportHarness) -> None:
+def test_a_distribution_tracked_to_the_limit_is_answered(harness: ImportHarness) -> None:
     upload = built(harness)
     harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
     arn = harness.start_distribution(upload)
@@ -329,7 +329,7 @@ def test_what_is_followed_for_as_long_as_the_stack_does_is_answered(harness: Imp
     assert "DISTRIBUTING" in answer["message"]
 
 
-def test_what_was_begun_is_followed_when_the_stack_distributes_no_more(
+def test_a_running_distribution_is_tracked_after_the_setting_is_removed(
     harness: ImportHarness,
 ) -> None:
     upload = built(harness)
@@ -352,7 +352,7 @@ def test_another_configuration_is_another_distribution_of_the_same_image(
     assert (harness.submissions(), len(distributions(harness))) == (1, 2)
 
 
-def test_a_sweep_distributes_for_an_execution_that_was_aborted_and_then_answers(
+def test_the_sweep_distributes_for_an_aborted_execution_and_answers(
     harness: ImportHarness,
 ) -> None:
     upload, execution = harness.upload(), harness.run("aborted")
@@ -385,7 +385,7 @@ def test_a_sweep_gives_up_on_one_that_does_not_end(harness: ImportHarness) -> No
     assert data(harness)["code"] == Code.DISTRIBUTION_FAILED
 
 
-def test_copies_elsewhere_are_not_ours_to_tag(harness: ImportHarness) -> None:
+def test_amis_in_other_regions_or_accounts_are_not_tagged(harness: ImportHarness) -> None:
     harness.follow(harness.upload())
 
     answer = data(harness)
@@ -398,7 +398,7 @@ def test_copies_elsewhere_are_not_ours_to_tag(harness: ImportHarness) -> None:
         assert tags["isodrop:stack"] == "isodrop"
 
 
-def test_an_ami_is_ours_where_it_is_here_and_of_our_account_or_of_none_that_is_told(
+def test_an_ami_is_local_by_region_and_by_account_if_one_is_given(
     harness: ImportHarness,
 ) -> None:
     build_arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/x/1.0.0/1"
@@ -411,7 +411,7 @@ def test_an_ami_is_ours_where_it_is_here_and_of_our_account_or_of_none_that_is_t
 class TestOperators:
     """What people see and do while an image is being distributed."""
 
-    def test_it_is_told_as_what_goes_on(self, harness: ImportHarness) -> None:
+    def test_a_distribution_is_shown_as_the_current_step(self, harness: ImportHarness) -> None:
         upload = built(harness)
         arn = harness.start_distribution(upload)
         harness.later(seconds=60)
@@ -427,7 +427,7 @@ class TestOperators:
         assert (news[-1].step, news[-1].message) == ("distribution", "0 of 1 steps")
         assert news[-1].data["distributionArn"] == arn
 
-    def test_it_is_what_cancel_cancels(self, harness: ImportHarness) -> None:
+    def test_cancel_cancels_the_distribution(self, harness: ImportHarness) -> None:
         upload = built(harness)
         arn = harness.start_distribution(upload)
 

@@ -106,7 +106,7 @@ def test_the_worst_execution_stays_inside_the_history() -> None:
     assert MOST * 0.6 < events < MOST
 
 
-def test_looks_that_always_fail_end_well_before() -> None:
+def test_polls_that_always_fail_end_well_before_the_limit() -> None:
     def perform(what: str, _number: int) -> Any:
         if what == "getImage":
             raise TaskError("Imagebuilder.ServiceException")
@@ -129,7 +129,7 @@ def test_a_build_that_is_not_found_is_waited_for_ten_minutes() -> None:
     assert tries["getImage"] == 11
 
 
-def test_a_look_that_fails_now_and_then_does_not_end_it() -> None:
+def test_an_occasional_failed_poll_does_not_end_the_tracking() -> None:
     def perform(what: str, number: int) -> Any:
         if what == "getImage":
             if number % 2:

@@ -1,7 +1,6 @@
 """From the upload to the answer, in one process: what is decided, sent, kept and told."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
 from isodrop.domain.ids import client_token, import_key
-from isodrop.domain.model import ImportPlan, ImportSettings, RunRequest
+from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Failure
 from isodrop.errors import QuotaError, TransientError
 from isodrop.services.intake import NextStep
@@ -23,6 +22,7 @@ from isodrop_local.iso_maker import (
     server_editions,
 )
 from tests.integration.conftest import STAGING
+from tests.support.answers import the_answer
 from tests.support.harness import ImportHarness
 
 
@@ -31,12 +31,7 @@ def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHar
     return ImportHarness(session, ledger, tmp_path)
 
 
-def the_answer(harness: ImportHarness) -> dict[str, Any]:
-    (answer,) = harness.answers()
-    return answer
-
-
-def test_an_iso_becomes_an_ami_and_is_told_step_by_step(harness: ImportHarness) -> None:
+def test_an_iso_becomes_an_ami_and_each_step_is_published(harness: ImportHarness) -> None:
     harness.follow(harness.upload("Büro + 100%.iso"))
 
     heard = harness.heard()
@@ -81,7 +76,7 @@ def test_the_request_is_all_that_was_decided(harness: ImportHarness) -> None:
     assert tags["isodrop:attempt"] == "0"
 
 
-def test_the_token_names_the_bytes_that_were_looked_at(harness: ImportHarness) -> None:
+def test_the_token_is_derived_from_the_inspected_bytes(harness: ImportHarness) -> None:
     upload = harness.upload()
 
     harness.follow(upload)
@@ -104,7 +99,7 @@ def test_the_token_names_the_bytes_that_were_looked_at(harness: ImportHarness) -
         (ltsc_editions(), Code.LTSC_MEDIA),
     ],
 )
-def test_what_cannot_be_imported_is_rejected_before_anything_is_spent(
+def test_an_iso_that_cannot_be_imported_is_rejected_before_any_build(
     harness: ImportHarness, editions: Any, code: Code
 ) -> None:
     harness.follow(harness.upload(body=harness.iso(editions)))
@@ -143,7 +138,7 @@ def test_a_wrong_override_is_rejected(harness: ImportHarness) -> None:
     assert the_answer(harness)["detail"]["data"]["code"] == Code.INVALID_OVERRIDE
 
 
-def test_a_repeated_delivery_is_silent(harness: ImportHarness) -> None:
+def test_a_repeated_delivery_publishes_nothing(harness: ImportHarness) -> None:
     upload = harness.upload()
     harness.follow(upload, "execution-1")
 
@@ -155,7 +150,9 @@ def test_a_repeated_delivery_is_silent(harness: ImportHarness) -> None:
 
 
 @pytest.mark.parametrize("key", ["isos/demo", "isos/Win11.iso.tornado", "isos/iso", "isos/LOGO"])
-def test_what_is_no_iso_by_its_name_ends_quietly(harness: ImportHarness, key: str) -> None:
+def test_a_key_without_the_iso_suffix_ends_without_an_answer(
+    harness: ImportHarness, key: str
+) -> None:
     # What the rule lets through below a prefix.
     upload = harness.upload(key)
 
@@ -169,7 +166,7 @@ def test_what_is_no_iso_by_its_name_ends_quietly(harness: ImportHarness, key: st
     assert harness.heard() == []
 
 
-def test_the_same_execution_again_says_and_does_nothing_new(harness: ImportHarness) -> None:
+def test_the_same_execution_again_publishes_and_starts_nothing(harness: ImportHarness) -> None:
     upload = harness.upload()
     harness.follow(upload)
     first = harness.answers()
@@ -180,7 +177,7 @@ def test_the_same_execution_again_says_and_does_nothing_new(harness: ImportHarne
     assert harness.submissions() == 1
 
 
-def test_an_answer_whose_function_died_before_the_ledger_knew_is_counted_all_the_same(
+def test_an_answer_published_before_a_crash_is_counted(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
@@ -200,7 +197,7 @@ def test_an_answer_whose_function_died_before_the_ledger_knew_is_counted_all_the
     assert harness.counted == published == ["ISO Import Succeeded"] * 2
 
 
-def test_the_same_disc_under_another_key_is_the_same_import(harness: ImportHarness) -> None:
+def test_the_same_iso_under_another_key_is_the_same_import(harness: ImportHarness) -> None:
     harness.follow(harness.upload("a.iso"), "execution-1")
     harness.follow(harness.upload("b.ISO"), "execution-2")
 
@@ -212,7 +209,7 @@ def test_the_same_disc_under_another_key_is_the_same_import(harness: ImportHarne
     assert harness.submissions() == 1
 
 
-def test_two_drops_of_one_disc_at_once_follow_one_build_and_both_hear_that_it_failed(
+def test_two_uploads_of_one_iso_share_one_build_and_its_failure(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next_build(status="BUILDING", message="no TPM")
@@ -234,25 +231,7 @@ def test_two_drops_of_one_disc_at_once_follow_one_build_and_both_hear_that_it_fa
     assert len(harness.image_builder.builds) == 1
 
 
-def test_dropping_again_after_a_failed_build_builds_again_and_at_most_so_often(
-    harness: ImportHarness,
-) -> None:
-    harness.image_builder.controls.fail_next_build(status="BUILDING", times=9)
-    for number in range(3):
-        harness.follow(harness.upload(), f"execution-{number}")
-
-    answers = [event["detail"]["data"] for event in harness.answers()]
-    assert [answer["code"] for answer in answers] == [
-        Code.BUILD_FAILED,
-        Code.BUILD_FAILED,
-        Code.TOO_MANY_ATTEMPTS,
-    ]
-    assert [answer.get("attempt") for answer in answers] == [0, 1, None]
-    assert len(harness.image_builder.builds) == 2
-    assert harness.image_builder.controls.violations == []
-
-
-def test_a_cancelled_build_is_told_and_dropping_again_builds_again(harness: ImportHarness) -> None:
+def test_a_cancelled_build_is_reported_and_an_upload_builds_again(harness: ImportHarness) -> None:
     upload = harness.upload()
     outcome = harness.intake.process(upload, "execution-1")
     assert outcome.build_arn is not None
@@ -269,7 +248,7 @@ def test_a_cancelled_build_is_told_and_dropping_again_builds_again(harness: Impo
     assert good["detail"]["data"]["attempt"] == 1
 
 
-def test_an_image_whose_ami_is_gone_is_built_again(harness: ImportHarness) -> None:
+def test_an_image_without_its_ami_is_built_again(harness: ImportHarness) -> None:
     harness.follow(harness.upload(), "execution-1")
     (first,) = harness.answers()
     harness.session.client("ec2").deregister_image(ImageId=first["detail"]["data"]["amis"][0]["id"])
@@ -292,29 +271,8 @@ def test_an_image_that_was_disabled_is_built_again(harness: ImportHarness) -> No
     assert the_answer(harness)["detail"]["data"]["attempt"] == 1
 
 
-def test_a_rebuild_on_purpose_is_another_import(harness: ImportHarness) -> None:
-    harness.follow(harness.upload(), "execution-1")
-    harness.follow(harness.upload(rebuild="again"), "execution-2")
-
-    assert [event["detail"]["data"]["reused"] for event in harness.answers()] == [False, False]
-    assert len(harness.image_builder.builds) == 2
-
-
-@pytest.mark.parametrize("error", ["TooManyRequestsException", "ServiceUnavailableException"])
-def test_what_will_pass_is_raised_to_be_waited_out(harness: ImportHarness, error: str) -> None:
-    harness.image_builder.controls.fail_next("ImportDiskImage", error)
-    upload = harness.upload()
-
-    with pytest.raises(TransientError):
-        harness.intake.process(upload, "execution-1")
-    harness.follow(upload, "execution-1")
-
-    assert the_answer(harness)["detail-type"] == "ISO Import Succeeded"
-    assert len(harness.image_builder.builds) == 1
-
-
 @pytest.mark.parametrize("listed", [True, False], ids=["in the list", "not yet in the list"])
-def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(
+def test_a_response_lost_after_it_took_effect_leads_to_the_same_build(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch, *, listed: bool
 ) -> None:
     if not listed:
@@ -332,7 +290,7 @@ def test_an_answer_that_was_lost_after_it_took_effect_leads_to_the_same_build(
     assert harness.image_builder.controls.violations == []
 
 
-def test_a_request_that_its_drop_could_not_send_is_sent_by_the_next_one(
+def test_a_request_that_one_run_could_not_send_is_sent_by_the_next(
     harness: ImportHarness,
 ) -> None:
     harness.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
@@ -345,7 +303,7 @@ def test_a_request_that_its_drop_could_not_send_is_sent_by_the_next_one(
     assert len(harness.image_builder.builds) == 1
 
 
-def test_a_request_whose_token_was_forgotten_is_found_by_its_tags(harness: ImportHarness) -> None:
+def test_a_request_with_a_forgotten_token_is_found_by_its_tags(harness: ImportHarness) -> None:
     harness.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
     upload = harness.upload()
     with pytest.raises(TransientError):
@@ -377,7 +335,7 @@ def test_a_request_that_was_refused_is_not_sent_again(harness: ImportHarness) ->
     assert len(harness.image_builder.builds) == 1
 
 
-def test_a_refused_request_is_told_and_a_repaired_stack_goes_on(harness: ImportHarness) -> None:
+def test_a_refused_request_is_reported_and_a_fixed_stack_proceeds(harness: ImportHarness) -> None:
     good = harness.settings
     harness.settings = good.__class__("isodrop", good.infrastructure_configuration_arn + "-wrong")
     harness.follow(harness.upload(), "execution-1")
@@ -391,24 +349,7 @@ def test_a_refused_request_is_told_and_a_repaired_stack_goes_on(harness: ImportH
     assert the_answer(harness)["detail-type"] == "ISO Import Succeeded"
 
 
-def test_a_refused_request_that_is_asked_anew_after_the_repair_goes_through(
-    harness: ImportHarness,
-) -> None:
-    good = harness.settings
-    harness.settings = good.__class__("isodrop", good.infrastructure_configuration_arn + "-wrong")
-    upload = harness.upload()
-    harness.follow(upload, "execution-1")
-    harness.settings = good
-
-    harness.follow(upload, "execution-2", RunRequest(1))
-
-    refused, repaired = harness.answers()
-    assert refused["detail"]["data"]["code"] == Code.IMPORT_REFUSED
-    assert repaired["detail-type"] == "ISO Import Succeeded"
-    assert repaired["detail"]["metadata"]["run"] == 1
-
-
-def test_a_build_that_never_ends_is_told_as_that(harness: ImportHarness) -> None:
+def test_a_build_that_never_ends_is_reported_as_timed_out(harness: ImportHarness) -> None:
     harness.image_builder.controls.hold("BUILDING")
     upload = harness.upload()
     harness.intake.process(upload, "execution-1")
@@ -419,7 +360,7 @@ def test_a_build_that_never_ends_is_told_as_that(harness: ImportHarness) -> None
     assert the_answer(harness)["detail"]["data"]["code"] == Code.BUILD_TIMED_OUT
 
 
-def test_a_build_deleted_by_hand_is_told_as_that(harness: ImportHarness) -> None:
+def test_a_manually_deleted_build_is_reported_as_deleted(harness: ImportHarness) -> None:
     upload = harness.upload()
     outcome = harness.intake.process(upload, "execution-1")
     assert outcome.build_arn is not None
@@ -456,7 +397,9 @@ def test_an_execution_that_broke_answers_too_and_only_once(harness: ImportHarnes
         ("States.Timeout", Code.INTERNAL_ERROR),
     ],
 )
-def test_whose_fault_it_was_is_told(harness: ImportHarness, error: str, code: Code) -> None:
+def test_an_answer_names_whose_fault_the_failure_was(
+    harness: ImportHarness, error: str, code: Code
+) -> None:
     harness.answer_broken(harness.upload(body=b"any"), error, "cause", "execution-1")
 
     assert the_answer(harness)["detail"]["data"]["code"] == code
@@ -484,103 +427,7 @@ def test_an_answer_that_the_bus_refuses_is_the_same_when_it_is_taken(
     assert harness.claim_run(upload).answered_at is not None
 
 
-def test_asked_anew_an_upload_is_answered_again_and_told_apart(harness: ImportHarness) -> None:
-    upload = harness.upload()
-    harness.follow(upload, "execution-1")
-
-    harness.follow(upload, "execution-2", RunRequest(1))
-
-    first, second = harness.answers()
-    told = [answer["detail"]["metadata"] for answer in (first, second)]
-    assert [each["run"] for each in told] == [0, 1]
-    assert told[0]["uploadId"] == told[1]["uploadId"]
-    assert told[0]["eventId"] != told[1]["eventId"]
-    assert [answer["detail"]["data"]["reused"] for answer in (first, second)] == [False, True]
-    assert harness.submissions() == 1
-
-
-def test_an_ask_lays_its_overrides_over_the_objects(harness: ImportHarness) -> None:
-    upload = harness.upload(edition="Education", rebuild="1")
-    harness.follow(upload, "execution-1")
-
-    harness.follow(upload, "execution-2", RunRequest(1, {"edition": "EnterpriseN", "rebuild": ""}))
-
-    first, second = (answer["detail"]["data"]["plan"]["edition"] for answer in harness.answers())
-    plan = harness.claim_run(upload, "execution-2", RunRequest(1)).decision
-    assert (first, second) == ("Education", "EnterpriseN")
-    assert isinstance(plan, ImportPlan)
-    assert plan.rebuild is None
-
-
-def test_an_operator_is_not_held_to_what_uploaders_may_override(harness: ImportHarness) -> None:
-    harness.settings = replace(harness.settings, allowed_overrides=frozenset({"edition"}))
-    upload = harness.upload(rebuild="1")
-    harness.follow(upload, "execution-1")
-
-    harness.follow(upload, "execution-2", RunRequest(1, {"image-name": "golden"}))
-    harness.follow(upload, "execution-3", RunRequest(2, {"image-name": "golden", "rebuild": ""}))
-
-    first, second, third = (answer["detail"]["data"] for answer in harness.answers())
-    assert (first["code"], second["code"]) == (Code.INVALID_OVERRIDE, Code.INVALID_OVERRIDE)
-    assert third["plan"]["name"] == "golden"
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [{"image_name": "golden"}, {"semantic_version": "1073741823.0.0"}, {"rebuild": "1"}],
-)
-def test_by_default_no_uploader_moves_others_latest_or_builds_anew(
-    harness: ImportHarness, metadata: dict[str, Any]
-) -> None:
-    settings = ImportSettings("isodrop", harness.settings.infrastructure_configuration_arn)
-    harness.settings = settings
-
-    harness.follow(harness.upload(**metadata))
-
-    (answer,) = harness.answers()
-    assert answer["detail"]["data"]["code"] == Code.INVALID_OVERRIDE
-    assert harness.submissions() == 0
-
-
-def test_asking_anew_after_a_failed_build_builds_again_and_at_most_so_often(
-    harness: ImportHarness,
-) -> None:
-    harness.image_builder.controls.fail_next_build(status="BUILDING", times=9)
-    upload = harness.upload()
-    for number in range(3):
-        harness.follow(upload, f"execution-{number}", RunRequest(number))
-
-    answers = [event["detail"]["data"] for event in harness.answers()]
-    assert [answer["code"] for answer in answers] == [
-        Code.BUILD_FAILED,
-        Code.BUILD_FAILED,
-        Code.TOO_MANY_ATTEMPTS,
-    ]
-    assert len(harness.image_builder.builds) == 2
-
-
-def test_a_repeated_ask_is_silent(harness: ImportHarness) -> None:
-    upload = harness.upload()
-    for number in range(2):
-        harness.follow(upload, f"execution-{number}", RunRequest(number))
-
-    again = harness.intake.process(upload, "execution-2", RunRequest(1, {"edition": "Education"}))
-
-    assert again.next_step is NextStep.SKIP
-    assert len(harness.answers()) == 2
-
-
-def test_an_execution_redriven_after_its_answer_starts_nothing(harness: ImportHarness) -> None:
-    upload = harness.upload()
-    harness.answer_broken(upload, "States.Timeout", "", "execution-1")
-
-    again = harness.intake.process(upload, "execution-1")
-
-    assert again.next_step is NextStep.REPORT
-    assert harness.submissions() == 0
-
-
-def test_a_build_that_came_to_be_while_trouble_was_written_is_followed(
+def test_a_build_created_while_a_failure_was_written_is_tracked(
     harness: ImportHarness,
 ) -> None:
     one, two = harness.upload("a.iso"), harness.upload("b.iso")

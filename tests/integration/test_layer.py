@@ -75,7 +75,7 @@ def test_every_module_has_bytecode_that_is_taken_as_it_is(builds: tuple[Path, Pa
     )
 
 
-def test_nothing_that_is_left_out_is_missed_by_what_is_there(builds: tuple[Path, Path]) -> None:
+def test_no_file_that_the_layer_leaves_out_is_needed(builds: tuple[Path, Path]) -> None:
     layer = builds[0] / "python"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", MISSING, str(layer)],
@@ -88,7 +88,7 @@ def test_nothing_that_is_left_out_is_missed_by_what_is_there(builds: tuple[Path,
     assert {who: what for who, what in missing.items() if what.split(".")[0] in shipped} == {}
 
 
-def test_without_the_runtime_s_python_the_build_says_so(tmp_path: Path) -> None:
+def test_without_the_runtimes_python_the_build_fails_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "python").mkdir()
     said = make_layer(FOLDER, "bytecode", tmp_path, "LAYER_PYTHON=2.1")
     assert "no bytecode" in said

@@ -65,7 +65,7 @@ def test_an_upload_belongs_to_the_execution_that_claims_it_first(ledger: Ledger)
     assert other is None
 
 
-def test_a_claim_that_cannot_be_read_back_is_asked_again(
+def test_a_claim_that_cannot_be_read_back_is_read_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given an answer without the item, and one that is cut off, which botocore takes for the same
@@ -81,7 +81,7 @@ def test_a_claim_that_cannot_be_read_back_is_asked_again(
         ledger.claim(an_upload(), "execution-1", NOW)
 
 
-def test_another_write_of_the_same_key_is_another_drop(ledger: Ledger) -> None:
+def test_another_write_of_the_same_key_is_another_upload(ledger: Ledger) -> None:
     claimed(ledger)
 
     assert ledger.claim(an_upload(version_id="2"), "execution-2", NOW) is not None
@@ -91,7 +91,9 @@ def test_another_write_of_the_same_key_is_another_drop(ledger: Ledger) -> None:
     "decision",
     [a_plan(), Rejection.of(Code.SERVER_MEDIA), replace(a_plan(), notes=("ä\n",), release=None)],
 )
-def test_a_verdict_once_written_stands(ledger: Ledger, decision: ImportPlan | Rejection) -> None:
+def test_a_recorded_decision_is_never_changed(
+    ledger: Ledger, decision: ImportPlan | Rejection
+) -> None:
     run = claimed(ledger)
 
     ledger.record_decision(run, decision)
@@ -121,7 +123,7 @@ def test_attempts_come_in_the_order_of_their_numbers(ledger: Ledger) -> None:
     assert [attempt.number for attempt in ledger.list_attempts("i")] == [0, 1, 2, 10, 11]
 
 
-def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
+def test_the_result_of_an_attempt_is_written_once(ledger: Ledger) -> None:
     ledger.create_attempt(an_attempt())
 
     ledger.record_build(an_attempt(), "arn:1", NOW)
@@ -133,7 +135,7 @@ def test_what_became_of_an_attempt_is_written_once(ledger: Ledger) -> None:
     assert (found.build_arn, found.status) == ("arn:1", AttemptStatus.LOST)
 
 
-def test_a_drop_follows_one_attempt_and_one_build(ledger: Ledger) -> None:
+def test_a_run_has_one_attempt_and_one_build(ledger: Ledger) -> None:
     run = claimed(ledger)
 
     ledger.link_attempt(run, an_attempt(0).key)
@@ -146,7 +148,7 @@ def test_a_drop_follows_one_attempt_and_one_build(ledger: Ledger) -> None:
     assert found.import_build == BuildRecord(AttemptKey("i", 0), "arn:1")
 
 
-def test_the_first_trouble_stands_and_there_is_none_where_there_is_a_build(ledger: Ledger) -> None:
+def test_the_first_failure_is_kept_unless_there_is_a_build(ledger: Ledger) -> None:
     hindered, built = claimed(ledger), ledger.claim(an_upload("b.iso"), "execution-2", NOW)
     assert built is not None
     ledger.link_build(built, "arn:1")
@@ -162,7 +164,7 @@ def test_the_first_trouble_stands_and_there_is_none_where_there_is_a_build(ledge
     assert other.import_build == BuildRecord(arn="arn:1")
 
 
-def test_each_ask_for_an_upload_is_claimed_and_answered_for_itself(ledger: Ledger) -> None:
+def test_each_run_of_an_upload_is_claimed_and_answered_separately(ledger: Ledger) -> None:
     first = claimed(ledger)
     ledger.record_answer(first, '{"a": 0}')
     request = RunRequest(1, {"edition": "EnterpriseN"})
@@ -184,7 +186,7 @@ def test_each_ask_for_an_upload_is_claimed_and_answered_for_itself(ledger: Ledge
     ]
 
 
-def test_an_attempt_of_one_ask_is_not_anothers(ledger: Ledger) -> None:
+def test_an_attempt_of_one_run_does_not_belong_to_another(ledger: Ledger) -> None:
     first = claimed(ledger)
     second = ledger.claim(an_upload(), "execution-2", NOW, RunRequest(1))
     assert second is not None
@@ -193,7 +195,7 @@ def test_an_attempt_of_one_ask_is_not_anothers(ledger: Ledger) -> None:
     assert not an_attempt(run=first.upload_id).belongs_to(second)
 
 
-def test_drops_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) -> None:
+def test_runs_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) -> None:
     runs = [
         ledger.claim(an_upload(f"{hour}.iso"), f"execution-{hour}", f"2026-11-24T{hour}:00")
         for hour in (11, 9, 10, 12)
@@ -218,7 +220,7 @@ def test_drops_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) 
     assert not told
 
 
-def test_of_many_uploads_those_are_known_that_somebody_has_claimed(ledger: Ledger) -> None:
+def test_claimed_uploads_are_found_among_many(ledger: Ledger) -> None:
     claims = [ledger.claim(an_upload(f"{n}.iso"), f"execution-{n}", NOW) for n in range(130)]
     ids = [run.upload_id for run in claims if run is not None]
 
@@ -226,7 +228,7 @@ def test_of_many_uploads_those_are_known_that_somebody_has_claimed(ledger: Ledge
     assert ledger.find_claimed([]) == frozenset()
 
 
-def test_what_a_sweep_leaves_the_next_one_finds(ledger: Ledger) -> None:
+def test_the_checkpoint_of_a_sweep_is_loaded_by_the_next(ledger: Ledger) -> None:
     before = ledger.load_checkpoint()
 
     ledger.save_checkpoint({"since": NOW, "at": None})
@@ -235,7 +237,7 @@ def test_what_a_sweep_leaves_the_next_one_finds(ledger: Ledger) -> None:
     assert ledger.load_checkpoint() == {"since": NOW, "at": None}
 
 
-def test_who_comes_second_is_told_which_attempt_stands(ledger: Ledger) -> None:
+def test_the_second_writer_receives_the_attempt_that_won(ledger: Ledger) -> None:
     run = claimed(ledger)
 
     for number in (3, 4):
@@ -254,7 +256,7 @@ def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
     assert (standing.status, standing.build_arn) == (AttemptStatus.SUBMITTED, "arn:1")
 
 
-def test_who_knows_less_than_the_ledger_does_not_overrule_it(ledger: Ledger) -> None:
+def test_an_outdated_writer_does_not_overwrite_the_ledger(ledger: Ledger) -> None:
     ledger.create_attempt(an_attempt())
 
     for status in (AttemptStatus.SUBMITTED, AttemptStatus.LOST):
@@ -276,7 +278,7 @@ def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
     assert found.answered_at == "then"
 
 
-def test_the_first_sight_of_a_status_is_kept(ledger: Ledger) -> None:
+def test_the_first_time_of_a_status_is_kept(ledger: Ledger) -> None:
     run = claimed(ledger)
 
     ledger.record_status_seen(run, "PENDING", "t1")
@@ -290,7 +292,7 @@ def test_the_first_sight_of_a_status_is_kept(ledger: Ledger) -> None:
     assert found.status_first_seen_at == {"PENDING": "t1", "BUILDING": "t2"}
 
 
-def test_a_drop_that_nobody_claimed_is_not_written_to(ledger: Ledger) -> None:
+def test_a_run_that_was_never_claimed_is_not_written_to(ledger: Ledger) -> None:
     nobodys = replace(claimed(ledger), upload_id="nobody")
 
     ledger.record_decision(nobodys, a_plan())
@@ -299,7 +301,7 @@ def test_a_drop_that_nobody_claimed_is_not_written_to(ledger: Ledger) -> None:
     assert ledger.get_run("nobody") is None
 
 
-def test_a_run_expires_a_while_after_its_answer_and_nothing_else_does(ledger: Ledger) -> None:
+def test_only_an_answered_run_expires(ledger: Ledger) -> None:
     upload = an_upload()
     ledger = replace(ledger, run_retention=timedelta(days=30))
     run = ledger.claim(upload, "execution-1", "2026-11-01T00:00:00+00:00")
@@ -322,7 +324,7 @@ def test_a_run_is_kept_for_ever_by_default(ledger: Ledger) -> None:
     assert not any("expiresAt" in item for item in ledger.table.scan()["Items"])
 
 
-def test_who_uploaded_is_kept_until_it_is_erased(ledger: Ledger) -> None:
+def test_the_uploader_is_recorded_until_it_is_erased(ledger: Ledger) -> None:
     upload = an_upload()
     ledger.claim(upload, "execution-1", "2026-11-01", RunRequest(requester="123456789012"))
     kept = ledger.get_run(upload_id(upload))

@@ -77,7 +77,7 @@ def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Le
     assert [attempt.run_number for attempt in ledger.list_attempts("i")] == [0]
 
 
-def test_each_item_says_which_version_wrote_it(ledger: Ledger) -> None:
+def test_each_item_has_the_version_that_wrote_it(ledger: Ledger) -> None:
     run = claimed(ledger)
     assert ledger.create_attempt(an_attempt())
     image = parse_image({"pk": "IMAGE#windows-11", "sk": "1", "arn": IMAGE_ARN, "build": 1})
@@ -124,7 +124,7 @@ def test_an_image_that_cannot_be_read_is_named_by_its_key() -> None:
         parse_image({"pk": "IMAGE#a", "sk": "1.0.0/1", "arn": "arn:of:nothing", "build": 1})
 
 
-def test_one_item_that_cannot_be_read_keeps_no_other_from_being_read(ledger: Ledger) -> None:
+def test_an_unreadable_item_does_not_block_the_others(ledger: Ledger) -> None:
     run = claimed(ledger)
     garbage = run_key("garbage", 0)
     ledger.table.put_item(Item={**garbage, "state": "open", "claimedAt": NOW})

@@ -55,7 +55,7 @@ def test_an_ami_that_is_unknown_for_long_is_gone_and_is_built_again(harness: Imp
     assert harness.submissions() == 2
 
 
-def test_a_build_that_is_not_known_yet_is_shared_and_not_begun_again(
+def test_a_build_that_is_not_listed_yet_is_shared(
     harness: ImportHarness,
 ) -> None:
     first = harness.upload()
@@ -132,7 +132,7 @@ def test_an_answer_does_not_wait_for_ever(harness: ImportHarness) -> None:
     assert "was not tagged" in str(answer["detail"]["data"]["notes"])
 
 
-def test_who_may_not_ask_ec2_is_answered_all_the_same(harness: ImportHarness) -> None:
+def test_without_access_to_ec2_the_answer_is_still_published(harness: ImportHarness) -> None:
     upload = built(harness)
     refuse(harness.builder.ec2, "DescribeImages")
 

@@ -34,7 +34,7 @@ def answered(harness: ImportHarness, key: str = "a.iso") -> Upload:
     return upload
 
 
-def nobody_sleeps(seconds: float) -> None:
+def no_sleep(seconds: float) -> None:
     pytest.fail(f"slept for {seconds}")
 
 
@@ -43,10 +43,8 @@ def no_time() -> float:
     return 0.0
 
 
-class TestAskingAnew:
-    def test_an_upload_is_asked_for_anew_in_an_execution_of_its_own(
-        self, harness: ImportHarness
-    ) -> None:
+class TestRetrying:
+    def test_an_upload_is_retried_in_an_execution_of_its_own(self, harness: ImportHarness) -> None:
         upload = answered(harness, "Drücke/a + b.iso")
 
         asked = harness.operator.retry(
@@ -58,7 +56,7 @@ class TestAskingAnew:
         assert told == replace(upload, sequencer="")
         assert request == RunRequest(1, {"edition": "EnterpriseN"})
 
-    def test_it_has_another_answer_that_the_operator_waits_for(
+    def test_a_retried_run_has_an_answer_that_the_operator_waits_for(
         self, harness: ImportHarness
     ) -> None:
         upload = answered(harness)
@@ -77,7 +75,7 @@ class TestAskingAnew:
         assert answer["detail"]["metadata"]["run"] == 1
         assert answer["detail"]["data"]["plan"]["edition"] == "EnterpriseN"
 
-    def test_an_upload_that_nobody_claimed_is_asked_for_the_first_time(
+    def test_an_upload_that_was_never_claimed_starts_its_first_run(
         self, harness: ImportHarness
     ) -> None:
         harness.upload("a.iso")
@@ -106,7 +104,7 @@ class TestAskingAnew:
         assert first.execution in str(refusal.value)
         assert len(harness.started()) == 1
 
-    def test_while_the_last_ask_has_no_answer_there_is_no_other(
+    def test_there_is_no_retry_while_the_last_run_has_no_answer(
         self, harness: ImportHarness
     ) -> None:
         harness.claim_run(harness.upload("a.iso"), "arn:of-the-execution")
@@ -114,7 +112,7 @@ class TestAskingAnew:
         with pytest.raises(OperatorError, match=r"no answer yet: arn:of-the-execution"):
             harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
 
-    def test_an_execution_that_came_to_nothing_is_started_again(
+    def test_an_execution_that_never_claimed_its_run_is_started_again(
         self, harness: ImportHarness
     ) -> None:
         answered(harness)
@@ -135,15 +133,15 @@ class TestAskingAnew:
 
         assert harness.operator.latest_run(history) == 0
 
-    def test_nobody_waits_for_an_execution_that_is_over(self, harness: ImportHarness) -> None:
+    def test_an_ended_execution_is_not_waited_for(self, harness: ImportHarness) -> None:
         answered(harness)
         asked = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
         harness.abort(asked.execution)
 
         with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
-            list(harness.operator.follow_execution(asked, nobody_sleeps, no_time))
+            list(harness.operator.follow_execution(asked, no_sleep, no_time))
 
-    def test_who_was_not_first_is_told_so(self, harness: ImportHarness) -> None:
+    def test_the_slower_of_two_operators_learns_who_was_first(self, harness: ImportHarness) -> None:
         upload = harness.upload("a.iso")
         asked = harness.operator.retry(
             harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
@@ -151,11 +149,11 @@ class TestAskingAnew:
         harness.follow(upload, "arn:s3s-own")
 
         with pytest.raises(OperatorError, match="first, without your overrides: arn:s3s-own"):
-            list(harness.operator.follow_execution(asked, nobody_sleeps, no_time))
+            list(harness.operator.follow_execution(asked, no_sleep, no_time))
 
 
 class TestFollowing:
-    def test_that_nobody_takes_it_for_a_minute_is_seen_once_and_then_that_somebody_did(
+    def test_an_unclaimed_run_is_overdue_once_until_it_is_claimed(
         self, harness: ImportHarness
     ) -> None:
         upload = harness.upload("a.iso", harness.iso(server_editions()))
@@ -178,7 +176,7 @@ class TestFollowing:
 
 
 class TestFinding:
-    def test_all_that_was_asked_is_told_in_order(self, harness: ImportHarness) -> None:
+    def test_all_runs_of_an_upload_are_listed_in_order(self, harness: ImportHarness) -> None:
         upload = answered(harness)
         harness.follow(upload, "execution-2", RunRequest(1))
 
@@ -187,7 +185,7 @@ class TestFinding:
         assert [run.request.number for run in history.runs] == [0, 1]
         assert history.last == history.runs[1]
 
-    def test_a_version_that_is_gone_still_has_its_story(self, harness: ImportHarness) -> None:
+    def test_a_deleted_version_still_has_its_history(self, harness: ImportHarness) -> None:
         upload = answered(harness)
         harness.delete("a.iso")
 
@@ -197,17 +195,17 @@ class TestFinding:
         with pytest.raises(OperatorError, match="only the current version"):
             harness.operator.retry(history, {})
 
-    def test_an_object_that_is_not_there_is_told_with_a_way_out(
-        self, harness: ImportHarness
-    ) -> None:
+    def test_a_missing_object_is_reported_with_a_remedy(self, harness: ImportHarness) -> None:
         with pytest.raises(OperatorError, match=r"no such object; isodrop list"):
             harness.operator.get_history(BUCKET, "nothing.iso")
 
-    def test_another_bucket_is_told_with_a_way_out(self, harness: ImportHarness) -> None:
+    def test_another_bucket_is_reported_with_a_remedy(self, harness: ImportHarness) -> None:
         with pytest.raises(OperatorError, match=rf"bucket is {BUCKET}; .*--stack"):
             harness.operator.get_history("another", "a.iso")
 
-    def test_a_bucket_without_versions_is_told_with_a_way_out(self, harness: ImportHarness) -> None:
+    def test_a_bucket_without_versions_is_reported_with_a_remedy(
+        self, harness: ImportHarness
+    ) -> None:
         harness.client("s3").put_bucket_versioning(
             Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"}
         )
@@ -216,9 +214,7 @@ class TestFinding:
         with pytest.raises(OperatorError, match="versioning is off"):
             harness.operator.get_history(BUCKET, "a.iso")
 
-    def test_drops_are_listed_newest_first_whatever_their_state(
-        self, harness: ImportHarness
-    ) -> None:
+    def test_runs_are_listed_newest_first_in_any_state(self, harness: ImportHarness) -> None:
         for number, key in enumerate(("a.iso", "b.iso", "c.iso", "d.iso")):
             harness.later(hours=1)
             upload = harness.upload(key, harness.iso(server_editions()))
@@ -235,7 +231,7 @@ class TestFinding:
 
 
 class TestCancelling:
-    def test_a_build_that_runs_is_cancelled_and_the_answer_says_so(
+    def test_a_running_build_is_cancelled_and_answered_as_such(
         self, harness: ImportHarness
     ) -> None:
         upload = harness.upload("a.iso")
@@ -251,9 +247,7 @@ class TestCancelling:
         assert build_arn == outcome.build_arn
         assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED
 
-    def test_what_others_wait_for_is_cancelled_only_on_purpose(
-        self, harness: ImportHarness
-    ) -> None:
+    def test_a_shared_build_is_cancelled_only_on_request(self, harness: ImportHarness) -> None:
         for key in ("a.iso", "b.iso"):
             harness.intake.process(harness.upload(key), f"execution-{key}")
         harness.later(minutes=8)
@@ -321,7 +315,7 @@ class TestCancelling:
         assert outcome.next_step is NextStep.REPORT
         assert not harness.image_builder.builds
 
-    def test_one_whose_execution_is_gone_is_answered_as_cancelled(
+    def test_a_run_without_its_execution_is_answered_as_cancelled(
         self, harness: ImportHarness
     ) -> None:
         harness.claim_run(harness.upload("a.iso"))
@@ -343,7 +337,7 @@ class TestCancelling:
         with pytest.raises(OperatorError, match="nothing to cancel"):
             harness.operator.cancel(history, include_others=False)
 
-    def test_where_nothing_runs_there_is_nothing_to_cancel(self, harness: ImportHarness) -> None:
+    def test_without_a_running_build_cancel_has_no_effect(self, harness: ImportHarness) -> None:
         answered(harness)
         harness.upload("b.iso")
 

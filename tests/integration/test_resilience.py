@@ -64,7 +64,7 @@ def attempts(end: FinalState) -> list[str]:
 
 
 @pytest.mark.parametrize("copies", [2, 50])
-def test_so_many_copies_of_one_event_at_once_are_one_build_and_one_answer(copies: int) -> None:
+def test_many_copies_of_one_event_give_one_build_and_one_answer(copies: int) -> None:
     end = run(Upload(0, "a.iso", "one", delays=(0.5,) * copies))
 
     assert answers(end) == [SUCCEEDED]
@@ -96,7 +96,7 @@ def test_an_event_that_comes_after_the_sweep_is_a_repeat() -> None:
 # ---------------------------------------------------------------- the same bytes, twice
 
 
-def test_the_same_bytes_under_two_keys_hear_both_that_the_first_ones_build_failed() -> None:
+def test_the_same_bytes_under_two_keys_share_the_failure_of_the_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(300, "b.iso", "one", in_parts=True),
@@ -107,7 +107,7 @@ def test_the_same_bytes_under_two_keys_hear_both_that_the_first_ones_build_faile
     assert len(end.builds) == 1
 
 
-def test_a_build_that_failed_is_built_again_when_it_is_dropped_again() -> None:
+def test_a_failed_build_is_repeated_by_another_upload() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
@@ -118,7 +118,7 @@ def test_a_build_that_failed_is_built_again_when_it_is_dropped_again() -> None:
     assert attempts(end) == ["0", "1"]
 
 
-def test_so_many_failed_builds_in_a_row_are_the_last() -> None:
+def test_the_limit_of_consecutive_failed_builds_is_the_last() -> None:
     end = run(
         *(Upload(3000 * n, "a.iso", "one") for n in range(MAX_CONSECUTIVE_FAILURES + 1)),
         deeds=[
@@ -131,7 +131,7 @@ def test_so_many_failed_builds_in_a_row_are_the_last() -> None:
     assert len(end.builds) == MAX_CONSECUTIVE_FAILURES
 
 
-def test_a_build_of_the_same_name_and_version_that_somebody_else_made_is_not_ours() -> None:
+def test_a_foreign_build_of_the_same_name_and_version_is_not_used() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(600, "b.iso", "two"),
@@ -145,7 +145,7 @@ def test_a_build_of_the_same_name_and_version_that_somebody_else_made_is_not_our
 # ---------------------------------------------------------------- replaced, deleted
 
 
-def test_an_object_replaced_before_the_look_is_imported_all_the_same() -> None:
+def test_an_object_replaced_before_inspection_is_still_imported() -> None:
     end = run(Upload(0, "a.iso", "one", delays=(5.0,)), Upload(1, "a.iso", "two"))
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -164,7 +164,7 @@ OF_THE_WAY = [
 
 
 @pytest.mark.parametrize("call", OF_THE_WAY, ids=str)
-def test_an_object_replaced_by_its_twin_on_the_way_changes_nothing(call: tuple[str, int]) -> None:
+def test_an_object_replaced_by_its_twin_meanwhile_is_imported_too(call: tuple[str, int]) -> None:
     end = run(Upload(0, "a.iso", "long"), meanwhile={call: Upload(0, "a.iso", "two")})
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -172,7 +172,7 @@ def test_an_object_replaced_by_its_twin_on_the_way_changes_nothing(call: tuple[s
 
 
 @pytest.mark.parametrize("call", OF_THE_WAY, ids=str)
-def test_a_version_deleted_on_the_way_is_told_or_copied_already(call: tuple[str, int]) -> None:
+def test_a_version_deleted_meanwhile_is_reported_or_already_copied(call: tuple[str, int]) -> None:
     end = run(
         Upload(0, "a.iso", "long"),
         meanwhile={call: OperatorAction(0, ActionKind.DELETE_VERSION, 0)},
@@ -183,14 +183,14 @@ def test_a_version_deleted_on_the_way_is_told_or_copied_already(call: tuple[str,
     assert len(end.builds) == copied
 
 
-def test_a_twin_that_comes_first_is_another_import() -> None:
+def test_a_twin_uploaded_first_is_another_import() -> None:
     end = run(Upload(0, "a.iso", "twin"), Upload(3000, "b.iso", "one"))
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
     assert attempts(end) == ["0", "0"]
 
 
-def test_twins_that_fail_use_up_nobody_elses_attempts() -> None:
+def test_failing_twins_use_up_no_attempts_of_others() -> None:
     end = run(
         *(Upload(3000 * n, "a.iso", "twin") for n in range(MAX_CONSECUTIVE_FAILURES)),
         Upload(3000 * MAX_CONSECUTIVE_FAILURES, "a.iso", "one"),
@@ -227,7 +227,7 @@ def test_a_copy_lost_while_its_import_waits_is_made_again() -> None:
     assert len(end.builds) == 1
 
 
-def test_a_copy_lost_with_its_upload_is_told_and_is_no_lost_build() -> None:
+def test_a_copy_lost_with_its_upload_is_not_counted_as_a_lost_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(9000, "a.iso", "one"),
@@ -242,7 +242,7 @@ def test_a_copy_lost_with_its_upload_is_told_and_is_no_lost_build() -> None:
     assert attempts(end) == ["1"]
 
 
-def test_who_joins_an_import_whose_copy_is_lost_begins_from_its_own() -> None:
+def test_a_run_that_joins_an_import_without_a_copy_makes_its_own() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(30, "b.iso", "one"),
@@ -261,7 +261,7 @@ def test_who_joins_an_import_whose_copy_is_lost_begins_from_its_own() -> None:
 # ---------------------------------------------------------------- killed
 
 
-def calls_until_the_answer() -> int:
+def count_calls_to_answer() -> int:
     """Count the calls of an undisturbed import, until its answer is out."""
     calls: list[str] = []
     simulation = Simulation(Schedule(0, (Upload(0, "a.iso", "one"),)), calls.append, speed=20)
@@ -273,7 +273,7 @@ def calls_until_the_answer() -> int:
 
 def test_a_function_killed_between_any_two_calls_comes_to_the_same_end() -> None:
     # Killed after one call is killed before the next: nothing lies between them.
-    steps = calls_until_the_answer()
+    steps = count_calls_to_answer()
     assert steps > 30
 
     for step in range(1, steps + 1):
@@ -304,7 +304,7 @@ def test_an_execution_aborted_by_hand_is_answered_by_the_sweep() -> None:
     assert set(end.executions.values()) == {"ABORTED"}
 
 
-def test_an_execution_aborted_while_its_build_ran_hears_of_its_image() -> None:
+def test_an_execution_aborted_during_its_build_is_answered_with_its_image() -> None:
     end = run(Upload(0, "a.iso", "one"), deeds=[OperatorAction(300, ActionKind.ABORT_EXECUTION, 0)])
 
     assert answers(end) == [SUCCEEDED]
@@ -328,9 +328,7 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
     ("do", "answer"),
     [(ActionKind.CANCEL_BUILD, "build-cancelled"), (ActionKind.DELETE_BUILD, "build-gone")],
 )
-def test_a_build_cancelled_or_deleted_by_hand_is_told_and_built_again(
-    do: ActionKind, answer: str
-) -> None:
+def test_a_manually_ended_build_is_reported_and_built_again(do: ActionKind, answer: str) -> None:
     end = run(
         Upload(0, "a.iso", "one"), Upload(3000, "a.iso", "one"), deeds=[OperatorAction(600, do, 0)]
     )
@@ -339,13 +337,13 @@ def test_a_build_cancelled_or_deleted_by_hand_is_told_and_built_again(
     assert attempts(end) == ["0", "1"]
 
 
-def test_an_upload_that_is_asked_for_anew_gets_another_answer_and_no_needless_build() -> None:
+def test_a_retried_upload_gets_another_answer_and_no_extra_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         deeds=[
-            OperatorAction(600, ActionKind.ASK_ANEW, 0),
-            OperatorAction(4000, ActionKind.ASK_ANEW, 0),
-            OperatorAction(4000, ActionKind.ASK_ANEW, 0),
+            OperatorAction(600, ActionKind.RETRY, 0),
+            OperatorAction(4000, ActionKind.RETRY, 0),
+            OperatorAction(4000, ActionKind.RETRY, 0),
         ],
     )
 
@@ -358,7 +356,7 @@ def test_an_upload_that_is_asked_for_anew_gets_another_answer_and_no_needless_bu
     assert len(end.builds) == 1
 
 
-def test_an_image_whose_ami_was_deregistered_by_hand_is_built_again() -> None:
+def test_an_image_whose_ami_was_deregistered_is_built_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "b.iso", "one"),
@@ -369,7 +367,7 @@ def test_an_image_whose_ami_was_deregistered_by_hand_is_built_again() -> None:
     assert attempts(end) == ["0", "1"]
 
 
-def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
+def test_a_token_whose_build_is_gone_is_reported_and_not_reused() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
@@ -386,7 +384,7 @@ def test_a_token_whose_build_is_gone_is_told_and_not_used_for_another() -> None:
 
 
 @pytest.mark.parametrize("do", [ActionKind.CANCEL_BUILD, ActionKind.FAIL_BUILD])
-def test_a_distribution_that_somebody_ends_is_told_and_made_again(do: ActionKind) -> None:
+def test_a_manually_ended_distribution_is_reported_and_repeated(do: ActionKind) -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(6000, "b.iso", "one"),
@@ -398,7 +396,7 @@ def test_a_distribution_that_somebody_ends_is_told_and_made_again(do: ActionKind
     assert (len(end.builds), len(end.distributions)) == (1, 2)
 
 
-def test_the_execution_itself_follows_a_distribution_and_needs_no_sweep_for_it() -> None:
+def test_an_execution_tracks_its_distribution_without_the_sweep() -> None:
     end = run(Upload(0, "a.iso", "one"), distributes=True)
 
     (made,) = end.distributions
@@ -411,7 +409,7 @@ def test_the_execution_itself_follows_a_distribution_and_needs_no_sweep_for_it()
     assert told[-1] == made["arn"]
 
 
-def test_copies_of_one_event_and_uploads_of_one_disc_share_one_distribution() -> None:
+def test_repeated_events_and_uploads_of_one_iso_share_one_distribution() -> None:
     end = run(
         Upload(0, "a.iso", "one", delays=(0.5,) * 5),
         Upload(2, "b.iso", "one"),
@@ -437,9 +435,7 @@ def test_a_quota_that_is_full_for_an_hour_is_waited_out() -> None:
     assert build["history"][0]["at"] > 1_795_000_000 + 1800
 
 
-def test_a_request_that_is_refused_for_good_is_told_and_what_is_dropped_later_goes_through() -> (
-    None
-):
+def test_a_refused_request_is_reported_and_later_uploads_succeed() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(600, "a.iso", "one"),
@@ -462,18 +458,18 @@ def test_a_request_that_is_refused_for_good_is_told_and_what_is_dropped_later_go
     ],
     ids=str,
 )
-def test_what_passes_is_waited_out(failure: PlannedFault) -> None:
+def test_transient_errors_are_waited_out(failure: PlannedFault) -> None:
     assert answers(run(Upload(0, "a.iso", "one"), faults=[failure])) == [SUCCEEDED]
 
 
-def test_a_notice_that_cannot_be_given_does_not_end_the_tracking() -> None:
+def test_a_failed_notification_does_not_end_the_tracking() -> None:
     # Given a bus that takes nothing for longer than a notice is tried
     tries = [PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 21)]
 
     assert answers(run(Upload(0, "a.iso", "one"), faults=tries)) == [SUCCEEDED]
 
 
-def test_an_image_that_never_ends_is_told_when_the_limit_has_come() -> None:
+def test_an_image_that_never_ends_is_reported_at_the_limit() -> None:
     end = run(Upload(0, "a.iso", "one"), parameters={"PollIntervalSeconds": 900}, speed=0.001)
 
     assert answers(end) == ["build-timed-out"]
@@ -492,7 +488,7 @@ def test_no_promise_is_broken_by_random_schedules(chunk: int) -> None:
     assert outcome.ends[SUCCEEDED] > 0
 
 
-def test_a_seed_runs_the_same_way_whenever_it_is_run_and_prints_nothing_by_itself(
+def test_a_seed_is_deterministic_and_prints_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     traces: list[list[str]] = [[], []]

@@ -25,7 +25,7 @@ def items(table: Any) -> dict[tuple[str, str], Any]:
     return {(each["pk"], each["sk"]): each for each in table.scan()["Items"]}
 
 
-def test_what_was_lost_is_copied_back_and_an_upload_is_not_built_again(
+def test_restored_items_are_copied_back_and_nothing_is_built_again(
     session: boto3.Session, ledger: Ledger, tmp_path: Path
 ) -> None:
     harness = ImportHarness(session, ledger, tmp_path)

@@ -84,7 +84,7 @@ def broken_off(transfer: ResumableUpload, wire: Wire, after: int) -> list[int]:
     return wire.again()
 
 
-def test_given_two_interruptions_when_taken_up_then_each_part_is_sent_once(
+def test_after_two_interruptions_each_part_is_sent_once(
     transfer: Callable[..., ResumableUpload], wire: Wire, path: Path
 ) -> None:
     one = transfer()
@@ -99,7 +99,7 @@ def test_given_two_interruptions_when_taken_up_then_each_part_is_sent_once(
     assert one.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == path.read_bytes()
 
 
-def test_given_a_file_that_changed_when_taken_up_then_no_old_part_is_glued_to_it(
+def test_a_changed_file_reuses_no_old_part(
     transfer: Callable[..., ResumableUpload], wire: Wire, path: Path
 ) -> None:
     broken_off(transfer(), wire, 5)
@@ -114,7 +114,7 @@ def test_given_a_file_that_changed_when_taken_up_then_no_old_part_is_glued_to_it
     assert again.s3.get_object(Bucket=BUCKET, Key="a.iso")["Body"].read() == changed
 
 
-def test_given_other_overrides_when_dropped_then_the_upload_with_the_first_is_not_taken_up(
+def test_other_overrides_do_not_resume_the_first_upload(
     transfer: Callable[..., ResumableUpload], wire: Wire
 ) -> None:
     broken_off(transfer({"edition": "EnterpriseN"}), wire, 5)
@@ -124,7 +124,7 @@ def test_given_other_overrides_when_dropped_then_the_upload_with_the_first_is_no
     assert transfer({"edition": "EnterpriseN"}).find_pending() is not None
 
 
-def test_given_a_file_that_changes_while_it_is_sent_then_it_is_not_put_together(
+def test_a_file_that_changes_while_it_is_sent_is_not_completed(
     transfer: Callable[..., ResumableUpload], path: Path
 ) -> None:
     one = transfer()
@@ -138,7 +138,7 @@ def test_given_a_file_that_changes_while_it_is_sent_then_it_is_not_put_together(
 
 
 @pytest.mark.parametrize("each", [SIZE, SMALL])
-def test_given_the_same_bytes_by_another_tool_then_they_are_known(
+def test_the_same_bytes_uploaded_by_another_tool_are_recognised(
     transfer: Callable[..., ResumableUpload], path: Path, each: int
 ) -> None:
     one = transfer()
@@ -172,7 +172,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
-def test_given_a_part_that_goes_wrong_once_when_sent_then_it_alone_is_sent_again(
+def test_only_the_part_that_failed_is_sent_again(
     transfer: Callable[..., ResumableUpload], wire: Wire, path: Path, error: Exception
 ) -> None:
     wire.wrong[3] = [error]
@@ -186,7 +186,7 @@ def test_given_a_part_that_goes_wrong_once_when_sent_then_it_alone_is_sent_again
 
 
 @pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
-def test_given_a_part_that_goes_wrong_to_the_end_when_taken_up_then_the_others_are_kept(
+def test_a_part_that_always_fails_keeps_the_other_parts(
     transfer: Callable[..., ResumableUpload], wire: Wire, error: Exception
 ) -> None:
     one = transfer()
@@ -205,7 +205,7 @@ def test_given_a_part_that_goes_wrong_to_the_end_when_taken_up_then_the_others_a
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed", "AccessDenied"])
-def test_given_a_part_that_is_refused_for_good_when_sent_then_it_is_not_tried_again(
+def test_a_part_that_is_refused_is_not_retried(
     transfer: Callable[..., ResumableUpload], wire: Wire, code: str
 ) -> None:
     one = transfer()
@@ -220,7 +220,7 @@ def test_given_a_part_that_is_refused_for_good_when_sent_then_it_is_not_tried_ag
     assert 3 not in begun.parts
 
 
-def test_given_a_part_that_goes_wrong_when_sent_then_how_far_it_is_goes_back(
+def test_the_progress_goes_back_when_a_part_fails(
     transfer: Callable[..., ResumableUpload], wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far: list[int] = []
@@ -254,7 +254,7 @@ class Stop(threading.Event):
         return False
 
 
-def test_given_delays_when_a_part_goes_wrong_then_each_is_waited_for_once(
+def test_each_delay_between_tries_of_a_part_is_waited_once(
     transfer: Callable[..., ResumableUpload], wire: Wire
 ) -> None:
     one, stop = replace(transfer(), retry_delays=(1.0, 2.0, 4.0)), Stop()
@@ -268,7 +268,7 @@ def test_given_delays_when_a_part_goes_wrong_then_each_is_waited_for_once(
 # A file that does not stay as it was
 
 
-def test_given_a_file_that_shrinks_while_it_is_sent_then_it_is_not_put_together(
+def test_a_file_that_shrinks_while_it_is_sent_is_not_completed(
     transfer: Callable[..., ResumableUpload], wire: Wire, path: Path
 ) -> None:
     one = transfer()
@@ -285,7 +285,7 @@ def test_given_a_file_that_shrinks_while_it_is_sent_then_it_is_not_put_together(
     assert one.head_object() is None
 
 
-def test_given_a_file_that_is_gone_while_it_is_sent_then_it_is_not_put_together(
+def test_a_file_deleted_while_it_is_sent_is_not_completed(
     transfer: Callable[..., ResumableUpload], path: Path
 ) -> None:
     one = transfer()

@@ -37,7 +37,7 @@ def count_calls(client: object) -> list[str]:
     return seen
 
 
-def test_opening_brings_size_etag_version_metadata_and_the_first_range_in_one_request(
+def test_opening_takes_one_request_for_the_header_and_the_first_range(
     session: boto3.Session,
 ) -> None:
     upload = put(session, "Büro + 100%.iso", BIG, edition="EnterpriseN")
@@ -126,7 +126,7 @@ def test_the_same_bytes_written_again_are_unchanged(session: boto3.Session) -> N
     assert has_current(session.client("s3"), upload)
 
 
-def test_a_strangers_key_cannot_break_out_of_the_message(session: boto3.Session) -> None:
+def test_a_hostile_key_is_escaped_in_the_message(session: boto3.Session) -> None:
     with pytest.raises(RejectedError) as gone:
         open_object(session.client("s3"), BUCKET, "a\n\x1b[31mFAKE.iso")
 
@@ -149,7 +149,7 @@ def test_a_bucket_that_is_not_there_is_no_changed_object(session: boto3.Session)
         ("NoSuchVersion", 404, Code.OBJECT_GONE),
     ],
 )
-def test_an_object_that_cannot_be_read_is_rejected_in_its_own_words(
+def test_an_unreadable_object_is_rejected_with_its_own_code(
     session: boto3.Session, said: str, status: int, code: Code
 ) -> None:
     s3 = session.client("s3")
@@ -184,6 +184,6 @@ def test_small_text_is_read_and_large_text_refused(session: boto3.Session) -> No
 @pytest.mark.parametrize(
     "uri", ["s3://bucket", "s3:///key", "https://bucket/key", "s3://B/key", ""]
 )
-def test_what_is_no_s3_uri_is_told(uri: str) -> None:
+def test_an_invalid_s3_uri_is_reported(uri: str) -> None:
     with pytest.raises(ValueError, match="s3://bucket/key"):
         parse_uri(uri)

@@ -95,19 +95,19 @@ def calls(harness: ImportHarness) -> list[str]:
     return seen
 
 
-def begun(harness: ImportHarness, upload: Upload) -> str:
+def copy_key(harness: ImportHarness, upload: Upload) -> str:
     return f"{harness.claim_run(upload).upload_id}-0.iso"
 
 
 # ---------------------------------------------------------------- made
 
 
-def test_what_is_imported_is_a_copy_in_parts_with_s3s_checksums(harness: ImportHarness) -> None:
+def test_the_imported_object_is_a_multipart_copy_with_checksums(harness: ImportHarness) -> None:
     upload = harness.upload("win11.iSo")
     outcome = harness.intake.process(upload, "execution-1")
 
     copy = harness.client("s3").head_object(
-        Bucket=STAGING, Key=begun(harness, upload), ChecksumMode="ENABLED"
+        Bucket=STAGING, Key=copy_key(harness, upload), ChecksumMode="ENABLED"
     )
     content = harness.claim_run(upload).content
     assert content is not None
@@ -116,7 +116,7 @@ def test_what_is_imported_is_a_copy_in_parts_with_s3s_checksums(harness: ImportH
     assert content.checksum.endswith(f"-{-(-upload.size // PART)}")
 
 
-def test_the_content_is_told_in_tags_and_events(harness: ImportHarness) -> None:
+def test_the_content_id_is_in_tags_and_events(harness: ImportHarness) -> None:
     upload = harness.upload()
     harness.follow(upload)
 
@@ -156,9 +156,7 @@ def test_all_parts_are_copied_once_and_complete_has_all_checksums(harness: Impor
 
 
 @pytest.mark.parametrize("operation", ["UploadPartCopy", "CompleteMultipartUpload"])
-def test_a_copy_that_was_broken_off_goes_on_where_it_was(
-    harness: ImportHarness, operation: str
-) -> None:
+def test_an_interrupted_copy_is_resumed(harness: ImportHarness, operation: str) -> None:
     upload = harness.upload()
     fail(
         harness, operation, error("SlowDown", 503), after=1 if operation == "UploadPartCopy" else 0
@@ -175,7 +173,7 @@ def test_a_copy_that_was_broken_off_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["NoSuchUpload", "answered again"])
-def test_a_completion_whose_answer_was_lost_is_found(
+def test_a_completion_whose_response_was_lost_is_found(
     harness: ImportHarness, s3_behaviour: Behaviour, *, again: bool
 ) -> None:
     s3_behaviour.answers_again = again
@@ -210,7 +208,7 @@ def test_a_completion_that_is_refused_leads_to_a_new_copy(
 
 def test_other_bytes_under_the_copys_key_are_not_imported(harness: ImportHarness) -> None:
     upload = harness.upload()
-    key = begun(harness, upload)
+    key = copy_key(harness, upload)
     harness.client("s3").put_object(Bucket=STAGING, Key=key, Body=b"other")
 
     harness.follow(upload)
@@ -249,7 +247,7 @@ def test_checksums_that_are_missing_are_a_failure_with_a_code(
 # ---------------------------------------------------------------- lies
 
 
-def test_a_twin_that_comes_first_is_not_handed_on(harness: ImportHarness) -> None:
+def test_a_twin_copied_first_is_not_imported(harness: ImportHarness) -> None:
     body = harness.iso()
     harness.follow(harness.upload("twin.iso", twin_of(body)), "execution-1")
     harness.follow(harness.upload("win11.iso", body), "execution-2")
@@ -259,7 +257,7 @@ def test_a_twin_that_comes_first_is_not_handed_on(harness: ImportHarness) -> Non
     assert answers[0]["amis"] != answers[1]["amis"]
 
 
-def test_twins_that_fail_use_up_nobody_elses_attempts(harness: ImportHarness) -> None:
+def test_failing_twins_use_up_no_attempts_of_others(harness: ImportHarness) -> None:
     body = harness.iso()
     harness.image_builder.controls.fail_next_build(status="BUILDING", times=2)
     for number in range(3):
@@ -283,7 +281,7 @@ def meanwhile(harness: ImportHarness, operation: str, do: Callable[[], Any]) -> 
 
 @pytest.mark.parametrize("operation", ["UploadPartCopy", "CompleteMultipartUpload", "HeadObject"])
 @pytest.mark.parametrize("versions", [True, False])
-def test_replaced_and_put_back_on_the_way_is_never_the_twins_image(
+def test_an_object_replaced_and_restored_never_gives_the_twins_image(
     harness: ImportHarness, operation: str, *, versions: bool
 ) -> None:
     if not versions:
@@ -315,7 +313,9 @@ def _content_of(harness: ImportHarness, body: bytes) -> Any:
 
 
 @pytest.mark.parametrize("versions", [True, False])
-def test_an_object_replaced_before_the_look(harness: ImportHarness, *, versions: bool) -> None:
+def test_an_object_replaced_before_inspection_is_read_as_it_is_now(
+    harness: ImportHarness, *, versions: bool
+) -> None:
     if not versions:
         unversioned(harness)
     upload = harness.upload("a.iso")
@@ -326,7 +326,7 @@ def test_an_object_replaced_before_the_look(harness: ImportHarness, *, versions:
     assert codes(harness) == ["Succeeded" if versions else "object-gone"]
 
 
-def test_a_copy_that_is_not_what_was_looked_at_is_not_imported(
+def test_a_copy_that_differs_from_the_inspected_bytes_is_not_imported(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given two files of one MD5, which is all that ties the copy to the look without versions
@@ -401,13 +401,13 @@ def waiting(harness: ImportHarness, key: str = "a.iso") -> Upload:
     return upload
 
 
-def test_who_joins_deletes_its_copy_and_the_other_stays_until_the_end(
+def test_a_joining_run_deletes_its_copy_and_the_other_stays(
     harness: ImportHarness,
 ) -> None:
     first = harness.upload("a.iso")
     harness.intake.process(first, "execution-1")
     harness.intake.process(harness.upload("b.iso"), "execution-2")
-    assert harness.staged() == [begun(harness, first)]
+    assert harness.staged() == [copy_key(harness, first)]
 
     harness.follow(first, "execution-1")
 
@@ -416,19 +416,19 @@ def test_who_joins_deletes_its_copy_and_the_other_stays_until_the_end(
 
 def test_a_copy_that_was_lost_while_its_import_waited_is_made_again(harness: ImportHarness) -> None:
     upload = waiting(harness)
-    harness.stager.bucket.delete_copy(begun(harness, upload))
+    harness.stager.bucket.delete_copy(copy_key(harness, upload))
 
     harness.follow(upload, "execution-1")
 
     assert codes(harness) == ["Succeeded"]
 
 
-def test_a_copy_lost_with_its_upload_is_told_and_counts_as_no_lost_build(
+def test_a_copy_lost_with_its_upload_is_reported_as_no_lost_build(
     harness: ImportHarness,
 ) -> None:
     for number in range(3):
         upload = waiting(harness, f"{number}.iso")
-        harness.stager.bucket.delete_copy(begun(harness, upload))
+        harness.stager.bucket.delete_copy(copy_key(harness, upload))
         harness.client("s3").delete_object(
             Bucket=BUCKET, Key=upload.key, VersionId=upload.version_id
         )
@@ -438,11 +438,11 @@ def test_a_copy_lost_with_its_upload_is_told_and_counts_as_no_lost_build(
     assert codes(harness) == [*[Code.STAGING_LOST] * 3, "Succeeded"]
 
 
-def test_who_joins_an_attempt_whose_copy_is_lost_begins_from_its_own(
+def test_a_run_that_joins_an_attempt_without_a_copy_makes_its_own(
     harness: ImportHarness,
 ) -> None:
     first = waiting(harness)
-    harness.stager.bucket.delete_copy(begun(harness, first))
+    harness.stager.bucket.delete_copy(copy_key(harness, first))
     second = harness.upload("b.iso")
 
     harness.follow(second, "execution-2")
@@ -457,13 +457,15 @@ def test_who_joins_an_attempt_whose_copy_is_lost_begins_from_its_own(
     assert [each.status for each in attempts] == [AttemptStatus.LOST, AttemptStatus.SUCCEEDED]
 
 
-def test_who_joins_sends_what_was_never_sent_with_the_copy_there_is(harness: ImportHarness) -> None:
+def test_a_joining_run_sends_an_unsent_request_with_the_existing_copy(
+    harness: ImportHarness,
+) -> None:
     first = waiting(harness)
 
     harness.follow(harness.upload("b.iso"), "execution-2")
 
     (call,) = harness.image_builder.controls.calls_of("ImportDiskImage")
-    assert call["parameters"]["uri"] == f"s3://{STAGING}/{begun(harness, first)}"
+    assert call["parameters"]["uri"] == f"s3://{STAGING}/{copy_key(harness, first)}"
 
 
 # ---------------------------------------------------------------- over
@@ -493,14 +495,14 @@ def test_a_copy_is_deleted_when_its_attempt_is_over(
     assert harness.staged() == []
 
 
-def test_the_sweep_removes_what_is_over_and_nothing_else(harness: ImportHarness) -> None:
+def test_the_sweep_removes_finished_copies_only(harness: ImportHarness) -> None:
     bucket = harness.stager.bucket
     over, runs = harness.upload("over.iso", b"no iso"), harness.upload("runs.iso")
     harness.follow(over, "execution-1")
     execution = harness.run("runs")
     harness.intake.process(runs, execution)
-    bucket.client.put_object(Bucket=STAGING, Key=begun(harness, over), Body=b"left")
-    unfinished = bucket.create_upload(begun(harness, over))
+    bucket.client.put_object(Bucket=STAGING, Key=copy_key(harness, over), Body=b"left")
+    unfinished = bucket.create_upload(copy_key(harness, over))
     bucket.client.put_object(Bucket=STAGING, Key=f"{'0' * 32}-0.iso", Body=b"not known")
     harness.later(minutes=11)
 
@@ -512,7 +514,7 @@ def test_the_sweep_removes_what_is_over_and_nothing_else(harness: ImportHarness)
     assert set(harness.staged()) == kept
 
 
-def test_what_is_eight_days_old_goes_whatever_it_is(
+def test_every_copy_older_than_eight_days_is_removed(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(moto.s3.models, "utcnow", lambda: harness.clock.time().replace(tzinfo=None))
@@ -552,7 +554,7 @@ def test_a_request_that_may_have_been_sent_keeps_its_copy(
     assert harness.staged() == []
 
 
-def test_an_emptied_bucket_has_neither_copies_nor_what_was_begun(harness: ImportHarness) -> None:
+def test_an_emptied_bucket_has_no_copies_and_no_multipart_uploads(harness: ImportHarness) -> None:
     bucket = StagingBucket(harness.client("s3"), STAGING)
     bucket.create_upload("a.iso")
     bucket.client.put_object(Bucket=STAGING, Key="b.iso", Body=b"b")
@@ -560,7 +562,7 @@ def test_an_emptied_bucket_has_neither_copies_nor_what_was_begun(harness: Import
     assert (bucket.empty(), bucket.empty()) == (2, 0)
 
 
-def test_what_s3_refuses_for_good_is_told(harness: ImportHarness) -> None:
+def test_a_permanent_refusal_of_s3_is_reported(harness: ImportHarness) -> None:
     fail(harness, "CreateMultipartUpload", error("AccessDenied", 403))
 
     harness.follow(harness.upload())

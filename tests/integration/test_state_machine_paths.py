@@ -32,7 +32,7 @@ def test_the_interpreters_differ_where_that_is_explained_only(
     assert unexplained(runs) == []
 
 
-def test_the_page_says_what_the_interpreters_do(runs: dict[str, dict[str, Run]]) -> None:
+def test_the_page_describes_what_the_interpreters_do(runs: dict[str, dict[str, Run]]) -> None:
     assert PAGE.read_text(encoding="utf-8") == page(runs), "run make paths"
 
 

@@ -49,7 +49,7 @@ def data(harness: ImportHarness) -> dict[str, Any]:
     return found
 
 
-def begun(harness: ImportHarness, key: str = "a.iso") -> tuple[Upload, str]:
+def claimed_upload(harness: ImportHarness, key: str = "a.iso") -> tuple[Upload, str]:
     """An upload that an execution has claimed, and no more."""
     upload, execution = harness.upload(key), harness.run(f"{key.removesuffix('.iso')}")
     harness.claim_run(upload, execution)
@@ -61,11 +61,9 @@ def started(harness: ImportHarness) -> list[Upload]:
     return [upload for upload, _, _ in harness.started()]
 
 
-class TestOpenDrops:
-    def test_an_aborted_execution_leaves_an_answer_that_says_so(
-        self, harness: ImportHarness
-    ) -> None:
-        _, execution = begun(harness)
+class TestOpenRuns:
+    def test_an_aborted_execution_is_answered_as_such(self, harness: ImportHarness) -> None:
+        _, execution = claimed_upload(harness)
         harness.abort(execution)
         harness.later(minutes=11)
 
@@ -78,10 +76,10 @@ class TestOpenDrops:
         assert answer["executionArn"] == execution
         assert answer["retryable"] is True
 
-    def test_an_item_that_cannot_be_read_is_told_and_the_others_are_answered(
+    def test_an_unreadable_item_is_reported_and_the_others_are_answered(
         self, harness: ImportHarness
     ) -> None:
-        _, execution = begun(harness)
+        _, execution = claimed_upload(harness)
         harness.abort(execution)
         garbage = {"pk": "UPLOAD#garbage", "sk": "RUN#000000"}
         claimed = harness.clock.time().isoformat()
@@ -95,15 +93,13 @@ class TestOpenDrops:
         (told,) = [more for word, more in harness.told if word == "unreadable"]
         assert garbage.items() <= told.items()
 
-    def test_the_tally_knows_the_oldest_that_is_open_whatever_became_of_the_others(
-        self, harness: ImportHarness
-    ) -> None:
-        _, aborted = begun(harness, "a.iso")
+    def test_the_summary_has_the_age_of_the_oldest_open_run(self, harness: ImportHarness) -> None:
+        _, aborted = claimed_upload(harness, "a.iso")
         harness.abort(aborted)
         harness.later(minutes=30)
-        begun(harness, "b.iso")
+        claimed_upload(harness, "b.iso")
         harness.later(minutes=20)
-        begun(harness, "young.iso")
+        claimed_upload(harness, "young.iso")
 
         first, second = harness.sweep(), harness.sweep()
 
@@ -111,7 +107,7 @@ class TestOpenDrops:
         assert first.oldest_open_seconds == 50 * 60
         assert (second.open, second.oldest_open_seconds) == (1, 20 * 60)
 
-    def test_the_tally_of_nothing_is_nothing(self, harness: ImportHarness) -> None:
+    def test_the_summary_of_no_runs_is_zero(self, harness: ImportHarness) -> None:
         assert harness.sweep().to_dict() == {
             "open": 0,
             "running": 0,
@@ -130,7 +126,7 @@ class TestOpenDrops:
             "complete": True,
         }
 
-    def test_a_build_that_many_wait_for_is_counted_once_and_one_that_is_over_not_at_all(
+    def test_a_shared_running_build_is_counted_once_and_an_ended_one_never(
         self, harness: ImportHarness
     ) -> None:
         began, over = harness.clock.now, (harness.upload("over.iso"), harness.run("over"))
@@ -154,8 +150,8 @@ class TestOpenDrops:
         assert summary.builds == 2
         assert summary.oldest_open_seconds == harness.clock.now - began
 
-    def test_a_second_sweep_says_nothing_more(self, harness: ImportHarness) -> None:
-        _, execution = begun(harness)
+    def test_a_second_sweep_publishes_nothing(self, harness: ImportHarness) -> None:
+        _, execution = claimed_upload(harness)
         harness.abort(execution)
         harness.later(minutes=11)
         harness.sweep()
@@ -166,7 +162,7 @@ class TestOpenDrops:
         assert (again.open, again.answered, harness.answers()) == (0, 0, [])
 
     @pytest.mark.parametrize("execution", ["event:17793124", "gone"])
-    def test_a_claim_that_no_execution_stands_behind_is_answered(
+    def test_a_claim_without_an_execution_is_answered(
         self, harness: ImportHarness, execution: str
     ) -> None:
         claimed_by = harness.executions.arn_for("gone") if execution == "gone" else execution
@@ -178,15 +174,15 @@ class TestOpenDrops:
         assert data(harness)["code"] == Code.EXECUTION_ENDED
 
     def test_an_execution_that_runs_answers_for_itself(self, harness: ImportHarness) -> None:
-        begun(harness)
+        claimed_upload(harness)
         harness.later(hours=5)
 
         summary = harness.sweep()
 
         assert (summary.running, summary.answered, harness.answers()) == (1, 0, [])
 
-    def test_what_is_young_is_left_alone(self, harness: ImportHarness) -> None:
-        _, execution = begun(harness)
+    def test_recent_runs_are_skipped(self, harness: ImportHarness) -> None:
+        _, execution = claimed_upload(harness)
         harness.abort(execution)
         harness.later(minutes=9)
 
@@ -234,12 +230,12 @@ class TestOpenDrops:
 
         assert data(harness)["code"] == Code.BUILD_TIMED_OUT
 
-    def test_a_build_that_the_drop_was_not_told_of_is_found(self, harness: ImportHarness) -> None:
-        first, execution = begun(harness)
+    def test_a_build_that_the_run_did_not_record_is_found(self, harness: ImportHarness) -> None:
+        first, execution = claimed_upload(harness)
         harness.intake.process(first, execution)
         with_build = harness.claim_run(first, execution)
         assert with_build.import_build.attempt is not None
-        second, aborted = begun(harness, "b.iso")
+        second, aborted = claimed_upload(harness, "b.iso")
         run = harness.claim_run(second, aborted)
         harness.ledger.record_decision(run, with_build.decision)  # type: ignore[arg-type] # it is decided
         harness.ledger.link_attempt(run, with_build.import_build.attempt)
@@ -269,10 +265,10 @@ class TestOpenDrops:
         assert again["detail"] == json.loads(answer.detail())
         assert harness.claim_run(upload, execution).answered_at is not None
 
-    def test_an_execution_redriven_after_the_sweeps_answer_has_nothing_to_add(
+    def test_an_execution_redriven_after_the_sweeps_answer_adds_nothing(
         self, harness: ImportHarness
     ) -> None:
-        upload, execution = begun(harness)
+        upload, execution = claimed_upload(harness)
         harness.abort(execution)
         harness.later(minutes=11)
         harness.sweep()
@@ -283,12 +279,10 @@ class TestOpenDrops:
         assert outcome.next_step is NextStep.REPORT
         assert (harness.answers(), harness.submissions()) == ([], 0)
 
-    def test_trouble_with_one_drop_keeps_no_other_from_its_answer(
-        self, harness: ImportHarness
-    ) -> None:
+    def test_an_error_with_one_run_does_not_block_the_others(self, harness: ImportHarness) -> None:
         upload, execution = harness.upload("a.iso"), harness.run("a")
         harness.intake.process(upload, execution)
-        _, other = begun(harness, "b.iso")
+        _, other = claimed_upload(harness, "b.iso")
         for each in (execution, other):
             harness.abort(each)
         harness.later(hours=2)
@@ -300,12 +294,12 @@ class TestOpenDrops:
         assert data(harness)["source"]["key"] == "b.iso"
         assert [word for word, _ in harness.told if word == "trouble"] == ["trouble"]
 
-    def test_one_sweep_answers_so_many_and_the_next_goes_on(
+    def test_a_sweep_answers_a_limited_number_and_the_next_continues(
         self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sweep, "MAX_ANSWERS", 2)
         for name in "abc":
-            harness.abort(begun(harness, f"{name}.iso")[1])
+            harness.abort(claimed_upload(harness, f"{name}.iso")[1])
             harness.later(seconds=1)
         harness.later(minutes=11)
 
@@ -318,7 +312,7 @@ class TestOpenDrops:
 
     def test_a_sweep_out_of_time_is_gone_on_with_where_it_was(self, harness: ImportHarness) -> None:
         for name in "abc":
-            begun(harness, f"{name}.iso")
+            claimed_upload(harness, f"{name}.iso")
             harness.later(seconds=1)
         harness.later(minutes=11)
         looks = iter([True, True, False])
@@ -330,7 +324,7 @@ class TestOpenDrops:
 
 
 class TestVersionsWithoutAnEntry:
-    def test_an_upload_that_nobody_was_told_of_is_started_once(self, swept: ImportHarness) -> None:
+    def test_an_upload_without_an_event_is_started_once(self, swept: ImportHarness) -> None:
         upload = swept.upload("Drücke/a + b (1)%41.ISO")
         swept.later(minutes=11)
 
@@ -340,7 +334,7 @@ class TestVersionsWithoutAnEntry:
         assert (summary.versions, summary.started) == (1, 1)
         assert started(swept) == [replace(upload, sequencer="")]
 
-    def test_s3s_event_that_comes_late_names_the_same_drop(self, swept: ImportHarness) -> None:
+    def test_a_late_event_of_s3_names_the_same_upload(self, swept: ImportHarness) -> None:
         upload = swept.upload()
         swept.later(minutes=11)
         swept.sweep()
@@ -352,9 +346,7 @@ class TestVersionsWithoutAnEntry:
         assert late.next_step is NextStep.SKIP
         assert len(swept.answers()) == 1
 
-    def test_a_start_that_came_to_nothing_is_repeated_but_not_at_once(
-        self, swept: ImportHarness
-    ) -> None:
+    def test_a_failed_start_is_repeated_but_not_at_once(self, swept: ImportHarness) -> None:
         swept.upload()
         swept.clock.now = (swept.clock.now // 3600 + 1) * 3600 + 900
         swept.sweep()
@@ -383,7 +375,7 @@ class TestVersionsWithoutAnEntry:
         assert told[upload_id(old)]["plan"]["edition"] == "Enterprise"
         assert told[upload_id(new)]["code"] == Code.SERVER_MEDIA
 
-    def test_what_is_claimed_young_or_no_iso_is_left_alone(self, swept: ImportHarness) -> None:
+    def test_claimed_recent_and_other_objects_are_skipped(self, swept: ImportHarness) -> None:
         swept.claim_run(swept.upload("claimed.iso"))
         swept.upload("notes.txt", b"not for isodrop")
         swept.delete("deleted-before.iso")
@@ -400,7 +392,7 @@ class TestVersionsWithoutAnEntry:
 
         assert (young, summary.started, summary.versions) == (0, 0, 2)
 
-    def test_what_lies_outside_the_prefix_is_not_even_listed(self, swept: ImportHarness) -> None:
+    def test_objects_outside_the_prefix_are_not_listed(self, swept: ImportHarness) -> None:
         swept.upload("isos/windows/mine.iso")
         swept.upload("isos/other.iso")
         swept.later(minutes=11)
@@ -422,7 +414,7 @@ class TestVersionsWithoutAnEntry:
 
         assert (summary.versions, summary.started) == (1, 0)
 
-    def test_what_lay_there_before_the_stack_did_is_nobodys_to_import(
+    def test_an_object_older_than_the_stack_is_not_imported(
         self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         harness.upload()
@@ -432,7 +424,7 @@ class TestVersionsWithoutAnEntry:
 
         assert harness.sweep().started == 0
 
-    def test_what_was_dropped_while_every_sweep_failed_is_started(
+    def test_an_upload_made_while_every_sweep_failed_is_started(
         self, harness: ImportHarness
     ) -> None:
         harness.upload()
@@ -440,7 +432,7 @@ class TestVersionsWithoutAnEntry:
 
         assert harness.sweep().started == 1
 
-    def test_a_sweep_looks_back_eight_days(self, swept: ImportHarness) -> None:
+    def test_a_sweep_covers_the_last_eight_days(self, swept: ImportHarness) -> None:
         swept.upload()
         swept.later(days=7, hours=23)
         found = swept.sweep().started
@@ -448,7 +440,7 @@ class TestVersionsWithoutAnEntry:
 
         assert (found, swept.sweep().started) == (1, 0)
 
-    def test_one_sweep_starts_so_many_and_the_next_goes_on(
+    def test_a_sweep_starts_a_limited_number_and_the_next_continues(
         self, swept: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sweep, "MAX_STARTS", 2)
@@ -464,10 +456,8 @@ class TestVersionsWithoutAnEntry:
         assert (second.started, second.complete) == (1, True)
         assert len(set(started(swept))) == len(uploads)
 
-    def test_a_bucket_that_cannot_be_listed_keeps_no_drop_from_its_answer(
-        self, harness: ImportHarness
-    ) -> None:
-        _, execution = begun(harness)
+    def test_a_bucket_that_cannot_be_listed_blocks_no_answer(self, harness: ImportHarness) -> None:
+        _, execution = claimed_upload(harness)
         harness.abort(execution)
         harness.later(minutes=11)
         harness.client("s3").meta.events.register(

@@ -46,7 +46,7 @@ def forged(answer: Event, change: Callable[[Event], None]) -> Event:
     return event
 
 
-def test_a_true_answer_is_returned(harness: ImportHarness, answer: Event) -> None:
+def test_a_genuine_answer_is_returned(harness: ImportHarness, answer: Event) -> None:
     assert verified(harness, answer) == parse(answer)
 
 
@@ -62,7 +62,7 @@ def test_a_distributed_image_is_held_to_both_builds(harness: ImportHarness) -> N
     assert len(found.data.amis) == 4
 
 
-def test_notes_that_came_after_the_answer_are_no_difference(harness: ImportHarness) -> None:
+def test_notes_added_after_the_answer_are_no_difference(harness: ImportHarness) -> None:
     with failing(harness.client("s3"), "PutObjectTagging", "AccessDenied", 403):
         answer = answered(harness)
     assert answer["detail"]["data"]["notes"]
@@ -99,14 +99,14 @@ def test_an_answer_that_was_changed_is_refused_and_the_field_named(
     ],
     ids=["other-upload", "long-upload", "no-upload", "other-run", "negative-run", "huge-run"],
 )
-def test_an_answer_for_what_the_ledger_does_not_know_is_refused(
+def test_an_answer_for_an_unknown_upload_is_refused(
     harness: ImportHarness, answer: Event, change: Callable[[Event], None]
 ) -> None:
     with pytest.raises(UnverifiedEventError, match="has no answer"):
         verified(harness, forged(answer, change))
 
 
-def test_a_run_that_has_no_answer_yet_verifies_nothing(harness: ImportHarness) -> None:
+def test_a_run_without_an_answer_verifies_nothing(harness: ImportHarness) -> None:
     upload = harness.upload()
     harness.intake.process(upload, "execution-1")
     true = json.loads(
@@ -134,7 +134,9 @@ def test_another_stacks_answer_kept_elsewhere_is_refused(
         verify(answer, other, harness.builder.imagebuilder)
 
 
-def test_what_the_ledger_cannot_show_is_refused(harness: ImportHarness, answer: Event) -> None:
+def test_an_answer_that_the_ledger_cannot_confirm_is_refused(
+    harness: ImportHarness, answer: Event
+) -> None:
     metadata = answer["detail"]["metadata"]
     key = {"pk": f"UPLOAD#{metadata['uploadId']}", "sk": "RUN#000000"}
     for spoiled in ("{", "[]", '{"detail-type": "ISO Import Succeeded", "detail": {}}'):

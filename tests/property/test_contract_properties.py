@@ -20,9 +20,7 @@ anything = st.recursive(
 
 
 @given(detail_type=st.sampled_from(sorted(MODELS)) | anything, detail=anything)
-def test_given_any_event_when_parsed_then_nothing_but_the_one_error_is_raised(
-    detail_type: Any, detail: Any
-) -> None:
+def test_any_event_parses_or_raises_the_one_error(detail_type: Any, detail: Any) -> None:
     with suppress(UnknownEventError):
         assert isinstance(
             parse({"source": SOURCE, "detail-type": detail_type, "detail": detail}), Event
@@ -30,7 +28,7 @@ def test_given_any_event_when_parsed_then_nothing_but_the_one_error_is_raised(
 
 
 @given(data=st.data())
-def test_given_a_true_event_with_one_value_exchanged_when_parsed_then_it_is_read_or_refused(
+def test_a_valid_event_with_one_value_replaced_is_parsed_or_refused(
     data: st.DataObject,
 ) -> None:
     event = json.loads(SAMPLE.read_text())

@@ -65,12 +65,12 @@ def check(said: FileName) -> None:
 
 
 @given(ANY_KEY)
-def test_given_any_key_when_read_then_only_known_words_come_out(key: str) -> None:
+def test_any_key_parses_to_known_values_only(key: str) -> None:
     check(parse_file_name(key))
 
 
 @given(NAMES_OF_SOURCES)
-def test_given_any_name_of_a_source_when_read_then_it_is_told_with_known_words(
+def test_every_name_of_a_source_parses_to_known_values(
     name: str,
 ) -> None:
     said = parse_file_name(name)
@@ -79,9 +79,7 @@ def test_given_any_name_of_a_source_when_read_then_it_is_told_with_known_words(
 
 
 @given(NAMES_OF_SOURCES, st.integers(0, 255), st.text(ALPHABET, max_size=3))
-def test_given_a_damaged_name_when_read_then_nothing_breaks(
-    name: str, position: int, damage: str
-) -> None:
+def test_a_damaged_name_raises_nothing(name: str, position: int, damage: str) -> None:
     check(parse_file_name(name[:position] + damage + name[position + 1 :]))
 
 
@@ -107,5 +105,5 @@ def test_given_a_damaged_name_when_read_then_nothing_breaks(
     ids=lambda text: text[:20],
 )
 @pytest.mark.timeout(10)  # a pattern that backtracks without end would take years
-def test_given_a_name_made_to_be_slow_when_read_then_it_is_read_all_the_same(hostile: str) -> None:
+def test_a_name_built_to_be_slow_is_parsed_in_time(hostile: str) -> None:
     check(parse_file_name(hostile))

@@ -52,7 +52,7 @@ EDITIONS = st.builds(
     languages=st.lists(st.one_of(st.just("en-US"), ANY_TEXT), max_size=4).map(tuple),
     default_language=st.one_of(st.none(), ANY_TEXT),
 )
-DISCS = st.builds(
+ISOS = st.builds(
     IsoContents,
     label=ANY_TEXT,
     kind=st.just("wim"),
@@ -61,7 +61,7 @@ DISCS = st.builds(
     requests=st.just(3),
     bytes=st.just(500_000),
 )
-SOUND_DISCS = st.builds(
+SOUND_ISOS = st.builds(
     a_business_iso,
     name=ANY_TEXT,
     build=st.sampled_from([22621, 22631, 26100, 26200]),
@@ -175,8 +175,8 @@ def check_rejection(rejection: Rejection) -> None:
 
 
 @settings(max_examples=400)
-@given(UPLOADS, st.one_of(DISCS, SOUND_DISCS), METADATA, st.one_of(SETTINGS, SOUND_SETTINGS))
-def test_given_anything_at_all_when_decided_then_it_is_a_fitting_plan_or_a_listed_rejection(
+@given(UPLOADS, st.one_of(ISOS, SOUND_ISOS), METADATA, st.one_of(SETTINGS, SOUND_SETTINGS))
+def test_any_input_gives_a_valid_plan_or_a_listed_rejection(
     service_model: Shape,
     upload: Upload,
     contents: IsoContents,
@@ -192,8 +192,8 @@ def test_given_anything_at_all_when_decided_then_it_is_a_fitting_plan_or_a_liste
 
 
 @settings(max_examples=400)
-@given(SOUND_KEYS, SOUND_DISCS, GOOD_METADATA, SOUND_SETTINGS)
-def test_given_a_sound_disc_when_decided_then_it_is_a_plan_that_fits_the_service(
+@given(SOUND_KEYS, SOUND_ISOS, GOOD_METADATA, SOUND_SETTINGS)
+def test_a_sound_iso_gives_a_plan_that_fits_the_service(
     service_model: Shape,
     key: str,
     contents: IsoContents,
@@ -210,8 +210,8 @@ def test_given_a_sound_disc_when_decided_then_it_is_a_plan_that_fits_the_service
         check_plan(upload, decided, service_model)
 
 
-@given(UPLOADS, DISCS, METADATA, SETTINGS)
-def test_given_the_same_input_when_decided_again_then_it_is_the_same_decision(
+@given(UPLOADS, ISOS, METADATA, SETTINGS)
+def test_the_same_input_gives_the_same_decision(
     upload: Upload, contents: IsoContents, metadata: dict[str, str], stack: ImportSettings
 ) -> None:
     assert plan_import(upload, contents, metadata, stack) == plan_import(
@@ -220,11 +220,11 @@ def test_given_the_same_input_when_decided_again_then_it_is_the_same_decision(
 
 
 @given(LONG_TEXT)
-def test_given_any_template_when_checked_then_a_good_one_fills_to_itself(template: str) -> None:
+def test_a_valid_template_fills_to_a_valid_name(template: str) -> None:
     wrong = check_template(template)
     assert wrong is None or (wrong.isprintable() and wrong.endswith("."))
 
 
 @given(UPLOADS)
-def test_given_any_upload_when_named_then_it_has_a_drop_id(upload: Upload) -> None:
+def test_any_upload_has_an_upload_id(upload: Upload) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", upload_id(upload))

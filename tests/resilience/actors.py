@@ -14,7 +14,7 @@ from tests.resilience.schedule import Upload
 
 TWIN_BYTE: Final = 400
 """Where a twin differs, from the end: in a hole between files."""
-VERDICTS: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-media"}
+REJECTION_CODES: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-media"}
 
 
 @cache
@@ -26,7 +26,7 @@ def make_iso(name: str, series: str = "") -> bytes:
     name : str
         One of the schedule's.
     series : str
-        Discs of another series are others.
+        ISOs of another series are others.
     """
     if name == "twin":
         # All that the reader reads is the same, and the size.
@@ -57,7 +57,7 @@ def put(s3: Any, bucket: str, key: str, data: bytes, upload: Upload) -> tuple[st
     return answer["ETag"].strip('"'), answer["VersionId"]
 
 
-def dropped(upload: Upload, key: str, version: str) -> UploadedIso:
+def uploaded_iso(upload: Upload, key: str, version: str) -> UploadedIso:
     """Write down what was uploaded."""
     return UploadedIso(
         key=key,
@@ -66,7 +66,7 @@ def dropped(upload: Upload, key: str, version: str) -> UploadedIso:
         edition=upload.metadata.get("edition", "Enterprise"),
         rebuild=upload.metadata.get("rebuild", ""),
         deleted=False,
-        decision=VERDICTS.get(upload.iso, ""),
+        decision=REJECTION_CODES.get(upload.iso, ""),
         announced=bool(upload.delays),
     )
 
@@ -127,8 +127,8 @@ def budget_of(ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int) -
     )
 
 
-def versions_of_drops(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Read off the ledger's raw items which version of an object each drop is about."""
+def versions_by_upload(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Read off the ledger's raw items the version that each upload wrote."""
     return {
         item["pk"]["S"].removeprefix("UPLOAD#"): json.loads(item["upload"]["S"])["version_id"]
         for item in ledger
@@ -136,7 +136,7 @@ def versions_of_drops(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def asks_of_versions(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def runs_by_version(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Read off the ledger's raw items how often each version of an object was claimed."""
     return Counter(
         json.loads(item["upload"]["S"])["version_id"]

@@ -1,4 +1,4 @@
-"""Many uploads at once: ``python -m tests.resilience.burst --discs 300 --quota 20``.
+"""Many uploads at once: ``python -m tests.resilience.burst --isos 300 --quota 20``.
 
 Drops so many different ISOs and each of them a second time under another key, all at once, with an
 Image Builder that runs few builds at a time; waits for all answers, judges them, and prints time,
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from isodrop.domain.content import PART_SIZE
 from isodrop_local.stack import Event, LocalStack
-from tests.resilience.actors import copied_etag, make_iso, put, versions_of_drops
+from tests.resilience.actors import copied_etag, make_iso, put, versions_by_upload
 from tests.resilience.oracle import FinalState, UploadedIso, broken
 from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Upload
 
@@ -35,20 +35,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.resilience.burst", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--discs", type=int, default=300)
+    parser.add_argument("--isos", type=int, default=300)
     parser.add_argument("--quota", type=int, default=20, help="builds that run at once")
-    said = parser.parse_args()
+    arguments = parser.parse_args()
     with LocalStack(wait_scale=WAIT_SCALE) as stack:
         stack.deploy(PARAMETERS)
-        stack.image_builder.set_quota(said.quota)
+        stack.image_builder.set_quota(arguments.quota)
         began = time.monotonic()
-        end = burst(stack, said.discs)
+        end = burst(stack, arguments.isos)
         lines = broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES)
-        tell(stack, end, time.monotonic() - began)
+        print_summary(stack, end, time.monotonic() - began)
     for line in lines:
         print(f"  BROKEN: {line}")
-    twice = len(end.ours) - said.discs
-    print(f"{len(lines)} broken promises; {twice} builds more than discs")
+    twice = len(end.ours) - arguments.isos
+    print(f"{len(lines)} broken promises; {twice} builds more than ISOs")
     return 1 if lines or twice else 0
 
 
@@ -78,7 +78,7 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
         heard=[_told(event) for event in stack.events()],
         builds=stack.image_builder.builds(),
         executions={each["executionArn"]: each["status"] for each in stack.executions()},
-        runs=versions_of_drops(ledger),
+        runs=versions_by_upload(ledger),
         lost_amis={},
         undelivered=0,
         violations=stack.image_builder.violations(),
@@ -95,7 +95,7 @@ def _told(event: Event) -> dict[str, Any]:
     return {"detail-type": event["detail-type"], "detail": event["detail"]}
 
 
-def tell(stack: LocalStack, end: FinalState, seconds: float) -> None:
+def print_summary(stack: LocalStack, end: FinalState, seconds: float) -> None:
     """Print the figures."""
     uploads = len(end.uploaded)
     kinds = Counter(event["detail-type"] for event in end.heard)

@@ -22,14 +22,14 @@ from isodrop.errors import IsodropError
 from isodrop_cli.operations import Operator
 from isodrop_local.stack import Event, LocalStack, StackError, credentials
 from tests.resilience.actors import (
-    asks_of_versions,
     copied_etag,
     deleted,
-    dropped,
     make_iso,
     maybe_sent,
     put,
-    versions_of_drops,
+    runs_by_version,
+    uploaded_iso,
+    versions_by_upload,
 )
 from tests.resilience.oracle import FinalState, UploadedIso
 from tests.resilience.schedule import (
@@ -75,7 +75,7 @@ class EmulatorRun:
         self.stack = stack
         self._patience = patience
         self._before = {each["executionArn"] for each in stack.executions()}
-        # Keys and discs of its own: another run's imports are not its imports.
+        # Keys and ISOs of its own: another run's imports are not its imports.
         self._series = f"S{schedule.seed}X{len(self._before)}"
         self._dropped: list[UploadedIso] = []
         self._etags: dict[str, str] = {}
@@ -150,7 +150,7 @@ class EmulatorRun:
         data, key = make_iso(upload.iso, self._series), self._key(upload.key)
         _, version = put(self.stack.client("s3"), self.stack.bucket, key, data, upload)
         self._etags[copied_etag(data, PART_SIZE)] = upload.iso
-        self._dropped.append(dropped(upload, key, version))
+        self._dropped.append(uploaded_iso(upload, key, version))
 
     def _builds(self) -> list[dict[str, Any]]:
         tagged = f"s3://{self.stack.bucket}/{self._series}/"
@@ -193,7 +193,7 @@ class EmulatorRun:
                 self.stack.client("imagebuilder").import_disk_image(**{**theirs, **mine})
             case ActionKind.FORGET_TOKENS:
                 ib.forget_tokens()
-            case ActionKind.ASK_ANEW if self._dropped:
+            case ActionKind.RETRY if self._dropped:
                 self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
             case ActionKind.ABORT_EXECUTION if new:
                 execution = new[deed.which % len(new)]
@@ -254,11 +254,11 @@ class EmulatorRun:
                 for each in self.stack.executions()
                 if self._is_new(each)
             },
-            runs=versions_of_drops(ledger),
+            runs=versions_by_upload(ledger),
             staged=[self._staging.uri(each.key) for each in self._staging.list_copies()],
             maybe_sent=maybe_sent(ledger),
             lost_copies=self._lost_copies,
-            retries=asks_of_versions(ledger),
+            retries=runs_by_version(ledger),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.stack.image_builder.violations(),

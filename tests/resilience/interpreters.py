@@ -107,20 +107,20 @@ def counted(run: Run) -> Counter[str]:
     return Counter(kind_of(resource, arguments) for resource, arguments in run["calls"])
 
 
-def wordless(value: Any) -> Any:
+def without_messages(value: Any) -> Any:
     """Leave out in which words it was told that JSONata could not evaluate something."""
     if isinstance(value, dict):
-        said = {key: wordless(each) for key, each in value.items()}
+        said = {key: without_messages(each) for key, each in value.items()}
         for error, cause in (("Error", "Cause"), ("error", "cause")):
             if said.get(error) == EVALUATION:
                 said[cause] = ""
         return said
-    return [wordless(each) for each in value] if isinstance(value, list) else value
+    return [without_messages(each) for each in value] if isinstance(value, list) else value
 
 
 def differs(run: Run, other: Run) -> str:
     """Say in what two runs differ; nothing if they do not, but for words."""
-    run, other = wordless(run), wordless(other)
+    run, other = without_messages(run), without_messages(other)
     return ", ".join(part for part in run if run[part] != other[part])
 
 

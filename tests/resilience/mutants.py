@@ -33,6 +33,7 @@ TESTS: Final = (
     "tests/integration/test_budget.py",
     "tests/integration/test_annotations.py",
     "tests/integration/test_import.py",
+    "tests/integration/test_import_retries.py",
     "tests/integration/test_new_amis.py",
     "tests/integration/test_distribution.py",
     "tests/integration/test_staging.py",

@@ -208,7 +208,7 @@ def _about_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
             if ids.setdefault(event_id, (run.version, request)) != (run.version, request):
                 yield f"two uploads have an answer with the eventId {event_id}"
             said = answer["detail"]["data"].get("message")
-            if patient and _is_an_excuse(end, answer["detail"]["data"]):
+            if patient and _is_excused(end, answer["detail"]["data"]):
                 yield f"{name} was put off with {_short(answer)}: {said}"
             for wrong in _against_the_truth(end, run, answer):
                 yield f"{name}: {wrong}"
@@ -216,7 +216,7 @@ def _about_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
         yield f"there is an answer about {version}, which nobody uploaded or asked for ({request})"
 
 
-def _is_an_excuse(end: FinalState, data: Json) -> bool:
+def _is_excused(end: FinalState, data: Json) -> bool:
     """Whether an upload was put off, though nobody stopped what followed it."""
     if data.get("code") == "execution-ended":
         return end.executions[data["executionArn"]] != "ABORTED"

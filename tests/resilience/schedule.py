@@ -10,8 +10,8 @@ from typing import Final
 from isodrop_local.faults import LOST_RESPONSE, REJECTED, Fault
 
 KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
-GOOD_DISCS: Final = ("one", "two", "twin")
-BAD_DISCS: Final = ("server", "text")
+IMPORTABLE_ISOS: Final = ("one", "two", "twin")
+REJECTED_ISOS: Final = ("server", "text")
 MAX_CONSECUTIVE_FAILURES: Final = 3
 PATIENCE: Final = 4
 """How often ImportIso is asked again when it died."""
@@ -158,7 +158,7 @@ class ActionKind(StrEnum):
     BUILD_THE_SAME = "imports something of the same name and version"
     FORGET_TOKENS = "sees Image Builder forget its tokens"
     ABORT_EXECUTION = "aborts the execution"
-    ASK_ANEW = "asks anew for the upload"
+    RETRY = "retries the upload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +245,10 @@ class Schedule:
         return cls(
             seed=seed,
             uploads=uploads,
-            faults=tuple(_trouble(random, calls) for _ in range(random.randint(2, 7))),
-            deeds=tuple(_deed(random, uploads) for _ in range(random.choice((0, 1, 2, 4)))),
+            faults=tuple(_planned_fault(random, calls) for _ in range(random.randint(2, 7))),
+            deeds=tuple(
+                _operator_action(random, uploads) for _ in range(random.choice((0, 1, 2, 4)))
+            ),
             quota=random.choice((1, 2, 100, 100)),
             distributes=distributes,
             at_once=random.choice((1, 2, 100, 100)),
@@ -255,10 +257,10 @@ class Schedule:
 
 
 def _uploads(random: Random) -> tuple[Upload, ...]:
-    # Few keys and few discs, so that most uploads have to do with each other; most at nearly the
+    # Few keys and few ISOs, so that most uploads have to do with each other; most at nearly the
     # same time, or while a build runs (it takes half an hour), or when it is over.
-    isos = random.sample(GOOD_DISCS, k=random.choice((1, 1, 2))) * 4
-    isos += random.choices(BAD_DISCS, k=1)
+    isos = random.sample(IMPORTABLE_ISOS, k=random.choice((1, 1, 2))) * 4
+    isos += random.choices(REJECTED_ISOS, k=1)
     at = 0.0
     made = []
     for _ in range(random.randint(2, 5)):
@@ -293,7 +295,7 @@ _ONLY: Final = {
 }
 
 
-def _trouble(random: Random, calls: Sequence[str]) -> PlannedFault:
+def _planned_fault(random: Random, calls: Sequence[str]) -> PlannedFault:
     call = random.choice(calls)
     kinds = [what for what in What if _ONLY.get(what, call) == call]
     if call not in _STARTS_BUILDS:
@@ -310,7 +312,7 @@ def _trouble(random: Random, calls: Sequence[str]) -> PlannedFault:
     )
 
 
-def _deed(random: Random, uploads: tuple[Upload, ...]) -> OperatorAction:
+def _operator_action(random: Random, uploads: tuple[Upload, ...]) -> OperatorAction:
     do = random.choice([*ActionKind])
     after = random.choice((0.5, 2.0, 20.0, 200.0, 2000.0, 4000.0)) * random.random()
     if do is ActionKind.FORGET_TOKENS:

@@ -79,7 +79,7 @@ def soak(seeds: Iterable[int], run: Run = in_process, until: float = float("inf"
         schedule = Schedule.of(seed)
         lines = outcome.count(schedule, *run(schedule))
         if outcome.schedules % 20 == 0:
-            gc.collect()  # a run leaves cycles that hold whole discs
+            gc.collect()  # a run leaves cycles that hold whole ISOs
         if lines:
             print(schedule, *(f"  BROKEN: {line}" for line in lines), sep="\n", flush=True)
     return outcome
@@ -111,7 +111,7 @@ def main() -> int:
     else:
         trace = print if said.schedules == 1 else None
         outcome = soak(chosen, partial(in_process, trace=trace), until)
-    tell(outcome, time.monotonic() - began)
+    print_summary(outcome, time.monotonic() - began)
     return 1 if outcome.broken else 0
 
 
@@ -121,7 +121,7 @@ def on_the_stack(stack: LocalStack, schedule: Schedule) -> tuple[FinalState, int
     return end, len(stack.image_builder.calls())
 
 
-def tell(outcome: Outcome, seconds: float) -> None:
+def print_summary(outcome: Outcome, seconds: float) -> None:
     """Sum it up."""
     print(
         f"{outcome.schedules:,} schedules, {outcome.uploads:,} uploads, {outcome.calls:,} calls,"

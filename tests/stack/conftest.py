@@ -15,7 +15,7 @@ from isodrop_local.stack import LocalStack
 from tools.contract.samples import find_errors as outside
 from tools.contract.schemas import all_schemas
 
-Disc = Callable[..., Path]
+MakeIso = Callable[..., Path]
 
 PARAMETERS = {
     "MaxConsecutiveFailures": "2",
@@ -64,16 +64,16 @@ def shell(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
     return stack
 
 
-def drop_doomed(stack: LocalStack, path: Path, **how: Any) -> str:
-    """Drop an ISO whose build fails, as asked, and none but it: its name is its own."""
+def upload_failing_iso(stack: LocalStack, path: Path, **how: Any) -> str:
+    """Upload an ISO with a name of its own, and let its build fail as given."""
     name = path.stem
     stack.image_builder.fail_next_build(name=name, **how)
     return stack.upload(path, metadata={"image-name": name})
 
 
 @pytest.fixture
-def fresh_iso(tmp_path: Path) -> Callable[..., Path]:
-    """Make a Windows-like ISO that no test has dropped before: its revision is new."""
+def make_unique_iso(tmp_path: Path) -> Callable[..., Path]:
+    """Make a Windows-like ISO that no test has uploaded before: its revision is new."""
 
     def make(name: str, **changes: Any) -> Path:
         editions = business_editions(**{"revision": next(_revisions)} | changes)
@@ -83,8 +83,8 @@ def fresh_iso(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def iso(tmp_path: Path) -> Disc:
-    """Make an ISO that no test has dropped before: its name and label are new, else as asked."""
+def iso(tmp_path: Path) -> MakeIso:
+    """Make an ISO that no test has uploaded before: its name and label are new, else as asked."""
 
     def make(editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> Path:
         number = next(_labels)

@@ -2,14 +2,12 @@
 
 from isodrop_local.iso_maker import business_editions
 from isodrop_local.stack import LocalStack
-from tests.stack.conftest import Disc
+from tests.stack.conftest import MakeIso
 
 NAME = "windows-11-enterprise-x64-en-us"
 
 
-def test_an_import_is_told_on_ami_object_and_parameter_and_starts_nothing_anew(
-    stack: LocalStack, iso: Disc
-) -> None:
+def test_an_import_annotates_ami_object_and_parameter_once(stack: LocalStack, iso: MakeIso) -> None:
     # Given what S3 says of objects
     heard = stack.subscribe("s3", {"source": ["aws.s3"]})
     # When

@@ -19,7 +19,7 @@ import pytest
 from isodrop_local import demo
 from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.stack import LocalStack, credentials
-from tests.stack.conftest import drop_doomed
+from tests.stack.conftest import upload_failing_iso
 from tools.contract.samples import SAMPLES, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def test_people_get_plain_lines_and_the_reason_of_a_rejection(run: Run, tmp_path
     ("path", "says"),
     [("nowhere.iso", "No such file"), (".", "is a directory")],
 )
-def test_what_cannot_be_read_is_a_matter_of_usage(run: Run, path: str, says: str) -> None:
+def test_an_unreadable_file_is_a_usage_error(run: Run, path: str, says: str) -> None:
     done = run("--iso", path)
     assert done.returncode == demo.USAGE
     assert says in done.stderr
@@ -129,32 +129,32 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     environ: dict[str, str], sent: signal.Signals
 ) -> None:
     with started("isodrop_local.demo", environ) as process:
-        endpoint = said_after(process, "listening at ")
-        said_after(process, "deployed")
+        endpoint = read_after(process, "listening at ")
+        read_after(process, "deployed")
         process.send_signal(sent)
         assert process.wait(20) == 130
     assert is_free(endpoint)
     assert list(Path(environ["TMPDIR"]).iterdir()) == []
 
 
-def test_a_local_stack_stays_until_it_is_told_to_end(
-    environ: dict[str, str], fresh_iso: Callable[..., Path]
+def test_a_local_stack_runs_until_it_is_stopped(
+    environ: dict[str, str], make_unique_iso: Callable[..., Path]
 ) -> None:
-    iso = fresh_iso("local.iso")
+    iso = make_unique_iso("local.iso")
     with started("isodrop_local.serve", environ) as process:
-        endpoint = said_after(process, "  endpoint ")
-        bucket = said_after(process, "  bucket ")
+        endpoint = read_after(process, "  endpoint ")
+        bucket = read_after(process, "  bucket ")
         client = boto3.session.Session(**credentials()).client("s3", endpoint_url=endpoint)
         client.upload_file(str(iso), bucket, "local.iso")
         client.close()
-        said_after(process, "ISO Import Succeeded")
+        read_after(process, "ISO Import Succeeded")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert is_free(endpoint)
     assert list(Path(environ["TMPDIR"]).iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence(environ: dict[str, str]) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(environ: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -212,7 +212,7 @@ def started(module: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[s
             process.kill()
 
 
-def said_after(process: subprocess.Popen[str], words: str) -> str:
+def read_after(process: subprocess.Popen[str], words: str) -> str:
     """Read on until a line says these words; get the rest of it."""
     assert process.stdout
     read = []
@@ -223,11 +223,11 @@ def said_after(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"never said {words!r}: {''.join(read)}")
 
 
-def test_a_failed_build_is_told_with_its_own_exit_code(
-    stack: LocalStack, fresh_iso: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+def test_a_failed_build_has_its_own_exit_code(
+    stack: LocalStack, make_unique_iso: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = fresh_iso("doomed.iso")
-    drop_doomed(stack, path, message="Sysprep was not amused.", step="RunSysprep")
+    path = make_unique_iso("doomed.iso")
+    upload_failing_iso(stack, path, message="Sysprep was not amused.", step="RunSysprep")
     answer = stack.wait_for_answer("doomed.iso")
     assert demo.is_answered(ConsoleOutput(), stack, answer) == demo.FAILED
     assert "Sysprep was not amused." in capsys.readouterr().out
@@ -245,7 +245,7 @@ def test_colours_are_for_terminals_that_want_them(
         assert ("\033[32mdone" in capsys.readouterr().out) is coloured
 
 
-def test_what_is_said_again_under_its_id_is_told_once_and_a_distribution_as_such(
+def test_a_repeated_event_is_shown_once_and_a_distribution_as_such(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     sample = read(ROOT / SAMPLES)["iso-import-progressed"]
@@ -259,7 +259,7 @@ def test_what_is_said_again_under_its_id_is_told_once_and_a_distribution_as_such
     assert [line.split()[0] for line in told] == ["build", "distribution"]
 
 
-def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
+def test_with_several_uploads_each_line_of_a_failure_names_its_upload(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     answer = read(ROOT / SAMPLES)["iso-import-rejected"]
@@ -277,7 +277,7 @@ def test_each_line_of_a_bad_answer_names_its_upload_where_there_are_several(
     ("terminal", "arguments", "told"),
     [(True, [], f"{demo.NEXT}\n"), (True, ["--json"], ""), (False, [], "")],
 )
-def test_what_to_try_next_is_told_at_the_end_and_to_a_terminal_only(
+def test_the_next_commands_are_suggested_at_the_end_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     terminal: bool,
@@ -301,7 +301,7 @@ def test_sizes_are_for_people(count: int, words: str) -> None:
     assert size(count) == words
 
 
-def test_what_is_no_iso_by_name_is_dropped_as_one(
+def test_a_file_not_named_iso_is_uploaded_under_an_iso_name(
     stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[Any]
 ) -> None:
     notes = tmp_path / "notes.txt"
@@ -311,7 +311,7 @@ def test_what_is_no_iso_by_name_is_dropped_as_one(
     assert stack.wait_for_answer("notes.txt.iso")["detail"]["data"]["code"] == "not-an-iso"
 
 
-def test_file_names_cannot_speak_to_the_terminal(
+def test_file_names_cannot_send_control_codes_to_the_terminal(
     stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile = tmp_path / "esc\033[31m\nred.iso"

@@ -24,7 +24,7 @@ def test_the_template_comes_up_with_all_its_outputs(stack: LocalStack) -> None:
     }
 
 
-def test_only_what_names_a_path_is_changed() -> None:
+def test_only_properties_that_name_a_path_are_changed() -> None:
     kept: dict[str, bytes] = {}
 
     def upload(content: bytes, suffix: str) -> str:
@@ -44,7 +44,7 @@ def test_only_what_names_a_path_is_changed() -> None:
     assert len(kept) == 8, "four functions, the layer, the state machine and two nested templates"
 
 
-def test_the_layer_has_the_package_and_what_it_ships() -> None:
+def test_the_layer_has_the_package_and_its_dependencies() -> None:
     with zipfile.ZipFile(io.BytesIO(built_layer(LAYER, "build-IsodropLayer"))) as layer:
         names = layer.namelist()
     assert "python/isodrop/codes.py" in names
@@ -55,7 +55,7 @@ def test_the_layer_has_the_package_and_what_it_ships() -> None:
     assert not [name for name in ours if name.endswith(".pyc")], "compiled is what never changes"
 
 
-def test_the_layer_knows_every_service_that_is_asked() -> None:
+def test_the_layer_has_the_models_of_all_services_in_use() -> None:
     # Given what handlers and package make clients of; the command runs where all is installed
     package = LAYER / "isodrop"
     modules = [*(ROOT / "functions").rglob("*.py"), *package.rglob("*.py")]
@@ -74,7 +74,7 @@ def test_the_same_files_make_the_same_zip() -> None:
     assert make_zip(read_files(folder)) == make_zip(read_files(folder))
 
 
-def test_a_layer_that_cannot_be_built_says_why(
+def test_a_layer_that_cannot_be_built_fails_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("isodrop_local.packaging.BUILD", tmp_path / "build")
@@ -84,7 +84,9 @@ def test_a_layer_that_cannot_be_built_says_why(
     assert list((tmp_path / "build").iterdir()) == []
 
 
-def test_a_stack_that_does_not_come_up_says_why(deployed: LocalStack, tmp_path: Path) -> None:
+def test_a_stack_that_does_not_start_fails_with_a_reason(
+    deployed: LocalStack, tmp_path: Path
+) -> None:
     template = tmp_path / "template.yaml"
     template.write_text(
         "Transform: AWS::Serverless-2016-10-31\n"
@@ -166,12 +168,12 @@ def profile(stack: LocalStack) -> str:
 
 
 def test_a_second_deployment_updates_the_first(
-    deployed: LocalStack, fresh_iso: Callable[..., Path]
+    deployed: LocalStack, make_unique_iso: Callable[..., Path]
 ) -> None:
     before = deployed.parameters
     try:
         deployed.deploy(before | {"Edition": "Education"})
-        deployed.upload(fresh_iso("education.iso"))
+        deployed.upload(make_unique_iso("education.iso"))
         plan = deployed.wait_for_answer("education.iso")["detail"]["data"]["plan"]
         assert plan["edition"] == "Education"
     finally:

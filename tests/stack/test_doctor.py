@@ -107,7 +107,7 @@ def run(
     return run
 
 
-def test_a_healthy_stack_is_green_but_for_what_the_emulator_cannot_show(
+def test_a_healthy_stack_passes_all_checks_that_the_emulator_supports(
     patient: Patient, run: Callable[..., tuple[int, str, str]]
 ) -> None:
     status, out, _ = run("--json")
@@ -119,7 +119,7 @@ def test_a_healthy_stack_is_green_but_for_what_the_emulator_cannot_show(
     }
 
 
-def test_a_broken_stack_is_told_in_a_line_with_the_command_that_mends_it(
+def test_a_broken_stack_is_reported_in_a_line_with_its_remedy(
     patient: Patient, run: Callable[..., tuple[int, str, str]]
 ) -> None:
     patient.client("events").disable_rule(Name=patient.of["UploadRule"])
@@ -135,7 +135,7 @@ def test_a_broken_stack_is_told_in_a_line_with_the_command_that_mends_it(
     ]
 
 
-def test_where_there_is_no_stack_nothing_can_be_looked_at(
+def test_without_a_stack_no_check_runs(
     run: Callable[..., tuple[int, str, str]],
 ) -> None:
     status, out, err = run("--stack", "nowhere")
@@ -216,9 +216,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
 
 
 @pytest.mark.parametrize("check", WITH_A_COMMAND)
-def test_what_is_broken_is_named_alone_and_its_remedy_mends_it(
-    patient: Patient, check: str
-) -> None:
+def test_a_fault_is_reported_alone_and_its_remedy_fixes_it(patient: Patient, check: str) -> None:
     level, words, break_it = WITH_A_COMMAND[check]
     break_it(patient)
 
@@ -231,7 +229,7 @@ def test_what_is_broken_is_named_alone_and_its_remedy_mends_it(
     assert patient.findings() == {}
 
 
-def test_a_role_that_image_builder_may_not_assume_is_named_and_mended(patient: Patient) -> None:
+def test_a_role_that_image_builder_may_not_assume_is_reported_and_fixed(patient: Patient) -> None:
     patient.client("iam").update_assume_role_policy(
         RoleName=patient.of["BuildExecutionRole"], PolicyDocument=trust("ec2.amazonaws.com")
     )
@@ -367,7 +365,9 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
 
 
 @pytest.mark.parametrize("check", BY_HAND)
-def test_what_takes_a_person_is_named_alone_with_what_to_do(patient: Patient, check: str) -> None:
+def test_a_fault_without_an_automatic_fix_is_reported_with_a_remedy(
+    patient: Patient, check: str
+) -> None:
     level, words, remedy, break_it, mend_it = BY_HAND[check]
     break_it(patient)
     try:
@@ -381,7 +381,7 @@ def test_what_takes_a_person_is_named_alone_with_what_to_do(patient: Patient, ch
     assert patient.findings() == {}
 
 
-def test_what_is_gone_is_named_and_no_check_stops_another(patient: Patient) -> None:
+def test_missing_resources_are_named_and_no_check_stops_another(patient: Patient) -> None:
     # Given no bucket, no infrastructure configuration and no schedule
     s3, events = patient.client("s3"), patient.client("events")
     builder = patient.client("imagebuilder")

@@ -24,7 +24,7 @@ from isodrop_local.image_builder.shapes import violations
 from isodrop_local.iso_maker import server_editions
 from isodrop_local.packaging import ROOT
 from isodrop_local.stack import Event, LocalStack
-from tests.stack.conftest import Disc, drop_doomed
+from tests.stack.conftest import MakeIso, upload_failing_iso
 
 Deploy = Callable[..., dict[str, str]]
 NOBODY: Any = {"aws_access_key_id": "nobody", "aws_secret_access_key": "none"}
@@ -60,8 +60,8 @@ def messages(stack: LocalStack, queue: str) -> list[Any]:
     return [json.loads(each["Body"]) for each in taken.get("Messages", [])]
 
 
-def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing(
-    stack: LocalStack, iso: Disc, example: Deploy
+def test_a_subscriber_written_from_the_page_uses_the_ami_and_loses_none(
+    stack: LocalStack, iso: MakeIso, example: Deploy
 ) -> None:
     code = (ROOT / "examples/subscriber/app.py").read_text().splitlines()
     assert len([line for line in code if line.strip()]) < 15
@@ -92,8 +92,8 @@ def test_a_subscriber_written_from_the_page_alone_uses_the_ami_and_loses_nothing
     assert kept["responsePayload"]["errorType"] == "UnknownEventError"
 
 
-def test_the_mail_is_a_sentence_for_every_answer(
-    stack: LocalStack, iso: Disc, example: Deploy
+def test_the_mail_has_a_sentence_for_every_answer(
+    stack: LocalStack, iso: MakeIso, example: Deploy
 ) -> None:
     """The emulator sends no mail: a queue subscribes to the topic beside the mail's address."""
     topic = example("mail", Address="someone@example.com")["TopicArn"]
@@ -114,7 +114,7 @@ def test_the_mail_is_a_sentence_for_every_answer(
 
     good = stack.wait_for_answer(stack.upload(iso()))
     bad = stack.wait_for_answer(stack.upload(iso(server_editions())))
-    lost = stack.wait_for_answer(drop_doomed(stack, iso(), message="Setup found no TPM."))
+    lost = stack.wait_for_answer(upload_failing_iso(stack, iso(), message="Setup found no TPM."))
 
     assert (mail["Protocol"], mail["Endpoint"]) == ("email", "someone@example.com")
     ami = data(good)["amis"][0]
@@ -159,7 +159,7 @@ def posted() -> Iterator[tuple[str, list[tuple[str | None, Event]]]]:
 
 def test_the_webhook_gets_the_answer_as_it_is(
     stack: LocalStack,
-    iso: Disc,
+    iso: MakeIso,
     example: Deploy,
     posted: tuple[str, list[tuple[str | None, Event]]],
 ) -> None:
@@ -172,14 +172,14 @@ def test_the_webhook_gets_the_answer_as_it_is(
     stack.wait_for(lambda: ("a-key-of-sixteen", answer) in came)
 
 
-def test_the_queue_of_failures_holds_failures_and_nothing_else(
-    stack: LocalStack, iso: Disc, example: Deploy
+def test_the_failure_queue_holds_failures_only(
+    stack: LocalStack, iso: MakeIso, example: Deploy
 ) -> None:
     queue = example("failures")["QueueUrl"]
     stack.wait_for_answer(stack.upload(iso()))
     stack.wait_for_answer(stack.upload(iso(server_editions())))
 
-    failed = stack.wait_for_answer(drop_doomed(stack, iso()))
+    failed = stack.wait_for_answer(upload_failing_iso(stack, iso()))
 
     assert stack.wait_for(lambda: messages(stack, queue)) == [failed]
     assert messages(stack, queue) == []
@@ -210,7 +210,7 @@ def forged(answer: Event) -> Event:
 
 
 def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
-    stack: LocalStack, iso: Disc, example: Deploy
+    stack: LocalStack, iso: MakeIso, example: Deploy
 ) -> None:
     outputs = example("launch-template", **verifying(stack))
 
@@ -221,7 +221,7 @@ def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
 
 
 def test_a_forged_answer_moves_no_launch_template(
-    stack: LocalStack, iso: Disc, example: Deploy
+    stack: LocalStack, iso: MakeIso, example: Deploy
 ) -> None:
     outputs = example("launch-template", **verifying(stack))
     answer = stack.wait_for_answer(stack.upload(iso()))
@@ -251,8 +251,8 @@ def test_a_forged_answer_moves_no_launch_template(
     assert len(executions(stack, machine, "FAILED")) == failed + 1
 
 
-def test_workspaces_is_asked_for_the_new_image_as_its_model_says(
-    shell: LocalStack, iso: Disc, example: Deploy, monkeypatch: pytest.MonkeyPatch
+def test_workspaces_is_called_for_the_new_image_as_its_model_requires(
+    shell: LocalStack, iso: MakeIso, example: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The emulator has no WorkSpaces.
 

@@ -14,7 +14,7 @@ from isodrop_cli.main import main
 from isodrop_local.deploy import deploy
 from isodrop_local.faults import LOST_RESPONSE
 from isodrop_local.stack import ACCOUNT, PARAMETERS, REGION, LocalStack
-from tests.stack.conftest import Disc
+from tests.stack.conftest import MakeIso
 
 BUCKET = "somebody-s-media"
 NAME = "on-existing-ground"
@@ -83,7 +83,7 @@ def notifications(stack: LocalStack) -> dict[str, Any]:
     return {name: value for name, value in got.items() if name != "ResponseMetadata"}
 
 
-def test_the_bucket_is_left_alone_and_the_command_adds_to_what_it_notifies(
+def test_the_bucket_is_unchanged_and_the_command_adds_notifications(
     stack: LocalStack, before: dict[str, Any], outputs: dict[str, str]
 ) -> None:
     # Given
@@ -100,8 +100,8 @@ def test_the_bucket_is_left_alone_and_the_command_adds_to_what_it_notifies(
     assert notifications(stack) == {**before, "EventBridgeConfiguration": {}}
 
 
-def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
-    stack: LocalStack, outputs: dict[str, str], iso: Disc
+def test_only_isos_below_the_prefix_are_imported(
+    stack: LocalStack, outputs: dict[str, str], iso: MakeIso
 ) -> None:
     # Given
     s3, states = stack.client("s3"), stack.client("stepfunctions")
@@ -123,7 +123,7 @@ def test_isos_below_the_prefix_are_imported_and_others_are_nobody_s_business(
     ]
 
 
-def test_what_is_let_through_and_is_no_iso_ends_well_and_in_silence(
+def test_an_object_that_is_no_iso_ends_without_an_answer(
     stack: LocalStack, outputs: dict[str, str]
 ) -> None:
     # Given
@@ -150,8 +150,8 @@ def test_what_is_let_through_and_is_no_iso_ends_well_and_in_silence(
     assert "README.Pluto" not in json.dumps(items)
 
 
-def test_an_image_is_elsewhere_before_its_answer_and_a_function_that_dies_sends_it_there_once(
-    stack: LocalStack, outputs: dict[str, str], iso: Disc
+def test_an_image_is_distributed_once_before_its_answer(
+    stack: LocalStack, outputs: dict[str, str], iso: MakeIso
 ) -> None:
     # Given
     assert outputs["UploadUri"] == f"s3://{BUCKET}/isos/"
@@ -206,7 +206,7 @@ def test_old_images_of_this_stack_are_deleted_by_a_policy(
     }
 
 
-def test_doctor_sees_where_images_go_and_that_nobody_says_so_any_more(
+def test_doctor_reports_where_images_go_and_lost_notifications(
     stack: LocalStack,
     outputs: dict[str, str],
     elsewhere: str,
@@ -236,7 +236,7 @@ def test_doctor_sees_where_images_go_and_that_nobody_says_so_any_more(
     assert elsewhere in found()["distribution"]
 
 
-def test_parameters_that_exclude_each_other_are_refused_before_anything_is_made(
+def test_exclusive_parameters_are_refused_before_anything_is_created(
     stack: LocalStack,
 ) -> None:
     with pytest.raises(ClientError, match="need SecurityGroupIds of the same VPC"):

@@ -14,7 +14,7 @@ from isodrop_local.iso_maker import (
     server_editions,
 )
 from isodrop_local.stack import LocalStack
-from tests.stack.conftest import Disc, drop_doomed
+from tests.stack.conftest import MakeIso, upload_failing_iso
 from tests.support.aging import aged
 
 IMPORT = "ImportDiskImage"
@@ -33,7 +33,9 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_dropped_iso_becomes_an_ami_and_is_told_on_the_way(stack: LocalStack, iso: Disc) -> None:
+def test_an_uploaded_iso_becomes_an_ami_with_progress_events(
+    stack: LocalStack, iso: MakeIso
+) -> None:
     stack.image_builder.hold("BUILDING")  # lest a busy machine sees no more than its end
     key = stack.upload(iso(), "Büro/Windows 11 + 100%41 (日本語).ISO")
     stack.wait_for(
@@ -69,8 +71,8 @@ def test_a_dropped_iso_becomes_an_ami_and_is_told_on_the_way(stack: LocalStack, 
         (consumer_editions(), Code.NO_SUCH_EDITION),
     ],
 )
-def test_a_disc_that_cannot_be_imported_is_rejected(
-    stack: LocalStack, iso: Disc, editions: Any, code: Code
+def test_an_iso_that_cannot_be_imported_is_rejected(
+    stack: LocalStack, iso: MakeIso, editions: Any, code: Code
 ) -> None:
     answer = stack.wait_for_answer(stack.upload(iso(editions)))
 
@@ -98,16 +100,14 @@ def test_any_bytes_get_an_answer(
     assert (answer["detail-type"], data(answer)["code"]) == ("ISO Import Rejected", code)
 
 
-def test_a_truncated_iso_is_rejected(stack: LocalStack, iso: Disc) -> None:
+def test_a_truncated_iso_is_rejected(stack: LocalStack, iso: MakeIso) -> None:
     path = iso()
     path.write_bytes(path.read_bytes()[:600_000])
 
     assert data(stack.wait_for_answer(stack.upload(path)))["code"] == Code.TRUNCATED
 
 
-def test_what_is_no_iso_by_name_is_nobodys_business(
-    stack: LocalStack, iso: Disc, tmp_path: Path
-) -> None:
+def test_a_file_not_named_iso_is_ignored(stack: LocalStack, iso: MakeIso, tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("not for isodrop")
     before = len(stack.executions())
@@ -119,7 +119,7 @@ def test_what_is_no_iso_by_name_is_nobodys_business(
 
 
 def test_the_same_iso_again_is_answered_with_the_image_there_is(
-    stack: LocalStack, iso: Disc
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     path = iso()
     first = stack.wait_for_answer(stack.upload(path))
@@ -133,7 +133,7 @@ def test_the_same_iso_again_is_answered_with_the_image_there_is(
 
 
 def test_the_same_bytes_in_parts_under_another_key_are_the_same_import(
-    stack: LocalStack, iso: Disc
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     path = iso(size=6 * 1024 * 1024)
     first = stack.wait_for_answer(stack.upload(path))
@@ -159,11 +159,11 @@ def test_the_same_bytes_in_parts_under_another_key_are_the_same_import(
     assert builds_of(stack, key) == []
 
 
-def test_a_failed_build_is_told_and_the_next_drop_builds_again(
-    stack: LocalStack, iso: Disc
+def test_a_failed_build_is_reported_and_the_next_upload_builds_again(
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     path = iso()
-    failed = stack.wait_for_answer(drop_doomed(stack, path, message="Setup found no TPM."))
+    failed = stack.wait_for_answer(upload_failing_iso(stack, path, message="Setup found no TPM."))
 
     key = stack.upload(path, metadata={"image-name": path.stem})
     again = stack.wait_for_answer(key, nth=2)
@@ -180,7 +180,9 @@ def test_a_failed_build_is_told_and_the_next_drop_builds_again(
     assert stack.image_builder.violations() == []
 
 
-def test_an_event_delivered_twice_is_one_build_and_one_answer(stack: LocalStack, iso: Disc) -> None:
+def test_an_event_delivered_twice_is_one_build_and_one_answer(
+    stack: LocalStack, iso: MakeIso
+) -> None:
     key = stack.upload(iso())
     execution = stack.wait_for(
         lambda: next((e for e in stack.executions()[::-1] if _is_of(stack, e, key)), None)
@@ -211,7 +213,7 @@ def _is_of(stack: LocalStack, execution: dict[str, Any], key: str) -> bool:
 
 @pytest.mark.parametrize("committed", [True, False], ids=["after", "before"])
 def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
-    stack: LocalStack, iso: Disc, committed: bool
+    stack: LocalStack, iso: MakeIso, committed: bool
 ) -> None:
     stack.image_builder.fail_next(IMPORT, committed=committed, kill_caller=True)
 
@@ -236,7 +238,9 @@ def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
         ("ListWorkflowExecutions", "ServiceException"),
     ],
 )
-def test_what_passes_is_waited_out(stack: LocalStack, iso: Disc, operation: str, code: str) -> None:
+def test_transient_errors_are_waited_out(
+    stack: LocalStack, iso: MakeIso, operation: str, code: str
+) -> None:
     stack.image_builder.fail_next(operation, code=code, times=7)
 
     key = stack.upload(iso())
@@ -245,7 +249,7 @@ def test_what_passes_is_waited_out(stack: LocalStack, iso: Disc, operation: str,
     assert len(builds_of(stack, key)) == 1
 
 
-def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, iso: Disc) -> None:
+def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, iso: MakeIso) -> None:
     stack.fail_next("ec2", "DescribeImages", code="InvalidAMIID.NotFound", status=400, times=3)
 
     key = stack.upload(iso())
@@ -255,7 +259,7 @@ def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, iso:
     assert len(builds_of(stack, key)) == 1
 
 
-def test_a_full_quota_is_waited_out(stack: LocalStack, iso: Disc) -> None:
+def test_a_full_quota_is_waited_out(stack: LocalStack, iso: MakeIso) -> None:
     stack.image_builder.fail_next(IMPORT, code="ServiceQuotaExceededException", status=402, times=8)
 
     key = stack.upload(iso())
@@ -264,7 +268,7 @@ def test_a_full_quota_is_waited_out(stack: LocalStack, iso: Disc) -> None:
     assert len(builds_of(stack, key)) == 1
 
 
-def test_patience_that_ends_is_told_as_that(stack: LocalStack, iso: Disc) -> None:
+def test_a_wait_that_reaches_its_limit_is_reported_as_such(stack: LocalStack, iso: MakeIso) -> None:
     stack.image_builder.fail_next("GetImage", code="CallRateLimitExceededException", times=999)
 
     answer = stack.wait_for_answer(stack.upload(iso()), timeout=60)
@@ -273,7 +277,7 @@ def test_patience_that_ends_is_told_as_that(stack: LocalStack, iso: Disc) -> Non
     assert data(answer)["code"] == Code.SERVICE_UNAVAILABLE
 
 
-def test_a_refused_import_is_told_and_not_asked_again(stack: LocalStack, iso: Disc) -> None:
+def test_a_refused_import_is_reported_and_not_sent_again(stack: LocalStack, iso: MakeIso) -> None:
     stack.image_builder.fail_next(IMPORT, code="ClientException", message="No such subnet.")
 
     answer = stack.wait_for_answer(stack.upload(iso()))
@@ -284,7 +288,7 @@ def test_a_refused_import_is_told_and_not_asked_again(stack: LocalStack, iso: Di
     assert len(stack.image_builder.calls(IMPORT)) == 1
 
 
-def test_a_build_cancelled_by_hand_is_told(stack: LocalStack, iso: Disc) -> None:
+def test_a_manually_cancelled_build_is_reported(stack: LocalStack, iso: MakeIso) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
@@ -295,7 +299,7 @@ def test_a_build_cancelled_by_hand_is_told(stack: LocalStack, iso: Disc) -> None
     assert data(stack.wait_for_answer(key))["code"] == Code.BUILD_CANCELLED
 
 
-def test_a_build_deleted_by_hand_is_told(stack: LocalStack, iso: Disc) -> None:
+def test_a_manually_deleted_build_is_reported(stack: LocalStack, iso: MakeIso) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
@@ -308,7 +312,7 @@ def test_a_build_deleted_by_hand_is_told(stack: LocalStack, iso: Disc) -> None:
 
 
 @pytest.mark.parametrize("status", ["DEPRECATED", "DELETED", "DISABLED", "WARMING_UP"])
-def test_every_status_has_its_way(stack: LocalStack, iso: Disc, status: str) -> None:
+def test_every_status_is_handled(stack: LocalStack, iso: MakeIso, status: str) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
@@ -322,8 +326,8 @@ def test_every_status_has_its_way(stack: LocalStack, iso: Disc, status: str) -> 
     assert data(stack.wait_for_answer(key))["code"] == expected
 
 
-def test_an_object_replaced_while_its_build_ran_and_the_new_one_are_imported(
-    stack: LocalStack, iso: Disc
+def test_an_object_replaced_during_its_build_is_imported_as_well(
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     stack.image_builder.hold("PENDING")
     key = stack.upload(iso(), "replaced.iso")

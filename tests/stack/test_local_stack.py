@@ -19,7 +19,7 @@ def test_an_emulator_that_dies_shows_its_log() -> None:
             stack.client("s3")
 
 
-def test_an_emulator_that_cannot_start_says_so(deployed: LocalStack) -> None:
+def test_an_emulator_that_cannot_start_fails_with_a_reason(deployed: LocalStack) -> None:
     taken = int(deployed.endpoint.rpartition(":")[2])
     with (
         pytest.raises(StackError, match=r"did not start(.|\n)*in use"),
@@ -28,21 +28,21 @@ def test_an_emulator_that_cannot_start_says_so(deployed: LocalStack) -> None:
         pass
 
 
-def test_what_does_not_come_is_a_timeout_with_what_came(
-    stack: LocalStack, fresh_iso: Callable[..., Path]
+def test_waiting_in_vain_is_a_timeout_that_lists_the_events(
+    stack: LocalStack, make_unique_iso: Callable[..., Path]
 ) -> None:
     stack.image_builder.hold("BUILDING")
-    stack.upload(fresh_iso("held.iso"))
+    stack.upload(make_unique_iso("held.iso"))
     with pytest.raises(TimeoutError, match="ISO Import Started"):
         stack.wait_for_answer("held.iso", 8)
     stack.image_builder.release()
     assert stack.wait_for_answer("held.iso")["detail-type"] == "ISO Import Succeeded"
 
 
-def test_a_linked_file_is_dropped_like_an_uploaded_one(
-    stack: LocalStack, fresh_iso: Callable[..., Path]
+def test_a_linked_file_is_imported_like_an_uploaded_one(
+    stack: LocalStack, make_unique_iso: Callable[..., Path]
 ) -> None:
-    iso = fresh_iso("linked.iso")
+    iso = make_unique_iso("linked.iso")
     stack.link(iso, metadata={"image-name": "linked-by-reference"})
     data = stack.wait_for_answer("linked.iso")["detail"]["data"]
     assert data["plan"]["name"] == "linked-by-reference"
@@ -50,10 +50,10 @@ def test_a_linked_file_is_dropped_like_an_uploaded_one(
 
 
 def test_the_knobs_and_the_record_are_at_hand(
-    stack: LocalStack, fresh_iso: Callable[..., Path]
+    stack: LocalStack, make_unique_iso: Callable[..., Path]
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="ServiceUnavailableException", times=2)
-    stack.upload(fresh_iso("third-time.iso"))
+    stack.upload(make_unique_iso("third-time.iso"))
     answer = stack.wait_for_answer("third-time.iso")
     assert answer["detail-type"] == "ISO Import Succeeded"
     stack.settle()
@@ -67,12 +67,12 @@ def test_the_knobs_and_the_record_are_at_hand(
     assert built.count(answer["detail"]["data"]["buildArn"]) == 1
 
 
-def test_what_the_control_surface_does_not_know_is_an_error(deployed: LocalStack) -> None:
+def test_an_unknown_control_request_is_an_error(deployed: LocalStack) -> None:
     with pytest.raises(StackError, match="no_such_knob"):
         deployed.control("imagebuilder/no_such_knob")
 
 
-def test_an_emulator_listens_where_it_is_told_to_beside_its_own_address() -> None:
+def test_an_emulator_also_listens_on_the_given_address() -> None:
     # The second address of the loopback interface stands for a bridge's; nobody else has it.
     with LocalStack(also=["127.0.0.2"]) as stack:
         port = int(stack.endpoint.rpartition(":")[2])
@@ -118,7 +118,7 @@ def test_no_web_page_may_use_the_stack(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:4566", "bucket.s3.localhost"])
-def test_what_runs_on_this_machine_may_use_it(deployed: LocalStack, host: str) -> None:
+def test_local_programs_may_use_the_stack(deployed: LocalStack, host: str) -> None:
     for path in (LISTS_FUNCTIONS, "/_isodrop/counts"):
         assert status(deployed, path, {"Host": host}) != 403
 

@@ -13,7 +13,7 @@ from isodrop.aws.metrics import NAMESPACE
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
 from isodrop_local.stack import LocalStack
-from tests.stack.conftest import Disc, drop_doomed
+from tests.stack.conftest import MakeIso, upload_failing_iso
 from tests.unit.test_monitoring import DOCUMENTED, RUNBOOK
 
 # What only the AWS CLI takes, and no operation does.
@@ -37,7 +37,7 @@ def lines(stack: LocalStack, group: str) -> list[dict[str, Any]]:
 
 
 def test_every_metric_is_written_under_its_documented_name_and_dimensions(
-    stack: LocalStack, iso: Disc
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     # Given answers of two kinds, and a sweep
     stack.wait_for_answer(stack.upload(iso()))
@@ -61,8 +61,8 @@ def test_every_metric_is_written_under_its_documented_name_and_dimensions(
     assert {name for _, name in own.keys() - written.keys()} <= WHERE_NOT_ZERO
 
 
-def test_one_upload_is_found_by_its_drop_id_in_every_function_s_log(
-    stack: LocalStack, iso: Disc
+def test_an_upload_is_found_by_its_id_in_every_functions_log(
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     answer = stack.wait_for_answer(stack.upload(iso()))
     stack.settle()
@@ -73,7 +73,7 @@ def test_one_upload_is_found_by_its_drop_id_in_every_function_s_log(
         assert message in [line["message"] for line in told]
 
 
-def test_the_alarms_are_there_and_aws_counts_what_they_look_at(stack: LocalStack) -> None:
+def test_the_alarms_exist_and_aws_counts_their_metrics(stack: LocalStack) -> None:
     stack.sweep()
     cloudwatch = stack.client("cloudwatch")
 
@@ -144,7 +144,7 @@ def log_group(stack: LocalStack, group: str) -> str:
     return next(name for name in found if name.endswith(f"/{group}"))
 
 
-def held(stack: LocalStack, iso: Disc) -> tuple[str, str]:
+def held(stack: LocalStack, iso: MakeIso) -> tuple[str, str]:
     """An upload whose build goes on, and its execution."""
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
@@ -157,8 +157,8 @@ def held(stack: LocalStack, iso: Disc) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("section", ["execution-aborted", "overdue-upload"])
-def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer(
-    stack: LocalStack, iso: Disc, follow: Follow, section: str
+def test_the_runbook_answers_a_stopped_execution(
+    stack: LocalStack, iso: MakeIso, follow: Follow, section: str
 ) -> None:
     # Given
     key, execution = held(stack, iso)
@@ -175,8 +175,8 @@ def test_given_an_execution_that_was_stopped_then_the_runbook_leads_to_an_answer
 @pytest.mark.parametrize(
     "section", ["upload-rule-failed", "dead-letter-queue", "sweep-not-invoked"]
 )
-def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answer(
-    stack: LocalStack, iso: Disc, follow: Follow, section: str
+def test_the_runbook_answers_an_upload_without_an_event(
+    stack: LocalStack, iso: MakeIso, follow: Follow, section: str
 ) -> None:
     # Given
     events, sqs = stack.client("events"), stack.client("sqs")
@@ -203,8 +203,8 @@ def test_given_a_drop_that_nobody_was_told_of_then_the_runbook_leads_to_an_answe
     sqs.purge_queue(QueueUrl=queue)
 
 
-def test_given_an_execution_that_ended_without_an_answer_then_the_runbook_s_sweep_answers(
-    stack: LocalStack, iso: Disc, follow: Follow
+def test_the_runbook_answers_an_execution_that_ended_without_an_answer(
+    stack: LocalStack, iso: MakeIso, follow: Follow
 ) -> None:
     key, execution = held(stack, iso)
     stack.client("stepfunctions").stop_execution(executionArn=execution)
@@ -219,10 +219,10 @@ def test_given_an_execution_that_ended_without_an_answer_then_the_runbook_s_swee
 
 
 @pytest.mark.parametrize("section", ["internal-error", "execution-timed-out"])
-def test_given_an_answer_that_is_not_to_be_the_last_then_the_runbook_asks_anew(
-    stack: LocalStack, iso: Disc, follow: Follow, section: str
+def test_the_runbook_retries_an_upload_after_its_answer(
+    stack: LocalStack, iso: MakeIso, follow: Follow, section: str
 ) -> None:
-    key = drop_doomed(stack, iso(), message="no luck")
+    key = upload_failing_iso(stack, iso(), message="no luck")
     stack.wait_for_answer(key)
     stack.settle()
 
@@ -232,7 +232,7 @@ def test_given_an_answer_that_is_not_to_be_the_last_then_the_runbook_asks_anew(
 
 
 @pytest.mark.parametrize("section", ["report-build-errors", "sweep-errors"])
-def test_given_functions_that_fail_then_the_runbook_s_commands_look_and_sweep(
+def test_the_runbook_examines_failing_functions_and_sweeps(
     stack: LocalStack, follow: Follow, section: str
 ) -> None:
     said = follow(

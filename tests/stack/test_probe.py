@@ -36,7 +36,7 @@ def left(stack: LocalStack) -> list[str]:
     return [each for each in keys if each.startswith("isodrop-probe")]
 
 
-def test_each_point_is_asked_and_nothing_is_left(stack: LocalStack, run: Run) -> None:
+def test_each_point_is_probed_and_cleaned_up(stack: LocalStack, run: Run) -> None:
     status, points, _ = run("--yes")
     assert {name: result for name, (result, _) in points.items()} == {
         "definition": "held",
@@ -51,7 +51,7 @@ def test_each_point_is_asked_and_nothing_is_left(stack: LocalStack, run: Run) ->
     assert left(stack) == []
 
 
-def test_what_nobody_agrees_to_is_not_written(
+def test_without_consent_nothing_is_written(
     stack: LocalStack, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "no")
@@ -63,6 +63,6 @@ def test_what_nobody_agrees_to_is_not_written(
     assert left(stack) == []
 
 
-def test_a_stack_that_is_not_there_is_said(run: Run) -> None:
+def test_a_missing_stack_is_reported(run: Run) -> None:
     status, points, _ = run("--stack", "nobodys")
     assert (status, points) == (1, {})

@@ -11,7 +11,7 @@ import pytest
 
 from isodrop_local.iso_maker import business_editions, make_iso
 from isodrop_local.stack import LocalStack
-from tests.stack.conftest import Disc
+from tests.stack.conftest import MakeIso
 
 ROOT = Path(__file__).resolve().parents[2]
 BIG = 5_600_000_000
@@ -20,7 +20,7 @@ MOST_MEMORY = 2 << 30
 
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
 def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
-    stack: LocalStack, iso: Disc, layout: str
+    stack: LocalStack, iso: MakeIso, layout: str
 ) -> None:
     big_iso = iso(layout=layout, size=BIG)
     stack.link(big_iso)
@@ -34,8 +34,8 @@ def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
     assert sum(length for _, length in ranges) <= 512 * 1024
 
 
-def test_what_inspect_says_of_an_object_is_what_the_stack_then_imports(
-    stack: LocalStack, iso: Disc
+def test_inspect_of_an_object_agrees_with_what_the_stack_imports(
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     # Given an ISO that has been dropped, and a shell set up as `make local` says
     big_iso = iso(size=BIG)
@@ -62,7 +62,7 @@ def test_what_inspect_says_of_an_object_is_what_the_stack_then_imports(
     assert len(done.stderr.splitlines()) <= 4
 
 
-def test_the_demo_takes_an_iso_of_five_gigabytes_in_two_gigabytes_of_memory(
+def test_the_demo_imports_an_iso_of_5_gb_in_2_gb_of_memory(
     tmp_path: Path,
 ) -> None:
     # Given an ISO of the user's own, on a machine that could not hold it

@@ -12,7 +12,7 @@ from isodrop_local.stack import LocalStack
 from tests.resilience.emulator_run import EmulatorRun, order
 from tests.resilience.oracle import broken
 from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, PlannedFault, Schedule, What
-from tests.stack.conftest import Disc
+from tests.stack.conftest import MakeIso
 
 CALLS = (
     "s3.GetObject",
@@ -54,8 +54,8 @@ def only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
-    stack: LocalStack, iso: Disc, call: str
+def test_a_call_failing_in_every_way_gives_one_build_and_one_answer(
+    stack: LocalStack, iso: MakeIso, call: str
 ) -> None:
     for what in (*WITHOUT_EFFECT, *WITH_EFFECT):
         order(stack, PlannedFault(call, what, 0))
@@ -68,8 +68,8 @@ def test_a_call_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
 
 
 @pytest.mark.parametrize("what", WITH_EFFECT)
-def test_an_import_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
-    stack: LocalStack, iso: Disc, what: What
+def test_an_import_failing_in_every_way_gives_one_build_and_one_answer(
+    stack: LocalStack, iso: MakeIso, what: What
 ) -> None:
     for each in (*WITHOUT_EFFECT, what):
         order(stack, PlannedFault("imagebuilder.ImportDiskImage", each, 0))
@@ -81,8 +81,8 @@ def test_an_import_that_goes_wrong_in_every_way_is_one_build_and_one_answer(
     assert stack.faults_left() == 0
 
 
-def test_an_invocation_that_nobody_hears_of_runs_beside_the_next(
-    stack: LocalStack, iso: Disc
+def test_an_invocation_whose_result_is_lost_runs_beside_the_next(
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     order(stack, PlannedFault("lambda.Invoke", What.ANSWER_LOST, 0, 2))
     order(stack, PlannedFault("lambda.Invoke", What.KILLED_BEFORE, 0, 1))
@@ -93,8 +93,8 @@ def test_an_invocation_that_nobody_hears_of_runs_beside_the_next(
     assert len(builds_of(stack, key)) == 1
 
 
-def test_fifty_copies_of_one_event_at_once_are_one_build_and_one_answer(
-    stack: LocalStack, iso: Disc
+def test_fifty_copies_of_one_event_give_one_build_and_one_answer(
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     before = len(stack.executions())
     stack.deliver_next(*([0.0] * 50))
@@ -106,7 +106,7 @@ def test_fifty_copies_of_one_event_at_once_are_one_build_and_one_answer(
     assert len(stack.executions()) == before + 50
 
 
-def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, iso: Disc) -> None:
+def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, iso: MakeIso) -> None:
     stack.deliver_next(1.0)
     stack.deliver_next(0.0, 1.5)
     key = stack.upload(iso(), "out-of-order.iso")
@@ -119,7 +119,7 @@ def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, is
     assert kinds == ["succeeded", "succeeded"]
 
 
-def test_an_answer_that_the_bus_does_not_take_is_given_again(stack: LocalStack, iso: Disc) -> None:
+def test_an_answer_that_the_bus_refuses_is_published_again(stack: LocalStack, iso: MakeIso) -> None:
     order(stack, PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 8))
 
     key = stack.upload(iso())
@@ -128,7 +128,9 @@ def test_an_answer_that_the_bus_does_not_take_is_given_again(stack: LocalStack, 
     assert stack.faults_left() == 0
 
 
-def test_a_function_that_cannot_be_loaded_ends_in_an_answer(stack: LocalStack, iso: Disc) -> None:
+def test_a_function_that_cannot_be_loaded_ends_in_an_answer(
+    stack: LocalStack, iso: MakeIso
+) -> None:
     order(stack, PlannedFault("lambda.Invoke", What.UNLOADABLE, 0, 5))
 
     answer = only_answer(stack, stack.upload(iso()))

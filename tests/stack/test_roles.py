@@ -430,7 +430,7 @@ def wrong(who: str, grants: list[Grant], calls: list[Call]) -> list[str]:
     ]
 
 
-def test_roles_may_do_what_they_do_and_nothing_else(walk: Walk) -> None:
+def test_roles_may_do_exactly_what_they_do(walk: Walk) -> None:
     assert walk.calls.keys() == walk.statements.keys() - PLAYED_BY_AWS.keys()
     found = {
         who: wrong(who, granted(walk.statements[who], calls), calls)
@@ -443,7 +443,7 @@ def test_roles_may_do_what_they_do_and_nothing_else(walk: Walk) -> None:
     "who",
     ["ImportIsoRole", "ReportBuildRole", "SweepRole", "ImportStateMachineRole", "OperatorPolicy"],
 )
-def test_any_action_taken_away_or_added_is_seen(walk: Walk, who: str) -> None:
+def test_any_action_removed_or_added_is_found(walk: Walk, who: str) -> None:
     statements, calls = walk.statements[who], walk.calls[who]
     grants = granted(statements, calls)
     for number, grant in enumerate(grants):

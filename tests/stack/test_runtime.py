@@ -60,15 +60,15 @@ def sweep(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
 
 
 @pytest.fixture
-def uploaded(stack: LocalStack, fresh_iso: Callable[..., Path]) -> Iterator[Uploaded]:
-    """Put an ISO where an event's file says there is one; get the event, aimed at it."""
+def uploaded(stack: LocalStack, make_unique_iso: Callable[..., Path]) -> Iterator[Uploaded]:
+    """Put an ISO where an event's file says there is one; get the event, addressed_to at it."""
     s3 = stack.client("s3")
     bucket = f"plain-{uuid.uuid4()}"
     s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def upload(name: str, **changes: Any) -> Event:
-        return aimed(file(name), stack, bucket, fresh_iso("upload.iso", **changes))
+        return addressed_to(file(name), stack, bucket, make_unique_iso("upload.iso", **changes))
 
     yield upload
     for version in s3.list_object_versions(Bucket=bucket).get("Versions", []):
@@ -81,7 +81,7 @@ def file(name: str) -> Event:
     return found
 
 
-def aimed(event: Event, stack: LocalStack, bucket: str, iso: Path) -> Event:
+def addressed_to(event: Event, stack: LocalStack, bucket: str, iso: Path) -> Event:
     """Upload under the event's key; give the event with that object's bucket and particulars."""
     s3, key = stack.client("s3"), event["detail"]["object"]["key"]
     s3.upload_file(str(iso), bucket, key)
@@ -106,7 +106,7 @@ def executed(upload: Event) -> Event:
     return {**upload, "executionArn": file("report-started.json")["executionArn"]}
 
 
-def heard(stack: LocalStack, upload: Event, kind: str) -> Event:
+def wait_for_event(stack: LocalStack, upload: Event, kind: str) -> Event:
     """Wait for an event about an upload."""
     bucket = upload["detail"]["bucket"]["name"]
 
@@ -148,7 +148,7 @@ def test_a_good_iso_is_followed_to_a_build_that_there_is(
 @pytest.mark.parametrize(
     ("result", "next_step"), [("NO_THREATS_FOUND", "track"), ("THREATS_FOUND", "report")]
 )
-def test_a_scan_result_decides_whether_its_upload_is_looked_at(
+def test_a_scan_result_decides_whether_its_upload_is_inspected(
     import_iso: Runtime, uploaded: Uploaded, result: str, next_step: str
 ) -> None:
     # Given an upload, and what GuardDuty says of it
@@ -166,7 +166,7 @@ def test_a_scan_result_decides_whether_its_upload_is_looked_at(
     assert decided["nextStep"] == next_step, decided
 
 
-def test_the_same_event_again_by_the_same_execution_comes_to_the_same_build(
+def test_the_same_event_in_the_same_execution_gives_the_same_build(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given
@@ -180,7 +180,7 @@ def test_the_same_event_again_by_the_same_execution_comes_to_the_same_build(
     assert len(stack.image_builder.calls(IMPORT)) == 1
 
 
-def test_a_repeat_by_another_execution_does_nothing(
+def test_a_repeat_by_another_execution_has_no_effect(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload that an execution follows
@@ -193,7 +193,7 @@ def test_a_repeat_by_another_execution_does_nothing(
     assert len(stack.image_builder.calls(IMPORT)) == 1
 
 
-def test_an_ask_of_an_operator_is_an_import_with_what_it_overrides(
+def test_a_retry_is_an_import_with_its_overrides(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload that has its build
@@ -226,7 +226,7 @@ def test_an_odd_key_is_imported_by_its_copy(
     assert call["parameters"]["uri"].startswith(f"s3://{stack.outputs['StagingBucketName']}/")
 
 
-def test_a_throttle_goes_by_the_name_that_the_state_machine_retries(
+def test_a_throttle_has_the_name_that_the_state_machine_retries(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an Image Builder that outlasts the function's own quick retries
@@ -246,7 +246,7 @@ def test_a_throttle_goes_by_the_name_that_the_state_machine_retries(
 @pytest.mark.parametrize(
     "event", [{}, {"id": "1", "detail": None}, "text", {"report": {"kind": "answer"}}]
 )
-def test_what_is_no_upload_is_said_to_be_none(
+def test_an_event_that_is_no_upload_is_refused(
     request: pytest.FixtureRequest, handler: str, event: Any
 ) -> None:
     # Given something that S3 never sends; When
@@ -258,7 +258,7 @@ def test_what_is_no_upload_is_said_to_be_none(
 # ---------------------------------------------------------------------------- ReportBuild
 
 
-def test_a_build_is_told_of_from_its_start_to_its_answer(
+def test_a_build_is_published_from_its_start_to_its_answer(
     stack: LocalStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload that the execution of the reports follows
@@ -271,10 +271,12 @@ def test_a_build_is_told_of_from_its_start_to_its_answer(
     answer = report_build.invoke(of("report-answer.json", upload))
     again = report_build.invoke(of("report-answer.json", upload))
     # Then the events arrive, and there is one answer however often it is asked for
-    moved = heard(stack, upload, "ISO Import Progressed")["detail"]["data"]
-    told = heard(stack, upload, "ISO Import Succeeded")["detail"]
+    moved = wait_for_event(stack, upload, "ISO Import Progressed")["detail"]["data"]
+    told = wait_for_event(stack, upload, "ISO Import Succeeded")["detail"]
     assert (started, progressed) == ({}, {})
-    assert heard(stack, upload, "ISO Import Started")["detail"]["data"]["buildArn"] == build
+    assert (
+        wait_for_event(stack, upload, "ISO Import Started")["detail"]["data"]["buildArn"] == build
+    )
     assert (moved["previousStatus"], moved["status"]) == ("CREATING", "BUILDING")
     assert answer == again
     assert answer == {
@@ -294,7 +296,7 @@ def test_an_arm64_iso_is_answered_with_why_not(
     decided = import_iso.invoke(executed(upload))
     answer = report_build.invoke(of("report-answer.json", upload))
     # Then
-    told = heard(stack, upload, "ISO Import Rejected")["detail"]["data"]
+    told = wait_for_event(stack, upload, "ISO Import Rejected")["detail"]["data"]
     assert decided == {"nextStep": "report", "buildArn": None}
     assert answer["code"] == told["code"] == Code.WRONG_ARCHITECTURE.value
     assert stack.image_builder.calls(IMPORT) == []
@@ -308,7 +310,7 @@ def test_an_execution_that_broke_is_answered_all_the_same(
     # When
     answer = report_build.invoke(of("report-answer-broken.json", upload))
     # Then
-    told = heard(stack, upload, "ISO Import Failed")["detail"]["data"]
+    told = wait_for_event(stack, upload, "ISO Import Failed")["detail"]["data"]
     assert answer["detailType"] == "ISO Import Failed", answer
     assert answer["code"] == told["code"] == Code.INTERNAL_ERROR.value
     assert "Sandbox.Timedout" in told["message"]
@@ -317,7 +319,7 @@ def test_an_execution_that_broke_is_answered_all_the_same(
 @pytest.mark.parametrize(
     "name", ["report-started.json", "report-progressed.json", "report-answer.json"]
 )
-def test_an_execution_that_does_not_have_the_upload_says_nothing(
+def test_an_execution_without_the_upload_publishes_nothing(
     import_iso: Runtime, report_build: Runtime, uploaded: Uploaded, name: str
 ) -> None:
     # Given an upload that another execution follows
@@ -352,7 +354,7 @@ def probe(tmp_path: Path) -> Path:
     return code
 
 
-def test_a_function_sees_its_layer_and_nothing_of_the_venv(probe: Path, on: Layout) -> None:
+def test_a_function_imports_its_layer_and_nothing_of_the_venv(probe: Path, on: Layout) -> None:
     # Given names of which the layer has two, and this venv all
     with Runtime(probe, on, timeout=7) as runtime:
         # When
@@ -383,7 +385,7 @@ def test_every_file_of_events_in_is_used_here() -> None:
 # ---------------------------------------------------------------------------- Sweep
 
 
-def test_a_sweep_tells_what_it_found(sweep: Runtime) -> None:
+def test_a_sweep_logs_its_results(sweep: Runtime) -> None:
     result = sweep.invoke({"source": "aws.events", "detail-type": "Scheduled Event"})
 
     assert result["errors"] == 0, result

@@ -96,7 +96,7 @@ class TestByReference(S3CopyTests):
         linked.s3.copy_object(**which, CopySource=source)
         assert linked.s3.get_object(**which)["Body"].read() == SOURCE
 
-    def test_what_s3_reads_to_copy_is_not_what_was_asked_for(
+    def test_bytes_that_s3_reads_to_copy_are_not_counted_as_requested(
         self, emulator: LocalStack, linked: World
     ) -> None:
         """So that tests can say how much of an ISO was read."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from isodrop_local.stack import LocalStack
-from tests.stack.conftest import Disc
+from tests.stack.conftest import MakeIso
 from tools.smoke import __main__ as smoke
 
 Run = Callable[..., tuple[int, str, str]]
@@ -35,8 +35,8 @@ def results(out: str) -> dict[str, str]:
     return {row[1]: row[0] for row in rows if row[0] in ("held", "differs", "not seen")}
 
 
-def test_a_good_iso_is_built_once_and_each_point_is_told(
-    stack: LocalStack, iso: Disc, run: Run
+def test_a_good_iso_is_built_once_and_each_point_is_reported(
+    stack: LocalStack, iso: MakeIso, run: Run
 ) -> None:
     path = iso()
     # A build that is over before it is polled shows no steps: this one waits until they were read.
@@ -76,8 +76,8 @@ def test_a_good_iso_is_built_once_and_each_point_is_told(
     assert len(builds) == 1
 
 
-def test_a_build_that_fails_shows_what_step_functions_tells_of_it(
-    stack: LocalStack, iso: Disc, run: Run
+def test_a_failed_build_shows_the_error_of_step_functions(
+    stack: LocalStack, iso: MakeIso, run: Run
 ) -> None:
     stack.image_builder.fail_next_build(message="Setup found no TPM.")
     status, out, _ = run(iso(), "--yes")
@@ -86,8 +86,8 @@ def test_a_build_that_fails_shows_what_step_functions_tells_of_it(
     assert "the answer: Failed" in out
 
 
-def test_nothing_is_spent_unless_somebody_agrees_or_in_ci(
-    stack: LocalStack, iso: Disc, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_no_build_starts_without_consent_or_in_ci(
+    stack: LocalStack, iso: MakeIso, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = iso()
     monkeypatch.setattr("builtins.input", lambda _: "no")
@@ -105,8 +105,8 @@ def test_nothing_is_spent_unless_somebody_agrees_or_in_ci(
     ]
 
 
-def test_nothing_is_spent_where_doctor_finds_something_broken(
-    stack: LocalStack, iso: Disc, run: Run
+def test_no_build_starts_where_doctor_finds_a_fault(
+    stack: LocalStack, iso: MakeIso, run: Run
 ) -> None:
     events = stack.client("events")
     rules = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportStateMachineArn"])

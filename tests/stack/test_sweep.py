@@ -9,7 +9,7 @@ import pytest
 from isodrop.codes import Code
 from isodrop_local.iso_maker import server_editions
 from isodrop_local.stack import LocalStack
-from tests.stack.conftest import Disc
+from tests.stack.conftest import MakeIso
 
 
 def data(answer: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def execution_of(stack: LocalStack, key: str) -> str | None:
     return None
 
 
-def swept_to_an_answer(stack: LocalStack, key: str) -> dict[str, Any]:
+def sweep_until_answered(stack: LocalStack, key: str) -> dict[str, Any]:
     """Sweep until a key has its answer, as the schedule would."""
     stack.wait_for(lambda: stack.sweep() and stack.answers(key))
     return stack.wait_for_answer(key)
@@ -57,9 +57,7 @@ def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
     assert target["Arn"].endswith(f":{stack.outputs['SweepFunction']}")
 
 
-def test_an_iso_dropped_while_the_rule_was_off_is_imported_by_the_sweep(
-    deaf: LocalStack, iso: Disc
-) -> None:
+def test_an_iso_uploaded_while_the_rule_was_off_is_swept_up(deaf: LocalStack, iso: MakeIso) -> None:
     deaf.sweep()
     key = deaf.upload(iso(), "Drücke/while off + 100%41.ISO")
 
@@ -71,7 +69,7 @@ def test_an_iso_dropped_while_the_rule_was_off_is_imported_by_the_sweep(
     assert data(answer)["source"]["key"] == key
 
 
-def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, iso: Disc) -> None:
+def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, iso: MakeIso) -> None:
     heard = deaf.subscribe("late", {"source": ["aws.s3"], "detail-type": ["Object Created"]})
     key = deaf.upload(iso(server_editions()))
     deaf.sweep()
@@ -88,7 +86,7 @@ def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, iso:
 
 
 def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(
-    stack: LocalStack, iso: Disc
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
@@ -102,13 +100,13 @@ def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(
     stack.image_builder.release()
 
     assert early == []
-    assert swept_to_an_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert sweep_until_answered(stack, key)["detail-type"] == "ISO Import Succeeded"
     stack.sweep()
     assert len(stack.answers(key)) == 1
 
 
 def test_an_execution_aborted_before_its_build_is_answered_with_that(
-    stack: LocalStack, iso: Disc
+    stack: LocalStack, iso: MakeIso
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="TooManyRequestsException", times=999)
     key = stack.upload(iso())
@@ -117,6 +115,6 @@ def test_an_execution_aborted_before_its_build_is_answered_with_that(
         executionArn=execution_of(stack, key), error="Stopped", cause="by hand"
     )
 
-    answer = data(swept_to_an_answer(stack, key))
+    answer = data(sweep_until_answered(stack, key))
     assert answer["code"] == Code.EXECUTION_ENDED
     assert "ABORTED: Stopped: by hand" in answer["message"]

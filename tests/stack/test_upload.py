@@ -12,7 +12,7 @@ from isodrop_cli import operations, resumable_upload
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
 from isodrop_local.stack import LocalStack
-from tests.stack.conftest import Disc
+from tests.stack.conftest import MakeIso
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 pytestmark = pytest.mark.usefixtures("shell")
@@ -58,8 +58,8 @@ def run(
     return run
 
 
-def test_a_drop_that_was_broken_off_twice_is_taken_up_and_followed_to_its_answer(
-    stack: LocalStack, iso: Disc, run: Run, sent: list[int]
+def test_an_upload_interrupted_twice_is_resumed_and_followed_to_its_answer(
+    stack: LocalStack, iso: MakeIso, run: Run, sent: list[int]
 ) -> None:
     path = iso()
     os.truncate(path, 10 * PART)
@@ -87,7 +87,7 @@ def test_a_drop_that_was_broken_off_twice_is_taken_up_and_followed_to_its_answer
     assert told[-1]["state"] == "succeeded"
 
 
-def test_what_would_be_rejected_is_not_sent(iso: Disc, run: Run, sent: list[int]) -> None:
+def test_an_iso_that_would_be_rejected_is_not_sent(iso: MakeIso, run: Run, sent: list[int]) -> None:
     status, told = run(str(iso(server_editions())))
 
     assert (status, sent) == (3, [])

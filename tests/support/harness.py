@@ -48,7 +48,7 @@ from tests.integration.conftest import BUCKET, STAGING
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
-LOOK_EVERY = 240.0  # seconds; the real one looks every minute, and this takes less time
+TRACKING_POLL_SECONDS = 240.0  # seconds; the real one looks every minute, and this takes less time
 
 
 @dataclass(slots=True)
@@ -372,7 +372,7 @@ class ImportHarness:
                 run = self.claim_run(upload, execution, request)
                 self.reporter.publish_progress(run, build.status, seen)
                 seen = build.status
-            self.clock.now += LOOK_EVERY
+            self.clock.now += TRACKING_POLL_SECONDS
 
     def answer_broken(self, upload: Upload, error: str, cause: str, execution: str) -> None:
         """Do what the state machine does when all else failed."""

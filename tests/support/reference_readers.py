@@ -62,7 +62,7 @@ def _xml(wim: Path, target: Path) -> bytes:
     return target.read_bytes()
 
 
-JUDGES: Mapping[str, Judge] = MappingProxyType(
+REFERENCE_READERS: Mapping[str, Judge] = MappingProxyType(
     {
         "7z": by_7z,
         "7z+wimlib": by_7z_and_wimlib,

@@ -187,7 +187,7 @@ class S3CopyTests:
         copy.begin()
         return copy
 
-    def test_an_upload_says_what_its_checksums_are(self, world: World) -> None:
+    def test_an_upload_reports_its_checksum_settings(self, world: World) -> None:
         """API_CreateMultipartUpload.html: SHA-256 of an upload is always of the type COMPOSITE."""
         copy = Copy(world, "", "")
         made = copy.begin()
@@ -223,7 +223,7 @@ class S3CopyTests:
         changed = refused(lambda: copy.part(1, CopySource=unversioned))
         assert changed == (412, "PreconditionFailed")
 
-    def test_a_source_that_is_gone_is_said_to_be(self, world: World, copy: Copy) -> None:
+    def test_a_missing_source_is_reported(self, world: World, copy: Copy) -> None:
         """API_UploadPartCopy.html: versions are copied as long as they are there."""
         world.s3.delete_object(Bucket=world.source, Key="a folder/src.iso")
         unversioned = {name: copy.source[name] for name in ("Bucket", "Key")}
@@ -339,7 +339,7 @@ class S3CopyTests:
         [each[1:4] for each in REFUSALS],
         ids=[each[0] for each in REFUSALS],
     )
-    def test_what_does_not_fit_is_not_completed(
+    def test_a_completion_with_wrong_parts_is_refused(
         self,
         world: World,
         copy: Copy,
@@ -364,7 +364,7 @@ class S3CopyTests:
         assert refusal == (400, "EntityTooSmall")
         assert "ETag" in copy.complete(parts[:1], MpuObjectSize=PART - 1)
 
-    def test_what_is_there_is_not_overwritten(self, world: World, copy: Copy) -> None:
+    def test_an_existing_object_is_not_overwritten(self, world: World, copy: Copy) -> None:
         """userguide/conditional-writes.html: 412 for If-None-Match, and the upload goes on."""
         world.s3.put_object(Bucket=world.target, Key=KEY, Body=b"mine")
         parts = copy.parts()

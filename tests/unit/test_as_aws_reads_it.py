@@ -51,7 +51,7 @@ def test_no_field_of_a_saved_query_is_a_word_of_the_query_language() -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=named)
-def test_no_state_machine_calls_what_step_functions_sdk_may_not_know(path: Path) -> None:
+def test_no_state_machine_uses_an_sdk_call_newer_than_step_functions(path: Path) -> None:
     # Its integrations have an SDK version of their own; what is older than this project is there.
     known = {
         *("imagebuilder:getImage", "imagebuilder:listWorkflowExecutions"),
@@ -66,7 +66,7 @@ def cases(name: str) -> str:
     return re.sub(r"[ _]", "-", name.lower())
 
 
-def test_stacks_whose_names_differ_in_case_only_make_no_resource_of_one_name() -> None:
+def test_stack_names_that_differ_in_case_have_distinct_resource_names() -> None:
     def names(stack: str, stack_id: str) -> set[str]:
         made = resolve(
             ImageExpirationDays=7,
@@ -84,7 +84,7 @@ def test_stacks_whose_names_differ_in_case_only_make_no_resource_of_one_name() -
     assert not one & other
 
 
-def test_the_sam_cli_that_is_tried_is_no_older_than_the_one_that_is_asked_for() -> None:
+def test_the_tested_sam_cli_is_no_older_than_the_required_one() -> None:
     # 1.128.0 is the first that knows python3.13: https://github.com/aws/aws-sam-cli/issues/7673
     page = (ROOT / "README.md").read_text()
     asked = re.search(r"SAM CLI (\d+)\.(\d+)\.(\d+) or newer", page)

@@ -8,19 +8,17 @@ from isodrop.codes import CODES, Code, CodeInfo, OutcomeKind, Rejection
 from isodrop.errors import RejectedError
 
 
-def test_given_all_codes_when_looked_up_then_each_has_an_entry_and_none_is_left_over() -> None:
+def test_every_code_has_an_entry_and_every_entry_a_code() -> None:
     assert CODES.keys() == set(Code)
 
 
 @pytest.mark.parametrize("code", Code)
-def test_given_a_code_when_written_then_it_is_kebab_case(code: Code) -> None:
+def test_a_code_is_kebab_case(code: Code) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)
 
 
 @pytest.mark.parametrize(("code", "entry"), CODES.items())
-def test_given_an_entry_when_told_to_a_person_then_it_is_whole_sentences(
-    code: Code, entry: CodeInfo
-) -> None:
+def test_an_entry_has_whole_sentences(code: Code, entry: CodeInfo) -> None:
     assert code
     for sentence in (entry.meaning, entry.remedy, entry.why):
         assert sentence.endswith(".")
@@ -31,7 +29,7 @@ def test_given_an_entry_when_told_to_a_person_then_it_is_whole_sentences(
 
 
 @pytest.mark.parametrize("code", Code)
-def test_given_an_iso_that_is_good_as_it_is_when_told_then_there_is_a_way_without_an_upload(
+def test_the_remedy_for_a_good_iso_is_a_retry(
     code: Code,
 ) -> None:
     entry = CODES[code]
@@ -52,12 +50,12 @@ def test_given_an_iso_that_is_good_as_it_is_when_told_then_there_is_a_way_withou
     assert ("isodrop retry" in entry.remedy) is needs_none
 
 
-def test_given_both_kinds_when_counted_then_failures_come_after_rejections() -> None:
+def test_failures_come_after_rejections() -> None:
     kinds = [CODES[code].kind for code in Code]
     assert kinds == sorted(kinds, key=[OutcomeKind.REJECTED, OutcomeKind.FAILED].index)
 
 
-def test_given_no_words_of_its_own_when_made_then_a_rejection_speaks_with_the_tables() -> None:
+def test_a_rejection_without_a_message_uses_the_tables() -> None:
     entry = CODES[Code.SERVER_MEDIA]
     assert Rejection.of(Code.SERVER_MEDIA) == Rejection(
         Code.SERVER_MEDIA, entry.meaning, entry.remedy
@@ -67,7 +65,7 @@ def test_given_no_words_of_its_own_when_made_then_a_rejection_speaks_with_the_ta
     )
 
 
-def test_given_a_rejection_that_is_raised_when_caught_then_it_carries_code_and_words() -> None:
+def test_a_raised_rejection_has_code_and_message() -> None:
     error = RejectedError(Code.TRUNCATED, "It ends at byte 7.")
     assert (error.code, str(error)) == (Code.TRUNCATED, "It ends at byte 7.")
     assert error.rejection.remedy == CODES[Code.TRUNCATED].remedy

@@ -68,7 +68,7 @@ def test_a_statement_has_its_condition_in_every_policy(sid: str) -> None:
     assert all(each == CONDITIONS[sid] for each in found)
 
 
-def test_without_a_prefix_nobody_is_asked_for_one() -> None:
+def test_without_a_prefix_no_condition_restricts_it() -> None:
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
         statement = resolve().statement(role, "DistinguishMissingUploads")
         assert statement

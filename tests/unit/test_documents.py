@@ -63,7 +63,7 @@ def commands_of(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_given_a_page_when_its_links_are_followed_then_none_is_dead(page: str) -> None:
+def test_no_link_of_a_page_is_dead(page: str) -> None:
     for link in links_of(page):
         path, _, anchor = link.partition("#")
         target = ((ROOT / page).parent / path).resolve() if path else ROOT / page
@@ -73,7 +73,7 @@ def test_given_a_page_when_its_links_are_followed_then_none_is_dead(page: str) -
             assert anchor in anchors_of(target.relative_to(ROOT).as_posix()), link
 
 
-def test_given_the_readme_when_its_links_are_followed_on_then_they_lead_to_all_there_is() -> None:
+def test_every_page_is_reachable_from_the_readme() -> None:
     seen, to_read = {"README.md"}, ["README.md"]
     while to_read:
         page = to_read.pop()
@@ -88,7 +88,7 @@ def test_given_the_readme_when_its_links_are_followed_on_then_they_lead_to_all_t
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_given_a_page_when_its_tables_are_rendered_then_each_row_has_all_its_cells(
+def test_each_row_of_a_table_has_all_its_cells(
     page: str,
 ) -> None:
     lines = text_of(page).splitlines()
@@ -106,7 +106,7 @@ def test_given_a_page_when_its_tables_are_rendered_then_each_row_has_all_its_cel
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_of(page)])
-def test_given_a_page_when_its_commands_are_typed_then_isodrop_takes_them(
+def test_isodrop_accepts_the_commands_of_a_page(
     page: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in commands_of(page):
@@ -119,7 +119,7 @@ def test_given_a_page_when_its_commands_are_typed_then_isodrop_takes_them(
             pytest.fail(f"{command}: {capsys.readouterr().err}")
 
 
-def test_given_the_targets_of_make_then_pages_name_no_other_and_developing_names_each() -> None:
+def test_pages_name_existing_make_targets_and_developing_names_each() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", text_of("Makefile"), re.MULTILINE))
     named = {
         page: {
@@ -134,13 +134,13 @@ def test_given_the_targets_of_make_then_pages_name_no_other_and_developing_names
     assert named["docs/developing.md"] == targets - {"help"}
 
 
-def test_given_the_readme_when_it_quotes_the_benchmark_then_by_its_own_figures() -> None:
+def test_the_readme_quotes_the_figures_of_the_benchmark() -> None:
     quoted = text_of("README.md").partition(BEGIN)[2].partition(END)[0]
     assert quoted == f"\n{figures(INTERLEAVED)}\n"
 
 
 @pytest.mark.parametrize("rows", [GROUPED, INTERLEAVED], ids=["grouped", "interleaved"])
-def test_given_the_benchmark_when_last_run_then_the_reader_kept_its_promise(
+def test_the_last_benchmark_is_within_the_limits(
     rows: dict[str, dict[str, str]],
 ) -> None:
     assert list(rows) == list(READERS)

@@ -18,7 +18,7 @@ from tools.resolved_template import resolve
         [f"*:stack/{name}/*" for name in ("SharedStack", "TrackerStack", "WorkerStack")],
     ],
 )
-def test_what_eventbridge_was_seen_to_take_is_not_too_complex(wildcards: list[str]) -> None:
+def test_patterns_that_eventbridge_accepted_are_not_too_complex(wildcards: list[str]) -> None:
     assert complexity(rule(wildcards)) <= 9
 
 
@@ -32,11 +32,11 @@ def test_what_eventbridge_was_seen_to_take_is_not_too_complex(wildcards: list[st
         ],
     ],
 )
-def test_what_eventbridge_was_seen_to_refuse_is_too_complex(wildcards: list[str]) -> None:
+def test_patterns_that_eventbridge_refused_are_too_complex(wildcards: list[str]) -> None:
     assert complexity(rule(wildcards)) > 9
 
 
-def test_a_prefix_or_a_suffix_costs_nothing() -> None:
+def test_a_prefix_or_a_suffix_adds_no_complexity() -> None:
     ignored = {"suffix": {"equals-ignore-case": ".iso"}}
     assert complexity({"key": [{"prefix": "isos/"}, ignored], "$or": [{"a": ["b"]}]}) == 0
 

@@ -29,7 +29,7 @@ PURE = (
 
 
 @pytest.mark.parametrize("module", PURE, ids=lambda module: module.__name__)
-def test_given_a_module_when_its_examples_run_then_they_print_what_they_say(
+def test_the_examples_of_a_module_print_what_they_show(
     module: ModuleType,
 ) -> None:
     assert doctest.testmod(module).failed == 0

@@ -49,7 +49,7 @@ def wired(function: str) -> tuple[list[str], set[str]]:
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_function_loads_nothing_of_the_others(function: str) -> None:
+def test_a_function_does_not_load_the_other_functions(function: str) -> None:
     _, modules = wired(function)
     assert {name for name in modules if name.startswith("isodrop.")} & NOT_LOADED[function] == set()
     assert {name.split(".")[0] for name in modules}.isdisjoint(

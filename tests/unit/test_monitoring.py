@@ -94,14 +94,14 @@ def test_the_template_has_operations_within_it() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(alarms()))
-def test_given_an_alarm_then_its_metric_is_documented_and_of_this_stack(name: str) -> None:
+def test_the_metric_of_an_alarm_is_documented_and_of_this_stack(name: str) -> None:
     alarm = alarms()[name]
     told = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
     assert_there_is(alarm["Namespace"], alarm["MetricName"], told)
 
 
 @pytest.mark.parametrize("name", sorted(alarms()))
-def test_given_an_alarm_then_its_description_leads_to_its_section(name: str) -> None:
+def test_the_description_of_an_alarm_links_to_its_section(name: str) -> None:
     alarm = alarms()[name]
     section = re.search(r"\bdocs/runbook\.md#([a-z-]+)$", alarm["AlarmDescription"])
     assert section
@@ -116,14 +116,14 @@ def test_every_section_of_the_runbook_is_an_alarm_s() -> None:
     )
 
 
-def test_given_a_topic_then_every_alarm_goes_there_and_by_default_none_goes_anywhere() -> None:
+def test_every_alarm_notifies_the_topic_and_by_default_nothing() -> None:
     for alarm in alarms(TOPIC).values():
         assert (alarm["AlarmActions"], alarm["OKActions"]) == ([TOPIC], [TOPIC])
     for alarm in alarms().values():
         assert {"AlarmActions", "OKActions"}.isdisjoint(alarm)
 
 
-def test_given_no_data_then_no_alarm_is_raised() -> None:
+def test_without_data_no_alarm_is_raised() -> None:
     missing = {name: alarm["TreatMissingData"] for name, alarm in alarms().items()}
     assert set(missing.values()) == {"notBreaching"}
 
@@ -168,7 +168,7 @@ def test_no_two_widgets_lie_on_each_other_and_all_lie_on_the_grid() -> None:
     assert max(x for x, _ in cells) < 24
 
 
-def test_the_saved_queries_look_into_the_functions_log_groups() -> None:
+def test_the_saved_queries_use_the_functions_log_groups() -> None:
     queries = operations().of_type("AWS::Logs::QueryDefinition")
     assert len(queries) == 4
     for query in queries.values():
@@ -213,12 +213,12 @@ def test_the_table_of_idle_costs_counts_what_the_template_has() -> None:
     assert sum(cost for _, cost in table.values()) < 1
 
 
-def test_a_sweep_that_finds_nothing_writes_no_metric(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_idle_sweep_writes_no_metric(capsys: pytest.CaptureFixture[str]) -> None:
     Metrics("isodrop").record_sweep(SweepSummary())
     assert capsys.readouterr().out == ""
 
 
-def test_a_sweep_writes_what_it_found_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixture[str]) -> None:
     everything = SweepSummary(
         open=1,
         oldest_open_seconds=700,

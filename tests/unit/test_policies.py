@@ -201,7 +201,7 @@ def test_there_are_policies_to_be_judged() -> None:
         ({"Resource": ["*", ARN.format("sqs", "x")]}, "no action of"),
     ],
 )
-def test_what_aws_does_not_know_is_seen(change: dict[str, Any], words: str) -> None:
+def test_an_action_unknown_to_aws_is_found(change: dict[str, Any], words: str) -> None:
     good = {"Action": "imagebuilder:ImportDiskImage", "Resource": "*"}
     assert not list(wrong(Resolved({}, {}), good))
     assert words in " ".join(wrong(Resolved({}, {}), good | change))
@@ -215,7 +215,7 @@ def test_what_aws_does_not_know_is_seen(change: dict[str, Any], words: str) -> N
         ("SweepRole", "imagebuilder:DistributeImage"),
     ],
 )
-def test_who_calls_may_do_all_that_the_call_depends_on(role: str, action: str) -> None:
+def test_a_caller_has_the_dependent_permissions_of_its_calls(role: str, action: str) -> None:
     granted = [
         each
         for name, document in documents(template(TEMPLATES[0]))

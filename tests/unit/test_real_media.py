@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "media.md"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
-def test_given_an_iso_when_decided_then_it_is_as_the_table_expects(case: Case) -> None:
+def test_an_iso_is_decided_as_the_table_expects(case: Case) -> None:
     outcome, words = case.result()
     assert outcome == case.outcome, words
     assert case.words in words
@@ -20,11 +20,11 @@ def test_given_an_iso_when_decided_then_it_is_as_the_table_expects(case: Case) -
     assert case.decision() == case.decision()
 
 
-def test_given_the_table_when_read_then_every_outcome_is_known() -> None:
+def test_every_outcome_in_the_table_is_known() -> None:
     codes = {code.value for code, entry in CODES.items() if entry.kind is OutcomeKind.REJECTED}
     assert {case.outcome for case in CASES} <= codes | {ACCEPTED, NOTED}
     assert len({(case.what, case.key) for case in CASES}) == len(CASES)
 
 
-def test_given_the_page_when_made_again_then_it_is_the_one_that_is_kept() -> None:
+def test_the_generated_page_is_up_to_date() -> None:
     assert PAGE.read_text() == media_page()

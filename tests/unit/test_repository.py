@@ -13,7 +13,7 @@ PINNED = re.compile(r"^[\w.-]+/[\w./-]+@[0-9a-f]{40}$")
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_actions_are_pinned_by_hash_and_say_their_version(path: Path) -> None:
+def test_actions_are_pinned_by_hash_with_their_version(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if "uses:" in line]
 
     assert lines

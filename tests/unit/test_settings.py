@@ -20,7 +20,7 @@ ENVIRONMENT = {
 }
 
 
-def test_the_environment_becomes_what_every_import_is_told() -> None:
+def test_the_environment_becomes_the_settings_of_every_import() -> None:
     read = IntakeSettings.read(ENVIRONMENT)
     settings = read.for_imports()
 

@@ -30,7 +30,8 @@ from tests.resilience.schedule import (
     What,
 )
 from tests.resilience.scheduler import BEGIN
-from tests.resilience.simulation import Execution, Simulation
+from tests.resilience.simulated_services import Execution
+from tests.resilience.simulation import Simulation
 from tests.resilience.state_machine import TaskError
 
 RECORDED: Final = ROOT / "tests/data/metrics.tsv"

@@ -1,7 +1,7 @@
 """What MiniStack does otherwise than AWS where it matters to isodrop, patched.
 
 Each patch says in its docstring what the real service does; each has its own test in
-``tests/stack/test_patches.py``, or for copies in ``tests/support/s3_copy.py``. They hold for the
+``tests/stack/patches``, or for copies in ``tests/support/s3_copy.py``. They hold for the
 pinned version only.
 """
 

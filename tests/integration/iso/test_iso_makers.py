@@ -29,9 +29,7 @@ def read(path: Path) -> IsoContents:
 
 
 @pytest.mark.parametrize("name", THEIRS)
-def test_given_their_image_when_read_then_it_holds_what_was_put_in_and_costs_little(
-    name: str, work: Path
-) -> None:
+def test_a_made_iso_holds_what_was_put_in_and_reads_cheaply(name: str, work: Path) -> None:
     case = THEIRS[name]
     contents = read(case.make(work))
     assert contents.label == iso_makers.LABEL
@@ -49,7 +47,7 @@ def test_given_their_image_when_read_then_it_holds_what_was_put_in_and_costs_lit
     assert contents.bytes <= 512 * 1024
 
 
-def test_given_a_wim_over_one_gib_when_genisoimage_splits_it_then_its_end_is_found(
+def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
     work: Path,
 ) -> None:
     wim = make_wim(business_editions(), size=1200 << 20)
@@ -149,9 +147,7 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_given_what_is_not_to_be_imported_when_read_then_it_is_rejected_by_its_code(
-    name: str, work: Path
-) -> None:
+def test_an_iso_that_must_not_be_imported_is_rejected_by_its_code(name: str, work: Path) -> None:
     make, code, words = REJECTED[name]
     image = make(work)
     with pytest.raises(RejectedError) as caught:

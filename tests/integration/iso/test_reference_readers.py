@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.external_tools import ProgramError
 from tests.support.judged_images import OURS, THEIRS
-from tests.support.reference_readers import JUDGES, ours
+from tests.support.reference_readers import REFERENCE_READERS, ours
 
 CASES = {**OURS, **THEIRS}
 _WITHOUT_BRIDGE = "Valid ISO9660 filesystems must have at least one PVD"
@@ -40,17 +40,17 @@ def _unable(judge: str, name: str) -> str | None:
 def _opinion(judge: str, image: Path, path: str, work: Path) -> bytes | str:
     """Give the XML that a judge reads, or what it says instead."""
     try:
-        return JUDGES[judge](image, path, work)
+        return REFERENCE_READERS[judge](image, path, work)
     except ProgramError as error:
         return str(error)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_given_an_image_when_others_read_it_then_their_xml_is_ours(name: str, work: Path) -> None:
+def test_reference_readers_read_the_same_xml(name: str, work: Path) -> None:
     case = CASES[name]
     image = case.make(work)
     xml = ours(image)
-    for judge in JUDGES:
+    for judge in REFERENCE_READERS:
         opinion = _opinion(judge, image, case.path, work)
         said = _unable(judge, name)
         if isinstance(opinion, str):
@@ -60,7 +60,9 @@ def test_given_an_image_when_others_read_it_then_their_xml_is_ours(name: str, wo
             assert opinion == xml, judge
 
 
-def test_given_all_images_when_counted_then_at_least_25_have_a_judge() -> None:
-    judged = {name for name in CASES if any(_unable(judge, name) is None for judge in JUDGES)}
+def test_at_least_25_images_have_a_reference_reader() -> None:
+    judged = {
+        name for name in CASES if any(_unable(judge, name) is None for judge in REFERENCE_READERS)
+    }
     assert len(judged) >= 25
     assert set(CASES) - judged == {"ours, behind-anchor", "ours, last-anchor"}

@@ -45,7 +45,7 @@ def adopted(path: Path, wim: str) -> Image:
     return Image(Content.of(data), places, volume.partitions[0][0])
 
 
-def test_given_their_images_when_damaged_then_nothing_foreign_comes_out(work: Path) -> None:
+def test_damaged_foreign_images_raise_only_known_errors(work: Path) -> None:
     bases = []
     for number, name in enumerate(BASES):
         case = THEIRS[name]

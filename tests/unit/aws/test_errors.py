@@ -25,7 +25,7 @@ from isodrop.errors import (
 )
 
 
-def said(
+def client_error(
     code: str, status: int, message: str = "said", operation: str = "ImportDiskImage"
 ) -> ClientError:
     response: Any = {
@@ -38,51 +38,62 @@ def said(
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (said("ServiceException", 500), TransientError),
-        (said("ServiceUnavailableException", 503), TransientError),
-        (said("TooManyRequestsException", 429), TransientError),
-        (said("CallRateLimitExceededException", 429), TransientError),
-        (said("SlowDown", 503), TransientError),
-        (said("ThrottlingException", 400), TransientError),
-        (said("ProvisionedThroughputExceededException", 400), TransientError),
-        (said("SomethingNew", 599), TransientError),
-        (said("ServiceQuotaExceededException", 402), QuotaError),
-        (said("AccessDeniedException", 403), AccessDeniedError),
-        (said("AccessDenied", 403), AccessDeniedError),
-        (said("403", 403), AccessDeniedError),
-        (said("ClientException", 400), PermanentError),
-        (said("ClientException", 400, "You have reached the limit of 100 builds."), QuotaError),
-        (said("ClientException", 400, "Service quota exceeded: concurrent builds"), QuotaError),
-        (said("ClientException", 400, "The limit is 1024 characters."), PermanentError),
-        (said("InvalidRequestException", 400, "No quota for that."), PermanentError),
-        (said("ResourceInUseException", 400), TransientError),
-        (said("SomethingNew", 418), PermanentError),
+        (client_error("ServiceException", 500), TransientError),
+        (client_error("ServiceUnavailableException", 503), TransientError),
+        (client_error("TooManyRequestsException", 429), TransientError),
+        (client_error("CallRateLimitExceededException", 429), TransientError),
+        (client_error("SlowDown", 503), TransientError),
+        (client_error("ThrottlingException", 400), TransientError),
+        (client_error("ProvisionedThroughputExceededException", 400), TransientError),
+        (client_error("SomethingNew", 599), TransientError),
+        (client_error("ServiceQuotaExceededException", 402), QuotaError),
+        (client_error("AccessDeniedException", 403), AccessDeniedError),
+        (client_error("AccessDenied", 403), AccessDeniedError),
+        (client_error("403", 403), AccessDeniedError),
+        (client_error("ClientException", 400), PermanentError),
+        (
+            client_error("ClientException", 400, "You have reached the limit of 100 builds."),
+            QuotaError,
+        ),
+        (
+            client_error("ClientException", 400, "Service quota exceeded: concurrent builds"),
+            QuotaError,
+        ),
+        (client_error("ClientException", 400, "The limit is 1024 characters."), PermanentError),
+        (client_error("InvalidRequestException", 400, "No quota for that."), PermanentError),
+        (client_error("ResourceInUseException", 400), TransientError),
+        (client_error("SomethingNew", 418), PermanentError),
         (ReadTimeoutError(endpoint_url="x"), TransientError),
         (EndpointConnectionError(endpoint_url="x"), TransientError),
         (ResponseStreamingError(error="x"), TransientError),
         (IncompleteReadError(actual_bytes=1, expected_bytes=2), TransientError),
         (NoCredentialsError(), PermanentError),
         # Reported of warm functions: the token or the clock, and well again in the next one.
-        (said("ExpiredToken", 400), TransientError),
-        (said("ExpiredTokenException", 400), TransientError),
-        (said("RequestExpired", 400), TransientError),
-        (said("RequestTimeTooSkewed", 403), TransientError),
+        (client_error("ExpiredToken", 400), TransientError),
+        (client_error("ExpiredTokenException", 400), TransientError),
+        (client_error("RequestExpired", 400), TransientError),
+        (client_error("RequestTimeTooSkewed", 403), TransientError),
         (
-            said("InvalidSignatureException", 400, "Signature expired: 20261124T0900"),
+            client_error("InvalidSignatureException", 400, "Signature expired: 20261124T0900"),
             TransientError,
         ),
-        (said("SignatureDoesNotMatch", 403, "Signature not yet current: 2026"), TransientError),
-        (said("SignatureDoesNotMatch", 403, "The request signature"), CredentialsError),
-        (said("InvalidClientTokenId", 403), CredentialsError),
-        (said("UnrecognizedClientException", 400), CredentialsError),
-        (said("400", 400, "Bad Request", "HeadObject"), CredentialsError),
-        (said("400", 400, "Bad Request", "GetFunction"), PermanentError),
+        (
+            client_error("SignatureDoesNotMatch", 403, "Signature not yet current: 2026"),
+            TransientError,
+        ),
+        (client_error("SignatureDoesNotMatch", 403, "The request signature"), CredentialsError),
+        (client_error("InvalidClientTokenId", 403), CredentialsError),
+        (client_error("UnrecognizedClientException", 400), CredentialsError),
+        (client_error("400", 400, "Bad Request", "HeadObject"), CredentialsError),
+        (client_error("400", 400, "Bad Request", "GetFunction"), PermanentError),
         (FlexibleChecksumError(error_msg="x"), TransientError),
         (ResponseParserError("Unable to parse response, invalid XML received"), TransientError),
-        (said("KMS.DisabledException", 400, "said", "GetObject"), PermanentError),
+        (client_error("KMS.DisabledException", 400, "said", "GetObject"), PermanentError),
     ],
 )
-def test_each_error_is_either_waited_out_or_not(error: Exception, kind: type[Exception]) -> None:
+def test_each_error_is_either_transient_or_permanent(
+    error: Exception, kind: type[Exception]
+) -> None:
     with pytest.raises(kind) as ours, translate_errors():
         raise error
 
@@ -90,8 +101,10 @@ def test_each_error_is_either_waited_out_or_not(error: Exception, kind: type[Exc
     assert ours.value.__cause__ is error
 
 
-def test_what_aws_said_is_told_on_one_line_and_bounded() -> None:
-    message = str(to_isodrop_error(said("ClientException", 400, "bad\n\x1b[31m" + "x" * 5000)))
+def test_the_message_of_aws_is_kept_on_one_bounded_line() -> None:
+    message = str(
+        to_isodrop_error(client_error("ClientException", 400, "bad\n\x1b[31m" + "x" * 5000))
+    )
 
     assert message.startswith("ImportDiskImage: ClientException: bad ")
     assert "\n" not in message
@@ -99,11 +112,11 @@ def test_what_aws_said_is_told_on_one_line_and_bounded() -> None:
     assert len(message) < 1100
 
 
-def test_an_error_without_words_ends_with_its_code() -> None:
-    assert str(to_isodrop_error(said("Nothing", 400, ""))) == "ImportDiskImage: Nothing"
+def test_an_error_without_a_message_ends_with_its_code() -> None:
+    assert str(to_isodrop_error(client_error("Nothing", 400, ""))) == "ImportDiskImage: Nothing"
 
 
-def test_what_is_no_error_of_aws_passes() -> None:
+def test_an_error_of_another_kind_passes_through() -> None:
     with pytest.raises(KeyError), translate_errors():
         raise KeyError("ours")
 
@@ -118,8 +131,10 @@ def test_what_is_no_error_of_aws_passes() -> None:
         ("StartExecution", Code.REQUEST_REFUSED),
     ],
 )
-def test_only_what_image_builder_refused_is_an_import_refused(operation: str, code: Code) -> None:
-    assert to_isodrop_error(said("KMS.NotFoundException", 400, "said", operation)).code == code
+def test_only_a_refusal_of_image_builder_is_import_refused(operation: str, code: Code) -> None:
+    assert (
+        to_isodrop_error(client_error("KMS.NotFoundException", 400, "said", operation)).code == code
+    )
 
 
 def test_each_of_awss_codes_is_in_the_table_once() -> None:

@@ -27,7 +27,7 @@ def event(name: str) -> dict[str, Any]:
     return found
 
 
-def test_an_upload_is_read_as_s3_tells_it() -> None:
+def test_an_upload_is_parsed_from_the_event_of_s3() -> None:
     upload = parse_event(event("good")).upload
 
     assert upload.bucket == "isodrop-uploadbucket-1a2b3c4d5e6f"
@@ -37,7 +37,7 @@ def test_an_upload_is_read_as_s3_tells_it() -> None:
     assert upload.version_id == "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"
 
 
-def test_a_key_stays_raw() -> None:
+def test_a_key_is_not_decoded() -> None:
     assert (
         parse_event(event("odd-key")).upload.key == "Drücke/Windows 11 + Büro (日本語) 100%41.ISO"
     )
@@ -59,7 +59,7 @@ def test_a_report_is_of_an_upload(kind: str) -> None:
 
 
 @pytest.mark.parametrize("one", ["version-id", "sequencer"])
-def test_either_version_or_sequencer_is_enough_to_tell_uploads_apart(one: str) -> None:
+def test_a_version_or_a_sequencer_is_enough_to_distinguish_uploads(one: str) -> None:
     less = event("good")
     del less["detail"]["object"][one]
 
@@ -75,11 +75,11 @@ def test_an_event_with_neither_is_refused(version_id: str | None) -> None:
         parse_event(broken)
 
 
-def test_s3s_own_event_asks_for_the_first_time() -> None:
+def test_the_event_of_s3_is_run_zero() -> None:
     assert parse_event(event("good")).request == FIRST_RUN
 
 
-def test_an_ask_is_read_with_what_it_overrides() -> None:
+def test_a_retry_event_is_parsed_with_its_overrides() -> None:
     asked = event("retry")
 
     assert parse_event(asked).request == RunRequest(1, {"edition": "EnterpriseN"})
@@ -90,7 +90,7 @@ def test_an_ask_is_read_with_what_it_overrides() -> None:
     "run",
     [None, {}, {"number": -1}, {"number": 1, "override": {}}, {"number": 1, "overrides": 2}],
 )
-def test_what_is_no_ask_is_refused(run: Any) -> None:
+def test_an_invalid_retry_event_is_refused(run: Any) -> None:
     with pytest.raises(InvalidEventError, match="run"):
         parse_event({**event("good"), "run": run})
 
@@ -108,7 +108,7 @@ def test_an_event_that_is_made_reads_as_the_upload_it_was_made_of(run: RunReques
 
 
 @pytest.mark.parametrize("missing", ["key", "etag", "size"])
-def test_an_event_that_lacks_what_an_upload_is_is_refused(missing: str) -> None:
+def test_an_event_without_the_fields_of_an_upload_is_refused(missing: str) -> None:
     broken = event("good")
     del broken["detail"]["object"][missing]
 
@@ -125,7 +125,7 @@ def test_another_event_is_refused(broken: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("left_out", ["request-id", "requester", "source-ip-address", "reason"])
-def test_a_field_that_nobody_uses_may_be_left_out(left_out: str) -> None:
+def test_an_unused_field_may_be_missing(left_out: str) -> None:
     less = event("good")
     less["detail"].pop(left_out, None)
     for name in ("version", "account", "time", "region", "resources"):
@@ -134,7 +134,7 @@ def test_a_field_that_nobody_uses_may_be_left_out(left_out: str) -> None:
     assert parse_event(less).upload == parse_event(event("good")).upload
 
 
-def test_a_scan_result_is_of_the_same_upload_and_does_not_say_its_size() -> None:
+def test_a_scan_result_names_the_same_upload_without_its_size() -> None:
     scanned = parse_event(event("scanned")).upload
 
     assert upload_id(scanned) == upload_id(parse_event(event("good")).upload)
@@ -152,7 +152,7 @@ def test_without_versions_a_repeated_scan_result_is_the_same_upload() -> None:
 
 
 @pytest.mark.parametrize("part", ["s3ObjectDetails", "scanResultDetails"])
-def test_a_scan_result_that_lacks_what_is_needed_is_refused(part: str) -> None:
+def test_a_scan_result_without_a_required_field_is_refused(part: str) -> None:
     broken = event("scanned")
     del broken["detail"][part]
 
@@ -160,7 +160,7 @@ def test_a_scan_result_that_lacks_what_is_needed_is_refused(part: str) -> None:
         parse_event(broken)
 
 
-def test_only_guardduty_tells_of_a_scan_and_nothing_beside_an_event_does() -> None:
+def test_only_guardduty_reports_a_scan() -> None:
     good = event("good")
 
     assert parse_event(good).malware_scan is None
@@ -168,7 +168,7 @@ def test_only_guardduty_tells_of_a_scan_and_nothing_beside_an_event_does() -> No
 
 
 @pytest.mark.parametrize("requester", ["123456789012", "s3.amazonaws.com"])
-def test_who_uploaded_is_read_and_makes_no_other_run(requester: str) -> None:
+def test_the_uploader_is_parsed_and_does_not_change_the_run(requester: str) -> None:
     good = event("good")
     good["detail"]["requester"] = requester
 
@@ -177,14 +177,14 @@ def test_who_uploaded_is_read_and_makes_no_other_run(requester: str) -> None:
 
 
 @pytest.mark.parametrize("requester", [None, 5, "", "x" * 257, ["a"], {}])
-def test_who_uploaded_is_left_out_where_it_is_nothing_that_s3_says(requester: Any) -> None:
+def test_the_uploader_is_left_out_where_the_field_is_invalid(requester: Any) -> None:
     good = event("good")
     good["detail"]["requester"] = requester
 
     assert parse_event(good).request.requester is None
 
 
-def test_an_event_that_was_made_does_not_say_who_uploaded() -> None:
+def test_a_made_event_does_not_name_the_uploader() -> None:
     for reason in ("isodrop sweep", "isodrop retry"):
         made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)
         assert parse_event(made).request.requester is None
@@ -215,7 +215,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("name", ["good", "scanned", "retry"])
-def test_every_field_of_every_wrong_type_is_refused_by_name_or_does_no_harm(name: str) -> None:
+def test_any_field_of_a_wrong_type_is_refused_by_name_or_harmless(name: str) -> None:
     refused = []
     for path in places(event(name)):
         for junk in JUNK:

@@ -31,7 +31,7 @@ def described(**more: Any) -> dict[str, Any]:
     return {"executionArn": ARN, "stateMachineArn": MACHINE, "startDate": WHEN, **more}
 
 
-def test_an_executions_arn_is_told_by_its_name(executions: StepFunctions) -> None:
+def test_the_arn_of_an_execution_follows_from_its_name(executions: StepFunctions) -> None:
     assert executions.arn_for("name") == ARN
 
 
@@ -53,7 +53,7 @@ def test_a_name_that_was_used_is_no_error(executions: StepFunctions) -> None:
 @pytest.mark.parametrize(
     ("code", "error"), [("ExecutionLimitExceeded", QuotaError), ("InvalidName", PermanentError)]
 )
-def test_what_is_not_started_is_raised(
+def test_a_failed_start_raises_an_error(
     executions: StepFunctions, code: str, error: type[Exception]
 ) -> None:
     with Stubber(executions.client) as stub:
@@ -74,7 +74,7 @@ def test_what_is_not_started_is_raised(
         ("ABORTED", True),
     ],
 )
-def test_an_execution_is_over_or_goes_on(
+def test_an_execution_has_ended_or_is_running(
     executions: StepFunctions, status: str, over: bool
 ) -> None:
     with Stubber(executions.client) as stub:
@@ -86,7 +86,7 @@ def test_an_execution_is_over_or_goes_on(
     assert found.is_over is over
 
 
-def test_why_an_execution_failed_is_told_on_one_line(executions: StepFunctions) -> None:
+def test_the_reason_of_a_failed_execution_is_one_line(executions: StepFunctions) -> None:
     with Stubber(executions.client) as stub:
         told = described(status="FAILED", error="States.Runtime", cause="one\ntwo\x1b[31m")
         stub.add_response("describe_execution", told)
@@ -97,7 +97,7 @@ def test_why_an_execution_failed_is_told_on_one_line(executions: StepFunctions) 
     assert found.error == "States.Runtime: one two\\x1b[31m"
 
 
-def test_an_execution_that_nobody_knows_is_none(executions: StepFunctions) -> None:
+def test_an_unknown_execution_is_none(executions: StepFunctions) -> None:
     with Stubber(executions.client) as stub:
         stub.add_client_error("describe_execution", "ExecutionDoesNotExist")
 

@@ -20,7 +20,7 @@ from tests.support.builders import a_business_iso, an_edition, an_iso
 
 GOOD = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
 Run = Callable[..., tuple[int, str, str]]
-Discs = Callable[[IsoContents | Code], None]
+SetContents = Callable[[IsoContents | Code], None]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def iso(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def disc(monkeypatch: pytest.MonkeyPatch) -> Discs:
+def set_contents(monkeypatch: pytest.MonkeyPatch) -> SetContents:
     """Say what is on whatever is read; the reader itself has tests of its own."""
 
     def put(content: IsoContents | Code) -> None:
@@ -61,14 +61,14 @@ def disc(monkeypatch: pytest.MonkeyPatch) -> Discs:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run the command before a person's eyes."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    def told(*arguments: str | Path) -> str:
+    def shown(*arguments: str | Path) -> str:
         monkeypatch.setenv("COLUMNS", "100")
         monkeypatch.setenv("NO_COLOR", "1")
         with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
@@ -76,13 +76,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             main([str(argument) for argument in arguments])
         return screen.getvalue()
 
-    return told
+    return shown
 
 
 # isodrop names
 
 
-def test_given_names_when_asked_for_json_then_the_list_keeps_its_contract(run: Run) -> None:
+def test_names_as_json_keeps_its_contract(run: Run) -> None:
     status, out, err = run("names", f"in/{GOOD}", "holiday.iso", "--json")
     assert (status, err) == (0, "")
     assert json.loads(out) == [
@@ -111,7 +111,7 @@ def test_given_names_when_asked_for_json_then_the_list_keeps_its_contract(run: R
     ]
 
 
-def test_given_a_pipe_when_names_are_told_then_it_is_one_line_of_tabs_for_each(run: Run) -> None:
+def test_in_a_pipe_names_prints_one_line_of_tabs_for_each(run: Run) -> None:
     status, out, _ = run("names", GOOD, "evil\tname\x1b[31m\n.iso")
     assert status == 0
     assert out.splitlines() == [
@@ -120,16 +120,16 @@ def test_given_a_pipe_when_names_are_told_then_it_is_one_line_of_tabs_for_each(r
     ]
 
 
-def test_given_a_terminal_when_names_are_told_then_it_is_a_table(
-    told: Callable[..., str],
+def test_on_a_terminal_names_prints_a_table(
+    shown: Callable[..., str],
 ) -> None:
-    screen = told("names", GOOD, "[bold]not markup.iso")
+    screen = shown("names", GOOD, "[bold]not markup.iso")
     assert "Importable" in screen
     assert "24H2" in screen
     assert "[bold]not markup.iso" in screen
 
 
-def test_given_a_name_that_is_not_utf_8_when_told_then_nothing_breaks(run: Run) -> None:
+def test_a_name_that_is_not_utf_8_is_printed(run: Run) -> None:
     status, out, _ = run("names", os.fsdecode(b"win11_\xff.iso"))
     assert (status, out.split("\t")[0]) == (0, r"win11_\udcff.iso")
 
@@ -144,16 +144,14 @@ def test_given_a_name_that_is_not_utf_8_when_told_then_nothing_breaks(run: Run) 
         ["a.iso", "--", "--json"],
     ],
 )
-def test_given_names_that_begin_with_a_hyphen_when_told_then_they_are_names(
-    run: Run, arguments: list[str]
-) -> None:
+def test_arguments_that_begin_with_a_hyphen_can_be_names(run: Run, arguments: list[str]) -> None:
     status, out, err = run("names", *arguments)
     assert (status, err) == (0, "")
     names = [argument for argument in arguments if argument != "--"]
     assert [line.split("\t")[0] for line in out.splitlines()] == names
 
 
-def test_given_an_option_behind_a_name_with_a_hyphen_when_told_then_it_is_one(run: Run) -> None:
+def test_an_option_after_a_hyphenated_name_is_an_option(run: Run) -> None:
     status, out, _ = run("names", "-Win11_24H2.iso", "--json")
     assert (status, [each["name"] for each in json.loads(out)]) == (0, ["-Win11_24H2.iso"])
     status, _, err = run("names", "a.iso", "--jason")
@@ -163,9 +161,7 @@ def test_given_an_option_behind_a_name_with_a_hyphen_when_told_then_it_is_one(ru
 # isodrop inspect
 
 
-def test_given_a_good_iso_when_inspected_then_it_is_accepted_with_its_plan(
-    run: Run, iso: Path
-) -> None:
+def test_a_good_iso_is_accepted_with_its_plan(run: Run, iso: Path) -> None:
     status, out, err = run("inspect", iso)
     assert (status, err) == (0, "")
     lines = out.splitlines()
@@ -176,21 +172,23 @@ def test_given_a_good_iso_when_inspected_then_it_is_accepted_with_its_plan(
     assert "image index\t3" in lines
 
 
-def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract(
-    run: Run, iso: Path, disc: Discs
-) -> None:
-    disc(an_iso(an_edition(index=7)))
+def test_inspect_as_json_keeps_its_contract(run: Run, iso: Path, set_contents: SetContents) -> None:
+    set_contents(an_iso(an_edition(index=7)))
     status, out, _ = run("inspect", iso, "--json")
-    told = json.loads(out)
+    shown = json.loads(out)
     assert status == 0
-    assert told.keys() == {"contents", "decision", "rejection", "plan", "settings"}
-    assert (told["decision"], told["rejection"], told["settings"]) == ("accepted", None, "defaults")
-    assert told["contents"].keys() == {"label", "kind", "editions", "requests", "bytes"}
-    assert (told["contents"]["label"], told["contents"]["kind"]) == (
+    assert shown.keys() == {"contents", "decision", "rejection", "plan", "settings"}
+    assert (shown["decision"], shown["rejection"], shown["settings"]) == (
+        "accepted",
+        None,
+        "defaults",
+    )
+    assert shown["contents"].keys() == {"label", "kind", "editions", "requests", "bytes"}
+    assert (shown["contents"]["label"], shown["contents"]["kind"]) == (
         "CCCOMA_X64FRE_EN-US_DV9",
         "wim",
     )
-    assert told["contents"]["editions"] == [
+    assert shown["contents"]["editions"] == [
         {
             "index": 7,
             "name": "Windows 11 Enterprise",
@@ -201,62 +199,58 @@ def test_given_a_good_iso_when_asked_for_json_then_the_object_keeps_its_contract
             "languages": ["en-US"],
         }
     ]
-    assert (told["contents"]["requests"], told["contents"]["bytes"]) == (3, 491_520)
-    plan: dict[str, Any] = told["plan"]
+    assert (shown["contents"]["requests"], shown["contents"]["bytes"]) == (3, 491_520)
+    plan: dict[str, Any] = shown["plan"]
     assert plan["name"] == "windows-11-enterprise-x64-en-us"
     assert (plan["semanticVersion"], plan["imageIndex"]) == ("11.26100.1742", 7)
     assert plan["tags"]["isodrop:source"] == f"s3://your-bucket/{GOOD}"
     assert "isodrop:etag" not in plan["tags"]
 
 
-def test_given_media_of_a_refused_kind_when_inspected_then_it_exits_3_and_says_why(
-    run: Run, iso: Path, disc: Discs
+def test_an_iso_of_a_refused_kind_exits_3_with_the_reason(
+    run: Run, iso: Path, set_contents: SetContents
 ) -> None:
-    disc(a_business_iso(architecture="arm64"))
+    set_contents(a_business_iso(architecture="arm64"))
     status, out, _ = run("inspect", iso)
     assert status == 3
     assert "decision\trejected\twrong-architecture" in out
     assert "remedy\tUpload the x64 ISO of the same release." in out
-    told = json.loads(run("inspect", iso, "--json")[1])
-    assert (told["decision"], told["plan"]) == ("rejected", None)
-    assert told["rejection"].keys() == {"code", "message", "remedy"}
-    assert told["rejection"]["code"] == "wrong-architecture"
-    assert len(told["contents"]["editions"]) == 6
+    shown = json.loads(run("inspect", iso, "--json")[1])
+    assert (shown["decision"], shown["plan"]) == ("rejected", None)
+    assert shown["rejection"].keys() == {"code", "message", "remedy"}
+    assert shown["rejection"]["code"] == "wrong-architecture"
+    assert len(shown["contents"]["editions"]) == 6
 
 
-def test_given_a_revision_that_is_no_number_when_inspected_then_none_is_shown(
-    run: Run, iso: Path, disc: Discs
-) -> None:
-    disc(a_business_iso(revision=UNREADABLE))
+def test_an_invalid_revision_is_not_shown(run: Run, iso: Path, set_contents: SetContents) -> None:
+    set_contents(a_business_iso(revision=UNREADABLE))
     status, out, _ = run("inspect", iso, "--json")
-    told = json.loads(out)
-    assert (status, told["contents"]["editions"][2]["revision"]) == (3, None)
-    assert "says in no known form its VERSION/SPBUILD" in told["rejection"]["message"]
+    shown = json.loads(out)
+    assert (status, shown["contents"]["editions"][2]["revision"]) == (3, None)
+    assert "says in no known form its VERSION/SPBUILD" in shown["rejection"]["message"]
     assert "\t26100\t" in run("inspect", iso)[1]
 
 
-def test_given_something_else_than_an_iso_when_inspected_then_there_are_no_media_to_tell(
-    run: Run, iso: Path, disc: Discs
+def test_for_a_file_that_is_no_iso_no_contents_are_shown(
+    run: Run, iso: Path, set_contents: SetContents
 ) -> None:
-    disc(Code.NOT_AN_ISO)
+    set_contents(Code.NOT_AN_ISO)
     status, out, _ = run("inspect", iso, "--json")
-    told = json.loads(out)
-    assert (status, told["contents"], told["rejection"]["code"]) == (3, None, "not-an-iso")
+    shown = json.loads(out)
+    assert (status, shown["contents"], shown["rejection"]["code"]) == (3, None, "not-an-iso")
 
 
-def test_given_another_key_when_inspected_then_it_counts_instead_of_the_files_name(
-    run: Run, iso: Path, disc: Discs
+def test_the_given_key_replaces_the_file_name(
+    run: Run, iso: Path, set_contents: SetContents
 ) -> None:
-    disc(a_business_iso(build=22621, revision=3447))
+    set_contents(a_business_iso(build=22621, revision=3447))
     status, out, _ = run("inspect", iso, "--key", "drops/Win11.iSo")
     assert status == 0
     status, out, _ = run("inspect", iso, "--key", "drops/Win11_23H2_Enterprise.ISO")
     assert (status, "release\t23H2" in out) == (0, True)
 
 
-def test_given_metadata_when_inspected_then_they_are_tried_as_overrides(
-    run: Run, iso: Path
-) -> None:
+def test_metadata_is_tried_as_overrides(run: Run, iso: Path) -> None:
     status, out, _ = run(
         "inspect", iso, "--metadata", "edition=EnterpriseN", "--metadata", "description=a=b"
     )
@@ -265,9 +259,7 @@ def test_given_metadata_when_inspected_then_they_are_tried_as_overrides(
     assert (status, "invalid-override" in out) == (3, True)
 
 
-def test_given_overrides_when_inspected_then_they_are_laid_over_the_metadata(
-    run: Run, iso: Path
-) -> None:
+def test_overrides_take_precedence_over_metadata(run: Run, iso: Path) -> None:
     metadata = ("--metadata", "edition=EnterpriseN")
     status, out, _ = run("inspect", iso, *metadata, "--set", "edition=Professional")
     assert (status, "edition\tProfessional\n" in out) == (0, True)
@@ -277,22 +269,20 @@ def test_given_overrides_when_inspected_then_they_are_laid_over_the_metadata(
     assert (status, "with one of image-name" in err) == (2, True)
 
 
-def test_given_trace_when_inspected_then_each_read_is_told_on_stderr_only(
-    run: Run, iso: Path
-) -> None:
+def test_trace_prints_each_read_on_stderr_only(run: Run, iso: Path) -> None:
     _, out, err = run("inspect", iso, "--trace", "--json")
     assert json.loads(out)["decision"] == "accepted"
     assert err.startswith("read 1: 2,048 bytes at 0, ")
 
 
-def test_given_a_terminal_when_inspected_then_a_person_can_read_it(
-    iso: Path, disc: Discs, told: Callable[..., str]
+def test_inspect_on_a_terminal_is_readable(
+    iso: Path, set_contents: SetContents, shown: Callable[..., str]
 ) -> None:
-    screen = told("inspect", iso)
+    screen = shown("inspect", iso)
     assert "install.wim on an ISO of 5.50 GiB; read 480 KiB of it in 3 requests" in screen
     assert "ACCEPTED" in screen
-    disc(a_business_iso(build=28000))
-    assert "REJECTED unsupported-release" in told("inspect", iso)
+    set_contents(a_business_iso(build=28000))
+    assert "REJECTED unsupported-release" in shown("inspect", iso)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +296,7 @@ def test_given_a_terminal_when_inspected_then_a_person_can_read_it(
         ("https://example.com/x.iso", "only a file or s3://bucket/key can be inspected"),
     ],
 )
-def test_given_nothing_to_look_at_when_inspected_then_it_exits_1_in_one_sentence(
+def test_without_a_file_inspect_exits_1_in_one_sentence(
     run: Run, tmp_path: Path, name: str, reason: str
 ) -> None:
     (tmp_path / "directory.iso").mkdir()
@@ -318,9 +308,7 @@ def test_given_nothing_to_look_at_when_inspected_then_it_exits_1_in_one_sentence
     assert err.count("\n") == 1
 
 
-def test_given_a_file_nobody_may_read_when_inspected_then_it_exits_1(
-    run: Run, iso: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_file_exits_1(run: Run, iso: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(iso))
 
@@ -329,7 +317,7 @@ def test_given_a_file_nobody_may_read_when_inspected_then_it_exits_1(
     assert (status, out, err) == (1, "", f"isodrop: {iso}: permission denied\n")
 
 
-def test_given_a_file_that_shrinks_when_inspected_then_it_exits_1(
+def test_a_file_that_shrinks_during_inspection_exits_1(
     run: Run, iso: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def greedy(read: ReadRange, size: int) -> IsoContents:
@@ -348,15 +336,13 @@ def test_given_a_file_that_shrinks_when_inspected_then_it_exits_1(
     "arguments",
     [(), ("unknown",), ("names",), ("inspect",), ("inspect", "x.iso", "--metadata", "novalue")],
 )
-def test_given_wrong_usage_when_run_then_it_exits_2_with_the_usage_on_stderr(
-    run: Run, arguments: tuple[str, ...]
-) -> None:
+def test_wrong_usage_exits_2_with_the_usage_on_stderr(run: Run, arguments: tuple[str, ...]) -> None:
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert err.startswith("usage: isodrop")
 
 
-def test_given_version_when_asked_then_it_is_told(run: Run) -> None:
+def test_version_prints_the_version(run: Run) -> None:
     assert run("--version") == (0, f"isodrop {__version__}\n", "")
 
 
@@ -368,7 +354,7 @@ def test_given_version_when_asked_then_it_is_told(run: Run) -> None:
         *((name,) for name in ("list", "status", "retry", "cancel", "doctor")),
     ],
 )
-def test_given_help_when_asked_then_it_has_examples_that_fit_the_screen(
+def test_help_has_examples_that_fit_the_screen(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")

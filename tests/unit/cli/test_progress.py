@@ -60,15 +60,13 @@ SUCCEEDED = BUILDING | {
 # What is known of an ask
 
 
-def test_given_nobody_has_claimed_it_when_seen_then_it_waits_for_the_stack() -> None:
+def test_an_unclaimed_run_waits_for_the_stack() -> None:
     (news,) = known_events(RunSnapshot(None, StepCount(0, 0)), KEY, NOW)
 
     assert news == ProgressEvent("state", KEY, "decide", "waiting for the import to start", NOW)
 
 
-def test_given_nobody_claims_it_for_a_minute_when_told_then_it_is_said_once_with_what_to_do() -> (
-    None
-):
+def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> None:
     waits, late = (
         RunSnapshot(None, StepCount(0, 0)),
         RunSnapshot(None, StepCount(0, 0), is_overdue=True),
@@ -99,9 +97,7 @@ def test_given_nobody_claims_it_for_a_minute_when_told_then_it_is_said_once_with
     ],
     ids=["looked at", "asked for", "building", "rejected"],
 )
-def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
-    changes: dict[str, Any], said: str, state: str
-) -> None:
+def test_a_decision_is_dated_by_the_claim(changes: dict[str, Any], said: str, state: str) -> None:
     (news,) = known_events(snapshot(**changes), KEY, NOW)
 
     assert (news.step, news.message) == ("decide", said)
@@ -116,7 +112,7 @@ def test_given_a_claim_when_seen_then_what_was_decided_is_told_since_the_claim(
     }
 
 
-def test_given_a_build_when_seen_then_only_the_status_that_it_is_in_has_steps() -> None:
+def test_only_the_current_status_of_a_build_has_steps() -> None:
     timeline = {"TESTING": minute(20), "BUILDING": minute(2), "PENDING": minute(1)}
 
     told = list(known_events(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW))
@@ -131,7 +127,7 @@ def test_given_a_build_when_seen_then_only_the_status_that_it_is_in_has_steps() 
     assert "stepsDone" not in told[-2].data
 
 
-def test_given_a_build_whose_steps_nobody_knows_when_seen_then_no_share_is_told() -> None:
+def test_without_known_steps_no_share_is_shown() -> None:
     told = list(
         known_events(
             snapshot(0, 0, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING), KEY, NOW
@@ -141,7 +137,7 @@ def test_given_a_build_whose_steps_nobody_knows_when_seen_then_no_share_is_told(
     assert (told[-1].message, told[-1].share) == ("", None)
 
 
-def test_given_an_answer_when_seen_then_it_is_the_last_and_no_status_tells_it_before() -> None:
+def test_an_answer_is_the_last_event_and_not_repeated_as_a_status() -> None:
     told = list(known_events(snapshot(**SUCCEEDED), KEY, NOW))
 
     assert [news.step for news in told] == ["decide", "building", "succeeded"]
@@ -151,7 +147,7 @@ def test_given_an_answer_when_seen_then_it_is_the_last_and_no_status_tells_it_be
 # The answer
 
 
-def test_given_an_image_when_concluded_then_its_amis_are_told_in_lines() -> None:
+def test_the_conclusion_lists_the_amis_in_lines() -> None:
     answer = sample("iso-import-succeeded", reused=True)
 
     news = answer_event(a_run(**SUCCEEDED | {"answer_json": answer}))
@@ -164,7 +160,7 @@ def test_given_an_image_when_concluded_then_its_amis_are_told_in_lines() -> None
     assert news.data["answer"]["detail"]["data"]["amis"][0] == ami
 
 
-def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_told() -> None:
+def test_the_conclusion_names_the_account_of_a_copy() -> None:
     own, elsewhere = (
         {"id": f"ami-{each}", "region": "eu-central-1", "account": each, "name": "Windows"}
         for each in ("123456789012", "210987654321")
@@ -178,7 +174,7 @@ def test_given_a_copy_in_another_account_when_concluded_then_that_account_is_tol
 
 
 @pytest.mark.parametrize("kind", ["failed", "rejected"])
-def test_given_no_image_when_concluded_then_code_message_and_remedy_are_told(kind: str) -> None:
+def test_the_conclusion_of_a_failure_has_code_message_and_remedy(kind: str) -> None:
     answer = sample(f"iso-import-{kind}")
 
     news = answer_event(a_run(answer_json=answer, answered_at=minute(31)))
@@ -189,7 +185,7 @@ def test_given_no_image_when_concluded_then_code_message_and_remedy_are_told(kin
 
 
 @pytest.mark.parametrize("missing", ["answer_json", "answered_at"])
-def test_given_no_answer_yet_when_concluded_then_that_is_a_mistake(missing: str) -> None:
+def test_a_conclusion_without_an_answer_is_an_error(missing: str) -> None:
     with pytest.raises(ValueError, match="no answer yet"):
         answer_event(a_run(**SUCCEEDED | {missing: None}))
 
@@ -197,7 +193,7 @@ def test_given_no_answer_yet_when_concluded_then_that_is_a_mistake(missing: str)
 # Each thing once
 
 
-def told_of(*sights: RunSnapshot) -> list[tuple[str, str, int]]:
+def events_of(*sights: RunSnapshot) -> list[tuple[str, str, int]]:
     """Step, sentence and minutes past nine of all that is told, one look each minute from ten."""
     told = ProgressTracker()
     return [
@@ -207,21 +203,21 @@ def told_of(*sights: RunSnapshot) -> list[tuple[str, str, int]]:
     ]
 
 
-def test_given_the_same_sight_twice_when_told_then_the_second_has_nothing_new() -> None:
+def test_the_same_snapshot_twice_adds_no_event() -> None:
     once = snapshot(1, 4, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING)
 
-    assert told_of(once, once) == [("decide", IMAGE, -1), ("building", "1 of 4 steps", -1)]
+    assert events_of(once, once) == [("decide", IMAGE, -1), ("building", "1 of 4 steps", -1)]
 
 
-def test_given_a_step_that_goes_on_when_told_then_what_is_new_holds_since_now() -> None:
+def test_a_change_within_a_step_is_dated_now() -> None:
     first = snapshot(1, 4, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING)
 
-    assert told_of(first, replace(first, steps=StepCount(2, 4)))[2:] == [
+    assert events_of(first, replace(first, steps=StepCount(2, 4)))[2:] == [
         ("building", "2 of 4 steps", 1)
     ]
 
 
-def test_given_a_decision_and_what_came_of_it_in_one_look_when_told_then_in_order_of_time() -> None:
+def test_a_decision_and_its_result_in_one_poll_come_in_order() -> None:
     decided = snapshot(
         status_first_seen_at={"PENDING": minute(1), "BUILDING": minute(2)}, **BUILDING
     )
@@ -235,17 +231,17 @@ def test_given_a_decision_and_what_came_of_it_in_one_look_when_told_then_in_orde
     ]
 
 
-def test_given_a_status_that_is_over_when_told_then_its_last_steps_are_not_taken_back() -> None:
+def test_the_last_steps_of_an_ended_status_are_kept() -> None:
     first = snapshot(4, 4, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING)
     then = snapshot(
         0, 3, status_first_seen_at={"BUILDING": minute(2), "TESTING": minute(9)}, **BUILDING
     )
 
-    assert told_of(first, then)[2:] == [("testing", "0 of 3 steps", -1)]
+    assert events_of(first, then)[2:] == [("testing", "0 of 3 steps", -1)]
 
 
-def test_given_another_ask_when_told_then_it_begins_anew() -> None:
-    again = told_of(snapshot(), snapshot(request=RunRequest(1, {})))
+def test_another_run_starts_the_progress_again() -> None:
+    again = events_of(snapshot(), snapshot(request=RunRequest(1, {})))
 
     assert again == [("decide", "inspecting the ISO", -1)] * 2
 
@@ -267,7 +263,7 @@ def paced(*seen_at: tuple[float, int]) -> RateMeter:
     return pace
 
 
-def test_given_parts_from_before_when_sending_then_they_are_done_but_make_no_pace() -> None:
+def test_resumed_parts_count_as_done_but_not_for_the_rate() -> None:
     progress = progressed(kept=40 * MIB, sent=20 * MIB, size=100 * MIB)
 
     news = upload_event(KEY, NOW, progress, paced((0, 0), (10, 20 * MIB)))
@@ -283,30 +279,30 @@ def test_given_parts_from_before_when_sending_then_they_are_done_but_make_no_pac
     }
 
 
-def test_given_one_look_when_sending_then_neither_pace_nor_end_is_guessed() -> None:
+def test_a_single_measurement_gives_no_rate_and_no_estimate() -> None:
     news = upload_event(KEY, NOW, progressed(kept=0, sent=0, size=MIB), paced((5, 0)))
 
     assert news.message == "0 KiB of 1 MiB"
     assert (news.data["bytesPerSecond"], news.data["secondsLeft"]) == (0, None)
 
 
-def test_given_all_of_it_when_sending_then_nothing_is_left() -> None:
+def test_a_complete_upload_has_no_time_left() -> None:
     news = upload_event(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
 
     assert (news.message, news.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
 
 
-def test_given_an_empty_file_when_sending_then_it_is_done() -> None:
+def test_an_empty_file_is_complete() -> None:
     assert upload_event(KEY, NOW, progressed(kept=0, sent=0, size=0), paced((0, 0))).share == 1.0
 
 
-def test_given_a_part_that_is_sent_again_when_paced_then_the_pace_is_never_below_zero() -> None:
+def test_a_part_sent_again_never_makes_the_rate_negative() -> None:
     pace = paced((0, 5 * MIB), (1, 0))
 
     assert (pace.rate, pace.seconds_for(MIB)) == (0.0, None)
 
 
-def test_given_a_stall_when_paced_then_what_came_before_the_window_is_forgotten() -> None:
+def test_after_a_stall_the_rate_forgets_what_is_before_the_window() -> None:
     pace = paced((0, 0), (1, 100 * MIB), (WINDOW + 1, 100 * MIB), (WINDOW + 2, 100 * MIB))
 
     assert pace.rate == 0.0

@@ -75,7 +75,7 @@ def board(*told: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
 # A terminal that follows one drop
 
 
-def test_given_one_drop_when_it_builds_then_each_step_has_a_line_and_how_long_it_took() -> None:
+def test_each_step_of_a_run_has_a_line_with_its_duration() -> None:
     assert steps(INSPECTED, UPLOADED, BUILDING, title="Win11.iso to s3://drops/Win11.iso") == [
         "Win11.iso to s3://drops/Win11.iso",
         "✔  inspect   windows-11-enterprise-x64-en-us 11.26100.1742                  3:00",
@@ -85,22 +85,22 @@ def test_given_one_drop_when_it_builds_then_each_step_has_a_line_and_how_long_it
     ]
 
 
-def test_given_the_upload_when_it_goes_on_then_there_is_a_bar_as_long_as_what_is_done() -> None:
+def test_the_bar_of_an_upload_is_as_long_as_its_share() -> None:
     *_, line, bar = steps(HALF)
 
     assert line == f"⠋  upload  {HALF.message}{'29:00':>34}"
     assert bar.strip() == "━" * 22
 
 
-def test_given_a_status_that_is_over_when_drawn_then_its_steps_are_no_longer_told() -> None:
+def test_an_ended_status_is_drawn_without_its_steps() -> None:
     assert steps(BUILDING, at(9, "state", "testing"))[0] == f"✔  building{'5:00':>69}"
 
 
-def test_given_the_answer_when_drawn_then_its_time_is_that_of_the_whole_way() -> None:
+def test_the_answer_is_drawn_with_the_time_of_the_whole_run() -> None:
     assert steps(INSPECTED, BUILDING, SUCCEEDED)[-1] == f"✔  succeeded  {AMI}{'25:30':>32}"
 
 
-def test_given_a_bad_answer_when_drawn_then_each_of_its_sentences_has_a_line() -> None:
+def test_each_sentence_of_a_failure_has_a_line() -> None:
     assert steps(INSPECTED, FAILED)[1:] == [
         f"✘  failed   build-failed{'25:30':>56}",
         "            It broke.",
@@ -108,13 +108,13 @@ def test_given_a_bad_answer_when_drawn_then_each_of_its_sentences_has_a_line() -
     ]
 
 
-def test_given_a_rejection_before_the_upload_when_drawn_then_nothing_goes_on() -> None:
+def test_a_rejection_before_the_upload_leaves_no_running_step() -> None:
     rejected = at(0, "inspected", "inspect", "server-media", severity="error")
 
     assert steps(rejected) == [f"✘  inspect  server-media{'0:00':>56}"]
 
 
-def test_given_a_narrow_terminal_when_drawn_then_no_line_is_longer_and_nothing_is_lost() -> None:
+def test_a_narrow_terminal_wraps_lines_and_loses_nothing() -> None:
     lines = steps(INSPECTED, width=40)
 
     assert all(len(line) <= 40 for line in lines)
@@ -122,14 +122,14 @@ def test_given_a_narrow_terminal_when_drawn_then_no_line_is_longer_and_nothing_i
     assert words.replace(" ", "") == INSPECTED.message.replace(" ", "")
 
 
-def test_given_a_terminal_of_plain_letters_when_drawn_then_the_marks_are_letters() -> None:
+def test_an_ascii_terminal_gets_ascii_marks() -> None:
     lines = steps(INSPECTED, UPLOADED, FAILED, encoding="ascii")
 
     assert [line[0] for line in lines if line[0] != " "] == ["+", "+", "x"]
     assert "\n".join(lines).isascii()
 
 
-def test_given_a_stranger_s_words_when_drawn_then_they_are_words_only() -> None:
+def test_control_codes_in_foreign_text_are_escaped() -> None:
     evil = at(0, "state", "decide", "[bold]\x1b[31mred\x07")
 
     assert steps(evil, title="[red]a\x1b.iso")[:2] == [
@@ -141,7 +141,7 @@ def test_given_a_stranger_s_words_when_drawn_then_they_are_words_only() -> None:
 # A terminal that follows many drops
 
 
-def test_given_many_drops_when_they_go_on_then_each_has_one_line() -> None:
+def test_each_of_many_runs_has_one_line() -> None:
     other = at(2, "state", "decide", "inspecting the ISO", key="b.iso")
 
     assert board(BUILDING, other, SUCCEEDED) == [
@@ -150,13 +150,13 @@ def test_given_many_drops_when_they_go_on_then_each_has_one_line() -> None:
     ]
 
 
-def test_given_two_asks_of_one_key_when_drawn_then_they_are_two_drops() -> None:
+def test_two_runs_of_one_key_have_two_lines() -> None:
     asked = [at(1, "state", "decide", data={"uploadId": name}) for name in ("one", "two", "one")]
 
     assert len(board(*asked)) == 2
 
 
-def test_given_more_drops_than_lines_when_drawn_then_the_last_ones_are_seen() -> None:
+def test_with_more_runs_than_lines_the_last_ones_are_shown() -> None:
     runs = [at(1, "state", "decide", key=f"{number}.iso") for number in range(9)]
 
     assert [line.split()[1] for line in board(*runs, height=6)] == [
@@ -164,7 +164,7 @@ def test_given_more_drops_than_lines_when_drawn_then_the_last_ones_are_seen() ->
     ]
 
 
-def test_given_a_long_answer_when_drawn_among_many_then_it_is_cut_to_its_line() -> None:
+def test_among_many_runs_a_long_answer_is_cut_to_its_line() -> None:
     (line,) = board(
         at(1, "answer", "failed", "It broke.\nMend it." * 20, severity="error"), width=60
     )
@@ -173,7 +173,7 @@ def test_given_a_long_answer_when_drawn_among_many_then_it_is_cut_to_its_line() 
     assert "It broke. Mend it." in line
 
 
-def test_given_nothing_when_drawn_then_that_is_told() -> None:
+def test_without_a_run_the_view_is_a_sentence() -> None:
     assert board() == ["⠋  no imports in progress"]
 
 
@@ -210,7 +210,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     return tell
 
 
-def test_given_a_terminal_when_one_drop_was_followed_then_its_steps_stay(
+def test_after_one_run_on_a_terminal_its_steps_stay(
     terminal: Callable[..., str],
 ) -> None:
     screen = terminal([INSPECTED, UPLOADED, SUCCEEDED], title="Win11.iso")
@@ -218,7 +218,7 @@ def test_given_a_terminal_when_one_drop_was_followed_then_its_steps_stay(
     assert [line.split()[0] for line in screen.splitlines()] == ["Win11.iso", "✔", "✔", "✔"]
 
 
-def test_given_a_terminal_when_it_is_left_early_then_what_goes_on_is_marked_so(
+def test_a_terminal_left_early_marks_the_running_steps(
     terminal: Callable[..., str],
 ) -> None:
     one = terminal([INSPECTED, HALF])
@@ -230,7 +230,7 @@ def test_given_a_terminal_when_it_is_left_early_then_what_goes_on_is_marked_so(
     assert [line[0] for line in many.splitlines()] == ["·", "✘"]
 
 
-def test_given_a_terminal_when_nothing_came_then_no_spinner_stays(
+def test_without_events_no_spinner_stays_on_a_terminal(
     terminal: Callable[..., str],
 ) -> None:
     assert terminal([], of_many=True).strip() == "no imports in progress"
@@ -249,7 +249,7 @@ def lines(
     return capfd.readouterr().out.splitlines()
 
 
-def test_given_a_pipe_when_one_drop_is_told_then_a_line_is_time_step_and_what_is_new(
+def test_in_a_pipe_a_line_has_time_step_and_message(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert lines(capfd, [INSPECTED, FAILED], title="not in a pipe") == [
@@ -258,7 +258,7 @@ def test_given_a_pipe_when_one_drop_is_told_then_a_line_is_time_step_and_what_is
     ]
 
 
-def test_given_a_pipe_when_many_drops_are_told_then_the_key_stands_behind_the_time(
+def test_in_a_pipe_the_key_of_many_runs_follows_the_time(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     evil = at(1, "state", "decide", key="a\tb\x1b.iso")
@@ -266,7 +266,7 @@ def test_given_a_pipe_when_many_drops_are_told_then_the_key_stands_behind_the_ti
     assert lines(capfd, [evil], of_many=True) == ["2026-11-24T09:01:00Z\ta\\tb\\x1b.iso\tdecide\t"]
 
 
-def test_given_a_program_when_told_then_each_line_is_an_object_with_all_the_facts(
+def test_as_json_each_line_is_an_object_with_all_data(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     (line,) = lines(capfd, [UPLOADED], as_json=True)
@@ -281,7 +281,7 @@ def test_given_a_program_when_told_then_each_line_is_an_object_with_all_the_fact
     }
 
 
-def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only() -> None:
+def test_in_lines_the_progress_of_an_upload_is_printed_rarely() -> None:
     written: list[ProgressEvent] = []
     clock = iter(
         [100.0, 100.0, 100.0 + UPLOAD_LINE_SECONDS / 2, 100.0 + UPLOAD_LINE_SECONDS, 999.0]
@@ -297,7 +297,7 @@ def test_given_lines_when_it_uploads_then_how_far_it_is_comes_now_and_then_only(
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_given_lines_when_something_earlier_is_heard_of_then_it_has_the_time_of_the_line_before(
+def test_an_earlier_event_gets_the_time_of_the_line_before(
     capfd: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
     told = lines(capfd, [INSPECTED, UPLOADED, HALF, BUILDING], as_json=as_json)

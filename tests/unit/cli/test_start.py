@@ -33,7 +33,7 @@ def loaded(*arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     "arguments", [("--help",), ("--version",), ("names", "Win11.iso"), ("names", "a", "--json")]
 )
-def test_what_asks_nobody_loads_no_sdk(arguments: tuple[str, ...]) -> None:
+def test_a_command_without_calls_to_aws_loads_no_sdk(arguments: tuple[str, ...]) -> None:
     assert loaded(*arguments).isdisjoint(HEAVY)
 
 

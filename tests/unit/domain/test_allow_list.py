@@ -35,7 +35,7 @@ def test_a_line_is_read_as_it_is_written(line: str, end: str, encoding: str) -> 
     assert OTHER not in found
 
 
-def test_what_sha256sum_writes_is_read(tmp_path: Path) -> None:
+def test_the_format_of_sha256sum_is_read(tmp_path: Path) -> None:
     names = ["plain.iso", "with space.iso", "back\\slash.iso", "Büro.iso"]
     for name in names:
         (tmp_path / name).write_bytes(name.encode())
@@ -48,7 +48,7 @@ def test_what_sha256sum_writes_is_read(tmp_path: Path) -> None:
         assert found.wrong_lines == ()
 
 
-def test_comments_and_empty_lines_say_nothing() -> None:
+def test_comments_and_empty_lines_have_no_effect() -> None:
     found = parse_allow_list(f"# ours\n\n  # theirs\n{ONE}\n \n".encode())
     assert (set(found.names), found.wrong_lines) == ({ONE}, ())
 
@@ -57,19 +57,19 @@ def test_comments_and_empty_lines_say_nothing() -> None:
     "wrong",
     [ONE[:-1], f"{ONE}0", f"{ONE}.iso", "g" * 64, "d41d8cd98f00b204e9800998ecf8427e", "Win11.iso"],
 )
-def test_a_wrong_line_is_told_by_its_number_and_allows_nothing(wrong: str) -> None:
+def test_a_wrong_line_is_named_by_its_number_and_allows_no_iso(wrong: str) -> None:
     found = parse_allow_list(f"{OTHER}\r\n# a comment\r\n{wrong}\r\n".encode())
     assert (set(found.names), found.wrong_lines) == ({OTHER}, (3,))
     assert found.describe() == "1 entry; the line 3 cannot be read"
 
 
-def test_nothing_at_all_allows_nothing() -> None:
+def test_an_empty_list_allows_no_iso() -> None:
     assert parse_allow_list(b"") == AllowList()
     assert AllowList().describe() == "0 entries"
     assert ONE not in AllowList()
 
 
-def test_ten_thousand_lines_are_read_and_many_wrong_ones_told_shortly() -> None:
+def test_ten_thousand_lines_are_read_and_errors_are_summarised() -> None:
     lines = [f"{hashlib.sha256(str(n).encode()).hexdigest()}  {n}.iso" for n in range(10_000)]
     found = parse_allow_list("\n".join(lines).encode())
     assert (len(found.names), found.wrong_lines) == (10_000, ())
@@ -81,6 +81,6 @@ def test_ten_thousand_lines_are_read_and_many_wrong_ones_told_shortly() -> None:
 
 
 @given(st.binary(max_size=400))
-def test_whatever_the_bytes_nothing_is_raised(data: bytes) -> None:
+def test_any_bytes_raise_no_error(data: bytes) -> None:
     found = parse_allow_list(data)
     assert all(len(each) == 64 for each in found.names)

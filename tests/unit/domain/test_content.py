@@ -70,5 +70,5 @@ def test_a_copy_is_named_after_its_run_and_found_by_its_name() -> None:
 @pytest.mark.parametrize(
     "key", ["a.iso", f"{'0' * 32}-.iso", f"{'0' * 32}-01.iso", f"{'0' * 32}-1.iso\n", ""]
 )
-def test_what_is_not_named_so_is_nobodys_copy(key: str) -> None:
+def test_a_key_of_another_form_names_no_copy(key: str) -> None:
     assert run_of_key(key) is None

@@ -52,7 +52,7 @@ def test_pieces_are_read_side_by_side_and_never_more_than_so_many() -> None:
     assert most <= 5
 
 
-def test_what_a_read_raises_ends_it_and_nothing_more_is_read() -> None:
+def test_an_error_of_a_read_ends_the_hashing() -> None:
     count = 0
 
     def read(start: int, length: int) -> bytes:

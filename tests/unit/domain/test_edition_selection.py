@@ -67,16 +67,14 @@ def lost(index: int, **changes: Any) -> Edition:
     ids=str,
 )
 @pytest.mark.parametrize("first", [True, False])
-def test_given_one_image_of_several_that_passes_when_chosen_then_it_is_taken(
-    other: dict[str, Any], first: bool
-) -> None:
+def test_the_one_usable_image_of_several_is_selected(other: dict[str, Any], first: bool) -> None:
     good, bad = an_edition(index=2 if first else 7), an_edition(index=7 if first else 2, **other)
     both = sorted((good, bad), key=lambda image: image.index)
     plan = decided(an_iso(an_edition("Professional", 1, **TEN), *both))
     assert (plan.image_index, plan.build, plan.notes) == (good.index, 26100, ())
 
 
-def test_given_several_images_that_pass_when_chosen_then_the_first_and_a_note() -> None:
+def test_of_several_usable_images_the_first_is_selected_with_a_note() -> None:
     plan = decided(
         an_iso(
             an_edition(index=1, **TEN),
@@ -94,7 +92,7 @@ def test_given_several_images_that_pass_when_chosen_then_the_first_and_a_note() 
     )
 
 
-def test_given_no_image_that_passes_when_chosen_then_the_first_reason_is_told() -> None:
+def test_without_a_usable_image_the_first_reason_is_given() -> None:
     arm = an_edition(index=2, architecture="arm64")
     old = an_edition(index=4, **TEN)
     unsupported = an_edition(index=6, build=22000)
@@ -105,14 +103,14 @@ def test_given_no_image_that_passes_when_chosen_then_the_first_reason_is_told() 
     assert "Image 2 on the ISO, Enterprise, is Windows 10, build 19041" in found.message
 
 
-def test_given_an_index_when_chosen_then_it_beats_the_first_that_passes() -> None:
+def test_an_index_takes_precedence_over_the_first_usable_image() -> None:
     contents = an_iso(an_edition(index=1), an_edition(index=2, build=26200))
     made = plan_import(an_upload(), contents, {"image-index": "2"}, some_settings())
     assert isinstance(made, ImportPlan)
     assert (made.image_index, made.build, made.notes) == (2, 26200, ())
 
 
-def test_given_256_images_of_one_edition_when_chosen_then_the_note_stays_short() -> None:
+def test_the_note_on_256_images_of_one_edition_is_short() -> None:
     plan = decided(an_iso(*(an_edition(index=n) for n in range(1, 257))))
     assert plan.image_index == 1
     assert "256 images that can be imported" in plan.notes[0]
@@ -120,7 +118,7 @@ def test_given_256_images_of_one_edition_when_chosen_then_the_note_stays_short()
     assert len(plan.notes[0]) < 300
 
 
-def test_given_contradicting_versions_when_chosen_then_each_is_judged_alone() -> None:
+def test_images_with_different_versions_are_checked_separately() -> None:
     images = [an_edition(index=n, build=19041 + n, revision=n) for n in range(1, 256)]
     last = an_edition(index=256)
     assert decided(an_iso(*images, last)).image_index == 256
@@ -138,7 +136,7 @@ def test_given_contradicting_versions_when_chosen_then_each_is_judged_alone() ->
         (12345, "build 12345;"),
     ],
 )
-def test_given_windows_10_when_refused_then_no_release_is_made_up(build: int, words: str) -> None:
+def test_a_refused_windows_10_gets_no_invented_release(build: int, words: str) -> None:
     found = refused(an_iso(an_edition(build=build)))
     assert found.code is Code.NOT_WINDOWS_11
     assert f"The ISO holds {words}" in found.message
@@ -153,7 +151,7 @@ def esd(**changes: Any) -> IsoContents:
     return replace(iso, kind="esd", label="11_23H2_VOL_x64_en-us", **changes)
 
 
-def test_given_an_esd_when_decided_then_the_operator_decides() -> None:
+def test_the_operator_decides_whether_an_esd_is_imported() -> None:
     found = refused(esd())
     assert found.code is Code.ESD_MEDIA
     assert "after the build has started" in found.message
@@ -173,21 +171,19 @@ def test_given_an_esd_when_decided_then_the_operator_decides() -> None:
         (an_edition(architecture="arm64"), Code.WRONG_ARCHITECTURE),
     ],
 )
-def test_given_an_esd_with_another_fault_when_decided_then_that_is_told(
-    image: Edition, code: Code, allow: bool
-) -> None:
+def test_another_fault_of_an_esd_is_reported(image: Edition, code: Code, allow: bool) -> None:
     assert refused(replace(an_iso(image), kind="esd"), allow_esd=allow).code is code
 
 
-def test_given_an_esd_that_is_called_a_wim_when_decided_then_it_is_one() -> None:
+def test_an_esd_named_as_a_wim_is_an_esd() -> None:
     assert refused(replace(esd(), kind="wim", has_esd_format=True)).code is Code.ESD_MEDIA
 
 
-def test_given_an_ordinary_wim_when_esd_is_allowed_then_no_note_speaks_of_it() -> None:
+def test_with_esd_allowed_an_ordinary_wim_gets_no_note() -> None:
     assert decided(an_iso(an_edition()), allow_esd=True).notes == ()
 
 
-def test_given_a_raw_esd_when_decided_then_setup_and_pe_are_no_images_of_windows() -> None:
+def test_setup_and_pe_of_a_raw_esd_are_not_windows_images() -> None:
     systems = [an_edition("Education", 4), an_edition("Professional", 5), an_edition(index=6)]
     contents = replace(an_iso(bare(1), pe(2), pe(3), *systems), kind="esd")
     assert refused(contents).code is Code.ESD_MEDIA
@@ -198,7 +194,7 @@ def test_given_a_raw_esd_when_decided_then_setup_and_pe_are_no_images_of_windows
 
 
 @pytest.mark.parametrize("image", [lost(1, name="tiny11"), bare(1, "tiny11")])
-def test_given_an_image_that_lost_its_edition_when_refused_then_it_says_so(image: Edition) -> None:
+def test_an_image_without_its_edition_is_refused_with_that_reason(image: Edition) -> None:
     found = refused(an_iso(image))
     assert found.code is Code.UNREADABLE_MEDIA
     assert "Image 1, 'tiny11', on the ISO lost its EDITIONID" in found.message
@@ -207,17 +203,17 @@ def test_given_an_image_that_lost_its_edition_when_refused_then_it_says_so(image
     assert "consumer" not in found.message + found.remedy
 
 
-def test_given_an_image_without_name_and_edition_when_refused_then_it_says_so() -> None:
+def test_an_image_without_name_and_edition_is_refused_with_that_reason() -> None:
     assert "Image 1 on the ISO lost its EDITIONID" in refused(an_iso(bare(1, ""))).message
 
 
-def test_given_a_name_that_would_break_out_when_refused_then_it_is_escaped() -> None:
+def test_a_hostile_image_name_is_escaped() -> None:
     found = refused(an_iso(bare(1, "a\n\u202eb" + "x" * 2000)))
     assert found.message.isprintable()
     assert len(found.message) < 500
 
 
-def test_given_a_lost_image_among_others_when_none_fits_then_both_are_told() -> None:
+def test_a_damaged_image_and_a_missing_edition_are_both_reported() -> None:
     found = refused(an_iso(an_edition("Professional"), lost(2, name="my Enterprise")))
     assert found.code is Code.NO_SUCH_EDITION
     assert "which holds: Professional." in found.message
@@ -233,7 +229,7 @@ def test_given_a_lost_image_among_others_when_none_fits_then_both_are_told() -> 
         an_edition(build=None),
     ],
 )
-def test_given_the_wanted_image_without_a_part_when_refused_then_it_is_named(
+def test_a_missing_part_of_the_wanted_image_is_named(
     image: Edition,
 ) -> None:
     found = refused(an_iso(image))
@@ -241,7 +237,7 @@ def test_given_the_wanted_image_without_a_part_when_refused_then_it_is_named(
     assert "Image 1, 'Windows 11 Enterprise', on the ISO lost its" in found.message
 
 
-def test_given_a_lost_image_beside_the_wanted_one_when_chosen_then_no_matter() -> None:
+def test_a_damaged_image_beside_the_wanted_one_is_ignored() -> None:
     assert decided(an_iso(lost(1), an_edition(index=2), bare(3))).image_index == 2
 
 
@@ -256,31 +252,31 @@ def test_given_a_lost_image_beside_the_wanted_one_when_chosen_then_no_matter() -
         ([an_edition("EnterpriseS", 5), an_edition("IoTEnterpriseSK", 6)], Code.LTSC_MEDIA),
     ],
 )
-def test_given_images_that_say_little_when_judged_then_the_kind_is_told(
+def test_images_with_little_metadata_are_reported_by_their_kind(
     extra: tuple[Edition, ...], images: list[Edition], code: Code
 ) -> None:
     assert refused(an_iso(*extra, *images)).code is code
 
 
-def test_given_only_what_setup_runs_from_when_judged_then_it_is_no_windows() -> None:
+def test_setup_images_alone_are_not_windows() -> None:
     for images in ((pe(1), pe(2)), (bare(1), pe(2), pe(3))):
         found = refused(an_iso(*images))
         assert found.code is Code.NOT_WINDOWS
         assert "only Windows PE" in found.message
 
 
-def test_given_pe_beside_consumer_editions_when_refused_then_it_is_not_listed() -> None:
+def test_pe_is_not_listed_beside_consumer_editions() -> None:
     found = refused(an_iso(bare(1), pe(2), an_edition("Core", 3)))
     assert (found.code, "which holds: Core." in found.message) == (Code.NO_SUCH_EDITION, True)
     assert "EDITIONID" not in found.message
 
 
-def test_given_a_capture_behind_pe_when_refused_then_it_is_one_that_lost_much() -> None:
+def test_a_capture_behind_pe_is_refused_as_damaged() -> None:
     found = refused(an_iso(pe(1), bare(2, "my capture")))
     assert "Image 2, 'my capture', on the ISO lost its EDITIONID" in found.message
 
 
-def test_given_the_index_of_a_lost_image_when_chosen_then_it_is_refused() -> None:
+def test_the_index_of_a_damaged_image_is_refused() -> None:
     contents = an_iso(an_edition(index=1), lost(2, name="tiny11"))
     found = select_image(
         contents,

@@ -19,7 +19,7 @@ def refused(metadata: dict[str, str], allowed: frozenset[str] = frozenset(RULES)
     return rejection
 
 
-def test_given_all_overrides_when_read_then_each_has_its_value() -> None:
+def test_each_override_has_its_value() -> None:
     overrides = read(
         {
             "image-name": "golden-win11",
@@ -36,11 +36,11 @@ def test_given_all_overrides_when_read_then_each_has_its_value() -> None:
     )  # fmt: skip
 
 
-def test_given_no_metadata_when_read_then_nothing_is_overridden() -> None:
+def test_without_metadata_nothing_is_overridden() -> None:
     assert read({}) == Overrides()
 
 
-def test_given_metadata_of_other_tools_when_read_then_they_are_left_alone() -> None:
+def test_metadata_of_other_tools_is_ignored() -> None:
     others = {"s3cmd-attrs": "uid:1000/mode:33188", "mtime": "1767225600.5", "name": "x", "": ""}
     assert read(others) == Overrides()
 
@@ -80,22 +80,20 @@ def test_given_metadata_of_other_tools_when_read_then_they_are_left_alone() -> N
         ("rebuild", "again please"),
     ],
 )
-def test_given_a_malformed_override_when_read_then_it_is_named_with_what_it_needs(
-    key: str, value: str
-) -> None:
+def test_a_malformed_override_is_named_with_its_form(key: str, value: str) -> None:
     rejection = refused({key: value})
     assert f"override {key} is" in rejection.message
     assert RULES[key].needed in rejection.message
     assert rejection.message.isprintable()
 
 
-def test_given_an_override_the_stack_does_not_allow_when_read_then_the_allowed_are_named() -> None:
+def test_a_forbidden_override_is_refused_with_the_allowed_ones() -> None:
     rejection = refused({"edition": "EnterpriseN"}, frozenset({"rebuild", "description"}))
     assert "does not allow (allowed: description, rebuild)" in rejection.message
     assert "AllowedOverrides" in rejection.remedy
 
 
-def test_given_a_stack_that_allows_none_when_an_override_is_set_then_it_is_refused() -> None:
+def test_a_stack_without_overrides_refuses_any() -> None:
     assert "(allowed: none)" in refused({"rebuild": "1"}, frozenset()).message
 
 
@@ -116,7 +114,7 @@ def test_given_a_stack_that_allows_none_when_an_override_is_set_then_it_is_refus
         ("rebuilt", "rebuild"),
     ],
 )
-def test_given_a_near_miss_when_read_then_it_is_not_obeyed_but_told(key: str, meant: str) -> None:
+def test_a_near_miss_is_noted_and_not_applied(key: str, meant: str) -> None:
     overrides = read({key: "anything"})
     assert overrides == Overrides(notes=overrides.notes)
     assert len(overrides.notes) == 1
@@ -127,13 +125,11 @@ def test_given_a_near_miss_when_read_then_it_is_not_obeyed_but_told(key: str, me
 @pytest.mark.parametrize(
     "key", ["region", "version", "build", "name", "index", "image", "owner", "s3cmd-attrs", "mtime"]
 )
-def test_given_what_other_tools_write_when_read_then_it_is_no_near_miss(key: str) -> None:
+def test_metadata_of_other_tools_is_no_near_miss(key: str) -> None:
     assert read({key: "anything"}) == Overrides()
 
 
-def test_given_metadata_keys_in_capitals_when_read_then_they_are_the_overrides_as_s3_folds() -> (
-    None
-):
+def test_metadata_keys_are_folded_to_lower_case_as_s3_does() -> None:
     assert read({"Image-Index": "3"}).image_index == 3
 
 
@@ -147,11 +143,9 @@ def test_given_metadata_keys_in_capitals_when_read_then_they_are_the_overrides_a
         ("=?no-such-charset?Q?a?=", "=?no-such-charset?Q?a?="),
     ],
 )
-def test_given_encoded_words_as_s3_sends_them_when_read_then_they_are_decoded(
-    value: str, meant: str
-) -> None:
+def test_encoded_words_are_decoded_as_s3_sends_them(value: str, meant: str) -> None:
     assert read({"description": value}).description == meant
 
 
-def test_given_an_encoded_line_break_when_read_then_the_rule_still_refuses_it() -> None:
+def test_an_encoded_line_break_is_refused_after_decoding() -> None:
     assert "description" in refused({"description": "=?UTF-8?Q?one=0Atwo?="}).message

@@ -69,9 +69,7 @@ def test_no_key_keeps_an_iso_from_its_import(key: str) -> None:
 # The plan of a good ISO
 
 
-def test_given_a_business_iso_when_decided_then_the_plan_says_everything_the_request_needs() -> (
-    None
-):
+def test_the_plan_of_a_business_iso_has_all_that_the_request_needs() -> None:
     decided = plan(upload=an_upload("in/Win11 business (24H2).iso"))
     assert decided == ImportPlan(
         name="windows-11-enterprise-x64-en-us",
@@ -100,43 +98,43 @@ def test_given_a_business_iso_when_decided_then_the_plan_says_everything_the_req
     )
 
 
-def test_given_enterprise_at_another_index_when_decided_then_that_index_is_taken() -> None:
+def test_enterprise_is_selected_at_another_index() -> None:
     contents = an_iso(*(an_edition(f"Filler{n}", n) for n in range(1, 7)), an_edition(index=7))
     assert plan(contents).image_index == 7
 
 
-def test_given_no_servicing_build_when_decided_then_the_revision_is_0() -> None:
+def test_without_a_servicing_build_the_revision_is_0() -> None:
     assert plan(a_business_iso(revision=None)).semantic_version == "11.26100.0"
 
 
-def test_given_an_image_of_several_languages_when_decided_then_the_default_comes_first() -> None:
+def test_of_several_languages_the_default_comes_first() -> None:
     decided = plan(a_business_iso(languages=("en-US", "de-DE", "fr-FR"), default_language="de-DE"))
     assert decided.languages == ("de-de", "en-us", "fr-fr")
     assert decided.name == "windows-11-enterprise-x64-de-de"
     assert decided.tags["isodrop:languages"] == "de-de en-us fr-fr"
 
 
-def test_given_hostile_languages_when_decided_then_only_language_tags_are_believed() -> None:
+def test_only_valid_language_tags_are_accepted() -> None:
     many = tuple(f"{a}{b}-XX" for a in "abcdefghijk" for b in "abcdefghijk")
     decided = plan(a_business_iso(languages=("../../etc", "", *many), default_language="x" * 99))
     assert decided.languages[0] == "aa-xx"
     assert len(decided.languages) == MAX_LANGUAGES
 
 
-def test_given_media_without_a_language_when_decided_then_the_file_name_fills_the_gap() -> None:
+def test_without_a_language_in_the_iso_the_file_name_supplies_it() -> None:
     silent = a_business_iso(languages=(), default_language=None)
     assert plan(silent, an_upload("Win11_24H2_Korean_x64.iso")).languages == ("ko-kr",)
     assert plan(silent).languages == ()
     assert plan(silent).name == "windows-11-enterprise-x64"
 
 
-def test_given_two_images_of_the_edition_when_decided_then_the_first_is_taken_and_told() -> None:
+def test_of_two_images_of_the_edition_the_first_is_selected_with_a_note() -> None:
     decided = plan(an_iso(an_edition(index=2), an_edition(index=5)))
     assert decided.image_index == 2
     assert "indexes 2, 5" in decided.notes[0]
 
 
-def test_given_the_edition_for_two_architectures_when_decided_then_x64_is_taken() -> None:
+def test_of_two_architectures_x64_is_selected() -> None:
     contents = an_iso(an_edition(index=1, architecture="arm64"), an_edition(index=2))
     assert plan(contents).image_index == 2
     assert plan(contents).notes == ()
@@ -145,7 +143,7 @@ def test_given_the_edition_for_two_architectures_when_decided_then_x64_is_taken(
 # Overrides
 
 
-def test_given_overrides_when_decided_then_they_beat_media_and_settings() -> None:
+def test_overrides_take_precedence_over_iso_and_settings() -> None:
     decided = plan(
         metadata={
             "image-name": "golden",
@@ -162,24 +160,24 @@ def test_given_overrides_when_decided_then_they_beat_media_and_settings() -> Non
     assert "AWS documents only Windows 11 Enterprise" in decided.notes[0]
 
 
-def test_given_an_image_index_when_decided_then_it_names_the_image() -> None:
+def test_an_image_index_selects_the_image() -> None:
     assert plan(metadata={"image-index": "4"}).edition == "EnterpriseN"
 
 
-def test_given_an_image_index_that_is_not_there_when_decided_then_the_indexes_are_listed() -> None:
+def test_an_unknown_image_index_lists_the_indexes() -> None:
     found = rejection(metadata={"image-index": "9"})
     assert found.code is Code.INVALID_OVERRIDE
     assert "image 9" in found.message
     assert "1, 2, 3, 4, 5, 6" in found.message
 
 
-def test_given_overrides_that_disagree_when_decided_then_it_is_told() -> None:
+def test_overrides_that_disagree_are_reported() -> None:
     found = rejection(metadata={"image-index": "3", "edition": "Professional"})
     assert found.code is Code.INVALID_OVERRIDE
     assert "image-index 3 is Enterprise, and edition asks for Professional" in found.message
 
 
-def test_given_an_override_the_stack_forbids_when_decided_then_it_is_refused() -> None:
+def test_an_override_that_the_stack_forbids_is_refused() -> None:
     settings = some_settings(allowed_overrides=frozenset())
     found = rejection(metadata={"edition": "EnterpriseN"}, settings=settings)
     assert found.code is Code.INVALID_OVERRIDE
@@ -197,9 +195,7 @@ def test_given_an_override_the_stack_forbids_when_decided_then_it_is_refused() -
         ({"edition_id": None}, Code.UNREADABLE_MEDIA),
     ],
 )
-def test_given_an_index_of_a_refused_image_when_decided_then_the_index_does_not_help(
-    changes: dict[str, Any], code: Code
-) -> None:
+def test_the_index_of_a_refused_image_is_refused(changes: dict[str, Any], code: Code) -> None:
     contents = an_iso(
         an_edition(index=1), an_edition(**{"edition_id": "Enterprise", **changes}, index=2)
     )
@@ -260,48 +256,46 @@ def test_given_an_index_of_a_refused_image_when_decided_then_the_index_does_not_
         (an_iso(an_edition(index=0)), Code.UNREADABLE_MEDIA, "INDEX"),
     ],
 )
-def test_given_media_that_cannot_be_imported_when_decided_then_the_reason_that_helps_most_is_told(
+def test_a_rejection_has_the_most_helpful_reason(
     contents: IsoContents, code: Code, told: str
 ) -> None:
     found = rejection(contents)
     assert (found.code, told in found.message) == (code, True), found
 
 
-def test_given_a_client_edition_called_server_when_decided_then_it_is_not_server_media() -> None:
+def test_a_client_edition_named_server_is_not_a_server_iso() -> None:
     contents = an_iso(an_edition("ServerRdsh", name="Windows 11 Enterprise multi-session"))
     assert rejection(contents).code is Code.NO_SUCH_EDITION
 
 
-def test_given_server_and_client_on_one_disc_when_decided_then_the_client_is_imported() -> None:
+def test_of_server_and_client_on_one_iso_the_client_is_imported() -> None:
     contents = an_iso(an_edition("ServerStandard", installation_type="Server"), an_edition(index=2))
     assert plan(contents).image_index == 2
 
 
-def test_given_an_evaluation_beside_the_wanted_edition_when_decided_then_it_does_not_hinder() -> (
-    None
-):
+def test_an_evaluation_beside_the_wanted_edition_is_ignored() -> None:
     assert plan(an_iso(an_edition("EnterpriseEval", 1), an_edition(index=2))).image_index == 2
 
 
-def test_given_a_wanted_edition_in_other_letters_when_decided_then_the_remedy_spells_it() -> None:
+def test_the_remedy_spells_the_wanted_edition_correctly() -> None:
     found = rejection(settings=some_settings(edition="enterprise"))
     assert (found.code, "Ask for Enterprise" in found.remedy) == (Code.NO_SUCH_EDITION, True)
 
 
-def test_given_another_edition_when_it_is_missing_then_the_remedy_is_to_ask_otherwise() -> None:
+def test_the_remedy_for_a_missing_edition_is_another_one() -> None:
     found = rejection(metadata={"edition": "EnterpriseG"})
     assert found.code is Code.NO_SUCH_EDITION
     assert "by the override edition or the stack's parameter Edition" in found.remedy
 
 
-def test_given_very_many_editions_when_rejected_then_the_message_stays_short_and_clean() -> None:
+def test_with_very_many_editions_the_message_stays_short() -> None:
     contents = an_iso(*(an_edition(f"Evil\n{n}" + "x" * 500, n) for n in range(1, 257)))
     found = rejection(contents)
     assert len(found.message) < 1000
     assert found.message.isprintable()
 
 
-def test_given_a_build_added_to_the_settings_when_decided_then_no_table_stands_in_its_way() -> None:
+def test_a_build_added_in_the_settings_is_accepted() -> None:
     settings = some_settings(supported_builds=frozenset({22000, 29999}))
     assert plan(a_business_iso(build=22000), settings=settings).release == "21H2"
     unknown = plan(a_business_iso(build=29999), an_upload("win11_28h2.iso"), settings=settings)
@@ -332,15 +326,15 @@ def test_given_a_build_added_to_the_settings_when_decided_then_no_table_stands_i
         ("26200.8037", "Win11_24H2_English_x64.iso", "25H2"),
     ],
 )
-def test_given_a_build_and_a_name_when_decided_then_the_name_fills_a_gap_only(
+def test_a_file_name_only_supplies_what_the_iso_lacks(
     build: str, key: str, release: str | None
 ) -> None:
-    decided = plan(disc_of(build), an_upload(key))
+    decided = plan(iso_of_build(build), an_upload(key))
     assert decided.release == release
     assert decided.tags.get("isodrop:release") == release
 
 
-def disc_of(version: str) -> IsoContents:
+def iso_of_build(version: str) -> IsoContents:
     """Give a business disc of a build and revision, or of a build that does not say its own."""
     build, _, revision = version.partition(".")
     return a_business_iso(build=int(build), revision=int(revision) if revision else None)
@@ -350,10 +344,8 @@ def disc_of(version: str) -> IsoContents:
 @pytest.mark.parametrize(
     "key", ["Win11_23H2.iso", "Win11_22H2_English_x64.iso", "windows.iso", "win11-22631.1.iso"]
 )
-def test_given_an_early_22621_when_decided_then_it_is_22h2_whatever_the_name(
-    version: str, key: str
-) -> None:
-    found = rejection(disc_of(version), an_upload(key))
+def test_an_early_22621_is_22h2_whatever_its_name(version: str, key: str) -> None:
+    found = rejection(iso_of_build(version), an_upload(key))
     assert found.code is Code.UNSUPPORTED_RELEASE
     assert f"build {version}, which is 22H2" in found.message
     assert "23H2 begin with 22621.2428" in found.message
@@ -378,22 +370,22 @@ def test_given_an_early_22621_when_decided_then_it_is_22h2_whatever_the_name(
          ("The file name says 24H2, the media say build 26200 (25H2); the media win.",)),
     ],
 )  # fmt: skip
-def test_given_media_that_say_the_release_when_decided_then_notes_are_true(
+def test_the_notes_on_a_release_in_the_iso_are_true(
     version: str, key: str, notes: tuple[str, ...]
 ) -> None:
-    assert plan(disc_of(version), an_upload(key)).notes == notes
+    assert plan(iso_of_build(version), an_upload(key)).notes == notes
 
 
-def test_given_22h2_by_name_and_by_build_when_decided_then_it_is_rejected_kindly() -> None:
-    found = rejection(disc_of("22621.3447"), an_upload("Win11_22H2_English_x64.iso"))
+def test_22h2_by_name_and_by_build_is_rejected_with_a_remedy() -> None:
+    found = rejection(iso_of_build("22621.3447"), an_upload("Win11_22H2_English_x64.iso"))
     assert found.code is Code.UNSUPPORTED_RELEASE
     assert "22H2 or 23H2, and the file name says 22H2" in found.message
     assert "upload it under a name that says so" in found.remedy
 
 
-def test_given_22621_and_a_silent_name_when_decided_then_the_doubt_is_told() -> None:
+def test_a_22621_without_a_release_in_its_name_gets_a_caveat() -> None:
     decided = plan(
-        disc_of("22621.3447"),
+        iso_of_build("22621.3447"),
         settings=some_settings(image_name_template="w11-{edition}-{release}"),
     )
     assert decided.name == "w11-enterprise-22621"
@@ -413,9 +405,7 @@ def test_given_22621_and_a_silent_name_when_decided_then_the_doubt_is_told() -> 
         ("win11-22631.1.iso", "The file name says 22631, the media say build 26100"),
     ],
 )
-def test_given_a_name_that_contradicts_the_media_when_decided_then_the_media_win_and_it_is_told(
-    key: str, told: str
-) -> None:
+def test_an_iso_prevails_over_its_file_name_with_a_note(key: str, told: str) -> None:
     decided = plan(upload=an_upload(key))
     assert any(note.startswith(told) for note in decided.notes), decided.notes
     assert decided.architecture == "x64"
@@ -431,13 +421,11 @@ def test_given_a_name_that_contradicts_the_media_when_decided_then_the_media_win
         ("mine.iso", {}),
     ],
 )  # fmt: skip
-def test_given_a_name_that_agrees_when_decided_then_there_is_nothing_to_tell(
-    key: str, changes: dict[str, Any]
-) -> None:
+def test_a_name_that_agrees_gets_no_note(key: str, changes: dict[str, Any]) -> None:
     assert plan(a_business_iso(**changes), an_upload(key)).notes == ()
 
 
-def test_given_a_misspelt_override_when_decided_then_the_plan_tells_it() -> None:
+def test_the_plan_notes_a_misspelt_override() -> None:
     assert "image-name" in plan(metadata={"image_name": "x"}).notes[0]
 
 
@@ -453,9 +441,7 @@ def test_given_a_misspelt_override_when_decided_then_the_plan_tells_it() -> None
         ("golden", "golden"),
     ],
 )
-def test_given_a_good_template_when_filled_then_the_name_is_lower_case_with_single_hyphens(
-    template: str, name: str
-) -> None:
+def test_a_filled_name_is_lower_case_with_single_hyphens(template: str, name: str) -> None:
     assert check_template(template) is None
     assert plan(settings=some_settings(image_name_template=template)).name == name
 
@@ -479,9 +465,7 @@ def test_given_a_good_template_when_filled_then_the_name_is_lower_case_with_sing
         ("edition}", "braces do not pair up"),
     ],
 )
-def test_given_a_bad_template_when_checked_then_a_sentence_says_what_is_wrong(
-    template: str, told: str
-) -> None:
+def test_an_invalid_template_is_refused_with_a_reason(template: str, told: str) -> None:
     wrong = check_template(template)
     assert wrong is not None
     assert told in wrong
@@ -490,13 +474,13 @@ def test_given_a_bad_template_when_checked_then_a_sentence_says_what_is_wrong(
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,126}[a-z0-9]", name)
 
 
-def test_given_a_description_in_the_settings_when_decided_then_it_is_used_on_one_line() -> None:
+def test_a_description_in_the_settings_is_used_on_one_line() -> None:
     decided = plan(settings=some_settings(description="golden\nimage"))
     assert decided.description == "golden\\nimage"
     assert len(plan(settings=some_settings(description="é" * 2000)).description) == 1024
 
 
-def test_given_stack_tags_when_decided_then_they_are_cleaned_and_counted() -> None:
+def test_stack_tags_are_cleaned_and_counted() -> None:
     stack = {
         "cost centre": "42; DROP",
         "aws:x": "no",
@@ -511,12 +495,12 @@ def test_given_stack_tags_when_decided_then_they_are_cleaned_and_counted() -> No
     assert len(decided.notes) == 4
 
 
-def test_given_too_many_stack_tags_when_decided_then_room_is_left_for_the_submitter() -> None:
+def test_too_many_stack_tags_leave_room_for_the_submitter() -> None:
     decided = plan(settings=some_settings(tags={f"t{n}": "" for n in range(60)}))
     assert len(decided.tags) == MAX_TAGS - RESERVED_TAGS
     assert len(decided.notes) == 60 - (MAX_TAGS - RESERVED_TAGS - 8)
 
 
-def test_given_any_text_when_made_a_tag_value_then_only_safe_characters_are_left() -> None:
+def test_a_tag_value_has_only_safe_characters() -> None:
     assert clean_tag_value('"é"\n<a&b> ok+-=._:/@') == "_____a_b_ ok+-=._:/@"
     assert clean_tag_value("x" * 300) == "x" * 256

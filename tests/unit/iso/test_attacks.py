@@ -16,7 +16,7 @@ from isodrop_local.iso_maker.udf import allocation_extent, entity, short_ad
 LARGE = 5_400_000_000
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
 WIM = "/sources/install.wim"
-DISC = make_image(layout="narrow")
+SOUND_IMAGE = make_image(layout="narrow")
 CHAINED = make_image(layout="chained")
 
 
@@ -27,7 +27,7 @@ def block_of(image: Image, place: str) -> int:
 # Loops
 
 
-def test_an_allocation_that_goes_on_in_itself() -> None:
+def test_an_allocation_extent_that_continues_in_itself_is_rejected() -> None:
     place = "chain of install.wim"
     block = block_of(CHAINED, place)
     circle = allocation_extent(block, short_ad(SECTOR, block, 3))
@@ -35,7 +35,7 @@ def test_an_allocation_that_goes_on_in_itself() -> None:
     is_harmless(CHAINED.with_bytes(CHAINED.places[place], circle), "goes round in a circle")
 
 
-def test_an_allocation_that_goes_on_in_a_circle_of_two() -> None:
+def test_a_circle_of_two_allocation_extents_is_rejected() -> None:
     first = block_of(CHAINED, "chain of install.wim")
     image = CHAINED
     for block, following in ((first, first + 1), (first + 1, first)):
@@ -47,7 +47,7 @@ def test_an_allocation_that_goes_on_in_a_circle_of_two() -> None:
 
 def test_volume_descriptors_that_go_on_in_themselves() -> None:
     # Given a pointer (ECMA-167 3/10.3) to the sequence that it is in
-    image = DISC
+    image = SOUND_IMAGE
     for place in ("main", "reserve"):
         offset = image.places[f"{place} 4"]
         pointer = struct.pack(
@@ -72,7 +72,7 @@ def renamed(image: Image, old: str, new: str, block: int | None = None) -> Image
 
 
 def test_a_folder_that_holds_itself() -> None:
-    image = renamed(DISC, "sources", "sources", block_of(DISC, "/#"))
+    image = renamed(SOUND_IMAGE, "sources", "sources", block_of(SOUND_IMAGE, "/#"))
 
     found = rejection(image, requests=1)
 
@@ -119,7 +119,7 @@ def test_a_thousand_extents_of_the_same_gigabyte() -> None:
 @pytest.mark.parametrize("place", ["/#", "/sources#"])
 @pytest.mark.parametrize("size", [(1 << 64) - 1, 1 << 63, 1 << 40, 1 << 32])
 def test_a_folder_that_claims_to_be_huge(place: str, size: int) -> None:
-    is_harmless(resealed(DISC, place, put("Q", 56, size)), "fewer are recorded")
+    is_harmless(resealed(SOUND_IMAGE, place, put("Q", 56, size)), "fewer are recorded")
 
 
 def test_a_folder_that_is_huge() -> None:
@@ -135,13 +135,13 @@ def test_a_folder_that_is_huge() -> None:
 
 @pytest.mark.parametrize("size", [(1 << 64) - 1, 1 << 40])
 def test_a_windows_image_that_claims_to_be_huge(size: int) -> None:
-    is_harmless(resealed(DISC, f"{WIM}#", put("Q", 56, size)), "fewer are recorded")
+    is_harmless(resealed(SOUND_IMAGE, f"{WIM}#", put("Q", 56, size)), "fewer are recorded")
 
 
 @pytest.mark.parametrize("at", [168, 172])
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0x80000000, SECTOR])
 def test_attributes_and_descriptors_that_claim_to_be_huge(at: int, length: int) -> None:
-    is_harmless(resealed(DISC, f"{WIM}#", put("L", at, length)), "larger than a block")
+    is_harmless(resealed(SOUND_IMAGE, f"{WIM}#", put("L", at, length)), "larger than a block")
 
 
 def test_an_allocation_extent_that_claims_to_be_huge() -> None:
@@ -154,20 +154,20 @@ def test_an_allocation_extent_that_claims_to_be_huge() -> None:
     ("at", "value"), [(19, 255), (36, 0xFF), (37, 0xFF)], ids=["name", "use", "much use"]
 )
 def test_names_longer_than_their_folder(at: int, value: int) -> None:
-    offset = DISC.places["/sources"]
-    data = bytearray(DISC.read(offset, SECTOR))
-    size = int.from_bytes(DISC.read(DISC.places["/sources#"] + 56, 8), "little")
+    offset = SOUND_IMAGE.places["/sources"]
+    data = bytearray(SOUND_IMAGE.read(offset, SECTOR))
+    size = int.from_bytes(SOUND_IMAGE.read(SOUND_IMAGE.places["/sources#"] + 56, 8), "little")
     start = data.find(b"\x08install.wim") - 38
     data[start + at] = value
-    changed = DISC.with_bytes(offset, names_resealed(bytes(data[:size])))
+    changed = SOUND_IMAGE.with_bytes(offset, names_resealed(bytes(data[:size])))
 
     is_harmless(changed, "ends within a name")
 
 
 def test_a_folder_that_ends_within_a_name() -> None:
-    size = int.from_bytes(DISC.read(DISC.places["/sources#"] + 56, 8), "little")
+    size = int.from_bytes(SOUND_IMAGE.read(SOUND_IMAGE.places["/sources#"] + 56, 8), "little")
     for less in (4, 20, 40):
-        image = resealed(DISC, "/sources#", put("Q", 56, size - less))
+        image = resealed(SOUND_IMAGE, "/sources#", put("Q", 56, size - less))
         is_harmless(image, "ends within a name")
 
 
@@ -175,15 +175,15 @@ def test_a_folder_that_ends_within_a_name() -> None:
 
 
 @pytest.mark.parametrize("block", [0xFFFFFFFF, 0x7FFFFFFF, 1_000_000])
-def test_what_lies_outside_the_partition(block: int) -> None:
-    is_harmless(resealed(DISC, "fsd", put("L", 404, block)), "outside the file system")
-    is_harmless(resealed(DISC, "/sources#", put("L", 180, block)), "outside the file system")
-    is_harmless(resealed(DISC, f"{WIM}#", put("L", 180, block)), "outside the file system")
-    is_harmless(renamed(DISC, "sources", "sources", block), "outside the file system")
+def test_addresses_outside_the_partition_are_rejected(block: int) -> None:
+    is_harmless(resealed(SOUND_IMAGE, "fsd", put("L", 404, block)), "outside the file system")
+    is_harmless(resealed(SOUND_IMAGE, "/sources#", put("L", 180, block)), "outside the file system")
+    is_harmless(resealed(SOUND_IMAGE, f"{WIM}#", put("L", 180, block)), "outside the file system")
+    is_harmless(renamed(SOUND_IMAGE, "sources", "sources", block), "outside the file system")
 
 
 def test_a_partition_that_there_is_not() -> None:
-    is_harmless(resealed(DISC, "fsd", put("H", 408, 1)), "partition 1, which there is not")
+    is_harmless(resealed(SOUND_IMAGE, "fsd", put("H", 408, 1)), "partition 1, which there is not")
 
 
 @pytest.mark.parametrize("at", [0x48, 0x30, 0x60, 0x7C])
@@ -192,10 +192,10 @@ def test_a_partition_that_there_is_not() -> None:
     [((1 << 56) - 1, 208), (1000, (1 << 64) - 1), (1000, 1 << 63), (1 << 20, 1 << 30)],
 )
 def test_resources_outside_the_windows_image(at: int, size: int, offset: int) -> None:
-    header = bytearray(DISC.read(DISC.places[WIM], 208))
+    header = bytearray(SOUND_IMAGE.read(SOUND_IMAGE.places[WIM], 208))
     put("QQQ", at, size, offset, size)(header)
 
-    is_harmless(DISC.with_bytes(DISC.places[WIM], bytes(header)), "lies outside it")
+    is_harmless(SOUND_IMAGE.with_bytes(SOUND_IMAGE.places[WIM], bytes(header)), "lies outside it")
 
 
 # What is not what it has to be
@@ -206,27 +206,29 @@ def test_resources_outside_the_windows_image(at: int, size: int, offset: int) ->
     ("at", "words"), [(0, "there is no"), (4, "checksum"), (12, "checksum"), (100, "CRC")]
 )
 def test_damage_to_any_descriptor_is_noticed(place: str, at: int, words: str) -> None:
-    offset = DISC.places[place] + at
-    data = DISC.read(offset, 1)
+    offset = SOUND_IMAGE.places[place] + at
+    data = SOUND_IMAGE.read(offset, 1)
 
-    is_harmless(DISC.with_bytes(offset, bytes((data[0] ^ 0x40,))), words)
+    is_harmless(SOUND_IMAGE.with_bytes(offset, bytes((data[0] ^ 0x40,))), words)
 
 
 @pytest.mark.parametrize("place", ["/", "/sources"])
 def test_damage_to_a_name_is_noticed(place: str) -> None:
     for at, words in ((4, "checksum"), (20, "CRC")):
-        offset = DISC.places[place] + at
-        is_harmless(DISC.with_bytes(offset, bytes((DISC.read(offset, 1)[0] ^ 1,))), words)
+        offset = SOUND_IMAGE.places[place] + at
+        is_harmless(
+            SOUND_IMAGE.with_bytes(offset, bytes((SOUND_IMAGE.read(offset, 1)[0] ^ 1,))), words
+        )
 
 
 @pytest.mark.parametrize("place", ["fsd", "/#", "/sources#", f"{WIM}#"])
 def test_a_descriptor_that_belongs_elsewhere_is_noticed(place: str) -> None:
-    is_harmless(resealed(DISC, place, put("L", 12, 7)), "says that it is at block 7")
+    is_harmless(resealed(SOUND_IMAGE, place, put("L", 12, 7)), "says that it is at block 7")
 
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_damage_to_both_volume_descriptors_is_noticed(number: int) -> None:
-    image = DISC
+    image = SOUND_IMAGE
     for place in ("main", "reserve"):
         image = image.with_bytes(image.places[f"{place} {number}"] + 30, b"\x99\x99")
 
@@ -248,7 +250,7 @@ def test_damage_to_both_volume_descriptors_is_noticed(number: int) -> None:
 def test_entries_of_the_wrong_kind(
     place: str, change: Callable[[bytearray], None], words: str
 ) -> None:
-    is_harmless(resealed(DISC, place, change), words)
+    is_harmless(resealed(SOUND_IMAGE, place, change), words)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_entries_of_the_wrong_kind(
 def test_volumes_of_another_kind(
     number: int, change: Callable[[bytearray], None], words: str
 ) -> None:
-    image = DISC
+    image = SOUND_IMAGE
     for place in ("main", "reserve"):
         image = resealed(image, f"{place} {number}", change)
 
@@ -274,7 +276,7 @@ def test_volumes_of_another_kind(
 
 
 @pytest.mark.parametrize("kind", ["Virtual", "Sparable", "Metadata"])
-def test_volumes_of_rewritable_discs_and_of_newer_udf_are_told_by_their_partition(
+def test_rewritable_and_newer_udf_volumes_are_named_by_their_partition(
     kind: str,
 ) -> None:
     # Given a second partition map of type 2 (OSTA UDF 2.60, 2.2.8 to 2.2.10)
@@ -284,7 +286,7 @@ def test_volumes_of_rewritable_discs_and_of_newer_udf_are_told_by_their_partitio
         data[450:482] = entity(f"*UDF {kind} Partition".encode(), b"\x50\x02")
         put("H", 10, 496)(data)
 
-    image = DISC
+    image = SOUND_IMAGE
     for place in ("main", "reserve"):
         image = resealed(image, f"{place} 3", change)
 
@@ -326,17 +328,17 @@ def test_the_same_name_twice() -> None:
     ],
 )
 def test_windows_images_of_another_kind(at: int, form: str, value: int, words: str) -> None:
-    header = bytearray(DISC.read(DISC.places[WIM], 208))
+    header = bytearray(SOUND_IMAGE.read(SOUND_IMAGE.places[WIM], 208))
     put(form, at, value)(header)
 
-    is_harmless(DISC.with_bytes(DISC.places[WIM], bytes(header)), words)
+    is_harmless(SOUND_IMAGE.with_bytes(SOUND_IMAGE.places[WIM], bytes(header)), words)
 
 
 def test_an_xml_of_an_odd_length() -> None:
-    header = bytearray(DISC.read(DISC.places[WIM], 208))
+    header = bytearray(SOUND_IMAGE.read(SOUND_IMAGE.places[WIM], 208))
     put("QQQ", 0x48, 1001, 1000, 1001)(header)
 
-    is_harmless(DISC.with_bytes(DISC.places[WIM], bytes(header)), "misplaced")
+    is_harmless(SOUND_IMAGE.with_bytes(SOUND_IMAGE.places[WIM], bytes(header)), "misplaced")
 
 
 def test_split_and_pipable_windows_images() -> None:

@@ -182,7 +182,7 @@ def test_an_object_that_ends_without_an_anchor_is_not_whole(layout: str) -> None
     assert f"the file system on it reaches to {image.size + SECTOR:,}" in found.message
 
 
-def test_a_file_that_goes_on_behind_the_last_anchor_is_not_whole() -> None:
+def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
     # Given an object cut off within install.wim, right behind what looks like an anchor
     image = make_image(size=64 << 20)
     sector = image.size // SECTOR // 2
@@ -196,7 +196,7 @@ def test_a_file_that_goes_on_behind_the_last_anchor_is_not_whole() -> None:
     assert "the file system on it reaches to" in found.message
 
 
-def test_another_disc_that_is_cut_off_is_told_to_be_cut_off() -> None:
+def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:
     image = make_image(wim=b"", files={"casper/x": Content(64 << 20, ())})
 
     assert rejection(image).code is Code.NOT_WINDOWS

@@ -10,7 +10,7 @@ from isodrop_local.iso_maker.image import SECTOR
 from isodrop_local.iso_maker.meter import read_contents, rejection
 
 LARGE = 5_400_000_000
-DISC = make_image()
+SOUND_IMAGE = make_image()
 
 
 def edges(image: Image) -> list[int]:
@@ -21,7 +21,7 @@ def edges(image: Image) -> list[int]:
 
 
 @pytest.mark.parametrize("layout", ["grouped", "interleaved", "udf-only"])
-def test_an_object_cut_off_anywhere_is_said_to_be_truncated(layout: str) -> None:
+def test_an_object_cut_off_anywhere_is_reported_as_truncated(layout: str) -> None:
     image = make_image(layout=layout)
     end = (image.size // SECTOR - 1) * SECTOR  # behind the partition: the last anchor
 
@@ -36,7 +36,7 @@ def test_an_object_cut_off_anywhere_is_said_to_be_truncated(layout: str) -> None
 
 
 @pytest.mark.parametrize("percent", [5, 50, 95, 99])
-def test_a_large_object_cut_off_anywhere_is_said_to_be_truncated(percent: int) -> None:
+def test_a_large_object_cut_off_anywhere_is_reported_as_truncated(percent: int) -> None:
     image = make_image(size=LARGE)
 
     found = rejection(image.truncated(LARGE // 100 * percent), requests=1)
@@ -91,7 +91,7 @@ def test_parts_missing_doubled_or_swapped_are_noticed(order: list[int]) -> None:
 # The callable
 
 
-def test_what_the_callable_raises_passes_through() -> None:
+def test_errors_of_the_callable_pass_through() -> None:
     error = TransientError("connection lost")
 
     def read(_offset: int, _length: int, /) -> bytes:
@@ -103,7 +103,7 @@ def test_what_the_callable_raises_passes_through() -> None:
 
 
 @pytest.mark.parametrize("less", [1, 1000, 448 * 1024])
-def test_a_callable_that_returns_too_little_is_no_disc(less: int) -> None:
+def test_a_callable_that_returns_too_little_gives_no_iso(less: int) -> None:
     with pytest.raises(RejectedError, match="could be read") as caught:
-        read_iso(lambda at, length: DISC.read(at, length)[:-less], DISC.size)
+        read_iso(lambda at, length: SOUND_IMAGE.read(at, length)[:-less], SOUND_IMAGE.size)
     assert caught.value.code is Code.TRUNCATED

@@ -17,7 +17,7 @@ from isodrop_local.iso_maker.meter import (
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
 
 
-def xml_disc(text: str, *, encoding: str = "utf-16-le", mark: str = "\ufeff") -> Image:
+def iso_with_xml(text: str, *, encoding: str = "utf-16-le", mark: str = "\ufeff") -> Image:
     data = (mark + text).encode(encoding, "surrogatepass")
     return make_image(wim=make_wim(ONE, xml=data))
 
@@ -27,9 +27,11 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 
 
 def test_the_xml_that_the_others_are_made_from_is_read() -> None:
-    assert read_contents(xml_disc(GOOD)).editions[0].name == "x"
+    assert read_contents(iso_with_xml(GOOD)).editions[0].name == "x"
     assert (
-        read_contents(xml_disc(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}')).editions[0].name
+        read_contents(iso_with_xml(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}'))
+        .editions[0]
+        .name
         == "x"
     )
 
@@ -47,7 +49,7 @@ def test_the_xml_that_the_others_are_made_from_is_read() -> None:
     ids=["laughs", "fetch", "file", "comment", "cdata", "end"],
 )
 def test_declarations_of_any_kind_are_refused_before_parsing(text: str) -> None:
-    is_harmless(xml_disc(text), "declaration or comment")
+    is_harmless(iso_with_xml(text), "declaration or comment")
 
 
 @pytest.mark.parametrize(
@@ -70,19 +72,19 @@ def test_declarations_of_any_kind_are_refused_before_parsing(text: str) -> None:
         GOOD.replace('"1"', '"1" INDEX="1"'),
     ],
 )
-def test_what_is_not_well_formed_is_refused(text: str) -> None:
-    is_harmless(xml_disc(text), "not well formed")
+def test_malformed_xml_is_refused(text: str) -> None:
+    is_harmless(iso_with_xml(text), "not well formed")
 
 
 def test_other_encodings_are_refused() -> None:
-    is_harmless(xml_disc(GOOD, encoding="utf-16-be"), "not UTF-16")
-    is_harmless(xml_disc(GOOD, mark=""), "not UTF-16")
-    is_harmless(xml_disc(GOOD, encoding="utf-8", mark=""), "not UTF-16")
+    is_harmless(iso_with_xml(GOOD, encoding="utf-16-be"), "not UTF-16")
+    is_harmless(iso_with_xml(GOOD, mark=""), "not UTF-16")
+    is_harmless(iso_with_xml(GOOD, encoding="utf-8", mark=""), "not UTF-16")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "shift_jis", "no-such-code", "utf-7"])
-def test_what_the_xml_says_of_its_encoding_is_not_believed(encoding: str) -> None:
-    image = xml_disc(f'<?xml version="1.0" encoding="{encoding}"?>{GOOD}')
+def test_the_encoding_declared_in_the_xml_is_ignored(encoding: str) -> None:
+    image = iso_with_xml(f'<?xml version="1.0" encoding="{encoding}"?>{GOOD}')
 
     assert read_contents(image).editions[0].name == "x"
 
@@ -111,17 +113,17 @@ def test_what_the_xml_says_of_its_encoding_is_not_believed(encoding: str) -> Non
     ],
 )
 def test_images_that_contradict_each_other(text: str, words: str) -> None:
-    is_harmless(xml_disc(text), words)
+    is_harmless(iso_with_xml(text), words)
 
 
-def test_numbers_that_are_none_are_not_said() -> None:
+def test_invalid_numbers_are_none() -> None:
     version = (
         "<MAJOR>\uff11\uff10</MAJOR><MINOR>-1</MINOR><BUILD>26100.1</BUILD><SPBUILD>9e9</SPBUILD>"
     )
     arch = f"<ARCH>{'9' * 900}</ARCH>"
     text = f"<WINDOWS>{arch}<VERSION>{version}</VERSION></WINDOWS></IMAGE>"
 
-    edition = read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0]
+    edition = read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0]
 
     assert (edition.major, edition.minor, edition.build, edition.architecture) == (None,) * 4
     # One that is not said counts as the very first; one that cannot be read must not.
@@ -133,15 +135,16 @@ def test_a_revision_that_is_no_number_is_not_taken_for_none(spbuild: str) -> Non
     text = f"<WINDOWS><VERSION><SPBUILD>{spbuild}</SPBUILD></VERSION></WINDOWS></IMAGE>"
 
     assert (
-        read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision == UNREADABLE
+        read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0].revision
+        == UNREADABLE
     )
 
 
 @pytest.mark.parametrize("spbuild", ["<SPBUILD/>", "<SPBUILD> </SPBUILD>", ""])
-def test_a_revision_that_is_empty_is_not_said(spbuild: str) -> None:
+def test_an_empty_revision_is_none(spbuild: str) -> None:
     text = f"<WINDOWS><VERSION>{spbuild}</VERSION></WINDOWS></IMAGE>"
 
-    assert read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].revision is None
+    assert read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0].revision is None
 
 
 DESCRIBED = (
@@ -159,19 +162,21 @@ DESCRIBED = (
 def test_white_space_and_nuls_around_values_belong_to_none(around: str) -> None:
     text = DESCRIBED if around[0] != "&" else DESCRIBED.removesuffix("~").replace(">~<", "><")
 
-    edition = read_contents(xml_disc(text.replace("~", around))).editions[0]
+    edition = read_contents(iso_with_xml(text.replace("~", around))).editions[0]
 
-    assert edition == read_contents(xml_disc(DESCRIBED.replace("~", ""))).editions[0]
+    assert edition == read_contents(iso_with_xml(DESCRIBED.replace("~", ""))).editions[0]
     assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1742)
     assert (edition.languages, edition.default_language) == (("en-US",), "en-US")
     assert edition.name == "Windows 11 Enterprise"
 
 
 @pytest.mark.parametrize("value", ["", " ", "\0", " \0\r\n"])
-def test_a_value_of_nothing_but_white_space_is_not_said(value: str) -> None:
+def test_a_value_of_white_space_only_is_none(value: str) -> None:
     text = f"<WINDOWS><EDITIONID>{value}</EDITIONID></WINDOWS></IMAGE>"
 
-    assert read_contents(xml_disc(GOOD.replace("</IMAGE>", text))).editions[0].edition_id is None
+    assert (
+        read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0].edition_id is None
+    )
 
 
 def test_images_out_of_order_are_put_in_order() -> None:
@@ -203,7 +208,7 @@ def test_images_out_of_order_are_put_in_order() -> None:
 def test_a_mebibyte_of_anything_takes_little_memory_and_work(piece: str) -> None:
     room = (1 << 19) - 100
     count = room // len(piece.encode("utf-16-le")) * 2
-    image = xml_disc(GOOD.replace("</IMAGE>", piece * count + "</IMAGE>"))
+    image = iso_with_xml(GOOD.replace("</IMAGE>", piece * count + "</IMAGE>"))
     assert image.size > 1 << 20
 
     assert peak(image) < MUCH
@@ -213,7 +218,9 @@ def test_a_mebibyte_of_anything_takes_little_memory_and_work(piece: str) -> None
 def test_attributes_without_end_are_refused() -> None:
     attributes = " ".join(f'a{n}=""' for n in range(40_000))
 
-    is_harmless(xml_disc(GOOD.replace("<NAME", f"<o {attributes}/><NAME")), "too many attributes")
+    is_harmless(
+        iso_with_xml(GOOD.replace("<NAME", f"<o {attributes}/><NAME")), "too many attributes"
+    )
 
 
 def test_names_are_shown_escaped() -> None:

@@ -107,7 +107,7 @@ def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> N
 
 
 @pytest.mark.parametrize("layout", OSCDIMG)
-def test_media_as_microsoft_makes_them_take_four_requests_and_half_a_megabyte(layout: str) -> None:
+def test_a_microsoft_iso_takes_four_requests_and_half_a_megabyte(layout: str) -> None:
     contents = read_contents(make_image(layout=layout, size=LARGE, files=CROWD))
 
     assert contents.requests <= 4
@@ -155,14 +155,14 @@ def test_paths_are_found_in_any_case(sources: str, name: str) -> None:
     assert len(read_contents(make_image(sources=sources, wim_name=name)).editions) == 11
 
 
-def test_an_esd_is_read_and_said_to_be_one() -> None:
+def test_an_esd_is_read_and_marked_as_one() -> None:
     contents = read_contents(make_image(wim_name="install.esd", editions=consumer_editions()))
 
     assert contents.kind == "esd"
     assert contents.editions == expected(consumer_editions())
 
 
-def test_an_esd_under_the_name_of_a_wim_is_said_to_be_one() -> None:
+def test_an_esd_under_the_name_of_a_wim_is_marked_as_one() -> None:
     wim = make_wim(consumer_editions(), solid=True)
 
     contents = read_contents(make_image(wim=wim))
@@ -179,7 +179,7 @@ def test_the_name_of_an_esd_is_enough(name: str, is_esd: bool) -> None:
 
 
 @pytest.mark.parametrize("integrity", [False, True])
-def test_an_integrity_table_changes_nothing_but_the_identity(integrity: bool) -> None:
+def test_an_integrity_table_does_not_change_the_editions(integrity: bool) -> None:
     assert len(read_contents(make_image(integrity=integrity)).editions) == 11
 
 
@@ -194,7 +194,7 @@ def test_several_languages_in_one_image_keep_their_order() -> None:
     assert edition.default_language == "en-US"
 
 
-def test_what_the_xml_does_not_say_is_none() -> None:
+def test_missing_values_of_the_xml_are_none() -> None:
     spec = EditionSpec(
         None, "", architecture="riscv", installation_type=None, branch=None, languages=()
     )
@@ -211,7 +211,7 @@ def test_what_the_xml_does_not_say_is_none() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["x86", "arm", "x64", "arm64"])
-def test_architectures_are_told_in_words(architecture: str) -> None:
+def test_architectures_have_names(architecture: str) -> None:
     image = make_image(editions=server_editions(architecture=architecture))
 
     assert {e.architecture for e in read_contents(image).editions} == {architecture}
@@ -236,7 +236,7 @@ def damaged(image: Image, *places: str) -> Image:
     return image
 
 
-def test_the_reserve_descriptors_stand_in_for_damaged_ones() -> None:
+def test_damaged_descriptors_are_replaced_by_the_reserve_ones() -> None:
     image = make_image()
     for number in range(5):
         assert len(read_contents(damaged(image, f"main {number}")).editions) == 11
@@ -289,7 +289,7 @@ def test_volume_descriptors_may_go_on_elsewhere() -> None:
     assert len(read_contents(image).editions) == 11
 
 
-def test_what_else_the_xml_of_real_media_says_does_no_harm() -> None:
+def test_other_elements_of_real_xml_are_ignored() -> None:
     text = (
         '\ufeff<WIM><TOTALBYTES>1</TOTALBYTES><IMAGE INDEX="1"><WINDOWS><ARCH>9</ARCH>'
         "<PRODUCTNAME>Microsoft® Windows® Operating System</PRODUCTNAME>"

@@ -43,7 +43,7 @@ def archive() -> bytes:
         (b"\x9d\x01\x02\x03" * 50, "binary data of no known kind"),
     ],
 )
-def test_other_files_are_told_for_what_they_are(data: bytes, words: str, size: int) -> None:
+def test_other_files_are_recognised_by_their_kind(data: bytes, words: str, size: int) -> None:
     found = rejection(Image(Content(max(size, len(data)), ((0, data),))), requests=4)
 
     assert found.code is Code.NOT_AN_ISO
@@ -59,7 +59,7 @@ def test_other_files_are_told_for_what_they_are(data: bytes, words: str, size: i
         (1_000_000, "nothing but zeros where a file system has to be"),
     ],
 )
-def test_zeros_are_told_by_how_many_there_are(size: int, words: str) -> None:
+def test_zeros_are_reported_with_their_number(size: int, words: str) -> None:
     found = rejection(Image(Content(size, ())), requests=4)
 
     assert found.code is Code.NOT_AN_ISO
@@ -83,9 +83,7 @@ def test_zeros_are_told_by_how_many_there_are(size: int, words: str) -> None:
         ("xml", "the XML of sources/install.wim"),
     ],
 )
-def test_zeros_where_something_has_to_be_are_told_as_a_broken_download(
-    place: str, words: str
-) -> None:
+def test_unexpected_zeros_are_reported_as_a_broken_download(place: str, words: str) -> None:
     # Given a download tool that made the file at its full size, and did not fill this part of it
     image = make_image(size=8 << 20, layout=Layout(anchors=("first",)))
     wim = image.places["/sources/install.wim"]
@@ -178,7 +176,7 @@ def test_an_iso_without_udf_that_is_cut_off() -> None:
     assert rejection(PLAIN.truncated(PLAIN.size - SECTOR)).code is Code.TRUNCATED
 
 
-def test_an_iso_whose_anchor_is_gone() -> None:
+def test_an_iso_without_its_anchor_is_rejected() -> None:
     image = make_image(size=3_000_000)
     for place in ("anchor first", "anchor last"):
         image = image.with_bytes(image.places[place] + 20, b"\x99")
@@ -196,7 +194,9 @@ def test_an_iso_whose_anchor_is_gone() -> None:
         (b"", {f"sources/{n}": b"" for n in range(9)}, "0, 1, 2, 3 and 9 more, but no"),
     ],
 )
-def test_windows_media_without_the_image(wim: bytes, files: dict[str, bytes], words: str) -> None:
+def test_a_windows_iso_without_the_image_is_rejected(
+    wim: bytes, files: dict[str, bytes], words: str
+) -> None:
     found = rejection(make_image(wim=wim, files=files, label="MY_DISC"))
 
     assert found.code is Code.NOT_WINDOWS
@@ -204,7 +204,7 @@ def test_windows_media_without_the_image(wim: bytes, files: dict[str, bytes], wo
     assert "MY_DISC" in found.message
 
 
-def test_a_disc_without_a_folder_sources() -> None:
+def test_an_iso_without_a_folder_sources_is_rejected() -> None:
     found = rejection(make_image(sources="other"))
 
     assert found.code is Code.NOT_WINDOWS
@@ -212,13 +212,13 @@ def test_a_disc_without_a_folder_sources() -> None:
     assert "but no sources/install.wim" in found.message
 
 
-def test_a_disc_on_which_sources_is_a_file() -> None:
+def test_an_iso_on_which_sources_is_a_file_is_rejected() -> None:
     found = rejection(make_image(sources="other", files={"sources": b"x"}))
 
     assert found.code is Code.NOT_WINDOWS
 
 
-def test_a_disc_on_which_the_windows_image_is_a_folder() -> None:
+def test_an_iso_on_which_the_windows_image_is_a_folder_is_rejected() -> None:
     found = rejection(make_image(wim=b"", files={"sources/install.wim/x": b"x"}))
 
     assert found.code is Code.UNREADABLE_MEDIA
@@ -234,7 +234,7 @@ def test_a_disc_on_which_the_windows_image_is_a_folder() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["esd", "wim"])
-def test_media_for_several_architectures_are_told_so(
+def test_an_iso_for_several_architectures_is_reported_as_such(
     folders: tuple[str, ...], told: str, kind: str
 ) -> None:
     files = {f"{folder}/sources/install.{kind}": b"x" for folder in folders}
@@ -256,7 +256,7 @@ def test_media_for_several_architectures_are_told_so(
         {"x64": b"x", "x86": b"x"},
     ],
 )
-def test_other_media_with_folders_called_so_are_not(files: dict[str, bytes]) -> None:
+def test_other_isos_with_folders_of_those_names_are_not(files: dict[str, bytes]) -> None:
     found = rejection(make_image(wim=b"", sources="other", files=files))
 
     assert found.code is Code.NOT_WINDOWS

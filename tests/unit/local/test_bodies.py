@@ -19,7 +19,7 @@ def body(tmp_path: Path) -> LinkedBody:
     return LinkedBody.of_file(tmp_path / "file")
 
 
-def test_a_slice_is_read_when_it_is_asked_for(body: LinkedBody) -> None:
+def test_a_slice_is_read_lazily(body: LinkedBody) -> None:
     piece = body[3:8][1:3]
     assert (len(piece), body.reads) == (2, [])
     assert text(piece) == b"45"
@@ -37,14 +37,14 @@ def test_pieces_that_adjoin_become_one_again(body: LinkedBody) -> None:
     assert whole.stretches == body.stretches
 
 
-def test_pieces_in_another_order_stay_what_they_are(body: LinkedBody) -> None:
+def test_pieces_in_another_order_stay_separate(body: LinkedBody) -> None:
     mixed = join([body[5:], b"between", body[:5]])
     assert isinstance(mixed, LinkedBody)
     assert text(mixed) == b"56789between01234"
     assert text(mixed[3:14]) == b"89between01"
 
 
-def test_what_is_in_memory_stays_there() -> None:
+def test_a_body_in_memory_stays_in_memory() -> None:
     assert join([b"ab", b"c"]) == b"abc"
 
 
@@ -55,7 +55,7 @@ def test_a_hash_is_of_the_piece_and_made_once(body: LinkedBody) -> None:
     assert body.reads == []
 
 
-def test_a_file_that_was_changed_is_hashed_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     path = tmp_path / "file"
     digests = []
     for content in (b"a" * CHUNK, b"b" * (CHUNK + 1)):

@@ -59,18 +59,14 @@ def service() -> Service:
 
 
 class TestImport:
-    def test_given_a_request_when_sent_then_the_image_is_pending_at_once(
-        self, service: Service
-    ) -> None:
+    def test_a_sent_request_makes_a_pending_image_at_once(self, service: Service) -> None:
         answer = service.api.import_disk_image(**service.request(clientToken="mine"))
         arn = answer["imageBuildVersionArn"]
         assert answer["clientToken"] == "mine"
         assert arn.endswith(":image/windows-11-enterprise/11.26100.1742/1")
         assert service.status(arn) == "PENDING"
 
-    def test_given_a_build_when_time_passes_then_it_goes_through_all_states(
-        self, service: Service
-    ) -> None:
+    def test_a_build_passes_through_all_states(self, service: Service) -> None:
         arn = service.start()
         seen = []
         for status in STATUSES:
@@ -78,25 +74,21 @@ class TestImport:
             service.now += TIMINGS.get(status, 0)
         assert seen == STATUSES
 
-    def test_given_a_long_silence_when_asked_then_each_state_began_at_its_own_moment(
-        self, service: Service
-    ) -> None:
+    def test_after_a_long_pause_each_state_has_its_own_start(self, service: Service) -> None:
         began = service.now
         arn = service.made()
         assert service.status(arn) == "AVAILABLE"
         history = service.builder.history()[0]["history"]
         assert [entry["at"] - began for entry in history] == [0, 10, 20, 90, 120, 130, 140]
 
-    def test_given_an_imported_image_then_it_says_where_it_came_from(
-        self, service: Service
-    ) -> None:
+    def test_an_imported_image_names_its_source(self, service: Service) -> None:
         image = service.image(service.start(executionRole="isodrop"))
         assert image["buildType"] == "IMPORT_ISO"
         assert image["version"] == "11.26100.1742/1"
         assert image["executionRole"] == "isodrop"
         assert image["infrastructureConfiguration"]["arn"] == service.infrastructure
 
-    def test_given_a_known_token_when_sent_again_then_nothing_runs_and_the_answer_is_the_same(
+    def test_a_known_token_returns_the_same_response_and_starts_no_build(
         self, service: Service
     ) -> None:
         request = service.request()
@@ -105,9 +97,7 @@ class TestImport:
         assert first == again
         assert len(service.builder.builds) == 1
 
-    def test_given_a_failed_build_when_its_token_comes_again_then_it_is_still_that_build(
-        self, service: Service
-    ) -> None:
+    def test_the_token_of_a_failed_build_returns_that_build(self, service: Service) -> None:
         service.builder.controls.fail_next_build()
         request = service.request()
         arn = service.api.import_disk_image(**request)["imageBuildVersionArn"]
@@ -115,9 +105,7 @@ class TestImport:
         assert service.status(arn) == "FAILED"
         assert service.api.import_disk_image(**request)["imageBuildVersionArn"] == arn
 
-    def test_given_a_known_token_when_other_parameters_come_then_it_answers_and_accuses(
-        self, service: Service
-    ) -> None:
+    def test_a_known_token_with_other_parameters_is_a_violation(self, service: Service) -> None:
         first = service.start(clientToken="same")
         again = service.start(clientToken="same", name="Another")
         assert first == again
@@ -125,38 +113,30 @@ class TestImport:
             "ImportDiskImage: clientToken same came again with other name"
         ]
 
-    def test_given_a_refused_request_when_mended_then_its_token_is_still_good(
-        self, service: Service
-    ) -> None:
+    def test_a_token_can_be_used_after_a_refused_request(self, service: Service) -> None:
         bad = service.request(clientToken="same", uri="s3://b/k.img")
         assert refusal(service.api.import_disk_image, **bad) == ("ClientException", 400)
         assert service.start(clientToken="same")
 
-    def test_given_forgotten_tokens_when_sent_again_then_another_build_runs(
-        self, service: Service
-    ) -> None:
+    def test_a_forgotten_token_starts_another_build(self, service: Service) -> None:
         service.start(clientToken="same")
         service.builder.forget_tokens()
         assert service.start(clientToken="same").endswith("/2")
 
     @pytest.mark.parametrize("name", ["windows-11-enterprise", "Windows 11_Enterprise"])
-    def test_given_a_name_that_folds_the_same_when_imported_then_it_is_the_next_build_version(
+    def test_a_name_that_folds_the_same_gets_the_next_build_version(
         self, service: Service, name: str
     ) -> None:
         first = service.start()
         second = service.start(name=name)
         assert second == first.removesuffix("/1") + "/2"
 
-    def test_given_a_deleted_build_when_imported_then_its_number_does_not_come_again(
-        self, service: Service
-    ) -> None:
+    def test_the_number_of_a_deleted_build_is_not_reused(self, service: Service) -> None:
         service.api.delete_image(imageBuildVersionArn=service.made())
         assert service.start().endswith("/2")
 
     @pytest.mark.parametrize("ending", ["iso", "ISO", "Iso"])
-    def test_given_a_key_that_ends_in_iso_then_it_is_taken(
-        self, service: Service, ending: str
-    ) -> None:
+    def test_a_key_that_ends_in_iso_is_accepted(self, service: Service, ending: str) -> None:
         assert service.start(uri=f"s3://{BUCKET}/a b+ü.{ending}")
 
     @pytest.mark.parametrize(
@@ -184,14 +164,14 @@ class TestImport:
         ],
         ids=str,
     )
-    def test_given_what_is_documented_as_refused_when_sent_then_it_is_a_client_exception(
+    def test_a_documented_refusal_is_a_client_exception(
         self, service: Service, changes: Mapping[str, Any]
     ) -> None:
         request = service.request(**changes)
         assert refusal(service.api.import_disk_image, **request) == ("ClientException", 400)
         assert not service.builder.builds
 
-    def test_given_an_infrastructure_configuration_that_is_gone_then_it_is_a_client_exception(
+    def test_a_missing_infrastructure_configuration_is_a_client_exception(
         self, service: Service
     ) -> None:
         service.api.delete_infrastructure_configuration(
@@ -202,7 +182,7 @@ class TestImport:
 
 
 class TestObject:
-    def test_given_an_upload_replaced_while_pending_then_the_new_one_is_read(
+    def test_an_upload_replaced_while_pending_is_read_in_its_new_version(
         self, service: Service
     ) -> None:
         service.made()
@@ -212,9 +192,7 @@ class TestObject:
         service.now += WHOLE
         assert [build["etagRead"] for build in service.builder.history()] == ["etag-1", "etag-2"]
 
-    def test_given_an_upload_replaced_while_building_then_the_old_one_was_read(
-        self, service: Service
-    ) -> None:
+    def test_an_upload_replaced_while_building_is_not_read_again(self, service: Service) -> None:
         service.start()
         service.until("BUILDING")
         service.builder.tick()
@@ -223,9 +201,7 @@ class TestObject:
         service.now += WHOLE
         assert service.builder.history()[0]["etagRead"] == "etag-1"
 
-    def test_given_no_object_when_building_begins_then_the_build_fails(
-        self, service: Service
-    ) -> None:
+    def test_a_missing_object_fails_the_build(self, service: Service) -> None:
         arn = service.made(uri=f"s3://{BUCKET}/missing.iso")
         state = service.image(arn)["state"]
         assert state["status"] == "FAILED"
@@ -233,17 +209,13 @@ class TestObject:
 
 
 class TestAmi:
-    def test_given_a_build_that_is_not_available_yet_then_it_has_no_ami(
-        self, service: Service
-    ) -> None:
+    def test_a_build_that_is_not_available_has_no_ami(self, service: Service) -> None:
         arn = service.start()
         service.until("INTEGRATING")
         assert service.image(arn)["outputResources"]["amis"] == []
         assert service.world.amis == []
 
-    def test_given_an_available_build_then_its_ami_is_registered_and_named(
-        self, service: Service
-    ) -> None:
+    def test_the_ami_of_an_available_build_is_registered_and_named(self, service: Service) -> None:
         (ami,) = service.image(service.made(description="From an ISO"))["outputResources"]["amis"]
         assert [ami["image"]] == service.world.amis
         assert ami["region"] == "us-east-1"
@@ -254,7 +226,7 @@ class TestAmi:
 
 class TestGetImage:
     @pytest.mark.parametrize("wanted", ["x.x.x", "11.x.x", "11.26100.x", "11.26100.1742"])
-    def test_given_a_version_or_a_wildcard_then_the_newest_available_build_answers(
+    def test_a_version_or_a_wildcard_returns_the_newest_available_build(
         self, service: Service, wanted: str
     ) -> None:
         service.made(semanticVersion="9.0.0")
@@ -264,15 +236,13 @@ class TestGetImage:
         base = newest.rsplit("/", 2)[0]
         assert service.image(f"{base}/{wanted}")["arn"] == newest
 
-    def test_given_versions_then_they_are_ordered_as_numbers(self, service: Service) -> None:
+    def test_versions_are_ordered_as_numbers(self, service: Service) -> None:
         service.made(semanticVersion="9.0.0")
         newest = service.made(semanticVersion="10.0.0")
         assert service.image(f"{newest.rsplit('/', 2)[0]}/x.x.x")["arn"] == newest
 
     @pytest.mark.parametrize("status", ["DEPRECATED", "DISABLED", "DELETED"])
-    def test_given_a_build_that_was_retired_then_a_wildcard_does_not_find_it(
-        self, service: Service, status: str
-    ) -> None:
+    def test_a_wildcard_does_not_match_a_retired_build(self, service: Service, status: str) -> None:
         arn = service.made()
         service.builder.set_status(arn, status)
         wildcard = f"{arn.rsplit('/', 2)[0]}/x.x.x"
@@ -280,21 +250,17 @@ class TestGetImage:
         assert refused == ("ResourceNotFoundException", 404)
         assert service.status(arn) == status
 
-    def test_given_an_unknown_arn_then_the_resource_is_not_found(self, service: Service) -> None:
+    def test_an_unknown_arn_is_not_found(self, service: Service) -> None:
         refused = refusal(service.api.get_image, imageBuildVersionArn=NOWHERE)
         assert refused == ("ResourceNotFoundException", 404)
 
-    def test_given_something_else_than_an_arn_then_the_request_is_invalid(
-        self, service: Service
-    ) -> None:
+    def test_a_string_that_is_no_arn_is_an_invalid_request(self, service: Service) -> None:
         refused = refusal(service.api.get_image, imageBuildVersionArn="windows")
         assert refused == ("InvalidRequestException", 400)
 
 
 class TestLists:
-    def test_given_builds_when_a_version_is_listed_then_each_has_its_state_and_tags(
-        self, service: Service
-    ) -> None:
+    def test_the_builds_of_a_version_have_their_state_and_tags(self, service: Service) -> None:
         first = service.made(tags={"isodrop:upload": "1"})
         second = service.start()
         listed = service.api.list_image_build_versions(imageVersionArn=first.rsplit("/", 1)[0])
@@ -304,27 +270,21 @@ class TestLists:
         ]
         assert listed["imageSummaryList"][1]["tags"] == {"isodrop:upload": "1"}
 
-    def test_given_an_unknown_version_when_listed_then_the_list_is_empty(
-        self, service: Service
-    ) -> None:
+    def test_an_unknown_version_has_an_empty_list(self, service: Service) -> None:
         listed = service.api.list_image_build_versions(imageVersionArn=NOWHERE.rsplit("/", 1)[0])
         assert listed["imageSummaryList"] == []
 
-    def test_given_many_builds_when_listed_then_they_come_in_pages_of_25(
-        self, service: Service
-    ) -> None:
+    def test_builds_are_listed_in_pages_of_25(self, service: Service) -> None:
         for _ in range(30):
             service.start()
         pages = list(service.api.get_paginator("list_image_build_versions").paginate())
         assert [len(page["imageSummaryList"]) for page in pages] == [25, 5]
 
-    def test_given_a_made_up_page_token_then_it_is_refused(self, service: Service) -> None:
+    def test_an_invented_page_token_is_refused(self, service: Service) -> None:
         refused = refusal(service.api.list_images, nextToken="mine")
         assert refused == ("InvalidPaginationTokenException", 400)
 
-    def test_given_two_versions_when_images_are_listed_then_each_is_there_once(
-        self, service: Service
-    ) -> None:
+    def test_two_versions_are_listed_once_each(self, service: Service) -> None:
         service.start()
         service.start()
         service.start(semanticVersion="11.26200.1")
@@ -332,9 +292,7 @@ class TestLists:
         assert [each["version"] for each in listed] == ["11.26200.1", "11.26100.1742"]
         assert len(service.api.list_images(byName=True)["imageVersionList"]) == 1
 
-    def test_given_a_filter_when_images_are_listed_then_only_those_are_there(
-        self, service: Service
-    ) -> None:
+    def test_a_filter_selects_the_listed_images(self, service: Service) -> None:
         service.start()
         service.start(name="Another")
         found = service.api.list_images(filters=[{"name": "name", "values": ["Another"]}])
@@ -350,9 +308,7 @@ class TestWorkflows:
             for each in listed["workflowExecutions"]
         ]
 
-    def test_given_a_build_when_time_passes_then_its_steps_are_counted_up(
-        self, service: Service
-    ) -> None:
+    def test_the_steps_of_a_build_are_counted_up(self, service: Service) -> None:
         arn = service.start()
         assert self.counts(service, arn) == []
         service.until("BUILDING")
@@ -366,9 +322,7 @@ class TestWorkflows:
             ("BUILD", "COMPLETED", 7, 7),
         ]
 
-    def test_given_a_workflow_when_its_steps_are_listed_then_they_agree_with_the_count(
-        self, service: Service
-    ) -> None:
+    def test_the_listed_steps_of_a_workflow_agree_with_the_count(self, service: Service) -> None:
         arn = service.start()
         service.until("BUILDING")
         service.now += 15
@@ -381,9 +335,7 @@ class TestWorkflows:
         statuses = [step["status"] for step in steps]
         assert statuses == ["COMPLETED", "RUNNING", *["PENDING"] * 5]
 
-    def test_given_a_failed_step_then_the_workflow_the_failure_context_and_the_steps_agree(
-        self, service: Service
-    ) -> None:
+    def test_workflow_and_steps_agree_on_a_failed_step(self, service: Service) -> None:
         service.builder.controls.fail_next_build(step="ValidateIso")
         arn = service.made()
         context = service.image(arn)["state"]["failureContext"]
@@ -399,32 +351,26 @@ class TestWorkflows:
         assert failed == [context["stepExecutionId"]]
         assert run["endTime"]
 
-    def test_given_an_unknown_build_then_its_workflows_are_not_found(
-        self, service: Service
-    ) -> None:
+    def test_the_workflows_of_an_unknown_build_are_not_found(self, service: Service) -> None:
         refused = refusal(service.api.list_workflow_executions, imageBuildVersionArn=NOWHERE)
         assert refused == ("ResourceNotFoundException", 404)
 
 
 class TestEndings:
-    def test_given_a_running_build_when_cancelled_then_it_becomes_cancelled(
-        self, service: Service
-    ) -> None:
+    def test_a_running_build_can_be_cancelled(self, service: Service) -> None:
         arn = service.start()
         service.api.cancel_image_creation(imageBuildVersionArn=arn, clientToken="c")
         assert service.status(arn) == "CANCELLED"
         assert "failureContext" not in service.image(arn)["state"]
 
-    def test_given_a_finished_build_when_cancelled_then_it_is_refused(
-        self, service: Service
-    ) -> None:
+    def test_cancelling_a_finished_build_is_refused(self, service: Service) -> None:
         arn = service.made()
         refused = refusal(
             service.api.cancel_image_creation, imageBuildVersionArn=arn, clientToken="c"
         )
         assert refused == ("InvalidRequestException", 400)
 
-    def test_given_a_used_cancellation_token_when_another_build_is_named_then_it_is_a_mismatch(
+    def test_a_used_cancellation_token_for_another_build_is_a_mismatch(
         self, service: Service
     ) -> None:
         first, second = service.start(), service.start()
@@ -435,9 +381,7 @@ class TestEndings:
         assert refused == ("IdempotentParameterMismatchException", 400)
         assert service.status(second) == "PENDING"
 
-    def test_given_a_failed_test_when_retried_then_the_same_build_goes_on_from_there(
-        self, service: Service
-    ) -> None:
+    def test_a_retried_test_continues_the_same_build(self, service: Service) -> None:
         service.builder.controls.fail_next_build(step="WaitForSsmAgent")
         arn = service.made()
         service.api.retry_image(imageBuildVersionArn=arn, clientToken="r")
@@ -452,7 +396,7 @@ class TestEndings:
             ("BUILD", False),
         ]
 
-    def test_given_a_build_that_failed_before_its_tests_when_retried_then_it_is_refused(
+    def test_retrying_a_build_that_failed_before_its_tests_is_refused(
         self, service: Service
     ) -> None:
         service.builder.controls.fail_next_build()
@@ -460,9 +404,7 @@ class TestEndings:
         refused = refusal(service.api.retry_image, imageBuildVersionArn=arn, clientToken="r")
         assert refused == ("InvalidRequestException", 400)
 
-    def test_given_a_finished_build_when_deleted_then_it_is_gone_and_its_ami_stays(
-        self, service: Service
-    ) -> None:
+    def test_a_deleted_build_is_gone_and_its_ami_stays(self, service: Service) -> None:
         arn = service.made()
         service.api.delete_image(imageBuildVersionArn=arn)
         refused = refusal(service.api.get_image, imageBuildVersionArn=arn)
@@ -470,13 +412,11 @@ class TestEndings:
         assert service.api.list_images()["imageVersionList"] == []
         assert len(service.world.amis) == 1
 
-    def test_given_a_running_build_when_deleted_then_it_is_refused(self, service: Service) -> None:
+    def test_deleting_a_running_build_is_refused(self, service: Service) -> None:
         refused = refusal(service.api.delete_image, imageBuildVersionArn=service.start())
         assert refused == ("ResourceDependencyException", 400)
 
-    def test_given_an_available_image_when_deprecated_and_restored_then_it_is(
-        self, service: Service
-    ) -> None:
+    def test_an_available_image_can_be_deprecated_and_restored(self, service: Service) -> None:
         arn = service.made()
         for number, status in enumerate(("DEPRECATED", "DISABLED", "AVAILABLE")):
             service.api.start_resource_state_update(
@@ -487,9 +427,7 @@ class TestEndings:
             assert service.status(arn) == status
         assert len(service.world.amis) == 1
 
-    def test_given_more_builds_than_the_quota_then_the_last_waits_until_one_is_done(
-        self, service: Service
-    ) -> None:
+    def test_a_build_beyond_the_quota_waits_until_one_is_done(self, service: Service) -> None:
         service.builder.set_quota(1)
         first, second = service.start(), service.start()
         service.until("BUILDING")
@@ -499,32 +437,30 @@ class TestEndings:
 
 
 class TestTags:
-    def test_given_tags_when_changed_then_the_image_has_them(self, service: Service) -> None:
+    def test_the_tags_of_an_image_can_be_changed(self, service: Service) -> None:
         arn = service.start(tags={"kept": "1", "taken": "2"})
         service.api.tag_resource(resourceArn=arn, tags={"given": "3"})
         service.api.untag_resource(resourceArn=arn, tagKeys=["taken", "never there"])
         tags = service.api.list_tags_for_resource(resourceArn=arn)["tags"]
         assert tags == {"kept": "1", "given": "3"} == service.image(arn)["tags"]
 
-    def test_given_no_tags_then_there_is_no_map_of_them(self, service: Service) -> None:
+    def test_without_tags_there_is_no_map_of_them(self, service: Service) -> None:
         arn = service.start()
         assert "tags" not in service.api.list_tags_for_resource(resourceArn=arn)
         assert "tags" not in service.image(arn)
 
-    def test_given_more_than_50_tags_in_all_then_they_are_refused(self, service: Service) -> None:
+    def test_more_than_50_tags_in_all_are_refused(self, service: Service) -> None:
         arn = service.start(tags={f"a{n}": "" for n in range(50)})
         refused = refusal(service.api.tag_resource, resourceArn=arn, tags={"b": ""})
         assert refused == ("InvalidParameterException", 400)
 
-    def test_given_an_unknown_arn_when_tagged_then_it_is_not_found(self, service: Service) -> None:
+    def test_tagging_an_unknown_arn_is_not_found(self, service: Service) -> None:
         refused = refusal(service.api.tag_resource, resourceArn=NOWHERE, tags={"b": ""})
         assert refused == ("ResourceNotFoundException", 404)
 
 
 class TestInfrastructure:
-    def test_given_a_configuration_when_updated_then_name_and_tags_last(
-        self, service: Service
-    ) -> None:
+    def test_an_updated_configuration_keeps_name_and_tags(self, service: Service) -> None:
         api = service.api
         arn = api.create_infrastructure_configuration(
             name="Second One", instanceProfileName="p", tags={"a": "b"}, clientToken="1"
@@ -542,9 +478,7 @@ class TestInfrastructure:
         assert (found["instanceProfileName"], found["instanceTypes"]) == ("q", ["m7i.large"])
         assert found["dateUpdated"]
 
-    def test_given_two_configurations_when_listed_then_both_are_there(
-        self, service: Service
-    ) -> None:
+    def test_two_configurations_are_listed(self, service: Service) -> None:
         service.api.create_infrastructure_configuration(
             name="second", instanceProfileName="p", clientToken="1"
         )
@@ -552,9 +486,7 @@ class TestInfrastructure:
         names = [each["name"] for each in listed["infrastructureConfigurationSummaryList"]]
         assert names == ["isodrop", "second"]
 
-    def test_given_a_name_that_folds_the_same_then_it_exists_already(
-        self, service: Service
-    ) -> None:
+    def test_a_name_that_folds_the_same_already_exists(self, service: Service) -> None:
         refused = refusal(
             service.api.create_infrastructure_configuration,
             name="ISODROP",
@@ -563,9 +495,7 @@ class TestInfrastructure:
         )
         assert refused == ("ResourceAlreadyExistsException", 400)
 
-    def test_given_a_subnet_without_a_security_group_then_it_is_refused(
-        self, service: Service
-    ) -> None:
+    def test_a_subnet_without_a_security_group_is_refused(self, service: Service) -> None:
         refused = refusal(
             service.api.create_infrastructure_configuration,
             name="second",
@@ -575,7 +505,7 @@ class TestInfrastructure:
         )
         assert refused == ("InvalidRequestException", 400)
 
-    def test_given_a_dry_run_then_it_says_so_and_makes_nothing(self, service: Service) -> None:
+    def test_a_dry_run_is_reported_and_creates_nothing(self, service: Service) -> None:
         refused = refusal(
             service.api.create_infrastructure_configuration,
             name="second",

@@ -79,7 +79,7 @@ def service() -> Service:
 
 
 class TestDistribution:
-    def test_given_a_request_when_sent_then_it_is_pending_as_the_source_s_next_build(
+    def test_a_sent_request_is_pending_as_the_next_build_of_the_source(
         self, service: Service
     ) -> None:
         answer = service.api.distribute_image(**service.request(clientToken="mine"))
@@ -87,9 +87,7 @@ class TestDistribution:
         assert answer["imageBuildVersionArn"] == service.source.removesuffix("/1") + "/2"
         assert service.state(answer["imageBuildVersionArn"]) == {"status": "PENDING"}
 
-    def test_given_a_distribution_when_time_passes_then_only_that_phase_is_run(
-        self, service: Service
-    ) -> None:
+    def test_a_distribution_runs_only_its_phase(self, service: Service) -> None:
         service.world.events.clear()
         arn = service.start()
         began = service.now
@@ -104,7 +102,7 @@ class TestDistribution:
         told = [(each["resources"], each["detail"]["state"]) for each in service.world.events]
         assert told == [([arn], {"status": "DISTRIBUTING"}), ([arn], {"status": "AVAILABLE"})]
 
-    def test_given_a_distribution_then_it_says_what_it_is_made_with(self, service: Service) -> None:
+    def test_a_distribution_names_its_parameters(self, service: Service) -> None:
         image = service.image(service.start(tags={"isodrop:drop": "1"}))
         assert (image["name"], image["version"]) == ("Windows-11", "11.26100.1742/2")
         assert image["distributionConfiguration"]["arn"] == service.configuration
@@ -113,7 +111,7 @@ class TestDistribution:
         (workflow,) = image["workflows"]
         assert ":workflow/distribution/" in workflow["workflowArn"]
 
-    def test_given_an_available_distribution_then_each_region_and_account_has_its_ami(
+    def test_an_available_distribution_has_an_ami_in_each_region_and_account(
         self, service: Service
     ) -> None:
         amis = service.distributed()["outputResources"]["amis"]
@@ -133,7 +131,7 @@ class TestDistribution:
             amis[0]["image"]
         ]
 
-    def test_given_two_distributions_of_one_moment_then_their_amis_have_other_names(
+    def test_two_concurrent_distributions_name_their_amis_differently(
         self, service: Service
     ) -> None:
         first, second = service.start(), service.start()
@@ -144,16 +142,14 @@ class TestDistribution:
         ]
         assert names[0].isdisjoint(names[1])
 
-    def test_given_a_distribution_that_runs_then_it_has_no_amis_yet(self, service: Service) -> None:
+    def test_a_running_distribution_has_no_amis(self, service: Service) -> None:
         arn = service.start()
         service.now += TIMINGS["PENDING"]
         image = service.image(arn)
         assert image["state"] == {"status": "DISTRIBUTING"}
         assert image["outputResources"]["amis"] == []
 
-    def test_given_a_configuration_deleted_meanwhile_then_the_distribution_still_knows_it(
-        self, service: Service
-    ) -> None:
+    def test_a_distribution_keeps_a_configuration_deleted_meanwhile(self, service: Service) -> None:
         arn = service.start()
         service.api.delete_distribution_configuration(
             distributionConfigurationArn=service.configuration
@@ -164,7 +160,7 @@ class TestDistribution:
 
 class TestSource:
     @pytest.mark.parametrize("version", ["11.26100.1742", "11.26100.x", "x.x.x"])
-    def test_given_a_version_then_its_newest_available_build_is_distributed(
+    def test_the_newest_available_build_of_a_version_is_distributed(
         self, service: Service, version: str
     ) -> None:
         newest = service.made()
@@ -174,9 +170,7 @@ class TestSource:
         (record,) = service.builder.history("distribution")
         assert record["source"] == newest
 
-    def test_given_the_ami_of_a_build_then_that_build_is_distributed(
-        self, service: Service
-    ) -> None:
+    def test_an_ami_as_the_source_distributes_its_build(self, service: Service) -> None:
         service.start(sourceImage=service.world.amis[0])
         (record,) = service.builder.history("distribution")
         assert (record["source"], record["request"]["sourceImage"]) == (
@@ -185,34 +179,30 @@ class TestSource:
         )
 
     @pytest.mark.parametrize("source", ["ami-0123456789abcdef0", "ssm:/isodrop/latest", "windows"])
-    def test_given_a_source_that_nobody_built_then_it_is_not_found(
+    def test_a_source_that_was_never_built_is_not_found(
         self, service: Service, source: str
     ) -> None:
         refused = refusal(service.api.distribute_image, **service.request(sourceImage=source))
         assert refused == ("ResourceNotFoundException", 404)
 
-    def test_given_a_deleted_source_then_it_is_not_found(self, service: Service) -> None:
+    def test_a_deleted_source_is_not_found(self, service: Service) -> None:
         service.api.delete_image(imageBuildVersionArn=service.source)
         refused = refusal(service.api.distribute_image, **service.request())
         assert refused == ("ResourceNotFoundException", 404)
 
-    def test_given_a_source_that_is_still_built_then_the_request_is_invalid(
-        self, service: Service
-    ) -> None:
+    def test_a_source_that_is_still_building_is_an_invalid_request(self, service: Service) -> None:
         asked = service.request(sourceImage=service.imported())
         refused = refusal(service.api.distribute_image, **asked)
         assert refused == ("InvalidRequestException", 400)
 
-    def test_given_a_source_without_an_ami_here_then_the_request_is_invalid(
-        self, service: Service
-    ) -> None:
+    def test_a_source_without_a_local_ami_is_an_invalid_request(self, service: Service) -> None:
         elsewhere = service.configured({"region": "eu-central-1"})
         gone = service.distributed(distributionConfigurationArn=elsewhere)["arn"]
         refused = refusal(service.api.distribute_image, **service.request(sourceImage=gone))
         assert refused == ("InvalidRequestException", 400)
 
     @pytest.mark.parametrize("there", [f"{REGION}:{ACCOUNT}", f"eu-central-1:{ACCOUNT}"])
-    def test_given_a_configuration_that_is_not_here_then_it_is_not_found(
+    def test_a_configuration_of_another_region_is_not_found(
         self, service: Service, there: str
     ) -> None:
         arn = f"arn:aws:imagebuilder:{there}:distribution-configuration/nowhere"
@@ -223,7 +213,7 @@ class TestSource:
 
 
 class TestTokens:
-    def test_given_a_known_token_when_sent_again_then_nothing_runs_and_the_answer_is_the_same(
+    def test_a_known_token_returns_the_same_response_and_starts_no_build(
         self, service: Service
     ) -> None:
         request = service.request()
@@ -233,7 +223,7 @@ class TestTokens:
         assert len(service.builder.history("distribution")) == 1
         assert service.controls.violations == []
 
-    def test_given_a_known_token_when_other_parameters_come_then_it_is_a_mismatch_and_accused(
+    def test_a_known_token_with_other_parameters_is_a_recorded_mismatch(
         self, service: Service
     ) -> None:
         request = service.request()
@@ -244,15 +234,11 @@ class TestTokens:
         (violation,) = service.controls.violations
         assert violation.startswith("DistributeImage: clientToken")
 
-    def test_given_the_token_of_the_import_then_it_is_another_operation_s(
-        self, service: Service
-    ) -> None:
+    def test_the_token_of_an_import_can_be_used_for_a_distribution(self, service: Service) -> None:
         arn = service.start(clientToken=service.builder.builds[service.source].token)
         assert arn != service.source
 
-    def test_given_an_answer_that_was_lost_then_the_token_leads_to_the_distribution(
-        self, service: Service
-    ) -> None:
+    def test_the_token_of_a_lost_response_returns_the_distribution(self, service: Service) -> None:
         service.controls.fail_next("DistributeImage", committed=True)
         request = service.request()
         assert refusal(service.api.distribute_image, **request) == ("ServiceException", 500)
@@ -260,9 +246,7 @@ class TestTokens:
         again = service.api.distribute_image(**request)["imageBuildVersionArn"]
         assert again == record["arn"]
 
-    def test_given_forgotten_tokens_when_sent_again_then_another_distribution_runs(
-        self, service: Service
-    ) -> None:
+    def test_a_forgotten_token_starts_another_distribution(self, service: Service) -> None:
         request = service.request()
         service.api.distribute_image(**request)
         service.builder.forget_tokens()
@@ -274,23 +258,21 @@ class TestTokens:
         [{"executionRole": "ä"}, {"tags": {}}, {"distributionConfigurationArn": "mine"}],
         ids=str,
     )
-    def test_given_what_the_model_does_not_allow_then_it_is_refused_and_accused(
+    def test_a_request_outside_the_model_is_refused_and_recorded(
         self, service: Service, changes: dict[str, Any]
     ) -> None:
         refused = refusal(service.api.distribute_image, **service.request(**changes))
         assert refused == ("InvalidRequestException", 400)
         assert len(service.controls.violations) == 1
 
-    def test_given_a_full_quota_of_calls_then_it_comes_with_the_models_status(
-        self, service: Service
-    ) -> None:
+    def test_a_throttled_call_has_the_status_of_the_model(self, service: Service) -> None:
         service.controls.fail_next("DistributeImage", "ServiceQuotaExceededException")
         refused = refusal(service.api.distribute_image, **service.request())
         assert refused == ("ServiceQuotaExceededException", 402)
 
 
-class TestTroubles:
-    def test_given_a_distribution_told_to_fail_then_it_says_where(self, service: Service) -> None:
+class TestPlannedFaults:
+    def test_a_planned_failure_of_a_distribution_names_its_state(self, service: Service) -> None:
         service.controls.fail_next_build(kind="distribution", message="No quota.")
         image = service.distributed()
         state = image["state"]
@@ -308,7 +290,7 @@ class TestTroubles:
         ]
         assert image["outputResources"]["amis"] == []
 
-    def test_given_imports_told_to_fail_then_distributions_do_not_and_the_reverse(
+    def test_planned_failures_of_imports_and_distributions_are_separate(
         self, service: Service
     ) -> None:
         service.controls.fail_next_build()
@@ -319,17 +301,13 @@ class TestTroubles:
         assert service.state(arn)["status"] == "FAILED"
         assert service.distributed()["state"]["status"] == "FAILED"
 
-    def test_given_another_name_told_to_fail_then_this_distribution_does_not(
-        self, service: Service
-    ) -> None:
+    def test_a_planned_failure_of_another_name_has_no_effect(self, service: Service) -> None:
         service.controls.fail_next_build(kind="distribution", name="another")
         assert service.distributed()["state"]["status"] == "AVAILABLE"
         service.controls.fail_next_build(kind="distribution", name="windows_11")
         assert service.distributed()["state"]["status"] == "FAILED"
 
-    def test_given_a_state_that_no_distribution_passes_then_it_is_no_order(
-        self, service: Service
-    ) -> None:
+    def test_a_state_that_no_distribution_has_is_an_invalid_order(self, service: Service) -> None:
         with pytest.raises(ValueError, match="BUILDING"):
             service.controls.fail_next_build(status="BUILDING", kind="distribution")
         with pytest.raises(ValueError, match="CREATING"):
@@ -337,9 +315,7 @@ class TestTroubles:
         with pytest.raises(ValueError, match="dream"):
             control(service.builder, "fail_next_build", {"kind": "dream"})
 
-    def test_given_a_hold_of_imports_then_distributions_go_on_and_the_reverse(
-        self, service: Service
-    ) -> None:
+    def test_holds_of_imports_and_distributions_are_separate(self, service: Service) -> None:
         service.controls.hold("DISTRIBUTING")
         assert service.distributed()["state"]["status"] == "AVAILABLE"
         service.controls.release()
@@ -353,27 +329,21 @@ class TestTroubles:
         service.now += WHOLE
         assert service.state(held)["status"] == "AVAILABLE"
 
-    def test_given_a_state_of_the_future_then_only_distributions_pass_through_it(
-        self, service: Service
-    ) -> None:
+    def test_only_distributions_pass_through_their_future_state(self, service: Service) -> None:
         service.controls.pass_through("COPYING", after="PENDING", seconds=50, kind="distribution")
         service.made()
         arn = service.start()
         service.now += TIMINGS["PENDING"]
         assert service.state(arn)["status"] == "COPYING"
 
-    def test_given_a_running_distribution_when_cancelled_then_it_becomes_cancelled(
-        self, service: Service
-    ) -> None:
+    def test_a_running_distribution_can_be_cancelled(self, service: Service) -> None:
         arn = service.start()
         service.now += TIMINGS["PENDING"]
         service.api.cancel_image_creation(imageBuildVersionArn=arn, clientToken="c")
         assert service.state(arn)["status"] == "CANCELLED"
         assert service.state(service.source)["status"] == "AVAILABLE"
 
-    def test_given_a_failed_distribution_when_retried_then_the_same_build_goes_on(
-        self, service: Service
-    ) -> None:
+    def test_a_retried_distribution_continues_the_same_build(self, service: Service) -> None:
         service.controls.fail_next_build(kind="distribution")
         arn = service.distributed()["arn"]
         service.api.retry_image(imageBuildVersionArn=arn, clientToken="r")
@@ -381,9 +351,7 @@ class TestTroubles:
         service.now += WHOLE
         assert len(service.image(arn)["outputResources"]["amis"]) == 3
 
-    def test_given_a_finished_distribution_when_deleted_then_an_oracle_still_sees_it(
-        self, service: Service
-    ) -> None:
+    def test_a_deleted_distribution_is_still_recorded(self, service: Service) -> None:
         arn = service.distributed()["arn"]
         service.api.delete_image(imageBuildVersionArn=arn)
         refused = refusal(service.api.get_image, imageBuildVersionArn=arn)
@@ -392,9 +360,7 @@ class TestTroubles:
         assert [each["status"] for each in record["history"]][-1] == "DELETED"
         assert service.start().endswith("/3")
 
-    def test_given_a_full_quota_then_the_distribution_waits_as_a_build_does(
-        self, service: Service
-    ) -> None:
+    def test_a_distribution_beyond_the_quota_waits_as_a_build_does(self, service: Service) -> None:
         service.builder.set_quota(1)
         service.imported()
         service.now += TIMINGS["PENDING"]
@@ -406,9 +372,7 @@ class TestTroubles:
 
 
 class TestListed:
-    def test_given_a_distribution_when_builds_are_listed_then_it_is_among_them_with_its_tags(
-        self, service: Service
-    ) -> None:
+    def test_a_distribution_is_listed_among_builds_with_its_tags(self, service: Service) -> None:
         arn = service.start(tags={"isodrop:drop": "1"})
         version = arn.rsplit("/", 1)[0]
         listed = service.api.list_image_build_versions(imageVersionArn=version)
@@ -420,15 +384,11 @@ class TestListed:
             (service.source, "IMPORT_ISO", None),
         ]
 
-    def test_given_an_available_distribution_when_the_version_is_asked_for_then_it_answers(
-        self, service: Service
-    ) -> None:
+    def test_an_available_distribution_is_the_newest_of_its_version(self, service: Service) -> None:
         arn = service.distributed()["arn"]
         assert service.image(arn.rsplit("/", 1)[0])["arn"] == arn
 
-    def test_given_a_distribution_when_its_workflows_are_listed_then_there_is_one(
-        self, service: Service
-    ) -> None:
+    def test_a_distribution_has_one_workflow(self, service: Service) -> None:
         arn = service.start()
         service.now += TIMINGS["PENDING"]
         (run,) = service.api.list_workflow_executions(imageBuildVersionArn=arn)[
@@ -436,17 +396,13 @@ class TestListed:
         ]
         assert (run["type"], run["status"], run["totalStepCount"]) == ("DISTRIBUTION", "RUNNING", 1)
 
-    def test_given_an_import_after_a_distribution_then_its_number_is_the_next(
-        self, service: Service
-    ) -> None:
+    def test_an_import_after_a_distribution_has_the_next_number(self, service: Service) -> None:
         service.start()
         assert service.imported().endswith("/3")
 
 
 class TestRecords:
-    def test_given_both_kinds_then_an_oracle_of_imports_sees_imports_only(
-        self, service: Service
-    ) -> None:
+    def test_an_oracle_of_imports_sees_imports_only(self, service: Service) -> None:
         arn = service.start(clientToken="mine")
         (imported,) = service.builder.history()
         assert (imported["kind"], imported["source"]) == ("import", None)
@@ -460,9 +416,7 @@ class TestRecords:
         assert (record["kind"], record["source"]) == ("distribution", service.source)
         assert record["request"]["distributionConfigurationArn"] == service.configuration
 
-    def test_given_an_order_by_the_control_surface_then_it_is_carried_out(
-        self, service: Service
-    ) -> None:
+    def test_an_order_through_the_control_api_is_executed(self, service: Service) -> None:
         control(service.builder, "fail_next_build", {"kind": "distribution"})
         arn = service.start()
         service.now += WHOLE

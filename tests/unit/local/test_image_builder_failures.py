@@ -66,7 +66,7 @@ def error_of(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, int, str]:
 
 class TestBuildsThatFail:
     @pytest.mark.parametrize("status", ["PENDING", "CREATING", "INTEGRATING"])
-    def test_given_a_state_without_a_workflow_when_it_fails_there_then_it_says_so(
+    def test_a_failure_in_a_state_without_a_workflow_is_reported(
         self, service: Service, status: str
     ) -> None:
         service.controls.fail_next_build(status=status, message="No capacity.")
@@ -79,7 +79,7 @@ class TestBuildsThatFail:
         }
 
     @pytest.mark.parametrize("status", ["BUILDING", "TESTING"])
-    def test_given_a_build_or_test_that_fails_then_a_component_says_why(
+    def test_a_failed_build_or_test_is_explained_by_its_component(
         self, service: Service, status: str
     ) -> None:
         service.controls.fail_next_build(status=status, step="MyStep", message="It broke.")
@@ -91,9 +91,7 @@ class TestBuildsThatFail:
         assert context["componentFailure"] == {"errorMessage": "It broke."}
         assert context["workflowExecutionId"].startswith("wf-")
 
-    def test_given_a_distribution_that_fails_then_the_distribution_says_why(
-        self, service: Service
-    ) -> None:
+    def test_a_failed_distribution_is_explained_by_the_distribution(self, service: Service) -> None:
         service.controls.fail_next_build(step="DistributeImage", message="No quota.")
         arn = service.start()
         service.now += WHOLE
@@ -101,27 +99,23 @@ class TestBuildsThatFail:
         assert context["distributionFailure"] == {"errorMessage": "No quota."}
         assert "componentFailure" not in context
 
-    def test_given_one_build_told_to_fail_then_the_next_one_does_not(
-        self, service: Service
-    ) -> None:
+    def test_a_planned_failure_of_one_build_spares_the_next(self, service: Service) -> None:
         service.controls.fail_next_build()
         first, second = service.start(), service.start()
         service.now += WHOLE
         assert [service.status(first), service.status(second)] == ["FAILED", "AVAILABLE"]
 
-    def test_given_a_name_told_to_fail_then_other_names_do_not(self, service: Service) -> None:
+    def test_a_planned_failure_of_a_name_spares_other_names(self, service: Service) -> None:
         service.controls.fail_next_build(2, name="Cursed Image")
         arns = [service.start(name) for name in ("Blessed", "cursed-image", "Cursed_Image")]
         service.now += WHOLE
         assert [service.status(arn) for arn in arns] == ["AVAILABLE", "FAILED", "FAILED"]
 
-    def test_given_a_state_that_no_build_passes_then_it_is_no_order(self, service: Service) -> None:
+    def test_a_state_that_no_build_has_is_an_invalid_order(self, service: Service) -> None:
         with pytest.raises(ValueError, match="DREAMING"):
             service.controls.fail_next_build(status="DREAMING")
 
-    def test_given_a_running_build_told_to_fail_then_it_fails_in_its_state(
-        self, service: Service
-    ) -> None:
+    def test_a_running_build_fails_in_its_current_state(self, service: Service) -> None:
         arn = service.start()
         service.now += TIMINGS["PENDING"]
         service.builder.fail(arn, message="Somebody terminated the instance.")
@@ -142,7 +136,7 @@ class TestCallsThatFail:
             ("TooManyRequestsException", 429),
         ],
     )
-    def test_given_an_error_of_the_model_then_it_comes_with_the_models_status(
+    def test_an_error_of_the_model_has_the_status_of_the_model(
         self, service: Service, code: str, status: int
     ) -> None:
         service.controls.fail_next("ImportDiskImage", code, message="Not now.")
@@ -151,9 +145,7 @@ class TestCallsThatFail:
         assert error_of(caught) == (code, status, "Not now.")
         assert not service.builder.builds
 
-    def test_given_two_calls_told_to_fail_then_the_third_is_answered(
-        self, service: Service
-    ) -> None:
+    def test_after_two_planned_errors_the_third_call_succeeds(self, service: Service) -> None:
         arn = service.start()
         service.controls.fail_next("GetImage", "CallRateLimitExceededException", times=2)
         for _ in range(2):
@@ -161,7 +153,7 @@ class TestCallsThatFail:
                 service.status(arn)
         assert service.status(arn) == "PENDING"
 
-    def test_given_commit_then_fail_then_the_same_token_leads_to_the_build_that_was_made(
+    def test_after_a_commit_and_an_error_the_token_returns_the_build(
         self, service: Service
     ) -> None:
         service.controls.fail_next("ImportDiskImage", committed=True)
@@ -172,34 +164,30 @@ class TestCallsThatFail:
         (made,) = service.builder.builds
         assert service.api.import_disk_image(**request)["imageBuildVersionArn"] == made
 
-    def test_given_a_lost_answer_then_the_caller_hears_nothing(self, service: Service) -> None:
+    def test_a_lost_response_never_reaches_the_caller(self, service: Service) -> None:
         service.controls.fail_next("ImportDiskImage", LOST_RESPONSE, committed=True)
         with pytest.raises(ReadTimeoutError):
             service.start()
         assert len(service.builder.builds) == 1
 
-    def test_given_a_lost_answer_then_the_server_is_told_to_break_the_connection(
-        self, service: Service
-    ) -> None:
+    def test_a_lost_response_breaks_the_connection(self, service: Service) -> None:
         service.controls.fail_next("*", LOST_RESPONSE)
         with pytest.raises(LostResponseError):
             respond(service.builder, "POST", "/ListImages", {}, b"{}")
 
-    def test_given_boto3s_own_retries_then_they_reach_the_service(self, service: Service) -> None:
+    def test_the_retries_of_boto3_reach_the_service(self, service: Service) -> None:
         service.controls.fail_next("ListImages", "TooManyRequestsException")
         patient = client(service.builder, retries={"total_max_attempts": 2})
         assert patient.list_images()["imageVersionList"] == []
         assert len(service.controls.calls) == 2
 
-    def test_given_a_killed_caller_then_the_world_is_asked_to(self, service: Service) -> None:
+    def test_a_fault_can_kill_the_caller(self, service: Service) -> None:
         service.controls.fail_next("ListImages", LOST_RESPONSE, kill_caller=True)
         with pytest.raises(ReadTimeoutError):
             service.api.list_images()
         assert service.world.killed == 1
 
-    def test_given_a_name_that_is_no_error_or_no_operation_then_it_is_no_order(
-        self, service: Service
-    ) -> None:
+    def test_an_unknown_error_or_operation_is_an_invalid_order(self, service: Service) -> None:
         with pytest.raises(ValueError, match="Throttled"):
             service.controls.fail_next("GetImage", "Throttled")
         with pytest.raises(ValueError, match="GetImages"):
@@ -208,7 +196,7 @@ class TestCallsThatFail:
 
 
 class TestStates:
-    def test_given_a_hold_then_the_build_stays_until_it_is_released(self, service: Service) -> None:
+    def test_a_held_build_waits_until_it_is_released(self, service: Service) -> None:
         service.controls.hold("TESTING")
         arn = service.start()
         service.now += WHOLE * 10
@@ -218,19 +206,19 @@ class TestStates:
         service.now += WHOLE
         assert service.status(arn) == "AVAILABLE"
 
-    def test_given_a_hold_of_a_name_then_others_go_on(self, service: Service) -> None:
+    def test_a_hold_of_one_name_spares_the_others(self, service: Service) -> None:
         service.controls.hold("BUILDING", name="held")
         held, free = service.start("held"), service.start("free")
         service.now += WHOLE
         assert [service.status(held), service.status(free)] == ["BUILDING", "AVAILABLE"]
 
-    def test_given_a_held_build_when_cancelled_then_it_is(self, service: Service) -> None:
+    def test_a_held_build_can_be_cancelled(self, service: Service) -> None:
         service.controls.hold("PENDING")
         arn = service.start()
         service.builder.cancel(arn)
         assert service.status(arn) == "CANCELLED"
 
-    def test_given_a_slow_cancellation_then_it_takes_its_time(self) -> None:
+    def test_a_slow_cancellation_takes_its_time(self) -> None:
         service = Service()
         service.builder.timings = {**TIMINGS, "CANCELLED": 30.0}
         arn = service.start()
@@ -239,9 +227,7 @@ class TestStates:
         service.now += 30
         assert service.status(arn) == "CANCELLED"
 
-    def test_given_a_state_of_the_future_then_builds_pass_through_it(
-        self, service: Service
-    ) -> None:
+    def test_builds_pass_through_a_future_state(self, service: Service) -> None:
         service.controls.pass_through("WARMING", after="CREATING", seconds=50)
         arn = service.start()
         service.now += TIMINGS["PENDING"] + TIMINGS["CREATING"]
@@ -249,9 +235,7 @@ class TestStates:
         service.now += 50
         assert service.status(arn) == "BUILDING"
 
-    def test_given_a_build_put_into_a_state_of_the_future_then_it_stays_there(
-        self, service: Service
-    ) -> None:
+    def test_a_build_put_into_a_future_state_stays_there(self, service: Service) -> None:
         arn = service.start()
         service.builder.set_status(arn, "WARMING")
         service.now += WHOLE
@@ -259,9 +243,7 @@ class TestStates:
         service.builder.cancel(arn)
         assert service.status(arn) == "CANCELLED"
 
-    def test_given_a_state_that_nobody_ordered_then_the_fake_refuses_to_answer_it(
-        self, service: Service
-    ) -> None:
+    def test_an_unordered_state_is_never_returned(self, service: Service) -> None:
         arn = service.start()
         service.builder.builds[arn].path = ("PENDING", "WARMING", "AVAILABLE")
         service.now += TIMINGS["PENDING"]
@@ -269,7 +251,7 @@ class TestStates:
         with pytest.raises(InvalidResponseError, match="WARMING"):
             service.status(arn)
 
-    def test_given_a_scale_then_all_goes_that_much_faster(self, service: Service) -> None:
+    def test_a_time_scale_speeds_everything_up(self, service: Service) -> None:
         service.builder.timings = scaled(1 / 64)  # a fraction that floats have exactly
         arn = service.start()
         service.now += WHOLE / 64
@@ -277,9 +259,7 @@ class TestStates:
 
 
 class TestEvents:
-    def test_given_an_import_then_each_change_of_state_is_told_in_its_order(
-        self, service: Service
-    ) -> None:
+    def test_each_change_of_an_imports_state_is_published_in_order(self, service: Service) -> None:
         arn = service.start()
         service.now += WHOLE
         service.builder.tick()
@@ -306,7 +286,7 @@ class TestWire:
         status, headers, body = respond(service.builder, *request)
         return status, headers.get("x-amzn-ErrorType", ""), json.loads(body)
 
-    def test_given_an_unknown_path_then_there_is_no_such_operation(self, service: Service) -> None:
+    def test_an_unknown_path_is_an_unknown_operation(self, service: Service) -> None:
         status, error, _ = self.answer(service, "PUT", "/ImportVmImage", {}, b"{}")
         assert (status, error) == (404, "UnknownOperationException")
 
@@ -322,7 +302,7 @@ class TestWire:
             ({"maxResults": ["1"]}, b"{}"),
         ],
     )
-    def test_given_what_is_not_documented_then_it_is_refused_and_written_down(
+    def test_an_undocumented_request_is_refused_and_recorded(
         self, service: Service, query: dict[str, list[str]], body: bytes
     ) -> None:
         status, error, _ = self.answer(service, "POST", "/ListImages", query, body)
@@ -330,17 +310,13 @@ class TestWire:
         assert len(service.controls.violations) == 1
 
     @pytest.mark.parametrize("slash", ["/", "%2F"])
-    def test_given_an_arn_in_the_path_then_it_is_read_encoded_or_not(
-        self, service: Service, slash: str
-    ) -> None:
+    def test_an_arn_in_the_path_may_be_encoded_or_not(self, service: Service, slash: str) -> None:
         path = f"/tags/{service.infrastructure.replace('/', slash)}"
         assert self.answer(service, "GET", path, {}, b"") == (200, "", {})
 
 
 class TestRecords:
-    def test_given_calls_then_each_is_recorded_with_what_became_of_it(
-        self, service: Service
-    ) -> None:
+    def test_each_call_is_recorded_with_its_result(self, service: Service) -> None:
         service.controls.fail_next("ImportDiskImage", committed=True)
         with pytest.raises(ClientError):
             service.start()
@@ -352,16 +328,14 @@ class TestRecords:
         assert imported.build in service.builder.builds
         assert (listed.operation, listed.error) == ("ListImages", None)
 
-    def test_given_a_deleted_build_then_an_oracle_still_sees_it(self, service: Service) -> None:
+    def test_a_deleted_build_is_still_recorded(self, service: Service) -> None:
         arn = service.start()
         service.builder.delete(arn)
         (build,) = service.builder.history()
         assert (build["arn"], build["token"]) == (arn, "token-0")
         assert [entry["status"] for entry in build["history"]] == ["PENDING", "DELETED"]
 
-    def test_given_an_order_by_the_control_surface_then_it_is_carried_out(
-        self, service: Service
-    ) -> None:
+    def test_an_order_through_the_control_api_is_executed(self, service: Service) -> None:
         control(service.builder, "fail_next_build", {"step": "WaitForSsmAgent"})
         control(service.builder, "set_quota", {"quota": 5})
         arn = service.start()
@@ -372,6 +346,6 @@ class TestRecords:
         assert control(service.builder, "violations", {}) == []
         assert json.dumps(control(service.builder, "calls", {}))
 
-    def test_given_an_unknown_order_then_there_is_none(self, service: Service) -> None:
+    def test_an_unknown_order_is_refused(self, service: Service) -> None:
         with pytest.raises(KeyError):
             control(service.builder, "explode", {})

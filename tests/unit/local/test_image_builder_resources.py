@@ -53,9 +53,7 @@ def policy(*rules: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 class TestDistributionConfigurations:
-    def test_given_a_configuration_then_it_is_told_as_it_was_made(
-        self, api: "ImagebuilderClient"
-    ) -> None:
+    def test_a_configuration_is_returned_as_it_was_created(self, api: "ImagebuilderClient") -> None:
         asked = configuration(tags={"a": "b"})
         arn = api.create_distribution_configuration(**asked)["distributionConfigurationArn"]
         assert arn.endswith(":distribution-configuration/far-away")
@@ -65,7 +63,7 @@ class TestDistributionConfigurations:
         assert (told["name"], told["tags"]) == ("Far Away", {"a": "b"})
         assert told["dateCreated"] == "2027-01-15T08:00:00.000Z"
 
-    def test_given_two_configurations_when_listed_then_each_says_its_regions(
+    def test_two_configurations_are_listed_with_their_regions(
         self, api: "ImagebuilderClient"
     ) -> None:
         api.create_distribution_configuration(**configuration())
@@ -79,7 +77,7 @@ class TestDistributionConfigurations:
         found = api.list_distribution_configurations(filters=[{"name": "name", "values": ["near"]}])
         assert len(found["distributionConfigurationSummaryList"]) == 1
 
-    def test_given_a_deleted_configuration_then_it_is_not_found_and_its_name_is_free(
+    def test_a_deleted_configuration_is_not_found_and_its_name_is_free(
         self, api: "ImagebuilderClient"
     ) -> None:
         arn = api.create_distribution_configuration(**configuration())[
@@ -90,9 +88,7 @@ class TestDistributionConfigurations:
         assert refused == "ResourceNotFoundException"
         api.create_distribution_configuration(**configuration(clientToken="2"))
 
-    def test_given_a_name_that_folds_the_same_then_it_exists_already(
-        self, api: "ImagebuilderClient"
-    ) -> None:
+    def test_a_name_that_folds_the_same_already_exists(self, api: "ImagebuilderClient") -> None:
         api.create_distribution_configuration(**configuration())
         again = configuration(name="far_away", clientToken="2")
         refused = error_of(api.create_distribution_configuration, **again)
@@ -106,16 +102,14 @@ class TestDistributionConfigurations:
         ],
         ids=["a Region twice", "a name without the date"],
     )
-    def test_given_what_is_documented_as_refused_then_the_request_is_invalid(
+    def test_a_documented_refusal_is_an_invalid_request(
         self, api: "ImagebuilderClient", distributions: list[dict[str, Any]]
     ) -> None:
         asked = configuration(distributions=distributions)
         refused = error_of(api.create_distribution_configuration, **asked)
         assert refused == "InvalidRequestException"
 
-    def test_given_tags_when_changed_then_the_configuration_has_them(
-        self, api: "ImagebuilderClient"
-    ) -> None:
+    def test_the_tags_of_a_configuration_can_be_changed(self, api: "ImagebuilderClient") -> None:
         asked = configuration(tags={"a": "b"})
         arn = api.create_distribution_configuration(**asked)["distributionConfigurationArn"]
         api.tag_resource(resourceArn=arn, tags={"c": "d"})
@@ -125,7 +119,7 @@ class TestDistributionConfigurations:
 
 
 class TestLifecyclePolicies:
-    def test_given_a_policy_then_it_is_told_as_it_was_made_and_enabled(
+    def test_a_policy_is_returned_as_it_was_created_and_enabled(
         self, api: "ImagebuilderClient"
     ) -> None:
         arn = api.create_lifecycle_policy(**policy())["lifecyclePolicyArn"]
@@ -135,15 +129,13 @@ class TestLifecyclePolicies:
         assert told["policyDetails"] == [rule(amis=True, snapshots=True)]
         assert told["dateCreated"].timestamp() == NOW
 
-    def test_given_policies_when_listed_by_their_status_then_only_those_are_there(
-        self, api: "ImagebuilderClient"
-    ) -> None:
+    def test_policies_are_listed_by_their_status(self, api: "ImagebuilderClient") -> None:
         api.create_lifecycle_policy(**policy())
         api.create_lifecycle_policy(**policy(name="off", status="DISABLED", clientToken="2"))
         found = api.list_lifecycle_policies(filters=[{"name": "status", "values": ["DISABLED"]}])
         assert [each["name"] for each in found["lifecyclePolicySummaryList"]] == ["off"]
 
-    def test_given_a_deleted_policy_then_it_is_not_found(self, api: "ImagebuilderClient") -> None:
+    def test_a_deleted_policy_is_not_found(self, api: "ImagebuilderClient") -> None:
         arn = api.create_lifecycle_policy(**policy())["lifecyclePolicyArn"]
         api.delete_lifecycle_policy(lifecyclePolicyArn=arn)
         refused = error_of(api.get_lifecycle_policy, lifecyclePolicyArn=arn)
@@ -177,7 +169,7 @@ class TestLifecyclePolicies:
             "two selections",
         ],
     )
-    def test_given_what_is_documented_as_refused_then_the_request_is_invalid(
+    def test_a_documented_refusal_is_an_invalid_request(
         self, api: "ImagebuilderClient", asked: dict[str, Any]
     ) -> None:
         assert error_of(api.create_lifecycle_policy, **asked) == "InvalidRequestException"
@@ -197,7 +189,7 @@ class TestProvisioning:
         assert attributes == {"Arn": arn}
         return str(arn)
 
-    def test_given_a_distribution_configuration_then_the_api_tells_it_in_its_own_words(
+    def test_a_template_configuration_is_returned_in_the_words_of_the_api(
         self, builder: FakeImageBuilder
     ) -> None:
         ami = {
@@ -228,7 +220,7 @@ class TestProvisioning:
             }
         ]
 
-    def test_given_a_policy_with_strings_of_parameters_then_numbers_and_truths_are_made_of_them(
+    def test_string_parameters_of_a_policy_become_numbers_and_booleans(
         self, builder: FakeImageBuilder
     ) -> None:
         included = {"Amis": "true", "Snapshots": "false"}
@@ -258,16 +250,14 @@ class TestProvisioning:
             }
         ]
 
-    def test_given_a_resource_when_deleted_then_it_is_gone(self, builder: FakeImageBuilder) -> None:
+    def test_a_deleted_resource_is_gone(self, builder: FakeImageBuilder) -> None:
         arn = self.made(
             builder, "InfrastructureConfiguration", Name="near", InstanceProfileName="any"
         )
         provisioners(builder)["AWS::ImageBuilder::InfrastructureConfiguration"]["delete"](arn, {})
         assert builder.infrastructure.stored == {}
 
-    def test_given_a_property_that_there_is_not_then_nothing_is_made(
-        self, builder: FakeImageBuilder
-    ) -> None:
+    def test_an_unknown_property_creates_nothing(self, builder: FakeImageBuilder) -> None:
         with pytest.raises(ServiceError, match="regions is not documented"):
             self.made(builder, "DistributionConfiguration", Name="far", Regions=["eu-central-1"])
         assert builder.distribution.stored == {}

@@ -33,7 +33,7 @@ def test_five_gigabytes_take_hardly_any_memory_and_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_is_written_is_what_is_in_memory(layout: str, tmp_path: Path) -> None:
+def test_the_written_file_equals_the_image_in_memory(layout: str, tmp_path: Path) -> None:
     image = make_image(layout=layout)
 
     assert image.write(tmp_path / "x.iso").read_bytes() == image.read(0, image.size)
@@ -76,7 +76,7 @@ def tags(image: Image, sector: int) -> list[int]:
     return found
 
 
-def test_its_volume_is_as_cdimage_writes_it() -> None:
+def test_the_volume_is_as_cdimage_writes_it() -> None:
     last = MEASURED.size // SECTOR - 1
 
     assert tags(MEASURED, 257) == tags(MEASURED, 275) == [1, 4, 5, 6, 7, 8]
@@ -92,7 +92,7 @@ def test_its_volume_is_as_cdimage_writes_it() -> None:
     assert b"*Microsoft CDIMAGE UDF" in logical
 
 
-def test_its_iso_9660_side_holds_a_readme_and_no_more() -> None:
+def test_the_iso_9660_part_holds_a_readme_only() -> None:
     records = MEASURED.read(24 * SECTOR, SECTOR)
 
     names, at = [], 0
@@ -102,7 +102,7 @@ def test_its_iso_9660_side_holds_a_readme_and_no_more() -> None:
     assert names == [b"\0", b"\1", b"README.TXT;1"]
 
 
-def test_its_files_and_folders_are_as_many_as_microsofts() -> None:
+def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
     window = Window(MEASURED.read, MEASURED.size)
     window.requests = -1000  # all of the tree is walked here, which the reader never does
     window.bytes = -(1 << 30)
@@ -126,7 +126,7 @@ def test_its_files_and_folders_are_as_many_as_microsofts() -> None:
     assert wide == {16}, "names are in 16 bits, though they are ASCII"
 
 
-def test_its_windows_image_is_as_large_and_in_as_many_extents() -> None:
+def test_the_windows_image_has_the_size_and_extents_of_microsofts() -> None:
     entry = MEASURED.read(MEASURED.places["/sources/install.wim#"], SECTOR)
 
     assert int.from_bytes(entry[56:64], "little") == MEASURED_WIM
@@ -139,7 +139,7 @@ def test_its_windows_image_is_as_large_and_in_as_many_extents() -> None:
 
 
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
-def test_it_is_read_for_four_requests_and_half_a_megabyte(layout: str) -> None:
+def test_the_made_iso_is_read_with_four_requests_and_half_a_megabyte(layout: str) -> None:
     wim = make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM)
     contents = read_contents(make_image(layout=layout, files=measured_files(), wim=wim))
 

@@ -10,8 +10,8 @@ from tests.resilience.oracle import FinalState, UploadedIso, broken
 from tests.resilience.schedule import Schedule
 from tests.resilience.state_machine import Machine, TaskError
 
-DROP = UploadedIso("a.iso", "v1", "one", "Enterprise", "", deleted=False, decision="")
-OTHER = replace(DROP, key="b.iso", version="v2")
+UPLOADED = UploadedIso("a.iso", "v1", "one", "Enterprise", "", deleted=False, decision="")
+OTHER = replace(UPLOADED, key="b.iso", version="v2")
 
 
 def a_build(number: int = 1, run: str = "d1", states: str = "PENDING AVAILABLE") -> dict[str, Any]:
@@ -40,14 +40,14 @@ def an_answer(kind: str = "Succeeded", version: str = "v1", **data: Any) -> dict
     }
 
 
-def asked_anew(number: int) -> dict[str, Any]:
+def answer_of_retry(number: int) -> dict[str, Any]:
     answer = an_answer(reused=True)
     answer["detail"]["metadata"] |= {"run": number, "eventId": f"id-v1-{number}"}
     return answer
 
 
 KEPT = FinalState(
-    uploaded=[DROP],
+    uploaded=[UPLOADED],
     heard=[an_answer()],
     builds=[a_build()],
     executions={"execution": "SUCCEEDED"},
@@ -67,7 +67,7 @@ DISTRIBUTED = replace(
 )
 
 
-def test_a_promise_that_was_kept_is_not_accused() -> None:
+def test_a_kept_promise_is_no_violation() -> None:
     repeated = replace(KEPT, heard=[an_answer(), an_answer()])  # EventBridge delivers at least once
     failed = replace(KEPT, heard=[FAILED], builds=[a_build(1, states="PENDING FAILED"), a_build(2)])
 
@@ -77,7 +77,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         staged=["s3://staging/3.iso", "s3://staging/sent.iso"],
         maybe_sent=frozenset({"s3://staging/sent.iso"}),
     )
-    anew = replace(KEPT, heard=[an_answer(), asked_anew(1)], retries={"v1": 2})
+    anew = replace(KEPT, heard=[an_answer(), answer_of_retry(1)], retries={"v1": 2})
 
     for end in (KEPT, repeated, failed, DISTRIBUTED, anew, running):
         assert broken(end, max_consecutive_failures=2) == []
@@ -90,7 +90,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ({"heard": [an_answer(), an_answer(minutes=1)]}, "has 2 answers"),
         (
             {
-                "uploaded": [DROP, OTHER],
+                "uploaded": [UPLOADED, OTHER],
                 "heard": [
                     an_answer(),
                     {
@@ -106,7 +106,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ),
         ({"heard": [an_answer(), an_answer(version="v9")]}, "which nobody uploaded"),
         ({"retries": {"v1": 2}}, "asked anew (1) has 0 answers"),
-        ({"heard": [an_answer(), asked_anew(1)]}, "nobody uploaded or asked for (1)"),
+        ({"heard": [an_answer(), answer_of_retry(1)]}, "nobody uploaded or asked for (1)"),
         ({"heard": [an_answer("Failed", code="internal-error")]}, "was put off"),
         ({"heard": [an_answer("Failed", code="execution-ended")]}, "was put off"),
         ({"heard": [an_answer("Rejected", code="server-media")]}, "a good one was rejected"),
@@ -118,7 +118,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ),
         ({"staged": ["s3://staging/1.iso"]}, "s3://staging/1.iso is left"),
         ({"staged": ["s3://staging/begun.iso"]}, "s3://staging/begun.iso is left"),
-        ({"uploaded": [replace(DROP, decision="not-an-iso")]}, "should be not-an-iso"),
+        ({"uploaded": [replace(UPLOADED, decision="not-an-iso")]}, "should be not-an-iso"),
         ({"heard": [an_answer(buildArn=None)]}, "succeeded without a build"),
         ({"heard": [an_answer(buildArn="arn:image/y/1")]}, "which isodrop never began"),
         ({"heard": [an_answer(reused=True)]}, "reused is True"),
@@ -139,7 +139,7 @@ def test_a_promise_that_was_kept_is_not_accused() -> None:
         ({"violations": ["a token with other parameters"]}, "a token with other parameters"),
     ],
 )
-def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> None:
+def test_each_violation_is_detected(change: dict[str, Any], words: str) -> None:
     lines = broken(replace(KEPT, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
@@ -160,7 +160,7 @@ def test_each_way_to_break_it_is_seen(change: dict[str, Any], words: str) -> Non
         ({"heard": [an_answer("Failed", code="distribution-failed")]}, "names no AMI"),
     ],
 )
-def test_each_way_to_distribute_wrongly_is_seen(change: dict[str, Any], words: str) -> None:
+def test_each_violation_by_a_distribution_is_detected(change: dict[str, Any], words: str) -> None:
     lines = broken(replace(DISTRIBUTED, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
@@ -186,7 +186,7 @@ def test_a_state_machine_that_has_more_than_is_known_is_refused() -> None:
         Machine(definition, lambda *_: None, lambda _: None).run({}, "execution")
 
 
-def test_what_is_undefined_is_an_error_as_in_step_functions() -> None:
+def test_an_undefined_value_is_an_error_as_in_step_functions() -> None:
     wait = {"Type": "Wait", "Seconds": "{% $states.input.nothing %}", "Next": "A"}
 
     with pytest.raises(TaskError, match="is undefined"):

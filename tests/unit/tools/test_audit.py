@@ -59,7 +59,7 @@ def test_an_exception_for_something_else_fails_twice(exemptions: list[Exemption]
     assert "no longer found" in unused
 
 
-def test_an_exception_for_what_is_no_longer_found_fails() -> None:
+def test_an_exception_without_a_finding_fails() -> None:
     (problem,) = apply_exemptions([], excepted(), "all").problems
     assert problem == "CKV_AWS_18 UploadBucket: excepted, and no longer found; remove the exception"
 
@@ -102,7 +102,7 @@ def checkov(**summary: int) -> dict[str, Any]:
     }
 
 
-def test_what_checkov_found_is_read() -> None:
+def test_findings_of_checkov_are_read() -> None:
     assert list(templates.read(checkov())) == [FINDING]
 
 
@@ -116,7 +116,7 @@ def test_what_checkov_found_is_read() -> None:
         (checkov(skipped=1), "exceptions.toml is the place"),
     ],
 )
-def test_what_checkov_left_out_is_no_pass(report: Any, message: str) -> None:
+def test_a_resource_skipped_by_checkov_does_not_pass(report: Any, message: str) -> None:
     with pytest.raises(AuditError, match=message):
         list(templates.read(report))
 
@@ -141,7 +141,7 @@ def bandit(errors: list[str] | None = None, **totals: int) -> dict[str, Any]:
     }
 
 
-def test_what_bandit_found_is_read() -> None:
+def test_findings_of_bandit_are_read() -> None:
     (found,) = code.read(bandit())
     assert (found.rule, found.place, found.message) == ("B101", "cli/a.py", "assert")
 
@@ -155,7 +155,7 @@ def test_what_bandit_found_is_read() -> None:
         (bandit(skipped_tests=1), "exceptions.toml is the place"),
     ],
 )
-def test_what_bandit_left_out_is_no_pass(report: Any, message: str) -> None:
+def test_a_file_skipped_by_bandit_does_not_pass(report: Any, message: str) -> None:
     with pytest.raises(AuditError, match=message):
         list(code.read(report))
 
@@ -201,7 +201,7 @@ def test_an_excepted_vulnerability_passes(monkeypatch: pytest.MonkeyPatch) -> No
         ([CLEAN],),  # the index publishes no vulnerabilities
     ],
 )
-def test_what_was_not_looked_up_is_no_pass(
+def test_a_package_that_was_not_checked_does_not_pass(
     monkeypatch: pytest.MonkeyPatch, answers: tuple[Any, ...]
 ) -> None:
     answering(monkeypatch, *answers)

@@ -53,34 +53,30 @@ def changed(event: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 class TestSchemasAndSamples:
-    def test_given_the_models_when_made_anew_then_nothing_has_drifted(self) -> None:
+    def test_schemas_and_samples_are_up_to_date(self) -> None:
         assert list(find_drift()) == []
 
-    def test_given_the_page_of_events_when_its_subscriber_is_read_then_it_is_the_one_that_is_tested(
+    def test_the_subscriber_in_the_events_page_is_the_tested_one(
         self,
     ) -> None:
         code = (ROOT / "examples/subscriber/app.py").read_text()
         assert f"```python\n{code}```" in (ROOT / "docs/events.md").read_text()
 
     @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
-    def test_given_a_schema_when_held_to_its_dialect_then_it_is_one(self, schema: Any) -> None:
+    def test_a_schema_is_valid_in_its_dialect(self, schema: Any) -> None:
         Draft4Validator.check_schema(schema)
         assert schema["id"].startswith("urn:isodrop:iso-import-")
 
     @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
-    def test_given_a_field_when_read_about_then_it_says_in_a_sentence_what_it_is(
-        self, schema: Any
-    ) -> None:
+    def test_every_field_has_a_description(self, schema: Any) -> None:
         for each in properties(schema):
             assert each.schema.get("description", "").endswith("."), each.path
 
     @pytest.mark.parametrize("event", [*NOW.values(), *EARLIER.values()], ids=[*NOW, *EARLIER])
-    def test_given_a_sample_old_or_new_when_read_now_then_schema_and_model_take_it(
-        self, event: Any
-    ) -> None:
+    def test_old_and_new_samples_fit_schema_and_model(self, event: Any) -> None:
         assert list(find_errors(event, SCHEMAS[event["detail-type"]])) == []
 
-    def test_given_the_samples_when_counted_then_each_event_has_one_and_variants_are_there(
+    def test_each_event_has_a_sample_and_its_variants(
         self,
     ) -> None:
         assert {event["detail-type"] for event in NOW.values()} == set(MODELS)
@@ -103,9 +99,7 @@ class TestSchemasAndSamples:
             (lambda e: e["detail"]["data"].update(more=1), "detail.data.more is not in the model"),
         ],
     )
-    def test_given_a_spoilt_sample_when_checked_then_the_check_says_where(
-        self, spoil: Any, said: str
-    ) -> None:
+    def test_a_damaged_sample_is_reported_with_its_location(self, spoil: Any, said: str) -> None:
         event = copy.deepcopy(SUCCEEDED)
         spoil(event)
         assert said in "\n".join(find_errors(event, SCHEMAS["ISO Import Succeeded"]))
@@ -127,10 +121,10 @@ def doctored(kind: type[Any], **fields: Any) -> Any:
 
 
 class TestCompatibility:
-    def test_given_the_schemas_that_are_out_when_compared_then_nothing_is_taken_back(self) -> None:
+    def test_published_schemas_are_compatible(self) -> None:
         assert list(find_breaking_changes()) == []
 
-    def test_given_an_unchanged_model_when_compared_then_the_check_is_content(self) -> None:
+    def test_an_unchanged_model_is_compatible(self) -> None:
         assert list(breaking_changes(SCHEMAS["ISO Import Failed"], doctored(FailedData))) == []
 
     @pytest.mark.parametrize(
@@ -170,19 +164,19 @@ class TestCompatibility:
             ),
         ],
     )
-    def test_given_a_doctored_model_when_compared_then_what_it_takes_back_is_named(
+    def test_an_incompatible_model_is_reported_with_what_it_removes(
         self, kind: Any, fields: dict[str, Any], said: str
     ) -> None:
         assert said in list(breaking_changes(SCHEMAS[DETAIL_TYPES[kind]], doctored(kind, **fields)))
 
-    def test_given_an_addition_when_compared_then_it_is_allowed_and_old_samples_stay_valid(
+    def test_an_addition_is_allowed_and_old_samples_stay_valid(
         self,
     ) -> None:
         new = doctored(FailedData, ticket=(str | None, Field(None, description="T.")))
         assert list(breaking_changes(SCHEMAS["ISO Import Failed"], new)) == []
         assert list(Draft4Validator(new).iter_errors(EARLIER["1.0/iso-import-failed"])) == []
 
-    def test_given_a_schema_that_promised_more_when_checked_then_it_is_told_and_nothing_written(
+    def test_an_incompatible_schema_is_reported_and_nothing_is_written(
         self, tmp_path: Path
     ) -> None:
         for name, content in make_files().items():
@@ -198,12 +192,12 @@ class TestCompatibility:
 
 
 class TestParse:
-    def test_given_an_event_when_parsed_then_its_data_is_the_model_of_its_detail_type(self) -> None:
+    def test_the_data_of_an_event_has_the_model_of_its_detail_type(self) -> None:
         answer = parse(SUCCEEDED).data
         assert isinstance(answer, SucceededData)
         assert answer.amis[0].id == SUCCEEDED["detail"]["data"]["amis"][0]["id"]
 
-    def test_given_what_later_versions_add_when_parsed_then_it_is_left_out(self) -> None:
+    def test_fields_of_later_versions_are_ignored(self) -> None:
         later = copy.deepcopy(SUCCEEDED)
         later["detail"]["metadata"]["schemaVersion"] = "1.7"
         later["detail"]["data"]["amis"][0]["platform"] = "windows"
@@ -221,19 +215,19 @@ class TestParse:
             (changed(SUCCEEDED, detail=None), "not ISO Import Succeeded as the contract has it"),
         ],
     )
-    def test_given_a_foreign_event_when_parsed_then_it_is_refused_with_a_reason(
+    def test_a_foreign_event_is_refused_with_a_reason(
         self, event: dict[str, Any], said: str
     ) -> None:
         with pytest.raises(UnknownEventError, match=re.escape(said)):
             parse(event)
 
-    def test_given_another_major_version_when_parsed_then_it_is_refused(self) -> None:
+    def test_another_major_version_is_refused(self) -> None:
         later = copy.deepcopy(SUCCEEDED)
         later["detail"]["metadata"]["schemaVersion"] = "2.0"
         with pytest.raises(UnknownEventError, match=r"version is 2\.0; known is 1\.0"):
             parse(later)
 
-    def test_given_a_subscriber_without_aws_when_it_imports_the_models_then_pydantic_is_all(
+    def test_a_subscriber_needs_pydantic_only(
         self,
     ) -> None:
         code = "import sys, isodrop.events; print(*{name.split('.')[0] for name in sys.modules})"
@@ -246,21 +240,19 @@ class TestParse:
 
 class TestCodes:
     @pytest.mark.parametrize("code", Code)
-    def test_given_a_code_when_its_link_is_followed_then_there_is_its_section(
-        self, code: Code
-    ) -> None:
+    def test_the_link_of_a_code_leads_to_its_section(self, code: Code) -> None:
         page, _, anchor = docs_anchor(code).partition("#")
         headings = re.findall(r"^## (.*)$", (ROOT / page).read_text(), re.MULTILINE)
         assert anchor in headings  # a heading of lower case and hyphens is its own anchor
 
-    def test_given_unhappy_samples_when_read_then_they_carry_the_link_of_their_code(self) -> None:
+    def test_samples_of_failures_have_the_link_of_their_code(self) -> None:
         unhappy = [e["detail"]["data"] for e in NOW.values() if "code" in e["detail"]["data"]]
         assert len(unhappy) == 4
         assert all(data["docsPath"] == docs_anchor(Code(data["code"])) for data in unhappy)
 
 
 class TestRegistry:
-    def test_given_the_registry_s_template_when_held_to_the_service_s_model_then_it_is_taken(
+    def test_the_registry_template_fits_the_model_of_the_service(
         self,
     ) -> None:
         """The emulator has no schema registry."""

@@ -46,7 +46,7 @@ def states(level: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from states(branch)
 
 
-def ways(state: Mapping[str, Any]) -> set[str]:
+def transitions(state: Mapping[str, Any]) -> set[str]:
     """Every state that a definition says comes next, wherever it says so."""
     found = set()
     for part in (state, *state.get("Choices", ()), *state.get("Catch", ())):
@@ -75,14 +75,10 @@ class TestDrift:
             (tmp_path / name).write_text(picture)
         return tmp_path
 
-    def test_given_pictures_just_drawn_when_checked_then_nothing_has_drifted(
-        self, root: Path, of: Sources
-    ) -> None:
+    def test_pictures_just_drawn_are_up_to_date(self, root: Path, of: Sources) -> None:
         assert list(find_drift(of, root, draw)) == []
 
-    def test_given_a_new_state_when_checked_then_it_says_what_to_do(
-        self, root: Path, of: Sources
-    ) -> None:
+    def test_a_new_state_is_reported_with_a_remedy(self, root: Path, of: Sources) -> None:
         of.definition["States"]["New"] = {"Type": "Pass", "Next": "UploadHandled"}
         of.definition["States"]["PublishFailure"]["Next"] = "New"
         (said,) = find_drift(of, root, draw)
@@ -93,7 +89,7 @@ class TestDrift:
         "change",
         [{"title": "Another"}, {"metrics": [["isodrop", "Uploads", "service", "isodrop"]]}],
     )
-    def test_given_another_widget_when_checked_then_it_says_what_to_do(
+    def test_another_widget_is_reported_with_a_remedy(
         self, root: Path, of: Sources, change: dict[str, Any]
     ) -> None:
         of.body["widgets"][2]["properties"] |= change
@@ -102,15 +98,13 @@ class TestDrift:
         assert said.endswith("run: make pictures")
 
     @pytest.mark.parametrize("name", PICTURES)
-    def test_given_a_picture_that_is_gone_when_checked_then_it_is_missed(
-        self, root: Path, of: Sources, name: str
-    ) -> None:
+    def test_a_missing_picture_is_reported(self, root: Path, of: Sources, name: str) -> None:
         (root / name).unlink()
         assert [said.split()[0] for said in find_drift(of, root, draw)] == [name]
 
 
 class TestTheStateMachine:
-    def test_every_state_is_drawn_and_every_way_between_two(self, of: Sources) -> None:
+    def test_every_state_and_every_transition_is_drawn(self, of: Sources) -> None:
         graph = state_machine.graph(of.definition)
         named = [each["attributes"] for each in nodes(graph)]
         named += [each["graphAttributes"] for each in frames(graph)]
@@ -123,11 +117,11 @@ class TestTheStateMachine:
             for edge in graph["edges"]
             if not edge["tail"].startswith(("begin", "the"))
         }
-        said = {(name, target) for name, state in every.items() for target in ways(state)}
+        said = {(name, target) for name, state in every.items() for target in transitions(state)}
         assert said
         assert said <= drawn
 
-    def test_given_states_within_states_then_branches_begin_and_end_together(self) -> None:
+    def test_branches_within_a_state_begin_and_end_together(self) -> None:
         branch = {"StartAt": "One", "States": {"One": {"Type": "Pass", "End": True}}}
         other = {"StartAt": "Two", "States": {"Two": {"Type": "Fail", "Error": "No"}}}
         both = {"Type": "Parallel", "Branches": [branch, other], "End": True}
@@ -136,7 +130,7 @@ class TestTheStateMachine:
         graph = state_machine.graph({"StartAt": "Each", "States": {"Each": {**each, "End": True}}})
         assert [frame["name"] for frame in frames(graph)] == ["cluster Each", "cluster Each 0 Both"]
         assert "each of regions" in json.dumps(graph)
-        ways = {(edge["tail"], edge["head"]) for edge in graph["edges"]}
+        transitions = {(edge["tail"], edge["head"]) for edge in graph["edges"]}
         assert {
             ("the Start", "begin Each"),
             ("begin Each", "begin Each 0 Both"),
@@ -146,9 +140,9 @@ class TestTheStateMachine:
             ("Each 0 Both 1 Two", "end Each 0 Both"),
             ("end Each 0 Both", "end Each"),
             ("end Each", "the End"),
-        } == ways
+        } == transitions
 
-    def test_given_several_errors_of_one_way_then_it_is_drawn_once_and_says_all(self) -> None:
+    def test_several_errors_of_one_transition_are_drawn_once_with_all_names(self) -> None:
         caught = [
             {"ErrorEquals": ["A.First"], "Next": "Two"},
             {"ErrorEquals": ["B"], "Next": "Two"},
@@ -173,7 +167,7 @@ class TestTheStateMachine:
         assert [label.split() for label in labels] == [[], ["First", "or", "B"]]
         assert "events:PutEvents" in json.dumps(graph)
 
-    def test_given_a_type_of_state_that_is_not_known_then_it_is_refused(self) -> None:
+    def test_an_unknown_type_of_state_is_refused(self) -> None:
         with pytest.raises(KeyError, match="Dance"):
             state_machine.graph({"StartAt": "A", "States": {"A": {"Type": "Dance", "End": True}}})
 
@@ -206,7 +200,7 @@ class TestTheDashboard:
             if said[0][0] == NAMESPACE or isinstance(said[0][0], dict):
                 assert all(series["data"] for series in graph["series"]), graph["title"][0]["text"]
 
-    def test_given_a_metric_then_each_period_has_the_statistic_of_its_values(self) -> None:
+    def test_each_period_of_a_metric_has_the_statistic_of_its_values(self) -> None:
         samples = [
             Sample(3600.0 + at, "isodrop", "Time", f"service={service}", value, "Seconds")
             for at, service, value in [(10, "a", 1), (20, "a", 2), (70, "a", 6), (30, "b", 9)]
@@ -222,9 +216,7 @@ class TestTheDashboard:
             "p50": [[3600_000, 1.5], [3660_000, 6]],
         }
 
-    def test_given_a_statistic_or_a_search_that_is_not_known_then_it_is_refused(
-        self, of: Sources
-    ) -> None:
+    def test_an_unknown_statistic_or_search_is_refused(self, of: Sources) -> None:
         runs = [one for one in of.samples if one.name == "Uploads"]
         with pytest.raises(NotImplementedError, match="p99"):
             _points(runs, ["isodrop", "Uploads", "service", "isodrop", {"stat": "p99"}])
@@ -241,7 +233,7 @@ def _points(samples: Sequence[Sample], metric: list[Any]) -> Any:
 
 class TestInTheDark:
     @pytest.mark.parametrize("name", PICTURES)
-    def test_given_a_picture_then_no_word_keeps_its_colour_in_the_dark(self, name: str) -> None:
+    def test_no_text_keeps_its_colour_in_the_dark(self, name: str) -> None:
         drawn = ElementTree.fromstring((ROOT / name).read_text())  # noqa: S314 # our own
         words = [
             each for each in drawn.iter() if (each.text or "").strip() and "fill" in each.attrib
@@ -251,7 +243,7 @@ class TestInTheDark:
         for each in drawn.iter(f"{SVG}text"):
             assert "fill" in each.attrib or len(each), "black in the dark"
 
-    def test_given_a_colour_then_both_what_is_filled_and_what_is_drawn_with_it_changes(
+    def test_fill_and_stroke_of_a_colour_change_in_the_dark(
         self,
     ) -> None:
         light, dark = next(iter(IN_THE_DARK.items()))

@@ -52,7 +52,7 @@ def located(said: Any) -> list[dict[str, Any]]:
     return [said] if "S3Key" in said else [f for each in said.values() for f in located(each)]
 
 
-def test_nothing_is_left_for_sam_and_all_else_is_as_it_would_make_it(
+def test_the_package_equals_what_sam_would_build(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     template, _ = made
@@ -71,7 +71,7 @@ def test_nothing_is_left_for_sam_and_all_else_is_as_it_would_make_it(
     }
 
 
-def test_every_artifact_is_there_and_lies_where_the_parameters_say(
+def test_every_artifact_is_at_the_path_in_the_parameters(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     template, folder = made
@@ -101,7 +101,7 @@ def test_there_is_no_stack_within_the_stack_and_all_of_them_is_there(
 
 
 @pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-central-1:123456789012:called-at-night"])
-def test_what_was_a_stack_within_is_made_as_that_stack_would_make_it(
+def test_nested_resources_equal_those_of_the_nested_stack(
     made: tuple[dict[str, Any], Path], topic: str
 ) -> None:
     template, _ = made
@@ -124,7 +124,7 @@ def unnamed(said: Any, stack: str) -> Any:
     return json.loads(re.sub(rf'"{stack}(?=[A-Z])', '"', words))
 
 
-def test_the_registry_is_made_by_wish_only(made: tuple[dict[str, Any], Path]) -> None:
+def test_the_registry_is_created_on_request_only(made: tuple[dict[str, Any], Path]) -> None:
     template, _ = made
     made_by_default = resolve_plain(template, {"ArtifactBucket": "ours"})
     assert not [name for name in made_by_default.resources if name.startswith("EventSchemas")]
@@ -132,7 +132,7 @@ def test_the_registry_is_made_by_wish_only(made: tuple[dict[str, Any], Path]) ->
     assert "DashboardName" not in made_by_default.outputs
 
 
-def test_lambda_may_read_what_is_in_them(made: tuple[dict[str, Any], Path]) -> None:
+def test_lambda_may_read_the_files_in_the_archives(made: tuple[dict[str, Any], Path]) -> None:
     _, folder = made
     for path in folder.glob("*.zip"):
         with zipfile.ZipFile(path) as archive:
@@ -140,7 +140,7 @@ def test_lambda_may_read_what_is_in_them(made: tuple[dict[str, Any], Path]) -> N
         assert modes == {0o644}, path
 
 
-def test_the_state_machine_lies_where_the_parameters_say(
+def test_the_state_machine_is_at_the_path_in_the_parameters(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     template, folder = made
@@ -157,7 +157,9 @@ def test_the_state_machine_lies_where_the_parameters_say(
     assert json.loads(filled) == definition(**same)
 
 
-def test_it_is_small_enough_to_be_named_by_url(made: tuple[dict[str, Any], Path]) -> None:
+def test_the_template_is_small_enough_to_be_loaded_by_url(
+    made: tuple[dict[str, Any], Path],
+) -> None:
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
     template, folder = made
     assert (folder / TEMPLATE).stat().st_size < 1_000_000

@@ -63,12 +63,12 @@ def test_parts_without_checksums_differ_and_are_removed() -> None:
     ]
 
 
-def test_what_may_not_be_asked_was_not_seen() -> None:
+def test_a_point_without_permission_was_not_observed() -> None:
     denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeRule")
     point = Probe("rule", "taken", rule_pattern).point(Service(describe_rule=denied), STACK)
     assert (point.result, "AccessDenied" in point.observed) == (NOT_OBSERVED, True)
 
 
-def test_what_is_as_expected_held() -> None:
+def test_an_expected_observation_passes() -> None:
     service = Service(describe_rule={"EventPattern": "{}"})
     assert Probe("rule", "taken", rule_pattern).point(service, STACK).result == HELD

@@ -19,11 +19,11 @@ from tools.reference import (
 )
 
 
-def test_given_template_and_help_then_the_pages_are_up_to_date() -> None:
+def test_the_generated_pages_are_up_to_date() -> None:
     assert list(drifted()) == []
 
 
-def test_given_the_template_then_each_parameter_has_its_section_and_default() -> None:
+def test_each_parameter_has_its_section_and_default() -> None:
     page, template = configuration_page(source()), source()
     for name, parameter in template["Parameters"].items():
         section = page.partition(f"\n### {name}\n\n")[2].partition("\n#")[0]
@@ -34,20 +34,20 @@ def test_given_the_template_then_each_parameter_has_its_section_and_default() ->
     assert all(f"| `{name}` |" in page for name in template["Outputs"])
 
 
-def test_given_a_parameter_in_no_group_then_no_page_is_written() -> None:
+def test_a_parameter_outside_the_groups_is_refused() -> None:
     template = copy.deepcopy(source())
     template["Parameters"]["Forgotten"] = {"Type": "String", "Description": "Nothing."}
     with pytest.raises(ValueError, match="Forgotten"):
         configuration_page(template)
 
 
-def test_given_a_command_without_a_block_then_the_page_is_refused() -> None:
+def test_a_command_without_a_block_is_refused() -> None:
     page = (ROOT / COMMANDS_PAGE).read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="watch"):
         commands_page(page.replace("<!-- help: watch -->", ""))
 
 
-def test_given_pages_with_other_words_then_both_have_drifted(tmp_path: Path) -> None:
+def test_changed_pages_are_reported_as_out_of_date(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "template.yaml").write_text((ROOT / "template.yaml").read_text())
     for name, content in pages().items():
@@ -55,7 +55,7 @@ def test_given_pages_with_other_words_then_both_have_drifted(tmp_path: Path) -> 
     assert [line.partition(" ")[0] for line in drifted(tmp_path)] == [CONFIGURATION, COMMANDS_PAGE]
 
 
-def test_given_the_help_texts_then_there_is_one_for_each_command() -> None:
+def test_each_command_has_a_help_text() -> None:
     helps = help_texts()
     assert list(helps) == ["isodrop", *COMMANDS]
     assert all(helps[name].startswith(f"usage: isodrop {name} ") for name in COMMANDS)

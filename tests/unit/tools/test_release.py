@@ -57,9 +57,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_given_a_tag_then_the_release_has_four_files_and_their_sums(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_release_has_four_files_and_their_checksums(repository: Path, tmp_path: Path) -> None:
     made = release("v1.2.3", tmp_path / "release", repository)
     assert [path.name for path in made] == [
         "isodrop-1.2.3-package.zip",
@@ -75,9 +73,7 @@ def test_given_a_tag_then_the_release_has_four_files_and_their_sums(
     assert json.loads(made[2].read_text())["bomFormat"] == "CycloneDX"
 
 
-def test_given_later_changes_then_the_tag_makes_the_same_bytes(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_tag_makes_the_same_bytes_after_later_changes(repository: Path, tmp_path: Path) -> None:
     release("v1.2.3", tmp_path / "first", repository)
     (repository / "layers/isodrop/isodrop/later.py").write_text("x = 1\n")
     commit(repository)
@@ -86,28 +82,24 @@ def test_given_later_changes_then_the_tag_makes_the_same_bytes(
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
 
 
-def test_given_no_such_tag_then_it_is_refused(repository: Path, tmp_path: Path) -> None:
+def test_an_unknown_tag_is_refused(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"no tag v9\.9\.9"):
         release("v9.9.9", tmp_path / "release", repository)
 
 
-def test_given_a_tag_of_another_version_then_it_is_refused(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_tag_of_another_version_is_refused(repository: Path, tmp_path: Path) -> None:
     git(repository, "tag", "v2.0.0")
     with pytest.raises(ReleaseError, match=r"v2\.0\.0 has the version 1\.2\.3"):
         release("v2.0.0", tmp_path / "release", repository)
 
 
-def test_given_a_version_that_the_changelog_lacks_then_it_is_refused(repository: Path) -> None:
+def test_a_version_missing_in_the_changelog_is_refused(repository: Path) -> None:
     (repository / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n")
     with pytest.raises(ReleaseError, match=r"no section \[1\.2\.3\]"):
         check_version("v1.2.3", repository)
 
 
-def test_given_a_build_that_fails_then_its_output_is_in_the_error(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_the_error_of_a_failed_build_has_its_output(repository: Path, tmp_path: Path) -> None:
     (repository / "tools/package.py").write_text("raise SystemExit('no wheels for arm64')\n")
     commit(repository)
     git(repository, "tag", "--force", "v1.2.3")
@@ -115,7 +107,7 @@ def test_given_a_build_that_fails_then_its_output_is_in_the_error(
         release("v1.2.3", tmp_path / "release", repository)
 
 
-def test_given_files_then_the_sums_are_in_the_form_of_sha256sum(tmp_path: Path) -> None:
+def test_the_checksums_have_the_form_of_sha256sum(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert checksums([tmp_path / "empty"]) == f"{empty}  empty\n"

@@ -35,35 +35,35 @@ def module(layer: Path, name: str = "x86_64", python: str = "313") -> Path:
     return layer / "python/fast" / f"core.cpython-{python}-{name}-linux-gnu.so"
 
 
-def test_given_a_whole_layer_then_its_size_is_told(layer: Path) -> None:
+def test_the_size_of_a_whole_layer_is_reported(layer: Path) -> None:
     assert check_layer(layer).startswith("0.0 MB unzipped, of 250 MB; compiled: 1")
 
 
-def test_given_a_module_for_one_architecture_only_then_it_is_found(layer: Path) -> None:
+def test_a_module_for_one_architecture_only_is_found(layer: Path) -> None:
     module(layer).unlink()
     with pytest.raises(StepError, match=r"is there for \{'aarch64'\} only"):
         check_layer(layer)
 
 
-def test_given_a_module_for_another_python_then_it_is_found(layer: Path) -> None:
+def test_a_module_for_another_python_is_found(layer: Path) -> None:
     module(layer).rename(module(layer, python="311"))
     with pytest.raises(StepError, match=r"is for no Python 3\.13 on Lambda"):
         check_layer(layer)
 
 
-def test_given_a_module_for_another_system_then_it_is_found(layer: Path) -> None:
+def test_a_module_for_another_system_is_found(layer: Path) -> None:
     module(layer).rename(layer / "python/fast/core.cpython-313-darwin.so")
     with pytest.raises(StepError, match=r"is for no Python 3\.13 on Lambda"):
         check_layer(layer)
 
 
-def test_given_a_module_that_is_not_what_its_name_says_then_it_is_found(layer: Path) -> None:
+def test_a_module_that_contradicts_its_name_is_found(layer: Path) -> None:
     shutil.copy(module(layer, "aarch64"), module(layer))
     with pytest.raises(StepError, match="is not what it says"):
         check_layer(layer)
 
 
-def test_given_a_compiled_package_without_its_modules_then_it_is_found(layer: Path) -> None:
+def test_a_compiled_package_without_its_modules_is_found(layer: Path) -> None:
     about = layer / "python" / "slow-1.0.dist-info"
     about.mkdir()
     (about / "WHEEL").write_text("Tag: cp311-cp311-macosx_11_0_arm64\n")
@@ -76,7 +76,7 @@ def test_each_snippet_that_is_tried_is_there_once(language: str) -> None:
     assert "build/package" in snippet(language)
 
 
-def test_given_the_guide_of_make_local_then_the_commands_that_end_are_read() -> None:
+def test_the_terminating_commands_of_the_local_guide_are_read() -> None:
     commands = commands_of(GUIDE)
     programs = {command.split()[0] for command in commands}
     assert programs >= {"aws", "isodrop", "mkdir", "python", "sam"}
@@ -85,7 +85,7 @@ def test_given_the_guide_of_make_local_then_the_commands_that_end_are_read() -> 
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/developing.md"])
-def test_given_the_sam_commands_of_a_page_then_the_walk_gives_each_with_its_options(
+def test_the_walkthrough_runs_each_sam_command_with_its_options(
     page: str,
 ) -> None:
     told = re.findall(r"^\$ (?:\S+=\S+ )?(sam .*)$", (ROOT / page).read_text(), re.MULTILINE)
@@ -118,25 +118,27 @@ def test_the_guide_calls_each_function_in_a_container_by_the_address_there() -> 
     assert not any(each.endswith("\\") for each in commands)
 
 
-def test_without_containers_the_guide_says_how_they_get_there() -> None:
+def test_without_containers_the_guide_explains_how_to_get_them() -> None:
     stack: Any = _Stack()
     told = guide(stack)
     assert "sam local invoke" not in told
     assert "make local CONTAINERS=1" in told
 
 
-def test_an_address_that_is_given_is_taken() -> None:
+def test_a_given_address_is_used() -> None:
     assert host_address("172.17.0.1") == "172.17.0.1"
 
 
-def test_without_an_engine_it_is_said_that_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_engine_the_walkthrough_names_the_need_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with pytest.raises(StackError, match="no container engine answers"):
         host_address("1")
 
 
-def test_what_podman_lacks_is_said_with_how_to_get_it(
+def test_a_feature_missing_in_podman_is_named_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")

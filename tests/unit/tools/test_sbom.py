@@ -37,13 +37,13 @@ def bill(*libraries: Message) -> dict[str, Any]:
 # The bill of materials
 
 
-def test_it_lists_what_is_in_the_layer_with_version_and_licence() -> None:
+def test_the_sbom_lists_the_layers_packages_with_version_and_licence() -> None:
     (component,) = bill(mit("six"))["components"]
     assert component["purl"] == "pkg:pypi/six@1.0"
     assert component["licenses"] == [{"expression": "MIT"}]
 
 
-def test_it_lists_which_library_depends_on_which() -> None:
+def test_the_sbom_lists_the_dependencies() -> None:
     made = bill(
         mit("a", "b>=1", "c; extra == 'all'", "c; sys_platform == 'win32'", "elsewhere"),
         mit("b"),

@@ -26,7 +26,7 @@ PLAN = ImportPlan(
 )
 
 
-def looked(**state: Any) -> dict[str, Any]:
+def build_state(**state: Any) -> dict[str, Any]:
     details = {"resourceType": "aws-sdk:imagebuilder", "resource": "getImage"}
     output = json.dumps({"Image": {"State": state}})
     return {"taskSucceededEventDetails": {**details, "output": output}}
@@ -53,8 +53,8 @@ SHORT_OF_QUOTA = {"lambdaFunctionFailedEventDetails": {"error": "QuotaError", "c
         (points.key("aws:kms", "Failed"), points.DIFFERS),
         (points.steps([]), points.NOT_OBSERVED),
         (points.failure([], "Succeeded"), points.NOT_OBSERVED),
-        (points.failure([looked(Status="FAILED")], "Failed"), points.DIFFERS),
-        (points.failure([looked(Status="FAILED", FailureContext={})], "Failed"), points.HELD),
+        (points.failure([build_state(Status="FAILED")], "Failed"), points.DIFFERS),
+        (points.failure([build_state(Status="FAILED", FailureContext={})], "Failed"), points.HELD),
         (points.quota([{"type": "Any", "id": 1}]), points.NOT_OBSERVED),
         (points.quota([SHORT_OF_QUOTA]), points.HELD),
         (points.ami_tags({"a": "1"}, {"a": "1", "b": "2"}), points.HELD),
@@ -70,11 +70,11 @@ SHORT_OF_QUOTA = {"lambdaFunctionFailedEventDetails": {"error": "QuotaError", "c
         (points.missing_object(None, None, "you may not"), points.NOT_OBSERVED),
     ],
 )
-def test_given_what_was_seen_then_each_point_is_judged(point: points.Point, result: str) -> None:
+def test_each_point_is_checked_against_what_was_seen(point: points.Point, result: str) -> None:
     assert point.result == result
 
 
-def test_given_no_iso_then_it_is_told_how_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_iso_its_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         smoke.main([""], {})
     assert leaving.value.code == 2

@@ -29,7 +29,7 @@ def rows(*tables: str) -> list[dict[str, str]]:
     return made
 
 
-def said(name: FileName) -> tuple[str, str, str, str]:
+def facts_of(name: FileName) -> tuple[str, str, str, str]:
     build = "" if name.build is None else f"{name.build}"
     revision = "" if name.revision is None else f".{name.revision}"
     return name.release or "", build + revision, name.architecture or "", name.language or ""
@@ -38,29 +38,27 @@ def said(name: FileName) -> tuple[str, str, str, str]:
 def is_right(row: dict[str, str]) -> bool:
     release = row["release"].removesuffix(" (Win10)")
     expected = (release, row["build"], row["arch"], row["language"])
-    return said(parse_file_name(row["name"])) == expected
+    return facts_of(parse_file_name(row["name"])) == expected
 
 
 @pytest.mark.parametrize(("table", "count"), [("iso-names.tsv", 99), ("iso-names-2.tsv", 39)])
-def test_given_the_names_of_the_field_when_read_then_only_listed_ones_miss(
-    table: str, count: int
-) -> None:
+def test_of_the_real_names_only_listed_ones_are_missed(table: str, count: int) -> None:
     read = rows(table)
     assert len(read) == count
     assert {row["name"] for row in read if not is_right(row)} <= MISSES.keys()
 
 
-def test_given_a_listed_miss_when_read_then_it_is_still_one() -> None:
+def test_a_listed_miss_is_still_missed() -> None:
     assert {row["name"] for row in rows() if not is_right(row)} == MISSES.keys()
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"][:60])
-def test_given_a_name_of_the_field_when_read_then_its_family_is_known(row: dict[str, str]) -> None:
+def test_a_real_name_matches_a_known_pattern(row: dict[str, str]) -> None:
     assert parse_file_name(row["name"]).family == row["family"]
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"][:60])
-def test_given_a_kind_that_is_refused_when_only_its_name_is_read_then_it_is_not_importable(
+def test_a_name_of_a_refused_kind_is_not_importable(
     row: dict[str, str],
 ) -> None:
     name = parse_file_name(row["name"])
@@ -79,7 +77,7 @@ def test_given_a_kind_that_is_refused_when_only_its_name_is_read_then_it_is_not_
         assert (name.importable == "yes") == documented
 
 
-def test_given_every_source_when_its_pattern_is_compiled_then_it_names_no_group() -> None:
+def test_the_patterns_of_sources_name_no_group() -> None:
     # The facts are read by one pattern each, the same for all sources.
     assert not any(re.compile(source.pattern, FLAGS).groupindex for source in SOURCES)
 
@@ -114,7 +112,7 @@ def test_given_every_source_when_its_pattern_is_compiled_then_it_names_no_group(
         ("Windows_InsiderPreview_Server_vNext_en-us_26296.iso", None, None, "en-US"),
     ],
 )  # fmt: skip
-def test_given_relatives_of_the_known_names_when_read_then_they_are_understood(
+def test_variants_of_known_names_are_parsed(
     name: str, release: str | None, architecture: str | None, language: str | None
 ) -> None:
     found = parse_file_name(name)
@@ -202,7 +200,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS, ids=lambda name: name[:60])
-def test_given_a_kind_of_name_when_read_then_every_fact_is_right(name: str) -> None:
+def test_each_fact_of_a_name_is_parsed(name: str) -> None:
     read = parse_file_name(name)
     found = (read.release, read.build, read.architecture, read.language, read.family)
     assert found == KINDS[name]
@@ -220,7 +218,7 @@ def test_given_a_kind_of_name_when_read_then_every_fact_is_right(name: str) -> N
         ("18363.418.191007-0143.19h2_release_CLIENT_x64FRE_en-us.iso", None, None),
     ],
 )
-def test_given_a_name_when_read_then_its_own_word_is_kept_apart(
+def test_the_original_spelling_of_a_name_is_kept(
     name: str, word: str | None, label: str | None
 ) -> None:
     read = parse_file_name(name)
@@ -235,13 +233,11 @@ def test_given_a_name_when_read_then_its_own_word_is_kept_apart(
         ("Win11_22H2.iso", "no"),
     ],
 )
-def test_given_a_build_of_two_releases_when_read_then_no_is_not_said(
-    name: str, importable: str
-) -> None:
+def test_a_build_of_two_releases_is_not_refused_by_name(name: str, importable: str) -> None:
     assert parse_file_name(name).importable == importable
 
 
-def test_given_a_name_of_all_words_when_it_is_too_long_then_it_says_nothing() -> None:
+def test_a_name_of_known_words_that_is_too_long_gives_nothing() -> None:
     everything = "_".join(row["name"] for row in rows())[:1020] + ".iso"
     assert len(everything.encode()) == 1024
     assert parse_file_name(everything) == FileName(everything)
@@ -271,7 +267,7 @@ def test_given_a_name_of_all_words_when_it_is_too_long_then_it_says_nothing() ->
         ("Win11_LTSC_2024_x64.iso", ("11", "LTSC 2024", "x64", None, "ltsc")),
     ],
 )
-def test_given_a_renamed_file_when_read_then_its_loose_words_are_taken(
+def test_the_loose_words_of_a_renamed_file_are_parsed(
     name: str, expected: tuple[str | None, ...]
 ) -> None:
     found = parse_file_name(f"drops/2026/{name}")
@@ -293,11 +289,11 @@ def test_given_a_renamed_file_when_read_then_its_loose_words_are_taken(
         "26100.1.240331-1435.ge_release_amd64fre_CLIENT_LOF_PACKAGES_OEM.iso",
     ],
 )
-def test_given_a_file_of_a_refused_kind_when_read_then_the_name_says_no(name: str) -> None:
+def test_the_name_of_a_refused_kind_is_not_importable(name: str) -> None:
     assert parse_file_name(name).importable == "no"
 
 
-def test_given_a_renamed_file_that_says_everything_when_read_then_the_media_must_say_yes() -> None:
+def test_a_renamed_file_with_every_fact_needs_the_iso_to_confirm() -> None:
     assert parse_file_name("Win11_24H2_Enterprise_x64_en-us.iso").importable == "unknown"
 
 
@@ -323,7 +319,7 @@ def test_given_a_renamed_file_that_says_everything_when_read_then_the_media_must
         "A" * 256 + "win11_24h2.iso",
     ],
 )
-def test_given_a_name_that_does_not_speak_of_windows_when_read_then_nothing_is_made_of_it(
+def test_a_name_without_windows_gives_nothing(
     name: str,
 ) -> None:
     assert parse_file_name(name) == FileName(name)
@@ -338,19 +334,17 @@ def test_given_a_name_that_does_not_speak_of_windows_when_read_then_nothing_is_m
         ("win11-English-fr-fr.iso", "language"),
     ],
 )
-def test_given_a_name_that_contradicts_itself_when_read_then_it_says_nothing_there(
-    name: str, field: str
-) -> None:
+def test_a_contradictory_fact_in_a_name_is_left_out(name: str, field: str) -> None:
     assert getattr(parse_file_name(name), field) is None
 
 
-def test_given_a_servicing_month_in_the_name_when_read_then_it_is_told() -> None:
+def test_a_servicing_month_in_the_name_is_parsed() -> None:
     name = "en-us_windows_11_business_editions_version_24h2_updated_march_2025_x64_dvd_77837751.iso"
     assert parse_file_name(name).updated == "2025-03"
     assert parse_file_name(name.replace("march", "smarch")).updated is None
 
 
-def test_given_a_windows_path_when_read_then_only_the_base_name_counts() -> None:
+def test_only_the_base_name_of_a_windows_path_counts() -> None:
     assert (
         parse_file_name(r"C:\win10\Win11_24H2_English_x64.iso").name == "Win11_24H2_English_x64.iso"
     )

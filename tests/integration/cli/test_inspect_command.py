@@ -48,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_given_a_disc_of_each_refused_kind_when_inspected_then_its_code_is_told(
+def test_an_iso_of_each_refused_kind_is_reported_by_its_code(
     run: Run, tmp_path: Path, editions: Sequence[EditionSpec], code: str
 ) -> None:
     status, out, _ = run("inspect", make_iso(tmp_path / "x.iso", editions=editions), "--json")
@@ -59,9 +59,7 @@ def test_given_a_disc_of_each_refused_kind_when_inspected_then_its_code_is_told(
     ("data", "code"),
     [(b"", "not-an-iso"), (b"Dear diary,\n", "not-an-iso"), (bytes(1_000_000), "not-an-iso")],
 )
-def test_given_no_disc_at_all_when_inspected_then_it_is_rejected(
-    run: Run, tmp_path: Path, data: bytes, code: str
-) -> None:
+def test_an_empty_file_is_rejected(run: Run, tmp_path: Path, data: bytes, code: str) -> None:
     path = tmp_path / "x.iso"
     path.write_bytes(data)
     status, out, _ = run("inspect", path, "--json")
@@ -69,9 +67,7 @@ def test_given_no_disc_at_all_when_inspected_then_it_is_rejected(
     assert (status, told["contents"], told["rejection"]["code"]) == (3, None, code)
 
 
-def test_given_a_disc_of_5_gb_when_inspected_then_a_few_short_reads_are_enough(
-    run: Run, tmp_path: Path
-) -> None:
+def test_an_iso_of_5_gb_is_inspected_with_a_few_short_reads(run: Run, tmp_path: Path) -> None:
     iso = make_iso(tmp_path / "Win11_24H2_Enterprise_x64.iso", size=5_900_000_000)
     status, out, err = run("inspect", iso, "--json", "--trace")
     told = json.loads(out)
@@ -83,7 +79,7 @@ def test_given_a_disc_of_5_gb_when_inspected_then_a_few_short_reads_are_enough(
 # In S3
 
 
-def test_given_an_object_in_s3_when_inspected_then_its_own_key_and_metadata_count(
+def test_an_object_is_inspected_with_its_own_key_and_metadata(
     run: Run, tmp_path: Path, session: boto3.Session
 ) -> None:
     key = "drops/Win11 24H2+Enterprise x64.iso"
@@ -101,7 +97,7 @@ def test_given_an_object_in_s3_when_inspected_then_its_own_key_and_metadata_coun
     assert run("inspect", f"s3://{BUCKET}/{key}", "--metadata", "edition=No")[0] == 3
 
 
-def test_given_an_object_when_its_reads_are_traced_then_the_first_is_the_one_that_opened_it(
+def test_the_first_traced_read_is_the_one_that_opened_the_object(
     run: Run, tmp_path: Path, session: boto3.Session
 ) -> None:
     session.client("s3").upload_file(str(make_iso(tmp_path / "x.iso")), BUCKET, "x.iso")
@@ -121,7 +117,7 @@ def test_given_an_object_when_its_reads_are_traced_then_the_first_is_the_one_tha
     ],
 )
 @pytest.mark.usefixtures("session")
-def test_given_no_object_to_look_at_when_inspected_then_it_exits_1_in_one_sentence(
+def test_without_an_object_inspect_exits_1_in_one_sentence(
     run: Run, address: str, reason: str
 ) -> None:
     status, out, err = run("inspect", address)
@@ -143,7 +139,7 @@ def test_given_no_object_to_look_at_when_inspected_then_it_exits_1_in_one_senten
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_given_no_way_to_aws_when_an_object_is_inspected_then_a_way_out_is_told(
+def test_without_access_to_aws_inspect_suggests_a_remedy(
     run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -174,7 +170,7 @@ def test_given_no_way_to_aws_when_an_object_is_inspected_then_a_way_out_is_told(
         ("InvalidObjectState", "restore it"),
     ],
 )
-def test_given_an_object_that_s3_refuses_when_inspected_then_a_way_out_is_told(
+def test_an_object_that_s3_refuses_is_reported_with_a_remedy(
     run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, way_out: str
 ) -> None:
     def refuse(**_: object) -> None:

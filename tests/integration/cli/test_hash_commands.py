@@ -68,7 +68,7 @@ def test_an_object_has_the_same_names_as_the_file(
         assert of_the_file[name] == of_the_object[name]
 
 
-def test_without_the_flag_nothing_more_is_read_or_told(iso: Path, run: Run) -> None:
+def test_without_the_flag_no_hash_is_computed_or_shown(iso: Path, run: Run) -> None:
     _, told = run(str(iso))
     assert {"sha256", "contentId"} & told.keys() == set()
 
@@ -90,7 +90,7 @@ def test_in_a_pipe_both_are_fields(iso: Path, capsys: pytest.CaptureFixture[str]
         (("off", False), True, "accepted", ""),
     ],
 )
-def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is asked, and what is told
+def test_the_decision_uses_the_list_of_the_stack(  # noqa: PLR0917 - what is asked, and what is told
     iso: Path,
     session: boto3.Session,
     monkeypatch: pytest.MonkeyPatch,
@@ -120,12 +120,12 @@ def test_the_verdict_is_that_of_the_stacks_list(  # noqa: PLR0917 - what is aske
     assert ("allow-list" in words or "AllowListMode" in words) == bool(said)
 
 
-def test_a_drop_hashes_its_file_meanwhile(iso: Path) -> None:
+def test_an_upload_hashes_its_file_meanwhile(iso: Path) -> None:
     with hash_in_background(iso) as hashes:
         assert hashes().sha256 == sha256(iso)
 
 
-def test_a_drop_that_is_broken_off_hashes_no_further(tmp_path: Path) -> None:
+def test_an_interrupted_upload_stops_hashing(tmp_path: Path) -> None:
     path = tmp_path / "large.iso"
     with path.open("wb") as file:
         file.truncate(20 * 1024**3)

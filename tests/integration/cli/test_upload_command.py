@@ -116,7 +116,7 @@ def test_metadata_that_are_not_ascii_come_back_as_they_went(
     assert plan.description == WORDS
 
 
-def test_what_is_there_with_such_metadata_is_known_again(harness: ImportHarness, run: Run) -> None:
+def test_an_object_with_such_metadata_is_recognised(harness: ImportHarness, run: Run) -> None:
     run("--set", f"description={WORDS}")
 
     status, out, _ = run("--set", f"description={WORDS}")
@@ -124,9 +124,7 @@ def test_what_is_there_with_such_metadata_is_known_again(harness: ImportHarness,
     assert (status, json.loads(out.splitlines()[-1])["sent"], versions(harness)) == (0, False, 1)
 
 
-def test_an_object_is_encrypted_and_tagged_as_it_was_asked_for(
-    harness: ImportHarness, run: Run
-) -> None:
+def test_an_object_is_encrypted_and_tagged_as_requested(harness: ImportHarness, run: Run) -> None:
     key = harness.client("kms").create_key()["KeyMetadata"]["KeyId"]
 
     status, _, _ = run("--sse", "aws:kms", "--sse-kms-key-id", key, "--tag", "team=a + b")
@@ -137,7 +135,7 @@ def test_an_object_is_encrypted_and_tagged_as_it_was_asked_for(
     assert tags == [{"Key": "team", "Value": "a + b"}]
 
 
-def test_what_is_there_under_another_key_is_sent_again(harness: ImportHarness, run: Run) -> None:
+def test_an_object_under_another_kms_key_is_sent_again(harness: ImportHarness, run: Run) -> None:
     run()
 
     status, out, _ = run("--sse", "aws:kms")
@@ -151,7 +149,7 @@ def test_a_key_without_its_encryption_is_wrong_usage(run: Run) -> None:
     assert ended.value.code == 2
 
 
-def test_two_drops_of_one_file_at_once_end_well(
+def test_two_concurrent_uploads_of_one_file_both_succeed(
     harness: ImportHarness, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def complete(_: resumable_upload.ResumableUpload, params: dict[str, Any]) -> None:
@@ -167,7 +165,7 @@ def test_two_drops_of_one_file_at_once_end_well(
     assert (last["event"], last["versionId"]) == ("uploaded", head(harness)["VersionId"])
 
 
-def test_an_upload_that_was_given_up_meanwhile_is_begun_anew(
+def test_an_upload_aborted_meanwhile_is_started_again(
     harness: ImportHarness, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def abort(_: resumable_upload.ResumableUpload, params: dict[str, Any]) -> None:
@@ -184,7 +182,7 @@ def test_an_upload_that_was_given_up_meanwhile_is_begun_anew(
 
 
 @pytest.mark.parametrize(("arrived", "lines"), [(0, 1), (1, 2)])
-def test_that_it_goes_on_is_said_where_a_part_has_arrived(
+def test_resuming_is_announced_only_where_a_part_has_arrived(
     run: Run,
     refused: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

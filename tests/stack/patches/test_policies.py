@@ -123,7 +123,7 @@ def test_the_principal_of_a_condition_is_the_role(emulator: LocalStack, as_role:
     assert error_of(them.put_object, Bucket="others", Key="x", Body=b"") == "AccessDenied"
 
 
-def test_tags_with_an_object_take_the_right_to_tag(emulator: LocalStack, as_role: As) -> None:
+def test_tags_on_an_object_need_the_permission_to_tag(emulator: LocalStack, as_role: As) -> None:
     emulator.client("s3").create_bucket(Bucket="tagged")
     s3 = client(emulator, as_role(may("s3:PutObject")), "s3")
     put = {"Bucket": "tagged", "Key": "x", "Body": b""}
@@ -162,7 +162,7 @@ LACKING = [
 
 
 @pytest.mark.parametrize("lacking", LACKING)
-def test_an_import_takes_what_it_depends_on(
+def test_an_import_needs_its_dependent_permissions(
     emulator: LocalStack, as_role: As, lacking: str
 ) -> None:
     rights = [may(each) for each in (*LACKING, "imagebuilder:ImportDiskImage") if each != lacking]
@@ -184,7 +184,7 @@ def test_an_import_takes_what_it_depends_on(
         builder.import_disk_image(**asked)
 
 
-def test_a_state_machine_does_what_its_role_may(emulator: LocalStack) -> None:
+def test_a_state_machine_is_limited_to_its_role(emulator: LocalStack) -> None:
     states = emulator.client("stepfunctions")
     task = {
         "Type": "Task",
@@ -210,7 +210,9 @@ def test_a_state_machine_does_what_its_role_may(emulator: LocalStack) -> None:
     assert ended == [True, False]  # there is no such image, which only who may look is told
 
 
-def test_what_a_caller_s_policies_say_is_recorded(emulator: LocalStack, as_role: As) -> None:
+def test_the_evaluation_of_a_callers_policies_is_recorded(
+    emulator: LocalStack, as_role: As
+) -> None:
     emulator.client("s3").create_bucket(Bucket="recorded")
     s3 = client(emulator, as_role(may("s3:ListBucket")), "s3")
     s3.list_objects_v2(Bucket="recorded", Prefix="isos/")

@@ -7,13 +7,15 @@ import pytest
 
 from isodrop_cli.doctor.allow_list import allow_list
 from isodrop_cli.doctor.results import Level
-from tests.unit.cli.test_doctor import context, refusal, with_parameters
+from tests.support.doctor_answers import context, refusal, with_parameters
 
 ENTRY = "0" * 64
 LIST = "s3://lists/isos.txt"
 
 
-def look(text: str, *, mode: str = "enforce", uri: str = LIST, **answers: Any) -> tuple[Level, str]:
+def check_list(
+    text: str, *, mode: str = "enforce", uri: str = LIST, **answers: Any
+) -> tuple[Level, str]:
     where = "AllowListParameter" if uri.startswith("ssm:") else "AllowListUri"
     stack = with_parameters(AllowListMode=mode, **{where: uri.removeprefix("ssm:")})
     found = {"Body": BytesIO(text.encode())}
@@ -26,43 +28,43 @@ def look(text: str, *, mode: str = "enforce", uri: str = LIST, **answers: Any) -
 
 @pytest.mark.parametrize("uri", [LIST, "ssm:/isos"])
 def test_a_list_that_can_be_read_is_well_and_counted(uri: str) -> None:
-    assert look(f"{ENTRY}  a.iso\n", uri=uri) == (
+    assert check_list(f"{ENTRY}  a.iso\n", uri=uri) == (
         Level.OK,
         f"{uri} has 1 entry; the mode is enforce",
     )
 
 
-def test_the_mode_off_asks_for_no_list() -> None:
-    assert look("", mode="off", uri="")[0] is Level.OK
+def test_in_mode_off_no_list_is_needed() -> None:
+    assert check_list("", mode="off", uri="")[0] is Level.OK
 
 
-def test_no_list_in_mode_enforce_rejects_everything_and_doctor_says_so() -> None:
-    level, message = look("", uri="")
+def test_in_mode_enforce_without_a_list_everything_is_rejected() -> None:
+    level, message = check_list("", uri="")
     assert (level, "every ISO is rejected" in message) == (Level.ERROR, True)
 
 
 def test_a_list_without_entries_rejects_everything_too() -> None:
-    level, message = look("# none yet\n<html>")
+    level, message = check_list("# none yet\n<html>")
     assert (level, "every ISO is rejected" in message) == (Level.ERROR, True)
     assert "the line 2 cannot be read" in message
 
 
 @pytest.mark.parametrize("mode", ["warn", "enforce"])
-def test_a_list_that_is_not_there_is_told(mode: str) -> None:
-    level, message = look("", mode=mode, GetObject=refusal("NoSuchKey", 404))
+def test_a_missing_list_is_reported(mode: str) -> None:
+    level, message = check_list("", mode=mode, GetObject=refusal("NoSuchKey", 404))
     assert (level, LIST in message) == (Level.ERROR, True)
 
 
-def test_a_wrong_line_is_told_by_its_number() -> None:
-    level, message = look(f"{ENTRY}\nWin11.iso\n")
+def test_a_wrong_line_is_named_by_its_number() -> None:
+    level, message = check_list(f"{ENTRY}\nWin11.iso\n")
     assert (level, "the line 2 cannot be read" in message) == (Level.WARNING, True)
 
 
 def test_a_list_where_uploaders_write_is_broken() -> None:
-    level, message = look(ENTRY, uri="s3://drops/isos.txt")
+    level, message = check_list(ENTRY, uri="s3://drops/isos.txt")
     assert (level, "uploaders can overwrite the list" in message) == (Level.ERROR, True)
 
 
 def test_a_list_without_versions_is_doubtful() -> None:
-    level, message = look(ENTRY, GetBucketVersioning={})
+    level, message = check_list(ENTRY, GetBucketVersioning={})
     assert (level, "is not versioned" in message) == (Level.WARNING, True)

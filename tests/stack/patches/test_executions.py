@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from isodrop_local.stack import LocalStack
-from tests.stack.test_patches import make_function, make_machine, over, task
+from tests.support.emulator_calls import make_function, make_machine, over, task
 
 BIG = 256 * 1024
 GET_IMAGE = {
@@ -36,7 +36,7 @@ def ended(emulator: LocalStack, states: dict[str, Any], given: object = None) ->
     return emulator.wait_for(lambda: over(emulator, begun["executionArn"]))
 
 
-def test_what_a_state_assigns_it_assigns_at_once(emulator: LocalStack) -> None:
+def test_a_state_assigns_its_variables_at_once(emulator: LocalStack) -> None:
     states = {
         "Set": {"Type": "Pass", "Assign": {"a": 1, "b": 2}, "Next": "Swap"},
         "Swap": {"Type": "Pass", "Assign": {"a": "{% $b %}", "b": "{% $a %}"}, "Next": "Tell"},
@@ -99,7 +99,7 @@ def test_an_output_of_more_than_256_kib_can_be_caught_by_its_name(emulator: Loca
     assert json.loads(ended(emulator, states)["output"]) == "caught"
 
 
-def test_an_input_of_more_than_256_kib_starts_nothing(emulator: LocalStack) -> None:
+def test_an_input_of_more_than_256_kib_starts_no_execution(emulator: LocalStack) -> None:
     machine = make_machine(emulator, {"End": {"Type": "Succeed"}}, "End")
     with pytest.raises(ClientError, match="less than or equal to 262144"):
         emulator.client("stepfunctions").start_execution(

@@ -47,7 +47,7 @@ def printed(run: Run) -> Callable[..., dict[str, Any]]:
     return printed
 
 
-def test_given_an_object_when_its_event_is_read_then_it_is_that_upload(
+def test_the_event_of_an_object_parses_as_that_upload(
     session: boto3.Session, printed: Callable[..., dict[str, Any]]
 ) -> None:
     put = session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
@@ -59,7 +59,7 @@ def test_given_an_object_when_its_event_is_read_then_it_is_that_upload(
     assert event == printed(ADDRESS), "the same object gives the same event"
 
 
-def test_given_another_upload_when_its_event_is_printed_then_it_is_another(
+def test_another_upload_has_another_event(
     session: boto3.Session, printed: Callable[..., dict[str, Any]]
 ) -> None:
     s3 = session.client("s3")
@@ -73,7 +73,7 @@ def test_given_another_upload_when_its_event_is_printed_then_it_is_another(
     assert printed(ADDRESS, "--version-id", version) == first
 
 
-def test_given_a_sequencer_when_the_event_is_printed_then_it_is_another_upload_of_the_object(
+def test_a_sequencer_makes_it_another_upload_of_the_object(
     session: boto3.Session, printed: Callable[..., dict[str, Any]]
 ) -> None:
     session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
@@ -87,7 +87,7 @@ def test_given_a_sequencer_when_the_event_is_printed_then_it_is_another_upload_o
 
 
 @pytest.mark.parametrize("size", [0, 5, 8 * MIB - 1, 8 * MIB, 16 * MIB, 17 * MIB])
-def test_given_a_file_when_its_event_is_printed_then_its_etag_is_that_of_its_upload(
+def test_the_event_of_a_file_has_the_etag_of_its_upload(
     session: boto3.Session, printed: Callable[..., dict[str, Any]], tmp_path: Path, size: int
 ) -> None:
     # Given
@@ -102,7 +102,7 @@ def test_given_a_file_when_its_event_is_printed_then_its_etag_is_that_of_its_upl
     assert (seen["size"], seen["key"]) == (size, KEY)
 
 
-def test_given_etag_and_size_then_nobody_is_asked(
+def test_with_etag_and_size_s3_is_not_called(
     printed: Callable[..., dict[str, Any]],
 ) -> None:
     with patch.dict(os.environ, {"PATH": os.environ["PATH"]}, clear=True):
@@ -122,9 +122,7 @@ def test_given_etag_and_size_then_nobody_is_asked(
     ],
 )
 @pytest.mark.usefixtures("session")
-def test_given_no_object_then_it_exits_1_and_says_where_to_look(
-    run: Run, address: str, said: str
-) -> None:
+def test_without_an_object_it_exits_1_with_a_hint(run: Run, address: str, said: str) -> None:
     status, out, err = run(address)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"isodrop: {address}: ")
@@ -139,7 +137,7 @@ def test_given_no_object_then_it_exits_1_and_says_where_to_look(
         ({"AWS_ACCESS_KEY_ID": "half"}, "sign in (aws sso login, aws configure)"),
     ],
 )
-def test_given_nobody_to_be_then_it_says_the_ways_out(
+def test_without_credentials_it_names_the_ways_to_get_them(
     run: Run, tmp_path: Path, environ: dict[str, str], said: str
 ) -> None:
     with patch.dict(os.environ, {"HOME": str(tmp_path), **environ}, clear=True):
@@ -157,7 +155,7 @@ def test_given_nobody_to_be_then_it_says_the_ways_out(
         ("503", "the object is not read"),
     ],
 )
-def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
+def test_an_s3_error_without_a_message_is_reported_with_a_remedy(
     run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:
     client = session.client("s3")
@@ -169,7 +167,7 @@ def test_given_an_s3_that_does_not_say_then_it_says_what_it_takes(
 
 
 @pytest.mark.usefixtures("session")
-def test_given_no_way_to_s3_then_it_says_how_to_do_without(run: Run) -> None:
+def test_without_a_connection_to_s3_it_explains_how_to_work_offline(run: Run) -> None:
     with patch.dict(os.environ, {**ACCOUNT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, clear=True):
         status, _, err = run(ADDRESS)
     assert (status, "the object is not read" in err) == (1, True)
@@ -188,18 +186,18 @@ def test_given_no_way_to_s3_then_it_says_how_to_do_without(run: Run) -> None:
         (ADDRESS, "--etag", "abc", "--size", "9", "--file", "x"),
     ],
 )
-def test_given_wrong_usage_then_it_exits_2(run: Run, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_of_event_exits_2(run: Run, arguments: tuple[str, ...]) -> None:
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert err.startswith("usage: isodrop event")
 
 
-def test_given_no_file_then_it_exits_1(run: Run, tmp_path: Path) -> None:
+def test_a_missing_file_exits_1(run: Run, tmp_path: Path) -> None:
     status, _, err = run(ADDRESS, "--file", tmp_path / "missing.iso")
     assert (status, "no such file or directory" in err) == (1, True)
 
 
-def test_a_report_is_asked_for_in_the_event_of_the_upload(
+def test_the_event_of_an_upload_requests_a_report(
     printed: Callable[..., dict[str, Any]],
 ) -> None:
     where = (ADDRESS, "--etag", "abc", "--size", "7")

@@ -1,0 +1,145 @@
+"""An operator's commands against a stack in this process, as a person types them."""
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+
+from isodrop.aws.image_builder import ImageBuilder
+from isodrop.aws.ledger import Ledger
+from isodrop_cli import operations
+from isodrop_cli.main import main
+from isodrop_local.iso_maker import server_editions
+from tests.integration.conftest import BUCKET
+from tests.support.harness import ImportHarness
+
+Run = Callable[..., tuple[int, str, str]]
+ADDRESS = f"s3://{BUCKET}/a.iso"
+KEY = "Win11.iso"
+
+
+@pytest.fixture
+def harness(
+    session: boto3.Session,
+    ledger: Ledger,
+    tmp_path: Path,
+    stacks: dict[str, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> ImportHarness:
+    """A stack that can be found by its name; moto has no Image Builder, so ours is asked."""
+    harness = ImportHarness(session, ledger, tmp_path)
+    monkeypatch.setattr(ImageBuilder, "connect", lambda _session: harness.builder)
+    stacks["isodrop"] = {
+        "UploadBucketName": BUCKET,
+        "ImportStateMachineArn": harness.executions.machine_arn,
+        "LedgerTableName": "ledger",
+        "ImportFunction": "import-iso",
+        "ReportFunction": "report-build",
+        "SweepFunction": "sweep",
+        "UploadUri": f"s3://{BUCKET}/",
+    }
+    return harness
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("ISODROP_STACK", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as leaving:  # how argparse ends
+            status = int(leaving.code or 0)
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run the command before a person's eyes, on the narrowest terminal that is usual."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def shown(*arguments: str) -> str:
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("TERM", "dumb")
+        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+            here.setattr(sys, "stdout", screen := Terminal())
+            main(arguments)
+        return screen.getvalue()
+
+    return shown
+
+
+def rejected(harness: ImportHarness, key: str = "a.iso") -> None:
+    """An upload that has its answer."""
+    harness.follow(harness.upload(key, harness.iso(server_editions())), f"execution-{key}")
+
+
+class Terminal(io.StringIO):
+    """What a person reads; only the last picture of what is drawn over and over stays there."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def last(self) -> list[str]:
+        drawn = re.sub(r"\x1b\[[?\d;]*[a-z]", "", self.getvalue().rpartition("\x1b[2K")[2])
+        return [line.rstrip() for line in drawn.splitlines()]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Say what happens each time that a command waits; after that comes Ctrl-C."""
+
+    def meanwhile(*deeds: Callable[[], object]) -> None:
+        left = list(deeds)
+
+        def sleep(seconds: float) -> None:
+            assert seconds == operations.WAIT_SECONDS
+            if not left:
+                raise KeyboardInterrupt
+            left.pop(0)()
+
+        monkeypatch.setattr("time.sleep", sleep)
+
+    return meanwhile
+
+
+Call = tuple[str, str, dict[str, Any]]
+"""Service, operation and arguments of something that AWS was asked."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, harness: ImportHarness) -> list[Call]:
+    """What AWS was asked by commands that a person typed, and not by the stack meanwhile."""
+    calls: list[Call] = []
+    request = BaseClient._make_api_call  # type: ignore[attr-defined] # the one of the fixture stacks
+
+    def record(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        calls.append((self.meta.service_model.service_name, operation, arguments))
+        return request(self, operation, arguments)
+
+    def sleep(_: float) -> None:
+        """Let the stack do all that it was asked for; if there is nothing, comes Ctrl-C."""
+        with monkeypatch.context() as unseen:
+            unseen.setattr(BaseClient, "_make_api_call", request)
+            runs = harness.operator.get_history(BUCKET, KEY).runs
+            todo = harness.started()[len(runs) :]
+            if not todo:
+                raise KeyboardInterrupt
+            for upload, number, execution in todo:
+                harness.follow(upload, execution, number)
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return calls

@@ -1,0 +1,411 @@
+"""AWS in one process and without real time, as the functions and the state machine call it.
+
+Requests of the functions' real boto3 clients end at moto's services and at the stack's own Image
+Builder, unless a fault is due; Lambda and Step Functions run the real handlers and the real
+definition.
+"""
+
+import importlib.util
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from random import Random
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final, Self
+from unittest.mock import patch
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import boto3
+import botocore.retries.quota
+import botocore.retries.standard
+import botocore.session
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ReadTimeoutError
+from moto.core.models import botocore_stubber
+
+from isodrop_local.faults import (
+    LOST_RESPONSE,
+    REJECTED,
+    Answer,
+    Fault,
+    Faults,
+    error_name,
+    error_response,
+    model_of,
+    service_cause,
+)
+from isodrop_local.image_builder import FakeImageBuilder, LostResponseError, ServiceError, respond
+from isodrop_local.image_builder.client import Raw
+from isodrop_local.image_builder.shapes import convert_case
+from tests.resilience.scheduler import DeadlineError, VirtualScheduler
+from tests.resilience.state_machine import Machine, TaskError
+from tests.support.harness import ACCOUNT, REGION
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FUNCTIONS: Final = {"ImportIso": "import_iso", "ReportBuild": "report_build", "Sweep": "sweep"}
+SECONDS: Final = {"ImportIso": 900.0, "ReportBuild": 150.0, "Sweep": 300.0}
+MACHINE: Final = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:isodrop"
+_SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
+"""Whom botocore's events call by another name than its clients."""
+
+
+class AbortedError(BaseException):
+    """The execution is stopped: nothing further of it runs."""
+
+
+@dataclass(slots=True)
+class Execution:
+    """One execution of the state machine."""
+
+    input: str
+    status: str = "RUNNING"
+    error: str = ""
+    cause: str = ""
+
+
+class AtOnce:
+    """Stands for a pool of threads: does what it is given at once, in the caller's own."""
+
+    def __init__(self, max_workers: int) -> None:
+        self.max_workers = max_workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, do: Callable[..., Any], *how: Any) -> Future[Any]:
+        """Do it; who is killed meanwhile does nothing further."""
+        done: Future[Any] = Future()
+        try:
+            done.set_result(do(*how))
+        except Exception as error:  # noqa: BLE001 - as the pool does
+            done.set_exception(error)
+        return done
+
+
+class KilledError(BaseException):
+    """The function's process is killed; nothing in it catches that."""
+
+
+@cache
+def _function_module(name: str) -> ModuleType:
+    """Import a function's code under a name of its own: both are called ``app``."""
+    path = ROOT / "functions" / FUNCTIONS[name] / "app.py"
+    spec = importlib.util.spec_from_file_location(f"promise_{FUNCTIONS[name]}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def _loader() -> Any:
+    """Share what all sessions read from disk."""
+    return botocore.session.get_session().get_component("data_loader")
+
+
+def new_session() -> boto3.Session:
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader())
+    return boto3.Session(botocore_session=core)
+
+
+@cache
+def _outside(service: str) -> Any:
+    return new_session().client(service)  # type: ignore[call-overload] # any service
+
+
+class SimulatedServices(ABC):
+    """What a deployment calls: AWS behind the functions' clients, Lambda and Step Functions.
+
+    Parameters
+    ----------
+    seed : int
+        Decides how long calls take.
+    machine : dict
+        The state machine's definition.
+    trace : callable, optional
+        Gets each call and its result, for people.
+    """
+
+    builder: FakeImageBuilder
+
+    def __init__(
+        self, seed: int, machine: dict[str, Any], trace: Callable[[str], None] | None
+    ) -> None:
+        self.random = Random(f"run {seed}")  # noqa: S311 # repeatable, not secret
+        self.clock = VirtualScheduler()
+        self.faults = Faults()
+        self.calls = 0
+        self.heard: list[dict[str, Any]] = []
+        self.executions: dict[str, Execution] = {}
+        self._trace = trace or (lambda _: None)
+        self._definition = machine
+
+    @abstractmethod
+    def _spawn(self, run: Callable[[], None], after: float = 0.0) -> None:
+        """Start something that the end of the run waits for."""
+
+    @abstractmethod
+    def _due(self, service: str, operation: str) -> Fault | None:
+        """Return the fault of this call, if it has one."""
+
+    def outside(self, service: str) -> Any:
+        """Get a client for whoever stands outside: nothing goes wrong with its calls."""
+        return _outside(service)
+
+    # ------------------------------------------------------------------ what is called
+
+    def _wait(self) -> None:
+        """Let a call take its time: mostly little, sometimes much."""
+        dice = self.random.random()
+        most = 0.05 if dice < 0.85 else 2.0 if dice < 0.97 else 20.0
+        self.clock.sleep(self.random.uniform(0.001, most))
+
+    def _backed_off(self, _seconds: float) -> None:
+        """Stand for the real sleep between a client's own quick retries, and its real dice."""
+        self.clock.sleep(self.random.uniform(0.0, 2.0))
+
+    def _say(self, *words: object) -> None:
+        self._trace(f"{self.clock.now - 1_795_000_000:12.3f}  {' '.join(map(str, words))}")
+
+    def sent_by_a_function(
+        self, event_name: str, request: AWSPreparedRequest, **_more: Any
+    ) -> AWSResponse | None:
+        """Answer a request of a function's; what comes in the way is the schedule's choice."""
+        _, name, operation = event_name.split(".")
+        service = _SERVICES.get(name, name)
+        self.calls += 1
+        fault = self._due(service, operation)
+        self._say(service, operation, "" if fault is None else fault)
+        self._wait()
+        if fault is not None and not fault.committed:
+            return self._went_wrong(fault, request)
+        answer = self._answered(service, operation, request)
+        self._wait()
+        if fault is not None:
+            return self._went_wrong(fault, request)
+        return answer
+
+    def _went_wrong(self, fault: Fault, request: AWSPreparedRequest) -> AWSResponse:
+        if fault.kill_caller:
+            raise KilledError
+        if fault.code == LOST_RESPONSE:
+            self.clock.sleep(20)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return _response(request, error_response(fault))
+
+    def _answered(self, service: str, operation: str, request: AWSPreparedRequest) -> AWSResponse:
+        if service == "imagebuilder":
+            url = urlsplit(request.url)
+            found = respond(
+                self.builder, request.method, url.path, parse_qs(url.query), _body(request)
+            )
+            return _response(request, found)
+        if service == "stepfunctions":
+            return _response(request, self.states(operation, json.loads(_body(request))))
+        answer: AWSResponse | None = botocore_stubber(f"before-send.{service}.{operation}", request)
+        assert answer is not None
+        if operation == "PutEvents":
+            for entry in json.loads(_body(request))["Entries"]:
+                detail = json.loads(entry["Detail"])
+                self.heard.append({"detail-type": entry["DetailType"], "detail": detail})
+                self._say("heard", entry["DetailType"], detail["data"].get("code", ""))
+        return answer
+
+    # ------------------------------------------------------------------ Lambda and Step Functions
+
+    def _perform(self, resource: str, asked: Any) -> Any:
+        """Do a task of the state machine."""
+        if resource.startswith("arn:aws:states:::aws-sdk:imagebuilder:"):
+            return self._integrated(resource.rpartition(":")[2], asked)
+        function = asked["FunctionName"].rpartition(":")[2]
+        fault = self.faults.take_due("Invoke", "lambda")
+        self.calls += 1
+        self._say("Invoke", function, asked["Payload"].get("report", ""), fault or "")
+        self._wait()
+        if fault is None:
+            return {"Payload": self._invoked(function, asked["Payload"])}
+        if fault.committed and not fault.kill_caller:
+            # Nobody hears how it ends, yet it goes on: the next try runs beside it.
+            self._spawn(partial(self._unheard, function, asked["Payload"]))
+        if fault.kill_caller:
+            raise TaskError("Runtime.ExitError", "signal: killed")
+        if fault.code.startswith("Runtime."):
+            raise TaskError(fault.code, fault.message)
+        if fault.code == LOST_RESPONSE:
+            raise TaskError("Lambda.SdkClientException", "Unable to execute HTTP request")
+        cause = service_cause("An error occurred.", "Lambda", 500)
+        raise TaskError("Lambda.ServiceException", cause)
+
+    def _unheard(self, function: str, payload: Any) -> None:
+        try:
+            self._invoked(function, payload)
+        except TaskError as error:
+            self._say("nobody hears", error)
+
+    def _invoked(self, function: str, payload: Any) -> Any:
+        task = self.clock.current
+        assert task is not None
+        module = _function_module(function)
+        for wired in ("intake", "services", "sweep"):
+            if hasattr(module, wired):
+                getattr(module, wired).cache_clear()
+        task.deadline = deadline = self.clock.now + SECONDS[function]
+        context = SimpleNamespace(
+            function_name=function,
+            memory_limit_in_mb=512,
+            invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}",
+            aws_request_id="request",
+            get_remaining_time_in_millis=lambda: (deadline - self.clock.now) * 1000,
+        )
+        try:
+            return json.loads(json.dumps(module.handler(payload, context)))
+        except KilledError:
+            raise TaskError("Runtime.ExitError", "signal: killed") from None
+        except DeadlineError:
+            raise TaskError("Sandbox.Timedout", "Task timed out") from None
+        except Exception as error:
+            said = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            self._say(function, "raised", said)
+            raise TaskError(type(error).__name__, json.dumps(said)) from error
+        finally:
+            task.deadline = None
+
+    def _integrated(self, action: str, asked: Any) -> Any:
+        """Call Image Builder as Step Functions' SDK integration does."""
+        operation = model_of("imagebuilder").operation_model(action[0].upper() + action[1:])
+        fault = self.faults.take_due(operation.name)
+        self.calls += 1
+        self._wait()
+        if fault is not None:
+            self._say("States:", operation.name, fault)
+            if fault.code in (LOST_RESPONSE, REJECTED):
+                raise TaskError("Imagebuilder.SdkClientException", fault.message)
+            raise _refused(fault.code, fault.message, error_response(fault)[0])
+        try:
+            answer = self.builder.call(
+                operation.name, convert_case(operation.input_shape, asked, str.lower)
+            )
+        except LostResponseError as error:
+            raise TaskError("Imagebuilder.SdkClientException", str(error)) from error
+        except ServiceError as error:
+            raise _refused(error.code, str(error), error.status or 400) from error
+        return convert_case(operation.output_shape, answer, str.upper)
+
+    def states(self, operation: str, asked: Mapping[str, Any]) -> Answer:
+        """Answer as Step Functions does."""
+        said: dict[str, Any]
+        if operation == "DescribeExecution":
+            found = self.executions[asked["executionArn"]]
+            said = {"executionArn": asked["executionArn"], "status": found.status}
+            said |= {"error": found.error, "cause": found.cause} if found.error else {}
+            return _json(200, said)
+        arn = f"{MACHINE.replace('stateMachine', 'execution')}:{asked['name']}"
+        known = self.executions.get(arn)
+        if known and (known.status != "RUNNING" or known.input != asked["input"]):
+            return _json(400, {"__type": "ExecutionAlreadyExists", "message": "Taken."})
+        if known is None:
+            self._start(asked["input"], arn)
+        return _json(200, {"executionArn": arn, "startDate": self.clock.now})
+
+    def _deliver(self, event: str) -> None:
+        """Let EventBridge start an execution, whose name it makes up."""
+        name = UUID(int=self.random.getrandbits(128))
+        self._start(event, f"{MACHINE.replace('stateMachine', 'execution')}:{name}")
+
+    def _start(self, event: str, arn: str) -> None:
+        self.executions[arn] = Execution(event)
+        self._spawn(partial(self._execute, self.executions[arn], arn))
+
+    def _execute(self, execution: Execution, arn: str) -> None:
+        def unless_aborted() -> None:
+            if execution.status != "RUNNING":
+                raise AbortedError
+
+        def perform(resource: str, asked: Any) -> Any:
+            unless_aborted()
+            try:
+                return self._perform(resource, asked)
+            finally:
+                unless_aborted()
+
+        def sleep(seconds: float) -> None:
+            self.clock.sleep(seconds)
+            unless_aborted()
+
+        try:
+            Machine(self._definition, perform, sleep, self.random).run(
+                json.loads(execution.input), arn
+            )
+            execution.status = "SUCCEEDED"
+        except TaskError as error:
+            self._say("execution failed", error)
+            execution.status, execution.error = "FAILED", error.error
+            execution.cause = error.cause
+        except AbortedError:
+            self._say("execution aborted", arn)
+
+
+class CachedSession:
+    """boto3's session as the functions make it; its clients are made but once for all runs."""
+
+    def client(self, service: str, **how: Any) -> Any:
+        """Get a client."""
+        return _inside("client", service, **how)
+
+    def resource(self, service: str, **how: Any) -> Any:
+        """Get a resource."""
+        return _inside("resource", service, **how)
+
+
+RUNNING: list[SimulatedServices] = []
+"""Whoever runs, if anybody does: the clients' requests are theirs."""
+
+
+@cache
+def _inside(kind: str, service: str, **how: Any) -> Any:
+    # A client's budget of retries lasts: without an end, lest one run should miss another's.
+    quota = partial(botocore.retries.quota.RetryQuota, 10**9)
+    with patch.object(botocore.retries.standard.quota, "RetryQuota", quota):
+        return getattr(_wired(), kind)(service, **how)
+
+
+@cache
+def _wired() -> boto3.Session:
+    session = new_session()
+    events = session._session.get_component("event_emitter")
+    events.unregister("before-send", botocore_stubber)
+    events.register("before-send", _handed_on)
+    return session
+
+
+def _handed_on(**sent: Any) -> AWSResponse | None:
+    return RUNNING[-1].sent_by_a_function(**sent)
+
+
+def _refused(code: str, message: str, status: int) -> TaskError:
+    """Refuse a call of Image Builder as Step Functions tells it."""
+    cause = service_cause(message, "Imagebuilder", status)
+    return TaskError(error_name("imagebuilder", code), cause)
+
+
+def _body(request: AWSPreparedRequest) -> bytes:
+    return bytes(request.body) if isinstance(request.body, bytes | bytearray) else b""
+
+
+def _response(request: AWSPreparedRequest, answer: Answer) -> AWSResponse:
+    status, headers, body = answer
+    return AWSResponse(request.url, status, HTTPHeaders.from_pairs(headers.items()), Raw(body))
+
+
+def _json(status: int, said: Mapping[str, Any]) -> Answer:
+    return status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(said).encode()

@@ -1,0 +1,26 @@
+"""An emulator for the tests of its patches."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from isodrop_local.stack import LocalStack
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    with LocalStack(wait_scale=0.01, files=[tmp_path_factory.getbasetemp()]) as started:
+        started.create_role("any", {"Effect": "Allow", "Action": "*", "Resource": "*"})
+        yield started
+
+
+@pytest.fixture(scope="module")
+def bucket(emulator: LocalStack) -> str:
+    """A versioned bucket that tells EventBridge what happens in it."""
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket="drops")
+    s3.put_bucket_versioning(Bucket="drops", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(
+        Bucket="drops", NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    return "drops"

@@ -1,0 +1,10 @@
+"""Answers that a harness has heard."""
+
+from typing import Any
+
+from tests.support.harness import ImportHarness
+
+
+def the_answer(harness: ImportHarness) -> dict[str, Any]:
+    (answer,) = harness.answers()
+    return answer

@@ -1,0 +1,25 @@
+"""The check of Image Builder's quotas."""
+
+from typing import Any
+
+import pytest
+
+from isodrop_cli.doctor.results import Level
+from tests.support.doctor_answers import context, run_check
+
+
+@pytest.mark.parametrize(
+    ("quotas", "level", "words"),
+    [
+        ([("Concurrent builds", 3.0)], Level.OK, "allows 3 concurrent builds"),
+        ([("Concurrent builds", 0.0)], Level.ERROR, "the quota of concurrent builds is 0"),
+        ([("Components", 1000.0)], Level.WARNING, "lists no quota of concurrent builds"),
+    ],
+)
+def test_the_quota_of_concurrent_builds_is_found_by_its_name(
+    quotas: Any, level: Level, words: str
+) -> None:
+    told = [{"QuotaName": name, "Value": value, "QuotaCode": "L-1"} for name, value in quotas]
+    result = run_check("build-quota", context(ListServiceQuotas={"Quotas": told}))
+    assert result.level is level
+    assert words in result.message
