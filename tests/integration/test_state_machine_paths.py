@@ -50,7 +50,7 @@ def _names(level: dict[str, Any]) -> list[str]:
 
 def test_another_state_machine_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given the same paths, and a state machine that waits for one retry less
-    (path,) = (each for each in PATHS if each.name == "a function lost for ever")
+    (path,) = (each for each in PATHS if each.name == "a function that always crashes")
     before = simulated(path)
     changed = copy.deepcopy(the_definition())
     for state in changed["States"].values():

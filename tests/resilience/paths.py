@@ -139,7 +139,7 @@ PATHS: Final = (
         {IMPORT: 31, ANSWER: 1},
     ),
     Path(
-        "patience for each kind by itself",
+        "each kind of error has its own retries",
         {
             IMPORT: [
                 Fails("QuotaError", times=90),
@@ -152,22 +152,22 @@ PATHS: Final = (
         {IMPORT: 155, ANSWER: 1},
     ),
     Path(
-        "a function lost twice",
+        "a function that crashes twice",
         {IMPORT: [Fails("Runtime.ExitError", times=2), TRACK]},
         {IMPORT: 3, ANSWER: 1},
     ),
     Path(
-        "a function lost for ever",
+        "a function that always crashes",
         {IMPORT: [Fails("Runtime.ExitError", times=FOR_EVER)]},
         {IMPORT: 5, ANSWER: 1},
     ),
     Path(
-        "a function hung once",
+        "a function that hangs once",
         {IMPORT: [Fails("States.Timeout"), TRACK]},
         {IMPORT: 2, ANSWER: 1},
     ),
     Path(
-        "a function hung for ever",
+        "a function that always hangs",
         {IMPORT: [Fails("States.Timeout", times=FOR_EVER)]},
         {IMPORT: 5, ANSWER: 1},
     ),
@@ -185,17 +185,17 @@ PATHS: Final = (
     ),
     *map(_ended_as, ("FAILED", "CANCELLED", "DEPRECATED", "DELETED", "DISABLED")),
     Path(
-        "a build that nobody knows",
+        "an unknown build",
         {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER)]},
         {GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
-        "a build that is known a little later",
+        "a build that is found a little later",
         {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=1), AVAILABLE]},
         {GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
-        "a build that cannot be looked at for a while",
+        "a build that cannot be read for a while",
         {
             GET_IMAGE: [
                 Fails("Imagebuilder.CallRateLimitExceededException", times=5),
@@ -207,7 +207,7 @@ PATHS: Final = (
         {GET_IMAGE: 11, ANSWER: 1},
     ),
     Path(
-        "a build that can never be looked at",
+        "a build that can never be read",
         {GET_IMAGE: [Fails("Imagebuilder.ForbiddenException", times=FOR_EVER)]},
         {GET_IMAGE: 12, ANSWER: 1},
     ),
@@ -246,12 +246,12 @@ PATHS: Final = (
         {COUNT: 1, PROGRESSED: 1, ANSWER: 1},
     ),
     Path(
-        "a start that cannot be told",
+        "Started cannot be published",
         {STARTED: [Fails("TransientError", times=FOR_EVER)]},
         {STARTED: 21, GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
-        "progress that cannot be told",
+        "Progressed cannot be published",
         {
             PROGRESSED: [Fails("TransientError", times=FOR_EVER)],
             GET_IMAGE: [BUILDING, BUILDING, AVAILABLE],
@@ -259,7 +259,7 @@ PATHS: Final = (
         {PROGRESSED: 8, GET_IMAGE: 3, ANSWER: 1},
     ),
     Path(
-        "progress that is told at the third try",
+        "Progressed is published at the third attempt",
         {PROGRESSED: [Fails("TransientError", times=2), told()]},
         {PROGRESSED: 3, ANSWER: 1},
     ),
@@ -285,7 +285,7 @@ PATHS: Final = (
         {GET_IMAGE: 1, DISTRIBUTE: 41, ANSWER: 1},
     ),
     Path(
-        "a distribution that nobody knows",
+        "an unknown distribution",
         {
             DISTRIBUTE: [told({"buildArn": COPY})],
             GET_IMAGE: [
@@ -296,17 +296,17 @@ PATHS: Final = (
         {GET_IMAGE: 3, DISTRIBUTE: 1, ANSWER: 1},
     ),
     Path(
-        "an answer at the fortieth try",
+        "an answer after forty failures",
         {ANSWER: [Fails("TransientError", times=40), ANSWERED]},
         {ANSWER: 41},
     ),
     Path(
-        "an answer that only the last resort gives",
+        "an answer that only PublishFailure publishes",
         {ANSWER: [Fails("TransientError", times=41), ANSWERED]},
         {ANSWER: 42},
     ),
     Path(
-        "an answer that can never be given",
+        "an answer that can never be published",
         {ANSWER: [Fails("TransientError", times=FOR_EVER)]},
         {ANSWER: 41 + 61},
         error="TransientError",

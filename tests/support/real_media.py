@@ -211,7 +211,7 @@ CASES: Final = (
     ),
     Case("Server and Windows 11 together", of(*server_editions(), ENTERPRISE), ACCEPTED, "index 5"),
     Case(
-        "an image that lost its EDITIONID beside Enterprise",
+        "an image without EDITIONID beside Enterprise",
         described([PRO, ENTERPRISE], ("<EDITIONID>Professional</EDITIONID>", "")),
         ACCEPTED,
         "index 2",
@@ -250,16 +250,16 @@ CASES: Final = (
         "the first is taken",
     ),
     Case(
-        "23H2 or 22H2, by the media alike (22621.3447)",
+        "23H2 or 22H2, undecided by its build (22621.3447)",
         business(build=22621, revision=3447),
         NOTED,
-        "22H2 and 23H2 media say alike",
+        "ISOs of 22H2 and 23H2 contain build",
     ),
     Case(
         "24H2, called 25H2",
         business(),
         NOTED,
-        "says 25H2, the media say build 26100 (24H2)",
+        "says 25H2, but the ISO contains build 26100 (24H2)",
         "Win11_25H2_English_x64.iso",
     ),
     Case(
@@ -350,28 +350,28 @@ CASES: Final = (
     ),
     # Images that lost their description
     Case(
-        "an export that lost EDITIONID and more (tiny11, winutil)",
+        "an export without EDITIONID and more (tiny11, winutil)",
         described([ENTERPRISE], *LOST),
         "unreadable-media",
-        "Image 1, 'Windows 11 Enterprise', on the ISO lost its EDITIONID",
+        "Image 1, 'Windows 11 Enterprise', on the ISO has no EDITIONID",
     ),
     Case(
         "a capture without a WINDOWS node",
         without_windows(replace(ENTERPRISE, name="golden")),
         "unreadable-media",
-        "Image 1, 'golden', on the ISO lost its EDITIONID",
+        "Image 1, 'golden', on the ISO has no EDITIONID",
     ),
     Case(
-        "an image that lost INSTALLATIONTYPE only",
+        "an image without INSTALLATIONTYPE",
         described([ENTERPRISE], LOST[1]),
         "unreadable-media",
-        "lost its INSTALLATIONTYPE",
+        "has no INSTALLATIONTYPE",
     ),
     Case(
-        "Pro, and an image that lost its EDITIONID",
+        "Pro, and an image without EDITIONID",
         described([PRO, ENTERPRISE], LOST[0]),
         "no-such-edition",
-        "Image 2, 'Windows 11 Enterprise', on the ISO lost its EDITIONID",
+        "Image 2, 'Windows 11 Enterprise', on the ISO has no EDITIONID",
     ),
     Case("Windows PE only", of(SETUP, SETUP), "not-windows", "only Windows PE"),
     Case("a raw ESD of Server", raw_esd(*server_editions()), "server-media", "Windows Server"),
@@ -396,7 +396,7 @@ CASES: Final = (
         "BUILD twice",
     ),
     # Not whole, or something else
-    Case("a download that broke off", cut(0.6), "truncated", "The object ends after"),
+    Case("an interrupted download", cut(0.6), "truncated", "The object ends after"),
     Case(
         "a hole of zeros where the folder sources begins",
         hole("/sources#"),
@@ -424,7 +424,7 @@ CASES: Final = (
     ),
     Case("no install.wim", lambda: make_image(wim=b""), "not-windows", "no sources/install.wim"),
     Case(
-        "a plain ISO 9660 disc, such as Linux",
+        "a plain ISO 9660 image, such as a Linux ISO",
         lambda: make_image(layout="iso9660-only"),
         "not-windows",
         "plain ISO 9660",

@@ -154,7 +154,8 @@ def events_page(schemas: Mapping[str, Json], samples: Mapping[str, Json], root: 
 def _kind_row(kind: str, schema: Json, samples: Mapping[str, Json]) -> str:
     what = "**answer**" if kind in ANSWERS else "notification"
     link = f"[{SCHEMA_VERSION}](../{path_of(kind)})"
-    said = _plain(schema["description"]).removeprefix("The answer: ").capitalize()
+    meaning = _plain(schema["description"]).removeprefix("The answer: ")
+    said = meaning[:1].upper() + meaning[1:]
     samples_of = _links(kind, samples)
     row = (f"[`{kind}`](#{slug(kind)})", what, said, f"`{_CLASSES[kind]}`", link, samples_of)
     return f"| {' | '.join(row)} |"
@@ -240,7 +241,7 @@ def _section(code: Code) -> str:
         f"`ISO Import {entry.kind.capitalize()}`. {entry.meaning}\n\n"
         f"**Why.** {entry.why}\n\n"
         f"**What to do.** {entry.remedy}\n\n"
-        f"The same file again, with nothing else changed, {again}.\n"
+        f"Uploading the same file again, with nothing else changed, {again}.\n"
     )
 
 
@@ -255,16 +256,16 @@ This table alone decides how isodrop classifies each error of AWS:
 - `AccessDeniedError` and `PermanentError`: not retried.
 
 In any case there is an answer: [`service-unavailable`](codes.md#service-unavailable)
-when the retries have ended, [`access-denied`](codes.md#access-denied) for credentials and rights,
-[`unreadable-object`](codes.md#unreadable-object) if S3 denies reading the ISO,
+when the retries have ended, [`access-denied`](codes.md#access-denied) for credentials and
+permissions, [`unreadable-object`](codes.md#unreadable-object) if S3 denies reading the ISO,
 [`import-refused`](codes.md#import-refused) if Image Builder refused, and
 [`request-refused`](codes.md#request-refused) if another service did.
 
 | AWS's code, or the SDK's exception | becomes | because | source |
 |---|---|---|---|
 {rows}
-| any other, with HTTP status 429 or from 500 on | `TransientError` | it cannot answer now | {aws} |
-| any other | `PermanentError` | it would be refused again | |
+| any other, with HTTP status 429 or from 500 on | `TransientError` | it is unavailable now | {aws} |
+| any other | `PermanentError` | a repeated request would fail, too | |
 
 The commands of `isodrop` use the same table, and print a remedy with each error.
 """

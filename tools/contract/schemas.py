@@ -29,7 +29,7 @@ _ENVELOPE: Final[Json] = {
         "description": "EventBridge's id of this event. An answer that is published twice has two"
         " of these and one metadata.eventId.",
     },
-    "source": {"type": "string", "enum": [SOURCE], "description": "Who speaks: always isodrop."},
+    "source": {"type": "string", "enum": [SOURCE], "description": "The publisher: always isodrop."},
     "account": {"type": "string", "description": "The account that the stack is in."},
     "time": {
         "type": "string",
@@ -86,7 +86,7 @@ def schema_of(detail_type: str, detail: type[Event], version: str = SCHEMA_VERSI
             "detail-type": known,
             "detail": {
                 "type": "object",
-                "description": "What isodrop says.",
+                "description": "The content: metadata and data.",
                 "required": made["required"],
                 "properties": made["properties"],
             },

@@ -194,8 +194,8 @@ CODES: Final = MappingProxyType(
             "An override in the object's metadata is not allowed or not valid.",
             "Correct it with isodrop retry --set, where an empty value removes it, or upload the"
             " ISO again with other metadata.",
-            why="An override that is misspelt and ignored would produce another image than the "
-            "requested one, so the whole upload is rejected.",
+            why="Without the override the image would be another than the requested one, so the "
+            "whole upload is rejected.",
         ),
         Code.OBJECT_GONE: _rejected(
             "The object was deleted or replaced before its private copy was made.",
@@ -220,7 +220,7 @@ CODES: Final = MappingProxyType(
             f" then {_RETRY}.",
             why="S3 answered the first read with AccessDenied; or the object's KMS key is "
             "disabled, deleted or not usable by isodrop; or the object is encrypted with a key "
-            "that only its uploader has (SSE-C). The message has S3's own words.",
+            "that only its uploader has (SSE-C). The message quotes S3.",
             retryable=True,
         ),
         Code.SCAN_NOT_PASSED: _rejected(
@@ -362,8 +362,8 @@ CODES: Final = MappingProxyType(
         Code.INTERNAL_ERROR: _failed(
             "isodrop itself failed.",
             f"Read the error of the execution named in this answer, fix the cause and {_RETRY}.",
-            why="A function or the state machine ended with an error that no other code stands "
-            "for: a defect, or a stack that was modified or damaged while it ran.",
+            why="A function or the state machine ended with an error that has no code of its "
+            "own: a defect, or a stack that was modified or damaged while it ran.",
             retryable=True,
         ),
     }

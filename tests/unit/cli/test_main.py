@@ -227,7 +227,7 @@ def test_an_invalid_revision_is_not_shown(run: Run, iso: Path, set_contents: Set
     status, out, _ = run("inspect", iso, "--json")
     shown = json.loads(out)
     assert (status, shown["contents"]["editions"][2]["revision"]) == (3, None)
-    assert "says in no known form its VERSION/SPBUILD" in shown["rejection"]["message"]
+    assert "has an unreadable VERSION/SPBUILD" in shown["rejection"]["message"]
     assert "\t26100\t" in run("inspect", iso)[1]
 
 

@@ -197,14 +197,14 @@ def test_setup_and_pe_of_a_raw_esd_are_not_windows_images() -> None:
 def test_an_image_without_its_edition_is_refused_with_that_reason(image: Edition) -> None:
     found = refused(an_iso(image))
     assert found.code is Code.UNREADABLE_MEDIA
-    assert "Image 1, 'tiny11', on the ISO lost its EDITIONID" in found.message
+    assert "Image 1, 'tiny11', on the ISO has no EDITIONID" in found.message
     assert "/Capture-Image" in found.remedy
     assert "/Export-Image" in found.remedy
     assert "consumer" not in found.message + found.remedy
 
 
 def test_an_image_without_name_and_edition_is_refused_with_that_reason() -> None:
-    assert "Image 1 on the ISO lost its EDITIONID" in refused(an_iso(bare(1, ""))).message
+    assert "Image 1 on the ISO has no EDITIONID" in refused(an_iso(bare(1, ""))).message
 
 
 def test_a_hostile_image_name_is_escaped() -> None:
@@ -217,7 +217,7 @@ def test_a_damaged_image_and_a_missing_edition_are_both_reported() -> None:
     found = refused(an_iso(an_edition("Professional"), lost(2, name="my Enterprise")))
     assert found.code is Code.NO_SUCH_EDITION
     assert "which holds: Professional." in found.message
-    assert "Image 2, 'my Enterprise', on the ISO lost its EDITIONID" in found.message
+    assert "Image 2, 'my Enterprise', on the ISO has no EDITIONID" in found.message
     assert "/Get-ImageInfo" in found.remedy
 
 
@@ -234,7 +234,7 @@ def test_a_missing_part_of_the_wanted_image_is_named(
 ) -> None:
     found = refused(an_iso(image))
     assert found.code is Code.UNREADABLE_MEDIA
-    assert "Image 1, 'Windows 11 Enterprise', on the ISO lost its" in found.message
+    assert "Image 1, 'Windows 11 Enterprise', on the ISO has no" in found.message
 
 
 def test_a_damaged_image_beside_the_wanted_one_is_ignored() -> None:
@@ -273,7 +273,7 @@ def test_pe_is_not_listed_beside_consumer_editions() -> None:
 
 def test_a_capture_behind_pe_is_refused_as_damaged() -> None:
     found = refused(an_iso(pe(1), bare(2, "my capture")))
-    assert "Image 2, 'my capture', on the ISO lost its EDITIONID" in found.message
+    assert "Image 2, 'my capture', on the ISO has no EDITIONID" in found.message
 
 
 def test_the_index_of_a_damaged_image_is_refused() -> None:
@@ -286,4 +286,4 @@ def test_the_index_of_a_damaged_image_is_refused() -> None:
         release_said=None,
     )
     assert isinstance(found, Rejection)
-    assert "Image 2, 'tiny11', on the ISO lost its EDITIONID" in found.message
+    assert "Image 2, 'tiny11', on the ISO has no EDITIONID" in found.message

@@ -360,14 +360,14 @@ def test_an_early_22621_is_22h2_whatever_its_name(version: str, key: str) -> Non
     [
         ("22621.6199", "windows.iso", ()),
         ("22621.6199", "Win11_22H2.iso",
-         ("The file name says 22H2, the media say build 22621 (23H2); the media win.",)),
+         ("The file name says 22H2, but the ISO contains build 22621 (23H2); the ISO decides.",)),
         ("26100.1742", "Win11_25H2.iso",
-         ("The file name says 25H2, the media say build 26100 (24H2); the media win.",)),
+         ("The file name says 25H2, but the ISO contains build 26100 (24H2); the ISO decides.",)),
         ("26100.1742", "26200.6584.250915-1905.25h2_ge_release_CLIENTBUSINESS_VOL_x64FRE_en-us.iso",
-         ("The file name says 25H2, the media say build 26100 (24H2); the media win.",
-          "The file name says 26200, the media say build 26100 (24H2); the media win.")),
+         ("The file name says 25H2, but the ISO contains build 26100 (24H2); the ISO decides.",
+          "The file name says 26200, but the ISO contains build 26100 (24H2); the ISO decides.")),
         ("26200.6584", "Win11_24H2.iso",
-         ("The file name says 24H2, the media say build 26200 (25H2); the media win.",)),
+         ("The file name says 24H2, but the ISO contains build 26200 (25H2); the ISO decides.",)),
     ],
 )  # fmt: skip
 def test_the_notes_on_a_release_in_the_iso_are_true(
@@ -389,7 +389,7 @@ def test_a_22621_without_a_release_in_its_name_gets_a_caveat() -> None:
         settings=some_settings(image_name_template="w11-{edition}-{release}"),
     )
     assert decided.name == "w11-enterprise-22621"
-    assert "22H2 and 23H2 media say alike" in decided.notes[0]
+    assert "ISOs of 22H2 and 23H2" in decided.notes[0]
 
 
 # What the file name says against the media
@@ -398,11 +398,11 @@ def test_a_22621_without_a_release_in_its_name_gets_a_caveat() -> None:
 @pytest.mark.parametrize(
     ("key", "told"),
     [
-        ("Win11_23H2_English_x64.iso", "The file name says 23H2, the media say build 26100"),
-        ("Win11_24H2_English_Arm64.iso", "The file name says arm64, the media say x64"),
-        ("Win11_24H2_German_x64.iso", "The file name says de-DE, the media say en-us"),
-        ("win10-x64.iso", "The file name says Windows 10, the media say Windows 11"),
-        ("win11-22631.1.iso", "The file name says 22631, the media say build 26100"),
+        ("Win11_23H2_English_x64.iso", "The file name says 23H2, but the ISO contains build 26100"),
+        ("Win11_24H2_English_Arm64.iso", "The file name says arm64, but the ISO contains x64"),
+        ("Win11_24H2_German_x64.iso", "The file name says de-DE, but the ISO contains en-us"),
+        ("win10-x64.iso", "The file name says Windows 10, but the ISO contains Windows 11"),
+        ("win11-22631.1.iso", "The file name says 22631, but the ISO contains build 26100"),
     ],
 )
 def test_an_iso_prevails_over_its_file_name_with_a_note(key: str, told: str) -> None:

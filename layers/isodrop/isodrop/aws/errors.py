@@ -63,7 +63,7 @@ _BOTOCORE: Final = "https://github.com/boto/botocore/blob/develop/botocore"
 ERROR_CLASSES: Final = (
     ErrorClass(
         TransientError,
-        "a throttle, under the names that the services have for it",
+        "throttling, under the names that the services use",
         "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html",
         codes=(
             "TooManyRequestsException",
@@ -77,13 +77,13 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         TransientError,
-        "the request took too long on its way, or met another of the same item",
+        "the request timed out, or conflicted with another on the same item",
         _S3_ERRORS,
         codes=("RequestTimeout", "TransactionInProgressException", "OperationAborted"),
     ),
     ErrorClass(
         TransientError,
-        "something else is being done with the image that is to be distributed",
+        "another operation on the image is in progress",
         "https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html",
         codes=("ResourceInUseException",),
     ),
@@ -96,32 +96,33 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         TransientError,
-        "the clock of the function's host is off",
+        "the clock of the function's host is wrong",
         _S3_ERRORS,
         codes=("RequestTimeTooSkewed", "RequestInTheFuture"),
     ),
     ErrorClass(
         TransientError,
-        "no answer came, or a part of one",
+        "there was no response, or only a part of one",
         f"{_BOTOCORE}/exceptions.py",
         raised=(HTTPClientError, ConnectionError, IncompleteReadError),
     ),
     ErrorClass(
         TransientError,
-        "other bytes came than were sent",
+        "the bytes received differ from those sent",
         f"{_BOTOCORE}/httpchecksum.py",
         codes=("BadDigest", "XAmzContentSHA256Mismatch"),
         raised=(FlexibleChecksumError, ChecksumError),
     ),
     ErrorClass(
         TransientError,
-        "what came is no answer of the service's: a proxy spoke, or the answer was cut off",
+        "the response is not the service's: a proxy sent it, or it was cut off",
         f"{_BOTOCORE}/parsers.py",
         raised=(ResponseParserError,),
     ),
     ErrorClass(
         CredentialsError,
-        "the credentials are not known, or not yet: a role that was just made or is gone",
+        "the credentials are unknown, or not known yet: the role was deleted, or has just been"
+        " created",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
         "troubleshoot.html#troubleshoot_general_eventual-consistency",
         codes=(
@@ -134,23 +135,23 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         CredentialsError,
-        "the signature does not hold; where its message begins with *Signature expired* or"
-        " *Signature not yet current*, a clock is off or the request was late, and it is a"
+        "the signature is not valid; if the message begins with *Signature expired* or"
+        " *Signature not yet current*, a clock is wrong or the request was late, and it is a"
         " TransientError",
         _COMMON_ERRORS,
         codes=("InvalidSignatureException", "SignatureDoesNotMatch"),
     ),
     ErrorClass(
         CredentialsError,
-        "S3's whole answer to a HEAD: most often an expired token, else a key that only its owner"
+        "all that S3 returns to a HEAD: most often an expired token, else a key that only its owner"
         " has (SSE-C)",
         "https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html",
         codes=("400",),
     ),
     ErrorClass(
         QuotaError,
-        "a quota is used up: waiting frees it; a ClientException of Image Builder's, too, where its"
-        " message speaks of a quota or a limit",
+        "a quota is used up until other work ends; also a ClientException of Image Builder whose"
+        " message mentions a quota or a limit",
         "https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html",
         codes=(
             "ServiceQuotaExceededException",

@@ -34,8 +34,8 @@ _EVALUATION: Final = re.compile(r"[A-Za-z]{1,60}Eval")
 # EnterpriseS, IoTEnterpriseS, their N and K forms, and the evaluation editions of them.
 _LTSC: Final = re.compile(r"(?:IoT)?EnterpriseS[NK]{0,2}(?:Eval)?")
 _REFUSED: Final = {
-    Code.EVALUATION_MEDIA: ("an evaluation edition", "evaluation media"),
-    Code.LTSC_MEDIA: ("a long-term servicing edition", "LTSC media"),
+    Code.EVALUATION_MEDIA: ("an evaluation edition", "evaluation ISOs"),
+    Code.LTSC_MEDIA: ("a long-term servicing edition", "LTSC ISOs"),
 }
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
 _ESD_FAILS: Final = (
@@ -296,13 +296,13 @@ def _check_release(
         builds = join_list(str(number) for number in sorted(supported)) or "none"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The media say {_release(build)}; this stack imports the builds {builds}.",
+            f"The ISO contains {_release(build)}; this stack imports the builds {builds}.",
         )
     return _check_shared_build(build, image.revision, said)
 
 
 def _check_shared_build(build: int, revision: int | None, said: str | None) -> Rejection | None:
-    """Refuse the older one of two releases whose media say the same build."""
+    """Refuse the older one of two releases whose ISOs contain the same build."""
     sharing, possible = possible_releases(build), possible_releases(build, revision)
     if len(sharing) == 1 or release_of(build, revision, said) not in UNSUPPORTED_RELEASES:
         return None
@@ -312,14 +312,14 @@ def _check_shared_build(build: int, revision: int | None, said: str | None) -> R
         against = "" if said in (None, possible[0]) else f", although the file name says {said}"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The media say {version}, which is {possible[0]}{against}: media of {newer} begin with"
-            f" {build}.{first_revision(build, newer)}. Image Builder does not import"
+            f"The ISO contains {version}, which is {possible[0]}{against}: ISOs of {newer} begin"
+            f" with {build}.{first_revision(build, newer)}. Image Builder does not import"
             f" {possible[0]}.",
             f"Upload {newer} or newer.",
         )
     return Rejection.of(
         Code.UNSUPPORTED_RELEASE,
-        f"The media say {version}, which is {' or '.join(possible)}, and the file name says"
+        f"The ISO contains {version}, which is {' or '.join(possible)}, and the file name says"
         f" {said}, which Image Builder does not import.",
         f"Upload {newer} or newer; if this is {newer} after all, upload it under a name that"
         " says so.",
@@ -405,17 +405,17 @@ def _lacks(image: Edition, field: str, value: str | int | None = None) -> Reject
     name = f", '{printable(image.name)}'," if image.name else ""
     which = f"Image {_number(image.index)}{name}"
     if value is None or value == UNREADABLE:
-        lost = "lost its" if value is None else "says in no known form its"
+        flaw = "no" if value is None else "an unreadable"
         return Rejection.of(
             Code.UNREADABLE_MEDIA,
-            f"{which} on the ISO {lost} {field}. Every Windows image by Microsoft has one, and"
-            " none is guessed from the name or the flags.",
+            f"{which} on the ISO has {flaw} {field}. Every Windows image by Microsoft has one, and"
+            " isodrop does not guess it from the name or the flags.",
             _CAPTURE_WELL,
         )
     text = _number(value) if isinstance(value, int) else value
     return Rejection.of(
         Code.UNREADABLE_MEDIA,
-        f"{which} on the ISO says '{printable(text)}' as its {field}, which no Windows has.",
+        f"{which} on the ISO has the {field} '{printable(text)}', which no Windows has.",
     )
 
 

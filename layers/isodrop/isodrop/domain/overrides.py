@@ -99,7 +99,7 @@ RULES: Final = MappingProxyType(
             f"three numbers such as 11.26100.1742, each at most {MAX_VERSION_NODE}", _is_version
         ),
         "edition": _Rule(
-            "an EDITIONID as it stands on the disc, such as Enterprise or EnterpriseN",
+            "an EDITIONID as on the ISO, such as Enterprise or EnterpriseN",
             _matches(r"[A-Za-z][A-Za-z0-9]{0,63}"),
         ),
         "image-index": _Rule(f"a whole number from 1 to {MAX_IMAGE_INDEX}", _is_index),

@@ -188,8 +188,8 @@ def _caveats(choice: SelectedImage, release: str | None) -> list[str]:
         )
     if release is None and (possible := possible_releases(choice.build, choice.revision)):
         doubts.append(
-            f"Build {_version(choice)} is what {' and '.join(possible)} media say alike, and the"
-            f" file name does not say which this is; Image Builder imports {possible[-1]} only."
+            f"ISOs of {' and '.join(possible)} contain build {_version(choice)}, and the file name"
+            f" does not say which release this is; Image Builder imports {possible[-1]} only."
         )
     return doubts
 
@@ -199,7 +199,7 @@ def _version(choice: SelectedImage) -> str:
 
 
 def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) -> list[str]:
-    """Tell where the file name says otherwise than the media, which win."""
+    """Tell where the file name says otherwise than the ISO, which decides."""
     contents = possible_releases(choice.build, choice.revision)
     named = () if said.build is None else possible_releases(said.build, said.revision)
     found = f"build {choice.build}" + ("" if release is None else f" ({release})")
@@ -216,7 +216,7 @@ def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) 
         ),
     )
     return [
-        f"The file name says {name}, the media say {found}; the media win."
+        f"The file name says {name}, but the ISO contains {found}; the ISO decides."
         for name, found, agreed in pairs
         if name is not None and not agreed
     ]
