@@ -54,7 +54,7 @@ examples:
 status, retry, cancel, watch and event take the key of an object in the
 stack's bucket, such as Win11.iso; the URI s3://BUCKET/KEY is accepted, too.
 
-exit status: 0 succeeded, 1 could not do it (stderr says why), 2 usage error,
+exit status: 0 succeeded, 1 command failed (reason on stderr), 2 usage error,
 3 rejected, 4 failed, 130 interrupted (Ctrl-C); isodrop COMMAND --help lists
 those of each command
 """
