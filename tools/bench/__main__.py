@@ -123,8 +123,8 @@ Each reader extracts the XML of `sources/install.wim` from an ISO of {size:,} by
 files, through a range server on the loopback address that responds after {delay:g} ms and
 then sends {rate:g} MB/s. Each runs in a process of its own, and all get the same XML. Memory is
 the most that Python allocates, in a run of its own. The times of the first two are the medians
-of {times} runs, those of the others are of one run. pycdlib {pycdlib} reads through a block cache that
-evicts nothing.
+of {times} runs, those of the others are of one run. pycdlib {pycdlib} reads through a block cache
+that evicts nothing.
 
 The limit is three dependent reads at places known in advance: a block of metadata, the WIM's
 header, its XML. Compare ratios, not times: this was Python {python}

@@ -29,7 +29,7 @@ def figures(rows: Mapping[str, Mapping[str, str]]) -> str:
     limit, ours, other, whole = (rows[name] for name in (LIMIT, OURS, OTHER, WHOLE))
     return (
         f"isodrop makes **{ours['requests']} requests, for {ours['bytes']} in all**,"
-        f" and takes {ours['time']}; a reader that knows all places in advance takes {limit['time']}.\n"
+        f" and takes {ours['time']}; with all places known in advance it takes {limit['time']}.\n"
         f"pycdlib, in blocks of 1 MiB, makes {other['requests']} requests and takes"
         f" {other['time']}. The whole object takes {whole['time']}."
     )
