@@ -266,7 +266,7 @@ class Walker:
         """Run the commands that the operators' policy is for."""
         first = "isos/1.ISO"
         for command in (
-            ["drop", str(self.iso(7)), "--tag", "for=them"],
+            ["upload", str(self.iso(7)), "--tag", "for=them"],
             ["list"],
             ["status", first],
             ["retry", first, "--wait"],
