@@ -226,6 +226,10 @@ class Walker:
         assert self.code(again) is None
         for operation in ("ImportDiskImage", "DistributeImage"):
             builder.fail_next(operation, code=LOST_RESPONSE, committed=True, kill_caller=True)
+        # And which is killed while it copies: whoever comes again lists the parts.
+        self.stack.fail_next(
+            "s3", "UploadPartCopy", code=LOST_RESPONSE, committed=True, kill_caller=True
+        )
         assert self.code(self.upload(2)) is None
         server = make_iso(self.folder / "server.iso", editions=server_editions())
         assert self.code(self.stack.upload(server, "isos/server.iso")) == Code.SERVER_MEDIA
