@@ -264,7 +264,7 @@ permissions, [`unreadable-object`](codes.md#unreadable-object) if S3 denies read
 | AWS's code, or the SDK's exception | becomes | because | source |
 |---|---|---|---|
 {rows}
-| any other, with HTTP status 429 or from 500 on | `TransientError` | it is unavailable now | {aws} |
+| any other, with HTTP status 429 or from 500 on | `TransientError` | unavailable now | {aws} |
 | any other | `PermanentError` | a repeated request would fail, too | |
 
 The commands of `isodrop` use the same table, and print a remedy with each error.
