@@ -39,7 +39,7 @@ class AllowListSource:
 
         Raises
         ------
-        TransientError, RefusedError
+        TransientError, PermanentError
             It cannot be read.
         """
         if self.uri is None:

@@ -36,7 +36,7 @@ class EventPublisher:
 
         Raises
         ------
-        TransientError, RefusedError
+        TransientError, PermanentError
             When the bus did not take it. ``PutEvents`` answers 200 even then:
             https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """

@@ -54,7 +54,7 @@ class ImageBuilder:
         ------
         TransientError, QuotaError
             Not now; later.
-        RefusedError, DeniedError
+        PermanentError, AccessDeniedError
             Not like this.
         """
         with translate_errors():
@@ -70,7 +70,7 @@ class ImageBuilder:
 
         Raises
         ------
-        TransientError, QuotaError, RefusedError, DeniedError
+        TransientError, QuotaError, PermanentError, AccessDeniedError
         """
         with translate_errors():
             return self.imagebuilder.distribute_image(**request)["imageBuildVersionArn"]
@@ -90,8 +90,8 @@ class ImageBuilder:
 
         Raises
         ------
-        TransientError, RefusedError
-            When Image Builder does not say.
+        TransientError, PermanentError
+            Image Builder did not return it.
 
         See Also
         --------
@@ -115,8 +115,8 @@ class ImageBuilder:
 
         Raises
         ------
-        TransientError, RefusedError
-            When Image Builder does not say.
+        TransientError, PermanentError
+            Image Builder did not return it.
 
         See Also
         --------
@@ -136,7 +136,7 @@ class ImageBuilder:
 
         Raises
         ------
-        TransientError, RefusedError
+        TransientError, PermanentError
             When Image Builder does not, because it is over for one.
 
         See Also
@@ -153,7 +153,7 @@ class ImageBuilder:
 
         Returns
         -------
-        Steps
+        StepCount
             Zeros where Image Builder does not say.
         """
         try:
@@ -183,8 +183,8 @@ class ImageBuilder:
 
         Raises
         ------
-        TransientError, RefusedError
-            When EC2 does not say.
+        TransientError, PermanentError
+            EC2 did not return them.
         """
         ids = [ami.id for ami in self.local_amis(build.amis, build.arn)]
         if not ids:

@@ -113,7 +113,7 @@ class Ledger:
         Raises
         ------
         TransientError, PermanentError
-            When DynamoDB does not answer.
+            A call to DynamoDB failed.
         """
         item = new_run(upload, execution, now, run_key(upload_id(upload), request.number), request)
         standing = self._put_if_absent(item)

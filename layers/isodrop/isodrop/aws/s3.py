@@ -81,8 +81,8 @@ class ObjectReader:
         ------
         RejectedError
             ``object-gone``: replaced or deleted since.
-        TransientError, RefusedError
-            What else S3 said.
+        TransientError, PermanentError
+            Any other error from S3.
         """
         at, data = self._first
         if at <= offset and offset + length <= at + len(data):
@@ -126,8 +126,8 @@ def open_object(
     RejectedError
         ``object-gone``: there is no such object, or not any more; ``archived-object`` and
         ``unreadable-object``.
-    TransientError, RefusedError
-        What else S3 said.
+    TransientError, PermanentError
+        Any other error from S3.
 
     See Also
     --------
@@ -224,8 +224,8 @@ def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObje
     ------
     RejectedError
         ``object-gone``: there is no such object, or not any more.
-    TransientError, RefusedError
-        What else S3 said.
+    TransientError, PermanentError
+        Any other error from S3.
     """
     with _rejecting(bucket, key):
         head = _head(client, _named(bucket, key, None), None)
@@ -269,8 +269,8 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
 
     Raises
     ------
-    TransientError, RefusedError
-        When S3 does not say.
+    TransientError, PermanentError
+        S3 did not return it.
 
     See Also
     --------
@@ -289,8 +289,8 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
 
     Raises
     ------
-    TransientError, RefusedError
-        When S3 does not say.
+    TransientError, PermanentError
+        S3 did not return it.
     """
     try:
         _head(client, _named(upload.bucket, upload.key, None), upload.etag)
@@ -359,10 +359,10 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
 
     Raises
     ------
-    RefusedError
+    PermanentError
         When it is larger than ``limit`` bytes, or is no text.
-    TransientError, RefusedError
-        What else S3 said.
+    TransientError, PermanentError
+        Any other error from S3.
     """
     answer = _get(client, _named(*parse_uri(uri), None), None, (0, limit + 1))
     with translate_errors():

@@ -133,8 +133,8 @@ class StagingBucket:
             There is no such multipart upload (any more).
         RejectedError
             ``object-gone``: the source has been replaced or deleted; and the like.
-        TransientError, RefusedError
-            What else S3 said; ``checksum-missing`` if it is without a checksum.
+        TransientError, PermanentError
+            Any other error from S3; ``checksum-missing`` if its response has no checksum.
         """
         listed = () if is_new else self._parts(key, upload_id)
         there = {part.number: part for part in listed}
@@ -223,8 +223,8 @@ class StagingBucket:
         ------
         NoUploadError
             It is not there, and must be copied anew.
-        TransientError, RefusedError
-            What else S3 said.
+        TransientError, PermanentError
+            Any other error from S3.
 
         See Also
         --------
@@ -269,8 +269,8 @@ class StagingBucket:
 
         Raises
         ------
-        TransientError, RefusedError
-            What else S3 said; ``checksum-missing`` if it is without a checksum.
+        TransientError, PermanentError
+            Any other error from S3; ``checksum-missing`` if its response has no checksum.
         """
         try:
             with translate_errors():
@@ -294,7 +294,7 @@ class StagingBucket:
 
         Raises
         ------
-        TransientError, RefusedError
+        TransientError, PermanentError
             It is not to be had, or is another copy meanwhile.
         """
         for last in (*(False,) * (_READS - 1), True):

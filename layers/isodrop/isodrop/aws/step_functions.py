@@ -71,7 +71,7 @@ class StepFunctions:
 
         Raises
         ------
-        TransientError, QuotaError, RefusedError
+        TransientError, QuotaError, PermanentError
             When Step Functions does not start it.
 
         See Also
@@ -93,8 +93,8 @@ class StepFunctions:
 
         Raises
         ------
-        TransientError, RefusedError
-            When Step Functions does not say.
+        TransientError, PermanentError
+            Step Functions did not return it.
         """
         try:
             with translate_errors():

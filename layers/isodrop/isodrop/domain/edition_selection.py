@@ -107,7 +107,7 @@ def select_image(
 
     Returns
     -------
-    Choice or Rejection
+    SelectedImage or Rejection
         Of several images of the wanted edition the first one that can be imported; where none
         can, the reason against the first. Of several reasons the one that helps most: that this
         is Server tells more than that there is no Enterprise.

@@ -127,11 +127,11 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
     Parameters
     ----------
     run : Run
-        As it stands in the ledger.
+        The run as it is in the ledger.
     outcome : Outcome
         What is known of its builds.
     now : datetime
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     """
     if isinstance(run.decision, Rejection):
         return _rejected(run, run.decision)
@@ -204,7 +204,7 @@ def make_event(
     stack : str
         The stack's name.
     now : datetime
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     what : str
         Which of the run's notifications it is. None for the answer, whose event id is thus
         derived from upload and run alone: a second answer would be known as a repeat.

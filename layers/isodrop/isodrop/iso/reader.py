@@ -50,7 +50,7 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
 
     Returns
     -------
-    Media
+    IsoContents
 
     Raises
     ------

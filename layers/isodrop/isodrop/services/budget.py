@@ -30,7 +30,7 @@ class BudgetAuditor:
         Raises
         ------
         TransientError, PermanentError
-            When AWS does not answer.
+            A call to AWS failed.
         """
         attempts = self.ledger.list_attempts(key.import_key)
         if key.number >= len(attempts):

@@ -83,7 +83,7 @@ class Distributor:
     settings : DistributionSettings or None
         What the stack says of it; ``None`` if images stay where they are.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     """
 
     builder: ImageBuilder
@@ -98,7 +98,7 @@ class Distributor:
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
 
         Returns
         -------

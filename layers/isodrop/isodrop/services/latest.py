@@ -35,7 +35,7 @@ class LatestParameters:
     across_builds : bool
         Whether there is a parameter for the newest image of all builds, too.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     """
 
     builder: ImageBuilder
@@ -64,7 +64,7 @@ class LatestParameters:
 
         Raises
         ------
-        TransientError, RefusedError
+        TransientError, PermanentError
             Not certain to be up to date. What was retired stays retired: come again.
         """
         self._point(

@@ -23,7 +23,7 @@ class OutcomeReader:
     builder, ledger
         The adapters that it uses.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     """
 
     builder: ImageBuilder

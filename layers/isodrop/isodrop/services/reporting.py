@@ -51,7 +51,7 @@ class Reporter:
     stack : str
         The stack's name, which is in every event.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     count : callable
         Gets a run, the answer that was published for it, and when: at least once for each.
     """
@@ -102,7 +102,7 @@ class Reporter:
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         status, previous : str, and str or None
             The build's, now and when this was last published.
         steps : StepCount, optional
@@ -127,7 +127,7 @@ class Reporter:
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         caught : ExecutionError, optional
             What ended the execution, when it did not come to its end by itself.
 

@@ -37,7 +37,7 @@ class Stager:
     builder, ledger
         The adapters that it uses.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     part_size : int
         Another one makes other content ids.
     """
@@ -155,7 +155,7 @@ class Stager:
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         attempt : Attempt, optional
             The one whose request names the copy, as it stands; it is found otherwise.
         """
@@ -175,7 +175,7 @@ class Stager:
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         attempt : Attempt, optional
             The one whose request names the copy, as it stands; it is found otherwise.
         search : bool
@@ -184,7 +184,7 @@ class Stager:
         Raises
         ------
         TransientError, PermanentError
-            When AWS does not answer.
+            A call to AWS failed.
         """
         is_settled = run.import_build.failure is not None or run.answer_json is not None
         attempt = attempt or self._attempt_of(run)

@@ -83,7 +83,7 @@ class BuildSubmitter:
     max_consecutive_failures : int
         How many builds of a task may fail in a row before its runs are rejected.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     limits : BuildLimits or None
         How many imports may be built at once and in a day; a distribution builds nothing.
     """

@@ -84,7 +84,7 @@ class Sweeper:
     waits_for_malware_scan : bool
         Whether what is not scanned yet is left alone, too.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     tell : callable
         Takes a word and particulars, for the log.
     has_time : callable
@@ -112,12 +112,12 @@ class Sweeper:
 
         Returns
         -------
-        Tally
+        SweepSummary
             Trouble with one drop is counted, and keeps no other from its answer.
 
         Raises
         ------
-        TransientError, RefusedError
+        TransientError, PermanentError
             Ledger or bucket cannot be looked at; raised after all that could be done was done.
         """
         summary = SweepSummary()
