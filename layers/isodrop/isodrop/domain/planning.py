@@ -1,4 +1,4 @@
-"""What is to be imported: upload + media + overrides + settings, a plan or a rejection. Pure."""
+"""Decides on an upload: a plan or a rejection, from its ISO, overrides and settings. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -48,27 +48,26 @@ _WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no W
 def plan_import(
     upload: Upload, contents: IsoContents, metadata: Mapping[str, str], settings: ImportSettings
 ) -> ImportPlan | Rejection:
-    """Decide what is to be imported, and what it is to be called.
+    """Decide which image to import, and its name, version, description and tags.
 
-    An override beats the media, the media beat the file name; where the name contradicts the
-    media, the plan's notes tell it.
+    Overrides take precedence over the ISO, and the ISO over the file name. If the file name
+    contradicts the ISO, the plan has a note.
 
     Parameters
     ----------
     upload : Upload
-        What was dropped.
     contents : IsoContents
-        What is on it.
+        The contents of the ISO.
     metadata : mapping of str to str
-        The object's user metadata, as S3 gives them.
+        The object's user metadata, as S3 returns them.
     settings : ImportSettings
-        What the stack's parameters say.
+        The stack's settings.
 
     Returns
     -------
     ImportPlan or Rejection
-        A plan satisfies ImportDiskImage's service model; a rejection says what was found and
-        what is needed. Nothing is raised, whatever the strings.
+        A plan is valid for ImportDiskImage; a rejection describes what was found and what is
+        required. No exception is raised for any input.
     """
     overrides = read_overrides(metadata, settings.allowed_overrides)
     if isinstance(overrides, Rejection):
@@ -90,7 +89,7 @@ def plan_import(
             f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
             f" asks for {overrides.edition}.",
         )
-    # Last: what is wrong inside says more than the size does.
+    # Last: a reason found in the contents is more helpful than the size.
     if rejection := _judge_size(upload.size, settings):
         return rejection
     return _build_plan(upload, settings, overrides=overrides, said=said, choice=choice)
@@ -140,7 +139,7 @@ def _build_plan(
         {
             "stack": settings.stack,
             "source": upload.uri,
-            "etag": upload.etag or None,  # a file that is only looked at has none yet
+            "etag": upload.etag or None,  # a local file has none
             "edition": choice.edition,
             "release": release,
             "architecture": choice.architecture,
@@ -174,12 +173,12 @@ def _build_plan(
 
 
 def _language_of(said: FileName) -> tuple[str, ...]:
-    """Let the file name fill the gap that media without LANGUAGES leave."""
+    """Return the language of the file name, for an ISO without LANGUAGES."""
     return () if said.language is None or said.language == "mul" else (said.language.lower(),)
 
 
 def _caveats(choice: SelectedImage, release: str | None) -> list[str]:
-    """Tell where AWS may still refuse what was planned."""
+    """Return notes on reasons for which AWS may still refuse the import."""
     doubts = []
     if choice.edition != DOCUMENTED_EDITION:
         doubts.append(
@@ -199,7 +198,7 @@ def _version(choice: SelectedImage) -> str:
 
 
 def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) -> list[str]:
-    """Tell where the file name says otherwise than the media, which win."""
+    """Return notes on contradictions between the file name and the ISO."""
     contents = possible_releases(choice.build, choice.revision)
     named = () if said.build is None else possible_releases(said.build, said.revision)
     found = f"build {choice.build}" + ("" if release is None else f" ({release})")
@@ -223,7 +222,7 @@ def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) 
 
 
 def _languages_agree(language: str | None, languages: tuple[str, ...]) -> bool:
-    """Say whether a name's language is one of the media's: ``ar`` is ``ar-sa``, too."""
+    """Whether the file name's language is one of the ISO's; ``ar`` matches ``ar-sa``."""
     if language is None or language == "mul" or not languages:
         return True
     said = language.lower()
