@@ -206,7 +206,7 @@ def _to_attempt_key(import_key: str | None, number: int | None) -> AttemptKey | 
 
 def run_key(upload_id: str, number: int) -> dict[str, str]:
     """Return the key of a run's item, by upload id and number."""
-    # Padded, so that runs sort by number. isodrop.verification has this key as well, so that the
+    # Padded, so that runs sort by number. isodrop.events has this key as well, so that the
     # function that processes uploads need not load that module.
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
