@@ -1,4 +1,4 @@
-"""S3: the very version of an object that was uploaded, read in ranges."""
+"""S3: reads ranges of the object version that was uploaded."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ _REPLACED: Final = frozenset({"PreconditionFailed", "412"})
 _DELETED: Final = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
 _ARCHIVED: Final = "InvalidObjectState"
 _WITH_A_KEY_OF_ITS_OWN: Final = "InvalidRequest"
-"""What S3 says to a well-formed GetObject of an object under SSE-C."""
+"""The error that S3 returns for a valid GetObject of an object that is encrypted with SSE-C."""
 _KMS: Final = "KMS."
 _EMPTY: Final = frozenset({"InvalidRange", "416"})
 _SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
@@ -44,7 +44,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     Raises
     ------
     ValueError
-        When it is not of that form.
+        The URI does not have that form.
     """
     found = _S3_URI.fullmatch(uri)
     if found is None:
@@ -54,12 +54,12 @@ def parse_uri(uri: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ObjectReader:
-    """One version of an object; without versions, reading it later fails if it has changed.
+    """Reads one version of an object. Without versioning, reads fail if the object has changed.
 
     Attributes
     ----------
     bucket, key, etag, size, version_id
-        Of the object that was opened; ``etag`` without quotes, ``size`` in bytes.
+        The opened object; ``etag`` without quotes, ``size`` in bytes.
     metadata : mapping of str to str
         The user metadata, keys in lower case.
     """
@@ -75,12 +75,12 @@ class ObjectReader:
     _asked: str | None = None
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Read a range; the one that opening has brought along costs no request.
+        """Read a range; one within the first range needs no request.
 
         Raises
         ------
         RejectedError
-            ``object-gone``: replaced or deleted since.
+            ``object-gone``: it was replaced or deleted in the meantime.
         TransientError, PermanentError
             Any other error from S3.
         """
@@ -102,9 +102,9 @@ def open_object(
     size: int | None = None,
     version: str | None = None,
 ) -> ObjectReader:
-    """Open an object by the first range that its reader will want.
+    """Open an object by reading the first range that the ISO reader needs.
 
-    That one GET also answers with size, ETag, version and user metadata, so no HEAD is
+    The response of this GET also contains size, ETag, version and user metadata, so no HEAD is
     needed.
 
     Parameters
@@ -113,9 +113,9 @@ def open_object(
     bucket, key : str
         The key raw, not URL-encoded.
     etag, size : str and int, optional
-        What the object must be, as S3's event told it.
+        The expected ETag and size, from S3's event.
     version : str, optional
-        Which version; the current one unless given.
+        The version; the current one if not given.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def open_object(
     Raises
     ------
     RejectedError
-        ``object-gone``: there is no such object, or not any more; ``archived-object`` and
+        ``object-gone``: the object does not exist, or no longer; ``archived-object`` or
         ``unreadable-object``.
     TransientError, PermanentError
         Any other error from S3.
@@ -151,7 +151,7 @@ def _open(
     try:
         answer = _get(client, which, etag, (offset, length))
     except _BeyondTheEndError:
-        # Smaller than any Windows ISO: one more request, so that it can be said what it is.
+        # Smaller than any Windows ISO: read it with one more request, to identify what it is.
         head = _head(client, which, etag)
         small = int(head["ContentLength"])
         if small == 0:
@@ -167,7 +167,7 @@ def _open(
 
 
 def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Read user metadata as they were meant: S3 gives what is not ASCII as RFC 2047 has it.
+    """Decode user metadata; S3 returns values that are not ASCII encoded as in RFC 2047.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def _decode_word(value: str) -> str:
     try:
         return str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, UnicodeDecodeError):
-        return value  # it only looks so
+        return value  # not an encoded word
 
 
 def _reader(
@@ -218,12 +218,12 @@ class CurrentObject:
 
 
 def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObject:
-    """Find the upload that is an object's current version.
+    """Get the current version of an object, as an upload.
 
     Raises
     ------
     RejectedError
-        ``object-gone``: there is no such object, or not any more.
+        ``object-gone``: the object does not exist, or no longer.
     TransientError, PermanentError
         Any other error from S3.
     """
@@ -241,18 +241,18 @@ def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObje
 
 
 def size_of(client: "S3Client", upload: Upload) -> int:
-    """Ask how large an upload is whose event did not say so.
+    """Get the size of an upload whose event did not contain it.
 
     Returns
     -------
     int
-        In bytes; 0 where the object may not be read or is not there any more, which whoever reads
-        it will find out.
+        The size in bytes; 0 if the object cannot be read or no longer exists, which the next read
+        reports as an error.
 
     Raises
     ------
     TransientError
-        Not now.
+        Temporary; try again later.
     """
     where = {"Bucket": upload.bucket, "Key": upload.key}
     if upload.version is not None:
@@ -265,7 +265,7 @@ def size_of(client: "S3Client", upload: Upload) -> int:
 
 
 def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
-    """Read how GuardDuty has tagged an upload; ``None`` while its scan has not ended.
+    """Read the scan result from GuardDuty's tag; ``None`` while the scan has not ended.
 
     Raises
     ------
@@ -285,7 +285,7 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
 
 
 def has_current(client: "S3Client", upload: Upload) -> bool:
-    """Whether the upload's bytes are what lies under its key now, in a bucket without versions.
+    """Whether the upload is the current object of its key, in a bucket without versioning.
 
     Raises
     ------
@@ -302,7 +302,7 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
 
 
 def object_gone(bucket: str, key: str, how: str) -> RejectedError:
-    """Make the error that says what became of an object before its copy was made."""
+    """Make the error for an object that was replaced or deleted before it was copied."""
     return RejectedError(
         Code.OBJECT_GONE,
         f"The object {single_line(f's3://{bucket}/{key}')} was {how} before its copy was made, so"
@@ -311,10 +311,10 @@ def object_gone(bucket: str, key: str, how: str) -> RejectedError:
 
 
 def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | None:
-    """Say what is wrong with an upload's object, if S3 refuses it for that; else ``None``.
+    """Translate an S3 error that is caused by the uploaded object; ``None`` for any other error.
 
-    What S3 says of permissions is left to the caller: only of a look it is known that no other
-    resource can be meant.
+    Missing permissions are left to the caller: only when an object is read is it certain that the
+    error refers to the object.
 
     References
     ----------
@@ -341,7 +341,7 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
 
 @contextmanager
 def _rejecting(bucket: str, key: str) -> Iterator[None]:
-    """Tell "the upload is at fault" from whatever else S3 may say, which stays as it is."""
+    """Translate errors that are caused by the uploaded object; others are not changed."""
     try:
         yield
     except (PermanentError, TransientError) as error:
@@ -355,12 +355,12 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
 
 
 def read_text(client: "S3Client", uri: str, limit: int) -> str:
-    """Read a small text object whole, such as the stack's UEFI data.
+    """Read a small ASCII object, such as the stack's UEFI data.
 
     Raises
     ------
     PermanentError
-        When it is larger than ``limit`` bytes, or is no text.
+        It is larger than ``limit`` bytes, or is not ASCII.
     TransientError, PermanentError
         Any other error from S3.
     """
@@ -377,7 +377,7 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
 
 
 class _BeyondTheEndError(Exception):
-    """The range asked for lies behind the object's end."""
+    """The requested range is beyond the end of the object."""
 
 
 def _named(bucket: str, key: str, version: str | None) -> dict[str, str]:

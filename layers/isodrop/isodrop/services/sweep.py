@@ -108,7 +108,7 @@ class Sweeper:
     waits_for_malware_scan: bool = False
 
     def run(self) -> SweepSummary:
-        """Sweep once.
+        """Run one sweep.
 
         Returns
         -------
