@@ -25,12 +25,12 @@ TIME_RESERVE_MS: Final = 90_000
 @cache
 def sweep() -> Sweeper:
     """Create the sweep, once per execution environment."""
-    return make_sweep(os.environ, tell)
+    return make_sweep(os.environ, log)
 
 
-def tell(word: str, particulars: Mapping[str, Any]) -> None:
+def log(message: str, fields: Mapping[str, Any]) -> None:
     """Log a message with its fields."""
-    logger.info(word, extra=dict(particulars))
+    logger.info(message, extra=dict(fields))
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -99,7 +99,7 @@ def make_report_services(environ: Mapping[str, str]) -> "tuple[Reporter, Distrib
 
 def make_sweep(
     environ: Mapping[str, str],
-    tell: Callable[[str, Mapping[str, Any]], None],
+    log: Callable[[str, Mapping[str, Any]], None],
 ) -> "Sweeper":
     """Create the sweep.
 
@@ -107,7 +107,7 @@ def make_sweep(
     ----------
     environ : mapping of str to str
         The function's environment; see :class:`~isodrop.settings.SweepSettings`.
-    tell : callable
+    log : callable
         Logs a message with its fields.
 
     Raises
@@ -134,7 +134,7 @@ def make_sweep(
         waits_for_malware_scan=settings.malware_scan != "none",
         tracking=timedelta(hours=settings.tracking_hours),
         now=_now,
-        log=tell,
+        log=log,
     )
 
 

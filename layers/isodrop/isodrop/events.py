@@ -463,8 +463,8 @@ def parse(event: Mapping[str, Any]) -> Event:
         raise UnknownEventError("not an event at all: no JSON object")
     source, detail_type = event.get("source"), str(event.get("detail-type"))
     if source != SOURCE or detail_type not in MODELS:
-        said = f"{printable(str(source))}, {printable(detail_type)}"
-        raise UnknownEventError(f"not an event of isodrop: {said}")
+        origin = f"{printable(str(source))}, {printable(detail_type)}"
+        raise UnknownEventError(f"not an event of isodrop: {origin}")
     try:
         found = Event.parse_as(detail_type, event.get("detail"))
     except ValidationError as error:
@@ -595,5 +595,5 @@ def _wrong(error: ValidationError) -> str:
 def event_id(upload_id: str, run: int, *what: str) -> str:
     """Derive an event's id from its upload and run and, for a notification, from ``what``."""
     # An object, unlike a string, cannot be confused with an element of ``what``.
-    asked = [{"run": run}] if run else []
-    return hashlib.sha256(json.dumps([upload_id, *asked, *what]).encode()).hexdigest()[:32]
+    retry = [{"run": run}] if run else []
+    return hashlib.sha256(json.dumps([upload_id, *retry, *what]).encode()).hexdigest()[:32]

@@ -227,10 +227,10 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
         return kind(single_line(f"{type(error).__name__}: {error}"))
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = error.response.get("Error", {}).get("Message", "")
-    message = single_line(": ".join(filter(None, (error.operation_name, code, said))))
-    ours = QuotaError if _is_about_quota(code, said) else _BY_CODE.get(code)
-    if ours is CredentialsError and said.startswith(_LATE):
+    aws_message = error.response.get("Error", {}).get("Message", "")
+    message = single_line(": ".join(filter(None, (error.operation_name, code, aws_message))))
+    ours = QuotaError if _is_about_quota(code, aws_message) else _BY_CODE.get(code)
+    if ours is CredentialsError and aws_message.startswith(_LATE):
         ours = TransientError
     if code == "400" and not error.operation_name.startswith("Head"):
         ours = None  # a response that the SDK could not parse
@@ -242,7 +242,7 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
     return PermanentError(message, code=refused, aws_code=code)
 
 
-def _is_about_quota(code: str, said: str) -> bool:
+def _is_about_quota(code: str, message: str) -> bool:
     """Whether Image Builder's generic error is about a used-up quota.
 
     ImportDiskImage has no specific error for this, so the message decides. A wrong decision costs
@@ -250,8 +250,8 @@ def _is_about_quota(code: str, said: str) -> bool:
     """
     return (
         code == _MAY_BE_QUOTA
-        and _SPEAKS_OF_QUOTA.search(said) is not None
-        and _SPEAKS_OF_LENGTH.search(said) is None
+        and _SPEAKS_OF_QUOTA.search(message) is not None
+        and _SPEAKS_OF_LENGTH.search(message) is None
     )
 
 

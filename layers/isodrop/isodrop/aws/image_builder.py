@@ -239,6 +239,6 @@ def _of_a_region(failure: "RegionFailureTypeDef") -> str:
     return f"{where}: {what}" if where else what
 
 
-def _join_messages(words: Iterable[str | None]) -> str | None:
+def _join_messages(messages: Iterable[str | None]) -> str | None:
     """Join the messages that are not empty, escaped; ``None`` if there are none."""
-    return " ".join(single_line(each) for each in words if each) or None
+    return " ".join(single_line(each) for each in messages if each) or None

@@ -116,8 +116,8 @@ class Ledger:
             A call to DynamoDB failed.
         """
         item = new_run(upload, execution, now, run_key(upload_id(upload), request.number), request)
-        standing = self._put_if_absent(item)
-        found = parse_run(item if standing is None else standing)
+        existing = self._put_if_absent(item)
+        found = parse_run(item if existing is None else existing)
         return found if found.execution_arn == execution else None
 
     def get_run(self, run: str, request: int = 0) -> Run | None:
@@ -511,12 +511,12 @@ class Ledger:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                standing = self._standing(error, {"pk": item["pk"], "sk": item["sk"]})
+                existing = self._existing_item(error, {"pk": item["pk"], "sk": item["sk"]})
             else:
                 return None
-        if standing is None:
+        if existing is None:
             raise TransientError("GetItem: an item that is there was not found")
-        return standing
+        return existing
 
     def _update_run(self, run: Run, values: dict[str, Any], condition: ConditionBase) -> Run:
         _, item = self._update_if(key_of_run(run), values, condition)
@@ -550,10 +550,10 @@ class Ledger:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                return False, self._standing(error, key)
+                return False, self._existing_item(error, key)
         return True, answer.get("Attributes") or self._get(key)
 
-    def _standing(self, error: ClientError, key: dict[str, str]) -> Mapping[str, Any] | None:
+    def _existing_item(self, error: ClientError, key: dict[str, str]) -> Mapping[str, Any] | None:
         """Return the item whose condition was not met; any other error is raised again.
 
         DynamoDB returns the item with the error. If it does not, the item is read.

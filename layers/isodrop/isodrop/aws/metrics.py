@@ -55,8 +55,8 @@ class Metrics:
         kind = answer.detail_type.rsplit(" ", 1)[-1]
         code = getattr(answer.data, "code", None)
         took = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()
-        told = {"kind": kind} | ({"code": code} if code else {})
-        self._emit({"Answers": (MetricUnit.Count, 1)}, **told)
+        dimensions = {"kind": kind} | ({"code": code} if code else {})
+        self._emit({"Answers": (MetricUnit.Count, 1)}, **dimensions)
         if code in ACTION_REQUIRED:
             self._emit({"ActionRequired": (MetricUnit.Count, 1)})
         self._emit({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
@@ -79,10 +79,10 @@ class Metrics:
 
     def _emit(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
         line = EphemeralMetrics(namespace=NAMESPACE, service=self.stack)
-        told = {"service": self.stack}
+        combined = {"service": self.stack}
         for name, value in dimensions.items():
-            told |= {name: value}
-            line.add_dimensions(**told)
+            combined |= {name: value}
+            line.add_dimensions(**combined)
         for name, (unit, number) in values.items():
             line.add_metric(name, unit, number)
         line.flush_metrics()

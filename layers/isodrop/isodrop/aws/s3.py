@@ -158,10 +158,12 @@ def _open(
             return _reader(client, where, head, 0, (0, b""))
         offset, length = 0, min(length, small)
         answer = _get(client, which, etag, (offset, length))
-    told = answer.get("ContentRange", "")
-    total = _TOTAL.fullmatch(told)
+    content_range = answer.get("ContentRange", "")
+    total = _TOTAL.fullmatch(content_range)
     if total is None or "ETag" not in answer:
-        raise TransientError(f"GetObject: no answer of S3's: Content-Range {single_line(told)!r}")
+        raise TransientError(
+            f"GetObject: no answer of S3's: Content-Range {single_line(content_range)!r}"
+        )
     data = _body(answer, min(length, int(total[1]) - offset))
     return replace(_reader(client, where, answer, int(total[1]), (offset, data)), _asked=version)
 
@@ -349,8 +351,8 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
             raise rejection from error
         if isinstance(error, AccessDeniedError) or error.aws_code == _WITH_A_KEY_OF_ITS_OWN:
             address = single_line(f"s3://{bucket}/{key}")
-            said = f"isodrop may not read the object {address}. S3 says {error}"
-            raise RejectedError(Code.UNREADABLE_OBJECT, said) from error
+            message = f"isodrop may not read the object {address}. S3 says {error}"
+            raise RejectedError(Code.UNREADABLE_OBJECT, message) from error
         raise
 
 

@@ -98,10 +98,10 @@ class StepFunctions:
         """
         try:
             with translate_errors():
-                told = self.client.describe_execution(executionArn=arn)
+                response = self.client.describe_execution(executionArn=arn)
         except PermanentError as error:
             if error.aws_code == _GONE:
                 return None
             raise
-        said = ": ".join(part for part in (told.get("error"), told.get("cause")) if part)
-        return Execution(arn, told["status"], single_line(said))
+        message = ": ".join(part for part in (response.get("error"), response.get("cause")) if part)
+        return Execution(arn, response["status"], single_line(message))

@@ -16,7 +16,7 @@ _BOMS: Final = (
 # A leading backslash marks an escaped name; an asterisk before the name marks binary mode:
 # https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html
 _LINE: Final = re.compile(r"\\?([0-9A-Fa-f]{64})(?:[ \t]+\*?(.*))?", re.DOTALL)
-_TOLD: Final = 10
+_MAX_LISTED: Final = 10
 """How many invalid lines a message lists by number."""
 
 
@@ -56,13 +56,13 @@ class AllowList:
         '1 entry; the lines 3, 7 cannot be read'
         """
         count = len(self.names)
-        said = f"{count} entr{'y' if count == 1 else 'ies'}"
+        entries = f"{count} entr{'y' if count == 1 else 'ies'}"
         if not self.wrong_lines:
-            return said
-        numbers = join_list(str(each) for each in self.wrong_lines[:_TOLD])
-        more = len(self.wrong_lines) - _TOLD
+            return entries
+        numbers = join_list(str(each) for each in self.wrong_lines[:_MAX_LISTED])
+        more = len(self.wrong_lines) - _MAX_LISTED
         which = f"the line{'' if len(self.wrong_lines) == 1 else 's'} {numbers}"
-        return f"{said}; {which}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
+        return f"{entries}; {which}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
 
     def refusal(self, sha256: str) -> str:
         """Make the message that an ISO is not on the list."""

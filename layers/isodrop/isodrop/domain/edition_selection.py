@@ -121,10 +121,10 @@ def select_image(
     )
     if isinstance(wanted, Rejection):
         return wanted
-    judged = [_check_image(image, supported_builds, release_said) for image in wanted]
-    passed = [found for found in judged if isinstance(found, SelectedImage)]
+    checked = [_check_image(image, supported_builds, release_said) for image in wanted]
+    passed = [found for found in checked if isinstance(found, SelectedImage)]
     if not passed:
-        return judged[0]
+        return checked[0]
     # Last: if the edition is missing, a WIM instead of the ESD would not help.
     if contents.is_esd and not allow_esd:
         return Rejection.of(Code.ESD_MEDIA, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
@@ -285,7 +285,7 @@ def _check_architecture(image: Edition) -> Rejection | None:
 
 
 def _check_release(
-    image: Edition, supported: Collection[int], said: str | None
+    image: Edition, supported: Collection[int], named: str | None
 ) -> Rejection | None:
     build = image.build
     if build is None or not 0 <= build <= MAX_VERSION_NODE:
@@ -298,18 +298,18 @@ def _check_release(
             Code.UNSUPPORTED_RELEASE,
             f"The media say {_release(build)}; this stack imports the builds {builds}.",
         )
-    return _check_shared_build(build, image.revision, said)
+    return _check_shared_build(build, image.revision, named)
 
 
-def _check_shared_build(build: int, revision: int | None, said: str | None) -> Rejection | None:
+def _check_shared_build(build: int, revision: int | None, named: str | None) -> Rejection | None:
     """Reject the older of two releases whose ISOs contain the same build number."""
     sharing, possible = possible_releases(build), possible_releases(build, revision)
-    if len(sharing) == 1 or release_of(build, revision, said) not in UNSUPPORTED_RELEASES:
+    if len(sharing) == 1 or release_of(build, revision, named) not in UNSUPPORTED_RELEASES:
         return None
     newer = sharing[-1]
     version = f"build {build}" if revision is None else f"build {build}.{revision}"
     if len(possible) == 1:
-        against = "" if said in (None, possible[0]) else f", although the file name says {said}"
+        against = "" if named in (None, possible[0]) else f", although the file name says {named}"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
             f"The media say {version}, which is {possible[0]}{against}: media of {newer} begin with"
@@ -320,7 +320,7 @@ def _check_shared_build(build: int, revision: int | None, said: str | None) -> R
     return Rejection.of(
         Code.UNSUPPORTED_RELEASE,
         f"The media say {version}, which is {' or '.join(possible)}, and the file name says"
-        f" {said}, which Image Builder does not import.",
+        f" {named}, which Image Builder does not import.",
         f"Upload {newer} or newer; if this is {newer} after all, upload it under a name that"
         " says so.",
     )
@@ -343,8 +343,8 @@ def _complete(image: Edition) -> SelectedImage | Rejection:
 
 
 def _languages(image: Edition) -> tuple[str, ...]:
-    said = (image.default_language, *image.languages)
-    tags = (tag.lower() for tag in said if tag is not None and _LANGUAGE.fullmatch(tag))
+    listed = (image.default_language, *image.languages)
+    tags = (tag.lower() for tag in listed if tag is not None and _LANGUAGE.fullmatch(tag))
     return tuple(dict.fromkeys(tags))[:MAX_LANGUAGES]
 
 

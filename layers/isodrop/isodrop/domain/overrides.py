@@ -138,7 +138,7 @@ def read_overrides(
     >>> read_overrides({"image-index": "three"}).code.value
     'invalid-override'
     """
-    said: dict[str, str] = {}
+    values: dict[str, str] = {}
     notes: list[str] = []
     for key in sorted(metadata):
         name = key.lower()  # S3 returns metadata keys in lower case; a local --metadata may not
@@ -154,15 +154,15 @@ def read_overrides(
         value = _decoded(metadata[key]).strip()
         if not RULES[name].holds(value):
             return _malformed(name, value)
-        said[name] = value
-    index = said.get("image-index")
+        values[name] = value
+    index = values.get("image-index")
     return Overrides(
-        image_name=said.get("image-name"),
-        semantic_version=said.get("semantic-version"),
-        edition=said.get("edition"),
+        image_name=values.get("image-name"),
+        semantic_version=values.get("semantic-version"),
+        edition=values.get("edition"),
         image_index=None if index is None else int(index),
-        description=said.get("description"),
-        rebuild=said.get("rebuild"),
+        description=values.get("description"),
+        rebuild=values.get("rebuild"),
         notes=tuple(notes),
     )
 

@@ -72,13 +72,13 @@ def plan_import(
     overrides = read_overrides(metadata, settings.allowed_overrides)
     if isinstance(overrides, Rejection):
         return overrides
-    said = parse_file_name(upload.key)
+    file_name = parse_file_name(upload.key)
     choice = select_image(
         contents,
         edition=overrides.edition or settings.edition,
         image_index=overrides.image_index,
         supported_builds=settings.supported_builds,
-        release_said=said.label,
+        release_said=file_name.label,
         allow_esd=settings.allow_esd,
     )
     if isinstance(choice, Rejection):
@@ -90,12 +90,12 @@ def plan_import(
             f" asks for {overrides.edition}.",
         )
     # Last: a reason found in the contents is more helpful than the size.
-    if rejection := _judge_size(upload.size, settings):
+    if rejection := _check_size(upload.size, settings):
         return rejection
-    return _build_plan(upload, settings, overrides=overrides, said=said, choice=choice)
+    return _build_plan(upload, settings, overrides=overrides, file_name=file_name, choice=choice)
 
 
-def _judge_size(size: int, settings: ImportSettings) -> Rejection | None:
+def _check_size(size: int, settings: ImportSettings) -> Rejection | None:
     least, most = settings.min_iso_megabytes, settings.max_iso_gigabytes
     if size < least * _MEGABYTE:
         return Rejection.of(
@@ -117,12 +117,12 @@ def _build_plan(
     settings: ImportSettings,
     *,
     overrides: Overrides,
-    said: FileName,
+    file_name: FileName,
     choice: SelectedImage,
 ) -> ImportPlan:
-    release = release_of(choice.build, choice.revision, said.label)
+    release = release_of(choice.build, choice.revision, file_name.label)
     revision = choice.revision or 0
-    languages = choice.languages or _language_of(said)
+    languages = choice.languages or _language_of(file_name)
     version = overrides.semantic_version or f"11.{choice.build}.{revision}"
     named = {
         "edition": choice.edition,
@@ -165,16 +165,20 @@ def _build_plan(
         notes=(
             *choice.notes,
             *_caveats(choice, release),
-            *_mismatch_notes(said, choice, release),
+            *_mismatch_notes(file_name, choice, release),
             *overrides.notes,
             *tag_notes,
         ),
     )
 
 
-def _language_of(said: FileName) -> tuple[str, ...]:
+def _language_of(file_name: FileName) -> tuple[str, ...]:
     """Return the language of the file name, for an ISO without LANGUAGES."""
-    return () if said.language is None or said.language == "mul" else (said.language.lower(),)
+    return (
+        ()
+        if file_name.language is None or file_name.language == "mul"
+        else (file_name.language.lower(),)
+    )
 
 
 def _caveats(choice: SelectedImage, release: str | None) -> list[str]:
@@ -197,21 +201,27 @@ def _version(choice: SelectedImage) -> str:
     return str(choice.build) if choice.revision is None else f"{choice.build}.{choice.revision}"
 
 
-def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) -> list[str]:
+def _mismatch_notes(file_name: FileName, choice: SelectedImage, release: str | None) -> list[str]:
     """Return notes on contradictions between the file name and the ISO."""
     contents = possible_releases(choice.build, choice.revision)
-    named = () if said.build is None else possible_releases(said.build, said.revision)
+    named = (
+        () if file_name.build is None else possible_releases(file_name.build, file_name.revision)
+    )
     found = f"build {choice.build}" + ("" if release is None else f" ({release})")
-    same_build = said.build == choice.build or bool({*named} & {*contents})
+    same_build = file_name.build == choice.build or bool({*named} & {*contents})
     pairs = (
-        (_WINDOWS.get(said.windows or ""), "Windows 11", False),
-        (said.word, found, said.word == release),
-        (said.build, found, same_build),
-        (said.architecture, choice.architecture, said.architecture == choice.architecture),
+        (_WINDOWS.get(file_name.windows or ""), "Windows 11", False),
+        (file_name.word, found, file_name.word == release),
+        (file_name.build, found, same_build),
         (
-            said.language,
+            file_name.architecture,
+            choice.architecture,
+            file_name.architecture == choice.architecture,
+        ),
+        (
+            file_name.language,
             " ".join(choice.languages[:8]),
-            _languages_agree(said.language, choice.languages),
+            _languages_agree(file_name.language, choice.languages),
         ),
     )
     return [
@@ -225,5 +235,5 @@ def _languages_agree(language: str | None, languages: tuple[str, ...]) -> bool:
     """Whether the file name's language is one of the ISO's; ``ar`` matches ``ar-sa``."""
     if language is None or language == "mul" or not languages:
         return True
-    said = language.lower()
-    return any(said == tag or tag.startswith(f"{said}-") for tag in languages)
+    prefix = language.lower()
+    return any(prefix == tag or tag.startswith(f"{prefix}-") for tag in languages)

@@ -331,9 +331,9 @@ def _distribution_failed(
 
 def _describe_end(what: str, build: Build) -> str:
     """Describe how a build ended, with the reason and error from Image Builder."""
-    said = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
+    details = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
     where = f" in step {build.failed_step}" if build.failed_step else ""
-    return f"{what}{where}" + (f": {said}" if said else ".")
+    return f"{what}{where}" + (f": {details}" if details else ".")
 
 
 def _failed(

@@ -162,8 +162,8 @@ def _edition(index: int, values: dict[str, str], languages: list[str]) -> Editio
         return values.get(f"WINDOWS/{path}") or None
 
     def number(path: str) -> int | None:
-        said = values.get(f"WINDOWS/{path}", "")
-        return int(said) if _NUMBER.fullmatch(said) else None
+        value = values.get(f"WINDOWS/{path}", "")
+        return int(value) if _NUMBER.fullmatch(value) else None
 
     architecture = number("ARCH")
     revision = number("VERSION/SPBUILD")

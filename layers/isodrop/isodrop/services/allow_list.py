@@ -63,21 +63,21 @@ class AllowListGate:
         if run.sha256 is not None and run.import_build.attempt is not None:
             return run  # it was allowed before
         sha256 = self.ledger.sha256_of(content.id) or self._hash(run, content)
-        note = self._judge(sha256)
+        note = self._refusal(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
             self.ledger.record_sha256(run, sha256, None)  # for the answer
             raise RejectedError(Code.UNKNOWN_ISO, note)
         return self.ledger.record_sha256(run, sha256, note)
 
-    def _judge(self, sha256: str) -> str | None:
+    def _refusal(self, sha256: str) -> str | None:
         """Return the reason why an ISO with that hash may not be imported, or ``None``."""
         try:
             allowed = self.read_list()
         except (TransientError, PermanentError) as error:
-            said = f"The stack's allow-list cannot be read: {error}"
+            problem = f"The stack's allow-list cannot be read: {error}"
             if self.mode is AllowListMode.ENFORCE:
-                raise TransientError(f"{said}; nothing is imported until it can be") from error
-            return f"{said}."
+                raise TransientError(f"{problem}; nothing is imported until it can be") from error
+            return f"{problem}."
         if sha256 in allowed:
             return None
         return allowed.refusal(sha256)

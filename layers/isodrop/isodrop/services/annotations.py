@@ -77,8 +77,8 @@ class Annotator:
                 self._check_time(until)
                 left_out = write()
             except Exception as error:  # noqa: BLE001 - the answer does not depend on it
-                said = str(error) if isinstance(error, IsodropError) else repr(error)
-                left_out = single_line(said)
+                message = str(error) if isinstance(error, IsodropError) else repr(error)
+                left_out = single_line(message)
             if left_out:
                 notes.append(f"{what}: {left_out}")
         return tuple(notes)
@@ -148,10 +148,10 @@ def object_tags(answer: Event) -> dict[str, str]:
     """Make the tags of the object from an answer, the most useful ones first."""
     data = answer.data
     amis = data.amis if isinstance(data, SucceededData) else ()
-    told = {
+    values = {
         "state": answer.detail_type.rsplit(" ", 1)[-1].lower(),
         "code": getattr(data, "code", None),
         "ami": amis[0].id if amis else None,
         "image": getattr(data, "build_arn", None),
     }
-    return {f"{_PREFIX}{name}": clean_tag_value(value) for name, value in told.items() if value}
+    return {f"{_PREFIX}{name}": clean_tag_value(value) for name, value in values.items() if value}

@@ -62,7 +62,7 @@ class DistributionTask:
         return self.builder.distribute_image(request)
 
     def is_ready(self, attempt: Attempt) -> bool:  # noqa: ARG002 - part of the protocol
-        """Always true: an image build version never changes."""
+        """Return ``True``: an image build version never changes."""
         return True
 
     def has_result(self, build: Build) -> bool:

@@ -129,7 +129,7 @@ class Sweeper:
         jobs: dict[str, Callable[[Any], Mapping[str, str] | None]] = {
             "open": lambda at: self._answer_open_runs(at, summary),
             "versions": lambda at: self._start_unclaimed(at, since, summary),
-            "latest": lambda at: self._mend_latest(at, summary),
+            "latest": lambda at: self._update_latest(at, summary),
         }
         failed: list[Exception] = []
         for job, do in jobs.items():
@@ -244,7 +244,7 @@ class Sweeper:
 
     # ------------------------------------------------------------------ latest parameters
 
-    def _mend_latest(
+    def _update_latest(
         self, at: Mapping[str, str] | None, summary: SweepSummary
     ) -> Mapping[str, str] | None:
         """Update each latest parameter; returns where to continue, if not done."""
@@ -393,8 +393,8 @@ class Sweeper:
             yield
         except Exception as error:  # noqa: BLE001 - it must not stop the sweep
             summary.errors += 1
-            said = single_line(f"{type(error).__name__}: {error}")
-            self.log("trouble", {**what, "error": said})
+            message = single_line(f"{type(error).__name__}: {error}")
+            self.log("trouble", {**what, "error": message})
 
 
 def _is_eligible(upload: Upload) -> bool:

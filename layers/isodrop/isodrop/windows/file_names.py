@@ -153,8 +153,8 @@ def parse_file_name(key: str) -> FileName:
     Examples
     --------
     >>> key = "in/en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
-    >>> said = parse_file_name(key)
-    >>> said.release, said.architecture, said.language, said.edition, said.importable
+    >>> facts = parse_file_name(key)
+    >>> facts.release, facts.architecture, facts.language, facts.edition, facts.importable
     ('24H2', 'x64', 'en-US', 'business', 'yes')
     >>> parse_file_name("holiday.iso").release
     """
@@ -188,7 +188,7 @@ def _read(name: str, text: _Text, updated: str | None) -> FileName:
         language = "mul"
     release = _release(text, word, edition, build, revision)
     believed = word if not source.is_lab or word == release else None
-    said = FileName(
+    facts = FileName(
         name=name,
         family=_family(source, edition),
         windows=_windows(edition, number, word, build),
@@ -201,7 +201,7 @@ def _read(name: str, text: _Text, updated: str | None) -> FileName:
         edition=edition,
         updated=updated,
     )
-    return _judged(said, documented=edition in source.documented)
+    return _with_importable(facts, documented=edition in source.documented)
 
 
 def _family(source: NamePattern, edition: str | None) -> str:
@@ -284,17 +284,19 @@ def _architectures(text: _Text) -> list[str]:
     return [ARCHITECTURES[re.sub(r"[ _-]", "", word)] for word in found]
 
 
-def _judged(said: FileName, *, documented: bool) -> FileName:
+def _with_importable(facts: FileName, *, documented: bool) -> FileName:
     """Set ``importable``. It is ``yes`` only for a complete name in a scheme of Microsoft's."""
     if (
-        said.windows in ("10", "server", "none")
-        or said.architecture in ("arm64", "x86")
-        or said.edition not in MAY_HAVE_ENTERPRISE
-        or said.label in UNSUPPORTED_RELEASES
+        facts.windows in ("10", "server", "none")
+        or facts.architecture in ("arm64", "x86")
+        or facts.edition not in MAY_HAVE_ENTERPRISE
+        or facts.label in UNSUPPORTED_RELEASES
     ):
-        return replace(said, importable="no")
-    says_all = said.windows == "11" and said.architecture == "x64" and said.release in DOCUMENTED
-    return replace(said, importable="yes") if documented and says_all else said
+        return replace(facts, importable="no")
+    is_complete = (
+        facts.windows == "11" and facts.architecture == "x64" and facts.release in DOCUMENTED
+    )
+    return replace(facts, importable="yes") if documented and is_complete else facts
 
 
 def _windows(

@@ -162,7 +162,7 @@ def first_revision(build: int, release: str) -> int:
     )
 
 
-def release_of(build: int, revision: int | None, said: str | None) -> str | None:
+def release_of(build: int, revision: int | None, named: str | None) -> str | None:
     """Return the release of an ISO, from its build and revision and, if needed, its file name.
 
     Parameters
@@ -171,7 +171,7 @@ def release_of(build: int, revision: int | None, said: str | None) -> str | None
         The build number on the ISO.
     revision : int or None
         The revision on the ISO; ``None`` if it has none.
-    said : str or None
+    named : str or None
         The release in the file name.
 
     Returns
@@ -191,10 +191,10 @@ def release_of(build: int, revision: int | None, said: str | None) -> str | None
     if len(possible) == 1:
         return possible[0]
     if possible:
-        return said if said in possible else None
+        return named if named in possible else None
     # A build newer than this table: a release of the table would contradict it.
-    fits = said is not None and _CLIENT_LABEL.fullmatch(said) is not None
-    return said if fits and said not in CLIENT_RELEASES.values() else None
+    fits = named is not None and _CLIENT_LABEL.fullmatch(named) is not None
+    return named if fits and named not in CLIENT_RELEASES.values() else None
 
 
 def describe_rule(build: int) -> str:
