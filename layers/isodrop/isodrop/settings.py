@@ -65,7 +65,7 @@ class _Environment(BaseModel):
             wrong = "; ".join(
                 f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
             )
-            raise SettingsError(f"the function's environment is not right: {wrong}") from None
+            raise SettingsError(f"the function's environment is invalid: {wrong}") from None
 
 
 class ReportSettings(_Environment):

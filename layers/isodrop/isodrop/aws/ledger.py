@@ -493,7 +493,7 @@ class Ledger:
             yield from page["Responses"].get(name, [])
             left = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
             if len(left) == len(batch):
-                raise TransientError("BatchGetItem: DynamoDB is too busy to read anything")
+                raise TransientError("BatchGetItem: DynamoDB processed none of the keys")
             waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
 
     def _get(self, key: dict[str, str]) -> Mapping[str, Any] | None:
@@ -515,7 +515,7 @@ class Ledger:
             else:
                 return None
         if existing is None:
-            raise TransientError("GetItem: an item that is there was not found")
+            raise TransientError("GetItem: an existing item was not found")
         return existing
 
     def _update_run(self, run: Run, values: dict[str, Any], condition: ConditionBase) -> Run:

@@ -29,7 +29,7 @@ _HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
 _REPLACED: Final = frozenset({"PreconditionFailed", "412"})
 _DELETED: Final = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
 _ARCHIVED: Final = "InvalidObjectState"
-_WITH_A_KEY_OF_ITS_OWN: Final = "InvalidRequest"
+_SSE_C_DENIAL: Final = "InvalidRequest"
 """The error that S3 returns for a valid GetObject of an object that is encrypted with SSE-C."""
 _KMS: Final = "KMS."
 _EMPTY: Final = frozenset({"InvalidRange", "416"})
@@ -162,7 +162,7 @@ def _open(
     total = _TOTAL.fullmatch(content_range)
     if total is None or "ETag" not in answer:
         raise TransientError(
-            f"GetObject: no answer of S3's: Content-Range {single_line(content_range)!r}"
+            f"GetObject: not a response of S3: Content-Range {single_line(content_range)!r}"
         )
     data = _body(answer, min(length, int(total[1]) - offset))
     return replace(_reader(client, where, answer, int(total[1]), (offset, data)), _asked=version)
@@ -349,7 +349,7 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
     except (PermanentError, TransientError) as error:
         if rejection := rejection_of(error, bucket, key):
             raise rejection from error
-        if isinstance(error, AccessDeniedError) or error.aws_code == _WITH_A_KEY_OF_ITS_OWN:
+        if isinstance(error, AccessDeniedError) or error.aws_code == _SSE_C_DENIAL:
             address = single_line(f"s3://{bucket}/{key}")
             message = f"isodrop may not read the object {address}. S3 says {error}"
             raise RejectedError(Code.UNREADABLE_OBJECT, message) from error
@@ -408,7 +408,7 @@ def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Map
     with translate_errors():
         head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # likewise
     if not head.keys() >= _HEADERS:
-        raise TransientError("HeadObject: no answer of S3's: it lacks ETag, size or date")
+        raise TransientError("HeadObject: not a response of S3: ETag, size or date is missing")
     return head
 
 
@@ -416,5 +416,5 @@ def _body(answer: Mapping[str, Any], length: int) -> bytes:
     with translate_errors():
         data: bytes = answer["Body"].read()
     if len(data) != length:
-        raise TransientError(f"GetObject: {len(data)} bytes came where {length} were asked for")
+        raise TransientError(f"GetObject: {len(data)} bytes received instead of {length}")
     return data

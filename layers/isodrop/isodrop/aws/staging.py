@@ -36,11 +36,11 @@ _READS: Final = 3
 """How often a range is read: one failure of hundreds must not stop a hash that takes minutes."""
 _NO_UPLOAD: Final = "NoSuchUpload"
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey"})
-_BARE_DENIAL: Final = "403"
+_HEAD_DENIED: Final = "403"
 """S3's only error for a denied HEAD, whether a permission is missing or the request is late."""
-_THERE_ALREADY: Final = frozenset({"412", "PreconditionFailed"})
+_ALREADY_EXISTS: Final = frozenset({"412", "PreconditionFailed"})
 _CONFLICT: Final = frozenset({"409", "ConditionalRequestConflict"})
-_OTHER_PARTS: Final = "InvalidPart"
+_INVALID_PART: Final = "InvalidPart"
 
 
 class NoUploadError(Exception):
@@ -248,20 +248,18 @@ class StagingBucket:
                 )
         except (PermanentError, TransientError) as error:
             code = error.aws_code
-            if code == _OTHER_PARTS:
+            if code == _INVALID_PART:
                 # Another invocation copies the same parts; the retry lists them again.
                 raise TransientError(str(error), aws_code=error.aws_code) from error
-            if code not in {_NO_UPLOAD, *_THERE_ALREADY, *_CONFLICT}:
+            if code not in {_NO_UPLOAD, *_ALREADY_EXISTS, *_CONFLICT}:
                 raise
             # A lost response, another invocation, or a copy that was deleted in the meantime.
             if code in _CONFLICT or not self.has_copy(key, content):
                 self.abort_upload(key, upload_id)
-                if code in _THERE_ALREADY:
-                    self.delete_copy(
-                        key
-                    )  # other bytes, such as half of two: not what was copied now
+                if code in _ALREADY_EXISTS:
+                    self.delete_copy(key)  # an object with other content
                 raise NoUploadError from error
-            if code in _THERE_ALREADY:
+            if code in _ALREADY_EXISTS:
                 self.abort_upload(key, upload_id)
 
     def has_copy(self, key: str, content: Content) -> bool:
@@ -278,7 +276,7 @@ class StagingBucket:
         except PermanentError as error:
             if error.aws_code in _NO_OBJECT:
                 return False
-            if error.aws_code == _BARE_DENIAL:
+            if error.aws_code == _HEAD_DENIED:
                 # The role has the permission, so this is a late request or an incorrect clock.
                 raise CredentialsError(str(error), aws_code=error.aws_code) from error
             raise
@@ -309,7 +307,7 @@ class StagingBucket:
                     data = answer["Body"].read()
                 if len(data) == length:
                     return data
-                raise TransientError(f"GetObject: {len(data)} bytes came instead of {length}")
+                raise TransientError(f"GetObject: {len(data)} bytes received instead of {length}")
             except TransientError:
                 if last:
                     raise
@@ -366,7 +364,7 @@ def _checksum(answer: Mapping[str, Any]) -> str:
     found = answer.get("ChecksumSHA256")
     if not found:
         raise PermanentError(
-            "S3 answered without the SHA-256 that its upload was begun with",
+            "the response of S3 does not contain the SHA-256 that the upload requires",
             code=Code.CHECKSUM_MISSING,
         )
     return str(found)

@@ -44,10 +44,10 @@ _ESD_FAILS: Final = (
 )
 # tiny11, winutil and partial captures produce such images.
 # https://learn.microsoft.com/windows-hardware/manufacture/desktop/dism-image-management-command-line-options-s14
-_CAPTURE_WELL: Final = (
-    "Upload an untouched ISO. An image of your own is captured whole from the root of a generalized"
-    " Windows (dism /Capture-Image), or exported from an image that has it (dism /Export-Image):"
-    " dism /Get-ImageInfo with its /Index must show Edition and Installation."
+_CAPTURE_REMEDY: Final = (
+    "Upload an unmodified ISO. For an image of your own, capture a generalized Windows completely,"
+    " from its root (dism /Capture-Image), or export an image that has the field (dism"
+    " /Export-Image); dism /Get-ImageInfo with its /Index must show Edition and Installation."
 )
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
@@ -220,7 +220,9 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
         )
     if lost:
         return Rejection.of(
-            Code.NO_SUCH_EDITION, f"{message} {_lacks(lost[0], 'EDITIONID').message}", _CAPTURE_WELL
+            Code.NO_SUCH_EDITION,
+            f"{message} {_lacks(lost[0], 'EDITIONID').message}",
+            _CAPTURE_REMEDY,
         )
     if wanted == DOCUMENTED_EDITION:
         return Rejection.of(Code.NO_SUCH_EDITION, message)
@@ -410,7 +412,7 @@ def _lacks(image: Edition, field: str, value: str | int | None = None) -> Reject
             Code.UNREADABLE_MEDIA,
             f"{which} on the ISO {lost} {field}. Every Windows image by Microsoft has one, and"
             " none is guessed from the name or the flags.",
-            _CAPTURE_WELL,
+            _CAPTURE_REMEDY,
         )
     text = _number(value) if isinstance(value, int) else value
     return Rejection.of(

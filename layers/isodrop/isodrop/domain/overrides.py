@@ -26,7 +26,7 @@ DEFAULT_ALLOWED: Final = frozenset({"edition", "image-index", "description"})
 """The default of the stack's parameter. The other overrides affect the ``latest`` parameters of
 other images, or start another paid build."""
 _MAX_NAME: Final = 32  # characters to compare; no override has more than half as many
-_AS_CLOSE: Final = 0.85
+_MIN_SIMILARITY: Final = 0.85
 """Accepts one additional, missing or misplaced letter, but not another common metadata key."""
 
 
@@ -99,7 +99,7 @@ RULES: Final = MappingProxyType(
             f"three numbers such as 11.26100.1742, each at most {MAX_VERSION_NODE}", _is_version
         ),
         "edition": _Rule(
-            "an EDITIONID as it stands on the disc, such as Enterprise or EnterpriseN",
+            "an EDITIONID exactly as on the ISO, such as Enterprise or EnterpriseN",
             _matches(r"[A-Za-z][A-Za-z0-9]{0,63}"),
         ),
         "image-index": _Rule(f"a whole number from 1 to {MAX_IMAGE_INDEX}", _is_index),
@@ -201,7 +201,7 @@ def _suggest_override(name: str) -> str | None:
     plain = re.sub(r"[^a-z]", "", name.removeprefix("x-amz-meta-"))
     squashed = plain.removeprefix("isodrop")
     rules = {rule.replace("-", ""): rule for rule in RULES}
-    close = get_close_matches(squashed[:_MAX_NAME], rules, n=1, cutoff=_AS_CLOSE)
+    close = get_close_matches(squashed[:_MAX_NAME], rules, n=1, cutoff=_MIN_SIMILARITY)
     return rules[close[0]] if close else None
 
 

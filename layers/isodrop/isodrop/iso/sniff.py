@@ -67,10 +67,10 @@ def diagnose(window: Window) -> RejectedError:
             " is empty, too, and upload it again.",
         )
     data = window.read(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
-    return _of_a_disc(window, data) or _of_a_file(data)
+    return _reject_file_system(window, data) or _reject_other_file(data)
 
 
-def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
+def _reject_file_system(window: Window, data: bytes) -> RejectedError | None:
     """Make the rejection of an object that has the signature of a file system."""
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
@@ -81,7 +81,7 @@ def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
     if udf and window.size <= first:
         return truncated_error(window.size, first, "the start of the file system")
     if udf:
-        return _of_udf(window)
+        return _reject_udf(window)
     if volume is None:
         return None
     return RejectedError(
@@ -92,7 +92,7 @@ def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
     )
 
 
-def _of_udf(window: Window) -> RejectedError:
+def _reject_udf(window: Window) -> RejectedError:
     """Make the rejection of a UDF file system whose anchor is not in its place."""
     for block in _OTHER_BLOCKS:
         at = ANCHOR_SECTOR * block
@@ -107,7 +107,7 @@ def _of_udf(window: Window) -> RejectedError:
     return damaged_error("it says that it has a UDF file system, but the anchor of it is missing")
 
 
-def _of_a_file(data: bytes) -> RejectedError:
+def _reject_other_file(data: bytes) -> RejectedError:
     if zeros := _zeros(data):
         return RejectedError(
             Code.NOT_AN_ISO,

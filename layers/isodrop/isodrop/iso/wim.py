@@ -75,7 +75,7 @@ def open_wim(window: Window, file: File) -> WimImage:
 
 
 def _check_header(header: bytes, what: str) -> tuple[int, int]:
-    """Refuse what cannot be read; give the version and the number of images."""
+    """Reject what cannot be read; returns the version and the number of images."""
     magic, size, version, flags, _, _, part, parts, count = _HEADER.unpack_from(header)
     if magic == _PIPABLE:
         raise damaged_error(f"{what} is a pipable image, which only wimlib can read")

@@ -104,7 +104,7 @@ class LatestParameters:
                     Overwrite=True,
                 )
             written = newest
-        raise TransientError(f"{parameter} was moved by others {_ROUNDS} times meanwhile")
+        raise TransientError(f"{parameter} was changed by others {_ROUNDS} times in the meantime")
 
     def _value(self, parameter: str) -> str | None:
         try:

@@ -86,7 +86,7 @@ class Stager:
                 return self._copy(run, key, is_new=is_new)
             except NoUploadError:
                 run, is_new = self._begin(run, key)
-        raise TransientError("the copy was ended by others meanwhile; it is made again")
+        raise TransientError("another invocation ended the multipart upload; it is started again")
 
     def _begin(self, run: Run, key: str) -> tuple[Run, bool]:
         """Begin a multipart upload that replaces the run's, unless another invocation did.
@@ -99,7 +99,7 @@ class Stager:
         upload_id = self.bucket.create_upload(key)
         begun = self.ledger.record_staging(run, upload_id, run.staging)
         if begun.staging is None:
-            raise TransientError("the ledger does not have the multipart upload that was begun")
+            raise TransientError("the ledger does not contain the new multipart upload")
         if begun.staging != upload_id:
             self.bucket.abort_upload(key, upload_id)
         return begun, begun.staging == upload_id

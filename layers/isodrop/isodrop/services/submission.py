@@ -121,7 +121,7 @@ class BuildSubmitter:
             found = found or self._create_attempt(run, task, attempts)
             if found is not None:
                 return self._link(run, found, task)
-        raise TransientError("many runs of one import compete; this one waits")
+        raise TransientError("several runs of the same import compete; this one is retried")
 
     def _link(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt:
         linked = self.ledger.link_attempt(run, attempt.key, task.kind).build(task.kind).attempt
@@ -204,7 +204,7 @@ class BuildSubmitter:
             raise PermanentError(CODES[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
         if status is AttemptStatus.REFUSED:
             raise PermanentError(
-                "Image Builder has refused this very request before", code=Code.IMPORT_REFUSED
+                "Image Builder has refused this request before", code=Code.IMPORT_REFUSED
             )
         again = attempt.status is AttemptStatus.SUBMITTED
         earlier = self.builder.find_build_by_tags(attempt.request) if again else None

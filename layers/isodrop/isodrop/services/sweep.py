@@ -199,14 +199,14 @@ class Sweeper:
     def _execution_end(self, run: Run) -> str | None:
         """Describe how the run's execution ended; ``None`` while it is running."""
         if not run.execution_arn.startswith("arn:"):
-            return "No execution follows this upload: it was claimed by hand."
+            return "No execution tracks this upload: it was claimed manually."
         found = self.executions.describe_execution(run.execution_arn)
         if found is None:
-            return "Step Functions no longer knows the execution that followed this upload."
+            return "The execution that tracked this upload no longer exists in Step Functions."
         if not found.is_over:
             return None
         cause = f": {found.error}" if found.error else "."
-        return f"The execution that followed this upload is {found.status}{cause}"
+        return f"The execution that tracked this upload is {found.status}{cause}"
 
     def _with_its_build(self, run: Run) -> Run:
         """Link the run to the build of its attempt, if the execution did not."""
@@ -268,7 +268,7 @@ class Sweeper:
 
     def _check_time(self) -> None:
         if not self.has_time():
-            raise _NoTimeError("the sweep's time is over; the next one goes on")
+            raise _NoTimeError("the sweep's time is used up; the next one continues")
 
     # ------------------------------------------------------------------ staging copies
 
