@@ -29,7 +29,7 @@ def deaf() -> Iterator[socket.socket]:
     [
         (signal.SIGINT, "interrupted"),
         (signal.SIGTERM, "terminated"),
-        (signal.SIGHUP, "ended, because the terminal was closed"),
+        (signal.SIGHUP, "terminated, because the terminal was closed"),
     ],
 )
 def test_a_signal_ends_it_with_a_word(

@@ -239,7 +239,9 @@ def test_doctor_reports_where_images_go_and_lost_notifications(
 def test_exclusive_parameters_are_refused_before_anything_is_created(
     stack: LocalStack,
 ) -> None:
-    with pytest.raises(ClientError, match="need SecurityGroupIds of the same VPC"):
+    with pytest.raises(
+        ClientError, match="requires at least one of SecurityGroupIds, in the same VPC"
+    ):
         deploy(
             stack.client("cloudformation"),
             stack.client("s3"),

@@ -226,6 +226,10 @@ class Walker:
         assert self.code(again) is None
         for operation in ("ImportDiskImage", "DistributeImage"):
             builder.fail_next(operation, code=LOST_RESPONSE, committed=True, kill_caller=True)
+        # And which is killed while it copies: whoever comes again lists the parts.
+        self.stack.fail_next(
+            "s3", "UploadPartCopy", code=LOST_RESPONSE, committed=True, kill_caller=True
+        )
         assert self.code(self.upload(2)) is None
         server = make_iso(self.folder / "server.iso", editions=server_editions())
         assert self.code(self.stack.upload(server, "isos/server.iso")) == Code.SERVER_MEDIA
@@ -266,7 +270,7 @@ class Walker:
         """Run the commands that the operators' policy is for."""
         first = "isos/1.ISO"
         for command in (
-            ["drop", str(self.iso(7)), "--tag", "for=them"],
+            ["upload", str(self.iso(7)), "--tag", "for=them"],
             ["list"],
             ["status", first],
             ["retry", first, "--wait"],

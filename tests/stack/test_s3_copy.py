@@ -190,24 +190,27 @@ class TestFaults:
                 "AbortMultipartUpload",
                 lambda copy: copy.world.s3.abort_multipart_upload(**copy.where),
             ),
-            ("DeleteObject", lambda copy: copy.world.s3.delete_object(Bucket="b", Key="k")),
+            ("DeleteObject", lambda copy: copy.world.s3.delete_object(Bucket="bbb", Key="k")),
             (
                 "DeleteObjects",
                 lambda copy: copy.world.s3.delete_objects(
-                    Bucket="b", Delete={"Objects": [{"Key": "k"}]}
+                    Bucket="bbb", Delete={"Objects": [{"Key": "k"}]}
                 ),
             ),
-            ("ListObjectsV2", lambda copy: copy.world.s3.list_objects_v2(Bucket="b")),
-            ("ListMultipartUploads", lambda copy: copy.world.s3.list_multipart_uploads(Bucket="b")),
-            ("PutObject", lambda copy: copy.world.s3.put_object(Bucket="b", Key="k")),
+            ("ListObjectsV2", lambda copy: copy.world.s3.list_objects_v2(Bucket="bbb")),
+            (
+                "ListMultipartUploads",
+                lambda copy: copy.world.s3.list_multipart_uploads(Bucket="bbb"),
+            ),
+            ("PutObject", lambda copy: copy.world.s3.put_object(Bucket="bbb", Key="k")),
             (
                 "CopyObject",
-                lambda copy: copy.world.s3.copy_object(Bucket="b", Key="k", CopySource="b/k"),
+                lambda copy: copy.world.s3.copy_object(Bucket="bbb", Key="k", CopySource="bbb/k"),
             ),
             ("UploadPart", lambda copy: copy.world.s3.upload_part(**copy.where, PartNumber=1)),
             (
                 "GetObjectTagging",
-                lambda copy: copy.world.s3.get_object_tagging(Bucket="b", Key="k"),
+                lambda copy: copy.world.s3.get_object_tagging(Bucket="bbb", Key="k"),
             ),
         ],
     )

@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -124,8 +124,18 @@ class Runtime:
         self._emulator: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def of(cls, stack: LocalStack, name: str, code: Path, on: Layout) -> Self:
-        """Make one like a function of the stack, which goes by this name in the template."""
+    def of(
+        cls,
+        stack: LocalStack,
+        name: str,
+        code: Path,
+        on: Layout,
+        without: Collection[str] = (),
+    ) -> Self:
+        """Make one like a function of the stack, which goes by this name in the template.
+
+        Variables of its environment can be left out.
+        """
         resource = stack.client("cloudformation").describe_stack_resource(
             StackName=stack.name, LogicalResourceId=name
         )["StackResourceDetail"]
@@ -142,7 +152,8 @@ class Runtime:
             **function["Environment"]["Variables"],
             "AWS_ENDPOINT_URL": stack.endpoint,
         }
-        return cls(code, on, variables, function["Timeout"])
+        kept = {key: value for key, value in variables.items() if key not in without}
+        return cls(code, on, kept, function["Timeout"])
 
     @property
     def environ(self) -> dict[str, str]:

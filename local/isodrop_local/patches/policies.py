@@ -7,6 +7,7 @@ lets services act as roles without looking at these. Every evaluation is recorde
 """
 
 import json
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ Tags = Callable[[str], Mapping[str, str] | None]
 
 _evaluate = iam_evaluator.evaluate
 _combine_resource_policy = iam_evaluator.combine_resource_policy
+_compile_pattern = iam_evaluator._fnmatch_compile
 _condition_value = iam_evaluator._resolve_condition_key
 _dynamodb_context = iam_actions.dynamodb_service_context
 _request_context = iam_actions.request_tag_context
@@ -77,6 +79,15 @@ def combine_resource_policy(*given: Any, **named: Any) -> Any:
         return _combine_resource_policy(*given, **named)
     finally:
         _of_a_resource.reset(token)
+
+
+def compile_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:  # its call
+    """Let ``*`` stand for line breaks, too: a key may hold any character.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+    """
+    compiled: re.Pattern[str] = _compile_pattern(pattern, ignore_case)
+    return re.compile(compiled.pattern, compiled.flags | re.DOTALL)
 
 
 def condition_value(key: str, context: Any) -> Any:
@@ -362,6 +373,7 @@ def apply() -> None:
     """Put the patches in place."""
     iam_evaluator.evaluate = evaluate
     iam_evaluator.combine_resource_policy = combine_resource_policy
+    iam_evaluator._fnmatch_compile = compile_pattern
     iam_evaluator._resolve_condition_key = condition_value
     iam_actions.dynamodb_service_context = dynamodb_context
     iam_actions.request_tag_context = request_context

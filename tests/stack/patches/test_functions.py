@@ -102,7 +102,8 @@ request = urllib.request.Request(
     os.environ["AWS_ENDPOINT_URL"] + "/ListInfrastructureConfigurations",
     b"{}",
     {
-        "Authorization": "AWS4-HMAC-SHA256 Credential=1/2/us-east-1/imagebuilder/aws4_request",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=123456789012/2/us-east-1/imagebuilder/"
+        "aws4_request, SignedHeaders=host, Signature=0",
         "User-Agent": "app/isodrop app/" + os.environ["AWS_SDK_UA_APP_ID"],
     },
     method="POST",

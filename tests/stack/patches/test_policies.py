@@ -242,3 +242,11 @@ def test_the_sources_of_published_events_are_those_of_the_request(
     both = [entry("isodrop"), entry("aws.ec2")]
     assert error_of(events.put_events, Entries=[entry("isodrop")]) is None
     assert error_of(events.put_events, Entries=both) == "AccessDeniedException"
+
+
+def test_a_wildcard_stands_for_line_breaks_too(emulator: LocalStack, as_role: As) -> None:
+    emulator.client("s3").create_bucket(Bucket="broken-lines")
+    emulator.client("s3").put_object(Bucket="broken-lines", Key="a\nred.iso", Body=b"1")
+    s3 = client(emulator, as_role(may("s3:GetObject", "arn:aws:s3:::broken-lines/*.iso")), "s3")
+
+    assert error_of(s3.get_object, Bucket="broken-lines", Key="a\nred.iso") is None

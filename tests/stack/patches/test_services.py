@@ -149,6 +149,11 @@ class TestTheRest:
             assert server.stdout
             port = int(server.stdout.readline())
             bare = Bare(f"http://127.0.0.1:{port}")
+            iam = bare.client("iam")
+            iam.create_role(RoleName="any", AssumeRolePolicyDocument="{}")
+            allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+            document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+            iam.put_role_policy(RoleName="any", PolicyName="may", PolicyDocument=document)
             state = task(make_function(bare, "import os; os._exit(1)"))
             state["Retry"] = [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 9999}]
             machine = make_machine(bare, {"Do": state}, "Do")
