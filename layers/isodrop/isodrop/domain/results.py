@@ -31,7 +31,7 @@ _TRANSIENT_ERRORS: Final = frozenset(
     {
         TransientError.__name__,
         QuotaError.__name__,
-        # Step Functions' names for what Image Builder and Lambda answer when they are busy:
+        # Step Functions' names for temporary errors of Image Builder and Lambda:
         # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
         "Imagebuilder.CallRateLimitExceededException",
         "Imagebuilder.ServiceException",
@@ -52,7 +52,7 @@ _ACCESS_ERRORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ExecutionError:
-    """What the state machine caught: Step Functions' ``Error`` and ``Cause``."""
+    """The ``Error`` and ``Cause`` that the state machine caught."""
 
     error: str
     cause: str

@@ -1,4 +1,4 @@
-"""What one sweep found and did, counted."""
+"""The counts of one sweep."""
 
 from dataclasses import dataclass, field, fields
 

@@ -61,7 +61,7 @@ class AllowListGate:
         if self.mode is AllowListMode.OFF:
             return run
         if run.sha256 is not None and run.import_build.attempt is not None:
-            return run  # it was allowed before
+            return run  # it was checked before
         sha256 = self.ledger.sha256_of(content.id) or self._hash(run, content)
         note = self._refusal(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
