@@ -190,27 +190,32 @@ class TestFaults:
                 "AbortMultipartUpload",
                 lambda copy: copy.world.s3.abort_multipart_upload(**copy.where),
             ),
-            ("DeleteObject", lambda copy: copy.world.s3.delete_object(Bucket="bbb", Key="k")),
+            (
+                "DeleteObject",
+                lambda copy: copy.world.s3.delete_object(Bucket=copy.world.source, Key="k"),
+            ),
             (
                 "DeleteObjects",
                 lambda copy: copy.world.s3.delete_objects(
-                    Bucket="bbb", Delete={"Objects": [{"Key": "k"}]}
+                    Bucket=copy.world.source, Delete={"Objects": [{"Key": "k"}]}
                 ),
             ),
-            ("ListObjectsV2", lambda copy: copy.world.s3.list_objects_v2(Bucket="bbb")),
+            ("ListObjectsV2", lambda copy: copy.world.s3.list_objects_v2(Bucket=copy.world.source)),
             (
                 "ListMultipartUploads",
-                lambda copy: copy.world.s3.list_multipart_uploads(Bucket="bbb"),
+                lambda copy: copy.world.s3.list_multipart_uploads(Bucket=copy.world.source),
             ),
-            ("PutObject", lambda copy: copy.world.s3.put_object(Bucket="bbb", Key="k")),
+            ("PutObject", lambda copy: copy.world.s3.put_object(Bucket=copy.world.source, Key="k")),
             (
                 "CopyObject",
-                lambda copy: copy.world.s3.copy_object(Bucket="bbb", Key="k", CopySource="bbb/k"),
+                lambda copy: copy.world.s3.copy_object(
+                    Bucket=copy.world.source, Key="k", CopySource=f"{copy.world.source}/k"
+                ),
             ),
             ("UploadPart", lambda copy: copy.world.s3.upload_part(**copy.where, PartNumber=1)),
             (
                 "GetObjectTagging",
-                lambda copy: copy.world.s3.get_object_tagging(Bucket="bbb", Key="k"),
+                lambda copy: copy.world.s3.get_object_tagging(Bucket=copy.world.source, Key="k"),
             ),
         ],
     )
