@@ -1,6 +1,7 @@
-"""Empties the staging bucket when the stack is deleted, for CloudFormation cannot; wiring only.
+"""Empties the staging bucket when the stack is deleted, because CloudFormation cannot.
 
-A custom resource: whatever happens, CloudFormation is answered, or it would wait for an hour.
+This is a custom resource. It always sends a response, even after an error, because CloudFormation
+would otherwise wait for an hour.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref.html
 """
 
@@ -20,7 +21,7 @@ logger = Logger(service="isodrop")
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> None:
-    """Empty the bucket on ``Delete``, and answer."""
+    """Empty the bucket on ``Delete``, and send a response."""
     answer = {
         "Status": "SUCCESS",
         "PhysicalResourceId": event.get("PhysicalResourceId", "staging"),
@@ -32,7 +33,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> None:
     except Exception as error:
         logger.exception("not emptied")
         answer |= {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"}
-    # As AWS's own module does it: the address is signed for an empty type, and may be of no file.
+    # Like AWS's cfn-response module: the presigned URL requires an empty content type.
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/cfn-lambda-function-code-cfnresponsemodule.html
     answered = urllib3.request(
         "PUT",

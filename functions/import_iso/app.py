@@ -1,8 +1,7 @@
-"""One upload in, one decision out. The state machine's first step; wiring only.
+"""Processes an upload and returns the next step. The first function of the state machine.
 
-Takes S3's ``Object Created`` event as EventBridge delivers it (or GuardDuty's scan result), with
-the execution that follows it merged in by the state machine; ``sam local invoke`` passes the bare
-event.
+The input is S3's ``Object Created`` event (or GuardDuty's scan result) as delivered by EventBridge,
+to which the state machine adds the ARN of its execution; ``sam local invoke`` does not.
 """
 
 import os
@@ -22,13 +21,13 @@ logger = Logger(service="isodrop")
 
 @cache
 def intake() -> Intake:
-    """Wire the intake, once for each execution environment."""
+    """Create the service, once per execution environment."""
     return make_intake(os.environ)
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Handle one upload.
+    """Process one upload.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""One run in, one notification or answer out; or its distribution started. Wiring only.
+"""Publishes a notification or the answer of a run, or starts its distribution.
 
-Takes S3's event, the execution, and what is to be done:
+The input is the event of the upload, the ARN of the execution, and a report:
 ``{"report": {"kind": "started" | "progressed" | "distribute" | "answer", "status", "previous",
 "stepsDone", "stepsTotal", "error"}}``.
 """
@@ -26,14 +26,14 @@ logger = Logger(service="isodrop")
 
 
 class ExecutionErrorInput(BaseModel):
-    """What a Catch of the state machine hands on."""
+    """The error output of a Catch in the state machine."""
 
     error: str = Field("States.TaskFailed", alias="Error")
     cause: str = Field("", alias="Cause")
 
 
 class Report(BaseModel):
-    """What is to be done."""
+    """What the function is to do."""
 
     kind: Literal["started", "progressed", "distribute", "answer"]
     status: str = ""
@@ -43,25 +43,25 @@ class Report(BaseModel):
     error: ExecutionErrorInput | None = None
 
     def steps(self) -> StepCount | None:
-        """Get the steps that the state machine has counted; ``None`` where it could not."""
+        """Return the steps that the state machine counted; ``None`` if it could not."""
         return StepCount(self.steps_done, self.steps_total) if self.steps_total else None
 
 
 @cache
 def services() -> tuple[Reporter, Distributor]:
-    """Wire the services, once for each execution environment."""
+    """Create the services, once per execution environment."""
     return make_report_services(os.environ)
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Report on one run.
+    """Publish an event of a run, or start its distribution.
 
     Returns
     -------
     dict
         For an answer its ``detailType``, ``eventId`` and ``code``; for a distribution its
-        ``buildArn``, which is null if there is none to track; else empty.
+        ``buildArn``, which is null if there is none to track; otherwise empty.
 
     Raises
     ------

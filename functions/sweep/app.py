@@ -1,6 +1,6 @@
-"""Every few minutes: answer what nobody answered, start what was never started; wiring only.
+"""Runs a sweep every few minutes: answers missed runs and starts missed uploads.
 
-Whoever invokes it by hand may say from which age on: ``{"graceMinutes": 0}`` takes all there is.
+When invoked by hand, the event may set a minimum age: ``{"graceMinutes": 0}`` includes everything.
 """
 
 import os
@@ -19,23 +19,23 @@ from isodrop.services.sweep import MIN_AGE, Sweeper
 logger = Logger(service="isodrop")
 
 TIME_RESERVE_MS: Final = 90_000
-"""What one more thing may take at the worst: a call with all its retries."""
+"""The longest time that one more item may take: a call with all its retries."""
 
 
 @cache
 def sweep() -> Sweeper:
-    """Wire the sweep, once for each execution environment."""
-    return make_sweep(os.environ, tell)
+    """Create the sweep, once per execution environment."""
+    return make_sweep(os.environ, log)
 
 
-def tell(word: str, particulars: Mapping[str, Any]) -> None:
-    """Log what was found."""
-    logger.info(word, extra=dict(particulars))
+def log(message: str, fields: Mapping[str, Any]) -> None:
+    """Log a message with its fields."""
+    logger.info(message, extra=dict(fields))
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Sweep once.
+    """Run one sweep.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Raises
     ------
     TransientError, PermanentError
-        The ledger or the bucket cannot be looked at; the next sweep tries again.
+        The ledger or the bucket cannot be read; the next sweep tries again.
     """
     grace = timedelta(minutes=event["graceMinutes"]) if "graceMinutes" in event else MIN_AGE
     found = replace(

@@ -1,7 +1,7 @@
-"""All wiring, in one place: each function's service, made of its environment.
+"""Creates each function's services from its environment variables.
 
-A service is imported where it is wired, so that a function loads what it runs and no more: the
-time in which a function starts is mostly the time in which its modules are read.
+A service is imported in the function that creates it, so that a Lambda function loads only the
+modules it needs: loading modules is most of a cold start.
 """
 
 import time
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def make_intake(environ: Mapping[str, str]) -> "Intake":
-    """Wire what takes an upload in.
+    """Create the service that processes uploads.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     Raises
     ------
     SettingsError
-        A variable is missing or not well formed.
+        A variable is missing or invalid.
     """
     from isodrop.aws.allow_list import AllowListSource
     from isodrop.services.allow_list import AllowListGate
@@ -82,7 +82,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
 
 
 def make_report_services(environ: Mapping[str, str]) -> "tuple[Reporter, Distributor]":
-    """Wire what publishes notifications and answers, and what starts distributions.
+    """Create the services that publish events and start distributions.
 
     Parameters
     ----------
@@ -92,28 +92,28 @@ def make_report_services(environ: Mapping[str, str]) -> "tuple[Reporter, Distrib
     Raises
     ------
     SettingsError
-        A variable is missing or not well formed.
+        A variable is missing or invalid.
     """
     return _report_services(ReportSettings.read(environ), deferring(boto3.Session()))
 
 
 def make_sweep(
     environ: Mapping[str, str],
-    tell: Callable[[str, Mapping[str, Any]], None],
+    log: Callable[[str, Mapping[str, Any]], None],
 ) -> "Sweeper":
-    """Wire the sweep.
+    """Create the sweep.
 
     Parameters
     ----------
     environ : mapping of str to str
         The function's environment; see :class:`~isodrop.settings.SweepSettings`.
-    tell : callable
-        Takes a word and particulars, for the log.
+    log : callable
+        Logs a message with its fields.
 
     Raises
     ------
     SettingsError
-        A variable is missing or not well formed.
+        A variable is missing or invalid.
     """
     from isodrop.aws.step_functions import StepFunctions
     from isodrop.services.sweep import Sweeper
@@ -134,17 +134,17 @@ def make_sweep(
         waits_for_malware_scan=settings.malware_scan != "none",
         tracking=timedelta(hours=settings.tracking_hours),
         now=_now,
-        log=tell,
+        log=log,
     )
 
 
 def make_staging_bucket(environ: Mapping[str, str]) -> StagingBucket:
-    """Open the staging bucket that the environment names."""
+    """Create the adapter of the staging bucket that the environment names."""
     return StagingBucket.connect(boto3.Session(), environ["STAGING_BUCKET"])
 
 
 def make_metrics(environ: Mapping[str, str]) -> Metrics:
-    """Count for the stack that the environment names."""
+    """Create the metrics of the stack that the environment names."""
     return Metrics(environ["STACK_NAME"])
 
 

@@ -1,8 +1,8 @@
-"""Every way an upload can end other than well: code, meaning, remedy. Imports nothing of ours.
+"""The codes of rejections and failures, with their meanings and remedies. Has no dependencies.
 
-A *rejection* is said before anything is spent: the upload itself is not what Image Builder
-can import. A *failure* is said later: the upload was good, the import did not come to its end.
-Nothing in isodrop is decided by the text of a message; these codes are what is compared.
+A *rejection* means that Image Builder cannot import the upload; no build is started. A *failure*
+means that the upload was accepted, but its import did not succeed. Programs compare these codes;
+nothing in isodrop depends on the text of a message.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from typing import Final
 
 
 class OutcomeKind(StrEnum):
-    """Which of the two unhappy answers a code leads to."""
+    """Whether a code leads to a rejection or a failure."""
 
     REJECTED = "rejected"
     FAILED = "failed"
 
 
 class Code(StrEnum):
-    """The codes, as they stand in events, logs and the command line's output."""
+    """The codes, as used in events, logs and the output of the command line."""
 
     NOT_AN_ISO = "not-an-iso"
     TRUNCATED = "truncated"
@@ -371,26 +371,26 @@ CODES: Final = MappingProxyType(
 
 
 def docs_anchor(code: Code) -> str:
-    """Get where a code is explained, as events carry it.
+    """Return the documentation of a code, as contained in events.
 
-    A path and no address: a stack does not know where its repository is published. Who shows it
-    to people puts their own address before it.
+    It is a path and not a URL, because a stack does not know where its repository is published. To
+    show it to people, prepend the URL of the repository.
     """
     return f"docs/codes.md#{code}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why an upload is not imported, as a value.
+    """The reason why an upload is not imported.
 
     Attributes
     ----------
     code : Code
         One of the codes whose kind is ``rejected``.
     message : str
-        What was found on this very upload and what is needed, in a sentence.
+        What was found in this upload and what is required, in one sentence.
     remedy : str
-        What to do; the table's remedy unless the case knows a better one.
+        What to do about it: the remedy of the code, unless there is a more specific one.
     """
 
     code: Code
@@ -399,6 +399,6 @@ class Rejection:
 
     @classmethod
     def of(cls, code: Code, message: str = "", remedy: str = "") -> "Rejection":
-        """Make a rejection, taking from the table what the case does not say itself."""
+        """Make a rejection, with the message and remedy of the code as defaults."""
         entry = CODES[code]
         return cls(code, message or entry.meaning, remedy or entry.remedy)

@@ -1,17 +1,17 @@
-"""The errors of isodrop: one tree, each with the code that an answer gives for it."""
+"""The exceptions of isodrop, each with the code that it leads to in an answer."""
 
 from isodrop.codes import Code, Rejection
 
 
 class IsodropError(Exception):
-    """The root of every exception that isodrop raises itself.
+    """The base class of all exceptions of isodrop.
 
     Attributes
     ----------
     code : Code
-        What an answer gives for it.
+        The code of the answer.
     aws_code : str
-        AWS's own code, such as ``PreconditionFailed``; empty where no AWS service said so.
+        The AWS error code, such as ``PreconditionFailed``; empty if there is none.
     """
 
     code: Code = Code.INTERNAL_ERROR
@@ -25,7 +25,7 @@ class IsodropError(Exception):
 
 
 class RejectedError(IsodropError):
-    """The upload is to be rejected; :attr:`rejection` is what the answer will say."""
+    """The upload is rejected; :attr:`rejection` contains the details for the answer."""
 
     def __init__(self, code: Code, message: str = "", remedy: str = "") -> None:
         self.rejection = Rejection.of(code, message, remedy)
@@ -33,34 +33,34 @@ class RejectedError(IsodropError):
 
 
 class TransientError(IsodropError):
-    """An AWS service is throttled or unavailable: asking again later is the way.
+    """An AWS service throttles or is unavailable; try again later.
 
-    The state machine retries it by this class's name, for hours.
+    The state machine retries it, by the name of this class, for hours.
     """
 
     code = Code.SERVICE_UNAVAILABLE
 
 
 class QuotaError(TransientError):
-    """A service quota is used up: waiting frees it. Retried by name, more patiently."""
+    """A service quota is used up. The state machine retries it, by name, at longer intervals."""
 
 
 class CredentialsError(TransientError):
-    """AWS does not know the function's credentials: that may pass within minutes, or never will.
+    """AWS does not accept the function's credentials, either for minutes or permanently.
 
-    Retried by name, for minutes only.
+    The state machine retries it, by name, for minutes only.
     """
 
     code = Code.ACCESS_DENIED
 
 
 class PermanentError(IsodropError):
-    """An AWS service refused the request, and would refuse it again."""
+    """An AWS service refused the request, and would refuse it again if repeated."""
 
     code = Code.REQUEST_REFUSED
 
 
 class AccessDeniedError(PermanentError):
-    """AWS denied access: a permission is missing somewhere."""
+    """AWS denied access because a permission is missing."""
 
     code = Code.ACCESS_DENIED

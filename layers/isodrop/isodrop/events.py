@@ -1,10 +1,10 @@
 """The events on EventBridge: the models of the contract, and the parser for subscribers.
 
-The models here are the one source: the schemas, samples and pages in ``events/`` and ``docs/``
-come of them. Within a major version fields are only added. Every ``eventId`` is derived, so an
-event that is published twice is recognised: an answer's comes of its upload, and of which run it
-is, alone. Needs pydantic and nothing of AWS, so that a subscriber does not, either:
-:func:`isodrop.verification.verify` is where an answer is compared with what AWS knows.
+The schemas, samples and pages in ``events/`` and ``docs/`` are generated from these models. Within
+a major version, fields are only added. Every ``eventId`` is derived, so that an event that is
+published twice can be recognized: an answer's id depends on its upload and run only. This module
+needs pydantic but no AWS SDK, so that subscribers do not need one either. Before you act on an
+answer, call :func:`verify`, which compares it with the ledger and Image Builder.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ SOURCE: Final = "isodrop"
 SCHEMA_VERSION: Final = "1.0"
 
 DETAIL_LIMIT: Final = 224 * 1024
-"""Bytes of an event's ``detail`` without its notes. PutEvents takes less than 256 KB of source,
-detail type, detail and resources, and the event that a subscriber gets is larger than that entry:
+"""Bytes of an event's ``detail`` without its notes. PutEvents accepts less than 256 KB of source,
+detail type, detail and resources, and the event that a subscriber receives is larger than that:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html"""
 NOTES_LIMIT: Final = 16 * 1024
-"""Bytes of an answer's notes; those that come after are left out."""
+"""Bytes of an answer's notes; further notes are omitted."""
 
 DetailType = Literal[
     "ISO Import Started",
@@ -57,16 +57,16 @@ _DISTRIBUTION_ARN: Final = Field(
 
 
 class UnknownEventError(IsodropError):
-    """An event that is not in this contract; the message says what it is."""
+    """An event that is not part of this contract; the message names it."""
 
 
 class UnverifiedEventError(IsodropError):
-    """An answer that the stack did not give, or whose image is not there any more.
+    """An answer that the stack did not publish, or whose image no longer exists.
 
     Attributes
     ----------
     differences : tuple of str
-        The fields that are not as they were published, such as ``data.amis``; empty where there is
+        The fields that differ from the published answer, such as ``data.amis``; empty if there is
         nothing to compare with.
     """
 
@@ -76,21 +76,21 @@ class UnverifiedEventError(IsodropError):
 
 
 class LedgerTable(Protocol):
-    """What :func:`verify` needs of a boto3 ``Table``."""
+    """The part of a boto3 ``Table`` that :func:`verify` uses."""
 
     def get_item(self, *, Key: Mapping[str, str], ConsistentRead: bool) -> Any:  # noqa: N803 - boto3's names
         """Read an item."""
 
 
 class ImageBuilderClient(Protocol):
-    """What :func:`verify` needs of boto3's ``imagebuilder`` client."""
+    """The part of boto3's ``imagebuilder`` client that :func:`verify` uses."""
 
     def get_image(self, *, imageBuildVersionArn: str) -> Any:  # noqa: N803 - boto3's name
         """Describe an image build version."""
 
 
 class _Model(BaseModel):
-    """Camel case outside, snake case inside, frozen; tolerant of what later versions add."""
+    """Camel case in JSON, snake case in Python, frozen; ignores fields of later versions."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -384,19 +384,19 @@ class Event(_Model):
 
     @classmethod
     def parse_as(cls, detail_type: str, detail: object) -> "Event":
-        """Read the ``detail`` of an event as its ``detail-type`` says.
+        """Parse the ``detail`` of an event with the model of its ``detail-type``.
 
         Raises
         ------
         KeyError
-            For a detail type that is not in the contract.
+            The detail type is not part of the contract.
         pydantic.ValidationError
-            For a detail that is not of that type.
+            The detail is not valid for that type.
         """
         return MODELS[detail_type].model_validate(detail)
 
     def with_notes(self, notes: tuple[str, ...]) -> "Event":
-        """Add to an answer what could not be written besides, as far as there is room for it."""
+        """Return the answer with notes, as many as :data:`NOTES_LIMIT` allows."""
         room, kept = NOTES_LIMIT, []
         for note in notes:
             room -= len(json.dumps(note))
@@ -406,14 +406,14 @@ class Event(_Model):
         return self._with(notes=tuple(kept))
 
     def fitted(self) -> "Event":
-        """Leave out the last of the AMIs where an event cannot hold them all, and count them."""
+        """Return the event without the last AMIs, and their number, if it would be too large."""
         excess = len(self.detail().encode()) - DETAIL_LIMIT
         if excess <= 0 or not isinstance(self.data, SucceededData | FailedData):
             return self
         amis = list(self.data.amis)
         excess += len(str(len(amis)))  # the digits of the count itself
         while excess > 0 and len(amis) > 1:
-            # What stands in the detail for one of them: itself and a comma.
+            # The size of one AMI in the detail, and a comma.
             excess -= len(amis.pop().model_dump_json(by_alias=True).encode()) + 1
         return self._with(amis=tuple(amis), amis_omitted=len(self.data.amis) - len(amis))
 
@@ -421,7 +421,7 @@ class Event(_Model):
         return self.model_copy(update={"data": self.data.model_copy(update=fields)})
 
     def detail(self) -> str:
-        """Write the event's ``detail`` as it is published."""
+        """Return the event's ``detail`` as JSON, as it is published."""
         return self.model_dump_json(by_alias=True)
 
 
@@ -436,22 +436,22 @@ MODELS: Final[dict[str, type[Event]]] = {
 
 
 def parse(event: Mapping[str, Any]) -> Event:
-    """Read an event as EventBridge delivers it. This is what a subscriber calls.
+    """Parse an event as delivered by EventBridge. Subscribers call this function.
 
     Parameters
     ----------
     event : mapping
-        The whole event, as a Lambda function or a queue gets it.
+        The whole event, as a Lambda function or a queue receives it.
 
     Returns
     -------
     Event
-        Its ``data`` is one of the five models here; what later minor versions add is left out.
+        Its ``data`` is one of the five models here; fields of later minor versions are ignored.
 
     Raises
     ------
     UnknownEventError
-        If it is somebody else's, of another major version, or not as the contract says.
+        The event is not isodrop's, has another major version, or is not valid.
 
     Examples
     --------
@@ -463,8 +463,8 @@ def parse(event: Mapping[str, Any]) -> Event:
         raise UnknownEventError("not an event at all: no JSON object")
     source, detail_type = event.get("source"), str(event.get("detail-type"))
     if source != SOURCE or detail_type not in MODELS:
-        said = f"{printable(str(source))}, {printable(detail_type)}"
-        raise UnknownEventError(f"not an event of isodrop: {said}")
+        origin = f"{printable(str(source))}, {printable(detail_type)}"
+        raise UnknownEventError(f"not an event of isodrop: {origin}")
     try:
         found = Event.parse_as(detail_type, event.get("detail"))
     except ValidationError as error:
@@ -480,16 +480,16 @@ def parse(event: Mapping[str, Any]) -> Event:
 def verify(
     event: Mapping[str, Any], table: LedgerTable, image_builder: ImageBuilderClient
 ) -> Event:
-    """Read an answer, and hold it to what the stack has written down, then to Image Builder.
+    """Parse an answer, and compare it with the ledger and with Image Builder.
 
-    Whoever may put events on a bus can put one there that looks like an answer. Call this before
-    you act on an AMI, and act on what it returns. It asks for ``dynamodb:GetItem`` on the ledger
-    and ``imagebuilder:GetImage`` on the images. A true answer that somebody sends again is true.
+    Anyone with permission to put events on a bus can forge an answer. Call this function before you
+    use an AMI, and use what it returns. It needs ``dynamodb:GetItem`` on the ledger and
+    ``imagebuilder:GetImage`` on the images. It does not detect that a genuine answer was replayed.
 
     Parameters
     ----------
     event : mapping
-        The whole event, as a Lambda function or a queue gets it.
+        The whole event, as a Lambda function or a queue receives it.
     table : LedgerTable
         ``boto3.resource("dynamodb").Table(…)`` of the stack's output ``LedgerTableName``.
     image_builder : ImageBuilderClient
@@ -498,16 +498,16 @@ def verify(
     Returns
     -------
     Event
-        As the ledger has it.
+        The answer as stored in the ledger.
 
     Raises
     ------
     UnknownEventError
-        As :func:`parse` does; for a notification, too, for those are not written down.
+        As in :func:`parse`; also for a notification, because notifications are not stored.
     UnverifiedEventError
-        If the ledger knows no such answer, or another one, or Image Builder other AMIs.
+        The ledger has no answer or another one, or Image Builder has other AMIs.
     botocore.exceptions.ClientError
-        If AWS does not say; so it is where Image Builder no longer knows the build.
+        A call to AWS failed; also if the build no longer exists in Image Builder.
     """
     found = parse(event)
     if not isinstance(found.data, SucceededData | FailedData | RejectedData):
@@ -523,7 +523,7 @@ def verify(
 
 
 def _answer_in_ledger(metadata: Metadata, table: LedgerTable) -> Event:
-    """Read the answer that was frozen for an upload's run, with the notes that came later."""
+    """Read the stored answer of a run, with its notes."""
     upload, run = metadata.upload_id, metadata.run
     item = None
     if _UPLOAD_ID.fullmatch(upload) and 0 <= run < _MAX_RUNS:
@@ -548,7 +548,7 @@ def _published(answer: Event) -> dict[str, Any]:
 
 
 def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Name the fields that differ."""
+    """Yield the fields that differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in {**one, **other}:
             yield from _differences(
@@ -559,7 +559,7 @@ def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
 
 
 def _compare_amis(data: Data, image_builder: ImageBuilderClient) -> None:
-    """Hold the AMIs to those that Image Builder names."""
+    """Compare the AMIs with those that Image Builder returns."""
     amis = data.amis if isinstance(data, SucceededData | FailedData) else ()
     left = {(ami.id, ami.region, ami.account) for ami in amis}
     for arn in (getattr(data, name, None) for name in ("build_arn", "distribution_arn")):
@@ -581,19 +581,19 @@ def _compare_amis(data: Data, image_builder: ImageBuilderClient) -> None:
 
 
 def ledger_key(upload_id: str, run: int) -> dict[str, str]:
-    """Name the ledger's item of a run, as isodrop.aws.ledger_items does, without its imports."""
+    """Return the key of a run's item, as isodrop.aws.ledger_items does, without its imports."""
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{run:06d}"}
 
 
 def _wrong(error: ValidationError) -> str:
-    """Say which fields are wrong, and how; nothing of what is in them."""
+    """List the invalid fields and the errors, but not their values."""
     return single_line(
         "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
     )
 
 
 def event_id(upload_id: str, run: int, *what: str) -> str:
-    """Derive an event's id: of upload and ask for an answer, and of what else tells it apart."""
-    # Unlike a string, an object cannot be taken for one of ``what``.
-    asked = [{"run": run}] if run else []
-    return hashlib.sha256(json.dumps([upload_id, *asked, *what]).encode()).hexdigest()[:32]
+    """Derive an event's id from its upload and run and, for a notification, from ``what``."""
+    # An object, unlike a string, cannot be confused with an element of ``what``.
+    retry = [{"run": run}] if run else []
+    return hashlib.sha256(json.dumps([upload_id, *retry, *what]).encode()).hexdigest()[:32]

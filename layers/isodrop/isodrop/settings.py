@@ -1,4 +1,4 @@
-"""What the stack's parameters say, read from the functions' environment and checked at once."""
+"""The functions' settings, read from their environment variables and validated."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -22,11 +22,11 @@ from isodrop.errors import IsodropError
 
 
 class SettingsError(IsodropError):
-    """An environment variable is missing or not well formed; the message names it."""
+    """An environment variable is missing or invalid; the message names it."""
 
 
 def _words(value: object) -> object:
-    """Split a list as CloudFormation joins it, with commas."""
+    """Split a comma-separated list, as CloudFormation joins it."""
     if isinstance(value, str):
         return [word.strip() for word in value.split(",") if word.strip()]
     return value
@@ -44,7 +44,7 @@ Pairs = BeforeValidator(_pairs)
 
 
 class _Environment(BaseModel):
-    """Variables in upper case outside; an empty one is one that is not there."""
+    """Settings from environment variables in upper case; an empty variable counts as missing."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=str.upper, populate_by_name=True, defer_build=True
@@ -57,7 +57,7 @@ class _Environment(BaseModel):
         Raises
         ------
         SettingsError
-            Naming each variable that is missing or wrong, and why.
+            Names each variable that is missing or invalid, and the reason.
         """
         try:
             return cls.model_validate({name: value for name, value in environ.items() if value})
@@ -65,11 +65,11 @@ class _Environment(BaseModel):
             wrong = "; ".join(
                 f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
             )
-            raise SettingsError(f"the function's environment is not right: {wrong}") from None
+            raise SettingsError(f"the function's environment is invalid: {wrong}") from None
 
 
 class ReportSettings(_Environment):
-    """What the function that reports needs to know."""
+    """The settings of the function that publishes events."""
 
     stack_name: str
     ledger_table: str
@@ -89,11 +89,11 @@ class ReportSettings(_Environment):
         return self
 
     def run_retention(self) -> timedelta | None:
-        """How long a run is kept after its answer; ``None`` for ever."""
+        """Return how long a run is kept after its answer; ``None`` means for ever."""
         return timedelta(days=self.run_retention_days) if self.run_retention_days else None
 
     def distribution(self) -> DistributionSettings | None:
-        """How images are distributed; ``None`` if they are not."""
+        """Return how images are distributed; ``None`` if they are not."""
         if self.distribution_configuration_arn is None or self.execution_role is None:
             return None
         return DistributionSettings(
@@ -102,7 +102,7 @@ class ReportSettings(_Environment):
 
 
 class SweepSettings(ReportSettings):
-    """What the function that sweeps needs to know."""
+    """The settings of the sweep function."""
 
     state_machine_arn: str
     upload_bucket: str
@@ -112,7 +112,7 @@ class SweepSettings(ReportSettings):
 
 
 class IntakeSettings(_Environment):
-    """What the function that imports needs to know."""
+    """The settings of the function that processes uploads."""
 
     stack_name: str
     ledger_table: str
@@ -147,7 +147,7 @@ class IntakeSettings(_Environment):
         return self
 
     def limits(self) -> BuildLimits | None:
-        """How many builds there may be; ``None`` for no limit."""
+        """Return how many builds are allowed; ``None`` means no limit."""
         if self.max_builds_at_once is None or self.max_builds_per_day is None:
             return None
         return BuildLimits(self.max_builds_at_once, self.max_builds_per_day)
@@ -161,7 +161,7 @@ class IntakeSettings(_Environment):
         return template
 
     def for_imports(self) -> ImportSettings:
-        """Hand on what every import is told, in the words of the plan."""
+        """Return the settings that apply to every import."""
         return ImportSettings(
             stack=self.stack_name,
             infrastructure_configuration_arn=self.infrastructure_configuration_arn,

@@ -1,4 +1,4 @@
-"""Other people's strings made fit to be shown: in a sentence, a tag, a resource name. Pure."""
+"""Makes untrusted strings safe to use in messages, tags and resource names. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -8,17 +8,17 @@ MESSAGE_LENGTH: Final = 1000
 TAG_VALUE_LENGTH: Final = 256
 TAG_KEY_LENGTH: Final = 128
 
-# Narrower than some services are, so that a tag means the same wherever it is copied to:
+# Stricter than some services, so that a tag can be copied to any of them unchanged:
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
 _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
 _NOT_IN_SLUGS: Final = re.compile(r"[^a-z0-9]+")
 
 
 def printable(text: str, limit: int = 80) -> str:
-    r"""Make any string safe and short enough to stand in a sentence.
+    r"""Escape and shorten any string for use in a message.
 
-    Whatever could break out of a line, turn the reading direction or not be encoded at all is
-    written as an escape; letters of all scripts stay readable.
+    Line breaks, control characters, characters that change the text direction and lone surrogates
+    are escaped. Letters of all scripts are kept.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def printable(text: str, limit: int = 80) -> str:
 
 
 def single_line(text: str) -> str:
-    r"""Show a message of somebody else's on one line of at most some thousand characters.
+    r"""Put an external message on one line, shortened to ``MESSAGE_LENGTH``.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def single_line(text: str) -> str:
 
 
 def join_list(texts: Iterable[str], limit: int = 12) -> str:
-    """Join strings for a sentence, safe, each one once and not too many.
+    """Join strings for a message: escaped, without duplicates, and limited in number.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def join_list(texts: Iterable[str], limit: int = 12) -> str:
 
 
 def slug(text: str) -> str:
-    """Fold a string to lower-case ASCII letters, digits and single hyphens.
+    """Convert a string to lower-case ASCII letters, digits and single hyphens.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def slug(text: str) -> str:
 
 
 def clean_tag_value(text: str) -> str:
-    """Keep to what every AWS service takes as a tag's value.
+    """Make a tag value that is valid for every AWS service.
 
     Examples
     --------
@@ -78,5 +78,5 @@ def clean_tag_value(text: str) -> str:
 
 
 def clean_tag_key(text: str) -> str:
-    """Keep to what every AWS service takes as a tag's key; empty where nothing is left."""
+    """Make a tag key that is valid for every AWS service; it may be empty."""
     return _NOT_IN_TAGS.sub("_", text)[:TAG_KEY_LENGTH].strip(" ")

@@ -1,7 +1,7 @@
-"""The adapters, named after the AWS services that they call."""
+"""Adapters, named after the AWS services that they call. The only modules that use boto3."""
 
 import gc
 
-# The SDK, its clients and the models of what it answers stay: looking for garbage among them while
-# they are made is a tenth of a cold start. Afterwards there is little to find.
+# The SDK, its clients and service models are kept for the life of the process. Garbage collection
+# while they are created takes a tenth of a cold start, and finds little afterwards.
 gc.set_threshold(50_000)

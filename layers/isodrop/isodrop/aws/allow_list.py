@@ -1,4 +1,4 @@
-"""Where the allow-list is kept: an object in S3, or for a few hashes a parameter of SSM's."""
+"""Reads the allow-list from an object in S3, or from a Parameter Store parameter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm.client import SSMClient
 
 MAX_BYTES: Final = 4 * 1024**2
-"""Some 40,000 lines."""
+"""About 40,000 lines."""
 SSM: Final = "ssm:"
 
 
 @dataclass(frozen=True, slots=True)
 class AllowListSource:
-    """The list, read anew each time: it is changed without a deployment.
+    """The location of the list. It is read every time, because it changes without a deployment.
 
     Attributes
     ----------
     s3, ssm : callable
-        Make the client that the address asks for.
+        Return the client for the URI.
     uri : str or None
-        ``s3://bucket/key`` or ``ssm:/name``; ``None`` for none at all, which allows nothing.
+        ``s3://bucket/key`` or ``ssm:/name``; ``None`` for no list, which allows nothing.
     """
 
     s3: "Callable[[], S3Client]"
@@ -35,12 +35,12 @@ class AllowListSource:
     uri: str | None
 
     def read(self) -> AllowList:
-        """Read it.
+        """Read the list.
 
         Raises
         ------
-        TransientError, RefusedError
-            It cannot be read.
+        TransientError, PermanentError
+            The list cannot be read.
         """
         if self.uri is None:
             return AllowList()

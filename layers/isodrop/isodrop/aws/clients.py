@@ -1,7 +1,7 @@
-"""AWS's clients, each made when it is first used: making one takes longer than most of its calls.
+"""boto3 clients that are created on first use, because creating one takes longer than most calls.
 
-A function starts with what every event needs. What only some events need (EC2 for the AMI of an
-earlier build, Systems Manager for a list) is made by the first of them.
+A cold start creates only the clients that every event needs. A client that only some events need
+(EC2 for the AMI of an earlier build, Systems Manager for a list) is created by the first one.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _DeferredClient:
-    """Stands for a client until one of its attributes is read, and passes all of them on."""
+    """A proxy that creates its client when an attribute is first read."""
 
     def __init__(self, make: Callable[[], Any], lock: Lock) -> None:
         self._make = make
@@ -32,7 +32,7 @@ class _DeferringSession:
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        # A session makes one client at a time; its clients may be used by several threads.
+        # Sessions are not thread-safe, but clients are.
         # https://docs.aws.amazon.com/boto3/latest/guide/clients.html#multithreading-or-multiprocessing-with-clients
         self._lock = Lock()
 
@@ -44,9 +44,9 @@ class _DeferringSession:
 
 
 def deferring(session: "Session") -> "Session":
-    """Let a session make its clients when they are first used, safely in several threads.
+    """Wrap a session so that its clients are created on first use, in a thread-safe way.
 
-    Resources are made at once. What a client's making raises (no Region, no credentials'
-    provider) is raised where it is first used.
+    Resources are created immediately. Errors of creating a client, such as a missing Region, are
+    raised when it is first used.
     """
     return cast("Session", _DeferringSession(session))

@@ -1,4 +1,4 @@
-"""How the clients of AWS are set up."""
+"""The configuration of boto3 clients."""
 
 from typing import Final
 
@@ -10,9 +10,9 @@ CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     user_agent_extra="app/isodrop",
 )
-"""For every client. A few quick retries here; the patience is the state machine's."""
+"""The default. Retries are few and short, because the state machine retries for hours."""
 
 FAST_CONFIG: Final = CONFIG.merge(
     Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 )
-"""For clients that nobody is to wait for."""
+"""For best-effort calls, which must not delay anything."""

@@ -1,4 +1,4 @@
-"""How AWS's errors become ours: one table says which are waited out, and which are not."""
+"""Translates errors of AWS to isodrop's: one table defines which ones are retried."""
 
 import re
 from collections.abc import Iterator
@@ -31,19 +31,19 @@ from isodrop.text import single_line
 
 @dataclass(frozen=True, slots=True)
 class ErrorClass:
-    """Some of AWS's errors, and which of ours they become.
+    """A group of AWS errors, and the isodrop error that they are translated to.
 
     Attributes
     ----------
     becomes : type of IsodropError
     why : str
-        What they have in common, for the page of all of them.
+        What they have in common, for the generated documentation.
     source : str
-        Where AWS or the SDK documents them, or who reported what they do.
+        Where AWS, the SDK or a report documents them.
     codes : tuple of str
-        AWS's codes.
+        The AWS error codes.
     raised : tuple of type
-        What the SDK raises without an answer of AWS's.
+        The exceptions that the SDK raises without a valid response.
     """
 
     becomes: type[IsodropError]
@@ -173,10 +173,10 @@ ERROR_CLASSES: Final = (
         ),
     ),
 )
-"""In the order in which an error is looked up. What is in none of them is a TransientError with an
-HTTP status of 500 and above, or of 429, and else a RefusedError: it would be refused again."""
+"""In order of precedence. Any other error is a TransientError if its HTTP status is 429, or 500 or
+above, and otherwise a PermanentError, which a repeated request would return again."""
 
-# Who says so is told by the operation: a ClientError does not name its service.
+# The service is derived from the operation, because a ClientError does not contain it.
 # https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_Operations.html
 _OF_IMAGE_BUILDER: Final = frozenset(
     {
@@ -190,8 +190,8 @@ _OF_IMAGE_BUILDER: Final = frozenset(
 )
 _BY_CODE: Final = {code: each.becomes for each in ERROR_CLASSES for code in each.codes}
 _BY_TYPE: Final = tuple((kind, each.becomes) for each in ERROR_CLASSES for kind in each.raised)
-# Words decide in two places only. AWS has one code for a late request and for a wrong key, and
-# Image Builder one for everything that it refuses, a full quota included.
+# The text of a message matters in two cases only. AWS has the same code for a late request and for
+# a wrong key, and Image Builder has one code for everything it refuses, including used-up quotas.
 _LATE: Final = ("Signature expired", "Signature not yet current")
 _MAY_BE_QUOTA: Final = "ClientException"
 _SPEAKS_OF_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)
@@ -200,41 +200,41 @@ _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
 
 SDK_ERRORS: Final = (ClientError, BotoCoreError, ResponseParserError)
-"""All that an SDK call raises because of AWS or the way there."""
+"""All exceptions of an SDK call that are caused by AWS or the connection."""
 
 
 def error_code(error: ClientError) -> str:
-    """AWS's own code for an error, such as ``PreconditionFailed``."""
+    """Return the AWS code of an error, such as ``PreconditionFailed``."""
     return error.response.get("Error", {}).get("Code", "")
 
 
 def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -> IsodropError:
-    """Make an AWS error one of ours: to be waited out, or not to be asked again.
+    """Translate an AWS error to an isodrop error, which defines whether it is retried.
 
     Parameters
     ----------
     error : ClientError, BotoCoreError or ResponseParserError
-        What boto3 raised after its own quick retries.
+        The exception that boto3 raised after its own retries.
 
     Returns
     -------
     IsodropError
-        As :data:`ERROR_CLASSES` has it, with AWS's own code as ``aws_code``. A
-        :class:`~isodrop.errors.PermanentError` carries the code ``import-refused`` only where it
-        was Image Builder that refused.
+        The error that :data:`ERROR_CLASSES` defines, with the AWS code as ``aws_code``. A
+        :class:`~isodrop.errors.PermanentError` has the code ``import-refused`` only if it is an
+        error of Image Builder.
     """
     if not isinstance(error, ClientError):
         kind = next((ours for each, ours in _BY_TYPE if isinstance(error, each)), PermanentError)
         return kind(single_line(f"{type(error).__name__}: {error}"))
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = error.response.get("Error", {}).get("Message", "")
-    message = single_line(": ".join(filter(None, (error.operation_name, code, said))))
-    ours = QuotaError if _is_about_quota(code, said) else _BY_CODE.get(code)
-    if ours is CredentialsError and said.startswith(_LATE):
+    aws_message = error.response.get("Error", {}).get("Message", "")
+    message = single_line(": ".join(filter(None, (error.operation_name, code, aws_message))))
+    ours = QuotaError if _is_about_quota(code, aws_message) else _BY_CODE.get(code)
+    if ours is CredentialsError and aws_message.startswith(_LATE):
         ours = TransientError
     if code == "400" and not error.operation_name.startswith("Head"):
-        ours = None  # an answer that was not understood
+        ours = None  # a response that the SDK could not parse
     if ours is not None:
         return ours(message, aws_code=code)
     if status >= _SERVER_ERROR or status == _TOO_MANY:
@@ -243,22 +243,22 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
     return PermanentError(message, code=refused, aws_code=code)
 
 
-def _is_about_quota(code: str, said: str) -> bool:
-    """Whether Image Builder's error for everything is about a quota that is used up.
+def _is_about_quota(code: str, message: str) -> bool:
+    """Whether Image Builder's generic error is about a used-up quota.
 
-    ImportDiskImage has no error of its own for that, so here a message
-    decides. A wrong guess costs time and no build: what is waited out is sent again as it was.
+    ImportDiskImage has no specific error for this, so the message decides. A wrong decision costs
+    time but no build, because the same request is sent again.
     """
     return (
         code == _MAY_BE_QUOTA
-        and _SPEAKS_OF_QUOTA.search(said) is not None
-        and _SPEAKS_OF_LENGTH.search(said) is None
+        and _SPEAKS_OF_QUOTA.search(message) is not None
+        and _SPEAKS_OF_LENGTH.search(message) is None
     )
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise what boto3 raises inside the block as one of isodrop's own errors."""
+    """Translate the exceptions of boto3 in the block to isodrop's errors."""
     try:
         yield
     except SDK_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Puts what is told on the stack's event bus."""
+"""EventBridge: publishes the events on the stack's event bus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EventPublisher:
-    """Puts events on the stack's bus, and believes only what the bus confirms."""
+    """Publishes events, and checks that EventBridge accepted each one."""
 
     client: "EventBridgeClient"
     bus: str
@@ -32,12 +32,12 @@ class EventPublisher:
         time : datetime
             When the event was made, with a time zone.
         resources : sequence of str
-            ARNs that the event is about.
+            The ARNs of the event's ``resources``.
 
         Raises
         ------
-        TransientError, RefusedError
-            When the bus did not take it. ``PutEvents`` answers 200 even then:
+        TransientError, PermanentError
+            EventBridge did not accept it. ``PutEvents`` returns status 200 in this case:
             https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """
         with translate_errors():

@@ -1,4 +1,4 @@
-"""EC2 Image Builder: import and distribution as exact requests, and a build as it stands."""
+"""EC2 Image Builder: submits imports and distributions, and reads builds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _NO_AMI: Final = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}
 
 @dataclass(frozen=True, slots=True)
 class ImageBuilder:
-    """Image Builder and the EC2 whose AMIs it makes."""
+    """The clients of Image Builder, and of EC2 for the AMIs that it creates."""
 
     imagebuilder: "ImagebuilderClient"
     ec2: "EC2Client"
@@ -40,10 +40,10 @@ class ImageBuilder:
         )
 
     def import_disk_image(self, request: Request) -> str:
-        """Send a frozen import request, and say which build it led to.
+        """Send a stored import request; returns its build.
 
-        Sending the very same request again is safe: Image Builder answers a client token
-        that it knows with the original response.
+        Sending the same request again is safe: Image Builder returns the original response for a
+        known client token.
 
         Returns
         -------
@@ -53,35 +53,35 @@ class ImageBuilder:
         Raises
         ------
         TransientError, QuotaError
-            Not now; later.
-        RefusedError, DeniedError
-            Not like this.
+            Temporary; try again later.
+        PermanentError, AccessDeniedError
+            Image Builder refused the request.
         """
         with translate_errors():
             return self.imagebuilder.import_disk_image(**request)["imageBuildVersionArn"]
 
     def distribute_image(self, request: Request) -> str:
-        """Send a frozen distribution request; :meth:`submit`'s words are true of it, too.
+        """Send a stored distribution request, in the same way as :meth:`import_disk_image`.
 
         Returns
         -------
         str
-            The ARN of the image build version that the distribution makes and is followed by.
+            The ARN of the image build version with which the distribution is tracked.
 
         Raises
         ------
-        TransientError, QuotaError, RefusedError, DeniedError
+        TransientError, QuotaError, PermanentError, AccessDeniedError
         """
         with translate_errors():
             return self.imagebuilder.distribute_image(**request)["imageBuildVersionArn"]
 
     def find_build_by_tags(self, request: Request) -> str | None:
-        """Look for the build that an earlier sending of a frozen request led to, by its tags.
+        """Find the build of a stored request that may have been sent before, by its tags.
 
-        How long Image Builder knows a client token is not documented; the tags stay. A build
-        that is very new may be missed, and for that there is the token. Under which name and
-        version a distribution is kept is not documented, either; it is looked for where the image
-        is that it came of.
+        How long Image Builder keeps a client token is not documented, so the tags are used as well.
+        A very new build may not be found by its tags, but the client token covers that case. The
+        name and version of a distribution are not documented either; it is searched for among the
+        build versions of its source image.
 
         Returns
         -------
@@ -90,8 +90,8 @@ class ImageBuilder:
 
         Raises
         ------
-        TransientError, RefusedError
-            When Image Builder does not say.
+        TransientError, PermanentError
+            Image Builder did not return it.
 
         See Also
         --------
@@ -111,12 +111,12 @@ class ImageBuilder:
         return None
 
     def get_build(self, arn: str) -> Build | None:
-        """Ask for a build by its full ARN; ``None`` when there is none (any more).
+        """Get a build by its full ARN; ``None`` if it does not exist, or no longer.
 
         Raises
         ------
-        TransientError, RefusedError
-            When Image Builder does not say.
+        TransientError, PermanentError
+            Image Builder did not return it.
 
         See Also
         --------
@@ -132,29 +132,29 @@ class ImageBuilder:
         return None if image is None else _parse_build(arn, image)
 
     def cancel(self, arn: str) -> None:
-        """Begin to cancel a build that runs.
+        """Request the cancellation of a running build.
 
         Raises
         ------
-        TransientError, RefusedError
-            When Image Builder does not, because it is over for one.
+        TransientError, PermanentError
+            Image Builder refused, for example because the build has ended.
 
         See Also
         --------
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
         """
         with translate_errors():
-            # botocore makes the token: a build that was cancelled, retried by hand and cancelled
-            # again needs another one.
+            # botocore generates the client token: a build that is retried by hand and cancelled
+            # again needs a different one.
             self.imagebuilder.cancel_image_creation(imageBuildVersionArn=arn)  # type: ignore[call-arg] # the stubs do not know that
 
     def count_steps(self, arn: str) -> StepCount:
-        """Count a build's workflow steps: for people to see it move, so never a reason to fail.
+        """Count a build's workflow steps. They are for people only, so errors are ignored.
 
         Returns
         -------
-        Steps
-            Zeros where Image Builder does not say.
+        StepCount
+            Zeros if Image Builder does not return them.
         """
         try:
             with translate_errors():
@@ -168,23 +168,23 @@ class ImageBuilder:
         )
 
     def local_amis(self, amis: Iterable[AnAmi], build_arn: str) -> list[AnAmi]:
-        """List the AMIs of a build in this Region and account: EC2 shows us no others.
+        """List the AMIs of a build in this Region and account; EC2 does not return others.
 
-        Image Builder need not say the account; where it does not, it is ours.
+        If Image Builder does not return the account, it is this one.
         """
         region, account = self.ec2.meta.region_name, build_arn.split(":")[4]
         return [ami for ami in amis if ami.region == region and ami.account in ("", account)]
 
     def amis_exist(self, build: Build) -> bool:
-        """Whether EC2 knows the AMIs that a build made in this Region and account.
+        """Whether EC2 returns all AMIs of a build in this Region and account.
 
-        One that it does not know may be deregistered, or too new; see
+        An AMI that it does not return is deregistered or too new; see
         :data:`~isodrop.domain.build.SETTLING_TIME`.
 
         Raises
         ------
-        TransientError, RefusedError
-            When EC2 does not say.
+        TransientError, PermanentError
+            EC2 did not return them.
         """
         ids = [ami.id for ami in self.local_amis(build.amis, build.arn)]
         if not ids:
@@ -231,7 +231,7 @@ def _parse_build(arn: str, image: "ImageTypeDef") -> Build:
 
 
 def _of_a_region(failure: "RegionFailureTypeDef") -> str:
-    """Say where a distribution failed, and why; each Region and account fails for itself."""
+    """Describe the failure of a distribution in one Region and account."""
     where = " ".join(
         filter(None, (failure.get("region"), failure.get("targetAccountId", "").strip()))
     )
@@ -239,6 +239,6 @@ def _of_a_region(failure: "RegionFailureTypeDef") -> str:
     return f"{where}: {what}" if where else what
 
 
-def _join_messages(words: Iterable[str | None]) -> str | None:
-    """Join the words that there are, fit to be told on; ``None`` for none."""
-    return " ".join(single_line(each) for each in words if each) or None
+def _join_messages(messages: Iterable[str | None]) -> str | None:
+    """Join the messages that are not empty, escaped; ``None`` if there are none."""
+    return " ".join(single_line(each) for each in messages if each) or None

@@ -1,11 +1,11 @@
-"""The ledger: one DynamoDB table, written only on conditions.
+"""The ledger: one DynamoDB table with conditional writes.
 
-Three kinds of item. A *run* is one handling of an upload: its execution, decision, build and
-answer. An *attempt* is one request that Image Builder was, or will be, sent for an import, or for
-the distribution of its image; attempts at one thing are numbered from 0 and each is written once,
-so whoever comes second shares it. An *image* is one that an upload was answered with, kept by its
-name. Nothing here is ever taken back; every write says what must be true before it, so that
-crashes, repeats and races end in the same items.
+There are three main kinds of item. A *run* is one handling of an upload: its execution, decision,
+build and answer. An *attempt* is one request to Image Builder for an import, or for the
+distribution of its image. Attempts are numbered from 0 per import or distribution, and each is
+written once, so that several runs share it. An *image* is one that was published in an answer,
+stored by its name. Facts are never overwritten: every write has a condition, so that crashes,
+repeats and races result in the same items.
 """
 
 import json
@@ -68,20 +68,20 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 BY_STATE: Final = "ByState"
-"""The index of runs by state and time of claim: of keys only, so a run's other writes cost
-nothing there. It lags behind: read the run itself before you act."""
+"""The index of runs by state and time of claim. It contains keys only, so other writes to a run do
+not update it. It is eventually consistent: read the run itself before you act on it."""
 
 Cursor = Mapping[str, str]
-"""A run's place in a listing by state: its key, and when it was claimed."""
+"""A run's position in a listing by state: its key, and when it was claimed."""
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
-_BATCH: Final = 100  # keys of one BatchGetItem at the most
-_IMAGES: Final = 20  # of a page: the first that is there is taken, and mostly that is the first
+_BATCH: Final = 100  # maximum number of keys in BatchGetItem
+_IMAGES: Final = 20  # per page; usually the first image is the one that is needed
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The table, and the only code that reads or writes it.
+    """The only code that reads or writes the table.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Ledger:
     def connect(
         cls, session: "Session", table: str, run_retention: timedelta | None = None
     ) -> "Ledger":
-        """Open the table of that name in a boto3 session's account and Region."""
+        """Make a ledger of the table with that name, in a boto3 session's account and Region."""
         return cls(session.resource("dynamodb", config=CONFIG).Table(table), run_retention)
 
     def claim(
@@ -108,20 +108,20 @@ class Ledger:
         Returns
         -------
         Run or None
-            ``None`` when another execution has claimed it, and will answer.
+            ``None`` if another execution has claimed it; that execution will answer.
 
         Raises
         ------
         TransientError, PermanentError
-            When DynamoDB does not answer.
+            A call to DynamoDB failed.
         """
         item = new_run(upload, execution, now, run_key(upload_id(upload), request.number), request)
-        standing = self._put_if_absent(item)
-        found = parse_run(item if standing is None else standing)
+        existing = self._put_if_absent(item)
+        found = parse_run(item if existing is None else existing)
         return found if found.execution_arn == execution else None
 
     def get_run(self, run: str, request: int = 0) -> Run | None:
-        """Read a run, strongly consistent; ``None`` when nobody has claimed it."""
+        """Read a run, strongly consistent; ``None`` if it has not been claimed."""
         item = self._get(run_key(run, request))
         return None if item is None else parse_run(item)
 
@@ -129,52 +129,52 @@ class Ledger:
         """Read all runs of an upload, in order, strongly consistent."""
         return tuple(parse_run(item) for item in self._query_partition(f"UPLOAD#{run}"))
 
-    # ------------------------------------------------------------------ a run's own writes
+    # ------------------------------------------------------------------ attributes of a run
     #
-    # Each writes what was not written before, and returns the run as it stands then: a write that
-    # loses brings the item that won, so nothing is read again.
+    # Each method writes an attribute only once and returns the updated run. If the condition fails,
+    # DynamoDB returns the current item, so no further read is needed.
 
     def record_decision(self, run: Run, decision: ImportPlan | Rejection) -> Run:
-        """Write what was decided, unless something has been."""
+        """Write the decision, unless there is one."""
         words = decision_to_json(decision)
         return self._update_run(run, {"decision": words}, Attr("decision").not_exists())
 
     def record_staging(self, run: Run, upload_id: str, instead_of: str | None) -> Run:
-        """Write which multipart upload makes the copy, over the one in hand if there is one."""
+        """Write the id of the multipart upload, if the current one is still ``instead_of``."""
         free: ConditionBase = Attr("staging").not_exists()
         if instead_of is not None:
             free = Attr("staging").eq(instead_of)
         return self._update_run(run, {"staging": upload_id}, free)
 
     def record_content(self, run: Run, content: Content) -> Run:
-        """Write what the bytes of the copy are."""
+        """Write the content of the copy, unless there is one."""
         values = {"content": to_json(content)}
         return self._update_run(run, values, Attr("content").not_exists())
 
     def record_sha256(self, run: Run, sha256: str, note: str | None) -> Run:
-        """Write a run's hash, and what an allow-list has against it, until it is submitted."""
+        """Write the SHA-256 and the allow-list's warning, unless the run has an attempt."""
         values = {"sha256": sha256, "contentNote": note}
         return self._update_run(run, values, Attr("attempt").not_exists())
 
     def link_attempt(self, run: Run, key: AttemptKey, kind: BuildKind = BuildKind.IMPORT) -> Run:
-        """Bind a run to the attempt whose end it waits for."""
+        """Bind a run to the attempt whose build it waits for, unless it is bound already."""
         names = BUILD_ATTRIBUTES[kind]
         values = {names.import_key: key.import_key, names.attempt: key.number}
         return self._update_run(run, values, Attr(names.attempt).not_exists())
 
     def link_build(self, run: Run, build_arn: str, kind: BuildKind = BuildKind.IMPORT) -> Run:
-        """Write which build a run waits for."""
+        """Write the build that a run waits for, unless there is one."""
         name = BUILD_ATTRIBUTES[kind].build_arn
         return self._update_run(run, {name: build_arn}, Attr(name).not_exists())
 
     def record_failure(self, run: Run, failure: Failure, kind: BuildKind = BuildKind.IMPORT) -> Run:
-        """Write what stopped a run, unless something has or it has a build."""
+        """Write what stopped a run, unless it has a failure or a build."""
         names = BUILD_ATTRIBUTES[kind]
         free = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
         return self._update_run(run, {names.failure: to_json(failure)}, free)
 
     def record_status_seen(self, run: Run, status: str, now: str) -> Run:
-        """Write when a status was first seen."""
+        """Write when a status was first seen, unless it was seen before."""
         if status in run.status_first_seen_at:
             return run
         with translate_errors():
@@ -189,30 +189,30 @@ class Ledger:
         return run if item is None else parse_run(item)
 
     def record_answer(self, run: Run, answer: str) -> Run:
-        """Write the answer before it is published.
+        """Write the answer before it is published, unless there is one.
 
-        An answer that was written never changes: whoever comes later, or again, publishes the one
-        that stands, under the same event id.
+        A written answer never changes. Every later invocation publishes the same answer with the
+        same event id.
         """
         return self._update_run(run, {"answer": answer}, Attr("answer").not_exists())
 
     def begin_annotation(self, run: Run, now: str) -> bool:
-        """Write that AMI, object and parameters are being written; ``False`` if it was begun."""
+        """Write that annotation has started; ``False`` if it had started before."""
         written, _ = self._update_if(
             key_of_run(run), {"annotatingAt": now}, Attr("annotatingAt").not_exists()
         )
         return written
 
     def record_annotation_notes(self, run: Run, notes: tuple[str, ...]) -> Run:
-        """Write what could not be written; the notes that were written first stand."""
+        """Write the notes on what could not be annotated, unless there are notes."""
         values = {"annotationNotes": list(notes)}
         return self._update_run(run, values, Attr("annotationNotes").not_exists())
 
     def mark_answered(self, run: Run, now: str) -> Run:
-        """Write that the answer has certainly been published."""
+        """Write that the publication of the answer was confirmed."""
         values: dict[str, Any] = {"answeredAt": now, "state": RunState.ANSWERED.value}
         if self.run_retention is not None:
-            # In seconds, as DynamoDB reads it:
+            # In seconds, as DynamoDB expects it:
             # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
             ends = datetime.fromisoformat(now) + self.run_retention
             values["expiresAt"] = int(ends.timestamp())
@@ -226,7 +226,7 @@ class Ledger:
         Raises
         ------
         TransientError
-            It was not found. botocore takes an answer that was cut off for one without an item.
+            It was not found. botocore parses a truncated response as one without an item.
         """
         item = self._get(item_key_of_attempt(key))
         if item is None:
@@ -234,14 +234,14 @@ class Ledger:
         return parse_attempt(item)
 
     def list_attempts(self, import_key: str) -> tuple[Attempt, ...]:
-        """Read all attempts at one thing, in order, strongly consistent."""
+        """Read all attempts at an import or distribution, in order, strongly consistent."""
         return tuple(parse_attempt(item) for item in self._query_partition(attempts_of(import_key)))
 
     def create_attempt(self, attempt: Attempt, limits: BuildLimits | None = None) -> bool:
-        """Write a new attempt; ``False`` when somebody was first with that number.
+        """Write a new attempt; ``False`` if there is an attempt with that number.
 
-        One that counts in a day's budget is written and counted in one transaction, within the
-        limits.
+        If it counts towards a budget, the attempt is written and counted in one transaction, within
+        the limits.
 
         Raises
         ------
@@ -254,7 +254,7 @@ class Ledger:
         return ledger_budget.book(self.table, item, attempt.key, attempt.day, limits)
 
     def record_build(self, attempt: Attempt, build_arn: str, now: str) -> Attempt:
-        """Write which build an attempt led to, and when that was known."""
+        """Write the build of an attempt, and when it became known, unless there is one."""
         values = {"buildArn": build_arn, "submittedAt": now}
         return self._update_attempt(attempt, values, Attr("buildArn").not_exists())
 
@@ -266,17 +266,18 @@ class Ledger:
         return self._update_attempt(attempt, values, Attr("availableAt").not_exists())
 
     def set_attempt_status(self, attempt: Attempt, status: AttemptStatus) -> Attempt:
-        """Write what is known of an attempt beyond its build; returns it as it stands.
+        """Write the status of an attempt; returns the updated attempt.
 
-        A status is written only over the one that the attempt in hand has: whoever knows less than
-        the ledger does not overrule it. A refusal does not overrule a build, either.
+        The status is written only if the ledger still has the status of the given attempt, so that
+        an outdated caller does not overwrite a newer status. ``REFUSED`` is not written if there is
+        a build.
         """
         free: ConditionBase = Attr("status").eq(attempt.status.value)
         if status is AttemptStatus.REFUSED:
             free &= Attr("buildArn").not_exists()
         if attempt.day is None or status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
             return self._update_attempt(attempt, {"status": status.value}, free)
-        # There is no build, so none is to be counted: written together, and so only once.
+        # There is no build to count: both are written in one transaction, and so only once.
         no_build = " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
         update = {
             "Key": item_key_of_attempt(attempt.key),
@@ -290,12 +291,12 @@ class Ledger:
         return self.get_attempt(attempt.key)
 
     def release(self, attempt: Attempt) -> None:
-        """Write that an attempt's build is not under way any more."""
+        """Write that an attempt's build is no longer under way."""
         if attempt.day is not None:
             ledger_budget.release(self.table, attempt.key)
 
     def release_key(self, key: AttemptKey) -> None:
-        """Do so for an attempt of which no more is known than its key."""
+        """Write that an attempt's build is no longer under way, given the key only."""
         ledger_budget.release(self.table, key)
 
     def under_way(self) -> list[AttemptKey]:
@@ -303,18 +304,18 @@ class Ledger:
         return ledger_budget.under_way(self.table)
 
     def budget_use(self, day: str) -> BudgetUse:
-        """Read how much of the budget of builds is used on a day."""
+        """Read how much of the budget is used on a day."""
         return ledger_budget.use_of(self.table, day)
 
     # ------------------------------------------------------------------ contents and images
 
     def sha256_of(self, content_id: str) -> str | None:
-        """Read the hash of a content, if it was ever read; ``None`` otherwise."""
+        """Read the SHA-256 of a content; ``None`` if it has not been computed."""
         item = self._get(_content_key(content_id))
         return None if item is None else str(item["sha256"])
 
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
-        """Write the hash of a content; again, it is the same."""
+        """Write the SHA-256 of a content; idempotent."""
         with translate_errors():
             self.table.put_item(
                 Item={
@@ -327,32 +328,32 @@ class Ledger:
     # ------------------------------------------------------------------ cancellations
 
     def request_cancellation(self, run: Run) -> None:
-        """Write that a run is to be cancelled before it has a build; again, it is the same."""
+        """Write that a run is to be cancelled before it has a build; idempotent."""
         self._put_if_absent({**cancellation_key(run), "schemaVersion": SCHEMA_VERSION})
 
     def is_cancellation_requested(self, run: Run) -> bool:
-        """Whether a run is to be cancelled, strongly consistent."""
+        """Whether the cancellation of a run was requested, strongly consistent."""
         key = cancellation_key(run)
         with translate_errors():
             return "Item" in self.table.get_item(Key=key, ConsistentRead=True)
 
     def put_image(self, image: ImageRecord, now: str) -> None:
-        """Write that there is an image; one that was retired is there again."""
+        """Write an image; one that was retired is no longer retired."""
         with translate_errors():
-            # In this order: images are found by their names' builds.
+            # In this order, because images are listed by name and build.
             self.table.put_item(Item=new_image_name(image))
             self.table.put_item(Item=new_image(replace(image, known_at=now)))
 
     def list_images(self, name: str, build: int | None = None) -> Iterator[ImageRecord]:
-        """Read the images of a name that are not retired, strongly consistent, the newest first.
+        """Yield the images of a name that are not retired, newest first, strongly consistent.
 
-        They are read as they are taken, a page at a time: who wants the newest pays for no other.
+        Pages are read on demand, so a caller that needs the newest image only reads one page.
 
         Parameters
         ----------
         name : str
         build : int, optional
-            Of Windows; all of them otherwise.
+            The build of Windows; all builds if not given.
         """
         builds = [build] if build is not None else self._builds_of(name)
         newest_first = (self._list_images_of_build(name, each) for each in builds)
@@ -376,30 +377,30 @@ class Ledger:
         return [build for found, build in map(parse_image_name, items) if found == name]
 
     def retire(self, image: ImageRecord) -> None:
-        """Write that an image is gone, unless it has been made known anew meanwhile."""
+        """Write that an image no longer exists, unless it was recorded again in the meantime."""
         self._update_if(image_key(image), {"retired": True}, Attr("knownAt").eq(image.known_at))
 
     def image_names(self) -> list[tuple[str, int]]:
-        """List the names of images, each with the builds of Windows it has been given to."""
+        """List all pairs of an image name and a build of Windows."""
         return [parse_image_name(item) for item in self._query_partition(IMAGE_NAMES)]
 
     def list_by_state(
         self, state: RunState, *, newest_first: bool = False, after: Cursor | None = None
     ) -> Iterator[Cursor]:
-        """List runs by state, in the order of their claims, as the index has them.
+        """List runs by state in the order of their claims, from the index.
 
         Parameters
         ----------
         state : RunState
         newest_first : bool
-            The oldest come first otherwise.
+            Oldest first if false.
         after : Cursor, optional
-            Where an earlier listing was left off.
+            The last run of an earlier listing, to continue after it.
 
         Yields
         ------
         Cursor
-            To be read with :meth:`get_runs`, and to continue from.
+            Pass it to :meth:`get_runs` to read the run, or as ``after`` to continue.
         """
         query: dict[str, Any] = {
             "IndexName": BY_STATE,
@@ -415,13 +416,13 @@ class Ledger:
     def get_runs(
         self, marks: Iterable[Cursor], unreadable: Callable[[UnreadableItemError], None]
     ) -> tuple[Run, ...]:
-        """Read the runs that a listing named, strongly consistent, in its order.
+        """Read the runs of a listing, in its order, strongly consistent.
 
         Parameters
         ----------
         marks : iterable of Cursor
         unreadable : callable
-            Gets the error of each item that cannot be read; the others are read all the same.
+            Called with the error of each item that cannot be parsed; the others are returned.
         """
         wanted = [{"pk": mark["pk"], "sk": mark["sk"]} for mark in marks]
         found = {
@@ -440,7 +441,7 @@ class Ledger:
         return tuple(runs)
 
     def find_claimed(self, runs: Iterable[str]) -> frozenset[str]:
-        """Say which uploads are claimed; one that was claimed a moment ago may be missed."""
+        """Return which uploads are claimed, eventually consistent."""
         keys = [run_key(run, 0) for run in runs]
         return frozenset(
             item["pk"].removeprefix("UPLOAD#")
@@ -448,19 +449,19 @@ class Ledger:
         )
 
     def created_at(self) -> datetime:
-        """Say when the table was created, with a time zone."""
+        """Return when the table was created, with a time zone."""
         with translate_errors():
             found = self.table.meta.client.describe_table(TableName=self.table.name)
         return found["Table"]["CreationDateTime"]
 
     def load_checkpoint(self) -> Mapping[str, Any] | None:
-        """Read what the last sweep left for the next; ``None`` before the first."""
+        """Read the checkpoint of the last sweep; ``None`` before the first."""
         with translate_errors():
             item = self.table.get_item(Key=_SWEEP, ConsistentRead=True).get("Item")
         return None if item is None else dict(json.loads(str(item["checkpoint"])))
 
     def save_checkpoint(self, left: Mapping[str, Any]) -> None:
-        """Write what the next sweep is to know: plain JSON."""
+        """Write the checkpoint for the next sweep: plain JSON."""
         with translate_errors():
             self.table.put_item(Item={**_SWEEP, "checkpoint": json.dumps(left)})
 
@@ -480,7 +481,7 @@ class Ledger:
     def _batch_get(
         self, keys: Sequence[dict[str, str]], how: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        """Read items by key, a hundred in one call; in no order."""
+        """Read items by key, up to 100 per call, in no particular order."""
         name = self.table.name
         waiting = list(keys)
         while waiting:
@@ -492,7 +493,7 @@ class Ledger:
             yield from page["Responses"].get(name, [])
             left = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
             if len(left) == len(batch):
-                raise TransientError("BatchGetItem: DynamoDB is too busy to read anything")
+                raise TransientError("BatchGetItem: DynamoDB processed none of the keys")
             waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
 
     def _get(self, key: dict[str, str]) -> Mapping[str, Any] | None:
@@ -501,7 +502,7 @@ class Ledger:
             return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
 
     def _put_if_absent(self, item: dict[str, Any]) -> Mapping[str, Any] | None:
-        """Write a new item; ``None`` when it was written, else the one under its key."""
+        """Write a new item; returns ``None``, or the item that exists under its key."""
         with translate_errors():
             try:
                 self.table.put_item(
@@ -510,12 +511,12 @@ class Ledger:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                standing = self._standing(error, {"pk": item["pk"], "sk": item["sk"]})
+                existing = self._existing_item(error, {"pk": item["pk"], "sk": item["sk"]})
             else:
                 return None
-        if standing is None:
-            raise TransientError("GetItem: an item that is there was not found")
-        return standing
+        if existing is None:
+            raise TransientError("GetItem: an existing item was not found")
+        return existing
 
     def _update_run(self, run: Run, values: dict[str, Any], condition: ConditionBase) -> Run:
         _, item = self._update_if(key_of_run(run), values, condition)
@@ -530,12 +531,12 @@ class Ledger:
     def _update_if(
         self, key: dict[str, str], values: dict[str, Any], condition: ConditionBase
     ) -> tuple[bool, Mapping[str, Any] | None]:
-        """Set attributes of an item that is there.
+        """Set attributes of an existing item.
 
         Returns
         -------
         bool and mapping or None
-            Whether the condition held; the item as it stands, ``None`` if there is none.
+            Whether the condition was met, and the current item; ``None`` if it does not exist.
         """
         with translate_errors():
             try:
@@ -549,13 +550,13 @@ class Ledger:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                return False, self._standing(error, key)
+                return False, self._existing_item(error, key)
         return True, answer.get("Attributes") or self._get(key)
 
-    def _standing(self, error: ClientError, key: dict[str, str]) -> Mapping[str, Any] | None:
-        """Get the item whose condition did not hold; another error is raised again.
+    def _existing_item(self, error: ClientError, key: dict[str, str]) -> Mapping[str, Any] | None:
+        """Return the item whose condition was not met; any other error is raised again.
 
-        DynamoDB sends it along where it was asked to; if it did not, the item is read.
+        DynamoDB returns the item with the error. If it does not, the item is read.
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html
         """
         if error_code(error) != "ConditionalCheckFailedException":
@@ -563,12 +564,12 @@ class Ledger:
         sent = cast("dict[str, Any]", error.response).get("Item")
         if not sent:
             return self._get(key)
-        read = TypeDeserializer().deserialize  # boto3 does so for what is no error
+        read = TypeDeserializer().deserialize  # boto3 deserializes responses, but not errors
         return {name: read(value) for name, value in sent.items()}
 
 
 def cursor_for(run: Run) -> Cursor:
-    """Name a run's place in a listing by state."""
+    """Return a run's position in a listing by state."""
     return {**key_of_run(run), "claimedAt": run.claimed_at}
 
 

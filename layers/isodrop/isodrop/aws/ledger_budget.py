@@ -1,9 +1,9 @@
-"""The budget of paid builds in the ledger: what is under way, and what was begun each day.
+"""The budget of builds in the ledger: the builds under way, and the builds started each day.
 
-What is under way is a set of the attempts' names, so releasing one twice, or looking again whether
-it is over, changes nothing; how many were begun in a day is a number. Both are written in the one
-transaction that writes the attempt, and a request that came to nothing is given back in the one
-that says so. So neither is ever more or less than the attempts there are, wherever a function dies.
+The builds under way are a set of attempt keys, so releasing a build twice has no effect. The builds
+started in a day are a number. Both are updated in the same transaction that writes the attempt, and
+in the same transaction that marks an attempt as refused or lost. So they always match the attempts,
+wherever a function is interrupted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _UNDER_WAY: Final = {"pk": "BUDGET", "sk": "UNDER-WAY"}
 _UNMET: Final = "ConditionalCheckFailed"
 _ATTEMPT, _AT_ONCE, _TODAY = range(3)
-"""Which of a transaction's writes is which."""
+"""The positions of the writes in the transaction."""
 
 
 def book(
@@ -35,16 +35,16 @@ def book(
     Returns
     -------
     bool
-        ``False`` when somebody was first with that attempt; nothing is written or counted.
+        ``False`` if the attempt exists already; nothing is written or counted.
 
     Raises
     ------
     QuotaError
-        As many builds are under way as may be.
+        The maximum number of builds are under way.
     RejectedError
-        ``budget-used-up``: as many were begun on that day as may be.
+        ``budget-used-up``: the maximum number of builds were started on that day.
     TransientError
-        Others write the same at this moment.
+        A concurrent transaction has written the same items.
     """
     unmet = _write(
         table,
@@ -93,7 +93,7 @@ def book(
 
 
 def give_back(table: "Table", update: Mapping[str, Any], key: AttemptKey, day: str) -> bool:
-    """Write that an attempt came to nothing, and count it no more.
+    """Update an attempt that has no build, and return it to the budget.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def give_back(table: "Table", update: Mapping[str, Any], key: AttemptKey, day: s
     Returns
     -------
     bool
-        ``False`` when that condition does not hold; nothing is written then.
+        ``False`` if that condition is not met; nothing is written then.
     """
     return not _write(
         table,
@@ -126,7 +126,7 @@ def give_back(table: "Table", update: Mapping[str, Any], key: AttemptKey, day: s
 
 
 def release(table: "Table", key: AttemptKey) -> None:
-    """Write that a build is not under way any more; again, it changes nothing."""
+    """Write that a build is no longer under way; idempotent."""
     try:
         with translate_errors():
             table.update_item(
@@ -146,7 +146,7 @@ def under_way(table: "Table") -> list[AttemptKey]:
 
 
 def use_of(table: "Table", day: str) -> BudgetUse:
-    """Read how much is used on a day."""
+    """Read how much of the budget is used on a day."""
     at_once, today = _read(table, _UNDER_WAY), _read(table, _day_key(day))
     limits = None
     if "limit" in at_once and "limit" in today:
@@ -160,7 +160,7 @@ def _read(table: "Table", key: dict[str, str]) -> Mapping[str, Any]:
 
 
 def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozenset[int]:
-    """Write all or nothing; returns which conditions do not hold.
+    """Write all items or none; returns the positions of unmet conditions.
 
     See Also
     --------
@@ -171,7 +171,7 @@ def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozense
         for each in writes
     ]
     try:
-        # botocore gives each call a token, so that its own retries count once.
+        # botocore adds a client token to each call, so that its own retries are idempotent.
         table.meta.client.transact_write_items(TransactItems=items)
     except SDK_ERRORS as error:
         unmet = _unmet(_reasons(error))
@@ -182,7 +182,7 @@ def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozense
 
 
 def _reasons(error: Exception) -> list[str]:
-    """Get what came in the way of each write; empty where it was not the conditions."""
+    """Return the cancellation reason of each write; empty for any other error."""
     if not isinstance(error, ClientError) or error_code(error) != "TransactionCanceledException":
         return []
     found: Iterable[Mapping[str, str]] = error.response.get("CancellationReasons", ())  # type: ignore[assignment] # the stubs do not know of it
@@ -191,7 +191,7 @@ def _reasons(error: Exception) -> list[str]:
 
 def _unmet(reasons: list[str]) -> frozenset[int]:
     if busy := [code for code in reasons if code not in {"None", _UNMET, "ValidationError"}]:
-        # A conflict with another transaction, or throttled: nothing was looked at in the end.
+        # A conflict with another transaction, or throttling: the conditions were not evaluated.
         raise TransientError(f"TransactWriteItems: {', '.join(busy)}")
     return frozenset(number for number, code in enumerate(reasons) if code == _UNMET)
 

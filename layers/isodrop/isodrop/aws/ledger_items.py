@@ -1,10 +1,10 @@
-"""The ledger's items: their keys, how values are written in them, and how they are read.
+"""The ledger's items: their keys, and how values are written to and read from them.
 
-Code and table are not updated in one instant: for some minutes an older and a newer version of
-the functions read and write the same items. So reading is tolerant: an attribute that is not known
-is ignored, one that a newer version added has a default, and each item says which version of this
-module wrote it. What cannot be read all the same raises :class:`UnreadableItemError` with the
-item's key, so that whoever reads many can report it and go on with the others.
+During a deployment, an older and a newer version of the functions use the same items for some
+minutes. So reading is tolerant: unknown attributes are ignored, and attributes that a newer version
+added have defaults. Each item contains the schema version that it was written with. An item that
+still cannot be read raises :class:`UnreadableItemError` with its key, so that a caller that reads
+many items can report it and continue.
 """
 
 import json
@@ -32,10 +32,10 @@ from isodrop.domain.run import (
 from isodrop.errors import IsodropError
 
 SCHEMA_VERSION: Final = 1
-"""What :attr:`_Item.schema_version` is for items that this version writes."""
+"""The :attr:`_Item.schema_version` of items that this version writes."""
 
 IMAGE_NAMES: Final = "NAMES"
-"""The partition of the names that images have been given."""
+"""The partition of all image names."""
 
 Item = dict[str, Any]
 Value = TypeVar("Value")
@@ -43,7 +43,7 @@ Model = TypeVar("Model", bound="_Item")
 
 
 class UnreadableItemError(IsodropError):
-    """An item of the ledger is not what this version of isodrop can read.
+    """An item of the ledger cannot be read by this version of isodrop.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class UnreadableItemError(IsodropError):
 
 
 class BuildAttributes(NamedTuple):
-    """What the parts of a :class:`BuildRecord` are called in a run's item."""
+    """The attributes of a run's item that contain a :class:`BuildRecord`."""
 
     import_key: str
     attempt: str
@@ -74,8 +74,7 @@ BUILD_ATTRIBUTES: Final = {
 
 
 class _Item(BaseModel):
-    # By name, too: the aliases are passed on to the values that lie in an item as JSON, which
-    # are written field by field.
+    # Also by name: these settings apply to the values stored as JSON, too, which use field names.
     model_config = ConfigDict(
         alias_generator=to_camel,
         validate_by_alias=True,
@@ -91,7 +90,7 @@ class _Item(BaseModel):
 
 
 class _Decision(BaseModel):
-    """One of the two."""
+    """A plan or a rejection."""
 
     plan: ImportPlan | None = None
     rejection: Rejection | None = None
@@ -206,58 +205,58 @@ def _to_attempt_key(import_key: str | None, number: int | None) -> AttemptKey | 
 
 
 def run_key(upload_id: str, number: int) -> dict[str, str]:
-    """Name the item of a run of an upload."""
-    # Padded, so that the order of the sort key is the order of the runs. isodrop.events has it too,
-    # for subscribers: the function that imports must not load that module.
+    """Return the key of a run's item, by upload id and number."""
+    # Padded, so that runs sort by number. isodrop.events has this key as well, so that the
+    # function that processes uploads need not load that module.
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
 
 def key_of_run(run: Run) -> dict[str, str]:
-    """Name the item of a run."""
+    """Return the key of a run's item."""
     return run_key(run.upload_id, run.request.number)
 
 
 def cancellation_key(run: Run) -> dict[str, str]:
-    """Name the item that says that a run is to be cancelled.
+    """Return the key of the item that requests the cancellation of a run.
 
-    Beside the run and not in it: an operator may write items of this kind and no others, which
-    the policy tells by how the partition begins.
+    It is separate from the run's item because the operators' policy allows writes only to partition
+    keys with this prefix.
     """
     return {**key_of_run(run), "pk": f"CANCEL#{run.upload_id}"}
 
 
 def attempts_of(import_key: str) -> str:
-    """Name the partition of all attempts at one thing."""
+    """Return the partition of all attempts at an import or distribution."""
     return f"ATTEMPTS#{import_key}"
 
 
 def item_key_of_attempt(key: AttemptKey) -> dict[str, str]:
-    """Name the item of an attempt."""
+    """Return the key of an attempt's item."""
     return {"pk": attempts_of(key.import_key), "sk": f"ATTEMPT#{key.number:06d}"}
 
 
 def images_of(name: str) -> str:
-    """Name the partition of all images of a name."""
+    """Return the partition of all images with a name."""
     return f"IMAGE#{name}"
 
 
 def image_key(image: ImageRecord) -> dict[str, str]:
-    """Name the item of an image."""
-    # Padded, so that the order of the sort key is the order of the versions: of one build of
-    # Windows, for each has a parameter of its own.
+    """Return the key of an image's item."""
+    # Padded, so that the images of one build of Windows sort by version. Each build has a latest
+    # parameter of its own.
     order = ".".join(f"{part:010d}" for part in image.sort_key)
     return {"pk": images_of(image.name), "sk": f"{images_of_build(image.build)}{order}"}
 
 
 def images_of_build(build: int) -> str:
-    """Begin the sort keys of the images of a build of Windows."""
+    """Return the prefix of the sort keys of all images of a build of Windows."""
     return f"BUILD#{build:010d}#"
 
 
 def new_run(
     upload: Upload, execution_arn: str, now: str, key: Mapping[str, str], request: RunRequest
 ) -> Item:
-    """Make the item of a run that is claimed now."""
+    """Make the item of a new run."""
     return {
         **key,
         "schemaVersion": SCHEMA_VERSION,
@@ -272,7 +271,7 @@ def new_run(
 
 
 def new_attempt(attempt: Attempt) -> Item:
-    """Make the item of an attempt that is created now."""
+    """Make the item of a new attempt."""
     return {
         **item_key_of_attempt(attempt.key),
         "schemaVersion": SCHEMA_VERSION,
@@ -297,7 +296,7 @@ def new_image(image: ImageRecord) -> Item:
 
 
 def new_image_name(image: ImageRecord) -> Item:
-    """Make the item that says that there is a latest parameter of a name and a build."""
+    """Make the item that lists an image name and build, which have a latest parameter."""
     return {
         "pk": IMAGE_NAMES,
         "sk": f"{image.name}/{image.build}",
@@ -306,40 +305,40 @@ def new_image_name(image: ImageRecord) -> Item:
 
 
 def decision_to_json(decision: ImportPlan | Rejection) -> str:
-    """Write a decision as JSON."""
+    """Convert a decision to JSON."""
     kind = "plan" if isinstance(decision, ImportPlan) else "rejection"
     return f'{{"{kind}": {to_json(decision)}}}'
 
 
 def to_json(value: Upload | ImportPlan | Rejection | Failure | Content) -> str:
-    """Write a frozen value as JSON, field by field."""
+    """Convert a frozen value to JSON, field by field."""
     record = {each.name: getattr(value, each.name) for each in fields(value)}
-    return json.dumps(record, default=dict)  # the only thing that is no JSON: a read-only mapping
+    return json.dumps(record, default=dict)  # the only other type is a read-only mapping
 
 
 def parse_run(item: Mapping[str, Any]) -> Run:
-    """Read a run.
+    """Parse a run's item.
 
     Raises
     ------
     UnreadableItemError
-        When it is none; the same is true of the next three.
+        The item is invalid. The next three functions raise it as well.
     """
     return _parsed(item, _RunItem, _RunItem.value)
 
 
 def parse_attempt(item: Mapping[str, Any]) -> Attempt:
-    """Read an attempt."""
+    """Parse an attempt's item."""
     return _parsed(item, _AttemptItem, _AttemptItem.value)
 
 
 def parse_image(item: Mapping[str, Any]) -> ImageRecord:
-    """Read an image."""
+    """Parse an image's item."""
     return _parsed(item, _ImageItem, _ImageItem.value)
 
 
 def parse_image_name(item: Mapping[str, Any]) -> tuple[str, int]:
-    """Read a name of images, and the build of Windows."""
+    """Parse the item of an image name and a build of Windows."""
     return _parsed(item, _ImageNameItem, _ImageNameItem.value)
 
 
@@ -350,6 +349,6 @@ def _parsed(item: Mapping[str, Any], model: type[Model], value: Callable[[Model]
         wrong = ", ".join(
             f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()
         )
-    except ValueError as error:  # a number in the key that is none
+    except ValueError as error:  # an invalid number in the key
         wrong = str(error)
     raise UnreadableItemError({name: str(item[name]) for name in ("pk", "sk")}, wrong)

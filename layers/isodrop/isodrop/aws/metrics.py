@@ -1,11 +1,11 @@
-"""What is counted, for CloudWatch: written to the log in its embedded metric format.
+"""CloudWatch metrics, written to the log in the embedded metric format.
 
-Every metric has the dimension ``service``, which is the stack's name; what has more dimensions is
-there without them, too. The namespace and the names are what dashboard and alarms in
-monitoring.yaml look for.
+Every metric has the dimension ``service``, which is the stack's name. Metrics with more dimensions
+are also written without them. The dashboard and the alarms in monitoring.yaml use the namespace and
+the names.
 
-What a sweep found is written where it is not nothing: a metric costs for the hours in which it is
-written, and a stack that waits has nothing to say. The log has each sweep's tally.
+The counts of a sweep are written only if they are not zero, because a custom metric costs for every
+hour in which it is written. The log contains the summary of each sweep.
 
 See Also
 --------
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "isodrop"
 ACTION_REQUIRED: Final = frozenset({Code.INTERNAL_ERROR, Code.BUDGET_USED_UP})
-"""Codes of answers that are an alarm: the operator can do something about them."""
+"""Codes of answers that raise an alarm, because the operator can act on them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Counts for one stack; each method writes one line to standard output."""
+    """Writes the metrics of one stack to standard output."""
 
     stack: str
 
     def record_inspection(self, requests: int, length: int) -> None:
-        """Count one look inside an ISO: its requests to S3, and the bytes that came."""
+        """Count the requests and bytes of one inspection of an ISO."""
         self._emit(
             {
                 "InspectionRequests": (MetricUnit.Count, requests),
@@ -47,22 +47,22 @@ class Metrics:
         )
 
     def record_upload(self) -> None:
-        """Count an upload that was taken in: it has a build, or will be rejected."""
+        """Count an upload that has a build or will be rejected."""
         self._emit({"Uploads": (MetricUnit.Count, 1)})
 
     def record_answer(self, run: "Run", answer: "Event", now: datetime) -> None:
-        """Count an answer by ``kind`` and ``code``, and the time since its upload was claimed."""
+        """Count an answer by ``kind`` and ``code``, and the time since its run was claimed."""
         kind = answer.detail_type.rsplit(" ", 1)[-1]
         code = getattr(answer.data, "code", None)
         took = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()
-        told = {"kind": kind} | ({"code": code} if code else {})
-        self._emit({"Answers": (MetricUnit.Count, 1)}, **told)
+        dimensions = {"kind": kind} | ({"code": code} if code else {})
+        self._emit({"Answers": (MetricUnit.Count, 1)}, **dimensions)
         if code in ACTION_REQUIRED:
             self._emit({"ActionRequired": (MetricUnit.Count, 1)})
         self._emit({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
 
     def record_sweep(self, summary: "SweepSummary") -> None:
-        """Count what a sweep found and did, as far as it is not zero."""
+        """Write the counts of a sweep that are not zero."""
         values = {
             "OpenRuns": (MetricUnit.Count, summary.open),
             "OldestOpenRunAge": (MetricUnit.Seconds, summary.oldest_open_seconds),
@@ -79,10 +79,10 @@ class Metrics:
 
     def _emit(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
         line = EphemeralMetrics(namespace=NAMESPACE, service=self.stack)
-        told = {"service": self.stack}
+        combined = {"service": self.stack}
         for name, value in dimensions.items():
-            told |= {name: value}
-            line.add_dimensions(**told)
+            combined |= {name: value}
+            line.add_dimensions(**combined)
         for name, (unit, number) in values.items():
             line.add_metric(name, unit, number)
         line.flush_metrics()

@@ -1,4 +1,4 @@
-"""S3: the very version of an object that was uploaded, read in ranges."""
+"""S3: reads ranges of the object version that was uploaded."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -29,8 +29,8 @@ _HEADERS: Final = frozenset({"ETag", "ContentLength", "LastModified"})
 _REPLACED: Final = frozenset({"PreconditionFailed", "412"})
 _DELETED: Final = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
 _ARCHIVED: Final = "InvalidObjectState"
-_WITH_A_KEY_OF_ITS_OWN: Final = "InvalidRequest"
-"""What S3 says to a well-formed GetObject of an object under SSE-C."""
+_SSE_C_DENIAL: Final = "InvalidRequest"
+"""The error that S3 returns for a valid GetObject of an object that is encrypted with SSE-C."""
 _KMS: Final = "KMS."
 _EMPTY: Final = frozenset({"InvalidRange", "416"})
 _SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
@@ -44,7 +44,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     Raises
     ------
     ValueError
-        When it is not of that form.
+        The URI does not have that form.
     """
     found = _S3_URI.fullmatch(uri)
     if found is None:
@@ -54,12 +54,12 @@ def parse_uri(uri: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ObjectReader:
-    """One version of an object; without versions, reading it later fails if it has changed.
+    """Reads one version of an object. Without versioning, reads fail if the object has changed.
 
     Attributes
     ----------
     bucket, key, etag, size, version_id
-        Of the object that was opened; ``etag`` without quotes, ``size`` in bytes.
+        The opened object; ``etag`` without quotes, ``size`` in bytes.
     metadata : mapping of str to str
         The user metadata, keys in lower case.
     """
@@ -75,14 +75,14 @@ class ObjectReader:
     _asked: str | None = None
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Read a range; the one that opening has brought along costs no request.
+        """Read a range; one within the first range needs no request.
 
         Raises
         ------
         RejectedError
-            ``object-gone``: replaced or deleted since.
-        TransientError, RefusedError
-            What else S3 said.
+            ``object-gone``: it was replaced or deleted in the meantime.
+        TransientError, PermanentError
+            Any other error from S3.
         """
         at, data = self._first
         if at <= offset and offset + length <= at + len(data):
@@ -102,9 +102,9 @@ def open_object(
     size: int | None = None,
     version: str | None = None,
 ) -> ObjectReader:
-    """Open an object by the first range that its reader will want.
+    """Open an object by reading the first range that the ISO reader needs.
 
-    That one GET also answers with size, ETag, version and user metadata, so no HEAD is
+    The response of this GET also contains size, ETag, version and user metadata, so no HEAD is
     needed.
 
     Parameters
@@ -113,9 +113,9 @@ def open_object(
     bucket, key : str
         The key raw, not URL-encoded.
     etag, size : str and int, optional
-        What the object must be, as S3's event told it.
+        The expected ETag and size, from S3's event.
     version : str, optional
-        Which version; the current one unless given.
+        The version; the current one if not given.
 
     Returns
     -------
@@ -124,10 +124,10 @@ def open_object(
     Raises
     ------
     RejectedError
-        ``object-gone``: there is no such object, or not any more; ``archived-object`` and
+        ``object-gone``: the object does not exist, or no longer; ``archived-object`` or
         ``unreadable-object``.
-    TransientError, RefusedError
-        What else S3 said.
+    TransientError, PermanentError
+        Any other error from S3.
 
     See Also
     --------
@@ -151,23 +151,25 @@ def _open(
     try:
         answer = _get(client, which, etag, (offset, length))
     except _BeyondTheEndError:
-        # Smaller than any Windows ISO: one more request, so that it can be said what it is.
+        # Smaller than any Windows ISO: read it with one more request, to identify what it is.
         head = _head(client, which, etag)
         small = int(head["ContentLength"])
         if small == 0:
             return _reader(client, where, head, 0, (0, b""))
         offset, length = 0, min(length, small)
         answer = _get(client, which, etag, (offset, length))
-    told = answer.get("ContentRange", "")
-    total = _TOTAL.fullmatch(told)
+    content_range = answer.get("ContentRange", "")
+    total = _TOTAL.fullmatch(content_range)
     if total is None or "ETag" not in answer:
-        raise TransientError(f"GetObject: no answer of S3's: Content-Range {single_line(told)!r}")
+        raise TransientError(
+            f"GetObject: not a response of S3: Content-Range {single_line(content_range)!r}"
+        )
     data = _body(answer, min(length, int(total[1]) - offset))
     return replace(_reader(client, where, answer, int(total[1]), (offset, data)), _asked=version)
 
 
 def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Read user metadata as they were meant: S3 gives what is not ASCII as RFC 2047 has it.
+    """Decode user metadata; S3 returns values that are not ASCII encoded as in RFC 2047.
 
     Examples
     --------
@@ -187,7 +189,7 @@ def _decode_word(value: str) -> str:
     try:
         return str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, UnicodeDecodeError):
-        return value  # it only looks so
+        return value  # not an encoded word
 
 
 def _reader(
@@ -218,14 +220,14 @@ class CurrentObject:
 
 
 def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObject:
-    """Find the upload that is an object's current version.
+    """Get the current version of an object, as an upload.
 
     Raises
     ------
     RejectedError
-        ``object-gone``: there is no such object, or not any more.
-    TransientError, RefusedError
-        What else S3 said.
+        ``object-gone``: the object does not exist, or no longer.
+    TransientError, PermanentError
+        Any other error from S3.
     """
     with _rejecting(bucket, key):
         head = _head(client, _named(bucket, key, None), None)
@@ -241,18 +243,18 @@ def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObje
 
 
 def size_of(client: "S3Client", upload: Upload) -> int:
-    """Ask how large an upload is whose event did not say so.
+    """Get the size of an upload whose event did not contain it.
 
     Returns
     -------
     int
-        In bytes; 0 where the object may not be read or is not there any more, which whoever reads
-        it will find out.
+        The size in bytes; 0 if the object cannot be read or no longer exists, which the next read
+        reports as an error.
 
     Raises
     ------
     TransientError
-        Not now.
+        Temporary; try again later.
     """
     where = {"Bucket": upload.bucket, "Key": upload.key}
     if upload.version is not None:
@@ -265,12 +267,12 @@ def size_of(client: "S3Client", upload: Upload) -> int:
 
 
 def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
-    """Read how GuardDuty has tagged an upload; ``None`` while its scan has not ended.
+    """Read the scan result from GuardDuty's tag; ``None`` while the scan has not ended.
 
     Raises
     ------
-    TransientError, RefusedError
-        When S3 does not say.
+    TransientError, PermanentError
+        S3 did not return it.
 
     See Also
     --------
@@ -285,12 +287,12 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
 
 
 def has_current(client: "S3Client", upload: Upload) -> bool:
-    """Whether the upload's bytes are what lies under its key now, in a bucket without versions.
+    """Whether the upload is the current object of its key, in a bucket without versioning.
 
     Raises
     ------
-    TransientError, RefusedError
-        When S3 does not say.
+    TransientError, PermanentError
+        S3 did not return it.
     """
     try:
         _head(client, _named(upload.bucket, upload.key, None), upload.etag)
@@ -302,7 +304,7 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
 
 
 def object_gone(bucket: str, key: str, how: str) -> RejectedError:
-    """Make the error that says what became of an object before its copy was made."""
+    """Make the error for an object that was replaced or deleted before it was copied."""
     return RejectedError(
         Code.OBJECT_GONE,
         f"The object {single_line(f's3://{bucket}/{key}')} was {how} before its copy was made, so"
@@ -311,10 +313,10 @@ def object_gone(bucket: str, key: str, how: str) -> RejectedError:
 
 
 def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | None:
-    """Say what is wrong with an upload's object, if S3 refuses it for that; else ``None``.
+    """Translate an S3 error that is caused by the uploaded object; ``None`` for any other error.
 
-    What S3 says of permissions is left to the caller: only of a look it is known that no other
-    resource can be meant.
+    Missing permissions are left to the caller: only when an object is read is it certain that the
+    error refers to the object.
 
     References
     ----------
@@ -341,28 +343,28 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
 
 @contextmanager
 def _rejecting(bucket: str, key: str) -> Iterator[None]:
-    """Tell "the upload is at fault" from whatever else S3 may say, which stays as it is."""
+    """Translate errors that are caused by the uploaded object; others are not changed."""
     try:
         yield
     except (PermanentError, TransientError) as error:
         if rejection := rejection_of(error, bucket, key):
             raise rejection from error
-        if isinstance(error, AccessDeniedError) or error.aws_code == _WITH_A_KEY_OF_ITS_OWN:
+        if isinstance(error, AccessDeniedError) or error.aws_code == _SSE_C_DENIAL:
             address = single_line(f"s3://{bucket}/{key}")
-            said = f"isodrop may not read the object {address}. S3 says {error}"
-            raise RejectedError(Code.UNREADABLE_OBJECT, said) from error
+            message = f"isodrop may not read the object {address}. S3 says {error}"
+            raise RejectedError(Code.UNREADABLE_OBJECT, message) from error
         raise
 
 
 def read_text(client: "S3Client", uri: str, limit: int) -> str:
-    """Read a small text object whole, such as the stack's UEFI data.
+    """Read a small ASCII object, such as the stack's UEFI data.
 
     Raises
     ------
-    RefusedError
-        When it is larger than ``limit`` bytes, or is no text.
-    TransientError, RefusedError
-        What else S3 said.
+    PermanentError
+        It is larger than ``limit`` bytes, or is not ASCII.
+    TransientError, PermanentError
+        Any other error from S3.
     """
     answer = _get(client, _named(*parse_uri(uri), None), None, (0, limit + 1))
     with translate_errors():
@@ -377,7 +379,7 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
 
 
 class _BeyondTheEndError(Exception):
-    """The range asked for lies behind the object's end."""
+    """The requested range is beyond the end of the object."""
 
 
 def _named(bucket: str, key: str, version: str | None) -> dict[str, str]:
@@ -406,7 +408,7 @@ def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Map
     with translate_errors():
         head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # likewise
     if not head.keys() >= _HEADERS:
-        raise TransientError("HeadObject: no answer of S3's: it lacks ETag, size or date")
+        raise TransientError("HeadObject: not a response of S3: ETag, size or date is missing")
     return head
 
 
@@ -414,5 +416,5 @@ def _body(answer: Mapping[str, Any], length: int) -> bytes:
     with translate_errors():
         data: bytes = answer["Body"].read()
     if len(data) != length:
-        raise TransientError(f"GetObject: {len(data)} bytes came where {length} were asked for")
+        raise TransientError(f"GetObject: {len(data)} bytes received instead of {length}")
     return data

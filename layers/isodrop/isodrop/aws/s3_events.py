@@ -1,10 +1,10 @@
-"""The event of an upload, as EventBridge delivers it; read, and made.
+"""Parses the event of an upload, as delivered by EventBridge, and makes such events.
 
-An execution's input is always such an event: S3's own ``Object Created``, or where a malware scan
-goes first, GuardDuty's result. Whoever starts one for an upload whose event was not delivered, or
-retries one, makes the event that S3 would have sent, and the run's request beside it.
+The input of an execution is always such an event: S3's ``Object Created`` or, if the stack waits
+for malware scans, GuardDuty's scan result. To start an upload whose event was not delivered, or to
+retry one, isodrop makes the event that S3 would have sent, and adds the request of the run.
 
-Only what is used is required: a field that AWS leaves out or adds changes nothing.
+Only fields that are used are required, so other fields may be missing or added.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from isodrop.domain.model import FIRST_RUN, RunRequest, Upload
 from isodrop.errors import IsodropError
 
 Reason = Literal["PutObject", "CompleteMultipartUpload", "isodrop sweep", "isodrop retry"]
-"""Which of S3's operations made the object; in the same place, who else made the event."""
+"""The S3 operation that created the object, or the part of isodrop that made the event."""
 
 _CREATED: Final = "Object Created"
 _SCANNED: Final = "GuardDuty Malware Protection Object Scan Result"
@@ -71,7 +71,7 @@ class _Scanned(_Model):
 
 
 class _RunRequest(_Model):
-    """How the request of a run is written in an execution's input."""
+    """The request of a run in an execution's input."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
@@ -80,15 +80,15 @@ class _RunRequest(_Model):
 
 
 class UploadEvent(NamedTuple):
-    """What an execution's input says.
+    """The input of an execution.
 
     Attributes
     ----------
     upload : Upload
     request : RunRequest
-        Which run of it.
+        The run of the upload.
     malware_scan : str or None
-        How its malware scan ended, such as ``THREATS_FOUND``; ``None`` where there was none.
+        The result of its malware scan, such as ``THREATS_FOUND``; ``None`` if there was none.
     """
 
     upload: Upload
@@ -101,14 +101,14 @@ class InvalidEventError(IsodropError):
 
 
 def parse_event(event: dict[str, Any]) -> UploadEvent:
-    """Read an execution's input, or S3's bare event; keys stay raw, as the event has them.
+    """Parse the input of an execution, or an event of S3; keys are not decoded.
 
-    GuardDuty does not say how large the object is: its size is 0 then.
+    GuardDuty's event does not contain the size of the object, which is 0 in this case.
 
     Raises
     ------
     InvalidEventError
-        It is no such event, or lacks what distinguishes one upload from another.
+        It is not such an event, or lacks a field that identifies the upload.
     """
     upload, malware_scan = _parse_upload(event)
     return UploadEvent(upload, _parse_run_request(event), malware_scan)
@@ -147,8 +147,8 @@ def _parse_scanned(event: Mapping[str, Any]) -> tuple[Upload, str]:
         key=found.key,
         etag=found.etag.strip('"'),
         size=0,
-        # Without versions one scan's result is told from another's by the event alone; EventBridge
-        # repeats it with the same id.
+        # Without versioning only the event's id distinguishes two scan results. A repeated delivery
+        # has the same id.
         sequencer=str(event.get("id", "")),
         version_id=found.version_id,
     )
@@ -156,7 +156,7 @@ def _parse_scanned(event: Mapping[str, Any]) -> tuple[Upload, str]:
 
 
 def _parse_run_request(event: dict[str, Any]) -> RunRequest:
-    """Read which run of an upload it is; S3's own event is the first."""
+    """Parse the request of the run; S3's own event is the first run."""
     requester = _read_requester(event)
     if "run" not in event:
         return RunRequest(requester=requester)
@@ -168,7 +168,7 @@ def _parse_run_request(event: dict[str, Any]) -> RunRequest:
 
 
 def _read_requester(event: Mapping[str, Any]) -> str | None:
-    """Read who uploaded the object, where S3 itself says so; whatever else is there is left."""
+    """Read who uploaded the object, if the event is from S3; ``None`` for an invalid value."""
     detail = event.get("detail")
     if not isinstance(detail, Mapping) or str(detail.get("reason", "")).startswith("isodrop"):
         return None
@@ -184,20 +184,20 @@ def make_object_created_event(
     reason: Reason,
     request: RunRequest = FIRST_RUN,
 ) -> dict[str, Any]:
-    """Make the event that S3 would have sent for an upload: the input of an execution.
+    """Make the event that S3 would have sent for an upload, as the input of an execution.
 
     Parameters
     ----------
     upload : Upload
-        Distinguished from other writes of its key by version or sequencer.
+        With a version id or a sequencer.
     when : datetime
-        When the object was last modified, with a time zone: of the upload, not of now, so that
-        the event of one upload is always the same.
+        When the object was last modified, with a time zone. Not the current time, so that the event
+        of an upload is always the same.
     reference_arn : str
-        Any ARN of the account and Region, such as the state machine's.
+        Any ARN in the account and Region, such as the state machine's.
     reason : Reason
     request : RunRequest, optional
-        Which run it is, if not the first.
+        The run, if it is not the first one.
     """
     partition, _, region, account = reference_arn.split(":")[1:5]
     seen: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}

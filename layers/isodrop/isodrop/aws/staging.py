@@ -1,8 +1,8 @@
-"""The stack's private bucket: an accepted upload is copied there by S3, part by part.
+"""The staging bucket: S3 copies accepted uploads into it, part by part.
 
-The calls are written by hand: boto3's own ``copy`` leaves out the parts' checksums, without which
-S3 refuses to complete such an upload (https://github.com/boto/boto3/issues/3288), and it pins
-neither version nor ETag.
+boto3's own ``copy`` is not used: it omits the parts' checksums, without which S3 refuses to
+complete such an upload (https://github.com/boto/boto3/issues/3288), and it pins neither version nor
+ETag.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PARALLEL: Final = 24
-"""Parts that are copied at once: the function only asks, so more cost it nothing but sockets."""
+"""Parts that are copied at once. S3 does the work, so each one costs the function a socket only."""
 _CONFIG: Final = CONFIG.merge(
-    # S3 sends white space while it works, so this is the time between two signs of life.
+    # S3 sends white space while it copies, so this limits the time without any data.
     Config(max_pool_connections=PARALLEL, read_timeout=60)
 )
 _READS: Final = 3
-"""How often a range is asked for: one of hundreds must not end a hash that takes minutes."""
+"""How often a range is read: one failure of hundreds must not stop a hash that takes minutes."""
 _NO_UPLOAD: Final = "NoSuchUpload"
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey"})
-_BARE_DENIAL: Final = "403"
-"""All that S3 says to a HEAD that it denies, for a missing right and for a late request alike."""
-_THERE_ALREADY: Final = frozenset({"412", "PreconditionFailed"})
+_HEAD_DENIED: Final = "403"
+"""S3's only error for a denied HEAD, whether a permission is missing or the request is late."""
+_ALREADY_EXISTS: Final = frozenset({"412", "PreconditionFailed"})
 _CONFLICT: Final = frozenset({"409", "ConditionalRequestConflict"})
-_OTHER_PARTS: Final = "InvalidPart"
+_INVALID_PART: Final = "InvalidPart"
 
 
 class NoUploadError(Exception):
-    """The multipart upload is not there: completed, aborted, or it must be begun anew."""
+    """The multipart upload does not exist: it was completed or aborted, or must be restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedPart:
-    """A part that S3 has copied, and what it said of it."""
+    """A part that S3 has copied, with its ETag and checksum."""
 
     number: int
     size: int
@@ -59,7 +59,7 @@ class CopiedPart:
 
 @dataclass(frozen=True, slots=True)
 class StagedCopy:
-    """What lies in the staging bucket: a copy, or an unfinished one if it has an upload id."""
+    """A copy in the staging bucket; with an upload id, an unfinished multipart upload."""
 
     key: str
     since: datetime
@@ -68,7 +68,7 @@ class StagedCopy:
 
 @dataclass(frozen=True, slots=True)
 class StagingBucket:
-    """The bucket, and the only code that reads or writes it.
+    """The only code that reads or writes the bucket.
 
     Attributes
     ----------
@@ -82,15 +82,15 @@ class StagingBucket:
 
     @classmethod
     def connect(cls, session: "Session", bucket: str) -> "StagingBucket":
-        """Open the bucket of that name with a boto3 session's credentials."""
+        """Make an adapter of the bucket with that name."""
         return cls(session.client("s3", config=_CONFIG), bucket)
 
     def uri(self, key: str) -> str:
-        """Name a copy as ImportDiskImage takes it."""
+        """Return the URI of a copy for ImportDiskImage."""
         return f"s3://{self.bucket}/{key}"
 
     def create_upload(self, key: str) -> str:
-        """Begin a copy; returns the multipart upload's id.
+        """Begin a multipart upload; returns its id.
 
         See Also
         --------
@@ -110,31 +110,31 @@ class StagingBucket:
         *,
         is_new: bool = False,
     ) -> tuple[CopiedPart, ...]:
-        """Copy all parts that are not there yet.
+        """Copy all parts that have not been copied yet.
 
         Parameters
         ----------
         source : Upload
-            This very version of it, and nothing else, is copied.
+            The version to copy.
         key, upload_id : str
-            Of the copy.
+            The key and the multipart upload of the copy.
         parts : tuple of Part
         is_new : bool
-            Whether the multipart upload has just been begun, so that it has no parts.
+            Whether the multipart upload has just been started, so that it has no parts.
 
         Returns
         -------
         tuple of CopiedPart
-            All of them, in order.
+            All parts, in order.
 
         Raises
         ------
         NoUploadError
-            There is no such multipart upload (any more).
+            The multipart upload does not exist, or no longer.
         RejectedError
-            ``object-gone``: the source has been replaced or deleted; and the like.
-        TransientError, RefusedError
-            What else S3 said; ``checksum-missing`` if it is without a checksum.
+            The source cannot be copied, such as ``object-gone``: it was replaced or deleted.
+        TransientError, PermanentError
+            Any other error from S3; ``checksum-missing`` if its response has no checksum.
         """
         listed = () if is_new else self._parts(key, upload_id)
         there = {part.number: part for part in listed}
@@ -172,7 +172,7 @@ class StagingBucket:
         named: Any = {"Bucket": source.bucket, "Key": source.key}
         if source.version is not None:
             named["VersionId"] = source.version
-        # Of an object of 5 MB or less S3 copies no range; the whole needs none.
+        # S3 copies no range of an object of 5 MB or less; a single part needs no range.
         span: Any = {} if whole else {"CopySourceRange": part.range}
         try:
             with translate_errors():
@@ -195,7 +195,7 @@ class StagingBucket:
         return CopiedPart(part.number, part.length, result["ETag"], _checksum(result))
 
     def _parts(self, key: str, upload_id: str) -> Iterator[CopiedPart]:
-        """List what was copied before, perhaps by a function that was killed.
+        """List the parts that were copied before, for example by an interrupted function.
 
         See Also
         --------
@@ -217,14 +217,14 @@ class StagingBucket:
     def complete_upload(
         self, key: str, upload_id: str, parts: tuple[CopiedPart, ...], content: Content
     ) -> None:
-        """Make the copy of its parts. Afterwards it is there, whoever completed it.
+        """Complete the multipart upload, unless another invocation has completed it.
 
         Raises
         ------
         NoUploadError
-            It is not there, and must be copied anew.
-        TransientError, RefusedError
-            What else S3 said.
+            There is no copy, and it must be made again.
+        TransientError, PermanentError
+            Any other error from S3.
 
         See Also
         --------
@@ -248,29 +248,27 @@ class StagingBucket:
                 )
         except (PermanentError, TransientError) as error:
             code = error.aws_code
-            if code == _OTHER_PARTS:
-                # Somebody copies the same parts at the same time; they are listed anew.
+            if code == _INVALID_PART:
+                # Another invocation copies the same parts; the retry lists them again.
                 raise TransientError(str(error), aws_code=error.aws_code) from error
-            if code not in {_NO_UPLOAD, *_THERE_ALREADY, *_CONFLICT}:
+            if code not in {_NO_UPLOAD, *_ALREADY_EXISTS, *_CONFLICT}:
                 raise
-            # An answer that was lost, another invocation, or a copy deleted meanwhile.
+            # A lost response, another invocation, or a copy that was deleted in the meantime.
             if code in _CONFLICT or not self.has_copy(key, content):
                 self.abort_upload(key, upload_id)
-                if code in _THERE_ALREADY:
-                    self.delete_copy(
-                        key
-                    )  # other bytes, such as half of two: not what was copied now
+                if code in _ALREADY_EXISTS:
+                    self.delete_copy(key)  # an object with other content
                 raise NoUploadError from error
-            if code in _THERE_ALREADY:
+            if code in _ALREADY_EXISTS:
                 self.abort_upload(key, upload_id)
 
     def has_copy(self, key: str, content: Content) -> bool:
-        """Whether the copy is there, whole and of these very bytes.
+        """Whether the copy exists, complete and with this content.
 
         Raises
         ------
-        TransientError, RefusedError
-            What else S3 said; ``checksum-missing`` if it is without a checksum.
+        TransientError, PermanentError
+            Any other error from S3; ``checksum-missing`` if its response has no checksum.
         """
         try:
             with translate_errors():
@@ -278,24 +276,24 @@ class StagingBucket:
         except PermanentError as error:
             if error.aws_code in _NO_OBJECT:
                 return False
-            if error.aws_code == _BARE_DENIAL:
-                # The stack's own role may read its own bucket; a clock that is off looks the same.
+            if error.aws_code == _HEAD_DENIED:
+                # The role has the permission, so this is a late request or an incorrect clock.
                 raise CredentialsError(str(error), aws_code=error.aws_code) from error
             raise
         return head["ContentLength"] == content.size and _checksum(head) == content.checksum
 
     def etag_of(self, key: str) -> str:
-        """Say which copy lies under a key, for all ranges to be of the same."""
+        """Return the ETag of a copy, so that all ranges are read from the same object."""
         with translate_errors():
             return self.client.head_object(Bucket=self.bucket, Key=key)["ETag"]
 
     def read(self, key: str, etag: str, start: int, length: int) -> bytes:
-        """Read a range of a copy, several times if the connection breaks.
+        """Read a range of a copy; temporary errors are retried.
 
         Raises
         ------
-        TransientError, RefusedError
-            It is not to be had, or is another copy meanwhile.
+        TransientError, PermanentError
+            It cannot be read, or was replaced by another copy.
         """
         for last in (*(False,) * (_READS - 1), True):
             try:
@@ -309,19 +307,19 @@ class StagingBucket:
                     data = answer["Body"].read()
                 if len(data) == length:
                     return data
-                raise TransientError(f"GetObject: {len(data)} bytes came instead of {length}")
+                raise TransientError(f"GetObject: {len(data)} bytes received instead of {length}")
             except TransientError:
                 if last:
                     raise
         raise AssertionError
 
     def delete_copy(self, key: str) -> None:
-        """Delete a copy; one that is not there is no error."""
+        """Delete a copy; it is not an error if it does not exist."""
         with translate_errors():
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """Give up an unfinished copy; one that is not there is no error."""
+        """Abort a multipart upload; it is not an error if it does not exist."""
         try:
             with translate_errors():
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
@@ -330,7 +328,7 @@ class StagingBucket:
                 raise
 
     def list_copies(self) -> Iterator[StagedCopy]:
-        """List all that lies here: copies, and what was begun and not finished."""
+        """List all copies and unfinished multipart uploads."""
         objects = self.client.get_paginator("list_objects_v2")
         uploads = self.client.get_paginator("list_multipart_uploads")
         with translate_errors():
@@ -342,14 +340,14 @@ class StagingBucket:
                     yield StagedCopy(one["Key"], one["Initiated"], one["UploadId"])
 
     def remove(self, staged: StagedCopy) -> None:
-        """Delete a copy, or give up an unfinished one."""
+        """Delete a copy, or abort its multipart upload."""
         if staged.upload_id is None:
             self.delete_copy(staged.key)
         else:
             self.abort_upload(staged.key, staged.upload_id)
 
     def empty(self) -> int:
-        """Remove all that lies here; returns how much there was."""
+        """Remove everything from the bucket; returns the number of copies."""
         staged = list(self.list_copies())
         for each in staged:
             self.remove(each)
@@ -357,16 +355,16 @@ class StagingBucket:
 
 
 def content_of(parts: tuple[CopiedPart, ...], size: int, part_size: int) -> Content:
-    """Say what was copied."""
+    """Return the content of a copy, from its parts."""
     return Content(size, part_size, composite_checksum([part.checksum for part in parts]))
 
 
 def _checksum(answer: Mapping[str, Any]) -> str:
-    """Read the SHA-256 that S3 computed; nothing stands in for it."""
+    """Read the SHA-256 that S3 computed, which is required."""
     found = answer.get("ChecksumSHA256")
     if not found:
         raise PermanentError(
-            "S3 answered without the SHA-256 that its upload was begun with",
+            "the response of S3 does not contain the SHA-256 that the upload requires",
             code=Code.CHECKSUM_MISSING,
         )
     return str(found)

@@ -1,4 +1,4 @@
-"""Step Functions: the executions of the state machine, one for each upload and ask."""
+"""Step Functions: the executions of the state machine, one per run."""
 
 import json
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ _TAKEN: Final = "ExecutionAlreadyExists"
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One execution, as Step Functions describes it.
+    """One execution, as DescribeExecution returns it.
 
     Attributes
     ----------
     arn : str
     status : str
         ``RUNNING``, ``SUCCEEDED``, ``FAILED``, ``TIMED_OUT``, ``ABORTED`` or ``PENDING_REDRIVE``.
-    said : str
-        Error and cause of one that did not end well; escaped and bounded, often empty.
+    error : str
+        The error and cause of an unsuccessful execution; escaped, of limited length, often empty.
     """
 
     arn: str
@@ -38,7 +38,7 @@ class Execution:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes of it, unless somebody redrives it."""
+        """Whether it has ended; it may still be redriven."""
         return self.status not in _GOING_ON
 
 
@@ -55,24 +55,24 @@ class StepFunctions:
         return cls(session.client("stepfunctions", config=CONFIG), machine_arn)
 
     def arn_for(self, name: str) -> str:
-        """Say which ARN an execution of that name has, whether there is one or not."""
+        """Return the ARN of an execution with that name, whether it exists or not."""
         return f"{self.machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
     def start_execution(self, name: str, event: Mapping[str, Any]) -> str | None:
         """Start an execution under a name.
 
-        The same name and input while it runs is the same execution, so starting again is safe.
+        Starting an execution with the same name and input while it is running has no effect.
 
         Returns
         -------
         str or None
-            The execution's ARN; ``None`` when the name was used before: by one that is over, or
-            that was told something else. Step Functions remembers names for 90 days.
+            The execution's ARN; ``None`` if the name was used by an execution that has ended or
+            has another input. Names can be used again after 90 days.
 
         Raises
         ------
-        TransientError, QuotaError, RefusedError
-            When Step Functions does not start it.
+        TransientError, QuotaError, PermanentError
+            Step Functions did not start it.
 
         See Also
         --------
@@ -89,19 +89,19 @@ class StepFunctions:
             raise
 
     def describe_execution(self, arn: str) -> Execution | None:
-        """Describe an execution by its ARN; ``None`` when there is none (any more).
+        """Describe an execution by its ARN; ``None`` if it does not exist, or no longer.
 
         Raises
         ------
-        TransientError, RefusedError
-            When Step Functions does not say.
+        TransientError, PermanentError
+            Step Functions did not return it.
         """
         try:
             with translate_errors():
-                told = self.client.describe_execution(executionArn=arn)
+                response = self.client.describe_execution(executionArn=arn)
         except PermanentError as error:
             if error.aws_code == _GONE:
                 return None
             raise
-        said = ": ".join(part for part in (told.get("error"), told.get("cause")) if part)
-        return Execution(arn, told["status"], single_line(said))
+        message = ": ".join(part for part in (response.get("error"), response.get("cause")) if part)
+        return Execution(arn, response["status"], single_line(message))

@@ -1,1 +1,1 @@
-"""What is decided, and the values it is decided with: pure, no AWS."""
+"""Decisions about uploads, and the values that they use. Pure: no AWS."""

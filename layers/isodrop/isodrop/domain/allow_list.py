@@ -1,4 +1,4 @@
-"""Which ISOs may be imported: SHA-256 in the form that ``sha256sum`` writes. Pure."""
+"""The allow-list of ISOs: SHA-256 hashes in the format of ``sha256sum``. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from isodrop.text import join_list
 
 _BOMS: Final = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe", "utf-16"),  # what Windows PowerShell's > writes
+    (b"\xff\xfe", "utf-16"),  # written by the > of Windows PowerShell
     (b"\xfe\xff", "utf-16"),
 )
-# A backslash first says that the name is escaped; an asterisk before the name, that the file was
-# read as it is: https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html
+# A leading backslash marks an escaped name; an asterisk before the name marks binary mode:
+# https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html
 _LINE: Final = re.compile(r"\\?([0-9A-Fa-f]{64})(?:[ \t]+\*?(.*))?", re.DOTALL)
-_TOLD: Final = 10
-"""How many wrong lines are told by their numbers."""
+_MAX_LISTED: Final = 10
+"""How many invalid lines a message lists by number."""
 
 
 class AllowListMode(StrEnum):
-    """What is done about an ISO that is not on the list."""
+    """What happens to an ISO that is not on the list."""
 
     OFF = "off"
     WARN = "warn"
@@ -30,25 +30,25 @@ class AllowListMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """What may be imported.
+    """The ISOs that may be imported.
 
     Attributes
     ----------
     names : mapping of str to str
-        What each hash was written down for, by the hash in lower case; empty where nothing was.
+        The text after each hash, or an empty string, by the hash in lower case.
     wrong_lines : tuple of int
-        The numbers, from 1, of the lines that cannot be read. They allow nothing.
+        The numbers, from 1, of the lines that cannot be parsed. They allow nothing.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     wrong_lines: tuple[int, ...] = ()
 
     def __contains__(self, sha256: str) -> bool:
-        """Whether an ISO of that hash is on it."""
+        """Whether an ISO with that hash is on the list."""
         return sha256.lower() in self.names
 
     def describe(self) -> str:
-        """Say how long it is, and which lines cannot be read.
+        """Describe the number of entries, and the lines that cannot be read.
 
         Examples
         --------
@@ -56,16 +56,16 @@ class AllowList:
         '1 entry; the lines 3, 7 cannot be read'
         """
         count = len(self.names)
-        said = f"{count} entr{'y' if count == 1 else 'ies'}"
+        entries = f"{count} entr{'y' if count == 1 else 'ies'}"
         if not self.wrong_lines:
-            return said
-        numbers = join_list(str(each) for each in self.wrong_lines[:_TOLD])
-        more = len(self.wrong_lines) - _TOLD
+            return entries
+        numbers = join_list(str(each) for each in self.wrong_lines[:_MAX_LISTED])
+        more = len(self.wrong_lines) - _MAX_LISTED
         which = f"the line{'' if len(self.wrong_lines) == 1 else 's'} {numbers}"
-        return f"{said}; {which}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
+        return f"{entries}; {which}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
 
     def refusal(self, sha256: str) -> str:
-        """Say that an ISO is not on it."""
+        """Make the message that an ISO is not on the list."""
         return (
             f"The ISO's SHA-256 is {sha256}, which is not on the stack's allow-list"
             f" ({self.describe()})."
@@ -73,9 +73,9 @@ class AllowList:
 
 
 def parse_allow_list(data: bytes) -> AllowList:
-    r"""Read a list: a hash on each line, and after white space what it is for.
+    r"""Parse a list: one hash per line, optionally followed by white space and a name.
 
-    Empty lines and those that begin with ``#`` say nothing. Whatever the bytes, nothing is raised.
+    Empty lines and lines that begin with ``#`` are ignored. No exception is raised for any input.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How many paid builds the operator allows. Pure."""
+"""The budget of builds that the operator allows. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class BuildLimits:
-    """What the stack's parameters allow.
+    """The stack's limits.
 
     Attributes
     ----------
     at_once : int
-        Imports that may be built at the same time; more wait.
+        How many imports may run at the same time; more have to wait.
     per_day : int
-        Imports that may be begun in a day, which is UTC's; more are answered
-        ``budget-used-up``.
+        How many imports may start in a day (UTC); more are rejected with ``budget-used-up``.
     """
 
     at_once: int
@@ -23,14 +22,14 @@ class BuildLimits:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """How much of it is used.
+    """How much of the budget is used.
 
     Attributes
     ----------
     at_once, today : int
-        Builds that are under way, and those that were begun today.
+        Builds that are under way, and builds that started today.
     limits : BuildLimits or None
-        As they were when a build was last begun; ``None`` before the first.
+        The limits when the last build started; ``None`` before the first build.
     """
 
     at_once: int
@@ -39,7 +38,7 @@ class BudgetUse:
 
 
 def day_of(when: datetime) -> str:
-    """Name the day that a build counts for.
+    """Return the day (UTC) whose budget a build counts towards.
 
     Examples
     --------

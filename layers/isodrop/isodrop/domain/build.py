@@ -1,4 +1,4 @@
-"""A build of Image Builder's: its phase, its AMIs, how far it has come."""
+"""A build in Image Builder: its phase, its AMIs and its progress."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
 SETTLING_TIME: Final = timedelta(minutes=10)
-"""How long AWS may not know what is new: a build that was just submitted, or the AMIs of one that
-has just become AVAILABLE. EC2 was seen not to know a new AMI for minutes.
+"""How long AWS may not return a new resource: a build that was just submitted, or the AMIs of one
+that has just become AVAILABLE. EC2 was observed not to return a new AMI for minutes.
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
@@ -15,11 +15,11 @@ class BuildPhase(StrEnum):
     """What one of Image Builder's twelve statuses means for an import."""
 
     RUNNING = "running"
-    """The build is under way; so is one with a status that is not known here."""
+    """The build is running, or has a status that is not known here."""
     SUCCEEDED = "succeeded"
-    """There is an image that can be used."""
+    """There is a usable image."""
     FAILED = "failed"
-    """There is no image, and from this build there will be none."""
+    """The build ended without a usable image."""
 
 
 _PHASES: Final = {
@@ -33,12 +33,12 @@ _PHASES: Final = {
 
 
 FINAL_STATUSES: Final = frozenset(_PHASES)
-"""The statuses with which a build is over: the one table of them, for the state machine, too."""
+"""The statuses of a build that has ended. A test compares the state machine with this table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ami:
-    """One AMI that came of a build."""
+    """An AMI that a build created."""
 
     id: str
     region: str
@@ -47,7 +47,7 @@ class Ami:
 
 
 class _Placed(Protocol):
-    """What says where an AMI is."""
+    """An AMI with its Region and account."""
 
     @property
     def region(self) -> str: ...
@@ -61,20 +61,20 @@ AnAmi = TypeVar("AnAmi", bound=_Placed)
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One image build version, as GetImage describes it.
+    """One image build version, as GetImage returns it.
 
     Attributes
     ----------
     arn : str
         The image build version's ARN.
     status : str
-        One of Image Builder's statuses, or one we do not know yet.
+        One of Image Builder's statuses, or one that is not known here.
     reason, failed_step, error : str or None
-        What it says of a failure: the state's reason, the workflow step, and the
-        component's or the distribution's own message; escaped and bounded.
+        The details of a failure: the reason of the state, the workflow step, and the message of
+        the component or distribution; escaped and of limited length.
     amis : tuple of Ami
     log_group, log_stream : str
-        Where the build writes its log, once it ends.
+        Where Image Builder writes the log when the build ends.
     """
 
     arn: str
@@ -94,7 +94,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """How far a build's workflows have come: steps done, and steps in all (0 if unknown)."""
+    """The progress of a build's workflows: steps done, and steps in total (0 if unknown)."""
 
     done: int
     total: int

@@ -1,4 +1,4 @@
-"""The requests that start a build, each field of them decided here."""
+"""Makes the requests that start a build; every field is set here."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,31 +6,31 @@ from typing import Any, Final
 from isodrop.domain.model import DistributionSettings, ImportPlan, ImportSettings
 
 Request = Mapping[str, Any]
-"""The parameters of one ImportDiskImage or DistributeImage call: plain JSON, sent as frozen."""
+"""The parameters of one ImportDiskImage or DistributeImage call: plain JSON, sent as stored."""
 
 
 UEFI_DATA_LIMIT: Final = 64_000
-"""Characters of ``registerImageOptions.uefiData`` at the most."""
+"""Maximum length of ``registerImageOptions.uefiData`` in characters."""
 
 
 def import_request(
     plan: ImportPlan, uri: str, settings: ImportSettings, token: str, tags: Mapping[str, str]
 ) -> Request:
-    """Make the one request of an import. Every field that ImportDiskImage has is decided here.
+    """Make the request of an import, with every field of ImportDiskImage.
 
     Parameters
     ----------
     plan, uri, settings
-        What was decided, where the copy lies, and what the stack says of every import.
+        The plan, the ``s3://`` URI of the copy, and the stack's settings for every import.
     token : str
         The client token, 36 characters.
     tags : mapping of str to str
-        What the ledger knows beside the plan's tags.
+        Tags in addition to the plan's, such as the import key.
 
     Returns
     -------
     Request
-        Plain JSON, to be frozen in the ledger before it is first sent.
+        Plain JSON, stored in the ledger before it is first sent.
 
     See Also
     --------
@@ -65,22 +65,22 @@ def import_request(
 def distribution_request(
     build_arn: str, how: DistributionSettings, token: str, tags: Mapping[str, str]
 ) -> Request:
-    """Make the one request of a distribution. Every field of DistributeImage is decided here.
+    """Make the request of a distribution, with every field of DistributeImage.
 
     Parameters
     ----------
     build_arn : str
-        The finished image's build version.
+        The ARN of the finished image's build version.
     how : DistributionSettings
     token : str
         The client token, 36 characters.
     tags : mapping of str to str
-        For the image resource that the distribution makes.
+        For the image resource that the distribution creates.
 
     Returns
     -------
     Request
-        Plain JSON, to be frozen in the ledger before it is first sent.
+        Plain JSON, stored in the ledger before it is first sent.
 
     See Also
     --------

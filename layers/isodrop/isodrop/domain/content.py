@@ -1,8 +1,8 @@
-"""The private copy of an upload: its parts, their checksums, and what names its bytes. Pure.
+"""The staging copy of an upload: its parts, their checksums, and the id of its content. Pure.
 
-A disc's own words prove nothing: a twin with the same size, header and XML and another payload is
-easily made. S3 computes the SHA-256 of every part that it copies, so the bytes are named without
-anybody reading them.
+The metadata on an ISO do not identify its content: another ISO with the same size, header and XML
+but other files is easily made. S3 computes the SHA-256 of every part that it copies, so the content
+is identified without being downloaded.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 PART_SIZE: Final = 128 * 1024**2
-"""Bytes of each part but the last. It is in every content's id, so it stays as it is within a major
-version. At most 10,000 parts make 1.25 TiB, more than ``MaxIsoGigabytes`` will ever be."""
+"""Bytes of each part but the last. It is part of every content id, so it must not change within a
+major version. The maximum of 10,000 parts is 1.25 TiB, far more than ``MaxIsoGigabytes`` allows."""
 
 _KEY: Final = re.compile(r"([0-9a-f]{32})-(0|[1-9][0-9]{0,8})\.iso")
 
@@ -29,7 +29,7 @@ class Part:
     number : int
         Counted from 1.
     start, length : int
-        Which bytes of the object, and how many.
+        The offset in the object and the number of bytes.
     """
 
     number: int
@@ -38,22 +38,22 @@ class Part:
 
     @property
     def range(self) -> str:
-        """The bytes as ``CopySourceRange`` names them: first and last."""
+        """The value of ``CopySourceRange``: first and last byte."""
         return f"bytes={self.start}-{self.start + self.length - 1}"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the bytes of an upload are, as S3 computed it of the copy.
+    """Identifies the bytes of an upload by the checksum that S3 computed of the copy.
 
     Attributes
     ----------
     size : int
         In bytes.
     part_size : int
-        Of the parts that the checksum is made of.
+        The size of the parts that the checksum is computed from.
     checksum : str
-        The composite SHA-256 as S3 has it: base64, a hyphen and the number of parts.
+        The composite SHA-256 as S3 returns it: base64, a hyphen and the number of parts.
     """
 
     size: int
@@ -62,13 +62,13 @@ class Content:
 
     @property
     def id(self) -> str:
-        """Name the bytes: 64 hexadecimal characters, equal for equal bytes and for no others."""
+        """The content id: 64 hexadecimal characters, equal for equal bytes only."""
         parts = ["content", self.size, self.part_size, self.checksum]
         return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
 
 
 def plan_parts(size: int, part_size: int = PART_SIZE) -> tuple[Part, ...]:
-    """Cut an object into parts.
+    """Divide an object into parts.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def plan_parts(size: int, part_size: int = PART_SIZE) -> tuple[Part, ...]:
 
 
 def composite_checksum(checksums: Sequence[str]) -> str:
-    """Make the checksum of an object of those of its parts, as S3 does.
+    """Compute the composite checksum of an object from those of its parts, as S3 does.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def composite_checksum(checksums: Sequence[str]) -> str:
 
 
 def staging_key(upload_id: str, run: int) -> str:
-    """Name the copy that a run makes of its upload.
+    """Return the key of the copy that a run makes of its upload.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def staging_key(upload_id: str, run: int) -> str:
 
 
 def run_of_key(key: str) -> tuple[str, int] | None:
-    """Say whose copy lies under a key: upload and run; ``None`` if isodrop names none so.
+    """Return the upload id and run number of a copy's key; ``None`` for any other key.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Both names of bytes from one pass: the flat SHA-256, and what S3 makes of a copy. Pure."""
+"""Computes both hashes of a file in one pass: the SHA-256, and S3's composite checksum. Pure."""
 
 import hashlib
 from base64 import b64encode
@@ -13,21 +13,21 @@ from isodrop.domain.content import PART_SIZE, Content, composite_checksum
 
 PIECE: Final = 8 * 1024**2
 PARALLEL: Final = 8
-"""Pieces that are read at the same time; with the one that is hashed they bound the memory."""
+"""Chunks that are read at the same time; together with ``PIECE`` this bounds the memory."""
 
 Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class ContentHashes:
-    """What bytes are called.
+    """The hashes of a file.
 
     Attributes
     ----------
     sha256 : str
-        Of all of them: 64 hexadecimal characters, as Microsoft prints it beside its downloads.
+        The SHA-256 of all bytes in hexadecimal, as Microsoft publishes it for its downloads.
     content : Content
-        What S3 would say of a copy, without one.
+        The content that a copy in S3 would have.
     """
 
     sha256: str
@@ -37,18 +37,18 @@ class ContentHashes:
 def read_in_order(
     read: Read, size: int, *, piece: int = PIECE, parallel: int = PARALLEL
 ) -> Iterator[bytes]:
-    """Read pieces side by side, and hand them on in order.
+    """Read chunks in parallel, and yield them in order.
 
-    Never more than ``parallel`` pieces are read or wait, besides the one that was handed on.
+    At most ``parallel`` chunks are being read or waiting, in addition to the one yielded.
 
     Parameters
     ----------
     read : callable
-        Takes offset and length; called by several threads.
+        Called with offset and length, by several threads.
     size : int
-        Of the whole.
+        The total number of bytes.
     piece, parallel : int
-        How much at a time, and how many at once.
+        The bytes per chunk, and the number of chunks to read at once.
     """
     starts = iter(range(0, size, piece))
     with ThreadPoolExecutor(max_workers=parallel) as pool:
@@ -70,7 +70,7 @@ def read_in_order(
 
 
 def sha256_of(read: Read, size: int, *, piece: int = PIECE, parallel: int = PARALLEL) -> str:
-    """Hash the whole, flat."""
+    """Compute the SHA-256 of all bytes."""
     whole = hashlib.sha256()
     for data in read_in_order(read, size, piece=piece, parallel=parallel):
         whole.update(data)
@@ -85,7 +85,7 @@ def hashes_of(
     piece: int = PIECE,
     parallel: int = PARALLEL,
 ) -> ContentHashes:
-    """Hash the whole both ways, from one pass.
+    """Compute both hashes in one pass.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Which image on the disc is imported, or why none is. Pure.
+"""Selects the image of an ISO to import, or the reason to reject the ISO. Pure.
 
-Judged by EDITIONID exactly, INSTALLATIONTYPE, ARCH and VERSION; never by NAME or the volume's
-label, which are for people and differ between languages and years.
+The selection uses EDITIONID (compared exactly), INSTALLATIONTYPE, ARCH and VERSION. NAME and the
+volume's label are not used: they are for people, and differ between languages and releases.
 """
 
 import re
@@ -31,7 +31,7 @@ _WINDOWS_MAJOR: Final = 10  # of Windows 11, too
 _PE: Final = "WindowsPE"
 _EDITION_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _EVALUATION: Final = re.compile(r"[A-Za-z]{1,60}Eval")
-# EnterpriseS, IoTEnterpriseS, their N and K forms, and the evaluation editions of them.
+# EnterpriseS, IoTEnterpriseS, their N and K variants, and their evaluation editions.
 _LTSC: Final = re.compile(r"(?:IoT)?EnterpriseS[NK]{0,2}(?:Eval)?")
 _REFUSED: Final = {
     Code.EVALUATION_MEDIA: ("an evaluation edition", "evaluation ISOs"),
@@ -42,32 +42,32 @@ _ESD_FAILS: Final = (
     "The Media Creation Tool makes such ISOs, and AWS documents that it does not support them:"
     " their import fails after the build has started."
 )
-# tiny11, winutil and captures of less than a whole Windows leave images like this.
+# tiny11, winutil and partial captures produce such images.
 # https://learn.microsoft.com/windows-hardware/manufacture/desktop/dism-image-management-command-line-options-s14
-_CAPTURE_WELL: Final = (
-    "Upload an untouched ISO. An image of your own is captured whole from the root of a generalized"
-    " Windows (dism /Capture-Image), or exported from an image that has it (dism /Export-Image):"
-    " dism /Get-ImageInfo with its /Index must show Edition and Installation."
+_CAPTURE_REMEDY: Final = (
+    "Upload an unmodified ISO. For an image of your own, capture a generalized Windows completely,"
+    " from its root (dism /Capture-Image), or export an image that has the field (dism"
+    " /Export-Image); dism /Get-ImageInfo with its /Index must show Edition and Installation."
 )
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedImage:
-    """The chosen image, with nothing missing.
+    """The selected image, with all required fields.
 
     Attributes
     ----------
     index : int
-        What ``windowsConfiguration.imageIndex`` takes.
+        The value of ``windowsConfiguration.imageIndex``.
     edition, architecture : str
     build : int
     revision : int or None
-        ``None`` where the media do not say it.
+        ``None`` if the ISO does not contain it.
     languages : tuple of str
         Lower case, the default language first.
     notes : tuple of str
-        What made the choice less than obvious.
+        Remarks on the selection, such as that several images match.
     """
 
     index: int
@@ -88,29 +88,29 @@ def select_image(
     release_said: str | None,
     allow_esd: bool = False,
 ) -> SelectedImage | Rejection:
-    """Choose the image to import.
+    """Select the image to import.
 
     Parameters
     ----------
     contents : IsoContents
-        What is on the disc.
+        The contents of the ISO.
     edition : str
-        The wanted ``EDITIONID``.
+        The ``EDITIONID`` to import.
     image_index : int or None
-        Names the image directly; the edition is then not looked for.
+        Selects the image by index; the edition is then ignored.
     supported_builds : collection of int
-        Builds that the stack imports.
+        The builds of Windows that the stack imports.
     release_said : str or None
-        What the file name says, where the build alone leaves a choice.
+        The release in the file name, used if several releases share a build.
     allow_esd : bool, optional
-        Whether an ESD is imported, too, with a note.
+        Whether an ESD is imported, with a note.
 
     Returns
     -------
-    Choice or Rejection
-        Of several images of the wanted edition the first one that can be imported; where none
-        can, the reason against the first. Of several reasons the one that helps most: that this
-        is Server tells more than that there is no Enterprise.
+    SelectedImage or Rejection
+        The first image of the edition that can be imported. If none can, the reason for the first
+        one. Of several reasons, the most helpful one: that the ISO contains Windows Server is more
+        helpful than that it does not contain Enterprise.
     """
     if rejection := _check_iso(contents.editions):
         return rejection
@@ -121,11 +121,11 @@ def select_image(
     )
     if isinstance(wanted, Rejection):
         return wanted
-    judged = [_check_image(image, supported_builds, release_said) for image in wanted]
-    passed = [found for found in judged if isinstance(found, SelectedImage)]
+    checked = [_check_image(image, supported_builds, release_said) for image in wanted]
+    passed = [found for found in checked if isinstance(found, SelectedImage)]
     if not passed:
-        return judged[0]
-    # Last: an ISO without the wanted edition would not be helped by another form of its image.
+        return checked[0]
+    # Last: if the edition is missing, a WIM instead of the ESD would not help.
     if contents.is_esd and not allow_esd:
         return Rejection.of(Code.ESD_MEDIA, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
     notes = (
@@ -140,10 +140,10 @@ def select_image(
 
 
 def _check_iso(images: Sequence[Edition]) -> Rejection | None:
-    """Say what kind of disc this is, if it is one of which no image can be imported.
+    """Reject an ISO of which no image can be imported, by what kind of ISO it is.
 
-    Judged by the images that say what they are: one that lost its description, such as a capture
-    or the media of Setup in an ESD, says nothing about the others.
+    Only images with the relevant fields are considered. An image without them, such as a capture or
+    the setup files in an ESD, does not count as an argument for or against.
     """
     if not images:
         return Rejection.of(
@@ -166,7 +166,7 @@ def _check_iso(images: Sequence[Edition]) -> Rejection | None:
 
 
 def _systems(images: Sequence[Edition]) -> list[Edition]:
-    """Leave out what Setup runs from: Windows PE, and before it in an ESD Setup's own files."""
+    """Return the installable images: not Windows PE, nor the setup files before it in an ESD."""
     first = min((image.index for image in images if _is_pe(image)), default=0)
     return [
         image
@@ -220,7 +220,9 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
         )
     if lost:
         return Rejection.of(
-            Code.NO_SUCH_EDITION, f"{message} {_lacks(lost[0], 'EDITIONID').message}", _CAPTURE_WELL
+            Code.NO_SUCH_EDITION,
+            f"{message} {_lacks(lost[0], 'EDITIONID').message}",
+            _CAPTURE_REMEDY,
         )
     if wanted == DOCUMENTED_EDITION:
         return Rejection.of(Code.NO_SUCH_EDITION, message)
@@ -235,7 +237,7 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
 def _check_image(
     image: Edition, supported_builds: Collection[int], release_said: str | None
 ) -> SelectedImage | Rejection:
-    """Judge one image by itself."""
+    """Check one image."""
     return (
         _check_windows(image)
         or _check_edition(image)
@@ -285,7 +287,7 @@ def _check_architecture(image: Edition) -> Rejection | None:
 
 
 def _check_release(
-    image: Edition, supported: Collection[int], said: str | None
+    image: Edition, supported: Collection[int], named: str | None
 ) -> Rejection | None:
     build = image.build
     if build is None or not 0 <= build <= MAX_VERSION_NODE:
@@ -298,18 +300,18 @@ def _check_release(
             Code.UNSUPPORTED_RELEASE,
             f"The ISO contains {_release(build)}; this stack imports the builds {builds}.",
         )
-    return _check_shared_build(build, image.revision, said)
+    return _check_shared_build(build, image.revision, named)
 
 
-def _check_shared_build(build: int, revision: int | None, said: str | None) -> Rejection | None:
+def _check_shared_build(build: int, revision: int | None, named: str | None) -> Rejection | None:
     """Refuse the older one of two releases whose ISOs contain the same build."""
     sharing, possible = possible_releases(build), possible_releases(build, revision)
-    if len(sharing) == 1 or release_of(build, revision, said) not in UNSUPPORTED_RELEASES:
+    if len(sharing) == 1 or release_of(build, revision, named) not in UNSUPPORTED_RELEASES:
         return None
     newer = sharing[-1]
     version = f"build {build}" if revision is None else f"build {build}.{revision}"
     if len(possible) == 1:
-        against = "" if said in (None, possible[0]) else f", although the file name says {said}"
+        against = "" if named in (None, possible[0]) else f", although the file name says {named}"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
             f"The ISO contains {version}, which is {possible[0]}{against}: ISOs of {newer} begin"
@@ -320,14 +322,14 @@ def _check_shared_build(build: int, revision: int | None, said: str | None) -> R
     return Rejection.of(
         Code.UNSUPPORTED_RELEASE,
         f"The ISO contains {version}, which is {' or '.join(possible)}, and the file name says"
-        f" {said}, which Image Builder does not import.",
+        f" {named}, which Image Builder does not import.",
         f"Upload {newer} or newer; if this is {newer} after all, upload it under a name that"
         " says so.",
     )
 
 
 def _complete(image: Edition) -> SelectedImage | Rejection:
-    """Turn a judged image into a choice; what it lacks even now is the media's fault."""
+    """Convert a checked image to the result; a field that is still missing is an error."""
     if not 1 <= image.index <= MAX_IMAGE_INDEX:
         return _lacks(image, "INDEX", image.index)
     if image.edition_id is None or image.architecture is None or image.build is None:
@@ -343,8 +345,8 @@ def _complete(image: Edition) -> SelectedImage | Rejection:
 
 
 def _languages(image: Edition) -> tuple[str, ...]:
-    said = (image.default_language, *image.languages)
-    tags = (tag.lower() for tag in said if tag is not None and _LANGUAGE.fullmatch(tag))
+    listed = (image.default_language, *image.languages)
+    tags = (tag.lower() for tag in listed if tag is not None and _LANGUAGE.fullmatch(tag))
     return tuple(dict.fromkeys(tags))[:MAX_LANGUAGES]
 
 
@@ -353,7 +355,7 @@ def _is_pe(image: Edition) -> bool:
 
 
 def _is_bare(image: Edition) -> bool:
-    """Say whether an image is described by its name alone, as if it were no Windows."""
+    """Whether an image has none of the fields that describe a Windows installation."""
     return (image.edition_id, image.installation_type, image.build) == (None, None, None)
 
 
@@ -401,7 +403,7 @@ def _refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> 
 
 
 def _lacks(image: Edition, field: str, value: str | int | None = None) -> Rejection:
-    """Tell what an image does not say, or says as no Windows does."""
+    """Make the rejection for a field that is missing or that has an impossible value."""
     name = f", '{printable(image.name)}'," if image.name else ""
     which = f"Image {_number(image.index)}{name}"
     if value is None or value == UNREADABLE:
@@ -410,7 +412,7 @@ def _lacks(image: Edition, field: str, value: str | int | None = None) -> Reject
             Code.UNREADABLE_MEDIA,
             f"{which} on the ISO has {flaw} {field}. Every Windows image by Microsoft has one, and"
             " isodrop does not guess it from the name or the flags.",
-            _CAPTURE_WELL,
+            _CAPTURE_REMEDY,
         )
     text = _number(value) if isinstance(value, int) else value
     return Rejection.of(
@@ -428,5 +430,5 @@ def _release(build: int) -> str:
 
 
 def _number(value: int) -> str:
-    # Media may hold a number of any length, and str() refuses the longest.
+    # An ISO may contain a number of any length, and str() raises ValueError for the longest.
     return str(value) if abs(value) <= MAX_IMAGE_INDEX else "(out of all bounds)"

@@ -1,4 +1,4 @@
-"""What makes two uploads, imports or calls the same: digests of what they are. Pure."""
+"""Deterministic ids of uploads, imports and distributions, and client tokens. Pure."""
 
 import hashlib
 import json
@@ -7,21 +7,21 @@ from typing import Final
 from isodrop.domain.model import ImportPlan, Upload
 
 ID_LENGTH: Final = 32
-TOKEN_LENGTH: Final = 36  # the newer API takes 64, the older API reference said 36
+TOKEN_LENGTH: Final = 36  # the current API allows 64 characters, an older API reference 36
 
 
 def upload_id(upload: Upload) -> str:
-    """Name one upload: one write of one object.
+    """Return the id of an upload, which is one write of one object.
 
-    S3 gives each write in a versioned bucket a version id, so a repeated delivery of one event
-    has the same id and the same bytes written again have another. A listing of the bucket knows
-    it, too, so who finds an upload there names it as S3's own event does. The event's sequencer,
-    of which there is also one per write, does that only where there are no versions.
+    In a versioned bucket, S3 gives each write a version id. So a repeated delivery of an event
+    results in the same id, and another write of the same bytes in a different id. Listings of the
+    bucket contain the version id as well, so the sweep derives the same id as the event. Without
+    versioning, the id is derived from the event's sequencer, which is also unique per write.
 
     Parameters
     ----------
     upload : Upload
-        As S3's event or a listing of its bucket told it.
+        The upload, from S3's event or a listing of the bucket.
 
     Returns
     -------
@@ -44,18 +44,17 @@ def upload_id(upload: Upload) -> str:
 
 
 def import_key(plan: ImportPlan, content_id: str) -> str:
-    """Name one import: which bytes, and what makes another import of them on purpose.
+    """Return the key of an import: its content, name, version, image index and rebuild token.
 
-    Neither bucket, key nor ETag are in it: the same bytes uploaded under another name or with
-    another part size are the same import. What the disc says of itself is not enough: another
-    one may say the same.
+    Bucket, key and ETag are not part of it: the same bytes uploaded under another key or with
+    another part size are the same import. The metadata on the ISO would not be sufficient, because
+    another ISO may contain the same metadata.
 
     Parameters
     ----------
     plan : ImportPlan
-        What is to be imported.
     content_id : str
-        :attr:`isodrop.domain.content.Content.upload_id` of the copy.
+        :attr:`isodrop.domain.content.Content.id` of the copy.
 
     Returns
     -------
@@ -73,14 +72,15 @@ def import_key(plan: ImportPlan, content_id: str) -> str:
 
 
 def distribution_key(build_arn: str, configuration_arn: str) -> str:
-    """Name one distribution: of which image, and as which configuration says.
+    """Return the key of a distribution: its image and its distribution configuration.
 
     Parameters
     ----------
     build_arn : str
-        The image build version's.
+        The ARN of the image build version.
     configuration_arn : str
-        The distribution configuration's. What is changed in it later makes no other distribution.
+        The ARN of the distribution configuration. Later changes of the configuration do not change
+        the key.
 
     Returns
     -------
@@ -91,21 +91,19 @@ def distribution_key(build_arn: str, configuration_arn: str) -> str:
 
 
 def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
-    """Make the token that lets Image Builder run one attempt's request no more than once.
-
-    The ETag is in it because whose import it is began with one object; what its bytes are is in
-    the identity.
+    """Make the client token with which Image Builder runs an attempt's request at most once.
 
     Parameters
     ----------
     etag : str
-        Of the upload that made the import, without quotes.
+        The ETag of the upload that started the import, without quotes.
     identity : str
         :func:`import_key` of its plan, or :func:`distribution_key` of its image.
     stack : str
-        The stack's name: two stacks in one account each import for themselves.
+        The stack's name: two stacks in one account import separately.
     attempt : int
-        Counted from 0; a token whose build failed would answer with that failed build for ever.
+        Counted from 0. Image Builder keeps returning the failed build for the token of a failed
+        attempt, so each attempt has its own token.
 
     Returns
     -------
@@ -121,11 +119,11 @@ def client_token(etag: str, identity: str, stack: str, attempt: int) -> str:
 
 
 def _fold_name(name: str) -> str:
-    """Fold what Image Builder folds: case, spaces and underscores."""
+    """Normalize a name as Image Builder does: case, spaces and underscores."""
     return name.lower().replace(" ", "-").replace("_", "-")
 
 
 def _digest(*parts: str | int | None) -> str:
-    # JSON keeps the parts apart ("ab", "c" is not "a", "bc"), and its ASCII form takes any
-    # string, lone surrogates too, which UTF-8 does not.
+    # JSON separates the parts ("ab", "c" differs from "a", "bc"), and its ASCII form can encode
+    # any string, including lone surrogates, which UTF-8 cannot.
     return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()

@@ -1,4 +1,4 @@
-"""What an import is called: image name, description, tags. Pure."""
+"""The name, description and tags of an image. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ MIN_NAME: Final = 3
 MAX_NAME: Final = 128
 
 MAX_TAGS: Final = 50
-# Kept free for whoever submits the import: its identity, the attempt, the drop, content and hash.
+# Reserved for the submission: import key, attempt, upload, content and hash.
 RESERVED_TAGS: Final = 5
 
 _FIELD: Final = re.compile(r"\{([a-z]{1,16})\}")
@@ -21,14 +21,14 @@ _LITERAL: Final = re.compile(r"[A-Za-z0-9 _-]*")
 _SAMPLE: Final = {
     "edition": "Enterprise",
     "architecture": "x64",
-    "language": "",  # the one that media and file name may both leave open
+    "language": "",  # may be missing in both ISO and file name
     "release": "24H2",
     "build": "26100",
 }
 
 
 def check_template(template: str) -> str | None:
-    """Say what is wrong with an image name template.
+    """Check an image name template.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def check_template(template: str) -> str | None:
     Returns
     -------
     str or None
-        A sentence, or ``None`` for a good one.
+        What is wrong, in one sentence; ``None`` if it is valid.
 
     Examples
     --------
@@ -72,10 +72,10 @@ def check_template(template: str) -> str | None:
 
 
 def image_name(template: str, values: Mapping[str, str]) -> str:
-    """Fill a template to a name that ImportDiskImage takes, whatever the template.
+    """Fill a template; the result is always a valid name for ImportDiskImage.
 
-    The name is all lower case, without spaces and underscores, because Image Builder takes names
-    that differ only in those for the same.
+    The name is in lower case, without spaces and underscores, because Image Builder treats names
+    that differ only in these as the same.
 
     References
     ----------
@@ -87,36 +87,36 @@ def image_name(template: str, values: Mapping[str, str]) -> str:
     'windows-11-enterprisen'
     """
     name = slug(_filled(template, values))[:MAX_NAME].strip("-")
-    # Settings are checked when they are read; this keeps the function total.
+    # Templates are checked when the settings are read; this makes any other template valid, too.
     return name if len(name) >= MIN_NAME else f"windows-11-{name}".strip("-")
 
 
 def default_description(words: str, version: str, uri: str) -> str:
-    """Say what the image is and where it came from, within ImportDiskImage's length."""
+    """Describe the image and its source, within the length that ImportDiskImage allows."""
     return truncate_description(f"{words} ({version}), imported by isodrop from {uri}")
 
 
 def truncate_description(text: str) -> str:
-    """Make a description of any text: escapes lengthen it, so it is cut after them."""
+    """Make a valid description of any text; it is cut after escaping, which lengthens it."""
     return printable(text, limit=MAX_DESCRIPTION)[:MAX_DESCRIPTION]
 
 
 def image_tags(
     own: Mapping[str, str | None], stack: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Put the stack's tags and isodrop's own together, cleaned and counted.
+    """Merge the stack's tags with isodrop's own, as valid tags within the limit.
 
     Parameters
     ----------
     own : mapping of str to str or None
-        isodrop's, without their prefix; they win over the stack's. ``None`` is left out.
+        isodrop's tags without their prefix; they override the stack's. ``None`` is left out.
     stack : mapping of str to str
-        From the stack's parameter.
+        The tags from the stack's parameter.
 
     Returns
     -------
     tuple
-        The tags, and a note on each of the stack's that could not be one.
+        The tags, and a note for each of the stack's tags that was left out.
     """
     ours = {
         f"isodrop:{key}": clean_tag_value(value) for key, value in own.items() if value is not None
@@ -135,5 +135,5 @@ def image_tags(
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    # Not str.format: a template must not reach into attributes of what fills it.
+    # Not str.format, with which a template could access attributes of the values.
     return _FIELD.sub(lambda match: values.get(match[1], ""), template)

@@ -1,4 +1,4 @@
-"""The values that an import is decided with: uploads, settings, plans."""
+"""The values that a decision is based on, and its result: uploads, settings, plans."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One write of one object, as S3's ``Object Created`` event tells it.
+    """One write of one object, as described by S3's ``Object Created`` event.
 
     Attributes
     ----------
     bucket, key : str
-        Where it is; the key raw, not URL-encoded.
+        The object; the key is raw, not URL-encoded.
     etag : str
         Without quotes.
     size : int
         In bytes.
     sequencer : str
-        S3's hexadecimal order of writes to one key; one per write. Only events have it: empty
+        S3's hexadecimal sequence value of the write, unique per key. Only events contain it; empty
         for an upload that was found by its version.
     version_id : str or None
-        ``None`` on a bucket without versioning.
+        ``None`` in a bucket without versioning.
     """
 
     bucket: str
@@ -39,34 +39,34 @@ class Upload:
 
     @property
     def is_iso(self) -> bool:
-        """Whether its key ends in ``.iso``, in any spelling: what does not is nobody's business."""
+        """Whether its key ends in ``.iso``, in any case. Other objects are ignored."""
         return self.key.lower().endswith(".iso")
 
     @property
     def uri(self) -> str:
-        """``s3://bucket/key``, for people."""
+        """``s3://bucket/key``, for messages."""
         return f"s3://{self.bucket}/{self.key}"
 
     @property
     def version(self) -> str | None:
-        """The version id if it names one write; ``null`` is S3's for all that have none."""
+        """The version id if it identifies one write; S3 uses ``null`` for unversioned objects."""
         return None if self.version_id in {"", "null"} else self.version_id
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One asking for an upload: its arrival is the first, an operator may ask anew.
+    """The request for a run of an upload: its arrival is the first, an operator may retry it.
 
     Attributes
     ----------
     number : int
         Counted from 0.
     overrides : mapping of str to str
-        What is asked beside the object's metadata, and before them; see
+        The operator's overrides, which take precedence over the object's metadata; see
         :func:`isodrop.domain.overrides.merge_overrides`.
     requester : str or None
-        Who uploaded the object, as S3's event says it: an account's id or a service. It decides
-        nothing, and makes no other run.
+        Who uploaded the object, from S3's event: an account id or a service. It is informational
+        and does not distinguish runs.
     """
 
     number: int = 0
@@ -79,16 +79,16 @@ FIRST_RUN: Final = RunRequest()
 
 @dataclass(frozen=True, slots=True)
 class DistributionSettings:
-    """What the stack's parameters say about the distribution of every image.
+    """The stack's settings for the distribution of every image.
 
     Attributes
     ----------
     configuration_arn : str
-        Image Builder's distribution configuration: to which Regions and accounts, and how.
+        The distribution configuration in Image Builder, with its Regions and accounts.
     execution_role : str
-        Whose name Image Builder acts in.
+        The role that Image Builder assumes.
     log_group_name : str or None
-        Where it writes its log; its own default if ``None``.
+        The log group; Image Builder's default if ``None``.
     """
 
     configuration_arn: str
@@ -98,30 +98,30 @@ class DistributionSettings:
 
 @dataclass(frozen=True, slots=True)
 class ImportSettings:
-    """What the stack's parameters say about every import.
+    """The stack's settings for every import.
 
     Attributes
     ----------
     stack : str
         The stack's name; part of every client token.
     edition : str
-        The wanted ``EDITIONID``.
+        The ``EDITIONID`` to import.
     image_name_template : str
         With ``{edition}``, ``{architecture}``, ``{language}``, ``{release}``, ``{build}``.
     supported_builds : frozenset of int
-        Builds that are imported.
+        The builds of Windows that may be imported.
     allow_esd : bool
-        Whether media whose Windows image is an ESD are imported.
+        Whether ISOs whose Windows image is an ESD may be imported.
     allowed_overrides : frozenset of str
-        Which user metadata keys an uploader may set.
+        The overrides that an uploader may set as user metadata.
     infrastructure_configuration_arn : str
-        Passed on to every import, as the next four are unless ``None``.
+        Passed to every import, as are the following settings unless ``None``.
     execution_role, log_group_name, uefi_data, description : str or None
     secure_boot : bool or None
     tags : mapping of str to str
-        The stack's own tags for every image, beside isodrop's.
+        The stack's tags for every image, in addition to isodrop's.
     min_iso_megabytes, max_iso_gigabytes : int, and int or None
-        How small and how large an ISO may be, in units of 1024^2 and 1024^3 bytes.
+        The minimum and maximum size of an ISO, in MiB and GiB.
     """
 
     stack: str
@@ -143,7 +143,7 @@ class ImportSettings:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """One import, decided: everything that ImportDiskImage is told and the events say.
+    """The plan of one import: the parameters of ImportDiskImage, and data for the events.
 
     Attributes
     ----------
@@ -152,19 +152,19 @@ class ImportPlan:
     edition : str
         ``EDITIONID`` of the chosen image.
     release : str or None
-        ``24H2`` and the like; ``None`` where neither media nor name say.
+        Such as ``24H2``; ``None`` if neither the ISO nor the file name contain it.
     architecture : str
         ``x64``.
     build, revision : int
-        Of the chosen image.
+        The build and revision of the chosen image.
     languages : tuple of str
         Lower case, the default language first.
     rebuild : str or None
-        The override that makes another import of the same content on purpose.
+        The override that requests another import of the same content.
     tags : mapping of str to str
-        For the image resource, cleaned.
+        Valid tags for the image resource.
     notes : tuple of str
-        What a person should know, such as a file name that contradicts the media.
+        Remarks for people, such as that the file name contradicts the ISO.
     """
 
     name: str
@@ -182,7 +182,7 @@ class ImportPlan:
     notes: tuple[str, ...] = ()
 
     def matches(self, contents: "IsoContents") -> bool:
-        """Whether this is what is on an ISO, as far as the import goes by it."""
+        """Whether an ISO contains the image that this plan was made for."""
         return any(
             (each.index, each.edition_id, each.build, each.revision, each.architecture)
             == (self.image_index, self.edition, self.build, self.revision, self.architecture)

@@ -1,7 +1,7 @@
-"""What an uploader may say about one import: user metadata on the object. Pure.
+"""The overrides that an uploader may set for one import, as user metadata of the object. Pure.
 
-Roles, infrastructure, logging and secure boot are not among it: the right to upload must not
-become the right to pass a role.
+Roles, infrastructure, logging and Secure Boot cannot be overridden: the permission to upload must
+not include the permission to pass a role.
 """
 
 import re
@@ -20,19 +20,19 @@ from isodrop.text import join_list, printable
 MAX_IMAGE_INDEX: Final = 4294967295
 MAX_VERSION_NODE: Final = 1073741823
 MAX_DESCRIPTION: Final = 1024
-# S3 takes 2 KB of user metadata in all; encoded words make it longer, but not this long.
+# S3 allows 2 KB of user metadata in total. RFC 2047 encoding lengthens them, but not this much.
 _MAX_VALUE: Final = 8192
 DEFAULT_ALLOWED: Final = frozenset({"edition", "image-index", "description"})
-"""What an uploader may set unless the stack's parameter says otherwise. The others move the
-``latest`` of other people's images, or start another paid build."""
-_MAX_NAME: Final = 32  # characters compared; the longest override has half of it
-_AS_CLOSE: Final = 0.85
-"""One letter too many, too few or in the wrong place, and no other word of the trade."""
+"""The default of the stack's parameter. The other overrides affect the ``latest`` parameters of
+other images, or start another paid build."""
+_MAX_NAME: Final = 32  # characters to compare; no override has more than half as many
+_MIN_SIMILARITY: Final = 0.85
+"""Accepts one additional, missing or misplaced letter, but not another common metadata key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the object's metadata ask for; ``None`` where they are silent.
+    """The overrides of one upload; ``None`` for each one that is not set.
 
     Attributes
     ----------
@@ -43,12 +43,12 @@ class Overrides:
     edition : str or None
         An ``EDITIONID``.
     image_index : int or None
-        Names the image on the disc directly.
+        Selects the image on the ISO by index.
     description : str or None
     rebuild : str or None
-        A token of the uploader's own that makes another import of the same media.
+        An arbitrary token that requests another import of the same content.
     notes : tuple of str
-        Metadata that look meant for us but are not.
+        Metadata keys that resemble an override but are not one.
     """
 
     image_name: str | None = None
@@ -62,7 +62,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How one override is to look, in words and as a test."""
+    """The valid values of one override, as text and as a predicate."""
 
     needed: str
     holds: Callable[[str], bool]
@@ -87,7 +87,7 @@ def _is_description(value: str) -> bool:
     return 1 <= len(value) <= MAX_DESCRIPTION and value.isprintable() and not value.isspace()
 
 
-# The limits are those of ImportDiskImage, drawn narrower where the service folds names:
+# The limits are those of ImportDiskImage, or stricter where the service normalizes names:
 # https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
 RULES: Final = MappingProxyType(
     {
@@ -122,15 +122,14 @@ def read_overrides(
     Parameters
     ----------
     metadata : mapping of str to str
-        As S3 gives it, without ``x-amz-meta-``. What other tools put there is none of our
-        business and stays unread.
+        As S3 returns it, without ``x-amz-meta-``. Metadata of other tools are ignored.
     allowed : collection of str
         The overrides that the stack lets an uploader set.
 
     Returns
     -------
     Overrides or Rejection
-        ``invalid-override`` names the key and what it needs.
+        The rejection ``invalid-override`` names the key and its valid values.
 
     Examples
     --------
@@ -139,10 +138,10 @@ def read_overrides(
     >>> read_overrides({"image-index": "three"}).code.value
     'invalid-override'
     """
-    said: dict[str, str] = {}
+    values: dict[str, str] = {}
     notes: list[str] = []
     for key in sorted(metadata):
-        name = key.lower()  # S3 folds the case of metadata keys; a local --metadata does not
+        name = key.lower()  # S3 returns metadata keys in lower case; a local --metadata may not
         if name not in RULES:
             if meant := _suggest_override(name):
                 notes.append(
@@ -155,21 +154,21 @@ def read_overrides(
         value = _decoded(metadata[key]).strip()
         if not RULES[name].holds(value):
             return _malformed(name, value)
-        said[name] = value
-    index = said.get("image-index")
+        values[name] = value
+    index = values.get("image-index")
     return Overrides(
-        image_name=said.get("image-name"),
-        semantic_version=said.get("semantic-version"),
-        edition=said.get("edition"),
+        image_name=values.get("image-name"),
+        semantic_version=values.get("semantic-version"),
+        edition=values.get("edition"),
         image_index=None if index is None else int(index),
-        description=said.get("description"),
-        rebuild=said.get("rebuild"),
+        description=values.get("description"),
+        rebuild=values.get("rebuild"),
         notes=tuple(notes),
     )
 
 
 def merge_overrides(metadata: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
-    """Lay what an operator asked over an object's metadata; an empty value takes one away.
+    """Merge an operator's overrides over an object's metadata; an empty value removes one.
 
     Examples
     --------
@@ -198,16 +197,16 @@ def _malformed(name: str, value: str) -> Rejection:
 
 
 def _suggest_override(name: str) -> str | None:
-    """Find the override that ``image_name``, ``isodrop-edition`` or ``editon`` was meant to be."""
+    """Find the override that a key such as ``image_name`` or ``editon`` was meant to be."""
     plain = re.sub(r"[^a-z]", "", name.removeprefix("x-amz-meta-"))
     squashed = plain.removeprefix("isodrop")
     rules = {rule.replace("-", ""): rule for rule in RULES}
-    close = get_close_matches(squashed[:_MAX_NAME], rules, n=1, cutoff=_AS_CLOSE)
+    close = get_close_matches(squashed[:_MAX_NAME], rules, n=1, cutoff=_MIN_SIMILARITY)
     return rules[close[0]] if close else None
 
 
 def _decoded(value: str) -> str:
-    """Undo RFC 2047, in which S3 hands out metadata that are not ASCII.
+    """Decode RFC 2047, the encoding in which S3 returns metadata that are not ASCII.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata
     """
@@ -220,4 +219,4 @@ def _decoded(value: str) -> str:
             for part, charset in parts
         )
     except (MessageError, Base64Error, LookupError, ValueError):
-        return value  # not an encoded word after all: the rule will judge it as it stands
+        return value  # not an encoded word: the rule checks the value as it is

@@ -1,4 +1,4 @@
-"""What is to be imported: upload + media + overrides + settings, a plan or a rejection. Pure."""
+"""Decides on an upload: a plan or a rejection, from its ISO, overrides and settings. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -48,38 +48,37 @@ _WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no W
 def plan_import(
     upload: Upload, contents: IsoContents, metadata: Mapping[str, str], settings: ImportSettings
 ) -> ImportPlan | Rejection:
-    """Decide what is to be imported, and what it is to be called.
+    """Decide which image to import, and its name, version, description and tags.
 
-    An override beats the media, the media beat the file name; where the name contradicts the
-    media, the plan's notes tell it.
+    Overrides take precedence over the ISO, and the ISO over the file name. If the file name
+    contradicts the ISO, the plan has a note.
 
     Parameters
     ----------
     upload : Upload
-        What was dropped.
     contents : IsoContents
-        What is on it.
+        The contents of the ISO.
     metadata : mapping of str to str
-        The object's user metadata, as S3 gives them.
+        The object's user metadata, as S3 returns them.
     settings : ImportSettings
-        What the stack's parameters say.
+        The stack's settings.
 
     Returns
     -------
     ImportPlan or Rejection
-        A plan satisfies ImportDiskImage's service model; a rejection says what was found and
-        what is needed. Nothing is raised, whatever the strings.
+        A plan is valid for ImportDiskImage; a rejection describes what was found and what is
+        required. No exception is raised for any input.
     """
     overrides = read_overrides(metadata, settings.allowed_overrides)
     if isinstance(overrides, Rejection):
         return overrides
-    said = parse_file_name(upload.key)
+    file_name = parse_file_name(upload.key)
     choice = select_image(
         contents,
         edition=overrides.edition or settings.edition,
         image_index=overrides.image_index,
         supported_builds=settings.supported_builds,
-        release_said=said.label,
+        release_said=file_name.label,
         allow_esd=settings.allow_esd,
     )
     if isinstance(choice, Rejection):
@@ -90,13 +89,13 @@ def plan_import(
             f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
             f" asks for {overrides.edition}.",
         )
-    # Last: what is wrong inside says more than the size does.
-    if rejection := _judge_size(upload.size, settings):
+    # Last: a reason found in the contents is more helpful than the size.
+    if rejection := _check_size(upload.size, settings):
         return rejection
-    return _build_plan(upload, settings, overrides=overrides, said=said, choice=choice)
+    return _build_plan(upload, settings, overrides=overrides, file_name=file_name, choice=choice)
 
 
-def _judge_size(size: int, settings: ImportSettings) -> Rejection | None:
+def _check_size(size: int, settings: ImportSettings) -> Rejection | None:
     least, most = settings.min_iso_megabytes, settings.max_iso_gigabytes
     if size < least * _MEGABYTE:
         return Rejection.of(
@@ -118,12 +117,12 @@ def _build_plan(
     settings: ImportSettings,
     *,
     overrides: Overrides,
-    said: FileName,
+    file_name: FileName,
     choice: SelectedImage,
 ) -> ImportPlan:
-    release = release_of(choice.build, choice.revision, said.label)
+    release = release_of(choice.build, choice.revision, file_name.label)
     revision = choice.revision or 0
-    languages = choice.languages or _language_of(said)
+    languages = choice.languages or _language_of(file_name)
     version = overrides.semantic_version or f"11.{choice.build}.{revision}"
     named = {
         "edition": choice.edition,
@@ -140,7 +139,7 @@ def _build_plan(
         {
             "stack": settings.stack,
             "source": upload.uri,
-            "etag": upload.etag or None,  # a file that is only looked at has none yet
+            "etag": upload.etag or None,  # a local file has none
             "edition": choice.edition,
             "release": release,
             "architecture": choice.architecture,
@@ -166,20 +165,24 @@ def _build_plan(
         notes=(
             *choice.notes,
             *_caveats(choice, release),
-            *_mismatch_notes(said, choice, release),
+            *_mismatch_notes(file_name, choice, release),
             *overrides.notes,
             *tag_notes,
         ),
     )
 
 
-def _language_of(said: FileName) -> tuple[str, ...]:
-    """Let the file name fill the gap that media without LANGUAGES leave."""
-    return () if said.language is None or said.language == "mul" else (said.language.lower(),)
+def _language_of(file_name: FileName) -> tuple[str, ...]:
+    """Return the language of the file name, for an ISO without LANGUAGES."""
+    return (
+        ()
+        if file_name.language is None or file_name.language == "mul"
+        else (file_name.language.lower(),)
+    )
 
 
 def _caveats(choice: SelectedImage, release: str | None) -> list[str]:
-    """Tell where AWS may still refuse what was planned."""
+    """Return notes on reasons for which AWS may still refuse the import."""
     doubts = []
     if choice.edition != DOCUMENTED_EDITION:
         doubts.append(
@@ -198,21 +201,27 @@ def _version(choice: SelectedImage) -> str:
     return str(choice.build) if choice.revision is None else f"{choice.build}.{choice.revision}"
 
 
-def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) -> list[str]:
+def _mismatch_notes(file_name: FileName, choice: SelectedImage, release: str | None) -> list[str]:
     """Tell where the file name says otherwise than the ISO, which decides."""
     contents = possible_releases(choice.build, choice.revision)
-    named = () if said.build is None else possible_releases(said.build, said.revision)
+    named = (
+        () if file_name.build is None else possible_releases(file_name.build, file_name.revision)
+    )
     found = f"build {choice.build}" + ("" if release is None else f" ({release})")
-    same_build = said.build == choice.build or bool({*named} & {*contents})
+    same_build = file_name.build == choice.build or bool({*named} & {*contents})
     pairs = (
-        (_WINDOWS.get(said.windows or ""), "Windows 11", False),
-        (said.word, found, said.word == release),
-        (said.build, found, same_build),
-        (said.architecture, choice.architecture, said.architecture == choice.architecture),
+        (_WINDOWS.get(file_name.windows or ""), "Windows 11", False),
+        (file_name.word, found, file_name.word == release),
+        (file_name.build, found, same_build),
         (
-            said.language,
+            file_name.architecture,
+            choice.architecture,
+            file_name.architecture == choice.architecture,
+        ),
+        (
+            file_name.language,
             " ".join(choice.languages[:8]),
-            _languages_agree(said.language, choice.languages),
+            _languages_agree(file_name.language, choice.languages),
         ),
     )
     return [
@@ -223,8 +232,8 @@ def _mismatch_notes(said: FileName, choice: SelectedImage, release: str | None) 
 
 
 def _languages_agree(language: str | None, languages: tuple[str, ...]) -> bool:
-    """Say whether a name's language is one of the media's: ``ar`` is ``ar-sa``, too."""
+    """Whether the file name's language is one of the ISO's; ``ar`` matches ``ar-sa``."""
     if language is None or language == "mul" or not languages:
         return True
-    said = language.lower()
-    return any(said == tag or tag.startswith(f"{said}-") for tag in languages)
+    prefix = language.lower()
+    return any(prefix == tag or tag.startswith(f"{prefix}-") for tag in languages)

@@ -1,4 +1,4 @@
-"""What is published of a run, made of what is known of it, in the words of the events' contract."""
+"""Composes the events of a run from its ledger record and its builds. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,7 +31,7 @@ _TRANSIENT_ERRORS: Final = frozenset(
     {
         TransientError.__name__,
         QuotaError.__name__,
-        # Step Functions' names for what Image Builder and Lambda answer when they are busy:
+        # Step Functions' names for temporary errors of Image Builder and Lambda:
         # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
         "Imagebuilder.CallRateLimitExceededException",
         "Imagebuilder.ServiceException",
@@ -40,7 +40,7 @@ _TRANSIENT_ERRORS: Final = frozenset(
         "Lambda.TooManyRequestsException",
     }
 )
-"""Errors that the state machine retried for as long as it does."""
+"""Errors that the state machine retries; one that ends an execution outlasted its retries."""
 _ACCESS_ERRORS: Final = frozenset(
     {
         CredentialsError.__name__,
@@ -52,7 +52,7 @@ _ACCESS_ERRORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ExecutionError:
-    """What the state machine caught: Step Functions' ``Error`` and ``Cause``."""
+    """The ``Error`` and ``Cause`` that the state machine caught."""
 
     error: str
     cause: str
@@ -63,14 +63,14 @@ _NO_BUILD: Final = ExecutionError("NoBuild", "an answer was requested before the
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What Image Builder says of a run's builds when it is answered.
+    """A run's builds, as Image Builder returns them when the answer is composed.
 
     Attributes
     ----------
     attempt : Attempt or None
-        The one at the import that the run is bound to.
+        The attempt at the import that the run is bound to.
     imported, distributed : Build or None
-        ``None`` where there is none (any more).
+        ``None`` if there is no such build, or no longer.
     """
 
     attempt: Attempt | None = None
@@ -78,11 +78,11 @@ class Outcome:
     distributed: Build | None = None
 
 
-# What is published on the way
+# Notifications
 
 
 def started_data(run: Run, attempt: Attempt) -> StartedData | None:
-    """Compose the notification that a run's build is tracked; ``None`` if it has no build."""
+    """Compose the notification that a run's build has started; ``None`` if it has no build."""
     plan, build_arn = _plan_of(run), run.import_build.arn
     if plan is None or build_arn is None:
         return None
@@ -98,7 +98,7 @@ def started_data(run: Run, attempt: Attempt) -> StartedData | None:
 def progressed_data(
     run: Run, status: str, previous: str | None, steps: StepCount
 ) -> ProgressedData | None:
-    """Compose the notification that a run's import or distribution is in another status or step.
+    """Compose the notification that the status or step of a run's build has changed.
 
     Returns
     -------
@@ -127,17 +127,17 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
     Parameters
     ----------
     run : Run
-        As it stands in the ledger.
+        The run as it is in the ledger.
     outcome : Outcome
-        What is known of its builds.
+        The outcome of its builds.
     now : datetime
-        The time, with a time zone.
+        The current time, with a time zone.
     """
     if isinstance(run.decision, Rejection):
         return _rejected(run, run.decision)
     imported = run.import_build
     if imported.failure is not None and imported.arn is None:
-        # A build that was started while the failure was written is tracked: it costs money.
+        # If a build was started while the failure was recorded, the build decides: it costs money.
         return _from_failure(run, imported.failure, outcome.attempt)
     plan, attempt, build = _plan_of(run), outcome.attempt, outcome.imported
     if attempt is None or imported.arn is None or plan is None:
@@ -169,7 +169,7 @@ def _succeeded_data(
 def _with_distribution(
     run: Run, data: SucceededData, attempt: Attempt, distributed: Build | None
 ) -> Data:
-    """Add the AMIs of the distribution, if there was one; or say why there are none."""
+    """Add the AMIs of the distribution, or describe why it failed, if there was one."""
     distribution = run.distribution
     if distribution.arn is not None:
         if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:
@@ -183,7 +183,7 @@ def _with_distribution(
 
 
 def execution_failed_data(run: Run, caught: ExecutionError) -> FailedData:
-    """Compose the answer of a run whose execution failed; the error's name says why."""
+    """Compose the answer of a run whose execution failed; the code depends on the error's name."""
     code = Code.INTERNAL_ERROR
     if caught.error in _TRANSIENT_ERRORS:
         code = Code.SERVICE_UNAVAILABLE
@@ -195,19 +195,19 @@ def execution_failed_data(run: Run, caught: ExecutionError) -> FailedData:
 def make_event(
     run: Run, data: Data, attempt: Attempt | None, stack: str, now: datetime, *what: str
 ) -> Event:
-    """Make the event of some data; what is published again with the same ids is a repeat.
+    """Make an event. Its id is derived, so an event that is published again is a duplicate.
 
     Parameters
     ----------
     run, data, attempt
-        What it is about.
+        The run, the event's data, and the attempt at the import if there is one.
     stack : str
         The stack's name.
     now : datetime
-        The time, with a time zone.
+        The current time, with a time zone.
     what : str
-        Which of the run's notifications it is. None for the answer, whose event id is thus
-        derived from upload and run alone: a second answer would be known as a repeat.
+        Identifies a notification within the run. Nothing for the answer, whose event id is derived
+        from the upload and the run only, so that a second answer would be a duplicate.
     """
     metadata = Metadata(
         schema_version=SCHEMA_VERSION,
@@ -222,7 +222,7 @@ def make_event(
 
 
 def progress_name(run: Run, status: str, steps: StepCount) -> tuple[str, ...]:
-    """Say which of a run's notifications of progress it is, for its event id."""
+    """Identify a notification of progress within its run, for the event id."""
     kind = (BuildKind.DISTRIBUTION.value,) if run.distribution.arn else ()
     return ("progressed", status, str(steps.done), str(steps.total), *kind)
 
@@ -233,7 +233,7 @@ def progress_name(run: Run, status: str, steps: StepCount) -> tuple[str, ...]:
 def to_contract_source(
     upload: Upload, content: Content | None, sha256: str | None = None
 ) -> Source:
-    """Describe an upload, and what its bytes are once it has been copied."""
+    """Convert an upload, and its content if it has been copied, to the contract's source."""
     return Source(
         bucket=upload.bucket,
         key=upload.key,
@@ -246,7 +246,7 @@ def to_contract_source(
 
 
 def to_contract_plan(plan: ImportPlan) -> Plan:
-    """Describe a plan."""
+    """Convert a plan to the contract's plan."""
     return Plan(
         name=plan.name,
         semantic_version=plan.semantic_version,
@@ -266,7 +266,7 @@ def _source_of(run: Run) -> Source:
 
 
 def _plan_of(run: Run) -> ImportPlan | None:
-    """Get a run's plan, with what an allow-list that only warns has against the ISO."""
+    """Get a run's plan, with the warning of the allow-list if there is one."""
     plan = run.decision
     if not isinstance(plan, ImportPlan) or run.content_note is None:
         return plan if isinstance(plan, ImportPlan) else None
@@ -291,7 +291,7 @@ def _rejected(run: Run, rejection: Rejection) -> RejectedData:
 
 
 def _from_failure(run: Run, failure: Failure, attempt: Attempt | None) -> Data:
-    """Describe what stopped a run: a rejection while nothing was spent, a failure after that."""
+    """Compose a rejection if the code is one and there is no build, otherwise a failure."""
     entry = CODES[failure.code]
     if entry.kind is OutcomeKind.REJECTED and run.import_build.arn is None:
         return _rejected(run, Rejection(failure.code, failure.message, entry.remedy))
@@ -299,7 +299,7 @@ def _from_failure(run: Run, failure: Failure, attempt: Attempt | None) -> Data:
 
 
 def _build_failed(run: Run, attempt: Attempt, build: Build | None) -> FailedData:
-    """Say why there is no image."""
+    """Compose the answer of a run whose build failed."""
     if build is None:
         message = f"Image Builder no longer knows the build {run.import_build.arn}."
         return _failed(run, Code.BUILD_GONE, message, attempt)
@@ -316,7 +316,7 @@ def _build_failed(run: Run, attempt: Attempt, build: Build | None) -> FailedData
 def _distribution_failed(
     run: Run, attempt: Attempt, amis: tuple[ContractAmi, ...], found: Build | None
 ) -> FailedData:
-    """Say why the image did not come to where it is to be."""
+    """Compose the answer of a run whose image was not distributed."""
     if found is None:
         message = f"Image Builder no longer knows the distribution {run.distribution.arn}."
     elif found.phase is BuildPhase.RUNNING:
@@ -330,10 +330,10 @@ def _distribution_failed(
 
 
 def _describe_end(what: str, build: Build) -> str:
-    """Say how a build ended, and what Image Builder says of it."""
-    said = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
+    """Describe how a build ended, with the reason and error from Image Builder."""
+    details = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
     where = f" in step {build.failed_step}" if build.failed_step else ""
-    return f"{what}{where}" + (f": {said}" if said else ".")
+    return f"{what}{where}" + (f": {details}" if details else ".")
 
 
 def _failed(
@@ -366,7 +366,7 @@ def _failed(
 
 
 def _minutes_by_status(run: Run, end: datetime) -> dict[str, float]:
-    """Minutes in each status, from when it was first seen to when the next one was."""
+    """Return the minutes in each status, from when it was first seen until the next one was."""
     seen = sorted(
         (datetime.fromisoformat(when), name) for name, when in run.status_first_seen_at.items()
     )

@@ -1,4 +1,4 @@
-"""The values that the ledger keeps: uploads as they are handled, attempts, images."""
+"""The values that the ledger stores: runs, attempts and images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,34 +11,34 @@ from isodrop.domain.model import ImportPlan, RunRequest, Upload
 
 
 class RunState(StrEnum):
-    """Whether a run has its answer; what the index distinguishes."""
+    """Whether a run has its answer; the key of the index ``ByState``."""
 
     OPEN = "open"
-    """Its answer has not certainly been published."""
+    """Its answer has not been published, or may not have been."""
     ANSWERED = "answered"
 
 
 class BuildKind(StrEnum):
-    """The parts of a run that a build of Image Builder's does."""
+    """The two parts of a run that start a build in Image Builder."""
 
     IMPORT = "import"
     DISTRIBUTION = "distribution"
-    """Of the imported image, to other Regions and accounts; where the stack has that."""
+    """The distribution of the image to other Regions and accounts, if the stack does that."""
 
 
 class AttemptStatus(StrEnum):
-    """What GetImage does not say of an attempt."""
+    """What is known of an attempt, other than the status of its build."""
 
     PREPARED = "prepared"
-    """Its request was never sent."""
+    """Its request has not been sent."""
     SUBMITTED = "submitted"
-    """Its request may have reached Image Builder: nobody may think any more that it has not."""
+    """Its request is being sent or was sent, so there may be a build."""
     REFUSED = "refused"
     """Image Builder refused the request: there is no build."""
     SUCCEEDED = "succeeded"
     """Its build succeeded."""
     LOST = "lost"
-    """It was never sent, and the copy that its request names is not to be had any more."""
+    """It will never be sent, because the copy that its request names is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ class Failure:
 CANCELLED: Final = Failure(
     Code.BUILD_CANCELLED, "It was cancelled with isodrop cancel before it had a build."
 )
-"""Of a run whose operator did not want it to come to a build."""
+"""The failure of a run that an operator cancelled before it had a build."""
 
 
 class AttemptKey(NamedTuple):
-    """Names an attempt: of which import or distribution, and which of its attempts, from 0."""
+    """The key of an attempt: its import or distribution key, and its number, from 0."""
 
     import_key: str
     number: int
@@ -64,16 +64,16 @@ class AttemptKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """What binds a run to its import, or to its distribution.
+    """What a run records of its import, or of its distribution.
 
     Attributes
     ----------
     attempt : AttemptKey or None
         The attempt whose build the run waits for; written once.
     arn : str or None
-        The build that it led to.
+        The build of that attempt.
     failure : Failure or None
-        What stopped the run before there was one.
+        What stopped the run before there was a build.
     """
 
     attempt: AttemptKey | None = None
@@ -83,40 +83,41 @@ class BuildRecord:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One handling of an upload, as the ledger has it.
+    """One handling of an upload, as stored in the ledger.
 
     Attributes
     ----------
     upload_id : str
         :func:`isodrop.domain.ids.upload_id` of the upload.
     request : RunRequest
-        Which run of the upload this is; each is claimed, tracked and answered by itself.
+        Which run of the upload this is. Each run is claimed, tracked and answered separately.
     execution_arn : str
-        The ARN of the execution that handles it; no other may.
+        The only execution that handles the run.
     claimed_at : str
-        When, ISO 8601.
+        When the execution claimed the run, ISO 8601.
     upload : Upload
     decision : ImportPlan, Rejection or None
-        What was decided on inspection; once written, it stands.
+        The decision made on inspection; it never changes.
     staging : str or None
-        The multipart upload that makes its copy.
+        The id of the multipart upload that makes its copy.
     content : Content or None
-        What the bytes of the copy are; once written, it stands.
+        The content of its copy; it never changes.
     import_build, distribution : BuildRecord
-        Which attempt at its import it waits for, and then at the distribution of its image.
+        The build of its import, and of the distribution of its image.
     status_first_seen_at : mapping of str to str
-        When each status was first seen, ISO 8601; under ``distribution`` when that was started.
+        When each status was first seen, ISO 8601. The start of the distribution is stored under
+        ``distribution``.
     answer_json : str or None
-        The answer as it was, or is to be, published.
+        The answer as it was, or will be, published.
     annotation_notes : tuple of str or None
-        What could not be written on AMI, object and parameters, which is published with the
-        answer; ``None`` until that is over.
+        What could not be written to AMI, object and parameters, to be published with the answer;
+        ``None`` until the annotations are done.
     answered_at : str or None
-        When the answer had certainly been published, ISO 8601.
+        When the publication of the answer was confirmed, ISO 8601.
     sha256 : str or None
-        Of the bytes of the copy, where there is an allow-list.
+        The SHA-256 of its content, if there is an allow-list.
     content_note : str or None
-        What an allow-list that only warns has against it.
+        The warning of an allow-list in the mode ``warn``.
     """
 
     upload_id: str
@@ -137,31 +138,31 @@ class Run:
     content_note: str | None = None
 
     def build(self, kind: BuildKind) -> BuildRecord:
-        """Get what binds it to its build of a kind."""
+        """Return the record of its import or of its distribution."""
         return self.import_build if kind is BuildKind.IMPORT else self.distribution
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request to Image Builder, frozen before it is first sent.
+    """One request to Image Builder, stored before it is first sent.
 
     Attributes
     ----------
     import_key, number : str and int
-        Which import's or distribution's, and which of its attempts, from 0.
+        The import or distribution key, and the number of the attempt, from 0.
     upload_id, run_number : str and int
         The run that created it.
     source : Upload
-        The object that it began with.
+        The uploaded object.
     request : mapping
-        The parameters of ImportDiskImage or DistributeImage, to be sent as they are.
+        The parameters of ImportDiskImage or DistributeImage, sent unchanged.
     build_arn : str or None
-        Known once the request was answered.
+        The build that Image Builder returned for the request.
     status : AttemptStatus
     day : str or None
-        Which day's budget it is counted in; ``None`` if it is not counted.
+        The day whose budget it counts towards; ``None`` if it does not count.
     submitted_at : str or None
-        When the request was answered, ISO 8601.
+        When the build became known, ISO 8601.
     available_at : str or None
         When its build was first seen to have succeeded, ISO 8601.
     """
@@ -180,31 +181,31 @@ class Attempt:
 
     @property
     def key(self) -> AttemptKey:
-        """Its name."""
+        """The key of this attempt."""
         return AttemptKey(self.import_key, self.number)
 
     @property
     def client_token(self) -> str:
-        """The client token; that of an import is the ``importId`` of the events."""
+        """The client token. For an import it is the ``importId`` of the events."""
         return str(self.request["clientToken"])
 
     def belongs_to(self, run: Run) -> bool:
-        """Whether this very run created it: another run of the same upload did not."""
+        """Whether this run, and not another run of the same upload, created it."""
         return (self.upload_id, self.run_number) == (run.upload_id, run.request.number)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """An image that an upload was answered with.
+    """An image that was published in an answer.
 
     Attributes
     ----------
     name, version, number : str, str and int
-        Of the image build version.
+        The name, semantic version and build version of the image.
     arn : str
-        Its ARN.
+        The ARN of the image build version.
     build : int
-        Windows' build, as the ISO has it.
+        The build number of Windows.
     known_at : str
         When it was recorded, ISO 8601.
     """
@@ -218,11 +219,11 @@ class ImageRecord:
 
     @classmethod
     def from_arn(cls, arn: str, build: int, known_at: str = "") -> "ImageRecord":
-        """Read it from an image build version's ARN."""
+        """Make a record from the ARN of an image build version."""
         name, version, number = arn.rpartition(":image/")[2].split("/")
         return cls(name, version, int(number), arn, build, known_at)
 
     @property
     def sort_key(self) -> tuple[int, ...]:
-        """What is compared to say which is newer: semantic version, then build version."""
+        """The order of images, by semantic version and then build version."""
         return (*map(int, self.version.split(".")), self.number)

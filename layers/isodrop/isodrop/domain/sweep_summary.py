@@ -1,4 +1,4 @@
-"""What one sweep found and did, counted."""
+"""The counts of one sweep."""
 
 from dataclasses import dataclass, field, fields
 
@@ -12,28 +12,28 @@ class SweepSummary:
     Attributes
     ----------
     open, running, waiting : int
-        Drops without an answer that were looked at; how many of them an execution follows;
-        how many have a build that goes on without one.
+        Runs without an answer that were checked; those whose execution is running; those whose
+        execution has ended but whose build is running or new.
     answered : int
-        Answers given, or published again.
+        Answers published, or published again.
     versions, started : int
-        Versions of objects that were listed; how many of them nobody had claimed.
+        Object versions listed; those that were not claimed and were started.
     unscanned : int
-        How many of these were left alone, because their malware scan has not ended.
-    oldest : float
-        Seconds since the oldest drop among the open ones was claimed; 0 if there is none.
+        Object versions skipped because their malware scan has not ended.
+    oldest_open_seconds : float
+        Seconds since the oldest open run was claimed; 0 if there is none.
     builds : int
-        Builds that go on for them.
+        Builds that open runs wait for.
     removed : int
-        Copies deleted that were needed no more.
+        Copies deleted because they were no longer needed.
     released : int
-        Builds that were over and still counted as under way.
+        Builds that had ended but still counted as under way.
     builds_at_once, builds_today : int
         How much of the budget is used.
-    troubles : int
-        Drops with which something went wrong, or which cannot be read; the log says what.
+    errors : int
+        Items that raised an error or could not be read; the log has the details.
     complete : bool
-        Whether all was looked at. If not, the next sweep goes on from there.
+        Whether everything was checked. If not, the next sweep continues.
     """
 
     open: int = 0
@@ -54,13 +54,13 @@ class SweepSummary:
     _arns: set[str] = field(default_factory=set, repr=False)
 
     def count_build(self, run: Run) -> None:
-        """Count the build that an open run waits for, once for all that wait for it."""
+        """Count the build that an open run waits for, once however many runs share it."""
         if run.import_build.arn is not None:
             self._arns.add(run.import_build.arn)
             self.builds = len(self._arns)
 
     def to_dict(self) -> dict[str, float]:
-        """Say it as plain JSON."""
+        """Return the counts as plain JSON."""
         return {
             each.name: getattr(self, each.name)
             for each in fields(self)

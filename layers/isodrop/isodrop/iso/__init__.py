@@ -1,1 +1,1 @@
-"""What is on the ISO: bounded, ranged reading of UDF and WIM. Knows no AWS."""
+"""Reads the contents of an ISO (UDF and WIM) with a bounded number of ranged reads. Pure."""

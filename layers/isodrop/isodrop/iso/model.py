@@ -1,22 +1,22 @@
-"""What a Windows ISO turns out to hold: plain frozen values."""
+"""The contents of a Windows ISO, as frozen values."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 UNREADABLE: Final = -1
-"""A revision that is said, but not as a number: unlike one that is not said at all."""
+"""The value of a revision that is present but not a number; a missing one is ``None``."""
 
 WIM: Final = "wim"
 ESD: Final = "esd"
-"""What :attr:`IsoContents.kind` may be."""
+"""The values of :attr:`IsoContents.kind`."""
 
 
 class ReadRange(Protocol):
-    """Read ``length`` bytes from ``offset``; S3, a file and a test each bring their own.
+    """Reads ``length`` bytes from ``offset``; implemented for S3, for files and in tests.
 
-    Must return exactly ``length`` bytes: the reader never asks beyond the size it was given.
-    What the callable itself raises (a lost connection, a changed object) passes through
-    the reader untouched.
+    It must return exactly ``length`` bytes: the reader never reads beyond the given size.
+    Exceptions of the callable (such as a lost connection or a changed object) are passed on
+    unchanged.
     """
 
     def __call__(self, offset: int, length: int, /) -> bytes:
@@ -26,27 +26,27 @@ class ReadRange(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """One image of the WIM, as its XML describes it. ``None`` where the XML does not say.
+    """One image of the WIM, from its XML; ``None`` for elements that are missing.
 
     Attributes
     ----------
     index : int
-        1-based image index, what ``windowsConfiguration.imageIndex`` takes.
+        The 1-based index, as in ``windowsConfiguration.imageIndex``.
     name : str
-        The display name. For people only; nothing is decided by it.
+        The display name, for people only.
     edition_id : str or None
         ``WINDOWS/EDITIONID``, such as ``Enterprise`` or ``EnterpriseN``.
     installation_type : str or None
         ``WINDOWS/INSTALLATIONTYPE``: ``Client``, ``Server``, ``Server Core``, …
     architecture : str or None
-        ``WINDOWS/ARCH`` in words: ``x86``, ``x64``, ``arm``, ``arm64``; ``arch-<n>`` for others.
+        ``WINDOWS/ARCH`` as ``x86``, ``x64``, ``arm`` or ``arm64``; ``arch-<n>`` for others.
     major, minor, build, revision : int or None
-        ``WINDOWS/VERSION/{MAJOR,MINOR,BUILD,SPBUILD}``. Of the last, :data:`UNREADABLE` stands
-        for what is no number.
+        ``WINDOWS/VERSION/{MAJOR,MINOR,BUILD,SPBUILD}``. A revision that is not a number is
+        :data:`UNREADABLE`.
     branch : str or None
         ``WINDOWS/VERSION/BRANCH``, such as ``ge_release``.
     languages : tuple of str
-        ``WINDOWS/LANGUAGES/LANGUAGE``, as written, such as ``en-US``.
+        ``WINDOWS/LANGUAGES/LANGUAGE``, unchanged, such as ``en-US``.
     default_language : str or None
         ``WINDOWS/LANGUAGES/DEFAULT``.
     """
@@ -66,28 +66,28 @@ class Edition:
 
     @property
     def shown_revision(self) -> int | None:
-        """The revision for people and programs: ``None`` where it is not a number."""
+        """The revision for output: ``None`` if it is not a number."""
         return None if self.revision == UNREADABLE else self.revision
 
 
 @dataclass(frozen=True, slots=True)
 class IsoContents:
-    """What is on the ISO.
+    """The contents of an ISO.
 
     Attributes
     ----------
     label : str
         The volume's label, such as ``CCCOMA_X64FRE_EN-US_DV9``.
     kind : str
-        The Windows image's container by its name: ``wim`` or ``esd``.
+        The kind of the Windows image by its file name: ``wim`` or ``esd``.
     editions : tuple of Edition
         In the order of their indexes.
     size : int
         The object's size in bytes.
     requests, bytes : int
-        What the look cost.
+        The number of requests and bytes that were needed.
     has_esd_format : bool
-        Whether the Windows image has the form of an ESD, whatever its name.
+        Whether the Windows image has the ESD format, whatever its name.
     """
 
     label: str
@@ -100,5 +100,5 @@ class IsoContents:
 
     @property
     def is_esd(self) -> bool:
-        """Whether the Windows image is an ESD, by its name or by what it is."""
+        """Whether the Windows image is an ESD, by its name or its format."""
         return self.kind == ESD or self.has_esd_format

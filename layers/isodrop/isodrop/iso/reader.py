@@ -1,4 +1,4 @@
-"""From a callable that reads ranges to what is on the ISO: the one way in."""
+"""The entry point: reads the contents of an ISO with a callable that reads ranges."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from isodrop.iso.wim_xml import read_editions
 from isodrop.iso.window import Observer, Window, damaged_error, truncated_error
 from isodrop.text import join_list, printable
 
-# Where file entries stand among the data, a folder's names follow its entry and a file's first
-# bytes follow its own: these spare the request for them, at little cost where they do not.
+# If file entries are stored among the data, the names of a folder follow its entry, and the first
+# bytes of a file follow the file's entry. Reading ahead then saves a request, and costs little
+# otherwise.
 _AHEAD_OF_FOLDER: Final = 24 * 1024
 _AHEAD_OF_FILE: Final = 4 * 1024
 
@@ -29,7 +30,7 @@ _MACHINES: Final = frozenset({"x64", "amd64", "x86", "arm64"})
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The Windows image on the ISO, and what it was found on."""
+    """The Windows image on the ISO, and the volume that contains it."""
 
     volume: Volume
     kind: str
@@ -37,12 +38,12 @@ class Found:
 
 
 def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> IsoContents:
-    """Read what is on a Windows ISO, by a handful of ranges.
+    """Read the contents of a Windows ISO with a few ranged reads.
 
     Parameters
     ----------
     read : ReadRange
-        Reads from the object. What it raises passes through.
+        Reads from the object. Its exceptions are passed on.
     size : int
         The object's size in bytes.
     observe : callable, optional
@@ -50,7 +51,7 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
 
     Returns
     -------
-    Media
+    IsoContents
 
     Raises
     ------
@@ -79,7 +80,7 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
 
 
 def find_image(window: Window) -> Found:
-    """Find and read the Windows image, as far as its header and XML.
+    """Find the Windows image, and read its header and XML.
 
     Raises
     ------
@@ -93,8 +94,8 @@ def find_image(window: Window) -> Found:
     volume = open_volume(window, anchor)
     if volume.end <= window.size:
         return _find_on(window, volume)
-    # A slip of makers of ISOs: where pycdlib takes a file out of an image of genisoimage's, the
-    # partition stays a sector too long. What ends with an anchor is whole all the same.
+    # A known defect of ISO writers: when pycdlib removes a file from an image of genisoimage, the
+    # partition stays one sector too long. An object that ends with an anchor is complete anyway.
     short = truncated_error(window.size, volume.end, "the file system")
     try:
         found = _find_on(window, volume)
@@ -149,7 +150,7 @@ def _image(window: Window, volume: Volume, there: list[Entry]) -> Found | None:
 
 
 def _for_several(window: Window, volume: Volume, there: Iterable[Entry]) -> RejectedError | None:
-    """Make the rejection for media with a Windows for each of several architectures, if so."""
+    """Make the rejection for an ISO with one Windows per architecture, if it is one."""
     folders = [entry for entry in there if entry.is_folder and entry.name.lower() in _MACHINES]
     if len(folders) < _SEVERAL:
         return None
@@ -169,7 +170,7 @@ def _for_several(window: Window, volume: Volume, there: Iterable[Entry]) -> Reje
 
 
 def _one(there: Iterable[Entry], name: str) -> Entry | None:
-    """Find a name whatever its case, as Windows does; twice would be one too many."""
+    """Find a name regardless of case, as Windows does; it must not occur twice."""
     found = [entry for entry in there if entry.name.lower() == name]
     if len(found) > 1:
         raise damaged_error(f"{name} is there {len(found)} times")

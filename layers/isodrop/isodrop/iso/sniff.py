@@ -1,4 +1,4 @@
-"""What an object is that has no UDF on it: said in words, and by which code it is rejected."""
+"""Identifies an object that has no UDF file system, and makes its rejection."""
 
 from typing import Final
 
@@ -46,7 +46,7 @@ _STARTS: Final = (
     (b"\x89PNG", "a picture"),
 )
 _PAGES: Final = ("<!doctype html", "<html", "<head", "<body")
-# The longer ones first: that of UTF-32 begins as that of UTF-16 does.
+# The longer marks first: the mark of UTF-32 begins with that of UTF-16.
 _MARKS: Final = (
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
@@ -67,11 +67,11 @@ def diagnose(window: Window) -> RejectedError:
             " is empty, too, and upload it again.",
         )
     data = window.read(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
-    return _of_a_disc(window, data) or _of_a_file(data)
+    return _reject_file_system(window, data) or _reject_other_file(data)
 
 
-def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
-    """Make the rejection of what says that it has a file system."""
+def _reject_file_system(window: Window, data: bytes) -> RejectedError | None:
+    """Make the rejection of an object that has the signature of a file system."""
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
     volume = _iso9660(data)
@@ -81,7 +81,7 @@ def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
     if udf and window.size <= first:
         return truncated_error(window.size, first, "the start of the file system")
     if udf:
-        return _of_udf(window)
+        return _reject_udf(window)
     if volume is None:
         return None
     return RejectedError(
@@ -92,8 +92,8 @@ def _of_a_disc(window: Window, data: bytes) -> RejectedError | None:
     )
 
 
-def _of_udf(window: Window) -> RejectedError:
-    """Make the rejection of a UDF file system whose anchor is not where it has to be."""
+def _reject_udf(window: Window) -> RejectedError:
+    """Make the rejection of a UDF file system whose anchor is not in its place."""
     for block in _OTHER_BLOCKS:
         at = ANCHOR_SECTOR * block
         if at + _TAG <= window.size:
@@ -107,7 +107,7 @@ def _of_udf(window: Window) -> RejectedError:
     return damaged_error("it says that it has a UDF file system, but the anchor of it is missing")
 
 
-def _of_a_file(data: bytes) -> RejectedError:
+def _reject_other_file(data: bytes) -> RejectedError:
     if zeros := _zeros(data):
         return RejectedError(
             Code.NOT_AN_ISO,
@@ -121,7 +121,7 @@ def _of_a_file(data: bytes) -> RejectedError:
 
 
 def _zeros(data: bytes) -> str | None:
-    """Tell an object that is only zeros from where a file system begins."""
+    """Describe an object with only zeros; ``None`` for any other object."""
     begins = _RECOGNITION * SECTOR
     if any(data):
         return None
@@ -131,7 +131,7 @@ def _zeros(data: bytes) -> str | None:
 
 
 def _iso9660(data: bytes) -> tuple[str, int] | None:
-    """Give label and size in bytes by the primary volume descriptor (ECMA-119 8.4)."""
+    """Return label and size in bytes from the primary volume descriptor (ECMA-119 8.4)."""
     for at in range(_RECOGNITION * SECTOR, len(data) - SECTOR + 1, SECTOR):
         if data[at : at + 7] == b"\x01CD001\x01":
             label = data[at + 40 : at + 72].decode("latin-1").strip(" \0")
@@ -156,7 +156,7 @@ def _described(data: bytes) -> str:
 
 
 def _text(head: bytes) -> str:
-    """Read as text, by its byte order mark where it has one."""
+    """Decode as text, using the byte order mark if there is one."""
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-    # A character cut off at the end is no reason to say that it is not text.
+    # A truncated character at the end does not mean that it is not text.
     return head.decode(encoding, "replace").rstrip("\N{REPLACEMENT CHARACTER}")

@@ -1,7 +1,7 @@
 """Files and folders of a UDF volume (ECMA-167 part 4; OSTA UDF 1.02, 2.3).
 
-Nothing here recurses, and nothing is as long as the media say: every length is held against a
-bound before it is used.
+Nothing here is recursive, and no length in the object is trusted: every one is compared with a
+limit before it is used.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file's or folder's bytes: where they are.
+    """The location of the bytes of a file or folder.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class File:
         For messages.
     size : int
     extents : tuple of tuple of int
-        Byte offset in the object and length, adjacent ones merged; offset -1 where nothing is
-        recorded.
+        Byte offset in the object and length, with adjacent extents merged. The offset is -1 if
+        nothing is recorded.
     """
 
     what: str
@@ -62,7 +62,7 @@ class File:
         return max((at + length for at, length in self.extents if at >= 0), default=0)
 
     def spans(self, at: int, length: int) -> Iterator[tuple[int, int]]:
-        """Translate a range of the file to ranges of the object."""
+        """Convert a range of the file to ranges of the object."""
         for offset, size in self.extents:
             if at < size:
                 part = min(length, size - at)
@@ -75,7 +75,7 @@ class File:
             at -= size
 
     def read(self, window: Window, at: int, length: int) -> bytes:
-        """Read a range of the file, which must lie inside it."""
+        """Read a range, which must be inside the file."""
         if at + length > self.size:
             raise damaged_error(f"{self.what} ends before what it holds does")
         spans = self.spans(at, length)
@@ -85,20 +85,20 @@ class File:
 def open_file(
     window: Window, volume: Volume, where: Address, *, folder: bool, what: str, ahead: int
 ) -> File:
-    """Read a file entry, extended or not, with all that says where the bytes are.
+    """Read a file entry, extended or not, with all its allocation descriptors.
 
     Parameters
     ----------
     window : Window
     volume : Volume
     where : Address
-        Of the file entry.
+        The address of the file entry.
     folder : bool
-        Which of the two it has to be.
+        Whether it must be a folder; otherwise it must be a file.
     what : str
         The file's name, for messages.
     ahead : int
-        How much to read from there should it take a request.
+        How many bytes to read from there if a request is needed.
 
     Raises
     ------
@@ -145,7 +145,7 @@ class _Walk:
         self.ended = False
 
     def extents(self, descriptors: bytes) -> list[tuple[int, int]]:
-        """Give byte offset and length of each extent, in order."""
+        """Return byte offset and length of each extent, in order."""
         made: list[tuple[int, int]] = []
         seen: set[Address] = set()
         while True:
@@ -158,7 +158,7 @@ class _Walk:
             descriptors = self._continued(following)
 
     def _take(self, descriptors: bytes, made: list[tuple[int, int]]) -> Address | None:
-        """Take the descriptors of one block; give where they go on, if they do."""
+        """Parse the descriptors of one block; returns the address where they continue, if any."""
         width = 16 if self.long else 8
         for at in range(0, len(descriptors) - width + 1, width):
             self.count += 1
@@ -171,10 +171,11 @@ class _Walk:
                 where = Address(block, self.partition)
             kind, length = raw >> 30, raw & _LENGTH
             if not length:
-                return None  # the first of no length ends them: ECMA-167 4/12
+                return None  # the first descriptor with length 0 ends them: ECMA-167 4/12
             if kind == _CONTINUED:
                 return where
-            # What ends within a block is the end, but for a tail that is only allocated: 4/12.1.
+            # An extent that ends within a block is the last recorded one; only allocated extents
+            # may follow: 4/12.1.
             if self.ended and kind != _ALLOCATED:
                 raise damaged_error(f"an extent of {self.what} ends within a block")
             self.ended |= bool(length % SECTOR)
@@ -194,7 +195,7 @@ class _Walk:
 
 
 def _check_apart(extents: list[tuple[int, int]], what: str) -> None:
-    """Refuse extents that share blocks: no file is so, and hostile ones are."""
+    """Reject extents that share blocks, which occur only in malicious files."""
     end = 0
     for offset, length in sorted(extents):
         if offset < 0:
@@ -205,7 +206,7 @@ def _check_apart(extents: list[tuple[int, int]], what: str) -> None:
 
 
 def _merged(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Join extents that follow each other, so that reading over their border is one request."""
+    """Merge adjacent extents, so that reading across their border takes one request."""
     held: tuple[int, int] | None = None
     for offset, length in extents:
         if held is not None and 0 <= held[0] == offset - held[1]:
@@ -219,7 +220,7 @@ def _merged(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def entries(window: Window, folder: File) -> Iterator[Entry]:
-    """Give the names in a folder, each one checked, deleted ones and the parent left out.
+    """Yield the names in a folder, each one checked, without deleted ones and the parent.
 
     Raises
     ------
@@ -238,8 +239,8 @@ def entries(window: Window, folder: File) -> Iterator[Entry]:
         end = at + (name + length - at + 3) // 4 * 4
         if end > len(data):
             raise damaged_error(f"{folder.what} ends within a name")
-        # Found through its folder rather than by an address, a name may say that it is anywhere:
-        # no reader compares that, so that a writer's slip in it would never have been noticed.
+        # The location in the tag is not checked: a name is found through its folder, and no other
+        # reader compares the location, so writers may have it wrong unnoticed.
         tag_of(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")
         if not flags & (_DELETED | _PARENT):
             _, where = long_address(data, at + 20)

@@ -23,7 +23,7 @@ _MAPS: Final = {
     b"*UDF Sparable Partition": "a sparable partition",
     b"*UDF Metadata Partition": "a metadata partition",
 }
-_SEQUENCE_BYTES: Final = 8 * SECTOR  # writers need six of the sixteen that ECMA-167 asks for
+_SEQUENCE_BYTES: Final = 8 * SECTOR  # writers use six of the sixteen that ECMA-167 requires
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A UDF volume, whose partitions may be said to reach beyond the object's end.
+    """A UDF volume, whose partitions may extend beyond the object's end.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Volume:
     partitions : tuple of tuple of int
         First sector and number of sectors, by partition reference number.
     root : Address
-        Where the root folder's file entry is.
+        The address of the root folder's file entry.
     """
 
     label: str
@@ -54,16 +54,16 @@ class Volume:
 
     @property
     def end(self) -> int:
-        """The byte where the last partition is said to end."""
+        """The byte where the last partition ends, according to its descriptor."""
         return max(start + count for start, count in self.partitions) * SECTOR
 
     def offset(self, address: Address, length: int, what: str) -> int:
-        """Translate a logical block to a byte offset, so that ``length`` bytes lie inside.
+        """Convert a logical block to a byte offset, and check that ``length`` bytes fit.
 
         Raises
         ------
         RejectedError
-            ``unreadable-media``: they do not lie inside the partition.
+            ``unreadable-media``: they are not inside the partition.
         """
         if address.partition >= len(self.partitions):
             raise damaged_error(f"{what} is in partition {address.partition}, which there is not")
@@ -74,10 +74,10 @@ class Volume:
 
 
 def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str) -> int:
-    """Check the tag that every descriptor starts with, and give its identifier.
+    """Check the tag at the beginning of every descriptor, and return its identifier.
 
-    Checksum, CRC and location, unless it is ``None``, all have to be right: ECMA-167 3/7.2 and
-    4/7.2. The CRC is CRC-16/XMODEM.
+    Checksum, CRC and location (unless it is ``None``) must be correct: ECMA-167 3/7.2 and 4/7.2.
+    The CRC is CRC-16/XMODEM.
 
     Raises
     ------
@@ -100,15 +100,15 @@ def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str
 
 
 def long_address(data: bytes, at: int) -> tuple[int, Address]:
-    """Take a long allocation descriptor apart: raw length and address (ECMA-167 4/14.14.2)."""
+    """Parse a long allocation descriptor: raw length and address (ECMA-167 4/14.14.2)."""
     length, block, partition = _LONG.unpack_from(data, at)
     return length, Address(block, partition)
 
 
 def find_anchor(window: Window) -> bytes | None:
-    """Give the anchor, or ``None`` where there is none.
+    """Return the anchor, or ``None`` if there is none.
 
-    At sector 256 on all media that have one there; else at the last sector or 256 before it
+    It is at sector 256 or, if there is none, at the last sector or 256 sectors before the last
     (OSTA UDF 1.02, 2.2.3: two of the three are required).
     """
     last = window.size // SECTOR - 1
@@ -131,17 +131,17 @@ def _anchor(window: Window, sector: int) -> bytes | None:
 
 
 def ends_with_anchor(window: Window) -> bool:
-    """Say whether an anchor is where the object ends: in its last sector, or 256 before it.
+    """Whether an anchor is at the end of the object: in its last sector, or 256 before it.
 
-    It stands nowhere else but at 256 (OSTA UDF 1.02, 2.2.3), so that such an object is whole,
-    whatever length its file system is said to have.
+    The only other place for an anchor is sector 256 (OSTA UDF 1.02, 2.2.3). So an object that ends
+    with one is complete, whatever length its file system claims.
     """
     last = window.size // SECTOR - 1
     return any(_anchor(window, at) for at in (last, last - ANCHOR_SECTOR) if at >= 0)
 
 
 def open_volume(window: Window, anchor: bytes) -> Volume:
-    """Read the volume that an anchor points to, by its reserve where the main one is damaged.
+    """Read the volume of an anchor, from the reserve descriptors if the main ones are damaged.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
 
 
 def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int], bytes]:
-    """Walk a volume descriptor sequence; of several of a kind the highest number prevails.
+    """Read a volume descriptor sequence; the highest number of each kind takes precedence.
 
     Keyed by tag and, for partitions, partition number (ECMA-167 3/8.4.2 and 3/8.4.3).
     """
@@ -208,14 +208,14 @@ def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int],
             end = sector + length // SECTOR
             continue
         key = (tag, int.from_bytes(data[22:24], "little") if tag == PARTITION else 0)
-        # The sequence number is behind the tag in all but the anchor and the terminator.
+        # The sequence number follows the tag, except in the anchor and the terminator.
         if key not in found or data[16:20][::-1] > found[key][16:20][::-1]:
             found[key] = data
     raise damaged_error(f"its volume descriptors are more than {MAX_DESCRIPTORS}")
 
 
 def _map(logical: bytes) -> list[int]:
-    """Give the partition numbers by reference number (ECMA-167 3/10.7.2)."""
+    """Return the partition numbers by reference number (ECMA-167 3/10.7.2)."""
     length, count = _EXTENT.unpack_from(logical, 264)
     if not 1 <= count <= MAX_PARTITIONS:
         raise damaged_error(f"it is made of {count:,} partitions")
@@ -230,7 +230,7 @@ def _map(logical: bytes) -> list[int]:
 
 
 def _kind_of(logical: bytes, at: int) -> str:
-    """Name a partition map that is no plain one (OSTA UDF 2.60, 2.2.8 to 2.2.10)."""
+    """Describe a partition map that is not of type 1 (OSTA UDF 2.60, 2.2.8 to 2.2.10)."""
     name = logical[at + 5 : at + 28].rstrip(b"\0")
     return _MAPS.get(name, "a partition map of an unknown kind")
 
@@ -245,12 +245,12 @@ def _partition(data: bytes | None) -> tuple[int, int]:
 
 
 def dstring(data: bytes) -> str:
-    """Read a dstring (ECMA-167 1/7.2.12) whatever is in it."""
+    """Decode a dstring (ECMA-167 1/7.2.12), valid or not."""
     return compressed(data[: min(data[-1], len(data) - 1)]) if data else ""
 
 
 def compressed(data: bytes) -> str:
-    """Read OSTA compressed Unicode (UDF 1.02, 2.1.1) whatever is in it."""
+    """Decode OSTA compressed Unicode (UDF 1.02, 2.1.1), valid or not."""
     if data[:1] == b"\x10":
         return data[1:].decode("utf-16-be", "replace")
     return data[1:].decode("latin-1")

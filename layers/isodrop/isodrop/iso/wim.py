@@ -15,7 +15,7 @@ MAX_IMAGES: Final = 256
 
 _MAGIC: Final = b"MSWIM\0\0\0"
 _PIPABLE: Final = b"WLPWM\0\0\0"
-# The second is that of solid files (ESD), which the white paper is too old to know:
+# The second one is that of solid files (ESD), which are newer than the white paper:
 # https://wimlib.net/man1/wimcapture.html
 _ESD: Final = 0xE00
 _VERSIONS: Final = frozenset({0x10D00, _ESD})
@@ -29,18 +29,18 @@ _RESOURCES: Final = {0x30: "lookup table", 0x48: "XML", 0x60: "boot metadata", 0
 
 @dataclass(frozen=True, slots=True)
 class WimImage:
-    """What is read of a Windows image.
+    """The header and XML of a Windows image.
 
     Attributes
     ----------
     header : bytes
-        All 208 of it.
+        All 208 bytes.
     xml : bytes
-        UTF-16LE with its byte order mark, as it stands in the file.
+        UTF-16LE with byte order mark, unchanged.
     count : int
-        The number of images, by the header.
+        The number of images according to the header.
     is_esd : bool
-        Whether it has the form of an ESD, whatever the file is called: DISM writes it with
+        Whether it has the ESD format, whatever the file is called. DISM writes that format with
         ``/Compress:recovery`` only.
     """
 
@@ -75,7 +75,7 @@ def open_wim(window: Window, file: File) -> WimImage:
 
 
 def _check_header(header: bytes, what: str) -> tuple[int, int]:
-    """Refuse what cannot be read; give the version and the number of images."""
+    """Reject what cannot be read; returns the version and the number of images."""
     magic, size, version, flags, _, _, part, parts, count = _HEADER.unpack_from(header)
     if magic == _PIPABLE:
         raise damaged_error(f"{what} is a pipable image, which only wimlib can read")
@@ -100,7 +100,7 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
 
 
 def _xml_place(header: bytes, file: File) -> tuple[int, int]:
-    """Give offset and length of the XML, having held all resources against the file's end."""
+    """Return offset and length of the XML, after checking that all resources are in the file."""
     for at, name in _RESOURCES.items():
         whole, offset, _ = _RESOURCE.unpack_from(header, at)
         if whole & _LENGTH and offset + (whole & _LENGTH) > file.size:

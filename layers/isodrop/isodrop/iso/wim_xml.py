@@ -1,8 +1,8 @@
-"""The WIM's XML to editions, by a parser that keeps only what is wanted.
+"""Parses the XML of a WIM to editions, keeping only the elements that are needed.
 
-A tree of a hostile megabyte takes many; this takes no more than the values themselves. There
-is no document type, no entity and no comment in any WIM, so that all markup that starts with
-``<!`` is refused before it is parsed.
+A DOM of one malicious megabyte would take many megabytes of memory; this parser needs only as much
+as the values it keeps. No WIM contains a document type, an entity or a comment, so all markup that
+starts with ``<!`` is rejected before parsing.
 """
 
 import re
@@ -38,16 +38,16 @@ _WANTED: Final = frozenset(
 )
 # PROCESSOR_ARCHITECTURE_* of winnt.h.
 _ARCHITECTURES: Final = {0: "x86", 5: "arm", 6: "ia64", 9: "x64", 12: "arm64"}
-# What stands around a value and belongs to none, as wimlib and 7-Zip see it.
+# The characters around a value that are not part of it, as in wimlib and 7-Zip.
 _AROUND: Final = " \t\r\n\0"
-# XML knows no NUL, but they are seen at its end and around values.
+# NUL is not allowed in XML, but occurs at its end and around values.
 _NUL_AROUND: Final = re.compile(r"(?<=[>\s\0])\0|\0(?=[<\s\0]|\Z)")
 _NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
-_CHUNK: Final = 16 * 1024  # expat copies what it is given; this keeps the copies small
+_CHUNK: Final = 16 * 1024  # expat copies its input; this keeps the copies small
 
 
 class _Parser:
-    """Walks the XML and keeps the wanted texts of each image."""
+    """Parses the XML and keeps the needed values of each image."""
 
     def __init__(self) -> None:
         self.images: dict[int, tuple[dict[str, str], list[str]]] = {}
@@ -115,7 +115,7 @@ class _Parser:
 
 
 def read_editions(image: WimImage) -> tuple[Edition, ...]:
-    """Give the images of a WIM in the order of their indexes.
+    """Return the images of a WIM in the order of their indexes.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
     try:
         _check(image.xml.decode("utf-16"))
         parser.parse(image.xml)
-    except (expat.ExpatError, ValueError):  # the latter for half a surrogate
+    except (expat.ExpatError, ValueError):  # ValueError for a lone surrogate
         raise damaged_error("the XML of its Windows image is not well formed") from None
     if sorted(parser.images) != list(range(1, image.count + 1)):
         raise damaged_error(
@@ -137,20 +137,20 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
 
 
 def _check(text: str) -> None:
-    """Refuse what no WIM's XML has, before a parser meets it."""
+    """Reject, before parsing, what the XML of no WIM contains."""
     if "<!" in text:
         raise damaged_error("the XML of its Windows image has a declaration or comment in it")
-    # Of one element, expat hands over all attributes at once, however many there are.
+    # expat passes all attributes of an element at once, however many there are.
     if text.count("=") > MAX_ATTRIBUTES:
         raise damaged_error("the XML of its Windows image has too many attributes")
 
 
 def _chunk(xml: bytes, at: int) -> bytes:
-    """Cut a piece out, white space in it where there are NULs around a value."""
+    """Return a chunk, with white space in place of NULs around a value."""
     piece = xml[at : at + _CHUNK]
     if b"\0\0" not in piece:
         return piece
-    # With the letters before and behind it, for what stands around a NUL decides.
+    # With the characters before and after the chunk, because those around a NUL matter.
     before, behind = xml[at - 2 : at], xml[at + _CHUNK : at + _CHUNK + 2]
     text = (before + piece + behind).decode("utf-16-le", "surrogatepass")
     cleaned = _NUL_AROUND.sub(" ", text).encode("utf-16-le", "surrogatepass")[2:]
@@ -162,13 +162,13 @@ def _edition(index: int, values: dict[str, str], languages: list[str]) -> Editio
         return values.get(f"WINDOWS/{path}") or None
 
     def number(path: str) -> int | None:
-        said = values.get(f"WINDOWS/{path}", "")
-        return int(said) if _NUMBER.fullmatch(said) else None
+        value = values.get(f"WINDOWS/{path}", "")
+        return int(value) if _NUMBER.fullmatch(value) else None
 
     architecture = number("ARCH")
     revision = number("VERSION/SPBUILD")
     if revision is None and text("VERSION/SPBUILD") is not None:
-        revision = UNREADABLE  # not the same as none: that would count as the very first
+        revision = UNREADABLE  # not None, which would mean the first revision
     return Edition(
         index=index,
         name=values.get("NAME", ""),

@@ -1,4 +1,4 @@
-"""A bounded window on the object: what was read is kept, what may be read has an end."""
+"""Reads ranges of an object with a cache, within limits on requests and bytes."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -11,10 +11,10 @@ SECTOR: Final = 2048
 ANCHOR_SECTOR: Final = 256
 
 FIRST_READ: Final = (ANCHOR_SECTOR * SECTOR, 448 * 1024)
-"""Offset and length of the reader's first range, to be clipped to the object's end.
+"""Offset and length of the reader's first range, limited to the object's end.
 
-On media as oscdimg writes them it holds the anchor, the volume descriptors, the root folder and
-most often all folders. An object that ends at or before the offset is read from 0 instead.
+On ISOs written by oscdimg it contains the anchor, the volume descriptors, the root folder and
+usually all folders. An object that ends at or before the offset is read from 0 instead.
 """
 
 MAX_REQUESTS: Final = 24
@@ -31,7 +31,7 @@ DOWNLOAD_AGAIN: Final = (
 
 
 def damaged_error(what: str) -> RejectedError:
-    """Make the rejection for what cannot be read, given what was found, without a full stop."""
+    """Make the rejection of a damaged ISO; ``what`` describes the damage, without a full stop."""
     return RejectedError(
         Code.UNREADABLE_MEDIA,
         f"The ISO cannot be read: {what}; an untouched copy of Microsoft's ISO is needed.",
@@ -39,7 +39,7 @@ def damaged_error(what: str) -> RejectedError:
 
 
 def only_zeros(what: str) -> RejectedError:
-    """Make the rejection for a hole in the object: what has to be there, but is not."""
+    """Make the rejection of an object with zeros where ``what`` must be."""
     return RejectedError(
         Code.UNREADABLE_MEDIA,
         f"The ISO cannot be read: there are only zeros where {what} has to be, as in a broken"
@@ -49,7 +49,7 @@ def only_zeros(what: str) -> RejectedError:
 
 
 def truncated_error(size: int, needed: int, what: str) -> RejectedError:
-    """Make the rejection for an object that ends before what it holds does."""
+    """Make the rejection of an object that is shorter than its contents require."""
     return RejectedError(
         Code.TRUNCATED,
         f"The object ends after {size:,} bytes, but {what} on it reaches to {needed:,}; the whole"
@@ -63,9 +63,9 @@ class Window:
     Parameters
     ----------
     read : ReadRange
-        What it raises passes through.
+        Its exceptions are passed on.
     size : int
-        The object's size in bytes; nothing is asked for beyond it.
+        The object's size in bytes; nothing is read beyond it.
     observe : Observer, optional
         Called before each request.
 
@@ -73,7 +73,7 @@ class Window:
     ----------
     size : int
     requests, bytes : int
-        What has been spent so far.
+        The number of requests and bytes so far.
     """
 
     __slots__ = ("_observe", "_read", "_segments", "bytes", "requests", "size")
@@ -88,7 +88,7 @@ class Window:
         self.bytes = 0
 
     def prefetch(self) -> None:
-        """Read the first range, clipped to what the object has."""
+        """Read the first range, limited to the object's size."""
         offset, length = FIRST_READ
         if self.size <= offset:
             offset = 0
@@ -96,15 +96,15 @@ class Window:
             self._segments.append((offset, self._fetch(offset, min(length, self.size - offset))))
 
     def read(self, offset: int, length: int, what: str, *, ahead: int = 0) -> bytes:
-        """Give ``length`` bytes from ``offset``.
+        """Return ``length`` bytes from ``offset``.
 
         Parameters
         ----------
         offset, length : int
         what : str
-            What lies there, for the message should the object end before it does.
+            What the range contains, for the error message if the object ends before it.
         ahead : int
-            How many bytes to ask for should a request be needed: what follows is often next.
+            How many bytes to read if a request is needed, because the next range often follows.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class Window:
         return None
 
     def _more(self, offset: int, end: int, ahead: int) -> tuple[int, bytes]:
-        """Read from ``offset`` up to what is there already, the wish or the object's end."""
+        """Read from ``offset`` to the next cached segment, the wanted end or the object's end."""
         wish = max(end, min(offset + ahead, self.size))
         stop = min((at for at, _ in self._segments if offset < at < wish), default=wish)
         made = (offset, self._fetch(offset, stop - offset))

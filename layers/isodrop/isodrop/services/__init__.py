@@ -1,1 +1,1 @@
-"""The use cases: what happens to an upload, in the order in which it happens."""
+"""The use cases: processing, building, distributing, publishing and sweeping."""

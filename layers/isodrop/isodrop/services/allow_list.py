@@ -1,8 +1,9 @@
-"""Only these ISOs: whether what was uploaded is on the operator's list.
+"""Checks whether an uploaded ISO is on the operator's allow-list.
 
-The hash is read from the private copy, so it is that of the bytes that are imported, and kept by
-content: the same bytes are never read again. Whoever is killed while it reads begins again, for the
-state of a hash cannot be kept; the function's time is enough for what ``MaxIsoGigabytes`` lets in.
+The hash is computed from the staging copy, so it is the hash of the bytes that are imported. It is
+stored by content id, so the same bytes are hashed only once. An interrupted invocation starts the
+hash again, because the state of a hash cannot be stored. The function's timeout is long enough for
+the largest ISO that ``MaxIsoGigabytes`` allows.
 """
 
 from collections.abc import Callable
@@ -21,18 +22,18 @@ from isodrop.services.staging import copy_key
 
 @dataclass(frozen=True, slots=True)
 class AllowListGate:
-    """Everything that it takes.
+    """Checks copies against the allow-list.
 
     Attributes
     ----------
     bucket : StagingBucket
-        Where the copies are.
+        Contains the copies.
     ledger : Ledger
     mode : AllowListMode
     read_list : callable
         Reads the list.
     piece : int
-        How many bytes of a copy are read at a time.
+        The number of bytes of a copy to read per request.
     """
 
     bucket: StagingBucket
@@ -47,36 +48,36 @@ class AllowListGate:
         Returns
         -------
         Run
-            As it stands then, with the SHA-256 of its bytes where there is an allow-list.
+            The updated run, with the SHA-256 of its content if there is an allow-list.
 
         Raises
         ------
         RejectedError
             ``unknown-iso``.
         TransientError
-            The list cannot be read, and nothing is imported without it; or something else that is
-            waited for.
+            The list cannot be read, and nothing is imported without it; or another temporary
+            error.
         """
         if self.mode is AllowListMode.OFF:
             return run
         if run.sha256 is not None and run.import_build.attempt is not None:
-            return run  # it was allowed before
+            return run  # it was checked before
         sha256 = self.ledger.sha256_of(content.id) or self._hash(run, content)
-        note = self._judge(sha256)
+        note = self._refusal(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
-            self.ledger.record_sha256(run, sha256, None)  # the answer is to have it, too
+            self.ledger.record_sha256(run, sha256, None)  # for the answer
             raise RejectedError(Code.UNKNOWN_ISO, note)
         return self.ledger.record_sha256(run, sha256, note)
 
-    def _judge(self, sha256: str) -> str | None:
-        """Say why an ISO of that hash may not be imported; ``None`` if it may."""
+    def _refusal(self, sha256: str) -> str | None:
+        """Return the reason why an ISO with that hash may not be imported, or ``None``."""
         try:
             allowed = self.read_list()
         except (TransientError, PermanentError) as error:
-            said = f"The stack's allow-list cannot be read: {error}"
+            problem = f"The stack's allow-list cannot be read: {error}"
             if self.mode is AllowListMode.ENFORCE:
-                raise TransientError(f"{said}; nothing is imported until it can be") from error
-            return f"{said}."
+                raise TransientError(f"{problem}; nothing is imported until it can be") from error
+            return f"{problem}."
         if sha256 in allowed:
             return None
         return allowed.refusal(sha256)

@@ -1,8 +1,8 @@
-"""An answer, written where people look: on the AMI, on the object, into a parameter.
+"""Writes an answer to the tags of the AMI and of the object, and to parameters.
 
-All of it is best effort, for convenience: the answer is certain before any of it begins and does
-not depend on it. So nothing here raises, and nothing takes long: what could not be written is
-named in a sentence, which goes into the answer's ``notes``.
+All of this is best effort: the answer is recorded before it starts and does not depend on it. So
+nothing here raises an exception or takes long. Each thing that could not be written is described
+in one sentence in the answer's ``notes``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 TIME_BUDGET_SECONDS: Final = 20.0
-"""Seconds after which nothing more is begun."""
+"""Seconds after which nothing more is started."""
 MAX_OBJECT_TAGS: Final = 10
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
 INTERRUPTED_NOTE: Final = (
@@ -42,11 +42,11 @@ class Annotator:
     Attributes
     ----------
     s3, builder
-        The client and adapter that it uses, with short time-outs.
+        The client and adapter that it uses, with short timeouts.
     latest : LatestParameters
-        Names the newest image.
+        Updates the parameters that name the newest image.
     clock : callable
-        Seconds that only go forward.
+        Returns seconds of a monotonic clock.
     """
 
     s3: "S3Client"
@@ -55,20 +55,20 @@ class Annotator:
     clock: Callable[[], float]
 
     def annotate(self, run: Run, answer: Event, attempt: Attempt | None) -> tuple[str, ...]:
-        """Write all there is to write.
+        """Write all annotations of an answer.
 
         Parameters
         ----------
         run : Run
         answer : Event
-            Its answer, which stands.
+            Its recorded answer.
         attempt : Attempt or None
-            At its import; the image's tags are in its request.
+            The attempt at its import; the image's tags are in its request.
 
         Returns
         -------
         tuple of str
-            What could not be written and why, a sentence each; empty when all went well.
+            What could not be written and why, one sentence each; empty on success.
         """
         until = self.clock() + TIME_BUDGET_SECONDS
         notes = []
@@ -76,9 +76,9 @@ class Annotator:
             try:
                 self._check_time(until)
                 left_out = write()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not hang on it
-                said = str(error) if isinstance(error, IsodropError) else repr(error)
-                left_out = single_line(said)
+            except Exception as error:  # noqa: BLE001 - the answer does not depend on it
+                message = str(error) if isinstance(error, IsodropError) else repr(error)
+                left_out = single_line(message)
             if left_out:
                 notes.append(f"{what}: {left_out}")
         return tuple(notes)
@@ -86,7 +86,7 @@ class Annotator:
     def _jobs(
         self, run: Run, answer: Event, attempt: Attempt | None, until: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
-        # The object first: the parameters may take all the time there is.
+        # The object first: the parameters may take the rest of the time.
         yield (
             "The object was not fully tagged",
             lambda: self._tag_object(run.upload, object_tags(answer)),
@@ -109,22 +109,22 @@ class Annotator:
     # ------------------------------------------------------------------ tags
 
     def _tag_ami(self, ami: ContractAmi, tags: Mapping[str, str]) -> None:
-        """Give an AMI the tags that its image was made with: Image Builder does not."""
+        """Copy the tags of the image to its AMI, which Image Builder does not do."""
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
         with translate_errors():
             self.builder.ec2.create_tags(Resources=[ami.id], Tags=listed)  # type: ignore[arg-type] # the stubs want their own dictionaries
 
     def _tag_object(self, upload: Upload, ours: Mapping[str, str]) -> str | None:
-        """Tag the very version that was uploaded, and keep what other tags it has.
+        """Tag the version that was uploaded, and keep its other tags.
 
-        S3 takes tags only as a whole: what somebody else writes between the reading and the
-        writing is lost.
+        S3 replaces all tags of an object at once, so tags that are written by others between the
+        read and the write are lost.
         """
         where = {"Bucket": upload.bucket, "Key": upload.key}
         if upload.version is not None:
             where["VersionId"] = upload.version
         elif not has_current(self.s3, upload):
-            return None  # what lies there now is another upload's
+            return None  # the key belongs to another upload now
         try:
             with translate_errors():
                 there = self.s3.get_object_tagging(**where)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
@@ -137,7 +137,7 @@ class Annotator:
                 self.s3.put_object_tagging(**where, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # likewise
         except PermanentError as error:
             if error.aws_code in _GONE:
-                return None  # deleted for good: there is nothing to tag
+                return None  # the version was deleted
             raise
         if room < len(ours):
             return f"it has {len(theirs)} other tags, and S3 allows {MAX_OBJECT_TAGS}"
@@ -145,13 +145,13 @@ class Annotator:
 
 
 def object_tags(answer: Event) -> dict[str, str]:
-    """Make an answer tags for the object; the most useful ones come first."""
+    """Make the tags of the object from an answer, the most useful ones first."""
     data = answer.data
     amis = data.amis if isinstance(data, SucceededData) else ()
-    told = {
+    values = {
         "state": answer.detail_type.rsplit(" ", 1)[-1].lower(),
         "code": getattr(data, "code", None),
         "ami": amis[0].id if amis else None,
         "image": getattr(data, "build_arn", None),
     }
-    return {f"{_PREFIX}{name}": clean_tag_value(value) for name, value in told.items() if value}
+    return {f"{_PREFIX}{name}": clean_tag_value(value) for name, value in values.items() if value}

@@ -1,7 +1,8 @@
-"""Which of the builds that count as under way are over, though nobody released them.
+"""Finds builds that have ended but still count as under way.
 
-Whoever answers for a build releases it before. An execution that was aborted, or that stopped
-tracking before its build ended, has not: the sweep checks each build that counts.
+A build is normally released before its answer is written. An execution that was aborted, or that
+stopped tracking before its build ended, does not release it, so the sweep checks every build that
+counts as under way.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from isodrop.domain.build import BuildPhase
 from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, Run
 
 NEVER_FOUND: Final = timedelta(hours=1)
-"""How long after the answer a build is looked for whose request may have been sent."""
+"""How long after the answer to search for the build of a request that may have been sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,12 @@ class BudgetAuditor:
     ledger: Ledger
 
     def is_under_way(self, key: AttemptKey, now: datetime) -> bool:
-        """Whether an attempt has a build that goes on, or may yet come to one.
+        """Whether an attempt has a running build, or may still get one.
 
         Raises
         ------
         TransientError, PermanentError
-            When AWS does not answer.
+            A call to AWS failed.
         """
         attempts = self.ledger.list_attempts(key.import_key)
         if key.number >= len(attempts):
@@ -46,7 +47,7 @@ class BudgetAuditor:
         if owner is None or owner.answer_json is None:
             return True
         if attempt.status is AttemptStatus.PREPARED:
-            # Written first, so that nobody else sends it; that gives it back, too.
+            # Marked as lost, so that no other run sends it; this also returns it to the budget.
             status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST).status
             return status is not AttemptStatus.LOST
         return not _is_long_answered(owner, now)

@@ -1,4 +1,4 @@
-"""The distribution of a finished image to other Regions and accounts, started once."""
+"""Starts the distribution of a finished image to other Regions and accounts, exactly once."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class DistributionTask:
     key : str
         The distribution key.
     source : Upload
-        Of the attempt that imported the image.
+        The source of the attempt that imported the image.
     plan : ImportPlan
     content_id : str
-        Of the ISO that was imported.
+        The content id of the ISO that was imported.
     build_arn : str
-        The image's.
+        The ARN of the image's build version.
     settings : DistributionSettings or None
-        ``None`` where the stack no longer distributes; then no new request is made.
+        ``None`` if the stack no longer distributes images; then no new request is made.
     builder : ImageBuilder
     """
 
@@ -47,11 +47,11 @@ class DistributionTask:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """For messages."""
         return f"distributions of {self.plan.name} {self.plan.semantic_version}"
 
     def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
-        """Make a request of DistributeImage."""
+        """Make a DistributeImage request."""
         if self.settings is None:
             raise PermanentError("the stack no longer distributes", code=Code.DISTRIBUTION_FAILED)
         ours = {**self.plan.tags, "isodrop:content": self.content_id, **tags}
@@ -61,12 +61,12 @@ class DistributionTask:
         """Call DistributeImage."""
         return self.builder.distribute_image(request)
 
-    def is_ready(self, attempt: Attempt) -> bool:  # noqa: ARG002 - the protocol's
-        """Whether the image is there: an image build version never changes."""
+    def is_ready(self, attempt: Attempt) -> bool:  # noqa: ARG002 - part of the protocol
+        """Return ``True``: an image build version never changes."""
         return True
 
     def has_result(self, build: Build) -> bool:
-        """Whether what it made is still there; a distribution need not make AMIs of its own."""
+        """Whether its AMIs still exist; a distribution may have none of its own."""
         return not build.amis or self.builder.amis_exist(build)
 
 
@@ -79,11 +79,11 @@ class Distributor:
     builder, ledger
         The adapters that it uses.
     submission : BuildSubmitter
-        Submits the request, once.
+        Submits the request exactly once.
     settings : DistributionSettings or None
-        What the stack says of it; ``None`` if images stay where they are.
+        The stack's settings for distributions; ``None`` if images are not distributed.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     """
 
     builder: ImageBuilder
@@ -93,26 +93,26 @@ class Distributor:
     now: Callable[[], datetime]
 
     def start_distribution(self, run: Run) -> Run:
-        """Bring a run with a finished image to its distribution: a shared one, or a new one.
+        """Start the distribution of a run's finished image, or join one that exists.
 
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
 
         Returns
         -------
         Run
-            As it stands then. Its ``distribution.arn`` is the build to track; ``None`` if there is
-            none: the run has its answer, no image is to be distributed, or the distribution's
-            ``failure`` says why.
+            The updated run. Its ``distribution.arn`` is the build to track, or ``None`` if there
+            is none: the run has its answer, there is no image to distribute, or the distribution's
+            ``failure`` gives the reason.
 
         Raises
         ------
         TransientError, QuotaError
-            Not now; try again later.
+            Temporary; try again later.
         PermanentError
-            Image Builder does not describe the image.
+            Image Builder did not return the image.
         """
         record = run.distribution
         if run.answer_json is not None or record.arn is not None or record.failure is not None:
@@ -131,9 +131,9 @@ class Distributor:
         return self.ledger.record_status_seen(run, BuildKind.DISTRIBUTION, seen_at)
 
     def _task(self, run: Run) -> DistributionTask | None:
-        """Make the task of a run whose image is there; ``None`` for another run.
+        """Make the task of a run that has an image; ``None`` for any other run.
 
-        What was started is continued though the stack may no longer distribute.
+        A distribution that was started is continued even if the stack no longer distributes images.
         """
         imported, plan = run.import_build, run.decision
         if imported.arn is None or imported.attempt is None or not isinstance(plan, ImportPlan):

@@ -1,7 +1,7 @@
-"""From an upload to its build: claim, inspect, decide, copy, submit once.
+"""Takes an upload to its build: claim, inspect, decide, copy, submit.
 
-Each step records what it did before the next one starts, and reads first what is recorded, so
-the whole may be killed anywhere and started again: it comes to the same end.
+Each step first reads what is recorded, and records its result before the next step starts. So the
+function can be interrupted at any point and run again with the same result.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,19 +36,19 @@ _CLEAN: Final = "NO_THREATS_FOUND"
 
 
 class NextStep(StrEnum):
-    """What the state machine is to do about an upload."""
+    """What the state machine does next with an upload."""
 
     TRACK = "track"
-    """There is a build: track it to its end."""
+    """There is a build: track it until it ends."""
     REPORT = "report"
-    """There will be no build: answer."""
+    """There will be no build: publish the answer."""
     SKIP = "skip"
-    """Another execution has claimed the run and will answer; or it is no ISO, and nobody will."""
+    """Do nothing: another execution has claimed the run, or the object is not an ISO."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """What is to be done about an upload, and the build to track if there is one."""
+    """The next step for an upload, and the build to track if there is one."""
 
     next_step: NextStep
     build_arn: str | None = None
@@ -56,18 +56,18 @@ class IntakeResult:
 
 @dataclass(frozen=True, slots=True)
 class ImportTask:
-    """The import of one run's copy; see :class:`~isodrop.services.submission.BuildTask`.
+    """The import of a run's copy; see :class:`~isodrop.services.submission.BuildTask`.
 
     Attributes
     ----------
     run : Run
-        As it stands once its copy is made.
+        The run after its copy was made.
     plan : ImportPlan
     content : Content
     stager : Stager
     builder : ImageBuilder
     read_settings : callable
-        Reads what the stack's parameters say of every import; only for a new request.
+        Reads the stack's settings for every import; called for a new request only.
     """
 
     run: Run
@@ -90,11 +90,11 @@ class ImportTask:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """For messages."""
         return f"builds of {self.plan.name} {self.plan.semantic_version}"
 
     def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
-        """Make a request of ImportDiskImage, for the run's copy."""
+        """Make an ImportDiskImage request for the run's copy."""
         content = {"isodrop:content": self.content.id}
         if self.run.sha256 is not None:
             content["isodrop:sha256"] = self.run.sha256
@@ -106,40 +106,40 @@ class ImportTask:
         return self.builder.import_disk_image(request)
 
     def is_ready(self, attempt: Attempt) -> bool:
-        """Whether the copy is there."""
+        """Whether the copy exists; a run's own copy is made if it does not."""
         return self.stager.is_ready(self.run, attempt)
 
     def has_result(self, build: Build) -> bool:
-        """Whether EC2 knows the image's AMIs."""
+        """Whether EC2 returns the image's AMIs."""
         return self.builder.amis_exist(build)
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Brings one upload to its build.
+    """Takes an upload to its build.
 
     Attributes
     ----------
     s3, builder, ledger
         The clients and adapters that it uses.
     settings : ImportSettings
-        What the stack's parameters say.
+        The stack's settings for every import.
     uefi_data_uri : str or None
-        The object that holds the stack's UEFI data: a parameter is too small for it.
+        The object that contains the stack's UEFI data, which is too long for a parameter.
     stager : Stager
         Makes the copy that is imported.
     gate : AllowListGate
-        Allows what is on the allow-list, where there is one.
+        Checks the upload against the allow-list, if there is one.
     submission : BuildSubmitter
-        Submits the request, once.
+        Submits the request exactly once.
     now : callable
-        The time, ISO 8601.
+        Returns the current time, ISO 8601.
     record_inspection : callable
-        Gets how many ranges, and how many bytes, an inspection has read.
+        Called with the number of ranges and bytes that an inspection read.
     bucket, prefix : str or None, and str
-        Where uploads lie; whoever starts an execution may name another place, which is not read.
+        The location of uploads. An execution may be started for an object elsewhere; it is skipped.
     needs_malware_scan : bool
-        Whether nothing is imported that GuardDuty has not found clean.
+        Whether to import only what GuardDuty found clean.
     """
 
     s3: "S3Client"
@@ -163,25 +163,25 @@ class Intake:
         request: RunRequest = FIRST_RUN,
         malware_scan: str | None = None,
     ) -> IntakeResult:
-        """Bring one upload to its build, or to the reason why there is none.
+        """Process an upload until it has a build, or a recorded reason why there is none.
 
         Parameters
         ----------
         upload : Upload
-            As S3's event has it.
+            The upload from the S3 event.
         execution : str
-            Who handles it. The same execution may come again; another one gets
-            :attr:`NextStep.SKIP`, as everyone does for an object that is no ISO by its name,
-            which the rule cannot always know, and for one of another bucket or prefix.
+            The execution that handles it. The same execution may call again. Any other execution
+            gets :attr:`NextStep.SKIP`, as does any object whose key does not end in ``.iso``
+            (the event rule cannot filter all of them) or that is in another bucket or prefix.
         request : RunRequest, optional
-            Which run of the upload this is, and with what overrides.
+            Which run of the upload this is, and its overrides.
         malware_scan : str, optional
-            How its malware scan ended, where that was waited for.
+            The result of its malware scan, if the stack waited for one.
 
         Raises
         ------
         TransientError, QuotaError
-            Try again later; nothing is lost.
+            Temporary; try again later.
         """
         is_ours = upload.is_iso and self._is_here(upload)
         if is_ours and malware_scan is not None and not upload.size:
@@ -192,7 +192,7 @@ class Intake:
         if run.answer_json is None and run.import_build.arn is not None:
             return IntakeResult(NextStep.TRACK, run.import_build.arn)
         if run.answer_json is not None or run.import_build.failure is not None:
-            # Answered already: while this execution was thought to be over, and then redriven.
+            # The sweep answered while this execution had ended; it was redriven afterwards.
             return IntakeResult(NextStep.REPORT)
         try:
             self._refuse_if_cancelled(run)
@@ -206,7 +206,7 @@ class Intake:
             return IntakeResult(NextStep.REPORT)
 
     def _import(self, run: Run, plan: ImportPlan) -> str:
-        """Bring an accepted upload to its build; returns its ARN."""
+        """Stage and submit an accepted upload; returns the ARN of its build."""
         run, content = self.stager.stage_upload(run, plan)
         run = self.gate.check(run, content)
         self._refuse_if_cancelled(run)  # the copy may have taken minutes
@@ -214,11 +214,11 @@ class Intake:
         attempt, build_arn = self.submission.submit(run, task)
         run = self.ledger.link_build(run, build_arn)
         if not attempt.belongs_to(run):
-            self.stager.discard_copy(run)  # the copy that is imported is another run's
+            self.stager.discard_copy(run)  # another run's copy is imported
         return build_arn
 
     def _decide(self, run: Run, malware_scan: str | None) -> Run:
-        """Record a decision, unless one was recorded before."""
+        """Inspect the upload and record the decision, unless there is one already."""
         if run.decision is not None:
             return run
         refusal = self._check_malware_scan(run.upload, malware_scan)
@@ -226,17 +226,17 @@ class Intake:
         return self.ledger.record_decision(run, decision)
 
     def _refuse_if_cancelled(self, run: Run) -> None:
-        """Go no further with a run that an operator wants cancelled."""
+        """Stop a run that an operator has cancelled."""
         if self.ledger.is_cancellation_requested(run):
             raise PermanentError(CANCELLED.message, code=CANCELLED.code)
 
     def _is_here(self, upload: Upload) -> bool:
-        """Whether an upload lies where the stack's uploads do."""
+        """Whether an upload is in the stack's bucket and prefix."""
         bucket = self.bucket or upload.bucket
         return upload.bucket == bucket and upload.key.startswith(self.prefix)
 
     def _check_malware_scan(self, upload: Upload, result: str | None) -> Rejection | None:
-        """Refuse what is not found clean; an execution that no scan started goes by the tag."""
+        """Reject what is not clean; without a scan event, the object's tag has the result."""
         if result is None and self.needs_malware_scan:
             result = read_scan_tag(self.s3, upload)
             if result is None:
@@ -263,8 +263,8 @@ class Intake:
             if ranges:
                 self.record_inspection(len(ranges), sum(ranges))
         metadata = merge_overrides(found.metadata, request.overrides)
-        # An operator's overrides win over the metadata, so under these names nothing is left that
-        # an uploader has set; and who may start executions is not limited to what uploaders may.
+        # An operator's overrides replace the metadata, so none of these values is an uploader's.
+        # Operators, who may start executions, are not limited to AllowedOverrides.
         allowed = self.settings.allowed_overrides | request.overrides.keys()
         return plan_import(
             upload, contents, metadata, replace(self.settings, allowed_overrides=allowed)
@@ -278,7 +278,7 @@ class Intake:
 
 
 def check_malware_scan(result: str | None) -> Rejection | None:
-    """Reject an upload without inspection whose malware scan did not find it clean."""
+    """Reject an upload, without inspection, that the malware scan did not find clean."""
     if result in {None, _CLEAN}:
         return None
     return Rejection.of(

@@ -1,9 +1,8 @@
-"""The parameter that names the newest image of a name and a build of Windows.
+"""Updates the parameters that name the newest image of an image name and a build of Windows.
 
-An image that is gone is retired from the ledger when it is met, so that however many higher
-versions were deleted, each of them is looked at once and never again. The sweep does the same for
-all names, so a parameter that was left behind, or whose AMI was deleted, is mended without another
-import.
+An image that no longer exists is marked as retired in the ledger when it is found, so each deleted
+image is checked only once. The sweep updates the parameters of all names, so a parameter that is
+out of date, or whose AMI was deleted, is corrected without another import.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,16 +25,16 @@ _ROUNDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class LatestParameters:
-    """Everything that it takes.
+    """Updates the latest parameters.
 
     Attributes
     ----------
     builder, ssm, ledger
-        What it talks to.
+        The adapters and the client that it uses.
     across_builds : bool
-        Whether there is a parameter for the newest image of all builds, too.
+        Whether there is also a parameter for the newest image of all builds of Windows.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     """
 
     builder: ImageBuilder
@@ -45,27 +44,27 @@ class LatestParameters:
     now: Callable[[], datetime]
 
     def add(self, image: ImageRecord, check_time: Callable[[], None]) -> None:
-        """Write that there is an image, and let the parameters name the newest."""
+        """Record an image, and update the parameters."""
         self.ledger.put_image(image, self.now().astimezone(UTC).isoformat(timespec="milliseconds"))
         self.update(image.name, image.build, check_time)
 
     def update(self, name: str, build: int, check_time: Callable[[], None]) -> None:
-        """Let the parameters name the newest image, whatever the order in which builds end.
+        """Set the parameters to the newest image, whatever the order in which builds end.
 
-        Where no image is left they stay as they are: a parameter that is gone would break who
-        reads it no less, and would not say what it was.
+        If no image is left, the parameters keep their values: a missing parameter would break its
+        readers as well, and would no longer show which AMI it named.
 
         Parameters
         ----------
         name, build : str and int
-            Of the images: Image Builder's name, and Windows' build.
+            The image name in Image Builder, and the build of Windows.
         check_time : callable
-            Raises when there is no time for another image.
+            Raises an exception if there is no time for another image.
 
         Raises
         ------
-        TransientError, RefusedError
-            Not certain to be up to date. What was retired stays retired: come again.
+        TransientError, PermanentError
+            The parameters may be out of date; try again. Images stay retired.
         """
         self._point(
             f"/isodrop/{name}/{build}/latest",
@@ -83,10 +82,10 @@ class LatestParameters:
         images: Callable[[], Iterable[ImageRecord]],
         check_time: Callable[[], None],
     ) -> None:
-        """Write a parameter, and look again: who writes last has seen what all had to say.
+        """Write a parameter, then read the images again until the value is the newest.
 
-        Every image is in the ledger before its parameter is written. So of two that end at the
-        same time the later writer sees both, and the earlier one at its second look.
+        Every image is in the ledger before its parameter is written. So of two writers at the same
+        time the later one finds both images, and so does the earlier one when it reads again.
         """
         written = self._value(parameter)
         known: dict[str, str | None] = {}
@@ -105,7 +104,7 @@ class LatestParameters:
                     Overwrite=True,
                 )
             written = newest
-        raise TransientError(f"{parameter} was moved by others {_ROUNDS} times meanwhile")
+        raise TransientError(f"{parameter} was changed by others {_ROUNDS} times in the meantime")
 
     def _value(self, parameter: str) -> str | None:
         try:
@@ -122,9 +121,9 @@ class LatestParameters:
         check_time: Callable[[], None],
         known: dict[str, str | None],
     ) -> str | None:
-        """Find the AMI of the first, the highest, version that is AVAILABLE and still has it.
+        """Find the AMI of the highest version that is AVAILABLE and whose AMI exists.
 
-        What was found a moment ago is in ``known``, and is not looked for again.
+        Results of earlier rounds are in ``known`` and are not read again.
         """
         for image in images:
             if image.arn in known:
@@ -143,6 +142,6 @@ class LatestParameters:
         return build.status == "AVAILABLE" and self.builder.amis_exist(build)
 
     def _retire(self, image: ImageRecord) -> None:
-        # Before that EC2 may not know the AMI of an image that is there.
+        # Before that, EC2 may not return the AMI of an image that exists.
         if self.now() - datetime.fromisoformat(image.known_at) >= SETTLING_TIME:
             self.ledger.retire(image)

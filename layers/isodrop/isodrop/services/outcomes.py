@@ -1,4 +1,4 @@
-"""How a run's builds ended: read from Image Builder and EC2, and recorded where others need it."""
+"""Reads from Image Builder and EC2 how a run's builds ended, and records it in the ledger."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class OutcomeReader:
     builder, ledger
         The adapters that it uses.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     """
 
     builder: ImageBuilder
@@ -31,15 +31,17 @@ class OutcomeReader:
     now: Callable[[], datetime]
 
     def read(self, run: Run) -> Outcome:
-        """Read all that an answer needs.
+        """Read everything that the answer needs.
 
-        A build that is over is released from what is under way, and one that succeeded is
-        recorded as such: before the answer is written, for afterwards nobody comes here.
+        A build that has ended no longer counts as under way, and an attempt whose build succeeded
+        is recorded as succeeded. Both happen before the answer is written, because this method is
+        not called after that.
 
         Raises
         ------
         TransientError, PermanentError
-            It is not known yet, such as an AMI that EC2 does not know; try again later.
+            The outcome is not known yet, for example if EC2 does not return a new AMI; try again
+            later.
         """
         record = run.import_build
         if record.attempt is None or isinstance(run.decision, Rejection):
@@ -61,12 +63,12 @@ class OutcomeReader:
         return Outcome(attempt, build, self._read_distribution(run.distribution))
 
     def is_settling(self, run: Run) -> bool:
-        """Whether a run's build is so new that AWS does not know it yet, or not what it made.
+        """Whether a run's build or its AMIs are so new that AWS may not return them yet.
 
         Raises
         ------
         TransientError, PermanentError
-            Image Builder does not answer; try again later.
+            The call to Image Builder failed; try again later.
         """
         record = run.import_build
         if run.answer_json is not None or record.arn is None or record.attempt is None:
@@ -87,20 +89,20 @@ class OutcomeReader:
         return build
 
     def _get_build(self, arn: str, attempt: Attempt) -> Build | None:
-        """Get a build; that a new one is not known yet does not mean that it is gone."""
+        """Get a build; raises ``TransientError`` if it is not found but may be too new."""
         build = self.builder.get_build(arn)
         if build is None and is_just_submitted(attempt, self.now()):
             raise TransientError(f"Image Builder does not know {arn} yet; it is new")
         return build
 
     def _is_settling(self, attempt: Attempt, build: Build) -> bool:
-        # Recorded first, so that whoever comes to this build later knows since when it is there.
+        # Recorded first, so that other runs of this build know when it became available.
         if not is_just_available(self.ledger, attempt, build, self.now()):
             return False
         try:
             return not self.builder.amis_exist(build)
         except PermanentError:
-            return False  # without the permission to ask EC2 nobody waits for it
+            return False  # without ec2:DescribeImages there is nothing to wait for
 
     def _record_success(self, attempt: Attempt) -> Attempt:
         if attempt.status is AttemptStatus.SUCCEEDED:

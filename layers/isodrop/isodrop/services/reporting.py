@@ -1,9 +1,9 @@
-"""Publishing: two kinds of notification on the way, and exactly one answer of a run.
+"""Publishes the events of a run: notifications while it runs, and exactly one answer.
 
-An answer is written into the ledger before it is published, and published as it was written, so
-it is the same answer however often it is published again. Between the two, when nothing can change
-it any more, AMI, object and parameters are annotated, once: the notes on what could not be written
-are kept beside the answer and published with it.
+An answer is written to the ledger before it is published, and published as written, so it is the
+same however often it is published. Between the two steps, when the answer can no longer change,
+the AMI, the object and the parameters are annotated once. What could not be written is stored as
+notes next to the answer and published with it.
 """
 
 import json
@@ -45,15 +45,15 @@ class Reporter:
     outcomes : OutcomeReader
         Reads how builds ended.
     annotator : Annotator
-        Writes the answer where people look: AMI, object, parameters.
+        Writes the answer to the tags of AMI and object, and to parameters.
     stager : Stager
-        Deletes copies that nobody needs any more.
+        Deletes copies that are no longer needed.
     stack : str
-        The stack's name, which is in every event.
+        The stack's name, which every event contains.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     count : callable
-        Gets a run, the answer that was published for it, and when: at least once for each.
+        Called at least once per answer with the run, its answer and the time of publication.
     """
 
     ledger: Ledger
@@ -75,10 +75,10 @@ class Reporter:
     def claim_run(
         self, upload: Upload, execution: str, request: RunRequest = FIRST_RUN
     ) -> Run | None:
-        """Get the run of an upload, if it is this execution's; claimed now if nobody has yet.
+        """Get the run of an upload if this execution has claimed it, or claim it now.
 
-        An execution whose very first function was broken has claimed nothing, and still owes
-        an answer; unless the object is no ISO by its name.
+        If the first function of an execution failed before it claimed the run, the execution still
+        has to publish an answer, unless the object's key does not end in ``.iso``.
         """
         return (
             self.ledger.claim(upload, execution, _iso(self.now()), request)
@@ -87,7 +87,7 @@ class Reporter:
         )
 
     def publish_started(self, run: Run) -> None:
-        """Publish that there is a build, and that it is tracked."""
+        """Publish that the build was started and is being tracked."""
         attempt = self._attempt_of(run)
         data = None if attempt is None else started_data(run, attempt)
         if data is None:
@@ -97,16 +97,16 @@ class Reporter:
     def publish_progress(
         self, run: Run, status: str, previous: str | None, steps: StepCount | None = None
     ) -> None:
-        """Publish that build or distribution has moved to another status or another step.
+        """Publish that the status or step of the build or distribution has changed.
 
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         status, previous : str, and str or None
-            The build's, now and when this was last published.
+            The build's status now, and in the previous notification.
         steps : StepCount, optional
-            As the state machine has seen them; they are counted otherwise.
+            The steps that the state machine counted. If not given, they are counted here.
         """
         distribution_arn = run.distribution.arn
         if distribution_arn is None:
@@ -122,25 +122,25 @@ class Reporter:
         self._publish(make_event(run, data, attempt, self.stack, self.now(), *what), run)
 
     def publish_answer(self, run: Run, caught: ExecutionError | None = None) -> Event:
-        """Publish the one answer of a run; again, if it was not certain to have been published.
+        """Publish the answer of a run, or publish it again if it may not have been published.
 
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         caught : ExecutionError, optional
-            What ended the execution, when it did not come to its end by itself.
+            The error that ended the execution, if it failed.
 
         Returns
         -------
         Event
-            The answer that stands.
+            The answer that is stored in the ledger.
 
         Raises
         ------
         TransientError, PermanentError
-            Something that it needs is not to be had yet, such as an AMI that EC2 does not know;
-            try again later.
+            Something that the answer needs is not available yet, such as an AMI that EC2 does
+            not return; try again later.
         """
         attempt = None
         if run.answer_json is None:
@@ -151,7 +151,7 @@ class Reporter:
         run = self._annotate(run, event, attempt)
         event = event.with_notes(run.annotation_notes or ())
         self._publish(event, run)
-        # Before the ledger says that all is done: killed in between, it is told and counted again.
+        # Before the ledger marks it as answered: if interrupted, it is published and counted again.
         self.count(run, event, self.now())
         run = self.ledger.mark_answered(run, _iso(self.now()))
         own = attempt if attempt is not None and attempt.belongs_to(run) else None
@@ -159,7 +159,7 @@ class Reporter:
         return event
 
     def _record_answer(self, run: Run, caught: ExecutionError | None) -> tuple[Run, Attempt | None]:
-        """Write the answer of a run that has none yet."""
+        """Write the answer of a run that does not have one."""
         if caught is None:
             outcome = self.outcomes.read(run)
             data = answer_data(run, outcome, self.now())
@@ -173,7 +173,7 @@ class Reporter:
     def _annotate(self, run: Run, answer: Event, attempt: Attempt | None) -> Run:
         """Annotate AMI, object and parameters, unless that was begun before; record the notes.
 
-        Once, because whatever ended the function may have been this, and could end it again.
+        Only once: if this step ended the function, for example by a timeout, it could do so again.
         """
         if run.annotation_notes is not None:
             return run

@@ -1,8 +1,9 @@
-"""The private copy: made once the plan is accepted, imported instead of the upload, then deleted.
+"""The staging copy of an upload: made when the plan is accepted, imported, then deleted.
 
-The object under the upload's key may be renamed, overwritten or deleted from then on. Each step is
-recorded before the next one, so that an invocation that was killed is continued by the next: the
-multipart upload's id before the first part, what the bytes are before the copy is completed.
+Image Builder imports the copy, so the uploaded object may be overwritten or deleted from then on.
+Each step is recorded before the next one, so the next invocation continues where one was
+interrupted: the id of the multipart upload before the first part, and the checksum of the content
+before the copy is completed.
 """
 
 from collections.abc import Callable
@@ -24,12 +25,12 @@ from isodrop.errors import PermanentError, RejectedError, TransientError
 from isodrop.services.submission import is_just_submitted
 
 _ROUNDS: Final = 3
-"""How often a copy is begun again before it waits: each time somebody else has ended it."""
+"""How often a copy is restarted in one invocation, if another one ended its multipart upload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stager:
-    """Makes and deletes the copies.
+    """Makes and deletes staging copies.
 
     Attributes
     ----------
@@ -37,9 +38,9 @@ class Stager:
     builder, ledger
         The adapters that it uses.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     part_size : int
-        Another one makes other content ids.
+        The size of a part in bytes. Another size results in other content ids.
     """
 
     bucket: StagingBucket
@@ -54,16 +55,16 @@ class Stager:
         Returns
         -------
         Run and Content
-            The run as it stands then, and what the bytes of its copy are.
+            The updated run, and the content of its copy.
 
         Raises
         ------
         RejectedError
             ``object-gone``: it was replaced or deleted before its copy was made.
         TransientError
-            Not now; try again, and it continues.
+            Temporary; the next call continues the copy.
         PermanentError
-            S3 does not copy it.
+            S3 refuses to copy it.
         """
         if run.content is not None and run.import_build.attempt is not None:
             return run, run.content
@@ -73,7 +74,7 @@ class Stager:
         return run, content
 
     def ensure_copy(self, run: Run) -> tuple[Run, Content]:
-        """Make the copy if it is not there; likewise."""
+        """Make the copy if it does not exist; returns and raises as :meth:`stage_upload`."""
         key = copy_key(run)
         if run.content is not None and self.bucket.has_copy(key, run.content):
             return run, run.content
@@ -85,20 +86,20 @@ class Stager:
                 return self._copy(run, key, is_new=is_new)
             except NoUploadError:
                 run, is_new = self._begin(run, key)
-        raise TransientError("the copy was ended by others meanwhile; it is made again")
+        raise TransientError("another invocation ended the multipart upload; it is started again")
 
     def _begin(self, run: Run, key: str) -> tuple[Run, bool]:
-        """Begin a multipart upload in place of the run's; another invocation's may stand instead.
+        """Begin a multipart upload that replaces the run's, unless another invocation did.
 
         Returns
         -------
         Run and bool
-            The run as it stands, and whether the upload is this new one.
+            The updated run, and whether its multipart upload is the one begun here.
         """
         upload_id = self.bucket.create_upload(key)
         begun = self.ledger.record_staging(run, upload_id, run.staging)
         if begun.staging is None:
-            raise TransientError("the ledger does not have the multipart upload that was begun")
+            raise TransientError("the ledger does not contain the new multipart upload")
         if begun.staging != upload_id:
             self.bucket.abort_upload(key, upload_id)
         return begun, begun.staging == upload_id
@@ -110,18 +111,18 @@ class Stager:
         content = content_of(copied, upload.size, self.part_size)
         run = self.ledger.record_content(run, content)
         if run.content != content:
-            # One ETag, other bytes: only where there are no versions, and not by chance.
+            # Other bytes with the same ETag: without versions, and made on purpose.
             raise object_gone(upload.bucket, upload.key, "replaced")
         self.bucket.complete_upload(key, upload_id, copied, content)
         return run, content
 
     def _inspect_copy(self, run: Run, plan: ImportPlan) -> None:
-        """Check that what was copied is what the decision is about.
+        """Check that the copy is the ISO that was inspected.
 
-        Without versions the ETag alone ties the copy to the inspection, and of an object that came
-        in one piece that is an MD5, for which a second file can be made.
+        Without versions, only the ETag ties the copy to the inspection. For an object uploaded in
+        one part the ETag is an MD5, for which a second file can be constructed.
         """
-        from isodrop.iso.reader import read_iso  # noqa: PLC0415 - who only publishes reads no ISO
+        from isodrop.iso.reader import read_iso  # noqa: PLC0415 - not needed to publish
 
         copy = open_object(self.bucket.client, self.bucket.bucket, copy_key(run))
         try:
@@ -132,9 +133,10 @@ class Stager:
             raise object_gone(run.upload.bucket, run.upload.key, "replaced")
 
     def is_ready(self, run: Run, attempt: Attempt) -> bool:
-        """Whether the copy that an attempt's request names is there; a run's own is made again.
+        """Whether the copy that an attempt's request names exists.
 
-        ``False`` if it is not there, and cannot be made again.
+        If the copy is this run's own and does not exist, it is made again. Returns ``False`` if
+        there is no copy and it cannot be made again.
         """
         if attempt.belongs_to(run):
             try:
@@ -147,17 +149,17 @@ class Stager:
             return False
         return self.bucket.has_copy(copy_key(owner), owner.content)
 
-    # ------------------------------------------------------------------ when it is over
+    # ------------------------------------------------------------------ deletion
 
     def discard_copy(self, run: Run, attempt: Attempt | None = None) -> None:
-        """Delete a run's copy if nobody needs it any more; the sweep does it if this cannot.
+        """Delete a run's copy if it is no longer needed; if this fails, the sweep deletes it.
 
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         attempt : Attempt, optional
-            The one whose request names the copy, as it stands; it is found otherwise.
+            The attempt whose request names the copy, if the caller has read it already.
         """
         if run.staging is None:
             return
@@ -170,21 +172,21 @@ class Stager:
                 self.bucket.delete_copy(copy_key(run))
 
     def is_over(self, run: Run, attempt: Attempt | None = None, *, search: bool = False) -> bool:
-        """Whether it is certain that no import reads a run's copy, now or later.
+        """Whether it is certain that no import reads, or will read, a run's copy.
 
         Parameters
         ----------
         run : Run
-            As it stands in the ledger.
+            The run as it is in the ledger.
         attempt : Attempt, optional
-            The one whose request names the copy, as it stands; it is found otherwise.
+            The attempt whose request names the copy, if the caller has read it already.
         search : bool
-            Whether to look for the build of a request that may have been sent.
+            Whether to search Image Builder for the build of a request that may have been sent.
 
         Raises
         ------
         TransientError, PermanentError
-            When AWS does not answer.
+            A call to AWS failed.
         """
         is_settled = run.import_build.failure is not None or run.answer_json is not None
         attempt = attempt or self._attempt_of(run)
@@ -192,7 +194,7 @@ class Stager:
             return is_settled or run.import_build.attempt is not None
         status = attempt.status
         if status is AttemptStatus.PREPARED and is_settled:
-            # Before the copy goes: who joins now must not send a request that names it.
+            # Before the copy is deleted: another run must not send a request that names it.
             status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST).status
         if status is AttemptStatus.PREPARED:
             return False
@@ -225,5 +227,5 @@ class Stager:
 
 
 def copy_key(run: Run) -> str:
-    """Name a run's copy."""
+    """Return the key of a run's copy."""
     return staging_key(run.upload_id, run.request.number)

@@ -1,8 +1,8 @@
-"""Once and only once: a request that starts a build of Image Builder's, and who shares the build.
+"""Submits each request to Image Builder exactly once, and lets several runs share its build.
 
-An import is such a request, and so is the distribution of its image. Each is frozen in the ledger
-before it is first sent, and that it is sent is written before it is; a crash anywhere, a repeat or
-a race ends with the same build.
+An import is one such request, and the distribution of its image is another. Each request is stored
+in the ledger before it is first sent, and it is marked as submitted before it is sent. So a crash
+at any point, a repeated event or a race leads to the same build.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,30 +22,30 @@ from isodrop.domain.run import Attempt, AttemptStatus, BuildKind, Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
 
 _ROUNDS: Final = 5
-"""How often a run may lose the race for an attempt before it waits and tries again."""
+"""How many times a run may lose the race for an attempt before it is retried later."""
 
 
 class BuildTask(Protocol):
-    """What is to be built once; runs whose tasks have the same key share its builds."""
+    """Something to build once; runs whose tasks have the same key share its builds."""
 
     @property
     def kind(self) -> BuildKind:
-        """Which part of a run it is."""
+        """The part of a run that this task does."""
 
     @property
     def key(self) -> str:
-        """What its attempts are attempts at: an import key or a distribution key."""
+        """The import key or distribution key that its attempts are stored under."""
 
     @property
     def source(self) -> Upload:
-        """The object that it began with; its ETag is in the client token."""
+        """The uploaded object; its ETag is part of the client token."""
 
     @property
     def title(self) -> str:
-        """What several of its builds are called, for people."""
+        """A noun phrase in the plural for its builds, for messages."""
 
     def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
-        """Make the request of a new attempt, with these tags among others."""
+        """Make the request for a new attempt, with these tags in addition to its own."""
 
     def send(self, request: Request) -> str:
         """Send a request; returns the ARN of the build that it started.
@@ -53,18 +53,18 @@ class BuildTask(Protocol):
         Raises
         ------
         TransientError, QuotaError, PermanentError
-            Image Builder did not start one.
+            Image Builder did not start a build.
         """
 
     def is_ready(self, attempt: Attempt) -> bool:
-        """Whether what an attempt's request names is there."""
+        """Whether the copy or image that an attempt's request names exists."""
 
     def has_result(self, build: Build) -> bool:
-        """Whether what a build that succeeded has made is still there."""
+        """Whether the AMIs of a build that succeeded still exist."""
 
 
 class Submission(NamedTuple):
-    """The attempt that a run is bound to, and the build that it led to."""
+    """The attempt that a run is bound to, and its build."""
 
     attempt: Attempt
     build_arn: str
@@ -72,7 +72,7 @@ class Submission(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BuildSubmitter:
-    """Submits the request of a task once.
+    """Submits the request of a task exactly once.
 
     Attributes
     ----------
@@ -83,9 +83,9 @@ class BuildSubmitter:
     max_consecutive_failures : int
         How many builds of a task may fail in a row before its runs are rejected.
     now : callable
-        The time, with a time zone.
+        Returns the current time, with a time zone.
     limits : BuildLimits or None
-        How many imports may be built at once and in a day; a distribution builds nothing.
+        How many imports may run at once and start in a day. Distributions do not count.
     """
 
     builder: ImageBuilder
@@ -96,14 +96,14 @@ class BuildSubmitter:
     limits: BuildLimits | None = None
 
     def submit(self, run: Run, task: BuildTask) -> Submission:
-        """Bring a run to the build of its task: its own, one that can be shared, or a new one.
+        """Find or start the build for a run's task: its own, a shared one, or a new one.
 
-        The build is yet to be linked to the run.
+        The caller links the build to the run.
 
         Raises
         ------
         TransientError, QuotaError
-            Not now; try again later.
+            Temporary; try again later.
         RejectedError, PermanentError
             There will be no build for this run.
         """
@@ -121,32 +121,32 @@ class BuildSubmitter:
             found = found or self._create_attempt(run, task, attempts)
             if found is not None:
                 return self._link(run, found, task)
-        raise TransientError("many runs of one import compete; this one waits")
+        raise TransientError("several runs of the same import compete; this one is retried")
 
     def _link(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt:
         linked = self.ledger.link_attempt(run, attempt.key, task.kind).build(task.kind).attempt
-        # Another invocation for the same run may have been first.
+        # Another invocation for the same run may have linked another attempt first.
         return attempt if linked in {None, attempt.key} else self.ledger.get_attempt(linked)
 
     def _reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
-        """Get the last attempt if the run can share it: it is its own, it runs, or it succeeded."""
+        """Return the last attempt if the run can use it: its own, running, or succeeded."""
         if attempt.belongs_to(run):
             return attempt
         try:
-            # Its own run may have been killed before it could send or write: the token makes
-            # it safe to do that in its stead.
+            # The run that created it may have stopped before it sent the request or recorded the
+            # build. The client token makes it safe to send the request on its behalf.
             build_arn = attempt.build_arn or self._submit_once(attempt, task)
         except (RejectedError, PermanentError):
             status = self.ledger.get_attempt(attempt.key).status
             if status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
                 return None
-            raise  # it may still be sent
+            raise  # the request may still be sent
         if not self._lives(attempt, build_arn, task):
             return None
         return replace(attempt, build_arn=build_arn)
 
     def _lives(self, attempt: Attempt, build_arn: str, task: BuildTask) -> bool:
-        """Whether an attempt's build runs, or what it made is there."""
+        """Whether an attempt's build is running, or its result exists."""
         build = self.builder.get_build(build_arn)
         if build is None and is_just_submitted(attempt, self.now()):
             raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
@@ -161,7 +161,7 @@ class BuildSubmitter:
     def _create_attempt(
         self, run: Run, task: BuildTask, earlier: Sequence[Attempt]
     ) -> Attempt | None:
-        """Freeze a new request, unless too many failed; ``None`` if somebody was first."""
+        """Store a new request, unless too many failed; ``None`` if another run was first."""
         lost = _consecutive_failures(earlier)
         if lost >= self.max_consecutive_failures:
             raise RejectedError(
@@ -191,10 +191,10 @@ class BuildSubmitter:
         return attempt if self.ledger.create_attempt(attempt, limits) else None
 
     def _submit_once(self, attempt: Attempt, task: BuildTask) -> str:
-        """Send an attempt's frozen request, once what it names was seen to be there.
+        """Send an attempt's stored request, after checking that the copy or image exists.
 
-        That it is sent is written before it is: who comes later must not think that there is no
-        build.
+        The attempt is marked as submitted first: a later invocation must not assume that there is
+        no build.
         """
         status = attempt.status
         if status is AttemptStatus.PREPARED:
@@ -204,7 +204,7 @@ class BuildSubmitter:
             raise PermanentError(CODES[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
         if status is AttemptStatus.REFUSED:
             raise PermanentError(
-                "Image Builder has refused this very request before", code=Code.IMPORT_REFUSED
+                "Image Builder has refused this request before", code=Code.IMPORT_REFUSED
             )
         again = attempt.status is AttemptStatus.SUBMITTED
         earlier = self.builder.find_build_by_tags(attempt.request) if again else None
@@ -220,9 +220,9 @@ class BuildSubmitter:
 
 
 def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
-    """Whether an attempt's request was answered a moment ago, or only now.
+    """Whether an attempt's request was accepted less than ten minutes ago.
 
-    Image Builder may not know its build yet, so one that is not found is not gone.
+    Image Builder may not return its build yet, so a build that is not found may still exist.
     """
     if attempt.submitted_at is None:
         return attempt.build_arn is None
@@ -230,9 +230,9 @@ def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
 
 
 def is_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datetime) -> bool:
-    """Whether an attempt's build, which has succeeded, was first seen so a moment ago.
+    """Whether an attempt's build was first seen as succeeded less than ten minutes ago.
 
-    AWS may not know yet what it made, so nothing that is missing is gone.
+    EC2 may not return its AMIs yet, so an AMI that is not found may still exist.
     """
     seen = ledger.record_available(attempt, _iso(now)).available_at or _iso(now)
     return build.status == "AVAILABLE" and now - datetime.fromisoformat(seen) < SETTLING_TIME
@@ -243,7 +243,7 @@ def _iso(when: datetime) -> str:
 
 
 def _consecutive_failures(attempts: Sequence[Attempt]) -> int:
-    """Count the builds since the last one that succeeded."""
+    """Count the failed builds since the last one that succeeded."""
     lost = 0
     for attempt in reversed(attempts):
         if attempt.status is AttemptStatus.SUCCEEDED:

@@ -1,10 +1,10 @@
-"""The sweep: answers what nobody answered, and starts what was never started.
+"""The sweep: answers runs that have no answer, and starts uploads that were never started.
 
-Whatever the state machine cannot answer by itself is found here, by looking at what is written
-and at what lies in the bucket: an execution that was aborted, that timed out or whose every try
-failed; an upload that EventBridge did not hand over. A sweep takes back nothing and needs no
-memory to be right: claims, answers and execution names are written once, so it may be killed
-anywhere, run twice or overlap with another. What it remembers only spares it work.
+It compares the ledger and the bucket to find what the state machine cannot handle itself: an
+execution that was aborted, timed out or failed despite its retries, and an upload whose event
+EventBridge did not deliver. A sweep undoes nothing and needs no state of its own: claims, answers
+and execution names are written once. So it may be interrupted, run twice or overlap with another
+one. Its checkpoint only saves work.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,32 +42,32 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectVersionTypeDef
 
 MIN_AGE: Final = timedelta(minutes=10)
-"""What is younger is on its ordinary way yet."""
+"""Younger uploads and runs are still being processed normally."""
 LOOKBACK_BEFORE_DEPLOY: Final = timedelta(hours=1)
-"""How far before the ledger's making a sweep looks back. What lay in the bucket longer was nobody's
-to import."""
+"""How long before the creation of the ledger an upload may have been made. Older objects were in
+the bucket before the stack, and are not imported."""
 MAX_LOOKBACK: Final = timedelta(days=8)
-"""How far any sweep looks back. An object that was uploaded in parts says as its last
-modification when the upload was begun, and the bucket aborts an upload after seven days.
+"""How far back a sweep searches the bucket. The last modification of a multipart object is the time
+when its upload was started, and the bucket aborts uploads after seven days.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
 COPY_AGE: Final = timedelta(days=8)
-"""No import takes so long: an execution ends after seven days. The bucket's lifecycle says the
-same."""
+"""Age at which a copy is deleted in any case: an execution ends after seven days. The lifecycle
+rule of the bucket has the same number."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
 MAX_PAGES: Final = 20
-"""Of the bucket's listing, of a thousand versions each: the next sweep goes on. So a sweep costs
-the same however much is in the bucket, and five see one of 100,000 versions."""
+"""Pages of the bucket's listing per sweep, of 1,000 versions each; the next sweep continues. So the
+cost of a sweep does not depend on the size of the bucket: 100,000 versions take five sweeps."""
 _BATCH: Final = 100
 
 
 class _NoTimeError(TransientError):
-    """The next sweep goes on."""
+    """The sweep's time is used up; the next one continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweeper:
-    """Everything that a sweep needs.
+    """Runs sweeps.
 
     Attributes
     ----------
@@ -76,19 +76,19 @@ class Sweeper:
     distributor, outcomes, reporter
         The services that it uses.
     bucket, prefix : str
-        Where uploads lie.
+        The location of uploads.
     tracking : timedelta
-        How long a build is followed.
-    grace : timedelta
-        What is younger is left alone.
+        How long a build is tracked.
+    min_age : timedelta
+        Younger runs and uploads are skipped.
     waits_for_malware_scan : bool
-        Whether what is not scanned yet is left alone, too.
+        Whether to skip objects that have not been scanned yet.
     now : callable
-        The time, with a time zone.
-    tell : callable
-        Takes a word and particulars, for the log.
+        Returns the current time, with a time zone.
+    log : callable
+        Logs a message with its fields.
     has_time : callable
-        Whether there is time for one more thing.
+        Returns whether there is time for one more item.
     """
 
     s3: "S3Client"
@@ -108,34 +108,34 @@ class Sweeper:
     waits_for_malware_scan: bool = False
 
     def run(self) -> SweepSummary:
-        """Sweep once.
+        """Run one sweep.
 
         Returns
         -------
-        Tally
-            Trouble with one drop is counted, and keeps no other from its answer.
+        SweepSummary
+            The counts. An error with one item is counted, and the others are still processed.
 
         Raises
         ------
-        TransientError, RefusedError
-            Ledger or bucket cannot be looked at; raised after all that could be done was done.
+        TransientError, PermanentError
+            The ledger or the bucket cannot be read; raised after everything else was done.
         """
         summary = SweepSummary()
         left = dict(self.ledger.load_checkpoint() or {})
         if "since" not in left:
-            # Not of this sweep's own time: the ones before it may all have come to nothing.
+            # Not derived from the current time: all earlier sweeps may have failed.
             left["since"] = (self.ledger.created_at() - LOOKBACK_BEFORE_DEPLOY).isoformat()
         since = max(datetime.fromisoformat(left["since"]), self.now() - MAX_LOOKBACK)
         jobs: dict[str, Callable[[Any], Mapping[str, str] | None]] = {
             "open": lambda at: self._answer_open_runs(at, summary),
             "versions": lambda at: self._start_unclaimed(at, since, summary),
-            "latest": lambda at: self._mend_latest(at, summary),
+            "latest": lambda at: self._update_latest(at, summary),
         }
         failed: list[Exception] = []
         for job, do in jobs.items():
             try:
                 left[job] = do(left.get(job))
-            except Exception as error:  # noqa: BLE001 - raised below; the other job goes first
+            except Exception as error:  # noqa: BLE001 - raised below, after the other jobs
                 failed.append(error)
         for rest in (self._delete_copies, self._release_builds):
             try:
@@ -147,10 +147,10 @@ class Sweeper:
             raise failed[0]
         return summary
 
-    # ------------------------------------------------------------------ what nobody answered
+    # ------------------------------------------------------------------ runs without an answer
 
     def _answer_open_runs(self, after: Cursor | None, summary: SweepSummary) -> Cursor | None:
-        """Answer the open drops whose execution is over; returns where to go on, if anywhere."""
+        """Answer open runs whose execution has ended; returns where to continue, if not done."""
         old_enough = (self.now() - self.min_age).isoformat()
         marks = takewhile(
             lambda mark: mark["claimedAt"] < old_enough,
@@ -167,9 +167,9 @@ class Sweeper:
         return None
 
     def _resolve(self, run: Run, summary: SweepSummary) -> None:
-        """Give a drop its answer, unless somebody else will."""
+        """Answer a run, unless its execution will."""
         if run.answered_at is not None:
-            return  # the index lags
+            return  # the index is eventually consistent
         summary.open += 1
         age = self.now() - datetime.fromisoformat(run.claimed_at)
         summary.oldest_open_seconds = max(summary.oldest_open_seconds, age.total_seconds())
@@ -197,19 +197,19 @@ class Sweeper:
         )
 
     def _execution_end(self, run: Run) -> str | None:
-        """Say how the drop's execution ended; ``None`` while it goes on."""
+        """Describe how the run's execution ended; ``None`` while it is running."""
         if not run.execution_arn.startswith("arn:"):
-            return "No execution follows this upload: it was claimed by hand."
+            return "No execution tracks this upload: it was claimed manually."
         found = self.executions.describe_execution(run.execution_arn)
         if found is None:
-            return "Step Functions no longer knows the execution that followed this upload."
+            return "The execution that tracked this upload no longer exists in Step Functions."
         if not found.is_over:
             return None
         cause = f": {found.error}" if found.error else "."
-        return f"The execution that followed this upload is {found.status}{cause}"
+        return f"The execution that tracked this upload is {found.status}{cause}"
 
     def _with_its_build(self, run: Run) -> Run:
-        """See whether the drop's import has come to a build that it was not told of."""
+        """Link the run to the build of its attempt, if the execution did not."""
         record = run.import_build
         if record.arn is not None or record.attempt is None:
             return run
@@ -217,12 +217,12 @@ class Sweeper:
         return run if attempt.build_arn is None else self.ledger.link_build(run, attempt.build_arn)
 
     def _continue(self, run: Run) -> tuple[Run, bool]:
-        """Start the distribution of an image that is there.
+        """Start the distribution of a finished image.
 
         Returns
         -------
         Run and bool
-            The run as it stands; whether its build, or its distribution, is still waited for.
+            The updated run, and whether to wait for its build or distribution.
         """
         if run.import_build.arn is None:
             return run, False
@@ -239,15 +239,15 @@ class Sweeper:
         return build is not None and build.phase is BuildPhase.RUNNING
 
     def _is_timed_out(self, since: str) -> bool:
-        """Whether all the time is over for which something is tracked."""
+        """Whether the time limit for tracking is exceeded."""
         return self.now() >= datetime.fromisoformat(since) + self.tracking
 
-    # ------------------------------------------------------------------ what names the newest
+    # ------------------------------------------------------------------ latest parameters
 
-    def _mend_latest(
+    def _update_latest(
         self, at: Mapping[str, str] | None, summary: SweepSummary
     ) -> Mapping[str, str] | None:
-        """Let each latest parameter name the newest image; returns where to go on, if anywhere."""
+        """Update each latest parameter; returns where to continue, if not done."""
         latest = self.reporter.annotator.latest
         last = "" if at is None else at["name"]
         for name, build in self.ledger.image_names():
@@ -268,12 +268,12 @@ class Sweeper:
 
     def _check_time(self) -> None:
         if not self.has_time():
-            raise _NoTimeError("the sweep's time is over; the next one goes on")
+            raise _NoTimeError("the sweep's time is used up; the next one continues")
 
-    # ------------------------------------------------------------------ what is needed no more
+    # ------------------------------------------------------------------ staging copies
 
     def _delete_copies(self, summary: SweepSummary) -> None:
-        """Remove the copies that are known to be needed no more, or are as old as none gets."""
+        """Delete copies that are no longer needed, or that are older than any import takes."""
         stager = self.reporter.stager
         for staged in stager.bucket.list_copies():
             if not self.has_time():
@@ -293,10 +293,10 @@ class Sweeper:
         age = self.now() - datetime.fromisoformat(run.answered_at)
         return age >= self.min_age and self.reporter.stager.is_over(run, search=True)
 
-    # ------------------------------------------------------------------ what counts no more
+    # ------------------------------------------------------------------ the budget
 
     def _release_builds(self, summary: SweepSummary) -> None:
-        """Release the builds that are over from what is under way, and tell what is used."""
+        """Release builds that have ended, and record how much of the budget is used."""
         auditor = BudgetAuditor(self.builder, self.ledger)
         for attempt in self.ledger.under_way():
             if not self.has_time():
@@ -311,12 +311,12 @@ class Sweeper:
         use = self.ledger.budget_use(day_of(self.now()))
         summary.builds_at_once, summary.builds_today = use.at_once, use.today
 
-    # ------------------------------------------------------------------ what was never started
+    # ------------------------------------------------------------------ uploads without a run
 
     def _start_unclaimed(
         self, at: Mapping[str, str] | None, since: datetime, summary: SweepSummary
     ) -> Mapping[str, str] | None:
-        """Start what nobody has claimed; returns the page to go on from, if any."""
+        """Start uploads that are not claimed; returns the page to continue from, if not done."""
         until = self.now() - self.min_age
         for _ in range(MAX_PAGES):
             with translate_errors():
@@ -352,7 +352,7 @@ class Sweeper:
         return at
 
     def _start(self, run: str, upload: Upload, when: datetime, summary: SweepSummary) -> None:
-        # With the hour in it: one that came to nothing can be repeated, but not at once.
+        # With the hour, so that a failed execution can be started again, but not at once.
         name = f"{run}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
         event = make_object_created_event(
             upload, when, self.executions.machine_arn, "isodrop sweep"
@@ -376,29 +376,29 @@ class Sweeper:
         ), version["LastModified"]
 
     def _log_unreadable(self, summary: SweepSummary, error: UnreadableItemError) -> None:
-        """Tell of an item that stays without an answer, because nobody can read it."""
+        """Log an item that cannot be read, and so gets no answer."""
         summary.errors += 1
         self.log("unreadable", {**error.key, "error": str(error)})
 
     def _isolate_errors(
         self, summary: SweepSummary, run: str, upload: Upload
     ) -> AbstractContextManager[None]:
-        """Let trouble with one drop stay with it."""
+        """Log an error with one upload, and continue with the others."""
         return self._isolated(summary, {"uploadId": run, "key": upload.key})
 
     @contextmanager
     def _isolated(self, summary: SweepSummary, what: Mapping[str, str]) -> Iterator[None]:
-        """Let trouble with one thing stay with it: the others are owed theirs all the same."""
+        """Log an error with one item, and continue with the others."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is
+        except Exception as error:  # noqa: BLE001 - it must not stop the sweep
             summary.errors += 1
-            said = single_line(f"{type(error).__name__}: {error}")
-            self.log("trouble", {**what, "error": said})
+            message = single_line(f"{type(error).__name__}: {error}")
+            self.log("trouble", {**what, "error": message})
 
 
 def _is_eligible(upload: Upload) -> bool:
-    """Whether the stack's rule would have taken it, and it can be told from other writes."""
+    """Whether the event rule matches the upload, and its version identifies it."""
     return upload.is_iso and upload.version is not None
 
 

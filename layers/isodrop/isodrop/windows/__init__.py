@@ -1,1 +1,1 @@
-"""What is known of Windows: its releases, and how people name its ISOs. Pure."""
+"""Knowledge about Windows: its releases, and the file names of its ISOs. Pure."""

@@ -1,7 +1,8 @@
-"""What a file name says about an ISO, and nothing that it does not say. Pure.
+"""Parses the file names of ISOs. Pure.
 
-Microsoft names its ISOs in a dozen ways and users rename them. The name decides nothing that the
-media can; it fills the gaps they leave, and what it says against them is told.
+Microsoft names its ISOs in a dozen ways, and users rename them. The contents of the ISO take
+precedence over its name: the name is used only for what the contents do not contain, and
+contradictions become notes.
 """
 
 import re
@@ -56,38 +57,38 @@ T = TypeVar("T")
 
 FIRST_WINDOWS_11_LTSC: Final = "2024"
 
-# Longer than any file system lets a name be; whoever writes more says nothing we would believe.
+# The maximum length of a file name on common file systems. Longer names are ignored.
 MAX_NAME: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What one file name says. ``None`` where it does not say.
+    """The facts in a file name; ``None`` for each one that it does not contain.
 
     Attributes
     ----------
     name : str
-        The base name, as it came.
+        The original base name.
     family : str or None
-        Whose way of naming it is; ``renamed`` where only loose words were recognized.
+        The naming scheme; ``renamed`` if only some words were recognized.
     windows : {"11", "10", "server", "none"} or None
-        ``none`` for what is no Windows at all, such as language packs.
+        ``none`` for anything other than Windows, such as language packs.
     release : str or None
-        ``24H2``; ``LTSC 2024``; of Server the year. A word of the name, or what follows from
-        ``build``.
+        Such as ``24H2`` or ``LTSC 2024``; for Server, the year. From a word of the name, or derived
+        from ``build``.
     word : str or None
-        The release only if it is a word of the name.
+        The release, only if it is a word of the name.
     build, revision : int or None
     architecture : str or None
         ``x64``, ``arm64``, ``x86``.
     language : str or None
         BCP 47; ``mul`` for several.
     edition : str or None
-        A hint at what is on it: ``business``, ``consumer``, ``enterprise-eval``, ``ltsc``, …
+        The kind of ISO: ``business``, ``consumer``, ``enterprise-eval``, ``ltsc``, …
     updated : str or None
-        Year and month of the servicing update in it, such as ``2025-03``.
+        Year and month of the included update, such as ``2025-03``.
     importable : {"yes", "no", "unknown"}
-        On the name's word alone.
+        According to the name only.
     """
 
     name: str
@@ -105,7 +106,7 @@ class FileName:
 
     @property
     def label(self) -> str | None:
-        """The release where the name is certain of it: by a word, or by a build that one has."""
+        """The release, if it is a word of the name or the only release of its build."""
         if self.word is not None or self.build is None:
             return self.word
         possible = possible_releases(self.build, self.revision)
@@ -120,14 +121,14 @@ _UNKNOWN: Final = NamePattern("renamed", "")
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A name as it is searched: in lower case, without the numbers that say nothing.
+    """A normalized name: in lower case, without numbers that have no meaning here.
 
     Attributes
     ----------
     stem : str
-        Its separators as they came, ``_`` for spaces.
+        With the original separators, and ``_`` for spaces.
     words : str
-        Its words, with single spaces.
+        The words, separated by single spaces.
     source : Source
     """
 
@@ -137,23 +138,23 @@ class _Text:
 
 
 def parse_file_name(key: str) -> FileName:
-    """Read what a file name says.
+    """Parse a file name.
 
     Parameters
     ----------
     key : str
-        An object's key or a path; only the base name is read. Any string.
+        The key of an object or a path; only the base name is used. Any string is valid.
 
     Returns
     -------
     FileName
-        Names never seen say less, never nonsense. Nothing is raised.
+        An unknown naming scheme results in fewer facts, not in wrong ones. Nothing is raised.
 
     Examples
     --------
     >>> key = "in/en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
-    >>> said = parse_file_name(key)
-    >>> said.release, said.architecture, said.language, said.edition, said.importable
+    >>> facts = parse_file_name(key)
+    >>> facts.release, facts.architecture, facts.language, facts.edition, facts.importable
     ('24H2', 'x64', 'en-US', 'business', 'yes')
     >>> parse_file_name("holiday.iso").release
     """
@@ -166,7 +167,7 @@ def parse_file_name(key: str) -> FileName:
     updated = re.search(UPDATED, stem, FLAGS)
     lower = re.sub(UPDATED, "", stem.lower(), flags=re.ASCII)
     bare = re.sub(NUMBERS_OF_NOTHING, "", re.sub(LAB_TIME, "_", lower, flags=re.ASCII))
-    # The lab writes CLIENTENTERPRISEEVAL and SERVERHYPERCORE.
+    # Names of the build lab contain CLIENTENTERPRISEEVAL and SERVERHYPERCORE.
     apart = re.sub(r"(?<![a-z])(client|server)(?=[a-z])", r"\1 ", bare)
     text = _Text(bare, " ".join(re.findall(r"[a-z0-9]+", apart)), source)
     return _read(name, text, None if updated is None else _updated(**updated.groupdict()))
@@ -187,7 +188,7 @@ def _read(name: str, text: _Text, updated: str | None) -> FileName:
         language = "mul"
     release = _release(text, word, edition, build, revision)
     believed = word if not source.is_lab or word == release else None
-    said = FileName(
+    facts = FileName(
         name=name,
         family=_family(source, edition),
         windows=_windows(edition, number, word, build),
@@ -200,11 +201,11 @@ def _read(name: str, text: _Text, updated: str | None) -> FileName:
         edition=edition,
         updated=updated,
     )
-    return _judged(said, documented=edition in source.documented)
+    return _with_importable(facts, documented=edition in source.documented)
 
 
 def _family(source: NamePattern, edition: str | None) -> str:
-    """Name the family: by what is on the disc where that tells more than who named it."""
+    """Return the family: by the kind of ISO if that is more specific than the naming scheme."""
     if source is _UNKNOWN:
         return source.name
     if edition in NO_WINDOWS:
@@ -222,7 +223,7 @@ def _edition(text: _Text) -> str | None:
 
 
 def _build(text: _Text) -> tuple[int | None, int | None]:
-    """Give build and revision; of a renamed file only a known one, or what looks like one."""
+    """Return build and revision; for a renamed file, only a known or plausible build."""
     pattern = BUILD.format(joints=text.source.joints)
     found = {
         (int(match["build"]), int(match["revision"]) if match["revision"] else None)
@@ -235,7 +236,7 @@ def _build(text: _Text) -> tuple[int | None, int | None]:
 
 
 def _word(text: _Text, edition: str | None) -> str | None:
-    """Give the release as a word of the name, of Server and LTSC its own kind of word."""
+    """Return the word for the release; Server and LTSC have words of their own."""
     label = _only(
         [*re.findall(HALF_YEAR, text.stem), *re.findall(YEAR_AND_MONTH, text.stem)]
         if edition != "server"
@@ -254,7 +255,7 @@ def _word(text: _Text, edition: str | None) -> str | None:
 def _release(
     text: _Text, word: str | None, edition: str | None, build: int | None, revision: int | None
 ) -> str | None:
-    """Say the release: a build that is known tells it, unless the word says it more exactly."""
+    """Return the release, derived from a known build unless the word is more specific."""
     if build is None:
         return word
     if edition == "server" or (edition in NO_WINDOWS and re.search(SERVER, text.words)):
@@ -283,17 +284,19 @@ def _architectures(text: _Text) -> list[str]:
     return [ARCHITECTURES[re.sub(r"[ _-]", "", word)] for word in found]
 
 
-def _judged(said: FileName, *, documented: bool) -> FileName:
-    """Add the verdict. A yes takes a name of Microsoft's own that says all there is to say."""
+def _with_importable(facts: FileName, *, documented: bool) -> FileName:
+    """Set ``importable``. It is ``yes`` only for a complete name in a scheme of Microsoft's."""
     if (
-        said.windows in ("10", "server", "none")
-        or said.architecture in ("arm64", "x86")
-        or said.edition not in MAY_HAVE_ENTERPRISE
-        or said.label in UNSUPPORTED_RELEASES
+        facts.windows in ("10", "server", "none")
+        or facts.architecture in ("arm64", "x86")
+        or facts.edition not in MAY_HAVE_ENTERPRISE
+        or facts.label in UNSUPPORTED_RELEASES
     ):
-        return replace(said, importable="no")
-    says_all = said.windows == "11" and said.architecture == "x64" and said.release in DOCUMENTED
-    return replace(said, importable="yes") if documented and says_all else said
+        return replace(facts, importable="no")
+    is_complete = (
+        facts.windows == "11" and facts.architecture == "x64" and facts.release in DOCUMENTED
+    )
+    return replace(facts, importable="yes") if documented and is_complete else facts
 
 
 def _windows(
@@ -319,6 +322,6 @@ def _updated(month: str, year: str) -> str | None:
 
 
 def _only(values: Iterable[T]) -> T | None:
-    """Take a word that is said once, or twice alike; a name that contradicts itself says none."""
+    """Return the value if all values are equal, otherwise ``None``."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else None

@@ -1,13 +1,12 @@
-"""How ISOs are named: where a name comes from, and the words in it. Tables only.
+"""The naming schemes of ISOs, and the words in their names. Tables only.
 
-A name is read in two steps. A :class:`NamePattern` recognizes whose way of naming it is, by what
-such names begin and end with; it says nothing about what is between. Each fact (release, build,
-architecture, language, edition) is then read by one pattern that is the same for all sources, for
-the words are the same wherever Microsoft puts them. What is on the disc tells the family then:
-Server is a family of its own, whoever names it.
+A name is parsed in two steps. First, a :class:`NamePattern` recognizes the naming scheme by the
+beginning and end of the name. Then each fact (release, build, architecture, language, edition) is
+found with one pattern that is the same for all schemes, because Microsoft uses the same words
+everywhere. The kind of ISO may then determine the family: Server is a family of its own in every
+scheme.
 
-To know another way of naming, add one :class:`NamePattern`; to know another word, add it to its
-table.
+To support another scheme, add a :class:`NamePattern`; to support another word, add it to its table.
 """
 
 import re
@@ -18,32 +17,32 @@ from typing import Final, Literal
 
 Windows = Literal["11", "10", "server", "none"]
 
-# Patterns are text: they are compiled when the first name is read, and kept by re itself, because
-# compiling them takes longer than starting everything else that only imports this.
+# Patterns are strings: re compiles them when the first name is parsed, and caches them. Compiling
+# them on import would slow down the start of everything that imports this module.
 FLAGS: Final = re.ASCII | re.IGNORECASE
 
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """One way of naming ISOs: a pattern, and what goes without saying in it.
+    """One naming scheme of ISOs: a pattern, and facts that are implied by it.
 
     Attributes
     ----------
     name : str
-        The family, unless the edition tells another.
+        The family, unless the edition implies another.
     pattern : str
-        Of the whole stem, for :data:`FLAGS`, with ``_`` for spaces.
+        Matches the whole stem with :data:`FLAGS`; ``_`` stands for spaces.
     families : mapping of str to str
         The family by edition.
     edition : str or None
-        What goes without saying.
+        The edition that is implied by the scheme.
     joints : str
-        What may stand between a build and its revision: the characters of a class.
+        The characters between a build and its revision, as in a character class.
     documented : frozenset of str
-        The editions of which AWS documents media of this source as importable.
+        The editions whose ISOs in this scheme AWS documents as importable.
     is_lab : bool
-        Whether it is a name of Microsoft's build lab. The release in one is that of the branch,
-        which need not be that of the build: 19h2_release became 1909.
+        Whether it is a scheme of Microsoft's build lab. Such names contain the release of the
+        branch, which may differ from that of the build: 19h2_release became 1909.
     """
 
     name: str
@@ -55,7 +54,7 @@ class NamePattern:
     is_lab: bool = False
 
 
-# What an underscore stands for may be missing in a name, or be a bracket: Chinese_Simplified,
+# In a name, an underscore of these words may be missing or be a parenthesis: Chinese_Simplified,
 # EnglishInternational, Chinese(Simplified).
 LANGUAGES: Final = {
     "arabic": "ar",
@@ -115,9 +114,10 @@ LANGUAGES: Final = {
 }
 LANGUAGE_WORDS: Final = {word.replace("_", ""): tag for word, tag in LANGUAGES.items()}
 LANGUAGE_TAGS: Final = {tag.lower(): tag for tag in (*LANGUAGES.values(), "ar-SA")}
-# A bare language means the one of its tags that Windows has; where it has several, the likeliest
-# by CLDR: https://github.com/unicode-org/cldr/blob/main/common/supplemental/likelySubtags.xml
-# The others are countries, and codes of Microsoft's own.
+# A language without a region stands for the tag that Windows supports; if there are several, for
+# the likeliest one according to CLDR:
+# https://github.com/unicode-org/cldr/blob/main/common/supplemental/likelySubtags.xml
+# The other codes are countries, and codes of Microsoft's.
 LANGUAGE_CODES: Final = {
     **{tag.partition("-")[0]: tag for tag in reversed(LANGUAGE_TAGS.values())},
     "en": "en-US",
@@ -156,9 +156,9 @@ ARCHITECTURES: Final = {
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-# The first that is found in the words of a name tells the edition: what excludes an import comes
-# before what allows it. CLIENTENTERPRISE with OEM is IoT Enterprise, the only Enterprise that
-# Microsoft sells through manufacturers; ENTERPRISES is the EDITIONID EnterpriseS, so LTSC.
+# The first pattern that matches the words of a name determines the edition, so editions that cannot
+# be imported come first. CLIENTENTERPRISE with OEM is IoT Enterprise, the only Enterprise that
+# Microsoft sells through manufacturers; ENTERPRISES is the EDITIONID EnterpriseS, which is LTSC.
 EDITIONS: Final = (
     (
         "languages",
@@ -186,7 +186,7 @@ EDITIONS: Final = (
     ("education", r"\bedu(?:cation)?n?\b"),
     ("home", r"\b(?:home|core(?:singlelanguage|countryspecific)?|china)n?\b"),
 )
-# Of a source that names nothing but Windows, the bare word is enough.
+# For a scheme that is used for Windows only, the word itself is sufficient.
 SERVER: Final = r"\b(?:server|svr)\b"
 WITH_ENTERPRISE: Final = frozenset({"business", "enterprise"})
 MAY_HAVE_ENTERPRISE: Final = WITH_ENTERPRISE | {"multi", None}
@@ -194,8 +194,8 @@ NO_WINDOWS: Final = frozenset({"languages", "inbox-apps", "kit", "drivers"})
 IN_SEVERAL_LANGUAGES: Final = frozenset({"languages", "inbox-apps"})
 LTSC: Final = frozenset({"ltsc", "ltsc-eval", "iot-ltsc"})
 
-# One pattern for each fact, of the stem in lower case. All bounded, none nested in another
-# repetition: a hostile name costs no more than a long one.
+# One pattern for each fact, for the stem in lower case. All repetitions are bounded and none is
+# nested, so that no name causes catastrophic backtracking.
 COPY: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)[_-][1-9]"
 NUMBERS_OF_NOTHING: Final = (
     r"(?<![a-z0-9])x[0-9]{2}-[0-9]{5}(?![0-9])"  # a part number
@@ -231,7 +231,7 @@ LANGUAGE_WORD: Final = r"(?<![a-z])(?:{})(?![a-z])".format(
 LANGUAGE_CODE: Final = r"(?<![a-z0-9])[a-z]{2}[-_ ](?:[a-z]{4}[-_ ])?[a-z]{2}(?![a-z0-9])"
 FIRST_CODE: Final = r"(?P<code>[a-z]{2,3}(?:-[a-z]{2,4}){0,2})_(?=win|hyper)"
 
-# What may stand between the beginning and the end of a name of some source.
+# Matches what is between the beginning and the end of a name.
 _ANY: Final = r"[A-Za-z0-9_.,&()\[\]-]{1,200}"
 _CODE: Final = r"[a-z]{2,3}(?:-[a-z]{2,4}){0,2}"
 _LAB: Final = r"(?:X[0-9]{2}-[0-9]{5}_)?"
@@ -240,7 +240,7 @@ _EVALUATION: Final = {
     "enterprise-eval": "evaluation-center",
     "ltsc-eval": "evaluation-center",
 }
-# A lab's name with one edition that no disc of Microsoft's holds alone, or with none at all.
+# A name of the build lab with an edition that is not the only one on any ISO, or with no edition.
 _UUP: Final = dict.fromkeys(("pro", "home", "education", "multi", ""), "uup-dump")
 
 SOURCES: Final = (
@@ -259,7 +259,7 @@ SOURCES: Final = (
         documented=WITH_ENTERPRISE,
     ),
     NamePattern(
-        "vlsc-admin-center-custom",  # somebody's own word before it
+        "vlsc-admin-center-custom",  # with a prefix
         rf"[A-Z0-9]{{1,8}}_SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
         dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
         joints=".-",
@@ -275,13 +275,13 @@ SOURCES: Final = (
         documented=frozenset({"business"}),
     ),
     NamePattern(
-        "oem-buildstring",  # the build lab's own names, and what UUP dump makes after them
+        "oem-buildstring",  # names of the build lab, which UUP dump imitates
         rf"{_LAB}{_LAB_BUILD}[._]{_ANY}",
         {**_EVALUATION, **_UUP},
         is_lab=True,
     ),
     NamePattern(
-        "oem-buildstring",  # the same, its beginning left out
+        "oem-buildstring",  # the same without its beginning
         rf"{_LAB}(?:CLIENT|SERVER)[A-Z0-9_.]{{0,200}}_(?:x64|amd64|a64|x86)fre_{_CODE}(?:_[0-9a-f]{{8,40}})?",
         {**_EVALUATION, **_UUP},
         is_lab=True,
@@ -297,7 +297,7 @@ SOURCES: Final = (
         joints="._",
     ),
     NamePattern(
-        "windows-server",  # of the evaluation center, by hand
+        "windows-server",  # of the evaluation center
         rf"Windows_Server_[A-Z0-9_]{{1,80}}_EVAL_{_CODE}_[0-9]{{5}}(?:_refresh)?",
         joints="._",
     ),

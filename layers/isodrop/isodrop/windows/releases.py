@@ -1,8 +1,8 @@
-"""Which release a build number stands for. Tables only; imports nothing of ours.
+"""The releases of Windows by build number. Tables only, without dependencies.
 
-Build order is not release order: 26H1 is 28000, 26H2 is 26300. And what media say is not always
-what the installed Windows says: a release that is an enablement package leaves the number of the
-release before it on its media.
+Build numbers are not in release order: 26H1 is 28000, 26H2 is 26300. The build number on an ISO is
+not always that of the installed Windows: if a release is an enablement package, its ISOs contain
+the build number of the release before it.
 
 References
 ----------
@@ -18,7 +18,7 @@ from typing import Final
 
 FIRST_WINDOWS_11_BUILD: Final = 22000
 
-# The release whose own number a build is, as winver and file names say it.
+# The release of each build number, as in winver and in file names.
 CLIENT_RELEASES: Final = MappingProxyType(
     {
         10240: "1507",
@@ -69,7 +69,7 @@ LTSC_RELEASES: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class MediaRule:
-    """Which releases' media say a build, with a revision out of a range.
+    """The releases whose ISOs contain a build number and a range of revisions.
 
     Attributes
     ----------
@@ -78,9 +78,9 @@ class MediaRule:
     first, last : int
         The range of ``WINDOWS/VERSION/SPBUILD``, both inclusive.
     releases : tuple of str
-        More than one where the media do not tell them apart.
+        More than one if the ISOs do not distinguish them.
     source : str
-        Where it is published.
+        The URL of the source.
     """
 
     build: int
@@ -91,7 +91,7 @@ class MediaRule:
 
 
 MAX_REVISION: Final = 99_999
-"""The highest known is 26100.32230; what is above five digits is no revision of any Windows."""
+"""The highest known revision is 26100.32230; no Windows has a revision of more than five digits."""
 
 _HISTORY: Final = "https://learn.microsoft.com/windows/release-health/windows11-release-information"
 _23H2: Final = "https://learn.microsoft.com/windows/whats-new/whats-new-windows-11-version-23h2"
@@ -100,8 +100,8 @@ _22H2_ENDS: Final = (
     "windows-11-22h2-end-of-updates-enterprise-education"
 )
 
-# 23H2 is an enablement package for 22H2. Its media say 22621, by Microsoft's design, and begin
-# with the revision that 23H2 began with; the last of 22H2 is that of its end of servicing.
+# 23H2 is an enablement package for 22H2. By Microsoft's design its ISOs contain the build 22621,
+# from the first revision of 23H2 on. The last revision of 22H2 is that of its end of servicing.
 MEDIA_RULES: Final = (
     MediaRule(22000, 0, MAX_REVISION, ("21H2",), _HISTORY),
     MediaRule(22621, 0, 2427, ("22H2",), _HISTORY),
@@ -114,10 +114,10 @@ MEDIA_RULES: Final = (
     MediaRule(28000, 0, MAX_REVISION, ("26H1",), _HISTORY),
 )
 
-# What media of Windows 10 say, which stand for several releases alike for the same reason.
+# The build numbers on ISOs of Windows 10 that several releases share, for the same reason.
 _WINDOWS_10_MEDIA: Final = MappingProxyType({18362: "1903 or 1909", 19041: "2004 to 22H2"})
 
-# What AWS documents as importable, and what is older than that:
+# The releases that AWS documents as importable, and older releases:
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
 DOCUMENTED: Final = frozenset({"23H2", "24H2", "25H2"})
 UNSUPPORTED_RELEASES: Final = frozenset({"21H2", "22H2"})
@@ -126,13 +126,13 @@ _CLIENT_LABEL: Final = re.compile(r"[0-9]{2}H[12]")
 
 
 def possible_releases(build: int, revision: int | None = None) -> tuple[str, ...]:
-    """List the Windows 11 releases whose media may say this build and revision, oldest first.
+    """List the Windows 11 releases whose ISOs may contain a build and revision, oldest first.
 
     Parameters
     ----------
     build : int
     revision : int or None
-        ``None`` where it is not known.
+        ``None`` if it is not known.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def possible_releases(build: int, revision: int | None = None) -> tuple[str, ...
 
 
 def first_revision(build: int, release: str) -> int:
-    """Give the revision with which the media of a release begin.
+    """Return the first revision on ISOs of a release.
 
     Examples
     --------
@@ -162,23 +162,23 @@ def first_revision(build: int, release: str) -> int:
     )
 
 
-def release_of(build: int, revision: int | None, said: str | None) -> str | None:
-    """Name the release on media that say a build and revision, with the file name's word to help.
+def release_of(build: int, revision: int | None, named: str | None) -> str | None:
+    """Return the release of an ISO, from its build and revision and, if needed, its file name.
 
     Parameters
     ----------
     build : int
-        What the media say.
+        The build number on the ISO.
     revision : int or None
-        What the media say, ``None`` if they do not.
-    said : str or None
-        The release that the file name says.
+        The revision on the ISO; ``None`` if it has none.
+    named : str or None
+        The release in the file name.
 
     Returns
     -------
     str or None
-        ``None`` where neither is enough. The word of the file name counts only where the media
-        leave a choice.
+        ``None`` if it cannot be determined. The file name is used only if several releases share
+        the build and revision.
 
     Examples
     --------
@@ -191,14 +191,14 @@ def release_of(build: int, revision: int | None, said: str | None) -> str | None
     if len(possible) == 1:
         return possible[0]
     if possible:
-        return said if said in possible else None
-    # A build newer than this table; the label of one that is in it would be a contradiction.
-    fits = said is not None and _CLIENT_LABEL.fullmatch(said) is not None
-    return said if fits and said not in CLIENT_RELEASES.values() else None
+        return named if named in possible else None
+    # A build newer than this table: a release of the table would contradict it.
+    fits = named is not None and _CLIENT_LABEL.fullmatch(named) is not None
+    return named if fits and named not in CLIENT_RELEASES.values() else None
 
 
 def describe_rule(build: int) -> str:
-    """Say in words what media of this build hold.
+    """Describe the Windows release on ISOs with a build number.
 
     Examples
     --------
