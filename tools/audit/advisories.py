@@ -4,7 +4,7 @@ Where an index does not know a package, pip-audit exits with 0 and a list of wha
 it takes an index that publishes no vulnerabilities for one where there are none. Neither may pass
 for an audit. So each package left out fails the check, and a release with a known vulnerability is
 looked up first.
-https://pypi.org/project/pip-audit/
+https://github.com/pypa/pip-audit
 """
 
 import tempfile
