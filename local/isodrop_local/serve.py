@@ -65,7 +65,7 @@ IN_A_CONTAINER = """\
   python -m isodrop_local.iso_maker build/25H2.iso --build 26200
   python -c 'import boto3; s3 = boto3.client("s3"); s3.create_bucket(Bucket="tries"); \
 s3.upload_file("build/25H2.iso", "tries", "25H2.iso")'
-  isodrop env --endpoint-url {reached} > build/env.json
+  isodrop env --endpoint-url {reached} --bucket tries > build/env.json
   isodrop event s3://tries/25H2.iso > build/event.json
   sam local invoke ImportIso --event build/event.json {with_settings}
 

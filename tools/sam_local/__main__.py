@@ -30,7 +30,7 @@ from tools.sam_local.stand_in import StandInError
 from tools.sam_walkthrough import StepError, Walk, commands_of
 
 GUIDE_SECONDS: Final = 120
-LAST_LINE: Final = "Ctrl-C ends the stack"
+LAST_LINE: Final = "Ctrl-C stops the stack"
 ON_LAMBDAS_PYTHON: Final = ("tests/stack/test_import.py", "tests/stack/test_runtime.py")
 """In this order: the former counts all answers of its stack, and the latter publishes one again."""
 _IMPORTS: Final = """

@@ -17,6 +17,7 @@ FUNCTIONS: Final = {
 }
 """The functions' logical ids, and the outputs that have their names."""
 ENDPOINT: Final = "AWS_ENDPOINT_URL"
+BUCKET: Final = "UPLOAD_BUCKET"
 
 _EPILOG: Final = """\
 sam local invoke knows only the template, not the resources that were created
@@ -26,7 +27,7 @@ machine with them and your credentials writes to the stack's ledger and starts
 builds that cost money.
 
 examples:
-  isodrop env > env.json
+  isodrop env --bucket my-bucket > env.json
   isodrop event s3://my-bucket/Win11.iso --sequencer 1 > event.json
   sam local invoke ImportIso --event event.json --env-vars env.json
 
@@ -51,6 +52,11 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
         default=os.environ.get(ENDPOINT, ""),
         help=f"the functions' AWS endpoint (default: {ENDPOINT}, or AWS itself)",
     )
+    command.add_argument(
+        "--bucket",
+        metavar="BUCKET",
+        help="the bucket from which ImportIso takes ISOs (default: the stack's upload bucket)",
+    )
     add_stack_options(command)
     command.set_defaults(run=run)
     return command
@@ -60,5 +66,7 @@ def run(options: Namespace) -> int:
     """Print the environment, and return the exit status."""
     with open_stack(options) as found:
         settings = {name: found.read_environment(output) for name, output in FUNCTIONS.items()}
+    if options.bucket:
+        settings["ImportIso"] = {**settings["ImportIso"], BUCKET: options.bucket}
     print_json({name: {**each, ENDPOINT: options.endpoint_url} for name, each in settings.items()})
     return 0

@@ -27,6 +27,15 @@ def test_env_points_the_functions_at_the_given_endpoint(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("harness")
+def test_env_lets_the_importer_take_isos_of_another_bucket(run: Run) -> None:
+    _, out, _ = run("env", "--bucket", "tries")
+
+    settings = json.loads(out)
+    assert settings["ImportIso"]["UPLOAD_BUCKET"] == "tries"
+    assert settings["Sweep"].get("UPLOAD_BUCKET") != "tries"
+
+
+@pytest.mark.usefixtures("harness")
 def test_env_of_a_stack_without_the_output_suggests_a_remedy(
     stacks: dict[str, dict[str, str]], run: Run
 ) -> None:

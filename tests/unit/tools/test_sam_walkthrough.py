@@ -114,7 +114,10 @@ def test_the_guide_calls_each_function_in_a_container_by_the_address_there() -> 
     invoked = re.findall(r"sam local invoke (\w+)", "\n".join(commands))
     assert exports[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:4566 ")
     assert invoked == ["ImportIso", "ReportBuild", "Sweep"]
-    assert "isodrop env --endpoint-url http://172.17.0.1:4566 > build/env.json" in commands
+    assert (
+        "isodrop env --endpoint-url http://172.17.0.1:4566 --bucket tries > build/env.json"
+        in commands
+    )
     assert not any(each.endswith("\\") for each in commands)
 
 
