@@ -12,6 +12,7 @@ from isodrop.aws.ledger_items import (
     item_key_of_attempt,
     key_of_run,
     parse_image,
+    parse_run,
     run_key,
 )
 from isodrop.codes import Code, Rejection
@@ -117,6 +118,16 @@ def test_an_item_that_cannot_be_read_is_named_by_its_key(
 
     with pytest.raises(UnreadableItemError, match=f"UPLOAD#{run.upload_id} RUN#000000.*{name}"):
         read(ledger, run)
+
+
+def test_a_cancellation_with_the_attributes_of_a_run_is_no_run(ledger: Ledger) -> None:
+    # Given what an operator's policy lets them write, made to be published by the sweep
+    run = claimed(ledger)
+    item = ledger.table.get_item(Key=key_of_run(run))["Item"]
+    forged = {**item, "pk": f"CANCEL#{run.upload_id}", "sk": "RUN#000000", "answer": "{}"}
+
+    with pytest.raises(UnreadableItemError, match=r"CANCEL#.*pk"):
+        parse_run(forged)
 
 
 def test_an_image_that_cannot_be_read_is_named_by_its_key() -> None:

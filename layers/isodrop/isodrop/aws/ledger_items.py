@@ -106,6 +106,8 @@ class _Decision(BaseModel):
 
 
 class _RunItem(_Item):
+    # Operators may write cancellations: one with the attributes of a run is not a run.
+    pk: Annotated[str, Field(pattern=r"^UPLOAD#")]
     execution_arn: str
     claimed_at: str
     upload: Json[Upload]
@@ -157,6 +159,7 @@ class _RunItem(_Item):
 
 
 class _AttemptItem(_Item):
+    pk: Annotated[str, Field(pattern=r"^ATTEMPTS#")]
     upload_id: str
     run: int = 0
     source: Json[Upload]
