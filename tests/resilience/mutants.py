@@ -271,7 +271,7 @@ MUTANTS: Final = (
         "an answer is marked as published before it is",
         REPORTS,
         "        self._publish(event, run)\n        # Before the ledger",
-        "        self.ledger.mark_answered(run, _iso(self.now()))\n"
+        "        self.ledger.mark_answered(run, timestamp(self.now()))\n"
         "        self._publish(event, run)\n        # Before the ledger",
     ),
     Mutant(

@@ -7,6 +7,7 @@ from heapq import merge
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from isodrop.text import timestamp
 from isodrop_cli.args import Address, add_address
 from isodrop_cli.clock import utc_now
 from isodrop_cli.output.following import render_all
@@ -81,7 +82,7 @@ def _follow_all(operator: "Operator", *, as_json: bool) -> NoReturn:
     still_open: list[Run] = []
     with make_renderer(as_json=as_json, of_many=True) as renderer:
         while True:
-            since = max(began, utc_now() - _LAG).isoformat(timespec="milliseconds")
+            since = timestamp(max(began, utc_now() - _LAG))
             runs = operator.list_active(since, still_open)
             fresh = [
                 tracker.new_events(operator.take_snapshot(run), run.upload.key, utc_now())

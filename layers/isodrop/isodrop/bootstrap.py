@@ -19,6 +19,7 @@ from isodrop.aws.metrics import Metrics
 from isodrop.aws.staging import StagingBucket
 from isodrop.domain.content import PART_SIZE
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
+from isodrop.text import timestamp
 
 if TYPE_CHECKING:
     from isodrop.services.distribution import Distributor
@@ -73,7 +74,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
             _now,
             limits=settings.limits(),
         ),
-        now=lambda: _now().isoformat(timespec="milliseconds"),
+        now=lambda: timestamp(_now()),
         record_inspection=Metrics(settings.stack_name).record_inspection,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 MESSAGE_LENGTH: Final = 1000
@@ -53,6 +54,17 @@ def join_list(texts: Iterable[str], limit: int = 12) -> str:
     once = list(dict.fromkeys(texts))
     head = ", ".join(printable(text, limit=40) for text in once[:limit])
     return head if len(once) <= limit else f"{head} and {len(once) - limit} more"
+
+
+def timestamp(when: datetime) -> str:
+    """Format a time with a time zone as ISO 8601 in UTC, with milliseconds.
+
+    Timestamps of this format are in the order of time when they are compared as text.
+
+    >>> timestamp(datetime(2026, 11, 24, 10, 12, 34, 567000, UTC))
+    '2026-11-24T10:12:34.567+00:00'
+    """
+    return when.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def slug(text: str) -> str:

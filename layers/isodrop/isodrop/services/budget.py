@@ -13,6 +13,7 @@ from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.build import BuildPhase
 from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, Run
+from isodrop.text import timestamp
 
 NEVER_FOUND: Final = timedelta(hours=1)
 """How long after the answer to search for the build of a request that may have been sent."""
@@ -57,7 +58,7 @@ class BudgetAuditor:
             return attempt.build_arn
         found = self.builder.find_build_by_tags(attempt.request)
         if found is not None:
-            self.ledger.record_build(attempt, found, now.isoformat(timespec="milliseconds"))
+            self.ledger.record_build(attempt, found, timestamp(now))
         return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
@@ -14,6 +14,7 @@ from isodrop.domain.model import DistributionSettings, ImportPlan, Upload
 from isodrop.domain.run import Attempt, BuildKind, Failure, Run
 from isodrop.errors import AccessDeniedError, PermanentError, RejectedError
 from isodrop.services.submission import BuildSubmitter
+from isodrop.text import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,7 @@ class Distributor:
             failure = Failure(error.code if ours else Code.DISTRIBUTION_FAILED, str(error))
             return self.ledger.record_failure(run, failure, BuildKind.DISTRIBUTION)
         run = self.ledger.link_build(run, build_arn, BuildKind.DISTRIBUTION)
-        seen_at = self.now().astimezone(UTC).isoformat(timespec="milliseconds")
-        return self.ledger.record_status_seen(run, BuildKind.DISTRIBUTION, seen_at)
+        return self.ledger.record_status_seen(run, BuildKind.DISTRIBUTION, timestamp(self.now()))
 
     def _task(self, run: Run) -> DistributionTask | None:
         """Make the task of a run that has an image; ``None`` for any other run.

@@ -7,7 +7,7 @@ out of date, or whose AMI was deleted, is corrected without another import.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.errors import translate_errors
@@ -16,6 +16,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
 from isodrop.domain.run import ImageRecord
 from isodrop.errors import PermanentError, TransientError
+from isodrop.text import timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.client import SSMClient
@@ -45,7 +46,7 @@ class LatestParameters:
 
     def add(self, image: ImageRecord, check_time: Callable[[], None]) -> None:
         """Record an image, and update the parameters."""
-        self.ledger.put_image(image, self.now().astimezone(UTC).isoformat(timespec="milliseconds"))
+        self.ledger.put_image(image, timestamp(self.now()))
         self.update(image.name, image.build, check_time)
 
     def update(self, name: str, build: int, check_time: Callable[[], None]) -> None:

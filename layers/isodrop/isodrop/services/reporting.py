@@ -9,7 +9,7 @@ notes next to the answer and published with it.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from isodrop.aws.event_bus import EventPublisher
 from isodrop.aws.ledger import Ledger
@@ -32,6 +32,7 @@ from isodrop.events import Event
 from isodrop.services.annotations import INTERRUPTED_NOTE, Annotator
 from isodrop.services.outcomes import OutcomeReader
 from isodrop.services.staging import Stager
+from isodrop.text import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Reporter:
         has to publish an answer, unless the object's key does not end in ``.iso``.
         """
         return (
-            self.ledger.claim(upload, execution, _iso(self.now()), request)
+            self.ledger.claim(upload, execution, timestamp(self.now()), request)
             if upload.is_iso
             else None
         )
@@ -110,7 +111,7 @@ class Reporter:
         """
         distribution_arn = run.distribution.arn
         if distribution_arn is None:
-            run = self.ledger.record_status_seen(run, status, _iso(self.now()))
+            run = self.ledger.record_status_seen(run, status, timestamp(self.now()))
         if steps is None:
             arn = distribution_arn or run.import_build.arn
             steps = self.outcomes.builder.count_steps(arn) if arn else StepCount(0, 0)
@@ -153,7 +154,7 @@ class Reporter:
         self._publish(event, run)
         # Before the ledger marks it as answered: if interrupted, it is published and counted again.
         self.count(run, event, self.now())
-        run = self.ledger.mark_answered(run, _iso(self.now()))
+        run = self.ledger.mark_answered(run, timestamp(self.now()))
         own = attempt if attempt is not None and attempt.belongs_to(run) else None
         self.stager.discard_copy(run, own)
         return event
@@ -178,7 +179,7 @@ class Reporter:
         if run.annotation_notes is not None:
             return run
         notes: tuple[str, ...] = (INTERRUPTED_NOTE,)
-        if self.ledger.begin_annotation(run, _iso(self.now())):
+        if self.ledger.begin_annotation(run, timestamp(self.now())):
             notes = self.annotator.annotate(run, answer, attempt or self._attempt_of(run))
         return self.ledger.record_annotation_notes(run, notes)
 
@@ -198,7 +199,3 @@ def _serialize(event: Event) -> str:
 def _deserialize(answer: str) -> Event:
     found = json.loads(answer)
     return Event.parse_as(found["detail-type"], found["detail"])
-
-
-def _iso(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="milliseconds")

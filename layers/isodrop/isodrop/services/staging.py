@@ -23,6 +23,7 @@ from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Attempt, AttemptStatus, Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
 from isodrop.services.submission import is_just_submitted
+from isodrop.text import timestamp
 
 _ROUNDS: Final = 3
 """How often a copy is restarted in one invocation, if another one ended its multipart upload."""
@@ -204,9 +205,7 @@ class Stager:
         if build_arn is None and search:
             build_arn = self.builder.find_build_by_tags(attempt.request)
             if build_arn is not None:
-                self.ledger.record_build(
-                    attempt, build_arn, self.now().isoformat(timespec="milliseconds")
-                )
+                self.ledger.record_build(attempt, build_arn, timestamp(self.now()))
         if build_arn is None:
             return False
         build = self.builder.get_build(build_arn)

@@ -7,7 +7,7 @@ at any point, a repeated event or a race leads to the same build.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 from isodrop.aws.image_builder import ImageBuilder
@@ -20,6 +20,7 @@ from isodrop.domain.ids import client_token
 from isodrop.domain.model import Upload
 from isodrop.domain.run import Attempt, AttemptStatus, BuildKind, Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
+from isodrop.text import timestamp
 
 _ROUNDS: Final = 5
 """How many times a run may lose the race for an attempt before it is retried later."""
@@ -215,7 +216,7 @@ class BuildSubmitter:
                 replace(attempt, status=AttemptStatus.SUBMITTED), AttemptStatus.REFUSED
             )
             raise
-        self.ledger.record_build(attempt, build_arn, _iso(self.now()))
+        self.ledger.record_build(attempt, build_arn, timestamp(self.now()))
         return build_arn
 
 
@@ -234,12 +235,8 @@ def is_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datet
 
     EC2 may not return its AMIs yet, so an AMI that is not found may still exist.
     """
-    seen = ledger.record_available(attempt, _iso(now)).available_at or _iso(now)
+    seen = ledger.record_available(attempt, timestamp(now)).available_at or timestamp(now)
     return build.status == "AVAILABLE" and now - datetime.fromisoformat(seen) < SETTLING_TIME
-
-
-def _iso(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _consecutive_failures(attempts: Sequence[Attempt]) -> int:
