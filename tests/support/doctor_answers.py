@@ -168,7 +168,7 @@ def context(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> CheckContext
     """A healthy stack but for what is changed: an answer, or an error, for each operation."""
     answers = HEALTHY | changes
 
-    def asks(_service: str, operation: str, parameters: Mapping[str, Any]) -> Any:
+    def call(_service: str, operation: str, parameters: Mapping[str, Any]) -> Any:
         answer = answers[operation]
         if callable(answer):
             answer = answer(parameters)
@@ -176,7 +176,7 @@ def context(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> CheckContext
             raise answer
         return answer
 
-    return CheckContext(asks, stack, datetime(2026, 11, 24, 12, tzinfo=UTC))
+    return CheckContext(call, stack, datetime(2026, 11, 24, 12, tzinfo=UTC))
 
 
 def with_parameters(**parameters: str) -> dict[str, Any]:

@@ -193,21 +193,21 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Tell before a person's eyes, and get what is there in the end."""
+    """Show events on a terminal, and return what is there in the end."""
 
-    def tell(told: Iterable[ProgressEvent], **how: Any) -> str:
+    def show(events: Iterable[ProgressEvent], **how: Any) -> str:
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setattr(renderers, "utc_now", lambda: LATER)
         monkeypatch.delenv("TERM", raising=False)
         with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
             here.setattr(sys, "stdout", screen := Terminal())
-            with make_renderer(**how) as telling:
-                for news in told:
-                    telling.show(news)
+            with make_renderer(**how) as renderer:
+                for event in events:
+                    renderer.show(event)
         return screen.last()
 
-    return tell
+    return show
 
 
 def test_after_one_run_on_a_terminal_its_steps_stay(
