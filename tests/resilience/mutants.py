@@ -159,7 +159,7 @@ MUTANTS: Final = (
     Mutant(
         "a build that Image Builder does not know yet is begun again",
         SUBMISSION,
-        "if build is None and is_just_submitted(attempt, self.now()):",
+        "if build is None and is_just_submitted(attempt, now):",
         "if build is None and attempt.build_arn is None:",
     ),
     Mutant(

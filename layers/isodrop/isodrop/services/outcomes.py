@@ -11,7 +11,7 @@ from isodrop.domain.build import Build, BuildPhase
 from isodrop.domain.results import Outcome
 from isodrop.domain.run import Attempt, AttemptStatus, BuildRecord, Run
 from isodrop.errors import PermanentError, TransientError
-from isodrop.services.submission import is_just_available, is_just_submitted
+from isodrop.services.submission import get_build_of, is_just_available, is_just_submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class OutcomeReader:
         attempt = self.ledger.get_attempt(record.attempt)
         if record.arn is None:
             return Outcome(attempt)
-        build = self._get_build(record.arn, attempt)
+        build = get_build_of(self.builder, attempt, record.arn, self.now())
         is_over = build is None or build.phase is not BuildPhase.RUNNING
         if is_over and attempt.status is not AttemptStatus.SUCCEEDED:
             self.ledger.release(attempt)  # before it is recorded as succeeded
@@ -83,16 +83,9 @@ class OutcomeReader:
         if record.arn is None or record.attempt is None:
             return None
         attempt = self.ledger.get_attempt(record.attempt)
-        build = self._get_build(record.arn, attempt)
+        build = get_build_of(self.builder, attempt, record.arn, self.now())
         if build is not None and build.phase is BuildPhase.SUCCEEDED:
             self._record_success(attempt)
-        return build
-
-    def _get_build(self, arn: str, attempt: Attempt) -> Build | None:
-        """Get a build; raises ``TransientError`` if it is not found but may be too new."""
-        build = self.builder.get_build(arn)
-        if build is None and is_just_submitted(attempt, self.now()):
-            raise TransientError(f"Image Builder does not know {arn} yet; it is new")
         return build
 
     def _is_settling(self, attempt: Attempt, build: Build) -> bool:

@@ -148,9 +148,7 @@ class BuildSubmitter:
 
     def _lives(self, attempt: Attempt, build_arn: str, task: BuildTask) -> bool:
         """Whether an attempt's build is running, or its result exists."""
-        build = self.builder.get_build(build_arn)
-        if build is None and is_just_submitted(attempt, self.now()):
-            raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
+        build = get_build_of(self.builder, attempt, build_arn, self.now())
         if build is None or build.phase is BuildPhase.FAILED:
             return False
         if build.phase is BuildPhase.RUNNING or task.has_result(build):
@@ -218,6 +216,22 @@ class BuildSubmitter:
             raise
         self.ledger.record_build(attempt, build_arn, timestamp(self.now()))
         return build_arn
+
+
+def get_build_of(
+    builder: ImageBuilder, attempt: Attempt, build_arn: str, now: datetime
+) -> Build | None:
+    """Get the build of an attempt; ``None`` if it no longer exists.
+
+    Raises
+    ------
+    TransientError
+        It was not found, but it is so new that Image Builder may not return it yet.
+    """
+    build = builder.get_build(build_arn)
+    if build is None and is_just_submitted(attempt, now):
+        raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
+    return build
 
 
 def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
