@@ -307,6 +307,16 @@ class Ledger:
         """Read how much of the budget is used on a day."""
         return ledger_budget.use_of(self.table, day)
 
+    # ------------------------------------------------------------------ cancellations
+
+    def request_cancellation(self, run: Run) -> None:
+        """Write that a run is to be cancelled before it has a build; idempotent."""
+        self._put_if_absent({**cancellation_key(run), "schemaVersion": SCHEMA_VERSION})
+
+    def is_cancellation_requested(self, run: Run) -> bool:
+        """Whether the cancellation of a run was requested, strongly consistent."""
+        return self._get(cancellation_key(run)) is not None
+
     # ------------------------------------------------------------------ contents and images
 
     def sha256_of(self, content_id: str) -> str | None:
@@ -324,18 +334,6 @@ class Ledger:
                     "sha256": sha256,
                 }
             )
-
-    # ------------------------------------------------------------------ cancellations
-
-    def request_cancellation(self, run: Run) -> None:
-        """Write that a run is to be cancelled before it has a build; idempotent."""
-        self._put_if_absent({**cancellation_key(run), "schemaVersion": SCHEMA_VERSION})
-
-    def is_cancellation_requested(self, run: Run) -> bool:
-        """Whether the cancellation of a run was requested, strongly consistent."""
-        key = cancellation_key(run)
-        with translate_errors():
-            return "Item" in self.table.get_item(Key=key, ConsistentRead=True)
 
     def put_image(self, image: ImageRecord, now: str) -> None:
         """Write an image; one that was retired is no longer retired."""
@@ -384,6 +382,8 @@ class Ledger:
         """List all pairs of an image name and a build of Windows."""
         return [parse_image_name(item) for item in self._query_partition(IMAGE_NAMES)]
 
+    # ------------------------------------------------------------------ listings and the sweep
+
     def list_by_state(
         self, state: RunState, *, newest_first: bool = False, after: Cursor | None = None
     ) -> Iterator[Cursor]:
@@ -414,17 +414,17 @@ class Ledger:
             yield {name: item[name] for name in ("pk", "sk", "claimedAt")}
 
     def get_runs(
-        self, marks: Iterable[Cursor], unreadable: Callable[[UnreadableItemError], None]
+        self, cursors: Iterable[Cursor], unreadable: Callable[[UnreadableItemError], None]
     ) -> tuple[Run, ...]:
         """Read the runs of a listing, in its order, strongly consistent.
 
         Parameters
         ----------
-        marks : iterable of Cursor
+        cursors : iterable of Cursor
         unreadable : callable
             Called with the error of each item that cannot be parsed; the others are returned.
         """
-        wanted = [{"pk": mark["pk"], "sk": mark["sk"]} for mark in marks]
+        wanted = [{"pk": cursor["pk"], "sk": cursor["sk"]} for cursor in cursors]
         found = {
             (item["pk"], item["sk"]): item
             for item in self._batch_get(wanted, {"ConsistentRead": True})
@@ -456,14 +456,15 @@ class Ledger:
 
     def load_checkpoint(self) -> Mapping[str, Any] | None:
         """Read the checkpoint of the last sweep; ``None`` before the first."""
-        with translate_errors():
-            item = self.table.get_item(Key=_SWEEP, ConsistentRead=True).get("Item")
+        item = self._get(_SWEEP)
         return None if item is None else dict(json.loads(str(item["checkpoint"])))
 
     def save_checkpoint(self, left: Mapping[str, Any]) -> None:
         """Write the checkpoint for the next sweep: plain JSON."""
         with translate_errors():
             self.table.put_item(Item={**_SWEEP, "checkpoint": json.dumps(left)})
+
+    # ------------------------------------------------------------------ calls of DynamoDB
 
     def _query_partition(self, partition: str) -> Iterator[dict[str, Any]]:
         key = Key("pk").eq(partition)
