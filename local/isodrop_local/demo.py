@@ -93,7 +93,8 @@ def check_iso_path(path: Path) -> str:
 def run(output: ConsoleOutput, iso: Path | None) -> int:
     """Upload and import the ISO once."""
     output.print_step(
-        "starting", "starting the stack on this machine; half an hour takes seconds here"
+        "starting",
+        "starting the stack on this machine, where a build takes seconds, not half an hour",
     )
     with (
         LocalStack(files=[iso] if iso else ()) as stack,
