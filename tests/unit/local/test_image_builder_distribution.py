@@ -103,10 +103,10 @@ class TestDistribution:
         assert told == [([arn], {"status": "DISTRIBUTING"}), ([arn], {"status": "AVAILABLE"})]
 
     def test_a_distribution_names_its_parameters(self, service: Service) -> None:
-        image = service.image(service.start(tags={"isodrop:drop": "1"}))
+        image = service.image(service.start(tags={"isodrop:upload": "1"}))
         assert (image["name"], image["version"]) == ("Windows-11", "11.26100.1742/2")
         assert image["distributionConfiguration"]["arn"] == service.configuration
-        assert (image["executionRole"], image["tags"]) == (ROLE, {"isodrop:drop": "1"})
+        assert (image["executionRole"], image["tags"]) == (ROLE, {"isodrop:upload": "1"})
         assert "infrastructureConfiguration" not in image
         (workflow,) = image["workflows"]
         assert ":workflow/distribution/" in workflow["workflowArn"]
@@ -373,14 +373,14 @@ class TestPlannedFaults:
 
 class TestListed:
     def test_a_distribution_is_listed_among_builds_with_its_tags(self, service: Service) -> None:
-        arn = service.start(tags={"isodrop:drop": "1"})
+        arn = service.start(tags={"isodrop:upload": "1"})
         version = arn.rsplit("/", 1)[0]
         listed = service.api.list_image_build_versions(imageVersionArn=version)
         assert [
             (each["arn"], each["buildType"], each.get("tags"))
             for each in listed["imageSummaryList"]
         ] == [
-            (arn, "IMPORT_ISO", {"isodrop:drop": "1"}),
+            (arn, "IMPORT_ISO", {"isodrop:upload": "1"}),
             (service.source, "IMPORT_ISO", None),
         ]
 

@@ -23,7 +23,7 @@ def a_build(number: int = 1, run: str = "d1", states: str = "PENDING AVAILABLE")
         "token": f"t{number}",
         "etagRead": "e1",
         "uri": f"s3://staging/{number}.iso",
-        "request": {"tags": {"isodrop:drop": run}},
+        "request": {"tags": {"isodrop:upload": run}},
         "outputResources": {"amis": [{"image": f"ami-{number}"}]},
         "history": history,
     }

@@ -173,7 +173,7 @@ class BuildSubmitter:
         tags = {
             f"isodrop:{task.kind}": task.key,
             "isodrop:attempt": str(number),
-            "isodrop:drop": run.upload_id,
+            "isodrop:upload": run.upload_id,
         }
         limits = self.limits if task.kind is BuildKind.IMPORT else None
         attempt = Attempt(
