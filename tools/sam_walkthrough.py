@@ -23,7 +23,7 @@ from isodrop_local.serve import guide
 from isodrop_local.stack import ACCOUNT, REGION, LocalStack, Subscription
 
 STACK: Final = "isodrop"
-EXISTING: Final = "somebody-s-media"
+EXISTING: Final = "existing-isos"
 ARTIFACTS: Final = "my-artifacts"
 PACKAGED: Final = "packaged"
 SECONDS: Final = 600

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from isodrop.text import printable
 from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.deploy import DeployError
-from isodrop_local.iso_maker import ENTERPRISE_ON_REAL_MEDIA, business_editions, make_iso
+from isodrop_local.iso_maker import MICROSOFT_ENTERPRISE_INDEX, business_editions, make_iso
 from isodrop_local.packaging import PackageError, kept_dependencies
 from isodrop_local.stack import ANSWERS, Event, LocalStack, StackError, Subscription
 
@@ -121,7 +121,7 @@ def deploy_stack(output: ConsoleOutput, stack: LocalStack) -> None:
 
 def make_demo_iso(output: ConsoleOutput, folder: Path) -> Path:
     """Make the small ISO."""
-    editions = business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA)
+    editions = business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX)
     path = make_iso(folder / ISO_NAME, editions=editions)
     output.print_step(
         "made",

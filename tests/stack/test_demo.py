@@ -71,7 +71,7 @@ def test_machines_get_a_json_object_a_line_and_a_success(run: Run) -> None:
     plan = answer["detail"]["data"]["plan"]
     assert plan["name"] == "windows-11-enterprise-x64-en-us"
     assert re.fullmatch(r"11\.26100\.\d+", plan["semanticVersion"])
-    assert plan["imageIndex"] == 3  # as on real media; other tests have another order
+    assert plan["imageIndex"] == 3  # as on Microsoft's ISOs; other tests have another order
     assert is_free(told[1]["endpoint"])
     messages = "\n".join(line["message"] for line in told if "message" in line)
     assert [line for line in sampled() if not line.search(messages)] == []

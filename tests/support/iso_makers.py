@@ -1,4 +1,4 @@
-"""Media made by programs that are not ours: WIMs by wimlib, ISOs by genisoimage and others."""
+"""ISOs made by other programs: WIMs by wimlib, ISOs by genisoimage and others."""
 
 import struct
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 # isodrop's own: layers/isodrop/isodrop/aws/metrics.py; the stack's test reads them from the logs
-DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
+METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {("QueueName",)},
     ("AWS/States", "ExecutionsStarted"): {("StateMachineArn",)},
     ("AWS/States", "ExecutionsSucceeded"): {("StateMachineArn",)},
@@ -77,7 +77,7 @@ def widgets() -> list[dict[str, Any]]:
 
 
 def assert_there_is(namespace: str, name: str, dimensions: dict[str, str]) -> None:
-    assert tuple(dimensions) in DOCUMENTED[namespace, name], (namespace, name)
+    assert tuple(dimensions) in METRIC_DIMENSIONS[namespace, name], (namespace, name)
     for dimension, value in dimensions.items():
         assert value in OF_A_RESOURCE[dimension], (namespace, name)
 
@@ -138,7 +138,7 @@ def test_the_dashboard_shows_metrics_that_there_are() -> None:
             namespace, name, *rest = words
             assert_there_is(namespace, name, dict(zip(rest[::2], rest[1::2], strict=True)))
             shown.add((namespace, name))
-    assert shown == DOCUMENTED.keys() - SUMS, "every metric is to be seen"
+    assert shown == METRIC_DIMENSIONS.keys() - SUMS, "every metric is to be seen"
 
 
 def test_the_dashboard_searches_answers_by_their_dimensions() -> None:
@@ -154,7 +154,7 @@ def test_the_dashboard_searches_answers_by_their_dimensions() -> None:
     assert schema
     namespace, *dimensions = schema[1].split(",")
     assert namespace == NAMESPACE
-    assert tuple(dimensions) in DOCUMENTED[NAMESPACE, "Answers"]
+    assert tuple(dimensions) in METRIC_DIMENSIONS[NAMESPACE, "Answers"]
 
 
 def test_no_two_widgets_lie_on_each_other_and_all_lie_on_the_grid() -> None:
@@ -239,7 +239,7 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
         *("SweepStarts", "BuildsAtOnce", "BuildsToday", "SweepErrors"),
     }
     assert names(some) == {"SweepActions", "SweepStarts"}
-    assert {(NAMESPACE, name) for name in swept} <= DOCUMENTED.keys()
+    assert {(NAMESPACE, name) for name in swept} <= METRIC_DIMENSIONS.keys()
 
 
 def names(line: dict[str, Any]) -> set[str]:

@@ -54,7 +54,7 @@ _CONSUMER = (
     ("ProfessionalWorkstationN", "Windows 11 Pro N for Workstations"),
 )
 
-ENTERPRISE_ON_REAL_MEDIA = 3
+MICROSOFT_ENTERPRISE_INDEX = 3
 
 
 def _made(pairs: tuple[tuple[str, str], ...], changes: dict[str, Any]) -> tuple[EditionSpec, ...]:

@@ -108,7 +108,7 @@ class _Node:
 
     def names(self, layout: Layout, *, up: int = 0, start: int = 0, inline: bool = False) -> bytes:
         """Write a directory's names; their parent's entry is at ``up``, they from ``start`` on."""
-        use = udf.entity(b"*isodrop test media") if layout.adorned else b""
+        use = udf.entity(b"*isodrop test image") if layout.adorned else b""
         made = udf.file_identifier("", up, start, directory=True, parent=True)
         for child in self.children:
             for deleted in (True, False) if layout.adorned else (False,):

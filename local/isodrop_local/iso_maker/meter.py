@@ -111,7 +111,7 @@ def work(image: Image) -> int:
     return lines
 
 
-def is_harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_MEDIA) -> None:
+def is_harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_ISO) -> None:
     """Expect a rejection for two requests, four megabytes of memory and little work at most."""
     found = rejection(image, requests=2)
     assert found.code is code, found

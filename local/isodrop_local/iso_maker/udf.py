@@ -121,7 +121,7 @@ def file_entry(
 
 
 def free_space_attribute(location: int) -> bytes:
-    """Write the extended attributes that a file entry has on mastered media: room and no more.
+    """Write the extended attributes that a file entry has on a mastered ISO: reserved space only.
 
     The header (ECMA-167 4/14.10.1) and "FreeEASpace" (OSTA UDF 1.02, 3.3.4.5.1.1).
     """

@@ -40,9 +40,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     [
         (business_editions(architecture="arm64"), "wrong-architecture"),
         (consumer_editions(), "no-such-edition"),
-        (evaluation_editions(), "evaluation-media"),
-        (ltsc_editions(), "ltsc-media"),
-        (server_editions(), "server-media"),
+        (evaluation_editions(), "evaluation-iso"),
+        (ltsc_editions(), "ltsc-iso"),
+        (server_editions(), "server-iso"),
         (business_editions(build=19045), "not-windows-11"),
         (business_editions(build=28000), "unsupported-release"),
     ],

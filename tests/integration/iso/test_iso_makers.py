@@ -1,4 +1,4 @@
-"""Media that other programs made: read right at the promised cost, or rejected as they should."""
+"""ISOs of other programs are read correctly at the documented cost, or rejected as expected."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +117,7 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
         Code.SPLIT_IMAGE,
         "is part 1 of",
     ),
-    "wimlib, pipable": (_pipable, Code.UNREADABLE_MEDIA, "pipable image"),
+    "wimlib, pipable": (_pipable, Code.UNREADABLE_ISO, "pipable image"),
     "genisoimage, Linux": (_linux, Code.NOT_WINDOWS, "plain ISO 9660"),
     "genisoimage, UDF without Windows": (_nothing, Code.NOT_WINDOWS, "no sources/install.wim"),
     "genisoimage, nine tenths": (_cut(0.9), Code.TRUNCATED, "object ends"),
@@ -125,22 +125,22 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
     "mkudffs, empty": (_mkudffs("--blocksize=2048"), Code.NOT_WINDOWS, "no sources/install.wim"),
     "mkudffs, virtual partition": (
         _mkudffs("--vat", contents="cdr"),
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         "a virtual partition",
     ),
     "mkudffs, sparable partition": (
         _mkudffs(contents="cdrw"),
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         "a sparable partition",
     ),
     "mkudffs, virtual partition of 2.50": (
         _mkudffs("--udfrev=2.50", contents="bdr"),
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         "a virtual partition",
     ),
     "mkudffs, blocks of 512": (
         _mkudffs("--blocksize=512"),
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         "not of 2,048 bytes",
     ),
 }

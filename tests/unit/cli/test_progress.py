@@ -93,7 +93,7 @@ def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> Non
         ({}, "inspecting the ISO", "inspecting"),
         ({"decision": PLAN}, f"requesting {IMAGE} from Image Builder", "importing"),
         (BUILDING, IMAGE, "building"),
-        ({"decision": Rejection.of(Code.SERVER_MEDIA)}, "server-media", "inspecting"),
+        ({"decision": Rejection.of(Code.SERVER_ISO)}, "server-iso", "inspecting"),
     ],
     ids=["looked at", "asked for", "building", "rejected"],
 )

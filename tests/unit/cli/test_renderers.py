@@ -109,9 +109,9 @@ def test_each_sentence_of_a_failure_has_a_line() -> None:
 
 
 def test_a_rejection_before_the_upload_leaves_no_running_step() -> None:
-    rejected = at(0, "inspected", "inspect", "server-media", severity="error")
+    rejected = at(0, "inspected", "inspect", "server-iso", severity="error")
 
-    assert steps(rejected) == [f"✘  inspect  server-media{'0:00':>56}"]
+    assert steps(rejected) == [f"✘  inspect  server-iso{'0:00':>58}"]
 
 
 def test_a_narrow_terminal_wraps_lines_and_loses_nothing() -> None:

@@ -30,7 +30,7 @@ FOLDERS = ("boot", "efi", "sources", "support")
 
 def unreadable(image: Image, words: str, *, requests: int = MAX_REQUESTS) -> None:
     found = rejection(image, requests=requests)
-    assert found.code is Code.UNREADABLE_MEDIA, found
+    assert found.code is Code.UNREADABLE_ISO, found
     assert words in found.message
 
 
@@ -116,7 +116,7 @@ def scattered(pieces: int) -> Image:
 def test_24_requests() -> None:
     # One for the start, one each for the file entry, the header and the XML of install.wim.
     assert read_contents(scattered(20)).requests == 24
-    unreadable(scattered(21), "scattered over 24 places")
+    unreadable(scattered(21), "within 24 reads")
 
 
 def test_four_mebibytes_in_all() -> None:
@@ -125,9 +125,9 @@ def test_four_mebibytes_in_all() -> None:
     window.read(0, MAX_BYTES, "it")
     assert window.bytes == MAX_BYTES
 
-    with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
+    with pytest.raises(RejectedError, match="within 4,194,304 bytes"):
         window.read(MAX_BYTES, 1, "it")
-    with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
+    with pytest.raises(RejectedError, match="within 4,194,304 bytes"):
         Window(lambda _at, length: bytes(length), LARGE).read(0, MAX_BYTES + 1, "it")
 
 
@@ -179,7 +179,7 @@ def test_an_object_that_ends_without_an_anchor_is_not_whole(layout: str) -> None
     found = rejection(longer)
 
     assert found.code is Code.TRUNCATED
-    assert f"the file system on it reaches to {image.size + SECTOR:,}" in found.message
+    assert f"the file system on it extends to {image.size + SECTOR:,}" in found.message
 
 
 def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
@@ -193,7 +193,7 @@ def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
     found = rejection(cut, requests=1)
 
     assert found.code is Code.TRUNCATED
-    assert "the file system on it reaches to" in found.message
+    assert "the file system on it extends to" in found.message
 
 
 def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:

@@ -85,7 +85,7 @@ def test_parts_missing_doubled_or_swapped_are_noticed(order: list[int]) -> None:
 
     found = rejection(parts(image, order))
 
-    assert found.code in {Code.TRUNCATED, Code.UNREADABLE_MEDIA, Code.NOT_AN_ISO}
+    assert found.code in {Code.TRUNCATED, Code.UNREADABLE_ISO, Code.NOT_AN_ISO}
 
 
 # The callable

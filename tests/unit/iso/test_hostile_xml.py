@@ -98,7 +98,7 @@ def test_the_encoding_declared_in_the_xml_is_ignored(encoding: str) -> None:
         (GOOD.replace('"1"', '"\uff11"'), "not numbered"),
         (GOOD.replace('"1"', f'"{"9" * 5000}"'), "not numbered"),
         (GOOD.replace(' INDEX="1"', ""), "not numbered"),
-        (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "1 is there twice"),
+        (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "1 occurs twice"),
         (GOOD.replace("</WIM>", '<IMAGE INDEX="2"/></WIM>'), "describes 2 images"),
         (GOOD.replace("WIM", "MIW"), "describes 0 images"),
         (GOOD.replace("</NAME>", "</NAME><NAME>y</NAME>"), "NAME twice"),

@@ -30,7 +30,7 @@ from isodrop_local.iso_maker.mutate import put, resealed, sealed
 READABLE = [name for name, layout in LAYOUTS.items() if layout.udf]
 LARGE = 5_400_000_000
 OSCDIMG = ("grouped", "interleaved")
-# As many files, in as large folders, as Microsoft's media have: 995.
+# As many files, in as large folders, as Microsoft's ISOs have: 995.
 CROWD = {
     **{f"boot/{n:03}.efi": b"MZ" + bytes(5000) for n in range(90)},
     **{f"efi/microsoft/{n:03}.efi": b"MZ" + bytes(5000) for n in range(90)},

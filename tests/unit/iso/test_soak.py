@@ -16,7 +16,7 @@ def test_damaged_images_are_read_or_rejected_within_the_budget() -> None:
     assert outcome.bytes > 1 << 20
     # Both ends happen, or the damage would be too little or too much to tell anything.
     assert outcome.ends["read"] > 100
-    assert outcome.ends["unreadable-media"] > 100
+    assert outcome.ends["unreadable-iso"] > 100
     assert outcome.ends["truncated"] > 10
 
 

@@ -9,7 +9,7 @@ from tools.resolved_template import TemplateError, resolve
 
 def test_a_directory_bucket_is_refused() -> None:
     with pytest.raises(TemplateError, match="ExistingBucketName"):
-        resolve(ExistingBucketName="media--euc1-az1--x-s3")
+        resolve(ExistingBucketName="isos--euc1-az1--x-s3")
 
 
 def test_copies_are_written_by_the_stacks_roles_only_and_last_eight_days() -> None:

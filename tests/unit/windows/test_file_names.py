@@ -229,7 +229,7 @@ def test_the_original_spelling_of_a_name_is_kept(
     ("name", "importable"),
     [
         ("win11-22621.525.iso", "no"),
-        ("win11-22621.3447.iso", "unknown"),  # 23H2 media say so, too
+        ("win11-22621.3447.iso", "unknown"),  # ISOs of 23H2 have this build, too
         ("Win11_22H2.iso", "no"),
     ],
 )

@@ -56,7 +56,7 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
     Raises
     ------
     RejectedError
-        ``not-an-iso``, ``truncated``, ``unreadable-media``, ``not-windows`` or ``split-image``.
+        ``not-an-iso``, ``truncated``, ``unreadable-iso``, ``not-windows`` or ``split-image``.
 
     Examples
     --------
@@ -163,9 +163,9 @@ def _for_several(window: Window, volume: Volume, there: Iterable[Entry]) -> Reje
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {printable(volume.label) or 'with nothing'} holds a Windows for each of"
-        f" several architectures ({join_list(found)}), as the Media Creation Tool makes it; an ISO"
-        f" for x64 alone, with {_SOURCES}/install.wim, is needed.",
+        f"The ISO labelled {printable(volume.label) or 'with nothing'} contains Windows for"
+        f" several architectures ({join_list(found)}), like those of the Media Creation Tool; an"
+        f" ISO for x64 alone, with {_SOURCES}/install.wim, is needed.",
     )
 
 
@@ -173,7 +173,7 @@ def _one(there: Iterable[Entry], name: str) -> Entry | None:
     """Find a name regardless of case, as Windows does; it must not occur twice."""
     found = [entry for entry in there if entry.name.lower() == name]
     if len(found) > 1:
-        raise damaged_error(f"{name} is there {len(found)} times")
+        raise damaged_error(f"{name} occurs {len(found)} times")
     return found[0] if found else None
 
 
@@ -181,7 +181,7 @@ def _not_windows(volume: Volume, what: str, there: Iterable[Entry]) -> RejectedE
     names = join_list((entry.name for entry in there), limit=4) or "nothing"
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {printable(volume.label) or 'with nothing'} is not one that installs"
-        f" Windows: {what} holds {names}, but no {_SOURCES}/install.wim; a Windows 11 ISO is"
-        " needed.",
+        f"The ISO labelled {printable(volume.label) or 'with nothing'} is not a Windows"
+        f" installation ISO: {what} contains {names}, but no {_SOURCES}/install.wim; a Windows 11"
+        " ISO is needed.",
     )

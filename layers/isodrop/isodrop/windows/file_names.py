@@ -43,10 +43,10 @@ from isodrop.windows.name_patterns import (
 )
 from isodrop.windows.releases import (
     CLIENT_RELEASES,
-    DOCUMENTED,
     FIRST_WINDOWS_11_BUILD,
     LTSC_RELEASES,
     SERVER_RELEASES,
+    SUPPORTED_RELEASES,
     UNSUPPORTED_RELEASES,
     possible_releases,
 )
@@ -294,7 +294,9 @@ def _with_importable(facts: FileName, *, documented: bool) -> FileName:
     ):
         return replace(facts, importable="no")
     is_complete = (
-        facts.windows == "11" and facts.architecture == "x64" and facts.release in DOCUMENTED
+        facts.windows == "11"
+        and facts.architecture == "x64"
+        and facts.release in SUPPORTED_RELEASES
     )
     return replace(facts, importable="yes") if documented and is_complete else facts
 
