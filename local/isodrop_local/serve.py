@@ -42,7 +42,7 @@ In another terminal, in this folder (sam is in .venv; any version of the AWS CLI
   aws sqs receive-message --queue-url {endpoint}/{account}/answers --endpoint-url {endpoint}
 
   # run the sweep: it answers and starts what nothing else did, however recent
-  sam remote invoke Sweep --event '{{"graceMinutes": 0}}' --stack-name isodrop
+  sam remote invoke Sweep --event '{{"minAgeMinutes": 0}}' --stack-name isodrop
 
   # see the resources behind it
   aws stepfunctions list-executions --state-machine-arn {machine}
@@ -72,7 +72,7 @@ s3.upload_file("build/25H2.iso", "tries", "25H2.iso")'
   # report on it, and let the sweep answer, since no execution follows it
   isodrop event s3://tries/25H2.iso --report started > build/report.json
   sam local invoke ReportBuild --event build/report.json {with_settings}
-  echo '{{"graceMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
+  echo '{{"minAgeMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
 """
 ONLY_THEN = """\
   # to invoke a function in Lambda's own container image, start with make local CONTAINERS=1

@@ -379,7 +379,7 @@ class LocalStack:
     def sweep(self) -> dict[str, int]:
         """Sweep once, for everything however young; get what was found and done."""
         answer = self.client("lambda").invoke(
-            FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"graceMinutes": 0})
+            FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"minAgeMinutes": 0})
         )
         result: dict[str, int] = json.load(answer["Payload"])
         if "FunctionError" in answer:

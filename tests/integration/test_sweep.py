@@ -292,7 +292,7 @@ class TestOpenRuns:
 
         assert (summary.open, summary.errors, summary.answered) == (2, 1, 1)
         assert data(harness)["source"]["key"] == "b.iso"
-        assert [word for word, _ in harness.told if word == "trouble"] == ["trouble"]
+        assert [message for message, _ in harness.told].count("error") == 1
 
     def test_a_sweep_answers_a_limited_number_and_the_next_continues(
         self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
