@@ -27,7 +27,7 @@ CONDITIONS = {
             "DeleteCopies",
             "TagObjects",
             "ListCopies",
-            "UploadAndHeadIsos",
+            "UploadAndReadIsos",
             "ListMultipartUploads",
         ],
         IN_THIS_ACCOUNT,
