@@ -5,9 +5,10 @@ import platform
 import sys
 import time
 
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_local.console_output import ConsoleOutput
 from isodrop_local.containers import host_address
-from isodrop_local.demo import ERROR, ERRORS, EXITS, deploy_stack, end_on_signals
+from isodrop_local.demo import ERRORS, EXIT_CODES, deploy_stack, end_on_signals
 from isodrop_local.stack import ACCOUNT, FASTER, REGION, LocalStack
 
 GUIDE = """
@@ -106,10 +107,10 @@ def main(arguments: list[str] | None = None) -> int:
             print_events(output, stack)
     except ERRORS as error:
         output.print_step("error", f"{type(error).__name__}: {error}", "bad")
-        return ERROR
+        return ExitCode.ERROR
     except KeyboardInterrupt:
         print()
-    return 0
+    return ExitCode.OK
 
 
 def guide(stack: LocalStack, reached: str | None = None) -> str:
@@ -145,7 +146,7 @@ def print_events(output: ConsoleOutput, stack: LocalStack) -> None:
         events = stack.events()
         for event in events[printed:]:
             output.event(event)
-            if EXITS.get(event["detail-type"]):
+            if EXIT_CODES.get(event["detail-type"]):
                 output.print_next_steps(event)
         printed = len(events)
         time.sleep(0.2)

@@ -12,6 +12,8 @@ History = Iterable[Mapping[str, Any]]
 
 HELD: Final = "held"
 DIFFERS: Final = "differs"
+POINT_DIFFERS: Final = 5
+"""The exit code of a program that found a difference."""
 NOT_OBSERVED: Final = "not seen"
 
 _LOOK: Final = "aws-sdk:imagebuilder:getImage"

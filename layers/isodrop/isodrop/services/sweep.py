@@ -24,6 +24,7 @@ from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
 from isodrop.domain import ids
+from isodrop.domain.arn import Arn
 from isodrop.domain.budget import day_of
 from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import run_of_key
@@ -357,7 +358,7 @@ class Sweeper:
         # With the hour, so that a failed execution can be started again, but not at once.
         name = f"{upload_id}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
         event = make_object_created_event(
-            upload, uploaded_at, self.executions.machine_arn, "isodrop sweep"
+            upload, uploaded_at, Arn.parse(self.executions.machine_arn), "isodrop sweep"
         )
         if self.waits_for_malware_scan and read_scan_tag(self.s3, upload) is None:
             summary.unscanned += 1
