@@ -283,7 +283,7 @@ def test_the_index_of_a_damaged_image_is_refused() -> None:
         edition="Enterprise",
         image_index=2,
         supported_builds=SUPPORTED,
-        release_said=None,
+        named_release=None,
     )
     assert isinstance(found, Rejection)
     assert "Image 2, 'tiny11', on the ISO has no EDITIONID" in found.message

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from isodrop.windows.file_names import FileName, parse_file_name
-from isodrop.windows.name_patterns import FLAGS, SOURCES
+from isodrop.windows.name_patterns import FLAGS, NAME_PATTERNS
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -79,7 +79,7 @@ def test_a_name_of_a_refused_kind_is_not_importable(
 
 def test_the_patterns_of_sources_name_no_group() -> None:
     # The facts are read by one pattern each, the same for all sources.
-    assert not any(re.compile(source.pattern, FLAGS).groupindex for source in SOURCES)
+    assert not any(re.compile(each.regex, FLAGS).groupindex for each in NAME_PATTERNS)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_original_spelling_of_a_name_is_kept(
     name: str, word: str | None, label: str | None
 ) -> None:
     read = parse_file_name(name)
-    assert (read.word, read.label) == (word, label)
+    assert (read.release_word, read.named_release) == (word, label)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def select_image(
     edition: str,
     image_index: int | None,
     supported_builds: Collection[int],
-    release_said: str | None,
+    named_release: str | None,
     allow_esd: bool = False,
 ) -> SelectedImage | Rejection:
     """Select the image to import.
@@ -100,7 +100,7 @@ def select_image(
         Selects the image by index; the edition is then ignored.
     supported_builds : collection of int
         The builds of Windows that the stack imports.
-    release_said : str or None
+    named_release : str or None
         The release in the file name, used if several releases share a build.
     allow_esd : bool, optional
         Whether an ESD is imported, with a note.
@@ -121,7 +121,7 @@ def select_image(
     )
     if isinstance(wanted, Rejection):
         return wanted
-    checked = [_check_image(image, supported_builds, release_said) for image in wanted]
+    checked = [_check_image(image, supported_builds, named_release) for image in wanted]
     passed = [found for found in checked if isinstance(found, SelectedImage)]
     if not passed:
         return checked[0]
@@ -192,10 +192,9 @@ def _select_by_edition(images: Sequence[Edition], wanted: str) -> list[Edition] 
 
 
 def _several(passed: Sequence[SelectedImage]) -> str:
-    indexes = join_list(str(choice.index) for choice in passed)
+    indexes = join_list(str(image.index) for image in passed)
     versions = join_list(
-        " ".join((f"{choice.build}.{choice.revision or 0}", *choice.languages[:1]))
-        for choice in passed
+        " ".join((f"{image.build}.{image.revision or 0}", *image.languages[:1])) for image in passed
     )
     return (
         f"{len(passed)} images that can be imported are {passed[0].edition} (indexes {indexes};"
@@ -237,14 +236,14 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
 
 
 def _check_image(
-    image: Edition, supported_builds: Collection[int], release_said: str | None
+    image: Edition, supported_builds: Collection[int], named_release: str | None
 ) -> SelectedImage | Rejection:
     """Check one image."""
     return (
         _check_windows(image)
         or _check_edition(image)
         or _check_architecture(image)
-        or _check_release(image, supported_builds, release_said)
+        or _check_release(image, supported_builds, named_release)
         or _complete(image)
     )
 
