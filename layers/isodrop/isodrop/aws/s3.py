@@ -123,6 +123,22 @@ def open_object(
         return _open(client, (bucket, key), etag, size, version)
 
 
+def open_any_object(client: "S3Client", location: S3Uri) -> ObjectReader:
+    """Open an object that need not be an upload, so that errors are S3's and not rejections.
+
+    Raises
+    ------
+    TransientError, PermanentError
+        The error from S3; :func:`is_missing` recognizes that there is no such object.
+    """
+    return _open(client, (location.bucket, location.key), None, None, None)
+
+
+def is_missing(error: IsodropError) -> bool:
+    """Whether S3 answered that the object, its version or its bucket does not exist."""
+    return error.aws_code in _DELETED
+
+
 def _open(
     client: "S3Client",
     where: tuple[str, str],

@@ -217,7 +217,10 @@ LTSC_RELEASE: Final = (
     r"(?P<kind>lts[bc])(?:[ _-]n)?[ _-]?(?P<year>20[0-9]{2}|[0-9]{2}h2)(?![0-9])"
     r"|(?<![0-9])(?P<year_before>20[0-9]{2})[ _-]?(?P<kind_after>lts[bc])"
 )
-BUILD: Final = r"(?<![a-z0-9])(?P<build>[0-9]{{5}}|9600)(?:[{revision_separators}](?P<revision>[0-9]{{1,5}}))?(?![a-z0-9])"
+BUILD: Final = (
+    r"(?<![a-z0-9])(?P<build>[0-9]{{5}}|9600)"
+    r"(?:[{revision_separators}](?P<revision>[0-9]{{1,5}}))?(?![a-z0-9])"
+)
 ARCHITECTURE: Final = (
     r"x86[ _-]64|amd64|aarch64|arm64|64arm|(?<![0-9])(?:64|32)[ _-]?bit"
     r"|(?<!linu)(?<!uni)x(?:64|86|32)(?![0-9])"
