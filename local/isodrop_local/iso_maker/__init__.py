@@ -1,4 +1,4 @@
-r"""A generator of test ISOs: small or huge (sparse), Windows-like ISOs, stdlib only.
+r"""A generator of Windows-like test ISOs, small or huge (sparse). Standard library only.
 
 ``python -m isodrop_local.iso_maker PATH`` writes one.
 

@@ -1,4 +1,4 @@
-"""Damage to an image that goes unnoticed by its checksums: seeded, so that it can be repeated."""
+"""Damage that an image's checksums do not reveal; seeded, so that it can be repeated."""
 
 import struct
 from binascii import crc_hqx
@@ -11,7 +11,7 @@ from isodrop_local.iso_maker import udf
 from isodrop_local.iso_maker.image import SECTOR, Image, sectors
 from isodrop_local.iso_maker.wim import HEADER_SIZE
 
-_ROOMY = 1 << 30  # an image of so many bytes has a hole for whatever is put into it
+_ROOMY = 1 << 30  # an image of this size has room for every kind of damage
 _VALUES = (0, 1, 2, 3, 7, 8, 15, 16, 255, 256, 257, 2047, 2048, 2049, 0x7FFF, 0x8000, 0xFFFF)
 _LARGE = (0x3FF00000, 0x3FFFFFFF, 0x40000000, 0x7FFFFFFF, 0x80000000, 0xC0000000, 0xFFFFFFFF)
 _XML = (
@@ -32,7 +32,7 @@ _XML = (
     "\u202e\u0660",
     " ",
 )
-# Pieces of an image's description, each well formed by itself unless that is its point.
+# Parts of an image's description; each is well formed, except for those that test that.
 _SAID = (
     "<NAME>x</NAME>",
     "<NAME/><NAME/>",
@@ -53,7 +53,7 @@ _SAID = (
 
 
 def sealed(data: bytes, location: int | None = None) -> bytes:
-    """Give a descriptor with its tag's CRC and checksum made right, and its location if given."""
+    """Return a descriptor with a correct CRC and checksum in its tag, and its location if given."""
     made = bytearray(data)
     if location is not None:
         made[12:16] = location.to_bytes(4, "little")
@@ -71,7 +71,7 @@ def location_of(image: Image, place: str) -> int:
 
 
 def resealed(image: Image, place: str, change: Callable[[bytearray], object]) -> Image:
-    """Change the descriptor at a place by a function and make its checksums right again."""
+    """Change the descriptor at a place with a function, and correct its checksums."""
     offset = image.places[place]
     data = bytearray(image.content.read(offset, SECTOR))
     change(data)
@@ -79,7 +79,7 @@ def resealed(image: Image, place: str, change: Callable[[bytearray], object]) ->
 
 
 def put(form: str, at: int, *values: int) -> Callable[[bytearray], None]:
-    """Give a change that packs values at an offset."""
+    """Return a change that packs values at an offset."""
     return lambda data: struct.pack_into(f"<{form}", data, at, *values)
 
 
@@ -95,9 +95,9 @@ def names_resealed(data: bytes) -> bytes:
 
 
 def mutate(image: Image, random: Random) -> Image:
-    """Give an image with one to four kinds of damage.
+    """Return an image with one to four kinds of damage.
 
-    Whatever ``random`` is, the same state of it gives the same damage.
+    The same state of ``random`` results in the same damage.
     """
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
         image = random.choices(tuple(_KINDS), tuple(_KINDS.values()))[0](image, random)
@@ -105,7 +105,7 @@ def mutate(image: Image, random: Random) -> Image:
 
 
 def _descriptors(image: Image) -> list[str]:
-    """Give the places that a reader on its way to install.wim passes."""
+    """Return the places that a reader visits on the way to install.wim."""
     way = {"/#", "/sources#", f"{_wim(image)}#"}
     return [place for place in image.places if place in way or not place.startswith("/")]
 
@@ -119,7 +119,7 @@ def _wim(image: Image) -> str:
 
 
 def _value(image: Image, random: Random) -> int:
-    """Give a number that is likely to matter somewhere."""
+    """Return a number that is likely to have an effect somewhere."""
     kind = random.randrange(5)
     if kind == 0:
         return random.choice(_VALUES)
@@ -134,7 +134,7 @@ def _value(image: Image, random: Random) -> int:
 
 
 def _stir(data: bytearray, image: Image, random: Random, start: int = 0) -> None:
-    """Put a few numbers or bytes at places where there is something already, mostly."""
+    """Change a few numbers or bytes, mostly at places that are not empty."""
     for _ in range(random.choice((1, 1, 2, 4))):
         used = len(bytes(data).rstrip(b"\0"))
         at = random.randrange(start, max(start + 1, min(used + 16, len(data))))
@@ -160,7 +160,7 @@ def _name(image: Image, random: Random) -> Image:
 
 
 def _allocation(image: Image, random: Random) -> Image:
-    """Scatter a file or folder over the image, mostly in valid extents."""
+    """Scatter a file or folder over the image, mostly with valid extents."""
     place = random.choice(["/#", "/sources#", f"{_wim(image)}#"])
     blocks = max(1, image.size // SECTOR - image.partition - 1)
     long = random.random() < 0.5
@@ -212,7 +212,7 @@ def _noise(image: Image, random: Random) -> Image:
 
 
 def _shuffled(image: Image, random: Random) -> Image:
-    """Swap two parts of the object, or double or leave out one, as a bad upload does."""
+    """Swap two parts of the object, or repeat or omit one, as a faulty upload does."""
     part = random.choice((64, 128, 256)) * 1024
     first, second = (random.randrange(max(1, min(image.size, 1 << 20) // part)) for _ in range(2))
     one = image.content.read(first * part, part)
@@ -231,7 +231,7 @@ def _header(image: Image, random: Random) -> Image:
 
 
 def _xml(image: Image, random: Random) -> Image:
-    """Put hostile text into the XML and correct the header's lengths."""
+    """Insert hostile text into the XML, and correct the header's lengths."""
     start = image.places[_wim(image)]
     head = bytearray(image.content.read(start, HEADER_SIZE))
     length, at, _ = struct.unpack_from("<QQQ", head, 0x48)
@@ -244,14 +244,14 @@ def _xml(image: Image, random: Random) -> Image:
         text = random.randbytes(2 * random.randint(1, 8))
     keep = random.choice((0, len(text)))
     data[where : where + keep] = text
-    # What grows is cut at the end, so that it stays inside the file.
+    # Longer XML is truncated, so that it stays inside the file.
     size = min(len(data), length)
     struct.pack_into("<QQQ", head, 0x48, size, at, size)
     return image.with_bytes(start, bytes(head)).with_bytes(start + at, bytes(data[:size]))
 
 
 def _described(image: Image, random: Random) -> Image:
-    """Put another XML into the WIM, well formed more often than not, and as large as may be."""
+    """Replace the WIM's XML, mostly by well-formed XML, up to the maximum size."""
     start = image.places[_wim(image)]
     head = bytearray(image.content.read(start, HEADER_SIZE))
     length, at, _ = struct.unpack_from("<QQQ", head, 0x48)
@@ -314,7 +314,7 @@ def _way_on(block: int | None) -> bytes:
 
 
 def _swollen(image: Image, random: Random) -> Image:
-    """Let a folder be as large as it may be, or larger, all of it recorded."""
+    """Make a folder as large as is allowed, or larger, with all of it recorded."""
     size = (1 << 20) + random.choice((-4, 0, 4, 1 << 20))
     block = random.randrange(max(1, image.size // SECTOR - image.partition))
 
@@ -328,7 +328,7 @@ def _swollen(image: Image, random: Random) -> Image:
 
 
 def _pointed(image: Image, random: Random) -> Image:
-    """Let the volume descriptors go on elsewhere: ECMA-167 3/10.3."""
+    """Continue the volume descriptors elsewhere: ECMA-167 3/10.3."""
     for side in random.choice((("main",), ("main", "reserve"))):
         offset = image.places[f"{side} {random.randrange(6)}"]
         target = image.places[random.choice([p for p in image.places if p.startswith(side)])]
@@ -339,7 +339,7 @@ def _pointed(image: Image, random: Random) -> Image:
 
 
 def _places_kept(image: Image, random: Random) -> Image:
-    """Move what lies at one place to where another does, leaving the pointers as they are."""
+    """Copy the bytes of one place to another, without changing the pointers."""
     one, other = (image.places[random.choice(list(image.places))] for _ in range(2))
     moved = image.with_bytes(one, image.content.read(other, SECTOR))
     return replace(moved, places=image.places)
