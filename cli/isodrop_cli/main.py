@@ -50,7 +50,7 @@ examples:
   isodrop retry Win11.iso       import it again, without uploading it again
   isodrop cancel Win11.iso      cancel its import
   isodrop event Win11.iso       print S3's event for it, to test a function
-  isodrop env                   print the functions' environment, likewise
+  isodrop env                   print the environment to test it with
 
 status, retry, cancel, watch and event take the key of an object in the
 stack's bucket, such as Win11.iso; the URI s3://BUCKET/KEY is accepted, too.

@@ -498,7 +498,7 @@ class _StoppedError(BaseException):
 
 
 class _PartBody(BytesIO):
-    """The bytes of a part; reports how far they are read, and raises when told to stop."""
+    """The bytes of a part; reports how far they are read, and raises when it must stop."""
 
     def __init__(
         self, data: bytes, stop: threading.Event, on_progress: Callable[[int], None]

@@ -147,14 +147,14 @@ def error_response(fault: Fault) -> Answer:
     Examples
     --------
     >>> fault = Fault("GetObject", "SlowDown", service="s3")
-    >>> written(fault)[0]
+    >>> error_response(fault)[0]
     503
     """
     protocol = model_of(fault.service).metadata["protocol"]
     if fault.code == REJECTED:
         refusal = {"ErrorCode": "InternalFailure", "ErrorMessage": fault.message}
-        said: Any = {"FailedEntryCount": 1, "Entries": [refusal]}
-        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(said).encode()
+        content: Any = {"FailedEntryCount": 1, "Entries": [refusal]}
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(content).encode()
     status = _status(fault)
     code, message = escape(fault.code), escape(fault.message)
     if protocol == "rest-xml":

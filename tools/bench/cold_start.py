@@ -112,8 +112,8 @@ def runtime() -> str:
         path = name and shutil.which(name)
         if path:
             asked = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-            said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-            if said.strip() == RELEASE:
+            output = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+            if output.strip() == RELEASE:
                 return path
     raise SkippedError(f"there is no Python {RELEASE} here; {VARIABLE}=… names one")
 
@@ -182,9 +182,9 @@ def measured(python: str, layer: Path, times: int, group: Path | None) -> list[R
                 Start(median(each.processor for each in all_), median(e.clock for e in all_))
                 for all_ in taken
             ]
-            told = f"all {len(every)}" if which == "every" else "the ledger's"
-            rows.append(Row(function, told, *middle))
-            print(f"{function}, {told}: {middle[0].processor:.3f} s", file=sys.stderr)
+            which_calls = f"all {len(every)}" if which == "every" else "the ledger's"
+            rows.append(Row(function, which_calls, *middle))
+            print(f"{function}, {which_calls}: {middle[0].processor:.3f} s", file=sys.stderr)
     return rows
 
 

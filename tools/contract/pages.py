@@ -155,9 +155,9 @@ def _kind_row(kind: str, schema: Json, samples: Mapping[str, Json]) -> str:
     what = "**answer**" if kind in ANSWERS else "notification"
     link = f"[{SCHEMA_VERSION}](../{path_of(kind)})"
     meaning = _plain(schema["description"]).removeprefix("The answer: ")
-    said = meaning[:1].upper() + meaning[1:]
+    sentence = meaning[:1].upper() + meaning[1:]
     samples_of = _links(kind, samples)
-    row = (f"[`{kind}`](#{slug(kind)})", what, said, f"`{_CLASSES[kind]}`", link, samples_of)
+    row = (f"[`{kind}`](#{slug(kind)})", what, sentence, f"`{_CLASSES[kind]}`", link, samples_of)
     return f"| {' | '.join(row)} |"
 
 
@@ -224,13 +224,13 @@ def codes_page() -> str:
 
 
 def _kind(kind: OutcomeKind) -> str:
-    said = {
+    sentence = {
         OutcomeKind.REJECTED: "**Rejected**: found before anything was spent. What is found later"
         " leads to an `ISO Import Failed`.",
         OutcomeKind.FAILED: "**Failed**: the ISO was accepted, but its import failed.",
     }[kind]
     links = ", ".join(f"[`{code}`](#{code})" for code in Code if CODES[code].kind is kind)
-    return f"{said} {links}.\n"
+    return f"{sentence} {links}.\n"
 
 
 def _section(code: Code) -> str:

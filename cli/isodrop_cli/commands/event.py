@@ -137,7 +137,7 @@ def _make_event(bucket: str, key: str, stored: ObjectInfo, sequencer: str | None
     Its sequencer is derived from the object. A given sequencer makes it another upload of that
     object; in a versioned bucket only if the event has no version id: see ``upload_id``.
     """
-    from isodrop.aws.s3_events import make_object_created_event  # noqa: PLC0415 - likewise
+    from isodrop.aws.s3_events import make_object_created_event  # noqa: PLC0415 - not needed by --help
     from isodrop.domain.arn import Arn  # noqa: PLC0415 - not needed by --help
     from isodrop.domain.model import Upload  # noqa: PLC0415 - not needed by --help
 

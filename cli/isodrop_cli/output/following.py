@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def render_all(renderer: Renderer, snapshots: "Iterable[RunSnapshot]", key: str) -> ExitCode:
-    """Show what is new until the answer; return the answer's exit status."""
+    """Show new events until the answer; return the exit code for it."""
     tracker = ProgressTracker()
     last: Run | None = None
     for snapshot in snapshots:

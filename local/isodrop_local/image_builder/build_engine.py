@@ -76,7 +76,7 @@ class BuildEngine:
         self.builds: dict[str, Build] = {}
         self._deleted: set[str] = set()
         self._moment = clock()
-        self._untold: list[Json] = []
+        self._pending_events: list[Json] = []
         self._lock = self.controls.lock
 
     def tick(self) -> None:
@@ -90,9 +90,9 @@ class BuildEngine:
                 self._moment = due
                 self._step(build)
             self._moment = max(self._moment, now)
-            untold, self._untold = self._untold, []
+            pending, self._pending_events = self._pending_events, []
         # Outside the lock: a subscriber may request the state at once.
-        for event in untold:
+        for event in pending:
             self.world.publish(event)
 
     def _due(self, build: Build) -> float:
@@ -191,7 +191,7 @@ class BuildEngine:
             "resources": [build.arn],
             "detail": {"previous-state": {"status": before}, "state": {"status": build.status}},
         }
-        self._untold.append(event)
+        self._pending_events.append(event)
 
     # Actions of other users, of a lifecycle policy, or of a newer version of the service.
 

@@ -11,7 +11,7 @@ from isodrop_local.iso_maker import udf
 from isodrop_local.iso_maker.image import SECTOR, Image, sectors
 from isodrop_local.iso_maker.wim import HEADER_SIZE
 
-_ROOMY = 1 << 30  # an image of this size has room for every kind of damage
+_FULL_SIZE = 1 << 30  # an image of this size has room for every kind of damage
 _VALUES = (0, 1, 2, 3, 7, 8, 15, 16, 255, 256, 257, 2047, 2048, 2049, 0x7FFF, 0x8000, 0xFFFF)
 _LARGE = (0x3FF00000, 0x3FFFFFFF, 0x40000000, 0x7FFFFFFF, 0x80000000, 0xC0000000, 0xFFFFFFFF)
 _XML = (
@@ -33,7 +33,7 @@ _XML = (
     " ",
 )
 # Parts of an image's description; each is well formed, except for those that test that.
-_SAID = (
+_XML_PARTS = (
     "<NAME>x</NAME>",
     "<NAME/><NAME/>",
     "<WINDOWS><EDITIONID>Enterprise</EDITIONID></WINDOWS>",
@@ -105,9 +105,9 @@ def mutate(image: Image, random: Random) -> Image:
 
 
 def _descriptors(image: Image) -> list[str]:
-    """Return the places that a reader visits on the way to install.wim."""
-    way = {"/#", "/sources#", f"{_wim(image)}#"}
-    return [place for place in image.places if place in way or not place.startswith("/")]
+    """Return the places that a reader visits on the visited to install.wim."""
+    visited = {"/#", "/sources#", f"{_wim(image)}#"}
+    return [place for place in image.places if place in visited or not place.startswith("/")]
 
 
 def _wim(image: Image) -> str:
@@ -133,7 +133,7 @@ def _value(image: Image, random: Random) -> int:
     return random.getrandbits(random.choice((8, 16, 32)))
 
 
-def _stir(data: bytearray, image: Image, random: Random, start: int = 0) -> None:
+def _corrupt(data: bytearray, image: Image, random: Random, start: int = 0) -> None:
     """Change a few numbers or bytes, mostly at places that are not empty."""
     for _ in range(random.choice((1, 1, 2, 4))):
         used = len(bytes(data).rstrip(b"\0"))
@@ -145,21 +145,21 @@ def _stir(data: bytearray, image: Image, random: Random, start: int = 0) -> None
         struct.pack_into(f"<{form}", data, at, value)
 
 
-def _field(image: Image, random: Random) -> Image:
+def _corrupt_descriptor(image: Image, random: Random) -> Image:
     place = random.choice(_descriptors(image))
     start = 0 if random.random() < 0.1 else 16
-    return resealed(image, place, lambda data: _stir(data, image, random, start))
+    return resealed(image, place, lambda data: _corrupt(data, image, random, start))
 
 
-def _name(image: Image, random: Random) -> Image:
+def _corrupt_name(image: Image, random: Random) -> Image:
     place = random.choice([p for p in ("/", "/sources") if p in image.places] or ["/#"])
     offset = image.places[place]
     data = bytearray(image.content.read(offset, SECTOR))
-    _stir(data, image, random)
+    _corrupt(data, image, random)
     return image.with_bytes(offset, names_resealed(bytes(data)))
 
 
-def _allocation(image: Image, random: Random) -> Image:
+def _scatter_extents(image: Image, random: Random) -> Image:
     """Scatter a file or folder over the image, mostly with valid extents."""
     place = random.choice(["/#", "/sources#", f"{_wim(image)}#"])
     blocks = max(1, image.size // SECTOR - image.partition - 1)
@@ -190,20 +190,20 @@ def _allocation(image: Image, random: Random) -> Image:
     return resealed(image, place, change)
 
 
-def _copied(image: Image, random: Random) -> Image:
+def _copy_range(image: Image, random: Random) -> Image:
     source, target = (random.choice(_descriptors(image)) for _ in range(2))
     offset = image.places[target]
     data = image.content.read(image.places[source], SECTOR)
     return image.with_bytes(offset, sealed(data, location_of(image, target)))
 
 
-def _cut(image: Image, random: Random) -> Image:
+def _truncate(image: Image, random: Random) -> Image:
     edges = [*image.places.values(), image.size]
     size = random.choice(edges) + random.choice((-1, 0, 1, 16, 100, SECTOR))
     return image.truncated(max(0, min(size, image.size)))
 
 
-def _noise(image: Image, random: Random) -> Image:
+def _overwrite_range(image: Image, random: Random) -> Image:
     offset, data = random.choice(image.content.pieces)
     if not data:
         return image
@@ -211,7 +211,7 @@ def _noise(image: Image, random: Random) -> Image:
     return image.with_bytes(offset + at, bytes((data[at] ^ 1 << random.randrange(8),)))
 
 
-def _shuffled(image: Image, random: Random) -> Image:
+def _shuffle_parts(image: Image, random: Random) -> Image:
     """Swap two parts of the object, or repeat or omit one, as a faulty upload does."""
     part = random.choice((64, 128, 256)) * 1024
     first, second = (random.randrange(max(1, min(image.size, 1 << 20) // part)) for _ in range(2))
@@ -223,14 +223,14 @@ def _shuffled(image: Image, random: Random) -> Image:
     return image
 
 
-def _header(image: Image, random: Random) -> Image:
+def _corrupt_wim_header(image: Image, random: Random) -> Image:
     offset = image.places[_wim(image)]
     data = bytearray(image.content.read(offset, HEADER_SIZE))
-    _stir(data, image, random, random.choice((8, 8, 44, 72)))
+    _corrupt(data, image, random, random.choice((8, 8, 44, 72)))
     return image.with_bytes(offset, bytes(data))
 
 
-def _xml(image: Image, random: Random) -> Image:
+def _insert_xml(image: Image, random: Random) -> Image:
     """Insert hostile text into the XML, and correct the header's lengths."""
     start = image.places[_wim(image)]
     head = bytearray(image.content.read(start, HEADER_SIZE))
@@ -250,7 +250,7 @@ def _xml(image: Image, random: Random) -> Image:
     return image.with_bytes(start, bytes(head)).with_bytes(start + at, bytes(data[:size]))
 
 
-def _described(image: Image, random: Random) -> Image:
+def _replace_xml(image: Image, random: Random) -> Image:
     """Replace the WIM's XML, mostly by well-formed XML, up to the maximum size."""
     start = image.places[_wim(image)]
     head = bytearray(image.content.read(start, HEADER_SIZE))
@@ -258,11 +258,11 @@ def _described(image: Image, random: Random) -> Image:
     count = random.choice((1, 1, 2, 11, 255, 256, 257))
     few = random.choice((0, 1, 2)) if count < 20 else 0
     images = (
-        f'<IMAGE INDEX="{number}">{"".join(random.choices(_SAID, k=few))}</IMAGE>'
+        f'<IMAGE INDEX="{number}">{"".join(random.choices(_XML_PARTS, k=few))}</IMAGE>'
         for number in range(1, count + 1)
     )
     text = f"\ufeff<WIM>{''.join(images)}</WIM>".encode("utf-16-le")
-    if image.size > _ROOMY:
+    if image.size > _FULL_SIZE:
         at, length = 1 << 20, random.choice((length, 1 << 20, (1 << 20) + 2))
     if at > image.size or length > 2 << 20:
         return image
@@ -272,7 +272,7 @@ def _described(image: Image, random: Random) -> Image:
     return image.with_bytes(start, bytes(head)).with_bytes(start + at, text)
 
 
-def _chained(image: Image, random: Random) -> Image:
+def _chain_extents(image: Image, random: Random) -> Image:
     """Chain allocation extents from block to block, for a while or forever."""
     place = random.choice(("/#", "/sources#", f"{_wim(image)}#"))
     content = "/" if place == "/#" else place[:-1]
@@ -291,16 +291,16 @@ def _chained(image: Image, random: Random) -> Image:
     each = -(-len(ads) // (len(links) + 1))
     groups = [b"".join(ads[at * each : (at + 1) * each]) for at in range(len(links) + 1)]
     last = random.choice(links) if random.random() < 0.2 else None
-    ways = [*links, last]
+    targets = [*links, last]
     for number, block in enumerate(links, 1):
-        data = groups[number] + _way_on(ways[number])
+        data = groups[number] + _link_to(targets[number])
         if len(data) <= SECTOR - 24:
             where = (image.partition + block) * SECTOR
             image = image.with_bytes(where, udf.allocation_extent(block, data))
 
     def change(entry: bytearray) -> None:
         base = 216 if entry[:2] == b"\x0a\x01" else 176
-        made = (groups[0] + _way_on(links[0]))[: SECTOR - base]
+        made = (groups[0] + _link_to(links[0]))[: SECTOR - base]
         struct.pack_into("<H", entry, 34, udf.SHORT)
         struct.pack_into("<LL", entry, base - 8, 0, len(made))
         struct.pack_into("<H", entry, 10, base - 16 + len(made))
@@ -309,11 +309,11 @@ def _chained(image: Image, random: Random) -> Image:
     return resealed(image, place, change)
 
 
-def _way_on(block: int | None) -> bytes:
+def _link_to(block: int | None) -> bytes:
     return b"" if block is None else udf.short_ad(SECTOR, block, 3)
 
 
-def _swollen(image: Image, random: Random) -> Image:
+def _enlarge_folder(image: Image, random: Random) -> Image:
     """Make a folder as large as is allowed, or larger, with all of it recorded."""
     size = (1 << 20) + random.choice((-4, 0, 4, 1 << 20))
     block = random.randrange(max(1, image.size // SECTOR - image.partition))
@@ -327,7 +327,7 @@ def _swollen(image: Image, random: Random) -> Image:
     return resealed(image, random.choice(("/#", "/sources#")), change)
 
 
-def _pointed(image: Image, random: Random) -> Image:
+def _redirect_descriptors(image: Image, random: Random) -> Image:
     """Continue the volume descriptors elsewhere: ECMA-167 3/10.3."""
     for side in random.choice((("main",), ("main", "reserve"))):
         offset = image.places[f"{side} {random.randrange(6)}"]
@@ -338,7 +338,7 @@ def _pointed(image: Image, random: Random) -> Image:
     return image
 
 
-def _places_kept(image: Image, random: Random) -> Image:
+def _copy_place(image: Image, random: Random) -> Image:
     """Copy the bytes of one place to another, without changing the pointers."""
     one, other = (image.places[random.choice(list(image.places))] for _ in range(2))
     moved = image.with_bytes(one, image.content.read(other, SECTOR))
@@ -347,19 +347,19 @@ def _places_kept(image: Image, random: Random) -> Image:
 
 _KINDS = MappingProxyType(
     {
-        _field: 40,
-        _name: 14,
-        _allocation: 10,
-        _chained: 8,
-        _swollen: 2,
-        _pointed: 3,
-        _copied: 6,
-        _cut: 4,
-        _noise: 5,
-        _shuffled: 3,
-        _header: 12,
-        _xml: 9,
-        _described: 8,
-        _places_kept: 2,
+        _corrupt_descriptor: 40,
+        _corrupt_name: 14,
+        _scatter_extents: 10,
+        _chain_extents: 8,
+        _enlarge_folder: 2,
+        _redirect_descriptors: 3,
+        _copy_range: 6,
+        _truncate: 4,
+        _overwrite_range: 5,
+        _shuffle_parts: 3,
+        _corrupt_wim_header: 12,
+        _insert_xml: 9,
+        _replace_xml: 8,
+        _copy_place: 2,
     }
 )

@@ -147,15 +147,17 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
                 answer, log = self._proc.request(invocation, invocation["deadline"])
             except TimeoutError:
                 self._stop()
-                said = f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+                message = (
+                    f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+                )
                 raise FunctionError(
-                    {"errorType": "Sandbox.Timedout", "errorMessage": said}
+                    {"errorType": "Sandbox.Timedout", "errorMessage": message}
                 ) from None
             except EOFError as died:
                 self._stop()
-                said = f"RequestId: {request_id} Error: Runtime exited with error: {died}"
+                message = f"RequestId: {request_id} Error: Runtime exited with error: {died}"
                 raise FunctionError(
-                    {"errorType": "Runtime.ExitError", "errorMessage": said}
+                    {"errorType": "Runtime.ExitError", "errorMessage": message}
                 ) from None
         if "error" in answer:
             raise FunctionError(answer["error"])

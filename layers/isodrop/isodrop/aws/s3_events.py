@@ -123,7 +123,7 @@ def _parse_upload(event: dict[str, Any]) -> tuple[Upload, str | None]:
             return _parse_scanned(event)
         parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
-        raise InvalidEventError(f"not an event that AWS sends: look at {_wrong(error)}") from None
+        raise InvalidEventError(f"not an event that AWS sends; check {_wrong(error)}") from None
     if event.get("detail-type") != _CREATED:
         raise InvalidEventError(f"not an event that is called {_CREATED} or {_SCANNED}")
     found = parsed.object
@@ -164,7 +164,7 @@ def _parse_run_request(event: dict[str, Any]) -> RunRequest:
     try:
         parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
-        raise InvalidEventError(f"not a run: look at {_wrong(error)}") from None
+        raise InvalidEventError(f"not a run; check {_wrong(error)}") from None
     return RunRequest(parsed.number, parsed.overrides, requester)
 
 
