@@ -71,7 +71,7 @@ class Case:
         return plan_import(an_upload(self.key), contents, {}, some_settings(**self.settings))
 
     def result(self) -> tuple[str, str]:
-        """Give outcome and words as they are."""
+        """Return the actual outcome and text."""
         made = self.decision()
         if isinstance(made, Rejection):
             return made.code.value, made.message
@@ -99,7 +99,7 @@ def business(index: int = MICROSOFT_ENTERPRISE_INDEX, **changes: Any) -> Callabl
 def described(
     specs: Sequence[EditionSpec], *changes: tuple[str, str], **how: Any
 ) -> Callable[[], Image]:
-    """Make an image whose XML is changed by text; a change that changes nothing is a mistake."""
+    """Make an image with replacements in its XML; each must change something."""
 
     def make() -> Image:
         text = make_xml(specs)
@@ -113,7 +113,7 @@ def described(
 
 
 def without_windows(spec: EditionSpec, **how: Any) -> Callable[[], Image]:
-    """Make an image whose description is its name and no more."""
+    """Make an image whose description has only a name."""
     text = make_xml([spec])
     start, end = text.index("<WINDOWS>"), text.index("</WINDOWS>") + len("</WINDOWS>")
     return described([spec], (text[start:end], ""), **how)
@@ -124,7 +124,7 @@ LOST: Final = (
     ("<INSTALLATIONTYPE>Client</INSTALLATIONTYPE>", ""),
     ("<LANGUAGE>en-US</LANGUAGE><DEFAULT>en-US</DEFAULT>", ""),
 )
-"""What exports of tiny11 and winutil lose; FLAGS stays."""
+"""The elements that exports of tiny11 and winutil lack; FLAGS remains."""
 
 
 def raw_esd(*specs: EditionSpec) -> Callable[[], Image]:
@@ -400,7 +400,7 @@ CASES: Final = (
         "unreadable-iso",
         "BUILD twice",
     ),
-    # Not whole, or something else
+    # Incomplete, or not an ISO
     Case("an interrupted download", cut(0.6), "truncated", "The object ends after"),
     Case(
         "zeros in place of the folder sources",
