@@ -1,4 +1,4 @@
-"""The one table of rejections and failures."""
+"""The table of rejections and failures."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Alarms, dashboard and queries look at metrics and fields that there are, by their exact names."""
+"""Alarms, dashboard and queries use metrics and fields that exist, by their exact names."""
 
 import json
 import re
@@ -28,7 +28,7 @@ METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     ("AWS/States", "ExecutionsFailed"): {("StateMachineArn",)},
     ("AWS/States", "ExecutionsAborted"): {("StateMachineArn",)},
     ("AWS/States", "ExecutionsTimedOut"): {("StateMachineArn",)},
-    # A rule on the default bus has its name alone, and both rules are there.
+    # A rule on the default bus has only its name as a dimension; both rules are there.
     ("AWS/Events", "FailedInvocations"): {("RuleName",)},
     ("AWS/Lambda", "Errors"): {("FunctionName",)},
     (NAMESPACE, "Uploads"): {("service",)},
@@ -48,7 +48,7 @@ METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "SweepErrors"): {("service",)},
 }
 SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "ActionRequired")}
-"""For an alarm: the dashboard shows what they are the sums of."""
+"""For alarms only: the dashboard shows the metrics that they sum up."""
 OF_A_RESOURCE: dict[str, set[str]] = {
     "QueueName": {"DeadLetterQueue.QueueName"},
     "StateMachineArn": {"ImportStateMachine"},
@@ -175,11 +175,12 @@ def test_the_saved_queries_use_the_functions_log_groups() -> None:
         assert {*query["LogGroupNames"]} <= {"ImportIsoLogs", "ReportBuildLogs", "SweepLogs"}
 
 
-# What an idle stack costs: https://aws.amazon.com/cloudwatch/pricing/, lambda/pricing/, s3/pricing/
+# The cost of an idle stack: https://aws.amazon.com/cloudwatch/pricing/, lambda/pricing/,
+# s3/pricing/
 
 
 def costs() -> dict[str, tuple[str, float]]:
-    """The table of docs/deploying.md: of each part how many, and dollars a month."""
+    """The table of docs/deploying.md: the number of each item, and dollars a month."""
     page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
     section = page.partition("\n### Idle costs\n")[2]
     rows = re.findall(r"^\| \**([^|*]+?)\** \| ([^|]*?) ?\| \**\$([0-9.]+)\** \|$", section, re.M)
@@ -190,7 +191,7 @@ def test_the_table_of_idle_costs_counts_what_the_template_has() -> None:
     table = costs()
     parameters = resolve().properties("MonitoringStack")["Parameters"]
     stack = resolve_plain(source(ROOT / "monitoring.yaml"), parameters)
-    # An alarm is charged for each metric that it looks at.
+    # An alarm is charged for each metric that it uses.
     looked_at = sum(
         len(alarm.get("Metrics", ())) or 1
         for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()

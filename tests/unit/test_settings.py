@@ -1,4 +1,4 @@
-"""The functions' environment, read once and told clearly when it is wrong."""
+"""The settings from the functions' environment, and the messages for invalid ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""S3's events, as S3 sends them, made uploads."""
+"""S3's events are parsed to uploads."""
 
 import json
 from collections.abc import Iterator

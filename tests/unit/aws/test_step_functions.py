@@ -1,4 +1,4 @@
-"""Step Functions' executions, as our code asks for them."""
+"""The adapter of Step Functions: its requests and its handling of errors."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What is new of a drop: what is said, in which order, and nothing of it twice."""
+"""The progress events of a run: which, in which order, and each only once."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ MIB = 1 << 20
 
 
 def sample(name: str, **data: Any) -> str:
-    """An answer as the ledger has it."""
+    """An answer as in the ledger."""
     event = read(ROOT / SAMPLES)[name]
     event["detail"]["data"] |= data
     return json.dumps({"detail-type": event["detail-type"], "detail": event["detail"]})
@@ -57,7 +57,7 @@ SUCCEEDED = BUILDING | {
 }
 
 
-# What is known of an ask
+# A run in progress
 
 
 def test_an_unclaimed_run_waits_for_the_stack() -> None:
@@ -190,11 +190,11 @@ def test_a_conclusion_without_an_answer_is_an_error(missing: str) -> None:
         answer_event(a_run(**SUCCEEDED | {missing: None}))
 
 
-# Each thing once
+# Each event once
 
 
 def events_of(*sights: RunSnapshot) -> list[tuple[str, str, int]]:
-    """Step, sentence and minutes past nine of all that is told, one look each minute from ten."""
+    """Step, sentence and minutes past nine of all events, polled each minute from ten."""
     told = ProgressTracker()
     return [
         (news.step, news.message, (news.at - NOW).seconds // 60 if news.at >= NOW else -1)
@@ -246,7 +246,7 @@ def test_another_run_starts_the_progress_again() -> None:
     assert again == [("decide", "inspecting the ISO", -1)] * 2
 
 
-# How far an upload is
+# The progress of an upload
 
 
 def progressed(*, kept: int, sent: int, size: int) -> Progress:

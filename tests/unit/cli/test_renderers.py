@@ -1,4 +1,4 @@
-"""What a terminal, a pipe and a program see of the same news."""
+"""How the same events are rendered on a terminal, in a pipe and for a program."""
 
 import io
 import json
@@ -35,7 +35,7 @@ FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", sever
 
 
 def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Console:
-    """A terminal of that size, without colours, where the spinner stands still."""
+    """A terminal of that size, without colours and with a static spinner."""
     return Console(
         file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),
         width=width,
@@ -48,7 +48,7 @@ def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Con
 
 
 def picture(view: StepsView | RunsView, screen: Console) -> list[str]:
-    """The picture as it is now, line by line."""
+    """The lines of the current view."""
     with screen.capture() as drawn:
         screen.print(view.render())
     return [line.rstrip() for line in drawn.get().splitlines()]
@@ -57,7 +57,7 @@ def picture(view: StepsView | RunsView, screen: Console) -> list[str]:
 def steps(
     *told: ProgressEvent, title: str = "", width: int = 80, encoding: str = "utf-8"
 ) -> list[str]:
-    """What a person sees of one drop half an hour past nine."""
+    """The view of one run at half past nine."""
     view = StepsView(screen := a_console(width, encoding=encoding), lambda: LATER, title)
     for news in told:
         view.show(news)
@@ -65,14 +65,14 @@ def steps(
 
 
 def board(*told: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
-    """What a person sees of many drops half an hour past nine."""
+    """The view of many runs at half past nine."""
     view = RunsView(screen := a_console(width, height), lambda: LATER)
     for news in told:
         view.show(news)
     return picture(view, screen)
 
 
-# A terminal that follows one drop
+# A terminal that follows one run
 
 
 def test_each_step_of_a_run_has_a_line_with_its_duration() -> None:
@@ -138,7 +138,7 @@ def test_control_codes_in_foreign_text_are_escaped() -> None:
     ]
 
 
-# A terminal that follows many drops
+# A terminal that follows many runs
 
 
 def test_each_of_many_runs_has_one_line() -> None:
@@ -181,7 +181,7 @@ def test_without_a_run_the_view_is_a_sentence() -> None:
 
 
 class Terminal(io.StringIO):
-    """What a person reads; only the last picture of what is drawn over and over stays there."""
+    """The contents of a terminal; of a live view only the last state remains."""
 
     def isatty(self) -> bool:
         return True
@@ -193,14 +193,14 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Show events on a terminal, and return what is there in the end."""
+    """Show events on a terminal, and return its final contents."""
 
     def show(events: Iterable[ProgressEvent], **how: Any) -> str:
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setattr(renderers, "utc_now", lambda: LATER)
         monkeypatch.delenv("TERM", raising=False)
-        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+        with monkeypatch.context() as here:  # only here: pytest has its own stdout
             here.setattr(sys, "stdout", screen := Terminal())
             with make_renderer(**how) as renderer:
                 for event in events:

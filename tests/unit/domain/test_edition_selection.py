@@ -1,4 +1,4 @@
-"""Which image is imported: discs that people made, and images that lost their description."""
+"""Which image is imported: custom ISOs, and images with an incomplete description."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ def refused(contents: IsoContents, key: str = "in/all-in-one.iso", **settings: A
 
 
 def bare(index: int, name: str = "Windows Setup Media") -> Edition:
-    """Give an image without a WINDOWS node."""
+    """Make an image without a WINDOWS node."""
     return Edition(index, name, *(None,) * 8, languages=(), default_language=None)
 
 
@@ -39,7 +39,7 @@ def pe(index: int) -> Edition:
 
 
 def lost(index: int, **changes: Any) -> Edition:
-    """Give an image as tiny11 exports it."""
+    """Make an image as tiny11 exports it."""
     return an_edition(
         None, index, installation_type=None, languages=(), default_language=None, **changes
     )
@@ -124,7 +124,7 @@ def test_images_with_different_versions_are_checked_separately() -> None:
     assert decided(an_iso(*images, last)).image_index == 256
 
 
-# Windows 10 is not a release of it
+# Windows 10 is not a release of Windows 11
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_setup_and_pe_of_a_raw_esd_are_not_windows_images() -> None:
     assert decided(contents, allow_esd=True).image_index == 6
 
 
-# Images that lost what describes them
+# Images with an incomplete description
 
 
 @pytest.mark.parametrize("image", [lost(1, name="tiny11"), bare(1, "tiny11")])

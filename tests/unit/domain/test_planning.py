@@ -60,7 +60,7 @@ def rejection(
 
 @pytest.mark.parametrize("key", ["a.iSo", ".iso", "in/.iso", "a\n\x1b.iso", "é" * 511 + ".iso"])
 def test_no_key_keeps_an_iso_from_its_import(key: str) -> None:
-    # What is imported is the copy, whose key is isodrop's own.
+    # The copy is imported, whose key isodrop chooses.
     decided = plan(upload=an_upload(key))
     assert decided.name == "windows-11-enterprise-x64-en-us"
     assert decided.description.isprintable()
@@ -335,7 +335,7 @@ def test_a_file_name_only_supplies_what_the_iso_lacks(
 
 
 def iso_of_build(version: str) -> IsoContents:
-    """Give a business disc of a build and revision, or of a build that does not say its own."""
+    """Make a business ISO of a build, with or without a revision."""
     build, _, revision = version.partition(".")
     return a_business_iso(build=int(build), revision=int(revision) if revision else None)
 

@@ -61,7 +61,7 @@ def test_volume_descriptors_that_go_on_in_themselves() -> None:
 
 
 def renamed(image: Image, old: str, new: str, block: int | None = None) -> Image:
-    """Change a name in the root folder, and where it leads."""
+    """Change a name in the root folder, and its target."""
     offset = image.places["/"]
     data = bytearray(image.read(offset, SECTOR))
     at = data.find(b"\x08" + old.encode()) - 38
@@ -102,7 +102,7 @@ def test_extents_that_overlap() -> None:
 
 
 def test_a_thousand_extents_of_the_same_gigabyte() -> None:
-    # Given an install.wim of 234 GB on a disc of five
+    # Given an install.wim of 234 GB on an ISO of five
     image = make_image(size=LARGE)
     block = block_of(image, WIM)
 
@@ -123,7 +123,7 @@ def test_a_folder_that_claims_to_be_huge(place: str, size: int) -> None:
 
 
 def test_a_folder_that_is_huge() -> None:
-    # Given a folder of a gigabyte, all of it recorded
+    # Given a fully recorded folder of a gigabyte
     image = make_image(size=LARGE)
 
     def change(entry: bytearray) -> None:
@@ -198,7 +198,7 @@ def test_resources_outside_the_windows_image(at: int, size: int, offset: int) ->
     is_harmless(SOUND_IMAGE.with_bytes(SOUND_IMAGE.places[WIM], bytes(header)), "lies outside it")
 
 
-# What is not what it has to be
+# Wrong structures
 
 
 @pytest.mark.parametrize("place", ["fsd", "/#", "/sources#", f"{WIM}#"])

@@ -1,4 +1,4 @@
-"""Every bound: what lies at it is read, what lies one past it is rejected."""
+"""Every limit: a value at the limit is read, a value above it is rejected."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ def unreadable(image: Image, words: str, *, requests: int = MAX_REQUESTS) -> Non
 
 
 def folder_of(size: int, *, image_size: int | None = None, path: str = "sources/") -> Image:
-    """Make an image whose folder has just so many bytes, by names of 256 bytes and one less."""
+    """Make an image whose folder has exactly ``size`` bytes, with names of up to 256 bytes."""
     used = 40 + sum(
         (39 + len(name) + 3) // 4 * 4
         for name in (
@@ -82,7 +82,7 @@ def test_257_images_in_the_xml_where_the_header_has_fewer() -> None:
 
 @pytest.mark.parametrize("long", [False, True])
 def test_512_allocation_descriptors(long: bool) -> None:
-    # In blocks of one sector each; a group of 100 goes on by one more descriptor.
+    # In blocks of one sector each; one more descriptor continues a group of 100.
     layout = Layout(extent=SECTOR, chain=100, long=long)
 
     def image(extents: int) -> Image:
@@ -90,12 +90,12 @@ def test_512_allocation_descriptors(long: bool) -> None:
         assert wim.size == extents * SECTOR
         return make_image(wim=wim, layout=layout)
 
-    assert len(read_contents(image(507)).editions) == 1  # and 5 to go on
+    assert len(read_contents(image(507)).editions) == 1  # and 5 that continue them
     unreadable(image(508), "more than 512 extents")
 
 
 def scattered(pieces: int) -> Image:
-    """Make an image whose folder sources is in so many places, each one a request."""
+    """Make an image whose folder sources is in many places, each of which needs a request."""
     image = folder_of(pieces * SECTOR, image_size=LARGE)
     start = image.places["/sources"]
     descriptors = b""
@@ -120,7 +120,7 @@ def test_24_requests() -> None:
 
 
 def test_four_mebibytes_in_all() -> None:
-    # No image needs so much with the other bounds in force, so the window is asked itself.
+    # With the other limits no image needs so much, so this tests the window itself.
     window = Window(lambda _at, length: bytes(length), LARGE)
     window.read(0, MAX_BYTES, "it")
     assert window.bytes == MAX_BYTES
@@ -159,7 +159,7 @@ def test_the_partition_may_reach_to_the_end_of_the_object() -> None:
 @pytest.mark.parametrize("more", [1, 2, 150, 1 << 20, 1 << 31])
 @pytest.mark.parametrize("anchor", ["last", "behind"])
 def test_an_object_that_ends_with_an_anchor_is_whole(more: int, anchor: str) -> None:
-    # Given a partition that is said to be longer than the object, as makers' slips leave it
+    # Given a partition that claims to be longer than the object, as by defects of ISO writers
     image = make_image(layout=Layout(anchors=("first", anchor)), size=LARGE)
     length = image.size // SECTOR - FIRST_PARTITION_SECTOR
     longer = descriptor_changed(image, 2, put("L", 192, length + more))
@@ -183,7 +183,7 @@ def test_an_object_that_ends_without_an_anchor_is_not_whole(layout: str) -> None
 
 
 def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
-    # Given an object cut off within install.wim, right behind what looks like an anchor
+    # Given an object that ends inside install.wim, directly after what looks like an anchor
     image = make_image(size=64 << 20)
     sector = image.size // SECTOR // 2
     cut = image.with_bytes(sector * SECTOR, udf.anchor(sector, 257, 275)).truncated(
@@ -204,7 +204,7 @@ def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:
 
 
 def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:
-    # The file that is last on the disc is install.wim here.
+    # The last file on this ISO is install.wim.
     image = make_image(
         layout=Layout(interleaved=True, narrow=True), wim_name="install.wim", size=LARGE
     )

@@ -1,4 +1,4 @@
-"""A Windows image's XML that means harm: rejected, or read for little."""
+"""Malicious XML in a Windows image: rejected, or read at little cost."""
 
 import pytest
 
@@ -126,7 +126,7 @@ def test_invalid_numbers_are_none() -> None:
     edition = read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0]
 
     assert (edition.major, edition.minor, edition.build, edition.architecture) == (None,) * 4
-    # One that is not said counts as the very first; one that cannot be read must not.
+    # A missing one counts as the first; an unreadable one must not.
     assert edition.revision == UNREADABLE
 
 

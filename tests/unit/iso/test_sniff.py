@@ -1,4 +1,4 @@
-"""What is no Windows ISO is told for what it is."""
+"""Objects that are not Windows ISOs are identified."""
 
 import gzip
 from io import BytesIO
@@ -26,7 +26,7 @@ def archive() -> bytes:
     ("data", "words"),
     [
         (archive(), "a ZIP archive"),
-        # Without the time of day: it would be in the test's name, and differ between the workers.
+        # Without the time of day, which would make the names of tests differ between workers.
         (gzip.compress(b"x", mtime=0), "a gzip file"),
         (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7-Zip archive"),
         (b"\r\n<!DOCTYPE html>\n<title>Download</title>", "an HTML page"),
@@ -84,7 +84,7 @@ def test_zeros_are_reported_with_their_number(size: int, words: str) -> None:
     ],
 )
 def test_unexpected_zeros_are_reported_as_a_broken_download(place: str, words: str) -> None:
-    # Given a download tool that made the file at its full size, and did not fill this part of it
+    # Given a download tool that created the file at full size, but did not write this part
     image = make_image(size=8 << 20, layout=Layout(anchors=("first",)))
     wim = image.places["/sources/install.wim"]
     offset = int.from_bytes(image.read(wim + 0x50, 8), "little")

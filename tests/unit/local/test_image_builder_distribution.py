@@ -1,4 +1,4 @@
-"""The fake Image Builder distributes images as documented, and goes wrong there when told to."""
+"""The fake Image Builder distributes images as documented, and fails on demand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ class Service(FakeSetup):
         return self.api.distribute_image(**self.request(**changes))["imageBuildVersionArn"]
 
     def distributed(self, **changes: Any) -> Any:
-        """Distribute, and get the image when it is over."""
+        """Distribute, and return the image at the end."""
         arn = self.start(**changes)
         self.now += WHOLE
         return self.image(arn)
@@ -126,7 +126,7 @@ class TestDistribution:
         ]
         assert [ami.get("description") for ami in amis] == [None, *["From far away"] * 2]
         assert len({ami["image"] for ami in amis}) == 3
-        # EC2 here knows the source's AMI and the one of this Region and account.
+        # EC2 has the source's AMI and the one of this Region and account.
         assert [ami["image"] for ami in amis if ami["image"] in service.world.amis] == [
             amis[0]["image"]
         ]

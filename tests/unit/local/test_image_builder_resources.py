@@ -1,4 +1,4 @@
-"""The fake Image Builder keeps distribution configurations and lifecycle policies as documented."""
+"""The fake Image Builder stores configurations and lifecycle policies as documented."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ def api() -> "ImagebuilderClient":
 
 
 def error_of(call: Callable[..., object], **parameters: Any) -> str:
-    """Make a call that is refused: the error's name."""
+    """Make a call that is refused; return the error's name."""
     return refusal(call, **parameters)[0]
 
 
@@ -177,7 +177,7 @@ class TestLifecyclePolicies:
 
 
 class TestProvisioning:
-    """What a template's properties become."""
+    """The conversion of a template's properties."""
 
     @pytest.fixture
     def builder(self) -> FakeImageBuilder:

@@ -66,7 +66,7 @@ MEASURED = make_image(
 
 
 def tags(image: Image, sector: int) -> list[int]:
-    """Give the tags' identifiers from a sector on, as far as there are any."""
+    """Return the identifiers of the tags from a sector on."""
     found = []
     while any(data := image.read(sector * SECTOR, 16)):
         found.append(int.from_bytes(data[:2], "little"))
@@ -104,7 +104,7 @@ def test_the_iso_9660_part_holds_a_readme_only() -> None:
 
 def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
     window = Window(MEASURED.read, MEASURED.size)
-    window.requests = -1000  # all of the tree is walked here, which the reader never does
+    window.requests = -1000  # this walks the whole tree, which the reader never does
     window.bytes = -(1 << 30)
     anchor = find_anchor(window)
     assert anchor is not None

@@ -16,7 +16,7 @@ UPLOAD_RULE = "UploadRule"  # the rule
 
 
 def swept(made: Resolved) -> tuple[str, str]:
-    """Where the sweep looks."""
+    """The bucket and prefix of the sweep."""
     variables = made.properties("Sweep")["Environment"]["Variables"]
     return variables["UPLOAD_BUCKET"], variables["KEY_PREFIX"]
 
@@ -52,14 +52,14 @@ def test_an_existing_bucket_is_used_and_not_changed() -> None:
 def test_an_existing_bucket_has_an_output_with_the_setup_command(
     there: dict[str, Any],
 ) -> None:
-    # Given what the bucket notifies already
+    # Given existing notifications of the bucket
     command = resolve(ExistingBucketName="our-isos").outputs["NotificationCommand"]
     outer, inner = re.fullmatch(r'(.*) --notification-configuration "\$\((.*)\)"', command).groups()  # type: ignore[union-attr] # it is of that form
     # When the command merges
     asks = shlex.split(inner)
     merged = jmespath.search(asks[asks.index("--query") + 1], there)
     # Then
-    # S3 would else send a test message to each destination, and refuse all for one that is broken.
+    # Otherwise S3 sends a test message to each destination, and fails if one of them fails.
     assert outer == (
         "aws s3api put-bucket-notification-configuration --bucket our-isos"
         " --skip-destination-validation"

@@ -1,4 +1,4 @@
-"""The contract as subscribers see it: schemas, samples, pages, and what may become of them."""
+"""The contract of the events: schemas, samples, pages, and compatible changes."""
 
 import copy
 import json
@@ -106,7 +106,7 @@ class TestSchemasAndSamples:
 
 
 def doctored(kind: type[Any], **fields: Any) -> Any:
-    """The schema of an event whose data got other fields; ``None`` takes one away."""
+    """The schema of an event with other fields in its data; ``None`` removes one."""
     gone = {name for name, field in fields.items() if field is None}
     kept = {
         name: (field.annotation, field)

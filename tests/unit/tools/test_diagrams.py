@@ -1,4 +1,4 @@
-"""The pictures show what is there, and the check that they do can fail."""
+"""The pictures are up to date, and the check detects if they are not."""
 
 import copy
 import json
@@ -30,12 +30,12 @@ def _sources() -> Sources:
 
 @pytest.fixture
 def of() -> Sources:
-    """What the pictures are made of; a copy to spoil."""
+    """A copy of the pictures' sources, which a test may change."""
     return copy.deepcopy(_sources())
 
 
 def draw(wanted: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Stand for the libraries: what they are given, put into an SVG as it is."""
+    """Replace the libraries: write their input into an SVG unchanged."""
     return [f"<svg >{escape(json.dumps(one))}</svg>" for one in wanted]
 
 
@@ -47,7 +47,7 @@ def states(level: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def transitions(state: Mapping[str, Any]) -> set[str]:
-    """Every state that a definition says comes next, wherever it says so."""
+    """Every next state in a definition."""
     found = set()
     for part in (state, *state.get("Choices", ()), *state.get("Catch", ())):
         found |= {part[name] for name in ("Next", "Default") if name in part}

@@ -1,4 +1,4 @@
-"""The check of a built layer finds what does not fit."""
+"""The check of a built layer finds wheels for another platform."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ from tools.sam_walkthrough import ARCHITECTURES, StepError, check_layer, command
 
 @pytest.fixture
 def layer(tmp_path: Path) -> Path:
-    """A layer with one compiled package, whole."""
+    """A layer with one compiled package."""
     package = tmp_path / "python" / "fast"
     package.mkdir(parents=True)
     for name, machine in ARCHITECTURES.items():
@@ -92,7 +92,7 @@ def test_the_walkthrough_runs_each_sam_command_with_its_options(
     assert told
     walked = Path(sam_walkthrough.__file__).read_text()
     for command in told:
-        # The one needs Docker, the other somebody who answers.
+        # The one needs Docker, the other somebody to confirm.
         if command.startswith("sam local invoke") or command == "sam deploy --guided":
             continue
         words = re.findall(r"(?<= )(?:--)?[a-z-]+(?= |$)", command.partition("#")[0])
@@ -101,7 +101,7 @@ def test_the_walkthrough_runs_each_sam_command_with_its_options(
 
 
 class _Stack:
-    """As much of a stack as its guide tells of."""
+    """The parts of a stack that its guide shows."""
 
     endpoint = "http://127.0.0.1:4566"
     bucket = "uploads"

@@ -1,4 +1,4 @@
-"""What isodrop doctor makes of an allow-list."""
+"""The check of the allow-list."""
 
 from io import BytesIO
 from typing import Any

@@ -79,7 +79,7 @@ def test_the_sample_in_the_readme_is_what_a_terminal_shows(
 
 
 def operations() -> set[tuple[str, str]]:
-    """Every service and operation that a check may ask, as the checks' source has it."""
+    """Every service and operation that a check may call, by the source of the checks."""
     found = set()
     for path in (ROOT / "cli/isodrop_cli/doctor").glob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text())))
@@ -89,7 +89,7 @@ def operations() -> set[tuple[str, str]]:
                 continue
             service, operation = (getattr(each, "value", None) for each in node.args[:2])
             assert isinstance(service, str)
-            # One helper is told what to describe.
+            # One helper gets the operation as an argument.
             named = (
                 [operation] if operation else [each for each in words if str(each)[:4] == "Desc"]
             )
