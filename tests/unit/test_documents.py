@@ -58,8 +58,8 @@ def commands_of(page: str) -> list[str]:
     """Return the ``isodrop`` commands in a page's blocks, without comment, pipe and redirection."""
     blocks = [token.content for token in tokens_of(page) if token.type == "fence"]
     lines = [line for block in blocks for line in block.splitlines()]
-    told = [line.removeprefix("$ ") for line in lines if line.startswith("$ isodrop ")]
-    return [re.split(r" +(?:#|\||> )", each)[0] for each in told]
+    typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ isodrop ")]
+    return [re.split(r" +(?:#|\||> )", each)[0] for each in typed]
 
 
 @pytest.mark.parametrize("page", PAGES)

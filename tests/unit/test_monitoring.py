@@ -96,8 +96,8 @@ def test_the_template_has_operations_within_it() -> None:
 @pytest.mark.parametrize("name", sorted(alarms()))
 def test_the_metric_of_an_alarm_is_documented_and_of_this_stack(name: str) -> None:
     alarm = alarms()[name]
-    told = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
-    assert_there_is(alarm["Namespace"], alarm["MetricName"], told)
+    dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    assert_there_is(alarm["Namespace"], alarm["MetricName"], dimensions)
 
 
 @pytest.mark.parametrize("name", sorted(alarms()))
@@ -246,5 +246,7 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
 def names(line: dict[str, Any]) -> set[str]:
     """The metrics of a line in the embedded metric format."""
     return {
-        metric["Name"] for told in line["_aws"]["CloudWatchMetrics"] for metric in told["Metrics"]
+        metric["Name"]
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
     }

@@ -55,20 +55,20 @@ def picture(view: StepsView | RunsView, screen: Console) -> list[str]:
 
 
 def steps(
-    *told: ProgressEvent, title: str = "", width: int = 80, encoding: str = "utf-8"
+    *events: ProgressEvent, title: str = "", width: int = 80, encoding: str = "utf-8"
 ) -> list[str]:
     """The view of one run at half past nine."""
     view = StepsView(screen := a_console(width, encoding=encoding), lambda: LATER, title)
-    for news in told:
-        view.show(news)
+    for event in events:
+        view.show(event)
     return picture(view, screen)
 
 
-def board(*told: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
+def board(*events: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
     """The view of many runs at half past nine."""
     view = RunsView(screen := a_console(width, height), lambda: LATER)
-    for news in told:
-        view.show(news)
+    for event in events:
+        view.show(event)
     return picture(view, screen)
 
 
@@ -240,12 +240,12 @@ def test_without_events_no_spinner_stays_on_a_terminal(
 
 
 def lines(
-    capfd: pytest.CaptureFixture[str], told: Iterable[ProgressEvent], **how: Any
+    capfd: pytest.CaptureFixture[str], events: Iterable[ProgressEvent], **how: Any
 ) -> list[str]:
     capfd.readouterr()
-    with make_renderer(**how) as telling:
-        for news in told:
-            telling.show(news)
+    with make_renderer(**how) as renderer:
+        for event in events:
+            renderer.show(event)
     return capfd.readouterr().out.splitlines()
 
 
@@ -286,13 +286,13 @@ def test_in_lines_the_progress_of_an_upload_is_printed_rarely() -> None:
     clock = iter(
         [100.0, 100.0, 100.0 + UPLOAD_LINE_SECONDS / 2, 100.0 + UPLOAD_LINE_SECONDS, 999.0]
     )
-    telling = renderers.LineRenderer(written.append, lambda: next(clock))
+    renderer = renderers.LineRenderer(written.append, lambda: next(clock))
 
-    for news in (HALF, HALF, UPLOADED, HALF):
-        telling.show(news)
+    for event in (HALF, HALF, UPLOADED, HALF):
+        renderer.show(event)
 
-    assert [(news.event, news.message) for news in written] == [
-        (news.event, news.message) for news in (HALF, UPLOADED, HALF)
+    assert [(event.event, event.message) for event in written] == [
+        (event.event, event.message) for event in (HALF, UPLOADED, HALF)
     ]
 
 
@@ -300,7 +300,9 @@ def test_in_lines_the_progress_of_an_upload_is_printed_rarely() -> None:
 def test_an_earlier_event_gets_the_time_of_the_line_before(
     capfd: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    told = lines(capfd, [INSPECTED, UPLOADED, HALF, BUILDING], as_json=as_json)
+    events = lines(capfd, [INSPECTED, UPLOADED, HALF, BUILDING], as_json=as_json)
 
     times = [f"2026-11-24T09:0{minute}:00Z" for minute in (0, 3, 3, 4)]
-    assert [json.loads(line)["time"] if as_json else line.split("\t")[0] for line in told] == times
+    assert [
+        json.loads(line)["time"] if as_json else line.split("\t")[0] for line in events
+    ] == times

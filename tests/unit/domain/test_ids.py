@@ -93,8 +93,8 @@ def test_names_that_image_builder_folds_are_one_import(
 
 
 def test_descriptive_values_do_not_change_the_import(plan: ImportPlan) -> None:
-    told = replace(plan, description="else", tags={}, notes=("n",), release=None, languages=())
-    assert import_key(told, CONTENT.id) == import_key(plan, CONTENT.id)
+    described = replace(plan, description="else", tags={}, notes=("n",), release=None, languages=())
+    assert import_key(described, CONTENT.id) == import_key(plan, CONTENT.id)
 
 
 def test_a_client_token_fits_all_versions_of_the_api() -> None:

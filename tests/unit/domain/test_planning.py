@@ -206,7 +206,7 @@ def test_the_index_of_a_refused_image_is_refused(changes: dict[str, Any], code: 
 
 
 @pytest.mark.parametrize(
-    ("contents", "code", "told"),
+    ("contents", "code", "expected"),
     [
         (an_iso(), Code.UNREADABLE_ISO, "no edition"),
         (
@@ -257,10 +257,10 @@ def test_the_index_of_a_refused_image_is_refused(changes: dict[str, Any], code: 
     ],
 )
 def test_a_rejection_has_the_most_helpful_reason(
-    contents: IsoContents, code: Code, told: str
+    contents: IsoContents, code: Code, expected: str
 ) -> None:
     found = rejection(contents)
-    assert (found.code, told in found.message) == (code, True), found
+    assert (found.code, expected in found.message) == (code, True), found
 
 
 def test_a_client_edition_named_server_is_not_a_server_iso() -> None:
@@ -396,7 +396,7 @@ def test_a_22621_without_a_release_in_its_name_gets_a_caveat() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "expected"),
     [
         ("Win11_23H2_English_x64.iso", "The file name says 23H2, but the ISO contains build 26100"),
         ("Win11_24H2_English_Arm64.iso", "The file name says arm64, but the ISO contains x64"),
@@ -405,9 +405,9 @@ def test_a_22621_without_a_release_in_its_name_gets_a_caveat() -> None:
         ("win11-22631.1.iso", "The file name says 22631, but the ISO contains build 26100"),
     ],
 )
-def test_an_iso_prevails_over_its_file_name_with_a_note(key: str, told: str) -> None:
+def test_an_iso_prevails_over_its_file_name_with_a_note(key: str, expected: str) -> None:
     decided = plan(upload=an_upload(key))
-    assert any(note.startswith(told) for note in decided.notes), decided.notes
+    assert any(note.startswith(expected) for note in decided.notes), decided.notes
     assert decided.architecture == "x64"
 
 
@@ -447,7 +447,7 @@ def test_a_filled_name_is_lower_case_with_single_hyphens(template: str, name: st
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "expected"),
     [
         ("", "names of 0 characters"),
         ("{language}", "names of 0 characters"),
@@ -465,10 +465,10 @@ def test_a_filled_name_is_lower_case_with_single_hyphens(template: str, name: st
         ("edition}", "braces do not pair up"),
     ],
 )
-def test_an_invalid_template_is_refused_with_a_reason(template: str, told: str) -> None:
+def test_an_invalid_template_is_refused_with_a_reason(template: str, expected: str) -> None:
     wrong = check_template(template)
     assert wrong is not None
-    assert told in wrong
+    assert expected in wrong
     assert wrong.endswith(".")
     name = plan(settings=some_settings(image_name_template=template)).name
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,126}[a-z0-9]", name)

@@ -226,7 +226,7 @@ def test_an_iso_on_which_the_windows_image_is_a_folder_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folders", "told"),
+    ("folders", "expected"),
     [
         (("x64", "x86"), "x64/sources, x86/sources"),
         (("X86", "X64"), "X86/sources, X64/sources"),
@@ -235,14 +235,14 @@ def test_an_iso_on_which_the_windows_image_is_a_folder_is_rejected() -> None:
 )
 @pytest.mark.parametrize("kind", ["esd", "wim"])
 def test_an_iso_for_several_architectures_is_reported_as_such(
-    folders: tuple[str, ...], told: str, kind: str
+    folders: tuple[str, ...], expected: str, kind: str
 ) -> None:
     files = {f"{folder}/sources/install.{kind}": b"x" for folder in folders}
     for sources in ("boot", "sources"):  # with a folder of that name at the top, and without
         found = rejection(make_image(wim=b"", sources=sources, files=files), requests=6)
 
         assert found.code is Code.NOT_WINDOWS
-        assert f"several architectures ({told})" in found.message
+        assert f"several architectures ({expected})" in found.message
         assert "x64 alone" in found.message
 
 

@@ -99,8 +99,8 @@ class TestDistribution:
             ("DISTRIBUTING", 10),
             ("AVAILABLE", 30),
         ]
-        told = [(each["resources"], each["detail"]["state"]) for each in service.world.events]
-        assert told == [([arn], {"status": "DISTRIBUTING"}), ([arn], {"status": "AVAILABLE"})]
+        published = [(each["resources"], each["detail"]["state"]) for each in service.world.events]
+        assert published == [([arn], {"status": "DISTRIBUTING"}), ([arn], {"status": "AVAILABLE"})]
 
     def test_a_distribution_names_its_parameters(self, service: Service) -> None:
         image = service.image(service.start(tags={"isodrop:upload": "1"}))

@@ -55,8 +55,8 @@ def allows(statements: list[dict[str, Any]], action: str, resource: str) -> bool
     )
 
 
-def listed(said: str | list[str]) -> list[str]:
-    return [said] if isinstance(said, str) else said
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("group", ["", "/ours/builds"])

@@ -38,18 +38,18 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any
     return json.loads((tmp_path / "package" / TEMPLATE).read_text()), tmp_path / "package"
 
 
-def unhashed(said: Any) -> Any:
+def unhashed(value: Any) -> Any:
     """Remove from the layer's name the hash that SAM derives from its location."""
-    return json.loads(re.sub(r"IsodropLayer[0-9a-f]{10}", "IsodropLayer", json.dumps(said)))
+    return json.loads(re.sub(r"IsodropLayer[0-9a-f]{10}", "IsodropLayer", json.dumps(value)))
 
 
-def located(said: Any) -> list[dict[str, Any]]:
+def located(value: Any) -> list[dict[str, Any]]:
     """Return everything in a template that is in a bucket."""
-    if isinstance(said, list):
-        return [found for each in said for found in located(each)]
-    if not isinstance(said, dict):
+    if isinstance(value, list):
+        return [found for each in value for found in located(each)]
+    if not isinstance(value, dict):
         return []
-    return [said] if "S3Key" in said else [f for each in said.values() for f in located(each)]
+    return [value] if "S3Key" in value else [f for each in value.values() for f in located(each)]
 
 
 def test_the_package_equals_what_sam_would_build(
@@ -118,9 +118,9 @@ def test_nested_resources_equal_those_of_the_nested_stack(
             assert unnamed(found, name) == unnamed(resource.get("Properties", {}), name), inner
 
 
-def unnamed(said: Any, stack: str) -> Any:
+def unnamed(value: Any, stack: str) -> Any:
     """Remove the nested stack's name before references to its resources."""
-    words = json.dumps(said).replace("IsodropLayer", "")
+    words = json.dumps(value).replace("IsodropLayer", "")
     return json.loads(re.sub(rf'"{stack}(?=[A-Z])', '"', words))
 
 

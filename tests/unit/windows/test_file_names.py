@@ -271,8 +271,8 @@ def test_the_loose_words_of_a_renamed_file_are_parsed(
     name: str, expected: tuple[str | None, ...]
 ) -> None:
     found = parse_file_name(f"drops/2026/{name}")
-    told = (found.windows, found.release, found.architecture, found.language, found.edition)
-    assert (told, found.family) == (expected, "renamed")
+    facts = (found.windows, found.release, found.architecture, found.language, found.edition)
+    assert (facts, found.family) == (expected, "renamed")
 
 
 @pytest.mark.parametrize(

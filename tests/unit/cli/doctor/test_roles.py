@@ -65,8 +65,8 @@ def test_without_a_distribution_its_checks_are_skipped() -> None:
 def test_the_regions_of_a_distribution_are_listed_and_a_lost_one_fails() -> None:
     stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
     distributions = [{"region": region} for region in ("us-west-2", "eu-west-1", "us-west-2")]
-    told = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
-    there = run_check("distribution", context(stack, GetDistributionConfiguration=told))
+    response = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
+    there = run_check("distribution", context(stack, GetDistributionConfiguration=response))
     gone = refusal("ResourceNotFoundException")
     not_there = run_check("distribution", context(stack, GetDistributionConfiguration=gone))
     assert (there.level, there.message) == (
