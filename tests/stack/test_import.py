@@ -1,4 +1,4 @@
-"""One drop, one answer, one build: on the template that is deployed, whatever goes wrong."""
+"""One answer for each run, one build for each import, on the deployed template."""
 
 import json
 from pathlib import Path

@@ -188,7 +188,7 @@ def them(started: LocalStack) -> Iterator[LocalStack]:
 
 @dataclass(frozen=True)
 class Walker:
-    """Who walks: drops what is needed, as the account; and operates, as an operator."""
+    """The test of the roles: uploads as the account, and operates as an operator."""
 
     stack: LocalStack
     folder: Path

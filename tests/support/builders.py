@@ -25,7 +25,7 @@ INFRASTRUCTURE = (
 CONTENT = Content(5_901_000_000, PART_SIZE, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=-44")
 
 
-def an_upload(key: str = "drop/windows.iso", **changes: Any) -> Upload:
+def an_upload(key: str = "isos/windows.iso", **changes: Any) -> Upload:
     upload = Upload(
         bucket="isodrop-upload",
         key=key,

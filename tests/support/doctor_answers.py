@@ -39,7 +39,7 @@ STACK = {
     "StackStatus": "CREATE_COMPLETE",
     "Parameters": [{"ParameterKey": "TrackingTimeoutHours", "ParameterValue": "16"}],
     "Outputs": [
-        {"OutputKey": "UploadBucketName", "OutputValue": "drops"},
+        {"OutputKey": "UploadBucketName", "OutputValue": "uploads"},
         {"OutputKey": "StagingBucketName", "OutputValue": "the-copies"},
         {"OutputKey": "EventBus", "OutputValue": "default"},
     ],
@@ -55,7 +55,7 @@ VARIABLES = {
     "MAX_CONSECUTIVE_FAILURES": "5",
     "EVENT_BUS": "default",
     "STATE_MACHINE_ARN": PHYSICAL["ImportStateMachine"],
-    "UPLOAD_BUCKET": "drops",
+    "UPLOAD_BUCKET": "uploads",
     "TRACKING_HOURS": "16",
     "SWEEP_MINUTES": "15",
 }

@@ -82,7 +82,7 @@ def test_an_iso_of_5_gb_is_inspected_with_a_few_short_reads(run: Run, tmp_path: 
 def test_an_object_is_inspected_with_its_own_key_and_metadata(
     run: Run, tmp_path: Path, session: boto3.Session
 ) -> None:
-    key = "drops/Win11 24H2+Enterprise x64.iso"
+    key = "isos/Win11 24H2+Enterprise x64.iso"
     session.client("s3").upload_file(
         str(make_iso(tmp_path / "x.iso")),
         BUCKET,

@@ -244,9 +244,9 @@ def test_the_given_key_replaces_the_file_name(
     run: Run, iso: Path, set_contents: SetContents
 ) -> None:
     set_contents(a_business_iso(build=22621, revision=3447))
-    status, out, _ = run("inspect", iso, "--key", "drops/Win11.iSo")
+    status, out, _ = run("inspect", iso, "--key", "isos/Win11.iSo")
     assert status == 0
-    status, out, _ = run("inspect", iso, "--key", "drops/Win11_23H2_Enterprise.ISO")
+    status, out, _ = run("inspect", iso, "--key", "isos/Win11_23H2_Enterprise.ISO")
     assert (status, "release\t23H2" in out) == (0, True)
 
 

@@ -26,7 +26,7 @@ from tests.support.builders import a_plan, a_run
 from tools.contract.__main__ import ROOT
 from tools.contract.samples import SAMPLES, read
 
-KEY = "drop/windows.iso"
+KEY = "isos/windows.iso"
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 ARN = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26100.1742/1"
 PLAN = a_plan()

@@ -15,7 +15,7 @@ from isodrop_cli.output import renderers
 from isodrop_cli.output.progress import ProgressEvent
 from isodrop_cli.output.renderers import UPLOAD_LINE_SECONDS, RunsView, StepsView, make_renderer
 
-KEY = "drops/Win11.iso"
+KEY = "isos/Win11.iso"
 NINE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 LATER = NINE + timedelta(minutes=30)
 AMI = "ami-0123456789abcdef0 eu-central-1"
@@ -76,8 +76,8 @@ def board(*events: ProgressEvent, width: int = 80, height: int = 10) -> list[str
 
 
 def test_each_step_of_a_run_has_a_line_with_its_duration() -> None:
-    assert steps(INSPECTED, UPLOADED, BUILDING, title="Win11.iso to s3://drops/Win11.iso") == [
-        "Win11.iso to s3://drops/Win11.iso",
+    assert steps(INSPECTED, UPLOADED, BUILDING, title="Win11.iso to s3://uploads/Win11.iso") == [
+        "Win11.iso to s3://uploads/Win11.iso",
         "✔  inspect   windows-11-enterprise-x64-en-us 11.26100.1742                  3:00",
         "✔  upload    6 GiB in 693 parts                                             1:00",
         "⠋  building  2 of 8 steps                                                  26:00",
@@ -145,8 +145,8 @@ def test_each_of_many_runs_has_one_line() -> None:
     other = at(2, "state", "decide", "inspecting the ISO", key="b.iso")
 
     assert board(BUILDING, other, SUCCEEDED) == [
-        f"✔  {KEY}  succeeded  {AMI}{'21:30':>15}",
-        f"⠋  b.iso            decide     inspecting the ISO{'28:00':>31}",
+        f"✔  {KEY}  succeeded  {AMI}{'21:30':>16}",
+        f"⠋  b.iso           decide     inspecting the ISO{'28:00':>32}",
     ]
 
 

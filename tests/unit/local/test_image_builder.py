@@ -22,7 +22,7 @@ TIMINGS = {
 }
 STATUSES = [*TIMINGS, "AVAILABLE"]
 WHOLE = sum(TIMINGS.values())
-BUCKET, KEY = "isodrop-upload", "drop/windows.iso"
+BUCKET, KEY = "isodrop-upload", "isos/windows.iso"
 NOWHERE = "arn:aws:imagebuilder:us-east-1:123456789012:image/nowhere/1.0.0/1"
 
 

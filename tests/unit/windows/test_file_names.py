@@ -270,7 +270,7 @@ def test_a_name_of_known_words_that_is_too_long_gives_nothing() -> None:
 def test_the_loose_words_of_a_renamed_file_are_parsed(
     name: str, expected: tuple[str | None, ...]
 ) -> None:
-    found = parse_file_name(f"drops/2026/{name}")
+    found = parse_file_name(f"isos/2026/{name}")
     facts = (found.windows, found.release, found.architecture, found.language, found.edition)
     assert (facts, found.family) == (expected, "renamed")
 

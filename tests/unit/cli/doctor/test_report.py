@@ -34,7 +34,7 @@ def test_an_instance_profile_without_a_role_is_an_error(answer: Any, words: str)
 def test_commands_name_the_profile_that_was_named() -> None:
     at = replace(context(GetBucketVersioning={}), profile="imports")
     assert run_check("versioning", at).remedy == (
-        "aws s3api put-bucket-versioning --bucket drops --versioning-configuration Status=Enabled"
+        "aws s3api put-bucket-versioning --bucket uploads --versioning-configuration Status=Enabled"
         " --region eu-central-1 --profile imports"
     )
 
