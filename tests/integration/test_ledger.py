@@ -283,9 +283,7 @@ def test_the_first_time_of_a_status_is_kept(ledger: Ledger) -> None:
 
     ledger.record_status_seen(run, "PENDING", "t1")
     ledger.record_status_seen(run, "BUILDING", "t2")
-    ledger.record_status_seen(
-        run, "PENDING", "t3"
-    )  # the given run is older than the stored one
+    ledger.record_status_seen(run, "PENDING", "t3")  # the given run is older than the stored one
 
     found = ledger.get_run(run.upload_id)
     assert found is not None

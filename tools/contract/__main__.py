@@ -62,7 +62,7 @@ def find_drift(root: Path = ROOT) -> Iterator[str]:
 
 
 def main() -> None:
-    """Make the contract, or see that it is as it should be."""
+    """Generate the contract, or check that it is up to date."""
     parser = argparse.ArgumentParser(prog="python -m tools.contract", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, and start nothing")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The contract in words: ``docs/events.md`` and ``docs/codes.md``, made of models and codes."""
+"""The pages of the contract: ``docs/events.md`` and ``docs/codes.md``, from models and codes."""
 
 import json
 import tomllib
@@ -17,7 +17,7 @@ ANSWERS: Final = ("ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejec
 _CLASSES: Final[dict[str, str]] = {kind: model.__name__ for model, kind in DETAIL_TYPES.items()}
 
 _SHARED: Final = ("detail.data.source.", "detail.data.plan.")
-"""What has a section of its own, being the same in several events."""
+"""The values with their own section, because several events have them."""
 
 _EVENTS: Final = """\
 # Events
@@ -273,7 +273,7 @@ _RETRIES: Final = "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry
 
 
 def aws_errors_page() -> str:
-    """Write the page of AWS's errors and of what they become."""
+    """Return the page on how AWS's errors are translated."""
     rows = []
     for each in ERROR_CLASSES:
         names = [*each.codes, *(kind.__name__ for kind in each.raised)]
