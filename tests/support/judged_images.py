@@ -40,7 +40,7 @@ def _ours(path: str = "sources/install.wim", **arguments: object) -> Case:
 def _geniso(wim: str, path: str = "sources/install.wim", fillers: int = 0) -> Case:
     def make(work: Path) -> Path:
         made = iso_makers.wimlib(work / "made.wim", wim)
-        source = iso_makers.folder(work / "disc", made, path, fillers)
+        source = iso_makers.folder(work / "files", made, path, fillers)
         return iso_makers.genisoimage(work / "image.iso", source)
 
     return Case(make, path, iso_makers.WIMS[wim][0])

@@ -19,7 +19,7 @@ def apply_patches() -> None:
         The emulator is not the version that the patches were made for.
     """
     if version("ministack") != PINNED:
-        raise RuntimeError(f"the fix-ups are for ministack {PINNED}, not {version('ministack')}")
+        raise RuntimeError(f"the patches are for ministack {PINNED}, not {version('ministack')}")
     # Imported here, not above: importing the emulator reads its settings from the environment.
     from isodrop_local.patches import (  # noqa: PLC0415
         cloudformation,

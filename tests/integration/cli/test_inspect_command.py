@@ -1,4 +1,4 @@
-"""isodrop inspect on discs as they are, read by the reader itself."""
+"""isodrop inspect on generated ISOs, with the real reader."""
 
 import json
 import os

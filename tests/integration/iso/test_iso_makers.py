@@ -51,7 +51,7 @@ def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
     work: Path,
 ) -> None:
     wim = make_wim(business_editions(), size=1200 << 20)
-    source = iso_makers.folder(work / "disc", Image(wim).write(work / "big.wim"), fillers=900)
+    source = iso_makers.folder(work / "files", Image(wim).write(work / "big.wim"), fillers=900)
     contents = read(iso_makers.genisoimage(work / "image.iso", source))
     assert [edition.edition_id for edition in contents.editions][4] == "Enterprise"
     assert contents.requests <= 5
@@ -59,7 +59,7 @@ def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
 
 
 def _split(name: str) -> Make:
-    """Put one part of a split WIM on a disc, under some name."""
+    """Put one part of a split WIM on an ISO, under some name."""
 
     def make(work: Path) -> Path:
         whole = iso_makers.wimlib(work / "whole.wim", "lzms")
@@ -67,7 +67,7 @@ def _split(name: str) -> Make:
         run("wimlib-imagex", "append", work / "whole.content", whole, "noise")
         run("wimlib-imagex", "split", whole, work / "part.swm", "0.001")
         assert (work / "part2.swm").exists()
-        source = iso_makers.folder(work / "disc", work / "part.swm", f"sources/{name}")
+        source = iso_makers.folder(work / "files", work / "part.swm", f"sources/{name}")
         return iso_makers.genisoimage(work / "image.iso", source)
 
     return make
@@ -75,19 +75,19 @@ def _split(name: str) -> Make:
 
 def _pipable(work: Path) -> Path:
     wim = iso_makers.wimlib(work / "made.wim", "one", "--pipable")
-    return iso_makers.genisoimage(work / "image.iso", iso_makers.folder(work / "disc", wim))
+    return iso_makers.genisoimage(work / "image.iso", iso_makers.folder(work / "files", wim))
 
 
 def _linux(work: Path) -> Path:
     source = iso_makers.folder(
-        work / "disc", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
+        work / "files", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
     )
     return iso_makers.genisoimage(work / "image.iso", source, "-J", "-R")
 
 
 def _nothing(work: Path) -> Path:
     source = iso_makers.folder(
-        work / "disc", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
+        work / "files", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
     )
     return iso_makers.genisoimage(work / "image.iso", source)
 
@@ -141,7 +141,7 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
     "mkudffs, blocks of 512": (
         _mkudffs("--blocksize=512"),
         Code.UNREADABLE_ISO,
-        "not of 2,048 bytes",
+        "have 512 bytes, not 2,048",
     ),
 }
 

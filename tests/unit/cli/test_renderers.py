@@ -31,7 +31,7 @@ HALF = at(1, "uploading", "upload", "3 GiB of 6 GiB, 50 MiB/s, 1:01 left", share
 UPLOADED = at(3, "uploaded", "upload", "6 GiB in 693 parts", data={"parts": 693})
 BUILDING = at(4, "state", "building", "2 of 8 steps", share=0.25)
 SUCCEEDED = at(25.5, "answer", "succeeded", AMI, severity="success")
-FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", severity="error")
+FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nRepair it.", severity="error")
 
 
 def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Console:
@@ -104,7 +104,7 @@ def test_each_sentence_of_a_failure_has_a_line() -> None:
     assert steps(INSPECTED, FAILED)[1:] == [
         f"✘  failed   build-failed{'25:30':>56}",
         "            It broke.",
-        "            Mend it.",
+        "            Repair it.",
     ]
 
 
@@ -166,11 +166,11 @@ def test_with_more_runs_than_lines_the_last_ones_are_shown() -> None:
 
 def test_among_many_runs_a_long_answer_is_cut_to_its_line() -> None:
     (line,) = board(
-        at(1, "answer", "failed", "It broke.\nMend it." * 20, severity="error"), width=60
+        at(1, "answer", "failed", "It broke.\nRepair it." * 20, severity="error"), width=60
     )
 
     assert (len(line), line.count("…")) == (60, 1)
-    assert "It broke. Mend it." in line
+    assert "It broke. Repair it." in line
 
 
 def test_without_a_run_the_view_is_a_sentence() -> None:
@@ -254,7 +254,7 @@ def test_in_a_pipe_a_line_has_time_step_and_message(
 ) -> None:
     assert lines(capfd, [INSPECTED, FAILED], title="not in a pipe") == [
         f"2026-11-24T09:00:00Z\tinspect\t{INSPECTED.message}",
-        "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Mend it.",
+        "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Repair it.",
     ]
 
 
