@@ -22,6 +22,9 @@ SUBMISSION: Final = "layers/isodrop/isodrop/services/submission.py"
 DISTRIBUTION: Final = "layers/isodrop/isodrop/services/distribution.py"
 BUDGET: Final = "layers/isodrop/isodrop/aws/ledger_budget.py"
 LEDGER: Final = "layers/isodrop/isodrop/aws/ledger.py"
+LEDGER_TABLE: Final = "layers/isodrop/isodrop/aws/ledger_table.py"
+LEDGER_WRITES: Final = "layers/isodrop/isodrop/aws/ledger_writes.py"
+TRANSACTIONS: Final = "layers/isodrop/isodrop/aws/transactions.py"
 STAGING: Final = "layers/isodrop/isodrop/services/staging.py"
 STAGING_BUCKET: Final = "layers/isodrop/isodrop/aws/staging.py"
 SWEEP: Final = "layers/isodrop/isodrop/services/sweep.py"
@@ -38,6 +41,7 @@ TESTS: Final = (
     "tests/integration/test_distribution.py",
     "tests/integration/test_staging.py",
     "tests/integration/test_ledger.py",
+    "tests/integration/test_operations.py",
     "tests/integration/test_resilience.py",
 )
 PARTS: Final = (
@@ -79,15 +83,15 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an attempt in the budget is written twice",
-        BUDGET,
-        '"ConditionExpression": "attribute_not_exists(pk)"',
-        '"ConditionExpression": "attribute_not_exists(gone)"',
+        TRANSACTIONS,
+        '{"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}',
+        '{"Item": item, "ConditionExpression": "attribute_not_exists(gone)"}',
     ),
     Mutant(
         "a budget that is used up in a day is waited for",
         BUDGET,
-        "    if _TODAY in unmet:",
-        "    if _TODAY in unmet and not limits:",
+        "raise RejectedError(\n            Code.BUDGET_USED_UP,\n",
+        "raise QuotaError(\n",
     ),
     Mutant(
         "a refused import stays in the budget",
@@ -97,9 +101,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a build that is over stays under way",
-        OUTCOMES,
-        "            self.ledger.release(attempt)  # before",
-        "            attempt.day  # before",
+        RESULTS,
+        "return EndedBuilds((imported.attempt,), tuple(succeeded), image)",
+        "return EndedBuilds((), tuple(succeeded), image)",
     ),
     Mutant(
         "the sweep releases nothing",
@@ -159,14 +163,14 @@ MUTANTS: Final = (
     Mutant(
         "a build that Image Builder does not know yet is begun again",
         SUBMISSION,
-        "if build is None and is_just_submitted(attempt, now):",
-        "if build is None and attempt.build_arn is None:",
+        "if build is None and is_just_submitted(read_attempt(), now):",
+        "if build is None and read_attempt().build_arn is None:",
     ),
     Mutant(
         "an answer does not wait for EC2 to know the AMI",
         OUTCOMES,
-        "return not self.builder.amis_exist(build)",
-        "return not build.amis",
+        "if self.builder.amis_exist(build):",
+        "if build.amis:",
     ),
     Mutant(
         "there is no end to the attempts",
@@ -182,7 +186,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the claim has no condition",
-        LEDGER,
+        LEDGER_TABLE,
         '                    ConditionExpression=Attr("pk").not_exists(),\n',
         "",
     ),
@@ -195,8 +199,8 @@ MUTANTS: Final = (
     Mutant(
         "the request is not frozen",
         SUBMISSION,
-        "build_arn = earlier or task.send(attempt.request)",
-        "build_arn = earlier or task.send("
+        "return earlier or task.send(attempt.request)",
+        "return earlier or task.send("
         "task.make_request(attempt.client_token,"
         ' {**attempt.request["tags"], "isodrop:again": "yes"}))',
     ),
@@ -251,21 +255,52 @@ MUTANTS: Final = (
     Mutant(
         "a verdict is made anew",
         LEDGER,
-        '{"decision": words}, Attr("decision").not_exists()',
-        '{"decision": words}, Attr("pk").exists()',
+        'unless=["decision"]',
+        "unless=[]",
     ),
     Mutant(
         "an answer is overwritten",
         LEDGER,
-        '{"answer": answer}, Attr("answer").not_exists()',
-        '{"answer": answer}, Attr("pk").exists()',
+        'unless=["answer"]',
+        "unless=[]",
+    ),
+    Mutant(
+        "an answer that was written before is annotated again",
+        REPORTS,
+        "        if is_new:\n",
+        "        if build:\n",
+    ),
+    Mutant(
+        "an attempt is created for a run that has stopped",
+        LEDGER_WRITES,
+        'unless=[names.attempt, names.build_arn, names.failure, "answer"]',
+        "unless=[names.attempt, names.build_arn]",
+    ),
+    Mutant(
+        "a cancelled run is imported",
+        LEDGER,
+        "        if kind is BuildKind.IMPORT:\n"
+        "            _refuse_if_cancelled(result, position=1)",
+        "        if kind is BuildKind.DISTRIBUTION:\n"
+        "            _refuse_if_cancelled(result, position=1)",
+    ),
+    Mutant(
+        "a run that was cancelled while it was inspected is copied",
+        LEDGER,
+        "            check_absent(cancellation_key(run)),\n        )\n",
+        "        )\n",
+    ),
+    Mutant(
+        "an image is published that the ledger does not list",
+        LEDGER,
+        "            *map(put, images),\n",
+        "",
     ),
     Mutant(
         "an answer is published before it is written",
         REPORTS,
-        "        run = self.ledger.record_answer(run, _serialize(event))",
-        "        self._publish(event, run)\n"
-        "        run = self.ledger.record_answer(run, _serialize(event))",
+        "        run, is_new = self.ledger.record_answer(",
+        "        self._publish(event, run)\n        run, is_new = self.ledger.record_answer(",
     ),
     Mutant(
         "an answer is marked as published before it is",
@@ -391,7 +426,7 @@ MUTANTS: Final = (
     Mutant(
         "who joins leaves its copy",
         STAGING,
-        "return is_settled or run.import_build.attempt is not None",
+        "return is_settled or bound is not None",
         "return False",
     ),
     Mutant(
