@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -455,6 +456,9 @@ def main() -> int:
         prog="python -m tests.resilience.mutants", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("names", nargs="*", help="only those whose name has one of these words")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="how many are run at once"
+    )
     said = parser.parse_args()
     chosen = [
         each for each in MUTANTS if not said.names or any(word in each.name for word in said.names)
@@ -469,13 +473,20 @@ def main() -> int:
         print("The tests fail without a mutant, so that one proves nothing.", file=sys.stderr)
         return 1
     survived = 0
-    for mutant in chosen:
-        began = time.monotonic()
-        end = hunted(mutant)
-        survived += not end.startswith("killed")
-        print(f"{mutant.name:<52} {end}  ({time.monotonic() - began:.0f} s)", flush=True)
+    with ThreadPoolExecutor(said.jobs) as pool:
+        running = [pool.submit(timed, mutant) for mutant in chosen]
+        for done in as_completed(running):
+            mutant, end, seconds = done.result()
+            survived += not end.startswith("killed")
+            print(f"{mutant.name:<52} {end}  ({seconds:.0f} s)", flush=True)
     print(f"{len(chosen)} mutants, {survived} survived")
     return 1 if survived else 0
+
+
+def timed(mutant: Mutant) -> tuple[Mutant, str, float]:
+    """Run the tests against a mutant, and take the time."""
+    began = time.monotonic()
+    return mutant, hunted(mutant), time.monotonic() - began
 
 
 def hunted(mutant: Mutant | None) -> str:
