@@ -473,10 +473,15 @@ def test_a_function_killed_while_annotating_answers_once(
     harness.reporter.publish_answer(harness.claim_run(upload))
     harness.reporter.publish_answer(harness.claim_run(upload))
     # Then
-    assert data(harness)["notes"] == [INTERRUPTED_NOTE]
+    answer = data(harness)
+    assert answer["notes"] == [INTERRUPTED_NOTE]
     assert harness.claim_run(upload).answer_json == certain
     assert harness.submissions() == 1
     assert parameter(harness) is None
+    # When the sweep corrects the parameters
+    harness.sweep()
+    # Then
+    assert parameter(harness) == answer["amis"][0]["id"]
 
 
 def test_two_concurrent_answers_publish_the_same_notes(
