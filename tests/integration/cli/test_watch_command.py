@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from isodrop.domain.model import RunRequest
+from isodrop.domain.model import FIRST_RUN, RunRequest
 from isodrop_cli import operations
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
@@ -82,7 +82,9 @@ def test_in_a_pipe_watch_prints_changes_in_order_of_time(
     harness.intake.process(first, "execution-a")
     for status, before, other in (("PENDING", None, "b.iso"), ("BUILDING", "PENDING", "c.iso")):
         harness.later(minutes=1)
-        harness.reporter.publish_progress(harness.claim_run(first, "execution-a"), status, before)
+        seen = harness.reporter.record_status(first, "execution-a", FIRST_RUN, status)
+        assert seen is not None
+        harness.reporter.publish_progress(seen, status, before)
         harness.later(minutes=1)
         harness.claim_run(harness.upload(other, b"not looked at yet"), f"execution-{other}")
 
