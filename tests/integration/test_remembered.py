@@ -43,7 +43,7 @@ def test_moto_says_what_it_says_without_it(
     session.client("sqs").create_queue(QueueName="queue")
     first, second = said_by_moto(session), said_by_moto(session)
 
-    monkeypatch.setattr(serialize.AttributePicker, "__call__", remembered.pick)
+    monkeypatch.setattr(serialize.ResponseSerializer, "get_value", remembered.get_value)
 
     assert said_by_moto(session) == first == second
     assert len(str(first)) > 2000

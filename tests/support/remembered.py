@@ -17,11 +17,11 @@ import botocore.useragent
 import moto.core.responses
 from botocore.model import ServiceModel
 from moto.core import serialize
-from moto.core.utils import get_value
+from moto.core.utils import get_value as moto_value
 
 _CREATOR: Final[Any] = botocore.client.ClientCreator
 _ALIASER: Final[Any] = botocore.hooks.EventAliaser
-_PICKER: Final[Any] = serialize.AttributePicker
+_SERIALIZER: Final[Any] = serialize.ResponseSerializer
 _REGIONS: Final[Any] = botocore.regions
 _SESSION: Final[Any] = botocore.session
 _USER_AGENT: Final[Any] = botocore.useragent
@@ -42,7 +42,7 @@ def apply() -> None:
         _USER_AGENT.sanitize_user_agent_string_component
     )
     _RESPONSES.method_names_from_class = cache(_RESPONSES.method_names_from_class)
-    _PICKER.__call__ = picked
+    _SERIALIZER.get_value = found_value
 
 
 _kept: Final[dict[tuple[Any, ...], tuple[Any, Any]]] = {}
@@ -103,31 +103,32 @@ def _copied_aliaser(self: Any) -> Any:
     return copied
 
 
-pick: Final = _PICKER.__call__
+get_value: Final = _SERIALIZER.get_value
 
 
-def picked(self: Any, context: Any) -> Any:
+def found_value(self: Any, value: Any, key: str, shape: Any) -> Any:
     """Find a member's value as moto's own does, by the names that it may have.
 
     These follow from its shape and what that is part of, and from the class of what has it.
     """
-    obj, shape, key = context.obj, context.shape, context.key
-    own = self.alias_providers is not serialize.DEFAULT_ALIAS_PROVIDERS
-    if shape is None or own or hasattr(obj, "Meta"):
-        return pick(self, context)
+    picker = self._value_picker
+    own = getattr(picker, "alias_providers", None) is not serialize.DEFAULT_ALIAS_PROVIDERS
+    if own or shape is None or hasattr(value, "Meta"):
+        return get_value(self, value, key, shape)
     names = shape.__dict__.setdefault("_remembered_names", {})
-    of = (type(self), obj.__class__, key, id(getattr(shape, "parent", None)))
+    of = (type(picker), value.__class__, key, id(getattr(shape, "parent", None)))
     if of not in names:
-        names[of] = list(dict.fromkeys(self.get_possible_keys(context)))
-    value = None
+        context = serialize.AttributePickerContext(obj=value, key=key, shape=shape)
+        names[of] = list(dict.fromkeys(picker.get_possible_keys(context)))
     for name in names[of]:
-        found = get_value(obj, name, _MISSING)
+        found = moto_value(value, name, _MISSING)
         if found is not _MISSING:
-            value = found
             break
-    if self.response_transformers:
-        path = f"{context.key_path}.{key}"
-        for end, transform in self.response_transformers.items():
+    else:
+        found = None
+    if picker.response_transformers:
+        path = ".".join([*self.path, key])
+        for end, transform in picker.response_transformers.items():
             if path.endswith(end):
-                return transform(value)
-    return value
+                return transform(found)
+    return found
