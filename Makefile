@@ -144,6 +144,7 @@ paths: venv ## run all paths of the state machine in three interpreters; writes 
 .PHONY: bench
 bench: venv ## benchmark the ISO reader and the functions' start; writes docs/benchmarks.md and README.md; six minutes
 	@$(BIN)/python -m tools.bench
+	@$(BIN)/python -m tools.bench calls
 	@$(BIN)/python -m tools.bench cold-start
 	@$(BIN)/python -m tools.bench polling
 

@@ -75,8 +75,13 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     report = Report.model_validate(event["report"])
     reporter, distributor = services()
     execution = event.get("executionArn", f"event:{event['id']}")
-    find = reporter.claim_run if report.kind == "answer" else reporter.get_run
-    run = find(upload, execution, request)
+    match report.kind:
+        case "answer":
+            run = reporter.claim_run(upload, execution, request)
+        case "progressed":
+            run = reporter.record_status(upload, execution, request, report.status)
+        case _:
+            run = reporter.get_run(upload, execution, request)
     if run is None:
         return {}
     match report.kind:

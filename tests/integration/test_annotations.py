@@ -15,6 +15,7 @@ from isodrop.services.annotations import INTERRUPTED_NOTE, TIME_BUDGET_SECONDS
 from isodrop_local.iso_maker import business_editions, server_editions
 from tests.integration.conftest import BUCKET
 from tests.support.harness import ACCOUNT, REGION, ImportHarness, refuse
+from tests.support.ledger_actions import put_image
 
 NAME = "windows-11-enterprise-x64-en-us"
 LATEST = f"/isodrop/{NAME}/26100/latest"
@@ -283,7 +284,7 @@ def record_deleted_images(harness: ImportHarness, count: int) -> None:
     here = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
     for number in range(count):
         arn = f"{here}/{NAME}/11.26100.{5000 + number}/1"
-        harness.ledger.put_image(ImageRecord.from_arn(arn, 26100), when)
+        put_image(harness.ledger, ImageRecord.from_arn(arn, 26100), when)
     harness.later(hours=1)
 
 
@@ -342,9 +343,9 @@ def test_a_retired_image_that_is_rebuilt_is_recorded_again(
     harness: ImportHarness,
 ) -> None:
     arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/{NAME}/11.26100.1/1"
-    harness.ledger.put_image(ImageRecord.from_arn(arn, 26100), "2026-11-25T10:00:00.000+00:00")
+    put_image(harness.ledger, ImageRecord.from_arn(arn, 26100), "2026-11-25T10:00:00.000+00:00")
     (known,) = harness.ledger.list_images(NAME)
-    harness.ledger.put_image(known, "2026-11-25T11:00:00.000+00:00")
+    put_image(harness.ledger, known, "2026-11-25T11:00:00.000+00:00")
 
     harness.ledger.retire(known)  # by who has read it before
     assert [image.known_at for image in harness.ledger.list_images(NAME)] == [
@@ -352,7 +353,7 @@ def test_a_retired_image_that_is_rebuilt_is_recorded_again(
     ]
     harness.ledger.retire(next(harness.ledger.list_images(NAME)))
     assert list(harness.ledger.list_images(NAME)) == []
-    harness.ledger.put_image(known, "2026-11-25T12:00:00.000+00:00")
+    put_image(harness.ledger, known, "2026-11-25T12:00:00.000+00:00")
     assert len(list(harness.ledger.list_images(NAME))) == 1
 
 
@@ -472,10 +473,15 @@ def test_a_function_killed_while_annotating_answers_once(
     harness.reporter.publish_answer(harness.claim_run(upload))
     harness.reporter.publish_answer(harness.claim_run(upload))
     # Then
-    assert data(harness)["notes"] == [INTERRUPTED_NOTE]
+    answer = data(harness)
+    assert answer["notes"] == [INTERRUPTED_NOTE]
     assert harness.claim_run(upload).answer_json == certain
     assert harness.submissions() == 1
     assert parameter(harness) is None
+    # When the sweep corrects the parameters
+    harness.sweep()
+    # Then
+    assert parameter(harness) == answer["amis"][0]["id"]
 
 
 def test_two_concurrent_answers_publish_the_same_notes(

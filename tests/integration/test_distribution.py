@@ -284,10 +284,8 @@ def test_a_function_that_dies_anywhere_begins_one_distribution(harness: ImportHa
     upload = built(harness)
     for step in (
         "create_attempt",
-        "link_attempt",
         "set_attempt_status",
-        "record_build",
-        "link_build",
+        "record_and_link_build",
         "record_status_seen",
     ):
         with pytest.MonkeyPatch.context() as broken:

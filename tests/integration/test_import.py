@@ -1,6 +1,7 @@
 """From the upload to the answer, in one process: what is decided, sent, kept and told."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -433,14 +434,15 @@ def test_a_build_created_while_a_failure_was_written_is_tracked(
     one, two = harness.upload("a.iso"), harness.upload("b.iso")
     outcome = harness.intake.process(one, "execution-1")
     late = harness.claim_run(two, "execution-2")
-    harness.ledger.record_failure(
-        late, Failure(Code.BUILD_CANCELLED, "while it was being submitted")
-    )
     first = harness.claim_run(one)
     assert outcome.build_arn is not None
     assert first.import_build.attempt is not None
-    harness.ledger.link_attempt(late, first.import_build.attempt)
+    attempt = harness.ledger.get_attempt(first.import_build.attempt)
     harness.ledger.record_decision(late, first.decision)  # type: ignore[arg-type] # it is decided
+    harness.ledger.link_attempt(late, replace(attempt, build_arn=None))
+    harness.ledger.record_failure(
+        late, Failure(Code.BUILD_CANCELLED, "while it was being submitted")
+    )
     harness.ledger.link_build(late, outcome.build_arn)
 
     harness.follow(two, "execution-2")

@@ -1,5 +1,6 @@
 """The ledger: every write on a condition, so that repeats and races end in the same items."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.ledger_items import UnreadableItemError, key_of_run
 from isodrop.codes import Code, Rejection
+from isodrop.domain.budget import BuildLimits
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import ImportPlan, RunRequest
 from isodrop.domain.planning import plan_import
@@ -16,15 +18,19 @@ from isodrop.domain.run import (
     Attempt,
     AttemptKey,
     AttemptStatus,
+    BuildKind,
     BuildRecord,
+    EndedBuilds,
     Failure,
+    ImageRecord,
     Run,
     RunState,
 )
-from isodrop.errors import TransientError
+from isodrop.errors import PermanentError, TransientError
 from isodrop.iso.model import IsoContents
 from isodrop_cli.output.run_format import as_json, to_pairs
 from tests.support.builders import a_business_iso, an_upload, some_settings
+from tests.support.ledger_actions import create_attempt
 
 NOW = "2026-11-24T09:00:00.000+00:00"
 
@@ -105,11 +111,11 @@ def test_a_recorded_decision_is_never_changed(
 
 
 def test_an_attempt_is_written_once_and_read_as_it_was_frozen(ledger: Ledger) -> None:
-    assert ledger.create_attempt(an_attempt(0))
-    assert not ledger.create_attempt(
-        replace(an_attempt(0), upload_id="d1", request={"clientToken": "other"})
+    assert create_attempt(ledger, an_attempt(0))
+    assert not create_attempt(
+        ledger, replace(an_attempt(0), upload_id="d1", request={"clientToken": "other"})
     )
-    assert ledger.create_attempt(an_attempt(1))
+    assert create_attempt(ledger, an_attempt(1))
 
     assert ledger.list_attempts("i") == (an_attempt(0), an_attempt(1))
     assert ledger.list_attempts("another") == ()
@@ -118,13 +124,13 @@ def test_an_attempt_is_written_once_and_read_as_it_was_frozen(ledger: Ledger) ->
 
 def test_attempts_come_in_the_order_of_their_numbers(ledger: Ledger) -> None:
     for number in (11, 2, 0, 10, 1):
-        ledger.create_attempt(an_attempt(number))
+        create_attempt(ledger, an_attempt(number))
 
     assert [attempt.number for attempt in ledger.list_attempts("i")] == [0, 1, 2, 10, 11]
 
 
 def test_the_result_of_an_attempt_is_written_once(ledger: Ledger) -> None:
-    ledger.create_attempt(an_attempt())
+    create_attempt(ledger, an_attempt())
 
     ledger.record_build(an_attempt(), "arn:1", NOW)
     ledger.record_build(an_attempt(), "arn:2", NOW)
@@ -138,14 +144,16 @@ def test_the_result_of_an_attempt_is_written_once(ledger: Ledger) -> None:
 def test_a_run_has_one_attempt_and_one_build(ledger: Ledger) -> None:
     run = claimed(ledger)
 
-    ledger.link_attempt(run, an_attempt(0).key)
-    ledger.link_attempt(run, an_attempt(1).key)
+    ledger.link_attempt(run, an_attempt(0))
+    ledger.link_attempt(run, an_attempt(1))
     ledger.link_build(run, "arn:1")
     ledger.link_build(run, "arn:2")
 
     found = ledger.get_run(run.upload_id)
     assert found is not None
-    assert found.import_build == BuildRecord(AttemptKey("i", 0), "arn:1")
+    assert found.import_build == BuildRecord(
+        AttemptKey("i", 0), "arn:1", import_id="token-0", reused=True
+    )
 
 
 def test_the_first_failure_is_kept_unless_there_is_a_build(ledger: Ledger) -> None:
@@ -166,7 +174,7 @@ def test_the_first_failure_is_kept_unless_there_is_a_build(ledger: Ledger) -> No
 
 def test_each_run_of_an_upload_is_claimed_and_answered_separately(ledger: Ledger) -> None:
     first = claimed(ledger)
-    ledger.record_answer(first, '{"a": 0}')
+    ledger.record_answer(first, '{"a": 0}', EndedBuilds(), NOW)
     request = RunRequest(1, {"edition": "EnterpriseN"})
 
     second = ledger.claim(an_upload(), "execution-2", NOW, request)
@@ -179,7 +187,8 @@ def test_each_run_of_an_upload_is_claimed_and_answered_separately(ledger: Ledger
         request,
         None,
     )
-    assert ledger.record_answer(second, '{"a": 1}').answer_json == '{"a": 1}'
+    answered, _ = ledger.record_answer(second, '{"a": 1}', EndedBuilds(), NOW)
+    assert answered.answer_json == '{"a": 1}'
     assert [run.answer_json for run in ledger.list_runs(first.upload_id)] == [
         '{"a": 0}',
         '{"a": 1}',
@@ -241,12 +250,71 @@ def test_the_second_writer_receives_the_attempt_that_won(ledger: Ledger) -> None
     run = claimed(ledger)
 
     for number in (3, 4):
-        standing = ledger.link_attempt(run, an_attempt(number).key)
+        standing = ledger.link_attempt(run, an_attempt(number))
         assert standing.import_build.attempt == ("i", 3)
 
 
+def test_a_run_that_has_stopped_is_bound_to_no_attempt(ledger: Ledger) -> None:
+    failed = ledger.record_failure(claimed(ledger), Failure(Code.ACCESS_DENIED, "denied"))
+    another = ledger.claim(an_upload(version_id="2"), "execution-2", NOW)
+    assert another is not None
+    answered, _ = ledger.record_answer(another, "{}", EndedBuilds(), NOW)
+
+    for run in (failed, answered):
+        assert ledger.create_attempt(run, an_attempt()) == run
+        assert ledger.link_attempt(run, an_attempt()) == run
+
+    assert ledger.list_attempts("i") == ()
+
+
+def test_nothing_is_decided_or_begun_for_a_cancelled_run(ledger: Ledger) -> None:
+    run = claimed(ledger)
+    ledger.request_cancellation(run)
+
+    begins: list[Callable[[], object]] = [
+        lambda: ledger.record_decision(run, a_plan(), "upload"),
+        lambda: ledger.create_attempt(run, an_attempt()),
+        lambda: ledger.link_attempt(run, an_attempt()),
+    ]
+    for begin in begins:
+        with pytest.raises(PermanentError) as refused:
+            begin()
+        assert refused.value.code is Code.BUILD_CANCELLED
+
+    assert ledger.get_run(run.upload_id) == run
+    assert ledger.list_attempts("i") == ()
+
+
+def test_an_answer_is_written_with_what_it_says_of_builds(ledger: Ledger) -> None:
+    limits = BuildLimits(2, 2)
+    attempt = replace(an_attempt(), day="2026-11-24")
+    run = ledger.create_attempt(claimed(ledger), attempt, limits=limits)
+    assert run is not None
+    run = ledger.record_and_link_build(run, attempt, "arn:1", NOW, BuildKind.IMPORT)
+    image = ImageRecord.from_arn("arn:aws:imagebuilder:eu:1:image/w/11.26100.1/1", 26100)
+
+    ledger.record_answer(run, "{}", EndedBuilds((attempt.key,), (attempt.key,), image), "then")
+
+    found = ledger.get_attempt(attempt.key)
+    assert (found.status, found.available_at) == (AttemptStatus.SUCCEEDED, "then")
+    assert ledger.under_way() == []
+    assert [each.known_at for each in ledger.list_images("w")] == ["then"]
+
+
+def test_a_build_is_written_to_its_attempt_and_to_its_run_at_once(ledger: Ledger) -> None:
+    run = ledger.create_attempt(claimed(ledger), an_attempt())
+    assert run is not None
+
+    for arn in ("arn:1", "arn:2"):
+        linked = ledger.record_and_link_build(run, an_attempt(), arn, NOW, BuildKind.IMPORT)
+        assert linked.import_build.arn == "arn:1"
+
+    assert linked == ledger.get_run(run.upload_id)
+    assert ledger.get_attempt(an_attempt().key).build_arn == "arn:1"
+
+
 def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
-    ledger.create_attempt(an_attempt())
+    create_attempt(ledger, an_attempt())
     ledger.set_attempt_status(an_attempt(), AttemptStatus.SUBMITTED)
     sent = replace(an_attempt(), status=AttemptStatus.SUBMITTED)
     ledger.record_build(sent, "arn:1", NOW)
@@ -257,7 +325,7 @@ def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
 
 
 def test_an_outdated_writer_does_not_overwrite_the_ledger(ledger: Ledger) -> None:
-    ledger.create_attempt(an_attempt())
+    create_attempt(ledger, an_attempt())
 
     for status in (AttemptStatus.SUBMITTED, AttemptStatus.LOST):
         standing = ledger.set_attempt_status(an_attempt(), status)
@@ -267,25 +335,23 @@ def test_an_outdated_writer_does_not_overwrite_the_ledger(ledger: Ledger) -> Non
 def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
     run = claimed(ledger)
 
-    first = ledger.record_answer(run, '{"a": 1}')
-    second = ledger.record_answer(run, '{"a": 2}')
+    first, first_is_new = ledger.record_answer(run, '{"a": 1}', EndedBuilds(), NOW)
+    second, second_is_new = ledger.record_answer(run, '{"a": 2}', EndedBuilds(), NOW)
     ledger.mark_answered(run, "then")
     ledger.mark_answered(run, "later")
 
     found = ledger.get_run(run.upload_id)
     assert found is not None
     assert first.answer_json == second.answer_json == found.answer_json == '{"a": 1}'
+    assert (first_is_new, second_is_new) == (True, False)
     assert found.answered_at == "then"
 
 
 def test_the_first_time_of_a_status_is_kept(ledger: Ledger) -> None:
     run = claimed(ledger)
 
-    ledger.record_status_seen(run, "PENDING", "t1")
-    ledger.record_status_seen(run, "BUILDING", "t2")
-    ledger.record_status_seen(
-        run, "PENDING", "t3"
-    )  # the drop in hand is older than what is written
+    for status, now in (("PENDING", "t1"), ("BUILDING", "t2"), ("PENDING", "t3")):
+        ledger.record_status_seen(run.upload_id, 0, status, now)
 
     found = ledger.get_run(run.upload_id)
     assert found is not None

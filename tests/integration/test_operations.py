@@ -8,13 +8,13 @@ import boto3
 import pytest
 
 from isodrop.aws.ledger import Ledger
-from isodrop.codes import Code
-from isodrop.domain.content import Content
+from isodrop.codes import Code, Rejection
 from isodrop.domain.ids import upload_id
-from isodrop.domain.model import RunRequest, Upload
-from isodrop.domain.run import Failure, Run
-from isodrop.services.intake import NextStep
-from isodrop.services.staging import Stager
+from isodrop.domain.model import ImportPlan, RunRequest, Upload
+from isodrop.domain.run import Failure
+from isodrop.errors import TransientError
+from isodrop.services.intake import Intake, NextStep
+from isodrop.services.staging import StagedUpload, Stager
 from isodrop_cli.operations import OVERDUE_SECONDS, WAIT_SECONDS, OperatorError, StartedRun
 from isodrop_local.iso_maker import server_editions
 from tests.integration.conftest import BUCKET
@@ -302,7 +302,7 @@ class TestCancelling:
         upload = harness.upload("a.iso")
         stage_upload = Stager.stage_upload
 
-        def cancelled_meanwhile(self: Stager, *given: Any) -> tuple[Run, Content]:
+        def cancelled_meanwhile(self: Stager, *given: Any) -> StagedUpload:
             staged = stage_upload(self, *given)
             harness.operator.cancel(
                 harness.operator.get_history(BUCKET, "a.iso"), include_others=False
@@ -310,6 +310,43 @@ class TestCancelling:
             return staged
 
         monkeypatch.setattr(Stager, "stage_upload", cancelled_meanwhile)
+        outcome = harness.intake.process(upload, "execution-1")
+
+        assert outcome.next_step is NextStep.REPORT
+        assert not harness.image_builder.builds
+
+    def test_one_that_comes_while_it_is_inspected_leaves_no_copy(
+        self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        upload = harness.upload("a.iso")
+        inspect = Intake._inspect
+
+        def cancelled_meanwhile(self: Intake, *given: Any) -> ImportPlan | Rejection:
+            decision = inspect(self, *given)
+            harness.operator.cancel(
+                harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+            )
+            return decision
+
+        monkeypatch.setattr(Intake, "_inspect", cancelled_meanwhile)
+        harness.follow(upload, "execution-1")
+
+        (answer,) = harness.answers()
+        assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED
+        assert harness.claim_run(upload).decision is None
+        assert harness.staged() == []
+
+    def test_one_that_comes_while_it_waits_for_quota_is_in_time(
+        self, harness: ImportHarness
+    ) -> None:
+        upload = harness.upload("a.iso")
+        harness.image_builder.controls.fail_next(
+            "ImportDiskImage", "CallRateLimitExceededException", status=429
+        )
+        with pytest.raises(TransientError):
+            harness.intake.process(upload, "execution-1")
+        harness.operator.cancel(harness.operator.get_history(BUCKET, "a.iso"), include_others=False)
+
         outcome = harness.intake.process(upload, "execution-1")
 
         assert outcome.next_step is NextStep.REPORT

@@ -157,7 +157,6 @@ OF_THE_WAY = [
     ("s3.UploadPartCopy", 1),
     ("s3.UploadPartCopy", 2),
     ("s3.CompleteMultipartUpload", 1),
-    ("s3.HeadObject", 1),
     ("imagebuilder.ImportDiskImage", 1),
     ("imagebuilder.GetImage", 3),
 ]
@@ -220,7 +219,7 @@ def test_a_copy_lost_while_its_import_waits_is_made_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         deeds=[OperatorAction(20, ActionKind.DELETE_COPIES, 0)],
-        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
+        faults=[PlannedFault("dynamodb.UpdateItem", What.BUSY, 1, 12)],
     )
 
     assert answers(end) == [SUCCEEDED]
@@ -235,7 +234,7 @@ def test_a_copy_lost_with_its_upload_is_not_counted_as_a_lost_build() -> None:
             OperatorAction(20, ActionKind.DELETE_COPIES, 0),
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
-        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 12)],
+        faults=[PlannedFault("dynamodb.UpdateItem", What.BUSY, 1, 12)],
     )
 
     assert answers(end) == ["staging-lost", SUCCEEDED]
@@ -251,7 +250,7 @@ def test_a_run_that_joins_an_import_without_a_copy_makes_its_own() -> None:
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
         # The first is aborted while it waits for quota; nothing was sent.
-        faults=[PlannedFault("s3.HeadObject", What.BUSY, 0, 9)],
+        faults=[PlannedFault("dynamodb.UpdateItem", What.BUSY, 1, 9)],
     )
 
     assert answers(end)[1] == SUCCEEDED

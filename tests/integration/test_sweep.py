@@ -238,7 +238,8 @@ class TestOpenRuns:
         second, aborted = claimed_upload(harness, "b.iso")
         run = harness.claim_run(second, aborted)
         harness.ledger.record_decision(run, with_build.decision)  # type: ignore[arg-type] # it is decided
-        harness.ledger.link_attempt(run, with_build.import_build.attempt)
+        attempt = harness.ledger.get_attempt(with_build.import_build.attempt)
+        harness.ledger.link_attempt(run, replace(attempt, build_arn=None))
         harness.abort(aborted)
         harness.later(hours=2)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,9 @@ SUBMISSION: Final = "layers/isodrop/isodrop/services/submission.py"
 DISTRIBUTION: Final = "layers/isodrop/isodrop/services/distribution.py"
 BUDGET: Final = "layers/isodrop/isodrop/aws/ledger_budget.py"
 LEDGER: Final = "layers/isodrop/isodrop/aws/ledger.py"
+LEDGER_TABLE: Final = "layers/isodrop/isodrop/aws/ledger_table.py"
+LEDGER_WRITES: Final = "layers/isodrop/isodrop/aws/ledger_writes.py"
+TRANSACTIONS: Final = "layers/isodrop/isodrop/aws/transactions.py"
 STAGING: Final = "layers/isodrop/isodrop/services/staging.py"
 STAGING_BUCKET: Final = "layers/isodrop/isodrop/aws/staging.py"
 SWEEP: Final = "layers/isodrop/isodrop/services/sweep.py"
@@ -38,6 +42,7 @@ TESTS: Final = (
     "tests/integration/test_distribution.py",
     "tests/integration/test_staging.py",
     "tests/integration/test_ledger.py",
+    "tests/integration/test_operations.py",
     "tests/integration/test_resilience.py",
 )
 PARTS: Final = (
@@ -79,15 +84,15 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an attempt in the budget is written twice",
-        BUDGET,
-        '"ConditionExpression": "attribute_not_exists(pk)"',
-        '"ConditionExpression": "attribute_not_exists(gone)"',
+        TRANSACTIONS,
+        '{"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}',
+        '{"Item": item, "ConditionExpression": "attribute_not_exists(gone)"}',
     ),
     Mutant(
         "a budget that is used up in a day is waited for",
         BUDGET,
-        "    if _TODAY in unmet:",
-        "    if _TODAY in unmet and not limits:",
+        "raise RejectedError(\n            Code.BUDGET_USED_UP,\n",
+        "raise QuotaError(\n",
     ),
     Mutant(
         "a refused import stays in the budget",
@@ -97,9 +102,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a build that is over stays under way",
-        OUTCOMES,
-        "            self.ledger.release(attempt)  # before",
-        "            attempt.day  # before",
+        RESULTS,
+        "return EndedBuilds((imported.attempt,), tuple(succeeded), image)",
+        "return EndedBuilds((), tuple(succeeded), image)",
     ),
     Mutant(
         "the sweep releases nothing",
@@ -159,14 +164,14 @@ MUTANTS: Final = (
     Mutant(
         "a build that Image Builder does not know yet is begun again",
         SUBMISSION,
-        "if build is None and is_just_submitted(attempt, now):",
-        "if build is None and attempt.build_arn is None:",
+        "if build is None and is_just_submitted(read_attempt(), now):",
+        "if build is None and read_attempt().build_arn is None:",
     ),
     Mutant(
         "an answer does not wait for EC2 to know the AMI",
         OUTCOMES,
-        "return not self.builder.amis_exist(build)",
-        "return not build.amis",
+        "if self.builder.amis_exist(build):",
+        "if build.amis:",
     ),
     Mutant(
         "there is no end to the attempts",
@@ -182,7 +187,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the claim has no condition",
-        LEDGER,
+        LEDGER_TABLE,
         '                    ConditionExpression=Attr("pk").not_exists(),\n',
         "",
     ),
@@ -195,8 +200,8 @@ MUTANTS: Final = (
     Mutant(
         "the request is not frozen",
         SUBMISSION,
-        "build_arn = earlier or task.send(attempt.request)",
-        "build_arn = earlier or task.send("
+        "return earlier or task.send(attempt.request)",
+        "return earlier or task.send("
         "task.make_request(attempt.client_token,"
         ' {**attempt.request["tags"], "isodrop:again": "yes"}))',
     ),
@@ -251,21 +256,52 @@ MUTANTS: Final = (
     Mutant(
         "a verdict is made anew",
         LEDGER,
-        '{"decision": words}, Attr("decision").not_exists()',
-        '{"decision": words}, Attr("pk").exists()',
+        'unless=["decision"]',
+        "unless=[]",
     ),
     Mutant(
         "an answer is overwritten",
         LEDGER,
-        '{"answer": answer}, Attr("answer").not_exists()',
-        '{"answer": answer}, Attr("pk").exists()',
+        'unless=["answer"]',
+        "unless=[]",
+    ),
+    Mutant(
+        "an answer that was written before is annotated again",
+        REPORTS,
+        "        if is_new:\n",
+        "        if build:\n",
+    ),
+    Mutant(
+        "an attempt is created for a run that has stopped",
+        LEDGER_WRITES,
+        'unless=[names.attempt, names.build_arn, names.failure, "answer"]',
+        "unless=[names.attempt, names.build_arn]",
+    ),
+    Mutant(
+        "a cancelled run is imported",
+        LEDGER,
+        "        if kind is BuildKind.IMPORT:\n"
+        "            _refuse_if_cancelled(result, position=1)",
+        "        if kind is BuildKind.DISTRIBUTION:\n"
+        "            _refuse_if_cancelled(result, position=1)",
+    ),
+    Mutant(
+        "a run that was cancelled while it was inspected is copied",
+        LEDGER,
+        "            check_absent(cancellation_key(run)),\n        )\n",
+        "        )\n",
+    ),
+    Mutant(
+        "an image is published that the ledger does not list",
+        LEDGER,
+        "            *map(put, images),\n",
+        "",
     ),
     Mutant(
         "an answer is published before it is written",
         REPORTS,
-        "        run = self.ledger.record_answer(run, _serialize(event))",
-        "        self._publish(event, run)\n"
-        "        run = self.ledger.record_answer(run, _serialize(event))",
+        "        run, is_new = self.ledger.record_answer(",
+        "        self._publish(event, run)\n        run, is_new = self.ledger.record_answer(",
     ),
     Mutant(
         "an answer is marked as published before it is",
@@ -391,7 +427,7 @@ MUTANTS: Final = (
     Mutant(
         "who joins leaves its copy",
         STAGING,
-        "return is_settled or run.import_build.attempt is not None",
+        "return is_settled or bound is not None",
         "return False",
     ),
     Mutant(
@@ -420,6 +456,9 @@ def main() -> int:
         prog="python -m tests.resilience.mutants", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("names", nargs="*", help="only those whose name has one of these words")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="how many are run at once"
+    )
     said = parser.parse_args()
     chosen = [
         each for each in MUTANTS if not said.names or any(word in each.name for word in said.names)
@@ -434,13 +473,20 @@ def main() -> int:
         print("The tests fail without a mutant, so that one proves nothing.", file=sys.stderr)
         return 1
     survived = 0
-    for mutant in chosen:
-        began = time.monotonic()
-        end = hunted(mutant)
-        survived += not end.startswith("killed")
-        print(f"{mutant.name:<52} {end}  ({time.monotonic() - began:.0f} s)", flush=True)
+    with ThreadPoolExecutor(said.jobs) as pool:
+        running = [pool.submit(timed, mutant) for mutant in chosen]
+        for done in as_completed(running):
+            mutant, end, seconds = done.result()
+            survived += not end.startswith("killed")
+            print(f"{mutant.name:<52} {end}  ({seconds:.0f} s)", flush=True)
     print(f"{len(chosen)} mutants, {survived} survived")
     return 1 if survived else 0
+
+
+def timed(mutant: Mutant) -> tuple[Mutant, str, float]:
+    """Run the tests against a mutant, and take the time."""
+    began = time.monotonic()
+    return mutant, hunted(mutant), time.monotonic() - began
 
 
 def hunted(mutant: Mutant | None) -> str:

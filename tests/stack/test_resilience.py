@@ -16,7 +16,8 @@ from tests.stack.conftest import MakeIso
 
 CALLS = (
     "s3.GetObject",
-    "s3.HeadObject",
+    "s3.CreateMultipartUpload",
+    "dynamodb.TransactWriteItems",
     "dynamodb.PutItem",
     "dynamodb.UpdateItem",
     "dynamodb.GetItem",

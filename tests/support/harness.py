@@ -369,7 +369,8 @@ class ImportHarness:
             if build is None or build.phase is not BuildPhase.RUNNING:
                 return
             if build.status != seen:
-                run = self.claim_run(upload, execution, request)
+                run = self.reporter.record_status(upload, execution, request, build.status)
+                assert run is not None
                 self.reporter.publish_progress(run, build.status, seen)
                 seen = build.status
             self.clock.now += TRACKING_POLL_SECONDS

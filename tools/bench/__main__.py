@@ -22,7 +22,7 @@ from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import windows_files
 from isodrop_local.packaging import ROOT
-from tools.bench import cold_start, growth, polling
+from tools.bench import calls, cold_start, growth, polling
 from tools.bench.pages import PAGE, put_head
 from tools.bench.readers import READERS, Cost, Places
 from tools.bench.tables import LIMIT, OURS, quoting, table
@@ -169,7 +169,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    parts = {"cold-start": cold_start.main, "polling": polling.main, "growth": growth.main}
+    parts = {
+        "calls": calls.main,
+        "cold-start": cold_start.main,
+        "growth": growth.main,
+        "polling": polling.main,
+    }
     if sys.argv[1:2] and sys.argv[1] in parts:
         parts[sys.argv[1]](sys.argv[2:])
     else:

@@ -28,7 +28,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.s3.models import s3_backends
 
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.ledger_items import new_image, run_key
+from isodrop.aws.ledger_items import image_items, run_key
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import Upload
 from isodrop.domain.run import ImageRecord
@@ -139,7 +139,7 @@ def fill(harness: ImportHarness, uploads: int) -> None:
         # Older than the one that there is, so that no image is found to be gone.
         arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT_ID}:image/{image_name}/10.0.{number}/1"
         image = ImageRecord.from_arn(arn, build, at.isoformat(timespec="milliseconds"))
-        _put(table, {}, new_image(image))
+        _put(table, {}, image_items(image)[0])
 
 
 def _put(table: Any, shared: Mapping[str, DynamoType], own: Mapping[str, Any]) -> None:

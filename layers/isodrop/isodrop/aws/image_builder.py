@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _GONE: Final = "ResourceNotFoundException"
+_AWS_TAGS: Final = "aws:"  # only AWS writes tags with this prefix
 _NO_AMI: Final = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"})
 
 
@@ -227,6 +228,11 @@ def _parse_build(arn: str, image: "ImageTypeDef") -> Build:
         ),
         log_group=logging.get("logGroupName") or f"/aws/imagebuilder/{image.get('name', name)}",
         log_stream=f"{version}/{number}",
+        tags={
+            key: value
+            for key, value in image.get("tags", {}).items()
+            if not key.lower().startswith(_AWS_TAGS)
+        },
     )
 
 

@@ -9,19 +9,18 @@ repeats and races result in the same items.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from heapq import merge
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
-from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from isodrop.aws import ledger_budget
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import error_code, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.ledger_items import (
     BUILD_ATTRIBUTES,
     IMAGE_NAMES,
@@ -30,14 +29,13 @@ from isodrop.aws.ledger_items import (
     attempts_of,
     cancellation_key,
     decision_to_json,
+    image_items,
     image_key,
     images_of,
     images_of_build,
     item_key_of_attempt,
     key_of_run,
     new_attempt,
-    new_image,
-    new_image_name,
     new_run,
     parse_attempt,
     parse_image,
@@ -46,26 +44,37 @@ from isodrop.aws.ledger_items import (
     run_key,
     to_json,
 )
+from isodrop.aws.ledger_table import LedgerTable
+from isodrop.aws.ledger_writes import link_writes, success_write
+from isodrop.aws.transactions import (
+    TransactionResult,
+    Write,
+    check_absent,
+    put,
+    put_if_absent,
+    update,
+)
 from isodrop.codes import Rejection
 from isodrop.domain.budget import BudgetUse, BuildLimits
 from isodrop.domain.content import Content
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, ImportPlan, RunRequest, Upload
 from isodrop.domain.run import (
+    CANCELLED,
     Attempt,
     AttemptKey,
     AttemptStatus,
     BuildKind,
+    EndedBuilds,
     Failure,
     ImageRecord,
     Run,
     RunState,
 )
-from isodrop.errors import TransientError
+from isodrop.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
     from boto3 import Session
-    from mypy_boto3_dynamodb.service_resource import Table
 
 BY_STATE: Final = "ByState"
 """The index of runs by state and time of claim. It contains keys only, so other writes to a run do
@@ -75,12 +84,13 @@ Cursor = Mapping[str, str]
 """A run's position in a listing by state: its key, and when it was claimed."""
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
+_RUN: Final = 0  # the position of the run's update in each transaction
 _BATCH: Final = 100  # maximum number of keys in BatchGetItem
 _IMAGES: Final = 20  # per page; usually the first image is the one that is needed
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(LedgerTable):
     """The only code that reads or writes the table.
 
     Attributes
@@ -90,7 +100,6 @@ class Ledger:
         How long a run is kept after its answer; for ever by default.
     """
 
-    table: "Table"
     run_retention: timedelta | None = None
 
     @classmethod
@@ -134,10 +143,27 @@ class Ledger:
     # Each method writes an attribute only once and returns the updated run. If the condition fails,
     # DynamoDB returns the current item, so no further read is needed.
 
-    def record_decision(self, run: Run, decision: ImportPlan | Rejection) -> Run:
-        """Write the decision, unless there is one."""
-        words = decision_to_json(decision)
-        return self._update_run(run, {"decision": words}, Attr("decision").not_exists())
+    def record_decision(
+        self, run: Run, decision: ImportPlan | Rejection, staging: str | None = None
+    ) -> Run:
+        """Write the decision and the id of the multipart upload, unless there is a decision.
+
+        Raises
+        ------
+        PermanentError
+            ``build-cancelled``: the cancellation of the run was requested.
+        """
+        values: dict[str, Any] = {"decision": decision_to_json(decision)}
+        if staging is not None:
+            values["staging"] = staging
+        result = self._transact(
+            update(key_of_run(run), values, unless=["decision"]),
+            check_absent(cancellation_key(run)),
+        )
+        if _RUN in result.existing:
+            return self._existing_run(run, result)
+        _refuse_if_cancelled(result, position=1)
+        return replace(run, decision=decision, staging=staging or run.staging)
 
     def record_staging(self, run: Run, upload_id: str, instead_of: str | None) -> Run:
         """Write the id of the multipart upload, if the current one is still ``instead_of``."""
@@ -156,11 +182,19 @@ class Ledger:
         values = {"sha256": sha256, "contentNote": note}
         return self._update_run(run, values, Attr("attempt").not_exists())
 
-    def link_attempt(self, run: Run, key: AttemptKey, kind: BuildKind = BuildKind.IMPORT) -> Run:
-        """Bind a run to the attempt whose build it waits for, unless it is bound already."""
-        names = BUILD_ATTRIBUTES[kind]
-        values = {names.import_key: key.import_key, names.attempt: key.number}
-        return self._update_run(run, values, Attr(names.attempt).not_exists())
+    def link_attempt(self, run: Run, attempt: Attempt, kind: BuildKind = BuildKind.IMPORT) -> Run:
+        """Bind a run to an existing attempt and its build, unless it is bound already.
+
+        Raises
+        ------
+        PermanentError
+            ``build-cancelled``: the cancellation of the run was requested.
+        """
+        result = self._transact(*link_writes(run, attempt, kind))
+        if _RUN in result.existing:
+            return self._existing_run(run, result)
+        _refuse_if_cancelled(result, position=1)
+        return _linked(run, attempt, kind)
 
     def link_build(self, run: Run, build_arn: str, kind: BuildKind = BuildKind.IMPORT) -> Run:
         """Write the build that a run waits for, unless there is one."""
@@ -173,35 +207,65 @@ class Ledger:
         free = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
         return self._update_run(run, {names.failure: to_json(failure)}, free)
 
-    def record_status_seen(self, run: Run, status: str, now: str) -> Run:
-        """Write when a status was first seen, unless it was seen before."""
-        if status in run.status_first_seen_at:
-            return run
-        with translate_errors():
-            answer = self.table.update_item(
-                Key=key_of_run(run),
-                UpdateExpression="SET #seen.#status = if_not_exists(#seen.#status, :now)",
-                ExpressionAttributeNames={"#seen": "statusFirstSeenAt", "#status": status},
-                ExpressionAttributeValues={":now": now},
-                ReturnValues="ALL_NEW",
-            )
-        item = answer.get("Attributes") or self._get(key_of_run(run))
-        return run if item is None else parse_run(item)
+    def record_status_seen(self, upload_id: str, number: int, status: str, now: str) -> Run | None:
+        """Write when a status of a run was first seen, unless it was seen before.
 
-    def record_answer(self, run: Run, answer: str) -> Run:
+        Once a run has a distribution, only the start of the distribution is written.
+
+        Returns
+        -------
+        Run or None
+            The updated run, or the run as it is if nothing was written; ``None`` if there is none.
+        """
+        key = run_key(upload_id, number)
+        condition: ConditionBase = Attr("pk").exists()
+        if status != BuildKind.DISTRIBUTION:
+            condition &= Attr(BUILD_ATTRIBUTES[BuildKind.DISTRIBUTION].build_arn).not_exists()
+        item: Mapping[str, Any] | None
+        with translate_errors():
+            try:
+                answer = self.table.update_item(
+                    Key=key,
+                    UpdateExpression="SET #seen.#status = if_not_exists(#seen.#status, :now)",
+                    ExpressionAttributeNames={"#seen": "statusFirstSeenAt", "#status": status},
+                    ExpressionAttributeValues={":now": now},
+                    ConditionExpression=condition,
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                item = self._existing_item(error, key)
+            else:
+                item = answer.get("Attributes") or self._get(key)
+        return None if item is None else parse_run(item)
+
+    def record_answer(
+        self, run: Run, answer: str, ended: EndedBuilds, now: str
+    ) -> tuple[Run, bool]:
         """Write the answer before it is published, unless there is one.
 
         A written answer never changes. Every later invocation publishes the same answer with the
-        same event id.
-        """
-        return self._update_run(run, {"answer": answer}, Attr("answer").not_exists())
+        same event id. What it says of the builds is written in the same transaction: that a build
+        no longer counts as under way, which attempts succeeded, and the image that it names.
 
-    def begin_annotation(self, run: Run, now: str) -> bool:
-        """Write that annotation has started; ``False`` if it had started before."""
-        written, _ = self._update_if(
-            key_of_run(run), {"annotatingAt": now}, Attr("annotatingAt").not_exists()
+        Returns
+        -------
+        Run and bool
+            The updated run, and whether this call wrote the answer. The caller that wrote it also
+            writes the annotations, which is done at most once.
+        """
+        images = () if ended.image is None else image_items(replace(ended.image, known_at=now))
+        result = self._transact(
+            update(key_of_run(run), {"answer": answer}, unless=["answer"]),
+            *map(ledger_budget.release_write, ended.released),
+            *(success_write(key, now) for key in ended.succeeded),
+            *map(put, images),
         )
-        return written
+        if result.is_written:
+            return replace(run, answer_json=answer), True
+        if _RUN not in result.existing:
+            raise TransientError("TransactWriteItems: an attempt was not found")
+        return self._existing_run(run, result), False
 
     def record_annotation_notes(self, run: Run, notes: tuple[str, ...]) -> Run:
         """Write the notes on what could not be annotated, unless there are notes."""
@@ -237,26 +301,64 @@ class Ledger:
         """Read all attempts at an import or distribution, in order, strongly consistent."""
         return tuple(parse_attempt(item) for item in self._query_partition(attempts_of(import_key)))
 
-    def create_attempt(self, attempt: Attempt, limits: BuildLimits | None = None) -> bool:
-        """Write a new attempt; ``False`` if there is an attempt with that number.
+    def create_attempt(
+        self,
+        run: Run,
+        attempt: Attempt,
+        kind: BuildKind = BuildKind.IMPORT,
+        limits: BuildLimits | None = None,
+    ) -> Run | None:
+        """Write a new attempt and bind the run to it, in one transaction.
 
-        If it counts towards a budget, the attempt is written and counted in one transaction, within
-        the limits.
+        If it counts towards a budget, it is counted in the same transaction, within the limits.
+
+        Returns
+        -------
+        Run or None
+            The updated run. It may be bound to another attempt, by another invocation. ``None`` if
+            there is an attempt with that number.
 
         Raises
         ------
+        PermanentError
+            ``build-cancelled``: the cancellation of the run was requested.
         QuotaError, RejectedError, TransientError
-            See :func:`isodrop.aws.ledger_budget.book`.
+            See :func:`isodrop.aws.ledger_budget.check_limits`.
         """
-        item = new_attempt(attempt)
-        if limits is None or attempt.day is None:
-            return self._put_if_absent(item) is None
-        return ledger_budget.book(self.table, item, attempt.key, attempt.day, limits)
+        linking = link_writes(run, attempt, kind)
+        budget = () if limits is None else ledger_budget.booking_writes(attempt, limits)
+        position = len(linking)
+        result = self._transact(*linking, put_if_absent(new_attempt(attempt)), *budget)
+        if _RUN in result.existing:
+            return self._existing_run(run, result)
+        if position in result.existing:
+            return None
+        if kind is BuildKind.IMPORT:
+            _refuse_if_cancelled(result, position=1)
+        if limits is not None:
+            ledger_budget.check_limits(result, position + 1, attempt, limits)
+        return _linked(run, attempt, kind)
 
     def record_build(self, attempt: Attempt, build_arn: str, now: str) -> Attempt:
         """Write the build of an attempt, and when it became known, unless there is one."""
         values = {"buildArn": build_arn, "submittedAt": now}
         return self._update_attempt(attempt, values, Attr("buildArn").not_exists())
+
+    def record_and_link_build(
+        self, run: Run, attempt: Attempt, build_arn: str, now: str, kind: BuildKind
+    ) -> Run:
+        """Write the build of an attempt, to the attempt and to the run that is bound to it."""
+        values = {"buildArn": build_arn, "submittedAt": now}
+        name = BUILD_ATTRIBUTES[kind].build_arn
+        result = self._transact(
+            update(key_of_run(run), {name: build_arn}, unless=[name]),
+            update(item_key_of_attempt(attempt.key), values, unless=["buildArn"]),
+        )
+        if result.is_written:
+            return run.with_build(kind, replace(run.build(kind), arn=build_arn))
+        # One of them has its build already: another invocation found it, or this one repeats it.
+        attempt = self.record_build(attempt, build_arn, now)
+        return self.link_build(run, attempt.build_arn or build_arn, kind)
 
     def record_available(self, attempt: Attempt, now: str) -> Attempt:
         """Write when an attempt's build was first seen to have succeeded."""
@@ -279,24 +381,20 @@ class Ledger:
             return self._update_attempt(attempt, {"status": status.value}, free)
         # There is no build to count: both are written in one transaction, and so only once.
         no_build = " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
-        update = {
+        change = {
             "Key": item_key_of_attempt(attempt.key),
             "UpdateExpression": "SET #status = :now",
             "ConditionExpression": f"#status = :before{no_build}",
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":now": status.value, ":before": attempt.status.value},
         }
-        if ledger_budget.give_back(self.table, update, attempt.key, attempt.day):
+        writes = ledger_budget.return_writes(attempt.key, attempt.day)
+        if self._transact(Write("Update", change), *writes).is_written:
             return replace(attempt, status=status)
         return self.get_attempt(attempt.key)
 
-    def release(self, attempt: Attempt) -> None:
+    def release(self, key: AttemptKey) -> None:
         """Write that an attempt's build is no longer under way."""
-        if attempt.day is not None:
-            ledger_budget.release(self.table, attempt.key)
-
-    def release_key(self, key: AttemptKey) -> None:
-        """Write that an attempt's build is no longer under way, given the key only."""
         ledger_budget.release(self.table, key)
 
     def under_way(self) -> list[AttemptKey]:
@@ -334,13 +432,6 @@ class Ledger:
                     "sha256": sha256,
                 }
             )
-
-    def put_image(self, image: ImageRecord, now: str) -> None:
-        """Write an image; one that was retired is no longer retired."""
-        with translate_errors():
-            # In this order, because images are listed by name and build.
-            self.table.put_item(Item=new_image_name(image))
-            self.table.put_item(Item=new_image(replace(image, known_at=now)))
 
     def list_images(self, name: str, build: int | None = None) -> Iterator[ImageRecord]:
         """Yield the images of a name that are not retired, newest first, strongly consistent.
@@ -464,60 +555,7 @@ class Ledger:
         with translate_errors():
             self.table.put_item(Item={**_SWEEP, "checkpoint": json.dumps(left)})
 
-    # ------------------------------------------------------------------ calls of DynamoDB
-
-    def _query_partition(self, partition: str) -> Iterator[dict[str, Any]]:
-        key = Key("pk").eq(partition)
-        return self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
-
-    def _paginate(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        while True:
-            with translate_errors():
-                page = self.table.query(**query)
-            yield from page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return
-            query = {**query, "ExclusiveStartKey": page["LastEvaluatedKey"]}
-
-    def _batch_get(
-        self, keys: Sequence[dict[str, str]], how: Mapping[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        """Read items by key, up to 100 per call, in no particular order."""
-        name = self.table.name
-        waiting = list(keys)
-        while waiting:
-            batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
-            with translate_errors():
-                page = self.table.meta.client.batch_get_item(
-                    RequestItems={name: {"Keys": batch, **how}}  # type: ignore[dict-item] # the stubs see every keyword in the mapping
-                )
-            yield from page["Responses"].get(name, [])
-            left = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
-            if len(left) == len(batch):
-                raise TransientError("BatchGetItem: DynamoDB processed none of the keys")
-            waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
-
-    def _get(self, key: dict[str, str]) -> Mapping[str, Any] | None:
-        """Read an item, strongly consistent."""
-        with translate_errors():
-            return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
-
-    def _put_if_absent(self, item: dict[str, Any]) -> Mapping[str, Any] | None:
-        """Write a new item; returns ``None``, or the item that exists under its key."""
-        with translate_errors():
-            try:
-                self.table.put_item(
-                    Item=item,
-                    ConditionExpression=Attr("pk").not_exists(),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                existing = self._existing_item(error, {"pk": item["pk"], "sk": item["sk"]})
-            else:
-                return None
-        if existing is None:
-            raise TransientError("GetItem: an existing item was not found")
-        return existing
+    # ------------------------------------------------------------------ helpers
 
     def _update_run(self, run: Run, values: dict[str, Any], condition: ConditionBase) -> Run:
         _, item = self._update_if(key_of_run(run), values, condition)
@@ -529,44 +567,25 @@ class Ledger:
         _, item = self._update_if(item_key_of_attempt(attempt.key), values, condition)
         return attempt if item is None else parse_attempt(item)
 
-    def _update_if(
-        self, key: dict[str, str], values: dict[str, Any], condition: ConditionBase
-    ) -> tuple[bool, Mapping[str, Any] | None]:
-        """Set attributes of an existing item.
+    def _existing_run(self, run: Run, result: TransactionResult) -> Run:
+        """Return the run that did not meet a transaction's condition."""
+        item = result.existing[_RUN] or self._get(key_of_run(run))
+        return run if item is None else parse_run(item)
 
-        Returns
-        -------
-        bool and mapping or None
-            Whether the condition was met, and the current item; ``None`` if it does not exist.
-        """
-        with translate_errors():
-            try:
-                answer = self.table.update_item(
-                    Key=key,
-                    UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-                    ExpressionAttributeNames={f"#{name}": name for name in values},
-                    ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
-                    ConditionExpression=Attr("pk").exists() & condition,
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                return False, self._existing_item(error, key)
-        return True, answer.get("Attributes") or self._get(key)
 
-    def _existing_item(self, error: ClientError, key: dict[str, str]) -> Mapping[str, Any] | None:
-        """Return the item whose condition was not met; any other error is raised again.
+def _linked(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
+    """Return a run as :func:`~isodrop.aws.ledger_writes.link_writes` updates it."""
+    record = replace(run.build(kind), attempt=attempt.key, arn=attempt.build_arn)
+    if kind is BuildKind.IMPORT:
+        reused = not attempt.belongs_to(run)
+        record = replace(record, import_id=attempt.client_token, reused=reused)
+    return run.with_build(kind, record)
 
-        DynamoDB returns the item with the error. If it does not, the item is read.
-        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html
-        """
-        if error_code(error) != "ConditionalCheckFailedException":
-            raise error
-        sent = cast("dict[str, Any]", error.response).get("Item")
-        if not sent:
-            return self._get(key)
-        read = TypeDeserializer().deserialize  # boto3 deserializes responses, but not errors
-        return {name: read(value) for name, value in sent.items()}
+
+def _refuse_if_cancelled(result: TransactionResult, position: int) -> None:
+    """Stop a run for which the item that requests its cancellation exists."""
+    if position in result.existing:
+        raise PermanentError(CANCELLED.message, code=CANCELLED.code)
 
 
 def cursor_for(run: Run) -> Cursor:

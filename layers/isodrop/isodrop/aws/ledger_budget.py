@@ -6,65 +6,44 @@ in the same transaction that marks an attempt as refused or lost. So they always
 wherever a function is interrupted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
-from isodrop.aws.errors import SDK_ERRORS, error_code, to_isodrop_error, translate_errors
+from isodrop.aws.errors import translate_errors
 from isodrop.aws.ledger_items import SCHEMA_VERSION
+from isodrop.aws.transactions import TransactionResult, Write
 from isodrop.codes import Code
 from isodrop.domain.budget import BudgetUse, BuildLimits
-from isodrop.domain.run import AttemptKey
-from isodrop.errors import PermanentError, QuotaError, RejectedError, TransientError
+from isodrop.domain.run import Attempt, AttemptKey
+from isodrop.errors import PermanentError, QuotaError, RejectedError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 _UNDER_WAY: Final = {"pk": "BUDGET", "sk": "UNDER-WAY"}
-_UNMET: Final = "ConditionalCheckFailed"
-_ATTEMPT, _AT_ONCE, _TODAY = range(3)
-"""The positions of the writes in the transaction."""
 
 
-def book(
-    table: "Table", item: Mapping[str, Any], key: AttemptKey, day: str, limits: BuildLimits
-) -> bool:
-    """Write a new attempt and count it.
-
-    Returns
-    -------
-    bool
-        ``False`` if the attempt exists already; nothing is written or counted.
-
-    Raises
-    ------
-    QuotaError
-        The maximum number of builds are under way.
-    RejectedError
-        ``budget-used-up``: the maximum number of builds were started on that day.
-    TransientError
-        A concurrent transaction has written the same items.
-    """
-    unmet = _write(
-        table,
-        {"Put": {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}},
-        {
-            "Update": {
+def booking_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
+    """Count a new attempt, unless that exceeds the limits."""
+    return (
+        Write(
+            "Update",
+            {
                 "Key": _UNDER_WAY,
                 "UpdateExpression": "ADD attempts :name SET #limit = :limit, #v = :schema",
                 "ConditionExpression": "attribute_not_exists(attempts) OR size(attempts) < :limit",
                 "ExpressionAttributeNames": {"#limit": "limit", "#v": "schemaVersion"},
                 "ExpressionAttributeValues": {
-                    ":name": {_to_text(key)},
+                    ":name": {_to_text(attempt.key)},
                     ":limit": limits.at_once,
                     ":schema": SCHEMA_VERSION,
                 },
-            }
-        },
-        {
-            "Update": {
-                "Key": _day_key(day),
+            },
+        ),
+        Write(
+            "Update",
+            {
+                "Key": _day_key(attempt.day),
                 "UpdateExpression": "ADD builds :one SET #limit = :limit, schemaVersion = :schema",
                 "ConditionExpression": "attribute_not_exists(builds) OR builds < :limit",
                 "ExpressionAttributeNames": {"#limit": "limit"},
@@ -73,54 +52,67 @@ def book(
                     ":limit": limits.per_day,
                     ":schema": SCHEMA_VERSION,
                 },
-            }
-        },
+            },
+        ),
     )
-    if _ATTEMPT in unmet:
-        return False
-    if _TODAY in unmet:
+
+
+def check_limits(
+    result: TransactionResult, position: int, attempt: Attempt, limits: BuildLimits
+) -> None:
+    """Raise an exception if a limit was exceeded, and so nothing was written.
+
+    Parameters
+    ----------
+    result : TransactionResult
+    position : int
+        The position of the first of the :func:`booking_writes` in the transaction.
+    attempt : Attempt
+    limits : BuildLimits
+
+    Raises
+    ------
+    QuotaError
+        The maximum number of builds are under way.
+    RejectedError
+        ``budget-used-up``: the maximum number of builds were started on that day.
+    """
+    if position + 1 in result.existing:
         raise RejectedError(
             Code.BUDGET_USED_UP,
-            f"{limits.per_day} builds were begun on {day} (UTC), which is as many as this stack"
-            " allows in a day (MaxBuildsPerDay).",
+            f"{limits.per_day} builds were begun on {attempt.day} (UTC), which is as many as this"
+            " stack allows in a day (MaxBuildsPerDay).",
         )
-    if _AT_ONCE in unmet:
+    if position in result.existing:
         raise QuotaError(
             f"{limits.at_once} builds are under way, which is as many as this stack allows at once"
             " (MaxBuildsAtOnce); this one waits"
         )
-    return True
 
 
-def give_back(table: "Table", update: Mapping[str, Any], key: AttemptKey, day: str) -> bool:
-    """Update an attempt that has no build, and return it to the budget.
-
-    Parameters
-    ----------
-    update : mapping
-        The ``Update`` of the attempt, with the condition that it was not written before.
-
-    Returns
-    -------
-    bool
-        ``False`` if that condition is not met; nothing is written then.
-    """
-    return not _write(
-        table,
-        {"Update": update},
+def release_write(key: AttemptKey) -> Write:
+    """Write that a build is no longer under way; idempotent."""
+    return Write(
+        "Update",
         {
-            "Update": {
-                "Key": _UNDER_WAY,
-                "UpdateExpression": "DELETE attempts :name",
-                "ExpressionAttributeValues": {":name": {_to_text(key)}},
-            }
+            "Key": _UNDER_WAY,
+            "UpdateExpression": "DELETE attempts :name SET schemaVersion = :schema",
+            "ExpressionAttributeValues": {
+                ":name": {_to_text(key)},
+                ":schema": SCHEMA_VERSION,
+            },
         },
+    )
+
+
+def return_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
+    """Return an attempt to the budget, because there is no build; not idempotent."""
+    return release_write(key), Write(
+        "Update",
         {
-            "Update": {
-                "Key": _day_key(day),
-                "UpdateExpression": "ADD builds :less",
-                "ExpressionAttributeValues": {":less": -1},
-            }
+            "Key": _day_key(day),
+            "UpdateExpression": "ADD builds :less",
+            "ExpressionAttributeValues": {":less": -1},
         },
     )
 
@@ -159,44 +151,7 @@ def _read(table: "Table", key: dict[str, str]) -> Mapping[str, Any]:
         return table.get_item(Key=key, ConsistentRead=True).get("Item", {})
 
 
-def _write(table: "Table", *writes: Mapping[str, Mapping[str, Any]]) -> frozenset[int]:
-    """Write all items or none; returns the positions of unmet conditions.
-
-    See Also
-    --------
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
-    """
-    items: Any = [
-        {kind: {"TableName": table.name, **write} for kind, write in each.items()}
-        for each in writes
-    ]
-    try:
-        # botocore adds a client token to each call, so that its own retries are idempotent.
-        table.meta.client.transact_write_items(TransactItems=items)
-    except SDK_ERRORS as error:
-        unmet = _unmet(_reasons(error))
-        if not unmet:
-            raise to_isodrop_error(error) from error
-        return unmet
-    return frozenset()
-
-
-def _reasons(error: Exception) -> list[str]:
-    """Return the cancellation reason of each write; empty for any other error."""
-    if not isinstance(error, ClientError) or error_code(error) != "TransactionCanceledException":
-        return []
-    found: Iterable[Mapping[str, str]] = error.response.get("CancellationReasons", ())  # type: ignore[assignment] # the stubs do not know of it
-    return [reason.get("Code", "None") for reason in found]
-
-
-def _unmet(reasons: list[str]) -> frozenset[int]:
-    if busy := [code for code in reasons if code not in {"None", _UNMET, "ValidationError"}]:
-        # A conflict with another transaction, or throttling: the conditions were not evaluated.
-        raise TransientError(f"TransactWriteItems: {', '.join(busy)}")
-    return frozenset(number for number, code in enumerate(reasons) if code == _UNMET)
-
-
-def _day_key(day: str) -> dict[str, str]:
+def _day_key(day: str | None) -> dict[str, str]:
     return {"pk": "BUDGET", "sk": f"DAY#{day}"}
 
 

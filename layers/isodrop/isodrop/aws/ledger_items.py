@@ -120,6 +120,8 @@ class _RunItem(_Item):
     import_key: str | None = None
     attempt: int | None = None
     build_arn: str | None = None
+    import_id: str | None = None
+    reused: bool = False
     failure: Json[Failure] | None = None
     distribution_key: str | None = None
     distribution_attempt: int | None = None
@@ -142,7 +144,11 @@ class _RunItem(_Item):
             staging=self.staging,
             content=self.content,
             import_build=BuildRecord(
-                _to_attempt_key(self.import_key, self.attempt), self.build_arn, self.failure
+                _to_attempt_key(self.import_key, self.attempt),
+                self.build_arn,
+                self.failure,
+                self.import_id,
+                self.reused,
             ),
             distribution=BuildRecord(
                 _to_attempt_key(self.distribution_key, self.distribution_attempt),
@@ -287,20 +293,18 @@ def new_attempt(attempt: Attempt) -> Item:
     }
 
 
-def new_image(image: ImageRecord) -> Item:
-    """Make the item of an image."""
+def image_items(image: ImageRecord) -> tuple[Item, Item]:
+    """Make the item of an image, and the one that lists its name and build.
+
+    Each listed name and build has a latest parameter.
+    """
     return {
         **image_key(image),
         "schemaVersion": SCHEMA_VERSION,
         "arn": image.arn,
         "build": image.build,
         "knownAt": image.known_at,
-    }
-
-
-def new_image_name(image: ImageRecord) -> Item:
-    """Make the item that lists an image name and build, which have a latest parameter."""
-    return {
+    }, {
         "pk": IMAGE_NAMES,
         "sk": f"{image.name}/{image.build}",
         "schemaVersion": SCHEMA_VERSION,

@@ -1,6 +1,7 @@
 """A build in Image Builder: its phase, its AMIs and its progress."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
@@ -75,6 +76,8 @@ class Build:
     amis : tuple of Ami
     log_group, log_stream : str
         Where Image Builder writes the log when the build ends.
+    tags : mapping of str to str
+        The tags of the image build version, without those of AWS.
     """
 
     arn: str
@@ -85,6 +88,7 @@ class Build:
     amis: tuple[Ami, ...]
     log_group: str
     log_stream: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def phase(self) -> BuildPhase:

@@ -8,7 +8,7 @@ from isodrop.codes import CODES, Code, OutcomeKind, Rejection, docs_anchor
 from isodrop.domain.build import Build, BuildPhase, StepCount
 from isodrop.domain.content import Content
 from isodrop.domain.model import ImportPlan, Upload
-from isodrop.domain.run import Attempt, BuildKind, Failure, Run
+from isodrop.domain.run import AttemptKey, BuildKind, EndedBuilds, Failure, ImageRecord, Run
 from isodrop.errors import CredentialsError, QuotaError, TransientError
 from isodrop.events import (
     SCHEMA_VERSION,
@@ -67,13 +67,10 @@ class Outcome:
 
     Attributes
     ----------
-    attempt : Attempt or None
-        The attempt at the import that the run is bound to.
     imported, distributed : Build or None
         ``None`` if there is no such build, or no longer.
     """
 
-    attempt: Attempt | None = None
     imported: Build | None = None
     distributed: Build | None = None
 
@@ -81,17 +78,17 @@ class Outcome:
 # Notifications
 
 
-def started_data(run: Run, attempt: Attempt) -> StartedData | None:
+def started_data(run: Run) -> StartedData | None:
     """Compose the notification that a run's build has started; ``None`` if it has no build."""
-    plan, build_arn = _plan_of(run), run.import_build.arn
-    if plan is None or build_arn is None:
+    plan, record = _plan_of(run), run.import_build
+    if plan is None or record.arn is None or record.attempt is None:
         return None
     return StartedData(
         source=_source_of(run),
         plan=to_contract_plan(plan),
-        build_arn=build_arn,
-        reused=not attempt.belongs_to(run),
-        attempt=attempt.number,
+        build_arn=record.arn,
+        reused=record.reused,
+        attempt=record.attempt.number,
     )
 
 
@@ -138,47 +135,74 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
     imported = run.import_build
     if imported.failure is not None and imported.arn is None:
         # If a build was started while the failure was recorded, the build decides: it costs money.
-        return _from_failure(run, imported.failure, outcome.attempt)
-    plan, attempt, build = _plan_of(run), outcome.attempt, outcome.imported
-    if attempt is None or imported.arn is None or plan is None:
+        return _from_failure(run, imported.failure)
+    plan, build = _plan_of(run), outcome.imported
+    if imported.attempt is None or imported.arn is None or plan is None:
         return execution_failed_data(run, _NO_BUILD)
     if build is None or build.phase is not BuildPhase.SUCCEEDED:
-        return _build_failed(run, attempt, build)
+        return _build_failed(run, build)
     if not build.amis:
         message = f"The build is {build.status}, but Image Builder names no AMI of it."
-        return _from_failure(run, Failure(Code.BUILD_GONE, message), attempt)
-    data = _succeeded_data(run, plan, attempt, build, now)
-    return _with_distribution(run, data, attempt, outcome.distributed)
+        return _from_failure(run, Failure(Code.BUILD_GONE, message))
+    data = _succeeded_data(run, plan, imported.attempt, build, now)
+    return _with_distribution(run, data, outcome.distributed)
+
+
+def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
+    """Return what an answer says of builds, for the ledger.
+
+    Parameters
+    ----------
+    run : Run
+        The run as it is in the ledger.
+    outcome : Outcome
+        The outcome of its builds, from which the answer was composed.
+    answer : Data
+        Its answer.
+    """
+    imported, distribution, build = run.import_build, run.distribution, outcome.imported
+    if imported.attempt is None or imported.arn is None or isinstance(run.decision, Rejection):
+        return EndedBuilds()
+    if build is not None and build.phase is BuildPhase.RUNNING:
+        return EndedBuilds()
+    if build is None or build.phase is not BuildPhase.SUCCEEDED or not build.amis:
+        return EndedBuilds(released=(imported.attempt,))
+    succeeded = [imported.attempt]
+    distributed = outcome.distributed
+    if distributed is not None and distributed.phase is BuildPhase.SUCCEEDED:
+        succeeded += filter(None, [distribution.attempt])
+    image = None
+    if isinstance(answer, SucceededData):
+        image = ImageRecord.from_arn(answer.build_arn, answer.plan.build)
+    return EndedBuilds((imported.attempt,), tuple(succeeded), image)
 
 
 def _succeeded_data(
-    run: Run, plan: ImportPlan, attempt: Attempt, build: Build, now: datetime
+    run: Run, plan: ImportPlan, attempt: AttemptKey, build: Build, now: datetime
 ) -> SucceededData:
     return SucceededData(
         source=_source_of(run),
         plan=to_contract_plan(plan),
         build_arn=build.arn,
         distribution_arn=run.distribution.arn,
-        reused=not attempt.belongs_to(run),
+        reused=run.import_build.reused,
         attempt=attempt.number,
         amis=_contract_amis(build),
         minutes_by_status=_minutes_by_status(run, now),
     )
 
 
-def _with_distribution(
-    run: Run, data: SucceededData, attempt: Attempt, distributed: Build | None
-) -> Data:
+def _with_distribution(run: Run, data: SucceededData, distributed: Build | None) -> Data:
     """Add the AMIs of the distribution, or describe why it failed, if there was one."""
     distribution = run.distribution
     if distribution.arn is not None:
         if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:
-            return _distribution_failed(run, attempt, data.amis, distributed)
+            return _distribution_failed(run, data.amis, distributed)
         more = tuple(ami for ami in _contract_amis(distributed) if ami not in data.amis)
         return data.model_copy(update={"amis": data.amis + more})
     if distribution.failure is not None:
         failure = distribution.failure
-        return _failed(run, failure.code, failure.message, attempt, amis=data.amis)
+        return _failed(run, failure.code, failure.message, amis=data.amis)
     return data
 
 
@@ -189,18 +213,16 @@ def execution_failed_data(run: Run, caught: ExecutionError) -> FailedData:
         code = Code.SERVICE_UNAVAILABLE
     elif caught.error in _ACCESS_ERRORS:
         code = Code.ACCESS_DENIED
-    return _failed(run, code, single_line(f"{caught.error}: {caught.cause}"), None)
+    return _failed(run, code, single_line(f"{caught.error}: {caught.cause}"))
 
 
-def make_event(
-    run: Run, data: Data, attempt: Attempt | None, stack: str, now: datetime, *what: str
-) -> Event:
+def make_event(run: Run, data: Data, stack: str, now: datetime, *what: str) -> Event:
     """Make an event. Its id is derived, so an event that is published again is a duplicate.
 
     Parameters
     ----------
-    run, data, attempt
-        The run, the event's data, and the attempt at the import if there is one.
+    run, data
+        The run, and the event's data.
     stack : str
         The stack's name.
     now : datetime
@@ -214,7 +236,7 @@ def make_event(
         event_id=event_id(run.upload_id, run.request.number, *what),
         upload_id=run.upload_id,
         run=run.request.number,
-        import_id=None if attempt is None else attempt.client_token,
+        import_id=run.import_build.import_id,
         stack=stack,
         time=now,
     )
@@ -290,19 +312,19 @@ def _rejected(run: Run, rejection: Rejection) -> RejectedData:
     )
 
 
-def _from_failure(run: Run, failure: Failure, attempt: Attempt | None) -> Data:
+def _from_failure(run: Run, failure: Failure) -> Data:
     """Compose a rejection if the code is one and there is no build, otherwise a failure."""
     entry = CODES[failure.code]
     if entry.kind is OutcomeKind.REJECTED and run.import_build.arn is None:
         return _rejected(run, Rejection(failure.code, failure.message, entry.remedy))
-    return _failed(run, failure.code, failure.message, attempt)
+    return _failed(run, failure.code, failure.message)
 
 
-def _build_failed(run: Run, attempt: Attempt, build: Build | None) -> FailedData:
+def _build_failed(run: Run, build: Build | None) -> FailedData:
     """Compose the answer of a run whose build failed."""
     if build is None:
         message = f"Image Builder no longer knows the build {run.import_build.arn}."
-        return _failed(run, Code.BUILD_GONE, message, attempt)
+        return _failed(run, Code.BUILD_GONE, message)
     code = {
         "FAILED": Code.BUILD_FAILED,
         "CANCELLED": Code.BUILD_CANCELLED,
@@ -310,11 +332,11 @@ def _build_failed(run: Run, attempt: Attempt, build: Build | None) -> FailedData
         "DISABLED": Code.BUILD_GONE,
     }.get(build.status, Code.BUILD_TIMED_OUT)
     message = _describe_end(f"The build is {build.status}", build)
-    return _failed(run, code, message, attempt, build=build)
+    return _failed(run, code, message, build=build)
 
 
 def _distribution_failed(
-    run: Run, attempt: Attempt, amis: tuple[ContractAmi, ...], found: Build | None
+    run: Run, amis: tuple[ContractAmi, ...], found: Build | None
 ) -> FailedData:
     """Compose the answer of a run whose image was not distributed."""
     if found is None:
@@ -326,7 +348,7 @@ def _distribution_failed(
         )
     else:
         message = _describe_end(f"The distribution is {found.status}", found)
-    return _failed(run, Code.DISTRIBUTION_FAILED, message, attempt, build=found, amis=amis)
+    return _failed(run, Code.DISTRIBUTION_FAILED, message, build=found, amis=amis)
 
 
 def _describe_end(what: str, build: Build) -> str:
@@ -340,12 +362,11 @@ def _failed(
     run: Run,
     code: Code,
     message: str,
-    attempt: Attempt | None,
     *,
     build: Build | None = None,
     amis: tuple[ContractAmi, ...] = (),
 ) -> FailedData:
-    entry = CODES[code]
+    entry, attempt = CODES[code], run.import_build.attempt
     return FailedData(
         source=_source_of(run),
         code=code.value,

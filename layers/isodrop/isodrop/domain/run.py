@@ -1,7 +1,7 @@
 """The values that the ledger stores: runs, attempts and images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -74,11 +74,17 @@ class BuildRecord:
         The build of that attempt.
     failure : Failure or None
         What stopped the run before there was a build.
+    import_id : str or None
+        The client token of an import's attempt; the ``importId`` of the events.
+    reused : bool
+        Whether another run created an import's attempt.
     """
 
     attempt: AttemptKey | None = None
     arn: str | None = None
     failure: Failure | None = None
+    import_id: str | None = None
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,31 @@ class Run:
     def build(self, kind: BuildKind) -> BuildRecord:
         """Return the record of its import or of its distribution."""
         return self.import_build if kind is BuildKind.IMPORT else self.distribution
+
+    def with_build(self, kind: BuildKind, record: BuildRecord) -> "Run":
+        """Return the run with another record of its import or of its distribution."""
+        if kind is BuildKind.IMPORT:
+            return replace(self, import_build=record)
+        return replace(self, distribution=record)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedBuilds:
+    """What an answer says of builds, written to the ledger together with it.
+
+    Attributes
+    ----------
+    released : tuple of AttemptKey
+        The imports that are no longer under way.
+    succeeded : tuple of AttemptKey
+        The attempts whose builds succeeded.
+    image : ImageRecord or None
+        The image that the answer names.
+    """
+
+    released: tuple[AttemptKey, ...] = ()
+    succeeded: tuple[AttemptKey, ...] = ()
+    image: "ImageRecord | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from isodrop.aws.errors import translate_errors
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.s3 import has_current
+from isodrop.domain.build import Build
 from isodrop.domain.model import Upload
-from isodrop.domain.run import Attempt, ImageRecord, Run
+from isodrop.domain.run import ImageRecord, Run
 from isodrop.errors import IsodropError, PermanentError, TransientError
 from isodrop.events import ContractAmi, Event, SucceededData
 from isodrop.services.latest import LatestParameters
@@ -54,7 +55,7 @@ class Annotator:
     latest: LatestParameters
     clock: Callable[[], float]
 
-    def annotate(self, run: Run, answer: Event, attempt: Attempt | None) -> tuple[str, ...]:
+    def annotate(self, run: Run, answer: Event, build: Build | None) -> tuple[str, ...]:
         """Write all annotations of an answer.
 
         Parameters
@@ -62,8 +63,8 @@ class Annotator:
         run : Run
         answer : Event
             Its recorded answer.
-        attempt : Attempt or None
-            The attempt at its import; the image's tags are in its request.
+        build : Build or None
+            Its build, as it was read for the answer.
 
         Returns
         -------
@@ -72,7 +73,7 @@ class Annotator:
         """
         until = self.clock() + TIME_BUDGET_SECONDS
         notes = []
-        for what, write in self._jobs(run, answer, attempt, until):
+        for what, write in self._jobs(run, answer, build, until):
             try:
                 self._check_time(until)
                 left_out = write()
@@ -84,7 +85,7 @@ class Annotator:
         return tuple(notes)
 
     def _jobs(
-        self, run: Run, answer: Event, attempt: Attempt | None, until: float
+        self, run: Run, answer: Event, build: Build | None, until: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         # The object first: the parameters may take the rest of the time.
         yield (
@@ -92,14 +93,19 @@ class Annotator:
             lambda: self._tag_object(run.upload, object_tags(answer)),
         )
         data = answer.data
-        if isinstance(data, SucceededData):
-            tags = {} if attempt is None else attempt.request["tags"]
+        if isinstance(data, SucceededData) and build is not None:
             for ami in self.builder.local_amis(data.amis, data.build_arn):
-                yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(ami, tags)  # type: ignore[misc] # the default binds the loop's value
+                yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(ami, build.tags)  # type: ignore[misc] # the default binds the loop's value
             image = ImageRecord.from_arn(data.build_arn, data.plan.build)
             yield (
                 f"{image.name}'s latest parameter is not certain to be up to date",
-                lambda: self.latest.add(image, lambda: self._check_time(until)),
+                lambda: self.latest.update(
+                    image.name,
+                    image.build,
+                    lambda: self._check_time(until),
+                    build,
+                    is_new=not data.reused,
+                ),
             )
 
     def _check_time(self, until: float) -> None:

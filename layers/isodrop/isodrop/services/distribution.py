@@ -122,13 +122,16 @@ class Distributor:
         if task is None:
             return run
         try:
-            _, build_arn = self.submission.submit(run, task)
+            run = self.submission.submit(run, task)
         except (RejectedError, PermanentError) as error:
             ours = isinstance(error, RejectedError | AccessDeniedError)
             failure = Failure(error.code if ours else Code.DISTRIBUTION_FAILED, str(error))
             return self.ledger.record_failure(run, failure, BuildKind.DISTRIBUTION)
-        run = self.ledger.link_build(run, build_arn, BuildKind.DISTRIBUTION)
-        return self.ledger.record_status_seen(run, BuildKind.DISTRIBUTION, timestamp(self.now()))
+        now = timestamp(self.now())
+        seen = self.ledger.record_status_seen(
+            run.upload_id, run.request.number, BuildKind.DISTRIBUTION, now
+        )
+        return seen or run
 
     def _task(self, run: Run) -> DistributionTask | None:
         """Make the task of a run that has an image; ``None`` for any other run.

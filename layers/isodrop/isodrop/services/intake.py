@@ -68,6 +68,8 @@ class ImportTask:
     builder : ImageBuilder
     read_settings : callable
         Reads the stack's settings for every import; called for a new request only.
+    is_staged : bool
+        Whether this invocation has made the copy, or has seen that it exists.
     """
 
     run: Run
@@ -76,6 +78,7 @@ class ImportTask:
     stager: Stager
     builder: ImageBuilder
     read_settings: Callable[[], ImportSettings]
+    is_staged: bool
     kind: BuildKind = BuildKind.IMPORT
 
     @property
@@ -107,6 +110,8 @@ class ImportTask:
 
     def is_ready(self, attempt: Attempt) -> bool:
         """Whether the copy exists; a run's own copy is made if it does not."""
+        if self.is_staged and attempt.belongs_to(self.run):
+            return True
         return self.stager.is_ready(self.run, attempt)
 
     def has_result(self, build: Build) -> bool:
@@ -195,40 +200,51 @@ class Intake:
             # The sweep answered while this execution had ended; it was redriven afterwards.
             return IntakeResult(NextStep.REPORT)
         try:
-            self._refuse_if_cancelled(run)
-            run = self._decide(run, malware_scan)
+            staging = None
+            if run.decision is None:
+                run, staging = self._decide(run, malware_scan)
+            elif self.ledger.is_cancellation_requested(run):
+                # A new decision or attempt is not written if it was, but these are.
+                raise PermanentError(CANCELLED.message, code=CANCELLED.code)
             if not isinstance(run.decision, ImportPlan):
                 return IntakeResult(NextStep.REPORT)
-            return IntakeResult(NextStep.TRACK, self._import(run, run.decision))
+            return IntakeResult(NextStep.TRACK, self._import(run, run.decision, staging))
         except (RejectedError, PermanentError) as error:
             run = self.ledger.record_failure(run, Failure(error.code, str(error)))
             self.stager.discard_copy(run)
             return IntakeResult(NextStep.REPORT)
 
-    def _import(self, run: Run, plan: ImportPlan) -> str:
+    def _import(self, run: Run, plan: ImportPlan, staging: str | None) -> str | None:
         """Stage and submit an accepted upload; returns the ARN of its build."""
-        run, content = self.stager.stage_upload(run, plan)
-        run = self.gate.check(run, content)
-        self._refuse_if_cancelled(run)  # the copy may have taken minutes
-        task = ImportTask(run, plan, content, self.stager, self.builder, self._with_uefi_data)
-        attempt, build_arn = self.submission.submit(run, task)
-        run = self.ledger.link_build(run, build_arn)
-        if not attempt.belongs_to(run):
+        staged = self.stager.stage_upload(run, plan, staging)
+        run = self.gate.check(staged.run, staged.content)
+        task = ImportTask(
+            run=run,
+            plan=plan,
+            content=staged.content,
+            stager=self.stager,
+            builder=self.builder,
+            read_settings=self._with_uefi_data,
+            is_staged=staged.is_seen,
+        )
+        run = self.submission.submit(run, task)
+        if run.import_build.reused:
             self.stager.discard_copy(run)  # another run's copy is imported
-        return build_arn
+        return run.import_build.arn
 
-    def _decide(self, run: Run, malware_scan: str | None) -> Run:
-        """Inspect the upload and record the decision, unless there is one already."""
-        if run.decision is not None:
-            return run
+    def _decide(self, run: Run, malware_scan: str | None) -> tuple[Run, str | None]:
+        """Inspect the upload and record the decision.
+
+        Returns
+        -------
+        Run and str or None
+            The updated run, and the id of the multipart upload that was begun for its copy.
+        """
         refusal = self._check_malware_scan(run.upload, malware_scan)
         decision = refusal or self._inspect(run.upload, run.request)
-        return self.ledger.record_decision(run, decision)
-
-    def _refuse_if_cancelled(self, run: Run) -> None:
-        """Stop a run that an operator has cancelled."""
-        if self.ledger.is_cancellation_requested(run):
-            raise PermanentError(CANCELLED.message, code=CANCELLED.code)
+        if isinstance(decision, ImportPlan):
+            return self.stager.begin(run, decision)
+        return self.ledger.record_decision(run, decision), None
 
     def _is_here(self, upload: Upload) -> bool:
         """Whether an upload is in the stack's bucket and prefix."""

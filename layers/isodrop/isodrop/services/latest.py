@@ -16,7 +16,6 @@ from isodrop.aws.ledger import Ledger
 from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
 from isodrop.domain.run import ImageRecord
 from isodrop.errors import PermanentError, TransientError
-from isodrop.text import timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.client import SSMClient
@@ -44,12 +43,15 @@ class LatestParameters:
     across_builds: bool
     now: Callable[[], datetime]
 
-    def add(self, image: ImageRecord, check_time: Callable[[], None]) -> None:
-        """Record an image, and update the parameters."""
-        self.ledger.put_image(image, timestamp(self.now()))
-        self.update(image.name, image.build, check_time)
-
-    def update(self, name: str, build: int, check_time: Callable[[], None]) -> None:
+    def update(
+        self,
+        name: str,
+        build: int,
+        check_time: Callable[[], None],
+        published: Build | None = None,
+        *,
+        is_new: bool = False,
+    ) -> None:
         """Set the parameters to the newest image, whatever the order in which builds end.
 
         If no image is left, the parameters keep their values: a missing parameter would break its
@@ -61,38 +63,49 @@ class LatestParameters:
             The image name in Image Builder, and the build of Windows.
         check_time : callable
             Raises an exception if there is no time for another image.
+        published : Build, optional
+            The build of an answer, if it was read and its AMIs were found just now.
+        is_new : bool
+            Whether the answer is the first that names it, so that no parameter does.
 
         Raises
         ------
         TransientError, PermanentError
             The parameters may be out of date; try again. Images stay retired.
         """
+        known: dict[str, str | None] = {}
+        if published is not None and published.status == "AVAILABLE":
+            known[published.arn] = self._ami_of(published)
+        images = self.ledger.list_images
+        new = known.get(published.arn) if is_new and published is not None else None
         self._point(
-            f"/isodrop/{name}/{build}/latest",
-            lambda: self.ledger.list_images(name, build),
-            check_time,
+            f"/isodrop/{name}/{build}/latest", lambda: images(name, build), check_time, known, new
         )
         if self.across_builds:
-            self._point(
-                f"/isodrop/{name}/latest", lambda: self.ledger.list_images(name), check_time
-            )
+            self._point(f"/isodrop/{name}/latest", lambda: images(name), check_time, known, new)
 
     def _point(
         self,
         parameter: str,
         images: Callable[[], Iterable[ImageRecord]],
         check_time: Callable[[], None],
+        known: dict[str, str | None],
+        new: str | None,
     ) -> None:
         """Write a parameter, then read the images again until the value is the newest.
 
         Every image is in the ledger before its parameter is written. So of two writers at the same
         time the later one finds both images, and so does the earlier one when it reads again.
         """
-        written = self._value(parameter)
-        known: dict[str, str | None] = {}
+        written: str | None = None
+        is_read = False
         for _ in range(_ROUNDS):
             newest = self._newest(images(), check_time, known)
-            if newest in {None, written}:
+            if newest is None:
+                return
+            if not is_read and written is None and newest != new:
+                written, is_read = self._value(parameter), True
+            if newest == written:
                 return
             with translate_errors():
                 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html
@@ -124,7 +137,7 @@ class LatestParameters:
     ) -> str | None:
         """Find the AMI of the highest version that is AVAILABLE and whose AMI exists.
 
-        Results of earlier rounds are in ``known`` and are not read again.
+        What is ``known`` is not read again, such as the results of earlier rounds.
         """
         for image in images:
             if image.arn in known:
@@ -132,12 +145,15 @@ class LatestParameters:
             check_time()
             build = self.builder.get_build(image.arn)
             if build is not None and self._is_there(build):
-                local = self.builder.local_amis(build.amis, build.arn)
-                known[image.arn] = next((ami.id for ami in local), None)
+                known[image.arn] = self._ami_of(build)
                 return known[image.arn]
             if build is None or build.phase is not BuildPhase.RUNNING:
                 self._retire(image)
         return None
+
+    def _ami_of(self, build: Build) -> str | None:
+        local = self.builder.local_amis(build.amis, build.arn)
+        return next((ami.id for ami in local), None)
 
     def _is_there(self, build: Build) -> bool:
         return build.status == "AVAILABLE" and self.builder.amis_exist(build)

@@ -1,4 +1,4 @@
-"""Reads from Image Builder and EC2 how a run's builds ended, and records it in the ledger."""
+"""Reads from Image Builder and EC2 how a run's builds ended."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.codes import Rejection
 from isodrop.domain.build import Build, BuildPhase
 from isodrop.domain.results import Outcome
-from isodrop.domain.run import Attempt, AttemptStatus, BuildRecord, Run
+from isodrop.domain.run import AttemptKey, Run
 from isodrop.errors import PermanentError, TransientError
 from isodrop.services.submission import get_build_of, is_just_available, is_just_submitted
 
@@ -31,11 +31,7 @@ class OutcomeReader:
     now: Callable[[], datetime]
 
     def read(self, run: Run) -> Outcome:
-        """Read everything that the answer needs.
-
-        A build that has ended no longer counts as under way, and an attempt whose build succeeded
-        is recorded as succeeded. Both happen before the answer is written, because this method is
-        not called after that.
+        """Read how a run's builds ended.
 
         Raises
         ------
@@ -44,23 +40,17 @@ class OutcomeReader:
             later.
         """
         record = run.import_build
-        if record.attempt is None or isinstance(run.decision, Rejection):
+        if record.attempt is None or record.arn is None or isinstance(run.decision, Rejection):
             return Outcome()
-        attempt = self.ledger.get_attempt(record.attempt)
-        if record.arn is None:
-            return Outcome(attempt)
-        build = get_build_of(self.builder, attempt, record.arn, self.now())
-        is_over = build is None or build.phase is not BuildPhase.RUNNING
-        if is_over and attempt.status is not AttemptStatus.SUCCEEDED:
-            self.ledger.release(attempt)  # before it is recorded as succeeded
+        build = self._get_build(record.arn, record.attempt)
         if build is None or build.phase is not BuildPhase.SUCCEEDED:
-            return Outcome(attempt, build)
-        if self._is_settling(attempt, build):
+            return Outcome(build)
+        if self._is_settling(record.attempt, build):
             raise TransientError(f"the AMIs of {build.arn} are new, and EC2 does not know them yet")
-        if not build.amis:
-            return Outcome(attempt, build)
-        attempt = self._record_success(attempt)
-        return Outcome(attempt, build, self._read_distribution(run.distribution))
+        distribution = run.distribution
+        if not build.amis or distribution.arn is None or distribution.attempt is None:
+            return Outcome(build)
+        return Outcome(build, self._get_build(distribution.arn, distribution.attempt))
 
     def is_settling(self, run: Run) -> bool:
         """Whether a run's build or its AMIs are so new that AWS may not return them yet.
@@ -73,31 +63,19 @@ class OutcomeReader:
         record = run.import_build
         if run.answer_json is not None or record.arn is None or record.attempt is None:
             return False
-        attempt = self.ledger.get_attempt(record.attempt)
         build = self.builder.get_build(record.arn)
         if build is None:
-            return is_just_submitted(attempt, self.now())
-        return build.phase is BuildPhase.SUCCEEDED and self._is_settling(attempt, build)
+            return is_just_submitted(self.ledger.get_attempt(record.attempt), self.now())
+        return build.phase is BuildPhase.SUCCEEDED and self._is_settling(record.attempt, build)
 
-    def _read_distribution(self, record: BuildRecord) -> Build | None:
-        if record.arn is None or record.attempt is None:
-            return None
-        attempt = self.ledger.get_attempt(record.attempt)
-        build = get_build_of(self.builder, attempt, record.arn, self.now())
-        if build is not None and build.phase is BuildPhase.SUCCEEDED:
-            self._record_success(attempt)
-        return build
+    def _get_build(self, arn: str, key: AttemptKey) -> Build | None:
+        return get_build_of(self.builder, arn, lambda: self.ledger.get_attempt(key), self.now())
 
-    def _is_settling(self, attempt: Attempt, build: Build) -> bool:
-        # Recorded first, so that other runs of this build know when it became available.
-        if not is_just_available(self.ledger, attempt, build, self.now()):
-            return False
+    def _is_settling(self, key: AttemptKey, build: Build) -> bool:
         try:
-            return not self.builder.amis_exist(build)
+            if self.builder.amis_exist(build):
+                return False
         except PermanentError:
             return False  # without ec2:DescribeImages there is nothing to wait for
-
-    def _record_success(self, attempt: Attempt) -> Attempt:
-        if attempt.status is AttemptStatus.SUCCEEDED:
-            return attempt
-        return self.ledger.set_attempt_status(attempt, AttemptStatus.SUCCEEDED)
+        # Recorded, so that other runs of this build know when it became available.
+        return is_just_available(self.ledger, self.ledger.get_attempt(key), build, self.now())

@@ -13,22 +13,23 @@ from datetime import datetime
 
 from isodrop.aws.event_bus import EventPublisher
 from isodrop.aws.ledger import Ledger
-from isodrop.domain.build import StepCount
+from isodrop.domain.build import Build, BuildPhase, StepCount
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, RunRequest, Upload
 from isodrop.domain.results import (
     ExecutionError,
     Outcome,
     answer_data,
+    ended_builds,
     execution_failed_data,
     make_event,
     progress_name,
     progressed_data,
     started_data,
 )
-from isodrop.domain.run import Attempt, Run
+from isodrop.domain.run import EndedBuilds, Run
 from isodrop.errors import PermanentError
-from isodrop.events import Event
+from isodrop.events import Data, Event
 from isodrop.services.annotations import INTERRUPTED_NOTE, Annotator
 from isodrop.services.outcomes import OutcomeReader
 from isodrop.services.staging import Stager
@@ -73,6 +74,14 @@ class Reporter:
         run = self.ledger.get_run(upload_id(upload), request.number)
         return run if run is not None and run.execution_arn == execution else None
 
+    def record_status(
+        self, upload: Upload, execution: str, request: RunRequest, status: str
+    ) -> Run | None:
+        """Write when a status was first seen; returns the run if this execution has claimed it."""
+        now = timestamp(self.now())
+        run = self.ledger.record_status_seen(upload_id(upload), request.number, status, now)
+        return run if run is not None and run.execution_arn == execution else None
+
     def claim_run(
         self, upload: Upload, execution: str, request: RunRequest = FIRST_RUN
     ) -> Run | None:
@@ -89,11 +98,10 @@ class Reporter:
 
     def publish_started(self, run: Run) -> None:
         """Publish that the build was started and is being tracked."""
-        attempt = self._attempt_of(run)
-        data = None if attempt is None else started_data(run, attempt)
+        data = started_data(run)
         if data is None:
             raise PermanentError(f"run {run.request.number} of {run.upload_id} has no build yet")
-        self._publish(make_event(run, data, attempt, self.stack, self.now(), "started"), run)
+        self._publish(make_event(run, data, self.stack, self.now(), "started"), run)
 
     def publish_progress(
         self, run: Run, status: str, previous: str | None, steps: StepCount | None = None
@@ -103,24 +111,20 @@ class Reporter:
         Parameters
         ----------
         run : Run
-            The run as it is in the ledger.
+            The run after :meth:`record_status`.
         status, previous : str, and str or None
             The build's status now, and in the previous notification.
         steps : StepCount, optional
             The steps that the state machine counted. If not given, they are counted here.
         """
-        distribution_arn = run.distribution.arn
-        if distribution_arn is None:
-            run = self.ledger.record_status_seen(run, status, timestamp(self.now()))
         if steps is None:
-            arn = distribution_arn or run.import_build.arn
+            arn = run.distribution.arn or run.import_build.arn
             steps = self.outcomes.builder.count_steps(arn) if arn else StepCount(0, 0)
         data = progressed_data(run, status, previous, steps)
         if data is None:
             raise PermanentError(f"run {run.request.number} of {run.upload_id} has no build yet")
         what = progress_name(run, status, steps)
-        attempt = self._attempt_of(run)
-        self._publish(make_event(run, data, attempt, self.stack, self.now(), *what), run)
+        self._publish(make_event(run, data, self.stack, self.now(), *what), run)
 
     def publish_answer(self, run: Run, caught: ExecutionError | None = None) -> Event:
         """Publish the answer of a run, or publish it again if it may not have been published.
@@ -143,49 +147,59 @@ class Reporter:
             Something that the answer needs is not available yet, such as an AMI that EC2 does
             not return; try again later.
         """
-        attempt = None
+        build: Build | None = None
+        is_new = False
         if run.answer_json is None:
-            run, attempt = self._record_answer(run, caught)
+            run, build, is_new = self._record_answer(run, caught)
         event = _deserialize(run.answer_json or "")
         if run.answered_at is not None:
             return event.with_notes(run.annotation_notes or ())
-        run = self._annotate(run, event, attempt)
+        run = self._annotate(run, event, build, is_new=is_new)
         event = event.with_notes(run.annotation_notes or ())
         self._publish(event, run)
         # Before the ledger marks it as answered: if interrupted, it is published and counted again.
         self.count(run, event, self.now())
         run = self.ledger.mark_answered(run, timestamp(self.now()))
-        own = attempt if attempt is not None and attempt.belongs_to(run) else None
-        self.stager.discard_copy(run, own)
+        if not run.import_build.reused:  # otherwise it was deleted when another build was joined
+            is_over = build is not None and build.phase is not BuildPhase.RUNNING
+            self.stager.discard_copy(run, is_over=is_over)
         return event
 
-    def _record_answer(self, run: Run, caught: ExecutionError | None) -> tuple[Run, Attempt | None]:
-        """Write the answer of a run that does not have one."""
+    def _record_answer(
+        self, run: Run, caught: ExecutionError | None
+    ) -> tuple[Run, Build | None, bool]:
+        """Write the answer of a run that does not have one.
+
+        Returns
+        -------
+        Run, Build or None, and bool
+            The updated run, its build if the answer depends on one, and whether this invocation
+            wrote the answer.
+        """
+        outcome, ended = Outcome(), EndedBuilds()
+        data: Data
         if caught is None:
             outcome = self.outcomes.read(run)
             data = answer_data(run, outcome, self.now())
+            ended = ended_builds(run, outcome, data)
         else:
-            outcome = Outcome(self._attempt_of(run))
             data = execution_failed_data(run, caught)
-        event = make_event(run, data, outcome.attempt, self.stack, self.now()).fitted()
-        run = self.ledger.record_answer(run, _serialize(event))
-        return run, outcome.attempt
+        event = make_event(run, data, self.stack, self.now()).fitted()
+        now = timestamp(self.now())
+        run, is_new = self.ledger.record_answer(run, _serialize(event), ended, now)
+        return run, outcome.imported, is_new
 
-    def _annotate(self, run: Run, answer: Event, attempt: Attempt | None) -> Run:
-        """Annotate AMI, object and parameters, unless that was begun before; record the notes.
+    def _annotate(self, run: Run, answer: Event, build: Build | None, *, is_new: bool) -> Run:
+        """Annotate AMI, object and parameters if the answer is new; record the notes.
 
         Only once: if this step ended the function, for example by a timeout, it could do so again.
         """
         if run.annotation_notes is not None:
             return run
         notes: tuple[str, ...] = (INTERRUPTED_NOTE,)
-        if self.ledger.begin_annotation(run, timestamp(self.now())):
-            notes = self.annotator.annotate(run, answer, attempt or self._attempt_of(run))
+        if is_new:
+            notes = self.annotator.annotate(run, answer, build)
         return self.ledger.record_annotation_notes(run, notes)
-
-    def _attempt_of(self, run: Run) -> Attempt | None:
-        key = run.import_build.attempt
-        return None if key is None else self.ledger.get_attempt(key)
 
     def _publish(self, event: Event, run: Run) -> None:
         resources = [arn for arn in (run.import_build.arn, run.distribution.arn) if arn]

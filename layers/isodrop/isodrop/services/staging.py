@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
@@ -18,7 +18,6 @@ from isodrop.aws.s3 import object_gone, open_object
 from isodrop.aws.staging import NoUploadError, StagingBucket, content_of
 from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import PART_SIZE, Content, plan_parts, staging_key
-from isodrop.domain.ids import import_key
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Attempt, AttemptStatus, Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
@@ -27,6 +26,24 @@ from isodrop.text import timestamp
 
 _ROUNDS: Final = 3
 """How often a copy is restarted in one invocation, if another one ended its multipart upload."""
+
+
+class StagedUpload(NamedTuple):
+    """An upload after its copy was made.
+
+    Attributes
+    ----------
+    run : Run
+        The updated run.
+    content : Content
+        The content of the copy.
+    is_seen : bool
+        Whether this invocation has made the copy or seen it; otherwise it was made before.
+    """
+
+    run: Run
+    content: Content
+    is_seen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +67,48 @@ class Stager:
     now: Callable[[], datetime]
     part_size: int = PART_SIZE
 
-    def stage_upload(self, run: Run, plan: ImportPlan) -> tuple[Run, Content]:
-        """Copy an accepted upload, unless that was done before.
+    def begin(self, run: Run, plan: ImportPlan) -> tuple[Run, str | None]:
+        """Record the plan of an upload, and begin the multipart upload that makes its copy.
 
         Returns
         -------
-        Run and Content
-            The updated run, and the content of its copy.
+        Run and str or None
+            The updated run, and the id of the multipart upload; ``None`` if another invocation has
+            recorded a decision before.
+
+        Raises
+        ------
+        PermanentError
+            ``build-cancelled``, or S3 refuses the multipart upload; nothing is recorded.
+        TransientError
+            Temporary; nothing is recorded.
+        """
+        key = copy_key(run)
+        staging = self.bucket.create_upload(key)
+        try:
+            run = self.ledger.record_decision(run, plan, staging)
+        except PermanentError:
+            self._abort(key, staging)
+            raise
+        if run.staging == staging:
+            return run, staging
+        self._abort(key, staging)
+        return run, None
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        """Abort a multipart upload that is not needed; if this fails, the sweep aborts it."""
+        with suppress(TransientError, PermanentError):
+            self.bucket.abort_upload(key, upload_id)
+
+    def stage_upload(self, run: Run, plan: ImportPlan, begun: str | None = None) -> StagedUpload:
+        """Copy an accepted upload, unless that was done before.
+
+        Parameters
+        ----------
+        run : Run
+        plan : ImportPlan
+        begun : str, optional
+            The multipart upload that this invocation has begun, and that has no parts yet.
 
         Raises
         ------
@@ -68,19 +120,19 @@ class Stager:
             S3 refuses to copy it.
         """
         if run.content is not None and run.import_build.attempt is not None:
-            return run, run.content
-        run, content = self.ensure_copy(run)
+            return StagedUpload(run, run.content, is_seen=False)
+        run, content = self.ensure_copy(run, begun)
         if run.upload.version is None:
             self._inspect_copy(run, plan)
-        return run, content
+        return StagedUpload(run, content, is_seen=True)
 
-    def ensure_copy(self, run: Run) -> tuple[Run, Content]:
-        """Make the copy if it does not exist; returns and raises as :meth:`stage_upload`."""
+    def ensure_copy(self, run: Run, begun: str | None = None) -> tuple[Run, Content]:
+        """Make the copy if it does not exist; raises as :meth:`stage_upload`."""
         key = copy_key(run)
         if run.content is not None and self.bucket.has_copy(key, run.content):
             return run, run.content
-        is_new = run.staging is None
-        if is_new:
+        is_new = begun is not None and run.staging == begun
+        if run.staging is None:
             run, is_new = self._begin(run, key)
         for _ in range(_ROUNDS):
             try:
@@ -152,35 +204,35 @@ class Stager:
 
     # ------------------------------------------------------------------ deletion
 
-    def discard_copy(self, run: Run, attempt: Attempt | None = None) -> None:
+    def discard_copy(self, run: Run, *, is_over: bool = False) -> None:
         """Delete a run's copy if it is no longer needed; if this fails, the sweep deletes it.
 
         Parameters
         ----------
         run : Run
             The run as it is in the ledger.
-        attempt : Attempt, optional
-            The attempt whose request names the copy, if the caller has read it already.
+        is_over : bool
+            Whether the caller knows that no import reads it; otherwise that is found out.
         """
         if run.staging is None:
             return
         with suppress(TransientError, PermanentError):
-            if not self.is_over(run, attempt):
+            if not is_over and not self.is_over(run):
                 return
             if run.content is None:
                 self.bucket.abort_upload(copy_key(run), run.staging)
             else:
                 self.bucket.delete_copy(copy_key(run))
 
-    def is_over(self, run: Run, attempt: Attempt | None = None, *, search: bool = False) -> bool:
+    def is_over(self, run: Run, *, search: bool = False) -> bool:
         """Whether it is certain that no import reads, or will read, a run's copy.
+
+        Only an attempt that the run created names it, and such a run is bound to that attempt.
 
         Parameters
         ----------
         run : Run
             The run as it is in the ledger.
-        attempt : Attempt, optional
-            The attempt whose request names the copy, if the caller has read it already.
         search : bool
             Whether to search Image Builder for the build of a request that may have been sent.
 
@@ -190,9 +242,10 @@ class Stager:
             A call to AWS failed.
         """
         is_settled = run.import_build.failure is not None or run.answer_json is not None
-        attempt = attempt or self._attempt_of(run)
-        if attempt is None:
-            return is_settled or run.import_build.attempt is not None
+        bound = run.import_build.attempt
+        if bound is None or run.import_build.reused:
+            return is_settled or bound is not None
+        attempt = self.ledger.get_attempt(bound)
         status = attempt.status
         if status is AttemptStatus.PREPARED and is_settled:
             # Before the copy is deleted: another run must not send a request that names it.
@@ -212,17 +265,6 @@ class Stager:
         if build is None:
             return not is_just_submitted(attempt, self.now())
         return build.phase is not BuildPhase.RUNNING
-
-    def _attempt_of(self, run: Run) -> Attempt | None:
-        """Find the attempt whose request names a run's copy."""
-        bound = run.import_build.attempt
-        key = None if bound is None else bound.import_key
-        if isinstance(run.decision, ImportPlan) and run.content is not None:
-            key = import_key(run.decision, run.content.id)
-        if key is None:
-            return None
-        own = [each for each in self.ledger.list_attempts(key) if each.belongs_to(run)]
-        return own[-1] if own else None
 
 
 def copy_key(run: Run) -> str:

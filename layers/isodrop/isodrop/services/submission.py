@@ -8,7 +8,7 @@ at any point, a repeated event or a race leads to the same build.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
@@ -64,13 +64,6 @@ class BuildTask(Protocol):
         """Whether the AMIs of a build that succeeded still exist."""
 
 
-class Submission(NamedTuple):
-    """The attempt that a run is bound to, and its build."""
-
-    attempt: Attempt
-    build_arn: str
-
-
 @dataclass(frozen=True, slots=True)
 class BuildSubmitter:
     """Submits the request of a task exactly once.
@@ -96,10 +89,13 @@ class BuildSubmitter:
     now: Callable[[], datetime]
     limits: BuildLimits | None = None
 
-    def submit(self, run: Run, task: BuildTask) -> Submission:
+    def submit(self, run: Run, task: BuildTask) -> Run:
         """Find or start the build for a run's task: its own, a shared one, or a new one.
 
-        The caller links the build to the run.
+        Returns
+        -------
+        Run
+            The run with its attempt and build.
 
         Raises
         ------
@@ -108,26 +104,38 @@ class BuildSubmitter:
         RejectedError, PermanentError
             There will be no build for this run.
         """
-        attempt = self._find_attempt(run, task)
-        return Submission(attempt, attempt.build_arn or self._submit_once(attempt, task))
+        run, attempt = self._bind(run, task)
+        if run.build(task.kind).arn is not None:
+            return run
+        if attempt.build_arn is not None:
+            return self.ledger.link_build(run, attempt.build_arn, task.kind)
+        build_arn = self._send_once(attempt, task)
+        now = timestamp(self.now())
+        return self.ledger.record_and_link_build(run, attempt, build_arn, now, task.kind)
 
-    def _find_attempt(self, run: Run, task: BuildTask) -> Attempt:
-        """Find the attempt that the run is bound to, or bind it to one."""
+    def _bind(self, run: Run, task: BuildTask) -> tuple[Run, Attempt]:
+        """Bind the run to an attempt, unless it is bound already."""
         bound = run.build(task.kind).attempt
         if bound is not None:
-            return self.ledger.get_attempt(bound)
+            return run, self.ledger.get_attempt(bound)
         for _ in range(_ROUNDS):
             attempts = self.ledger.list_attempts(task.key)
             found = self._reusable(run, attempts[-1], task) if attempts else None
-            found = found or self._create_attempt(run, task, attempts)
             if found is not None:
-                return self._link(run, found, task)
+                linked = self.ledger.link_attempt(run, found, task.kind)
+            else:
+                found = self._new_attempt(run, task, attempts)
+                limits = None if found.day is None else self.limits
+                created = self.ledger.create_attempt(run, found, task.kind, limits)
+                if created is None:
+                    continue  # another run was first
+                linked = created
+            key = linked.build(task.kind).attempt
+            if key is None:
+                raise TransientError("the run was stopped in the meantime; it is read again")
+            # Another invocation for the same run may have linked another attempt first.
+            return linked, found if key == found.key else self.ledger.get_attempt(key)
         raise TransientError("several runs of the same import compete; this one is retried")
-
-    def _link(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt:
-        linked = self.ledger.link_attempt(run, attempt.key, task.kind).build(task.kind).attempt
-        # Another invocation for the same run may have linked another attempt first.
-        return attempt if linked in {None, attempt.key} else self.ledger.get_attempt(linked)
 
     def _reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
         """Return the last attempt if the run can use it: its own, running, or succeeded."""
@@ -148,7 +156,7 @@ class BuildSubmitter:
 
     def _lives(self, attempt: Attempt, build_arn: str, task: BuildTask) -> bool:
         """Whether an attempt's build is running, or its result exists."""
-        build = get_build_of(self.builder, attempt, build_arn, self.now())
+        build = get_build_of(self.builder, build_arn, lambda: attempt, self.now())
         if build is None or build.phase is BuildPhase.FAILED:
             return False
         if build.phase is BuildPhase.RUNNING or task.has_result(build):
@@ -157,10 +165,8 @@ class BuildSubmitter:
             raise TransientError(f"EC2 does not know the AMIs of {build_arn} yet; they are new")
         return False
 
-    def _create_attempt(
-        self, run: Run, task: BuildTask, earlier: Sequence[Attempt]
-    ) -> Attempt | None:
-        """Store a new request, unless too many failed; ``None`` if another run was first."""
+    def _new_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> Attempt:
+        """Make a new request, unless too many failed."""
         lost = _consecutive_failures(earlier)
         if lost >= self.max_consecutive_failures:
             raise RejectedError(
@@ -175,8 +181,8 @@ class BuildSubmitter:
             "isodrop:attempt": str(number),
             "isodrop:drop": run.upload_id,
         }
-        limits = self.limits if task.kind is BuildKind.IMPORT else None
-        attempt = Attempt(
+        is_limited = self.limits is not None and task.kind is BuildKind.IMPORT
+        return Attempt(
             import_key=task.key,
             number=number,
             upload_id=run.upload_id,
@@ -185,11 +191,16 @@ class BuildSubmitter:
             request=task.make_request(token, tags),
             build_arn=None,
             status=AttemptStatus.PREPARED,
-            day=None if limits is None else day_of(self.now()),
+            day=day_of(self.now()) if is_limited else None,
         )
-        return attempt if self.ledger.create_attempt(attempt, limits) else None
 
     def _submit_once(self, attempt: Attempt, task: BuildTask) -> str:
+        """Send an attempt's stored request and record its build."""
+        build_arn = self._send_once(attempt, task)
+        self.ledger.record_build(attempt, build_arn, timestamp(self.now()))
+        return build_arn
+
+    def _send_once(self, attempt: Attempt, task: BuildTask) -> str:
         """Send an attempt's stored request, after checking that the copy or image exists.
 
         The attempt is marked as submitted first: a later invocation must not assume that there is
@@ -208,20 +219,26 @@ class BuildSubmitter:
         again = attempt.status is AttemptStatus.SUBMITTED
         earlier = self.builder.find_build_by_tags(attempt.request) if again else None
         try:
-            build_arn = earlier or task.send(attempt.request)
+            return earlier or task.send(attempt.request)
         except PermanentError:
             self.ledger.set_attempt_status(
                 replace(attempt, status=AttemptStatus.SUBMITTED), AttemptStatus.REFUSED
             )
             raise
-        self.ledger.record_build(attempt, build_arn, timestamp(self.now()))
-        return build_arn
 
 
 def get_build_of(
-    builder: ImageBuilder, attempt: Attempt, build_arn: str, now: datetime
+    builder: ImageBuilder, build_arn: str, read_attempt: Callable[[], Attempt], now: datetime
 ) -> Build | None:
     """Get the build of an attempt; ``None`` if it no longer exists.
+
+    Parameters
+    ----------
+    builder : ImageBuilder
+    build_arn : str
+    read_attempt : callable
+        Returns the attempt; called only if Image Builder does not return the build.
+    now : datetime
 
     Raises
     ------
@@ -229,7 +246,7 @@ def get_build_of(
         It was not found, but it is so new that Image Builder may not return it yet.
     """
     build = builder.get_build(build_arn)
-    if build is None and is_just_submitted(attempt, now):
+    if build is None and is_just_submitted(read_attempt(), now):
         raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
     return build
 

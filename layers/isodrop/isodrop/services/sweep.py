@@ -304,7 +304,7 @@ class Sweeper:
                 return
             with self._isolated(summary, {"import": attempt.import_key}):
                 if not auditor.is_under_way(attempt, self.now()):
-                    self.ledger.release_key(attempt)
+                    self.ledger.release(attempt)
                     summary.released += 1
                     found = {"import": attempt.import_key, "attempt": attempt.number}
                     self.log("released", found)

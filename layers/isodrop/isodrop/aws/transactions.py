@@ -1,0 +1,157 @@
+"""Transactions of the ledger: several writes, all or none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
+
+from isodrop.aws.errors import SDK_ERRORS, error_code, to_isodrop_error
+from isodrop.errors import TransientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+Item = Mapping[str, Any]
+Key = Mapping[str, str]
+
+_UNMET: Final = "ConditionalCheckFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of a transaction, or a check without a write.
+
+    Attributes
+    ----------
+    kind : str
+        ``Put``, ``Update`` or ``ConditionCheck``.
+    parameters : mapping
+        Its parameters, without the table's name.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """What became of a transaction.
+
+    Attributes
+    ----------
+    existing : mapping of int to mapping or None
+        For each write whose condition was not met, by position, the item that exists; ``None`` if
+        DynamoDB did not return it. Empty if everything was written.
+    """
+
+    existing: Mapping[int, Item | None] = field(default_factory=dict)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether everything was written; otherwise nothing was."""
+        return not self.existing
+
+
+def put_if_absent(item: Item) -> Write:
+    """Write an item if there is none with its key."""
+    return Write("Put", {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"})
+
+
+def put(item: Item) -> Write:
+    """Write an item, whether or not there is one with its key."""
+    return Write("Put", {"Item": item})
+
+
+def check_absent(key: Key) -> Write:
+    """Write nothing unless there is no item with a key."""
+    return Write("ConditionCheck", {"Key": key, "ConditionExpression": "attribute_not_exists(pk)"})
+
+
+def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -> Write:
+    """Set attributes of an existing item, unless it has one of others.
+
+    Parameters
+    ----------
+    key : mapping of str to str
+    values : mapping
+        The attributes to set.
+    unless : sequence of str, optional
+        The attributes of which it must have none.
+    """
+    absent = "".join(f" AND attribute_not_exists(#{name})" for name in unless)
+    return Write(
+        "Update",
+        {
+            "Key": key,
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in values),
+            "ConditionExpression": f"attribute_exists(pk){absent}",
+            "ExpressionAttributeNames": {f"#{name}": name for name in {*values, *unless}},
+            "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()},
+        },
+    )
+
+
+def transact(table: "Table", writes: Sequence[Write]) -> TransactionResult:
+    """Write everything, or nothing if one of the conditions is not met.
+
+    Raises
+    ------
+    TransientError
+        Another transaction writes the same items, or DynamoDB could not be reached; try again.
+    PermanentError
+        DynamoDB refused the call.
+
+    See Also
+    --------
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+    items: Any = [
+        {
+            write.kind: {
+                "TableName": table.name,
+                **write.parameters,
+                **(
+                    {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+                    if "ConditionExpression" in write.parameters
+                    else {}
+                ),
+            }
+        }
+        for write in writes
+    ]
+    try:
+        # botocore adds a client token to each call, so that its own retries are idempotent.
+        table.meta.client.transact_write_items(TransactItems=items)
+    except SDK_ERRORS as error:
+        unmet = _unmet(error)
+        if not unmet:
+            raise to_isodrop_error(error) from error
+        return TransactionResult(unmet)
+    return TransactionResult()
+
+
+def deserialize(item: Mapping[str, Any] | None) -> Item | None:
+    """Convert an item that DynamoDB returned with an error; ``None`` if it did not return one."""
+    if not item:
+        return None
+    read = TypeDeserializer().deserialize  # boto3 deserializes responses, but not errors
+    return {name: read(value) for name, value in item.items()}
+
+
+def _unmet(error: Exception) -> Mapping[int, Item | None]:
+    """Return the items of unmet conditions by position; empty for any other error."""
+    if not isinstance(error, ClientError) or error_code(error) != "TransactionCanceledException":
+        return {}
+    response = cast("dict[str, Any]", error.response)
+    reasons: list[dict[str, Any]] = response.get("CancellationReasons", [])
+    codes = [reason.get("Code", "None") for reason in reasons]
+    if busy := [code for code in codes if code not in {"None", _UNMET, "ValidationError"}]:
+        # A conflict with another transaction, or throttling: the conditions were not evaluated.
+        raise TransientError(f"TransactWriteItems: {', '.join(busy)}")
+    return {
+        number: deserialize(reason.get("Item"))
+        for number, (code, reason) in enumerate(zip(codes, reasons, strict=True))
+        if code == _UNMET
+    }

@@ -1,0 +1,40 @@
+"""How many calls of AWS an upload takes, by kind, and that the page says so."""
+
+from collections import Counter
+
+import pytest
+
+from tools.bench import calls
+from tools.bench.pages import PAGE
+
+
+@pytest.fixture(scope="module")
+def counted() -> dict[str, Counter[str]]:
+    return calls.measure()
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        (calls.ACCEPTED, 28),
+        ("joins a build", 25),
+        ("shares an image", 26),
+        ("rejected", 10),
+        ("repeated event", 1),
+        (calls.PROGRESS, 2),
+    ],
+)
+def test_an_upload_takes_no_more_calls(
+    counted: dict[str, Counter[str]], kind: str, most: int
+) -> None:
+    assert 0 < counted[kind].total() <= most
+
+
+def test_only_an_accepted_upload_starts_a_build(counted: dict[str, Counter[str]]) -> None:
+    starting = [kind for kind, found in counted.items() if found["ImportDiskImage"]]
+
+    assert starting == [calls.ACCEPTED]
+
+
+def test_the_page_has_these_figures() -> None:
+    assert calls.section().rstrip() in PAGE.read_text(encoding="utf-8")
