@@ -98,7 +98,7 @@ format: venv ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: test
-test: venv ## run all tests; about ten minutes on two cores
+test: venv ## run all tests; about four minutes on two cores
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
 	@# Four on two cores: what runs on the stack mostly waits for it.
 	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
