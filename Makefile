@@ -104,14 +104,14 @@ test: venv ## run all tests; about four minutes on two cores
 	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
-soak: soak-media soak-promise soak-flood soak-hash soak-upload burst ## everything that takes too long for make test: the next six
+soak: soak-reader soak-faults soak-flood soak-hash soak-upload burst ## everything that takes too long for make test: the next six
 
-.PHONY: soak-media
-soak-media: venv ## read damaged images for a minute or two: make soak-media [COUNT=100000] [SEED=20240906]
+.PHONY: soak-reader
+soak-reader: venv ## read damaged images for a minute or two: make soak-reader [COUNT=100000] [SEED=20240906]
 	@$(BIN)/python -m tests.soak.reader $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
 
-.PHONY: soak-promise
-soak-promise: venv ## run random schedules of faults: make soak-promise [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
+.PHONY: soak-faults
+soak-faults: venv ## run random schedules of faults: make soak-faults [MINUTES=10] [SCHEDULES=1000] [SEED=1] [STACK=1]
 	@$(BIN)/python -m tests.resilience.soak $${SEED:+--seed "$$SEED"} $${SCHEDULES:+--schedules "$$SCHEDULES"} \
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
 

@@ -23,7 +23,7 @@ from isodrop_local.serve import guide
 from isodrop_local.stack import ACCOUNT, REGION, LocalStack, Subscription
 
 STACK: Final = "isodrop"
-EXISTING: Final = "somebody-s-media"
+EXISTING: Final = "existing-isos"
 ARTIFACTS: Final = "my-artifacts"
 PACKAGED: Final = "packaged"
 SECONDS: Final = 600
@@ -51,7 +51,7 @@ class Walk:
     Attributes
     ----------
     aws : mapping of str to str
-        What tells commands where AWS is; empty as long as there is none.
+        The variables that point commands at the local stack; empty until it runs.
     skipped : list of str
         What could not be checked here, and why.
     """
@@ -87,7 +87,7 @@ class Walk:
         Raises
         ------
         StepError
-            With the end of what it said, if it fails.
+            The command failed; the message has the end of its output.
         """
         shown = " ".join(map(str, command)).replace(str(self.folder), "…")
         print(f"   $ {shown.replace(sys.executable, 'python')}", flush=True)

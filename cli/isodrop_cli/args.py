@@ -1,11 +1,10 @@
 """The address of an upload on the command line: a key, or an S3 URI."""
 
 from argparse import ArgumentParser, ArgumentTypeError
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from isodrop.domain.s3_uri import S3Uri
 from isodrop_cli.failures import ExplainedError, describe_failure
-
-_SCHEME: Final = "s3://"
 
 
 class NotUtf8Error(ExplainedError):
@@ -41,7 +40,9 @@ def _parse_address(text: str) -> Address:
         if not text:
             raise ArgumentTypeError("a key must have at least one character")
         return Address(None, text)
-    bucket, slash, key = text.removeprefix(_SCHEME).partition("/")
-    if not text.startswith(_SCHEME) or not (bucket and slash and key):
-        raise ArgumentTypeError(f"'{text}' is neither a key nor a URI of the form s3://bucket/key")
-    return Address(bucket, key)
+    try:
+        uri = S3Uri.parse(text)
+    except ValueError as error:
+        message = f"'{text}' is neither a key nor a URI of the form s3://bucket/key"
+        raise ArgumentTypeError(message) from error
+    return Address(uri.bucket, uri.key)

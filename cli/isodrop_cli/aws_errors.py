@@ -17,8 +17,8 @@ from botocore.parsers import ResponseParserError
 from urllib3 import exceptions as http
 
 from isodrop.aws.config import CONFIG
-from isodrop.aws.errors import SDK_ERRORS, error_code, to_isodrop_error
-from isodrop.errors import AccessDeniedError, IsodropError, TransientError
+from isodrop.aws.errors import SDK_ERRORS, to_isodrop_error
+from isodrop.errors import AccessDeniedError, CredentialsError, IsodropError, TransientError
 from isodrop.text import single_line
 from isodrop_cli.clock import CLOCK
 from isodrop_cli.failures import ExplainedError
@@ -81,7 +81,7 @@ _FILE: Final = (
     "correct the setting that names that file (AWS_WEB_IDENTITY_TOKEN_FILE, or the profile), or"
     " sign in another way"
 )
-# Where the SDK resolves credentials, and may let an error through that is not its own.
+# The modules of the SDK that resolve credentials, and do not wrap all errors.
 _CREDENTIALS: Final = frozenset({"botocore.credentials", "botocore.tokens"})
 _FOREIGN: Final = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError)
 
@@ -129,7 +129,7 @@ _SIGNATURE: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMat
 _CLOCK_SKEW: Final = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
 _WRONG_REGION: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
 _NOT_FOUND: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey", "NoSuchVersion"})
-_BARE_400: Final = (
+_HEAD_400: Final = (
     "S3 gives no reason: most often the token has expired, so sign in again (aws sso login);"
     " otherwise the object is encrypted with a key that only its uploader has"
 )
@@ -182,9 +182,18 @@ def s3_client(profile: str | None = None, region: str | None = None) -> "S3Clien
     return make_session(profile, region).client("s3", config=CONFIG)
 
 
-def is_sdk_error(error: BaseException) -> bool:
-    """Whether the SDK, or a credential provider that it calls, raised the error."""
-    return isinstance(error, (*SDK_ERRORS, http.HTTPError)) or _foreign_hint(error, STACK) != ""
+def sdk_error_of(error: BaseException) -> BaseException | None:
+    """Return the error as the SDK, or a credential provider that it calls, raised it.
+
+    Returns
+    -------
+    BaseException or None
+        The error itself, or what it was translated from; ``None`` if it is not from the SDK.
+    """
+    raised = error.__cause__ if isinstance(error, IsodropError) else error
+    if isinstance(raised, (*SDK_ERRORS, http.HTTPError)):
+        return raised
+    return raised if raised is not None and _foreign_hint(raised, STACK) else None
 
 
 def needs_operator(error: IsodropError) -> bool:
@@ -211,8 +220,7 @@ def explained(hints: Hints, kind: type[ExplainedError], subject: str = "") -> It
     except ExplainedError:
         raise
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, IsodropError) else error
-        if cause is None or not is_sdk_error(cause):
+        if sdk_error_of(error) is None:
             raise
         raise kind(f"{prefix}{explain(error, hints)}") from error
 
@@ -227,10 +235,13 @@ def explain(error: BaseException, hints: Hints) -> str:
     hints : Hints
         Remedies for what was requested.
     """
-    is_ours = isinstance(error, IsodropError)
-    cause = (error.__cause__ or error) if is_ours else error
-    reason = str(to_isodrop_error(error)) if isinstance(error, SDK_ERRORS) else _describe(error)
-    hint = _hint(cause, hints)
+    translated = to_isodrop_error(error) if isinstance(error, SDK_ERRORS) else error
+    reason = _describe(translated)
+    raised = sdk_error_of(error) or error
+    if isinstance(translated, IsodropError) and isinstance(raised, sdk.ClientError):
+        hint = _hint_by_code(translated, hints)
+    else:
+        hint = _hint_by_type(raised, hints)
     return single_line(f"{reason.rstrip('.')}; {hint}") if hint else reason
 
 
@@ -240,47 +251,44 @@ def _describe(error: BaseException) -> str:
     return single_line(str(error) or type(error).__name__)
 
 
-def _hint(cause: BaseException, hints: Hints) -> str:
-    """Give the remedy; empty if none is known."""
-    if isinstance(cause, sdk.ClientError):
-        is_bare = error_code(cause) == "400" and cause.operation_name.startswith("Head")
-        return (
-            _BARE_400
-            if is_bare
-            else _hint_by_code(error_code(cause), to_isodrop_error(cause), hints)
-        )
-    if isinstance(cause, sdk.CredentialRetrievalError):
-        return _PROCESS if "custom-process" in str(cause) else hints.sign_in
-    if isinstance(cause, _NO_CREDENTIALS):
+def _hint_by_type(error: BaseException, hints: Hints) -> str:
+    """Return the remedy for an error without a code; empty if none is known."""
+    if isinstance(error, sdk.CredentialRetrievalError):
+        return _PROCESS if "custom-process" in str(error) else hints.sign_in
+    if isinstance(error, _NO_CREDENTIALS):
         return hints.sign_in
-    if isinstance(cause, _NO_REGION):
+    if isinstance(error, _NO_REGION):
         return hints.region
-    if hint := _foreign_hint(cause, hints):
+    if hint := _foreign_hint(error, hints):
         return hint
-    return next((hint for kind, hint in _HINTS_BY_TYPE if isinstance(cause, kind)), "")
+    return next((hint for kind, hint in _HINTS_BY_TYPE if isinstance(error, kind)), "")
 
 
-def _hint_by_code(code: str, ours: IsodropError, hints: Hints) -> str:
+def _hint_by_code(error: IsodropError, hints: Hints) -> str:
+    """Return the remedy for an error with AWS's code; empty if none is known."""
+    code = error.aws_code
+    if code == "400" and isinstance(error, CredentialsError):
+        return _HEAD_400
     by_code = {
         **dict.fromkeys(_INVALID_CREDENTIALS, hints.sign_in),
         **dict.fromkeys(_WRONG_REGION, hints.region),
         **dict.fromkeys(_NOT_FOUND, hints.not_found),
         **_HINTS_BY_CODE,
     }
-    if code in _SIGNATURE and type(ours) is TransientError:
+    if code in _SIGNATURE and not isinstance(error, CredentialsError):
         return _CLOCK
     if code in by_code:
         return by_code[code]
-    if isinstance(ours, AccessDeniedError):
+    if isinstance(error, AccessDeniedError):
         return hints.grant
-    return _BUSY if isinstance(ours, TransientError) else ""
+    return _BUSY if isinstance(error, TransientError) else ""
 
 
 def _foreign_hint(error: BaseException, hints: Hints) -> str:
-    """Give the remedy for an error that is not the SDK's own, but was raised inside of it.
+    """Return the remedy for an error of Python that was raised inside the SDK.
 
-    botocore wraps few of these: a missing token file, a program that prints no JSON or a prompt
-    without a terminal is raised as it is. The traceback shows what the SDK was doing.
+    botocore does not wrap the errors of a missing token file, of a program that prints no JSON or
+    of a prompt without a terminal. The traceback shows what the SDK was doing.
 
     Returns
     -------

@@ -1,12 +1,20 @@
 """Exit codes of the commands."""
 
-from typing import Final
+from enum import IntEnum
 
-OK: Final = 0
-COULD_NOT: Final = 1
-"""The command could not do what was requested; stderr says why."""
-WRONG_USAGE: Final = 2  # as argparse has it
-REJECTED: Final = 3
-FAILED: Final = 4
-SIGNALLED: Final = 128
-"""What a shell adds to the number of the signal that ended a program: 130 for Ctrl-C."""
+
+class ExitCode(IntEnum):
+    """What the exit code of a command means.
+
+    A command that a signal ends has another one: see :func:`isodrop_cli.signals.exit_code`.
+    """
+
+    OK = 0
+    ERROR = 1
+    """The command could not do what was requested; stderr says why."""
+    USAGE = 2
+    """The arguments are wrong; argparse uses the same number."""
+    REJECTED = 3
+    """The ISO was rejected, or would be."""
+    FAILED = 4
+    """The import failed, or a check found an error."""

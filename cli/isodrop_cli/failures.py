@@ -36,13 +36,15 @@ def describe_failure(error: Exception) -> str:
     error : Exception
         The error that ended the command.
     """
-    is_ours = isinstance(error, IsodropError)
-    if isinstance(error, ExplainedError) or (is_ours and not _is_sdk_error(error.__cause__)):
+    if isinstance(error, ExplainedError):
         return str(error)
-    if is_ours or _is_sdk_error(error):
-        from isodrop_cli.aws_errors import STACK, explain  # noqa: PLC0415 - an SDK is there
+    if "botocore" in sys.modules:
+        from isodrop_cli.aws_errors import STACK, explain, sdk_error_of  # noqa: PLC0415 - loaded
 
-        return explain(error, STACK)
+        if sdk_error_of(error) is not None:
+            return explain(error, STACK)
+    if isinstance(error, IsodropError):
+        return str(error)
     description = _describe_common(error)
     return (
         f"{type(error).__name__}: {single_line(str(error))}; {_REPORT}"
@@ -74,12 +76,3 @@ def _describe_os_error(error: OSError) -> str:
     if error.errno in _DISK_FULL:
         return f"the output cannot be written: {reason}; free some space, or write it elsewhere"
     return f"{reason}; check the disk, the network and the output's destination"
-
-
-def _is_sdk_error(error: BaseException | None) -> bool:
-    """Whether the SDK raised the error."""
-    if error is None or "botocore" not in sys.modules:
-        return False
-    from isodrop_cli.aws_errors import is_sdk_error  # noqa: PLC0415 - an SDK is there
-
-    return is_sdk_error(error)

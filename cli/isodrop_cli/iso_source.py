@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from isodrop.codes import Code
-from isodrop.errors import IsodropError, RejectedError
+from isodrop.domain.s3_uri import SCHEME, S3Uri
+from isodrop.errors import PermanentError
 from isodrop.iso.model import ReadRange
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_trace
@@ -70,11 +70,11 @@ def open_source(
     IsoSourceError
         The message is for the user.
     """
-    if "://" in address and not address.startswith("s3://"):
+    if "://" in address and not address.startswith(SCHEME):
         raise IsoSourceError(f"{address}: only a file or s3://bucket/key can be inspected")
     source_context = (
         _open_object(address, profile, region)
-        if address.startswith("s3://")
+        if address.startswith(SCHEME)
         else _open_file(Path(address))
     )
     with source_context as source:
@@ -107,26 +107,25 @@ def _open_file(path: Path) -> Iterator[Source]:
 @contextmanager
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Only here does the command need boto3; without it, it starts in a tenth of the time.
-    from isodrop.aws.s3 import open_object, parse_uri  # noqa: PLC0415 - see above
+    from isodrop.aws.s3 import is_missing, open_any_object  # noqa: PLC0415 - see above
     from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
 
     try:
-        bucket, key = parse_uri(address)
+        location = S3Uri.parse(address)
     except ValueError as error:
         raise IsoSourceError(str(error)) from error
     with explained(OBJECT, IsoSourceError, address):
         client = s3_client(profile, region)
         began = time.perf_counter()
         try:
-            found = open_object(client, bucket, key)
-        except RejectedError as error:
-            cause = error.__cause__
-            if error.code is not Code.OBJECT_GONE and isinstance(cause, IsodropError):
-                raise cause from cause.__cause__  # AWS's own error has a remedy
-            raise IsoSourceError(f"{address}: there is no such object") from error
+            found = open_any_object(client, location)
+        except PermanentError as error:
+            if is_missing(error):
+                raise IsoSourceError(f"{address}: there is no such object") from error
+            raise
         yield Source(
-            bucket=bucket,
-            key=key,
+            bucket=location.bucket,
+            key=location.key,
             size=found.size,
             read=found.read,
             etag=found.etag,

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Final
 
 from isodrop import __version__
-from isodrop_cli import exit_codes, signals
+from isodrop_cli import signals
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.failures import describe_failure
 from isodrop_cli.output.console import configure_streams, discard_output, print_error
 
@@ -49,7 +50,7 @@ examples:
   isodrop retry Win11.iso       import it again, without uploading it again
   isodrop cancel Win11.iso      cancel its import
   isodrop event Win11.iso       print S3's event for it, to test a function
-  isodrop env                   print the functions' environment, likewise
+  isodrop env                   print the environment to test it with
 
 status, retry, cancel, watch and event take the key of an object in the
 stack's bucket, such as Win11.iso; the URI s3://BUCKET/KEY is accepted, too.
@@ -134,10 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader closed the pipe; Python must not complain when it closes stdout.
         discard_output()
-        return exit_codes.OK
+        return ExitCode.OK
     except KeyboardInterrupt as error:
         print_error(signals.describe(error), *_notes(error))
-        return signals.exit_status(error)
+        return signals.exit_code(error)
     except Exception as error:  # noqa: BLE001 - the one place that handles errors
         return _report_failure(error, debug="--debug" in arguments)
     return status
@@ -153,7 +154,7 @@ def _run(arguments: Sequence[str]) -> int:
     options: Namespace = root.parse_args(arguments)
     if options.run is None:
         root.print_help(sys.stderr)
-        return exit_codes.WRONG_USAGE
+        return ExitCode.USAGE
     status: int = options.run(options)
     return status
 
@@ -170,7 +171,7 @@ def _report_failure(error: Exception, *, debug: bool) -> int:
             sys.stdout.flush()
     except OSError:
         discard_output()  # stdout is what failed, and flushing it at exit would fail again
-    return exit_codes.COULD_NOT
+    return ExitCode.ERROR
 
 
 def _notes(error: BaseException) -> list[str]:

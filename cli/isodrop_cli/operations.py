@@ -13,11 +13,13 @@ from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import CurrentObject, get_current_upload
 from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
+from isodrop.domain.arn import Arn
 from isodrop.domain.budget import BudgetUse, day_of
 from isodrop.domain.build import BuildPhase, StepCount
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import RunRequest, Upload
 from isodrop.domain.run import CANCELLED, Run, RunState
+from isodrop.domain.s3_uri import S3Uri
 from isodrop.errors import IsodropError, RejectedError
 from isodrop.text import join_list, single_line
 
@@ -121,7 +123,7 @@ class Operator:
             A request to AWS fails.
         """
         bucket = self.bucket if bucket is None else bucket
-        address = single_line(f"s3://{bucket}/{key}")
+        address = single_line(str(S3Uri(bucket, key)))
         if bucket != self.bucket:
             raise OperatorError(
                 f"{address}: this stack's bucket is {self.bucket}; choose the stack of the other"
@@ -171,7 +173,7 @@ class Operator:
         event = make_object_created_event(
             history.current.upload,
             history.current.last_modified,
-            self.executions.machine_arn,
+            Arn.parse(self.executions.machine_arn),
             "isodrop retry",
             RunRequest(number, overrides),
         )

@@ -26,6 +26,7 @@ from botocore.config import Config
 
 from isodrop.aws import config
 from isodrop.aws.errors import translate_errors
+from isodrop.domain.s3_uri import S3Uri
 from isodrop.errors import IsodropError, PermanentError, TransientError
 from isodrop_cli.aws_errors import needs_operator
 
@@ -291,8 +292,8 @@ class ResumableUpload:
 
     def _superseded_error(self) -> SupersededError:
         return SupersededError(
-            f"s3://{self.bucket}/{self.key}: the multipart upload disappeared repeatedly; make sure"
-            " that nothing else uploads to this key, then try again"
+            f"{S3Uri(self.bucket, self.key)}: the multipart upload disappeared repeatedly; make"
+            " sure that nothing else uploads to this key, then try again"
         )
 
     def head_object(self) -> Mapping[str, Any] | None:
@@ -450,7 +451,7 @@ class ResumableUpload:
         ours = f"{_base64(hashlib.sha256(digests).digest())}-{len(done)}"
         if response.get("ChecksumSHA256", ours) != ours:
             raise UploadError(
-                f"s3://{self.bucket}/{self.key}: S3 received other bytes than the file has"
+                f"{S3Uri(self.bucket, self.key)}: S3 received other bytes than the file has"
             )
         return UploadResult(response["ETag"].strip('"'), response.get("VersionId"), len(done), sent)
 
@@ -497,7 +498,7 @@ class _StoppedError(BaseException):
 
 
 class _PartBody(BytesIO):
-    """The bytes of a part; reports how far they are read, and raises when told to stop."""
+    """The bytes of a part; reports how far they are read, and raises when it must stop."""
 
     def __init__(
         self, data: bytes, stop: threading.Event, on_progress: Callable[[int], None]

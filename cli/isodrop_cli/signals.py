@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from isodrop_cli import exit_codes
-
+_SIGNAL_BASE: Final = 128  # what a shell adds to the number of the signal: 130 for Ctrl-C
 _DESCRIPTIONS: Final = {
     "SIGTERM": "terminated",
     "SIGHUP": "terminated, because the terminal was closed",
@@ -61,7 +60,7 @@ def describe(error: KeyboardInterrupt) -> str:
     return "interrupted"
 
 
-def exit_status(error: KeyboardInterrupt) -> int:
-    """Return the exit status that a shell reports for that signal."""
+def exit_code(error: KeyboardInterrupt) -> int:
+    """Return the exit code that a shell reports for that signal."""
     number = error.number if isinstance(error, SignalError) else signal.SIGINT
-    return exit_codes.SIGNALLED + int(number)
+    return _SIGNAL_BASE + int(number)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from isodrop.domain.s3_uri import S3Uri
 from isodrop.text import printable, single_line
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_error
@@ -72,7 +73,7 @@ class Stack:
         StackError
             The given key does not begin with the stack's prefix.
         """
-        prefix = self.outputs["UploadUri"].partition("://")[2].partition("/")[2]
+        prefix = self.outputs["UploadUri"].removeprefix(str(S3Uri(self.bucket, "")))
         key = f"{prefix}{name}" if key is None else key
         if not key.startswith(prefix):
             raise StackError(f"{key}: this stack imports only keys that begin with {prefix}")

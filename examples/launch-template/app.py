@@ -1,4 +1,4 @@
-"""Which AMI an answer names, if the stack gave that answer."""
+"""Use the AMI of an answer, if the stack published that answer."""
 
 import os
 from typing import Any

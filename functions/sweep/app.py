@@ -1,6 +1,6 @@
 """Runs a sweep every few minutes: answers missed runs and starts missed uploads.
 
-When invoked by hand, the event may set a minimum age: ``{"graceMinutes": 0}`` includes everything.
+When invoked by hand, the event may set a minimum age: ``{"minAgeMinutes": 0}`` includes everything.
 """
 
 import os
@@ -47,10 +47,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     TransientError, PermanentError
         The ledger or the bucket cannot be read; the next sweep tries again.
     """
-    grace = timedelta(minutes=event["graceMinutes"]) if "graceMinutes" in event else MIN_AGE
+    min_age = timedelta(minutes=event["minAgeMinutes"]) if "minAgeMinutes" in event else MIN_AGE
     found = replace(
         sweep(),
-        min_age=grace,
+        min_age=min_age,
         has_time=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS,
     ).run()
     make_metrics(os.environ).record_sweep(found)

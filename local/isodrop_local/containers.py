@@ -1,8 +1,8 @@
-"""By which address containers reach this machine, and so the stack on it.
+"""Finds the address by which containers reach this machine, and the stack on it.
 
-``sam local invoke`` runs a function in a container. To that, 127.0.0.1 is the container itself;
-this machine is the gateway of the engine's network. On Linux the stack has to listen there, too.
-Docker Desktop hands on to 127.0.0.1 what comes to its own address of the host.
+``sam local invoke`` runs a function in a container. There, 127.0.0.1 is the container itself;
+this machine is the gateway of the engine's network. On Linux the stack must listen there, too.
+Docker Desktop forwards connections to its own address of the host to 127.0.0.1.
 https://docs.docker.com/engine/network/drivers/bridge/
 """
 
@@ -33,7 +33,7 @@ def host_address(wanted: str) -> str:
     Parameters
     ----------
     wanted : str
-        An IP address that is taken as it is; anything else asks the engine.
+        An IP address to use; for anything else, the engine is asked.
 
     Raises
     ------

@@ -20,7 +20,7 @@ PREFIX = "/_isodrop/"
 async def handle(
     builder: FakeImageBuilder, post: Post, path: str, body: bytes, files: tuple[Path, ...]
 ) -> tuple[int, Any]:
-    """Answer one request, which may name none but these files: the HTTP status and JSON."""
+    """Handle a request, which may name only these files; return the HTTP status and JSON."""
     request = json.loads(body or b"{}")
     set_request_account_id(registration.ACCOUNT)
     set_request_region(registration.REGION)

@@ -15,21 +15,21 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from isodrop.text import printable
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.deploy import DeployError
-from isodrop_local.iso_maker import ENTERPRISE_ON_REAL_MEDIA, business_editions, make_iso
+from isodrop_local.iso_maker import MICROSOFT_ENTERPRISE_INDEX, business_editions, make_iso
 from isodrop_local.packaging import PackageError, kept_dependencies
 from isodrop_local.stack import ANSWERS, Event, LocalStack, StackError, Subscription
 
-ERROR, USAGE, REJECTED, FAILED = 1, 2, 3, 4
 ERRORS: Final = (
     *(StackError, DeployError, PackageError, TimeoutError),
     *(BotoCoreError, ClientError),
 )
-EXITS: Final = {
-    "ISO Import Succeeded": 0,
-    "ISO Import Rejected": REJECTED,
-    "ISO Import Failed": FAILED,
+EXIT_CODES: Final = {
+    "ISO Import Succeeded": ExitCode.OK,
+    "ISO Import Rejected": ExitCode.REJECTED,
+    "ISO Import Failed": ExitCode.FAILED,
 }
 LARGE_FILE: Final = 64 << 20
 """Larger files are linked into the bucket, not copied: the emulator keeps S3 in memory."""
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     problem = iso and check_iso_path(iso)
     if problem:
         print(f"demo: {problem}", file=sys.stderr)
-        return USAGE
+        return ExitCode.USAGE
     output = ConsoleOutput(as_json=options.json)
     end_on_signals()
     try:
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     except ERRORS as error:
         output.print_step("error", f"{type(error).__name__}: {error}", "bad")
-        return ERROR
+        return ExitCode.ERROR
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
@@ -121,7 +121,7 @@ def deploy_stack(output: ConsoleOutput, stack: LocalStack) -> None:
 
 def make_demo_iso(output: ConsoleOutput, folder: Path) -> Path:
     """Make the small ISO."""
-    editions = business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA)
+    editions = business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX)
     path = make_iso(folder / ISO_NAME, editions=editions)
     output.print_step(
         "made",
@@ -189,7 +189,7 @@ def follow_run(output: ConsoleOutput, stack: LocalStack, uploads: Subscription, 
 
 def is_answered(output: ConsoleOutput, stack: LocalStack, answer: Event) -> int:
     """Print what the answer means, check that the AMI exists, and return the exit code."""
-    code = EXITS[answer["detail-type"]]
+    code = EXIT_CODES[answer["detail-type"]]
     if code:
         output.print_next_steps(answer)
         return code

@@ -20,7 +20,7 @@ CAPABILITIES: Final = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUT
 
 
 class DeployError(Exception):
-    """CloudFormation did not come to a good end; the message has its events."""
+    """The deployment failed; the message has CloudFormation's events."""
 
 
 def deploy(
@@ -32,25 +32,25 @@ def deploy(
     template: Path = ROOT / "template.yaml",
     timeout: float = 120.0,
 ) -> dict[str, str]:
-    """Package and deploy a template; answer with the stack's outputs.
+    """Package and deploy a template; return the stack's outputs.
 
     Parameters
     ----------
     cloudformation, s3
-        Clients for where it is to go.
+        Clients of the account to deploy to.
     name : str
-        The stack's; updated if it is there already.
+        The stack's name; an existing stack is updated.
     parameters : mapping
-        The template's parameters that are not to have their defaults.
+        The template's parameters that differ from their defaults.
     template : pathlib.Path
-        What to deploy.
+        The template.
     timeout : float
-        Seconds that CloudFormation is given.
+        The time limit in seconds.
 
     Raises
     ------
     DeployError
-        If the stack does not come up, or not in time.
+        The stack cannot be created, or not in time.
     """
     s3.create_bucket(Bucket=ARTIFACTS)
 

@@ -1,6 +1,6 @@
-"""What goes wrong on the stack between functions and the services they call, and with S3's events.
+"""Injects faults into the calls of functions to services, and into the delivery of S3's events.
 
-Functions only: whoever stands outside, a test or its subscriber, is never met by a fault.
+Only calls of functions fail: those of a test or its subscriber never do.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from isodrop_local.patches import functions
 Handler = Callable[..., Awaitable[Any]]
 
 SERVICES: Final = ("s3", "dynamodb", "events", "ec2")
-"""Image Builder sees to its own faults, and Step Functions' calls meet them, too."""
+"""Image Builder has faults of its own, which calls of Step Functions encounter, too."""
 _S3_OPERATIONS: Final[tuple[tuple[str, bool, str, frozenset[str], bool | None], ...]] = (
-    # Its name, whether of an object, the method, what the query has, whether it copies.
+    # Its name, whether it is of an object, the method, a parameter of the query, whether it copies.
     ("ListParts", True, "GET", frozenset({"uploadId"}), None),
     ("GetObjectTagging", True, "GET", frozenset({"tagging"}), None),
     ("GetObject", True, "GET", frozenset(), None),
@@ -46,26 +46,26 @@ _connection: ContextVar[Callable[..., Any] | None] = ContextVar("connection", de
 
 
 def remember_connection(send: Callable[..., Any]) -> None:
-    """Remember how the request that is being served is answered, for :func:`close_connection`."""
+    """Record the connection of the current request, for :func:`close_connection`."""
     _connection.set(send)
 
 
 def close_connection(mark: str) -> Answer:
-    """Break the connection to a function before any of the answer; others get half of one.
+    """Break the connection to a function before any of the response; others get half of it.
 
-    Half of one will not do for functions: botocore takes an answer in JSON that is cut off behind
-    a good status for a whole one, and no service says 200 before its work is done.
+    Half a response is not realistic for functions: botocore accepts truncated JSON after
+    a successful status, and no service sends 200 before its work is done.
     """
     send = _connection.get()
     if mark and send is not None:
-        # From hypercorn's stream over its protocol to its server; held by the fix-ups' tests.
+        # From hypercorn's stream via its protocol to its server; the tests of the patches check it.
         server = cast(Any, send).__self__.send.__self__.send.__self__
         server.writer.transport.abort()
     return _BROKEN
 
 
 def caller(headers: Mapping[str, str]) -> str:
-    """Find out which function's environment makes a call; empty for anybody else."""
+    """Return the mark of the function's environment that makes a call; empty for other callers."""
     found = re.search(rf"\bapp/({functions.MARK}\S+)", headers.get("user-agent", ""))
     return found[1] if found else ""
 
@@ -73,7 +73,7 @@ def caller(headers: Mapping[str, str]) -> str:
 def s3_operation(
     method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Any]
 ) -> str | None:
-    """Find out which operation of S3's a call is of; ``None`` for one that no function makes."""
+    """Return the S3 operation of a call; ``None`` for one that no function uses."""
     target = (method, path.strip("/").count("/") > 0)
     copies = "x-amz-copy-source" in headers
     for name, of_an_object, how, parameters, copying in _S3_OPERATIONS:
@@ -84,7 +84,7 @@ def s3_operation(
 
 
 def operation(service: str, headers: Mapping[str, str], body: bytes) -> str | None:
-    """Find out which operation of another service a call is of; see :func:`s3_operation`."""
+    """Return the operation of a call to another service; see :func:`s3_operation`."""
     if service == "ec2":
         action = re.search(rb"\bAction=(\w+)", body)
         return action[1].decode() if action else None
@@ -119,9 +119,9 @@ def inject_faults(service: str, handler: Handler, faults: Faults, counts: Counte
 def execute(
     faults: Faults, counts: Counter[str], func: dict[str, Any], event: Any, request_id: str
 ) -> dict[str, Any]:
-    """Invoke a function, unless something comes in the way; the fault's code is the error's name.
+    """Invoke a function, unless a fault is due; the fault's code is the error's name.
 
-    An answer that is lost leaves the function running, beside the one that is invoked next.
+    If the response is lost, the function continues to run, in parallel with the next invocation.
     """
     counts["lambda.Invoke"] += 1
     fault = faults.take_due("Invoke", "lambda")
@@ -148,7 +148,7 @@ class Post:
     Attributes
     ----------
     counts : Metrics
-        What functions asked of services, Image Builder excepted, and how often they were invoked.
+        The calls of functions to services except Image Builder, and the invocations.
     """
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class Post:
         self._plans: deque[Sequence[float]] = deque()
 
     def plan(self, delays: Sequence[float]) -> None:
-        """Let the next upload's event be delivered after each of so many seconds, or not at all."""
+        """Deliver the next upload's event after each of these delays in seconds, or not at all."""
         self._plans.append(delays)
 
     def dispatch(self, event: dict[str, Any], *args: Any, **more: Any) -> None:
@@ -174,7 +174,7 @@ class Post:
 
 
 def register_middleware(faults: Faults) -> Post:
-    """Stand between the functions and the services, and before the rules for S3's events."""
+    """Inject faults into calls of functions to services, and into the delivery of S3's events."""
     post = Post()
     for service in SERVICES:
         handler = app.SERVICE_HANDLERS[service]

@@ -1,4 +1,4 @@
-"""What goes wrong with calls on demand, of any service: the values, the store, the wire."""
+"""Faults of calls to any service: their values, their store, and their responses."""
 
 import json
 import threading
@@ -14,10 +14,10 @@ from botocore.model import ServiceModel
 LOST_RESPONSE: Final = "lost"
 """Instead of an error code: the connection breaks, and the caller gets no response."""
 REJECTED: Final = "not-taken"
-"""In the place of an error's name: PutEvents answers 200 and yet took no entry."""
+"""Instead of an error code: PutEvents returns 200, but has accepted no entry."""
 
 _COMMON: Final = {
-    # What every service may answer, listed or not.
+    # The errors that every service may return, listed or not.
     "InternalFailure": 500,
     "InternalServerError": 500,
     "ServiceUnavailable": 503,
@@ -31,15 +31,15 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @cache
 def model_of(service: str) -> ServiceModel:
-    """Get a service's model, as this botocore has it."""
+    """Return a service's model from botocore."""
     return botocore.session.get_session().get_service_model(service)
 
 
 def error_name(service: str, code: str) -> str:
-    """Name an error of a service as Step Functions' SDK integration does.
+    """Return the name of a service's error in Step Functions' SDK integration.
 
-    It is the exception of the SDK for Java; a code that the service does not model has none of its
-    own there, and is that of the whole service.
+    It is the exception of the SDK for Java; a code that the service does not model has no exception
+    of its own, and is that of the whole service.
     https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
     named = service.capitalize()
@@ -49,13 +49,13 @@ def error_name(service: str, code: str) -> str:
 
 
 def service_cause(message: str, service: str, status: int) -> str:
-    """Write an error's Cause as Step Functions does: as the SDK for Java writes its message."""
+    """Return an error's Cause as Step Functions does: the message of the SDK for Java."""
     return f"{message} (Service: {service}, Status Code: {status}, Request ID: {uuid.UUID(int=0)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """How the next calls of an operation go wrong.
+    """How the next calls of an operation fail.
 
     Attributes
     ----------
@@ -64,24 +64,24 @@ class Fault:
     code : str
         The error's name, :data:`LOST_RESPONSE` or :data:`REJECTED`.
     message : str
-        What the error says.
+        The error's message.
     status : int or None
         The HTTP status; ``None`` for the service model's.
     committed : bool
-        Whether the operation takes its effect all the same, so that only its answer is lost.
+        Whether the operation takes effect nevertheless, so that only its response is lost.
     kill_caller : bool
-        Whether the Lambda function that called is killed on the spot.
+        Whether the calling Lambda function is killed at once.
     times : int
-        How many calls it meets.
+        How many calls fail.
     service : str
-        Whose operation, by botocore's name.
+        The service, by botocore's name.
     skip : int
-        How many calls go well before.
+        How many calls succeed before.
     """
 
     operation: str
     code: str = "ServiceException"
-    message: str = "Told to fail by the test."
+    message: str = "The test makes this call fail."
     status: int | None = None
     committed: bool = False
     kill_caller: bool = False
@@ -90,7 +90,7 @@ class Fault:
     skip: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what would never happen, so that no test waits for it."""
+        """Refuse an impossible fault, so that no test waits for it."""
         model = model_of(self.service)
         if self.operation not in (*model.operation_names, "*"):
             raise ValueError(f"{self.service} has no operation {self.operation!r}")
@@ -103,18 +103,18 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """What is still to go wrong; calls of an operation meet it in the order of its making."""
+    """The faults that are still due, in the order in which calls encounter them."""
 
     _waiting: list[Fault] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add(self, fault: Fault) -> None:
-        """Let something go wrong."""
+        """Add a fault."""
         with self._lock:
             self._waiting.append(fault)
 
     def take_due(self, operation: str, service: str = "imagebuilder") -> Fault | None:
-        """Take the fault that a call meets, if any."""
+        """Take the fault that is due for a call, if any."""
         met: Fault | None = None
         left: list[Fault] = []
         with self._lock:
@@ -131,30 +131,30 @@ class Faults:
         return met
 
     def left(self) -> int:
-        """Count the calls that are still to go wrong."""
+        """Count the calls that will still fail."""
         with self._lock:
             return sum(fault.times for fault in self._waiting)
 
     def clear(self) -> None:
-        """Forget what has not happened yet."""
+        """Remove the faults that are still due."""
         with self._lock:
             self._waiting.clear()
 
 
 def error_response(fault: Fault) -> Answer:
-    """Write a fault as its service would answer it.
+    """Return a fault as the response of its service.
 
     Examples
     --------
     >>> fault = Fault("GetObject", "SlowDown", service="s3")
-    >>> written(fault)[0]
+    >>> error_response(fault)[0]
     503
     """
     protocol = model_of(fault.service).metadata["protocol"]
     if fault.code == REJECTED:
         refusal = {"ErrorCode": "InternalFailure", "ErrorMessage": fault.message}
-        said: Any = {"FailedEntryCount": 1, "Entries": [refusal]}
-        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(said).encode()
+        content: Any = {"FailedEntryCount": 1, "Entries": [refusal]}
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(content).encode()
     status = _status(fault)
     code, message = escape(fault.code), escape(fault.message)
     if protocol == "rest-xml":
@@ -171,7 +171,7 @@ def error_response(fault: Fault) -> Answer:
 
 
 def _status(fault: Fault) -> int:
-    """Find an error's HTTP status in the service model, unless it has one of its own."""
+    """Return an error's HTTP status: its own, or that of the service model."""
     if fault.status is not None:
         return fault.status
     if fault.code in _COMMON:

@@ -1,9 +1,9 @@
-"""Who may come in: what runs on this machine, and no web page that is open beside it.
+"""Allows requests of programs on this machine, and refuses those of web pages.
 
-A page of any site can make a browser send requests to the loopback address, and whoever reaches
+Any web page can make a browser send requests to the loopback address, and whoever reaches
 the emulator can make it run code. A browser names the page in ``Origin``, or says in
-``Sec-Fetch-Site`` that a page asks; and a page whose own name was made to lead to the loopback
-address (DNS rebinding) gives itself away by the ``Host`` that it asks for.
+``Sec-Fetch-Site`` that a page sent the request; and if a page's own name resolves to the loopback
+address (DNS rebinding), the request has that name as its ``Host``.
 
 See Also
 --------
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _BY_HAND: Final = "none"
-"""``Sec-Fetch-Site`` of an address that somebody typed."""
+"""``Sec-Fetch-Site`` of an address that a person entered."""
 
 
 def reason_to_refuse(scope: Mapping[str, Any], also: Collection[str] = ()) -> str | None:
@@ -24,9 +24,9 @@ def reason_to_refuse(scope: Mapping[str, Any], also: Collection[str] = ()) -> st
     Parameters
     ----------
     scope : mapping
-        Of an ASGI connection, with its headers.
+        The ASGI connection's, with its headers.
     also : collection of str
-        Other addresses of this machine, by which containers on it ask for it.
+        Other addresses of this machine, which its containers use.
     """
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1")
@@ -46,18 +46,18 @@ def _name(host: str) -> str:
 
 def _is_local(host: str) -> bool:
     name = _name(host)
-    # S3's clients put a bucket's name before that of the machine; both lead to the loopback address
+    # S3's clients prefix the machine's name with a bucket's; both resolve to the loopback address
     # whatever a name server returns: https://datatracker.ietf.org/doc/html/rfc6761#section-6.3
     return name == "127.0.0.1" or name.lower() == "localhost" or name.lower().endswith(".localhost")
 
 
 def is_allowed_path(path: Path, files: Iterable[Path]) -> Path:
-    """Get where a path leads to, if it is one of the open files, or in an open folder.
+    """Resolve a path, if it is one of the allowed files, or in an allowed folder.
 
     Raises
     ------
     PermissionError
-        When it is not.
+        It is not.
     """
     led = path.resolve()
     if not any(led.is_relative_to(each.resolve()) for each in files):

@@ -1,7 +1,7 @@
 """The Python that functions run on: this machine's, or the one that ``RUNTIME_PYTHON`` names.
 
-Lambda's own is 3.13. Where there is one, ``make demo RUNTIME_PYTHON=python3.13`` lets everything on
-the stack of this machine run on it; ``make test-sam-local`` brings one along.
+Lambda's own is 3.13. If there is one, ``make demo RUNTIME_PYTHON=python3.13`` makes everything on
+the local stack run on it; ``make test-sam-local`` provides one.
 """
 
 import os
@@ -29,9 +29,9 @@ class Interpreter:
     Attributes
     ----------
     path : str
-        Where it is.
+        Its executable.
     version : str
-        Its whole version, with what it was built by: compiled modules are for that.
+        Its full version and compiler, on which compiled modules depend.
     """
 
     path: str
@@ -59,7 +59,7 @@ def interpreter() -> Interpreter:
     Raises
     ------
     InterpreterError
-        ``RUNTIME_PYTHON`` names what is not there or does not run.
+        ``RUNTIME_PYTHON`` does not exist or cannot be run.
     """
     path = os.environ.get(VARIABLE)
     if not path:
@@ -73,19 +73,19 @@ def interpreter() -> Interpreter:
 
 
 def install_runtime_client(target: Path, release: str) -> None:
-    """Install AWS's runtime client for a Python that need not be here.
+    """Install AWS's runtime client for a Python that need not be installed.
 
     Parameters
     ----------
     target : pathlib.Path
-        The folder that it goes to, with what it needs; locked by hashes.
+        The folder for it and its dependencies, which are locked by hashes.
     release : str
         That Python's, such as ``3.13``.
 
     Raises
     ------
     InterpreterError
-        With the end of what pip said.
+        The message has the end of pip's output.
     """
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),

@@ -1,7 +1,7 @@
-"""What ``sam build`` and ``sam package`` do, for the emulator: zips, and a template naming them.
+"""Does what ``sam build`` and ``sam package`` do: archives, and a template that refers to them.
 
-The template is the one that is deployed for real, and so are the code and the state machine. Only
-the layer differs: its wheels are those of this machine's Python, since that is what runs it.
+Template, code and state machine are those that are deployed to AWS. Only
+the layer differs: its wheels are those of this machine's Python, which runs it.
 """
 
 import hashlib
@@ -24,27 +24,27 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 BUILD: Final = ROOT / "build" / "emulator"
 
 Upload = Callable[[bytes, str], str]
-"""Keeps bytes under a name that ends in a suffix, and answers with its ``s3://`` address."""
+"""Stores bytes under a name with a suffix, and returns its ``s3://`` URI."""
 
 
 class PackageError(Exception):
-    """What is to be deployed could not be put together."""
+    """The artifacts cannot be made."""
 
 
 def package(template: Path, upload: Upload) -> dict[str, Any]:
-    """Upload what a template refers to by path, and point the template there.
+    """Upload the files that a template refers to by path, and replace the paths.
 
     Parameters
     ----------
     template : pathlib.Path
         A SAM template; paths in it are relative to its folder.
     upload : callable
-        Where the artifacts go.
+        Stores an artifact.
 
     Returns
     -------
     dict
-        The template, to be sent as JSON.
+        The template, which can be sent as JSON.
     """
     packaged: dict[str, Any] = yaml_parse(template.read_text())
     for name, resource in packaged["Resources"].items():
@@ -59,7 +59,7 @@ def package(template: Path, upload: Upload) -> dict[str, Any]:
                 properties["ContentUri"] = upload(layer, ".zip")
             case "AWS::CloudFormation::Stack":
                 nested = (folder / properties["TemplateURL"]).read_bytes()
-                # CloudFormation takes a nested template by https only.
+                # CloudFormation accepts a nested template by https only.
                 address = upload(nested, ".template")
                 properties["TemplateURL"] = address.replace("s3://", "https://s3.amazonaws.com/")
             case "AWS::Serverless::StateMachine" if "DefinitionUri" in properties:
@@ -69,10 +69,10 @@ def package(template: Path, upload: Upload) -> dict[str, Any]:
 
 
 def built_layer(folder: Path, target: str) -> bytes:
-    """Build the layer as ``sam build`` does, with its Makefile; what it depends on, only once.
+    """Build the layer as ``sam build`` does, with its Makefile; its dependencies only once.
 
-    The dependencies are kept under ``build/``, by what they are made of; the package itself is
-    taken fresh from the folder each time.
+    The dependencies are cached under ``build/``, by their requirements; the package itself is
+    read from the folder each time.
     """
     archive = BytesIO(_dependencies(folder, target).read_bytes())
     package = folder / "isodrop"
@@ -91,7 +91,7 @@ def kept_dependencies(folder: Path = ROOT / "layers" / "isodrop") -> Path:
 
 
 def _dependencies(folder: Path, target: str) -> Path:
-    """Zip what the layer's Makefile installs, less the package; from the cache if it is there."""
+    """Zip what the layer's Makefile installs, without the package; cached if possible."""
     kept = kept_dependencies(folder)
     if kept.exists():
         return kept
@@ -111,23 +111,23 @@ def make_layer(folder: Path, target: str, artifacts: Path, *settings: str) -> st
     Parameters
     ----------
     folder : pathlib.Path
-        Where the Makefile is.
+        The folder of the Makefile.
     target : str
         ``build-`` and the layer's logical id.
     artifacts : pathlib.Path
-        Where the layer goes.
+        The folder for the layer.
     *settings : str
         Variables of the Makefile, as ``NAME=value``.
 
     Returns
     -------
     str
-        The last line of what make said: whether the layer has bytecode.
+        The last line of make's output: whether the layer has bytecode.
 
     Raises
     ------
     PackageError
-        With the end of what make said.
+        The message has the end of make's output.
     """
     built = subprocess.run(
         [
@@ -166,7 +166,7 @@ def read_files(folder: Path, *, compiled: bool = False) -> dict[str, Path]:
 
 
 def make_zip(found: Mapping[str, Path]) -> bytes:
-    """Zip files; the same files make the same bytes."""
+    """Zip files; the same files result in the same bytes."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, path in found.items():
@@ -175,5 +175,5 @@ def make_zip(found: Mapping[str, Path]) -> bytes:
 
 
 def _write(archive: zipfile.ZipFile, name: str, path: Path) -> None:
-    """Store a file uncompressed: it never leaves this machine, and time is dearer than space."""
+    """Store a file uncompressed: it stays on this machine, where time matters more than space."""
     archive.writestr(zipfile.ZipInfo(name), path.read_bytes())

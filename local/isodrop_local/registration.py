@@ -1,4 +1,4 @@
-"""Where the fake Image Builder meets the emulator: its registries, and the services around it."""
+"""Connects the fake Image Builder and the emulator: its registries, and the services around it."""
 
 import asyncio
 import json
@@ -25,16 +25,16 @@ class EmulatorEnvironment:
     """The emulator's S3, EC2 and EventBridge, as Image Builder uses them."""
 
     def owns_bucket(self, bucket: str) -> bool:
-        """Whether the bucket is there."""
+        """Whether the bucket exists."""
         return bucket in s3._buckets
 
     def object_etag(self, bucket: str, key: str) -> str | None:
-        """The ETag of what lies under the key now."""
+        """The current object's ETag."""
         record = s3._buckets.get(bucket, {"objects": {}})["objects"].get(key)
         return None if record is None else str(record["etag"]).strip('"')
 
     def register_image(self, name: str, description: str) -> str:
-        """Register an AMI that ``describe-images`` knows."""
+        """Register an AMI that ``describe-images`` returns."""
         request = {
             "Name": [re.sub(r"[^A-Za-z0-9()\[\] ./'@_-]", "-", name)],
             "Description": [description],
@@ -49,16 +49,16 @@ class EmulatorEnvironment:
         return found[1].decode()
 
     def publish(self, event: Mapping[str, Any]) -> None:
-        """Put an event of the service's own on the default bus."""
+        """Put an event of the service on the default bus."""
         publish_as_service("aws.imagebuilder", event)
 
     def kill_caller(self) -> None:
-        """Kill the function whose call is being answered."""
+        """Kill the function that makes the current call."""
         functions.kill(_caller.get())
 
 
 def publish_as_service(source: str, event: Mapping[str, Any]) -> None:
-    """Put an event of a service of AWS's on the default bus, which nobody else may.
+    """Put an event of an AWS service on the default bus, which no other caller may do.
 
     https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
     """
@@ -78,7 +78,7 @@ def publish_as_service(source: str, event: Mapping[str, Any]) -> None:
 
 
 def register_service(builder: FakeImageBuilder) -> None:
-    """Make the emulator know the service: its requests, its SDK integrations, its resources."""
+    """Register the service with the emulator: its API, its SDK integrations, its resources."""
 
     async def handle(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]

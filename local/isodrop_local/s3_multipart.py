@@ -1,8 +1,8 @@
-"""What S3 demands of a multipart upload with SHA-256 checksums: rules without an emulator.
+"""The rules of S3 for multipart uploads with SHA-256 checksums, independent of an emulator.
 
-MiniStack and moto take parts without checksums, complete without them and know no conflict; both
-are patched to go by these rules, so that a copy behaves the same in process and on the stack. The
-sources are S3's API reference and user guide, and, where these say less, what others saw S3 do.
+MiniStack and moto accept parts and completions without checksums, and know no conflict; both
+are patched to follow these rules, so that a copy behaves the same in process and on the stack. The
+sources are S3's API reference and user guide, and published observations where these say nothing.
 """
 
 import base64
@@ -26,14 +26,14 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class S3ResponseError(Exception):
-    """An answer of S3's that is an error.
+    """An error response of S3.
 
     Attributes
     ----------
     status : int
         The HTTP status.
     code, message : str
-        S3's own.
+        S3's code and message.
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -43,7 +43,7 @@ class S3ResponseError(Exception):
         self.message = message
 
     def answer(self) -> Answer:
-        """Write it as S3 does."""
+        """Return it as an HTTP response."""
         code, message = escape(self.code), escape(self.message)
         body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         return self.status, {"Content-Type": "application/xml"}, body.encode()
@@ -51,7 +51,7 @@ class S3ResponseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part as S3 keeps it.
+    """A part as S3 stores it.
 
     Attributes
     ----------
@@ -73,20 +73,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What S3 knows of an upload when it is to be completed.
+    """The state of an upload that is to be completed.
 
     Attributes
     ----------
     parts : Mapping[int, Part]
-        What was uploaded.
+        The uploaded parts.
     algorithm : str or None
-        What the upload was created with.
+        The checksum algorithm that the upload was created with.
     exists : bool
         Whether there is a current object under its key.
     deleted : bool
         Whether one was deleted there since the upload was created.
     minimum : int
-        How big each part but the last must be.
+        The minimum size of each part except the last.
     """
 
     parts: Mapping[int, Part]
@@ -98,20 +98,20 @@ class Target:
 
 @dataclass(slots=True)
 class Behaviour:
-    """What S3 may do one way or another.
+    """What S3 does in cases where documents and observations differ.
 
     Attributes
     ----------
     answers_again : bool
-        What a CompleteMultipartUpload gets that is sent again after it took effect. Documented is
-        NoSuchUpload; seen is the same answer again for some time
-        (https://github.com/adobe/S3Mock/issues/2586), so that a caller has to know both.
+        The response to a CompleteMultipartUpload that is repeated after it took effect. Documented
+        is NoSuchUpload; observed is the first response again for some time
+        (https://github.com/adobe/S3Mock/issues/2586), so that a caller must handle both.
     small_ranges : bool
-        Whether ranges of objects of 5 MB and less are copied, too. Documented is InvalidRequest
-        (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html); seen is that S3
-        copies them (https://github.com/Zooz/aws-s3-multipart-copy/pull/45).
+        Whether ranges of objects of 5 MB or less can be copied. Documented is InvalidRequest
+        (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html); observed is that
+        S3 copies them (https://github.com/Zooz/aws-s3-multipart-copy/pull/45).
     minimum_part : int
-        Smaller where a test wants many parts of little.
+        Smaller in tests with many small parts.
     """
 
     answers_again: bool = False
@@ -121,7 +121,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A part as CompleteMultipartUpload lists it."""
+    """A part in the list of CompleteMultipartUpload."""
 
     number: int
     etag: str
@@ -170,7 +170,7 @@ def check_creation(headers: Mapping[str, str]) -> None:
 
 
 def check_part_number(number: str) -> int:
-    """Read a part's number.
+    """Parse a part's number.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
     """
@@ -180,10 +180,10 @@ def check_part_number(number: str) -> int:
 
 
 def check_upload_part(algorithm: str | None, headers: Mapping[str, str]) -> None:
-    """Refuse a part that is sent without the checksum that the upload was created for.
+    """Refuse a part without the checksum that the upload was created for.
 
-    S3 computes no SHA-256 of what is sent; it only checks one (it does compute those of copies).
-    Seen at https://github.com/floci-io/floci/pull/3093, measured on AWS.
+    S3 computes no SHA-256 of uploaded parts; it only checks one (but it computes those of copies).
+    Measured on AWS: https://github.com/floci-io/floci/pull/3093.
     """
     if algorithm != "SHA256":
         return
@@ -198,7 +198,7 @@ def check_upload_part(algorithm: str | None, headers: Mapping[str, str]) -> None
 
 
 def check_source(headers: Mapping[str, str], etag: str) -> None:
-    """Refuse to copy an object that is not, or still is, the one that was meant.
+    """Check the conditions on the source of a copy.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
     """
@@ -220,7 +220,7 @@ def delete_marker() -> S3ResponseError:
 
 
 def copied_range(text: str | None, size: int, behaviour: Behaviour) -> tuple[int, int]:
-    """Find what UploadPartCopy copies of an object: where it begins and where it ends.
+    """Return the range of an object that UploadPartCopy copies.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
     """
@@ -246,7 +246,7 @@ def copied_range(text: str | None, size: int, behaviour: Behaviour) -> tuple[int
 
 
 def read_listing(body: bytes) -> list[Listed]:
-    """Read which parts a CompleteMultipartUpload lists.
+    """Parse the list of parts of CompleteMultipartUpload.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
     """
@@ -302,7 +302,7 @@ def check_completion(target: Target, body: bytes, headers: Mapping[str, str]) ->
 
 
 def _check_order(listing: Sequence[Listed], algorithm: str | None) -> None:
-    """Numbers rise; with part checksums, they also begin at 1 and none is left out.
+    """Numbers must ascend; with part checksums, they must also be consecutive from 1.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
     """
@@ -319,10 +319,10 @@ def _check_order(listing: Sequence[Listed], algorithm: str | None) -> None:
 
 
 def _listed_part(listed: Listed, target: Target) -> Part:
-    """Find the part that is listed.
+    """Return the part that is listed.
 
     Without its checksum the whole request is refused: https://github.com/boto/boto3/issues/3288.
-    A wrong one is taken for another part: https://github.com/floci-io/floci/pull/3093.
+    A wrong one is treated as another part: https://github.com/floci-io/floci/pull/3093.
     """
     part = target.parts.get(listed.number)
     is_invalid = part is None or listed.etag != part.etag
@@ -349,7 +349,7 @@ def _listed_part(listed: Listed, target: Target) -> Part:
 def _check_composite(
     parts: Sequence[Part], algorithm: str | None, headers: Mapping[str, str]
 ) -> None:
-    """Refuse a checksum of the whole, or a type of it, that is not the upload's.
+    """Refuse a checksum of the object, or a type of it, that is not the upload's.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
     """
@@ -367,10 +367,10 @@ def _check_composite(
 
 
 def _check_absent(target: Target) -> None:
-    """Hold to ``If-None-Match: *``.
+    """Check ``If-None-Match: *``.
 
-    412 if there is an object; 409 if one was deleted while the upload was going on, and then the
-    upload is of no more use.
+    412 if there is an object; 409 if one was deleted during the upload, and then the
+    upload cannot be completed any more.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
     if target.exists:
@@ -406,7 +406,7 @@ def composite(parts: Sequence[Part]) -> str:
 
 
 def whole_etag(parts: Sequence[Part]) -> str:
-    """Make the ETag of a completed upload out of its parts', without quotes.
+    """Derive the ETag of a completed upload from its parts', without quotes.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
@@ -415,10 +415,10 @@ def whole_etag(parts: Sequence[Part]) -> str:
 
 
 def sha256(data: bytes) -> str:
-    """Hash bytes as S3 writes it down: SHA-256 in base64."""
+    """Return the SHA-256 of bytes in base64, as S3 writes it."""
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
 def lower_keys(headers: Mapping[str, str]) -> dict[str, str]:
-    """Write all headers' names small."""
+    """Return headers with their names in lower case."""
     return {name.lower(): text for name, text in headers.items()}

@@ -5,9 +5,10 @@ import platform
 import sys
 import time
 
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_local.console_output import ConsoleOutput
 from isodrop_local.containers import host_address
-from isodrop_local.demo import ERROR, ERRORS, EXITS, deploy_stack, end_on_signals
+from isodrop_local.demo import ERRORS, EXIT_CODES, deploy_stack, end_on_signals
 from isodrop_local.stack import ACCOUNT, FASTER, REGION, LocalStack
 
 GUIDE = """
@@ -42,7 +43,7 @@ In another terminal, in this folder (sam is in .venv; any version of the AWS CLI
   aws sqs receive-message --queue-url {endpoint}/{account}/answers --endpoint-url {endpoint}
 
   # run the sweep: it answers and starts what nothing else did, however recent
-  sam remote invoke Sweep --event '{{"graceMinutes": 0}}' --stack-name isodrop
+  sam remote invoke Sweep --event '{{"minAgeMinutes": 0}}' --stack-name isodrop
 
   # see the resources behind it
   aws stepfunctions list-executions --state-machine-arn {machine}
@@ -72,7 +73,7 @@ s3.upload_file("build/25H2.iso", "tries", "25H2.iso")'
   # report on it, and let the sweep answer, since no execution follows it
   isodrop event s3://tries/25H2.iso --report started > build/report.json
   sam local invoke ReportBuild --event build/report.json {with_settings}
-  echo '{{"graceMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
+  echo '{{"minAgeMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
 """
 ONLY_THEN = """\
   # to invoke a function in Lambda's own container image, start with make local CONTAINERS=1
@@ -106,10 +107,10 @@ def main(arguments: list[str] | None = None) -> int:
             print_events(output, stack)
     except ERRORS as error:
         output.print_step("error", f"{type(error).__name__}: {error}", "bad")
-        return ERROR
+        return ExitCode.ERROR
     except KeyboardInterrupt:
         print()
-    return 0
+    return ExitCode.OK
 
 
 def guide(stack: LocalStack, reached: str | None = None) -> str:
@@ -145,7 +146,7 @@ def print_events(output: ConsoleOutput, stack: LocalStack) -> None:
         events = stack.events()
         for event in events[printed:]:
             output.event(event)
-            if EXITS.get(event["detail-type"]):
+            if EXIT_CODES.get(event["detail-type"]):
                 output.print_next_steps(event)
         printed = len(events)
         time.sleep(0.2)

@@ -1,8 +1,8 @@
-"""The emulator in one process: MiniStack with our patches and our Image Builder.
+"""The emulator's process: MiniStack with the patches and the fake Image Builder.
 
 ``python -m isodrop_local.server --port 0`` prints the port when it is ready. It listens on the
-loopback address, and on no other unless it is told to; it keeps its files in a temporary folder of
-its own, and removes that at exit.
+loopback address, and on others only if requested; it keeps its files in a temporary folder of
+its own, and removes it at exit.
 """
 
 import argparse
@@ -24,27 +24,27 @@ from typing import Any
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 LOOPBACK = "127.0.0.1"
 IP_FREEBIND = 15
-"""Linux's, which Python has no name for: an address may be listened on before it is there.
+"""A socket option of Linux for which Python has no name: to listen on an address before it exists.
 
-An engine's bridge may come up with the first container only. See ``man 7 ip``.
+An engine may create its bridge only with the first container. See ``man 7 ip``.
 """
 
 
 def main() -> None:
-    """Serve until a signal, or until the parent is gone."""
+    """Serve until a signal, or until the parent process ends."""
     arguments = _arguments()
     home = Path(tempfile.mkdtemp(prefix="isodrop-stack-"))
     try:
         listener = _listener(LOOPBACK, arguments.port)
         port = listener.getsockname()[1]
-        # Elsewhere the engine hands on to the loopback address what comes to its own.
+        # Elsewhere the engine forwards its own address to the loopback address.
         others = arguments.also if sys.platform == "linux" else []
         listeners = [listener, *(_listener(each, port) for each in others)]
         configure(home, port, arguments.wait_scale, arguments.log_level)
         asyncio.run(serve([each.detach() for each in listeners], port, arguments))
     finally:
         remove(home)
-    # Executions run in threads that never end by themselves, and may make a folder any time.
+    # Executions run in threads that never end, and may create a folder at any time.
     sys.stderr.flush()
     os._exit(0)
 
@@ -64,14 +64,14 @@ def _listener(address: str, port: int) -> socket.socket:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder even while somebody still writes into it."""
+    """Remove a folder even if threads still write into it."""
     deadline = time.monotonic() + 5
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
-    """Set what MiniStack reads from the environment when it is imported."""
+    """Set the environment variables that MiniStack reads when it is imported."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "LOCALSTACK_"))]:
         del os.environ[name]
     tempfile.tempdir = str(home)
@@ -85,12 +85,12 @@ def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
         "MINISTACK_REGION": "us-east-1",
         "SFN_WAIT_SCALE": str(wait_scale),
         "LOG_LEVEL": log_level,
-        # What else it would start or look for.
+        # Features that it must not start.
         "LAMBDA_EXECUTOR": "local",
         "DOCKER_HOST": f"unix://{home}/no-docker",
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
-        # What the roles' policies do not allow is denied; the account's own key may do anything.
+        # Policies of roles are enforced; the account's own key may do anything.
         "AUTH": "true",
     }
 
@@ -133,17 +133,17 @@ def make_gateway(
     files: tuple[Path, ...] = (),
     also: Collection[str] = (),
 ) -> Asgi:
-    """Put a gate and the control API before the patched emulator.
+    """Put the gate and the control API before the patched emulator.
 
     Parameters
     ----------
     wait_scale : float
     ready : callable
-        Called when it answers.
+        Called when it accepts requests.
     files : tuple of pathlib.Path
-        Files, and folders of files, that may be put into a bucket by reference.
+        Files, and folders, that may be put into a bucket by reference.
     also : collection of str
-        By which other addresses it may be asked for.
+        Other addresses by which it may be addressed.
     """
     from ministack import app  # noqa: PLC0415
 
@@ -185,7 +185,7 @@ def make_gateway(
 
 
 def as_https(scope: Any) -> Any:
-    """Let a request count as encrypted, as all requests of AWS are: policies deny the others."""
+    """Mark a request as encrypted, because the policies deny unencrypted ones."""
     return {**scope, "headers": [*scope.get("headers", ()), (b"x-forwarded-proto", b"https")]}
 
 
@@ -214,11 +214,11 @@ async def _answer(send: Any, status: int, content: Any) -> None:
 
 
 def _wait_for_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Stop when stdin ends: the parent holds its other end, however it goes."""
+    """Stop when stdin ends: the parent holds the other end until it ends."""
     with contextlib.suppress(OSError):
         while os.read(sys.stdin.fileno(), 1024):
             pass
-    with contextlib.suppress(RuntimeError):  # the loop may be closed by then
+    with contextlib.suppress(RuntimeError):  # the loop may already be closed
         loop.call_soon_threadsafe(stop.set)
 
 

@@ -38,31 +38,31 @@ Event = dict[str, Any]
 
 
 class StackError(Exception):
-    """The stack on this machine is not what it should be; the message has its log's end."""
+    """The local stack failed; the message has the end of its log."""
 
 
 class LocalStack:
-    """The emulator in a process of its own, with template.yaml deployed to it.
+    """The emulator in its own process, with template.yaml deployed to it.
 
     Parameters
     ----------
     wait_scale : float
-        How much of their real time waits, retries and builds take.
+        The fraction of real time that waits, retries and builds take.
     name : str
         The CloudFormation stack's name.
     port : int
-        Where the emulator listens, on 127.0.0.1; 0 takes a free one.
+        The port on 127.0.0.1; 0 for a free one.
     also : sequence of str
-        By which other addresses of this machine it may be asked for, at that port.
+        Other addresses of this machine on which it listens, at that port.
     files : iterable of pathlib.Path
-        Files, and folders of files, that :meth:`link` may put into the bucket: the emulator reads
-        no other, whoever asks it to.
+        Files, and folders, that :meth:`link` may put into the bucket: the emulator reads
+        no others.
 
     Examples
     --------
     >>> with LocalStack() as stack:                                     # doctest: +SKIP
     ...     stack.deploy({"MaxConsecutiveFailures": 2})
-    ...     stack.drop(Path("Win11.iso"))
+    ...     stack.upload(Path("Win11.iso"))
     ...     stack.wait_for_answer("Win11.iso")["detail-type"]
     'ISO Import Succeeded'
     """
@@ -92,11 +92,11 @@ class LocalStack:
         self._reader: threading.Thread | None = None
         self._home: tempfile.TemporaryDirectory[str] | None = None
 
-    # ------------------------------------------------------------------ up and down
+    # ------------------------------------------------------------------ start and stop
 
     def __enter__(self) -> Self:
-        """Start the emulator and wait until it answers."""
-        # The server cleans up behind itself; what one leaves that was killed goes with this folder.
+        """Start the emulator and wait until it is ready."""
+        # The server removes its files; those of a killed server are removed with this folder.
         self._home = tempfile.TemporaryDirectory(prefix="isodrop-", ignore_cleanup_errors=True)
         self._server = subprocess.Popen(
             [
@@ -111,7 +111,7 @@ class LocalStack:
             stderr=subprocess.PIPE,
             text=True,
             env={**BYTECODE, **os.environ, "TMPDIR": self._home.name},
-            # A Ctrl-C in the terminal is ours to handle; the server stops when we let go of it.
+            # Ctrl-C is handled here; the server stops when its stdin is closed.
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._keep_log, args=(self._server,), daemon=True)
@@ -152,8 +152,8 @@ class LocalStack:
         given = {**PARAMETERS, **(parameters or {})}
         self.parameters = {key: str(value) for key, value in given.items()}
         if self._heard is None:
-            # This account is no fresh one: Image Builder has worked in it before. Asked for as AWS
-            # wants it, the emulator gives the role another name.
+            # As in an account in which Image Builder has been used before. With AWS's own request,
+            # the emulator gives the role another name.
             self.client("iam").create_role(
                 RoleName="AWSServiceRoleForImageBuilder",
                 Path="/aws-service-role/imagebuilder.amazonaws.com/",
@@ -183,10 +183,10 @@ class LocalStack:
             code = self._server.returncode if self._server else None
             raise StackError(f"the emulator is gone (exit {code}); its log ends:\n{self.log()}")
 
-    # ------------------------------------------------------------------ AWS, and beside it
+    # ------------------------------------------------------------------ clients and control API
 
     def create_role(self, name: str, *statements: Mapping[str, Any]) -> str:
-        """Make a role that anybody takes, and that may do what is given; get its ARN."""
+        """Create a role that anybody may assume, with a policy; return its ARN."""
         iam = self.client("iam")
         takes = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(takes))["Role"]
@@ -208,7 +208,7 @@ class LocalStack:
         }
 
     def client(self, service: str) -> Any:
-        """Get a boto3 client that talks to this stack."""
+        """Return a boto3 client for this stack."""
         self._check_running()
         if service not in self._clients:
             session: Any = boto3.session.Session(**credentials())
@@ -219,7 +219,7 @@ class LocalStack:
         return self._clients[service]
 
     def control(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:
-        """Speak to the emulator's control surface; see :mod:`isodrop_local.control_api`."""
+        """Call the control API; see :mod:`isodrop_local.control_api`."""
         self._check_running()
         request = urllib.request.Request(  # noqa: S310  # always http on the loopback address
             f"{self.endpoint}/_isodrop/{path}",
@@ -241,7 +241,7 @@ class LocalStack:
     def upload(
         self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
     ) -> str:
-        """Upload a file; answer with its key."""
+        """Upload a file; return its key."""
         key = path.name if key is None else key
         self.client("s3").upload_file(
             str(path), self.bucket, key, ExtraArgs={"Metadata": dict(metadata or {})}
@@ -251,25 +251,25 @@ class LocalStack:
     def link(
         self, path: Path, key: str | None = None, metadata: Mapping[str, str] | None = None
     ) -> str:
-        """Put a big file, one of the stack's, into the bucket without copying it; get its key."""
+        """Put one of the stack's files into the bucket without copying it; return its key."""
         key = path.name if key is None else key
         asked = {"bucket": self.bucket, "key": key, "path": str(path.resolve())}
         self.control("objects", {**asked, "metadata": dict(metadata or {})})
         return key
 
     def count_reads(self, key: str) -> list[tuple[int, int]]:
-        """List what has been read of a linked file so far: offset and length of each range."""
+        """List the ranges that were read of a linked file: offset and length."""
         asked = {"bucket": self.bucket, "key": key}
         return [(offset, length) for offset, length in self.control("objects/reads", asked)]
 
-    # ------------------------------------------------------------------ what goes wrong
+    # ------------------------------------------------------------------ faults
 
     def s3_behaviour(self, **what: Any) -> None:
-        """Let S3 do as it may, too: see :class:`~isodrop_local.s3_multipart.Behaviour`."""
+        """Choose S3's behaviour: see :class:`~isodrop_local.s3_multipart.Behaviour`."""
         self.control("objects/behaviour", what)
 
     def fail_next(self, service: str, operation: str, **how: Any) -> None:
-        """Let the next calls of the functions, or of the state machine, go wrong.
+        """Make the next calls of the functions, or of the state machine, fail.
 
         Parameters
         ----------
@@ -281,15 +281,15 @@ class LocalStack:
         self.control("faults", {"service": service, "operation": operation, **how})
 
     def faults_left(self) -> int:
-        """Count the calls that are still to go wrong."""
+        """Count the calls that will still fail."""
         return int(self.control("counts")["faults"])
 
     def deliver_next(self, *delays: float) -> None:
-        """Let the next upload's event be delivered after each of so many seconds, or not at all."""
+        """Deliver the next upload's event after each of these delays in seconds, or not at all."""
         self.control("deliveries", {"delays": delays})
 
     def publish_as_service(self, event: Mapping[str, Any]) -> None:
-        """Put an event of a service of AWS's on the default bus."""
+        """Put an event of an AWS service on the default bus."""
         self.control("events", event)
 
     def counts(self) -> dict[str, int]:
@@ -301,7 +301,7 @@ class LocalStack:
         return asked
 
     def authorizations(self) -> list[dict[str, Any]]:
-        """List what callers other than the account itself have wanted, and whether they may.
+        """List the requests of callers other than the account, and whether they were allowed.
 
         Each once: ``principal``, ``action``, ``resource``, ``context`` (the conditions' keys, in
         lower case) and ``allowed``, which is what the caller's own policies say.
@@ -327,12 +327,12 @@ class LocalStack:
         ]
 
     def wait_for(self, found: Callable[[], Any], timeout: float = 30.0) -> Any:
-        """Wait until something can be found, and get it.
+        """Wait until ``found`` returns something, and return it.
 
         Raises
         ------
         TimeoutError
-            With what was heard meanwhile and the emulator's log.
+            The message has the events meanwhile and the emulator's log.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -356,7 +356,7 @@ class LocalStack:
         timeout : float
             In seconds.
         nth : int
-            Which of the key's answers: the second upload under one key has the second.
+            The index of the answer among those of the key.
         """
 
         def answer() -> Event | None:
@@ -367,7 +367,7 @@ class LocalStack:
         return got
 
     def executions(self) -> list[dict[str, Any]]:
-        """Get the state machine's executions, the oldest first."""
+        """Return the state machine's executions, the oldest first."""
         states = self.client("stepfunctions")
         arn = self.outputs["ImportStateMachineArn"]
         pages = states.get_paginator("list_executions").paginate(stateMachineArn=arn)
@@ -381,9 +381,9 @@ class LocalStack:
         )
 
     def sweep(self) -> dict[str, int]:
-        """Sweep once, for everything however young; get what was found and done."""
+        """Run a sweep with a minimum age of 0; return its summary."""
         answer = self.client("lambda").invoke(
-            FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"graceMinutes": 0})
+            FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"minAgeMinutes": 0})
         )
         result: dict[str, int] = json.load(answer["Payload"])
         if "FunctionError" in answer:
@@ -393,7 +393,7 @@ class LocalStack:
     def subscribe(
         self, name: str, pattern: Mapping[str, Any], bus: str = "default"
     ) -> "Subscription":
-        """Subscribe to what matches an event pattern from now on, as any consumer would."""
+        """Subscribe to future events that match a pattern, as any consumer would."""
         sqs, events = self.client("sqs"), self.client("events")
         queue = sqs.create_queue(QueueName=f"subscriber-{name}")["QueueUrl"]
         asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
@@ -409,7 +409,7 @@ def _policy(*statements: Mapping[str, Any]) -> str:
 
 
 class Subscription:
-    """A queue behind a rule, and all that came through it."""
+    """A queue behind a rule, and all events that it received."""
 
     def __init__(self, sqs: Any, queue: str) -> None:
         self._sqs = sqs
@@ -432,7 +432,7 @@ class Subscription:
 
 
 class Remote:
-    """The fake Image Builder of a stack, at arm's length: its knobs and its record."""
+    """The fake Image Builder of a stack, over its control API."""
 
     def __init__(self, stack: LocalStack) -> None:
         self._stack = stack
@@ -446,15 +446,15 @@ class Remote:
         return list(self._post("builds", kind=kind))
 
     def violations(self) -> list[Any]:
-        """List what no caller of ours may do and one did."""
+        """List what isodrop must never do, and did."""
         return list(self._post("violations"))
 
     def fail_next(self, operation: str, **how: Any) -> None:
-        """Let the next calls go wrong: ``code``, ``times``, ``committed`` and so on."""
+        """Make the next calls fail: ``code``, ``times``, ``committed`` and so on."""
         self._post("fail_next", operation=operation, **how)
 
     def fail_next_build(self, **how: Any) -> None:
-        """Let the next builds fail: ``message``, ``step``, ``times``, ``kind`` and so on."""
+        """Make the next builds fail: ``message``, ``step``, ``times``, ``kind`` and so on."""
         self._post("fail_next_build", **how)
 
     def hold(self, status: str, kind: str = "import") -> None:
@@ -462,7 +462,7 @@ class Remote:
         self._post("hold", status=status, kind=kind)
 
     def release(self, status: str | None = None) -> None:
-        """Let them go on."""
+        """Release them."""
         self._post("release", status=status)
 
     def cancel(self, arn: str) -> None:
@@ -474,7 +474,7 @@ class Remote:
         self._post("delete", arn=arn)
 
     def fail(self, arn: str) -> None:
-        """Let a running build fail, in the state that it is in."""
+        """Make a running build fail in its current state."""
         self._post("fail", arn=arn)
 
     def forget_tokens(self) -> None:
@@ -482,7 +482,7 @@ class Remote:
         self._post("forget_tokens")
 
     def set_quota(self, quota: int) -> None:
-        """Let so many builds run at once."""
+        """Set how many builds may run at once."""
         self._post("set_quota", quota=quota)
 
     def set_status(self, arn: str, status: str, reason: str | None = None) -> None:
@@ -506,7 +506,7 @@ class Credentials(TypedDict):
 
 
 def credentials() -> Credentials:
-    """Get what a client needs to be somebody here: the emulator takes the account from the key."""
+    """Return credentials: the emulator derives the account from the key."""
     return {
         "aws_access_key_id": ACCOUNT,
         "aws_secret_access_key": "none",

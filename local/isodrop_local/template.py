@@ -1,10 +1,10 @@
-"""The template as CloudFormation will see it, for checks that look no deeper by themselves.
+"""The template as CloudFormation receives it, for checks that do not transform it themselves.
 
-``python -m isodrop_local.template FOLDER`` writes two templates: ``transformed.json``, what the SAM
-transform makes of template.yaml, and ``machine.json``, the state machine with its definition
-inline and its substitutions in place, since cfn-lint does not look inside
+``python -m isodrop_local.template FOLDER`` writes two templates: ``transformed.json``, the result
+of the SAM transform of template.yaml, and ``machine.json``, the state machine with its definition
+inline and its substitutions made, because cfn-lint does not check
 ``AWS::Serverless::StateMachine``; and ``machine.asl.json``, that definition alone. Of each example
-it writes the same: ``example-NAME.json``, and ``example-NAME.asl.json`` if it has a machine.
+it writes the same: ``example-NAME.json``, and ``example-NAME.asl.json`` if it has a state machine.
 """
 
 import json
@@ -26,7 +26,7 @@ SUBSTITUTES = {
     "ReportBuildArn": "arn:aws:lambda:eu-central-1:123456789012:function:ReportBuild",
     "DistributesImages": "true",
 }
-"""Substitutes for what only a deployment knows."""
+"""Substitutes for values that only a deployment has."""
 
 
 def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
@@ -36,7 +36,7 @@ def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
 
 
 def defaults(template: dict[str, Any] | None = None) -> dict[str, str]:
-    """Get the parameters' defaults of the template, or of another."""
+    """Return the defaults of a template's parameters."""
     return {
         name: str(parameter["Default"])
         for name, parameter in (template or source())["Parameters"].items()
@@ -45,7 +45,7 @@ def defaults(template: dict[str, Any] | None = None) -> dict[str, str]:
 
 
 def transform(template: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Get what the SAM transform makes of the template, or of one that names its artifacts."""
+    """Return the result of the SAM transform of a template."""
     template = template or source()
     for resource in template["Resources"].values():
         for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
@@ -61,7 +61,7 @@ def transform(template: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def examples() -> dict[str, dict[str, Any]]:
-    """Get what is looked at of the examples, by file name."""
+    """Return the templates and state machines of the examples, by file name."""
     made = {}
     for path in sorted((ROOT / "examples").glob("*/template.yaml")):
         name = f"example-{path.parent.name}"
@@ -74,7 +74,7 @@ def examples() -> dict[str, dict[str, Any]]:
 
 
 def definition(**parameters: object) -> dict[str, Any]:
-    """Get the state machine's definition with its substitutions in place."""
+    """Return the state machine's definition with its substitutions made."""
     words = (ROOT / "statemachine/import.asl.json").read_text()
     values = {**defaults(), **SUBSTITUTES, **parameters}
     made: dict[str, Any] = json.loads(_substituted(words, values))
@@ -88,7 +88,7 @@ def _substituted(words: str, values: Mapping[str, object]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Get a template of the state machine alone, its definition inline."""
+    """Return a template of the state machine alone, with its definition inline."""
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Resources": {
@@ -104,7 +104,7 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write all of it into a folder."""
+    """Write all files into a folder."""
     # Otherwise it prints a notice about metrics each time.
     logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
     folder = Path(sys.argv[1])

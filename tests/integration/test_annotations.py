@@ -92,7 +92,7 @@ def test_a_rejected_object_is_tagged_with_the_code(harness: ImportHarness) -> No
 
     assert tags_of(harness, upload) == {
         "isodrop:state": "rejected",
-        "isodrop:code": "server-media",
+        "isodrop:code": "server-iso",
     }
 
 

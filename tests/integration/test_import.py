@@ -73,7 +73,7 @@ def test_the_request_is_all_that_was_decided(harness: ImportHarness) -> None:
         "windowsConfiguration": {"imageIndex": 3},
     }
     assert len(sent["clientToken"]) == 36
-    assert tags["isodrop:drop"] == harness.claim_run(upload).upload_id
+    assert tags["isodrop:upload"] == harness.claim_run(upload).upload_id
     assert tags["isodrop:attempt"] == "0"
 
 
@@ -95,9 +95,9 @@ def test_the_token_is_derived_from_the_inspected_bytes(harness: ImportHarness) -
     ("editions", "code"),
     [
         (consumer_editions(), Code.NO_SUCH_EDITION),
-        (server_editions(), Code.SERVER_MEDIA),
-        (evaluation_editions(), Code.EVALUATION_MEDIA),
-        (ltsc_editions(), Code.LTSC_MEDIA),
+        (server_editions(), Code.SERVER_ISO),
+        (evaluation_editions(), Code.EVALUATION_ISO),
+        (ltsc_editions(), Code.LTSC_ISO),
     ],
 )
 def test_an_iso_that_cannot_be_imported_is_rejected_before_any_build(

@@ -95,7 +95,7 @@ def test_another_write_of_the_same_key_is_another_upload(ledger: Ledger) -> None
 
 @pytest.mark.parametrize(
     "decision",
-    [a_plan(), Rejection.of(Code.SERVER_MEDIA), replace(a_plan(), notes=("ä\n",), release=None)],
+    [a_plan(), Rejection.of(Code.SERVER_ISO), replace(a_plan(), notes=("ä\n",), release=None)],
 )
 def test_a_recorded_decision_is_never_changed(
     ledger: Ledger, decision: ImportPlan | Rejection

@@ -1,4 +1,4 @@
-"""One drop, one answer, one build for one import: each case that could break it, by name.
+"""One answer for each run, one build for each import: each case that could break it, by name.
 
 The real handlers under the real state machine's definition, without real time; see
 :mod:`tests.resilience.simulation`. Every run is judged by the oracle, whatever else is asserted.

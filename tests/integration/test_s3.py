@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop.aws.s3 import has_current, open_object, parse_uri, read_text
+from isodrop.aws.s3 import has_current, open_object, read_text
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import PermanentError, RejectedError
@@ -179,11 +179,3 @@ def test_small_text_is_read_and_large_text_refused(session: boto3.Session) -> No
         read_text(s3, f"s3://{BUCKET}/large", 100)
     with pytest.raises(PermanentError, match="not ASCII"):
         read_text(s3, f"s3://{BUCKET}/binary", 100)
-
-
-@pytest.mark.parametrize(
-    "uri", ["s3://bucket", "s3:///key", "https://bucket/key", "s3://B/key", ""]
-)
-def test_an_invalid_s3_uri_is_reported(uri: str) -> None:
-    with pytest.raises(ValueError, match="s3://bucket/key"):
-        parse_uri(uri)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from isodrop.windows.file_names import MAX_NAME, FileName, parse_file_name
 from isodrop.windows.name_patterns import LANGUAGE_CODES, LANGUAGE_TAGS, LANGUAGES
-from isodrop.windows.releases import DOCUMENTED
+from isodrop.windows.releases import SUPPORTED_RELEASES
 
 KNOWN_LANGUAGES = {*LANGUAGE_TAGS.values(), *LANGUAGE_CODES.values()}
 ALPHABET = st.sampled_from(string.ascii_letters + string.digits + "_-. ")
@@ -59,7 +59,7 @@ def check(said: FileName) -> None:
     assert said.revision is None or said.build is not None
     if said.importable == "yes":
         assert (said.windows, said.architecture) == ("11", "x64")
-        assert said.release in DOCUMENTED
+        assert said.release in SUPPORTED_RELEASES
         assert said.edition in {"business", "enterprise"}
         assert not {"ltsc", "eval", "server", "iot", "arm64"} & {*said.name.lower().split("_")}
 

@@ -14,7 +14,7 @@ from tests.resilience.schedule import Upload
 
 TWIN_BYTE: Final = 400
 """Where a twin differs, from the end: in a hole between files."""
-REJECTION_CODES: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-media"}
+REJECTION_CODES: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-iso"}
 
 
 @cache

@@ -145,7 +145,7 @@ class FinalState:
     @property
     def ours(self) -> Sequence[Json]:
         """The builds that isodrop began."""
-        return [build for build in self.builds if "isodrop:drop" in build["request"]["tags"]]
+        return [build for build in self.builds if "isodrop:upload" in build["request"]["tags"]]
 
     def asks_of(self, run: UploadedIso) -> int:
         """Say how many answers an upload is owed."""
@@ -153,7 +153,7 @@ class FinalState:
 
     def drop_of(self, build: Json) -> UploadedIso | None:
         """Find the upload that a build was begun for."""
-        version = self.runs.get(build["request"]["tags"]["isodrop:drop"])
+        version = self.runs.get(build["request"]["tags"]["isodrop:upload"])
         return next((each for each in self.uploaded if each.version == version), None)
 
 

@@ -28,8 +28,8 @@ _HEAD: Final = """\
 
 Written by `make paths`. {count} paths through
 [import.asl.json](../statemachine/import.asl.json), each run by three interpreters of Amazon
-States Language: the one that simulates the [guarantees](promise.md), the patched emulator's, which
-`make demo` uses, and [sfnx](https://github.com/iwamot/sfnx), whose author verified it on
+States Language: the one that simulates the [guarantees](guarantees.md), the patched emulator's,
+which `make demo` uses, and [sfnx](https://github.com/iwamot/sfnx), whose author verified it on
 AWS. They agree if calls, states, and output or error are the same. Messages about
 expressions that cannot be evaluated are not compared, because each has its own.
 

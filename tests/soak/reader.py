@@ -22,7 +22,7 @@ OURS = frozenset(
     {
         Code.NOT_AN_ISO,
         Code.TRUNCATED,
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         Code.NOT_WINDOWS,
         Code.SPLIT_IMAGE,
     }
@@ -38,7 +38,7 @@ class Outcome:
     Attributes
     ----------
     ends : Metrics
-        How often each code, or ``read`` where the media could be read all the same.
+        How often each code, or ``read`` where the ISO could be read all the same.
     wrong : list of str
         What must not happen, by the number of the image.
     requests, bytes, memory : int

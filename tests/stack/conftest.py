@@ -45,7 +45,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 def stack(deployed: LocalStack) -> Iterator[LocalStack]:
     """The stack with no faults left over, and no violation of Image Builder's rules afterwards.
 
-    What was dropped and heard before stays: take a key of your own, and media of your own.
+    Earlier uploads and events stay: use a key and an ISO of your own.
     """
     deployed.settle(60)  # a build that begins late would meet what was meant for this test's
     deployed.image_builder.reset()

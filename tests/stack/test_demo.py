@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_local import demo
 from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.stack import LocalStack, credentials
@@ -71,7 +72,7 @@ def test_machines_get_a_json_object_a_line_and_a_success(run: Run) -> None:
     plan = answer["detail"]["data"]["plan"]
     assert plan["name"] == "windows-11-enterprise-x64-en-us"
     assert re.fullmatch(r"11\.26100\.\d+", plan["semanticVersion"])
-    assert plan["imageIndex"] == 3  # as on real media; other tests have another order
+    assert plan["imageIndex"] == 3  # as on Microsoft's ISOs; other tests have another order
     assert is_free(told[1]["endpoint"])
     messages = "\n".join(line["message"] for line in told if "message" in line)
     assert [line for line in sampled() if not line.search(messages)] == []
@@ -106,7 +107,7 @@ def test_people_get_plain_lines_and_the_reason_of_a_rejection(run: Run, tmp_path
     text = tmp_path / "letter.iso"
     text.write_text("Dear reader, this is no ISO.\n" * 100)
     done = run("--iso", str(text))
-    assert done.returncode == demo.REJECTED, done.stdout + done.stderr
+    assert done.returncode == ExitCode.REJECTED, done.stdout + done.stderr
     assert "ISO Import Rejected: not-an-iso" in done.stdout
     assert '"code": "not-an-iso"' in done.stdout, "the answer in full"
     assert "What to do: " in done.stdout
@@ -119,7 +120,7 @@ def test_people_get_plain_lines_and_the_reason_of_a_rejection(run: Run, tmp_path
 )
 def test_an_unreadable_file_is_a_usage_error(run: Run, path: str, says: str) -> None:
     done = run("--iso", path)
-    assert done.returncode == demo.USAGE
+    assert done.returncode == ExitCode.USAGE
     assert says in done.stderr
     assert done.stdout == ""
 
@@ -166,7 +167,7 @@ def test_a_port_in_use_is_reported_in_one_sentence(environ: dict[str, str]) -> N
             check=False,
             timeout=60,
         )
-    assert done.returncode == demo.ERROR
+    assert done.returncode == ExitCode.ERROR
     assert f"port {port} of 127.0.0.1 is not available: Address already in use" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -229,7 +230,7 @@ def test_a_failed_build_has_its_own_exit_code(
     path = make_unique_iso("doomed.iso")
     upload_failing_iso(stack, path, message="Sysprep was not amused.", step="RunSysprep")
     answer = stack.wait_for_answer("doomed.iso")
-    assert demo.is_answered(ConsoleOutput(), stack, answer) == demo.FAILED
+    assert demo.is_answered(ConsoleOutput(), stack, answer) == ExitCode.FAILED
     assert "Sysprep was not amused." in capsys.readouterr().out
 
 
@@ -287,8 +288,8 @@ def test_the_next_commands_are_suggested_at_the_end_on_a_terminal_only(
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     monkeypatch.setattr(demo, "end_on_signals", lambda: None)
-    monkeypatch.setattr(demo, "run", lambda _narrator, _iso: demo.REJECTED)
-    assert demo.main(arguments) == demo.REJECTED
+    monkeypatch.setattr(demo, "run", lambda _narrator, _iso: ExitCode.REJECTED)
+    assert demo.main(arguments) == ExitCode.REJECTED
     assert capsys.readouterr().out == told
     assert len(demo.NEXT) <= 80
 

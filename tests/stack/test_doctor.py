@@ -129,7 +129,7 @@ def test_a_broken_stack_is_reported_in_a_line_with_its_remedy(
         patient.client("events").enable_rule(Name=patient.of["UploadRule"])
     broken = [line.split("\t") for line in out.splitlines() if line.startswith("error\t")]
     rule = patient.of["UploadRule"]
-    assert status == 3
+    assert status == 4
     assert [(check, remedy) for _, check, _, remedy in broken] == [
         ("upload-rule", f"aws events enable-rule --name {rule} --region {REGION}")
     ]

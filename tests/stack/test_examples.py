@@ -123,7 +123,7 @@ def test_the_mail_has_a_sentence_for_every_answer(
         ' windows-11-enterprise-x64-en-us 11.26100.1742."'
     )
     assert stack.wait_for(lambda: sentence(bad)) == (
-        f'"{data(bad)["source"]["key"]} cannot be imported (server-media).'
+        f'"{data(bad)["source"]["key"]} cannot be imported (server-iso).'
         f' {data(bad)["message"]} {data(bad)["remedy"]}"'
     )
     assert stack.wait_for(lambda: sentence(lost)) == (

@@ -16,7 +16,7 @@ from isodrop_local.faults import LOST_RESPONSE
 from isodrop_local.stack import ACCOUNT, PARAMETERS, REGION, LocalStack
 from tests.stack.conftest import MakeIso
 
-BUCKET = "somebody-s-media"
+BUCKET = "existing-isos"
 NAME = "on-existing-ground"
 
 

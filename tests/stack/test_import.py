@@ -1,4 +1,4 @@
-"""One drop, one answer, one build: on the template that is deployed, whatever goes wrong."""
+"""One answer for each run, one build for each import, on the deployed template."""
 
 import json
 from pathlib import Path
@@ -66,8 +66,8 @@ def test_an_uploaded_iso_becomes_an_ami_with_progress_events(
     ("editions", "code"),
     [
         (business_editions(architecture="arm64"), Code.WRONG_ARCHITECTURE),
-        (server_editions(), Code.SERVER_MEDIA),
-        (evaluation_editions(), Code.EVALUATION_MEDIA),
+        (server_editions(), Code.SERVER_ISO),
+        (evaluation_editions(), Code.EVALUATION_ISO),
         (consumer_editions(), Code.NO_SUCH_EDITION),
     ],
 )

@@ -14,7 +14,7 @@ from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
 from isodrop_local.stack import LocalStack
 from tests.stack.conftest import MakeIso, upload_failing_iso
-from tests.unit.test_monitoring import DOCUMENTED, RUNBOOK
+from tests.unit.test_monitoring import METRIC_DIMENSIONS, RUNBOOK
 
 # What only the AWS CLI takes, and no operation does.
 CLI_ONLY = {"cli-binary-format"}
@@ -56,7 +56,7 @@ def test_every_metric_is_written_under_its_documented_name_and_dimensions(
                         dimensions
                     )
     # Then: all but what a sweep counts where it is not nothing, and answers that are an alarm
-    own = {key: value for key, value in DOCUMENTED.items() if key[0] == NAMESPACE}
+    own = {key: value for key, value in METRIC_DIMENSIONS.items() if key[0] == NAMESPACE}
     assert written.items() <= own.items()
     assert {name for _, name in own.keys() - written.keys()} <= WHERE_NOT_ZERO
 

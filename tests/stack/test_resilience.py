@@ -28,7 +28,7 @@ CALLS = (
 )
 WITHOUT_EFFECT = (What.THROTTLED, What.BROKEN, What.BUSY, What.LOST, What.KILLED_BEFORE)
 WITH_EFFECT = (What.ANSWER_LOST, What.ANSWER_BROKEN, What.KILLED_AFTER)
-# Few: these take several seconds each. `make soak-promise STACK=1` runs any number of them.
+# Few: these take several seconds each. `make soak-faults STACK=1` runs any number of them.
 SEEDS = (1007, 1011)
 
 

@@ -188,7 +188,7 @@ def them(started: LocalStack) -> Iterator[LocalStack]:
 
 @dataclass(frozen=True)
 class Walker:
-    """Who walks: drops what is needed, as the account; and operates, as an operator."""
+    """The test of the roles: uploads as the account, and operates as an operator."""
 
     stack: LocalStack
     folder: Path
@@ -232,7 +232,7 @@ class Walker:
         )
         assert self.code(self.upload(2)) is None
         server = make_iso(self.folder / "server.iso", editions=server_editions())
-        assert self.code(self.stack.upload(server, "isos/server.iso")) == Code.SERVER_MEDIA
+        assert self.code(self.stack.upload(server, "isos/server.iso")) == Code.SERVER_ISO
         self.stack.deliver_next(0.5)
         gone = self.upload(3)
         self.delete(gone)

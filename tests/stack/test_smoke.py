@@ -116,7 +116,7 @@ def test_no_build_starts_where_doctor_finds_a_fault(
         status, _, why = run(iso(), "--yes")
     finally:
         events.enable_rule(Name=rule)
-    assert status == 3
+    assert status == 4
     assert "fix the errors first" in why
 
 

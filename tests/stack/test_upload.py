@@ -91,4 +91,4 @@ def test_an_iso_that_would_be_rejected_is_not_sent(iso: MakeIso, run: Run, sent:
     status, told = run(str(iso(server_editions())))
 
     assert (status, sent) == (3, [])
-    assert told[-1]["rejection"]["code"] == "server-media"
+    assert told[-1]["rejection"]["code"] == "server-iso"

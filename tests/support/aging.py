@@ -1,4 +1,4 @@
-"""Time for what is new to AWS: ten minutes are ten minutes on the stack, however fast it goes."""
+"""Makes builds older in the ledger: some waits of isodrop last ten minutes on the stack, too."""
 
 from isodrop_local.stack import LocalStack
 
@@ -6,9 +6,9 @@ LONG_AGO = "2026-11-01T00:00:00.000+00:00"
 
 
 def aged(stack: LocalStack, arn: str, attribute: str) -> bool:
-    """Let the ledger say that something of a build was long ago: ``submittedAt``, ``availableAt``.
+    """Move a time of a build's record into the past: ``submittedAt`` or ``availableAt``.
 
-    Whether the ledger says when it was; if not, it is too early for what was to be done.
+    Returns whether the record has that time.
     """
     dynamodb, table = stack.client("dynamodb"), stack.outputs["LedgerTableName"]
     found = dynamodb.scan(

@@ -1,4 +1,4 @@
-"""Answers that a harness has heard."""
+"""The answers that a harness has received."""
 
 from typing import Any
 

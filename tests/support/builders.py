@@ -1,4 +1,4 @@
-"""Plain values for tests of what is decided: an upload, a disc, a stack's settings."""
+"""Builders of values for tests: an upload, an ISO, a stack's settings, a plan, a run."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ INFRASTRUCTURE = (
 CONTENT = Content(5_901_000_000, PART_SIZE, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=-44")
 
 
-def an_upload(key: str = "drop/windows.iso", **changes: Any) -> Upload:
+def an_upload(key: str = "isos/windows.iso", **changes: Any) -> Upload:
     upload = Upload(
         bucket="isodrop-upload",
         key=key,
@@ -67,7 +67,7 @@ def an_iso(*editions: Edition) -> IsoContents:
 
 
 def a_business_iso(**changes: Any) -> IsoContents:
-    """Build a disc with the editions of a business ISO; ``changes`` apply to every one."""
+    """Build an ISO with the editions of a business ISO; ``changes`` apply to each edition."""
     return an_iso(
         *(an_edition(name, index, **changes) for index, name in enumerate(BUSINESS, start=1))
     )
@@ -86,7 +86,7 @@ def a_plan() -> ImportPlan:
 
 
 def a_run(**changes: Any) -> Run:
-    """Build a drop that an execution has claimed, and no more."""
+    """Build a run that an execution has claimed."""
     run = Run(
         upload_id="d0d0",
         request=FIRST_RUN,

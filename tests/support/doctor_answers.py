@@ -1,4 +1,4 @@
-"""A healthy stack as AWS documents its answers, for the checks of isodrop doctor."""
+"""AWS's documented responses for a healthy stack, for the checks of isodrop doctor."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ STACK = {
     "StackStatus": "CREATE_COMPLETE",
     "Parameters": [{"ParameterKey": "TrackingTimeoutHours", "ParameterValue": "16"}],
     "Outputs": [
-        {"OutputKey": "UploadBucketName", "OutputValue": "drops"},
+        {"OutputKey": "UploadBucketName", "OutputValue": "uploads"},
         {"OutputKey": "StagingBucketName", "OutputValue": "the-copies"},
         {"OutputKey": "EventBus", "OutputValue": "default"},
     ],
@@ -55,7 +55,7 @@ VARIABLES = {
     "MAX_CONSECUTIVE_FAILURES": "5",
     "EVENT_BUS": "default",
     "STATE_MACHINE_ARN": PHYSICAL["ImportStateMachine"],
-    "UPLOAD_BUCKET": "drops",
+    "UPLOAD_BUCKET": "uploads",
     "TRACKING_HOURS": "16",
     "SWEEP_MINUTES": "15",
 }
@@ -165,7 +165,7 @@ def refusal(code: str, status: int = 400) -> ClientError:
 
 
 def context(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> CheckContext:
-    """A healthy stack but for what is changed: an answer, or an error, for each operation."""
+    """A healthy stack, except for the given response, or error, of each operation."""
     answers = HEALTHY | changes
 
     def call(_service: str, operation: str, parameters: Mapping[str, Any]) -> Any:

@@ -23,7 +23,7 @@ def zipped(files: dict[str, str]) -> bytes:
 
 
 class Bare:
-    """An emulator that somebody else started."""
+    """An emulator that is already running."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -34,7 +34,7 @@ class Bare:
 
 
 def make_function(emulator: LocalStack | Bare, body: str, **settings: Any) -> str:
-    """Deploy a function whose handler has this body; give its ARN."""
+    """Deploy a function whose handler has this body; return its ARN."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     made = emulator.client("lambda").create_function(
         FunctionName=f"f-{uuid.uuid4().hex[:8]}",
@@ -56,7 +56,7 @@ def make_machine(emulator: LocalStack | Bare, states: dict[str, Any], start: str
 
 
 def run(emulator: LocalStack, states: dict[str, Any], start: str, given: object = None) -> Any:
-    """Run a state machine to its end; give its output, or its error's name."""
+    """Run a state machine to its end; return its output, or its error's name."""
     states_client = emulator.client("stepfunctions")
     execution = states_client.start_execution(
         stateMachineArn=make_machine(emulator, states, start), input=json.dumps(given)
@@ -71,7 +71,7 @@ def over(emulator: LocalStack, execution: str) -> Any:
 
 
 def task(function: str, **fields: Any) -> dict[str, Any]:
-    """A state that invokes a function and gives its result."""
+    """A state that invokes a function and returns its result."""
     return {
         "Type": "Task",
         "Resource": INVOKE,

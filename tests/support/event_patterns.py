@@ -1,7 +1,7 @@
-"""How complex EventBridge finds an event pattern, which it refuses from some point on.
+"""The complexity of an event pattern by EventBridge's measure, which it limits.
 
-It counts, for each field, how many beginnings of wildcards one and the same value can match at
-once: each is a state that its matcher has to be in. A beginning that comes before the wildcard's
+It counts, for each field, how many prefixes of wildcards the same value can match at
+once: each is a state of its matcher. A prefix that ends before the wildcard's
 first ``*`` costs nothing. The limit is not published.
 
 See Also
@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 MOST: Final = 8
-"""What is safe: EventBridge was seen to take 9 and to refuse 12."""
+"""A safe limit: EventBridge was observed to accept 9 and to refuse 12."""
 
 _Place = tuple[str, int]
-"""A wildcard, and how many of its characters a value has come past."""
+"""A wildcard, and how many of its characters a value has matched."""
 
 
 def complexity(pattern: Mapping[str, Any]) -> int:
-    """Give the complexity of an event pattern: that of its most complex field."""
+    """Return the complexity of an event pattern: that of its most complex field."""
     return max(map(_of_field, _fields(pattern)), default=0)
 
 
@@ -40,7 +40,7 @@ def _fields(pattern: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def _of_field(wildcards: list[str]) -> int:
-    others = "\0"  # any character that stands in none of them
+    others = "\0"  # any character that is in none of them
     alphabet = {others, *"".join(wildcards)} - {"*"}
     begin = _past_stars({(each, 0) for each in wildcards})
     most, seen, ahead = 0, {begin}, [begin]
@@ -56,7 +56,7 @@ def _of_field(wildcards: list[str]) -> int:
 
 
 def _after(places: frozenset[_Place], character: str) -> set[_Place]:
-    """Say where a value is that has one character more."""
+    """Return the states after one more character."""
     stay = {(wildcard, past) for wildcard, past in places if wildcard[:past].endswith("*")}
     step = {
         (wildcard, past + 1) for wildcard, past in places if wildcard[past : past + 1] == character
@@ -65,7 +65,7 @@ def _after(places: frozenset[_Place], character: str) -> set[_Place]:
 
 
 def _past_stars(places: set[_Place]) -> frozenset[_Place]:
-    """Add where a ``*`` that stands for nothing leads to."""
+    """Add the states after a ``*`` that matches nothing."""
     return frozenset(places) | {
         (wildcard, past + 1) for wildcard, past in places if wildcard[past : past + 1] == "*"
     }

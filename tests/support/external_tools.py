@@ -1,4 +1,4 @@
-"""The programs that are not ours: run one, or skip the test by the name of what is missing."""
+"""Runs external programs, or skips the test if one is missing."""
 
 import shutil
 import subprocess
@@ -16,17 +16,17 @@ PACKAGES = {
 
 
 class ProgramError(Exception):
-    """A program said no; the message is its last line."""
+    """A program failed; the message is its last line."""
 
 
 @cache
 def _place(name: str) -> str | None:
-    # Debian keeps mkudffs where only root's PATH looks.
+    # Debian installs mkudffs in a folder that only root has in PATH.
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
 def need(name: str) -> str:
-    """Give a program's path, or skip the test."""
+    """Return a program's path, or skip the test."""
     place = _place(name)
     if place is None:
         pytest.skip(f"{name} is not installed (Debian package {PACKAGES[name]})")
@@ -34,7 +34,7 @@ def need(name: str) -> str:
 
 
 def run(name: str, *arguments: str | Path, into: Path | None = None) -> None:
-    """Run a program; its standard output goes into a file where one is named.
+    """Run a program; its standard output goes into a file if one is given.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A fake Image Builder with a clock, a world and a boto3 client, for the tests of the fake."""
+"""A fake Image Builder with a clock, an environment and a boto3 client, for its tests."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class FakeSetup:
-    """A fake, the world around it, its clock and a boto3 client of it."""
+    """A fake, its environment and clock, and a boto3 client of it."""
 
     now: float = 1_800_000_000.0
     world: InMemoryEnvironment = field(default_factory=InMemoryEnvironment)
@@ -30,7 +30,7 @@ class FakeSetup:
         )["infrastructureConfigurationArn"]
 
     def an_import(self, **changes: Any) -> dict[str, Any]:
-        """Make a request to import, with a token of its own."""
+        """Make a request to import, with a new token."""
         return {
             "name": "Windows-11",
             "semanticVersion": "11.26100.1742",
@@ -42,11 +42,11 @@ class FakeSetup:
         } | changes
 
     def imported(self, **changes: Any) -> str:
-        """Begin an import; the build's ARN."""
+        """Start an import; return the build's ARN."""
         return self.api.import_disk_image(**self.an_import(**changes))["imageBuildVersionArn"]
 
     def image(self, arn: str) -> Any:
-        """Get an image as it is told now."""
+        """Get an image."""
         return self.api.get_image(imageBuildVersionArn=arn)["image"]
 
     def state(self, arn: str) -> Any:
@@ -59,7 +59,7 @@ class FakeSetup:
 
 
 def refusal(call: Callable[..., object], **parameters: Any) -> tuple[str, int]:
-    """Make a call that is refused: the error's name and its HTTP status."""
+    """Make a call that is refused; return the error's name and its HTTP status."""
     with pytest.raises(ClientError) as caught:
         call(**parameters)
     response = caught.value.response

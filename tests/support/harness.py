@@ -1,6 +1,6 @@
-"""The whole way of an upload in one process: our code, moto's AWS, the stack's Image Builder.
+"""An upload from event to answer in one process: isodrop, moto's AWS, the fake Image Builder.
 
-What Step Functions does is done here by :meth:`ImportHarness.follow`, as plainly as it can be:
+:meth:`ImportHarness.follow` does what Step Functions does, in the simplest way:
 poll, wait, poll again. The stack's tests run the real definition.
 """
 
@@ -48,12 +48,12 @@ from tests.integration.conftest import BUCKET, STAGING
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
-TRACKING_POLL_SECONDS = 240.0  # seconds; the real one looks every minute, and this takes less time
+TRACKING_POLL_SECONDS = 240.0  # seconds; the real state machine polls every minute
 
 
 @dataclass(slots=True)
 class Clock:
-    """The time, which passes when it is told to."""
+    """A clock that a test advances."""
 
     now: float = 1_795_000_000.0
 
@@ -61,22 +61,22 @@ class Clock:
         return self.now
 
     def time(self) -> datetime:
-        """The time as the reporter wants it."""
+        """The time as a datetime."""
         return datetime.fromtimestamp(self.now, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class MotoEnvironment:
-    """What Image Builder finds around itself: moto's S3 and EC2."""
+    """The services that the fake Image Builder uses: moto's S3 and EC2."""
 
     client: Callable[[str], Any]
 
     def owns_bucket(self, bucket: str) -> bool:
-        """There are two buckets."""
+        """Whether it is one of the two buckets."""
         return bucket in {BUCKET, STAGING}
 
     def object_etag(self, bucket: str, key: str) -> str | None:
-        """What lies there now."""
+        """The current object's ETag."""
         s3 = self.client("s3")
         listed = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
         return next((each["ETag"].strip('"') for each in listed if each["Key"] == key), None)
@@ -89,15 +89,15 @@ class MotoEnvironment:
         return str(made["ImageId"])
 
     def publish(self, event: Mapping[str, Any]) -> None:
-        """Nobody here listens to Image Builder's own events."""
+        """Image Builder's own events are not used here."""
 
     def kill_caller(self) -> None:
-        """Nobody here can be killed."""
+        """Nothing can be killed here."""
 
 
 @dataclass(slots=True)
 class ImportHarness:
-    """One stack's worth of parts, and what was heard of it."""
+    """The services of one stack, and the events that it published."""
 
     session: boto3.Session
     ledger: Ledger
@@ -144,14 +144,14 @@ class ImportHarness:
         return str(url)
 
     def client(self, service: str) -> Any:
-        """A boto3 client; making one takes longer than most of what is asked of it."""
+        """A cached boto3 client: creating one takes longer than most calls."""
         if service not in self.clients:
             self.clients[service] = self.session.client(service)  # type: ignore[call-overload] # any service
         return self.clients[service]
 
     @property
     def intake(self) -> Intake:
-        """The first function's inside, made anew as a new process would."""
+        """The service of ImportIso, created anew as in a new process."""
         return Intake(
             s3=self.client("s3"),
             builder=self.builder,
@@ -171,23 +171,23 @@ class ImportHarness:
         )
 
     def read_allow_list(self) -> AllowList:
-        """Read the list where it is said to be."""
+        """Read the allow-list from its source."""
         s3, ssm = (lambda: self.client("s3")), (lambda: self.client("ssm"))
         return AllowListSource(s3, ssm, self.allow_list_uri).read()
 
     @property
     def stager(self) -> Stager:
-        """Who makes the copies."""
+        """The service that makes the copies."""
         bucket = StagingBucket(self.client("s3"), STAGING)
         return Stager(bucket, self.builder, self.ledger, self.clock.time, self.part_size)
 
     def staged(self) -> list[str]:
-        """What lies in the staging bucket, finished or not."""
+        """The copies in the staging bucket, and the uploads in progress."""
         return [each.key for each in self.stager.bucket.list_copies()]
 
     @property
     def submission(self) -> BuildSubmitter:
-        """Who sends what is sent once."""
+        """The service that submits builds."""
         return BuildSubmitter(
             self.builder,
             self.ledger,
@@ -199,7 +199,7 @@ class ImportHarness:
 
     @property
     def reporter(self) -> Reporter:
-        """The second function's inside."""
+        """The service of ReportBuild that publishes events."""
         return Reporter(
             ledger=self.ledger,
             publisher=EventPublisher(self.client("events"), "default"),
@@ -224,19 +224,19 @@ class ImportHarness:
 
     @property
     def distributor(self) -> Distributor:
-        """The second function's other service."""
+        """The service of ReportBuild that starts distributions."""
         return Distributor(
             self.builder, self.ledger, self.submission, self.distribution, self.clock.time
         )
 
     def start_distribution(self, upload: Upload, execution: str = "execution-1") -> str | None:
-        """Start it; get what is to be tracked."""
+        """Start a distribution; return the ARN to track."""
         run = self.claim_run(upload, execution)
         return self.distributor.start_distribution(run).distribution.arn
 
     @property
     def executions(self) -> StepFunctions:
-        """A state machine whose executions run until they are stopped: they do nothing."""
+        """A state machine whose executions do nothing until they are stopped."""
         if not self.machine_arn:
             made = self.client("stepfunctions").create_state_machine(
                 name="ImportStateMachine",
@@ -247,13 +247,13 @@ class ImportHarness:
         return StepFunctions(self.client("stepfunctions"), self.machine_arn)
 
     def run(self, name: str) -> str:
-        """Let an execution of that name run; get its ARN."""
+        """Start an execution of that name; return its ARN."""
         arn = self.executions.start_execution(name, {})
         assert arn is not None
         return arn
 
     def abort(self, execution: str) -> None:
-        """Stop an execution by hand."""
+        """Stop an execution."""
         self.client("stepfunctions").stop_execution(
             executionArn=execution, error="Stopped", cause="by hand"
         )
@@ -265,7 +265,7 @@ class ImportHarness:
         *,
         waits_for_malware_scan: bool = False,
     ) -> SweepSummary:
-        """Sweep once."""
+        """Run a sweep."""
         return Sweeper(
             s3=self.client("s3"),
             builder=self.builder,
@@ -285,7 +285,7 @@ class ImportHarness:
 
     @property
     def operator(self) -> Operator:
-        """Who looks after this stack."""
+        """The operator of this stack."""
         return Operator(
             s3=self.client("s3"),
             builder=self.builder,
@@ -295,7 +295,7 @@ class ImportHarness:
         )
 
     def started(self) -> list[tuple[Upload, RunRequest, str]]:
-        """What executions were started for, and their ARNs, the oldest first."""
+        """The uploads and requests of the executions, and their ARNs, the oldest first."""
         found = []
         for event, arn in self.started_with():
             upload, request, _ = parse_event(event)
@@ -303,7 +303,7 @@ class ImportHarness:
         return found
 
     def started_with(self) -> list[tuple[dict[str, Any], str]]:
-        """The events that executions were started with, and their ARNs, the oldest first."""
+        """The events of the executions, and their ARNs, the oldest first."""
         states = self.client("stepfunctions")
         found = []
         listed = states.list_executions(stateMachineArn=self.executions.machine_arn)
@@ -321,7 +321,7 @@ class ImportHarness:
         return path.read_bytes()
 
     def upload(self, key: str = "win11.iso", body: bytes | None = None, **metadata: str) -> Upload:
-        """Put an object, and tell of it as S3 would."""
+        """Put an object; return the upload of its event."""
         data = self.iso() if body is None else body
         answer = self.client("s3").put_object(
             Bucket=BUCKET,
@@ -362,7 +362,7 @@ class ImportHarness:
     def wait_for(
         self, build_arn: str, upload: Upload, execution: str, request: RunRequest = FIRST_RUN
     ) -> None:
-        """Look at a build until it has ended, a thousand times at the most."""
+        """Poll a build until it has ended, at most a thousand times."""
         seen = None
         for _ in range(1000):
             build = self.builder.get_build(build_arn)
@@ -376,7 +376,7 @@ class ImportHarness:
             self.clock.now += TRACKING_POLL_SECONDS
 
     def answer_broken(self, upload: Upload, error: str, cause: str, execution: str) -> None:
-        """Do what the state machine does when all else failed."""
+        """Do what the state machine does if an execution fails."""
         self.reporter.publish_answer(
             self.claim_run(upload, execution), ExecutionError(error, cause)
         )
@@ -384,13 +384,13 @@ class ImportHarness:
     def claim_run(
         self, upload: Upload, execution: str = "execution-1", request: RunRequest = FIRST_RUN
     ) -> Run:
-        """The upload's drop."""
+        """Claim the upload's run."""
         run = self.reporter.claim_run(upload, execution, request)
         assert run is not None
         return run
 
     def heard(self) -> list[dict[str, Any]]:
-        """Everything published since the last time, oldest first."""
+        """All events since the last call, oldest first."""
         sqs = self.client("sqs")
         found: list[dict[str, Any]] = []
         while True:
@@ -402,7 +402,7 @@ class ImportHarness:
                 sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
 
     def answers(self) -> list[dict[str, Any]]:
-        """The answers among what was heard."""
+        """The answers among the events."""
         last = ("Succeeded", "Failed", "Rejected")
         return [event for event in self.heard() if event["detail-type"].endswith(last)]
 
@@ -411,13 +411,13 @@ class ImportHarness:
         return len(self.image_builder.controls.calls_of("ImportDiskImage"))
 
     def later(self, **delta: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.clock.now += timedelta(**delta).total_seconds()
 
 
 @contextmanager
 def failing(client: Any, operation: str, code: str, status: int = 400) -> Iterator[None]:
-    """Let each call of one operation of a client's fail with an error of AWS's."""
+    """Make each call of an operation of a client fail with an AWS error."""
 
     def fail(**_: Any) -> None:
         said = {
@@ -433,7 +433,7 @@ def failing(client: Any, operation: str, code: str, status: int = 400) -> Iterat
 
 
 def refuse(client: Any, operation: str) -> None:
-    """Let AWS refuse one operation of a client's."""
+    """Make AWS refuse an operation of a client."""
 
     def refused(**_: Any) -> None:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, operation)
@@ -442,13 +442,13 @@ def refuse(client: Any, operation: str) -> None:
 
 
 def hide_amis(harness: ImportHarness, minutes: float) -> None:
-    """Let EC2 not know any AMI for some minutes from now on, as it may with new ones."""
+    """Make EC2 return no AMI for some minutes, as it may with new ones."""
     for operation in ("DescribeImages", "CreateTags"):
         _hide(harness, harness.builder.ec2, operation, "InvalidAMIID.NotFound", minutes)
 
 
 def hide_builds(harness: ImportHarness, minutes: float) -> None:
-    """Let Image Builder not know any build for some minutes from now on."""
+    """Make Image Builder return no build for some minutes."""
     _hide(harness, harness.builder.imagebuilder, "GetImage", "ResourceNotFoundException", minutes)
 
 

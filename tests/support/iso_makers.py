@@ -1,4 +1,4 @@
-"""Media made by programs that are not ours: WIMs by wimlib, ISOs by genisoimage and others."""
+"""ISOs made by other programs: WIMs by wimlib, ISOs by genisoimage and others."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ WIMS: Mapping[str, tuple[Sequence[EditionSpec], Sequence[str]]] = MappingProxyTy
         ),
     }
 )
-"""By name: what wimlib-imagex is to put in, and how it is to write it."""
+"""By name: the images, and wimlib-imagex's options."""
 
 
 def wimlib(target: Path, name: str, *options: str) -> Path:
@@ -48,7 +48,8 @@ def wimlib(target: Path, name: str, *options: str) -> Path:
     content.mkdir()
     (content / "license.txt").write_bytes(b"This is not Windows.\r\n")
     for number, spec in enumerate(specs):
-        # An image's name has to be its own in a WIM; the property then says the wanted one.
+        # An image's name must be unique in a WIM; the property is set to the required one
+        # afterwards.
         verb = ("append", content, target) if number else ("capture", content, target)
         given = (*form, *options) if not number else tuple(o for o in form if o == "--check")
         properties = [f"--image-property={key}={value}" for key, value in _properties(spec)]
@@ -75,7 +76,7 @@ def _properties(spec: EditionSpec) -> list[tuple[str, str]]:
 
 
 def folder(target: Path, wim: Path, path: str = "sources/install.wim", fillers: int = 0) -> Path:
-    """Lay out what an ISO maker is to put on the disc."""
+    """Create the folder from which an ISO is made."""
     for number in range(fillers):
         filler = target / f"fill{number % 60:02}" / f"file{number:04}.dll"
         filler.parent.mkdir(parents=True, exist_ok=True)
@@ -89,14 +90,14 @@ def folder(target: Path, wim: Path, path: str = "sources/install.wim", fillers: 
 
 
 def genisoimage(target: Path, source: Path, *options: str) -> Path:
-    """Make an ISO with genisoimage: ISO 9660 with UDF beside it."""
+    """Make an ISO with genisoimage, with ISO 9660 and UDF."""
     form = options or ("-udf", "-allow-limited-size")
     run("genisoimage", "-quiet", "-iso-level", "3", *form, "-V", LABEL, "-o", target, source)
     return target
 
 
 def by_pycdlib(target: Path, wim: Path, path: str = "/sources/install.wim") -> Path:
-    """Make an ISO with pycdlib: ISO 9660 with UDF beside it."""
+    """Make an ISO with pycdlib, with ISO 9660 and UDF."""
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, udf="2.60", vol_ident=LABEL)
     iso.add_directory("/SOURCES", udf_path="/sources")
@@ -110,7 +111,7 @@ def by_pycdlib(target: Path, wim: Path, path: str = "/sources/install.wim") -> P
 
 
 def without(target: Path, source: Path, path: str = "/setup.exe") -> Path:
-    """Take a file out of genisoimage's ISO with pycdlib, which leaves the partition too long."""
+    """Remove a file from genisoimage's ISO with pycdlib, which leaves the partition too long."""
     iso = pycdlib.PyCdlib()
     iso.open(str(source))
     iso.rm_hard_link(udf_path=path)
@@ -120,7 +121,7 @@ def without(target: Path, source: Path, path: str = "/setup.exe") -> Path:
 
 
 def mkudffs(target: Path, *options: str, contents: str = "hd") -> Path:
-    """Make a file system with mkudffs: without ISO 9660, and with nothing in it."""
+    """Make an empty file system with mkudffs, without ISO 9660."""
     with target.open("wb") as file:
         file.truncate(16 << 20)
     run("mkudffs", f"--media-type={contents}", f"--label={LABEL}", *options, target)
@@ -128,11 +129,11 @@ def mkudffs(target: Path, *options: str, contents: str = "hd") -> Path:
 
 
 def filled(target: Path, wim: Path) -> Path:
-    """Put ``/sources/install.wim`` into the empty file system that mkudffs has made.
+    """Add ``/sources/install.wim`` to the empty file system that mkudffs made.
 
-    mkudffs fills nothing itself and mounting takes rights that a test does not have. The
-    volume and the root folder stay as mkudffs wrote them, in its form; a name is added to the
-    root folder, and what it leads to goes to where the space is free.
+    mkudffs adds no files, and a test has no permission to mount an image. The
+    volume and the root folder stay as mkudffs wrote them; a name is added to the
+    root folder, and its contents are written into free space.
     """
     iso = bytearray(target.read_bytes())
     window = Window(lambda at, length: bytes(iso[at : at + length]), len(iso))
@@ -157,7 +158,7 @@ def filled(target: Path, wim: Path) -> Path:
 
 
 def _entry(block: int, kind: int, data: bytes) -> bytes:
-    """Write the file entry of what lies in the blocks after it."""
+    """Write the file entry of the blocks after it."""
     return udf.file_entry(
         block,
         kind=kind,
@@ -171,7 +172,7 @@ def _entry(block: int, kind: int, data: bytes) -> bytes:
 
 
 def _add_to_root(iso: bytearray, volume: Volume, block: int) -> None:
-    """Add the name ``sources`` to the root folder, whichever form mkudffs gave it."""
+    """Add the name ``sources`` to the root folder, in either of mkudffs's forms."""
     start, root = volume.partitions[0][0], volume.root.block
     entry = bytearray(iso[(start + root) * SECTOR : (start + root + 1) * SECTOR])
     base = 216 if entry[:2] == b"\x0a\x01" else 176

@@ -1,4 +1,4 @@
-"""The images that are judged: ours in every layout, and those that other programs made."""
+"""The images that other readers also read: generated ones in every layout, and other programs'."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Maker = Callable[[Path], Path]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How to make an image inside a folder, where the WIM is on it, and what is in that."""
+    """How to make an image in a folder, the path of its WIM, and the WIM's contents."""
 
     make: Maker
     path: str = "sources/install.wim"
@@ -40,7 +40,7 @@ def _ours(path: str = "sources/install.wim", **arguments: object) -> Case:
 def _geniso(wim: str, path: str = "sources/install.wim", fillers: int = 0) -> Case:
     def make(work: Path) -> Path:
         made = iso_makers.wimlib(work / "made.wim", wim)
-        source = iso_makers.folder(work / "disc", made, path, fillers)
+        source = iso_makers.folder(work / "files", made, path, fillers)
         return iso_makers.genisoimage(work / "image.iso", source)
 
     return Case(make, path, iso_makers.WIMS[wim][0])
@@ -55,7 +55,7 @@ def _pycdlib(wim: str, path: str = "sources/install.wim") -> Case:
 
 
 def _edited(wim: str) -> Case:
-    """Make an image of genisoimage's, padded, from which pycdlib takes a file."""
+    """Make a padded image with genisoimage, from which pycdlib removes a file."""
 
     def make(work: Path) -> Path:
         base = _geniso(wim).make(work)

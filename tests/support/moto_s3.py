@@ -1,8 +1,8 @@
-"""moto's S3 with multipart uploads as S3 has them, where SHA-256 checksums are asked for.
+"""moto's S3, with multipart uploads with SHA-256 checksums as in S3.
 
-moto 5.2.5 ignores ``CopySourceIfMatch``, makes no checksums of parts, demands none at complete,
-knows no conflict, pages parts by their place instead of their number, and says of every upload that
-it began in 2010. Completions of uploads without SHA-256 stay as moto has them.
+moto 5.2.5 ignores ``CopySourceIfMatch``, computes no checksums of parts, requires none at
+completion, knows no conflict, pages parts by position instead of number, and returns 2010 as the
+time of every upload. Completions of uploads without SHA-256 are left to moto.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ from isodrop_local.s3_multipart import (
 Answer = tuple[int, dict[str, Any], Any]
 
 _S3 = responses.S3Response
-_models: Any = models  # what it imports itself is patched there, and not exported
+_models: Any = models  # the names that moto imports are patched in its modules
 _upload_part = _S3.upload_part
 _abort_multipart_upload = _S3.abort_multipart_upload
 _head_object = _S3.head_object
@@ -44,12 +44,12 @@ _delete_object = models.S3Backend.delete_object
 
 @contextmanager
 def real_multipart() -> Iterator[Behaviour]:
-    """Patch moto; to be used within ``mock_aws()``, as the fixture ``session`` does.
+    """Patch moto within ``mock_aws()``, as the fixture ``session`` does.
 
     Yields
     ------
     Behaviour
-        What may be changed while it lasts, but for the parts' minimum size: that is
+        What a test may change, except for the minimum size of parts, which is
         ``moto.s3.models.S3_UPLOAD_PART_MIN_SIZE``.
     """
     behaviour = Behaviour()
@@ -88,7 +88,7 @@ def _refusing(function: Any) -> Any:
 
 
 def _multipart(self: Any) -> Any:
-    """Find the upload that a request is about."""
+    """Return the upload of a request."""
     bucket = self.backend.get_bucket(self.bucket_name)
     found = bucket.multiparts.get(self._get_param("uploadId"))
     if found is None or found.key_name != self.parse_key_name():
@@ -130,7 +130,7 @@ def upload_part(self: Any) -> Answer:
 
 
 def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
-    """Copy a range of the very version that is meant, and tell the checksum of what was copied."""
+    """Copy a range of the requested version, and return the checksum of the copied bytes."""
     multipart, headers = _multipart(self), lower_keys(self.headers)
     number = check_part_number(self._get_param("partNumber"))
     path, _, query = headers["x-amz-copy-source"].partition("?")
@@ -160,7 +160,7 @@ def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
 
 
 def list_parts(self: Any) -> Answer:
-    """List the parts that come after a number, with their checksums."""
+    """List the parts after a number, with their checksums."""
     multipart = _multipart(self)
     after = self._get_int_param("part-number-marker", 0)
     most = min(self._get_int_param("max-parts", 1000), 1000)
@@ -192,14 +192,14 @@ def list_parts(self: Any) -> Answer:
 
 
 def abort_multipart_upload(self: Any) -> Answer:
-    """Abort the upload of this key, not one of another's."""
+    """Abort the upload only if it has this key."""
     _multipart(self)
     answer: Answer = _abort_multipart_upload(self)
     return answer
 
 
 def list_multipart_uploads(self: Any) -> Answer:
-    """List the uploads that go on with their age; moto says 2010 of each."""
+    """List the uploads in progress with the time of their start; moto always returns 2010."""
     prefix = self.querystring.get("prefix", [""])[0]
     going_on = self.backend.list_multipart_uploads(self.bucket_name).values()
     uploads = sorted(
@@ -273,12 +273,12 @@ def _completed(self: Any, key: Any) -> Answer:
 
 
 def _composite(key: Any) -> str:
-    """Write the checksum of a whole object with the number of its parts; moto keeps it without."""
+    """Return an object's checksum with the number of its parts; moto stores it without."""
     return f"{key.checksum_value}-{key.checksum_parts}"
 
 
 def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> Answer:
-    """Tell the whole checksum and its type where one is asked for, and neither elsewhere."""
+    """Return the object's checksum and its type only if requested."""
     answer: Answer = _head_object(self, bucket, query, key, headers)
     described = answer[1]
     described.pop("x-amz-checksum-type", None)
@@ -292,7 +292,7 @@ def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> A
 
 
 def delete_object(self: Any, bucket: str, key: str, *args: Any, **more: Any) -> Any:
-    """Remember in the uploads that go on under a key that an object was deleted there."""
+    """Record in the uploads in progress under a key that an object was deleted there."""
     existed = self.get_object(bucket, key) is not None
     done = _delete_object(self, bucket, key, *args, **more)
     if existed and self.get_object(bucket, key) is None:

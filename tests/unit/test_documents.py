@@ -1,4 +1,4 @@
-"""The documents: what they quote was measured; what they link to, and tell to type, is there."""
+"""The documents: their figures were measured; their links and commands exist."""
 
 import re
 import shlex
@@ -38,13 +38,13 @@ def tokens_of(page: str) -> Iterator[Token]:
 
 
 def links_of(page: str) -> list[str]:
-    """Get what a page links to and shows, but for other people's pages."""
+    """Return the links and pictures of a page, except to other sites."""
     found = [token.attrGet("href") or token.attrGet("src") for token in tokens_of(page)]
     return [str(each) for each in found if each and not str(each).startswith("https://")]
 
 
 def anchors_of(page: str) -> set[str]:
-    """Get the anchors that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub makes for the headings of a page."""
     tokens = MARKDOWN.parse(text_of(page))
     headings = [
         "".join(child.content for child in inner.children or ())
@@ -55,11 +55,11 @@ def anchors_of(page: str) -> set[str]:
 
 
 def commands_of(page: str) -> list[str]:
-    """Get the commands ``isodrop`` in a page's blocks, each without comment, pipe and file."""
+    """Return the ``isodrop`` commands in a page's blocks, without comment, pipe and redirection."""
     blocks = [token.content for token in tokens_of(page) if token.type == "fence"]
     lines = [line for block in blocks for line in block.splitlines()]
-    told = [line.removeprefix("$ ") for line in lines if line.startswith("$ isodrop ")]
-    return [re.split(r" +(?:#|\||> )", each)[0] for each in told]
+    typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ isodrop ")]
+    return [re.split(r" +(?:#|\||> )", each)[0] for each in typed]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -115,7 +115,7 @@ def test_isodrop_accepts_the_commands_of_a_page(
             assert full_parser().parse_args(words[1:]).run is not None
         except SystemExit as ended:
             if ended.code == 0:
-                continue  # it has printed what was asked for
+                continue  # it has printed the help or version
             pytest.fail(f"{command}: {capsys.readouterr().err}")
 
 

@@ -1,4 +1,4 @@
-"""EventBridge takes the rules: none is too complex for it."""
+"""EventBridge accepts the rules: none is too complex."""
 
 from collections.abc import Iterator
 from typing import Any

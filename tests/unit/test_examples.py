@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the pure modules are true."""
+"""The examples in the docstrings of the pure modules are correct."""
 
 import doctest
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""Each function loads what it runs, and no more: that is most of the time in which it starts."""
+"""Each function imports only what it runs, because imports take most of its start."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ NOT_NEEDED = {
 
 
 def loaded(function: str) -> set[str]:
-    """Wire a function in a process of its own; list the package's modules that this loaded."""
+    """Wire a function in its own process; list the package's modules that this loaded."""
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(wire=WIRED[function])],
         cwd=ROOT / "functions" / function,

@@ -1,4 +1,4 @@
-"""What a function loads until it is wired, and which clients it has made by then."""
+"""The modules that a function loads until it is wired, and the clients that it creates."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ NOT_LOADED = {
 
 @cache
 def wired(function: str) -> tuple[list[str], set[str]]:
-    """The clients and modules of a function that was wired in a process of its own."""
+    """The clients and modules of a function that was wired in its own process."""
     run = subprocess.run(
         [sys.executable, "-c", LOADED.format(wire=FUNCTIONS[function])],
         cwd=ROOT / "functions" / function,

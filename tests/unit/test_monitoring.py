@@ -1,4 +1,4 @@
-"""Alarms, dashboard and queries look at metrics and fields that there are, by their exact names."""
+"""Alarms, dashboard and queries use metrics and fields that exist, by their exact names."""
 
 import json
 import re
@@ -21,14 +21,14 @@ RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 # isodrop's own: layers/isodrop/isodrop/aws/metrics.py; the stack's test reads them from the logs
-DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
+METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {("QueueName",)},
     ("AWS/States", "ExecutionsStarted"): {("StateMachineArn",)},
     ("AWS/States", "ExecutionsSucceeded"): {("StateMachineArn",)},
     ("AWS/States", "ExecutionsFailed"): {("StateMachineArn",)},
     ("AWS/States", "ExecutionsAborted"): {("StateMachineArn",)},
     ("AWS/States", "ExecutionsTimedOut"): {("StateMachineArn",)},
-    # A rule on the default bus has its name alone, and both rules are there.
+    # A rule on the default bus has only its name as a dimension; both rules are there.
     ("AWS/Events", "FailedInvocations"): {("RuleName",)},
     ("AWS/Lambda", "Errors"): {("FunctionName",)},
     (NAMESPACE, "Uploads"): {("service",)},
@@ -48,7 +48,7 @@ DOCUMENTED: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "SweepErrors"): {("service",)},
 }
 SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "ActionRequired")}
-"""For an alarm: the dashboard shows what they are the sums of."""
+"""For alarms only: the dashboard shows the metrics that they sum up."""
 OF_A_RESOURCE: dict[str, set[str]] = {
     "QueueName": {"DeadLetterQueue.QueueName"},
     "StateMachineArn": {"ImportStateMachine"},
@@ -77,7 +77,7 @@ def widgets() -> list[dict[str, Any]]:
 
 
 def assert_there_is(namespace: str, name: str, dimensions: dict[str, str]) -> None:
-    assert tuple(dimensions) in DOCUMENTED[namespace, name], (namespace, name)
+    assert tuple(dimensions) in METRIC_DIMENSIONS[namespace, name], (namespace, name)
     for dimension, value in dimensions.items():
         assert value in OF_A_RESOURCE[dimension], (namespace, name)
 
@@ -96,8 +96,8 @@ def test_the_template_has_operations_within_it() -> None:
 @pytest.mark.parametrize("name", sorted(alarms()))
 def test_the_metric_of_an_alarm_is_documented_and_of_this_stack(name: str) -> None:
     alarm = alarms()[name]
-    told = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
-    assert_there_is(alarm["Namespace"], alarm["MetricName"], told)
+    dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    assert_there_is(alarm["Namespace"], alarm["MetricName"], dimensions)
 
 
 @pytest.mark.parametrize("name", sorted(alarms()))
@@ -138,7 +138,7 @@ def test_the_dashboard_shows_metrics_that_there_are() -> None:
             namespace, name, *rest = words
             assert_there_is(namespace, name, dict(zip(rest[::2], rest[1::2], strict=True)))
             shown.add((namespace, name))
-    assert shown == DOCUMENTED.keys() - SUMS, "every metric is to be seen"
+    assert shown == METRIC_DIMENSIONS.keys() - SUMS, "every metric is to be seen"
 
 
 def test_the_dashboard_searches_answers_by_their_dimensions() -> None:
@@ -154,7 +154,7 @@ def test_the_dashboard_searches_answers_by_their_dimensions() -> None:
     assert schema
     namespace, *dimensions = schema[1].split(",")
     assert namespace == NAMESPACE
-    assert tuple(dimensions) in DOCUMENTED[NAMESPACE, "Answers"]
+    assert tuple(dimensions) in METRIC_DIMENSIONS[NAMESPACE, "Answers"]
 
 
 def test_no_two_widgets_lie_on_each_other_and_all_lie_on_the_grid() -> None:
@@ -175,11 +175,12 @@ def test_the_saved_queries_use_the_functions_log_groups() -> None:
         assert {*query["LogGroupNames"]} <= {"ImportIsoLogs", "ReportBuildLogs", "SweepLogs"}
 
 
-# What an idle stack costs: https://aws.amazon.com/cloudwatch/pricing/, lambda/pricing/, s3/pricing/
+# The cost of an idle stack: https://aws.amazon.com/cloudwatch/pricing/, lambda/pricing/,
+# s3/pricing/
 
 
 def costs() -> dict[str, tuple[str, float]]:
-    """The table of docs/deploying.md: of each part how many, and dollars a month."""
+    """The table of docs/deploying.md: the number of each item, and dollars a month."""
     page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
     section = page.partition("\n### Idle costs\n")[2]
     rows = re.findall(r"^\| \**([^|*]+?)\** \| ([^|]*?) ?\| \**\$([0-9.]+)\** \|$", section, re.M)
@@ -190,7 +191,7 @@ def test_the_table_of_idle_costs_counts_what_the_template_has() -> None:
     table = costs()
     parameters = resolve().properties("MonitoringStack")["Parameters"]
     stack = resolve_plain(source(ROOT / "monitoring.yaml"), parameters)
-    # An alarm is charged for each metric that it looks at.
+    # An alarm is charged for each metric that it uses.
     looked_at = sum(
         len(alarm.get("Metrics", ())) or 1
         for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
@@ -239,11 +240,13 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
         *("SweepStarts", "BuildsAtOnce", "BuildsToday", "SweepErrors"),
     }
     assert names(some) == {"SweepActions", "SweepStarts"}
-    assert {(NAMESPACE, name) for name in swept} <= DOCUMENTED.keys()
+    assert {(NAMESPACE, name) for name in swept} <= METRIC_DIMENSIONS.keys()
 
 
 def names(line: dict[str, Any]) -> set[str]:
     """The metrics of a line in the embedded metric format."""
     return {
-        metric["Name"] for told in line["_aws"]["CloudWatchMetrics"] for metric in told["Metrics"]
+        metric["Name"]
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
     }

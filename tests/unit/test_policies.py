@@ -1,4 +1,4 @@
-"""Every policy, held to AWS's service authorization reference: actions, resources, conditions.
+"""Every policy is validated by AWS's service authorization reference.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
@@ -28,7 +28,7 @@ EVERYTHING = {
     "CreateEventBus": "true",
     "ImageExpirationDays": 7,
 }
-"""Parameters with which the template has every statement."""
+"""Parameters for which the template has every statement."""
 ARNS = {
     "AWS::DynamoDB::Table": ARN.format("dynamodb", "table/x"),
     "AWS::IAM::Role": "arn:aws:iam::123456789012:role/x",
@@ -45,7 +45,7 @@ ARNS = {
     "AWS::Events::ApiDestination": ARN.format("events", "api-destination/x/1b2c3d4e"),
     "AWS::Events::Rule": ARN.format("events", "rule/x"),
 }
-"""What an ARN looks like of what is only made with the stack."""
+"""The forms of ARNs of resources that the stack creates."""
 GLOBAL = {
     "aws:PrincipalArn",
     "aws:ResourceAccount",
@@ -54,7 +54,7 @@ GLOBAL = {
     "aws:SourceArn",
 }
 DOCUMENTED_INSTEAD = {"iam:CreateServiceLinkedRole"}
-"""Granted to nobody, for it takes one call in an account's life: docs/deploying.md."""
+"""Not granted, because one call in the life of an account needs it: docs/deploying.md."""
 
 
 def actions(pattern: str) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ def actions(pattern: str) -> list[dict[str, Any]]:
 
 
 def documents(made: Resolved) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All policies of a template, by the logical id of what has them."""
+    """All policies of a template, by the logical id of the resource."""
     for name, resource in made.resources.items():
         properties = resource.get("Properties", {})
         if "PolicyDocument" in properties:
@@ -91,7 +91,7 @@ def template(path: Path) -> Resolved:
 
 
 def arn(made: Resolved, resource: str) -> str:
-    """Put a whole ARN where a resolved template has only a logical id."""
+    """Return the ARN for a logical id in a resolved template."""
     if resource == "*" or resource.startswith("arn:"):
         return resource
     name = re.split(r"[./]", resource)[0]
@@ -100,13 +100,13 @@ def arn(made: Resolved, resource: str) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether some ARN is matched by both, part by part."""
+    """Whether an ARN exists that both match, part by part."""
     parts, others = one.split(":", 5), other.split(":", 5)
     return len(parts) == len(others) and all(map(overlap, parts, others))
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some string is matched by both; ``*`` stands for any part of one."""
+    """Whether a string exists that both match; ``*`` matches any part of it."""
 
     @cache
     def from_here(i: int, j: int) -> bool:
@@ -122,7 +122,7 @@ def overlap(one: str, other: str) -> bool:
 
 
 def shapes(pattern: str) -> set[str]:
-    """The forms of the ARNs that an action is about, with ``*`` for what is not fixed."""
+    """The forms of the ARNs of an action's resources, with ``*`` for variable parts."""
     known = reference()[pattern.partition(":")[0]]["resources"]
     return {
         re.sub(r"\$\{\w+\}", "*", known[kind]["arn"])
@@ -133,7 +133,7 @@ def shapes(pattern: str) -> set[str]:
 
 
 def conditions(pattern: str) -> set[str]:
-    """The conditions that an action knows, its own and its resources'; of a tag without its key."""
+    """The condition keys of an action and its resources; those of tags without the tag's key."""
     resources = reference()[pattern.partition(":")[0]]["resources"]
     keys = (
         key
@@ -145,13 +145,13 @@ def conditions(pattern: str) -> set[str]:
 
 
 def without_tag(key: str) -> str:
-    """Leave out which tag a condition is about."""
+    """Remove the tag's key from a condition key."""
     family, slash, _ = key.partition("/")
     return family + slash
 
 
 def wrong(made: Resolved, statement: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a statement, a sentence each."""
+    """The errors of a statement, a sentence each."""
     resources = [
         arn(made, each)
         for each in listed(statement.get("Resource", statement.get("NotResource", ())))

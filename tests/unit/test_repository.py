@@ -1,4 +1,4 @@
-"""What a repository needs so that others can join it."""
+"""The files that a public repository needs."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The functions' environment, read once and told clearly when it is wrong."""
+"""The settings from the functions' environment, and the messages for invalid ones."""
 
 import pytest
 
@@ -65,9 +65,9 @@ def test_images_are_distributed_in_the_name_of_a_role() -> None:
     }
     role = {"EXECUTION_ROLE": "arn:role"}
 
-    told = ReportSettings.read(environment | role).distribution()
+    distribution = ReportSettings.read(environment | role).distribution()
 
-    assert told == DistributionSettings("arn:distribution", "arn:role", "/ours")
+    assert distribution == DistributionSettings("arn:distribution", "arn:role", "/ours")
     with pytest.raises(SettingsError, match="EXECUTION_ROLE"):
         ReportSettings.read(environment)
 

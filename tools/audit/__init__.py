@@ -1,1 +1,1 @@
-"""``make audit``: what others' programs find in the template, the code and the dependencies."""
+"""``make audit``: checks template, code and dependencies with external programs."""

@@ -33,7 +33,7 @@ CHECKS: Final[Mapping[str, Callable[[], Outcome]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the checks, and answer with the exit status."""
+    """Run the checks, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="make audit",
         description=__doc__,
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def outcome_of(check: Callable[[], Outcome]) -> Outcome:
-    """Make a check; one that cannot be made has failed."""
+    """Run a check; one that cannot be run has failed."""
     try:
         return check()
     except (AuditError, LicenceError, PackageError) as error:

@@ -1,8 +1,8 @@
-"""pip-audit over what is locked: whether a version has a published vulnerability.
+"""Runs pip-audit on the locked packages: whether a version has a published vulnerability.
 
-Where an index does not know a package, pip-audit exits with 0 and a list of what it left out, and
-it takes an index that publishes no vulnerabilities for one where there are none. Neither may pass
-for an audit. So each package left out fails the check, and a release with a known vulnerability is
+If an index does not have a package, pip-audit exits with 0 and a list of skipped packages, and it
+does not distinguish an index without vulnerabilities from one that publishes none. Neither may pass
+as an audit. So each skipped package fails the check, and a release with a known vulnerability is
 looked up first.
 https://github.com/pypa/pip-audit
 """
@@ -26,7 +26,7 @@ def check(exemptions: list[Exemption]) -> Outcome:
     Raises
     ------
     AuditError
-        If anything could not be looked up.
+        Something could not be looked up.
     """
     with tempfile.TemporaryDirectory() as folder:
         canary = Path(folder, "known-bad.txt")
@@ -53,12 +53,12 @@ def _report(files: Sequence[Path]) -> Any:
 
 
 def read(report: Any) -> Iterator[Finding]:
-    """Read what pip-audit found.
+    """Read the report of pip-audit.
 
     Raises
     ------
     AuditError
-        If it left out a package, or looked up none.
+        It skipped a package, or looked up none.
     """
     packages = report["dependencies"]
     if not packages:

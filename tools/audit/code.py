@@ -1,4 +1,4 @@
-"""bandit over all code but the tests'.
+"""Runs bandit on all code except tests.
 
 https://bandit.readthedocs.io/en/latest/plugins/
 """
@@ -13,7 +13,7 @@ FOLDERS: Final = ("layers", "functions", "cli", "local", "tools")
 
 
 def check(exemptions: list[Exemption]) -> Outcome:
-    """Let bandit read it.
+    """Run bandit.
 
     Raises
     ------
@@ -27,12 +27,12 @@ def check(exemptions: list[Exemption]) -> Outcome:
 
 
 def read(report: Any) -> Iterator[Finding]:
-    """Read what bandit found.
+    """Read the report of bandit.
 
     Raises
     ------
     AuditError
-        If it read nothing, not all, or a comment excepts something.
+        It read nothing or not everything, or a comment makes an exception.
     """
     totals = report["metrics"]["_totals"]
     if report["errors"]:

@@ -1,4 +1,4 @@
-"""What a check found, what is excepted of it and why, and what came of the check."""
+"""The findings of a check, its exceptions with their reasons, and its outcome."""
 
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -12,24 +12,24 @@ _KEYS: Final = {"rule", "places", "reason", "only"}
 
 
 class AuditError(Exception):
-    """A check could not be made, or its exceptions cannot be read. Never a pass."""
+    """A check cannot be run, or its exceptions cannot be read. It never passes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a program found.
+    """A finding of a program.
 
     Attributes
     ----------
     rule : str
-        Its identifier there, such as ``CKV_AWS_18``.
+        The program's identifier, such as ``CKV_AWS_18``.
     place : str
         A logical id, a file or a package.
     where : str
-        Where exactly, for people.
+        The exact location, for people.
     message : str
     variant : str
-        Which of several variants of the template it was found in; empty if there is one.
+        The variant of the template; empty if there is only one.
     """
 
     rule: str
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """What is excepted, and why.
+    """An exception, with its reason.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Exemption:
         A logical id, a package, or a pattern of paths as ``fnmatch`` reads them.
     reason : str
     only : frozenset of str
-        The variants of the template that it is for; all if it is empty.
+        The variants of the template to which it applies; all if it is empty.
     """
 
     rule: str
@@ -59,7 +59,7 @@ class Exemption:
     only: frozenset[str] = frozenset()
 
     def covers(self, finding: Finding) -> bool:
-        """Whether it is for this finding."""
+        """Whether it applies to this finding."""
         return (
             self.rule == finding.rule
             and fnmatchcase(finding.place, self.place)
@@ -69,14 +69,14 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a check.
+    """The outcome of a check.
 
     Attributes
     ----------
     summary : str
-        In one line.
+        A summary in one line.
     problems : tuple of str
-        What fails it; none if it passed.
+        The reasons for which it failed; none if it passed.
     """
 
     summary: str
@@ -84,7 +84,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing fails it."""
+        """Whether it passed."""
         return not self.problems
 
 
@@ -94,7 +94,7 @@ def read_exemptions(check: str, path: Path = EXCEPTIONS) -> list[Exemption]:
     Raises
     ------
     AuditError
-        If one has no reason, or is not of the file's form.
+        One has no reason, or does not have the file's format.
     """
     found = []
     for entry in tomllib.loads(path.read_text()).get(check, []):
@@ -115,13 +115,13 @@ def _parse(check: str, entry: dict[str, Any], name: str) -> list[Exemption]:
 def apply_exemptions(
     findings: Iterable[Finding], exemptions: Sequence[Exemption], scope: str
 ) -> Outcome:
-    """Hold what was found to what is excepted.
+    """Apply exceptions to findings.
 
     Parameters
     ----------
     findings : iterable of Finding
     exemptions : sequence of Exemption
-        One that is for nothing found fails the check, too.
+        One without a finding fails the check, too.
     scope : str
         What was checked, for the summary.
     """

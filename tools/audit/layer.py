@@ -22,12 +22,12 @@ _VALIDATOR = Path(__file__).with_name("validate_sbom.py")
 
 
 def built_libraries() -> dict[str, Message]:
-    """Build the layer for Lambda, and read what is in it.
+    """Build the layer for Lambda, and read its libraries.
 
     Raises
     ------
     AuditError
-        If it is not what is locked.
+        It differs from the locked versions.
     isodrop_local.packaging.PackageError
         If it could not be built.
     """
@@ -42,7 +42,7 @@ def built_libraries() -> dict[str, Message]:
 
 
 def cli_libraries() -> dict[str, Message]:
-    """Read the metadata of all that the command is installed with, here.
+    """Read the metadata of the libraries with which the command is installed.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def check_sbom(libraries: Mapping[str, Message]) -> Outcome:
     Raises
     ------
     AuditError
-        If that could not be done.
+        The validation could not be run.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sbom.cdx.json")
@@ -97,7 +97,7 @@ def check_sbom(libraries: Mapping[str, Message]) -> Outcome:
 def check_licences(
     parts: Mapping[str, Mapping[str, Message]], policy: Policy | None = None
 ) -> Outcome:
-    """Hold the licences of what ships to those that are allowed.
+    """Check the licences of the shipped libraries.
 
     Parameters
     ----------

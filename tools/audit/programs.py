@@ -1,4 +1,4 @@
-"""The programs that audit, in a venv of their own."""
+"""Runs the audit's programs, which have their own venv."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     Raises
     ------
     AuditError
-        If it is not there.
+        It is not installed.
     """
     program, *arguments = map(str, command)
     try:
@@ -35,12 +35,12 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def read_report(*command: str | Path) -> Any:
-    """Run a program that writes a report in JSON, and exits with 1 where it found something.
+    """Run a program that writes a report in JSON, and exits with 1 for findings.
 
     Raises
     ------
     AuditError
-        If it ended in another way, or wrote something else.
+        It ended in another way, or wrote something else.
     """
     done = run(*command)
     try:
@@ -54,6 +54,6 @@ def read_report(*command: str | Path) -> Any:
 
 
 def last_line(text: str) -> str:
-    """Get the last line that is not empty, which is where programs name the error."""
+    """Return the last line that is not empty, which usually has the error."""
     lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:400] if lines else "no message"

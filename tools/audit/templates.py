@@ -1,6 +1,6 @@
-"""checkov over the templates: as they are written, and as CloudFormation makes them.
+"""Runs checkov on the templates, as they are written and as CloudFormation resolves them.
 
-checkov takes most conditions for neither true nor false and passes what depends on them. So it
+checkov does not evaluate most conditions, and passes what depends on them. So it
 reads the resolved template, too: with every parameter's default, and with every option in use.
 https://www.checkov.io/5.Policy%20Index/cloudformation.html
 """
@@ -42,7 +42,7 @@ WRITTEN: Final = ("template.yaml", "monitoring.yaml")
 
 
 def variants() -> dict[str, dict[str, Any]]:
-    """Resolve the template with the stacks within it, by the variant's name."""
+    """Resolve the template with its nested stacks, by the variant's name."""
     plain = transform(inline_stacks(source(), lambda name: source(ROOT / name)))
     return {
         name: {
@@ -54,7 +54,7 @@ def variants() -> dict[str, dict[str, Any]]:
 
 
 def check(exemptions: list[Exemption]) -> Outcome:
-    """Let checkov read all of them.
+    """Run checkov on all of them.
 
     Raises
     ------
@@ -76,12 +76,12 @@ def check(exemptions: list[Exemption]) -> Outcome:
 
 
 def read(report: Any) -> Iterator[Finding]:
-    """Read what checkov found.
+    """Read the report of checkov.
 
     Raises
     ------
     AuditError
-        If it read nothing, not all, or a template excepts something itself.
+        It read nothing or not everything, or a template makes an exception.
     """
     if not isinstance(report, dict) or not report.get("summary", {}).get("passed"):
         raise AuditError("checkov checked nothing")

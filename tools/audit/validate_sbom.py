@@ -1,4 +1,4 @@
-"""Validate a file against CycloneDX's JSON schema; a program of its own for the audit's venv."""
+"""Validates a file by CycloneDX's JSON schema; a program that runs in the audit's venv."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 
 def main(path: str) -> int:
-    """Print what is wrong, and answer 1 for that and 0 for nothing."""
+    """Print the errors; return 1 if there are any, otherwise 0."""
     error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(Path(path).read_text())
     if error is not None:
         print(str(error.data.message)[:400])

@@ -1,4 +1,4 @@
-"""Measures the reader against others and against the limit: ``make bench``."""
+"""Compares the reader with others and with a lower limit: ``make bench``."""
 
 import argparse
 import json
@@ -43,7 +43,7 @@ _FOLDERS = (
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What is measured, and through what."""
+    """The conditions of a measurement."""
 
     size: int
     delay: float
@@ -52,7 +52,7 @@ class Conditions:
 
 
 def filler() -> dict[str, bytes | Content]:
-    """Give the other files of a Windows ISO: about as many, as large, in as many folders."""
+    """Return the other files of a Windows ISO: about as many, as large, in as many folders."""
     random = Random("isodrop")  # noqa: S311 # repeatable, not secret
     made: dict[str, bytes | Content] = {}
     for count, folder, folders in _FOLDERS:
@@ -63,7 +63,7 @@ def filler() -> dict[str, bytes | Content]:
 
 
 def places(image: Image) -> tuple[Places, bytes]:
-    """Give the ranges that nobody can do without, and the XML."""
+    """Return the ranges that every reader needs, and the XML."""
     ranges: list[tuple[int, int]] = []
 
     def read(offset: int, length: int, /) -> bytes:
@@ -79,7 +79,7 @@ def places(image: Image) -> tuple[Places, bytes]:
 
 @contextmanager
 def serve_image(image: Path, delay: float, rate: float) -> Iterator[int]:
-    """Serve an image from a process of its own; give the port."""
+    """Serve an image in another process; return the port."""
     command = [sys.executable, "-m", "tools.bench.server", str(image), str(delay), str(rate)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -133,7 +133,7 @@ on {system}, {processors} processors.
 
 
 def page(results: Mapping[str, Mapping[str, Cost]], conditions: Conditions) -> str:
-    """Write the page: how it was measured, then a table for each kind of image."""
+    """Return the page: the conditions, then a table for each kind of image."""
     head = _PAGE.format(
         size=conditions.size,
         files=len(filler()) + len(windows_files()) + 1,

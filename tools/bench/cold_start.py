@@ -1,8 +1,8 @@
 """Measures how long functions take to start: ``python -m tools.bench cold-start``.
 
-Each is wired on the runtime's Python with the layer as it is shipped, beside a bare function that
-imports boto3 and makes the very same clients, one after the other and over again. Processor time is
-compared; where a control group can be made, so is the time on the share that 512 MB get.
+Each is wired on the runtime's Python with the shipped layer, and compared with a bare function that
+imports boto3 and creates the same clients, alternately and repeatedly. Processor time is
+compared, and if a control group can be created, the time with the processor share of 512 MB.
 """
 
 import argparse
@@ -85,12 +85,12 @@ for name in sys.argv[1:]:
 
 
 class SkippedError(Exception):
-    """It cannot be measured here; the message says why."""
+    """It cannot be measured on this machine; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How long one process took, in seconds: of the processor, and by the clock."""
+    """The time of one process in seconds: of the processor, and of the wall clock."""
 
     processor: float
     clock: float
@@ -98,7 +98,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """A row of the table."""
 
     function: str
     clients: str
@@ -112,15 +112,15 @@ def runtime() -> str:
         path = name and shutil.which(name)
         if path:
             asked = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-            said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-            if said.strip() == RELEASE:
+            output = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+            if output.strip() == RELEASE:
                 return path
     raise SkippedError(f"there is no Python {RELEASE} here; {VARIABLE}=… names one")
 
 
 @contextmanager
 def limited(share: float) -> Iterator[Path | None]:
-    """Make a control group with a share of one processor; give the file that takes processes.
+    """Create a control group with a share of one processor; return the file for its processes.
 
     ``None`` where none can be made: it takes root, and Linux.
     """
@@ -163,7 +163,7 @@ def start(command: Sequence[str], environ: Mapping[str, str], group: Path | None
 
 
 def measured(python: str, layer: Path, times: int, group: Path | None) -> list[Row]:
-    """Start each function and its bare fellow by turns; take the middle of each's times."""
+    """Start each function and its bare counterpart alternately; return the median of each."""
     program = (python, "-S", "-s", "-c")
     environ = {**ENVIRON, "PYTHONPATH": str(layer), "PATH": os.environ["PATH"]}
     rows = []
@@ -182,9 +182,9 @@ def measured(python: str, layer: Path, times: int, group: Path | None) -> list[R
                 Start(median(each.processor for each in all_), median(e.clock for e in all_))
                 for all_ in taken
             ]
-            told = f"all {len(every)}" if which == "every" else "the ledger's"
-            rows.append(Row(function, told, *middle))
-            print(f"{function}, {told}: {middle[0].processor:.3f} s", file=sys.stderr)
+            which_calls = f"all {len(every)}" if which == "every" else "the ledger's"
+            rows.append(Row(function, which_calls, *middle))
+            print(f"{function}, {which_calls}: {middle[0].processor:.3f} s", file=sys.stderr)
     return rows
 
 

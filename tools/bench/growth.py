@@ -1,8 +1,8 @@
-"""What grows with the uploads that have their answer: ``python -m tools.bench growth``.
+"""Measures what grows with the number of answered uploads: ``python -m tools.bench growth``.
 
-The ledger and the bucket are filled behind the services' backs, in moto: 100,000 uploads one after
-the other would take a day. What is counted is honest all the same: moto pages as AWS does, by
-``Limit``, by 1 MB and by 1,000 versions. Its own time is left out, for it reads whole tables.
+The ledger and the bucket are filled directly in moto: 100,000 uploads one after
+the other would take a day. The counts are correct nevertheless: moto pages as AWS does, by
+``Limit``, by 1 MB and by 1,000 versions. Its own time is excluded, because it reads whole tables.
 """
 
 import argparse
@@ -47,12 +47,12 @@ FIRST: Final = "first.iso"
 _EACH: Final = MAX_PAGES * 1000
 """Versions that a sweep lists at most; by default there are four sweeps an hour."""
 YEAR: Final = timedelta(days=365)
-"""Over so long the uploads were spread."""
+"""The period over which the uploads are spread."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """What one operation asked of AWS.
+    """The calls of one operation to AWS.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Meter:
     elsewhere : float
         Seconds that moto took for them.
     seconds : float
-        Seconds that were left for isodrop and boto3.
+        Seconds of isodrop and boto3.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -74,7 +74,7 @@ class Meter:
 
 @contextmanager
 def metered() -> Iterator[Meter]:
-    """Count what is called while it lasts."""
+    """Count the calls inside the block."""
     meter = Meter()
     process, call = BotocoreStubber.process_request, BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
 
@@ -100,7 +100,7 @@ def metered() -> Iterator[Meter]:
 
 @contextmanager
 def stack(folder: Path) -> Iterator[ImportHarness]:
-    """Make a stack in this process, with one upload that has its answer."""
+    """Create a stack in this process, with one answered upload."""
     with patch.dict(os.environ, ACCOUNT, clear=True), mock_aws(), real_multipart():
         session = boto3.Session()
         s3 = session.client("s3")
@@ -116,7 +116,7 @@ def stack(folder: Path) -> Iterator[ImportHarness]:
 
 
 def fill(harness: ImportHarness, uploads: int) -> None:
-    """Let so many uploads have been answered, over a year, each with an image of its own."""
+    """Add answered uploads, spread over a year, each with its own image."""
     first = harness.upload(FIRST)
     harness.follow(first, harness.run("first"))
     table = dynamodb_backends[ACCOUNT_ID][REGION].get_table("ledger")
@@ -130,20 +130,20 @@ def fill(harness: ImportHarness, uploads: int) -> None:
     now = harness.clock.time()
     for number in range(uploads - 1):
         name, at = f"{number:06}.iso", now - YEAR * (1 - number / uploads)
-        clone = object.__new__(type(key))  # moto's own copy would have a file of its own
+        clone = object.__new__(type(key))  # moto's own copy would have its own file
         vars(clone).update(vars(key), name=name, last_modified=at.replace(tzinfo=None))
         keys.setlist(name, [clone])
         named = upload_id(Upload(BUCKET, name, "", 0, "", key.version_id))
         claimed = {"claimedAt": at.isoformat(timespec="milliseconds")}
         _put(table, run.attrs, run_key(named, 0) | claimed)
-        # Older than the one that there is, so that no image is found to be gone.
+        # Older than the existing one, so that no image is missing.
         arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT_ID}:image/{image_name}/10.0.{number}/1"
         image = ImageRecord.from_arn(arn, build, at.isoformat(timespec="milliseconds"))
         _put(table, {}, image_items(image)[0])
 
 
 def _put(table: Any, shared: Mapping[str, DynamoType], own: Mapping[str, Any]) -> None:
-    """Put an item past moto's checks, which take a millisecond each."""
+    """Put an item without moto's checks, which take a millisecond each."""
     item = Item(DynamoType({"S": own["pk"]}), DynamoType({"S": own["sk"]}), {})
     item.attrs.update({**shared, **{name: _typed(value) for name, value in own.items()}})
     table.items[item.hash_key][item.range_key] = item
@@ -187,7 +187,7 @@ def measure(uploads: int) -> dict[str, Meter]:
 
 
 def _round(harness: ImportHarness) -> Iterator[Meter]:
-    """Sweep until all of the bucket has been listed."""
+    """Sweep until the whole bucket has been listed."""
     complete = False
     while not complete:
         with metered() as meter:

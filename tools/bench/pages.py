@@ -1,4 +1,4 @@
-"""The page of benchmarks, of which each measurement writes its own section."""
+"""The page of benchmarks, in which each measurement writes its own section."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def put_head(page: Path, text: str) -> None:
 
 
 def _parts(text: str) -> dict[str, str]:
-    """Cut a page at its headings: the first part, without one, under an empty name."""
+    """Split a page at its headings; the first part, without a heading, has an empty name."""
     parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     return {
         (each.partition("\n")[0] if each.startswith("## ") else ""): f"{each.rstrip()}\n"

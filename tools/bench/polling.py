@@ -1,4 +1,4 @@
-"""How late an answer comes, and what the polls cost: ``python -m tools.bench polling``.
+"""Measures the delay of answers, and the cost of polling: ``python -m tools.bench polling``.
 
 Image Builder reports no end of an import that could be relied on, so the state machine polls. Here
 the builds are simulated: how long an import stays in each status is documented roughly, if at all,
@@ -42,7 +42,7 @@ PROGRESS: Final = 1
 
 
 class Seen(NamedTuple):
-    """What a poll found: from this second on, in this status, with so many steps done."""
+    """The result of polls from this second on: a status, and the number of steps done."""
 
     since: float
     status: str
@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """One simulated build: what is to be seen of it from when on, and when it ends."""
+    """A simulated build: the results of polls over time, and its end."""
 
     seen: tuple[Seen, ...]
     end: float
@@ -66,9 +66,9 @@ class Profile:
     weight : int
         Its share, in percent of all builds.
     seconds : mapping
-        How long it stays in each status, in the middle.
+        The median time in each status.
     fails : str
-        The status in which it fails, at any moment of it; empty where it does not.
+        The status in which it fails, at any time; empty if it does not.
     """
 
     weight: int

@@ -1,6 +1,6 @@
-"""Ways to get at the XML of the Windows image on an object, and what each one costs.
+"""Ways to read the XML of the Windows image of an object, and the cost of each.
 
-``python -m tools.bench.readers NAME JSON`` measures one in a process of its own and prints the
+``python -m tools.bench.readers NAME JSON`` measures one in its own process and prints the
 cost as JSON.
 """
 
@@ -32,7 +32,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a reader took: ``memory`` is the most that Python allocated, ``xml`` its SHA-256."""
+    """The cost of a reader: ``memory`` is the peak of Python, ``xml`` the SHA-256 of the XML."""
 
     requests: int
     bytes: int
@@ -53,7 +53,7 @@ class Client:
         return b"".join(self.pieces(offset, length))
 
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
-        """Give a range in pieces, none of which is kept."""
+        """Yield a range in pieces."""
         self.requests += 1
         self.bytes += length
         asked = {"Range": f"bytes={offset}-{offset + length - 1}"}
@@ -64,7 +64,7 @@ class Client:
 
 
 class BlockFile(io.RawIOBase):
-    """A file over ranges that reads whole blocks and forgets none: the kindest cache."""
+    """A file over ranges that reads whole blocks and caches all of them: the best case."""
 
     def __init__(self, client: Client, size: int, block: int) -> None:
         self._client, self._size, self._block = client, size, block
@@ -105,7 +105,7 @@ class BlockFile(io.RawIOBase):
 
 
 def three_rounds(client: Client, _size: int, places: Places) -> bytes:
-    """Read the least there is to read, knowing all places: nothing can take less time."""
+    """Read only what is necessary, with all positions known: the lower limit."""
     return [client.read(offset, length) for offset, length in places][-1]
 
 
@@ -128,7 +128,7 @@ def _by_pycdlib(block: int) -> "Reader":
 
 
 def whole(client: Client, size: int, places: Places) -> bytes:
-    """Read everything and keep the XML alone, as it comes by."""
+    """Read everything, and keep only the XML."""
     xml, at = bytearray(), 0
     start, length = places[-1]
     for piece in client.pieces(0, size):
@@ -150,10 +150,10 @@ READERS: Mapping[str, Reader] = MappingProxyType(
 
 
 def measure(name: str, ports: Sequence[int], size: int, times: int, known: Places) -> Cost:
-    """Run a reader and give what it costs.
+    """Run a reader and return its cost.
 
-    Memory is weighed in a run of its own, since weighing takes time: on the second port,
-    where a server answers at once.
+    Memory is measured in a separate run, because measuring takes time: on the second port,
+    where a server responds at once.
     """
     slow, fast = ports
     client = Client(fast)

@@ -1,4 +1,4 @@
-"""A range server on the loopback address that answers as slowly as an object store does.
+"""A range server on the loopback address that is as slow as an object store.
 
 ``python -m tools.bench.server PATH DELAY RATE`` serves one file, prints its port, and ends when
 its standard input does.
@@ -24,7 +24,7 @@ class SlowServer(ThreadingHTTPServer):
     ----------
     path : Path
     delay : float
-        Seconds until an answer begins.
+        Seconds until a response begins.
     rate : float
         Bytes a second of one connection after that.
     """

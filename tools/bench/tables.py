@@ -1,4 +1,4 @@
-"""Tables of what reading cost: written by the benchmark, read by the tests of what is quoted."""
+"""Tables of the cost of reading, which the benchmark writes and tests of quoted figures read."""
 
 from collections.abc import Mapping, Sequence
 
@@ -53,6 +53,6 @@ def _ratio(number: float) -> str:
 
 
 def rows_of(text: str) -> dict[str, dict[str, str]]:
-    """Read a table of this kind, whatever stands around it: by reader, by heading."""
+    """Parse a table of this kind inside a text: by reader, by heading."""
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return {row[0]: dict(zip(lines[0], row, strict=True)) for row in lines[2:]}

@@ -1,4 +1,4 @@
-"""Tool: the contract's schemas, samples and pages, made of the models, and held to them.
+"""Generates and checks the contract: schemas, samples and pages.
 
-``make contract`` makes all of it; ``make lint`` sees, without a stack, that nothing drifted.
+``make contract`` generates all of it; ``make lint`` checks, without a stack, that it is up to date.
 """

@@ -13,8 +13,8 @@ from typing import Final
 
 from isodrop.events import SCHEMA_VERSION
 from tools.contract import pages, samples, schemas
-from tools.contract.media_page import media_page
 from tools.contract.schemas import Json
+from tools.contract.supported_isos_page import supported_isos_page
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ def make_files(root: Path = ROOT) -> dict[str, str]:
     return {name: to_text(content) for name, content in files.items()} | {
         "docs/events.md": pages.events_page(found, samples.read(root / samples.SAMPLES), root),
         "docs/codes.md": pages.codes_page(),
-        "docs/media.md": media_page(),
+        "docs/supported-isos.md": supported_isos_page(),
         "docs/aws-errors.md": pages.aws_errors_page(),
     }
 
@@ -62,7 +62,7 @@ def find_drift(root: Path = ROOT) -> Iterator[str]:
 
 
 def main() -> None:
-    """Make the contract, or see that it is as it should be."""
+    """Generate the contract, or check that it is up to date."""
     parser = argparse.ArgumentParser(prog="python -m tools.contract", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, and start nothing")
     arguments = parser.parse_args()

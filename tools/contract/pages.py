@@ -1,4 +1,4 @@
-"""The contract in words: ``docs/events.md`` and ``docs/codes.md``, made of models and codes."""
+"""The pages of the contract: ``docs/events.md`` and ``docs/codes.md``, from models and codes."""
 
 import json
 import tomllib
@@ -17,7 +17,7 @@ ANSWERS: Final = ("ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejec
 _CLASSES: Final[dict[str, str]] = {kind: model.__name__ for model, kind in DETAIL_TYPES.items()}
 
 _SHARED: Final = ("detail.data.source.", "detail.data.plan.")
-"""What has a section of its own, being the same in several events."""
+"""The values with their own section, because several events have them."""
 
 _EVENTS: Final = """\
 # Events
@@ -155,9 +155,9 @@ def _kind_row(kind: str, schema: Json, samples: Mapping[str, Json]) -> str:
     what = "**answer**" if kind in ANSWERS else "notification"
     link = f"[{SCHEMA_VERSION}](../{path_of(kind)})"
     meaning = _plain(schema["description"]).removeprefix("The answer: ")
-    said = meaning[:1].upper() + meaning[1:]
+    sentence = meaning[:1].upper() + meaning[1:]
     samples_of = _links(kind, samples)
-    row = (f"[`{kind}`](#{slug(kind)})", what, said, f"`{_CLASSES[kind]}`", link, samples_of)
+    row = (f"[`{kind}`](#{slug(kind)})", what, sentence, f"`{_CLASSES[kind]}`", link, samples_of)
     return f"| {' | '.join(row)} |"
 
 
@@ -224,13 +224,13 @@ def codes_page() -> str:
 
 
 def _kind(kind: OutcomeKind) -> str:
-    said = {
+    sentence = {
         OutcomeKind.REJECTED: "**Rejected**: found before anything was spent. What is found later"
         " leads to an `ISO Import Failed`.",
         OutcomeKind.FAILED: "**Failed**: the ISO was accepted, but its import failed.",
     }[kind]
     links = ", ".join(f"[`{code}`](#{code})" for code in Code if CODES[code].kind is kind)
-    return f"{said} {links}.\n"
+    return f"{sentence} {links}.\n"
 
 
 def _section(code: Code) -> str:
@@ -273,7 +273,7 @@ _RETRIES: Final = "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry
 
 
 def aws_errors_page() -> str:
-    """Write the page of AWS's errors and of what they become."""
+    """Return the page on how AWS's errors are translated."""
     rows = []
     for each in ERROR_CLASSES:
         names = [*each.codes, *(kind.__name__ for kind in each.raised)]

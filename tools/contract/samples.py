@@ -1,4 +1,4 @@
-"""One true sample of each event, and of each variant worth seeing, captured from the stack."""
+"""Captures a sample of each event, and of each important variant, from the local stack."""
 
 import json
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ DENIED: Final = (
 
 
 def capture(folder: Path) -> dict[str, Json]:
-    """Play what leads to each event on the stack, and get the events, envelopes and all.
+    """Cause each event on the local stack, and return the events with their envelopes.
 
-    Accounts, times and ids are as they came. Everything runs faster than in life, so the minutes
-    are nearly none.
+    Accounts, times and ids are those of the stack. It runs faster than AWS, so the minutes
+    are close to zero.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def capture(folder: Path) -> dict[str, Json]:
         events = stack.events()
     found: dict[str, Json] = {}
     for event in events:
-        # The first of a kind on the one way; of many steps of progress one from the middle.
+        # The first of a kind; of the progress events, one with completed steps.
         if event["detail-type"] != "ISO Import Progressed" or event["detail"]["data"]["stepsDone"]:
             found.setdefault(name_of(event), event)
     return found

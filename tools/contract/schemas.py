@@ -1,9 +1,9 @@
-"""JSON Schemas of whole events, made of the models of :mod:`isodrop.events`.
+"""JSON Schemas of whole events, generated from the models of :mod:`isodrop.events`.
 
-They are Draft 4, since that is the newest form that EventBridge's schema registry takes
+They are Draft 4, the newest version that EventBridge's schema registry accepts
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-schema-create.html): one file is what
 a validator reads and what the registry shows, so there is no second form that could drift. Their
-``id`` is a name and no address, for the project knows of no address where they would be found.
+``id`` is a name and not an address, because the project has no address for them.
 """
 
 import json

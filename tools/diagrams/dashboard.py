@@ -246,7 +246,7 @@ def _series(curve: Curve, points: Mapping[float, float], colour: str, *, stacked
 
 
 def _curves(properties: Json, samples: Sequence[Sample]) -> Iterator[Curve]:
-    """Get the lines of a graph, as its metrics are said."""
+    """Return the lines of a graph, one for each of its metrics."""
     for metric in properties["metrics"]:
         if isinstance(metric[0], dict):
             yield from _search(metric[0], samples)

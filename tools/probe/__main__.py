@@ -12,13 +12,12 @@ from typing import Any, Final
 
 from isodrop.errors import IsodropError
 from isodrop_cli.doctor import CHECKS, Aws, CheckContext, Level, run_checks
-from isodrop_cli.exit_codes import COULD_NOT
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
 from isodrop_cli.stack import add_stack_options, find_stack
 from tools.probe.points import PROBES, Probe, Stack
-from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, Point
+from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, POINT_DIFFERS, Point
 
-A_POINT_DIFFERS: Final = 5
 _EPILOG: Final = """\
 exit status: 0 no point differs, 1 could not read the stack, 2 usage error,
 5 a point differs from what is expected
@@ -26,7 +25,7 @@ exit status: 0 no point differs, 1 could not read the stack, 2 usage error,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Probe, and answer with the exit status."""
+    """Run the probes and print their results; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="make probe",
         description=__doc__,
@@ -42,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = list(_points(session, context, agreed=options.yes))
     except IsodropError as error:
         print_error(str(error))
-        return COULD_NOT
+        return ExitCode.ERROR
     _print_results(found)
-    return A_POINT_DIFFERS if any(each.result == DIFFERS for each in found) else 0
+    return POINT_DIFFERS if any(each.result == DIFFERS for each in found) else 0
 
 
 def _points(session: Any, context: CheckContext, *, agreed: bool) -> Iterator[Point]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from isodrop.domain.arn import Arn
 from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, Point
 
 MIB: Final = 1 << 20
@@ -92,10 +93,8 @@ def unknown_build(session: Any, stack: Stack) -> tuple[str, bool]:
     client = session.client("stepfunctions")
     found = client.describe_state_machine(stateMachineArn=stack.machine_arn)
     state = next(each for each in states_of(json.loads(found["definition"])) if _gets_builds(each))
-    region, account = stack.machine_arn.split(":")[3:5]
-    partition = stack.machine_arn.split(":")[1]
-    arn = f"arn:{partition}:imagebuilder:{region}:{account}:image/isodrop-probe/1.0.0/1"
-    given = {"ImageBuildVersionArn": arn}
+    image = Arn.parse(stack.machine_arn).sibling("imagebuilder", "image/isodrop-probe/1.0.0/1")
+    given = {"ImageBuildVersionArn": str(image)}
     if "amazonaws" not in client.meta.endpoint_url:  # the stack on this machine has one host only
         one = Config(inject_host_prefix=False)
         client = session.client("stepfunctions", config=one)

@@ -102,9 +102,9 @@ def _check_imports(walk: Walk, runs: Engine) -> None:
         _print_step("and then: every function, in a container")
         results = {}
         for command in _use_host_address(commands):
-            said = _shell(walk, runs, exports, command)
+            output = _shell(walk, runs, exports, command)
             if invoked := re.search(r"sam local invoke (\w+)", command):
-                results[invoked[1]] = _result(invoked[1], said)
+                results[invoked[1]] = _result(invoked[1], output)
         _check_results(results)
         _print_step("what came of it")
         print(f"   {_shell(walk, runs, exports, 'isodrop list').strip()}", flush=True)
@@ -184,9 +184,9 @@ def _shell(walk: Walk, runs: Engine, exports: list[str], command: str) -> str:
     return done.stdout
 
 
-def _result(function: str, said: str) -> dict[str, Any]:
+def _result(function: str, output: str) -> dict[str, Any]:
     """Read a function's result, which is the last line that the SAM CLI prints."""
-    lines = said.strip().splitlines()
+    lines = output.strip().splitlines()
     _require(lines, f"{function} gave nothing")
     result: dict[str, Any] = json.loads(lines[-1])
     _require("errorType" not in result, f"{function} failed: {result}")

@@ -1,4 +1,4 @@
-"""The image that stands for AWS's where that is not to be had: Debian's Python 3.13.
+"""The image that replaces AWS's where that is not available: Debian's Python 3.13.
 
 It has what the SAM CLI asks of an image, and what Lambda documents of the runtime: the interpreter,
 AWS's own runtime client in ``/var/runtime``, the function in ``/var/task``, layers in ``/opt``. It
@@ -33,7 +33,7 @@ _ENVIRON: Final = ("LANG=en_US.UTF-8", "TZ=:UTC", "LAMBDA_TASK_ROOT=/var/task")
 
 
 class StandInError(Exception):
-    """The image could not be made; the message has the end of what was said."""
+    """The image could not be made; the message has the end of the output."""
 
 
 def make(
@@ -86,5 +86,5 @@ def python_root(folder: Path) -> Path:
 def _run(*command: str, environ: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     if done.returncode:
-        said = f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
-        raise StandInError(f"{' '.join(command[:3])} … failed ({done.returncode}):\n{said}")
+        output = f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+        raise StandInError(f"{' '.join(command[:3])} … failed ({done.returncode}):\n{output}")

@@ -1,7 +1,7 @@
 """One real import on a deployed stack: ``make smoke ISO=Win11.iso``. It costs one build.
 
 Runs ``isodrop doctor``, prints the cost and asks for consent, uploads the ISO, follows its import,
-and tells which of the points that no documentation settles held.
+and prints which of the points that no documentation settles hold.
 """
 
 import argparse
@@ -22,27 +22,26 @@ from isodrop.domain.run import Attempt, Run
 from isodrop.errors import AccessDeniedError, IsodropError
 from isodrop_cli.commands import doctor
 from isodrop_cli.doctor import Aws, CheckContext, run_checks
-from isodrop_cli.exit_codes import COULD_NOT
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.operations import Operator
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
-from isodrop_cli.output.run_format import STATUSES, answer_kind, parse_answer, state_of
+from isodrop_cli.output.run_format import EXIT_CODES, answer_kind, parse_answer, state_of
 from isodrop_cli.stack import add_stack_options, find_stack, open_operator
 from tools.smoke import points
 
-DIFFERS: Final = 5
 POLL_SECONDS: Final = 10.0
 COSTS: Final = """
 This uploads {iso} to {bucket}, and Image Builder builds it:
   - one build: an EC2 instance with its volume, for 20 to 40 minutes, sometimes for hours;
   - its AMI's snapshot and the ISO, for as long as you keep them;
-  - the import is requested again with the same token; should AWS take that for another one,
-    a second build begins and is cancelled at once;
-  - an object that is not there is imported; should AWS begin a build of that, it is cancelled
-    at once.
+  - the import is requested again with the same token; if AWS starts a second build for it,
+    that build is cancelled at once;
+  - the import of an object that does not exist is requested; if AWS starts a build for it,
+    that build is cancelled at once.
 """
 _EPILOG: Final = """\
 exit status: 0 succeeded and no point differs, 1 could not run, or no consent,
-2 usage error, 3 doctor found errors, or rejected, 4 failed,
+2 usage error, 3 rejected, 4 failed, or doctor found errors,
 5 succeeded, but a point differs from what is expected
 """
 
@@ -61,7 +60,7 @@ def main(
     environ: Mapping[str, str] = os.environ,
     sleep: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Smoke, and answer with the exit status."""
+    """Run the import and print the observations; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="make smoke",
         description=__doc__,
@@ -74,15 +73,15 @@ def main(
     options = parser.parse_args(arguments)
     if environ.get("CI"):
         print_error("this costs a build and is for people; it does not run in CI")
-        return COULD_NOT
+        return ExitCode.ERROR
     if not options.iso.is_file():
         print_error(f"{options.iso}: there is no such file")
-        return COULD_NOT
+        return ExitCode.ERROR
     try:
         return _smoke(options, sleep)
     except IsodropError as error:
         print_error(str(error))
-        return COULD_NOT
+        return ExitCode.ERROR
 
 
 def _iso(named: str) -> Path:
@@ -98,11 +97,11 @@ def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int
     doctor.print_results(findings)
     if doctor.has_errors(findings):
         print_error("fix the errors first: nothing was spent")
-        return doctor.FAILED
+        return ExitCode.FAILED
     print(COSTS.format(iso=options.iso, bucket=context.bucket), flush=True)
     if not options.yes and not _ask_consent():
         print_error("not agreed: nothing was spent")
-        return COULD_NOT
+        return ExitCode.ERROR
     with open_operator(options) as operator:
         key = _upload(operator, context, options.iso)
         run, observations = _follow(operator, key, sleep)
@@ -197,7 +196,7 @@ def _print_report(operator: Operator, session: Any, run: Run, observations: Obse
         for row in rows:
             print_fields(*row)
     differs = any(each.result == points.DIFFERS for each in found)
-    return STATUSES[kind] or (DIFFERS if differs else 0)
+    return EXIT_CODES[kind] or (points.POINT_DIFFERS if differs else ExitCode.OK)
 
 
 def _points(

@@ -12,9 +12,11 @@ History = Iterable[Mapping[str, Any]]
 
 HELD: Final = "held"
 DIFFERS: Final = "differs"
+POINT_DIFFERS: Final = 5
+"""The exit code of a program that found a difference."""
 NOT_OBSERVED: Final = "not seen"
 
-_LOOK: Final = "aws-sdk:imagebuilder:getImage"
+_GET_IMAGE: Final = "aws-sdk:imagebuilder:getImage"
 _BUILDS_OF_25H2: Final = (26100, 26200)
 
 
@@ -96,13 +98,13 @@ def failure(history: History, kind: str) -> Point:
     name, expected = "SDK integration: failureContext", "FailureContext is returned"
     if kind != "Failed":
         return _make_point(name, expected, f"the answer is {kind}", None)
-    looks = [
+    responses = [
         json.loads(details.get("output", "{}"))
         for event in history
         if (details := event.get("taskSucceededEventDetails", {}))
-        and f"{details.get('resourceType')}:{details.get('resource')}" == _LOOK
+        and f"{details.get('resourceType')}:{details.get('resource')}" == _GET_IMAGE
     ]
-    last = looks[-1].get("Image", {}).get("State", {}) if looks else {}
+    last = responses[-1].get("Image", {}).get("State", {}) if responses else {}
     has = "FailureContext" in last
     return _make_point(name, expected, f"{last.get('Status', 'no status')}: {sorted(last)}", has)
 

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.args import add_address
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.stack import add_stack_options, open_operator
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Cancel the import, and return the exit status."""
     with open_operator(options) as operator:
         bucket, key = options.upload
@@ -55,4 +56,4 @@ def run(options: Namespace) -> int:
         print("cancelled before its build started; the answer follows when it is tried next")
     else:
         print(f"cancelling {build_arn}; the answer follows when the build has stopped")
-    return 0
+    return ExitCode.OK

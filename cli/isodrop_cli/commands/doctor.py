@@ -5,6 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.clock import utc_now
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import (
     MAX_COMMAND,
     console,
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from isodrop_cli.doctor import Finding
 
-FAILED: Final = 3
-
 _EPILOG: Final = """\
 The command changes nothing and incurs no cost. A check that you lack a
 permission for is a warning that names the permission; AWS's managed policy
@@ -34,7 +33,7 @@ examples:
   isodrop doctor --json | jq '.checks[] | select(.level == "error")'
 
 exit status: 0 no errors (warnings are possible), 1 could not check,
-2 usage error, 3 at least one error, 130 interrupted
+2 usage error, 4 at least one error, 130 interrupted
 """
 
 
@@ -53,7 +52,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Run the checks, print their results, and return the exit status."""
     with find_stack(options) as (session, stack):
         from isodrop_cli.doctor import Aws, CheckContext, run_checks  # noqa: PLC0415 - needs an SDK
@@ -64,7 +63,7 @@ def run(options: Namespace) -> int:
         print_json(as_json(options.stack, results))
     else:
         print_results(results)
-    return FAILED if has_errors(results) else 0
+    return ExitCode.FAILED if has_errors(results) else ExitCode.OK
 
 
 def print_results(results: "tuple[Finding, ...]") -> None:

@@ -4,6 +4,7 @@ import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import print_json
 from isodrop_cli.stack import add_stack_options, open_stack
 
@@ -62,11 +63,11 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Print the environment, and return the exit status."""
     with open_stack(options) as found:
         settings = {name: found.read_environment(output) for name, output in FUNCTIONS.items()}
     if options.bucket:
         settings["ImportIso"] = {**settings["ImportIso"], BUCKET: options.bucket}
     print_json({name: {**each, ENDPOINT: options.endpoint_url} for name, each in settings.items()})
-    return 0
+    return ExitCode.OK

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from isodrop.domain.s3_uri import S3Uri
 from isodrop_cli.args import add_address
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_json
 from isodrop_cli.stack import add_stack_options, open_stack
@@ -108,7 +110,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Print the event, and return the exit status."""
     if (options.etag is None) != (options.size is None):
         options.refuse("--etag and --size go together")
@@ -118,7 +120,7 @@ def run(options: Namespace) -> int:
     stored = _object_info(bucket, key, options)
     event = _make_event(bucket, key, stored, options.sequencer)
     print_json(event if options.report is None else {**event, "report": {"kind": options.report}})
-    return 0
+    return ExitCode.OK
 
 
 def _resolve_bucket(options: Namespace) -> str:
@@ -135,10 +137,11 @@ def _make_event(bucket: str, key: str, stored: ObjectInfo, sequencer: str | None
     Its sequencer is derived from the object. A given sequencer makes it another upload of that
     object; in a versioned bucket only if the event has no version id: see ``upload_id``.
     """
-    from isodrop.aws.s3_events import make_object_created_event  # noqa: PLC0415 - likewise
+    from isodrop.aws.s3_events import make_object_created_event  # noqa: PLC0415 - not needed by --help
+    from isodrop.domain.arn import Arn  # noqa: PLC0415 - not needed by --help
     from isodrop.domain.model import Upload  # noqa: PLC0415 - not needed by --help
 
-    made_of = f"s3://{bucket}/{key} {stored.version_id} {stored.etag} {stored.modified}"
+    made_of = f"{S3Uri(bucket, key)} {stored.version_id} {stored.etag} {stored.modified}"
     # Like S3's, it begins with the time, so that a later upload has a greater one.
     digest = hashlib.sha256(made_of.encode()).hexdigest()
     made = f"{int(stored.modified.timestamp()):010X}{digest[:8].upper()}"
@@ -152,7 +155,7 @@ def _make_event(bucket: str, key: str, stored: ObjectInfo, sequencer: str | None
             version_id=None if sequencer else stored.version_id,
         ),
         stored.modified,
-        f"arn:aws:s3:{stored.region}:{ACCOUNT}:",
+        Arn("aws", "s3", stored.region, ACCOUNT, bucket),
         "CompleteMultipartUpload" if "-" in stored.etag else "PutObject",
     )
 
@@ -182,7 +185,7 @@ def _object_info(bucket: str, key: str, options: Namespace) -> ObjectInfo:
             etag = compute_etag(options.file)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise NoEventError(f"s3://{bucket}/{key}: {options.file}: {reason}") from error
+            raise NoEventError(f"{S3Uri(bucket, key)}: {options.file}: {reason}") from error
         return ObjectInfo(etag, status.st_size, modified, region, options.version_id)
     if options.etag:
         # The object is not read: any time will do, as long as it is always the same.
@@ -203,7 +206,7 @@ def _head_object(bucket: str, key: str, options: Namespace) -> ObjectInfo:
         {} if options.version_id is None else {"VersionId": options.version_id}
     )
     try:
-        with explained(OBJECT, NoEventError, f"s3://{bucket}/{key}"):
+        with explained(OBJECT, NoEventError, str(S3Uri(bucket, key))):
             client = s3_client(options.profile, options.region)
             head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
             if not head.keys() >= _HEADERS:

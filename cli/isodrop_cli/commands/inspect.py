@@ -15,6 +15,7 @@ from isodrop.errors import RejectedError
 from isodrop.iso.model import Edition, IsoContents
 from isodrop.iso.reader import read_iso
 from isodrop.text import printable
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.iso_source import Source, open_source
 from isodrop_cli.output.console import (
     build_number,
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
     from isodrop.aws.allow_list import AllowListSource
     from isodrop_cli.stack import Stack
-
-ACCEPTED: Final = 0
-REJECTED: Final = 3
 
 # The settings of a stack with default parameters.
 DEFAULT_SETTINGS: Final = ImportSettings(stack="isodrop", infrastructure_configuration_arn="")
@@ -111,7 +109,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Inspect the ISO, print the result, and return the exit status."""
     inspection = _inspect(options)
     if options.json:
@@ -120,7 +118,7 @@ def run(options: Namespace) -> int:
         _print_tables(screen, inspection, options.stack)
     else:
         _print_lines(inspection, options.stack)
-    return ACCEPTED if isinstance(inspection.decision, ImportPlan) else REJECTED
+    return ExitCode.OK if isinstance(inspection.decision, ImportPlan) else ExitCode.REJECTED
 
 
 def _inspect(options: Namespace) -> Inspection:

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_fields, print_json, print_table
 from isodrop_cli.output.run_format import STATES, as_json, to_row
 from isodrop_cli.stack import add_stack_options, open_operator
@@ -60,7 +61,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Print the runs, and return the exit status."""
     with open_operator(options) as operator:
         runs = operator.list_recent(options.limit, only_open=options.open)
@@ -77,7 +78,7 @@ def run(options: Namespace) -> int:
     else:
         for run in runs:
             print_fields(*to_row(run))
-    return 0
+    return ExitCode.OK
 
 
 def _budget(use: "BudgetUse", limits: "BuildLimits") -> str:

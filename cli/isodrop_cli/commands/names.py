@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.windows.file_names import FileName, parse_file_name
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import build_number, console, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _is_option(word: str) -> bool:
     return word == "-h" or (word.startswith("--") and "." not in word)
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Print the fields of each name, and return the exit status."""
     found = [parse_file_name(name) for name in options.names]
     if options.json:
@@ -95,7 +96,7 @@ def run(options: Namespace) -> int:
     else:
         for name in found:
             print_fields(*(getattr(name, column) for column in COLUMNS))
-    return 0
+    return ExitCode.OK
 
 
 def as_json(name: FileName) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.overrides import RULES
 from isodrop_cli.args import add_address
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
 from isodrop_cli.output.following import render_all, status_of
 from isodrop_cli.output.renderers import make_renderer
@@ -55,14 +56,14 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Start a run, follow it with ``--wait``, and return the exit status."""
     with open_operator(options) as operator:
         history = operator.get_history(*options.upload)
         started = operator.retry(history, dict(options.set))
         if not options.wait:
             _print_started(started, as_one=options.json)
-            return 0
+            return ExitCode.OK
         snapshots = operator.follow_execution(started, time.sleep, time.monotonic)
         if not options.json and console() is not None:
             with make_renderer(title=history.address) as renderer:

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.args import add_address
-from isodrop_cli.exit_codes import COULD_NOT
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
 from isodrop_cli.output.run_format import as_json, to_pairs
 from isodrop_cli.stack import add_stack_options, open_operator
@@ -47,7 +47,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Print the runs, and return the exit status."""
     with open_operator(options) as operator:
         bucket, key = options.upload
@@ -57,7 +57,7 @@ def run(options: Namespace) -> int:
             f"{history.address}: its import has not started; the sweep starts imports whose event"
             " was not delivered, isodrop retry does so at once"
         )
-        return COULD_NOT
+        return ExitCode.ERROR
     if options.json:
         print_json([as_json(run) for run in history.runs])
     elif screen := console():
@@ -68,4 +68,4 @@ def run(options: Namespace) -> int:
         for run in history.runs:
             for name, value in to_pairs(run):
                 print_fields(name, value)
-    return 0
+    return ExitCode.OK

@@ -15,10 +15,11 @@ from isodrop.codes import Rejection
 from isodrop.domain.content_hash import ContentHashes, hashes_of
 from isodrop.domain.model import ImportSettings, Upload
 from isodrop.domain.overrides import RULES
+from isodrop.domain.s3_uri import S3Uri
 from isodrop.errors import AccessDeniedError
 from isodrop_cli.clock import utc_now
 from isodrop_cli.commands import inspect
-from isodrop_cli.exit_codes import REJECTED
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.iso_source import IsoSourceError, open_source
 from isodrop_cli.output.console import format_size
 from isodrop_cli.output.following import render_all
@@ -104,7 +105,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Inspect, upload and follow the file, and return the exit status."""
     settings = _object_settings(options)
     hint = ResumeHint()
@@ -181,13 +182,13 @@ class FileUpload:
     @property
     def address(self) -> str:
         """The object's URI."""
-        return f"s3://{self.bucket}/{self.key}"
+        return str(S3Uri(self.bucket, self.key))
 
-    def upload_and_follow(self, renderer: Renderer, *, force: bool, follow: bool) -> int:
+    def upload_and_follow(self, renderer: Renderer, *, force: bool, follow: bool) -> ExitCode:
         """Inspect the file, upload it, and follow its import; return the exit status."""
         size = self._inspect(renderer)
         if size is None:
-            return REJECTED
+            return ExitCode.REJECTED
         transfer = self._make_transfer(size)
         run_found = None if force else self._find_existing(transfer, renderer)
         if run_found is None:
@@ -195,7 +196,7 @@ class FileUpload:
                 run_found = self._send(transfer, renderer, hashes)
         upload_id, number = run_found
         if not follow:
-            return 0
+            return ExitCode.OK
         self.resume_hint.text = f"the import continues; follow it with isodrop watch {self.address}"
         snapshots = self.stack.make_operator().follow_run(
             upload_id, number, time.sleep, time.monotonic

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from isodrop.text import timestamp
 from isodrop_cli.args import Address, add_address
 from isodrop_cli.clock import utc_now
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.following import render_all
 from isodrop_cli.output.progress import ProgressTracker
 from isodrop_cli.output.renderers import make_renderer
@@ -56,7 +57,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     return command
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace) -> ExitCode:
     """Follow the runs, and return the exit status."""
     with open_operator(options) as operator:
         if options.upload is None:
@@ -64,7 +65,7 @@ def run(options: Namespace) -> int:
         return _follow_one(operator, options.upload, as_json=options.json)
 
 
-def _follow_one(operator: "Operator", address: Address, *, as_json: bool) -> int:
+def _follow_one(operator: "Operator", address: Address, *, as_json: bool) -> ExitCode:
     history = operator.get_history(*address)
     snapshots = operator.follow_run(
         history.id, operator.latest_run(history), time.sleep, time.monotonic

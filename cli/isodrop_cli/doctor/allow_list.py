@@ -1,8 +1,8 @@
 """Checks of the allow-list: it is readable, valid, and protected."""
 
 from isodrop.aws.allow_list import SSM
-from isodrop.aws.s3 import parse_uri
 from isodrop.domain.allow_list import AllowList, AllowListMode, parse_allow_list
+from isodrop.domain.s3_uri import S3Uri
 from isodrop_cli.doctor.context import CheckContext
 from isodrop_cli.doctor.results import CheckResult, NotFoundError, failed, passed, warned
 
@@ -42,8 +42,8 @@ def _read(context: CheckContext, uri: str) -> AllowList:
         name = uri.removeprefix(SSM)
         response = context.call("ssm", "GetParameter", Name=name, WithDecryption=True)
         return parse_allow_list(response["Parameter"]["Value"].encode())
-    bucket, key = parse_uri(uri)
-    response = context.call("s3", "GetObject", Bucket=bucket, Key=key)
+    location = S3Uri.parse(uri)
+    response = context.call("s3", "GetObject", Bucket=location.bucket, Key=location.key)
     return parse_allow_list(response["Body"].read())
 
 
@@ -51,8 +51,9 @@ def _check_bucket(context: CheckContext, uri: str) -> CheckResult | None:
     """Check that uploaders cannot write to the list's bucket, and that it is versioned."""
     if uri.startswith(SSM):
         return None
-    bucket, key = parse_uri(uri)
-    if bucket == context.bucket and key.startswith(context.parameter("KeyPrefix")):
+    location = S3Uri.parse(uri)
+    bucket = location.bucket
+    if bucket == context.bucket and location.key.startswith(context.parameter("KeyPrefix")):
         return failed(
             f"{uri} is under the upload prefix: uploaders can overwrite the list",
             "move it to another bucket, and deploy with that AllowListUri",

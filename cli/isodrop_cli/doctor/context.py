@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import error_code, to_isodrop_error
+from isodrop.domain.arn import Arn
 from isodrop.errors import AccessDeniedError
 from isodrop.text import printable, single_line
 from isodrop_cli.doctor.results import CheckSkippedError, NotFoundError
@@ -79,19 +80,23 @@ class CheckContext:
         return str(self.stack["StackName"])
 
     @property
+    def _stack_id(self) -> Arn:
+        return Arn.parse(self.stack["StackId"])
+
+    @property
     def partition(self) -> str:
         """The partition, such as ``aws``."""
-        return str(self.stack["StackId"]).split(":")[1]
+        return self._stack_id.partition
 
     @property
     def region(self) -> str:
         """The stack's Region."""
-        return str(self.stack["StackId"]).split(":")[3]
+        return self._stack_id.region
 
     @property
     def account(self) -> str:
         """The stack's account."""
-        return str(self.stack["StackId"]).split(":")[4]
+        return self._stack_id.account
 
     def parameter(self, name: str) -> str:
         """Return a parameter of the stack; empty if there is none of that name."""
@@ -137,7 +142,7 @@ class CheckContext:
 
     def arn(self, service: str, resource: str) -> str:
         """Format an ARN of this account and Region."""
-        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+        return str(self._stack_id.sibling(service, resource))
 
     def call(self, service: str, operation: str, **parameters: Any) -> Response:
         """Call AWS.

@@ -196,7 +196,7 @@ def _exempts(statement: Mapping[str, Any], role: str) -> bool:
 
 
 def _is_certain(statement: Mapping[str, Any]) -> bool:
-    """Whether a denial is for everybody, under no condition but on who it is."""
+    """Whether a denial has no condition except on the principal."""
     conditions = statement.get("Condition") or {}
     keys = {key.lower() for tested in conditions.values() for key in tested}
     return keys <= {"aws:principalarn"} and "*" in principals(statement, "AWS")

@@ -225,7 +225,7 @@ def infrastructure_arn(context: CheckContext) -> str:
 
 
 def _stack_tag(context: CheckContext) -> dict[str, str]:
-    """Return the request's tags: a simulation knows no key that it is not given."""
+    """Return the request's tags: a simulation uses only the keys that it is given."""
     return {"aws:RequestTag/isodrop:stack": context.name}
 
 

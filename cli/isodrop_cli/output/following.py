@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from isodrop_cli.clock import utc_now
-from isodrop_cli.exit_codes import COULD_NOT
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.progress import ProgressTracker
 from isodrop_cli.output.renderers import Renderer
-from isodrop_cli.output.run_format import STATUSES, answer_kind, parse_answer
+from isodrop_cli.output.run_format import EXIT_CODES, answer_kind, parse_answer
 
 if TYPE_CHECKING:
     from isodrop.domain.run import Run
     from isodrop_cli.operations import RunSnapshot
 
 
-def render_all(renderer: Renderer, snapshots: "Iterable[RunSnapshot]", key: str) -> int:
-    """Show what is new until the answer; return the answer's exit status."""
+def render_all(renderer: Renderer, snapshots: "Iterable[RunSnapshot]", key: str) -> ExitCode:
+    """Show new events until the answer; return the exit code for it."""
     tracker = ProgressTracker()
     last: Run | None = None
     for snapshot in snapshots:
@@ -25,7 +25,7 @@ def render_all(renderer: Renderer, snapshots: "Iterable[RunSnapshot]", key: str)
     return status_of(last)
 
 
-def status_of(run: "Run | None") -> int:
+def status_of(run: "Run | None") -> ExitCode:
     """Return the exit status of a command that followed a run to its answer."""
     answer = None if run is None else parse_answer(run)
-    return COULD_NOT if answer is None else STATUSES[answer_kind(answer)]
+    return ExitCode.ERROR if answer is None else EXIT_CODES[answer_kind(answer)]

@@ -139,7 +139,7 @@ class ProgressTracker:
     def new_events(
         self, snapshot: "RunSnapshot", key: str, now: datetime
     ) -> Iterator[ProgressEvent]:
-        """Return what is new of a run."""
+        """Return the new events of a run."""
         run = snapshot.run
         run_id = ("", 0) if run is None else (run.upload_id, run.request.number)
         events = tuple(known_events(snapshot, key, now))
@@ -161,7 +161,7 @@ def known_events(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[P
     key : str
         The object's key: there is no run until an execution has claimed it.
     now : datetime
-        The time for what has no time of its own.
+        The time of events that have no time of their own.
     """
     run = snapshot.run
     if run is None:

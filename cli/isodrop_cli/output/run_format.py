@@ -6,15 +6,21 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Rejection
+from isodrop.domain.arn import Arn
 from isodrop.domain.model import ImportPlan
 from isodrop.text import printable
+from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import format_time
 
 if TYPE_CHECKING:
     from isodrop.domain.run import Run
 
-STATUSES: Final = {"Succeeded": 0, "Rejected": 3, "Failed": 4}
-"""Exit status of a command that waited for an answer."""
+EXIT_CODES: Final = {
+    "Succeeded": ExitCode.OK,
+    "Rejected": ExitCode.REJECTED,
+    "Failed": ExitCode.FAILED,
+}
+"""The exit code of a command that waited for an answer, by its kind."""
 
 STATES: Final = (
     *("inspecting", "importing", "building", "distributing"),
@@ -40,10 +46,12 @@ def answer_kind(answer: dict[str, Any]) -> str:
 def describe_amis(answer: Mapping[str, Any]) -> list[str]:
     """Describe each AMI with its Region, and with its account if that is not the stack's."""
     data = answer["detail"]["data"]
+    amis = data.get("amis", ())
+    account = Arn.parse(data["buildArn"]).account if amis else ""
     return [
         f"{ami['id']} {ami['region']}"
-        + ("" if ami["account"] == data["buildArn"].split(":")[4] else f" in {ami['account']}")
-        for ami in data.get("amis", ())
+        + ("" if ami["account"] == account else f" in {ami['account']}")
+        for ami in amis
     ]
 
 

@@ -23,17 +23,17 @@ class Code(StrEnum):
 
     NOT_AN_ISO = "not-an-iso"
     TRUNCATED = "truncated"
-    UNREADABLE_MEDIA = "unreadable-media"
+    UNREADABLE_ISO = "unreadable-iso"
     NOT_WINDOWS = "not-windows"
     NOT_WINDOWS_11 = "not-windows-11"
-    SERVER_MEDIA = "server-media"
+    SERVER_ISO = "server-iso"
     WRONG_ARCHITECTURE = "wrong-architecture"
     NO_SUCH_EDITION = "no-such-edition"
-    EVALUATION_MEDIA = "evaluation-media"
-    LTSC_MEDIA = "ltsc-media"
+    EVALUATION_ISO = "evaluation-iso"
+    LTSC_ISO = "ltsc-iso"
     UNSUPPORTED_RELEASE = "unsupported-release"
     SPLIT_IMAGE = "split-image"
-    ESD_MEDIA = "esd-media"
+    ESD_ISO = "esd-iso"
     INVALID_OVERRIDE = "invalid-override"
     OBJECT_GONE = "object-gone"
     ARCHIVED_OBJECT = "archived-object"
@@ -66,7 +66,7 @@ class CodeInfo:
 
     Attributes
     ----------
-    kind : Kind
+    kind : OutcomeKind
         Which answer the code leads to.
     meaning : str
         One sentence: what was found.
@@ -113,7 +113,7 @@ CODES: Final = MappingProxyType(
             why="A download or an upload was interrupted: the ISO declares its length, and the "
             "object is shorter. Image Builder would fail in the middle of a paid build.",
         ),
-        Code.UNREADABLE_MEDIA: _rejected(
+        Code.UNREADABLE_ISO: _rejected(
             "The file system or the Windows image on the ISO is damaged, or has a layout that"
             " Windows ISOs never have.",
             "Compare the file's SHA-256 with the one beside the download, and upload an"
@@ -134,7 +134,7 @@ CODES: Final = MappingProxyType(
             f"{_BUSINESS_ISO}; Image Builder imports no other Windows from an ISO.",
             why="ImportDiskImage accepts one operating system, Microsoft Windows 11.",
         ),
-        Code.SERVER_MEDIA: _rejected(
+        Code.SERVER_ISO: _rejected(
             "The ISO contains Windows Server.",
             "Use one of Amazon's Windows Server AMIs, or VM Import/Export.",
             why="The image's INSTALLATIONTYPE is Server. The build number does not decide, because "
@@ -153,14 +153,14 @@ CODES: Final = MappingProxyType(
             "EnterpriseN and EnterpriseS are not Enterprise. Image Builder documents "
             "Enterprise only.",
         ),
-        Code.EVALUATION_MEDIA: _rejected(
+        Code.EVALUATION_ISO: _rejected(
             "The ISO contains an evaluation edition, which expires and which Image Builder"
             " refuses.",
             f"{_BUSINESS_ISO}; evaluation ISOs cannot be converted.",
             why="Evaluation editions have an EDITIONID of their own, such as EnterpriseEval, "
             "and AWS documents that they are not supported.",
         ),
-        Code.LTSC_MEDIA: _rejected(
+        Code.LTSC_ISO: _rejected(
             "The ISO contains a long-term servicing (LTSC) edition, which Image Builder refuses.",
             f"{_BUSINESS_ISO}, the general availability release.",
             why="LTSC editions have an EDITIONID of their own, such as EnterpriseS, and share "
@@ -181,7 +181,7 @@ CODES: Final = MappingProxyType(
             why="The file was split for a file system with a maximum file size of 4 GB. Image "
             "Builder needs the single file that Microsoft's own ISOs have.",
         ),
-        Code.ESD_MEDIA: _rejected(
+        Code.ESD_ISO: _rejected(
             "The Windows image on the ISO is an ESD (install.esd), which AWS documents as"
             " unsupported.",
             f"{_BUSINESS_ISO}: it has an install.wim. To import this one nevertheless, set the"

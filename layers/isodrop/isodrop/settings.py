@@ -89,7 +89,7 @@ class ReportSettings(_Environment):
         return self
 
     def run_retention(self) -> timedelta | None:
-        """Return how long a run is kept after its answer; ``None`` means for ever."""
+        """Return how long a run is kept after its answer; ``None`` means forever."""
         return timedelta(days=self.run_retention_days) if self.run_retention_days else None
 
     def distribution(self) -> DistributionSettings | None:

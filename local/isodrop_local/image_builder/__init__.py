@@ -1,4 +1,4 @@
-"""A fake EC2 Image Builder, held to botocore's service model in both directions.
+"""A fake EC2 Image Builder, which botocore's service model validates in both directions.
 
 In one process, without a network::
 

@@ -1,7 +1,7 @@
 """The progress of builds over time: the half of the fake that no request triggers.
 
-Nothing runs in the background: at every request, and at every :meth:`BuildEngine.tick`, all that
-was due since the last one happens, each at its own moment.
+Nothing runs in the background: at every request and every :meth:`BuildEngine.tick`, all
+transitions that are due happen, each with its own time.
 """
 
 import math
@@ -32,27 +32,27 @@ class BuildEngine:
     Parameters
     ----------
     world : World, optional
-        The services around.
+        The services that it uses.
     clock : callable
-        Seconds since the epoch. Time passes only by it.
+        Returns seconds since the epoch. It is the only source of time.
     speed : float
         How many times faster than the real service builds go.
     timings : mapping of str to float, optional
         Seconds that a build stays in each state, and from a cancellation to CANCELLED, instead of
-        the real ones at that speed. A state that is not there takes no time.
+        the real ones at that speed. A missing state takes no time.
     account, region : str
-        Where we are.
+        The account and Region.
     quota : int
-        Builds that run at once; the others stay in PENDING. How the real service shows a full
-        quota, and whether distributions count, is not documented: here they do.
+        How many builds run at once; the others stay PENDING. How the real service shows a used-up
+        quota, and whether distributions count, is not documented: here they count.
         https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html
 
     Attributes
     ----------
     controls : Controls
-        What is to go wrong, and what was recorded.
+        The faults that are due, and the records.
     builds : dict of str to Build
-        By ARN, the deleted ones too: an oracle wants to see them all.
+        By ARN, with deleted ones, which an oracle needs, too.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class BuildEngine:
         self.builds: dict[str, Build] = {}
         self._deleted: set[str] = set()
         self._moment = clock()
-        self._untold: list[Json] = []
+        self._pending_events: list[Json] = []
         self._lock = self.controls.lock
 
     def tick(self) -> None:
@@ -90,9 +90,9 @@ class BuildEngine:
                 self._moment = due
                 self._step(build)
             self._moment = max(self._moment, now)
-            untold, self._untold = self._untold, []
+            pending, self._pending_events = self._pending_events, []
         # Outside the lock: a subscriber may request the state at once.
-        for event in untold:
+        for event in pending:
             self.world.publish(event)
 
     def _due(self, build: Build) -> float:
@@ -144,7 +144,7 @@ class BuildEngine:
         self._publish_change(build, before)
 
     def _read(self, build: Build) -> None:
-        """Read what lies at the URI only now: it carries no version id."""
+        """Read the object only now, as the service does: the URI has no version id."""
         uri = str(build.request["uri"])
         build.etag = self.world.object_etag(*location(uri))
         if build.etag is None:
@@ -155,7 +155,7 @@ class BuildEngine:
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
         """
-        # AMI names are unique in an account and Region, and two builds may end in one moment.
+        # AMI names are unique in an account and Region, and two builds may end at the same time.
         version = "-".join(build.arn.rsplit("/", 2)[1:])
         name = f"{build.name} {version} {timestamp(self._moment).replace(':', '-')}"
         description = str(build.request.get("description", ""))
@@ -164,7 +164,7 @@ class BuildEngine:
 
     def _copy_amis(self, build: Distribution) -> tuple[Ami, ...]:
         """Create a distribution's AMIs; those of this Region and account are registered in EC2."""
-        # The real date has microseconds; here they tell builds of one moment apart.
+        # The real date has microseconds; here they distinguish builds that end at the same time.
         number = [*self.builds].index(build.arn) % 1000
         date = f"{timestamp(self._moment)[:-1].replace(':', '-')}{number:03}Z"
         here = (self.region, self.account)
@@ -176,7 +176,7 @@ class BuildEngine:
         )
 
     def _publish_change(self, build: Build, before: str) -> None:
-        """Write EventBridge's event; best effort in the real service, and without an AMI id.
+        """Publish the event of a change; best effort in the real service, and without an AMI id.
 
         https://docs.aws.amazon.com/imagebuilder/latest/userguide/integ-eventbridge.html
         """
@@ -191,12 +191,12 @@ class BuildEngine:
             "resources": [build.arn],
             "detail": {"previous-state": {"status": before}, "state": {"status": build.status}},
         }
-        self._untold.append(event)
+        self._pending_events.append(event)
 
-    # By hand, as somebody in the console would, or a lifecycle policy, or a newer service.
+    # Actions of other users, of a lifecycle policy, or of a newer version of the service.
 
     def fail(self, arn: str, step: str = "", message: str = MESSAGE) -> None:
-        """Let a running build fail in the state that it is in."""
+        """Make a running build fail in its current state."""
         self.tick()
         with self._lock:
             build = self._running(arn)
@@ -205,7 +205,7 @@ class BuildEngine:
         self.tick()
 
     def cancel(self, arn: str) -> None:
-        """Begin to cancel a running build."""
+        """Start cancelling a running build."""
         self.tick()
         with self._lock:
             self._cancel(arn)
@@ -215,14 +215,14 @@ class BuildEngine:
         self._running(arn).cancel_at = self._moment + self.timings.get("CANCELLED", 0.0)
 
     def delete(self, arn: str) -> None:
-        """Delete an image, in whatever state it is; its AMI stays."""
+        """Delete an image in any state; its AMI stays."""
         self.tick()
         with self._lock:
             self._build(arn).history.append(Entered("DELETED", self._moment))
             self._deleted.add(arn)
 
     def set_status(self, arn: str, status: str, reason: str | None = None) -> None:
-        """Put a build into a state, which may be one that the service model does not know."""
+        """Put a build into a state, which need not be in the service model."""
         self.tick()
         with self._lock:
             if status not in {*PATH, *(future.status for future in self.controls.futures)}:
@@ -231,7 +231,7 @@ class BuildEngine:
         self.tick()
 
     def set_quota(self, quota: int) -> None:
-        """Let so many builds run at once."""
+        """Set how many builds may run at once."""
         self.tick()
         self.quota = quota
         self.tick()

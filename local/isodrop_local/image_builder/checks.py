@@ -1,4 +1,4 @@
-"""What a request and an answer must be: by the service model, and by what the documents add."""
+"""Validates requests and responses, by the service model and by the documentation."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -10,42 +10,42 @@ from isodrop_local.image_builder.shapes import violations
 from isodrop_local.image_builder.values import ServiceError
 
 _BAD_REQUEST: Final = ("InvalidRequestException", "InvalidParameterException", "ClientException")
-"""What an operation answers to a malformed request: the first of these that it lists."""
+"""The error of an operation for a malformed request: the first of these that it lists."""
 _URI: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.*[^/]\.(?:iso|ISO|Iso))", re.DOTALL)
 _MAX_NODE: Final = 2**30 - 1
 
 
 class InvalidResponseError(AssertionError):
-    """The fake itself was about to answer something that Image Builder never would."""
+    """The fake was about to return something that Image Builder never would."""
 
 
 def listed_errors(operation: OperationModel) -> frozenset[str]:
-    """List the errors that the service model knows of an operation."""
+    """Return the errors of an operation in the service model."""
     return frozenset(shape.name for shape in operation.error_shapes)
 
 
 def malformed(operation: OperationModel, detail: str) -> ServiceError:
-    """Make the error that an operation answers to a request that is not what is documented."""
+    """Make an operation's error for a request that the documentation does not allow."""
     listed = listed_errors(operation)
     return ServiceError(next(name for name in _BAD_REQUEST if name in listed), detail)
 
 
 def check_request(operation: OperationModel, parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters that are not what the service model documents."""
+    """Refuse parameters that the service model does not allow."""
     faults = list(violations(operation.input_shape, parameters))
     if faults:
         raise malformed(operation, "; ".join(faults))
 
 
 def check_response(operation: OperationModel, answer: object, futures: Collection[str]) -> None:
-    """Hold an answer to the output shape, but for the states of the future that were ordered."""
+    """Validate a response by the output shape, except for future states that a test added."""
     faults = list(violations(operation.output_shape, _of_today(answer, futures)))
     if faults:
         raise InvalidResponseError(f"{operation.name} would answer: {'; '.join(faults)}")
 
 
 def _of_today(value: Any, futures: Collection[str]) -> Any:
-    """Put a state that the model knows in the place of each that it cannot know yet."""
+    """Replace each future state by one that is in the model."""
     if isinstance(value, dict):
         return {
             key: "PENDING" if key == "status" and item in futures else _of_today(item, futures)
@@ -55,7 +55,7 @@ def _of_today(value: Any, futures: Collection[str]) -> Any:
 
 
 def location(uri: str) -> tuple[str, str]:
-    """Take an import's URI apart into bucket and key."""
+    """Split an import's URI into bucket and key."""
     match = _URI.fullmatch(uri)
     if match is None:
         raise ServiceError(
@@ -65,7 +65,7 @@ def location(uri: str) -> tuple[str, str]:
 
 
 def check_import(request: Mapping[str, Any]) -> None:
-    """Reject what the documentation says is invalid, with the operation's error for it.
+    """Refuse what is documented as invalid, with the operation's error for it.
 
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
     """

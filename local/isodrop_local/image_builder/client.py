@@ -1,4 +1,4 @@
-"""A real boto3 client whose requests the fake answers in the same process; no socket is opened."""
+"""A real boto3 client whose requests the fake handles in the same process, without sockets."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def _session() -> boto3.session.Session:
-    """Make the one session of all clients, which reads the service model but once."""
+    """Return the session of all clients, which reads the service model only once."""
     return boto3.session.Session(
         aws_access_key_id="testing",
         aws_secret_access_key="testing",  # noqa: S106  # signs requests that nobody verifies
@@ -30,7 +30,7 @@ def _session() -> boto3.session.Session:
 
 
 class Raw(BytesIO):
-    """As much of urllib3's response as botocore reads."""
+    """The part of urllib3's response that botocore reads."""
 
     def stream(self, **_: object) -> Iterator[bytes]:
         yield self.read()
@@ -42,10 +42,10 @@ def client(builder: FakeImageBuilder, **config: Any) -> "ImagebuilderClient":
     Parameters
     ----------
     builder : ImageBuilder
-        Who answers.
+        The fake that handles the requests.
     **config
-        For :class:`botocore.config.Config`. boto3's own retries are off unless it says otherwise:
-        a test sees each answer.
+        For :class:`botocore.config.Config`. By default boto3 does not retry, so that
+        a test gets each response.
 
     Examples
     --------

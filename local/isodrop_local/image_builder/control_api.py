@@ -1,4 +1,4 @@
-"""The fake's control surface, JSON in and out: what to let go wrong, and records to read."""
+"""The control API of the fake, with JSON: injects faults and returns records."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,12 +25,12 @@ _OF_BUILDER: Final = (
 
 
 def control(builder: FakeImageBuilder, action: str, request: Mapping[str, Any]) -> Any:
-    """Do one thing to a fake, or read one of its records.
+    """Perform an action on a fake, or read one of its records.
 
     Parameters
     ----------
     builder : ImageBuilder
-        Which fake.
+        The fake.
     action : str
         ``calls`` (of an ``operation``), ``violations``, ``builds`` (of a ``kind``); or a method of
         :class:`~isodrop_local.image_builder.controls.Controls` or of the fake, by name.
@@ -47,7 +47,7 @@ def control(builder: FakeImageBuilder, action: str, request: Mapping[str, Any]) 
     KeyError
         There is no such action.
     TypeError, ValueError, ServiceError
-        The arguments are not what the method takes.
+        The method does not accept the arguments.
 
     Examples
     --------

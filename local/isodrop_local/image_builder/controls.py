@@ -1,4 +1,4 @@
-"""What goes wrong on demand, and the records that oracles read afterwards."""
+"""Faults on demand, and the records that oracles read afterwards."""
 
 import threading
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from isodrop_local.image_builder.values import Call, normalize_name
 
 @dataclass(frozen=True, slots=True)
 class FailingBuilds:
-    """The next builds (of a name, or of any) fail."""
+    """The next builds, of a name or of any, fail."""
 
     planned_failure: PlannedFailure
     name: str | None
@@ -31,7 +31,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Future:
-    """A state that today's service model does not know, and where builds pass through it."""
+    """A state that is not in the service model, and its position among the states of builds."""
 
     status: str
     after: str | None
@@ -41,15 +41,15 @@ class Future:
 
 @dataclass(slots=True)
 class Controls:
-    """The knobs and the records; the same in process and behind the server.
+    """The controls and records; the same in process and behind the server.
 
     Attributes
     ----------
     calls : list of Call
         Every call, in order.
     violations : list of str
-        What no caller of ours may ever do: a malformed request, a client token with other
-        parameters. Tests assert that it stays empty.
+        What isodrop must never do: send a malformed request, or a client token with other
+        parameters. Tests assert that it is empty.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Controls:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def fail_next(self, operation: str, code: str = "ServiceException", **how: Any) -> None:
-        """Let the next calls of an operation go wrong; see :class:`Fault` for how."""
+        """Make the next calls of an operation fail; see :class:`Fault`."""
         self.faults.add(Fault(operation, code, **how))
 
     def fail_next_build(
@@ -74,14 +74,14 @@ class Controls:
         name: str | None = None,
         kind: Kind = "import",
     ) -> None:
-        """Let the next builds, of an image's name or of any, fail.
+        """Make the next builds, of an image's name or of any, fail.
 
         Parameters
         ----------
         times : int
             How many builds.
         status : str, optional
-            The state they fail in; otherwise the one whose workflow has the step, and for
+            The state in which they fail; by default the one whose workflow has the step, and for
             distributions always DISTRIBUTING.
         step, message : str
             See :class:`~isodrop_local.image_builder.lifecycle.PlannedFailure`.
@@ -100,14 +100,14 @@ class Controls:
             self.failing.append(FailingBuilds(planned_failure, name, times, kind))
 
     def hold(self, status: str, *, name: str | None = None, kind: Kind = "import") -> None:
-        """Keep builds of a kind that are in a state, or come into it, there."""
+        """Keep builds of a kind in a state that they are in or enter."""
         with self.lock:
             self.holds.append(Hold(status, name, kind))
 
     def release(
         self, status: str | None = None, *, name: str | None = None, kind: Kind | None = None
     ) -> None:
-        """Let builds go on: from a state or from all, of a name or of any, of a kind or of both."""
+        """Release builds: from a state or all, of a name or any, of a kind or both."""
         with self.lock:
             self.holds = [
                 hold
@@ -125,23 +125,23 @@ class Controls:
         seconds: float = 0.0,
         kind: Kind = "import",
     ) -> None:
-        """Let later builds of a kind pass through a state that nobody knows yet."""
+        """Add a state that is not in the service model to later builds of a kind."""
         self._check_path(kind, after)
         with self.lock:
             self.futures.append(Future(status, after, seconds, kind))
 
     def _check_path(self, kind: Kind, status: str) -> None:
-        """Refuse what would never happen, so that no test waits for it."""
+        """Refuse an impossible fault, so that no test waits for it."""
         if kind not in PATHS or status not in self.path(kind)[:-1]:
             raise ValueError(f"no build that is {kind!r} passes through {status!r}")
 
     def reset(self) -> None:
-        """Forget all that was ordered and recorded; builds stay as they are."""
+        """Remove all faults and records; builds stay as they are."""
         with self.lock:
             for each in (self.calls, self.violations, self.failing, self.holds):
                 each.clear()
             self.faults.clear()
-            # Builds that are in such a state stay in it, and may report it.
+            # Builds in a future state stay in it, and may report it.
             self.futures = [replace(future, after=None) for future in self.futures]
 
     def calls_of(self, operation: str | None = None) -> list[dict[str, Any]]:
@@ -150,12 +150,12 @@ class Controls:
             return [asdict(call) for call in self.calls if operation in (None, call.operation)]
 
     def record_violation(self, violation: str) -> None:
-        """Write down what no caller of ours may do."""
+        """Record what isodrop must never do."""
         with self.lock:
             self.violations.append(violation)
 
     def next_planned_failure(self, name: str, kind: Kind = "import") -> PlannedFailure | None:
-        """Take the failure that a new build is due, if any."""
+        """Take the failure that is due for a new build, if any."""
         with self.lock:
             for place, failing in enumerate(self.failing):
                 if failing.kind == kind and _matches(failing.name, name):
@@ -172,7 +172,7 @@ class Controls:
         )
 
     def path(self, kind: Kind = "import") -> tuple[str, ...]:
-        """List the states that a build beginning now will pass through."""
+        """Return the states of a build that starts now."""
         path = list(PATHS[kind])
         for future in self.futures:
             if future.after and future.kind == kind:

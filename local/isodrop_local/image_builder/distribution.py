@@ -1,4 +1,4 @@
-"""A distribution: the image build version that tracks how a finished image goes elsewhere."""
+"""A distribution: the image build version that tracks the distribution of a finished image."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from isodrop_local.image_builder.values import Json
 
 @dataclass(kw_only=True)
 class Distribution(Build):
-    """What DistributeImage makes; its request is that operation's.
+    """The result of DistributeImage; its request is that operation's.
 
-    It says of itself what its source says, the ``buildType`` too: what the real one says is not
+    Its properties are those of its source, also ``buildType``: those of the real one are not
     documented.
 
     Attributes
     ----------
     source : Build
-        The image that is distributed.
+        The distributed image.
     configuration : mapping
-        The distribution configuration, as it was when the distribution was asked for.
+        The distribution configuration at the time of the request.
     """
 
     kind: ClassVar[Kind] = "distribution"
@@ -44,7 +44,7 @@ class Distribution(Build):
         return super().image() | {"distributionConfiguration": dict(self.configuration)}
 
     def copies(self, date: str) -> Iterator[Ami]:
-        """List the AMIs that it makes, one for each Region and account, with ids of their own.
+        """Return the AMIs that it creates, one for each Region and account, each with its own id.
 
         "If you don't specify accounts, Image Builder distributes the AMI only to your own account";
         without a name it is "the image name followed by the build timestamp".
@@ -53,7 +53,7 @@ class Distribution(Build):
         Parameters
         ----------
         date : str
-            What stands for ``{{ imagebuilder:buildDate }}``.
+            The value of ``{{ imagebuilder:buildDate }}``.
         """
         for each in self.configuration["distributions"]:
             ami = each.get("amiDistributionConfiguration", {})
@@ -67,7 +67,7 @@ class Distribution(Build):
                 )
 
     def distribution_failure(self, message: str) -> Json:
-        """Return where it failed: everywhere, while the image was copied.
+        """Return the failures: in each Region, while the image was copied.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributionFailureContext.html
         """
@@ -80,7 +80,7 @@ class Distribution(Build):
             }
             for ami in self.copies("")
         ]
-        # The model wants at least one failure wherever there are failures.
+        # The model requires at least one failure if the member is present.
         return super().distribution_failure(message) | (
             {"regionFailures": failures} if failures else {}
         )

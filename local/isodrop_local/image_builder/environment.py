@@ -1,4 +1,4 @@
-"""What Image Builder needs of its surroundings: S3, EC2, EventBridge, and who is calling."""
+"""The services that Image Builder uses: S3, EC2, EventBridge; and its caller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from uuid import uuid4
 
 
 class AwsEnvironment(Protocol):
-    """The services around Image Builder, as far as an import touches them."""
+    """The services that Image Builder uses for an import."""
 
     def owns_bucket(self, bucket: str) -> bool:
         """Whether the bucket exists and belongs to the calling account."""
         ...
 
     def object_etag(self, bucket: str, key: str) -> str | None:
-        """The ETag of what is under the key right now; ``None`` if nothing is."""
+        """The current object's ETag; ``None`` if there is none."""
         ...
 
     def register_image(self, name: str, description: str) -> str:
@@ -26,13 +26,13 @@ class AwsEnvironment(Protocol):
         ...
 
     def kill_caller(self) -> None:
-        """Kill whatever is calling, as a crash or a lost connection would."""
+        """Kill the caller, as a crash would."""
         ...
 
 
 @dataclass(slots=True)
 class InMemoryEnvironment:
-    """A world for tests in one process.
+    """An environment for tests in one process.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class InMemoryEnvironment:
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
     def owns_bucket(self, bucket: str) -> bool:
-        """Every bucket that an object lies in is ours."""
+        """Every bucket with an object is owned by the account."""
         return self.objects is None or any(bucket == known for known, _ in self.objects)
 
     def object_etag(self, bucket: str, key: str) -> str | None:
@@ -55,13 +55,13 @@ class InMemoryEnvironment:
         return "etag" if self.objects is None else self.objects.get((bucket, key))
 
     def register_image(self, name: str, description: str) -> str:  # noqa: ARG002  # the protocol's
-        """Make up an id."""
+        """Return a new id."""
         self.amis.append(f"ami-{uuid4().hex[:17]}")
         return self.amis[-1]
 
     def publish(self, event: Mapping[str, Any]) -> None:
-        """Keep it."""
+        """Record it."""
         self.events.append(event)
 
     def kill_caller(self) -> None:
-        """Nobody can be killed here: the caller sees a lost answer."""
+        """Nothing can be killed here: the caller gets no response."""

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from isodrop_local.image_builder.values import Json, timestamp
 
-# How long the real service stays in each state, about: half an hour in all.
+# About how long the real service stays in each state: half an hour in all.
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
 TIMINGS: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -22,7 +22,7 @@ TIMINGS: Final[Mapping[str, float]] = MappingProxyType(
 )
 PATH: Final = (*TIMINGS, "AVAILABLE")
 Kind = Literal["import", "distribution"]
-"""What a build does: all of it from an ISO on, or only the distribution of a finished image."""
+"""The kind of build: an import of an ISO, or the distribution of a finished image."""
 PATHS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
     {"import": PATH, "distribution": ("PENDING", "DISTRIBUTING", "AVAILABLE")}
 )
@@ -30,29 +30,29 @@ TERMINAL: Final = frozenset(
     {"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DISABLED", "DELETED"}
 )
 RESUMABLE: Final = frozenset({"TESTING", "DISTRIBUTING", "INTEGRATING"})
-"""Where RetryImage goes back to: "without rebuilding the phases that already completed"."""
+"""The states that RetryImage returns to: "without rebuilding the phases that already completed"."""
 
 
 def scaled(factor: float) -> dict[str, float]:
-    """Make timings of the real service's: ``scaled(0.01)`` imports in 17 seconds."""
+    """Scale the real timings: with ``scaled(0.01)`` an import takes 17 seconds."""
     return {status: seconds * factor for status, seconds in TIMINGS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """One of the managed workflows that a build runs, in the state it belongs to."""
+    """One of the managed workflows of a build, and the state in which it runs."""
 
     kind: str
     name: str
     steps: tuple[str, ...]
 
     def arn(self, region: str) -> str:
-        """Name the workflow as an Amazon-managed resource."""
+        """Return the ARN of the Amazon-managed workflow."""
         return f"arn:aws:imagebuilder:{region}:aws:workflow/{self.kind.lower()}/{self.name}/1.0.0/1"
 
 
-# That an import runs workflows is documented, what their steps are called is not: these names are
-# ours, in the manner of https://docs.aws.amazon.com/imagebuilder/latest/userguide/wfdoc-step-actions.html
+# It is documented that an import runs workflows, but not the names of their steps: these are
+# invented, in the style of https://docs.aws.amazon.com/imagebuilder/latest/userguide/wfdoc-step-actions.html
 WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
     {
         "BUILDING": Workflow(
@@ -80,17 +80,17 @@ MESSAGE: Final = "SSM execution failed: the step exited with code 1."
 
 @dataclass(frozen=True, slots=True)
 class PlannedFailure:
-    """How a build is going to fail.
+    """How a build will fail.
 
     Attributes
     ----------
     status : str
-        The state it fails in.
+        The state in which it fails.
     step : str
-        The workflow step that fails; a name of one's own takes the place of the last step, an
-        empty one stands for the step in the middle.
+        The workflow step that fails; an unknown name replaces the last step, and an
+        empty one is the step in the middle.
     message : str
-        What the state's reason and the failure context say.
+        The reason of the state and of the failure context.
     """
 
     status: str = "BUILDING"
@@ -99,13 +99,13 @@ class PlannedFailure:
 
     @classmethod
     def at(cls, step: str, message: str = MESSAGE) -> "PlannedFailure":
-        """Let a step fail, in the state whose workflow has it; BUILDING if none has."""
+        """Return the failure of a step, in the state of its workflow; BUILDING if there is none."""
         owners = (status for status, workflow in WORKFLOWS.items() if step in workflow.steps)
         return cls(next(owners, "BUILDING"), step, message)
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps of the failing state's workflow, as far as it has one."""
+        """The steps of the failing state's workflow, if it has one."""
         workflow = WORKFLOWS.get(self.status)
         steps = workflow.steps if workflow else ()
         return steps if not self.step or self.step in steps else (*steps[:-1], self.step)
@@ -117,13 +117,13 @@ class PlannedFailure:
 
     @property
     def share(self) -> float:
-        """How much of the failing state's time passes before it fails."""
+        """The share of the failing state's duration after which it fails."""
         return (self.steps.index(self.failed_step) + 1) / len(self.steps) if self.steps else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A build came into a state: when, and why."""
+    """A state that a build entered: when, and why."""
 
     status: str
     at: float
@@ -133,7 +133,7 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Ami:
-    """An AMI that came of a build."""
+    """An AMI that a build created."""
 
     region: str
     image: str
@@ -155,20 +155,20 @@ class Ami:
 
 @dataclass(slots=True)
 class Build:
-    """One image build version: its request, and all that happened to it.
+    """An image build version: its request and its history.
 
     Attributes
     ----------
     arn, token : str
-        Its ARN, and the client token that it was asked for with.
+        Its ARN, and the client token of its request.
     request : mapping
-        The parameters of ImportDiskImage, or of whatever began it.
+        The parameters of ImportDiskImage, or of the operation that started it.
     path : tuple of str
-        The states before it, AVAILABLE the last.
+        The future states, AVAILABLE the last.
     history : list of Entered
-        The states behind it, the present one last.
+        The past states, and the current one.
     etag : str or None
-        Of what lay at the URI when BUILDING began, which is when the service reads it.
+        That of the object when BUILDING began, which is when the service reads it.
     """
 
     kind: ClassVar[Kind] = "import"
@@ -208,23 +208,23 @@ class Build:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Where it comes among the builds of its name: by version, then by build number."""
+        """Its position among the builds of its name: by version, then by build number."""
         version, number = self.arn.split("/")[-2:]
         return (*map(int, version.split(".")), int(number))
 
     @property
     def now(self) -> Entered:
-        """The state it is in."""
+        """The current state."""
         return self.history[-1]
 
     @property
     def status(self) -> str:
-        """The present state's name."""
+        """The current state's name."""
         return self.now.status
 
     @property
     def running(self) -> bool:
-        """Whether it has not come to its end yet."""
+        """Whether it has not ended."""
         return self.status not in TERMINAL
 
     def summary(self) -> Json:
@@ -298,5 +298,5 @@ class Build:
         return {"errorMessage": message}
 
     def id(self, prefix: str, *of: object) -> str:
-        """Make up the id of a part of this build: always the same."""
+        """Derive the id of a part of this build, which is always the same."""
         return f"{prefix}-{uuid5(NAMESPACE_URL, '/'.join(map(str, (self.arn, *of))))}"

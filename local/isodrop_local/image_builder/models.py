@@ -71,16 +71,16 @@ class FakeImageBuilder(BuildEngine):
         self._answers: dict[tuple[str, str], tuple[Json, Json]] = {}
 
     def call(self, operation: str, parameters: Json) -> Json:
-        """Run an operation, held to the service model on the way in and on the way out.
+        """Run an operation; request and response are validated by the service model.
 
         Raises
         ------
         ServiceError
-            What the service answers instead.
+            The error that the service returns.
         LostResponseError
-            The caller is to hear nothing.
+            The caller gets no response.
         InvalidResponseError
-            A bug of the fake, to be loud.
+            A defect of the fake, which must not go unnoticed.
         """
         self.tick()
         fault = self.controls.faults.take_due(operation)
@@ -129,12 +129,12 @@ class FakeImageBuilder(BuildEngine):
         return answer
 
     def _once(self, operation: OperationModel, parameters: Json) -> Json:
-        """Run an operation once per client token; errors use up no token.
+        """Run an operation once per client token; a failed one does not use the token up.
 
         "If you retry a request with the same client token, Image Builder returns the original
         response without running the operation again." With other parameters most operations list
         IdempotentParameterMismatchException. ImportDiskImage does not; what it does then is not
-        documented, so it answers the original here, and the violation is written down.
+        documented, so it returns the original here, and a violation is recorded.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
         """
         if "clientToken" not in parameters:
@@ -154,7 +154,7 @@ class FakeImageBuilder(BuildEngine):
         return answer
 
     def forget_tokens(self) -> None:
-        """Forget all client tokens, as the service will some day: when is not documented."""
+        """Forget all client tokens, as the service does after an undocumented time."""
         with self._lock:
             self._answers.clear()
 
@@ -164,10 +164,10 @@ class FakeImageBuilder(BuildEngine):
     # Operations on images.
 
     def import_disk_image(self, request: Json) -> Json:
-        """Make the image, PENDING, at once.
+        """Create the image at once; it is PENDING.
 
         "If an image with the same name and semantic version already exists (…), the import creates
-        a new build version for it." Numbers of deleted builds do not come again here; that is not
+        a new build version for it." Numbers of deleted builds are not reused here; that is not
         documented.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
         """
@@ -195,10 +195,10 @@ class FakeImageBuilder(BuildEngine):
         return self._start_build(build)
 
     def distribute_image(self, request: Json) -> Json:
-        """Make the image that tracks the distribution, PENDING, at once.
+        """Create the image that tracks the distribution at once; it is PENDING.
 
         Its name and version are not documented. Here it is the next build version of its source,
-        which is the hardest for whoever lists builds, or asks for the newest one.
+        which is the most difficult case for callers that list builds or get the newest one.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
         """
         configuration = self.distribution.get(request)["distributionConfiguration"]
@@ -220,9 +220,9 @@ class FakeImageBuilder(BuildEngine):
         )
 
     def _source(self, wanted: str) -> Build:
-        """Find the image that is to be distributed, by its ARN or by the id of an AMI of its.
+        """Find the image to distribute, by its ARN or by the id of one of its AMIs.
 
-        It "must resolve to an AMI in the current Region". How one is refused that is not AVAILABLE
+        It "must resolve to an AMI in the current Region". The error for one that is not AVAILABLE
         or has no AMI here is not documented. There is no Parameter Store here, and no other AMI.
         """
         here = (self.region, self.account)
@@ -239,7 +239,7 @@ class FakeImageBuilder(BuildEngine):
         return found
 
     def _next(self, version: str) -> str:
-        """Name the next build of a version."""
+        """Return the ARN of the next build of a version."""
         number = 1 + sum(build.version_arn == version for build in self.builds.values())
         return f"{version}/{number}"
 
@@ -289,7 +289,7 @@ class FakeImageBuilder(BuildEngine):
         return paginate("imageSummaryList", filter_items(found, request), request)
 
     def list_workflow_executions(self, request: Json) -> Json:
-        """List the workflows that a build has begun, with their counts of steps.
+        """List the workflows that a build has started, with their step counts.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListWorkflowExecutions.html
         """
@@ -317,7 +317,7 @@ class FakeImageBuilder(BuildEngine):
         raise invalid(f"There is no workflow execution '{request['workflowExecutionId']}'.")
 
     def cancel_image_creation(self, request: Json) -> Json:
-        """Begin to cancel; "can only be used on images in a non-terminal state".
+        """Start to cancel; "can only be used on images in a non-terminal state".
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
         """
@@ -325,9 +325,9 @@ class FakeImageBuilder(BuildEngine):
         return _echo(request)
 
     def retry_image(self, request: Json) -> Json:
-        """Go back, in place, to "the test or distribution phase where it failed".
+        """Return to "the test or distribution phase where it failed".
 
-        What becomes of a build that failed before those phases is not documented: refused here.
+        The result for a build that failed before those phases is not documented: refused here.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_RetryImage.html
         """
         build = self._build(request["imageBuildVersionArn"])
@@ -389,19 +389,19 @@ class FakeImageBuilder(BuildEngine):
         return {}
 
     def untag_resource(self, request: Json) -> Json:
-        """Take tags away; those that are not there do not matter."""
+        """Remove tags; missing ones are ignored."""
         tags = self._tags(request["resourceArn"])
         for key in request["tagKeys"]:
             tags.pop(key, None)
         return {}
 
     def list_tags_for_resource(self, request: Json) -> Json:
-        """List tags; none are not an empty map, which the model does not allow."""
+        """List tags; without tags the member is omitted, because the model allows no empty map."""
         tags = self._tags(request["resourceArn"])
         return {"tags": dict(tags)} if tags else {}
 
     def tags_of(self, arn: str) -> dict[str, str] | None:
-        """Get the tags of an image or another resource, if it is there."""
+        """Return the tags of an image or another resource, if it exists."""
         try:
             return dict(self._tags(arn))
         except ServiceError:
@@ -416,7 +416,7 @@ class FakeImageBuilder(BuildEngine):
 
 
 def _to_error(fault: Fault) -> ServiceError | LostResponseError:
-    """Make what is raised instead of an answer."""
+    """Make the exception for a fault."""
     if fault.code == LOST_RESPONSE:
         return LostResponseError(fault.message)
     return ServiceError(fault.code, fault.message, fault.status)
@@ -430,7 +430,7 @@ _Operation = Callable[[FakeImageBuilder, Json], Json]
 
 
 def _operations(of: ResourceType) -> dict[str, _Operation]:
-    """Make the operations that every type of resource has."""
+    """Make the operations of a type of resource."""
 
     def listed(builder: FakeImageBuilder, request: Json) -> Json:
         found = filter_items(builder.resources[of].summaries(), request, of.filters)
@@ -463,4 +463,4 @@ _OPERATIONS: Final[Mapping[str, _Operation]] = {
     **{name: operation for each in TYPES for name, operation in _operations(each).items()},
 }
 OPERATIONS: Final = frozenset(_OPERATIONS)
-"""The operations that the fake knows."""
+"""The operations that the fake supports."""

@@ -1,4 +1,4 @@
-"""How far a build's workflows have come, read off its history and the clock."""
+"""The progress of a build's workflows, derived from its history and the clock."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Execution:
     build, number
         The build, and the place in its history at which the workflow began.
     now : float
-        The moment at which is asked.
+        The time of the request.
     duration : float
-        How long the workflow takes when all goes well.
+        How long the workflow takes if it succeeds.
     """
 
     build: Build
@@ -39,7 +39,7 @@ class Execution:
 
     @property
     def workflow(self) -> Workflow:
-        """What runs."""
+        """The workflow."""
         return WORKFLOWS[self.began.status]
 
     @property
@@ -55,7 +55,7 @@ class Execution:
 
     @property
     def status(self) -> str:
-        """How it stands."""
+        """Its status."""
         if self.ended is None:
             return "RUNNING"
         badly = self.ended.status in ("FAILED", "CANCELLED")
@@ -63,13 +63,13 @@ class Execution:
 
     @property
     def succeeded(self) -> int:
-        """How many steps are done."""
+        """How many steps have succeeded."""
         if self.ended and self.ended.planned_failure:
             return self.steps.index(self.ended.planned_failure.failed_step)
         if self.status == "COMPLETED":
             return len(self.steps)
         elapsed = (self.ended.at if self.ended else self.now) - self.began.at
-        # Also at its very end, or held there: the last step is done only when the state is left.
+        # Even if it is held in the state: the last step succeeds only when the state is left.
         share = min(elapsed / self.duration, 1.0) if self.duration else 0.0
         return min(int(share * len(self.steps)), len(self.steps) - 1)
 
@@ -119,7 +119,7 @@ class Execution:
 
 
 def executions(build: Build, now: float, timings: Mapping[str, float]) -> Iterator[Execution]:
-    """Find the workflows that a build has begun, the latest first."""
+    """Return the workflows that a build has started, the latest first."""
     for number, entry in reversed(list(enumerate(build.history))):
         if entry.status in WORKFLOWS:
             yield Execution(build, number, now, timings.get(entry.status, 0.0))

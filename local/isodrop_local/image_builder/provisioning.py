@@ -1,4 +1,4 @@
-"""Image Builder's resources, made of a template's properties as CloudFormation makes them."""
+"""Creates Image Builder's resources from a template's properties, as CloudFormation does."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,16 +13,16 @@ from isodrop_local.image_builder.shapes import service_model
 from isodrop_local.image_builder.values import Json
 
 _OTHER_NAMES: Final = {"LaunchPermissionConfiguration": "launchPermission"}
-"""What templates call otherwise than the API does.
+"""The properties whose names in templates differ from those of the API.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-imagebuilder-distributionconfiguration-amidistributionconfiguration.html
 """
 
 
 def provisioners(builder: FakeImageBuilder) -> dict[str, dict[str, Callable[..., Any]]]:
-    """Make the functions that create and delete resources, by the type that templates know.
+    """Return the functions that create and delete resources, by their type in templates.
 
-    ``Ref`` of each is its ARN, and so is its one attribute.
+    ``Ref`` of each is its ARN, and so is its only attribute.
     """
     return {
         f"AWS::ImageBuilder::{each.name}": {
@@ -37,7 +37,7 @@ def _create(
     builder: FakeImageBuilder, of: ResourceType, _logical_id: str, properties: Json, _stack: str
 ) -> tuple[str, dict[str, str]]:
     operation = service_model().operation_model(f"Create{of.name}")
-    # A stack that is deployed again under its name creates it again, and repeats nothing.
+    # A stack that is deployed again under the same name creates it again.
     request = parameters(operation.input_shape, properties) | {"clientToken": str(uuid4())}
     arn = str(builder.call(operation.name, request)[of.arn])
     return arn, {"Arn": arn}
@@ -48,9 +48,9 @@ def _delete(builder: FakeImageBuilder, of: ResourceType, arn: str, _properties: 
 
 
 def parameters(shape: Shape | None, value: Any) -> Any:
-    """Read a template's properties as the API's parameters: in camel case, with scalars typed.
+    """Convert a template's properties to the API's parameters: in camel case, with typed scalars.
 
-    A template's parameters are strings, and CloudFormation makes of them what a property is.
+    Parameters of a template are strings, and CloudFormation converts them to a property's type.
     """
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         named = {_OTHER_NAMES.get(name, name[0].lower() + name[1:]): value[name] for name in value}

@@ -1,4 +1,4 @@
-"""Image Builder's resources that only keep settings: how one builds, distributes, retires."""
+"""Image Builder's resources that contain settings: for builds, distributions and lifecycles."""
 
 import re
 from collections import Counter
@@ -22,24 +22,24 @@ _RESERVED_TAGS: Final = frozenset({"CreatedBy", "Ec2ImageBuilderArn", "Name", "T
 _LASTING: Final = ("arn", "name", "dateCreated", "tags")
 BUILD_DATE: Final = re.compile(r"\{\{\s*imagebuilder:buildDate\s*\}\}")
 _TIMEOUT_MINUTES: Final = 720
-"""The model demands ``timeoutMinutes``, "a property that Image Builder doesn't use"; which number
-it answers is not documented."""
+"""The model requires ``timeoutMinutes``, "a property that Image Builder doesn't use"; which number
+it returns is not documented."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceType:
-    """What sets one type of resource apart from the others.
+    """The properties of one type of resource.
 
     Attributes
     ----------
     name, plural : str
-        As the names of its operations have them.
+        As in the names of its operations.
     check : callable
-        Refuses what the documentation refuses beyond the service model.
+        Refuses what the documentation forbids, but the service model allows.
     defaults : callable
-        Says what a resource has that nobody asked for.
+        Returns the default properties of a resource.
     filters : tuple of str
-        What its list can be filtered by.
+        The filters of its list.
     """
 
     name: str
@@ -50,17 +50,17 @@ class ResourceType:
 
     @property
     def member(self) -> str:
-        """What requests and answers call it."""
+        """Its name in requests and responses."""
         return self.name[0].lower() + self.name[1:]
 
     @property
     def arn(self) -> str:
-        """What requests and answers call its ARN."""
+        """The name of its ARN in requests and responses."""
         return f"{self.member}Arn"
 
     @property
     def segment(self) -> str:
-        """What ARNs call it."""
+        """Its name in ARNs."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", self.name).lower()
 
 
@@ -73,7 +73,7 @@ class Resources:
     type : ResourceType
         Which.
     prefix : str
-        What their ARNs begin with.
+        The beginning of their ARNs.
     clock : callable
         Seconds since the epoch.
     """
@@ -101,7 +101,7 @@ class Resources:
         return self._respond(request, arn)
 
     def update(self, request: Mapping[str, Any]) -> Json:
-        """Put other settings in place of all that it had, but for its name and its tags.
+        """Replace all settings except name and tags.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_UpdateInfrastructureConfiguration.html
         """
@@ -112,7 +112,7 @@ class Resources:
         return self._respond(request, before["arn"])
 
     def delete(self, request: Mapping[str, Any]) -> Json:
-        """Delete one. Builds that run with it keep what they were started with.
+        """Delete one. Running builds keep the settings with which they were started.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteInfrastructureConfiguration.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteDistributionConfiguration.html
@@ -132,7 +132,7 @@ class Resources:
         return {self.type.member: _public_fields(self.of(request), self._shape)}
 
     def summaries(self) -> list[Json]:
-        """List them all, in short.
+        """List summaries of all.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListInfrastructureConfigurations.html
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListDistributionConfigurations.html
@@ -142,7 +142,7 @@ class Resources:
         return [_public_fields(each, summary) for each in self.stored.values()]
 
     def of(self, request: Mapping[str, Any]) -> Json:
-        """Find the one that a request names."""
+        """Return the resource that a request names."""
         arn = str(request[self.type.arn])
         if arn not in self.stored:
             raise not_found(arn)
@@ -175,12 +175,12 @@ def _structure(name: str) -> StructureShape:
 def _public_fields(resource: Json, shape: StructureShape) -> Json:
     """Return the fields of a resource that a shape has."""
     shown = {name: value for name, value in resource.items() if name in shape.members}
-    # The model wants at least one tag wherever there are tags.
+    # The model requires at least one tag if the member is present.
     return {name: value for name, value in shown.items() if name != "tags" or value}
 
 
 def _check_infrastructure(request: Mapping[str, Any]) -> None:
-    """Refuse a subnet without a security group, and tags that the service gives itself."""
+    """Refuse a subnet without a security group, and tags that the service reserves."""
     if request.get("subnetId") and not request.get("securityGroupIds"):
         raise invalid("'subnetId' must come with 'securityGroupIds'.")
     if not _RESERVED_TAGS.isdisjoint(request.get("resourceTags", {})):
@@ -188,7 +188,7 @@ def _check_infrastructure(request: Mapping[str, Any]) -> None:
 
 
 def _check_distribution(request: Mapping[str, Any]) -> None:
-    """Refuse a Region that comes twice, and a name that would be every AMI's.
+    """Refuse a repeated Region, and a name that all AMIs would share.
 
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_AmiDistributionConfiguration.html
     """

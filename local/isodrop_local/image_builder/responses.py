@@ -21,25 +21,25 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 def respond(builder: FakeImageBuilder, method: str, path: str, query: Query, body: bytes) -> Answer:
-    """Answer one HTTP request.
+    """Handle an HTTP request.
 
     Parameters
     ----------
     builder : ImageBuilder
-        Who answers.
+        The fake that handles the requests.
     method, path : str
         The path without the query, percent-encoded or not.
     query : mapping
-        Each parameter's value, or its values.
+        The value, or values, of each parameter.
     body : bytes
         JSON, or nothing.
 
     Raises
     ------
     LostResponseError
-        The caller is to hear nothing.
+        The caller gets no response.
     InvalidResponseError
-        A bug of the fake, to be loud.
+        A defect of the fake, which must not go unnoticed.
     """
     try:
         operation, labels = _route(method, path)
@@ -55,7 +55,7 @@ def respond(builder: FakeImageBuilder, method: str, path: str, query: Query, bod
 
 @lru_cache(maxsize=1)
 def _routes() -> tuple[tuple[str, re.Pattern[str], OperationModel], ...]:
-    """Compile the paths of all operations that the fake knows."""
+    """Compile the paths of all operations that the fake supports."""
     operations = map(service_model().operation_model, sorted(OPERATIONS))
     return tuple(
         (
@@ -78,7 +78,7 @@ def _route(method: str, path: str) -> tuple[OperationModel, Mapping[str, str]]:
 def _parameters(
     operation: OperationModel, labels: Mapping[str, str], query: Query, body: bytes
 ) -> Json:
-    """Gather an operation's parameters, each from the one place that it travels in."""
+    """Collect an operation's parameters from path, query and body."""
     members: Mapping[str, Shape] = operation.input_shape.members if operation.input_shape else {}
     places = {name: shape.serialization.get("location") for name, shape in members.items()}
     names = {shape.serialization.get("name", name): name for name, shape in members.items()}
@@ -108,7 +108,7 @@ def _from_query(shape: Shape, value: str | Sequence[str]) -> str | list[str]:
 
 
 def _status(error: ServiceError) -> int:
-    """Find an error's HTTP status in the service model, unless it has one of its own."""
+    """Return an error's HTTP status: its own, or that of the service model."""
     if error.status:
         return error.status
     metadata: Mapping[str, Any] = service_model().shape_for(error.code).metadata

@@ -1,8 +1,8 @@
-"""Values held to botocore's service model: every way in which one can fail to be its shape.
+"""Validates values by botocore's service model, more strictly than botocore.
 
-botocore itself checks types, required members and minimum lengths of what a client sends; it checks
-neither patterns, maxima and enumerations nor anything a service answers. The fake checks all of it,
-both ways, so that neither our code nor the fake drifts from the documented interface.
+botocore itself checks types, required members and minimum lengths of requests; it checks
+neither patterns, maxima and enumerations, nor responses. The fake checks all of them,
+in both directions, so that neither isodrop nor the fake deviates from the documented interface.
 """
 
 import re
@@ -26,21 +26,21 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def service_model() -> ServiceModel:
-    """Image Builder as this botocore describes it."""
+    """Return botocore's model of Image Builder."""
     return model_of("imagebuilder")
 
 
 def violations(shape: Shape | None, value: object, path: str = "") -> Iterator[str]:
-    """List where a value violates the service model, one sentence each.
+    """List the violations of the service model, one sentence each.
 
     Parameters
     ----------
     shape : botocore.model.Shape or None
-        ``None`` stands for an operation without input or output.
+        ``None`` for an operation without input or output.
     value : object
-        As JSON has it.
+        As parsed from JSON.
     path : str
-        Where we are, for the sentences.
+        The path of the value, for the sentences.
     """
     where = path or "the message"
     if shape is None:
@@ -119,7 +119,7 @@ def _join(path: str, name: str) -> str:
 
 
 def convert_case(shape: Shape | None, value: Any, case: Callable[[str], str]) -> Any:
-    """Give the members of structures their first letter's case; the keys of maps are data."""
+    """Change the case of the first letter of members; the keys of maps are data."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         members = {name[0].lower() + name[1:]: member for name, member in shape.members.items()}
         return {

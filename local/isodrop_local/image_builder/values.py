@@ -1,4 +1,4 @@
-"""The small frozen values that the fake Image Builder and its tests speak in."""
+"""Frozen values that the fake Image Builder and its tests share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from typing import Any
 from isodrop_local.faults import LOST_RESPONSE
 
 Json = dict[str, Any]
-"""A JSON object: an operation's parameters, or its answer."""
+"""A JSON object: an operation's parameters, or its response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that reached the service, and what became of it.
+    """A call that reached the service, and its result.
 
     Attributes
     ----------
     at : float
         When, by the fake's clock.
     operation : str
-        Image Builder's own name for it.
+        Image Builder's name of it.
     parameters : mapping
-        As they came, before they were checked.
+        As they were received, before they were checked.
     error : str or None
-        The name of the error that was answered; ``None`` if all was well.
+        The name of the returned error; ``None`` if it succeeded.
     took_effect : bool
-        Whether the operation ran; it may have, and answered an error all the same.
+        Whether the operation ran; it may have taken effect and still returned an error.
     build : str or None
-        The ARN that was answered.
+        The returned ARN.
     """
 
     at: float
@@ -46,12 +46,12 @@ class LostResponseError(Exception):
 
 
 class ServiceError(Exception):
-    """An error that Image Builder answers.
+    """An error that Image Builder returns.
 
     Attributes
     ----------
     code, message : str
-        Its name in the service model, and what it says.
+        Its name in the service model, and its message.
     status : int or None
         Its HTTP status; ``None`` for the service model's.
     """
@@ -64,9 +64,9 @@ class ServiceError(Exception):
 
 
 def not_found(arn: str) -> ServiceError:
-    """Make the error for an ARN that names nothing (any more).
+    """Make the error for an ARN that does not exist, or no longer.
 
-    GetImage and the like do not list it among their errors, yet it is what they answer.
+    GetImage and others return it, although they do not list it among their errors.
     """
     return ServiceError(
         "ResourceNotFoundException", f"The resource with ARN '{arn}' does not exist."
@@ -74,17 +74,17 @@ def not_found(arn: str) -> ServiceError:
 
 
 def invalid(message: str) -> ServiceError:
-    """Make the error for a request that is well formed and yet cannot be met."""
+    """Make the error for a request that is well formed, but cannot be fulfilled."""
     return ServiceError("InvalidRequestException", message)
 
 
 def timestamp(moment: float) -> str:
-    """Write a moment as Image Builder does: ISO 8601 with milliseconds, UTC."""
+    """Format a time as Image Builder does: ISO 8601 with milliseconds, UTC."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def normalize_name(name: str) -> str:
-    """Write a name as it stands in an ARN.
+    """Normalize a name as in an ARN.
 
     "Image Builder generates the image ARN from a normalized form of the name, so names that differ
     only in case, spaces, or underscores count as the same name."

@@ -1,4 +1,4 @@
-r"""A generator of test ISOs: small or huge (sparse), Windows-like ISOs, stdlib only.
+r"""A generator of Windows-like test ISOs, small or huge (sparse). Standard library only.
 
 ``python -m isodrop_local.iso_maker PATH`` writes one.
 
@@ -10,7 +10,7 @@ b'\x02\x00'
 """
 
 from isodrop_local.iso_maker.editions import (
-    ENTERPRISE_ON_REAL_MEDIA,
+    MICROSOFT_ENTERPRISE_INDEX,
     EditionSpec,
     business_editions,
     consumer_editions,
@@ -30,9 +30,9 @@ from isodrop_local.iso_maker.iso import (
 from isodrop_local.iso_maker.wim import make_wim, make_xml
 
 __all__ = [
-    "ENTERPRISE_ON_REAL_MEDIA",
     "LAYOUTS",
     "MEASURED_WIM",
+    "MICROSOFT_ENTERPRISE_INDEX",
     "Content",
     "EditionSpec",
     "Image",

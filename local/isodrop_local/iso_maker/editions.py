@@ -6,9 +6,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EditionSpec:
-    """One image of a WIM to be made.
+    """One image of a generated WIM.
 
-    ``None`` leaves the element out; ``extra`` is XML put inside ``WINDOWS`` as it is.
+    ``None`` omits the element; ``extra`` is XML that is inserted into ``WINDOWS`` unchanged.
     """
 
     edition_id: str | None
@@ -25,9 +25,9 @@ class EditionSpec:
     extra: str = ""
 
 
-# In the order of genuine English business ISOs except for Enterprise, which is inserted at a given
-# position: third on those, fifth here by default. Its index is not fixed on real ones
-# either, and a test that passes by taking index 3 shall not pass.
+# In the order of Microsoft's English business ISOs except for Enterprise, which is inserted at a
+# given position: third on those, fifth here by default. Its index varies on real ones, too, so a
+# test that relies on index 3 must fail.
 _BUSINESS = (
     ("Education", "Windows 11 Education"),
     ("EducationN", "Windows 11 Education N"),
@@ -54,7 +54,7 @@ _CONSUMER = (
     ("ProfessionalWorkstationN", "Windows 11 Pro N for Workstations"),
 )
 
-ENTERPRISE_ON_REAL_MEDIA = 3
+MICROSOFT_ENTERPRISE_INDEX = 3
 
 
 def _made(pairs: tuple[tuple[str, str], ...], changes: dict[str, Any]) -> tuple[EditionSpec, ...]:
@@ -62,7 +62,7 @@ def _made(pairs: tuple[tuple[str, str], ...], changes: dict[str, Any]) -> tuple[
 
 
 def business_editions(*, enterprise_index: int = 5, **changes: Any) -> tuple[EditionSpec, ...]:
-    """Give the eleven editions of a business ISO, Enterprise at ``enterprise_index`` (1-based)."""
+    """Return the eleven editions of a business ISO, with Enterprise at a 1-based index."""
     if not 1 <= enterprise_index <= len(_BUSINESS) + 1:
         raise ValueError("enterprise_index is 1 to 11")
     at = enterprise_index - 1
@@ -71,12 +71,12 @@ def business_editions(*, enterprise_index: int = 5, **changes: Any) -> tuple[Edi
 
 
 def consumer_editions(**changes: Any) -> tuple[EditionSpec, ...]:
-    """Give the eleven editions of a consumer ISO: no Enterprise among them."""
+    """Return the eleven editions of a consumer ISO, without Enterprise."""
     return _made(_CONSUMER, changes)
 
 
 def server_editions(**changes: Any) -> tuple[EditionSpec, ...]:
-    """Give the four editions of a Windows Server 2025 ISO, Core and with desktop."""
+    """Return the four editions of a Windows Server 2025 ISO, Core and with desktop."""
     made = []
     for edition in ("Standard", "Datacenter"):
         name = f"Windows Server 2025 {edition}"
@@ -87,12 +87,12 @@ def server_editions(**changes: Any) -> tuple[EditionSpec, ...]:
 
 
 def evaluation_editions(**changes: Any) -> tuple[EditionSpec, ...]:
-    """Give the one edition of an evaluation ISO."""
+    """Return the one edition of an evaluation ISO."""
     return _made((("EnterpriseEval", "Windows 11 Enterprise Evaluation"),), changes)
 
 
 def ltsc_editions(**changes: Any) -> tuple[EditionSpec, ...]:
-    """Give the two editions of an LTSC 2024 ISO."""
+    """Return the two editions of an LTSC 2024 ISO."""
     names = (
         ("EnterpriseS", "Windows 11 Enterprise LTSC 2024"),
         ("EnterpriseSN", "Windows 11 Enterprise N LTSC 2024"),

@@ -1,4 +1,4 @@
-"""Bytes that are mostly holes: the content of a file, and a whole image."""
+"""Sparse bytes: the content of a file, and a whole image."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -9,13 +9,13 @@ SECTOR = 2048
 
 
 def sectors(length: int) -> int:
-    """Count the sectors that so many bytes take."""
+    """Return the number of sectors that a number of bytes needs."""
     return -(-length // SECTOR)
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file's content: ``size`` bytes, zero but where a piece lies.
+    """A file's content: ``size`` bytes, zero except for its pieces.
 
     Pieces are (offset, bytes), ascending, and do not overlap.
     """
@@ -25,11 +25,11 @@ class Content:
 
     @classmethod
     def of(cls, data: "bytes | Content") -> "Content":
-        """Take plain bytes for a content without holes."""
+        """Make a content without holes from bytes."""
         return data if isinstance(data, Content) else cls(len(data), ((0, data),))
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a range, which may reach beyond the end: zeros there."""
+        """Read a range; beyond the end there are zeros."""
         out = bytearray(length)
         at = max(0, bisect_right(self.pieces, offset, key=lambda piece: piece[0]) - 1)
         for start, data in self.pieces[at:]:
@@ -43,14 +43,14 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An ISO image, in memory as its pieces only.
+    """An ISO image; only its pieces are in memory.
 
     Attributes
     ----------
     content : Content
     places : mapping of str to int
-        Where what lies, as byte offsets: ``anchor``, ``fsd``, ``/sources``, … for tests that
-        damage it.
+        Byte offsets of its structures: ``anchor``, ``fsd``, ``/sources``, … for tests that
+        damage them.
     partition : int
         The first sector of the file system, from which its blocks count.
     """
@@ -64,13 +64,13 @@ class Image:
         return self.content.size
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Read a range for the reader under test; reading beyond the end is an error."""
+        """Read a range; reading beyond the end is an error."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise AssertionError(f"asked for {length} bytes at {offset} of {self.size}")
         return self.content.read(offset, length)
 
     def with_bytes(self, offset: int, data: bytes) -> "Image":
-        """Give a copy with other bytes at an offset."""
+        """Return a copy with other bytes at an offset."""
         pieces = []
         end = offset + len(data)
         for start, old in self.content.pieces:
@@ -86,7 +86,7 @@ class Image:
         return replace(self, content=Content(max(self.size, end), tuple(pieces)))
 
     def truncated(self, size: int) -> "Image":
-        """Give a copy that ends earlier, or later by zeros."""
+        """Return a copy that ends earlier, or later with zeros."""
         pieces = tuple((at, data[: size - at]) for at, data in self.content.pieces if at < size)
         return replace(self, content=Content(size, pieces))
 
@@ -102,5 +102,5 @@ class Image:
 
 
 def merged(pieces: Iterable[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
-    """Sort pieces, leaving out the empty ones."""
+    """Sort pieces, and omit empty ones."""
     return tuple(sorted(piece for piece in pieces if piece[1]))

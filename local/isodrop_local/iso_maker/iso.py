@@ -29,30 +29,30 @@ class Layout:
     Attributes
     ----------
     interleaved : bool
-        Whether each file entry stands before its file's data, rather than all of them up front.
+        Whether each file entry precedes its file's data, instead of all entries at the beginning.
     long : bool
-        Whether allocation descriptors are long ones.
+        Whether allocation descriptors are long.
     inline : bool
-        Whether directories lie inside their file entries.
+        Whether directories are stored inside their file entries.
     extended : bool
-        Whether file entries are extended ones.
+        Whether file entries are extended.
     extent : int
-        The most bytes of one extent, a multiple of 2048.
+        The maximum size of an extent in bytes, a multiple of 2048.
     chain : int
-        How many descriptors an allocation extent holds; 0 for no chain.
+        How many descriptors an allocation extent contains; 0 for no chain.
     bridge : bool
-        Whether there is an ISO 9660 side.
+        Whether there is an ISO 9660 file system.
     udf : bool
-        Whether there is a UDF side.
+        Whether there is a UDF file system.
     adorned : bool
-        Whether file entries have extended attributes, and names implementation use and deleted
-        ones among them.
+        Whether file entries have extended attributes, and folders have names with implementation
+        use and deleted names.
     narrow : bool
-        Whether names are in 8 bits, as most programs write them, and not in 16 as Microsoft's.
+        Whether names have 8 bits per character, as of most programs, not 16 as Microsoft's.
     tail : bool
-        Whether behind a file's last recorded bytes a block is allocated only.
+        Whether an allocated, unrecorded block follows a file's last bytes.
     anchors : tuple of str
-        Out of ``first``, ``last`` and ``behind`` (256 before the last).
+        Any of ``first``, ``last`` and ``behind`` (256 before the last).
     """
 
     interleaved: bool = False
@@ -93,7 +93,7 @@ LAYOUTS: Final = MappingProxyType(
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A file or a directory while it is being laid out; blocks count from the partition."""
+    """A file or a directory that is laid out; blocks are counted from the partition."""
 
     name: str
     content: Content | None = None
@@ -107,8 +107,8 @@ class _Node:
         return self.content is None
 
     def names(self, layout: Layout, *, up: int = 0, start: int = 0, inline: bool = False) -> bytes:
-        """Write a directory's names; their parent's entry is at ``up``, they from ``start`` on."""
-        use = udf.entity(b"*isodrop test media") if layout.adorned else b""
+        """Write a directory's names at ``start``; the entry of its parent is at ``up``."""
+        use = udf.entity(b"*isodrop test image") if layout.adorned else b""
         made = udf.file_identifier("", up, start, directory=True, parent=True)
         for child in self.children:
             for deleted in (True, False) if layout.adorned else (False,):
@@ -165,7 +165,7 @@ def windows_files(sources: str = "sources") -> dict[str, bytes | Content]:
 
 
 MEASURED_WIM: Final = 7_578_075_168
-"""Bytes of install.wim on Microsoft's Win11_25H2 x64 v2; on it and 23H2's x64 v2 the rest below."""
+"""The size of install.wim on Microsoft's Win11_25H2 x64 v2. The rest was also measured on 23H2."""
 
 _MEASURED_FOLDERS, _MEASURED_FILES = 85, 946
 _IN_SOURCES: Final = 250
@@ -180,7 +180,7 @@ _FOLDERS: Final = (
 def measured_files() -> dict[str, bytes | Content]:
     """Return as many files and folders as Microsoft's ISOs have, including install.wim.
 
-    Which folder holds how many is not measured: here more than a quarter of them lie in
+    How many files each folder has is not measured: here more than a quarter of them are in
     ``sources`` itself, by far the largest folder.
     """
     made = windows_files()
@@ -196,7 +196,7 @@ def measured_files() -> dict[str, bytes | Content]:
 
 
 class _ImageWriter:
-    """Lays the tree out and writes it as pieces."""
+    """Lays out the tree and writes it as pieces."""
 
     def __init__(self, root: _Node, layout: Layout, label: str) -> None:
         self.root, self.layout, self.label = root, layout, label
@@ -214,7 +214,7 @@ class _ImageWriter:
                     self._allocate_data(node)
 
     def _order(self) -> list[_Node]:
-        """Give the nodes in the order in which their blocks follow each other."""
+        """Return the nodes in the order of their blocks."""
         nodes = [node for _, node in self.root.walk()]
         if self.layout.interleaved:
             return nodes
@@ -274,7 +274,7 @@ class _ImageWriter:
         return node.names(self.layout, up=up, start=node.data)
 
     def _descriptors(self, node: _Node, data: Content) -> tuple[int, bytes]:
-        """Give the form of a node's allocation and what its entry holds of it."""
+        """Return the form of a node's allocation, and the descriptors in its entry."""
         if self._inline(node):
             return udf.INLINE, data.read(0, data.size)
         write = udf.long_ad if self.layout.long else udf.short_ad
@@ -297,7 +297,7 @@ class _ImageWriter:
         return form, groups[0]
 
     def write_volume(self, total: int) -> None:
-        """Write what stands around the partition, for an image of so many sectors."""
+        """Write the structures outside the partition, for an image of ``total`` sectors."""
         blocks = total - 1 - FIRST_PARTITION_SECTOR
         anchors = {"first": 256, "last": total - 1, "behind": total - 257}
         for name in self.layout.anchors:
@@ -315,7 +315,7 @@ class _ImageWriter:
         self.put(FIRST_PARTITION_SECTOR + 1, udf.tag(8, bytes(496), 1))
 
     def write_recognition(self, total: int) -> None:
-        """Write the sectors from 16 on: ISO 9660 where wanted, and the word that UDF follows."""
+        """Write the sectors from 16 on: ISO 9660 if required, and the mark of UDF."""
         at = 16
         if self.layout.bridge:
             self.put(16, udf.iso9660(self.label, total * SECTOR, path_table=22, root=24))
@@ -347,23 +347,23 @@ def make_image(
     pipable: bool = False,
     integrity: bool = False,
 ) -> Image:
-    """Make an ISO in memory, its holes left out.
+    """Make an ISO in memory, without its holes.
 
     Parameters
     ----------
     editions : sequence of EditionSpec, optional
-        What install.wim holds; by default the eleven business editions.
+        The images in install.wim; by default the eleven business editions.
     label : str
     layout : Layout or str
         A layout, or the name of one in :data:`LAYOUTS`.
     sources, wim_name : str
         The path of the Windows image. A name that ends in ``.swm`` makes a set of two parts.
     wim : Content or bytes, optional
-        Another Windows image than ``editions`` make; empty bytes for none at all.
+        A Windows image instead of ``editions``; empty bytes for none at all.
     files : mapping of str to bytes or Content, optional
-        Further files by their paths, put before those of Windows.
+        Other files by path, before those of Windows.
     size : int, optional
-        The image's size in bytes: install.wim grows by a hole until it is met.
+        The image's size in bytes: a hole in install.wim fills it up.
     pipable, integrity : bool
         As :func:`isodrop_local.iso_maker.wim.make_wim` takes them.
     """
@@ -392,7 +392,7 @@ def make_image(
     iso = _ImageWriter(_tree(contents(0)), form, label)
     least = FIRST_PARTITION_SECTOR + iso.next + 1 + behind
     if size is not None and wim is None:
-        # A chain of allocation extents grows with the file: leave it room.
+        # A chain of allocation extents grows with the file, so reserve space for it.
         room = size // SECTOR - least - (size // SECTOR // 64 if form.chain else 0)
         grown = contents(0)[f"{sources}/{wim_name}"].size + max(0, room) * SECTOR
         iso = _ImageWriter(_tree(contents(grown)), form, label)
@@ -415,4 +415,4 @@ def _cache_on_disk(make: Callable[P, Image]) -> Callable[Concatenate[Path | str,
 
 
 make_iso = _cache_on_disk(make_image)
-"""The same as a file: takes a path, and what :func:`make_image` takes."""
+"""The same as a file: a path, followed by the arguments of :func:`make_image`."""

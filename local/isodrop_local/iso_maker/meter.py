@@ -18,14 +18,14 @@ READER = str(Path(isodrop.iso.__file__).parent)
 MOST_REQUESTS = 24
 MOST_BYTES = 4 << 20
 MUCH = 4 << 20
-# In lines of the reader that run; a genuine ISO takes 8,000 and more.
+# In executed lines of the reader; a Microsoft ISO needs 8,000 or more.
 LITTLE = 10_000
 HARD = 500_000
 
 
 @dataclass(slots=True)
 class Meter:
-    """A ``ReadRange`` on an image that keeps account."""
+    """A ``ReadRange`` of an image that records what is read."""
 
     image: Image
     ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Meter:
         return self.image.read(offset, length)
 
     def check(self) -> None:
-        """Fail where the reader spent more than it may."""
+        """Fail if the reader exceeded its budget."""
         assert self.requests <= MOST_REQUESTS, self.ranges
         assert self.total <= MOST_BYTES, self.ranges
 
@@ -58,7 +58,7 @@ def read_contents(image: Image) -> IsoContents:
 
 
 def rejection(image: Image, *, requests: int = MOST_REQUESTS) -> Rejection:
-    """Read an image that is to be rejected, for at most so many requests."""
+    """Read an image that must be rejected, with at most ``requests`` requests."""
     meter = Meter(image)
     found: IsoContents | Rejection
     try:
@@ -74,7 +74,7 @@ def rejection(image: Image, *, requests: int = MOST_REQUESTS) -> Rejection:
 
 
 def peak(image: Image) -> int:
-    """Give the most memory that reading an image takes, in bytes, rejected or not."""
+    """Return the peak memory of reading an image, in bytes, rejected or not."""
     tracemalloc.start()
     try:
         read_iso(image.read, image.size)
@@ -87,9 +87,9 @@ def peak(image: Image) -> int:
 
 
 def work(image: Image) -> int:
-    """Count the lines of the reader that run for an image, rejected or not.
+    """Count the lines of the reader that are executed for an image, rejected or not.
 
-    Unlike seconds they are the same on every machine, whatever else it is doing.
+    Unlike seconds, they are the same on every machine, whatever its load.
     """
     lines = 0
 
@@ -111,8 +111,8 @@ def work(image: Image) -> int:
     return lines
 
 
-def is_harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_MEDIA) -> None:
-    """Expect a rejection for two requests, four megabytes of memory and little work at most."""
+def is_harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_ISO) -> None:
+    """Expect a rejection with at most two requests, four megabytes of memory and little work."""
     found = rejection(image, requests=2)
     assert found.code is code, found
     assert words in found.message, found

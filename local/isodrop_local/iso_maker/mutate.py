@@ -1,4 +1,4 @@
-"""Damage to an image that goes unnoticed by its checksums: seeded, so that it can be repeated."""
+"""Damage that an image's checksums do not reveal; seeded, so that it can be repeated."""
 
 import struct
 from binascii import crc_hqx
@@ -11,7 +11,7 @@ from isodrop_local.iso_maker import udf
 from isodrop_local.iso_maker.image import SECTOR, Image, sectors
 from isodrop_local.iso_maker.wim import HEADER_SIZE
 
-_ROOMY = 1 << 30  # an image of so many bytes has a hole for whatever is put into it
+_FULL_SIZE = 1 << 30  # an image of this size has room for every kind of damage
 _VALUES = (0, 1, 2, 3, 7, 8, 15, 16, 255, 256, 257, 2047, 2048, 2049, 0x7FFF, 0x8000, 0xFFFF)
 _LARGE = (0x3FF00000, 0x3FFFFFFF, 0x40000000, 0x7FFFFFFF, 0x80000000, 0xC0000000, 0xFFFFFFFF)
 _XML = (
@@ -32,8 +32,8 @@ _XML = (
     "\u202e\u0660",
     " ",
 )
-# Pieces of an image's description, each well formed by itself unless that is its point.
-_SAID = (
+# Parts of an image's description; each is well formed, except for those that test that.
+_XML_PARTS = (
     "<NAME>x</NAME>",
     "<NAME/><NAME/>",
     "<WINDOWS><EDITIONID>Enterprise</EDITIONID></WINDOWS>",
@@ -53,7 +53,7 @@ _SAID = (
 
 
 def sealed(data: bytes, location: int | None = None) -> bytes:
-    """Give a descriptor with its tag's CRC and checksum made right, and its location if given."""
+    """Return a descriptor with a correct CRC and checksum in its tag, and its location if given."""
     made = bytearray(data)
     if location is not None:
         made[12:16] = location.to_bytes(4, "little")
@@ -71,7 +71,7 @@ def location_of(image: Image, place: str) -> int:
 
 
 def resealed(image: Image, place: str, change: Callable[[bytearray], object]) -> Image:
-    """Change the descriptor at a place by a function and make its checksums right again."""
+    """Change the descriptor at a place with a function, and correct its checksums."""
     offset = image.places[place]
     data = bytearray(image.content.read(offset, SECTOR))
     change(data)
@@ -79,7 +79,7 @@ def resealed(image: Image, place: str, change: Callable[[bytearray], object]) ->
 
 
 def put(form: str, at: int, *values: int) -> Callable[[bytearray], None]:
-    """Give a change that packs values at an offset."""
+    """Return a change that packs values at an offset."""
     return lambda data: struct.pack_into(f"<{form}", data, at, *values)
 
 
@@ -95,9 +95,9 @@ def names_resealed(data: bytes) -> bytes:
 
 
 def mutate(image: Image, random: Random) -> Image:
-    """Give an image with one to four kinds of damage.
+    """Return an image with one to four kinds of damage.
 
-    Whatever ``random`` is, the same state of it gives the same damage.
+    The same state of ``random`` results in the same damage.
     """
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
         image = random.choices(tuple(_KINDS), tuple(_KINDS.values()))[0](image, random)
@@ -105,9 +105,9 @@ def mutate(image: Image, random: Random) -> Image:
 
 
 def _descriptors(image: Image) -> list[str]:
-    """Give the places that a reader on its way to install.wim passes."""
-    way = {"/#", "/sources#", f"{_wim(image)}#"}
-    return [place for place in image.places if place in way or not place.startswith("/")]
+    """Return the places that a reader visits on the visited to install.wim."""
+    visited = {"/#", "/sources#", f"{_wim(image)}#"}
+    return [place for place in image.places if place in visited or not place.startswith("/")]
 
 
 def _wim(image: Image) -> str:
@@ -119,7 +119,7 @@ def _wim(image: Image) -> str:
 
 
 def _value(image: Image, random: Random) -> int:
-    """Give a number that is likely to matter somewhere."""
+    """Return a number that is likely to have an effect somewhere."""
     kind = random.randrange(5)
     if kind == 0:
         return random.choice(_VALUES)
@@ -133,8 +133,8 @@ def _value(image: Image, random: Random) -> int:
     return random.getrandbits(random.choice((8, 16, 32)))
 
 
-def _stir(data: bytearray, image: Image, random: Random, start: int = 0) -> None:
-    """Put a few numbers or bytes at places where there is something already, mostly."""
+def _corrupt(data: bytearray, image: Image, random: Random, start: int = 0) -> None:
+    """Change a few numbers or bytes, mostly at places that are not empty."""
     for _ in range(random.choice((1, 1, 2, 4))):
         used = len(bytes(data).rstrip(b"\0"))
         at = random.randrange(start, max(start + 1, min(used + 16, len(data))))
@@ -145,22 +145,22 @@ def _stir(data: bytearray, image: Image, random: Random, start: int = 0) -> None
         struct.pack_into(f"<{form}", data, at, value)
 
 
-def _field(image: Image, random: Random) -> Image:
+def _corrupt_descriptor(image: Image, random: Random) -> Image:
     place = random.choice(_descriptors(image))
     start = 0 if random.random() < 0.1 else 16
-    return resealed(image, place, lambda data: _stir(data, image, random, start))
+    return resealed(image, place, lambda data: _corrupt(data, image, random, start))
 
 
-def _name(image: Image, random: Random) -> Image:
+def _corrupt_name(image: Image, random: Random) -> Image:
     place = random.choice([p for p in ("/", "/sources") if p in image.places] or ["/#"])
     offset = image.places[place]
     data = bytearray(image.content.read(offset, SECTOR))
-    _stir(data, image, random)
+    _corrupt(data, image, random)
     return image.with_bytes(offset, names_resealed(bytes(data)))
 
 
-def _allocation(image: Image, random: Random) -> Image:
-    """Scatter a file or folder over the image, mostly in valid extents."""
+def _scatter_extents(image: Image, random: Random) -> Image:
+    """Scatter a file or folder over the image, mostly with valid extents."""
     place = random.choice(["/#", "/sources#", f"{_wim(image)}#"])
     blocks = max(1, image.size // SECTOR - image.partition - 1)
     long = random.random() < 0.5
@@ -190,20 +190,20 @@ def _allocation(image: Image, random: Random) -> Image:
     return resealed(image, place, change)
 
 
-def _copied(image: Image, random: Random) -> Image:
+def _copy_range(image: Image, random: Random) -> Image:
     source, target = (random.choice(_descriptors(image)) for _ in range(2))
     offset = image.places[target]
     data = image.content.read(image.places[source], SECTOR)
     return image.with_bytes(offset, sealed(data, location_of(image, target)))
 
 
-def _cut(image: Image, random: Random) -> Image:
+def _truncate(image: Image, random: Random) -> Image:
     edges = [*image.places.values(), image.size]
     size = random.choice(edges) + random.choice((-1, 0, 1, 16, 100, SECTOR))
     return image.truncated(max(0, min(size, image.size)))
 
 
-def _noise(image: Image, random: Random) -> Image:
+def _overwrite_range(image: Image, random: Random) -> Image:
     offset, data = random.choice(image.content.pieces)
     if not data:
         return image
@@ -211,8 +211,8 @@ def _noise(image: Image, random: Random) -> Image:
     return image.with_bytes(offset + at, bytes((data[at] ^ 1 << random.randrange(8),)))
 
 
-def _shuffled(image: Image, random: Random) -> Image:
-    """Swap two parts of the object, or double or leave out one, as a bad upload does."""
+def _shuffle_parts(image: Image, random: Random) -> Image:
+    """Swap two parts of the object, or repeat or omit one, as a faulty upload does."""
     part = random.choice((64, 128, 256)) * 1024
     first, second = (random.randrange(max(1, min(image.size, 1 << 20) // part)) for _ in range(2))
     one = image.content.read(first * part, part)
@@ -223,15 +223,15 @@ def _shuffled(image: Image, random: Random) -> Image:
     return image
 
 
-def _header(image: Image, random: Random) -> Image:
+def _corrupt_wim_header(image: Image, random: Random) -> Image:
     offset = image.places[_wim(image)]
     data = bytearray(image.content.read(offset, HEADER_SIZE))
-    _stir(data, image, random, random.choice((8, 8, 44, 72)))
+    _corrupt(data, image, random, random.choice((8, 8, 44, 72)))
     return image.with_bytes(offset, bytes(data))
 
 
-def _xml(image: Image, random: Random) -> Image:
-    """Put hostile text into the XML and correct the header's lengths."""
+def _insert_xml(image: Image, random: Random) -> Image:
+    """Insert hostile text into the XML, and correct the header's lengths."""
     start = image.places[_wim(image)]
     head = bytearray(image.content.read(start, HEADER_SIZE))
     length, at, _ = struct.unpack_from("<QQQ", head, 0x48)
@@ -244,25 +244,25 @@ def _xml(image: Image, random: Random) -> Image:
         text = random.randbytes(2 * random.randint(1, 8))
     keep = random.choice((0, len(text)))
     data[where : where + keep] = text
-    # What grows is cut at the end, so that it stays inside the file.
+    # Longer XML is truncated, so that it stays inside the file.
     size = min(len(data), length)
     struct.pack_into("<QQQ", head, 0x48, size, at, size)
     return image.with_bytes(start, bytes(head)).with_bytes(start + at, bytes(data[:size]))
 
 
-def _described(image: Image, random: Random) -> Image:
-    """Put another XML into the WIM, well formed more often than not, and as large as may be."""
+def _replace_xml(image: Image, random: Random) -> Image:
+    """Replace the WIM's XML, mostly by well-formed XML, up to the maximum size."""
     start = image.places[_wim(image)]
     head = bytearray(image.content.read(start, HEADER_SIZE))
     length, at, _ = struct.unpack_from("<QQQ", head, 0x48)
     count = random.choice((1, 1, 2, 11, 255, 256, 257))
     few = random.choice((0, 1, 2)) if count < 20 else 0
     images = (
-        f'<IMAGE INDEX="{number}">{"".join(random.choices(_SAID, k=few))}</IMAGE>'
+        f'<IMAGE INDEX="{number}">{"".join(random.choices(_XML_PARTS, k=few))}</IMAGE>'
         for number in range(1, count + 1)
     )
     text = f"\ufeff<WIM>{''.join(images)}</WIM>".encode("utf-16-le")
-    if image.size > _ROOMY:
+    if image.size > _FULL_SIZE:
         at, length = 1 << 20, random.choice((length, 1 << 20, (1 << 20) + 2))
     if at > image.size or length > 2 << 20:
         return image
@@ -272,7 +272,7 @@ def _described(image: Image, random: Random) -> Image:
     return image.with_bytes(start, bytes(head)).with_bytes(start + at, text)
 
 
-def _chained(image: Image, random: Random) -> Image:
+def _chain_extents(image: Image, random: Random) -> Image:
     """Chain allocation extents from block to block, for a while or forever."""
     place = random.choice(("/#", "/sources#", f"{_wim(image)}#"))
     content = "/" if place == "/#" else place[:-1]
@@ -291,16 +291,16 @@ def _chained(image: Image, random: Random) -> Image:
     each = -(-len(ads) // (len(links) + 1))
     groups = [b"".join(ads[at * each : (at + 1) * each]) for at in range(len(links) + 1)]
     last = random.choice(links) if random.random() < 0.2 else None
-    ways = [*links, last]
+    targets = [*links, last]
     for number, block in enumerate(links, 1):
-        data = groups[number] + _way_on(ways[number])
+        data = groups[number] + _link_to(targets[number])
         if len(data) <= SECTOR - 24:
             where = (image.partition + block) * SECTOR
             image = image.with_bytes(where, udf.allocation_extent(block, data))
 
     def change(entry: bytearray) -> None:
         base = 216 if entry[:2] == b"\x0a\x01" else 176
-        made = (groups[0] + _way_on(links[0]))[: SECTOR - base]
+        made = (groups[0] + _link_to(links[0]))[: SECTOR - base]
         struct.pack_into("<H", entry, 34, udf.SHORT)
         struct.pack_into("<LL", entry, base - 8, 0, len(made))
         struct.pack_into("<H", entry, 10, base - 16 + len(made))
@@ -309,12 +309,12 @@ def _chained(image: Image, random: Random) -> Image:
     return resealed(image, place, change)
 
 
-def _way_on(block: int | None) -> bytes:
+def _link_to(block: int | None) -> bytes:
     return b"" if block is None else udf.short_ad(SECTOR, block, 3)
 
 
-def _swollen(image: Image, random: Random) -> Image:
-    """Let a folder be as large as it may be, or larger, all of it recorded."""
+def _enlarge_folder(image: Image, random: Random) -> Image:
+    """Make a folder as large as is allowed, or larger, with all of it recorded."""
     size = (1 << 20) + random.choice((-4, 0, 4, 1 << 20))
     block = random.randrange(max(1, image.size // SECTOR - image.partition))
 
@@ -327,8 +327,8 @@ def _swollen(image: Image, random: Random) -> Image:
     return resealed(image, random.choice(("/#", "/sources#")), change)
 
 
-def _pointed(image: Image, random: Random) -> Image:
-    """Let the volume descriptors go on elsewhere: ECMA-167 3/10.3."""
+def _redirect_descriptors(image: Image, random: Random) -> Image:
+    """Continue the volume descriptors elsewhere: ECMA-167 3/10.3."""
     for side in random.choice((("main",), ("main", "reserve"))):
         offset = image.places[f"{side} {random.randrange(6)}"]
         target = image.places[random.choice([p for p in image.places if p.startswith(side)])]
@@ -338,8 +338,8 @@ def _pointed(image: Image, random: Random) -> Image:
     return image
 
 
-def _places_kept(image: Image, random: Random) -> Image:
-    """Move what lies at one place to where another does, leaving the pointers as they are."""
+def _copy_place(image: Image, random: Random) -> Image:
+    """Copy the bytes of one place to another, without changing the pointers."""
     one, other = (image.places[random.choice(list(image.places))] for _ in range(2))
     moved = image.with_bytes(one, image.content.read(other, SECTOR))
     return replace(moved, places=image.places)
@@ -347,19 +347,19 @@ def _places_kept(image: Image, random: Random) -> Image:
 
 _KINDS = MappingProxyType(
     {
-        _field: 40,
-        _name: 14,
-        _allocation: 10,
-        _chained: 8,
-        _swollen: 2,
-        _pointed: 3,
-        _copied: 6,
-        _cut: 4,
-        _noise: 5,
-        _shuffled: 3,
-        _header: 12,
-        _xml: 9,
-        _described: 8,
-        _places_kept: 2,
+        _corrupt_descriptor: 40,
+        _corrupt_name: 14,
+        _scatter_extents: 10,
+        _chain_extents: 8,
+        _enlarge_folder: 2,
+        _redirect_descriptors: 3,
+        _copy_range: 6,
+        _truncate: 4,
+        _overwrite_range: 5,
+        _shuffle_parts: 3,
+        _corrupt_wim_header: 12,
+        _insert_xml: 9,
+        _replace_xml: 8,
+        _copy_place: 2,
     }
 )

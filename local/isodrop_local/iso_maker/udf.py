@@ -13,7 +13,7 @@ SHORT, LONG, INLINE = 0, 1, 3
 
 
 def tag(identifier: int, body: bytes, location: int, *, version: int = 2) -> bytes:
-    """Put the tag before a descriptor's body (ECMA-167 3/7.2)."""
+    """Add the tag to a descriptor's body (ECMA-167 3/7.2)."""
     head = struct.pack(
         "<HHBBHHHL", identifier, version, 0, 0, 0, crc_hqx(body, 0), len(body), location
     )
@@ -30,7 +30,7 @@ MAKER = entity(b"*Microsoft CDIMAGE UDF")
 
 
 def dstring(text: str, length: int) -> bytes:
-    """Write a dstring (ECMA-167 1/7.2.12), in 8 bits where that is enough."""
+    """Write a dstring (ECMA-167 1/7.2.12), in 8 bits if possible."""
     if not text:
         return bytes(length)
     data = compressed(text)[: length - 1]
@@ -38,7 +38,7 @@ def dstring(text: str, length: int) -> bytes:
 
 
 def compressed(text: str, *, wide: bool = False) -> bytes:
-    """Write OSTA compressed Unicode (UDF 1.02, 2.1.1), in 8 bits where that is enough.
+    """Write OSTA compressed Unicode (UDF 1.02, 2.1.1), in 8 bits if possible.
 
     ``wide`` writes 16 bits in any case, as Microsoft's ISOs do for file names.
     """
@@ -121,7 +121,7 @@ def file_entry(
 
 
 def free_space_attribute(location: int) -> bytes:
-    """Write the extended attributes that a file entry has on mastered media: room and no more.
+    """Write the extended attributes that a file entry has on a mastered ISO: reserved space only.
 
     The header (ECMA-167 4/14.10.1) and "FreeEASpace" (OSTA UDF 1.02, 3.3.4.5.1.1).
     """
@@ -133,8 +133,8 @@ def free_space_attribute(location: int) -> bytes:
 
 
 def allocation_extent(location: int, descriptors: bytes) -> bytes:
-    """Write an allocation extent descriptor (ECMA-167 4/14.5) with what follows it."""
-    # Its CRC covers the descriptor alone: OSTA UDF 1.02, 2.3.7.
+    """Write an allocation extent descriptor (ECMA-167 4/14.5) and its descriptors."""
+    # Its CRC covers only the descriptor: OSTA UDF 1.02, 2.3.7.
     head = tag(258, struct.pack("<LL", 0, len(descriptors)), location)
     return head + descriptors
 
@@ -152,8 +152,8 @@ def file_identifier(
 ) -> bytes:
     """Write a file identifier (ECMA-167 4/14.4), padded to four bytes.
 
-    ``use`` is what its implementation puts before the name, a multiple of four bytes. One that is
-    deleted leads nowhere.
+    ``use`` is the implementation use before the name, a multiple of four bytes. A deleted
+    identifier has no target.
     """
     flags = (2 if directory else 0) | (8 if parent else 0) | (4 if deleted else 0)
     encoded = b"" if parent else compressed(name, wide=wide)
@@ -165,7 +165,7 @@ def file_identifier(
 
 
 def extents(block: int, size: int, most: int = MAX_EXTENT) -> list[tuple[int, int]]:
-    """Split a file's bytes into extents (length, block) of at most so many bytes."""
+    """Split a file's bytes into extents (length, block) of at most ``most`` bytes."""
     made = []
     while size > 0:
         length = min(size, most)

@@ -1,7 +1,7 @@
-"""WIM files, small but real: header, lookup table, metadata resources, XML.
+"""Small but valid WIM files: header, lookup table, metadata resources, XML.
 
 Laid out as Microsoft's "Windows Imaging File Format (WIM) White Paper" says, so that
-``wimlib-imagex info``, ``dir`` and ``verify`` take them.
+``wimlib-imagex info``, ``dir`` and ``verify`` accept them.
 """
 
 import struct
@@ -71,9 +71,9 @@ def _resource(size: int, offset: int, flags: int = 0, original: int | None = Non
 
 
 def _metadata(index: int) -> bytes:
-    """Write an image's metadata: no security descriptors, a root folder with nothing in it.
+    """Write an image's metadata: no security descriptors, and an empty root folder.
 
-    The list that the root is in and the empty list of what it holds end by eight zeros each.
+    The list with the root and the empty list of its contents each end with eight zeros.
     """
     root = struct.pack("<QLLQQQ", 104, 0x10, 0xFFFFFFFF, 120, 0, 0)
     root += struct.pack("<QQQ", 0x01DB000012345678 + index, 0x01DB0000, 0x01DB0000)
@@ -82,7 +82,7 @@ def _metadata(index: int) -> bytes:
 
 
 def _integrity(content: Content, end: int) -> bytes:
-    """Write the integrity table: a SHA-1 for each 10 MiB behind the header."""
+    """Write the integrity table: a SHA-1 of each 10 MiB after the header."""
     zeros: dict[int, bytes] = {}
     digests = []
     for start in range(HEADER_SIZE, end, _INTEGRITY_CHUNK):
@@ -116,14 +116,14 @@ def make_wim(
     editions : sequence of EditionSpec
         One image each, in this order.
     size : int
-        The least size in bytes; the gap lies before the metadata, as the files' data does.
+        The minimum size in bytes; the gap is before the metadata, as the data of files is.
     solid : bool
         Whether the header is an ESD's.
     part : tuple of int
         Which part of how many.
     pipable, integrity : bool
     xml : bytes, optional
-        Another XML than :func:`make_xml` writes, raw as it stands in the file.
+        The raw XML to write instead of that of :func:`make_xml`.
     count : int, optional
         Another number of images for the header.
     guid : bytes, optional

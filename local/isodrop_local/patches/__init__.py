@@ -1,7 +1,7 @@
-"""What MiniStack does otherwise than AWS where it matters to isodrop, patched.
+"""Patches of MiniStack, where it differs from AWS in a way that matters to isodrop.
 
 Each patch says in its docstring what the real service does; each has its own test in
-``tests/stack/patches``, or for copies in ``tests/support/s3_copy.py``. They hold for the
+``tests/stack/patches``, or for copies in ``tests/support/s3_copy.py``. They are made for the
 pinned version only.
 """
 
@@ -11,7 +11,7 @@ PINNED = "1.5.33"
 
 
 def apply_patches() -> None:
-    """Mend the emulator in this process, before it serves anything.
+    """Patch the emulator in this process, before it serves anything.
 
     Raises
     ------
@@ -19,7 +19,7 @@ def apply_patches() -> None:
         The emulator is not the version that the patches were made for.
     """
     if version("ministack") != PINNED:
-        raise RuntimeError(f"the fix-ups are for ministack {PINNED}, not {version('ministack')}")
+        raise RuntimeError(f"the patches are for ministack {PINNED}, not {version('ministack')}")
     # Imported here, not above: importing the emulator reads its settings from the environment.
     from isodrop_local.patches import (  # noqa: PLC0415
         cloudformation,

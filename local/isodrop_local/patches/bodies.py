@@ -1,6 +1,6 @@
-"""Bodies of objects that are not in memory: they lie in files, and are read where it is asked for.
+"""Bodies of objects that are not in memory: they are in files, and read on demand.
 
-S3 holds objects of up to 50 TB, and a real ISO has 6 GB; so what is put in by reference stays in
+S3 stores objects of up to 50 TB, and a real ISO has 6 GB; so an object put by reference stays in
 its file, and so do its copies.
 """
 
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class FileRange:
-    """Some bytes of a file, or of what is in memory.
+    """A range of a file, or of bytes in memory.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class FileRange:
     start, size : int
         Which of them.
     changed : int
-        When the file was changed last, in ns, as far as is known.
+        When the file was last changed, in ns, if known.
     """
 
     source: Path | bytes
@@ -40,11 +40,11 @@ class FileRange:
     changed: int = 0
 
     def slice(self, start: int, stop: int) -> "FileRange":
-        """Take a part of it."""
+        """Return a part of it."""
         return replace(self, start=self.start + start, size=stop - start)
 
     def chunks(self) -> Iterator[bytes]:
-        """Read it, a little at a time."""
+        """Read it in chunks."""
         if isinstance(self.source, bytes):
             yield self.source[self.start : self.start + self.size]
             return
@@ -72,16 +72,16 @@ class FileRange:
 
 
 class LinkedBody:
-    """The body of an object as stretches of files; a slice of it is one, too, and reads nothing.
+    """The body of an object as ranges of files; a slice is one, too, and reads nothing.
 
     Parameters
     ----------
     stretches : iterable of Stretch
-        One after the other; those that adjoin in one file become one.
+        In order; adjacent ranges of one file are merged.
     reads : list, optional
-        Where offset and length of what is read for somebody outside are kept.
+        Records offset and length of each range that a client reads.
     offset : int
-        Where in the object it begins.
+        The offset in the object at which it begins.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LinkedBody:
 
     @classmethod
     def of_file(cls, path: Path) -> "LinkedBody":
-        """Let a file be an object's body."""
+        """Make a file the body of an object."""
         stat = path.stat()
         return cls([FileRange(path, 0, stat.st_size, stat.st_mtime_ns)])
 
@@ -117,13 +117,13 @@ class LinkedBody:
             before += each.size
 
     def chunks(self) -> Iterator[bytes]:
-        """Read it for somebody outside, a little at a time."""
+        """Read it in chunks for a client, and record that."""
         self.reads.append((self.offset, self.size))
         for each in self.stretches:
             yield from each.chunks()
 
     def sha256(self) -> "Future[bytes]":
-        """Hash it, beside; what was hashed once, or is being hashed, is not hashed again."""
+        """Hash it in a thread; the same range is hashed only once."""
         with _lock:
             if self.stretches not in _digests:
                 _digests[self.stretches] = _hashers.submit(_sha256, self.stretches)
@@ -134,7 +134,7 @@ Body = bytes | LinkedBody
 
 
 def join(bodies: Iterable[Body]) -> Body:
-    """Put bodies one behind the other; no file is read for it."""
+    """Concatenate bodies without reading files."""
     parts = list(bodies)
     if all(isinstance(part, bytes) for part in parts):
         return b"".join(part for part in parts if isinstance(part, bytes))

@@ -1,4 +1,4 @@
-"""What CloudFormation makes of a template: patches of the emulator's provisioners."""
+"""How CloudFormation creates resources: patches of the emulator's provisioners."""
 
 import json
 import re
@@ -24,9 +24,9 @@ _tables_before = dict(provisioners._RESOURCE_HANDLERS[_TABLE])
 
 
 def create_instance_profile(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-    """Let ``Ref`` of an instance profile be its name; the emulator's is its ARN.
+    """Return the name of an instance profile for ``Ref``; the emulator returns its ARN.
 
-    "Ref returns the name of the instance profile", and where a name is wanted, as in Image
+    "Ref returns the name of the instance profile", and where a name is required, as in Image
     Builder's infrastructure configuration, an ARN is malformed.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-instanceprofile.html
     """
@@ -42,7 +42,7 @@ def delete_instance_profile(name: str, props: dict[str, Any]) -> None:
 
 
 def create_table(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-    """Make a table with the point-in-time recovery that its template wants.
+    """Create a table with the point-in-time recovery that its template sets.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-dynamodb-table-pointintimerecoveryspecification.html
     """
@@ -53,7 +53,7 @@ def create_table(logical_id: str, props: dict[str, Any], stack: str) -> Any:
 
 
 def create_connection(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-    """Make a connection of EventBridge's; the emulator knows them, its CloudFormation does not.
+    """Create an EventBridge connection, which only the emulator's CloudFormation lacks.
 
     ``Ref`` is its name, ``Arn`` its ARN.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-connection.html
@@ -62,7 +62,7 @@ def create_connection(logical_id: str, props: dict[str, Any], stack: str) -> Any
 
 
 def create_api_destination(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-    """Make an API destination; likewise.
+    """Create an API destination, which only the emulator's CloudFormation lacks.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-apidestination.html
     """
@@ -72,9 +72,9 @@ def create_api_destination(logical_id: str, props: dict[str, Any], stack: str) -
 
 
 def create_event_bus_policy(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-    """Put a statement into an event bus's policy, which the emulator keeps and does not enforce.
+    """Add a statement to an event bus's policy, which the emulator stores but does not enforce.
 
-    The emulator's own ``PutPermission`` knows statements that allow only.
+    The emulator's own ``PutPermission`` supports only statements that allow.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbuspolicy.html
     """
     bus, statement = props.get("EventBusName", "default"), props["StatementId"]
@@ -89,7 +89,7 @@ def create_event_bus_policy(logical_id: str, props: dict[str, Any], stack: str) 
 
 
 def delete_event_bus_policy(_name: str, props: dict[str, Any]) -> None:
-    """Take the statement out."""
+    """Remove the statement."""
     eventbridge._remove_permission(
         {"EventBusName": props.get("EventBusName", "default"), "StatementId": props["StatementId"]}
     )
@@ -111,9 +111,9 @@ def _create(
 
 
 def create_query_definition(_logical_id: str, props: dict[str, Any], _stack: str) -> Any:
-    """Take a saved query of CloudWatch Logs, which the emulator does not know at all.
+    """Accept a saved query of CloudWatch Logs, which the emulator does not support.
 
-    ``Ref`` is its id. Nothing can be asked of it here, so nothing is kept.
+    ``Ref`` is its id. It cannot be run here, so nothing is stored.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-logs-querydefinition.html
     """
     groups = cloudwatch_logs._log_groups
@@ -124,10 +124,10 @@ def create_query_definition(_logical_id: str, props: dict[str, Any], _stack: str
 
 
 def get_template(params: Any) -> Any:
-    """Give a nested template the address that it has at AWS, whatever the endpoint of S3 was.
+    """Give a nested template the URL that it has in AWS, whatever the endpoint of S3 is.
 
-    The SAM CLI makes the address of the endpoint that it uploaded to, and ``sam delete`` reads no
-    other than ``https://s3…``.
+    The SAM CLI derives the URL from the endpoint that it uploaded to, and ``sam delete`` accepts
+    only ``https://s3…``.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#path-style-access
     """
     status, headers, body = _get_template(params)
@@ -135,7 +135,7 @@ def get_template(params: Any) -> Any:
 
 
 def resolve_document(params: Any, body_key: str, url_key: str, label: str) -> Any:
-    """Read a template whose bucket is in the host's name, too; the emulator looks into the path.
+    """Read a template whose bucket is in the host name, too; the emulator expects a path.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#virtual-hosted-style-access
     """

@@ -1,4 +1,4 @@
-"""What a rule hands to its targets: patches of the emulator's EventBridge."""
+"""What a rule passes to its targets: patches of the emulator's EventBridge."""
 
 import json
 import re
@@ -14,7 +14,7 @@ class _Indexed(dict[str, Any]):
     """An object whose members ``name[0]`` are the elements of its member ``name``."""
 
     def __missing__(self, step: str) -> Any:
-        """Take the element, or miss it as any other member."""
+        """Return the element; KeyError as for any other missing member."""
         indexed = re.fullmatch(r"([^\[\]]+)\[(\d+)\]", step)
         if not indexed:
             raise KeyError(step)
@@ -22,10 +22,10 @@ class _Indexed(dict[str, Any]):
 
 
 def apply_input_transformer(transformer: dict[str, Any], rule: Any, view: Any) -> Any:
-    """Let the paths of an input transformer take elements of arrays.
+    """Support elements of arrays in the paths of an input transformer.
 
-    Of JSON path EventBridge understands dot notation and "array indices"; the emulator looks for a
-    member that is called ``amis[0]``.
+    EventBridge supports dot notation and "array indices" of JSON path; the emulator looks up a
+    member named ``amis[0]``.
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
     """
     event = json.loads(json.dumps(view.event_with_detail()), object_hook=_Indexed)

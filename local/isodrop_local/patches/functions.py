@@ -30,10 +30,10 @@ PYTHON: Final = (interpreter().path, "-I", "-S")
 """Without its own site-packages."""
 
 ROOM: Final = threading.BoundedSemaphore(8)
-"""So many invocations run at once; on this machine the others wait, where Lambda would start more
-environments, or answer TooManyRequestsException and be retried."""
+"""The number of concurrent invocations. Others wait here, where Lambda would start more
+environments, or return TooManyRequestsException and be retried."""
 
-# How an environment names itself in the user agent of its calls.
+# Identifies an environment in the user agent of its calls.
 MARK: Final = "environment-"
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ _layers_lock = threading.Lock()
 
 
 class FunctionError(Exception):
-    """An invocation that did not end well; carries what Lambda answers."""
+    """An invocation that failed; contains Lambda's response."""
 
     def __init__(self, body: Json) -> None:
         super().__init__(body["errorMessage"])
@@ -66,19 +66,19 @@ class Process:
         assert self._popen.stdin
         assert self._popen.stdout
         self._told, self._answers = self._popen.stdin, self._popen.stdout
-        # What the emulator's own pool of workers does with a process.
+        # The interface that the emulator's own pool of workers expects of a process.
         self.poll, self.wait, self.pid = self._popen.poll, self._popen.wait, self._popen.pid
         self.kill = self.terminate = self._popen.kill
 
     def request(self, message: Json, deadline: float) -> tuple[Json, str]:
-        """Send a message; give its answer, and what was logged meanwhile.
+        """Send a message; return its response, and what was logged meanwhile.
 
         Raises
         ------
         TimeoutError
-            There was no answer in time.
+            There was no response in time.
         EOFError
-            The process died; carries how.
+            The process died; the message says how.
         """
         begin = os.lseek(self._log.fileno(), 0, os.SEEK_CUR)
         try:
@@ -100,7 +100,7 @@ class Process:
         )
 
     def end(self) -> None:
-        """Kill it if need be, and let go of everything."""
+        """Kill it if necessary, and release its resources."""
         self._popen.kill()
         self._popen.wait()
         for pipe in (self._told, self._answers, self._log):
@@ -114,19 +114,19 @@ def _describe_exit(code: int) -> str:
 
 
 class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack ships no types
-    """One execution environment: a process that has the function, its layers and nothing else.
+    """One execution environment: a process with the function, its layers and nothing else.
 
     Lambda runs a function with its own code, its layers and the runtime
     (https://docs.aws.amazon.com/lambda/latest/dg/python-package.html). The emulator runs it with
     its own interpreter, so everything the emulator has installed, and the project itself, can be
-    imported, and a layer that lacks a package goes unnoticed. This one runs the base interpreter,
-    isolated, with an environment of Lambda's own variables only.
+    imported, and a layer without a required package is not noticed. This one runs the base
+    interpreter, isolated, with an environment of Lambda's own variables only.
     """
 
     _proc: Process | None
 
     def run(self, event: Any, request_id: str, trace_id: str | None) -> tuple[Any, str]:
-        """Run one invocation; give its result and its log.
+        """Run one invocation; return its result and its log.
 
         Raises
         ------
@@ -148,15 +148,17 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
                 answer, log = self._proc.request(invocation, invocation["deadline"])
             except TimeoutError:
                 self._stop()
-                said = f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+                message = (
+                    f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+                )
                 raise FunctionError(
-                    {"errorType": "Sandbox.Timedout", "errorMessage": said}
+                    {"errorType": "Sandbox.Timedout", "errorMessage": message}
                 ) from None
             except EOFError as died:
                 self._stop()
-                said = f"RequestId: {request_id} Error: Runtime exited with error: {died}"
+                message = f"RequestId: {request_id} Error: Runtime exited with error: {died}"
                 raise FunctionError(
-                    {"errorType": "Runtime.ExitError", "errorMessage": said}
+                    {"errorType": "Runtime.ExitError", "errorMessage": message}
                 ) from None
         if "error" in answer:
             raise FunctionError(answer["error"])
@@ -172,7 +174,7 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
             archive.extractall(code)
         self._proc = Process(Path(self._tmpdir), self._environ(code))
         try:
-            _refuse_if_closing()  # again: closing ends what it finds, and this was not yet there
+            _refuse_if_closing()  # again: close() could not end it before it existed
         except FunctionError:
             self._stop()
             raise
@@ -215,7 +217,7 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
             "AWS_LAMBDA_LOG_GROUP_NAME": log_group or f"/aws/lambda/{name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": new_uuid(),
             "LAMBDA_TASK_ROOT": str(code),
-            # Names this environment in the user agent of its calls, for `kill`.
+            # Identifies this environment in the user agent of its calls, for `kill`.
             "AWS_SDK_UA_APP_ID": self.mark,
             **(self.config.get("Environment") or {}).get("Variables", {}),
             # After the function's own: the template declares it empty, which is AWS itself.
@@ -225,7 +227,7 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
 
     @property
     def mark(self) -> str:
-        """What its calls can be told by."""
+        """The mark by which its calls are recognized."""
         return f"{MARK}{id(self):x}"
 
 
@@ -235,10 +237,9 @@ def _refuse_if_closing() -> None:
 
 
 def layer_folder(ref: Any) -> Path:
-    """Unpack a layer once for all environments that have it; on Lambda it is mounted, too.
+    """Unpack a layer once for all environments that use it, in this emulator and in later ones.
 
-    It stays for the emulators to come, as what it is made of does: a thousand files take longer to
-    write than all the rest of a deployment.
+    Writing a layer's thousand files takes longer than the rest of a deployment.
     """
     archive = lambda_svc._resolve_layer_zip(ref)
     if not archive:
@@ -269,12 +270,12 @@ def _remove_old_layers() -> None:
 
 
 def execute(func: Json, event: Any, request_id: str) -> Json:
-    """Invoke a function; answer what Lambda answers.
+    """Invoke a function, and respond as Lambda does.
 
     A raised exception's ``errorType`` is its class's name
     (https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html), and that name is what
-    Step Functions matches in Retry and Catch. The emulator says ``Runtime.HandlerError`` for all.
-    A process that died is ``Runtime.ExitError``, one that ran too long ``Sandbox.Timedout``
+    Step Functions matches in Retry and Catch. The emulator returns ``Runtime.HandlerError`` for
+    all. A process that died is ``Runtime.ExitError``, one that ran too long ``Sandbox.Timedout``
     (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
     """
     with ROOM:
@@ -297,7 +298,7 @@ def _execute(func: Json, event: Any, request_id: str) -> Json:
 
 
 def kill(mark: str) -> None:
-    """Kill the environment whose calls bear this mark, as Lambda does one out of memory."""
+    """Kill the environment whose calls have this mark, as Lambda does if it is out of memory."""
     with lambda_runtime._lock:
         environments = [each for pool in lambda_runtime._workers.values() for each in pool]
     for environment in environments:
@@ -306,7 +307,7 @@ def kill(mark: str) -> None:
 
 
 def close() -> None:
-    """End all environments, and start none any more: executions that still run go on trying."""
+    """End all environments, and start no more: running executions would retry forever."""
     _closing.set()
     _layers_lock.acquire()  # for good
     lambda_runtime.reset()

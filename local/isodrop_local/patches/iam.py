@@ -1,4 +1,4 @@
-"""What IAM says of who may do what: patches of the emulator's simulation."""
+"""How IAM simulates policies: patches of the emulator's simulation."""
 
 import json
 import re
@@ -14,10 +14,10 @@ _KEY = re.compile(r"ContextEntries\.member\.(\d+)\.ContextKeyName")
 
 
 def simulate_principal_policy(request: dict[str, Any]) -> Any:
-    """Let a simulation know the context keys that it is told.
+    """Pass the given context keys to a simulation.
 
-    A condition on a key that was given a value is evaluated with it; the emulator leaves the
-    entries out, so that no statement with such a condition ever allows anything.
+    A condition on a key is evaluated with the given value; the emulator ignores the
+    entries, so that no statement with such a condition ever allows anything.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
     know_managed_policies()
@@ -27,11 +27,11 @@ def simulate_principal_policy(request: dict[str, Any]) -> Any:
             value = f"ContextEntries.member.{found[1]}.ContextKeyValues.member.1"
             context_values[iam._p(request, name).lower()] = iam._p(request, value)
 
-    def with_what_was_told(**known: Any) -> Any:
+    def evaluate_with_entries(**known: Any) -> Any:
         return _EvalContext(**known, service_context=context_values)
 
-    # It runs to its end before anything else does: the emulator answers in one thread.
-    iam_evaluator.EvalContext = with_what_was_told
+    # No lock: the emulator handles requests in one thread.
+    iam_evaluator.EvalContext = evaluate_with_entries
     try:
         return _simulate_principal_policy(request)
     finally:
@@ -40,9 +40,9 @@ def simulate_principal_policy(request: dict[str, Any]) -> Any:
 
 @cache
 def know_managed_policies() -> None:
-    """Let AWS's own policies allow what they allow: the emulator knows but a few of them.
+    """Add AWS's managed policies: the emulator has only a few of them.
 
-    Once, and only when they are asked for: there are a thousand.
+    Only when one is first used: there are a thousand.
     https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
     """
     from moto.iam.aws_managed_policies import aws_managed_policies_data  # noqa: PLC0415

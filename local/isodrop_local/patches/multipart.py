@@ -1,8 +1,8 @@
-"""Uploads in parts, and copies in parts above all: patches of the emulator's S3.
+"""Multipart uploads, and above all multipart copies: patches of the emulator's S3.
 
-It drops the checksums of copied parts, demands none at complete, takes parts of any size in any
-order, knows no conflict, and reads the whole source for each part that is copied. The rules are
-those of :mod:`isodrop_local.s3_multipart`; what is in files stays there.
+The emulator ignores checksums of copied parts, requires none at completion, accepts parts of any
+size in any order, knows no conflict, and reads the whole source for each part that is copied. The
+rules are those of :mod:`isodrop_local.s3_multipart`; bodies in files stay there.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ _version_entry_from_record = s3._version_entry_from_record
 
 
 def behave(**what: Any) -> None:
-    """Change what S3 does where it may do one thing or another."""
+    """Choose what S3 does where its behaviour is not certain."""
     new = replace(_behaviour, **what)
     for name in what:
         setattr(_behaviour, name, getattr(new, name))
@@ -74,7 +74,7 @@ def _upload(bucket: str, key: str, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def create_multipart_upload(bucket: str, key: str, headers: dict[str, str]) -> Answer:
-    """Refuse a checksum type that does not go with the algorithm."""
+    """Refuse a checksum type that the algorithm does not support."""
     check_creation(headers)
     answer: Answer = _create_multipart_upload(bucket, key, headers)
     return answer
@@ -83,7 +83,7 @@ def create_multipart_upload(bucket: str, key: str, headers: dict[str, str]) -> A
 def upload_part(
     bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]
 ) -> Answer:
-    """Take a part only with the checksum that its upload was created for."""
+    """Accept a part only with the checksum that its upload was created for."""
     upload = _upload(bucket, key, query)
     check_part_number(s3._qp(query, "partNumber"))
     check_upload_part(upload["checksum_algorithm"], headers)
@@ -92,7 +92,7 @@ def upload_part(
 
 
 def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
-    """Find what is copied: the entry of an object or of one version of it, and its body."""
+    """Return the source of a copy: the entry of an object or version, and its body."""
     path, _, query = headers.get("x-amz-copy-source", "").lstrip("/").partition("?")
     name, _, key = unquote(path).partition("/")
     bucket = s3._ensure_bucket(name)
@@ -113,7 +113,7 @@ def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
 
 
 def _copy_range(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
-    """Find the part of it that is copied."""
+    """Return the range that is copied."""
     entry, body = _source(headers)
     start, stop = copied_range(headers.get("x-amz-copy-source-range"), len(body), _behaviour)
     return entry, body[start:stop]
@@ -127,15 +127,15 @@ async def handle_request(
     query: dict[str, Any],
     **more: Any,
 ) -> Any:
-    """Hash what is copied out of files beside the event loop, which serves everybody else."""
+    """Hash copied files outside the event loop, so that other requests are served."""
     if "uploadId" in query and "x-amz-copy-source" in headers:
         try:
             _, piece = _copy_range(headers)
         except S3ResponseError:
-            pass  # it is refused below, in its turn
+            pass  # it is refused below
         else:
             if isinstance(piece, LinkedBody):
-                # A caller that gave up leaves the hash to its retry.
+                # If the caller gave up, its retry uses the hash.
                 await asyncio.shield(asyncio.wrap_future(piece.sha256()))
     return await _handle_request(method, path, headers, body, query, **more)
 
@@ -143,10 +143,10 @@ async def handle_request(
 def upload_part_copy(
     bucket: str, key: str, query: dict[str, Any], headers: dict[str, str]
 ) -> Answer:
-    """Tell the checksum of what was copied, and leave in its file what lies in one.
+    """Return the checksum of the copied bytes, and leave bytes of a file in the file.
 
-    The ETag of a part out of a file is made of its SHA-256, so that it is read once only. S3
-    promises no MD5 either: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+    The ETag of a part from a file is derived from its SHA-256, so that it is read only once. S3
+    does not guarantee an MD5 either: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
     upload = _upload(bucket, key, query)
     number = check_part_number(s3._qp(query, "partNumber"))
@@ -190,7 +190,7 @@ def _write_checksums(element: Element, checksums: dict[str, str]) -> None:
 
 
 def list_parts(bucket: str, key: str, query: dict[str, Any]) -> Answer:
-    """List a thousand parts at most, and say what their checksums are.
+    """List at most a thousand parts, with their checksums.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html
     """
@@ -207,7 +207,7 @@ def list_parts(bucket: str, key: str, query: dict[str, Any]) -> Answer:
 def complete_multipart_upload(
     bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]
 ) -> Answer:
-    """Demand of a completion what S3 demands, and put the parts together without reading them."""
+    """Check a completion as S3 does, and join the parts without reading them."""
     number = s3._qp(query, "uploadId")
     before = s3._completed_multipart_uploads.get(number)
     if _behaviour.answers_again and before and before["key"] == key:
@@ -248,7 +248,7 @@ def _completed(
     parts: list[Part],
     checksums: dict[str, str],
 ) -> Answer:
-    """Make the object; say so to who listens, and to who asked."""
+    """Create the object, publish its event, and respond."""
     body = join(upload["parts"][part.number]["body"] for part in parts)
     record = {
         "body": body,
@@ -279,7 +279,7 @@ def _completed(
 
 
 def put_record(bucket: str, key: str, record: dict[str, Any]) -> str | None:
-    """Put an object under a key, as a completed upload does; give its version."""
+    """Store an object under a key, as a completed upload does; return its version."""
     objects = s3._buckets[bucket]["objects"]
     prior, objects[key] = objects.get(key), record
     s3._maybe_replicate(bucket, key, record, record["body"])
@@ -296,16 +296,16 @@ def put_record(bucket: str, key: str, record: dict[str, Any]) -> str | None:
 
 
 def get_object_attributes(*arguments: Any) -> Answer:
-    """Tell a composite checksum without the number of parts, which HEAD tells with it.
+    """Return a composite checksum without the number of parts, with which HEAD returns it.
 
-    Seen: https://github.com/floci-io/floci/issues/3083
+    Observed in https://github.com/floci-io/floci/issues/3083
     """
     status, headers, body = _get_object_attributes(*arguments)
     return status, headers, re.sub(rb"(<Checksum\w+>[^<]*)-\d+<", rb"\1<", body)
 
 
 def version_entry_from_record(record: dict[str, Any], version: str, data: Any) -> dict[str, Any]:
-    """Keep with a version what its checksum is one of."""
+    """Store the type of the checksum with a version."""
     entry: dict[str, Any] = _version_entry_from_record(record, version, data)
     return entry | {"checksum_type": record.get("checksum_type")}
 
@@ -317,7 +317,7 @@ def object_record_from_version(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forget_uploads_after(function: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Remember in the uploads that go on under a key that an object was deleted there.
+    """Record in the uploads in progress under a key that an object was deleted there.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """

@@ -1,8 +1,8 @@
-"""What policies allow is allowed, and nothing else: patches of the emulator's authorization.
+"""Nothing is allowed but what policies allow: patches of the emulator's authorization.
 
-The emulator evaluates the policies of whoever calls it (``AUTH=true``). It lacks the keys of some
-conditions, the names of some resources, and what a service checks in its caller's name; and it
-lets services act as roles without looking at these. Every evaluation is recorded, see
+The emulator evaluates the policies of its callers (``AUTH=true``). It lacks the keys of some
+conditions, the ARNs of some resources, and the permissions that a service checks for its caller;
+and it does not evaluate the roles that services assume. Every evaluation is recorded, see
 :func:`recorded`.
 """
 
@@ -42,18 +42,18 @@ WORKFLOW: Final = "workflow/build/import-iso/1.0.0/1"
 
 
 class Check(NamedTuple):
-    """One action that is to be allowed on one resource."""
+    """An action on a resource that must be allowed."""
 
     action: str
     resource: str
     context: Mapping[str, Any] = {}
 
 
-# ---------------------------------------------------------------------- what is recorded
+# ---------------------------------------------------------------------- recorded evaluations
 
 
 def evaluate(context: Any, policies: Any, *limits: Any) -> Any:
-    """Evaluate policies, and record it where they are the caller's own."""
+    """Evaluate policies, and record the result if they are the caller's own."""
     result = _evaluate(context, policies, *limits)
     if _of_a_resource.get() or ":role/" in context.principal_arn:
         return result  # a resource's policy, or a simulation
@@ -82,7 +82,7 @@ def combine_resource_policy(*given: Any, **named: Any) -> Any:
 
 
 def compile_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:  # its call
-    """Let ``*`` stand for line breaks, too: a key may hold any character.
+    """Let ``*`` match line breaks, too: a key may contain any character.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
     """
@@ -91,10 +91,10 @@ def compile_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:  # its 
 
 
 def condition_value(key: str, context: Any) -> Any:
-    """Say of an assumed role the role itself where a condition is about ``aws:PrincipalArn``.
+    """Return the role's ARN for ``aws:PrincipalArn`` of an assumed role.
 
     "For IAM roles, the request context returns the ARN of the role, not the ARN of the user that
-    assumed the role." The emulator has the session's.
+    assumed the role." The emulator returns that of the session.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
     """
     if key.lower() == "aws:principalarn" and ":assumed-role/" in context.principal_arn:
@@ -105,13 +105,13 @@ def condition_value(key: str, context: Any) -> Any:
 
 
 def recorded() -> list[dict[str, Any]]:
-    """List what was evaluated so far, each once: principal, action, resource, context, result."""
+    """List the distinct evaluations so far: principal, action, resource, context, result."""
     with _lock:
         return list(_calls.values())
 
 
 def may_act(role_arn: str, check: Check) -> bool:
-    """Whether a role that a service has assumed may do something."""
+    """Whether the policies of a role that a service assumed allow an action."""
     name, account = role_arn.rsplit("/", 1)[-1], get_account_id()
     context = iam_evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/service",
@@ -131,7 +131,7 @@ def may_act(role_arn: str, check: Check) -> bool:
 
 
 def dynamodb_context(body: bytes) -> dict[str, Any]:
-    """Say which partitions a request names: ``dynamodb:LeadingKeys``, which the emulator lacks.
+    """Return the partitions of a request: ``dynamodb:LeadingKeys``, which the emulator lacks.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
@@ -162,7 +162,7 @@ def _partitions(asked: Mapping[str, Any]) -> Iterator[str]:
     for item in (asked.get("Item"), asked.get("Key")):
         yield from _partition(table, item)
     if "KeyConditionExpression" in asked and "IndexName" not in asked:
-        # Of a query the partition is the one value that is compared with `=`.
+        # In a query, the partition is the only value that is compared with `=`.
         names = asked.get("ExpressionAttributeNames") or {}
         for part in asked["KeyConditionExpression"].split(" AND "):
             left, equals, right = part.strip(" ()").partition(" = ")
@@ -183,7 +183,7 @@ def _hash_key(table: str) -> str:
 
 
 def request_context(service: str, iam_action: str, body: bytes, *more: Any) -> dict[str, Any]:
-    """Say what sources and detail types published events have; the emulator has neither key.
+    """Return the sources and detail types of published events; the emulator has neither key.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html
     """
@@ -197,7 +197,7 @@ def request_context(service: str, iam_action: str, body: bytes, *more: Any) -> d
 
 
 def resource_arn(service: str, method: str, path: str, *more: Any) -> str:
-    """Name what a call is about; the emulator has ``*`` for Image Builder's and for what is tagged.
+    """Return the ARN of a call's resource; the emulator has ``*`` for Image Builder and tagging.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2imagebuilder.html
@@ -236,16 +236,16 @@ def _first(query: Mapping[str, Any], key: str) -> str | None:
     return value[0] if isinstance(value, list) and value else value or None
 
 
-# ---------------------------------------------------------------------- in the caller's name
+# ---------------------------------------------------------------------- dependent actions
 
 
 def dependents(
     service: str, method: str, path: str, headers: Mapping[str, str], body: bytes
 ) -> Iterable[Check]:
-    """List what a service checks in its caller's name before it does what it is called for.
+    """List the permissions of its caller that a service checks for an operation.
 
-    The "dependent actions" of the service authorization reference; and Parameter Store's of a
-    parameter that is to be an AMI:
+    These are the "dependent actions" of the service authorization reference, and Parameter Store's
+    check of a parameter that contains an AMI:
     https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html
     """
     asked, region, account = _json(body), get_region(), get_account_id()
@@ -280,7 +280,7 @@ def dependents(
 
 
 def sources_of_404(method: str, path: str, headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Name bucket and key that were not found: of a read, or of what is copied."""
+    """Return the bucket and key that were not found, of a read or of a copy's source."""
     copied = unquote(headers.get("x-amz-copy-source", "").partition("?")[0])
     for place in (copied,) if copied else (unquote(path),) if method in {"GET", "HEAD"} else ():
         bucket, _, key = place.strip("/").partition("/")
@@ -289,11 +289,11 @@ def sources_of_404(method: str, path: str, headers: Mapping[str, str]) -> Iterat
 
 
 def guarded(service: str, handler: Handler) -> Handler:
-    """Put the checks before a service that are made in the caller's name.
+    """Add the checks of dependent actions to a service.
 
-    And of S3 the one behind: 404 is answered to those who may list the key, 403 to all others.
+    And to S3 the check of missing keys: 404 for callers that may list the key, 403 for others.
     "If you don't have the s3:ListBucket permission, Amazon S3 returns an HTTP status code 403". The
-    key is what ``s3:prefix`` is then compared with.
+    key is the value of ``s3:prefix``.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     https://github.com/ceph/ceph/pull/68577
     """
@@ -316,12 +316,12 @@ def guarded(service: str, handler: Handler) -> Handler:
 
 
 def denied(service: str, headers: Mapping[str, str], query: Mapping[str, Any], check: Check) -> Any:
-    """Answer a caller that may not do something; ``None`` for one that may."""
+    """Make the response for a caller that is denied an action; ``None`` if it is allowed."""
     key = router.extract_access_key_id(headers, query)
     account = get_account_id()
     principal = iam_evaluator.resolve_principal(key, account) if key else None
     if principal is None or getattr(principal, "policies", None) is None:
-        return None  # the account's own key, or nobody: the emulator has judged that before
+        return None  # the account's own key, or no caller: the emulator has checked that before
     found = iam_evaluator.enforce(
         key,
         check.action,
@@ -344,19 +344,19 @@ def denied(service: str, headers: Mapping[str, str], query: Mapping[str, Any], c
 
 
 def dispatch_to_stepfunctions(arn: str, payload: str) -> None:
-    """Start an execution if the target's role may; the emulator starts it whatever that may.
+    """Start an execution if the target's role allows it; the emulator does not check.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-identity-based.html
     """
     targets = [each for of_rule in eventbridge._targets.values() for each in of_rule]
     roles = {each["RoleArn"] for each in targets if each["Arn"] == arn and "RoleArn" in each}
     if roles and not any(may_act(role, Check("states:StartExecution", arn)) for role in roles):
-        return  # a failed invocation: it goes to the rule's dead-letter queue
+        return  # a failed invocation, which goes to the rule's dead-letter queue
     _dispatch_to_stepfunctions(arn, payload)
 
 
 def know_image_builder(tags: Tags) -> None:
-    """Let policies be about Image Builder's actions and its images' tags."""
+    """Support Image Builder's actions and its images' tags in policies."""
     iam_actions.SERVICE_TO_IAM_NAMESPACE["imagebuilder"] = "imagebuilder"
     iam_actions._BOTOCORE_SERVICE_MAP["imagebuilder"] = ["imagebuilder"]
 
@@ -370,7 +370,7 @@ def know_image_builder(tags: Tags) -> None:
 
 
 def apply() -> None:
-    """Put the patches in place."""
+    """Apply the patches."""
     iam_evaluator.evaluate = evaluate
     iam_evaluator.combine_resource_policy = combine_resource_policy
     iam_evaluator._fnmatch_compile = compile_pattern

@@ -1,9 +1,9 @@
-"""What runs inside a function's process: the Lambda runtime for Python, in small.
+"""The program inside a function's process: a minimal Lambda runtime for Python.
 
 This file is started by the base interpreter with ``-I -S``, so it may import the standard library
 only, and the function that it loads sees the standard library, its own code and its layers.
-It speaks JSON lines with the emulator: the set-up and the invocations on stdin, the answers on
-what was stdout. What the function prints goes to stderr, which is its log.
+It exchanges JSON lines with the emulator: set-up and invocations on stdin, responses on
+the original stdout. What the function prints goes to stderr, which is its log.
 """
 
 import importlib
@@ -21,7 +21,7 @@ SITE = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packag
 
 
 class Context:
-    """Lambda's context object, as far as functions use it."""
+    """Lambda's context object, with the attributes that functions use."""
 
     def __init__(self, setup: Json, invocation: Json) -> None:
         self.function_name = setup["name"]
@@ -36,12 +36,12 @@ class Context:
         self._deadline = invocation["deadline"]
 
     def get_remaining_time_in_millis(self) -> int:
-        """Say how much of the timeout is left."""
+        """Return how much of the timeout is left."""
         return max(0, int((self._deadline - time.time()) * 1000))
 
 
 def failure(error: Exception, request_id: str = "") -> Json:
-    """Put an exception into the form in which Lambda reports it: ``errorType`` is the class."""
+    """Format an exception as Lambda reports it: ``errorType`` is the class."""
     frames = traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
     return {
         "errorMessage": str(error),
@@ -52,7 +52,7 @@ def failure(error: Exception, request_id: str = "") -> Json:
 
 
 def load(setup: Json) -> Handler:
-    """Import the handler the way Lambda finds it: the code first, then the layers."""
+    """Import the handler as Lambda does: from the code first, then from the layers."""
     layers = [os.path.join(layer, "python", sub) for layer in setup["layers"] for sub in ("", SITE)]
     sys.path[:0] = [setup["code"], *(path.rstrip("/") for path in layers)]
     module, _, name = setup["handler"].replace("/", ".").rpartition(".")
@@ -61,7 +61,7 @@ def load(setup: Json) -> Handler:
 
 
 def invoke(handler: Handler, setup: Json, invocation: Json) -> Json:
-    """Run one invocation; give its answer."""
+    """Run one invocation; return its response."""
     trace = invocation.get("trace_id")
     if trace:
         os.environ["_X_AMZN_TRACE_ID"] = trace
@@ -80,7 +80,7 @@ def invoke(handler: Handler, setup: Json, invocation: Json) -> Json:
 
 
 def main() -> None:
-    """Load the function, then answer invocation after invocation until stdin ends."""
+    """Load the function, then handle invocations until stdin ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     setup = json.loads(sys.stdin.readline())
@@ -95,7 +95,7 @@ def main() -> None:
     else:
         reply = {"ready": True}
     while True:
-        # Onto what is no terminal, print() alone writes nothing yet.
+        # Without a terminal, print() is buffered.
         sys.stdout.flush()
         sys.stderr.flush()
         answers.write(json.dumps(reply) + "\n")

@@ -1,4 +1,4 @@
-"""What S3 keeps and tells: patches of the emulator's S3."""
+"""What S3 stores and returns: patches of the emulator's S3."""
 
 import json
 from contextvars import ContextVar
@@ -25,7 +25,7 @@ _ENCODED = frozenset({"Delimiter", "KeyMarker", "Prefix", "NextKeyMarker", "Key"
 
 
 def fire_s3_event(*args: Any, version_id: str | None = None, **more: Any) -> None:
-    """Remember the version that an event is about, for :func:`dispatch_event`."""
+    """Record the version of an event's object, for :func:`dispatch_event`."""
     token = _version.set(version_id)
     try:
         _fire_s3_event(*args, version_id=version_id, **more)
@@ -34,7 +34,7 @@ def fire_s3_event(*args: Any, version_id: str | None = None, **more: Any) -> Non
 
 
 def dispatch_event(event: dict[str, Any], *args: Any, **more: Any) -> None:
-    """Name the version in ``detail.object`` as ``version-id``, as S3 does in a versioned bucket.
+    """Add ``version-id`` to ``detail.object``, as S3 does in a versioned bucket.
 
     The emulator leaves it out.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
@@ -48,9 +48,9 @@ def dispatch_event(event: dict[str, Any], *args: Any, **more: Any) -> None:
 
 
 def list_object_versions(bucket: str, query: dict[str, Any]) -> Any:
-    """Encode keys as URLs where a client asks for it, as boto3 always does.
+    """URL-encode keys if the client requests it, as boto3 always does.
 
-    A key may hold what no XML 1.0 can, and the emulator writes it raw.
+    A key may contain characters that XML 1.0 does not allow, and the emulator writes them raw.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
     """
     token = _encoding.set("url" in query.get("encoding-type", ""))
@@ -61,7 +61,7 @@ def list_object_versions(bucket: str, query: dict[str, Any]) -> Any:
 
 
 def xml_body(root: Element) -> Any:
-    """Write an answer; see :func:`list_object_versions`."""
+    """Write a response; see :func:`list_object_versions`."""
     if _encoding.get():
         for element in root.iter():
             if element.tag.rpartition("}")[2] in _ENCODED and element.text:
@@ -73,9 +73,9 @@ def xml_body(root: Element) -> Any:
 def get_object(
     bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None
 ) -> tuple[int, dict[str, str], Any]:
-    """Send what lies in a file piece by piece, and of a version the range that is asked for.
+    """Send a body that is in a file in chunks, and support ranges of a version.
 
-    The emulator knows ranges of the current version only.
+    The emulator supports ranges of the current version only.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
     status, described, body = _get_object(bucket, key, headers, query)
@@ -114,7 +114,7 @@ def head_object(
     headers: dict[str, str] | None = None,
     query: dict[str, Any] | None = None,
 ) -> tuple[int, dict[str, str], Any]:
-    """Describe one part where one is asked for; the emulator describes the whole object.
+    """Describe one part if requested; the emulator describes the whole object.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
@@ -126,12 +126,12 @@ def head_object(
 
 
 def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    """Put a file into a bucket by reference, as a completed multipart upload of it would.
+    """Put a file into a bucket by reference, with the result of a completed multipart upload.
 
-    S3 takes objects of up to 50 TB and serves any range of them. The emulator keeps every body in
+    S3 stores objects of up to 50 TB and serves any range of them. The emulator keeps every body in
     memory, twice while it is uploaded, and a real ISO has 6 GB: so the file stays where it is, and
-    ranges are read from it. The ETag has the form of a multipart upload's but is made of the file's
-    identity, since nothing has read the bytes, and there are no checksums.
+    ranges are read from it. The ETag has the form of a multipart upload's but is derived from the
+    file's identity, because nothing has read the bytes, and there are no checksums.
     """
     stat = path.stat()
     parts = max(1, -(-stat.st_size // (64 << 20)))
@@ -144,9 +144,9 @@ def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[st
 
 
 def reads(bucket: str, key: str) -> list[tuple[int, int]]:
-    """List what has been read of an object that was linked: offset and length.
+    """List the ranges that were read of a linked object: offset and length.
 
-    What S3 reads itself, to copy it, does not count.
+    Ranges that S3 itself reads for a copy are not included.
     """
     body: LinkedBody = s3._buckets[bucket]["objects"][key]["body"]
     return body.reads

@@ -33,25 +33,24 @@ _task = threading.local()
 
 INTEGRATION: Final = "arn:aws:states:::"
 LIMIT: Final = 256 * 1024
-"""Bytes of JSON that go into a state or come out of one.
+"""The maximum size of the input or output of a state, in bytes of JSON.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 """
 TERMINAL: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
-"""What ``States.ALL`` does not match.
+"""The errors that ``States.ALL`` does not match.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 """
 
 
 def start_execution(data: dict[str, Any]) -> Any:
-    """Answer a repeated StartExecution as if it were the first.
+    """Respond to a repeated StartExecution as to the first.
 
     "StartExecution is idempotent for STANDARD workflows. […] if you call StartExecution with the
     same name and input as a running execution, the call succeeds and returns the same response as
-    the original request." Closed, or with another input: ``ExecutionAlreadyExists``, which is all
-    that the emulator knows.
-    An input of more than 256 KiB is refused.
+    the original request." If it has ended, or with another input: ``ExecutionAlreadyExists``, which
+    is the emulator's only response. An input of more than 256 KiB is refused.
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
     given = data.get("input", "{}")
@@ -75,7 +74,7 @@ def start_execution(data: dict[str, Any]) -> Any:
 def run_parallel_branches(
     state: dict[str, Any], given: Any, execution: dict[str, Any], ctx: dict[str, Any]
 ) -> tuple[Any, str | None]:
-    """Give a JSONata Parallel its Arguments, Output, Assign and scope; the emulator ignores them.
+    """Support Arguments, Output, Assign and scope of a JSONata Parallel; the emulator ignores them.
 
     "Arguments […] pass information to the branches", "Output […] transforms the output"; variables
     that a branch assigns are its own and end with it.
@@ -95,12 +94,12 @@ def run_parallel_branches(
 
 
 def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) -> Any:
-    """Call a REST-JSON service as its model says, and answer in PascalCase.
+    """Call a REST-JSON service as its model defines, and return its result in PascalCase.
 
     "Parameters and results of AWS SDK integrations are in PascalCase, even if the native service
-    API is in camelCase", errors are prefixed with the service's name, ``Imagebuilder.``, and their
-    causes end in the service, the status and the request. The emulator posts everything, and gives
-    keys of maps (tags) another case, too.
+    API is in camelCase"; errors are prefixed with the service's name, ``Imagebuilder.``, and their
+    causes end with the service, the status and the request id. The emulator uses POST always, and
+    changes the case of keys of maps (tags), too.
     https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
     if service != "imagebuilder":
@@ -131,17 +130,17 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
 
 
 def invoke_resource(resource: str, given: Any) -> Any:
-    """Refuse a result of more than 256 KiB, which the emulator hands on.
+    """Refuse a result of more than 256 KiB, which the emulator accepts.
 
-    ``States.DataLimitExceeded`` is reported where the output of a connector or of a state, or what
-    goes into one, is larger than the quota.
+    ``States.DataLimitExceeded`` is reported if the output of a connector or a state, or the input
+    of one, is larger than the quota.
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     """
     return _limited(_invoke_resource(resource, given), resource)
 
 
 def apply_jsonata_output(*given: Any, **named: Any) -> Any:
-    """Refuse an output of more than 256 KiB, likewise."""
+    """Refuse an output of more than 256 KiB, which the emulator accepts."""
     return _limited(_apply_jsonata_output(*given, **named), "Output")
 
 
@@ -156,10 +155,10 @@ def _limited(payload: Any, what: str) -> Any:
 
 
 def error_matches(names: Sequence[str], error: str) -> bool:
-    """Let ``States.ALL`` match what it matches, which is not all.
+    """Exclude terminal errors from ``States.ALL``.
 
     It cannot catch the terminal ``States.DataLimitExceeded``, nor ``States.Runtime``. In the
-    emulator it does.
+    emulator it catches them.
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     """
     if error in TERMINAL:
@@ -175,10 +174,10 @@ def apply_state_assign(
     result: Any = None,
     error_output: Any = None,
 ) -> None:
-    """Assign all variables of a state at once, each from the values as they were before it.
+    """Assign all variables of a state at once, each from the values before the assignment.
 
-    First all new values are worked out, from the variables as they were on entry; then they are
-    assigned. In the emulator each expression sees what the one before it has just assigned.
+    First all new values are computed from the variables on entry; then they are
+    assigned. In the emulator, each expression sees the previous assignment.
     https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
     """
     assign = state.get("Assign")
@@ -192,9 +191,9 @@ def apply_state_assign(
 
 
 def evaluate_choice(rule: dict[str, Any], given: Any, ctx: dict[str, Any]) -> bool:
-    """Take a condition that is a boolean, and no other; the emulator takes what JSONata casts.
+    """Accept only a boolean as a condition; the emulator accepts what JSONata casts to one.
 
-    A condition has to come to true or false; anything else is ``States.QueryEvaluationError``.
+    A condition must be true or false; anything else is ``States.QueryEvaluationError``.
     https://docs.aws.amazon.com/step-functions/latest/dg/state-choice.html
     """
     held: bool = stepfunctions._jsonata_state_field(rule, "Condition", "boolean", given, ctx)
@@ -204,18 +203,18 @@ def evaluate_choice(rule: dict[str, Any], given: Any, ctx: dict[str, Any]) -> bo
 SET_DEFAULT_VERSION: Final = {
     ("ec2", "ModifyLaunchTemplate"): {"DefaultVersion": "SetDefaultVersion"}
 }
-"""A member whose name on the wire is another one; the emulator's table of these lacks it.
+"""A member with another name in the request; the emulator's table lacks it.
 
-``DefaultVersion`` of ModifyLaunchTemplate is ``SetDefaultVersion`` there, as botocore's model says.
+``DefaultVersion`` of ModifyLaunchTemplate is sent as ``SetDefaultVersion``: see botocore's model.
 """
 
 
 def call_lambda(function: str, event: Any) -> Any:
-    """Call a throttled invocation by its name, which is ``Lambda.TooManyRequestsException``.
+    """Return ``Lambda.TooManyRequestsException`` for a throttled invocation.
 
     "As a best practice, ensure production code can handle AWS Lambda service exceptions
-    (Lambda.ClientExecutionTimeoutException, […] Lambda.TooManyRequestsException)". The emulator has
-    ``Lambda.Unknown``, which nobody waits out for hours.
+    (Lambda.ClientExecutionTimeoutException, […] Lambda.TooManyRequestsException)". The emulator
+    returns ``Lambda.Unknown``, which is not retried for hours.
     https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
     """
     try:
@@ -229,17 +228,17 @@ def call_lambda(function: str, event: Any) -> Any:
 
 
 class AbortedError(Exception):
-    """The execution was stopped: nothing further of it runs."""
+    """The execution was stopped, so nothing else in it may run."""
 
 
 def apply_jsonata_arguments(state: dict[str, Any], given: Any, ctx: dict[str, Any]) -> Any:
-    """Remember what a task is about to be given, for :func:`add_event`; refuse what is too big."""
+    """Record the input of a task for :func:`add_event`; refuse an input that is too large."""
     _task.arguments = _limited(_apply_jsonata_arguments(state, given, ctx), "Arguments")
     return _task.arguments
 
 
 def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None:
-    """Let a stopped execution do nothing more, and tell in the history what a task was given.
+    """End a stopped execution at once, and add the input of tasks to the history.
 
     StopExecution ends an execution at once, whatever state it is in; nothing catches it
     (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html). In the
@@ -247,7 +246,7 @@ def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None
     JSON data passed to the resource", are missing in its history
     (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskScheduledEventDetails.html).
     ``resourceType`` is "the service name of the resource" and ``resource`` its action; the emulator
-    tells the whole ARN of an integration as its resource
+    has the whole ARN of an integration as its resource
     (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskSucceededEventDetails.html).
     """
     if kind == "TaskScheduled":
@@ -264,7 +263,7 @@ def add_event(execution: dict[str, Any], kind: str, details: Any = None) -> None
 
 
 def authorize(execution: dict[str, Any], resource: str) -> None:
-    """Fail a task that the state machine's role may not do; the emulator does not consult it.
+    """Fail a task that the state machine's role does not allow; the emulator does not check it.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
     """
@@ -278,7 +277,7 @@ def authorize(execution: dict[str, Any], resource: str) -> None:
         check = policies.Check(named, given.get("ImageBuildVersionArn", "*"))
         error = error_name("imagebuilder", "AccessDeniedException")
     else:
-        return  # of others' machines, which tests deploy
+        return  # of other state machines, which tests deploy
     role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
     if not policies.may_act(role, check):
         cause = f"{role} is not authorized to perform: {check.action} on resource: {check.resource}"
@@ -286,7 +285,7 @@ def authorize(execution: dict[str, Any], resource: str) -> None:
 
 
 def fail_execution(execution: dict[str, Any], error: str, cause: str) -> None:
-    """Leave an execution that is over as it ended."""
+    """Leave an execution that has ended as it is."""
     if execution["status"] == "RUNNING":
         _fail_execution(execution, error, cause)
 

@@ -19,7 +19,7 @@ from tests.integration.conftest import ACCOUNT, BUCKET
 
 Run = Callable[..., tuple[int, str, str]]
 MIB = 1024 * 1024
-KEY = "drops/Büro Windows 11 + 100%41.iso"
+KEY = "isos/Büro Windows 11 + 100%41.iso"
 ADDRESS = f"s3://{BUCKET}/{KEY}"
 MORE = (("--sequencer", "1"), ("--sequencer", "2"))
 

@@ -1,4 +1,4 @@
-"""isodrop inspect on discs as they are, read by the reader itself."""
+"""isodrop inspect on generated ISOs, with the real reader."""
 
 import json
 import os
@@ -40,9 +40,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     [
         (business_editions(architecture="arm64"), "wrong-architecture"),
         (consumer_editions(), "no-such-edition"),
-        (evaluation_editions(), "evaluation-media"),
-        (ltsc_editions(), "ltsc-media"),
-        (server_editions(), "server-media"),
+        (evaluation_editions(), "evaluation-iso"),
+        (ltsc_editions(), "ltsc-iso"),
+        (server_editions(), "server-iso"),
         (business_editions(build=19045), "not-windows-11"),
         (business_editions(build=28000), "unsupported-release"),
     ],
@@ -82,7 +82,7 @@ def test_an_iso_of_5_gb_is_inspected_with_a_few_short_reads(run: Run, tmp_path: 
 def test_an_object_is_inspected_with_its_own_key_and_metadata(
     run: Run, tmp_path: Path, session: boto3.Session
 ) -> None:
-    key = "drops/Win11 24H2+Enterprise x64.iso"
+    key = "isos/Win11 24H2+Enterprise x64.iso"
     session.client("s3").upload_file(
         str(make_iso(tmp_path / "x.iso")),
         BUCKET,

@@ -12,7 +12,7 @@ from tests.support.harness import ImportHarness
 def test_inspect_uses_the_settings_of_the_stack(
     harness: ImportHarness, run: Run, stacks: dict[str, dict[str, str]], environment: dict[str, str]
 ) -> None:
-    stacks["isodrop"]["UploadUri"] = f"s3://{BUCKET}/drops/"
+    stacks["isodrop"]["UploadUri"] = f"s3://{BUCKET}/isos/"
     environment["IMAGE_NAME_TEMPLATE"] = "desk-{release}"
     path = harness.folder / KEY
     path.write_bytes(harness.iso())
@@ -24,7 +24,7 @@ def test_inspect_uses_the_settings_of_the_stack(
 
     look = json.loads(shown)
     assert (status, look["settings"], look["plan"]["name"]) == (0, "stack", "desk-24h2")
-    assert look["plan"]["tags"]["isodrop:source"] == f"s3://{BUCKET}/drops/{KEY}"
+    assert look["plan"]["tags"]["isodrop:source"] == f"s3://{BUCKET}/isos/{KEY}"
     assert out.splitlines()[-1] == "settings\tstack isodrop"
     assert "name\twindows-11-enterprise-x64-en-us\n" in elsewhere
     assert elsewhere.splitlines()[-1] == "settings\tdefault"

@@ -23,7 +23,7 @@ def test_in_a_pipe_list_prints_each_run_as_a_line_of_fields(
 
     lines = [line.split("\t") for line in out.splitlines()]
     assert status == 0
-    assert [line[1:3] for line in lines] == [["inspecting", ""], ["rejected", "server-media"]]
+    assert [line[1:3] for line in lines] == [["inspecting", ""], ["rejected", "server-iso"]]
     assert [line[-1] for line in lines] == ["b\\tc.iso", "a.iso"]
 
 
@@ -40,7 +40,7 @@ def test_list_truncates_nothing_in_80_columns(
     assert max(map(len, screen.splitlines())) <= 80
     heading, _, bad, *good = (line[1:] for line in screen.splitlines() if line.strip())
     assert heading.split() == ["Started", "State", "Result", "Key"]
-    assert bad.split()[1:] == ["rejected", "server-media", "bad.iso"]
+    assert bad.split()[1:] == ["rejected", "server-iso", "bad.iso"]
     assert good[0].split()[1] == "succeeded"
     second, third = heading.index("Result"), heading.index("Key")
     outcome, name = (
@@ -109,7 +109,7 @@ def test_list_as_json_has_whole_runs(harness: ImportHarness, run: Run) -> None:
     assert status == 0
     assert entry["state"] == "rejected"
     assert entry["source"]["key"] == "a.iso"
-    assert entry["answer"]["detail"]["data"]["code"] == "server-media"
+    assert entry["answer"]["detail"]["data"]["code"] == "server-iso"
 
 
 def test_list_can_show_open_runs_only(harness: ImportHarness, run: Run) -> None:

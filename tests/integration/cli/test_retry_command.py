@@ -40,7 +40,7 @@ def test_retry_that_waits_exits_with_the_status_of_the_answer(
     status, out, _ = run("retry", ADDRESS, "--wait")
 
     assert status == 3
-    assert "code\tserver-media\n" in out
+    assert "code\tserver-iso\n" in out
     assert waited == [operations.WAIT_SECONDS]
 
 

@@ -21,7 +21,7 @@ def test_status_shows_every_run_of_an_upload(harness: ImportHarness, run: Run) -
     assert status == 0
     assert [value for name, value in facts if name == "run"] == ["0", "1"]
     assert ["set", "edition=EnterpriseN"] in facts
-    assert [value for name, value in facts if name == "code"] == ["server-media"] * 2
+    assert [value for name, value in facts if name == "code"] == ["server-iso"] * 2
 
 
 def test_status_shows_each_note_of_an_answer_on_a_line(harness: ImportHarness, run: Run) -> None:

@@ -109,7 +109,7 @@ def test_watch_reports_a_run_that_began_and_ended_between_polls(
         ("state", "quick.iso", "decide"),
         ("answer", "quick.iso", "rejected"),
     ]
-    assert shown[-1]["answer"]["detail"]["data"]["code"] == "server-media"
+    assert shown[-1]["answer"]["detail"]["data"]["code"] == "server-iso"
 
 
 def test_watch_reports_both_runs_of_one_upload(
@@ -144,7 +144,7 @@ def test_on_a_terminal_watch_keeps_one_line_for_each_run(
     status, (one, other) = see("watch")
 
     assert status == 130
-    assert one.startswith("✘  a.iso  rejected  server-media; ")
+    assert one.startswith("✘  a.iso  rejected  server-iso; ")
     assert other.startswith("·  b.iso  decide    inspecting the ISO")
 
 

@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture
 def work() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="isodrop-media-") as name:
+    with tempfile.TemporaryDirectory(prefix="isodrop-iso-") as name:
         yield Path(name)

@@ -1,4 +1,4 @@
-"""Media that other programs made: read right at the promised cost, or rejected as they should."""
+"""ISOs of other programs are read correctly at the documented cost, or rejected as expected."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
     work: Path,
 ) -> None:
     wim = make_wim(business_editions(), size=1200 << 20)
-    source = iso_makers.folder(work / "disc", Image(wim).write(work / "big.wim"), fillers=900)
+    source = iso_makers.folder(work / "files", Image(wim).write(work / "big.wim"), fillers=900)
     contents = read(iso_makers.genisoimage(work / "image.iso", source))
     assert [edition.edition_id for edition in contents.editions][4] == "Enterprise"
     assert contents.requests <= 5
@@ -59,7 +59,7 @@ def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
 
 
 def _split(name: str) -> Make:
-    """Put one part of a split WIM on a disc, under some name."""
+    """Put one part of a split WIM on an ISO, under some name."""
 
     def make(work: Path) -> Path:
         whole = iso_makers.wimlib(work / "whole.wim", "lzms")
@@ -67,7 +67,7 @@ def _split(name: str) -> Make:
         run("wimlib-imagex", "append", work / "whole.content", whole, "noise")
         run("wimlib-imagex", "split", whole, work / "part.swm", "0.001")
         assert (work / "part2.swm").exists()
-        source = iso_makers.folder(work / "disc", work / "part.swm", f"sources/{name}")
+        source = iso_makers.folder(work / "files", work / "part.swm", f"sources/{name}")
         return iso_makers.genisoimage(work / "image.iso", source)
 
     return make
@@ -75,19 +75,19 @@ def _split(name: str) -> Make:
 
 def _pipable(work: Path) -> Path:
     wim = iso_makers.wimlib(work / "made.wim", "one", "--pipable")
-    return iso_makers.genisoimage(work / "image.iso", iso_makers.folder(work / "disc", wim))
+    return iso_makers.genisoimage(work / "image.iso", iso_makers.folder(work / "files", wim))
 
 
 def _linux(work: Path) -> Path:
     source = iso_makers.folder(
-        work / "disc", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
+        work / "files", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
     )
     return iso_makers.genisoimage(work / "image.iso", source, "-J", "-R")
 
 
 def _nothing(work: Path) -> Path:
     source = iso_makers.folder(
-        work / "disc", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
+        work / "files", iso_makers.wimlib(work / "made.wim", "one"), "casper/x.wim"
     )
     return iso_makers.genisoimage(work / "image.iso", source)
 
@@ -117,7 +117,7 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
         Code.SPLIT_IMAGE,
         "is part 1 of",
     ),
-    "wimlib, pipable": (_pipable, Code.UNREADABLE_MEDIA, "pipable image"),
+    "wimlib, pipable": (_pipable, Code.UNREADABLE_ISO, "pipable image"),
     "genisoimage, Linux": (_linux, Code.NOT_WINDOWS, "plain ISO 9660"),
     "genisoimage, UDF without Windows": (_nothing, Code.NOT_WINDOWS, "no sources/install.wim"),
     "genisoimage, nine tenths": (_cut(0.9), Code.TRUNCATED, "object ends"),
@@ -125,23 +125,23 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
     "mkudffs, empty": (_mkudffs("--blocksize=2048"), Code.NOT_WINDOWS, "no sources/install.wim"),
     "mkudffs, virtual partition": (
         _mkudffs("--vat", contents="cdr"),
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         "a virtual partition",
     ),
     "mkudffs, sparable partition": (
         _mkudffs(contents="cdrw"),
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         "a sparable partition",
     ),
     "mkudffs, virtual partition of 2.50": (
         _mkudffs("--udfrev=2.50", contents="bdr"),
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         "a virtual partition",
     ),
     "mkudffs, blocks of 512": (
         _mkudffs("--blocksize=512"),
-        Code.UNREADABLE_MEDIA,
-        "not of 2,048 bytes",
+        Code.UNREADABLE_ISO,
+        "have 512 bytes, not 2,048",
     ),
 }
 

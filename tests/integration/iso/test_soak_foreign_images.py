@@ -1,4 +1,4 @@
-"""Media that other programs made, damaged: read or rejected within the budget, as ours are."""
+"""Damaged ISOs of other programs are read or rejected within the budget."""
 
 from pathlib import Path
 
@@ -57,4 +57,4 @@ def test_damaged_foreign_images_raise_only_known_errors(work: Path) -> None:
     assert outcome.wrong == []
     assert outcome.memory < 4 << 20
     assert outcome.ends["read"] > 50
-    assert outcome.ends["unreadable-media"] > 50
+    assert outcome.ends["unreadable-iso"] > 50

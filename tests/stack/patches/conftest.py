@@ -18,9 +18,9 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 def bucket(emulator: LocalStack) -> str:
     """A versioned bucket that tells EventBridge what happens in it."""
     s3 = emulator.client("s3")
-    s3.create_bucket(Bucket="drops")
-    s3.put_bucket_versioning(Bucket="drops", VersioningConfiguration={"Status": "Enabled"})
+    s3.create_bucket(Bucket="uploads")
+    s3.put_bucket_versioning(Bucket="uploads", VersioningConfiguration={"Status": "Enabled"})
     s3.put_bucket_notification_configuration(
-        Bucket="drops", NotificationConfiguration={"EventBridgeConfiguration": {}}
+        Bucket="uploads", NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
-    return "drops"
+    return "uploads"

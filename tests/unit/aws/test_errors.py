@@ -1,4 +1,4 @@
-"""AWS's errors made ours: what is waited out, and what is not asked again."""
+"""How AWS's errors are translated: which are retried, and which are not."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def client_error(
         (ResponseStreamingError(error="x"), TransientError),
         (IncompleteReadError(actual_bytes=1, expected_bytes=2), TransientError),
         (NoCredentialsError(), PermanentError),
-        # Reported of warm functions: the token or the clock, and well again in the next one.
+        # Reported for warm functions: token or clock; the next execution environment is fine.
         (client_error("ExpiredToken", 400), TransientError),
         (client_error("ExpiredTokenException", 400), TransientError),
         (client_error("RequestExpired", 400), TransientError),

@@ -1,4 +1,4 @@
-"""S3's events, as S3 sends them, made uploads."""
+"""S3's events are parsed to uploads."""
 
 import json
 from collections.abc import Iterator
@@ -13,13 +13,14 @@ from isodrop.aws.s3_events import (
     make_object_created_event,
     parse_event,
 )
+from isodrop.domain.arn import Arn
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, RunRequest
 from tests.support.builders import an_upload
 
 EVENTS = Path(__file__).parents[3] / "events" / "in"
 WHEN = datetime(2026, 11, 24, 9, tzinfo=UTC)
-MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:ImportStateMachine"
+MACHINE = Arn.parse("arn:aws:states:eu-central-1:123456789012:stateMachine:Import")
 
 
 def event(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Step Functions' executions, as our code asks for them."""
+"""The adapter of Step Functions: its requests and its handling of errors."""
 
 import json
 from datetime import UTC, datetime
@@ -88,8 +88,8 @@ def test_an_execution_has_ended_or_is_running(
 
 def test_the_reason_of_a_failed_execution_is_one_line(executions: StepFunctions) -> None:
     with Stubber(executions.client) as stub:
-        told = described(status="FAILED", error="States.Runtime", cause="one\ntwo\x1b[31m")
-        stub.add_response("describe_execution", told)
+        response = described(status="FAILED", error="States.Runtime", cause="one\ntwo\x1b[31m")
+        stub.add_response("describe_execution", response)
 
         found = executions.describe_execution(ARN)
 

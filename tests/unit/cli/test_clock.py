@@ -1,4 +1,4 @@
-"""The service's clock, as far as its answers tell it."""
+"""The clock that follows the Date headers of AWS's responses."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime

@@ -1,4 +1,4 @@
-"""The command isodrop, as a new user would try it: what it prints and how it exits."""
+"""The command isodrop: its output and its exit codes."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         try:
             status = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:  # how argparse ends
+        except SystemExit as leaving:  # argparse exits
             status = int(leaving.code or 0)
         out, err = capfd.readouterr()
         return status, out, err
@@ -45,7 +45,7 @@ def iso(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def set_contents(monkeypatch: pytest.MonkeyPatch) -> SetContents:
-    """Say what is on whatever is read; the reader itself has tests of its own."""
+    """Set the contents of every ISO that is read; the reader has its own tests."""
 
     def put(content: IsoContents | Code) -> None:
         def read_media(read: ReadRange, size: int) -> IsoContents:
@@ -62,7 +62,7 @@ def set_contents(monkeypatch: pytest.MonkeyPatch) -> SetContents:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Run the command before a person's eyes."""
+    """Run the command on a terminal."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -71,7 +71,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def shown(*arguments: str | Path) -> str:
         monkeypatch.setenv("COLUMNS", "100")
         monkeypatch.setenv("NO_COLOR", "1")
-        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+        with monkeypatch.context() as here:  # only here: pytest has its own stdout
             here.setattr(sys, "stdout", screen := Terminal())
             main([str(argument) for argument in arguments])
         return screen.getvalue()
@@ -244,9 +244,9 @@ def test_the_given_key_replaces_the_file_name(
     run: Run, iso: Path, set_contents: SetContents
 ) -> None:
     set_contents(a_business_iso(build=22621, revision=3447))
-    status, out, _ = run("inspect", iso, "--key", "drops/Win11.iSo")
+    status, out, _ = run("inspect", iso, "--key", "isos/Win11.iSo")
     assert status == 0
-    status, out, _ = run("inspect", iso, "--key", "drops/Win11_23H2_Enterprise.ISO")
+    status, out, _ = run("inspect", iso, "--key", "isos/Win11_23H2_Enterprise.ISO")
     assert (status, "release\t23H2" in out) == (0, True)
 
 
@@ -312,7 +312,9 @@ def test_an_unreadable_file_exits_1(run: Run, iso: Path, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(iso))
 
-    monkeypatch.setattr(Path, "open", refuse)  # root may read anything, so the mode would not do
+    monkeypatch.setattr(
+        Path, "open", refuse
+    )  # root may read every file, so the mode would have no effect
     status, out, err = run("inspect", iso)
     assert (status, out, err) == (1, "", f"isodrop: {iso}: permission denied\n")
 
@@ -329,7 +331,7 @@ def test_a_file_that_shrinks_during_inspection_exits_1(
     assert (status, "became shorter" in err) == (1, True)
 
 
-# The command as such
+# The command itself
 
 
 @pytest.mark.parametrize(

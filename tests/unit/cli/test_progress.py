@@ -1,4 +1,4 @@
-"""What is new of a drop: what is said, in which order, and nothing of it twice."""
+"""The progress events of a run: which, in which order, and each only once."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ from tests.support.builders import a_plan, a_run
 from tools.contract.__main__ import ROOT
 from tools.contract.samples import SAMPLES, read
 
-KEY = "drop/windows.iso"
+KEY = "isos/windows.iso"
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 ARN = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.26100.1742/1"
 PLAN = a_plan()
@@ -35,7 +35,7 @@ MIB = 1 << 20
 
 
 def sample(name: str, **data: Any) -> str:
-    """An answer as the ledger has it."""
+    """An answer as in the ledger."""
     event = read(ROOT / SAMPLES)[name]
     event["detail"]["data"] |= data
     return json.dumps({"detail-type": event["detail-type"], "detail": event["detail"]})
@@ -57,13 +57,13 @@ SUCCEEDED = BUILDING | {
 }
 
 
-# What is known of an ask
+# A run in progress
 
 
 def test_an_unclaimed_run_waits_for_the_stack() -> None:
-    (news,) = known_events(RunSnapshot(None, StepCount(0, 0)), KEY, NOW)
+    (event,) = known_events(RunSnapshot(None, StepCount(0, 0)), KEY, NOW)
 
-    assert news == ProgressEvent("state", KEY, "decide", "waiting for the import to start", NOW)
+    assert event == ProgressEvent("state", KEY, "decide", "waiting for the import to start", NOW)
 
 
 def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> None:
@@ -71,38 +71,40 @@ def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> Non
         RunSnapshot(None, StepCount(0, 0)),
         RunSnapshot(None, StepCount(0, 0), is_overdue=True),
     )
-    told = ProgressTracker()
+    tracker = ProgressTracker()
 
-    news = [
+    events = [
         each
         for snapshot in (waits, late, late, snapshot())
-        for each in told.new_events(snapshot, KEY, NOW)
+        for each in tracker.new_events(snapshot, KEY, NOW)
     ]
 
-    assert [(each.event, each.step) for each in news] == [
+    assert [(each.event, each.step) for each in events] == [
         *(("state", "decide"), ("overdue", "decide"), ("state", "decide"))
     ]
-    so, what_to_do = news[1].message.splitlines()
+    so, what_to_do = events[1].message.splitlines()
     assert so == "the import has not started yet"
     assert what_to_do.startswith("isodrop doctor shows why; the sweep")
 
 
 @pytest.mark.parametrize(
-    ("changes", "said", "state"),
+    ("changes", "message", "state"),
     [
         ({}, "inspecting the ISO", "inspecting"),
         ({"decision": PLAN}, f"requesting {IMAGE} from Image Builder", "importing"),
         (BUILDING, IMAGE, "building"),
-        ({"decision": Rejection.of(Code.SERVER_MEDIA)}, "server-media", "inspecting"),
+        ({"decision": Rejection.of(Code.SERVER_ISO)}, "server-iso", "inspecting"),
     ],
-    ids=["looked at", "asked for", "building", "rejected"],
+    ids=["inspected", "requested", "building", "rejected"],
 )
-def test_a_decision_is_dated_by_the_claim(changes: dict[str, Any], said: str, state: str) -> None:
-    (news,) = known_events(snapshot(**changes), KEY, NOW)
+def test_a_decision_is_dated_by_the_claim(
+    changes: dict[str, Any], message: str, state: str
+) -> None:
+    (event,) = known_events(snapshot(**changes), KEY, NOW)
 
-    assert (news.step, news.message) == ("decide", said)
-    assert news.at == datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-    assert news.data == {
+    assert (event.step, event.message) == ("decide", message)
+    assert event.at == datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    assert event.data == {
         "uploadId": "d0d0",
         "run": 0,
         "state": state,
@@ -115,33 +117,37 @@ def test_a_decision_is_dated_by_the_claim(changes: dict[str, Any], said: str, st
 def test_only_the_current_status_of_a_build_has_steps() -> None:
     timeline = {"TESTING": minute(20), "BUILDING": minute(2), "PENDING": minute(1)}
 
-    told = list(known_events(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW))
+    events = list(
+        known_events(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW)
+    )
 
-    assert [(news.step, news.message, news.share) for news in told[1:]] == [
+    assert [(event.step, event.message, event.share) for event in events[1:]] == [
         ("pending", "", None),
         ("building", "", None),
         ("testing", "3 of 12 steps", 0.25),
     ]
-    assert [news.at.minute for news in told[1:]] == [1, 2, 20]
-    assert told[-1].data.items() >= {"status": "TESTING", "stepsDone": 3, "stepsTotal": 12}.items()
-    assert "stepsDone" not in told[-2].data
+    assert [event.at.minute for event in events[1:]] == [1, 2, 20]
+    assert (
+        events[-1].data.items() >= {"status": "TESTING", "stepsDone": 3, "stepsTotal": 12}.items()
+    )
+    assert "stepsDone" not in events[-2].data
 
 
 def test_without_known_steps_no_share_is_shown() -> None:
-    told = list(
+    events = list(
         known_events(
             snapshot(0, 0, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING), KEY, NOW
         )
     )
 
-    assert (told[-1].message, told[-1].share) == ("", None)
+    assert (events[-1].message, events[-1].share) == ("", None)
 
 
 def test_an_answer_is_the_last_event_and_not_repeated_as_a_status() -> None:
-    told = list(known_events(snapshot(**SUCCEEDED), KEY, NOW))
+    events = list(known_events(snapshot(**SUCCEEDED), KEY, NOW))
 
-    assert [news.step for news in told] == ["decide", "building", "succeeded"]
-    assert [news.event for news in told] == ["state", "state", "answer"]
+    assert [event.step for event in events] == ["decide", "building", "succeeded"]
+    assert [event.event for event in events] == ["state", "state", "answer"]
 
 
 # The answer
@@ -150,14 +156,14 @@ def test_an_answer_is_the_last_event_and_not_repeated_as_a_status() -> None:
 def test_the_conclusion_lists_the_amis_in_lines() -> None:
     answer = sample("iso-import-succeeded", reused=True)
 
-    news = answer_event(a_run(**SUCCEEDED | {"answer_json": answer}))
+    event = answer_event(a_run(**SUCCEEDED | {"answer_json": answer}))
 
     ami = json.loads(answer)["detail"]["data"]["amis"][0]
     lines = [f"{ami['id']} {ami['region']}", "reuses the image of an earlier upload"]
-    assert news.message.splitlines() == lines
-    assert (news.event, news.step, news.severity) == ("answer", "succeeded", "success")
-    assert news.at == datetime(2026, 11, 24, 9, 31, tzinfo=UTC)
-    assert news.data["answer"]["detail"]["data"]["amis"][0] == ami
+    assert event.message.splitlines() == lines
+    assert (event.event, event.step, event.severity) == ("answer", "succeeded", "success")
+    assert event.at == datetime(2026, 11, 24, 9, 31, tzinfo=UTC)
+    assert event.data["answer"]["detail"]["data"]["amis"][0] == ami
 
 
 def test_the_conclusion_names_the_account_of_a_copy() -> None:
@@ -177,11 +183,11 @@ def test_the_conclusion_names_the_account_of_a_copy() -> None:
 def test_the_conclusion_of_a_failure_has_code_message_and_remedy(kind: str) -> None:
     answer = sample(f"iso-import-{kind}")
 
-    news = answer_event(a_run(answer_json=answer, answered_at=minute(31)))
+    event = answer_event(a_run(answer_json=answer, answered_at=minute(31)))
 
     data = json.loads(answer)["detail"]["data"]
-    assert news.message.splitlines() == [data["code"], data["message"], data["remedy"]]
-    assert (news.step, news.severity) == (kind, "error")
+    assert event.message.splitlines() == [data["code"], data["message"], data["remedy"]]
+    assert (event.step, event.severity) == (kind, "error")
 
 
 @pytest.mark.parametrize("missing", ["answer_json", "answered_at"])
@@ -190,16 +196,16 @@ def test_a_conclusion_without_an_answer_is_an_error(missing: str) -> None:
         answer_event(a_run(**SUCCEEDED | {missing: None}))
 
 
-# Each thing once
+# Each event once
 
 
-def events_of(*sights: RunSnapshot) -> list[tuple[str, str, int]]:
-    """Step, sentence and minutes past nine of all that is told, one look each minute from ten."""
-    told = ProgressTracker()
+def events_of(*snapshots: RunSnapshot) -> list[tuple[str, str, int]]:
+    """Step, sentence and minutes past nine of all events, polled each minute from ten."""
+    tracker = ProgressTracker()
     return [
-        (news.step, news.message, (news.at - NOW).seconds // 60 if news.at >= NOW else -1)
-        for number, each in enumerate(sights)
-        for news in told.new_events(each, KEY, NOW + timedelta(minutes=number))
+        (event.step, event.message, (event.at - NOW).seconds // 60 if event.at >= NOW else -1)
+        for number, each in enumerate(snapshots)
+        for event in tracker.new_events(each, KEY, NOW + timedelta(minutes=number))
     ]
 
 
@@ -221,12 +227,12 @@ def test_a_decision_and_its_result_in_one_poll_come_in_order() -> None:
     decided = snapshot(
         status_first_seen_at={"PENDING": minute(1), "BUILDING": minute(2)}, **BUILDING
     )
-    told = ProgressTracker()
-    list(told.new_events(snapshot(), KEY, NOW))
+    tracker = ProgressTracker()
+    list(tracker.new_events(snapshot(), KEY, NOW))
 
-    news = list(told.new_events(decided, KEY, NOW))
+    events = list(tracker.new_events(decided, KEY, NOW))
 
-    assert [(each.step, each.at.minute) for each in news] == [
+    assert [(each.step, each.at.minute) for each in events] == [
         *(("decide", 1), ("pending", 1), ("building", 2))
     ]
 
@@ -246,7 +252,7 @@ def test_another_run_starts_the_progress_again() -> None:
     assert again == [("decide", "inspecting the ISO", -1)] * 2
 
 
-# How far an upload is
+# The progress of an upload
 
 
 def progressed(*, kept: int, sent: int, size: int) -> Progress:
@@ -266,11 +272,11 @@ def paced(*seen_at: tuple[float, int]) -> RateMeter:
 def test_resumed_parts_count_as_done_but_not_for_the_rate() -> None:
     progress = progressed(kept=40 * MIB, sent=20 * MIB, size=100 * MIB)
 
-    news = upload_event(KEY, NOW, progress, paced((0, 0), (10, 20 * MIB)))
+    event = upload_event(KEY, NOW, progress, paced((0, 0), (10, 20 * MIB)))
 
-    assert news.message == "60 MiB of 100 MiB, 2 MiB/s, 0:20 left, 40 MiB uploaded before"
-    assert news.share == 0.6
-    assert news.data == {
+    assert event.message == "60 MiB of 100 MiB, 2 MiB/s, 0:20 left, 40 MiB uploaded before"
+    assert event.share == 0.6
+    assert event.data == {
         "bytes": 60 * MIB,
         "size": 100 * MIB,
         "bytesResumed": 40 * MIB,
@@ -280,16 +286,16 @@ def test_resumed_parts_count_as_done_but_not_for_the_rate() -> None:
 
 
 def test_a_single_measurement_gives_no_rate_and_no_estimate() -> None:
-    news = upload_event(KEY, NOW, progressed(kept=0, sent=0, size=MIB), paced((5, 0)))
+    event = upload_event(KEY, NOW, progressed(kept=0, sent=0, size=MIB), paced((5, 0)))
 
-    assert news.message == "0 KiB of 1 MiB"
-    assert (news.data["bytesPerSecond"], news.data["secondsLeft"]) == (0, None)
+    assert event.message == "0 KiB of 1 MiB"
+    assert (event.data["bytesPerSecond"], event.data["secondsLeft"]) == (0, None)
 
 
 def test_a_complete_upload_has_no_time_left() -> None:
-    news = upload_event(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
+    event = upload_event(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
 
-    assert (news.message, news.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
+    assert (event.message, event.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
 
 
 def test_an_empty_file_is_complete() -> None:

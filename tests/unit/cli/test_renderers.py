@@ -1,4 +1,4 @@
-"""What a terminal, a pipe and a program see of the same news."""
+"""How the same events are rendered on a terminal, in a pipe and for a program."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from isodrop_cli.output import renderers
 from isodrop_cli.output.progress import ProgressEvent
 from isodrop_cli.output.renderers import UPLOAD_LINE_SECONDS, RunsView, StepsView, make_renderer
 
-KEY = "drops/Win11.iso"
+KEY = "isos/Win11.iso"
 NINE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 LATER = NINE + timedelta(minutes=30)
 AMI = "ami-0123456789abcdef0 eu-central-1"
@@ -31,11 +31,11 @@ HALF = at(1, "uploading", "upload", "3 GiB of 6 GiB, 50 MiB/s, 1:01 left", share
 UPLOADED = at(3, "uploaded", "upload", "6 GiB in 693 parts", data={"parts": 693})
 BUILDING = at(4, "state", "building", "2 of 8 steps", share=0.25)
 SUCCEEDED = at(25.5, "answer", "succeeded", AMI, severity="success")
-FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nMend it.", severity="error")
+FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nRepair it.", severity="error")
 
 
 def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Console:
-    """A terminal of that size, without colours, where the spinner stands still."""
+    """A terminal of that size, without colours and with a static spinner."""
     return Console(
         file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),
         width=width,
@@ -48,36 +48,36 @@ def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Con
 
 
 def picture(view: StepsView | RunsView, screen: Console) -> list[str]:
-    """The picture as it is now, line by line."""
+    """The lines of the current view."""
     with screen.capture() as drawn:
         screen.print(view.render())
     return [line.rstrip() for line in drawn.get().splitlines()]
 
 
 def steps(
-    *told: ProgressEvent, title: str = "", width: int = 80, encoding: str = "utf-8"
+    *events: ProgressEvent, title: str = "", width: int = 80, encoding: str = "utf-8"
 ) -> list[str]:
-    """What a person sees of one drop half an hour past nine."""
+    """The view of one run at half past nine."""
     view = StepsView(screen := a_console(width, encoding=encoding), lambda: LATER, title)
-    for news in told:
-        view.show(news)
+    for event in events:
+        view.show(event)
     return picture(view, screen)
 
 
-def board(*told: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
-    """What a person sees of many drops half an hour past nine."""
+def board(*events: ProgressEvent, width: int = 80, height: int = 10) -> list[str]:
+    """The view of many runs at half past nine."""
     view = RunsView(screen := a_console(width, height), lambda: LATER)
-    for news in told:
-        view.show(news)
+    for event in events:
+        view.show(event)
     return picture(view, screen)
 
 
-# A terminal that follows one drop
+# A terminal that follows one run
 
 
 def test_each_step_of_a_run_has_a_line_with_its_duration() -> None:
-    assert steps(INSPECTED, UPLOADED, BUILDING, title="Win11.iso to s3://drops/Win11.iso") == [
-        "Win11.iso to s3://drops/Win11.iso",
+    assert steps(INSPECTED, UPLOADED, BUILDING, title="Win11.iso to s3://uploads/Win11.iso") == [
+        "Win11.iso to s3://uploads/Win11.iso",
         "✔  inspect   windows-11-enterprise-x64-en-us 11.26100.1742                  3:00",
         "✔  upload    6 GiB in 693 parts                                             1:00",
         "⠋  building  2 of 8 steps                                                  26:00",
@@ -104,14 +104,14 @@ def test_each_sentence_of_a_failure_has_a_line() -> None:
     assert steps(INSPECTED, FAILED)[1:] == [
         f"✘  failed   build-failed{'25:30':>56}",
         "            It broke.",
-        "            Mend it.",
+        "            Repair it.",
     ]
 
 
 def test_a_rejection_before_the_upload_leaves_no_running_step() -> None:
-    rejected = at(0, "inspected", "inspect", "server-media", severity="error")
+    rejected = at(0, "inspected", "inspect", "server-iso", severity="error")
 
-    assert steps(rejected) == [f"✘  inspect  server-media{'0:00':>56}"]
+    assert steps(rejected) == [f"✘  inspect  server-iso{'0:00':>58}"]
 
 
 def test_a_narrow_terminal_wraps_lines_and_loses_nothing() -> None:
@@ -138,15 +138,15 @@ def test_control_codes_in_foreign_text_are_escaped() -> None:
     ]
 
 
-# A terminal that follows many drops
+# A terminal that follows many runs
 
 
 def test_each_of_many_runs_has_one_line() -> None:
     other = at(2, "state", "decide", "inspecting the ISO", key="b.iso")
 
     assert board(BUILDING, other, SUCCEEDED) == [
-        f"✔  {KEY}  succeeded  {AMI}{'21:30':>15}",
-        f"⠋  b.iso            decide     inspecting the ISO{'28:00':>31}",
+        f"✔  {KEY}  succeeded  {AMI}{'21:30':>16}",
+        f"⠋  b.iso           decide     inspecting the ISO{'28:00':>32}",
     ]
 
 
@@ -166,11 +166,11 @@ def test_with_more_runs_than_lines_the_last_ones_are_shown() -> None:
 
 def test_among_many_runs_a_long_answer_is_cut_to_its_line() -> None:
     (line,) = board(
-        at(1, "answer", "failed", "It broke.\nMend it." * 20, severity="error"), width=60
+        at(1, "answer", "failed", "It broke.\nRepair it." * 20, severity="error"), width=60
     )
 
     assert (len(line), line.count("…")) == (60, 1)
-    assert "It broke. Mend it." in line
+    assert "It broke. Repair it." in line
 
 
 def test_without_a_run_the_view_is_a_sentence() -> None:
@@ -181,7 +181,7 @@ def test_without_a_run_the_view_is_a_sentence() -> None:
 
 
 class Terminal(io.StringIO):
-    """What a person reads; only the last picture of what is drawn over and over stays there."""
+    """The contents of a terminal; of a live view only the last state remains."""
 
     def isatty(self) -> bool:
         return True
@@ -193,14 +193,14 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Show events on a terminal, and return what is there in the end."""
+    """Show events on a terminal, and return its final contents."""
 
     def show(events: Iterable[ProgressEvent], **how: Any) -> str:
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setattr(renderers, "utc_now", lambda: LATER)
         monkeypatch.delenv("TERM", raising=False)
-        with monkeypatch.context() as here:  # not longer: pytest has a stdout of its own
+        with monkeypatch.context() as here:  # only here: pytest has its own stdout
             here.setattr(sys, "stdout", screen := Terminal())
             with make_renderer(**how) as renderer:
                 for event in events:
@@ -240,12 +240,12 @@ def test_without_events_no_spinner_stays_on_a_terminal(
 
 
 def lines(
-    capfd: pytest.CaptureFixture[str], told: Iterable[ProgressEvent], **how: Any
+    capfd: pytest.CaptureFixture[str], events: Iterable[ProgressEvent], **how: Any
 ) -> list[str]:
     capfd.readouterr()
-    with make_renderer(**how) as telling:
-        for news in told:
-            telling.show(news)
+    with make_renderer(**how) as renderer:
+        for event in events:
+            renderer.show(event)
     return capfd.readouterr().out.splitlines()
 
 
@@ -254,7 +254,7 @@ def test_in_a_pipe_a_line_has_time_step_and_message(
 ) -> None:
     assert lines(capfd, [INSPECTED, FAILED], title="not in a pipe") == [
         f"2026-11-24T09:00:00Z\tinspect\t{INSPECTED.message}",
-        "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Mend it.",
+        "2026-11-24T09:25:30Z\tfailed\tbuild-failed; It broke. Repair it.",
     ]
 
 
@@ -286,13 +286,13 @@ def test_in_lines_the_progress_of_an_upload_is_printed_rarely() -> None:
     clock = iter(
         [100.0, 100.0, 100.0 + UPLOAD_LINE_SECONDS / 2, 100.0 + UPLOAD_LINE_SECONDS, 999.0]
     )
-    telling = renderers.LineRenderer(written.append, lambda: next(clock))
+    renderer = renderers.LineRenderer(written.append, lambda: next(clock))
 
-    for news in (HALF, HALF, UPLOADED, HALF):
-        telling.show(news)
+    for event in (HALF, HALF, UPLOADED, HALF):
+        renderer.show(event)
 
-    assert [(news.event, news.message) for news in written] == [
-        (news.event, news.message) for news in (HALF, UPLOADED, HALF)
+    assert [(event.event, event.message) for event in written] == [
+        (event.event, event.message) for event in (HALF, UPLOADED, HALF)
     ]
 
 
@@ -300,7 +300,9 @@ def test_in_lines_the_progress_of_an_upload_is_printed_rarely() -> None:
 def test_an_earlier_event_gets_the_time_of_the_line_before(
     capfd: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    told = lines(capfd, [INSPECTED, UPLOADED, HALF, BUILDING], as_json=as_json)
+    events = lines(capfd, [INSPECTED, UPLOADED, HALF, BUILDING], as_json=as_json)
 
     times = [f"2026-11-24T09:0{minute}:00Z" for minute in (0, 3, 3, 4)]
-    assert [json.loads(line)["time"] if as_json else line.split("\t")[0] for line in told] == times
+    assert [
+        json.loads(line)["time"] if as_json else line.split("\t")[0] for line in events
+    ] == times

@@ -1,4 +1,4 @@
-"""What the command loads before it does anything: it starts at once."""
+"""The modules that the command imports at its start."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ print(*sorted(sys.modules), sep="\\n", file=sys.stderr)
 
 
 def loaded(*arguments: str) -> set[str]:
-    """The modules that are loaded once a command has run in a process of its own."""
+    """The modules that are loaded after a command has run in its own process."""
     run = subprocess.run(
         [sys.executable, "-c", LIST.format(arguments=list(arguments))],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The allow-list as people write it, and what of it cannot be read."""
+"""The formats of the allow-list, and its invalid lines."""
 
 import hashlib
 import subprocess

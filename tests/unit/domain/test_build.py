@@ -1,4 +1,4 @@
-"""The one table of final statuses, to which the state machine's definition is held."""
+"""The table of final statuses, and its agreement with the state machine."""
 
 import re
 from dataclasses import replace

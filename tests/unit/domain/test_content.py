@@ -1,4 +1,4 @@
-"""What names the bytes of a copy, and how it is cut into parts."""
+"""The content id of a copy, and its division into parts."""
 
 import hashlib
 from base64 import b64encode

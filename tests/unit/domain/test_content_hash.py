@@ -1,4 +1,4 @@
-"""Both names of an ISO's bytes: right at any length, in order, and in bounded memory."""
+"""The two hashes of an ISO's bytes are correct at any length, and need bounded memory."""
 
 import hashlib
 import random

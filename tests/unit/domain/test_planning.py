@@ -1,4 +1,4 @@
-"""What is to be imported, or why it is not: upload + media + overrides + settings."""
+"""What is imported, or why not: decided from upload, ISO, overrides and settings."""
 
 import re
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def rejection(
 
 @pytest.mark.parametrize("key", ["a.iSo", ".iso", "in/.iso", "a\n\x1b.iso", "é" * 511 + ".iso"])
 def test_no_key_keeps_an_iso_from_its_import(key: str) -> None:
-    # What is imported is the copy, whose key is isodrop's own.
+    # The copy is imported, whose key isodrop chooses.
     decided = plan(upload=an_upload(key))
     assert decided.name == "windows-11-enterprise-x64-en-us"
     assert decided.description.isprintable()
@@ -186,13 +186,13 @@ def test_an_override_that_the_stack_forbids_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"edition_id": "EnterpriseEval"}, Code.EVALUATION_MEDIA),
-        ({"edition_id": "EnterpriseS"}, Code.LTSC_MEDIA),
-        ({"installation_type": "Server"}, Code.SERVER_MEDIA),
+        ({"edition_id": "EnterpriseEval"}, Code.EVALUATION_ISO),
+        ({"edition_id": "EnterpriseS"}, Code.LTSC_ISO),
+        ({"installation_type": "Server"}, Code.SERVER_ISO),
         ({"build": 19045}, Code.NOT_WINDOWS_11),
         ({"architecture": "arm64"}, Code.WRONG_ARCHITECTURE),
         ({"build": 28000}, Code.UNSUPPORTED_RELEASE),
-        ({"edition_id": None}, Code.UNREADABLE_MEDIA),
+        ({"edition_id": None}, Code.UNREADABLE_ISO),
     ],
 )
 def test_the_index_of_a_refused_image_is_refused(changes: dict[str, Any], code: Code) -> None:
@@ -206,33 +206,33 @@ def test_the_index_of_a_refused_image_is_refused(changes: dict[str, Any], code: 
 
 
 @pytest.mark.parametrize(
-    ("contents", "code", "told"),
+    ("contents", "code", "expected"),
     [
-        (an_iso(), Code.UNREADABLE_MEDIA, "no edition at all"),
+        (an_iso(), Code.UNREADABLE_ISO, "no edition"),
         (
             an_iso(
                 an_edition("ServerStandard", 1, installation_type="Server Core"),
                 an_edition("ServerStandard", 2, installation_type="Server"),
                 an_edition("ServerDatacenter", 3, installation_type="Server"),
             ),
-            Code.SERVER_MEDIA,
+            Code.SERVER_ISO,
             "(ServerStandard, ServerDatacenter)",
         ),
         (a_business_iso(build=19045), Code.NOT_WINDOWS_11, "build 19045 (22H2)"),
         (a_business_iso(major=6, build=9600), Code.NOT_WINDOWS_11, "build 9600"),
         (an_iso(an_edition("Core", build=19045)), Code.NOT_WINDOWS_11, "build 19045"),
-        (an_iso(an_edition("EnterpriseEval")), Code.EVALUATION_MEDIA, "(EnterpriseEval)"),
-        (an_iso(an_edition("IoTEnterpriseSEval")), Code.EVALUATION_MEDIA, "no Enterprise"),
+        (an_iso(an_edition("EnterpriseEval")), Code.EVALUATION_ISO, "(EnterpriseEval)"),
+        (an_iso(an_edition("IoTEnterpriseSEval")), Code.EVALUATION_ISO, "no Enterprise"),
         (
             an_iso(an_edition("EnterpriseS"), an_edition("IoTEnterpriseS", 2)),
-            Code.LTSC_MEDIA,
+            Code.LTSC_ISO,
             "(EnterpriseS, IoTEnterpriseS) and no Enterprise",
         ),
-        (an_iso(an_edition("IoTEnterprise")), Code.NO_SUCH_EDITION, "holds: IoTEnterprise."),
+        (an_iso(an_edition("IoTEnterprise")), Code.NO_SUCH_EDITION, "contains: IoTEnterprise."),
         (
             an_iso(an_edition("Core"), an_edition("Professional", 2)),
             Code.NO_SUCH_EDITION,
-            "Enterprise is not on the ISO, which holds: Core, Professional.",
+            "Enterprise is not on the ISO, which contains: Core, Professional.",
         ),
         (
             an_iso(an_edition("EnterpriseN", name="Windows 11 Enterprise")),
@@ -243,24 +243,24 @@ def test_the_index_of_a_refused_image_is_refused(changes: dict[str, Any], code: 
         (a_business_iso(build=28000), Code.UNSUPPORTED_RELEASE, "build 28000 (26H1)"),
         (a_business_iso(build=27842), Code.UNSUPPORTED_RELEASE, "22621, 22631, 26100, 26200"),
         (a_business_iso(major=11), Code.UNSUPPORTED_RELEASE, "build 26100"),
-        (a_business_iso(build=None), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
-        (a_business_iso(build=-1), Code.UNREADABLE_MEDIA, "VERSION/BUILD"),
-        (a_business_iso(architecture=None), Code.UNREADABLE_MEDIA, "ARCH"),
-        (a_business_iso(installation_type=None), Code.UNREADABLE_MEDIA, "INSTALLATIONTYPE"),
+        (a_business_iso(build=None), Code.UNREADABLE_ISO, "VERSION/BUILD"),
+        (a_business_iso(build=-1), Code.UNREADABLE_ISO, "VERSION/BUILD"),
+        (a_business_iso(architecture=None), Code.UNREADABLE_ISO, "ARCH"),
+        (a_business_iso(installation_type=None), Code.UNREADABLE_ISO, "INSTALLATIONTYPE"),
         (a_business_iso(installation_type="WindowsPE"), Code.NOT_WINDOWS, "only Windows PE"),
         (a_business_iso(installation_type="Nano"), Code.NOT_WINDOWS, "installation type Nano"),
-        (a_business_iso(revision=-5), Code.UNREADABLE_MEDIA, "SPBUILD"),
-        (a_business_iso(revision=UNREADABLE), Code.UNREADABLE_MEDIA, "an unreadable VERSION"),
-        (a_business_iso(revision=100_000), Code.UNREADABLE_MEDIA, "the VERSION/SPBUILD '100000'"),
-        (a_business_iso(revision=10**5000), Code.UNREADABLE_MEDIA, "SPBUILD"),
-        (an_iso(an_edition(index=0)), Code.UNREADABLE_MEDIA, "INDEX"),
+        (a_business_iso(revision=-5), Code.UNREADABLE_ISO, "SPBUILD"),
+        (a_business_iso(revision=UNREADABLE), Code.UNREADABLE_ISO, "an unreadable VERSION"),
+        (a_business_iso(revision=100_000), Code.UNREADABLE_ISO, "the VERSION/SPBUILD '100000'"),
+        (a_business_iso(revision=10**5000), Code.UNREADABLE_ISO, "SPBUILD"),
+        (an_iso(an_edition(index=0)), Code.UNREADABLE_ISO, "INDEX"),
     ],
 )
 def test_a_rejection_has_the_most_helpful_reason(
-    contents: IsoContents, code: Code, told: str
+    contents: IsoContents, code: Code, expected: str
 ) -> None:
     found = rejection(contents)
-    assert (found.code, told in found.message) == (code, True), found
+    assert (found.code, expected in found.message) == (code, True), found
 
 
 def test_a_client_edition_named_server_is_not_a_server_iso() -> None:
@@ -279,7 +279,7 @@ def test_an_evaluation_beside_the_wanted_edition_is_ignored() -> None:
 
 def test_the_remedy_spells_the_wanted_edition_correctly() -> None:
     found = rejection(settings=some_settings(edition="enterprise"))
-    assert (found.code, "Ask for Enterprise" in found.remedy) == (Code.NO_SUCH_EDITION, True)
+    assert (found.code, "Use Enterprise" in found.remedy) == (Code.NO_SUCH_EDITION, True)
 
 
 def test_the_remedy_for_a_missing_edition_is_another_one() -> None:
@@ -335,7 +335,7 @@ def test_a_file_name_only_supplies_what_the_iso_lacks(
 
 
 def iso_of_build(version: str) -> IsoContents:
-    """Give a business disc of a build and revision, or of a build that does not say its own."""
+    """Make a business ISO of a build, with or without a revision."""
     build, _, revision = version.partition(".")
     return a_business_iso(build=int(build), revision=int(revision) if revision else None)
 
@@ -350,7 +350,7 @@ def test_an_early_22621_is_22h2_whatever_its_name(version: str, key: str) -> Non
     assert f"build {version}, which is 22H2" in found.message
     assert "23H2 begin with 22621.2428" in found.message
     assert ("although the file name says 23H2" in found.message) == (
-        parse_file_name(key).label == "23H2"
+        parse_file_name(key).named_release == "23H2"
     )
     assert "under a name" not in found.remedy
 
@@ -392,11 +392,11 @@ def test_a_22621_without_a_release_in_its_name_gets_a_caveat() -> None:
     assert "ISOs of 22H2 and 23H2" in decided.notes[0]
 
 
-# What the file name says against the media
+# What the file name says against the ISO
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "expected"),
     [
         ("Win11_23H2_English_x64.iso", "The file name says 23H2, but the ISO contains build 26100"),
         ("Win11_24H2_English_Arm64.iso", "The file name says arm64, but the ISO contains x64"),
@@ -405,9 +405,9 @@ def test_a_22621_without_a_release_in_its_name_gets_a_caveat() -> None:
         ("win11-22631.1.iso", "The file name says 22631, but the ISO contains build 26100"),
     ],
 )
-def test_an_iso_prevails_over_its_file_name_with_a_note(key: str, told: str) -> None:
+def test_an_iso_prevails_over_its_file_name_with_a_note(key: str, expected: str) -> None:
     decided = plan(upload=an_upload(key))
-    assert any(note.startswith(told) for note in decided.notes), decided.notes
+    assert any(note.startswith(expected) for note in decided.notes), decided.notes
     assert decided.architecture == "x64"
 
 
@@ -447,7 +447,7 @@ def test_a_filled_name_is_lower_case_with_single_hyphens(template: str, name: st
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "expected"),
     [
         ("", "names of 0 characters"),
         ("{language}", "names of 0 characters"),
@@ -465,10 +465,10 @@ def test_a_filled_name_is_lower_case_with_single_hyphens(template: str, name: st
         ("edition}", "braces do not pair up"),
     ],
 )
-def test_an_invalid_template_is_refused_with_a_reason(template: str, told: str) -> None:
+def test_an_invalid_template_is_refused_with_a_reason(template: str, expected: str) -> None:
     wrong = check_template(template)
     assert wrong is not None
-    assert told in wrong
+    assert expected in wrong
     assert wrong.endswith(".")
     name = plan(settings=some_settings(image_name_template=template)).name
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,126}[a-z0-9]", name)

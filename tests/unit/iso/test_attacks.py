@@ -1,4 +1,4 @@
-"""Media that mean harm: each attack ends in a rejection, and none costs much."""
+"""Malicious ISOs: each attack ends in a rejection, and none costs much."""
 
 import struct
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def test_an_allocation_extent_that_continues_in_itself_is_rejected() -> None:
     block = block_of(CHAINED, place)
     circle = allocation_extent(block, short_ad(SECTOR, block, 3))
 
-    is_harmless(CHAINED.with_bytes(CHAINED.places[place], circle), "goes round in a circle")
+    is_harmless(CHAINED.with_bytes(CHAINED.places[place], circle), "is circular")
 
 
 def test_a_circle_of_two_allocation_extents_is_rejected() -> None:
@@ -42,7 +42,7 @@ def test_a_circle_of_two_allocation_extents_is_rejected() -> None:
         data = allocation_extent(block, short_ad(SECTOR, following, 3))
         image = image.with_bytes((FIRST_PARTITION_SECTOR + block) * SECTOR, data)
 
-    is_harmless(image, "goes round in a circle")
+    is_harmless(image, "is circular")
 
 
 def test_volume_descriptors_that_go_on_in_themselves() -> None:
@@ -61,7 +61,7 @@ def test_volume_descriptors_that_go_on_in_themselves() -> None:
 
 
 def renamed(image: Image, old: str, new: str, block: int | None = None) -> Image:
-    """Change a name in the root folder, and where it leads."""
+    """Change a name in the root folder, and its target."""
     offset = image.places["/"]
     data = bytearray(image.read(offset, SECTOR))
     at = data.find(b"\x08" + old.encode()) - 38
@@ -77,7 +77,7 @@ def test_a_folder_that_holds_itself() -> None:
     found = rejection(image, requests=1)
 
     assert found.code is Code.NOT_WINDOWS
-    assert "sources holds" in found.message
+    assert "sources contains" in found.message
 
 
 def test_a_tree_as_deep_as_can_be_is_not_walked() -> None:
@@ -102,7 +102,7 @@ def test_extents_that_overlap() -> None:
 
 
 def test_a_thousand_extents_of_the_same_gigabyte() -> None:
-    # Given an install.wim of 234 GB on a disc of five
+    # Given an install.wim of 234 GB on an ISO of five
     image = make_image(size=LARGE)
     block = block_of(image, WIM)
 
@@ -123,7 +123,7 @@ def test_a_folder_that_claims_to_be_huge(place: str, size: int) -> None:
 
 
 def test_a_folder_that_is_huge() -> None:
-    # Given a folder of a gigabyte, all of it recorded
+    # Given a fully recorded folder of a gigabyte
     image = make_image(size=LARGE)
 
     def change(entry: bytearray) -> None:
@@ -183,7 +183,7 @@ def test_addresses_outside_the_partition_are_rejected(block: int) -> None:
 
 
 def test_a_partition_that_there_is_not() -> None:
-    is_harmless(resealed(SOUND_IMAGE, "fsd", put("H", 408, 1)), "partition 1, which there is not")
+    is_harmless(resealed(SOUND_IMAGE, "fsd", put("H", 408, 1)), "partition 1, which does not exist")
 
 
 @pytest.mark.parametrize("at", [0x48, 0x30, 0x60, 0x7C])
@@ -198,7 +198,7 @@ def test_resources_outside_the_windows_image(at: int, size: int, offset: int) ->
     is_harmless(SOUND_IMAGE.with_bytes(SOUND_IMAGE.places[WIM], bytes(header)), "lies outside it")
 
 
-# What is not what it has to be
+# Wrong structures
 
 
 @pytest.mark.parametrize("place", ["fsd", "/#", "/sources#", f"{WIM}#"])
@@ -257,11 +257,11 @@ def test_entries_of_the_wrong_kind(
     ("number", "change", "words"),
     [
         (3, put("L", 212, 512), "2,048 bytes"),
-        (3, put("B", 217, 0), "not one of UDF"),
+        (3, put("B", 217, 0), "not a UDF"),
         (3, put("BB", 440, 2, 64), "a partition map of an unknown kind"),
         (3, put("L", 264, 5), "a partition map of an unknown kind"),
         (3, put("H", 444, 9), "no descriptor"),
-        (2, put("B", 25, 0), "not one of UDF"),
+        (2, put("B", 25, 0), "not a UDF"),
         (3, put("H", 0, 9), "no logical volume descriptor"),
     ],
 )
@@ -290,7 +290,7 @@ def test_rewritable_and_newer_udf_volumes_are_named_by_their_partition(
     for place in ("main", "reserve"):
         image = resealed(image, f"{place} 3", change)
 
-    is_harmless(image, f"has a {kind.lower()} partition, which Windows media never have")
+    is_harmless(image, f"has a {kind.lower()} partition, which Windows ISOs never have")
 
 
 def test_an_extent_that_ends_within_a_block_and_is_not_the_last() -> None:
@@ -308,18 +308,18 @@ def test_an_extent_that_is_recorded_behind_the_tail() -> None:
 
 
 def test_the_same_name_twice() -> None:
-    is_harmless(make_image(files={"Sources/x": b""}), "there 2 times")
+    is_harmless(make_image(files={"Sources/x": b""}), "occurs 2 times")
 
 
 @pytest.mark.parametrize(
     ("at", "form", "value", "words"),
     [
-        (0, "B", 0x4E, "does not start as"),
+        (0, "B", 0x4E, "does not start like"),
         (8, "L", 207, "unknown version"),
         (12, "L", 0x10E00, "unknown version"),
-        (16, "L", 0x40, "never finished"),
+        (16, "L", 0x40, "not written completely"),
         (40, "H", 2, "part 2 of 1"),
-        (44, "L", 0, "holds 0 images"),
+        (44, "L", 0, "contains 0 images"),
         (44, "L", 0xFFFFFFFF, "4,294,967,295 images"),
         (44, "L", 10, "describes 11 images"),
         (0x4F, "B", 6, "compressed"),

@@ -1,4 +1,4 @@
-"""Every bound: what lies at it is read, what lies one past it is rejected."""
+"""Every limit: a value at the limit is read, a value above it is rejected."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,12 +30,12 @@ FOLDERS = ("boot", "efi", "sources", "support")
 
 def unreadable(image: Image, words: str, *, requests: int = MAX_REQUESTS) -> None:
     found = rejection(image, requests=requests)
-    assert found.code is Code.UNREADABLE_MEDIA, found
+    assert found.code is Code.UNREADABLE_ISO, found
     assert words in found.message
 
 
 def folder_of(size: int, *, image_size: int | None = None, path: str = "sources/") -> Image:
-    """Make an image whose folder has just so many bytes, by names of 256 bytes and one less."""
+    """Make an image whose folder has exactly ``size`` bytes, with names of up to 256 bytes."""
     used = 40 + sum(
         (39 + len(name) + 3) // 4 * 4
         for name in (
@@ -82,7 +82,7 @@ def test_257_images_in_the_xml_where_the_header_has_fewer() -> None:
 
 @pytest.mark.parametrize("long", [False, True])
 def test_512_allocation_descriptors(long: bool) -> None:
-    # In blocks of one sector each; a group of 100 goes on by one more descriptor.
+    # In blocks of one sector each; one more descriptor continues a group of 100.
     layout = Layout(extent=SECTOR, chain=100, long=long)
 
     def image(extents: int) -> Image:
@@ -90,12 +90,12 @@ def test_512_allocation_descriptors(long: bool) -> None:
         assert wim.size == extents * SECTOR
         return make_image(wim=wim, layout=layout)
 
-    assert len(read_contents(image(507)).editions) == 1  # and 5 to go on
+    assert len(read_contents(image(507)).editions) == 1  # and 5 that continue them
     unreadable(image(508), "more than 512 extents")
 
 
 def scattered(pieces: int) -> Image:
-    """Make an image whose folder sources is in so many places, each one a request."""
+    """Make an image whose folder sources is in many places, each of which needs a request."""
     image = folder_of(pieces * SECTOR, image_size=LARGE)
     start = image.places["/sources"]
     descriptors = b""
@@ -116,18 +116,18 @@ def scattered(pieces: int) -> Image:
 def test_24_requests() -> None:
     # One for the start, one each for the file entry, the header and the XML of install.wim.
     assert read_contents(scattered(20)).requests == 24
-    unreadable(scattered(21), "scattered over 24 places")
+    unreadable(scattered(21), "within 24 reads")
 
 
 def test_four_mebibytes_in_all() -> None:
-    # No image needs so much with the other bounds in force, so the window is asked itself.
+    # With the other limits no image needs so much, so this tests the window itself.
     window = Window(lambda _at, length: bytes(length), LARGE)
     window.read(0, MAX_BYTES, "it")
     assert window.bytes == MAX_BYTES
 
-    with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
+    with pytest.raises(RejectedError, match="within 4,194,304 bytes"):
         window.read(MAX_BYTES, 1, "it")
-    with pytest.raises(RejectedError, match="more than 4,194,304 bytes"):
+    with pytest.raises(RejectedError, match="within 4,194,304 bytes"):
         Window(lambda _at, length: bytes(length), LARGE).read(0, MAX_BYTES + 1, "it")
 
 
@@ -159,7 +159,7 @@ def test_the_partition_may_reach_to_the_end_of_the_object() -> None:
 @pytest.mark.parametrize("more", [1, 2, 150, 1 << 20, 1 << 31])
 @pytest.mark.parametrize("anchor", ["last", "behind"])
 def test_an_object_that_ends_with_an_anchor_is_whole(more: int, anchor: str) -> None:
-    # Given a partition that is said to be longer than the object, as makers' slips leave it
+    # Given a partition that claims to be longer than the object, as by defects of ISO writers
     image = make_image(layout=Layout(anchors=("first", anchor)), size=LARGE)
     length = image.size // SECTOR - FIRST_PARTITION_SECTOR
     longer = descriptor_changed(image, 2, put("L", 192, length + more))
@@ -179,11 +179,11 @@ def test_an_object_that_ends_without_an_anchor_is_not_whole(layout: str) -> None
     found = rejection(longer)
 
     assert found.code is Code.TRUNCATED
-    assert f"the file system on it reaches to {image.size + SECTOR:,}" in found.message
+    assert f"the file system on it extends to {image.size + SECTOR:,}" in found.message
 
 
 def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
-    # Given an object cut off within install.wim, right behind what looks like an anchor
+    # Given an object that ends inside install.wim, directly after what looks like an anchor
     image = make_image(size=64 << 20)
     sector = image.size // SECTOR // 2
     cut = image.with_bytes(sector * SECTOR, udf.anchor(sector, 257, 275)).truncated(
@@ -193,7 +193,7 @@ def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
     found = rejection(cut, requests=1)
 
     assert found.code is Code.TRUNCATED
-    assert "the file system on it reaches to" in found.message
+    assert "the file system on it extends to" in found.message
 
 
 def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:
@@ -204,7 +204,7 @@ def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:
 
 
 def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:
-    # The file that is last on the disc is install.wim here.
+    # The last file on this ISO is install.wim.
     image = make_image(
         layout=Layout(interleaved=True, narrow=True), wim_name="install.wim", size=LARGE
     )

@@ -1,4 +1,4 @@
-"""Objects that are not what was uploaded: cut off, put together wrongly, or lost on the way."""
+"""Damaged uploads: truncated, with parts in a wrong order, or with missing parts."""
 
 import pytest
 
@@ -23,11 +23,11 @@ def edges(image: Image) -> list[int]:
 @pytest.mark.parametrize("layout", ["grouped", "interleaved", "udf-only"])
 def test_an_object_cut_off_anywhere_is_reported_as_truncated(layout: str) -> None:
     image = make_image(layout=layout)
-    end = (image.size // SECTOR - 1) * SECTOR  # behind the partition: the last anchor
+    end = (image.size // SECTOR - 1) * SECTOR  # after the partition: the last anchor
 
     for size in edges(image):
         if size < SECTOR * 17:
-            # Too little is left to tell.
+            # Too little remains for a decision.
             assert rejection(image.truncated(size)).code in {Code.NOT_AN_ISO, Code.TRUNCATED}
         elif size < end:
             assert rejection(image.truncated(size)).code is Code.TRUNCATED, size
@@ -49,7 +49,7 @@ PART = 8 << 20
 
 
 def parts(image: Image, order: list[int]) -> Image:
-    """Put an object together from its parts, in the order given, and whatever follows them."""
+    """Join parts of an object in the given order, with the rest after them."""
     count = 4
     pieces = []
     at = 0
@@ -79,13 +79,13 @@ def parts(image: Image, order: list[int]) -> Image:
     ],
 )
 def test_parts_missing_doubled_or_swapped_are_noticed(order: list[int]) -> None:
-    # Given an upload whose parts were put together wrongly
+    # Given an upload whose parts were joined in a wrong order
     image = make_image(size=64 << 20)
     assert len(read_contents(parts(image, [0, 1, 2, 3])).editions) == 11
 
     found = rejection(parts(image, order))
 
-    assert found.code in {Code.TRUNCATED, Code.UNREADABLE_MEDIA, Code.NOT_AN_ISO}
+    assert found.code in {Code.TRUNCATED, Code.UNREADABLE_ISO, Code.NOT_AN_ISO}
 
 
 # The callable

@@ -1,4 +1,4 @@
-"""A Windows image's XML that means harm: rejected, or read for little."""
+"""Malicious XML in a Windows image: rejected, or read at little cost."""
 
 import pytest
 
@@ -98,7 +98,7 @@ def test_the_encoding_declared_in_the_xml_is_ignored(encoding: str) -> None:
         (GOOD.replace('"1"', '"\uff11"'), "not numbered"),
         (GOOD.replace('"1"', f'"{"9" * 5000}"'), "not numbered"),
         (GOOD.replace(' INDEX="1"', ""), "not numbered"),
-        (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "1 is there twice"),
+        (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "1 occurs twice"),
         (GOOD.replace("</WIM>", '<IMAGE INDEX="2"/></WIM>'), "describes 2 images"),
         (GOOD.replace("WIM", "MIW"), "describes 0 images"),
         (GOOD.replace("</NAME>", "</NAME><NAME>y</NAME>"), "NAME twice"),
@@ -126,7 +126,7 @@ def test_invalid_numbers_are_none() -> None:
     edition = read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0]
 
     assert (edition.major, edition.minor, edition.build, edition.architecture) == (None,) * 4
-    # One that is not said counts as the very first; one that cannot be read must not.
+    # A missing one counts as the first; an unreadable one must not.
     assert edition.revision == UNREADABLE
 
 

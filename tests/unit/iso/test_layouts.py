@@ -1,4 +1,4 @@
-"""Whatever way a Windows ISO is laid out, the same editions are read from it."""
+"""The same editions are read from every layout of a Windows ISO."""
 
 import struct
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from isodrop_local.iso_maker.mutate import put, resealed, sealed
 READABLE = [name for name, layout in LAYOUTS.items() if layout.udf]
 LARGE = 5_400_000_000
 OSCDIMG = ("grouped", "interleaved")
-# As many files, in as large folders, as Microsoft's media have: 995.
+# As many files, in as large folders, as Microsoft's ISOs have: 995.
 CROWD = {
     **{f"boot/{n:03}.efi": b"MZ" + bytes(5000) for n in range(90)},
     **{f"efi/microsoft/{n:03}.efi": b"MZ" + bytes(5000) for n in range(90)},
@@ -84,7 +84,7 @@ def test_the_editions_are_read_from_five_gigabytes(layout: str) -> None:
 
 
 def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> None:
-    # Given an install.wim whose blocks are in the reverse order on the disc
+    # Given an install.wim whose blocks are in reverse order on the ISO
     image = make_image(layout=Layout(extent=2048))
     start = image.places["/sources/install.wim"]
     count = (
@@ -95,7 +95,7 @@ def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> N
         image = image.with_bytes(start + 2048 * at, block)
 
     def turn(entry: bytearray) -> None:
-        # The last extent, now first on the disc, is the one that is not full.
+        # The last extent, now first on the ISO, is not full.
         last = start // 2048 - FIRST_PARTITION_SECTOR + count - 1
         for at in range(count):
             entry[180 + 8 * at : 184 + 8 * at] = (last - at).to_bytes(4, "little")
@@ -172,7 +172,7 @@ def test_an_esd_under_the_name_of_a_wim_is_marked_as_one() -> None:
 
 @pytest.mark.parametrize(("name", "is_esd"), [("install.wim", False), ("INSTALL.ESD", True)])
 def test_the_name_of_an_esd_is_enough(name: str, is_esd: bool) -> None:
-    # Nothing but the name tells: what is in it is an ordinary WIM.
+    # Only the name differs: the contents are an ordinary WIM.
     image = make_image(files={f"sources/{name}": make_wim(consumer_editions())}, wim=b"")
 
     assert read_contents(image).is_esd is is_esd
@@ -263,7 +263,7 @@ def copied(image: Image, source: str, sector: int, change: Callable[[bytearray],
 
 @pytest.mark.parametrize(("number", "label"), [(1, "CCCOMA_X64FRE_EN-US_DV9"), (3, "PREVAILS")])
 def test_of_two_descriptors_of_a_kind_the_higher_number_prevails(number: int, label: str) -> None:
-    # Given a second logical volume descriptor where the one of no use was, behind it the first
+    # Given a second logical volume descriptor in place of an unused one, after the first
     image = make_image()
     name = b"\x08" + label.encode()
 
@@ -277,7 +277,7 @@ def test_of_two_descriptors_of_a_kind_the_higher_number_prevails(number: int, la
 
 
 def test_volume_descriptors_may_go_on_elsewhere() -> None:
-    # Given a sequence whose third and following descriptors are behind a pointer (ECMA-167 3/10.3)
+    # Given a sequence that continues after a pointer from the third on (ECMA-167 3/10.3)
     image = make_image(size=LARGE)
     first = image.places["main 2"] // SECTOR
     elsewhere = image.size // SECTOR - 50

@@ -1,4 +1,4 @@
-"""What is no Windows ISO is told for what it is."""
+"""Objects that are not Windows ISOs are identified."""
 
 import gzip
 from io import BytesIO
@@ -26,21 +26,21 @@ def archive() -> bytes:
     ("data", "words"),
     [
         (archive(), "a ZIP archive"),
-        # Without the time of day: it would be in the test's name, and differ between the workers.
+        # Without the time of day, which would make the names of tests differ between workers.
         (gzip.compress(b"x", mtime=0), "a gzip file"),
         (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7-Zip archive"),
         (b"\r\n<!DOCTYPE html>\n<title>Download</title>", "an HTML page"),
         (b"<html><body>Please sign in", "an HTML page"),
         (b"vhdxfile", "a virtual disk (VHDX)"),
-        (b"\0" + b"\xff" * 10 + b"\0\0\x02\0\x01", "a raw copy of a disc, with sectors of 2,352"),
-        (b"CISO\0\0\0\0", "a compressed disc image (CSO)"),
-        (b"IsZ!\x40\x01", "a compressed disc image (ISZ)"),
-        (b"DAA" + bytes(13), "a compressed disc image (DAA)"),
+        (b"\0" + b"\xff" * 10 + b"\0\0\x02\0\x01", "a raw CD or DVD image, with sectors of 2,352"),
+        (b"CISO\0\0\0\0", "a compressed disk image (CSO)"),
+        (b"IsZ!\x40\x01", "a compressed disk image (ISZ)"),
+        (b"DAA" + bytes(13), "a compressed disk image (DAA)"),
         (b"WLPWM\0\0\0\xd0\0\0\0", "a bare Windows image (WIM)"),
         (b"MZ\x90\0", "a Windows program"),
         (bytes(510) + b"\x55\xaa", "a disk with a boot sector"),
         (b"file".ljust(257, b"\0") + b"ustar\x0000", "a tar archive"),
-        (b"\x9d\x01\x02\x03" * 50, "binary data of no known kind"),
+        (b"\x9d\x01\x02\x03" * 50, "binary data of an unknown format"),
     ],
 )
 def test_other_files_are_recognised_by_their_kind(data: bytes, words: str, size: int) -> None:
@@ -56,7 +56,7 @@ def test_other_files_are_recognised_by_their_kind(data: bytes, words: str, size:
     [
         (70, "70 zeros, where the file system of an ISO begins at byte 32,768"),
         (20_000, "20,000 zeros, where the file system of an ISO begins at byte 32,768"),
-        (1_000_000, "nothing but zeros where a file system has to be"),
+        (1_000_000, "nothing but zeros where the file system should be"),
     ],
 )
 def test_zeros_are_reported_with_their_number(size: int, words: str) -> None:
@@ -84,7 +84,7 @@ def test_zeros_are_reported_with_their_number(size: int, words: str) -> None:
     ],
 )
 def test_unexpected_zeros_are_reported_as_a_broken_download(place: str, words: str) -> None:
-    # Given a download tool that made the file at its full size, and did not fill this part of it
+    # Given a download tool that created the file at full size, but did not write this part
     image = make_image(size=8 << 20, layout=Layout(anchors=("first",)))
     wim = image.places["/sources/install.wim"]
     offset = int.from_bytes(image.read(wim + 0x50, 8), "little")
@@ -95,7 +95,7 @@ def test_unexpected_zeros_are_reported_as_a_broken_download(place: str, words: s
 
     found = rejection(image)
 
-    assert found.code is Code.UNREADABLE_MEDIA
+    assert found.code is Code.UNREADABLE_ISO
     assert "only zeros where" in found.message
     assert words in found.message
     assert "Download the ISO again" in found.remedy
@@ -153,7 +153,7 @@ def test_an_empty_file() -> None:
 
     assert found.code is Code.NOT_AN_ISO
     assert "is empty" in found.message
-    assert "was broken off" in found.remedy
+    assert "was probably interrupted" in found.remedy
     assert "download page" not in found.remedy
 
 
@@ -183,14 +183,14 @@ def test_an_iso_without_its_anchor_is_rejected() -> None:
 
     found = rejection(image)
 
-    assert found.code is Code.UNREADABLE_MEDIA
-    assert "the anchor of it is missing" in found.message
+    assert found.code is Code.UNREADABLE_ISO
+    assert "the anchor is missing" in found.message
 
 
 @pytest.mark.parametrize(
     ("wim", "files", "words"),
     [
-        (b"", {}, "sources holds boot.wim, idwbinfo.txt, lang.ini, setup.exe, but no"),
+        (b"", {}, "sources contains boot.wim, idwbinfo.txt, lang.ini, setup.exe, but no"),
         (b"", {f"sources/{n}": b"" for n in range(9)}, "0, 1, 2, 3 and 9 more, but no"),
     ],
 )
@@ -221,12 +221,12 @@ def test_an_iso_on_which_sources_is_a_file_is_rejected() -> None:
 def test_an_iso_on_which_the_windows_image_is_a_folder_is_rejected() -> None:
     found = rejection(make_image(wim=b"", files={"sources/install.wim/x": b"x"}))
 
-    assert found.code is Code.UNREADABLE_MEDIA
+    assert found.code is Code.UNREADABLE_ISO
     assert "is not a file" in found.message
 
 
 @pytest.mark.parametrize(
-    ("folders", "told"),
+    ("folders", "expected"),
     [
         (("x64", "x86"), "x64/sources, x86/sources"),
         (("X86", "X64"), "X86/sources, X64/sources"),
@@ -235,14 +235,14 @@ def test_an_iso_on_which_the_windows_image_is_a_folder_is_rejected() -> None:
 )
 @pytest.mark.parametrize("kind", ["esd", "wim"])
 def test_an_iso_for_several_architectures_is_reported_as_such(
-    folders: tuple[str, ...], told: str, kind: str
+    folders: tuple[str, ...], expected: str, kind: str
 ) -> None:
     files = {f"{folder}/sources/install.{kind}": b"x" for folder in folders}
     for sources in ("boot", "sources"):  # with a folder of that name at the top, and without
         found = rejection(make_image(wim=b"", sources=sources, files=files), requests=6)
 
         assert found.code is Code.NOT_WINDOWS
-        assert f"several architectures ({told})" in found.message
+        assert f"several architectures ({expected})" in found.message
         assert "x64 alone" in found.message
 
 

@@ -11,12 +11,12 @@ def test_damaged_images_are_read_or_rejected_within_the_budget() -> None:
 
     assert outcome.wrong == []
     assert outcome.memory < 4 << 20
-    # The budget is met, so that it is known to hold.
+    # The limit is reached, so the test shows that it holds.
     assert outcome.requests == MOST_REQUESTS
     assert outcome.bytes > 1 << 20
-    # Both ends happen, or the damage would be too little or too much to tell anything.
+    # Both outcomes occur; otherwise the damage would be too little or too much.
     assert outcome.ends["read"] > 100
-    assert outcome.ends["unreadable-media"] > 100
+    assert outcome.ends["unreadable-iso"] > 100
     assert outcome.ends["truncated"] > 10
 
 

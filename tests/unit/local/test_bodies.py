@@ -1,4 +1,4 @@
-"""Bodies in files: slices, joins and hashes of them, read no more than is needed."""
+"""Bodies in files: slicing, joining and hashing them reads no more than necessary."""
 
 import hashlib
 import os

@@ -22,13 +22,13 @@ TIMINGS = {
 }
 STATUSES = [*TIMINGS, "AVAILABLE"]
 WHOLE = sum(TIMINGS.values())
-BUCKET, KEY = "isodrop-upload", "drop/windows.iso"
+BUCKET, KEY = "isodrop-upload", "isos/windows.iso"
 NOWHERE = "arn:aws:imagebuilder:us-east-1:123456789012:image/nowhere/1.0.0/1"
 
 
 @dataclass
 class Service(FakeSetup):
-    """The fake, beside a bucket with one ISO."""
+    """The fake, with a bucket with one ISO."""
 
     world: InMemoryEnvironment = field(
         default_factory=lambda: InMemoryEnvironment(objects={(BUCKET, KEY): "etag-1"})
@@ -49,7 +49,7 @@ class Service(FakeSetup):
         return arn
 
     def until(self, status: str) -> None:
-        """Let the time pass that a build needs to come into a state."""
+        """Advance the clock until a build enters a state."""
         self.now += sum(TIMINGS[each] for each in STATUSES[: STATUSES.index(status)])
 
 

@@ -1,4 +1,4 @@
-"""The fake Image Builder distributes images as documented, and goes wrong there when told to."""
+"""The fake Image Builder distributes images as documented, and fails on demand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ class Service(FakeSetup):
         return self.api.distribute_image(**self.request(**changes))["imageBuildVersionArn"]
 
     def distributed(self, **changes: Any) -> Any:
-        """Distribute, and get the image when it is over."""
+        """Distribute, and return the image at the end."""
         arn = self.start(**changes)
         self.now += WHOLE
         return self.image(arn)
@@ -99,14 +99,14 @@ class TestDistribution:
             ("DISTRIBUTING", 10),
             ("AVAILABLE", 30),
         ]
-        told = [(each["resources"], each["detail"]["state"]) for each in service.world.events]
-        assert told == [([arn], {"status": "DISTRIBUTING"}), ([arn], {"status": "AVAILABLE"})]
+        published = [(each["resources"], each["detail"]["state"]) for each in service.world.events]
+        assert published == [([arn], {"status": "DISTRIBUTING"}), ([arn], {"status": "AVAILABLE"})]
 
     def test_a_distribution_names_its_parameters(self, service: Service) -> None:
-        image = service.image(service.start(tags={"isodrop:drop": "1"}))
+        image = service.image(service.start(tags={"isodrop:upload": "1"}))
         assert (image["name"], image["version"]) == ("Windows-11", "11.26100.1742/2")
         assert image["distributionConfiguration"]["arn"] == service.configuration
-        assert (image["executionRole"], image["tags"]) == (ROLE, {"isodrop:drop": "1"})
+        assert (image["executionRole"], image["tags"]) == (ROLE, {"isodrop:upload": "1"})
         assert "infrastructureConfiguration" not in image
         (workflow,) = image["workflows"]
         assert ":workflow/distribution/" in workflow["workflowArn"]
@@ -126,7 +126,7 @@ class TestDistribution:
         ]
         assert [ami.get("description") for ami in amis] == [None, *["From far away"] * 2]
         assert len({ami["image"] for ami in amis}) == 3
-        # EC2 here knows the source's AMI and the one of this Region and account.
+        # EC2 has the source's AMI and the one of this Region and account.
         assert [ami["image"] for ami in amis if ami["image"] in service.world.amis] == [
             amis[0]["image"]
         ]
@@ -373,14 +373,14 @@ class TestPlannedFaults:
 
 class TestListed:
     def test_a_distribution_is_listed_among_builds_with_its_tags(self, service: Service) -> None:
-        arn = service.start(tags={"isodrop:drop": "1"})
+        arn = service.start(tags={"isodrop:upload": "1"})
         version = arn.rsplit("/", 1)[0]
         listed = service.api.list_image_build_versions(imageVersionArn=version)
         assert [
             (each["arn"], each["buildType"], each.get("tags"))
             for each in listed["imageSummaryList"]
         ] == [
-            (arn, "IMPORT_ISO", {"isodrop:drop": "1"}),
+            (arn, "IMPORT_ISO", {"isodrop:upload": "1"}),
             (service.source, "IMPORT_ISO", None),
         ]
 

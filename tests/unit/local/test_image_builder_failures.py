@@ -1,4 +1,4 @@
-"""The fake Image Builder goes wrong as it is told to, and writes down what was done to it."""
+"""The fake Image Builder fails on demand, and records its calls."""
 
 import json
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ WHOLE = sum(TIMINGS.values())
 
 @dataclass
 class Killer(InMemoryEnvironment):
-    """A world in which callers can be killed."""
+    """An environment in which callers can be killed."""
 
     killed: int = 0
 
@@ -38,7 +38,7 @@ class Killer(InMemoryEnvironment):
 
 @dataclass
 class Service(FakeSetup):
-    """The fake in such a world, with nothing on its record yet."""
+    """The fake in such an environment, without records."""
 
     world: Killer = field(default_factory=Killer)
 

@@ -1,4 +1,4 @@
-"""The fake Image Builder keeps distribution configurations and lifecycle policies as documented."""
+"""The fake Image Builder stores configurations and lifecycle policies as documented."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ def api() -> "ImagebuilderClient":
 
 
 def error_of(call: Callable[..., object], **parameters: Any) -> str:
-    """Make a call that is refused: the error's name."""
+    """Make a call that is refused; return the error's name."""
     return refusal(call, **parameters)[0]
 
 
@@ -54,14 +54,14 @@ def policy(*rules: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 class TestDistributionConfigurations:
     def test_a_configuration_is_returned_as_it_was_created(self, api: "ImagebuilderClient") -> None:
-        asked = configuration(tags={"a": "b"})
-        arn = api.create_distribution_configuration(**asked)["distributionConfigurationArn"]
+        request = configuration(tags={"a": "b"})
+        arn = api.create_distribution_configuration(**request)["distributionConfigurationArn"]
         assert arn.endswith(":distribution-configuration/far-away")
         found = api.get_distribution_configuration(distributionConfigurationArn=arn)
-        told = found["distributionConfiguration"]
-        assert told["distributions"] == asked["distributions"]
-        assert (told["name"], told["tags"]) == ("Far Away", {"a": "b"})
-        assert told["dateCreated"] == "2027-01-15T08:00:00.000Z"
+        response = found["distributionConfiguration"]
+        assert response["distributions"] == request["distributions"]
+        assert (response["name"], response["tags"]) == ("Far Away", {"a": "b"})
+        assert response["dateCreated"] == "2027-01-15T08:00:00.000Z"
 
     def test_two_configurations_are_listed_with_their_regions(
         self, api: "ImagebuilderClient"
@@ -105,17 +105,19 @@ class TestDistributionConfigurations:
     def test_a_documented_refusal_is_an_invalid_request(
         self, api: "ImagebuilderClient", distributions: list[dict[str, Any]]
     ) -> None:
-        asked = configuration(distributions=distributions)
-        refused = error_of(api.create_distribution_configuration, **asked)
+        request = configuration(distributions=distributions)
+        refused = error_of(api.create_distribution_configuration, **request)
         assert refused == "InvalidRequestException"
 
     def test_the_tags_of_a_configuration_can_be_changed(self, api: "ImagebuilderClient") -> None:
-        asked = configuration(tags={"a": "b"})
-        arn = api.create_distribution_configuration(**asked)["distributionConfigurationArn"]
+        request = configuration(tags={"a": "b"})
+        arn = api.create_distribution_configuration(**request)["distributionConfigurationArn"]
         api.tag_resource(resourceArn=arn, tags={"c": "d"})
-        told = api.get_distribution_configuration(distributionConfigurationArn=arn)
-        assert told["distributionConfiguration"]["tags"] == {"a": "b", "c": "d"}
-        assert api.create_distribution_configuration(**asked)["distributionConfigurationArn"] == arn
+        response = api.get_distribution_configuration(distributionConfigurationArn=arn)
+        assert response["distributionConfiguration"]["tags"] == {"a": "b", "c": "d"}
+        assert (
+            api.create_distribution_configuration(**request)["distributionConfigurationArn"] == arn
+        )
 
 
 class TestLifecyclePolicies:
@@ -124,10 +126,10 @@ class TestLifecyclePolicies:
     ) -> None:
         arn = api.create_lifecycle_policy(**policy())["lifecyclePolicyArn"]
         assert arn.endswith(":lifecycle-policy/keep-five")
-        told = api.get_lifecycle_policy(lifecyclePolicyArn=arn)["lifecyclePolicy"]
-        assert (told["status"], told["executionRole"]) == ("ENABLED", ROLE)
-        assert told["policyDetails"] == [rule(amis=True, snapshots=True)]
-        assert told["dateCreated"].timestamp() == NOW
+        response = api.get_lifecycle_policy(lifecyclePolicyArn=arn)["lifecyclePolicy"]
+        assert (response["status"], response["executionRole"]) == ("ENABLED", ROLE)
+        assert response["policyDetails"] == [rule(amis=True, snapshots=True)]
+        assert response["dateCreated"].timestamp() == NOW
 
     def test_policies_are_listed_by_their_status(self, api: "ImagebuilderClient") -> None:
         api.create_lifecycle_policy(**policy())
@@ -142,7 +144,7 @@ class TestLifecyclePolicies:
         assert refused == "ResourceNotFoundException"
 
     @pytest.mark.parametrize(
-        "asked",
+        "policy",
         [
             policy(rule(filter_type="AGE")),
             policy(rule("DEPRECATE")),
@@ -170,14 +172,14 @@ class TestLifecyclePolicies:
         ],
     )
     def test_a_documented_refusal_is_an_invalid_request(
-        self, api: "ImagebuilderClient", asked: dict[str, Any]
+        self, api: "ImagebuilderClient", policy: dict[str, Any]
     ) -> None:
-        assert error_of(api.create_lifecycle_policy, **asked) == "InvalidRequestException"
+        assert error_of(api.create_lifecycle_policy, **policy) == "InvalidRequestException"
         assert api.list_lifecycle_policies()["lifecyclePolicySummaryList"] == []
 
 
 class TestProvisioning:
-    """What a template's properties become."""
+    """The conversion of a template's properties."""
 
     @pytest.fixture
     def builder(self) -> FakeImageBuilder:
@@ -205,8 +207,8 @@ class TestProvisioning:
             Distributions=[{"Region": "eu-central-1", "AmiDistributionConfiguration": ami}],
             Tags={"Stack": "isodrop"},
         )
-        told = client(builder).get_distribution_configuration(distributionConfigurationArn=arn)
-        configuration = told["distributionConfiguration"]
+        response = client(builder).get_distribution_configuration(distributionConfigurationArn=arn)
+        configuration = response["distributionConfiguration"]
         assert configuration["tags"] == {"Stack": "isodrop"}
         assert configuration["distributions"] == [
             {
@@ -238,9 +240,9 @@ class TestProvisioning:
                 }
             ],
         )
-        told = client(builder).get_lifecycle_policy(lifecyclePolicyArn=arn)["lifecyclePolicy"]
-        assert told["resourceSelection"] == {"tagMap": {"isodrop:stack": "true"}}
-        assert told["policyDetails"] == [
+        response = client(builder).get_lifecycle_policy(lifecyclePolicyArn=arn)["lifecyclePolicy"]
+        assert response["resourceSelection"] == {"tagMap": {"isodrop:stack": "true"}}
+        assert response["policyDetails"] == [
             {
                 "action": {
                     "type": "DELETE",

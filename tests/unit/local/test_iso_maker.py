@@ -1,4 +1,4 @@
-"""The maker of test media is fast, sparse and says where things are."""
+"""The maker of test ISOs is fast, makes sparse files and says where things are."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from isodrop.iso.udf_files import entries, open_file
 from isodrop.iso.udf_volume import find_anchor, open_volume
 from isodrop.iso.window import Window
 from isodrop_local.iso_maker import (
-    ENTERPRISE_ON_REAL_MEDIA,
     LAYOUTS,
     MEASURED_WIM,
+    MICROSOFT_ENTERPRISE_INDEX,
     Content,
     business_editions,
     make_image,
@@ -56,17 +56,17 @@ def test_enterprise_is_not_third_unless_wished() -> None:
         business_editions(enterprise_index=12)
 
 
-# The shape that was measured on Microsoft's media
+# The layout that was measured on Microsoft's ISOs
 
 
 MEASURED = make_image(
     files=measured_files(),
-    wim=make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM),
+    wim=make_wim(business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX), size=MEASURED_WIM),
 )
 
 
 def tags(image: Image, sector: int) -> list[int]:
-    """Give the tags' identifiers from a sector on, as far as there are any."""
+    """Return the identifiers of the tags from a sector on."""
     found = []
     while any(data := image.read(sector * SECTOR, 16)):
         found.append(int.from_bytes(data[:2], "little"))
@@ -104,7 +104,7 @@ def test_the_iso_9660_part_holds_a_readme_only() -> None:
 
 def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
     window = Window(MEASURED.read, MEASURED.size)
-    window.requests = -1000  # all of the tree is walked here, which the reader never does
+    window.requests = -1000  # this walks the whole tree, which the reader never does
     window.bytes = -(1 << 30)
     anchor = find_anchor(window)
     assert anchor is not None
@@ -140,7 +140,9 @@ def test_the_windows_image_has_the_size_and_extents_of_microsofts() -> None:
 
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
 def test_the_made_iso_is_read_with_four_requests_and_half_a_megabyte(layout: str) -> None:
-    wim = make_wim(business_editions(enterprise_index=ENTERPRISE_ON_REAL_MEDIA), size=MEASURED_WIM)
+    wim = make_wim(
+        business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX), size=MEASURED_WIM
+    )
     contents = read_contents(make_image(layout=layout, files=measured_files(), wim=wim))
 
     assert [e.index for e in contents.editions if e.edition_id == "Enterprise"] == [3]

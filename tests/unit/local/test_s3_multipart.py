@@ -1,4 +1,4 @@
-"""The rules of multipart uploads against numbers that S3 itself gave."""
+"""The rules of multipart uploads, compared with values from S3."""
 
 import pytest
 

@@ -23,7 +23,7 @@ def a_build(number: int = 1, run: str = "d1", states: str = "PENDING AVAILABLE")
         "token": f"t{number}",
         "etagRead": "e1",
         "uri": f"s3://staging/{number}.iso",
-        "request": {"tags": {"isodrop:drop": run}},
+        "request": {"tags": {"isodrop:upload": run}},
         "outputResources": {"amis": [{"image": f"ami-{number}"}]},
         "history": history,
     }
@@ -109,7 +109,7 @@ def test_a_kept_promise_is_no_violation() -> None:
         ({"heard": [an_answer(), answer_of_retry(1)]}, "nobody uploaded or asked for (1)"),
         ({"heard": [an_answer("Failed", code="internal-error")]}, "was put off"),
         ({"heard": [an_answer("Failed", code="execution-ended")]}, "was put off"),
-        ({"heard": [an_answer("Rejected", code="server-media")]}, "a good one was rejected"),
+        ({"heard": [an_answer("Rejected", code="server-iso")]}, "a good one was rejected"),
         ({"heard": [an_answer("Rejected", code="object-gone")]}, "as if nothing had been spent"),
         ({"heard": [an_answer("Rejected", code="object-gone")]}, "nobody deleted that version"),
         (

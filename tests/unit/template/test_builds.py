@@ -1,4 +1,4 @@
-"""How Image Builder builds: its configuration, roles and network."""
+"""The template's infrastructure of builds: configuration, roles and network."""
 
 import json
 from fnmatch import fnmatchcase
@@ -31,7 +31,7 @@ def test_an_existing_execution_role_is_used_and_only_it_may_be_passed() -> None:
 
 
 def test_the_importing_role_may_read_the_workflows_of_aws() -> None:
-    # Two of AWS's pages ask for it, the newest does not.
+    # Two of AWS's pages require it, the newest does not.
     (statement,) = (
         each
         for policy in resolve().properties("ImportIsoRole")["Policies"]
@@ -55,8 +55,8 @@ def allows(statements: list[dict[str, Any]], action: str, resource: str) -> bool
     )
 
 
-def listed(said: str | list[str]) -> list[str]:
-    return [said] if isinstance(said, str) else said
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("group", ["", "/ours/builds"])

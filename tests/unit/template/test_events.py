@@ -17,9 +17,9 @@ def test_the_state_machine_uses_the_given_poll_interval(parameter: str, value: i
 
 def test_only_the_given_event_bus_is_published_to() -> None:
     made = resolve(EventBusName="ours")
-    told = made.statement("ReportBuildRole", "PublishEvents")
-    assert told
-    assert told["Resource"].endswith(":event-bus/ours")
+    allowed = made.statement("ReportBuildRole", "PublishEvents")
+    assert allowed
+    assert allowed["Resource"].endswith(":event-bus/ours")
     assert made.properties("ReportBuild")["Environment"]["Variables"]["EVENT_BUS"] == "ours"
     assert made.outputs["EventBus"] == "ours"
 
@@ -34,9 +34,9 @@ def test_on_request_the_stack_has_its_own_bus_and_two_publishers() -> None:
         "ArnNotEquals": {"aws:PrincipalArn": ["ReportBuildRole.Arn", "SweepRole.Arn"]}
     }
     for role, function in (("ReportBuildRole", "ReportBuild"), ("SweepRole", "Sweep")):
-        told = made.statement(role, "PublishEvents")
-        assert told is not None
-        assert told["Resource"] == "EventBus.Arn"
+        allowed = made.statement(role, "PublishEvents")
+        assert allowed is not None
+        assert allowed["Resource"] == "EventBus.Arn"
         assert made.properties(function)["Environment"]["Variables"]["EVENT_BUS"] == "EventBus"
     assert made.outputs["EventBus"] == "EventBus"
 
@@ -47,9 +47,9 @@ def test_by_default_the_stack_creates_no_bus() -> None:
 
 @pytest.mark.parametrize("role", ["ReportBuildRole", "SweepRole"])
 def test_publishers_may_publish_as_isodrop_only(role: str) -> None:
-    told = resolve().statement(role, "PublishEvents")
-    assert told is not None
-    assert told["Condition"] == {
+    allowed = resolve().statement(role, "PublishEvents")
+    assert allowed is not None
+    assert allowed["Condition"] == {
         "ForAllValues:StringEquals": {"events:source": "isodrop"},
         "Null": {"events:source": "false"},
     }

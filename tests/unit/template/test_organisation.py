@@ -1,4 +1,4 @@
-"""Keys, boundaries, retention and architecture, as an organisation sets them."""
+"""The parameters for organisations: keys, boundaries, retention and architecture."""
 
 import re
 
@@ -33,7 +33,9 @@ def test_only_roles_that_use_data_may_use_the_given_key() -> None:
         assert used
         assert used["Resource"] == KEY
     for role in ("BuildInstanceRole", "BuildExecutionRole"):
-        assert made.properties(role) == plain.properties(role)  # copies are not under the key
+        assert made.properties(role) == plain.properties(
+            role
+        )  # copies are not encrypted with the key
     assert "kms:" not in str(plain.resources)
 
 

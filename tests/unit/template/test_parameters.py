@@ -1,4 +1,4 @@
-"""The parameters as such: their bounds, and which exclude each other."""
+"""The parameters: their limits, and which exclude each other."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The private copies: who writes and who reads them."""
+"""The private copies: who can write and read them."""
 
 from fnmatch import fnmatchcase
 
@@ -9,7 +9,7 @@ from tools.resolved_template import TemplateError, resolve
 
 def test_a_directory_bucket_is_refused() -> None:
     with pytest.raises(TemplateError, match="ExistingBucketName"):
-        resolve(ExistingBucketName="media--euc1-az1--x-s3")
+        resolve(ExistingBucketName="isos--euc1-az1--x-s3")
 
 
 def test_copies_are_written_by_the_stacks_roles_only_and_last_eight_days() -> None:
@@ -54,7 +54,7 @@ def test_builds_read_only_copies_of_this_account() -> None:
     [
         (f"arn:aws:ssm:eu-central-1:{ACCOUNT}:parameter/prod/password", True),
         (f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/isodrop/a/26100/latest", True),
-        # AWS's own: what the SSM agent and Image Builder read.
+        # AWS's own buckets, which the SSM agent and Image Builder read.
         ("arn:aws:ssm:eu-central-1::parameter/aws/service/ami-windows-latest/any", False),
         ("arn:aws:ssm:eu-central-1:210987654321:parameter/theirs", False),
     ],

@@ -16,7 +16,7 @@ UPLOAD_RULE = "UploadRule"  # the rule
 
 
 def swept(made: Resolved) -> tuple[str, str]:
-    """Where the sweep looks."""
+    """The bucket and prefix of the sweep."""
     variables = made.properties("Sweep")["Environment"]["Variables"]
     return variables["UPLOAD_BUCKET"], variables["KEY_PREFIX"]
 
@@ -34,16 +34,16 @@ def test_by_default_the_stack_creates_its_bucket_and_takes_every_iso() -> None:
 
 
 def test_an_existing_bucket_is_used_and_not_changed() -> None:
-    made = resolve(ExistingBucketName="our-media")
+    made = resolve(ExistingBucketName="our-isos")
     rule = made.properties(UPLOAD_RULE)
     assert made.of_type("AWS::S3::Bucket").keys() == {"StagingBucket"}
-    assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-media"]}
+    assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-isos"]}
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
-        told = made.statement(role, "DistinguishMissingUploads")
-        assert told
-        assert told["Resource"] == "arn:aws:s3:::our-media"
-    assert made.outputs["UploadBucketName"] == "our-media"
-    assert swept(made) == ("our-media", "")
+        allowed = made.statement(role, "DistinguishMissingUploads")
+        assert allowed
+        assert allowed["Resource"] == "arn:aws:s3:::our-isos"
+    assert made.outputs["UploadBucketName"] == "our-isos"
+    assert swept(made) == ("our-isos", "")
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_an_existing_bucket_is_used_and_not_changed() -> None:
 def test_an_existing_bucket_has_an_output_with_the_setup_command(
     there: dict[str, Any],
 ) -> None:
-    # Given what the bucket notifies already
-    command = resolve(ExistingBucketName="our-media").outputs["NotificationCommand"]
+    # Given existing notifications of the bucket
+    command = resolve(ExistingBucketName="our-isos").outputs["NotificationCommand"]
     outer, inner = re.fullmatch(r'(.*) --notification-configuration "\$\((.*)\)"', command).groups()  # type: ignore[union-attr] # it is of that form
     # When the command merges
     asks = shlex.split(inner)
     merged = jmespath.search(asks[asks.index("--query") + 1], there)
     # Then
-    # S3 would else send a test message to each destination, and refuse all for one that is broken.
+    # Otherwise S3 sends a test message to each destination, and fails if one of them fails.
     assert outer == (
-        "aws s3api put-bucket-notification-configuration --bucket our-media"
+        "aws s3api put-bucket-notification-configuration --bucket our-isos"
         " --skip-destination-validation"
     )
     assert inner.startswith(
-        "aws s3api get-bucket-notification-configuration --bucket our-media --output json "
+        "aws s3api get-bucket-notification-configuration --bucket our-isos --output json "
     )
     assert merged == {**there, "EventBridgeConfiguration": {}}
 
@@ -115,5 +115,5 @@ def test_imported_isos_are_deleted_after_the_given_days_if_any() -> None:
     assert rule["TagFilters"] == [{"Key": "isodrop:state", "Value": "succeeded"}]
     assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", "7")
     assert by_tag() == []
-    existing = resolve(ExistingBucketName="our-media", ImportedIsoExpirationDays=7)
+    existing = resolve(ExistingBucketName="our-isos", ImportedIsoExpirationDays=7)
     assert "UploadBucket" not in existing.of_type("AWS::S3::Bucket")

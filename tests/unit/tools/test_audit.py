@@ -1,4 +1,4 @@
-"""What the audit makes of what its programs find, and of what they do not."""
+"""How the audit reports findings, exceptions and failures of its programs."""
 
 import json
 from pathlib import Path
@@ -164,7 +164,7 @@ def test_a_file_skipped_by_bandit_does_not_pass(report: Any, message: str) -> No
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> None:
-    """Let pip-audit report these, one after the other."""
+    """Make pip-audit report these, one after the other."""
     left = list(answers)
     monkeypatch.setattr(advisories, "read_report", lambda *_: {"dependencies": left.pop(0)})
 

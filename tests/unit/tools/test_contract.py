@@ -1,4 +1,4 @@
-"""The contract as subscribers see it: schemas, samples, pages, and what may become of them."""
+"""The contract of the events: schemas, samples, pages, and compatible changes."""
 
 import copy
 import json
@@ -90,7 +90,7 @@ class TestSchemasAndSamples:
         assert len(nowhere_else["amis"]) == 1
 
     @pytest.mark.parametrize(
-        ("spoil", "said"),
+        ("spoil", "expected"),
         [
             (lambda e: e["detail"]["data"].pop("amis"), "'amis' is a required property"),
             (lambda e: e["detail"]["data"].update(amis=[]), "[] should be non-empty"),
@@ -99,14 +99,16 @@ class TestSchemasAndSamples:
             (lambda e: e["detail"]["data"].update(more=1), "detail.data.more is not in the model"),
         ],
     )
-    def test_a_damaged_sample_is_reported_with_its_location(self, spoil: Any, said: str) -> None:
+    def test_a_damaged_sample_is_reported_with_its_location(
+        self, spoil: Any, expected: str
+    ) -> None:
         event = copy.deepcopy(SUCCEEDED)
         spoil(event)
-        assert said in "\n".join(find_errors(event, SCHEMAS["ISO Import Succeeded"]))
+        assert expected in "\n".join(find_errors(event, SCHEMAS["ISO Import Succeeded"]))
 
 
 def doctored(kind: type[Any], **fields: Any) -> Any:
-    """The schema of an event whose data got other fields; ``None`` takes one away."""
+    """The schema of an event with other fields in its data; ``None`` removes one."""
     gone = {name for name, field in fields.items() if field is None}
     kept = {
         name: (field.annotation, field)
@@ -128,7 +130,7 @@ class TestCompatibility:
         assert list(breaking_changes(SCHEMAS["ISO Import Failed"], doctored(FailedData))) == []
 
     @pytest.mark.parametrize(
-        ("kind", "fields", "said"),
+        ("kind", "fields", "expected"),
         [
             (SucceededData, {"amis": None}, "detail.data.amis was removed"),
             (FailedData, {"status": None}, "detail.data.status was removed"),
@@ -165,9 +167,11 @@ class TestCompatibility:
         ],
     )
     def test_an_incompatible_model_is_reported_with_what_it_removes(
-        self, kind: Any, fields: dict[str, Any], said: str
+        self, kind: Any, fields: dict[str, Any], expected: str
     ) -> None:
-        assert said in list(breaking_changes(SCHEMAS[DETAIL_TYPES[kind]], doctored(kind, **fields)))
+        assert expected in list(
+            breaking_changes(SCHEMAS[DETAIL_TYPES[kind]], doctored(kind, **fields))
+        )
 
     def test_an_addition_is_allowed_and_old_samples_stay_valid(
         self,
@@ -205,7 +209,7 @@ class TestParse:
         assert parse(later).data == parse(SUCCEEDED).data
 
     @pytest.mark.parametrize(
-        ("event", "said"),
+        ("event", "expected"),
         [
             ({}, "not an event of isodrop: None, None"),
             (changed(SUCCEEDED, source="aws.s3"), "aws.s3, ISO Import Succeeded"),
@@ -216,9 +220,9 @@ class TestParse:
         ],
     )
     def test_a_foreign_event_is_refused_with_a_reason(
-        self, event: dict[str, Any], said: str
+        self, event: dict[str, Any], expected: str
     ) -> None:
-        with pytest.raises(UnknownEventError, match=re.escape(said)):
+        with pytest.raises(UnknownEventError, match=re.escape(expected)):
             parse(event)
 
     def test_another_major_version_is_refused(self) -> None:

@@ -1,4 +1,4 @@
-"""The pictures show what is there, and the check that they do can fail."""
+"""The pictures are up to date, and the check detects if they are not."""
 
 import copy
 import json
@@ -30,12 +30,12 @@ def _sources() -> Sources:
 
 @pytest.fixture
 def of() -> Sources:
-    """What the pictures are made of; a copy to spoil."""
+    """A copy of the pictures' sources, which a test may change."""
     return copy.deepcopy(_sources())
 
 
 def draw(wanted: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Stand for the libraries: what they are given, put into an SVG as it is."""
+    """Replace the libraries: write their input into an SVG unchanged."""
     return [f"<svg >{escape(json.dumps(one))}</svg>" for one in wanted]
 
 
@@ -47,7 +47,7 @@ def states(level: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def transitions(state: Mapping[str, Any]) -> set[str]:
-    """Every state that a definition says comes next, wherever it says so."""
+    """Every next state in a definition."""
     found = set()
     for part in (state, *state.get("Choices", ()), *state.get("Catch", ())):
         found |= {part[name] for name in ("Next", "Default") if name in part}
@@ -81,9 +81,9 @@ class TestDrift:
     def test_a_new_state_is_reported_with_a_remedy(self, root: Path, of: Sources) -> None:
         of.definition["States"]["New"] = {"Type": "Pass", "Next": "UploadHandled"}
         of.definition["States"]["PublishFailure"]["Next"] = "New"
-        (said,) = find_drift(of, root, draw)
-        assert said.startswith("docs/machine.svg")
-        assert said.endswith("run: make pictures")
+        (problem,) = find_drift(of, root, draw)
+        assert problem.startswith("docs/machine.svg")
+        assert problem.endswith("run: make pictures")
 
     @pytest.mark.parametrize(
         "change",
@@ -93,14 +93,14 @@ class TestDrift:
         self, root: Path, of: Sources, change: dict[str, Any]
     ) -> None:
         of.body["widgets"][2]["properties"] |= change
-        (said,) = find_drift(of, root, draw)
-        assert said.startswith("docs/dashboard.svg")
-        assert said.endswith("run: make pictures")
+        (problem,) = find_drift(of, root, draw)
+        assert problem.startswith("docs/dashboard.svg")
+        assert problem.endswith("run: make pictures")
 
     @pytest.mark.parametrize("name", PICTURES)
     def test_a_missing_picture_is_reported(self, root: Path, of: Sources, name: str) -> None:
         (root / name).unlink()
-        assert [said.split()[0] for said in find_drift(of, root, draw)] == [name]
+        assert [problem.split()[0] for problem in find_drift(of, root, draw)] == [name]
 
 
 class TestTheStateMachine:
@@ -117,9 +117,9 @@ class TestTheStateMachine:
             for edge in graph["edges"]
             if not edge["tail"].startswith(("begin", "the"))
         }
-        said = {(name, target) for name, state in every.items() for target in transitions(state)}
-        assert said
-        assert said <= drawn
+        defined = {(name, target) for name, state in every.items() for target in transitions(state)}
+        assert defined
+        assert defined <= drawn
 
     def test_branches_within_a_state_begin_and_end_together(self) -> None:
         branch = {"StartAt": "One", "States": {"One": {"Type": "Pass", "End": True}}}
@@ -196,8 +196,8 @@ class TestTheDashboard:
             for widget in of.body["widgets"]
             if widget["type"] == "metric"
         ]
-        for graph, said in zip(graphs, metrics, strict=True):
-            if said[0][0] == NAMESPACE or isinstance(said[0][0], dict):
+        for graph, metric in zip(graphs, metrics, strict=True):
+            if metric[0][0] == NAMESPACE or isinstance(metric[0][0], dict):
                 assert all(series["data"] for series in graph["series"]), graph["title"][0]["text"]
 
     def test_each_period_of_a_metric_has_the_statistic_of_its_values(self) -> None:
@@ -225,8 +225,8 @@ class TestTheDashboard:
 
 
 def _points(samples: Sequence[Sample], metric: list[Any]) -> Any:
-    said = {"title": "Any", "view": "timeSeries", "period": 60, "metrics": [metric]}
-    widget = {"type": "metric", "x": 0, "y": 0, "width": 8, "height": 6, "properties": said}
+    properties = {"title": "Any", "view": "timeSeries", "period": 60, "metrics": [metric]}
+    widget = {"type": "metric", "x": 0, "y": 0, "width": 8, "height": 6, "properties": properties}
     (chart,) = dashboard.charts({"widgets": [widget]}, samples)
     return chart["option"]["series"][0]["data"]
 

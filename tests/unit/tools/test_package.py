@@ -1,4 +1,4 @@
-"""The plain template and its artifacts: all that SAM would have done is done."""
+"""The plain template and its artifacts, without SAM's transform."""
 
 import hashlib
 import json
@@ -38,18 +38,18 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any
     return json.loads((tmp_path / "package" / TEMPLATE).read_text()), tmp_path / "package"
 
 
-def unhashed(said: Any) -> Any:
-    """Name the layer without the hash of where its content lies, which SAM puts to its name."""
-    return json.loads(re.sub(r"IsodropLayer[0-9a-f]{10}", "IsodropLayer", json.dumps(said)))
+def unhashed(value: Any) -> Any:
+    """Remove from the layer's name the hash that SAM derives from its location."""
+    return json.loads(re.sub(r"IsodropLayer[0-9a-f]{10}", "IsodropLayer", json.dumps(value)))
 
 
-def located(said: Any) -> list[dict[str, Any]]:
-    """Find everything in a template that lies in a bucket."""
-    if isinstance(said, list):
-        return [found for each in said for found in located(each)]
-    if not isinstance(said, dict):
+def located(value: Any) -> list[dict[str, Any]]:
+    """Return everything in a template that is in a bucket."""
+    if isinstance(value, list):
+        return [found for each in value for found in located(each)]
+    if not isinstance(value, dict):
         return []
-    return [said] if "S3Key" in said else [f for each in said.values() for f in located(each)]
+    return [value] if "S3Key" in value else [f for each in value.values() for f in located(each)]
 
 
 def test_the_package_equals_what_sam_would_build(
@@ -86,7 +86,7 @@ def test_every_artifact_is_at_the_path_in_the_parameters(
 def test_there_is_no_stack_within_the_stack_and_all_of_them_is_there(
     made: tuple[dict[str, Any], Path],
 ) -> None:
-    # Service-managed StackSets take neither nested stacks nor transforms.
+    # Service-managed StackSets support neither nested stacks nor transforms.
     template, folder = made
     resources = template["Resources"]
     assert "AWS::CloudFormation::Stack" not in {each["Type"] for each in resources.values()}
@@ -118,9 +118,9 @@ def test_nested_resources_equal_those_of_the_nested_stack(
             assert unnamed(found, name) == unnamed(resource.get("Properties", {}), name), inner
 
 
-def unnamed(said: Any, stack: str) -> Any:
-    """Leave out the stack's name before references to what is within it."""
-    words = json.dumps(said).replace("IsodropLayer", "")
+def unnamed(value: Any, stack: str) -> Any:
+    """Remove the nested stack's name before references to its resources."""
+    words = json.dumps(value).replace("IsodropLayer", "")
     return json.loads(re.sub(rf'"{stack}(?=[A-Z])', '"', words))
 
 
@@ -183,7 +183,7 @@ def test_the_licence_is_in_the_package(made: tuple[dict[str, Any], Path]) -> Non
 
 
 def test_the_licence_is_in_the_layer(tmp_path: Path) -> None:
-    # Without the wheels, of which the recipe then finds the folders that it thins out.
+    # Without wheels, so the recipe finds no folders to remove.
     for library in ("botocore", "boto3"):
         (tmp_path / "python" / library / "data").mkdir(parents=True)
     settings = [f"ARTIFACTS_DIR={tmp_path}", "LAYER_PLATFORMS="]

@@ -1,4 +1,4 @@
-"""What make probe makes of answers that only a real account might give."""
+"""How make probe evaluates responses that only a real account might return."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ STACK = Stack(
 
 
 class InvalidEventPatternException(Exception):  # noqa: N818 # botocore has it so
-    """As the client of EventBridge has it."""
+    """The exception of EventBridge's client."""
 
 
 class Service:
-    """A client that answers what it is told to, and remembers what it was asked."""
+    """A client that returns given responses, and records its calls."""
 
     def __init__(self, **answers: Any) -> None:
         self.asked: list[str] = []

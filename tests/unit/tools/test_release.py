@@ -1,4 +1,4 @@
-"""The files of a release: from which tag they are made, and what is in them."""
+"""The files of a release: their tag and their contents."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from tools.release import ReleaseError, check_version, checksums, release
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A small repository with a version, a changelog and a packager of its own."""
+    """A small repository with a version, a changelog and its own packager."""
     root = tmp_path / "repository"
     files = {
         "layers/isodrop/isodrop/__init__.py": '__version__ = "1.2.3"\n',

@@ -1,4 +1,4 @@
-"""The check of a built layer finds what does not fit."""
+"""The check of a built layer finds wheels for another platform."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ from tools.sam_walkthrough import ARCHITECTURES, StepError, check_layer, command
 
 @pytest.fixture
 def layer(tmp_path: Path) -> Path:
-    """A layer with one compiled package, whole."""
+    """A layer with one compiled package."""
     package = tmp_path / "python" / "fast"
     package.mkdir(parents=True)
     for name, machine in ARCHITECTURES.items():
@@ -88,11 +88,11 @@ def test_the_terminating_commands_of_the_local_guide_are_read() -> None:
 def test_the_walkthrough_runs_each_sam_command_with_its_options(
     page: str,
 ) -> None:
-    told = re.findall(r"^\$ (?:\S+=\S+ )?(sam .*)$", (ROOT / page).read_text(), re.MULTILINE)
-    assert told
+    printed = re.findall(r"^\$ (?:\S+=\S+ )?(sam .*)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert printed
     walked = Path(sam_walkthrough.__file__).read_text()
-    for command in told:
-        # The one needs Docker, the other somebody who answers.
+    for command in printed:
+        # The one needs Docker, the other somebody to confirm.
         if command.startswith("sam local invoke") or command == "sam deploy --guided":
             continue
         words = re.findall(r"(?<= )(?:--)?[a-z-]+(?= |$)", command.partition("#")[0])
@@ -101,7 +101,7 @@ def test_the_walkthrough_runs_each_sam_command_with_its_options(
 
 
 class _Stack:
-    """As much of a stack as its guide tells of."""
+    """The parts of a stack that its guide shows."""
 
     endpoint = "http://127.0.0.1:4566"
     bucket = "uploads"
@@ -123,9 +123,9 @@ def test_the_guide_calls_each_function_in_a_container_by_the_address_there() -> 
 
 def test_without_containers_the_guide_explains_how_to_get_them() -> None:
     stack: Any = _Stack()
-    told = guide(stack)
-    assert "sam local invoke" not in told
-    assert "make local CONTAINERS=1" in told
+    text = guide(stack)
+    assert "sam local invoke" not in text
+    assert "make local CONTAINERS=1" in text
 
 
 def test_a_given_address_is_used() -> None:

@@ -1,4 +1,4 @@
-"""What make smoke makes of what it saw, where the emulator behaves and AWS may not."""
+"""How make smoke evaluates what only AWS might return."""
 
 import json
 from typing import Any

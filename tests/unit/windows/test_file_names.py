@@ -1,4 +1,4 @@
-"""What file names say: the names found in the field, renamed files, and nothing like them."""
+"""Facts in file names: real names, renamed files, and names without facts."""
 
 import csv
 import re
@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from isodrop.windows.file_names import FileName, parse_file_name
-from isodrop.windows.name_patterns import FLAGS, SOURCES
+from isodrop.windows.name_patterns import FLAGS, NAME_PATTERNS
 
 DATA = Path(__file__).parents[2] / "data"
 
-# Names whose truth is not in the name. The table says what the disc turned out to be.
+# Names that do not contain the fact. The table has what the ISO contained.
 MISSES = {
     "SERVER_EVAL_x64FRE_en-us.iso": "Server 2022, but the name holds neither release nor build",
 }
-# What the table calls a kind that must never be imported.
+# The table's names of kinds that must never be imported.
 REFUSED = re.compile(
     r"windows-server|ltsc|iot|evaluation|not-an-os-image|consumer|insider|uup-dump|oem"
 )
@@ -71,15 +71,15 @@ def test_a_name_of_a_refused_kind_is_not_importable(
     if refused:
         assert name.importable != "yes"
     else:
-        # Nobody vouches for what a renamed file says.
+        # The facts in a renamed file's name are not certain.
         documented = row["release"] in {"23H2", "24H2", "25H2"} and row["arch"] == "x64"
         documented &= row["family"] != "renamed"
         assert (name.importable == "yes") == documented
 
 
 def test_the_patterns_of_sources_name_no_group() -> None:
-    # The facts are read by one pattern each, the same for all sources.
-    assert not any(re.compile(source.pattern, FLAGS).groupindex for source in SOURCES)
+    # Each fact has one regular expression, the same for all naming schemes.
+    assert not any(re.compile(each.regex, FLAGS).groupindex for each in NAME_PATTERNS)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_variants_of_known_names_are_parsed(
     assert found.family not in (None, "renamed")
 
 
-# Release, build, architecture, language, family: each by a kind of name, none of which is in the
-# tables in this very form.
+# Release, build, architecture, language, family: one row for each kind of name, none of which is in
+# the tables in this form.
 KINDS = {
-    # the endings of the Volume Licensing Service Center, and of those who download twice
+    # the endings of the Volume Licensing Service Center, and of repeated downloads
     "SW_DVD9_Win_Pro_11_23H2.9_64BIT_German_Pro_Ent_EDU_N_MLF_-_2_X23-1.ISO":
         ("23H2", None, "x64", "de-DE", "vlsc-admin-center"),
     "SW_DVD9_Win_Pro_11_25H2.3_64BIT_Spanish_LatAm_Pro_Ent_EDU_N_MLF_X24-22925_1.iso":
@@ -210,11 +210,11 @@ def test_each_fact_of_a_name_is_parsed(name: str) -> None:
     ("name", "word", "label"),
     [
         ("Win11_25H2_English_x64.iso", "25H2", "25H2"),
-        ("win11-22621.3447.iso", None, None),  # it is not for the name to say which of the two
+        ("win11-22621.3447.iso", None, None),  # the name does not decide between the two
         ("win11-22621.525.iso", None, "22H2"),
         ("22631.2861.231204-0538.CLIENTBUSINESS_VOL_x64FRE_en-us.iso", None, "23H2"),
         ("win11-25H2-26100.1742.iso", "25H2", "25H2"),
-        # Of the lab's names it is the branch that is called so.
+        # In the lab's names this is the branch.
         ("18363.418.191007-0143.19h2_release_CLIENT_x64FRE_en-us.iso", None, None),
     ],
 )
@@ -222,14 +222,14 @@ def test_the_original_spelling_of_a_name_is_kept(
     name: str, word: str | None, label: str | None
 ) -> None:
     read = parse_file_name(name)
-    assert (read.word, read.label) == (word, label)
+    assert (read.release_word, read.named_release) == (word, label)
 
 
 @pytest.mark.parametrize(
     ("name", "importable"),
     [
         ("win11-22621.525.iso", "no"),
-        ("win11-22621.3447.iso", "unknown"),  # 23H2 media say so, too
+        ("win11-22621.3447.iso", "unknown"),  # ISOs of 23H2 have this build, too
         ("Win11_22H2.iso", "no"),
     ],
 )
@@ -270,9 +270,9 @@ def test_a_name_of_known_words_that_is_too_long_gives_nothing() -> None:
 def test_the_loose_words_of_a_renamed_file_are_parsed(
     name: str, expected: tuple[str | None, ...]
 ) -> None:
-    found = parse_file_name(f"drops/2026/{name}")
-    told = (found.windows, found.release, found.architecture, found.language, found.edition)
-    assert (told, found.family) == (expected, "renamed")
+    found = parse_file_name(f"isos/2026/{name}")
+    facts = (found.windows, found.release, found.architecture, found.language, found.edition)
+    assert (facts, found.family) == (expected, "renamed")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.errors import translate_errors
-from isodrop.aws.s3 import parse_uri
 from isodrop.domain.allow_list import AllowList, parse_allow_list
+from isodrop.domain.s3_uri import S3Uri
 from isodrop.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class AllowListSource:
             with translate_errors():
                 found = self.ssm().get_parameter(Name=name, WithDecryption=True)
                 return parse_allow_list(found["Parameter"]["Value"].encode())
-        bucket, key = parse_uri(self.uri)
+        location = S3Uri.parse(self.uri)
         with translate_errors():
-            body = self.s3().get_object(Bucket=bucket, Key=key)["Body"]
+            body = self.s3().get_object(Bucket=location.bucket, Key=location.key)["Body"]
             data = body.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise PermanentError(f"{self.uri} is larger than {MAX_BYTES:,} bytes")

@@ -10,7 +10,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ChecksumError,
     ClientError,
-    ConnectionError,  # noqa: A004 - botocore's own name for it
+    ConnectionError,  # noqa: A004 - botocore's name
     FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
@@ -63,7 +63,7 @@ _BOTOCORE: Final = "https://github.com/boto/botocore/blob/develop/botocore"
 ERROR_CLASSES: Final = (
     ErrorClass(
         TransientError,
-        "throttling, under the names that the services use",
+        "throttling, for which each service has its own name",
         "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html",
         codes=(
             "TooManyRequestsException",
@@ -89,8 +89,8 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         TransientError,
-        "the function's token has expired: a warm function may hold it for up to an hour, and the"
-        " next one has a fresh one",
+        "the function's token has expired: a warm function may keep it for up to an hour, and the"
+        " next execution environment has a new one",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_sts.html",
         codes=("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
     ),
@@ -121,8 +121,7 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         CredentialsError,
-        "the credentials are unknown, or not known yet: the role was deleted, or has just been"
-        " created",
+        "the credentials are not known, or not yet: the role was deleted, or has just been created",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
         "troubleshoot.html#troubleshoot_general_eventual-consistency",
         codes=(
@@ -143,8 +142,8 @@ ERROR_CLASSES: Final = (
     ),
     ErrorClass(
         CredentialsError,
-        "all that S3 returns to a HEAD: most often an expired token, else a key that only its owner"
-        " has (SSE-C)",
+        "a HEAD response has no code but its status: most often the token has expired; otherwise"
+        " the object is encrypted with the uploader's own key (SSE-C)",
         "https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html",
         codes=("400",),
     ),
@@ -178,7 +177,7 @@ above, and otherwise a PermanentError, which a repeated request would return aga
 
 # The service is derived from the operation, because a ClientError does not contain it.
 # https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_Operations.html
-_OF_IMAGE_BUILDER: Final = frozenset(
+_IMAGE_BUILDER_OPERATIONS: Final = frozenset(
     {
         "ImportDiskImage",
         "DistributeImage",
@@ -192,10 +191,10 @@ _BY_CODE: Final = {code: each.becomes for each in ERROR_CLASSES for code in each
 _BY_TYPE: Final = tuple((kind, each.becomes) for each in ERROR_CLASSES for kind in each.raised)
 # The text of a message matters in two cases only. AWS has the same code for a late request and for
 # a wrong key, and Image Builder has one code for everything it refuses, including used-up quotas.
-_LATE: Final = ("Signature expired", "Signature not yet current")
-_MAY_BE_QUOTA: Final = "ClientException"
-_SPEAKS_OF_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)
-_SPEAKS_OF_LENGTH: Final = re.compile(r"\b(character|length|byte)s?\b", re.IGNORECASE)
+_CLOCK_MESSAGES: Final = ("Signature expired", "Signature not yet current")
+_GENERIC_CODE: Final = "ClientException"
+_MENTIONS_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)
+_MENTIONS_LENGTH: Final = re.compile(r"\b(character|length|byte)s?\b", re.IGNORECASE)
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
 
@@ -231,7 +230,7 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
     aws_message = error.response.get("Error", {}).get("Message", "")
     message = single_line(": ".join(filter(None, (error.operation_name, code, aws_message))))
     ours = QuotaError if _is_about_quota(code, aws_message) else _BY_CODE.get(code)
-    if ours is CredentialsError and aws_message.startswith(_LATE):
+    if ours is CredentialsError and aws_message.startswith(_CLOCK_MESSAGES):
         ours = TransientError
     if code == "400" and not error.operation_name.startswith("Head"):
         ours = None  # a response that the SDK could not parse
@@ -239,7 +238,7 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
         return ours(message, aws_code=code)
     if status >= _SERVER_ERROR or status == _TOO_MANY:
         return TransientError(message, aws_code=code)
-    refused = Code.IMPORT_REFUSED if error.operation_name in _OF_IMAGE_BUILDER else None
+    refused = Code.IMPORT_REFUSED if error.operation_name in _IMAGE_BUILDER_OPERATIONS else None
     return PermanentError(message, code=refused, aws_code=code)
 
 
@@ -250,9 +249,9 @@ def _is_about_quota(code: str, message: str) -> bool:
     time but no build, because the same request is sent again.
     """
     return (
-        code == _MAY_BE_QUOTA
-        and _SPEAKS_OF_QUOTA.search(message) is not None
-        and _SPEAKS_OF_LENGTH.search(message) is None
+        code == _GENERIC_CODE
+        and _MENTIONS_QUOTA.search(message) is not None
+        and _MENTIONS_LENGTH.search(message) is None
     )
 
 

@@ -8,6 +8,7 @@ from botocore.config import Config
 
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import translate_errors
+from isodrop.domain.arn import Arn
 from isodrop.domain.build import Ami, AnAmi, Build, StepCount
 from isodrop.domain.build_requests import Request
 from isodrop.errors import PermanentError, TransientError
@@ -101,8 +102,9 @@ class ImageBuilder:
         if "sourceImage" in request:
             version = request["sourceImage"].rpartition("/")[0]
         else:
-            here = request["infrastructureConfigurationArn"].rpartition(":")[0]
-            version = f"{here}:image/{request['name']}/{request['semanticVersion']}"
+            infrastructure = Arn.parse(request["infrastructureConfigurationArn"])
+            image = f"image/{request['name']}/{request['semanticVersion']}"
+            version = str(infrastructure.sibling("imagebuilder", image))
         pages = self.imagebuilder.get_paginator("list_image_build_versions")
         with translate_errors():
             for page in pages.paginate(imageVersionArn=version):
@@ -173,7 +175,7 @@ class ImageBuilder:
 
         If Image Builder does not return the account, it is this one.
         """
-        region, account = self.ec2.meta.region_name, build_arn.split(":")[4]
+        region, account = self.ec2.meta.region_name, Arn.parse(build_arn).account
         return [ami for ami in amis if ami.region == region and ami.account in ("", account)]
 
     def amis_exist(self, build: Build) -> bool:
@@ -209,7 +211,7 @@ def _parse_build(arn: str, image: "ImageTypeDef") -> Build:
         distribution.get("errorMessage"),
         *map(_of_a_region, distribution.get("regionFailures", [])),
     )
-    name, version, number = arn.rsplit(":", 1)[-1].removeprefix("image/").split("/")
+    name, version, number = Arn.parse(arn).resource.removeprefix("image/").split("/")
     logging = image.get("loggingConfiguration", {})
     return Build(
         arn=arn,

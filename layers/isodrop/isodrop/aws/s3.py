@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from isodrop.aws.errors import translate_errors
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
+from isodrop.domain.s3_uri import S3Uri
 from isodrop.errors import (
     AccessDeniedError,
     IsodropError,
@@ -35,21 +36,6 @@ _KMS: Final = "KMS."
 _EMPTY: Final = frozenset({"InvalidRange", "416"})
 _SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
 _TOTAL: Final = re.compile(r"bytes \d+-\d+/(\d+)")
-_S3_URI: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
-
-
-def parse_uri(uri: str) -> tuple[str, str]:
-    """Split ``s3://bucket/key`` into bucket and key.
-
-    Raises
-    ------
-    ValueError
-        The URI does not have that form.
-    """
-    found = _S3_URI.fullmatch(uri)
-    if found is None:
-        raise ValueError(f"not of the form s3://bucket/key: {uri!r}")
-    return found[1], found[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +121,22 @@ def open_object(
     """
     with _rejecting(bucket, key):
         return _open(client, (bucket, key), etag, size, version)
+
+
+def open_any_object(client: "S3Client", location: S3Uri) -> ObjectReader:
+    """Open an object that need not be an upload, so that errors are S3's and not rejections.
+
+    Raises
+    ------
+    TransientError, PermanentError
+        The error from S3; :func:`is_missing` recognizes that there is no such object.
+    """
+    return _open(client, (location.bucket, location.key), None, None, None)
+
+
+def is_missing(error: IsodropError) -> bool:
+    """Whether S3 answered that the object, its version or its bucket does not exist."""
+    return error.aws_code in _DELETED
 
 
 def _open(
@@ -305,10 +307,11 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
 
 def object_gone(bucket: str, key: str, how: str) -> RejectedError:
     """Make the error for an object that was replaced or deleted before it was copied."""
+    address = single_line(str(S3Uri(bucket, key)))
     return RejectedError(
         Code.OBJECT_GONE,
-        f"The object {single_line(f's3://{bucket}/{key}')} was {how} before its copy was made, so"
-        " there is nothing to import any more.",
+        f"The object {address} was {how} before its copy was made, so there is nothing to import"
+        " any more.",
     )
 
 
@@ -326,7 +329,7 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
     code = error.aws_code
     if code in _REPLACED | _DELETED:
         return object_gone(bucket, key, "replaced" if code in _REPLACED else "deleted")
-    address = single_line(f"s3://{bucket}/{key}")
+    address = single_line(str(S3Uri(bucket, key)))
     if code == _ARCHIVED:
         return RejectedError(
             Code.ARCHIVED_OBJECT,
@@ -350,7 +353,7 @@ def _rejecting(bucket: str, key: str) -> Iterator[None]:
         if rejection := rejection_of(error, bucket, key):
             raise rejection from error
         if isinstance(error, AccessDeniedError) or error.aws_code == _SSE_C_DENIAL:
-            address = single_line(f"s3://{bucket}/{key}")
+            address = single_line(str(S3Uri(bucket, key)))
             message = f"isodrop may not read the object {address}. S3 says {error}"
             raise RejectedError(Code.UNREADABLE_OBJECT, message) from error
         raise
@@ -366,7 +369,8 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
     TransientError, PermanentError
         Any other error from S3.
     """
-    answer = _get(client, _named(*parse_uri(uri), None), None, (0, limit + 1))
+    location = S3Uri.parse(uri)
+    answer = _get(client, _named(location.bucket, location.key, None), None, (0, limit + 1))
     with translate_errors():
         data = answer["Body"].read()
     try:
@@ -406,7 +410,7 @@ def _get(
 
 def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Mapping[str, Any]:
     with translate_errors():
-        head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # likewise
+        head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     if not head.keys() >= _HEADERS:
         raise TransientError("HeadObject: not a response of S3: ETag, size or date is missing")
     return head

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from isodrop.domain.arn import Arn
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, RunRequest, Upload
 from isodrop.errors import IsodropError
@@ -122,7 +123,7 @@ def _parse_upload(event: dict[str, Any]) -> tuple[Upload, str | None]:
             return _parse_scanned(event)
         parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
-        raise InvalidEventError(f"not an event that AWS sends: look at {_wrong(error)}") from None
+        raise InvalidEventError(f"not an event that AWS sends; check {_wrong(error)}") from None
     if event.get("detail-type") != _CREATED:
         raise InvalidEventError(f"not an event that is called {_CREATED} or {_SCANNED}")
     found = parsed.object
@@ -163,7 +164,7 @@ def _parse_run_request(event: dict[str, Any]) -> RunRequest:
     try:
         parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
-        raise InvalidEventError(f"not a run: look at {_wrong(error)}") from None
+        raise InvalidEventError(f"not a run; check {_wrong(error)}") from None
     return RunRequest(parsed.number, parsed.overrides, requester)
 
 
@@ -180,7 +181,7 @@ def _read_requester(event: Mapping[str, Any]) -> str | None:
 def make_object_created_event(
     upload: Upload,
     when: datetime,
-    reference_arn: str,
+    reference: Arn,
     reason: Reason,
     request: RunRequest = FIRST_RUN,
 ) -> dict[str, Any]:
@@ -193,13 +194,12 @@ def make_object_created_event(
     when : datetime
         When the object was last modified, with a time zone. Not the current time, so that the event
         of an upload is always the same.
-    reference_arn : str
+    reference : Arn
         Any ARN in the account and Region, such as the state machine's.
     reason : Reason
     request : RunRequest, optional
         The run, if it is not the first one.
     """
-    partition, _, region, account = reference_arn.split(":")[1:5]
     seen: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}
     if upload.version_id is not None:
         seen["version-id"] = upload.version_id
@@ -210,16 +210,16 @@ def make_object_created_event(
         "id": str(UUID(hex=upload_id(upload))),
         "detail-type": "Object Created",
         "source": "aws.s3",
-        "account": account,
+        "account": reference.account,
         "time": when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": region,
-        "resources": [f"arn:{partition}:s3:::{upload.bucket}"],
+        "region": reference.region,
+        "resources": [str(Arn(reference.partition, "s3", "", "", upload.bucket))],
         "detail": {
             "version": "0",
             "bucket": {"name": upload.bucket},
             "object": seen,
             "request-id": "none",
-            "requester": account,
+            "requester": reference.account,
             "reason": reason,
         },
     }

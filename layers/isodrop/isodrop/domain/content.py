@@ -102,8 +102,8 @@ def staging_key(upload_id: str, run: int) -> str:
 
     Examples
     --------
-    >>> staging_key("993be1855845687488d88a3c63909586", 0)
-    '993be1855845687488d88a3c63909586-0.iso'
+    >>> staging_key("f9129832946f89208b0d25346fca5755", 0)
+    'f9129832946f89208b0d25346fca5755-0.iso'
     """
     return f"{upload_id}-{run}.iso"
 
@@ -113,8 +113,8 @@ def run_of_key(key: str) -> tuple[str, int] | None:
 
     Examples
     --------
-    >>> run_of_key("993be1855845687488d88a3c63909586-12.iso")
-    ('993be1855845687488d88a3c63909586', 12)
+    >>> run_of_key("f9129832946f89208b0d25346fca5755-12.iso")
+    ('f9129832946f89208b0d25346fca5755', 12)
     """
     found = _KEY.fullmatch(key)
     return None if found is None else (found[1], int(found[2]))

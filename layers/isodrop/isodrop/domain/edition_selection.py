@@ -34,8 +34,8 @@ _EVALUATION: Final = re.compile(r"[A-Za-z]{1,60}Eval")
 # EnterpriseS, IoTEnterpriseS, their N and K variants, and their evaluation editions.
 _LTSC: Final = re.compile(r"(?:IoT)?EnterpriseS[NK]{0,2}(?:Eval)?")
 _REFUSED: Final = {
-    Code.EVALUATION_MEDIA: ("an evaluation edition", "evaluation ISOs"),
-    Code.LTSC_MEDIA: ("a long-term servicing edition", "LTSC ISOs"),
+    Code.EVALUATION_ISO: ("an evaluation edition", "evaluation ISOs"),
+    Code.LTSC_ISO: ("a long-term servicing edition", "LTSC ISOs"),
 }
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
 _ESD_FAILS: Final = (
@@ -85,7 +85,7 @@ def select_image(
     edition: str,
     image_index: int | None,
     supported_builds: Collection[int],
-    release_said: str | None,
+    named_release: str | None,
     allow_esd: bool = False,
 ) -> SelectedImage | Rejection:
     """Select the image to import.
@@ -100,7 +100,7 @@ def select_image(
         Selects the image by index; the edition is then ignored.
     supported_builds : collection of int
         The builds of Windows that the stack imports.
-    release_said : str or None
+    named_release : str or None
         The release in the file name, used if several releases share a build.
     allow_esd : bool, optional
         Whether an ESD is imported, with a note.
@@ -121,13 +121,13 @@ def select_image(
     )
     if isinstance(wanted, Rejection):
         return wanted
-    checked = [_check_image(image, supported_builds, release_said) for image in wanted]
+    checked = [_check_image(image, supported_builds, named_release) for image in wanted]
     passed = [found for found in checked if isinstance(found, SelectedImage)]
     if not passed:
         return checked[0]
     # Last: if the edition is missing, a WIM instead of the ESD would not help.
     if contents.is_esd and not allow_esd:
-        return Rejection.of(Code.ESD_MEDIA, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
+        return Rejection.of(Code.ESD_ISO, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
     notes = (
         *((_several(passed),) if len(passed) > 1 else ()),
         *(
@@ -147,21 +147,21 @@ def _check_iso(images: Sequence[Edition]) -> Rejection | None:
     """
     if not images:
         return Rejection.of(
-            Code.UNREADABLE_MEDIA, "The Windows image on the ISO describes no edition at all."
+            Code.UNREADABLE_ISO, "The Windows image on the ISO describes no edition."
         )
     systems = _systems(images)
     if not systems:
         return Rejection.of(
             Code.NOT_WINDOWS,
-            "The Windows image on the ISO holds only Windows PE, from which Setup runs, and no"
-            " Windows that could be installed.",
+            "The Windows image on the ISO contains only Windows PE, from which Setup runs, and no"
+            " Windows that can be installed.",
         )
     of_a_type = [image for image in systems if image.installation_type is not None]
     if of_a_type and all(_is_server(image) for image in of_a_type):
         return _server(of_a_type)
     of_a_version = [image for image in systems if (image.build, image.major) != (None, None)]
     if of_a_version and all(_is_old(image) for image in of_a_version):
-        return _old(of_a_version[0], "The ISO holds")
+        return _old(of_a_version[0], "The ISO contains")
     return None
 
 
@@ -192,14 +192,13 @@ def _select_by_edition(images: Sequence[Edition], wanted: str) -> list[Edition] 
 
 
 def _several(passed: Sequence[SelectedImage]) -> str:
-    indexes = join_list(str(choice.index) for choice in passed)
+    indexes = join_list(str(image.index) for image in passed)
     versions = join_list(
-        " ".join((f"{choice.build}.{choice.revision or 0}", *choice.languages[:1]))
-        for choice in passed
+        " ".join((f"{image.build}.{image.revision or 0}", *image.languages[:1])) for image in passed
     )
     return (
         f"{len(passed)} images that can be imported are {passed[0].edition} (indexes {indexes};"
-        f" {versions}); the first is taken, and the override image-index names another."
+        f" {versions}); the first is used; the override image-index selects another."
     )
 
 
@@ -208,15 +207,17 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
     lost = [image for image in images if image.edition_id is None]
     if not known:
         return _lacks(lost[0], "EDITIONID")
-    for code, pattern in ((Code.EVALUATION_MEDIA, _EVALUATION), (Code.LTSC_MEDIA, _LTSC)):
+    for code, pattern in ((Code.EVALUATION_ISO, _EVALUATION), (Code.LTSC_ISO, _LTSC)):
         if refused := [edition for edition in known if pattern.fullmatch(edition)]:
             return _refused(code, refused, wanted)
-    message = f"The edition {printable(wanted)} is not on the ISO, which holds: {join_list(known)}."
+    message = (
+        f"The edition {printable(wanted)} is not on the ISO, which contains: {join_list(known)}."
+    )
     if near := next((edition for edition in known if edition.lower() == wanted.lower()), None):
         return Rejection.of(
             Code.NO_SUCH_EDITION,
             message,
-            f"Ask for {printable(near)}: editions are compared exactly.",
+            f"Use {printable(near)}: the case of an edition matters.",
         )
     if lost:
         return Rejection.of(
@@ -229,20 +230,20 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
     return Rejection.of(
         Code.NO_SUCH_EDITION,
         message,
-        "Ask for an edition that is on it, by the override edition or the stack's parameter"
-        " Edition, or upload an ISO that holds the wanted one.",
+        "Choose an edition that is on it, by the override edition or the stack's parameter"
+        " Edition, or upload an ISO that contains the wanted one.",
     )
 
 
 def _check_image(
-    image: Edition, supported_builds: Collection[int], release_said: str | None
+    image: Edition, supported_builds: Collection[int], named_release: str | None
 ) -> SelectedImage | Rejection:
     """Check one image."""
     return (
         _check_windows(image)
         or _check_edition(image)
         or _check_architecture(image)
-        or _check_release(image, supported_builds, release_said)
+        or _check_release(image, supported_builds, named_release)
         or _complete(image)
     )
 
@@ -260,9 +261,9 @@ def _check_edition(image: Edition) -> Rejection | None:
     if image.edition_id is None or not _EDITION_ID.fullmatch(image.edition_id):
         return _lacks(image, "EDITIONID", image.edition_id)
     if _EVALUATION.fullmatch(image.edition_id):
-        return _refused(Code.EVALUATION_MEDIA, [image.edition_id])
+        return _refused(Code.EVALUATION_ISO, [image.edition_id])
     if _LTSC.fullmatch(image.edition_id):
-        return _refused(Code.LTSC_MEDIA, [image.edition_id])
+        return _refused(Code.LTSC_ISO, [image.edition_id])
     return None
 
 
@@ -372,8 +373,8 @@ def _is_old(image: Edition) -> bool:
 
 def _server(images: Iterable[Edition]) -> Rejection:
     return Rejection.of(
-        Code.SERVER_MEDIA,
-        f"The ISO holds Windows Server ({_found(images)}); Image Builder imports only Windows 11"
+        Code.SERVER_ISO,
+        f"The ISO contains Windows Server ({_found(images)}); Image Builder imports only Windows 11"
         " from an ISO.",
     )
 
@@ -381,9 +382,9 @@ def _server(images: Iterable[Edition]) -> Rejection:
 def _old(image: Edition, who: str) -> Rejection:
     older = image.major is not None and image.major < _WINDOWS_MAJOR
     what = (
-        "a Windows of an unknown build"
+        "Windows with an unknown build"
         if image.build is None
-        else f"a Windows before 10, build {_number(image.build)}"
+        else f"Windows before Windows 10, build {_number(image.build)}"
         if older
         else _release(image.build)
     )
@@ -398,7 +399,8 @@ def _refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> 
     instead = "" if wanted is None else f" and no {printable(wanted)}"
     return Rejection.of(
         code,
-        f"The ISO holds {edition} ({join_list(editions)}){instead}; Image Builder refuses {kind}.",
+        f"The ISO contains {edition} ({join_list(editions)}){instead}; Image Builder refuses"
+        f" {kind}.",
     )
 
 
@@ -409,15 +411,15 @@ def _lacks(image: Edition, field: str, value: str | int | None = None) -> Reject
     if value is None or value == UNREADABLE:
         flaw = "no" if value is None else "an unreadable"
         return Rejection.of(
-            Code.UNREADABLE_MEDIA,
-            f"{which} on the ISO has {flaw} {field}. Every Windows image by Microsoft has one, and"
+            Code.UNREADABLE_ISO,
+            f"{which} on the ISO has {flaw} {field}. Every Windows image of Microsoft has one, and"
             " isodrop does not guess it from the name or the flags.",
             _CAPTURE_REMEDY,
         )
     text = _number(value) if isinstance(value, int) else value
     return Rejection.of(
-        Code.UNREADABLE_MEDIA,
-        f"{which} on the ISO has the {field} '{printable(text)}', which no Windows has.",
+        Code.UNREADABLE_ISO,
+        f"{which} on the ISO has the {field} '{printable(text)}', which is impossible.",
     )
 
 
@@ -426,9 +428,9 @@ def _found(images: Iterable[Edition]) -> str:
 
 
 def _release(build: int) -> str:
-    return describe_rule(build) if 0 <= build <= MAX_IMAGE_INDEX else "a build out of all bounds"
+    return describe_rule(build) if 0 <= build <= MAX_IMAGE_INDEX else "an impossible build number"
 
 
 def _number(value: int) -> str:
     # An ISO may contain a number of any length, and str() raises ValueError for the longest.
-    return str(value) if abs(value) <= MAX_IMAGE_INDEX else "(out of all bounds)"
+    return str(value) if abs(value) <= MAX_IMAGE_INDEX else "(out of range)"

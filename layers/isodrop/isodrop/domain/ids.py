@@ -36,11 +36,11 @@ def upload_id(upload: Upload) -> str:
     Examples
     --------
     >>> upload_id(Upload("bucket", "win11.iso", "d41d8-700", 5_900_000_000, "0062E99A88DC407460"))
-    '993be1855845687488d88a3c63909586'
+    'f9129832946f89208b0d25346fca5755'
     """
     version = upload.version
     write = ("sequencer", upload.sequencer) if version is None else ("version", version)
-    return _digest("drop", upload.bucket, upload.key, *write)[:ID_LENGTH]
+    return _digest("upload", upload.bucket, upload.key, *write)[:ID_LENGTH]
 
 
 def import_key(plan: ImportPlan, content_id: str) -> str:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.overrides import DEFAULT_ALLOWED
+from isodrop.domain.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from isodrop.iso.model import IsoContents
@@ -45,7 +46,7 @@ class Upload:
     @property
     def uri(self) -> str:
         """``s3://bucket/key``, for messages."""
-        return f"s3://{self.bucket}/{self.key}"
+        return str(S3Uri(self.bucket, self.key))
 
     @property
     def version(self) -> str | None:

@@ -73,26 +73,26 @@ def plan_import(
     if isinstance(overrides, Rejection):
         return overrides
     file_name = parse_file_name(upload.key)
-    choice = select_image(
+    image = select_image(
         contents,
         edition=overrides.edition or settings.edition,
         image_index=overrides.image_index,
         supported_builds=settings.supported_builds,
-        release_said=file_name.label,
+        named_release=file_name.named_release,
         allow_esd=settings.allow_esd,
     )
-    if isinstance(choice, Rejection):
-        return choice
-    if overrides.edition not in (None, choice.edition):
+    if isinstance(image, Rejection):
+        return image
+    if overrides.edition not in (None, image.edition):
         return Rejection.of(
             Code.INVALID_OVERRIDE,
-            f"The overrides disagree: image-index {choice.index} is {choice.edition}, and edition"
+            f"The overrides disagree: image-index {image.index} is {image.edition}, and edition"
             f" asks for {overrides.edition}.",
         )
     # Last: a reason found in the contents is more helpful than the size.
     if rejection := _check_size(upload.size, settings):
         return rejection
-    return _build_plan(upload, settings, overrides=overrides, file_name=file_name, choice=choice)
+    return _build_plan(upload, settings, overrides=overrides, file_name=file_name, image=image)
 
 
 def _check_size(size: int, settings: ImportSettings) -> Rejection | None:
@@ -118,20 +118,20 @@ def _build_plan(
     *,
     overrides: Overrides,
     file_name: FileName,
-    choice: SelectedImage,
+    image: SelectedImage,
 ) -> ImportPlan:
-    release = release_of(choice.build, choice.revision, file_name.label)
-    revision = choice.revision or 0
-    languages = choice.languages or _language_of(file_name)
-    version = overrides.semantic_version or f"11.{choice.build}.{revision}"
+    release = release_of(image.build, image.revision, file_name.named_release)
+    revision = image.revision or 0
+    languages = image.languages or _language_of(file_name)
+    version = overrides.semantic_version or f"11.{image.build}.{revision}"
     named = {
-        "edition": choice.edition,
-        "architecture": choice.architecture,
+        "edition": image.edition,
+        "architecture": image.architecture,
         "language": languages[0] if languages else "",
-        "release": release or str(choice.build),
-        "build": str(choice.build),
+        "release": release or str(image.build),
+        "build": str(image.build),
     }
-    words = (choice.edition, release, choice.architecture, *languages[:1])
+    words = (image.edition, release, image.architecture, *languages[:1])
     generated = default_description(
         " ".join(("Windows 11", *filter(None, words))), version, upload.uri
     )
@@ -140,32 +140,32 @@ def _build_plan(
             "stack": settings.stack,
             "source": upload.uri,
             "etag": upload.etag or None,  # a local file has none
-            "edition": choice.edition,
+            "edition": image.edition,
             "release": release,
-            "architecture": choice.architecture,
+            "architecture": image.architecture,
             "languages": " ".join(languages) or None,
-            "build": f"{choice.build}.{revision}",
+            "build": f"{image.build}.{revision}",
         },
         settings.tags,
     )
     return ImportPlan(
         name=overrides.image_name or image_name(settings.image_name_template, named),
         semantic_version=version,
-        image_index=choice.index,
+        image_index=image.index,
         description=overrides.description
         or truncate_description(settings.description or generated),
-        edition=choice.edition,
+        edition=image.edition,
         release=release,
-        architecture=choice.architecture,
-        build=choice.build,
+        architecture=image.architecture,
+        build=image.build,
         revision=revision,
         languages=languages,
         rebuild=overrides.rebuild,
         tags=tags,
         notes=(
-            *choice.notes,
-            *_caveats(choice, release),
-            *_mismatch_notes(file_name, choice, release),
+            *image.notes,
+            *_caveats(image, release),
+            *_mismatch_notes(file_name, image, release),
             *overrides.notes,
             *tag_notes,
         ),
@@ -181,47 +181,47 @@ def _language_of(file_name: FileName) -> tuple[str, ...]:
     )
 
 
-def _caveats(choice: SelectedImage, release: str | None) -> list[str]:
+def _caveats(image: SelectedImage, release: str | None) -> list[str]:
     """Return notes on reasons for which AWS may still refuse the import."""
-    doubts = []
-    if choice.edition != DOCUMENTED_EDITION:
-        doubts.append(
+    caveats = []
+    if image.edition != DOCUMENTED_EDITION:
+        caveats.append(
             f"AWS documents only Windows 11 {DOCUMENTED_EDITION} as importable;"
-            f" this is {choice.edition}."
+            f" this is {image.edition}."
         )
-    if release is None and (possible := possible_releases(choice.build, choice.revision)):
-        doubts.append(
-            f"ISOs of {' and '.join(possible)} contain build {_version(choice)}, and the file name"
+    if release is None and (possible := possible_releases(image.build, image.revision)):
+        caveats.append(
+            f"ISOs of {' and '.join(possible)} contain build {_version(image)}, and the file name"
             f" does not say which release this is; Image Builder imports {possible[-1]} only."
         )
-    return doubts
+    return caveats
 
 
-def _version(choice: SelectedImage) -> str:
-    return str(choice.build) if choice.revision is None else f"{choice.build}.{choice.revision}"
+def _version(image: SelectedImage) -> str:
+    return str(image.build) if image.revision is None else f"{image.build}.{image.revision}"
 
 
-def _mismatch_notes(file_name: FileName, choice: SelectedImage, release: str | None) -> list[str]:
-    """Tell where the file name says otherwise than the ISO, which decides."""
-    contents = possible_releases(choice.build, choice.revision)
+def _mismatch_notes(file_name: FileName, image: SelectedImage, release: str | None) -> list[str]:
+    """List where the file name contradicts the ISO, which decides."""
+    contents = possible_releases(image.build, image.revision)
     named = (
         () if file_name.build is None else possible_releases(file_name.build, file_name.revision)
     )
-    found = f"build {choice.build}" + ("" if release is None else f" ({release})")
-    same_build = file_name.build == choice.build or bool({*named} & {*contents})
+    found = f"build {image.build}" + ("" if release is None else f" ({release})")
+    same_build = file_name.build == image.build or bool({*named} & {*contents})
     pairs = (
         (_WINDOWS.get(file_name.windows or ""), "Windows 11", False),
-        (file_name.word, found, file_name.word == release),
+        (file_name.release_word, found, file_name.release_word == release),
         (file_name.build, found, same_build),
         (
             file_name.architecture,
-            choice.architecture,
-            file_name.architecture == choice.architecture,
+            image.architecture,
+            file_name.architecture == image.architecture,
         ),
         (
             file_name.language,
-            " ".join(choice.languages[:8]),
-            _languages_agree(file_name.language, choice.languages),
+            " ".join(image.languages[:8]),
+            _languages_agree(file_name.language, image.languages),
         ),
     )
     return [

@@ -24,12 +24,12 @@ _AHEAD_OF_FILE: Final = 4 * 1024
 _SOURCES: Final = "sources"
 _KINDS: Final = {"install.wim": WIM, "install.esd": ESD}
 _SPLIT: Final = "install.swm"
-_SEVERAL: Final = 2
-_MACHINES: Final = frozenset({"x64", "amd64", "x86", "arm64"})
+_MIN_ARCHITECTURES: Final = 2
+_ARCHITECTURE_FOLDERS: Final = frozenset({"x64", "amd64", "x86", "arm64"})
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundImage:
     """The Windows image on the ISO, and the volume that contains it."""
 
     volume: Volume
@@ -56,7 +56,7 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
     Raises
     ------
     RejectedError
-        ``not-an-iso``, ``truncated``, ``unreadable-media``, ``not-windows`` or ``split-image``.
+        ``not-an-iso``, ``truncated``, ``unreadable-iso``, ``not-windows`` or ``split-image``.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
     )
 
 
-def find_image(window: Window) -> Found:
+def find_image(window: Window) -> FoundImage:
     """Find the Windows image, and read its header and XML.
 
     Raises
@@ -93,12 +93,12 @@ def find_image(window: Window) -> Found:
         raise diagnose(window)
     volume = open_volume(window, anchor)
     if volume.end <= window.size:
-        return _find_on(window, volume)
+        return _find_in_volume(window, volume)
     # A known defect of ISO writers: when pycdlib removes a file from an image of genisoimage, the
     # partition stays one sector too long. An object that ends with an anchor is complete anyway.
     short = truncated_error(window.size, volume.end, "the file system")
     try:
-        found = _find_on(window, volume)
+        found = _find_in_volume(window, volume)
     except RejectedError as error:
         if error.code is Code.TRUNCATED or ends_with_anchor(window):
             raise
@@ -108,18 +108,22 @@ def find_image(window: Window) -> Found:
     return found
 
 
-def _find_on(window: Window, volume: Volume) -> Found:
+def _find_in_volume(window: Window, volume: Volume) -> FoundImage:
     root = open_file(
         window, volume, volume.root, folder=True, what="its root folder", ahead=_AHEAD_OF_FOLDER
     )
-    there = list(entries(window, root))
-    sources = _one(there, _SOURCES)
+    listing = list(entries(window, root))
+    sources = _find_entry(listing, _SOURCES)
     if sources is None or not sources.is_folder:
-        raise _for_several(window, volume, there) or _not_windows(volume, "it", there)
+        raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
+            volume, "it", listing
+        )
     inside = _entries(window, volume, sources, _SOURCES)
-    found = _image(window, volume, inside)
+    found = _find_windows_image(window, volume, inside)
     if found is None:
-        raise _for_several(window, volume, there) or _not_windows(volume, _SOURCES, inside)
+        raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
+            volume, _SOURCES, inside
+        )
     return found
 
 
@@ -129,9 +133,9 @@ def _entries(window: Window, volume: Volume, folder: Entry, what: str) -> list[E
     return list(entries(window, file))
 
 
-def _image(window: Window, volume: Volume, there: list[Entry]) -> Found | None:
+def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) -> FoundImage | None:
     for name, kind in _KINDS.items():
-        entry = _one(there, name)
+        entry = _find_entry(listing, name)
         if entry is None:
             continue
         path = f"{_SOURCES}/{name}"
@@ -139,8 +143,8 @@ def _image(window: Window, volume: Volume, there: list[Entry]) -> Found | None:
         if file.end > window.size:
             raise truncated_error(window.size, volume.end, "the file system")
         image = open_wim(window, file)
-        return Found(volume, kind, image)
-    if _one(there, _SPLIT) is not None:
+        return FoundImage(volume, kind, image)
+    if _find_entry(listing, _SPLIT) is not None:
         raise RejectedError(
             Code.SPLIT_IMAGE,
             f"The Windows image on the ISO is split ({_SOURCES}/{_SPLIT} and its further parts);"
@@ -149,39 +153,45 @@ def _image(window: Window, volume: Volume, there: list[Entry]) -> Found | None:
     return None
 
 
-def _for_several(window: Window, volume: Volume, there: Iterable[Entry]) -> RejectedError | None:
+def _multi_architecture_error(
+    window: Window, volume: Volume, listing: Iterable[Entry]
+) -> RejectedError | None:
     """Make the rejection for an ISO with one Windows per architecture, if it is one."""
-    folders = [entry for entry in there if entry.is_folder and entry.name.lower() in _MACHINES]
-    if len(folders) < _SEVERAL:
+    folders = [
+        entry
+        for entry in listing
+        if entry.is_folder and entry.name.lower() in _ARCHITECTURE_FOLDERS
+    ]
+    if len(folders) < _MIN_ARCHITECTURES:
         return None
     found = []
-    for folder in folders[: len(_MACHINES)]:
-        inside = _one(_entries(window, volume, folder, folder.name), _SOURCES)
+    for folder in folders[: len(_ARCHITECTURE_FOLDERS)]:
+        inside = _find_entry(_entries(window, volume, folder, folder.name), _SOURCES)
         if inside is not None and inside.is_folder:
             found.append(f"{folder.name}/{_SOURCES}")
-    if len(found) < _SEVERAL:
+    if len(found) < _MIN_ARCHITECTURES:
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {printable(volume.label) or 'with nothing'} holds a Windows for each of"
-        f" several architectures ({join_list(found)}), as the Media Creation Tool makes it; an ISO"
-        f" for x64 alone, with {_SOURCES}/install.wim, is needed.",
+        f"The ISO labelled {printable(volume.label) or 'with nothing'} contains Windows for"
+        f" several architectures ({join_list(found)}), like those of the Media Creation Tool; an"
+        f" ISO for x64 alone, with {_SOURCES}/install.wim, is needed.",
     )
 
 
-def _one(there: Iterable[Entry], name: str) -> Entry | None:
+def _find_entry(listing: Iterable[Entry], name: str) -> Entry | None:
     """Find a name regardless of case, as Windows does; it must not occur twice."""
-    found = [entry for entry in there if entry.name.lower() == name]
+    found = [entry for entry in listing if entry.name.lower() == name]
     if len(found) > 1:
-        raise damaged_error(f"{name} is there {len(found)} times")
+        raise damaged_error(f"{name} occurs {len(found)} times")
     return found[0] if found else None
 
 
-def _not_windows(volume: Volume, what: str, there: Iterable[Entry]) -> RejectedError:
-    names = join_list((entry.name for entry in there), limit=4) or "nothing"
+def _not_windows_error(volume: Volume, what: str, listing: Iterable[Entry]) -> RejectedError:
+    names = join_list((entry.name for entry in listing), limit=4) or "nothing"
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {printable(volume.label) or 'with nothing'} is not one that installs"
-        f" Windows: {what} holds {names}, but no {_SOURCES}/install.wim; a Windows 11 ISO is"
-        " needed.",
+        f"The ISO labelled {printable(volume.label) or 'with nothing'} is not a Windows"
+        f" installation ISO: {what} contains {names}, but no {_SOURCES}/install.wim; a Windows 11"
+        " ISO is needed.",
     )

@@ -30,10 +30,10 @@ _STARTS: Final = (
     (b"MSCF", "a cabinet file"),
     (b"MSWIM\0\0\0", "a bare Windows image (WIM)"),
     (b"WLPWM\0\0\0", "a bare Windows image (WIM)"),
-    (b"\0" + b"\xff" * 10 + b"\0", "a raw copy of a disc, with sectors of 2,352 bytes"),
-    (b"CISO", "a compressed disc image (CSO)"),
-    (b"IsZ!", "a compressed disc image (ISZ)"),
-    (b"DAA\0", "a compressed disc image (DAA)"),
+    (b"\0" + b"\xff" * 10 + b"\0", "a raw CD or DVD image, with sectors of 2,352 bytes"),
+    (b"CISO", "a compressed disk image (CSO)"),
+    (b"IsZ!", "a compressed disk image (ISZ)"),
+    (b"DAA\0", "a compressed disk image (DAA)"),
     (b"vhdxfile", "a virtual disk (VHDX)"),
     (b"conectix", "a virtual disk (VHD)"),
     (b"KDMV", "a virtual disk (VMDK)"),
@@ -62,9 +62,9 @@ def diagnose(window: Window) -> RejectedError:
     if not window.size:
         return RejectedError(
             Code.NOT_AN_ISO,
-            "The object is empty: it has no bytes at all.",
-            "A copy of the ISO was broken off: see how large your file is, download it again if it"
-            " is empty, too, and upload it again.",
+            "The object is empty.",
+            "Copying the ISO was probably interrupted. Check the size of your file, download it"
+            " again if it is empty too, and upload it again.",
         )
     data = window.read(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
     return _reject_file_system(window, data) or _reject_other_file(data)
@@ -99,12 +99,10 @@ def _reject_udf(window: Window) -> RejectedError:
         if at + _TAG <= window.size:
             tag = window.read(at, _TAG, "the anchor")
             if tag[:2] == b"\x02\0" and tag[12:] == ANCHOR_SECTOR.to_bytes(4, "little"):
-                return damaged_error(
-                    f"the blocks of its file system are of {block}, not of 2,048 bytes"
-                )
+                return damaged_error(f"the blocks of its file system have {block} bytes, not 2,048")
     if not any(window.read(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
         return only_zeros("the anchor of its file system")
-    return damaged_error("it says that it has a UDF file system, but the anchor of it is missing")
+    return damaged_error("it claims to have a UDF file system, but the anchor is missing")
 
 
 def _reject_other_file(data: bytes) -> RejectedError:
@@ -127,7 +125,7 @@ def _zeros(data: bytes) -> str | None:
         return None
     if len(data) < begins:
         return f"{len(data):,} zeros, where the file system of an ISO begins at byte {begins:,}"
-    return "nothing but zeros where a file system has to be"
+    return "nothing but zeros where the file system should be"
 
 
 def _iso9660(data: bytes) -> tuple[str, int] | None:
@@ -150,7 +148,7 @@ def _described(data: bytes) -> str:
         (data[257:262] == b"ustar", "a tar archive"),
         (all(letter.isprintable() or letter in _LINE_ENDS for letter in text), "a text file"),
         (head[510:512] == b"\x55\xaa", "a disk with a boot sector"),
-        (True, "binary data of no known kind"),
+        (True, "binary data of an unknown format"),
     )
     return next(words for fits, words in kinds if fits)
 

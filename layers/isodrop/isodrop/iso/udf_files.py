@@ -67,7 +67,7 @@ class File:
             if at < size:
                 part = min(length, size - at)
                 if offset < 0:
-                    raise damaged_error(f"{self.what} is not recorded where it has to be")
+                    raise damaged_error(f"{self.what} is not recorded where it should be")
                 yield offset + at, part
                 at, length = at + part, length - part
                 if not length:
@@ -77,7 +77,7 @@ class File:
     def read(self, window: Window, at: int, length: int) -> bytes:
         """Read a range, which must be inside the file."""
         if at + length > self.size:
-            raise damaged_error(f"{self.what} ends before what it holds does")
+            raise damaged_error(f"{self.what} ends before its contents do")
         spans = self.spans(at, length)
         return b"".join(window.read(offset, part, self.what) for offset, part in spans)
 
@@ -103,7 +103,7 @@ def open_file(
     Raises
     ------
     RejectedError
-        ``truncated`` or ``unreadable-media``.
+        ``truncated`` or ``unreadable-iso``.
     """
     at = volume.offset(where, SECTOR, what)
     data = window.read(at, SECTOR, what, ahead=ahead)
@@ -153,7 +153,7 @@ class _Walk:
             if following is None:
                 return made
             if following in seen:
-                raise damaged_error(f"the allocation of {self.what} goes round in a circle")
+                raise damaged_error(f"the allocation of {self.what} is circular")
             seen.add(following)
             descriptors = self._continued(following)
 
@@ -225,7 +225,7 @@ def entries(window: Window, folder: File) -> Iterator[Entry]:
     Raises
     ------
     RejectedError
-        ``truncated`` or ``unreadable-media``.
+        ``truncated`` or ``unreadable-iso``.
     """
     if folder.size > MAX_FOLDER:
         raise damaged_error(f"{folder.what} has {folder.size:,} bytes, more than {MAX_FOLDER:,}")

@@ -63,10 +63,10 @@ class Volume:
         Raises
         ------
         RejectedError
-            ``unreadable-media``: they are not inside the partition.
+            ``unreadable-iso``: they are not inside the partition.
         """
         if address.partition >= len(self.partitions):
-            raise damaged_error(f"{what} is in partition {address.partition}, which there is not")
+            raise damaged_error(f"{what} is in partition {address.partition}, which does not exist")
         start, count = self.partitions[address.partition]
         if address.block + -(-length // SECTOR) > count:
             raise damaged_error(f"{what} lies outside the file system, at block {address.block:,}")
@@ -82,14 +82,14 @@ def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str
     Raises
     ------
     RejectedError
-        ``unreadable-media``.
+        ``unreadable-iso``.
     """
     identifier, _, checksum, _, crc, length, where = _TAG.unpack_from(data)
     at = "" if location is None else f" at block {location:,}"
     if identifier not in wanted:
         if not any(data):
             raise only_zeros(f"the {what}{at}")
-        raise damaged_error(f"there is no {what}{at} where one has to be")
+        raise damaged_error(f"there is no {what}{at} where one should be")
     if (sum(data[:16]) - checksum) & 0xFF != checksum:
         raise damaged_error(f"the {what}{at} has a wrong checksum")
     if length > len(data) - 16 or crc_hqx(data[16 : 16 + length], 0) != crc:
@@ -146,7 +146,7 @@ def open_volume(window: Window, anchor: bytes) -> Volume:
     Raises
     ------
     RejectedError
-        ``unreadable-media``, or ``truncated`` where the object ends before its descriptors do.
+        ``unreadable-iso``, or ``truncated`` where the object ends before its descriptors do.
     """
     try:
         return _volume(window, *_EXTENT.unpack_from(anchor, 16))
@@ -168,9 +168,9 @@ def _volume(window: Window, length: int, sector: int) -> Volume:
     if logical is None:
         raise damaged_error("it has no logical volume descriptor")
     if int.from_bytes(logical[212:216], "little") != SECTOR:
-        raise damaged_error("its logical blocks are not of 2,048 bytes")
+        raise damaged_error("its logical blocks do not have 2,048 bytes")
     if not logical[217:].startswith(b"*OSTA UDF Compliant"):
-        raise damaged_error("its logical volume is not one of UDF")
+        raise damaged_error("its logical volume is not a UDF volume")
     partitions = tuple(_partition(found.get((PARTITION, number))) for number in _map(logical))
     volume = Volume(
         label=dstring(logical[84:212]) or dstring(primary[24:56]),
@@ -211,19 +211,19 @@ def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int],
         # The sequence number follows the tag, except in the anchor and the terminator.
         if key not in found or data[16:20][::-1] > found[key][16:20][::-1]:
             found[key] = data
-    raise damaged_error(f"its volume descriptors are more than {MAX_DESCRIPTORS}")
+    raise damaged_error(f"it has more than {MAX_DESCRIPTORS} volume descriptors")
 
 
 def _map(logical: bytes) -> list[int]:
     """Return the partition numbers by reference number (ECMA-167 3/10.7.2)."""
     length, count = _EXTENT.unpack_from(logical, 264)
     if not 1 <= count <= MAX_PARTITIONS:
-        raise damaged_error(f"it is made of {count:,} partitions")
+        raise damaged_error(f"it consists of {count:,} partitions")
     numbers = []
     for at in range(440, 440 + 6 * count, 6):
         if length < 6 * count or logical[at : at + 2] != b"\x01\x06":
             raise damaged_error(
-                f"its UDF has {_kind_of(logical, at)}, which Windows media never have"
+                f"its UDF has {_kind_of(logical, at)}, which Windows ISOs never have"
             )
         numbers.append(int.from_bytes(logical[at + 4 : at + 6], "little"))
     return numbers
@@ -239,7 +239,7 @@ def _partition(data: bytes | None) -> tuple[int, int]:
     if data is None:
         raise damaged_error("its partition has no descriptor")
     if not data[25:].startswith(b"+NSR0"):
-        raise damaged_error("its partition is not one of UDF")
+        raise damaged_error("its partition is not a UDF partition")
     start, count = _EXTENT.unpack_from(data, 188)
     return start, count
 

@@ -56,7 +56,7 @@ def open_wim(window: Window, file: File) -> WimImage:
     Raises
     ------
     RejectedError
-        ``truncated``, ``unreadable-media`` or ``split-image``.
+        ``truncated``, ``unreadable-iso`` or ``split-image``.
     """
     what = file.what
     if file.size < HEADER_SIZE:
@@ -80,7 +80,7 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
     if magic == _PIPABLE:
         raise damaged_error(f"{what} is a pipable image, which only wimlib can read")
     if magic != _MAGIC:
-        raise damaged_error(f"{what} does not start as a Windows image does")
+        raise damaged_error(f"{what} does not start like a Windows image")
     if size != HEADER_SIZE or version not in _VERSIONS:
         raise damaged_error(
             f"{what} is of an unknown version, {version:#x} with {size} bytes of header"
@@ -93,9 +93,11 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
     if part != 1:
         raise damaged_error(f"{what} is part {part} of 1")
     if flags & _WRITE_IN_PROGRESS:
-        raise damaged_error(f"{what} was never finished being written")
+        raise damaged_error(f"{what} was not written completely")
     if not 1 <= count <= MAX_IMAGES:
-        raise damaged_error(f"{what} holds {count:,} images, where 1 to {MAX_IMAGES} are expected")
+        raise damaged_error(
+            f"{what} contains {count:,} images, where 1 to {MAX_IMAGES} are expected"
+        )
     return int(version), int(count)
 
 

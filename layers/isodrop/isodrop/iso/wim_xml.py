@@ -85,7 +85,7 @@ class _Parser:
         if not _NUMBER.fullmatch(index):
             raise damaged_error(unnumbered)
         if int(index) in self.images:
-            raise damaged_error(f"{unnumbered} one by one: {int(index)} is there twice")
+            raise damaged_error(f"{unnumbered} consecutively: {int(index)} occurs twice")
         if len(self.images) >= MAX_IMAGES:
             raise damaged_error(f"the XML of its Windows image lists more than {MAX_IMAGES} images")
         self.index = int(index)
@@ -120,7 +120,7 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
     Raises
     ------
     RejectedError
-        ``unreadable-media``.
+        ``unreadable-iso``.
     """
     parser = _Parser()
     try:
@@ -139,7 +139,7 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
 def _check(text: str) -> None:
     """Reject, before parsing, what the XML of no WIM contains."""
     if "<!" in text:
-        raise damaged_error("the XML of its Windows image has a declaration or comment in it")
+        raise damaged_error("the XML of its Windows image contains a declaration or comment")
     # expat passes all attributes of an element at once, however many there are.
     if text.count("=") > MAX_ATTRIBUTES:
         raise damaged_error("the XML of its Windows image has too many attributes")

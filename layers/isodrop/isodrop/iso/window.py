@@ -33,7 +33,7 @@ DOWNLOAD_AGAIN: Final = (
 def damaged_error(what: str) -> RejectedError:
     """Make the rejection of a damaged ISO; ``what`` describes the damage, without a full stop."""
     return RejectedError(
-        Code.UNREADABLE_MEDIA,
+        Code.UNREADABLE_ISO,
         f"The ISO cannot be read: {what}; an untouched copy of Microsoft's ISO is needed.",
     )
 
@@ -41,8 +41,8 @@ def damaged_error(what: str) -> RejectedError:
 def only_zeros(what: str) -> RejectedError:
     """Make the rejection of an object with zeros where ``what`` must be."""
     return RejectedError(
-        Code.UNREADABLE_MEDIA,
-        f"The ISO cannot be read: there are only zeros where {what} has to be, as in a broken"
+        Code.UNREADABLE_ISO,
+        f"The ISO cannot be read: there are only zeros where {what} should be, as in a broken"
         " download; the whole ISO is needed.",
         DOWNLOAD_AGAIN,
     )
@@ -52,7 +52,7 @@ def truncated_error(size: int, needed: int, what: str) -> RejectedError:
     """Make the rejection of an object that is shorter than its contents require."""
     return RejectedError(
         Code.TRUNCATED,
-        f"The object ends after {size:,} bytes, but {what} on it reaches to {needed:,}; the whole"
+        f"The object ends after {size:,} bytes, but {what} on it extends to {needed:,}; the whole"
         " ISO is needed.",
     )
 
@@ -109,7 +109,7 @@ class Window:
         Raises
         ------
         RejectedError
-            ``truncated``, or ``unreadable-media`` when the budget is used up.
+            ``truncated``, or ``unreadable-iso`` when the budget is used up.
         """
         end = offset + length
         if end > self.size:
@@ -142,11 +142,9 @@ class Window:
 
     def _fetch(self, offset: int, length: int) -> bytes:
         if self.requests >= MAX_REQUESTS:
-            raise damaged_error(
-                f"what leads to its editions is scattered over {MAX_REQUESTS} places"
-            )
+            raise damaged_error(f"its editions cannot be found within {MAX_REQUESTS} reads")
         if self.bytes + length > MAX_BYTES:
-            raise damaged_error(f"what leads to its editions takes more than {MAX_BYTES:,} bytes")
+            raise damaged_error(f"its editions cannot be found within {MAX_BYTES:,} bytes")
         if self._observe is not None:
             self._observe(offset, length)
         self.requests += 1

@@ -179,7 +179,7 @@ class BuildSubmitter:
         tags = {
             f"isodrop:{task.kind}": task.key,
             "isodrop:attempt": str(number),
-            "isodrop:drop": run.upload_id,
+            "isodrop:upload": run.upload_id,
         }
         is_limited = self.limits is not None and task.kind is BuildKind.IMPORT
         return Attempt(

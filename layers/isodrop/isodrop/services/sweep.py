@@ -23,10 +23,11 @@ from isodrop.aws.s3 import read_scan_tag
 from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
+from isodrop.domain import ids
+from isodrop.domain.arn import Arn
 from isodrop.domain.budget import day_of
 from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import run_of_key
-from isodrop.domain.ids import upload_id
 from isodrop.domain.model import Upload
 from isodrop.domain.run import CANCELLED, BuildKind, Failure, Run, RunState
 from isodrop.domain.sweep_summary import SweepSummary
@@ -121,30 +122,30 @@ class Sweeper:
             The ledger or the bucket cannot be read; raised after everything else was done.
         """
         summary = SweepSummary()
-        left = dict(self.ledger.load_checkpoint() or {})
-        if "since" not in left:
+        checkpoint = dict(self.ledger.load_checkpoint() or {})
+        if "since" not in checkpoint:
             # Not derived from the current time: all earlier sweeps may have failed.
-            left["since"] = (self.ledger.created_at() - LOOKBACK_BEFORE_DEPLOY).isoformat()
-        since = max(datetime.fromisoformat(left["since"]), self.now() - MAX_LOOKBACK)
-        jobs: dict[str, Callable[[Any], Mapping[str, str] | None]] = {
-            "open": lambda at: self._answer_open_runs(at, summary),
-            "versions": lambda at: self._start_unclaimed(at, since, summary),
-            "latest": lambda at: self._update_latest(at, summary),
+            checkpoint["since"] = (self.ledger.created_at() - LOOKBACK_BEFORE_DEPLOY).isoformat()
+        since = max(datetime.fromisoformat(checkpoint["since"]), self.now() - MAX_LOOKBACK)
+        resumable_jobs: dict[str, Callable[[Any], Mapping[str, str] | None]] = {
+            "open": lambda position: self._answer_open_runs(position, summary),
+            "versions": lambda position: self._start_unclaimed(position, since, summary),
+            "latest": lambda position: self._update_latest(position, summary),
         }
-        failed: list[Exception] = []
-        for job, do in jobs.items():
+        errors: list[Exception] = []
+        for name, job in resumable_jobs.items():
             try:
-                left[job] = do(left.get(job))
+                checkpoint[name] = job(checkpoint.get(name))
             except Exception as error:  # noqa: BLE001 - raised below, after the other jobs
-                failed.append(error)
-        for rest in (self._delete_copies, self._release_builds):
+                errors.append(error)
+        for whole_job in (self._delete_copies, self._release_builds):
             try:
-                rest(summary)
-            except Exception as error:  # noqa: BLE001 - likewise
-                failed.append(error)
-        self.ledger.save_checkpoint(left)
-        if failed:
-            raise failed[0]
+                whole_job(summary)
+            except Exception as error:  # noqa: BLE001 - raised below, after the other jobs
+                errors.append(error)
+        self.ledger.save_checkpoint(checkpoint)
+        if errors:
+            raise errors[0]
         return summary
 
     # ------------------------------------------------------------------ runs without an answer
@@ -152,11 +153,11 @@ class Sweeper:
     def _answer_open_runs(self, after: Cursor | None, summary: SweepSummary) -> Cursor | None:
         """Answer open runs whose execution has ended; returns where to continue, if not done."""
         old_enough = (self.now() - self.min_age).isoformat()
-        marks = takewhile(
-            lambda mark: mark["claimedAt"] < old_enough,
+        cursors = takewhile(
+            lambda cursor: cursor["claimedAt"] < old_enough,
             self.ledger.list_by_state(RunState.OPEN, after=after),
         )
-        for batch in _batches(marks):
+        for batch in _batches(cursors):
             for run in self.ledger.get_runs(batch, partial(self._log_unreadable, summary)):
                 if summary.answered >= MAX_ANSWERS or not self.has_time():
                     summary.complete = False
@@ -200,13 +201,13 @@ class Sweeper:
         """Describe how the run's execution ended; ``None`` while it is running."""
         if not run.execution_arn.startswith("arn:"):
             return "No execution tracks this upload: it was claimed manually."
-        found = self.executions.describe_execution(run.execution_arn)
-        if found is None:
+        execution = self.executions.describe_execution(run.execution_arn)
+        if execution is None:
             return "The execution that tracked this upload no longer exists in Step Functions."
-        if not found.is_over:
+        if not execution.is_over:
             return None
-        cause = f": {found.error}" if found.error else "."
-        return f"The execution that tracked this upload is {found.status}{cause}"
+        cause = f": {execution.error}" if execution.error else "."
+        return f"The execution that tracked this upload is {execution.status}{cause}"
 
     def _with_its_build(self, run: Run) -> Run:
         """Link the run to the build of its attempt, if the execution did not."""
@@ -245,25 +246,25 @@ class Sweeper:
     # ------------------------------------------------------------------ latest parameters
 
     def _update_latest(
-        self, at: Mapping[str, str] | None, summary: SweepSummary
+        self, after: Mapping[str, str] | None, summary: SweepSummary
     ) -> Mapping[str, str] | None:
         """Update each latest parameter; returns where to continue, if not done."""
         latest = self.reporter.annotator.latest
-        last = "" if at is None else at["name"]
+        last = "" if after is None else after["name"]
         for name, build in self.ledger.image_names():
-            at_name = f"{name}/{build}"
-            if at_name <= last:
+            parameter = f"{name}/{build}"
+            if parameter <= last:
                 continue
             if not self.has_time():
                 summary.complete = False
                 return {"name": last}
-            with self._isolated(summary, {"latest": at_name}):
+            with self._isolated(summary, {"latest": parameter}):
                 try:
                     latest.update(name, build, self._check_time)
                 except _NoTimeError:
                     summary.complete = False
                     return {"name": last}
-            last = at_name
+            last = parameter
         return None
 
     def _check_time(self) -> None:
@@ -280,14 +281,14 @@ class Sweeper:
                 summary.complete = False
                 return
             with self._isolated(summary, {"copy": staged.key}):
-                if self.now() - staged.since >= COPY_AGE or self._is_needless(staged.key):
+                if self.now() - staged.since >= COPY_AGE or self._is_unneeded(staged.key):
                     stager.bucket.remove(staged)
                     summary.removed += 1
                     self.log("removed", {"copy": staged.key})
 
-    def _is_needless(self, key: str) -> bool:
-        named = run_of_key(key)
-        run = None if named is None else self.ledger.get_run(*named)
+    def _is_unneeded(self, key: str) -> bool:
+        owner = run_of_key(key)
+        run = None if owner is None else self.ledger.get_run(*owner)
         if run is None or run.answered_at is None:
             return False  # not known, or on its way
         age = self.now() - datetime.fromisoformat(run.answered_at)
@@ -306,15 +307,15 @@ class Sweeper:
                 if not auditor.is_under_way(attempt, self.now()):
                     self.ledger.release(attempt)
                     summary.released += 1
-                    found = {"import": attempt.import_key, "attempt": attempt.number}
-                    self.log("released", found)
+                    fields = {"import": attempt.import_key, "attempt": attempt.number}
+                    self.log("released", fields)
         use = self.ledger.budget_use(day_of(self.now()))
         summary.builds_at_once, summary.builds_today = use.at_once, use.today
 
     # ------------------------------------------------------------------ uploads without a run
 
     def _start_unclaimed(
-        self, at: Mapping[str, str] | None, since: datetime, summary: SweepSummary
+        self, page_start: Mapping[str, str] | None, since: datetime, summary: SweepSummary
     ) -> Mapping[str, str] | None:
         """Start uploads that are not claimed; returns the page to continue from, if not done."""
         until = self.now() - self.min_age
@@ -323,39 +324,41 @@ class Sweeper:
                 page = self.s3.list_object_versions(
                     Bucket=self.bucket,
                     Prefix=self.prefix,
-                    **(at or {}),  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                    **(page_start or {}),  # type: ignore[arg-type] # the stubs see every keyword in the mapping
                 )
             versions = page.get("Versions", [])
             summary.versions += len(versions)
-            found = {
-                upload_id(upload): (upload, when)
-                for upload, when in map(self._upload, versions)
-                if _is_eligible(upload) and since <= when <= until
+            uploads = {
+                ids.upload_id(upload): (upload, uploaded_at)
+                for upload, uploaded_at in map(self._upload, versions)
+                if _is_eligible(upload) and since <= uploaded_at <= until
             }
-            known = self.ledger.find_claimed(found)
-            for run, (upload, when) in found.items():
-                if run in known:
+            claimed = self.ledger.find_claimed(uploads)
+            for upload_id, (upload, uploaded_at) in uploads.items():
+                if upload_id in claimed:
                     continue
                 if summary.started >= MAX_STARTS or not self.has_time():
                     summary.complete = False
-                    return at
-                with self._isolate_errors(summary, run, upload):
-                    self._start(run, upload, when, summary)
+                    return page_start
+                with self._isolate_errors(summary, upload_id, upload):
+                    self._start(upload_id, upload, uploaded_at, summary)
             if not page["IsTruncated"]:
                 return None
-            at = {"KeyMarker": page["NextKeyMarker"]}
+            page_start = {"KeyMarker": page["NextKeyMarker"]}
             if "NextVersionIdMarker" in page:
-                at["VersionIdMarker"] = page["NextVersionIdMarker"]
+                page_start["VersionIdMarker"] = page["NextVersionIdMarker"]
             if not self.has_time():
                 break
         summary.complete = False
-        return at
+        return page_start
 
-    def _start(self, run: str, upload: Upload, when: datetime, summary: SweepSummary) -> None:
+    def _start(
+        self, upload_id: str, upload: Upload, uploaded_at: datetime, summary: SweepSummary
+    ) -> None:
         # With the hour, so that a failed execution can be started again, but not at once.
-        name = f"{run}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
+        name = f"{upload_id}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
         event = make_object_created_event(
-            upload, when, self.executions.machine_arn, "isodrop sweep"
+            upload, uploaded_at, Arn.parse(self.executions.machine_arn), "isodrop sweep"
         )
         if self.waits_for_malware_scan and read_scan_tag(self.s3, upload) is None:
             summary.unscanned += 1
@@ -363,7 +366,7 @@ class Sweeper:
         arn = self.executions.start_execution(name, event)
         if arn is not None:
             summary.started += 1
-            self.log("started", {"uploadId": run, "key": upload.key, "executionArn": arn})
+            self.log("started", {"uploadId": upload_id, "key": upload.key, "executionArn": arn})
 
     def _upload(self, version: "ObjectVersionTypeDef") -> tuple[Upload, datetime]:
         return Upload(
@@ -376,15 +379,15 @@ class Sweeper:
         ), version["LastModified"]
 
     def _log_unreadable(self, summary: SweepSummary, error: UnreadableItemError) -> None:
-        """Log an item that cannot be read, and so gets no answer."""
+        """Log an item that cannot be read, and therefore gets no answer."""
         summary.errors += 1
         self.log("unreadable", {**error.key, "error": str(error)})
 
     def _isolate_errors(
-        self, summary: SweepSummary, run: str, upload: Upload
+        self, summary: SweepSummary, upload_id: str, upload: Upload
     ) -> AbstractContextManager[None]:
         """Log an error with one upload, and continue with the others."""
-        return self._isolated(summary, {"uploadId": run, "key": upload.key})
+        return self._isolated(summary, {"uploadId": upload_id, "key": upload.key})
 
     @contextmanager
     def _isolated(self, summary: SweepSummary, what: Mapping[str, str]) -> Iterator[None]:
@@ -394,7 +397,7 @@ class Sweeper:
         except Exception as error:  # noqa: BLE001 - it must not stop the sweep
             summary.errors += 1
             message = single_line(f"{type(error).__name__}: {error}")
-            self.log("trouble", {**what, "error": message})
+            self.log("error", {**what, "error": message})
 
 
 def _is_eligible(upload: Upload) -> bool:
@@ -402,7 +405,7 @@ def _is_eligible(upload: Upload) -> bool:
     return upload.is_iso and upload.version is not None
 
 
-def _batches(marks: Iterable[Cursor]) -> Iterator[list[Cursor]]:
-    rest = iter(marks)
-    while batch := list(islice(rest, _BATCH)):
+def _batches(cursors: Iterable[Cursor]) -> Iterator[list[Cursor]]:
+    remaining = iter(cursors)
+    while batch := list(islice(remaining, _BATCH)):
         yield batch

@@ -14,28 +14,28 @@ from isodrop.windows.name_patterns import (
     ARCHITECTURE,
     ARCHITECTURES,
     BUILD,
-    COPY,
+    COPY_SUFFIX,
     EDITIONS,
-    FIRST_CODE,
     FLAGS,
     HALF_YEAR,
-    IN_SEVERAL_LANGUAGES,
+    IGNORED_NUMBERS,
     LAB_TIME,
     LANGUAGE_CODE,
     LANGUAGE_CODES,
     LANGUAGE_TAGS,
     LANGUAGE_WORD,
     LANGUAGE_WORDS,
+    LEADING_LANGUAGE_CODE,
     LTSC,
-    LTSC_WORDS,
+    LTSC_RELEASE,
     MAY_HAVE_ENTERPRISE,
     MONTHS,
-    NO_WINDOWS,
-    NUMBERS_OF_NOTHING,
+    MULTILINGUAL,
+    NAME_PATTERNS,
+    NOT_WINDOWS,
     SERVER,
     SERVER_YEAR,
-    SOURCES,
-    UPDATED,
+    UPDATE_MONTH,
     WINDOWS,
     YEAR_AND_MONTH,
     NamePattern,
@@ -43,10 +43,10 @@ from isodrop.windows.name_patterns import (
 )
 from isodrop.windows.releases import (
     CLIENT_RELEASES,
-    DOCUMENTED,
     FIRST_WINDOWS_11_BUILD,
     LTSC_RELEASES,
     SERVER_RELEASES,
+    SUPPORTED_RELEASES,
     UNSUPPORTED_RELEASES,
     possible_releases,
 )
@@ -76,7 +76,7 @@ class FileName:
     release : str or None
         Such as ``24H2`` or ``LTSC 2024``; for Server, the year. From a word of the name, or derived
         from ``build``.
-    word : str or None
+    release_word : str or None
         The release, only if it is a word of the name.
     build, revision : int or None
     architecture : str or None
@@ -95,7 +95,7 @@ class FileName:
     family: str | None = None
     windows: Windows | None = None
     release: str | None = None
-    word: str | None = None
+    release_word: str | None = None
     build: int | None = None
     revision: int | None = None
     architecture: str | None = None
@@ -105,10 +105,10 @@ class FileName:
     importable: Importable = "unknown"
 
     @property
-    def label(self) -> str | None:
+    def named_release(self) -> str | None:
         """The release, if it is a word of the name or the only release of its build."""
-        if self.word is not None or self.build is None:
-            return self.word
+        if self.release_word is not None or self.build is None:
+            return self.release_word
         possible = possible_releases(self.build, self.revision)
         return possible[0] if len(possible) == 1 else None
 
@@ -121,7 +121,7 @@ _UNKNOWN: Final = NamePattern("renamed", "")
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A normalized name: in lower case, without numbers that have no meaning here.
+    """A normalized name: in lower case, without numbers that are ignored.
 
     Attributes
     ----------
@@ -129,12 +129,13 @@ class _Text:
         With the original separators, and ``_`` for spaces.
     words : str
         The words, separated by single spaces.
-    source : Source
+    pattern : NamePattern
+        The naming scheme.
     """
 
     stem: str
     words: str
-    source: NamePattern
+    pattern: NamePattern
 
 
 def parse_file_name(key: str) -> FileName:
@@ -162,38 +163,40 @@ def parse_file_name(key: str) -> FileName:
     if len(name) > MAX_NAME:
         return FileName(name)
     stem = _SPACES.sub("_", _EXTENSION.sub("", name)).strip("_-")
-    stem = re.sub(rf"(?:{COPY}){{1,3}}$", "", stem, flags=FLAGS)
-    source = next((each for each in SOURCES if re.fullmatch(each.pattern, stem, FLAGS)), _UNKNOWN)
-    updated = re.search(UPDATED, stem, FLAGS)
-    lower = re.sub(UPDATED, "", stem.lower(), flags=re.ASCII)
-    bare = re.sub(NUMBERS_OF_NOTHING, "", re.sub(LAB_TIME, "_", lower, flags=re.ASCII))
+    stem = re.sub(rf"(?:{COPY_SUFFIX}){{1,3}}$", "", stem, flags=FLAGS)
+    pattern = next(
+        (each for each in NAME_PATTERNS if re.fullmatch(each.regex, stem, FLAGS)), _UNKNOWN
+    )
+    updated = re.search(UPDATE_MONTH, stem, FLAGS)
+    lower = re.sub(UPDATE_MONTH, "", stem.lower(), flags=re.ASCII)
+    cleaned = re.sub(IGNORED_NUMBERS, "", re.sub(LAB_TIME, "_", lower, flags=re.ASCII))
     # Names of the build lab contain CLIENTENTERPRISEEVAL and SERVERHYPERCORE.
-    apart = re.sub(r"(?<![a-z])(client|server)(?=[a-z])", r"\1 ", bare)
-    text = _Text(bare, " ".join(re.findall(r"[a-z0-9]+", apart)), source)
-    return _read(name, text, None if updated is None else _updated(**updated.groupdict()))
+    separated = re.sub(r"(?<![a-z])(client|server)(?=[a-z])", r"\1 ", cleaned)
+    text = _Text(cleaned, " ".join(re.findall(r"[a-z0-9]+", separated)), pattern)
+    return _parse_words(name, text, None if updated is None else _updated(**updated.groupdict()))
 
 
-def _read(name: str, text: _Text, updated: str | None) -> FileName:
-    source = text.source
-    edition = source.edition or _edition(text)
+def _parse_words(name: str, text: _Text, updated: str | None) -> FileName:
+    pattern = text.pattern
+    edition = pattern.edition or _edition(text)
     number = _only(re.findall(WINDOWS, text.words))
     build, revision = _build(text)
-    word = _word(text, edition)
-    if source is _UNKNOWN and not (
+    word = _release_word(text, edition)
+    if pattern is _UNKNOWN and not (
         number or edition == "server" or build or re.search(HALF_YEAR, text.stem)
     ):
         return FileName(name)
     language = _only(_languages(text))
-    if language is None and edition in IN_SEVERAL_LANGUAGES:
+    if language is None and edition in MULTILINGUAL:
         language = "mul"
     release = _release(text, word, edition, build, revision)
-    believed = word if not source.is_lab or word == release else None
+    trusted_word = word if not pattern.is_lab or word == release else None
     facts = FileName(
         name=name,
-        family=_family(source, edition),
+        family=_family(pattern, edition),
         windows=_windows(edition, number, word, build),
         release=release,
-        word=believed,
+        release_word=trusted_word,
         build=build,
         revision=revision,
         architecture=_only(_architectures(text)),
@@ -201,42 +204,42 @@ def _read(name: str, text: _Text, updated: str | None) -> FileName:
         edition=edition,
         updated=updated,
     )
-    return _with_importable(facts, documented=edition in source.documented)
+    return _with_importable(facts, documented=edition in pattern.documented)
 
 
-def _family(source: NamePattern, edition: str | None) -> str:
+def _family(pattern: NamePattern, edition: str | None) -> str:
     """Return the family: by the kind of ISO if that is more specific than the naming scheme."""
-    if source is _UNKNOWN:
-        return source.name
-    if edition in NO_WINDOWS:
+    if pattern is _UNKNOWN:
+        return pattern.name
+    if edition in NOT_WINDOWS:
         return "not-an-os-image"
     if edition == "server":
         return "windows-server"
-    return source.families.get(edition or "", source.name)
+    return pattern.families.get(edition or "", pattern.name)
 
 
 def _edition(text: _Text) -> str | None:
-    found = next((name for name, pattern in EDITIONS if re.search(pattern, text.words)), None)
-    if found in NO_WINDOWS or text.source is _UNKNOWN:
+    found = next((name for name, regex in EDITIONS if re.search(regex, text.words)), None)
+    if found in NOT_WINDOWS or text.pattern is _UNKNOWN:
         return found
     return "server" if re.search(SERVER, text.words) else found
 
 
 def _build(text: _Text) -> tuple[int | None, int | None]:
     """Return build and revision; for a renamed file, only a known or plausible build."""
-    pattern = BUILD.format(joints=text.source.joints)
+    regex = BUILD.format(revision_separators=text.pattern.revision_separators)
     found = {
         (int(match["build"]), int(match["revision"]) if match["revision"] else None)
-        for match in re.finditer(pattern, text.stem)
-        if text.source is not _UNKNOWN
+        for match in re.finditer(regex, text.stem)
+        if text.pattern is not _UNKNOWN
         or int(match["build"]) in _BUILDS
         or (match["revision"] and re.search(WINDOWS, text.words))
     }
     return found.pop() if len(found) == 1 else (None, None)
 
 
-def _word(text: _Text, edition: str | None) -> str | None:
-    """Return the word for the release; Server and LTSC have words of their own."""
+def _release_word(text: _Text, edition: str | None) -> str | None:
+    """Return the word for the release; Server and LTSC have their own words."""
     label = _only(
         [*re.findall(HALF_YEAR, text.stem), *re.findall(YEAR_AND_MONTH, text.stem)]
         if edition != "server"
@@ -246,8 +249,8 @@ def _word(text: _Text, edition: str | None) -> str | None:
         years = re.findall(SERVER_YEAR, text.words)
         if year := _only(" ".join(filter(None, pair)) for pair in years):
             return year.upper()
-    elif match := re.search(LTSC_WORDS, text.stem):
-        kind, year = match["kind"] or match["kind_behind"], match["year"] or match["year_before"]
+    elif match := re.search(LTSC_RELEASE, text.stem):
+        kind, year = match["kind"] or match["kind_after"], match["year"] or match["year_before"]
         return f"{kind} {year}".upper()
     return None if label is None else label.upper()
 
@@ -258,7 +261,7 @@ def _release(
     """Return the release, derived from a known build unless the word is more specific."""
     if build is None:
         return word
-    if edition == "server" or (edition in NO_WINDOWS and re.search(SERVER, text.words)):
+    if edition == "server" or (edition in NOT_WINDOWS and re.search(SERVER, text.words)):
         return word or SERVER_RELEASES.get(build) or CLIENT_RELEASES.get(build)
     if edition in LTSC:
         is_ltsc = word is not None and word.startswith("LTS")
@@ -270,7 +273,7 @@ def _release(
 def _languages(text: _Text) -> list[str]:
     words = [re.sub(r"[ _(-]", "", word) for word in re.findall(LANGUAGE_WORD, text.stem)]
     codes = [re.sub(r"[_ ]", "-", code) for code in re.findall(LANGUAGE_CODE, text.stem)]
-    first = re.match(FIRST_CODE, text.stem)
+    first = re.match(LEADING_LANGUAGE_CODE, text.stem)
     code = None if first is None else first["code"]
     if code is not None and code not in LANGUAGE_TAGS:
         codes.append(LANGUAGE_CODES.get(code, ""))
@@ -285,16 +288,18 @@ def _architectures(text: _Text) -> list[str]:
 
 
 def _with_importable(facts: FileName, *, documented: bool) -> FileName:
-    """Set ``importable``. It is ``yes`` only for a complete name in a scheme of Microsoft's."""
+    """Set ``importable``. It is ``yes`` only for a complete name in one of Microsoft's schemes."""
     if (
         facts.windows in ("10", "server", "none")
         or facts.architecture in ("arm64", "x86")
         or facts.edition not in MAY_HAVE_ENTERPRISE
-        or facts.label in UNSUPPORTED_RELEASES
+        or facts.named_release in UNSUPPORTED_RELEASES
     ):
         return replace(facts, importable="no")
     is_complete = (
-        facts.windows == "11" and facts.architecture == "x64" and facts.release in DOCUMENTED
+        facts.windows == "11"
+        and facts.architecture == "x64"
+        and facts.release in SUPPORTED_RELEASES
     )
     return replace(facts, importable="yes") if documented and is_complete else facts
 
@@ -302,7 +307,7 @@ def _with_importable(facts: FileName, *, documented: bool) -> FileName:
 def _windows(
     edition: str | None, number: str | None, word: str | None, build: int | None
 ) -> Windows | None:
-    if edition in NO_WINDOWS:
+    if edition in NOT_WINDOWS:
         return "none"
     if edition == "server":
         return "server"
@@ -311,7 +316,7 @@ def _windows(
     if build is not None:
         return "11" if build >= FIRST_WINDOWS_11_BUILD else "10"
     if word is not None and word.startswith("LTS"):
-        return "10" if word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"  # 24H2, too
+        return "10" if word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"  # or 24H2
     return None
 
 

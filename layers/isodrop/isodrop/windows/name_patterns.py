@@ -24,37 +24,37 @@ FLAGS: Final = re.ASCII | re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """One naming scheme of ISOs: a pattern, and facts that are implied by it.
+    """One naming scheme of ISOs: a regular expression, and facts that the scheme implies.
 
     Attributes
     ----------
     name : str
         The family, unless the edition implies another.
-    pattern : str
+    regex : str
         Matches the whole stem with :data:`FLAGS`; ``_`` stands for spaces.
     families : mapping of str to str
         The family by edition.
     edition : str or None
-        The edition that is implied by the scheme.
-    joints : str
+        The edition that the scheme implies.
+    revision_separators : str
         The characters between a build and its revision, as in a character class.
     documented : frozenset of str
         The editions whose ISOs in this scheme AWS documents as importable.
     is_lab : bool
-        Whether it is a scheme of Microsoft's build lab. Such names contain the release of the
+        Whether Microsoft's build lab uses the scheme. Such names contain the release of the
         branch, which may differ from that of the build: 19h2_release became 1909.
     """
 
     name: str
-    pattern: str
+    regex: str
     families: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     edition: str | None = None
-    joints: str = "."
+    revision_separators: str = "."
     documented: frozenset[str] = frozenset()
     is_lab: bool = False
 
 
-# In a name, an underscore of these words may be missing or be a parenthesis: Chinese_Simplified,
+# The underscores may be missing in a name, or be parentheses: Chinese_Simplified,
 # EnglishInternational, Chinese(Simplified).
 LANGUAGES: Final = {
     "arabic": "ar",
@@ -117,7 +117,7 @@ LANGUAGE_TAGS: Final = {tag.lower(): tag for tag in (*LANGUAGES.values(), "ar-SA
 # A language without a region stands for the tag that Windows supports; if there are several, for
 # the likeliest one according to CLDR:
 # https://github.com/unicode-org/cldr/blob/main/common/supplemental/likelySubtags.xml
-# The other codes are countries, and codes of Microsoft's.
+# The other codes are countries, or Microsoft's own codes.
 LANGUAGE_CODES: Final = {
     **{tag.partition("-")[0]: tag for tag in reversed(LANGUAGE_TAGS.values())},
     "en": "en-US",
@@ -186,24 +186,24 @@ EDITIONS: Final = (
     ("education", r"\bedu(?:cation)?n?\b"),
     ("home", r"\b(?:home|core(?:singlelanguage|countryspecific)?|china)n?\b"),
 )
-# For a scheme that is used for Windows only, the word itself is sufficient.
+# In a scheme that is used for Windows only, this word alone is sufficient.
 SERVER: Final = r"\b(?:server|svr)\b"
 WITH_ENTERPRISE: Final = frozenset({"business", "enterprise"})
 MAY_HAVE_ENTERPRISE: Final = WITH_ENTERPRISE | {"multi", None}
-NO_WINDOWS: Final = frozenset({"languages", "inbox-apps", "kit", "drivers"})
-IN_SEVERAL_LANGUAGES: Final = frozenset({"languages", "inbox-apps"})
+NOT_WINDOWS: Final = frozenset({"languages", "inbox-apps", "kit", "drivers"})
+MULTILINGUAL: Final = frozenset({"languages", "inbox-apps"})
 LTSC: Final = frozenset({"ltsc", "ltsc-eval", "iot-ltsc"})
 
 # One pattern for each fact, for the stem in lower case. All repetitions are bounded and none is
 # nested, so that no name causes catastrophic backtracking.
-COPY: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)[_-][1-9]"
-NUMBERS_OF_NOTHING: Final = (
+COPY_SUFFIX: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)[_-][1-9]"
+IGNORED_NUMBERS: Final = (
     r"(?<![a-z0-9])x[0-9]{2}-[0-9]{5}(?![0-9])"  # a part number
-    r"|(?<![a-z0-9.])10\.0\.(?=[0-9]{5})"  # of every Windows since 10
+    r"|(?<![a-z0-9.])10\.0\.(?=[0-9]{5})"  # the same in every Windows since 10
     r"|_dvd(?:_[a-z]{1,2})?(?:_[0-9a-f]{5,10})?(?![a-z0-9])"
 )
 LAB_TIME: Final = r"(?<=[0-9])\.[0-9]{6}-[0-9]{4}(?:\.|(?=_)|$)"
-UPDATED: Final = r"_updated_(?P<month>[a-z]{3,9})_(?P<year>20[0-9]{2})(?![0-9])"
+UPDATE_MONTH: Final = r"_updated_(?P<month>[a-z]{3,9})_(?P<year>20[0-9]{2})(?![0-9])"
 WINDOWS: Final = (
     r"\b(?:win(?:dows)?(?: (?:pro|ent|edu|enterprise|home|n|server|svr|for)){0,5} ?|w|tiny)"
     r"(10|11)(?![0-9])"
@@ -213,12 +213,13 @@ YEAR_AND_MONTH: Final = (
     r"(?<![a-z0-9.-])(1507|1511|1607|1703|1709|1803|1809|1903|1909|2004)(?![a-z0-9-])"
 )
 SERVER_YEAR: Final = r"\b(20[0-9]{2})(?:[_ ]?(r2))?(?![a-z0-9])"
-LTSC_WORDS: Final = (
+LTSC_RELEASE: Final = (
     r"(?P<kind>lts[bc])(?:[ _-]n)?[ _-]?(?P<year>20[0-9]{2}|[0-9]{2}h2)(?![0-9])"
-    r"|(?<![0-9])(?P<year_before>20[0-9]{2})[ _-]?(?P<kind_behind>lts[bc])"
+    r"|(?<![0-9])(?P<year_before>20[0-9]{2})[ _-]?(?P<kind_after>lts[bc])"
 )
 BUILD: Final = (
-    r"(?<![a-z0-9])(?P<build>[0-9]{{5}}|9600)(?:[{joints}](?P<revision>[0-9]{{1,5}}))?(?![a-z0-9])"
+    r"(?<![a-z0-9])(?P<build>[0-9]{{5}}|9600)"
+    r"(?:[{revision_separators}](?P<revision>[0-9]{{1,5}}))?(?![a-z0-9])"
 )
 ARCHITECTURE: Final = (
     r"x86[ _-]64|amd64|aarch64|arm64|64arm|(?<![0-9])(?:64|32)[ _-]?bit"
@@ -229,7 +230,7 @@ LANGUAGE_WORD: Final = r"(?<![a-z])(?:{})(?![a-z])".format(
     "|".join(word.replace("_", "[ _(-]?") for word in sorted(LANGUAGES, key=len, reverse=True))
 )
 LANGUAGE_CODE: Final = r"(?<![a-z0-9])[a-z]{2}[-_ ](?:[a-z]{4}[-_ ])?[a-z]{2}(?![a-z0-9])"
-FIRST_CODE: Final = r"(?P<code>[a-z]{2,3}(?:-[a-z]{2,4}){0,2})_(?=win|hyper)"
+LEADING_LANGUAGE_CODE: Final = r"(?P<code>[a-z]{2,3}(?:-[a-z]{2,4}){0,2})_(?=win|hyper)"
 
 # Matches what is between the beginning and the end of a name.
 _ANY: Final = r"[A-Za-z0-9_.,&()\[\]-]{1,200}"
@@ -240,10 +241,10 @@ _EVALUATION: Final = {
     "enterprise-eval": "evaluation-center",
     "ltsc-eval": "evaluation-center",
 }
-# A name of the build lab with an edition that is not the only one on any ISO, or with no edition.
+# No ISO of Microsoft has only one of these editions, or a name of the build lab without an edition.
 _UUP: Final = dict.fromkeys(("pro", "home", "education", "multi", ""), "uup-dump")
 
-SOURCES: Final = (
+NAME_PATTERNS: Final = (
     NamePattern(
         "consumer-download",  # microsoft.com/software-download
         r"Win(?:10|11)(?:_(?:[0-9]{2}H[12]|1[5-9][0-9]{2}|2004|v?[0-9]|Edu(?:cation)?|Pro|Home|K?N"
@@ -255,14 +256,14 @@ SOURCES: Final = (
         "vlsc-admin-center",  # admin.microsoft.com, formerly the Volume Licensing Service Center
         rf"SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
         dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
-        joints=".-",
+        revision_separators=".-",
         documented=WITH_ENTERPRISE,
     ),
     NamePattern(
         "vlsc-admin-center-custom",  # with a prefix
         rf"[A-Z0-9]{{1,8}}_SW_DVD[0-9]{{1,2}}_(?:NTRL_)?Win{_ANY}",
         dict.fromkeys(LTSC, "vlsc-admin-center-ltsc"),
-        joints=".-",
+        revision_separators=".-",
         documented=WITH_ENTERPRISE,
     ),
     NamePattern(
@@ -275,7 +276,7 @@ SOURCES: Final = (
         documented=frozenset({"business"}),
     ),
     NamePattern(
-        "oem-buildstring",  # names of the build lab, which UUP dump imitates
+        "oem-buildstring",  # names of the build lab, which UUP dump copies
         rf"{_LAB}{_LAB_BUILD}[._]{_ANY}",
         {**_EVALUATION, **_UUP},
         is_lab=True,
@@ -294,12 +295,12 @@ SOURCES: Final = (
     NamePattern(
         "insider-preview",
         rf"Windows(?:10|11)?_(?:InsiderPreview|Preview)_{_ANY}",
-        joints="._",
+        revision_separators="._",
     ),
     NamePattern(
         "windows-server",  # of the evaluation center
         rf"Windows_Server_[A-Z0-9_]{{1,80}}_EVAL_{_CODE}_[0-9]{{5}}(?:_refresh)?",
-        joints="._",
+        revision_separators="._",
     ),
     NamePattern("not-an-os-image", rf"virtio-win(?:{_ANY})?"),
     NamePattern("not-an-os-image", rf"(?:Enterprise_?WDK|EWDK)_{_ANY}", edition="kit"),

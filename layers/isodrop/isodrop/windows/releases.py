@@ -68,7 +68,7 @@ LTSC_RELEASES: Final = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class MediaRule:
+class ReleaseRule:
     """The releases whose ISOs contain a build number and a range of revisions.
 
     Attributes
@@ -102,24 +102,24 @@ _22H2_ENDS: Final = (
 
 # 23H2 is an enablement package for 22H2. By Microsoft's design its ISOs contain the build 22621,
 # from the first revision of 23H2 on. The last revision of 22H2 is that of its end of servicing.
-MEDIA_RULES: Final = (
-    MediaRule(22000, 0, MAX_REVISION, ("21H2",), _HISTORY),
-    MediaRule(22621, 0, 2427, ("22H2",), _HISTORY),
-    MediaRule(22621, 2428, 6060, ("22H2", "23H2"), _23H2),
-    MediaRule(22621, 6061, MAX_REVISION, ("23H2",), _22H2_ENDS),
-    MediaRule(22631, 0, MAX_REVISION, ("23H2",), _23H2),
-    MediaRule(26100, 0, MAX_REVISION, ("24H2",), _HISTORY),
-    MediaRule(26200, 0, MAX_REVISION, ("25H2",), _HISTORY),
-    MediaRule(26300, 0, MAX_REVISION, ("26H2",), _HISTORY),
-    MediaRule(28000, 0, MAX_REVISION, ("26H1",), _HISTORY),
+RELEASE_RULES: Final = (
+    ReleaseRule(22000, 0, MAX_REVISION, ("21H2",), _HISTORY),
+    ReleaseRule(22621, 0, 2427, ("22H2",), _HISTORY),
+    ReleaseRule(22621, 2428, 6060, ("22H2", "23H2"), _23H2),
+    ReleaseRule(22621, 6061, MAX_REVISION, ("23H2",), _22H2_ENDS),
+    ReleaseRule(22631, 0, MAX_REVISION, ("23H2",), _23H2),
+    ReleaseRule(26100, 0, MAX_REVISION, ("24H2",), _HISTORY),
+    ReleaseRule(26200, 0, MAX_REVISION, ("25H2",), _HISTORY),
+    ReleaseRule(26300, 0, MAX_REVISION, ("26H2",), _HISTORY),
+    ReleaseRule(28000, 0, MAX_REVISION, ("26H1",), _HISTORY),
 )
 
 # The build numbers on ISOs of Windows 10 that several releases share, for the same reason.
-_WINDOWS_10_MEDIA: Final = MappingProxyType({18362: "1903 or 1909", 19041: "2004 to 22H2"})
+_WINDOWS_10_RELEASES: Final = MappingProxyType({18362: "1903 or 1909", 19041: "2004 to 22H2"})
 
 # The releases that AWS documents as importable, and older releases:
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
-DOCUMENTED: Final = frozenset({"23H2", "24H2", "25H2"})
+SUPPORTED_RELEASES: Final = frozenset({"23H2", "24H2", "25H2"})
 UNSUPPORTED_RELEASES: Final = frozenset({"21H2", "22H2"})
 
 _CLIENT_LABEL: Final = re.compile(r"[0-9]{2}H[12]")
@@ -143,7 +143,7 @@ def possible_releases(build: int, revision: int | None = None) -> tuple[str, ...
     """
     fitting = (
         rule.releases
-        for rule in MEDIA_RULES
+        for rule in RELEASE_RULES
         if rule.build == build and (revision is None or rule.first <= revision <= rule.last)
     )
     return tuple(dict.fromkeys(release for releases in fitting for release in releases))
@@ -158,7 +158,7 @@ def first_revision(build: int, release: str) -> int:
     2428
     """
     return min(
-        rule.first for rule in MEDIA_RULES if rule.build == build and release in rule.releases
+        rule.first for rule in RELEASE_RULES if rule.build == build and release in rule.releases
     )
 
 
@@ -205,7 +205,7 @@ def describe_rule(build: int) -> str:
     >>> describe_rule(19041), describe_rule(26100), describe_rule(27842)
     ('Windows 10, build 19041 (2004 to 22H2)', 'Windows 11, build 26100 (24H2)', 'build 27842')
     """
-    release = _WINDOWS_10_MEDIA.get(build) or " or ".join(possible_releases(build))
+    release = _WINDOWS_10_RELEASES.get(build) or " or ".join(possible_releases(build))
     release = release or CLIENT_RELEASES.get(build, "")
     if not release:
         return f"build {build}"

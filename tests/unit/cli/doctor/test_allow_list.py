@@ -1,4 +1,4 @@
-"""What isodrop doctor makes of an allow-list."""
+"""The check of the allow-list."""
 
 from io import BytesIO
 from typing import Any
@@ -61,7 +61,7 @@ def test_a_wrong_line_is_named_by_its_number() -> None:
 
 
 def test_a_list_where_uploaders_write_is_broken() -> None:
-    level, message = check_list(ENTRY, uri="s3://drops/isos.txt")
+    level, message = check_list(ENTRY, uri="s3://uploads/isos.txt")
     assert (level, "uploaders can overwrite the list" in message) == (Level.ERROR, True)
 
 

@@ -1,4 +1,4 @@
-"""The checks of what brings events to the state machine and answers to the bus."""
+"""The checks of the delivery of events to the state machine, and of answers to the bus."""
 
 import json
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def test_the_history_of_an_execution_is_checked_for_sdk_fields(history: Any, lev
 
 
 def bus_denial(**condition: Any) -> dict[str, Any]:
-    """A bus whose policy denies publishing to everybody, but on a condition."""
+    """A bus whose policy denies publishing to everybody, under a condition."""
     statement = {
         "Sid": "Shut",
         "Effect": "Deny",

@@ -31,6 +31,6 @@ def test_only_runs_older_than_the_longest_build_are_overdue() -> None:
         return {"Items": []}
 
     assert run_check("overdue-uploads", context(Query=query)).level is Level.OK
-    # 16 hours that a build is followed, and two more.
+    # A build is tracked for 16 hours; two more are allowed.
     before = asked[0]["ExpressionAttributeValues"][":before"]["S"]
     assert before == "2026-11-23T18:00:00+00:00"

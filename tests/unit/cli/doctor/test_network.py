@@ -1,4 +1,4 @@
-"""The check of where builds run."""
+"""The checks of the network of builds."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LOCAL = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "
 def in_a_subnet(
     route: Mapping[str, Any], *endpoints: str, public: bool = False, **changes: Any
 ) -> CheckContext:
-    """A stack whose builds run in a subnet with a route table of its own."""
+    """A stack whose builds run in a subnet with its own route table."""
     configured = {
         **HEALTHY["GetInfrastructureConfiguration"]["infrastructureConfiguration"],
         "subnetId": "subnet-1",

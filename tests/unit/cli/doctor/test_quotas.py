@@ -19,7 +19,7 @@ from tests.support.doctor_answers import context, run_check
 def test_the_quota_of_concurrent_builds_is_found_by_its_name(
     quotas: Any, level: Level, words: str
 ) -> None:
-    told = [{"QuotaName": name, "Value": value, "QuotaCode": "L-1"} for name, value in quotas]
-    result = run_check("build-quota", context(ListServiceQuotas={"Quotas": told}))
+    listed = [{"QuotaName": name, "Value": value, "QuotaCode": "L-1"} for name, value in quotas]
+    result = run_check("build-quota", context(ListServiceQuotas={"Quotas": listed}))
     assert result.level is level
     assert words in result.message

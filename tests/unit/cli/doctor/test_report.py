@@ -34,7 +34,7 @@ def test_an_instance_profile_without_a_role_is_an_error(answer: Any, words: str)
 def test_commands_name_the_profile_that_was_named() -> None:
     at = replace(context(GetBucketVersioning={}), profile="imports")
     assert run_check("versioning", at).remedy == (
-        "aws s3api put-bucket-versioning --bucket drops --versioning-configuration Status=Enabled"
+        "aws s3api put-bucket-versioning --bucket uploads --versioning-configuration Status=Enabled"
         " --region eu-central-1 --profile imports"
     )
 
@@ -79,7 +79,7 @@ def test_the_sample_in_the_readme_is_what_a_terminal_shows(
 
 
 def operations() -> set[tuple[str, str]]:
-    """Every service and operation that a check may ask, as the checks' source has it."""
+    """Every service and operation that a check may call, by the source of the checks."""
     found = set()
     for path in (ROOT / "cli/isodrop_cli/doctor").glob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text())))
@@ -89,7 +89,7 @@ def operations() -> set[tuple[str, str]]:
                 continue
             service, operation = (getattr(each, "value", None) for each in node.args[:2])
             assert isinstance(service, str)
-            # One helper is told what to describe.
+            # One helper gets the operation as an argument.
             named = (
                 [operation] if operation else [each for each in words if str(each)[:4] == "Desc"]
             )

@@ -1,4 +1,4 @@
-"""The checks of roles: what may be done in their name."""
+"""The checks of the roles' permissions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -65,8 +65,8 @@ def test_without_a_distribution_its_checks_are_skipped() -> None:
 def test_the_regions_of_a_distribution_are_listed_and_a_lost_one_fails() -> None:
     stack = with_parameters(DistributionConfigurationArn=DISTRIBUTION)
     distributions = [{"region": region} for region in ("us-west-2", "eu-west-1", "us-west-2")]
-    told = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
-    there = run_check("distribution", context(stack, GetDistributionConfiguration=told))
+    response = {"distributionConfiguration": {"name": "ours", "distributions": distributions}}
+    there = run_check("distribution", context(stack, GetDistributionConfiguration=response))
     gone = refusal("ResourceNotFoundException")
     not_there = run_check("distribution", context(stack, GetDistributionConfiguration=gone))
     assert (there.level, there.message) == (
@@ -106,7 +106,7 @@ def test_a_new_account_gets_the_command_for_its_service_linked_role() -> None:
 
 
 def refusing(action: str, **more: Any) -> Any:
-    """IAM's simulation, which refuses one action."""
+    """IAM's simulation, which denies one action."""
 
     def judge(asked: Mapping[str, Any]) -> Any:
         refused = {"EvalDecision": "implicitDeny", **more}
@@ -142,7 +142,7 @@ def test_a_missing_permission_that_imports_need_is_named(action: str) -> None:
 def test_a_missing_permission_that_builds_need_is_named(
     check: str, action: str, policy: str
 ) -> None:
-    # A role of one's own has policies of its own: what counts is what it may do.
+    # A role that the user provides has other policies: only its permissions matter.
     bounded = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}
     well = run_check(check, context())
     lacking = run_check(check, context(SimulatePrincipalPolicy=refusing(action)))

@@ -1,4 +1,4 @@
-"""The checks of the stack as such, and what all checks have in common."""
+"""The checks of the stack itself, and what all checks have in common."""
 
 from typing import Any
 

@@ -38,9 +38,9 @@ def owned_by_another(parameters: Mapping[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (owned_by_another, f"drops does not belong to the account {ACCOUNT}"),
-        ({"BucketRegion": "us-east-1"}, "drops is in us-east-1, the stack in eu-central-1"),
-        (refusal("404", 404), "there is no bucket drops"),
+        (owned_by_another, f"uploads does not belong to the account {ACCOUNT}"),
+        ({"BucketRegion": "us-east-1"}, "uploads is in us-east-1, the stack in eu-central-1"),
+        (refusal("404", 404), "there is no bucket uploads"),
     ],
 )
 def test_a_bucket_that_image_builder_refuses_is_an_error(answer: Any, words: str) -> None:

@@ -1,14 +1,14 @@
-"""What people's ISOs look like: each made, read and decided upon as the table expects it."""
+"""The decision on each ISO of docs/supported-isos.md is the expected one."""
 
 from pathlib import Path
 
 import pytest
 
 from isodrop.codes import CODES, OutcomeKind
-from tests.support.real_media import ACCEPTED, CASES, NOTED, Case
-from tools.contract.media_page import media_page
+from tests.support.real_isos import ACCEPTED, CASES, NOTED, Case
+from tools.contract.supported_isos_page import supported_isos_page
 
-PAGE = Path(__file__).parents[2] / "docs" / "media.md"
+PAGE = Path(__file__).parents[2] / "docs" / "supported-isos.md"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
@@ -27,4 +27,4 @@ def test_every_outcome_in_the_table_is_known() -> None:
 
 
 def test_the_generated_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == media_page()
+    assert PAGE.read_text() == supported_isos_page()

@@ -1,18 +1,18 @@
-"""``docs/media.md``: the decision for each kind of ISO, made on generated images."""
+"""``docs/supported-isos.md``: the decision for each kind of ISO, made on generated images."""
 
 from collections.abc import Iterable
 from typing import Final
 
-from isodrop.windows.releases import MAX_REVISION, MEDIA_RULES, MediaRule
-from tests.support.real_media import ACCEPTED, CASES, NOTED, SILENT, Case
+from isodrop.windows.releases import MAX_REVISION, RELEASE_RULES, ReleaseRule
+from tests.support.real_isos import ACCEPTED, CASES, NOTED, SILENT, Case
 
 MADE: Final = "<!-- Made by: make contract -->\n"
 
 _PAGE: Final = """\
 # Supported ISOs
 
-Each row is an ISO that the tests generate, inspect and decide on, by default parameters unless the
-row says otherwise, with the resulting message. The file name is uninformative unless it is given.
+Each row is an ISO that the tests generate and inspect, with default parameters unless the
+row says otherwise. The file name says nothing about the ISO unless it is given here.
 [codes.md](codes.md) explains each code. `.venv/bin/pytest tests/unit/test_real_media.py` compares
 all results with the expected ones.
 
@@ -22,7 +22,7 @@ ISOs of 22H2 and of 23H2 both contain build 22621; the revision distinguishes th
 
 {rules}
 
-If the ISO leaves a choice, the file name decides; if that does not help, a note says so. If they
+If the ISO allows both, the file name decides; if it says nothing either, a note says so. If they
 contradict each other, the ISO decides, and a note says so.
 
 ## Accepted
@@ -39,11 +39,11 @@ contradict each other, the ISO decides, and a note says so.
 """
 
 
-def media_page() -> str:
-    """Write the page: outcomes and words are those of the decisions."""
+def supported_isos_page() -> str:
+    """Return the page; outcomes and messages come from the decisions themselves."""
     results = [(case, *case.result()) for case in CASES]
     return MADE + _PAGE.format(
-        rules=_table(("build on the ISO", "release", "source"), map(_rule, MEDIA_RULES)),
+        rules=_table(("build on the ISO", "release", "source"), map(_rule, RELEASE_RULES)),
         accepted=_table(
             ("ISO", "imported image"),
             (
@@ -67,7 +67,7 @@ def media_page() -> str:
     )
 
 
-def _rule(rule: MediaRule) -> tuple[str, str, str]:
+def _rule(rule: ReleaseRule) -> tuple[str, str, str]:
     if (rule.first, rule.last) == (0, MAX_REVISION):
         text = f"{rule.build}"
     elif rule.last == MAX_REVISION:

@@ -1,6 +1,6 @@
-"""What people's ISOs look like, and what is to become of each: the table behind docs/media.md.
+"""ISOs that people have, and the expected decision on each: the table of docs/supported-isos.md.
 
-Every case is an image that is made and read, not a description of one.
+Each case makes an image, which is then read like an upload.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from isodrop.domain.planning import plan_import
 from isodrop.errors import RejectedError
 from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import (
-    ENTERPRISE_ON_REAL_MEDIA,
+    MICROSOFT_ENTERPRISE_INDEX,
     Content,
     EditionSpec,
     Image,
@@ -36,18 +36,18 @@ SILENT: Final = "windows.iso"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One ISO and what becomes of it.
+    """One ISO and its expected decision.
 
     Attributes
     ----------
     what : str
-        What it is, for the page.
+        A description, for the page.
     make : callable
         Makes it.
     outcome : str
         :data:`ACCEPTED`, :data:`NOTED`, or the code of a rejection.
     words : str
-        A part of what is said: of the semantic version, the note or the message.
+        A part of the summary, the note or the message.
     key : str
         Its file name.
     settings : mapping
@@ -71,7 +71,7 @@ class Case:
         return plan_import(an_upload(self.key), contents, {}, some_settings(**self.settings))
 
     def result(self) -> tuple[str, str]:
-        """Give outcome and words as they are."""
+        """Return the actual outcome and text."""
         made = self.decision()
         if isinstance(made, Rejection):
             return made.code.value, made.message
@@ -92,14 +92,14 @@ def of(*specs: EditionSpec, **how: Any) -> Callable[[], Image]:
     return lambda: make_image(editions=specs, **how)
 
 
-def business(index: int = ENTERPRISE_ON_REAL_MEDIA, **changes: Any) -> Callable[[], Image]:
+def business(index: int = MICROSOFT_ENTERPRISE_INDEX, **changes: Any) -> Callable[[], Image]:
     return of(*business_editions(enterprise_index=index, **changes))
 
 
 def described(
     specs: Sequence[EditionSpec], *changes: tuple[str, str], **how: Any
 ) -> Callable[[], Image]:
-    """Make an image whose XML is changed by text; a change that changes nothing is a mistake."""
+    """Make an image with replacements in its XML; each must change something."""
 
     def make() -> Image:
         text = make_xml(specs)
@@ -113,7 +113,7 @@ def described(
 
 
 def without_windows(spec: EditionSpec, **how: Any) -> Callable[[], Image]:
-    """Make an image whose description is its name and no more."""
+    """Make an image whose description has only a name."""
     text = make_xml([spec])
     start, end = text.index("<WINDOWS>"), text.index("</WINDOWS>") + len("</WINDOWS>")
     return described([spec], (text[start:end], ""), **how)
@@ -124,11 +124,11 @@ LOST: Final = (
     ("<INSTALLATIONTYPE>Client</INSTALLATIONTYPE>", ""),
     ("<LANGUAGE>en-US</LANGUAGE><DEFAULT>en-US</DEFAULT>", ""),
 )
-"""What exports of tiny11 and winutil lose; FLAGS stays."""
+"""The elements that exports of tiny11 and winutil lack; FLAGS remains."""
 
 
 def raw_esd(*specs: EditionSpec) -> Callable[[], Image]:
-    """Make an ESD as Microsoft's catalogue has it: Setup's media, Windows PE twice, Windows."""
+    """Make an ESD as in Microsoft's catalogue: Setup's files, Windows PE twice, Windows."""
     every = (replace(SETUP, name="Windows Setup Media"), SETUP, SETUP, *specs)
     text = make_xml(every)
     start, end = text.index("<WINDOWS>"), text.index("</WINDOWS>") + len("</WINDOWS>")
@@ -142,7 +142,7 @@ def raw_esd(*specs: EditionSpec) -> Callable[[], Image]:
 
 
 def longer(make: Callable[[], Image]) -> Callable[[], Image]:
-    """Let the file system be said to be longer than the object, which ends with an anchor."""
+    """Make the file system claim to be longer than the object, which ends with an anchor."""
 
     def made() -> Image:
         image = make()
@@ -181,24 +181,24 @@ CASES: Final = (
     Case("business editions, 24H2", business(), ACCEPTED, "index 3, 11.26100.1742, 24H2"),
     Case("the same in another order", business(9), ACCEPTED, "index 9"),
     Case("business editions, 25H2", business(build=26200, revision=6584), ACCEPTED, "25H2"),
-    Case("23H2 that says 22631", business(build=22631, revision=2428), ACCEPTED, "23H2"),
+    Case("23H2 with build 22631", business(build=22631, revision=2428), ACCEPTED, "23H2"),
     Case(
-        "23H2 that says 22621.3447, called 23H2",
+        "23H2 with build 22621.3447, named 23H2",
         business(build=22621, revision=3447),
         ACCEPTED,
         "11.22621.3447, 23H2",
         "Win11_23H2_English_x64.iso",
     ),
-    Case("late 23H2 that says 22621.6199", business(build=22621, revision=6199), ACCEPTED, "23H2"),
-    Case("a capture with Enterprise at index 2", of(PRO, ENTERPRISE), ACCEPTED, "index 2"),
+    Case("late 23H2 with build 22621.6199", business(build=22621, revision=6199), ACCEPTED, "23H2"),
+    Case("a custom image with Enterprise at index 2", of(PRO, ENTERPRISE), ACCEPTED, "index 2"),
     Case(
-        "all in one: Windows 10 before Windows 11, two of them Enterprise",
+        "multi-edition ISO: Windows 10 before Windows 11, two of them Enterprise",
         of(replace(PRO, build=19041), TEN, PRO, ENTERPRISE),
         ACCEPTED,
         "index 4",
     ),
     Case(
-        "all in one: 21H2 before 24H2",
+        "multi-edition ISO: 21H2 before 24H2",
         of(replace(ENTERPRISE, build=22000, revision=318), ENTERPRISE),
         ACCEPTED,
         "index 2, 11.26100.1742",
@@ -209,7 +209,12 @@ CASES: Final = (
         ACCEPTED,
         "index 2",
     ),
-    Case("Server and Windows 11 together", of(*server_editions(), ENTERPRISE), ACCEPTED, "index 5"),
+    Case(
+        "Windows Server and Windows 11 together",
+        of(*server_editions(), ENTERPRISE),
+        ACCEPTED,
+        "index 5",
+    ),
     Case(
         "an image without EDITIONID beside Enterprise",
         described([PRO, ENTERPRISE], ("<EDITIONID>Professional</EDITIONID>", "")),
@@ -217,7 +222,7 @@ CASES: Final = (
         "index 2",
     ),
     Case(
-        "white space and NULs around the values of the XML",
+        "whitespace and NULs around the values in the XML",
         described(
             [ENTERPRISE], (">Enterprise<", "> Enterprise\0\0<"), (">26100<", ">\r\n26100\0<")
         ),
@@ -225,7 +230,7 @@ CASES: Final = (
         "11.26100.1742",
     ),
     Case(
-        "a file system that is said to be longer than the ISO, which ends with an anchor",
+        "a file system that claims to be longer than the ISO, which ends with an anchor",
         longer(business()),
         ACCEPTED,
         "11.26100.1742",
@@ -241,35 +246,35 @@ CASES: Final = (
         ACCEPTED,
         "index 1",
     ),
-    # What is imported, and told
+    # What is imported with a note
     Case("256 images, all of them Enterprise", of(*(ENTERPRISE,) * 256), NOTED, "256 images that"),
     Case(
-        "all in one: 23H2 and 24H2 of Enterprise",
+        "multi-edition ISO: 23H2 and 24H2 of Enterprise",
         of(replace(ENTERPRISE, build=22631, revision=4037), ENTERPRISE),
         NOTED,
-        "the first is taken",
+        "the first is used",
     ),
     Case(
-        "23H2 or 22H2, undecided by its build (22621.3447)",
+        "23H2 or 22H2, ambiguous by its build (22621.3447)",
         business(build=22621, revision=3447),
         NOTED,
         "ISOs of 22H2 and 23H2 contain build",
     ),
     Case(
-        "24H2, called 25H2",
+        "24H2, named 25H2",
         business(),
         NOTED,
         "says 25H2, but the ISO contains build 26100 (24H2)",
         "Win11_25H2_English_x64.iso",
     ),
     Case(
-        "25H2, called 24H2",
+        "25H2, named 24H2",
         business(build=26200, revision=6584),
         NOTED,
         "build 26200 (25H2)",
         "Win11_24H2_English_x64.iso",
     ),
-    Case("x64, called Arm64", business(), NOTED, "says arm64", "Win11_24H2_English_Arm64.iso"),
+    Case("x64, named Arm64", business(), NOTED, "says arm64", "Win11_24H2_English_Arm64.iso"),
     Case(
         "consumer editions, Edition=Professional",
         of(*consumer_editions()),
@@ -286,14 +291,14 @@ CASES: Final = (
     ),
     # Another Windows
     Case(
-        "22H2, called 23H2 (22621.525)",
+        "22H2, named 23H2 (22621.525)",
         business(build=22621, revision=525),
         "unsupported-release",
         "which is 22H2, although the file name says 23H2",
         "Win11_23H2.iso",
     ),
     Case(
-        "22H2 or 23H2, called 22H2 (22621.3447)",
+        "22H2 or 23H2, named 22H2 (22621.3447)",
         business(build=22621, revision=3447),
         "unsupported-release",
         "22H2 or 23H2, and the file name says 22H2",
@@ -302,20 +307,20 @@ CASES: Final = (
     Case("21H2", business(build=22000, revision=318), "unsupported-release", "build 22000 (21H2)"),
     Case("26H1", business(build=28000, revision=1), "unsupported-release", "build 28000 (26H1)"),
     Case(
-        "Windows 10 of any release since 2004",
+        "Windows 10, any release since 2004",
         business(build=19041, revision=3803),
         "not-windows-11",
         "Windows 10, build 19041 (2004 to 22H2)",
     ),
     Case(
-        "all in one, no Enterprise of which can be imported",
+        "multi-edition ISO with no Enterprise that can be imported",
         of(PRO, TEN, replace(ENTERPRISE, architecture="arm64")),
         "not-windows-11",
         "Image 2 on the ISO, Enterprise, is Windows 10",
     ),
-    Case("Windows Server 2025", of(*server_editions()), "server-media", "holds Windows Server"),
-    Case("evaluation", of(*evaluation_editions()), "evaluation-media", "EnterpriseEval"),
-    Case("LTSC 2024", of(*ltsc_editions()), "ltsc-media", "EnterpriseS"),
+    Case("Windows Server 2025", of(*server_editions()), "server-iso", "contains Windows Server"),
+    Case("evaluation edition", of(*evaluation_editions()), "evaluation-iso", "EnterpriseEval"),
+    Case("LTSC 2024", of(*ltsc_editions()), "ltsc-iso", "EnterpriseS"),
     Case(
         "business editions for arm64",
         business(architecture="arm64"),
@@ -327,19 +332,19 @@ CASES: Final = (
     Case(
         "ESD of the Media Creation Tool, business editions",
         of(EDUCATION, ENTERPRISE, PRO, wim_name="install.esd", label=MCT_LABEL),
-        "esd-media",
+        "esd-iso",
         "is an ESD",
     ),
     Case(
         "ESD of Microsoft's catalogue, on an ISO",
         raw_esd(EDUCATION, PRO, ENTERPRISE),
-        "esd-media",
+        "esd-iso",
         "is an ESD",
     ),
     Case(
-        "ESD that is called install.wim",
+        "ESD named install.wim",
         lambda: make_image(wim=make_wim([ENTERPRISE], solid=True)),
-        "esd-media",
+        "esd-iso",
         "is an ESD",
     ),
     Case(
@@ -352,19 +357,19 @@ CASES: Final = (
     Case(
         "an export without EDITIONID and more (tiny11, winutil)",
         described([ENTERPRISE], *LOST),
-        "unreadable-media",
+        "unreadable-iso",
         "Image 1, 'Windows 11 Enterprise', on the ISO has no EDITIONID",
     ),
     Case(
         "a capture without a WINDOWS node",
         without_windows(replace(ENTERPRISE, name="golden")),
-        "unreadable-media",
+        "unreadable-iso",
         "Image 1, 'golden', on the ISO has no EDITIONID",
     ),
     Case(
         "an image without INSTALLATIONTYPE",
         described([ENTERPRISE], LOST[1]),
-        "unreadable-media",
+        "unreadable-iso",
         "has no INSTALLATIONTYPE",
     ),
     Case(
@@ -374,44 +379,44 @@ CASES: Final = (
         "Image 2, 'Windows 11 Enterprise', on the ISO has no EDITIONID",
     ),
     Case("Windows PE only", of(SETUP, SETUP), "not-windows", "only Windows PE"),
-    Case("a raw ESD of Server", raw_esd(*server_editions()), "server-media", "Windows Server"),
+    Case("a raw ESD of Server", raw_esd(*server_editions()), "server-iso", "Windows Server"),
     Case(
-        "a revision that no Windows has",
+        "an impossible revision",
         business(revision=4_294_967_295),
-        "unreadable-media",
+        "unreadable-iso",
         "'4294967295'",
     ),
     Case(
-        "two images of one index",
+        "two images with the same index",
         described([PRO, ENTERPRISE], ('INDEX="2"', 'INDEX="1"')),
-        "unreadable-media",
-        "1 is there twice",
+        "unreadable-iso",
+        "1 occurs twice",
     ),
     Case(
         "an image with two VERSIONs",
         described(
             [ENTERPRISE], ("</VERSION>", "</VERSION><VERSION><BUILD>26200</BUILD></VERSION>")
         ),
-        "unreadable-media",
+        "unreadable-iso",
         "BUILD twice",
     ),
-    # Not whole, or something else
+    # Incomplete, or not an ISO
     Case("an interrupted download", cut(0.6), "truncated", "The object ends after"),
     Case(
-        "a hole of zeros where the folder sources begins",
+        "zeros in place of the folder sources",
         hole("/sources#"),
-        "unreadable-media",
+        "unreadable-iso",
         "only zeros",
     ),
     Case(
-        "a hole of zeros where install.wim begins",
+        "zeros in place of the start of install.wim",
         hole("/sources/install.wim"),
-        "unreadable-media",
+        "unreadable-iso",
         "only zeros",
     ),
-    Case("zeros only", object_of(b""), "not-an-iso", "nothing but zeros"),
+    Case("only zeros", object_of(b""), "not-an-iso", "nothing but zeros"),
     Case(
-        "a Windows for x64 and x86 each",
+        "Windows for x64 and for x86",
         lambda: make_image(wim=b"", sources="boot", files=BOTH),
         "not-windows",
         "several architectures (x64/sources, x86/sources)",
@@ -437,7 +442,7 @@ CASES: Final = (
         "a text file",
     ),
     Case(
-        "a page that asks to sign in",
+        "a sign-in page",
         object_of(b"\xef\xbb\xbf<!DOCTYPE html><title>Sign in", 0),
         "not-an-iso",
         "an HTML page",
