@@ -27,6 +27,10 @@ ANSWERS: Final = frozenset({"ISO Import Succeeded", "ISO Import Failed", "ISO Im
 FASTER: Final = 0.002
 """The default fraction of real time that everything takes: half an hour in 3.6 s."""
 
+BYTECODE: Final = {"PYTHONPYCACHEPREFIX": str(ROOT / "build" / "bytecode")}
+"""Where bytecode goes unless the environment says otherwise: the emulator starts in a third of the
+time with it, and none lies among the sources."""
+
 PARAMETERS: Final = {"MinIsoMegabytes": 0}
 """The default parameters of a deployment: the ISOs made here are small."""
 
@@ -106,7 +110,7 @@ class LocalStack:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": self._home.name},
+            env={**BYTECODE, **os.environ, "TMPDIR": self._home.name},
             # Ctrl-C is handled here; the server stops when its stdin is closed.
             start_new_session=True,
         )

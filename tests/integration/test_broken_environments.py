@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from isodrop_local.stack import BYTECODE
+
 ISODROP = (sys.executable, "-m", "isodrop_cli")
 SIGN_IN = "sign in"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
@@ -300,7 +302,7 @@ def run(tmp_path: Path, certificate: Path) -> Iterator[Run]:
             "AWS_CONFIG_FILE": str(tmp_path / "config"),
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_DEFAULT_REGION": "eu-central-1",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **BYTECODE,
             **{name: at_home(value) for name, value in broken.environ.items()},
         }
         if broken.answers:

@@ -17,6 +17,15 @@ class _GoneError(BaseException):
     """The run is over: whoever still waits goes."""
 
 
+class Baton:
+    """What one thread waits for and another one gives; a plain lock, which costs the least."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.take, self.give = self._lock.acquire, self._lock.release
+
+
 @dataclass(slots=True)
 class Task:
     """One thread and what it is about.
@@ -30,7 +39,7 @@ class Task:
     run: Callable[[], None]
     deadline: float | None = None
     gone: bool = False
-    _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _go: Baton = field(default_factory=Baton)
     _thread: threading.Thread | None = None
 
 
@@ -52,7 +61,9 @@ class VirtualScheduler:
         self._queue: list[tuple[float, int, Task]] = []
         self._count = 0
         self._current: Task | None = None
-        self._back = threading.Semaphore(0)
+        self._until = BEGIN
+        self._over = False
+        self._back = Baton()
         self._error: BaseException | None = None
 
     def __call__(self) -> float:
@@ -82,8 +93,8 @@ class VirtualScheduler:
         if task.deadline is not None:
             seconds = min(seconds, max(0.0, task.deadline - self.now))
         self._put(task, seconds)
-        self._back.release()
-        task._go.acquire()
+        if self._hand_on() is not task:
+            task._go.take()
         if task.gone:
             raise _GoneError
         if task.deadline is not None and self.now >= task.deadline:
@@ -97,17 +108,16 @@ class VirtualScheduler:
         Exception
             Whatever a task raised.
         """
-        while self._queue and self._error is None:
-            when, _, task = heapq.heappop(self._queue)
-            if when > BEGIN + until:
-                heapq.heappush(self._queue, (when, _, task))
-                break
-            self.now = max(self.now, when)
-            self._resume(task)
+        self._until, self._over = BEGIN + until, False
+        self._hand_on()
+        self._back.take()
+        self._over = True
         for _, _, task in self._queue:
             task.gone = True
             if task._thread is not None:
                 self._resume(task)
+                self._back.take()
+        self._current = None
         self._queue.clear()
         if self._error is not None:
             raise self._error
@@ -116,15 +126,25 @@ class VirtualScheduler:
         self._count += 1
         heapq.heappush(self._queue, (self.now + after, self._count, task))
 
+    def _hand_on(self) -> Task | None:
+        """Let the next one run, which may be the very one that asks; or let the run end."""
+        if self._over or self._error or not self._queue or self._queue[0][0] > self._until:
+            self._back.give()
+            return None
+        before = self._current
+        when, _, task = heapq.heappop(self._queue)
+        self.now = max(self.now, when)
+        if task is not before:
+            self._resume(task)
+        return task
+
     def _resume(self, task: Task) -> None:
         self._current = task
         if task._thread is None:
             task._thread = threading.Thread(target=self._body, args=(task,), daemon=True)
             task._thread.start()
         else:
-            task._go.release()
-        self._back.acquire()
-        self._current = None
+            task._go.give()
 
     def _body(self, task: Task) -> None:
         try:
@@ -134,7 +154,7 @@ class VirtualScheduler:
         except BaseException as error:  # noqa: BLE001 # raised again by whoever runs them all
             self._error = error
         finally:
-            self._back.release()
+            self._hand_on()
 
 
 def never(*_: Any, **__: Any) -> Any:

@@ -106,6 +106,8 @@ class Simulation(SimulatedServices):
         The template's, instead of :data:`PARAMETERS`.
     speed : float
         How many times faster than the real service builds go.
+    lasts : float
+        After how many seconds it ends at the latest, whatever goes on.
     """
 
     def __init__(
@@ -117,7 +119,9 @@ class Simulation(SimulatedServices):
         kill: tuple[int, bool] | None = None,
         parameters: Mapping[str, int] | None = None,
         speed: float = 1.0,
+        lasts: float = WEEK,
     ) -> None:
+        self._lasts = lasts
         self.schedule = schedule
         self.sent: Counter[str] = Counter()
         self._meanwhile = meanwhile or {}
@@ -144,7 +148,7 @@ class Simulation(SimulatedServices):
             for deed in self.schedule.deeds:
                 self._spawn(partial(self._do, deed), deed.at)
             self.clock.spawn(self._sweep)
-            self.clock.run(WEEK)
+            self.clock.run(self._lasts)
             return self._end()
 
     def _spawn(self, run: Callable[[], None], after: float = 0.0) -> None:

@@ -19,8 +19,9 @@ from ministack.core import lambda_runtime
 from ministack.core.responses import new_uuid
 from ministack.services import lambda_svc
 
-from isodrop_local.interpreter import interpreter
+from isodrop_local.interpreter import ROOT, interpreter
 
+LAYERS: Final = ROOT / "build" / "emulator" / "layers"
 RUNTIME: Final = Path(__file__).with_name("runtime.py")
 INIT_SECONDS: Final = (
     10  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
@@ -236,20 +237,36 @@ def _refuse_if_closing() -> None:
 
 
 def layer_folder(ref: Any) -> Path:
-    """Unpack a layer once for all environments that use it."""
+    """Unpack a layer once for all environments that use it, in this emulator and in later ones.
+
+    Writing a layer's thousand files takes longer than the rest of a deployment.
+    """
     archive = lambda_svc._resolve_layer_zip(ref)
     if not archive:
         message = f"the layer {ref} has no content"
         raise FunctionError({"errorType": "Runtime.LayerMissing", "errorMessage": message})
-    folder = Path(tempfile.gettempdir(), "layers", hashlib.sha256(archive).hexdigest()[:16])
+    folder = LAYERS / hashlib.sha256(archive).hexdigest()[:16]
     with _layers_lock:
-        if not folder.exists():
-            unpacked = folder.with_suffix(".new")
-            shutil.rmtree(unpacked, ignore_errors=True)
-            with zipfile.ZipFile(io.BytesIO(archive)) as layer:
-                layer.extractall(unpacked)
+        if folder.exists():
+            folder.touch()
+            return folder
+        LAYERS.mkdir(parents=True, exist_ok=True)
+        _remove_old_layers()
+        unpacked = Path(tempfile.mkdtemp(dir=LAYERS, prefix="new-"))
+        with zipfile.ZipFile(io.BytesIO(archive)) as layer:
+            layer.extractall(unpacked)
+        try:
             unpacked.rename(folder)
+        except OSError:  # another emulator was faster
+            shutil.rmtree(unpacked, ignore_errors=True)
     return folder
+
+
+def _remove_old_layers() -> None:
+    """Remove the layers that no emulator has taken for a day."""
+    for each in LAYERS.iterdir():
+        if each.stat().st_mtime < time.time() - 24 * 3600:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def execute(func: Json, event: Any, request_id: str) -> Json:

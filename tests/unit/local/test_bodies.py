@@ -1,6 +1,7 @@
 """Bodies in files: slicing, joining and hashing them reads no more than necessary."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,30 @@ def test_a_hash_is_of_the_piece_and_made_once(body: LinkedBody) -> None:
     assert body[2:5].sha256().result() == hashlib.sha256(b"234").digest()
     assert again.sha256() is body[2:5].sha256()
     assert body.reads == []
+
+
+def test_a_hole_is_hashed_as_the_zeros_that_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(4 * CHUNK)
+        file.seek(2 * CHUNK)
+        file.write(b"data")
+    body = LinkedBody.of_file(path)
+
+    for start, stop in [(0, CHUNK), (5, CHUNK + 9), (0, 3 * CHUNK), (3 * CHUNK, 4 * CHUNK)]:
+        piece = body[start:stop]
+        assert piece.sha256().result() == hashlib.sha256(text(piece)).digest()
+
+
+def test_a_hole_that_has_become_shorter_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    os.truncate(path, 2 * CHUNK)
+    body = LinkedBody.of_file(path)
+    os.truncate(path, CHUNK)
+
+    with pytest.raises(OSError, match="has become shorter"):
+        body[CHUNK // 2 :].sha256().result()
 
 
 def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
