@@ -36,5 +36,5 @@ def test_only_an_accepted_upload_starts_a_build(counted: dict[str, Counter[str]]
     assert starting == [calls.ACCEPTED]
 
 
-def test_the_page_has_these_figures() -> None:
-    assert calls.section().rstrip() in PAGE.read_text(encoding="utf-8")
+def test_the_page_has_these_figures(counted: dict[str, Counter[str]]) -> None:
+    assert calls.section(counted).rstrip() in PAGE.read_text(encoding="utf-8")

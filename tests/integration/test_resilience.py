@@ -19,10 +19,8 @@ from tests.resilience.schedule import (
     What,
 )
 from tests.resilience.simulation import Simulation
-from tests.resilience.soak import soak
 
 SUCCEEDED = "Succeeded"
-CHUNKS, SEEDS_OF_A_CHUNK = 4, 12
 
 
 def run(
@@ -474,30 +472,3 @@ def test_an_image_that_never_ends_is_reported_at_the_limit() -> None:
     end = run(Upload(0, "a.iso", "one"), parameters=rarely, speed=0.001, lasts=20 * 3600.0)
 
     assert answers(end) == ["build-timed-out"]
-
-
-# ---------------------------------------------------------------- and whatever else
-
-
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_no_promise_is_broken_by_random_schedules(chunk: int) -> None:
-    begin = 1 + chunk * SEEDS_OF_A_CHUNK
-
-    outcome = soak(range(begin, begin + SEEDS_OF_A_CHUNK))
-
-    assert outcome.broken == {}
-    assert outcome.ends[SUCCEEDED] > 0
-
-
-def test_a_seed_is_deterministic_and_prints_nothing(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    traces: list[list[str]] = [[], []]
-    for trace in traces:
-        Simulation(Schedule.of(3), trace.append).run()
-
-    def without_versions(trace: list[str]) -> list[str]:
-        return [line for line in trace if "uploaded" not in line]
-
-    assert without_versions(traces[0]) == without_versions(traces[1])
-    assert capsys.readouterr().out == ""

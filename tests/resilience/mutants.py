@@ -44,6 +44,7 @@ TESTS: Final = (
     "tests/integration/test_ledger.py",
     "tests/integration/test_operations.py",
     "tests/integration/test_resilience.py",
+    "tests/integration/test_random_schedules.py",
 )
 PARTS: Final = (
     *("cli", "events", "functions", "layers", "local", "statemachine", "tests", "tools"),

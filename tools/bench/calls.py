@@ -7,7 +7,7 @@ are counted, each kind of upload in a stack of its own.
 import argparse
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -136,9 +136,8 @@ notification of progress; [Polling](#polling) has how many.
 """
 
 
-def section() -> str:
-    """Count, and write the page's section."""
-    found = measure()
+def section(found: Mapping[str, Counter[str]]) -> str:
+    """Write the page's section."""
     operations = sorted({name for calls in found.values() for name in calls})
     rows = [
         f"| {name} | {' | '.join(str(calls[name] or '') for calls in found.values())} |"
@@ -158,6 +157,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bench calls", description=__doc__)
     parser.add_argument("--page", type=Path, default=PAGE, help="what to write into")
     given = parser.parse_args(arguments)
-    text = section()
+    text = section(measure())
     put_section(given.page, HEADING, text)
     print(text)
