@@ -149,7 +149,7 @@ bench: venv ## benchmark the ISO reader and the functions' start; writes docs/be
 	@$(BIN)/python -m tools.bench polling
 
 .PHONY: growth
-growth: venv ## measure what grows with the answered uploads, 100 to 10,000 of them, into docs/benchmarks.md; some minutes
+growth: venv ## measure what grows with the answered uploads, 100 to 100,000 of them, into docs/benchmarks.md; some minutes
 	@$(BIN)/python -m tools.bench growth
 
 .PHONY: test-sam

@@ -80,6 +80,6 @@ def test_the_section_has_each_operation_at_each_size(
     growth.main(["--sizes", "2", "3", f"--page={page}"])
 
     text = page.read_text(encoding="utf-8")
-    assert "| operation | 2 | 3 | time 3 ÷ 2 |" in text
+    assert "| operation | 2 | 3 | time, largest ÷ smallest |" in text
     assert all(f"| {name} | " in text for name in (growth.INTAKE, growth.SWEEP))
     assert "| one sweep | " in capsys.readouterr().out
