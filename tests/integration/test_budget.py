@@ -175,8 +175,18 @@ def test_a_refusal_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
 
-def test_a_conflict_with_another_transaction_is_waited_out(ledger: Ledger) -> None:
+@pytest.mark.parametrize("conflicts", [1, 2, 3])
+def test_a_conflict_with_another_transaction_is_waited_out(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, conflicts: int
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("isodrop.aws.transactions.time.sleep", pauses.append)
+    left = [None] * conflicts
+
     def conflict(**_: Any) -> None:
+        if not left:
+            return
+        left.pop()
         reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}, {"Code": "None"}]
         error = {"Error": {"Code": "TransactionCanceledException", "Message": "busy"}}
         said: Any = error | {"CancellationReasons": reasons}
@@ -184,11 +194,16 @@ def test_a_conflict_with_another_transaction_is_waited_out(ledger: Ledger) -> No
 
     events = ledger.table.meta.client.meta.events
     events.register_first("before-call.dynamodb.TransactWriteItems", conflict)
-    with pytest.raises(TransientError, match="TransactionConflict"):
-        create_attempt(ledger, an_attempt("a"), LIMITS)
+    if conflicts > 2:
+        with pytest.raises(TransientError, match="TransactionConflict"):
+            create_attempt(ledger, an_attempt("a"), LIMITS)
+    else:
+        assert create_attempt(ledger, an_attempt("a"), LIMITS)
     events.unregister("before-call.dynamodb.TransactWriteItems", conflict)
 
-    assert create_attempt(ledger, an_attempt("a"), LIMITS)
+    assert len(pauses) == min(conflicts, 2)
+    assert all(0 <= pause <= 0.5 for pause in pauses)
+    assert create_attempt(ledger, an_attempt("a"), LIMITS) == (conflicts > 2)
 
 
 # On the way of an upload

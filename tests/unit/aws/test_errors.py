@@ -13,6 +13,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 from botocore.parsers import ResponseParserError
+from botocore.session import get_session
 
 from isodrop.aws.errors import ERROR_CLASSES, to_isodrop_error, translate_errors
 from isodrop.codes import Code
@@ -135,6 +136,65 @@ def test_only_a_refusal_of_image_builder_is_import_refused(operation: str, code:
     assert (
         to_isodrop_error(client_error("KMS.NotFoundException", 400, "said", operation)).code == code
     )
+
+
+CALLS = {
+    "dynamodb": (
+        *("BatchGetItem", "DescribeTable", "GetItem", "PutItem", "Query", "TransactWriteItems"),
+        "UpdateItem",
+    ),
+    "events": ("PutEvents",),
+    "imagebuilder": (
+        *("DistributeImage", "GetImage", "ImportDiskImage", "ListImageBuildVersions"),
+        "ListWorkflowExecutions",
+    ),
+    "ssm": ("GetParameter", "PutParameter"),
+    "stepfunctions": ("DescribeExecution", "StartExecution"),
+}
+PERMANENT = {
+    # Handled where they are expected.
+    *("ConditionalCheckFailedException", "TransactionCanceledException", "ParameterNotFound"),
+    *("ExecutionAlreadyExists", "ExecutionDoesNotExist", "ResourceNotFoundException"),
+    # The request is wrong, or what it names does not exist.
+    *("ClientException", "IdempotentParameterMismatchException", "InvalidRequestException"),
+    *("InvalidPaginationTokenException", "ItemCollectionSizeLimitExceededException"),
+    *("InvalidArn", "InvalidExecutionInput", "InvalidName", "ValidationException"),
+    *("StateMachineDeleting", "StateMachineDoesNotExist", "KmsInvalidStateException"),
+    *("InvalidKeyId", "ParameterAlreadyExists", "ParameterPatternMismatchException"),
+    *("HierarchyLevelLimitExceededException", "HierarchyTypeMismatchException"),
+    *("IncompatiblePolicyException", "InvalidAllowedPatternException"),
+    *("InvalidPolicyAttributeException", "InvalidPolicyTypeException"),
+    *("ParameterVersionNotFound", "UnsupportedParameterType"),
+    # Somebody has to delete or allow something.
+    *("ParameterLimitExceeded", "ParameterMaxVersionLimitExceeded"),
+    *("PoliciesLimitExceededException", "KmsAccessDeniedException"),
+}
+"""Errors of these calls for which a later retry of the same request is of no use."""
+
+
+@pytest.mark.parametrize("service", CALLS)
+def test_each_error_that_the_sdk_knows_is_retried_or_known_to_be_permanent(service: str) -> None:
+    model = get_session().get_service_model(service)
+    shapes = [
+        shape
+        for operation in CALLS[service]
+        for shape in model.operation_model(operation).error_shapes
+    ]
+    permanent = {
+        code
+        for code, status in map(code_and_status, shapes)
+        if type(to_isodrop_error(client_error(code, status))) is PermanentError
+    }
+
+    assert shapes
+    assert permanent <= PERMANENT
+
+
+def code_and_status(shape: Any) -> tuple[str, int]:
+    declared = shape.metadata.get("error", {})
+    code = declared.get("code", shape.name)
+    # The models of some services do not have the status of a fault of the service.
+    return code, declared.get("httpStatusCode") or (500 if code.startswith("Internal") else 400)
 
 
 def test_each_of_awss_codes_is_in_the_table_once() -> None:

@@ -72,6 +72,7 @@ ERROR_CLASSES: Final = (
             "RequestLimitExceeded",
             "Throttling",
             "ThrottlingException",
+            "KmsThrottlingException",
             "SlowDown",
         ),
     ),
@@ -79,7 +80,19 @@ ERROR_CLASSES: Final = (
         TransientError,
         "the request timed out, or conflicted with another on the same item",
         _S3_ERRORS,
-        codes=("RequestTimeout", "TransactionInProgressException", "OperationAborted"),
+        codes=("RequestTimeout", "OperationAborted"),
+    ),
+    ErrorClass(
+        TransientError,
+        "another write or transaction of the same item was in progress",
+        "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/"
+        "transaction-apis.html#transaction-conflict-handling",
+        codes=(
+            "TransactionConflictException",
+            "TransactionInProgressException",
+            "ReplicatedWriteConflictException",
+            "TooManyUpdates",
+        ),
     ),
     ErrorClass(
         TransientError,

@@ -1,5 +1,7 @@
 """Transactions of the ledger: several writes, all or none."""
 
+import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -17,6 +19,13 @@ Item = Mapping[str, Any]
 Key = Mapping[str, str]
 
 _UNMET: Final = "ConditionalCheckFailed"
+_PAUSES: Final = (0.1, 0.5)
+"""The longest pauses before a transaction is repeated, in seconds. Transactions take milliseconds,
+and many runs share the item of the builds under way."""
+
+
+class _ConflictError(TransientError):
+    """Nothing was written, because others were writing the same items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +105,12 @@ def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -
 def transact(table: "Table", writes: Sequence[Write]) -> TransactionResult:
     """Write everything, or nothing if one of the conditions is not met.
 
+    If another transaction writes the same items, it is repeated twice, after a short pause.
+
     Raises
     ------
     TransientError
-        Another transaction writes the same items, or DynamoDB could not be reached; try again.
+        Others are still writing the same items, or DynamoDB could not be reached; try again.
     PermanentError
         DynamoDB refused the call.
 
@@ -121,6 +132,15 @@ def transact(table: "Table", writes: Sequence[Write]) -> TransactionResult:
         }
         for write in writes
     ]
+    for pause in _PAUSES:
+        try:
+            return _transact_once(table, items)
+        except _ConflictError:
+            time.sleep(random.uniform(0, pause))  # noqa: S311 - not a secret
+    return _transact_once(table, items)
+
+
+def _transact_once(table: "Table", items: Any) -> TransactionResult:
     try:
         # botocore adds a client token to each call, so that its own retries are idempotent.
         table.meta.client.transact_write_items(TransactItems=items)
@@ -149,7 +169,7 @@ def _unmet(error: Exception) -> Mapping[int, Item | None]:
     codes = [reason.get("Code", "None") for reason in reasons]
     if busy := [code for code in codes if code not in {"None", _UNMET, "ValidationError"}]:
         # A conflict with another transaction, or throttling: the conditions were not evaluated.
-        raise TransientError(f"TransactWriteItems: {', '.join(busy)}")
+        raise _ConflictError(f"TransactWriteItems: {', '.join(busy)}")
     return {
         number: deserialize(reason.get("Item"))
         for number, (code, reason) in enumerate(zip(codes, reasons, strict=True))
