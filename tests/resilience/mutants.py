@@ -1,8 +1,8 @@
-"""Breaks the promise on purpose, one way at a time, and sees whether a test says so.
+"""Breaks the code on purpose, one way at a time, and checks that a test fails.
 
-``python -m tests.resilience.mutants`` copies the tree, changes a few words of it, runs a fast part
-of the tests there and expects them to fail. It ends with 1 if a mutant survives, if the words
-that it changes are no longer there, or if the tests fail without one.
+``python -m tests.resilience.mutants`` copies the tree, changes one expression, runs the fast tests
+there and expects a failure. It exits with 1 if a mutant survives, if the code that it replaces does
+not occur exactly once, or if the tests fail on the unchanged code.
 """
 
 import argparse
@@ -54,14 +54,14 @@ PARTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One way to break the promise.
+    """One change of the code that a test must notice.
 
     Attributes
     ----------
     name : str
-        What is broken.
+        The wrong behaviour.
     file, old, new : str
-        Where, which words, and what stands there instead; ``old`` must be there, once.
+        The file, the code to replace, which must occur once, and its replacement.
     """
 
     name: str
@@ -72,37 +72,37 @@ class Mutant:
 
 MUTANTS: Final = (
     Mutant(
-        "there is no budget at once",
+        "the limit of concurrent builds is exceeded by one",
         BUDGET,
         "attribute_not_exists(attempts) OR size(attempts) < :limit",
         "attribute_not_exists(attempts) OR size(attempts) <= :limit",
     ),
     Mutant(
-        "there is no budget in a day",
+        "the limit of builds in a day is exceeded by one",
         BUDGET,
         "attribute_not_exists(builds) OR builds < :limit",
         "attribute_not_exists(builds) OR builds <= :limit",
     ),
     Mutant(
-        "an attempt in the budget is written twice",
+        "an existing attempt is overwritten",
         TRANSACTIONS,
         '{"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}',
         '{"Item": item, "ConditionExpression": "attribute_not_exists(gone)"}',
     ),
     Mutant(
-        "a budget that is used up in a day is waited for",
+        "an upload waits for the next day's budget",
         BUDGET,
         "raise RejectedError(\n            Code.BUDGET_USED_UP,\n",
         "raise QuotaError(\n",
     ),
     Mutant(
-        "a refused import stays in the budget",
+        "a refused import is not returned to the budget",
         LEDGER,
         "status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:",
         "status not in {AttemptStatus.LOST}:",
     ),
     Mutant(
-        "a build that is over stays under way",
+        "a build that has ended is not released",
         RESULTS,
         "return EndedBuilds((imported.attempt,), tuple(succeeded), image)",
         "return EndedBuilds((), tuple(succeeded), image)",
@@ -114,7 +114,7 @@ MUTANTS: Final = (
         "if not attempt:",
     ),
     Mutant(
-        "an image that is gone is kept in mind",
+        "a deleted image is not marked as retired",
         "layers/isodrop/isodrop/services/latest.py",
         "            self.ledger.retire(image)",
         "            pass",
@@ -128,60 +128,60 @@ MUTANTS: Final = (
     Mutant(
         "the token leaves out the attempt",
         "layers/isodrop/isodrop/domain/ids.py",
-        '_digest("token", etag, identity, stack, attempt)',
-        '_digest("token", etag, identity, stack)',
+        '_digest("token", etag, key, stack, attempt)',
+        '_digest("token", etag, key, stack)',
     ),
     Mutant(
-        "the import's identity has the key in it",
+        "the import key contains the description",
         "layers/isodrop/isodrop/domain/ids.py",
         '        "import",\n        content_id,',
         '        "import",\n        plan.description,\n        content_id,',
     ),
     Mutant(
-        "a repeat advances the attempt",
+        "another upload of an import starts another build",
         SUBMISSION,
-        "        if not self._lives(attempt, build_arn, task):",
+        "        if not self._is_usable(attempt, build_arn, task):",
         "        if attempt.build_arn != build_arn or attempt.number >= 0:",
     ),
     Mutant(
-        "a disabled image is handed on",
+        "a disabled image is reused",
         SUBMISSION,
         "if build is None or build.phase is BuildPhase.FAILED:",
         "if build is None:",
     ),
     Mutant(
-        "a lost build is never built again",
+        "a failed build is reused",
         SUBMISSION,
         "if build is None or build.phase is BuildPhase.FAILED:\n            return False",
         "if build is None or build.phase is BuildPhase.FAILED:\n"
         "            return build is not None",
     ),
     Mutant(
-        "an AMI that EC2 does not know yet is built again",
+        "a second build starts while EC2 does not return a new AMI",
         SUBMISSION,
         "if is_just_available(self.ledger, attempt, build, self.now()):",
         "if is_just_available(self.ledger, attempt, build, self.now()) and not build.amis:",
     ),
     Mutant(
-        "a build that Image Builder does not know yet is begun again",
+        "a second build starts while Image Builder does not return the first",
         SUBMISSION,
         "if build is None and is_just_submitted(read_attempt(), now):",
         "if build is None and read_attempt().build_arn is None:",
     ),
     Mutant(
-        "an answer does not wait for EC2 to know the AMI",
+        "an answer does not wait until EC2 returns the AMI",
         OUTCOMES,
         "if self.builder.amis_exist(build):",
         "if build.amis:",
     ),
     Mutant(
-        "there is no end to the attempts",
+        "twice as many failed attempts are allowed",
         SUBMISSION,
         "if lost >= self.max_consecutive_failures:",
         "if lost >= self.max_consecutive_failures * 2:",
     ),
     Mutant(
-        "an answer is given without a claim",
+        "an execution continues without a claim",
         LEDGER,
         "return found if found.execution_arn == execution else None",
         "return found",
@@ -199,7 +199,7 @@ MUTANTS: Final = (
         'if answer["FailedEntryCount"] > 1:',
     ),
     Mutant(
-        "the request is not frozen",
+        "a request is made again instead of sent as stored",
         SUBMISSION,
         "return earlier or task.send(attempt.request)",
         "return earlier or task.send("
@@ -207,37 +207,37 @@ MUTANTS: Final = (
         ' {**attempt.request["tags"], "isodrop:again": "yes"}))',
     ),
     Mutant(
-        "a permanent error is waited out",
+        "a permanent error is retried",
         "layers/isodrop/isodrop/aws/errors.py",
         "    return PermanentError(message, code=refused, aws_code=code)",
         "    return TransientError(message, aws_code=code)",
     ),
     Mutant(
-        "a transient error is given up on",
+        "a server error is not retried",
         "layers/isodrop/isodrop/aws/errors.py",
         "if status >= _SERVER_ERROR or status == _TOO_MANY:",
         "if status == _TOO_MANY:",
     ),
     Mutant(
-        "there is no Catch around the whole",
+        "an error of the state machine is not answered",
         MACHINE,
         '"Next": "PublishFailure"',
         '"Next": "UploadHandled"',
     ),
     Mutant(
-        "a function that died is not asked again",
+        "a function that crashed is not retried",
         MACHINE,
         '"MaxDelaySeconds": 60,\n                  "MaxAttempts": 4,',
         '"MaxDelaySeconds": 60,\n                  "MaxAttempts": 0,',
     ),
     Mutant(
-        "a throttled look ends the tracking",
+        "a throttled poll ends the tracking",
         MACHINE,
         '"Condition": "{% $pollErrors * ${PollIntervalSeconds} >= 10800 %}"',
         '"Condition": "{% $pollErrors > 0 %}"',
     ),
     Mutant(
-        "that an import is sent is not written before it is",
+        "a request is sent before the attempt is marked as submitted",
         SUBMISSION,
         "wanted = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST",
         "wanted = AttemptStatus.PREPARED if task.is_ready(attempt) else AttemptStatus.LOST",
@@ -249,13 +249,13 @@ MUTANTS: Final = (
         "        if status is None:",
     ),
     Mutant(
-        "who knows less overrules the ledger",
+        "an outdated status overwrites a newer one",
         LEDGER,
         'Attr("status").eq(attempt.status.value)',
         'Attr("status").exists()',
     ),
     Mutant(
-        "a verdict is made anew",
+        "a decision is overwritten",
         LEDGER,
         'unless=["decision"]',
         "unless=[]",
@@ -270,7 +270,7 @@ MUTANTS: Final = (
         "an answer that was written before is annotated again",
         REPORTS,
         "        if is_new:\n",
-        "        if build:\n",
+        "        if is_new or build is None:\n",
     ),
     Mutant(
         "an attempt is created for a run that has stopped",
@@ -312,7 +312,7 @@ MUTANTS: Final = (
         "        self._publish(event, run)\n        # Before the ledger",
     ),
     Mutant(
-        "an image is answered for before it is distributed",
+        "an answer is published without the distribution",
         DISTRIBUTION,
         "        task = self._task(run)\n",
         "        task = None\n",
@@ -324,13 +324,13 @@ MUTANTS: Final = (
         'f"isodrop:{BuildKind.IMPORT}": (run.import_build.attempt or (task.key,))[0],',
     ),
     Mutant(
-        "a distribution that failed is taken for one that did not",
+        "a failed distribution is reported as succeeded",
         RESULTS,
         "if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:",
         "if distributed is None:",
     ),
     Mutant(
-        "what was begun is left when the stack distributes no more",
+        "a started distribution is dropped when the parameter is removed",
         DISTRIBUTION,
         "if run.distribution.attempt is not None:",
         "if run.distribution.attempt is not None and self.settings is not None:",
@@ -342,67 +342,67 @@ MUTANTS: Final = (
         '"Condition": "{% $exists($states.input.trackedBuildArn) %}"',
     ),
     Mutant(
-        "the import's identity leaves out the content",
+        "the import key leaves out the content",
         "layers/isodrop/isodrop/domain/ids.py",
         '        "import",\n        content_id,',
         '        "import",',
     ),
     Mutant(
-        "what is copied is not pinned to the version",
+        "a copy is not pinned to the version",
         STAGING_BUCKET,
         'named["VersionId"] = source.version',
         'named.pop("VersionId", None)',
     ),
     Mutant(
-        "what is copied is not pinned to the ETag",
+        "a copy is not pinned to the ETag",
         STAGING_BUCKET,
         "CopySourceIfMatch=f'\"{source.etag}\"',",
         "",
     ),
     Mutant(
-        "a part that is there already is copied again",
+        "a part that exists is copied again",
         STAGING_BUCKET,
         "if part.number in there and there[part.number].size == part.length",
         "if part.number in there and there[part.number].size > part.length",
     ),
     Mutant(
-        "a completion whose answer was lost is taken for a failure",
+        "a completed copy whose response was lost is made again",
         STAGING_BUCKET,
         "if code in _CONFLICT or not self.has_copy(key, content):",
         "if True:",
     ),
     Mutant(
-        "a completion that came to nothing is taken for a success",
+        "a failed completion is taken for a success",
         STAGING_BUCKET,
         "if code in _CONFLICT or not self.has_copy(key, content):",
         "if False:",
     ),
     Mutant(
-        "a copy of other bytes is taken for the one that was made",
+        "a copy with other content is imported",
         STAGING_BUCKET,
         'return head["ContentLength"] == content.size and _checksum(head) == content.checksum',
         'return bool(head["ContentLength"])',
     ),
     Mutant(
-        "checksums that are missing are passed over",
+        "missing checksums are ignored",
         STAGING_BUCKET,
         "    if not found:",
         '    if not found and found != "":\n        return ""\n    if found == "-":',
     ),
     Mutant(
-        "a copy is not looked for before it is first imported",
+        "a request is sent without checking for its copy",
         STAGING,
         "                self.ensure_copy(run)",
         "                pass",
     ),
     Mutant(
-        "another's copy is not looked for before it is imported",
+        "another run's request is sent without checking for its copy",
         STAGING,
         "return self.bucket.has_copy(copy_key(owner), owner.content)",
         "return True",
     ),
     Mutant(
-        "what was copied is not looked at again without versions",
+        "a copy of an unversioned object is not inspected",
         STAGING,
         "        if run.upload.version is None:",
         "        if run.upload.version == run.upload_id:",
@@ -420,13 +420,13 @@ MUTANTS: Final = (
         "        if build_arn is None:\n            return True",
     ),
     Mutant(
-        "copies are left when their import is over",
+        "copies are kept when their import has ended",
         STAGING,
         "        return build.phase is not BuildPhase.RUNNING",
         "        return False",
     ),
     Mutant(
-        "who joins leaves its copy",
+        "a run that joins another's build keeps its copy",
         STAGING,
         "return is_settled or bound is not None",
         "return False",
@@ -438,15 +438,15 @@ MUTANTS: Final = (
         "begun = replace(run, staging=upload_id)",
     ),
     Mutant(
-        "the sweep removes what it does not know",
+        "the sweep deletes copies of unknown runs",
         SWEEP,
-        "            return False  # not known, or on its way",
+        "            return False  # an unknown run, or one without an answer",
         "            return True",
     ),
     Mutant(
-        "the sweep answers for executions that go on",
+        "the sweep answers runs whose execution is running",
         "layers/isodrop/isodrop/aws/step_functions.py",
-        "return self.status not in _GOING_ON",
+        "return self.status not in _RUNNING",
         "return True",
     ),
 )
@@ -456,30 +456,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.resilience.mutants", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("names", nargs="*", help="only those whose name has one of these words")
+    parser.add_argument("names", nargs="*", help="only mutants whose name contains one of these")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="how many are run at once"
+        "--jobs", type=int, default=os.cpu_count() or 1, help="mutants that run at once"
     )
-    said = parser.parse_args()
+    arguments = parser.parse_args()
     chosen = [
-        each for each in MUTANTS if not said.names or any(word in each.name for word in said.names)
+        each
+        for each in MUTANTS
+        if not arguments.names or any(word in each.name for word in arguments.names)
     ]
     began = time.monotonic()
-    said_unchanged = hunted(None)
+    unchanged = run_tests(None)
     print(
-        f"{'the code as it is':<52} {said_unchanged}  ({time.monotonic() - began:.0f} s)",
+        f"{'unchanged code':<62} {unchanged}  ({time.monotonic() - began:.0f} s)",
         flush=True,
     )
-    if said_unchanged != "SURVIVED":
-        print("The tests fail without a mutant, so that one proves nothing.", file=sys.stderr)
+    if unchanged != "SURVIVED":
+        print(
+            "The tests fail on the unchanged code, so a failure with a mutant proves nothing.",
+            file=sys.stderr,
+        )
         return 1
     survived = 0
-    with ThreadPoolExecutor(said.jobs) as pool:
+    with ThreadPoolExecutor(arguments.jobs) as pool:
         running = [pool.submit(timed, mutant) for mutant in chosen]
         for done in as_completed(running):
             mutant, end, seconds = done.result()
             survived += not end.startswith("killed")
-            print(f"{mutant.name:<52} {end}  ({seconds:.0f} s)", flush=True)
+            print(f"{mutant.name:<62} {end}  ({seconds:.0f} s)", flush=True)
     print(f"{len(chosen)} mutants, {survived} survived")
     return 1 if survived else 0
 
@@ -487,11 +492,11 @@ def main() -> int:
 def timed(mutant: Mutant) -> tuple[Mutant, str, float]:
     """Run the tests against a mutant, and take the time."""
     began = time.monotonic()
-    return mutant, hunted(mutant), time.monotonic() - began
+    return mutant, run_tests(mutant), time.monotonic() - began
 
 
-def hunted(mutant: Mutant | None) -> str:
-    """Run the tests against a mutant (or none); say which one killed it, or that none did."""
+def run_tests(mutant: Mutant | None) -> str:
+    """Run the tests against a mutant, or the unchanged code; describe which test failed."""
     with tempfile.TemporaryDirectory(prefix="isodrop-mutant-") as folder:
         for part in PARTS:
             source, copy = ROOT / part, Path(folder, part)
@@ -501,10 +506,12 @@ def hunted(mutant: Mutant | None) -> str:
                 shutil.copy(source, copy)
         if mutant:
             file = Path(folder, mutant.file)
-            words = file.read_text()
-            if words.count(mutant.old) != 1:
-                return f"NOT APPLIED: {mutant.file} has its words {words.count(mutant.old)} times"
-            file.write_text(words.replace(mutant.old, mutant.new))
+            code = file.read_text()
+            if code.count(mutant.old) != 1:
+                return (
+                    f"NOT APPLIED: {mutant.file} contains the code {code.count(mutant.old)} times"
+                )
+            file.write_text(code.replace(mutant.old, mutant.new))
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *TESTS],
             cwd=folder,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_stepfunctions.client import SFNClient
 
-_GOING_ON: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
+_RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
 _GONE: Final = "ExecutionDoesNotExist"
 _TAKEN: Final = "ExecutionAlreadyExists"
 
@@ -39,7 +39,7 @@ class Execution:
     @property
     def is_over(self) -> bool:
         """Whether it has ended; it may still be redriven."""
-        return self.status not in _GOING_ON
+        return self.status not in _RUNNING
 
 
 @dataclass(frozen=True, slots=True)

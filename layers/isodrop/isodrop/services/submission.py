@@ -150,11 +150,11 @@ class BuildSubmitter:
             if status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
                 return None
             raise  # the request may still be sent
-        if not self._lives(attempt, build_arn, task):
+        if not self._is_usable(attempt, build_arn, task):
             return None
         return replace(attempt, build_arn=build_arn)
 
-    def _lives(self, attempt: Attempt, build_arn: str, task: BuildTask) -> bool:
+    def _is_usable(self, attempt: Attempt, build_arn: str, task: BuildTask) -> bool:
         """Whether an attempt's build is running, or its result exists."""
         build = get_build_of(self.builder, build_arn, lambda: attempt, self.now())
         if build is None or build.phase is BuildPhase.FAILED:

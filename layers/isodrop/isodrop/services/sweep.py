@@ -290,7 +290,7 @@ class Sweeper:
         owner = run_of_key(key)
         run = None if owner is None else self.ledger.get_run(*owner)
         if run is None or run.answered_at is None:
-            return False  # not known, or on its way
+            return False  # an unknown run, or one without an answer
         age = self.now() - datetime.fromisoformat(run.answered_at)
         return age >= self.min_age and self.reporter.stager.is_over(run, search=True)
 
