@@ -339,6 +339,21 @@ def test_a_running_distribution_is_tracked_after_the_setting_is_removed(
     assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
 
 
+def test_a_sent_distribution_is_completed_after_the_setting_is_removed(
+    harness: ImportHarness,
+) -> None:
+    harness.image_builder.controls.fail_next("DistributeImage", LOST_RESPONSE)
+    upload = built(harness)
+    with pytest.raises(TransientError):
+        harness.start_distribution(upload)
+    harness.distribution = None
+
+    harness.follow(upload)
+
+    assert places(data(harness)) == [(REGION, ACCOUNT), *THERE]
+    assert len(distributions(harness)) == 1
+
+
 def test_another_configuration_is_another_distribution_of_the_same_image(
     harness: ImportHarness,
 ) -> None:

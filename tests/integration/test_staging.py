@@ -188,6 +188,26 @@ def test_a_completion_whose_response_was_lost_is_found(
     assert len(harness.image_builder.builds) == 1
 
 
+def test_a_completion_that_the_sdk_sends_twice_copies_nothing_again(
+    harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = harness.client("s3")
+    complete = client.complete_multipart_upload
+
+    def complete_twice(**request: Any) -> Any:
+        complete(**request)  # its response is lost
+        return complete(**request)
+
+    monkeypatch.setattr(client, "complete_multipart_upload", complete_twice)
+    upload = harness.upload()
+    seen = calls(harness)
+
+    harness.intake.process(upload, "execution-1")
+
+    assert seen.count("CreateMultipartUpload") == 1
+    assert seen.count("UploadPartCopy") == -(-upload.size // PART)
+
+
 @pytest.mark.parametrize(
     ("said", "status"),
     [("NoSuchUpload", 404), ("PreconditionFailed", 412), ("ConditionalRequestConflict", 409)],
