@@ -215,8 +215,8 @@ MUTANTS: Final = (
     Mutant(
         "a server error is not retried",
         "layers/isodrop/isodrop/aws/errors.py",
-        "if status >= _SERVER_ERROR or status == _TOO_MANY:",
-        "if status == _TOO_MANY:",
+        "if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:",
+        "if status == _TOO_MANY_REQUESTS:",
     ),
     Mutant(
         "an error of the state machine is not answered",

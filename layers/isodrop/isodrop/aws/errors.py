@@ -209,7 +209,7 @@ _GENERIC_CODE: Final = "ClientException"
 _MENTIONS_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)
 _MENTIONS_LENGTH: Final = re.compile(r"\b(character|length|byte)s?\b", re.IGNORECASE)
 _SERVER_ERROR: Final = 500
-_TOO_MANY: Final = 429
+_TOO_MANY_REQUESTS: Final = 429
 
 SDK_ERRORS: Final = (ClientError, BotoCoreError, ResponseParserError)
 """All exceptions of an SDK call that are caused by AWS or the connection."""
@@ -249,7 +249,7 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
         ours = None  # a response that the SDK could not parse
     if ours is not None:
         return ours(message, aws_code=code)
-    if status >= _SERVER_ERROR or status == _TOO_MANY:
+    if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
         return TransientError(message, aws_code=code)
     refused = Code.IMPORT_REFUSED if error.operation_name in _IMAGE_BUILDER_OPERATIONS else None
     return PermanentError(message, code=refused, aws_code=code)

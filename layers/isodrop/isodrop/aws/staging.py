@@ -19,6 +19,7 @@ from isodrop.aws.s3 import rejection_of
 from isodrop.codes import Code
 from isodrop.domain.content import Content, Part, composite_checksum
 from isodrop.domain.model import Upload
+from isodrop.domain.s3_uri import S3Uri
 from isodrop.errors import CredentialsError, PermanentError, TransientError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class StagingBucket:
 
     def uri(self, key: str) -> str:
         """Return the URI of a copy for ImportDiskImage."""
-        return f"s3://{self.bucket}/{key}"
+        return str(S3Uri(self.bucket, key))
 
     def create_upload(self, key: str) -> str:
         """Begin a multipart upload; returns its id.

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from isodrop.codes import Code, Rejection
+from isodrop.domain.arn import Arn
 from isodrop.domain.content import Content
 from isodrop.domain.model import ImportPlan, RunRequest, Upload
 
@@ -250,8 +251,14 @@ class ImageRecord:
 
     @classmethod
     def from_arn(cls, arn: str, build: int, known_at: str = "") -> "ImageRecord":
-        """Make a record from the ARN of an image build version."""
-        name, version, number = arn.rpartition(":image/")[2].split("/")
+        """Make a record from the ARN of an image build version.
+
+        Raises
+        ------
+        ValueError
+            It is not such an ARN.
+        """
+        name, version, number = Arn.parse(arn).resource.removeprefix("image/").split("/")
         return cls(name, version, int(number), arn, build, known_at)
 
     @property
