@@ -80,7 +80,7 @@ def check_limits(
     if position + 1 in result.existing:
         raise RejectedError(
             Code.BUDGET_USED_UP,
-            f"{limits.per_day} builds were begun on {attempt.day} (UTC), which is as many as this"
+            f"{limits.per_day} builds were started on {attempt.day} (UTC), which is as many as this"
             " stack allows in a day (MaxBuildsPerDay).",
         )
     if position in result.existing:

@@ -140,7 +140,7 @@ class Annotator:
                 room = MAX_OBJECT_TAGS - len(theirs)
                 tags = theirs | dict(list(ours.items())[:room])
                 tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
-                self.s3.put_object_tagging(**where, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # likewise
+                self.s3.put_object_tagging(**where, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # as above
         except PermanentError as error:
             if error.aws_code in _GONE:
                 return None  # the version was deleted

@@ -238,7 +238,7 @@ class Intake:
         Returns
         -------
         Run and str or None
-            The updated run, and the id of the multipart upload that was begun for its copy.
+            The updated run, and the id of the multipart upload that was started for its copy.
         """
         refusal = self._check_malware_scan(run.upload, malware_scan)
         decision = refusal or self._inspect(run.upload, run.request)

@@ -100,15 +100,17 @@ class Stager:
         with suppress(TransientError, PermanentError):
             self.bucket.abort_upload(key, upload_id)
 
-    def stage_upload(self, run: Run, plan: ImportPlan, begun: str | None = None) -> StagedUpload:
+    def stage_upload(
+        self, run: Run, plan: ImportPlan, new_upload: str | None = None
+    ) -> StagedUpload:
         """Copy an accepted upload, unless that was done before.
 
         Parameters
         ----------
         run : Run
         plan : ImportPlan
-        begun : str, optional
-            The multipart upload that this invocation has begun, and that has no parts yet.
+        new_upload : str, optional
+            The multipart upload that this invocation has started, and that has no parts yet.
 
         Raises
         ------
@@ -121,17 +123,17 @@ class Stager:
         """
         if run.content is not None and run.import_build.attempt is not None:
             return StagedUpload(run, run.content, is_seen=False)
-        run, content = self.ensure_copy(run, begun)
+        run, content = self.ensure_copy(run, new_upload)
         if run.upload.version is None:
             self._inspect_copy(run, plan)
         return StagedUpload(run, content, is_seen=True)
 
-    def ensure_copy(self, run: Run, begun: str | None = None) -> tuple[Run, Content]:
+    def ensure_copy(self, run: Run, new_upload: str | None = None) -> tuple[Run, Content]:
         """Make the copy if it does not exist; raises as :meth:`stage_upload`."""
         key = copy_key(run)
         if run.content is not None and self.bucket.has_copy(key, run.content):
             return run, run.content
-        is_new = begun is not None and run.staging == begun
+        is_new = new_upload is not None and run.staging == new_upload
         if run.staging is None:
             run, is_new = self._begin(run, key)
         for _ in range(_ROUNDS):
@@ -147,15 +149,15 @@ class Stager:
         Returns
         -------
         Run and bool
-            The updated run, and whether its multipart upload is the one begun here.
+            The updated run, and whether its multipart upload is the one started here.
         """
         upload_id = self.bucket.create_upload(key)
-        begun = self.ledger.record_staging(run, upload_id, run.staging)
-        if begun.staging is None:
+        updated = self.ledger.record_staging(run, upload_id, run.staging)
+        if updated.staging is None:
             raise TransientError("the ledger does not contain the new multipart upload")
-        if begun.staging != upload_id:
+        if updated.staging != upload_id:
             self.bucket.abort_upload(key, upload_id)
-        return begun, begun.staging == upload_id
+        return updated, updated.staging == upload_id
 
     def _copy(self, run: Run, key: str, *, is_new: bool) -> tuple[Run, Content]:
         upload, upload_id = run.upload, str(run.staging)
