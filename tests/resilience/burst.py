@@ -24,10 +24,11 @@ PARAMETERS: Final = {
     "PollIntervalSeconds": 900,
     "TrackingTimeoutHours": 20,
     "MaxConsecutiveFailures": MAX_CONSECUTIVE_FAILURES,
-    "MaxBuildsAtOnce": 100,
+    "MaxBuildsAtOnce": 1000,
     "MaxBuildsPerDay": 1000,
 }
-"""Rare looks: six hundred executions look through one emulator."""
+"""Rare polls, because six hundred executions share one emulator, and a budget that is never used up:
+the quota of Image Builder is what uploads wait for."""
 PATIENCE: Final = 1500.0
 
 
