@@ -493,7 +493,7 @@ def test_two_concurrent_answers_publish_the_same_notes(
     build = harness.claim_run(upload).import_build.arn
     assert build is not None
     harness.wait_for(build, upload, "execution-1")
-    harness.heard()
+    harness.published()
 
     def other(**_: Any) -> None:
         harness.reporter.publish_answer(harness.claim_run(upload))

@@ -274,7 +274,7 @@ def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: Impor
     for number in range(5):
         harness.follow(other(harness, number))
     late = other(harness, 5)
-    harness.heard()
+    harness.published()
 
     harness.follow(late)
 

@@ -51,7 +51,7 @@ def answers(end: FinalState) -> dict[str, str]:
     """The answer of each upload by its key: ``Succeeded`` or the code."""
     return {
         event["detail"]["data"]["source"]["key"]: event["detail"]["data"].get("code") or SUCCEEDED
-        for event in end.heard
+        for event in end.published
         if event["detail-type"].rpartition(" ")[2] in {SUCCEEDED, "Failed", "Rejected"}
     }
 
@@ -123,7 +123,7 @@ def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
 def test_a_build_without_a_run_gives_its_place_back() -> None:
     end = run(
         *flood(2, every=60),
-        deeds=(OperatorAction(300, ActionKind.ABORT_EXECUTION, 0),),
+        actions=(OperatorAction(300, ActionKind.ABORT_EXECUTION, 0),),
         at_once=1,
     )
 

@@ -73,15 +73,15 @@ def test_an_image_is_distributed_before_its_answer_which_lists_all_amis(
 ) -> None:
     harness.follow(harness.upload())
 
-    heard = harness.heard()
-    answer = heard[-1]["detail"]["data"]
+    published = harness.published()
+    answer = published[-1]["detail"]["data"]
     (made,) = distributions(harness)
-    assert [event["detail-type"] for event in heard].count("ISO Import Succeeded") == 1
-    assert heard[-1]["detail-type"] == "ISO Import Succeeded"
+    assert [event["detail-type"] for event in published].count("ISO Import Succeeded") == 1
+    assert published[-1]["detail-type"] == "ISO Import Succeeded"
     assert places(answer) == [(REGION, ACCOUNT), *THERE]
     assert len({ami["id"] for ami in answer["amis"]}) == 4
     assert answer["distributionArn"] == made["arn"]
-    assert heard[-1]["resources"] == [answer["buildArn"], answer["distributionArn"]]
+    assert published[-1]["resources"] == [answer["buildArn"], answer["distributionArn"]]
     assert answer["minutesByStatus"]["distribution"] > 0
     assert harness.image_builder.controls.violations == []
 
@@ -89,16 +89,18 @@ def test_an_image_is_distributed_before_its_answer_which_lists_all_amis(
 def test_the_progress_of_a_distribution_is_published_as_such(harness: ImportHarness) -> None:
     harness.follow(harness.upload())
 
-    heard = [event for event in harness.heard() if event["detail-type"] == "ISO Import Progressed"]
+    published = [
+        event for event in harness.published() if event["detail-type"] == "ISO Import Progressed"
+    ]
     told = [
         (event["detail"]["data"]["distributionArn"], event["detail"]["data"]["status"])
-        for event in heard
+        for event in published
     ]
     (made,) = distributions(harness)
     assert [arn for arn, _ in told] == sorted((arn for arn, _ in told), key=bool)
     assert {arn for arn, _ in told} == {None, made["arn"]}
     assert told[-1] == (made["arn"], "PENDING")
-    assert len({event["detail"]["metadata"]["eventId"] for event in heard}) == len(heard)
+    assert len({event["detail"]["metadata"]["eventId"] for event in published}) == len(published)
 
 
 def test_the_request_has_every_setting_of_the_stack(harness: ImportHarness) -> None:

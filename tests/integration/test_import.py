@@ -35,12 +35,12 @@ def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHar
 def test_an_iso_becomes_an_ami_and_each_step_is_published(harness: ImportHarness) -> None:
     harness.follow(harness.upload("Büro + 100%.iso"))
 
-    heard = harness.heard()
-    kinds = [event["detail-type"].removeprefix("ISO Import ") for event in heard]
-    answer = heard[-1]["detail"]["data"]
+    published = harness.published()
+    kinds = [event["detail-type"].removeprefix("ISO Import ") for event in published]
+    answer = published[-1]["detail"]["data"]
     amis = harness.session.client("ec2").describe_images(ImageIds=[answer["amis"][0]["id"]])
     assert (kinds[0], kinds[-1], set(kinds[1:-1])) == ("Started", "Succeeded", {"Progressed"})
-    assert len({event["detail"]["metadata"]["eventId"] for event in heard}) == len(heard)
+    assert len({event["detail"]["metadata"]["eventId"] for event in published}) == len(published)
     assert answer["source"]["key"] == "Büro + 100%.iso"
     assert answer["plan"]["name"] == "windows-11-enterprise-x64-en-us"
     assert answer["plan"]["semanticVersion"] == "11.26100.1742"
@@ -164,7 +164,7 @@ def test_a_key_without_the_iso_suffix_ends_without_an_answer(
         harness.reporter.claim_run(upload, "execution-1") is None
     )  # nor is there an answer if that broke
     assert harness.ledger.table.scan()["Items"] == []
-    assert harness.heard() == []
+    assert harness.published() == []
 
 
 def test_the_same_execution_again_publishes_and_starts_nothing(harness: ImportHarness) -> None:

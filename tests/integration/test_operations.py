@@ -30,7 +30,7 @@ def answered(harness: ImportHarness, key: str = "a.iso") -> Upload:
     """An upload that has its answer."""
     upload = harness.upload(key)
     harness.follow(upload, f"execution-{key}")
-    harness.heard()
+    harness.published()
     return upload
 
 

@@ -25,14 +25,14 @@ SUCCEEDED = "Succeeded"
 
 def run(
     *uploads: Upload,
-    deeds: Any = (),
+    actions: Any = (),
     faults: Any = (),
     quota: int = 100,
     distributes: bool = False,
     **how: Any,
 ) -> FinalState:
     """Run a schedule of one's own; no promise may be broken."""
-    schedule = Schedule(0, uploads, faults, deeds, quota, distributes)
+    schedule = Schedule(0, uploads, faults, actions, quota, distributes)
     end = Simulation(schedule, **how).run()
     assert (
         broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
@@ -47,7 +47,7 @@ def answers(end: FinalState) -> list[str]:
         event["detail"]["data"]["source"]["versionId"]: (
             event["detail"]["data"].get("code") or SUCCEEDED
         )
-        for event in end.heard
+        for event in end.published
         if event["detail-type"].split()[-1] in {"Succeeded", "Failed", "Rejected"}
     }
     return [found[run.version] for run in end.uploaded]
@@ -98,7 +98,7 @@ def test_the_same_bytes_under_two_keys_share_the_failure_of_the_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(300, "b.iso", "one", in_parts=True),
-        deeds=[OperatorAction(600, ActionKind.FAIL_BUILD, 0)],
+        actions=[OperatorAction(600, ActionKind.FAIL_BUILD, 0)],
     )
 
     assert answers(end) == ["build-failed", "build-failed"]
@@ -109,7 +109,7 @@ def test_a_failed_build_is_repeated_by_another_upload() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
-        deeds=[OperatorAction(600, ActionKind.FAIL_BUILD, 0)],
+        actions=[OperatorAction(600, ActionKind.FAIL_BUILD, 0)],
     )
 
     assert answers(end) == ["build-failed", SUCCEEDED]
@@ -119,7 +119,7 @@ def test_a_failed_build_is_repeated_by_another_upload() -> None:
 def test_the_limit_of_consecutive_failed_builds_is_the_last() -> None:
     end = run(
         *(Upload(3000 * n, "a.iso", "one") for n in range(MAX_CONSECUTIVE_FAILURES + 1)),
-        deeds=[
+        actions=[
             OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0)
             for n in range(MAX_CONSECUTIVE_FAILURES)
         ],
@@ -133,7 +133,7 @@ def test_a_foreign_build_of_the_same_name_and_version_is_not_used() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(600, "b.iso", "two"),
-        deeds=[OperatorAction(300, ActionKind.BUILD_THE_SAME, 0)],
+        actions=[OperatorAction(300, ActionKind.BUILD_THE_SAME, 0)],
     )
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -191,7 +191,7 @@ def test_failing_twins_use_up_no_attempts_of_others() -> None:
     end = run(
         *(Upload(3000 * n, "a.iso", "twin") for n in range(MAX_CONSECUTIVE_FAILURES)),
         Upload(3000 * MAX_CONSECUTIVE_FAILURES, "a.iso", "one"),
-        deeds=[
+        actions=[
             OperatorAction(3000 * n + 600, ActionKind.FAIL_BUILD, 0)
             for n in range(MAX_CONSECUTIVE_FAILURES)
         ],
@@ -206,7 +206,7 @@ def test_an_upload_that_is_moved_is_imported_once(after: float) -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(after, "b.iso", "one", in_parts=True),
-        deeds=[OperatorAction(after, ActionKind.DELETE_OBJECT, 0)],
+        actions=[OperatorAction(after, ActionKind.DELETE_OBJECT, 0)],
     )
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -216,7 +216,7 @@ def test_an_upload_that_is_moved_is_imported_once(after: float) -> None:
 def test_a_copy_lost_while_its_import_waits_is_made_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
-        deeds=[OperatorAction(20, ActionKind.DELETE_COPIES, 0)],
+        actions=[OperatorAction(20, ActionKind.DELETE_COPIES, 0)],
         faults=[PlannedFault("dynamodb.UpdateItem", What.BUSY, 1, 12)],
     )
 
@@ -228,7 +228,7 @@ def test_a_copy_lost_with_its_upload_is_not_counted_as_a_lost_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(9000, "a.iso", "one"),
-        deeds=[
+        actions=[
             OperatorAction(20, ActionKind.DELETE_COPIES, 0),
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
@@ -243,7 +243,7 @@ def test_a_run_that_joins_an_import_without_a_copy_makes_its_own() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(30, "b.iso", "one"),
-        deeds=[
+        actions=[
             OperatorAction(20, ActionKind.DELETE_COPIES, 0),
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
@@ -295,14 +295,18 @@ def test_a_function_killed_while_it_distributes_comes_to_the_same_end() -> None:
 
 
 def test_an_execution_aborted_by_hand_is_answered_by_the_sweep() -> None:
-    end = run(Upload(0, "a.iso", "one"), deeds=[OperatorAction(0.6, ActionKind.ABORT_EXECUTION, 0)])
+    end = run(
+        Upload(0, "a.iso", "one"), actions=[OperatorAction(0.6, ActionKind.ABORT_EXECUTION, 0)]
+    )
 
     assert len(answers(end)) == 1
     assert set(end.executions.values()) == {"ABORTED"}
 
 
 def test_an_execution_aborted_during_its_build_is_answered_with_its_image() -> None:
-    end = run(Upload(0, "a.iso", "one"), deeds=[OperatorAction(300, ActionKind.ABORT_EXECUTION, 0)])
+    end = run(
+        Upload(0, "a.iso", "one"), actions=[OperatorAction(300, ActionKind.ABORT_EXECUTION, 0)]
+    )
 
     assert answers(end) == [SUCCEEDED]
 
@@ -327,7 +331,9 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
 )
 def test_a_manually_ended_build_is_reported_and_built_again(do: ActionKind, answer: str) -> None:
     end = run(
-        Upload(0, "a.iso", "one"), Upload(3000, "a.iso", "one"), deeds=[OperatorAction(600, do, 0)]
+        Upload(0, "a.iso", "one"),
+        Upload(3000, "a.iso", "one"),
+        actions=[OperatorAction(600, do, 0)],
     )
 
     assert answers(end) == [answer, SUCCEEDED]
@@ -337,7 +343,7 @@ def test_a_manually_ended_build_is_reported_and_built_again(do: ActionKind, answ
 def test_a_retried_upload_gets_another_answer_and_no_extra_build() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
-        deeds=[
+        actions=[
             OperatorAction(600, ActionKind.RETRY, 0),
             OperatorAction(4000, ActionKind.RETRY, 0),
             OperatorAction(4000, ActionKind.RETRY, 0),
@@ -345,7 +351,7 @@ def test_a_retried_upload_gets_another_answer_and_no_extra_build() -> None:
     )
 
     # The first was too early, and of the two at once one is refused.
-    told = [event["detail"] for event in end.heard if "Succeeded" in event["detail-type"]]
+    told = [event["detail"] for event in end.published if "Succeeded" in event["detail-type"]]
     assert [(each["metadata"]["run"], each["data"]["reused"]) for each in told] == [
         (0, False),
         (1, True),
@@ -357,7 +363,7 @@ def test_an_image_whose_ami_was_deregistered_is_built_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "b.iso", "one"),
-        deeds=[OperatorAction(2800, ActionKind.DEREGISTER_AMI, 0)],
+        actions=[OperatorAction(2800, ActionKind.DEREGISTER_AMI, 0)],
     )
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -385,7 +391,7 @@ def test_a_manually_ended_distribution_is_reported_and_repeated(do: ActionKind) 
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(6000, "b.iso", "one"),
-        deeds=[OperatorAction(1790, do, 0)],
+        actions=[OperatorAction(1790, do, 0)],
         distributes=True,
     )
 
@@ -399,7 +405,7 @@ def test_an_execution_tracks_its_distribution_without_the_sweep() -> None:
     (made,) = end.distributions
     told = [
         event["detail"]["data"]["distributionArn"]
-        for event in end.heard
+        for event in end.published
         if event["detail-type"] == "ISO Import Progressed"
     ]
     assert told[0] is None

@@ -189,7 +189,7 @@ def test_an_ami_that_image_builder_does_not_name_is_refused(
 
 def test_a_notification_is_not_verified(harness: ImportHarness) -> None:
     harness.follow(harness.upload())
-    started, *_ = harness.heard()
+    started, *_ = harness.published()
     assert started["detail-type"] == "ISO Import Started"
     with pytest.raises(UnknownEventError, match="is no answer"):
         verified(harness, started)

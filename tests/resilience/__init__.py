@@ -1,5 +1,5 @@
-"""The promise under fire: seeded schedules of uploads, faults and deeds, and who judges the end.
+"""Tests of the guarantees: seeded schedules of uploads, faults and actions, judged from outside.
 
-One drop, one answer, one build for one import, whatever breaks.
+One answer for each upload and one build for each import, whatever fails.
 ``python -m tests.resilience.soak --seed N`` replays a schedule.
 """

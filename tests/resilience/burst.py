@@ -76,7 +76,7 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
     ledger: list[dict[str, Any]] = [item for page in scanned for item in page["Items"]]
     return FinalState(
         uploaded=[each for _, each in dropped],
-        heard=[_told(event) for event in stack.events()],
+        published=[_told(event) for event in stack.events()],
         builds=stack.image_builder.builds(),
         executions={each["executionArn"]: each["status"] for each in stack.executions()},
         runs=versions_by_upload(ledger),
@@ -99,7 +99,7 @@ def _told(event: Event) -> dict[str, Any]:
 def print_summary(stack: LocalStack, end: FinalState, seconds: float) -> None:
     """Print the figures."""
     uploads = len(end.uploaded)
-    kinds = Counter(event["detail-type"] for event in end.heard)
+    kinds = Counter(event["detail-type"] for event in end.published)
     counts = Counter(stack.counts())
     print(f"{uploads} uploads in {seconds:.0f} s, {len(end.ours)} builds, {dict(kinds)}")
     for name, count in counts.most_common():

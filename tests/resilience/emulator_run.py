@@ -77,7 +77,7 @@ class EmulatorRun:
         self._before = {each["executionArn"] for each in stack.executions()}
         # Keys and ISOs of its own: another run's imports are not its imports.
         self._series = f"S{schedule.seed}X{len(self._before)}"
-        self._dropped: list[UploadedIso] = []
+        self._uploaded: list[UploadedIso] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
         self._lost_copies = False
@@ -102,9 +102,9 @@ class EmulatorRun:
         queue: list[tuple[float, int, Callable[[], None]]] = []
         for upload in self.schedule.uploads:
             queue.append((upload.at, len(queue), lambda upload=upload: self._upload(upload)))  # type: ignore[misc] # mypy sees no default
-        for deed in self.schedule.deeds:
-            at = min(deed.at, LATEST)
-            queue.append((at, len(queue), lambda deed=deed: self._do(deed)))  # type: ignore[misc] # likewise
+        for action in self.schedule.actions:
+            at = min(action.at, LATEST)
+            queue.append((at, len(queue), lambda action=action: self._perform(action)))  # type: ignore[misc] # likewise
         heapify(queue)
         began = time.monotonic()
         while queue:
@@ -124,7 +124,7 @@ class EmulatorRun:
             mine = [each for each in self.stack.executions() if self._is_new(each)]
             still = time.monotonic() < self._last_delivery + MARGIN
             still = still or any(each["status"] == "RUNNING" for each in mine)
-            still = still or len({*map(_version, self._answers())}) < len(self._dropped)
+            still = still or len({*map(_version, self._answers())}) < len(self._uploaded)
             quiet = 0 if still or any(found[name] for name in _BUSY) else quiet + 1
 
     def _is_new(self, execution: dict[str, Any]) -> bool:
@@ -150,7 +150,7 @@ class EmulatorRun:
         data, key = make_iso(upload.iso, self._series), self._key(upload.key)
         _, version = put(self.stack.client("s3"), self.stack.bucket, key, data, upload)
         self._etags[copied_etag(data, PART_SIZE)] = upload.iso
-        self._dropped.append(uploaded_iso(upload, key, version))
+        self._uploaded.append(uploaded_iso(upload, key, version))
 
     def _builds(self) -> list[dict[str, Any]]:
         tagged = f"s3://{self.stack.bucket}/{self._series}/"
@@ -162,48 +162,48 @@ class EmulatorRun:
         }
         return [each for each in builds if each["uri"] in mine]  # what was built by hand, too
 
-    def _do(self, deed: OperatorAction) -> None:
+    def _perform(self, action: OperatorAction) -> None:
         try:
-            self._done(deed)
+            self._done(action)
         except (StackError, ClientError, IsodropError):
             return  # too late: it is over, or gone
 
-    def _done(self, deed: OperatorAction) -> None:  # noqa: C901 - a table of what people do
+    def _done(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
         ib, builds = self.stack.image_builder, self._builds()
         arns = [each["arn"] for each in builds]
         amis = [ami["image"] for each in builds for ami in each["outputResources"]["amis"]]
         new = [each["executionArn"] for each in self.stack.executions() if self._is_new(each)]
-        match deed.do:
-            case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._dropped:
-                one = self._dropped[deed.which % len(self._dropped)]
-                self._delete_upload(one, for_good=deed.do is ActionKind.DELETE_VERSION)
+        match action.do:
+            case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._uploaded:
+                one = self._uploaded[action.which % len(self._uploaded)]
+                self._delete_upload(one, for_good=action.do is ActionKind.DELETE_VERSION)
             case ActionKind.DELETE_COPIES:
                 self._lost_copies = bool(self._staging.empty()) or self._lost_copies
             case ActionKind.CANCEL_BUILD if arns:
-                ib.cancel(arns[deed.which % len(arns)])
+                ib.cancel(arns[action.which % len(arns)])
             case ActionKind.DELETE_BUILD if arns:
-                self._delete(arns[deed.which % len(arns)])
+                self._delete(arns[action.which % len(arns)])
             case ActionKind.FAIL_BUILD if arns:
-                ib.fail(arns[deed.which % len(arns)])
+                ib.fail(arns[action.which % len(arns)])
             case ActionKind.DEREGISTER_AMI if amis:
-                self._deregister(amis[deed.which % len(amis)])
+                self._deregister(amis[action.which % len(amis)])
             case ActionKind.BUILD_THE_SAME if builds:
-                theirs = builds[deed.which % len(builds)]["request"]
+                theirs = builds[action.which % len(builds)]["request"]
                 mine = {"clientToken": f"by-hand-{time.time_ns()}", "tags": {"by": "hand"}}
                 self.stack.client("imagebuilder").import_disk_image(**{**theirs, **mine})
             case ActionKind.FORGET_TOKENS:
                 ib.forget_tokens()
-            case ActionKind.RETRY if self._dropped:
-                self._ask_anew(self._dropped[deed.which % len(self._dropped)].key)
+            case ActionKind.RETRY if self._uploaded:
+                self._ask_anew(self._uploaded[action.which % len(self._uploaded)].key)
             case ActionKind.ABORT_EXECUTION if new:
-                execution = new[deed.which % len(new)]
+                execution = new[action.which % len(new)]
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
 
     def _delete_upload(self, one: UploadedIso, *, for_good: bool) -> None:
         which = {"VersionId": one.version} if for_good else {}
         self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=one.key, **which)
         if for_good:
-            self._dropped = deleted(self._dropped, one.version)
+            self._uploaded = deleted(self._uploaded, one.version)
 
     def _deregister(self, ami: str) -> None:
         """Deregister an AMI that is not new any more."""
@@ -243,8 +243,8 @@ class EmulatorRun:
         scanned = pages.paginate(TableName=self.stack.outputs["LedgerTableName"])
         ledger = [item for page in scanned for item in page["Items"]]
         return FinalState(
-            uploaded=self._dropped,
-            heard=[
+            uploaded=self._uploaded,
+            published=[
                 {"detail-type": event["detail-type"], "detail": event["detail"]}
                 for event in self._answers()
             ],

@@ -89,7 +89,7 @@ class FinalState:
     Attributes
     ----------
     dropped : sequence of Dropped
-    heard : sequence of mapping
+    published : sequence of mapping
         The events that a subscriber got: ``detail-type`` and ``detail``.
     builds : sequence of mapping
         As the Image Builder of the tests tells their history; the first is the oldest.
@@ -125,7 +125,7 @@ class FinalState:
     """
 
     uploaded: Sequence[UploadedIso]
-    heard: Sequence[Json]
+    published: Sequence[Json]
     builds: Sequence[Json]
     executions: Mapping[str, str]
     runs: Mapping[str, str]
@@ -183,7 +183,7 @@ def broken(end: FinalState, *, max_consecutive_failures: int, patient: bool = Tr
 def _answers(end: FinalState) -> Mapping[tuple[str, int], list[Json]]:
     """Gather the different answers by the version of the object and the ask they are about."""
     found: dict[tuple[str, int], dict[str, Json]] = defaultdict(dict)
-    for event in end.heard:
+    for event in end.published:
         if event["detail-type"] in _ANSWERS:
             words = json.dumps([event["detail-type"], event["detail"]], sort_keys=True)
             version = event["detail"]["data"]["source"]["versionId"]

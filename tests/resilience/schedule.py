@@ -197,7 +197,7 @@ class Schedule:
     seed: int
     uploads: tuple[Upload, ...]
     faults: tuple[PlannedFault, ...] = ()
-    deeds: tuple[OperatorAction, ...] = ()
+    actions: tuple[OperatorAction, ...] = ()
     quota: int = 100
     distributes: bool = False
     at_once: int = 100
@@ -231,8 +231,8 @@ class Schedule:
             )
         for failure in self.faults:
             lines.append(f"  {failure.call} {failure.skip} x{failure.times} {failure.what}")
-        for deed in self.deeds:
-            lines.append(f"  at {deed.at:.1f} somebody {deed.do} {deed.which}")
+        for action in self.actions:
+            lines.append(f"  at {action.at:.1f} somebody {action.do} {action.which}")
         return "\n".join(lines)
 
     @classmethod
@@ -246,7 +246,7 @@ class Schedule:
             seed=seed,
             uploads=uploads,
             faults=tuple(_planned_fault(random, calls) for _ in range(random.randint(2, 7))),
-            deeds=tuple(
+            actions=tuple(
                 _operator_action(random, uploads) for _ in range(random.choice((0, 1, 2, 4)))
             ),
             quota=random.choice((1, 2, 100, 100)),

@@ -145,7 +145,7 @@ class SimulatedServices(ABC):
         self.clock = VirtualScheduler()
         self.faults = Faults()
         self.calls = 0
-        self.heard: list[dict[str, Any]] = []
+        self.published: list[dict[str, Any]] = []
         self.executions: dict[str, Execution] = {}
         self._trace = trace or (lambda _: None)
         self._definition = machine
@@ -217,7 +217,7 @@ class SimulatedServices(ABC):
         if operation == "PutEvents":
             for entry in json.loads(_body(request))["Entries"]:
                 detail = json.loads(entry["Detail"])
-                self.heard.append({"detail-type": entry["DetailType"], "detail": detail})
+                self.published.append({"detail-type": entry["DetailType"], "detail": detail})
                 self._say("heard", entry["DetailType"], detail["data"].get("code", ""))
         return answer
 

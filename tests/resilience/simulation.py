@@ -129,7 +129,7 @@ class Simulation(SimulatedServices):
         self._parameters = {**PARAMETERS, **(parameters or {})}
         self._speed = speed
         self._running = 0
-        self._dropped: list[UploadedIso] = []
+        self._uploaded: list[UploadedIso] = []
         self._etags: dict[str, str] = {}
         self._lost_amis: dict[str, float] = {}
         self._lost_copies = False
@@ -145,8 +145,8 @@ class Simulation(SimulatedServices):
         with self._ground():
             for upload in self.schedule.uploads:
                 self._spawn(partial(self._upload, upload), upload.at)
-            for deed in self.schedule.deeds:
-                self._spawn(partial(self._do, deed), deed.at)
+            for action in self.schedule.actions:
+                self._spawn(partial(self._act, action), action.at)
             self.clock.spawn(self._sweep)
             self.clock.run(self._lasts)
             return self._end()
@@ -288,7 +288,7 @@ class Simulation(SimulatedServices):
         self.sent[call] += 1
         meanwhile = self._meanwhile.get((call, self.sent[call]))
         if isinstance(meanwhile, OperatorAction):
-            self._do(meanwhile)
+            self._act(meanwhile)
         elif meanwhile is not None:
             self._upload(meanwhile)
         if self._kill is not None and self._kill[0] == self.sent.total():
@@ -304,51 +304,51 @@ class Simulation(SimulatedServices):
         etag, version = put(self.outside("s3"), BUCKET, upload.key, data, upload)
         self._say("uploaded", upload.iso, "to", upload.key, version)
         self._etags[copied_etag(data, PART_SIZE)] = upload.iso
-        self._dropped.append(uploaded_iso(upload, upload.key, version))
-        event = _event(upload, len(data), etag, version, len(self._dropped))
+        self._uploaded.append(uploaded_iso(upload, upload.key, version))
+        event = _event(upload, len(data), etag, version, len(self._uploaded))
         for delay in upload.delays:
             self._spawn(partial(self._deliver, json.dumps(event)), delay)
 
-    def _do(self, deed: OperatorAction) -> None:
+    def _act(self, action: OperatorAction) -> None:
         try:
-            self._done(deed)
+            self._done(action)
         except (
             *(ServiceError, LostResponseError, OperatorError),
             self.outside("ec2").exceptions.ClientError,
         ) as error:
             self._say("in vain:", error)
-        self._say("somebody", deed.do, deed.which)
+        self._say("somebody", action.do, action.which)
 
-    def _done(self, deed: OperatorAction) -> None:  # noqa: C901 - a table of what people do
+    def _done(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
         builds = [*self.builder.builds.values()]
         imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
         amis = [ami.image for build in builds for ami in build.amis]
         going = [each for each in self.executions.values() if each.status == "RUNNING"]
-        match deed.do:
-            case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._dropped:
-                one = self._dropped[deed.which % len(self._dropped)]
-                self._delete(one, for_good=deed.do is ActionKind.DELETE_VERSION)
+        match action.do:
+            case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._uploaded:
+                one = self._uploaded[action.which % len(self._uploaded)]
+                self._delete(one, for_good=action.do is ActionKind.DELETE_VERSION)
             case ActionKind.DELETE_COPIES:
                 self._lost_copies = self._lost_copies or bool(self._staging.empty())
             case ActionKind.CANCEL_BUILD if running:
-                self.builder.cancel(running[deed.which % len(running)])
+                self.builder.cancel(running[action.which % len(running)])
             case ActionKind.DELETE_BUILD if builds:
-                self.builder.delete(builds[deed.which % len(builds)].arn)
+                self.builder.delete(builds[action.which % len(builds)].arn)
             case ActionKind.FAIL_BUILD if running:
-                self.builder.fail(running[deed.which % len(running)])
+                self.builder.fail(running[action.which % len(running)])
             case ActionKind.DEREGISTER_AMI if amis:
-                ami = amis[deed.which % len(amis)]
+                ami = amis[action.which % len(amis)]
                 self.outside("ec2").deregister_image(ImageId=ami)
                 self._lost_amis.setdefault(ami, self.clock.now)
             case ActionKind.BUILD_THE_SAME if imports:
-                theirs = {**imports[deed.which % len(imports)].request, "tags": {"by": "hand"}}
+                theirs = {**imports[action.which % len(imports)].request, "tags": {"by": "hand"}}
                 theirs["clientToken"] = f"by hand {self.clock.now}"
                 self.builder.call("ImportDiskImage", theirs)
-            case ActionKind.RETRY if self._dropped:
-                self._retry(self._dropped[deed.which % len(self._dropped)].key)
+            case ActionKind.RETRY if self._uploaded:
+                self._retry(self._uploaded[action.which % len(self._uploaded)].key)
             case ActionKind.ABORT_EXECUTION if going:
-                going[deed.which % len(going)].status = "ABORTED"
+                going[action.which % len(going)].status = "ABORTED"
             case ActionKind.FORGET_TOKENS:
                 self.builder.forget_tokens()
 
@@ -356,7 +356,7 @@ class Simulation(SimulatedServices):
         which = {"VersionId": one.version} if for_good else {}
         self.outside("s3").delete_object(Bucket=BUCKET, Key=one.key, **which)
         if for_good:
-            self._dropped = deleted(self._dropped, one.version)
+            self._uploaded = deleted(self._uploaded, one.version)
 
     def _retry(self, key: str) -> None:
         """Do what isodrop retry does."""
@@ -374,8 +374,8 @@ class Simulation(SimulatedServices):
     def _end(self) -> FinalState:
         items = self.outside("dynamodb").scan(TableName="ledger")["Items"]
         return FinalState(
-            uploaded=self._dropped,
-            heard=self.heard,
+            uploaded=self._uploaded,
+            published=self.published,
             builds=self.builder.history(),
             distributions=self.builder.history("distribution"),
             distributes=self.schedule.distributes,

@@ -46,7 +46,7 @@ class Outcome:
         self.schedules += 1
         self.calls += calls
         self.uploads += len(schedule.uploads)
-        for event in end.heard:
+        for event in end.published:
             kind = event["detail-type"].removeprefix("ISO Import ")
             if kind not in {"Started", "Progressed"}:
                 self.ends[f"{kind} {event['detail']['data'].get('code', '')}".strip()] += 1

@@ -9,7 +9,7 @@ NAME = "windows-11-enterprise-x64-en-us"
 
 def test_an_import_annotates_ami_object_and_parameter_once(stack: LocalStack, iso: MakeIso) -> None:
     # Given what S3 says of objects
-    heard = stack.subscribe("s3", {"source": ["aws.s3"]})
+    published = stack.subscribe("s3", {"source": ["aws.s3"]})
     # When
     key = stack.upload(iso(business_editions(build=26200, revision=8888)))
     answer = stack.wait_for_answer(key)["detail"]["data"]
@@ -33,7 +33,7 @@ def test_an_import_annotates_ami_object_and_parameter_once(stack: LocalStack, is
     assert (latest["Value"], latest["DataType"]) == (ami, "aws:ec2:image")
     created = [
         event
-        for event in heard.events()
+        for event in published.events()
         if event["detail-type"] == "Object Created" and event["detail"]["object"]["key"] == key
     ]
     assert len(created) == 1

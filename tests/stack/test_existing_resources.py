@@ -131,7 +131,7 @@ def test_an_object_that_is_no_iso_ends_without_an_answer(
     s3.put_bucket_notification_configuration(
         Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
-    heard = len(stack.events())
+    published = len(stack.events())
     # When
     s3.put_object(Bucket=BUCKET, Key="isos/README.Pluto", Body=b"a planet")
 
@@ -145,7 +145,7 @@ def test_an_object_that_is_no_iso_ends_without_an_answer(
 
     # Then
     assert stack.wait_for(ended) == "SUCCEEDED"
-    assert len(stack.events()) == heard
+    assert len(stack.events()) == published
     items = stack.client("dynamodb").scan(TableName=outputs["LedgerTableName"])["Items"]
     assert "README.Pluto" not in json.dumps(items)
 
@@ -155,7 +155,7 @@ def test_an_image_is_distributed_once_before_its_answer(
 ) -> None:
     # Given
     assert outputs["UploadUri"] == f"s3://{BUCKET}/isos/"
-    heard = len(stack.events())
+    published = len(stack.events())
     stack.fail_next(
         "imagebuilder", "DistributeImage", code=LOST_RESPONSE, committed=True, kill_caller=True
     )
@@ -163,7 +163,7 @@ def test_an_image_is_distributed_once_before_its_answer(
 
     def told() -> list[str]:
         """What was progressed with, beside builds."""
-        datas = [event["detail"]["data"] for event in stack.events()[heard:]]
+        datas = [event["detail"]["data"] for event in stack.events()[published:]]
         return [arn for data in datas if (arn := data.get("distributionArn"))]
 
     # When

@@ -49,7 +49,7 @@ def test_an_uploaded_iso_becomes_an_ami_with_progress_events(
 
     answer = stack.wait_for_answer(key)
 
-    heard = [e for e in stack.events() if data(e)["source"]["key"] == key]
+    published = [e for e in stack.events() if data(e)["source"]["key"] == key]
     ami = data(answer)["amis"][0]
     (image,) = stack.client("ec2").describe_images(ImageIds=[ami["id"]])["Images"]
     assert answer["detail-type"] == "ISO Import Succeeded"
@@ -57,8 +57,8 @@ def test_an_uploaded_iso_becomes_an_ami_with_progress_events(
     assert data(answer)["plan"]["semanticVersion"] == "11.26100.1742"
     assert data(answer)["plan"]["imageIndex"] == 5
     assert image["Name"] == ami["name"]
-    assert heard[0]["detail-type"] == "ISO Import Started"
-    assert {e["detail-type"] for e in heard[1:-1]} == {"ISO Import Progressed"}
+    assert published[0]["detail-type"] == "ISO Import Started"
+    assert {e["detail-type"] for e in published[1:-1]} == {"ISO Import Progressed"}
     assert stack.image_builder.violations() == []
 
 

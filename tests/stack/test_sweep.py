@@ -70,11 +70,11 @@ def test_an_iso_uploaded_while_the_rule_was_off_is_swept_up(deaf: LocalStack, is
 
 
 def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, iso: MakeIso) -> None:
-    heard = deaf.subscribe("late", {"source": ["aws.s3"], "detail-type": ["Object Created"]})
+    published = deaf.subscribe("late", {"source": ["aws.s3"], "detail-type": ["Object Created"]})
     key = deaf.upload(iso(server_editions()))
     deaf.sweep()
     deaf.wait_for_answer(key)
-    (late,) = (e for e in heard.events() if e["detail"]["object"]["key"] == key)
+    (late,) = (e for e in published.events() if e["detail"]["object"]["key"] == key)
 
     deaf.client("stepfunctions").start_execution(
         stateMachineArn=deaf.outputs["ImportStateMachineArn"], input=json.dumps(late)

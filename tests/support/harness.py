@@ -389,7 +389,7 @@ class ImportHarness:
         assert run is not None
         return run
 
-    def heard(self) -> list[dict[str, Any]]:
+    def published(self) -> list[dict[str, Any]]:
         """All events since the last call, oldest first."""
         sqs = self.client("sqs")
         found: list[dict[str, Any]] = []
@@ -404,7 +404,7 @@ class ImportHarness:
     def answers(self) -> list[dict[str, Any]]:
         """The answers among the events."""
         last = ("Succeeded", "Failed", "Rejected")
-        return [event for event in self.heard() if event["detail-type"].endswith(last)]
+        return [event for event in self.published() if event["detail-type"].endswith(last)]
 
     def submissions(self) -> int:
         """How often ImportDiskImage was called."""

@@ -109,7 +109,7 @@ def simulate_day(seed: int = 1) -> Schedule:
             PlannedFault("lambda.Invoke", What.KILLED_BEFORE, skip=60),
             PlannedFault("dynamodb.UpdateItem", What.KILLED_BEFORE, skip=50),
         ),
-        deeds=(
+        actions=(
             while_it_runs(5, ActionKind.FAIL_BUILD),
             while_it_runs(15, ActionKind.CANCEL_BUILD),
             while_it_runs(20, ActionKind.ABORT_EXECUTION),

@@ -101,8 +101,8 @@ class Terminal(io.StringIO):
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Say what happens each time that a command waits; after that comes Ctrl-C."""
 
-    def meanwhile(*deeds: Callable[[], object]) -> None:
-        left = list(deeds)
+    def meanwhile(*actions: Callable[[], object]) -> None:
+        left = list(actions)
 
         def sleep(seconds: float) -> None:
             assert seconds == operations.WAIT_SECONDS

@@ -85,10 +85,10 @@ def gone() -> ClientError:
     return ClientError({"Error": {"Code": "NoSuchUpload"}}, "CompleteMultipartUpload")
 
 
-def before(monkeypatch: pytest.MonkeyPatch, operation: str, deed: Callable[..., None]) -> None:
+def before(monkeypatch: pytest.MonkeyPatch, operation: str, action: Callable[..., None]) -> None:
     """Do something, once, before an operation is sent."""
     send = resumable_upload.ResumableUpload.send
-    left = [deed]
+    left = [action]
 
     def watched(self: resumable_upload.ResumableUpload, *arguments: Any) -> Any:
         def once(params: dict[str, Any], **_: Any) -> None:

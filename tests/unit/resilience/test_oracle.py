@@ -48,7 +48,7 @@ def answer_of_retry(number: int) -> dict[str, Any]:
 
 KEPT = FinalState(
     uploaded=[UPLOADED],
-    heard=[an_answer()],
+    published=[an_answer()],
     builds=[a_build()],
     executions={"execution": "SUCCEEDED"},
     runs={"d1": "v1", "d2": "v2"},
@@ -61,15 +61,19 @@ FAILED = an_answer("Failed", code="build-failed")
 COPY = {**a_build(7), "source": "arn:image/x/1"}
 DISTRIBUTED = replace(
     KEPT,
-    heard=[an_answer(distributionArn=COPY["arn"], amis=[{"id": "ami-1"}, {"id": "ami-7"}])],
+    published=[an_answer(distributionArn=COPY["arn"], amis=[{"id": "ami-1"}, {"id": "ami-7"}])],
     distributions=[COPY],
     distributes=True,
 )
 
 
 def test_a_kept_promise_is_no_violation() -> None:
-    repeated = replace(KEPT, heard=[an_answer(), an_answer()])  # EventBridge delivers at least once
-    failed = replace(KEPT, heard=[FAILED], builds=[a_build(1, states="PENDING FAILED"), a_build(2)])
+    repeated = replace(
+        KEPT, published=[an_answer(), an_answer()]
+    )  # EventBridge delivers at least once
+    failed = replace(
+        KEPT, published=[FAILED], builds=[a_build(1, states="PENDING FAILED"), a_build(2)]
+    )
 
     running = replace(
         failed,
@@ -77,7 +81,7 @@ def test_a_kept_promise_is_no_violation() -> None:
         staged=["s3://staging/3.iso", "s3://staging/sent.iso"],
         maybe_sent=frozenset({"s3://staging/sent.iso"}),
     )
-    anew = replace(KEPT, heard=[an_answer(), answer_of_retry(1)], retries={"v1": 2})
+    anew = replace(KEPT, published=[an_answer(), answer_of_retry(1)], retries={"v1": 2})
 
     for end in (KEPT, repeated, failed, DISTRIBUTED, anew, running):
         assert broken(end, max_consecutive_failures=2) == []
@@ -86,12 +90,12 @@ def test_a_kept_promise_is_no_violation() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"heard": []}, "has 0 answers"),
-        ({"heard": [an_answer(), an_answer(minutes=1)]}, "has 2 answers"),
+        ({"published": []}, "has 0 answers"),
+        ({"published": [an_answer(), an_answer(minutes=1)]}, "has 2 answers"),
         (
             {
                 "uploaded": [UPLOADED, OTHER],
-                "heard": [
+                "published": [
                     an_answer(),
                     {
                         **an_answer(version="v2", reused=True),
@@ -104,25 +108,28 @@ def test_a_kept_promise_is_no_violation() -> None:
             },
             "two uploads have an answer with the eventId",
         ),
-        ({"heard": [an_answer(), an_answer(version="v9")]}, "which nobody uploaded"),
+        ({"published": [an_answer(), an_answer(version="v9")]}, "which nobody uploaded"),
         ({"retries": {"v1": 2}}, "asked anew (1) has 0 answers"),
-        ({"heard": [an_answer(), answer_of_retry(1)]}, "nobody uploaded or asked for (1)"),
-        ({"heard": [an_answer("Failed", code="internal-error")]}, "was put off"),
-        ({"heard": [an_answer("Failed", code="execution-ended")]}, "was put off"),
-        ({"heard": [an_answer("Rejected", code="server-iso")]}, "a good one was rejected"),
-        ({"heard": [an_answer("Rejected", code="object-gone")]}, "as if nothing had been spent"),
-        ({"heard": [an_answer("Rejected", code="object-gone")]}, "nobody deleted that version"),
+        ({"published": [an_answer(), answer_of_retry(1)]}, "nobody uploaded or asked for (1)"),
+        ({"published": [an_answer("Failed", code="internal-error")]}, "was put off"),
+        ({"published": [an_answer("Failed", code="execution-ended")]}, "was put off"),
+        ({"published": [an_answer("Rejected", code="server-iso")]}, "a good one was rejected"),
         (
-            {"heard": [an_answer("Failed", code="staging-lost", buildArn=None)]},
+            {"published": [an_answer("Rejected", code="object-gone")]},
+            "as if nothing had been spent",
+        ),
+        ({"published": [an_answer("Rejected", code="object-gone")]}, "nobody deleted that version"),
+        (
+            {"published": [an_answer("Failed", code="staging-lost", buildArn=None)]},
             "nobody deleted a copy",
         ),
         ({"staged": ["s3://staging/1.iso"]}, "s3://staging/1.iso is left"),
         ({"staged": ["s3://staging/begun.iso"]}, "s3://staging/begun.iso is left"),
         ({"uploaded": [replace(UPLOADED, decision="not-an-iso")]}, "should be not-an-iso"),
-        ({"heard": [an_answer(buildArn=None)]}, "succeeded without a build"),
-        ({"heard": [an_answer(buildArn="arn:image/y/1")]}, "which isodrop never began"),
-        ({"heard": [an_answer(reused=True)]}, "reused is True"),
-        ({"heard": [FAILED]}, "is build-failed, but"),
+        ({"published": [an_answer(buildArn=None)]}, "succeeded without a build"),
+        ({"published": [an_answer(buildArn="arn:image/y/1")]}, "which isodrop never began"),
+        ({"published": [an_answer(reused=True)]}, "reused is True"),
+        ({"published": [FAILED]}, "is build-failed, but"),
         ({"builds": [a_build(states="PENDING BUILDING")]}, "never was AVAILABLE"),
         ({"builds": [{**a_build(), "etagRead": "e2"}]}, "was made of e2"),
         ({"builds": [{**a_build(), "token": "t9"}]}, "has the importId of another build"),
@@ -148,16 +155,19 @@ def test_each_violation_is_detected(change: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"heard": [an_answer()]}, "was not distributed: None"),
+        ({"published": [an_answer()]}, "was not distributed: None"),
         ({"distributions": []}, "was not distributed: arn:image/x/7"),
         ({"distributions": [{**COPY, "source": "arn:image/y/1"}]}, "is of arn:image/y/1"),
         ({"distributions": [{**COPY, "source": "arn:image/y/1"}]}, "which isodrop never began"),
         ({"distributions": [{**COPY, "history": []}]}, "arn:image/x/7 never was AVAILABLE"),
-        ({"heard": [an_answer(distributionArn=COPY["arn"], amis=[])]}, "does not name all AMIs"),
+        (
+            {"published": [an_answer(distributionArn=COPY["arn"], amis=[])]},
+            "does not name all AMIs",
+        ),
         ({"distributions": [{**COPY, "token": "t1"}]}, "two builds have one token"),
         ({"distributions": [COPY, {**COPY, "token": "t8"}]}, "arn:image/x/1 has two live builds"),
         ({"builds": [a_build(states="PENDING FAILED")]}, "is not AVAILABLE"),
-        ({"heard": [an_answer("Failed", code="distribution-failed")]}, "names no AMI"),
+        ({"published": [an_answer("Failed", code="distribution-failed")]}, "names no AMI"),
     ],
 )
 def test_each_violation_by_a_distribution_is_detected(change: dict[str, Any], words: str) -> None:

@@ -76,15 +76,15 @@ def test_only_isos_below_the_prefix_are_announced_and_read() -> None:
     wildcards = [each["wildcard"] for each in rule["EventPattern"]["detail"]["object"]["key"]]
     assert len(wildcards) <= 3
 
-    def heard(key: str) -> bool:
+    def published(key: str) -> bool:
         return any(fnmatchcase(key, each) for each in wildcards)
 
     for letters in product("iI", "sS", "oO"):
         name = f"Win 11.{''.join(letters)}"
-        assert heard(f"isos/windows/{name}")
-        assert heard(f"isos/windows/deep/{name}")
-        assert not heard(f"isos/{name}")
-    assert not heard("isos/windows/Win11.iso.sha256")
+        assert published(f"isos/windows/{name}")
+        assert published(f"isos/windows/deep/{name}")
+        assert not published(f"isos/{name}")
+    assert not published("isos/windows/Win11.iso.sha256")
     for role, sid in (
         ("ImportIsoRole", "ReadUploads"),
         ("ReportBuildRole", "TagObjects"),
