@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.resilience.oracle import FinalState, Json, broken
+from tests.resilience.oracle import FinalState, Json, find_violations
 from tests.resilience.schedule import (
     MAX_CONSECUTIVE_FAILURES,
     ActionKind,
+    FaultKind,
     OperatorAction,
     PlannedFault,
     Schedule,
     Upload,
-    What,
 )
 from tests.resilience.simulation import Simulation
 
@@ -32,7 +32,9 @@ def run(*uploads: Upload, **how: Any) -> FinalState:
     schedule = Schedule(0, uploads, **how)
     end = Simulation(schedule).run()
     assert (
-        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        find_violations(
+            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+        )
         == []
     )
     return end
@@ -63,7 +65,7 @@ def test_isos_ahead_in_the_queue_only_delay_an_import(many: int) -> None:
 
     end = Simulation(schedule, speed=SPEED).run()
 
-    assert broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES) == []
+    assert find_violations(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES) == []
     assert set(answers(end).values()) == {SUCCEEDED}
     assert len(end.ours) == many + 1
     (admins,) = [build for build in end.ours if owner(end, build) == "admin.iso"]
@@ -73,7 +75,7 @@ def test_isos_ahead_in_the_queue_only_delay_an_import(many: int) -> None:
 
 
 def owner(end: FinalState, build: Json) -> str:
-    run = end.drop_of(build)
+    run = end.find_upload(build)
     assert run is not None
     return run.key
 
@@ -94,12 +96,14 @@ def test_a_flood_in_one_day_uses_the_budget_and_answers_every_upload() -> None:
     assert len(end.builds) == 4
 
 
-@pytest.mark.parametrize("what", [What.KILLED_BEFORE, What.KILLED_AFTER, What.ANSWER_LOST])
+@pytest.mark.parametrize(
+    "kind", [FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.ANSWER_LOST]
+)
 @pytest.mark.parametrize("skip", [0, 1])
-def test_a_function_that_dies_while_counting_is_counted_once(what: What, skip: int) -> None:
+def test_a_function_that_dies_while_counting_is_counted_once(kind: FaultKind, skip: int) -> None:
     end = run(
         *flood(4),
-        faults=(PlannedFault("dynamodb.TransactWriteItems", what, skip, 2),),
+        faults=(PlannedFault("dynamodb.TransactWriteItems", kind, skip, 2),),
         at_once=1,
         per_day=3,
     )
@@ -112,7 +116,7 @@ def test_a_function_that_dies_while_counting_is_counted_once(what: What, skip: i
 def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
     end = run(
         *flood(2, every=600),
-        faults=(PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0),),
+        faults=(PlannedFault("imagebuilder.ImportDiskImage", FaultKind.REFUSED, 0),),
         at_once=1,
         per_day=1,
     )

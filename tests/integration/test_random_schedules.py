@@ -19,7 +19,7 @@ def test_no_promise_is_broken_by_random_schedules(chunk: int) -> None:
 
     outcome = soak(range(begin, begin + SEEDS_OF_A_CHUNK))
 
-    assert outcome.broken == {}
+    assert outcome.violations == {}
     assert outcome.ends[SUCCEEDED] > 0
 
 

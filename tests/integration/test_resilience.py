@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.resilience.oracle import FinalState, broken
+from tests.resilience.oracle import FinalState, find_violations
 from tests.resilience.schedule import (
     MAX_CONSECUTIVE_FAILURES,
     ActionKind,
+    FaultKind,
     OperatorAction,
     PlannedFault,
     Schedule,
     Upload,
-    What,
 )
 from tests.resilience.simulation import Simulation
 
@@ -35,7 +35,9 @@ def run(
     schedule = Schedule(0, uploads, faults, actions, quota, distributes)
     end = Simulation(schedule, **how).run()
     assert (
-        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        find_violations(
+            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+        )
         == []
     )
     return end
@@ -149,7 +151,7 @@ def test_an_object_replaced_before_inspection_is_still_imported() -> None:
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
 
 
-OF_THE_WAY = [
+CALLS_OF_AN_IMPORT = [
     ("s3.GetObject", 2),
     ("s3.CreateMultipartUpload", 1),
     ("s3.UploadPartCopy", 1),
@@ -160,22 +162,22 @@ OF_THE_WAY = [
 ]
 
 
-@pytest.mark.parametrize("call", OF_THE_WAY, ids=str)
+@pytest.mark.parametrize("call", CALLS_OF_AN_IMPORT, ids=str)
 def test_an_object_replaced_by_its_twin_meanwhile_is_imported_too(call: tuple[str, int]) -> None:
-    end = run(Upload(0, "a.iso", "long"), meanwhile={call: Upload(0, "a.iso", "two")})
+    end = run(Upload(0, "a.iso", "long"), during={call: Upload(0, "a.iso", "two")})
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
     assert len(end.builds) == 2
 
 
-@pytest.mark.parametrize("call", OF_THE_WAY, ids=str)
+@pytest.mark.parametrize("call", CALLS_OF_AN_IMPORT, ids=str)
 def test_a_version_deleted_meanwhile_is_reported_or_already_copied(call: tuple[str, int]) -> None:
     end = run(
         Upload(0, "a.iso", "long"),
-        meanwhile={call: OperatorAction(0, ActionKind.DELETE_VERSION, 0)},
+        during={call: OperatorAction(0, ActionKind.DELETE_VERSION, 0)},
     )
 
-    copied = OF_THE_WAY.index(call) > OF_THE_WAY.index(("s3.UploadPartCopy", 2))
+    copied = CALLS_OF_AN_IMPORT.index(call) > CALLS_OF_AN_IMPORT.index(("s3.UploadPartCopy", 2))
     assert answers(end) == [SUCCEEDED if copied else "object-gone"]
     assert len(end.builds) == copied
 
@@ -217,7 +219,7 @@ def test_a_copy_lost_while_its_import_waits_is_made_again() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         actions=[OperatorAction(20, ActionKind.DELETE_COPIES, 0)],
-        faults=[PlannedFault("dynamodb.UpdateItem", What.BUSY, 1, 12)],
+        faults=[PlannedFault("dynamodb.UpdateItem", FaultKind.BUSY, 1, 12)],
     )
 
     assert answers(end) == [SUCCEEDED]
@@ -232,7 +234,7 @@ def test_a_copy_lost_with_its_upload_is_not_counted_as_a_lost_build() -> None:
             OperatorAction(20, ActionKind.DELETE_COPIES, 0),
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
-        faults=[PlannedFault("dynamodb.UpdateItem", What.BUSY, 1, 12)],
+        faults=[PlannedFault("dynamodb.UpdateItem", FaultKind.BUSY, 1, 12)],
     )
 
     assert answers(end) == ["staging-lost", SUCCEEDED]
@@ -248,7 +250,7 @@ def test_a_run_that_joins_an_import_without_a_copy_makes_its_own() -> None:
             OperatorAction(20, ActionKind.DELETE_VERSION, 0),
         ],
         # The first is aborted while it waits for quota; nothing was sent.
-        faults=[PlannedFault("dynamodb.UpdateItem", What.BUSY, 1, 9)],
+        faults=[PlannedFault("dynamodb.UpdateItem", FaultKind.BUSY, 1, 9)],
     )
 
     assert answers(end)[1] == SUCCEEDED
@@ -313,12 +315,16 @@ def test_an_execution_aborted_during_its_build_is_answered_with_its_image() -> N
 
 def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
     schedule = Schedule(
-        0, (Upload(0, "a.iso", "one"),), (PlannedFault("lambda.Invoke", What.UNLOADABLE, 0, 5),)
+        0,
+        (Upload(0, "a.iso", "one"),),
+        (PlannedFault("lambda.Invoke", FaultKind.UNLOADABLE, 0, 5),),
     )
 
     end = Simulation(schedule).run()
 
-    assert broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=False) == []
+    assert (
+        find_violations(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=False) == []
+    )
     assert answers(end) == ["internal-error"]
 
 
@@ -326,14 +332,14 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("do", "answer"),
+    ("kind", "answer"),
     [(ActionKind.CANCEL_BUILD, "build-cancelled"), (ActionKind.DELETE_BUILD, "build-gone")],
 )
-def test_a_manually_ended_build_is_reported_and_built_again(do: ActionKind, answer: str) -> None:
+def test_a_manually_ended_build_is_reported_and_built_again(kind: ActionKind, answer: str) -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
-        actions=[OperatorAction(600, do, 0)],
+        actions=[OperatorAction(600, kind, 0)],
     )
 
     assert answers(end) == [answer, SUCCEEDED]
@@ -374,8 +380,8 @@ def test_a_token_whose_build_is_gone_is_reported_and_not_reused() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
-        faults=[PlannedFault("imagebuilder.ImportDiskImage", What.KILLED_AFTER, 0)],
-        meanwhile={
+        faults=[PlannedFault("imagebuilder.ImportDiskImage", FaultKind.KILLED_AFTER, 0)],
+        during={
             ("imagebuilder.ListImageBuildVersions", 1): OperatorAction(
                 0, ActionKind.DELETE_BUILD, 0
             )
@@ -386,12 +392,12 @@ def test_a_token_whose_build_is_gone_is_reported_and_not_reused() -> None:
     assert attempts(end) == ["0", "1"]
 
 
-@pytest.mark.parametrize("do", [ActionKind.CANCEL_BUILD, ActionKind.FAIL_BUILD])
-def test_a_manually_ended_distribution_is_reported_and_repeated(do: ActionKind) -> None:
+@pytest.mark.parametrize("kind", [ActionKind.CANCEL_BUILD, ActionKind.FAIL_BUILD])
+def test_a_manually_ended_distribution_is_reported_and_repeated(kind: ActionKind) -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(6000, "b.iso", "one"),
-        actions=[OperatorAction(1790, do, 0)],
+        actions=[OperatorAction(1790, kind, 0)],
         distributes=True,
     )
 
@@ -430,7 +436,7 @@ def test_repeated_events_and_uploads_of_one_iso_share_one_distribution() -> None
 def test_a_quota_that_is_full_for_an_hour_is_waited_out() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
-        faults=[PlannedFault("imagebuilder.ImportDiskImage", What.OUT_OF_QUOTA, 0, 12)],
+        faults=[PlannedFault("imagebuilder.ImportDiskImage", FaultKind.OUT_OF_QUOTA, 0, 12)],
     )
 
     (build,) = end.builds
@@ -442,7 +448,7 @@ def test_a_refused_request_is_reported_and_later_uploads_succeed() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(600, "a.iso", "one"),
-        faults=[PlannedFault("imagebuilder.ImportDiskImage", What.REFUSED, 0)],
+        faults=[PlannedFault("imagebuilder.ImportDiskImage", FaultKind.REFUSED, 0)],
     )
 
     assert answers(end) == ["import-refused", SUCCEEDED]
@@ -452,12 +458,12 @@ def test_a_refused_request_is_reported_and_later_uploads_succeed() -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        PlannedFault("imagebuilder.GetImage", What.THROTTLED, 3, 8),
-        PlannedFault("imagebuilder.ListWorkflowExecutions", What.BUSY, 0, 8),
-        PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 9),
-        PlannedFault("events.PutEvents", What.NOT_TAKEN, 6, 9),
-        PlannedFault("s3.GetObject", What.BUSY, 0, 9),
-        PlannedFault("dynamodb.UpdateItem", What.THROTTLED, 2, 9),
+        PlannedFault("imagebuilder.GetImage", FaultKind.THROTTLED, 3, 8),
+        PlannedFault("imagebuilder.ListWorkflowExecutions", FaultKind.BUSY, 0, 8),
+        PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 0, 9),
+        PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 6, 9),
+        PlannedFault("s3.GetObject", FaultKind.BUSY, 0, 9),
+        PlannedFault("dynamodb.UpdateItem", FaultKind.THROTTLED, 2, 9),
     ],
     ids=str,
 )
@@ -467,7 +473,7 @@ def test_transient_errors_are_waited_out(failure: PlannedFault) -> None:
 
 def test_a_failed_notification_does_not_end_the_tracking() -> None:
     # Given a bus that takes nothing for longer than a notice is tried
-    tries = [PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 21)]
+    tries = [PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 0, 21)]
 
     assert answers(run(Upload(0, "a.iso", "one"), faults=tries)) == [SUCCEEDED]
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from isodrop.domain.content import PART_SIZE
 from isodrop_local.stack import Event, LocalStack
 from tests.resilience.actors import copied_etag, make_iso, put, versions_by_upload
-from tests.resilience.oracle import FinalState, UploadedIso, broken
+from tests.resilience.oracle import FinalState, UploadedIso, find_violations
 from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Upload
 
 WAIT_SCALE: Final = 0.01
@@ -44,12 +44,12 @@ def main() -> int:
         stack.image_builder.set_quota(arguments.quota)
         began = time.monotonic()
         end = burst(stack, arguments.isos)
-        lines = broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES)
+        lines = find_violations(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES)
         print_summary(stack, end, time.monotonic() - began)
     for line in lines:
-        print(f"  BROKEN: {line}")
+        print(f"  VIOLATION: {line}")
     twice = len(end.ours) - arguments.isos
-    print(f"{len(lines)} broken promises; {twice} builds more than ISOs")
+    print(f"{len(lines)} violations; {twice} builds more than ISOs")
     return 1 if lines or twice else 0
 
 
@@ -76,10 +76,10 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
     ledger: list[dict[str, Any]] = [item for page in scanned for item in page["Items"]]
     return FinalState(
         uploaded=[each for _, each in dropped],
-        published=[_told(event) for event in stack.events()],
+        published=[_without_envelope(event) for event in stack.events()],
         builds=stack.image_builder.builds(),
         executions={each["executionArn"]: each["status"] for each in stack.executions()},
-        runs=versions_by_upload(ledger),
+        versions=versions_by_upload(ledger),
         lost_amis={},
         undelivered=0,
         violations=stack.image_builder.violations(),
@@ -92,7 +92,7 @@ def _all_answered(stack: LocalStack, wanted: int) -> bool:
     return len(stack.answers()) >= wanted
 
 
-def _told(event: Event) -> dict[str, Any]:
+def _without_envelope(event: Event) -> dict[str, Any]:
     return {"detail-type": event["detail-type"], "detail": event["detail"]}
 
 

@@ -89,8 +89,8 @@ class EmulatorRun:
         ib = self.stack.image_builder
         ib.reset()
         ib.set_quota(self.schedule.quota)
-        for failure in self.schedule.faults:
-            order(self.stack, failure)
+        for planned in self.schedule.faults:
+            inject(self.stack, planned)
         self._play()
         self._settle()
         end = self._end()
@@ -108,9 +108,9 @@ class EmulatorRun:
         heapify(queue)
         began = time.monotonic()
         while queue:
-            at, _, do = heappop(queue)
+            at, _, step = heappop(queue)
             time.sleep(max(0.0, began + at * self.stack.wait_scale - time.monotonic()))
-            do()
+            step()
 
     def _settle(self) -> None:
         """Wait until nothing goes on, sweeping as the schedule of the template would."""
@@ -164,19 +164,19 @@ class EmulatorRun:
 
     def _perform(self, action: OperatorAction) -> None:
         try:
-            self._done(action)
+            self._perform_unchecked(action)
         except (StackError, ClientError, IsodropError):
             return  # too late: it is over, or gone
 
-    def _done(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
+    def _perform_unchecked(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
         ib, builds = self.stack.image_builder, self._builds()
         arns = [each["arn"] for each in builds]
         amis = [ami["image"] for each in builds for ami in each["outputResources"]["amis"]]
         new = [each["executionArn"] for each in self.stack.executions() if self._is_new(each)]
-        match action.do:
+        match action.kind:
             case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._uploaded:
                 one = self._uploaded[action.which % len(self._uploaded)]
-                self._delete_upload(one, for_good=action.do is ActionKind.DELETE_VERSION)
+                self._delete_upload(one, for_good=action.kind is ActionKind.DELETE_VERSION)
             case ActionKind.DELETE_COPIES:
                 self._lost_copies = bool(self._staging.empty()) or self._lost_copies
             case ActionKind.CANCEL_BUILD if arns:
@@ -194,7 +194,7 @@ class EmulatorRun:
             case ActionKind.FORGET_TOKENS:
                 ib.forget_tokens()
             case ActionKind.RETRY if self._uploaded:
-                self._ask_anew(self._uploaded[action.which % len(self._uploaded)].key)
+                self._retry(self._uploaded[action.which % len(self._uploaded)].key)
             case ActionKind.ABORT_EXECUTION if new:
                 execution = new[action.which % len(new)]
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
@@ -221,7 +221,7 @@ class EmulatorRun:
         if aged(self.stack, arn, "submittedAt"):
             self.stack.image_builder.delete(arn)
 
-    def _ask_anew(self, key: str) -> None:
+    def _retry(self, key: str) -> None:
         """Do what isodrop retry does."""
         machine, table = (
             self.stack.outputs[name] for name in ("ImportStateMachineArn", "LedgerTableName")
@@ -254,11 +254,11 @@ class EmulatorRun:
                 for each in self.stack.executions()
                 if self._is_new(each)
             },
-            runs=versions_by_upload(ledger),
+            versions=versions_by_upload(ledger),
             staged=[self._staging.uri(each.key) for each in self._staging.list_copies()],
             maybe_sent=maybe_sent(ledger),
             lost_copies=self._lost_copies,
-            retries=runs_by_version(ledger),
+            run_counts=runs_by_version(ledger),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.stack.image_builder.violations(),
@@ -270,7 +270,7 @@ def _version(event: Event) -> str:
     return str(json.dumps(event["detail"]["data"]["source"]["versionId"]))
 
 
-def order(stack: LocalStack, failure: PlannedFault) -> None:
+def inject(stack: LocalStack, planned: PlannedFault) -> None:
     """Let something go wrong on a stack."""
-    fault = asdict(failure.fault())
+    fault = asdict(planned.fault())
     stack.fail_next(fault.pop("service"), fault.pop("operation"), **fault)

@@ -110,11 +110,11 @@ def counted(run: Run) -> Counter[str]:
 def without_messages(value: Any) -> Any:
     """Leave out in which words it was told that JSONata could not evaluate something."""
     if isinstance(value, dict):
-        said = {key: without_messages(each) for key, each in value.items()}
+        kept = {key: without_messages(each) for key, each in value.items()}
         for error, cause in (("Error", "Cause"), ("error", "cause")):
-            if said.get(error) == EVALUATION:
-                said[cause] = ""
-        return said
+            if kept.get(error) == EVALUATION:
+                kept[cause] = ""
+        return kept
     return [without_messages(each) for each in value] if isinstance(value, list) else value
 
 
@@ -157,16 +157,16 @@ def _emulator(home: File) -> Callable[[Path], Run]:
         except CallError as error:
             raise stepfunctions._ExecutionError(error.error, error.cause) from error
 
-    def telling(execute: Callable[..., Any]) -> Callable[..., Any]:
-        def told(state: Any, given: Any, *rest: Any) -> Any:
+    def recording(execute: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(state: Any, given: Any, *rest: Any) -> Any:
             states.append(rest[-1]["State"]["Name"])
             return execute(state, given, *rest)
 
-        return told
+        return recorded
 
     for kind in ("pass", "task", "choice", "wait", "parallel"):
         name = f"_execute_{kind}"
-        setattr(stepfunctions, name, telling(getattr(stepfunctions, name)))
+        setattr(stepfunctions, name, recording(getattr(stepfunctions, name)))
     leave = stepfunctions._apply_input_path
 
     def apply_input_path(state: Any, given: Any, ctx: Any = None) -> Any:

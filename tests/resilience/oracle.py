@@ -14,8 +14,8 @@ from typing import Any, Final
 Json = Mapping[str, Any]
 _ANSWERS: Final = frozenset({"ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejected"})
 _DEAD: Final = frozenset({"FAILED", "CANCELLED", "DELETED", "DISABLED"})
-_ENDS: Final = _DEAD | {"AVAILABLE"}
-_STATES: Final[Mapping[str, frozenset[str]]] = {
+_TERMINAL: Final = _DEAD | {"AVAILABLE"}
+_STATUSES_BY_CODE: Final[Mapping[str, frozenset[str]]] = {
     "build-failed": frozenset({"FAILED"}),
     "build-cancelled": frozenset({"CANCELLED"}),
     "build-gone": frozenset({"DELETED", "DISABLED"}),
@@ -54,7 +54,7 @@ class UploadedIso:
     announced: bool = True
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def import_key(self) -> tuple[str, str, str]:
         """What import it is."""
         return self.iso, self.edition, self.rebuild
 
@@ -128,14 +128,14 @@ class FinalState:
     published: Sequence[Json]
     builds: Sequence[Json]
     executions: Mapping[str, str]
-    runs: Mapping[str, str]
+    versions: Mapping[str, str]
     lost_amis: Mapping[str, float]
     undelivered: int
     violations: Sequence[str]
     isos: Mapping[str, str]
     distributions: Sequence[Json] = ()
     distributes: bool = False
-    retries: Mapping[str, int] = field(default_factory=dict)
+    run_counts: Mapping[str, int] = field(default_factory=dict)
     budget: "Budget | None" = None
     staged: Sequence[str] = ()
     maybe_sent: frozenset[str] = frozenset()
@@ -147,17 +147,19 @@ class FinalState:
         """The builds that isodrop began."""
         return [build for build in self.builds if "isodrop:upload" in build["request"]["tags"]]
 
-    def asks_of(self, run: UploadedIso) -> int:
+    def count_runs(self, run: UploadedIso) -> int:
         """Say how many answers an upload is owed."""
-        return max(1, self.retries.get(run.version, 1))
+        return max(1, self.run_counts.get(run.version, 1))
 
-    def drop_of(self, build: Json) -> UploadedIso | None:
+    def find_upload(self, build: Json) -> UploadedIso | None:
         """Find the upload that a build was begun for."""
-        version = self.runs.get(build["request"]["tags"]["isodrop:upload"])
+        version = self.versions.get(build["request"]["tags"]["isodrop:upload"])
         return next((each for each in self.uploaded if each.version == version), None)
 
 
-def broken(end: FinalState, *, max_consecutive_failures: int, patient: bool = True) -> list[str]:
+def find_violations(
+    end: FinalState, *, max_consecutive_failures: int, patient: bool = True
+) -> list[str]:
     """List the promises that were broken, a sentence each.
 
     Parameters
@@ -170,12 +172,12 @@ def broken(end: FinalState, *, max_consecutive_failures: int, patient: bool = Tr
         be put off with an excuse.
     """
     return [
-        *_about_answers(end, patient=patient),
-        *_about_builds(end, max_consecutive_failures),
-        *_about_distributions(end, max_consecutive_failures),
-        *_about_silence(end, patient=patient),
-        *_about_copies(end),
-        *_about_the_budget(end),
+        *_check_answers(end, patient=patient),
+        *_check_builds(end, max_consecutive_failures),
+        *_check_distributions(end, max_consecutive_failures),
+        *_check_all_has_ended(end, patient=patient),
+        *_check_copies(end),
+        *_check_budget(end),
         *(f"Image Builder saw: {violation}" for violation in end.violations),
     ]
 
@@ -185,16 +187,16 @@ def _answers(end: FinalState) -> Mapping[tuple[str, int], list[Json]]:
     found: dict[tuple[str, int], dict[str, Json]] = defaultdict(dict)
     for event in end.published:
         if event["detail-type"] in _ANSWERS:
-            words = json.dumps([event["detail-type"], event["detail"]], sort_keys=True)
+            content = json.dumps([event["detail-type"], event["detail"]], sort_keys=True)
             version = event["detail"]["data"]["source"]["versionId"]
-            found[version, event["detail"]["metadata"].get("run", 0)][words] = event
-    return {about: [*by_words.values()] for about, by_words in found.items()}
+            found[version, event["detail"]["metadata"].get("run", 0)][content] = event
+    return {about: [*by_content.values()] for about, by_content in found.items()}
 
 
-def _about_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
+def _check_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
     answers = _answers(end)
     ids: dict[str, tuple[str, int]] = {}
-    owed = [(run, request) for run in end.uploaded for request in range(end.asks_of(run))]
+    owed = [(run, request) for run in end.uploaded for request in range(end.count_runs(run))]
     for run, request in owed:
         name = f"{run.key} {run.version}" + (f" asked anew ({request})" if request else "")
         found = answers.get((run.version, request), [])
@@ -207,10 +209,10 @@ def _about_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
             event_id = answer["detail"]["metadata"]["eventId"]
             if ids.setdefault(event_id, (run.version, request)) != (run.version, request):
                 yield f"two uploads have an answer with the eventId {event_id}"
-            said = answer["detail"]["data"].get("message")
+            message = answer["detail"]["data"].get("message")
             if patient and _is_excused(end, answer["detail"]["data"]):
-                yield f"{name} was put off with {_short(answer)}: {said}"
-            for wrong in _against_the_truth(end, run, answer):
+                yield f"{name} was put off with {_short(answer)}: {message}"
+            for wrong in _check_answer(end, run, answer):
                 yield f"{name}: {wrong}"
     for version, request in answers.keys() - {(run.version, request) for run, request in owed}:
         yield f"there is an answer about {version}, which nobody uploaded or asked for ({request})"
@@ -228,7 +230,7 @@ def _short(answer: Json) -> str:
     return f"{kind} {answer['detail']['data'].get('code', '')}".strip()
 
 
-def _against_the_truth(end: FinalState, run: UploadedIso, answer: Json) -> Iterator[str]:
+def _check_answer(end: FinalState, run: UploadedIso, answer: Json) -> Iterator[str]:
     """Hold an answer to the upload, and to the build that it speaks of."""
     data = answer["detail"]["data"]
     code = data.get("code")
@@ -236,7 +238,7 @@ def _against_the_truth(end: FinalState, run: UploadedIso, answer: Json) -> Itera
         if code not in {run.decision, "object-gone", *_EXCUSES}:
             yield f"should be {run.decision}, is {_short(answer)}"
     elif answer["detail-type"] == "ISO Import Rejected":
-        yield from _against_the_upload(end, run, code)
+        yield from _check_rejection(end, run, code)
     elif data.get("buildArn") is None:
         if answer["detail-type"] == "ISO Import Succeeded":
             yield "succeeded without a build"
@@ -247,10 +249,10 @@ def _against_the_truth(end: FinalState, run: UploadedIso, answer: Json) -> Itera
         if build is None:
             yield f"speaks of {data['buildArn']}, which isodrop never began"
         else:
-            yield from _against_the_build(end, run, answer, build)
+            yield from _check_against_build(end, run, answer, build)
 
 
-def _against_the_upload(end: FinalState, run: UploadedIso, code: str) -> Iterator[str]:
+def _check_rejection(end: FinalState, run: UploadedIso, code: str) -> Iterator[str]:
     """Hold a rejection of a good upload to the truth."""
     if code == "budget-used-up" and end.budget is not None:
         begun = Counter(end.budget.days.values())
@@ -262,18 +264,18 @@ def _against_the_upload(end: FinalState, run: UploadedIso, code: str) -> Iterato
         yield "nobody deleted that version"
     for build in end.ours:
         # Of an upload that was asked for anew an earlier ask may have had a build.
-        if end.drop_of(build) == run and end.asks_of(run) == 1:
+        if end.find_upload(build) == run and end.count_runs(run) == 1:
             yield f"rejected with {code}, as if nothing had been spent, and {build['arn']} is its"
 
 
-def _against_the_build(
+def _check_against_build(
     end: FinalState, run: UploadedIso, answer: Json, build: Json
 ) -> Iterator[str]:
     """Hold an answer to the build that it speaks of."""
     data, arn = answer["detail"]["data"], build["arn"]
     states = {each["status"] for each in build["history"]}
-    began = end.drop_of(build)
-    if began is None or began.identity != run.identity:
+    began = end.find_upload(build)
+    if began is None or began.import_key != run.import_key:
         yield f"speaks of {arn}, which is another import's"
         return
     if answer["detail"]["metadata"]["importId"] not in {build["token"], None}:
@@ -283,18 +285,18 @@ def _against_the_build(
             yield f"succeeded, but {arn} never was AVAILABLE"
         if end.isos.get(str(build["etagRead"])) != run.iso:
             yield f"succeeded, but {arn} was made of {build['etagRead']}"
-        if end.asks_of(run) == 1 and data["reused"] != (began != run):
+        if end.count_runs(run) == 1 and data["reused"] != (began != run):
             yield f"reused is {data['reused']}, but {arn} is of {began}"
-        yield from _against_the_distribution(end, data)
+        yield from _check_against_distribution(end, data)
         return
     if data["code"] == "distribution-failed" and not data.get("amis"):
         yield f"was not distributed, and names no AMI of {arn}"
-    wanted = _STATES.get(data["code"])
+    wanted = _STATUSES_BY_CODE.get(data["code"])
     if wanted and not wanted & states:
         yield f"is {data['code']}, but {arn} was {', '.join(sorted(states))}"
 
 
-def _against_the_distribution(end: FinalState, data: Json) -> Iterator[str]:
+def _check_against_distribution(end: FinalState, data: Json) -> Iterator[str]:
     """Hold a success to where the image is to be."""
     arn = data.get("distributionArn")
     made = next((each for each in end.distributions if each["arn"] == arn), None)
@@ -311,22 +313,22 @@ def _against_the_distribution(end: FinalState, data: Json) -> Iterator[str]:
         yield f"succeeded, and does not name all AMIs of {arn}"
 
 
-def _about_builds(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
+def _check_builds(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
     imports: dict[tuple[str, str, str], list[Json]] = defaultdict(list)
     for build in end.ours:
-        run = end.drop_of(build)
+        run = end.find_upload(build)
         if run is None:
             yield f"{build['arn']} was begun for a drop that is none"
         else:
-            imports[run.identity].append(build)
+            imports[run.import_key].append(build)
     tokens = [build["token"] for build in (*end.ours, *end.distributions)]
     if len(set(tokens)) != len(tokens):
         yield "two builds have one token"
-    for identity, builds in imports.items():
-        yield from _one_after_the_other(end, str(identity), builds, max_consecutive_failures)
+    for import_key, builds in imports.items():
+        yield from _check_sequence(end, str(import_key), builds, max_consecutive_failures)
 
 
-def _about_distributions(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
+def _check_distributions(end: FinalState, max_consecutive_failures: int) -> Iterator[str]:
     images: dict[str, list[Json]] = defaultdict(list)
     for made in end.distributions:
         images[made["source"]].append(made)
@@ -334,29 +336,29 @@ def _about_distributions(end: FinalState, max_consecutive_failures: int) -> Iter
         build = next((each for each in end.ours if each["arn"] == image), None)
         if build is None:
             yield f"{image} was distributed, which isodrop never began"
-        elif not _good(build):
+        elif not _has_succeeded(build):
             yield f"{image} was distributed, and is not AVAILABLE"
-        yield from _one_after_the_other(end, image, distributions, max_consecutive_failures)
+        yield from _check_sequence(end, image, distributions, max_consecutive_failures)
 
 
-def _one_after_the_other(
+def _check_sequence(
     end: FinalState, what: str, builds: Sequence[Json], max_consecutive_failures: int
 ) -> Iterator[str]:
     for one, other in pairwise(builds):
-        if _death(end, one) > _birth(other):
+        if _useless_from(end, one) > _started_at(other):
             yield f"{what} has two live builds: {one['arn']} and {other['arn']}"
     lost = 0
     for build in builds:
-        lost = 0 if _good(build) else lost + 1
+        lost = 0 if _has_succeeded(build) else lost + 1
         if lost > max_consecutive_failures:
             yield f"{what} lost {lost} builds in a row"
 
 
-def _birth(build: Json) -> float:
+def _started_at(build: Json) -> float:
     return float(build["history"][0]["at"])
 
 
-def _death(end: FinalState, build: Json) -> float:
+def _useless_from(end: FinalState, build: Json) -> float:
     """Say from when on a build is worth nothing; for ever alive is infinity."""
     deaths = [float(each["at"]) for each in build["history"] if each["status"] in _DEAD]
     amis = [ami["image"] for ami in build["outputResources"]["amis"]]
@@ -364,33 +366,33 @@ def _death(end: FinalState, build: Json) -> float:
     return min(deaths, default=float("inf"))
 
 
-def _good(build: Json) -> bool:
+def _has_succeeded(build: Json) -> bool:
     return "AVAILABLE" in {each["status"] for each in build["history"]}
 
 
-def _about_copies(end: FinalState) -> Iterator[str]:
+def _check_copies(end: FinalState) -> Iterator[str]:
     """See that no copy is left but what still runs, and what isodrop cannot know to be over."""
-    running = {build["uri"] for build in end.builds if not _ENDS & _states(build)}
+    running = {build["uri"] for build in end.builds if not _TERMINAL & _statuses(build)}
     for uri in end.staged:
         if uri not in running | end.maybe_sent:
             yield f"{uri} is left"
 
 
-def _about_the_budget(end: FinalState) -> Iterator[str]:
+def _check_budget(end: FinalState) -> Iterator[str]:
     """See that no more was built than was allowed, and that what is counted is what there was."""
     budget = end.budget
     if budget is None:
         return
-    yield from _about_what_ran(end, budget)
-    yield from _about_days(end, budget)
-    running = {build["token"] for build in end.ours if not _ENDS & _states(build)}
+    yield from _check_concurrency(end, budget)
+    yield from _check_days(end, budget)
+    running = {build["token"] for build in end.ours if not _TERMINAL & _statuses(build)}
     for token in budget.under_way - running:
         yield f"{token} counts as under way for ever"
 
 
-def _about_what_ran(end: FinalState, budget: Budget) -> Iterator[str]:
-    times = [(_birth(build), 1) for build in end.ours]
-    times += [(_over(build), -1) for build in end.ours]
+def _check_concurrency(end: FinalState, budget: Budget) -> Iterator[str]:
+    times = [(_started_at(build), 1) for build in end.ours]
+    times += [(_ended_at(build), -1) for build in end.ours]
     running = most = 0
     for _, change in sorted(times):
         running += change
@@ -399,7 +401,7 @@ def _about_what_ran(end: FinalState, budget: Budget) -> Iterator[str]:
         yield f"{most} builds ran at once, where {budget.at_once} may"
 
 
-def _about_days(end: FinalState, budget: Budget) -> Iterator[str]:
+def _check_days(end: FinalState, budget: Budget) -> Iterator[str]:
     built = Counter(budget.days[build["token"]] for build in end.ours)
     maybe = Counter(budget.days[token] for token in end.maybe_tokens & budget.days.keys())
     for day in built.keys() | budget.today.keys():
@@ -410,16 +412,16 @@ def _about_days(end: FinalState, budget: Budget) -> Iterator[str]:
             yield f"{counted} builds are counted on {day}, and {built[day]} were begun"
 
 
-def _over(build: Json) -> float:
-    ends = [float(each["at"]) for each in build["history"] if each["status"] in _ENDS]
+def _ended_at(build: Json) -> float:
+    ends = [float(each["at"]) for each in build["history"] if each["status"] in _TERMINAL]
     return min(ends, default=float("inf"))
 
 
-def _states(build: Json) -> frozenset[str]:
+def _statuses(build: Json) -> frozenset[str]:
     return frozenset(each["status"] for each in build["history"])
 
 
-def _about_silence(end: FinalState, *, patient: bool) -> Iterator[str]:
+def _check_all_has_ended(end: FinalState, *, patient: bool) -> Iterator[str]:
     for arn, status in end.executions.items():
         if status == "RUNNING" or (patient and status not in {"SUCCEEDED", "ABORTED"}):
             yield f"{arn} is {status}"

@@ -46,7 +46,7 @@ def next_step(name: str, build: str | None = None) -> Json:
     return {"StatusCode": 200, "Payload": {"nextStep": name, "buildArn": build}}
 
 
-def told(payload: Any = None) -> Json:
+def report_result(payload: Any = None) -> Json:
     """What ReportBuild gives."""
     return {"StatusCode": 200, "Payload": payload or {}}
 
@@ -62,13 +62,15 @@ def steps(*done: int) -> Json:
 
 
 TRACK: Final = next_step("track", BUILD)
-ANSWERED: Final = told({"detailType": "ISO Import Succeeded", "eventId": "e", "code": None})
+ANSWERED: Final = report_result(
+    {"detailType": "ISO Import Succeeded", "eventId": "e", "code": None}
+)
 BUILDING, AVAILABLE = image("BUILDING"), image("AVAILABLE")
 USUAL: Final[Mapping[str, Sequence[Any]]] = {
     IMPORT: [TRACK],
-    STARTED: [told()],
-    PROGRESSED: [told()],
-    DISTRIBUTE: [told({"buildArn": None})],
+    STARTED: [report_result()],
+    PROGRESSED: [report_result()],
+    DISTRIBUTE: [report_result({"buildArn": None})],
     ANSWER: [ANSWERED],
     GET_IMAGE: [BUILDING, AVAILABLE],
     COUNT: [steps(1)],
@@ -260,13 +262,13 @@ PATHS: Final = (
     ),
     Path(
         "Progressed is published at the third attempt",
-        {PROGRESSED: [Fails("TransientError", times=2), told()]},
+        {PROGRESSED: [Fails("TransientError", times=2), report_result()]},
         {PROGRESSED: 3, ANSWER: 1},
     ),
     Path(
         "distributed",
         {
-            DISTRIBUTE: [told({"buildArn": COPY})],
+            DISTRIBUTE: [report_result({"buildArn": COPY})],
             GET_IMAGE: [BUILDING, AVAILABLE, image("DISTRIBUTING"), AVAILABLE],
         },
         {GET_IMAGE: 4, PROGRESSED: 2, DISTRIBUTE: 1, ANSWER: 1},
@@ -274,7 +276,7 @@ PATHS: Final = (
     Path(
         "a distribution that is waited for",
         {
-            DISTRIBUTE: [Fails("QuotaError", times=40), told({"buildArn": COPY})],
+            DISTRIBUTE: [Fails("QuotaError", times=40), report_result({"buildArn": COPY})],
             GET_IMAGE: [AVAILABLE],
         },
         {GET_IMAGE: 2, DISTRIBUTE: 41, ANSWER: 1},
@@ -287,7 +289,7 @@ PATHS: Final = (
     Path(
         "an unknown distribution",
         {
-            DISTRIBUTE: [told({"buildArn": COPY})],
+            DISTRIBUTE: [report_result({"buildArn": COPY})],
             GET_IMAGE: [
                 AVAILABLE,
                 Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER),
@@ -340,7 +342,7 @@ class Script:
     def __init__(self, path: Path) -> None:
         self.calls: list[tuple[str, Any]] = []
         self._answers = {**USUAL, **path.answers}
-        self._asked: Counter[str] = Counter()
+        self._call_counts: Counter[str] = Counter()
 
     def answer(self, resource: str, arguments: Any) -> Any:
         """Answer a call.
@@ -352,8 +354,8 @@ class Script:
         """
         self.calls.append((resource, arguments))
         kind = kind_of(resource, arguments)
-        place = self._asked[kind]
-        self._asked[kind] += 1
+        place = self._call_counts[kind]
+        self._call_counts[kind] += 1
         for answer in self._answers[kind]:
             place -= answer.times if isinstance(answer, Fails) else 1
             if place < 0:

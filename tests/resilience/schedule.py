@@ -17,7 +17,7 @@ PATIENCE: Final = 4
 """How often ImportIso is asked again when it died."""
 
 
-class What(StrEnum):
+class FaultKind(StrEnum):
     """How a call goes wrong."""
 
     THROTTLED = "is throttled"
@@ -77,7 +77,7 @@ class PlannedFault:
     """Some calls of an operation go wrong: which ones, and how."""
 
     call: str
-    what: What
+    kind: FaultKind
     skip: int
     times: int = 1
 
@@ -85,28 +85,32 @@ class PlannedFault:
         """Say it as the emulator and the simulation are told."""
         service, operation = self.call.split(".")
         code, status = {
-            What.THROTTLED: (_throttle(service, operation), 429 if service != "s3" else 503),
-            What.BROKEN: ("InternalFailure", 500),
-            What.BUSY: ("ServiceUnavailable", 503),
-            What.ANSWER_BROKEN: ("InternalFailure", 500),
-            What.NOT_TAKEN: (REJECTED, None),
-            What.OUT_OF_QUOTA: ("ServiceQuotaExceededException", 402),
-            What.EXPIRED: ("ExpiredTokenException" if service != "s3" else "ExpiredToken", 400),
-            What.SKEWED: ("RequestTimeTooSkewed", 403),
-            What.REFUSED: ("ClientException", 400),
-            What.UNLOADABLE: ("Runtime.ImportModuleError", 500),
-        }.get(self.what, (LOST_RESPONSE, None))
-        if service == "imagebuilder" and self.what in {What.BROKEN, What.ANSWER_BROKEN}:
+            FaultKind.THROTTLED: (_throttle(service, operation), 429 if service != "s3" else 503),
+            FaultKind.BROKEN: ("InternalFailure", 500),
+            FaultKind.BUSY: ("ServiceUnavailable", 503),
+            FaultKind.ANSWER_BROKEN: ("InternalFailure", 500),
+            FaultKind.NOT_TAKEN: (REJECTED, None),
+            FaultKind.OUT_OF_QUOTA: ("ServiceQuotaExceededException", 402),
+            FaultKind.EXPIRED: (
+                "ExpiredTokenException" if service != "s3" else "ExpiredToken",
+                400,
+            ),
+            FaultKind.SKEWED: ("RequestTimeTooSkewed", 403),
+            FaultKind.REFUSED: ("ClientException", 400),
+            FaultKind.UNLOADABLE: ("Runtime.ImportModuleError", 500),
+        }.get(self.kind, (LOST_RESPONSE, None))
+        if service == "imagebuilder" and self.kind in {FaultKind.BROKEN, FaultKind.ANSWER_BROKEN}:
             code, status = "ServiceException", None
-        if service == "imagebuilder" and self.what is What.BUSY:
+        if service == "imagebuilder" and self.kind is FaultKind.BUSY:
             code, status = "ServiceUnavailableException", None
         return Fault(
             operation,
             code,
             status=status,
             service=service,
-            committed=self.what in {What.ANSWER_LOST, What.ANSWER_BROKEN, What.KILLED_AFTER},
-            kill_caller=self.what in {What.KILLED_BEFORE, What.KILLED_AFTER},
+            committed=self.kind
+            in {FaultKind.ANSWER_LOST, FaultKind.ANSWER_BROKEN, FaultKind.KILLED_AFTER},
+            kill_caller=self.kind in {FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER},
             times=self.times,
             skip=self.skip,
         )
@@ -127,7 +131,7 @@ class Upload:
     ----------
     at : float
         Seconds after the beginning.
-    key, disc : str
+    key, iso : str
         Where, and which bytes.
     in_parts : bool
         Whether as a multipart upload, so that the same bytes have another ETag.
@@ -169,13 +173,13 @@ class OperatorAction:
     ----------
     at : float
         Seconds after the beginning.
-    do : Do
+    kind : ActionKind
     which : int
         To which of the objects, builds, AMIs or executions there are, counted around.
     """
 
     at: float
-    do: ActionKind
+    kind: ActionKind
     which: int
 
 
@@ -229,10 +233,10 @@ class Schedule:
                 f"  at {upload.at:.1f} {upload.iso!r} to {upload.key!r}{how}"
                 f" {dict(upload.metadata)}, told after {upload.delays}"
             )
-        for failure in self.faults:
-            lines.append(f"  {failure.call} {failure.skip} x{failure.times} {failure.what}")
+        for fault in self.faults:
+            lines.append(f"  {fault.call} {fault.skip} x{fault.times} {fault.kind}")
         for action in self.actions:
-            lines.append(f"  at {action.at:.1f} somebody {action.do} {action.which}")
+            lines.append(f"  at {action.at:.1f} somebody {action.kind} {action.which}")
         return "\n".join(lines)
 
     @classmethod
@@ -288,37 +292,37 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
 
 _STARTS_BUILDS: Final = ("imagebuilder.ImportDiskImage", "imagebuilder.DistributeImage")
 _ONLY: Final = {
-    What.NOT_TAKEN: "events.PutEvents",
+    FaultKind.NOT_TAKEN: "events.PutEvents",
     # These are answers by themselves, and not what luck is to decide.
-    What.REFUSED: "",
-    What.UNLOADABLE: "",
+    FaultKind.REFUSED: "",
+    FaultKind.UNLOADABLE: "",
 }
 
 
 def _planned_fault(random: Random, calls: Sequence[str]) -> PlannedFault:
     call = random.choice(calls)
-    kinds = [what for what in What if _ONLY.get(what, call) == call]
+    kinds = [kind for kind in FaultKind if _ONLY.get(kind, call) == call]
     if call not in _STARTS_BUILDS:
-        kinds.remove(What.OUT_OF_QUOTA)
+        kinds.remove(FaultKind.OUT_OF_QUOTA)
     if call == "lambda.Invoke":  # Step Functions calls with a token of its own
-        kinds = [what for what in kinds if what not in {What.EXPIRED, What.SKEWED}]
+        kinds = [kind for kind in kinds if kind not in {FaultKind.EXPIRED, FaultKind.SKEWED}]
     skip = int(random.expovariate(1 if call in _OF_COPIES else 1 / 6))
     # Three quick retries of the client's own stand behind every call.
     return PlannedFault(
         call=call,
-        what=random.choice((*kinds, What.KILLED_BEFORE, What.KILLED_AFTER)),
+        kind=random.choice((*kinds, FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER)),
         skip=0 if call in _OF_DISTRIBUTIONS else skip,
         times=random.choice((1, 1, 1, 2, 3, 4)),
     )
 
 
 def _operator_action(random: Random, uploads: tuple[Upload, ...]) -> OperatorAction:
-    do = random.choice([*ActionKind])
+    kind = random.choice([*ActionKind])
     after = random.choice((0.5, 2.0, 20.0, 200.0, 2000.0, 4000.0)) * random.random()
-    if do is ActionKind.FORGET_TOKENS:
+    if kind is ActionKind.FORGET_TOKENS:
         after += 24 * 3600.0
     return OperatorAction(
         at=round(random.choice(uploads).at + after, 3),
-        do=do,
+        kind=kind,
         which=random.randint(0, 5),
     )

@@ -13,17 +13,17 @@ BEGIN: Final = 1_795_000_000.0
 """Seconds since the epoch at which every run begins: in November 2026."""
 
 
-class _GoneError(BaseException):
+class _StoppedError(BaseException):
     """The run is over: whoever still waits goes."""
 
 
-class Baton:
+class Signal:
     """What one thread waits for and another one gives; a plain lock, which costs the least."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
-        self.take, self.give = self._lock.acquire, self._lock.release
+        self.wait, self.set = self._lock.acquire, self._lock.release
 
 
 @dataclass(slots=True)
@@ -38,8 +38,8 @@ class Task:
 
     run: Callable[[], None]
     deadline: float | None = None
-    gone: bool = False
-    _go: Baton = field(default_factory=Baton)
+    stopped: bool = False
+    _go: Signal = field(default_factory=Signal)
     _thread: threading.Thread | None = None
 
 
@@ -63,7 +63,7 @@ class VirtualScheduler:
         self._current: Task | None = None
         self._until = BEGIN
         self._over = False
-        self._back = Baton()
+        self._back = Signal()
         self._error: BaseException | None = None
 
     def __call__(self) -> float:
@@ -93,10 +93,10 @@ class VirtualScheduler:
         if task.deadline is not None:
             seconds = min(seconds, max(0.0, task.deadline - self.now))
         self._put(task, seconds)
-        if self._hand_on() is not task:
-            task._go.take()
-        if task.gone:
-            raise _GoneError
+        if self._switch() is not task:
+            task._go.wait()
+        if task.stopped:
+            raise _StoppedError
         if task.deadline is not None and self.now >= task.deadline:
             raise DeadlineError
 
@@ -109,14 +109,14 @@ class VirtualScheduler:
             Whatever a task raised.
         """
         self._until, self._over = BEGIN + until, False
-        self._hand_on()
-        self._back.take()
+        self._switch()
+        self._back.wait()
         self._over = True
         for _, _, task in self._queue:
-            task.gone = True
+            task.stopped = True
             if task._thread is not None:
                 self._resume(task)
-                self._back.take()
+                self._back.wait()
         self._current = None
         self._queue.clear()
         if self._error is not None:
@@ -126,10 +126,10 @@ class VirtualScheduler:
         self._count += 1
         heapq.heappush(self._queue, (self.now + after, self._count, task))
 
-    def _hand_on(self) -> Task | None:
+    def _switch(self) -> Task | None:
         """Let the next one run, which may be the very one that asks; or let the run end."""
         if self._over or self._error or not self._queue or self._queue[0][0] > self._until:
-            self._back.give()
+            self._back.set()
             return None
         before = self._current
         when, _, task = heapq.heappop(self._queue)
@@ -144,17 +144,17 @@ class VirtualScheduler:
             task._thread = threading.Thread(target=self._body, args=(task,), daemon=True)
             task._thread.start()
         else:
-            task._go.give()
+            task._go.set()
 
     def _body(self, task: Task) -> None:
         try:
             task.run()
-        except _GoneError:
+        except _StoppedError:
             pass
         except BaseException as error:  # noqa: BLE001 # raised again by whoever runs them all
             self._error = error
         finally:
-            self._hand_on()
+            self._switch()
 
 
 def never(*_: Any, **__: Any) -> Any:

@@ -69,7 +69,7 @@ class Execution:
     cause: str = ""
 
 
-class AtOnce:
+class SynchronousExecutor:
     """Stands for a pool of threads: does what it is given at once, in the caller's own."""
 
     def __init__(self, max_workers: int) -> None:
@@ -80,11 +80,11 @@ class AtOnce:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def submit(self, do: Callable[..., Any], *how: Any) -> Future[Any]:
+    def submit(self, run: Callable[..., Any], *how: Any) -> Future[Any]:
         """Do it; who is killed meanwhile does nothing further."""
         done: Future[Any] = Future()
         try:
-            done.set_result(do(*how))
+            done.set_result(run(*how))
         except Exception as error:  # noqa: BLE001 - as the pool does
             done.set_exception(error)
         return done
@@ -98,7 +98,7 @@ class KilledError(BaseException):
 def _function_module(name: str) -> ModuleType:
     """Import a function's code under a name of its own: both are called ``app``."""
     path = ROOT / "functions" / FUNCTIONS[name] / "app.py"
-    spec = importlib.util.spec_from_file_location(f"promise_{FUNCTIONS[name]}", path)
+    spec = importlib.util.spec_from_file_location(f"simulated_{FUNCTIONS[name]}", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -174,7 +174,7 @@ class SimulatedServices(ABC):
         """Stand for the real sleep between a client's own quick retries, and its real dice."""
         self.clock.sleep(self.random.uniform(0.0, 2.0))
 
-    def _say(self, *words: object) -> None:
+    def _trace_line(self, *words: object) -> None:
         self._trace(f"{self.clock.now - 1_795_000_000:12.3f}  {' '.join(map(str, words))}")
 
     def sent_by_a_function(
@@ -185,17 +185,17 @@ class SimulatedServices(ABC):
         service = _SERVICES.get(name, name)
         self.calls += 1
         fault = self._due(service, operation)
-        self._say(service, operation, "" if fault is None else fault)
+        self._trace_line(service, operation, "" if fault is None else fault)
         self._wait()
         if fault is not None and not fault.committed:
-            return self._went_wrong(fault, request)
-        answer = self._answered(service, operation, request)
+            return self._fail(fault, request)
+        answer = self._respond(service, operation, request)
         self._wait()
         if fault is not None:
-            return self._went_wrong(fault, request)
+            return self._fail(fault, request)
         return answer
 
-    def _went_wrong(self, fault: Fault, request: AWSPreparedRequest) -> AWSResponse:
+    def _fail(self, fault: Fault, request: AWSPreparedRequest) -> AWSResponse:
         if fault.kill_caller:
             raise KilledError
         if fault.code == LOST_RESPONSE:
@@ -203,7 +203,7 @@ class SimulatedServices(ABC):
             raise ReadTimeoutError(endpoint_url=request.url)
         return _response(request, error_response(fault))
 
-    def _answered(self, service: str, operation: str, request: AWSPreparedRequest) -> AWSResponse:
+    def _respond(self, service: str, operation: str, request: AWSPreparedRequest) -> AWSResponse:
         if service == "imagebuilder":
             url = urlsplit(request.url)
             found = respond(
@@ -218,25 +218,25 @@ class SimulatedServices(ABC):
             for entry in json.loads(_body(request))["Entries"]:
                 detail = json.loads(entry["Detail"])
                 self.published.append({"detail-type": entry["DetailType"], "detail": detail})
-                self._say("heard", entry["DetailType"], detail["data"].get("code", ""))
+                self._trace_line("heard", entry["DetailType"], detail["data"].get("code", ""))
         return answer
 
     # ------------------------------------------------------------------ Lambda and Step Functions
 
-    def _perform(self, resource: str, asked: Any) -> Any:
+    def _perform(self, resource: str, arguments: Any) -> Any:
         """Do a task of the state machine."""
         if resource.startswith("arn:aws:states:::aws-sdk:imagebuilder:"):
-            return self._integrated(resource.rpartition(":")[2], asked)
-        function = asked["FunctionName"].rpartition(":")[2]
+            return self._call_image_builder(resource.rpartition(":")[2], arguments)
+        function = arguments["FunctionName"].rpartition(":")[2]
         fault = self.faults.take_due("Invoke", "lambda")
         self.calls += 1
-        self._say("Invoke", function, asked["Payload"].get("report", ""), fault or "")
+        self._trace_line("Invoke", function, arguments["Payload"].get("report", ""), fault or "")
         self._wait()
         if fault is None:
-            return {"Payload": self._invoked(function, asked["Payload"])}
+            return {"Payload": self._invoke(function, arguments["Payload"])}
         if fault.committed and not fault.kill_caller:
             # Nobody hears how it ends, yet it goes on: the next try runs beside it.
-            self._spawn(partial(self._unheard, function, asked["Payload"]))
+            self._spawn(partial(self._invoke_unobserved, function, arguments["Payload"]))
         if fault.kill_caller:
             raise TaskError("Runtime.ExitError", "signal: killed")
         if fault.code.startswith("Runtime."):
@@ -246,19 +246,19 @@ class SimulatedServices(ABC):
         cause = service_cause("An error occurred.", "Lambda", 500)
         raise TaskError("Lambda.ServiceException", cause)
 
-    def _unheard(self, function: str, payload: Any) -> None:
+    def _invoke_unobserved(self, function: str, payload: Any) -> None:
         try:
-            self._invoked(function, payload)
+            self._invoke(function, payload)
         except TaskError as error:
-            self._say("nobody hears", error)
+            self._trace_line("unobserved", error)
 
-    def _invoked(self, function: str, payload: Any) -> Any:
+    def _invoke(self, function: str, payload: Any) -> Any:
         task = self.clock.current
         assert task is not None
         module = _function_module(function)
-        for wired in ("intake", "services", "sweep"):
-            if hasattr(module, wired):
-                getattr(module, wired).cache_clear()
+        for cached in ("intake", "services", "sweep"):
+            if hasattr(module, cached):
+                getattr(module, cached).cache_clear()
         task.deadline = deadline = self.clock.now + SECONDS[function]
         context = SimpleNamespace(
             function_name=function,
@@ -274,26 +274,26 @@ class SimulatedServices(ABC):
         except DeadlineError:
             raise TaskError("Sandbox.Timedout", "Task timed out") from None
         except Exception as error:
-            said = {"errorType": type(error).__name__, "errorMessage": str(error)}
-            self._say(function, "raised", said)
-            raise TaskError(type(error).__name__, json.dumps(said)) from error
+            cause = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            self._trace_line(function, "raised", cause)
+            raise TaskError(type(error).__name__, json.dumps(cause)) from error
         finally:
             task.deadline = None
 
-    def _integrated(self, action: str, asked: Any) -> Any:
+    def _call_image_builder(self, action: str, arguments: Any) -> Any:
         """Call Image Builder as Step Functions' SDK integration does."""
         operation = model_of("imagebuilder").operation_model(action[0].upper() + action[1:])
         fault = self.faults.take_due(operation.name)
         self.calls += 1
         self._wait()
         if fault is not None:
-            self._say("States:", operation.name, fault)
+            self._trace_line("States:", operation.name, fault)
             if fault.code in (LOST_RESPONSE, REJECTED):
                 raise TaskError("Imagebuilder.SdkClientException", fault.message)
             raise _refused(fault.code, fault.message, error_response(fault)[0])
         try:
             answer = self.builder.call(
-                operation.name, convert_case(operation.input_shape, asked, str.lower)
+                operation.name, convert_case(operation.input_shape, arguments, str.lower)
             )
         except LostResponseError as error:
             raise TaskError("Imagebuilder.SdkClientException", str(error)) from error
@@ -301,20 +301,20 @@ class SimulatedServices(ABC):
             raise _refused(error.code, str(error), error.status or 400) from error
         return convert_case(operation.output_shape, answer, str.upper)
 
-    def states(self, operation: str, asked: Mapping[str, Any]) -> Answer:
+    def states(self, operation: str, arguments: Mapping[str, Any]) -> Answer:
         """Answer as Step Functions does."""
-        said: dict[str, Any]
+        body: dict[str, Any]
         if operation == "DescribeExecution":
-            found = self.executions[asked["executionArn"]]
-            said = {"executionArn": asked["executionArn"], "status": found.status}
-            said |= {"error": found.error, "cause": found.cause} if found.error else {}
-            return _json(200, said)
-        arn = f"{MACHINE.replace('stateMachine', 'execution')}:{asked['name']}"
+            found = self.executions[arguments["executionArn"]]
+            body = {"executionArn": arguments["executionArn"], "status": found.status}
+            body |= {"error": found.error, "cause": found.cause} if found.error else {}
+            return _json(200, body)
+        arn = f"{MACHINE.replace('stateMachine', 'execution')}:{arguments['name']}"
         known = self.executions.get(arn)
-        if known and (known.status != "RUNNING" or known.input != asked["input"]):
+        if known and (known.status != "RUNNING" or known.input != arguments["input"]):
             return _json(400, {"__type": "ExecutionAlreadyExists", "message": "Taken."})
         if known is None:
-            self._start(asked["input"], arn)
+            self._start(arguments["input"], arn)
         return _json(200, {"executionArn": arn, "startDate": self.clock.now})
 
     def _deliver(self, event: str) -> None:
@@ -331,10 +331,10 @@ class SimulatedServices(ABC):
             if execution.status != "RUNNING":
                 raise AbortedError
 
-        def perform(resource: str, asked: Any) -> Any:
+        def perform(resource: str, arguments: Any) -> Any:
             unless_aborted()
             try:
-                return self._perform(resource, asked)
+                return self._perform(resource, arguments)
             finally:
                 unless_aborted()
 
@@ -348,11 +348,11 @@ class SimulatedServices(ABC):
             )
             execution.status = "SUCCEEDED"
         except TaskError as error:
-            self._say("execution failed", error)
+            self._trace_line("execution failed", error)
             execution.status, execution.error = "FAILED", error.error
             execution.cause = error.cause
         except AbortedError:
-            self._say("execution aborted", arn)
+            self._trace_line("execution aborted", arn)
 
 
 class CachedSession:
@@ -360,11 +360,11 @@ class CachedSession:
 
     def client(self, service: str, **how: Any) -> Any:
         """Get a client."""
-        return _inside("client", service, **how)
+        return _client("client", service, **how)
 
     def resource(self, service: str, **how: Any) -> Any:
         """Get a resource."""
-        return _inside("resource", service, **how)
+        return _client("resource", service, **how)
 
 
 RUNNING: list[SimulatedServices] = []
@@ -372,23 +372,23 @@ RUNNING: list[SimulatedServices] = []
 
 
 @cache
-def _inside(kind: str, service: str, **how: Any) -> Any:
+def _client(kind: str, service: str, **how: Any) -> Any:
     # A client's budget of retries lasts: without an end, lest one run should miss another's.
     quota = partial(botocore.retries.quota.RetryQuota, 10**9)
     with patch.object(botocore.retries.standard.quota, "RetryQuota", quota):
-        return getattr(_wired(), kind)(service, **how)
+        return getattr(_simulated_session(), kind)(service, **how)
 
 
 @cache
-def _wired() -> boto3.Session:
+def _simulated_session() -> boto3.Session:
     session = new_session()
     events = session._session.get_component("event_emitter")
     events.unregister("before-send", botocore_stubber)
-    events.register("before-send", _handed_on)
+    events.register("before-send", _send)
     return session
 
 
-def _handed_on(**sent: Any) -> AWSResponse | None:
+def _send(**sent: Any) -> AWSResponse | None:
     return RUNNING[-1].sent_by_a_function(**sent)
 
 
@@ -407,5 +407,5 @@ def _response(request: AWSPreparedRequest, answer: Answer) -> AWSResponse:
     return AWSResponse(request.url, status, HTTPHeaders.from_pairs(headers.items()), Raw(body))
 
 
-def _json(status: int, said: Mapping[str, Any]) -> Answer:
-    return status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(said).encode()
+def _json(status: int, body: Mapping[str, Any]) -> Answer:
+    return status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body).encode()

@@ -31,7 +31,7 @@ from isodrop import bootstrap
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.staging import StagingBucket
-from isodrop.aws.step_functions import Execution as ExecutionAsTold
+from isodrop.aws.step_functions import Execution as StepFunctionsExecution
 from isodrop.aws.step_functions import StepFunctions
 from isodrop_cli.operations import Operator, OperatorError
 from isodrop_local.faults import LOST_RESPONSE, Fault
@@ -63,9 +63,9 @@ from tests.resilience.scheduler import BEGIN
 from tests.resilience.simulated_services import (
     MACHINE,
     RUNNING,
-    AtOnce,
     CachedSession,
     SimulatedServices,
+    SynchronousExecutor,
     new_session,
 )
 from tests.resilience.state_machine import TaskError
@@ -98,7 +98,7 @@ class Simulation(SimulatedServices):
     schedule : Schedule
     trace : callable, optional
         Is told each call and what became of it, for people.
-    meanwhile : mapping, optional
+    during : mapping, optional
         What people do at the very moment of a call: by its name and number, from 1.
     kill : tuple of int and bool, optional
         Which call of a function, from 1, the function is killed at; and whether after it.
@@ -115,7 +115,7 @@ class Simulation(SimulatedServices):
         schedule: Schedule,
         trace: Callable[[str], None] | None = None,
         *,
-        meanwhile: Mapping[tuple[str, int], Upload | OperatorAction] | None = None,
+        during: Mapping[tuple[str, int], Upload | OperatorAction] | None = None,
         kill: tuple[int, bool] | None = None,
         parameters: Mapping[str, int] | None = None,
         speed: float = 1.0,
@@ -124,7 +124,7 @@ class Simulation(SimulatedServices):
         self._lasts = lasts
         self.schedule = schedule
         self.sent: Counter[str] = Counter()
-        self._meanwhile = meanwhile or {}
+        self._during = during or {}
         self._kill = kill
         self._parameters = {**PARAMETERS, **(parameters or {})}
         self._speed = speed
@@ -137,12 +137,12 @@ class Simulation(SimulatedServices):
         super().__init__(
             schedule.seed, _definition(**self._parameters, DistributesImages=distributes), trace
         )
-        for failure in schedule.faults:
-            self.faults.add(failure.fault())
+        for planned in schedule.faults:
+            self.faults.add(planned.fault())
 
     def run(self) -> FinalState:
         """Run it to its end, and read how it ended."""
-        with self._ground():
+        with self._environment():
             for upload in self.schedule.uploads:
                 self._spawn(partial(self._upload, upload), upload.at)
             for action in self.schedule.actions:
@@ -166,9 +166,9 @@ class Simulation(SimulatedServices):
         quiet = 0
         while self._running or quiet < 2:
             try:
-                found = self._invoked("Sweep", {})
+                found = self._invoke("Sweep", {})
             except TaskError as error:
-                self._say("the sweep failed", error)
+                self._trace_line("the sweep failed", error)
                 found = {"started": 1}
             busy = self._running or self._is_building()
             busy = busy or any(found.get(name) for name in _BUSY)
@@ -183,7 +183,7 @@ class Simulation(SimulatedServices):
     # ------------------------------------------------------------------ the ground
 
     @contextmanager
-    def _ground(self) -> Iterator[None]:
+    def _environment(self) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(patch.dict(os.environ, ENVIRON, clear=True))
             stack.enter_context(mock_aws())
@@ -191,7 +191,9 @@ class Simulation(SimulatedServices):
             # Copies of several parts, one after the other: the clock's threads are the only ones.
             stack.enter_context(patch.object(isodrop.bootstrap, "PART_SIZE", PART_SIZE))
             stack.enter_context(patch.object(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 1024))
-            stack.enter_context(patch.object(isodrop.aws.staging, "ThreadPoolExecutor", AtOnce))
+            stack.enter_context(
+                patch.object(isodrop.aws.staging, "ThreadPoolExecutor", SynchronousExecutor)
+            )
             for models in (moto.s3.models, moto.dynamodb.models.table):
                 stack.enter_context(patch.object(models, "utcnow", self._now))
             self.builder = FakeImageBuilder(
@@ -202,7 +204,7 @@ class Simulation(SimulatedServices):
                 speed=self._speed,
             )
             self.builder.quota = self.schedule.quota
-            self._make()
+            self._create_resources()
             RUNNING.append(self)
             stack.callback(RUNNING.pop)
             # A client's own quick retries wait for the real clock.
@@ -215,7 +217,7 @@ class Simulation(SimulatedServices):
             stack.enter_context(patch.object(bootstrap, "datetime", self._datetime()))
             yield
 
-    def _make(self) -> None:
+    def _create_resources(self) -> None:
         """Make what the template makes."""
         s3 = self.outside("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -286,11 +288,11 @@ class Simulation(SimulatedServices):
         """Find out what becomes of a call; and let people do what they do at this very moment."""
         call = f"{service}.{operation}"
         self.sent[call] += 1
-        meanwhile = self._meanwhile.get((call, self.sent[call]))
-        if isinstance(meanwhile, OperatorAction):
-            self._act(meanwhile)
-        elif meanwhile is not None:
-            self._upload(meanwhile)
+        during = self._during.get((call, self.sent[call]))
+        if isinstance(during, OperatorAction):
+            self._act(during)
+        elif during is not None:
+            self._upload(during)
         if self._kill is not None and self._kill[0] == self.sent.total():
             return Fault(
                 operation, LOST_RESPONSE, service=service, committed=self._kill[1], kill_caller=True
@@ -302,7 +304,7 @@ class Simulation(SimulatedServices):
     def _upload(self, upload: Upload) -> None:
         data = make_iso(upload.iso)
         etag, version = put(self.outside("s3"), BUCKET, upload.key, data, upload)
-        self._say("uploaded", upload.iso, "to", upload.key, version)
+        self._trace_line("uploaded", upload.iso, "to", upload.key, version)
         self._etags[copied_etag(data, PART_SIZE)] = upload.iso
         self._uploaded.append(uploaded_iso(upload, upload.key, version))
         event = _event(upload, len(data), etag, version, len(self._uploaded))
@@ -311,24 +313,24 @@ class Simulation(SimulatedServices):
 
     def _act(self, action: OperatorAction) -> None:
         try:
-            self._done(action)
+            self._act_unchecked(action)
         except (
             *(ServiceError, LostResponseError, OperatorError),
             self.outside("ec2").exceptions.ClientError,
         ) as error:
-            self._say("in vain:", error)
-        self._say("somebody", action.do, action.which)
+            self._trace_line("in vain:", error)
+        self._trace_line("somebody", action.kind, action.which)
 
-    def _done(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
+    def _act_unchecked(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
         builds = [*self.builder.builds.values()]
         imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
         amis = [ami.image for build in builds for ami in build.amis]
         going = [each for each in self.executions.values() if each.status == "RUNNING"]
-        match action.do:
+        match action.kind:
             case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._uploaded:
                 one = self._uploaded[action.which % len(self._uploaded)]
-                self._delete(one, for_good=action.do is ActionKind.DELETE_VERSION)
+                self._delete(one, for_good=action.kind is ActionKind.DELETE_VERSION)
             case ActionKind.DELETE_COPIES:
                 self._lost_copies = self._lost_copies or bool(self._staging.empty())
             case ActionKind.CANCEL_BUILD if running:
@@ -362,9 +364,9 @@ class Simulation(SimulatedServices):
         """Do what isodrop retry does."""
         operator = Operator(
             s3=self.outside("s3"),
-            builder=ImageBuilder(_NOBODY, _NOBODY),
+            builder=ImageBuilder(_UNUSED, _UNUSED),
             ledger=Ledger(new_session().resource("dynamodb").Table("ledger")),
-            executions=_Executions(_NOBODY, MACHINE, self),
+            executions=_Executions(_UNUSED, MACHINE, self),
             bucket=BUCKET,
         )
         operator.retry(operator.get_history(BUCKET, key), {})
@@ -380,13 +382,13 @@ class Simulation(SimulatedServices):
             distributions=self.builder.history("distribution"),
             distributes=self.schedule.distributes,
             executions={arn: each.status for arn, each in self.executions.items()},
-            runs=versions_by_upload(items),
+            versions=versions_by_upload(items),
             budget=budget_of(items, self.schedule.at_once, self.schedule.per_day),
             maybe_tokens=maybe_tokens(items),
             staged=[self._staging.uri(each.key) for each in self._staging.list_copies()],
             maybe_sent=maybe_sent(items),
             lost_copies=self._lost_copies,
-            retries=runs_by_version(items),
+            run_counts=runs_by_version(items),
             lost_amis=self._lost_amis,
             undelivered=0,
             violations=self.builder.controls.violations,
@@ -394,7 +396,7 @@ class Simulation(SimulatedServices):
         )
 
 
-_NOBODY: Any = None
+_UNUSED: Any = None
 """Whom an operator that retries does not call."""
 
 
@@ -405,13 +407,13 @@ class _Executions(StepFunctions):
     simulation: Simulation
 
     def start_execution(self, name: str, event: Mapping[str, Any]) -> str | None:
-        asked = {"name": name, "input": json.dumps(event)}
-        status, _, said = self.simulation.states("StartExecution", asked)
-        return str(json.loads(said)["executionArn"]) if status == HTTPStatus.OK else None
+        request = {"name": name, "input": json.dumps(event)}
+        status, _, body = self.simulation.states("StartExecution", request)
+        return str(json.loads(body)["executionArn"]) if status == HTTPStatus.OK else None
 
-    def describe_execution(self, arn: str) -> ExecutionAsTold | None:
+    def describe_execution(self, arn: str) -> StepFunctionsExecution | None:
         found = self.simulation.executions.get(arn)
-        return None if found is None else ExecutionAsTold(arn, found.status, found.cause)
+        return None if found is None else StepFunctionsExecution(arn, found.status, found.cause)
 
 
 def _event(upload: Upload, size: int, etag: str, version: str, number: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from functools import partial
 
 from isodrop_local.stack import LocalStack
 from tests.resilience.emulator_run import PARAMETERS, EmulatorRun
-from tests.resilience.oracle import FinalState, broken
+from tests.resilience.oracle import FinalState, find_violations
 from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Schedule
 from tests.resilience.simulation import Simulation
 
@@ -31,7 +31,7 @@ class Outcome:
         How many there were.
     ends : Metrics
         How often each answer was given.
-    broken : dict of int to list of str
+    violations : dict of int to list of str
         Broken promises by seed.
     """
 
@@ -39,7 +39,7 @@ class Outcome:
     calls: int = 0
     uploads: int = 0
     ends: Counter[str] = field(default_factory=Counter)
-    broken: dict[int, list[str]] = field(default_factory=dict)
+    violations: dict[int, list[str]] = field(default_factory=dict)
 
     def count(self, schedule: Schedule, end: FinalState, calls: int) -> list[str]:
         """Judge a run and count it; get what was broken."""
@@ -50,11 +50,11 @@ class Outcome:
             kind = event["detail-type"].removeprefix("ISO Import ")
             if kind not in {"Started", "Progressed"}:
                 self.ends[f"{kind} {event['detail']['data'].get('code', '')}".strip()] += 1
-        lines = broken(
+        lines = find_violations(
             end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
         )
         if lines:
-            self.broken[schedule.seed] = lines
+            self.violations[schedule.seed] = lines
         return lines
 
 
@@ -81,7 +81,7 @@ def soak(seeds: Iterable[int], run: Run = in_process, until: float = float("inf"
         if outcome.schedules % 20 == 0:
             gc.collect()  # a run leaves cycles that hold whole ISOs
         if lines:
-            print(schedule, *(f"  BROKEN: {line}" for line in lines), sep="\n", flush=True)
+            print(schedule, *(f"  VIOLATION: {line}" for line in lines), sep="\n", flush=True)
     return outcome
 
 
@@ -95,24 +95,24 @@ def main() -> int:
     parser.add_argument(
         "--stack", action="store_true", help="on the stack, and only those that kill processes"
     )
-    said = parser.parse_args()
-    if said.schedules is None and said.minutes is None:
-        said.schedules = 200
+    arguments = parser.parse_args()
+    if arguments.schedules is None and arguments.minutes is None:
+        arguments.schedules = 200
     began = time.monotonic()
-    until = float("inf") if said.minutes is None else began + 60 * said.minutes
-    seeds = itertools.count(said.seed)
-    if said.stack and said.schedules != 1:
+    until = float("inf") if arguments.minutes is None else began + 60 * arguments.minutes
+    seeds = itertools.count(arguments.seed)
+    if arguments.stack and arguments.schedules != 1:
         seeds = (seed for seed in seeds if Schedule.of(seed).kills)  # type: ignore[assignment] # a narrower iterator
-    chosen = itertools.islice(seeds, said.schedules)
-    if said.stack:
+    chosen = itertools.islice(seeds, arguments.schedules)
+    if arguments.stack:
         with LocalStack(wait_scale=0.001) as stack:
             stack.deploy(PARAMETERS)
             outcome = soak(chosen, partial(on_the_stack, stack), until)
     else:
-        trace = print if said.schedules == 1 else None
+        trace = print if arguments.schedules == 1 else None
         outcome = soak(chosen, partial(in_process, trace=trace), until)
     print_summary(outcome, time.monotonic() - began)
-    return 1 if outcome.broken else 0
+    return 1 if outcome.violations else 0
 
 
 def on_the_stack(stack: LocalStack, schedule: Schedule) -> tuple[FinalState, int]:
@@ -129,7 +129,7 @@ def print_summary(outcome: Outcome, seconds: float) -> None:
     )
     for end, count in outcome.ends.most_common():
         print(f"{count:>9,}  {end}")
-    print(f"{len(outcome.broken)} schedules with a broken promise: {sorted(outcome.broken)}")
+    print(f"{len(outcome.violations)} schedules with violations: {sorted(outcome.violations)}")
 
 
 if __name__ == "__main__":

@@ -109,11 +109,11 @@ class Machine:
         return self._walk(self.definition, _Scope(execution, {}, given))
 
     def _walk(self, level: Mapping[str, Any], scope: _Scope) -> Any:
-        _known(level, {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds"})
+        _check_known(level, {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds"})
         name: str | None = level["StartAt"]
         while name is not None:
             state = level["States"][name]
-            _known(state, _FIELDS[state["Type"]])
+            _check_known(state, _FIELDS[state["Type"]])
             self.entered(name)
             name, output = getattr(self, f"_{state['Type'].lower()}")(state, scope)
             scope = replace(scope, input=output)
@@ -123,39 +123,39 @@ class Machine:
         return None, scope.input
 
     def _wait(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
-        self.sleep(float(_filled(state["Seconds"], scope)))
+        self.sleep(float(_fill(state["Seconds"], scope)))
         return state["Next"], scope.input
 
     def _choice(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
         for choice in state["Choices"]:
-            _known(choice, {"Comment", "Condition", "Assign", "Next"})
-            condition = _filled(choice["Condition"], scope)
+            _check_known(choice, {"Comment", "Condition", "Assign", "Next"})
+            condition = _fill(choice["Condition"], scope)
             if not isinstance(condition, bool):
                 raise TaskError("States.QueryEvaluationError", f"{condition!r} is no boolean")
             if condition:
-                scope.variables.update(_filled(choice.get("Assign", {}), scope))
+                scope.variables.update(_fill(choice.get("Assign", {}), scope))
                 return choice["Next"], scope.input
         return state["Default"], scope.input
 
     def _task(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
         def work() -> Any:
-            asked = json.dumps(_limited(_filled(state["Arguments"], scope), "Arguments"))
-            result = self.perform(state["Resource"], json.loads(asked))
-            return _limited(result, state["Resource"])
+            arguments = json.dumps(_check_size(_fill(state["Arguments"], scope), "Arguments"))
+            result = self.perform(state["Resource"], json.loads(arguments))
+            return _check_size(result, state["Resource"])
 
-        return self._worked(state, scope, work)
+        return self._run_with_retries(state, scope, work)
 
     def _parallel(self, state: Json, scope: _Scope) -> tuple[str | None, Any]:
         (branch,) = state["Branches"]
 
         def work() -> Any:
-            given = _filled(state["Arguments"], scope)
+            given = _fill(state["Arguments"], scope)
             # "Variables that a branch assigns are its own and end with it."
             return [self._walk(branch, replace(scope, input=given, variables={**scope.variables}))]
 
-        return self._worked(state, scope, work)
+        return self._run_with_retries(state, scope, work)
 
-    def _worked(
+    def _run_with_retries(
         self, state: Json, scope: _Scope, work: Callable[[], Any]
     ) -> tuple[str | None, Any]:
         """Do a state's work: again as Retry says, and as Catch says when that did not help."""
@@ -163,55 +163,57 @@ class Machine:
         while True:
             try:
                 result = work()
-                return self._left(state, replace(scope, result=result), result)
+                return self._leave(state, replace(scope, result=result), result)
             except TaskError as error:
-                seconds = self._again(state, error, retried)
+                seconds = self._retry_delay(state, error, retried)
                 if seconds is None:
-                    return self._caught(state, scope, error)
+                    return self._catch(state, scope, error)
             self.sleep(seconds)
 
-    def _again(self, state: Json, error: TaskError, retried: list[int]) -> float | None:
-        for place, retry in enumerate(state.get("Retry", ())):
-            _known(retry, _RETRY)
+    def _retry_delay(self, state: Json, error: TaskError, retried: list[int]) -> float | None:
+        for index, retry in enumerate(state.get("Retry", ())):
+            _check_known(retry, _RETRY)
             if not _matches(retry, error):
                 continue
-            if retried[place] >= retry.get("MaxAttempts", 3):
+            if retried[index] >= retry.get("MaxAttempts", 3):
                 return None
             seconds = (
-                retry.get("IntervalSeconds", 1) * retry.get("BackoffRate", 2) ** retried[place]
+                retry.get("IntervalSeconds", 1) * retry.get("BackoffRate", 2) ** retried[index]
             )
-            retried[place] += 1
+            retried[index] += 1
             return self.random.uniform(0, min(seconds, retry.get("MaxDelaySeconds", seconds)))
         return None
 
-    def _caught(self, state: Json, scope: _Scope, error: TaskError) -> tuple[str | None, Any]:
+    def _catch(self, state: Json, scope: _Scope, error: TaskError) -> tuple[str | None, Any]:
         for catch in state.get("Catch", ()):
-            _known(catch, _CATCH)
+            _check_known(catch, _CATCH)
             if _matches(catch, error):
                 output = {"Error": error.error, "Cause": error.cause}
-                return self._left(catch, replace(scope, error=output), output)
+                return self._leave(catch, replace(scope, error=output), output)
         raise error
 
-    def _left(self, ways: Json, scope: _Scope, default: Any) -> tuple[str | None, Any]:
+    def _leave(self, part: Json, scope: _Scope, default: Any) -> tuple[str | None, Any]:
         """Leave a state by what it, or its Catch, says: output, variables, next."""
-        output = _limited(_filled(ways["Output"], scope), "Output") if "Output" in ways else default
+        output = (
+            _check_size(_fill(part["Output"], scope), "Output") if "Output" in part else default
+        )
         # "Assign" is evaluated with the variables as they were.
-        scope.variables.update(_filled(ways.get("Assign", {}), scope))
-        return ways.get("Next"), output
+        scope.variables.update(_fill(part.get("Assign", {}), scope))
+        return part.get("Next"), output
 
 
-def _known(part: Mapping[str, Any], names: Any) -> None:
+def _check_known(part: Mapping[str, Any], names: Any) -> None:
     unknown = set(part) - set(names)
     if unknown:
         raise NotImplementedError(f"this interpreter does not know {', '.join(sorted(unknown))}")
 
 
-def _matches(harness: Mapping[str, Any], error: TaskError) -> bool:
-    named = error.error in harness["ErrorEquals"]
-    return named or ("States.ALL" in harness["ErrorEquals"] and error.error not in _TERMINAL)
+def _matches(rule: Mapping[str, Any], error: TaskError) -> bool:
+    named = error.error in rule["ErrorEquals"]
+    return named or ("States.ALL" in rule["ErrorEquals"] and error.error not in _TERMINAL)
 
 
-def _limited(payload: Any, what: str) -> Any:
+def _check_size(payload: Any, what: str) -> Any:
     if len(json.dumps(payload, ensure_ascii=False).encode()) > LIMIT:
         raise TaskError(
             "States.DataLimitExceeded",
@@ -221,12 +223,12 @@ def _limited(payload: Any, what: str) -> Any:
     return payload
 
 
-def _filled(template: Any, scope: _Scope) -> Any:
+def _fill(template: Any, scope: _Scope) -> Any:
     """Fill a template: what stands in ``{% %}`` is JSONata."""
     if isinstance(template, dict):
-        return {name: _filled(item, scope) for name, item in template.items()}
+        return {name: _fill(item, scope) for name, item in template.items()}
     if isinstance(template, list):
-        return [_filled(item, scope) for item in template]
+        return [_fill(item, scope) for item in template]
     if not (isinstance(template, str) and template.startswith("{%")):
         return template
     bound = {name: _null(value) for name, value in scope.variables.items()}
@@ -236,20 +238,20 @@ def _filled(template: Any, scope: _Scope) -> Any:
         "errorOutput": scope.error,
         "context": {"Execution": {"Id": scope.execution}},
     }
-    words = template[2:-2].strip()
+    expression = template[2:-2].strip()
     try:
-        value = _compiled(words).evaluate(None, bound)
-        defined = value is not None or _compiled(f"$exists({words})").evaluate(None, bound)
+        value = _compiled(expression).evaluate(None, bound)
+        defined = value is not None or _compiled(f"$exists({expression})").evaluate(None, bound)
     except Exception as error:
-        raise TaskError("States.QueryEvaluationError", f"{words}: {error}") from error
+        raise TaskError("States.QueryEvaluationError", f"{expression}: {error}") from error
     if not defined:
-        raise TaskError("States.QueryEvaluationError", f"{words} is undefined")
+        raise TaskError("States.QueryEvaluationError", f"{expression} is undefined")
     return _plain(value)
 
 
 @cache
-def _compiled(words: str) -> Jsonata:
-    return Jsonata.jsonata(words)
+def _compiled(expression: str) -> Jsonata:
+    return Jsonata.jsonata(expression)
 
 
 def _null(value: Any) -> Any:

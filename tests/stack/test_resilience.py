@@ -9,9 +9,9 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop_local.stack import LocalStack
-from tests.resilience.emulator_run import EmulatorRun, order
-from tests.resilience.oracle import broken
-from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, PlannedFault, Schedule, What
+from tests.resilience.emulator_run import EmulatorRun, inject
+from tests.resilience.oracle import find_violations
+from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, FaultKind, PlannedFault, Schedule
 from tests.stack.conftest import MakeIso
 
 CALLS = (
@@ -26,8 +26,14 @@ CALLS = (
     "imagebuilder.ListWorkflowExecutions",
     "events.PutEvents",
 )
-WITHOUT_EFFECT = (What.THROTTLED, What.BROKEN, What.BUSY, What.LOST, What.KILLED_BEFORE)
-WITH_EFFECT = (What.ANSWER_LOST, What.ANSWER_BROKEN, What.KILLED_AFTER)
+WITHOUT_EFFECT = (
+    FaultKind.THROTTLED,
+    FaultKind.BROKEN,
+    FaultKind.BUSY,
+    FaultKind.LOST,
+    FaultKind.KILLED_BEFORE,
+)
+WITH_EFFECT = (FaultKind.ANSWER_LOST, FaultKind.ANSWER_BROKEN, FaultKind.KILLED_AFTER)
 # Few: these take several seconds each. `make soak-faults STACK=1` runs any number of them.
 SEEDS = (1007, 1011)
 
@@ -45,12 +51,12 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
     ]
 
 
-def only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
+def the_only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
     """Wait for a key's answer, and for there being no other."""
     stack.wait_for_answer(key, timeout=60)
     stack.settle(60)
-    told = {str(answer["detail"]): answer for answer in stack.answers(key)}
-    (answer,) = told.values()
+    answers = {str(answer["detail"]): answer for answer in stack.answers(key)}
+    (answer,) = answers.values()
     return answer
 
 
@@ -58,26 +64,26 @@ def only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
 def test_a_call_failing_in_every_way_gives_one_build_and_one_answer(
     stack: LocalStack, iso: MakeIso, call: str
 ) -> None:
-    for what in (*WITHOUT_EFFECT, *WITH_EFFECT):
-        order(stack, PlannedFault(call, what, 0))
+    for kind in (*WITHOUT_EFFECT, *WITH_EFFECT):
+        inject(stack, PlannedFault(call, kind, 0))
 
     key = stack.upload(iso())
 
-    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert the_only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
     assert stack.faults_left() == 0
 
 
-@pytest.mark.parametrize("what", WITH_EFFECT)
+@pytest.mark.parametrize("kind", WITH_EFFECT)
 def test_an_import_failing_in_every_way_gives_one_build_and_one_answer(
-    stack: LocalStack, iso: MakeIso, what: What
+    stack: LocalStack, iso: MakeIso, kind: FaultKind
 ) -> None:
-    for each in (*WITHOUT_EFFECT, what):
-        order(stack, PlannedFault("imagebuilder.ImportDiskImage", each, 0))
+    for each in (*WITHOUT_EFFECT, kind):
+        inject(stack, PlannedFault("imagebuilder.ImportDiskImage", each, 0))
 
     key = stack.upload(iso())
 
-    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert the_only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
     assert stack.faults_left() == 0
 
@@ -85,12 +91,12 @@ def test_an_import_failing_in_every_way_gives_one_build_and_one_answer(
 def test_an_invocation_whose_result_is_lost_runs_beside_the_next(
     stack: LocalStack, iso: MakeIso
 ) -> None:
-    order(stack, PlannedFault("lambda.Invoke", What.ANSWER_LOST, 0, 2))
-    order(stack, PlannedFault("lambda.Invoke", What.KILLED_BEFORE, 0, 1))
+    inject(stack, PlannedFault("lambda.Invoke", FaultKind.ANSWER_LOST, 0, 2))
+    inject(stack, PlannedFault("lambda.Invoke", FaultKind.KILLED_BEFORE, 0, 1))
 
     key = stack.upload(iso())
 
-    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert the_only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
 
 
@@ -102,7 +108,7 @@ def test_fifty_copies_of_one_event_give_one_build_and_one_answer(
 
     key = stack.upload(iso())
 
-    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert the_only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert len(builds_of(stack, key)) == 1
     assert len(stack.executions()) == before + 50
 
@@ -121,20 +127,20 @@ def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, is
 
 
 def test_an_answer_that_the_bus_refuses_is_published_again(stack: LocalStack, iso: MakeIso) -> None:
-    order(stack, PlannedFault("events.PutEvents", What.NOT_TAKEN, 0, 8))
+    inject(stack, PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 0, 8))
 
     key = stack.upload(iso())
 
-    assert only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
+    assert the_only_answer(stack, key)["detail-type"] == "ISO Import Succeeded"
     assert stack.faults_left() == 0
 
 
 def test_a_function_that_cannot_be_loaded_ends_in_an_answer(
     stack: LocalStack, iso: MakeIso
 ) -> None:
-    order(stack, PlannedFault("lambda.Invoke", What.UNLOADABLE, 0, 5))
+    inject(stack, PlannedFault("lambda.Invoke", FaultKind.UNLOADABLE, 0, 5))
 
-    answer = only_answer(stack, stack.upload(iso()))
+    answer = the_only_answer(stack, stack.upload(iso()))
 
     assert data(answer)["code"] == Code.INTERNAL_ERROR
     assert "ImportModuleError" in data(answer)["message"]
@@ -148,6 +154,8 @@ def test_no_promise_is_broken_while_processes_are_killed(deployed: LocalStack, s
     end = EmulatorRun(schedule, deployed).run()
 
     assert (
-        broken(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient)
+        find_violations(
+            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+        )
         == []
     )

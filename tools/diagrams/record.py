@@ -23,11 +23,11 @@ from typing import Any, Final
 from isodrop_local.template import ROOT
 from tests.resilience.schedule import (
     ActionKind,
+    FaultKind,
     OperatorAction,
     PlannedFault,
     Schedule,
     Upload,
-    What,
 )
 from tests.resilience.scheduler import BEGIN
 from tests.resilience.simulated_services import Execution
@@ -98,16 +98,16 @@ def simulate_day(seed: int = 1) -> Schedule:
     uploads[7] = Upload(6 * _HOUR, "7.iso", "nobody-was-told", delays=())
     uploads.sort(key=lambda upload: upload.at)
 
-    def while_it_runs(number: int, do: ActionKind) -> OperatorAction:
-        return OperatorAction(uploads[number].at + _HOUR / 6, do, 0)
+    def while_it_runs(number: int, kind: ActionKind) -> OperatorAction:
+        return OperatorAction(uploads[number].at + _HOUR / 6, kind, 0)
 
     return Schedule(
         seed=seed,
         uploads=tuple(uploads),
         faults=(
-            PlannedFault("s3.GetObject", What.THROTTLED, skip=20, times=9),
-            PlannedFault("lambda.Invoke", What.KILLED_BEFORE, skip=60),
-            PlannedFault("dynamodb.UpdateItem", What.KILLED_BEFORE, skip=50),
+            PlannedFault("s3.GetObject", FaultKind.THROTTLED, skip=20, times=9),
+            PlannedFault("lambda.Invoke", FaultKind.KILLED_BEFORE, skip=60),
+            PlannedFault("dynamodb.UpdateItem", FaultKind.KILLED_BEFORE, skip=50),
         ),
         actions=(
             while_it_runs(5, ActionKind.FAIL_BUILD),
@@ -158,14 +158,14 @@ class _RecordedDay(Simulation):
         ended = _ENDS[execution.status]
         self.record("AWS/States", ended, {"StateMachineArn": "ImportStateMachine"})
 
-    def _make(self) -> None:
-        super()._make()
+    def _create_resources(self) -> None:
+        super()._create_resources()
         del os.environ["POWERTOOLS_METRICS_DISABLED"]
 
-    def _invoked(self, function: str, payload: Any) -> Any:
+    def _invoke(self, function: str, payload: Any) -> Any:
         failed = 0
         try:
-            return super()._invoked(function, payload)
+            return super()._invoke(function, payload)
         except TaskError:
             failed = 1
             raise

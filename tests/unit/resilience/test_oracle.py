@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from isodrop_local.faults import LOST_RESPONSE, REJECTED, Fault, Faults, error_response
-from tests.resilience.oracle import FinalState, UploadedIso, broken
+from tests.resilience.oracle import FinalState, UploadedIso, find_violations
 from tests.resilience.schedule import Schedule
 from tests.resilience.state_machine import Machine, TaskError
 
@@ -51,7 +51,7 @@ KEPT = FinalState(
     published=[an_answer()],
     builds=[a_build()],
     executions={"execution": "SUCCEEDED"},
-    runs={"d1": "v1", "d2": "v2"},
+    versions={"d1": "v1", "d2": "v2"},
     lost_amis={},
     undelivered=0,
     violations=[],
@@ -81,10 +81,10 @@ def test_a_kept_promise_is_no_violation() -> None:
         staged=["s3://staging/3.iso", "s3://staging/sent.iso"],
         maybe_sent=frozenset({"s3://staging/sent.iso"}),
     )
-    anew = replace(KEPT, published=[an_answer(), answer_of_retry(1)], retries={"v1": 2})
+    anew = replace(KEPT, published=[an_answer(), answer_of_retry(1)], run_counts={"v1": 2})
 
     for end in (KEPT, repeated, failed, DISTRIBUTED, anew, running):
-        assert broken(end, max_consecutive_failures=2) == []
+        assert find_violations(end, max_consecutive_failures=2) == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_kept_promise_is_no_violation() -> None:
             "two uploads have an answer with the eventId",
         ),
         ({"published": [an_answer(), an_answer(version="v9")]}, "which nobody uploaded"),
-        ({"retries": {"v1": 2}}, "asked anew (1) has 0 answers"),
+        ({"run_counts": {"v1": 2}}, "asked anew (1) has 0 answers"),
         ({"published": [an_answer(), answer_of_retry(1)]}, "nobody uploaded or asked for (1)"),
         ({"published": [an_answer("Failed", code="internal-error")]}, "was put off"),
         ({"published": [an_answer("Failed", code="execution-ended")]}, "was put off"),
@@ -147,7 +147,7 @@ def test_a_kept_promise_is_no_violation() -> None:
     ],
 )
 def test_each_violation_is_detected(change: dict[str, Any], words: str) -> None:
-    lines = broken(replace(KEPT, **change), max_consecutive_failures=2)
+    lines = find_violations(replace(KEPT, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
 
@@ -171,7 +171,7 @@ def test_each_violation_is_detected(change: dict[str, Any], words: str) -> None:
     ],
 )
 def test_each_violation_by_a_distribution_is_detected(change: dict[str, Any], words: str) -> None:
-    lines = broken(replace(DISTRIBUTED, **change), max_consecutive_failures=2)
+    lines = find_violations(replace(DISTRIBUTED, **change), max_consecutive_failures=2)
 
     assert any(words in line for line in lines), lines
 
@@ -180,7 +180,7 @@ def test_a_deregistered_ami_makes_room_for_another_build() -> None:
     two = replace(KEPT, builds=[a_build(1), a_build(2)])
 
     for end in (replace(two, lost_amis={"ami-1": 150.0}),):
-        assert broken(end, max_consecutive_failures=2) == []
+        assert find_violations(end, max_consecutive_failures=2) == []
 
 
 def test_a_seed_always_makes_the_same_schedule() -> None:
