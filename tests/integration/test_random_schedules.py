@@ -14,7 +14,7 @@ CHUNKS, SEEDS_OF_A_CHUNK = 4, 12
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_no_promise_is_broken_by_random_schedules(chunk: int) -> None:
+def test_random_schedules_violate_no_guarantee(chunk: int) -> None:
     begin = 1 + chunk * SEEDS_OF_A_CHUNK
 
     outcome = soak(range(begin, begin + SEEDS_OF_A_CHUNK))

@@ -266,7 +266,7 @@ def count_calls_to_answer() -> int:
     simulation = Simulation(Schedule(0, (Upload(0, "a.iso", "one"),)), calls.append, speed=20)
     simulation.run()
     services = ("dynamodb", "s3", "imagebuilder", "events")
-    until = next(n for n, line in enumerate(calls) if "heard ISO Import Succeeded" in line)
+    until = next(n for n, line in enumerate(calls) if "published ISO Import Succeeded" in line)
     return sum(line.split()[1] in services for line in calls[:until])
 
 

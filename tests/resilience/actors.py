@@ -1,4 +1,4 @@
-"""What people outside of a deployment do and see; alike in one process and on the stack."""
+"""What uploaders and operators do, and what they can see; the same for both kinds of run."""
 
 import json
 from collections import Counter
@@ -13,23 +13,23 @@ from tests.resilience.oracle import Budget, UploadedIso
 from tests.resilience.schedule import Upload
 
 TWIN_BYTE: Final = 400
-"""Where a twin differs, from the end: in a hole between files."""
+"""Offset from the end at which a twin differs; it lies between two files."""
 REJECTION_CODES: Final[Mapping[str, str]] = {"text": "not-an-iso", "server": "server-iso"}
 
 
 @cache
 def make_iso(name: str, series: str = "") -> bytes:
-    """Make the bytes of a disc: each is always the same, and no two are alike.
+    """Make an ISO: always the same bytes for a name, and different ones for each name.
 
     Parameters
     ----------
     name : str
-        One of the schedule's.
+        One of the schedule's names.
     series : str
-        ISOs of another series are others.
+        ISOs of different series differ.
     """
     if name == "twin":
-        # All that the reader reads is the same, and the size.
+        # The size and all that the reader reads are the same.
         twin = bytearray(make_iso("one", series))
         twin[-TWIN_BYTE] ^= 1
         return bytes(twin)
@@ -37,13 +37,13 @@ def make_iso(name: str, series: str = "") -> bytes:
         return f"this is not an ISO {series}\n".encode() * 40_000
     editions = server_editions() if name == "server" else business_editions()
     label = f"DISC_{name.upper()}_{series}"
-    # A long one takes two reads.
+    # A long one is copied in several parts.
     image = make_image(editions=editions, label=label, size=3_000_000 if name == "long" else None)
     return image.read(0, image.size)
 
 
 def put(s3: Any, bucket: str, key: str, data: bytes, upload: Upload) -> tuple[str, str]:
-    """Write an object as a schedule has it; get its ETag and its version."""
+    """Write an object as a schedule says; return its ETag and its version."""
     where = {"Bucket": bucket, "Key": key}
     metadata = dict(upload.metadata)
     if upload.in_parts:
@@ -58,7 +58,7 @@ def put(s3: Any, bucket: str, key: str, data: bytes, upload: Upload) -> tuple[st
 
 
 def uploaded_iso(upload: Upload, key: str, version: str) -> UploadedIso:
-    """Write down what was uploaded."""
+    """Describe an upload for the oracle."""
     return UploadedIso(
         key=key,
         version=version,
@@ -72,19 +72,19 @@ def uploaded_iso(upload: Upload, key: str, version: str) -> UploadedIso:
 
 
 def deleted(runs: Sequence[UploadedIso], version: str) -> list[UploadedIso]:
-    """Write down that a version is there no more."""
+    """Mark a version as deleted."""
     return [replace(each, deleted=True) if each.version == version else each for each in runs]
 
 
 def copied_etag(data: bytes, part_size: int) -> str:
-    """Make the ETag that a copy of these bytes has: a multipart upload's, of parts of that size."""
+    """Return the ETag of a multipart copy of these bytes, with parts of that size."""
     starts = range(0, len(data), part_size)
     digests = [md5(data[at : at + part_size]).digest() for at in starts]  # noqa: S324 - S3's ETag
     return f"{md5(b''.join(digests)).hexdigest()}-{len(digests)}"  # noqa: S324 - likewise
 
 
 def maybe_sent(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Read off the ledger's raw items which copies may be imported, for all that it knows."""
+    """List the copies whose import may have been submitted, as far as the ledger knows."""
     return frozenset(
         json.loads(item["request"]["S"]).get("uri", "")
         for item in ledger
@@ -93,7 +93,7 @@ def maybe_sent(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def maybe_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Read off the ledger's raw items which imports may have been sent, for all that it knows."""
+    """List the tokens of imports that may have been submitted, as far as the ledger knows."""
     return frozenset(
         json.loads(item["request"]["S"])["clientToken"]
         for item in ledger
@@ -102,15 +102,15 @@ def maybe_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def budget_of(ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int) -> Budget:
-    """Read off the ledger's raw items what is counted."""
+    """Read the budget from the ledger's raw items."""
     items = list(ledger)
     tokens, days = {}, {}
     for item in items:
         if "request" in item and "day" in item:
             token = json.loads(item["request"]["S"])["clientToken"]
-            identity = item["pk"]["S"].removeprefix("ATTEMPTS#")
+            import_key = item["pk"]["S"].removeprefix("ATTEMPTS#")
             number = int(item["sk"]["S"].removeprefix("ATTEMPT#"))
-            tokens[f"{identity}#{number}"] = token
+            tokens[f"{import_key}#{number}"] = token
             days[token] = item["day"]["S"]
     budget = {item["sk"]["S"]: item for item in items if item["pk"]["S"] == "BUDGET"}
     under_way = budget.get("UNDER-WAY", {}).get("attempts", {}).get("SS", [])
@@ -128,7 +128,7 @@ def budget_of(ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int) -
 
 
 def versions_by_upload(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Read off the ledger's raw items the version that each upload wrote."""
+    """Read the object version of each upload from the ledger's raw items."""
     return {
         item["pk"]["S"].removeprefix("UPLOAD#"): json.loads(item["upload"]["S"])["version_id"]
         for item in ledger
@@ -137,7 +137,7 @@ def versions_by_upload(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def runs_by_version(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Read off the ledger's raw items how often each version of an object was claimed."""
+    """Count the runs of each object version in the ledger's raw items."""
     return Counter(
         json.loads(item["upload"]["S"])["version_id"]
         for item in ledger

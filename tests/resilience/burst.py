@@ -1,8 +1,8 @@
 """Many uploads at once: ``python -m tests.resilience.burst --isos 300 --quota 20``.
 
-Drops so many different ISOs and each of them a second time under another key, all at once, with an
-Image Builder that runs few builds at a time; waits for all answers, judges them, and prints time,
-invocations and calls. Everything takes a hundredth of its time.
+Uploads that many ISOs, each of them under two keys, all at once, to an Image Builder that runs few
+builds at a time. It waits for all answers, checks them, and prints time, invocations and calls.
+Everything takes a hundredth of its real time.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def burst(stack: LocalStack, isos: int) -> FinalState:
-    """Drop everything at once, wait for every answer, and read how it ended."""
+    """Upload everything at once, wait for every answer, and read the final state."""
     s3, bucket = stack.client("s3"), stack.bucket
 
     def run(name: str) -> tuple[str, UploadedIso]:
@@ -88,7 +88,7 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
 
 
 def _all_answered(stack: LocalStack, wanted: int) -> bool:
-    time.sleep(1)  # reading a queue is work for the emulator, too
+    time.sleep(1)  # reading the queue loads the emulator, too
     return len(stack.answers()) >= wanted
 
 
@@ -97,7 +97,7 @@ def _without_envelope(event: Event) -> dict[str, Any]:
 
 
 def print_summary(stack: LocalStack, end: FinalState, seconds: float) -> None:
-    """Print the figures."""
+    """Print the figures of a burst."""
     uploads = len(end.uploaded)
     kinds = Counter(event["detail-type"] for event in end.published)
     counts = Counter(stack.counts())

@@ -1,6 +1,6 @@
-"""A schedule on the deployed stack: real processes that are really killed, real time, shortened.
+"""A schedule on the deployed stack, with processes that are killed and time that is shortened.
 
-What is told of the simulation holds here, but for the order of things: that is the machine's.
+This is like the simulation, except that the order of calls depends on the machine.
 """
 
 import json
@@ -48,14 +48,14 @@ PARAMETERS: Final = {
     "MaxBuildsAtOnce": 100,
     "MaxBuildsPerDay": 1000,
 }
-"""What the stack must be deployed with."""
+"""Parameters that the stack must be deployed with."""
 LATEST: Final = 10_000.0
-"""What people do after days they do after so many seconds: all that matters is over by then."""
+"""Actions of later days are performed after these seconds, when all builds have ended."""
 MARGIN: Final = 1.0
-"""Seconds until an event that is due has surely started its execution."""
+"""Seconds after which an event that is due has certainly started its execution."""
 _BUSY: Final = ("open", "started", "removed", "errors")
 QUIET: Final = 2
-"""After so many sweeps that found nothing, nothing more will come."""
+"""The run is over after this many sweeps in a row that found nothing."""
 
 
 class EmulatorRun:
@@ -67,7 +67,7 @@ class EmulatorRun:
     stack : LocalStack
         Deployed with :data:`PARAMETERS`.
     patience : float
-        Seconds until it must be over.
+        Seconds after which it must be over.
     """
 
     def __init__(self, schedule: Schedule, stack: LocalStack, patience: float = 120.0) -> None:
@@ -75,7 +75,7 @@ class EmulatorRun:
         self.stack = stack
         self._patience = patience
         self._before = {each["executionArn"] for each in stack.executions()}
-        # Keys and ISOs of its own: another run's imports are not its imports.
+        # Each run has its own keys and ISOs, so that it shares no import with another run.
         self._series = f"S{schedule.seed}X{len(self._before)}"
         self._uploaded: list[UploadedIso] = []
         self._etags: dict[str, str] = {}
@@ -85,7 +85,7 @@ class EmulatorRun:
         self._last_delivery = 0.0
 
     def run(self) -> FinalState:
-        """Run it to its end, and read how it ended."""
+        """Run it to its end; return the final state."""
         ib = self.stack.image_builder
         ib.reset()
         ib.set_quota(self.schedule.quota)
@@ -98,7 +98,7 @@ class EmulatorRun:
         return end
 
     def _play(self) -> None:
-        """Do all that the schedule has people do, each at its time."""
+        """Perform all uploads and actions of the schedule, each at its time."""
         queue: list[tuple[float, int, Callable[[], None]]] = []
         for upload in self.schedule.uploads:
             queue.append((upload.at, len(queue), lambda upload=upload: self._upload(upload)))  # type: ignore[misc] # mypy sees no default
@@ -113,13 +113,13 @@ class EmulatorRun:
             step()
 
     def _settle(self) -> None:
-        """Wait until nothing goes on, sweeping as the schedule of the template would."""
+        """Sweep as the template's schedule does, until nothing is in progress."""
         quiet, deadline = 0, time.monotonic() + self._patience
         while quiet < QUIET and time.monotonic() < deadline:
             time.sleep(0.2)
             try:
                 found = self.stack.sweep()
-            except StackError:  # it meets faults, too
+            except StackError:  # faults affect the sweep, too
                 continue
             mine = [each for each in self.stack.executions() if self._is_new(each)]
             still = time.monotonic() < self._last_delivery + MARGIN
@@ -137,7 +137,7 @@ class EmulatorRun:
             if event["detail"]["data"]["source"]["key"].startswith(self._series)
         ]
 
-    # ------------------------------------------------------------------ people
+    # ------------------------------------------------------------------ uploads and actions
 
     def _key(self, key: str) -> str:
         return f"{self._series}/{key}"
@@ -160,15 +160,15 @@ class EmulatorRun:
             for each in builds
             if each["request"]["tags"].get("isodrop:source", "").startswith(tagged)
         }
-        return [each for each in builds if each["uri"] in mine]  # what was built by hand, too
+        return [each for each in builds if each["uri"] in mine]  # including those of actions
 
     def _perform(self, action: OperatorAction) -> None:
         try:
             self._perform_unchecked(action)
         except (StackError, ClientError, IsodropError):
-            return  # too late: it is over, or gone
+            return  # the build or object has ended or is gone
 
-    def _perform_unchecked(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
+    def _perform_unchecked(self, action: OperatorAction) -> None:  # noqa: C901 - a table of actions
         ib, builds = self.stack.image_builder, self._builds()
         arns = [each["arn"] for each in builds]
         amis = [ami["image"] for each in builds for ami in each["outputResources"]["amis"]]
@@ -206,7 +206,7 @@ class EmulatorRun:
             self._uploaded = deleted(self._uploaded, one.version)
 
     def _deregister(self, ami: str) -> None:
-        """Deregister an AMI that is not new any more."""
+        """Deregister an AMI that is no longer new."""
         (arn,) = (
             each["arn"]
             for each in self._builds()
@@ -217,12 +217,12 @@ class EmulatorRun:
             self._lost_amis.setdefault(ami, time.time())
 
     def _delete(self, arn: str) -> None:
-        """Delete a build that is not new any more."""
+        """Delete a build that is no longer new."""
         if aged(self.stack, arn, "submittedAt"):
             self.stack.image_builder.delete(arn)
 
     def _retry(self, key: str) -> None:
-        """Do what isodrop retry does."""
+        """Retry an upload as isodrop retry does."""
         machine, table = (
             self.stack.outputs[name] for name in ("ImportStateMachineArn", "LedgerTableName")
         )
@@ -236,7 +236,7 @@ class EmulatorRun:
         )
         operator.retry(operator.get_history(self.stack.bucket, key), {})
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ the final state
 
     def _end(self) -> FinalState:
         pages = self.stack.client("dynamodb").get_paginator("scan")
@@ -271,6 +271,6 @@ def _version(event: Event) -> str:
 
 
 def inject(stack: LocalStack, planned: PlannedFault) -> None:
-    """Let something go wrong on a stack."""
+    """Inject a planned fault into a stack."""
     fault = asdict(planned.fault())
     stack.fail_next(fault.pop("service"), fault.pop("operation"), **fault)

@@ -1,8 +1,8 @@
 """Three interpreters follow the same paths: the resilience tests' own, the emulator's, and sfnx.
 
-The first is what the promise is simulated with, the second what runs on the stack on this machine;
-the third is somebody else's, who measured on AWS what it does (``sfnx.testing``). Where they differ
-one of them is wrong, or the difference is explained here.
+The first runs the simulations, the second the local stack. The third is another project's, whose
+author verified it on AWS (``sfnx.testing``). Where they differ, one of them is wrong, or the
+difference is explained here.
 """
 
 import json
@@ -20,11 +20,11 @@ from tests.resilience.paths import PATHS, UPLOAD, CallError, Path, Script, kind_
 from tests.resilience.state_machine import Machine, TaskError
 
 EXECUTION: Final = "arn:aws:states:us-east-1:123456789012:execution:machine:execution"
-"""The name that sfnx gives to every execution."""
+"""The ARN that sfnx gives every execution."""
 OURS, EMULATOR, SFNX = "simulation", "MiniStack", "sfnx"
 EVALUATION: Final = "States.QueryEvaluationError"
 Run = dict[str, Any]
-"""What a run came to: calls, states, output or error, as JSON."""
+"""The result of a run: calls, states, output or error, as JSON."""
 
 DIFFERENCES: Final[Mapping[tuple[str, str], str]] = {
     (
@@ -32,11 +32,11 @@ DIFFERENCES: Final[Mapping[tuple[str, str], str]] = {
         SFNX,
     ): "sfnx knows no limit of 256 KiB, and goes on to miss the build's name",
 }
-"""By path and interpreter: where it differs from the simulation, and why that may be."""
+"""The explained differences from the simulation, by path and interpreter."""
 
 
 def simulated(path: Path) -> Run:
-    """Follow a path with the interpreter of the resilience tests."""
+    """Run a path with the interpreter of the resilience tests."""
     script, states = Script(path), list[str]()
 
     def perform(resource: str, arguments: Any) -> Any:
@@ -54,7 +54,7 @@ def simulated(path: Path) -> Run:
 
 
 def with_sfnx(path: Path) -> Run:
-    """Follow a path with sfnx."""
+    """Run a path with sfnx."""
     script = Script(path)
 
     def answer(call: sfnx.Call) -> object:
@@ -69,7 +69,7 @@ def with_sfnx(path: Path) -> Run:
 
 
 def on_the_emulator(names: Sequence[str]) -> dict[str, Run]:
-    """Follow paths with the patched emulator's interpreter, in a process of its own."""
+    """Run paths with the patched emulator's interpreter, in its own process."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.resilience.interpreters"],
         input=json.dumps(names),
@@ -87,7 +87,7 @@ def on_the_emulator(names: Sequence[str]) -> dict[str, Run]:
 def _run(
     script: Script, states: Sequence[str], output: Any, error: str | None, cause: str | None
 ) -> Run:
-    """Put what a run came to into JSON, in which 1 and 1.0 are one number."""
+    """Convert the result of a run to JSON, with 1.0 as 1."""
     made = {
         "calls": script.calls,
         "states": list(states),
@@ -103,12 +103,12 @@ def _run(
 
 
 def counted(run: Run) -> Counter[str]:
-    """Count a run's calls by their kind."""
+    """Count a run's calls by kind."""
     return Counter(kind_of(resource, arguments) for resource, arguments in run["calls"])
 
 
 def without_messages(value: Any) -> Any:
-    """Leave out in which words it was told that JSONata could not evaluate something."""
+    """Leave out the messages of expressions that could not be evaluated."""
     if isinstance(value, dict):
         kept = {key: without_messages(each) for key, each in value.items()}
         for error, cause in (("Error", "Cause"), ("error", "cause")):
@@ -119,7 +119,7 @@ def without_messages(value: Any) -> Any:
 
 
 def differs(run: Run, other: Run) -> str:
-    """Say in what two runs differ; nothing if they do not, but for words."""
+    """List the parts in which two runs differ, apart from messages."""
     run, other = without_messages(run), without_messages(other)
     return ", ".join(part for part in run if run[part] != other[part])
 
@@ -136,8 +136,8 @@ def _main() -> None:
 
 
 def _emulator(home: File) -> Callable[[Path], Run]:
-    """Load the emulator's Step Functions, patched, with its tasks answered by a script."""
-    from isodrop_local import server  # noqa: PLC0415 # importing it reads what is set here
+    """Load the emulator's patched Step Functions, with a script that answers its tasks."""
+    from isodrop_local import server  # noqa: PLC0415 # the import reads what is set here
 
     server.configure(home, 1, 0.0, "ERROR")
 
@@ -176,7 +176,7 @@ def _emulator(home: File) -> Callable[[Path], Run]:
 
     stepfunctions._apply_input_path = apply_input_path
     step_functions._invoke_resource = answer
-    step_functions.authorize = lambda *_: None  # a path is followed without roles
+    step_functions.authorize = lambda *_: None  # paths have no roles
     stepfunctions._emit_execution_status_event = lambda _execution: None
     machine = EXECUTION.replace(":execution:", ":stateMachine:", 1).rpartition(":")[0]
     stepfunctions._state_machines[machine] = {

@@ -1,7 +1,7 @@
-"""Judges how a run ended, by what can be seen from outside. Pure.
+"""Checks the final state of a run against the guarantees, from outside. Pure.
 
-It knows what was uploaded, and believes nobody's word about it: neither the ledger's identities nor
-the answers'. A promise that was kept leaves no line; each broken one is a sentence.
+It knows what was uploaded, and relies on neither the ledger's import keys nor the answers. Each
+violation is a sentence.
 """
 
 import json
@@ -20,7 +20,7 @@ _STATUSES_BY_CODE: Final[Mapping[str, frozenset[str]]] = {
     "build-cancelled": frozenset({"CANCELLED"}),
     "build-gone": frozenset({"DELETED", "DISABLED"}),
 }
-"""What a build must have been for a failure to say so."""
+"""The statuses of which a build must have had one, for a failure with the code."""
 _EXCUSES: Final = frozenset(
     {"internal-error", "service-unavailable", "access-denied", "execution-ended"}
 )
@@ -28,20 +28,20 @@ _EXCUSES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class UploadedIso:
-    """One upload, as whoever made it knows it.
+    """One upload, as the uploader knows it.
 
     Attributes
     ----------
     key, version : str
         The object's; the version tells one write from another.
-    disc, edition, rebuild : str
-        What makes it this import and no other.
+    iso, edition, rebuild : str
+        What identifies its import.
     deleted : bool
-        Whether anybody deleted that very version for good.
-    told : bool
-        Whether S3's event of it was delivered; if not, only who lists the bucket hears of it.
-    verdict : str
-        The code it must be rejected with, once somebody has looked at it; empty for a good one.
+        Whether that version was permanently deleted.
+    announced : bool
+        Whether S3's event was delivered; if not, only the sweep finds the upload.
+    decision : str
+        The code that it must be rejected with after its inspection; empty if it is importable.
     """
 
     key: str
@@ -55,24 +55,24 @@ class UploadedIso:
 
     @property
     def import_key(self) -> tuple[str, str, str]:
-        """What import it is."""
+        """The import that it belongs to."""
         return self.iso, self.edition, self.rebuild
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What builds were allowed, and what the ledger counts.
+    """The limits of builds, and what the ledger counts.
 
     Attributes
     ----------
     at_once, per_day : int
-        What the stack was deployed with.
+        The limits of the deployed stack.
     days : mapping of str to str
-        The day of each attempt, by its token; of those that came to nothing, too.
+        The day of each attempt, by its token, including attempts without a build.
     today : mapping of str to int
-        How many builds are counted, by day.
+        The ledger's count of builds, by day.
     under_way : frozenset of str
-        The tokens of what counts as under way.
+        The tokens of the attempts that count as under way.
     """
 
     at_once: int
@@ -88,40 +88,39 @@ class FinalState:
 
     Attributes
     ----------
-    dropped : sequence of Dropped
+    uploaded : sequence of UploadedIso
     published : sequence of mapping
         The events that a subscriber got: ``detail-type`` and ``detail``.
     builds : sequence of mapping
-        As the Image Builder of the tests tells their history; the first is the oldest.
+        Their history, from the fake Image Builder, the oldest first.
     executions : mapping of str to str
         Status by ARN.
-    drops : mapping of str to str
-        The ledger's: version of the object by the id of its drop.
+    versions : mapping of str to str
+        The object version by upload id, from the ledger.
     budget : Budget or None
-        What the stack allowed, and what it counted.
+        The limits, and what the ledger counted.
     staged : sequence of str
-        Addresses of the copies that are left, finished or not.
+        URIs of the remaining copies, finished or not.
     maybe_sent : frozenset of str
-        The ledger's: addresses of copies of which it does not know whether they are imported.
+        URIs of copies whose import may have been submitted, from the ledger.
     maybe_tokens : frozenset of str
         The tokens of those imports.
     lost_copies : bool
-        Whether anybody deleted copies by hand.
+        Whether copies were deleted by hand.
     lost_amis : mapping of str to float
         AMIs that were deregistered by hand, and when.
     undelivered : int
-        What lies in the dead-letter queue.
+        The number of events in the dead-letter queue.
     violations : sequence of str
-        What Image Builder saw that no caller may do.
+        Calls that Image Builder forbids.
     isos : mapping of str to str
-        Which disc lies behind the ETag of a copy.
+        The name of the ISO by the ETag of its copy.
     distributions : sequence of mapping
-        Like ``builds``, those that take an image elsewhere.
+        The distributions, in the form of ``builds``.
     distributes : bool
-        Whether the stack has every image distributed.
-    asks : mapping of str to int
-        The ledger's: how often an execution was claimed for a version; once unless somebody asked
-        anew.
+        Whether the stack distributes every image.
+    run_counts : mapping of str to int
+        The number of runs of each object version, from the ledger; one unless it was retried.
     """
 
     uploaded: Sequence[UploadedIso]
@@ -144,15 +143,15 @@ class FinalState:
 
     @property
     def ours(self) -> Sequence[Json]:
-        """The builds that isodrop began."""
+        """The builds that isodrop started."""
         return [build for build in self.builds if "isodrop:upload" in build["request"]["tags"]]
 
     def count_runs(self, run: UploadedIso) -> int:
-        """Say how many answers an upload is owed."""
+        """Count the runs of an upload, each of which must have an answer."""
         return max(1, self.run_counts.get(run.version, 1))
 
     def find_upload(self, build: Json) -> UploadedIso | None:
-        """Find the upload that a build was begun for."""
+        """Find the upload that a build was started for."""
         version = self.versions.get(build["request"]["tags"]["isodrop:upload"])
         return next((each for each in self.uploaded if each.version == version), None)
 
@@ -160,16 +159,16 @@ class FinalState:
 def find_violations(
     end: FinalState, *, max_consecutive_failures: int, patient: bool = True
 ) -> list[str]:
-    """List the promises that were broken, a sentence each.
+    """List the violations of the guarantees, a sentence each.
 
     Parameters
     ----------
-    end : End
+    end : FinalState
     max_consecutive_failures : int
-        How many builds in a row one import may lose.
+        How many builds of one import may fail in a row.
     patient : bool
-        Whether nothing went wrong for longer than isodrop is ready to wait; then no upload may
-        be put off with an excuse.
+        Whether no fault lasted longer than isodrop retries; then no answer may have a code of
+        infrastructure errors.
     """
     return [
         *_check_answers(end, patient=patient),
@@ -183,7 +182,7 @@ def find_violations(
 
 
 def _answers(end: FinalState) -> Mapping[tuple[str, int], list[Json]]:
-    """Gather the different answers by the version of the object and the ask they are about."""
+    """Group the distinct answers by object version and run."""
     found: dict[tuple[str, int], dict[str, Json]] = defaultdict(dict)
     for event in end.published:
         if event["detail-type"] in _ANSWERS:
@@ -198,11 +197,11 @@ def _check_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
     ids: dict[str, tuple[str, int]] = {}
     owed = [(run, request) for run in end.uploaded for request in range(end.count_runs(run))]
     for run, request in owed:
-        name = f"{run.key} {run.version}" + (f" asked anew ({request})" if request else "")
+        name = f"{run.key} {run.version}" + (f" (retry {request})" if request else "")
         found = answers.get((run.version, request), [])
         codes = [_short(answer) for answer in found]
         if not found and run.deleted and not run.announced:
-            continue  # gone before anybody could see it
+            continue  # deleted before a sweep could find it
         if len(found) != 1:
             yield f"{name} has {len(found)} answers: {codes}"
         for answer in found:
@@ -211,15 +210,15 @@ def _check_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
                 yield f"two uploads have an answer with the eventId {event_id}"
             message = answer["detail"]["data"].get("message")
             if patient and _is_excused(end, answer["detail"]["data"]):
-                yield f"{name} was put off with {_short(answer)}: {message}"
+                yield f"{name} failed for a transient reason, {_short(answer)}: {message}"
             for wrong in _check_answer(end, run, answer):
                 yield f"{name}: {wrong}"
     for version, request in answers.keys() - {(run.version, request) for run, request in owed}:
-        yield f"there is an answer about {version}, which nobody uploaded or asked for ({request})"
+        yield f"there is an answer about {version}, which nobody uploaded or retried ({request})"
 
 
 def _is_excused(end: FinalState, data: Json) -> bool:
-    """Whether an upload was put off, though nobody stopped what followed it."""
+    """Whether an answer blames the infrastructure, though its execution was not aborted."""
     if data.get("code") == "execution-ended":
         return end.executions[data["executionArn"]] != "ABORTED"
     return data.get("code") in _EXCUSES
@@ -231,7 +230,7 @@ def _short(answer: Json) -> str:
 
 
 def _check_answer(end: FinalState, run: UploadedIso, answer: Json) -> Iterator[str]:
-    """Hold an answer to the upload, and to the build that it speaks of."""
+    """Compare an answer with the upload, and with the build that it names."""
     data = answer["detail"]["data"]
     code = data.get("code")
     if run.decision:
@@ -247,36 +246,36 @@ def _check_answer(end: FinalState, run: UploadedIso, answer: Json) -> Iterator[s
     else:
         build = next((each for each in end.ours if each["arn"] == data["buildArn"]), None)
         if build is None:
-            yield f"speaks of {data['buildArn']}, which isodrop never began"
+            yield f"names {data['buildArn']}, which isodrop never started"
         else:
             yield from _check_against_build(end, run, answer, build)
 
 
 def _check_rejection(end: FinalState, run: UploadedIso, code: str) -> Iterator[str]:
-    """Hold a rejection of a good upload to the truth."""
+    """Check the rejection of an importable upload."""
     if code == "budget-used-up" and end.budget is not None:
         begun = Counter(end.budget.days.values())
         if max(begun.values(), default=0) < end.budget.per_day:
             yield f"budget-used-up, but of {end.budget.per_day} a day there were {dict(begun)}"
     elif code not in {"object-gone", "too-many-attempts"}:
-        yield f"a good one was rejected: {code}"
+        yield f"an importable ISO was rejected: {code}"
     if code == "object-gone" and not run.deleted:
         yield "nobody deleted that version"
     for build in end.ours:
-        # Of an upload that was asked for anew an earlier ask may have had a build.
+        # An earlier run of a retried upload may have had a build.
         if end.find_upload(build) == run and end.count_runs(run) == 1:
-            yield f"rejected with {code}, as if nothing had been spent, and {build['arn']} is its"
+            yield f"rejected with {code}, but {build['arn']} was built for it"
 
 
 def _check_against_build(
     end: FinalState, run: UploadedIso, answer: Json, build: Json
 ) -> Iterator[str]:
-    """Hold an answer to the build that it speaks of."""
+    """Compare an answer with the build that it names."""
     data, arn = answer["detail"]["data"], build["arn"]
     states = {each["status"] for each in build["history"]}
     began = end.find_upload(build)
     if began is None or began.import_key != run.import_key:
-        yield f"speaks of {arn}, which is another import's"
+        yield f"names {arn}, which is another import's"
         return
     if answer["detail"]["metadata"]["importId"] not in {build["token"], None}:
         yield f"has the importId of another build than {arn}"
@@ -297,7 +296,7 @@ def _check_against_build(
 
 
 def _check_against_distribution(end: FinalState, data: Json) -> Iterator[str]:
-    """Hold a success to where the image is to be."""
+    """Compare a success with the distribution of its image."""
     arn = data.get("distributionArn")
     made = next((each for each in end.distributions if each["arn"] == arn), None)
     if made is None:
@@ -318,7 +317,7 @@ def _check_builds(end: FinalState, max_consecutive_failures: int) -> Iterator[st
     for build in end.ours:
         run = end.find_upload(build)
         if run is None:
-            yield f"{build['arn']} was begun for a drop that is none"
+            yield f"{build['arn']} was started for an unknown upload"
         else:
             imports[run.import_key].append(build)
     tokens = [build["token"] for build in (*end.ours, *end.distributions)]
@@ -335,7 +334,7 @@ def _check_distributions(end: FinalState, max_consecutive_failures: int) -> Iter
     for image, distributions in images.items():
         build = next((each for each in end.ours if each["arn"] == image), None)
         if build is None:
-            yield f"{image} was distributed, which isodrop never began"
+            yield f"{image} was distributed, which isodrop never started"
         elif not _has_succeeded(build):
             yield f"{image} was distributed, and is not AVAILABLE"
         yield from _check_sequence(end, image, distributions, max_consecutive_failures)
@@ -359,7 +358,7 @@ def _started_at(build: Json) -> float:
 
 
 def _useless_from(end: FinalState, build: Json) -> float:
-    """Say from when on a build is worth nothing; for ever alive is infinity."""
+    """Return when a build ceased to be usable; infinity if it is usable."""
     deaths = [float(each["at"]) for each in build["history"] if each["status"] in _DEAD]
     amis = [ami["image"] for ami in build["outputResources"]["amis"]]
     deaths += [end.lost_amis[ami] for ami in amis if ami in end.lost_amis]
@@ -371,7 +370,7 @@ def _has_succeeded(build: Json) -> bool:
 
 
 def _check_copies(end: FinalState) -> Iterator[str]:
-    """See that no copy is left but what still runs, and what isodrop cannot know to be over."""
+    """Check that only copies of running builds and of possibly submitted imports remain."""
     running = {build["uri"] for build in end.builds if not _TERMINAL & _statuses(build)}
     for uri in end.staged:
         if uri not in running | end.maybe_sent:
@@ -379,7 +378,7 @@ def _check_copies(end: FinalState) -> Iterator[str]:
 
 
 def _check_budget(end: FinalState) -> Iterator[str]:
-    """See that no more was built than was allowed, and that what is counted is what there was."""
+    """Check that the limits were kept and that the counts are right."""
     budget = end.budget
     if budget is None:
         return
@@ -387,7 +386,7 @@ def _check_budget(end: FinalState) -> Iterator[str]:
     yield from _check_days(end, budget)
     running = {build["token"] for build in end.ours if not _TERMINAL & _statuses(build)}
     for token in budget.under_way - running:
-        yield f"{token} counts as under way for ever"
+        yield f"{token} still counts as under way"
 
 
 def _check_concurrency(end: FinalState, budget: Budget) -> Iterator[str]:
@@ -398,7 +397,7 @@ def _check_concurrency(end: FinalState, budget: Budget) -> Iterator[str]:
         running += change
         most = max(most, running)
     if most > budget.at_once:
-        yield f"{most} builds ran at once, where {budget.at_once} may"
+        yield f"{most} builds ran at once, where {budget.at_once} are allowed"
 
 
 def _check_days(end: FinalState, budget: Budget) -> Iterator[str]:
@@ -407,9 +406,9 @@ def _check_days(end: FinalState, budget: Budget) -> Iterator[str]:
     for day in built.keys() | budget.today.keys():
         counted = budget.today.get(day, 0)
         if built[day] > budget.per_day:
-            yield f"{built[day]} builds were begun on {day}, where {budget.per_day} may be"
+            yield f"{built[day]} builds were started on {day}, where {budget.per_day} are allowed"
         if not built[day] <= counted <= built[day] + maybe[day]:
-            yield f"{counted} builds are counted on {day}, and {built[day]} were begun"
+            yield f"{counted} builds are counted on {day}, and {built[day]} were started"
 
 
 def _ended_at(build: Json) -> float:

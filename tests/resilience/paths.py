@@ -1,7 +1,7 @@
-"""Paths through the state machine: what each of its calls is answered, and what that comes to.
+"""Paths through the state machine: the result of each call, and how the execution ends.
 
-A path says nothing of states. It says how the calls are answered, by their kind: what the functions
-and Image Builder give or raise. Any interpreter of Amazon States Language can follow it.
+A path names no states. It has the results of the calls by their kind: what the functions and Image
+Builder return or raise. Any interpreter of Amazon States Language can run it.
 """
 
 import math
@@ -22,7 +22,7 @@ UPLOAD: Final[Json] = {
 }
 POLL_SECONDS, TRACKING_HOURS = 900, 14
 POLLS: Final = math.ceil(TRACKING_HOURS * 3600 / (1.5 * POLL_SECONDS))
-"""Of a build that never leaves BUILDING."""
+"""The number of polls of a build that never leaves BUILDING."""
 
 IMPORT, STARTED, PROGRESSED = "import", "started", "progressed"
 DISTRIBUTE, ANSWER = "distribute", "answer"
@@ -31,7 +31,7 @@ GET_IMAGE, COUNT = "getImage", "listWorkflowExecutions"
 
 @dataclass(frozen=True, slots=True)
 class Fails:
-    """A call that fails, so many times."""
+    """A call that fails some times."""
 
     error: str
     cause: str = "as the path has it"
@@ -42,22 +42,22 @@ FOR_EVER: Final = 10_000
 
 
 def next_step(name: str, build: str | None = None) -> Json:
-    """What ImportIso gives."""
+    """The result of ImportIso."""
     return {"StatusCode": 200, "Payload": {"nextStep": name, "buildArn": build}}
 
 
 def report_result(payload: Any = None) -> Json:
-    """What ReportBuild gives."""
+    """The result of ReportBuild."""
     return {"StatusCode": 200, "Payload": payload or {}}
 
 
 def image(status: str) -> Json:
-    """What GetImage gives."""
+    """The result of GetImage."""
     return {"Image": {"Arn": BUILD, "State": {"Status": status}}}
 
 
 def steps(*done: int) -> Json:
-    """What ListWorkflowExecutions gives: workflows with so many steps done."""
+    """The result of ListWorkflowExecutions: workflows with these counts of finished steps."""
     return {"WorkflowExecutions": [{"TotalStepsSucceeded": each} for each in done]}
 
 
@@ -75,7 +75,7 @@ USUAL: Final[Mapping[str, Sequence[Any]]] = {
     GET_IMAGE: [BUILDING, AVAILABLE],
     COUNT: [steps(1)],
 }
-"""How calls are answered where a path does not say otherwise; the last answer stays."""
+"""The default results of calls; the last one is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ class Path:
     Attributes
     ----------
     name : str
-        What it is, in a few words.
+        A short description.
     answers : mapping
-        By the kind of a call: what it is answered, in this order, and the last from then on.
+        The results of calls by kind, in order; the last one is repeated.
     calls : mapping
-        How many calls of a kind it comes to; of kinds that are not named, that is left open.
+        The expected number of calls by kind; other kinds are not checked.
     error : str or None
-        What the execution fails with, if it fails.
+        The error that the execution fails with, if it fails.
     """
 
     name: str
@@ -317,12 +317,12 @@ PATHS: Final = (
 
 
 def the_definition() -> Json:
-    """Get the state machine's definition as these paths are for it."""
+    """Return the state machine's definition for these paths."""
     return definition(PollIntervalSeconds=POLL_SECONDS, TrackingTimeoutHours=TRACKING_HOURS)
 
 
 class CallError(Exception):
-    """A call fails as its path has it."""
+    """A call that fails because its path says so."""
 
     def __init__(self, error: str, cause: str) -> None:
         super().__init__(f"{error}: {cause}")
@@ -331,12 +331,12 @@ class CallError(Exception):
 
 
 class Script:
-    """Answers the calls of one run along a path, and writes them down.
+    """Answers the calls of one run of a path, and records them.
 
     Attributes
     ----------
     calls : list
-        Each call's resource and arguments, in their order.
+        Each call's resource and arguments, in order.
     """
 
     def __init__(self, path: Path) -> None:
@@ -350,7 +350,7 @@ class Script:
         Raises
         ------
         CallError
-            Where the path has it fail.
+            If the path says that it fails.
         """
         self.calls.append((resource, arguments))
         kind = kind_of(resource, arguments)
@@ -366,7 +366,7 @@ class Script:
 
 
 def kind_of(resource: str, arguments: Any) -> str:
-    """Tell of which kind a call is: what is reported, else the import, else Image Builder's."""
+    """Return the kind of a call: the kind of report, ``import``, or Image Builder's action."""
     if not resource.endswith("lambda:invoke"):
         return resource.rpartition(":")[2]
     return str(arguments["Payload"].get("report", {"kind": IMPORT})["kind"])

@@ -1,6 +1,6 @@
-"""``make paths``: follow all paths with all interpreters, and write down what they came to.
+"""``make paths``: run all paths with all interpreters, and write docs/state-machine.md.
 
-Ends with 1, and says which, if one differs without an explanation.
+Exits with 1 and lists the differences if one is not explained.
 """
 
 import sys
@@ -47,7 +47,7 @@ def page(runs: Mapping[str, Mapping[str, Run]]) -> str:
     Parameters
     ----------
     runs : mapping
-        What each interpreter's run along each path came to, by interpreter and path.
+        The result of each run, by interpreter and path.
     """
     head = _HEAD.format(count=len(PATHS), ours=OURS, emulator=EMULATOR, sfnx=SFNX)
     notes = [f"{number}. {words}" for number, words in enumerate(DIFFERENCES.values(), 1)]
@@ -76,7 +76,7 @@ def _sameness(path: str, other: str, runs: Mapping[str, Mapping[str, Run]]) -> s
 
 
 def all_runs() -> dict[str, dict[str, Run]]:
-    """Follow every path with every interpreter."""
+    """Run every path with every interpreter."""
     return {
         OURS: {path.name: simulated(path) for path in PATHS},
         EMULATOR: on_the_emulator([path.name for path in PATHS]),
@@ -85,7 +85,7 @@ def all_runs() -> dict[str, dict[str, Run]]:
 
 
 def main() -> int:
-    """Write the page, and say what is not explained."""
+    """Write the page, and print the differences that are not explained."""
     runs = all_runs()
     PAGE.write_text(page(runs), encoding="utf-8")
     found = unexplained(runs)
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def unexplained(runs: Mapping[str, Mapping[str, Run]]) -> list[str]:
-    """List what differs without an explanation, and what is explained and does not differ."""
+    """List unexplained differences, and explanations without a difference."""
     return [
         f"{path.name}: {other} has {found or 'no'} other than explained"
         for path in PATHS

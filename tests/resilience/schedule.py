@@ -1,4 +1,4 @@
-"""What happens in one run: uploads, what goes wrong, what people do. A value, made of a seed."""
+"""Schedules: the uploads, faults and operators' actions of one run, made from a seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ IMPORTABLE_ISOS: Final = ("one", "two", "twin")
 REJECTED_ISOS: Final = ("server", "text")
 MAX_CONSECUTIVE_FAILURES: Final = 3
 PATIENCE: Final = 4
-"""How often ImportIso is asked again when it died."""
+"""How often the state machine retries a function that died."""
 
 
 class FaultKind(StrEnum):
@@ -67,14 +67,14 @@ CALLS: Final = (
     "events.PutEvents",
     "lambda.Invoke",
 )
-"""Every call that leaves a function or the state machine, but EC2's, which is seldom made."""
+"""The calls of the functions and the state machine, except EC2's, which are rare."""
 _OF_DISTRIBUTIONS: Final = ("imagebuilder.DistributeImage",) * 3
-"""More often than luck would have it: each is called but once for an image."""
+"""Chosen more often, because it is called only once for an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """Some calls of an operation go wrong: which ones, and how."""
+    """A fault of some calls of an operation."""
 
     call: str
     kind: FaultKind
@@ -82,7 +82,7 @@ class PlannedFault:
     times: int = 1
 
     def fault(self) -> Fault:
-        """Say it as the emulator and the simulation are told."""
+        """Convert to the fault that the emulator and the simulation inject."""
         service, operation = self.call.split(".")
         code, status = {
             FaultKind.THROTTLED: (_throttle(service, operation), 429 if service != "s3" else 503),
@@ -130,15 +130,15 @@ class Upload:
     Attributes
     ----------
     at : float
-        Seconds after the beginning.
+        Seconds after the start.
     key, iso : str
-        Where, and which bytes.
+        The object's key, and the name of the ISO.
     in_parts : bool
-        Whether as a multipart upload, so that the same bytes have another ETag.
+        Whether it is a multipart upload, which gives the same bytes another ETag.
     metadata : mapping of str to str
     delays : tuple of float
-        Seconds until each delivery of its event; more than one is a repeat, none is a rule that
-        is off.
+        Seconds until each delivery of its event: more than one means repeats, none that the rule
+        is disabled.
     """
 
     at: float
@@ -150,7 +150,7 @@ class Upload:
 
 
 class ActionKind(StrEnum):
-    """What somebody does by hand."""
+    """An action by hand."""
 
     DELETE_OBJECT = "deletes the object"
     DELETE_VERSION = "deletes that version for good"
@@ -167,15 +167,15 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """Somebody does something.
+    """An action of an operator, or of Image Builder at a given time.
 
     Attributes
     ----------
     at : float
-        Seconds after the beginning.
+        Seconds after the start.
     kind : ActionKind
     which : int
-        To which of the objects, builds, AMIs or executions there are, counted around.
+        The index of the object, build, AMI or execution, modulo their number.
     """
 
     at: float
@@ -185,17 +185,16 @@ class OperatorAction:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One run.
+    """One schedule.
 
     Attributes
     ----------
     quota : int
         Builds that may run at once.
     distributes : bool
-        Whether the stack takes images to other Regions and accounts; one that is deployed is what
-        it is.
+        Whether the simulated stack distributes its images; a deployed one has its own setting.
     at_once, per_day : int
-        The stack's own limits, as it is deployed.
+        The limits that the simulated stack is deployed with.
     """
 
     seed: int
@@ -214,15 +213,12 @@ class Schedule:
 
     @property
     def patient(self) -> bool:
-        """Whether nothing goes wrong for longer than isodrop is ready to wait.
-
-        A function that dies is asked again four times: one that is broken will not do better.
-        """
+        """Whether no function dies more often than the state machine retries it."""
         deaths = (each.times for each in self.faults if each.fault().kill_caller)
         return sum(deaths) <= PATIENCE
 
     def __str__(self) -> str:
-        """Tell it line by line."""
+        """Describe it, a line for each part."""
         budget = f"{self.at_once} at once, {self.per_day} a day"
         lines = [f"seed {self.seed}, quota {self.quota}, {budget}"]
         if self.distributes:
@@ -231,7 +227,7 @@ class Schedule:
             how = " in parts" if upload.in_parts else ""
             lines.append(
                 f"  at {upload.at:.1f} {upload.iso!r} to {upload.key!r}{how}"
-                f" {dict(upload.metadata)}, told after {upload.delays}"
+                f" {dict(upload.metadata)}, announced after {upload.delays}"
             )
         for fault in self.faults:
             lines.append(f"  {fault.call} {fault.skip} x{fault.times} {fault.kind}")
@@ -241,7 +237,7 @@ class Schedule:
 
     @classmethod
     def of(cls, seed: int) -> "Schedule":
-        """Make the schedule of a seed."""
+        """Make the schedule of a seed, always the same."""
         random = Random(f"schedule {seed}")  # noqa: S311 # repeatable, not secret
         uploads = _uploads(random)
         distributes = random.random() < 0.5
@@ -261,8 +257,8 @@ class Schedule:
 
 
 def _uploads(random: Random) -> tuple[Upload, ...]:
-    # Few keys and few ISOs, so that most uploads have to do with each other; most at nearly the
-    # same time, or while a build runs (it takes half an hour), or when it is over.
+    # With few keys and ISOs most uploads affect each other. Most come at nearly the same time, or
+    # while a build runs, which takes half an hour, or after it.
     isos = random.sample(IMPORTABLE_ISOS, k=random.choice((1, 1, 2))) * 4
     isos += random.choices(REJECTED_ISOS, k=1)
     at = 0.0
@@ -293,7 +289,7 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
 _STARTS_BUILDS: Final = ("imagebuilder.ImportDiskImage", "imagebuilder.DistributeImage")
 _ONLY: Final = {
     FaultKind.NOT_TAKEN: "events.PutEvents",
-    # These are answers by themselves, and not what luck is to decide.
+    # These are permanent, so named tests cover them instead of random schedules.
     FaultKind.REFUSED: "",
     FaultKind.UNLOADABLE: "",
 }
@@ -304,10 +300,10 @@ def _planned_fault(random: Random, calls: Sequence[str]) -> PlannedFault:
     kinds = [kind for kind in FaultKind if _ONLY.get(kind, call) == call]
     if call not in _STARTS_BUILDS:
         kinds.remove(FaultKind.OUT_OF_QUOTA)
-    if call == "lambda.Invoke":  # Step Functions calls with a token of its own
+    if call == "lambda.Invoke":  # Step Functions has its own credentials
         kinds = [kind for kind in kinds if kind not in {FaultKind.EXPIRED, FaultKind.SKEWED}]
     skip = int(random.expovariate(1 if call in _OF_COPIES else 1 / 6))
-    # Three quick retries of the client's own stand behind every call.
+    # The client itself retries each call three times.
     return PlannedFault(
         call=call,
         kind=random.choice((*kinds, FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER)),

@@ -1,6 +1,6 @@
-"""Threads that run one at a time, each until it waits; the clock jumps to whoever is next.
+"""Threads that run one at a time, each until it sleeps; the clock jumps to the next one's time.
 
-So there is no time but this one, and whatever races in it races again when it is run again.
+This is the only time in a simulation, so its races repeat exactly.
 """
 
 import heapq
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 BEGIN: Final = 1_795_000_000.0
-"""Seconds since the epoch at which every run begins: in November 2026."""
+"""Seconds since the epoch at which every run starts, in November 2026."""
 
 
 class _StoppedError(BaseException):
-    """The run is over: whoever still waits goes."""
+    """The run is over, so a thread that still sleeps ends."""
 
 
 class Signal:
-    """What one thread waits for and another one gives; a plain lock, which costs the least."""
+    """One thread waits for it and another one sets it; a plain lock, which is the fastest."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,12 +28,12 @@ class Signal:
 
 @dataclass(slots=True)
 class Task:
-    """One thread and what it is about.
+    """A thread and its state.
 
     Attributes
     ----------
     deadline : float or None
-        Until when whatever it does now must be done, see :meth:`VirtualScheduler.sleep`.
+        When its current work times out, see :meth:`VirtualScheduler.sleep`.
     """
 
     run: Callable[[], None]
@@ -44,11 +44,11 @@ class Task:
 
 
 class DeadlineError(BaseException):
-    """What a task did took longer than it may; nothing in our code catches it."""
+    """A task exceeded its deadline; no handler of exceptions catches this."""
 
 
 class VirtualScheduler:
-    """Whoever has it runs.
+    """Runs tasks one at a time, in the order of their virtual times.
 
     Attributes
     ----------
@@ -67,25 +67,25 @@ class VirtualScheduler:
         self._error: BaseException | None = None
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     @property
     def current(self) -> Task | None:
-        """Whoever runs; ``None`` outside of all tasks."""
+        """The running task; ``None`` outside of all tasks."""
         return self._current
 
     def spawn(self, run: Callable[[], None], after: float = 0.0) -> None:
-        """Let something run, so many seconds from now."""
+        """Start a task after some seconds."""
         self._put(Task(run), after)
 
     def sleep(self, seconds: float) -> None:
-        """Let the others run, and time pass.
+        """Let time pass, and other tasks run.
 
         Raises
         ------
         DeadlineError
-            If meanwhile the task's own deadline has come.
+            If the task's deadline has passed.
         """
         task = self._current
         if task is None:
@@ -101,12 +101,12 @@ class VirtualScheduler:
             raise DeadlineError
 
     def run(self, until: float) -> None:
-        """Run until nobody waits any more, or until so many seconds have passed.
+        """Run until no task is left, or until some seconds have passed.
 
         Raises
         ------
         Exception
-            Whatever a task raised.
+            The exception of a task.
         """
         self._until, self._over = BEGIN + until, False
         self._switch()
@@ -127,7 +127,7 @@ class VirtualScheduler:
         heapq.heappush(self._queue, (self.now + after, self._count, task))
 
     def _switch(self) -> Task | None:
-        """Let the next one run, which may be the very one that asks; or let the run end."""
+        """Resume the next task, which may be the calling one, or end the run."""
         if self._over or self._error or not self._queue or self._queue[0][0] > self._until:
             self._back.set()
             return None
@@ -151,12 +151,12 @@ class VirtualScheduler:
             task.run()
         except _StoppedError:
             pass
-        except BaseException as error:  # noqa: BLE001 # raised again by whoever runs them all
+        except BaseException as error:  # noqa: BLE001 # run() raises it again
             self._error = error
         finally:
             self._switch()
 
 
 def never(*_: Any, **__: Any) -> Any:
-    """Stand where nobody may come, such as for real sleep."""
+    """Replace a function that must not be called, such as the real sleep."""
     raise AssertionError("nothing may wait for the real clock here")

@@ -1,8 +1,7 @@
 """AWS in one process and without real time, as the functions and the state machine call it.
 
-Requests of the functions' real boto3 clients end at moto's services and at the stack's own Image
-Builder, unless a fault is due; Lambda and Step Functions run the real handlers and the real
-definition.
+moto's services and the fake Image Builder answer the requests of the functions' real boto3 clients,
+unless a fault is due; Lambda and Step Functions run the real handlers and the real definition.
 """
 
 import importlib.util
@@ -52,11 +51,11 @@ FUNCTIONS: Final = {"ImportIso": "import_iso", "ReportBuild": "report_build", "S
 SECONDS: Final = {"ImportIso": 900.0, "ReportBuild": 150.0, "Sweep": 300.0}
 MACHINE: Final = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:isodrop"
 _SERVICES: Final = {"eventbridge": "events", "sfn": "stepfunctions"}
-"""Whom botocore's events call by another name than its clients."""
+"""Services that botocore's events call by another name than its clients."""
 
 
 class AbortedError(BaseException):
-    """The execution is stopped: nothing further of it runs."""
+    """The execution was aborted, so nothing more of it runs."""
 
 
 @dataclass(slots=True)
@@ -70,7 +69,7 @@ class Execution:
 
 
 class SynchronousExecutor:
-    """Stands for a pool of threads: does what it is given at once, in the caller's own."""
+    """Replaces a pool of threads: runs each call immediately, in the caller's thread."""
 
     def __init__(self, max_workers: int) -> None:
         self.max_workers = max_workers
@@ -81,11 +80,11 @@ class SynchronousExecutor:
     def __exit__(self, *_: object) -> None: ...
 
     def submit(self, run: Callable[..., Any], *how: Any) -> Future[Any]:
-        """Do it; who is killed meanwhile does nothing further."""
+        """Run it; a kill is raised in the caller."""
         done: Future[Any] = Future()
         try:
             done.set_result(run(*how))
-        except Exception as error:  # noqa: BLE001 - as the pool does
+        except Exception as error:  # noqa: BLE001 - like the pool
             done.set_exception(error)
         return done
 
@@ -96,7 +95,7 @@ class KilledError(BaseException):
 
 @cache
 def _function_module(name: str) -> ModuleType:
-    """Import a function's code under a name of its own: both are called ``app``."""
+    """Import a function's code under its own name, because each is called ``app``."""
     path = ROOT / "functions" / FUNCTIONS[name] / "app.py"
     spec = importlib.util.spec_from_file_location(f"simulated_{FUNCTIONS[name]}", path)
     assert spec
@@ -108,7 +107,7 @@ def _function_module(name: str) -> ModuleType:
 
 @cache
 def _loader() -> Any:
-    """Share what all sessions read from disk."""
+    """Load once what all sessions read from disk."""
     return botocore.session.get_session().get_component("data_loader")
 
 
@@ -124,7 +123,7 @@ def _outside(service: str) -> Any:
 
 
 class SimulatedServices(ABC):
-    """What a deployment calls: AWS behind the functions' clients, Lambda and Step Functions.
+    """The services that a deployment calls: AWS, including Lambda and Step Functions.
 
     Parameters
     ----------
@@ -159,10 +158,10 @@ class SimulatedServices(ABC):
         """Return the fault of this call, if it has one."""
 
     def outside(self, service: str) -> Any:
-        """Get a client for whoever stands outside: nothing goes wrong with its calls."""
+        """Get a client of a person or a service: its calls have no faults."""
         return _outside(service)
 
-    # ------------------------------------------------------------------ what is called
+    # ------------------------------------------------------------------ requests
 
     def _wait(self) -> None:
         """Let a call take its time: mostly little, sometimes much."""
@@ -171,7 +170,7 @@ class SimulatedServices(ABC):
         self.clock.sleep(self.random.uniform(0.001, most))
 
     def _backed_off(self, _seconds: float) -> None:
-        """Stand for the real sleep between a client's own quick retries, and its real dice."""
+        """Replace the sleep between a client's own retries, and its random duration."""
         self.clock.sleep(self.random.uniform(0.0, 2.0))
 
     def _trace_line(self, *words: object) -> None:
@@ -180,7 +179,7 @@ class SimulatedServices(ABC):
     def sent_by_a_function(
         self, event_name: str, request: AWSPreparedRequest, **_more: Any
     ) -> AWSResponse | None:
-        """Answer a request of a function's; what comes in the way is the schedule's choice."""
+        """Answer a function's request, or apply its fault."""
         _, name, operation = event_name.split(".")
         service = _SERVICES.get(name, name)
         self.calls += 1
@@ -218,13 +217,13 @@ class SimulatedServices(ABC):
             for entry in json.loads(_body(request))["Entries"]:
                 detail = json.loads(entry["Detail"])
                 self.published.append({"detail-type": entry["DetailType"], "detail": detail})
-                self._trace_line("heard", entry["DetailType"], detail["data"].get("code", ""))
+                self._trace_line("published", entry["DetailType"], detail["data"].get("code", ""))
         return answer
 
     # ------------------------------------------------------------------ Lambda and Step Functions
 
     def _perform(self, resource: str, arguments: Any) -> Any:
-        """Do a task of the state machine."""
+        """Perform a task of the state machine."""
         if resource.startswith("arn:aws:states:::aws-sdk:imagebuilder:"):
             return self._call_image_builder(resource.rpartition(":")[2], arguments)
         function = arguments["FunctionName"].rpartition(":")[2]
@@ -235,7 +234,7 @@ class SimulatedServices(ABC):
         if fault is None:
             return {"Payload": self._invoke(function, arguments["Payload"])}
         if fault.committed and not fault.kill_caller:
-            # Nobody hears how it ends, yet it goes on: the next try runs beside it.
+            # Its result is lost, but it continues, and the next try runs at the same time.
             self._spawn(partial(self._invoke_unobserved, function, arguments["Payload"]))
         if fault.kill_caller:
             raise TaskError("Runtime.ExitError", "signal: killed")
@@ -318,7 +317,7 @@ class SimulatedServices(ABC):
         return _json(200, {"executionArn": arn, "startDate": self.clock.now})
 
     def _deliver(self, event: str) -> None:
-        """Let EventBridge start an execution, whose name it makes up."""
+        """Start an execution with a random name, as EventBridge does."""
         name = UUID(int=self.random.getrandbits(128))
         self._start(event, f"{MACHINE.replace('stateMachine', 'execution')}:{name}")
 
@@ -356,7 +355,7 @@ class SimulatedServices(ABC):
 
 
 class CachedSession:
-    """boto3's session as the functions make it; its clients are made but once for all runs."""
+    """A boto3 session for the functions; its clients are created once for all runs."""
 
     def client(self, service: str, **how: Any) -> Any:
         """Get a client."""
@@ -368,12 +367,12 @@ class CachedSession:
 
 
 RUNNING: list[SimulatedServices] = []
-"""Whoever runs, if anybody does: the clients' requests are theirs."""
+"""The running simulation, if any, which gets the clients' requests."""
 
 
 @cache
 def _client(kind: str, service: str, **how: Any) -> Any:
-    # A client's budget of retries lasts: without an end, lest one run should miss another's.
+    # A client keeps its retry quota: it is unlimited, so that one run does not use another's.
     quota = partial(botocore.retries.quota.RetryQuota, 10**9)
     with patch.object(botocore.retries.standard.quota, "RetryQuota", quota):
         return getattr(_simulated_session(), kind)(service, **how)
@@ -393,7 +392,7 @@ def _send(**sent: Any) -> AWSResponse | None:
 
 
 def _refused(code: str, message: str, status: int) -> TaskError:
-    """Refuse a call of Image Builder as Step Functions tells it."""
+    """Make the error of a refused call of Image Builder, as Step Functions reports it."""
     cause = service_cause(message, "Imagebuilder", status)
     return TaskError(error_name("imagebuilder", code), cause)
 

@@ -1,9 +1,9 @@
-"""A whole deployment in one process and without real time: our own code, and what it stands on.
+"""A whole deployment in one process and without real time.
 
 The real handlers of the real functions, driven by the real state machine's definition, call AWS
-through real boto3 clients. Their requests end at moto's S3, DynamoDB, EventBridge and EC2 and at
-the stack's own Image Builder, unless the schedule says that something else becomes of them. Which
-request comes first where several are under way is the seed's choice, so that a run can be replayed.
+through real boto3 clients. moto's S3, DynamoDB, EventBridge and EC2 and the fake Image Builder
+answer their requests, unless the schedule plans a fault. The seed decides the order of concurrent
+requests, so that a run can be replayed.
 """
 
 import json
@@ -77,12 +77,12 @@ SWEEP_EVERY: Final = 900.0
 DAY: Final = 24 * 3600.0
 WEEK: Final = 7 * DAY
 PART_SIZE: Final = 256 * 1024
-"""Of the copies here: the ISOs are small."""
+"""The part size of copies in simulations, because their ISOs are small."""
 
 
 _BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "errors")
 PARAMETERS: Final = {"PollIntervalSeconds": 240, "TrackingTimeoutHours": 14}
-"""Rarer looks than the template allows at the most seldom: each costs real time here."""
+"""Rarer polls than the template allows, because each takes real time."""
 
 
 @cache
@@ -97,17 +97,17 @@ class Simulation(SimulatedServices):
     ----------
     schedule : Schedule
     trace : callable, optional
-        Is told each call and what became of it, for people.
+        Gets a line for each call and its result, for people.
     during : mapping, optional
-        What people do at the very moment of a call: by its name and number, from 1.
+        An upload or action at the moment of a call, by the call's name and number, from 1.
     kill : tuple of int and bool, optional
-        Which call of a function, from 1, the function is killed at; and whether after it.
+        The number of the call, from 1, at which its function is killed; and whether after it.
     parameters : mapping, optional
-        The template's, instead of :data:`PARAMETERS`.
+        Parameters of the template, instead of :data:`PARAMETERS`.
     speed : float
-        How many times faster than the real service builds go.
+        How many times faster than the real service builds are.
     lasts : float
-        After how many seconds it ends at the latest, whatever goes on.
+        The seconds after which it ends at the latest.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Simulation(SimulatedServices):
             self.faults.add(planned.fault())
 
     def run(self) -> FinalState:
-        """Run it to its end, and read how it ended."""
+        """Run it to its end; return the final state."""
         with self._environment():
             for upload in self.schedule.uploads:
                 self._spawn(partial(self._upload, upload), upload.at)
@@ -152,7 +152,7 @@ class Simulation(SimulatedServices):
             return self._end()
 
     def _spawn(self, run: Callable[[], None], after: float = 0.0) -> None:
-        """Let something run that sweeps wait for."""
+        """Start a task that the sweeps wait for."""
         self._running += 1
 
         def counted() -> None:
@@ -162,7 +162,7 @@ class Simulation(SimulatedServices):
         self.clock.spawn(counted, after)
 
     def _sweep(self) -> None:
-        """Sweep as the schedule has it, until there is nothing left to sweep."""
+        """Sweep as the template's schedule does, until there is nothing left to sweep."""
         quiet = 0
         while self._running or quiet < 2:
             try:
@@ -176,11 +176,11 @@ class Simulation(SimulatedServices):
             self.clock.sleep(SWEEP_EVERY)
 
     def _is_building(self) -> bool:
-        """Whether a build goes on that will end some day, though perhaps nobody follows it."""
+        """Whether a build runs that will end, though perhaps no execution tracks it."""
         goes_on = any(build.running for build in self.builder.builds.values())
         return goes_on and self.clock.now < BEGIN + 3 * DAY
 
-    # ------------------------------------------------------------------ the ground
+    # ------------------------------------------------------------------ the environment
 
     @contextmanager
     def _environment(self) -> Iterator[None]:
@@ -188,7 +188,7 @@ class Simulation(SimulatedServices):
             stack.enter_context(patch.dict(os.environ, ENVIRON, clear=True))
             stack.enter_context(mock_aws())
             stack.enter_context(real_multipart())
-            # Copies of several parts, one after the other: the clock's threads are the only ones.
+            # Copies have several parts, one after the other: the only threads are the scheduler's.
             stack.enter_context(patch.object(isodrop.bootstrap, "PART_SIZE", PART_SIZE))
             stack.enter_context(patch.object(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 1024))
             stack.enter_context(
@@ -218,7 +218,7 @@ class Simulation(SimulatedServices):
             yield
 
     def _create_resources(self) -> None:
-        """Make what the template makes."""
+        """Create the template's resources."""
         s3 = self.outside("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.create_bucket(Bucket=STAGING, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -250,7 +250,7 @@ class Simulation(SimulatedServices):
             os.environ |= self._distribution()
 
     def _distribution(self) -> dict[str, str]:
-        """Make a configuration that copies images here and to another Region."""
+        """Create a distribution configuration for this Region and another one."""
         regions = (REGION, "us-west-2")
         made = self.builder.call(
             "CreateDistributionConfiguration",
@@ -285,7 +285,7 @@ class Simulation(SimulatedServices):
         return Datetime
 
     def _due(self, service: str, operation: str) -> Fault | None:
-        """Find out what becomes of a call; and let people do what they do at this very moment."""
+        """Return the fault of a call, if any; first perform what is planned during the call."""
         call = f"{service}.{operation}"
         self.sent[call] += 1
         during = self._during.get((call, self.sent[call]))
@@ -299,7 +299,7 @@ class Simulation(SimulatedServices):
             )
         return self.faults.take_due(operation, service)
 
-    # ------------------------------------------------------------------ people
+    # ------------------------------------------------------------------ uploads and actions
 
     def _upload(self, upload: Upload) -> None:
         data = make_iso(upload.iso)
@@ -321,7 +321,7 @@ class Simulation(SimulatedServices):
             self._trace_line("in vain:", error)
         self._trace_line("somebody", action.kind, action.which)
 
-    def _act_unchecked(self, action: OperatorAction) -> None:  # noqa: C901 - a table of what people do
+    def _act_unchecked(self, action: OperatorAction) -> None:  # noqa: C901 - a table of actions
         builds = [*self.builder.builds.values()]
         imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
@@ -361,7 +361,7 @@ class Simulation(SimulatedServices):
             self._uploaded = deleted(self._uploaded, one.version)
 
     def _retry(self, key: str) -> None:
-        """Do what isodrop retry does."""
+        """Retry an upload as isodrop retry does."""
         operator = Operator(
             s3=self.outside("s3"),
             builder=ImageBuilder(_UNUSED, _UNUSED),
@@ -371,7 +371,7 @@ class Simulation(SimulatedServices):
         )
         operator.retry(operator.get_history(BUCKET, key), {})
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ the final state
 
     def _end(self) -> FinalState:
         items = self.outside("dynamodb").scan(TableName="ledger")["Items"]
@@ -397,12 +397,12 @@ class Simulation(SimulatedServices):
 
 
 _UNUSED: Any = None
-"""Whom an operator that retries does not call."""
+"""Stands for clients that a retry does not use."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Executions(StepFunctions):
-    """The simulation's executions, as an operator's own client would start and see them."""
+    """The simulation's executions, as an operator's client starts and describes them."""
 
     simulation: Simulation
 
@@ -417,7 +417,7 @@ class _Executions(StepFunctions):
 
 
 def _event(upload: Upload, size: int, etag: str, version: str, number: int) -> dict[str, Any]:
-    """Tell of an upload as S3 does."""
+    """Make S3's event of an upload."""
     event: dict[str, Any] = json.loads((ROOT / "events/in/good.json").read_text())
     event["detail"]["bucket"]["name"] = BUCKET
     event["detail"]["object"] = {

@@ -1,7 +1,7 @@
-"""Runs random schedules and judges each: ``python -m tests.resilience.soak --schedules 1000``.
+"""Runs random schedules and checks each: ``python -m tests.resilience.soak --schedules 1000``.
 
-Prints every seed whose run broke a promise, with its schedule; ``--seed N --schedules 1`` replays
-it and prints each call. In one process a seed always replays exactly.
+Prints every seed whose run violated a guarantee, with its schedule; ``--seed N --schedules 1``
+replays it and prints each call. In one process a seed always replays exactly.
 """
 
 import argparse
@@ -23,16 +23,16 @@ from tests.resilience.simulation import Simulation
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the schedules that were run.
+    """The results of the schedules that were run.
 
     Attributes
     ----------
     schedules, calls, uploads : int
-        How many there were.
-    ends : Metrics
-        How often each answer was given.
+        Their numbers.
+    ends : Counter
+        The number of each kind of answer.
     violations : dict of int to list of str
-        Broken promises by seed.
+        The violations by seed.
     """
 
     schedules: int = 0
@@ -42,7 +42,7 @@ class Outcome:
     violations: dict[int, list[str]] = field(default_factory=dict)
 
     def count(self, schedule: Schedule, end: FinalState, calls: int) -> list[str]:
-        """Judge a run and count it; get what was broken."""
+        """Check a run and count it; return its violations."""
         self.schedules += 1
         self.calls += calls
         self.uploads += len(schedule.uploads)
@@ -59,7 +59,7 @@ class Outcome:
 
 
 Run = Callable[[Schedule], tuple[FinalState, int]]
-"""Runs a schedule; gives how it ended, and how many calls there were."""
+"""Runs a schedule; returns its final state and the number of calls."""
 
 
 def in_process(
@@ -71,7 +71,7 @@ def in_process(
 
 
 def soak(seeds: Iterable[int], run: Run = in_process, until: float = float("inf")) -> Outcome:
-    """Run the schedules of these seeds, or as many as there is time for; tell what is broken."""
+    """Run the schedules of these seeds, or as many as there is time for; print violations."""
     outcome = Outcome()
     for seed in seeds:
         if time.monotonic() >= until:
@@ -79,7 +79,7 @@ def soak(seeds: Iterable[int], run: Run = in_process, until: float = float("inf"
         schedule = Schedule.of(seed)
         lines = outcome.count(schedule, *run(schedule))
         if outcome.schedules % 20 == 0:
-            gc.collect()  # a run leaves cycles that hold whole ISOs
+            gc.collect()  # a run leaves reference cycles with whole ISOs
         if lines:
             print(schedule, *(f"  VIOLATION: {line}" for line in lines), sep="\n", flush=True)
     return outcome
@@ -90,8 +90,10 @@ def main() -> int:
         prog="python -m tests.resilience.soak", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("--seed", type=int, default=1, help="the first one")
-    parser.add_argument("--schedules", type=int, help="how many; as many as there is time for")
-    parser.add_argument("--minutes", type=float, help="how long; as long as the schedules take")
+    parser.add_argument(
+        "--schedules", type=int, help="how many; by default 200, or until --minutes"
+    )
+    parser.add_argument("--minutes", type=float, help="how long; by default until all have run")
     parser.add_argument(
         "--stack", action="store_true", help="on the stack, and only those that kill processes"
     )
@@ -116,13 +118,13 @@ def main() -> int:
 
 
 def on_the_stack(stack: LocalStack, schedule: Schedule) -> tuple[FinalState, int]:
-    """Run a schedule on the stack; its calls to Image Builder are counted, the others are not."""
+    """Run a schedule on the stack; only its calls to Image Builder are counted."""
     end = EmulatorRun(schedule, stack).run()
     return end, len(stack.image_builder.calls())
 
 
 def print_summary(outcome: Outcome, seconds: float) -> None:
-    """Sum it up."""
+    """Print the sums."""
     print(
         f"{outcome.schedules:,} schedules, {outcome.uploads:,} uploads, {outcome.calls:,} calls,"
         f" {seconds:.0f} s"

@@ -1,7 +1,7 @@
-"""A small interpreter of exactly those features of Amazon States Language that isodrop uses.
+"""A small interpreter of the features of Amazon States Language that isodrop uses, and no others.
 
-It takes the very definition of the template, and refuses what it does not know. The clock, the
-dice and the work itself come in as arguments; the stack's tests run the same definition on the
+It runs the template's definition, and raises NotImplementedError for unknown features. The clock,
+the random numbers and the tasks are arguments; the stack's tests run the same definition on the
 emulator.
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
 """
@@ -52,7 +52,7 @@ _CATCH: Final = frozenset({"Comment", "ErrorEquals", "Assign", "Output", "Next"}
 
 
 class TaskError(Exception):
-    """A state's work did not come to its end; ``error`` is what Retry and Catch match."""
+    """A state's work failed; Retry and Catch match ``error``."""
 
     def __init__(self, error: str, cause: str = "") -> None:
         super().__init__(f"{error}: {cause}")
@@ -62,7 +62,7 @@ class TaskError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Where an expression is read: the context, the variables, the state's input."""
+    """What an expression can read: the context, the variables, the state's input."""
 
     execution: str
     variables: Json
@@ -78,16 +78,16 @@ class Machine:
     Attributes
     ----------
     definition : mapping
-        In JSONata, its substitutions made.
+        In JSONata, with its substitutions made.
     perform : callable
-        Does a task: gets its ``Resource`` and its arguments, gives its result; raises
+        Performs a task: gets its ``Resource`` and arguments, returns its result or raises
         :class:`TaskError`.
     sleep : callable
         Lets seconds pass.
     random : random.Random
         For jitter.
     entered : callable
-        Is told the name of each state that is entered.
+        Gets the name of each state that is entered.
     """
 
     definition: Mapping[str, Any]
@@ -97,14 +97,14 @@ class Machine:
     entered: Callable[[str], None] = lambda _name: None
 
     def run(self, given: Any, execution: str) -> Any:
-        """Run one execution; give its output.
+        """Run one execution; return its output.
 
         Raises
         ------
         TaskError
-            The execution has failed.
+            If the execution failed.
         NotImplementedError
-            The definition has something that is not known here.
+            If the definition uses a feature that is not implemented here.
         """
         return self._walk(self.definition, _Scope(execution, {}, given))
 
@@ -158,7 +158,7 @@ class Machine:
     def _run_with_retries(
         self, state: Json, scope: _Scope, work: Callable[[], Any]
     ) -> tuple[str | None, Any]:
-        """Do a state's work: again as Retry says, and as Catch says when that did not help."""
+        """Do a state's work, with the retries of Retry and then the handlers of Catch."""
         retried = [0] * len(state.get("Retry", ()))
         while True:
             try:
@@ -193,11 +193,11 @@ class Machine:
         raise error
 
     def _leave(self, part: Json, scope: _Scope, default: Any) -> tuple[str | None, Any]:
-        """Leave a state by what it, or its Catch, says: output, variables, next."""
+        """Leave a state as it, or its Catch, says: output, variables, next state."""
         output = (
             _check_size(_fill(part["Output"], scope), "Output") if "Output" in part else default
         )
-        # "Assign" is evaluated with the variables as they were.
+        # "Assign" is evaluated with the old values of the variables.
         scope.variables.update(_fill(part.get("Assign", {}), scope))
         return part.get("Next"), output
 
@@ -224,7 +224,7 @@ def _check_size(payload: Any, what: str) -> Any:
 
 
 def _fill(template: Any, scope: _Scope) -> Any:
-    """Fill a template: what stands in ``{% %}`` is JSONata."""
+    """Fill a template, in which ``{% %}`` contains JSONata."""
     if isinstance(template, dict):
         return {name: _fill(item, scope) for name, item in template.items()}
     if isinstance(template, list):
@@ -255,7 +255,7 @@ def _compiled(expression: str) -> Jsonata:
 
 
 def _null(value: Any) -> Any:
-    """Tell null from undefined, which are both ``None`` to this JSONata."""
+    """Mark null, because this JSONata has ``None`` for both null and undefined."""
     if value is None:
         return Utils.NULL_VALUE
     if isinstance(value, dict):

@@ -147,7 +147,9 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_promise_is_broken_while_processes_are_killed(deployed: LocalStack, seed: int) -> None:
+def test_no_guarantee_is_violated_while_processes_are_killed(
+    deployed: LocalStack, seed: int
+) -> None:
     schedule = Schedule.of(seed)
     assert schedule.kills
 
