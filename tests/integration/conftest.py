@@ -123,8 +123,8 @@ def stacks(
         outputs = found.get(arguments["StackName"])
         if outputs is None:
             raise ClientError({"Error": {"Code": "ValidationError"}}, operation)
-        told = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-        return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": told}]}
+        listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+        return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": listed}]}
 
     monkeypatch.setattr(BaseClient, "_make_api_call", answer)
     return found

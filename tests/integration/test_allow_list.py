@@ -258,13 +258,13 @@ def test_a_connection_that_breaks_now_and_then_does_not_end_the_reading(
     body = harness.iso()
     allow(harness, body)
     # Per range, as several are read at once: each fails twice and comes at the third time.
-    asked: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
 
     def broken(params: dict[str, Any], **_: Any) -> None:
         if params["url_path"].count("-0.iso"):
             span = params["headers"]["Range"]
-            asked[span] += 1
-            if asked[span] < 3:
+            requests[span] += 1
+            if requests[span] < 3:
                 error: Any = {"Error": {"Code": "SlowDown", "Message": "slow down"}}
                 raise ClientError(error, "GetObject")
 
@@ -272,4 +272,4 @@ def test_a_connection_that_breaks_now_and_then_does_not_end_the_reading(
     harness.follow(harness.upload("a.iso", body))
 
     assert data(harness)["source"]["sha256"] == sha256(body)
-    assert set(asked.values()) == {3}
+    assert set(requests.values()) == {3}

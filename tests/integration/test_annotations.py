@@ -177,8 +177,8 @@ def test_the_latest_ami_of_a_build_is_the_one_just_imported(harness: ImportHarne
     ami = imported(harness, "a.iso")
 
     ssm = harness.client("ssm")
-    (told,) = ssm.describe_parameters()["Parameters"]
-    assert (told["Name"], told["DataType"], parameter(harness)) == (LATEST, "aws:ec2:image", ami)
+    (found,) = ssm.describe_parameters()["Parameters"]
+    assert (found["Name"], found["DataType"], parameter(harness)) == (LATEST, "aws:ec2:image", ami)
 
 
 def test_of_two_imports_the_higher_version_is_the_latest(
@@ -186,11 +186,11 @@ def test_of_two_imports_the_higher_version_is_the_latest(
 ) -> None:
     # Given an older one that is still being built
     older = harness.upload("older.iso", harness.iso(business_editions(revision=999)))
-    begun = harness.intake.process(older, "execution-older")
+    result = harness.intake.process(older, "execution-older")
     # When a newer one ends first
     newer = imported(harness, "newer.iso", revision=1742)
-    assert begun.build_arn is not None
-    harness.wait_for(begun.build_arn, older, "execution-older")
+    assert result.build_arn is not None
+    harness.wait_for(result.build_arn, older, "execution-older")
     harness.reporter.publish_answer(harness.claim_run(older, "execution-older"))
     # Then
     assert data(harness)["plan"]["semanticVersion"] == "11.26100.999"
@@ -252,10 +252,10 @@ def test_a_concurrent_writer_is_corrected_by_the_second_check(
     (item,) = known
     harness.ledger.table.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
 
-    def meanwhile(**_: Any) -> None:
+    def record_newer(**_: Any) -> None:
         harness.ledger.table.put_item(Item=item)
 
-    harness.client("ssm").meta.events.register_first("before-call.ssm.PutParameter", meanwhile)
+    harness.client("ssm").meta.events.register_first("before-call.ssm.PutParameter", record_newer)
     # When
     imported(harness, "older.iso", revision=1000)
     # Then
@@ -428,8 +428,8 @@ def test_a_missing_permission_is_a_note_in_the_answer(
 
     answer = data(harness)
     assert answer["amis"]
-    (said,) = answer["notes"]
-    assert note in said
+    (text,) = answer["notes"]
+    assert note in text
 
 
 def test_when_aws_is_slow_no_further_annotation_starts(

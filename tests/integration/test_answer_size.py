@@ -34,8 +34,8 @@ def refuse_large_entries(params: dict[str, Any], **_: Any) -> None:
     for entry in params["Entries"]:
         if entry_size(entry) >= ENTRY_LIMIT:
             message = "Total size of the entries in the request is over the limit."
-            said = {"Error": {"Code": "ValidationException", "Message": message}}
-            raise ClientError(said, "PutEvents")  # type: ignore[arg-type] # the stubs want all of it
+            error = {"Error": {"Code": "ValidationException", "Message": message}}
+            raise ClientError(error, "PutEvents")  # type: ignore[arg-type] # the stubs want all of it
 
 
 @pytest.fixture

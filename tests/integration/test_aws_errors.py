@@ -77,13 +77,13 @@ def test_a_page_of_html_is_no_answer_and_is_waited_out(
         return AWSResponse(request.url, 200, headers, Page(page))
 
     s3.meta.events.register_first(f"before-send.s3.{operation}", portal)
-    asks: dict[str, Callable[[], object]] = {
+    calls_by_operation: dict[str, Callable[[], object]] = {
         "GetObject": lambda: harness.intake.process(upload, "execution-1"),
         "HeadObject": lambda: get_current_upload(s3, upload.bucket, upload.key),
         "ListObjectVersions": harness.sweep,
     }
     with pytest.raises(TransientError):
-        asks[operation]()
+        calls_by_operation[operation]()
     s3.meta.events.unregister(f"before-send.s3.{operation}", portal)
 
     harness.follow(upload, "execution-1")

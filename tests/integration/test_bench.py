@@ -61,6 +61,6 @@ def test_without_the_runtimes_python_the_page_skips_the_start(
 
     cold_start.main([f"--page={page}"])
 
-    said = "## Cold start\n\nSkipped: there is no Python 2.1 here; RUNTIME_PYTHON=… names one.\n"
-    assert page.read_text(encoding="utf-8") == f"# Benchmarks\n\n{said}"
-    assert said in capsys.readouterr().out
+    section = "## Cold start\n\nSkipped: there is no Python 2.1 here; RUNTIME_PYTHON=… names one.\n"
+    assert page.read_text(encoding="utf-8") == f"# Benchmarks\n\n{section}"
+    assert section in capsys.readouterr().out

@@ -45,13 +45,13 @@ def error(code: str, message: str = "as reported", status: int = 400) -> Answer:
 
 def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
     """A stack as CloudFormation describes it."""
-    told = "".join(
+    described = "".join(
         f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
         for name, value in outputs.items()
     )
     member = (
         "<member><StackName>isodrop</StackName><StackStatus>CREATE_COMPLETE</StackStatus>"
-        f"<CreationTime>2026-11-24T09:00:00Z</CreationTime><Outputs>{told}</Outputs></member>"
+        f"<CreationTime>2026-11-24T09:00:00Z</CreationTime><Outputs>{described}</Outputs></member>"
     )
     body = (
         '<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">'
@@ -64,8 +64,8 @@ def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
 def undecryptable() -> Answer:
     """A function's settings where its key may not be used."""
     denied = {"ErrorCode": "AccessDeniedException", "Message": "not allowed to kms:Decrypt"}
-    told = {"FunctionName": "import-iso", "Environment": {"Error": denied}}
-    return 200, "application/json", json.dumps(told)
+    described = {"FunctionName": "import-iso", "Environment": {"Error": denied}}
+    return 200, "application/json", json.dumps(described)
 
 
 DENIED = (403, "application/json", '{"__type": "AccessDeniedException", "Message": "no"}')
@@ -79,8 +79,8 @@ class Broken:
 
     Attributes
     ----------
-    said : str
-        What the sentence names.
+    message : str
+        A part of the reported sentence.
     arguments : tuple of str
     environ, config
         Environment variables, and AWS's config file; ``{home}`` is the home folder.
@@ -90,7 +90,7 @@ class Broken:
         What a shell does with the output.
     """
 
-    said: str
+    message: str
     arguments: tuple[str, ...] = ("list",)
     environ: Mapping[str, str] = field(default_factory=lambda: KEYS)
     config: str = ""
@@ -337,7 +337,7 @@ def test_a_broken_environment_is_reported_in_one_sentence(run: Run, name: str) -
     assert "Traceback" not in ended.stderr
     assert ended.stderr.startswith("isodrop: ")
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert BROKEN[name].said in ended.stderr
+    assert BROKEN[name].message in ended.stderr
     assert (ended.returncode, ended.stdout) == (1, "")
 
 

@@ -168,9 +168,9 @@ def test_a_refusal_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
     ledger.record_build(attempt, "arn:build", NOW)
 
     sent = replace(attempt, status=AttemptStatus.SUBMITTED)
-    standing = ledger.set_attempt_status(sent, AttemptStatus.REFUSED)
+    stored = ledger.set_attempt_status(sent, AttemptStatus.REFUSED)
 
-    assert standing.status is AttemptStatus.SUBMITTED
+    assert stored.status is AttemptStatus.SUBMITTED
 
     assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
@@ -189,8 +189,8 @@ def test_a_conflict_with_another_transaction_is_waited_out(
         left.pop()
         reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}, {"Code": "None"}]
         error = {"Error": {"Code": "TransactionCanceledException", "Message": "busy"}}
-        said: Any = error | {"CancellationReasons": reasons}
-        raise ClientError(said, "TransactWriteItems")
+        response: Any = error | {"CancellationReasons": reasons}
+        raise ClientError(response, "TransactWriteItems")
 
     events = ledger.table.meta.client.meta.events
     events.register_first("before-call.dynamodb.TransactWriteItems", conflict)

@@ -14,23 +14,23 @@ def test_an_import_makes_only_a_few_requests_to_s3(
     session: boto3.Session, ledger: Ledger, tmp_path: Path
 ) -> None:
     # Given an upload, and from then on a count of what is asked
-    asked: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
 
     def count(event_name: str, **_: Any) -> None:
-        asked[event_name.rpartition(".")[2]] += 1
+        requests[event_name.rpartition(".")[2]] += 1
 
     session.events.register("before-call.s3", count)
     harness = ImportHarness(session, ledger, tmp_path)
     upload = harness.upload()
-    asked.clear()
+    requests.clear()
     # When
     harness.follow(upload)
     # Then; listing is what stands for Image Builder itself here
-    del asked["ListObjectsV2"]
+    del requests["ListObjectsV2"]
     assert harness.answers()
-    assert asked.pop("GetObject") <= 4
+    assert requests.pop("GetObject") <= 4
     # One part is copied in one request; an ISO of 6 GB has 45 of them.
-    assert asked == {
+    assert requests == {
         "CreateMultipartUpload": 1,
         "UploadPartCopy": 1,
         "CompleteMultipartUpload": 1,

@@ -15,8 +15,8 @@ def test_each_metric_of_a_simulated_upload_is_recorded(
     assert taken.count(("ExecutionsSucceeded", "StateMachineArn=ImportStateMachine", 1.0)) == 1
     assert taken.count(("Uploads", "service=isodrop", 1.0)) == 1
     rejected = "service=isodrop,kind=Rejected"
-    for told in ("service=isodrop", rejected, f"{rejected},code=not-an-iso"):
-        assert taken.count(("Answers", told, 1.0)) == 1
+    for dimensions in ("service=isodrop", rejected, f"{rejected},code=not-an-iso"):
+        assert taken.count(("Answers", dimensions, 1.0)) == 1
     assert capsys.readouterr().out == ""
 
 

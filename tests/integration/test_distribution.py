@@ -92,14 +92,14 @@ def test_the_progress_of_a_distribution_is_published_as_such(harness: ImportHarn
     published = [
         event for event in harness.published() if event["detail-type"] == "ISO Import Progressed"
     ]
-    told = [
+    progressed = [
         (event["detail"]["data"]["distributionArn"], event["detail"]["data"]["status"])
         for event in published
     ]
     (made,) = distributions(harness)
-    assert [arn for arn, _ in told] == sorted((arn for arn, _ in told), key=bool)
-    assert {arn for arn, _ in told} == {None, made["arn"]}
-    assert told[-1] == (made["arn"], "PENDING")
+    assert [arn for arn, _ in progressed] == sorted((arn for arn, _ in progressed), key=bool)
+    assert {arn for arn, _ in progressed} == {None, made["arn"]}
+    assert progressed[-1] == (made["arn"], "PENDING")
     assert len({event["detail"]["metadata"]["eventId"] for event in published}) == len(published)
 
 
@@ -434,13 +434,13 @@ class TestOperators:
         snapshot = harness.operator.take_snapshot(harness.claim_run(upload))
 
         assert snapshot.run is not None
-        told = as_json(snapshot.run)
-        assert (told["state"], told["distributionArn"]) == ("distributing", arn)
+        progressed = as_json(snapshot.run)
+        assert (progressed["state"], progressed["distributionArn"]) == ("distributing", arn)
         assert ("distribution", arn) in to_pairs(snapshot.run)
         assert snapshot.steps.total == 1
-        news = list(known_events(snapshot, upload.key, harness.clock.time()))
-        assert (news[-1].step, news[-1].message) == ("distribution", "0 of 1 steps")
-        assert news[-1].data["distributionArn"] == arn
+        events = list(known_events(snapshot, upload.key, harness.clock.time()))
+        assert (events[-1].step, events[-1].message) == ("distribution", "0 of 1 steps")
+        assert events[-1].data["distributionArn"] == arn
 
     def test_cancel_cancels_the_distribution(self, harness: ImportHarness) -> None:
         upload = built(harness)

@@ -17,7 +17,7 @@ ISODROP = (sys.executable, "-m", "isodrop_cli")
 
 
 @pytest.fixture
-def deaf() -> Iterator[socket.socket]:
+def silent_server() -> Iterator[socket.socket]:
     """Somebody who takes what is asked, and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)
@@ -25,7 +25,7 @@ def deaf() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize(
-    ("number", "word"),
+    ("number", "message"),
     [
         (signal.SIGINT, "interrupted"),
         (signal.SIGTERM, "terminated"),
@@ -33,9 +33,9 @@ def deaf() -> Iterator[socket.socket]:
     ],
 )
 def test_a_signal_ends_it_with_a_word(
-    deaf: socket.socket, tmp_path: Path, number: signal.Signals, word: str
+    silent_server: socket.socket, tmp_path: Path, number: signal.Signals, message: str
 ) -> None:
-    address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+    address = f"http://127.0.0.1:{silent_server.getsockname()[1]}"
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -47,13 +47,13 @@ def test_a_signal_ends_it_with_a_word(
     with subprocess.Popen(
         [*ISODROP, "list"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
-        asked, _ = deaf.accept()
-        with asked:
-            asked.recv(1)
+        connection, _ = silent_server.accept()
+        with connection:
+            connection.recv(1)
             run.send_signal(number)
             out, err = run.communicate(timeout=30)
 
-    assert (run.returncode, out, err) == (128 + number, "", f"isodrop: {word}\n")
+    assert (run.returncode, out, err) == (128 + number, "", f"isodrop: {message}\n")
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:

@@ -64,13 +64,13 @@ def recorded(perform: Callable[[str, Any], Any], **parameters: object) -> tuple[
     """Run it; get how many events there are, and how often what was tried."""
     tries: Counter[str] = Counter()
 
-    def tried(resource: str, asked: Any) -> Any:
-        kind = asked.get("Payload", {}).get("report", {}).get("kind")
-        what = kind or asked.get("FunctionName") or resource.rpartition(":")[2]
+    def perform_counted(resource: str, arguments: Any) -> Any:
+        kind = arguments.get("Payload", {}).get("report", {}).get("kind")
+        what = kind or arguments.get("FunctionName") or resource.rpartition(":")[2]
         tries[what] += 1
         return perform(what, tries[what])
 
-    machine = Recorded(definition(**{**limits(), **parameters}), tried, lambda _: None)
+    machine = Recorded(definition(**{**limits(), **parameters}), perform_counted, lambda _: None)
     machine.run({}, "execution")
     return machine.events["states"] + OF_A_TRY * tries.total() + AROUND, tries
 

@@ -422,9 +422,9 @@ def test_an_answer_that_the_bus_refuses_is_the_same_when_it_is_taken(
 
     harness.follow(upload, "execution-1")
 
-    told = the_answer(harness)
+    published = the_answer(harness)
     assert frozen is not None
-    assert told["detail"]["metadata"]["time"] in frozen
+    assert published["detail"]["metadata"]["time"] in frozen
     assert harness.claim_run(upload).answered_at is not None
 
 

@@ -84,10 +84,10 @@ def test_a_retried_upload_has_a_second_answer_with_its_own_id(harness: ImportHar
     harness.follow(upload, "execution-2", RunRequest(1))
 
     first, second = harness.answers()
-    told = [answer["detail"]["metadata"] for answer in (first, second)]
-    assert [each["run"] for each in told] == [0, 1]
-    assert told[0]["uploadId"] == told[1]["uploadId"]
-    assert told[0]["eventId"] != told[1]["eventId"]
+    metadata = [answer["detail"]["metadata"] for answer in (first, second)]
+    assert [each["run"] for each in metadata] == [0, 1]
+    assert metadata[0]["uploadId"] == metadata[1]["uploadId"]
+    assert metadata[0]["eventId"] != metadata[1]["eventId"]
     assert [answer["detail"]["data"]["reused"] for answer in (first, second)] == [False, True]
     assert harness.submissions() == 1
 

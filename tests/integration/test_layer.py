@@ -44,8 +44,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The layer, built twice, in two places."""
     places = (tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("another"))
     for place in places:
-        said = make_layer(FOLDER, "build-IsodropLayer", place, *SETTINGS)
-        assert said == f"the layer has bytecode for Python {RELEASE}"
+        message = make_layer(FOLDER, "build-IsodropLayer", place, *SETTINGS)
+        assert message == f"the layer has bytecode for Python {RELEASE}"
     return places
 
 
@@ -90,7 +90,7 @@ def test_no_file_that_the_layer_leaves_out_is_needed(builds: tuple[Path, Path]) 
 
 def test_without_the_runtimes_python_the_build_fails_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "python").mkdir()
-    said = make_layer(FOLDER, "bytecode", tmp_path, "LAYER_PYTHON=2.1")
-    assert "no bytecode" in said
-    assert "no Python 2.1" in said
+    message = make_layer(FOLDER, "bytecode", tmp_path, "LAYER_PYTHON=2.1")
+    assert "no bytecode" in message
+    assert "no Python 2.1" in message
     assert list((tmp_path / "python").iterdir()) == []

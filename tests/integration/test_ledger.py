@@ -157,15 +157,15 @@ def test_a_run_has_one_attempt_and_one_build(ledger: Ledger) -> None:
 
 
 def test_the_first_failure_is_kept_unless_there_is_a_build(ledger: Ledger) -> None:
-    hindered, built = claimed(ledger), ledger.claim(an_upload("b.iso"), "execution-2", NOW)
+    failed, built = claimed(ledger), ledger.claim(an_upload("b.iso"), "execution-2", NOW)
     assert built is not None
     ledger.link_build(built, "arn:1")
 
-    first = ledger.record_failure(hindered, Failure(Code.ACCESS_DENIED, "first"))
-    second = ledger.record_failure(hindered, Failure(Code.IMPORT_REFUSED, "second"))
+    first = ledger.record_failure(failed, Failure(Code.ACCESS_DENIED, "first"))
+    second = ledger.record_failure(failed, Failure(Code.IMPORT_REFUSED, "second"))
     late = ledger.record_failure(built, Failure(Code.BUILD_CANCELLED, "too late"))
 
-    (found,), (other,) = ledger.list_runs(hindered.upload_id), ledger.list_runs(built.upload_id)
+    (found,), (other,) = ledger.list_runs(failed.upload_id), ledger.list_runs(built.upload_id)
     assert found == first == second
     assert found.import_build.failure == Failure(Code.ACCESS_DENIED, "first")
     assert other == late
@@ -213,12 +213,14 @@ def test_runs_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) -
     assert answered is not None
     ledger.mark_answered(answered, NOW)
 
-    told: list[UnreadableItemError] = []
+    unreadable: list[UnreadableItemError] = []
 
     still = list(ledger.list_by_state(RunState.OPEN))
-    newest = ledger.get_runs(ledger.list_by_state(RunState.OPEN, newest_first=True), told.append)
-    rest = ledger.get_runs(ledger.list_by_state(RunState.OPEN, after=still[0]), told.append)
-    over = ledger.get_runs(ledger.list_by_state(RunState.ANSWERED), told.append)
+    newest = ledger.get_runs(
+        ledger.list_by_state(RunState.OPEN, newest_first=True), unreadable.append
+    )
+    rest = ledger.get_runs(ledger.list_by_state(RunState.OPEN, after=still[0]), unreadable.append)
+    over = ledger.get_runs(ledger.list_by_state(RunState.ANSWERED), unreadable.append)
 
     assert [mark["claimedAt"] for mark in still] == [
         f"2026-11-24T{hour}:00" for hour in (10, 11, 12)
@@ -226,7 +228,7 @@ def test_runs_are_listed_by_state_in_the_order_of_their_claims(ledger: Ledger) -
     assert [run.upload.key for run in newest] == ["12.iso", "11.iso", "10.iso"]
     assert [run.upload.key for run in rest] == ["11.iso", "12.iso"]
     assert [run.upload_id for run in over] == [answered.upload_id]
-    assert not told
+    assert not unreadable
 
 
 def test_claimed_uploads_are_found_among_many(ledger: Ledger) -> None:
@@ -250,8 +252,8 @@ def test_the_second_writer_receives_the_attempt_that_won(ledger: Ledger) -> None
     run = claimed(ledger)
 
     for number in (3, 4):
-        standing = ledger.link_attempt(run, an_attempt(number))
-        assert standing.import_build.attempt == ("i", 3)
+        stored = ledger.link_attempt(run, an_attempt(number))
+        assert stored.import_build.attempt == ("i", 3)
 
 
 def test_a_run_that_has_stopped_is_bound_to_no_attempt(ledger: Ledger) -> None:
@@ -319,17 +321,17 @@ def test_a_refusal_does_not_overrule_a_build(ledger: Ledger) -> None:
     sent = replace(an_attempt(), status=AttemptStatus.SUBMITTED)
     ledger.record_build(sent, "arn:1", NOW)
 
-    standing = ledger.set_attempt_status(sent, AttemptStatus.REFUSED)
+    stored = ledger.set_attempt_status(sent, AttemptStatus.REFUSED)
 
-    assert (standing.status, standing.build_arn) == (AttemptStatus.SUBMITTED, "arn:1")
+    assert (stored.status, stored.build_arn) == (AttemptStatus.SUBMITTED, "arn:1")
 
 
 def test_an_outdated_writer_does_not_overwrite_the_ledger(ledger: Ledger) -> None:
     create_attempt(ledger, an_attempt())
 
     for status in (AttemptStatus.SUBMITTED, AttemptStatus.LOST):
-        standing = ledger.set_attempt_status(an_attempt(), status)
-        assert standing.status is AttemptStatus.SUBMITTED
+        stored = ledger.set_attempt_status(an_attempt(), status)
+        assert stored.status is AttemptStatus.SUBMITTED
 
 
 def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:

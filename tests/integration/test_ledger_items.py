@@ -49,7 +49,7 @@ def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, decis
         inner = inner.replace('"size"', '"colour": "red", "size"')
         inner = inner.replace('"image_index"', '"colour": "red", "image_index"')
         assert inner != item[name]
-        change(ledger, key_of_run(run), f"SET {name} = :words", words=inner)
+        change(ledger, key_of_run(run), f"SET {name} = :text", text=inner)
 
     assert before is not None
     assert read(ledger, run) == before
@@ -103,7 +103,7 @@ def test_each_item_has_the_version_that_wrote_it(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "text"),
     [
         ("upload", "{"),
         ("upload", '{"bucket": "b"}'),
@@ -113,10 +113,10 @@ def test_each_item_has_the_version_that_wrote_it(ledger: Ledger) -> None:
     ],
 )
 def test_an_item_that_cannot_be_read_is_named_by_its_key(
-    ledger: Ledger, name: str, words: str
+    ledger: Ledger, name: str, text: str
 ) -> None:
     run = claimed(ledger)
-    change(ledger, key_of_run(run), f"SET {name} = :words", words=words)
+    change(ledger, key_of_run(run), f"SET {name} = :text", text=text)
 
     with pytest.raises(UnreadableItemError, match=f"UPLOAD#{run.upload_id} RUN#000000.*{name}"):
         read(ledger, run)
@@ -141,9 +141,9 @@ def test_an_unreadable_item_does_not_block_the_others(ledger: Ledger) -> None:
     run = claimed(ledger)
     garbage = run_key("garbage", 0)
     ledger.table.put_item(Item={**garbage, "state": "open", "claimedAt": NOW})
-    told: list[UnreadableItemError] = []
+    unreadable: list[UnreadableItemError] = []
 
-    found = ledger.get_runs([garbage, key_of_run(run)], told.append)
+    found = ledger.get_runs([garbage, key_of_run(run)], unreadable.append)
 
     assert found == (run,)
-    assert [error.key for error in told] == [garbage]
+    assert [error.key for error in unreadable] == [garbage]

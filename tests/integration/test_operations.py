@@ -47,28 +47,28 @@ class TestRetrying:
     def test_an_upload_is_retried_in_an_execution_of_its_own(self, harness: ImportHarness) -> None:
         upload = answered(harness, "Drücke/a + b.iso")
 
-        asked = harness.operator.retry(
+        started = harness.operator.retry(
             harness.operator.get_history(BUCKET, upload.key), {"edition": "EnterpriseN"}
         )
 
-        ((told, request, execution),) = harness.started()
-        assert asked == StartedRun(upload_id(upload), 1, execution)
-        assert told == replace(upload, sequencer="")
+        ((uploaded, request, execution),) = harness.started()
+        assert started == StartedRun(upload_id(upload), 1, execution)
+        assert uploaded == replace(upload, sequencer="")
         assert request == RunRequest(1, {"edition": "EnterpriseN"})
 
     def test_a_retried_run_has_an_answer_that_the_operator_waits_for(
         self, harness: ImportHarness
     ) -> None:
         upload = answered(harness)
-        asked = harness.operator.retry(
+        started = harness.operator.retry(
             harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
         )
 
         def follow(_: float) -> None:
-            ((told, request, execution),) = harness.started()
-            harness.follow(told, execution, request)
+            ((uploaded, request, execution),) = harness.started()
+            harness.follow(uploaded, execution, request)
 
-        *_, last = harness.operator.follow_execution(asked, follow, no_time)
+        *_, last = harness.operator.follow_execution(started, follow, no_time)
 
         (answer,) = harness.answers()
         assert last.run == harness.ledger.list_runs(upload_id(upload))[1]
@@ -80,9 +80,9 @@ class TestRetrying:
     ) -> None:
         harness.upload("a.iso")
 
-        asked = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
+        started = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
 
-        assert asked.number == 0
+        assert started.number == 0
 
     @pytest.mark.parametrize("claimed", [True, False])
     def test_two_operators_at_once_start_one_execution(
@@ -135,21 +135,21 @@ class TestRetrying:
 
     def test_an_ended_execution_is_not_waited_for(self, harness: ImportHarness) -> None:
         answered(harness)
-        asked = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
-        harness.abort(asked.execution)
+        started = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
+        harness.abort(started.execution)
 
         with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
-            list(harness.operator.follow_execution(asked, no_sleep, no_time))
+            list(harness.operator.follow_execution(started, no_sleep, no_time))
 
     def test_the_slower_of_two_operators_learns_who_was_first(self, harness: ImportHarness) -> None:
         upload = harness.upload("a.iso")
-        asked = harness.operator.retry(
+        started = harness.operator.retry(
             harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
         )
         harness.follow(upload, "arn:s3s-own")
 
         with pytest.raises(OperatorError, match="first, without your overrides: arn:s3s-own"):
-            list(harness.operator.follow_execution(asked, no_sleep, no_time))
+            list(harness.operator.follow_execution(started, no_sleep, no_time))
 
 
 class TestFollowing:
@@ -164,7 +164,7 @@ class TestFollowing:
             if passed[0] > 2 * OVERDUE_SECONDS:
                 harness.follow(upload, "execution-1")
 
-        told = [
+        snapshots = [
             (snapshot.run is not None, snapshot.is_overdue, passed[0])
             for snapshot in harness.operator.follow_run(
                 upload_id(upload), 0, sleep, lambda: passed[0]
@@ -172,7 +172,11 @@ class TestFollowing:
         ]
 
         after = 2 * OVERDUE_SECONDS + WAIT_SECONDS
-        assert told == [(False, False, 0), (False, True, OVERDUE_SECONDS), (True, False, after)]
+        assert snapshots == [
+            (False, False, 0),
+            (False, True, OVERDUE_SECONDS),
+            (True, False, after),
+        ]
 
 
 class TestFinding:
@@ -302,14 +306,14 @@ class TestCancelling:
         upload = harness.upload("a.iso")
         stage_upload = Stager.stage_upload
 
-        def cancelled_meanwhile(self: Stager, *given: Any) -> StagedUpload:
+        def cancel_first(self: Stager, *given: Any) -> StagedUpload:
             staged = stage_upload(self, *given)
             harness.operator.cancel(
                 harness.operator.get_history(BUCKET, "a.iso"), include_others=False
             )
             return staged
 
-        monkeypatch.setattr(Stager, "stage_upload", cancelled_meanwhile)
+        monkeypatch.setattr(Stager, "stage_upload", cancel_first)
         outcome = harness.intake.process(upload, "execution-1")
 
         assert outcome.next_step is NextStep.REPORT
@@ -321,14 +325,14 @@ class TestCancelling:
         upload = harness.upload("a.iso")
         inspect = Intake._inspect
 
-        def cancelled_meanwhile(self: Intake, *given: Any) -> ImportPlan | Rejection:
+        def cancel_first(self: Intake, *given: Any) -> ImportPlan | Rejection:
             decision = inspect(self, *given)
             harness.operator.cancel(
                 harness.operator.get_history(BUCKET, "a.iso"), include_others=False
             )
             return decision
 
-        monkeypatch.setattr(Intake, "_inspect", cancelled_meanwhile)
+        monkeypatch.setattr(Intake, "_inspect", cancel_first)
         harness.follow(upload, "execution-1")
 
         (answer,) = harness.answers()

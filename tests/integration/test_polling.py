@@ -25,7 +25,7 @@ class Clock:
     delay: float = -1.0
     entered: list[str] = field(default_factory=list)
 
-    def perform(self, resource: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def perform(self, resource: str, arguments: dict[str, Any]) -> dict[str, Any]:
         match resource.rpartition(":")[2]:
             case "getImage":
                 self.now += polling.CALL
@@ -34,7 +34,7 @@ class Clock:
                 return {"Image": {"State": {"Status": status}}}
             case "listWorkflowExecutions":
                 return {"WorkflowExecutions": [{"TotalStepsSucceeded": self._seen.steps}]}
-        if "report" in asked["Payload"]:
+        if "report" in arguments["Payload"]:
             return {"Payload": {}}
         return {"Payload": {"nextStep": "track", "buildArn": "arn:build"}}
 

@@ -357,8 +357,8 @@ def test_a_retried_upload_gets_another_answer_and_no_extra_build() -> None:
     )
 
     # The first was too early, and of the two at once one is refused.
-    told = [event["detail"] for event in end.published if "Succeeded" in event["detail-type"]]
-    assert [(each["metadata"]["run"], each["data"]["reused"]) for each in told] == [
+    published = [event["detail"] for event in end.published if "Succeeded" in event["detail-type"]]
+    assert [(each["metadata"]["run"], each["data"]["reused"]) for each in published] == [
         (0, False),
         (1, True),
     ]
@@ -409,13 +409,13 @@ def test_an_execution_tracks_its_distribution_without_the_sweep() -> None:
     end = run(Upload(0, "a.iso", "one"), distributes=True)
 
     (made,) = end.distributions
-    told = [
+    published = [
         event["detail"]["data"]["distributionArn"]
         for event in end.published
         if event["detail-type"] == "ISO Import Progressed"
     ]
-    assert told[0] is None
-    assert told[-1] == made["arn"]
+    assert published[0] is None
+    assert published[-1] == made["arn"]
 
 
 def test_repeated_events_and_uploads_of_one_iso_share_one_distribution() -> None:

@@ -70,9 +70,9 @@ def transfer(
     client.meta.events.register("provide-client-params.s3.UploadPart", wire.part)
 
     def make(metadata: Mapping[str, str] | None = None) -> ResumableUpload:
-        asked = dict(metadata or {})
-        parts = plan_parts(path.stat().st_size, asked, SMALL)
-        return ResumableUpload(client, path, BUCKET, "a.iso", asked, parts, retry_delays=(0.0,))
+        given = dict(metadata or {})
+        parts = plan_parts(path.stat().st_size, given, SMALL)
+        return ResumableUpload(client, path, BUCKET, "a.iso", given, parts, retry_delays=(0.0,))
 
     return make
 
@@ -157,8 +157,8 @@ def test_the_same_bytes_uploaded_by_another_tool_are_recognised(
 
 def refused(code: str, status: int = 400) -> ClientError:
     """S3's answer to a part that it does not take, after the SDK's own tries."""
-    said = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(said, "UploadPart")  # type: ignore[arg-type] # as much as is read of it
+    response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "UploadPart")  # type: ignore[arg-type] # as much as is read of it
 
 
 PASSING = {
@@ -195,13 +195,13 @@ def test_a_part_that_always_fails_keeps_the_other_parts(
     with pytest.raises(IsodropError):
         one.send(None, nothing)
     tries = wire.again().count(3)
-    begun = one.find_pending()
-    assert begun is not None
-    one.send(begun, nothing)
+    pending = one.find_pending()
+    assert pending is not None
+    one.send(pending, nothing)
 
     assert tries == len(one.retry_delays) + 1
-    assert begun.parts.keys() >= {1, 2}
-    assert wire.again() == [n for n in range(1, one.parts.count + 1) if n not in begun.parts]
+    assert pending.parts.keys() >= {1, 2}
+    assert wire.again() == [n for n in range(1, one.parts.count + 1) if n not in pending.parts]
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed", "AccessDenied"])
@@ -214,10 +214,10 @@ def test_a_part_that_is_refused_is_not_retried(
     with pytest.raises((PermanentError, TransientError), match=f"UploadPart: {code}"):
         one.send(None, nothing)
 
-    begun = one.find_pending()
+    pending = one.find_pending()
     assert wire.again().count(3) == 1
-    assert begun is not None
-    assert 3 not in begun.parts
+    assert pending is not None
+    assert 3 not in pending.parts
 
 
 def test_the_progress_goes_back_when_a_part_fails(

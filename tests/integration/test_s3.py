@@ -64,11 +64,15 @@ def test_another_range_is_another_request(session: boto3.Session) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2048, START, START + 1, START + LENGTH, START + LENGTH + 1])
-@pytest.mark.parametrize("told", [True, False])
-def test_an_object_of_any_size_is_opened(session: boto3.Session, size: int, told: bool) -> None:
+@pytest.mark.parametrize("with_size", [True, False])
+def test_an_object_of_any_size_is_opened(
+    session: boto3.Session, size: int, with_size: bool
+) -> None:
     upload = put(session, "a.iso", BIG[:size])
 
-    found = open_object(session.client("s3"), BUCKET, "a.iso", size=upload.size if told else None)
+    found = open_object(
+        session.client("s3"), BUCKET, "a.iso", size=upload.size if with_size else None
+    )
 
     assert found.size == size
     assert found.read(0, min(size, 512)) == BIG[: min(size, 512)]
@@ -140,7 +144,7 @@ def test_a_bucket_that_is_not_there_is_no_changed_object(session: boto3.Session)
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code"),
+    ("error_code", "status", "code"),
     [
         ("AccessDenied", 403, Code.UNREADABLE_OBJECT),
         ("InvalidRequest", 400, Code.UNREADABLE_OBJECT),
@@ -150,13 +154,13 @@ def test_a_bucket_that_is_not_there_is_no_changed_object(session: boto3.Session)
     ],
 )
 def test_an_unreadable_object_is_rejected_with_its_own_code(
-    session: boto3.Session, said: str, status: int, code: Code
+    session: boto3.Session, error_code: str, status: int, code: Code
 ) -> None:
     s3 = session.client("s3")
 
     def refuse(**_: object) -> None:
         error: Any = {
-            "Error": {"Code": said, "Message": "as S3 says"},
+            "Error": {"Code": error_code, "Message": "as S3 says"},
             "ResponseMetadata": {"HTTPStatusCode": status},
         }
         raise ClientError(error, "GetObject")

@@ -79,9 +79,9 @@ def lose(harness: ImportHarness, operation: str) -> None:
     harness.client("s3").meta.events.register(f"after-call.s3.{operation}", lost)
 
 
-def error(said: str, status: int = 400) -> ClientError:
+def error(error_code: str, status: int = 400) -> ClientError:
     answer: Any = {
-        "Error": {"Code": said, "Message": "said"},
+        "Error": {"Code": error_code, "Message": "said"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     return ClientError(answer, "Any")
@@ -209,14 +209,14 @@ def test_a_completion_that_the_sdk_sends_twice_copies_nothing_again(
 
 
 @pytest.mark.parametrize(
-    ("said", "status"),
+    ("error_code", "status"),
     [("NoSuchUpload", 404), ("PreconditionFailed", 412), ("ConditionalRequestConflict", 409)],
 )
 def test_a_completion_that_is_refused_leads_to_a_new_copy(
-    harness: ImportHarness, said: str, status: int
+    harness: ImportHarness, error_code: str, status: int
 ) -> None:
     upload = harness.upload()
-    fail(harness, "CompleteMultipartUpload", error(said, status))
+    fail(harness, "CompleteMultipartUpload", error(error_code, status))
 
     harness.follow(upload)
 
@@ -290,7 +290,7 @@ def test_failing_twins_use_up_no_attempts_of_others(harness: ImportHarness) -> N
     assert codes(harness) == ["build-failed", "build-failed", "too-many-attempts", "Succeeded"]
 
 
-def meanwhile(harness: ImportHarness, operation: str, do: Callable[[], Any]) -> None:
+def before_next_call(harness: ImportHarness, operation: str, do: Callable[[], Any]) -> None:
     """Do something just before a call of S3's."""
     left = [do]
 
@@ -312,7 +312,7 @@ def test_an_object_replaced_and_restored_never_gives_the_twins_image(
     upload = harness.upload("a.iso", body)
     content = _content_of(harness, body)
     s3 = harness.session.client("s3")
-    meanwhile(
+    before_next_call(
         harness, operation, lambda: s3.put_object(Bucket=BUCKET, Key="a.iso", Body=twin_of(body))
     )
     outcome = harness.intake.process(upload, "execution-1")
@@ -359,7 +359,7 @@ def test_a_copy_that_differs_from_the_inspected_bytes_is_not_imported(
         "moto.s3.models.FakeKey.etag", property(lambda _: f'"{upload.etag}"'), raising=True
     )
     s3 = harness.session.client("s3")
-    meanwhile(
+    before_next_call(
         harness,
         "CreateMultipartUpload",
         lambda: s3.put_object(Bucket=BUCKET, Key="a.iso", Body=server.ljust(len(body))),
@@ -475,11 +475,11 @@ def test_a_run_that_joins_an_attempt_without_a_copy_makes_its_own(
     harness.follow(second, "execution-2")
     harness.follow(first, "execution-1")
 
-    joined, lost = harness.answers()
+    shared, lost = harness.answers()
     bound = harness.claim_run(second, "execution-2").import_build.attempt
     assert bound is not None
     attempts = harness.ledger.list_attempts(bound.import_key)
-    assert (code(joined), joined["detail"]["data"]["attempt"]) == ("Succeeded", 1)
+    assert (code(shared), shared["detail"]["data"]["attempt"]) == ("Succeeded", 1)
     assert code(lost) == Code.STAGING_LOST
     assert [each.status for each in attempts] == [AttemptStatus.LOST, AttemptStatus.SUCCEEDED]
 

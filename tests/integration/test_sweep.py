@@ -90,8 +90,8 @@ class TestOpenRuns:
 
         assert data(harness)["code"] == Code.EXECUTION_ENDED
         assert (summary.answered, summary.errors, summary.complete) == (1, 1, True)
-        (told,) = [more for word, more in harness.told if word == "unreadable"]
-        assert garbage.items() <= told.items()
+        (fields,) = [each for message, each in harness.logged if message == "unreadable"]
+        assert garbage.items() <= fields.items()
 
     def test_the_summary_has_the_age_of_the_oldest_open_run(self, harness: ImportHarness) -> None:
         _, aborted = claimed_upload(harness, "a.iso")
@@ -293,7 +293,7 @@ class TestOpenRuns:
 
         assert (summary.open, summary.errors, summary.answered) == (2, 1, 1)
         assert data(harness)["source"]["key"] == "b.iso"
-        assert [message for message, _ in harness.told].count("error") == 1
+        assert [message for message, _ in harness.logged].count("error") == 1
 
     def test_a_sweep_answers_a_limited_number_and_the_next_continues(
         self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
@@ -372,9 +372,11 @@ class TestVersionsWithoutAnEntry:
 
         for number, upload in enumerate(started(swept)):
             swept.follow(upload, f"execution-{number}")
-        told = {a["detail"]["metadata"]["uploadId"]: a["detail"]["data"] for a in swept.answers()}
-        assert told[upload_id(old)]["plan"]["edition"] == "Enterprise"
-        assert told[upload_id(new)]["code"] == Code.SERVER_ISO
+        answers = {
+            a["detail"]["metadata"]["uploadId"]: a["detail"]["data"] for a in swept.answers()
+        }
+        assert answers[upload_id(old)]["plan"]["edition"] == "Enterprise"
+        assert answers[upload_id(new)]["code"] == Code.SERVER_ISO
 
     def test_claimed_recent_and_other_objects_are_skipped(self, swept: ImportHarness) -> None:
         swept.claim_run(swept.upload("claimed.iso"))

@@ -167,7 +167,7 @@ class Builds:
 
 
 @pytest.mark.parametrize(
-    ("builds", "said"),
+    ("builds", "reason"),
     [
         (Builds("DISABLED", []), "is DISABLED now"),
         (Builds("AVAILABLE", []), "does not name 1 of the AMIs"),
@@ -180,10 +180,10 @@ class Builds:
     ],
 )
 def test_an_ami_that_image_builder_does_not_name_is_refused(
-    harness: ImportHarness, answer: Event, builds: Builds, said: str
+    harness: ImportHarness, answer: Event, builds: Builds, reason: str
 ) -> None:
     """Whoever can write the ledger cannot make Image Builder say it, too."""
-    with pytest.raises(UnverifiedEventError, match=said):
+    with pytest.raises(UnverifiedEventError, match=reason):
         verify(answer, harness.ledger.table, builds)
 
 

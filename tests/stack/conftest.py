@@ -36,8 +36,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         started.deploy(PARAMETERS)
         yield started
         schemas = all_schemas()
-        said = started.events()
-        wrong = [each for event in said for each in outside(event, schemas[event["detail-type"]])]
+        events = started.events()
+        wrong = [each for event in events for each in outside(event, schemas[event["detail-type"]])]
     assert not wrong
 
 

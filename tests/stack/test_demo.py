@@ -62,19 +62,19 @@ def is_free(endpoint: str) -> bool:
 def test_machines_get_a_json_object_a_line_and_a_success(run: Run) -> None:
     done = run("--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    steps = [line["step"] for line in told]
+    output = [json.loads(line) for line in done.stdout.splitlines()]
+    steps = [line["step"] for line in output]
     wanted = ["starting", "listening", "deployed", "made", "upload", "uploaded", "event"]
     wanted += ["execution", "decision", "build", "progress", "answer", "ami"]
     assert list(dict.fromkeys(step for step in steps if step in wanted)) == wanted
-    answer = next(line["event"] for line in told if line["step"] == "answer")
+    answer = next(line["event"] for line in output if line["step"] == "answer")
     assert answer["detail-type"] == "ISO Import Succeeded"
     plan = answer["detail"]["data"]["plan"]
     assert plan["name"] == "windows-11-enterprise-x64-en-us"
     assert re.fullmatch(r"11\.26100\.\d+", plan["semanticVersion"])
     assert plan["imageIndex"] == 3  # as on Microsoft's ISOs; other tests have another order
-    assert is_free(told[1]["endpoint"])
-    messages = "\n".join(line["message"] for line in told if "message" in line)
+    assert is_free(output[1]["endpoint"])
+    messages = "\n".join(line["message"] for line in output if "message" in line)
     assert [line for line in sampled() if not line.search(messages)] == []
 
 
@@ -94,12 +94,12 @@ def sampled() -> list[re.Pattern[str]]:
     found = re.compile("|".join(f"({each})" for each in new_each_time))
     made = []
     for line in lines:
-        words, at = "", 0
+        text, at = "", 0
         for one in found.finditer(line):
-            words += re.escape(line[at : one.start()])
-            words += next(new for old, new in new_each_time.items() if re.fullmatch(old, one[0]))
+            text += re.escape(line[at : one.start()])
+            text += next(new for old, new in new_each_time.items() if re.fullmatch(old, one[0]))
             at = one.end()
-        made.append(re.compile(f"^{words}{re.escape(line[at:])}$", re.MULTILINE))
+        made.append(re.compile(f"^{text}{re.escape(line[at:])}$", re.MULTILINE))
     return made
 
 
@@ -174,7 +174,7 @@ def test_a_port_in_use_is_reported_in_one_sentence(environ: dict[str, str]) -> N
 
 def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
     """A shell between make and the command would die of the signal and keep it to itself."""
-    told = subprocess.run(
+    output = subprocess.run(
         ["make", "--dry-run", "demo", "local", "PORT=4566"],
         cwd=ROOT,
         env=environ,
@@ -182,7 +182,7 @@ def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
         text=True,
         check=True,
     ).stdout
-    commands = [line for line in told.splitlines() if "isodrop_local." in line]
+    commands = [line for line in output.splitlines() if "isodrop_local." in line]
     assert [line.split()[0] for line in commands] == ["exec", "exec"]
     assert commands[1].endswith('--port "4566"')
 
@@ -213,15 +213,15 @@ def started(module: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[s
             process.kill()
 
 
-def read_after(process: subprocess.Popen[str], words: str) -> str:
+def read_after(process: subprocess.Popen[str], text: str) -> str:
     """Read on until a line says these words; get the rest of it."""
     assert process.stdout
     read = []
     for line in process.stdout:
         read.append(line)
-        if words in line:
-            return line.partition(words)[2].strip()
-    raise AssertionError(f"never said {words!r}: {''.join(read)}")
+        if text in line:
+            return line.partition(text)[2].strip()
+    raise AssertionError(f"no line with {text!r}: {''.join(read)}")
 
 
 def test_a_failed_build_has_its_own_exit_code(
@@ -256,8 +256,8 @@ def test_a_repeated_event_is_shown_once_and_a_distribution_as_such(
     narrator = ConsoleOutput()
     for event in (sample, sample, far):
         narrator.event(event)
-    told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
-    assert [line.split()[0] for line in told] == ["build", "distribution"]
+    output = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[0] for line in output] == ["build", "distribution"]
 
 
 def test_with_several_uploads_each_line_of_a_failure_names_its_upload(
@@ -267,15 +267,15 @@ def test_with_several_uploads_each_line_of_a_failure_names_its_upload(
     narrator = ConsoleOutput(keys=True)
     narrator.event(answer)
     narrator.print_next_steps(answer)
-    told = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
+    output = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
     data = answer["detail"]["data"]
     key = data["source"]["key"]
-    assert told[1:] == [f"{key}: {data['message']}", f"{key}: What to do: {data['remedy']}"]
-    assert told[0].startswith(f"{key}: ISO Import Rejected")
+    assert output[1:] == [f"{key}: {data['message']}", f"{key}: What to do: {data['remedy']}"]
+    assert output[0].startswith(f"{key}: ISO Import Rejected")
 
 
 @pytest.mark.parametrize(
-    ("terminal", "arguments", "told"),
+    ("terminal", "arguments", "output"),
     [(True, [], f"{demo.NEXT}\n"), (True, ["--json"], ""), (False, [], "")],
 )
 def test_the_next_commands_are_suggested_at_the_end_on_a_terminal_only(
@@ -283,23 +283,23 @@ def test_the_next_commands_are_suggested_at_the_end_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str],
     terminal: bool,
     arguments: list[str],
-    told: str,
+    output: str,
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     monkeypatch.setattr(demo, "end_on_signals", lambda: None)
     monkeypatch.setattr(demo, "run", lambda _narrator, _iso: ExitCode.REJECTED)
     assert demo.main(arguments) == ExitCode.REJECTED
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == output
     assert len(demo.NEXT) <= 80
 
 
 @pytest.mark.parametrize(
-    ("count", "words"),
+    ("count", "text"),
     [(0, "0 bytes"), (759808, "742 KiB"), (64 << 20, "64 MiB"), (5_800_000_000, "5.4 GiB")],
 )
-def test_sizes_are_for_people(count: int, words: str) -> None:
-    assert size(count) == words
+def test_sizes_are_for_people(count: int, text: str) -> None:
+    assert size(count) == text
 
 
 def test_a_file_not_named_iso_is_uploaded_under_an_iso_name(
@@ -320,7 +320,7 @@ def test_file_names_cannot_send_control_codes_to_the_terminal(
     key = demo.upload_iso(ConsoleOutput(), stack, hostile)
     narrator = ConsoleOutput(keys=True)
     narrator.event(stack.wait_for_answer(key))
-    told = capsys.readouterr().out
-    assert "\033" not in told
-    assert r"uploading esc\x1b[31m\nred.iso" in told
-    assert r"esc\x1b[31m\nred.iso: ISO Import Rejected: not-an-iso" in told
+    output = capsys.readouterr().out
+    assert "\033" not in output
+    assert r"uploading esc\x1b[31m\nred.iso" in output
+    assert r"esc\x1b[31m\nred.iso: ISO Import Rejected: not-an-iso" in output

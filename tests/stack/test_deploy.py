@@ -33,8 +33,8 @@ def test_only_properties_that_name_a_path_are_changed() -> None:
     packaged = package(ROOT / "template.yaml", upload)
     for resource in packaged["Resources"].values():
         for name in PATHS:
-            said = resource.get("Properties", {}).pop(name, "s3://")
-            assert said.startswith(("s3://", "https://s3.amazonaws.com/"))
+            value = resource.get("Properties", {}).pop(name, "s3://")
+            assert value.startswith(("s3://", "https://s3.amazonaws.com/"))
     template = yaml_parse((ROOT / "template.yaml").read_text())
     for resource in template["Resources"].values():
         for name in PATHS:
@@ -58,14 +58,14 @@ def test_the_layer_has_the_models_of_all_services_in_use() -> None:
     # Given what handlers and package make clients of; the command runs where all is installed
     package = LAYER / "isodrop"
     modules = [*(ROOT / "functions").rglob("*.py"), *package.rglob("*.py")]
-    words = "\n".join(each.read_text() for each in modules if each.parent != package / "cli")
-    asked = set(re.findall(r"\b(?:client|resource)\(\s*\"([a-z0-9-]+)\"", words))
+    source = "\n".join(each.read_text() for each in modules if each.parent != package / "cli")
+    services = set(re.findall(r"\b(?:client|resource)\(\s*\"([a-z0-9-]+)\"", source))
     # When
     with zipfile.ZipFile(io.BytesIO(built_layer(LAYER, "build-IsodropLayer"))) as layer:
         found = [re.match(r"python/botocore/data/([^/]+)/", name) for name in layer.namelist()]
     # Then
-    assert asked
-    assert asked <= {each[1] for each in found if each}
+    assert services
+    assert services <= {each[1] for each in found if each}
 
 
 def test_the_same_files_make_the_same_zip() -> None:

@@ -24,8 +24,8 @@ class Patient:
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
         self.session = boto3.Session(**credentials())
-        told = stack.client("cloudformation").list_stack_resources(StackName=stack.name)
-        found = told["StackResourceSummaries"]
+        response = stack.client("cloudformation").list_stack_resources(StackName=stack.name)
+        found = response["StackResourceSummaries"]
         self.of = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
 
     def client(self, service: str) -> Any:
@@ -35,9 +35,9 @@ class Patient:
         """What is not well, by check; what the emulator cannot show is left out."""
         # A change of a function takes a moment.
         self.stack.wait_for(lambda: all(self._is_settled(name) for name in FUNCTIONS))
-        told = self.client("cloudformation").describe_stacks(StackName=self.stack.name)
+        response = self.client("cloudformation").describe_stacks(StackName=self.stack.name)
         clients = {name: self.client(name) for name in SERVICES}
-        context = CheckContext(Aws(self.session, clients), told["Stacks"][0], datetime.now(UTC))
+        context = CheckContext(Aws(self.session, clients), response["Stacks"][0], datetime.now(UTC))
         return {
             each.check: (each.result.level.value, each.result.message, each.result.remedy)
             for each in run_checks(context)
@@ -45,27 +45,27 @@ class Patient:
         }
 
     def _is_settled(self, function: str) -> bool:
-        asked = {"FunctionName": self.of[function]}
-        told = self.client("lambda").get_function_configuration(**asked)
-        return bool(told["LastUpdateStatus"] == "Successful")
+        arguments = {"FunctionName": self.of[function]}
+        response = self.client("lambda").get_function_configuration(**arguments)
+        return bool(response["LastUpdateStatus"] == "Successful")
 
     def follow(self, commands: str) -> None:
         """Do what a remedy says, as the AWS CLI would."""
         for command in commands.split(" && "):
-            _, service, operation, *words = shlex.split(command)
+            _, service, operation, *message = shlex.split(command)
             client = self.client({"s3api": "s3"}.get(service, service))
             method = xform_name("".join(word.capitalize() for word in operation.split("-")))
             name = client.meta.method_to_api_mapping[method]
             members = client.meta.service_model.operation_model(name).input_shape.members
             members = {xform_name(each).replace("_", "-"): each for each in members}
-            asked: dict[str, Any] = {}
-            for word in words:
+            arguments: dict[str, Any] = {}
+            for word in message:
                 if word.startswith("--"):
-                    asked[option := word.removeprefix("--")] = True
+                    arguments[option := word.removeprefix("--")] = True
                 else:
-                    asked[option] = _value(word)
-            assert asked.pop("region") == REGION
-            getattr(client, method)(**{members[option]: asked[option] for option in asked})
+                    arguments[option] = _value(word)
+            assert arguments.pop("region") == REGION
+            getattr(client, method)(**{members[option]: arguments[option] for option in arguments})
 
 
 SERVICES = (
@@ -111,9 +111,9 @@ def test_a_healthy_stack_passes_all_checks_that_the_emulator_supports(
     patient: Patient, run: Callable[..., tuple[int, str, str]]
 ) -> None:
     status, out, _ = run("--json")
-    told = json.loads(out)
-    levels = {each["check"]: each["level"] for each in told["checks"]}
-    assert (status, told["hasErrors"], told["stack"]) == (0, False, patient.stack.name)
+    response = json.loads(out)
+    levels = {each["check"]: each["level"] for each in response["checks"]}
+    assert (status, response["hasErrors"], response["stack"]) == (0, False, patient.stack.name)
     assert {check: level for check, level in levels.items() if level != "ok"} == {
         "build-quota": "warning"
     }
@@ -217,14 +217,14 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
 
 @pytest.mark.parametrize("check", WITH_A_COMMAND)
 def test_a_fault_is_reported_alone_and_its_remedy_fixes_it(patient: Patient, check: str) -> None:
-    level, words, break_it = WITH_A_COMMAND[check]
+    level, message, break_it = WITH_A_COMMAND[check]
     break_it(patient)
 
     found = patient.findings()
 
     assert found.keys() == {check}
     assert found[check][0] == level
-    assert words in found[check][1]
+    assert message in found[check][1]
     patient.follow(str(found[check][2]))
     assert patient.findings() == {}
 
@@ -244,9 +244,9 @@ def test_a_role_that_image_builder_may_not_assume_is_reported_and_fixed(patient:
 def change_variable(patient: Patient, function: str, **changes: str) -> None:
     functions = patient.client("lambda")
     name = patient.of[function]
-    told = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    response = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     functions.update_function_configuration(
-        FunctionName=name, Environment={"Variables": {**told, **changes}}
+        FunctionName=name, Environment={"Variables": {**response, **changes}}
     )
 
 
@@ -257,17 +257,17 @@ def change_layers(patient: Patient, *layers: str) -> None:
 
 
 def change_policy(patient: Patient, wanted: Callable[[dict[str, Any]], bool]) -> None:
-    asked = {"RoleName": patient.of["ImportIsoRole"], "PolicyName": "import-iso"}
+    arguments = {"RoleName": patient.of["ImportIsoRole"], "PolicyName": "import-iso"}
     iam = patient.client("iam")
-    kept = patient.__dict__.setdefault("policy", iam.get_role_policy(**asked)["PolicyDocument"])
+    kept = patient.__dict__.setdefault("policy", iam.get_role_policy(**arguments)["PolicyDocument"])
     document = {**kept, "Statement": [each for each in kept["Statement"] if wanted(each)]}
-    iam.put_role_policy(**asked, PolicyDocument=json.dumps(document))
+    iam.put_role_policy(**arguments, PolicyDocument=json.dumps(document))
 
 
 def change_definition(patient: Patient, old: str, new: str) -> None:
     states, arn = patient.client("stepfunctions"), patient.of["ImportStateMachine"]
-    told = states.describe_state_machine(stateMachineArn=arn)["definition"]
-    states.update_state_machine(stateMachineArn=arn, definition=told.replace(old, new))
+    response = states.describe_state_machine(stateMachineArn=arn)["definition"]
+    states.update_state_machine(stateMachineArn=arn, definition=response.replace(old, new))
 
 
 def change_infrastructure(patient: Patient, **changes: Any) -> None:
@@ -293,13 +293,13 @@ def change_encryption(patient: Patient, **how: str) -> None:
 
 
 def waiting() -> dict[str, Any]:
-    words = {
+    message = {
         "pk": "UPLOAD#lost",
         "sk": "RUN#000000",
         "state": "open",
         "claimedAt": "2026-01-02T03:04",
     }
-    return {name: {"S": value} for name, value in words.items()}
+    return {name: {"S": value} for name, value in message.items()}
 
 
 BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
@@ -368,15 +368,15 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
 def test_a_fault_without_an_automatic_fix_is_reported_with_a_remedy(
     patient: Patient, check: str
 ) -> None:
-    level, words, remedy, break_it, mend_it = BY_HAND[check]
+    level, message, remedy, break_it, repair = BY_HAND[check]
     break_it(patient)
     try:
         found = patient.findings()
     finally:
-        mend_it(patient)
+        repair(patient)
     assert found.keys() == {check}
     assert found[check][0] == level
-    assert words in found[check][1]
+    assert message in found[check][1]
     assert remedy in str(found[check][2])
     assert patient.findings() == {}
 

@@ -269,18 +269,18 @@ def test_workspaces_is_called_for_the_new_image_as_its_model_requires(
     name = "golden-" + "x" * 60
     answer = stack.wait_for_answer(stack.upload(iso(), metadata={"image-name": name}))
 
-    (asked,), (again,) = [
+    (request,), (again,) = [
         sent_to_workspaces(answer, code) for code in (None, "ResourceAlreadyExists")
     ]
 
     model = botocore.session.get_session().get_service_model("workspaces")
     shape = model.operation_model("ImportCustomWorkspaceImage").input_shape
-    assert list(violations(shape, asked)) == []
-    assert asked["ImageSource"] == {"ImageBuildVersionArn": data(answer)["buildArn"]}
-    assert asked["InfrastructureConfigurationArn"] == infrastructure
-    assert asked["ImageName"].endswith("_11.26100.1742")
-    assert len(asked["ImageName"]) == 64
-    assert again == asked
+    assert list(violations(shape, request)) == []
+    assert request["ImageSource"] == {"ImageBuildVersionArn": data(answer)["buildArn"]}
+    assert request["InfrastructureConfigurationArn"] == infrastructure
+    assert request["ImageName"].endswith("_11.26100.1742")
+    assert len(request["ImageName"]) == 64
+    assert again == request
     with pytest.raises(ClientError, match="ResourceLimitExceeded"):
         sent_to_workspaces(answer, "ResourceLimitExceeded")
     with pytest.raises(UnverifiedEventError, match=r"data\.amis"):

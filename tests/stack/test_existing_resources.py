@@ -91,8 +91,8 @@ def test_the_bucket_is_unchanged_and_the_command_adds_notifications(
     # When the command of the output is followed, as the AWS CLI does it
     inner = re.search(r"\$\((.*)\)", outputs["NotificationCommand"])
     assert inner
-    asks = shlex.split(inner[1])
-    merged = jmespath.search(asks[asks.index("--query") + 1], notifications(stack))
+    arguments = shlex.split(inner[1])
+    merged = jmespath.search(arguments[arguments.index("--query") + 1], notifications(stack))
     stack.client("s3").put_bucket_notification_configuration(
         Bucket=BUCKET, NotificationConfiguration=merged
     )
@@ -115,10 +115,12 @@ def test_only_isos_below_the_prefix_are_imported(
     answer = stack.wait_for_answer("isos/deep/Windows 11.ISO", timeout=60)
     # Then
     found = states.list_executions(stateMachineArn=outputs["ImportStateMachineArn"])["executions"]
-    told = [states.describe_execution(executionArn=each["executionArn"])["input"] for each in found]
+    responses = [
+        states.describe_execution(executionArn=each["executionArn"])["input"] for each in found
+    ]
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert answer["detail"]["metadata"]["stack"] == NAME
-    assert [json.loads(each)["detail"]["object"]["key"] for each in told] == [
+    assert [json.loads(each)["detail"]["object"]["key"] for each in responses] == [
         "isos/deep/Windows 11.ISO"
     ]
 
@@ -138,9 +140,9 @@ def test_an_object_that_is_no_iso_ends_without_an_answer(
     def ended() -> str | None:
         listed = states.list_executions(stateMachineArn=outputs["ImportStateMachineArn"])
         for each in listed["executions"]:
-            told = states.describe_execution(executionArn=each["executionArn"])
-            if "README.Pluto" in told["input"] and told["status"] != "RUNNING":
-                return str(told["status"])
+            responses = states.describe_execution(executionArn=each["executionArn"])
+            if "README.Pluto" in responses["input"] and responses["status"] != "RUNNING":
+                return str(responses["status"])
         return None
 
     # Then
@@ -161,14 +163,14 @@ def test_an_image_is_distributed_once_before_its_answer(
     )
     stack.image_builder.hold("DISTRIBUTING", kind="distribution")
 
-    def told() -> list[str]:
+    def responses() -> list[str]:
         """What was progressed with, beside builds."""
         datas = [event["detail"]["data"] for event in stack.events()[published:]]
         return [arn for data in datas if (arn := data.get("distributionArn"))]
 
     # When
     stack.client("s3").upload_file(str(iso()), BUCKET, "isos/far.iso")
-    stack.wait_for(told, timeout=60)
+    stack.wait_for(responses, timeout=60)
     assert not stack.answers("isos/far.iso")
     stack.image_builder.release()
     answer = stack.wait_for_answer("isos/far.iso", timeout=60)
@@ -186,7 +188,7 @@ def test_an_image_is_distributed_once_before_its_answer(
         ("us-west-2", "210987654321"),
     ]
     assert [each["arn"] for each in made] == [data["distributionArn"]]
-    assert set(told()) == {data["distributionArn"]}
+    assert set(responses()) == {data["distributionArn"]}
     assert stack.faults_left() == 0
 
 

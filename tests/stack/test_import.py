@@ -202,8 +202,8 @@ def test_an_event_delivered_twice_is_one_build_and_one_answer(
 
 def _input(stack: LocalStack, execution: dict[str, Any]) -> dict[str, Any]:
     states = stack.client("stepfunctions")
-    told = states.describe_execution(executionArn=execution["executionArn"])["input"]
-    event: dict[str, Any] = json.loads(told)
+    given = states.describe_execution(executionArn=execution["executionArn"])["input"]
+    event: dict[str, Any] = json.loads(given)
     return event
 
 

@@ -135,8 +135,8 @@ def test_no_file_is_read_but_those_the_stack_was_started_with(
     (folder / "away").unlink(missing_ok=True)
     (folder / "away").symlink_to("/etc/passwd")
     named = path.format(open=folder)
-    asked = {"bucket": deployed.bucket, "key": "passwd.iso", "path": named}
+    request = {"bucket": deployed.bucket, "key": "passwd.iso", "path": named}
     with pytest.raises(StackError, match="was not named when the stack was started"):
-        deployed.control("objects", asked)
+        deployed.control("objects", request)
     listed = deployed.client("s3").list_objects_v2(Bucket=deployed.bucket, Prefix="passwd")
     assert not listed["KeyCount"]

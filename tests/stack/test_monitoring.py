@@ -48,11 +48,11 @@ def test_every_metric_is_written_under_its_documented_name_and_dimensions(
     written: dict[tuple[str, str], set[tuple[str, ...]]] = {}
     for group in ("ImportIsoLogs", "ReportBuildLogs", "SweepLogs"):
         for line in lines(stack, group):
-            for told in line.get("_aws", {}).get("CloudWatchMetrics", ()):
+            for found in line.get("_aws", {}).get("CloudWatchMetrics", ()):
                 assert line["service"] == stack.name
-                for metric in told["Metrics"]:
-                    dimensions = {tuple(each) for each in told["Dimensions"]}
-                    written.setdefault((told["Namespace"], metric["Name"]), set()).update(
+                for metric in found["Metrics"]:
+                    dimensions = {tuple(each) for each in found["Dimensions"]}
+                    written.setdefault((found["Namespace"], metric["Name"]), set()).update(
                         dimensions
                     )
     # Then: all but what a sweep counts where it is not nothing, and answers that are an alarm
@@ -69,8 +69,8 @@ def test_an_upload_is_found_by_its_id_in_every_functions_log(
     upload_id = answer["detail"]["metadata"]["uploadId"]
 
     for group, message in (("ImportIsoLogs", "decided"), ("ReportBuildLogs", "answered")):
-        told = [line for line in lines(stack, group) if line.get("uploadId") == upload_id]
-        assert message in [line["message"] for line in told]
+        found = [line for line in lines(stack, group) if line.get("uploadId") == upload_id]
+        assert message in [line["message"] for line in found]
 
 
 def test_the_alarms_exist_and_aws_counts_their_metrics(stack: LocalStack) -> None:
@@ -102,18 +102,18 @@ def follow(shell: LocalStack) -> Follow:
     """Run a section's commands in order; get what each said, by its first three words."""
 
     def run(section: str, **placeholders: str) -> dict[str, Any]:
-        words = RUNBOOK.partition(f"# {section}\n")[2].partition("\n##")[0]
-        commands = re.findall(r"^\$ (.+)$", words, re.MULTILINE)
+        text = RUNBOOK.partition(f"# {section}\n")[2].partition("\n##")[0]
+        commands = re.findall(r"^\$ (.+)$", text, re.MULTILINE)
         assert commands
-        said = {}
+        results = {}
         for command in commands:
             filled = re.sub(r"<(\w+)>", lambda match: shell.outputs[match[1]], command)
             for name, value in placeholders.items():
                 filled = re.sub(rf"\b{name.replace('_', '-')}\b", value, filled)
             program, *arguments = shlex.split(filled)
-            call = main if program == "isodrop" else lambda asked: aws(shell, asked)
-            said[" ".join(command.split()[:3])] = call(arguments)
-        return said
+            call = main if program == "isodrop" else lambda request: aws(shell, request)
+            results[" ".join(command.split()[:3])] = call(arguments)
+        return results
 
     return run
 
@@ -125,7 +125,7 @@ def aws(stack: LocalStack, arguments: list[str]) -> Any:
     method = xform_name(operation.replace("-", "_"))
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method])
     known = {xform_name(name, "-"): name for name in model.input_shape.members}
-    asked: dict[str, Any] = {}
+    request: dict[str, Any] = {}
     while rest:
         option = rest.pop(0)
         if not option.startswith("--"):
@@ -134,8 +134,8 @@ def aws(stack: LocalStack, arguments: list[str]) -> Any:
         if name in CLI_ONLY:
             continue
         kind = model.input_shape.members[known[name]].type_name
-        asked[known[name]] = {"integer": int, "list": lambda value: [value]}.get(kind, str)(value)  # type: ignore[operator] # one of three
-    return getattr(client, method)(**asked)
+        request[known[name]] = {"integer": int, "list": lambda value: [value]}.get(kind, str)(value)  # type: ignore[operator] # one of three
+    return getattr(client, method)(**request)
 
 
 def log_group(stack: LocalStack, group: str) -> str:
@@ -164,10 +164,10 @@ def test_the_runbook_answers_a_stopped_execution(
     key, execution = held(stack, iso)
     stack.client("stepfunctions").stop_execution(executionArn=execution)
     # When
-    said = follow(section, KEY=key)
+    results = follow(section, KEY=key)
     stack.image_builder.release()
     # Then
-    assert said["isodrop cancel s3://<UploadBucketName>/KEY"] == 0
+    assert results["isodrop cancel s3://<UploadBucketName>/KEY"] == 0
     stack.wait_for(lambda: stack.sweep() and stack.answers(key))
     assert stack.wait_for_answer(key)["detail"]["data"]["code"] == "build-cancelled"
 
@@ -189,7 +189,7 @@ def test_the_runbook_answers_an_upload_without_an_event(
     sqs.send_message(QueueUrl=queue, MessageBody="what could not be delivered")
     # When
     try:
-        said = follow(section, RULE=rule)
+        results = follow(section, RULE=rule)
         state = events.describe_rule(Name=rule)["State"]
     finally:
         events.enable_rule(Name=rule)
@@ -198,7 +198,7 @@ def test_the_runbook_answers_an_upload_without_an_event(
     if section == "upload-rule-failed":
         assert state == "ENABLED"
     if section == "dead-letter-queue":
-        (message,) = said["aws sqs receive-message"]["Messages"]
+        (message,) = results["aws sqs receive-message"]["Messages"]
         assert message["Body"] == "what could not be delivered"
     sqs.purge_queue(QueueUrl=queue)
 
@@ -235,11 +235,11 @@ def test_the_runbook_retries_an_upload_after_its_answer(
 def test_the_runbook_examines_failing_functions_and_sweeps(
     stack: LocalStack, follow: Follow, section: str
 ) -> None:
-    said = follow(
+    results = follow(
         section,
         REPORT_LOGS=log_group(stack, "ReportBuildLogs"),
         SWEEP_LOGS=log_group(stack, "SweepLogs"),
     )
-    assert "events" in said["aws logs filter-log-events"]
-    assert said["aws lambda invoke"]["StatusCode"] == 200
-    assert "FunctionError" not in said["aws lambda invoke"]
+    assert "events" in results["aws logs filter-log-events"]
+    assert results["aws lambda invoke"]["StatusCode"] == 200
+    assert "FunctionError" not in results["aws lambda invoke"]

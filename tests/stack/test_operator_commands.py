@@ -57,11 +57,11 @@ def test_another_edition_is_imported_by_a_retry_without_an_upload(
     succeeded, _ = run("retry", address, "--set", "edition=Professional", "--wait")
     again, _ = run("retry", address, "--set", "edition=", "--wait")
 
-    _, told = run("status", address, "--json")
+    _, output = run("status", address, "--json")
     assert rejected["code"] == Code.NO_SUCH_EDITION
     assert (succeeded, again) == (0, 3)
-    assert [entry["state"] for entry in told] == ["rejected", "succeeded", "rejected"]
-    assert told[1]["plan"]["edition"] == "Professional"
+    assert [entry["state"] for entry in output] == ["rejected", "succeeded", "rejected"]
+    assert output[1]["plan"]["edition"] == "Professional"
 
 
 def test_a_running_build_is_listed_refused_and_cancelled(
@@ -78,12 +78,12 @@ def test_a_running_build_is_listed_refused_and_cancelled(
     )
 
     refused, _ = run("retry", address)
-    cancelled, told = run("cancel", address)
+    cancelled, output = run("cancel", address)
     stack.image_builder.release()
 
     answer = stack.wait_for_answer(key)
     assert (refused, cancelled) == (1, 0)
-    assert "cancelling arn:aws:imagebuilder:" in told
+    assert "cancelling arn:aws:imagebuilder:" in output
     assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED
 
 
@@ -94,9 +94,9 @@ def test_an_import_that_waits_is_cancelled_before_it_has_a_build(
     key = stack.upload(iso())
     stack.wait_for(lambda: stack.image_builder.calls("ImportDiskImage"))
 
-    status, told = run("cancel", f"s3://{stack.bucket}/{key}")
+    status, output = run("cancel", f"s3://{stack.bucket}/{key}")
 
     answer = stack.wait_for_answer(key)
-    assert (status, told.partition(";")[0]) == (0, "cancelled before its build started")
+    assert (status, output.partition(";")[0]) == (0, "cancelled before its build started")
     assert answer["detail-type"] == "ISO Import Failed"
     assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED

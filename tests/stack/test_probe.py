@@ -55,10 +55,10 @@ def test_without_consent_nothing_is_written(
     stack: LocalStack, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "no")
-    status, points, asked = run()
+    status, points, question = run()
     declined = [name for name, (_, seen) in points.items() if seen == "you did not agree"]
     assert declined == ["rule's pattern", "part checksums"]
-    assert stack.bucket in asked
+    assert stack.bucket in question
     assert status == 0
     assert left(stack) == []
 

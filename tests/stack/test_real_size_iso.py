@@ -72,18 +72,18 @@ def test_the_demo_imports_an_iso_of_5_gb_in_2_gb_of_memory(
     # When the demo runs, and its memory and that of all it starts is looked at all the time
     with (tmp_path / "out").open("w+b") as out:
         demo = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-        most, looks = 0, 0
+        most, samples = 0, 0
         while demo.poll() is None:
-            most, looks = max(most, sum(map(resident, family(demo.pid)))), looks + 1
+            most, samples = max(most, sum(map(resident, family(demo.pid)))), samples + 1
             time.sleep(0.1)
         out.seek(0)
-        told = out.read().decode()
+        output = out.read().decode()
 
     # Then it succeeds, in far less than the ISO would take
-    assert demo.returncode == 0, told
-    assert "big.iso, 5.2 GiB" in told
-    assert "linked to s3://" in told
-    assert looks > 10
+    assert demo.returncode == 0, output
+    assert "big.iso, 5.2 GiB" in output
+    assert "linked to s3://" in output
+    assert samples > 10
     assert 50 << 20 < most < MOST_MEMORY
 
 
@@ -91,8 +91,8 @@ def family(root: int) -> list[int]:
     """List a process and all that it and its children have started."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and (said := _read(folder / "stat")):
-            parent = int(said.rpartition(")")[2].split()[1])
+        if folder.name.isdigit() and (text := _read(folder / "stat")):
+            parent = int(text.rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(folder.name))
     found = [root]
     for process in found:

@@ -234,12 +234,12 @@ def test_a_throttle_has_the_name_that_the_state_machine_retries(
     upload = uploaded("good.json")
     stack.image_builder.fail_next(IMPORT, code="CallRateLimitExceededException", times=3)
     # When
-    hindered = import_iso.invoke(upload)
+    throttled = import_iso.invoke(upload)
     stack.image_builder.reset()
     later = import_iso.invoke(upload)
     # Then
-    assert hindered["errorType"] == "TransientError"
-    assert "CallRateLimitExceededException" in hindered["errorMessage"]
+    assert throttled["errorType"] == "TransientError"
+    assert "CallRateLimitExceededException" in throttled["errorMessage"]
     assert later["nextStep"] == "track", later
 
 
@@ -273,7 +273,7 @@ def test_a_build_is_published_from_its_start_to_its_answer(
     again = report_build.invoke(of("report-answer.json", upload))
     # Then the events arrive, and there is one answer however often it is asked for
     moved = wait_for_event(stack, upload, "ISO Import Progressed")["detail"]["data"]
-    told = wait_for_event(stack, upload, "ISO Import Succeeded")["detail"]
+    published = wait_for_event(stack, upload, "ISO Import Succeeded")["detail"]
     assert (started, progressed) == ({}, {})
     assert (
         wait_for_event(stack, upload, "ISO Import Started")["detail"]["data"]["buildArn"] == build
@@ -282,10 +282,10 @@ def test_a_build_is_published_from_its_start_to_its_answer(
     assert answer == again
     assert answer == {
         "detailType": "ISO Import Succeeded",
-        "eventId": told["metadata"]["eventId"],
+        "eventId": published["metadata"]["eventId"],
         "code": None,
     }
-    assert told["data"]["amis"]
+    assert published["data"]["amis"]
 
 
 def test_an_arm64_iso_is_answered_with_why_not(
@@ -297,9 +297,9 @@ def test_an_arm64_iso_is_answered_with_why_not(
     decided = import_iso.invoke(executed(upload))
     answer = report_build.invoke(of("report-answer.json", upload))
     # Then
-    told = wait_for_event(stack, upload, "ISO Import Rejected")["detail"]["data"]
+    published = wait_for_event(stack, upload, "ISO Import Rejected")["detail"]["data"]
     assert decided == {"nextStep": "report", "buildArn": None}
-    assert answer["code"] == told["code"] == Code.WRONG_ARCHITECTURE.value
+    assert answer["code"] == published["code"] == Code.WRONG_ARCHITECTURE.value
     assert stack.image_builder.calls(IMPORT) == []
 
 
@@ -311,10 +311,10 @@ def test_an_execution_that_broke_is_answered_all_the_same(
     # When
     answer = report_build.invoke(of("report-answer-broken.json", upload))
     # Then
-    told = wait_for_event(stack, upload, "ISO Import Failed")["detail"]["data"]
+    published = wait_for_event(stack, upload, "ISO Import Failed")["detail"]["data"]
     assert answer["detailType"] == "ISO Import Failed", answer
-    assert answer["code"] == told["code"] == Code.INTERNAL_ERROR.value
-    assert "Sandbox.Timedout" in told["message"]
+    assert answer["code"] == published["code"] == Code.INTERNAL_ERROR.value
+    assert "Sandbox.Timedout" in published["message"]
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def linked(emulator: LocalStack, source: str, target: str, tmp_path: Path) -> It
     def put(key: str, body: bytes) -> tuple[str, str]:
         path = tmp_path / f"{next(_numbers)}.iso"
         path.write_bytes(body)
-        asked = {"bucket": source, "key": key, "path": str(path)}
-        made = emulator.control("objects", asked)
+        request = {"bucket": source, "key": key, "path": str(path)}
+        made = emulator.control("objects", request)
         return made["versionId"], made["etag"]
 
     yield from a_world(emulator, source, target, put)
@@ -106,8 +106,8 @@ class TestByReference(S3CopyTests):
         span = {"Range": "bytes=5-9", "VersionId": copy.version}
         key = copy.source["Key"]
         linked.s3.get_object(Bucket=linked.source, Key=key, **span)["Body"].read()
-        asked = {"bucket": linked.source, "key": key}
-        assert emulator.control("objects/reads", asked) == [[5, 5]]
+        request = {"bucket": linked.source, "key": key}
+        assert emulator.control("objects/reads", request) == [[5, 5]]
 
     def test_a_big_object_is_copied_in_little_memory(
         self, emulator: LocalStack, source: str, target: str, tmp_path: Path
@@ -117,11 +117,11 @@ class TestByReference(S3CopyTests):
         path = tmp_path / "huge.iso"
         with path.open("wb") as file:
             file.truncate(size)
-        asked = {"bucket": source, "key": "huge.iso", "path": str(path)}
-        version = emulator.control("objects", asked)["versionId"]
+        request = {"bucket": source, "key": "huge.iso", "path": str(path)}
+        version = emulator.control("objects", request)["versionId"]
         s3, which = emulator.client("s3"), {"Bucket": target, "Key": "huge.iso"}
-        begun = s3.create_multipart_upload(**which, ChecksumAlgorithm="SHA256")
-        where = which | {"UploadId": begun["UploadId"]}
+        started = s3.create_multipart_upload(**which, ChecksumAlgorithm="SHA256")
+        where = which | {"UploadId": started["UploadId"]}
         before = resident(emulator, "VmRSS")
         forget_peak(emulator)
 

@@ -91,10 +91,10 @@ def test_no_build_starts_without_consent_or_in_ci(
 ) -> None:
     path = iso()
     monkeypatch.setattr("builtins.input", lambda _: "no")
-    declined, told, _ = run(path)
+    declined, output, _ = run(path)
     in_ci, _, why = run(path, "--yes", environ={"CI": "true"})
     assert (declined, in_ci) == (1, 1)
-    assert "one build: an EC2 instance" in told
+    assert "one build: an EC2 instance" in output
     assert "does not run in CI" in why
     assert not [
         each

@@ -25,8 +25,8 @@ def rules(stack: LocalStack) -> list[dict[str, Any]]:
 def execution_of(stack: LocalStack, key: str) -> str | None:
     states = stack.client("stepfunctions")
     for each in stack.executions()[::-1]:
-        told = states.describe_execution(executionArn=each["executionArn"])
-        if json.loads(told["input"])["detail"]["object"]["key"] == key:
+        response = states.describe_execution(executionArn=each["executionArn"])
+        if json.loads(response["input"])["detail"]["object"]["key"] == key:
             return str(each["executionArn"])
     return None
 
@@ -38,7 +38,7 @@ def sweep_until_answered(stack: LocalStack, key: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def deaf(stack: LocalStack) -> Iterator[LocalStack]:
+def disabled(stack: LocalStack) -> Iterator[LocalStack]:
     """The stack while its rule is off."""
     (name,) = stack.client("events").list_rule_names_by_target(
         TargetArn=stack.outputs["ImportStateMachineArn"]
@@ -57,32 +57,38 @@ def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
     assert target["Arn"].endswith(f":{stack.outputs['SweepFunction']}")
 
 
-def test_an_iso_uploaded_while_the_rule_was_off_is_swept_up(deaf: LocalStack, iso: MakeIso) -> None:
-    deaf.sweep()
-    key = deaf.upload(iso(), "Drücke/while off + 100%41.ISO")
+def test_an_iso_uploaded_while_the_rule_was_off_is_swept_up(
+    disabled: LocalStack, iso: MakeIso
+) -> None:
+    disabled.sweep()
+    key = disabled.upload(iso(), "Drücke/while off + 100%41.ISO")
 
-    summary = deaf.sweep()
+    summary = disabled.sweep()
 
-    answer = deaf.wait_for_answer(key)
+    answer = disabled.wait_for_answer(key)
     assert summary["started"] == 1
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert data(answer)["source"]["key"] == key
 
 
-def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(deaf: LocalStack, iso: MakeIso) -> None:
-    published = deaf.subscribe("late", {"source": ["aws.s3"], "detail-type": ["Object Created"]})
-    key = deaf.upload(iso(server_editions()))
-    deaf.sweep()
-    deaf.wait_for_answer(key)
+def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(
+    disabled: LocalStack, iso: MakeIso
+) -> None:
+    published = disabled.subscribe(
+        "late", {"source": ["aws.s3"], "detail-type": ["Object Created"]}
+    )
+    key = disabled.upload(iso(server_editions()))
+    disabled.sweep()
+    disabled.wait_for_answer(key)
     (late,) = (e for e in published.events() if e["detail"]["object"]["key"] == key)
 
-    deaf.client("stepfunctions").start_execution(
-        stateMachineArn=deaf.outputs["ImportStateMachineArn"], input=json.dumps(late)
+    disabled.client("stepfunctions").start_execution(
+        stateMachineArn=disabled.outputs["ImportStateMachineArn"], input=json.dumps(late)
     )
-    deaf.settle()
+    disabled.settle()
 
     assert late["detail"]["object"]["sequencer"]
-    assert len(deaf.answers(key)) == 1
+    assert len(disabled.answers(key)) == 1
 
 
 def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(

@@ -68,27 +68,27 @@ def test_an_upload_interrupted_twice_is_resumed_and_followed_to_its_answer(
     parts = list(sent)
     second, _ = run(str(path), after=3)
     parts += sent
-    status, told = run(str(path))
+    status, events = run(str(path))
     parts += sent
 
     body = stack.client("s3").get_object(Bucket=stack.bucket, Key=path.name)["Body"].read()
-    uploaded = next(each for each in told if each["event"] == "uploaded")
+    uploaded = next(each for each in events if each["event"] == "uploaded")
     assert (first, second, status) == (130, 130, 0)
     assert parts == list(range(1, uploaded["parts"] + 1))
     assert uploaded["partsSent"] == len(sent) == uploaded["parts"] - 5
     assert body == path.read_bytes()
-    assert told[0]["settings"] == "stack"
-    assert told[-1]["event"] == "answer"
-    assert told[-1]["answer"]["detail"] == stack.wait_for_answer(path.name)["detail"]
+    assert events[0]["settings"] == "stack"
+    assert events[-1]["event"] == "answer"
+    assert events[-1]["answer"]["detail"] == stack.wait_for_answer(path.name)["detail"]
 
-    again, told = run(str(path))
+    again, events = run(str(path))
 
     assert (again, sent) == (0, [])
-    assert told[-1]["state"] == "succeeded"
+    assert events[-1]["state"] == "succeeded"
 
 
 def test_an_iso_that_would_be_rejected_is_not_sent(iso: MakeIso, run: Run, sent: list[int]) -> None:
-    status, told = run(str(iso(server_editions())))
+    status, events = run(str(iso(server_editions())))
 
     assert (status, sent) == (3, [])
-    assert told[-1]["rejection"]["code"] == "server-iso"
+    assert events[-1]["rejection"]["code"] == "server-iso"

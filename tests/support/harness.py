@@ -116,7 +116,7 @@ class ImportHarness:
     queue: str = field(init=False)
     clients: dict[str, Any] = field(default_factory=dict)
     machine_arn: str = ""
-    told: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    logged: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -278,7 +278,7 @@ class ImportHarness:
             tracking=timedelta(hours=16),
             now=self.clock.time,
             has_time=has_time,
-            log=lambda word, more: self.told.append((word, more)),
+            log=lambda message, fields: self.logged.append((message, fields)),
             prefix=prefix,
             waits_for_malware_scan=waits_for_malware_scan,
         ).run()
@@ -420,11 +420,11 @@ def failing(client: Any, operation: str, code: str, status: int = 400) -> Iterat
     """Make each call of an operation of a client fail with an AWS error."""
 
     def fail(**_: Any) -> None:
-        said = {
+        response = {
             "Error": {"Code": code, "Message": "as reported"},
             "ResponseMetadata": {"HTTPStatusCode": status},
         }
-        raise ClientError(said, operation)  # type: ignore[arg-type] # the stubs want all of it
+        raise ClientError(response, operation)  # type: ignore[arg-type] # the stubs want all of it
 
     name = f"before-call.*.{operation}"
     client.meta.events.register(name, fail)

@@ -32,7 +32,7 @@ def harness(
     stacks: dict[str, dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> ImportHarness:
-    """A stack that can be found by its name; moto has no Image Builder, so ours is asked."""
+    """A stack that can be found by its name; moto has no Image Builder, so it uses the fake one."""
     harness = ImportHarness(session, ledger, tmp_path)
     monkeypatch.setattr(ImageBuilder, "connect", lambda _session: harness.builder)
     stacks["isodrop"] = {
@@ -98,10 +98,10 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Say what happens each time that a command waits; after that comes Ctrl-C."""
+def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Perform one action each time that a command waits; then interrupt it."""
 
-    def meanwhile(*actions: Callable[[], object]) -> None:
+    def perform(*actions: Callable[[], object]) -> None:
         left = list(actions)
 
         def sleep(seconds: float) -> None:
@@ -112,16 +112,16 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         monkeypatch.setattr("time.sleep", sleep)
 
-    return meanwhile
+    return perform
 
 
 Call = tuple[str, str, dict[str, Any]]
-"""Service, operation and arguments of something that AWS was asked."""
+"""Service, operation and arguments of a call of AWS."""
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, harness: ImportHarness) -> list[Call]:
-    """What AWS was asked by commands that a person typed, and not by the stack meanwhile."""
+def calls(monkeypatch: pytest.MonkeyPatch, harness: ImportHarness) -> list[Call]:
+    """The calls of AWS by the operator's commands, without those of the stack."""
     calls: list[Call] = []
     request = BaseClient._make_api_call  # type: ignore[attr-defined] # the one of the fixture stacks
 
@@ -130,7 +130,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, harness: ImportHarness) -> list[Call]
         return request(self, operation, arguments)
 
     def sleep(_: float) -> None:
-        """Let the stack do all that it was asked for; if there is nothing, comes Ctrl-C."""
+        """Let the stack handle all started runs; interrupt the command if there are none."""
         with monkeypatch.context() as unseen:
             unseen.setattr(BaseClient, "_make_api_call", request)
             runs = harness.operator.get_history(BUCKET, KEY).runs

@@ -23,10 +23,10 @@ def test_a_key_alone_is_of_the_stacks_bucket(
     status, _, _ = run("status", address)
     watched, _, _ = run("watch", address)
     printed, event, _ = run("event", address)
-    asked, _, _ = run("retry", address)
+    retried, _, _ = run("retry", address)
     cancelled, _, err = run("cancel", address)
 
-    assert (status, watched, printed, asked, cancelled) == (0, 3, 0, 0, 1)
+    assert (status, watched, printed, retried, cancelled) == (0, 3, 0, 0, 1)
     assert json.loads(event)["detail"]["bucket"] == {"name": BUCKET}
     assert "nothing to cancel" in err
 
@@ -34,7 +34,7 @@ def test_a_key_alone_is_of_the_stacks_bucket(
 def test_an_answer_is_found_though_the_local_clock_is_ahead(
     harness: ImportHarness,
     run: Run,
-    meanwhile: Callable[..., None],
+    while_waiting: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = datetime.now(UTC) - timedelta(minutes=3)
@@ -46,7 +46,7 @@ def test_an_answer_is_found_though_the_local_clock_is_ahead(
         harness.clock.now = service.timestamp() + 30
         rejected(harness)
 
-    meanwhile(come_and_go, lambda: None)
+    while_waiting(come_and_go, lambda: None)
 
     _, out, _ = run("watch", "--json")
 

@@ -22,8 +22,8 @@ def test_env_prints_the_settings_that_each_function_has(run: Run) -> None:
 def test_env_points_the_functions_at_the_given_endpoint(run: Run) -> None:
     _, out, _ = run("env", "--endpoint-url", "http://10.0.0.1:4566")
 
-    said = {each["AWS_ENDPOINT_URL"] for each in json.loads(out).values()}
-    assert said == {"http://10.0.0.1:4566"}
+    endpoints = {each["AWS_ENDPOINT_URL"] for each in json.loads(out).values()}
+    assert endpoints == {"http://10.0.0.1:4566"}
 
 
 @pytest.mark.usefixtures("harness")

@@ -115,22 +115,22 @@ def test_with_etag_and_size_s3_is_not_called(
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         (f"s3://{BUCKET}/missing.iso", "there is no such object"),
         ("s3://no-such-bucket/x.iso", "there is no such object"),
     ],
 )
 @pytest.mark.usefixtures("session")
-def test_without_an_object_it_exits_1_with_a_hint(run: Run, address: str, said: str) -> None:
+def test_without_an_object_it_exits_1_with_a_hint(run: Run, address: str, message: str) -> None:
     status, out, err = run(address)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"isodrop: {address}: ")
-    assert said in err
+    assert message in err
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "message"),
     [
         ({"AWS_EC2_METADATA_DISABLED": "true"}, "sign in (aws sso login, aws configure)"),
         ({"AWS_PROFILE": "nobody"}, "aws configure list-profiles lists the profiles"),
@@ -138,17 +138,17 @@ def test_without_an_object_it_exits_1_with_a_hint(run: Run, address: str, said: 
     ],
 )
 def test_without_credentials_it_names_the_ways_to_get_them(
-    run: Run, tmp_path: Path, environ: dict[str, str], said: str
+    run: Run, tmp_path: Path, environ: dict[str, str], message: str
 ) -> None:
     with patch.dict(os.environ, {"HOME": str(tmp_path), **environ}, clear=True):
         status, out, err = run(ADDRESS)
     assert (status, out) == (1, "")
-    assert said in err
+    assert message in err
     assert "--etag ETAG --size BYTES" in err
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("403", "s3:GetObject on it is required"),
         ("ExpiredToken", "sign in (aws sso login, aws configure)"),
@@ -156,14 +156,14 @@ def test_without_credentials_it_names_the_ways_to_get_them(
     ],
 )
 def test_an_s3_error_without_a_message_is_reported_with_a_remedy(
-    run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, said: str
+    run: Run, session: boto3.Session, monkeypatch: pytest.MonkeyPatch, code: str, message: str
 ) -> None:
     client = session.client("s3")
     monkeypatch.setattr(aws_errors, "s3_client", lambda *_: client)
     with Stubber(client) as stubbed:
         stubbed.add_client_error("head_object", code)
         status, out, err = run(ADDRESS)
-    assert (status, out, err.count("\n"), said in err) == (1, "", 1, True)
+    assert (status, out, err.count("\n"), message in err) == (1, "", 1, True)
 
 
 @pytest.mark.usefixtures("session")

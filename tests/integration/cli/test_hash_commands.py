@@ -50,10 +50,10 @@ def test_a_file_has_the_names_that_its_import_will_have(
     (answer,) = harness.answers()
     source = answer["detail"]["data"]["source"]
 
-    status, told = run(str(iso), "--sha256")
+    status, output = run(str(iso), "--sha256")
 
-    assert (status, told["sha256"]) == (0, sha256(iso))
-    assert (told["sha256"], told["contentId"]) == (source["sha256"], source["contentId"])
+    assert (status, output["sha256"]) == (0, sha256(iso))
+    assert (output["sha256"], output["contentId"]) == (source["sha256"], source["contentId"])
 
 
 def test_an_object_has_the_same_names_as_the_file(
@@ -69,8 +69,8 @@ def test_an_object_has_the_same_names_as_the_file(
 
 
 def test_without_the_flag_no_hash_is_computed_or_shown(iso: Path, run: Run) -> None:
-    _, told = run(str(iso))
-    assert {"sha256", "contentId"} & told.keys() == set()
+    _, output = run(str(iso))
+    assert {"sha256", "contentId"} & output.keys() == set()
 
 
 def test_in_a_pipe_both_are_fields(iso: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +81,7 @@ def test_in_a_pipe_both_are_fields(iso: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("stack", "asked", "decision", "said"),
+    ("stack", "hashed", "decision", "note"),
     [
         (("enforce", True), True, "accepted", ""),
         (("enforce", False), True, "unknown-iso", "not on the stack's allow-list"),
@@ -90,14 +90,14 @@ def test_in_a_pipe_both_are_fields(iso: Path, capsys: pytest.CaptureFixture[str]
         (("off", False), True, "accepted", ""),
     ],
 )
-def test_the_decision_uses_the_list_of_the_stack(  # noqa: PLR0917 - what is asked, and what is told
+def test_the_decision_uses_the_list_of_the_stack(  # noqa: PLR0917 - arguments and expectations
     iso: Path,
     session: boto3.Session,
     monkeypatch: pytest.MonkeyPatch,
     stack: tuple[str, bool],
-    asked: bool,
+    hashed: bool,
     decision: str,
-    said: str,
+    note: str,
 ) -> None:
     mode, listed = stack
     ssm = session.client("ssm")
@@ -107,17 +107,17 @@ def test_the_decision_uses_the_list_of_the_stack(  # noqa: PLR0917 - what is ask
     monkeypatch.setattr(Stack, "read_allow_list_mode", lambda _: (AllowListMode(mode), source))
     with open_source(str(iso)) as opened:
         look = inspect.inspect_iso(opened, None, {})
-        hashes = inspect._hash(opened) if asked else None
+        hashes = inspect._hash(opened) if hashed else None
 
     found = inspect._apply_allow_list(replace(look, hashes=hashes), Stack(session, {}))
 
-    told = inspect.as_json(found)
+    output = inspect.as_json(found)
     assert decision == (
-        told["decision"] if told["rejection"] is None else told["rejection"]["code"]
+        output["decision"] if output["rejection"] is None else output["rejection"]["code"]
     )
-    words = json.dumps([told["rejection"], told["plan"] and told["plan"]["notes"]])
-    assert said in words
-    assert ("allow-list" in words or "AllowListMode" in words) == bool(said)
+    text = json.dumps([output["rejection"], output["plan"] and output["plan"]["notes"]])
+    assert note in text
+    assert ("allow-list" in text or "AllowListMode" in text) == bool(note)
 
 
 def test_an_upload_hashes_its_file_meanwhile(iso: Path) -> None:

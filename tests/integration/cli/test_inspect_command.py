@@ -63,17 +63,17 @@ def test_an_empty_file_is_rejected(run: Run, tmp_path: Path, data: bytes, code: 
     path = tmp_path / "x.iso"
     path.write_bytes(data)
     status, out, _ = run("inspect", path, "--json")
-    told = json.loads(out)
-    assert (status, told["contents"], told["rejection"]["code"]) == (3, None, code)
+    output = json.loads(out)
+    assert (status, output["contents"], output["rejection"]["code"]) == (3, None, code)
 
 
 def test_an_iso_of_5_gb_is_inspected_with_a_few_short_reads(run: Run, tmp_path: Path) -> None:
     iso = make_iso(tmp_path / "Win11_24H2_Enterprise_x64.iso", size=5_900_000_000)
     status, out, err = run("inspect", iso, "--json", "--trace")
-    told = json.loads(out)
-    assert (status, told["plan"]["imageIndex"]) == (0, 5)
-    assert told["contents"]["requests"] == len(err.splitlines()) <= 4
-    assert told["contents"]["bytes"] <= 512 * 1024
+    output = json.loads(out)
+    assert (status, output["plan"]["imageIndex"]) == (0, 5)
+    assert output["contents"]["requests"] == len(err.splitlines()) <= 4
+    assert output["contents"]["bytes"] <= 512 * 1024
 
 
 # In S3

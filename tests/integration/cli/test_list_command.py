@@ -74,14 +74,14 @@ def test_runs_of_one_upload_are_listed_together(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [((), "no uploads yet\n"), (("--open",), "no imports in progress\n")],
 )
 @pytest.mark.usefixtures("harness")
 def test_an_empty_list_is_stated_to_a_person(
-    run: Run, shown: Callable[..., str], arguments: tuple[str, ...], said: str
+    run: Run, shown: Callable[..., str], arguments: tuple[str, ...], output: str
 ) -> None:
-    assert shown("list", *arguments) == said
+    assert shown("list", *arguments) == output
     assert run("list", *arguments) == (0, "", "")
 
 

@@ -25,27 +25,27 @@ ARN = "arn:aws:{}:eu-central-1:123456789012:{}"
 
 
 def right(call: Call) -> tuple[str, str]:
-    """Which action a call takes, and on what; resources are named as in the resolved template."""
-    service, operation, asked = call
+    """The action and the resource of a call, named as in the resolved template."""
+    service, operation, arguments = call
     prefix = {"stepfunctions": "states"}.get(service, service)
-    return ACTIONS.get(operation, f"{prefix}:{operation}"), _resource(service, asked)
+    return ACTIONS.get(operation, f"{prefix}:{operation}"), _resource(service, arguments)
 
 
-def _resource(service: str, asked: dict[str, Any]) -> str:
+def _resource(service: str, arguments: dict[str, Any]) -> str:
     match service:
         case "cloudformation":
-            return ARN.format(service, f"stack/{asked['StackName']}/1b2c")
+            return ARN.format(service, f"stack/{arguments['StackName']}/1b2c")
         case "dynamodb":
-            return "/index/".join(filter(None, ("LedgerTable.Arn", asked.get("IndexName"))))
+            return "/index/".join(filter(None, ("LedgerTable.Arn", arguments.get("IndexName"))))
         case "imagebuilder":
-            return str(asked["imageBuildVersionArn"])
+            return str(arguments["imageBuildVersionArn"])
         case "lambda":
             names = {"import-iso": "ImportIso", "report-build": "ReportBuild", "sweep": "Sweep"}
-            return f"{names[asked['FunctionName']]}.Arn"
+            return f"{names[arguments['FunctionName']]}.Arn"
         case "s3":
-            return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", asked.get("Key"))))
+            return "/".join(filter(None, ("arn:aws:s3:::UploadBucket", arguments.get("Key"))))
         case "stepfunctions":
-            execution = str(asked.get("executionArn", "ImportStateMachine"))
+            execution = str(arguments.get("executionArn", "ImportStateMachine"))
             return execution.replace(":ImportStateMachine:", ":ImportStateMachine.Name:")
     raise NotImplementedError(service)
 
@@ -58,8 +58,8 @@ def allowed(policy: list[dict[str, Any]], action: str, on: str) -> bool:
     )
 
 
-def _listed(said: str | list[str]) -> list[str]:
-    return [said] if isinstance(said, str) else said
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def operator_policy(**parameters: str) -> list[dict[str, Any]]:
@@ -73,11 +73,11 @@ def operator_policy(**parameters: str) -> list[dict[str, Any]]:
 def everything(
     harness: ImportHarness,
     run: Run,
-    asked: list[Call],
+    calls: list[Call],
     refused: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[Call]:
-    """What AWS is asked when an operator does all that there is to do."""
+    """The calls of AWS when an operator runs every command."""
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
     monkeypatch.setattr(resumable_upload.plan_parts, "__defaults__", (256 << 10,))
     path = harness.folder / KEY
@@ -89,23 +89,23 @@ def everything(
     assert run("upload", str(path), "--no-wait")[0] == 0
     assert run("upload", str(path), "--no-wait")[0] == 0  # it is there already
     assert run("upload", str(path), "--no-wait", "--tag", "team=desktop", "--force")[0] == 0
-    assert run("status", address)[0] == 1  # nobody has claimed it
+    assert run("status", address)[0] == 1  # not claimed yet
     assert run("retry", address, "--set", "edition=Ghost", "--wait")[0] == 3
     assert run("retry", address, "--set", "edition=Ghost")[0] == 0
     assert run("watch", address)[0] == 3
     assert run("list")[0] == run("status", address)[0] == 0
     assert run("status", address, "--version-id", "of-one-that-is-gone")[0] == 1
-    seen = asked.copy()
+    seen = calls.copy()
     harness.image_builder.controls.hold("BUILDING")
     harness.intake.process(harness.upload("runs.iso", harness.iso(label="RUNS")), "execution-runs")
     harness.claim_run(harness.upload("waits.iso"), "execution-waits")
-    asked[:] = seen
+    calls[:] = seen
     assert run("watch")[0] == 130
     assert run("cancel", f"s3://{BUCKET}/runs.iso")[0] == 0
     assert run("cancel", f"s3://{BUCKET}/waits.iso")[0] == 0
     del refused["GetFunctionConfiguration"]
     assert run("env")[0] == 0
-    return asked
+    return calls
 
 
 def test_the_operator_policy_allows_every_command_and_no_more(

@@ -37,10 +37,10 @@ def set_clock_ahead(harness: ImportHarness) -> None:
 
 
 def test_watch_without_runs_waits_until_it_is_interrupted(
-    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, while_waiting: Callable[..., None]
 ) -> None:
     rejected(harness)  # and answered before anybody watched
-    meanwhile(lambda: None)
+    while_waiting(lambda: None)
 
     status, out, err = run("watch")
 
@@ -48,13 +48,13 @@ def test_watch_without_runs_waits_until_it_is_interrupted(
 
 
 def test_in_a_pipe_watch_prints_each_change_once_with_its_key(
-    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, while_waiting: Callable[..., None]
 ) -> None:
     set_clock_ahead(harness)
     first = harness.upload("a.iso", harness.iso(server_editions()))
     harness.claim_run(first, "execution-a")
     second = harness.upload("b.iso", harness.iso())
-    meanwhile(
+    while_waiting(
         lambda: None,
         lambda: harness.follow(second, "execution-b"),
         lambda: harness.follow(first, "execution-a"),
@@ -74,9 +74,9 @@ def test_in_a_pipe_watch_prints_each_change_once_with_its_key(
 
 
 def test_in_a_pipe_watch_prints_changes_in_order_of_time(
-    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, while_waiting: Callable[..., None]
 ) -> None:
-    meanwhile()
+    while_waiting()
     harness.image_builder.controls.hold("BUILDING")
     first = harness.upload("a.iso")
     harness.intake.process(first, "execution-a")
@@ -99,10 +99,10 @@ def test_in_a_pipe_watch_prints_changes_in_order_of_time(
 
 
 def test_watch_reports_a_run_that_began_and_ended_between_polls(
-    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, while_waiting: Callable[..., None]
 ) -> None:
     set_clock_ahead(harness)
-    meanwhile(lambda: rejected(harness, "quick.iso"), lambda: None)
+    while_waiting(lambda: rejected(harness, "quick.iso"), lambda: None)
 
     _, out, _ = run("watch", "--json")
 
@@ -115,7 +115,7 @@ def test_watch_reports_a_run_that_began_and_ended_between_polls(
 
 
 def test_watch_reports_both_runs_of_one_upload(
-    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, while_waiting: Callable[..., None]
 ) -> None:
     upload = harness.upload("a.iso", harness.iso(server_editions()))
     harness.claim_run(upload, "execution-0")
@@ -124,7 +124,9 @@ def test_watch_reports_both_runs_of_one_upload(
         harness.follow(upload, "execution-0")
         harness.claim_run(upload, "execution-1", RunRequest(1, {}))
 
-    meanwhile(answer_and_ask_anew, lambda: harness.follow(upload, "execution-1", RunRequest(1, {})))
+    while_waiting(
+        answer_and_ask_anew, lambda: harness.follow(upload, "execution-1", RunRequest(1, {}))
+    )
 
     _, out, _ = run("watch", "--json")
 
@@ -135,13 +137,13 @@ def test_watch_reports_both_runs_of_one_upload(
 def test_on_a_terminal_watch_keeps_one_line_for_each_run(
     harness: ImportHarness,
     see: Callable[..., tuple[int, list[str]]],
-    meanwhile: Callable[..., None],
+    while_waiting: Callable[..., None],
 ) -> None:
     first = harness.upload("a.iso", harness.iso(server_editions()))
     harness.claim_run(first, "execution-a")
     harness.later(minutes=1)
     harness.claim_run(harness.upload("b.iso", b"not looked at yet"), "execution-b")
-    meanwhile(lambda: harness.follow(first, "execution-a"))
+    while_waiting(lambda: harness.follow(first, "execution-a"))
 
     status, (one, other) = see("watch")
 
@@ -153,11 +155,11 @@ def test_on_a_terminal_watch_keeps_one_line_for_each_run(
 def test_watching_one_run_keeps_its_steps_and_exits_with_its_answer(
     harness: ImportHarness,
     see: Callable[..., tuple[int, list[str]]],
-    meanwhile: Callable[..., None],
+    while_waiting: Callable[..., None],
 ) -> None:
     upload = harness.upload("a.iso")
     harness.claim_run(upload, "execution-a")
-    meanwhile(lambda: harness.follow(upload, "execution-a"))
+    while_waiting(lambda: harness.follow(upload, "execution-a"))
 
     status, screen = see("watch", ADDRESS)
 
@@ -168,12 +170,12 @@ def test_watching_one_run_keeps_its_steps_and_exits_with_its_answer(
 
 
 def test_watch_shows_no_older_answer_for_an_unclaimed_run(
-    harness: ImportHarness, run: Run, meanwhile: Callable[..., None]
+    harness: ImportHarness, run: Run, while_waiting: Callable[..., None]
 ) -> None:
     rejected(harness)
     run("retry", ADDRESS)
     ((upload, request, execution),) = harness.started()
-    meanwhile(lambda: harness.follow(upload, execution, request))
+    while_waiting(lambda: harness.follow(upload, execution, request))
 
     status, out, _ = run("watch", ADDRESS, "--json")
 
@@ -187,14 +189,14 @@ def test_watch_shows_no_older_answer_for_an_unclaimed_run(
 def test_watch_suggests_a_remedy_when_nothing_is_claimed_for_a_minute(
     harness: ImportHarness,
     run: Run,
-    meanwhile: Callable[..., None],
+    while_waiting: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     how: tuple[str, ...],
 ) -> None:
     upload = harness.upload("a.iso", harness.iso(server_editions()))
     passed, real = [0.0], time.monotonic
     monkeypatch.setattr("time.monotonic", lambda: real() + passed[0])
-    meanwhile(
+    while_waiting(
         lambda: passed.append(passed.pop() + operations.OVERDUE_SECONDS),
         lambda: None,
         lambda: harness.follow(upload, "execution-a"),
@@ -225,10 +227,10 @@ def test_watch_shows_the_last_answer_when_a_retry_was_aborted(
 
 @pytest.mark.parametrize("how", [(), ("--json",)])
 def test_watch_reports_a_stack_that_stops_responding(
-    harness: ImportHarness, run: Run, meanwhile: Callable[..., None], how: tuple[str, ...]
+    harness: ImportHarness, run: Run, while_waiting: Callable[..., None], how: tuple[str, ...]
 ) -> None:
     harness.claim_run(harness.upload("a.iso"), "execution-a")
-    meanwhile(harness.ledger.table.delete)
+    while_waiting(harness.ledger.table.delete)
 
     status, out, err = run("watch", *how)
 

@@ -148,9 +148,9 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
 
 @pytest.mark.parametrize("name", REJECTED)
 def test_an_iso_that_must_not_be_imported_is_rejected_by_its_code(name: str, work: Path) -> None:
-    make, code, words = REJECTED[name]
+    make, code, message = REJECTED[name]
     image = make(work)
     with pytest.raises(RejectedError) as caught:
         read(image)
     assert caught.value.code == code
-    assert words in str(caught.value)
+    assert message in str(caught.value)

@@ -31,9 +31,9 @@ UNABLE = {
 
 def _unable(judge: str, name: str) -> str | None:
     """Give what a judge says to an image that it cannot read, ``None`` where it can."""
-    for (who, what), said in UNABLE.items():
+    for (who, what), reason in UNABLE.items():
         if fnmatch(judge, who) and fnmatch(name, what):
-            return said
+            return reason
     return None
 
 
@@ -52,10 +52,10 @@ def test_reference_readers_read_the_same_xml(name: str, work: Path) -> None:
     xml = ours(image)
     for judge in REFERENCE_READERS:
         opinion = _opinion(judge, image, case.path, work)
-        said = _unable(judge, name)
+        reason = _unable(judge, name)
         if isinstance(opinion, str):
-            assert said is not None, f"{judge} says: {opinion}"
-            assert said in opinion, judge
+            assert reason is not None, f"{judge} says: {opinion}"
+            assert reason in opinion, judge
         else:
             assert opinion == xml, judge
 

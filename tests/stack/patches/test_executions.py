@@ -32,8 +32,8 @@ def ended(emulator: LocalStack, states: dict[str, Any], given: object = None) ->
     """Run a state machine, which begins with its first state, to its end."""
     machine = make_machine(emulator, states, next(iter(states)))
     client = emulator.client("stepfunctions")
-    begun = client.start_execution(stateMachineArn=machine, input=json.dumps(given))
-    return emulator.wait_for(lambda: over(emulator, begun["executionArn"]))
+    started = client.start_execution(stateMachineArn=machine, input=json.dumps(given))
+    return emulator.wait_for(lambda: over(emulator, started["executionArn"]))
 
 
 def test_a_state_assigns_its_variables_at_once(emulator: LocalStack) -> None:

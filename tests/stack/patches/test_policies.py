@@ -167,7 +167,7 @@ def test_an_import_needs_its_dependent_permissions(
 ) -> None:
     rights = [may(each) for each in (*LACKING, "imagebuilder:ImportDiskImage") if each != lacking]
     builder = client(emulator, as_role(*rights), "imagebuilder")
-    asked = {
+    request = {
         "name": "any",
         "semanticVersion": "1.0.0",
         "platform": "Windows",
@@ -181,7 +181,7 @@ def test_an_import_needs_its_dependent_permissions(
     }
 
     with pytest.raises(ClientError, match=f"not authorized to perform: {lacking}"):
-        builder.import_disk_image(**asked)
+        builder.import_disk_image(**request)
 
 
 def test_a_state_machine_is_limited_to_its_role(emulator: LocalStack) -> None:

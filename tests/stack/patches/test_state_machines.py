@@ -75,19 +75,19 @@ class TestMachines:
     def test_the_same_start_again_is_the_same_execution(self, emulator: LocalStack) -> None:
         client = emulator.client("stepfunctions")
         wait = {"Type": "Wait", "Seconds": 100, "End": True}
-        asked = {
+        request = {
             "stateMachineArn": make_machine(emulator, {"Wait": wait}, "Wait"),
             "name": "once",
             "input": "{}",
         }
-        first, second = client.start_execution(**asked), client.start_execution(**asked)
+        first, second = client.start_execution(**request), client.start_execution(**request)
         assert first["executionArn"] == second["executionArn"]
         assert first["startDate"] == second["startDate"]
         with pytest.raises(client.exceptions.ExecutionAlreadyExists):
-            client.start_execution(**{**asked, "input": '{"other": 1}'})
+            client.start_execution(**{**request, "input": '{"other": 1}'})
         emulator.wait_for(lambda: over(emulator, first["executionArn"]))
         with pytest.raises(client.exceptions.ExecutionAlreadyExists):
-            client.start_execution(**asked)
+            client.start_execution(**request)
 
     def test_a_stopped_execution_proceeds_no_further(self, emulator: LocalStack) -> None:
         client = emulator.client("stepfunctions")
@@ -157,9 +157,11 @@ class TestMachines:
         execution = states.start_execution(stateMachineArn=machine, input='"a"')["executionArn"]
         emulator.wait_for(lambda: over(emulator, execution))
         history = states.get_execution_history(executionArn=execution)["events"]
-        (told,) = [e["taskScheduledEventDetails"] for e in history if e["type"] == "TaskScheduled"]
-        assert json.loads(told["parameters"]) == {"QueueNamePrefix": "a-x"}
-        assert (told["resourceType"], told["resource"]) == ("aws-sdk:sqs", "listQueues")
+        (scheduled,) = [
+            e["taskScheduledEventDetails"] for e in history if e["type"] == "TaskScheduled"
+        ]
+        assert json.loads(scheduled["parameters"]) == {"QueueNamePrefix": "a-x"}
+        assert (scheduled["resourceType"], scheduled["resource"]) == ("aws-sdk:sqs", "listQueues")
 
     def test_a_member_has_its_name_on_the_wire(self, emulator: LocalStack) -> None:
         ec2 = emulator.client("ec2")

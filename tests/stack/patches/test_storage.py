@@ -78,8 +78,8 @@ class TestStorage:
     ) -> None:
         for body in (b"1", b"2", b"3"):
             emulator.client("s3").put_object(Bucket=bucket, Key="again.iso", Body=body)
-        told = sorted(received(3), key=lambda event: event["detail"]["object"]["sequencer"])
-        etags = [event["detail"]["object"]["etag"][:4] for event in told]
+        events = sorted(received(3), key=lambda event: event["detail"]["object"]["sequencer"])
+        etags = [event["detail"]["object"]["etag"][:4] for event in events]
         assert etags == ["c4ca", "c81e", "eccb"]
 
     def test_a_multipart_upload_is_marked_in_its_event(
@@ -107,8 +107,8 @@ class TestStorage:
             file.truncate(size)
             file.seek(5 << 30)
             file.write(b"here")
-        asked = {"bucket": bucket, "key": "huge.iso", "path": str(tmp_path / "huge.iso")}
-        emulator.control("objects", {**asked, "metadata": {"edition": "Enterprise"}})
+        request = {"bucket": bucket, "key": "huge.iso", "path": str(tmp_path / "huge.iso")}
+        emulator.control("objects", {**request, "metadata": {"edition": "Enterprise"}})
         (event,) = received(1)
         described = event["detail"]["object"]
         assert (described["size"], event["detail"]["reason"]) == (size, "CompleteMultipartUpload")
@@ -128,8 +128,8 @@ class TestStorage:
         self, emulator: LocalStack, bucket: str, tmp_path: Path
     ) -> None:
         (tmp_path / "small.iso").write_bytes(b"ab" * 3_000_000)
-        asked = {"bucket": bucket, "key": "small.iso", "path": str(tmp_path / "small.iso")}
-        emulator.control("objects", asked)
+        request = {"bucket": bucket, "key": "small.iso", "path": str(tmp_path / "small.iso")}
+        emulator.control("objects", request)
         answer = emulator.client("s3").get_object(Bucket=bucket, Key="small.iso")
         assert answer["Body"].read() == b"ab" * 3_000_000
 
@@ -138,12 +138,12 @@ class TestStorage:
     ) -> None:
         s3 = emulator.client("s3")
         which = {"Bucket": bucket, "Key": "parts"}
-        begun = which | {"UploadId": s3.create_multipart_upload(**which)["UploadId"]}
+        upload = which | {"UploadId": s3.create_multipart_upload(**which)["UploadId"]}
         parts = [
-            {"PartNumber": n, "ETag": s3.upload_part(**begun, PartNumber=n, Body=body)["ETag"]}
+            {"PartNumber": n, "ETag": s3.upload_part(**upload, PartNumber=n, Body=body)["ETag"]}
             for n, body in ((1, b"x" * (5 << 20)), (2, b"xx"))
         ]
-        s3.complete_multipart_upload(**begun, MultipartUpload={"Parts": parts})
+        s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         whole, part = s3.head_object(**which), s3.head_object(**which, PartNumber=2)
         assert (whole["ContentLength"], "PartsCount" in whole) == ((5 << 20) + 2, False)
         assert (part["ContentLength"], part["PartsCount"]) == (2, 2)

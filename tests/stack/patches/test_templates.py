@@ -91,9 +91,9 @@ class TestBuses:
             lambda: client.describe_stacks(StackName=name)["Stacks"][0].get("Outputs")
         )[0]["OutputValue"]
 
-        told = emulator.client("dynamodb").describe_continuous_backups(TableName=made)
+        response = emulator.client("dynamodb").describe_continuous_backups(TableName=made)
 
-        recovery = told["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+        recovery = response["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
         assert recovery["PointInTimeRecoveryStatus"] == ("ENABLED" if wanted else "DISABLED")
 
     @pytest.mark.parametrize("stage", ["Original", "Processed"])
@@ -103,9 +103,9 @@ class TestBuses:
         name = _nesting(emulator, bucket, f"{emulator.endpoint}/{bucket}/in")
 
         cloudformation = emulator.client("cloudformation")
-        told = cloudformation.get_template(StackName=name, TemplateStage=stage)["TemplateBody"]
+        response = cloudformation.get_template(StackName=name, TemplateStage=stage)["TemplateBody"]
 
-        address = told["Resources"]["In"]["Properties"]["TemplateURL"]
+        address = response["Resources"]["In"]["Properties"]["TemplateURL"]
         assert address == f"https://s3.amazonaws.com/{bucket}/in"
 
     @pytest.mark.parametrize("host", ["s3", "s3.us-east-1", "s3-us-west-2"])
