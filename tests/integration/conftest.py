@@ -28,7 +28,7 @@ ACCOUNT = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "PATH": os.environ["PATH"],
-    # moto's EC2 makes a thousand images of other people's otherwise, anew for each test.
+    # Otherwise moto's EC2 creates a thousand public images for each test.
     "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
 }
 BUCKET = "isodrop-upload"
@@ -39,14 +39,14 @@ LEDGER_PROPERTIES = ("BillingMode", "AttributeDefinitions", "KeySchema", "Global
 
 @pytest.fixture(scope="session")
 def models() -> Loader:
-    """The services' models, read once: that takes longer than most of what is asked of them."""
+    """The services' models, read once, because that takes longer than most calls."""
     loader: Loader = botocore.session.get_session().get_component("data_loader")
     return loader
 
 
 @pytest.fixture
 def s3_behaviour() -> Iterator[Behaviour]:
-    """What S3 may do one way or another with multipart uploads; moto does as S3 does."""
+    """Variants of S3's behaviour with multipart uploads; the default is that of S3."""
     with real_multipart() as behaviour:
         yield behaviour
 
@@ -71,30 +71,30 @@ def session(models: Loader, s3_behaviour: Behaviour) -> Iterator[boto3.Session]:
 
 @pytest.fixture
 def ledger(session: boto3.Session) -> Ledger:
-    """An empty ledger, made as the template makes it."""
+    """An empty ledger, created as in the template."""
     session.client("dynamodb").create_table(TableName="ledger", **ledger_properties())
     return Ledger.connect(session, "ledger")
 
 
 @cache
 def ledger_properties() -> Any:
-    """Read what the template says of the ledger."""
+    """Read the ledger's properties from the template."""
     as_deployed = yaml_parse(TEMPLATE.read_text())["Resources"]["LedgerTable"]["Properties"]
     return {name: as_deployed[name] for name in LEDGER_PROPERTIES}
 
 
-# What moto lacks of what operators ask
+# Operations for operators that moto lacks
 
 
 @pytest.fixture
 def refused() -> dict[str, str]:
-    """The operations that AWS refuses, and with which error."""
+    """The operations that AWS refuses, with the error codes."""
     return {}
 
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """What the function that imports is told by the stack."""
+    """The environment variables of ImportIso."""
     return {
         "STACK_NAME": "isodrop",
         "LEDGER_TABLE": "ledger",
@@ -109,9 +109,9 @@ def environment() -> dict[str, str]:
 def stacks(
     monkeypatch: pytest.MonkeyPatch, refused: dict[str, str], environment: dict[str, str]
 ) -> dict[str, dict[str, str]]:
-    """The stacks that there are, by their outputs; moto's own need too many packages."""
+    """The outputs of stacks, by name; moto's CloudFormation needs too many packages."""
     found: dict[str, dict[str, str]] = {}
-    request = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+    request = BaseClient._make_api_call  # type: ignore[attr-defined] # every call goes through it
 
     def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         if operation in refused:

@@ -1,4 +1,4 @@
-"""Only these ISOs: from the list to the answer."""
+"""The allow-list, from its file to the answer."""
 
 import hashlib
 from collections import Counter
@@ -48,7 +48,7 @@ def data(harness: ImportHarness) -> dict[str, Any]:
 
 
 def ranges_of_copies(harness: ImportHarness) -> list[str]:
-    """What is read of copies from now on."""
+    """The ranges of copies that are read from now on."""
     found: list[str] = []
 
     def read(params: dict[str, Any], **_: Any) -> None:
@@ -212,7 +212,7 @@ def test_after_a_rejection_and_a_longer_list_a_retry_is_imported(harness: Import
 
 
 class KilledError(BaseException):
-    """What ends a process, and no handler of exceptions stops."""
+    """The process is killed; no handler of exceptions catches this."""
 
 
 @pytest.mark.parametrize("operation", ["s3.GetObject", "dynamodb.PutItem", "ssm.GetParameter"])
@@ -257,7 +257,7 @@ def test_a_connection_that_breaks_now_and_then_does_not_end_the_reading(
 ) -> None:
     body = harness.iso()
     allow(harness, body)
-    # Per range, as several are read at once: each fails twice and comes at the third time.
+    # Several ranges are read at once: each fails twice and succeeds at the third try.
     requests: Counter[str] = Counter()
 
     def broken(params: dict[str, Any], **_: Any) -> None:

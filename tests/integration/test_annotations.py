@@ -1,4 +1,4 @@
-"""What came of an upload, where people look; and that no answer ever hangs on it."""
+"""Tags and parameters with the result of an upload, and that they delay no answer."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHar
 
 
 def imported(harness: ImportHarness, key: str, **changes: Any) -> str:
-    """Import an ISO and get its AMI's id."""
+    """Import an ISO; return the id of its AMI."""
     body = harness.iso(business_editions(**changes))
     harness.follow(harness.upload(key, body), f"execution-{key}")
     return str(data(harness)["amis"][0]["id"])
@@ -246,7 +246,7 @@ def test_when_the_newest_is_gone_the_next_import_names_the_newest_left(
 def test_a_concurrent_writer_is_corrected_by_the_second_check(
     harness: ImportHarness,
 ) -> None:
-    # Given a newer image that comes to be known while the older one's parameter is written
+    # Given a newer image that is recorded while the older one's parameter is written
     newer = imported(harness, "newer.iso", revision=3000)
     known = harness.ledger.table.scan(FilterExpression=Attr("pk").begins_with("IMAGE#"))["Items"]
     (item,) = known
@@ -268,7 +268,7 @@ def delete(harness: ImportHarness, *amis: str) -> None:
 
 
 def slow_images(harness: ImportHarness, seconds: float) -> None:
-    """Let Image Builder take its time for each image that is asked for."""
+    """Make Image Builder take some time for each image."""
 
     def pass_time(**_: Any) -> None:
         harness.clock.now += seconds
@@ -279,7 +279,7 @@ def slow_images(harness: ImportHarness, seconds: float) -> None:
 
 
 def record_deleted_images(harness: ImportHarness, count: int) -> None:
-    """Make known that many higher versions, all of which are gone."""
+    """Record some higher versions, whose images are all deleted."""
     when = harness.clock.time().isoformat()
     here = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
     for number in range(count):
@@ -296,7 +296,7 @@ def test_the_latest_still_moves_past_many_higher_deleted_versions(
 
     amis = [imported(harness, f"{number}.iso", revision=1742 + number) for number in range(4)]
 
-    # 20 s a time are enough for less than 40, and those are retired.
+    # At 20 s each there is time for fewer than 40, and those are retired.
     assert parameter(harness) == amis[-1]
     left = list(harness.ledger.list_images(NAME))
     assert len(left) <= len(amis)
@@ -327,7 +327,7 @@ def test_an_ami_that_ec2_does_not_know_yet_does_not_retire_its_image(
             error = {"Error": {"Code": "InvalidAMIID.NotFound", "Message": "not yet"}}
             raise ClientError(error, "DescribeImages")  # type: ignore[arg-type] # the stubs want their own dictionaries
 
-    harness.later(minutes=-30)  # its image was made known a moment ago
+    harness.later(minutes=-30)  # its image has just been recorded
     ec2 = harness.builder.ec2.meta.events
     ec2.register_first("before-call.ec2.DescribeImages", unknown)
     harness.reporter.annotator.latest.update(NAME, 26100, lambda: None)
@@ -347,7 +347,7 @@ def test_a_retired_image_that_is_rebuilt_is_recorded_again(
     (known,) = harness.ledger.list_images(NAME)
     put_image(harness.ledger, known, "2026-11-25T11:00:00.000+00:00")
 
-    harness.ledger.retire(known)  # by who has read it before
+    harness.ledger.retire(known)  # by a run that read it before
     assert [image.known_at for image in harness.ledger.list_images(NAME)] == [
         "2026-11-25T11:00:00.000+00:00"
     ]
@@ -394,7 +394,7 @@ def test_a_sweep_out_of_time_lets_the_next_one_finish_the_names(harness: ImportH
     def latest_of(build: int) -> str | None:
         return parameter(harness, LATEST.replace("26100", str(build)))
 
-    # Time until the first name's parameter is written, and for its second look.
+    # Time until the first name's parameter is written and checked again.
     times = iter([True])
     first = harness.sweep(has_time=lambda: latest_of(26100) == new[26100] or next(times, False))
     assert (latest_of(26100), first.complete) == (old[26100], False)
@@ -404,7 +404,7 @@ def test_a_sweep_out_of_time_lets_the_next_one_finish_the_names(harness: ImportH
     assert (latest_of(26200), second.complete) == (old[26200], True)
 
 
-# No answer hangs on it
+# They delay no answer
 
 
 @pytest.mark.parametrize(
@@ -447,13 +447,13 @@ def test_when_aws_is_slow_no_further_annotation_starts(
     assert [note.rpartition(": ")[2] for note in answer["notes"]] == [
         "AWS was too slow; 20 s had passed"
     ]
-    # What tells most about an upload is written first.
+    # The most useful annotations are written first.
     assert tags_of(harness, upload)["isodrop:state"] == "succeeded"
     assert parameter(harness) is None
 
 
 class KilledError(BaseException):
-    """What ends a process, and no handler of exceptions stops."""
+    """The process is killed; no handler of exceptions catches this."""
 
 
 def test_a_function_killed_while_annotating_answers_once(
@@ -469,7 +469,7 @@ def test_a_function_killed_while_annotating_answers_once(
         harness.follow(upload)
     certain = harness.claim_run(upload).answer_json
     assert (certain is not None, harness.answers()) == (True, [])
-    # When it is asked again, by the state machine's Retry, and once more
+    # When the state machine's Retry invokes it again, and once more
     harness.reporter.publish_answer(harness.claim_run(upload))
     harness.reporter.publish_answer(harness.claim_run(upload))
     # Then
@@ -487,7 +487,7 @@ def test_a_function_killed_while_annotating_answers_once(
 def test_two_concurrent_answers_publish_the_same_notes(
     harness: ImportHarness,
 ) -> None:
-    # Given one that has begun, and does not know that another has come
+    # Given one that has started, and another that it does not know of
     upload = harness.upload()
     harness.intake.process(upload, "execution-1")
     build = harness.claim_run(upload).import_build.arn

@@ -1,4 +1,4 @@
-"""An answer that names more AMIs than an event of EventBridge's can hold."""
+"""Answers with more AMIs than fit in an EventBridge event."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ OUT = Path(__file__).parents[2] / "events/out"
 
 
 def entry_size(entry: dict[str, Any]) -> int:
-    """Count an entry as EventBridge does.
+    """Return the size of an entry as EventBridge counts it.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
     """
@@ -30,7 +30,7 @@ def entry_size(entry: dict[str, Any]) -> int:
 
 
 def refuse_large_entries(params: dict[str, Any], **_: Any) -> None:
-    """Let PutEvents take what the real one takes; moto takes all."""
+    """Make PutEvents refuse entries that are too large, which moto accepts."""
     for entry in params["Entries"]:
         if entry_size(entry) >= ENTRY_LIMIT:
             message = "Total size of the entries in the request is over the limit."
@@ -40,7 +40,7 @@ def refuse_large_entries(params: dict[str, Any], **_: Any) -> None:
 
 @pytest.fixture
 def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
-    """A stack whose images go to 3,000 places."""
+    """A stack that distributes its images to 3,000 destinations."""
     harness = ImportHarness(session, ledger, tmp_path)
     harness.client("events").meta.events.register(
         "provide-client-params.events.PutEvents", refuse_large_entries

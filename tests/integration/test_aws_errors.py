@@ -1,4 +1,4 @@
-"""Errors of AWS as people report them, from the call that meets them to the answer."""
+"""Errors of AWS that users have reported, from the failing call to the answer."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def test_a_token_that_expired_in_a_warm_function_is_waited_out(
 
 
 class Page(io.BytesIO):
-    """What comes over the wire, as botocore reads it."""
+    """A raw response, as botocore reads it."""
 
     def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
         yield self.read()

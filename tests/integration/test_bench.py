@@ -1,4 +1,4 @@
-"""What ``make bench`` writes, from images of a few megabytes and without delay."""
+"""The page of ``make bench``, from images of a few megabytes and without delays."""
 
 import os
 import sys

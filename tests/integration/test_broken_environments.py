@@ -1,7 +1,7 @@
-"""The command in environments that are broken: one sentence with a way out each, and no traceback.
+"""The command in broken environments: each gives one sentence with a remedy, and no traceback.
 
-Every one of them was reported of some command-line tool on AWS. The command runs in a process of
-its own; what answers it is a server on the loopback address, or nobody.
+Each was reported for some AWS command-line tool. The command runs in its own process, with a server
+on the loopback address or none.
 """
 
 import json
@@ -38,13 +38,13 @@ Answer = tuple[int, str, str]
 
 
 def error(code: str, message: str = "as reported", status: int = 400) -> Answer:
-    """An error as services that speak XML write it."""
+    """An error of a service with an XML protocol."""
     inner = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     return status, "text/xml", f"<ErrorResponse>{inner}<RequestId>1</RequestId></ErrorResponse>"
 
 
 def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
-    """A stack as CloudFormation describes it."""
+    """CloudFormation's description of a stack."""
     described = "".join(
         f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
         for name, value in outputs.items()
@@ -62,7 +62,7 @@ def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
 
 
 def undecryptable() -> Answer:
-    """A function's settings where its key may not be used."""
+    """A function's settings if the caller may not use its key."""
     denied = {"ErrorCode": "AccessDeniedException", "Message": "not allowed to kms:Decrypt"}
     described = {"FunctionName": "import-iso", "Environment": {"Error": denied}}
     return 200, "application/json", json.dumps(described)
@@ -85,9 +85,9 @@ class Broken:
     environ, config
         Environment variables, and AWS's config file; ``{home}`` is the home folder.
     answers : tuple
-        What a server answers, one request after the other, the last one again and again.
+        The server's responses, one for each request; the last one is repeated.
     redirect : str
-        What a shell does with the output.
+        The shell's redirection of the output.
     """
 
     message: str
@@ -104,7 +104,7 @@ def profile(*lines: str) -> str:
 
 
 BROKEN = {
-    # Who one is
+    # Credentials
     "no credentials": Broken(SIGN_IN, environ={}),
     "half of the credentials": Broken(SIGN_IN, environ={"AWS_ACCESS_KEY_ID": "half"}),
     "a profile that is not there": Broken("list-profiles", environ={"AWS_PROFILE": "nobody"}),
@@ -160,13 +160,13 @@ BROKEN = {
     "a container's credentials that nobody serves": Broken(
         SIGN_IN, environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/"}
     ),
-    # Where one is
+    # Regions
     "a config file that is none": Broken("correct that file", config="[default\nregion"),
     "no Region": Broken("--region", environ={**KEYS, "AWS_DEFAULT_REGION": ""}),
     "a Region that is none": Broken("--region", ("list", "--region", "eu central!")),
     "another stack": Broken("it is not an isodrop stack", answers=(stack({"Other": "1"}),)),
     "no stack": Broken("there is no stack", answers=(error("ValidationError"),)),
-    # The way there
+    # The network
     "an endpoint that is none": Broken(
         "AWS_ENDPOINT_URL", environ={**KEYS, "AWS_ENDPOINT_URL": "nowhere"}
     ),
@@ -194,7 +194,7 @@ BROKEN = {
         tls=True,
         answers=(stack(),),
     ),
-    # What AWS says
+    # Responses of AWS
     "HEAD's bare 400": Broken(
         "the token has expired", ("event", "s3://uploads/a.iso"), answers=((400, "", ""),)
     ),
@@ -230,7 +230,7 @@ BROKEN = {
 
 
 def serve(answers: tuple[Answer, ...], certificate: Path | None) -> ThreadingHTTPServer:
-    """Answer requests on the loopback address, one after the other."""
+    """Answer requests on the loopback address, one at a time."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -247,11 +247,11 @@ def serve(answers: tuple[Answer, ...], certificate: Path | None) -> ThreadingHTT
         do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     class Quiet(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """A client that trusts nobody hangs up."""
+            """Ignore clients that distrust the certificate and close the connection."""
 
     server = Quiet(("127.0.0.1", 0), Handler)
     if certificate is not None:
@@ -264,7 +264,7 @@ def serve(answers: tuple[Answer, ...], certificate: Path | None) -> ThreadingHTT
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate that nobody trusts."""
+    """A self-signed certificate."""
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     subprocess.run(
         [

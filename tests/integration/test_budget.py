@@ -1,4 +1,4 @@
-"""The budget of paid builds: exact under races and kills, and given back where none came."""
+"""The budget of builds: exact under races and kills, and returned if no build started."""
 
 import random
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ LIMITS = BuildLimits(at_once=3, per_day=5)
 @pytest.fixture
 def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
     harness = ImportHarness(session, ledger, tmp_path, limits=LIMITS)
-    # In the morning: a few builds one after the other are to end on the same day.
+    # In the morning, so that several successive builds end on the same day.
     harness.clock.now = datetime.now(UTC).replace(hour=3, minute=0, second=0).timestamp() // 1
     return harness
 
@@ -57,7 +57,7 @@ def use(harness: ImportHarness) -> tuple[int, int]:
 
 
 def other(harness: ImportHarness, number: int) -> Upload:
-    """An upload of an ISO like no other."""
+    """An upload of an ISO that no other upload has."""
     body = harness.iso(business_editions(revision=3000 + number))
     return harness.upload(f"{number}.iso", body)
 
@@ -68,7 +68,7 @@ def taken(
     execution: str = "execution-1",
     request: RunRequest | None = None,
 ) -> str:
-    """What came of an upload's intake: its decision, or that it waits."""
+    """The result of an upload's intake: its decision, or that it waits."""
     try:
         return harness.intake.process(upload, execution, request or RunRequest()).next_step.value
     except QuotaError:
@@ -206,7 +206,7 @@ def test_a_conflict_with_another_transaction_is_waited_out(
     assert create_attempt(ledger, an_attempt("a"), LIMITS) == (conflicts > 2)
 
 
-# On the way of an upload
+# During an upload
 
 
 def test_twelve_rebuilds_of_one_iso_stay_within_the_budget(harness: ImportHarness) -> None:
@@ -308,7 +308,7 @@ def test_a_failed_build_counts_for_its_day_but_is_no_longer_running(harness: Imp
     assert use(harness) == (0, 1)
 
 
-# What the sweep repairs
+# Repairs by the sweep
 
 
 def test_the_build_of_an_aborted_execution_is_released_when_it_ends(
@@ -370,7 +370,7 @@ def test_a_request_that_may_have_been_sent_is_released_after_an_hour(
 
     harness.sweep()
 
-    # It may have been sent, so it counts for its day.
+    # It may have been submitted, so it counts for its day.
     assert harness.ledger.under_way() == []
     assert harness.submissions() == 0
 
@@ -384,16 +384,16 @@ def test_the_sweep_reports_how_much_budget_is_used(harness: ImportHarness) -> No
     assert (summary.builds_at_once, summary.builds_today, summary.errors) == (2, 2, 0)
 
 
-# Many at once
+# Many uploads at once
 
 
 class KilledError(BaseException):
-    """What ends a process, and no handler of exceptions stops."""
+    """The process is killed; no handler of exceptions catches this."""
 
 
 @pytest.fixture
 def killer(harness: ImportHarness) -> Iterator[random.Random]:
-    """Let one in six writes of the ledger, or sendings, be the last thing that a function does."""
+    """Kill the function after one in six writes of the ledger or requests to Image Builder."""
     dice = random.Random(13)  # noqa: S311 # repeatable, not secret
 
     def maybe(**_: Any) -> None:
@@ -417,7 +417,7 @@ def killer(harness: ImportHarness) -> Iterator[random.Random]:
 def test_100_concurrent_uploads_with_kills_use_exactly_the_budget(
     harness: ImportHarness, killer: random.Random
 ) -> None:
-    """In one process, in an order that the dice choose; each is begun again until it is through."""
+    """In one process and a random order; each is restarted until it finishes."""
     harness.limits = BuildLimits(at_once=7, per_day=20)
     ledger = harness.ledger
     states: dict[str, str] = {}
@@ -437,7 +437,7 @@ def test_100_concurrent_uploads_with_kills_use_exactly_the_budget(
                     open_ones.append(name)
                     waiting.remove(name)
             except KilledError:
-                continue  # begun again by the state machine
+                continue  # the state machine retries it
             except QuotaError:
                 pass
             except RejectedError:

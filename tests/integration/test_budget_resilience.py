@@ -1,7 +1,7 @@
-"""The budget under a flood, and under everything that can go wrong on the way of an upload.
+"""The budget under many uploads and under faults.
 
 Like :mod:`tests.integration.test_resilience`: the real handlers under the real state machine's
-definition, without real time. The oracle counts the builds by itself.
+definition, without real time. The oracle counts the builds independently.
 """
 
 from types import MappingProxyType
@@ -24,11 +24,11 @@ from tests.resilience.simulation import Simulation
 BEGAN = 1_795_000_000.0
 SUCCEEDED = "Succeeded"
 SPEED = 10
-"""How many times faster than the real service builds go: who waits asks rarer then."""
+"""How many times faster than the real service builds are, so that waiting runs retry less often."""
 
 
 def run(*uploads: Upload, **how: Any) -> FinalState:
-    """Run a schedule of one's own; no promise may be broken."""
+    """Run a given schedule, and check that it violates no guarantee."""
     schedule = Schedule(0, uploads, **how)
     end = Simulation(schedule).run()
     assert (
@@ -41,7 +41,7 @@ def run(*uploads: Upload, **how: Any) -> FinalState:
 
 
 def flood(count: int, *, every: float = 1.0) -> list[Upload]:
-    """Uploads of one small ISO, each of which is an import of its own."""
+    """Uploads of one small ISO, each of them a separate import."""
     anew = [MappingProxyType({"rebuild": str(number)}) for number in range(count)]
     return [
         Upload(number * every, f"{number}.iso", "one", metadata=metadata)
@@ -69,7 +69,7 @@ def test_isos_ahead_in_the_queue_only_delay_an_import(many: int) -> None:
     assert set(answers(end).values()) == {SUCCEEDED}
     assert len(end.ours) == many + 1
     (admins,) = [build for build in end.ours if owner(end, build) == "admin.iso"]
-    # Whoever waits asks again within a quarter of an hour, so no place is free for longer.
+    # A waiting run retries within a quarter of an hour, so no place is free for longer.
     rounds = many / 3
     assert begin(admins) - BEGAN < rounds * (max(map(duration, end.ours)) + 900)
 

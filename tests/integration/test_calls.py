@@ -1,4 +1,4 @@
-"""How many calls of AWS an upload takes, by kind, and that the page says so."""
+"""The number of AWS calls of an upload, by operation, and that the page has them."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What an import asks of S3: the counts that docs/deploying.md reckons with."""
+"""The S3 requests of an import, from which docs/deploying.md calculates costs."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.harness import ImportHarness
 def test_an_import_makes_only_a_few_requests_to_s3(
     session: boto3.Session, ledger: Ledger, tmp_path: Path
 ) -> None:
-    # Given an upload, and from then on a count of what is asked
+    # Given an upload, and a count of the requests from then on
     requests: Counter[str] = Counter()
 
     def count(event_name: str, **_: Any) -> None:
@@ -25,7 +25,7 @@ def test_an_import_makes_only_a_few_requests_to_s3(
     requests.clear()
     # When
     harness.follow(upload)
-    # Then; listing is what stands for Image Builder itself here
+    # Then; the fake Image Builder lists the bucket
     del requests["ListObjectsV2"]
     assert harness.answers()
     assert requests.pop("GetObject") <= 4

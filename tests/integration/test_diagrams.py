@@ -1,4 +1,4 @@
-"""The day that the dashboard's picture shows is what our own code counts."""
+"""The metrics in the picture of the dashboard are recorded by the real code."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The distribution of a finished image: begun once, followed to its end, and told in one answer."""
+"""The distribution of a finished image: started once, tracked to its end, with one answer."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def configuration(harness: ImportHarness, name: str = "everywhere") -> Distribut
 
 @pytest.fixture
 def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
-    """A stack whose images go to two Regions."""
+    """A stack that distributes its images to two Regions."""
     harness = ImportHarness(session, ledger, tmp_path)
     harness.distribution = configuration(harness)
     return harness
@@ -60,7 +60,7 @@ def distributions(harness: ImportHarness) -> list[dict[str, Any]]:
 
 
 def built(harness: ImportHarness, key: str = "a.iso", execution: str = "execution-1") -> Upload:
-    """An upload whose image has just been finished, and nobody has answered yet."""
+    """An upload whose image has just been finished, before its answer."""
     upload = harness.upload(key)
     outcome = harness.intake.process(upload, execution)
     assert outcome.build_arn is not None
@@ -123,7 +123,7 @@ def test_the_request_has_every_setting_of_the_stack(harness: ImportHarness) -> N
     assert token != imported["parameters"]["clientToken"]
     assert (tags["isodrop:distribution"], 0) == run.distribution.attempt
     assert tags["isodrop:stack"] == "isodrop"
-    # Whoever looks for the import by its tags must not find this.
+    # A search for the import by its tags must not find this.
     assert "isodrop:import" not in tags
 
 
@@ -140,7 +140,7 @@ def test_two_uploads_of_one_iso_share_one_distribution(harness: ImportHarness) -
 def test_an_ami_copy_in_another_account_is_not_considered_gone(
     harness: ImportHarness,
 ) -> None:
-    """EC2 shows nobody the private AMIs of another account."""
+    """EC2 does not describe private AMIs of another account."""
     made = harness.builder.imagebuilder.create_distribution_configuration(
         name="next-door",
         distributions=[
@@ -207,7 +207,7 @@ def test_a_successful_distribution_resets_the_count_of_failures(harness: ImportH
     for number in range(2):
         harness.follow(harness.upload(), f"execution-{number}")
     harness.image_builder.delete(distributions(harness)[-1]["arn"])
-    harness.later(minutes=11)  # that it is not found means that it is gone
+    harness.later(minutes=11)  # EC2 does not find it, so it is gone
     controls.fail_next_build(kind="distribution")
     for number in range(2, 4):
         harness.follow(harness.upload(), f"execution-{number}")
@@ -389,7 +389,7 @@ def test_a_sweep_gives_up_on_one_that_does_not_end(harness: ImportHarness) -> No
     harness.intake.process(upload, execution)
     harness.abort(execution)
     harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
-    # So late that the import's own time is over: the distribution has one of its own.
+    # Later than the import's own limit: the distribution has its own.
     harness.later(hours=30)
     first = harness.sweep()
     harness.later(hours=17)
@@ -424,7 +424,7 @@ def test_an_ami_is_local_by_region_and_by_account_if_one_is_given(
 
 
 class TestOperators:
-    """What people see and do while an image is being distributed."""
+    """Operator commands while an image is being distributed."""
 
     def test_a_distribution_is_shown_as_the_current_step(self, harness: ImportHarness) -> None:
         upload = built(harness)

@@ -1,4 +1,4 @@
-"""The answer of the function that empties the staging bucket, as CloudFormation gets it."""
+"""The response to CloudFormation of the function that empties the staging bucket."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ CONTEXT = SimpleNamespace(
 
 
 class CloudFormation(HTTPServer):
-    """Where answers go: the requests that came, and the status that they get."""
+    """A server for the responses: records the requests, and returns a given status."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []

@@ -1,4 +1,4 @@
-"""An execution that somebody starts for an object of another bucket, or of another prefix."""
+"""Executions that are started by hand for an object of another bucket or prefix."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_only_uploads_of_the_stacks_own_bucket_and_prefix_are_taken(
     harness: ImportHarness, bucket: str, prefix: str, key: str, *, taken: bool
 ) -> None:
     upload = harness.upload(key)
-    if bucket == STAGING:  # the role may read the copies of others, too
+    if bucket == STAGING:  # the role may read copies of other uploads, too
         harness.client("s3").put_object(Bucket=STAGING, Key=key, Body=harness.iso())
     intake = replace(harness.intake, bucket=BUCKET, prefix=prefix)
 

@@ -1,4 +1,4 @@
-"""Nothing costs more calls because more uploads have their answer."""
+"""The number of calls does not grow with the number of answered uploads."""
 
 from collections import Counter
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_an_upload_that_was_lost_is_found_behind_the_first_sweep_s_part(
 
 
 def lost_at(harness: ImportHarness) -> float:
-    """A day after moto's own clock, by which the lost upload was made."""
+    """A day after the upload was lost, by moto's own clock."""
     found = harness.clients["s3"].head_object(Bucket=BUCKET, Key="z-lost.iso")
     return float(found["LastModified"].timestamp()) + 24 * 3600
 

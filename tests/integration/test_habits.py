@@ -1,4 +1,4 @@
-"""What people do with any command: pipe it, stop it, run it where there is no terminal."""
+"""Commands in pipes, stopped by signals, and without a terminal."""
 
 import io
 import os
@@ -18,7 +18,7 @@ ISODROP = (sys.executable, "-m", "isodrop_cli")
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
-    """Somebody who takes what is asked, and never answers."""
+    """A server that accepts requests and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)
         yield server

@@ -1,4 +1,4 @@
-"""An execution stays inside Step Functions' history, whatever goes wrong on its way.
+"""No execution exceeds the limit of Step Functions' history, whatever fails.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/limits-overview.html
 """
@@ -52,7 +52,7 @@ class Recorded(Machine):
 
 
 def limits() -> dict[str, int]:
-    """The parameters with which a build is looked at most often."""
+    """The parameters with the most polls of a build."""
     declared = source()["Parameters"]
     return {
         "PollIntervalSeconds": declared["PollIntervalSeconds"]["MinValue"],
@@ -61,7 +61,7 @@ def limits() -> dict[str, int]:
 
 
 def recorded(perform: Callable[[str, Any], Any], **parameters: object) -> tuple[int, Counter[str]]:
-    """Run it; get how many events there are, and how often what was tried."""
+    """Run the state machine; return the number of events, and of tries by call."""
     tries: Counter[str] = Counter()
 
     def perform_counted(resource: str, arguments: Any) -> Any:
@@ -76,8 +76,8 @@ def recorded(perform: Callable[[str, Any], Any], **parameters: object) -> tuple[
 
 
 def test_the_worst_execution_stays_inside_the_history() -> None:
-    # Everything that is retried fails until its last try but one, each poll finds another step
-    # done, no notification can be published, and a distribution is tracked after the import.
+    # Everything that is retried fails until the last try but one, each poll finds another finished
+    # step, no notification can be published, and a distribution is tracked after the import.
     importing = ["QuotaError"] * 100 + ["TransientError"] * 60 + ["Sandbox.Timedout"] * 4
 
     def perform(what: str, number: int) -> Any:

@@ -1,4 +1,4 @@
-"""From the upload to the answer, in one process: what is decided, sent, kept and told."""
+"""From the upload to the answer, in one process: decisions, requests, the ledger and events."""
 
 import sys
 from dataclasses import replace
@@ -154,7 +154,7 @@ def test_a_repeated_delivery_publishes_nothing(harness: ImportHarness) -> None:
 def test_a_key_without_the_iso_suffix_ends_without_an_answer(
     harness: ImportHarness, key: str
 ) -> None:
-    # What the rule lets through below a prefix.
+    # The rule matches such keys below a prefix.
     upload = harness.upload(key)
 
     outcome = harness.follow(upload)
@@ -162,7 +162,7 @@ def test_a_key_without_the_iso_suffix_ends_without_an_answer(
     assert outcome.next_step is NextStep.SKIP
     assert (
         harness.reporter.claim_run(upload, "execution-1") is None
-    )  # nor is there an answer if that broke
+    )  # nor is there an answer if that fails
     assert harness.ledger.table.scan()["Items"] == []
     assert harness.published() == []
 
@@ -184,13 +184,13 @@ def test_an_answer_published_before_a_crash_is_counted(
     def killed(*_: Any) -> None:
         raise SystemExit
 
-    # Given an answer that was published, but is not written down as that
+    # Given an answer that was published, but is not marked as published
     upload = harness.upload()
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "mark_answered", killed)
         with pytest.raises(SystemExit):
             harness.follow(upload)
-    # When the function is asked again, and again
+    # When the function is invoked again, twice
     harness.reporter.publish_answer(harness.claim_run(upload))
     harness.reporter.publish_answer(harness.claim_run(upload))
     # Then it is counted as often as it was published, and no more
@@ -296,7 +296,7 @@ def test_a_request_that_one_run_could_not_send_is_sent_by_the_next(
 ) -> None:
     harness.image_builder.controls.fail_next("ImportDiskImage", "ServiceException", committed=True)
     with pytest.raises(TransientError):
-        harness.intake.process(harness.upload("a.iso"), "execution-1")  # and never comes again
+        harness.intake.process(harness.upload("a.iso"), "execution-1")  # and never runs again
 
     harness.follow(harness.upload("b.iso"), "execution-2")
 
@@ -318,7 +318,7 @@ def test_a_request_with_a_forgotten_token_is_found_by_its_tags(harness: ImportHa
 
 
 def test_a_request_that_was_refused_is_not_sent_again(harness: ImportHarness) -> None:
-    # Given an execution that was killed between the refusal and its own note of it
+    # Given an execution that was killed between the refusal and its record
     harness.image_builder.controls.fail_next("ImportDiskImage", "ClientException")
     upload = harness.upload()
     intake = harness.intake

@@ -1,4 +1,4 @@
-"""The layer as its Makefile builds it: the same each time, with bytecode, and nothing amiss."""
+"""The layer as its Makefile builds it: reproducible, with bytecode, and complete."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ print(json.dumps(missing))
 
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The layer, built twice, in two places."""
+    """The layer, built twice, in two folders."""
     places = (tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("another"))
     for place in places:
         message = make_layer(FOLDER, "build-IsodropLayer", place, *SETTINGS)
@@ -50,7 +50,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What is in a folder, by path."""
+    """The files of a folder, by path."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 

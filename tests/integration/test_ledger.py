@@ -1,4 +1,4 @@
-"""The ledger: every write on a condition, so that repeats and races end in the same items."""
+"""The ledger: all writes are conditional, so that repeats and races give the same items."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,7 +74,7 @@ def test_an_upload_belongs_to_the_execution_that_claims_it_first(ledger: Ledger)
 def test_a_claim_that_cannot_be_read_back_is_read_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given an answer without the item, and one that is cut off, which botocore takes for the same
+    # Given a response without the item, and a truncated one, which botocore reads alike
     ledger.claim(an_upload(), "execution-1", NOW)
     monkeypatch.setattr(Ledger, "_get", lambda *_: None)
     monkeypatch.setattr(TypeDeserializer, "deserialize", lambda *_: pytest.fail("it is not sent"))

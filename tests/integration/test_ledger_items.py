@@ -1,4 +1,4 @@
-"""Items that another version of isodrop wrote: read, or told of without stopping the others."""
+"""Items of another version of isodrop: read, or reported without blocking others."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ IMAGE_ARN = "arn:aws:imagebuilder:eu-central-1:123456789012:image/windows-11/11.
 
 
 def change(ledger: Ledger, key: dict[str, str], expression: str, **values: Any) -> None:
-    """Change an item as another version of the code would have written it."""
+    """Change an item to what another version of the code would write."""
     given = {f":{name}": value for name, value in values.items()}
     more = {"ExpressionAttributeValues": given} if given else {}
     ledger.table.update_item(Key=key, UpdateExpression=expression, **more)  # type: ignore[arg-type] # the stubs see every keyword in the mapping
@@ -123,7 +123,7 @@ def test_an_item_that_cannot_be_read_is_named_by_its_key(
 
 
 def test_a_cancellation_with_the_attributes_of_a_run_is_no_run(ledger: Ledger) -> None:
-    # Given what an operator's policy lets them write, made to be published by the sweep
+    # Given an item that an operator's policy allows, with attributes for the sweep to publish
     run = claimed(ledger)
     item = ledger.table.get_item(Key=key_of_run(run))["Item"]
     forged = {**item, "pk": f"CANCEL#{run.upload_id}", "sk": "RUN#000000", "answer": "{}"}

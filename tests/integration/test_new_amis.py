@@ -1,4 +1,4 @@
-"""An AMI that EC2 does not know yet is waited for; it is not gone, and nothing is built twice."""
+"""AMIs that EC2 does not return yet are waited for: they are not gone, and not built again."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHar
 
 
 def built(harness: ImportHarness, execution: str = "execution-1") -> Upload:
-    """Bring an upload to the end of its build, which nobody has answered yet."""
+    """Bring an upload to the end of its build, before its answer."""
     upload = harness.upload()
     outcome = harness.intake.process(upload, execution)
     assert outcome.build_arn is not None

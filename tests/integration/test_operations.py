@@ -1,4 +1,4 @@
-"""What an operator may do: find an upload, ask anew, wait, list, cancel."""
+"""Operations of an operator: find an upload, retry, wait, list, cancel."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +126,7 @@ class TestRetrying:
 
         assert (second.number, first.number) == (1, 1)
         assert second.execution == f"{first.execution}-1"
-        # Whoever follows the upload now waits for it, though nobody has claimed it yet.
+        # A command that follows the upload waits for it, though it is not claimed yet.
         assert harness.operator.latest_run(history) == 1
 
         harness.abort(second.execution)
@@ -390,7 +390,7 @@ class TestCancelling:
 
 
 def _taken(**_: object) -> tuple[object, dict[str, object]]:
-    """Answer as Step Functions does when a name was used with another input, or is over."""
+    """Return what StartExecution returns if a name was used with another input, or has ended."""
 
     class Answer:
         status_code = 400

@@ -18,7 +18,7 @@ IMPLEMENTED: Final[Schedule] = CHOSEN
 
 @dataclass(slots=True)
 class Clock:
-    """What the state machine sees of one build, on a clock that its waits move."""
+    """One build as the state machine sees it, on a clock that its waits advance."""
 
     build: Timeline
     now: float = 0.0

@@ -1,4 +1,4 @@
-"""One answer for each run, one build for each import: random schedules of faults, by their seeds.
+"""One answer for each run, one build for each import: random schedules of faults, by seed.
 
 ``make soak-faults`` runs any number of them.
 """

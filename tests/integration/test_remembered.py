@@ -1,4 +1,4 @@
-"""What is worked out once for all tests is what botocore and moto work out each time."""
+"""What is computed once for all tests equals what botocore and moto compute each time."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.harness import refuse
 
 
 def said_by_moto(session: boto3.Session) -> list[dict[str, Any]]:
-    """What some services say, in the protocols that there are; without what is new each time."""
+    """Responses of some services, in all protocols, without values that change each time."""
     ec2, states = session.client("ec2"), session.client("stepfunctions")
     dynamodb, s3 = session.client("dynamodb"), session.client("s3")
     answers: list[Any] = [

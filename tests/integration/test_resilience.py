@@ -1,7 +1,7 @@
-"""One answer for each run, one build for each import: each case that could break it, by name.
+"""One answer for each run, one build for each import: named cases that could violate it.
 
 The real handlers under the real state machine's definition, without real time; see
-:mod:`tests.resilience.simulation`. Every run is judged by the oracle, whatever else is asserted.
+:mod:`tests.resilience.simulation`. The oracle checks every run, whatever else is asserted.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def run(
     distributes: bool = False,
     **how: Any,
 ) -> FinalState:
-    """Run a schedule of one's own; no promise may be broken."""
+    """Run a given schedule, and check that it violates no guarantee."""
     schedule = Schedule(0, uploads, faults, actions, quota, distributes)
     end = Simulation(schedule, **how).run()
     assert (
@@ -44,7 +44,7 @@ def run(
 
 
 def answers(end: FinalState) -> list[str]:
-    """Get the answer of each upload, in their order: ``Succeeded`` or the code."""
+    """The answer of each upload, in order: ``Succeeded`` or the code."""
     found = {
         event["detail"]["data"]["source"]["versionId"]: (
             event["detail"]["data"].get("code") or SUCCEEDED
@@ -56,7 +56,7 @@ def answers(end: FinalState) -> list[str]:
 
 
 def attempts(end: FinalState) -> list[str]:
-    """Get the attempt number of each of isodrop's builds, the oldest first."""
+    """The attempt number of each of isodrop's builds, the oldest first."""
     return [build["request"]["tags"]["isodrop:attempt"] for build in end.ours]
 
 
@@ -261,7 +261,7 @@ def test_a_run_that_joins_an_import_without_a_copy_makes_its_own() -> None:
 
 
 def count_calls_to_answer() -> int:
-    """Count the calls of an undisturbed import, until its answer is out."""
+    """Count the calls of an import without faults, until its answer is published."""
     calls: list[str] = []
     simulation = Simulation(Schedule(0, (Upload(0, "a.iso", "one"),)), calls.append, speed=20)
     simulation.run()
@@ -271,7 +271,7 @@ def count_calls_to_answer() -> int:
 
 
 def test_a_function_killed_between_any_two_calls_comes_to_the_same_end() -> None:
-    # Killed after one call is killed before the next: nothing lies between them.
+    # A kill after one call is a kill before the next: nothing happens between them.
     steps = count_calls_to_answer()
     assert steps > 30
 
@@ -430,7 +430,7 @@ def test_repeated_events_and_uploads_of_one_iso_share_one_distribution() -> None
     assert (len(end.builds), len(end.distributions)) == (1, 1)
 
 
-# ---------------------------------------------------------------- what passes, and what does not
+# ---------------------------------------------------------------- transient and permanent errors
 
 
 def test_a_quota_that_is_full_for_an_hour_is_waited_out() -> None:
@@ -472,7 +472,7 @@ def test_transient_errors_are_waited_out(failure: PlannedFault) -> None:
 
 
 def test_a_failed_notification_does_not_end_the_tracking() -> None:
-    # Given a bus that takes nothing for longer than a notice is tried
+    # Given a bus that refuses events for longer than a notification is retried
     tries = [PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 0, 21)]
 
     assert answers(run(Upload(0, "a.iso", "one"), faults=tries)) == [SUCCEEDED]

@@ -1,4 +1,4 @@
-"""docs/restore.md: what is missing in the ledger is copied back, and nothing is built again."""
+"""docs/restore.md: missing items are copied back to the ledger, and nothing is built again."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs/restore.md"
 
 
 def copied_back(session: boto3.Session) -> None:
-    """Run the page's own code on the tables of this test."""
+    """Run the page's code on the tables of this test."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     lines = code.replace("<LedgerTableName>", "ledger").splitlines()
     with patch.object(boto3, "resource", session.resource):

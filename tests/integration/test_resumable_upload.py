@@ -1,4 +1,4 @@
-"""A file sent in parts, broken off and taken up: what is sent again, and what is there at last."""
+"""Uploads in parts that are interrupted and resumed: the parts that are sent, and the object."""
 
 import hashlib
 import os
@@ -22,12 +22,12 @@ SIZE = 10 * SMALL
 
 
 def nothing(_: Progress) -> None:
-    """Nobody looks."""
+    """Ignore the progress."""
 
 
 @dataclass
 class Wire:
-    """The parts that go to S3, when they cease to get there, and which go wrong on the way."""
+    """Records the parts sent to S3, and can interrupt the upload or make parts fail."""
 
     sent: list[int] = field(default_factory=list)
     cut_after: int | None = None
@@ -62,7 +62,7 @@ def wire() -> Wire:
 def transfer(
     session: boto3.Session, path: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., ResumableUpload]:
-    """A way for the file, one part after the other, so that what was sent is known."""
+    """Make an upload that sends one part at a time, so that the order is known."""
     monkeypatch.setenv("S3_UPLOAD_PART_MIN_SIZE", "1024")
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)
     monkeypatch.setattr("isodrop_cli.resumable_upload.THREADS", 1)
@@ -152,11 +152,11 @@ def test_the_same_bytes_uploaded_by_another_tool_are_recognised(
     assert not one.has_same_bytes(head)
 
 
-# One part that goes wrong
+# Failing parts
 
 
 def refused(code: str, status: int = 400) -> ClientError:
-    """S3's answer to a part that it does not take, after the SDK's own tries."""
+    """S3's error for a part, after the SDK's own retries."""
     response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response, "UploadPart")  # type: ignore[arg-type] # as much as is read of it
 
@@ -243,7 +243,7 @@ def test_the_progress_goes_back_when_a_part_fails(
 
 
 class Stop(threading.Event):
-    """Nobody stops, and no pause takes any time."""
+    """An event that is never set, and whose waits take no time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -265,7 +265,7 @@ def test_each_delay_between_tries_of_a_part_is_waited_once(
     assert stop.waited == [1.0, 2.0, 4.0]
 
 
-# A file that does not stay as it was
+# Files that change
 
 
 def test_a_file_that_shrinks_while_it_is_sent_is_not_completed(

@@ -1,4 +1,4 @@
-"""Reading an uploaded object in ranges, and seeing that it is still the same."""
+"""Reading an uploaded object in ranges, and detecting that it changed."""
 
 from typing import Any
 

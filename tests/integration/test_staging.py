@@ -1,4 +1,4 @@
-"""The private copy: how it is made, begun again, checked, shared and deleted."""
+"""The private copy: how it is made, resumed, checked, shared and deleted."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def unversioned(harness: ImportHarness) -> None:
 
 
 def twin_of(body: bytes) -> bytes:
-    """Make a file that says the same of itself, and is another."""
+    """Make a file with the same metadata and other bytes."""
     twin = bytearray(body)
     twin[-400] ^= 1
     return bytes(twin)
@@ -56,7 +56,7 @@ def codes(harness: ImportHarness) -> list[str]:
 def fail(
     harness: ImportHarness, operation: str, error: Exception, *, after: int = 0, times: int = 1
 ) -> None:
-    """Let calls of S3 fail before they are sent."""
+    """Make calls of S3 fail before they are sent."""
     seen = 0
 
     def refuse(**_: Any) -> None:
@@ -69,7 +69,7 @@ def fail(
 
 
 def lose(harness: ImportHarness, operation: str) -> None:
-    """Let the next answer be lost after the call took effect."""
+    """Lose the next response after the call took effect."""
     left = [True]
 
     def lost(**_: Any) -> None:
@@ -152,7 +152,7 @@ def test_all_parts_are_copied_once_and_complete_has_all_checksums(harness: Impor
     ]
 
 
-# ---------------------------------------------------------------- begun again
+# ---------------------------------------------------------------- resumed
 
 
 @pytest.mark.parametrize("operation", ["UploadPartCopy", "CompleteMultipartUpload"])
@@ -266,7 +266,7 @@ def test_checksums_that_are_missing_are_a_failure_with_a_code(
     assert code(answer) == Code.CHECKSUM_MISSING
 
 
-# ---------------------------------------------------------------- lies
+# ---------------------------------------------------------------- twins
 
 
 def test_a_twin_copied_first_is_not_imported(harness: ImportHarness) -> None:
@@ -291,7 +291,7 @@ def test_failing_twins_use_up_no_attempts_of_others(harness: ImportHarness) -> N
 
 
 def before_next_call(harness: ImportHarness, operation: str, do: Callable[[], Any]) -> None:
-    """Do something just before a call of S3's."""
+    """Do something just before the next call of an S3 operation."""
     left = [do]
 
     def now(**_: Any) -> None:
@@ -327,7 +327,7 @@ def test_an_object_replaced_and_restored_never_gives_the_twins_image(
 
 
 def _content_of(harness: ImportHarness, body: bytes) -> Any:
-    """Import bytes under another key, to know what is to come of them."""
+    """Import bytes under another key, to know the expected result."""
     upload = harness.upload("known.iso", body, rebuild="known")
     harness.follow(upload, "execution-known")
     harness.answers()
@@ -351,7 +351,7 @@ def test_an_object_replaced_before_inspection_is_read_as_it_is_now(
 def test_a_copy_that_differs_from_the_inspected_bytes_is_not_imported(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given two files of one MD5, which is all that ties the copy to the look without versions
+    # Given two files with one MD5, the only link of copy and inspection without versions
     unversioned(harness)
     body, server = harness.iso(), harness.iso(server_editions())
     upload = harness.upload("a.iso", body)
@@ -415,7 +415,7 @@ def test_an_upload_that_is_renamed_is_one_build_and_two_answers(
 
 
 def waiting(harness: ImportHarness, key: str = "a.iso") -> Upload:
-    """An upload whose request was stored and never sent, because its function ended."""
+    """An upload whose request was stored but not sent, because its function was killed."""
     upload = harness.upload(key)
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(Ledger, "set_attempt_status", _ends)
@@ -495,7 +495,7 @@ def test_a_joining_run_sends_an_unsent_request_with_the_existing_copy(
     assert call["parameters"]["uri"] == f"s3://{STAGING}/{copy_key(harness, first)}"
 
 
-# ---------------------------------------------------------------- over
+# ---------------------------------------------------------------- deleted afterwards
 
 
 @pytest.mark.parametrize(

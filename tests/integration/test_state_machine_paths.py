@@ -1,4 +1,4 @@
-"""All paths through the state machine, by three interpreters: see docs/state-machine.md."""
+"""All paths through the state machine, run by three interpreters: see docs/state-machine.md."""
 
 import copy
 from typing import Any

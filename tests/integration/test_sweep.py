@@ -1,4 +1,4 @@
-"""The sweep: what nobody answered is answered, what was never started is started."""
+"""The sweep: it answers runs without an answer, and starts uploads without a run."""
 
 import copy
 import json
@@ -28,17 +28,15 @@ from tests.support.harness import ACCOUNT, ImportHarness
 
 @pytest.fixture
 def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHarness:
-    """Clocks that agree: moto's S3 knows no other time than the real one."""
+    """A harness with the real time, because moto's S3 uses it."""
     harness = ImportHarness(session, ledger, tmp_path)
-    harness.clock.now = (
-        datetime.now(UTC).timestamp() // 1
-    )  # the ledger knows no less than a millisecond
+    harness.clock.now = datetime.now(UTC).timestamp() // 1  # the ledger has milliseconds
     return harness
 
 
 @pytest.fixture
 def swept(harness: ImportHarness) -> ImportHarness:
-    """A stack that has been swept before anything was dropped."""
+    """A stack that was swept before any upload."""
     harness.sweep()
     return harness
 
@@ -50,7 +48,7 @@ def data(harness: ImportHarness) -> dict[str, Any]:
 
 
 def claimed_upload(harness: ImportHarness, key: str = "a.iso") -> tuple[Upload, str]:
-    """An upload that an execution has claimed, and no more."""
+    """An upload that an execution has only claimed."""
     upload, execution = harness.upload(key), harness.run(f"{key.removesuffix('.iso')}")
     harness.claim_run(upload, execution)
     return upload, execution
@@ -476,7 +474,7 @@ class TestVersionsWithoutAnEntry:
         self, swept: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fill(swept, 2_500, unclaimed=3)
-        # moto copies all that lies in the bucket for each page of it, to the bottom.
+        # moto makes a deep copy of the whole bucket for each page.
         monkeypatch.setattr(s3_models, "copy", SimpleNamespace(deepcopy=copy.copy))
         swept.later(minutes=11)
         calls = counted(swept)
@@ -510,7 +508,7 @@ LISTED = {"ListObjectsV2": 1, "ListMultipartUploads": 1}
 
 
 def fill(harness: ImportHarness, count: int, *, unclaimed: int) -> None:
-    """Put many empty ISOs into the bucket and all but some of them into the ledger."""
+    """Put many empty ISOs into the bucket, and all but some of them into the ledger."""
     backend = s3_models.s3_backends[ACCOUNT]["aws"]
     with harness.ledger.table.batch_writer() as writer:
         for number in range(count):
@@ -521,7 +519,7 @@ def fill(harness: ImportHarness, count: int, *, unclaimed: int) -> None:
 
 
 def counted(harness: ImportHarness) -> Counter[str]:
-    """Count what AWS is asked from now on, by operation."""
+    """Count the calls of AWS from now on, by operation."""
     calls: Counter[str] = Counter()
 
     def count(model: Any, **_: Any) -> None:
@@ -544,7 +542,7 @@ def _unavailable(**_: Any) -> tuple[Any, dict[str, Any]]:
 
 
 class _Forgetful(Ledger):
-    """A ledger whose function dies before it can write that the answer was published."""
+    """A ledger whose function is killed before it marks the answer as published."""
 
     def mark_answered(self, run: Run, now: str) -> Run:
         del now

@@ -1,4 +1,4 @@
-"""Answers that are compared with the ledger and with Image Builder before anybody acts on them."""
+"""Answers that subscribers compare with the ledger and Image Builder before they act."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHar
 
 @pytest.fixture
 def answer(harness: ImportHarness) -> Event:
-    """A true answer, as a subscriber gets it."""
+    """A genuine answer, as a subscriber gets it."""
     return answered(harness)
 
 
@@ -156,7 +156,7 @@ def test_a_table_that_is_gone_is_no_verification(harness: ImportHarness, answer:
 
 
 class Builds:
-    """An Image Builder that says of each build what it is given."""
+    """An Image Builder that returns given builds."""
 
     def __init__(self, status: str, amis: list[dict[str, str]]) -> None:
         self.image = {"state": {"status": status}, "outputResources": {"amis": amis}}
@@ -182,7 +182,7 @@ class Builds:
 def test_an_ami_that_image_builder_does_not_name_is_refused(
     harness: ImportHarness, answer: Event, builds: Builds, reason: str
 ) -> None:
-    """Whoever can write the ledger cannot make Image Builder say it, too."""
+    """An attacker with access to the ledger cannot change Image Builder's builds."""
     with pytest.raises(UnverifiedEventError, match=reason):
         verify(answer, harness.ledger.table, builds)
 
@@ -211,7 +211,7 @@ JUNK: tuple[Any, ...] = (
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a JSON value."""
+    """The paths of all values in a JSON value."""
     yield path
     named = value.items() if isinstance(value, dict) else ()
     for name, each in [*named, *enumerate(value if isinstance(value, list) else ())]:
