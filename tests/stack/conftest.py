@@ -1,6 +1,6 @@
-"""One emulator with template.yaml deployed to it, for all tests of this folder.
+"""One emulator with the deployed template.yaml, for all tests of this folder.
 
-Whatever the tests made it say is held to the contract when they are through.
+After the tests all published events are validated against the contract.
 """
 
 import itertools
@@ -31,7 +31,7 @@ _labels = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """The stack as it is; most tests want :func:`stack`."""
+    """The stack as it is; most tests use :func:`stack`."""
     with LocalStack(wait_scale=0.001, files=[tmp_path_factory.getbasetemp()]) as started:
         started.deploy(PARAMETERS)
         yield started
@@ -43,11 +43,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def stack(deployed: LocalStack) -> Iterator[LocalStack]:
-    """The stack with no faults left over, and no violation of Image Builder's rules afterwards.
+    """The stack without remaining faults, checked for violations of Image Builder's rules.
 
-    Earlier uploads and events stay: use a key and an ISO of your own.
+    Earlier uploads and events stay, so each test uses its own keys and ISOs.
     """
-    deployed.settle(60)  # a build that begins late would meet what was meant for this test's
+    deployed.settle(60)  # a late build of another test would get this test's faults
     deployed.image_builder.reset()
     yield deployed
     deployed.image_builder.release()
@@ -58,14 +58,14 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def shell(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
-    """The stack, found by whatever is run in this process, as in a shell that is set up for it."""
+    """The stack, with its environment variables set in this process."""
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
     return stack
 
 
 def upload_failing_iso(stack: LocalStack, path: Path, **how: Any) -> str:
-    """Upload an ISO with a name of its own, and let its build fail as given."""
+    """Upload an ISO with its own image name, whose build fails as given."""
     name = path.stem
     stack.image_builder.fail_next_build(name=name, **how)
     return stack.upload(path, metadata={"image-name": name})
@@ -73,7 +73,7 @@ def upload_failing_iso(stack: LocalStack, path: Path, **how: Any) -> str:
 
 @pytest.fixture
 def make_unique_iso(tmp_path: Path) -> Callable[..., Path]:
-    """Make a Windows-like ISO that no test has uploaded before: its revision is new."""
+    """Make a Windows-like ISO with a new revision, which no other test uploads."""
 
     def make(name: str, **changes: Any) -> Path:
         editions = business_editions(**{"revision": next(_revisions)} | changes)
@@ -84,7 +84,7 @@ def make_unique_iso(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def iso(tmp_path: Path) -> MakeIso:
-    """Make an ISO that no test has uploaded before: its name and label are new, else as asked."""
+    """Make an ISO with a new name and label, which no other test uploads."""
 
     def make(editions: tuple[EditionSpec, ...] | None = None, **how: Any) -> Path:
         number = next(_labels)

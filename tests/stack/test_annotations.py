@@ -1,4 +1,4 @@
-"""What came of an upload, where people look, on the template that is deployed."""
+"""Tags and parameters with the result of an upload, on the deployed template."""
 
 from isodrop_local.iso_maker import business_editions
 from isodrop_local.stack import LocalStack
@@ -8,7 +8,7 @@ NAME = "windows-11-enterprise-x64-en-us"
 
 
 def test_an_import_annotates_ami_object_and_parameter_once(stack: LocalStack, iso: MakeIso) -> None:
-    # Given what S3 says of objects
+    # Given S3's events of objects
     published = stack.subscribe("s3", {"source": ["aws.s3"]})
     # When
     key = stack.upload(iso(business_editions(build=26200, revision=8888)))

@@ -1,4 +1,4 @@
-"""make demo and make local: what they print, how they end, and that they leave nothing behind."""
+"""make demo and make local: their output, their exit codes, and that they leave no files."""
 
 import json
 import os
@@ -29,7 +29,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """An environment whose temporary folder is ours to look into."""
+    """An environment with a temporary folder that the test can inspect."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     return {**os.environ, "TMPDIR": str(folder)}
@@ -79,7 +79,7 @@ def test_machines_get_a_json_object_a_line_and_a_success(run: Run) -> None:
 
 
 def sampled() -> list[re.Pattern[str]]:
-    """The lines that README shows of the demo; what is new in each run may be anything."""
+    """The demo's lines in README, as patterns for values that change in each run."""
     page = (ROOT / "README.md").read_text().partition("$ make demo\n")[2]
     lines = re.findall(r"^ +\d\.\ds  (.+)$", page.partition("(Shortened")[0], re.MULTILINE)
     assert len(lines) == 9
@@ -173,7 +173,7 @@ def test_a_port_in_use_is_reported_in_one_sentence(environ: dict[str, str]) -> N
 
 
 def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
-    """A shell between make and the command would die of the signal and keep it to itself."""
+    """A shell between make and the command would end without forwarding the signal."""
     output = subprocess.run(
         ["make", "--dry-run", "demo", "local", "PORT=4566"],
         cwd=ROOT,
@@ -214,7 +214,7 @@ def started(module: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[s
 
 
 def read_after(process: subprocess.Popen[str], text: str) -> str:
-    """Read on until a line says these words; get the rest of it."""
+    """Read until a line contains the text; return the rest of the line."""
     assert process.stdout
     read = []
     for line in process.stdout:

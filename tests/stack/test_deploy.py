@@ -1,4 +1,4 @@
-"""The template is packaged and deployed as sam does it, and a failure says why."""
+"""The template is packaged and deployed as by sam, and failures have a reason."""
 
 import io
 import re
@@ -55,7 +55,7 @@ def test_the_layer_has_the_package_and_its_dependencies() -> None:
 
 
 def test_the_layer_has_the_models_of_all_services_in_use() -> None:
-    # Given what handlers and package make clients of; the command runs where all is installed
+    # Given the services of clients in handlers and package; the command has all of botocore
     package = LAYER / "isodrop"
     modules = [*(ROOT / "functions").rglob("*.py"), *package.rglob("*.py")]
     source = "\n".join(each.read_text() for each in modules if each.parent != package / "cli")
@@ -107,7 +107,7 @@ def test_a_stack_that_does_not_start_fails_with_a_reason(
 def test_a_stack_that_was_deleted_can_be_deployed_and_deleted_again(
     deployed: LocalStack, tmp_path: Path
 ) -> None:
-    # Given a stack with what Image Builder makes only once for each token
+    # Given a stack with resources that Image Builder creates once for each token
     template = tmp_path / "template.yaml"
     template.write_text(
         "Resources:\n"
@@ -159,7 +159,7 @@ def test_a_stack_that_is_deleted_takes_its_copies_with_it(deployed: LocalStack) 
 
 
 def profile(stack: LocalStack) -> str:
-    """Get the name of an instance profile that there is."""
+    """Return the name of the existing instance profile."""
     found: str = stack.client("iam").list_instance_profiles()["InstanceProfiles"][0][
         "InstanceProfileName"
     ]

@@ -1,4 +1,4 @@
-"""isodrop doctor against the template that is deployed: healthy, and with each thing broken."""
+"""isodrop doctor on the deployed template: healthy, and with each fault."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ Break = Callable[["Patient"], object]
 
 
 class Patient:
-    """A stack that is broken and mended, and what doctor says of it."""
+    """A stack that gets faults and repairs, and doctor's findings."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
@@ -32,7 +32,7 @@ class Patient:
         return self.stack.client(service)
 
     def findings(self) -> dict[str, tuple[str, str, str | None]]:
-        """What is not well, by check; what the emulator cannot show is left out."""
+        """The failed checks, without those that the emulator does not support."""
         # A change of a function takes a moment.
         self.stack.wait_for(lambda: all(self._is_settled(name) for name in FUNCTIONS))
         response = self.client("cloudformation").describe_stacks(StackName=self.stack.name)
@@ -50,7 +50,7 @@ class Patient:
         return bool(response["LastUpdateStatus"] == "Successful")
 
     def follow(self, commands: str) -> None:
-        """Do what a remedy says, as the AWS CLI would."""
+        """Run the command of a remedy, as the AWS CLI would."""
         for command in commands.split(" && "):
             _, service, operation, *message = shlex.split(command)
             client = self.client({"s3api": "s3"}.get(service, service))
@@ -86,7 +86,7 @@ def _value(text: str) -> Any:
 
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Patient]:
-    """A stack of its own: the others' is not to be broken."""
+    """A separate stack, because the shared one must stay healthy."""
     with LocalStack(wait_scale=0.001) as stack:
         stack.deploy(PARAMETERS)
         yield Patient(stack)

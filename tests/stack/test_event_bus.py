@@ -1,4 +1,4 @@
-"""A stack with an event bus of its own."""
+"""A stack with its own event bus."""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def test_the_answer_comes_on_the_stacks_own_bus_and_on_no_other(
 
 
 def test_the_buss_policy_denies_publishing_to_all_but_two_roles(own_bus: LocalStack) -> None:
-    """The emulator keeps the policy and does not enforce it; nor was it verified on AWS."""
+    """The emulator stores the policy without enforcing it; it was not verified on AWS."""
     bus = own_bus.client("events").describe_event_bus(Name=own_bus.outputs["EventBus"])
     (statement,) = json.loads(bus["Policy"])["Statement"]
     resources = own_bus.client("cloudformation").describe_stack_resources(StackName="isodrop")

@@ -1,6 +1,6 @@
-"""Each example, deployed as it is beside the stack, hears what it is for.
+"""Each example, deployed unchanged beside the stack, handles the events that it is for.
 
-What the emulator lacks is said in the test's docstring, and held another way there.
+Where the emulator lacks a service, the test's docstring says how it is tested instead.
 """
 
 import json
@@ -32,7 +32,7 @@ NOBODY: Any = {"aws_access_key_id": "nobody", "aws_secret_access_key": "none"}
 
 @pytest.fixture(scope="module")
 def example(deployed: LocalStack) -> Deploy:
-    """Deploy an example, once; answer with its outputs."""
+    """Deploy an example once; return its outputs."""
     deployed_ones: dict[str, dict[str, str]] = {}
 
     def deploy_it(name: str, **parameters: str) -> dict[str, str]:
@@ -55,7 +55,7 @@ def data(answer: Event) -> dict[str, Any]:
 
 
 def messages(stack: LocalStack, queue: str) -> list[Any]:
-    """Take what is in a queue."""
+    """Receive the messages of a queue."""
     taken = stack.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
     return [json.loads(each["Body"]) for each in taken.get("Messages", [])]
 
@@ -95,7 +95,7 @@ def test_a_subscriber_written_from_the_page_uses_the_ami_and_loses_none(
 def test_the_mail_has_a_sentence_for_every_answer(
     stack: LocalStack, iso: MakeIso, example: Deploy
 ) -> None:
-    """The emulator sends no mail: a queue subscribes to the topic beside the mail's address."""
+    """The emulator sends no mail, so a queue subscribes to the topic as well."""
     topic = example("mail", Address="someone@example.com")["TopicArn"]
     sns, sqs = stack.client("sns"), stack.client("sqs")
     (mail,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
@@ -134,7 +134,7 @@ def test_the_mail_has_a_sentence_for_every_answer(
 
 @pytest.fixture
 def posted() -> Iterator[tuple[str, list[tuple[str | None, Event]]]]:
-    """A place to post to on this machine: its address, and what came with which key."""
+    """A server on this machine: its address, and the received bodies with their keys."""
     came: list[tuple[str | None, Event]] = []
 
     class Receiver(BaseHTTPRequestHandler):
@@ -163,7 +163,7 @@ def test_the_webhook_gets_the_answer_as_it_is(
     example: Deploy,
     posted: tuple[str, list[tuple[str | None, Event]]],
 ) -> None:
-    """EventBridge posts to https only; here it is plain http on the loopback address."""
+    """EventBridge posts to https only; the emulator uses http on the loopback address."""
     endpoint, came = posted
     example("webhook", Endpoint=endpoint, ApiKey="a-key-of-sixteen")
 
@@ -191,7 +191,7 @@ def executions(stack: LocalStack, machine: str, status: str) -> list[dict[str, A
 
 
 def verifying(stack: LocalStack) -> dict[str, str]:
-    """What an example needs to know that compares answers with the ledger."""
+    """The parameters of an example that compares answers with the ledger."""
     return {name: stack.outputs[name] for name in ("LayerArn", "LedgerTableName")}
 
 
@@ -203,7 +203,7 @@ def default_ami(stack: LocalStack, template: str) -> str:
 
 
 def forged(answer: Event) -> Event:
-    """The answer with another AMI, as anybody who may put events on the bus can make it."""
+    """The answer with another AMI, as anyone who may put events on the bus can publish it."""
     event: Event = json.loads(json.dumps(answer))
     data(event)["amis"][0]["id"] = "ami-00000000badbadbad"
     return event
@@ -256,8 +256,8 @@ def test_workspaces_is_called_for_the_new_image_as_its_model_requires(
 ) -> None:
     """The emulator has no WorkSpaces.
 
-    So the function is only deployed there, and its handler runs here, on the answer. What it sends
-    is held to botocore's model of the service, patterns and all.
+    So the function is only deployed there, and its handler runs in the test, with the answer. Its
+    request is validated with botocore's model of the service, including patterns.
     """
     stack = shell
     infrastructure = stack.outputs["InfrastructureConfiguration"]
@@ -288,7 +288,7 @@ def test_workspaces_is_called_for_the_new_image_as_its_model_requires(
 
 
 def sent_to_workspaces(answer: Event, refused: str | None) -> list[dict[str, Any]]:
-    """Run the example's handler on an event; get what it sends to WorkSpaces."""
+    """Run the example's handler with an event; return its requests to WorkSpaces."""
     session: Any = boto3.Session(region_name="us-east-1", **NOBODY)
     client = session.client("workspaces")
     sent: list[dict[str, Any]] = []

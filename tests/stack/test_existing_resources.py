@@ -1,4 +1,4 @@
-"""The template on ground that is there already: somebody's bucket, prefix, and distribution."""
+"""The template with existing resources: a bucket, a prefix, and a distribution configuration."""
 
 import json
 import re
@@ -22,11 +22,11 @@ NAME = "on-existing-ground"
 
 @pytest.fixture(scope="module")
 def before(deployed: LocalStack) -> dict[str, Any]:
-    """What the bucket notifies before there is a stack: a queue, of other things."""
+    """The bucket's notifications before there is a stack: to a queue, of other events."""
     s3, sqs = deployed.client("s3"), deployed.client("sqs")
     s3.create_bucket(Bucket=BUCKET)
     url = sqs.create_queue(QueueName="hears-of-invoices")["QueueUrl"]
-    # S3 refuses a queue to which it may not send.
+    # S3 refuses queues that it may not send to.
     statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}}
     statement |= {"Action": "sqs:SendMessage", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -42,7 +42,7 @@ def before(deployed: LocalStack) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def elsewhere(deployed: LocalStack) -> str:
-    """The ARN of a distribution configuration: a copy in another Region, one in another account."""
+    """The ARN of a distribution configuration, with another Region and another account."""
     made = deployed.client("imagebuilder").create_distribution_configuration(
         name="elsewhere",
         distributions=[
@@ -60,7 +60,7 @@ def elsewhere(deployed: LocalStack) -> str:
 def outputs(
     deployed: LocalStack, before: dict[str, Any], elsewhere: str
 ) -> Iterator[dict[str, str]]:
-    """The outputs of a stack that uses the bucket, distributes its images and deletes old ones."""
+    """The outputs of a stack that uses the bucket, distributes images and deletes old ones."""
     assert before
     cloudformation = deployed.client("cloudformation")
     yield deploy(
@@ -88,7 +88,7 @@ def test_the_bucket_is_unchanged_and_the_command_adds_notifications(
 ) -> None:
     # Given
     assert notifications(stack) == before
-    # When the command of the output is followed, as the AWS CLI does it
+    # When the command of the output is run, as by the AWS CLI
     inner = re.search(r"\$\((.*)\)", outputs["NotificationCommand"])
     assert inner
     arguments = shlex.split(inner[1])
@@ -140,9 +140,9 @@ def test_an_object_that_is_no_iso_ends_without_an_answer(
     def ended() -> str | None:
         listed = states.list_executions(stateMachineArn=outputs["ImportStateMachineArn"])
         for each in listed["executions"]:
-            responses = states.describe_execution(executionArn=each["executionArn"])
-            if "README.Pluto" in responses["input"] and responses["status"] != "RUNNING":
-                return str(responses["status"])
+            response = states.describe_execution(executionArn=each["executionArn"])
+            if "README.Pluto" in response["input"] and response["status"] != "RUNNING":
+                return str(response["status"])
         return None
 
     # Then
@@ -163,14 +163,14 @@ def test_an_image_is_distributed_once_before_its_answer(
     )
     stack.image_builder.hold("DISTRIBUTING", kind="distribution")
 
-    def responses() -> list[str]:
-        """What was progressed with, beside builds."""
+    def distribution_arns() -> list[str]:
+        """The ARNs in Progressed events, apart from builds' own."""
         datas = [event["detail"]["data"] for event in stack.events()[published:]]
         return [arn for data in datas if (arn := data.get("distributionArn"))]
 
     # When
     stack.client("s3").upload_file(str(iso()), BUCKET, "isos/far.iso")
-    stack.wait_for(responses, timeout=60)
+    stack.wait_for(distribution_arns, timeout=60)
     assert not stack.answers("isos/far.iso")
     stack.image_builder.release()
     answer = stack.wait_for_answer("isos/far.iso", timeout=60)
@@ -188,7 +188,7 @@ def test_an_image_is_distributed_once_before_its_answer(
         ("us-west-2", "210987654321"),
     ]
     assert [each["arn"] for each in made] == [data["distributionArn"]]
-    assert set(responses()) == {data["distributionArn"]}
+    assert set(distribution_arns()) == {data["distributionArn"]}
     assert stack.faults_left() == 0
 
 

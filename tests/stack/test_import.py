@@ -36,7 +36,7 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
 def test_an_uploaded_iso_becomes_an_ami_with_progress_events(
     stack: LocalStack, iso: MakeIso
 ) -> None:
-    stack.image_builder.hold("BUILDING")  # lest a busy machine sees no more than its end
+    stack.image_builder.hold("BUILDING")  # so that a busy machine sees more than its end
     key = stack.upload(iso(), "Büro/Windows 11 + 100%41 (日本語).ISO")
     stack.wait_for(
         lambda: [
@@ -189,7 +189,7 @@ def test_an_event_delivered_twice_is_one_build_and_one_answer(
     )
     event = _input(stack, execution)
 
-    # What EventBridge does when it delivers an event again: another execution.
+    # A repeated delivery by EventBridge starts another execution.
     states, arn = stack.client("stepfunctions"), stack.outputs["ImportStateMachineArn"]
     for _ in range(3):
         states.start_execution(stateMachineArn=arn, input=json.dumps(event))
@@ -224,7 +224,7 @@ def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert len(stack.answers(key)) == 1
     assert len(builds_of(stack, key)) == 1
-    # What took effect is found in the list of builds; what did not is sent again.
+    # A request that took effect is found in the list of builds; another one is sent again.
     assert len(stack.image_builder.calls(IMPORT)) == (1 if committed else 2)
     assert stack.image_builder.violations() == []
 
@@ -304,7 +304,7 @@ def test_a_manually_deleted_build_is_reported(stack: LocalStack, iso: MakeIso) -
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
-    stack.wait_for(lambda: aged(stack, build["arn"], "submittedAt"))  # else it may be too new
+    stack.wait_for(lambda: aged(stack, build["arn"], "submittedAt"))  # otherwise it may be too new
     stack.image_builder.delete(build["arn"])
     stack.image_builder.release()
 
@@ -318,7 +318,7 @@ def test_every_status_is_handled(stack: LocalStack, iso: MakeIso, status: str) -
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
     stack.image_builder.set_status(build["arn"], status)
-    if status == "WARMING_UP":  # nobody knows it yet: it is followed until it ends
+    if status == "WARMING_UP":  # an unknown status: the build is tracked until it ends
         stack.wait_for(lambda: [e for e in stack.events() if data(e).get("status") == status])
         stack.image_builder.set_status(build["arn"], "FAILED", "So it ended.")
 
@@ -367,7 +367,7 @@ def test_every_execution_ends_and_every_answer_is_one(stack: LocalStack) -> None
 
     ids = [answer["detail"]["metadata"]["eventId"] for answer in stack.answers()]
     runs = [answer["detail"]["metadata"]["uploadId"] for answer in stack.answers()]
-    # Nothing aborts an execution but the tests that do it by hand.
+    # Only tests abort executions.
     assert {execution["status"] for execution in stack.executions()} <= {"SUCCEEDED", "ABORTED"}
     assert len(ids) == len(set(ids))
     assert len(runs) == len(set(runs))

@@ -1,4 +1,4 @@
-"""The stack as tests hold it: what it says when something is wrong with it, and its knobs."""
+"""The local stack as tests use it: its errors and its controls."""
 
 import http.client
 import socket
@@ -73,7 +73,7 @@ def test_an_unknown_control_request_is_an_error(deployed: LocalStack) -> None:
 
 
 def test_an_emulator_also_listens_on_the_given_address() -> None:
-    # The second address of the loopback interface stands for a bridge's; nobody else has it.
+    # The second address of the loopback interface replaces a bridge's, and is otherwise unused.
     with LocalStack(also=["127.0.0.2"]) as stack:
         port = int(stack.endpoint.rpartition(":")[2])
         with socket.create_connection(("127.0.0.2", port), 5):
@@ -86,7 +86,7 @@ def test_an_emulator_also_listens_on_the_given_address() -> None:
 
 
 def status(stack: LocalStack, path: str, headers: Mapping[str, str], method: str = "POST") -> int:
-    """What the gateway answers."""
+    """The status code of the gateway's response."""
     connection = http.client.HTTPConnection(stack.endpoint.removeprefix("http://"), timeout=10)
     try:
         connection.request(method, path, b"{}" if method == "POST" else None, dict(headers))
@@ -95,7 +95,7 @@ def status(stack: LocalStack, path: str, headers: Mapping[str, str], method: str
         connection.close()
 
 
-HEALTH = "/_ministack/health"  # which the emulator answers to anybody, signed or not
+HEALTH = "/_ministack/health"  # which the emulator answers without a signature, too
 
 
 @pytest.mark.parametrize("path", [HEALTH, "/_isodrop/counts"])

@@ -1,4 +1,4 @@
-"""What operators have on the deployed template: metrics, alarms, and the runbook's commands."""
+"""Metrics, alarms and the runbook's commands on the deployed template."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from isodrop_local.stack import LocalStack
 from tests.stack.conftest import MakeIso, upload_failing_iso
 from tests.unit.test_monitoring import METRIC_DIMENSIONS, RUNBOOK
 
-# What only the AWS CLI takes, and no operation does.
+# Options of the AWS CLI that are no parameters of an operation.
 CLI_ONLY = {"cli-binary-format"}
 WHERE_NOT_ZERO = {
     *("OpenRuns", "OldestOpenRunAge", "BuildsInFlight", "BuildsAtOnce", "BuildsToday"),
@@ -25,7 +25,7 @@ WHERE_NOT_ZERO = {
 
 
 def lines(stack: LocalStack, group: str) -> list[dict[str, Any]]:
-    """What a function has logged, as far as it is JSON."""
+    """The JSON lines of a function's log."""
     logs = stack.client("logs")
     (name,) = (
         each["logGroupName"]
@@ -55,7 +55,7 @@ def test_every_metric_is_written_under_its_documented_name_and_dimensions(
                     written.setdefault((found["Namespace"], metric["Name"]), set()).update(
                         dimensions
                     )
-    # Then: all but what a sweep counts where it is not nothing, and answers that are an alarm
+    # Then all, except counts that a sweep records only if they are not 0, and alarming answers
     own = {key: value for key, value in METRIC_DIMENSIONS.items() if key[0] == NAMESPACE}
     assert written.items() <= own.items()
     assert {name for _, name in own.keys() - written.keys()} <= WHERE_NOT_ZERO
@@ -99,7 +99,7 @@ Follow = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def follow(shell: LocalStack) -> Follow:
-    """Run a section's commands in order; get what each said, by its first three words."""
+    """Run a section's commands in order; return their results, by their first three words."""
 
     def run(section: str, **placeholders: str) -> dict[str, Any]:
         text = RUNBOOK.partition(f"# {section}\n")[2].partition("\n##")[0]
@@ -119,7 +119,7 @@ def follow(shell: LocalStack) -> Follow:
 
 
 def aws(stack: LocalStack, arguments: list[str]) -> Any:
-    """Do what the AWS CLI does with a command of the runbook."""
+    """Run a command of the runbook as the AWS CLI does."""
     service, operation, *rest = arguments
     client = stack.client(service)
     method = xform_name(operation.replace("-", "_"))
@@ -129,7 +129,7 @@ def aws(stack: LocalStack, arguments: list[str]) -> Any:
     while rest:
         option = rest.pop(0)
         if not option.startswith("--"):
-            continue  # the file that the CLI writes an answer to
+            continue  # the file that the CLI writes the response to
         name, value = option.removeprefix("--"), rest.pop(0)
         if name in CLI_ONLY:
             continue
@@ -145,7 +145,7 @@ def log_group(stack: LocalStack, group: str) -> str:
 
 
 def held(stack: LocalStack, iso: MakeIso) -> tuple[str, str]:
-    """An upload whose build goes on, and its execution."""
+    """An upload with a running build, and its execution."""
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
 
@@ -210,7 +210,7 @@ def test_the_runbook_answers_an_execution_that_ended_without_an_answer(
     stack.client("stepfunctions").stop_execution(executionArn=execution)
     stack.image_builder.release()
 
-    # The build takes its time; who follows the page sweeps until it has ended.
+    # The build takes some time, so the sweep is repeated until it has ended.
     stack.wait_for(
         lambda: follow("execution-failed", EXECUTION_ARN=execution) and stack.answers(key)
     )

@@ -1,4 +1,4 @@
-"""An operator's commands against the template that is deployed."""
+"""Operator commands on the deployed template."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("shell")
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run isodrop as `make local` says; what it printed, as JSON where it is."""
+    """Run isodrop as `make local` suggests; return its output, parsed if it is JSON."""
     monkeypatch.setattr(operations, "WAIT_SECONDS", 0.1)
 
     def run(*arguments: str) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""make probe against the template that is deployed, as it would be against AWS."""
+"""make probe on the deployed template, as it would run on AWS."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("shell")
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Probe; get the exit status, each point's result and what was observed, and what was asked."""
+    """Run the probe; return the exit code, each point's result and detail, and the question."""
 
     def run(*options: str) -> tuple[int, dict[str, tuple[str, str]], str]:
         capfd.readouterr()
@@ -26,7 +26,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 
 def left(stack: LocalStack) -> list[str]:
-    """What of the probe's is still there: objects, unfinished uploads, rules."""
+    """The probe's remaining objects, unfinished uploads and rules."""
     s3, events = stack.client("s3"), stack.client("events")
     where = {"Bucket": stack.bucket}
     listed = s3.list_object_versions(**where)

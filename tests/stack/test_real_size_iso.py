@@ -1,4 +1,4 @@
-"""ISOs as large as Microsoft's, on the stack: read by ranges, in little memory. Linux only."""
+"""ISOs as large as Microsoft's on the stack: read in ranges, with little memory. Linux only."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
 def test_inspect_of_an_object_agrees_with_what_the_stack_imports(
     stack: LocalStack, iso: MakeIso
 ) -> None:
-    # Given an ISO that has been dropped, and a shell set up as `make local` says
+    # Given an uploaded ISO, and a shell with the environment of `make local`
     big_iso = iso(size=BIG)
     stack.link(big_iso, metadata={"edition": "EnterpriseN"})
     environ = {**stack.environment, "PATH": os.environ["PATH"]}
@@ -53,7 +53,7 @@ def test_inspect_of_an_object_agrees_with_what_the_stack_imports(
         check=False,
     )
 
-    # Then the plan is the one that is followed, and few ranges were read to make it
+    # Then the plan is the imported one, and few ranges were read
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)["plan"]
     answer = stack.wait_for_answer(big_iso.name)["detail"]["data"]["plan"]
@@ -65,11 +65,11 @@ def test_inspect_of_an_object_agrees_with_what_the_stack_imports(
 def test_the_demo_imports_an_iso_of_5_gb_in_2_gb_of_memory(
     tmp_path: Path,
 ) -> None:
-    # Given an ISO of the user's own, on a machine that could not hold it
+    # Given a user's ISO, on a machine with less memory than the ISO
     big_iso = make_iso(tmp_path / "big.iso", size=BIG, editions=business_editions(revision=1999))
     command = [sys.executable, "-m", "isodrop_local.demo", "--iso", str(big_iso)]
 
-    # When the demo runs, and its memory and that of all it starts is looked at all the time
+    # When the demo runs, and the memory of it and its children is sampled
     with (tmp_path / "out").open("w+b") as out:
         demo = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
         most, samples = 0, 0
@@ -79,7 +79,7 @@ def test_the_demo_imports_an_iso_of_5_gb_in_2_gb_of_memory(
         out.seek(0)
         output = out.read().decode()
 
-    # Then it succeeds, in far less than the ISO would take
+    # Then it succeeds, with far less memory than the ISO's size
     assert demo.returncode == 0, output
     assert "big.iso, 5.2 GiB" in output
     assert "linked to s3://" in output
@@ -88,7 +88,7 @@ def test_the_demo_imports_an_iso_of_5_gb_in_2_gb_of_memory(
 
 
 def family(root: int) -> list[int]:
-    """List a process and all that it and its children have started."""
+    """List a process and its descendants."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and (text := _read(folder / "stat")):
@@ -101,13 +101,13 @@ def family(root: int) -> list[int]:
 
 
 def resident(process: int) -> int:
-    """Give the bytes of memory that a process has to itself, and its share of those in common."""
+    """Return the proportional set size of a process, in bytes."""
     lines = _read(Path(f"/proc/{process}/smaps_rollup")).splitlines()
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
 def _read(path: Path) -> str:
-    """Read what may be gone meanwhile."""
+    """Read a file of a process that may have ended."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""The promise while calls go wrong and processes are killed, on the template that is deployed.
+"""The guarantees under faults of calls and killed processes, on the deployed template.
 
 The cases that need no deployment are in ``tests/integration/test_resilience.py``.
 """
@@ -34,7 +34,7 @@ WITHOUT_EFFECT = (
     FaultKind.KILLED_BEFORE,
 )
 WITH_EFFECT = (FaultKind.ANSWER_LOST, FaultKind.ANSWER_BROKEN, FaultKind.KILLED_AFTER)
-# Few: these take several seconds each. `make soak-faults STACK=1` runs any number of them.
+# Only a few, because each takes several seconds; `make soak-faults STACK=1` runs more.
 SEEDS = (1007, 1011)
 
 
@@ -52,7 +52,7 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
 
 
 def the_only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
-    """Wait for a key's answer, and for there being no other."""
+    """Wait for a key's answer, and check that there is no other."""
     stack.wait_for_answer(key, timeout=60)
     stack.settle(60)
     answers = {str(answer["detail"]): answer for answer in stack.answers(key)}

@@ -1,7 +1,7 @@
-"""Roles that may do what they do, and nothing else: all calls of a walk, against all policies.
+"""The roles may do what they do, and nothing else: all calls of a walk, against all policies.
 
-One stack with all that parameters can add is walked through, every call is recorded by who made
-it, and the policies are held against the calls in both directions.
+One stack with all optional resources is used in every way. Each call is recorded with its caller,
+and calls and policies are compared in both directions.
 """
 
 import json
@@ -82,12 +82,12 @@ LISTS = "somebody-s-lists"
 
 @dataclass(frozen=True)
 class Walk:
-    """What the roles may do, and what was done as them.
+    """The roles' policies, and the calls that were made with the roles.
 
     Attributes
     ----------
     statements : mapping of str to list
-        By the logical id of what has them.
+        By the logical id of the role or policy.
     calls : mapping of str to list
         Likewise.
     """
@@ -97,7 +97,7 @@ class Walk:
 
 
 def policies_of(stack: LocalStack) -> tuple[dict[str, list[Statement]], dict[str, str]]:
-    """The statements of the stack's own roles and policies, and the roles' names."""
+    """The statements of the stack's roles and policies, and the roles' names."""
     iam, found = stack.client("iam"), {}
     names: dict[str, str] = {}
     resources = stack.client("cloudformation").describe_stack_resources(StackName=stack.name)
@@ -129,7 +129,7 @@ def _statements(document: Any) -> list[Statement]:
 
 
 def operator_session(stack: LocalStack, name: str) -> dict[str, str]:
-    """The environment of a role that has the operators' policy, and nothing else."""
+    """The environment of a role that has only the operators' policy."""
     iam = stack.client("iam")
     trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
     role = iam.create_role(
@@ -210,7 +210,7 @@ class Walker:
             s3.delete_object(Bucket=bucket, Key=key, VersionId=each["VersionId"])
 
     def upload_and_hold(self, *numbers: int) -> list[str]:
-        """Upload, and keep what is built of it from ending."""
+        """Upload an ISO, and keep its build from ending."""
         builder = self.stack.image_builder
         builder.hold("BUILDING")
         before = len(builder.builds())
@@ -219,14 +219,14 @@ class Walker:
         return keys
 
     def import_isos(self) -> None:
-        """Import one, the same bytes again, one whose requests' answers are lost; reject two."""
+        """Import an ISO, the same bytes again, and one with lost responses; reject two."""
         builder = self.stack.image_builder
         assert self.code(self.upload(1)) is None
         again = self.stack.upload(self.folder / "1.iso", "isos/again.iso")
         assert self.code(again) is None
         for operation in ("ImportDiskImage", "DistributeImage"):
             builder.fail_next(operation, code=LOST_RESPONSE, committed=True, kill_caller=True)
-        # And which is killed while it copies: whoever comes again lists the parts.
+        # And one that is killed while it copies: the next try lists the parts.
         self.stack.fail_next(
             "s3", "UploadPartCopy", code=LOST_RESPONSE, committed=True, kill_caller=True
         )
@@ -239,7 +239,7 @@ class Walker:
         assert self.code(gone) == Code.OBJECT_GONE
 
     def sweep(self) -> None:
-        """Answer what is aborted, also of an object that is gone; start what nobody heard of."""
+        """Answer aborted runs, also of a deleted object; start an upload without an event."""
         swept, swept_and_gone = self.upload_and_hold(4, 5)
         for each in self.stack.executions():
             if each["status"] == "RUNNING":
@@ -262,12 +262,12 @@ class Walker:
         self.stack.wait_for(answered, 90)
 
     def leave_a_copy(self, key: str) -> None:
-        """Leave the parts of a copy that nobody makes any more."""
+        """Leave the parts of an abandoned copy."""
         staging = self.stack.outputs["StagingBucketName"]
         self.stack.client("s3").create_multipart_upload(Bucket=staging, Key=key)
 
     def operate(self) -> None:
-        """Run the commands that the operators' policy is for."""
+        """Run the operators' commands."""
         first = "isos/1.ISO"
         for command in (
             ["upload", str(self.iso(7)), "--tag", "for=them"],
@@ -293,7 +293,7 @@ class Walker:
         assert self.code(waiting) == Code.BUILD_CANCELLED
 
     def remove(self) -> None:
-        """Delete the stack, with something left in its bucket."""
+        """Delete the stack while its bucket is not empty."""
         s3, staging = self.stack.client("s3"), self.stack.outputs["StagingBucketName"]
         self.leave_a_copy("unfinished.iso")
         s3.put_object(Bucket=staging, Key="left.iso", Body=b"")
@@ -305,7 +305,7 @@ class Walker:
 
 @pytest.fixture(scope="module")
 def walk(them: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    """Everything that the stack does, once; and then it is deleted."""
+    """Do once everything that the stack does; then delete it."""
     walker = Walker(them, tmp_path_factory.mktemp("walk"))
     walker.import_isos()
     walker.sweep()
@@ -323,7 +323,7 @@ def walk(them: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Walk:
 
 @pytest.fixture(scope="module")
 def theirs(them: LocalStack) -> boto3.Session:
-    """A session of an operator who tries what is not theirs to do: not one of the walk's."""
+    """A session of an operator, outside of the walk, for forbidden calls."""
     keys = operator_session(them, "somebody-who-tries")
     return boto3.Session(
         keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"]
@@ -331,7 +331,7 @@ def theirs(them: LocalStack) -> boto3.Session:
 
 
 def is_denied(call: Callable[..., Any], **given: Any) -> bool:
-    """Whether somebody may not do something."""
+    """Whether a call is denied."""
     try:
         call(**given)
     except ClientError as error:
@@ -417,7 +417,7 @@ def test_no_function_lists_another_folder(walk: Walk, who: str) -> None:
 
 
 def wrong(who: str, grants: list[Grant], calls: list[Call]) -> list[str]:
-    """What is wrong with what somebody may do, given all that they did; a sentence each."""
+    """Describe what is missing or unused in a policy, given the calls; a sentence each."""
     allowed = frozenset().union(*(grant.calls for grant in grants))
     actions = {grant.action for grant in grants}
     idle = {grant.action for grant in grants if not grant.calls}
@@ -460,7 +460,7 @@ def test_any_action_removed_or_added_is_found(walk: Walk, who: str) -> None:
 
 
 def never_used(statement: Statement, grants: list[Grant]) -> list[str]:
-    """All other actions of a statement's service that nobody has yet."""
+    """All actions of a statement's service apart from the granted ones."""
     service = listed(statement["Action"])[0].partition(":")[0]
     known = {f"{service}:{name}" for name in reference()[service]["privileges"]}
     return sorted(known - {grant.action for grant in grants})

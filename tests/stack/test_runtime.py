@@ -1,8 +1,8 @@
 """Each handler under the real Lambda runtime, with the files of ``events/in``, against the stack.
 
-The files name a bucket and an object that are somebody's; each test puts an object of its own
-under the file's key and sets only where it lies and what S3 says of it. The bucket is not the
-stack's: there the rule would start an execution of its own, and these tests are the executions.
+The files name an example's bucket and object; each test puts its own object under the file's key,
+and sets only its bucket and its attributes. The bucket is not the stack's, whose rule would start
+an execution: these tests take the place of executions.
 """
 
 import copy
@@ -41,7 +41,7 @@ def on() -> Iterator[Layout]:
 @pytest.fixture(scope="module")
 def import_iso(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
     code = ROOT / "functions" / "import_iso"
-    # Uploads lie in a bucket that no rule watches, so this function takes those of any bucket.
+    # Uploads are in a bucket without a rule, so this function accepts those of any bucket.
     with Runtime.of(deployed, "ImportIso", code, on, without=["UPLOAD_BUCKET"]) as runtime:
         yield runtime
 
@@ -62,7 +62,7 @@ def sweep(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
 
 @pytest.fixture
 def uploaded(stack: LocalStack, make_unique_iso: Callable[..., Path]) -> Iterator[Uploaded]:
-    """Put an ISO where an event's file says there is one; get the event, addressed_to at it."""
+    """Put an ISO at the key of an event's file; return the event, for that object."""
     s3 = stack.client("s3")
     bucket = f"plain-{uuid.uuid4()}"
     s3.create_bucket(Bucket=bucket)
@@ -83,7 +83,7 @@ def file(name: str) -> Event:
 
 
 def addressed_to(event: Event, stack: LocalStack, bucket: str, iso: Path) -> Event:
-    """Upload under the event's key; give the event with that object's bucket and particulars."""
+    """Upload under the event's key; return the event with that object's bucket and attributes."""
     s3, key = stack.client("s3"), event["detail"]["object"]["key"]
     s3.upload_file(str(iso), bucket, key)
     stored = s3.head_object(Bucket=bucket, Key=key)
@@ -98,12 +98,12 @@ def addressed_to(event: Event, stack: LocalStack, bucket: str, iso: Path) -> Eve
 
 
 def of(name: str, upload: Event) -> Event:
-    """Give a file's event for an upload that another file's event told of."""
+    """Return a file's event for the upload of another file's event."""
     return {**file(name), "detail": upload["detail"]}
 
 
 def executed(upload: Event) -> Event:
-    """Merge in the execution that the files of reports name, as the state machine does."""
+    """Add the execution that the files of reports name, as the state machine does."""
     return {**upload, "executionArn": file("report-started.json")["executionArn"]}
 
 
@@ -125,7 +125,7 @@ def wait_for_event(stack: LocalStack, upload: Event, kind: str) -> Event:
 
 
 def status(stack: LocalStack, build: str) -> str:
-    """Ask the stack's Image Builder about a build, as it would be asked for real."""
+    """Get the status of a build from the stack's Image Builder."""
     image = stack.client("imagebuilder").get_image(imageBuildVersionArn=build)["image"]
     found: str = image["state"]["status"]
     return found
@@ -152,7 +152,7 @@ def test_a_good_iso_is_followed_to_a_build_that_there_is(
 def test_a_scan_result_decides_whether_its_upload_is_inspected(
     import_iso: Runtime, uploaded: Uploaded, result: str, next_step: str
 ) -> None:
-    # Given an upload, and what GuardDuty says of it
+    # Given an upload, and GuardDuty's result for it
     detail = uploaded("good.json")["detail"]
     event = file("scanned.json")
     event["detail"]["s3ObjectDetails"] |= {
@@ -184,7 +184,7 @@ def test_the_same_event_in_the_same_execution_gives_the_same_build(
 def test_a_repeat_by_another_execution_has_no_effect(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
-    # Given an upload that an execution follows
+    # Given an upload that an execution has claimed
     upload = uploaded("good.json")
     import_iso.invoke(upload)
     # When S3's event is delivered a second time
@@ -200,7 +200,7 @@ def test_a_retry_is_an_import_with_its_overrides(
     # Given an upload that has its build
     upload = uploaded("good.json")
     first = import_iso.invoke(upload)
-    # When it is asked for anew
+    # When it is retried
     result = import_iso.invoke(of("retry.json", upload))
     # Then
     assert result["nextStep"] == "track", result
@@ -212,7 +212,7 @@ def test_a_retry_is_an_import_with_its_overrides(
 def test_an_odd_key_is_imported_by_its_copy(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
-    # Given a key with spaces, a plus, Unicode and what looks like an escape
+    # Given a key with spaces, a plus, Unicode and text like an escape
     upload = uploaded("odd-key.json")
     # When
     result = import_iso.invoke(upload)
@@ -230,7 +230,7 @@ def test_an_odd_key_is_imported_by_its_copy(
 def test_a_throttle_has_the_name_that_the_state_machine_retries(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
-    # Given an Image Builder that outlasts the function's own quick retries
+    # Given an Image Builder that throttles for longer than the client retries
     upload = uploaded("good.json")
     stack.image_builder.fail_next(IMPORT, code="CallRateLimitExceededException", times=3)
     # When
@@ -250,7 +250,7 @@ def test_a_throttle_has_the_name_that_the_state_machine_retries(
 def test_an_event_that_is_no_upload_is_refused(
     request: pytest.FixtureRequest, handler: str, event: Any
 ) -> None:
-    # Given something that S3 never sends; When
+    # Given an event that S3 never sends; When
     result = request.getfixturevalue(handler).invoke(event)
     # Then
     assert result["errorType"] == "InvalidEventError", result
@@ -262,16 +262,16 @@ def test_an_event_that_is_no_upload_is_refused(
 def test_a_build_is_published_from_its_start_to_its_answer(
     stack: LocalStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
 ) -> None:
-    # Given an upload that the execution of the reports follows
+    # Given an upload that the execution of the reports has claimed
     upload = uploaded("good.json")
     build = import_iso.invoke(executed(upload))["buildArn"]
-    # When each report is asked for in its turn
+    # When each report is requested in turn
     started = report_build.invoke(of("report-started.json", upload))
     progressed = report_build.invoke(of("report-progressed.json", upload))
     stack.wait_for(lambda: status(stack, build) == "AVAILABLE")
     answer = report_build.invoke(of("report-answer.json", upload))
     again = report_build.invoke(of("report-answer.json", upload))
-    # Then the events arrive, and there is one answer however often it is asked for
+    # Then the events arrive, and there is one answer however often it is requested
     moved = wait_for_event(stack, upload, "ISO Import Progressed")["detail"]["data"]
     published = wait_for_event(stack, upload, "ISO Import Succeeded")["detail"]
     assert (started, progressed) == ({}, {})
@@ -323,7 +323,7 @@ def test_an_execution_that_broke_is_answered_all_the_same(
 def test_an_execution_without_the_upload_publishes_nothing(
     import_iso: Runtime, report_build: Runtime, uploaded: Uploaded, name: str
 ) -> None:
-    # Given an upload that another execution follows
+    # Given an upload that another execution has claimed
     upload = uploaded("good.json")
     import_iso.invoke(upload)
     # When, Then
@@ -348,7 +348,7 @@ def handler(event, context):
 
 @pytest.fixture
 def probe(tmp_path: Path) -> Path:
-    """Make a function that says what it sees."""
+    """Make a function that returns what it can import."""
     code = tmp_path / "probe"
     code.mkdir()
     (code / "app.py").write_text(PROBE)
@@ -356,7 +356,7 @@ def probe(tmp_path: Path) -> Path:
 
 
 def test_a_function_imports_its_layer_and_nothing_of_the_venv(probe: Path, on: Layout) -> None:
-    # Given names of which the layer has two, and this venv all
+    # Given modules of which the layer has two, and this venv all
     with Runtime(probe, on, timeout=7) as runtime:
         # When
         seen = runtime.invoke(["boto3", "pydantic", "pytest", "ministack", "samcli"])

@@ -1,4 +1,4 @@
-"""The emulator copies an object in parts as S3 does, out of memory and out of files."""
+"""The emulator copies an object in parts as S3 does, from memory and from files."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ class TestInMemory(S3CopyTests):
 
 @pytest.fixture
 def linked(emulator: LocalStack, source: str, target: str, tmp_path: Path) -> Iterator[World]:
-    """A world whose source lies in files."""
+    """A world whose source objects are files."""
 
     def put(key: str, body: bytes) -> tuple[str, str]:
         path = tmp_path / f"{next(_numbers)}.iso"
@@ -78,7 +78,7 @@ class TestByReference(S3CopyTests):
         return linked
 
     def test_the_file_itself_outlives_everything(self, linked: World, tmp_path: Path) -> None:
-        """It is the user's; objects only refer to it."""
+        """The file is the user's; objects only refer to it."""
         copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
         copy.begin()
         copy.complete(copy.parts())
@@ -99,7 +99,7 @@ class TestByReference(S3CopyTests):
     def test_bytes_that_s3_reads_to_copy_are_not_counted_as_requested(
         self, emulator: LocalStack, linked: World
     ) -> None:
-        """So that tests can say how much of an ISO was read."""
+        """So that tests can check how much of an ISO was read."""
         copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
         copy.begin()
         copy.complete(copy.parts())
@@ -150,29 +150,29 @@ class TestByReference(S3CopyTests):
 
 
 def process(emulator: LocalStack) -> Path:
-    """Where Linux tells of the emulator's process."""
+    """The /proc folder of the emulator's process."""
     assert emulator._server
     return Path(f"/proc/{emulator._server.pid}")
 
 
 def resident(emulator: LocalStack, which: str) -> int:
-    """Get how much memory the emulator has (VmRSS), or had at most (VmHWM), in bytes."""
+    """The emulator's memory (VmRSS) or its maximum (VmHWM), in bytes."""
     status = (process(emulator) / "status").read_text().splitlines()
     (line,) = [line for line in status if line.startswith(f"{which}:")]
     return int(line.split()[1]) << 10
 
 
 def forget_peak(emulator: LocalStack) -> None:
-    """Let VmHWM begin anew; proc_pid_clear_refs(5)."""
+    """Reset VmHWM, see proc_pid_clear_refs(5)."""
     (process(emulator) / "clear_refs").write_text("5")
 
 
 class TestFaults:
-    """Each call of a copy can go wrong for a function, and for nobody else."""
+    """Each call of a copy can fail for a function, and for no other caller."""
 
     @pytest.fixture
     def copy(self, emulator: LocalStack, linked: World) -> Copy:
-        """A copy that a function makes, as far as the emulator can tell."""
+        """A copy whose caller looks like a function to the emulator."""
         version, etag = linked.put("a folder/src.iso", SOURCE)
         session: Any = boto3.session.Session(**credentials())
         quick = Config(user_agent_extra="app/environment-x", retries={"total_max_attempts": 1})
@@ -244,7 +244,7 @@ class TestFaults:
     def test_a_completion_can_fail_behind_a_good_status(
         self, emulator: LocalStack, copy: Copy
     ) -> None:
-        """API_CompleteMultipartUpload.html: an error may stand in the body of a 200."""
+        """API_CompleteMultipartUpload.html: the body of a 200 can contain an error."""
         copy.begin()
         parts = copy.parts()
         emulator.fail_next("s3", "CompleteMultipartUpload", code="InternalError", status=200)

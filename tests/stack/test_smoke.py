@@ -1,4 +1,4 @@
-"""make smoke against the template that is deployed, as it would be against AWS."""
+"""make smoke on the deployed template, as it would run on AWS."""
 
 import time
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def test_a_good_iso_is_built_once_and_each_point_is_reported(
     stack: LocalStack, iso: MakeIso, run: Run
 ) -> None:
     path = iso()
-    # A build that is over before it is polled shows no steps: this one waits until they were read.
+    # A build that ends before it is polled shows no steps, so this one waits until they were read.
     before = len(stack.image_builder.calls("ListWorkflowExecutions"))
     stack.image_builder.hold("BUILDING")
     with ThreadPoolExecutor(1) as pool:
@@ -121,7 +121,7 @@ def test_no_build_starts_where_doctor_finds_a_fault(
 
 
 def builds_of(stack: LocalStack, name: str) -> list[dict[str, Any]]:
-    """Get the builds of what was dropped under a name."""
+    """The builds of the ISO that was uploaded under a name."""
     return [
         each
         for each in stack.image_builder.builds()

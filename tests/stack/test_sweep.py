@@ -1,4 +1,4 @@
-"""The sweep on the template that is deployed: its rights, its schedule, its answers and starts."""
+"""The sweep on the deployed template: its permissions, schedule, answers and starts."""
 
 import json
 from collections.abc import Iterator
@@ -32,14 +32,14 @@ def execution_of(stack: LocalStack, key: str) -> str | None:
 
 
 def sweep_until_answered(stack: LocalStack, key: str) -> dict[str, Any]:
-    """Sweep until a key has its answer, as the schedule would."""
+    """Sweep until a key has its answer, as the schedule does."""
     stack.wait_for(lambda: stack.sweep() and stack.answers(key))
     return stack.wait_for_answer(key)
 
 
 @pytest.fixture
 def disabled(stack: LocalStack) -> Iterator[LocalStack]:
-    """The stack while its rule is off."""
+    """The stack while its rule is disabled."""
     (name,) = stack.client("events").list_rule_names_by_target(
         TargetArn=stack.outputs["ImportStateMachineArn"]
     )["RuleNames"]

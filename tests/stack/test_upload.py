@@ -1,4 +1,4 @@
-"""isodrop upload against the template that is deployed: broken off, taken up, answered."""
+"""isodrop upload on the deployed template: interrupted, resumed, answered."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.stack.conftest import MakeIso
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 pytestmark = pytest.mark.usefixtures("shell")
 
-PART = 5 << 20  # the smallest that S3 takes
+PART = 5 << 20  # S3's minimum
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     sent: list[int],
 ) -> Run:
-    """Run isodrop upload as a person does who presses Ctrl-C after so many parts."""
+    """Run isodrop upload, interrupted by Ctrl-C after some parts."""
     monkeypatch.setattr(operations, "WAIT_SECONDS", 0.1)
     monkeypatch.setattr(resumable_upload, "THREADS", 1)
     monkeypatch.setattr(resumable_upload.plan_parts, "__defaults__", (PART,))
