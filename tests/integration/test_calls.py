@@ -24,7 +24,7 @@ def counted() -> dict[str, Counter[str]]:
         (calls.PROGRESS, 2),
     ],
 )
-def test_an_upload_takes_no_more_calls(
+def test_an_upload_makes_no_more_calls_than_documented(
     counted: dict[str, Counter[str]], kind: str, most: int
 ) -> None:
     assert 0 < counted[kind].total() <= most

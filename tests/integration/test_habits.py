@@ -32,7 +32,7 @@ def silent_server() -> Iterator[socket.socket]:
         (signal.SIGHUP, "terminated, because the terminal was closed"),
     ],
 )
-def test_a_signal_ends_it_with_a_word(
+def test_a_signal_ends_a_command_with_a_message(
     silent_server: socket.socket, tmp_path: Path, number: signal.Signals, message: str
 ) -> None:
     address = f"http://127.0.0.1:{silent_server.getsockname()[1]}"
@@ -56,7 +56,7 @@ def test_a_signal_ends_it_with_a_word(
     assert (run.returncode, out, err) == (128 + number, "", f"isodrop: {message}\n")
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+def test_a_closed_pipe_ends_a_command_silently() -> None:
     names = [f"Win11_{number}.iso" for number in range(5000)]
     run = subprocess.run(
         ["sh", "-c", '"$@" | head -n 1', "sh", *ISODROP, "names", "--json", *names],
@@ -68,7 +68,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
 
 
 @pytest.mark.parametrize("columns", ["0", "", "many"])
-def test_a_width_that_is_none_still_shows_all(
+def test_an_invalid_terminal_width_still_shows_all(
     monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     class Terminal(io.StringIO):

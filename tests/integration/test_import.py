@@ -398,7 +398,7 @@ def test_an_execution_that_broke_answers_too_and_only_once(harness: ImportHarnes
         ("States.Timeout", Code.INTERNAL_ERROR),
     ],
 )
-def test_an_answer_names_whose_fault_the_failure_was(
+def test_an_answer_has_the_code_of_the_error_of_the_execution(
     harness: ImportHarness, error: str, code: Code
 ) -> None:
     harness.answer_broken(harness.upload(body=b"any"), error, "cause", "execution-1")

@@ -269,7 +269,7 @@ def test_a_run_that_has_stopped_is_bound_to_no_attempt(ledger: Ledger) -> None:
     assert ledger.list_attempts("i") == ()
 
 
-def test_nothing_is_decided_or_begun_for_a_cancelled_run(ledger: Ledger) -> None:
+def test_nothing_is_decided_or_started_for_a_cancelled_run(ledger: Ledger) -> None:
     run = claimed(ledger)
     ledger.request_cancellation(run)
 

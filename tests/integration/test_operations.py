@@ -141,7 +141,9 @@ class TestRetrying:
         with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
             list(harness.operator.follow_execution(started, no_sleep, no_time))
 
-    def test_the_slower_of_two_operators_learns_who_was_first(self, harness: ImportHarness) -> None:
+    def test_the_slower_of_two_operators_is_told_about_the_first(
+        self, harness: ImportHarness
+    ) -> None:
         upload = harness.upload("a.iso")
         started = harness.operator.retry(
             harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
@@ -300,7 +302,7 @@ class TestCancelling:
         assert harness.ledger.get_run(run.upload_id) == run
         assert harness.ledger.is_cancellation_requested(run)
 
-    def test_one_that_comes_while_the_copy_is_made_is_in_time(
+    def test_a_cancellation_during_the_copy_takes_effect(
         self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         upload = harness.upload("a.iso")
@@ -319,7 +321,7 @@ class TestCancelling:
         assert outcome.next_step is NextStep.REPORT
         assert not harness.image_builder.builds
 
-    def test_one_that_comes_while_it_is_inspected_leaves_no_copy(
+    def test_a_cancellation_during_the_inspection_leaves_no_copy(
         self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         upload = harness.upload("a.iso")
@@ -340,7 +342,7 @@ class TestCancelling:
         assert harness.claim_run(upload).decision is None
         assert harness.staged() == []
 
-    def test_one_that_comes_while_it_waits_for_quota_is_in_time(
+    def test_a_cancellation_while_it_waits_for_quota_takes_effect(
         self, harness: ImportHarness
     ) -> None:
         upload = harness.upload("a.iso")
@@ -368,9 +370,7 @@ class TestCancelling:
         (answer,) = harness.answers()
         assert answer["detail"]["data"]["code"] == Code.BUILD_CANCELLED
 
-    def test_one_that_comes_when_it_has_failed_by_itself_is_too_late(
-        self, harness: ImportHarness
-    ) -> None:
+    def test_a_cancellation_after_a_failure_has_no_effect(self, harness: ImportHarness) -> None:
         run = harness.claim_run(harness.upload("a.iso"))
         history = harness.operator.get_history(BUCKET, "a.iso")
         harness.ledger.record_failure(run, Failure(Code.ACCESS_DENIED, "first"))

@@ -30,7 +30,7 @@ def said_by_moto(session: boto3.Session) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_moto_says_what_it_says_without_it(
+def test_motos_responses_are_the_same_without_it(
     session: boto3.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.client("ec2").register_image(Name="an image", RootDeviceName="/dev/sda1")

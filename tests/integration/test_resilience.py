@@ -163,7 +163,7 @@ CALLS_OF_AN_IMPORT = [
 
 
 @pytest.mark.parametrize("call", CALLS_OF_AN_IMPORT, ids=str)
-def test_an_object_replaced_by_its_twin_meanwhile_is_imported_too(call: tuple[str, int]) -> None:
+def test_an_object_replaced_during_its_import_is_imported_too(call: tuple[str, int]) -> None:
     end = run(Upload(0, "a.iso", "long"), during={call: Upload(0, "a.iso", "two")})
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
@@ -171,7 +171,7 @@ def test_an_object_replaced_by_its_twin_meanwhile_is_imported_too(call: tuple[st
 
 
 @pytest.mark.parametrize("call", CALLS_OF_AN_IMPORT, ids=str)
-def test_a_version_deleted_meanwhile_is_reported_or_already_copied(call: tuple[str, int]) -> None:
+def test_a_version_deleted_during_its_import_is_reported_or_copied(call: tuple[str, int]) -> None:
     end = run(
         Upload(0, "a.iso", "long"),
         during={call: OperatorAction(0, ActionKind.DELETE_VERSION, 0)},
@@ -241,7 +241,7 @@ def test_a_copy_lost_with_its_upload_is_not_counted_as_a_lost_build() -> None:
     assert attempts(end) == ["1"]
 
 
-def test_a_run_that_joins_an_import_without_a_copy_makes_its_own() -> None:
+def test_a_run_that_shares_an_import_without_a_copy_makes_a_copy() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(30, "b.iso", "one"),

@@ -428,7 +428,7 @@ def _ends(*_: Any) -> None:
     raise TransientError("the function ended")
 
 
-def test_a_joining_run_deletes_its_copy_and_the_other_stays(
+def test_a_run_that_shares_an_import_deletes_its_own_copy_only(
     harness: ImportHarness,
 ) -> None:
     first = harness.upload("a.iso")
@@ -465,7 +465,7 @@ def test_a_copy_lost_with_its_upload_is_reported_as_no_lost_build(
     assert codes(harness) == [*[Code.STAGING_LOST] * 3, "Succeeded"]
 
 
-def test_a_run_that_joins_an_attempt_without_a_copy_makes_its_own(
+def test_a_run_that_shares_an_attempt_without_a_copy_makes_a_copy(
     harness: ImportHarness,
 ) -> None:
     first = waiting(harness)
@@ -484,7 +484,7 @@ def test_a_run_that_joins_an_attempt_without_a_copy_makes_its_own(
     assert [each.status for each in attempts] == [AttemptStatus.LOST, AttemptStatus.SUCCEEDED]
 
 
-def test_a_joining_run_sends_an_unsent_request_with_the_existing_copy(
+def test_a_run_that_shares_an_unsent_request_sends_it_with_its_copy(
     harness: ImportHarness,
 ) -> None:
     first = waiting(harness)

@@ -17,9 +17,7 @@ def runs() -> dict[str, dict[str, Run]]:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-def test_a_path_comes_to_the_calls_that_it_is_to_come_to(
-    runs: dict[str, dict[str, Run]], path: Path
-) -> None:
+def test_a_path_makes_the_expected_calls(runs: dict[str, dict[str, Run]], path: Path) -> None:
     run = runs[OURS][path.name]
     calls = counted(run)
     assert {kind: calls[kind] for kind in path.calls} == dict(path.calls)

@@ -309,14 +309,14 @@ class TestOpenRuns:
         assert (second.answered, second.complete) == (1, True)
         assert keys == ["a.iso", "b.iso", "c.iso"]
 
-    def test_a_sweep_out_of_time_is_gone_on_with_where_it_was(self, harness: ImportHarness) -> None:
+    def test_a_sweep_out_of_time_is_continued_by_the_next(self, harness: ImportHarness) -> None:
         for name in "abc":
             claimed_upload(harness, f"{name}.iso")
             harness.later(seconds=1)
         harness.later(minutes=11)
-        looks = iter([True, True, False])
+        times = iter([True, True, False])
 
-        first, second = harness.sweep(lambda: next(looks, False)), harness.sweep()
+        first, second = harness.sweep(lambda: next(times, False)), harness.sweep()
 
         assert (first.open, first.complete) == (2, False)
         assert (second.open, second.complete) == (1, True)
@@ -345,7 +345,7 @@ class TestVersionsWithoutAnEntry:
         assert late.next_step is NextStep.SKIP
         assert len(swept.answers()) == 1
 
-    def test_a_failed_start_is_repeated_but_not_at_once(self, swept: ImportHarness) -> None:
+    def test_a_failed_start_is_repeated_after_a_delay(self, swept: ImportHarness) -> None:
         swept.upload()
         swept.clock.now = (swept.clock.now // 3600 + 1) * 3600 + 900
         swept.sweep()
@@ -402,9 +402,7 @@ class TestVersionsWithoutAnEntry:
 
         assert (summary.versions, summary.started) == (1, 1)
 
-    def test_a_write_without_a_version_cannot_be_named_and_is_left_alone(
-        self, swept: ImportHarness
-    ) -> None:
+    def test_an_object_without_a_version_is_skipped(self, swept: ImportHarness) -> None:
         swept.client("s3").put_bucket_versioning(
             Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"}
         )

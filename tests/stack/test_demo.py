@@ -172,7 +172,7 @@ def test_a_port_in_use_is_reported_in_one_sentence(environ: dict[str, str]) -> N
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
+def test_make_forwards_signals_to_the_command(environ: dict[str, str]) -> None:
     """A shell between make and the command would end without forwarding the signal."""
     output = subprocess.run(
         ["make", "--dry-run", "demo", "local", "PORT=4566"],
@@ -187,7 +187,7 @@ def test_make_hands_its_signals_on(environ: dict[str, str]) -> None:
     assert commands[1].endswith('--port "4566"')
 
 
-def test_a_file_name_that_is_no_text_is_a_matter_of_usage(tmp_path: Path) -> None:
+def test_a_file_name_that_is_no_text_is_a_usage_error(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.iso"))
     odd.write_text("no ISO either")
     assert "not UTF-8" in demo.check_iso_path(odd)

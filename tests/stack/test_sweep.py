@@ -57,7 +57,7 @@ def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
     assert target["Arn"].endswith(f":{stack.outputs['SweepFunction']}")
 
 
-def test_an_iso_uploaded_while_the_rule_was_off_is_swept_up(
+def test_an_iso_uploaded_while_the_rule_was_off_is_swept(
     disabled: LocalStack, iso: MakeIso
 ) -> None:
     disabled.sweep()

@@ -120,7 +120,7 @@ def test_the_decision_uses_the_list_of_the_stack(  # noqa: PLR0917 - arguments a
     assert ("allow-list" in text or "AllowListMode" in text) == bool(note)
 
 
-def test_an_upload_hashes_its_file_meanwhile(iso: Path) -> None:
+def test_an_upload_hashes_its_file_in_the_background(iso: Path) -> None:
     with hash_in_background(iso) as hashes:
         assert hashes().sha256 == sha256(iso)
 

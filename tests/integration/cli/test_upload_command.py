@@ -165,7 +165,7 @@ def test_two_concurrent_uploads_of_one_file_both_succeed(
     assert (last["event"], last["versionId"]) == ("uploaded", head(harness)["VersionId"])
 
 
-def test_an_upload_aborted_meanwhile_is_started_again(
+def test_an_upload_aborted_before_its_end_is_started_again(
     harness: ImportHarness, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def abort(_: resumable_upload.ResumableUpload, params: dict[str, Any]) -> None:
