@@ -1,4 +1,4 @@
-"""An operator's commands against a stack in this process, as a person types them."""
+"""An operator's commands against a stack in this process, as typed on a terminal."""
 
 import io
 import re
@@ -64,7 +64,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Run the command before a person's eyes, on the narrowest terminal that is usual."""
+    """Run a command on a terminal with 80 columns."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -87,7 +87,7 @@ def rejected(harness: ImportHarness, key: str = "a.iso") -> None:
 
 
 class Terminal(io.StringIO):
-    """What a person reads; only the last picture of what is drawn over and over stays there."""
+    """A terminal; of text that is drawn repeatedly only the last state remains."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""isodrop cancel: what it ends."""
+"""isodrop cancel: the runs and builds that it ends."""
 
 from tests.integration.cli.conftest import ADDRESS, Run
 from tests.support.harness import ImportHarness

@@ -66,7 +66,7 @@ def test_a_stack_that_cannot_be_reached_is_reported_with_a_remedy(
     environment, shown = case
     outputs = {"UploadBucketName": "b", "ImportStateMachineArn": "arn:a:states:r:1:stateMachine:m"}
     stacks |= {"other": outputs, "isodrop": {**outputs, "LedgerTableName": "ledger"}}
-    # Neither this machine's own configuration nor its metadata service is to be found.
+    # Without this machine's configuration and its metadata service.
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -1,4 +1,4 @@
-"""isodrop event: the event of an object of one's own, with S3 and without."""
+"""isodrop event: the event of an object, with and without S3."""
 
 import json
 import os

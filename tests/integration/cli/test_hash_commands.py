@@ -1,4 +1,4 @@
-"""``isodrop inspect --sha256``, and what it makes of a stack's allow-list."""
+"""``isodrop inspect --sha256``, and the decision with a stack's allow-list."""
 
 import hashlib
 import json

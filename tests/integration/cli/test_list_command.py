@@ -1,4 +1,4 @@
-"""isodrop list: what it prints, to people and to programs."""
+"""isodrop list: its output as text and as JSON."""
 
 import json
 from collections.abc import Callable

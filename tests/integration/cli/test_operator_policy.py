@@ -11,7 +11,7 @@ from tests.integration.conftest import BUCKET
 from tests.support.harness import ImportHarness
 from tools.resolved_template import resolve
 
-# Where the IAM action is not named as the operation is:
+# The IAM actions with another name than the operation:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 ACTIONS = {
     "HeadObject": "s3:GetObject",
@@ -84,10 +84,10 @@ def everything(
     path.write_bytes(harness.iso())
     address = f"s3://{BUCKET}/{KEY}"
     refused |= {"GetFunctionConfiguration": "AccessDenied", "UploadPart": "ExpiredToken"}
-    assert run("upload", str(path), "--no-wait")[0] == 1  # it is broken off, and taken up
+    assert run("upload", str(path), "--no-wait")[0] == 1  # it is interrupted and resumed
     del refused["UploadPart"]
     assert run("upload", str(path), "--no-wait")[0] == 0
-    assert run("upload", str(path), "--no-wait")[0] == 0  # it is there already
+    assert run("upload", str(path), "--no-wait")[0] == 0  # it exists already
     assert run("upload", str(path), "--no-wait", "--tag", "team=desktop", "--force")[0] == 0
     assert run("status", address)[0] == 1  # not claimed yet
     assert run("retry", address, "--set", "edition=Ghost", "--wait")[0] == 3
@@ -119,7 +119,7 @@ def test_the_operator_policy_allows_every_command_and_no_more(
 
     assert [each for each in sorted(rights) if not allowed(policy, *each)] == []
     named = {action for statement in policy for action in _listed(statement["Action"])}
-    # A bucket that may be listed says of an object that is gone that it is, and not 403.
+    # If the bucket may be listed, a deleted object is 404 and not 403.
     assert named - {action for action, _ in rights} == {"s3:ListBucket"}
 
 

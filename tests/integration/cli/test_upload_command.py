@@ -27,7 +27,7 @@ _head = resumable_upload.ResumableUpload.head_object
 
 
 def head_without_checksum(self: resumable_upload.ResumableUpload) -> Any:
-    """Leave the checksum out, which moto makes otherwise than S3 does; the ETag tells as much."""
+    """Leave out the checksum, because moto's differs from S3's; the ETag is sufficient."""
     found = _head(self)
     return found and {key: value for key, value in found.items() if key != "ChecksumSHA256"}
 
@@ -81,12 +81,12 @@ def versions(harness: ImportHarness) -> int:
 
 
 def gone() -> ClientError:
-    """What S3 says of an upload that it no longer knows; moto says worse."""
+    """S3's error for an upload that no longer exists; moto's is another one."""
     return ClientError({"Error": {"Code": "NoSuchUpload"}}, "CompleteMultipartUpload")
 
 
 def before(monkeypatch: pytest.MonkeyPatch, operation: str, action: Callable[..., None]) -> None:
-    """Do something, once, before an operation is sent."""
+    """Do something once, before an operation is sent."""
     send = resumable_upload.ResumableUpload.send
     left = [action]
 

@@ -1,4 +1,4 @@
-"""isodrop watch: what it prints, and how it ends."""
+"""isodrop watch: its output, and how it ends."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from tests.support.harness import ImportHarness
 
 @pytest.fixture
 def see(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]:
-    """Run the command before a person's eyes; what stays on the screen."""
+    """Run the command on a terminal; return what remains on the screen."""
 
     def see(*arguments: str) -> tuple[int, list[str]]:
         monkeypatch.setenv("COLUMNS", "100")
@@ -32,14 +32,14 @@ def see(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]
 
 
 def set_clock_ahead(harness: ImportHarness) -> None:
-    """Let what is claimed be claimed after a command began, which knows the real time only."""
+    """Set the clock so that claims come after the start of a command, which uses the real time."""
     harness.clock.now = datetime.now(UTC).timestamp() + 60
 
 
 def test_watch_without_runs_waits_until_it_is_interrupted(
     harness: ImportHarness, run: Run, while_waiting: Callable[..., None]
 ) -> None:
-    rejected(harness)  # and answered before anybody watched
+    rejected(harness)  # and answered before the command started
     while_waiting(lambda: None)
 
     status, out, err = run("watch")

@@ -1,4 +1,4 @@
-"""A folder for big files, gone when the test is over: pytest's own would stay a while."""
+"""A folder for big files, deleted after the test: pytest's own is kept for some runs."""
 
 import tempfile
 from collections.abc import Iterator

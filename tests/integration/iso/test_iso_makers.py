@@ -59,7 +59,7 @@ def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
 
 
 def _split(name: str) -> Make:
-    """Put one part of a split WIM on an ISO, under some name."""
+    """Put one part of a split WIM on an ISO, under the given name."""
 
     def make(work: Path) -> Path:
         whole = iso_makers.wimlib(work / "whole.wim", "lzms")
@@ -109,7 +109,7 @@ def _mkudffs(*options: str, contents: str = "hd") -> Make:
     return make
 
 
-# Which image, by which code, and in words that name the reason.
+# The image, the code of its rejection, and text of the reason.
 REJECTED: dict[str, tuple[Make, Code, str]] = {
     "wimlib, split": (_split("install.swm"), Code.SPLIT_IMAGE, "install.swm and its further parts"),
     "wimlib, a part under the whole's name": (

@@ -1,4 +1,4 @@
-"""The XML that our reader reads is what 7z, pycdlib and wimlib read, byte for byte."""
+"""The reader reads the same XML as 7z, pycdlib and wimlib, byte for byte."""
 
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.reference_readers import REFERENCE_READERS, ours
 CASES = {**OURS, **THEIRS}
 _WITHOUT_BRIDGE = "Valid ISO9660 filesystems must have at least one PVD"
 UNABLE = {
-    # Judge and images: what it says to them. 7z follows no allocation extents, reads no file
+    # Reference reader and images: its error. 7z follows no allocation extents, reads no file
     # with a tail and looks for an anchor at sector 256 only; pycdlib reads UDF beside ISO 9660
     # only, no inline folders and no deleted names.
     ("7z", "genisoimage, one"): "it shows no XML of a WIM with one image",
@@ -30,7 +30,7 @@ UNABLE = {
 
 
 def _unable(judge: str, name: str) -> str | None:
-    """Give what a judge says to an image that it cannot read, ``None`` where it can."""
+    """The error of a reference reader for an image that it cannot read, otherwise ``None``."""
     for (who, what), reason in UNABLE.items():
         if fnmatch(judge, who) and fnmatch(name, what):
             return reason
@@ -38,7 +38,7 @@ def _unable(judge: str, name: str) -> str | None:
 
 
 def _opinion(judge: str, image: Path, path: str, work: Path) -> bytes | str:
-    """Give the XML that a judge reads, or what it says instead."""
+    """The XML that a reference reader reads, or its error."""
     try:
         return REFERENCE_READERS[judge](image, path, work)
     except ProgramError as error:

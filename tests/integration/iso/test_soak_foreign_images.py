@@ -21,7 +21,7 @@ BASES = (
 
 
 def adopted(path: Path, wim: str) -> Image:
-    """Take a file for an image, with the places that the maker of damage wants to know."""
+    """Wrap a file as an image, with the offsets at which it can be damaged."""
     data = path.read_bytes()
     window = Window(lambda at, length: data[at : at + length], len(data))
     anchor = find_anchor(window)

@@ -16,7 +16,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def bucket(emulator: LocalStack) -> str:
-    """A versioned bucket that tells EventBridge what happens in it."""
+    """A versioned bucket with notifications to EventBridge."""
     s3 = emulator.client("s3")
     s3.create_bucket(Bucket="uploads")
     s3.put_bucket_versioning(Bucket="uploads", VersioningConfiguration={"Status": "Enabled"})

@@ -29,7 +29,7 @@ def emulator() -> Iterator[LocalStack]:
 
 
 def ended(emulator: LocalStack, states: dict[str, Any], given: object = None) -> Any:
-    """Run a state machine, which begins with its first state, to its end."""
+    """Run a state machine from its first state to its end."""
     machine = make_machine(emulator, states, next(iter(states)))
     client = emulator.client("stepfunctions")
     started = client.start_execution(stateMachineArn=machine, input=json.dumps(given))

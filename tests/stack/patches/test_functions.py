@@ -95,7 +95,7 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         assert answer["errorType"] == "Runtime.MarshalError"
 
     def test_a_call_can_kill_its_caller_and_take_effect(self, emulator: LocalStack) -> None:
-        """As a crash does after the call and before its answer."""
+        """Like a crash after the call and before its response."""
         body = """\
 import os, urllib.request
 request = urllib.request.Request(

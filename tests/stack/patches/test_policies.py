@@ -1,6 +1,6 @@
 """The emulator allows what IAM allows, where it matters to isodrop.
 
-A docstring of :mod:`isodrop_local.patches.policies` says of each patch what AWS documents.
+The docstrings of :mod:`isodrop_local.patches.policies` have AWS's documentation of each patch.
 """
 
 import json
@@ -27,7 +27,7 @@ def emulator() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def as_role(emulator: LocalStack, request: pytest.FixtureRequest) -> As:
-    """Become a role that may do what is given, and nothing else."""
+    """Assume a role with the given permissions, and no others."""
 
     def become(*statements: dict[str, Any]) -> boto3.Session:
         name = re.sub(r"\W", "-", request.node.name)[:64]
@@ -51,7 +51,7 @@ def may(action: str, resource: str = "*", condition: Any = None) -> dict[str, An
 
 
 def error_of(call: Callable[..., Any], **given: Any) -> str | None:
-    """The error's code, which of a HEAD is its status; ``None`` if there is none."""
+    """The error's code, which is the status for a HEAD; ``None`` without an error."""
     try:
         call(**given)
     except ClientError as error:
@@ -207,7 +207,7 @@ def test_a_state_machine_is_limited_to_its_role(emulator: LocalStack) -> None:
             return found["status"] != "RUNNING" and found
 
         ended.append("AccessDenied" in emulator.wait_for(over)["error"])
-    assert ended == [True, False]  # there is no such image, which only who may look is told
+    assert ended == [True, False]  # an allowed caller gets NotFound
 
 
 def test_the_evaluation_of_a_callers_policies_is_recorded(

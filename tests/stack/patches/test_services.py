@@ -27,7 +27,7 @@ def test_a_simulation_knows_the_managed_policies_of_aws(emulator: LocalStack) ->
 
 
 def test_a_simulated_policy_uses_the_given_context(emulator: LocalStack) -> None:
-    """IAM evaluates conditions with the keys that SimulatePrincipalPolicy is given."""
+    """IAM evaluates conditions with the context keys of SimulatePrincipalPolicy."""
     iam = emulator.client("iam")
     service = {"StringEquals": {"iam:PassedToService": "imagebuilder.amazonaws.com"}}
     allow = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": ROLE, "Condition": service}
@@ -83,7 +83,7 @@ class TestTheRest:
         )
 
     def test_conditional_writes_and_consistent_queries(self, emulator: LocalStack) -> None:
-        """Needs no mending, but must stay so."""
+        """Needs no patch, but must stay so."""
         table = emulator.client("dynamodb")
         table.create_table(
             TableName="ledger",
@@ -119,7 +119,7 @@ class TestTheRest:
         assert found["Items"] == [item | {"n": {"N": "1"}}]
 
     def test_a_custom_bus_carries_events_to_a_queue(self, emulator: LocalStack) -> None:
-        """Needs no mending, but must stay so."""
+        """Needs no patch, but must stay so."""
         sqs, events = emulator.client("sqs"), emulator.client("events")
         events.create_event_bus(Name="mine")
         queue = sqs.create_queue(QueueName="mine")["QueueUrl"]

@@ -12,7 +12,7 @@ from isodrop_local.stack import LocalStack
 
 
 def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str) -> None:
-    """S3 encodes keys as URLs where the client asks for it; boto3 does, and decodes them."""
+    """S3 encodes keys as URLs if the client requests it, as boto3 does, which decodes them."""
     s3 = emulator.client("s3")
     key = "odd/\x1b[31m\n +%41é.iso"
     s3.put_object(Bucket=bucket, Key=key, Body=b"")
@@ -25,7 +25,7 @@ def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str)
 class TestStorage:
     @pytest.fixture
     def received(self, emulator: LocalStack, bucket: str) -> Any:
-        """What EventBridge delivers of ISOs in the bucket: a function that waits for it."""
+        """A function that waits for EventBridge's events of ISOs in the bucket."""
         sqs, events = emulator.client("sqs"), emulator.client("events")
         queue = sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
         known = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
@@ -101,7 +101,7 @@ class TestStorage:
     def test_a_file_put_in_by_reference_is_read_in_place(
         self, emulator: LocalStack, bucket: str, received: Any, tmp_path: Path
     ) -> None:
-        """Six sparse gigabytes go in at once, and no process grows by them."""
+        """Six sparse gigabytes are added at once, and no process grows by them."""
         size = 6 << 30
         with (tmp_path / "huge.iso").open("wb") as file:
             file.truncate(size)
@@ -153,7 +153,7 @@ class TestStorage:
     def test_ranges_and_preconditions_work_as_in_s3(
         self, emulator: LocalStack, bucket: str
     ) -> None:
-        """Needs no mending, but must stay so."""
+        """Needs no patch, but must stay so."""
         s3 = emulator.client("s3")
         etag = s3.put_object(Bucket=bucket, Key="ten", Body=b"0123456789")["ETag"]
         which = {"Bucket": bucket, "Key": "ten"}

@@ -141,7 +141,7 @@ class TestBuses:
 
 
 def _nesting(emulator: LocalStack, bucket: str, address: str) -> str:
-    """Deploy a stack within a stack, its template in the bucket; give the outer one's name."""
+    """Deploy a nested stack, with its template in the bucket; return the outer one's name."""
     client, name = emulator.client("cloudformation"), f"outer-{uuid.uuid4().hex[:8]}"
     nested = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
     emulator.client("s3").put_object(Bucket=bucket, Key="in", Body=json.dumps(nested))
