@@ -433,7 +433,7 @@ def test_100_concurrent_uploads_with_kills_use_exactly_the_budget(
                     runs[name] = claim_any_run(ledger)
                 attempt = an_attempt(name)
                 if ledger.create_attempt(runs[name], attempt, limits=harness.limits):
-                    states[name] = "begun"
+                    states[name] = "started"
                     open_ones.append(name)
                     waiting.remove(name)
             except KilledError:
@@ -452,8 +452,8 @@ def test_100_concurrent_uploads_with_kills_use_exactly_the_budget(
                 continue
         highest = max(highest, len(ledger.under_way()))
 
-    begun = [name for name, state in states.items() if state == "begun"]
-    assert (len(begun), len(states)) == (20, 100)
+    started = [name for name, state in states.items() if state == "started"]
+    assert (len(started), len(states)) == (20, 100)
     assert highest == 7
     assert sum(len(ledger.list_attempts(f"import-{number}")) for number in range(100)) == 20
     assert ledger.budget_use(DAY).today == 20

@@ -68,14 +68,14 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
 
     names = [f"{which}-{number}" for number in range(isos) for which in ("first", "again")]
     with ThreadPoolExecutor(8) as many:
-        dropped = list(many.map(run, names))
+        uploaded_isos = list(many.map(run, names))
     stack.wait_for(partial(_all_answered, stack, len(names)), PATIENCE)
     stack.settle(PATIENCE)
     pages = stack.client("dynamodb").get_paginator("scan")
     scanned = pages.paginate(TableName=stack.outputs["LedgerTableName"])
     ledger: list[dict[str, Any]] = [item for page in scanned for item in page["Items"]]
     return FinalState(
-        uploaded=[each for _, each in dropped],
+        uploaded=[each for _, each in uploaded_isos],
         published=[_without_envelope(event) for event in stack.events()],
         builds=stack.image_builder.builds(),
         executions={each["executionArn"]: each["status"] for each in stack.executions()},
@@ -83,7 +83,7 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
         lost_amis={},
         undelivered=0,
         violations=stack.image_builder.violations(),
-        isos={etag: each.iso for etag, each in dropped},
+        isos={etag: each.iso for etag, each in uploaded_isos},
     )
 
 

@@ -254,9 +254,9 @@ def _check_answer(end: FinalState, run: UploadedIso, answer: Json) -> Iterator[s
 def _check_rejection(end: FinalState, run: UploadedIso, code: str) -> Iterator[str]:
     """Check the rejection of an importable upload."""
     if code == "budget-used-up" and end.budget is not None:
-        begun = Counter(end.budget.days.values())
-        if max(begun.values(), default=0) < end.budget.per_day:
-            yield f"budget-used-up, but of {end.budget.per_day} a day there were {dict(begun)}"
+        submitted = Counter(end.budget.days.values())
+        if max(submitted.values(), default=0) < end.budget.per_day:
+            yield f"budget-used-up, but of {end.budget.per_day} a day there were {dict(submitted)}"
     elif code not in {"object-gone", "too-many-attempts"}:
         yield f"an importable ISO was rejected: {code}"
     if code == "object-gone" and not run.deleted:

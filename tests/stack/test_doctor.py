@@ -234,9 +234,9 @@ def test_a_role_that_image_builder_may_not_assume_is_reported_and_fixed(patient:
         RoleName=patient.of["BuildExecutionRole"], PolicyDocument=trust("ec2.amazonaws.com")
     )
 
-    _, said, remedy = patient.findings()["execution-role"]
+    _, message, remedy = patient.findings()["execution-role"]
 
-    assert "does not trust imagebuilder.amazonaws.com" in said
+    assert "does not trust imagebuilder.amazonaws.com" in message
     patient.follow(str(remedy))
     assert patient.findings() == {}
 

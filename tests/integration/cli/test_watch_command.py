@@ -86,7 +86,7 @@ def test_in_a_pipe_watch_prints_changes_in_order_of_time(
         assert seen is not None
         harness.reporter.publish_progress(seen, status, before)
         harness.later(minutes=1)
-        harness.claim_run(harness.upload(other, b"not looked at yet"), f"execution-{other}")
+        harness.claim_run(harness.upload(other, b"not inspected yet"), f"execution-{other}")
 
     _, out, _ = run("watch")
 
@@ -142,7 +142,7 @@ def test_on_a_terminal_watch_keeps_one_line_for_each_run(
     first = harness.upload("a.iso", harness.iso(server_editions()))
     harness.claim_run(first, "execution-a")
     harness.later(minutes=1)
-    harness.claim_run(harness.upload("b.iso", b"not looked at yet"), "execution-b")
+    harness.claim_run(harness.upload("b.iso", b"not inspected yet"), "execution-b")
     while_waiting(lambda: harness.follow(first, "execution-a"))
 
     status, (one, other) = see("watch")
