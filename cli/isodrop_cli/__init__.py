@@ -1,1 +1,1 @@
-"""The command ``isodrop``: the operator's side. Nothing of it is shipped to Lambda."""
+"""The command ``isodrop``: the operator's side. None of it is shipped to Lambda."""

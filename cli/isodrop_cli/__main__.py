@@ -1,4 +1,4 @@
-"""``python -m isodrop_cli``: the command, where no script of it is installed."""
+"""``python -m isodrop_cli``: the command, for when its script is not installed."""
 
 import sys
 

@@ -106,7 +106,7 @@ def _open_file(path: Path) -> Iterator[Source]:
 
 @contextmanager
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
-    # Only here does the command need boto3; without it, it starts in a tenth of the time.
+    # Imported only here: a command without it starts in a tenth of the time.
     from isodrop.aws.s3 import is_missing, open_any_object  # noqa: PLC0415 - see above
     from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
 

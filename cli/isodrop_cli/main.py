@@ -1,8 +1,8 @@
 """The command ``isodrop``: inspect, upload and follow ISOs; list, retry and cancel their runs.
 
 A command's module is imported only when that command runs, so that ``isodrop names`` and
-``isodrop --help`` start at once: importing boto3 takes longer than all that they do. Errors of all
-commands are handled here and nowhere else.
+``isodrop --help`` start at once: importing boto3 takes longer than everything else they do. The
+errors of all commands are handled here and nowhere else.
 """
 
 import sys

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 WAIT_SECONDS: Final = 5.0
 OVERDUE_SECONDS: Final = 60.0
 """Most uploads are claimed within seconds; after this long something may be wrong."""
-_MAX_NAMES: Final = 20
+_MAX_EXECUTION_NAMES: Final = 20
 """How many executions of one run may end without claiming it before we give up."""
 
 
 class OperatorError(IsodropError):
-    """The operation is not possible now; the message says why, and what is."""
+    """The operation is not possible now; the message says why, and what is possible instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class Operator:
             "isodrop retry",
             RunRequest(number, overrides),
         )
-        for suffix in range(_MAX_NAMES):
+        for suffix in range(_MAX_EXECUTION_NAMES):
             # All callers use the same name: of two at once, only one starts an execution.
             name = _execution_name(history.id, number, suffix)
             arn = self.executions.start_execution(name, event)
@@ -185,8 +185,8 @@ class Operator:
                 return StartedRun(history.id, number, arn)
             self._refuse_if_started(history, number, self.executions.arn_for(name))
         raise OperatorError(
-            f"{history.address}: {_MAX_NAMES} executions ended without a result; check them in Step"
-            " Functions"
+            f"{history.address}: {_MAX_EXECUTION_NAMES} executions ended without a result; check"
+            " them in Step Functions"
         )
 
     def _refuse_if_started(self, history: UploadHistory, number: int, execution: str) -> None:
@@ -212,7 +212,7 @@ class Operator:
         if last.answered_at is None:
             return last.request.number
         number = last.request.number + 1
-        for suffix in range(_MAX_NAMES):
+        for suffix in range(_MAX_EXECUTION_NAMES):
             named = self.executions.arn_for(_execution_name(history.id, number, suffix))
             found = self.executions.describe_execution(named)
             if found is None:
@@ -350,17 +350,17 @@ class Operator:
             raise OperatorError(f"{history.address}: its import has not started: nothing to cancel")
         build_arn = self._find_running_build(run)
         if build_arn is None:
-            nothing = f"{history.address}: its import has ended: nothing to cancel"
+            message = f"{history.address}: its import has ended: nothing to cancel"
             if _is_over(run) and (
                 run.import_build.failure != CANCELLED or run.answered_at is not None
             ):
-                raise OperatorError(nothing)
-            # First written, then read again: whoever submits it meanwhile reads after they write.
+                raise OperatorError(message)
+            # Write first, then read again: so does a submitter, and one of the two sees the other.
             self.ledger.request_cancellation(run)
             run = self.ledger.get_run(run.upload_id, run.request.number) or run
             build_arn = self._find_running_build(run)
             if build_arn is None and _is_over(run) and run.import_build.failure != CANCELLED:
-                raise OperatorError(nothing)
+                raise OperatorError(message)
         if build_arn is not None:
             sharing = self.list_sharing_build(run)
             if sharing and not include_others:
@@ -414,7 +414,7 @@ def _execution_name(upload_id: str, number: int, suffix: int = 0) -> str:
 
 
 def _is_over(run: Run) -> bool:
-    """Whether it is known how a run without a running build ends."""
+    """Whether the outcome of a run without a running build is known."""
     record = run.import_build
     return run.answer_json is not None or record.failure is not None or record.arn is not None
 

@@ -91,7 +91,7 @@ def plan_parts(size: int, metadata: Mapping[str, str], smallest: int = MIN_PART_
 
     Examples
     --------
-    >>> plan_parts(6 << 30, {}).count, plan_parts(200 << 30, {}).count <= MOST_PARTS
+    >>> plan_parts(6 << 30, {}).count, plan_parts(200 << 30, {}).count <= MAX_PARTS
     (693, True)
     >>> plan_parts(6 << 30, {}) == plan_parts(6 << 30, {"edition": "EnterpriseN"})
     False
@@ -246,7 +246,7 @@ class ResumableUpload:
         ----------
         pending : PendingUpload or None
             The upload to resume.
-        tell : callable
+        on_progress : callable
             Called in this thread, about ten times a second.
 
         Raises
@@ -425,8 +425,8 @@ class ResumableUpload:
                         ChecksumSHA256=sha256,
                     )
             except (TransientError, PermanentError) as error:
-                may_pass = isinstance(error, TransientError) and not needs_operator(error)
-                pause = next(delays, None) if may_pass else None
+                is_temporary = isinstance(error, TransientError) and not needs_operator(error)
+                pause = next(delays, None) if is_temporary else None
                 if pause is None:
                     raise
                 progress.update_part(number, 0)

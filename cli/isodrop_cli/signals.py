@@ -1,8 +1,8 @@
 """Signals that end a command: Ctrl-C, SIGTERM, a terminal that is closed.
 
 All of them are raised as :class:`KeyboardInterrupt`, so that a command always ends the same way:
-uploads stop, threads end, the terminal is restored. Windows has no SIGHUP; its SIGBREAK stands for
-Ctrl-Break and for a console that is closed.
+uploads stop, threads end, the terminal is restored. Windows has no SIGHUP; its SIGBREAK is sent
+by Ctrl-Break and when a console is closed.
 """
 
 import signal
@@ -54,7 +54,7 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def describe(error: KeyboardInterrupt) -> str:
-    """Describe in a word what ended the command."""
+    """Describe what ended the command."""
     if isinstance(error, SignalError):
         return _DESCRIPTIONS[signal.Signals(error.number).name]
     return "interrupted"

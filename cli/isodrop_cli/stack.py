@@ -99,8 +99,8 @@ class Stack:
         TransientError, PermanentError
             The request to Lambda fails.
         """
-        from isodrop.aws.allow_list import AllowListSource  # noqa: PLC0415 - see described
-        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
+        from isodrop.aws.allow_list import AllowListSource  # noqa: PLC0415 - see find_stack
+        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see find_stack
 
         settings = self._read_intake_settings()
         return settings.allow_list_mode, AllowListSource(
@@ -110,7 +110,7 @@ class Stack:
         )
 
     def _read_intake_settings(self) -> "IntakeSettings":
-        from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see described
+        from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see find_stack
 
         read: IntakeSettings = IntakeSettings.read(self.read_environment("ImportFunction"))
         return read
@@ -127,8 +127,8 @@ class Stack:
         TransientError, PermanentError
             The request to Lambda fails.
         """
-        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-        from isodrop.aws.errors import translate_errors  # noqa: PLC0415 - see described
+        from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see find_stack
+        from isodrop.aws.errors import translate_errors  # noqa: PLC0415 - see find_stack
 
         if output not in self.outputs:
             raise StackError(
@@ -183,21 +183,21 @@ def find_stack(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]
     StackError
         Any error of AWS or boto3, here or inside the block.
     """
-    # Only here does the command need boto3; without it, it starts in a tenth of the time.
-    from isodrop_cli.aws_errors import STACK as WAYS  # noqa: PLC0415 - see above
+    # Imported only here: a command without it starts in a tenth of the time.
+    from isodrop_cli.aws_errors import STACK as HINTS  # noqa: PLC0415 - see above
     from isodrop_cli.aws_errors import explained, make_session  # noqa: PLC0415 - see above
 
-    with explained(WAYS, StackError):
+    with explained(HINTS, StackError):
         session = make_session(options.profile, options.region)
         yield session, _describe_stack(session, options.stack)
 
 
 def _describe_stack(session: "Session", stack: str) -> "StackTypeDef":
     """Describe the stack."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - see described
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - see find_stack
 
-    from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-    from isodrop.aws.errors import error_code  # noqa: PLC0415 - see described
+    from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see find_stack
+    from isodrop.aws.errors import error_code  # noqa: PLC0415 - see find_stack
 
     client = session.client("cloudformation", config=CONFIG)
     try:
@@ -208,7 +208,7 @@ def _describe_stack(session: "Session", stack: str) -> "StackTypeDef":
         raise StackError(
             f"there is no stack {printable(stack)} in {client.meta.region_name}; choose yours with"
             " --stack or ISODROP_STACK, and its Region with --region"
-        ) from None  # the message says it all
+        ) from None  # the message is complete
     outputs = {each["OutputKey"] for each in found.get("Outputs", [])}
     if found["StackStatus"] in _COMPLETE and outputs.isdisjoint(_OUTPUTS):
         raise StackError(
@@ -231,11 +231,11 @@ def _read_outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
 
 
 def _make_operator(session: "Session", outputs: Mapping[str, str]) -> "Operator":
-    from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see described
-    from isodrop.aws.image_builder import ImageBuilder  # noqa: PLC0415 - see described
-    from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see described
-    from isodrop.aws.step_functions import StepFunctions  # noqa: PLC0415 - see described
-    from isodrop_cli.operations import Operator  # noqa: PLC0415 - see described
+    from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see find_stack
+    from isodrop.aws.image_builder import ImageBuilder  # noqa: PLC0415 - see find_stack
+    from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see find_stack
+    from isodrop.aws.step_functions import StepFunctions  # noqa: PLC0415 - see find_stack
+    from isodrop_cli.operations import Operator  # noqa: PLC0415 - see find_stack
 
     return Operator(
         s3=session.client("s3", config=CONFIG),

@@ -141,17 +141,17 @@ def _make_event(bucket: str, key: str, stored: ObjectInfo, sequencer: str | None
     from isodrop.domain.arn import Arn  # noqa: PLC0415 - not needed by --help
     from isodrop.domain.model import Upload  # noqa: PLC0415 - not needed by --help
 
-    made_of = f"{S3Uri(bucket, key)} {stored.version_id} {stored.etag} {stored.modified}"
+    identity = f"{S3Uri(bucket, key)} {stored.version_id} {stored.etag} {stored.modified}"
     # Like S3's, it begins with the time, so that a later upload has a greater one.
-    digest = hashlib.sha256(made_of.encode()).hexdigest()
-    made = f"{int(stored.modified.timestamp()):010X}{digest[:8].upper()}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    default_sequencer = f"{int(stored.modified.timestamp()):010X}{digest[:8].upper()}"
     return make_object_created_event(
         Upload(
             bucket=bucket,
             key=key,
             etag=stored.etag,
             size=stored.size,
-            sequencer=sequencer or made,
+            sequencer=sequencer or default_sequencer,
             version_id=None if sequencer else stored.version_id,
         ),
         stored.modified,

@@ -157,12 +157,12 @@ def _apply_allow_list(inspection: Inspection, found: "Stack") -> Inspection:
             f"The stack's AllowListMode is {mode}; use --sha256 to check the ISO against its list."
         )
         return replace(inspection, decision=replace(plan, notes=(*plan.notes, note)))
-    against = _refusal(inspection.hashes.sha256, source)
-    if against is None:
+    refusal = _refusal(inspection.hashes.sha256, source)
+    if refusal is None:
         return inspection
     if mode is AllowListMode.ENFORCE:
-        return replace(inspection, decision=Rejection.of(Code.UNKNOWN_ISO, against))
-    return replace(inspection, decision=replace(plan, notes=(*plan.notes, against)))
+        return replace(inspection, decision=Rejection.of(Code.UNKNOWN_ISO, refusal))
+    return replace(inspection, decision=replace(plan, notes=(*plan.notes, refusal)))
 
 
 def _refusal(sha256: str, source: "AllowListSource") -> str | None:

@@ -32,8 +32,8 @@ In a pipe the output is one line per name, with these fields separated by tabs;
 a field that the name does not give is empty:
   {" ".join(COLUMNS)}
 
-importable is yes, no or unknown, judged by the name alone. "no" means that the
-name gives a product, release, edition or architecture that isodrop does not
+importable is yes, no or unknown, according to the name alone. "no" means that
+the name gives a product, release, edition or architecture that isodrop does not
 import: it imports Windows 11 Enterprise for x64. The name decides nothing:
 isodrop inspect reads the ISO itself.
 
@@ -70,7 +70,7 @@ def separate_names(arguments: Sequence[str]) -> list[str]:
 
     Examples
     --------
-    >>> names_apart(["names", "-Win11.iso", "--json"])
+    >>> separate_names(["names", "-Win11.iso", "--json"])
     ['names', '--json', '--', '-Win11.iso']
     """
     if not arguments or arguments[0] != COMMAND:

@@ -146,7 +146,7 @@ class ResumeHint:
 
 @contextmanager
 def hash_in_background(path: Path) -> Iterator[Callable[[], ContentHashes]]:
-    """Hash a file in the background; it ends with the block, if not before."""
+    """Hash a file in the background; hashing stops at the end of the block at the latest."""
     stopped = Event()
     with ThreadPoolExecutor(1) as pool, open_source(str(path)) as source:
 
@@ -292,13 +292,13 @@ class FileUpload:
             try:
                 return self._send_once(transfer, renderer, hashes), 0
             except SupersededError as error:
-                overtaken = error
+                last_error = error
             self.resume_hint.text = ""
             # Two commands resumed the same multipart upload, and the other one was faster.
             run_found = self._find_existing(transfer, renderer)
             if run_found is not None:
                 return run_found
-        raise overtaken
+        raise last_error
 
     def _send_once(
         self, transfer: "ResumableUpload", renderer: Renderer, hashes: Callable[[], ContentHashes]

@@ -1,7 +1,7 @@
 """Checks that a stack is ready for a paid build.
 
-They change nothing. A check that the caller lacks a permission for is a warning that names the
-permission. Does not print anything.
+They change and print nothing. A check that the caller lacks a permission for is a warning that
+names the permission.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +93,7 @@ CHECKS: Final = (
     Check("overdue-uploads", ledger.overdue_uploads),
     Check("local-sdk", stack.sdk),
 )
-"""In the order in which an upload meets them."""
+"""In the order in which they matter to an upload."""
 
 
 def run_checks(context: CheckContext, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:

@@ -46,11 +46,11 @@ def network(context: CheckContext) -> CheckResult:
     groups = _ec2(context, "DescribeSecurityGroups", GroupIds=list(response["securityGroupIds"]))
     if found := check_security_groups(context, groups["SecurityGroups"], subnet["VpcId"]):
         return found
-    here = _filters(**{"vpc-id": subnet["VpcId"]})
-    endpoints = _ec2(context, "DescribeVpcEndpoints", here)["VpcEndpoints"]
+    in_vpc = _filters(**{"vpc-id": subnet["VpcId"]})
+    endpoints = _ec2(context, "DescribeVpcEndpoints", in_vpc)["VpcEndpoints"]
     if found := check_s3_endpoints(context, endpoints):
         return found
-    routes = default_routes(_ec2(context, "DescribeRouteTables", here)["RouteTables"], subnet)
+    routes = default_routes(_ec2(context, "DescribeRouteTables", in_vpc)["RouteTables"], subnet)
     if routes:
         return check_default_route(context, routes[0], subnet)
     return check_endpoints(context, endpoints, subnet)
@@ -142,10 +142,10 @@ def check_default_route(
     context: CheckContext, route: Mapping[str, Any], subnet: Mapping[str, Any]
 ) -> CheckResult:
     """Check a default route: an internet gateway requires a public IP address, too."""
-    by = next((str(route[each]) for each in _ROUTE_TARGETS if route.get(each)), None)
+    target = next((str(route[each]) for each in _ROUTE_TARGETS if route.get(each)), None)
     gateway = str(route.get("GatewayId", ""))
     name = subnet["SubnetId"]
-    if by is None and gateway.startswith("igw-") and not subnet.get("MapPublicIpOnLaunch"):
+    if target is None and gateway.startswith("igw-") and not subnet.get("MapPublicIpOnLaunch"):
         return failed(
             f"the subnet {name} routes to {gateway}, but assigns no public IP addresses",
             context.command(
@@ -154,7 +154,7 @@ def check_default_route(
             )
             + ", or use a subnet behind a NAT gateway",
         )
-    return passed(f"the subnet {name} routes to the internet through {by or gateway}")
+    return passed(f"the subnet {name} routes to the internet through {target or gateway}")
 
 
 def check_endpoints(
@@ -162,22 +162,22 @@ def check_endpoints(
 ) -> CheckResult:
     """Check the endpoints of a VPC whose subnet has no internet access."""
     prefix = f"com.amazonaws.{context.region}."
-    there = {
+    available = {
         str(each["ServiceName"]).removeprefix(prefix)
         for each in endpoints
         if str(each.get("State", "available")).lower() == "available"
     }
-    lacking = [each for each in ENDPOINTS if each not in there]
+    missing = [each for each in ENDPOINTS if each not in available]
     name = subnet["SubnetId"]
-    if not lacking:
+    if not missing:
         return passed(f"the subnet {name} reaches the required services through VPC endpoints")
     return failed(
         f"the subnet {name} has no internet access, and its VPC has no endpoints for"
-        f" {', '.join(lacking)}",
+        f" {', '.join(missing)}",
         "add a route to a NAT gateway, or an endpoint for each of them: "
         + context.command(
             *("ec2", "create-vpc-endpoint", "--vpc-id", subnet["VpcId"]),
-            *("--service-name", f"{prefix}{lacking[0]}"),
+            *("--service-name", f"{prefix}{missing[0]}"),
         )
         + " …",
     )

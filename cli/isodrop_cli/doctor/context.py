@@ -152,7 +152,7 @@ class CheckContext:
         service, operation : str
             The service as boto3 names it, and the operation as the API names it.
         **parameters
-            The operation's.
+            The operation's parameters.
 
         Raises
         ------
@@ -176,8 +176,8 @@ class CheckContext:
 
     def command(self, *words: str) -> str:
         """Format an AWS CLI command for this stack."""
-        whose = ("--profile", self.profile) if self.profile else ()
-        return shlex.join(("aws", *words, "--region", self.region, *whose))
+        profile_options = ("--profile", self.profile) if self.profile else ()
+        return shlex.join(("aws", *words, "--region", self.region, *profile_options))
 
 
 def action_of(service: str, operation: str) -> str:
@@ -209,16 +209,16 @@ class Aws:
 
     def __call__(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Response:
         """Call the operation, or return the cached response."""
-        question = json.dumps([service, operation, parameters], sort_keys=True)
-        if question not in self._responses:
+        request_key = json.dumps([service, operation, parameters], sort_keys=True)
+        if request_key not in self._responses:
             try:
                 if service not in self.clients:
                     self.clients[service] = self.session.client(service, config=CONFIG)  # type: ignore[call-overload] # the stubs want a literal
                 method = getattr(self.clients[service], xform_name(operation))
-                self._responses[question] = method(**parameters)
+                self._responses[request_key] = method(**parameters)
             except (ClientError, BotoCoreError) as error:
-                self._responses[question] = error
-        answer = self._responses[question]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+                self._responses[request_key] = error
+        response = self._responses[request_key]
+        if isinstance(response, Exception):
+            raise response
+        return response

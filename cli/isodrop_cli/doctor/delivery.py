@@ -151,22 +151,23 @@ def event_bus(context: CheckContext) -> CheckResult:
             context.command("events", "create-event-bus", "--name", name),
         )
     publishers = _publishers(context)
-    locked_out = [
-        (each, shut)
+    denials = [
+        (each, denied)
         for each in statements(response.get("Policy"))
         if each.get("Effect") == "Deny"
         and covers(each, "events:PutEvents")
-        and (shut := [logical for logical, arn in publishers.items() if not _exempts(each, arn)])
+        and (denied := [logical for logical, arn in publishers.items() if not _exempts(each, arn)])
     ]
-    if locked_out:
-        statement, shut = locked_out[0]
+    if denials:
+        statement, denied = denials[0]
         named = str(statement.get("Sid", "without a Sid"))
         show = context.command("events", "describe-event-bus", "--name", name)
         if _is_certain(statement):
             return failed(
-                f"the policy of the event bus {name} does not let {' and '.join(shut)} publish"
+                f"the policy of the event bus {name} does not let {' and '.join(denied)} publish"
                 f" (statement {named})",
-                f"exempt {', '.join(publishers[each] for each in shut)} from the statement: {show}",
+                f"exempt {', '.join(publishers[each] for each in denied)} from the statement:"
+                f" {show}",
             )
         return warned(
             f"the policy of the event bus {name} denies events:PutEvents ({named})",
@@ -202,12 +203,12 @@ def _is_certain(statement: Mapping[str, Any]) -> bool:
     return keys <= {"aws:principalarn"} and "*" in principals(statement, "AWS")
 
 
-def _check_disabled(context: CheckContext, name: str, so: str) -> CheckResult | None:
+def _check_disabled(context: CheckContext, name: str, consequence: str) -> CheckResult | None:
     state = context.call("events", "DescribeRule", Name=name)["State"]
     if state.startswith("ENABLED"):
         return None
     return failed(
-        f"the rule {name} is {state.lower()}: {so}",
+        f"the rule {name} is {state.lower()}: {consequence}",
         context.command("events", "enable-rule", "--name", name),
     )
 

@@ -111,7 +111,7 @@ def check_permission(context: CheckContext, logical: str, *permissions: Permissi
                 f" {_reason(refused)}",
                 f"check {role['Arn']}: {_denied_by(refused)}",
             )
-    return passed(f"{logical} may {', '.join(right.action for right in permissions)}")
+    return passed(f"{logical} may {', '.join(each.action for each in permissions)}")
 
 
 def _simulate(context: CheckContext, arn: str, permission: Permission) -> dict[str, Any] | None:
@@ -288,11 +288,11 @@ def _check_role(
 
 def _is_only_missing(refused: dict[str, Any]) -> bool:
     """Whether no policy allows it, but none denies it."""
-    organisation = refused.get("OrganizationsDecisionDetail", {})
+    organization = refused.get("OrganizationsDecisionDetail", {})
     boundary = refused.get("PermissionsBoundaryDecisionDetail", {})
     return (
         refused["EvalDecision"] == "implicitDeny"
-        and organisation.get("AllowedByOrganizations") is not False
+        and organization.get("AllowedByOrganizations") is not False
         and boundary.get("AllowedByPermissionsBoundary") is not False
     )
 

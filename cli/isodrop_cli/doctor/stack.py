@@ -39,10 +39,10 @@ def sdk(_: CheckContext) -> CheckResult:
     """Check that the local SDK has the parameters that the stack sends; imports do not need it."""
     try:
         model = get_session().get_service_model("imagebuilder")
-        taken = model.operation_model("ImportDiskImage").input_shape
+        input_shape = model.operation_model("ImportDiskImage").input_shape
     except (DataNotFoundError, OperationNotFoundError):
-        taken = None
-    if taken is not None and "windowsConfiguration" in taken.members:
+        input_shape = None
+    if input_shape is not None and "windowsConfiguration" in input_shape.members:
         return passed(
             f"botocore {botocore.__version__} on this machine supports windowsConfiguration"
         )

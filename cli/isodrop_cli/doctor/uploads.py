@@ -109,7 +109,7 @@ def staging(context: CheckContext) -> CheckResult:
 
 
 def encryption(context: CheckContext) -> CheckResult:
-    """Check the bucket's encryption: the stack's roles must be able to use a customer's key."""
+    """Check the bucket's encryption: the stack's roles must be able to use the KMS key."""
     try:
         response = context.call("s3", "GetBucketEncryption", Bucket=context.bucket)
     except NotFoundError:
@@ -152,12 +152,12 @@ def key(context: CheckContext) -> CheckResult:
             f"allow arn:{context.partition}:iam::{context.account}:root to use it"
             f" ({context.command('kms', 'put-key-policy', '--key-id', arn)} …)",
         )
-    named = {each for one in allowing for each in principals(one, "Service")}
+    named = {each for statement in allowing for each in principals(statement, "Service")}
     wanted = ("events.amazonaws.com", f"logs.{context.region}.amazonaws.com")
-    lacking = [each for each in wanted if not named.intersection({each, "*"})]
-    if lacking:
+    missing = [each for each in wanted if not named.intersection({each, "*"})]
+    if missing:
         return warned(
-            f"the key's policy does not name {' and '.join(lacking)}: undeliverable events or log"
+            f"the key's policy does not name {' and '.join(missing)}: undeliverable events or log"
             " entries would be lost",
             f"allow them kms:Decrypt, kms:Encrypt* and kms:GenerateDataKey*"
             f" ({context.command('kms', 'put-key-policy', '--key-id', arn)} …)",

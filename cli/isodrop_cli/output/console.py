@@ -100,7 +100,7 @@ def print_table(
 ) -> None:
     """Print a table; rows that are ``chosen`` are highlighted.
 
-    If the terminal is too narrow, only the columns that are ``folding`` wrap.
+    If the terminal is too narrow, only the columns in ``folding`` wrap.
     """
     from rich import box  # noqa: PLC0415 - see console
     from rich.table import Table  # noqa: PLC0415 - see console

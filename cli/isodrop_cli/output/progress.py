@@ -68,10 +68,10 @@ class RateMeter:
 
     Examples
     --------
-    >>> pace = RateMeter()
+    >>> meter = RateMeter()
     >>> for second in range(5):
-    ...     pace.saw(second, 100 * second)
-    >>> pace.rate, pace.left(1000)
+    ...     meter.record(second, 100 * second)
+    >>> meter.rate, meter.seconds_for(1000)
     (100.0, 10.0)
     """
 
@@ -99,7 +99,7 @@ def format_duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> clock(7.2), clock(754), clock(37_000)
+    >>> format_duration(7.2), format_duration(754), format_duration(37_000)
     ('0:07', '12:34', '10:16:40')
     """
     minutes, seconds = divmod(int(seconds), 60)

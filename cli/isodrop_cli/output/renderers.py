@@ -129,8 +129,8 @@ class LiveRenderer(ABC):
     """A view that is redrawn several times a second, and stays on the screen at the end."""
 
     def __init__(self, screen: "Console", now: Callable[[], datetime]) -> None:
-        from rich.live import Live  # noqa: PLC0415 - see screen.console
-        from rich.spinner import Spinner  # noqa: PLC0415 - see screen.console
+        from rich.live import Live  # noqa: PLC0415 - see console.console
+        from rich.spinner import Spinner  # noqa: PLC0415 - see console.console
 
         self._now = now
         self._screen = screen
@@ -161,7 +161,7 @@ class LiveRenderer(ABC):
         """Draw the view as it is now."""
 
     def _symbol(self, event: ProgressEvent, *, is_running: bool) -> "RenderableType":
-        from rich.text import Text  # noqa: PLC0415 - see screen.console
+        from rich.text import Text  # noqa: PLC0415 - see console.console
 
         plain = self._screen.options.ascii_only
         if event.severity == "error":
@@ -173,9 +173,9 @@ class LiveRenderer(ABC):
         return self._spinner
 
     def _message(self, event: ProgressEvent, *, is_running: bool) -> "RenderableType":
-        from rich.console import Group  # noqa: PLC0415 - see screen.console
-        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - see screen.console
-        from rich.text import Text  # noqa: PLC0415 - see screen.console
+        from rich.console import Group  # noqa: PLC0415 - see console.console
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - see console.console
+        from rich.text import Text  # noqa: PLC0415 - see console.console
 
         lines = [printable(line, limit=MAX_FIELD) for line in event.message.splitlines()]
         # Text, not str: markup in file names must not be interpreted.
@@ -188,7 +188,7 @@ class LiveRenderer(ABC):
         return Group(text, bar)
 
     def _elapsed(self, began: datetime, ended: datetime | None) -> "Text":
-        from rich.text import Text  # noqa: PLC0415 - see screen.console
+        from rich.text import Text  # noqa: PLC0415 - see console.console
 
         seconds = ((ended or self._now()) - began).total_seconds()
         return Text(format_duration(max(0.0, seconds)), "dim")
@@ -211,8 +211,8 @@ class StepsView(LiveRenderer):
 
     def render(self) -> "RenderableType":
         """Draw the steps."""
-        from rich.table import Table  # noqa: PLC0415 - see screen.console
-        from rich.text import Text  # noqa: PLC0415 - see screen.console
+        from rich.table import Table  # noqa: PLC0415 - see console.console
+        from rich.text import Text  # noqa: PLC0415 - see console.console
 
         grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
         grid.add_column(width=1)
@@ -254,8 +254,8 @@ class RunsView(LiveRenderer):
 
     def render(self) -> "RenderableType":
         """Draw as many runs as fit, the latest at the end."""
-        from rich.table import Table  # noqa: PLC0415 - see screen.console
-        from rich.text import Text  # noqa: PLC0415 - see screen.console
+        from rich.table import Table  # noqa: PLC0415 - see console.console
+        from rich.text import Text  # noqa: PLC0415 - see console.console
 
         rows = tuple(self._rows.values())[-max(1, self._screen.height - 2) :]
         if not rows:
