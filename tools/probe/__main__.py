@@ -73,7 +73,7 @@ def _ask_consent(probe: Probe, stack: Stack) -> bool:
 
 def _check_permissions(context: CheckContext) -> Point:
     """Let IAM simulate what the roles need, as doctor does."""
-    checks = [each for each in CHECKS if each.name.startswith("may-")]
+    checks = [each for each in CHECKS if each.name.startswith("can-")]
     found = list(run_checks(context, checks))
     bad = [each.result.message for each in found if each.result.level is Level.ERROR]
     unseen = [each.result.message for each in found if each.result.level is Level.WARNING]
