@@ -104,7 +104,7 @@ test: venv ## run all tests; about four minutes on two cores
 	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
-soak: soak-reader soak-faults soak-flood soak-hash soak-upload burst ## everything that takes too long for make test: the next six
+soak: soak-reader soak-faults soak-flood soak-hash soak-upload burst ## run the next six targets, which take too long for make test
 
 .PHONY: soak-reader
 soak-reader: venv ## read damaged images for a minute or two: make soak-reader [COUNT=100000] [SEED=20240906]
@@ -132,7 +132,7 @@ burst: venv ## upload 300 ISOs and 300 repeats at once to the local stack: make 
 	@$(BIN)/python -m tests.resilience.burst $${ISOS:+--isos "$$ISOS"} $${QUOTA:+--quota "$$QUOTA"}
 
 .PHONY: mutants
-# Files change within a second here, which the times in bytecode do not tell.
+# Files change within a second here, which bytecode's timestamps do not show.
 mutants: export PYTHONDONTWRITEBYTECODE := 1
 mutants: venv ## break the code on purpose, one way at a time, and check that a test fails
 	@$(BIN)/python -m tests.resilience.mutants
@@ -161,17 +161,17 @@ test-sam-local: venv ## sam local invoke of every function, in AWS's image or a 
 	@$(BIN)/python -m tools.sam_local
 
 .PHONY: pictures
-pictures: venv requirements/npm/node_modules ## draw state machine and dashboard anew; with RECORD=1 what needs a run, too
+pictures: venv requirements/npm/node_modules ## redraw state machine and dashboard; with RECORD=1 also record a day and an upload again
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams $${RECORD:+--record}
 
 .PHONY: probe
-probe: venv ## ask your account what no documentation settles, before the first build: make probe [STACK=] [REGION=] [PROFILE=] [YES=1]
+probe: venv ## verify undocumented behaviour in your account, before the first build: make probe [STACK=] [REGION=] [PROFILE=] [YES=1]
 	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tools.probe \
 		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
 
 .PHONY: smoke
 smoke: venv ## one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]
-	@# The Region above is for what talks to nobody; here your own configuration's counts.
+	@# The Region above is for targets that call no AWS; here your own configuration applies.
 	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tools.smoke "$(ISO)" \
 		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
 

@@ -1,1 +1,1 @@
-"""The repository's own tools: what the Makefile runs."""
+"""The repository's own tools: the Makefile runs them."""

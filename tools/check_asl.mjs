@@ -1,5 +1,5 @@
-// What AWS's own language service has against state machines: next states that are not there, states that are never
-// reached, fields that do not belong. Files in; a line for each finding, and exit 1 if there is any.
+// Checks state machines with AWS's own language service: missing next states, unreachable states, unknown fields.
+// Takes files; prints a line for each finding, and exits with 1 if there is any.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 

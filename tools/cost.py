@@ -1,7 +1,7 @@
 """What one import costs besides Image Builder: counted and timed on the stack.
 
 ``python -m tools.cost`` uploads an ISO to the emulator and prints what the state machine and the
-functions did, and what that costs at the prices given; docs/deploying.md has the formula.
+functions did, and what that costs at the prices below; docs/deploying.md has the formula.
 """
 
 import re

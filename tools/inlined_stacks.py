@@ -1,6 +1,6 @@
-"""A template with the stacks within it put into it: for those who take no nested stacks.
+"""Inlines nested stacks into their parent template, for services that support no nested stacks.
 
-Service-managed StackSets are among them:
+Service-managed StackSets are one of them:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-orgs-manage-auto-deployment.html
 """
 
@@ -16,26 +16,27 @@ _PLACE: Final = re.compile(r"\$\{([^!}]+)\}")
 
 
 class InlineError(ValueError):
-    """A nested stack uses something that cannot be put into its parent; the message says what."""
+    """A nested stack uses something that cannot be inlined; the message says what."""
 
 
 def inline_stacks(template: Template, read: Callable[[str], Template]) -> Template:
     """Put the resources of all nested stacks into the template that nests them.
 
-    A resource gets its stack's logical id before its own, a parameter becomes what the parent
-    passes for it, and so does an output that the parent asks for.
+    A resource's logical id is prefixed with that of its stack. References to parameters are
+    replaced with the values that the parent passes, and references of the parent to outputs
+    with the values of the outputs.
 
     Parameters
     ----------
     template : dict
-        The parent. It stays as it is.
+        The parent; it is not changed.
     read : callable
-        Gets the nested template that a ``TemplateURL`` names.
+        Returns the nested template that a ``TemplateURL`` names.
 
     Raises
     ------
     InlineError
-        A nested stack uses something that is not known here.
+        A nested stack uses something that is not supported.
     """
     stacks = {
         name: _Nested(name, resource, read(resource["Properties"]["TemplateURL"]))
@@ -65,7 +66,7 @@ def _resolve_outputs(node: Any, stacks: Mapping[str, "_Nested"]) -> Any:
 
 
 class _Nested:
-    """One stack within the stack."""
+    """One nested stack."""
 
     def __init__(self, name: str, resource: Template, template: Template) -> None:
         self._name = name
@@ -131,8 +132,8 @@ class _Nested:
                 return [self._rename(condition), *map(self._value, values)]
             case "Condition", str(condition):
                 return self._rename(condition)
-            case "Fn::Sub", words:
-                return self._substitute(words)
+            case "Fn::Sub", text:
+                return self._substitute(text)
         return self._value(argument)
 
     def _reference(self, name: str) -> Any:
@@ -141,7 +142,7 @@ class _Nested:
         return self._values[name] if name in self._values else {"Ref": self._rename(name)}
 
     def _substitute(self, node: Any) -> Any:
-        words, own = (node, {}) if isinstance(node, str) else node
+        text, own = (node, {}) if isinstance(node, str) else node
 
         def put(match: re.Match[str]) -> str:
             name, dot, attribute = match[1].partition(".")
@@ -149,7 +150,7 @@ class _Nested:
                 return match[0]
             return self._to_reference(name, dot + attribute)
 
-        made = _PLACE.sub(put, words)
+        made = _PLACE.sub(put, text)
         return [made, self._value(own)] if own else made
 
     def _to_reference(self, name: str, attribute: str) -> str:
@@ -158,9 +159,9 @@ class _Nested:
         match self._values[name]:
             case {"Ref": str(reference)}:
                 return f"${{{reference}}}"
-            case {"Fn::GetAtt": [resource, of_it]}:
-                return f"${{{resource}.{of_it}}}"
-            case str(word):
-                return word
+            case {"Fn::GetAtt": [resource, attribute_name]}:
+                return f"${{{resource}.{attribute_name}}}"
+            case str(text):
+                return text
             case other:
-                raise InlineError(f"{self._name}: {name} is {other}, within words")
+                raise InlineError(f"{self._name}: {name} is {other}, inside a string")

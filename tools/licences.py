@@ -20,11 +20,11 @@ _CLASSIFIERS: Final = {
     "License :: OSI Approved :: Apache Software License": "Apache-2.0",
     "License :: OSI Approved :: MIT License": "MIT",
 }
-"""Those by which a licence is named exactly; ``BSD License`` is several."""
+"""Those that identify a licence exactly; ``BSD License`` stands for several."""
 
 
 class LicenceError(Exception):
-    """A package's licence cannot be known from what is written down of it."""
+    """A package's licence cannot be determined from its metadata and licences.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Policy:
     allowed : dict of str to frozenset of str
         SPDX identifiers, by what ships: ``layer`` and ``cli``.
     stated : dict of str to str
-        An SPDX expression for each package whose metadata leave its licence open.
+        An SPDX expression for each package whose metadata does not identify its licence.
     """
 
     allowed: dict[str, frozenset[str]]
@@ -49,7 +49,7 @@ def read_policy(path: Path = _FILE) -> Policy:
     Raises
     ------
     LicenceError
-        If a licence is stated without a reason.
+        A licence is stated without a reason.
     """
     read = tomllib.loads(path.read_text())
     for name, entry in read["stated"].items():
@@ -62,7 +62,7 @@ def read_policy(path: Path = _FILE) -> Policy:
 
 
 def declared_licence(metadata: Message) -> str | None:
-    """Get the licence that a package declares, as an SPDX expression; none if that is open.
+    """Return the licence that a package declares, as an SPDX expression; ``None`` if unclear.
 
     https://packaging.python.org/en/latest/specifications/core-metadata/#license-expression
     """
@@ -81,7 +81,7 @@ def licence_of(name: str, metadata: Message, policy: Policy) -> str:
     Raises
     ------
     LicenceError
-        If the package leaves it open and licences.toml does not state it, or if both name one.
+        Neither the package nor licences.toml states it, or both do.
     """
     declared = declared_licence(metadata)
     stated = policy.stated.get(name)
@@ -89,11 +89,13 @@ def licence_of(name: str, metadata: Message, policy: Policy) -> str:
         raise LicenceError(f"{name} declares {declared} itself; remove it from {_FILE.name}")
     if licence := declared or stated:
         return licence
-    raise LicenceError(f"the metadata of {name} leave its licence open; state it in {_FILE.name}")
+    raise LicenceError(
+        f"the metadata of {name} does not state its licence; state it in {_FILE.name}"
+    )
 
 
 def is_allowed(expression: str, allowed: frozenset[str]) -> bool:
-    """Whether an SPDX expression can be kept with these licences; parentheses are not known."""
+    """Whether an SPDX expression is satisfied by these licences; parentheses are not supported."""
     return any(
         all(each.strip() in allowed for each in re.split(r"\s+AND\s+", choice))
         for choice in re.split(r"\s+OR\s+", expression)

@@ -1,9 +1,9 @@
 """``make package``: the template as plain CloudFormation, with its artifacts beside it.
 
-What SAM makes of template.yaml at each deployment is made once, for those who deploy by other
-means: StackSets, service catalogues, Terraform, CDK. It has no transform and no stack within it,
-which service-managed StackSets refuse. Where the artifacts lie is a parameter. Beside them are the
-licence and, in CycloneDX's JSON under the layer's name, what is in the layer.
+SAM transforms template.yaml at each deployment; here it is transformed once, for other tools:
+StackSets, service catalogues, Terraform, CDK. The result has no transform and no nested stack,
+which service-managed StackSets refuse. The location of the artifacts is a parameter. Beside them
+are the licence and, under the layer's name, its bill of materials in CycloneDX's JSON.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tools.sbom import make_sbom, shipped
 TEMPLATE: Final = "template.json"
 _BUCKET: Final = "the-artifacts"
 _READABLE: Final = 0o100644 << 16
-"""Permissions in a zip. Lambda unpacks them as they are: without, it may not read the code."""
+"""Permissions in a zip. Lambda keeps them when it unpacks: without them it cannot read the code."""
 _PARAMETERS: Final = {
     "ArtifactBucket": {
         "Type": "String",
@@ -35,7 +35,7 @@ _PARAMETERS: Final = {
     },
     "ArtifactPrefix": {
         "Type": "String",
-        "Description": "What the artifacts' keys begin with.",
+        "Description": "The prefix of the artifacts' keys.",
         "Default": "isodrop/",
         "AllowedPattern": "^$|^[A-Za-z0-9!_.*'()/-]+/$",
     },
@@ -55,16 +55,16 @@ def package(folder: Path, *settings: str) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        What is to be uploaded.
+        The files to upload.
 
     Raises
     ------
     isodrop_local.packaging.PackageError
-        If the layer could not be built.
+        The layer could not be built.
     tools.sbom.SbomError
-        If something is in the layer that is not locked, or the other way round.
+        The layer and the locked requirements differ.
     tools.licences.LicenceError
-        If the licence of something in the layer is not known.
+        The licence of a library in the layer is not known.
     """
     folder = folder.resolve()  # make runs elsewhere
     shutil.rmtree(folder, ignore_errors=True)
@@ -97,30 +97,30 @@ def package(folder: Path, *settings: str) -> list[Path]:
     plain["Parameters"] |= _PARAMETERS
     group = {"Label": {"default": "Where the artifacts are"}, "Parameters": list(_PARAMETERS)}
     plain["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"].append(group)
-    words = json.dumps(plain, default=str, separators=(",", ":"))
-    (folder / TEMPLATE).write_text(words + "\n")
+    text = json.dumps(plain, default=str, separators=(",", ":"))
+    (folder / TEMPLATE).write_text(text + "\n")
     return artifacts
 
 
 def _replace_artifacts(node: Any) -> Any:
-    """Replace the location of each artifact by the parameters."""
+    """Replace the location of each artifact with the parameters."""
     if isinstance(node, list):
         return [_replace_artifacts(each) for each in node]
     if not isinstance(node, dict):
         return node
     for bucket, key in (("S3Bucket", "S3Key"), ("Bucket", "Key")):
         if node.get(bucket) == _BUCKET:
-            lies = {"Fn::Sub": f"${{ArtifactPrefix}}{node[key]}"}
-            return {bucket: {"Ref": "ArtifactBucket"}, key: lies}
+            prefixed_key = {"Fn::Sub": f"${{ArtifactPrefix}}{node[key]}"}
+            return {bucket: {"Ref": "ArtifactBucket"}, key: prefixed_key}
     return {name: _replace_artifacts(value) for name, value in node.items()}
 
 
 def _copy(folder: Path, name: str, path: Path) -> Path:
     """Copy a file under a name that has a digest of its contents."""
     content = path.read_bytes()
-    written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
-    written.write_bytes(content)
-    return written
+    target = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
+    target.write_bytes(content)
+    return target
 
 
 def _zip(folder: Path, name: str, found: Mapping[str, Path]) -> Path:
@@ -132,9 +132,9 @@ def _zip(folder: Path, name: str, found: Mapping[str, Path]) -> Path:
             entry.external_attr = _READABLE
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
     content = buffer.getvalue()
-    written = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.zip"
-    written.write_bytes(content)
-    return written
+    target = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.zip"
+    target.write_bytes(content)
+    return target
 
 
 def main() -> int:
@@ -144,13 +144,13 @@ def main() -> int:
     parser.add_argument(
         "settings", nargs="*", metavar="NAME=value", help="for the layer's Makefile"
     )
-    node = parser.parse_args()
-    artifacts = package(node.folder, f"PYTHON={sys.executable}", *node.settings)
+    options = parser.parse_args()
+    artifacts = package(options.folder, f"PYTHON={sys.executable}", *options.settings)
     for name in (TEMPLATE, *(path.name for path in artifacts)):
-        path = node.folder / name
+        path = options.folder / name
         print(f"{path.stat().st_size:>10,} bytes  {path}")
-    print(f"\nUpload it: aws s3 cp --recursive {node.folder} s3://BUCKET/isodrop/")
-    print("What then: docs/deploying.md")
+    print(f"\nUpload it: aws s3 cp --recursive {options.folder} s3://BUCKET/isodrop/")
+    print("Next: docs/deploying.md")
     return 0
 
 

@@ -1,8 +1,9 @@
 """``make reference``: write docs/configuration.md, and the help texts in docs/commands.md.
 
 The page of the parameters is generated from template.yaml. The page of the commands is written by
-hand, but for the blocks between ``<!-- help: NAME -->`` and ``<!-- end -->``, which hold what
-``isodrop NAME --help`` prints. With ``--check`` nothing is written: it lists what has drifted.
+hand, except for the blocks between ``<!-- help: NAME -->`` and ``<!-- end -->``, which hold what
+``isodrop NAME --help`` prints. With ``--check`` nothing is written, and the
+pages that are out of date are listed.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def configuration_page(template: Mapping[str, Any]) -> str:
     Raises
     ------
     ValueError
-        If a parameter is in no group of the template's interface, or in two.
+        A parameter is in no group of the template's interface, or in two.
     """
     parameters = template["Parameters"]
     groups = {
@@ -117,7 +118,7 @@ def commands_page(page: str) -> str:
     Raises
     ------
     ValueError
-        If a command has no block, or a block no command.
+        A command has no block, or a block has no command.
     """
     helps = help_texts()
     blocks = [match[2] for match in _BLOCK.finditer(page)]
@@ -158,9 +159,9 @@ def pages(root: Path = ROOT) -> dict[str, str]:
 
 
 def drifted(root: Path = ROOT) -> Iterator[str]:
-    """Say which pages are not what template and commands say now.
+    """List the pages that are out of date.
 
-    Wrapping is not compared: each version of Python wraps help texts in its own way.
+    Wrapping is not compared: versions of Python wrap help texts differently.
     """
     for name, content in pages(root).items():
         path = root / name

@@ -1,9 +1,9 @@
-"""``make release``: the files of a release, made from its tag and from nothing else.
+"""``make release``: the files of a release, built only from its tag.
 
 Into build/release go the wheel, the CloudFormation package as a zip, the layer's bill of materials
 and ``SHA256SUMS``. They are built from an export of the tag ``v<version>``, so uncommitted files
-and later commits do not get in. The same tag makes the same bytes on the same version of Python,
-whose bytecode is in the layer.
+and later commits are not included. The same tag results in the same bytes on the same version of
+Python, whose bytecode is in the layer.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _SOURCES: Final = (".", "layers/isodrop", "cli", "local")
 
 
 class ReleaseError(Exception):
-    """The tag cannot be released, or something of it could not be built."""
+    """The tag cannot be released, or a part of it could not be built."""
 
 
 def release(tag: str, folder: Path, root: Path = ROOT) -> list[Path]:
@@ -53,8 +53,8 @@ def release(tag: str, folder: Path, root: Path = ROOT) -> list[Path]:
     Raises
     ------
     ReleaseError
-        If there is no such tag, its sources have another version or their changelog does not have
-        it, or if a build failed.
+        There is no such tag, its sources have another version, their changelog does not have that
+        version, or a build failed.
     """
     if not _git(root, "tag", "--list", tag).strip():
         raise ReleaseError(f"there is no tag {tag}; create it: git tag -a {tag}")
@@ -88,17 +88,17 @@ def release(tag: str, folder: Path, root: Path = ROOT) -> list[Path]:
 
 
 def check_version(tag: str, export: Path) -> str:
-    """Get the version of exported sources, which has to be the tag's and in the changelog.
+    """Return the version of exported sources, which must be the tag's and in the changelog.
 
     Raises
     ------
     ReleaseError
-        If it is not.
+        The tag's version differs, or is not in the changelog.
     """
     code = (export / "layers/isodrop/isodrop/__init__.py").read_text(encoding="utf-8")
     version = code.partition('__version__ = "')[2].partition('"')[0]
     if tag != f"v{version}":
-        raise ReleaseError(f"{tag} has the version {version or 'of nothing'} in its sources")
+        raise ReleaseError(f"{tag} has the version {version or 'none'} in its sources")
     if f"\n## [{version}]" not in (export / "CHANGELOG.md").read_text(encoding="utf-8"):
         raise ReleaseError(f"the CHANGELOG.md of {tag} has no section [{version}]")
     return version

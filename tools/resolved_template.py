@@ -1,6 +1,6 @@
-"""The template with its parameters in place: what CloudFormation would make, and refuse to make.
+"""The template with its parameters resolved: what CloudFormation would create, or refuse.
 
-Only the functions that the template uses are known; any other is an error, not a guess.
+Only the intrinsic functions that the template uses are supported; any other is an error.
 """
 
 import re
@@ -30,8 +30,8 @@ class Resolved:
     Attributes
     ----------
     resources : dict
-        Those that are made, by logical id, with their properties as they are sent; a reference
-        to another resource is its logical id, with ``.Attribute`` for an attribute.
+        The resources that are created, by logical id, with resolved properties; a reference to
+        another resource is its logical id, with ``.Attribute`` for an attribute.
     outputs : dict of str to str
     """
 
@@ -39,12 +39,12 @@ class Resolved:
     outputs: dict[str, Any]
 
     def properties(self, name: str) -> dict[str, Any]:
-        """Get a resource's properties."""
+        """Return a resource's properties."""
         found: dict[str, Any] = self.resources[name].get("Properties", {})
         return found
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Get the properties of all resources of a type, by logical id."""
+        """Return the properties of all resources of a type, by logical id."""
         return {
             name: self.properties(name)
             for name, resource in self.resources.items()
@@ -52,7 +52,7 @@ class Resolved:
         }
 
     def statement(self, role: str, sid: str) -> dict[str, Any] | None:
-        """Get what a role may do, by the statement's id."""
+        """Return a statement of a role's policies, by its Sid."""
         found = (
             statement
             for policy in self.properties(role)["Policies"]
@@ -63,24 +63,24 @@ class Resolved:
 
 
 class TemplateError(Exception):
-    """CloudFormation would reject this; the message says what."""
+    """CloudFormation would reject this; the message says why."""
 
 
 def resolve(**parameters: object) -> Resolved:
-    """Get the template as it is with these parameters, and defaults for the others.
+    """Resolve the template with these parameters, and defaults for the others.
 
     AWS's pseudo parameters may be among them.
 
     Raises
     ------
     TemplateError
-        If a parameter is not as it has to be, or a rule is broken.
+        A parameter is invalid, or a rule is violated.
     """
     return _resolve(_whole(), parameters)
 
 
 def resolve_plain(template: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
-    """Get a template that needs no transform as it is with these parameters."""
+    """Resolve a template that needs no transform with these parameters."""
     return _resolve(template, parameters)
 
 
@@ -88,7 +88,7 @@ def _resolve(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolve
     pseudo = {name: str(value) for name, value in parameters.items() if name.startswith("AWS::")}
     given = {name: value for name, value in parameters.items() if name not in pseudo}
     resolver = _Resolver(whole, {**pseudo, **_values(whole["Parameters"], given)})
-    broken = resolver.broken_rules()
+    broken = resolver.failed_assertions()
     if broken:
         raise TemplateError(" ".join(broken))
     resources = {
@@ -96,24 +96,24 @@ def _resolve(whole: dict[str, Any], parameters: Mapping[str, object]) -> Resolve
             {key: part for key, part in resource.items() if key in ("Type", "Properties")}
         )
         for name, resource in whole["Resources"].items()
-        if resolver.resolve_part(resource)
+        if resolver.is_created(resource)
     }
     outputs = {
         name: resolver.value(output["Value"])
         for name, output in whole.get("Outputs", {}).items()
-        if resolver.resolve_part(output)
+        if resolver.is_created(output)
     }
     return Resolved(resources, outputs)
 
 
 @cache
 def _whole() -> dict[str, Any]:
-    """Transform the template; once, for that takes longer than all the rest."""
+    """Transform the template; only once, because that takes longer than everything else."""
     return transform()
 
 
 def _values(declared: dict[str, Any], given: Mapping[str, object]) -> dict[str, str]:
-    """Check parameters as CloudFormation does first of all."""
+    """Validate parameters as CloudFormation does before anything else."""
     unknown = given.keys() - declared.keys()
     if unknown:
         raise TemplateError(f"no such parameter: {', '.join(unknown)}")
@@ -151,8 +151,8 @@ class _Resolver:
             "Fn::Sub": self._sub,
         }
 
-    def broken_rules(self) -> list[str]:
-        """Get the sentences of the rules that do not hold."""
+    def failed_assertions(self) -> list[str]:
+        """Return the descriptions of the assertions that fail."""
         return [
             assertion["AssertDescription"]
             for rule in self._template.get("Rules", {}).values()
@@ -161,12 +161,12 @@ class _Resolver:
             if not self.value(assertion["Assert"])
         ]
 
-    def resolve_part(self, part: dict[str, Any]) -> bool:
-        """Whether a resource or an output is there at all."""
+    def is_created(self, part: dict[str, Any]) -> bool:
+        """Whether a resource or an output is created, according to its condition."""
         return "Condition" not in part or self._condition(part["Condition"])
 
     def value(self, node: Any) -> Any:
-        """Get what a part of the template comes to."""
+        """Evaluate a part of the template."""
         if isinstance(node, list):
             return [made for each in node if (made := self.value(each)) is not NO_VALUE]
         if not isinstance(node, dict):

@@ -1,8 +1,8 @@
 """What is in the layer: a software bill of materials in CycloneDX's JSON.
 
-It is made of the metadata that pip leaves beside what it installs, so it lists what ships and not
-what was meant to, and it has to agree with the locked requirements. The same layer makes the same
-bytes: there is no time and no serial number in it.
+It is generated from the metadata that pip installs with each package, so it lists what is really
+shipped; it must agree with the locked requirements. The same layer results in the same bytes: it
+contains no time and no serial number.
 https://cyclonedx.org/docs/1.6/json/
 """
 
@@ -33,7 +33,7 @@ _LAMBDA: Final = {
     "python_version": "3.13",
     "sys_platform": "linux",
 }
-"""What the markers of dependencies are read by, whatever machine packages."""
+"""The environment in which markers of dependencies are evaluated, whatever machine packages."""
 
 
 class SbomError(Exception):
@@ -41,7 +41,7 @@ class SbomError(Exception):
 
 
 def locked(path: Path = LOCK) -> dict[str, str]:
-    """Read which version of what is locked, by canonical name."""
+    """Read the locked versions, by canonical name."""
     pins = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", path.read_text(), re.MULTILINE)
     return {canonicalize_name(name): version for name, version in pins}
 
@@ -57,7 +57,7 @@ def shipped(layer: Path) -> dict[str, Message]:
     Raises
     ------
     SbomError
-        If they are not those that are locked.
+        They are not the locked ones.
     """
     read = [
         message_from_string(path.read_text(encoding="utf-8"))
@@ -68,7 +68,8 @@ def shipped(layer: Path) -> dict[str, Message]:
     expected = locked()
     if len(found) != len(read) or versions != expected:
         differing = sorted(str(name) for name, _ in versions.items() ^ expected.items())
-        raise SbomError(f"the layer is not what is locked: {', '.join(differing) or 'twice'}")
+        problem = ", ".join(differing) or "a package occurs twice"
+        raise SbomError(f"the layer differs from the lock file: {problem}")
     return dict(sorted(found.items()))
 
 
@@ -80,7 +81,7 @@ def make_sbom(
     Parameters
     ----------
     libraries : mapping of str to email.message.Message
-        The metadata of what is in it; see :func:`shipped`.
+        The metadata of its libraries; see :func:`shipped`.
     archive : bytes
         The layer's zip, which the bill names by its hash.
     policy : Policy, optional
@@ -89,7 +90,7 @@ def make_sbom(
     Raises
     ------
     LicenceError
-        If the licence of a library is not known.
+        The licence of a library is not known.
     """
     policy = policy or read_policy()
     refs = {name: f"pkg:pypi/{name}@{data['Version']}" for name, data in libraries.items()}
@@ -130,7 +131,7 @@ def make_sbom(
 
 
 def _dependencies(refs: Mapping[str, str], name: str, metadata: Message) -> dict[str, Any]:
-    """List which of what is in the layer a library depends on."""
+    """List the libraries in the layer that a library depends on."""
     needed = {
         refs[canonicalize_name(requirement.name)]
         for requirement in map(Requirement, metadata.get_all("Requires-Dist", []))

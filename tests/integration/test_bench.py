@@ -61,6 +61,7 @@ def test_without_the_runtimes_python_the_page_skips_the_start(
 
     cold_start.main([f"--page={page}"])
 
-    section = "## Cold start\n\nSkipped: there is no Python 2.1 here; RUNTIME_PYTHON=… names one.\n"
+    reason = "there is no Python 2.1 here; set RUNTIME_PYTHON=… to one"
+    section = f"## Cold start\n\nSkipped: {reason}.\n"
     assert page.read_text(encoding="utf-8") == f"# Benchmarks\n\n{section}"
     assert section in capsys.readouterr().out

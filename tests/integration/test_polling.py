@@ -62,7 +62,7 @@ def test_the_state_machine_polls_as_the_simulation_does(name: str) -> None:
 
 
 def test_the_answer_comes_within_15_seconds_for_no_more_transitions() -> None:
-    plain, chosen = (polling.together(polling.simulate(each, 300)) for each in (PLAIN, CHOSEN))
+    plain, chosen = (polling.weighted_mean(polling.simulate(each, 300)) for each in (PLAIN, CHOSEN))
     assert 28 < plain.delay < 33
     assert chosen.delay <= 15
     assert chosen.transitions <= plain.transitions

@@ -44,10 +44,10 @@ def test_each_point_is_probed_and_cleaned_up(stack: LocalStack, run: Run) -> Non
         "rule's pattern": "held",
         "part checksums": "held",
         "saved query": "not seen",  # the emulator lists no saved queries
-        "rights of the roles": "held",
+        "permissions of the roles": "held",
     }
     assert status == 0
-    assert points["rights of the roles"][1] == "8 of 8 allowed"
+    assert points["permissions of the roles"][1] == "8 of 8 allowed"
     assert "Imagebuilder.ResourceNotFoundException" in points["unknown build"][1]
     assert left(stack) == []
 

@@ -12,14 +12,14 @@ from tools.audit.findings import AuditError, Outcome, read_exemptions
 from tools.licences import LicenceError
 
 _EPILOG: Final = """\
-checkov     template.yaml and monitoring.yaml, as written and as made
-bandit      all code but the tests'
-licences    of all that ships, held to tools/licences.toml
-sbom        the layer's bill of materials, held to CycloneDX's schema
-pip-audit   published vulnerabilities of what is locked; needs the network
+checkov     template.yaml and monitoring.yaml, as written and as transformed
+bandit      all code except tests
+licences    of everything that is shipped, against tools/licences.toml
+sbom        the layer's bill of materials, against CycloneDX's schema
+pip-audit   published vulnerabilities of locked packages; needs the network
 
 exceptions, each with its reason: tools/audit/exceptions.toml
-exit status: 0 all passed, 1 one failed or could not be made, 2 wrong usage
+exit status: 0 all passed, 1 one failed or could not be run, 2 wrong usage
 """
 _libraries: Final = cache(layer.built_libraries)
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", action="append", choices=CHECKS, help="this check alone")
+    parser.add_argument("--only", action="append", choices=CHECKS, help="run only this check")
     chosen = parser.parse_args(arguments).only or list(CHECKS)
     outcomes = {}
     for name in (name for name in CHECKS if name in chosen):
@@ -64,7 +64,7 @@ def table(outcomes: Mapping[str, Outcome]) -> list[str]:
     """Format one line for each check."""
     return [
         f"{name:<10} {'passed' if outcome.passed else 'FAILED'}  {outcome.summary}"
-        + (f"; {len(outcome.problems)} to do" if outcome.problems else "")
+        + (f"; {len(outcome.problems)} to fix" if outcome.problems else "")
         for name, outcome in outcomes.items()
     ]
 

@@ -33,8 +33,8 @@ def check(exemptions: list[Exemption]) -> Outcome:
         canary.write_text(f"{KNOWN_BAD}\n")
         if not list(read(_report([canary]))):
             raise AuditError(
-                f"could not audit: the index knows of no vulnerability of {KNOWN_BAD}, which has "
-                "some. It publishes none; use one that does."
+                f"could not audit: the index knows no vulnerability of {KNOWN_BAD}, which has "
+                "some. It publishes none; use an index that does."
             )
     report = _report([Path(name) for name in LOCKS])
     scope = f"{len(report['dependencies'])} packages of {', '.join(LOCKS)}"
@@ -63,11 +63,11 @@ def read(report: Any) -> Iterator[Finding]:
     packages = report["dependencies"]
     if not packages:
         raise AuditError("could not audit: no package was looked up")
-    left_out = [each for each in packages if "skip_reason" in each]
-    if left_out:
+    skipped = [each for each in packages if "skip_reason" in each]
+    if skipped:
         raise AuditError(
-            f"could not audit: {len(left_out)} of {len(packages)} packages were left out, the "
-            f"first with: {left_out[0]['skip_reason']} Is the advisory service within reach?"
+            f"could not audit: {len(skipped)} of {len(packages)} packages were skipped, the "
+            f"first with: {skipped[0]['skip_reason']} Is the advisory service reachable?"
         )
     for package in packages:
         for vulnerability in package["vulns"]:

@@ -18,7 +18,7 @@ def check(exemptions: list[Exemption]) -> Outcome:
     Raises
     ------
     AuditError
-        If it could not.
+        Bandit could not be run.
     """
     report = read_report("bandit", "--quiet", "--format", "json", "--recursive", *FOLDERS)
     findings = list(read(report))
@@ -40,7 +40,9 @@ def read(report: Any) -> Iterator[Finding]:
     if not totals["loc"]:
         raise AuditError("bandit read no code")
     if totals["nosec"] or totals["skipped_tests"]:
-        raise AuditError("a comment excepts something from bandit; exceptions.toml is the place")
+        raise AuditError(
+            "a comment suppresses a finding of bandit; exceptions belong in exceptions.toml"
+        )
     for found in report["results"]:
         yield Finding(
             rule=found["test_id"],

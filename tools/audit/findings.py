@@ -12,7 +12,7 @@ _KEYS: Final = {"rule", "places", "reason", "only"}
 
 
 class AuditError(Exception):
-    """A check cannot be run, or its exceptions cannot be read. It never passes."""
+    """A check cannot be run, or its exceptions cannot be read; it counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Outcome:
     summary : str
         A summary in one line.
     problems : tuple of str
-        The reasons for which it failed; none if it passed.
+        Why it failed; empty if it passed.
     """
 
     summary: str

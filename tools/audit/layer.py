@@ -1,4 +1,4 @@
-"""The layer's bill of materials, and the licences of all that ships."""
+"""The layer's bill of materials, and the licences of everything that is shipped."""
 
 import re
 import sys
@@ -29,7 +29,7 @@ def built_libraries() -> dict[str, Message]:
     AuditError
         It differs from the locked versions.
     isodrop_local.packaging.PackageError
-        If it could not be built.
+        The layer could not be built.
     """
     with tempfile.TemporaryDirectory() as folder:
         make_layer(
@@ -47,7 +47,7 @@ def cli_libraries() -> dict[str, Message]:
     Raises
     ------
     AuditError
-        If something is missing.
+        A library is missing.
     """
     found: dict[str, Message] = {}
     pending = [Requirement("isodrop[cli]")]
@@ -120,9 +120,9 @@ def check_licences(
             if not is_allowed(licence, policy.allowed[part]):
                 problems.append(f"{name} is under {licence}, which is not allowed for {part}")
     names = {name for libraries in parts.values() for name in libraries}
-    problems += [f"{each}: nothing of {part} is under it" for part, each in sorted(unused)]
+    problems += [f"{each}: no package of {part} has this licence" for part, each in sorted(unused)]
     problems += [
-        f"{each}: stated, and not shipped" for each in sorted(policy.stated.keys() - names)
+        f"{each}: stated, but not shipped" for each in sorted(policy.stated.keys() - names)
     ]
     counts = ", ".join(f"{len(libraries)} of {part}" for part, libraries in parts.items())
     return Outcome(f"packages: {counts}", tuple(dict.fromkeys(problems)))

@@ -49,7 +49,8 @@ def read_report(*command: str | Path) -> Any:
         return json.loads(done.stdout)
     except ValueError as error:
         raise AuditError(
-            f"{command[0]} made no report (exit status {done.returncode}): {last_line(done.stderr)}"
+            f"{command[0]} wrote no report (exit status {done.returncode}):"
+            f" {last_line(done.stderr)}"
         ) from error
 
 

@@ -59,7 +59,7 @@ def check(exemptions: list[Exemption]) -> Outcome:
     Raises
     ------
     AuditError
-        If it could not.
+        Checkov could not be run.
     """
     with tempfile.TemporaryDirectory() as folder:
         resolved = {Path(folder, f"{name}.json"): made for name, made in variants().items()}
@@ -88,7 +88,9 @@ def read(report: Any) -> Iterator[Finding]:
     if report["summary"]["parsing_errors"]:
         raise AuditError(f"checkov could not read {report['results'].get('parsing_errors')}")
     if report["summary"]["skipped"]:
-        raise AuditError("a template excepts something itself; exceptions.toml is the place")
+        raise AuditError(
+            "a template suppresses a finding itself; exceptions belong in exceptions.toml"
+        )
     for found in report["results"]["failed_checks"]:
         name = Path(found["file_path"]).name
         resource = found["resource"].rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Validates a file by CycloneDX's JSON schema; a program that runs in the audit's venv."""
+"""Validates a file against CycloneDX's JSON schema; a program that runs in the audit's venv."""
 
 import sys
 from pathlib import Path

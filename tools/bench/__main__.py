@@ -32,7 +32,7 @@ KINDS = {
     "grouped": "File entries up front",
     "interleaved": "File entries among the data",
 }
-# How many of them in which folders, in this order.
+# Number of files, folder pattern, number of folders.
 _FOLDERS = (
     (100, "boot/part{:02}", 20),
     (100, "efi/microsoft/boot/part{:02}", 20),
@@ -52,7 +52,7 @@ class Conditions:
 
 
 def filler() -> dict[str, bytes | Content]:
-    """Return the other files of a Windows ISO: about as many, as large, in as many folders."""
+    """Return the other files of a Windows ISO: about the same number, sizes and folders."""
     random = Random("isodrop")  # noqa: S311 # repeatable, not secret
     made: dict[str, bytes | Content] = {}
     for count, folder, folders in _FOLDERS:
@@ -104,8 +104,8 @@ def measure_layout(layout: str, conditions: Conditions) -> dict[str, Cost]:
             for name in READERS:
                 times = conditions.times if name in {LIMIT, OURS} else 1
                 ranges = {"ports": (slow, fast), "size": image.size, "times": times}
-                words = json.dumps({**ranges, "places": known})
-                command = [sys.executable, "-m", "tools.bench.readers", name, words]
+                request = json.dumps({**ranges, "places": known})
+                command = [sys.executable, "-m", "tools.bench.readers", name, request]
                 done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
                 cost = costs[name] = Cost(**json.loads(done.stdout))
                 if cost.xml != sha256(xml).hexdigest():
@@ -117,12 +117,12 @@ def measure_layout(layout: str, conditions: Conditions) -> dict[str, Cost]:
 _PAGE = """\
 # Benchmarks
 
-Written by `make bench`; nothing here is typed by hand.
+Written by `make bench`, not by hand.
 
 Each reader extracts the XML of `sources/install.wim` from an ISO of {size:,} bytes with {files:,}
 files, through a range server on the loopback address that responds after {delay:g} ms and
 then sends {rate:g} MB/s. Each runs in a process of its own, and all get the same XML. Memory is
-the most that Python allocates, in a run of its own. The times of the first two are the medians
+the peak that Python allocates, in a separate run. The times of the first two are the medians
 of {times} runs, those of the others are of one run. pycdlib {pycdlib} reads through a block cache
 that evicts nothing.
 
@@ -154,17 +154,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=5_300_000_000, help="of the ISO, in bytes")
     parser.add_argument("--delay", type=float, default=0.025, help="seconds to the first byte")
     parser.add_argument("--rate", type=float, default=80e6, help="bytes a second")
-    parser.add_argument("--times", type=int, default=9, help="runs of isodrop and the limit")
-    parser.add_argument("--page", type=Path, default=PAGE, help="what to write")
-    parser.add_argument("--readme", type=Path, default=README, help="what to put the figures into")
-    given = parser.parse_args(arguments)
-    conditions = Conditions(given.size, given.delay, given.rate, given.times)
+    parser.add_argument("--times", type=int, default=9, help="runs of isodrop and of the limit")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
+    parser.add_argument(
+        "--readme", type=Path, default=README, help="the file to put the figures into"
+    )
+    options = parser.parse_args(arguments)
+    conditions = Conditions(options.size, options.delay, options.rate, options.times)
     results = {layout: measure_layout(layout, conditions) for layout in KINDS}
     text = page(results, conditions)
-    given.page.parent.mkdir(exist_ok=True)
-    put_head(given.page, text)
-    quoted = quoting(given.readme.read_text(encoding="utf-8"), results["interleaved"])
-    given.readme.write_text(quoted, encoding="utf-8")
+    options.page.parent.mkdir(exist_ok=True)
+    put_head(options.page, text)
+    quoted = quoting(options.readme.read_text(encoding="utf-8"), results["interleaved"])
+    options.readme.write_text(quoted, encoding="utf-8")
     print(text)
 
 

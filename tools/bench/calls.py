@@ -1,7 +1,7 @@
-"""Counts the calls of AWS that an upload takes: ``python -m tools.bench calls``.
+"""Counts the calls to AWS that an upload requires: ``python -m tools.bench calls``.
 
-The functions' code runs in this process, on moto and the local Image Builder. Calls by operation
-are counted, each kind of upload in a stack of its own.
+The functions' code runs in this process, on moto and the local Image Builder. Calls are
+counted by operation, for each kind of upload in its own stack.
 """
 
 import argparse
@@ -120,7 +120,7 @@ _SECTION: Final = """\
 
 Written by `python -m tools.bench calls`, which `make bench` runs.
 
-How many calls of AWS the functions make for an upload, from its event to its answer: an ISO that is
+How many calls to AWS the functions make for an upload, from its event to its answer: an ISO that is
 accepted and built; the same ISO again while its build runs, and when its image is available; a file
 that is rejected; an event that is delivered twice; and a notification of progress. Here the ISOs
 are small, with one `GetObject` and one `UploadPartCopy` each. A real one is read with up to four of
@@ -155,7 +155,7 @@ def section(found: Mapping[str, Counter[str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Count, and put the section into the page."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench calls", description=__doc__)
-    parser.add_argument("--page", type=Path, default=PAGE, help="what to write into")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write into")
     given = parser.parse_args(arguments)
     text = section(measure())
     put_section(given.page, HEADING, text)

@@ -85,7 +85,7 @@ for name in sys.argv[1:]:
 
 
 class SkippedError(Exception):
-    """It cannot be measured on this machine; the message says why."""
+    """The start cannot be measured on this machine; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +111,20 @@ def runtime() -> str:
     for name in (os.environ.get(VARIABLE), sys.executable, f"python{RELEASE}"):
         path = name and shutil.which(name)
         if path:
-            asked = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-            output = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+            version_command = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            output = subprocess.run(
+                version_command, capture_output=True, text=True, check=False
+            ).stdout
             if output.strip() == RELEASE:
                 return path
-    raise SkippedError(f"there is no Python {RELEASE} here; {VARIABLE}=… names one")
+    raise SkippedError(f"there is no Python {RELEASE} here; set {VARIABLE}=… to one")
 
 
 @contextmanager
 def limited(share: float) -> Iterator[Path | None]:
     """Create a control group with a share of one processor; return the file for its processes.
 
-    ``None`` where none can be made: it takes root, and Linux.
+    ``None`` if none can be created: it requires root, and Linux.
     """
     first = Path("/sys/fs/cgroup/cpu")  # version 1
     parent = first if first.is_dir() else first.parent
@@ -151,15 +153,15 @@ def limited(share: float) -> Iterator[Path | None]:
 
 def start(command: Sequence[str], environ: Mapping[str, str], group: Path | None) -> Start:
     """Run a command to its end in a control group."""
-    enters = ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group)) if group else ()
-    begun = time.perf_counter()
-    process = subprocess.Popen((*enters, *command), env=environ, stdout=subprocess.DEVNULL)
+    enter_group = ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group)) if group else ()
+    began = time.perf_counter()
+    process = subprocess.Popen((*enter_group, *command), env=environ, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     ended = time.perf_counter()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)[-200:]} failed")
-    return Start(used.ru_utime + used.ru_stime, ended - begun)
+    return Start(used.ru_utime + used.ru_stime, ended - began)
 
 
 def measured(python: str, layer: Path, times: int, group: Path | None) -> list[Row]:
@@ -176,15 +178,15 @@ def measured(python: str, layer: Path, times: int, group: Path | None) -> list[R
             commands = ((*ours, which), (*program, _BARE, *names))
             taken: tuple[list[Start], list[Start]] = ([], [])
             for _ in range(times):
-                for command, into in zip(commands, taken, strict=True):
-                    into.append(start(command, environ, group))
-            middle = [
+                for command, starts in zip(commands, taken, strict=True):
+                    starts.append(start(command, environ, group))
+            medians = [
                 Start(median(each.processor for each in all_), median(e.clock for e in all_))
                 for all_ in taken
             ]
             which_calls = f"all {len(every)}" if which == "every" else "the ledger's"
-            rows.append(Row(function, which_calls, *middle))
-            print(f"{function}, {which_calls}: {middle[0].processor:.3f} s", file=sys.stderr)
+            rows.append(Row(function, which_calls, *medians))
+            print(f"{function}, {which_calls}: {medians[0].processor:.3f} s", file=sys.stderr)
     return rows
 
 
@@ -194,9 +196,10 @@ _SECTION: Final = """\
 Written by `{variable}=python{release} python -m tools.bench cold-start`, which `make bench` runs.
 
 From the start of the process until the function is wired, on Python {version} with the layer and
-its bytecode, beside a bare function that imports boto3 and makes the same clients from the same
-layer; the middle ones of {times} runs by turns. A function makes a client when it is first used:
-wired, it has the ledger's alone. With all clients it is as if one event needed every one of them.
+its bytecode, compared with a bare function that imports boto3 and creates the same clients from the
+same layer; the medians of {times} alternating runs. A function creates a client when it is first
+used: when it is wired, it has only the ledger's. The rows with all clients are for an event that
+needs every one of them.
 {clock}
 | function | clients | processor | bare | ratio | clock | bare | ratio |
 | --- | --- | --: | --: | --: | --: | --: | --: |
@@ -217,12 +220,14 @@ def section(python: str, times: int) -> str:
         size = _zipped_size(built)
         with limited(SHARE) as group:
             rows = measured(python, built / "python", times, group)
-    asked = [python, "-c", "import platform; print(platform.python_version())"]
-    version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    version_command = [python, "-c", "import platform; print(platform.python_version())"]
+    version = subprocess.run(
+        version_command, capture_output=True, text=True, check=True
+    ).stdout.strip()
     clock = (
-        f"The clock's times are on {SHARE:.2f} of a processor, what Lambda gives to 512 MB."
+        f"The clock times are on {SHARE:.2f} of a processor, which Lambda assigns to 512 MB."
         if group
-        else "The clock's times are on a whole processor: no control group could be made here."
+        else "The clock times are on a whole processor: no control group could be created here."
     )
     return _SECTION.format(
         heading=HEADING,
@@ -259,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and put the section at the end of the page."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench cold-start", description=__doc__)
     parser.add_argument("--times", type=int, default=15, help="runs of each")
-    parser.add_argument("--page", type=Path, default=PAGE, help="what to write into")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write into")
     given = parser.parse_args(arguments)
     try:
         text = section(runtime(), given.times)

@@ -41,13 +41,13 @@ from tools.bench.pages import PAGE, put_section
 
 HEADING: Final = "## Growth"
 SIZES: Final = (100, 1_000, 10_000, 100_000)
-MOST_SWEPT: Final = 10_000
+MAX_SWEPT: Final = 10_000
 """Uploads up to which sweeps are measured; for ten times as many, moto needs over 20 GB."""
 INTAKE: Final = "one intake"
 SWEEP: Final = "one sweep"
 FIRST: Final = "first.iso"
-_EACH: Final = MAX_PAGES * 1000
-"""Versions that a sweep lists at most; by default there are four sweeps an hour."""
+_VERSIONS_PER_SWEEP: Final = MAX_PAGES * 1000
+"""The most versions that a sweep lists; by default there are four sweeps an hour."""
 YEAR: Final = timedelta(days=365)
 """The period over which the uploads are spread."""
 
@@ -61,8 +61,8 @@ class Meter:
     calls : Counter
         By operation.
     received : int
-        Bytes of the answers' bodies.
-    elsewhere : float
+        Bytes of the responses' bodies.
+    moto_seconds : float
         Seconds that moto took for them.
     seconds : float
         Seconds of isodrop and boto3.
@@ -70,7 +70,7 @@ class Meter:
 
     calls: Counter[str] = field(default_factory=Counter)
     received: int = 0
-    elsewhere: float = 0.0
+    moto_seconds: float = 0.0
     seconds: float = 0.0
 
 
@@ -82,10 +82,10 @@ def metered() -> Iterator[Meter]:
 
     def timed(stubber: Any, request: Any) -> Any:
         began = time.perf_counter()
-        answer = process(stubber, request)
-        meter.elsewhere += time.perf_counter() - began
-        meter.received += 0 if answer is None else len(answer[2] or b"")
-        return answer
+        response = process(stubber, request)
+        meter.moto_seconds += time.perf_counter() - began
+        meter.received += 0 if response is None else len(response[2] or b"")
+        return response
 
     def counted(client: Any, operation: str, arguments: Any) -> Any:
         meter.calls[operation] += 1
@@ -97,7 +97,7 @@ def metered() -> Iterator[Meter]:
         patch.object(BaseClient, "_make_api_call", counted),
     ):
         yield meter
-    meter.seconds = time.perf_counter() - began - meter.elsewhere
+    meter.seconds = time.perf_counter() - began - meter.moto_seconds
 
 
 @contextmanager
@@ -156,41 +156,41 @@ def _typed(value: Any) -> DynamoType:
 
 
 def measure(uploads: int) -> dict[str, Meter]:
-    """Fill a stack and do everything once; of a round of sweeps the one with most calls counts."""
+    """Fill a stack and measure each operation once; of the sweeps, keep the one with most calls."""
     with (
         tempfile.TemporaryDirectory(prefix="isodrop-bench-") as folder,
-        stack(Path(folder)) as made,
+        stack(Path(folder)) as harness,
     ):
-        fill(made, uploads)
-        next_one = made.upload("next.iso", edition="Professional")
+        fill(harness, uploads)
+        next_one = harness.upload("next.iso", edition="Professional")
         operations: dict[str, Callable[[], object]] = {
-            INTAKE: lambda: made.intake.process(next_one, made.run("next")),
-            "`isodrop list --limit 50`": lambda: made.operator.list_recent(50),
-            "`isodrop status KEY`": lambda: made.operator.take_snapshot(
-                made.operator.get_history(None, FIRST).last
+            INTAKE: lambda: harness.intake.process(next_one, harness.run("next")),
+            "`isodrop list --limit 50`": lambda: harness.operator.list_recent(50),
+            "`isodrop status KEY`": lambda: harness.operator.take_snapshot(
+                harness.operator.get_history(None, FIRST).last
             ),
-            "`isodrop watch`, its start": lambda: made.operator.list_active(
-                (made.clock.time() - timedelta(minutes=1)).isoformat()
+            "`isodrop watch`, its start": lambda: harness.operator.list_active(
+                (harness.clock.time() - timedelta(minutes=1)).isoformat()
             ),
-            "updating `latest`": lambda: made.reporter.annotator.latest.update(
-                *made.ledger.image_names()[0], lambda: None
+            "updating `latest`": lambda: harness.reporter.annotator.latest.update(
+                *harness.ledger.image_names()[0], lambda: None
             ),
         }
         found = {}
-        if uploads <= MOST_SWEPT:
-            made.sweep()
-        made.intake.process(made.upload("warm.iso", edition="Education"), made.run("warm"))
+        if uploads <= MAX_SWEPT:
+            harness.sweep()
+        harness.intake.process(harness.upload("warm.iso", edition="Education"), harness.run("warm"))
         for name, do in operations.items():
             if name != INTAKE:
-                do()  # what is imported and made once has been
+                do()  # so that one-time imports and clients are not measured
             with metered() as found[name]:
                 do()
-        if uploads <= MOST_SWEPT:
-            found[SWEEP] = max(_round(made), key=lambda meter: meter.calls.total())
+        if uploads <= MAX_SWEPT:
+            found[SWEEP] = max(_sweep_all(harness), key=lambda meter: meter.calls.total())
         return found
 
 
-def _round(harness: ImportHarness) -> Iterator[Meter]:
+def _sweep_all(harness: ImportHarness) -> Iterator[Meter]:
     """Sweep until the whole bucket has been listed."""
     complete = False
     while not complete:
@@ -204,24 +204,26 @@ _SECTION: Final = """\
 
 Written by `python -m tools.bench growth`, or `make growth`.
 
-So many uploads have been answered over a year, each with an image of its own, all of one name; they
-are in the ledger and in the bucket, which are filled behind moto's back. moto pages as AWS does: by
-`Limit`, by 1 MB, by 1,000 versions. Calls are those of one operation, in brackets the KiB that
-AWS answered, which bound its memory. The last column compares the time that isodrop and boto3 took,
-without moto's, in the largest stack measured with that in the smallest. Sweeps are measured with up
-to {swept:,} uploads: with ten times as many, moto needs more than 20 GB.
+The columns are numbers of uploads that were answered over a year, each with its own image, all of
+one name; they are in the ledger and in the bucket, which are filled directly in moto. moto pages as
+AWS does: by `Limit`, by 1 MB, by 1,000 versions. Calls are those of one operation; in parentheses
+are the KiB that AWS returned, which limit its memory. The last column compares the time that
+isodrop and boto3 took, without moto's, in the largest stack measured with that in the smallest.
+Sweeps are measured up to {swept:,} uploads: with ten times as many, moto needs more than 20 GB.
 
 | operation | {sizes} | time, largest ÷ smallest |
 | --- | {columns}--: |
 {rows}
 
-A sweep lists at most {pages} pages of the bucket and leaves the rest to the next; of a round of
-sweeps the one with most calls is shown. So an upload whose event was lost is found in a bucket
-of {largest:,} versions by one of {rounds} sweeps; in one of a million by one of {million}, which is
-{hours:.1f} hours. What a sweep looks up in the ledger are the uploads of the last eight days.
+A sweep lists at most {pages} pages of the bucket and leaves the rest to the next; of the sweeps
+through the whole bucket the one with the most calls is shown. So an upload whose event was lost is
+found in a bucket of {largest:,} versions by one of {rounds} sweeps; in one of a million by one of
+{million}, which is {hours:.1f} hours. In the ledger, a sweep looks up the uploads of the last eight
+days.
 
-What is not bounded: uploads without an answer, of which each sweep and `isodrop watch` read all
-(100 a call), and names of images: a sweep checks a parameter of each, and of each build of Windows.
+Two things are not bounded: uploads without an answer, all of which each sweep and `isodrop watch`
+read (100 a call), and names of images: a sweep checks a parameter for each, and for each build of
+Windows.
 """
 
 
@@ -230,7 +232,7 @@ def section(sizes: Sequence[int]) -> str:
     found = {}
     for size in sizes:
         found[size] = measure(size)
-        print(f"{size:,}: {_calls(found[size].get(INTAKE))} an intake", file=sys.stderr)
+        print(f"{size:,}: {_calls(found[size].get(INTAKE))} per intake", file=sys.stderr)
     rows = [
         f"| {name} | {' | '.join(_calls(found[size].get(name)) for size in sizes)} |"
         f" {_ratio([found[size][name] for size in sizes if name in found[size]])} |"
@@ -238,15 +240,15 @@ def section(sizes: Sequence[int]) -> str:
     ]
     return _SECTION.format(
         heading=HEADING,
-        swept=MOST_SWEPT,
+        swept=MAX_SWEPT,
         largest=sizes[-1],
         sizes=" | ".join(f"{size:,}" for size in sizes),
         columns="--: | " * len(sizes),
         rows="\n".join(rows),
         pages=MAX_PAGES,
-        rounds=-(-sizes[-1] // _EACH),
-        million=-(-1_000_000 // _EACH),
-        hours=1_000_000 / _EACH / 4,
+        rounds=-(-sizes[-1] // _VERSIONS_PER_SWEEP),
+        million=-(-1_000_000 // _VERSIONS_PER_SWEEP),
+        hours=1_000_000 / _VERSIONS_PER_SWEEP / 4,
     )
 
 
@@ -264,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and put the section into the page."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench growth", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="uploads, ascending")
-    parser.add_argument("--page", type=Path, default=PAGE, help="what to write into")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write into")
     given = parser.parse_args(arguments)
     text = section(given.sizes)
     put_section(given.page, HEADING, text)

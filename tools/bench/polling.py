@@ -1,8 +1,8 @@
 """Measures the delay of answers, and the cost of polling: ``python -m tools.bench polling``.
 
-Image Builder reports no end of an import that could be relied on, so the state machine polls. Here
+Image Builder has no reliable notification of the end of an import, so the state machine polls. Here
 the builds are simulated: how long an import stays in each status is documented roughly, if at all,
-and so the profiles below are assumptions. What a poll costs is read off the state machine.
+and so the profiles below are assumptions. The cost of a poll is derived from the state machine.
 """
 
 import argparse
@@ -22,11 +22,11 @@ HEADING: Final = "## Polling"
 BASE: Final = 60
 """``PollIntervalSeconds`` by default."""
 EARLY: Final = frozenset({"PENDING", "CREATING", "BUILDING"})
-"""The statuses that a build that goes well does not end in."""
+"""The statuses in which a successful build does not end."""
 SPREAD: Final = 0.35
-"""The deviation of the logarithm of a status's duration: two of three lie within 0.7 and 1.42."""
+"""The deviation of the logarithm of a status's duration: two of three are between 0.7 and 1.42."""
 CALL: Final = 0.3
-"""Seconds that the states of one poll take themselves."""
+"""Seconds that the states of one poll take."""
 SEED: Final = 2026
 
 # Transitions; tests/integration/test_polling.py compares them with the state machine's.
@@ -125,7 +125,7 @@ class Schedule:
         The interval in parts of ``PollIntervalSeconds``: in an early status; in a later one; in a
         later one after ``late_polls`` polls there.
     late_polls : int
-        What bounds the history.
+        The number of such polls, which bounds the history.
     steps : float
         The steps are read when the status has changed, and when this many times
         ``PollIntervalSeconds`` have passed since they were.
@@ -138,7 +138,7 @@ class Schedule:
     steps: float = 0.0
 
     def interval(self, status: str, late_polls: int, base: int = BASE) -> int:
-        """Seconds until the next poll, as the state machine's expression has it."""
+        """Seconds until the next poll, as in the state machine's expression."""
         part = self.late if late_polls < self.late_polls else self.rest
         return math.ceil(base * (self.early if status in EARLY else part))
 
@@ -146,7 +146,7 @@ class Schedule:
 PLAIN: Final = Schedule()
 """A poll every ``PollIntervalSeconds``, each with its steps."""
 THIN: Final = Schedule(steps=4.0)
-"""The same, its steps read as seldom as in :data:`CHOSEN`."""
+"""The same, with steps read as rarely as in :data:`CHOSEN`."""
 CHOSEN: Final = Schedule(early=1.5, late=0.25, rest=1.0, late_polls=60, steps=4.0)
 
 
@@ -186,33 +186,33 @@ def track(build: Timeline, schedule: Schedule, base: int = BASE) -> Cost:
 
 
 def simulate(schedule: Schedule, builds: int, base: int = BASE) -> Mapping[str, Cost]:
-    """Track so many builds of every profile: the same ones whatever the schedule."""
+    """Track that many builds of every profile, the same ones for each schedule."""
     return {
         name: _mean(
-            [(1, track(build, schedule, base)) for build in _made(name, profile, builds)],
+            [(1, track(build, schedule, base)) for build in _builds(name, profile, builds)],
         )
         for name, profile in PROFILES.items()
     }
 
 
-def together(costs: Mapping[str, Cost]) -> Cost:
+def weighted_mean(costs: Mapping[str, Cost]) -> Cost:
     """Weigh the profiles by their shares."""
     return _mean([(PROFILES[name].weight, cost) for name, cost in costs.items()])
 
 
-def _made(name: str, profile: Profile, builds: int) -> Iterator[Timeline]:
+def _builds(name: str, profile: Profile, builds: int) -> Iterator[Timeline]:
     random = Random(f"{SEED} {name}")  # noqa: S311 # repeatable, not secret
     return (profile.make(random) for _ in range(builds))
 
 
 def _mean(costs: Sequence[tuple[int, Cost]]) -> Cost:
-    def weighed(value: Callable[[Cost], float]) -> float:
+    def weighted(value: Callable[[Cost], float]) -> float:
         return mean(value(cost) for weight, cost in costs for _ in range(weight))
 
     return Cost(
-        weighed(lambda cost: cost.delay),
-        weighed(lambda cost: cost.transitions),
-        weighed(lambda cost: cost.polls),
+        weighted(lambda cost: cost.delay),
+        weighted(lambda cost: cost.transitions),
+        weighted(lambda cost: cost.polls),
     )
 
 
@@ -248,7 +248,7 @@ def section(builds: int) -> str:
         _row(name, f"{profile.weight} %", [each[name] for each in results])
         for name, profile in PROFILES.items()
     ]
-    rows.append(_row("**all**", "", [together(each) for each in results]))
+    rows.append(_row("**all**", "", [weighted_mean(each) for each in results]))
     return _SECTION.format(
         heading=HEADING,
         builds=builds,
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate, and put the section into the page."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench polling", description=__doc__)
     parser.add_argument("--builds", type=int, default=2000, help="of each kind")
-    parser.add_argument("--page", type=Path, default=PAGE, help="what to write into")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write into")
     given = parser.parse_args(arguments)
     text = section(given.builds)
     put_section(given.page, HEADING, text)

@@ -42,7 +42,7 @@ class Cost:
 
 
 class Client:
-    """Reads ranges over one kept connection, as an S3 client does, and counts."""
+    """Reads ranges over one persistent connection, as an S3 client does, and counts."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port)
@@ -56,10 +56,10 @@ class Client:
         """Yield a range in pieces."""
         self.requests += 1
         self.bytes += length
-        asked = {"Range": f"bytes={offset}-{offset + length - 1}"}
-        self._connection.request("GET", "/", headers=asked)
-        answer = self._connection.getresponse()
-        while piece := answer.read(_PIECE):
+        request = {"Range": f"bytes={offset}-{offset + length - 1}"}
+        self._connection.request("GET", "/", headers=request)
+        response = self._connection.getresponse()
+        while piece := response.read(_PIECE):
             yield piece
 
 
@@ -109,7 +109,7 @@ def three_rounds(client: Client, _size: int, places: Places) -> bytes:
     return [client.read(offset, length) for offset, length in places][-1]
 
 
-def straight(client: Client, size: int, _places: Places) -> bytes:
+def isodrop_reader(client: Client, size: int, _places: Places) -> bytes:
     """Read as isodrop does."""
     return find_image(Window(client.read, size)).image.xml
 
@@ -127,7 +127,7 @@ def _by_pycdlib(block: int) -> "Reader":
     return read
 
 
-def whole(client: Client, size: int, places: Places) -> bytes:
+def whole_object(client: Client, size: int, places: Places) -> bytes:
     """Read everything, and keep only the XML."""
     xml, at = bytearray(), 0
     start, length = places[-1]
@@ -141,10 +141,10 @@ Reader = Callable[[Client, int, Places], bytes]
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "three rounds, the limit": three_rounds,
-        "isodrop": straight,
+        "isodrop": isodrop_reader,
         "pycdlib, blocks of 1 MiB": _by_pycdlib(1 << 20),
         "pycdlib, blocks of 64 KiB": _by_pycdlib(64 << 10),
-        "the whole object": whole,
+        "the whole object": whole_object,
     }
 )
 
@@ -172,8 +172,8 @@ def measure(name: str, ports: Sequence[int], size: int, times: int, known: Place
 
 
 def main() -> None:
-    name, asked = sys.argv[1], json.loads(sys.argv[2])
-    cost = measure(name, asked["ports"], asked["size"], asked["times"], asked["places"])
+    name, request = sys.argv[1], json.loads(sys.argv[2])
+    cost = measure(name, request["ports"], request["size"], request["times"], request["places"])
     print(json.dumps(asdict(cost)))
 
 

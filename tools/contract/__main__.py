@@ -1,4 +1,4 @@
-"""``make contract``: make schemas, registry and pages of the models, and capture the samples.
+"""``make contract``: generate schemas, registry and pages from the models, and capture the samples.
 
 With ``--check`` nothing is written and no stack is started: it prints which files are out of date.
 """
@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def make_files(root: Path = ROOT) -> dict[str, str]:
-    """Make every file that comes of models and codes alone, by its path from the root."""
+    """Generate the files that depend only on models and codes, by their paths from the root."""
     found = schemas.all_schemas()
     files: dict[str, Json] = {schemas.path_of(kind): schema for kind, schema in found.items()}
     files["events/registry.json"] = schemas.registry(found)
@@ -33,7 +33,7 @@ def make_files(root: Path = ROOT) -> dict[str, str]:
 
 
 def to_text(content: Json) -> str:
-    """Write JSON as it is kept."""
+    """Format JSON as it is stored."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -42,12 +42,12 @@ def find_breaking_changes(root: Path = ROOT) -> Iterator[str]:
     major = SCHEMA_VERSION.partition(".")[0]
     for kind, new in schemas.all_schemas().items():
         for path in sorted((root / schemas.path_of(kind)).parent.glob(f"{major}.*.json")):
-            for broken in schemas.breaking_changes(json.loads(path.read_text()), new):
-                yield f"{kind} {path.stem}: {broken}"
+            for change in schemas.breaking_changes(json.loads(path.read_text()), new):
+                yield f"{kind} {path.stem}: {change}"
 
 
 def find_drift(root: Path = ROOT) -> Iterator[str]:
-    """List the files that are out of date, and the samples that do not fit the contract."""
+    """List the files that are out of date, and the samples that violate the contract."""
     for name, content in make_files(root).items():
         path = root / name
         if not path.exists() or path.read_text() != content:
@@ -57,8 +57,8 @@ def find_drift(root: Path = ROOT) -> Iterator[str]:
     for kind in found.keys() - {sample["detail-type"] for sample in kept.values()}:
         yield f"there is no sample of {kind}; run: make contract"
     for name, sample in kept.items():
-        for problems in samples.find_errors(sample, found[sample["detail-type"]]):
-            yield f"{samples.SAMPLES}/{name}.json: {problems}"
+        for problem in samples.find_errors(sample, found[sample["detail-type"]]):
+            yield f"{samples.SAMPLES}/{name}.json: {problem}"
 
 
 def main() -> None:
@@ -68,7 +68,9 @@ def main() -> None:
     arguments = parser.parse_args()
     problems = list(find_breaking_changes())
     if problems:
-        problems.append("this needs a new major version, and its schemas beside the old ones")
+        problems.append(
+            "this requires a new major version, with its own schemas beside the old ones"
+        )
     elif arguments.check:
         problems = list(find_drift())
     else:

@@ -30,7 +30,7 @@ def capture(folder: Path) -> dict[str, Json]:
     Parameters
     ----------
     folder : pathlib.Path
-        Where ISOs are made.
+        The folder for the ISOs.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def capture(folder: Path) -> dict[str, Json]:
 
 def _run_distribution(stack: LocalStack, folder: Path) -> None:
     """Record the events of a second stack, which distributes its images."""
-    made = stack.client("imagebuilder").create_distribution_configuration(
+    configuration = stack.client("imagebuilder").create_distribution_configuration(
         name="elsewhere",
         distributions=[
             {"region": "us-west-2", "amiDistributionConfiguration": {}},
@@ -75,24 +75,26 @@ def _run_distribution(stack: LocalStack, folder: Path) -> None:
         ],
         clientToken="elsewhere",
     )
-    parameters = PARAMETERS | {"DistributionConfigurationArn": made["distributionConfigurationArn"]}
+    parameters = PARAMETERS | {
+        "DistributionConfigurationArn": configuration["distributionConfigurationArn"]
+    }
     clients = stack.client("cloudformation"), stack.client("s3")
     bucket = deploy(*clients, "isodrop-elsewhere", parameters)["UploadBucketName"]
 
-    def answered(name: str, revision: int) -> None:
+    def upload_and_wait(name: str, revision: int) -> None:
         iso = make_iso(folder / name, editions=business_editions(revision=revision))
         stack.client("s3").upload_file(str(iso), bucket, name)
         stack.wait_for_answer(name)
 
-    answered("Win11_24H2_v4.iso", 3476)
+    upload_and_wait("Win11_24H2_v4.iso", 3476)
     stack.image_builder.fail_next_build(
         kind="distribution", message="The role EC2ImageBuilderDistributionCrossAccountRole is gone."
     )
-    answered("Win11_24H2_v5.iso", 3775)
+    upload_and_wait("Win11_24H2_v5.iso", 3775)
 
 
 def name_of(event: Json) -> str:
-    """Get the name of the sample that an event is one of."""
+    """Return the name of the sample that an event belongs to."""
     data = event["detail"]["data"]
     name = slug(event["detail-type"])
     if data.get("distributionArn"):
@@ -120,7 +122,7 @@ def find_errors(event: Any, schema: Json) -> Iterator[str]:
 
 
 def _find_missing(event: Any, parsed: Any, path: str) -> Iterator[str]:
-    """List what of an event its model lacks, or has with another value."""
+    """List the fields of an event that its model lacks, or parses to another value."""
     if isinstance(event, dict) and isinstance(parsed, dict):
         for name, value in event.items():
             if name in parsed:

@@ -2,7 +2,7 @@
 
 They are Draft 4, the newest version that EventBridge's schema registry accepts
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-schema-create.html): one file is what
-a validator reads and what the registry shows, so there is no second form that could drift. Their
+a validator reads and what the registry shows, so there is no second form that could differ. Their
 ``id`` is a name and not an address, because the project has no address for them.
 """
 
@@ -46,17 +46,17 @@ _ENVELOPE: Final[Json] = {
 
 
 def slug(detail_type: str) -> str:
-    """Get the name that a detail type has in paths: ``iso-import-started``."""
+    """Return the name of a detail type in paths: ``iso-import-started``."""
     return detail_type.lower().replace(" ", "-")
 
 
 def path_of(detail_type: str, version: str = SCHEMA_VERSION) -> str:
-    """Get where a schema is kept, from the repository's root."""
+    """Return the path of a schema, from the repository's root."""
     return f"events/schemas/{slug(detail_type)}/{version}.json"
 
 
 def schema_of(detail_type: str, detail: type[Event], version: str = SCHEMA_VERSION) -> Json:
-    """Make the schema of an event, envelope and all.
+    """Make the schema of an event, with its envelope.
 
     A field with a default is not among ``required``: an event of an earlier minor version, which
     did not have the field yet, stays valid.
@@ -68,7 +68,7 @@ def schema_of(detail_type: str, detail: type[Event], version: str = SCHEMA_VERSI
     detail : type
         The model of the event's ``detail``.
     version : str
-        The contract's.
+        The contract's version.
     """
     made = _draft4(detail.model_json_schema(ref_template="#/definitions/{model}"))
     definitions = made.pop("definitions")
@@ -102,7 +102,7 @@ def _draft4(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     made = {{"$defs": "definitions"}.get(name, name): _draft4(each) for name, each in node.items()}
-    # In Draft 4 a reference stands alone: what is beside it would not be read.
+    # In Draft 4 a reference stands alone: its siblings are ignored.
     return {"$ref": made["$ref"]} if "$ref" in made else made
 
 
@@ -124,7 +124,7 @@ class Property:
     required : bool
         Whether every event of this version has it.
     schema : dict
-        The rest of what the schema says of it.
+        Its part of the schema.
     """
 
     path: str
@@ -173,8 +173,8 @@ def _resolve(node: Json, definitions: Json) -> Json:
 def breaking_changes(old: Json, new: Json) -> Iterator[str]:
     """List the breaking changes since an earlier schema of the same major version.
 
-    Only additions are allowed, and only such as an older event may lack: who reads the old fields
-    goes on reading them, and who kept old events can still read those.
+    Only optional fields may be added: readers of the old fields can continue to read them, and
+    stored events remain valid.
     """
     before = {each.path: each for each in properties(old)}
     after = {each.path: each for each in properties(new)}

@@ -1,1 +1,1 @@
-"""The diagrams of the docs, drawn from what they show."""
+"""The diagrams of the docs, drawn from their sources."""

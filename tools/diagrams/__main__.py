@@ -1,8 +1,7 @@
-"""``make pictures``: draw the state machine and the dashboard from what they are made of.
+"""``make pictures``: draw the state machine and the dashboard from their sources.
 
-With ``--record`` what needs a run is made anew first: the day whose metrics the dashboard shows,
-and the upload on a terminal. ``--check`` writes nothing and prints
-which files are out of date.
+With ``--record`` two runs are recorded again first: the day whose metrics the dashboard shows, and
+an upload in a terminal. ``--check`` writes nothing and prints which files are out of date.
 """
 
 import argparse
@@ -22,7 +21,7 @@ Draw = Callable[[Sequence[dict[str, Any]]], list[str]]
 _DRAWER: Final = Path(__file__).with_name("draw.mjs")
 
 
-def draw(wanted: Sequence[dict[str, Any]]) -> list[str]:
+def draw(drawings: Sequence[dict[str, Any]]) -> list[str]:
     """Draw graphs and charts, in order.
 
     Raises
@@ -30,21 +29,21 @@ def draw(wanted: Sequence[dict[str, Any]]) -> list[str]:
     subprocess.CalledProcessError
         One of them cannot be drawn.
     """
-    ran = subprocess.run(
+    done = subprocess.run(
         ["node", str(_DRAWER)],
-        input=json.dumps(wanted),
+        input=json.dumps(drawings),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
         timeout=120,
     )
-    drawn: list[str] = json.loads(ran.stdout)
+    drawn: list[str] = json.loads(done.stdout)
     return drawn
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What the pictures are made of.
+    """The sources of the pictures.
 
     Attributes
     ----------
@@ -53,7 +52,7 @@ class Sources:
     body : dict
         The dashboard's.
     samples : tuple of record.Sample
-        What was counted on the day that the dashboard shows.
+        The metrics of the day that the dashboard shows.
     """
 
     definition: dict[str, Any]
@@ -62,7 +61,7 @@ class Sources:
 
 
 def sources() -> Sources:
-    """Read what the pictures are made of."""
+    """Read the sources of the pictures."""
     definition = json.loads((ROOT / "statemachine/import.asl.json").read_text())
     return Sources(definition, dashboard.body(), tuple(record.read_recording()))
 
@@ -82,11 +81,11 @@ def find_drift(of: Sources, root: Path = ROOT, draw: Draw = draw) -> Iterator[st
     for name, picture in make_diagrams(of, draw).items():
         path = root / name
         if not path.exists() or path.read_text() != picture:
-            yield f"{name} does not show what is there now; run: make pictures"
+            yield f"{name} is out of date; run: make pictures"
 
 
 def main() -> None:
-    """Draw the pictures, or see that they are as they should be."""
+    """Draw the pictures, or check that they are up to date."""
     parser = argparse.ArgumentParser(prog="python -m tools.diagrams", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, and run nothing")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """The dashboard as CloudWatch would show it: its grid, its widgets, and the metrics of a day.
 
-What is drawn is read off the dashboard's body alone, with its parameters in place; what of a body
-is not known here is an error.
+It is drawn only from the dashboard's body, with its parameters resolved; an unsupported element of
+a body is an error.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
 """
 
@@ -28,7 +28,7 @@ UNIT: Final = 40
 """Pixels of one unit of the grid, which is 24 units wide."""
 _GAP: Final = 4
 _HOUR: Final = 3600
-# Those of CloudWatch; they are seen well in the light and in the dark.
+# CloudWatch's colours; they are visible on light and dark backgrounds.
 _COLOURS: Final = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2")
 _MANY: Final = 40
 _LINE: Final = 22
@@ -57,7 +57,7 @@ class Curve:
     unit : str
         ``""`` if there are no points.
     style : mapping
-        What the body says of this metric.
+        The settings of this metric in the body.
     """
 
     label: str
@@ -67,7 +67,7 @@ class Curve:
 
 
 def body() -> Json:
-    """Get the body of the stack's dashboard."""
+    """Return the body of the stack's dashboard."""
     nested = resolve(CreateDashboard="true").properties("MonitoringStack")
     operations = resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
     (dashboard,) = operations.of_type("AWS::CloudWatch::Dashboard").values()
@@ -76,12 +76,12 @@ def body() -> Json:
 
 
 def charts(body: Json, samples: Sequence[Sample]) -> list[Json]:
-    """Get each graph as a chart that ECharts takes, in the body's order.
+    """Return each graph as a chart for ECharts, in the body's order.
 
     Raises
     ------
     NotImplementedError
-        The body has something that is not known here.
+        The body has an unsupported element.
     """
     begin = min(sample.at for sample in samples) // _HOUR * _HOUR
     end = math.ceil(max(sample.at for sample in samples) / _HOUR) * _HOUR
@@ -101,7 +101,7 @@ def charts(body: Json, samples: Sequence[Sample]) -> list[Json]:
 
 
 def assemble(body: Json, drawn: Iterable[str]) -> str:
-    """Lay the drawn graphs onto their places, and the texts onto theirs."""
+    """Place the drawn graphs and the texts on the page."""
     graphs = iter(drawn)
     widgets = body["widgets"]
     width = 24 * UNIT + 2 * _GAP
@@ -130,7 +130,7 @@ def _size(widget: Json) -> tuple[int, int]:
 
 
 def _text(markdown: str, x: float, y: float) -> str:
-    """Write text, a paragraph a line; of what Markdown has, the bold, links and code."""
+    """Write text, one line per paragraph; supports bold, links and code of Markdown."""
     lines = [token for token in MarkdownIt().parse(markdown) if token.type == "inline"]
     top = y - (len(lines) - 1) / 2 * _LINE
     style = f'font-family="{FONT}" font-size="13" dominant-baseline="middle"'
@@ -167,7 +167,7 @@ def _graph(
     for curve, colour in zip(curves, cycle(_COLOURS)):
         points = curve.points
         if properties.get("stacked"):
-            # Laid upon each other, what has no value in a period has no height there.
+            # In a stacked graph, a curve without a value in a period has no height there.
             hours = range(int(span[0]), int(span[1]), properties["period"])
             points = {at: points.get(at, 0.0) for at in hours}
         series.append(_series(curve, points, colour, stacked=bool(properties.get("stacked"))))
@@ -303,12 +303,12 @@ def _curve(settings: Json, style: Json, samples: Sequence[Sample]) -> Curve:
 
 
 def statistic(name: str, values: Sequence[float]) -> float:
-    """Get a statistic of the values of one period, by CloudWatch's name.
+    """Return a statistic of the values of one period, by CloudWatch's name.
 
     Raises
     ------
     NotImplementedError
-        It is not known here.
+        The statistic is not supported.
     """
     match name:
         case "Sum":

@@ -17,7 +17,7 @@ const drawers = {
     const axes = option.yAxis ? { yAxis: option.yAxis.map(shortened) } : {};
     chart.setOption({ ...option, ...axes, animation: false });
     const svg = chart.renderToSVGString();
-    chart.dispose(); // or its clock keeps this running
+    chart.dispose(); // otherwise its timer keeps the process running
     return svg;
   },
 };

@@ -1,8 +1,8 @@
-"""What a day of isodrop sends to CloudWatch, from a simulated one: the numbers of the dashboard.
+"""The metrics that isodrop sends to CloudWatch on a simulated day: the numbers of the dashboard.
 
-The lines that the functions write in the embedded metric format are read as CloudWatch would, at
-the time of the simulation. What Step Functions and Lambda count by themselves is counted here, as
-their documentation has it. There is no EventBridge and no queue that could count.
+The lines that the functions write in the embedded metric format are parsed as CloudWatch does, at
+the time of the simulation. The metrics of Step Functions and Lambda themselves are counted here, as
+documented. There are no metrics of EventBridge and of queues.
 
 See Also
 --------
@@ -54,7 +54,7 @@ class Sample:
         Seconds since the epoch.
     namespace, name : str
     dimensions : str
-        As ``name=value``, with commas between; CloudWatch takes each set for a metric of its own.
+        As ``name=value``, separated by commas; for CloudWatch each set is a separate metric.
     value : float
     unit : str
         One of CloudWatch's.
@@ -69,18 +69,18 @@ class Sample:
 
     @classmethod
     def read(cls, line: str) -> "Sample":
-        """Read one back from its line."""
+        """Parse a line."""
         at, namespace, name, dimensions, value, unit = line.split("\t")
         return cls(BEGIN + float(at), namespace, name, dimensions, float(value), unit)
 
     def __str__(self) -> str:
-        """Write it as a line, its time from the beginning."""
+        """Format it as a line, with its time since the beginning."""
         values = (f"{self.at - BEGIN:.0f}", self.namespace, self.name, self.dimensions)
         return "\t".join((*values, f"{self.value:.10g}", self.unit))
 
 
 def dimensions(values: Mapping[str, str]) -> str:
-    """Write dimensions as samples have them."""
+    """Format dimensions as in samples."""
     return ",".join(f"{name}={value}" for name, value in values.items())
 
 
@@ -95,10 +95,10 @@ def simulate_day(seed: int = 1) -> Schedule:
         metadata = {"edition": "Home"} if random.random() < 0.1 else {}
         delays = (0.5, 2.0) if random.random() < 0.2 else (0.5,)
         uploads.append(Upload(at, f"{number}.iso", iso, metadata=metadata, delays=delays))
-    uploads[7] = Upload(6 * _HOUR, "7.iso", "nobody-was-told", delays=())
+    uploads[7] = Upload(6 * _HOUR, "7.iso", "not-announced", delays=())
     uploads.sort(key=lambda upload: upload.at)
 
-    def while_it_runs(number: int, kind: ActionKind) -> OperatorAction:
+    def during_build(number: int, kind: ActionKind) -> OperatorAction:
         return OperatorAction(uploads[number].at + _HOUR / 6, kind, 0)
 
     return Schedule(
@@ -110,17 +110,17 @@ def simulate_day(seed: int = 1) -> Schedule:
             PlannedFault("dynamodb.UpdateItem", FaultKind.KILLED_BEFORE, skip=50),
         ),
         actions=(
-            while_it_runs(5, ActionKind.FAIL_BUILD),
-            while_it_runs(15, ActionKind.CANCEL_BUILD),
-            while_it_runs(20, ActionKind.ABORT_EXECUTION),
-            while_it_runs(30, ActionKind.FAIL_BUILD),
+            during_build(5, ActionKind.FAIL_BUILD),
+            during_build(15, ActionKind.CANCEL_BUILD),
+            during_build(20, ActionKind.ABORT_EXECUTION),
+            during_build(30, ActionKind.FAIL_BUILD),
         ),
         quota=4,
     )
 
 
 class _RecordedDay(Simulation):
-    """A simulation of which every metric is written down."""
+    """A simulation that records every metric."""
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__(schedule)
@@ -138,7 +138,7 @@ class _RecordedDay(Simulation):
         self.samples.append(sample)
 
     def record_line(self, line: str) -> None:
-        """Take a line of the log, if it is of the embedded metric format."""
+        """Record a line of the log, if it is in the embedded metric format."""
         if '"_aws"' not in line:
             return
         values = json.loads(line)
@@ -178,26 +178,26 @@ class _LineWriter(io.StringIO):
 
     def __init__(self, write_line: Callable[[str], None]) -> None:
         super().__init__()
-        self._tell = write_line
+        self._write_line = write_line
 
     def write(self, words: str) -> int:
-        self._tell(words)
+        self._write_line(words)
         return len(words)
 
 
 def samples(schedule: Schedule) -> list[Sample]:
-    """Run a schedule, and get all that it counted."""
-    watched = _RecordedDay(schedule)
-    with redirect_stdout(_LineWriter(watched.record_line)):
-        watched.run()
-    return watched.samples
+    """Run a schedule, and return its samples."""
+    day = _RecordedDay(schedule)
+    with redirect_stdout(_LineWriter(day.record_line)):
+        day.run()
+    return day.samples
 
 
 def record(path: Path = RECORDED) -> None:
-    """Write down the samples of a day."""
+    """Write the samples of a day to a file."""
     path.write_text("".join(f"{sample}\n" for sample in samples(simulate_day())))
 
 
 def read_recording(path: Path = RECORDED) -> Iterator[Sample]:
-    """Read them back."""
+    """Read the samples of the file."""
     return map(Sample.read, path.read_text().splitlines())

@@ -1,7 +1,7 @@
-"""The state machine as a graph: every state, and every way from one to another.
+"""The state machine as a graph: every state, and every transition from one to another.
 
-What is drawn is read off the definition alone, in Amazon States Language with JSONata; a type of
-state that is not known here is an error.
+It is drawn only from the definition, in Amazon States Language with JSONata; an unsupported type of
+state is an error.
 https://states-language.net
 """
 
@@ -29,12 +29,12 @@ _CONTAINERS: Final = ("Parallel", "Map")
 
 
 def graph(definition: Mapping[str, Any]) -> Json:
-    """Get the graph of a state machine, as Viz.js takes it.
+    """Return the graph of a state machine for Viz.js.
 
     Raises
     ------
     KeyError
-        The definition has a type of state that is not known here.
+        The definition has an unsupported type of state.
     """
     drawing = _Drawing()
     drawing.edge("the Start", drawing.level(definition, "", drawing.whole, "the End"), {})
@@ -81,7 +81,7 @@ def _level() -> Json:
 
 @dataclass(slots=True)
 class _Drawing:
-    """The graph as far as it is drawn.
+    """The graph that is being drawn.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class _Drawing:
     edges: list[Json] = field(default_factory=list)
 
     def level(self, level: Mapping[str, Any], path: str, into: Json, end: str) -> tuple[str, str]:
-        """Draw the states of a level; get the way to its first."""
+        """Draw the states of a level; return the target of a transition to its first state."""
         ports: dict[str, tuple[str, str, str]] = {}
         for name, state in level["States"].items():
             place = f"{path}{name}"
@@ -106,19 +106,23 @@ class _Drawing:
         for name, state in level["States"].items():
             _, source, tail = ports[name]
             for target, attributes in _transitions(state):
-                goal, _, head = ports[target] if target else (end, "", "")
-                self.edge(source, (goal, head), attributes, tail)
-        goal, _, head = ports[level["StartAt"]]
-        return goal, head
+                head_node, _, head = ports[target] if target else (end, "", "")
+                self.edge(source, (head_node, head), attributes, tail)
+        head_node, _, head = ports[level["StartAt"]]
+        return head_node, head
 
-    def edge(self, source: str, goal: tuple[str, str], attributes: Json, tail: str = "") -> None:
-        """Draw a way; ``tail`` and the second of ``goal`` are the frames that it ends at."""
-        clipped = {"ltail": tail, "lhead": goal[1]}
+    def edge(
+        self, source: str, head_node: tuple[str, str], attributes: Json, tail: str = ""
+    ) -> None:
+        """Draw a transition; ``tail`` and the second item of ``head_node`` are its frames."""
+        clipped = {"ltail": tail, "lhead": head_node[1]}
         found = {name: frame for name, frame in clipped.items() if frame}
-        self.edges.append({"tail": source, "head": goal[0], "attributes": {**attributes, **found}})
+        self.edges.append(
+            {"tail": source, "head": head_node[0], "attributes": {**attributes, **found}}
+        )
 
     def _container(self, name: str, state: Json, place: str, into: Json) -> tuple[str, str, str]:
-        """Draw a state that holds others; get the way in, the way out and its frame."""
+        """Draw a state that contains others; return its entry, its exit and its frame."""
         frame = f"cluster {place}"
         inside = _level()
         into["subgraphs"].append(
@@ -161,7 +165,7 @@ def _container_label(state: Json) -> str:
 
 
 def _transitions(state: Json) -> Iterator[tuple[str, Json]]:
-    """Get where a state leads, and how that is drawn; to nowhere is its level's end."""
+    """List a state's transitions and their attributes; an empty target is the end of its level."""
     conditions: dict[str, list[str]] = {}
     for choice in state.get("Choices", ()):
         conditions.setdefault(choice["Next"], []).append(_shorten(choice["Condition"]))
@@ -235,7 +239,7 @@ def _wrap(text: str) -> str:
 
 
 def _node_name(name: str) -> Json:
-    """Draw where something begins or ends."""
+    """Return the node at which a container begins or ends."""
     style = {"label": "", "shape": "circle", "width": 0.1, "height": 0.1, "fixedsize": True}
     style |= {"style": "filled", "color": SOFT, "fillcolor": SOFT}
     return {"name": name, "attributes": style}

@@ -50,7 +50,7 @@ class Camera(StepsView):
 
 def draw() -> None:
     """Upload an ISO, and draw what a terminal shows."""
-    operations.WAIT_SECONDS = 0.3  # type: ignore[misc] # as much shorter as the build is
+    operations.WAIT_SECONDS = 0.3  # type: ignore[misc] # shortened like the build
     film = Console(record=True, file=io.StringIO(), width=_WIDTH, force_terminal=True)
     film.print("$ isodrop upload Win11.iso\n", style="bold", highlight=False)
     with (

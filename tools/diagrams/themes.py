@@ -1,7 +1,7 @@
-"""The colours of the drawn pictures, in the light and in the dark.
+"""The colours of the drawn pictures, in light and dark themes.
 
-A picture is drawn in the light colours. A style sheet within it, which a browser follows, changes
-those that are written down here where its reader prefers the dark; no other colour changes.
+A picture is drawn in the light colours. For readers who prefer a dark theme, a style sheet in it
+replaces the colours that are listed here; no other colour changes.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ WORK: Final = "#0969da"
 FORK: Final = "#9a6700"
 GOOD: Final = "#1a7f37"
 BAD: Final = "#cf222e"
-IN_THE_DARK: Final[Mapping[str, str]] = MappingProxyType(
+DARK_COLOURS: Final[Mapping[str, str]] = MappingProxyType(
     {
         PAGE: "#161b22",
         CARD: "#0d1117",
@@ -33,14 +33,14 @@ IN_THE_DARK: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 FONT: Final = "Arial"
-"""Whose widths both drawers know; see :func:`apply_themes` for who has no Arial."""
+"""Both drawing programs know its widths; :func:`apply_themes` adds fallbacks for it."""
 
 
 def apply_themes(svg: str) -> str:
-    """Give a picture in the light colours the dark ones, too."""
+    """Add the dark colours to a picture in the light ones."""
     rules = "".join(
         f'[{part}="{light}"]{{{part}:{dark}}}'
-        for light, dark in IN_THE_DARK.items()
+        for light, dark in DARK_COLOURS.items()
         for part in ("fill", "stroke")
     )
     svg = svg[svg.index("<svg") :].replace(f'"{FONT}"', f'"{FONT},Helvetica,sans-serif"')

@@ -1,7 +1,7 @@
 """Verify in a real account what is not documented, before the first paid build: ``make probe``.
 
-It asks for consent before each write, removes what it wrote, and builds nothing. What it costs
-is some requests. ``make smoke`` goes on with what takes a build.
+It asks for consent before each write, removes what it wrote, and builds nothing. It costs only a
+few requests. ``make smoke`` verifies what requires a build.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with find_stack(options) as (session, stack):
             context = CheckContext(Aws(session), stack, datetime.now(UTC), options.profile)
-            found = list(_points(session, context, agreed=options.yes))
+            found = list(_points(session, context, consented=options.yes))
     except IsodropError as error:
         print_error(str(error))
         return ExitCode.ERROR
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return POINT_DIFFERS if any(each.result == DIFFERS for each in found) else 0
 
 
-def _points(session: Any, context: CheckContext, *, agreed: bool) -> Iterator[Point]:
+def _points(session: Any, context: CheckContext, *, consented: bool) -> Iterator[Point]:
     stack = Stack(
         name=context.name,
         bucket=context.bucket,
@@ -54,12 +54,12 @@ def _points(session: Any, context: CheckContext, *, agreed: bool) -> Iterator[Po
         resources={"UploadRule": context.resource("UploadRule")},
     )
     for probe in PROBES:
-        if probe.writes and not (agreed or _ask_consent(probe, stack)):
+        if probe.writes and not (consented or _ask_consent(probe, stack)):
             yield probe.declined()
         else:
-            print(f"asking: {probe.name}", file=sys.stderr, flush=True)
+            print(f"checking: {probe.name}", file=sys.stderr, flush=True)
             yield probe.point(session, stack)
-    print("asking: rights of the roles", file=sys.stderr, flush=True)
+    print("checking: permissions of the roles", file=sys.stderr, flush=True)
     yield _check_permissions(context)
 
 
@@ -75,14 +75,16 @@ def _check_permissions(context: CheckContext) -> Point:
     """Let IAM simulate what the roles need, as doctor does."""
     checks = [each for each in CHECKS if each.name.startswith("can-")]
     found = list(run_checks(context, checks))
-    bad = [each.result.message for each in found if each.result.level is Level.ERROR]
-    unseen = [each.result.message for each in found if each.result.level is Level.WARNING]
+    denied = [each.result.message for each in found if each.result.level is Level.ERROR]
+    skipped = [each.result.message for each in found if each.result.level is Level.WARNING]
     expected = "IAM allows each role what it needs"
-    if bad:
-        return Point("rights of the roles", expected, "; ".join(bad), DIFFERS)
-    if unseen:
-        return Point("rights of the roles", expected, "; ".join(unseen), NOT_OBSERVED)
-    return Point("rights of the roles", expected, f"{len(found)} of {len(found)} allowed", HELD)
+    if denied:
+        return Point("permissions of the roles", expected, "; ".join(denied), DIFFERS)
+    if skipped:
+        return Point("permissions of the roles", expected, "; ".join(skipped), NOT_OBSERVED)
+    return Point(
+        "permissions of the roles", expected, f"{len(found)} of {len(found)} allowed", HELD
+    )
 
 
 def _print_results(found: Sequence[Point]) -> None:

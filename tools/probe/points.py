@@ -1,7 +1,7 @@
-"""What the probe asks of AWS: each a question, what is expected, and what came. Asks, judges.
+"""The points that the probe verifies: for each a request, the expected and the observed result.
 
-Each function asks a session one thing and gives a point. What writes cleans up behind itself,
-whatever happens meanwhile.
+Each function verifies one thing with a session, and returns what it observed and whether that was
+expected. A function that writes something removes it again, whatever happens meanwhile.
 """
 
 import base64
@@ -21,7 +21,7 @@ from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, Point
 
 MIB: Final = 1 << 20
 PART: Final = 5 * MIB
-"""The least that S3 takes for a part that is not the last."""
+"""The minimum size that S3 accepts for a part other than the last."""
 QUERY_SECONDS: Final = 30.0
 _ENDED: Final = frozenset({"Complete", "Failed", "Cancelled", "Timeout", "Unknown"})
 
@@ -56,7 +56,7 @@ class Probe:
     name : str
     expected : str
     request : callable
-        Gives what was observed, and whether that is what was expected.
+        Returns what was observed, and whether that was expected.
     writes : str
         What it writes and removes; empty if it only reads.
     """
@@ -75,7 +75,7 @@ class Probe:
         return Point(self.name, self.expected, observed, HELD if held else DIFFERS)
 
     def declined(self) -> Point:
-        """Return the point for a refused consent."""
+        """Return the point if consent was refused."""
         return Point(self.name, self.expected, "you did not agree", NOT_OBSERVED)
 
 
@@ -95,9 +95,9 @@ def unknown_build(session: Any, stack: Stack) -> tuple[str, bool]:
     state = next(each for each in states_of(json.loads(found["definition"])) if _gets_builds(each))
     image = Arn.parse(stack.machine_arn).sibling("imagebuilder", "image/isodrop-probe/1.0.0/1")
     given = {"ImageBuildVersionArn": str(image)}
-    if "amazonaws" not in client.meta.endpoint_url:  # the stack on this machine has one host only
-        one = Config(inject_host_prefix=False)
-        client = session.client("stepfunctions", config=one)
+    if "amazonaws" not in client.meta.endpoint_url:  # the local stack has only one host
+        no_prefix = Config(inject_host_prefix=False)
+        client = session.client("stepfunctions", config=no_prefix)
     response = client.test_state(
         definition=json.dumps({"QueryLanguage": "JSONata", **state, "Arguments": given}),
         roleArn=found["roleArn"],
@@ -127,11 +127,11 @@ def rule_pattern(session: Any, stack: Stack) -> tuple[str, bool]:
     name = f"isodrop-probe-{uuid.uuid4().hex[:12]}"
     try:
         client.put_rule(Name=name, EventPattern=pattern, State="DISABLED")
-        observed, held = "taken", True
+        observed, held = "accepted", True
     except client.exceptions.InvalidEventPatternException as error:
         return str(error)[:300], False
     finally:
-        client.delete_rule(Name=name)  # one that is not there is deleted, too
+        client.delete_rule(Name=name)  # deleting a missing rule is no error
     return observed, held
 
 
@@ -147,9 +147,9 @@ def part_checksums(session: Any, stack: Stack) -> tuple[str, bool]:
         upload = s3.create_multipart_upload(
             **where, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
         )["UploadId"]
-        of = {"Bucket": stack.bucket, "Key": source}
+        source_version = {"Bucket": stack.bucket, "Key": source}
         if "VersionId" in put:
-            of["VersionId"] = put["VersionId"]
+            source_version["VersionId"] = put["VersionId"]
         response = []
         for number, begin in enumerate((0, PART), 1):
             end = min(begin + PART, len(data)) - 1
@@ -157,7 +157,7 @@ def part_checksums(session: Any, stack: Stack) -> tuple[str, bool]:
                 **where,
                 UploadId=upload,
                 PartNumber=number,
-                CopySource=of,
+                CopySource=source_version,
                 CopySourceRange=f"bytes={begin}-{end}",
                 CopySourceIfMatch=put["ETag"],
             )["CopyPartResult"]
@@ -204,40 +204,40 @@ def saved_query(session: Any, stack: Stack) -> tuple[str, bool]:
     """Run one of the stack's saved queries over the last hour."""
     logs = session.client("logs")
     saved = logs.describe_query_definitions(queryDefinitionNamePrefix=f"{stack.name}/")
-    one = next(
+    query = next(
         (each for each in saved["queryDefinitions"] if each["name"].endswith("kind and code")), None
     )
-    if one is None:
-        return f"{len(saved['queryDefinitions'])} saved queries, and not that one", False
+    if query is None:
+        return f"{len(saved['queryDefinitions'])} saved queries, but not that one", False
     now = int(time.time())
-    query_started = logs.start_query(
-        logGroupNames=one["logGroupNames"],
-        queryString=one["queryString"],
+    query_id = logs.start_query(
+        logGroupNames=query["logGroupNames"],
+        queryString=query["queryString"],
         startTime=now - 3600,
         endTime=now,
     )["queryId"]
     deadline = time.monotonic() + QUERY_SECONDS
     while True:
-        found = logs.get_query_results(queryId=query_started)
+        found = logs.get_query_results(queryId=query_id)
         if found["status"] in _ENDED or time.monotonic() > deadline:
             return f"{found['status']}, {len(found['results'])} rows", found["status"] == "Complete"
         time.sleep(0.5)
 
 
 PROBES: Final = (
-    Probe("definition", "Step Functions validates it without a word", definition),
+    Probe("definition", "Step Functions validates it without findings", definition),
     Probe("unknown build", "an error that the state machine catches by its name", unknown_build),
     Probe(
         "rule's pattern",
-        "EventBridge takes it",
+        "EventBridge accepts it",
         rule_pattern,
         "puts a disabled rule isodrop-probe-… and deletes it",
     ),
     Probe(
         "part checksums",
-        "S3 gives the SHA-256 of each part that it copies, and their composite",
+        "S3 returns the SHA-256 of each part that it copies, and their composite",
         part_checksums,
         "puts an object of 6 MiB, isodrop-probe-….bin, into {bucket}, copies it, and deletes both",
     ),
-    Probe("saved query", "CloudWatch takes it and completes it", saved_query),
+    Probe("saved query", "CloudWatch accepts it and completes it", saved_query),
 )

@@ -1,7 +1,7 @@
 """One real import on a deployed stack: ``make smoke ISO=Win11.iso``. It costs one build.
 
 Runs ``isodrop doctor``, prints the cost and asks for consent, uploads the ISO, follows its import,
-and prints which of the points that no documentation settles hold.
+and prints which of the undocumented points hold.
 """
 
 import argparse
@@ -51,8 +51,8 @@ class Observations:
     """What was observed while the run was followed."""
 
     found: list[points.Point] = field(default_factory=list)
-    built: float | None = None
-    listed: float | None = None
+    build_seen_at: float | None = None
+    listed_at: float | None = None
 
 
 def main(
@@ -68,7 +68,9 @@ def main(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("iso", type=_iso, help="a real ISO")
-    parser.add_argument("--yes", action="store_true", help="spend it without asking for consent")
+    parser.add_argument(
+        "--yes", action="store_true", help="start the build without asking for consent"
+    )
     add_stack_options(parser)
     options = parser.parse_args(arguments)
     if environ.get("CI"):
@@ -84,10 +86,10 @@ def main(
         return ExitCode.ERROR
 
 
-def _iso(named: str) -> Path:
-    if not named:
+def _iso(text: str) -> Path:
+    if not text:
         raise argparse.ArgumentTypeError("name one: make smoke ISO=Win11.iso")
-    return Path(named)
+    return Path(text)
 
 
 def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
@@ -100,7 +102,7 @@ def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int
         return ExitCode.FAILED
     print(COSTS.format(iso=options.iso, bucket=context.bucket), flush=True)
     if not options.yes and not _ask_consent():
-        print_error("not agreed: nothing was spent")
+        print_error("no consent: nothing was spent")
         return ExitCode.ERROR
     with open_operator(options) as operator:
         key = _upload(operator, context, options.iso)
@@ -110,13 +112,13 @@ def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int
 
 def _ask_consent() -> bool:
     try:
-        return input("Type yes to go on: ").strip().lower() == "yes"
+        return input("Type yes to continue: ").strip().lower() == "yes"
     except EOFError:
         return False
 
 
 def _upload(operator: Operator, context: CheckContext, iso: Path) -> str:
-    """Upload, as another import on purpose if that is allowed, so that there is a build."""
+    """Upload the ISO; if overrides allow it, as an import of its own, so that a build starts."""
     key = context.parameter("KeyPrefix") + iso.name
     metadata = {}
     if "rebuild" in context.parameter("AllowedOverrides").split(","):
@@ -141,11 +143,11 @@ def _follow(
             build_arn = run.import_build.arn
             print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {build_arn or ''}", flush=True)
         if run.import_build.arn is not None:
-            if observations.built is None:
-                observations.built = time.monotonic()
+            if observations.build_seen_at is None:
+                observations.build_seen_at = time.monotonic()
                 observations.found.append(_repeat_request(operator, run, "at once"))
-            if observations.listed is None and _is_listed(operator, run.import_build.arn):
-                observations.listed = time.monotonic()
+            if observations.listed_at is None and _is_listed(operator, run.import_build.arn):
+                observations.listed_at = time.monotonic()
         if run.answered_at is not None:
             return run, observations
         sleep(POLL_SECONDS)
@@ -153,16 +155,18 @@ def _follow(
 
 def _repeat_request(operator: Operator, run: Run, when: str) -> points.Point:
     """Send the frozen request once more."""
-    attempt, built = _attempt(operator, run), str(run.import_build.arn)
+    attempt, build_arn = _attempt(operator, run), str(run.import_build.arn)
     if attempt is None:
-        return points.token(when, built, None, "no attempt is known")
+        return points.token(when, build_arn, None, "no attempt is known")
     try:
-        again = operator.builder.import_disk_image(attempt.request)
+        repeated_arn = operator.builder.import_disk_image(attempt.request)
     except AccessDeniedError:
-        return points.token(when, built, None, "you may not ImportDiskImage or PassRole yourself")
-    if again != built:
-        operator.builder.cancel(again)
-    return points.token(when, built, again)
+        return points.token(
+            when, build_arn, None, "you lack permission for ImportDiskImage or PassRole"
+        )
+    if repeated_arn != build_arn:
+        operator.builder.cancel(repeated_arn)
+    return points.token(when, build_arn, repeated_arn)
 
 
 def _attempt(operator: Operator, run: Run) -> Attempt | None:
@@ -207,8 +211,8 @@ def _points(
             yield _repeat_request(operator, run, "after the end")
         lag = (
             None
-            if observations.listed is None or observations.built is None
-            else observations.listed - observations.built
+            if observations.listed_at is None or observations.build_seen_at is None
+            else observations.listed_at - observations.build_seen_at
         )
         yield points.lag(lag)
         image = operator.builder.imagebuilder.get_image(imageBuildVersionArn=run.import_build.arn)[
@@ -264,7 +268,7 @@ def _log_writers(session: Any, log_group: str) -> points.Point:
 
 
 def _without_object(operator: Operator, run: Run) -> points.Point:
-    """Send the frozen request for an object that is not there, under a name of its own."""
+    """Send the frozen request for an object that does not exist, under another name."""
     attempt = _attempt(operator, run)
     if attempt is None:
         return points.missing_object(None, None, "no attempt is known")
@@ -272,13 +276,15 @@ def _without_object(operator: Operator, run: Run) -> points.Point:
     uri = f"s3://{operator.bucket}/{own}.iso"
     request: Any = {**attempt.request, "name": own, "uri": uri, "clientToken": str(uuid.uuid4())}
     try:
-        began = operator.builder.import_disk_image(request)
+        build_arn = operator.builder.import_disk_image(request)
     except AccessDeniedError:
-        return points.missing_object(None, None, "you may not ImportDiskImage or PassRole yourself")
+        return points.missing_object(
+            None, None, "you lack permission for ImportDiskImage or PassRole"
+        )
     except IsodropError as error:
         return points.missing_object(str(error)[:200], None)
-    operator.builder.cancel(began)
-    return points.missing_object(None, began)
+    operator.builder.cancel(build_arn)
+    return points.missing_object(None, build_arn)
 
 
 def _history(operator: Operator, execution: str) -> Iterator[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""What is not documented and isodrop rests on: expected, observed, and whether it held. Pure."""
+"""Undocumented behaviour that isodrop relies on: expected, observed, and whether it held. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -41,16 +41,16 @@ def _make_point(name: str, expected: str, observed: str, held: bool | None) -> P
     return Point(name, expected, observed, {None: NOT_OBSERVED, True: HELD, False: DIFFERS}[held])
 
 
-def token(when: str, build_arn: str, again: str | None, why_not: str = "") -> Point:
-    """Judge what the same request came to when it was sent again."""
+def token(when: str, build_arn: str, repeated_arn: str | None, why_not: str = "") -> Point:
+    """Compare the build of a repeated request with the original one."""
     name, expected = f"token repeated {when}", "the same build"
-    if again is None:
+    if repeated_arn is None:
         return _make_point(name, expected, why_not, None)
-    return _make_point(name, expected, again, again == build_arn)
+    return _make_point(name, expected, repeated_arn, repeated_arn == build_arn)
 
 
 def lag(seconds: float | None) -> Point:
-    """Report the delay after which a listing had the build that GetImage returned."""
+    """Report how long it took until a build that GetImage returned was listed."""
     expected = "ListImageBuildVersions may lag behind"
     if seconds is None:
         return _make_point("list lag", expected, "never listed while it was followed", False)
@@ -60,9 +60,9 @@ def lag(seconds: float | None) -> Point:
 def tags(sent: Mapping[str, str], stored: Mapping[str, str]) -> Point:
     """Compare the import's tags with those on the image."""
     changed = sorted(name for name, value in sent.items() if stored.get(name) != value)
-    observed = f"{len(sent)} tags as sent" if not changed else f"other: {', '.join(changed)}"
+    observed = f"{len(sent)} tags as sent" if not changed else f"different: {', '.join(changed)}"
     return _make_point(
-        "tag characters", "each tag on the image as it was sent", observed, not changed
+        "tag characters", "each tag of the image as it was sent", observed, not changed
     )
 
 
@@ -75,7 +75,7 @@ def release(plan: ImportPlan) -> Point:
 
 
 def key(encryption: str | None, kind: str) -> Point:
-    """Judge whether Image Builder could read an ISO under a KMS key."""
+    """Check whether Image Builder could read an ISO under a KMS key."""
     expected = "kms:Decrypt for both of Image Builder's roles is enough"
     if encryption not in ("aws:kms", "aws:kms:dsse"):
         return _make_point(
@@ -85,7 +85,7 @@ def key(encryption: str | None, kind: str) -> Point:
 
 
 def steps(history: History) -> Point:
-    """Judge whether Step Functions' SDK counts steps."""
+    """Check whether Step Functions' SDK counts steps."""
     counted = steps_counted({"events": list(history)})
     observed = {None: "no steps were requested", True: "counted", False: "not counted"}[counted]
     return _make_point(
@@ -118,28 +118,31 @@ def quota(history: History) -> Point:
                 return _make_point(
                     "quota error", expected, str(details.get("cause", ""))[:200], True
                 )
-    return _make_point("quota error", expected, "no quota was met", None)
+    return _make_point("quota error", expected, "no quota was reached", None)
 
 
 def ami_tags(image: Mapping[str, str], ami: Mapping[str, str] | None) -> Point:
-    """Judge whether the AMI has the tags of its image, after isodrop has written them there."""
+    """Check whether the AMI has the tags of its image, after isodrop has written them there."""
     name, expected = "tags on the AMI", "each tag of the image"
     if ami is None:
         return _make_point(name, expected, "no AMI of this Region", None)
     missing = sorted(key for key, value in image.items() if ami.get(key) != value)
-    observed = f"{len(ami)} tags" if not missing else f"without or other: {', '.join(missing)}"
+    observed = f"{len(ami)} tags" if not missing else f"missing or different: {', '.join(missing)}"
     return _make_point(name, expected, observed, not missing)
 
 
 def distributed_names(home: str, amis: Iterable[Mapping[str, Any]]) -> Point:
     """Report the names of distributed images."""
     details = list(amis)
-    name, expected = "name of a distributed image", "that of the image at home, in every Region"
-    here = {each["name"] for each in details if each["region"] == home}
-    there = {each["name"] for each in details if each["region"] != home}
-    if not there:
+    name, expected = (
+        "name of a distributed image",
+        "that of the image in the stack's Region, in every Region",
+    )
+    home_names = {each["name"] for each in details if each["region"] == home}
+    other_names = {each["name"] for each in details if each["region"] != home}
+    if not other_names:
         return _make_point(name, expected, "it was not distributed", None)
-    return _make_point(name, expected, ", ".join(sorted(there)), there <= here)
+    return _make_point(name, expected, ", ".join(sorted(other_names)), other_names <= home_names)
 
 
 def log_writers(users: Iterable[str] | None, why_not: str = "") -> Point:
@@ -149,10 +152,10 @@ def log_writers(users: Iterable[str] | None, why_not: str = "") -> Point:
     return _make_point(name, expected, ", ".join(found) or why_not, None if not found else True)
 
 
-def missing_object(refused: str | None, began: str | None, why_not: str = "") -> Point:
+def missing_object(refused: str | None, build_arn: str | None, why_not: str = "") -> Point:
     """Report the result of an import of a missing object; nothing depends on it."""
     name, expected = "ImportDiskImage without an object", "an error, or a build that would fail"
-    if refused is None and began is None:
+    if refused is None and build_arn is None:
         return _make_point(name, expected, why_not, None)
-    observed = refused or f"a build began, and was cancelled: {began}"
+    observed = refused or f"a build was started, and cancelled: {build_arn}"
     return _make_point(name, expected, observed, True)

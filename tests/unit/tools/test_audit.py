@@ -113,7 +113,7 @@ def test_findings_of_checkov_are_read() -> None:
         ([], "checked nothing"),
         ({"passed": 0, "failed": 0}, "checked nothing"),
         (checkov(parsing_errors=1), "could not read"),
-        (checkov(skipped=1), "exceptions.toml is the place"),
+        (checkov(skipped=1), "belong in exceptions.toml"),
     ],
 )
 def test_a_resource_skipped_by_checkov_does_not_pass(report: Any, message: str) -> None:
@@ -151,8 +151,8 @@ def test_findings_of_bandit_are_read() -> None:
     [
         (bandit(["a.py"]), "could not read"),
         (bandit(loc=0), "read no code"),
-        (bandit(nosec=1), "exceptions.toml is the place"),
-        (bandit(skipped_tests=1), "exceptions.toml is the place"),
+        (bandit(nosec=1), "belong in exceptions.toml"),
+        (bandit(skipped_tests=1), "belong in exceptions.toml"),
     ],
 )
 def test_a_file_skipped_by_bandit_does_not_pass(report: Any, message: str) -> None:
@@ -264,8 +264,8 @@ def unable() -> Outcome:
     ("check", "status", "line"),
     [
         (lambda: Outcome("9 packages"), 0, "bandit     passed  9 packages"),
-        (lambda: Outcome("9 packages", ("a", "b")), 1, "bandit     FAILED  9 packages; 2 to do"),
-        (unable, 1, "bandit     FAILED  not audited; 1 to do"),
+        (lambda: Outcome("9 packages", ("a", "b")), 1, "bandit     FAILED  9 packages; 2 to fix"),
+        (unable, 1, "bandit     FAILED  not audited; 1 to fix"),
     ],
 )
 def test_each_check_has_a_line_and_one_that_fails_fails_all(

@@ -17,7 +17,7 @@ from isodrop_local.template import ROOT
 from tools.diagrams import dashboard, state_machine
 from tools.diagrams.__main__ import Sources, find_drift, make_diagrams, sources
 from tools.diagrams.record import Sample
-from tools.diagrams.themes import IN_THE_DARK, apply_themes
+from tools.diagrams.themes import DARK_COLOURS, apply_themes
 
 PICTURES = ("docs/machine.svg", "docs/dashboard.svg")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -239,14 +239,14 @@ class TestInTheDark:
             each for each in drawn.iter() if (each.text or "").strip() and "fill" in each.attrib
         ]
         assert len(words) > 20
-        assert {each.attrib["fill"] for each in words} <= IN_THE_DARK.keys()
+        assert {each.attrib["fill"] for each in words} <= DARK_COLOURS.keys()
         for each in drawn.iter(f"{SVG}text"):
             assert "fill" in each.attrib or len(each), "black in the dark"
 
     def test_fill_and_stroke_of_a_colour_change_in_the_dark(
         self,
     ) -> None:
-        light, dark = next(iter(IN_THE_DARK.items()))
+        light, dark = next(iter(DARK_COLOURS.items()))
         svg = apply_themes(
             f'<?xml version="1.0"?><svg ><path fill="{light}" stroke="{light}"/></svg>'
         )
