@@ -379,7 +379,7 @@ def _notify(walk: Walk, stack: LocalStack) -> None:
     described = stack.client("cloudformation").describe_stacks(StackName=PACKAGED)["Stacks"][0]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
     s3, sqs = stack.client("s3"), stack.client("sqs")
-    queue = sqs.create_queue(QueueName="hears-of-invoices")["QueueUrl"]
+    queue = sqs.create_queue(QueueName="invoice-events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
     there = [{"Id": "invoices", "QueueArn": arn["QueueArn"], "Events": ["s3:ObjectCreated:*"]}]
     for before in ({}, {"QueueConfigurations": there}):

@@ -18,10 +18,10 @@ from samtranslator.yaml_helper import yaml_parse
 
 from isodrop.aws.ledger import Ledger
 from isodrop_local.s3_multipart import Behaviour
-from tests.support import remembered
+from tests.support import sdk_caches
 from tests.support.moto_s3 import real_multipart
 
-remembered.apply()
+sdk_caches.apply()
 
 ACCOUNT = {
     "AWS_ACCESS_KEY_ID": "testing",

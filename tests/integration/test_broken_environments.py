@@ -152,31 +152,31 @@ BROKEN = {
             "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r",
         },
     ),
-    "a role whose source is not there": Broken(
+    "a role whose source profile is missing": Broken(
         "correct the profile",
         environ={},
         config=profile("role_arn = arn:aws:iam::123456789012:role/r", "source_profile = gone"),
     ),
-    "a container's credentials that nobody serves": Broken(
+    "container credentials that no server provides": Broken(
         SIGN_IN, environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/"}
     ),
     # Regions
-    "a config file that is none": Broken("correct that file", config="[default\nregion"),
+    "an invalid config file": Broken("correct that file", config="[default\nregion"),
     "no Region": Broken("--region", environ={**KEYS, "AWS_DEFAULT_REGION": ""}),
-    "a Region that is none": Broken("--region", ("list", "--region", "eu central!")),
+    "an invalid Region": Broken("--region", ("list", "--region", "eu central!")),
     "another stack": Broken("it is not an isodrop stack", answers=(stack({"Other": "1"}),)),
     "no stack": Broken("there is no stack", answers=(error("ValidationError"),)),
     # The network
-    "an endpoint that is none": Broken(
+    "an invalid endpoint": Broken(
         "AWS_ENDPOINT_URL", environ={**KEYS, "AWS_ENDPOINT_URL": "nowhere"}
     ),
-    "an endpoint where nobody listens": Broken(
+    "an endpoint where no server listens": Broken(
         "check the network", environ={**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     ),
-    "a host that has no address": Broken(
+    "a host without an address": Broken(
         "check the network", environ={**KEYS, "AWS_ENDPOINT_URL": "http://nobody.invalid"}
     ),
-    "a proxy where nobody listens": Broken(
+    "a proxy where no server listens": Broken(
         "HTTPS_PROXY", environ={**KEYS, "HTTPS_PROXY": "http://127.0.0.1:9"}
     ),
     "a portal that answers with a page": Broken("the response is not from AWS", answers=(PORTAL,)),

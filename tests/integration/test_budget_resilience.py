@@ -42,10 +42,10 @@ def run(*uploads: Upload, **how: Any) -> FinalState:
 
 def flood(count: int, *, every: float = 1.0) -> list[Upload]:
     """Uploads of one small ISO, each of them a separate import."""
-    anew = [MappingProxyType({"rebuild": str(number)}) for number in range(count)]
+    rebuilds = [MappingProxyType({"rebuild": str(number)}) for number in range(count)]
     return [
         Upload(number * every, f"{number}.iso", "one", metadata=metadata)
-        for number, metadata in enumerate(anew)
+        for number, metadata in enumerate(rebuilds)
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_flood_in_one_day_uses_the_budget_and_answers_every_upload() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.ANSWER_LOST]
+    "kind", [FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.RESPONSE_LOST]
 )
 @pytest.mark.parametrize("skip", [0, 1])
 def test_a_function_that_dies_while_counting_is_counted_once(kind: FaultKind, skip: int) -> None:

@@ -460,8 +460,8 @@ def test_a_refused_request_is_reported_and_later_uploads_succeed() -> None:
     [
         PlannedFault("imagebuilder.GetImage", FaultKind.THROTTLED, 3, 8),
         PlannedFault("imagebuilder.ListWorkflowExecutions", FaultKind.BUSY, 0, 8),
-        PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 0, 9),
-        PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 6, 9),
+        PlannedFault("events.PutEvents", FaultKind.NOTHING_ACCEPTED, 0, 9),
+        PlannedFault("events.PutEvents", FaultKind.NOTHING_ACCEPTED, 6, 9),
         PlannedFault("s3.GetObject", FaultKind.BUSY, 0, 9),
         PlannedFault("dynamodb.UpdateItem", FaultKind.THROTTLED, 2, 9),
     ],
@@ -473,7 +473,7 @@ def test_transient_errors_are_waited_out(failure: PlannedFault) -> None:
 
 def test_a_failed_notification_does_not_end_the_tracking() -> None:
     # Given a bus that refuses events for longer than a notification is retried
-    tries = [PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 0, 21)]
+    tries = [PlannedFault("events.PutEvents", FaultKind.NOTHING_ACCEPTED, 0, 21)]
 
     assert answers(run(Upload(0, "a.iso", "one"), faults=tries)) == [SUCCEEDED]
 
@@ -481,6 +481,6 @@ def test_a_failed_notification_does_not_end_the_tracking() -> None:
 def test_an_image_that_never_ends_is_reported_at_the_limit() -> None:
     # Sweeps of some hours after the answer find the build going on, and nothing to do.
     rarely = {"PollIntervalSeconds": 900}
-    end = run(Upload(0, "a.iso", "one"), parameters=rarely, speed=0.001, lasts=20 * 3600.0)
+    end = run(Upload(0, "a.iso", "one"), parameters=rarely, speed=0.001, max_seconds=20 * 3600.0)
 
     assert answers(end) == ["build-timed-out"]

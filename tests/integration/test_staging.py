@@ -81,7 +81,7 @@ def lose(harness: ImportHarness, operation: str) -> None:
 
 def error(error_code: str, status: int = 400) -> ClientError:
     answer: Any = {
-        "Error": {"Code": error_code, "Message": "said"},
+        "Error": {"Code": error_code, "Message": "refused"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     return ClientError(answer, "Any")

@@ -52,16 +52,16 @@ NAMES_OF_SOURCES = st.tuples(
 ).map(lambda parts: parts[0][0] + parts[2].join(parts[1]) + parts[0][1] + ".iso")
 
 
-def check(said: FileName) -> None:
-    assert said.windows in {"11", "10", "server", "none", None}
-    assert said.architecture in {"x64", "arm64", "x86", None}
-    assert said.language is None or said.language in KNOWN_LANGUAGES
-    assert said.revision is None or said.build is not None
-    if said.importable == "yes":
-        assert (said.windows, said.architecture) == ("11", "x64")
-        assert said.release in SUPPORTED_RELEASES
-        assert said.edition in {"business", "enterprise"}
-        assert not {"ltsc", "eval", "server", "iot", "arm64"} & {*said.name.lower().split("_")}
+def check(parsed: FileName) -> None:
+    assert parsed.windows in {"11", "10", "server", "none", None}
+    assert parsed.architecture in {"x64", "arm64", "x86", None}
+    assert parsed.language is None or parsed.language in KNOWN_LANGUAGES
+    assert parsed.revision is None or parsed.build is not None
+    if parsed.importable == "yes":
+        assert (parsed.windows, parsed.architecture) == ("11", "x64")
+        assert parsed.release in SUPPORTED_RELEASES
+        assert parsed.edition in {"business", "enterprise"}
+        assert not {"ltsc", "eval", "server", "iot", "arm64"} & {*parsed.name.lower().split("_")}
 
 
 @given(ANY_KEY)
@@ -73,9 +73,9 @@ def test_any_key_parses_to_known_values_only(key: str) -> None:
 def test_every_name_of_a_source_parses_to_known_values(
     name: str,
 ) -> None:
-    said = parse_file_name(name)
-    check(said)
-    assert len(name) > MAX_NAME or said.family is not None
+    parsed = parse_file_name(name)
+    check(parsed)
+    assert len(name) > MAX_NAME or parsed.family is not None
 
 
 @given(NAMES_OF_SOURCES, st.integers(0, 255), st.text(ALPHABET, max_size=3))

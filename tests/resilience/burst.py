@@ -29,7 +29,7 @@ PARAMETERS: Final = {
 }
 """Rare polls, because six hundred executions share one emulator; and a budget that is never used
 up, so that uploads wait only for the quota of Image Builder."""
-PATIENCE: Final = 1500.0
+TIMEOUT_SECONDS: Final = 1500.0
 
 
 def main() -> int:
@@ -48,9 +48,9 @@ def main() -> int:
         print_summary(stack, end, time.monotonic() - began)
     for line in lines:
         print(f"  VIOLATION: {line}")
-    twice = len(end.ours) - arguments.isos
-    print(f"{len(lines)} violations; {twice} builds more than ISOs")
-    return 1 if lines or twice else 0
+    extra_builds = len(end.ours) - arguments.isos
+    print(f"{len(lines)} violations; {extra_builds} builds more than ISOs")
+    return 1 if lines or extra_builds else 0
 
 
 def burst(stack: LocalStack, isos: int) -> FinalState:
@@ -69,8 +69,8 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
     names = [f"{which}-{number}" for number in range(isos) for which in ("first", "again")]
     with ThreadPoolExecutor(8) as many:
         uploaded_isos = list(many.map(run, names))
-    stack.wait_for(partial(_all_answered, stack, len(names)), PATIENCE)
-    stack.settle(PATIENCE)
+    stack.wait_for(partial(_all_answered, stack, len(names)), TIMEOUT_SECONDS)
+    stack.settle(TIMEOUT_SECONDS)
     pages = stack.client("dynamodb").get_paginator("scan")
     scanned = pages.paginate(TableName=stack.outputs["LedgerTableName"])
     ledger: list[dict[str, Any]] = [item for page in scanned for item in page["Items"]]

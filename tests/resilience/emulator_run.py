@@ -54,7 +54,7 @@ LATEST: Final = 10_000.0
 MARGIN: Final = 1.0
 """Seconds after which an event that is due has certainly started its execution."""
 _BUSY: Final = ("open", "started", "removed", "errors")
-QUIET: Final = 2
+QUIET_SWEEPS: Final = 2
 """The run is over after this many sweeps in a row that found nothing."""
 
 
@@ -66,14 +66,14 @@ class EmulatorRun:
     schedule : Schedule
     stack : LocalStack
         Deployed with :data:`PARAMETERS`.
-    patience : float
+    timeout : float
         Seconds after which it must be over.
     """
 
-    def __init__(self, schedule: Schedule, stack: LocalStack, patience: float = 120.0) -> None:
+    def __init__(self, schedule: Schedule, stack: LocalStack, timeout: float = 120.0) -> None:
         self.schedule = schedule
         self.stack = stack
-        self._patience = patience
+        self._timeout = timeout
         self._before = {each["executionArn"] for each in stack.executions()}
         # Each run has its own keys and ISOs, so that it shares no import with another run.
         self._series = f"S{schedule.seed}X{len(self._before)}"
@@ -114,18 +114,18 @@ class EmulatorRun:
 
     def _settle(self) -> None:
         """Sweep as the template's schedule does, until nothing is in progress."""
-        quiet, deadline = 0, time.monotonic() + self._patience
-        while quiet < QUIET and time.monotonic() < deadline:
+        quiet, deadline = 0, time.monotonic() + self._timeout
+        while quiet < QUIET_SWEEPS and time.monotonic() < deadline:
             time.sleep(0.2)
             try:
                 found = self.stack.sweep()
             except StackError:  # faults affect the sweep, too
                 continue
             mine = [each for each in self.stack.executions() if self._is_new(each)]
-            still = time.monotonic() < self._last_delivery + MARGIN
-            still = still or any(each["status"] == "RUNNING" for each in mine)
-            still = still or len({*map(_version, self._answers())}) < len(self._uploaded)
-            quiet = 0 if still or any(found[name] for name in _BUSY) else quiet + 1
+            is_busy = time.monotonic() < self._last_delivery + MARGIN
+            is_busy = is_busy or any(each["status"] == "RUNNING" for each in mine)
+            is_busy = is_busy or len({*map(_version, self._answers())}) < len(self._uploaded)
+            quiet = 0 if is_busy or any(found[name] for name in _BUSY) else quiet + 1
 
     def _is_new(self, execution: dict[str, Any]) -> bool:
         return execution["executionArn"] not in self._before
@@ -176,7 +176,7 @@ class EmulatorRun:
         match action.kind:
             case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._uploaded:
                 one = self._uploaded[action.which % len(self._uploaded)]
-                self._delete_upload(one, for_good=action.kind is ActionKind.DELETE_VERSION)
+                self._delete_upload(one, permanently=action.kind is ActionKind.DELETE_VERSION)
             case ActionKind.DELETE_COPIES:
                 self._lost_copies = bool(self._staging.empty()) or self._lost_copies
             case ActionKind.CANCEL_BUILD if arns:
@@ -199,10 +199,10 @@ class EmulatorRun:
                 execution = new[action.which % len(new)]
                 self.stack.client("stepfunctions").stop_execution(executionArn=execution)
 
-    def _delete_upload(self, one: UploadedIso, *, for_good: bool) -> None:
-        which = {"VersionId": one.version} if for_good else {}
+    def _delete_upload(self, one: UploadedIso, *, permanently: bool) -> None:
+        which = {"VersionId": one.version} if permanently else {}
         self.stack.client("s3").delete_object(Bucket=self.stack.bucket, Key=one.key, **which)
-        if for_good:
+        if permanently:
             self._uploaded = deleted(self._uploaded, one.version)
 
     def _deregister(self, ami: str) -> None:

@@ -30,7 +30,7 @@ DIFFERENCES: Final[Mapping[tuple[str, str], str]] = {
     (
         "a next step of more than 256 KiB",
         SFNX,
-    ): "sfnx knows no limit of 256 KiB, and goes on to miss the build's name",
+    ): "sfnx has no limit of 256 KiB; it continues, and fails because the build's ARN is missing",
 }
 """The explained differences from the simulation, by path and interpreter."""
 
@@ -41,7 +41,7 @@ def simulated(path: Path) -> Run:
 
     def perform(resource: str, arguments: Any) -> Any:
         try:
-            return script.answer(resource, arguments)
+            return script.respond(resource, arguments)
         except CallError as error:
             raise TaskError(error.error, error.cause) from error
 
@@ -57,13 +57,13 @@ def with_sfnx(path: Path) -> Run:
     """Run a path with sfnx."""
     script = Script(path)
 
-    def answer(call: sfnx.Call) -> object:
+    def respond(call: sfnx.Call) -> object:
         try:
-            return script.answer(call.resource, call.arguments)
+            return script.respond(call.resource, call.arguments)
         except CallError as error:
             raise sfnx.Failure(error.error, error.cause) from error
 
-    ran = sfnx.run(the_definition(), UPLOAD, answer)
+    ran = sfnx.run(the_definition(), UPLOAD, respond)
     output = None if ran.error else ran.output
     return _run(script, ran.states, output, ran.error, ran.cause)
 
@@ -148,12 +148,12 @@ def _emulator(home: File) -> Callable[[Path], Run]:
     patches.apply_patches()
     from isodrop_local.patches import step_functions  # noqa: PLC0415 # likewise
 
-    playing: list[Script] = []
+    scripts: list[Script] = []
     states: list[str] = []
 
-    def answer(resource: str, arguments: Any) -> Any:
+    def respond(resource: str, arguments: Any) -> Any:
         try:
-            return playing[-1].answer(resource, json.loads(json.dumps(arguments)))
+            return scripts[-1].respond(resource, json.loads(json.dumps(arguments)))
         except CallError as error:
             raise stepfunctions._ExecutionError(error.error, error.cause) from error
 
@@ -167,15 +167,15 @@ def _emulator(home: File) -> Callable[[Path], Run]:
     for kind in ("pass", "task", "choice", "wait", "parallel"):
         name = f"_execute_{kind}"
         setattr(stepfunctions, name, recording(getattr(stepfunctions, name)))
-    leave = stepfunctions._apply_input_path
+    original_apply_input_path = stepfunctions._apply_input_path
 
     def apply_input_path(state: Any, given: Any, ctx: Any = None) -> Any:
         if state.get("Type") == "Succeed":
             states.append(ctx["State"]["Name"])
-        return leave(state, given, ctx)
+        return original_apply_input_path(state, given, ctx)
 
     stepfunctions._apply_input_path = apply_input_path
-    step_functions._invoke_resource = answer
+    step_functions._invoke_resource = respond
     step_functions.authorize = lambda *_: None  # paths have no roles
     stepfunctions._emit_execution_status_event = lambda _execution: None
     machine = EXECUTION.replace(":execution:", ":stateMachine:", 1).rpartition(":")[0]
@@ -186,7 +186,7 @@ def _emulator(home: File) -> Callable[[Path], Run]:
 
     def follow(path: Path) -> Run:
         states.clear()
-        playing.append(script := Script(path))
+        scripts.append(script := Script(path))
         execution: dict[str, Any] = {
             "stateMachineArn": machine,
             "name": "execution",

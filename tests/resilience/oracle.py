@@ -195,8 +195,10 @@ def _answers(end: FinalState) -> Mapping[tuple[str, int], list[Json]]:
 def _check_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
     answers = _answers(end)
     ids: dict[str, tuple[str, int]] = {}
-    owed = [(run, request) for run in end.uploaded for request in range(end.count_runs(run))]
-    for run, request in owed:
+    expected_runs = [
+        (run, request) for run in end.uploaded for request in range(end.count_runs(run))
+    ]
+    for run, request in expected_runs:
         name = f"{run.key} {run.version}" + (f" (retry {request})" if request else "")
         found = answers.get((run.version, request), [])
         codes = [_short(answer) for answer in found]
@@ -213,7 +215,9 @@ def _check_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
                 yield f"{name} failed for a transient reason, {_short(answer)}: {message}"
             for wrong in _check_answer(end, run, answer):
                 yield f"{name}: {wrong}"
-    for version, request in answers.keys() - {(run.version, request) for run, request in owed}:
+    for version, request in answers.keys() - {
+        (run.version, request) for run, request in expected_runs
+    }:
         yield f"there is an answer about {version}, which nobody uploaded or retried ({request})"
 
 
@@ -344,7 +348,7 @@ def _check_sequence(
     end: FinalState, what: str, builds: Sequence[Json], max_consecutive_failures: int
 ) -> Iterator[str]:
     for one, other in pairwise(builds):
-        if _useless_from(end, one) > _started_at(other):
+        if _unusable_since(end, one) > _started_at(other):
             yield f"{what} has two live builds: {one['arn']} and {other['arn']}"
     lost = 0
     for build in builds:
@@ -357,7 +361,7 @@ def _started_at(build: Json) -> float:
     return float(build["history"][0]["at"])
 
 
-def _useless_from(end: FinalState, build: Json) -> float:
+def _unusable_since(end: FinalState, build: Json) -> float:
     """Return when a build ceased to be usable; infinity if it is usable."""
     deaths = [float(each["at"]) for each in build["history"] if each["status"] in _DEAD]
     amis = [ami["image"] for ami in build["outputResources"]["amis"]]
@@ -425,4 +429,4 @@ def _check_all_has_ended(end: FinalState, *, patient: bool) -> Iterator[str]:
         if status == "RUNNING" or (patient and status not in {"SUCCEEDED", "ABORTED"}):
             yield f"{arn} is {status}"
     if end.undelivered:
-        yield f"{end.undelivered} events lie in the dead-letter queue"
+        yield f"{end.undelivered} events are in the dead-letter queue"

@@ -30,15 +30,15 @@ GET_IMAGE, COUNT = "getImage", "listWorkflowExecutions"
 
 
 @dataclass(frozen=True, slots=True)
-class Fails:
-    """A call that fails some times."""
+class CallFailure:
+    """A call that fails several times."""
 
     error: str
-    cause: str = "as the path has it"
+    cause: str = "as the path defines it"
     times: int = 1
 
 
-FOR_EVER: Final = 10_000
+FOREVER: Final = 10_000
 
 
 def next_step(name: str, build: str | None = None) -> Json:
@@ -86,7 +86,7 @@ class Path:
     ----------
     name : str
         A short description.
-    answers : mapping
+    results : mapping
         The results of calls by kind, in order; the last one is repeated.
     calls : mapping
         The expected number of calls by kind; other kinds are not checked.
@@ -95,7 +95,7 @@ class Path:
     """
 
     name: str
-    answers: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    results: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
 
@@ -117,37 +117,37 @@ PATHS: Final = (
     Path("an unknown next step", {IMPORT: [next_step("dance")]}, {IMPORT: 1, ANSWER: 0}),
     Path(
         "quota for a while",
-        {IMPORT: [Fails("QuotaError", times=20), TRACK]},
+        {IMPORT: [CallFailure("QuotaError", times=20), TRACK]},
         {IMPORT: 21, ANSWER: 1},
     ),
     Path(
-        "quota for ever",
-        {IMPORT: [Fails("QuotaError", times=FOR_EVER)]},
+        "quota forever",
+        {IMPORT: [CallFailure("QuotaError", times=FOREVER)]},
         {IMPORT: 201, GET_IMAGE: 0, ANSWER: 1},
     ),
     Path(
         "throttled for a while",
-        {IMPORT: [Fails("TransientError", times=20), TRACK]},
+        {IMPORT: [CallFailure("TransientError", times=20), TRACK]},
         {IMPORT: 21, ANSWER: 1},
     ),
     Path(
-        "throttled for ever",
-        {IMPORT: [Fails("TransientError", times=FOR_EVER)]},
+        "throttled forever",
+        {IMPORT: [CallFailure("TransientError", times=FOREVER)]},
         {IMPORT: 61, ANSWER: 1},
     ),
     Path(
         "Lambda throttled",
-        {IMPORT: [Fails("Lambda.TooManyRequestsException", times=30), TRACK]},
+        {IMPORT: [CallFailure("Lambda.TooManyRequestsException", times=30), TRACK]},
         {IMPORT: 31, ANSWER: 1},
     ),
     Path(
         "each kind of error has its own retries",
         {
             IMPORT: [
-                Fails("QuotaError", times=90),
-                Fails("Sandbox.Timedout", times=4),
-                Fails("TransientError", times=55),
-                Fails("QuotaError", times=5),
+                CallFailure("QuotaError", times=90),
+                CallFailure("Sandbox.Timedout", times=4),
+                CallFailure("TransientError", times=55),
+                CallFailure("QuotaError", times=5),
                 TRACK,
             ]
         },
@@ -155,25 +155,25 @@ PATHS: Final = (
     ),
     Path(
         "a function that crashes twice",
-        {IMPORT: [Fails("Runtime.ExitError", times=2), TRACK]},
+        {IMPORT: [CallFailure("Runtime.ExitError", times=2), TRACK]},
         {IMPORT: 3, ANSWER: 1},
     ),
     Path(
         "a function that always crashes",
-        {IMPORT: [Fails("Runtime.ExitError", times=FOR_EVER)]},
+        {IMPORT: [CallFailure("Runtime.ExitError", times=FOREVER)]},
         {IMPORT: 5, ANSWER: 1},
     ),
     Path(
         "a function that hangs once",
-        {IMPORT: [Fails("States.Timeout"), TRACK]},
+        {IMPORT: [CallFailure("States.Timeout"), TRACK]},
         {IMPORT: 2, ANSWER: 1},
     ),
     Path(
         "a function that always hangs",
-        {IMPORT: [Fails("States.Timeout", times=FOR_EVER)]},
+        {IMPORT: [CallFailure("States.Timeout", times=FOREVER)]},
         {IMPORT: 5, ANSWER: 1},
     ),
-    Path("refused", {IMPORT: [Fails("RefusedError", times=FOR_EVER)]}, {IMPORT: 5, ANSWER: 1}),
+    Path("refused", {IMPORT: [CallFailure("RefusedError", times=FOREVER)]}, {IMPORT: 5, ANSWER: 1}),
     Path(
         "a next step without a build's ARN",
         {IMPORT: [{"StatusCode": 200, "Payload": {"nextStep": "track"}}]},
@@ -188,21 +188,21 @@ PATHS: Final = (
     *map(_ended_as, ("FAILED", "CANCELLED", "DEPRECATED", "DELETED", "DISABLED")),
     Path(
         "an unknown build",
-        {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER)]},
+        {GET_IMAGE: [CallFailure("Imagebuilder.ResourceNotFoundException", times=FOREVER)]},
         {GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
         "a build that is found a little later",
-        {GET_IMAGE: [Fails("Imagebuilder.ResourceNotFoundException", times=1), AVAILABLE]},
+        {GET_IMAGE: [CallFailure("Imagebuilder.ResourceNotFoundException", times=1), AVAILABLE]},
         {GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
         "a build that cannot be read for a while",
         {
             GET_IMAGE: [
-                Fails("Imagebuilder.CallRateLimitExceededException", times=5),
-                Fails("Imagebuilder.ImagebuilderException", times=3),
-                Fails("Imagebuilder.SdkClientException", times=2),
+                CallFailure("Imagebuilder.CallRateLimitExceededException", times=5),
+                CallFailure("Imagebuilder.ImagebuilderException", times=3),
+                CallFailure("Imagebuilder.SdkClientException", times=2),
                 AVAILABLE,
             ]
         },
@@ -210,7 +210,7 @@ PATHS: Final = (
     ),
     Path(
         "a build that can never be read",
-        {GET_IMAGE: [Fails("Imagebuilder.ForbiddenException", times=FOR_EVER)]},
+        {GET_IMAGE: [CallFailure("Imagebuilder.ForbiddenException", times=FOREVER)]},
         {GET_IMAGE: 12, ANSWER: 1},
     ),
     Path(
@@ -239,7 +239,7 @@ PATHS: Final = (
     ),
     Path(
         "step counts that fail",
-        {COUNT: [Fails("Imagebuilder.ClientException", times=FOR_EVER)]},
+        {COUNT: [CallFailure("Imagebuilder.ClientException", times=FOREVER)]},
         {COUNT: 1, PROGRESSED: 1, ANSWER: 1},
     ),
     Path(
@@ -249,20 +249,20 @@ PATHS: Final = (
     ),
     Path(
         "Started cannot be published",
-        {STARTED: [Fails("TransientError", times=FOR_EVER)]},
+        {STARTED: [CallFailure("TransientError", times=FOREVER)]},
         {STARTED: 21, GET_IMAGE: 2, ANSWER: 1},
     ),
     Path(
         "Progressed cannot be published",
         {
-            PROGRESSED: [Fails("TransientError", times=FOR_EVER)],
+            PROGRESSED: [CallFailure("TransientError", times=FOREVER)],
             GET_IMAGE: [BUILDING, BUILDING, AVAILABLE],
         },
         {PROGRESSED: 8, GET_IMAGE: 3, ANSWER: 1},
     ),
     Path(
         "Progressed is published at the third attempt",
-        {PROGRESSED: [Fails("TransientError", times=2), report_result()]},
+        {PROGRESSED: [CallFailure("TransientError", times=2), report_result()]},
         {PROGRESSED: 3, ANSWER: 1},
     ),
     Path(
@@ -276,14 +276,14 @@ PATHS: Final = (
     Path(
         "a distribution that is waited for",
         {
-            DISTRIBUTE: [Fails("QuotaError", times=40), report_result({"buildArn": COPY})],
+            DISTRIBUTE: [CallFailure("QuotaError", times=40), report_result({"buildArn": COPY})],
             GET_IMAGE: [AVAILABLE],
         },
         {GET_IMAGE: 2, DISTRIBUTE: 41, ANSWER: 1},
     ),
     Path(
         "a distribution that can never be started",
-        {DISTRIBUTE: [Fails("TransientError", times=FOR_EVER)], GET_IMAGE: [AVAILABLE]},
+        {DISTRIBUTE: [CallFailure("TransientError", times=FOREVER)], GET_IMAGE: [AVAILABLE]},
         {GET_IMAGE: 1, DISTRIBUTE: 41, ANSWER: 1},
     ),
     Path(
@@ -292,24 +292,24 @@ PATHS: Final = (
             DISTRIBUTE: [report_result({"buildArn": COPY})],
             GET_IMAGE: [
                 AVAILABLE,
-                Fails("Imagebuilder.ResourceNotFoundException", times=FOR_EVER),
+                CallFailure("Imagebuilder.ResourceNotFoundException", times=FOREVER),
             ],
         },
         {GET_IMAGE: 3, DISTRIBUTE: 1, ANSWER: 1},
     ),
     Path(
         "an answer after forty failures",
-        {ANSWER: [Fails("TransientError", times=40), ANSWERED]},
+        {ANSWER: [CallFailure("TransientError", times=40), ANSWERED]},
         {ANSWER: 41},
     ),
     Path(
         "an answer that only PublishFailure publishes",
-        {ANSWER: [Fails("TransientError", times=41), ANSWERED]},
+        {ANSWER: [CallFailure("TransientError", times=41), ANSWERED]},
         {ANSWER: 42},
     ),
     Path(
         "an answer that can never be published",
-        {ANSWER: [Fails("TransientError", times=FOR_EVER)]},
+        {ANSWER: [CallFailure("TransientError", times=FOREVER)]},
         {ANSWER: 41 + 61},
         error="TransientError",
     ),
@@ -322,7 +322,7 @@ def the_definition() -> Json:
 
 
 class CallError(Exception):
-    """A call that fails because its path says so."""
+    """A call that fails because its path defines it."""
 
     def __init__(self, error: str, cause: str) -> None:
         super().__init__(f"{error}: {cause}")
@@ -331,7 +331,7 @@ class CallError(Exception):
 
 
 class Script:
-    """Answers the calls of one run of a path, and records them.
+    """Responds to the calls of one run of a path, and records them.
 
     Attributes
     ----------
@@ -341,28 +341,28 @@ class Script:
 
     def __init__(self, path: Path) -> None:
         self.calls: list[tuple[str, Any]] = []
-        self._answers = {**USUAL, **path.answers}
+        self._results = {**USUAL, **path.results}
         self._call_counts: Counter[str] = Counter()
 
-    def answer(self, resource: str, arguments: Any) -> Any:
-        """Answer a call.
+    def respond(self, resource: str, arguments: Any) -> Any:
+        """Respond to a call.
 
         Raises
         ------
         CallError
-            If the path says that it fails.
+            The path defines that the call fails.
         """
         self.calls.append((resource, arguments))
         kind = kind_of(resource, arguments)
-        place = self._call_counts[kind]
+        index = self._call_counts[kind]
         self._call_counts[kind] += 1
-        for answer in self._answers[kind]:
-            place -= answer.times if isinstance(answer, Fails) else 1
-            if place < 0:
+        for result in self._results[kind]:
+            index -= result.times if isinstance(result, CallFailure) else 1
+            if index < 0:
                 break
-        if isinstance(answer, Fails):
-            raise CallError(answer.error, answer.cause)
-        return answer
+        if isinstance(result, CallFailure):
+            raise CallError(result.error, result.cause)
+        return result
 
 
 def kind_of(resource: str, arguments: Any) -> str:

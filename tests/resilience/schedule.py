@@ -13,7 +13,7 @@ KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
 IMPORTABLE_ISOS: Final = ("one", "two", "twin")
 REJECTED_ISOS: Final = ("server", "text")
 MAX_CONSECUTIVE_FAILURES: Final = 3
-PATIENCE: Final = 4
+MAX_DEATHS: Final = 4
 """How often the state machine retries a function that died."""
 
 
@@ -21,16 +21,16 @@ class FaultKind(StrEnum):
     """How a call goes wrong."""
 
     THROTTLED = "is throttled"
-    BROKEN = "answers 500"
-    BUSY = "answers 503"
+    BROKEN = "returns 500"
+    BUSY = "returns 503"
     LOST = "is lost before it takes effect"
-    ANSWER_LOST = "takes effect, and its answer is lost"
-    ANSWER_BROKEN = "takes effect, and answers 500"
-    NOT_TAKEN = "answers 200 and takes nothing"
+    RESPONSE_LOST = "takes effect, but its response is lost"
+    RESPONSE_BROKEN = "takes effect, but returns 500"
+    NOTHING_ACCEPTED = "returns 200, but accepts nothing"
     OUT_OF_QUOTA = "is out of quota"
-    EXPIRED = "meets an expired token"
-    SKEWED = "meets a clock that is off"
-    REFUSED = "is refused for good"
+    EXPIRED = "has an expired token"
+    SKEWED = "has a clock that is wrong"
+    REFUSED = "is refused permanently"
     UNLOADABLE = "finds a function that cannot be loaded"
     KILLED_BEFORE = "is never sent: the function is killed before it"
     KILLED_AFTER = "takes effect, and the function is killed"
@@ -48,7 +48,7 @@ _WRITES: Final = (
     "dynamodb.TransactWriteItems",
     "imagebuilder.ImportDiskImage",
 )
-_OF_COPIES: Final = (
+_COPY_CALLS: Final = (
     "s3.CreateMultipartUpload",
     "s3.UploadPartCopy",
     "s3.ListParts",
@@ -58,7 +58,7 @@ _OF_COPIES: Final = (
 )
 CALLS: Final = (
     "s3.GetObject",
-    *_OF_COPIES,
+    *_COPY_CALLS,
     "dynamodb.GetItem",
     "dynamodb.Query",
     *_WRITES,
@@ -68,7 +68,7 @@ CALLS: Final = (
     "lambda.Invoke",
 )
 """The calls of the functions and the state machine, except EC2's, which are rare."""
-_OF_DISTRIBUTIONS: Final = ("imagebuilder.DistributeImage",) * 3
+_DISTRIBUTION_CALLS: Final = ("imagebuilder.DistributeImage",) * 3
 """Chosen more often, because it is called only once for an image."""
 
 
@@ -88,8 +88,8 @@ class PlannedFault:
             FaultKind.THROTTLED: (_throttle(service, operation), 429 if service != "s3" else 503),
             FaultKind.BROKEN: ("InternalFailure", 500),
             FaultKind.BUSY: ("ServiceUnavailable", 503),
-            FaultKind.ANSWER_BROKEN: ("InternalFailure", 500),
-            FaultKind.NOT_TAKEN: (REJECTED, None),
+            FaultKind.RESPONSE_BROKEN: ("InternalFailure", 500),
+            FaultKind.NOTHING_ACCEPTED: (REJECTED, None),
             FaultKind.OUT_OF_QUOTA: ("ServiceQuotaExceededException", 402),
             FaultKind.EXPIRED: (
                 "ExpiredTokenException" if service != "s3" else "ExpiredToken",
@@ -99,7 +99,7 @@ class PlannedFault:
             FaultKind.REFUSED: ("ClientException", 400),
             FaultKind.UNLOADABLE: ("Runtime.ImportModuleError", 500),
         }.get(self.kind, (LOST_RESPONSE, None))
-        if service == "imagebuilder" and self.kind in {FaultKind.BROKEN, FaultKind.ANSWER_BROKEN}:
+        if service == "imagebuilder" and self.kind in {FaultKind.BROKEN, FaultKind.RESPONSE_BROKEN}:
             code, status = "ServiceException", None
         if service == "imagebuilder" and self.kind is FaultKind.BUSY:
             code, status = "ServiceUnavailableException", None
@@ -109,7 +109,7 @@ class PlannedFault:
             status=status,
             service=service,
             committed=self.kind
-            in {FaultKind.ANSWER_LOST, FaultKind.ANSWER_BROKEN, FaultKind.KILLED_AFTER},
+            in {FaultKind.RESPONSE_LOST, FaultKind.RESPONSE_BROKEN, FaultKind.KILLED_AFTER},
             kill_caller=self.kind in {FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER},
             times=self.times,
             skip=self.skip,
@@ -150,10 +150,10 @@ class Upload:
 
 
 class ActionKind(StrEnum):
-    """An action by hand."""
+    """A manual action, or one of Image Builder."""
 
     DELETE_OBJECT = "deletes the object"
-    DELETE_VERSION = "deletes that version for good"
+    DELETE_VERSION = "deletes that version permanently"
     DELETE_COPIES = "empties the staging bucket"
     CANCEL_BUILD = "cancels the build"
     DELETE_BUILD = "deletes the build"
@@ -215,7 +215,7 @@ class Schedule:
     def patient(self) -> bool:
         """Whether no function dies more often than the state machine retries it."""
         deaths = (each.times for each in self.faults if each.fault().kill_caller)
-        return sum(deaths) <= PATIENCE
+        return sum(deaths) <= MAX_DEATHS
 
     def __str__(self) -> str:
         """Describe it, a line for each part."""
@@ -241,7 +241,7 @@ class Schedule:
         random = Random(f"schedule {seed}")  # noqa: S311 # repeatable, not secret
         uploads = _uploads(random)
         distributes = random.random() < 0.5
-        calls = (*CALLS, *_WRITES, *_OF_COPIES, *(_OF_DISTRIBUTIONS if distributes else ()))
+        calls = (*CALLS, *_WRITES, *_COPY_CALLS, *(_DISTRIBUTION_CALLS if distributes else ()))
         return cls(
             seed=seed,
             uploads=uploads,
@@ -288,7 +288,7 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
 
 _STARTS_BUILDS: Final = ("imagebuilder.ImportDiskImage", "imagebuilder.DistributeImage")
 _ONLY: Final = {
-    FaultKind.NOT_TAKEN: "events.PutEvents",
+    FaultKind.NOTHING_ACCEPTED: "events.PutEvents",
     # These are permanent, so named tests cover them instead of random schedules.
     FaultKind.REFUSED: "",
     FaultKind.UNLOADABLE: "",
@@ -302,12 +302,12 @@ def _planned_fault(random: Random, calls: Sequence[str]) -> PlannedFault:
         kinds.remove(FaultKind.OUT_OF_QUOTA)
     if call == "lambda.Invoke":  # Step Functions has its own credentials
         kinds = [kind for kind in kinds if kind not in {FaultKind.EXPIRED, FaultKind.SKEWED}]
-    skip = int(random.expovariate(1 if call in _OF_COPIES else 1 / 6))
+    skip = int(random.expovariate(1 if call in _COPY_CALLS else 1 / 6))
     # The client itself retries each call three times.
     return PlannedFault(
         call=call,
         kind=random.choice((*kinds, FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER)),
-        skip=0 if call in _OF_DISTRIBUTIONS else skip,
+        skip=0 if call in _DISTRIBUTION_CALLS else skip,
         times=random.choice((1, 1, 1, 2, 3, 4)),
     )
 

@@ -1,6 +1,6 @@
 """AWS in one process and without real time, as the functions and the state machine call it.
 
-moto's services and the fake Image Builder answer the requests of the functions' real boto3 clients,
+moto's services and the fake Image Builder handle the requests of the functions' real boto3 clients,
 unless a fault is due; Lambda and Step Functions run the real handlers and the real definition.
 """
 
@@ -132,7 +132,7 @@ class SimulatedServices(ABC):
     machine : dict
         The state machine's definition.
     trace : callable, optional
-        Gets each call and its result, for people.
+        Called with each call and its result, for people.
     """
 
     builder: FakeImageBuilder
@@ -164,22 +164,22 @@ class SimulatedServices(ABC):
     # ------------------------------------------------------------------ requests
 
     def _wait(self) -> None:
-        """Let a call take its time: mostly little, sometimes much."""
+        """Let time pass for a call: usually little, sometimes much."""
         dice = self.random.random()
         most = 0.05 if dice < 0.85 else 2.0 if dice < 0.97 else 20.0
         self.clock.sleep(self.random.uniform(0.001, most))
 
-    def _backed_off(self, _seconds: float) -> None:
+    def _back_off(self, _seconds: float) -> None:
         """Replace the sleep between a client's own retries, and its random duration."""
         self.clock.sleep(self.random.uniform(0.0, 2.0))
 
     def _trace_line(self, *words: object) -> None:
         self._trace(f"{self.clock.now - 1_795_000_000:12.3f}  {' '.join(map(str, words))}")
 
-    def sent_by_a_function(
+    def handle_request(
         self, event_name: str, request: AWSPreparedRequest, **_more: Any
     ) -> AWSResponse | None:
-        """Answer a function's request, or apply its fault."""
+        """Respond to a function's request, or apply its fault."""
         _, name, operation = event_name.split(".")
         service = _SERVICES.get(name, name)
         self.calls += 1
@@ -301,7 +301,7 @@ class SimulatedServices(ABC):
         return convert_case(operation.output_shape, answer, str.upper)
 
     def states(self, operation: str, arguments: Mapping[str, Any]) -> Answer:
-        """Answer as Step Functions does."""
+        """Respond as Step Functions does."""
         body: dict[str, Any]
         if operation == "DescribeExecution":
             found = self.executions[arguments["executionArn"]]
@@ -311,7 +311,7 @@ class SimulatedServices(ABC):
         arn = f"{MACHINE.replace('stateMachine', 'execution')}:{arguments['name']}"
         known = self.executions.get(arn)
         if known and (known.status != "RUNNING" or known.input != arguments["input"]):
-            return _json(400, {"__type": "ExecutionAlreadyExists", "message": "Taken."})
+            return _json(400, {"__type": "ExecutionAlreadyExists", "message": "The name is used."})
         if known is None:
             self._start(arguments["input"], arn)
         return _json(200, {"executionArn": arn, "startDate": self.clock.now})
@@ -326,20 +326,20 @@ class SimulatedServices(ABC):
         self._spawn(partial(self._execute, self.executions[arn], arn))
 
     def _execute(self, execution: Execution, arn: str) -> None:
-        def unless_aborted() -> None:
+        def raise_if_aborted() -> None:
             if execution.status != "RUNNING":
                 raise AbortedError
 
         def perform(resource: str, arguments: Any) -> Any:
-            unless_aborted()
+            raise_if_aborted()
             try:
                 return self._perform(resource, arguments)
             finally:
-                unless_aborted()
+                raise_if_aborted()
 
         def sleep(seconds: float) -> None:
             self.clock.sleep(seconds)
-            unless_aborted()
+            raise_if_aborted()
 
         try:
             Machine(self._definition, perform, sleep, self.random).run(
@@ -388,7 +388,7 @@ def _simulated_session() -> boto3.Session:
 
 
 def _send(**sent: Any) -> AWSResponse | None:
-    return RUNNING[-1].sent_by_a_function(**sent)
+    return RUNNING[-1].handle_request(**sent)
 
 
 def _refused(code: str, message: str, status: int) -> TaskError:

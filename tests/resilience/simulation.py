@@ -2,7 +2,7 @@
 
 The real handlers of the real functions, driven by the real state machine's definition, call AWS
 through real boto3 clients. moto's S3, DynamoDB, EventBridge and EC2 and the fake Image Builder
-answer their requests, unless the schedule plans a fault. The seed decides the order of concurrent
+handle their requests, unless the schedule plans a fault. The seed decides the order of concurrent
 requests, so that a run can be replayed.
 """
 
@@ -106,8 +106,8 @@ class Simulation(SimulatedServices):
         Parameters of the template, instead of :data:`PARAMETERS`.
     speed : float
         How many times faster than the real service builds are.
-    lasts : float
-        The seconds after which it ends at the latest.
+    max_seconds : float
+        The maximum length of the simulation in seconds.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class Simulation(SimulatedServices):
         kill: tuple[int, bool] | None = None,
         parameters: Mapping[str, int] | None = None,
         speed: float = 1.0,
-        lasts: float = WEEK,
+        max_seconds: float = WEEK,
     ) -> None:
-        self._lasts = lasts
+        self._max_seconds = max_seconds
         self.schedule = schedule
         self.sent: Counter[str] = Counter()
         self._during = during or {}
@@ -148,7 +148,7 @@ class Simulation(SimulatedServices):
             for action in self.schedule.actions:
                 self._spawn(partial(self._act, action), action.at)
             self.clock.spawn(self._sweep)
-            self.clock.run(self._lasts)
+            self.clock.run(self._max_seconds)
             return self._end()
 
     def _spawn(self, run: Callable[[], None], after: float = 0.0) -> None:
@@ -177,8 +177,8 @@ class Simulation(SimulatedServices):
 
     def _is_building(self) -> bool:
         """Whether a build runs that will end, though perhaps no execution tracks it."""
-        goes_on = any(build.running for build in self.builder.builds.values())
-        return goes_on and self.clock.now < BEGIN + 3 * DAY
+        is_running = any(build.running for build in self.builder.builds.values())
+        return is_running and self.clock.now < BEGIN + 3 * DAY
 
     # ------------------------------------------------------------------ the environment
 
@@ -209,7 +209,7 @@ class Simulation(SimulatedServices):
             stack.callback(RUNNING.pop)
             # A client's own quick retries wait for the real clock.
             stack.enter_context(
-                patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=self._backed_off))
+                patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=self._back_off))
             )
             stack.enter_context(
                 patch.object(bootstrap, "boto3", SimpleNamespace(Session=CachedSession))
@@ -318,7 +318,7 @@ class Simulation(SimulatedServices):
             *(ServiceError, LostResponseError, OperatorError),
             self.outside("ec2").exceptions.ClientError,
         ) as error:
-            self._trace_line("in vain:", error)
+            self._trace_line("no effect:", error)
         self._trace_line("somebody", action.kind, action.which)
 
     def _act_unchecked(self, action: OperatorAction) -> None:  # noqa: C901 - a table of actions
@@ -326,11 +326,11 @@ class Simulation(SimulatedServices):
         imports = [build for build in builds if build.kind == "import"]
         running = [build.arn for build in builds if build.running]
         amis = [ami.image for build in builds for ami in build.amis]
-        going = [each for each in self.executions.values() if each.status == "RUNNING"]
+        running_executions = [each for each in self.executions.values() if each.status == "RUNNING"]
         match action.kind:
             case ActionKind.DELETE_OBJECT | ActionKind.DELETE_VERSION if self._uploaded:
                 one = self._uploaded[action.which % len(self._uploaded)]
-                self._delete(one, for_good=action.kind is ActionKind.DELETE_VERSION)
+                self._delete(one, permanently=action.kind is ActionKind.DELETE_VERSION)
             case ActionKind.DELETE_COPIES:
                 self._lost_copies = self._lost_copies or bool(self._staging.empty())
             case ActionKind.CANCEL_BUILD if running:
@@ -349,15 +349,15 @@ class Simulation(SimulatedServices):
                 self.builder.call("ImportDiskImage", theirs)
             case ActionKind.RETRY if self._uploaded:
                 self._retry(self._uploaded[action.which % len(self._uploaded)].key)
-            case ActionKind.ABORT_EXECUTION if going:
-                going[action.which % len(going)].status = "ABORTED"
+            case ActionKind.ABORT_EXECUTION if running_executions:
+                running_executions[action.which % len(running_executions)].status = "ABORTED"
             case ActionKind.FORGET_TOKENS:
                 self.builder.forget_tokens()
 
-    def _delete(self, one: UploadedIso, *, for_good: bool) -> None:
-        which = {"VersionId": one.version} if for_good else {}
+    def _delete(self, one: UploadedIso, *, permanently: bool) -> None:
+        which = {"VersionId": one.version} if permanently else {}
         self.outside("s3").delete_object(Bucket=BUCKET, Key=one.key, **which)
-        if for_good:
+        if permanently:
             self._uploaded = deleted(self._uploaded, one.version)
 
     def _retry(self, key: str) -> None:

@@ -1,8 +1,8 @@
-"""Hashes large copies as the importing function does, beside ``sha256sum``.
+"""Hashes large copies as the importing function does, and compares with ``sha256sum``.
 
-``python -m tests.soak.flat_hash`` serves a file of each size from the loopback address, reads it
-with boto3 by ranges side by side in a process of its own, and through curl into sha256sum from the
-same server. It ends with 1 if the hashes differ, or if that process took 256 MiB or more.
+``python -m tests.soak.flat_hash`` serves a file of each size from the loopback address. It reads
+the file with boto3 in parallel ranges in a separate process, and with curl and sha256sum from the
+same server. It exits with 1 if the hashes differ, or if that process used 256 MiB or more.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from random import Random
 from typing import Final
 
 SIZES: Final = (1024, 100 * 1024**2 + 1, 1024**3, 8 * 1024**3)
-MOST_MEMORY: Final = 256 * 1024**2
+MAX_MEMORY: Final = 256 * 1024**2
 _CHILD: Final = """
 import resource, sys, time
 import boto3
@@ -45,18 +45,18 @@ def main() -> int:
         prog="python -m tests.soak.flat_hash", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="in bytes")
-    parser.add_argument("--delay", type=float, default=0.025, help="seconds before an answer")
+    parser.add_argument("--delay", type=float, default=0.025, help="seconds before a response")
     parser.add_argument("--rate", type=float, default=1e12, help="bytes a second of a connection")
-    said = parser.parse_args()
+    options = parser.parse_args()
     wrong = 0
-    for size in said.sizes:
+    for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "copy.iso")
             fill(path, size)
-            with served(path, said.delay, said.rate) as port:
+            with served(path, options.delay, options.rate) as port:
                 ours, seconds, memory = hashed(port, size)
                 theirs, others = piped(port, size)
-        wrong += ours != theirs or memory >= MOST_MEMORY
+        wrong += ours != theirs or memory >= MAX_MEMORY
         print(
             f"{size:>13,} bytes  {'the same' if ours == theirs else 'OTHER'}"
             f"  {memory / 1024**2:5.0f} MiB  {seconds:7.2f} s, {size / seconds / 1e6:6.0f} MB/s"
@@ -67,18 +67,18 @@ def main() -> int:
 
 
 def fill(path: Path, size: int) -> None:
-    """Make a file that is mostly holes, with bytes here and there that tell their places."""
-    dice = Random(size)  # noqa: S311 - repeatable, not secret
+    """Make a file that is mostly holes, with random bytes in some places."""
+    random = Random(size)  # noqa: S311 - repeatable, not secret
     with path.open("wb") as file:
         file.truncate(size)
         for _ in range(min(2000, size // 64)):
-            file.seek(dice.randrange(max(1, size - 64)))
-            file.write(dice.randbytes(64))
+            file.seek(random.randrange(max(1, size - 64)))
+            file.write(random.randbytes(64))
 
 
 @contextmanager
 def served(path: Path, delay: float, rate: float) -> Iterator[int]:
-    """Serve ranges of a file; get the port."""
+    """Serve ranges of a file; return the port."""
     command = [sys.executable, "-m", "tools.bench.server", str(path), str(delay), str(rate)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -93,23 +93,23 @@ def served(path: Path, delay: float, rate: float) -> Iterator[int]:
 
 
 def hashed(port: int, size: int) -> tuple[str, float, int]:
-    """Hash it as the function does; the hash, the seconds, and the most memory."""
-    told = subprocess.run(
+    """Hash it as the function does; return the hash, the seconds and the peak memory."""
+    output = subprocess.run(
         [sys.executable, "-c", _CHILD, str(port), str(size)],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     ).stdout.split()
-    return told[0], float(told[1]), int(told[2])
+    return output[0], float(output[1]), int(output[2])
 
 
 def piped(port: int, size: int) -> tuple[str, float]:
-    """Hash it by sha256sum, by one connection."""
+    """Hash it with sha256sum, over one connection; return the hash and the seconds."""
     began = time.monotonic()
     url = f"http://127.0.0.1:{port}/"
     command = f"curl -sS -r 0-{size - 1} {url} | sha256sum"
-    told = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=True)
-    return told.stdout.split()[0], time.monotonic() - began
+    output = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=True)
+    return output.stdout.split()[0], time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reads damaged images and counts how that ends: ``make soak``, ``python -m tests.soak.reader``."""
+"""Reads damaged images and counts the results: ``make soak``, ``python -m tests.soak.reader``."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ from isodrop_local.iso_maker.iso import LAYOUTS, make_image
 from isodrop_local.iso_maker.meter import MOST_BYTES, MOST_REQUESTS, Meter
 from isodrop_local.iso_maker.mutate import mutate
 
-OURS = frozenset(
+EXPECTED_CODES = frozenset(
     {
         Code.NOT_AN_ISO,
         Code.TRUNCATED,
@@ -27,24 +27,24 @@ OURS = frozenset(
         Code.SPLIT_IMAGE,
     }
 )
-_WEIGHED = 100  # one image in so many has its memory measured, which is slow
+_MEMORY_INTERVAL = 100  # memory is measured for one of so many images, because that is slow
 _LARGE = 5_400_000_000
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the images read so far.
+    """The results of the images read so far.
 
     Attributes
     ----------
-    ends : Metrics
-        How often each code, or ``read`` where the ISO could be read all the same.
+    ends : Counter
+        How often each code occurred, or ``read`` if the ISO could be read nevertheless.
     wrong : list of str
-        What must not happen, by the number of the image.
+        Unexpected results, with the number of the image.
     requests, bytes, memory : int
-        The most that any image took; memory by the images weighed.
+        The maximum of all images; memory only of those for which it was measured.
     seconds : float
-        The longest that any image took.
+        The maximum of all images.
     """
 
     ends: Counter[str] = field(default_factory=Counter)
@@ -71,27 +71,27 @@ def damaged_image(seed: int, number: int, bases: Sequence[Image] = ()) -> Image:
 
 
 def soak(seed: int, numbers: Sequence[int], bases: Sequence[Image] = ()) -> Outcome:
-    """Read the images of these numbers and tell what became of them.
+    """Read the images of these numbers, and return the results.
 
-    They are made from ``bases``, or from what the maker makes in every layout.
+    They are made from ``bases``, or from generated images in every layout.
     """
     outcome = Outcome()
     for number in numbers:
         image = damaged_image(seed, number, bases)
         meter = Meter(image)
-        weighed = number % _WEIGHED == 0
-        if weighed:
+        measures_memory = number % _MEMORY_INTERVAL == 0
+        if measures_memory:
             tracemalloc.start()
         began = time.perf_counter()
         end = _end(meter)
         outcome.seconds = max(outcome.seconds, time.perf_counter() - began)
-        if weighed:
+        if measures_memory:
             outcome.memory = max(outcome.memory, tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
         outcome.requests = max(outcome.requests, meter.requests)
         outcome.bytes = max(outcome.bytes, meter.total)
         outcome.ends[end] += 1
-        if end not in OURS and end != "read":
+        if end not in EXPECTED_CODES and end != "read":
             outcome.wrong.append(f"{number}: {end}")
         if meter.requests > MOST_REQUESTS or meter.total > MOST_BYTES:
             outcome.wrong.append(f"{number}: {meter.requests} requests, {meter.total} bytes")
@@ -105,26 +105,31 @@ def _end(meter: Meter) -> str:
         if not error.rejection.message.isprintable():
             return f"unprintable message: {error.rejection.message!r}"
         return error.code.value
-    except Exception as error:  # noqa: BLE001 # which ones come through is the question
+    except Exception as error:  # noqa: BLE001 # any exception is a result
         return f"{type(error).__name__}: {error}"
     return "read"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak.reader", description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000, help="of images")
-    parser.add_argument("--seed", type=int, default=20240906, help="names the same images again")
-    said = parser.parse_args()
+    parser.add_argument("--count", type=int, default=100_000, help="the number of images")
+    parser.add_argument(
+        "--seed", type=int, default=20240906, help="the same seed makes the same images"
+    )
+    options = parser.parse_args()
     began = time.perf_counter()
-    outcome = soak(said.seed, range(said.count))
-    print(f"{said.count:,} damaged images, seed {said.seed}, {time.perf_counter() - began:.0f} s")
+    outcome = soak(options.seed, range(options.count))
+    print(
+        f"{options.count:,} damaged images, seed {options.seed},"
+        f" {time.perf_counter() - began:.0f} s"
+    )
     for end, count in outcome.ends.most_common():
         print(f"{count:>9,}  {end}")
     print(
         f"at most {outcome.requests} requests, {outcome.bytes:,} bytes,"
         f" {outcome.memory:,} bytes of memory, {outcome.seconds:.3f} s"
     )
-    print(f"{len(outcome.wrong)} foreign exceptions or over budget")
+    print(f"{len(outcome.wrong)} unexpected results, or images over budget")
     for line in outcome.wrong[:20]:
         print(f"  {line}", file=sys.stderr)
     return 1 if outcome.wrong else 0

@@ -1,9 +1,9 @@
 """A big upload, killed twice and resumed: ``python -m tests.soak.resumable_upload --size 1024``.
 
-Makes an ISO of so many MiB, uploads it with the command itself to the local stack, sends
-it a signal when a third and two thirds of the parts have arrived, lets the third run go to the
-answer, and prints how many parts each run has sent. What S3 has is read from S3: a part that came
-again would have another time of arrival.
+Makes an ISO of that size in MiB, uploads it with the command itself to the local stack, sends
+it a signal when a third and two thirds of the parts have arrived, lets the third run continue
+to the answer, and prints how many parts each run sent. The parts are listed by S3: a part that was
+sent twice would have another time.
 """
 
 import argparse
@@ -24,17 +24,17 @@ from isodrop_local.iso_maker import make_iso
 from isodrop_local.stack import LocalStack
 
 WAIT_SCALE: Final = 0.005
-SETTLED: Final = 1.1  # seconds; longer than S3's times are apart
+SETTLED: Final = 1.1  # seconds; more than the precision of S3's times
 _BLOCK: Final = 1 << 20
 _MARK: Final = 4096
 
 Parts = Mapping[int, str]
-"""The parts that S3 has: when each one came."""
+"""The parts that S3 has, and when each arrived."""
 
 
 @dataclass(slots=True)
 class Soak:
-    """One file on its way, and what was seen of it.
+    """The upload of one file, and its observed parts.
 
     Attributes
     ----------
@@ -43,16 +43,16 @@ class Soak:
     before : mapping of int to str
         The parts that S3 had when the last run began.
     again : set of int
-        Parts that came though S3 had them.
+        Parts that were sent although S3 had them.
     """
 
     stack: LocalStack
     path: Path
     before: Parts = field(default_factory=dict)
-    again: set[int] = field(default_factory=set)
+    repeated: set[int] = field(default_factory=set)
 
     def start(self) -> "subprocess.Popen[str]":
-        """Type the command."""
+        """Start the command."""
         return subprocess.Popen(
             [Path(sys.executable).with_name("isodrop"), "upload", str(self.path), "--json"],
             env={**self.stack.environment, "PATH": os.environ["PATH"]},
@@ -60,8 +60,8 @@ class Soak:
             text=True,
         )
 
-    def broken_off(self, how: signal.Signals, wanted: int) -> None:
-        """Run until S3 has so many parts, send the signal, and see what has come."""
+    def interrupt(self, how: signal.Signals, wanted: int) -> None:
+        """Run until S3 has that many parts, send the signal, and list the parts."""
         began = time.monotonic()
         running = self.start()
         while running.poll() is None and len(self.parts()) < wanted:
@@ -71,24 +71,28 @@ class Soak:
         self.print_run(how.name, running.returncode, self.settled(), time.monotonic() - began)
 
     def print_run(self, ended: str, status: int, after: Parts, seconds: float) -> None:
-        """Print a run, and take note of what came again."""
-        again = {number for number, came in self.before.items() if after.get(number, came) != came}
+        """Print a run, and record the parts that were sent again."""
+        repeated = {
+            number
+            for number, arrived in self.before.items()
+            if after.get(number, arrived) != arrived
+        }
         new = len(after.keys() - self.before.keys())
-        self.again |= again
+        self.repeated |= repeated
         print(
-            f"{ended:>8} {status:>5} {len(self.before):>9} {new:>6} {len(again):>6}"
+            f"{ended:>8} {status:>5} {len(self.before):>9} {new:>6} {len(repeated):>6}"
             f" {len(after):>6} {seconds:>7.1f} s",
             flush=True,
         )
         self.before = after
 
     def parts(self) -> Parts:
-        """Ask S3 which parts it has."""
+        """List the parts that S3 has."""
         s3, which = self.stack.client("s3"), {"Bucket": self.stack.bucket, "Key": self.path.name}
-        begun = s3.list_multipart_uploads(Bucket=self.stack.bucket).get("Uploads", [])
+        uploads = s3.list_multipart_uploads(Bucket=self.stack.bucket).get("Uploads", [])
         return {
             part["PartNumber"]: part["LastModified"].isoformat()
-            for upload in begun
+            for upload in uploads
             for page in s3.get_paginator("list_parts").paginate(
                 **which, UploadId=upload["UploadId"]
             )
@@ -96,7 +100,7 @@ class Soak:
         }
 
     def settled(self) -> Parts:
-        """Ask S3 until nothing comes any more that was on its way."""
+        """List the parts until no more arrive."""
         seen = self.parts()
         while True:
             time.sleep(SETTLED)
@@ -106,7 +110,7 @@ class Soak:
 
 
 def fill(path: Path) -> None:
-    """Put a mark of its own into each MiB that is a hole, lest all parts be alike."""
+    """Write unique bytes into each empty MiB, so that no two parts are equal."""
     with path.open("r+b") as file:
         for at in range(0, path.stat().st_size - _MARK, _BLOCK):
             file.seek(at)
@@ -116,7 +120,7 @@ def fill(path: Path) -> None:
 
 
 def digest_of(body: Any) -> str:
-    """Digest a file or what S3 sends."""
+    """Hash a file, or the body of a response of S3."""
     digest = hashlib.sha256()
     while block := body.read(_BLOCK):
         digest.update(block)
@@ -124,11 +128,11 @@ def digest_of(body: Any) -> str:
 
 
 def run(stack: LocalStack, path: Path, count: int) -> list[str]:
-    """Upload and kill twice, then upload to the end; return what failed."""
+    """Upload and kill twice, then complete the upload; return the failed checks."""
     soak = Soak(stack, path)
     print("ended by  exit  had before   sent  again    has    time")
-    soak.broken_off(signal.SIGINT, count // 3)
-    soak.broken_off(signal.SIGKILL, 2 * count // 3)
+    soak.interrupt(signal.SIGINT, count // 3)
+    soak.interrupt(signal.SIGKILL, 2 * count // 3)
     began = time.monotonic()
     done = soak.start()
     out, _ = done.communicate()
@@ -147,11 +151,12 @@ def run(stack: LocalStack, path: Path, count: int) -> list[str]:
         is_same = digest_of(file) == digest_of(body)
     wrong = {
         "it did not succeed": done.returncode == 0 and events[-1].get("state") == "succeeded",
-        "parts came again": not soak.again and sent.get("partsSent", 0) + had == sent["parts"],
+        "parts were sent again": not soak.repeated
+        and sent.get("partsSent", 0) + had == sent["parts"],
         "a run was not interrupted in the middle": 0 < had < sent["parts"],
         "S3 has other bytes than the file": is_same,
     }
-    return [words for words, is_well in wrong.items() if not is_well]
+    return [check for check, holds in wrong.items() if not holds]
 
 
 def main() -> int:
@@ -168,8 +173,8 @@ def main() -> int:
         fill(path)
         stack.deploy()
         wrong = run(stack, path, options.size // 8)
-    for words in wrong:
-        print(f"  WRONG: {words}")
+    for check in wrong:
+        print(f"  WRONG: {check}")
     return 1 if wrong else 0
 
 

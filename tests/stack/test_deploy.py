@@ -148,7 +148,7 @@ def test_a_stack_that_is_deleted_takes_its_copies_with_it(deployed: LocalStack) 
     cloudformation, s3 = deployed.client("cloudformation"), deployed.client("s3")
     bucket = deploy(cloudformation, s3, "short", {})["StagingBucketName"]
     s3.put_object(Bucket=bucket, Key="left.iso", Body=b"left")
-    s3.create_multipart_upload(Bucket=bucket, Key="begun.iso")
+    s3.create_multipart_upload(Bucket=bucket, Key="incomplete.iso")
 
     cloudformation.delete_stack(StackName="short")
 

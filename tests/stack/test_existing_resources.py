@@ -25,7 +25,7 @@ def before(deployed: LocalStack) -> dict[str, Any]:
     """The bucket's notifications before there is a stack: to a queue, of other events."""
     s3, sqs = deployed.client("s3"), deployed.client("sqs")
     s3.create_bucket(Bucket=BUCKET)
-    url = sqs.create_queue(QueueName="hears-of-invoices")["QueueUrl"]
+    url = sqs.create_queue(QueueName="invoice-events")["QueueUrl"]
     # S3 refuses queues that it may not send to.
     statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}}
     statement |= {"Action": "sqs:SendMessage", "Resource": "*"}

@@ -33,7 +33,7 @@ WITHOUT_EFFECT = (
     FaultKind.LOST,
     FaultKind.KILLED_BEFORE,
 )
-WITH_EFFECT = (FaultKind.ANSWER_LOST, FaultKind.ANSWER_BROKEN, FaultKind.KILLED_AFTER)
+WITH_EFFECT = (FaultKind.RESPONSE_LOST, FaultKind.RESPONSE_BROKEN, FaultKind.KILLED_AFTER)
 # Only a few, because each takes several seconds; `make soak-faults STACK=1` runs more.
 SEEDS = (1007, 1011)
 
@@ -91,7 +91,7 @@ def test_an_import_failing_in_every_way_gives_one_build_and_one_answer(
 def test_an_invocation_whose_result_is_lost_runs_beside_the_next(
     stack: LocalStack, iso: MakeIso
 ) -> None:
-    inject(stack, PlannedFault("lambda.Invoke", FaultKind.ANSWER_LOST, 0, 2))
+    inject(stack, PlannedFault("lambda.Invoke", FaultKind.RESPONSE_LOST, 0, 2))
     inject(stack, PlannedFault("lambda.Invoke", FaultKind.KILLED_BEFORE, 0, 1))
 
     key = stack.upload(iso())
@@ -127,7 +127,7 @@ def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, is
 
 
 def test_an_answer_that_the_bus_refuses_is_published_again(stack: LocalStack, iso: MakeIso) -> None:
-    inject(stack, PlannedFault("events.PutEvents", FaultKind.NOT_TAKEN, 0, 8))
+    inject(stack, PlannedFault("events.PutEvents", FaultKind.NOTHING_ACCEPTED, 0, 8))
 
     key = stack.upload(iso())
 

@@ -247,7 +247,7 @@ class Walker:
         self.delete(swept_and_gone)
         self.stack.image_builder.release()
         self.stack.deliver_next()
-        unheard = self.upload(6)
+        undelivered = self.upload(6)
         answered_long_ago = self.stack.answers("isos/1.ISO")[0]["detail"]["metadata"]["uploadId"]
         self.leave_a_copy(staging_key(answered_long_ago, 0))
         self.stack.image_builder.fail_next(
@@ -257,7 +257,7 @@ class Walker:
         def answered() -> bool:
             with suppress(StackError):  # it is killed once
                 self.stack.sweep()
-            return all(map(self.stack.answers, (swept, swept_and_gone, unheard)))
+            return all(map(self.stack.answers, (swept, swept_and_gone, undelivered)))
 
         self.stack.wait_for(answered, 90)
 

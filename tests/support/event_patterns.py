@@ -13,7 +13,7 @@ https://github.com/aws/event-ruler#machinecomplexityevaluator
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-MOST: Final = 8
+MAX_COMPLEXITY: Final = 8
 """A safe limit: EventBridge was observed to accept 9 and to refuse 12."""
 
 _Place = tuple[str, int]
@@ -22,36 +22,38 @@ _Place = tuple[str, int]
 
 def complexity(pattern: Mapping[str, Any]) -> int:
     """Return the complexity of an event pattern: that of its most complex field."""
-    return max(map(_of_field, _fields(pattern)), default=0)
+    return max(map(_field_complexity, _fields(pattern)), default=0)
 
 
 def _fields(pattern: Mapping[str, Any]) -> Iterator[list[str]]:
     """Find the wildcards of each field."""
-    for name, said in pattern.items():
-        if isinstance(said, Mapping):
-            yield from _fields(said)
+    for name, condition in pattern.items():
+        if isinstance(condition, Mapping):
+            yield from _fields(condition)
         elif name == "$or":
-            for each in said:
+            for each in condition:
                 yield from _fields(each)
         else:
             yield [
-                each["wildcard"] for each in said if isinstance(each, dict) and "wildcard" in each
+                each["wildcard"]
+                for each in condition
+                if isinstance(each, dict) and "wildcard" in each
             ]
 
 
-def _of_field(wildcards: list[str]) -> int:
+def _field_complexity(wildcards: list[str]) -> int:
     others = "\0"  # any character that is in none of them
     alphabet = {others, *"".join(wildcards)} - {"*"}
     begin = _past_stars({(each, 0) for each in wildcards})
-    most, seen, ahead = 0, {begin}, [begin]
-    while ahead:
-        places = ahead.pop()
+    most, seen, pending = 0, {begin}, [begin]
+    while pending:
+        places = pending.pop()
         most = max(most, sum("*" in wildcard[:past] for wildcard, past in places))
         for character in alphabet:
             after = _past_stars(_after(places, character))
             if after not in seen:
                 seen.add(after)
-                ahead.append(after)
+                pending.append(after)
     return most
 
 

@@ -48,5 +48,5 @@ def run(name: str, *arguments: str | Path, into: Path | None = None) -> None:
         with into.open("wb") as file:
             done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, check=False)
     if done.returncode:
-        words = (done.stderr + (done.stdout or b"")).decode(errors="replace").split("\n")
-        raise ProgramError(next((line for line in reversed(words) if line.strip()), "no word"))
+        lines = (done.stderr + (done.stdout or b"")).decode(errors="replace").split("\n")
+        raise ProgramError(next((line for line in reversed(lines) if line.strip()), "no output"))

@@ -133,14 +133,14 @@ class ImportHarness:
             allowed_overrides=frozenset(RULES),
         )
         self.builder = ImageBuilder(imagebuilder=imagebuilder, ec2=self.session.client("ec2"))
-        self.queue = self._listen()
+        self.queue = self._subscribe()
 
-    def _listen(self) -> str:
+    def _subscribe(self) -> str:
         sqs, events = self.client("sqs"), self.client("events")
         url = sqs.create_queue(QueueName="answers")["QueueUrl"]
         arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:answers"
-        events.put_rule(Name="hear", EventPattern=json.dumps({"source": ["isodrop"]}))
-        events.put_targets(Rule="hear", Targets=[{"Id": "queue", "Arn": arn}])
+        events.put_rule(Name="answers", EventPattern=json.dumps({"source": ["isodrop"]}))
+        events.put_targets(Rule="answers", Targets=[{"Id": "queue", "Arn": arn}])
         return str(url)
 
     def client(self, service: str) -> Any:
@@ -151,7 +151,7 @@ class ImportHarness:
 
     @property
     def intake(self) -> Intake:
-        """The service of ImportIso, created anew as in a new process."""
+        """The service of ImportIso, created again, as in a new process."""
         return Intake(
             s3=self.client("s3"),
             builder=self.builder,

@@ -35,9 +35,9 @@ def reference() -> dict[str, Any]:
     return found
 
 
-def listed(said: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     """Return a list of a value, or of the values in a list."""
-    return said if isinstance(said, list) else [said]
+    return value if isinstance(value, list) else [value]
 
 
 def allows(statements: Sequence[Statement], call: Call) -> bool:

@@ -12,7 +12,7 @@ from isodrop.iso.reader import find_image
 from isodrop.iso.window import Window
 from tests.support.external_tools import ProgramError, run
 
-Judge = Callable[[Path, str, Path], bytes]
+ReferenceReader = Callable[[Path, str, Path], bytes]
 """Takes an ISO, the path of its WIM and a working folder; returns the raw XML."""
 
 
@@ -62,7 +62,7 @@ def _xml(wim: Path, target: Path) -> bytes:
     return target.read_bytes()
 
 
-REFERENCE_READERS: Mapping[str, Judge] = MappingProxyType(
+REFERENCE_READERS: Mapping[str, ReferenceReader] = MappingProxyType(
     {
         "7z": by_7z,
         "7z+wimlib": by_7z_and_wimlib,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from isodrop_local.template import ROOT, source, transform
-from tests.support.event_patterns import MOST, complexity
+from tests.support.event_patterns import MAX_COMPLEXITY, complexity
 from tools.resolved_template import resolve
 
 
@@ -56,7 +56,7 @@ def test_the_rule_is_not_too_complex_whatever_the_prefix(prefix: str) -> None:
     found = dict(rules({"Resources": resolve(KeyPrefix=prefix).resources}))
     assert found
     for name, pattern in found.items():
-        assert complexity(pattern) <= MOST, name
+        assert complexity(pattern) <= MAX_COMPLEXITY, name
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_the_rule_is_not_too_complex_whatever_the_prefix(prefix: str) -> None:
 )
 def test_no_rule_of_an_example_is_too_complex(path: Any) -> None:
     for name, pattern in rules(transform(source(path))):
-        assert complexity(pattern) <= MOST, name
+        assert complexity(pattern) <= MAX_COMPLEXITY, name

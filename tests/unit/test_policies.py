@@ -188,7 +188,7 @@ def test_every_statement_is_one_that_aws_knows(path: Path) -> None:
             assert list(wrong(made, statement)) == [], f"{name}: {statement}"
 
 
-def test_there_are_policies_to_be_judged() -> None:
+def test_there_are_policies_to_compare() -> None:
     assert len(list(documents(template(TEMPLATES[0])))) >= 9
 
 

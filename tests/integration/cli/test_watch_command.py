@@ -120,12 +120,12 @@ def test_watch_reports_both_runs_of_one_upload(
     upload = harness.upload("a.iso", harness.iso(server_editions()))
     harness.claim_run(upload, "execution-0")
 
-    def answer_and_ask_anew() -> None:
+    def answer_and_retry() -> None:
         harness.follow(upload, "execution-0")
         harness.claim_run(upload, "execution-1", RunRequest(1, {}))
 
     while_waiting(
-        answer_and_ask_anew, lambda: harness.follow(upload, "execution-1", RunRequest(1, {}))
+        answer_and_retry, lambda: harness.follow(upload, "execution-1", RunRequest(1, {}))
     )
 
     _, out, _ = run("watch", "--json")

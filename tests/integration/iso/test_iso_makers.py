@@ -13,7 +13,7 @@ from isodrop_local.iso_maker import business_editions, make_wim
 from isodrop_local.iso_maker.image import Image
 from tests.support import iso_makers
 from tests.support.external_tools import run
-from tests.support.judged_images import THEIRS
+from tests.support.reference_images import THEIRS
 
 Make = Callable[[Path], Path]
 

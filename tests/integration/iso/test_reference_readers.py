@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.external_tools import ProgramError
-from tests.support.judged_images import OURS, THEIRS
+from tests.support.reference_images import OURS, THEIRS
 from tests.support.reference_readers import REFERENCE_READERS, ours
 
 CASES = {**OURS, **THEIRS}
@@ -29,18 +29,18 @@ UNABLE = {
 }
 
 
-def _unable(judge: str, name: str) -> str | None:
+def _unable(reader: str, name: str) -> str | None:
     """The error of a reference reader for an image that it cannot read, otherwise ``None``."""
     for (who, what), reason in UNABLE.items():
-        if fnmatch(judge, who) and fnmatch(name, what):
+        if fnmatch(reader, who) and fnmatch(name, what):
             return reason
     return None
 
 
-def _opinion(judge: str, image: Path, path: str, work: Path) -> bytes | str:
+def _read_xml(reader: str, image: Path, path: str, work: Path) -> bytes | str:
     """The XML that a reference reader reads, or its error."""
     try:
-        return REFERENCE_READERS[judge](image, path, work)
+        return REFERENCE_READERS[reader](image, path, work)
     except ProgramError as error:
         return str(error)
 
@@ -50,19 +50,19 @@ def test_reference_readers_read_the_same_xml(name: str, work: Path) -> None:
     case = CASES[name]
     image = case.make(work)
     xml = ours(image)
-    for judge in REFERENCE_READERS:
-        opinion = _opinion(judge, image, case.path, work)
-        reason = _unable(judge, name)
-        if isinstance(opinion, str):
-            assert reason is not None, f"{judge} says: {opinion}"
-            assert reason in opinion, judge
+    for reader in REFERENCE_READERS:
+        result = _read_xml(reader, image, case.path, work)
+        reason = _unable(reader, name)
+        if isinstance(result, str):
+            assert reason is not None, f"{reader} says: {result}"
+            assert reason in result, reader
         else:
-            assert opinion == xml, judge
+            assert result == xml, reader
 
 
 def test_at_least_25_images_have_a_reference_reader() -> None:
-    judged = {
-        name for name in CASES if any(_unable(judge, name) is None for judge in REFERENCE_READERS)
+    compared = {
+        name for name in CASES if any(_unable(reader, name) is None for reader in REFERENCE_READERS)
     }
-    assert len(judged) >= 25
-    assert set(CASES) - judged == {"ours, behind-anchor", "ours, last-anchor"}
+    assert len(compared) >= 25
+    assert set(CASES) - compared == {"ours, behind-anchor", "ours, last-anchor"}

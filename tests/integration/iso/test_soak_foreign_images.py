@@ -7,7 +7,7 @@ from isodrop.iso.udf_volume import Address, find_anchor, open_volume
 from isodrop.iso.window import Window
 from isodrop_local.iso_maker.image import SECTOR, Content, Image
 from tests.soak.reader import soak
-from tests.support.judged_images import THEIRS
+from tests.support.reference_images import THEIRS
 
 SEED = 11
 BASES = (

@@ -127,8 +127,8 @@ return "this" """
         assert call(emulator, make_function(emulator, body)) == "this"
 
     def test_output_of_a_function_is_in_its_log(self, emulator: LocalStack) -> None:
-        function = make_function(emulator, "print('heard', event)")
+        function = make_function(emulator, "print('received', event)")
         call(emulator, function, 1)
         group = f"/aws/lambda/{function.rpartition(':')[2]}"
         events = emulator.client("logs").filter_log_events(logGroupName=group)["events"]
-        assert "heard 1" in [event["message"].strip() for event in events]
+        assert "received 1" in [event["message"].strip() for event in events]

@@ -20,10 +20,10 @@ def test_a_simulation_knows_the_managed_policies_of_aws(emulator: LocalStack) ->
     iam.attach_role_policy(
         RoleName="builds", PolicyArn="arn:aws:iam::aws:policy/EC2ImageBuilderExecutionPolicy"
     )
-    judged = iam.simulate_principal_policy(
+    simulated = iam.simulate_principal_policy(
         PolicySourceArn=role["Arn"], ActionNames=["ec2:DescribeImages", "s3:GetObject"]
     )["EvaluationResults"]
-    assert [each["EvalDecision"] for each in judged] == ["allowed", "implicitDeny"]
+    assert [each["EvalDecision"] for each in simulated] == ["allowed", "implicitDeny"]
 
 
 def test_a_simulated_policy_uses_the_given_context(emulator: LocalStack) -> None:
@@ -40,13 +40,13 @@ def test_a_simulated_policy_uses_the_given_context(emulator: LocalStack) -> None
 
     def passing_to(service: str) -> str:
         key = {"ContextKeyName": "iam:PassedToService", "ContextKeyType": "string"}
-        judged = iam.simulate_principal_policy(
+        simulated = iam.simulate_principal_policy(
             PolicySourceArn=role["Arn"],
             ActionNames=["iam:PassRole"],
             ResourceArns=[ROLE],
             ContextEntries=[{**key, "ContextKeyValues": [service]}],
         )
-        return str(judged["EvaluationResults"][0]["EvalDecision"])
+        return str(simulated["EvaluationResults"][0]["EvalDecision"])
 
     assert passing_to("imagebuilder.amazonaws.com") == "allowed"
     assert passing_to("ec2.amazonaws.com") == "implicitDeny"

@@ -42,7 +42,7 @@ class TestStorage:
         target = {"Id": "q", "Arn": known["Attributes"]["QueueArn"]}
         events.put_targets(Rule=rule, Targets=[target])
 
-        def hear(number: int) -> list[dict[str, Any]]:
+        def wait_for_events(number: int) -> list[dict[str, Any]]:
             got: list[dict[str, Any]] = []
 
             def enough() -> bool:
@@ -55,7 +55,7 @@ class TestStorage:
             emulator.wait_for(enough, 5)
             return got
 
-        return hear
+        return wait_for_events
 
     def test_an_upload_s_event_has_the_raw_key_and_the_version(
         self, emulator: LocalStack, bucket: str, received: Any

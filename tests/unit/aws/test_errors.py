@@ -27,7 +27,7 @@ from isodrop.errors import (
 
 
 def client_error(
-    code: str, status: int, message: str = "said", operation: str = "ImportDiskImage"
+    code: str, status: int, message: str = "refused", operation: str = "ImportDiskImage"
 ) -> ClientError:
     response: Any = {
         "Error": {"Code": code, "Message": message},
@@ -89,7 +89,7 @@ def client_error(
         (client_error("400", 400, "Bad Request", "GetFunction"), PermanentError),
         (FlexibleChecksumError(error_msg="x"), TransientError),
         (ResponseParserError("Unable to parse response, invalid XML received"), TransientError),
-        (client_error("KMS.DisabledException", 400, "said", "GetObject"), PermanentError),
+        (client_error("KMS.DisabledException", 400, "refused", "GetObject"), PermanentError),
     ],
 )
 def test_each_error_is_either_transient_or_permanent(
@@ -134,7 +134,8 @@ def test_an_error_of_another_kind_passes_through() -> None:
 )
 def test_only_a_refusal_of_image_builder_is_import_refused(operation: str, code: Code) -> None:
     assert (
-        to_isodrop_error(client_error("KMS.NotFoundException", 400, "said", operation)).code == code
+        to_isodrop_error(client_error("KMS.NotFoundException", 400, "refused", operation)).code
+        == code
     )
 
 

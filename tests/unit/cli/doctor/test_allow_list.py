@@ -7,7 +7,7 @@ import pytest
 
 from isodrop_cli.doctor.allow_list import allow_list
 from isodrop_cli.doctor.results import Level
-from tests.support.doctor_answers import context, refusal, with_parameters
+from tests.support.doctor_responses import context, refusal, with_parameters
 
 ENTRY = "0" * 64
 LIST = "s3://lists/isos.txt"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from isodrop_cli.doctor.results import Level
-from tests.support.doctor_answers import ARN, ROLE, TARGET, context, refusal, run_check, trust
+from tests.support.doctor_responses import ARN, ROLE, TARGET, context, refusal, run_check, trust
 
 
 def test_the_remedy_for_a_rule_without_a_queue_sets_the_stacks_queue() -> None:
@@ -18,8 +18,10 @@ def test_the_remedy_for_a_rule_without_a_queue_sets_the_stacks_queue() -> None:
 
 
 def test_a_definition_that_step_functions_refuses_is_reported() -> None:
-    judged = {"result": "FAIL", "diagnostics": [{"message": "no such integration"}]}
-    result = run_check("state-machine-definition", context(ValidateStateMachineDefinition=judged))
+    validation = {"result": "FAIL", "diagnostics": [{"message": "no such integration"}]}
+    result = run_check(
+        "state-machine-definition", context(ValidateStateMachineDefinition=validation)
+    )
     assert result.level is Level.ERROR
     assert "no such integration" in result.message
 

@@ -8,7 +8,7 @@ import pytest
 from isodrop_cli.doctor.functions import BOTO3
 from isodrop_cli.doctor.results import Level
 from isodrop_local.template import ROOT, source
-from tests.support.doctor_answers import FUNCTION, context, refusal, run_check
+from tests.support.doctor_responses import FUNCTION, context, refusal, run_check
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_the_remedy_for_a_missing_function_is_to_deploy() -> None:
 
 
 def test_an_environment_with_an_unusable_key_is_reported() -> None:
-    shut = {**FUNCTION, "Environment": {"Error": {"Message": "KMS said no"}}}
-    result = run_check("import-iso-settings", context(GetFunctionConfiguration=shut))
+    undecryptable = {**FUNCTION, "Environment": {"Error": {"Message": "KMS denied access"}}}
+    result = run_check("import-iso-settings", context(GetFunctionConfiguration=undecryptable))
     assert result.level is Level.ERROR
-    assert "KMS said no" in result.message
+    assert "KMS denied access" in result.message
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from isodrop_cli.doctor import CheckContext
 from isodrop_cli.doctor.results import Level
-from tests.support.doctor_answers import HEALTHY, REGION, context, refusal, run_check
+from tests.support.doctor_responses import HEALTHY, REGION, context, refusal, run_check
 
 NAT = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1", "State": "active"}
 IGW = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": "active"}

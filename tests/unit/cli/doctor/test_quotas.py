@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from isodrop_cli.doctor.results import Level
-from tests.support.doctor_answers import context, run_check
+from tests.support.doctor_responses import context, run_check
 
 
 @pytest.mark.parametrize(

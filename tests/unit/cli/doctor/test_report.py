@@ -15,7 +15,7 @@ from isodrop_cli.doctor import CHECKS, Finding, run_checks
 from isodrop_cli.doctor.context import action_of
 from isodrop_cli.doctor.results import CheckResult, Level
 from isodrop_local.template import ROOT
-from tests.support.doctor_answers import HEALTHY, context, refusal, run_check
+from tests.support.doctor_responses import HEALTHY, context, refusal, run_check
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from isodrop_cli.doctor.results import Level
-from tests.support.doctor_answers import (
+from tests.support.doctor_responses import (
     ACCOUNT,
     DISTRIBUTION,
     FUNCTION,

@@ -7,7 +7,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from isodrop_cli.doctor import CHECKS, run_checks
 from isodrop_cli.doctor.results import Level
-from tests.support.doctor_answers import (
+from tests.support.doctor_responses import (
     DISTRIBUTION,
     HEALTHY,
     KEY,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from isodrop_cli.doctor.results import Level
-from tests.support.doctor_answers import (
+from tests.support.doctor_responses import (
     ACCOUNT,
     ARN,
     KEY,

@@ -1,8 +1,8 @@
-"""What botocore and moto work out again for each client and call, worked out once.
+"""Caches for what botocore and moto compute again for each client and call.
 
-A test makes some clients and a hundred calls; without this, a fourth of its time goes into reading
-the same models, building the same classes and listing the same names. Nothing here answers
-differently for it: each is a function of what does not change while a process runs.
+A test creates a few clients and makes about a hundred calls; without these caches, a fourth of its
+time goes into reading the same models, building the same classes and listing the same names. They
+change no result: each cached value depends only on what is constant while a process runs.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _MISSING: Final = object()
 
 
 def apply() -> None:
-    """Apply it, once for all."""
+    """Apply the caches, once per process."""
     if _CREATOR._load_service_model is _service_model:
         return
     _SESSION.create_loader = cache(_SESSION.create_loader)
@@ -42,34 +42,34 @@ def apply() -> None:
         _USER_AGENT.sanitize_user_agent_string_component
     )
     _RESPONSES.method_names_from_class = cache(_RESPONSES.method_names_from_class)
-    _SERIALIZER.get_value = found_value
+    _SERIALIZER.get_value = cached_get_value
 
 
-_kept: Final[dict[tuple[Any, ...], tuple[Any, Any]]] = {}
-"""By the identity of what it is made of; that is kept beside it, so that no other gets its id."""
+_cache: Final[dict[tuple[Any, ...], tuple[Any, Any]]] = {}
+"""By the identities of the inputs, which are stored, too, so that their ids are not reused."""
 
 
-def _once(kind: object, parts: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+def _cached(kind: object, parts: tuple[Any, ...], make: Callable[[], Any]) -> Any:
     key = (kind, *map(id, parts))
-    if key not in _kept:
-        _kept[key] = parts, make()
-    return _kept[key][1]
+    if key not in _cache:
+        _cache[key] = parts, make()
+    return _cache[key][1]
 
 
 def _service_model(self: Any, service_name: str, api_version: str | None = None) -> Any:
     read = self._loader.load_service_model(service_name, "service-2", api_version=api_version)
-    return _once("model", (read,), lambda: ServiceModel(read, service_name))
+    return _cached("model", (read,), lambda: ServiceModel(read, service_name))
 
 
 _create_client_class: Final = _CREATOR._create_client_class
 
 
 def _client_class(self: Any, service_name: str, service_model: Any) -> Any:
-    """Make a service's class; what boto3 and botocore add to it is the same in all sessions."""
+    """Create a service's class; boto3 and botocore add the same to it in all sessions."""
     event = f"creating-client-class.{service_model.service_id.hyphenize()}"
     added = self._event_emitter._emitter._handlers.prefix_search(event)
     names = tuple(getattr(each, "__qualname__", repr(each)) for each in added)
-    return _once(
+    return _cached(
         names, (service_model,), lambda: _create_client_class(self, service_name, service_model)
     )
 
@@ -78,7 +78,7 @@ _EndpointProvider: Final = _REGIONS.EndpointProvider
 
 
 def _endpoint_provider(ruleset_data: Any, partition_data: Any, excluded_params: Any = None) -> Any:
-    return _once(
+    return _cached(
         "rules",
         (ruleset_data, partition_data, excluded_params),
         lambda: _EndpointProvider(ruleset_data, partition_data, excluded_params),
@@ -97,7 +97,7 @@ def _aliaser(self: Any, event_emitter: Any, event_aliases: Any = None) -> None:
 
 
 def _copied_aliaser(self: Any) -> Any:
-    """Copy it with what it knows of names: its copy has the same aliases."""
+    """Copy it with its cached names: the copy has the same aliases."""
     copied = _copy_aliaser(self)
     copied._alias_name_cache = self._alias_name_cache
     return copied
@@ -106,21 +106,21 @@ def _copied_aliaser(self: Any) -> Any:
 get_value: Final = _SERIALIZER.get_value
 
 
-def found_value(self: Any, value: Any, key: str, shape: Any) -> Any:
-    """Find a member's value as moto's own does, by the names that it may have.
+def cached_get_value(self: Any, value: Any, key: str, shape: Any) -> Any:
+    """Find a member's value as moto does, by the names that it may have.
 
-    These follow from its shape and what that is part of, and from the class of what has it.
+    The names depend on the shape, its parent, and the class of the value.
     """
     picker = self._value_picker
     own = getattr(picker, "alias_providers", None) is not serialize.DEFAULT_ALIAS_PROVIDERS
     if own or shape is None or hasattr(value, "Meta"):
         return get_value(self, value, key, shape)
     names = shape.__dict__.setdefault("_remembered_names", {})
-    of = (type(picker), value.__class__, key, id(getattr(shape, "parent", None)))
-    if of not in names:
+    cache_key = (type(picker), value.__class__, key, id(getattr(shape, "parent", None)))
+    if cache_key not in names:
         context = serialize.AttributePickerContext(obj=value, key=key, shape=shape)
-        names[of] = list(dict.fromkeys(picker.get_possible_keys(context)))
-    for name in names[of]:
+        names[cache_key] = list(dict.fromkeys(picker.get_possible_keys(context)))
+    for name in names[cache_key]:
         found = moto_value(value, name, _MISSING)
         if found is not _MISSING:
             break

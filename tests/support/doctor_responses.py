@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from isodrop_cli.doctor import CHECKS, CheckContext, Finding, run_checks
 from isodrop_cli.doctor.results import CheckResult
 
-Answers = dict[str, Any]
+Responses = dict[str, Any]
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 ARN = f"arn:aws:{{}}:{REGION}:{ACCOUNT}:{{}}"
@@ -96,7 +96,7 @@ ONLY_THE_STACK_WRITES = json.dumps(
         ]
     }
 )
-HEALTHY: Answers = {
+HEALTHY: Responses = {
     "ListStackResources": {
         "StackResourceSummaries": [
             {"LogicalResourceId": name, "PhysicalResourceId": value}
@@ -157,37 +157,39 @@ HEALTHY: Answers = {
 
 
 def refusal(code: str, status: int = 400) -> ClientError:
-    answer: Any = {
+    response: Any = {
         "Error": {"Code": code, "Message": "no"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    return ClientError(answer, "Any")
+    return ClientError(response, "Any")
 
 
 def context(stack: Mapping[str, Any] = STACK, /, **changes: Any) -> CheckContext:
     """A healthy stack, except for the given response, or error, of each operation."""
-    answers = HEALTHY | changes
+    responses = HEALTHY | changes
 
     def call(_service: str, operation: str, parameters: Mapping[str, Any]) -> Any:
-        answer = answers[operation]
-        if callable(answer):
-            answer = answer(parameters)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = responses[operation]
+        if callable(response):
+            response = response(parameters)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     return CheckContext(call, stack, datetime(2026, 11, 24, 12, tzinfo=UTC))
 
 
 def with_parameters(**parameters: str) -> dict[str, Any]:
-    told = [
+    parameter_list = [
         {"ParameterKey": name, "ParameterValue": value}
         for name, value in {"TrackingTimeoutHours": "16", **parameters}.items()
     ]
-    return {**STACK, "Parameters": told}
+    return {**STACK, "Parameters": parameter_list}
 
 
-def run_check(check: str, at: CheckContext) -> CheckResult:
-    found: list[Finding] = list(run_checks(at, [each for each in CHECKS if each.name == check]))
+def run_check(check: str, checked_context: CheckContext) -> CheckResult:
+    found: list[Finding] = list(
+        run_checks(checked_context, [each for each in CHECKS if each.name == check])
+    )
     assert len(found) == 1
     return found[0].result

@@ -1,4 +1,4 @@
-"""What is computed once for all tests equals what botocore and moto compute each time."""
+"""The cached values equal those that botocore and moto compute each time."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import boto3
 import pytest
 from moto.core import serialize
 
-from tests.support import remembered
+from tests.support import sdk_caches
 from tests.support.harness import refuse
 
 
-def said_by_moto(session: boto3.Session) -> list[dict[str, Any]]:
+def moto_responses(session: boto3.Session) -> list[dict[str, Any]]:
     """Responses of some services, in all protocols, without values that change each time."""
     ec2, states = session.client("ec2"), session.client("stepfunctions")
     dynamodb, s3 = session.client("dynamodb"), session.client("s3")
-    answers: list[Any] = [
+    responses: list[Any] = [
         ec2.describe_images(Owners=["self"]),
         ec2.describe_regions(),
         states.list_state_machines(),
@@ -26,11 +26,11 @@ def said_by_moto(session: boto3.Session) -> list[dict[str, Any]]:
         s3.list_object_versions(Bucket="isodrop-upload"),
         s3.get_bucket_versioning(Bucket="isodrop-upload"),
     ]
-    return [{key: each[key] for key in each if key != "ResponseMetadata"} for each in answers]
+    return [{key: each[key] for key in each if key != "ResponseMetadata"} for each in responses]
 
 
 @pytest.mark.usefixtures("ledger")
-def test_motos_responses_are_the_same_without_it(
+def test_motos_responses_are_the_same_without_the_caches(
     session: boto3.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.client("ec2").register_image(Name="an image", RootDeviceName="/dev/sda1")
@@ -41,15 +41,15 @@ def test_motos_responses_are_the_same_without_it(
         name="machine", definition="{}", roleArn="arn:aws:iam::123456789012:role/machine"
     )
     session.client("sqs").create_queue(QueueName="queue")
-    first, second = said_by_moto(session), said_by_moto(session)
+    first, second = moto_responses(session), moto_responses(session)
 
-    monkeypatch.setattr(serialize.ResponseSerializer, "get_value", remembered.get_value)
+    monkeypatch.setattr(serialize.ResponseSerializer, "get_value", sdk_caches.get_value)
 
-    assert said_by_moto(session) == first == second
+    assert moto_responses(session) == first == second
     assert len(str(first)) > 2000
 
 
-def test_clients_share_what_they_are_made_of_but_no_handlers(session: boto3.Session) -> None:
+def test_clients_share_their_classes_but_no_handlers(session: boto3.Session) -> None:
     one, another = session.client("s3"), boto3.Session().client("s3", region_name="us-west-2")
 
     refuse(one, "ListBuckets")

@@ -1,4 +1,4 @@
-"""The images that other readers also read: generated ones in every layout, and other programs'."""
+"""Images for the comparison with other readers: ours in every layout, and other programs'."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
