@@ -1,1 +1,1 @@
-"""The template on one machine: MiniStack with an Image Builder of our own beside it."""
+"""Runs the template on one machine: on MiniStack, with a fake Image Builder."""

@@ -29,8 +29,8 @@ class ConsoleOutput:
         self._keys = keys
         self._printed: set[str] = set()
         self._began = time.monotonic()
-        self._seen = sys.stdout.isatty()
-        self._coloured = self._seen and "NO_COLOR" not in os.environ
+        self._is_terminal = sys.stdout.isatty()
+        self._coloured = self._is_terminal and "NO_COLOR" not in os.environ
 
     def print_step(self, step: str, message: str, severity: str = "", **data: Any) -> None:
         """Print one step.
@@ -39,11 +39,11 @@ class ConsoleOutput:
         ----------
         step : str
             The kind of step, for programs.
-        sentence : str
+        message : str
             What happened, for people.
         severity : str
             ``good``, ``bad`` or ``dim``: its color on a terminal.
-        **facts
+        **data
             Details for programs.
         """
         elapsed = time.monotonic() - self._began
@@ -53,13 +53,13 @@ class ConsoleOutput:
         self._print(f"{self.paint(f'{elapsed:6.1f}s', 'dim')}  {self.paint(message, severity)}")
 
     def show(self, event: Event) -> None:
-        """Print an event in full, unless it was printed as JSON already."""
+        """Print an event in full, unless JSON is printed anyway."""
         if not self.as_json:
             self._print(json.dumps(event, indent=2, ensure_ascii=False))
 
     def hint(self, message: str) -> None:
         """Print a hint, on a terminal only."""
-        if self._seen and not self.as_json:
+        if self._is_terminal and not self.as_json:
             self._print(self.paint(message, "dim"))
 
     def paint(self, text: str, severity: str) -> str:
@@ -85,8 +85,8 @@ class ConsoleOutput:
             case "ISO Import Started":
                 self._started(event, data, prefix)
             case "ISO Import Progressed":
-                done, of = data.get("stepsDone"), data.get("stepsTotal")
-                steps = f"  {done} of {of} steps" if of else ""
+                done, total = data.get("stepsDone"), data.get("stepsTotal")
+                steps = f"  {done} of {total} steps" if total else ""
                 line = "distribution" if data["distributionArn"] else "build"
                 self.print_step(
                     "progress", f"{prefix}{line} is {data['status']}{steps}", event=event

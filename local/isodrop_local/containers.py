@@ -18,11 +18,11 @@ from isodrop_local.stack import StackError
 NETWORK: Final = "bridge"
 """The engine's default network, which the SAM CLI's containers are in."""
 _NO_ENGINE: Final = (
-    "no container engine answers, and sam local invoke needs one: start Docker, or name another"
-    " engine's socket by DOCKER_HOST"
+    "no container engine responds, and sam local invoke needs one: start Docker, or set DOCKER_HOST"
+    " to another engine's socket"
 )
 _DESKTOP: Final = (
-    "only on Linux does this find by itself how containers reach this machine; name the address"
+    "the address by which containers reach this machine can be detected on Linux only; name the one"
     " that host.docker.internal has in a container: make local CONTAINERS=ADDRESS"
 )
 
@@ -54,6 +54,6 @@ def host_address(wanted: str) -> str:
         raise StackError(f"{_NO_ENGINE} ({error})") from error
     for part in network.attrs["IPAM"]["Config"]:
         gateway = ipaddress.ip_address(part["Gateway"])
-        if gateway.version == 4:  # that of IP
+        if gateway.version == 4:  # IPv4
             return str(gateway)
     raise StackError(f"the engine's network {NETWORK} has no gateway: {network.attrs['IPAM']}")

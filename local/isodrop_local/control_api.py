@@ -8,7 +8,7 @@ from typing import Any
 from ministack.core.responses import set_request_account_id, set_request_region
 
 from isodrop_local import registration
-from isodrop_local.fault_injection import Post
+from isodrop_local.fault_injection import EventDelivery
 from isodrop_local.faults import Fault
 from isodrop_local.gate import is_allowed_path
 from isodrop_local.image_builder import FakeImageBuilder, ServiceError, control
@@ -18,7 +18,11 @@ PREFIX = "/_isodrop/"
 
 
 async def handle(
-    builder: FakeImageBuilder, post: Post, path: str, body: bytes, files: tuple[Path, ...]
+    builder: FakeImageBuilder,
+    delivery: EventDelivery,
+    path: str,
+    body: bytes,
+    files: tuple[Path, ...],
 ) -> tuple[int, Any]:
     """Handle a request, which may name only these files; return the HTTP status and JSON."""
     request = json.loads(body or b"{}")
@@ -26,7 +30,7 @@ async def handle(
     set_request_region(registration.REGION)
     try:
         action = path.removeprefix(PREFIX).split("/")
-        return 200, await _done(builder, post, action, request, files)
+        return 200, await _perform(builder, delivery, action, request, files)
     except LookupError as error:
         return 404, {"message": f"there is no {path}: {error}"}
     except PermissionError as error:
@@ -35,8 +39,12 @@ async def handle(
         return 400, {"message": f"{type(error).__name__}: {error}"}
 
 
-async def _done(
-    builder: FakeImageBuilder, post: Post, action: list[str], request: Any, files: tuple[Path, ...]
+async def _perform(
+    builder: FakeImageBuilder,
+    delivery: EventDelivery,
+    action: list[str],
+    request: Any,
+    files: tuple[Path, ...],
 ) -> Any:
     match action:
         case ["objects"]:
@@ -49,11 +57,11 @@ async def _done(
         case ["faults"]:
             builder.controls.faults.add(Fault(**request))
         case ["counts"]:
-            return {"calls": dict(post.counts), "faults": builder.controls.faults.left()}
+            return {"calls": dict(delivery.counts), "faults": builder.controls.faults.left()}
         case ["authorizations"]:
             return policies.recorded()
         case ["deliveries"]:
-            post.plan(request["delays"])
+            delivery.plan(request["delays"])
         case ["events"]:
             registration.publish_as_service(request["source"], request)
         case ["imagebuilder", name]:

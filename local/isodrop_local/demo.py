@@ -19,7 +19,7 @@ from isodrop_cli.exit_codes import ExitCode
 from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.deploy import DeployError
 from isodrop_local.iso_maker import MICROSOFT_ENTERPRISE_INDEX, business_editions, make_iso
-from isodrop_local.packaging import PackageError, kept_dependencies
+from isodrop_local.packaging import PackageError, cached_dependencies
 from isodrop_local.stack import ANSWERS, Event, LocalStack, StackError, Subscription
 
 ERRORS: Final = (
@@ -106,12 +106,12 @@ def run(output: ConsoleOutput, iso: Path | None) -> int:
         key = upload_iso(output, stack, iso or make_demo_iso(output, Path(folder)))
         answer = follow_run(output, stack, uploads, key)
         output.show(answer)
-        return is_answered(output, stack, answer)
+        return print_result(output, stack, answer)
 
 
 def deploy_stack(output: ConsoleOutput, stack: LocalStack) -> None:
     """Deploy the template, and print that."""
-    if not kept_dependencies().exists():
+    if not cached_dependencies().exists():
         output.print_step("building", "building the layer for this machine's Python, once")
     stack.deploy()
     found = stack.client("cloudformation").describe_stack_resources(StackName=stack.name)
@@ -154,13 +154,13 @@ def follow_run(output: ConsoleOutput, stack: LocalStack, uploads: Subscription, 
     """Print all that happens to an upload until its answer."""
     printed: dict[str, int] = {}
 
-    def fresh(what: str, found: list[Any]) -> list[Any]:
+    def unseen(what: str, found: list[Any]) -> list[Any]:
         new = found[printed.get(what, 0) :]
         printed[what] = len(found)
         return new
 
     def poll() -> Event | None:
-        for event in fresh("uploads", uploads.events()):
+        for event in unseen("uploads", uploads.events()):
             found, reason = event["detail"]["object"], event["detail"].get("reason")
             if event["detail-type"] == "Object Created" and found["key"] == key:
                 output.print_step(
@@ -170,24 +170,24 @@ def follow_run(output: ConsoleOutput, stack: LocalStack, uploads: Subscription, 
                 )
         if not printed["uploads"]:
             return None
-        for execution in fresh("executions", stack.executions()):
+        for execution in unseen("executions", stack.executions()):
             output.print_step(
                 "execution",
                 f"execution {execution['name']} started",
                 execution=execution["executionArn"],
             )
-        for event in fresh("events", stack.events()):
+        for event in unseen("events", stack.events()):
             output.event(event)
             if event["detail-type"] in ANSWERS:
                 answer: Event = event
                 return answer
         return None
 
-    followed_to: Event = stack.wait_for(poll, TIMEOUT)
-    return followed_to
+    answer: Event = stack.wait_for(poll, TIMEOUT)
+    return answer
 
 
-def is_answered(output: ConsoleOutput, stack: LocalStack, answer: Event) -> int:
+def print_result(output: ConsoleOutput, stack: LocalStack, answer: Event) -> int:
     """Print what the answer means, check that the AMI exists, and return the exit code."""
     code = EXIT_CODES[answer["detail-type"]]
     if code:

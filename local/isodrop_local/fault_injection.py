@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from ministack import app
 from ministack.services import eventbridge, lambda_svc
 
-from isodrop_local.faults import LOST_RESPONSE, Answer, Fault, Faults, error_response
+from isodrop_local.faults import LOST_RESPONSE, Fault, Faults, HttpResponse, error_response
 from isodrop_local.patches import functions
 
 Handler = Callable[..., Awaitable[Any]]
@@ -23,7 +23,7 @@ Handler = Callable[..., Awaitable[Any]]
 SERVICES: Final = ("s3", "dynamodb", "events", "ec2")
 """Image Builder has faults of its own, which calls of Step Functions encounter, too."""
 _S3_OPERATIONS: Final[tuple[tuple[str, bool, str, frozenset[str], bool | None], ...]] = (
-    # Its name, whether it is of an object, the method, a parameter of the query, whether it copies.
+    # Name, whether it concerns an object, method, query parameters, whether it copies.
     ("ListParts", True, "GET", frozenset({"uploadId"}), None),
     ("GetObjectTagging", True, "GET", frozenset({"tagging"}), None),
     ("GetObject", True, "GET", frozenset(), None),
@@ -41,7 +41,7 @@ _S3_OPERATIONS: Final[tuple[tuple[str, bool, str, frozenset[str], bool | None], 
     ("ListObjectsV2", False, "GET", frozenset({"list-type"}), None),
     ("DeleteObjects", False, "POST", frozenset({"delete"}), None),
 )
-_BROKEN: Final[Answer] = (200, {"Content-Length": "1000000"}, b"{")
+_BROKEN: Final[HttpResponse] = (200, {"Content-Length": "1000000"}, b"{")
 _connection: ContextVar[Callable[..., Any] | None] = ContextVar("connection", default=None)
 
 
@@ -50,8 +50,8 @@ def remember_connection(send: Callable[..., Any]) -> None:
     _connection.set(send)
 
 
-def close_connection(mark: str) -> Answer:
-    """Break the connection to a function before any of the response; others get half of it.
+def close_connection(mark: str) -> HttpResponse:
+    """Close a function's connection before the response; other callers get a truncated response.
 
     Half a response is not realistic for functions: botocore accepts truncated JSON after
     a successful status, and no service sends 200 before its work is done.
@@ -65,7 +65,7 @@ def close_connection(mark: str) -> Answer:
 
 
 def caller(headers: Mapping[str, str]) -> str:
-    """Return the mark of the function's environment that makes a call; empty for other callers."""
+    """Return the mark of the function's environment that made a call; empty for other callers."""
     found = re.search(rf"\bapp/({functions.MARK}\S+)", headers.get("user-agent", ""))
     return found[1] if found else ""
 
@@ -76,9 +76,9 @@ def s3_operation(
     """Return the S3 operation of a call; ``None`` for one that no function uses."""
     target = (method, path.strip("/").count("/") > 0)
     copies = "x-amz-copy-source" in headers
-    for name, of_an_object, how, parameters, copying in _S3_OPERATIONS:
-        fits = (how, of_an_object) == target and copying in (None, copies)
-        if fits and parameters <= query.keys():
+    for name, is_of_object, how, parameters, copying in _S3_OPERATIONS:
+        matches = (how, is_of_object) == target and copying in (None, copies)
+        if matches and parameters <= query.keys():
             return name
     return None
 
@@ -128,9 +128,9 @@ def execute(
     if fault is None:
         return functions.execute(func, event, request_id)
     if fault.committed:
-        beside = contextvars.copy_context()
+        context = contextvars.copy_context()
         threading.Thread(
-            target=beside.run, args=(functions.execute, func, event, request_id), daemon=True
+            target=context.run, args=(functions.execute, func, event, request_id), daemon=True
         ).start()
     return {"body": _error(fault), "error": True, "log": fault.message}
 
@@ -142,12 +142,12 @@ def _error(fault: Fault) -> dict[str, str]:
     return {"errorType": code, "errorMessage": fault.message}
 
 
-class Post:
+class EventDelivery:
     """Delivers S3's events: at once, or as planned for the next ones.
 
     Attributes
     ----------
-    counts : Metrics
+    counts : Counter
         The calls of functions to services except Image Builder, and the invocations.
     """
 
@@ -168,19 +168,19 @@ class Post:
         for delay in self._plans.popleft():
             # The emulator keeps account and Region in the context.
             context = contextvars.copy_context()
-            later = threading.Timer(delay, context.run, (self._dispatch, dict(event), *args), more)
-            later.daemon = True
-            later.start()
+            timer = threading.Timer(delay, context.run, (self._dispatch, dict(event), *args), more)
+            timer.daemon = True
+            timer.start()
 
 
-def register_middleware(faults: Faults) -> Post:
+def register_middleware(faults: Faults) -> EventDelivery:
     """Inject faults into calls of functions to services, and into the delivery of S3's events."""
-    post = Post()
+    delivery = EventDelivery()
     for service in SERVICES:
         handler = app.SERVICE_HANDLERS[service]
-        app.SERVICE_HANDLERS[service] = inject_faults(service, handler, faults, post.counts)
-    lambda_svc._execute_function_warm = lambda *operation_name: execute(
-        faults, post.counts, *operation_name
+        app.SERVICE_HANDLERS[service] = inject_faults(service, handler, faults, delivery.counts)
+    lambda_svc._execute_function_warm = lambda *invocation: execute(
+        faults, delivery.counts, *invocation
     )
-    eventbridge._dispatch_event = post.dispatch
-    return post
+    eventbridge._dispatch_event = delivery.dispatch
+    return delivery

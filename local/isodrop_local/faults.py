@@ -13,7 +13,7 @@ from botocore.model import ServiceModel
 
 LOST_RESPONSE: Final = "lost"
 """Instead of an error code: the connection breaks, and the caller gets no response."""
-REJECTED: Final = "not-taken"
+REJECTED: Final = "rejected"
 """Instead of an error code: PutEvents returns 200, but has accepted no entry."""
 
 _COMMON: Final = {
@@ -25,7 +25,7 @@ _COMMON: Final = {
     "ThrottlingException": 400,
 }
 
-Answer = tuple[int, dict[str, str], bytes]
+HttpResponse = tuple[int, dict[str, str], bytes]
 """HTTP status, headers, body."""
 
 
@@ -42,10 +42,10 @@ def error_name(service: str, code: str) -> str:
     of its own, and is that of the whole service.
     https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
-    named = service.capitalize()
+    service_name = service.capitalize()
     modelled = {shape.name for shape in model_of(service).error_shapes}
     is_known = code in modelled or code == "SdkClientException"
-    return f"{named}.{code}" if is_known else f"{named}.{named}Exception"
+    return f"{service_name}.{code}" if is_known else f"{service_name}.{service_name}Exception"
 
 
 def service_cause(message: str, service: str, status: int) -> str:
@@ -115,20 +115,20 @@ class Faults:
 
     def take_due(self, operation: str, service: str = "imagebuilder") -> Fault | None:
         """Take the fault that is due for a call, if any."""
-        met: Fault | None = None
-        left: list[Fault] = []
+        due: Fault | None = None
+        remaining: list[Fault] = []
         with self._lock:
             for fault in self._waiting:
-                now = fault
+                updated = fault
                 if fault.service == service and fault.operation in (operation, "*"):
                     if fault.skip:
-                        now = replace(fault, skip=fault.skip - 1)
-                    elif met is None:
-                        met, now = fault, replace(fault, times=fault.times - 1)
-                if now.times > 0:
-                    left.append(now)
-            self._waiting = left
-        return met
+                        updated = replace(fault, skip=fault.skip - 1)
+                    elif due is None:
+                        due, updated = fault, replace(fault, times=fault.times - 1)
+                if updated.times > 0:
+                    remaining.append(updated)
+            self._waiting = remaining
+        return due
 
     def left(self) -> int:
         """Count the calls that will still fail."""
@@ -141,7 +141,7 @@ class Faults:
             self._waiting.clear()
 
 
-def error_response(fault: Fault) -> Answer:
+def error_response(fault: Fault) -> HttpResponse:
     """Return a fault as the response of its service.
 
     Examples

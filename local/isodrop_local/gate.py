@@ -18,14 +18,14 @@ _BY_HAND: Final = "none"
 """``Sec-Fetch-Site`` of an address that a person entered."""
 
 
-def reason_to_refuse(scope: Mapping[str, Any], also: Collection[str] = ()) -> str | None:
+def reason_to_refuse(scope: Mapping[str, Any], extra_addresses: Collection[str] = ()) -> str | None:
     """Return why a request is refused; ``None`` if it is allowed.
 
     Parameters
     ----------
     scope : mapping
         The ASGI connection's, with its headers.
-    also : collection of str
+    extra_addresses : collection of str
         Other addresses of this machine, which its containers use.
     """
     headers = {
@@ -35,7 +35,7 @@ def reason_to_refuse(scope: Mapping[str, Any], also: Collection[str] = ()) -> st
     if "origin" in headers or headers.get("sec-fetch-site", _BY_HAND) != _BY_HAND:
         return "a web page may not use the stack on this machine"
     host = headers.get("host", "")
-    if not _is_local(host) and _name(host) not in also:
+    if not _is_local(host) and _name(host) not in extra_addresses:
         return f"{host!r} is not this machine: use 127.0.0.1 or localhost"
     return None
 
@@ -59,7 +59,7 @@ def is_allowed_path(path: Path, files: Iterable[Path]) -> Path:
     PermissionError
         It is not.
     """
-    led = path.resolve()
-    if not any(led.is_relative_to(each.resolve()) for each in files):
+    resolved = path.resolve()
+    if not any(resolved.is_relative_to(each.resolve()) for each in files):
         raise PermissionError(f"{path} was not named when the stack was started")
-    return led
+    return resolved

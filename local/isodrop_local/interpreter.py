@@ -65,8 +65,8 @@ def interpreter() -> Interpreter:
     if not path:
         return Interpreter(getattr(sys, "_base_executable", sys.executable), sys.version)
     try:
-        asked = [path, "-I", "-S", "-c", "import sys; print(sys.version, end='')"]
-        output = subprocess.run(asked, capture_output=True, text=True, check=True)
+        command = [path, "-I", "-S", "-c", "import sys; print(sys.version, end='')"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise InterpreterError(f"{VARIABLE} names {path}, which does not run: {error}") from error
     return Interpreter(path, output.stdout)

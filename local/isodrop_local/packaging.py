@@ -82,27 +82,27 @@ def built_layer(folder: Path, target: str) -> bytes:
     return archive.getvalue()
 
 
-def kept_dependencies(folder: Path = ROOT / "layers" / "isodrop") -> Path:
+def cached_dependencies(folder: Path = ROOT / "layers" / "isodrop") -> Path:
     """Return where the layer's dependencies are cached."""
     recipe = [*(folder.glob("requirements*.txt")), folder / "Makefile"]
-    made_of = b"".join(part.read_bytes() for part in sorted(recipe))
-    made_for = f"{interpreter().version}{platform.machine()}".encode()
-    return BUILD / f"layer-{hashlib.sha256(made_of + made_for).hexdigest()[:16]}.zip"
+    contents = b"".join(part.read_bytes() for part in sorted(recipe))
+    platform_id = f"{interpreter().version}{platform.machine()}".encode()
+    return BUILD / f"layer-{hashlib.sha256(contents + platform_id).hexdigest()[:16]}.zip"
 
 
 def _dependencies(folder: Path, target: str) -> Path:
     """Zip what the layer's Makefile installs, without the package; cached if possible."""
-    kept = kept_dependencies(folder)
-    if kept.exists():
-        return kept
+    cached = cached_dependencies(folder)
+    if cached.exists():
+        return cached
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="layer-") as artifacts:
         make_layer(folder, target, Path(artifacts), *interpreter().layer)
         shutil.rmtree(Path(artifacts, "python", "isodrop"))
-        fresh = Path(artifacts, "layer.zip")
-        fresh.write_bytes(make_zip(read_files(Path(artifacts), compiled=True)))
-        fresh.replace(kept)
-    return kept
+        new_archive = Path(artifacts, "layer.zip")
+        new_archive.write_bytes(make_zip(read_files(Path(artifacts), compiled=True)))
+        new_archive.replace(cached)
+    return cached
 
 
 def make_layer(folder: Path, target: str, artifacts: Path, *settings: str) -> str:

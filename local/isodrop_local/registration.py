@@ -91,7 +91,7 @@ def register_service(builder: FakeImageBuilder) -> None:
 
     app.SERVICE_REGISTRY["imagebuilder"] = {"module": "imagebuilder"}
     app.SERVICE_HANDLERS["imagebuilder"] = policies.guarded("imagebuilder", handle)
-    policies.know_image_builder(builder.tags_of)
+    policies.register_image_builder(builder.tags_of)
     router.SERVICE_PATTERNS["imagebuilder"] = {"host_patterns": [r"imagebuilder\."]}
     stepfunctions._AWS_SDK_SERVICE_MAP["imagebuilder"] = {"protocol": "rest-json"}
     provisioners._RESOURCE_HANDLERS.update(image_builder.provisioners(builder))

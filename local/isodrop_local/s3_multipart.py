@@ -21,7 +21,7 @@ MAXIMUM_PART: Final = 5 << 30
 PARTS: Final = range(1, 10_001)
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
-Answer = tuple[int, dict[str, str], bytes]
+HttpResponse = tuple[int, dict[str, str], bytes]
 """HTTP status, headers, body."""
 
 
@@ -42,7 +42,7 @@ class S3ResponseError(Exception):
         self.code = code
         self.message = message
 
-    def answer(self) -> Answer:
+    def to_response(self) -> HttpResponse:
         """Return it as an HTTP response."""
         code, message = escape(self.code), escape(self.message)
         body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
@@ -102,7 +102,7 @@ class Behaviour:
 
     Attributes
     ----------
-    answers_again : bool
+    repeats_response : bool
         The response to a CompleteMultipartUpload that is repeated after it took effect. Documented
         is NoSuchUpload; observed is the first response again for some time
         (https://github.com/adobe/S3Mock/issues/2586), so that a caller must handle both.
@@ -114,7 +114,7 @@ class Behaviour:
         Smaller in tests with many small parts.
     """
 
-    answers_again: bool = False
+    repeats_response: bool = False
     small_ranges: bool = True
     minimum_part: int = MINIMUM_PART
 
@@ -307,9 +307,9 @@ def _check_order(listing: Sequence[Listed], algorithm: str | None) -> None:
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
     """
     numbers = [listed.number for listed in listing]
-    rising = all(one < next_one for one, next_one in pairwise(numbers))
+    ascending = all(one < next_one for one, next_one in pairwise(numbers))
     consecutive = numbers == list(range(1, len(numbers) + 1))
-    if not rising or (algorithm == "SHA256" and not consecutive):
+    if not ascending or (algorithm == "SHA256" and not consecutive):
         raise S3ResponseError(
             400,
             "InvalidPartOrder",

@@ -9,7 +9,7 @@ from isodrop_cli.exit_codes import ExitCode
 from isodrop_local.console_output import ConsoleOutput
 from isodrop_local.containers import host_address
 from isodrop_local.demo import ERRORS, EXIT_CODES, deploy_stack, end_on_signals
-from isodrop_local.stack import ACCOUNT, FASTER, REGION, LocalStack
+from isodrop_local.stack import ACCOUNT, DEFAULT_WAIT_SCALE, REGION, LocalStack
 
 GUIDE = """
   endpoint   {endpoint}
@@ -75,7 +75,7 @@ s3.upload_file("build/25H2.iso", "tries", "25H2.iso")'
   sam local invoke ReportBuild --event build/report.json {with_settings}
   echo '{{"minAgeMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
 """
-ONLY_THEN = """\
+CONTAINERS_HINT = """\
   # to invoke a function in Lambda's own container image, start with make local CONTAINERS=1
 """
 
@@ -87,7 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--port", type=int, default=0, help="the port to listen on (default: any free one)"
     )
     parser.add_argument(
-        "--wait-scale", type=float, default=FASTER, help="the speed of time; 1 is real time"
+        "--wait-scale",
+        type=float,
+        default=DEFAULT_WAIT_SCALE,
+        help="the fraction of real time that everything takes; 1 is real time",
     )
     parser.add_argument(
         "--containers",
@@ -115,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def guide(stack: LocalStack, reached: str | None = None) -> str:
     """Format the instructions; with those for containers, if they reach the stack."""
-    in_a_container = ONLY_THEN
+    in_a_container = CONTAINERS_HINT
     if reached:
         port = stack.endpoint.rpartition(":")[2]
         with_settings = f"--env-vars build/env.json {architecture()}"

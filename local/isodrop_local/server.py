@@ -133,7 +133,7 @@ def make_gateway(
     files: tuple[Path, ...] = (),
     also: Collection[str] = (),
 ) -> Asgi:
-    """Put the gate and the control API before the patched emulator.
+    """Put the gate and the control API in front of the patched emulator.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def make_gateway(
     files : tuple of pathlib.Path
         Files, and folders, that may be put into a bucket by reference.
     also : collection of str
-        Other addresses by which it may be addressed.
+        Other addresses by which it may be called.
     """
     from ministack import app  # noqa: PLC0415
 
@@ -159,7 +159,7 @@ def make_gateway(
         region=registration.REGION,
     )
     registration.register_service(builder)
-    post = fault_injection.register_middleware(builder.controls.faults)
+    delivery = fault_injection.register_middleware(builder.controls.faults)
 
     async def gateway(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -168,14 +168,14 @@ def make_gateway(
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close"})  # before it is accepted: a 403
             else:
-                await _answer(send, 403, {"message": refused})
+                await _respond(send, 403, {"message": refused})
         elif scope["type"] == "http" and scope["path"].startswith(control_api.PREFIX):
             if scope["method"] != "POST":
-                await _answer(send, 405, {"message": "the control surface takes POST only"})
+                await _respond(send, 405, {"message": "the control API accepts only POST"})
                 return
             request = await _body(receive)
-            await _answer(
-                send, *await control_api.handle(builder, post, scope["path"], request, files)
+            await _respond(
+                send, *await control_api.handle(builder, delivery, scope["path"], request, files)
             )
         else:
             fault_injection.remember_connection(send)
@@ -207,7 +207,7 @@ async def _body(receive: Any) -> bytes:
     return body
 
 
-async def _answer(send: Any, status: int, content: Any) -> None:
+async def _respond(send: Any, status: int, content: Any) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})
@@ -224,7 +224,7 @@ def _wait_for_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> No
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m isodrop_local.server", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free port")
     parser.add_argument(
         "--wait-scale", type=float, default=1.0, help="0.01: a hundred times faster"
     )

@@ -24,12 +24,12 @@ from isodrop_local.packaging import ROOT
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
 ANSWERS: Final = frozenset({"ISO Import Succeeded", "ISO Import Failed", "ISO Import Rejected"})
-FASTER: Final = 0.002
+DEFAULT_WAIT_SCALE: Final = 0.002
 """The default fraction of real time that everything takes: half an hour in 3.6 s."""
 
 BYTECODE: Final = {"PYTHONPYCACHEPREFIX": str(ROOT / "build" / "bytecode")}
 """Where bytecode goes unless the environment says otherwise: the emulator starts in a third of the
-time with it, and none lies among the sources."""
+time with it, and the sources' folders stay clean."""
 
 PARAMETERS: Final = {"MinIsoMegabytes": 0}
 """The default parameters of a deployment: the ISOs made here are small."""
@@ -70,7 +70,7 @@ class LocalStack:
     def __init__(
         self,
         *,
-        wait_scale: float = FASTER,
+        wait_scale: float = DEFAULT_WAIT_SCALE,
         name: str = "isodrop",
         port: int = 0,
         also: Sequence[str] = (),
@@ -81,12 +81,12 @@ class LocalStack:
         self.endpoint = ""
         self.outputs: dict[str, str] = {}
         self.parameters: dict[str, str] = {}
-        self.image_builder = Remote(self)
+        self.image_builder = RemoteImageBuilder(self)
         self._wanted_port = port
         self._also = [word for address in also for word in ("--also", address)]
         self._files = tuple(files)
         self._log: deque[str] = deque(maxlen=400)
-        self._heard: Subscription | None = None
+        self._received: Subscription | None = None
         self._clients: dict[str, Any] = {}
         self._server: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -151,7 +151,7 @@ class LocalStack:
         """Deploy template.yaml and subscribe to its events."""
         given = {**PARAMETERS, **(parameters or {})}
         self.parameters = {key: str(value) for key, value in given.items()}
-        if self._heard is None:
+        if self._received is None:
             # As in an account in which Image Builder has been used before. With AWS's own request,
             # the emulator gives the role another name.
             self.client("iam").create_role(
@@ -162,9 +162,9 @@ class LocalStack:
         self.outputs = deploy(
             self.client("cloudformation"), self.client("s3"), self.name, self.parameters
         )
-        if self._heard is None:
+        if self._received is None:
             bus = self.outputs.get("EventBus", "default")
-            self._heard = self.subscribe("isodrop", {"source": ["isodrop"]}, bus)
+            self._received = self.subscribe("isodrop", {"source": ["isodrop"]}, bus)
         return self.outputs
 
     def log(self, lines: int = 40) -> str:
@@ -188,8 +188,8 @@ class LocalStack:
     def create_role(self, name: str, *statements: Mapping[str, Any]) -> str:
         """Create a role that anybody may assume, with a policy; return its ARN."""
         iam = self.client("iam")
-        takes = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(takes))["Role"]
+        trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]
         if statements:
             iam.put_role_policy(
                 RoleName=name, PolicyName="may", PolicyDocument=_policy(*statements)
@@ -212,23 +212,23 @@ class LocalStack:
         self._check_running()
         if service not in self._clients:
             session: Any = boto3.session.Session(**credentials())
-            patience = Config(retries={"total_max_attempts": 2}, read_timeout=70)
+            config = Config(retries={"total_max_attempts": 2}, read_timeout=70)
             self._clients[service] = session.client(
-                service, endpoint_url=self.endpoint, config=patience
+                service, endpoint_url=self.endpoint, config=config
             )
         return self._clients[service]
 
-    def control(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:
+    def control(self, path: str, request_body: Mapping[str, Any] | None = None) -> Any:
         """Call the control API; see :mod:`isodrop_local.control_api`."""
         self._check_running()
         request = urllib.request.Request(  # noqa: S310  # always http on the loopback address
             f"{self.endpoint}/_isodrop/{path}",
-            data=json.dumps(dict(asked or {})).encode(),
+            data=json.dumps(dict(request_body or {})).encode(),
             method="POST",
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                return json.load(response)
         except urllib.error.HTTPError as error:
             with error:
                 raise StackError(f"{path}: {error.read().decode()}") from error
@@ -253,14 +253,14 @@ class LocalStack:
     ) -> str:
         """Put one of the stack's files into the bucket without copying it; return its key."""
         key = path.name if key is None else key
-        asked = {"bucket": self.bucket, "key": key, "path": str(path.resolve())}
-        self.control("objects", {**asked, "metadata": dict(metadata or {})})
+        request_body = {"bucket": self.bucket, "key": key, "path": str(path.resolve())}
+        self.control("objects", {**request_body, "metadata": dict(metadata or {})})
         return key
 
-    def count_reads(self, key: str) -> list[tuple[int, int]]:
+    def list_reads(self, key: str) -> list[tuple[int, int]]:
         """List the ranges that were read of a linked file: offset and length."""
-        asked = {"bucket": self.bucket, "key": key}
-        return [(offset, length) for offset, length in self.control("objects/reads", asked)]
+        request_body = {"bucket": self.bucket, "key": key}
+        return [(offset, length) for offset, length in self.control("objects/reads", request_body)]
 
     # ------------------------------------------------------------------ faults
 
@@ -294,11 +294,11 @@ class LocalStack:
 
     def counts(self) -> dict[str, int]:
         """Count the calls of functions to services, and the functions' invocations."""
-        asked: dict[str, int] = self.control("counts")["calls"]
+        counts: dict[str, int] = self.control("counts")["calls"]
         for call in self.image_builder.calls():
             name = f"imagebuilder.{call['operation']}"
-            asked[name] = asked.get(name, 0) + 1
-        return asked
+            counts[name] = counts.get(name, 0) + 1
+        return counts
 
     def authorizations(self) -> list[dict[str, Any]]:
         """List the requests of callers other than the account, and whether they were allowed.
@@ -313,9 +313,9 @@ class LocalStack:
 
     def events(self) -> list[Event]:
         """Return all events of ``source: isodrop`` received so far, oldest first."""
-        if self._heard is None:
+        if self._received is None:
             raise StackError("nothing is deployed yet that could send events")
-        return self._heard.events()
+        return self._received.events()
 
     def answers(self, key: str | None = None) -> list[Event]:
         """Return the answers received so far, for one key or all."""
@@ -356,14 +356,14 @@ class LocalStack:
         timeout : float
             In seconds.
         nth : int
-            The index of the answer among those of the key.
+            Which answer of the key, counted from 1.
         """
 
-        def answer() -> Event | None:
+        def response() -> Event | None:
             received = self.answers(key)
             return received[nth - 1] if len(received) >= nth else None
 
-        got: Event = self.wait_for(answer, timeout)
+        got: Event = self.wait_for(response, timeout)
         return got
 
     def executions(self) -> list[dict[str, Any]]:
@@ -382,11 +382,11 @@ class LocalStack:
 
     def sweep(self) -> dict[str, int]:
         """Run a sweep with a minimum age of 0; return its summary."""
-        answer = self.client("lambda").invoke(
+        response = self.client("lambda").invoke(
             FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"minAgeMinutes": 0})
         )
-        result: dict[str, int] = json.load(answer["Payload"])
-        if "FunctionError" in answer:
+        result: dict[str, int] = json.load(response["Payload"])
+        if "FunctionError" in response:
             raise StackError(f"the sweep failed: {result}")
         return result
 
@@ -396,10 +396,10 @@ class LocalStack:
         """Subscribe to future events that match a pattern, as any consumer would."""
         sqs, events = self.client("sqs"), self.client("events")
         queue = sqs.create_queue(QueueName=f"subscriber-{name}")["QueueUrl"]
-        asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        described = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
         rule = {"Name": f"subscriber-{name}", "EventBusName": bus}
         events.put_rule(**rule, EventPattern=json.dumps(pattern))
-        target = {"Id": "queue", "Arn": asked["Attributes"]["QueueArn"]}
+        target = {"Id": "queue", "Arn": described["Attributes"]["QueueArn"]}
         events.put_targets(Rule=rule["Name"], EventBusName=bus, Targets=[target])
         return Subscription(sqs, queue)
 
@@ -414,7 +414,7 @@ class Subscription:
     def __init__(self, sqs: Any, queue: str) -> None:
         self._sqs = sqs
         self._queue = queue
-        self._heard: list[Event] = []
+        self._received: list[Event] = []
 
     def events(self) -> list[Event]:
         """Return all events received so far, oldest first."""
@@ -423,15 +423,15 @@ class Subscription:
                 QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=0
             ).get("Messages", [])
             for message in messages:
-                self._heard.append(json.loads(message["Body"]))
+                self._received.append(json.loads(message["Body"]))
                 self._sqs.delete_message(
                     QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"]
                 )
             if not messages:
-                return list(self._heard)
+                return list(self._received)
 
 
-class Remote:
+class RemoteImageBuilder:
     """The fake Image Builder of a stack, over its control API."""
 
     def __init__(self, stack: LocalStack) -> None:
@@ -493,8 +493,8 @@ class Remote:
         """Forget all faults, holds, calls and violations; builds stay."""
         self._post("reset")
 
-    def _post(self, action: str, **asked: Any) -> Any:
-        return self._stack.control(f"imagebuilder/{action}", asked)
+    def _post(self, action: str, **request_body: Any) -> Any:
+        return self._stack.control(f"imagebuilder/{action}", request_body)
 
 
 class Credentials(TypedDict):

@@ -68,23 +68,23 @@ def examples() -> dict[str, dict[str, Any]]:
         made[f"{name}.json"] = transform(source(path))
         for resource in source(path)["Resources"].values():
             if "Definition" in resource["Properties"]:
-                words = json.dumps(resource["Properties"]["Definition"])
-                made[f"{name}.asl.json"] = json.loads(_substituted(words, SUBSTITUTES))
+                text = json.dumps(resource["Properties"]["Definition"])
+                made[f"{name}.asl.json"] = json.loads(_substitute(text, SUBSTITUTES))
     return made
 
 
 def definition(**parameters: object) -> dict[str, Any]:
     """Return the state machine's definition with its substitutions made."""
-    words = (ROOT / "statemachine/import.asl.json").read_text()
+    text = (ROOT / "statemachine/import.asl.json").read_text()
     values = {**defaults(), **SUBSTITUTES, **parameters}
-    made: dict[str, Any] = json.loads(_substituted(words, values))
+    made: dict[str, Any] = json.loads(_substitute(text, values))
     return made
 
 
-def _substituted(words: str, values: Mapping[str, object]) -> str:
+def _substitute(text: str, values: Mapping[str, object]) -> str:
     for name, value in values.items():
-        words = words.replace(f"${{{name}}}", str(value))
-    return words
+        text = text.replace(f"${{{name}}}", str(value))
+    return text
 
 
 def machine() -> dict[str, Any]:

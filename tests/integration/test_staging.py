@@ -176,7 +176,7 @@ def test_an_interrupted_copy_is_resumed(harness: ImportHarness, operation: str) 
 def test_a_completion_whose_response_was_lost_is_found(
     harness: ImportHarness, s3_behaviour: Behaviour, *, again: bool
 ) -> None:
-    s3_behaviour.answers_again = again
+    s3_behaviour.repeats_response = again
     upload = harness.upload()
     lose(harness, "CompleteMultipartUpload")
     with pytest.raises(TransientError):

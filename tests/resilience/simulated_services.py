@@ -31,9 +31,9 @@ from moto.core.models import botocore_stubber
 from isodrop_local.faults import (
     LOST_RESPONSE,
     REJECTED,
-    Answer,
     Fault,
     Faults,
+    HttpResponse,
     error_name,
     error_response,
     model_of,
@@ -300,7 +300,7 @@ class SimulatedServices(ABC):
             raise _refused(error.code, str(error), error.status or 400) from error
         return convert_case(operation.output_shape, answer, str.upper)
 
-    def states(self, operation: str, arguments: Mapping[str, Any]) -> Answer:
+    def states(self, operation: str, arguments: Mapping[str, Any]) -> HttpResponse:
         """Respond as Step Functions does."""
         body: dict[str, Any]
         if operation == "DescribeExecution":
@@ -401,10 +401,10 @@ def _body(request: AWSPreparedRequest) -> bytes:
     return bytes(request.body) if isinstance(request.body, bytes | bytearray) else b""
 
 
-def _response(request: AWSPreparedRequest, answer: Answer) -> AWSResponse:
+def _response(request: AWSPreparedRequest, answer: HttpResponse) -> AWSResponse:
     status, headers, body = answer
     return AWSResponse(request.url, status, HTTPHeaders.from_pairs(headers.items()), Raw(body))
 
 
-def _json(status: int, body: Mapping[str, Any]) -> Answer:
+def _json(status: int, body: Mapping[str, Any]) -> HttpResponse:
     return status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body).encode()

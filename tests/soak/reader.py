@@ -15,7 +15,7 @@ from isodrop.errors import RejectedError
 from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker.image import Image
 from isodrop_local.iso_maker.iso import LAYOUTS, make_image
-from isodrop_local.iso_maker.meter import MOST_BYTES, MOST_REQUESTS, Meter
+from isodrop_local.iso_maker.meter import MAX_BYTES, MAX_REQUESTS, Meter
 from isodrop_local.iso_maker.mutate import mutate
 
 EXPECTED_CODES = frozenset(
@@ -93,7 +93,7 @@ def soak(seed: int, numbers: Sequence[int], bases: Sequence[Image] = ()) -> Outc
         outcome.ends[end] += 1
         if end not in EXPECTED_CODES and end != "read":
             outcome.wrong.append(f"{number}: {end}")
-        if meter.requests > MOST_REQUESTS or meter.total > MOST_BYTES:
+        if meter.requests > MAX_REQUESTS or meter.total > MAX_BYTES:
             outcome.wrong.append(f"{number}: {meter.requests} requests, {meter.total} bytes")
     return outcome
 

@@ -230,7 +230,7 @@ def test_a_failed_build_has_its_own_exit_code(
     path = make_unique_iso("doomed.iso")
     upload_failing_iso(stack, path, message="Sysprep was not amused.", step="RunSysprep")
     answer = stack.wait_for_answer("doomed.iso")
-    assert demo.is_answered(ConsoleOutput(), stack, answer) == ExitCode.FAILED
+    assert demo.print_result(ConsoleOutput(), stack, answer) == ExitCode.FAILED
     assert "Sysprep was not amused." in capsys.readouterr().out
 
 

@@ -29,7 +29,7 @@ def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
 
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert answer["detail"]["data"]["source"]["size"] == BIG // 2048 * 2048
-    ranges = stack.count_reads(big_iso.name)
+    ranges = stack.list_reads(big_iso.name)
     assert 0 < len(ranges) <= 4
     assert sum(length for _, length in ranges) <= 512 * 1024
 

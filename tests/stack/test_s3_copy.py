@@ -45,7 +45,7 @@ def target(emulator: LocalStack) -> str:
 
 def a_world(emulator: LocalStack, source: str, target: str, put: Put) -> Iterator[World]:
     yield World(emulator.client("s3"), source, target, put, emulator.s3_behaviour)
-    emulator.s3_behaviour(answers_again=False, small_ranges=True)
+    emulator.s3_behaviour(repeats_response=False, small_ranges=True)
 
 
 class TestInMemory(S3CopyTests):

@@ -31,7 +31,7 @@ from isodrop_local.s3_multipart import (
     sha256,
 )
 
-Answer = tuple[int, dict[str, Any], Any]
+HttpResponse = tuple[int, dict[str, Any], Any]
 
 _S3 = responses.S3Response
 _models: Any = models  # the names that moto imports are patched in its modules
@@ -54,10 +54,10 @@ def real_multipart() -> Iterator[Behaviour]:
     """
     behaviour = Behaviour()
 
-    def post(self: Any, *asked: Any) -> Answer:
+    def post(self: Any, *asked: Any) -> HttpResponse:
         return _post(self, behaviour, *asked)
 
-    def copy(self: Any) -> Answer:
+    def copy(self: Any) -> HttpResponse:
         return upload_part_copy(self, behaviour)
 
     new = {
@@ -77,11 +77,11 @@ def real_multipart() -> Iterator[Behaviour]:
 
 
 def _refusing(function: Any) -> Any:
-    def answer(*args: Any) -> Answer:
+    def answer(*args: Any) -> HttpResponse:
         try:
-            answered: Answer = function(*args)
+            answered: HttpResponse = function(*args)
         except S3ResponseError as refusal:
-            return refusal.answer()
+            return refusal.to_response()
         return answered
 
     return answer
@@ -112,7 +112,7 @@ def _checksums(key: Any) -> dict[str, str]:
     return {"SHA256": key.checksum_value} if key.checksum_value else {}
 
 
-def upload_part(self: Any) -> Answer:
+def upload_part(self: Any) -> HttpResponse:
     """Take a part only with the checksum that its upload was created for."""
     multipart, headers = _multipart(self), lower_keys(self.headers)
     number = check_part_number(self._get_param("partNumber"))
@@ -129,7 +129,7 @@ def upload_part(self: Any) -> Answer:
     return status, described, body
 
 
-def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
+def upload_part_copy(self: Any, behaviour: Behaviour) -> HttpResponse:
     """Copy a range of the requested version, and return the checksum of the copied bytes."""
     multipart, headers = _multipart(self), lower_keys(self.headers)
     number = check_part_number(self._get_param("partNumber"))
@@ -159,7 +159,7 @@ def upload_part_copy(self: Any, behaviour: Behaviour) -> Answer:
     return _answered(self, "UploadPartCopy", result)
 
 
-def list_parts(self: Any) -> Answer:
+def list_parts(self: Any) -> HttpResponse:
     """List the parts after a number, with their checksums."""
     multipart = _multipart(self)
     after = self._get_int_param("part-number-marker", 0)
@@ -191,14 +191,14 @@ def list_parts(self: Any) -> Answer:
     return _answered(self, "ListParts", result)
 
 
-def abort_multipart_upload(self: Any) -> Answer:
+def abort_multipart_upload(self: Any) -> HttpResponse:
     """Abort the upload only if it has this key."""
     _multipart(self)
-    answer: Answer = _abort_multipart_upload(self)
+    answer: HttpResponse = _abort_multipart_upload(self)
     return answer
 
 
-def list_multipart_uploads(self: Any) -> Answer:
+def list_multipart_uploads(self: Any) -> HttpResponse:
     """List the uploads in progress with the time of their start; moto always returns 2010."""
     prefix = self.querystring.get("prefix", [""])[0]
     going_on = self.backend.list_multipart_uploads(self.bucket_name).values()
@@ -223,13 +223,13 @@ def list_multipart_uploads(self: Any) -> Answer:
     return _answered(self, "ListMultipartUploads", result)
 
 
-def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
+def _post(self: Any, behaviour: Behaviour, *asked: Any) -> HttpResponse:
     """Create an upload, or complete one."""
     request, body, bucket, query, key = asked
     headers = lower_keys(request.headers)
     if "uploads" in query:
         check_creation(headers)
-        created: Answer = _key_response_post(self, *asked)
+        created: HttpResponse = _key_response_post(self, *asked)
         for multipart in self.backend.get_bucket(bucket).multiparts.values():
             if not hasattr(multipart, "initiated"):
                 multipart.initiated = _models.utcnow()
@@ -239,7 +239,7 @@ def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
     if "uploadId" in query:
         current = self.backend.get_object(bucket, key)
         made_it = current and current.multipart and current.multipart.id == query["uploadId"][0]
-        if made_it and behaviour.answers_again:
+        if made_it and behaviour.repeats_response:
             return _completed(self, current)
         multipart = _multipart(self)
         if _algorithm(multipart) == "SHA256":
@@ -247,18 +247,18 @@ def _post(self: Any, behaviour: Behaviour, *asked: Any) -> Answer:
                 parts=_parts(multipart),
                 algorithm="SHA256",
                 exists=current is not None,
-                deleted=getattr(multipart, "deleted_under_it", False),
+                deleted=getattr(multipart, "deleted_meanwhile", False),
                 minimum=_models.S3_UPLOAD_PART_MIN_SIZE,
             )
             parts = check_completion(target, body, headers)
             listed = iter([(part.number, part.etag) for part in parts])
             made = self.backend.complete_multipart_upload(bucket, multipart.id, listed)
             return _completed(self, made)
-    other: Answer = _key_response_post(self, *asked)
+    other: HttpResponse = _key_response_post(self, *asked)
     return other
 
 
-def _completed(self: Any, key: Any) -> Answer:
+def _completed(self: Any, key: Any) -> HttpResponse:
     result = {
         "Location": f"https://{key.bucket_name}.s3.amazonaws.com/{key.name}",
         "Bucket": key.bucket_name,
@@ -277,9 +277,9 @@ def _composite(key: Any) -> str:
     return f"{key.checksum_value}-{key.checksum_parts}"
 
 
-def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> Answer:
+def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> HttpResponse:
     """Return the object's checksum and its type only if requested."""
-    answer: Answer = _head_object(self, bucket, query, key, headers)
+    answer: HttpResponse = _head_object(self, bucket, query, key, headers)
     described = answer[1]
     described.pop("x-amz-checksum-type", None)
     if "x-amz-checksum-sha256" in described and "partNumber" not in query:
@@ -298,11 +298,11 @@ def delete_object(self: Any, bucket: str, key: str, *args: Any, **more: Any) -> 
     if existed and self.get_object(bucket, key) is None:
         for multipart in self.get_bucket(bucket).multiparts.values():
             if multipart.key_name == key:
-                multipart.deleted_under_it = True
+                multipart.deleted_meanwhile = True
     return done
 
 
-def _answered(self: Any, action: str, result: Mapping[str, Any]) -> Answer:
+def _answered(self: Any, action: str, result: Mapping[str, Any]) -> HttpResponse:
     self.data["Action"] = action
-    answer: Answer = self.serialized(ActionResult(result))
+    answer: HttpResponse = self.serialized(ActionResult(result))
     return answer

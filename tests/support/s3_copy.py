@@ -399,7 +399,7 @@ class S3CopyTests:
 
     def test_a_completion_sent_again_may_be_answered_again(self, world: World, copy: Copy) -> None:
         """For a time: https://github.com/adobe/S3Mock/issues/2586; no second object."""
-        world.behave(answers_again=True)
+        world.behave(repeats_response=True)
         parts = copy.parts()
         first = copy.complete(parts)
         again = copy.complete(parts)

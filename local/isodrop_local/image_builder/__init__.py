@@ -2,7 +2,7 @@
 
 In one process, without a network::
 
-    builder = ImageBuilder(clock=clock)
+    builder = FakeImageBuilder(clock=clock)
     imagebuilder = client(builder)          # a real boto3 client
     builder.controls.fail_next_build(step="ValidateIso", message="…")
     imagebuilder.import_disk_image(…)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from isodrop_local.image_builder.checks import location
-from isodrop_local.image_builder.controls import Controls, Future
+from isodrop_local.image_builder.controls import Controls, FutureState
 from isodrop_local.image_builder.distribution import Distribution
 from isodrop_local.image_builder.environment import AwsEnvironment, InMemoryEnvironment
 from isodrop_local.image_builder.lifecycle import (
@@ -31,7 +31,7 @@ class BuildEngine:
 
     Parameters
     ----------
-    world : World, optional
+    environment : AwsEnvironment, optional
         The services that it uses.
     clock : callable
         Returns seconds since the epoch. It is the only source of time.
@@ -57,7 +57,7 @@ class BuildEngine:
 
     def __init__(
         self,
-        world: AwsEnvironment | None = None,
+        environment: AwsEnvironment | None = None,
         clock: Callable[[], float] = time.time,
         *,
         speed: float = 1.0,
@@ -66,7 +66,7 @@ class BuildEngine:
         region: str = "us-east-1",
         quota: int = 100,
     ) -> None:
-        self.world: AwsEnvironment = world or InMemoryEnvironment()
+        self.environment: AwsEnvironment = environment or InMemoryEnvironment()
         self.clock = clock
         self.timings = scaled(1 / speed) if timings is None else timings
         self.account = account
@@ -93,7 +93,7 @@ class BuildEngine:
             pending, self._pending_events = self._pending_events, []
         # Outside the lock: a subscriber may request the state at once.
         for event in pending:
-            self.world.publish(event)
+            self.environment.publish(event)
 
     def _due(self, build: Build) -> float:
         """Return when a build's next transition is due."""
@@ -113,8 +113,8 @@ class BuildEngine:
         return build.now.at + share * self.controls.duration(build.status, self.timings)
 
     def _is_waiting(self, build: Build) -> bool:
-        at_work = (each.running and each.status != "PENDING" for each in self.builds.values())
-        return build.status == "PENDING" and sum(at_work) >= self.quota
+        active = (each.running and each.status != "PENDING" for each in self.builds.values())
+        return build.status == "PENDING" and sum(active) >= self.quota
 
     def _step(self, build: Build) -> None:
         if build.cancel_at is not None:
@@ -146,7 +146,7 @@ class BuildEngine:
     def _read(self, build: Build) -> None:
         """Read the object only now, as the service does: the URI has no version id."""
         uri = str(build.request["uri"])
-        build.etag = self.world.object_etag(*location(uri))
+        build.etag = self.environment.object_etag(*location(uri))
         if build.etag is None:
             build.planned_failure = PlannedFailure.at("DownloadIso", f"404 Not Found: {uri}")
 
@@ -159,7 +159,7 @@ class BuildEngine:
         version = "-".join(build.arn.rsplit("/", 2)[1:])
         name = f"{build.name} {version} {timestamp(self._moment).replace(':', '-')}"
         description = str(build.request.get("description", ""))
-        image = self.world.register_image(name, description)
+        image = self.environment.register_image(name, description)
         return Ami(self.region, image, name, description, self.account)
 
     def _copy_amis(self, build: Distribution) -> tuple[Ami, ...]:
@@ -169,7 +169,7 @@ class BuildEngine:
         date = f"{timestamp(self._moment)[:-1].replace(':', '-')}{number:03}Z"
         here = (self.region, self.account)
         return tuple(
-            replace(ami, image=self.world.register_image(ami.name, ami.description))
+            replace(ami, image=self.environment.register_image(ami.name, ami.description))
             if (ami.region, ami.account) == here
             else ami
             for ami in build.copies(date)
@@ -226,7 +226,7 @@ class BuildEngine:
         self.tick()
         with self._lock:
             if status not in {*PATH, *(future.status for future in self.controls.futures)}:
-                self.controls.futures.append(Future(status, None, 0.0))
+                self.controls.futures.append(FutureState(status, None, 0.0))
             self._enter(self._build(arn), status, reason or "")
         self.tick()
 

@@ -16,7 +16,7 @@ _MAX_NODE: Final = 2**30 - 1
 
 
 class InvalidResponseError(AssertionError):
-    """The fake was about to return something that Image Builder never would."""
+    """The fake was about to return something that Image Builder never returns."""
 
 
 def listed_errors(operation: OperationModel) -> frozenset[str]:
@@ -37,21 +37,27 @@ def check_request(operation: OperationModel, parameters: Mapping[str, Any]) -> N
         raise malformed(operation, "; ".join(faults))
 
 
-def check_response(operation: OperationModel, answer: object, futures: Collection[str]) -> None:
+def check_response(operation: OperationModel, response: object, futures: Collection[str]) -> None:
     """Validate a response by the output shape, except for future states that a test added."""
-    faults = list(violations(operation.output_shape, _of_today(answer, futures)))
+    faults = list(violations(operation.output_shape, _without_future_states(response, futures)))
     if faults:
-        raise InvalidResponseError(f"{operation.name} would answer: {'; '.join(faults)}")
+        raise InvalidResponseError(f"{operation.name} would return: {'; '.join(faults)}")
 
 
-def _of_today(value: Any, futures: Collection[str]) -> Any:
+def _without_future_states(value: Any, futures: Collection[str]) -> Any:
     """Replace each future state by one that is in the model."""
     if isinstance(value, dict):
         return {
-            key: "PENDING" if key == "status" and item in futures else _of_today(item, futures)
+            key: "PENDING"
+            if key == "status" and item in futures
+            else _without_future_states(item, futures)
             for key, item in value.items()
         }
-    return [_of_today(item, futures) for item in value] if isinstance(value, list) else value
+    return (
+        [_without_future_states(item, futures) for item in value]
+        if isinstance(value, list)
+        else value
+    )
 
 
 def location(uri: str) -> tuple[str, str]:

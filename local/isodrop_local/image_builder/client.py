@@ -41,7 +41,7 @@ def client(builder: FakeImageBuilder, **config: Any) -> "ImagebuilderClient":
 
     Parameters
     ----------
-    builder : ImageBuilder
+    builder : FakeImageBuilder
         The fake that handles the requests.
     **config
         For :class:`botocore.config.Config`. By default boto3 does not retry, so that
@@ -53,13 +53,13 @@ def client(builder: FakeImageBuilder, **config: Any) -> "ImagebuilderClient":
     >>> imagebuilder.get_image(imageBuildVersionArn=arn)["image"]["state"]
     {'status': 'PENDING'}
     """
-    made = _session().client(
+    boto_client = _session().client(
         "imagebuilder",
         region_name=builder.region,
         config=Config(**({"retries": {"total_max_attempts": 1}} | config)),
     )
 
-    def answered(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+    def handle(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         url = urlsplit(request.url)
         body = bytes(request.body) if isinstance(request.body, bytes | bytearray) else b""
         try:
@@ -71,8 +71,8 @@ def client(builder: FakeImageBuilder, **config: Any) -> "ImagebuilderClient":
         pairs = HTTPHeaders.from_pairs(headers.items())
         return AWSResponse(request.url, status, pairs, Raw(content))
 
-    made.meta.events.register(
+    boto_client.meta.events.register(
         "before-send.imagebuilder.*",
-        answered,  # type: ignore[arg-type]  # the stubs know no handler that answers; botocore does
+        handle,  # type: ignore[arg-type]  # the stubs do not allow a handler that returns a response; botocore does
     )
-    return made
+    return boto_client

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from isodrop_local.image_builder.models import FakeImageBuilder
 
-_OF_CONTROLS: Final = (
+_CONTROLS_ACTIONS: Final = (
     "fail_next",
     "fail_next_build",
     "hold",
@@ -13,7 +13,7 @@ _OF_CONTROLS: Final = (
     "pass_through",
     "reset",
 )
-_OF_BUILDER: Final = (
+_BUILDER_ACTIONS: Final = (
     "fail",
     "cancel",
     "delete",
@@ -29,7 +29,7 @@ def control(builder: FakeImageBuilder, action: str, request: Mapping[str, Any]) 
 
     Parameters
     ----------
-    builder : ImageBuilder
+    builder : FakeImageBuilder
         The fake.
     action : str
         ``calls`` (of an ``operation``), ``violations``, ``builds`` (of a ``kind``); or a method of
@@ -61,8 +61,8 @@ def control(builder: FakeImageBuilder, action: str, request: Mapping[str, Any]) 
             return list(builder.controls.violations)
         case "builds":
             return builder.history(**request)
-    if action not in (*_OF_CONTROLS, *_OF_BUILDER):
+    if action not in (*_CONTROLS_ACTIONS, *_BUILDER_ACTIONS):
         raise KeyError(action)
-    getattr(builder.controls if action in _OF_CONTROLS else builder, action)(**request)
+    getattr(builder.controls if action in _CONTROLS_ACTIONS else builder, action)(**request)
     builder.tick()
     return None

@@ -30,7 +30,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Future:
+class FutureState:
     """A state that is not in the service model, and its position among the states of builds."""
 
     status: str
@@ -57,7 +57,7 @@ class Controls:
     faults: Faults = field(default_factory=Faults)
     failing: list[FailingBuilds] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
-    futures: list[Future] = field(default_factory=list)
+    futures: list[FutureState] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def fail_next(self, operation: str, code: str = "ServiceException", **how: Any) -> None:
@@ -128,7 +128,7 @@ class Controls:
         """Add a state that is not in the service model to later builds of a kind."""
         self._check_path(kind, after)
         with self.lock:
-            self.futures.append(Future(status, after, seconds, kind))
+            self.futures.append(FutureState(status, after, seconds, kind))
 
     def _check_path(self, kind: Kind, status: str) -> None:
         """Refuse an impossible fault, so that no test waits for it."""

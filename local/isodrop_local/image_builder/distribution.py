@@ -13,7 +13,7 @@ from isodrop_local.image_builder.values import Json
 class Distribution(Build):
     """The result of DistributeImage; its request is that operation's.
 
-    Its properties are those of its source, also ``buildType``: those of the real one are not
+    Its properties are those of its source, including ``buildType``: the real ones are not
     documented.
 
     Attributes
@@ -61,9 +61,9 @@ class Distribution(Build):
                 date, ami.get("name", f"{self.name} {{{{imagebuilder:buildDate}}}}")
             )
             for account in ami.get("targetAccountIds", [self.account]):
-                made_up = self.id("ami", each["region"], account).replace("-", "")[3:20]
+                unique_id = self.id("ami", each["region"], account).replace("-", "")[3:20]
                 yield Ami(
-                    each["region"], f"ami-{made_up}", name, ami.get("description", ""), account
+                    each["region"], f"ami-{unique_id}", name, ami.get("description", ""), account
                 )
 
     def distribution_failure(self, message: str) -> Json:

@@ -164,11 +164,11 @@ class Build:
     request : mapping
         The parameters of ImportDiskImage, or of the operation that started it.
     path : tuple of str
-        The future states, AVAILABLE the last.
+        The states that it passes through, AVAILABLE last.
     history : list of Entered
         The past states, and the current one.
     etag : str or None
-        That of the object when BUILDING began, which is when the service reads it.
+        The object's ETag when BUILDING began, which is when the service reads it.
     """
 
     kind: ClassVar[Kind] = "import"

@@ -9,7 +9,7 @@ from isodrop_local.image_builder.values import Json, ServiceError, invalid
 _PAGE: Final = 25
 """Items of a page unless maxResults is set."""
 _FILTERS: Final = ("name", "osVersion", "platform", "type", "version")
-_OF_A_VERSION: Final = (
+_VERSION_FIELDS: Final = (
     "name",
     "type",
     "platform",
@@ -35,7 +35,9 @@ def resolve(arn: str, builds: Iterable[Build]) -> Build | None:
         for build in builds
         if build.status == "AVAILABLE"
         and build.version_arn.rpartition("/")[0] == base
-        and all(node in ("x", str(has)) for node, has in zip(wanted, build.order, strict=False))
+        and all(
+            node in ("x", str(actual)) for node, actual in zip(wanted, build.order, strict=False)
+        )
     )
     return max(matching, key=lambda build: build.order, default=None)
 
@@ -51,7 +53,7 @@ def images(builds: Iterable[Build], request: Mapping[str, Any]) -> list[Json]:
     for build in sorted(builds, key=lambda build: build.order, reverse=True):
         of_name, _, version = build.version_arn.rpartition("/")
         summary = build.summary()
-        shown = {name: summary[name] for name in _OF_A_VERSION} | {"owner": build.account}
+        shown = {name: summary[name] for name in _VERSION_FIELDS} | {"owner": build.account}
         shown |= {"arn": f"{of_name}/x.x.x"} if by_name else {"arn": build.version_arn}
         shown |= {} if by_name else {"version": version}
         found.setdefault(shown["arn"], shown)
@@ -71,11 +73,13 @@ def filter_items(
 
 def paginate(name: str, items: list[Json], request: Mapping[str, Any]) -> Json:
     """Return the requested page, and the token of the next one."""
-    begins = {f"page-{place}": place for place in range(1, len(items))}
+    starts = {f"page-{start}": start for start in range(1, len(items))}
     token = request.get("nextToken")
-    if token is not None and token not in begins:
-        raise ServiceError("InvalidPaginationTokenException", f"'{token}' is not a token of ours.")
-    start = begins[token] if token else 0
+    if token is not None and token not in starts:
+        raise ServiceError(
+            "InvalidPaginationTokenException", f"'{token}' is not a token of this list."
+        )
+    start = starts[token] if token else 0
     end = start + request.get("maxResults", _PAGE)
     shown: Json = {name: items[start:end]}
     return shown | ({"nextToken": f"page-{end}"} if end < len(items) else {})

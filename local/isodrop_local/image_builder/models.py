@@ -1,7 +1,7 @@
 """The fake Image Builder itself: its operations, as the service's documentation has them.
 
-It does what https://docs.aws.amazon.com/imagebuilder/latest/APIReference/ says. Where that is
-silent, the docstrings say so.
+It does what https://docs.aws.amazon.com/imagebuilder/latest/APIReference/ says. What is not
+documented there is noted in the docstrings.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ class FakeImageBuilder(BuildEngine):
         }
         self.infrastructure = self.resources[INFRASTRUCTURE]
         self.distribution = self.resources[DISTRIBUTION]
-        self._answers: dict[tuple[str, str], tuple[Json, Json]] = {}
+        self._responses: dict[tuple[str, str], tuple[Json, Json]] = {}
 
     def call(self, operation: str, parameters: Json) -> Json:
         """Run an operation; request and response are validated by the service model.
@@ -84,28 +84,28 @@ class FakeImageBuilder(BuildEngine):
         """
         self.tick()
         fault = self.controls.faults.take_due(operation)
-        answer: Json = {}
+        response: Json = {}
         took_effect = False
         with self._lock:
             try:
                 if fault is None or fault.committed:
-                    answer = self._perform(operation, parameters)
+                    response = self._perform(operation, parameters)
                     took_effect = True
                 if fault:
                     raise _to_error(fault)
             except (ServiceError, LostResponseError) as error:
-                self._record(operation, parameters, error.code, took_effect, answer)
+                self._record(operation, parameters, error.code, took_effect, response)
                 if fault and fault.kill_caller:
-                    self.world.kill_caller()
+                    self.environment.kill_caller()
                 raise
-            self._record(operation, parameters, None, took_effect, answer)
+            self._record(operation, parameters, None, took_effect, response)
         self.tick()
-        return answer
+        return response
 
     def _record(
-        self, operation: str, sent: Json, error: str | None, took_effect: bool, answer: Json
+        self, operation: str, sent: Json, error: str | None, took_effect: bool, response: Json
     ) -> None:
-        build = answer.get("imageBuildVersionArn")
+        build = response.get("imageBuildVersionArn")
         self.controls.calls.append(Call(self.clock(), operation, sent, error, took_effect, build))
 
     def _perform(self, operation: str, parameters: Json) -> Json:
@@ -117,18 +117,18 @@ class FakeImageBuilder(BuildEngine):
         except ServiceError as error:
             self.controls.record_violation(f"{operation}: {error.message}")
             raise
-        answer = self._once(model, parameters)
+        response = self._perform_once(model, parameters)
         if model.output_shape and "requestId" in model.output_shape.members:
             unique = f"{operation}/{len(self.controls.calls)}/{self.clock()}"
-            answer = answer | {"requestId": str(uuid5(NAMESPACE_URL, unique))}
+            response = response | {"requestId": str(uuid5(NAMESPACE_URL, unique))}
         try:
-            check_response(model, answer, {future.status for future in self.controls.futures})
+            check_response(model, response, {future.status for future in self.controls.futures})
         except InvalidResponseError as error:
-            self.controls.record_violation(f"the fake is at fault: {error}")
+            self.controls.record_violation(f"a defect of the fake: {error}")
             raise
-        return answer
+        return response
 
-    def _once(self, operation: OperationModel, parameters: Json) -> Json:
+    def _perform_once(self, operation: OperationModel, parameters: Json) -> Json:
         """Run an operation once per client token; a failed one does not use the token up.
 
         "If you retry a request with the same client token, Image Builder returns the original
@@ -140,23 +140,23 @@ class FakeImageBuilder(BuildEngine):
         if "clientToken" not in parameters:
             return _OPERATIONS[operation.name](self, parameters)
         token = (operation.name, str(parameters["clientToken"]))
-        if token not in self._answers:
-            answer = _OPERATIONS[operation.name](self, parameters)
-            self._answers[token] = (parameters, answer)
-            return answer
-        before, answer = self._answers[token]
+        if token not in self._responses:
+            response = _OPERATIONS[operation.name](self, parameters)
+            self._responses[token] = (parameters, response)
+            return response
+        before, response = self._responses[token]
         other = [key for key in {*before, *parameters} if before.get(key) != parameters.get(key)]
         if other:
             detail = f"clientToken {token[1]} came again with other {', '.join(sorted(other))}"
             self.controls.record_violation(f"{operation.name}: {detail}")
             if _MISMATCH in listed_errors(operation):
                 raise ServiceError(_MISMATCH, detail)
-        return answer
+        return response
 
     def forget_tokens(self) -> None:
         """Forget all client tokens, as the service does after an undocumented time."""
         with self._lock:
-            self._answers.clear()
+            self._responses.clear()
 
     def _arn(self, kind: str, name: str) -> str:
         return f"arn:aws:imagebuilder:{self.region}:{self.account}:{kind}/{name}"
@@ -176,7 +176,7 @@ class FakeImageBuilder(BuildEngine):
         if arn not in self.infrastructure.stored:
             raise ServiceError("ClientException", f"The resource with ARN '{arn}' does not exist.")
         bucket, _ = location(request["uri"])
-        if not self.world.owns_bucket(bucket):
+        if not self.environment.owns_bucket(bucket):
             raise ServiceError("ClientException", f"The bucket '{bucket}' is not yours.")
         version = self._arn(
             "image", f"{normalize_name(request['name'])}/{request['semanticVersion']}"
@@ -294,9 +294,9 @@ class FakeImageBuilder(BuildEngine):
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListWorkflowExecutions.html
         """
         build = self._build(request["imageBuildVersionArn"])
-        begun = [each.to_response() for each in executions(build, self._moment, self.timings)]
-        answer = paginate("workflowExecutions", begun, request)
-        return answer | {
+        started = [each.to_response() for each in executions(build, self._moment, self.timings)]
+        response = paginate("workflowExecutions", started, request)
+        return response | {
             "imageBuildVersionArn": build.arn,
             "message": build.now.reason[:500],
         }
@@ -337,14 +337,15 @@ class FakeImageBuilder(BuildEngine):
             raise invalid(f"The image is {build.status}, not FAILED or CANCELLED.")
         back_to = build.history[-2].status
         if back_to not in RESUMABLE:
-            raise invalid(f"The image ended in {back_to}: nothing is there to resume from.")
+            raise invalid(f"The image ended in {back_to}: there is nothing to resume from.")
         build.planned_failure = build.cancel_at = None
         self._enter(build, back_to)
         return _echo(request)
 
     def delete_image(self, request: Json) -> Json:
-        """Delete; "it also fails while the image build is still running", with which error is open.
+        """Delete; "it also fails while the image build is still running".
 
+        The error is not documented.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteImage.html
         """
         build = self._build(request["imageBuildVersionArn"])

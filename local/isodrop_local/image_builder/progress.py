@@ -58,8 +58,8 @@ class Execution:
         """Its status."""
         if self.ended is None:
             return "RUNNING"
-        badly = self.ended.status in ("FAILED", "CANCELLED")
-        return self.ended.status if badly else "COMPLETED"
+        has_failed = self.ended.status in ("FAILED", "CANCELLED")
+        return self.ended.status if has_failed else "COMPLETED"
 
     @property
     def succeeded(self) -> int:
@@ -109,12 +109,12 @@ class Execution:
                 "name": step,
                 "action": step,
                 "status": "COMPLETED"
-                if place < done
+                if index < done
                 else self.status
-                if place == done
+                if index == done
                 else "PENDING",
             }
-            for place, step in enumerate(self.steps)
+            for index, step in enumerate(self.steps)
         ]
 
 

@@ -19,7 +19,7 @@ from isodrop_local.image_builder.values import (
 )
 
 _RESERVED_TAGS: Final = frozenset({"CreatedBy", "Ec2ImageBuilderArn", "Name", "Tags"})
-_LASTING: Final = ("arn", "name", "dateCreated", "tags")
+_PERMANENT_FIELDS: Final = ("arn", "name", "dateCreated", "tags")
 BUILD_DATE: Final = re.compile(r"\{\{\s*imagebuilder:buildDate\s*\}\}")
 _TIMEOUT_MINUTES: Final = 720
 """The model requires ``timeoutMinutes``, "a property that Image Builder doesn't use"; which number
@@ -71,7 +71,7 @@ class Resources:
     Attributes
     ----------
     type : ResourceType
-        Which.
+        The type of the resources.
     prefix : str
         The beginning of their ARNs.
     clock : callable
@@ -96,8 +96,8 @@ class Resources:
         self.type.check(request)
         if request.get("dryRun"):
             raise ServiceError("DryRunOperationException", "The request would have succeeded.")
-        lasting = {"arn": arn, "dateCreated": self._now(), "tags": dict(request.get("tags", {}))}
-        self.stored[arn] = self._stored(request) | lasting
+        permanent = {"arn": arn, "dateCreated": self._now(), "tags": dict(request.get("tags", {}))}
+        self.stored[arn] = self._stored(request) | permanent
         return self._respond(request, arn)
 
     def update(self, request: Mapping[str, Any]) -> Json:
@@ -107,8 +107,10 @@ class Resources:
         """
         before = self.of(request)
         self.type.check(request)
-        lasting = {k: v for k, v in before.items() if k in _LASTING}
-        self.stored[before["arn"]] = self._stored(request) | lasting | {"dateUpdated": self._now()}
+        permanent = {k: v for k, v in before.items() if k in _PERMANENT_FIELDS}
+        self.stored[before["arn"]] = (
+            self._stored(request) | permanent | {"dateUpdated": self._now()}
+        )
         return self._respond(request, before["arn"])
 
     def delete(self, request: Mapping[str, Any]) -> Json:
@@ -154,12 +156,12 @@ class Resources:
 
     def _now(self) -> str | float:
         """Return the time in the type's format: policies have timestamps, the others strings."""
-        is_a_number = self._shape.members["dateCreated"].type_name == "timestamp"
-        return self.clock() if is_a_number else timestamp(self.clock())
+        is_timestamp = self._shape.members["dateCreated"].type_name == "timestamp"
+        return self.clock() if is_timestamp else timestamp(self.clock())
 
     def _stored(self, request: Mapping[str, Any]) -> Json:
-        passing = ("clientToken", "dryRun", self.type.arn)
-        kept = {name: value for name, value in request.items() if name not in passing}
+        transient = ("clientToken", "dryRun", self.type.arn)
+        kept = {name: value for name, value in request.items() if name not in transient}
         return self.type.defaults(request) | kept
 
     def _respond(self, request: Mapping[str, Any], arn: str) -> Json:

@@ -16,16 +16,18 @@ from isodrop_local.image_builder.shapes import service_model
 from isodrop_local.image_builder.values import Json, ServiceError
 
 Query = Mapping[str, str | Sequence[str]]
-Answer = tuple[int, dict[str, str], bytes]
+HttpResponse = tuple[int, dict[str, str], bytes]
 """HTTP status, headers, body."""
 
 
-def respond(builder: FakeImageBuilder, method: str, path: str, query: Query, body: bytes) -> Answer:
+def respond(
+    builder: FakeImageBuilder, method: str, path: str, query: Query, body: bytes
+) -> HttpResponse:
     """Handle an HTTP request.
 
     Parameters
     ----------
-    builder : ImageBuilder
+    builder : FakeImageBuilder
         The fake that handles the requests.
     method, path : str
         The path without the query, percent-encoded or not.
@@ -83,10 +85,10 @@ def _parameters(
     places = {name: shape.serialization.get("location") for name, shape in members.items()}
     names = {shape.serialization.get("name", name): name for name, shape in members.items()}
     parameters = _decode_body(operation, body)
-    astray = [name for name in parameters if places.get(name)]
-    astray += [key for key in query if places.get(names.get(key, "")) != "querystring"]
-    if astray:
-        raise malformed(operation, f"{', '.join(astray)} not documented in this place")
+    misplaced = [name for name in parameters if places.get(name)]
+    misplaced += [key for key in query if places.get(names.get(key, "")) != "querystring"]
+    if misplaced:
+        raise malformed(operation, f"{', '.join(misplaced)} not documented in this place")
     for key, value in query.items():
         parameters[names[key]] = _from_query(members[names[key]], value)
     return parameters | {names[label]: value for label, value in labels.items()}
@@ -115,7 +117,7 @@ def _status(error: ServiceError) -> int:
     return int(metadata["error"]["httpStatusCode"])
 
 
-def _serialize(status: int, content: Json, error: str | None = None) -> Answer:
+def _serialize(status: int, content: Json, error: str | None = None) -> HttpResponse:
     headers = {"Content-Type": "application/json", "x-amzn-RequestId": str(uuid4())}
     if error:
         headers["x-amzn-ErrorType"] = error

@@ -20,7 +20,7 @@ class Call:
     at : float
         When, by the fake's clock.
     operation : str
-        Image Builder's name of it.
+        As Image Builder names it.
     parameters : mapping
         As they were received, before they were checked.
     error : str or None
@@ -64,7 +64,7 @@ class ServiceError(Exception):
 
 
 def not_found(arn: str) -> ServiceError:
-    """Make the error for an ARN that does not exist, or no longer.
+    """Make the error for an ARN that does not exist, or no longer exists.
 
     GetImage and others return it, although they do not list it among their errors.
     """

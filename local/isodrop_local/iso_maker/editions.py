@@ -57,7 +57,7 @@ _CONSUMER = (
 MICROSOFT_ENTERPRISE_INDEX = 3
 
 
-def _made(pairs: tuple[tuple[str, str], ...], changes: dict[str, Any]) -> tuple[EditionSpec, ...]:
+def _specs(pairs: tuple[tuple[str, str], ...], changes: dict[str, Any]) -> tuple[EditionSpec, ...]:
     return tuple(replace(EditionSpec(edition, name), **changes) for edition, name in pairs)
 
 
@@ -67,12 +67,12 @@ def business_editions(*, enterprise_index: int = 5, **changes: Any) -> tuple[Edi
         raise ValueError("enterprise_index is 1 to 11")
     at = enterprise_index - 1
     enterprise = (("Enterprise", "Windows 11 Enterprise"),)
-    return _made(_BUSINESS[:at] + enterprise + _BUSINESS[at:], changes)
+    return _specs(_BUSINESS[:at] + enterprise + _BUSINESS[at:], changes)
 
 
 def consumer_editions(**changes: Any) -> tuple[EditionSpec, ...]:
     """Return the eleven editions of a consumer ISO, without Enterprise."""
-    return _made(_CONSUMER, changes)
+    return _specs(_CONSUMER, changes)
 
 
 def server_editions(**changes: Any) -> tuple[EditionSpec, ...]:
@@ -88,7 +88,7 @@ def server_editions(**changes: Any) -> tuple[EditionSpec, ...]:
 
 def evaluation_editions(**changes: Any) -> tuple[EditionSpec, ...]:
     """Return the one edition of an evaluation ISO."""
-    return _made((("EnterpriseEval", "Windows 11 Enterprise Evaluation"),), changes)
+    return _specs((("EnterpriseEval", "Windows 11 Enterprise Evaluation"),), changes)
 
 
 def ltsc_editions(**changes: Any) -> tuple[EditionSpec, ...]:
@@ -97,4 +97,4 @@ def ltsc_editions(**changes: Any) -> tuple[EditionSpec, ...]:
         ("EnterpriseS", "Windows 11 Enterprise LTSC 2024"),
         ("EnterpriseSN", "Windows 11 Enterprise N LTSC 2024"),
     )
-    return _made(names, changes)
+    return _specs(names, changes)

@@ -44,7 +44,7 @@ class Layout:
         Whether there is an ISO 9660 file system.
     udf : bool
         Whether there is a UDF file system.
-    adorned : bool
+    extras : bool
         Whether file entries have extended attributes, and folders have names with implementation
         use and deleted names.
     narrow : bool
@@ -52,7 +52,7 @@ class Layout:
     tail : bool
         Whether an allocated, unrecorded block follows a file's last bytes.
     anchors : tuple of str
-        Any of ``first``, ``last`` and ``behind`` (256 before the last).
+        Any of ``first``, ``last`` and ``before-last`` (256 sectors before the last).
     """
 
     interleaved: bool = False
@@ -63,7 +63,7 @@ class Layout:
     chain: int = 0
     bridge: bool = True
     udf: bool = True
-    adorned: bool = False
+    extras: bool = False
     narrow: bool = False
     tail: bool = False
     anchors: tuple[str, ...] = ("first", "last")
@@ -80,12 +80,12 @@ LAYOUTS: Final = MappingProxyType(
         "extended": Layout(extended=True),
         "chained": Layout(extent=SECTOR * 2, chain=3),
         "chained-long": Layout(extent=SECTOR * 2, chain=3, long=True, extended=True),
-        "adorned": Layout(adorned=True),
-        "adorned-inline": Layout(adorned=True, inline=True, extended=True),
+        "extras": Layout(extras=True),
+        "extras-inline": Layout(extras=True, inline=True, extended=True),
         "tail": Layout(tail=True, extended=True),
         "udf-only": Layout(bridge=False),
         "last-anchor": Layout(anchors=("last",)),
-        "behind-anchor": Layout(anchors=("behind",)),
+        "before-last-anchor": Layout(anchors=("before-last",)),
         "iso9660-only": Layout(udf=False),
     }
 )
@@ -108,10 +108,10 @@ class _Node:
 
     def names(self, layout: Layout, *, up: int = 0, start: int = 0, inline: bool = False) -> bytes:
         """Write a directory's names at ``start``; the entry of its parent is at ``up``."""
-        use = udf.entity(b"*isodrop test image") if layout.adorned else b""
+        use = udf.entity(b"*isodrop test image") if layout.extras else b""
         made = udf.file_identifier("", up, start, directory=True, parent=True)
         for child in self.children:
-            for deleted in (True, False) if layout.adorned else (False,):
+            for deleted in (True, False) if layout.extras else (False,):
                 made += udf.file_identifier(
                     child.name,
                     child.entry,
@@ -185,8 +185,10 @@ def measured_files() -> dict[str, bytes | Content]:
     """
     made = windows_files()
     folders = list(_FOLDERS)
-    there = {"/".join(path.split("/")[:-1]) for path in made} | {*_FOLDERS}
-    for number in range(_MEASURED_FOLDERS - len(there - {""}) - 1):  # the root is one, too
+    existing_folders = {"/".join(path.split("/")[:-1]) for path in made} | {*_FOLDERS}
+    for number in range(
+        _MEASURED_FOLDERS - len(existing_folders - {""}) - 1
+    ):  # the root is one, too
         folders.append(f"sources/replacementmanifests/microsoft-windows-component-{number:02}")
     count = _MEASURED_FILES - 1 - len(made)
     for number in range(count):
@@ -259,7 +261,7 @@ class _ImageWriter:
                 extended=self.layout.extended,
                 unique=unique + 16 if unique else 0,
                 blocks=0 if form == udf.INLINE else sectors(data.size),
-                attributes=udf.free_space_attribute(node.entry) if self.layout.adorned else b"",
+                attributes=udf.free_space_attribute(node.entry) if self.layout.extras else b"",
             )
             self.put(FIRST_PARTITION_SECTOR + node.entry, entry, f"{path}#")
             if form != udf.INLINE:
@@ -279,13 +281,13 @@ class _ImageWriter:
             return udf.INLINE, data.read(0, data.size)
         write = udf.long_ad if self.layout.long else udf.short_ad
         form = udf.LONG if self.layout.long else udf.SHORT
-        every = [write(*one) for one in udf.extents(node.data, data.size, self.layout.extent)]
+        ads = [write(*one) for one in udf.extents(node.data, data.size, self.layout.extent)]
         if self._has_tail(node):
-            every.append(write(SECTOR, node.data + sectors(data.size), 1))
+            ads.append(write(SECTOR, node.data + sectors(data.size), 1))
         if not node.chain:
-            return form, b"".join(every)
+            return form, b"".join(ads)
         size = self.layout.chain
-        groups = [b"".join(every[at : at + size]) for at in range(0, len(every), size)]
+        groups = [b"".join(ads[at : at + size]) for at in range(0, len(ads), size)]
         for number in range(len(groups) - 1):
             groups[number] += write(SECTOR, node.chain + number, 3)
         for number, group in enumerate(groups[1:]):
@@ -299,7 +301,7 @@ class _ImageWriter:
     def write_volume(self, total: int) -> None:
         """Write the structures outside the partition, for an image of ``total`` sectors."""
         blocks = total - 1 - FIRST_PARTITION_SECTOR
-        anchors = {"first": 256, "last": total - 1, "behind": total - 257}
+        anchors = {"first": 256, "last": total - 1, "before-last": total - 257}
         for name in self.layout.anchors:
             at = anchors[name]
             self.put(at, udf.anchor(at, _MAIN, _RESERVE), f"anchor {name}")
@@ -372,9 +374,9 @@ def make_image(
     specs = business_editions() if editions is None else tuple(editions)
 
     def contents(grown: int) -> dict[str, Content]:
-        every = {**(files or {}), **windows_files(sources)}
+        all_files = {**(files or {}), **windows_files(sources)}
         if wim is None:
-            every[f"{sources}/{wim_name}"] = make_wim(
+            all_files[f"{sources}/{wim_name}"] = make_wim(
                 specs,
                 size=grown,
                 solid=wim_name.lower().endswith(".esd"),
@@ -383,20 +385,20 @@ def make_image(
                 integrity=integrity,
             )
             if split:
-                every[f"{sources}/{wim_name[:-4]}2.swm"] = make_wim([], part=(2, 2))
+                all_files[f"{sources}/{wim_name[:-4]}2.swm"] = make_wim([], part=(2, 2))
         elif wim:
-            every[f"{sources}/{wim_name}"] = wim
-        return {path: Content.of(data) for path, data in every.items()}
+            all_files[f"{sources}/{wim_name}"] = wim
+        return {path: Content.of(data) for path, data in all_files.items()}
 
-    behind = 256 if "behind" in form.anchors else 0
+    anchor_gap = 256 if "before-last" in form.anchors else 0
     iso = _ImageWriter(_tree(contents(0)), form, label)
-    least = FIRST_PARTITION_SECTOR + iso.next + 1 + behind
+    least = FIRST_PARTITION_SECTOR + iso.next + 1 + anchor_gap
     if size is not None and wim is None:
         # A chain of allocation extents grows with the file, so reserve space for it.
         room = size // SECTOR - least - (size // SECTOR // 64 if form.chain else 0)
         grown = contents(0)[f"{sources}/{wim_name}"].size + max(0, room) * SECTOR
         iso = _ImageWriter(_tree(contents(grown)), form, label)
-        least = FIRST_PARTITION_SECTOR + iso.next + 1 + behind
+        least = FIRST_PARTITION_SECTOR + iso.next + 1 + anchor_gap
     total = max(least, 0 if size is None else size // SECTOR)
     iso.write_recognition(total)
     if form.udf:
@@ -406,7 +408,7 @@ def make_image(
     return Image(content, MappingProxyType(iso.places), FIRST_PARTITION_SECTOR)
 
 
-def _cache_on_disk(make: Callable[P, Image]) -> Callable[Concatenate[Path | str, P], Path]:
+def _to_file(make: Callable[P, Image]) -> Callable[Concatenate[Path | str, P], Path]:
     def make_iso(path: Path | str, /, *arguments: P.args, **how: P.kwargs) -> Path:
         """Write the result of :func:`make_image` as a sparse file."""
         return make(*arguments, **how).write(path)
@@ -414,5 +416,5 @@ def _cache_on_disk(make: Callable[P, Image]) -> Callable[Concatenate[Path | str,
     return make_iso
 
 
-make_iso = _cache_on_disk(make_image)
+make_iso = _to_file(make_image)
 """The same as a file: a path, followed by the arguments of :func:`make_image`."""

@@ -15,12 +15,12 @@ from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker.image import Image
 
 READER = str(Path(isodrop.iso.__file__).parent)
-MOST_REQUESTS = 24
-MOST_BYTES = 4 << 20
-MUCH = 4 << 20
+MAX_REQUESTS = 24
+MAX_BYTES = 4 << 20
+MAX_MEMORY = 4 << 20
 # In executed lines of the reader; a Microsoft ISO needs 8,000 or more.
-LITTLE = 10_000
-HARD = 500_000
+FEW_LINES = 10_000
+MAX_LINES = 500_000
 
 
 @dataclass(slots=True)
@@ -44,8 +44,8 @@ class Meter:
 
     def check(self) -> None:
         """Fail if the reader exceeded its budget."""
-        assert self.requests <= MOST_REQUESTS, self.ranges
-        assert self.total <= MOST_BYTES, self.ranges
+        assert self.requests <= MAX_REQUESTS, self.ranges
+        assert self.total <= MAX_BYTES, self.ranges
 
 
 def read_contents(image: Image) -> IsoContents:
@@ -57,7 +57,7 @@ def read_contents(image: Image) -> IsoContents:
     return contents
 
 
-def rejection(image: Image, *, requests: int = MOST_REQUESTS) -> Rejection:
+def rejection(image: Image, *, requests: int = MAX_REQUESTS) -> Rejection:
     """Read an image that must be rejected, with at most ``requests`` requests."""
     meter = Meter(image)
     found: IsoContents | Rejection
@@ -111,10 +111,12 @@ def work(image: Image) -> int:
     return lines
 
 
-def is_harmless(image: Image, words: str = "", code: Code = Code.UNREADABLE_ISO) -> None:
+def assert_rejected_cheaply(
+    image: Image, words: str = "", code: Code = Code.UNREADABLE_ISO
+) -> None:
     """Expect a rejection with at most two requests, four megabytes of memory and little work."""
     found = rejection(image, requests=2)
     assert found.code is code, found
     assert words in found.message, found
-    assert peak(image) < MUCH
-    assert work(image) < LITTLE
+    assert peak(image) < MAX_MEMORY
+    assert work(image) < FEW_LINES

@@ -105,7 +105,7 @@ def mutate(image: Image, random: Random) -> Image:
 
 
 def _descriptors(image: Image) -> list[str]:
-    """Return the places that a reader visits on the visited to install.wim."""
+    """Return the places that a reader visits on the way to install.wim."""
     visited = {"/#", "/sources#", f"{_wim(image)}#"}
     return [place for place in image.places if place in visited or not place.startswith("/")]
 

@@ -76,7 +76,7 @@ class LinkedBody:
 
     Parameters
     ----------
-    stretches : iterable of Stretch
+    ranges : iterable of FileRange
         In order; adjacent ranges of one file are merged.
     reads : list, optional
         Records offset and length of each range that a client reads.
@@ -86,12 +86,12 @@ class LinkedBody:
 
     def __init__(
         self,
-        stretches: Iterable[FileRange],
+        ranges: Iterable[FileRange],
         reads: list[tuple[int, int]] | None = None,
         offset: int = 0,
     ) -> None:
-        self.stretches = tuple(_merged(stretches))
-        self.size = sum(each.size for each in self.stretches)
+        self.ranges = tuple(_merged(ranges))
+        self.size = sum(each.size for each in self.ranges)
         self.reads = [] if reads is None else reads
         self.offset = offset
 
@@ -110,7 +110,7 @@ class LinkedBody:
 
     def _within(self, start: int, stop: int) -> Iterator[FileRange]:
         before = 0
-        for each in self.stretches:
+        for each in self.ranges:
             first, last = max(start - before, 0), min(stop - before, each.size)
             if first < last:
                 yield each.slice(first, last)
@@ -119,15 +119,15 @@ class LinkedBody:
     def chunks(self) -> Iterator[bytes]:
         """Read it in chunks for a client, and record that."""
         self.reads.append((self.offset, self.size))
-        for each in self.stretches:
+        for each in self.ranges:
             yield from each.chunks()
 
     def sha256(self) -> "Future[bytes]":
         """Hash it in a thread; the same range is hashed only once."""
         with _lock:
-            if self.stretches not in _digests:
-                _digests[self.stretches] = _hashers.submit(_sha256, self.stretches)
-            return _digests[self.stretches]
+            if self.ranges not in _digests:
+                _digests[self.ranges] = _hashers.submit(_sha256, self.ranges)
+            return _digests[self.ranges]
 
 
 Body = bytes | LinkedBody
@@ -142,14 +142,14 @@ def join(bodies: Iterable[Body]) -> Body:
         stretch
         for part in parts
         for stretch in (
-            part.stretches if isinstance(part, LinkedBody) else [FileRange(part, 0, len(part))]
+            part.ranges if isinstance(part, LinkedBody) else [FileRange(part, 0, len(part))]
         )
     )
 
 
-def _merged(stretches: Iterable[FileRange]) -> Iterator[FileRange]:
+def _merged(ranges: Iterable[FileRange]) -> Iterator[FileRange]:
     last: FileRange | None = None
-    for each in stretches:
+    for each in ranges:
         if last is not None and _are_adjacent(last, each):
             last = replace(last, size=last.size + each.size)
             continue
@@ -165,11 +165,11 @@ def _are_adjacent(one: FileRange, other: FileRange) -> bool:
     return same and one.changed == other.changed and one.start + one.size == other.start
 
 
-def _sha256(stretches: tuple[FileRange, ...]) -> bytes:
-    if len(stretches) == 1 and stretches[0].is_hole():
-        return _sha256_of_zeros(stretches[0].size)
+def _sha256(ranges: tuple[FileRange, ...]) -> bytes:
+    if len(ranges) == 1 and ranges[0].is_hole():
+        return _sha256_of_zeros(ranges[0].size)
     digest = hashlib.sha256()
-    for each in stretches:
+    for each in ranges:
         for chunk in each.chunks():
             digest.update(chunk)
     return digest.digest()

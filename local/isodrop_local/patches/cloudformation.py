@@ -53,7 +53,7 @@ def create_table(logical_id: str, props: dict[str, Any], stack: str) -> Any:
 
 
 def create_connection(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-    """Create an EventBridge connection, which only the emulator's CloudFormation lacks.
+    """Create an EventBridge connection; the emulator supports it, except in CloudFormation.
 
     ``Ref`` is its name, ``Arn`` its ARN.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-connection.html
@@ -62,7 +62,7 @@ def create_connection(logical_id: str, props: dict[str, Any], stack: str) -> Any
 
 
 def create_api_destination(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-    """Create an API destination, which only the emulator's CloudFormation lacks.
+    """Create an API destination; the emulator supports it, except in CloudFormation.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-apidestination.html
     """
@@ -104,10 +104,10 @@ def _create(
 ) -> Any:
     name = props.get("Name") or provisioners._physical_name(stack, logical_id, max_len=64)
     status, _, body = create({**props, "Name": name})
-    answer = json.loads(body)
+    response = json.loads(body)
     if status != 200:
-        raise ValueError(answer["message"])
-    return name, {"Arn": answer[arn]}
+        raise ValueError(response["message"])
+    return name, {"Arn": response[arn]}
 
 
 def create_query_definition(_logical_id: str, props: dict[str, Any], _stack: str) -> Any:
@@ -119,7 +119,9 @@ def create_query_definition(_logical_id: str, props: dict[str, Any], _stack: str
     groups = cloudwatch_logs._log_groups
     missing = [name for name in props.get("LogGroupNames", ()) if name not in groups]
     if missing or not props["Name"] or not props["QueryString"]:
-        raise ValueError(f"a query without name or words, or of log groups not there: {missing}")
+        raise ValueError(
+            f"a query without a name or a query string, or with missing log groups: {missing}"
+        )
     return str(uuid.uuid4()), {}
 
 

@@ -29,7 +29,7 @@ INIT_SECONDS: Final = (
 PYTHON: Final = (interpreter().path, "-I", "-S")
 """Without its own site-packages."""
 
-ROOM: Final = threading.BoundedSemaphore(8)
+_SLOTS: Final = threading.BoundedSemaphore(8)
 """The number of concurrent invocations. Others wait here, where Lambda would start more
 environments, or return TooManyRequestsException and be retried."""
 
@@ -65,7 +65,7 @@ class Process:
         )
         assert self._popen.stdin
         assert self._popen.stdout
-        self._told, self._answers = self._popen.stdin, self._popen.stdout
+        self._stdin, self._stdout = self._popen.stdin, self._popen.stdout
         # The interface that the emulator's own pool of workers expects of a process.
         self.poll, self.wait, self.pid = self._popen.poll, self._popen.wait, self._popen.pid
         self.kill = self.terminate = self._popen.kill
@@ -82,16 +82,16 @@ class Process:
         """
         begin = os.lseek(self._log.fileno(), 0, os.SEEK_CUR)
         try:
-            self._told.write(json.dumps(message).encode() + b"\n")
-            self._told.flush()
+            self._stdin.write(json.dumps(message).encode() + b"\n")
+            self._stdin.flush()
         except BrokenPipeError:
             pass  # the end of its output shows how it ended
         line = b""
         while not line.endswith(b"\n"):
             left = max(0.0, deadline - time.time())
-            if not select.select([self._answers], [], [], left)[0]:
+            if not select.select([self._stdout], [], [], left)[0]:
                 raise TimeoutError
-            chunk = os.read(self._answers.fileno(), 1 << 20)
+            chunk = os.read(self._stdout.fileno(), 1 << 20)
             if not chunk:
                 raise EOFError(_describe_exit(self._popen.wait()))
             line += chunk
@@ -103,7 +103,7 @@ class Process:
         """Kill it if necessary, and release its resources."""
         self._popen.kill()
         self._popen.wait()
-        for pipe in (self._told, self._answers, self._log):
+        for pipe in (self._stdin, self._stdout, self._log):
             pipe.close()
 
 
@@ -145,7 +145,7 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
                     "trace_id": trace_id,
                     "deadline": time.time() + seconds,
                 }
-                answer, log = self._proc.request(invocation, invocation["deadline"])
+                response, log = self._proc.request(invocation, invocation["deadline"])
             except TimeoutError:
                 self._stop()
                 message = (
@@ -154,15 +154,15 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
                 raise FunctionError(
                     {"errorType": "Sandbox.Timedout", "errorMessage": message}
                 ) from None
-            except EOFError as died:
+            except EOFError as exited:
                 self._stop()
-                message = f"RequestId: {request_id} Error: Runtime exited with error: {died}"
+                message = f"RequestId: {request_id} Error: Runtime exited with error: {exited}"
                 raise FunctionError(
                     {"errorType": "Runtime.ExitError", "errorMessage": message}
                 ) from None
-        if "error" in answer:
-            raise FunctionError(answer["error"])
-        return answer["result"], log
+        if "error" in response:
+            raise FunctionError(response["error"])
+        return response["result"], log
 
     def _start(self) -> None:
         """Unpack the code, start the process, load the function."""
@@ -263,7 +263,7 @@ def layer_folder(ref: Any) -> Path:
 
 
 def _remove_old_layers() -> None:
-    """Remove the layers that no emulator has taken for a day."""
+    """Remove the layers that no emulator has used for a day."""
     for each in LAYERS.iterdir():
         if each.stat().st_mtime < time.time() - 24 * 3600:
             shutil.rmtree(each, ignore_errors=True)
@@ -278,7 +278,7 @@ def execute(func: Json, event: Any, request_id: str) -> Json:
     all. A process that died is ``Runtime.ExitError``, one that ran too long ``Sandbox.Timedout``
     (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
     """
-    with ROOM:
+    with _SLOTS:
         return _execute(func, event, request_id)
 
 
@@ -309,7 +309,7 @@ def kill(mark: str) -> None:
 def close() -> None:
     """End all environments, and start no more: running executions would retry forever."""
     _closing.set()
-    _layers_lock.acquire()  # for good
+    _layers_lock.acquire()  # never released
     lambda_runtime.reset()
 
 

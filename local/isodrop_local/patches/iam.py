@@ -20,7 +20,7 @@ def simulate_principal_policy(request: dict[str, Any]) -> Any:
     entries, so that no statement with such a condition ever allows anything.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
-    know_managed_policies()
+    add_managed_policies()
     context_values = {}
     for name in request:
         if found := _KEY.fullmatch(name):
@@ -39,7 +39,7 @@ def simulate_principal_policy(request: dict[str, Any]) -> Any:
 
 
 @cache
-def know_managed_policies() -> None:
+def add_managed_policies() -> None:
     """Add AWS's managed policies: the emulator has only a few of them.
 
     Only when one is first used: there are a thousand.

@@ -19,8 +19,8 @@ from ministack.services import s3
 
 from isodrop_local.patches.bodies import Body, LinkedBody, join
 from isodrop_local.s3_multipart import (
-    Answer,
     Behaviour,
+    HttpResponse,
     Part,
     S3ResponseError,
     Target,
@@ -56,14 +56,14 @@ def behave(**what: Any) -> None:
         setattr(_behaviour, name, getattr(new, name))
 
 
-def _report_refusals(function: Callable[..., Answer]) -> Callable[..., Answer]:
-    def answer(*args: Any) -> Answer:
+def _report_refusals(function: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    def response(*args: Any) -> HttpResponse:
         try:
             return function(*args)
         except S3ResponseError as refusal:
-            return refusal.answer()
+            return refusal.to_response()
 
-    return answer
+    return response
 
 
 def _upload(bucket: str, key: str, query: dict[str, Any]) -> dict[str, Any]:
@@ -73,22 +73,22 @@ def _upload(bucket: str, key: str, query: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def create_multipart_upload(bucket: str, key: str, headers: dict[str, str]) -> Answer:
+def create_multipart_upload(bucket: str, key: str, headers: dict[str, str]) -> HttpResponse:
     """Refuse a checksum type that the algorithm does not support."""
     check_creation(headers)
-    answer: Answer = _create_multipart_upload(bucket, key, headers)
-    return answer
+    response: HttpResponse = _create_multipart_upload(bucket, key, headers)
+    return response
 
 
 def upload_part(
     bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]
-) -> Answer:
+) -> HttpResponse:
     """Accept a part only with the checksum that its upload was created for."""
     upload = _upload(bucket, key, query)
     check_part_number(s3._qp(query, "partNumber"))
     check_upload_part(upload["checksum_algorithm"], headers)
-    answer: Answer = _upload_part(bucket, key, body, query, headers)
-    return answer
+    response: HttpResponse = _upload_part(bucket, key, body, query, headers)
+    return response
 
 
 def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
@@ -142,7 +142,7 @@ async def handle_request(
 
 def upload_part_copy(
     bucket: str, key: str, query: dict[str, Any], headers: dict[str, str]
-) -> Answer:
+) -> HttpResponse:
     """Return the checksum of the copied bytes, and leave bytes of a file in the file.
 
     The ETag of a part from a file is derived from its SHA-256, so that it is read only once. S3
@@ -157,8 +157,8 @@ def upload_part_copy(
         s3._check_copy_source_preconditions(headers, entry),
     ):
         if refused is not None:
-            answer: Answer = refused
-            return answer
+            response: HttpResponse = refused
+            return response
     _, piece = _copy_range(headers)
     if isinstance(piece, LinkedBody):
         digest = piece.sha256().result()
@@ -189,7 +189,7 @@ def _write_checksums(element: Element, checksums: dict[str, str]) -> None:
         SubElement(element, f"Checksum{name}").text = text
 
 
-def list_parts(bucket: str, key: str, query: dict[str, Any]) -> Answer:
+def list_parts(bucket: str, key: str, query: dict[str, Any]) -> HttpResponse:
     """List at most a thousand parts, with their checksums.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html
@@ -206,19 +206,19 @@ def list_parts(bucket: str, key: str, query: dict[str, Any]) -> Answer:
 
 def complete_multipart_upload(
     bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]
-) -> Answer:
+) -> HttpResponse:
     """Check a completion as S3 does, and join the parts without reading them."""
     number = s3._qp(query, "uploadId")
     before = s3._completed_multipart_uploads.get(number)
-    if _behaviour.answers_again and before and before["key"] == key:
-        again: Answer = before["response"]
+    if _behaviour.repeats_response and before and before["key"] == key:
+        again: HttpResponse = before["response"]
         return again
     upload = _upload(bucket, key, query)
     refused = s3._check_sse_c_part(headers, upload)
     if refused is None and "if-match" in headers:
         refused = s3._check_put_preconditions(headers, s3._buckets[bucket]["objects"].get(key))
     if refused is not None:
-        other: Answer = refused
+        other: HttpResponse = refused
         return other
     target = Target(
         parts={
@@ -227,7 +227,7 @@ def complete_multipart_upload(
         },
         algorithm=upload["checksum_algorithm"],
         exists=key in s3._buckets[bucket]["objects"],
-        deleted=upload.get("deleted_under_it", False),
+        deleted=upload.get("deleted_meanwhile", False),
         minimum=_behaviour.minimum_part,
     )
     parts = check_completion(target, body, headers)
@@ -247,7 +247,7 @@ def _completed(
     upload: dict[str, Any],
     parts: list[Part],
     checksums: dict[str, str],
-) -> Answer:
+) -> HttpResponse:
     """Create the object, publish its event, and respond."""
     body = join(upload["parts"][part.number]["body"] for part in parts)
     record = {
@@ -295,7 +295,7 @@ def put_record(bucket: str, key: str, record: dict[str, Any]) -> str | None:
     return version
 
 
-def get_object_attributes(*arguments: Any) -> Answer:
+def get_object_attributes(*arguments: Any) -> HttpResponse:
     """Return a composite checksum without the number of parts, with which HEAD returns it.
 
     Observed in https://github.com/floci-io/floci/issues/3083
@@ -316,21 +316,21 @@ def object_record_from_version(entry: dict[str, Any]) -> dict[str, Any]:
     return record | {name: entry.get(name) for name in ("checksum_type", "parts")}
 
 
-def _forget_uploads_after(function: Callable[..., Answer]) -> Callable[..., Answer]:
+def _mark_uploads_after(function: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Record in the uploads in progress under a key that an object was deleted there.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
 
-    def delete(bucket: str, *arguments: Any) -> Answer:
+    def delete(bucket: str, *arguments: Any) -> HttpResponse:
         objects = s3._buckets.get(bucket, {"objects": {}})["objects"]
         uploads = s3._multipart_uploads.values()
         under = [each for each in uploads if each["bucket"] == bucket and each["key"] in objects]
-        answer = function(bucket, *arguments)
+        response = function(bucket, *arguments)
         for each in under:
             if each["key"] not in objects:
-                each["deleted_under_it"] = True
-        return answer
+                each["deleted_meanwhile"] = True
+        return response
 
     return delete
 
@@ -346,5 +346,5 @@ def apply() -> None:
     s3._get_object_attributes = get_object_attributes
     s3._version_entry_from_record = version_entry_from_record
     s3._object_record_from_version = object_record_from_version
-    s3._delete_object = _forget_uploads_after(_delete_object)
-    s3._delete_objects = _forget_uploads_after(_delete_objects)
+    s3._delete_object = _mark_uploads_after(_delete_object)
+    s3._delete_objects = _mark_uploads_after(_delete_objects)

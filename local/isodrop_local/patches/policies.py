@@ -1,4 +1,4 @@
-"""Nothing is allowed but what policies allow: patches of the emulator's authorization.
+"""Only what policies allow is allowed: patches of the emulator's authorization.
 
 The emulator evaluates the policies of its callers (``AUTH=true``). It lacks the keys of some
 conditions, the ARNs of some resources, and the permissions that a service checks for its caller;
@@ -34,7 +34,7 @@ _resource_arn = iam_actions.extract_resource_arn
 _dispatch_to_stepfunctions = eventbridge._dispatch_to_stepfunctions
 _resource_tags = tagging.resource_tags
 _lock = threading.Lock()
-_of_a_resource: ContextVar[bool] = ContextVar("of_a_resource", default=False)
+_evaluates_resource_policy: ContextVar[bool] = ContextVar("of_a_resource", default=False)
 _calls: dict[str, dict[str, Any]] = {}
 
 WORKFLOW: Final = "workflow/build/import-iso/1.0.0/1"
@@ -55,7 +55,7 @@ class Check(NamedTuple):
 def evaluate(context: Any, policies: Any, *limits: Any) -> Any:
     """Evaluate policies, and record the result if they are the caller's own."""
     result = _evaluate(context, policies, *limits)
-    if _of_a_resource.get() or ":role/" in context.principal_arn:
+    if _evaluates_resource_policy.get() or ":role/" in context.principal_arn:
         return result  # a resource's policy, or a simulation
     call = {
         "principal": context.principal_arn,
@@ -74,14 +74,14 @@ def evaluate(context: Any, policies: Any, *limits: Any) -> Any:
 
 def combine_resource_policy(*given: Any, **named: Any) -> Any:
     """Evaluate a resource's policy, which is not recorded though :func:`evaluate` is called."""
-    token = _of_a_resource.set(True)
+    token = _evaluates_resource_policy.set(True)
     try:
         return _combine_resource_policy(*given, **named)
     finally:
-        _of_a_resource.reset(token)
+        _evaluates_resource_policy.reset(token)
 
 
-def compile_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:  # its call
+def compile_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:
     """Let ``*`` match line breaks, too: a key may contain any character.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
@@ -137,16 +137,16 @@ def dynamodb_context(body: bytes) -> dict[str, Any]:
     """
     context: dict[str, Any] = dict(_dynamodb_context(body))
     try:
-        asked = json.loads(body or b"{}")
+        request = json.loads(body or b"{}")
     except ValueError:
         return context
-    if isinstance(asked, dict) and (keys := sorted(set(_partitions(asked)))):
+    if isinstance(request, dict) and (keys := sorted(set(_partitions(request)))):
         context["dynamodb:LeadingKeys"] = keys
     return context
 
 
-def _partitions(asked: Mapping[str, Any]) -> Iterator[str]:
-    for name, many in (asked.get("RequestItems") or {}).items():
+def _partitions(request: Mapping[str, Any]) -> Iterator[str]:
+    for name, many in (request.get("RequestItems") or {}).items():
         requests = many.get("Keys", []) if isinstance(many, dict) else many
         for each in requests:
             for item in (
@@ -155,18 +155,18 @@ def _partitions(asked: Mapping[str, Any]) -> Iterator[str]:
                 each.get("DeleteRequest", {}).get("Key"),
             ):
                 yield from _partition(name, item)
-    for each in asked.get("TransactItems") or ():
+    for each in request.get("TransactItems") or ():
         for operation in each.values():
             yield from _partitions(operation)
-    table = asked.get("TableName", "")
-    for item in (asked.get("Item"), asked.get("Key")):
+    table = request.get("TableName", "")
+    for item in (request.get("Item"), request.get("Key")):
         yield from _partition(table, item)
-    if "KeyConditionExpression" in asked and "IndexName" not in asked:
+    if "KeyConditionExpression" in request and "IndexName" not in request:
         # In a query, the partition is the only value that is compared with `=`.
-        names = asked.get("ExpressionAttributeNames") or {}
-        for part in asked["KeyConditionExpression"].split(" AND "):
+        names = request.get("ExpressionAttributeNames") or {}
+        for part in request["KeyConditionExpression"].split(" AND "):
             left, equals, right = part.strip(" ()").partition(" = ")
-            value = (asked.get("ExpressionAttributeValues") or {}).get(right.strip())
+            value = (request.get("ExpressionAttributeValues") or {}).get(right.strip())
             if equals and names.get(left, left) == _hash_key(table):
                 yield from _partition(table, {_hash_key(table): value})
 
@@ -204,16 +204,18 @@ def resource_arn(service: str, method: str, path: str, *more: Any) -> str:
     """
     _headers, body, query, region, account = more
     if service == "imagebuilder":
-        asked = _json(body)
+        request = _json(body)
         base = f"arn:aws:imagebuilder:{region}:{account}:image"
         if path == "/ImportDiskImage":
-            return f"{base}/{normalize_name(asked.get('name', ''))}/{asked.get('semanticVersion')}"
+            return (
+                f"{base}/{normalize_name(request.get('name', ''))}/{request.get('semanticVersion')}"
+            )
         if path == "/ListImageBuildVersions":
-            return f"{asked.get('imageVersionArn')}/*"
+            return f"{request.get('imageVersionArn')}/*"
         if path.startswith("/tags/"):
             return unquote(path.removeprefix("/tags/"))
         named = ("imageBuildVersionArn", "sourceImage", "imageVersionArn")
-        found = [str(given) for key in named if (given := asked.get(key) or _first(query, key))]
+        found = [str(given) for key in named if (given := request.get(key) or _first(query, key))]
         arns = [_first(query, key) for key in query if key.endswith("Arn")]
         return next(iter([*found, *filter(None, arns)]), "*")
     if service == "ec2" and _first(query, "Action") == "CreateTags":
@@ -248,34 +250,34 @@ def dependents(
     check of a parameter that contains an AMI:
     https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html
     """
-    asked, region, account = _json(body), get_region(), get_account_id()
+    request, region, account = _json(body), get_region(), get_account_id()
     base = f"arn:aws:imagebuilder:{region}:{account}:image"
-    tags = {f"aws:RequestTag/{key}": value for key, value in (asked.get("tags") or {}).items()}
-    tags |= {"aws:TagKeys": sorted(asked.get("tags") or {})} if tags else {}
+    tags = {f"aws:RequestTag/{key}": value for key, value in (request.get("tags") or {}).items()}
+    tags |= {"aws:TagKeys": sorted(request.get("tags") or {})} if tags else {}
     passed = {"iam:PassedToService": "imagebuilder.amazonaws.com"}
     if (service, path) == ("imagebuilder", "/ImportDiskImage"):
-        bucket, _, key = asked["uri"].removeprefix("s3://").partition("/")
-        image = f"{base}/{normalize_name(asked['name'])}/{asked['semanticVersion']}/1"
+        bucket, _, key = request["uri"].removeprefix("s3://").partition("/")
+        image = f"{base}/{normalize_name(request['name'])}/{request['semanticVersion']}/1"
         yield Check(
-            "imagebuilder:GetInfrastructureConfiguration", asked["infrastructureConfigurationArn"]
+            "imagebuilder:GetInfrastructureConfiguration", request["infrastructureConfigurationArn"]
         )
         yield Check("imagebuilder:TagResource", image, tags)
         yield Check("imagebuilder:GetWorkflow", f"arn:aws:imagebuilder:{region}:aws:{WORKFLOW}")
-        yield Check("iam:PassRole", asked["executionRole"], passed)
+        yield Check("iam:PassRole", request["executionRole"], passed)
         yield Check("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
         yield Check("s3:ListBucket", f"arn:aws:s3:::{bucket}", {"s3:prefix": key})
     elif (service, path) == ("imagebuilder", "/DistributeImage"):
-        image = f"{asked['sourceImage'].rpartition('/')[0]}/2"
+        image = f"{request['sourceImage'].rpartition('/')[0]}/2"
         yield Check(
-            "imagebuilder:GetDistributionConfiguration", asked["distributionConfigurationArn"]
+            "imagebuilder:GetDistributionConfiguration", request["distributionConfigurationArn"]
         )
-        yield Check("imagebuilder:GetImage", asked["sourceImage"])
+        yield Check("imagebuilder:GetImage", request["sourceImage"])
         yield Check("imagebuilder:TagResource", image, tags)
-        yield Check("iam:PassRole", asked["executionRole"], passed)
+        yield Check("iam:PassRole", request["executionRole"], passed)
         yield Check("ec2:DescribeImages", "*")
     elif service == "s3" and method in {"PUT", "POST"} and headers.get("x-amz-tagging"):
         yield Check("s3:PutObjectTagging", f"arn:aws:s3:::{unquote(path).lstrip('/')}")
-    elif service == "ssm" and asked.get("DataType") == "aws:ec2:image":
+    elif service == "ssm" and request.get("DataType") == "aws:ec2:image":
         yield Check("ec2:DescribeImages", "*")
 
 
@@ -304,13 +306,13 @@ def guarded(service: str, handler: Handler) -> Handler:
         for check in dependents(service, method, path, headers, body):
             if refused := denied(service, headers, query, check):
                 return refused
-        answer = await handler(method, path, headers, body, query)
-        if service == "s3" and answer[0] == 404:
+        response = await handler(method, path, headers, body, query)
+        if service == "s3" and response[0] == 404:
             for bucket, key in sources_of_404(method, path, headers):
                 check = Check("s3:ListBucket", f"arn:aws:s3:::{bucket}", {"s3:prefix": key})
                 if refused := denied(service, headers, query, check):
                     return refused if method != "HEAD" else (refused[0], refused[1], b"")
-        return answer
+        return response
 
     return handle
 
@@ -355,7 +357,7 @@ def dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     _dispatch_to_stepfunctions(arn, payload)
 
 
-def know_image_builder(tags: Tags) -> None:
+def register_image_builder(tags: Tags) -> None:
     """Support Image Builder's actions and its images' tags in policies."""
     iam_actions.SERVICE_TO_IAM_NAMESPACE["imagebuilder"] = "imagebuilder"
     iam_actions._BOTOCORE_SERVICE_MAP["imagebuilder"] = ["imagebuilder"]

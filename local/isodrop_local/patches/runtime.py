@@ -81,7 +81,7 @@ def invoke(handler: Handler, setup: Json, invocation: Json) -> Json:
 
 def main() -> None:
     """Load the function, then handle invocations until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w")
+    responses = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     setup = json.loads(sys.stdin.readline())
     os.chdir(setup["code"])
@@ -98,8 +98,8 @@ def main() -> None:
         # Without a terminal, print() is buffered.
         sys.stdout.flush()
         sys.stderr.flush()
-        answers.write(json.dumps(reply) + "\n")
-        answers.flush()
+        responses.write(json.dumps(reply) + "\n")
+        responses.flush()
         line = sys.stdin.readline()
         if not line or handler is None:
             return

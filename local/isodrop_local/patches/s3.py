@@ -95,9 +95,9 @@ def get_object(
 
 
 def _range_of(
-    bucket: str, key: str, asked: str, described: dict[str, str], body: Body
+    bucket: str, key: str, requested: str, described: dict[str, str], body: Body
 ) -> tuple[int, dict[str, str], Any]:
-    span, size = s3._parse_range(asked, len(body)), len(body)
+    span, size = s3._parse_range(requested, len(body)), len(body)
     if span is None:
         error = s3._xml_body(s3._range_error_xml(bucket, key))
         return 416, {"Content-Type": "application/xml", "Content-Range": f"bytes */{size}"}, error

@@ -157,7 +157,7 @@ def test_the_partition_may_reach_to_the_end_of_the_object() -> None:
 
 
 @pytest.mark.parametrize("more", [1, 2, 150, 1 << 20, 1 << 31])
-@pytest.mark.parametrize("anchor", ["last", "behind"])
+@pytest.mark.parametrize("anchor", ["last", "before-last"])
 def test_an_object_that_ends_with_an_anchor_is_whole(more: int, anchor: str) -> None:
     # Given a partition that claims to be longer than the object, as by defects of ISO writers
     image = make_image(layout=Layout(anchors=("first", anchor)), size=LARGE)

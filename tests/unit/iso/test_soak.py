@@ -1,6 +1,6 @@
 """A short, fixed run of what ``make soak`` does at length."""
 
-from isodrop_local.iso_maker.meter import MOST_REQUESTS
+from isodrop_local.iso_maker.meter import MAX_REQUESTS
 from tests.soak.reader import damaged_image, soak
 
 SEED = 11
@@ -12,7 +12,7 @@ def test_damaged_images_are_read_or_rejected_within_the_budget() -> None:
     assert outcome.wrong == []
     assert outcome.memory < 4 << 20
     # The limit is reached, so the test shows that it holds.
-    assert outcome.requests == MOST_REQUESTS
+    assert outcome.requests == MAX_REQUESTS
     assert outcome.bytes > 1 << 20
     # Both outcomes occur; otherwise the damage would be too little or too much.
     assert outcome.ends["read"] > 100

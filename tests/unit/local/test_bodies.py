@@ -35,7 +35,7 @@ def test_slices_are_those_of_bytes(body: LinkedBody, start: int, stop: int | Non
 def test_pieces_that_adjoin_become_one_again(body: LinkedBody) -> None:
     whole = join([body[:4], body[4:9], body[9:]])
     assert isinstance(whole, LinkedBody)
-    assert whole.stretches == body.stretches
+    assert whole.ranges == body.ranges
 
 
 def test_pieces_in_another_order_stay_separate(body: LinkedBody) -> None:

@@ -40,7 +40,7 @@ def test_a_part_of_more_than_five_gibibytes_is_not_copied() -> None:
 
 
 def test_a_refusal_is_written_as_s3_writes_it() -> None:
-    status, _, body = S3ResponseError(400, "InvalidPart", "Not <this> one").answer()
+    status, _, body = S3ResponseError(400, "InvalidPart", "Not <this> one").to_response()
     assert (status, b"<Code>InvalidPart</Code>" in body, b"&lt;this&gt;" in body) == (
         400,
         True,

@@ -137,7 +137,7 @@ def test_without_an_engine_the_walkthrough_names_the_need_for_one(
 ) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    with pytest.raises(StackError, match="no container engine answers"):
+    with pytest.raises(StackError, match="no container engine responds"):
         host_address("1")
 
 
