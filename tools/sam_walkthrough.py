@@ -1,8 +1,8 @@
-"""``make test-sam``: the documents' SAM commands, one after the other, as somebody new gives them.
+"""``make test-sam``: the documented SAM commands, one after the other, as a new user runs them.
 
 In a copy of the repository as it would be cloned, with the real SAM CLI, against the emulator:
-build, deploy, invoke, read logs, package, deploy that, delete. Then what CDK and Terraform make of
-the package. Ends with 1 at the first step that fails; removes all that it made.
+build, deploy, invoke, read logs, delete; then the package with the AWS CLI, CDK and Terraform. It
+exits with 1 at the first step that fails, and removes everything that it created.
 """
 
 import json
@@ -27,9 +27,9 @@ EXISTING: Final = "existing-isos"
 ARTIFACTS: Final = "my-artifacts"
 PACKAGED: Final = "packaged"
 SECONDS: Final = 600
-"""That any one command may take."""
+"""The time limit of each command."""
 ARCHITECTURES: Final = {"x86_64": 62, "aarch64": 183}
-"""The names in a module's file name, and what its ELF header has for them."""
+"""The architectures by their names in file names, and their numbers in ELF headers."""
 LIMIT: Final = 250 * 1024 * 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 PYTHONS: Final = ("python3.11", "python3.12", "python3.13", "python3.14")
@@ -41,19 +41,19 @@ class StepError(Exception):
 
 
 class Walk:
-    """A copy of the repository, and commands given in it.
+    """A copy of the repository, and commands that run in it.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Where all of it lies.
+        The folder for the copy and its home.
 
     Attributes
     ----------
     aws : mapping of str to str
         The variables that point commands at the local stack; empty until it runs.
     skipped : list of str
-        What could not be checked here, and why.
+        The checks that were not possible, and why.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +64,7 @@ class Walk:
         self.skipped: list[str] = []
 
     def copy(self) -> None:
-        """Copy what git has or would have; nothing that was built or installed."""
+        """Copy the files that git tracks or would track; nothing that was built or installed."""
         self.home.mkdir()
         git_command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others"]
         listed = subprocess.run(
@@ -82,7 +82,7 @@ class Walk:
         input_text: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a command in the copy; give what it prints.
+        """Run a command in the copy; return what it prints.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Walk:
         return done.stdout
 
     def environ(self, more: Mapping[str, str]) -> dict[str, str]:
-        """Leave out what this user or make has set, and put the project's programs first."""
+        """Return an environment without settings of the user or make, with our programs first."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MAKE", "SAM_"))}
         own = {
             "HOME": str(self.home),
@@ -119,7 +119,7 @@ class Walk:
 
 
 def main() -> int:
-    """Run all steps, and print how they went."""
+    """Run all steps, and print their results."""
     began = time.monotonic()
     before = _untracked()
     try:
@@ -137,7 +137,7 @@ def main() -> int:
                 }
                 _deploy(walk, stack)
                 _package(walk, stack)
-        _print_step("nothing is left behind")
+        _print_step("no files are left")
         _require(_untracked() == before, f"the repository has changed:\n{_untracked()}")
     except (StepError, subprocess.TimeoutExpired) as error:
         print(f"FAILED: {error}", file=sys.stderr)
@@ -162,8 +162,8 @@ def _untracked() -> str:
     return subprocess.run(git_command, capture_output=True, text=True, check=True).stdout
 
 
-def _find_program(program: str) -> bool:
-    """Whether a program is there and runs."""
+def _is_installed(program: str) -> bool:
+    """Whether a program is installed and runs."""
     try:
         return not subprocess.run(
             [program, "--version"], capture_output=True, check=False, timeout=60
@@ -182,13 +182,13 @@ def _build(walk: Walk) -> None:
     built = walk.clone / ".aws-sam/build/IsodropLayer"
     print(f"   {check_layer(built)}")
     for python in PYTHONS:
-        if not _find_program(python):
-            walk.skipped.append(f"the layer built with {python}, which is not here")
+        if not _is_installed(python):
+            walk.skipped.append(f"the layer built with {python}: it is not installed")
             continue
         _print_step(f"the same layer with {python}")
         other = walk.folder / python
-        made = [f"ARTIFACTS_DIR={other}", f"PYTHON={python}"]
-        walk.run("make", "-C", "layers/isodrop", "build-IsodropLayer", *made)
+        settings = [f"ARTIFACTS_DIR={other}", f"PYTHON={python}"]
+        walk.run("make", "-C", "layers/isodrop", "build-IsodropLayer", *settings)
         check_layer(other)
         _require(
             _read_names(other) == _read_names(built),
@@ -206,7 +206,7 @@ def check_layer(built: Path) -> str:
     Returns
     -------
     str
-        How big it is.
+        A description of its size.
     """
     python = built / "python"
     makefile = (ROOT / "layers/isodrop/Makefile").read_text()
@@ -218,24 +218,24 @@ def check_layer(built: Path) -> str:
         name, _, rest = path.name.partition(f".{abi}-")
         architecture = rest.partition("-linux")[0]
         _require(
-            architecture in ARCHITECTURES, f"{path.name} is for no Python {version[1]} on Lambda"
+            architecture in ARCHITECTURES, f"{path.name} is not for Python {version[1]} on Lambda"
         )
         machine = int.from_bytes(path.read_bytes()[18:20], "little")
-        _require(machine == ARCHITECTURES[architecture], f"{path.name} is not what it says")
+        _require(machine == ARCHITECTURES[architecture], f"{path.name} is for another architecture")
         modules.setdefault(str(path.parent / name), set()).add(architecture)
-    _require(modules, "there is no compiled module at all")
-    for name, there in modules.items():
-        _require(there == ARCHITECTURES.keys(), f"{name} is there for {there} only")
+    _require(modules, "there is no compiled module")
+    for name, architectures in modules.items():
+        _require(architectures == ARCHITECTURES.keys(), f"{name} exists only for {architectures}")
     for wheel in python.glob("*.dist-info/WHEEL"):
         tags = re.findall(r"^Tag: (\S+)$", wheel.read_text(), re.MULTILINE)
         package = wheel.parent.name.partition("-")[0]
         _require(
             any(tag.endswith("-none-any") for tag in tags)
             or any(f"/{package}/" in name for name in modules),
-            f"{package} is compiled, and not for Lambda: {tags}",
+            f"{package} is compiled, but not for Lambda: {tags}",
         )
     size = sum(path.stat().st_size for path in built.rglob("*") if path.is_file())
-    _require(size < LIMIT, f"{size:,} bytes are more than Lambda takes")
+    _require(size < LIMIT, f"{size:,} bytes are more than Lambda accepts")
     return (
         f"{size / 1e6:.1f} MB unzipped, of 250 MB; compiled: {len(modules)}, for both architectures"
     )
@@ -245,12 +245,12 @@ def check_layer(built: Path) -> str:
 
 
 def _deploy(walk: Walk, stack: LocalStack) -> None:
-    _print_step("build for this machine, and deploy over what make local has deployed")
+    _print_step("build for this machine, and update the deployment of make local")
     stack.deploy()
     walk.run("sam", "build", "--no-cached", environ=HOST)
     walk.run("sam", "deploy", "--no-confirm-changeset")
-    input_text = walk.run("sam", "list", "stack-outputs", "--stack-name", STACK, "--output", "json")
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in json.loads(input_text)}
+    listed = walk.run("sam", "list", "stack-outputs", "--stack-name", STACK, "--output", "json")
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in json.loads(listed)}
     bucket = outputs["UploadBucketName"]
 
     _print_step("the instructions of make local")
@@ -260,7 +260,7 @@ def _deploy(walk: Walk, stack: LocalStack) -> None:
     subscription = stack.subscribe("walk", {"source": ["isodrop"]})
     _upload(stack, subscription, bucket, "Win11.iso", 3001)
 
-    _print_step("its event, into the function and into the state machine")
+    _print_step("invoke the function and the state machine with its event")
     event = walk.run("isodrop", "event", f"s3://{bucket}/Win11.iso")
     invoke = ("sam", "remote", "invoke", "--stack-name", STACK, "--event-file", "-")
     _check_next_step(walk.run(*invoke, "ImportIso", input_text=event), "skip")
@@ -280,8 +280,8 @@ def _deploy(walk: Walk, stack: LocalStack) -> None:
 def _follow_guide(walk: Walk, stack: LocalStack) -> None:
     """Run the commands that ``make local`` prints, and check what its rule and queue receive."""
     commands = commands_of(guide(stack))
-    if not _find_program("aws"):
-        walk.skipped.append("the AWS CLI's commands of make local, which is not here")
+    if not _is_installed("aws"):
+        walk.skipped.append("the AWS CLI commands of make local: aws is not installed")
         commands = [each for each in commands if not each.startswith("aws ")]
     for command in commands:
         walk.run("bash", "-c", command)
@@ -338,27 +338,27 @@ def _check_deleted(stack: LocalStack, name: str, bucket: str) -> None:
 def _package(walk: Walk, stack: LocalStack) -> None:
     _print_step("package, for this machine")
     folder = walk.clone / "build/package"
-    git_command = [f"{name}={value}" for name, value in HOST.items()]
-    walk.run(sys.executable, "-m", "tools.package", "build/package", *git_command)
+    settings = [f"{name}={value}" for name, value in HOST.items()]
+    walk.run(sys.executable, "-m", "tools.package", "build/package", *settings)
     walk.run("cfn-lint", "build/package/template.json")
     for bucket in (ARTIFACTS, EXISTING):
         stack.client("s3").create_bucket(Bucket=bucket)
-    if _find_program("aws"):
+    if _is_installed("aws"):
         _with_cloudformation(walk, stack)
     else:
-        walk.skipped.append("the package with the AWS CLI, which is not here")
-    if _find_program("npm"):
+        walk.skipped.append("the package with the AWS CLI: aws is not installed")
+    if _is_installed("npm"):
         _with_cdk(walk, folder)
     else:
-        walk.skipped.append("the CDK snippet: npm is not here")
-    if _find_program("terraform"):
+        walk.skipped.append("the CDK snippet: npm is not installed")
+    if _is_installed("terraform"):
         _with_terraform(walk, stack)
     else:
-        walk.skipped.append("the Terraform snippet: terraform is not here")
+        walk.skipped.append("the Terraform snippet: terraform is not installed")
 
 
 def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
-    _print_step("the package onto an existing bucket")
+    _print_step("deploy the package with an existing bucket")
     walk.run("aws", "s3", "cp", "--recursive", "build/package", f"s3://{ARTIFACTS}/isodrop/")
     walk.run(
         *("aws", "cloudformation", "deploy", "--stack-name", PACKAGED),
@@ -375,14 +375,14 @@ def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
 
 
 def _notify(walk: Walk, stack: LocalStack) -> None:
-    """Run the output's command, on a bucket that notifies nobody and on one that does."""
+    """Run the output's command on a bucket without notifications, and on one with them."""
     described = stack.client("cloudformation").describe_stacks(StackName=PACKAGED)["Stacks"][0]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
     s3, sqs = stack.client("s3"), stack.client("sqs")
     queue = sqs.create_queue(QueueName="invoice-events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
-    there = [{"Id": "invoices", "QueueArn": arn["QueueArn"], "Events": ["s3:ObjectCreated:*"]}]
-    for before in ({}, {"QueueConfigurations": there}):
+    existing = [{"Id": "invoices", "QueueArn": arn["QueueArn"], "Events": ["s3:ObjectCreated:*"]}]
+    for before in ({}, {"QueueConfigurations": existing}):
         s3.put_bucket_notification_configuration(Bucket=EXISTING, NotificationConfiguration=before)
         walk.run("sh", "-c", outputs["NotificationCommand"])
         after = s3.get_bucket_notification_configuration(Bucket=EXISTING)
@@ -391,9 +391,9 @@ def _notify(walk: Walk, stack: LocalStack) -> None:
 
 
 def snippet(language: str) -> str:
-    """Get the one block of a language in docs/deploying.md."""
-    words = (ROOT / "docs/deploying.md").read_text()
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", words, re.MULTILINE | re.DOTALL)
+    """Return the only block of a language in docs/deploying.md."""
+    text = (ROOT / "docs/deploying.md").read_text()
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
@@ -406,9 +406,9 @@ def _with_cdk(walk: Walk, package: Path) -> None:
     install = ("npm", "install", "--no-audit", "--no-fund", "--silent")
     walk.run(*install, "aws-cdk-lib", "constructs", within=folder)
     walk.run("node", "app.mjs", within=folder, environ={"CDK_OUTDIR": str(folder / "out")})
-    made = _resources(folder / "out/isodrop.template.json")
+    resources = _resources(folder / "out/isodrop.template.json")
     _require(
-        made.items() >= _resources(package / "template.json").items(), "CDK left something out"
+        resources.items() >= _resources(package / "template.json").items(), "CDK left something out"
     )
 
 
@@ -434,7 +434,8 @@ def _with_terraform(walk: Walk, stack: LocalStack) -> None:
         walk.run("terraform", "init", "-no-color", within=folder)
     except StepError as error:
         why = next((line for line in str(error).splitlines() if "Error:" in line), "")
-        walk.skipped.append(f"the Terraform snippet: its provider could not be had: {why.strip()}")
+        reason = f"its provider could not be downloaded: {why.strip()}"
+        walk.skipped.append(f"the Terraform snippet: {reason}")
         return
     walk.run("terraform", "validate", "-no-color", within=folder)
     walk.run("terraform", "apply", "-no-color", "-auto-approve", within=folder)

@@ -1,1 +1,1 @@
-"""``sam local invoke`` for real: its engine, its image, and the walk through all of it."""
+"""Runs ``sam local invoke`` of every function: the engine, the image, and the steps."""

@@ -1,9 +1,9 @@
-"""``make test-sam-local``: ``sam local invoke`` of every function, as somebody new tries it.
+"""``make test-sam-local``: ``sam local invoke`` of every function, as a new user would try it.
 
-In a copy of the repository as it would be cloned: ``make local CONTAINERS=1``, and then, word for
-word, what that prints. Besides, every module of the built layer is imported in Lambda's image, and
-the handlers' tests and whole imports run on Lambda's Python. Ends with 1 at the first step that
-fails; removes all that it made.
+In a copy of the repository as it would be cloned, it runs ``make local CONTAINERS=1``, and then
+exactly the commands that this prints. It also imports every module of the built layer in Lambda's
+image, and runs the handlers' tests and whole imports on Lambda's Python. It exits with 1 at the
+first step that fails, and removes everything that it created.
 """
 
 import json
@@ -53,17 +53,18 @@ print(f"{len(names)} modules on Python {sys.version.split()[0]} with boto3 {boto
 
 
 def main() -> int:
-    """Run all steps, and print how they went."""
+    """Run all steps, and print their results."""
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="isodrop-sam-local-") as name:
             folder = Path(name)
             walk = Walk(folder)
             walk.copy()
-            _print_step("an engine, and an image")
-            with engine(folder / "engine") as runs:
-                print(f"   {runs.image}; ready after {time.monotonic() - began:.0f} s", flush=True)
-                _check_imports(walk, runs)
+            _print_step("a container engine and an image")
+            with engine(folder / "engine") as container_engine:
+                seconds = time.monotonic() - began
+                print(f"   {container_engine.image}; ready after {seconds:.0f} s", flush=True)
+                _check_imports(walk, container_engine)
             _test_on_lambda_python(folder)
     except (
         *(StepError, EngineError, StandInError, InterpreterError),
@@ -71,7 +72,7 @@ def main() -> int:
     ) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    print(f"all steps passed in {time.monotonic() - began:.0f} s, on {runs.image}")
+    print(f"all steps passed in {time.monotonic() - began:.0f} s, on {container_engine.image}")
     return 0
 
 
@@ -87,39 +88,40 @@ def _require(holds: object, otherwise: str) -> None:
 # ------------------------------------------------------------------------- in the image
 
 
-def _check_imports(walk: Walk, runs: Engine) -> None:
-    if not runs.pulls:
-        # The stand-in for AWS's image is in no registry: this is the one thing that is set
-        # otherwise than to somebody who has AWS's.
+def _check_imports(walk: Walk, container_engine: Engine) -> None:
+    if not container_engine.pulls:
+        # The stand-in for AWS's image is in no registry: this is the only setting that differs from
+        # those of a user who has AWS's image.
         with (walk.clone / "samconfig.toml").open("a") as settings:
             settings.write("\n[default.local_invoke.parameters]\nskip_pull_image = true\n")
-    with _invoke_functions(walk, runs) as guide:
+    with _run_local_stack(walk, container_engine) as guide:
         exports, commands = read_guide(guide)
-        _print_step("the instructions of make local: make an ISO, and upload it")
+        _print_step("the instructions of make local: make an ISO and upload it")
         selected = [each for each in commands if re.match(r"mkdir|isodrop (upload|list)", each)]
         for command in selected:
-            _shell(walk, runs, exports, command)
-        _print_step("and then: every function, in a container")
+            _shell(walk, container_engine, exports, command)
+        _print_step("invoke every function in a container")
         results = {}
-        for command in _use_host_address(commands):
-            output = _shell(walk, runs, exports, command)
+        for command in _select_container_commands(commands):
+            output = _shell(walk, container_engine, exports, command)
             if invoked := re.search(r"sam local invoke (\w+)", command):
                 results[invoked[1]] = _result(invoked[1], output)
         _check_results(results)
-        _print_step("what came of it")
-        print(f"   {_shell(walk, runs, exports, 'isodrop list').strip()}", flush=True)
+        _print_step("the results")
+        print(f"   {_shell(walk, container_engine, exports, 'isodrop list').strip()}", flush=True)
     _print_step("every module of the built layer")
     layer = walk.clone / ".aws-sam/build/IsodropLayer"
-    print(f"   {runs.run(['python3', '-c', _IMPORTS], {layer: '/opt'}).strip()}", flush=True)
+    printed = container_engine.run(["python3", "-c", _IMPORTS], {layer: "/opt"})
+    print(f"   {printed.strip()}", flush=True)
 
 
 @contextmanager
-def _invoke_functions(walk: Walk, runs: Engine) -> Iterator[str]:
-    """Run ``make local CONTAINERS=1`` in the copy; give what it prints."""
+def _run_local_stack(walk: Walk, container_engine: Engine) -> Iterator[str]:
+    """Run ``make local CONTAINERS=1`` in the copy; yield what it prints."""
     print("   $ make local CONTAINERS=1", flush=True)
-    environ = {**walk.environ(runs.environ), "MAKEFLAGS": ""}
+    environ = {**walk.environ(container_engine.environ), "MAKEFLAGS": ""}
     process = subprocess.Popen(
-        # What the target runs, on this venv instead of one of the copy's own.
+        # The target's command, with this venv instead of the copy's own.
         [sys.executable, "-m", "isodrop_local.serve", "--containers", "1"],
         cwd=walk.clone,
         env=environ,
@@ -128,49 +130,51 @@ def _invoke_functions(walk: Walk, runs: Engine) -> Iterator[str]:
         text=True,
     )
     lines: deque[str] = deque()
-    whole = threading.Event()
-    reader = threading.Thread(target=_read, args=(process, lines, whole), daemon=True)
+    is_complete = threading.Event()
+    reader = threading.Thread(target=_read, args=(process, lines, is_complete), daemon=True)
     reader.start()
     try:
-        if not whole.wait(GUIDE_SECONDS) or process.poll() is not None:
-            raise StepError(f"make local did not come up:\n{''.join(lines)}")
+        if not is_complete.wait(GUIDE_SECONDS) or process.poll() is not None:
+            raise StepError(f"make local did not start:\n{''.join(lines)}")
         yield "".join(lines)
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _read(process: "subprocess.Popen[str]", lines: "deque[str]", whole: threading.Event) -> None:
+def _read(
+    process: "subprocess.Popen[str]", lines: "deque[str]", is_complete: threading.Event
+) -> None:
     assert process.stdout
     for line in process.stdout:
         lines.append(line)
         if LAST_LINE in line:
-            whole.set()
-    whole.set()
+            is_complete.set()
+    is_complete.set()
 
 
 def read_guide(guide: str) -> tuple[list[str], list[str]]:
-    """Read what is to be exported, and the commands, in their order, out of a guide."""
+    """Parse the exports and the commands of a guide, in order."""
     guide = guide.replace("\\\n", "")
     exports = re.findall(r"^ *(export .*)$", guide, re.MULTILINE)
     return exports, commands_of(guide)
 
 
-def _use_host_address(commands: list[str]) -> list[str]:
-    """Choose what belongs to ``sam local invoke``: from the build to the last of them."""
+def _select_container_commands(commands: list[str]) -> list[str]:
+    """Select the commands from the build to the last ``sam local invoke``."""
     begin = commands.index("sam build --no-cached")
     last = max(place for place, each in enumerate(commands) if "sam local invoke" in each)
     return commands[begin : last + 1]
 
 
-def _shell(walk: Walk, runs: Engine, exports: list[str], command: str) -> str:
+def _shell(walk: Walk, container_engine: Engine, exports: list[str], command: str) -> str:
     """Run a command in a shell that is set up as in the guide."""
     print(f"   $ {command}", flush=True)
     began = time.monotonic()
     done = subprocess.run(
         ["bash", "-c", "\n".join([*exports, command])],
         cwd=walk.clone,
-        env=walk.environ(runs.environ),
+        env=walk.environ(container_engine.environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -187,7 +191,7 @@ def _shell(walk: Walk, runs: Engine, exports: list[str], command: str) -> str:
 def _result(function: str, output: str) -> dict[str, Any]:
     """Read a function's result, which is the last line that the SAM CLI prints."""
     lines = output.strip().splitlines()
-    _require(lines, f"{function} gave nothing")
+    _require(lines, f"{function} printed nothing")
     result: dict[str, Any] = json.loads(lines[-1])
     _require("errorType" not in result, f"{function} failed: {result}")
     return result
@@ -197,7 +201,7 @@ def _check_results(results: Mapping[str, Mapping[str, Any]]) -> None:
     decided, swept = results["ImportIso"], results["Sweep"]
     _require(decided["nextStep"] == "track", f"ImportIso decided {decided}")
     # A version that nothing else here has imported: its build was requested from the container.
-    _require("/11.26200." in decided["buildArn"], f"ImportIso gave no build: {decided}")
+    _require("/11.26200." in decided["buildArn"], f"ImportIso returned no build: {decided}")
     _require("ReportBuild" in results, "ReportBuild was not called")
     _require(swept["errors"] == 0, f"the sweep had errors: {swept}")
     _require(swept["complete"] is True, f"the sweep is incomplete: {swept}")
@@ -220,19 +224,19 @@ def _test_on_lambda_python(folder: Path) -> None:
 
 
 def _find_python() -> str | None:
-    """Find Lambda's Python on this machine; a name that does not run is none."""
-    asks = [RUNTIME, "-c", "import sys; print(sys._base_executable)"]
+    """Find Lambda's Python on this machine; ``None`` if it does not run."""
+    command = [RUNTIME, "-c", "import sys; print(sys._base_executable)"]
     try:
-        found = subprocess.run(asks, capture_output=True, text=True, check=True, timeout=60)
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
 
 
 def _install_debian_python(folder: Path) -> str:
-    """Let this machine's kernel run Debian's Python out of its folder, with its own libraries."""
+    """Install Debian's Python into a folder, and write a script that runs it there."""
     if shutil.which("debootstrap") is None:
-        raise StepError(f"there is no {RUNTIME} here, and no debootstrap that could bring one")
+        raise StepError(f"there is no {RUNTIME} here, and no debootstrap to install it")
     (folder / "engine").mkdir(exist_ok=True)
     root = stand_in.python_root(folder / "engine")
     loader = next(root.glob("lib*/ld-linux-*"))

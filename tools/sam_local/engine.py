@@ -1,8 +1,8 @@
-"""The engine that runs containers: Docker where it is there with AWS's image, else podman.
+"""The engine that runs containers: Docker if it is available with AWS's image, else podman.
 
-podman is started here with a store, a configuration and a socket of its own, and goes again with
-all of it. So nothing that somebody else has in a container engine is touched, and the image that
-stands for AWS's, and has its name, is seen by nobody else.
+podman is started with its own store, configuration and socket, all of which are removed afterwards.
+So no other containers or images are touched, and the substitute for AWS's image, which has its
+name, is not visible to others.
 """
 
 import os
@@ -27,7 +27,7 @@ ARCHITECTURE: Final = "arm64" if platform.machine() in ("arm64", "aarch64") else
 IMAGE: Final = (
     f"{LambdaImage._INVOKE_REPO_PREFIX}/{Runtime.get_image_name_tag(RUNTIME, ARCHITECTURE)}"
 )
-"""AWS's image for the functions, by the name that the SAM CLI has for it."""
+"""AWS's image for the functions, by the SAM CLI's name."""
 PACKAGES: Final = {
     "podman": "podman",
     "runc": "runc",
@@ -35,9 +35,9 @@ PACKAGES: Final = {
     "debootstrap": "debootstrap",
     "/usr/lib/podman/netavark": "netavark",
 }
-"""What podman and the image take, and the Debian packages that have it."""
-# crun knows no cgroups of both versions at once; where nothing but podman limits containers, a
-# limit cannot be raised.
+"""Programs that podman and the image require, and their Debian packages."""
+# crun does not support both versions of cgroups at once. The limits are set here, because podman
+# cannot raise them.
 _CONFIGURATION: Final = """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
@@ -59,14 +59,14 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine that answers, with an image under AWS's name.
+    """A running engine, with an image under AWS's name.
 
     Attributes
     ----------
     host : str or None
-        For ``DOCKER_HOST``; None for that of the environment.
+        For ``DOCKER_HOST``; ``None`` for the environment's.
     image : str
-        Which image that is, in words.
+        A description of the image.
     pulls : bool
         Whether the SAM CLI may look for a newer one.
     """
@@ -77,20 +77,20 @@ class Engine:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """What lets the SAM CLI find it."""
+        """The variables with which the SAM CLI finds it."""
         return {} if self.host is None else {"DOCKER_HOST": self.host}
 
     def client(self) -> Any:
-        """Speak to it."""
+        """Create a client of it."""
         return docker.from_env() if self.host is None else docker.DockerClient(self.host)
 
     def run(self, command: list[str], mounts: Mapping[Path, str], **how: Any) -> str:
-        """Run a command in the image; give what it prints.
+        """Run a command in the image; return what it prints.
 
         Raises
         ------
         EngineError
-            With what it wrote, if it fails.
+            The command failed; the message has its output.
         """
         volumes = {str(path): {"bind": inside, "mode": "ro"} for path, inside in mounts.items()}
         try:
@@ -104,12 +104,12 @@ class Engine:
 
 @contextmanager
 def engine(folder: Path) -> Iterator[Engine]:
-    """Find an engine, or start one in a folder for as long as it takes.
+    """Find an engine, or start one in a folder, for the duration of the block.
 
     Raises
     ------
     EngineError
-        Neither is to be had.
+        Neither is available.
     """
     missing = _why_not_docker()
     if missing is None:
@@ -138,12 +138,14 @@ def _why_not_docker() -> str | None:
 
 @contextmanager
 def _podman(folder: Path) -> Iterator[str]:
-    absent = sorted({has for what, has in PACKAGES.items() if shutil.which(what) is None})
-    if absent:
-        install = f"apt-get install --no-install-recommends {' '.join(absent)}"
-        raise EngineError(f"and podman lacks Debian's {', '.join(absent)}: {install}")
+    missing_packages = sorted(
+        {package for what, package in PACKAGES.items() if shutil.which(what) is None}
+    )
+    if missing_packages:
+        install = f"apt-get install --no-install-recommends {' '.join(missing_packages)}"
+        raise EngineError(f"podman requires Debian's {', '.join(missing_packages)}: {install}")
     if os.geteuid() != 0:
-        raise EngineError("and podman with an image of our own takes root: run it with sudo")
+        raise EngineError("podman with a substitute image requires root: run it with sudo")
     folder.mkdir()
     (folder / "containers.conf").write_text(_CONFIGURATION)
     environ = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
@@ -165,7 +167,7 @@ def _podman(folder: Path) -> Iterator[str]:
             time.sleep(0.05)
         yield f"unix://{socket}"
     finally:
-        # First whatever still runs, then who would serve it.
+        # First the containers that still run, then the service.
         subprocess.run(
             [*podman, "rm", "--all", "--force"], env=environ, capture_output=True, check=False
         )

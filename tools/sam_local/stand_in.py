@@ -1,8 +1,8 @@
 """The image that replaces AWS's where that is not available: Debian's Python 3.13.
 
-It has what the SAM CLI asks of an image, and what Lambda documents of the runtime: the interpreter,
+It has what the SAM CLI requires of an image, and what Lambda documents: the interpreter,
 AWS's own runtime client in ``/var/runtime``, the function in ``/var/task``, layers in ``/opt``. It
-has no boto3: what the layer lacks is missed.
+has no boto3, so that anything missing in the layer is noticed.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html
 https://docs.aws.amazon.com/lambda/latest/dg/packaging-layers.html
 """
@@ -15,7 +15,7 @@ from typing import Final
 from isodrop_local.interpreter import install_runtime_client
 
 RELEASE: Final = "trixie"
-"""The release of Debian whose Python is Lambda's."""
+"""The release of Debian that has Lambda's version of Python."""
 WORDS: Final = f"the stand-in: Python 3.13 of Debian {RELEASE}, with awslambdaric"
 _LEFT_OUT: Final = (
     "var/cache",
@@ -44,18 +44,18 @@ def make(
     Parameters
     ----------
     folder : pathlib.Path
-        Where its files are put together; what is not needed afterwards is removed.
+        The folder for its files; temporary ones are removed.
     import_command : sequence of str
-        Makes an image of an archive; the options, the archive and the name follow.
+        Makes an image from an archive; options, archive and name are appended.
     name : str
-        The image's.
+        The image's name.
     environ : mapping
-        For that command.
+        The environment of that command.
 
     Raises
     ------
     StandInError
-        If a step fails.
+        A step failed.
     """
     root, archive = python_root(folder), folder / "image.tar"
     runtime = root / "var/runtime"
@@ -75,7 +75,7 @@ def make(
 
 
 def python_root(folder: Path) -> Path:
-    """Install Debian with Python into a folder, once; give where."""
+    """Install Debian with Python into a folder, only once; return its root."""
     root = folder / "debian"
     if not root.exists():
         packages = "--include=python3,ca-certificates"
