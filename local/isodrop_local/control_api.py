@@ -53,7 +53,7 @@ async def _perform(
         case ["objects", "reads"]:
             return s3.reads(request["bucket"], request["key"])
         case ["objects", "behaviour"]:
-            multipart.behave(**request)
+            multipart.set_behaviour(**request)
         case ["faults"]:
             builder.controls.faults.add(Fault(**request))
         case ["counts"]:

@@ -5,12 +5,12 @@ import pytest
 
 from isodrop_local.s3_multipart import Behaviour
 from tests.integration.conftest import BUCKET
-from tests.support.s3_copy import S3CopyTests, World
+from tests.support.s3_copy import S3CopyTests, S3Setup
 
 
 class TestMoto(S3CopyTests):
     @pytest.fixture
-    def world(self, session: boto3.Session, s3_behaviour: Behaviour) -> World:
+    def s3_setup(self, session: boto3.Session, s3_behaviour: Behaviour) -> S3Setup:
         s3 = session.client("s3")
         s3.create_bucket(
             Bucket="copies", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
@@ -20,8 +20,8 @@ class TestMoto(S3CopyTests):
             made = s3.put_object(Bucket=BUCKET, Key=key, Body=body)
             return made["VersionId"], made["ETag"]
 
-        def behave(**what: bool) -> None:
+        def set_behaviour(**what: bool) -> None:
             for name, value in what.items():
                 setattr(s3_behaviour, name, value)
 
-        return World(s3, BUCKET, "copies", put, behave)
+        return S3Setup(s3, BUCKET, "copies", put, set_behaviour)

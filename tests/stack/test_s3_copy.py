@@ -13,7 +13,7 @@ from botocore.exceptions import ConnectionClosedError
 
 from isodrop_local.faults import LOST_RESPONSE
 from isodrop_local.stack import LocalStack, credentials
-from tests.support.s3_copy import COMPOSITE, KEY, SOURCE, Copy, S3CopyTests, World, refused
+from tests.support.s3_copy import COMPOSITE, KEY, SOURCE, Copy, S3CopyTests, S3Setup, refused
 
 Put = Callable[[str, bytes], tuple[str, str]]
 
@@ -43,14 +43,14 @@ def target(emulator: LocalStack) -> str:
     return name
 
 
-def a_world(emulator: LocalStack, source: str, target: str, put: Put) -> Iterator[World]:
-    yield World(emulator.client("s3"), source, target, put, emulator.s3_behaviour)
+def a_world(emulator: LocalStack, source: str, target: str, put: Put) -> Iterator[S3Setup]:
+    yield S3Setup(emulator.client("s3"), source, target, put, emulator.s3_behaviour)
     emulator.s3_behaviour(repeats_response=False, small_ranges=True)
 
 
 class TestInMemory(S3CopyTests):
     @pytest.fixture
-    def world(self, emulator: LocalStack, source: str, target: str) -> Iterator[World]:
+    def s3_setup(self, emulator: LocalStack, source: str, target: str) -> Iterator[S3Setup]:
         def put(key: str, body: bytes) -> tuple[str, str]:
             made = emulator.client("s3").put_object(Bucket=source, Key=key, Body=body)
             return made["VersionId"], made["ETag"]
@@ -59,7 +59,7 @@ class TestInMemory(S3CopyTests):
 
 
 @pytest.fixture
-def linked(emulator: LocalStack, source: str, target: str, tmp_path: Path) -> Iterator[World]:
+def linked(emulator: LocalStack, source: str, target: str, tmp_path: Path) -> Iterator[S3Setup]:
     """A world whose source objects are files."""
 
     def put(key: str, body: bytes) -> tuple[str, str]:
@@ -74,10 +74,10 @@ def linked(emulator: LocalStack, source: str, target: str, tmp_path: Path) -> It
 
 class TestByReference(S3CopyTests):
     @pytest.fixture
-    def world(self, linked: World) -> World:
+    def s3_setup(self, linked: S3Setup) -> S3Setup:
         return linked
 
-    def test_the_file_itself_outlives_everything(self, linked: World, tmp_path: Path) -> None:
+    def test_the_file_itself_outlives_everything(self, linked: S3Setup, tmp_path: Path) -> None:
         """The file is the user's; objects only refer to it."""
         copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
         copy.begin()
@@ -88,7 +88,7 @@ class TestByReference(S3CopyTests):
         (path,) = tmp_path.iterdir()
         assert path.read_bytes() == SOURCE
 
-    def test_an_object_copied_at_once_is_by_reference_too(self, linked: World) -> None:
+    def test_an_object_copied_at_once_is_by_reference_too(self, linked: S3Setup) -> None:
         """As ``aws s3 mv`` does with a small one."""
         linked.put("a folder/src.iso", SOURCE)
         which = {"Bucket": linked.target, "Key": "moved.iso"}
@@ -97,7 +97,7 @@ class TestByReference(S3CopyTests):
         assert linked.s3.get_object(**which)["Body"].read() == SOURCE
 
     def test_bytes_that_s3_reads_to_copy_are_not_counted_as_requested(
-        self, emulator: LocalStack, linked: World
+        self, emulator: LocalStack, linked: S3Setup
     ) -> None:
         """So that tests can check how much of an ISO was read."""
         copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
@@ -171,51 +171,59 @@ class TestFaults:
     """Each call of a copy can fail for a function, and for no other caller."""
 
     @pytest.fixture
-    def copy(self, emulator: LocalStack, linked: World) -> Copy:
+    def copy(self, emulator: LocalStack, linked: S3Setup) -> Copy:
         """A copy whose caller looks like a function to the emulator."""
         version, etag = linked.put("a folder/src.iso", SOURCE)
         session: Any = boto3.session.Session(**credentials())
         quick = Config(user_agent_extra="app/environment-x", retries={"total_max_attempts": 1})
         s3 = session.client("s3", endpoint_url=emulator.endpoint, config=quick)
-        return Copy(World(s3, linked.source, linked.target, linked.put, print), version, etag)
+        return Copy(S3Setup(s3, linked.source, linked.target, linked.put, print), version, etag)
 
     @pytest.mark.parametrize(
         ("operation", "call"),
         [
             ("CreateMultipartUpload", lambda copy: copy.begin()),
             ("UploadPartCopy", lambda copy: copy.part(1)),
-            ("ListParts", lambda copy: copy.world.s3.list_parts(**copy.where)),
+            ("ListParts", lambda copy: copy.s3_setup.s3.list_parts(**copy.where)),
             ("CompleteMultipartUpload", lambda copy: copy.complete([{"PartNumber": 1}])),
             (
                 "AbortMultipartUpload",
-                lambda copy: copy.world.s3.abort_multipart_upload(**copy.where),
+                lambda copy: copy.s3_setup.s3.abort_multipart_upload(**copy.where),
             ),
             (
                 "DeleteObject",
-                lambda copy: copy.world.s3.delete_object(Bucket=copy.world.source, Key="k"),
+                lambda copy: copy.s3_setup.s3.delete_object(Bucket=copy.s3_setup.source, Key="k"),
             ),
             (
                 "DeleteObjects",
-                lambda copy: copy.world.s3.delete_objects(
-                    Bucket=copy.world.source, Delete={"Objects": [{"Key": "k"}]}
+                lambda copy: copy.s3_setup.s3.delete_objects(
+                    Bucket=copy.s3_setup.source, Delete={"Objects": [{"Key": "k"}]}
                 ),
             ),
-            ("ListObjectsV2", lambda copy: copy.world.s3.list_objects_v2(Bucket=copy.world.source)),
+            (
+                "ListObjectsV2",
+                lambda copy: copy.s3_setup.s3.list_objects_v2(Bucket=copy.s3_setup.source),
+            ),
             (
                 "ListMultipartUploads",
-                lambda copy: copy.world.s3.list_multipart_uploads(Bucket=copy.world.source),
+                lambda copy: copy.s3_setup.s3.list_multipart_uploads(Bucket=copy.s3_setup.source),
             ),
-            ("PutObject", lambda copy: copy.world.s3.put_object(Bucket=copy.world.source, Key="k")),
+            (
+                "PutObject",
+                lambda copy: copy.s3_setup.s3.put_object(Bucket=copy.s3_setup.source, Key="k"),
+            ),
             (
                 "CopyObject",
-                lambda copy: copy.world.s3.copy_object(
-                    Bucket=copy.world.source, Key="k", CopySource=f"{copy.world.source}/k"
+                lambda copy: copy.s3_setup.s3.copy_object(
+                    Bucket=copy.s3_setup.source, Key="k", CopySource=f"{copy.s3_setup.source}/k"
                 ),
             ),
-            ("UploadPart", lambda copy: copy.world.s3.upload_part(**copy.where, PartNumber=1)),
+            ("UploadPart", lambda copy: copy.s3_setup.s3.upload_part(**copy.where, PartNumber=1)),
             (
                 "GetObjectTagging",
-                lambda copy: copy.world.s3.get_object_tagging(Bucket=copy.world.source, Key="k"),
+                lambda copy: copy.s3_setup.s3.get_object_tagging(
+                    Bucket=copy.s3_setup.source, Key="k"
+                ),
             ),
         ],
     )
@@ -236,8 +244,8 @@ class TestFaults:
         emulator.fail_next("s3", "CompleteMultipartUpload", code=LOST_RESPONSE, committed=True)
         with pytest.raises(ConnectionClosedError):
             copy.complete(parts)
-        which = {"Bucket": copy.world.target, "Key": KEY}
-        head = copy.world.s3.head_object(**which, ChecksumMode="ENABLED")
+        which = {"Bucket": copy.s3_setup.target, "Key": KEY}
+        head = copy.s3_setup.s3.head_object(**which, ChecksumMode="ENABLED")
         assert head["ChecksumSHA256"] == COMPOSITE
         assert refused(lambda: copy.complete(parts)) == (404, "NoSuchUpload")
 

@@ -18,11 +18,11 @@ class FakeSetup:
     """A fake, its environment and clock, and a boto3 client of it."""
 
     now: float = 1_800_000_000.0
-    world: InMemoryEnvironment = field(default_factory=InMemoryEnvironment)
+    environment: InMemoryEnvironment = field(default_factory=InMemoryEnvironment)
     timings: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        self.builder = FakeImageBuilder(self.world, lambda: self.now, timings=self.timings)
+        self.builder = FakeImageBuilder(self.environment, lambda: self.now, timings=self.timings)
         self.controls = self.builder.controls
         self.api: ImagebuilderClient = client(self.builder)
         self.infrastructure = self.api.create_infrastructure_configuration(

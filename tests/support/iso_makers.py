@@ -51,9 +51,9 @@ def wimlib(target: Path, name: str, *options: str) -> Path:
         # An image's name must be unique in a WIM; the property is set to the required one
         # afterwards.
         verb = ("append", content, target) if number else ("capture", content, target)
-        given = (*form, *options) if not number else tuple(o for o in form if o == "--check")
+        options_used = (*form, *options) if not number else tuple(o for o in form if o == "--check")
         properties = [f"--image-property={key}={value}" for key, value in _properties(spec)]
-        run("wimlib-imagex", *verb, f"{spec.name} {number}", *given, *properties)
+        run("wimlib-imagex", *verb, f"{spec.name} {number}", *options_used, *properties)
     return target
 
 

@@ -54,8 +54,8 @@ def real_multipart() -> Iterator[Behaviour]:
     """
     behaviour = Behaviour()
 
-    def post(self: Any, *asked: Any) -> HttpResponse:
-        return _post(self, behaviour, *asked)
+    def post(self: Any, *arguments: Any) -> HttpResponse:
+        return _post(self, behaviour, *arguments)
 
     def copy(self: Any) -> HttpResponse:
         return upload_part_copy(self, behaviour)
@@ -122,11 +122,11 @@ def upload_part(self: Any) -> HttpResponse:
     if made and headers.get("x-amz-checksum-sha256", made) != made:
         message = "The SHA256 you specified did not match the calculated checksum."
         raise S3ResponseError(400, "BadDigest", message)
-    status, described, body = _upload_part(self)
+    status, response_headers, body = _upload_part(self)
     if made:
         multipart.parts[number].checksum_value = made
-        described["x-amz-checksum-sha256"] = made
-    return status, described, body
+        response_headers["x-amz-checksum-sha256"] = made
+    return status, response_headers, body
 
 
 def upload_part_copy(self: Any, behaviour: Behaviour) -> HttpResponse:
@@ -201,9 +201,9 @@ def abort_multipart_upload(self: Any) -> HttpResponse:
 def list_multipart_uploads(self: Any) -> HttpResponse:
     """List the uploads in progress with the time of their start; moto always returns 2010."""
     prefix = self.querystring.get("prefix", [""])[0]
-    going_on = self.backend.list_multipart_uploads(self.bucket_name).values()
+    in_progress = self.backend.list_multipart_uploads(self.bucket_name).values()
     uploads = sorted(
-        (each for each in going_on if each.key_name.startswith(prefix)),
+        (each for each in in_progress if each.key_name.startswith(prefix)),
         key=lambda each: (each.key_name, each.initiated),
     )
     result = {
@@ -223,13 +223,13 @@ def list_multipart_uploads(self: Any) -> HttpResponse:
     return _answered(self, "ListMultipartUploads", result)
 
 
-def _post(self: Any, behaviour: Behaviour, *asked: Any) -> HttpResponse:
+def _post(self: Any, behaviour: Behaviour, *arguments: Any) -> HttpResponse:
     """Create an upload, or complete one."""
-    request, body, bucket, query, key = asked
+    request, body, bucket, query, key = arguments
     headers = lower_keys(request.headers)
     if "uploads" in query:
         check_creation(headers)
-        created: HttpResponse = _key_response_post(self, *asked)
+        created: HttpResponse = _key_response_post(self, *arguments)
         for multipart in self.backend.get_bucket(bucket).multiparts.values():
             if not hasattr(multipart, "initiated"):
                 multipart.initiated = _models.utcnow()
@@ -238,8 +238,10 @@ def _post(self: Any, behaviour: Behaviour, *asked: Any) -> HttpResponse:
         return created
     if "uploadId" in query:
         current = self.backend.get_object(bucket, key)
-        made_it = current and current.multipart and current.multipart.id == query["uploadId"][0]
-        if made_it and behaviour.repeats_response:
+        is_completed = (
+            current and current.multipart and current.multipart.id == query["uploadId"][0]
+        )
+        if is_completed and behaviour.repeats_response:
             return _completed(self, current)
         multipart = _multipart(self)
         if _algorithm(multipart) == "SHA256":
@@ -254,7 +256,7 @@ def _post(self: Any, behaviour: Behaviour, *asked: Any) -> HttpResponse:
             listed = iter([(part.number, part.etag) for part in parts])
             made = self.backend.complete_multipart_upload(bucket, multipart.id, listed)
             return _completed(self, made)
-    other: HttpResponse = _key_response_post(self, *asked)
+    other: HttpResponse = _key_response_post(self, *arguments)
     return other
 
 
@@ -280,14 +282,14 @@ def _composite(key: Any) -> str:
 def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> HttpResponse:
     """Return the object's checksum and its type only if requested."""
     answer: HttpResponse = _head_object(self, bucket, query, key, headers)
-    described = answer[1]
-    described.pop("x-amz-checksum-type", None)
-    if "x-amz-checksum-sha256" in described and "partNumber" not in query:
+    response_headers = answer[1]
+    response_headers.pop("x-amz-checksum-type", None)
+    if "x-amz-checksum-sha256" in response_headers and "partNumber" not in query:
         version = query.get("versionId", [None])[0]
         found = self.backend.get_object(bucket, key, version_id=version)
         if found.checksum_type == "COMPOSITE":
-            described["x-amz-checksum-sha256"] = _composite(found)
-        described["x-amz-checksum-type"] = found.checksum_type or "FULL_OBJECT"
+            response_headers["x-amz-checksum-sha256"] = _composite(found)
+        response_headers["x-amz-checksum-type"] = found.checksum_type or "FULL_OBJECT"
     return answer
 
 

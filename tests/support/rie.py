@@ -192,7 +192,7 @@ class Runtime:
                 stderr=log,
             )
         try:
-            self._must_listen(port)
+            self._wait_until_listening(port)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -225,7 +225,7 @@ class Runtime:
         """Return the log of the emulator and the function."""
         return self._log.read_text(errors="replace")
 
-    def _must_listen(self, port: int) -> None:
+    def _wait_until_listening(self, port: int) -> None:
         assert self._emulator
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._emulator.poll() is None:

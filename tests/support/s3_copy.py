@@ -30,18 +30,18 @@ COMPOSITE = sha256(b"".join(hashlib.sha256(piece).digest() for piece in PIECES))
 
 
 @dataclass(frozen=True)
-class World:
+class S3Setup:
     """An S3 with a versioned bucket for the source, and a bucket for the copy.
 
     Attributes
     ----------
     s3 : client
-        A client of it.
+        A client.
     source, target : str
         The buckets' names; the target has no versions.
     put : callable
         Puts bytes under a key of the source bucket; returns version id and ETag.
-    behave : callable
+    set_behaviour : callable
         Changes fields of ``Behaviour``.
     """
 
@@ -49,14 +49,14 @@ class World:
     source: str
     target: str
     put: Callable[[str, bytes], tuple[str, str]]
-    behave: Callable[..., None]
+    set_behaviour: Callable[..., None]
 
 
 @dataclass
 class Copy:
     """A copy of one version of an object, call by call."""
 
-    world: World
+    s3_setup: S3Setup
     version: str
     etag: str
     key: str = KEY
@@ -64,28 +64,34 @@ class Copy:
 
     def begin(self, **how: Any) -> Any:
         how = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE"} | how
-        made = self.world.s3.create_multipart_upload(Bucket=self.world.target, Key=self.key, **how)
+        made = self.s3_setup.s3.create_multipart_upload(
+            Bucket=self.s3_setup.target, Key=self.key, **how
+        )
         self.upload = made["UploadId"]
         return made
 
     @property
     def where(self) -> dict[str, str]:
-        return {"Bucket": self.world.target, "Key": self.key, "UploadId": self.upload}
+        return {"Bucket": self.s3_setup.target, "Key": self.key, "UploadId": self.upload}
 
     @property
     def source(self) -> dict[str, str]:
-        return {"Bucket": self.world.source, "Key": "a folder/src.iso", "VersionId": self.version}
+        return {
+            "Bucket": self.s3_setup.source,
+            "Key": "a folder/src.iso",
+            "VersionId": self.version,
+        }
 
     def part(self, number: int, **how: Any) -> Any:
         start = (number - 1) * PART
         stop = min(start + PART, len(SOURCE))
-        asked = {
+        arguments = {
             "CopySource": self.source,
             "CopySourceRange": f"bytes={start}-{stop - 1}",
             "CopySourceIfMatch": self.etag,
             "PartNumber": number,
         }
-        return self.world.s3.upload_part_copy(**self.where, **(asked | how))
+        return self.s3_setup.s3.upload_part_copy(**self.where, **(arguments | how))
 
     def parts(self) -> list[dict[str, Any]]:
         """Copy all of it; return the parts for the completion."""
@@ -96,10 +102,10 @@ class Copy:
         ]
 
     def complete(self, parts: list[dict[str, Any]], **how: Any) -> Any:
-        asked = {"IfNoneMatch": "*", "MpuObjectSize": len(SOURCE)} | how
-        asked = {name: value for name, value in asked.items() if value is not None}
-        return self.world.s3.complete_multipart_upload(
-            **self.where, MultipartUpload={"Parts": parts}, **asked
+        arguments = {"IfNoneMatch": "*", "MpuObjectSize": len(SOURCE)} | how
+        arguments = {name: value for name, value in arguments.items() if value is not None}
+        return self.s3_setup.s3.complete_multipart_upload(
+            **self.where, MultipartUpload={"Parts": parts}, **arguments
         )
 
 
@@ -133,28 +139,28 @@ API = "https://docs.aws.amazon.com/AmazonS3/latest/API/"
 COMPLETE = API + "API_CompleteMultipartUpload.html"
 REFUSALS: list[tuple[str, Change, dict[str, Any], tuple[int, str], str]] = [
     (
-        "a part's checksum left out",
+        "a part without its checksum",
         _without(2, "ChecksumSHA256"),
         {},
         (400, "InvalidRequest"),
         "https://github.com/boto/boto3/issues/3288",
     ),
     (
-        "a part's checksum wrong",
+        "a part with a wrong checksum",
         _with(2, ChecksumSHA256=WRONG),
         {},
         (400, "InvalidPart"),
         "https://github.com/floci-io/floci/pull/3093",
     ),
     (
-        "a part's etag wrong",
+        "a part with a wrong etag",
         _with(1, ETag='"' + "0" * 32 + '"'),
         {},
         (400, "InvalidPart"),
         COMPLETE,
     ),
     (
-        "a part that is not there",
+        "a missing part",
         lambda parts: [*parts, parts[0] | {"PartNumber": 4}],
         {},
         (400, "InvalidPart"),
@@ -170,67 +176,77 @@ REFUSALS: list[tuple[str, Change, dict[str, Any], tuple[int, str], str]] = [
     ),
     ("no parts", lambda _: [], {}, (400, "MalformedXML"), COMPLETE),
     ("another size", list, {"MpuObjectSize": 1}, (400, "InvalidRequest"), COMPLETE),
-    ("another whole", list, {"ChecksumSHA256": f"{WRONG}-3"}, (400, "BadDigest"), COMPLETE),
-    ("another type", list, {"ChecksumType": "FULL_OBJECT"}, (400, "BadDigest"), COMPLETE),
+    (
+        "another composite checksum",
+        list,
+        {"ChecksumSHA256": f"{WRONG}-3"},
+        (400, "BadDigest"),
+        COMPLETE,
+    ),
+    ("another checksum type", list, {"ChecksumType": "FULL_OBJECT"}, (400, "BadDigest"), COMPLETE),
 ]
 
 
 class S3CopyTests:
-    """The tests; a subclass provides the fixture ``world``."""
+    """The tests; a subclass provides the fixture ``s3_setup``."""
 
     @pytest.fixture
-    def copy(self, world: World) -> Copy:
+    def copy(self, s3_setup: S3Setup) -> Copy:
         """A started copy of a version that is no longer the current one."""
-        version, etag = world.put("a folder/src.iso", SOURCE)
-        world.put("a folder/src.iso", b"another")
-        copy = Copy(world, version, etag)
+        version, etag = s3_setup.put("a folder/src.iso", SOURCE)
+        s3_setup.put("a folder/src.iso", b"another")
+        copy = Copy(s3_setup, version, etag)
         copy.begin()
         return copy
 
-    def test_an_upload_reports_its_checksum_settings(self, world: World) -> None:
+    def test_an_upload_reports_its_checksum_settings(self, s3_setup: S3Setup) -> None:
         """API_CreateMultipartUpload.html: SHA-256 of an upload is always of the type COMPOSITE."""
-        copy = Copy(world, "", "")
+        copy = Copy(s3_setup, "", "")
         made = copy.begin()
         assert (made["ChecksumAlgorithm"], made["ChecksumType"]) == ("SHA256", "COMPOSITE")
         whole = refused(lambda: copy.begin(ChecksumType="FULL_OBJECT"))
         assert whole == (400, "InvalidRequest")
 
-    def test_a_copied_part_has_the_checksum_of_its_bytes(self, world: World, copy: Copy) -> None:
+    def test_a_copied_part_has_the_checksum_of_its_bytes(
+        self, s3_setup: S3Setup, copy: Copy
+    ) -> None:
         """API_CopyPartResult.html: S3 computes it, so the part need not be read."""
         copied = copy.part(2)
         assert copied["CopyPartResult"]["ChecksumSHA256"] == sha256(PIECES[1])
         assert copied["CopySourceVersionId"] == copy.version
-        (listed,) = world.s3.list_parts(**copy.where)["Parts"]
+        (listed,) = s3_setup.s3.list_parts(**copy.where)["Parts"]
         assert listed["ChecksumSHA256"] == sha256(PIECES[1])
 
-    def test_a_part_without_a_range_is_the_whole_object(self, world: World, copy: Copy) -> None:
+    def test_a_part_without_a_range_is_the_whole_object(
+        self, s3_setup: S3Setup, copy: Copy
+    ) -> None:
         """API_UploadPartCopy.html."""
-        copied = world.s3.upload_part_copy(**copy.where, PartNumber=1, CopySource=copy.source)
+        copied = s3_setup.s3.upload_part_copy(**copy.where, PartNumber=1, CopySource=copy.source)
         assert copied["CopyPartResult"]["ChecksumSHA256"] == sha256(SOURCE)
 
-    def test_an_upload_of_no_algorithm_has_no_checksums(self, world: World) -> None:
+    def test_an_upload_without_an_algorithm_has_no_checksums(self, s3_setup: S3Setup) -> None:
         """API_CopyPartResult.html: only an upload created with SHA-256 has them."""
-        version, etag = world.put("a folder/src.iso", SOURCE)
-        copy = Copy(world, version, etag, key="plain.iso")
-        made = world.s3.create_multipart_upload(Bucket=world.target, Key=copy.key)
+        version, etag = s3_setup.put("a folder/src.iso", SOURCE)
+        copy = Copy(s3_setup, version, etag, key="plain.iso")
+        made = s3_setup.s3.create_multipart_upload(Bucket=s3_setup.target, Key=copy.key)
         copy.upload = made["UploadId"]
         assert "ChecksumSHA256" not in copy.part(1)["CopyPartResult"]
 
-    def test_another_object_than_was_meant_is_not_copied(self, copy: Copy) -> None:
+    def test_an_object_with_another_etag_is_not_copied(self, copy: Copy) -> None:
         """API_UploadPartCopy.html: 412 if CopySourceIfMatch does not match."""
         assert refused(lambda: copy.part(1, CopySourceIfMatch='"other"'))[0] == 412
         unversioned = {name: copy.source[name] for name in ("Bucket", "Key")}
         changed = refused(lambda: copy.part(1, CopySource=unversioned))
         assert changed == (412, "PreconditionFailed")
 
-    def test_a_missing_source_is_reported(self, world: World, copy: Copy) -> None:
+    def test_a_missing_source_is_reported(self, s3_setup: S3Setup, copy: Copy) -> None:
         """API_UploadPartCopy.html: versions are copied as long as they exist."""
-        world.s3.delete_object(Bucket=world.source, Key="a folder/src.iso")
+        s3_setup.s3.delete_object(Bucket=s3_setup.source, Key="a folder/src.iso")
         unversioned = {name: copy.source[name] for name in ("Bucket", "Key")}
         gone = refused(lambda: copy.part(1, CopySource=unversioned))
         assert gone == (404, "NoSuchKey")
         assert copy.part(1)["CopyPartResult"]["ChecksumSHA256"] == sha256(PIECES[0])
-        world.s3.delete_object(**copy.source)
+        s3_setup.s3.delete_object(**copy.source)
         assert refused(lambda: copy.part(1)) == (404, "NoSuchVersion")
 
     @pytest.mark.parametrize("wrong", ["bytes=0-", "0-5", "bytes=5-1", f"bytes=0-{len(SOURCE)}"])
@@ -239,82 +255,92 @@ class S3CopyTests:
         assert refused(lambda: copy.part(1, CopySourceRange=wrong)) == (400, "InvalidArgument")
 
     @pytest.mark.parametrize("number", [0, 10_001])
-    def test_there_are_ten_thousand_parts(self, copy: Copy, number: int) -> None:
+    def test_part_numbers_are_from_1_to_10_000(self, copy: Copy, number: int) -> None:
         """userguide/qfacts.html."""
-        asked = {"CopySource": copy.source, "CopySourceRange": "bytes=0-9", "PartNumber": number}
-        refusal = refused(lambda: copy.world.s3.upload_part_copy(**copy.where, **asked))
+        arguments = {
+            "CopySource": copy.source,
+            "CopySourceRange": "bytes=0-9",
+            "PartNumber": number,
+        }
+        refusal = refused(lambda: copy.s3_setup.s3.upload_part_copy(**copy.where, **arguments))
         assert refusal == (400, "InvalidArgument")
-        last = copy.world.s3.upload_part_copy(**copy.where, **(asked | {"PartNumber": 10_000}))
+        last = copy.s3_setup.s3.upload_part_copy(
+            **copy.where, **(arguments | {"PartNumber": 10_000})
+        )
         assert last["CopyPartResult"]["ChecksumSHA256"] == sha256(SOURCE[:10])
 
-    def test_ranges_of_small_objects_may_be_refused(self, world: World) -> None:
+    def test_ranges_of_small_objects_may_be_refused(self, s3_setup: S3Setup) -> None:
         """API_UploadPartCopy.html says so; S3 was observed to accept them."""
-        version, etag = world.put("a folder/src.iso", b"small")
-        copy = Copy(world, version, etag)
+        version, etag = s3_setup.put("a folder/src.iso", b"small")
+        copy = Copy(s3_setup, version, etag)
         copy.begin()
-        asked = {"CopySourceRange": "bytes=0-4"}
-        copied = copy.part(1, **asked)["CopyPartResult"]
+        arguments = {"CopySourceRange": "bytes=0-4"}
+        copied = copy.part(1, **arguments)["CopyPartResult"]
         assert copied["ChecksumSHA256"] == sha256(b"small")
-        world.behave(small_ranges=False)
-        assert refused(lambda: copy.part(1, **asked)) == (400, "InvalidRequest")
-        whole = world.s3.upload_part_copy(**copy.where, PartNumber=1, CopySource=copy.source)
+        s3_setup.set_behaviour(small_ranges=False)
+        assert refused(lambda: copy.part(1, **arguments)) == (400, "InvalidRequest")
+        whole = s3_setup.s3.upload_part_copy(**copy.where, PartNumber=1, CopySource=copy.source)
         assert whole["CopyPartResult"]["ChecksumSHA256"] == sha256(b"small")
 
-    def test_a_delete_marker_is_not_copied(self, world: World, copy: Copy) -> None:
+    def test_a_delete_marker_is_not_copied(self, s3_setup: S3Setup, copy: Copy) -> None:
         """API_UploadPartCopy.html: 400 if the version is a delete marker."""
         which = {name: copy.source[name] for name in ("Bucket", "Key")}
-        marker = world.s3.delete_object(**which)["VersionId"]
+        marker = s3_setup.s3.delete_object(**which)["VersionId"]
         named = refused(lambda: copy.part(1, CopySource=which | {"VersionId": marker}))
         assert named == (400, "InvalidRequest")
 
-    def test_parts_are_listed_in_pages(self, world: World, copy: Copy) -> None:
+    def test_parts_are_listed_in_pages(self, s3_setup: S3Setup, copy: Copy) -> None:
         """API_ListParts.html: a page continues after a part number, whether or not it exists."""
         for number in (7, 2, 30):
             copy.part(1, PartNumber=number)
-        first = world.s3.list_parts(**copy.where, MaxParts=2)
+        first = s3_setup.s3.list_parts(**copy.where, MaxParts=2)
         assert [each["PartNumber"] for each in first["Parts"]] == [2, 7]
         assert (first["IsTruncated"], first["NextPartNumberMarker"]) == (True, 7)
         assert (first["ChecksumAlgorithm"], first["ChecksumType"]) == ("SHA256", "COMPOSITE")
-        second = world.s3.list_parts(**copy.where, PartNumberMarker=7)
+        second = s3_setup.s3.list_parts(**copy.where, PartNumberMarker=7)
         assert [each["PartNumber"] for each in second["Parts"]] == [30]
         assert second["IsTruncated"] is False
-        assert world.s3.list_parts(**copy.where, PartNumberMarker=30).get("Parts", []) == []
+        assert s3_setup.s3.list_parts(**copy.where, PartNumberMarker=30).get("Parts", []) == []
 
-    def test_a_part_copied_again_replaces_the_one_before(self, world: World, copy: Copy) -> None:
+    def test_a_part_copied_again_replaces_the_earlier_one(
+        self, s3_setup: S3Setup, copy: Copy
+    ) -> None:
         """API_UploadPart.html: a part with a used number is overwritten."""
         for number in (1, 2):
             copy.part(number, PartNumber=1)
-        (listed,) = world.s3.list_parts(**copy.where)["Parts"]
+        (listed,) = s3_setup.s3.list_parts(**copy.where)["Parts"]
         assert (listed["ChecksumSHA256"], listed["Size"]) == (sha256(PIECES[1]), PART)
 
-    def test_a_copy_has_the_composite_checksum(self, world: World, copy: Copy) -> None:
+    def test_a_copy_has_the_composite_checksum(self, s3_setup: S3Setup, copy: Copy) -> None:
         """userguide/checking-object-integrity-upload.html: the hash of the parts' hashes, -N."""
         done = copy.complete(copy.parts(), ChecksumSHA256=COMPOSITE, ChecksumType="COMPOSITE")
         assert (done["ChecksumSHA256"], done["ChecksumType"]) == (COMPOSITE, "COMPOSITE")
-        which = {"Bucket": world.target, "Key": KEY}
-        head = world.s3.head_object(**which, ChecksumMode="ENABLED")
+        which = {"Bucket": s3_setup.target, "Key": KEY}
+        head = s3_setup.s3.head_object(**which, ChecksumMode="ENABLED")
         assert (head["ChecksumSHA256"], head["ChecksumType"]) == (COMPOSITE, "COMPOSITE")
         assert (head["ETag"], head["ContentLength"]) == (done["ETag"], len(SOURCE))
         assert head["ETag"].endswith('-3"')
-        assert "ChecksumSHA256" not in world.s3.head_object(**which)
-        got = world.s3.get_object(**which, ChecksumMode="ENABLED")
+        assert "ChecksumSHA256" not in s3_setup.s3.head_object(**which)
+        got = s3_setup.s3.get_object(**which, ChecksumMode="ENABLED")
         assert (got["ChecksumSHA256"], got["Body"].read() == SOURCE) == (COMPOSITE, True)
 
-    def test_a_range_of_a_copy_is_read(self, world: World, copy: Copy) -> None:
-        """API_GetObject.html: across parts, and without the checksum of the whole."""
+    def test_a_range_of_a_copy_is_read(self, s3_setup: S3Setup, copy: Copy) -> None:
+        """API_GetObject.html: across parts, and without the checksum of the whole object."""
         copy.complete(copy.parts())
         span = f"bytes={PART - 2}-{PART + 1}"
-        got = world.s3.get_object(Bucket=world.target, Key=KEY, Range=span, ChecksumMode="ENABLED")
+        got = s3_setup.s3.get_object(
+            Bucket=s3_setup.target, Key=KEY, Range=span, ChecksumMode="ENABLED"
+        )
         assert got["Body"].read() == SOURCE[PART - 2 : PART + 2]
         assert got["ContentRange"] == f"bytes {PART - 2}-{PART + 1}/{len(SOURCE)}"
         assert "ChecksumSHA256" not in got
 
-    def test_a_range_of_a_version_is_read(self, world: World) -> None:
+    def test_a_range_of_a_version_is_read(self, s3_setup: S3Setup) -> None:
         """API_GetObject.html: the requested range of the requested version."""
-        version, etag = world.put("ranged.iso", SOURCE)
-        world.put("ranged.iso", b"another")
-        got = world.s3.get_object(
-            Bucket=world.source,
+        version, etag = s3_setup.put("ranged.iso", SOURCE)
+        s3_setup.put("ranged.iso", b"another")
+        got = s3_setup.s3.get_object(
+            Bucket=s3_setup.source,
             Key="ranged.iso",
             VersionId=version,
             Range=f"bytes=0-{PART}",
@@ -325,14 +351,16 @@ class S3CopyTests:
         assert got["ContentRange"] == f"bytes 0-{PART}/{len(SOURCE)}"
         assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
 
-    def test_attributes_have_the_checksum_without_a_number(self, world: World, copy: Copy) -> None:
-        """Seen: https://github.com/floci-io/floci/issues/3083."""
+    def test_attributes_have_the_checksum_without_a_number(
+        self, s3_setup: S3Setup, copy: Copy
+    ) -> None:
+        """Observed: https://github.com/floci-io/floci/issues/3083."""
         copy.complete(copy.parts())
-        told = world.s3.get_object_attributes(
-            Bucket=world.target, Key=KEY, ObjectAttributes=["Checksum", "ObjectSize"]
+        attributes = s3_setup.s3.get_object_attributes(
+            Bucket=s3_setup.target, Key=KEY, ObjectAttributes=["Checksum", "ObjectSize"]
         )
-        assert told["Checksum"]["ChecksumSHA256"] == COMPOSITE.partition("-")[0]
-        assert told["ObjectSize"] == len(SOURCE)
+        assert attributes["Checksum"]["ChecksumSHA256"] == COMPOSITE.partition("-")[0]
+        assert attributes["ObjectSize"] == len(SOURCE)
 
     @pytest.mark.parametrize(
         ("change", "how", "expected"),
@@ -341,7 +369,7 @@ class S3CopyTests:
     )
     def test_a_completion_with_wrong_parts_is_refused(
         self,
-        world: World,
+        s3_setup: S3Setup,
         copy: Copy,
         change: Change,
         how: dict[str, Any],
@@ -350,7 +378,7 @@ class S3CopyTests:
         """The table has the source of each. The upload continues."""
         parts = copy.parts()
         assert refused(lambda: copy.complete(change(parts), **how)) == expected
-        assert "Contents" not in world.s3.list_objects_v2(Bucket=world.target)
+        assert "Contents" not in s3_setup.s3.list_objects_v2(Bucket=s3_setup.target)
         assert copy.complete(parts)["ChecksumSHA256"] == COMPOSITE
 
     def test_all_parts_but_the_last_have_five_mebibytes(self, copy: Copy) -> None:
@@ -364,25 +392,25 @@ class S3CopyTests:
         assert refusal == (400, "EntityTooSmall")
         assert "ETag" in copy.complete(parts[:1], MpuObjectSize=PART - 1)
 
-    def test_an_existing_object_is_not_overwritten(self, world: World, copy: Copy) -> None:
+    def test_an_existing_object_is_not_overwritten(self, s3_setup: S3Setup, copy: Copy) -> None:
         """userguide/conditional-writes.html: 412 for If-None-Match, and the upload continues."""
-        world.s3.put_object(Bucket=world.target, Key=KEY, Body=b"mine")
+        s3_setup.s3.put_object(Bucket=s3_setup.target, Key=KEY, Body=b"mine")
         parts = copy.parts()
         assert refused(lambda: copy.complete(parts)) == (412, "PreconditionFailed")
-        assert len(world.s3.list_parts(**copy.where)["Parts"]) == 3
+        assert len(s3_setup.s3.list_parts(**copy.where)["Parts"]) == 3
         assert copy.complete(parts, IfNoneMatch=None)["ChecksumSHA256"] == COMPOSITE
 
     @pytest.mark.parametrize("several", [False, True])
-    def test_a_deletion_meanwhile_is_a_conflict(
-        self, world: World, copy: Copy, several: bool
+    def test_a_deletion_during_the_upload_is_a_conflict(
+        self, s3_setup: S3Setup, copy: Copy, several: bool
     ) -> None:
         """userguide/conditional-writes.html: 409, and a new upload is required."""
-        which = {"Bucket": world.target, "Key": KEY}
-        world.s3.put_object(**which, Body=b"theirs")
+        which = {"Bucket": s3_setup.target, "Key": KEY}
+        s3_setup.s3.put_object(**which, Body=b"theirs")
         if several:
-            world.s3.delete_objects(Bucket=world.target, Delete={"Objects": [{"Key": KEY}]})
+            s3_setup.s3.delete_objects(Bucket=s3_setup.target, Delete={"Objects": [{"Key": KEY}]})
         else:
-            world.s3.delete_object(**which)
+            s3_setup.s3.delete_object(**which)
         parts = copy.parts()
         for _ in range(2):
             refusal = refused(lambda: copy.complete(parts))
@@ -390,80 +418,88 @@ class S3CopyTests:
         copy.begin()
         assert copy.complete(copy.parts())["ChecksumSHA256"] == COMPOSITE
 
-    def test_an_upload_that_is_complete_is_gone(self, world: World, copy: Copy) -> None:
+    def test_a_completed_upload_no_longer_exists(self, s3_setup: S3Setup, copy: Copy) -> None:
         """API_CompleteMultipartUpload.html: NoSuchUpload, also for a second completion."""
         parts = copy.parts()
         copy.complete(parts)
-        _is_gone(copy, parts)
-        assert world.s3.list_multipart_uploads(Bucket=world.target).get("Uploads", []) == []
+        _assert_gone(copy, parts)
+        assert s3_setup.s3.list_multipart_uploads(Bucket=s3_setup.target).get("Uploads", []) == []
 
-    def test_a_completion_sent_again_may_be_answered_again(self, world: World, copy: Copy) -> None:
-        """For a time: https://github.com/adobe/S3Mock/issues/2586; no second object."""
-        world.behave(repeats_response=True)
+    def test_a_repeated_completion_may_return_the_same_response(
+        self, s3_setup: S3Setup, copy: Copy
+    ) -> None:
+        """For some time: https://github.com/adobe/S3Mock/issues/2586; no second object."""
+        s3_setup.set_behaviour(repeats_response=True)
         parts = copy.parts()
         first = copy.complete(parts)
         again = copy.complete(parts)
         assert (again["ETag"], again["ChecksumSHA256"]) == (first["ETag"], COMPOSITE)
 
-    def test_an_upload_that_is_aborted_is_gone(self, world: World, copy: Copy) -> None:
+    def test_an_aborted_upload_no_longer_exists(self, s3_setup: S3Setup, copy: Copy) -> None:
         """API_AbortMultipartUpload.html."""
         parts = copy.parts()
-        world.s3.abort_multipart_upload(**copy.where)
-        _is_gone(copy, parts)
-        assert "Contents" not in world.s3.list_objects_v2(Bucket=world.target)
+        s3_setup.s3.abort_multipart_upload(**copy.where)
+        _assert_gone(copy, parts)
+        assert "Contents" not in s3_setup.s3.list_objects_v2(Bucket=s3_setup.target)
 
-    def test_uploads_that_go_on_are_listed_with_their_age(self, world: World, copy: Copy) -> None:
+    def test_uploads_in_progress_are_listed_with_their_start(
+        self, s3_setup: S3Setup, copy: Copy
+    ) -> None:
         """API_ListMultipartUploads.html, so that abandoned uploads can be aborted."""
-        (upload,) = world.s3.list_multipart_uploads(Bucket=world.target, Prefix=KEY)["Uploads"]
+        (upload,) = s3_setup.s3.list_multipart_uploads(Bucket=s3_setup.target, Prefix=KEY)[
+            "Uploads"
+        ]
         assert (upload["Key"], upload["UploadId"]) == (KEY, copy.upload)
         assert abs(datetime.now(UTC) - upload["Initiated"]) < timedelta(minutes=5)
 
-    def test_an_upload_belongs_to_its_key(self, world: World, copy: Copy) -> None:
+    def test_an_upload_belongs_to_its_key(self, s3_setup: S3Setup, copy: Copy) -> None:
         """API_UploadPartCopy.html: NoSuchUpload."""
         parts = copy.parts()
-        _is_gone(Copy(world, copy.version, copy.etag, key="other.iso", upload=copy.upload), parts)
+        _assert_gone(
+            Copy(s3_setup, copy.version, copy.etag, key="other.iso", upload=copy.upload), parts
+        )
 
-    def test_two_uploads_of_one_key_are_two(self, world: World, copy: Copy) -> None:
+    def test_two_uploads_of_one_key_are_independent(self, s3_setup: S3Setup, copy: Copy) -> None:
         """userguide/conditional-writes.html: the first to be completed wins."""
-        other = Copy(world, copy.version, copy.etag)
+        other = Copy(s3_setup, copy.version, copy.etag)
         other.begin()
         mine, theirs = copy.parts(), other.parts()
         other.complete(theirs)
         assert refused(lambda: copy.complete(mine)) == (412, "PreconditionFailed")
 
-    def test_a_copy_outlives_its_source(self, world: World, copy: Copy) -> None:
+    def test_a_copy_outlives_its_source(self, s3_setup: S3Setup, copy: Copy) -> None:
         """The copy is an independent object."""
         copy.complete(copy.parts())
-        world.s3.delete_object(**copy.source)
-        world.s3.delete_object(Bucket=world.source, Key="a folder/src.iso")
-        got = world.s3.get_object(Bucket=world.target, Key=KEY)
+        s3_setup.s3.delete_object(**copy.source)
+        s3_setup.s3.delete_object(Bucket=s3_setup.source, Key="a folder/src.iso")
+        got = s3_setup.s3.get_object(Bucket=s3_setup.target, Key=KEY)
         assert got["Body"].read() == SOURCE
 
-    def test_a_deleted_copy_is_gone(self, world: World, copy: Copy) -> None:
-        """API_DeleteObject.html, also of an object that never existed."""
+    def test_a_deleted_copy_no_longer_exists(self, s3_setup: S3Setup, copy: Copy) -> None:
+        """API_DeleteObject.html; deleting a missing object is no error."""
         copy.complete(copy.parts())
         for _ in range(2):
-            world.s3.delete_object(Bucket=world.target, Key=KEY)
-            assert "Contents" not in world.s3.list_objects_v2(Bucket=world.target)
-        which = {"Bucket": world.target, "Key": KEY}
-        assert refused(lambda: world.s3.head_object(**which)) == (404, "404")
+            s3_setup.s3.delete_object(Bucket=s3_setup.target, Key=KEY)
+            assert "Contents" not in s3_setup.s3.list_objects_v2(Bucket=s3_setup.target)
+        which = {"Bucket": s3_setup.target, "Key": KEY}
+        assert refused(lambda: s3_setup.s3.head_object(**which)) == (404, "404")
 
-    def test_a_part_that_is_sent_brings_its_checksum(self, world: World, copy: Copy) -> None:
-        """Seen: https://github.com/floci-io/floci/pull/3093; S3 computes those of copies only."""
+    def test_an_uploaded_part_must_have_its_checksum(self, s3_setup: S3Setup, copy: Copy) -> None:
+        """https://github.com/floci-io/floci/pull/3093: S3 computes only those of copies."""
         sent = {**copy.where, "PartNumber": 1, "Body": b"sent"}
-        assert refused(lambda: world.s3.upload_part(**sent)) == (400, "InvalidRequest")
-        wrong = refused(lambda: world.s3.upload_part(**sent, ChecksumSHA256=WRONG))
+        assert refused(lambda: s3_setup.s3.upload_part(**sent)) == (400, "InvalidRequest")
+        wrong = refused(lambda: s3_setup.s3.upload_part(**sent, ChecksumSHA256=WRONG))
         assert wrong == (400, "BadDigest")
-        right = world.s3.upload_part(**sent, ChecksumSHA256=sha256(b"sent"))
+        right = s3_setup.s3.upload_part(**sent, ChecksumSHA256=sha256(b"sent"))
         assert right["ChecksumSHA256"] == sha256(b"sent")
         parts = [{"PartNumber": 1, "ETag": right["ETag"], "ChecksumSHA256": sha256(b"sent")}]
         done = copy.complete(parts, MpuObjectSize=4)
         assert done["ChecksumSHA256"] == sha256(hashlib.sha256(b"sent").digest()) + "-1"
 
 
-def _is_gone(copy: Copy, parts: Parts) -> None:
+def _assert_gone(copy: Copy, parts: Parts) -> None:
     """Assert that an upload is unknown to every operation."""
-    s3, gone = copy.world.s3, (404, "NoSuchUpload")
+    s3, gone = copy.s3_setup.s3, (404, "NoSuchUpload")
     assert refused(lambda: copy.part(1)) == gone
     assert refused(lambda: s3.list_parts(**copy.where)) == gone
     assert refused(lambda: copy.complete(parts)) == gone

@@ -49,7 +49,7 @@ _upload_part = s3._upload_part
 _version_entry_from_record = s3._version_entry_from_record
 
 
-def behave(**what: Any) -> None:
+def set_behaviour(**what: Any) -> None:
     """Choose what S3 does where its behaviour is not certain."""
     new = replace(_behaviour, **what)
     for name in what:

@@ -30,7 +30,7 @@ NOWHERE = "arn:aws:imagebuilder:us-east-1:123456789012:image/nowhere/1.0.0/1"
 class Service(FakeSetup):
     """The fake, with a bucket with one ISO."""
 
-    world: InMemoryEnvironment = field(
+    environment: InMemoryEnvironment = field(
         default_factory=lambda: InMemoryEnvironment(objects={(BUCKET, KEY): "etag-1"})
     )
     timings: Mapping[str, float] | None = field(default_factory=lambda: TIMINGS)
@@ -187,8 +187,8 @@ class TestObject:
     ) -> None:
         service.made()
         service.start()
-        assert service.world.objects is not None
-        service.world.objects[BUCKET, KEY] = "etag-2"
+        assert service.environment.objects is not None
+        service.environment.objects[BUCKET, KEY] = "etag-2"
         service.now += WHOLE
         assert [build["etagRead"] for build in service.builder.history()] == ["etag-1", "etag-2"]
 
@@ -196,8 +196,8 @@ class TestObject:
         service.start()
         service.until("BUILDING")
         service.builder.tick()
-        assert service.world.objects is not None
-        service.world.objects[BUCKET, KEY] = "etag-2"
+        assert service.environment.objects is not None
+        service.environment.objects[BUCKET, KEY] = "etag-2"
         service.now += WHOLE
         assert service.builder.history()[0]["etagRead"] == "etag-1"
 
@@ -213,11 +213,11 @@ class TestAmi:
         arn = service.start()
         service.until("INTEGRATING")
         assert service.image(arn)["outputResources"]["amis"] == []
-        assert service.world.amis == []
+        assert service.environment.amis == []
 
     def test_the_ami_of_an_available_build_is_registered_and_named(self, service: Service) -> None:
         (ami,) = service.image(service.made(description="From an ISO"))["outputResources"]["amis"]
-        assert [ami["image"]] == service.world.amis
+        assert [ami["image"]] == service.environment.amis
         assert ami["region"] == "us-east-1"
         assert ami["accountId"] == "123456789012"
         assert ami["name"].startswith("Windows-11-Enterprise ")
@@ -410,7 +410,7 @@ class TestEndings:
         refused = refusal(service.api.get_image, imageBuildVersionArn=arn)
         assert refused == ("ResourceNotFoundException", 404)
         assert service.api.list_images()["imageVersionList"] == []
-        assert len(service.world.amis) == 1
+        assert len(service.environment.amis) == 1
 
     def test_deleting_a_running_build_is_refused(self, service: Service) -> None:
         refused = refusal(service.api.delete_image, imageBuildVersionArn=service.start())
@@ -425,7 +425,7 @@ class TestEndings:
                 clientToken=f"u{number}",
             )
             assert service.status(arn) == status
-        assert len(service.world.amis) == 1
+        assert len(service.environment.amis) == 1
 
     def test_a_build_beyond_the_quota_waits_until_one_is_done(self, service: Service) -> None:
         service.builder.set_quota(1)

@@ -88,7 +88,7 @@ class TestDistribution:
         assert service.state(answer["imageBuildVersionArn"]) == {"status": "PENDING"}
 
     def test_a_distribution_runs_only_its_phase(self, service: Service) -> None:
-        service.world.events.clear()
+        service.environment.events.clear()
         arn = service.start()
         began = service.now
         service.now += WHOLE
@@ -99,7 +99,9 @@ class TestDistribution:
             ("DISTRIBUTING", 10),
             ("AVAILABLE", 30),
         ]
-        published = [(each["resources"], each["detail"]["state"]) for each in service.world.events]
+        published = [
+            (each["resources"], each["detail"]["state"]) for each in service.environment.events
+        ]
         assert published == [([arn], {"status": "DISTRIBUTING"}), ([arn], {"status": "AVAILABLE"})]
 
     def test_a_distribution_names_its_parameters(self, service: Service) -> None:
@@ -127,7 +129,7 @@ class TestDistribution:
         assert [ami.get("description") for ami in amis] == [None, *["From far away"] * 2]
         assert len({ami["image"] for ami in amis}) == 3
         # EC2 has the source's AMI and the one of this Region and account.
-        assert [ami["image"] for ami in amis if ami["image"] in service.world.amis] == [
+        assert [ami["image"] for ami in amis if ami["image"] in service.environment.amis] == [
             amis[0]["image"]
         ]
 
@@ -171,11 +173,11 @@ class TestSource:
         assert record["source"] == newest
 
     def test_an_ami_as_the_source_distributes_its_build(self, service: Service) -> None:
-        service.start(sourceImage=service.world.amis[0])
+        service.start(sourceImage=service.environment.amis[0])
         (record,) = service.builder.history("distribution")
         assert (record["source"], record["request"]["sourceImage"]) == (
             service.source,
-            service.world.amis[0],
+            service.environment.amis[0],
         )
 
     @pytest.mark.parametrize("source", ["ami-0123456789abcdef0", "ssm:/isodrop/latest", "windows"])

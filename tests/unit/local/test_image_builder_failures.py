@@ -40,7 +40,7 @@ class Killer(InMemoryEnvironment):
 class Service(FakeSetup):
     """The fake in such an environment, without records."""
 
-    world: Killer = field(default_factory=Killer)
+    environment: Killer = field(default_factory=Killer)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,7 +185,7 @@ class TestCallsThatFail:
         service.controls.fail_next("ListImages", LOST_RESPONSE, kill_caller=True)
         with pytest.raises(ReadTimeoutError):
             service.api.list_images()
-        assert service.world.killed == 1
+        assert service.environment.killed == 1
 
     def test_an_unknown_error_or_operation_is_an_invalid_order(self, service: Service) -> None:
         with pytest.raises(ValueError, match="Throttled"):
@@ -263,11 +263,11 @@ class TestEvents:
         arn = service.start()
         service.now += WHOLE
         service.builder.tick()
-        states = [event["detail"]["state"]["status"] for event in service.world.events]
+        states = [event["detail"]["state"]["status"] for event in service.environment.events]
         assert states == [*list(TIMINGS)[1:], "AVAILABLE"]
-        assert service.world.events[-1] == {
+        assert service.environment.events[-1] == {
             "version": "0",
-            "id": service.world.events[-1]["id"],
+            "id": service.environment.events[-1]["id"],
             "detail-type": "EC2 Image Builder Image State Change",
             "source": "aws.imagebuilder",
             "account": "123456789012",
