@@ -285,7 +285,7 @@ def record_deleted_images(harness: ImportHarness, count: int) -> None:
     for number in range(count):
         arn = f"{here}/{NAME}/11.26100.{5000 + number}/1"
         put_image(harness.ledger, ImageRecord.from_arn(arn, 26100), when)
-    harness.later(hours=1)
+    harness.advance_clock(hours=1)
 
 
 def test_the_latest_still_moves_past_many_higher_deleted_versions(
@@ -327,7 +327,7 @@ def test_an_ami_that_ec2_does_not_know_yet_does_not_retire_its_image(
             error = {"Error": {"Code": "InvalidAMIID.NotFound", "Message": "not yet"}}
             raise ClientError(error, "DescribeImages")  # type: ignore[arg-type] # the stubs want their own dictionaries
 
-    harness.later(minutes=-30)  # its image has just been recorded
+    harness.advance_clock(minutes=-30)  # its image has just been recorded
     ec2 = harness.builder.ec2.meta.events
     ec2.register_first("before-call.ec2.DescribeImages", unknown)
     harness.reporter.annotator.latest.update(NAME, 26100, lambda: None)
@@ -364,7 +364,7 @@ def test_after_the_latest_ami_is_deleted_the_sweep_names_the_next(
     newer = imported(harness, "newer.iso", revision=3000)
     assert parameter(harness) == newer
     delete(harness, newer)
-    harness.later(hours=1)
+    harness.advance_clock(hours=1)
 
     summary = harness.sweep()
 
@@ -376,7 +376,7 @@ def test_with_no_image_left_the_sweep_keeps_the_parameter(
 ) -> None:
     only = imported(harness, "only.iso")
     delete(harness, only)
-    harness.later(hours=1)
+    harness.advance_clock(hours=1)
 
     harness.sweep()
 
@@ -389,7 +389,7 @@ def test_a_sweep_out_of_time_lets_the_next_one_finish_the_names(harness: ImportH
         old[build] = imported(harness, f"{build}-old.iso", build=build, revision=1)
         new[build] = imported(harness, f"{build}-new.iso", build=build, revision=2)
     delete(harness, *new.values())
-    harness.later(hours=1)
+    harness.advance_clock(hours=1)
 
     def latest_of(build: int) -> str | None:
         return parameter(harness, LATEST.replace("26100", str(build)))

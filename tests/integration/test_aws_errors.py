@@ -147,7 +147,7 @@ def test_the_sweep_answers_a_failure_that_no_state_machine_can_catch(
     assert build is not None
     harness.wait_for(build, upload, execution)
     harness.client("stepfunctions").stop_execution(executionArn=execution, error=error)
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
 
     harness.sweep()
 

@@ -283,7 +283,7 @@ def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: Impor
     assert answer["detail-type"] == "ISO Import Rejected"
     assert (data["code"], "isodrop retry" in data["remedy"]) == (Code.BUDGET_USED_UP, True)
     assert harness.staged() == []
-    harness.later(days=1)
+    harness.advance_clock(days=1)
     harness.follow(late, "execution-2", RunRequest(1))
     (answer,) = harness.answers()
     assert answer["detail-type"] == "ISO Import Succeeded"
@@ -317,10 +317,10 @@ def test_the_build_of_an_aborted_execution_is_released_when_it_ends(
     upload, execution = other(harness, 0), harness.run("aborted")
     taken(harness, upload, execution)
     harness.abort(execution)
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     assert harness.sweep().released == 0
     assert use(harness) == (1, 1)
-    harness.later(hours=14)
+    harness.advance_clock(hours=14)
 
     harness.sweep()
 
@@ -341,7 +341,7 @@ def test_an_attempt_killed_before_its_request_is_given_back(
             taken(harness, upload, execution)
     assert use(harness) == (1, 1)
     harness.abort(execution)
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
 
     harness.sweep()
     harness.sweep()
@@ -363,7 +363,7 @@ def test_a_request_that_may_have_been_sent_is_released_after_an_hour(
     with pytest.raises(KeyboardInterrupt):
         taken(harness, upload, execution)
     harness.abort(execution)
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     harness.sweep()
     assert use(harness) == (1, 1)
     harness.clock.now += NEVER_FOUND.total_seconds()

@@ -207,7 +207,7 @@ def test_a_successful_distribution_resets_the_count_of_failures(harness: ImportH
     for number in range(2):
         harness.follow(harness.upload(), f"execution-{number}")
     harness.image_builder.delete(distributions(harness)[-1]["arn"])
-    harness.later(minutes=11)  # EC2 does not find it, so it is gone
+    harness.advance_clock(minutes=11)  # EC2 does not find it, so it is gone
     controls.fail_next_build(kind="distribution")
     for number in range(2, 4):
         harness.follow(harness.upload(), f"execution-{number}")
@@ -318,7 +318,7 @@ def test_a_distribution_tracked_to_the_limit_is_answered(harness: ImportHarness)
     upload = built(harness)
     harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
     arn = harness.start_distribution(upload)
-    harness.later(hours=20)
+    harness.advance_clock(hours=20)
 
     repeated = harness.start_distribution(upload)
     harness.reporter.publish_answer(harness.claim_run(upload))
@@ -373,10 +373,10 @@ def test_the_sweep_distributes_for_an_aborted_execution_and_answers(
     upload, execution = harness.upload(), harness.run("aborted")
     harness.intake.process(upload, execution)
     harness.abort(execution)
-    harness.later(hours=2)
+    harness.advance_clock(hours=2)
 
     waiting = harness.sweep()
-    harness.later(hours=2)
+    harness.advance_clock(hours=2)
     answered = harness.sweep()
 
     assert (waiting.waiting, waiting.answered) == (1, 0)
@@ -390,9 +390,9 @@ def test_a_sweep_gives_up_on_one_that_does_not_end(harness: ImportHarness) -> No
     harness.abort(execution)
     harness.image_builder.controls.hold("DISTRIBUTING", kind="distribution")
     # Later than the import's own limit: the distribution has its own.
-    harness.later(hours=30)
+    harness.advance_clock(hours=30)
     first = harness.sweep()
-    harness.later(hours=17)
+    harness.advance_clock(hours=17)
 
     second = harness.sweep()
 
@@ -429,7 +429,7 @@ class TestOperators:
     def test_a_distribution_is_shown_as_the_current_step(self, harness: ImportHarness) -> None:
         upload = built(harness)
         arn = harness.start_distribution(upload)
-        harness.later(seconds=60)
+        harness.advance_clock(seconds=60)
 
         snapshot = harness.operator.take_snapshot(harness.claim_run(upload))
 

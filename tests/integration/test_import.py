@@ -217,7 +217,7 @@ def test_two_uploads_of_one_iso_share_one_build_and_its_failure(
     one, two = harness.upload("a.iso"), harness.upload("b.iso")
     first = harness.intake.process(one, "execution-1")
     second = harness.intake.process(two, "execution-2")
-    harness.later(hours=2)
+    harness.advance_clock(hours=2)
     for upload, execution in ((one, "execution-1"), (two, "execution-2")):
         harness.reporter.publish_answer(harness.claim_run(upload, execution))
 
@@ -236,7 +236,7 @@ def test_a_cancelled_build_is_reported_and_an_upload_builds_again(harness: Impor
     upload = harness.upload()
     outcome = harness.intake.process(upload, "execution-1")
     assert outcome.build_arn is not None
-    harness.later(minutes=8)
+    harness.advance_clock(minutes=8)
     harness.builder.imagebuilder.cancel_image_creation(
         imageBuildVersionArn=outcome.build_arn, clientToken="by hand"
     )
@@ -253,7 +253,7 @@ def test_an_image_without_its_ami_is_built_again(harness: ImportHarness) -> None
     harness.follow(harness.upload(), "execution-1")
     (first,) = harness.answers()
     harness.session.client("ec2").deregister_image(ImageId=first["detail"]["data"]["amis"][0]["id"])
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
 
     harness.follow(harness.upload(), "execution-2")
 
@@ -354,7 +354,7 @@ def test_a_build_that_never_ends_is_reported_as_timed_out(harness: ImportHarness
     harness.image_builder.controls.hold("BUILDING")
     upload = harness.upload()
     harness.intake.process(upload, "execution-1")
-    harness.later(hours=16)
+    harness.advance_clock(hours=16)
 
     harness.reporter.publish_answer(harness.claim_run(upload))
 
@@ -365,7 +365,7 @@ def test_a_manually_deleted_build_is_reported_as_deleted(harness: ImportHarness)
     upload = harness.upload()
     outcome = harness.intake.process(upload, "execution-1")
     assert outcome.build_arn is not None
-    harness.later(hours=2)
+    harness.advance_clock(hours=2)
     harness.builder.imagebuilder.delete_image(imageBuildVersionArn=outcome.build_arn)
 
     harness.follow(upload, "execution-1")
@@ -418,7 +418,7 @@ def test_an_answer_that_the_bus_refuses_is_the_same_when_it_is_taken(
         with pytest.raises(TransientError, match="InternalFailure"):
             reporter.publish_answer(harness.claim_run(upload))
     frozen = harness.claim_run(upload).answer_json
-    harness.later(minutes=5)
+    harness.advance_clock(minutes=5)
 
     harness.follow(upload, "execution-1")
 

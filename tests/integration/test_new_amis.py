@@ -35,7 +35,7 @@ def test_the_next_upload_waits_for_a_new_ami_and_shares_its_build(harness: Impor
 
     with pytest.raises(TransientError, match="does not know"):
         harness.intake.process(again, "execution-2")
-    harness.later(minutes=4)
+    harness.advance_clock(minutes=4)
     outcome = harness.intake.process(again, "execution-2")
 
     assert outcome.next_step is NextStep.TRACK
@@ -49,7 +49,7 @@ def test_an_ami_that_is_unknown_for_long_is_gone_and_is_built_again(harness: Imp
 
     with pytest.raises(TransientError):
         harness.intake.process(again, "execution-2")
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     harness.intake.process(again, "execution-2")
 
     assert harness.submissions() == 2
@@ -67,7 +67,7 @@ def test_a_build_that_is_not_listed_yet_is_shared(
         harness.intake.process(again, "execution-2")
     with pytest.raises(TransientError, match="does not know"):
         harness.reporter.publish_answer(harness.claim_run(first))
-    harness.later(minutes=4)
+    harness.advance_clock(minutes=4)
     harness.intake.process(again, "execution-2")
 
     assert harness.submissions() == 1
@@ -79,7 +79,7 @@ def test_a_build_that_is_not_known_for_long_is_gone(harness: ImportHarness) -> N
     harness.intake.process(first, "execution-1")
     hide_builds(harness, minutes=600)
 
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     harness.reporter.publish_answer(harness.claim_run(first))
     harness.intake.process(harness.upload("again.iso"), "execution-2")
 
@@ -96,7 +96,7 @@ def test_a_build_without_amis_is_waited_for_too(harness: ImportHarness) -> None:
 
     with pytest.raises(TransientError):
         harness.reporter.publish_answer(harness.claim_run(upload))
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     harness.reporter.publish_answer(harness.claim_run(upload))
 
     (answer,) = harness.answers()
@@ -110,7 +110,7 @@ def test_an_answer_names_an_ami_when_ec2_knows_it(harness: ImportHarness) -> Non
     with pytest.raises(TransientError, match="does not know"):
         harness.reporter.publish_answer(harness.claim_run(upload))
     assert harness.answers() == []
-    harness.later(minutes=4)
+    harness.advance_clock(minutes=4)
     harness.reporter.publish_answer(harness.claim_run(upload))
 
     (answer,) = harness.answers()
@@ -124,7 +124,7 @@ def test_an_answer_does_not_wait_for_ever(harness: ImportHarness) -> None:
 
     with pytest.raises(TransientError):
         harness.reporter.publish_answer(harness.claim_run(upload))
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     harness.reporter.publish_answer(harness.claim_run(upload))
 
     (answer,) = harness.answers()
@@ -147,10 +147,10 @@ def test_a_sweep_counts_a_new_ami_as_waiting_and_answers_later(harness: ImportHa
     built(harness, execution)
     harness.abort(execution)
     hide_amis(harness, minutes=12)
-    harness.later(minutes=5)
+    harness.advance_clock(minutes=5)
 
     first = harness.sweep()
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     second = harness.sweep()
 
     assert (first.waiting, first.answered, first.errors) == (1, 0, 0)

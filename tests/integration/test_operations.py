@@ -222,7 +222,7 @@ class TestFinding:
 
     def test_runs_are_listed_newest_first_in_any_state(self, harness: ImportHarness) -> None:
         for number, key in enumerate(("a.iso", "b.iso", "c.iso", "d.iso")):
-            harness.later(hours=1)
+            harness.advance_clock(hours=1)
             upload = harness.upload(key, harness.iso(server_editions()))
             if number % 2:
                 harness.follow(upload, f"execution-{key}")
@@ -242,7 +242,7 @@ class TestCancelling:
     ) -> None:
         upload = harness.upload("a.iso")
         outcome = harness.intake.process(upload, "execution-1")
-        harness.later(minutes=8)
+        harness.advance_clock(minutes=8)
 
         build_arn = harness.operator.cancel(
             harness.operator.get_history(BUCKET, "a.iso"), include_others=False
@@ -256,7 +256,7 @@ class TestCancelling:
     def test_a_shared_build_is_cancelled_only_on_request(self, harness: ImportHarness) -> None:
         for key in ("a.iso", "b.iso"):
             harness.intake.process(harness.upload(key), f"execution-{key}")
-        harness.later(minutes=8)
+        harness.advance_clock(minutes=8)
         history = harness.operator.get_history(BUCKET, "a.iso")
 
         with pytest.raises(OperatorError, match=f"s3://{BUCKET}/b.iso; .*--yes"):
@@ -363,7 +363,7 @@ class TestCancelling:
     ) -> None:
         harness.claim_run(harness.upload("a.iso"))
         harness.operator.cancel(harness.operator.get_history(BUCKET, "a.iso"), include_others=False)
-        harness.later(minutes=60)
+        harness.advance_clock(minutes=60)
 
         harness.sweep()
 

@@ -221,7 +221,7 @@ def test_a_completion_that_is_refused_leads_to_a_new_copy(
     harness.follow(upload)
 
     assert codes(harness) == ["Succeeded"]
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
     harness.sweep()
     assert harness.staged() == []
 
@@ -384,7 +384,7 @@ def test_an_upload_deleted_in_a_versioned_bucket_is_imported(
         harness.delete("a.iso")
     harness.intake.process(upload, "execution-1")
     if when == "while it builds":
-        harness.later(minutes=5)
+        harness.advance_clock(minutes=5)
         harness.image_builder.tick()
     harness.client("s3").delete_object(Bucket=BUCKET, Key="a.iso", VersionId=upload.version_id)
     harness.follow(upload)
@@ -531,7 +531,7 @@ def test_the_sweep_removes_finished_copies_only(harness: ImportHarness) -> None:
     bucket.client.put_object(Bucket=STAGING, Key=copy_key(harness, over), Body=b"left")
     unfinished = bucket.create_upload(copy_key(harness, over))
     bucket.client.put_object(Bucket=STAGING, Key=f"{'0' * 32}-0.iso", Body=b"not known")
-    harness.later(minutes=11)
+    harness.advance_clock(minutes=11)
 
     summary = harness.sweep()
 
@@ -546,11 +546,11 @@ def test_every_copy_older_than_eight_days_is_removed(
 ) -> None:
     monkeypatch.setattr(moto.s3.models, "utcnow", lambda: harness.clock.time().replace(tzinfo=None))
     harness.client("s3").put_object(Bucket=STAGING, Key="strange", Body=b"not known")
-    harness.later(days=7, hours=23)
+    harness.advance_clock(days=7, hours=23)
     harness.sweep()
     assert harness.staged() == ["strange"]
 
-    harness.later(hours=2)
+    harness.advance_clock(hours=2)
     harness.sweep()
 
     assert harness.staged() == []
@@ -569,13 +569,13 @@ def test_a_request_that_may_have_been_sent_keeps_its_copy(
         # Lists may lag behind.
         late.setattr("isodrop.aws.image_builder.ImageBuilder.find_build_by_tags", lambda *_: None)
         for _ in range(2):
-            harness.later(minutes=11)
+            harness.advance_clock(minutes=11)
             harness.sweep()
         assert len(harness.staged()) == 1
     harness.sweep()
     assert len(harness.staged()) == 1, "its build goes on"
 
-    harness.later(hours=2)
+    harness.advance_clock(hours=2)
     harness.sweep()
 
     assert harness.staged() == []

@@ -7,7 +7,7 @@ import pytest
 
 from tests.resilience import interpreters
 from tests.resilience.interpreters import OURS, Run, counted, differs, simulated
-from tests.resilience.paths import PATHS, Path, the_definition
+from tests.resilience.paths import PATHS, Path, make_definition
 from tests.resilience.paths_page import PAGE, all_runs, page, unexplained
 
 
@@ -36,7 +36,7 @@ def test_the_page_describes_what_the_interpreters_do(runs: dict[str, dict[str, R
 
 def test_every_state_is_on_a_path(runs: dict[str, dict[str, Run]]) -> None:
     seen = {state for run in runs[OURS].values() for state in run["states"]}
-    assert seen == set(_names(the_definition()))
+    assert seen == set(_names(make_definition()))
 
 
 def _names(level: dict[str, Any]) -> list[str]:
@@ -50,11 +50,11 @@ def test_another_state_machine_would_be_noticed(monkeypatch: pytest.MonkeyPatch)
     # Given the same paths, and a state machine that waits for one retry less
     (path,) = (each for each in PATHS if each.name == "a function that always crashes")
     before = simulated(path)
-    changed = copy.deepcopy(the_definition())
+    changed = copy.deepcopy(make_definition())
     for state in changed["States"].values():
         for branch in state.get("Branches", ()):
             task = branch["States"][branch["StartAt"]]
             task["Retry"][-1]["MaxAttempts"] -= 1
-    monkeypatch.setattr(interpreters, "the_definition", lambda: changed)
+    monkeypatch.setattr(interpreters, "make_definition", lambda: changed)
     # When, Then
     assert differs(before, simulated(path)) == "calls"

@@ -63,7 +63,7 @@ class TestOpenRuns:
     def test_an_aborted_execution_is_answered_as_such(self, harness: ImportHarness) -> None:
         _, execution = claimed_upload(harness)
         harness.abort(execution)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
 
         summary = harness.sweep()
 
@@ -82,7 +82,7 @@ class TestOpenRuns:
         garbage = {"pk": "UPLOAD#garbage", "sk": "RUN#000000"}
         claimed = harness.clock.time().isoformat()
         harness.ledger.table.put_item(Item={**garbage, "state": "open", "claimedAt": claimed})
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
 
         summary = harness.sweep()
 
@@ -94,9 +94,9 @@ class TestOpenRuns:
     def test_the_summary_has_the_age_of_the_oldest_open_run(self, harness: ImportHarness) -> None:
         _, aborted = claimed_upload(harness, "a.iso")
         harness.abort(aborted)
-        harness.later(minutes=30)
+        harness.advance_clock(minutes=30)
         claimed_upload(harness, "b.iso")
-        harness.later(minutes=20)
+        harness.advance_clock(minutes=20)
         claimed_upload(harness, "young.iso")
 
         first, second = harness.sweep(), harness.sweep()
@@ -140,7 +140,7 @@ class TestOpenRuns:
         )
         for name in ("over", "b"):
             harness.abort(harness.executions.arn_for(name))
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
 
         summary = harness.sweep()
 
@@ -151,7 +151,7 @@ class TestOpenRuns:
     def test_a_second_sweep_publishes_nothing(self, harness: ImportHarness) -> None:
         _, execution = claimed_upload(harness)
         harness.abort(execution)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
         harness.sweep()
         harness.answers()
 
@@ -165,7 +165,7 @@ class TestOpenRuns:
     ) -> None:
         claimed_by = harness.executions.arn_for("gone") if execution == "gone" else execution
         harness.claim_run(harness.upload(), claimed_by)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
 
         harness.sweep()
 
@@ -173,7 +173,7 @@ class TestOpenRuns:
 
     def test_an_execution_that_runs_answers_for_itself(self, harness: ImportHarness) -> None:
         claimed_upload(harness)
-        harness.later(hours=5)
+        harness.advance_clock(hours=5)
 
         summary = harness.sweep()
 
@@ -182,7 +182,7 @@ class TestOpenRuns:
     def test_recent_runs_are_skipped(self, harness: ImportHarness) -> None:
         _, execution = claimed_upload(harness)
         harness.abort(execution)
-        harness.later(minutes=9)
+        harness.advance_clock(minutes=9)
 
         assert harness.sweep().open == 0
 
@@ -190,7 +190,7 @@ class TestOpenRuns:
         upload, execution = harness.upload(body=harness.iso(server_editions())), harness.run("r")
         harness.intake.process(upload, execution)
         harness.abort(execution)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
 
         harness.sweep()
 
@@ -202,11 +202,11 @@ class TestOpenRuns:
         upload, execution = harness.upload(), harness.run("a")
         harness.intake.process(upload, execution)
         harness.abort(execution)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
 
         early = harness.sweep()
         nothing_yet = harness.answers()
-        harness.later(hours=2)
+        harness.advance_clock(hours=2)
         late = harness.sweep()
 
         assert (early.waiting, early.answered, nothing_yet) == (1, 0, [])
@@ -221,9 +221,9 @@ class TestOpenRuns:
         harness.intake.process(upload, execution)
         harness.abort(execution)
 
-        harness.later(hours=15)
+        harness.advance_clock(hours=15)
         assert harness.sweep().waiting == 1
-        harness.later(hours=1)
+        harness.advance_clock(hours=1)
         harness.sweep()
 
         assert data(harness)["code"] == Code.BUILD_TIMED_OUT
@@ -239,7 +239,7 @@ class TestOpenRuns:
         attempt = harness.ledger.get_attempt(with_build.import_build.attempt)
         harness.ledger.link_attempt(run, replace(attempt, build_arn=None))
         harness.abort(aborted)
-        harness.later(hours=2)
+        harness.advance_clock(hours=2)
 
         harness.sweep()
 
@@ -256,7 +256,7 @@ class TestOpenRuns:
         )
         harness.answers()
         harness.abort(execution)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
 
         harness.sweep()
 
@@ -269,7 +269,7 @@ class TestOpenRuns:
     ) -> None:
         upload, execution = claimed_upload(harness)
         harness.abort(execution)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
         harness.sweep()
         harness.answers()
 
@@ -284,7 +284,7 @@ class TestOpenRuns:
         _, other = claimed_upload(harness, "b.iso")
         for each in (execution, other):
             harness.abort(each)
-        harness.later(hours=2)
+        harness.advance_clock(hours=2)
         harness.image_builder.controls.fail_next("GetImage", "ServiceException", times=9)
 
         summary = harness.sweep()
@@ -299,8 +299,8 @@ class TestOpenRuns:
         monkeypatch.setattr(sweep, "MAX_ANSWERS", 2)
         for name in "abc":
             harness.abort(claimed_upload(harness, f"{name}.iso")[1])
-            harness.later(seconds=1)
-        harness.later(minutes=11)
+            harness.advance_clock(seconds=1)
+        harness.advance_clock(minutes=11)
 
         first, second = harness.sweep(), harness.sweep()
 
@@ -312,8 +312,8 @@ class TestOpenRuns:
     def test_a_sweep_out_of_time_is_continued_by_the_next(self, harness: ImportHarness) -> None:
         for name in "abc":
             claimed_upload(harness, f"{name}.iso")
-            harness.later(seconds=1)
-        harness.later(minutes=11)
+            harness.advance_clock(seconds=1)
+        harness.advance_clock(minutes=11)
         times = iter([True, True, False])
 
         first, second = harness.sweep(lambda: next(times, False)), harness.sweep()
@@ -325,7 +325,7 @@ class TestOpenRuns:
 class TestVersionsWithoutAnEntry:
     def test_an_upload_without_an_event_is_started_once(self, swept: ImportHarness) -> None:
         upload = swept.upload("Drücke/a + b (1)%41.ISO")
-        swept.later(minutes=11)
+        swept.advance_clock(minutes=11)
 
         summary = swept.sweep()
         swept.sweep()
@@ -335,7 +335,7 @@ class TestVersionsWithoutAnEntry:
 
     def test_a_late_event_of_s3_names_the_same_upload(self, swept: ImportHarness) -> None:
         upload = swept.upload()
-        swept.later(minutes=11)
+        swept.advance_clock(minutes=11)
         swept.sweep()
         (found,) = started(swept)
         swept.follow(found, "swept")
@@ -354,17 +354,17 @@ class TestVersionsWithoutAnEntry:
         )["executions"]
         swept.abort(execution["executionArn"])
 
-        swept.later(minutes=30)
+        swept.advance_clock(minutes=30)
         swept.sweep()
         at_once = len(started(swept))
-        swept.later(minutes=30)
+        swept.advance_clock(minutes=30)
         swept.sweep()
 
         assert (at_once, len(started(swept))) == (1, 2)
 
     def test_a_version_that_was_replaced_is_started_too(self, swept: ImportHarness) -> None:
         old, new = swept.upload("a.iso"), swept.upload("a.iso", swept.iso(server_editions()))
-        swept.later(minutes=11)
+        swept.advance_clock(minutes=11)
 
         swept.sweep()
 
@@ -381,7 +381,7 @@ class TestVersionsWithoutAnEntry:
         swept.upload("notes.txt", b"not for isodrop")
         swept.delete("deleted-before.iso")
         at = swept.clock.now
-        swept.later(minutes=9)
+        swept.advance_clock(minutes=9)
         swept.upload("young.iso")
         young = swept.sweep().started
         swept.client("s3").delete_object(
@@ -396,7 +396,7 @@ class TestVersionsWithoutAnEntry:
     def test_objects_outside_the_prefix_are_not_listed(self, swept: ImportHarness) -> None:
         swept.upload("isos/windows/mine.iso")
         swept.upload("isos/other.iso")
-        swept.later(minutes=11)
+        swept.advance_clock(minutes=11)
 
         summary = swept.sweep(prefix="isos/windows/")
 
@@ -407,7 +407,7 @@ class TestVersionsWithoutAnEntry:
             Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"}
         )
         swept.client("s3").put_object(Bucket=BUCKET, Key="a.iso", Body=b"")
-        swept.later(minutes=11)
+        swept.advance_clock(minutes=11)
 
         summary = swept.sweep()
 
@@ -417,7 +417,7 @@ class TestVersionsWithoutAnEntry:
         self, harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         harness.upload()
-        harness.later(hours=2)
+        harness.advance_clock(hours=2)
         made = harness.clock.time()
         monkeypatch.setattr(Ledger, "created_at", lambda _: made)
 
@@ -427,15 +427,15 @@ class TestVersionsWithoutAnEntry:
         self, harness: ImportHarness
     ) -> None:
         harness.upload()
-        harness.later(hours=20)
+        harness.advance_clock(hours=20)
 
         assert harness.sweep().started == 1
 
     def test_a_sweep_covers_the_last_eight_days(self, swept: ImportHarness) -> None:
         swept.upload()
-        swept.later(days=7, hours=23)
+        swept.advance_clock(days=7, hours=23)
         found = swept.sweep().started
-        swept.later(days=1)
+        swept.advance_clock(days=1)
 
         assert (found, swept.sweep().started) == (1, 0)
 
@@ -444,7 +444,7 @@ class TestVersionsWithoutAnEntry:
     ) -> None:
         monkeypatch.setattr(sweep, "MAX_STARTS", 2)
         uploads = [swept.upload(f"{name}.iso", b"") for name in "abc"]
-        swept.later(minutes=11)
+        swept.advance_clock(minutes=11)
 
         first = swept.sweep()
         for number, upload in enumerate(started(swept)):
@@ -458,7 +458,7 @@ class TestVersionsWithoutAnEntry:
     def test_a_bucket_that_cannot_be_listed_blocks_no_answer(self, harness: ImportHarness) -> None:
         _, execution = claimed_upload(harness)
         harness.abort(execution)
-        harness.later(minutes=11)
+        harness.advance_clock(minutes=11)
         harness.client("s3").meta.events.register(
             "before-call.s3.ListObjectVersions", _unavailable, unique_id="unavailable"
         )
@@ -474,7 +474,7 @@ class TestVersionsWithoutAnEntry:
         fill(swept, 2_500, unclaimed=3)
         # moto makes a deep copy of the whole bucket for each page.
         monkeypatch.setattr(s3_models, "copy", SimpleNamespace(deepcopy=copy.copy))
-        swept.later(minutes=11)
+        swept.advance_clock(minutes=11)
         calls = counted(swept)
 
         summary = swept.sweep()
@@ -492,7 +492,7 @@ class TestVersionsWithoutAnEntry:
 
     def test_old_isos_cost_no_more_than_their_listing(self, swept: ImportHarness) -> None:
         fill(swept, 2_500, unclaimed=2_500)
-        swept.later(days=9)
+        swept.advance_clock(days=9)
         calls = counted(swept)
 
         summary = swept.sweep()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sfnx import testing as sfnx
 
-from tests.resilience.paths import PATHS, UPLOAD, CallError, Path, Script, kind_of, the_definition
+from tests.resilience.paths import PATHS, UPLOAD, CallError, Path, Script, kind_of, make_definition
 from tests.resilience.state_machine import Machine, TaskError
 
 EXECUTION: Final = "arn:aws:states:us-east-1:123456789012:execution:machine:execution"
@@ -45,7 +45,7 @@ def simulated(path: Path) -> Run:
         except CallError as error:
             raise TaskError(error.error, error.cause) from error
 
-    machine = Machine(the_definition(), perform, lambda _seconds: None, entered=states.append)
+    machine = Machine(make_definition(), perform, lambda _seconds: None, entered=states.append)
     try:
         output, error, cause = machine.run(UPLOAD, EXECUTION), None, None
     except TaskError as failed:
@@ -63,7 +63,7 @@ def with_sfnx(path: Path) -> Run:
         except CallError as error:
             raise sfnx.Failure(error.error, error.cause) from error
 
-    ran = sfnx.run(the_definition(), UPLOAD, respond)
+    ran = sfnx.run(make_definition(), UPLOAD, respond)
     output = None if ran.error else ran.output
     return _run(script, ran.states, output, ran.error, ran.cause)
 
@@ -181,7 +181,7 @@ def _emulator(home: File) -> Callable[[Path], Run]:
     machine = EXECUTION.replace(":execution:", ":stateMachine:", 1).rpartition(":")[0]
     stepfunctions._state_machines[machine] = {
         "name": "machine",
-        "definition": json.dumps(the_definition()),
+        "definition": json.dumps(make_definition()),
     }
 
     def follow(path: Path) -> Run:

@@ -199,7 +199,7 @@ MUTANTS: Final = (
         'if answer["FailedEntryCount"] > 1:',
     ),
     Mutant(
-        "a request is made again instead of sent as stored",
+        "a request is rebuilt instead of sent as stored",
         SUBMISSION,
         "return earlier or task.send(attempt.request)",
         "return earlier or task.send("

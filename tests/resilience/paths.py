@@ -316,7 +316,7 @@ PATHS: Final = (
 )
 
 
-def the_definition() -> Json:
+def make_definition() -> Json:
     """Return the state machine's definition for these paths."""
     return definition(PollIntervalSeconds=POLL_SECONDS, TrackingTimeoutHours=TRACKING_HOURS)
 

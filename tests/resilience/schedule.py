@@ -157,10 +157,10 @@ class ActionKind(StrEnum):
     DELETE_COPIES = "empties the staging bucket"
     CANCEL_BUILD = "cancels the build"
     DELETE_BUILD = "deletes the build"
-    FAIL_BUILD = "sees the build fail"
+    FAIL_BUILD = "makes the build fail"
     DEREGISTER_AMI = "deregisters the AMI"
     BUILD_THE_SAME = "imports something of the same name and version"
-    FORGET_TOKENS = "sees Image Builder forget its tokens"
+    FORGET_TOKENS = "makes Image Builder forget its tokens"
     ABORT_EXECUTION = "aborts the execution"
     RETRY = "retries the upload"
 

@@ -410,7 +410,7 @@ class ImportHarness:
         """How often ImportDiskImage was called."""
         return len(self.image_builder.controls.calls_of("ImportDiskImage"))
 
-    def later(self, **delta: float) -> None:
+    def advance_clock(self, **delta: float) -> None:
         """Advance the clock."""
         self.clock.now += timedelta(**delta).total_seconds()
 

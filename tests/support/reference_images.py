@@ -97,7 +97,7 @@ OURS: Mapping[str, Case] = MappingProxyType(
     }
 )
 
-THEIRS: Mapping[str, Case] = MappingProxyType(
+OTHER_PROGRAMS: Mapping[str, Case] = MappingProxyType(
     {
         **{
             f"genisoimage, {wim}": _geniso(wim)

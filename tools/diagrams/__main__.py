@@ -66,19 +66,19 @@ def sources() -> Sources:
     return Sources(definition, dashboard.body(), tuple(record.read_recording()))
 
 
-def make_diagrams(of: Sources, draw: Draw = draw) -> dict[str, str]:
+def make_diagrams(inputs: Sources, draw: Draw = draw) -> dict[str, str]:
     """Make each picture, by its path from the root."""
-    graph = {"kind": "graph", "graph": state_machine.graph(of.definition)}
-    drawn, *graphs = draw([graph, *dashboard.charts(of.body, of.samples)])
+    graph = {"kind": "graph", "graph": state_machine.graph(inputs.definition)}
+    drawn, *graphs = draw([graph, *dashboard.charts(inputs.body, inputs.samples)])
     return {
         "docs/machine.svg": apply_themes(drawn),
-        "docs/dashboard.svg": apply_themes(dashboard.assemble(of.body, graphs)),
+        "docs/dashboard.svg": apply_themes(dashboard.assemble(inputs.body, graphs)),
     }
 
 
-def find_drift(of: Sources, root: Path = ROOT, draw: Draw = draw) -> Iterator[str]:
+def find_drift(inputs: Sources, root: Path = ROOT, draw: Draw = draw) -> Iterator[str]:
     """List the diagrams that are out of date."""
-    for name, picture in make_diagrams(of, draw).items():
+    for name, picture in make_diagrams(inputs, draw).items():
         path = root / name
         if not path.exists() or path.read_text() != picture:
             yield f"{name} is out of date; run: make pictures"

@@ -190,11 +190,11 @@ class FileUpload:
         if size is None:
             return ExitCode.REJECTED
         transfer = self._make_transfer(size)
-        run_found = None if force else self._find_existing(transfer, renderer)
-        if run_found is None:
+        existing_run = None if force else self._find_existing(transfer, renderer)
+        if existing_run is None:
             with hash_in_background(self.path) as hashes:  # in parallel: 6 GB take half a minute
-                run_found = self._send(transfer, renderer, hashes)
-        upload_id, number = run_found
+                existing_run = self._send(transfer, renderer, hashes)
+        upload_id, number = existing_run
         if not follow:
             return ExitCode.OK
         self.resume_hint.text = f"the import continues; follow it with isodrop watch {self.address}"
@@ -295,9 +295,9 @@ class FileUpload:
                 last_error = error
             self.resume_hint.text = ""
             # Two commands resumed the same multipart upload, and the other one was faster.
-            run_found = self._find_existing(transfer, renderer)
-            if run_found is not None:
-                return run_found
+            existing_run = self._find_existing(transfer, renderer)
+            if existing_run is not None:
+                return existing_run
         raise last_error
 
     def _send_once(

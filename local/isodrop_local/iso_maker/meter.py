@@ -57,7 +57,7 @@ def read_contents(image: Image) -> IsoContents:
     return contents
 
 
-def rejection(image: Image, *, requests: int = MAX_REQUESTS) -> Rejection:
+def read_rejection(image: Image, *, requests: int = MAX_REQUESTS) -> Rejection:
     """Read an image that must be rejected, with at most ``requests`` requests."""
     meter = Meter(image)
     found: IsoContents | Rejection
@@ -73,7 +73,7 @@ def rejection(image: Image, *, requests: int = MAX_REQUESTS) -> Rejection:
     return found
 
 
-def peak(image: Image) -> int:
+def peak_memory(image: Image) -> int:
     """Return the peak memory of reading an image, in bytes, rejected or not."""
     tracemalloc.start()
     try:
@@ -86,7 +86,7 @@ def peak(image: Image) -> int:
     return most
 
 
-def work(image: Image) -> int:
+def count_lines(image: Image) -> int:
     """Count the lines of the reader that are executed for an image, rejected or not.
 
     Unlike seconds, they are the same on every machine, whatever its load.
@@ -115,8 +115,8 @@ def assert_rejected_cheaply(
     image: Image, words: str = "", code: Code = Code.UNREADABLE_ISO
 ) -> None:
     """Expect a rejection with at most two requests, four megabytes of memory and little work."""
-    found = rejection(image, requests=2)
+    found = read_rejection(image, requests=2)
     assert found.code is code, found
     assert words in found.message, found
-    assert peak(image) < MAX_MEMORY
-    assert work(image) < FEW_LINES
+    assert peak_memory(image) < MAX_MEMORY
+    assert count_lines(image) < FEW_LINES

@@ -16,7 +16,7 @@ def test_in_a_pipe_list_prints_each_run_as_a_line_of_fields(
     harness: ImportHarness, run: Run
 ) -> None:
     rejected(harness)
-    harness.later(minutes=1)
+    harness.advance_clock(minutes=1)
     harness.claim_run(harness.upload("b\tc.iso"), "execution-b")
 
     status, out, _ = run("list")
@@ -32,7 +32,7 @@ def test_list_truncates_nothing_in_80_columns(
 ) -> None:
     long = "en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
     harness.follow(harness.upload(long), "execution-good")
-    harness.later(minutes=1)
+    harness.advance_clock(minutes=1)
     rejected(harness, "bad.iso")
 
     screen = shown("list")
@@ -57,9 +57,9 @@ def test_runs_of_one_upload_are_listed_together(
     upload = harness.upload("a.iso", harness.iso(server_editions()))
     harness.follow(upload, "execution-0")
     for number in (1, 2):
-        harness.later(minutes=1)
+        harness.advance_clock(minutes=1)
         rejected(harness, f"other-{number}.iso")
-        harness.later(minutes=1)
+        harness.advance_clock(minutes=1)
         harness.follow(upload, f"execution-{number}", RunRequest(number, {}))
 
     screen = [line for line in shown("list").splitlines() if line.strip()]

@@ -81,11 +81,11 @@ def test_in_a_pipe_watch_prints_changes_in_order_of_time(
     first = harness.upload("a.iso")
     harness.intake.process(first, "execution-a")
     for status, before, other in (("PENDING", None, "b.iso"), ("BUILDING", "PENDING", "c.iso")):
-        harness.later(minutes=1)
+        harness.advance_clock(minutes=1)
         seen = harness.reporter.record_status(first, "execution-a", FIRST_RUN, status)
         assert seen is not None
         harness.reporter.publish_progress(seen, status, before)
-        harness.later(minutes=1)
+        harness.advance_clock(minutes=1)
         harness.claim_run(harness.upload(other, b"not inspected yet"), f"execution-{other}")
 
     _, out, _ = run("watch")
@@ -141,7 +141,7 @@ def test_on_a_terminal_watch_keeps_one_line_for_each_run(
 ) -> None:
     first = harness.upload("a.iso", harness.iso(server_editions()))
     harness.claim_run(first, "execution-a")
-    harness.later(minutes=1)
+    harness.advance_clock(minutes=1)
     harness.claim_run(harness.upload("b.iso", b"not inspected yet"), "execution-b")
     while_waiting(lambda: harness.follow(first, "execution-a"))
 

@@ -13,7 +13,7 @@ from isodrop_local.iso_maker import business_editions, make_wim
 from isodrop_local.iso_maker.image import Image
 from tests.support import iso_makers
 from tests.support.external_tools import run
-from tests.support.reference_images import THEIRS
+from tests.support.reference_images import OTHER_PROGRAMS
 
 Make = Callable[[Path], Path]
 
@@ -28,9 +28,9 @@ def read(path: Path) -> IsoContents:
         return read_iso(ranged, path.stat().st_size)
 
 
-@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("name", OTHER_PROGRAMS)
 def test_a_made_iso_holds_what_was_put_in_and_reads_cheaply(name: str, work: Path) -> None:
-    case = THEIRS[name]
+    case = OTHER_PROGRAMS[name]
     contents = read(case.make(work))
     assert contents.label == iso_makers.LABEL
     assert contents.kind == case.path.lower().rpartition(".")[2]
@@ -94,7 +94,7 @@ def _nothing(work: Path) -> Path:
 
 def _cut(part: float) -> Make:
     def make(work: Path) -> Path:
-        image = THEIRS["genisoimage, many files"].make(work)
+        image = OTHER_PROGRAMS["genisoimage, many files"].make(work)
         with image.open("r+b") as file:
             file.truncate(int(image.stat().st_size * part))
         return image

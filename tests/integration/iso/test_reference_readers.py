@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.external_tools import ProgramError
-from tests.support.reference_images import OURS, THEIRS
+from tests.support.reference_images import OTHER_PROGRAMS, OURS
 from tests.support.reference_readers import REFERENCE_READERS, ours
 
-CASES = {**OURS, **THEIRS}
+CASES = {**OURS, **OTHER_PROGRAMS}
 _WITHOUT_BRIDGE = "Valid ISO9660 filesystems must have at least one PVD"
 UNABLE = {
     # Reference reader and images: its error. 7z follows no allocation extents, reads no file

@@ -7,7 +7,7 @@ from isodrop.iso.udf_volume import Address, find_anchor, open_volume
 from isodrop.iso.window import Window
 from isodrop_local.iso_maker.image import SECTOR, Content, Image
 from tests.soak.reader import soak
-from tests.support.reference_images import THEIRS
+from tests.support.reference_images import OTHER_PROGRAMS
 
 SEED = 11
 BASES = (
@@ -48,7 +48,7 @@ def adopted(path: Path, wim: str) -> Image:
 def test_damaged_foreign_images_raise_only_known_errors(work: Path) -> None:
     bases = []
     for number, name in enumerate(BASES):
-        case = THEIRS[name]
+        case = OTHER_PROGRAMS[name]
         (work / str(number)).mkdir()
         bases.append(adopted(case.make(work / str(number)), case.path))
 

@@ -9,7 +9,7 @@ from isodrop.codes import Code
 from isodrop_local.iso_maker import EditionSpec, Image, Layout, make_image, make_wim
 from isodrop_local.iso_maker.image import SECTOR
 from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
-from isodrop_local.iso_maker.meter import assert_rejected_cheaply, read_contents, rejection
+from isodrop_local.iso_maker.meter import assert_rejected_cheaply, read_contents, read_rejection
 from isodrop_local.iso_maker.mutate import names_resealed, put, resealed, sealed
 from isodrop_local.iso_maker.udf import allocation_extent, entity, short_ad
 
@@ -74,7 +74,7 @@ def renamed(image: Image, old: str, new: str, block: int | None = None) -> Image
 def test_a_folder_that_holds_itself() -> None:
     image = renamed(SOUND_IMAGE, "sources", "sources", block_of(SOUND_IMAGE, "/#"))
 
-    found = rejection(image, requests=1)
+    found = read_rejection(image, requests=1)
 
     assert found.code is Code.NOT_WINDOWS
     assert "sources contains" in found.message

@@ -19,7 +19,7 @@ from isodrop_local.iso_maker import (
 )
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
-from isodrop_local.iso_maker.meter import read_contents, rejection
+from isodrop_local.iso_maker.meter import read_contents, read_rejection
 from isodrop_local.iso_maker.mutate import put, resealed, sealed
 
 LARGE = 5_400_000_000
@@ -29,7 +29,7 @@ FOLDERS = ("boot", "efi", "sources", "support")
 
 
 def unreadable(image: Image, words: str, *, requests: int = MAX_REQUESTS) -> None:
-    found = rejection(image, requests=requests)
+    found = read_rejection(image, requests=requests)
     assert found.code is Code.UNREADABLE_ISO, found
     assert words in found.message
 
@@ -176,7 +176,7 @@ def test_an_object_that_ends_without_an_anchor_is_not_whole(layout: str) -> None
     length = image.size // SECTOR - FIRST_PARTITION_SECTOR
     longer = descriptor_changed(image, 2, put("L", 192, length + 1))
 
-    found = rejection(longer)
+    found = read_rejection(longer)
 
     assert found.code is Code.TRUNCATED
     assert f"the file system on it extends to {image.size + SECTOR:,}" in found.message
@@ -190,7 +190,7 @@ def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
         (sector + 1) * SECTOR
     )
 
-    found = rejection(cut, requests=1)
+    found = read_rejection(cut, requests=1)
 
     assert found.code is Code.TRUNCATED
     assert "the file system on it extends to" in found.message
@@ -199,8 +199,8 @@ def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
 def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:
     image = make_image(wim=b"", files={"casper/x": Content(64 << 20, ())})
 
-    assert rejection(image).code is Code.NOT_WINDOWS
-    assert rejection(image.truncated(image.size - SECTOR * 10)).code is Code.TRUNCATED
+    assert read_rejection(image).code is Code.NOT_WINDOWS
+    assert read_rejection(image.truncated(image.size - SECTOR * 10)).code is Code.TRUNCATED
 
 
 def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:

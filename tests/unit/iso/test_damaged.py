@@ -7,7 +7,7 @@ from isodrop.errors import RejectedError, TransientError
 from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR
-from isodrop_local.iso_maker.meter import read_contents, rejection
+from isodrop_local.iso_maker.meter import read_contents, read_rejection
 
 LARGE = 5_400_000_000
 SOUND_IMAGE = make_image()
@@ -28,9 +28,9 @@ def test_an_object_cut_off_anywhere_is_reported_as_truncated(layout: str) -> Non
     for size in edges(image):
         if size < SECTOR * 17:
             # Too little remains for a decision.
-            assert rejection(image.truncated(size)).code in {Code.NOT_AN_ISO, Code.TRUNCATED}
+            assert read_rejection(image.truncated(size)).code in {Code.NOT_AN_ISO, Code.TRUNCATED}
         elif size < end:
-            assert rejection(image.truncated(size)).code is Code.TRUNCATED, size
+            assert read_rejection(image.truncated(size)).code is Code.TRUNCATED, size
         else:
             assert len(read_contents(image.truncated(size)).editions) == 11
 
@@ -39,7 +39,7 @@ def test_an_object_cut_off_anywhere_is_reported_as_truncated(layout: str) -> Non
 def test_a_large_object_cut_off_anywhere_is_reported_as_truncated(percent: int) -> None:
     image = make_image(size=LARGE)
 
-    found = rejection(image.truncated(LARGE // 100 * percent), requests=1)
+    found = read_rejection(image.truncated(LARGE // 100 * percent), requests=1)
 
     assert found.code is Code.TRUNCATED
     assert f"{image.size - SECTOR:,}" in found.message
@@ -83,7 +83,7 @@ def test_parts_missing_doubled_or_swapped_are_noticed(order: list[int]) -> None:
     image = make_image(size=64 << 20)
     assert len(read_contents(parts(image, [0, 1, 2, 3])).editions) == 11
 
-    found = rejection(parts(image, order))
+    found = read_rejection(parts(image, order))
 
     assert found.code in {Code.TRUNCATED, Code.UNREADABLE_ISO, Code.NOT_AN_ISO}
 

@@ -8,10 +8,10 @@ from isodrop_local.iso_maker.meter import (
     MAX_LINES,
     MAX_MEMORY,
     assert_rejected_cheaply,
-    peak,
+    count_lines,
+    peak_memory,
     read_contents,
-    rejection,
-    work,
+    read_rejection,
 )
 
 ONE = [EditionSpec("Enterprise", "Windows 11 Enterprise")]
@@ -211,8 +211,8 @@ def test_a_mebibyte_of_anything_takes_little_memory_and_work(piece: str) -> None
     image = iso_with_xml(GOOD.replace("</IMAGE>", piece * count + "</IMAGE>"))
     assert image.size > 1 << 20
 
-    assert peak(image) < MAX_MEMORY
-    assert work(image) < MAX_LINES
+    assert peak_memory(image) < MAX_MEMORY
+    assert count_lines(image) < MAX_LINES
 
 
 def test_attributes_without_end_are_refused() -> None:
@@ -228,7 +228,7 @@ def test_names_are_shown_escaped() -> None:
         wim=b"", label="X\n\u202eY", files={"sources/\x1b[2J\n": b"", "a\u2028": b""}
     )
 
-    found = rejection(image)
+    found = read_rejection(image)
 
     assert "\\x1b[2J\\n" in found.message
     assert "X\\n\\u202eY" in found.message

@@ -24,7 +24,7 @@ from isodrop_local.iso_maker import (
 )
 from isodrop_local.iso_maker.image import SECTOR
 from isodrop_local.iso_maker.iso import FIRST_PARTITION_SECTOR
-from isodrop_local.iso_maker.meter import Meter, peak, read_contents
+from isodrop_local.iso_maker.meter import Meter, peak_memory, read_contents
 from isodrop_local.iso_maker.mutate import put, resealed, sealed
 
 READABLE = [name for name, layout in LAYOUTS.items() if layout.udf]
@@ -116,7 +116,7 @@ def test_a_microsoft_iso_takes_four_requests_and_half_a_megabyte(layout: str) ->
 
 @pytest.mark.parametrize("layout", OSCDIMG)
 def test_reading_takes_less_than_four_megabytes_of_memory(layout: str) -> None:
-    assert peak(make_image(layout=layout, size=LARGE, files=CROWD)) < 4 << 20
+    assert peak_memory(make_image(layout=layout, size=LARGE, files=CROWD)) < 4 << 20
 
 
 def test_the_first_range_is_the_one_that_is_announced() -> None:

@@ -9,7 +9,7 @@ import pytest
 from isodrop.codes import Code
 from isodrop_local.iso_maker import Content, Image, Layout, make_image, make_wim
 from isodrop_local.iso_maker.image import SECTOR
-from isodrop_local.iso_maker.meter import read_contents, rejection
+from isodrop_local.iso_maker.meter import read_contents, read_rejection
 
 PLAIN = make_image(layout="iso9660-only")
 
@@ -44,7 +44,7 @@ def archive() -> bytes:
     ],
 )
 def test_other_files_are_recognised_by_their_kind(data: bytes, words: str, size: int) -> None:
-    found = rejection(Image(Content(max(size, len(data)), ((0, data),))), requests=4)
+    found = read_rejection(Image(Content(max(size, len(data)), ((0, data),))), requests=4)
 
     assert found.code is Code.NOT_AN_ISO
     assert f"The object is {words}" in found.message
@@ -60,7 +60,7 @@ def test_other_files_are_recognised_by_their_kind(data: bytes, words: str, size:
     ],
 )
 def test_zeros_are_reported_with_their_number(size: int, words: str) -> None:
-    found = rejection(Image(Content(size, ())), requests=4)
+    found = read_rejection(Image(Content(size, ())), requests=4)
 
     assert found.code is Code.NOT_AN_ISO
     assert words in found.message
@@ -93,7 +93,7 @@ def test_unexpected_zeros_are_reported_as_a_broken_download(place: str, words: s
     for at in (start, image.places["reserve 0"] if place == "main 0" else start):
         image = image.with_bytes(at, bytes(length))
 
-    found = rejection(image)
+    found = read_rejection(image)
 
     assert found.code is Code.UNREADABLE_ISO
     assert "only zeros where" in found.message
@@ -118,7 +118,7 @@ def test_text_with_a_byte_order_mark_is_text(
     mark = "\ufeff" if encoding.endswith(("be", "le")) else ""
     data = (mark + text + " " * (size - len(text))).encode(encoding)
 
-    found = rejection(Image(Content.of(data)), requests=4)
+    found = read_rejection(Image(Content.of(data)), requests=4)
 
     assert found.code is Code.NOT_AN_ISO
     assert words in found.message
@@ -126,13 +126,13 @@ def test_text_with_a_byte_order_mark_is_text(
 
 @pytest.mark.parametrize("data", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
 def test_a_byte_order_mark_alone_is_text(data: bytes) -> None:
-    assert "a text file" in rejection(Image(Content.of(data))).message
+    assert "a text file" in read_rejection(Image(Content.of(data))).message
 
 
 def test_a_byte_order_mark_before_anything_else_is_no_text() -> None:
     data = b"\xff\xfe" + bytes(range(256)) * 4
 
-    assert "binary data" in rejection(Image(Content.of(data))).message
+    assert "binary data" in read_rejection(Image(Content.of(data))).message
 
 
 @pytest.mark.parametrize("size", [1, 100, 2048, 524_288, 600_000])
@@ -142,14 +142,14 @@ def test_a_text_file(size: int, encoding: str) -> None:
     if encoding == "utf-16" and size < 4:
         size = 4
 
-    found = rejection(Image(Content.of(text[:size])), requests=4)
+    found = read_rejection(Image(Content.of(text[:size])), requests=4)
 
     assert found.code is Code.NOT_AN_ISO
     assert "a text file" in found.message
 
 
 def test_an_empty_file() -> None:
-    found = rejection(Image(Content.of(b"")), requests=0)
+    found = read_rejection(Image(Content.of(b"")), requests=0)
 
     assert found.code is Code.NOT_AN_ISO
     assert "is empty" in found.message
@@ -158,14 +158,14 @@ def test_an_empty_file() -> None:
 
 
 def test_a_bare_windows_image() -> None:
-    found = rejection(Image(make_wim([], size=1_000_000)))
+    found = read_rejection(Image(make_wim([], size=1_000_000)))
 
     assert found.code is Code.NOT_AN_ISO
     assert "a bare Windows image" in found.message
 
 
 def test_an_iso_without_udf_is_one_but_not_of_windows() -> None:
-    found = rejection(PLAIN)
+    found = read_rejection(PLAIN)
 
     assert found.code is Code.NOT_WINDOWS
     assert "CCCOMA_X64FRE_EN-US_DV9" in found.message
@@ -173,7 +173,7 @@ def test_an_iso_without_udf_is_one_but_not_of_windows() -> None:
 
 
 def test_an_iso_without_udf_that_is_cut_off() -> None:
-    assert rejection(PLAIN.truncated(PLAIN.size - SECTOR)).code is Code.TRUNCATED
+    assert read_rejection(PLAIN.truncated(PLAIN.size - SECTOR)).code is Code.TRUNCATED
 
 
 def test_an_iso_without_its_anchor_is_rejected() -> None:
@@ -181,7 +181,7 @@ def test_an_iso_without_its_anchor_is_rejected() -> None:
     for place in ("anchor first", "anchor last"):
         image = image.with_bytes(image.places[place] + 20, b"\x99")
 
-    found = rejection(image)
+    found = read_rejection(image)
 
     assert found.code is Code.UNREADABLE_ISO
     assert "the anchor is missing" in found.message
@@ -197,7 +197,7 @@ def test_an_iso_without_its_anchor_is_rejected() -> None:
 def test_a_windows_iso_without_the_image_is_rejected(
     wim: bytes, files: dict[str, bytes], words: str
 ) -> None:
-    found = rejection(make_image(wim=wim, files=files, label="MY_DISC"))
+    found = read_rejection(make_image(wim=wim, files=files, label="MY_DISC"))
 
     assert found.code is Code.NOT_WINDOWS
     assert words in found.message
@@ -205,7 +205,7 @@ def test_a_windows_iso_without_the_image_is_rejected(
 
 
 def test_an_iso_without_a_folder_sources_is_rejected() -> None:
-    found = rejection(make_image(sources="other"))
+    found = read_rejection(make_image(sources="other"))
 
     assert found.code is Code.NOT_WINDOWS
     assert "it holds autorun.inf, boot, bootmgr" not in found.message
@@ -213,13 +213,13 @@ def test_an_iso_without_a_folder_sources_is_rejected() -> None:
 
 
 def test_an_iso_on_which_sources_is_a_file_is_rejected() -> None:
-    found = rejection(make_image(sources="other", files={"sources": b"x"}))
+    found = read_rejection(make_image(sources="other", files={"sources": b"x"}))
 
     assert found.code is Code.NOT_WINDOWS
 
 
 def test_an_iso_on_which_the_windows_image_is_a_folder_is_rejected() -> None:
-    found = rejection(make_image(wim=b"", files={"sources/install.wim/x": b"x"}))
+    found = read_rejection(make_image(wim=b"", files={"sources/install.wim/x": b"x"}))
 
     assert found.code is Code.UNREADABLE_ISO
     assert "is not a file" in found.message
@@ -239,7 +239,7 @@ def test_an_iso_for_several_architectures_is_reported_as_such(
 ) -> None:
     files = {f"{folder}/sources/install.{kind}": b"x" for folder in folders}
     for sources in ("boot", "sources"):  # with a folder of that name at the top, and without
-        found = rejection(make_image(wim=b"", sources=sources, files=files), requests=6)
+        found = read_rejection(make_image(wim=b"", sources=sources, files=files), requests=6)
 
         assert found.code is Code.NOT_WINDOWS
         assert f"several architectures ({expected})" in found.message
@@ -257,7 +257,7 @@ def test_an_iso_for_several_architectures_is_reported_as_such(
     ],
 )
 def test_other_isos_with_folders_of_those_names_are_not(files: dict[str, bytes]) -> None:
-    found = rejection(make_image(wim=b"", sources="other", files=files))
+    found = read_rejection(make_image(wim=b"", sources="other", files=files))
 
     assert found.code is Code.NOT_WINDOWS
     assert "no sources/install.wim" in found.message
