@@ -4,8 +4,10 @@ The input is S3's ``Object Created`` event (or GuardDuty's scan result) as deliv
 to which the state machine adds the ARN of its execution; ``sam local invoke`` does not.
 """
 
+from isodrop import startup  # pauses garbage collection while the rest is imported
+
+# isort: split
 import os
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -19,7 +21,7 @@ from isodrop.services.intake import Intake, NextStep
 logger = Logger(service="isodrop")
 
 
-@cache
+@startup.once
 def intake() -> Intake:
     """Create the service, once per execution environment."""
     return make_intake(os.environ)

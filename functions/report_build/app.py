@@ -5,8 +5,10 @@ The input is the event of the upload, the ARN of the execution, and a report:
 "stepsDone", "stepsTotal", "error"}}``.
 """
 
+from isodrop import startup  # pauses garbage collection while the rest is imported
+
+# isort: split
 import os
-from functools import cache
 from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
@@ -47,7 +49,7 @@ class Report(BaseModel):
         return StepCount(self.steps_done, self.steps_total) if self.steps_total else None
 
 
-@cache
+@startup.once
 def services() -> tuple[Reporter, Distributor]:
     """Create the services, once per execution environment."""
     return make_report_services(os.environ)

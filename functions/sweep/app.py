@@ -3,11 +3,13 @@
 When invoked by hand, the event may set a minimum age: ``{"minAgeMinutes": 0}`` includes everything.
 """
 
+from isodrop import startup  # pauses garbage collection while the rest is imported
+
+# isort: split
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
@@ -22,7 +24,7 @@ TIME_RESERVE_MS: Final = 90_000
 """The longest time that one more item may take: a call with all its retries."""
 
 
-@cache
+@startup.once
 def sweep() -> Sweeper:
     """Create the sweep, once per execution environment."""
     return make_sweep(os.environ, log)
