@@ -29,7 +29,7 @@ PHYSICAL = {
     "ReportBuildRole": "report-build-role",
     "Sweep": "sweep",
     "SweepRole": "sweep-role",
-    "SweepEveryFewMinutes": "the-schedule",
+    "SweepSchedule": "the-schedule",
     "LedgerTable": "the-ledger",
     "DeadLetterQueue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
 }

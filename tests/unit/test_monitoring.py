@@ -52,7 +52,7 @@ SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "ActionRequired")}
 OF_A_RESOURCE: dict[str, set[str]] = {
     "QueueName": {"DeadLetterQueue.QueueName"},
     "StateMachineArn": {"ImportStateMachine"},
-    "RuleName": {"UploadRule", "SweepEveryFewMinutes"},
+    "RuleName": {"UploadRule", "SweepSchedule"},
     "FunctionName": {"ImportIso", "ReportBuild", "Sweep"},
     "service": {"isodrop"},
     "kind": {"Succeeded", "Failed", "Rejected"},

@@ -40,7 +40,7 @@ def rule(context: CheckContext) -> CheckResult:
 
 def schedule(context: CheckContext) -> CheckResult:
     """Check the sweep's schedule; without it, runs without an execution get no answer."""
-    name = context.resource("SweepEveryFewMinutes")
+    name = context.resource("SweepSchedule")
     if found := _check_disabled(context, name, "runs without an execution get no answer"):
         return found
     function = context.arn("lambda", f"function:{context.resource('Sweep')}")

@@ -17,7 +17,7 @@ def test_an_existing_infrastructure_configuration_replaces_the_stacks() -> None:
         *("InfrastructureConfiguration", "BuildInstanceProfile", "BuildInstanceRole")
     }
     assert made.outputs["InfrastructureConfiguration"] == INFRASTRUCTURE
-    used = made.statement("ImportIsoRole", "UseInfrastructureConfiguration")
+    used = made.statement("ImportIsoRole", "GetInfrastructureConfiguration")
     assert used
     assert used["Resource"] == INFRASTRUCTURE
 
