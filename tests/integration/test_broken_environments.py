@@ -33,17 +33,17 @@ OUTPUTS = {
     "ImportFunction": "import-iso",
 }
 
-Answer = tuple[int, str, str]
+HttpResponse = tuple[int, str, str]
 """HTTP status, content type, body."""
 
 
-def error(code: str, message: str = "as reported", status: int = 400) -> Answer:
+def error(code: str, message: str = "as reported", status: int = 400) -> HttpResponse:
     """An error of a service with an XML protocol."""
     inner = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     return status, "text/xml", f"<ErrorResponse>{inner}<RequestId>1</RequestId></ErrorResponse>"
 
 
-def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
+def stack(outputs: Mapping[str, str] = OUTPUTS) -> HttpResponse:
     """CloudFormation's description of a stack."""
     described = "".join(
         f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
@@ -61,7 +61,7 @@ def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
     return 200, "text/xml", body
 
 
-def undecryptable() -> Answer:
+def undecryptable() -> HttpResponse:
     """A function's settings if the caller may not use its key."""
     denied = {"ErrorCode": "AccessDeniedException", "Message": "not allowed to kms:Decrypt"}
     described = {"FunctionName": "import-iso", "Environment": {"Error": denied}}
@@ -94,7 +94,7 @@ class Broken:
     arguments: tuple[str, ...] = ("list",)
     environ: Mapping[str, str] = field(default_factory=lambda: KEYS)
     config: str = ""
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[HttpResponse, ...] = ()
     redirect: str = ""
     tls: bool = False
 
@@ -229,8 +229,8 @@ BROKEN = {
 }
 
 
-def serve(answers: tuple[Answer, ...], certificate: Path | None) -> ThreadingHTTPServer:
-    """Answer requests on the loopback address, one at a time."""
+def serve(answers: tuple[HttpResponse, ...], certificate: Path | None) -> ThreadingHTTPServer:
+    """HttpResponse requests on the loopback address, one at a time."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):

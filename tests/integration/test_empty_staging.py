@@ -80,7 +80,7 @@ def event(server: CloudFormation, kind: str, address: str = "") -> dict[str, Any
     }
 
 
-def test_the_answer_has_no_content_type_for_its_address_is_signed_so(
+def test_the_response_is_sent_without_a_content_type_as_its_url_requires(
     cloudformation: CloudFormation, handler: Any
 ) -> None:
     handler(event(cloudformation, "Create"), CONTEXT)
