@@ -15,7 +15,7 @@ from moto.core.responses import ActionResult
 from moto.s3 import models, responses
 
 from isodrop_local.s3_multipart import (
-    Behaviour,
+    Behavior,
     Part,
     S3ResponseError,
     Target,
@@ -43,22 +43,22 @@ _delete_object = models.S3Backend.delete_object
 
 
 @contextmanager
-def real_multipart() -> Iterator[Behaviour]:
+def real_multipart() -> Iterator[Behavior]:
     """Patch moto within ``mock_aws()``, as the fixture ``session`` does.
 
     Yields
     ------
-    Behaviour
+    Behavior
         What a test may change, except for the minimum size of parts, which is
         ``moto.s3.models.S3_UPLOAD_PART_MIN_SIZE``.
     """
-    behaviour = Behaviour()
+    behavior = Behavior()
 
     def post(self: Any, *arguments: Any) -> HttpResponse:
-        return _post(self, behaviour, *arguments)
+        return _post(self, behavior, *arguments)
 
     def copy(self: Any) -> HttpResponse:
-        return upload_part_copy(self, behaviour)
+        return upload_part_copy(self, behavior)
 
     new = {
         "upload_part": _refusing(upload_part),
@@ -73,7 +73,7 @@ def real_multipart() -> Iterator[Behaviour]:
         for name, function in new.items():
             stack.enter_context(patch.object(_S3, name, function))
         stack.enter_context(patch.object(models.S3Backend, "delete_object", delete_object))
-        yield behaviour
+        yield behavior
 
 
 def _refusing(function: Any) -> Any:
@@ -129,7 +129,7 @@ def upload_part(self: Any) -> HttpResponse:
     return status, response_headers, body
 
 
-def upload_part_copy(self: Any, behaviour: Behaviour) -> HttpResponse:
+def upload_part_copy(self: Any, behavior: Behavior) -> HttpResponse:
     """Copy a range of the requested version, and return the checksum of the copied bytes."""
     multipart, headers = _multipart(self), lower_keys(self.headers)
     number = check_part_number(self._get_param("partNumber"))
@@ -146,7 +146,7 @@ def upload_part_copy(self: Any, behaviour: Behaviour) -> HttpResponse:
         raise S3ResponseError(404, f"NoSuch{kind}", message)
     check_source(headers, source.etag)
     span = headers.get("x-amz-copy-source-range")
-    start, stop = copied_range(span, source.contentsize, behaviour)
+    start, stop = copied_range(span, source.contentsize, behavior)
     data = source.value[start:stop]
     part = multipart.set_part(number, data)
     copied = {"ETag": part.etag, "LastModified": part.last_modified_ISO8601}
@@ -223,7 +223,7 @@ def list_multipart_uploads(self: Any) -> HttpResponse:
     return _answered(self, "ListMultipartUploads", result)
 
 
-def _post(self: Any, behaviour: Behaviour, *arguments: Any) -> HttpResponse:
+def _post(self: Any, behavior: Behavior, *arguments: Any) -> HttpResponse:
     """Create an upload, or complete one."""
     request, body, bucket, query, key = arguments
     headers = lower_keys(request.headers)
@@ -241,7 +241,7 @@ def _post(self: Any, behaviour: Behaviour, *arguments: Any) -> HttpResponse:
         is_completed = (
             current and current.multipart and current.multipart.id == query["uploadId"][0]
         )
-        if is_completed and behaviour.repeats_response:
+        if is_completed and behavior.repeats_response:
             return _completed(self, current)
         multipart = _multipart(self)
         if _algorithm(multipart) == "SHA256":
