@@ -165,7 +165,7 @@ class LocalStack:
             self.client("cloudformation"), self.client("s3"), self.name, self.parameters
         )
         if self._received is None:
-            bus = self.outputs.get("EventBus", "default")
+            bus = self.outputs.get("EventBusName", "default")
             self._received = self.subscribe("isodrop", {"source": ["isodrop"]}, bus)
         return self.outputs
 
@@ -385,7 +385,7 @@ class LocalStack:
     def sweep(self) -> dict[str, int]:
         """Run a sweep with a minimum age of 0; return its summary."""
         response = self.client("lambda").invoke(
-            FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"minAgeMinutes": 0})
+            FunctionName=self.outputs["SweepFunctionName"], Payload=json.dumps({"minAgeMinutes": 0})
         )
         result: dict[str, int] = json.load(response["Payload"])
         if "FunctionError" in response:

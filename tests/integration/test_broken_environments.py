@@ -30,7 +30,7 @@ OUTPUTS = {
     "ImportStateMachineArn": "arn:aws:states:::x",
     "LedgerTableName": "ledger",
     "UploadUri": "s3://uploads/",
-    "ImportFunction": "import-iso",
+    "ImportFunctionName": "import-iso",
 }
 
 HttpResponse = tuple[int, str, str]

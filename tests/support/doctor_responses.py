@@ -41,7 +41,7 @@ STACK = {
     "Outputs": [
         {"OutputKey": "UploadBucketName", "OutputValue": "uploads"},
         {"OutputKey": "StagingBucketName", "OutputValue": "the-copies"},
-        {"OutputKey": "EventBus", "OutputValue": "default"},
+        {"OutputKey": "EventBusName", "OutputValue": "default"},
     ],
 }
 DISTRIBUTION = ARN.format("imagebuilder", "distribution-configuration/ours")

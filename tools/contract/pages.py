@@ -44,7 +44,7 @@ A subscriber is a rule for the detail-types that you need, and this function; th
 distinguishes the answers, also for type checkers. Fields of the envelope, such as `region`, stay in
 `event`. An event of another source, or of another major version, raises `UnknownEventError`.
 
-- **The rule** belongs on the bus in the output `EventBus`; the output `EventPattern` matches
+- **The rule** belongs on the bus in the output `EventBusName`; the output `EventPattern` matches
   every answer. List the detail-types: a rule for `source` alone also matches each step of a build,
   and event types that your version of `parse` does not know. If two stacks publish on one bus,
   match `detail.metadata.stack`, too.

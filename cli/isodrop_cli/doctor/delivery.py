@@ -142,7 +142,7 @@ def dead_letter_queue(context: CheckContext) -> CheckResult:
 
 def event_bus(context: CheckContext) -> CheckResult:
     """Check that the event bus exists and accepts events."""
-    name = context.output("EventBus") or "default"
+    name = context.output("EventBusName") or "default"
     try:
         response = context.call("events", "DescribeEventBus", Name=name)
     except NotFoundError:
