@@ -33,8 +33,9 @@ which `make demo` uses, and [sfnx](https://github.com/iwamot/sfnx), whose author
 AWS. They agree if calls, states, and output or error are the same. Messages about
 expressions that cannot be evaluated are not compared, because each has its own.
 
-None of them is Step Functions. All three evaluate JSONata with the same library, jsonata-python, so
-they do not verify that. No time passes here, so they do not verify waits and timeouts either.
+None of them is Step Functions itself. All three evaluate JSONata with the same library,
+jsonata-python, so they do not verify that library. No time passes here, so they do not verify waits
+and timeouts either.
 
 | path | calls | ends in | {ours} | {emulator} | {sfnx} |
 |---|---|---|---|---|---|
@@ -51,7 +52,8 @@ def page(runs: Mapping[str, Mapping[str, Run]]) -> str:
     """
     head = _HEAD.format(count=len(PATHS), ours=OURS, emulator=EMULATOR, sfnx=SFNX)
     notes = [f"{number}. {words}" for number, words in enumerate(DIFFERENCES.values(), 1)]
-    explained = "\n".join(["", "What differs, and why:", "", *(f"{each}." for each in notes), ""])
+    explanations = (f"{each}." for each in notes)
+    explained = "\n".join(["", "Differences, and their reasons:", "", *explanations, ""])
     return head + "".join(_row(path, runs) for path in PATHS) + explained
 
 

@@ -22,10 +22,10 @@ _SHARED: Final = ("detail.data.source.", "detail.data.plan.")
 _EVENTS: Final = """\
 # Events
 
-isodrop publishes as `source: isodrop`: on the event bus that the stack's parameter `EventBusName`
-names, on one of the stack's own with `CreateEventBus`, else on the account's `default`.
-**Each upload gets exactly one answer**: `Succeeded`, `Failed` or `Rejected`. Notifications may come
-before it.
+isodrop publishes its events with `source: isodrop` to an event bus: the account's `default`, the
+one that the stack's parameter `EventBusName` names, or one that the stack creates
+(`CreateEventBus`). **Each upload gets exactly one answer**: `Succeeded`, `Failed` or `Rejected`.
+Notifications may come before it.
 
 | detail-type | kind | published when | in Python | schema | samples |
 |---|---|---|---|---|---|
@@ -41,19 +41,19 @@ A subscriber is a rule for the detail-types that you need, and this function; th
 
 `parse` returns an `Event`. Its `metadata` and `data` have the fields below in snake case; times are
 `datetime` and arrays are tuples. `data` has the class in the table above, so `isinstance`
-distinguishes the answers, also for type checkers. Fields of the envelope, such as `region`, stay in
-`event`. An event of another source, or of another major version, raises `UnknownEventError`.
+distinguishes the answers, for type checkers, too. Fields of the envelope, such as `region`, stay in
+`event`. An event from another source, or of another major version, raises `UnknownEventError`.
 
-- **The rule** belongs on the bus in the output `EventBusName`; the output `EventPattern` matches
+- **The rule** must be on the bus in the output `EventBusName`; the output `EventPattern` matches
   every answer. List the detail-types: a rule for `source` alone also matches each step of a build,
-  and event types that your version of `parse` does not know. If two stacks publish on one bus,
+  and event types that your version of `parse` does not know. If two stacks publish to one bus,
   match `detail.metadata.stack`, too.
 - **The package** is in the stack's layer, the output `LayerArn`: for the runtime `python3.13`,
-  on arm64 and x86_64. The layer contains pydantic and boto3, which precede the runtime's own; your
-  function's code precedes both, and a pydantic in it must be {pydantic}.
+  on arm64 and x86_64. The layer contains pydantic and boto3, which take precedence over the
+  runtime's. Your function's code takes precedence over both; a pydantic in it must be {pydantic}.
 - **When isodrop is updated**, the layer may get a new version, and the old one is deleted. A
-  function with the old one continues to run; to change it, deploy it with the new `LayerArn`. The
-  output is not exported, because CloudFormation would not let it change.
+  function that uses the old one continues to run; before you can change it, set the new
+  `LayerArn`. The output is not exported, because CloudFormation would not let it change.
 - **In an editor and in tests**, `pip install` a checkout with Python 3.11 or newer; its only
   dependency is pydantic. The [samples](../events/out) are whole events to call
   `handler` with.
@@ -82,7 +82,7 @@ It compares the answer, field by field, with the one that the stack wrote into t
 publishing it, and its AMIs with those that Image Builder returns. If they differ, it raises
 `UnverifiedEventError`, which lists the fields. It needs `dynamodb:GetItem` on the ledger and
 `imagebuilder:GetImage` on the stack's images, and `kms:Decrypt` on the `KmsKeyArn` if there is one.
-Somebody may publish a true answer again, so what you do must be idempotent.
+Somebody may publish a genuine answer again, so what you do must be idempotent.
 
 [examples](../examples/README.md) has e-mail, a webhook, a state machine, WorkSpaces and a queue.
 
@@ -90,19 +90,19 @@ Somebody may publish a true answer again, so what you do must be idempotent.
 
 - **At least once.** EventBridge may deliver an event twice, and after a crash one may be published
   twice, with the same `metadata.eventId`. Ignore repeats.
-- **An AMI can be in several answers.** Each upload of the same ISO has its answer, with the same
-  AMI and another `eventId`. To do something once per image, use `amis[].id`.
-- **Not always every AMI.** An event is limited to 256 KB, about 1,000 AMIs. It contains the
+- **An AMI can be in several answers.** Each upload of the same ISO has its own answer, with the
+  same AMI and another `eventId`. To do something once per image, use `amis[].id`.
+- **AMIs may be omitted.** An event is limited to 256 KB, about 1,000 AMIs. It contains the
   first ones, and `amisOmitted` counts the others; GetImage of `distributionArn` returns them.
   Excess notes are omitted, too.
 - **In no particular order.** A notification can arrive after the answer; compare `metadata.time`.
   The last answer need not have the highest version: an older ISO may be uploaded later. The
-  parameter `/isodrop/<name>/<build>/latest` names the highest version. It is written before the
+  parameter `/isodrop/<name>/<build>/latest` points to the highest version. It is written before the
   answer is published, or by the next sweep if a note in the answer says that it could not be.
 - **One upload, one `metadata.uploadId`.** Uploads of the same bytes share one import:
-  `metadata.importId` is the same, and `reused` is true for those that started no build.
+  `metadata.importId` is the same, and `reused` is true for those that did not start a build.
 - **Only additions within a major version.** Fields and codes may be added; none is removed, and
-  none changes its type. Ignore what you do not know. Compare `detail-type` and `code`, no texts.
+  none changes its type. Ignore what you do not know. Compare `detail-type` and `code`, not texts.
 - *always* below means that every event of version {version} has the field. It may still be null if
   it says *or null*.
 
@@ -130,7 +130,8 @@ Somebody may publish a true answer again, so what you do must be idempotent.
 
 The schemas are JSON Schema, Draft 4, of the whole event. The stack's parameter
 `RegisterSchemas=true` registers them in an EventBridge schema registry, for code bindings in
-consoles and IDEs; the template [events/registry.json](../events/registry.json) does only that.
+consoles and IDEs; you can also deploy the template
+[events/registry.json](../events/registry.json) by itself.
 """
 
 
@@ -225,8 +226,8 @@ def codes_page() -> str:
 
 def _kind(kind: OutcomeKind) -> str:
     sentence = {
-        OutcomeKind.REJECTED: "**Rejected**: found before anything was spent. What is found later"
-        " leads to an `ISO Import Failed`.",
+        OutcomeKind.REJECTED: "**Rejected**: the problem was found before anything was"
+        " spent. A problem that is found later leads to `ISO Import Failed`.",
         OutcomeKind.FAILED: "**Failed**: the ISO was accepted, but its import failed.",
     }[kind]
     links = ", ".join(f"[`{code}`](#{code})" for code in Code if CODES[code].kind is kind)
@@ -248,14 +249,14 @@ def _section(code: Code) -> str:
 _AWS_ERRORS: Final = """\
 # AWS errors
 
-This table alone decides how isodrop classifies each error of AWS:
+This table determines how isodrop classifies AWS errors:
 
 - `TransientError`: retried with growing delays, for about four hours.
 - `QuotaError`: retried for about a day.
 - `CredentialsError`: retried for about six minutes.
 - `AccessDeniedError` and `PermanentError`: not retried.
 
-In any case there is an answer: [`service-unavailable`](codes.md#service-unavailable)
+Each error leads to an answer: [`service-unavailable`](codes.md#service-unavailable)
 when the retries have ended, [`access-denied`](codes.md#access-denied) for credentials and
 permissions, [`unreadable-object`](codes.md#unreadable-object) if S3 denies reading the ISO,
 [`import-refused`](codes.md#import-refused) if Image Builder refused, and
@@ -264,7 +265,7 @@ permissions, [`unreadable-object`](codes.md#unreadable-object) if S3 denies read
 | AWS's code, or the SDK's exception | becomes | because | source |
 |---|---|---|---|
 {rows}
-| any other, with HTTP status 429 or from 500 on | `TransientError` | unavailable now | {aws} |
+| any other, with HTTP status 429 or 5xx | `TransientError` | unavailable now | {aws} |
 | any other | `PermanentError` | a repeated request would fail, too | |
 
 The commands of `isodrop` use the same table, and print a remedy with each error.
