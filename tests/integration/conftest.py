@@ -113,7 +113,7 @@ def stacks(
     found: dict[str, dict[str, str]] = {}
     request = BaseClient._make_api_call  # type: ignore[attr-defined] # every call goes through it
 
-    def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         if operation in refused:
             raise ClientError({"Error": {"Code": refused[operation]}}, operation)
         if operation == "GetFunctionConfiguration":
@@ -126,5 +126,5 @@ def stacks(
         listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
         return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": listed}]}
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
     return found

@@ -77,14 +77,14 @@ def real_multipart() -> Iterator[Behavior]:
 
 
 def _refusing(function: Any) -> Any:
-    def answer(*args: Any) -> HttpResponse:
+    def respond(*args: Any) -> HttpResponse:
         try:
-            answered: HttpResponse = function(*args)
+            response: HttpResponse = function(*args)
         except S3ResponseError as refusal:
             return refusal.to_response()
-        return answered
+        return response
 
-    return answer
+    return respond
 
 
 def _multipart(self: Any) -> Any:
@@ -156,7 +156,7 @@ def upload_part_copy(self: Any, behavior: Behavior) -> HttpResponse:
     result = {"CopyPartResult": copied}
     if source.version_id != "null":
         result["CopySourceVersionId"] = source.version_id
-    return _answered(self, "UploadPartCopy", result)
+    return _response(self, "UploadPartCopy", result)
 
 
 def list_parts(self: Any) -> HttpResponse:
@@ -188,14 +188,14 @@ def list_parts(self: Any) -> HttpResponse:
             for part in page
         ],
     }
-    return _answered(self, "ListParts", result)
+    return _response(self, "ListParts", result)
 
 
 def abort_multipart_upload(self: Any) -> HttpResponse:
     """Abort the upload only if it has this key."""
     _multipart(self)
-    answer: HttpResponse = _abort_multipart_upload(self)
-    return answer
+    response: HttpResponse = _abort_multipart_upload(self)
+    return response
 
 
 def list_multipart_uploads(self: Any) -> HttpResponse:
@@ -220,7 +220,7 @@ def list_multipart_uploads(self: Any) -> HttpResponse:
             for each in uploads
         ],
     }
-    return _answered(self, "ListMultipartUploads", result)
+    return _response(self, "ListMultipartUploads", result)
 
 
 def _post(self: Any, behavior: Behavior, *arguments: Any) -> HttpResponse:
@@ -271,7 +271,7 @@ def _completed(self: Any, key: Any) -> HttpResponse:
         result |= {"ChecksumSHA256": _composite(key), "ChecksumType": "COMPOSITE"}
     if key.version_id != "null":
         result["VersionId"] = key.version_id
-    return _answered(self, "CompleteMultipartUpload", result)
+    return _response(self, "CompleteMultipartUpload", result)
 
 
 def _composite(key: Any) -> str:
@@ -281,8 +281,8 @@ def _composite(key: Any) -> str:
 
 def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> HttpResponse:
     """Return the object's checksum and its type only if requested."""
-    answer: HttpResponse = _head_object(self, bucket, query, key, headers)
-    response_headers = answer[1]
+    response: HttpResponse = _head_object(self, bucket, query, key, headers)
+    response_headers = response[1]
     response_headers.pop("x-amz-checksum-type", None)
     if "x-amz-checksum-sha256" in response_headers and "partNumber" not in query:
         version = query.get("versionId", [None])[0]
@@ -290,7 +290,7 @@ def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> H
         if found.checksum_type == "COMPOSITE":
             response_headers["x-amz-checksum-sha256"] = _composite(found)
         response_headers["x-amz-checksum-type"] = found.checksum_type or "FULL_OBJECT"
-    return answer
+    return response
 
 
 def delete_object(self: Any, bucket: str, key: str, *args: Any, **more: Any) -> Any:
@@ -304,7 +304,7 @@ def delete_object(self: Any, bucket: str, key: str, *args: Any, **more: Any) -> 
     return done
 
 
-def _answered(self: Any, action: str, result: Mapping[str, Any]) -> HttpResponse:
+def _response(self: Any, action: str, result: Mapping[str, Any]) -> HttpResponse:
     self.data["Action"] = action
-    answer: HttpResponse = self.serialized(ActionResult(result))
-    return answer
+    response: HttpResponse = self.serialized(ActionResult(result))
+    return response
