@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Bytecode is kept, beside the sources rather than among them: what is packaged has none of this Python's.
+# Bytecode goes into build/ and not beside the sources, so that no package contains bytecode of this Python.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
 export SAM_CLI_TELEMETRY := 0
-# Nothing here talks to AWS; these keep the clients from looking for an account.
+# Most targets do not call AWS; a Region keeps the clients from looking for a configuration.
 export AWS_DEFAULT_REGION ?= eu-central-1
 
 .DEFAULT_GOAL := help
@@ -49,7 +49,7 @@ $(AUDIT)/.made: requirements/audit.txt
 	@touch $@
 
 .PHONY: audit
-audit: venv $(AUDIT)/.made ## run checkov, bandit, licence, SBOM and pip-audit checks: make audit [ONLY=checkov]
+audit: venv $(AUDIT)/.made ## run checkov, bandit, license, SBOM and pip-audit checks: make audit [ONLY=checkov]
 	@$(BIN)/python -m tools.audit $(ONLY:%=--only %)
 
 .PHONY: lock
@@ -100,11 +100,11 @@ format: venv ## format, and fix what can be fixed automatically
 .PHONY: test
 test: venv ## run all tests; about four minutes on two cores
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
-	@# Four on two cores: what runs on the stack mostly waits for it.
+	@# Four workers even on two cores: these tests mostly wait for the local stack.
 	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
 
 .PHONY: soak
-soak: soak-reader soak-faults soak-flood soak-hash soak-upload burst ## run the next six targets, which take too long for make test
+soak: soak-reader soak-faults soak-flood soak-hash soak-upload burst ## run the six targets below, which take too long for make test
 
 .PHONY: soak-reader
 soak-reader: venv ## read damaged images for a minute or two: make soak-reader [COUNT=100000] [SEED=20240906]
@@ -116,7 +116,7 @@ soak-faults: venv ## run random schedules of faults: make soak-faults [MINUTES=1
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
 
 .PHONY: soak-flood
-soak-flood: venv ## 60 uploads ahead of another one, at three builds at a time
+soak-flood: venv ## check that an upload behind 60 others is imported, at three builds at a time
 	@$(BIN)/pytest tests/integration -m soak
 
 .PHONY: soak-hash
@@ -132,7 +132,7 @@ burst: venv ## upload 300 ISOs and 300 repeats at once to the local stack: make 
 	@$(BIN)/python -m tests.resilience.burst $${ISOS:+--isos "$$ISOS"} $${QUOTA:+--quota "$$QUOTA"}
 
 .PHONY: mutants
-# Files change within a second here, which bytecode's timestamps do not show.
+# Files are changed more than once a second here, which the timestamps in bytecode cannot show.
 mutants: export PYTHONDONTWRITEBYTECODE := 1
 mutants: venv ## break the code on purpose, one way at a time, and check that a test fails
 	@$(BIN)/python -m tests.resilience.mutants
@@ -149,7 +149,7 @@ bench: venv ## benchmark the ISO reader and the functions' start; writes docs/be
 	@$(BIN)/python -m tools.bench polling
 
 .PHONY: growth
-growth: venv ## measure what grows with the answered uploads, 100 to 100,000 of them, into docs/benchmarks.md; some minutes
+growth: venv ## measure which operations grow with the number of answered uploads, 100 to 100,000; writes docs/benchmarks.md; some minutes
 	@$(BIN)/python -m tools.bench growth
 
 .PHONY: test-sam
@@ -157,7 +157,7 @@ test-sam: venv ## run the documented SAM commands with the SAM CLI on the local 
 	@$(BIN)/python -m tools.sam_walkthrough
 
 .PHONY: test-sam-local
-test-sam-local: venv ## sam local invoke of every function, in AWS's image or a stand-in, and the handlers on Lambda's Python
+test-sam-local: venv ## run sam local invoke for every function, in AWS's image or a substitute, and the handlers on Lambda's Python
 	@$(BIN)/python -m tools.sam_local
 
 .PHONY: pictures
@@ -165,16 +165,16 @@ pictures: venv requirements/npm/node_modules ## redraw state machine and dashboa
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams $${RECORD:+--record}
 
 .PHONY: probe
-probe: venv ## verify undocumented behaviour in your account, before the first build: make probe [STACK=] [REGION=] [PROFILE=] [YES=1]
+probe: venv ## verify undocumented behavior in your account, before the first build: make probe [STACK=] [REGION=] [PROFILE=] [YES=1]
 	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tools.probe \
 		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
 
 .PHONY: smoke
-smoke: venv ## one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]
-	@# The Region above is for targets that call no AWS; here your own configuration applies.
+smoke: venv ## run one real import on a deployed stack, which costs a build: make smoke ISO=path [STACK=] [REGION=] [PROFILE=] [YES=1]
+	@# The Region above is for targets that do not call AWS; here your own configuration applies.
 	@exec $(if $(filter file,$(origin AWS_DEFAULT_REGION)),env -u AWS_DEFAULT_REGION )$(BIN)/python -m tools.smoke "$(ISO)" \
 		$(if $(STACK),--stack "$(STACK)") $(if $(REGION),--region "$(REGION)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(YES),--yes)
 
 .PHONY: clean
-clean: ## remove what the other targets made
+clean: ## remove what the other targets created
 	@rm -rf $(VENV) $(AUDIT) .venv-lock .aws-sam build requirements/npm/node_modules .mypy_cache .ruff_cache .hypothesis

@@ -56,7 +56,7 @@ def main() -> None:
     }
     gigabytes = max(memory) / 1024
     print(f"polls                         {polls}")
-    print(f"readings of steps             {readings}")
+    print(f"step queries                  {readings}")
     print(f"progress notifications        {changes}")
     print(f"state transitions             {transitions}  ${transitions * TRANSITION:.5f}")
     print(f"invocations                   {len(reports)}  ${len(reports) * INVOCATION:.7f}")

@@ -1,9 +1,9 @@
 """``make package``: the template as plain CloudFormation, with its artifacts beside it.
 
 SAM transforms template.yaml at each deployment; here it is transformed once, for other tools:
-StackSets, service catalogues, Terraform, CDK. The result has no transform and no nested stack,
+StackSets, service catalogs, Terraform, CDK. The result has no transform and no nested stack,
 which service-managed StackSets refuse. The location of the artifacts is a parameter. Beside them
-are the licence and, under the layer's name, its bill of materials in CycloneDX's JSON.
+are the license and, under the layer's name, its bill of materials in CycloneDX's JSON.
 """
 
 import argparse
@@ -63,8 +63,8 @@ def package(folder: Path, *settings: str) -> list[Path]:
         The layer could not be built.
     tools.sbom.SbomError
         The layer and the locked requirements differ.
-    tools.licences.LicenceError
-        The licence of a library in the layer is not known.
+    tools.licenses.LicenseError
+        The license of a library in the layer is not known.
     """
     folder = folder.resolve()  # make runs elsewhere
     shutil.rmtree(folder, ignore_errors=True)

@@ -29,10 +29,10 @@ _PAGE: Final = """\
 
 The {count} parameters of [template.yaml](../template.yaml) configure the stack. Each has a default,
 so a first deployment needs none of them. [deploying.md](deploying.md) explains how to set them, and
-when you need which. [naming.md](naming.md#overrides) has what uploaders may override for one ISO.
+which ones you need. [naming.md](naming.md#overrides) lists what uploaders may override for one ISO.
 
 {contents}
-## Combinations that are refused
+## Invalid combinations
 
 CloudFormation checks these rules before it creates or changes anything:
 
@@ -41,8 +41,8 @@ CloudFormation checks these rules before it creates or changes anything:
 {groups}
 ## Outputs
 
-`sam deploy` prints them at its end, and so does `aws cloudformation describe-stacks`. Other pages
-refer to them as `<UploadBucketName>` and so on.
+`sam deploy` prints the outputs when it has finished, and so does
+`aws cloudformation describe-stacks`. Other pages refer to them as `<UploadBucketName>` and so on.
 
 | output | what it is |
 |---|---|

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from isodrop import __version__
 from isodrop_local.template import ROOT
-from tools.licences import Policy, licence_of, read_policy
+from tools.licenses import Policy, license_of, read_policy
 
 LOCK: Final = ROOT / "layers/isodrop/requirements.txt"
 _LAMBDA: Final = {
@@ -85,12 +85,12 @@ def make_sbom(
     archive : bytes
         The layer's zip, which the bill names by its hash.
     policy : Policy, optional
-        Where licences are stated; licences.toml by default.
+        Where licenses are stated; licenses.toml by default.
 
     Raises
     ------
-    LicenceError
-        The licence of a library is not known.
+    LicenseError
+        The license of a library is not known.
     """
     policy = policy or read_policy()
     refs = {name: f"pkg:pypi/{name}@{data['Version']}" for name, data in libraries.items()}
@@ -117,7 +117,7 @@ def make_sbom(
                 "bom-ref": refs[name],
                 "name": name,
                 "version": str(data["Version"]),
-                "licenses": [{"expression": licence_of(name, data, policy)}],
+                "licenses": [{"expression": license_of(name, data, policy)}],
                 "purl": refs[name],
             }
             for name, data in libraries.items()

@@ -83,7 +83,7 @@ _FILE: Final = (
 )
 # The modules of the SDK that resolve credentials, and do not wrap all errors.
 _CREDENTIALS: Final = frozenset({"botocore.credentials", "botocore.tokens"})
-_FOREIGN: Final = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError)
+_PYTHON_ERRORS: Final = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError)
 
 # The first match wins.
 _HINTS_BY_TYPE: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -193,7 +193,7 @@ def sdk_error_of(error: BaseException) -> BaseException | None:
     raised = error.__cause__ if isinstance(error, IsodropError) else error
     if isinstance(raised, (*SDK_ERRORS, http.HTTPError)):
         return raised
-    return raised if raised is not None and _foreign_hint(raised, STACK) else None
+    return raised if raised is not None and _python_error_hint(raised, STACK) else None
 
 
 def needs_operator(error: IsodropError) -> bool:
@@ -259,7 +259,7 @@ def _hint_by_type(error: BaseException, hints: Hints) -> str:
         return hints.sign_in
     if isinstance(error, _NO_REGION):
         return hints.region
-    if hint := _foreign_hint(error, hints):
+    if hint := _python_error_hint(error, hints):
         return hint
     return next((hint for kind, hint in _HINTS_BY_TYPE if isinstance(error, kind)), "")
 
@@ -284,8 +284,8 @@ def _hint_by_code(error: IsodropError, hints: Hints) -> str:
     return _BUSY if isinstance(error, TransientError) else ""
 
 
-def _foreign_hint(error: BaseException, hints: Hints) -> str:
-    """Return the remedy for an error of Python that was raised inside the SDK.
+def _python_error_hint(error: BaseException, hints: Hints) -> str:
+    """Return the remedy for a built-in exception that was raised inside the SDK.
 
     botocore does not wrap the errors of a missing token file, of a program that prints no JSON or
     of a prompt without a terminal. The traceback shows what the SDK was doing.
@@ -295,7 +295,7 @@ def _foreign_hint(error: BaseException, hints: Hints) -> str:
     str
         Empty if it was raised elsewhere.
     """
-    if not isinstance(error, _FOREIGN) or isinstance(error, (UnicodeError, *SDK_ERRORS)):
+    if not isinstance(error, _PYTHON_ERRORS) or isinstance(error, (UnicodeError, *SDK_ERRORS)):
         return ""
     places = {
         (str(frame.f_globals.get("__name__", "")), frame.f_code.co_name)

@@ -112,7 +112,7 @@ class Stack:
     def _read_intake_settings(self) -> "IntakeSettings":
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see find_stack
 
-        read: IntakeSettings = IntakeSettings.read(self.read_environment("ImportFunction"))
+        read: IntakeSettings = IntakeSettings.read(self.read_environment("ImportFunctionName"))
         return read
 
     def read_environment(self, output: str) -> Mapping[str, str]:

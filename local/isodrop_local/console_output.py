@@ -10,7 +10,7 @@ from typing import Any, Final
 from isodrop.text import printable
 from isodrop_local.stack import Event
 
-_COLOURS: Final = {"good": "32", "bad": "31", "dim": "2"}
+_COLORS: Final = {"good": "32", "bad": "31", "dim": "2"}
 
 
 class ConsoleOutput:
@@ -30,7 +30,7 @@ class ConsoleOutput:
         self._printed: set[str] = set()
         self._began = time.monotonic()
         self._is_terminal = sys.stdout.isatty()
-        self._coloured = self._is_terminal and "NO_COLOR" not in os.environ
+        self._colored = self._is_terminal and "NO_COLOR" not in os.environ
 
     def print_step(self, step: str, message: str, severity: str = "", **data: Any) -> None:
         """Print one step.
@@ -64,9 +64,9 @@ class ConsoleOutput:
 
     def paint(self, text: str, severity: str) -> str:
         """Color a text on a terminal."""
-        if not (self._coloured and severity):
+        if not (self._colored and severity):
             return text
-        return f"\033[{_COLOURS[severity]}m{text}\033[0m"
+        return f"\033[{_COLORS[severity]}m{text}\033[0m"
 
     @staticmethod
     def _print(line: str | Mapping[str, Any]) -> None:

@@ -52,8 +52,8 @@ async def _perform(
             return s3.link(request["bucket"], request["key"], path, request.get("metadata", {}))
         case ["objects", "reads"]:
             return s3.reads(request["bucket"], request["key"])
-        case ["objects", "behaviour"]:
-            multipart.set_behaviour(**request)
+        case ["objects", "behavior"]:
+            multipart.set_behavior(**request)
         case ["faults"]:
             builder.controls.faults.add(Fault(**request))
         case ["counts"]:

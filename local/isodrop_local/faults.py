@@ -43,8 +43,8 @@ def error_name(service: str, code: str) -> str:
     https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
     service_name = service.capitalize()
-    modelled = {shape.name for shape in model_of(service).error_shapes}
-    is_known = code in modelled or code == "SdkClientException"
+    modeled = {shape.name for shape in model_of(service).error_shapes}
+    is_known = code in modeled or code == "SdkClientException"
     return f"{service_name}.{code}" if is_known else f"{service_name}.{service_name}Exception"
 
 

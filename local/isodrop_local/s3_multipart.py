@@ -97,7 +97,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Behaviour:
+class Behavior:
     """What S3 does in cases where documents and observations differ.
 
     Attributes
@@ -219,7 +219,7 @@ def delete_marker() -> S3ResponseError:
     )
 
 
-def copied_range(text: str | None, size: int, behaviour: Behaviour) -> tuple[int, int]:
+def copied_range(text: str | None, size: int, behavior: Behavior) -> tuple[int, int]:
     """Return the range of an object that UploadPartCopy copies.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
@@ -232,7 +232,7 @@ def copied_range(text: str | None, size: int, behaviour: Behaviour) -> tuple[int
                 "The x-amz-copy-source-range value must be of the form bytes=first-last where"
                 " first and last are the zero-based offsets of the first and last bytes to copy"
             )
-        if size <= MINIMUM_PART and not behaviour.small_ranges:
+        if size <= MINIMUM_PART and not behavior.small_ranges:
             raise _invalid("The specified copy source is not supported as a byte-range copy source")
         start, stop = int(match[1]), int(match[2]) + 1
         if not start < stop <= size:

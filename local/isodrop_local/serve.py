@@ -42,10 +42,10 @@ In another terminal, in this folder (sam is in .venv; any version of the AWS CLI
   aws events put-targets --rule answers --targets Id=q,Arn=arn:aws:sqs:{region}:{account}:answers
   aws sqs receive-message --queue-url {endpoint}/{account}/answers --endpoint-url {endpoint}
 
-  # run the sweep: it answers and starts what nothing else did, however recent
+  # run a sweep: it handles lost events and unanswered runs, however recent
   sam remote invoke Sweep --event '{{"minAgeMinutes": 0}}' --stack-name isodrop
 
-  # see the resources behind it
+  # list the resources that it created
   aws stepfunctions list-executions --state-machine-arn {machine}
   aws imagebuilder list-image-build-versions
   aws ec2 describe-images --owners self
@@ -66,11 +66,11 @@ IN_A_CONTAINER = """\
   python -m isodrop_local.iso_maker build/25H2.iso --build 26200
   python -c 'import boto3; s3 = boto3.client("s3"); s3.create_bucket(Bucket="tries"); \
 s3.upload_file("build/25H2.iso", "tries", "25H2.iso")'
-  isodrop env --endpoint-url {reached} --bucket tries > build/env.json
+  isodrop env --endpoint-url {endpoint} --bucket tries > build/env.json
   isodrop event s3://tries/25H2.iso > build/event.json
   sam local invoke ImportIso --event build/event.json {with_settings}
 
-  # report on it, and let the sweep answer, since no execution follows it
+  # report on it, and let the sweep answer, since no execution tracks it
   isodrop event s3://tries/25H2.iso --report started > build/report.json
   sam local invoke ReportBuild --event build/report.json {with_settings}
   echo '{{"minAgeMinutes": 0}}' | sam local invoke Sweep --event - {with_settings}
@@ -102,11 +102,14 @@ def main(arguments: list[str] | None = None) -> int:
     output = ConsoleOutput(keys=True)
     try:
         output.print_step("starting", "starting the stack on this machine")
-        reached = host_address(options.containers) if options.containers else None
-        also = [reached] if reached else []
-        with LocalStack(wait_scale=options.wait_scale, port=options.port, also=also) as stack:
+        container_address = host_address(options.containers) if options.containers else None
+        with LocalStack(
+            wait_scale=options.wait_scale,
+            port=options.port,
+            extra_addresses=[container_address] if container_address else [],
+        ) as stack:
             deploy_stack(output, stack)
-            print(guide(stack, reached), flush=True)
+            print(guide(stack, container_address), flush=True)
             print_events(output, stack)
     except ERRORS as error:
         output.print_step("error", f"{type(error).__name__}: {error}", "bad")
@@ -116,14 +119,14 @@ def main(arguments: list[str] | None = None) -> int:
     return ExitCode.OK
 
 
-def guide(stack: LocalStack, reached: str | None = None) -> str:
-    """Format the instructions; with those for containers, if they reach the stack."""
+def guide(stack: LocalStack, container_address: str | None = None) -> str:
+    """Format the instructions, with those for containers if they can reach the stack."""
     in_a_container = CONTAINERS_HINT
-    if reached:
+    if container_address:
         port = stack.endpoint.rpartition(":")[2]
         with_settings = f"--env-vars build/env.json {architecture()}"
         in_a_container = IN_A_CONTAINER.format(
-            reached=f"http://{reached}:{port}", with_settings=with_settings.strip()
+            endpoint=f"http://{container_address}:{port}", with_settings=with_settings.strip()
         )
     return GUIDE.format(
         in_a_container=in_a_container,

@@ -38,7 +38,7 @@ def main() -> None:
         listener = _listener(LOOPBACK, arguments.port)
         port = listener.getsockname()[1]
         # Elsewhere the engine forwards its own address to the loopback address.
-        others = arguments.also if sys.platform == "linux" else []
+        others = arguments.listen_address if sys.platform == "linux" else []
         listeners = [listener, *(_listener(each, port) for each in others)]
         configure(home, port, arguments.wait_scale, arguments.log_level)
         asyncio.run(serve([each.detach() for each in listeners], port, arguments))
@@ -119,7 +119,7 @@ async def serve(listeners: list[int], port: int, arguments: argparse.Namespace) 
         arguments.wait_scale,
         lambda: print(port, flush=True),
         tuple(arguments.open_file),
-        arguments.also,
+        arguments.listen_address,
     )
     try:
         await hypercorn_serve(gateway, config, shutdown_trigger=stop.wait)
@@ -131,7 +131,7 @@ def make_gateway(
     wait_scale: float,
     ready: Callable[[], None],
     files: tuple[Path, ...] = (),
-    also: Collection[str] = (),
+    extra_hosts: Collection[str] = (),
 ) -> Asgi:
     """Put the gate and the control API in front of the patched emulator.
 
@@ -142,8 +142,8 @@ def make_gateway(
         Called when it accepts requests.
     files : tuple of pathlib.Path
         Files, and folders, that may be put into a bucket by reference.
-    also : collection of str
-        Other addresses by which it may be called.
+    extra_hosts : collection of str
+        Addresses besides 127.0.0.1 that requests may name as their host.
     """
     from ministack import app  # noqa: PLC0415
 
@@ -164,7 +164,7 @@ def make_gateway(
     async def gateway(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await app.app(scope, receive, _announce_ready(send, ready))
-        elif refused := reason_to_refuse(scope, also):
+        elif refused := reason_to_refuse(scope, extra_hosts):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close"})  # before it is accepted: a 403
             else:
@@ -226,11 +226,18 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m isodrop_local.server", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free port")
     parser.add_argument(
-        "--wait-scale", type=float, default=1.0, help="0.01: a hundred times faster"
+        "--wait-scale",
+        type=float,
+        default=1.0,
+        help="the fraction of real time that waits take; 0.01 is a hundred times faster",
     )
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument(
-        "--also", action="append", default=[], metavar="ADDRESS", help="listen there, too"
+        "--listen-address",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="another address to listen on, besides 127.0.0.1; may be repeated",
     )
     parser.add_argument(
         "--open-file",

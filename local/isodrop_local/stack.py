@@ -52,8 +52,8 @@ class LocalStack:
         The CloudFormation stack's name.
     port : int
         The port on 127.0.0.1; 0 for a free one.
-    also : sequence of str
-        Other addresses of this machine on which it listens, at that port.
+    extra_addresses : sequence of str
+        Other addresses of this machine that it listens on, at the same port.
     files : iterable of pathlib.Path
         Files, and folders, that :meth:`link` may put into the bucket: the emulator reads
         no others.
@@ -73,7 +73,7 @@ class LocalStack:
         wait_scale: float = DEFAULT_WAIT_SCALE,
         name: str = "isodrop",
         port: int = 0,
-        also: Sequence[str] = (),
+        extra_addresses: Sequence[str] = (),
         files: Iterable[Path] = (),
     ) -> None:
         self.wait_scale = wait_scale
@@ -83,7 +83,9 @@ class LocalStack:
         self.parameters: dict[str, str] = {}
         self.image_builder = RemoteImageBuilder(self)
         self._wanted_port = port
-        self._also = [word for address in also for word in ("--also", address)]
+        self._listen_options = [
+            word for address in extra_addresses for word in ("--listen-address", address)
+        ]
         self._files = tuple(files)
         self._log: deque[str] = deque(maxlen=400)
         self._received: Subscription | None = None
@@ -102,7 +104,7 @@ class LocalStack:
             [
                 *(sys.executable, "-m", "isodrop_local.server", "--with-parent"),
                 *("--port", str(self._wanted_port), "--wait-scale", str(self.wait_scale)),
-                *self._also,
+                *self._listen_options,
                 *(word for path in self._files for word in ("--open-file", str(path.resolve()))),
             ],
             cwd=ROOT,
@@ -163,7 +165,7 @@ class LocalStack:
             self.client("cloudformation"), self.client("s3"), self.name, self.parameters
         )
         if self._received is None:
-            bus = self.outputs.get("EventBus", "default")
+            bus = self.outputs.get("EventBusName", "default")
             self._received = self.subscribe("isodrop", {"source": ["isodrop"]}, bus)
         return self.outputs
 
@@ -264,9 +266,9 @@ class LocalStack:
 
     # ------------------------------------------------------------------ faults
 
-    def s3_behaviour(self, **what: Any) -> None:
-        """Choose S3's behaviour: see :class:`~isodrop_local.s3_multipart.Behaviour`."""
-        self.control("objects/behaviour", what)
+    def s3_behavior(self, **what: Any) -> None:
+        """Choose S3's behavior: see :class:`~isodrop_local.s3_multipart.Behavior`."""
+        self.control("objects/behavior", what)
 
     def fail_next(self, service: str, operation: str, **how: Any) -> None:
         """Make the next calls of the functions, or of the state machine, fail.
@@ -383,7 +385,7 @@ class LocalStack:
     def sweep(self) -> dict[str, int]:
         """Run a sweep with a minimum age of 0; return its summary."""
         response = self.client("lambda").invoke(
-            FunctionName=self.outputs["SweepFunction"], Payload=json.dumps({"minAgeMinutes": 0})
+            FunctionName=self.outputs["SweepFunctionName"], Payload=json.dumps({"minAgeMinutes": 0})
         )
         result: dict[str, int] = json.load(response["Payload"])
         if "FunctionError" in response:

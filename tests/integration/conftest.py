@@ -17,7 +17,7 @@ from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
 from isodrop.aws.ledger import Ledger
-from isodrop_local.s3_multipart import Behaviour
+from isodrop_local.s3_multipart import Behavior
 from tests.support import sdk_caches
 from tests.support.moto_s3 import real_multipart
 
@@ -45,14 +45,14 @@ def models() -> Loader:
 
 
 @pytest.fixture
-def s3_behaviour() -> Iterator[Behaviour]:
-    """Variants of S3's behaviour with multipart uploads; the default is that of S3."""
-    with real_multipart() as behaviour:
-        yield behaviour
+def s3_behavior() -> Iterator[Behavior]:
+    """Variants of S3's behavior with multipart uploads; the default is that of S3."""
+    with real_multipart() as behavior:
+        yield behavior
 
 
 @pytest.fixture
-def session(models: Loader, s3_behaviour: Behaviour) -> Iterator[boto3.Session]:  # noqa: ARG001
+def session(models: Loader, s3_behavior: Behavior) -> Iterator[boto3.Session]:  # noqa: ARG001
     """A boto3 session in an account that exists in this process only."""
     with patch.dict(os.environ, ACCOUNT, clear=True), mock_aws():
         inner = botocore.session.get_session()
@@ -113,7 +113,7 @@ def stacks(
     found: dict[str, dict[str, str]] = {}
     request = BaseClient._make_api_call  # type: ignore[attr-defined] # every call goes through it
 
-    def answer(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         if operation in refused:
             raise ClientError({"Error": {"Code": refused[operation]}}, operation)
         if operation == "GetFunctionConfiguration":
@@ -126,5 +126,5 @@ def stacks(
         listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
         return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": listed}]}
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
     return found

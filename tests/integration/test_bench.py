@@ -12,7 +12,7 @@ from isodrop_local.template import ROOT
 from tools.bench import __main__ as bench
 from tools.bench import cold_start
 from tools.bench.readers import READERS
-from tools.bench.tables import BEGIN, END, LIMIT, OURS, figures, rows_of
+from tools.bench.tables import BEGIN, BOUND, END, OURS, figures, rows_of
 
 
 def test_the_benchmark_page_covers_every_reader_on_both_layouts(
@@ -32,8 +32,8 @@ def test_the_benchmark_page_covers_every_reader_on_both_layouts(
     for heading in bench.KINDS.values():
         rows = rows_of(text.partition(f"## {heading}\n")[2].partition("\n## ")[0])
         assert list(rows) == list(READERS)
-        assert rows[LIMIT]["requests"] == "3"
-        assert rows[LIMIT]["time ÷ limit"] == "1.00"
+        assert rows[BOUND]["requests"] == "3"
+        assert rows[BOUND]["time ÷ bound"] == "1.00"
         assert rows[OURS]["time ÷ isodrop"] == rows[OURS]["bytes ÷ isodrop"] == "1.00"
         assert int(rows[OURS]["requests"]) <= 4
         assert rows["the whole object"]["requests"] == "1"

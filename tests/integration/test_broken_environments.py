@@ -30,20 +30,20 @@ OUTPUTS = {
     "ImportStateMachineArn": "arn:aws:states:::x",
     "LedgerTableName": "ledger",
     "UploadUri": "s3://uploads/",
-    "ImportFunction": "import-iso",
+    "ImportFunctionName": "import-iso",
 }
 
-Answer = tuple[int, str, str]
+HttpResponse = tuple[int, str, str]
 """HTTP status, content type, body."""
 
 
-def error(code: str, message: str = "as reported", status: int = 400) -> Answer:
+def error(code: str, message: str = "as reported", status: int = 400) -> HttpResponse:
     """An error of a service with an XML protocol."""
     inner = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     return status, "text/xml", f"<ErrorResponse>{inner}<RequestId>1</RequestId></ErrorResponse>"
 
 
-def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
+def stack(outputs: Mapping[str, str] = OUTPUTS) -> HttpResponse:
     """CloudFormation's description of a stack."""
     described = "".join(
         f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
@@ -61,7 +61,7 @@ def stack(outputs: Mapping[str, str] = OUTPUTS) -> Answer:
     return 200, "text/xml", body
 
 
-def undecryptable() -> Answer:
+def undecryptable() -> HttpResponse:
     """A function's settings if the caller may not use its key."""
     denied = {"ErrorCode": "AccessDeniedException", "Message": "not allowed to kms:Decrypt"}
     described = {"FunctionName": "import-iso", "Environment": {"Error": denied}}
@@ -84,7 +84,7 @@ class Broken:
     arguments : tuple of str
     environ, config
         Environment variables, and AWS's config file; ``{home}`` is the home folder.
-    answers : tuple
+    responses : tuple
         The server's responses, one for each request; the last one is repeated.
     redirect : str
         The shell's redirection of the output.
@@ -94,7 +94,7 @@ class Broken:
     arguments: tuple[str, ...] = ("list",)
     environ: Mapping[str, str] = field(default_factory=lambda: KEYS)
     config: str = ""
-    answers: tuple[Answer, ...] = ()
+    responses: tuple[HttpResponse, ...] = ()
     redirect: str = ""
     tls: bool = False
 
@@ -108,14 +108,14 @@ BROKEN = {
     "no credentials": Broken(SIGN_IN, environ={}),
     "half of the credentials": Broken(SIGN_IN, environ={"AWS_ACCESS_KEY_ID": "half"}),
     "a profile that is not there": Broken("list-profiles", environ={"AWS_PROFILE": "nobody"}),
-    "a token that has expired": Broken(SIGN_IN, answers=(error("ExpiredToken", status=403),)),
+    "a token that has expired": Broken(SIGN_IN, responses=(error("ExpiredToken", status=403),)),
     "a key that nobody knows": Broken(
-        SIGN_IN, answers=(error("InvalidClientTokenId", status=403),)
+        SIGN_IN, responses=(error("InvalidClientTokenId", status=403),)
     ),
-    "a wrong secret": Broken(SIGN_IN, answers=(error("SignatureDoesNotMatch", status=403),)),
+    "a wrong secret": Broken(SIGN_IN, responses=(error("SignatureDoesNotMatch", status=403),)),
     "a clock that is off": Broken(
         "set this machine's clock",
-        answers=(error("SignatureDoesNotMatch", "Signature expired: 2026 is now", 403),),
+        responses=(error("SignatureDoesNotMatch", "Signature expired: 2026 is now", 403),),
     ),
     "a login that has expired": Broken(
         SIGN_IN,
@@ -164,8 +164,8 @@ BROKEN = {
     "an invalid config file": Broken("correct that file", config="[default\nregion"),
     "no Region": Broken("--region", environ={**KEYS, "AWS_DEFAULT_REGION": ""}),
     "an invalid Region": Broken("--region", ("list", "--region", "eu central!")),
-    "another stack": Broken("it is not an isodrop stack", answers=(stack({"Other": "1"}),)),
-    "no stack": Broken("there is no stack", answers=(error("ValidationError"),)),
+    "another stack": Broken("it is not an isodrop stack", responses=(stack({"Other": "1"}),)),
+    "no stack": Broken("there is no stack", responses=(error("ValidationError"),)),
     # The network
     "an invalid endpoint": Broken(
         "AWS_ENDPOINT_URL", environ={**KEYS, "AWS_ENDPOINT_URL": "nowhere"}
@@ -179,37 +179,39 @@ BROKEN = {
     "a proxy where no server listens": Broken(
         "HTTPS_PROXY", environ={**KEYS, "HTTPS_PROXY": "http://127.0.0.1:9"}
     ),
-    "a portal that answers with a page": Broken("the response is not from AWS", answers=(PORTAL,)),
-    "a portal that answers S3's HEAD": Broken(
-        "the response is not from AWS", ("event", "s3://uploads/a.iso"), answers=(PORTAL,)
+    "a portal that responds with a page": Broken(
+        "the response is not from AWS", responses=(PORTAL,)
     ),
-    "a portal that answers S3's GET": Broken(
-        "the response is not from AWS", ("inspect", "s3://uploads/a.iso"), answers=(PORTAL,)
+    "a portal that responds to S3's HEAD": Broken(
+        "the response is not from AWS", ("event", "s3://uploads/a.iso"), responses=(PORTAL,)
     ),
-    "an answer that is cut off": Broken("the response is not from AWS", answers=(CUT_OFF,)),
-    "TLS that is looked into": Broken("AWS_CA_BUNDLE", tls=True, answers=(stack(),)),
+    "a portal that responds to S3's GET": Broken(
+        "the response is not from AWS", ("inspect", "s3://uploads/a.iso"), responses=(PORTAL,)
+    ),
+    "a response that is cut off": Broken("the response is not from AWS", responses=(CUT_OFF,)),
+    "a proxy that inspects TLS": Broken("AWS_CA_BUNDLE", tls=True, responses=(stack(),)),
     "a bundle that is not there": Broken(
         "AWS_CA_BUNDLE",
         environ={**KEYS, "AWS_CA_BUNDLE": "{home}/missing.pem"},
         tls=True,
-        answers=(stack(),),
+        responses=(stack(),),
     ),
     # Responses of AWS
     "HEAD's bare 400": Broken(
-        "the token has expired", ("event", "s3://uploads/a.iso"), answers=((400, "", ""),)
+        "the token has expired", ("event", "s3://uploads/a.iso"), responses=((400, "", ""),)
     ),
     "HEAD's bare 403": Broken(
-        "s3:GetObject", ("event", "s3://uploads/a.iso"), answers=((403, "", ""),)
+        "s3:GetObject", ("event", "s3://uploads/a.iso"), responses=((403, "", ""),)
     ),
     "a right that is missing": Broken(
-        "request that permission", answers=(error("AccessDenied", status=403),)
+        "request that permission", responses=(error("AccessDenied", status=403),)
     ),
-    "a throttle": Broken("try again in a minute", answers=(error("Throttling"),)),
-    "a service that is broken": Broken("try again in a minute", answers=((500, "", ""),)),
+    "a throttle": Broken("try again in a minute", responses=(error("Throttling"),)),
+    "a service that is broken": Broken("try again in a minute", responses=((500, "", ""),)),
     "settings that cannot be decrypted": Broken(
         "kms:Decrypt",
         ("inspect", "{home}/a.iso", "--stack", "isodrop"),
-        answers=(stack(), undecryptable()),
+        responses=(stack(), undecryptable()),
     ),
     # The machine
     "a standard output that is closed": Broken(
@@ -220,21 +222,21 @@ BROKEN = {
     ),
     "a key that is not UTF-8": Broken("is not UTF-8", ("status", os.fsdecode(b"win\xff.iso"))),
     "a file name that is not UTF-8": Broken(
-        "--key", ("upload", "{home}/" + os.fsdecode(b"win\xff.iso")), answers=(stack(),)
+        "--key", ("upload", "{home}/" + os.fsdecode(b"win\xff.iso")), responses=(stack(),)
     ),
     "a file that is not there": Broken(
-        "no such file", ("upload", "{home}/missing.iso"), answers=(stack(), DENIED)
+        "no such file", ("upload", "{home}/missing.iso"), responses=(stack(), DENIED)
     ),
     "a folder instead of a file": Broken("this is a directory", ("inspect", "{home}")),
 }
 
 
-def serve(answers: tuple[Answer, ...], certificate: Path | None) -> ThreadingHTTPServer:
-    """Answer requests on the loopback address, one at a time."""
-    left = list(answers)
+def serve(responses: tuple[HttpResponse, ...], certificate: Path | None) -> ThreadingHTTPServer:
+    """HttpResponse requests on the loopback address, one at a time."""
+    left = list(responses)
 
     class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+        def respond(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, kind, body = left.pop(0) if len(left) > 1 else left[0]
             self.send_response_only(status)
@@ -244,7 +246,7 @@ def serve(answers: tuple[Answer, ...], certificate: Path | None) -> ThreadingHTT
             if self.command != "HEAD":
                 self.wfile.write(body.encode())
 
-        do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
+        do_GET = do_HEAD = do_POST = respond  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
             """Print nothing."""
@@ -305,8 +307,8 @@ def run(tmp_path: Path, certificate: Path) -> Iterator[Run]:
             **BYTECODE,
             **{name: at_home(value) for name, value in broken.environ.items()},
         }
-        if broken.answers:
-            servers.append(serve(broken.answers, certificate if broken.tls else None))
+        if broken.responses:
+            servers.append(serve(broken.responses, certificate if broken.tls else None))
             scheme = "https" if broken.tls else "http"
             environ["AWS_ENDPOINT_URL"] = f"{scheme}://127.0.0.1:{servers[-1].server_port}"
         command: Any = [*ISODROP, *map(at_home, broken.arguments)]
@@ -346,7 +348,7 @@ def test_there_are_at_least_thirty_of_them() -> None:
 
 
 def test_debug_shows_where_it_went_wrong(run: Run) -> None:
-    ended = run(Broken("", ("list", "--debug"), answers=(PORTAL,)))
+    ended = run(Broken("", ("list", "--debug"), responses=(PORTAL,)))
 
     assert "Traceback" in ended.stderr
     assert "ResponseParserError" in ended.stderr

@@ -33,7 +33,9 @@ def run(*uploads: Upload, **how: Any) -> FinalState:
     end = Simulation(schedule).run()
     assert (
         find_violations(
-            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+            end,
+            max_consecutive_failures=MAX_CONSECUTIVE_FAILURES,
+            retries_suffice=schedule.retries_suffice,
         )
         == []
     )

@@ -73,21 +73,21 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def event(server: CloudFormation, kind: str, address: str = "") -> dict[str, Any]:
     return {
         "RequestType": kind,
-        "ResponseURL": address or f"http://127.0.0.1:{server.server_port}/answer?Signature=s",
+        "ResponseURL": address or f"http://127.0.0.1:{server.server_port}/response?Signature=s",
         "StackId": "stack",
         "RequestId": "request",
         "LogicalResourceId": "EmptyStagingBucket",
     }
 
 
-def test_the_answer_has_no_content_type_for_its_address_is_signed_so(
+def test_the_response_is_sent_without_a_content_type_as_its_url_requires(
     cloudformation: CloudFormation, handler: Any
 ) -> None:
     handler(event(cloudformation, "Create"), CONTEXT)
-    ((path, headers, answer),) = cloudformation.requests
-    assert path == "/answer?Signature=s"
+    ((path, headers, response),) = cloudformation.requests
+    assert path == "/response?Signature=s"
     assert headers["content-type"] == ""
-    assert answer == {
+    assert response == {
         "Status": "SUCCESS",
         "PhysicalResourceId": "staging",
         "StackId": "stack",
@@ -107,14 +107,14 @@ def test_on_deletion_the_bucket_is_emptied(cloudformation: CloudFormation, handl
     assert cloudformation.requests[0][2]["Status"] == "SUCCESS"
 
 
-def test_a_bucket_that_cannot_be_emptied_is_answered_too(
+def test_a_bucket_that_cannot_be_emptied_is_reported(
     cloudformation: CloudFormation, handler: Any
 ) -> None:
     handler(event(cloudformation, "Delete"), CONTEXT)
     assert cloudformation.requests[0][2]["Status"] == "FAILED"
 
 
-def test_an_answer_that_is_refused_is_an_error(
+def test_a_response_that_is_refused_is_an_error(
     cloudformation: CloudFormation, handler: Any
 ) -> None:
     cloudformation.status = 403

@@ -81,4 +81,4 @@ def test_an_invalid_terminal_width_still_shows_all(
     main(["names", "Win11_24H2_English_x64.iso"])
 
     assert "24H2" in screen.getvalue()
-    assert "\x1b[3" not in screen.getvalue(), "no colour"
+    assert "\x1b[3" not in screen.getvalue(), "no color"

@@ -334,7 +334,7 @@ def test_an_outdated_writer_does_not_overwrite_the_ledger(ledger: Ledger) -> Non
         assert stored.status is AttemptStatus.SUBMITTED
 
 
-def test_an_answer_once_written_is_the_answer(ledger: Ledger) -> None:
+def test_a_written_answer_is_never_replaced(ledger: Ledger) -> None:
     run = claimed(ledger)
 
     first, first_is_new = ledger.record_answer(run, '{"a": 1}', EndedBuilds(), NOW)

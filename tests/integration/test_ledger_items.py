@@ -42,12 +42,12 @@ def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, decis
     ledger.record_decision(run, decision)
     before = read(ledger, run)
 
-    change(ledger, key_of_run(run), "SET colour = :colour, schemaVersion = :v", colour="red", v=2)
+    change(ledger, key_of_run(run), "SET color = :color, schemaVersion = :v", color="red", v=2)
     item = ledger.table.get_item(Key=key_of_run(run))["Item"]
     for name in ("upload", "decision"):
-        inner = str(item[name]).replace('"message"', '"colour": "red", "message"')
-        inner = inner.replace('"size"', '"colour": "red", "size"')
-        inner = inner.replace('"image_index"', '"colour": "red", "image_index"')
+        inner = str(item[name]).replace('"message"', '"color": "red", "message"')
+        inner = inner.replace('"size"', '"color": "red", "size"')
+        inner = inner.replace('"image_index"', '"color": "red", "image_index"')
         assert inner != item[name]
         change(ledger, key_of_run(run), f"SET {name} = :text", text=inner)
 

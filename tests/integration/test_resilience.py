@@ -36,7 +36,9 @@ def run(
     end = Simulation(schedule, **how).run()
     assert (
         find_violations(
-            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+            end,
+            max_consecutive_failures=MAX_CONSECUTIVE_FAILURES,
+            retries_suffice=schedule.retries_suffice,
         )
         == []
     )
@@ -164,7 +166,7 @@ CALLS_OF_AN_IMPORT = [
 
 @pytest.mark.parametrize("call", CALLS_OF_AN_IMPORT, ids=str)
 def test_an_object_replaced_during_its_import_is_imported_too(call: tuple[str, int]) -> None:
-    end = run(Upload(0, "a.iso", "long"), during={call: Upload(0, "a.iso", "two")})
+    end = run(Upload(0, "a.iso", "long"), interruptions={call: Upload(0, "a.iso", "two")})
 
     assert answers(end) == [SUCCEEDED, SUCCEEDED]
     assert len(end.builds) == 2
@@ -174,7 +176,7 @@ def test_an_object_replaced_during_its_import_is_imported_too(call: tuple[str, i
 def test_a_version_deleted_during_its_import_is_reported_or_copied(call: tuple[str, int]) -> None:
     end = run(
         Upload(0, "a.iso", "long"),
-        during={call: OperatorAction(0, ActionKind.DELETE_VERSION, 0)},
+        interruptions={call: OperatorAction(0, ActionKind.DELETE_VERSION, 0)},
     )
 
     copied = CALLS_OF_AN_IMPORT.index(call) > CALLS_OF_AN_IMPORT.index(("s3.UploadPartCopy", 2))
@@ -323,7 +325,10 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer() -> None:
     end = Simulation(schedule).run()
 
     assert (
-        find_violations(end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=False) == []
+        find_violations(
+            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, retries_suffice=False
+        )
+        == []
     )
     assert answers(end) == ["internal-error"]
 
@@ -381,7 +386,7 @@ def test_a_token_whose_build_is_gone_is_reported_and_not_reused() -> None:
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),
         faults=[PlannedFault("imagebuilder.ImportDiskImage", FaultKind.KILLED_AFTER, 0)],
-        during={
+        interruptions={
             ("imagebuilder.ListImageBuildVersions", 1): OperatorAction(
                 0, ActionKind.DELETE_BUILD, 0
             )

@@ -138,7 +138,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_completed(
 
 
 @pytest.mark.parametrize("each", [SIZE, SMALL])
-def test_the_same_bytes_uploaded_by_another_tool_are_recognised(
+def test_the_same_bytes_uploaded_by_another_tool_are_recognized(
     transfer: Callable[..., ResumableUpload], path: Path, each: int
 ) -> None:
     one = transfer()

@@ -18,14 +18,14 @@ BIG = bytes(range(256)) * ((START + LENGTH) // 256 + 1000)
 
 
 def put(session: boto3.Session, key: str, body: bytes, **metadata: str) -> Upload:
-    answer = session.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
+    response = session.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
     return Upload(
         bucket=BUCKET,
         key=key,
-        etag=answer["ETag"].strip('"'),
+        etag=response["ETag"].strip('"'),
         size=len(body),
         sequencer="1",
-        version_id=answer["VersionId"],
+        version_id=response["VersionId"],
     )
 
 

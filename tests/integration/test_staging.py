@@ -17,7 +17,7 @@ from isodrop.domain.run import AttemptStatus
 from isodrop.errors import TransientError
 from isodrop.services.intake import NextStep
 from isodrop_local.iso_maker import server_editions
-from isodrop_local.s3_multipart import Behaviour
+from isodrop_local.s3_multipart import Behavior
 from tests.integration.conftest import BUCKET, STAGING
 from tests.support.harness import ImportHarness
 
@@ -174,9 +174,9 @@ def test_an_interrupted_copy_is_resumed(harness: ImportHarness, operation: str) 
 
 @pytest.mark.parametrize("again", [False, True], ids=["NoSuchUpload", "answered again"])
 def test_a_completion_whose_response_was_lost_is_found(
-    harness: ImportHarness, s3_behaviour: Behaviour, *, again: bool
+    harness: ImportHarness, s3_behavior: Behavior, *, again: bool
 ) -> None:
-    s3_behaviour.repeats_response = again
+    s3_behavior.repeats_response = again
     upload = harness.upload()
     lose(harness, "CompleteMultipartUpload")
     with pytest.raises(TransientError):

@@ -51,10 +51,10 @@ def put(s3: Any, bucket: str, key: str, data: bytes, upload: Upload) -> tuple[st
         part = {**where, "UploadId": made["UploadId"]}
         sent = s3.upload_part(**part, PartNumber=1, Body=data)
         parts = {"Parts": [{"PartNumber": 1, "ETag": sent["ETag"]}]}
-        answer = s3.complete_multipart_upload(**part, MultipartUpload=parts)
+        response = s3.complete_multipart_upload(**part, MultipartUpload=parts)
     else:
-        answer = s3.put_object(**where, Body=data, Metadata=metadata)
-    return answer["ETag"].strip('"'), answer["VersionId"]
+        response = s3.put_object(**where, Body=data, Metadata=metadata)
+    return response["ETag"].strip('"'), response["VersionId"]
 
 
 def uploaded_iso(upload: Upload, key: str, version: str) -> UploadedIso:

@@ -59,7 +59,7 @@ class Mutant:
     Attributes
     ----------
     name : str
-        The wrong behaviour.
+        The wrong behavior.
     file, old, new : str
         The file, the code to replace, which must occur once, and its replacement.
     """

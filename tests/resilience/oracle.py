@@ -157,7 +157,7 @@ class FinalState:
 
 
 def find_violations(
-    end: FinalState, *, max_consecutive_failures: int, patient: bool = True
+    end: FinalState, *, max_consecutive_failures: int, retries_suffice: bool = True
 ) -> list[str]:
     """List the violations of the guarantees, a sentence each.
 
@@ -166,15 +166,15 @@ def find_violations(
     end : FinalState
     max_consecutive_failures : int
         How many builds of one import may fail in a row.
-    patient : bool
+    retries_suffice : bool
         Whether no fault lasted longer than isodrop retries; then no answer may have a code of
         infrastructure errors.
     """
     return [
-        *_check_answers(end, patient=patient),
+        *_check_answers(end, retries_suffice=retries_suffice),
         *_check_builds(end, max_consecutive_failures),
         *_check_distributions(end, max_consecutive_failures),
-        *_check_all_has_ended(end, patient=patient),
+        *_check_all_has_ended(end, retries_suffice=retries_suffice),
         *_check_copies(end),
         *_check_budget(end),
         *(f"Image Builder saw: {violation}" for violation in end.violations),
@@ -192,7 +192,7 @@ def _answers(end: FinalState) -> Mapping[tuple[str, int], list[Json]]:
     return {about: [*by_content.values()] for about, by_content in found.items()}
 
 
-def _check_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
+def _check_answers(end: FinalState, *, retries_suffice: bool) -> Iterator[str]:
     answers = _answers(end)
     ids: dict[str, tuple[str, int]] = {}
     expected_runs = [
@@ -211,7 +211,7 @@ def _check_answers(end: FinalState, *, patient: bool) -> Iterator[str]:
             if ids.setdefault(event_id, (run.version, request)) != (run.version, request):
                 yield f"two uploads have an answer with the eventId {event_id}"
             message = answer["detail"]["data"].get("message")
-            if patient and _is_excused(end, answer["detail"]["data"]):
+            if retries_suffice and _is_excused(end, answer["detail"]["data"]):
                 yield f"{name} failed for a transient reason, {_short(answer)}: {message}"
             for wrong in _check_answer(end, run, answer):
                 yield f"{name}: {wrong}"
@@ -424,9 +424,9 @@ def _statuses(build: Json) -> frozenset[str]:
     return frozenset(each["status"] for each in build["history"])
 
 
-def _check_all_has_ended(end: FinalState, *, patient: bool) -> Iterator[str]:
+def _check_all_has_ended(end: FinalState, *, retries_suffice: bool) -> Iterator[str]:
     for arn, status in end.executions.items():
-        if status == "RUNNING" or (patient and status not in {"SUCCEEDED", "ABORTED"}):
+        if status == "RUNNING" or (retries_suffice and status not in {"SUCCEEDED", "ABORTED"}):
             yield f"{arn} is {status}"
     if end.undelivered:
         yield f"{end.undelivered} events are in the dead-letter queue"

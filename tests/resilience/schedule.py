@@ -212,7 +212,7 @@ class Schedule:
         return any(each.fault().kill_caller for each in self.faults)
 
     @property
-    def patient(self) -> bool:
+    def retries_suffice(self) -> bool:
         """Whether no function dies more often than the state machine retries it."""
         deaths = (each.times for each in self.faults if each.fault().kill_caller)
         return sum(deaths) <= MAX_DEATHS

@@ -98,7 +98,7 @@ class Simulation(SimulatedServices):
     schedule : Schedule
     trace : callable, optional
         Gets a line for each call and its result, for people.
-    during : mapping, optional
+    interruptions : mapping, optional
         An upload or action at the moment of a call, by the call's name and number, from 1.
     kill : tuple of int and bool, optional
         The number of the call, from 1, at which its function is killed; and whether after it.
@@ -115,7 +115,7 @@ class Simulation(SimulatedServices):
         schedule: Schedule,
         trace: Callable[[str], None] | None = None,
         *,
-        during: Mapping[tuple[str, int], Upload | OperatorAction] | None = None,
+        interruptions: Mapping[tuple[str, int], Upload | OperatorAction] | None = None,
         kill: tuple[int, bool] | None = None,
         parameters: Mapping[str, int] | None = None,
         speed: float = 1.0,
@@ -124,7 +124,7 @@ class Simulation(SimulatedServices):
         self._max_seconds = max_seconds
         self.schedule = schedule
         self.sent: Counter[str] = Counter()
-        self._during = during or {}
+        self._interruptions = interruptions or {}
         self._kill = kill
         self._parameters = {**PARAMETERS, **(parameters or {})}
         self._speed = speed
@@ -285,14 +285,14 @@ class Simulation(SimulatedServices):
         return Datetime
 
     def _due(self, service: str, operation: str) -> Fault | None:
-        """Return the fault of a call, if any; first perform what is planned during the call."""
+        """Return the fault of a call, if any; first make any planned interruption."""
         call = f"{service}.{operation}"
         self.sent[call] += 1
-        during = self._during.get((call, self.sent[call]))
-        if isinstance(during, OperatorAction):
-            self._act(during)
-        elif during is not None:
-            self._upload(during)
+        interruption = self._interruptions.get((call, self.sent[call]))
+        if isinstance(interruption, OperatorAction):
+            self._act(interruption)
+        elif interruption is not None:
+            self._upload(interruption)
         if self._kill is not None and self._kill[0] == self.sent.total():
             return Fault(
                 operation, LOST_RESPONSE, service=service, committed=self._kill[1], kill_caller=True

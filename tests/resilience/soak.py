@@ -51,7 +51,9 @@ class Outcome:
             if kind not in {"Started", "Progressed"}:
                 self.ends[f"{kind} {event['detail']['data'].get('code', '')}".strip()] += 1
         lines = find_violations(
-            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+            end,
+            max_consecutive_failures=MAX_CONSECUTIVE_FAILURES,
+            retries_suffice=schedule.retries_suffice,
         )
         if lines:
             self.violations[schedule.seed] = lines

@@ -111,7 +111,7 @@ def test_people_get_plain_lines_and_the_reason_of_a_rejection(run: Run, tmp_path
     assert "ISO Import Rejected: not-an-iso" in done.stdout
     assert '"code": "not-an-iso"' in done.stdout, "the answer in full"
     assert "What to do: " in done.stdout
-    assert "\033" not in done.stdout, "colours are for terminals"
+    assert "\033" not in done.stdout, "colors are for terminals"
 
 
 @pytest.mark.parametrize(
@@ -234,16 +234,16 @@ def test_a_failed_build_has_its_own_exit_code(
     assert "Sysprep was not amused." in capsys.readouterr().out
 
 
-def test_colours_are_for_terminals_that_want_them(
+def test_colors_are_for_terminals_that_want_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for terminal, no_colour, coloured in [(True, "", True), (True, "1", False), (False, "", False)]:
+    for terminal, no_color, colored in [(True, "", True), (True, "1", False), (False, "", False)]:
         monkeypatch.setattr(sys.stdout, "isatty", lambda answer=terminal: answer)
         monkeypatch.delenv("NO_COLOR", raising=False)
-        if no_colour:
-            monkeypatch.setenv("NO_COLOR", no_colour)
+        if no_color:
+            monkeypatch.setenv("NO_COLOR", no_color)
         ConsoleOutput().print_step("answer", "done", "good")
-        assert ("\033[32mdone" in capsys.readouterr().out) is coloured
+        assert ("\033[32mdone" in capsys.readouterr().out) is colored
 
 
 def test_a_repeated_event_is_shown_once_and_a_distribution_as_such(

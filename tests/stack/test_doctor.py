@@ -177,7 +177,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     "sweep-schedule": (
         "error",
         "is disabled: runs without an execution get no answer",
-        lambda p: p.client("events").disable_rule(Name=p.of["SweepEveryFewMinutes"]),
+        lambda p: p.client("events").disable_rule(Name=p.of["SweepSchedule"]),
     ),
     "report-build": (
         "error",
@@ -389,7 +389,7 @@ def test_missing_resources_are_named_and_no_check_stops_another(patient: Patient
     builder.delete_infrastructure_configuration(
         infrastructureConfigurationArn=patient.of["InfrastructureConfiguration"]
     )
-    schedule = patient.of["SweepEveryFewMinutes"]
+    schedule = patient.of["SweepSchedule"]
     targets = events.list_targets_by_rule(Rule=schedule)["Targets"]
     events.remove_targets(Rule=schedule, Ids=[each["Id"] for each in targets])
     events.delete_rule(Name=schedule)

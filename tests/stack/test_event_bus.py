@@ -24,14 +24,14 @@ def test_the_answer_comes_on_the_stacks_own_bus_and_on_no_other(
 
     answer = own_bus.wait_for_answer(own_bus.upload(make_iso(tmp_path / "win11.iso")))
 
-    assert own_bus.outputs["EventBus"] == "isodrop-events"
+    assert own_bus.outputs["EventBusName"] == "isodrop-events"
     assert answer["detail-type"] == "ISO Import Succeeded"
     assert default.events() == []
 
 
 def test_the_buss_policy_denies_publishing_to_all_but_two_roles(own_bus: LocalStack) -> None:
     """The emulator stores the policy without enforcing it; it was not verified on AWS."""
-    bus = own_bus.client("events").describe_event_bus(Name=own_bus.outputs["EventBus"])
+    bus = own_bus.client("events").describe_event_bus(Name=own_bus.outputs["EventBusName"])
     (statement,) = json.loads(bus["Policy"])["Statement"]
     resources = own_bus.client("cloudformation").describe_stack_resources(StackName="isodrop")
     roles = {

@@ -65,7 +65,7 @@ def test_a_subscriber_written_from_the_page_uses_the_ami_and_loses_none(
 ) -> None:
     code = (ROOT / "examples/subscriber/app.py").read_text().splitlines()
     assert len([line for line in code if line.strip()]) < 15
-    missed = example("subscriber", LayerArn=stack.outputs["LayerArn"])["MissedQueueUrl"]
+    missed = example("subscriber", LayerArn=stack.outputs["LayerArn"])["FailedEventsQueueUrl"]
     of_version_2 = json.loads((ROOT / "events/out/iso-import-succeeded.json").read_text())
     of_version_2["detail"]["metadata"]["schemaVersion"] = "2.0"
     function = stack.client("cloudformation").describe_stack_resource(
@@ -260,7 +260,7 @@ def test_workspaces_is_called_for_the_new_image_as_its_model_requires(
     request is validated with botocore's model of the service, including patterns.
     """
     stack = shell
-    infrastructure = stack.outputs["InfrastructureConfiguration"]
+    infrastructure = stack.outputs["InfrastructureConfigurationArn"]
     known = {"InfrastructureConfigurationArn": infrastructure, **verifying(stack)}
     function = example("workspaces", **known)["FunctionName"]
     made = stack.client("lambda").get_function_configuration(FunctionName=function)

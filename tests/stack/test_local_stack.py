@@ -74,7 +74,7 @@ def test_an_unknown_control_request_is_an_error(deployed: LocalStack) -> None:
 
 def test_an_emulator_also_listens_on_the_given_address() -> None:
     # The second address of the loopback interface replaces a bridge's, and is otherwise unused.
-    with LocalStack(also=["127.0.0.2"]) as stack:
+    with LocalStack(extra_addresses=["127.0.0.2"]) as stack:
         port = int(stack.endpoint.rpartition(":")[2])
         with socket.create_connection(("127.0.0.2", port), 5):
             pass

@@ -87,7 +87,7 @@ def test_the_alarms_exist_and_aws_counts_their_metrics(stack: LocalStack) -> Non
     assert sorted(alarm["AlarmName"] for alarm in alarms) == sorted(
         f"{stack.name}-{section}" for section in sections
     )
-    assert ("Errors", "FunctionName", stack.outputs["SweepFunction"]) in counted
+    assert ("Errors", "FunctionName", stack.outputs["SweepFunctionName"]) in counted
     assert cloudwatch.get_dashboard(DashboardName=stack.outputs["DashboardName"])["DashboardBody"]
 
 

@@ -157,7 +157,9 @@ def test_no_guarantee_is_violated_while_processes_are_killed(
 
     assert (
         find_violations(
-            end, max_consecutive_failures=MAX_CONSECUTIVE_FAILURES, patient=schedule.patient
+            end,
+            max_consecutive_failures=MAX_CONSECUTIVE_FAILURES,
+            retries_suffice=schedule.retries_suffice,
         )
         == []
     )

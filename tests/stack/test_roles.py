@@ -371,7 +371,7 @@ def test_operators_cancel_no_build_of_others(them: LocalStack, theirs: boto3.Ses
         semanticVersion="1.0.0",
         platform="Windows",
         osVersion="Microsoft Windows 11",
-        infrastructureConfigurationArn=them.outputs["InfrastructureConfiguration"],
+        infrastructureConfigurationArn=them.outputs["InfrastructureConfigurationArn"],
         executionRole="arn:aws:iam::123456789012:role/theirs",
         uri=f"s3://{LISTS}/theirs.iso",
         clientToken="theirs",

@@ -44,8 +44,8 @@ def target(emulator: LocalStack) -> str:
 
 
 def a_world(emulator: LocalStack, source: str, target: str, put: Put) -> Iterator[S3Setup]:
-    yield S3Setup(emulator.client("s3"), source, target, put, emulator.s3_behaviour)
-    emulator.s3_behaviour(repeats_response=False, small_ranges=True)
+    yield S3Setup(emulator.client("s3"), source, target, put, emulator.s3_behavior)
+    emulator.s3_behavior(repeats_response=False, small_ranges=True)
 
 
 class TestInMemory(S3CopyTests):

@@ -54,7 +54,7 @@ def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
     (target,) = stack.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
 
     assert (rule["ScheduleExpression"], rule["State"]) == ("rate(15 minutes)", "ENABLED")
-    assert target["Arn"].endswith(f":{stack.outputs['SweepFunction']}")
+    assert target["Arn"].endswith(f":{stack.outputs['SweepFunctionName']}")
 
 
 def test_an_iso_uploaded_while_the_rule_was_off_is_swept(

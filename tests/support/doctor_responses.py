@@ -29,7 +29,7 @@ PHYSICAL = {
     "ReportBuildRole": "report-build-role",
     "Sweep": "sweep",
     "SweepRole": "sweep-role",
-    "SweepEveryFewMinutes": "the-schedule",
+    "SweepSchedule": "the-schedule",
     "LedgerTable": "the-ledger",
     "DeadLetterQueue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/undelivered",
 }
@@ -41,7 +41,7 @@ STACK = {
     "Outputs": [
         {"OutputKey": "UploadBucketName", "OutputValue": "uploads"},
         {"OutputKey": "StagingBucketName", "OutputValue": "the-copies"},
-        {"OutputKey": "EventBus", "OutputValue": "default"},
+        {"OutputKey": "EventBusName", "OutputValue": "default"},
     ],
 }
 DISTRIBUTION = ARN.format("imagebuilder", "distribution-configuration/ours")

@@ -240,7 +240,7 @@ class ImportHarness:
         if not self.machine_arn:
             made = self.client("stepfunctions").create_state_machine(
                 name="ImportStateMachine",
-                roleArn=f"arn:aws:iam::{ACCOUNT}:role/import-machine",
+                roleArn=f"arn:aws:iam::{ACCOUNT}:role/import-state-machine",
                 definition='{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}',
             )
             self.machine_arn = made["stateMachineArn"]

@@ -15,7 +15,7 @@ from moto.core.responses import ActionResult
 from moto.s3 import models, responses
 
 from isodrop_local.s3_multipart import (
-    Behaviour,
+    Behavior,
     Part,
     S3ResponseError,
     Target,
@@ -43,22 +43,22 @@ _delete_object = models.S3Backend.delete_object
 
 
 @contextmanager
-def real_multipart() -> Iterator[Behaviour]:
+def real_multipart() -> Iterator[Behavior]:
     """Patch moto within ``mock_aws()``, as the fixture ``session`` does.
 
     Yields
     ------
-    Behaviour
+    Behavior
         What a test may change, except for the minimum size of parts, which is
         ``moto.s3.models.S3_UPLOAD_PART_MIN_SIZE``.
     """
-    behaviour = Behaviour()
+    behavior = Behavior()
 
     def post(self: Any, *arguments: Any) -> HttpResponse:
-        return _post(self, behaviour, *arguments)
+        return _post(self, behavior, *arguments)
 
     def copy(self: Any) -> HttpResponse:
-        return upload_part_copy(self, behaviour)
+        return upload_part_copy(self, behavior)
 
     new = {
         "upload_part": _refusing(upload_part),
@@ -73,18 +73,18 @@ def real_multipart() -> Iterator[Behaviour]:
         for name, function in new.items():
             stack.enter_context(patch.object(_S3, name, function))
         stack.enter_context(patch.object(models.S3Backend, "delete_object", delete_object))
-        yield behaviour
+        yield behavior
 
 
 def _refusing(function: Any) -> Any:
-    def answer(*args: Any) -> HttpResponse:
+    def respond(*args: Any) -> HttpResponse:
         try:
-            answered: HttpResponse = function(*args)
+            response: HttpResponse = function(*args)
         except S3ResponseError as refusal:
             return refusal.to_response()
-        return answered
+        return response
 
-    return answer
+    return respond
 
 
 def _multipart(self: Any) -> Any:
@@ -129,7 +129,7 @@ def upload_part(self: Any) -> HttpResponse:
     return status, response_headers, body
 
 
-def upload_part_copy(self: Any, behaviour: Behaviour) -> HttpResponse:
+def upload_part_copy(self: Any, behavior: Behavior) -> HttpResponse:
     """Copy a range of the requested version, and return the checksum of the copied bytes."""
     multipart, headers = _multipart(self), lower_keys(self.headers)
     number = check_part_number(self._get_param("partNumber"))
@@ -146,7 +146,7 @@ def upload_part_copy(self: Any, behaviour: Behaviour) -> HttpResponse:
         raise S3ResponseError(404, f"NoSuch{kind}", message)
     check_source(headers, source.etag)
     span = headers.get("x-amz-copy-source-range")
-    start, stop = copied_range(span, source.contentsize, behaviour)
+    start, stop = copied_range(span, source.contentsize, behavior)
     data = source.value[start:stop]
     part = multipart.set_part(number, data)
     copied = {"ETag": part.etag, "LastModified": part.last_modified_ISO8601}
@@ -156,7 +156,7 @@ def upload_part_copy(self: Any, behaviour: Behaviour) -> HttpResponse:
     result = {"CopyPartResult": copied}
     if source.version_id != "null":
         result["CopySourceVersionId"] = source.version_id
-    return _answered(self, "UploadPartCopy", result)
+    return _response(self, "UploadPartCopy", result)
 
 
 def list_parts(self: Any) -> HttpResponse:
@@ -188,14 +188,14 @@ def list_parts(self: Any) -> HttpResponse:
             for part in page
         ],
     }
-    return _answered(self, "ListParts", result)
+    return _response(self, "ListParts", result)
 
 
 def abort_multipart_upload(self: Any) -> HttpResponse:
     """Abort the upload only if it has this key."""
     _multipart(self)
-    answer: HttpResponse = _abort_multipart_upload(self)
-    return answer
+    response: HttpResponse = _abort_multipart_upload(self)
+    return response
 
 
 def list_multipart_uploads(self: Any) -> HttpResponse:
@@ -220,10 +220,10 @@ def list_multipart_uploads(self: Any) -> HttpResponse:
             for each in uploads
         ],
     }
-    return _answered(self, "ListMultipartUploads", result)
+    return _response(self, "ListMultipartUploads", result)
 
 
-def _post(self: Any, behaviour: Behaviour, *arguments: Any) -> HttpResponse:
+def _post(self: Any, behavior: Behavior, *arguments: Any) -> HttpResponse:
     """Create an upload, or complete one."""
     request, body, bucket, query, key = arguments
     headers = lower_keys(request.headers)
@@ -241,7 +241,7 @@ def _post(self: Any, behaviour: Behaviour, *arguments: Any) -> HttpResponse:
         is_completed = (
             current and current.multipart and current.multipart.id == query["uploadId"][0]
         )
-        if is_completed and behaviour.repeats_response:
+        if is_completed and behavior.repeats_response:
             return _completed(self, current)
         multipart = _multipart(self)
         if _algorithm(multipart) == "SHA256":
@@ -271,7 +271,7 @@ def _completed(self: Any, key: Any) -> HttpResponse:
         result |= {"ChecksumSHA256": _composite(key), "ChecksumType": "COMPOSITE"}
     if key.version_id != "null":
         result["VersionId"] = key.version_id
-    return _answered(self, "CompleteMultipartUpload", result)
+    return _response(self, "CompleteMultipartUpload", result)
 
 
 def _composite(key: Any) -> str:
@@ -281,8 +281,8 @@ def _composite(key: Any) -> str:
 
 def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> HttpResponse:
     """Return the object's checksum and its type only if requested."""
-    answer: HttpResponse = _head_object(self, bucket, query, key, headers)
-    response_headers = answer[1]
+    response: HttpResponse = _head_object(self, bucket, query, key, headers)
+    response_headers = response[1]
     response_headers.pop("x-amz-checksum-type", None)
     if "x-amz-checksum-sha256" in response_headers and "partNumber" not in query:
         version = query.get("versionId", [None])[0]
@@ -290,7 +290,7 @@ def head_object(self: Any, bucket: str, query: Any, key: str, headers: Any) -> H
         if found.checksum_type == "COMPOSITE":
             response_headers["x-amz-checksum-sha256"] = _composite(found)
         response_headers["x-amz-checksum-type"] = found.checksum_type or "FULL_OBJECT"
-    return answer
+    return response
 
 
 def delete_object(self: Any, bucket: str, key: str, *args: Any, **more: Any) -> Any:
@@ -304,7 +304,7 @@ def delete_object(self: Any, bucket: str, key: str, *args: Any, **more: Any) -> 
     return done
 
 
-def _answered(self: Any, action: str, result: Mapping[str, Any]) -> HttpResponse:
+def _response(self: Any, action: str, result: Mapping[str, Any]) -> HttpResponse:
     self.data["Action"] = action
-    answer: HttpResponse = self.serialized(ActionResult(result))
-    return answer
+    response: HttpResponse = self.serialized(ActionResult(result))
+    return response

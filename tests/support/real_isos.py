@@ -31,7 +31,7 @@ from tests.support.builders import an_upload, some_settings
 
 ACCEPTED: Final = "accepted"
 NOTED: Final = "accepted with a note"
-SILENT: Final = "windows.iso"
+NEUTRAL_NAME: Final = "windows.iso"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Case:
     make: Callable[[], Image]
     outcome: str
     words: str
-    key: str = SILENT
+    key: str = NEUTRAL_NAME
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def decision(self) -> ImportPlan | Rejection:
@@ -119,7 +119,7 @@ def without_windows(spec: EditionSpec, **how: Any) -> Callable[[], Image]:
     return described([spec], (text[start:end], ""), **how)
 
 
-LOST: Final = (
+MISSING_ELEMENTS: Final = (
     ("<EDITIONID>Enterprise</EDITIONID>", ""),
     ("<INSTALLATIONTYPE>Client</INSTALLATIONTYPE>", ""),
     ("<LANGUAGE>en-US</LANGUAGE><DEFAULT>en-US</DEFAULT>", ""),
@@ -128,7 +128,7 @@ LOST: Final = (
 
 
 def raw_esd(*specs: EditionSpec) -> Callable[[], Image]:
-    """Make an ESD as in Microsoft's catalogue: Setup's files, Windows PE twice, Windows."""
+    """Make an ESD as in Microsoft's catalog: Setup's files, Windows PE twice, Windows."""
     every = (replace(SETUP, name="Windows Setup Media"), SETUP, SETUP, *specs)
     text = make_xml(every)
     start, end = text.index("<WINDOWS>"), text.index("</WINDOWS>") + len("</WINDOWS>")
@@ -153,7 +153,9 @@ def longer(make: Callable[[], Image]) -> Callable[[], Image]:
     return made
 
 
-def cut(part: float) -> Callable[[], Image]:
+def truncated(part: float) -> Callable[[], Image]:
+    """Make an ISO of which only the first part exists."""
+
     def make() -> Image:
         image = business()()
         return image.truncated(int(image.size * part))
@@ -161,7 +163,9 @@ def cut(part: float) -> Callable[[], Image]:
     return make
 
 
-def hole(place: str) -> Callable[[], Image]:
+def zeroed(place: str) -> Callable[[], Image]:
+    """Make an ISO with a block of zeros at a place."""
+
     def make() -> Image:
         image = business()()
         return image.with_bytes(image.places[place], bytes(2048))
@@ -336,7 +340,7 @@ CASES: Final = (
         "is an ESD",
     ),
     Case(
-        "ESD of Microsoft's catalogue, on an ISO",
+        "ESD of Microsoft's catalog, on an ISO",
         raw_esd(EDUCATION, PRO, ENTERPRISE),
         "esd-iso",
         "is an ESD",
@@ -356,7 +360,7 @@ CASES: Final = (
     # Images that lost their description
     Case(
         "an export without EDITIONID and more (tiny11, winutil)",
-        described([ENTERPRISE], *LOST),
+        described([ENTERPRISE], *MISSING_ELEMENTS),
         "unreadable-iso",
         "Image 1, 'Windows 11 Enterprise', on the ISO has no EDITIONID",
     ),
@@ -368,13 +372,13 @@ CASES: Final = (
     ),
     Case(
         "an image without INSTALLATIONTYPE",
-        described([ENTERPRISE], LOST[1]),
+        described([ENTERPRISE], MISSING_ELEMENTS[1]),
         "unreadable-iso",
         "has no INSTALLATIONTYPE",
     ),
     Case(
         "Pro, and an image without EDITIONID",
-        described([PRO, ENTERPRISE], LOST[0]),
+        described([PRO, ENTERPRISE], MISSING_ELEMENTS[0]),
         "no-such-edition",
         "Image 2, 'Windows 11 Enterprise', on the ISO has no EDITIONID",
     ),
@@ -401,16 +405,16 @@ CASES: Final = (
         "BUILD twice",
     ),
     # Incomplete, or not an ISO
-    Case("an interrupted download", cut(0.6), "truncated", "The object ends after"),
+    Case("an interrupted download", truncated(0.6), "truncated", "The object ends after"),
     Case(
         "zeros in place of the folder sources",
-        hole("/sources#"),
+        zeroed("/sources#"),
         "unreadable-iso",
         "only zeros",
     ),
     Case(
         "zeros in place of the start of install.wim",
-        hole("/sources/install.wim"),
+        zeroed("/sources/install.wim"),
         "unreadable-iso",
         "only zeros",
     ),

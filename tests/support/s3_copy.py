@@ -41,15 +41,15 @@ class S3Setup:
         The buckets' names; the target has no versions.
     put : callable
         Puts bytes under a key of the source bucket; returns version id and ETag.
-    set_behaviour : callable
-        Changes fields of ``Behaviour``.
+    set_behavior : callable
+        Changes fields of ``Behavior``.
     """
 
     s3: Any
     source: str
     target: str
     put: Callable[[str, bytes], tuple[str, str]]
-    set_behaviour: Callable[..., None]
+    set_behavior: Callable[..., None]
 
 
 @dataclass
@@ -277,7 +277,7 @@ class S3CopyTests:
         arguments = {"CopySourceRange": "bytes=0-4"}
         copied = copy.part(1, **arguments)["CopyPartResult"]
         assert copied["ChecksumSHA256"] == sha256(b"small")
-        s3_setup.set_behaviour(small_ranges=False)
+        s3_setup.set_behavior(small_ranges=False)
         assert refused(lambda: copy.part(1, **arguments)) == (400, "InvalidRequest")
         whole = s3_setup.s3.upload_part_copy(**copy.where, PartNumber=1, CopySource=copy.source)
         assert whole["CopyPartResult"]["ChecksumSHA256"] == sha256(b"small")
@@ -429,7 +429,7 @@ class S3CopyTests:
         self, s3_setup: S3Setup, copy: Copy
     ) -> None:
         """For some time: https://github.com/adobe/S3Mock/issues/2586; no second object."""
-        s3_setup.set_behaviour(repeats_response=True)
+        s3_setup.set_behavior(repeats_response=True)
         parts = copy.parts()
         first = copy.complete(parts)
         again = copy.complete(parts)

@@ -22,7 +22,7 @@ CONDITIONS = {
         [
             "ReadUploads",
             "StageCopies",
-            "DistinguishMissingCopies",
+            "ListStagingBucket",
             "HeadObjects",
             "DeleteCopies",
             "TagObjects",
@@ -32,7 +32,7 @@ CONDITIONS = {
         ],
         IN_THIS_ACCOUNT,
     ),
-    **dict.fromkeys(["DistinguishMissingUploads", "ListUploads"], BELOW_THE_PREFIX),
+    **dict.fromkeys(["ListUploadBucket", "ListUploads"], BELOW_THE_PREFIX),
     **dict.fromkeys(["ImportDiskImage", "DistributeImage", "TagAmis"], OF_THIS_STACK),
     "CancelBuilds": {"StringEquals": {"aws:ResourceTag/isodrop:stack": "isodrop"}},
     "RequestCancellations": {
@@ -70,7 +70,7 @@ def test_a_statement_has_its_condition_in_every_policy(sid: str) -> None:
 
 def test_without_a_prefix_no_condition_restricts_it() -> None:
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
-        statement = resolve().statement(role, "DistinguishMissingUploads")
+        statement = resolve().statement(role, "ListUploadBucket")
         assert statement
         assert statement["Condition"] == IN_THIS_ACCOUNT
 

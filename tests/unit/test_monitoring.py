@@ -52,7 +52,7 @@ SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "ActionRequired")}
 OF_A_RESOURCE: dict[str, set[str]] = {
     "QueueName": {"DeadLetterQueue.QueueName"},
     "StateMachineArn": {"ImportStateMachine"},
-    "RuleName": {"UploadRule", "SweepEveryFewMinutes"},
+    "RuleName": {"UploadRule", "SweepSchedule"},
     "FunctionName": {"ImportIso", "ReportBuild", "Sweep"},
     "service": {"isodrop"},
     "kind": {"Succeeded", "Failed", "Rejected"},
@@ -207,7 +207,7 @@ def test_the_table_of_idle_costs_counts_what_the_template_has() -> None:
         "isodrop's own metrics": ("0: a sweep that finds nothing writes none", 0),
         "dashboards": ("0 (`CreateDashboard=true`: 1 at $3.00)", 0),
         "sweeps, every quarter of an hour": (
-            f"{sweeps:,.0f} of a second at 512 MB, each with a listing of at most 20,000 versions",
+            f"{sweeps:,.0f} of one second at 512 MB, each listing at most 20,000 versions",
             round(sweeping, 2),
         ),
     }

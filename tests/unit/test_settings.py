@@ -12,7 +12,7 @@ ENVIRONMENT = {
     "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infra",
     "SUPPORTED_BUILDS": "22621, 26100",
     "ALLOWED_OVERRIDES": "edition,rebuild",
-    "IMAGE_TAGS": "team=desktop,cost centre=42=b",
+    "IMAGE_TAGS": "team=desktop,cost center=42=b",
     "MAX_CONSECUTIVE_FAILURES": "5",
     "SECURE_BOOT": "true",
     "EXECUTION_ROLE": "",
@@ -26,7 +26,7 @@ def test_the_environment_becomes_the_settings_of_every_import() -> None:
 
     assert settings.supported_builds == {22621, 26100}
     assert settings.allowed_overrides == {"edition", "rebuild"}
-    assert settings.tags == {"team": "desktop", "cost centre": "42=b"}
+    assert settings.tags == {"team": "desktop", "cost center": "42=b"}
     assert settings.secure_boot is True
     assert settings.allow_esd is False
     assert settings.execution_role is None, "an empty parameter is one that is not there"
@@ -42,7 +42,7 @@ def test_the_environment_becomes_the_settings_of_every_import() -> None:
         ({"MAX_CONSECUTIVE_FAILURES": "0"}, "MAX_CONSECUTIVE_FAILURES"),
         ({"SECURE_BOOT": "perhaps"}, "SECURE_BOOT"),
         ({"ALLOW_ESD": "perhaps"}, "ALLOW_ESD"),
-        ({"IMAGE_NAME_TEMPLATE": "windows-{colour}"}, "IMAGE_NAME_TEMPLATE"),
+        ({"IMAGE_NAME_TEMPLATE": "windows-{color}"}, "IMAGE_NAME_TEMPLATE"),
     ],
 )
 def test_a_wrong_variable_is_named(changes: dict[str, str], named: str) -> None:

@@ -9,12 +9,12 @@ from typing import Final
 from isodrop_local.packaging import PackageError
 from tools.audit import advisories, code, layer, templates
 from tools.audit.findings import AuditError, Outcome, read_exemptions
-from tools.licences import LicenceError
+from tools.licenses import LicenseError
 
 _EPILOG: Final = """\
 checkov     template.yaml and monitoring.yaml, as written and as transformed
 bandit      all code except tests
-licences    of everything that is shipped, against tools/licences.toml
+licenses    of everything that is shipped, against tools/licenses.toml
 sbom        the layer's bill of materials, against CycloneDX's schema
 pip-audit   published vulnerabilities of locked packages; needs the network
 
@@ -26,7 +26,7 @@ _libraries: Final = cache(layer.built_libraries)
 CHECKS: Final[Mapping[str, Callable[[], Outcome]]] = {
     "checkov": lambda: templates.check(read_exemptions("checkov")),
     "bandit": lambda: code.check(read_exemptions("bandit")),
-    "licences": lambda: layer.check_licences({"layer": _libraries(), "cli": layer.cli_libraries()}),
+    "licenses": lambda: layer.check_licenses({"layer": _libraries(), "cli": layer.cli_libraries()}),
     "sbom": lambda: layer.check_sbom(_libraries()),
     "pip-audit": lambda: advisories.check(read_exemptions("pip-audit")),
 }
@@ -56,7 +56,7 @@ def outcome_of(check: Callable[[], Outcome]) -> Outcome:
     """Run a check; one that cannot be run has failed."""
     try:
         return check()
-    except (AuditError, LicenceError, PackageError) as error:
+    except (AuditError, LicenseError, PackageError) as error:
         return Outcome("not audited", (str(error),))
 
 

@@ -1,4 +1,4 @@
-"""The layer's bill of materials, and the licences of everything that is shipped."""
+"""The layer's bill of materials, and the licenses of everything that is shipped."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from isodrop_local.packaging import make_layer
 from isodrop_local.template import ROOT
 from tools.audit.findings import AuditError, Outcome
 from tools.audit.programs import last_line, run
-from tools.licences import LicenceError, Policy, is_allowed, licence_of, read_policy
+from tools.licenses import LicenseError, Policy, is_allowed, license_of, read_policy
 from tools.sbom import SbomError, make_sbom, shipped
 
 _VALIDATOR = Path(__file__).with_name("validate_sbom.py")
@@ -85,7 +85,7 @@ def check_sbom(libraries: Mapping[str, Message]) -> Outcome:
         path = Path(folder, "sbom.cdx.json")
         try:
             path.write_bytes(make_sbom(libraries, b""))
-        except LicenceError as error:
+        except LicenseError as error:
             return Outcome("no bill of materials", (str(error),))
         done = run("python", _VALIDATOR, path)
     if done.returncode not in (0, 1):
@@ -94,33 +94,33 @@ def check_sbom(libraries: Mapping[str, Message]) -> Outcome:
     return Outcome(f"{len(libraries)} components, CycloneDX 1.6", problems)
 
 
-def check_licences(
+def check_licenses(
     parts: Mapping[str, Mapping[str, Message]], policy: Policy | None = None
 ) -> Outcome:
-    """Check the licences of the shipped libraries.
+    """Check the licenses of the shipped libraries.
 
     Parameters
     ----------
     parts : mapping
         The metadata of libraries by name, by ``layer`` and ``cli``.
     policy : Policy, optional
-        licences.toml by default.
+        licenses.toml by default.
     """
     policy = policy or read_policy()
     problems = []
-    unused = {(part, licence) for part in parts for licence in policy.allowed[part]}
+    unused = {(part, spdx) for part in parts for spdx in policy.allowed[part]}
     for part, libraries in parts.items():
         for name, metadata in libraries.items():
             try:
-                licence = licence_of(name, metadata, policy)
-            except LicenceError as error:
+                spdx = license_of(name, metadata, policy)
+            except LicenseError as error:
                 problems.append(str(error))
                 continue
-            unused -= {(part, each) for each in re.split(r"\s+(?:AND|OR)\s+", licence)}
-            if not is_allowed(licence, policy.allowed[part]):
-                problems.append(f"{name} is under {licence}, which is not allowed for {part}")
+            unused -= {(part, each) for each in re.split(r"\s+(?:AND|OR)\s+", spdx)}
+            if not is_allowed(spdx, policy.allowed[part]):
+                problems.append(f"{name} is under {spdx}, which is not allowed for {part}")
     names = {name for libraries in parts.values() for name in libraries}
-    problems += [f"{each}: no package of {part} has this licence" for part, each in sorted(unused)]
+    problems += [f"{each}: no package of {part} has this license" for part, each in sorted(unused)]
     problems += [
         f"{each}: stated, but not shipped" for each in sorted(policy.stated.keys() - names)
     ]

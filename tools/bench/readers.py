@@ -104,8 +104,8 @@ class BlockFile(io.RawIOBase):
         return self._blocks[number]
 
 
-def three_rounds(client: Client, _size: int, places: Places) -> bytes:
-    """Read only what is necessary, with all positions known: the lower limit."""
+def three_reads(client: Client, _size: int, places: Places) -> bytes:
+    """Read only what is necessary, at known offsets: the lower bound."""
     return [client.read(offset, length) for offset, length in places][-1]
 
 
@@ -140,7 +140,7 @@ def whole_object(client: Client, size: int, places: Places) -> bytes:
 Reader = Callable[[Client, int, Places], bytes]
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "three rounds, the limit": three_rounds,
+        "three reads at known offsets": three_reads,
         "isodrop": isodrop_reader,
         "pycdlib, blocks of 1 MiB": _by_pycdlib(1 << 20),
         "pycdlib, blocks of 64 KiB": _by_pycdlib(64 << 10),

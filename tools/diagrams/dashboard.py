@@ -28,8 +28,8 @@ UNIT: Final = 40
 """Pixels of one unit of the grid, which is 24 units wide."""
 _GAP: Final = 4
 _HOUR: Final = 3600
-# CloudWatch's colours; they are visible on light and dark backgrounds.
-_COLOURS: Final = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2")
+# CloudWatch's colors; they are visible on light and dark backgrounds.
+_COLORS: Final = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2")
 _MANY: Final = 40
 _LINE: Final = 22
 _STYLES: Final[Mapping[str, str]] = {
@@ -164,13 +164,13 @@ def _graph(
         titles.append({"text": "no data", "left": "center", "top": 92, "textStyle": nothing})
     sides = {_side(curve) for curve in curves}
     series = []
-    for curve, colour in zip(curves, cycle(_COLOURS)):
+    for curve, color in zip(curves, cycle(_COLORS)):
         points = curve.points
         if properties.get("stacked"):
             # In a stacked graph, a curve without a value in a period has no height there.
             hours = range(int(span[0]), int(span[1]), properties["period"])
             points = {at: points.get(at, 0.0) for at in hours}
-        series.append(_series(curve, points, colour, stacked=bool(properties.get("stacked"))))
+        series.append(_series(curve, points, color, stacked=bool(properties.get("stacked"))))
     return {
         "useUTC": True,
         "title": titles,
@@ -227,14 +227,14 @@ def _side(curve: Curve) -> str:
     return str(curve.style.get("yAxis", "left"))
 
 
-def _series(curve: Curve, points: Mapping[float, float], colour: str, *, stacked: bool) -> Json:
-    colour = curve.style.get("color", colour)
+def _series(curve: Curve, points: Mapping[float, float], color: str, *, stacked: bool) -> Json:
+    color = curve.style.get("color", color)
     return {
         "type": "line",
         "name": curve.label,
         "yAxisIndex": int(_side(curve) == "right"),
         "data": [[at * 1000, value] for at, value in sorted(points.items())],
-        "color": colour,
+        "color": color,
         "lineStyle": {"width": 1.5},
         "showSymbol": len(points) < _MANY,
         "symbol": "circle",

@@ -17,7 +17,7 @@ from tools.diagrams.themes import BAD, CARD, FONT, FORK, GOOD, INK, LINE, PAGE, 
 Json = dict[str, Any]
 _ANY: Final = "States.ALL"
 _WIDTH: Final = 26
-_COLOURS: Final[Mapping[str, str]] = {
+_COLORS: Final[Mapping[str, str]] = {
     "Task": WORK,
     "Pass": WORK,
     "Wait": SOFT,
@@ -189,7 +189,7 @@ def _transitions(state: Json) -> Iterator[tuple[str, Json]]:
 def _node(place: str, name: str, state: Json) -> Json:
     kind = state["Type"]
     attributes: Json = {
-        "color": _COLOURS[kind],
+        "color": _COLORS[kind],
         "label": {"html": _label(name, _describe_state(state))},
     }
     if kind == "Choice":

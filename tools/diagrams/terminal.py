@@ -28,12 +28,12 @@ _WIDTH: Final = 92
 _FONT_FACES: Final = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 
-class Camera(StepsView):
+class CapturedView(StepsView):
     """The view of one upload, captured in the middle of its build."""
 
-    def __init__(self, film: Console, title: str) -> None:
+    def __init__(self, recording: Console, title: str) -> None:
         super().__init__(Console(file=io.StringIO(), width=_WIDTH), utc_now, title)
-        self._film = film
+        self._recording = recording
         self._is_captured = False
 
     def show(self, event: ProgressEvent) -> None:
@@ -45,14 +45,14 @@ class Camera(StepsView):
 
     def capture(self) -> None:
         """Capture the view."""
-        self._film.print(self.render())
+        self._recording.print(self.render())
 
 
 def draw() -> None:
     """Upload an ISO, and draw what a terminal shows."""
     operations.WAIT_SECONDS = 0.3  # type: ignore[misc] # shortened like the build
-    film = Console(record=True, file=io.StringIO(), width=_WIDTH, force_terminal=True)
-    film.print("$ isodrop upload Win11.iso\n", style="bold", highlight=False)
+    recording = Console(record=True, file=io.StringIO(), width=_WIDTH, force_terminal=True)
+    recording.print("$ isodrop upload Win11.iso\n", style="bold", highlight=False)
     with (
         tempfile.TemporaryDirectory(prefix="isodrop-pictures-") as folder,
         LocalStack(wait_scale=0.005) as stack,
@@ -63,9 +63,9 @@ def draw() -> None:
         os.environ["AWS_ENDPOINT_URL"] = stack.endpoint
         found = Stack(boto3.Session(**credentials()), stack.outputs)
         run = FileUpload(found, path, path.name, {}, ResumeHint())
-        with Camera(film, f"{path.name} to {run.address}") as camera:
-            run.upload_and_follow(camera, force=False, follow=True)
-        film.print("\n… and finally\n", style="dim", highlight=False)
-        camera.capture()
-    drawn = film.export_svg(title="isodrop upload", theme=MONOKAI, unique_id="isodrop-upload")
+        with CapturedView(recording, f"{path.name} to {run.address}") as view:
+            run.upload_and_follow(view, force=False, follow=True)
+        recording.print("\n… and finally\n", style="dim", highlight=False)
+        view.capture()
+    drawn = recording.export_svg(title="isodrop upload", theme=MONOKAI, unique_id="isodrop-upload")
     PICTURE.write_text(_FONT_FACES.sub("", drawn))

@@ -1,7 +1,7 @@
-"""The colours of the drawn pictures, in light and dark themes.
+"""The colors of the drawn pictures, in light and dark themes.
 
-A picture is drawn in the light colours. For readers who prefer a dark theme, a style sheet in it
-replaces the colours that are listed here; no other colour changes.
+A picture is drawn in the light colors. For readers who prefer a dark theme, a style sheet in it
+replaces the colors that are listed here; no other color changes.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ WORK: Final = "#0969da"
 FORK: Final = "#9a6700"
 GOOD: Final = "#1a7f37"
 BAD: Final = "#cf222e"
-DARK_COLOURS: Final[Mapping[str, str]] = MappingProxyType(
+DARK_COLORS: Final[Mapping[str, str]] = MappingProxyType(
     {
         PAGE: "#161b22",
         CARD: "#0d1117",
@@ -37,10 +37,10 @@ FONT: Final = "Arial"
 
 
 def apply_themes(svg: str) -> str:
-    """Add the dark colours to a picture in the light ones."""
+    """Add the dark colors to a picture in the light ones."""
     rules = "".join(
         f'[{part}="{light}"]{{{part}:{dark}}}'
-        for light, dark in DARK_COLOURS.items()
+        for light, dark in DARK_COLORS.items()
         for part in ("fill", "stroke")
     )
     svg = svg[svg.index("<svg") :].replace(f'"{FONT}"', f'"{FONT},Helvetica,sans-serif"')

@@ -16,7 +16,7 @@ from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
 from isodrop_cli.stack import add_stack_options, find_stack
 from tools.probe.points import PROBES, Probe, Stack
-from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, POINT_DIFFERS, Point
+from tools.smoke.points import DIFFERS, MATCHES, NOT_OBSERVED, POINT_DIFFERS, Point
 
 _EPILOG: Final = """\
 exit status: 0 no point differs, 1 could not read the stack, 2 usage error,
@@ -83,7 +83,7 @@ def _check_permissions(context: CheckContext) -> Point:
     if skipped:
         return Point("permissions of the roles", expected, "; ".join(skipped), NOT_OBSERVED)
     return Point(
-        "permissions of the roles", expected, f"{len(found)} of {len(found)} allowed", HELD
+        "permissions of the roles", expected, f"{len(found)} of {len(found)} allowed", MATCHES
     )
 
 

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from isodrop.domain.arn import Arn
-from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED, Point
+from tools.smoke.points import DIFFERS, MATCHES, NOT_OBSERVED, Point
 
 MIB: Final = 1 << 20
 PART: Final = 5 * MIB
@@ -69,10 +69,10 @@ class Probe:
     def point(self, session: Any, stack: Stack) -> Point:
         """Verify it; an error counts as not observed."""
         try:
-            observed, held = self.request(session, stack)
+            observed, matches = self.request(session, stack)
         except (ClientError, BotoCoreError) as error:
             return Point(self.name, self.expected, str(error)[:300], NOT_OBSERVED)
-        return Point(self.name, self.expected, observed, HELD if held else DIFFERS)
+        return Point(self.name, self.expected, observed, MATCHES if matches else DIFFERS)
 
     def declined(self) -> Point:
         """Return the point if consent was refused."""
@@ -127,12 +127,12 @@ def rule_pattern(session: Any, stack: Stack) -> tuple[str, bool]:
     name = f"isodrop-probe-{uuid.uuid4().hex[:12]}"
     try:
         client.put_rule(Name=name, EventPattern=pattern, State="DISABLED")
-        observed, held = "accepted", True
+        observed, matches = "accepted", True
     except client.exceptions.InvalidEventPatternException as error:
         return str(error)[:300], False
     finally:
         client.delete_rule(Name=name)  # deleting a missing rule is no error
-    return observed, held
+    return observed, matches
 
 
 def part_checksums(session: Any, stack: Stack) -> tuple[str, bool]:

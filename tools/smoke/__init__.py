@@ -1,1 +1,1 @@
-"""One real import on a deployed stack, to verify undocumented behaviour: ``make smoke``."""
+"""One real import on a deployed stack, to verify undocumented behavior: ``make smoke``."""

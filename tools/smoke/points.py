@@ -1,4 +1,4 @@
-"""Undocumented behaviour that isodrop relies on: expected, observed, and whether it held. Pure."""
+"""Undocumented behavior that isodrop relies on: expected and observed. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,11 @@ from isodrop_cli.doctor.delivery import steps_counted
 
 History = Iterable[Mapping[str, Any]]
 
-HELD: Final = "held"
+MATCHES: Final = "matches"
 DIFFERS: Final = "differs"
 POINT_DIFFERS: Final = 5
 """The exit code of a program that found a difference."""
-NOT_OBSERVED: Final = "not seen"
+NOT_OBSERVED: Final = "not observed"
 
 _GET_IMAGE: Final = "aws-sdk:imagebuilder:getImage"
 _BUILDS_OF_25H2: Final = (26100, 26200)
@@ -28,7 +28,7 @@ class Point:
     ----------
     name, expected, observed : str
     result : str
-        ``held``, ``differs`` or ``not seen``.
+        ``matches``, ``differs`` or ``not observed``.
     """
 
     name: str
@@ -37,8 +37,10 @@ class Point:
     result: str
 
 
-def _make_point(name: str, expected: str, observed: str, held: bool | None) -> Point:
-    return Point(name, expected, observed, {None: NOT_OBSERVED, True: HELD, False: DIFFERS}[held])
+def _make_point(name: str, expected: str, observed: str, matches: bool | None) -> Point:
+    return Point(
+        name, expected, observed, {None: NOT_OBSERVED, True: MATCHES, False: DIFFERS}[matches]
+    )
 
 
 def token(when: str, build_arn: str, repeated_arn: str | None, why_not: str = "") -> Point:
@@ -70,8 +72,8 @@ def release(plan: ImportPlan) -> Point:
     """Report which build an ISO named 25H2 has."""
     expected = " or ".join(map(str, _BUILDS_OF_25H2))
     observed = f"{plan.release or 'no release'}: {plan.build}.{plan.revision}"
-    held = plan.build in _BUILDS_OF_25H2 if plan.release == "25H2" else None
-    return _make_point("build of a 25H2 ISO", expected, observed, held)
+    matches = plan.build in _BUILDS_OF_25H2 if plan.release == "25H2" else None
+    return _make_point("build of a 25H2 ISO", expected, observed, matches)
 
 
 def key(encryption: str | None, kind: str) -> Point:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _EPILOG: Final = """\
 The upload still gets its answer: Failed, with the code build-cancelled, or
 distribution-failed if its image was being distributed. An import that waits
-for a quota, or is throttled, ends when it is tried next.
+for a quota, or is throttled, is cancelled at its next retry.
 
 examples:
   isodrop cancel Win11.iso
@@ -53,7 +53,7 @@ def run(options: Namespace) -> ExitCode:
         history = operator.get_history(bucket, key, options.version_id)
         build_arn = operator.cancel(history, include_others=options.yes)
     if build_arn is None:
-        print("cancelled before its build started; the answer follows when it is tried next")
+        print("cancelled before its build started; the answer follows at its next retry")
     else:
         print(f"cancelling {build_arn}; the answer follows when the build has stopped")
     return ExitCode.OK

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from isodrop_cli.doctor import Finding
 
 _EPILOG: Final = """\
-The command changes nothing and incurs no cost. A check that you lack a
-permission for is a warning that names the permission; AWS's managed policy
-ReadOnlyAccess has all of them. In a pipe the output is one line per check,
-with these fields separated by tabs: level, check, message, remedy.
+The command changes nothing and incurs no cost. If you lack the permission for a
+check, it is a warning that names the permission; AWS's managed policy
+ReadOnlyAccess has all that are needed. In a pipe the output is one line per
+check, with these fields separated by tabs: level, check, message, remedy.
 The level is ok, warning or error.
 
 examples:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 FUNCTIONS: Final = {
-    "ImportIso": "ImportFunction",
-    "ReportBuild": "ReportFunction",
-    "Sweep": "SweepFunction",
+    "ImportIso": "ImportFunctionName",
+    "ReportBuild": "ReportFunctionName",
+    "Sweep": "SweepFunctionName",
 }
 """The functions' logical ids, and the outputs that have their names."""
 ENDPOINT: Final = "AWS_ENDPOINT_URL"

@@ -30,9 +30,10 @@ _EPILOG: Final = """\
 By default the object's ETag, size and version are read from S3. The same
 object gives the same event: invoking a function twice is a repeated delivery,
 and for an upload that the stack has processed nextStep is "skip". --sequencer
-simulates another upload of the object: pass any new word. The event then has no
-version id, which would identify the upload. --report prints the event for
-ReportBuild that follows the same event for ImportIso.
+simulates another upload of the object; pass another value each time. The event
+then has no version id, because that would identify the upload. --report prints
+the event that the state machine sends to ReportBuild after ImportIso has
+handled the upload.
 
 examples:
   isodrop event Win11.iso > event.json

@@ -87,7 +87,10 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
         "file", metavar="FILE", help="a file, an optical drive, or s3://bucket/key"
     )
     command.add_argument("--key", help="inspect as if uploaded under this key")
-    add_set(command, "override a value of the ISO, as isodrop upload does; may be repeated")
+    add_set(
+        command,
+        "override a value that is read from the ISO, as isodrop upload does; may be repeated",
+    )
     command.add_argument(
         "--metadata",
         metavar="KEY=VALUE",

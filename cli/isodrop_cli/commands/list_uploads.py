@@ -25,9 +25,10 @@ In a pipe the output is one line per run, with these fields separated by tabs;
 a field without a value is empty:
   {" ".join(COLUMNS)}
 The state is one of: {", ".join(STATES[:4])},
-{", ".join(STATES[4:])}. The run is 0 for an upload, and 1, 2, ... for
-each isodrop retry. On a terminal the runs of one upload are grouped below the
-latest one, and the last line shows how much of the build budget is used.
+{", ".join(STATES[4:])}. The run is 0 for the upload itself,
+and 1, 2, ... for each isodrop retry. On a terminal the runs of one upload are
+grouped below the latest one, and the last line shows how much of the build
+budget is used.
 
 examples:
   isodrop list

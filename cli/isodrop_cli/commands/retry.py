@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _EPILOG: Final = f"""\
 The upload is inspected again and gets another answer, with the next number in
 metadata.run. Overrides take precedence over the object's metadata, and the
-stack's AllowedOverrides does not restrict them; an empty value removes the
-object's own. The overrides are:
+stack's AllowedOverrides does not restrict them; an empty value removes an
+override from the object's metadata. The overrides are:
   {" ".join(RULES)}
 
 examples:
@@ -48,7 +48,10 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
         formatter_class=RawDescriptionHelpFormatter,
     )
     add_address(command)
-    add_set(command, "override a value of the ISO or of the object's metadata; may be repeated")
+    add_set(
+        command,
+        "override a value that is read from the ISO or from the object's metadata; may be repeated",
+    )
     command.add_argument("--wait", action="store_true", help="wait for the answer, and print it")
     command.add_argument("--json", action="store_true", help="print one JSON object")
     add_stack_options(command)

@@ -80,7 +80,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command.add_argument(
         "--key", help="the object's key (default: the stack's prefix and the file's name)"
     )
-    add_set(command, "override a value of the ISO; may be repeated")
+    add_set(command, "override a value that is read from the ISO; may be repeated")
     command.add_argument(
         "--sse",
         choices=("AES256", "aws:kms"),

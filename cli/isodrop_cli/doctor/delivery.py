@@ -40,7 +40,7 @@ def rule(context: CheckContext) -> CheckResult:
 
 def schedule(context: CheckContext) -> CheckResult:
     """Check the sweep's schedule; without it, runs without an execution get no answer."""
-    name = context.resource("SweepEveryFewMinutes")
+    name = context.resource("SweepSchedule")
     if found := _check_disabled(context, name, "runs without an execution get no answer"):
         return found
     function = context.arn("lambda", f"function:{context.resource('Sweep')}")
@@ -142,7 +142,7 @@ def dead_letter_queue(context: CheckContext) -> CheckResult:
 
 def event_bus(context: CheckContext) -> CheckResult:
     """Check that the event bus exists and accepts events."""
-    name = context.output("EventBus") or "default"
+    name = context.output("EventBusName") or "default"
     try:
         response = context.call("events", "DescribeEventBus", Name=name)
     except NotFoundError:

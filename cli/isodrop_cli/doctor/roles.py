@@ -200,7 +200,7 @@ def can_invoke(context: CheckContext) -> CheckResult:
 
 def can_publish(context: CheckContext) -> CheckResult:
     """Check that ReportBuild can publish events."""
-    bus = context.arn("events", f"event-bus/{context.output('EventBus') or 'default'}")
+    bus = context.arn("events", f"event-bus/{context.output('EventBusName') or 'default'}")
     return check_permission(
         context,
         "ReportBuildRole",
@@ -218,7 +218,7 @@ def infrastructure_arn(context: CheckContext) -> str:
     """
     response = configuration(context, "ImportIso").get("Environment", {}).get("Variables", {})
     found = response.get("INFRASTRUCTURE_CONFIGURATION_ARN")
-    found = found or context.output("InfrastructureConfiguration")
+    found = found or context.output("InfrastructureConfigurationArn")
     if not found:
         raise NotFoundError("the stack has no infrastructure configuration")
     return str(found)

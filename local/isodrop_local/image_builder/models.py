@@ -147,7 +147,9 @@ class FakeImageBuilder(BuildEngine):
         before, response = self._responses[token]
         other = [key for key in {*before, *parameters} if before.get(key) != parameters.get(key)]
         if other:
-            detail = f"clientToken {token[1]} came again with other {', '.join(sorted(other))}"
+            detail = (
+                f"clientToken {token[1]} was reused with a different {', '.join(sorted(other))}"
+            )
             self.controls.record_violation(f"{operation.name}: {detail}")
             if _MISMATCH in listed_errors(operation):
                 raise ServiceError(_MISMATCH, detail)
@@ -355,7 +357,7 @@ class FakeImageBuilder(BuildEngine):
         return {"imageBuildVersionArn": build.arn}
 
     def start_resource_state_update(self, request: Json) -> Json:
-        """Change a finished image's state, at once; updateAt and exclusionRules are not modelled.
+        """Change a finished image's state, at once; updateAt and exclusionRules are not modeled.
 
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_StartResourceStateUpdate.html
         """
@@ -430,18 +432,20 @@ def _echo(request: Json) -> Json:
 _Operation = Callable[[FakeImageBuilder, Json], Json]
 
 
-def _operations(of: ResourceType) -> dict[str, _Operation]:
+def _operations(resource_type: ResourceType) -> dict[str, _Operation]:
     """Make the operations of a type of resource."""
 
     def listed(builder: FakeImageBuilder, request: Json) -> Json:
-        found = filter_items(builder.resources[of].summaries(), request, of.filters)
-        return paginate(f"{of.member}SummaryList", found, request)
+        summaries = builder.resources[resource_type].summaries()
+        found = filter_items(summaries, request, resource_type.filters)
+        return paginate(f"{resource_type.member}SummaryList", found, request)
 
+    name = resource_type.name
     return {
-        f"Create{of.name}": lambda builder, request: builder.resources[of].create(request),
-        f"Delete{of.name}": lambda builder, request: builder.resources[of].delete(request),
-        f"Get{of.name}": lambda builder, request: builder.resources[of].get(request),
-        f"List{of.plural}": listed,
+        f"Create{name}": lambda builder, request: builder.resources[resource_type].create(request),
+        f"Delete{name}": lambda builder, request: builder.resources[resource_type].delete(request),
+        f"Get{name}": lambda builder, request: builder.resources[resource_type].get(request),
+        f"List{resource_type.plural}": listed,
     }
 
 

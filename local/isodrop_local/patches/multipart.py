@@ -19,7 +19,7 @@ from ministack.services import s3
 
 from isodrop_local.patches.bodies import Body, LinkedBody, join
 from isodrop_local.s3_multipart import (
-    Behaviour,
+    Behavior,
     HttpResponse,
     Part,
     S3ResponseError,
@@ -35,7 +35,7 @@ from isodrop_local.s3_multipart import (
     whole_etag,
 )
 
-_behaviour = Behaviour()
+_behavior = Behavior()
 _XML = {"Content-Type": "application/xml"}
 
 _create_multipart_upload = s3._create_multipart_upload
@@ -49,11 +49,11 @@ _upload_part = s3._upload_part
 _version_entry_from_record = s3._version_entry_from_record
 
 
-def set_behaviour(**what: Any) -> None:
-    """Choose what S3 does where its behaviour is not certain."""
-    new = replace(_behaviour, **what)
+def set_behavior(**what: Any) -> None:
+    """Choose what S3 does where its behavior is not certain."""
+    new = replace(_behavior, **what)
     for name in what:
-        setattr(_behaviour, name, getattr(new, name))
+        setattr(_behavior, name, getattr(new, name))
 
 
 def _report_refusals(function: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -115,7 +115,7 @@ def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
 def _copy_range(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
     """Return the range that is copied."""
     entry, body = _source(headers)
-    start, stop = copied_range(headers.get("x-amz-copy-source-range"), len(body), _behaviour)
+    start, stop = copied_range(headers.get("x-amz-copy-source-range"), len(body), _behavior)
     return entry, body[start:stop]
 
 
@@ -210,7 +210,7 @@ def complete_multipart_upload(
     """Check a completion as S3 does, and join the parts without reading them."""
     number = s3._qp(query, "uploadId")
     before = s3._completed_multipart_uploads.get(number)
-    if _behaviour.repeats_response and before and before["key"] == key:
+    if _behavior.repeats_response and before and before["key"] == key:
         again: HttpResponse = before["response"]
         return again
     upload = _upload(bucket, key, query)
@@ -228,7 +228,7 @@ def complete_multipart_upload(
         algorithm=upload["checksum_algorithm"],
         exists=key in s3._buckets[bucket]["objects"],
         deleted=upload.get("deleted_meanwhile", False),
-        minimum=_behaviour.minimum_part,
+        minimum=_behavior.minimum_part,
     )
     parts = check_completion(target, body, headers)
     whole = s3._composite_checksum(

@@ -78,31 +78,33 @@ def get_object(
     The emulator supports ranges of the current version only.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
-    status, described, body = _get_object(bucket, key, headers, query)
+    status, response_headers, body = _get_object(bucket, key, headers, query)
     if status == 200 and "range" in headers:
-        status, described, body = _range_of(bucket, key, headers["range"], described, body)
+        status, response_headers, body = _range_of(
+            bucket, key, headers["range"], response_headers, body
+        )
     if not isinstance(body, LinkedBody):
-        return status, described, body
+        return status, response_headers, body
     if len(body) <= CHUNK:
-        return status, described, b"".join(body.chunks())
+        return status, response_headers, b"".join(body.chunks())
 
     async def send_pieces(send: Any, _receive: Any) -> None:
         for chunk in body.chunks():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    return status, described, StreamingResponse(send_pieces)
+    return status, response_headers, StreamingResponse(send_pieces)
 
 
 def _range_of(
-    bucket: str, key: str, requested: str, described: dict[str, str], body: Body
+    bucket: str, key: str, requested: str, response_headers: dict[str, str], body: Body
 ) -> tuple[int, dict[str, str], Any]:
     span, size = s3._parse_range(requested, len(body)), len(body)
     if span is None:
         error = s3._xml_body(s3._range_error_xml(bucket, key))
         return 416, {"Content-Type": "application/xml", "Content-Range": f"bytes */{size}"}, error
     first, last = span
-    kept = {name: text for name, text in described.items() if "checksum" not in name.lower()}
+    kept = {name: text for name, text in response_headers.items() if "checksum" not in name.lower()}
     kept["Content-Length"] = str(last + 1 - first)
     kept["Content-Range"] = f"bytes {first}-{last}/{size}"
     return 206, kept, body[first : last + 1]
@@ -119,10 +121,12 @@ def head_object(
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
     if not query or "partNumber" not in query:
-        described: tuple[int, dict[str, str], Any] = _head_object(bucket, key, headers, query)
-        return described
-    status, described_part, _ = _get_object(bucket, key, headers or {}, query)
-    return status, described_part, b""
+        response_headers: tuple[int, dict[str, str], Any] = _head_object(
+            bucket, key, headers, query
+        )
+        return response_headers
+    status, part_headers, _ = _get_object(bucket, key, headers or {}, query)
+    return status, part_headers, b""
 
 
 def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[str, Any]:

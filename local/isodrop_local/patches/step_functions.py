@@ -116,7 +116,7 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
         {name: [str(value)] for name, value in request["query_string"].items()},
     )
     try:
-        answer = json.loads(text or b"{}")
+        response = json.loads(text or b"{}")
     except ValueError as error:
         raise stepfunctions._ExecutionError(
             "Imagebuilder.SdkClientException", "Unable to execute HTTP request"
@@ -124,9 +124,9 @@ def call_rest_json(info: dict[str, Any], service: str, action: str, given: Any) 
     if status >= 400:
         lower = {name.lower(): value for name, value in headers.items()}
         code = lower.get("x-amzn-errortype", "").partition(":")[0]
-        cause = service_cause(answer.get("message", ""), "Imagebuilder", status)
+        cause = service_cause(response.get("message", ""), "Imagebuilder", status)
         raise stepfunctions._ExecutionError(error_name(service, code), cause)
-    return convert_case(operation.output_shape, answer, str.upper)
+    return convert_case(operation.output_shape, response, str.upper)
 
 
 def invoke_resource(resource: str, given: Any) -> Any:

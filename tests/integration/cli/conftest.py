@@ -39,9 +39,9 @@ def harness(
         "UploadBucketName": BUCKET,
         "ImportStateMachineArn": harness.executions.machine_arn,
         "LedgerTableName": "ledger",
-        "ImportFunction": "import-iso",
-        "ReportFunction": "report-build",
-        "SweepFunction": "sweep",
+        "ImportFunctionName": "import-iso",
+        "ReportFunctionName": "report-build",
+        "SweepFunctionName": "sweep",
         "UploadUri": f"s3://{BUCKET}/",
     }
     return harness

@@ -49,7 +49,7 @@ def harness(
         "UploadBucketName": BUCKET,
         "ImportStateMachineArn": harness.executions.machine_arn,
         "LedgerTableName": "ledger",
-        "ImportFunction": "import-iso",
+        "ImportFunctionName": "import-iso",
         "UploadUri": f"s3://{BUCKET}/",
     }
     body = harness.iso()
@@ -116,7 +116,7 @@ def test_metadata_that_are_not_ascii_come_back_as_they_went(
     assert plan.description == WORDS
 
 
-def test_an_object_with_such_metadata_is_recognised(harness: ImportHarness, run: Run) -> None:
+def test_an_object_with_such_metadata_is_recognized(harness: ImportHarness, run: Run) -> None:
     run("--set", f"description={WORDS}")
 
     status, out, _ = run("--set", f"description={WORDS}")

@@ -8,10 +8,10 @@ from tests.support.emulator_calls import ROLE, make_function, run, task, zipped
 
 
 def call(emulator: LocalStack, function: str, event: object = None) -> Any:
-    answer = emulator.client("lambda").invoke(
+    response = emulator.client("lambda").invoke(
         FunctionName=function, Payload=json.dumps(event).encode()
     )
-    return json.load(answer["Payload"])
+    return json.load(response["Payload"])
 
 
 class TestFunctions:
@@ -19,9 +19,9 @@ class TestFunctions:
         function = make_function(
             emulator, "class BusyError(Exception): pass\nraise BusyError('no')"
         )
-        answer = call(emulator, function)
-        assert (answer["errorType"], answer["errorMessage"]) == ("BusyError", "no")
-        assert answer["stackTrace"]
+        response = call(emulator, function)
+        assert (response["errorType"], response["errorMessage"]) == ("BusyError", "no")
+        assert response["stackTrace"]
 
     def test_step_functions_retries_and_catches_by_that_name(self, emulator: LocalStack) -> None:
         body = """\
@@ -48,11 +48,11 @@ raise LostError()"""
 import importlib.util, os, sys
 found = [n for n in ("botocore", "pytest", "isodrop", "pip") if importlib.util.find_spec(n)]
 return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
-        answer = call(emulator, make_function(emulator, body))
-        assert answer["found"] == []
-        assert not [entry for entry in answer["path"] if "site-packages" in entry]
+        response = call(emulator, make_function(emulator, body))
+        assert response["found"] == []
+        assert not [entry for entry in response["path"] if "site-packages" in entry]
         lambdas_own = ("AWS_", "LAMBDA_", "_X_AMZN_", "LANG", "LC_", "PATH", "TZ", "HOME", "TMPDIR")
-        assert [name for name in answer["environ"] if not name.startswith(lambdas_own)] == []
+        assert [name for name in response["environ"] if not name.startswith(lambdas_own)] == []
 
     def test_a_function_sees_its_layers(self, emulator: LocalStack) -> None:
         layer = emulator.client("lambda").publish_layer_version(
@@ -66,16 +66,16 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
             emulator, "import os, signal\nif event: os.kill(os.getpid(), signal.SIGKILL)\nreturn 1"
         )
         assert call(emulator, function, 0) == 1
-        answer = call(emulator, function, 1)
-        assert answer["errorType"] == "Runtime.ExitError"
-        assert answer["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
+        response = call(emulator, function, 1)
+        assert response["errorType"] == "Runtime.ExitError"
+        assert response["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
         assert call(emulator, function, 0) == 1
 
     def test_a_function_that_takes_too_long_is_timed_out(self, emulator: LocalStack) -> None:
         function = make_function(emulator, "import time\ntime.sleep(event)\nreturn 1", Timeout=1)
-        answer = call(emulator, function, 5)
-        assert answer["errorType"] == "Sandbox.Timedout"
-        assert answer["errorMessage"].endswith("Error: Task timed out after 1.00 seconds")
+        response = call(emulator, function, 5)
+        assert response["errorType"] == "Sandbox.Timedout"
+        assert response["errorMessage"].endswith("Error: Task timed out after 1.00 seconds")
         assert call(emulator, function, 0) == 1
 
     def test_a_function_that_cannot_be_imported_fails_with_a_reason(
@@ -91,8 +91,8 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         assert call(emulator, function)["errorType"] == "Runtime.ImportModuleError"
 
     def test_a_result_that_is_no_json_is_an_error(self, emulator: LocalStack) -> None:
-        answer = call(emulator, make_function(emulator, "return object()"))
-        assert answer["errorType"] == "Runtime.MarshalError"
+        response = call(emulator, make_function(emulator, "return object()"))
+        assert response["errorType"] == "Runtime.MarshalError"
 
     def test_a_call_can_kill_its_caller_and_take_effect(self, emulator: LocalStack) -> None:
         """Like a crash after the call and before its response."""

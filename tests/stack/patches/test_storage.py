@@ -114,13 +114,13 @@ class TestStorage:
         assert (described["size"], event["detail"]["reason"]) == (size, "CompleteMultipartUpload")
         etag = described["etag"]
         begin = 5 << 30
-        answer = emulator.client("s3").get_object(
+        response = emulator.client("s3").get_object(
             Bucket=bucket, Key="huge.iso", Range=f"bytes={begin}-{begin + 3}", IfMatch=etag
         )
-        assert answer["Body"].read() == b"here"
-        assert answer["ContentRange"] == f"bytes {begin}-{begin + 3}/{size}"
-        assert answer["VersionId"] == described["version-id"]
-        assert answer["Metadata"] == {"edition": "Enterprise"}
+        assert response["Body"].read() == b"here"
+        assert response["ContentRange"] == f"bytes {begin}-{begin + 3}/{size}"
+        assert response["VersionId"] == described["version-id"]
+        assert response["Metadata"] == {"edition": "Enterprise"}
         head = emulator.client("s3").head_object(Bucket=bucket, Key="huge.iso", IfMatch=etag)
         assert head["ContentLength"] == size
 
@@ -130,8 +130,8 @@ class TestStorage:
         (tmp_path / "small.iso").write_bytes(b"ab" * 3_000_000)
         request = {"bucket": bucket, "key": "small.iso", "path": str(tmp_path / "small.iso")}
         emulator.control("objects", request)
-        answer = emulator.client("s3").get_object(Bucket=bucket, Key="small.iso")
-        assert answer["Body"].read() == b"ab" * 3_000_000
+        response = emulator.client("s3").get_object(Bucket=bucket, Key="small.iso")
+        assert response["Body"].read() == b"ab" * 3_000_000
 
     def test_a_head_of_a_part_returns_its_size_and_the_number_of_parts(
         self, emulator: LocalStack, bucket: str
@@ -157,9 +157,9 @@ class TestStorage:
         s3 = emulator.client("s3")
         etag = s3.put_object(Bucket=bucket, Key="ten", Body=b"0123456789")["ETag"]
         which = {"Bucket": bucket, "Key": "ten"}
-        answer = s3.get_object(**which, Range="bytes=8-20", IfMatch=etag)
-        assert (answer["Body"].read(), answer["ContentRange"]) == (b"89", "bytes 8-9/10")
-        assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+        response = s3.get_object(**which, Range="bytes=8-20", IfMatch=etag)
+        assert (response["Body"].read(), response["ContentRange"]) == (b"89", "bytes 8-9/10")
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == 206
         for request in (s3.get_object, s3.head_object):
             with pytest.raises(ClientError) as refused:
                 request(**which, IfMatch='"other"')

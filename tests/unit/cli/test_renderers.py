@@ -35,7 +35,7 @@ FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nRepair it.", sev
 
 
 def a_console(width: int = 80, height: int = 10, encoding: str = "utf-8") -> Console:
-    """A terminal of that size, without colours and with a static spinner."""
+    """A terminal of that size, without colors and with a static spinner."""
     return Console(
         file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),
         width=width,

@@ -69,7 +69,7 @@ def test_an_empty_list_allows_no_iso() -> None:
     assert ONE not in AllowList()
 
 
-def test_ten_thousand_lines_are_read_and_errors_are_summarised() -> None:
+def test_ten_thousand_lines_are_read_and_errors_are_summarized() -> None:
     lines = [f"{hashlib.sha256(str(n).encode()).hexdigest()}  {n}.iso" for n in range(10_000)]
     found = parse_allow_list("\n".join(lines).encode())
     assert (len(found.names), found.wrong_lines) == (10_000, ())

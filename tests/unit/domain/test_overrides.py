@@ -26,13 +26,13 @@ def test_each_override_has_its_value() -> None:
             "semantic-version": "1.2.1073741823",
             "edition": "EnterpriseN",
             "image-index": "4294967295",
-            "description": "For the call centre",
+            "description": "For the call center",
             "rebuild": "2026-02.b_1",
         }
     )
     assert overrides == Overrides(
         "golden-win11", "1.2.1073741823", "EnterpriseN", 4294967295,
-        "For the call centre", "2026-02.b_1",
+        "For the call center", "2026-02.b_1",
     )  # fmt: skip
 
 

@@ -482,14 +482,14 @@ def test_a_description_in_the_settings_is_used_on_one_line() -> None:
 
 def test_stack_tags_are_cleaned_and_counted() -> None:
     stack = {
-        "cost centre": "42; DROP",
+        "cost center": "42; DROP",
         "aws:x": "no",
         "AWS:y": "no",
         "isodrop:stack": "forged",
         "": "",
     }
     decided = plan(settings=some_settings(tags=stack))
-    assert decided.tags["cost centre"] == "42_ DROP"
+    assert decided.tags["cost center"] == "42_ DROP"
     assert decided.tags["isodrop:stack"] == "isodrop"
     assert not any(key.lower().startswith("aws:") for key in decided.tags)
     assert len(decided.notes) == 4

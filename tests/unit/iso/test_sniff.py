@@ -43,7 +43,7 @@ def archive() -> bytes:
         (b"\x9d\x01\x02\x03" * 50, "binary data of an unknown format"),
     ],
 )
-def test_other_files_are_recognised_by_their_kind(data: bytes, words: str, size: int) -> None:
+def test_other_files_are_recognized_by_their_kind(data: bytes, words: str, size: int) -> None:
     found = read_rejection(Image(Content(max(size, len(data)), ((0, data),))), requests=4)
 
     assert found.code is Code.NOT_AN_ISO

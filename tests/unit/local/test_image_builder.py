@@ -110,7 +110,7 @@ class TestImport:
         again = service.start(clientToken="same", name="Another")
         assert first == again
         assert service.builder.controls.violations == [
-            "ImportDiskImage: clientToken same came again with other name"
+            "ImportDiskImage: clientToken same was reused with a different name"
         ]
 
     def test_a_token_can_be_used_after_a_refused_request(self, service: Service) -> None:

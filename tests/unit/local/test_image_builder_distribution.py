@@ -82,10 +82,10 @@ class TestDistribution:
     def test_a_sent_request_is_pending_as_the_next_build_of_the_source(
         self, service: Service
     ) -> None:
-        answer = service.api.distribute_image(**service.request(clientToken="mine"))
-        assert answer["clientToken"] == "mine"
-        assert answer["imageBuildVersionArn"] == service.source.removesuffix("/1") + "/2"
-        assert service.state(answer["imageBuildVersionArn"]) == {"status": "PENDING"}
+        response = service.api.distribute_image(**service.request(clientToken="mine"))
+        assert response["clientToken"] == "mine"
+        assert response["imageBuildVersionArn"] == service.source.removesuffix("/1") + "/2"
+        assert service.state(response["imageBuildVersionArn"]) == {"status": "PENDING"}
 
     def test_a_distribution_runs_only_its_phase(self, service: Service) -> None:
         service.environment.events.clear()

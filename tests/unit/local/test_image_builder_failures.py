@@ -282,12 +282,12 @@ class TestEvents:
 
 
 class TestWire:
-    def answer(self, service: Service, *request: Any) -> tuple[int, str, dict[str, Any]]:
+    def respond(self, service: Service, *request: Any) -> tuple[int, str, dict[str, Any]]:
         status, headers, body = respond(service.builder, *request)
         return status, headers.get("x-amzn-ErrorType", ""), json.loads(body)
 
     def test_an_unknown_path_is_an_unknown_operation(self, service: Service) -> None:
-        status, error, _ = self.answer(service, "PUT", "/ImportVmImage", {}, b"{}")
+        status, error, _ = self.respond(service, "PUT", "/ImportVmImage", {}, b"{}")
         assert (status, error) == (404, "UnknownOperationException")
 
     @pytest.mark.parametrize(
@@ -305,14 +305,14 @@ class TestWire:
     def test_an_undocumented_request_is_refused_and_recorded(
         self, service: Service, query: dict[str, list[str]], body: bytes
     ) -> None:
-        status, error, _ = self.answer(service, "POST", "/ListImages", query, body)
+        status, error, _ = self.respond(service, "POST", "/ListImages", query, body)
         assert (status, error) == (400, "InvalidRequestException")
         assert len(service.controls.violations) == 1
 
     @pytest.mark.parametrize("slash", ["/", "%2F"])
     def test_an_arn_in_the_path_may_be_encoded_or_not(self, service: Service, slash: str) -> None:
         path = f"/tags/{service.infrastructure.replace('/', slash)}"
-        assert self.answer(service, "GET", path, {}, b"") == (200, "", {})
+        assert self.respond(service, "GET", path, {}, b"") == (200, "", {})
 
 
 class TestRecords:

@@ -3,7 +3,7 @@
 import pytest
 
 from isodrop_local.s3_multipart import (
-    Behaviour,
+    Behavior,
     Part,
     S3ResponseError,
     composite,
@@ -35,8 +35,8 @@ def test_a_part_of_more_than_five_gibibytes_is_not_copied() -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html."""
     size = 6 << 30
     with pytest.raises(S3ResponseError, match="InvalidRequest"):
-        copied_range(None, size, Behaviour())
-    assert copied_range(f"bytes=0-{(5 << 30) - 1}", size, Behaviour()) == (0, 5 << 30)
+        copied_range(None, size, Behavior())
+    assert copied_range(f"bytes=0-{(5 << 30) - 1}", size, Behavior()) == (0, 5 << 30)
 
 
 def test_a_refusal_is_written_as_s3_writes_it() -> None:

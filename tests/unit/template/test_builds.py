@@ -16,8 +16,8 @@ def test_an_existing_infrastructure_configuration_replaces_the_stacks() -> None:
     assert made.resources.keys() == resolve().resources.keys() - {
         *("InfrastructureConfiguration", "BuildInstanceProfile", "BuildInstanceRole")
     }
-    assert made.outputs["InfrastructureConfiguration"] == INFRASTRUCTURE
-    used = made.statement("ImportIsoRole", "UseInfrastructureConfiguration")
+    assert made.outputs["InfrastructureConfigurationArn"] == INFRASTRUCTURE
+    used = made.statement("ImportIsoRole", "GetInfrastructureConfiguration")
     assert used
     assert used["Resource"] == INFRASTRUCTURE
 

@@ -21,7 +21,7 @@ def test_only_the_given_event_bus_is_published_to() -> None:
     assert allowed
     assert allowed["Resource"].endswith(":event-bus/ours")
     assert made.properties("ReportBuild")["Environment"]["Variables"]["EVENT_BUS"] == "ours"
-    assert made.outputs["EventBus"] == "ours"
+    assert made.outputs["EventBusName"] == "ours"
 
 
 def test_on_request_the_stack_has_its_own_bus_and_two_publishers() -> None:
@@ -38,7 +38,7 @@ def test_on_request_the_stack_has_its_own_bus_and_two_publishers() -> None:
         assert allowed is not None
         assert allowed["Resource"] == "EventBus.Arn"
         assert made.properties(function)["Environment"]["Variables"]["EVENT_BUS"] == "EventBus"
-    assert made.outputs["EventBus"] == "EventBus"
+    assert made.outputs["EventBusName"] == "EventBus"
 
 
 def test_by_default_the_stack_creates_no_bus() -> None:

@@ -13,11 +13,11 @@ EXAMPLES = sorted(ROOT.glob("examples/*/template.yaml"))
 EXCLUSIONS = [
     (
         {"SubnetId": IN_A_SUBNET["SubnetId"]},
-        "SubnetId requires at least one of SecurityGroupIds, in the same VPC.",
+        "SubnetId requires SecurityGroupIds, with at least one security group of the same VPC.",
     ),
     (
         {"SecurityGroupIds": IN_A_SUBNET["SecurityGroupIds"]},
-        "SecurityGroupIds require a SubnetId.",
+        "SecurityGroupIds requires SubnetId.",
     ),
     (
         {"InfrastructureConfigurationArn": INFRASTRUCTURE, **IN_A_SUBNET},

@@ -39,7 +39,7 @@ def test_an_existing_bucket_is_used_and_not_changed() -> None:
     assert made.of_type("AWS::S3::Bucket").keys() == {"StagingBucket"}
     assert rule["EventPattern"]["detail"]["bucket"] == {"name": ["our-isos"]}
     for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole"):
-        allowed = made.statement(role, "DistinguishMissingUploads")
+        allowed = made.statement(role, "ListUploadBucket")
         assert allowed
         assert allowed["Resource"] == "arn:aws:s3:::our-isos"
     assert made.outputs["UploadBucketName"] == "our-isos"

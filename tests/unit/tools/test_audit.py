@@ -163,9 +163,9 @@ def test_a_file_skipped_by_bandit_does_not_pass(report: Any, message: str) -> No
 # pip-audit
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> None:
+def respond_with(monkeypatch: pytest.MonkeyPatch, *responses: Any) -> None:
     """Make pip-audit report these, one after the other."""
-    left = list(answers)
+    left = list(responses)
     monkeypatch.setattr(advisories, "read_report", lambda *_: {"dependencies": left.pop(0)})
 
 
@@ -178,22 +178,22 @@ def vulnerable(name: str) -> dict[str, Any]:
 
 
 def test_packages_without_vulnerabilities_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, [vulnerable("urllib3")], [CLEAN])
+    respond_with(monkeypatch, [vulnerable("urllib3")], [CLEAN])
     assert advisories.check([]).passed
 
 
 def test_a_vulnerability_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, [vulnerable("urllib3")], [CLEAN, vulnerable("six")])
+    respond_with(monkeypatch, [vulnerable("urllib3")], [CLEAN, vulnerable("six")])
     assert advisories.check([]).problems == ("PYSEC-1 six 1.0: fixed in 1.1",)
 
 
 def test_an_excepted_vulnerability_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, [vulnerable("urllib3")], [vulnerable("six")])
+    respond_with(monkeypatch, [vulnerable("urllib3")], [vulnerable("six")])
     assert advisories.check(excepted("PYSEC-1", "six")).passed
 
 
 @pytest.mark.parametrize(
-    "answers",
+    "responses",
     [
         ([SKIPPED],),
         ([vulnerable("urllib3")], [CLEAN, SKIPPED]),
@@ -202,9 +202,9 @@ def test_an_excepted_vulnerability_passes(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_a_package_that_was_not_checked_does_not_pass(
-    monkeypatch: pytest.MonkeyPatch, answers: tuple[Any, ...]
+    monkeypatch: pytest.MonkeyPatch, responses: tuple[Any, ...]
 ) -> None:
-    answering(monkeypatch, *answers)
+    respond_with(monkeypatch, *responses)
     with pytest.raises(AuditError, match="could not audit"):
         advisories.check([])
 

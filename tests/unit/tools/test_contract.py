@@ -188,10 +188,10 @@ class TestCompatibility:
             (tmp_path / name).write_text(content)
         path = tmp_path / "events/schemas/iso-import-started/1.0.json"
         promised = json.loads(path.read_text())
-        promised["definitions"]["Plan"]["properties"]["colour"] = {"type": "string"}
+        promised["definitions"]["Plan"]["properties"]["color"] = {"type": "string"}
         path.write_text(json.dumps(promised))
         assert list(find_breaking_changes(tmp_path)) == [
-            "ISO Import Started 1.0: detail.data.plan.colour was removed"
+            "ISO Import Started 1.0: detail.data.plan.color was removed"
         ]
 
 

@@ -17,7 +17,7 @@ from isodrop_local.template import ROOT
 from tools.diagrams import dashboard, state_machine
 from tools.diagrams.__main__ import Sources, find_drift, make_diagrams, sources
 from tools.diagrams.record import Sample
-from tools.diagrams.themes import DARK_COLOURS, apply_themes
+from tools.diagrams.themes import DARK_COLORS, apply_themes
 
 PICTURES = ("docs/machine.svg", "docs/dashboard.svg")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -233,20 +233,20 @@ def _points(samples: Sequence[Sample], metric: list[Any]) -> Any:
 
 class TestInTheDark:
     @pytest.mark.parametrize("name", PICTURES)
-    def test_no_text_keeps_its_colour_in_the_dark(self, name: str) -> None:
+    def test_no_text_keeps_its_color_in_the_dark(self, name: str) -> None:
         drawn = ElementTree.fromstring((ROOT / name).read_text())  # noqa: S314 # our own
         words = [
             each for each in drawn.iter() if (each.text or "").strip() and "fill" in each.attrib
         ]
         assert len(words) > 20
-        assert {each.attrib["fill"] for each in words} <= DARK_COLOURS.keys()
+        assert {each.attrib["fill"] for each in words} <= DARK_COLORS.keys()
         for each in drawn.iter(f"{SVG}text"):
             assert "fill" in each.attrib or len(each), "black in the dark"
 
-    def test_fill_and_stroke_of_a_colour_change_in_the_dark(
+    def test_fill_and_stroke_of_a_color_change_in_the_dark(
         self,
     ) -> None:
-        light, dark = next(iter(DARK_COLOURS.items()))
+        light, dark = next(iter(DARK_COLORS.items()))
         svg = apply_themes(
             f'<?xml version="1.0"?><svg ><path fill="{light}" stroke="{light}"/></svg>'
         )

@@ -177,12 +177,12 @@ def test_the_same_sources_make_the_same_package(
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_licence_is_in_the_package(made: tuple[dict[str, Any], Path]) -> None:
+def test_the_license_is_in_the_package(made: tuple[dict[str, Any], Path]) -> None:
     _, folder = made
     assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_licence_is_in_the_layer(tmp_path: Path) -> None:
+def test_the_license_is_in_the_layer(tmp_path: Path) -> None:
     # Without wheels, so the recipe finds no folders to remove.
     for library in ("botocore", "boto3"):
         (tmp_path / "python" / library / "data").mkdir(parents=True)

@@ -5,7 +5,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tools.probe.points import Probe, Stack, part_checksums, rule_pattern
-from tools.smoke.points import DIFFERS, HELD, NOT_OBSERVED
+from tools.smoke.points import DIFFERS, MATCHES, NOT_OBSERVED
 
 STACK = Stack(
     "isodrop", "uploads", "arn:aws:states:eu-central-1:1:stateMachine:m", {"UploadRule": "r"}
@@ -71,4 +71,4 @@ def test_a_point_without_permission_was_not_observed() -> None:
 
 def test_an_expected_observation_passes() -> None:
     service = Service(describe_rule={"EventPattern": "{}"})
-    assert Probe("rule", "accepted", rule_pattern).point(service, STACK).result == HELD
+    assert Probe("rule", "accepted", rule_pattern).point(service, STACK).result == MATCHES

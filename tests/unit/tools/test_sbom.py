@@ -1,4 +1,4 @@
-"""The layer's bill of materials, and the licences in it."""
+"""The layer's bill of materials, and the licenses in it."""
 
 import json
 from email.message import Message
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tools import sbom
-from tools.audit.layer import check_licences, cli_libraries
-from tools.licences import LicenceError, Policy, declared_licence, is_allowed, read_policy
+from tools.audit.layer import check_licenses, cli_libraries
+from tools.licenses import LicenseError, Policy, declared_license, is_allowed, read_policy
 from tools.sbom import SbomError, make_sbom, shipped
 
 POLICY = Policy({"layer": frozenset({"MIT"})}, {})
@@ -37,7 +37,7 @@ def bill(*libraries: Message) -> dict[str, Any]:
 # The bill of materials
 
 
-def test_the_sbom_lists_the_layers_packages_with_version_and_licence() -> None:
+def test_the_sbom_lists_the_layers_packages_with_version_and_license() -> None:
     (component,) = bill(mit("six"))["components"]
     assert component["purl"] == "pkg:pypi/six@1.0"
     assert component["licenses"] == [{"expression": "MIT"}]
@@ -90,11 +90,11 @@ def test_a_layer_that_differs_from_the_lock_file_is_refused(
         assert shipped(tmp_path).keys() == {"six"}
 
 
-# Licences
+# Licenses
 
 
 @pytest.mark.parametrize(
-    ("fields", "licence"),
+    ("fields", "spdx"),
     [
         ({"License_Expression": "PSF-2.0", "License": "MIT"}, "PSF-2.0"),
         ({"License": "Apache License 2.0"}, "Apache-2.0"),
@@ -104,8 +104,8 @@ def test_a_layer_that_differs_from_the_lock_file_is_refused(
         ({}, None),
     ],
 )
-def test_a_licence_is_what_a_package_declares(fields: dict[str, str], licence: str | None) -> None:
-    assert declared_licence(metadata("six", **fields)) == licence
+def test_a_license_is_what_a_package_declares(fields: dict[str, str], spdx: str | None) -> None:
+    assert declared_license(metadata("six", **fields)) == spdx
 
 
 @pytest.mark.parametrize(
@@ -131,29 +131,29 @@ def test_of_a_choice_one_and_of_a_sum_all_must_be_allowed(expression: str, allow
             Policy({"layer": frozenset()}, {}),
             "six is under GPL-3.0-only, which is not allowed for layer",
         ),
-        (metadata("six"), Policy({"layer": frozenset()}, {}), "does not state its licence"),
+        (metadata("six"), Policy({"layer": frozenset()}, {}), "does not state its license"),
         (metadata("six"), Policy({"layer": frozenset({"MIT"})}, {"six": "MIT"}), None),
         (mit("six"), Policy({"layer": frozenset()}, {"six": "MIT"}), "declares MIT itself"),
         (mit("six"), Policy(POLICY.allowed, {"rich": "MIT"}), "rich: stated, but not shipped"),
         (
             mit("six"),
             Policy({"layer": frozenset({"MIT", "ISC"})}, {}),
-            "ISC: no package of layer has this licence",
+            "ISC: no package of layer has this license",
         ),
     ],
 )
-def test_licences_and_the_list_of_them_are_compared(
+def test_licenses_and_the_list_of_them_are_compared(
     library: Message, policy: Policy, problem: str | None
 ) -> None:
-    problems = check_licences({"layer": {"six": library}}, policy).problems
+    problems = check_licenses({"layer": {"six": library}}, policy).problems
     assert len(problems) == (problem is not None)
     assert problem is None or problem in problems[0]
 
 
-def test_a_licence_that_is_stated_needs_a_reason(tmp_path: Path) -> None:
-    path = tmp_path / "licences.toml"
-    path.write_text('[allowed]\n[stated.six]\nlicence = "MIT"\n')
-    with pytest.raises(LicenceError, match="without a reason"):
+def test_a_license_that_is_stated_needs_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "licenses.toml"
+    path.write_text('[allowed]\n[stated.six]\nlicense = "MIT"\n')
+    with pytest.raises(LicenseError, match="without a reason"):
         read_policy(path)
 
 

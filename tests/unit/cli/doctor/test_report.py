@@ -75,7 +75,7 @@ def test_the_sample_in_the_readme_is_what_a_terminal_shows(
 
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == [*sample.splitlines(), "1 error, 1 ok, 1 warning"]
-    assert f"(Three of its {len(CHECKS)} checks, " in page
+    assert f"(Three of its {len(CHECKS)} checks.)" in page
 
 
 def operations() -> set[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The parameters for organisations: keys, boundaries, retention and architecture."""
+"""The parameters for organizations: keys, boundaries, retention and architecture."""
 
 import re
 

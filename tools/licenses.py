@@ -1,4 +1,4 @@
-"""Which licence a Python package is under, as an SPDX expression, and whether it is allowed."""
+"""Which license a Python package is under, as an SPDX expression, and whether it is allowed."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Final
 
-_FILE: Final = Path(__file__).with_name("licences.toml")
+_FILE: Final = Path(__file__).with_name("licenses.toml")
 _FIELDS: Final = {
     "Apache License 2.0": "Apache-2.0",
     "Apache-2.0": "Apache-2.0",
@@ -20,23 +20,23 @@ _CLASSIFIERS: Final = {
     "License :: OSI Approved :: Apache Software License": "Apache-2.0",
     "License :: OSI Approved :: MIT License": "MIT",
 }
-"""Those that identify a licence exactly; ``BSD License`` stands for several."""
+"""Those that identify a license exactly; ``BSD License`` stands for several."""
 
 
-class LicenceError(Exception):
-    """A package's licence cannot be determined from its metadata and licences.toml."""
+class LicenseError(Exception):
+    """A package's license cannot be determined from its metadata and licenses.toml."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The content of licences.toml.
+    """The content of licenses.toml.
 
     Attributes
     ----------
     allowed : dict of str to frozenset of str
         SPDX identifiers, by what ships: ``layer`` and ``cli``.
     stated : dict of str to str
-        An SPDX expression for each package whose metadata does not identify its licence.
+        An SPDX expression for each package whose metadata does not identify its license.
     """
 
     allowed: dict[str, frozenset[str]]
@@ -44,25 +44,25 @@ class Policy:
 
 
 def read_policy(path: Path = _FILE) -> Policy:
-    """Read licences.toml.
+    """Read licenses.toml.
 
     Raises
     ------
-    LicenceError
-        A licence is stated without a reason.
+    LicenseError
+        A license is stated without a reason.
     """
     read = tomllib.loads(path.read_text())
     for name, entry in read["stated"].items():
         if not entry.get("reason", "").strip():
-            raise LicenceError(f"{path.name}: the licence of {name} is stated without a reason")
+            raise LicenseError(f"{path.name}: the license of {name} is stated without a reason")
     return Policy(
-        {part: frozenset(licences) for part, licences in read["allowed"].items()},
-        {name: entry["licence"] for name, entry in read["stated"].items()},
+        {part: frozenset(licenses) for part, licenses in read["allowed"].items()},
+        {name: entry["license"] for name, entry in read["stated"].items()},
     )
 
 
-def declared_licence(metadata: Message) -> str | None:
-    """Return the licence that a package declares, as an SPDX expression; ``None`` if unclear.
+def declared_license(metadata: Message) -> str | None:
+    """Return the license that a package declares, as an SPDX expression; ``None`` if unclear.
 
     https://packaging.python.org/en/latest/specifications/core-metadata/#license-expression
     """
@@ -75,27 +75,27 @@ def declared_licence(metadata: Message) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def licence_of(name: str, metadata: Message, policy: Policy) -> str:
-    """Get a package's licence, as an SPDX expression.
+def license_of(name: str, metadata: Message, policy: Policy) -> str:
+    """Get a package's license, as an SPDX expression.
 
     Raises
     ------
-    LicenceError
-        Neither the package nor licences.toml states it, or both do.
+    LicenseError
+        Neither the package nor licenses.toml states it, or both do.
     """
-    declared = declared_licence(metadata)
+    declared = declared_license(metadata)
     stated = policy.stated.get(name)
     if declared and stated:
-        raise LicenceError(f"{name} declares {declared} itself; remove it from {_FILE.name}")
-    if licence := declared or stated:
-        return licence
-    raise LicenceError(
-        f"the metadata of {name} does not state its licence; state it in {_FILE.name}"
+        raise LicenseError(f"{name} declares {declared} itself; remove it from {_FILE.name}")
+    if expression := declared or stated:
+        return expression
+    raise LicenseError(
+        f"the metadata of {name} does not state its license; state it in {_FILE.name}"
     )
 
 
 def is_allowed(expression: str, allowed: frozenset[str]) -> bool:
-    """Whether an SPDX expression is satisfied by these licences; parentheses are not supported."""
+    """Whether an SPDX expression is satisfied by these licenses; parentheses are not supported."""
     return any(
         all(each.strip() in allowed for each in re.split(r"\s+AND\s+", choice))
         for choice in re.split(r"\s+OR\s+", expression)
