@@ -369,7 +369,7 @@ class Operator:
                     f"{history.address}: other uploads use the same build and would fail, too:"
                     f" {keys}; cancel it for all of them with --yes"
                 )
-            self.builder.cancel(build_arn)
+            self.builder.cancel_build(build_arn)
         return build_arn
 
     def list_sharing_build(self, run: Run) -> tuple[Run, ...]:
@@ -405,7 +405,7 @@ class Operator:
 
     def get_budget_use(self, now: datetime) -> BudgetUse:
         """Read how much of the build budget is used."""
-        return self.ledger.budget_use(day_of(now))
+        return self.ledger.read_budget_use(day_of(now))
 
 
 def _execution_name(upload_id: str, number: int, suffix: int = 0) -> str:

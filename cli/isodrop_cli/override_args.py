@@ -16,6 +16,6 @@ def _override(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or key not in RULES:
         raise ArgumentTypeError(f"'{text}' is not KEY=VALUE with one of {', '.join(RULES)}")
-    if value and not RULES[key].holds(value):
+    if value and not RULES[key].accepts(value):
         raise ArgumentTypeError(f"{key} must be {RULES[key].needed}")
     return key, value

@@ -22,7 +22,7 @@ logger = Logger(service="isodrop")
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: LambdaContext) -> None:
     """Empty the bucket on ``Delete``, and send a response."""
-    answer = {
+    response = {
         "Status": "SUCCESS",
         "PhysicalResourceId": event.get("PhysicalResourceId", "staging"),
         **{name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")},
@@ -32,15 +32,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> None:
             logger.info("emptied", extra={"removed": make_staging_bucket(os.environ).empty()})
     except Exception as error:
         logger.exception("not emptied")
-        answer |= {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"}
+        response |= {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"}
     # Like AWS's cfn-response module: the presigned URL requires an empty content type.
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/cfn-lambda-function-code-cfnresponsemodule.html
-    answered = urllib3.request(
+    result = urllib3.request(
         "PUT",
         event["ResponseURL"],
-        body=json.dumps(answer).encode(),
+        body=json.dumps(response).encode(),
         headers={"Content-Type": ""},
         timeout=20,
     )
-    if answered.status >= HTTPStatus.BAD_REQUEST:
-        raise RuntimeError(f"CloudFormation was not answered: HTTP status {answered.status}")
+    if result.status >= HTTPStatus.BAD_REQUEST:
+        raise RuntimeError(f"CloudFormation did not accept the response: HTTP status {result.status}")

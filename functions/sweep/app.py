@@ -50,12 +50,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         The ledger or the bucket cannot be read; the next sweep tries again.
     """
     min_age = timedelta(minutes=event["minAgeMinutes"]) if "minAgeMinutes" in event else MIN_AGE
-    found = replace(
+    summary = replace(
         sweep(),
         min_age=min_age,
         has_time=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS,
     ).run()
-    make_metrics(os.environ).record_sweep(found)
-    summary = found.to_dict()
-    logger.info("swept", extra=summary)
-    return summary
+    make_metrics(os.environ).record_sweep(summary)
+    counts = summary.to_dict()
+    logger.info("swept", extra=counts)
+    return counts

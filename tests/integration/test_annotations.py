@@ -312,7 +312,7 @@ def test_the_object_is_tagged_despite_many_higher_deleted_versions(
     harness.follow(upload)
 
     assert tags_of(harness, upload)["isodrop:state"] == "succeeded"
-    assert "latest parameter is not certain to be up to date" in data(harness)["notes"][0]
+    assert "latest parameter may be out of date" in data(harness)["notes"][0]
 
 
 def test_an_ami_that_ec2_does_not_know_yet_does_not_retire_its_image(
@@ -416,7 +416,7 @@ def test_a_sweep_out_of_time_lets_the_next_one_finish_the_names(harness: ImportH
             "PutObjectTagging",
             "The object was not fully tagged: PutObjectTagging: AccessDenied",
         ),
-        ("ssm", "PutParameter", "is not certain to be up to date: PutParameter: AccessDenied"),
+        ("ssm", "PutParameter", "may be out of date: PutParameter: AccessDenied"),
     ],
 )
 def test_a_missing_permission_is_a_note_in_the_answer(

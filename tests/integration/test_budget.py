@@ -52,7 +52,7 @@ def an_attempt(identity: str, number: int = 0, **changes: Any) -> Attempt:
 
 
 def use(harness: ImportHarness) -> tuple[int, int]:
-    found = harness.ledger.budget_use(day_of(harness.clock.time()))
+    found = harness.ledger.read_budget_use(day_of(harness.clock.time()))
     return found.at_once, found.today
 
 
@@ -93,8 +93,8 @@ def test_a_build_is_counted_with_its_attempt_and_only_once(ledger: Ledger) -> No
     assert create_attempt(ledger, an_attempt("a"), LIMITS)
     assert not create_attempt(ledger, an_attempt("a"), LIMITS)
 
-    assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
-    assert ledger.under_way() == [("a", 0)]
+    assert ledger.read_budget_use(DAY) == BudgetUse(1, 1, LIMITS)
+    assert ledger.list_under_way() == [("a", 0)]
     (found,) = ledger.list_attempts("a")
     assert found.day == DAY
 
@@ -107,7 +107,7 @@ def test_beyond_the_concurrency_limit_nothing_is_written(ledger: Ledger) -> None
         create_attempt(ledger, an_attempt("d"), LIMITS)
 
     assert ledger.list_attempts("d") == ()
-    assert ledger.budget_use(DAY) == BudgetUse(3, 3, LIMITS)
+    assert ledger.read_budget_use(DAY) == BudgetUse(3, 3, LIMITS)
 
 
 def test_beyond_the_daily_limit_nothing_starts_until_the_next_day(
@@ -123,7 +123,7 @@ def test_beyond_the_daily_limit_nothing_starts_until_the_next_day(
     assert caught.value.code is Code.BUDGET_USED_UP
     assert ledger.list_attempts("f") == ()
     assert create_attempt(ledger, an_attempt("f", day="2026-11-26"), LIMITS)
-    assert ledger.budget_use(DAY).today == 5
+    assert ledger.read_budget_use(DAY).today == 5
 
 
 def test_an_attempt_that_is_there_is_followed_though_the_budget_is_used_up(
@@ -143,8 +143,8 @@ def test_releasing_twice_or_an_unknown_build_changes_nothing(ledger: Ledger) -> 
     ledger.release(an_attempt("a").key)
     ledger.release(an_attempt("a").key)
 
-    assert ledger.under_way() == [("b", 0)]
-    assert ledger.budget_use(DAY) == BudgetUse(1, 2, LIMITS)
+    assert ledger.list_under_way() == [("b", 0)]
+    assert ledger.read_budget_use(DAY) == BudgetUse(1, 2, LIMITS)
 
 
 @pytest.mark.parametrize("status", [AttemptStatus.REFUSED, AttemptStatus.LOST])
@@ -158,7 +158,7 @@ def test_an_attempt_without_a_build_is_given_back_once(
     assert ledger.set_attempt_status(attempt, status).status is status
     assert ledger.set_attempt_status(attempt, status).status is status
 
-    assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
+    assert ledger.read_budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
 
 def test_a_refusal_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
@@ -172,7 +172,7 @@ def test_a_refusal_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
 
     assert stored.status is AttemptStatus.SUBMITTED
 
-    assert ledger.budget_use(DAY) == BudgetUse(1, 1, LIMITS)
+    assert ledger.read_budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
 
 @pytest.mark.parametrize("conflicts", [1, 2, 3])
@@ -371,7 +371,7 @@ def test_a_request_that_may_have_been_sent_is_released_after_an_hour(
     harness.sweep()
 
     # It may have been submitted, so it counts for its day.
-    assert harness.ledger.under_way() == []
+    assert harness.ledger.list_under_way() == []
     assert harness.submissions() == 0
 
 
@@ -450,11 +450,11 @@ def test_100_concurrent_uploads_with_kills_use_exactly_the_budget(
                 open_ones.pop(0)
             except KilledError:
                 continue
-        highest = max(highest, len(ledger.under_way()))
+        highest = max(highest, len(ledger.list_under_way()))
 
     started = [name for name, state in states.items() if state == "started"]
     assert (len(started), len(states)) == (20, 100)
     assert highest == 7
     assert sum(len(ledger.list_attempts(f"import-{number}")) for number in range(100)) == 20
-    assert ledger.budget_use(DAY).today == 20
-    assert ledger.under_way() == []
+    assert ledger.read_budget_use(DAY).today == 20
+    assert ledger.list_under_way() == []

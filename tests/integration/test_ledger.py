@@ -299,7 +299,7 @@ def test_an_answer_is_written_with_what_it_says_of_builds(ledger: Ledger) -> Non
 
     found = ledger.get_attempt(attempt.key)
     assert (found.status, found.available_at) == (AttemptStatus.SUCCEEDED, "then")
-    assert ledger.under_way() == []
+    assert ledger.list_under_way() == []
     assert [each.known_at for each in ledger.list_images("w")] == ["then"]
 
 

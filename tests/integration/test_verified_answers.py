@@ -170,12 +170,12 @@ class Builds:
     ("builds", "reason"),
     [
         (Builds("DISABLED", []), "is DISABLED now"),
-        (Builds("AVAILABLE", []), "does not name 1 of the AMIs"),
+        (Builds("AVAILABLE", []), "does not return 1 of the AMIs"),
         (
             Builds(
                 "AVAILABLE", [{"image": "ami-1", "region": "eu-central-1", "accountId": "1" * 12}]
             ),
-            "does not name 1 of the AMIs",
+            "does not return 1 of the AMIs",
         ),
     ],
 )

@@ -418,7 +418,7 @@ CASES: Final = (
         "unreadable-iso",
         "only zeros",
     ),
-    Case("only zeros", object_of(b""), "not-an-iso", "nothing but zeros"),
+    Case("only zeros", object_of(b""), "not-an-iso", "only zeros where"),
     Case(
         "Windows for x64 and for x86",
         lambda: make_image(wim=b"", sources="boot", files=BOTH),

@@ -126,7 +126,7 @@ def fill(harness: ImportHarness, uploads: int) -> None:
     keys.pop("small.txt")
     (items,) = [each for name, each in table.items.items() if name.value.startswith("UPLOAD#")]
     (run,) = items.values()
-    ((image_name, build),) = harness.ledger.image_names()
+    ((image_name, build),) = harness.ledger.list_image_names()
     now = harness.clock.time()
     for number in range(uploads - 1):
         name, at = f"{number:06}.iso", now - YEAR * (1 - number / uploads)
@@ -182,7 +182,7 @@ def measure(uploads: int) -> dict[str, Meter]:
                 (harness.clock.time() - timedelta(minutes=1)).isoformat()
             ),
             "updating `latest`": lambda: harness.reporter.annotator.latest.update(
-                *harness.ledger.image_names()[0], lambda: None
+                *harness.ledger.list_image_names()[0], lambda: None
             ),
         }
         found = {}

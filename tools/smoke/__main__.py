@@ -165,7 +165,7 @@ def _repeat_request(operator: Operator, run: Run, when: str) -> points.Point:
             when, build_arn, None, "you lack permission for ImportDiskImage or PassRole"
         )
     if repeated_arn != build_arn:
-        operator.builder.cancel(repeated_arn)
+        operator.builder.cancel_build(repeated_arn)
     return points.token(when, build_arn, repeated_arn)
 
 
@@ -283,7 +283,7 @@ def _without_object(operator: Operator, run: Run) -> points.Point:
         )
     except IsodropError as error:
         return points.missing_object(str(error)[:200], None)
-    operator.builder.cancel(build_arn)
+    operator.builder.cancel_build(build_arn)
     return points.missing_object(None, build_arn)
 
 

@@ -171,7 +171,7 @@ def _apply_allow_list(inspection: Inspection, found: "Stack") -> Inspection:
 def _refusal(sha256: str, source: "AllowListSource") -> str | None:
     """Return why the list does not allow the ISO; ``None`` if it does."""
     allowed = source.read()
-    return None if sha256 in allowed else allowed.refusal(sha256)
+    return None if sha256 in allowed else allowed.describe_refusal(sha256)
 
 
 def inspect_iso(

@@ -65,7 +65,7 @@ def separate_names(arguments: Sequence[str]) -> list[str]:
     """Move names that begin with a hyphen behind ``--``, so that they are not parsed as options.
 
     A shell's ``*.iso`` may expand to such a name. Whatever begins with one hyphen is a name, except
-    ``-h``; whatever begins with two is a name if it has a dot, so that a misspelt option is still
+    ``-h``; whatever begins with two is a name if it has a dot, so that a misspelled option is still
     reported.
 
     Examples

@@ -24,7 +24,7 @@ def allow_list(context: CheckContext) -> CheckResult:
         return failed(f"there is no allow-list {uri}: {waits}", f"create it, or {redeploy}")
     if not found.names:
         return failed(f"{uri} has {found.describe()}: {_effect(mode)}", f"correct {uri}")
-    if found.wrong_lines:
+    if found.invalid_lines:
         return warned(f"{uri} has {found.describe()}", f"correct {uri}")
     return _check_bucket(context, uri) or passed(
         f"{uri} has {found.describe()}; the mode is {mode}"

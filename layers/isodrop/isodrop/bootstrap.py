@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from isodrop.aws.clients import deferring
+from isodrop.aws.clients import defer_clients
 from isodrop.aws.config import CONFIG, FAST_CONFIG
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
@@ -48,12 +48,12 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     from isodrop.services.submission import BuildSubmitter
 
     settings = IntakeSettings.read(environ)
-    session = deferring(boto3.Session())
+    session = defer_clients(boto3.Session())
     builder = ImageBuilder.connect(session)
     ledger = Ledger.connect(session, settings.ledger_table)
     s3 = session.client("s3", config=CONFIG)
-    stager = _stager(settings.staging_bucket, session, builder, ledger)
-    allowed = AllowListSource(
+    stager = _make_stager(settings.staging_bucket, session, builder, ledger)
+    allow_list = AllowListSource(
         s3=lambda: s3,
         ssm=lambda: session.client("ssm", config=CONFIG),
         uri=settings.allow_list_uri,
@@ -65,7 +65,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         settings=settings.for_imports(),
         uefi_data_uri=settings.uefi_data_uri,
         stager=stager,
-        gate=AllowListGate(stager.bucket, ledger, settings.allow_list_mode, allowed.read),
+        gate=AllowListGate(stager.bucket, ledger, settings.allow_list_mode, allow_list.read),
         submission=BuildSubmitter(
             builder,
             ledger,
@@ -95,7 +95,7 @@ def make_report_services(environ: Mapping[str, str]) -> "tuple[Reporter, Distrib
     SettingsError
         A variable is missing or invalid.
     """
-    return _report_services(ReportSettings.read(environ), deferring(boto3.Session()))
+    return _connect_report_services(ReportSettings.read(environ), defer_clients(boto3.Session()))
 
 
 def make_sweep(
@@ -120,8 +120,8 @@ def make_sweep(
     from isodrop.services.sweep import Sweeper
 
     settings = SweepSettings.read(environ)
-    session = deferring(boto3.Session())
-    reporter, distributor = _report_services(settings, session)
+    session = defer_clients(boto3.Session())
+    reporter, distributor = _connect_report_services(settings, session)
     return Sweeper(
         s3=session.client("s3", config=CONFIG),
         builder=distributor.builder,
@@ -149,7 +149,7 @@ def make_metrics(environ: Mapping[str, str]) -> Metrics:
     return Metrics(environ["STACK_NAME"])
 
 
-def _report_services(
+def _connect_report_services(
     settings: ReportSettings, session: boto3.Session
 ) -> "tuple[Reporter, Distributor]":
     from isodrop.aws.event_bus import EventPublisher
@@ -170,7 +170,7 @@ def _report_services(
         ledger=ledger,
         publisher=EventPublisher(session.client("events", config=CONFIG), settings.event_bus),
         outcomes=OutcomeReader(builder, ledger, _now),
-        stager=_stager(settings.staging_bucket, session, builder, ledger),
+        stager=_make_stager(settings.staging_bucket, session, builder, ledger),
         annotator=Annotator(
             s3=session.client("s3", config=FAST_CONFIG),
             builder=quick_builder,
@@ -190,7 +190,9 @@ def _report_services(
     return reporter, Distributor(builder, ledger, submission, settings.distribution(), _now)
 
 
-def _stager(bucket: str, session: boto3.Session, builder: ImageBuilder, ledger: Ledger) -> "Stager":
+def _make_stager(
+    bucket: str, session: boto3.Session, builder: ImageBuilder, ledger: Ledger
+) -> "Stager":
     from isodrop.services.staging import Stager
 
     return Stager(StagingBucket.connect(session, bucket), builder, ledger, _now, PART_SIZE)

@@ -73,7 +73,7 @@ class CodeInfo:
     remedy : str
         One sentence: what to do about it.
     why : str
-        The causes, and why isodrop answers so; for the page of all codes.
+        The causes, and the reason for this outcome; for the page of all codes.
     retryable : bool
         Whether uploading the same ISO again, with nothing else changed, can succeed.
     """
@@ -194,8 +194,8 @@ CODES: Final = MappingProxyType(
             "An override in the object's metadata is not allowed or not valid.",
             "Correct it with isodrop retry --set, where an empty value removes it, or upload the"
             " ISO again with other metadata.",
-            why="Without the override the image would be another than the requested one, so the "
-            "whole upload is rejected.",
+            why="Without the override the image would not be the requested one, so the whole "
+            "upload is rejected.",
         ),
         Code.OBJECT_GONE: _rejected(
             "The object was deleted or replaced before its private copy was made.",
@@ -213,12 +213,12 @@ CODES: Final = MappingProxyType(
         ),
         Code.UNREADABLE_OBJECT: _rejected(
             "isodrop has no permission to read the object.",
-            "The message has S3's reason. If a malware scan must finish first (the bucket's policy"
-            " denies reading until GuardDuty has tagged the object), set the stack's parameter"
-            " MalwareScan to GuardDuty. Otherwise allow ImportIso's role to read the object and to"
+            "The message gives S3's reason. If a malware scan must finish first (the bucket's"
+            " policy denies reading until GuardDuty has tagged the object), set the stack's"
+            " parameter MalwareScan to GuardDuty. Otherwise allow ImportIso's role to read the object and to"
             " use its KMS key (parameter KmsKeyArn), or upload it without SSE-C;"
             f" then {_RETRY}.",
-            why="S3 answered the first read with AccessDenied; or the object's KMS key is "
+            why="S3 returned AccessDenied for the first read; or the object's KMS key is "
             "disabled, deleted or not usable by isodrop; or the object is encrypted with a key "
             "that only its uploader has (SSE-C). The message quotes S3.",
             retryable=True,
@@ -233,7 +233,7 @@ CODES: Final = MappingProxyType(
         ),
         Code.TOO_MANY_ATTEMPTS: _rejected(
             "This import has failed as often as the stack allows.",
-            "Fix the cause that earlier answers name. Then raise the stack's parameter"
+            "Fix the cause that the earlier answers give. Then raise the stack's parameter"
             " MaxConsecutiveFailures and run isodrop retry, or run it with a new value of"
             " --set rebuild=VALUE.",
             why="Each attempt is a paid build. After MaxConsecutiveFailures failures in a row, the "
@@ -267,7 +267,7 @@ CODES: Final = MappingProxyType(
             " unmodified copy; or let the stack's operator add it to the list and run isodrop"
             " retry.",
             why="With AllowListMode=enforce the stack imports only ISOs whose SHA-256 is on the "
-            "list that AllowListUri names. The hash is that of all bytes, so a damaged or "
+            "list that AllowListUri names. The hash covers all bytes, so a damaged or "
             "modified copy is not on the list.",
         ),
         Code.BUILD_FAILED: _failed(
@@ -296,7 +296,7 @@ CODES: Final = MappingProxyType(
             "The build did not end within the stack's tracking limit.",
             "Check the build in Image Builder's console; cancel it there, or raise the stack's"
             " parameter TrackingTimeoutHours; then run isodrop retry.",
-            why="The build was still running when the stack's TrackingTimeoutHours were over. "
+            why="The build was still running when the stack's TrackingTimeoutHours had passed. "
             "Image Builder allows twelve hours for its longest step.",
         ),
         Code.DISTRIBUTION_FAILED: _failed(
@@ -319,7 +319,7 @@ CODES: Final = MappingProxyType(
         ),
         Code.CHECKSUM_MISSING: _failed(
             "S3 did not return the checksums by which isodrop identifies an ISO.",
-            f"Check which S3 answers in the stack's Region; then {_RETRY}.",
+            f"Check which S3 endpoint the stack uses; then {_RETRY}.",
             why="S3 computes the SHA-256 of each part that it copies. isodrop identifies ISOs by "
             "their bytes only, so nothing replaces a missing checksum.",
             retryable=True,
@@ -355,8 +355,8 @@ CODES: Final = MappingProxyType(
             "The execution that tracked the upload ended without an answer.",
             f"Check why the execution named in this answer ended, then {_RETRY};"
             " an import that was started is continued.",
-            why="The execution was stopped or timed out, or all its attempts to answer failed. The "
-            "sweep found it later, and there was no build to wait for.",
+            why="The execution was stopped or timed out, or all its attempts to publish an answer "
+            "failed. The sweep found it later, and there was no build to wait for.",
             retryable=True,
         ),
         Code.INTERNAL_ERROR: _failed(
@@ -400,5 +400,5 @@ class Rejection:
     @classmethod
     def of(cls, code: Code, message: str = "", remedy: str = "") -> "Rejection":
         """Make a rejection, with the message and remedy of the code as defaults."""
-        entry = CODES[code]
-        return cls(code, message or entry.meaning, remedy or entry.remedy)
+        info = CODES[code]
+        return cls(code, message or info.meaning, remedy or info.remedy)

@@ -102,7 +102,7 @@ class _Model(BaseModel):
 
 
 class Metadata(_Model):
-    """Which event this is, and of which upload."""
+    """Identifies the event and its upload."""
 
     schema_version: str = Field(
         description="Version of the contract, major.minor; a minor version only adds.",
@@ -117,7 +117,8 @@ class Metadata(_Model):
     )
     run: int = Field(
         0,
-        description="The run of the upload: 0 by its arrival; isodrop retry increments it.",
+        description="The run of the upload: 0 for the first, which its arrival starts; isodrop"
+        " retry increments it.",
     )
     import_id: str | None = Field(
         None,
@@ -160,7 +161,7 @@ class Source(_Model):
 
 
 class Plan(_Model):
-    """What is imported, and as what."""
+    """The image that is imported, and its name and version."""
 
     name: str = Field(
         description="Name of the Image Builder image.",
@@ -192,7 +193,7 @@ class Plan(_Model):
 
 
 class ContractAmi(_Model):
-    """One AMI that the import made."""
+    """One AMI that the import created."""
 
     id: str = Field(description="The AMI's id.", examples=["ami-0123456789abcdef0"])
     region: str = Field(description="The Region of the AMI.", examples=["eu-central-1"])
@@ -208,8 +209,8 @@ _AMIS_OMITTED: Final = Field(
 
 _NOTES: Final = Field(
     (),
-    description="What could not be written in addition, one sentence each: tags of the AMI and the"
-    " object, or the latest parameter. The answer is valid nevertheless.",
+    description="What could not be written besides the answer, one sentence each: tags of the AMI"
+    " and the object, or the latest parameter. The answer is valid nevertheless.",
 )
 
 
@@ -242,7 +243,8 @@ class ProgressedData(_Model):
         examples=["BUILDING"],
     )
     previous_status: str | None = Field(
-        description="The previous status; null at the first poll, equal if only a step was done.",
+        description="The previous status; null at the first poll, unchanged if only a step was"
+        " completed.",
         examples=["PENDING"],
     )
     steps_done: int = Field(description="Workflow steps done so far.", examples=[3])
@@ -460,21 +462,21 @@ def parse(event: Mapping[str, Any]) -> Event:
     isodrop.events.UnknownEventError: not an event of isodrop: aws.s3, Object Created
     """
     if not isinstance(event, Mapping):
-        raise UnknownEventError("not an event at all: no JSON object")
+        raise UnknownEventError("not a JSON object")
     source, detail_type = event.get("source"), str(event.get("detail-type"))
     if source != SOURCE or detail_type not in MODELS:
         origin = f"{printable(str(source))}, {printable(detail_type)}"
         raise UnknownEventError(f"not an event of isodrop: {origin}")
     try:
-        found = Event.parse_as(detail_type, event.get("detail"))
+        parsed = Event.parse_as(detail_type, event.get("detail"))
     except ValidationError as error:
         raise UnknownEventError(
-            f"not {detail_type} as the contract has it: {_wrong(error)}"
+            f"not a valid {detail_type} event: {_describe_errors(error)}"
         ) from None
-    theirs, ours = found.metadata.schema_version, SCHEMA_VERSION
+    theirs, ours = parsed.metadata.schema_version, SCHEMA_VERSION
     if theirs.split(".")[0] != ours.split(".")[0]:
-        raise UnknownEventError(f"the contract's version is {printable(theirs)}; known is {ours}")
-    return found
+        raise UnknownEventError(f"unsupported contract version {printable(theirs)}; this is {ours}")
+    return parsed
 
 
 def verify(
@@ -505,21 +507,21 @@ def verify(
     UnknownEventError
         As in :func:`parse`; also for a notification, because notifications are not stored.
     UnverifiedEventError
-        The ledger has no answer or another one, or Image Builder has other AMIs.
+        The ledger has no answer or a different one, or Image Builder returns other AMIs.
     botocore.exceptions.ClientError
         A call to AWS failed; also if the build no longer exists in Image Builder.
     """
-    found = parse(event)
-    if not isinstance(found.data, SucceededData | FailedData | RejectedData):
-        raise UnknownEventError(f"{found.detail_type} is no answer; only answers are verified")
-    kept = _answer_in_ledger(found.metadata, table)
-    differences = tuple(_differences(_published(found), _published(kept)))
+    parsed = parse(event)
+    if not isinstance(parsed.data, SucceededData | FailedData | RejectedData):
+        raise UnknownEventError(f"{parsed.detail_type} is not an answer; only answers are verified")
+    stored = _answer_in_ledger(parsed.metadata, table)
+    differences = tuple(_differences(_published(parsed), _published(stored)))
     if differences:
         raise UnverifiedEventError(
-            f"the stack's answer is another one; different: {', '.join(differences)}", differences
+            f"the stack published a different answer; fields: {', '.join(differences)}", differences
         )
-    _compare_amis(kept.data, image_builder)
-    return kept
+    _compare_amis(stored.data, image_builder)
+    return stored
 
 
 def _answer_in_ledger(metadata: Metadata, table: LedgerTable) -> Event:
@@ -533,8 +535,8 @@ def _answer_in_ledger(metadata: Metadata, table: LedgerTable) -> Event:
             f"the ledger has no answer for run {run} of the upload {printable(upload)}"
         )
     try:
-        frozen = json.loads(str(item["answer"]))
-        answer = Event.parse_as(frozen["detail-type"], frozen["detail"])
+        stored = json.loads(str(item["answer"]))
+        answer = Event.parse_as(stored["detail-type"], stored["detail"])
     except (ValueError, KeyError, TypeError) as error:
         raise UnverifiedEventError(
             f"the ledger's answer for the upload {upload} cannot be read: {type(error).__name__}"
@@ -561,21 +563,21 @@ def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
 def _compare_amis(data: Data, image_builder: ImageBuilderClient) -> None:
     """Compare the AMIs with those that Image Builder returns."""
     amis = data.amis if isinstance(data, SucceededData | FailedData) else ()
-    left = {(ami.id, ami.region, ami.account) for ami in amis}
+    missing = {(ami.id, ami.region, ami.account) for ami in amis}
     for arn in (getattr(data, name, None) for name in ("build_arn", "distribution_arn")):
-        if not left or arn is None:
+        if not missing or arn is None:
             break
         image = image_builder.get_image(imageBuildVersionArn=arn)["image"]
         status = image["state"]["status"]
         if status in _GONE:
             raise UnverifiedEventError(f"the image {arn} is {status} now", ("data.amis",))
-        left -= {
+        missing -= {
             (ami["image"], ami["region"], ami["accountId"])
             for ami in image.get("outputResources", {}).get("amis", ())
         }
-    if left:
+    if missing:
         raise UnverifiedEventError(
-            f"Image Builder does not name {len(left)} of the AMIs, {min(left)[0]} for one",
+            f"Image Builder does not return {len(missing)} of the AMIs, such as {min(missing)[0]}",
             ("data.amis",),
         )
 
@@ -585,7 +587,7 @@ def ledger_key(upload_id: str, run: int) -> dict[str, str]:
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{run:06d}"}
 
 
-def _wrong(error: ValidationError) -> str:
+def _describe_errors(error: ValidationError) -> str:
     """List the invalid fields and the errors, but not their values."""
     return single_line(
         "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

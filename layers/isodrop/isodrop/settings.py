@@ -25,22 +25,22 @@ class SettingsError(IsodropError):
     """An environment variable is missing or invalid; the message names it."""
 
 
-def _words(value: object) -> object:
+def _split_words(value: object) -> object:
     """Split a comma-separated list, as CloudFormation joins it."""
     if isinstance(value, str):
         return [word.strip() for word in value.split(",") if word.strip()]
     return value
 
 
-def _pairs(value: object) -> object:
+def _split_pairs(value: object) -> object:
     """Split ``key=value,key=value``."""
     if isinstance(value, str):
-        return dict(word.split("=", 1) for word in _words(value) if "=" in word)  # type: ignore[attr-defined] # a string's words are a list
+        return dict(word.split("=", 1) for word in _split_words(value) if "=" in word)  # type: ignore[attr-defined] # a string's words are a list
     return value
 
 
-Words = BeforeValidator(_words)
-Pairs = BeforeValidator(_pairs)
+Words = BeforeValidator(_split_words)
+Pairs = BeforeValidator(_split_pairs)
 
 
 class _Environment(BaseModel):
@@ -62,10 +62,10 @@ class _Environment(BaseModel):
         try:
             return cls.model_validate({name: value for name, value in environ.items() if value})
         except ValidationError as error:
-            wrong = "; ".join(
+            problems = "; ".join(
                 f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
             )
-            raise SettingsError(f"the function's environment is invalid: {wrong}") from None
+            raise SettingsError(f"the function's environment is invalid: {problems}") from None
 
 
 class ReportSettings(_Environment):
@@ -83,7 +83,7 @@ class ReportSettings(_Environment):
     run_retention_days: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _has_a_role_to_distribute_in(self) -> Self:
+    def _check_distribution_role(self) -> Self:
         if self.distribution_configuration_arn and not self.execution_role:
             raise ValueError("DISTRIBUTION_CONFIGURATION_ARN needs an EXECUTION_ROLE")
         return self
@@ -141,7 +141,7 @@ class IntakeSettings(_Environment):
     allow_list_uri: str | None = Field(None, pattern=r"^(s3://[^/]+/.+|ssm:.+)$")
 
     @model_validator(mode="after")
-    def _limits_both(self) -> Self:
+    def _check_limits(self) -> Self:
         if (self.max_builds_at_once is None) != (self.max_builds_per_day is None):
             raise ValueError("MAX_BUILDS_AT_ONCE and MAX_BUILDS_PER_DAY belong together")
         return self
@@ -154,10 +154,10 @@ class IntakeSettings(_Environment):
 
     @field_validator("image_name_template")
     @classmethod
-    def _is_a_template(cls, template: str) -> str:
-        wrong = check_template(template)
-        if wrong is not None:
-            raise ValueError(wrong)
+    def _check_name_template(cls, template: str) -> str:
+        problem = check_template(template)
+        if problem is not None:
+            raise ValueError(problem)
         return template
 
     def for_imports(self) -> ImportSettings:

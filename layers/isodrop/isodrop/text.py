@@ -51,9 +51,9 @@ def join_list(texts: Iterable[str], limit: int = 12) -> str:
     >>> join_list(["Core", "CoreN", "Core", "Education"], limit=2)
     'Core, CoreN and 1 more'
     """
-    once = list(dict.fromkeys(texts))
-    head = ", ".join(printable(text, limit=40) for text in once[:limit])
-    return head if len(once) <= limit else f"{head} and {len(once) - limit} more"
+    unique = list(dict.fromkeys(texts))
+    head = ", ".join(printable(text, limit=40) for text in unique[:limit])
+    return head if len(unique) <= limit else f"{head} and {len(unique) - limit} more"
 
 
 def timestamp(when: datetime) -> str:

@@ -111,7 +111,7 @@ def _mkudffs(*options: str, contents: str = "hd") -> Make:
 
 # The image, the code of its rejection, and text of the reason.
 REJECTED: dict[str, tuple[Make, Code, str]] = {
-    "wimlib, split": (_split("install.swm"), Code.SPLIT_IMAGE, "install.swm and its further parts"),
+    "wimlib, split": (_split("install.swm"), Code.SPLIT_IMAGE, "install.swm and further parts"),
     "wimlib, a part under the whole's name": (
         _split("install.wim"),
         Code.SPLIT_IMAGE,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from isodrop.iso.udf_files import entries, open_file
+from isodrop.iso.udf_files import list_entries, open_file
 from isodrop.iso.udf_volume import Address, find_anchor, open_volume
 from isodrop.iso.window import Window
 from isodrop_local.iso_maker.image import SECTOR, Content, Image
@@ -36,7 +36,7 @@ def adopted(path: Path, wim: str) -> Image:
         places[f"{path}#"] = volume.offset(where, SECTOR, path)
         file = open_file(window, volume, where, folder=folder, what=path, ahead=0)
         places[path] = file.extents[0][0]
-        found = entries(window, file) if folder else ()
+        found = list_entries(window, file) if folder else ()
         return {entry.name: entry.where for entry in found}
 
     root = add("/", volume.root, folder=True)

@@ -119,7 +119,7 @@ def test_a_near_miss_is_noted_and_not_applied(key: str, meant: str) -> None:
     assert overrides == Overrides(notes=overrides.notes)
     assert len(overrides.notes) == 1
     assert f"entry {key} is not an override" in overrides.notes[0]
-    assert f"spelt {meant}." in overrides.notes[0]
+    assert f"spelled {meant}." in overrides.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -425,7 +425,7 @@ def test_a_name_that_agrees_gets_no_note(key: str, changes: dict[str, Any]) -> N
     assert plan(a_business_iso(**changes), an_upload(key)).notes == ()
 
 
-def test_the_plan_notes_a_misspelt_override() -> None:
+def test_the_plan_notes_a_misspelled_override() -> None:
     assert "image-name" in plan(metadata={"image_name": "x"}).notes[0]
 
 

@@ -240,7 +240,7 @@ def test_damage_to_a_name_is_noticed(place: str) -> None:
 @pytest.mark.parametrize("place", ["fsd", "/#", "/sources#", f"{WIM}#"])
 def test_a_descriptor_that_belongs_elsewhere_is_noticed(place: str) -> None:
     assert_rejected_cheaply(
-        resealed(SOUND_IMAGE, place, put("L", 12, 7)), "says that it is at block 7"
+        resealed(SOUND_IMAGE, place, put("L", 12, 7)), "claims to be at block 7"
     )
 
 

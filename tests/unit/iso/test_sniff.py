@@ -56,7 +56,7 @@ def test_other_files_are_recognized_by_their_kind(data: bytes, words: str, size:
     [
         (70, "70 zeros, where the file system of an ISO begins at byte 32,768"),
         (20_000, "20,000 zeros, where the file system of an ISO begins at byte 32,768"),
-        (1_000_000, "nothing but zeros where the file system should be"),
+        (1_000_000, "has only zeros where the file system should be"),
     ],
 )
 def test_zeros_are_reported_with_their_number(size: int, words: str) -> None:

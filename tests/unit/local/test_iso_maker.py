@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isodrop.iso.udf_files import entries, open_file
+from isodrop.iso.udf_files import list_entries, open_file
 from isodrop.iso.udf_volume import find_anchor, open_volume
 from isodrop.iso.window import Window
 from isodrop_local.iso_maker import (
@@ -119,7 +119,7 @@ def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
             length = data[at + 19]
             wide |= {data[at + 38 + use]} if length else set()
             at += (38 + use + length + 3) // 4 * 4
-        for entry in entries(window, folder):
+        for entry in list_entries(window, folder):
             folders += [entry.where] if entry.is_folder else []
             files += not entry.is_folder
     assert (len(folders), files) == (85, 946)

@@ -47,8 +47,8 @@ class AllowListSource:
         if self.uri.startswith(SSM):
             name = self.uri.removeprefix(SSM)
             with translate_errors():
-                found = self.ssm().get_parameter(Name=name, WithDecryption=True)
-                return parse_allow_list(found["Parameter"]["Value"].encode())
+                response = self.ssm().get_parameter(Name=name, WithDecryption=True)
+                return parse_allow_list(response["Parameter"]["Value"].encode())
         location = S3Uri.parse(self.uri)
         with translate_errors():
             body = self.s3().get_object(Bucket=location.bucket, Key=location.key)["Body"]

@@ -43,7 +43,7 @@ class _DeferringSession:
         return self._session.resource(service, **settings)
 
 
-def deferring(session: "Session") -> "Session":
+def defer_clients(session: "Session") -> "Session":
     """Wrap a session so that its clients are created on first use, in a thread-safe way.
 
     Resources are created immediately. Errors of creating a client, such as a missing Region, are

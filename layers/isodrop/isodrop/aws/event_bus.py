@@ -30,7 +30,7 @@ class EventPublisher:
         detail_type, detail
             As in the contract; ``detail`` is JSON.
         time : datetime
-            When the event was made, with a time zone.
+            When the event was created, with a time zone.
         resources : sequence of str
             The ARNs of the event's ``resources``.
 
@@ -41,7 +41,7 @@ class EventPublisher:
             https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """
         with translate_errors():
-            answer = self.client.put_events(
+            response = self.client.put_events(
                 Entries=[
                     {
                         "Source": SOURCE,
@@ -53,8 +53,8 @@ class EventPublisher:
                     }
                 ]
             )
-        if answer["FailedEntryCount"]:
-            refused = answer["Entries"][0]
+        if response["FailedEntryCount"]:
+            entry = response["Entries"][0]
             raise TransientError(
-                f"PutEvents: {refused.get('ErrorCode')}: {refused.get('ErrorMessage')}"
+                f"PutEvents: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
             )

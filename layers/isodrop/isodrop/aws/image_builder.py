@@ -9,7 +9,7 @@ from botocore.config import Config
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import translate_errors
 from isodrop.domain.arn import Arn
-from isodrop.domain.build import Ami, AnAmi, Build, StepCount
+from isodrop.domain.build import Ami, AmiLike, Build, StepCount
 from isodrop.domain.build_requests import Request
 from isodrop.errors import PermanentError, TransientError
 from isodrop.text import single_line
@@ -35,7 +35,7 @@ class ImageBuilder:
 
     @classmethod
     def connect(cls, session: "Session", config: Config = CONFIG) -> "ImageBuilder":
-        """Make the clients of a boto3 session's account and Region."""
+        """Make the clients for a boto3 session's account and Region."""
         return cls(
             imagebuilder=session.client("imagebuilder", config=config),
             ec2=session.client("ec2", config=config),
@@ -134,7 +134,7 @@ class ImageBuilder:
             raise
         return None if image is None else _parse_build(arn, image)
 
-    def cancel(self, arn: str) -> None:
+    def cancel_build(self, arn: str) -> None:
         """Request the cancellation of a running build.
 
         Raises
@@ -161,16 +161,16 @@ class ImageBuilder:
         """
         try:
             with translate_errors():
-                runs = self.imagebuilder.list_workflow_executions(imageBuildVersionArn=arn)
+                response = self.imagebuilder.list_workflow_executions(imageBuildVersionArn=arn)
         except (TransientError, PermanentError):
             return StepCount(0, 0)
-        listed = runs.get("workflowExecutions", [])
+        executions = response.get("workflowExecutions", [])
         return StepCount(
-            done=sum(run.get("totalStepsSucceeded", 0) for run in listed),
-            total=sum(run.get("totalStepCount", 0) for run in listed),
+            done=sum(execution.get("totalStepsSucceeded", 0) for execution in executions),
+            total=sum(execution.get("totalStepCount", 0) for execution in executions),
         )
 
-    def local_amis(self, amis: Iterable[AnAmi], build_arn: str) -> list[AnAmi]:
+    def local_amis(self, amis: Iterable[AmiLike], build_arn: str) -> list[AmiLike]:
         """List the AMIs of a build in this Region and account; EC2 does not return others.
 
         If Image Builder does not return the account, it is this one.
@@ -194,12 +194,12 @@ class ImageBuilder:
             return bool(build.amis)
         try:
             with translate_errors():
-                found = self.ec2.describe_images(ImageIds=ids)["Images"]
+                images = self.ec2.describe_images(ImageIds=ids)["Images"]
         except PermanentError as error:
             if error.aws_code in _NO_AMI:
                 return False
             raise
-        return {image.get("ImageId") for image in found} == set(ids)
+        return {image.get("ImageId") for image in images} == set(ids)
 
 
 def _parse_build(arn: str, image: "ImageTypeDef") -> Build:
@@ -209,7 +209,7 @@ def _parse_build(arn: str, image: "ImageTypeDef") -> Build:
     errors = (
         failure.get("componentFailure", {}).get("errorMessage"),
         distribution.get("errorMessage"),
-        *map(_of_a_region, distribution.get("regionFailures", [])),
+        *map(_describe_region_failure, distribution.get("regionFailures", [])),
     )
     name, version, number = Arn.parse(arn).resource.removeprefix("image/").split("/")
     logging = image.get("loggingConfiguration", {})
@@ -238,7 +238,7 @@ def _parse_build(arn: str, image: "ImageTypeDef") -> Build:
     )
 
 
-def _of_a_region(failure: "RegionFailureTypeDef") -> str:
+def _describe_region_failure(failure: "RegionFailureTypeDef") -> str:
     """Describe the failure of a distribution in one Region and account."""
     where = " ".join(
         filter(None, (failure.get("region"), failure.get("targetAccountId", "").strip()))

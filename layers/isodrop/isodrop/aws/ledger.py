@@ -97,7 +97,7 @@ class Ledger(LedgerTable):
     ----------
     table : Table
     run_retention : timedelta, optional
-        How long a run is kept after its answer; for ever by default.
+        How long a run is kept after its answer; forever by default.
     """
 
     run_retention: timedelta | None = None
@@ -106,7 +106,7 @@ class Ledger(LedgerTable):
     def connect(
         cls, session: "Session", table: str, run_retention: timedelta | None = None
     ) -> "Ledger":
-        """Make a ledger of the table with that name, in a boto3 session's account and Region."""
+        """Make a ledger for the table with that name, in a boto3 session's account and Region."""
         return cls(session.resource("dynamodb", config=CONFIG).Table(table), run_retention)
 
     def claim(
@@ -126,8 +126,8 @@ class Ledger(LedgerTable):
         """
         item = new_run(upload, execution, now, run_key(upload_id(upload), request.number), request)
         existing = self._put_if_absent(item)
-        found = parse_run(item if existing is None else existing)
-        return found if found.execution_arn == execution else None
+        run = parse_run(item if existing is None else existing)
+        return run if run.execution_arn == execution else None
 
     def get_run(self, run: str, request: int = 0) -> Run | None:
         """Read a run, strongly consistent; ``None`` if it has not been claimed."""
@@ -167,10 +167,10 @@ class Ledger(LedgerTable):
 
     def record_staging(self, run: Run, upload_id: str, instead_of: str | None) -> Run:
         """Write the id of the multipart upload, if the current one is still ``instead_of``."""
-        free: ConditionBase = Attr("staging").not_exists()
+        condition: ConditionBase = Attr("staging").not_exists()
         if instead_of is not None:
-            free = Attr("staging").eq(instead_of)
-        return self._update_run(run, {"staging": upload_id}, free)
+            condition = Attr("staging").eq(instead_of)
+        return self._update_run(run, {"staging": upload_id}, condition)
 
     def record_content(self, run: Run, content: Content) -> Run:
         """Write the content of the copy, unless there is one."""
@@ -204,8 +204,8 @@ class Ledger(LedgerTable):
     def record_failure(self, run: Run, failure: Failure, kind: BuildKind = BuildKind.IMPORT) -> Run:
         """Write what stopped a run, unless it has a failure or a build."""
         names = BUILD_ATTRIBUTES[kind]
-        free = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
-        return self._update_run(run, {names.failure: to_json(failure)}, free)
+        condition = Attr(names.failure).not_exists() & Attr(names.build_arn).not_exists()
+        return self._update_run(run, {names.failure: to_json(failure)}, condition)
 
     def record_status_seen(self, upload_id: str, number: int, status: str, now: str) -> Run | None:
         """Write when a status of a run was first seen, unless it was seen before.
@@ -224,7 +224,7 @@ class Ledger(LedgerTable):
         item: Mapping[str, Any] | None
         with translate_errors():
             try:
-                answer = self.table.update_item(
+                response = self.table.update_item(
                     Key=key,
                     UpdateExpression="SET #seen.#status = if_not_exists(#seen.#status, :now)",
                     ExpressionAttributeNames={"#seen": "statusFirstSeenAt", "#status": status},
@@ -236,7 +236,7 @@ class Ledger(LedgerTable):
             except ClientError as error:
                 item = self._existing_item(error, key)
             else:
-                item = answer.get("Attributes") or self._get(key)
+                item = response.get("Attributes") or self._get(key)
         return None if item is None else parse_run(item)
 
     def record_answer(
@@ -245,8 +245,8 @@ class Ledger(LedgerTable):
         """Write the answer before it is published, unless there is one.
 
         A written answer never changes. Every later invocation publishes the same answer with the
-        same event id. What it says of the builds is written in the same transaction: that a build
-        no longer counts as under way, which attempts succeeded, and the image that it names.
+        same event id. What it says about builds is written in the same transaction: which are no
+        longer under way, which attempts succeeded, and the image that it names.
 
         Returns
         -------
@@ -374,11 +374,11 @@ class Ledger(LedgerTable):
         an outdated caller does not overwrite a newer status. ``REFUSED`` is not written if there is
         a build.
         """
-        free: ConditionBase = Attr("status").eq(attempt.status.value)
+        condition: ConditionBase = Attr("status").eq(attempt.status.value)
         if status is AttemptStatus.REFUSED:
-            free &= Attr("buildArn").not_exists()
+            condition &= Attr("buildArn").not_exists()
         if attempt.day is None or status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
-            return self._update_attempt(attempt, {"status": status.value}, free)
+            return self._update_attempt(attempt, {"status": status.value}, condition)
         # There is no build to count: both are written in one transaction, and so only once.
         no_build = " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
         change = {
@@ -397,13 +397,13 @@ class Ledger(LedgerTable):
         """Write that an attempt's build is no longer under way."""
         ledger_budget.release(self.table, key)
 
-    def under_way(self) -> list[AttemptKey]:
+    def list_under_way(self) -> list[AttemptKey]:
         """List the attempts that count as under way."""
-        return ledger_budget.under_way(self.table)
+        return ledger_budget.list_under_way(self.table)
 
-    def budget_use(self, day: str) -> BudgetUse:
+    def read_budget_use(self, day: str) -> BudgetUse:
         """Read how much of the budget is used on a day."""
-        return ledger_budget.use_of(self.table, day)
+        return ledger_budget.read_use(self.table, day)
 
     # ------------------------------------------------------------------ cancellations
 
@@ -463,13 +463,13 @@ class Ledger(LedgerTable):
     def _builds_of(self, name: str) -> list[int]:
         key = Key("pk").eq(IMAGE_NAMES) & Key("sk").begins_with(f"{name}/")
         items = self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
-        return [build for found, build in map(parse_image_name, items) if found == name]
+        return [build for listed, build in map(parse_image_name, items) if listed == name]
 
     def retire(self, image: ImageRecord) -> None:
         """Write that an image no longer exists, unless it was recorded again in the meantime."""
         self._update_if(image_key(image), {"retired": True}, Attr("knownAt").eq(image.known_at))
 
-    def image_names(self) -> list[tuple[str, int]]:
+    def list_image_names(self) -> list[tuple[str, int]]:
         """List all pairs of an image name and a build of Windows."""
         return [parse_image_name(item) for item in self._query_partition(IMAGE_NAMES)]
 
@@ -542,18 +542,18 @@ class Ledger(LedgerTable):
     def created_at(self) -> datetime:
         """Return when the table was created, with a time zone."""
         with translate_errors():
-            found = self.table.meta.client.describe_table(TableName=self.table.name)
-        return found["Table"]["CreationDateTime"]
+            response = self.table.meta.client.describe_table(TableName=self.table.name)
+        return response["Table"]["CreationDateTime"]
 
     def load_checkpoint(self) -> Mapping[str, Any] | None:
         """Read the checkpoint of the last sweep; ``None`` before the first."""
         item = self._get(_SWEEP)
         return None if item is None else dict(json.loads(str(item["checkpoint"])))
 
-    def save_checkpoint(self, left: Mapping[str, Any]) -> None:
+    def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Write the checkpoint for the next sweep: plain JSON."""
         with translate_errors():
-            self.table.put_item(Item={**_SWEEP, "checkpoint": json.dumps(left)})
+            self.table.put_item(Item={**_SWEEP, "checkpoint": json.dumps(checkpoint)})
 
     # ------------------------------------------------------------------ helpers
 

@@ -132,12 +132,12 @@ def release(table: "Table", key: AttemptKey) -> None:
             raise
 
 
-def under_way(table: "Table") -> list[AttemptKey]:
+def list_under_way(table: "Table") -> list[AttemptKey]:
     """List the attempts that count as under way."""
     return [_from_text(text) for text in sorted(_read(table, _UNDER_WAY).get("attempts", ()))]
 
 
-def use_of(table: "Table", day: str) -> BudgetUse:
+def read_use(table: "Table", day: str) -> BudgetUse:
     """Read how much of the budget is used on a day."""
     at_once, today = _read(table, _UNDER_WAY), _read(table, _day_key(day))
     limits = None

@@ -96,9 +96,9 @@ class _Decision(BaseModel):
     rejection: Rejection | None = None
 
     @model_validator(mode="after")
-    def _is_one(self) -> Self:
+    def _check_one(self) -> Self:
         if (self.plan is None) == (self.rejection is None):
-            raise ValueError("neither a plan nor a rejection")
+            raise ValueError("not exactly one of plan and rejection")
         return self
 
     def value(self) -> ImportPlan | Rejection | None:
@@ -331,31 +331,33 @@ def parse_run(item: Mapping[str, Any]) -> Run:
     UnreadableItemError
         The item is invalid. The next three functions raise it as well.
     """
-    return _parsed(item, _RunItem, _RunItem.value)
+    return _parse_item(item, _RunItem, _RunItem.value)
 
 
 def parse_attempt(item: Mapping[str, Any]) -> Attempt:
     """Parse an attempt's item."""
-    return _parsed(item, _AttemptItem, _AttemptItem.value)
+    return _parse_item(item, _AttemptItem, _AttemptItem.value)
 
 
 def parse_image(item: Mapping[str, Any]) -> ImageRecord:
     """Parse an image's item."""
-    return _parsed(item, _ImageItem, _ImageItem.value)
+    return _parse_item(item, _ImageItem, _ImageItem.value)
 
 
 def parse_image_name(item: Mapping[str, Any]) -> tuple[str, int]:
     """Parse the item of an image name and a build of Windows."""
-    return _parsed(item, _ImageNameItem, _ImageNameItem.value)
+    return _parse_item(item, _ImageNameItem, _ImageNameItem.value)
 
 
-def _parsed(item: Mapping[str, Any], model: type[Model], value: Callable[[Model], Value]) -> Value:
+def _parse_item(
+    item: Mapping[str, Any], model: type[Model], value: Callable[[Model], Value]
+) -> Value:
     try:
         return value(model.model_validate(item))
     except ValidationError as error:
-        wrong = ", ".join(
+        reason = ", ".join(
             f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()
         )
     except ValueError as error:  # an invalid number in the key
-        wrong = str(error)
-    raise UnreadableItemError({name: str(item[name]) for name in ("pk", "sk")}, wrong)
+        reason = str(error)
+    raise UnreadableItemError({name: str(item[name]) for name in ("pk", "sk")}, reason)

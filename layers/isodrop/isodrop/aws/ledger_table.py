@@ -45,7 +45,7 @@ class LedgerTable:
             query = {**query, "ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _batch_get(
-        self, keys: Sequence[dict[str, str]], how: Mapping[str, Any]
+        self, keys: Sequence[dict[str, str]], options: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """Read items by key, up to 100 per call, in no particular order."""
         name = self.table.name
@@ -54,13 +54,13 @@ class LedgerTable:
             batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
             with translate_errors():
                 page = self.table.meta.client.batch_get_item(
-                    RequestItems={name: {"Keys": batch, **how}}  # type: ignore[dict-item] # the stubs see every keyword in the mapping
+                    RequestItems={name: {"Keys": batch, **options}}  # type: ignore[dict-item] # the stubs see every keyword in the mapping
                 )
             yield from page["Responses"].get(name, [])
-            left = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
-            if len(left) == len(batch):
+            unprocessed = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
+            if len(unprocessed) == len(batch):
                 raise TransientError("BatchGetItem: DynamoDB processed none of the keys")
-            waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in left)
+            waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in unprocessed)
 
     def _get(self, key: dict[str, str]) -> Mapping[str, Any] | None:
         """Read an item, strongly consistent."""
@@ -96,7 +96,7 @@ class LedgerTable:
         """
         with translate_errors():
             try:
-                answer = self.table.update_item(
+                response = self.table.update_item(
                     Key=key,
                     UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
                     ExpressionAttributeNames={f"#{name}": name for name in values},
@@ -107,7 +107,7 @@ class LedgerTable:
                 )
             except ClientError as error:
                 return False, self._existing_item(error, key)
-        return True, answer.get("Attributes") or self._get(key)
+        return True, response.get("Attributes") or self._get(key)
 
     def _existing_item(self, error: ClientError, key: dict[str, str]) -> Mapping[str, Any] | None:
         """Return the item whose condition was not met; any other error is raised again.
@@ -117,5 +117,5 @@ class LedgerTable:
         """
         if error_code(error) != "ConditionalCheckFailedException":
             raise error
-        sent = cast("dict[str, Any]", error.response).get("Item")
-        return deserialize(sent) or self._get(key)
+        returned = cast("dict[str, Any]", error.response).get("Item")
+        return deserialize(returned) or self._get(key)

@@ -54,12 +54,12 @@ class Metrics:
         """Count an answer by ``kind`` and ``code``, and the time since its run was claimed."""
         kind = answer.detail_type.rsplit(" ", 1)[-1]
         code = getattr(answer.data, "code", None)
-        took = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()
+        seconds = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()
         dimensions = {"kind": kind} | ({"code": code} if code else {})
         self._emit({"Answers": (MetricUnit.Count, 1)}, **dimensions)
         if code in ACTION_REQUIRED:
             self._emit({"ActionRequired": (MetricUnit.Count, 1)})
-        self._emit({"TimeToAnswer": (MetricUnit.Seconds, took)}, kind=kind)
+        self._emit({"TimeToAnswer": (MetricUnit.Seconds, seconds)}, kind=kind)
 
     def record_sweep(self, summary: "SweepSummary") -> None:
         """Write the counts of a sweep that are not zero."""
@@ -74,8 +74,8 @@ class Metrics:
             "BuildsToday": (MetricUnit.Count, summary.builds_today),
             "SweepErrors": (MetricUnit.Count, summary.errors),
         }
-        if found := {name: value for name, value in values.items() if value[1]}:
-            self._emit(found)
+        if nonzero := {name: value for name, value in values.items() if value[1]}:
+            self._emit(nonzero)
 
     def _emit(self, values: Mapping[str, tuple[MetricUnit, float]], **dimensions: str) -> None:
         line = EphemeralMetrics(namespace=NAMESPACE, service=self.stack)

@@ -58,7 +58,7 @@ class ObjectReader:
     version_id: str | None
     metadata: Mapping[str, str]
     _first: tuple[int, bytes]
-    _asked: str | None = None
+    _requested_version: str | None = None
 
     def read(self, offset: int, length: int, /) -> bytes:
         """Read a range; one within the first range needs no request.
@@ -73,10 +73,10 @@ class ObjectReader:
         at, data = self._first
         if at <= offset and offset + length <= at + len(data):
             return data[offset - at : offset - at + length]
-        which = _named(self.bucket, self.key, self._asked)
+        target = _target(self.bucket, self.key, self._requested_version)
         with _rejecting(self.bucket, self.key):
-            answer = _get(self.client, which, self.etag, (offset, length))
-        return _body(answer, length)
+            response = _get(self.client, target, self.etag, (offset, length))
+        return _body(response, length)
 
 
 def open_object(
@@ -135,39 +135,42 @@ def open_any_object(client: "S3Client", location: S3Uri) -> ObjectReader:
 
 
 def is_missing(error: IsodropError) -> bool:
-    """Whether S3 answered that the object, its version or its bucket does not exist."""
+    """Whether S3 reported that the object, its version or its bucket does not exist."""
     return error.aws_code in _DELETED
 
 
 def _open(
     client: "S3Client",
-    where: tuple[str, str],
+    location: tuple[str, str],
     etag: str | None,
     size: int | None,
     version: str | None,
 ) -> ObjectReader:
-    which = _named(*where, version)
+    target = _target(*location, version)
     offset, length = FIRST_READ
     if size is not None and size <= offset:
         offset = 0
     try:
-        answer = _get(client, which, etag, (offset, length))
+        response = _get(client, target, etag, (offset, length))
     except _BeyondTheEndError:
         # Smaller than any Windows ISO: read it with one more request, to identify what it is.
-        head = _head(client, which, etag)
+        head = _head(client, target, etag)
         small = int(head["ContentLength"])
         if small == 0:
-            return _reader(client, where, head, 0, (0, b""))
+            return _reader(client, location, head, 0, (0, b""))
         offset, length = 0, min(length, small)
-        answer = _get(client, which, etag, (offset, length))
-    content_range = answer.get("ContentRange", "")
+        response = _get(client, target, etag, (offset, length))
+    content_range = response.get("ContentRange", "")
     total = _TOTAL.fullmatch(content_range)
-    if total is None or "ETag" not in answer:
+    if total is None or "ETag" not in response:
         raise TransientError(
             f"GetObject: not a response of S3: Content-Range {single_line(content_range)!r}"
         )
-    data = _body(answer, min(length, int(total[1]) - offset))
-    return replace(_reader(client, where, answer, int(total[1]), (offset, data)), _asked=version)
+    data = _body(response, min(length, int(total[1]) - offset))
+    return replace(
+        _reader(client, location, response, int(total[1]), (offset, data)),
+        _requested_version=version,
+    )
 
 
 def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -196,19 +199,19 @@ def _decode_word(value: str) -> str:
 
 def _reader(
     client: "S3Client",
-    where: tuple[str, str],
-    answer: Mapping[str, Any],
+    location: tuple[str, str],
+    response: Mapping[str, Any],
     size: int,
     first: tuple[int, bytes],
 ) -> ObjectReader:
     return ObjectReader(
         client=client,
-        bucket=where[0],
-        key=where[1],
-        etag=answer["ETag"].strip('"'),
+        bucket=location[0],
+        key=location[1],
+        etag=response["ETag"].strip('"'),
         size=size,
-        version_id=answer.get("VersionId"),
-        metadata=decode_metadata(answer.get("Metadata", {})),
+        version_id=response.get("VersionId"),
+        metadata=decode_metadata(response.get("Metadata", {})),
         _first=first,
     )
 
@@ -232,7 +235,7 @@ def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObje
         Any other error from S3.
     """
     with _rejecting(bucket, key):
-        head = _head(client, _named(bucket, key, None), None)
+        head = _head(client, _target(bucket, key, None), None)
     upload = Upload(
         bucket=bucket,
         key=key,
@@ -258,12 +261,12 @@ def size_of(client: "S3Client", upload: Upload) -> int:
     TransientError
         Temporary; try again later.
     """
-    where = {"Bucket": upload.bucket, "Key": upload.key}
+    target = {"Bucket": upload.bucket, "Key": upload.key}
     if upload.version is not None:
-        where["VersionId"] = upload.version
+        target["VersionId"] = upload.version
     try:
         with translate_errors():
-            return int(client.head_object(**where)["ContentLength"])  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+            return int(client.head_object(**target)["ContentLength"])  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     except PermanentError:
         return 0
 
@@ -280,11 +283,11 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
     --------
     https://docs.aws.amazon.com/guardduty/latest/ug/monitor-enable-s3-object-tagging-malware-protection.html
     """
-    where = {"Bucket": upload.bucket, "Key": upload.key}
+    target = {"Bucket": upload.bucket, "Key": upload.key}
     if upload.version is not None:
-        where["VersionId"] = upload.version
+        target["VersionId"] = upload.version
     with translate_errors():
-        tags = client.get_object_tagging(**where)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+        tags = client.get_object_tagging(**target)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     return next((tag["Value"] for tag in tags if tag["Key"] == _SCAN_TAG), None)
 
 
@@ -297,7 +300,7 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
         S3 did not return it.
     """
     try:
-        _head(client, _named(upload.bucket, upload.key, None), upload.etag)
+        _head(client, _target(upload.bucket, upload.key, None), upload.etag)
     except PermanentError as error:
         if error.aws_code in _REPLACED | _DELETED:
             return False
@@ -305,12 +308,12 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
     return True
 
 
-def object_gone(bucket: str, key: str, how: str) -> RejectedError:
+def object_gone(bucket: str, key: str, change: str) -> RejectedError:
     """Make the error for an object that was replaced or deleted before it was copied."""
     address = single_line(str(S3Uri(bucket, key)))
     return RejectedError(
         Code.OBJECT_GONE,
-        f"The object {address} was {how} before its copy was made, so there is nothing to import"
+        f"The object {address} was {change} before its copy was made, so there is nothing to import"
         " any more.",
     )
 
@@ -333,8 +336,8 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
     if code == _ARCHIVED:
         return RejectedError(
             Code.ARCHIVED_OBJECT,
-            f"The object {address} is in an archive class of S3's, from which nothing can be read"
-            " at once.",
+            f"The object {address} is in an S3 archive storage class, from which it cannot be read"
+            " immediately.",
         )
     if code.startswith(_KMS):
         return RejectedError(
@@ -370,9 +373,9 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
         Any other error from S3.
     """
     location = S3Uri.parse(uri)
-    answer = _get(client, _named(location.bucket, location.key, None), None, (0, limit + 1))
+    response = _get(client, _target(location.bucket, location.key, None), None, (0, limit + 1))
     with translate_errors():
-        data = answer["Body"].read()
+        data = response["Body"].read()
     try:
         text: str = data.decode("ascii").strip()
     except UnicodeDecodeError:
@@ -386,9 +389,9 @@ class _BeyondTheEndError(Exception):
     """The requested range is beyond the end of the object."""
 
 
-def _named(bucket: str, key: str, version: str | None) -> dict[str, str]:
-    which = {} if version is None else {"VersionId": version}
-    return {"Bucket": bucket, "Key": key, **which}
+def _target(bucket: str, key: str, version: str | None) -> dict[str, str]:
+    target = {} if version is None else {"VersionId": version}
+    return {"Bucket": bucket, "Key": key, **target}
 
 
 def _conditions(etag: str | None) -> dict[str, str]:
@@ -396,29 +399,29 @@ def _conditions(etag: str | None) -> dict[str, str]:
 
 
 def _get(
-    client: "S3Client", which: Mapping[str, str], etag: str | None, span: tuple[int, int]
+    client: "S3Client", target: Mapping[str, str], etag: str | None, span: tuple[int, int]
 ) -> Mapping[str, Any]:
-    wanted = f"bytes={span[0]}-{span[0] + span[1] - 1}"
+    byte_range = f"bytes={span[0]}-{span[0] + span[1] - 1}"
     try:
         with translate_errors():
-            return client.get_object(**which, Range=wanted, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+            return client.get_object(**target, Range=byte_range, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     except (PermanentError, TransientError) as error:
         if error.aws_code in _EMPTY:
             raise _BeyondTheEndError from error
         raise
 
 
-def _head(client: "S3Client", which: Mapping[str, str], etag: str | None) -> Mapping[str, Any]:
+def _head(client: "S3Client", target: Mapping[str, str], etag: str | None) -> Mapping[str, Any]:
     with translate_errors():
-        head = client.head_object(**which, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+        head = client.head_object(**target, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
     if not head.keys() >= _HEADERS:
         raise TransientError("HeadObject: not a response of S3: ETag, size or date is missing")
     return head
 
 
-def _body(answer: Mapping[str, Any], length: int) -> bytes:
+def _body(response: Mapping[str, Any], length: int) -> bytes:
     with translate_errors():
-        data: bytes = answer["Body"].read()
+        data: bytes = response["Body"].read()
     if len(data) != length:
         raise TransientError(f"GetObject: {len(data)} bytes received instead of {length}")
     return data

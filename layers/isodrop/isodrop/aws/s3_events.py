@@ -117,41 +117,43 @@ def parse_event(event: dict[str, Any]) -> UploadEvent:
 
 def _parse_upload(event: dict[str, Any]) -> tuple[Upload, str | None]:
     if not isinstance(event, dict):
-        raise InvalidEventError("not an event at all: no JSON object")
+        raise InvalidEventError("not a JSON object")
     try:
         if event.get("detail-type") == _SCANNED:
             return _parse_scanned(event)
         parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
-        raise InvalidEventError(f"not an event that AWS sends; check {_wrong(error)}") from None
+        raise InvalidEventError(
+            f"not an event that AWS sends; check {_list_fields(error)}"
+        ) from None
     if event.get("detail-type") != _CREATED:
-        raise InvalidEventError(f"not an event that is called {_CREATED} or {_SCANNED}")
-    found = parsed.object
+        raise InvalidEventError(f"not an event of type {_CREATED} or {_SCANNED}")
+    s3_object = parsed.object
     upload = Upload(
         bucket=parsed.bucket.name,
-        key=found.key,
-        etag=found.etag.strip('"'),
-        size=found.size,
-        sequencer=found.sequencer or "",
-        version_id=found.version_id,
+        key=s3_object.key,
+        etag=s3_object.etag.strip('"'),
+        size=s3_object.size,
+        sequencer=s3_object.sequencer or "",
+        version_id=s3_object.version_id,
     )
     if not (upload.version or upload.sequencer):
-        raise InvalidEventError(f"an {_CREATED} event without a version id and a sequencer")
+        raise InvalidEventError(f"an {_CREATED} event with neither a version id nor a sequencer")
     return upload, None
 
 
 def _parse_scanned(event: Mapping[str, Any]) -> tuple[Upload, str]:
     scanned = _Scanned.model_validate(event.get("detail"))
-    found = scanned.object
+    s3_object = scanned.object
     upload = Upload(
-        bucket=found.bucket,
-        key=found.key,
-        etag=found.etag.strip('"'),
+        bucket=s3_object.bucket,
+        key=s3_object.key,
+        etag=s3_object.etag.strip('"'),
         size=0,
         # Without versioning only the event's id distinguishes two scan results. A repeated delivery
         # has the same id.
         sequencer=str(event.get("id", "")),
-        version_id=found.version_id,
+        version_id=s3_object.version_id,
     )
     return upload, scanned.result.status
 
@@ -164,7 +166,7 @@ def _parse_run_request(event: dict[str, Any]) -> RunRequest:
     try:
         parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
-        raise InvalidEventError(f"not a run; check {_wrong(error)}") from None
+        raise InvalidEventError(f"not a run; check {_list_fields(error)}") from None
     return RunRequest(parsed.number, parsed.overrides, requester)
 
 
@@ -174,8 +176,8 @@ def _read_requester(event: Mapping[str, Any]) -> str | None:
     if not isinstance(detail, Mapping) or str(detail.get("reason", "")).startswith("isodrop"):
         return None
     requester = detail.get("requester")
-    fits = isinstance(requester, str) and 0 < len(requester) <= _MAX_REQUESTER
-    return requester if fits else None
+    is_valid = isinstance(requester, str) and 0 < len(requester) <= _MAX_REQUESTER
+    return requester if is_valid else None
 
 
 def make_object_created_event(
@@ -200,11 +202,11 @@ def make_object_created_event(
     request : RunRequest, optional
         The run, if it is not the first one.
     """
-    seen: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}
+    s3_object: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}
     if upload.version_id is not None:
-        seen["version-id"] = upload.version_id
+        s3_object["version-id"] = upload.version_id
     if upload.sequencer:
-        seen["sequencer"] = upload.sequencer
+        s3_object["sequencer"] = upload.sequencer
     event: dict[str, Any] = {
         "version": "0",
         "id": str(UUID(hex=upload_id(upload))),
@@ -217,7 +219,7 @@ def make_object_created_event(
         "detail": {
             "version": "0",
             "bucket": {"name": upload.bucket},
-            "object": seen,
+            "object": s3_object,
             "request-id": "none",
             "requester": reference.account,
             "reason": reason,
@@ -228,5 +230,5 @@ def make_object_created_event(
     return event
 
 
-def _wrong(error: ValidationError) -> str:
+def _list_fields(error: ValidationError) -> str:
     return ", ".join(".".join(map(str, each["loc"])) for each in error.errors())

@@ -83,7 +83,7 @@ class StagingBucket:
 
     @classmethod
     def connect(cls, session: "Session", bucket: str) -> "StagingBucket":
-        """Make an adapter of the bucket with that name."""
+        """Make an adapter for the bucket with that name."""
         return cls(session.client("s3", config=_CONFIG), bucket)
 
     def uri(self, key: str) -> str:
@@ -137,26 +137,26 @@ class StagingBucket:
         TransientError, PermanentError
             Any other error from S3; ``checksum-missing`` if its response has no checksum.
         """
-        listed = () if is_new else self._parts(key, upload_id)
-        there = {part.number: part for part in listed}
+        listed = () if is_new else self._list_parts(key, upload_id)
+        existing = {part.number: part for part in listed}
         copied = {
-            part.number: there[part.number]
+            part.number: existing[part.number]
             for part in parts
-            if part.number in there and there[part.number].size == part.length
+            if part.number in existing and existing[part.number].size == part.length
         }
         whole = len(parts) == 1
         with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-            waiting = [
+            futures = [
                 pool.submit(self._copy_part, source, key, upload_id, part, whole)
                 for part in parts
                 if part.number not in copied
             ]
             try:
-                for done in as_completed(waiting):
-                    part = done.result()
+                for future in as_completed(futures):
+                    part = future.result()
                     copied[part.number] = part
             except BaseException:
-                for each in waiting:
+                for each in futures:
                     each.cancel()
                 raise
         return tuple(copied[part.number] for part in parts)
@@ -170,21 +170,21 @@ class StagingBucket:
         --------
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
         """
-        named: Any = {"Bucket": source.bucket, "Key": source.key}
+        copy_source: Any = {"Bucket": source.bucket, "Key": source.key}
         if source.version is not None:
-            named["VersionId"] = source.version
+            copy_source["VersionId"] = source.version
         # S3 copies no range of an object of 5 MB or less; a single part needs no range.
-        span: Any = {} if whole else {"CopySourceRange": part.range}
+        copy_range: Any = {} if whole else {"CopySourceRange": part.range}
         try:
             with translate_errors():
-                answer = self.client.upload_part_copy(
+                response = self.client.upload_part_copy(
                     Bucket=self.bucket,
                     Key=key,
                     UploadId=upload_id,
                     PartNumber=part.number,
-                    CopySource=named,
+                    CopySource=copy_source,
                     CopySourceIfMatch=f'"{source.etag}"',
-                    **span,
+                    **copy_range,
                 )
         except (PermanentError, TransientError) as error:
             if error.aws_code == _NO_UPLOAD:
@@ -192,10 +192,10 @@ class StagingBucket:
             if rejection := rejection_of(error, source.bucket, source.key):
                 raise rejection from error
             raise
-        result = answer["CopyPartResult"]
+        result = response["CopyPartResult"]
         return CopiedPart(part.number, part.length, result["ETag"], _checksum(result))
 
-    def _parts(self, key: str, upload_id: str) -> Iterator[CopiedPart]:
+    def _list_parts(self, key: str, upload_id: str) -> Iterator[CopiedPart]:
         """List the parts that were copied before, for example by an interrupted function.
 
         See Also
@@ -299,13 +299,13 @@ class StagingBucket:
         for last in (*(False,) * (_READS - 1), True):
             try:
                 with translate_errors():
-                    answer = self.client.get_object(
+                    response = self.client.get_object(
                         Bucket=self.bucket,
                         Key=key,
                         IfMatch=etag,
                         Range=f"bytes={start}-{start + length - 1}",
                     )
-                    data = answer["Body"].read()
+                    data = response["Body"].read()
                 if len(data) == length:
                     return data
                 raise TransientError(f"GetObject: {len(data)} bytes received instead of {length}")
@@ -336,9 +336,9 @@ class StagingBucket:
             for page in objects.paginate(Bucket=self.bucket):
                 for each in page.get("Contents", []):
                     yield StagedCopy(each["Key"], each["LastModified"])
-            for begun in uploads.paginate(Bucket=self.bucket):
-                for one in begun.get("Uploads", []):
-                    yield StagedCopy(one["Key"], one["Initiated"], one["UploadId"])
+            for listing in uploads.paginate(Bucket=self.bucket):
+                for upload in listing.get("Uploads", []):
+                    yield StagedCopy(upload["Key"], upload["Initiated"], upload["UploadId"])
 
     def remove(self, staged: StagedCopy) -> None:
         """Delete a copy, or abort its multipart upload."""
@@ -360,12 +360,12 @@ def content_of(parts: tuple[CopiedPart, ...], size: int, part_size: int) -> Cont
     return Content(size, part_size, composite_checksum([part.checksum for part in parts]))
 
 
-def _checksum(answer: Mapping[str, Any]) -> str:
+def _checksum(response: Mapping[str, Any]) -> str:
     """Read the SHA-256 that S3 computed, which is required."""
-    found = answer.get("ChecksumSHA256")
-    if not found:
+    checksum = response.get("ChecksumSHA256")
+    if not checksum:
         raise PermanentError(
             "the response of S3 does not contain the SHA-256 that the upload requires",
             code=Code.CHECKSUM_MISSING,
         )
-    return str(found)
+    return str(checksum)

@@ -51,7 +51,7 @@ class StepFunctions:
 
     @classmethod
     def connect(cls, session: "Session", machine_arn: str) -> "StepFunctions":
-        """Make the client of a boto3 session's account and Region."""
+        """Make the client for a boto3 session's account and Region."""
         return cls(session.client("stepfunctions", config=CONFIG), machine_arn)
 
     def arn_for(self, name: str) -> str:

@@ -46,7 +46,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class TransactionResult:
-    """What became of a transaction.
+    """The result of a transaction.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def check_absent(key: Key) -> Write:
 
 
 def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -> Write:
-    """Set attributes of an existing item, unless it has one of others.
+    """Set attributes of an existing item, unless it has one of certain others.
 
     Parameters
     ----------

@@ -36,12 +36,12 @@ class AllowList:
     ----------
     names : mapping of str to str
         The text after each hash, or an empty string, by the hash in lower case.
-    wrong_lines : tuple of int
+    invalid_lines : tuple of int
         The numbers, from 1, of the lines that cannot be parsed. They allow nothing.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
-    wrong_lines: tuple[int, ...] = ()
+    invalid_lines: tuple[int, ...] = ()
 
     def __contains__(self, sha256: str) -> bool:
         """Whether an ISO with that hash is on the list."""
@@ -53,18 +53,18 @@ class AllowList:
         Examples
         --------
         >>> AllowList({"0" * 64: ""}, (3, 7)).describe()
-        '1 entry; the lines 3, 7 cannot be read'
+        '1 entry; lines 3, 7 cannot be read'
         """
         count = len(self.names)
         entries = f"{count} entr{'y' if count == 1 else 'ies'}"
-        if not self.wrong_lines:
+        if not self.invalid_lines:
             return entries
-        numbers = join_list(str(each) for each in self.wrong_lines[:_MAX_LISTED])
-        more = len(self.wrong_lines) - _MAX_LISTED
-        which = f"the line{'' if len(self.wrong_lines) == 1 else 's'} {numbers}"
-        return f"{entries}; {which}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
+        numbers = join_list(str(each) for each in self.invalid_lines[:_MAX_LISTED])
+        more = len(self.invalid_lines) - _MAX_LISTED
+        lines = f"line{'' if len(self.invalid_lines) == 1 else 's'} {numbers}"
+        return f"{entries}; {lines}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
 
-    def refusal(self, sha256: str) -> str:
+    def describe_refusal(self, sha256: str) -> str:
         """Make the message that an ISO is not on the list."""
         return (
             f"The ISO's SHA-256 is {sha256}, which is not on the stack's allow-list"
@@ -79,20 +79,20 @@ def parse_allow_list(data: bytes) -> AllowList:
 
     Examples
     --------
-    >>> found = parse_allow_list(b"# ours\r\n" + b"AB" * 32 + b" *Win11.iso\r\nWin10.iso\r\n")
-    >>> found.names["ab" * 32], found.wrong_lines
+    >>> allowed = parse_allow_list(b"# ours\r\n" + b"AB" * 32 + b" *Win11.iso\r\nWin10.iso\r\n")
+    >>> allowed.names["ab" * 32], allowed.invalid_lines
     ('Win11.iso', (3,))
     """
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "utf-8")
     names: dict[str, str] = {}
-    wrong = []
+    invalid = []
     for number, line in enumerate(data.decode(encoding, "replace").split("\n"), start=1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        found = _LINE.fullmatch(stripped)
-        if found is None:
-            wrong.append(number)
+        match = _LINE.fullmatch(stripped)
+        if match is None:
+            invalid.append(number)
         else:
-            names.setdefault(found[1].lower(), (found[2] or "").strip())
-    return AllowList(names, tuple(wrong))
+            names.setdefault(match[1].lower(), (match[2] or "").strip())
+    return AllowList(names, tuple(invalid))

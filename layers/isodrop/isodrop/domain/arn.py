@@ -46,10 +46,10 @@ class Arn:
         >>> arn.service, arn.region, arn.account, arn.resource
         ('ssm', 'eu-central-1', '123456789012', 'parameter/isos')
         """
-        found = _ARN.fullmatch(text)
-        if found is None:
+        match = _ARN.fullmatch(text)
+        if match is None:
             raise ValueError(f"not an ARN: {text!r}")
-        return cls(*found.groups())
+        return cls(*match.groups())
 
     def sibling(self, service: str, resource: str) -> "Arn":
         """Return the ARN of a resource in the same partition, Region and account.

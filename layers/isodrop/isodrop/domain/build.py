@@ -47,7 +47,7 @@ class Ami:
     name: str
 
 
-class _Placed(Protocol):
+class _HasLocation(Protocol):
     """An AMI with its Region and account."""
 
     @property
@@ -57,7 +57,7 @@ class _Placed(Protocol):
     def account(self) -> str: ...
 
 
-AnAmi = TypeVar("AnAmi", bound=_Placed)
+AmiLike = TypeVar("AmiLike", bound=_HasLocation)
 
 
 @dataclass(frozen=True, slots=True)

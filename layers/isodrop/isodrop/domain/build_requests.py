@@ -63,7 +63,7 @@ def import_request(
 
 
 def distribution_request(
-    build_arn: str, how: DistributionSettings, token: str, tags: Mapping[str, str]
+    build_arn: str, settings: DistributionSettings, token: str, tags: Mapping[str, str]
 ) -> Request:
     """Make the request of a distribution, with every field of DistributeImage.
 
@@ -71,7 +71,7 @@ def distribution_request(
     ----------
     build_arn : str
         The ARN of the finished image's build version.
-    how : DistributionSettings
+    settings : DistributionSettings
     token : str
         The client token, 36 characters.
     tags : mapping of str to str
@@ -89,10 +89,10 @@ def distribution_request(
     request: dict[str, Any] = {
         "clientToken": token,
         "sourceImage": build_arn,
-        "distributionConfigurationArn": how.configuration_arn,
-        "executionRole": how.execution_role,
+        "distributionConfigurationArn": settings.configuration_arn,
+        "executionRole": settings.execution_role,
         "tags": dict(tags),
     }
-    if how.log_group_name is not None:
-        request["loggingConfiguration"] = {"logGroupName": how.log_group_name}
+    if settings.log_group_name is not None:
+        request["loggingConfiguration"] = {"logGroupName": settings.log_group_name}
     return request

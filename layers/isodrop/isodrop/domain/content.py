@@ -116,5 +116,5 @@ def run_of_key(key: str) -> tuple[str, int] | None:
     >>> run_of_key("f9129832946f89208b0d25346fca5755-12.iso")
     ('f9129832946f89208b0d25346fca5755', 12)
     """
-    found = _KEY.fullmatch(key)
-    return None if found is None else (found[1], int(found[2]))
+    match = _KEY.fullmatch(key)
+    return None if match is None else (match[1], int(match[2]))

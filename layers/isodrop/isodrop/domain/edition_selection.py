@@ -39,7 +39,7 @@ _REFUSED: Final = {
 }
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
 _ESD_FAILS: Final = (
-    "The Media Creation Tool makes such ISOs, and AWS documents that it does not support them:"
+    "The Media Creation Tool creates such ISOs, and AWS documents that they are not supported:"
     " their import fails after the build has started."
 )
 # tiny11, winutil and partial captures produce such images.
@@ -114,22 +114,22 @@ def select_image(
     """
     if rejection := _check_iso(contents.editions):
         return rejection
-    wanted = (
+    candidates = (
         _select_by_edition(contents.editions, edition)
         if image_index is None
         else _select_by_index(contents.editions, image_index)
     )
-    if isinstance(wanted, Rejection):
-        return wanted
-    checked = [_check_image(image, supported_builds, named_release) for image in wanted]
-    passed = [found for found in checked if isinstance(found, SelectedImage)]
+    if isinstance(candidates, Rejection):
+        return candidates
+    checked = [_check_image(image, supported_builds, named_release) for image in candidates]
+    passed = [image for image in checked if isinstance(image, SelectedImage)]
     if not passed:
         return checked[0]
     # Last: if the edition is missing, a WIM instead of the ESD would not help.
     if contents.is_esd and not allow_esd:
         return Rejection.of(Code.ESD_ISO, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
     notes = (
-        *((_several(passed),) if len(passed) > 1 else ()),
+        *((_note_several(passed),) if len(passed) > 1 else ()),
         *(
             (f"The Windows image is an ESD, which this stack allows. {_ESD_FAILS}",)
             if contents.is_esd
@@ -140,32 +140,32 @@ def select_image(
 
 
 def _check_iso(images: Sequence[Edition]) -> Rejection | None:
-    """Reject an ISO of which no image can be imported, by what kind of ISO it is.
+    """Reject an ISO of a kind none of whose images can be imported.
 
     Only images with the relevant fields are considered. An image without them, such as a capture or
-    the setup files in an ESD, does not count as an argument for or against.
+    the setup files in an ESD, is ignored.
     """
     if not images:
         return Rejection.of(
             Code.UNREADABLE_ISO, "The Windows image on the ISO describes no edition."
         )
-    systems = _systems(images)
+    systems = _installable_images(images)
     if not systems:
         return Rejection.of(
             Code.NOT_WINDOWS,
             "The Windows image on the ISO contains only Windows PE, from which Setup runs, and no"
             " Windows that can be installed.",
         )
-    of_a_type = [image for image in systems if image.installation_type is not None]
-    if of_a_type and all(_is_server(image) for image in of_a_type):
-        return _server(of_a_type)
-    of_a_version = [image for image in systems if (image.build, image.major) != (None, None)]
-    if of_a_version and all(_is_old(image) for image in of_a_version):
-        return _old(of_a_version[0], "The ISO contains")
+    typed_images = [image for image in systems if image.installation_type is not None]
+    if typed_images and all(_is_server(image) for image in typed_images):
+        return _reject_server(typed_images)
+    versioned_images = [image for image in systems if (image.build, image.major) != (None, None)]
+    if versioned_images and all(_is_old(image) for image in versioned_images):
+        return _reject_old(versioned_images[0], "The ISO contains")
     return None
 
 
-def _systems(images: Sequence[Edition]) -> list[Edition]:
+def _installable_images(images: Sequence[Edition]) -> list[Edition]:
     """Return the installable images: not Windows PE, nor the setup files before it in an ESD."""
     first = min((image.index for image in images if _is_pe(image)), default=0)
     return [
@@ -176,22 +176,22 @@ def _systems(images: Sequence[Edition]) -> list[Edition]:
 
 
 def _select_by_index(images: Sequence[Edition], index: int) -> list[Edition] | Rejection:
-    found = [image for image in images if image.index == index]
-    if not found:
-        indexes = join_list(_number(image.index) for image in images)
+    matches = [image for image in images if image.index == index]
+    if not matches:
+        indexes = join_list(_format_number(image.index) for image in images)
         return Rejection.of(
             Code.INVALID_OVERRIDE,
             f"The override image-index asks for image {index}, but the ISO has only: {indexes}.",
         )
-    return found
+    return matches
 
 
 def _select_by_edition(images: Sequence[Edition], wanted: str) -> list[Edition] | Rejection:
-    found = [image for image in images if image.edition_id == wanted]
-    return found or _no_such_edition(_systems(images), wanted)
+    matches = [image for image in images if image.edition_id == wanted]
+    return matches or _no_such_edition(_installable_images(images), wanted)
 
 
-def _several(passed: Sequence[SelectedImage]) -> str:
+def _note_several(passed: Sequence[SelectedImage]) -> str:
     indexes = join_list(str(image.index) for image in passed)
     versions = join_list(
         " ".join((f"{image.build}.{image.revision or 0}", *image.languages[:1])) for image in passed
@@ -204,25 +204,25 @@ def _several(passed: Sequence[SelectedImage]) -> str:
 
 def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
     known = [image.edition_id for image in images if image.edition_id is not None]
-    lost = [image for image in images if image.edition_id is None]
+    without_edition = [image for image in images if image.edition_id is None]
     if not known:
-        return _lacks(lost[0], "EDITIONID")
+        return _reject_incomplete(without_edition[0], "EDITIONID")
     for code, pattern in ((Code.EVALUATION_ISO, _EVALUATION), (Code.LTSC_ISO, _LTSC)):
         if refused := [edition for edition in known if pattern.fullmatch(edition)]:
-            return _refused(code, refused, wanted)
+            return _reject_refused(code, refused, wanted)
     message = (
         f"The edition {printable(wanted)} is not on the ISO, which contains: {join_list(known)}."
     )
-    if near := next((edition for edition in known if edition.lower() == wanted.lower()), None):
+    if similar := next((edition for edition in known if edition.lower() == wanted.lower()), None):
         return Rejection.of(
             Code.NO_SUCH_EDITION,
             message,
-            f"Use {printable(near)}: the case of an edition matters.",
+            f"Use {printable(similar)}: the case of an edition matters.",
         )
-    if lost:
+    if without_edition:
         return Rejection.of(
             Code.NO_SUCH_EDITION,
-            f"{message} {_lacks(lost[0], 'EDITIONID').message}",
+            f"{message} {_reject_incomplete(without_edition[0], 'EDITIONID').message}",
             _CAPTURE_REMEDY,
         )
     if wanted == DOCUMENTED_EDITION:
@@ -244,40 +244,40 @@ def _check_image(
         or _check_edition(image)
         or _check_architecture(image)
         or _check_release(image, supported_builds, named_release)
-        or _complete(image)
+        or _to_selected_image(image)
     )
 
 
 def _check_windows(image: Edition) -> Rejection | None:
     if _is_server(image):
-        return _server([image])
+        return _reject_server([image])
     if not _is_old(image):
         return None
     name = printable(image.edition_id or image.name)
-    return _old(image, f"Image {_number(image.index)} on the ISO, {name}, is")
+    return _reject_old(image, f"Image {_format_number(image.index)} on the ISO, {name}, is")
 
 
 def _check_edition(image: Edition) -> Rejection | None:
     if image.edition_id is None or not _EDITION_ID.fullmatch(image.edition_id):
-        return _lacks(image, "EDITIONID", image.edition_id)
+        return _reject_incomplete(image, "EDITIONID", image.edition_id)
     if _EVALUATION.fullmatch(image.edition_id):
-        return _refused(Code.EVALUATION_ISO, [image.edition_id])
+        return _reject_refused(Code.EVALUATION_ISO, [image.edition_id])
     if _LTSC.fullmatch(image.edition_id):
-        return _refused(Code.LTSC_ISO, [image.edition_id])
+        return _reject_refused(Code.LTSC_ISO, [image.edition_id])
     return None
 
 
 def _check_architecture(image: Edition) -> Rejection | None:
     if image.installation_type is None:
-        return _lacks(image, "INSTALLATIONTYPE")
+        return _reject_incomplete(image, "INSTALLATIONTYPE")
     if image.installation_type != "Client":
         return Rejection.of(
             Code.NOT_WINDOWS,
-            f"Image {_number(image.index)} on the ISO is of the installation type"
-            f" {printable(image.installation_type)}, where an importable one is Client.",
+            f"Image {_format_number(image.index)} on the ISO has the installation type"
+            f" {printable(image.installation_type)}, but only Client can be imported.",
         )
     if image.architecture is None:
-        return _lacks(image, "ARCH")
+        return _reject_incomplete(image, "ARCH")
     if image.architecture != ARCHITECTURE:
         return Rejection.of(
             Code.WRONG_ARCHITECTURE,
@@ -292,14 +292,14 @@ def _check_release(
 ) -> Rejection | None:
     build = image.build
     if build is None or not 0 <= build <= MAX_VERSION_NODE:
-        return _lacks(image, "VERSION/BUILD", build)
+        return _reject_incomplete(image, "VERSION/BUILD", build)
     if image.revision is not None and not 0 <= image.revision <= MAX_REVISION:
-        return _lacks(image, "VERSION/SPBUILD", image.revision)
+        return _reject_incomplete(image, "VERSION/SPBUILD", image.revision)
     if build not in supported or image.major not in (None, _WINDOWS_MAJOR):
         builds = join_list(str(number) for number in sorted(supported)) or "none"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The ISO contains {_release(build)}; this stack imports the builds {builds}.",
+            f"The ISO contains {_describe_release(build)}; this stack imports the builds {builds}.",
         )
     return _check_shared_build(build, image.revision, named)
 
@@ -312,11 +312,13 @@ def _check_shared_build(build: int, revision: int | None, named: str | None) -> 
     newer = sharing[-1]
     version = f"build {build}" if revision is None else f"build {build}.{revision}"
     if len(possible) == 1:
-        against = "" if named in (None, possible[0]) else f", although the file name says {named}"
+        contradiction = (
+            "" if named in (None, possible[0]) else f", although the file name says {named}"
+        )
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The ISO contains {version}, which is {possible[0]}{against}: ISOs of {newer} begin"
-            f" with {build}.{first_revision(build, newer)}. Image Builder does not import"
+            f"The ISO contains {version}, which is {possible[0]}{contradiction}: ISOs of {newer}"
+            f" begin with {build}.{first_revision(build, newer)}. Image Builder does not import"
             f" {possible[0]}.",
             f"Upload {newer} or newer.",
         )
@@ -329,25 +331,25 @@ def _check_shared_build(build: int, revision: int | None, named: str | None) -> 
     )
 
 
-def _complete(image: Edition) -> SelectedImage | Rejection:
+def _to_selected_image(image: Edition) -> SelectedImage | Rejection:
     """Convert a checked image to the result; a field that is still missing is an error."""
     if not 1 <= image.index <= MAX_IMAGE_INDEX:
-        return _lacks(image, "INDEX", image.index)
+        return _reject_incomplete(image, "INDEX", image.index)
     if image.edition_id is None or image.architecture is None or image.build is None:
-        return _lacks(image, "description")
+        return _reject_incomplete(image, "description")
     return SelectedImage(
         image.index,
         image.edition_id,
         image.architecture,
         image.build,
         image.revision,
-        _languages(image),
+        _normalize_languages(image),
     )
 
 
-def _languages(image: Edition) -> tuple[str, ...]:
-    listed = (image.default_language, *image.languages)
-    tags = (tag.lower() for tag in listed if tag is not None and _LANGUAGE.fullmatch(tag))
+def _normalize_languages(image: Edition) -> tuple[str, ...]:
+    languages = (image.default_language, *image.languages)
+    tags = (tag.lower() for tag in languages if tag is not None and _LANGUAGE.fullmatch(tag))
     return tuple(dict.fromkeys(tags))[:MAX_LANGUAGES]
 
 
@@ -371,30 +373,30 @@ def _is_old(image: Edition) -> bool:
     return image.build is not None and 0 <= image.build < FIRST_WINDOWS_11_BUILD
 
 
-def _server(images: Iterable[Edition]) -> Rejection:
+def _reject_server(images: Iterable[Edition]) -> Rejection:
     return Rejection.of(
         Code.SERVER_ISO,
-        f"The ISO contains Windows Server ({_found(images)}); Image Builder imports only Windows 11"
-        " from an ISO.",
+        f"The ISO contains Windows Server ({_list_editions(images)}); Image Builder imports only"
+        " Windows 11 from an ISO.",
     )
 
 
-def _old(image: Edition, who: str) -> Rejection:
+def _reject_old(image: Edition, subject: str) -> Rejection:
     older = image.major is not None and image.major < _WINDOWS_MAJOR
     what = (
         "Windows with an unknown build"
         if image.build is None
-        else f"Windows before Windows 10, build {_number(image.build)}"
+        else f"Windows before Windows 10, build {_format_number(image.build)}"
         if older
-        else _release(image.build)
+        else _describe_release(image.build)
     )
     return Rejection.of(
         Code.NOT_WINDOWS_11,
-        f"{who} {what}; Windows 11 begins with build {FIRST_WINDOWS_11_BUILD}.",
+        f"{subject} {what}; Windows 11 begins with build {FIRST_WINDOWS_11_BUILD}.",
     )
 
 
-def _refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> Rejection:
+def _reject_refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> Rejection:
     edition, kind = _REFUSED[code]
     instead = "" if wanted is None else f" and no {printable(wanted)}"
     return Rejection.of(
@@ -404,33 +406,33 @@ def _refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> 
     )
 
 
-def _lacks(image: Edition, field: str, value: str | int | None = None) -> Rejection:
+def _reject_incomplete(image: Edition, field: str, value: str | int | None = None) -> Rejection:
     """Make the rejection for a field that is missing or that has an impossible value."""
     name = f", '{printable(image.name)}'," if image.name else ""
-    which = f"Image {_number(image.index)}{name}"
+    which = f"Image {_format_number(image.index)}{name}"
     if value is None or value == UNREADABLE:
         flaw = "no" if value is None else "an unreadable"
         return Rejection.of(
             Code.UNREADABLE_ISO,
-            f"{which} on the ISO has {flaw} {field}. Every Windows image of Microsoft has one, and"
-            " isodrop does not guess it from the name or the flags.",
+            f"{which} on the ISO has {flaw} {field}. Every Windows image from Microsoft has one,"
+            " and isodrop does not guess it from the name or the flags.",
             _CAPTURE_REMEDY,
         )
-    text = _number(value) if isinstance(value, int) else value
+    text = _format_number(value) if isinstance(value, int) else value
     return Rejection.of(
         Code.UNREADABLE_ISO,
         f"{which} on the ISO has the {field} '{printable(text)}', which is impossible.",
     )
 
 
-def _found(images: Iterable[Edition]) -> str:
+def _list_editions(images: Iterable[Edition]) -> str:
     return join_list(image.edition_id or "(unnamed)" for image in images)
 
 
-def _release(build: int) -> str:
+def _describe_release(build: int) -> str:
     return describe_rule(build) if 0 <= build <= MAX_IMAGE_INDEX else "an impossible build number"
 
 
-def _number(value: int) -> str:
+def _format_number(value: int) -> str:
     # An ISO may contain a number of any length, and str() raises ValueError for the longest.
     return str(value) if abs(value) <= MAX_IMAGE_INDEX else "(out of range)"

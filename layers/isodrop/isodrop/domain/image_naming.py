@@ -44,7 +44,7 @@ def check_template(template: str) -> str | None:
     --------
     >>> check_template("windows-11-{edition}-{release}")
     >>> check_template("windows-11-{flavour}")
-    '{flavour} is not known; use {edition}, {architecture}, {language}, {release} and {build}.'
+    '{flavour} is unknown; use {edition}, {architecture}, {language}, {release} and {build}.'
     """
     try:
         parts = list(Formatter().parse(template))
@@ -53,20 +53,20 @@ def check_template(template: str) -> str | None:
     for literal, field, spec, conversion in parts:
         if not _LITERAL.fullmatch(literal):
             return (
-                f"'{printable(literal)}' holds a character that image names do not take; use"
-                " letters, digits, hyphens, underscores and spaces."
+                f"'{printable(literal)}' contains a character that is not allowed in image"
+                " names; use letters, digits, hyphens, underscores and spaces."
             )
         if field is None:
             continue
         if field not in TEMPLATE_FIELDS or spec or conversion:
             known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS[:-1])
             what = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            return f"{{{printable(what)}}} is not known; use {known} and {{{TEMPLATE_FIELDS[-1]}}}."
-    name = slug(_filled(template, _SAMPLE))
+            return f"{{{printable(what)}}} is unknown; use {known} and {{{TEMPLATE_FIELDS[-1]}}}."
+    name = slug(_fill_template(template, _SAMPLE))
     if not MIN_NAME <= len(name) <= MAX_NAME:
         return (
-            f"It makes names of {len(name)} characters where the language is not known; image"
-            f" names have {MIN_NAME} to {MAX_NAME}."
+            f"If the language is unknown, the name has {len(name)} characters; image names have"
+            f" {MIN_NAME} to {MAX_NAME}."
         )
     return None
 
@@ -86,7 +86,7 @@ def image_name(template: str, values: Mapping[str, str]) -> str:
     >>> image_name("Windows 11 {edition}", {"edition": "EnterpriseN"})
     'windows-11-enterprisen'
     """
-    name = slug(_filled(template, values))[:MAX_NAME].strip("-")
+    name = slug(_fill_template(template, values))[:MAX_NAME].strip("-")
     # Templates are checked when the settings are read; this makes any other template valid, too.
     return name if len(name) >= MIN_NAME else f"windows-11-{name}".strip("-")
 
@@ -118,22 +118,24 @@ def image_tags(
     tuple
         The tags, and a note for each of the stack's tags that was left out.
     """
-    ours = {
+    own_tags = {
         f"isodrop:{key}": clean_tag_value(value) for key, value in own.items() if value is not None
     }
     tags: dict[str, str] = {}
     notes: list[str] = []
     for key, value in stack.items():
         cleaned = clean_tag_key(key)
-        if not cleaned or cleaned.lower().startswith("aws:") or cleaned in ours:
-            notes.append(f"The stack's tag '{printable(key)}' was left out: its key is not free.")
-        elif len(tags) + len(ours) + RESERVED_TAGS >= MAX_TAGS:
+        if not cleaned or cleaned.lower().startswith("aws:") or cleaned in own_tags:
+            notes.append(
+                f"The stack's tag '{printable(key)}' was left out: its key is reserved or invalid."
+            )
+        elif len(tags) + len(own_tags) + RESERVED_TAGS >= MAX_TAGS:
             notes.append(f"The stack's tag '{printable(key)}' was left out: there are too many.")
         else:
             tags[cleaned] = clean_tag_value(value)
-    return tags | ours, tuple(notes)
+    return tags | own_tags, tuple(notes)
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def _fill_template(template: str, values: Mapping[str, str]) -> str:
     # Not str.format, with which a template could access attributes of the values.
     return _FIELD.sub(lambda match: values.get(match[1], ""), template)

@@ -65,7 +65,7 @@ class _Rule:
     """The valid values of one override, as text and as a predicate."""
 
     needed: str
-    holds: Callable[[str], bool]
+    accepts: Callable[[str], bool]
 
 
 def _matches(pattern: str) -> Callable[[str], bool]:
@@ -143,17 +143,17 @@ def read_overrides(
     for key in sorted(metadata):
         name = key.lower()  # S3 returns metadata keys in lower case; a local --metadata may not
         if name not in RULES:
-            if meant := _suggest_override(name):
+            if suggestion := _suggest_override(name):
                 notes.append(
                     f"The metadata entry {printable(key)} is not an override and was not read;"
-                    f" the override is spelt {meant}."
+                    f" the override is spelled {suggestion}."
                 )
             continue
         if name not in allowed:
-            return _not_allowed(name, allowed)
-        value = _decoded(metadata[key]).strip()
-        if not RULES[name].holds(value):
-            return _malformed(name, value)
+            return _reject_not_allowed(name, allowed)
+        value = _decode_value(metadata[key]).strip()
+        if not RULES[name].accepts(value):
+            return _reject_malformed(name, value)
         values[name] = value
     index = values.get("image-index")
     return Overrides(
@@ -167,7 +167,7 @@ def read_overrides(
     )
 
 
-def merge_overrides(metadata: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
+def merge_overrides(metadata: Mapping[str, str], requested: Mapping[str, str]) -> dict[str, str]:
     """Merge an operator's overrides over an object's metadata; an empty value removes one.
 
     Examples
@@ -175,21 +175,21 @@ def merge_overrides(metadata: Mapping[str, str], asked: Mapping[str, str]) -> di
     >>> merge_overrides({"edition": "EnterpriseN", "rebuild": "1"}, {"rebuild": "2", "edition": ""})
     {'rebuild': '2'}
     """
-    both = {key.lower(): value for key, value in metadata.items()} | dict(asked)
-    return {key: value for key, value in both.items() if value or key not in asked}
+    both = {key.lower(): value for key, value in metadata.items()} | dict(requested)
+    return {key: value for key, value in both.items() if value or key not in requested}
 
 
-def _not_allowed(name: str, allowed: Collection[str]) -> Rejection:
-    open_ones = join_list(sorted(set(allowed) & RULES.keys())) or "none"
+def _reject_not_allowed(name: str, allowed: Collection[str]) -> Rejection:
+    permitted = join_list(sorted(set(allowed) & RULES.keys())) or "none"
     return Rejection.of(
         Code.INVALID_OVERRIDE,
         f"The object's metadata set the override {name}, which this stack does not allow"
-        f" (allowed: {open_ones}).",
+        f" (allowed: {permitted}).",
         f"Upload without {name}, or add it to the stack's parameter AllowedOverrides.",
     )
 
 
-def _malformed(name: str, value: str) -> Rejection:
+def _reject_malformed(name: str, value: str) -> Rejection:
     return Rejection.of(
         Code.INVALID_OVERRIDE,
         f"The override {name} is '{printable(value)}', but it needs to be {RULES[name].needed}.",
@@ -205,7 +205,7 @@ def _suggest_override(name: str) -> str | None:
     return rules[close[0]] if close else None
 
 
-def _decoded(value: str) -> str:
+def _decode_value(value: str) -> str:
     """Decode RFC 2047, the encoding in which S3 returns metadata that are not ASCII.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata

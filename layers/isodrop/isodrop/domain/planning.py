@@ -42,7 +42,11 @@ __all__ = [
 
 _MEGABYTE: Final = 1024**2
 _GIGABYTE: Final = 1024**3
-_WINDOWS: Final = {"10": "Windows 10", "server": "Windows Server", "none": "no Windows"}
+_WINDOWS: Final = {
+    "10": "Windows 10",
+    "server": "Windows Server",
+    "none": "something other than Windows",
+}
 
 
 def plan_import(
@@ -96,17 +100,17 @@ def plan_import(
 
 
 def _check_size(size: int, settings: ImportSettings) -> Rejection | None:
-    least, most = settings.min_iso_megabytes, settings.max_iso_gigabytes
-    if size < least * _MEGABYTE:
+    minimum, maximum = settings.min_iso_megabytes, settings.max_iso_gigabytes
+    if size < minimum * _MEGABYTE:
         return Rejection.of(
             Code.TOO_SMALL,
-            f"The ISO has {size:,} bytes; this stack imports none below {least:,} MB"
+            f"The ISO has {size:,} bytes; this stack imports no ISO smaller than {minimum:,} MB"
             " (MinIsoMegabytes).",
         )
-    if most is not None and size > most * _GIGABYTE:
+    if maximum is not None and size > maximum * _GIGABYTE:
         return Rejection.of(
             Code.TOO_LARGE,
-            f"The ISO has {size:,} bytes; this stack imports none above {most:,} GB"
+            f"The ISO has {size:,} bytes; this stack imports no ISO larger than {maximum:,} GB"
             " (MaxIsoGigabytes).",
         )
     return None
@@ -124,7 +128,7 @@ def _build_plan(
     revision = image.revision or 0
     languages = image.languages or _language_of(file_name)
     version = overrides.semantic_version or f"11.{image.build}.{revision}"
-    named = {
+    template_values = {
         "edition": image.edition,
         "architecture": image.architecture,
         "language": languages[0] if languages else "",
@@ -149,7 +153,7 @@ def _build_plan(
         settings.tags,
     )
     return ImportPlan(
-        name=overrides.image_name or image_name(settings.image_name_template, named),
+        name=overrides.image_name or image_name(settings.image_name_template, template_values),
         semantic_version=version,
         image_index=image.index,
         description=overrides.description
@@ -164,7 +168,7 @@ def _build_plan(
         tags=tags,
         notes=(
             *image.notes,
-            *_caveats(image, release),
+            *_caveat_notes(image, release),
             *_mismatch_notes(file_name, image, release),
             *overrides.notes,
             *tag_notes,
@@ -181,7 +185,7 @@ def _language_of(file_name: FileName) -> tuple[str, ...]:
     )
 
 
-def _caveats(image: SelectedImage, release: str | None) -> list[str]:
+def _caveat_notes(image: SelectedImage, release: str | None) -> list[str]:
     """Return notes on reasons for which AWS may still refuse the import."""
     caveats = []
     if image.edition != DOCUMENTED_EDITION:
@@ -191,28 +195,28 @@ def _caveats(image: SelectedImage, release: str | None) -> list[str]:
         )
     if release is None and (possible := possible_releases(image.build, image.revision)):
         caveats.append(
-            f"ISOs of {' and '.join(possible)} contain build {_version(image)}, and the file name"
-            f" does not say which release this is; Image Builder imports {possible[-1]} only."
+            f"ISOs of {' and '.join(possible)} contain build {_format_version(image)}, and the file"
+            f" name does not say which release this is; Image Builder imports {possible[-1]} only."
         )
     return caveats
 
 
-def _version(image: SelectedImage) -> str:
+def _format_version(image: SelectedImage) -> str:
     return str(image.build) if image.revision is None else f"{image.build}.{image.revision}"
 
 
 def _mismatch_notes(file_name: FileName, image: SelectedImage, release: str | None) -> list[str]:
     """List where the file name contradicts the ISO, which decides."""
     contents = possible_releases(image.build, image.revision)
-    named = (
+    named_releases = (
         () if file_name.build is None else possible_releases(file_name.build, file_name.revision)
     )
-    found = f"build {image.build}" + ("" if release is None else f" ({release})")
-    same_build = file_name.build == image.build or bool({*named} & {*contents})
+    actual = f"build {image.build}" + ("" if release is None else f" ({release})")
+    same_build = file_name.build == image.build or bool({*named_releases} & {*contents})
     pairs = (
         (_WINDOWS.get(file_name.windows or ""), "Windows 11", False),
-        (file_name.release_word, found, file_name.release_word == release),
-        (file_name.build, found, same_build),
+        (file_name.release_word, actual, file_name.release_word == release),
+        (file_name.build, actual, same_build),
         (
             file_name.architecture,
             image.architecture,
@@ -225,8 +229,8 @@ def _mismatch_notes(file_name: FileName, image: SelectedImage, release: str | No
         ),
     )
     return [
-        f"The file name says {name}, but the ISO contains {found}; the ISO decides."
-        for name, found, agreed in pairs
+        f"The file name says {name}, but the ISO contains {actual}; the ISO decides."
+        for name, actual, agreed in pairs
         if name is not None and not agreed
     ]
 

@@ -142,14 +142,14 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
     if build is None or build.phase is not BuildPhase.SUCCEEDED:
         return _build_failed(run, build)
     if not build.amis:
-        message = f"The build is {build.status}, but Image Builder names no AMI of it."
+        message = f"The build is {build.status}, but Image Builder returned no AMI."
         return _from_failure(run, Failure(Code.BUILD_GONE, message))
     data = _succeeded_data(run, plan, imported.attempt, build, now)
     return _with_distribution(run, data, outcome.distributed)
 
 
 def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
-    """Return what an answer says of builds, for the ledger.
+    """Return what an answer says about builds, for the ledger.
 
     Parameters
     ----------
@@ -314,9 +314,9 @@ def _rejected(run: Run, rejection: Rejection) -> RejectedData:
 
 def _from_failure(run: Run, failure: Failure) -> Data:
     """Compose a rejection if the code is one and there is no build, otherwise a failure."""
-    entry = CODES[failure.code]
-    if entry.kind is OutcomeKind.REJECTED and run.import_build.arn is None:
-        return _rejected(run, Rejection(failure.code, failure.message, entry.remedy))
+    info = CODES[failure.code]
+    if info.kind is OutcomeKind.REJECTED and run.import_build.arn is None:
+        return _rejected(run, Rejection(failure.code, failure.message, info.remedy))
     return _failed(run, failure.code, failure.message)
 
 
@@ -336,19 +336,19 @@ def _build_failed(run: Run, build: Build | None) -> FailedData:
 
 
 def _distribution_failed(
-    run: Run, amis: tuple[ContractAmi, ...], found: Build | None
+    run: Run, amis: tuple[ContractAmi, ...], distributed: Build | None
 ) -> FailedData:
     """Compose the answer of a run whose image was not distributed."""
-    if found is None:
+    if distributed is None:
         message = f"Image Builder no longer knows the distribution {run.distribution.arn}."
-    elif found.phase is BuildPhase.RUNNING:
+    elif distributed.phase is BuildPhase.RUNNING:
         message = (
-            f"The distribution was still {found.status} when the stack's TrackingTimeoutHours"
-            " were over."
+            f"The distribution was still {distributed.status} when the stack's TrackingTimeoutHours"
+            " had passed."
         )
     else:
-        message = _describe_end(f"The distribution is {found.status}", found)
-    return _failed(run, Code.DISTRIBUTION_FAILED, message, build=found, amis=amis)
+        message = _describe_end(f"The distribution is {distributed.status}", distributed)
+    return _failed(run, Code.DISTRIBUTION_FAILED, message, build=distributed, amis=amis)
 
 
 def _describe_end(what: str, build: Build) -> str:
@@ -366,13 +366,13 @@ def _failed(
     build: Build | None = None,
     amis: tuple[ContractAmi, ...] = (),
 ) -> FailedData:
-    entry, attempt = CODES[code], run.import_build.attempt
+    info, attempt = CODES[code], run.import_build.attempt
     return FailedData(
         source=_source_of(run),
         code=code.value,
         message=message,
-        remedy=entry.remedy,
-        retryable=entry.retryable,
+        remedy=info.remedy,
+        retryable=info.retryable,
         build_arn=run.import_build.arn,
         distribution_arn=run.distribution.arn,
         amis=amis,

@@ -28,7 +28,7 @@ class BuildKind(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """What is known of an attempt, other than the status of its build."""
+    """What is known about an attempt, other than the status of its build."""
 
     PREPARED = "prepared"
     """Its request has not been sent."""
@@ -39,7 +39,7 @@ class AttemptStatus(StrEnum):
     SUCCEEDED = "succeeded"
     """Its build succeeded."""
     LOST = "lost"
-    """It will never be sent, because the copy that its request names is gone."""
+    """It will never be sent, because the copy that its request names no longer exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class EndedBuilds:
-    """What an answer says of builds, written to the ledger together with it.
+    """What an answer says about builds, written to the ledger together with it.
 
     Attributes
     ----------

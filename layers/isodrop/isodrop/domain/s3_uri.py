@@ -35,10 +35,10 @@ class S3Uri:
         >>> S3Uri.parse("s3://my-isos/2026/Win 11.iso")
         S3Uri(bucket='my-isos', key='2026/Win 11.iso')
         """
-        found = _URI.fullmatch(text)
-        if found is None:
+        match = _URI.fullmatch(text)
+        if match is None:
             raise ValueError(f"not of the form s3://bucket/key: {text!r}")
-        return cls(*found.groups())
+        return cls(*match.groups())
 
     def __str__(self) -> str:
         """Return the URI."""

@@ -8,12 +8,12 @@ from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.model import ESD, WIM, IsoContents, ReadRange
 from isodrop.iso.sniff import diagnose
-from isodrop.iso.udf_files import Entry, entries, open_file
+from isodrop.iso.udf_files import Entry, list_entries, open_file
 from isodrop.iso.udf_volume import Volume, ends_with_anchor, find_anchor, open_volume
 from isodrop.iso.wim import WimImage, open_wim
 from isodrop.iso.wim_xml import read_editions
-from isodrop.iso.window import Observer, Window, damaged_error, truncated_error
-from isodrop.text import join_list, printable
+from isodrop.iso.window import Observer, Window, damaged_error, describe_iso, truncated_error
+from isodrop.text import join_list
 
 # If file entries are stored among the data, the names of a folder follow its entry, and the first
 # bytes of a file follow the file's entry. Reading ahead then saves a request, and costs little
@@ -112,13 +112,13 @@ def _find_in_volume(window: Window, volume: Volume) -> FoundImage:
     root = open_file(
         window, volume, volume.root, folder=True, what="its root folder", ahead=_AHEAD_OF_FOLDER
     )
-    listing = list(entries(window, root))
+    listing = list(list_entries(window, root))
     sources = _find_entry(listing, _SOURCES)
     if sources is None or not sources.is_folder:
         raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
             volume, "it", listing
         )
-    inside = _entries(window, volume, sources, _SOURCES)
+    inside = _list_folder(window, volume, sources, _SOURCES)
     found = _find_windows_image(window, volume, inside)
     if found is None:
         raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
@@ -127,10 +127,10 @@ def _find_in_volume(window: Window, volume: Volume) -> FoundImage:
     return found
 
 
-def _entries(window: Window, volume: Volume, folder: Entry, what: str) -> list[Entry]:
+def _list_folder(window: Window, volume: Volume, folder: Entry, what: str) -> list[Entry]:
     where = folder.where
     file = open_file(window, volume, where, folder=True, what=what, ahead=_AHEAD_OF_FOLDER)
-    return list(entries(window, file))
+    return list(list_entries(window, file))
 
 
 def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) -> FoundImage | None:
@@ -147,7 +147,7 @@ def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) ->
     if _find_entry(listing, _SPLIT) is not None:
         raise RejectedError(
             Code.SPLIT_IMAGE,
-            f"The Windows image on the ISO is split ({_SOURCES}/{_SPLIT} and its further parts);"
+            f"The Windows image on the ISO is split ({_SOURCES}/{_SPLIT} and further parts);"
             " one whole install.wim is needed.",
         )
     return None
@@ -166,16 +166,16 @@ def _multi_architecture_error(
         return None
     found = []
     for folder in folders[: len(_ARCHITECTURE_FOLDERS)]:
-        inside = _find_entry(_entries(window, volume, folder, folder.name), _SOURCES)
+        inside = _find_entry(_list_folder(window, volume, folder, folder.name), _SOURCES)
         if inside is not None and inside.is_folder:
             found.append(f"{folder.name}/{_SOURCES}")
     if len(found) < _MIN_ARCHITECTURES:
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {printable(volume.label) or 'with nothing'} contains Windows for"
-        f" several architectures ({join_list(found)}), like those of the Media Creation Tool; an"
-        f" ISO for x64 alone, with {_SOURCES}/install.wim, is needed.",
+        f"{describe_iso(volume.label)} contains Windows for several architectures"
+        f" ({join_list(found)}), as ISOs from the Media Creation Tool do; an ISO for x64 alone,"
+        f" with {_SOURCES}/install.wim, is needed.",
     )
 
 
@@ -191,7 +191,6 @@ def _not_windows_error(volume: Volume, what: str, listing: Iterable[Entry]) -> R
     names = join_list((entry.name for entry in listing), limit=4) or "nothing"
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {printable(volume.label) or 'with nothing'} is not a Windows"
-        f" installation ISO: {what} contains {names}, but no {_SOURCES}/install.wim; a Windows 11"
-        " ISO is needed.",
+        f"{describe_iso(volume.label)} is not a Windows installation ISO: {what} contains {names},"
+        f" but no {_SOURCES}/install.wim; a Windows 11 ISO is needed.",
     )

@@ -10,10 +10,10 @@ from isodrop.iso.window import (
     SECTOR,
     Window,
     damaged_error,
-    only_zeros,
+    describe_iso,
+    only_zeros_error,
     truncated_error,
 )
-from isodrop.text import printable
 
 _RECOGNITION: Final = 16  # the sector at which volume structures start: ECMA-167 2/8.3
 _RECOGNITION_END: Final = 32
@@ -74,7 +74,7 @@ def _reject_file_system(window: Window, data: bytes) -> RejectedError | None:
     """Make the rejection of an object that has the signature of a file system."""
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
-    volume = _iso9660(data)
+    volume = _read_iso9660(data)
     if volume is not None and volume[1] > window.size:
         return truncated_error(window.size, volume[1], "the file system")
     first = (ANCHOR_SECTOR + 1) * SECTOR
@@ -86,9 +86,8 @@ def _reject_file_system(window: Window, data: bytes) -> RejectedError | None:
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"The ISO labelled {printable(volume[0]) or 'with nothing'} has a plain ISO 9660 file"
-        " system, which no Windows 11 ISO has; one as Microsoft publishes it, with UDF, is"
-        " needed.",
+        f"{describe_iso(volume[0])} has a plain ISO 9660 file system, which no Windows 11 ISO has;"
+        " an ISO as Microsoft publishes it, with UDF, is needed.",
     )
 
 
@@ -101,34 +100,35 @@ def _reject_udf(window: Window) -> RejectedError:
             if tag[:2] == b"\x02\0" and tag[12:] == ANCHOR_SECTOR.to_bytes(4, "little"):
                 return damaged_error(f"the blocks of its file system have {block} bytes, not 2,048")
     if not any(window.read(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
-        return only_zeros("the anchor of its file system")
+        return only_zeros_error("the anchor of its file system")
     return damaged_error("it claims to have a UDF file system, but the anchor is missing")
 
 
 def _reject_other_file(data: bytes) -> RejectedError:
-    if zeros := _zeros(data):
+    if zeros := _describe_zeros(data):
         return RejectedError(
             Code.NOT_AN_ISO,
-            f"The object is {zeros}, as in a broken download; the whole Windows 11 ISO is needed.",
+            f"The object {zeros}, as in a broken download; the whole Windows 11 ISO is needed.",
             DOWNLOAD_AGAIN,
         )
     return RejectedError(
         Code.NOT_AN_ISO,
-        f"The object is {_described(data)}, not an ISO image; the Windows 11 ISO is needed.",
+        f"The object is {_describe_contents(data)}, not an ISO image; the Windows 11 ISO is"
+        " needed.",
     )
 
 
-def _zeros(data: bytes) -> str | None:
+def _describe_zeros(data: bytes) -> str | None:
     """Describe an object with only zeros; ``None`` for any other object."""
     begins = _RECOGNITION * SECTOR
     if any(data):
         return None
     if len(data) < begins:
-        return f"{len(data):,} zeros, where the file system of an ISO begins at byte {begins:,}"
-    return "nothing but zeros where the file system should be"
+        return f"is {len(data):,} zeros, and the file system of an ISO begins at byte {begins:,}"
+    return "has only zeros where the file system should be"
 
 
-def _iso9660(data: bytes) -> tuple[str, int] | None:
+def _read_iso9660(data: bytes) -> tuple[str, int] | None:
     """Return label and size in bytes from the primary volume descriptor (ECMA-119 8.4)."""
     for at in range(_RECOGNITION * SECTOR, len(data) - SECTOR + 1, SECTOR):
         if data[at : at + 7] == b"\x01CD001\x01":
@@ -137,12 +137,12 @@ def _iso9660(data: bytes) -> tuple[str, int] | None:
     return None
 
 
-def _described(data: bytes) -> str:
+def _describe_contents(data: bytes) -> str:
     head = data[:512]
-    for start, words in _STARTS:
+    for start, description in _STARTS:
         if head.startswith(start):
-            return words
-    text = _text(head)
+            return description
+    text = _decode_text(head)
     kinds = (
         (text.lstrip().lower().startswith(_PAGES), "an HTML page"),
         (data[257:262] == b"ustar", "a tar archive"),
@@ -150,10 +150,10 @@ def _described(data: bytes) -> str:
         (head[510:512] == b"\x55\xaa", "a disk with a boot sector"),
         (True, "binary data of an unknown format"),
     )
-    return next(words for fits, words in kinds if fits)
+    return next(description for fits, description in kinds if fits)
 
 
-def _text(head: bytes) -> str:
+def _decode_text(head: bytes) -> str:
     """Decode as text, using the byte order mark if there is one."""
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
     # A truncated character at the end does not mean that it is not text.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from isodrop.iso.udf_volume import Address, Volume, compressed, long_address, tag_of
+from isodrop.iso.udf_volume import Address, Volume, check_tag, decode_compressed, parse_long_address
 from isodrop.iso.window import SECTOR, Window, damaged_error
 
 IDENTIFIER, ALLOCATION, ENTRY, EXTENDED_ENTRY = 257, 258, 261, 266
@@ -107,7 +107,7 @@ def open_file(
     """
     at = volume.offset(where, SECTOR, what)
     data = window.read(at, SECTOR, what, ahead=ahead)
-    tag = tag_of(data, where.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
+    tag = check_tag(data, where.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
     _, strategy, _, _, kind, flags = _ICB.unpack_from(data, 16)
     if strategy != _STRATEGY:
         raise damaged_error(f"{what} is recorded by strategy {strategy}")
@@ -128,13 +128,13 @@ def open_file(
             raise damaged_error(f"{what} has allocation descriptors of an unknown form")
         extents = walk.extents(descriptors)
     if sum(part for _, part in extents) < size:
-        raise damaged_error(f"{what} says that it has {size:,} bytes, but fewer are recorded")
-    _check_apart(extents, what)
-    return File(what, size, tuple(_merged(extents)))
+        raise damaged_error(f"{what} declares {size:,} bytes, but fewer are recorded")
+    _check_no_overlap(extents, what)
+    return File(what, size, tuple(_merge_adjacent(extents)))
 
 
 class _Walk:
-    """Follows allocation descriptors, and their continuation from block to block."""
+    """Reads allocation descriptors, and those in the blocks that continue them."""
 
     def __init__(
         self, window: Window, volume: Volume, where: Address, what: str, *, long: bool
@@ -146,18 +146,18 @@ class _Walk:
 
     def extents(self, descriptors: bytes) -> list[tuple[int, int]]:
         """Return byte offset and length of each extent, in order."""
-        made: list[tuple[int, int]] = []
+        extents: list[tuple[int, int]] = []
         seen: set[Address] = set()
         while True:
-            following = self._take(descriptors, made)
+            following = self._take(descriptors, extents)
             if following is None:
-                return made
+                return extents
             if following in seen:
                 raise damaged_error(f"the allocation of {self.what} is circular")
             seen.add(following)
             descriptors = self._continued(following)
 
-    def _take(self, descriptors: bytes, made: list[tuple[int, int]]) -> Address | None:
+    def _take(self, descriptors: bytes, extents: list[tuple[int, int]]) -> Address | None:
         """Parse the descriptors of one block; returns the address where they continue, if any."""
         width = 16 if self.long else 8
         for at in range(0, len(descriptors) - width + 1, width):
@@ -165,7 +165,7 @@ class _Walk:
             if self.count > MAX_ALLOCATIONS:
                 raise damaged_error(f"{self.what} is in more than {MAX_ALLOCATIONS} extents")
             if self.long:
-                raw, where = long_address(descriptors, at)
+                raw, where = parse_long_address(descriptors, at)
             else:
                 raw, block = _SHORT.unpack_from(descriptors, at)
                 where = Address(block, self.partition)
@@ -180,21 +180,21 @@ class _Walk:
                 raise damaged_error(f"an extent of {self.what} ends within a block")
             self.ended |= bool(length % SECTOR)
             at_byte = -1 if kind == _NEITHER else self.volume.offset(where, length, self.what)
-            made.append((at_byte if kind == _RECORDED else -1, length))
+            extents.append((at_byte if kind == _RECORDED else -1, length))
         return None
 
     def _continued(self, where: Address) -> bytes:
         """Read the descriptors of an allocation extent (ECMA-167 4/14.5)."""
         what = f"allocation extent of {self.what}"
         data = self.window.read(self.volume.offset(where, SECTOR, what), SECTOR, what)
-        tag_of(data, where.block, (ALLOCATION,), what)
+        check_tag(data, where.block, (ALLOCATION,), what)
         length = int.from_bytes(data[20:24], "little")
         if 24 + length > SECTOR:
             raise damaged_error(f"the {what} is larger than a block")
         return data[24 : 24 + length]
 
 
-def _check_apart(extents: list[tuple[int, int]], what: str) -> None:
+def _check_no_overlap(extents: list[tuple[int, int]], what: str) -> None:
     """Reject extents that share blocks, which occur only in malicious files."""
     end = 0
     for offset, length in sorted(extents):
@@ -205,21 +205,21 @@ def _check_apart(extents: list[tuple[int, int]], what: str) -> None:
         end = offset + -(-length // SECTOR) * SECTOR
 
 
-def _merged(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _merge_adjacent(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Merge adjacent extents, so that reading across their border takes one request."""
-    held: tuple[int, int] | None = None
+    previous: tuple[int, int] | None = None
     for offset, length in extents:
-        if held is not None and 0 <= held[0] == offset - held[1]:
-            held = (held[0], held[1] + length)
+        if previous is not None and 0 <= previous[0] == offset - previous[1]:
+            previous = (previous[0], previous[1] + length)
             continue
-        if held is not None:
-            yield held
-        held = (offset, length)
-    if held is not None:
-        yield held
+        if previous is not None:
+            yield previous
+        previous = (offset, length)
+    if previous is not None:
+        yield previous
 
 
-def entries(window: Window, folder: File) -> Iterator[Entry]:
+def list_entries(window: Window, folder: File) -> Iterator[Entry]:
     """Yield the names in a folder, each one checked, without deleted ones and the parent.
 
     Raises
@@ -241,9 +241,9 @@ def entries(window: Window, folder: File) -> Iterator[Entry]:
             raise damaged_error(f"{folder.what} ends within a name")
         # The location in the tag is not checked: a name is found through its folder, and no other
         # reader compares the location, so writers may have it wrong unnoticed.
-        tag_of(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")
+        check_tag(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")
         if not flags & (_DELETED | _PARENT):
-            _, where = long_address(data, at + 20)
+            _, where = parse_long_address(data, at + 20)
             encoded = data[name : name + length]
-            yield Entry(compressed(encoded), bool(flags & _IS_FOLDER), where)
+            yield Entry(decode_compressed(encoded), bool(flags & _IS_FOLDER), where)
         at = end

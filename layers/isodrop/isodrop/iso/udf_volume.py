@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from isodrop.errors import RejectedError
-from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged_error, only_zeros
+from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged_error, only_zeros_error
 
 PRIMARY, ANCHOR, POINTER, PARTITION, LOGICAL, TERMINATOR = 1, 2, 3, 5, 6, 8
 FILE_SET: Final = 256
@@ -73,7 +73,7 @@ class Volume:
         return (start + address.block) * SECTOR
 
 
-def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str) -> int:
+def check_tag(data: bytes, location: int | None, wanted: Collection[int], what: str) -> int:
     """Check the tag at the beginning of every descriptor, and return its identifier.
 
     Checksum, CRC and location (unless it is ``None``) must be correct: ECMA-167 3/7.2 and 4/7.2.
@@ -88,18 +88,18 @@ def tag_of(data: bytes, location: int | None, wanted: Collection[int], what: str
     at = "" if location is None else f" at block {location:,}"
     if identifier not in wanted:
         if not any(data):
-            raise only_zeros(f"the {what}{at}")
+            raise only_zeros_error(f"the {what}{at}")
         raise damaged_error(f"there is no {what}{at} where one should be")
     if (sum(data[:16]) - checksum) & 0xFF != checksum:
         raise damaged_error(f"the {what}{at} has a wrong checksum")
     if length > len(data) - 16 or crc_hqx(data[16 : 16 + length], 0) != crc:
         raise damaged_error(f"the {what}{at} has a wrong CRC")
     if location not in {None, where}:
-        raise damaged_error(f"the {what}{at} says that it is at block {where:,}")
+        raise damaged_error(f"the {what}{at} claims to be at block {where:,}")
     return int(identifier)
 
 
-def long_address(data: bytes, at: int) -> tuple[int, Address]:
+def parse_long_address(data: bytes, at: int) -> tuple[int, Address]:
     """Parse a long allocation descriptor: raw length and address (ECMA-167 4/14.14.2)."""
     length, block, partition = _LONG.unpack_from(data, at)
     return length, Address(block, partition)
@@ -115,16 +115,16 @@ def find_anchor(window: Window) -> bytes | None:
     for sector in (ANCHOR_SECTOR, last, last - ANCHOR_SECTOR):
         if not 0 <= sector <= last:
             continue
-        data = _anchor(window, sector)
+        data = _read_anchor(window, sector)
         if data is not None:
             return data
     return None
 
 
-def _anchor(window: Window, sector: int) -> bytes | None:
+def _read_anchor(window: Window, sector: int) -> bytes | None:
     data = window.read(sector * SECTOR, SECTOR, "the anchor")
     try:
-        tag_of(data, sector, (ANCHOR,), "anchor")
+        check_tag(data, sector, (ANCHOR,), "anchor")
     except RejectedError:
         return None
     return data
@@ -137,7 +137,7 @@ def ends_with_anchor(window: Window) -> bool:
     with one is complete, whatever length its file system claims.
     """
     last = window.size // SECTOR - 1
-    return any(_anchor(window, at) for at in (last, last - ANCHOR_SECTOR) if at >= 0)
+    return any(_read_anchor(window, at) for at in (last, last - ANCHOR_SECTOR) if at >= 0)
 
 
 def open_volume(window: Window, anchor: bytes) -> Volume:
@@ -149,43 +149,45 @@ def open_volume(window: Window, anchor: bytes) -> Volume:
         ``unreadable-iso``, or ``truncated`` where the object ends before its descriptors do.
     """
     try:
-        return _volume(window, *_EXTENT.unpack_from(anchor, 16))
+        return _read_volume(window, *_EXTENT.unpack_from(anchor, 16))
     except RejectedError as first:
         reserve = _EXTENT.unpack_from(anchor, 24)
         if not reserve[0] or reserve == _EXTENT.unpack_from(anchor, 16):
             raise
         try:
-            return _volume(window, *reserve)
+            return _read_volume(window, *reserve)
         except RejectedError:
             raise first from None
 
 
-def _volume(window: Window, length: int, sector: int) -> Volume:
-    found = _sequence(window, length, sector)
+def _read_volume(window: Window, length: int, sector: int) -> Volume:
+    found = _read_sequence(window, length, sector)
     primary, logical = found.get((PRIMARY, 0), b""), found.get((LOGICAL, 0))
     if not found:
-        raise only_zeros("its volume descriptors")
+        raise only_zeros_error("its volume descriptors")
     if logical is None:
         raise damaged_error("it has no logical volume descriptor")
     if int.from_bytes(logical[212:216], "little") != SECTOR:
         raise damaged_error("its logical blocks do not have 2,048 bytes")
     if not logical[217:].startswith(b"*OSTA UDF Compliant"):
         raise damaged_error("its logical volume is not a UDF volume")
-    partitions = tuple(_partition(found.get((PARTITION, number))) for number in _map(logical))
+    partitions = tuple(
+        _parse_partition(found.get((PARTITION, number))) for number in _read_partition_map(logical)
+    )
     volume = Volume(
-        label=dstring(logical[84:212]) or dstring(primary[24:56]),
+        label=decode_dstring(logical[84:212]) or decode_dstring(primary[24:56]),
         partitions=partitions,
         root=Address(0, 0),
     )
-    _, where = long_address(logical, 248)
+    _, where = parse_long_address(logical, 248)
     at = volume.offset(where, SECTOR, "the file set")
     data = window.read(at, SECTOR, "the file set")
-    tag_of(data, where.block, (FILE_SET,), "file set descriptor")
-    _, root = long_address(data, 400)
+    check_tag(data, where.block, (FILE_SET,), "file set descriptor")
+    _, root = parse_long_address(data, 400)
     return Volume(volume.label, partitions, root)
 
 
-def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int], bytes]:
+def _read_sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int], bytes]:
     """Read a volume descriptor sequence; the highest number of each kind takes precedence.
 
     Keyed by tag and, for partitions, partition number (ECMA-167 3/8.4.2 and 3/8.4.3).
@@ -199,7 +201,7 @@ def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int],
         data = window.read(sector * SECTOR, SECTOR, what, ahead=_SEQUENCE_BYTES)
         if not any(data[:16]):
             return found
-        tag = tag_of(data, sector, range(1, 10), what)
+        tag = check_tag(data, sector, range(1, 10), what)
         sector += 1
         if tag == TERMINATOR:
             return found
@@ -214,7 +216,7 @@ def _sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int],
     raise damaged_error(f"it has more than {MAX_DESCRIPTORS} volume descriptors")
 
 
-def _map(logical: bytes) -> list[int]:
+def _read_partition_map(logical: bytes) -> list[int]:
     """Return the partition numbers by reference number (ECMA-167 3/10.7.2)."""
     length, count = _EXTENT.unpack_from(logical, 264)
     if not 1 <= count <= MAX_PARTITIONS:
@@ -235,7 +237,7 @@ def _kind_of(logical: bytes, at: int) -> str:
     return _MAPS.get(name, "a partition map of an unknown kind")
 
 
-def _partition(data: bytes | None) -> tuple[int, int]:
+def _parse_partition(data: bytes | None) -> tuple[int, int]:
     if data is None:
         raise damaged_error("its partition has no descriptor")
     if not data[25:].startswith(b"+NSR0"):
@@ -244,12 +246,12 @@ def _partition(data: bytes | None) -> tuple[int, int]:
     return start, count
 
 
-def dstring(data: bytes) -> str:
+def decode_dstring(data: bytes) -> str:
     """Decode a dstring (ECMA-167 1/7.2.12), valid or not."""
-    return compressed(data[: min(data[-1], len(data) - 1)]) if data else ""
+    return decode_compressed(data[: min(data[-1], len(data) - 1)]) if data else ""
 
 
-def compressed(data: bytes) -> str:
+def decode_compressed(data: bytes) -> str:
     """Decode OSTA compressed Unicode (UDF 1.02, 2.1.1), valid or not."""
     if data[:1] == b"\x10":
         return data[1:].decode("utf-16-be", "replace")

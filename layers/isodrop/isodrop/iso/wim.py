@@ -7,7 +7,7 @@ from typing import Final
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.udf_files import File
-from isodrop.iso.window import Window, damaged_error, only_zeros
+from isodrop.iso.window import Window, damaged_error, only_zeros_error
 
 HEADER_SIZE: Final = 208
 MAX_XML: Final = 1 << 20
@@ -63,12 +63,12 @@ def open_wim(window: Window, file: File) -> WimImage:
         raise damaged_error(f"{what} has only {file.size} bytes")
     header = file.read(window, 0, HEADER_SIZE)
     if not any(header):
-        raise only_zeros(f"the beginning of {what}")
+        raise only_zeros_error(f"the beginning of {what}")
     version, count = _check_header(header, what)
-    at, length = _xml_place(header, file)
+    at, length = _locate_xml(header, file)
     xml = file.read(window, at, length)
     if not any(xml):
-        raise only_zeros(f"the XML of {what}")
+        raise only_zeros_error(f"the XML of {what}")
     if xml[:2] != b"\xff\xfe":
         raise damaged_error(f"the XML of {what} is not UTF-16")
     return WimImage(header, xml, count, version == _ESD)
@@ -101,7 +101,7 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
     return int(version), int(count)
 
 
-def _xml_place(header: bytes, file: File) -> tuple[int, int]:
+def _locate_xml(header: bytes, file: File) -> tuple[int, int]:
     """Return offset and length of the XML, after checking that all resources are in the file."""
     for at, name in _RESOURCES.items():
         whole, offset, _ = _RESOURCE.unpack_from(header, at)

@@ -64,7 +64,7 @@ class _Parser:
 
     def parse(self, xml: bytes) -> None:
         for at in range(2, len(xml), _CHUNK):
-            self.parser.Parse(_chunk(xml, at), False)
+            self.parser.Parse(_clean_chunk(xml, at), False)
         self.parser.Parse(b"", True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -124,20 +124,20 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
     """
     parser = _Parser()
     try:
-        _check(image.xml.decode("utf-16"))
+        _check_markup(image.xml.decode("utf-16"))
         parser.parse(image.xml)
     except (expat.ExpatError, ValueError):  # ValueError for a lone surrogate
         raise damaged_error("the XML of its Windows image is not well formed") from None
     if sorted(parser.images) != list(range(1, image.count + 1)):
         raise damaged_error(
             f"the XML of its Windows image describes {len(parser.images)} images where there"
-            f" have to be 1 to {image.count}"
+            f" should be 1 to {image.count}"
         )
-    return tuple(_edition(index, *parser.images[index]) for index in sorted(parser.images))
+    return tuple(_make_edition(index, *parser.images[index]) for index in sorted(parser.images))
 
 
-def _check(text: str) -> None:
-    """Reject, before parsing, what the XML of no WIM contains."""
+def _check_markup(text: str) -> None:
+    """Reject, before parsing, markup that the XML of no WIM contains."""
     if "<!" in text:
         raise damaged_error("the XML of its Windows image contains a declaration or comment")
     # expat passes all attributes of an element at once, however many there are.
@@ -145,7 +145,7 @@ def _check(text: str) -> None:
         raise damaged_error("the XML of its Windows image has too many attributes")
 
 
-def _chunk(xml: bytes, at: int) -> bytes:
+def _clean_chunk(xml: bytes, at: int) -> bytes:
     """Return a chunk, with white space in place of NULs around a value."""
     piece = xml[at : at + _CHUNK]
     if b"\0\0" not in piece:
@@ -157,7 +157,7 @@ def _chunk(xml: bytes, at: int) -> bytes:
     return cleaned[:-2] if behind else cleaned
 
 
-def _edition(index: int, values: dict[str, str], languages: list[str]) -> Edition:
+def _make_edition(index: int, values: dict[str, str], languages: list[str]) -> Edition:
     def text(path: str) -> str | None:
         return values.get(f"WINDOWS/{path}") or None
 

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.model import ReadRange
+from isodrop.text import printable
 
 SECTOR: Final = 2048
 ANCHOR_SECTOR: Final = 256
@@ -34,11 +35,11 @@ def damaged_error(what: str) -> RejectedError:
     """Make the rejection of a damaged ISO; ``what`` describes the damage, without a full stop."""
     return RejectedError(
         Code.UNREADABLE_ISO,
-        f"The ISO cannot be read: {what}; an untouched copy of Microsoft's ISO is needed.",
+        f"The ISO cannot be read: {what}; an unmodified copy of Microsoft's ISO is needed.",
     )
 
 
-def only_zeros(what: str) -> RejectedError:
+def only_zeros_error(what: str) -> RejectedError:
     """Make the rejection of an object with zeros where ``what`` must be."""
     return RejectedError(
         Code.UNREADABLE_ISO,
@@ -46,6 +47,11 @@ def only_zeros(what: str) -> RejectedError:
         " download; the whole ISO is needed.",
         DOWNLOAD_AGAIN,
     )
+
+
+def describe_iso(label: str) -> str:
+    """Name an ISO by its volume label, to begin a message."""
+    return f"The ISO labeled {printable(label)}" if label else "The unlabeled ISO"
 
 
 def truncated_error(size: int, needed: int, what: str) -> RejectedError:
@@ -116,10 +122,10 @@ class Window:
             raise truncated_error(self.size, end, what)
         parts = []
         while offset < end:
-            kept = self._kept(offset)
-            if kept is None:
-                kept = self._more(offset, end, ahead)
-            start, data = kept
+            segment = self._kept(offset)
+            if segment is None:
+                segment = self._more(offset, end, ahead)
+            start, data = segment
             part = data[offset - start : end - start]
             parts.append(part)
             offset += len(part)
@@ -133,12 +139,12 @@ class Window:
 
     def _more(self, offset: int, end: int, ahead: int) -> tuple[int, bytes]:
         """Read from ``offset`` to the next cached segment, the wanted end or the object's end."""
-        wish = max(end, min(offset + ahead, self.size))
-        stop = min((at for at, _ in self._segments if offset < at < wish), default=wish)
-        made = (offset, self._fetch(offset, stop - offset))
-        if len(made[1]) <= _KEPT:
-            self._segments.append(made)
-        return made
+        wanted_end = max(end, min(offset + ahead, self.size))
+        stop = min((at for at, _ in self._segments if offset < at < wanted_end), default=wanted_end)
+        segment = (offset, self._fetch(offset, stop - offset))
+        if len(segment[1]) <= _KEPT:
+            self._segments.append(segment)
+        return segment
 
     def _fetch(self, offset: int, length: int) -> bytes:
         if self.requests >= MAX_REQUESTS:

@@ -80,7 +80,7 @@ class AllowListGate:
             return f"{problem}."
         if sha256 in allowed:
             return None
-        return allowed.refusal(sha256)
+        return allowed.describe_refusal(sha256)
 
     def _hash(self, run: Run, content: Content) -> str:
         key = copy_key(run)

@@ -73,18 +73,18 @@ class Annotator:
         """
         until = self.clock() + TIME_BUDGET_SECONDS
         notes = []
-        for what, write in self._jobs(run, answer, build, until):
+        for what, write in self._annotation_tasks(run, answer, build, until):
             try:
                 self._check_time(until)
-                left_out = write()
+                problem = write()
             except Exception as error:  # noqa: BLE001 - the answer does not depend on it
                 message = str(error) if isinstance(error, IsodropError) else repr(error)
-                left_out = single_line(message)
-            if left_out:
-                notes.append(f"{what}: {left_out}")
+                problem = single_line(message)
+            if problem:
+                notes.append(f"{what}: {problem}")
         return tuple(notes)
 
-    def _jobs(
+    def _annotation_tasks(
         self, run: Run, answer: Event, build: Build | None, until: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         # The object first: the parameters may take the rest of the time.
@@ -98,7 +98,7 @@ class Annotator:
                 yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(ami, build.tags)  # type: ignore[misc] # the default binds the loop's value
             image = ImageRecord.from_arn(data.build_arn, data.plan.build)
             yield (
-                f"{image.name}'s latest parameter is not certain to be up to date",
+                f"{image.name}'s latest parameter may be out of date",
                 lambda: self.latest.update(
                     image.name,
                     image.build,
@@ -116,37 +116,39 @@ class Annotator:
 
     def _tag_ami(self, ami: ContractAmi, tags: Mapping[str, str]) -> None:
         """Copy the tags of the image to its AMI, which Image Builder does not do."""
-        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+        tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
         with translate_errors():
-            self.builder.ec2.create_tags(Resources=[ami.id], Tags=listed)  # type: ignore[arg-type] # the stubs want their own dictionaries
+            self.builder.ec2.create_tags(Resources=[ami.id], Tags=tag_set)  # type: ignore[arg-type] # the stubs want their own dictionaries
 
-    def _tag_object(self, upload: Upload, ours: Mapping[str, str]) -> str | None:
+    def _tag_object(self, upload: Upload, own_tags: Mapping[str, str]) -> str | None:
         """Tag the version that was uploaded, and keep its other tags.
 
         S3 replaces all tags of an object at once, so tags that are written by others between the
         read and the write are lost.
         """
-        where = {"Bucket": upload.bucket, "Key": upload.key}
+        target = {"Bucket": upload.bucket, "Key": upload.key}
         if upload.version is not None:
-            where["VersionId"] = upload.version
+            target["VersionId"] = upload.version
         elif not has_current(self.s3, upload):
             return None  # the key belongs to another upload now
         try:
             with translate_errors():
-                there = self.s3.get_object_tagging(**where)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
-                theirs = {
-                    tag["Key"]: tag["Value"] for tag in there if not tag["Key"].startswith(_PREFIX)
+                current = self.s3.get_object_tagging(**target)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                other_tags = {
+                    tag["Key"]: tag["Value"]
+                    for tag in current
+                    if not tag["Key"].startswith(_PREFIX)
                 }
-                room = MAX_OBJECT_TAGS - len(theirs)
-                tags = theirs | dict(list(ours.items())[:room])
+                free = MAX_OBJECT_TAGS - len(other_tags)
+                tags = other_tags | dict(list(own_tags.items())[:free])
                 tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
-                self.s3.put_object_tagging(**where, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # as above
+                self.s3.put_object_tagging(**target, Tagging={"TagSet": tag_set})  # type: ignore[arg-type,typeddict-item] # as above
         except PermanentError as error:
             if error.aws_code in _GONE:
                 return None  # the version was deleted
             raise
-        if room < len(ours):
-            return f"it has {len(theirs)} other tags, and S3 allows {MAX_OBJECT_TAGS}"
+        if free < len(own_tags):
+            return f"it has {len(other_tags)} other tags, and S3 allows {MAX_OBJECT_TAGS}"
         return None
 
 

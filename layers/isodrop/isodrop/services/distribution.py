@@ -55,8 +55,8 @@ class DistributionTask:
         """Make a DistributeImage request."""
         if self.settings is None:
             raise PermanentError("the stack no longer distributes", code=Code.DISTRIBUTION_FAILED)
-        ours = {**self.plan.tags, "isodrop:content": self.content_id, **tags}
-        return distribution_request(self.build_arn, self.settings, token, ours)
+        image_tags = {**self.plan.tags, "isodrop:content": self.content_id, **tags}
+        return distribution_request(self.build_arn, self.settings, token, image_tags)
 
     def send(self, request: Request) -> str:
         """Call DistributeImage."""
@@ -124,14 +124,14 @@ class Distributor:
         try:
             run = self.submission.submit(run, task)
         except (RejectedError, PermanentError) as error:
-            ours = isinstance(error, RejectedError | AccessDeniedError)
-            failure = Failure(error.code if ours else Code.DISTRIBUTION_FAILED, str(error))
+            has_own_code = isinstance(error, RejectedError | AccessDeniedError)
+            failure = Failure(error.code if has_own_code else Code.DISTRIBUTION_FAILED, str(error))
             return self.ledger.record_failure(run, failure, BuildKind.DISTRIBUTION)
         now = timestamp(self.now())
-        seen = self.ledger.record_status_seen(
+        updated = self.ledger.record_status_seen(
             run.upload_id, run.request.number, BuildKind.DISTRIBUTION, now
         )
-        return seen or run
+        return updated or run
 
     def _task(self, run: Run) -> DistributionTask | None:
         """Make the task of a run that has an image; ``None`` for any other run.

@@ -224,7 +224,7 @@ class Intake:
             content=staged.content,
             stager=self.stager,
             builder=self.builder,
-            read_settings=self._with_uefi_data,
+            read_settings=self._read_settings,
             is_staged=staged.is_seen,
         )
         run = self.submission.submit(run, task)
@@ -264,7 +264,7 @@ class Intake:
     def _inspect(self, upload: Upload, request: RunRequest) -> ImportPlan | Rejection:
         ranges: list[int] = []
         try:
-            found = open_object(
+            iso_object = open_object(
                 self.s3,
                 upload.bucket,
                 upload.key,
@@ -272,13 +272,15 @@ class Intake:
                 size=upload.size,
                 version=upload.version,
             )
-            contents = read_iso(found.read, found.size, lambda _, length: ranges.append(length))
+            contents = read_iso(
+                iso_object.read, iso_object.size, lambda _, length: ranges.append(length)
+            )
         except RejectedError as error:
             return error.rejection
         finally:
             if ranges:
                 self.record_inspection(len(ranges), sum(ranges))
-        metadata = merge_overrides(found.metadata, request.overrides)
+        metadata = merge_overrides(iso_object.metadata, request.overrides)
         # An operator's overrides replace the metadata, so none of these values is an uploader's.
         # Operators, who may start executions, are not limited to AllowedOverrides.
         allowed = self.settings.allowed_overrides | request.overrides.keys()
@@ -286,7 +288,7 @@ class Intake:
             upload, contents, metadata, replace(self.settings, allowed_overrides=allowed)
         )
 
-    def _with_uefi_data(self) -> ImportSettings:
+    def _read_settings(self) -> ImportSettings:
         if self.uefi_data_uri is None:
             return self.settings
         uefi_data = read_text(self.s3, self.uefi_data_uri, UEFI_DATA_LIMIT)

@@ -75,16 +75,18 @@ class LatestParameters:
         """
         known: dict[str, str | None] = {}
         if published is not None and published.status == "AVAILABLE":
-            known[published.arn] = self._ami_of(published)
+            known[published.arn] = self._local_ami_id(published)
         images = self.ledger.list_images
         new = known.get(published.arn) if is_new and published is not None else None
-        self._point(
+        self._update_parameter(
             f"/isodrop/{name}/{build}/latest", lambda: images(name, build), check_time, known, new
         )
         if self.across_builds:
-            self._point(f"/isodrop/{name}/latest", lambda: images(name), check_time, known, new)
+            self._update_parameter(
+                f"/isodrop/{name}/latest", lambda: images(name), check_time, known, new
+            )
 
-    def _point(
+    def _update_parameter(
         self,
         parameter: str,
         images: Callable[[], Iterable[ImageRecord]],
@@ -100,11 +102,11 @@ class LatestParameters:
         written: str | None = None
         is_read = False
         for _ in range(_ROUNDS):
-            newest = self._newest(images(), check_time, known)
+            newest = self._find_newest(images(), check_time, known)
             if newest is None:
                 return
             if not is_read and written is None and newest != new:
-                written, is_read = self._value(parameter), True
+                written, is_read = self._read_parameter(parameter), True
             if newest == written:
                 return
             with translate_errors():
@@ -114,13 +116,13 @@ class LatestParameters:
                     Value=newest,
                     Type="String",
                     DataType="aws:ec2:image",
-                    Description="The newest image there is. Written by isodrop.",
+                    Description="The newest available image. Written by isodrop.",
                     Overwrite=True,
                 )
             written = newest
         raise TransientError(f"{parameter} was changed by others {_ROUNDS} times in the meantime")
 
-    def _value(self, parameter: str) -> str | None:
+    def _read_parameter(self, parameter: str) -> str | None:
         try:
             with translate_errors():
                 return self.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
@@ -129,7 +131,7 @@ class LatestParameters:
                 return None
             raise
 
-    def _newest(
+    def _find_newest(
         self,
         images: Iterable[ImageRecord],
         check_time: Callable[[], None],
@@ -144,18 +146,18 @@ class LatestParameters:
                 return known[image.arn]
             check_time()
             build = self.builder.get_build(image.arn)
-            if build is not None and self._is_there(build):
-                known[image.arn] = self._ami_of(build)
+            if build is not None and self._is_available(build):
+                known[image.arn] = self._local_ami_id(build)
                 return known[image.arn]
             if build is None or build.phase is not BuildPhase.RUNNING:
                 self._retire(image)
         return None
 
-    def _ami_of(self, build: Build) -> str | None:
+    def _local_ami_id(self, build: Build) -> str | None:
         local = self.builder.local_amis(build.amis, build.arn)
         return next((ami.id for ami in local), None)
 
-    def _is_there(self, build: Build) -> bool:
+    def _is_available(self, build: Build) -> bool:
         return build.status == "AVAILABLE" and self.builder.amis_exist(build)
 
     def _retire(self, image: ImageRecord) -> None:

@@ -211,5 +211,5 @@ def _serialize(event: Event) -> str:
 
 
 def _deserialize(answer: str) -> Event:
-    found = json.loads(answer)
-    return Event.parse_as(found["detail-type"], found["detail"])
+    stored = json.loads(answer)
+    return Event.parse_as(stored["detail-type"], stored["detail"])

@@ -120,13 +120,13 @@ class BuildSubmitter:
             return run, self.ledger.get_attempt(bound)
         for _ in range(_ROUNDS):
             attempts = self.ledger.list_attempts(task.key)
-            found = self._reusable(run, attempts[-1], task) if attempts else None
-            if found is not None:
-                linked = self.ledger.link_attempt(run, found, task.kind)
+            attempt = self._reusable(run, attempts[-1], task) if attempts else None
+            if attempt is not None:
+                linked = self.ledger.link_attempt(run, attempt, task.kind)
             else:
-                found = self._new_attempt(run, task, attempts)
-                limits = None if found.day is None else self.limits
-                created = self.ledger.create_attempt(run, found, task.kind, limits)
+                attempt = self._new_attempt(run, task, attempts)
+                limits = None if attempt.day is None else self.limits
+                created = self.ledger.create_attempt(run, attempt, task.kind, limits)
                 if created is None:
                     continue  # another run was first
                 linked = created
@@ -134,7 +134,7 @@ class BuildSubmitter:
             if key is None:
                 raise TransientError("the run was stopped in the meantime; it is read again")
             # Another invocation for the same run may have linked another attempt first.
-            return linked, found if key == found.key else self.ledger.get_attempt(key)
+            return linked, attempt if key == attempt.key else self.ledger.get_attempt(key)
         raise TransientError("several runs of the same import compete; this one is retried")
 
     def _reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
@@ -167,12 +167,12 @@ class BuildSubmitter:
 
     def _new_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> Attempt:
         """Make a new request, unless too many failed."""
-        lost = _consecutive_failures(earlier)
-        if lost >= self.max_consecutive_failures:
+        failures = _consecutive_failures(earlier)
+        if failures >= self.max_consecutive_failures:
             raise RejectedError(
                 Code.TOO_MANY_ATTEMPTS,
-                f"{lost} {task.title} failed in a row, which is as many as this stack allows; no"
-                " more are started.",
+                f"{failures} {task.title} failed in a row, which is as many as this stack allows;"
+                " no more are started.",
             )
         number = len(earlier)
         token = client_token(task.source.etag, task.key, self.stack, number)
@@ -208,16 +208,16 @@ class BuildSubmitter:
         """
         status = attempt.status
         if status is AttemptStatus.PREPARED:
-            wanted = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST
-            status = self.ledger.set_attempt_status(attempt, wanted).status
+            new_status = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST
+            status = self.ledger.set_attempt_status(attempt, new_status).status
         if status is AttemptStatus.LOST:
             raise PermanentError(CODES[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
         if status is AttemptStatus.REFUSED:
             raise PermanentError(
                 "Image Builder has refused this request before", code=Code.IMPORT_REFUSED
             )
-        again = attempt.status is AttemptStatus.SUBMITTED
-        earlier = self.builder.find_build_by_tags(attempt.request) if again else None
+        was_submitted = attempt.status is AttemptStatus.SUBMITTED
+        earlier = self.builder.find_build_by_tags(attempt.request) if was_submitted else None
         try:
             return earlier or task.send(attempt.request)
         except PermanentError:
@@ -272,9 +272,9 @@ def is_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datet
 
 def _consecutive_failures(attempts: Sequence[Attempt]) -> int:
     """Count the failed builds since the last one that succeeded."""
-    lost = 0
+    failures = 0
     for attempt in reversed(attempts):
         if attempt.status is AttemptStatus.SUCCEEDED:
             break
-        lost += attempt.build_arn is not None
-    return lost
+        failures += attempt.build_arn is not None
+    return failures

@@ -138,9 +138,9 @@ class Sweeper:
                 checkpoint[name] = job(checkpoint.get(name))
             except Exception as error:  # noqa: BLE001 - raised below, after the other jobs
                 errors.append(error)
-        for whole_job in (self._delete_copies, self._release_builds):
+        for job in (self._delete_copies, self._release_builds):
             try:
-                whole_job(summary)
+                job(summary)
             except Exception as error:  # noqa: BLE001 - raised below, after the other jobs
                 errors.append(error)
         self.ledger.save_checkpoint(checkpoint)
@@ -174,18 +174,20 @@ class Sweeper:
         summary.open += 1
         age = self.now() - datetime.fromisoformat(run.claimed_at)
         summary.oldest_open_seconds = max(summary.oldest_open_seconds, age.total_seconds())
-        ended = self._execution_end(run)
-        if ended is None:
+        execution_end = self._describe_execution_end(run)
+        if execution_end is None:
             summary.running += 1
             summary.count_build(run)
             return
         if run.answer_json is None:
-            run = self._with_its_build(run)
+            run = self._link_build_of_attempt(run)
             if run.import_build.arn is None and run.import_build.failure is None:
                 is_cancelled = self.ledger.is_cancellation_requested(run)
-                failure = CANCELLED if is_cancelled else Failure(Code.EXECUTION_ENDED, ended)
+                failure = (
+                    CANCELLED if is_cancelled else Failure(Code.EXECUTION_ENDED, execution_end)
+                )
                 run = self.ledger.record_failure(run, failure)
-            run, is_in_progress = self._continue(run)
+            run, is_in_progress = self._continue_run(run)
             if is_in_progress or self.outcomes.is_settling(run):
                 summary.waiting += 1
                 summary.count_build(run)
@@ -197,7 +199,7 @@ class Sweeper:
             {"uploadId": run.upload_id, "run": run.request.number, "answer": answer.detail_type},
         )
 
-    def _execution_end(self, run: Run) -> str | None:
+    def _describe_execution_end(self, run: Run) -> str | None:
         """Describe how the run's execution ended; ``None`` while it is running."""
         if not run.execution_arn.startswith("arn:"):
             return "No execution tracks this upload: it was claimed manually."
@@ -209,7 +211,7 @@ class Sweeper:
         cause = f": {execution.error}" if execution.error else "."
         return f"The execution that tracked this upload is {execution.status}{cause}"
 
-    def _with_its_build(self, run: Run) -> Run:
+    def _link_build_of_attempt(self, run: Run) -> Run:
         """Link the run to the build of its attempt, if the execution did not."""
         record = run.import_build
         if record.arn is not None or record.attempt is None:
@@ -217,7 +219,7 @@ class Sweeper:
         attempt = self.ledger.get_attempt(record.attempt)
         return run if attempt.build_arn is None else self.ledger.link_build(run, attempt.build_arn)
 
-    def _continue(self, run: Run) -> tuple[Run, bool]:
+    def _continue_run(self, run: Run) -> tuple[Run, bool]:
         """Start the distribution of a finished image.
 
         Returns
@@ -251,7 +253,7 @@ class Sweeper:
         """Update each latest parameter; returns where to continue, if not done."""
         latest = self.reporter.annotator.latest
         last = "" if after is None else after["name"]
-        for name, build in self.ledger.image_names():
+        for name, build in self.ledger.list_image_names():
             parameter = f"{name}/{build}"
             if parameter <= last:
                 continue
@@ -299,7 +301,7 @@ class Sweeper:
     def _release_builds(self, summary: SweepSummary) -> None:
         """Release builds that have ended, and record how much of the budget is used."""
         auditor = BudgetAuditor(self.builder, self.ledger)
-        for attempt in self.ledger.under_way():
+        for attempt in self.ledger.list_under_way():
             if not self.has_time():
                 summary.complete = False
                 return
@@ -309,7 +311,7 @@ class Sweeper:
                     summary.released += 1
                     fields = {"import": attempt.import_key, "attempt": attempt.number}
                     self.log("released", fields)
-        use = self.ledger.budget_use(day_of(self.now()))
+        use = self.ledger.read_budget_use(day_of(self.now()))
         summary.builds_at_once, summary.builds_today = use.at_once, use.today
 
     # ------------------------------------------------------------------ uploads without a run
@@ -330,7 +332,7 @@ class Sweeper:
             summary.versions += len(versions)
             uploads = {
                 ids.upload_id(upload): (upload, uploaded_at)
-                for upload, uploaded_at in map(self._upload, versions)
+                for upload, uploaded_at in map(self._parse_version, versions)
                 if _is_eligible(upload) and since <= uploaded_at <= until
             }
             claimed = self.ledger.find_claimed(uploads)
@@ -368,7 +370,7 @@ class Sweeper:
             summary.started += 1
             self.log("started", {"uploadId": upload_id, "key": upload.key, "executionArn": arn})
 
-    def _upload(self, version: "ObjectVersionTypeDef") -> tuple[Upload, datetime]:
+    def _parse_version(self, version: "ObjectVersionTypeDef") -> tuple[Upload, datetime]:
         return Upload(
             bucket=self.bucket,
             key=version.get("Key", ""),

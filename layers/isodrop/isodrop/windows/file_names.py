@@ -173,33 +173,35 @@ def parse_file_name(key: str) -> FileName:
     # Names of the build lab contain CLIENTENTERPRISEEVAL and SERVERHYPERCORE.
     separated = re.sub(r"(?<![a-z])(client|server)(?=[a-z])", r"\1 ", cleaned)
     text = _Text(cleaned, " ".join(re.findall(r"[a-z0-9]+", separated)), pattern)
-    return _parse_words(name, text, None if updated is None else _updated(**updated.groupdict()))
+    return _parse_words(
+        name, text, None if updated is None else _format_update(**updated.groupdict())
+    )
 
 
 def _parse_words(name: str, text: _Text, updated: str | None) -> FileName:
     pattern = text.pattern
-    edition = pattern.edition or _edition(text)
-    number = _only(re.findall(WINDOWS, text.words))
-    build, revision = _build(text)
-    word = _release_word(text, edition)
+    edition = pattern.edition or _find_edition(text)
+    number = _unique_value(re.findall(WINDOWS, text.words))
+    build, revision = _find_build(text)
+    word = _find_release_word(text, edition)
     if pattern is _UNKNOWN and not (
         number or edition == "server" or build or re.search(HALF_YEAR, text.stem)
     ):
         return FileName(name)
-    language = _only(_languages(text))
+    language = _unique_value(_find_languages(text))
     if language is None and edition in MULTILINGUAL:
         language = "mul"
-    release = _release(text, word, edition, build, revision)
+    release = _choose_release(text, word, edition, build, revision)
     trusted_word = word if not pattern.is_lab or word == release else None
     facts = FileName(
         name=name,
-        family=_family(pattern, edition),
-        windows=_windows(edition, number, word, build),
+        family=_choose_family(pattern, edition),
+        windows=_determine_windows(edition, number, word, build),
         release=release,
         release_word=trusted_word,
         build=build,
         revision=revision,
-        architecture=_only(_architectures(text)),
+        architecture=_unique_value(_find_architectures(text)),
         language=language,
         edition=edition,
         updated=updated,
@@ -207,7 +209,7 @@ def _parse_words(name: str, text: _Text, updated: str | None) -> FileName:
     return _with_importable(facts, documented=edition in pattern.documented)
 
 
-def _family(pattern: NamePattern, edition: str | None) -> str:
+def _choose_family(pattern: NamePattern, edition: str | None) -> str:
     """Return the family: by the kind of ISO if that is more specific than the naming scheme."""
     if pattern is _UNKNOWN:
         return pattern.name
@@ -218,14 +220,14 @@ def _family(pattern: NamePattern, edition: str | None) -> str:
     return pattern.families.get(edition or "", pattern.name)
 
 
-def _edition(text: _Text) -> str | None:
+def _find_edition(text: _Text) -> str | None:
     found = next((name for name, regex in EDITIONS if re.search(regex, text.words)), None)
     if found in NOT_WINDOWS or text.pattern is _UNKNOWN:
         return found
     return "server" if re.search(SERVER, text.words) else found
 
 
-def _build(text: _Text) -> tuple[int | None, int | None]:
+def _find_build(text: _Text) -> tuple[int | None, int | None]:
     """Return build and revision; for a renamed file, only a known or plausible build."""
     regex = BUILD.format(revision_separators=text.pattern.revision_separators)
     found = {
@@ -238,16 +240,16 @@ def _build(text: _Text) -> tuple[int | None, int | None]:
     return found.pop() if len(found) == 1 else (None, None)
 
 
-def _release_word(text: _Text, edition: str | None) -> str | None:
+def _find_release_word(text: _Text, edition: str | None) -> str | None:
     """Return the word for the release; Server and LTSC have their own words."""
-    label = _only(
+    label = _unique_value(
         [*re.findall(HALF_YEAR, text.stem), *re.findall(YEAR_AND_MONTH, text.stem)]
         if edition != "server"
         else re.findall(HALF_YEAR, text.stem) or re.findall(YEAR_AND_MONTH, text.stem)
     )
     if edition == "server" or re.search(SERVER, text.words):
         years = re.findall(SERVER_YEAR, text.words)
-        if year := _only(" ".join(filter(None, pair)) for pair in years):
+        if year := _unique_value(" ".join(filter(None, pair)) for pair in years):
             return year.upper()
     elif match := re.search(LTSC_RELEASE, text.stem):
         kind, year = match["kind"] or match["kind_after"], match["year"] or match["year_before"]
@@ -255,7 +257,7 @@ def _release_word(text: _Text, edition: str | None) -> str | None:
     return None if label is None else label.upper()
 
 
-def _release(
+def _choose_release(
     text: _Text, word: str | None, edition: str | None, build: int | None, revision: int | None
 ) -> str | None:
     """Return the release, derived from a known build unless the word is more specific."""
@@ -270,7 +272,7 @@ def _release(
     return word if word in possible else possible[0] or word
 
 
-def _languages(text: _Text) -> list[str]:
+def _find_languages(text: _Text) -> list[str]:
     words = [re.sub(r"[ _(-]", "", word) for word in re.findall(LANGUAGE_WORD, text.stem)]
     codes = [re.sub(r"[_ ]", "-", code) for code in re.findall(LANGUAGE_CODE, text.stem)]
     first = re.match(LEADING_LANGUAGE_CODE, text.stem)
@@ -282,7 +284,7 @@ def _languages(text: _Text) -> list[str]:
     ]
 
 
-def _architectures(text: _Text) -> list[str]:
+def _find_architectures(text: _Text) -> list[str]:
     found = re.findall(ARCHITECTURE, text.stem)
     return [ARCHITECTURES[re.sub(r"[ _-]", "", word)] for word in found]
 
@@ -304,7 +306,7 @@ def _with_importable(facts: FileName, *, documented: bool) -> FileName:
     return replace(facts, importable="yes") if documented and is_complete else facts
 
 
-def _windows(
+def _determine_windows(
     edition: str | None, number: str | None, word: str | None, build: int | None
 ) -> Windows | None:
     if edition in NOT_WINDOWS:
@@ -320,13 +322,13 @@ def _windows(
     return None
 
 
-def _updated(month: str, year: str) -> str | None:
+def _format_update(month: str, year: str) -> str | None:
     if month[:3].lower() not in MONTHS:
         return None
     return f"{year}-{MONTHS.index(month[:3].lower()) + 1:02}"
 
 
-def _only(values: Iterable[T]) -> T | None:
+def _unique_value(values: Iterable[T]) -> T | None:
     """Return the value if all values are equal, otherwise ``None``."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else None
