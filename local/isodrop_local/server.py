@@ -90,6 +90,10 @@ def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
         "DOCKER_HOST": f"unix://{home}/no-docker",
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
+        # AWS's default. The emulator's depends on this machine's memory; its invocations wait for
+        # one of a few processes instead, so most of them need none.
+        # https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
+        "LAMBDA_ACCOUNT_CONCURRENCY": "1000",
         # Policies of roles are enforced; the account's own key may do anything.
         "AUTH": "true",
     }

@@ -16,6 +16,8 @@ from typing import Any, Final
 from jsonata.jsonata import Jsonata
 from jsonata.utils import Utils
 
+from isodrop_local.retries import retry_delay
+
 Json = dict[str, Any]
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     kind: frozenset({"Type", "Comment", *names.split()})
@@ -177,11 +179,8 @@ class Machine:
                 continue
             if retried[index] >= retry.get("MaxAttempts", 3):
                 return None
-            seconds = (
-                retry.get("IntervalSeconds", 1) * retry.get("BackoffRate", 2) ** retried[index]
-            )
             retried[index] += 1
-            return self.random.uniform(0, min(seconds, retry.get("MaxDelaySeconds", seconds)))
+            return retry_delay(retry, retried[index] - 1, self.random)
         return None
 
     def _catch(self, state: Json, scope: _Scope, error: TaskError) -> tuple[str | None, Any]:

@@ -30,8 +30,10 @@ PYTHON: Final = (interpreter().path, "-I", "-S")
 """Without its own site-packages."""
 
 _SLOTS: Final = threading.BoundedSemaphore(8)
-"""The number of concurrent invocations. Others wait here, where Lambda would start more
-environments, or return TooManyRequestsException and be retried."""
+"""The number of concurrent invocations; others wait, where Lambda would start more environments."""
+MAX_WAIT_SECONDS: Final = 60
+"""How long they wait before they are throttled: less than the timeout of any task that invokes a
+function, after which the state machine would invoke it again."""
 
 # Identifies an environment in the user agent of its calls.
 MARK: Final = "environment-"
@@ -278,8 +280,15 @@ def execute(func: Json, event: Any, request_id: str) -> Json:
     all. A process that died is ``Runtime.ExitError``, one that ran too long ``Sandbox.Timedout``
     (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
     """
-    with _SLOTS:
+    if not _SLOTS.acquire(timeout=MAX_WAIT_SECONDS):
+        throttled: Json = lambda_svc._throttle_response(
+            "ConcurrentInvocationLimitExceeded", "Rate Exceeded."
+        )
+        return throttled
+    try:
         return _execute(func, event, request_id)
+    finally:
+        _SLOTS.release()
 
 
 def _execute(func: Json, event: Any, request_id: str) -> Json:

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any, Final
 
 from botocore.serialize import create_serializer
@@ -18,6 +19,7 @@ from ministack.services import stepfunctions
 from isodrop_local.faults import error_name, model_of, service_cause
 from isodrop_local.image_builder.shapes import convert_case
 from isodrop_local.patches import policies
+from isodrop_local.retries import retry_delay
 
 _start_execution = stepfunctions._start_execution
 _run_parallel_branches = stepfunctions._run_parallel_branches
@@ -29,6 +31,8 @@ _apply_jsonata_arguments = stepfunctions._apply_jsonata_arguments
 _apply_jsonata_output = stepfunctions._apply_jsonata_output
 _invoke_resource = stepfunctions._invoke_resource
 _error_matches = stepfunctions._error_matches
+_find_matching_retrier = stepfunctions._find_matching_retrier
+_random = Random()  # noqa: S311 # not secret
 _task = threading.local()
 
 INTEGRATION: Final = "arn:aws:states:::"
@@ -167,6 +171,21 @@ def error_matches(names: Sequence[str], error: str) -> bool:
     return matched
 
 
+def find_matching_retrier(
+    retriers: Sequence[dict[str, Any]], error: str, retry_counts: Mapping[int, int]
+) -> tuple[dict[str, Any] | None, int]:
+    """Wait as long as the retrier says, and return it without a delay of its own.
+
+    The emulator knows neither ``MaxDelaySeconds`` nor ``JitterStrategy``, and never waits for more
+    than a minute: many executions that are throttled at once use up their retries too early.
+    """
+    retrier, index = _find_matching_retrier(retriers, error, retry_counts)
+    if retrier is None:
+        return None, index
+    stepfunctions._scaled_sleep(retry_delay(retrier, retry_counts.get(index, 0), _random))
+    return {**retrier, "IntervalSeconds": 0}, index
+
+
 def apply_state_assign(
     state: dict[str, Any],
     given: Any,
@@ -301,6 +320,7 @@ def apply() -> None:
     stepfunctions._apply_state_assign = apply_state_assign
     stepfunctions._evaluate_jsonata_choice_rule = evaluate_choice
     stepfunctions._error_matches = error_matches
+    stepfunctions._find_matching_retrier = find_matching_retrier
     stepfunctions._invoke_resource = invoke_resource
     stepfunctions._call_lambda = call_lambda
     stepfunctions._add_event = add_event
