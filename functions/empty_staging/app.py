@@ -43,4 +43,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> None:
         timeout=20,
     )
     if result.status >= HTTPStatus.BAD_REQUEST:
-        raise RuntimeError(f"CloudFormation did not accept the response: HTTP status {result.status}")
+        raise RuntimeError(
+            f"CloudFormation did not accept the response: HTTP status {result.status}"
+        )

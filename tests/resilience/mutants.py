@@ -177,14 +177,14 @@ MUTANTS: Final = (
     Mutant(
         "twice as many failed attempts are allowed",
         SUBMISSION,
-        "if lost >= self.max_consecutive_failures:",
-        "if lost >= self.max_consecutive_failures * 2:",
+        "if failures >= self.max_consecutive_failures:",
+        "if failures >= self.max_consecutive_failures * 2:",
     ),
     Mutant(
         "an execution continues without a claim",
         LEDGER,
-        "return found if found.execution_arn == execution else None",
-        "return found",
+        "return run if run.execution_arn == execution else None",
+        "return run",
     ),
     Mutant(
         "the claim has no condition",
@@ -195,8 +195,8 @@ MUTANTS: Final = (
     Mutant(
         "FailedEntryCount is ignored",
         "layers/isodrop/isodrop/aws/event_bus.py",
-        'if answer["FailedEntryCount"]:',
-        'if answer["FailedEntryCount"] > 1:',
+        'if response["FailedEntryCount"]:',
+        'if response["FailedEntryCount"] > 1:',
     ),
     Mutant(
         "a request is rebuilt instead of sent as stored",
@@ -239,8 +239,8 @@ MUTANTS: Final = (
     Mutant(
         "a request is sent before the attempt is marked as submitted",
         SUBMISSION,
-        "wanted = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST",
-        "wanted = AttemptStatus.PREPARED if task.is_ready(attempt) else AttemptStatus.LOST",
+        "new_status = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST",
+        "new_status = AttemptStatus.PREPARED if task.is_ready(attempt) else AttemptStatus.LOST",
     ),
     Mutant(
         "a refused request is sent again",
@@ -350,8 +350,8 @@ MUTANTS: Final = (
     Mutant(
         "a copy is not pinned to the version",
         STAGING_BUCKET,
-        'named["VersionId"] = source.version',
-        'named.pop("VersionId", None)',
+        'copy_source["VersionId"] = source.version',
+        'copy_source.pop("VersionId", None)',
     ),
     Mutant(
         "a copy is not pinned to the ETag",
@@ -362,8 +362,8 @@ MUTANTS: Final = (
     Mutant(
         "a part that exists is copied again",
         STAGING_BUCKET,
-        "if part.number in there and there[part.number].size == part.length",
-        "if part.number in there and there[part.number].size > part.length",
+        "if part.number in existing and existing[part.number].size == part.length",
+        "if part.number in existing and existing[part.number].size > part.length",
     ),
     Mutant(
         "a completed copy whose response was lost is made again",
@@ -386,8 +386,8 @@ MUTANTS: Final = (
     Mutant(
         "missing checksums are ignored",
         STAGING_BUCKET,
-        "    if not found:",
-        '    if not found and found != "":\n        return ""\n    if found == "-":',
+        "    if not checksum:",
+        '    if not checksum and checksum != "":\n        return ""\n    if checksum == "-":',
     ),
     Mutant(
         "a request is sent without checking for its copy",

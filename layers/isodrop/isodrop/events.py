@@ -470,9 +470,8 @@ def parse(event: Mapping[str, Any]) -> Event:
     try:
         parsed = Event.parse_as(detail_type, event.get("detail"))
     except ValidationError as error:
-        raise UnknownEventError(
-            f"not a valid {detail_type} event: {_describe_errors(error)}"
-        ) from None
+        invalid = _describe_errors(error)
+        raise UnknownEventError(f"not a valid {detail_type} event: {invalid}") from None
     theirs, ours = parsed.metadata.schema_version, SCHEMA_VERSION
     if theirs.split(".")[0] != ours.split(".")[0]:
         raise UnknownEventError(f"unsupported contract version {printable(theirs)}; this is {ours}")

@@ -60,7 +60,7 @@ def test_comments_and_empty_lines_have_no_effect() -> None:
 def test_a_wrong_line_is_named_by_its_number_and_allows_no_iso(wrong: str) -> None:
     found = parse_allow_list(f"{OTHER}\r\n# a comment\r\n{wrong}\r\n".encode())
     assert (set(found.names), found.invalid_lines) == ({OTHER}, (3,))
-    assert found.describe() == "1 entry; the line 3 cannot be read"
+    assert found.describe() == "1 entry; line 3 cannot be read"
 
 
 def test_an_empty_list_allows_no_iso() -> None:
