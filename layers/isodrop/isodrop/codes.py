@@ -215,8 +215,8 @@ CODES: Final = MappingProxyType(
             "isodrop has no permission to read the object.",
             "The message gives S3's reason. If a malware scan must finish first (the bucket's"
             " policy denies reading until GuardDuty has tagged the object), set the stack's"
-            " parameter MalwareScan to GuardDuty. Otherwise allow ImportIso's role to read the object"
-            " and to use its KMS key (parameter KmsKeyArn), or upload it without SSE-C;"
+            " parameter MalwareScan to GuardDuty. Otherwise allow ImportIso's role to read the"
+            " object and to use its KMS key (parameter KmsKeyArn), or upload it without SSE-C;"
             f" then {_RETRY}.",
             why="S3 returned AccessDenied for the first read; or the object's KMS key is "
             "disabled, deleted or not usable by isodrop; or the object is encrypted with a key "
