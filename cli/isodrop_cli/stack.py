@@ -42,6 +42,7 @@ def add_stack_options(command: ArgumentParser, *, only_if_named: bool = False) -
     else:
         group.add_argument(
             "--stack",
+            metavar="NAME",
             default=os.environ.get("ISODROP_STACK") or DEFAULT_NAME,
             help=f"the CloudFormation stack's name (default: ISODROP_STACK, or {DEFAULT_NAME})",
         )

@@ -95,7 +95,7 @@ def test_a_twin_with_the_same_claims_is_not_on_the_list(harness: ImportHarness) 
     assert data(harness)["code"] == Code.UNKNOWN_ISO
 
 
-def test_in_mode_warn_it_is_imported_with_a_note(harness: ImportHarness) -> None:
+def test_in_mode_warn_an_unlisted_iso_is_imported_with_a_note(harness: ImportHarness) -> None:
     harness.allow_list_mode = AllowListMode.WARN
     allow(harness, b"another")
 
@@ -169,7 +169,7 @@ def test_a_wrong_line_is_named_by_its_number_in_the_rejection(harness: ImportHar
 
     harness.follow(harness.upload("a.iso", body))
 
-    assert "(0 entries; the line 2 cannot be read)" in data(harness)["message"]
+    assert "(0 entries; line 2 cannot be read)" in data(harness)["message"]
 
 
 def test_a_few_hashes_may_be_in_a_parameter(harness: ImportHarness) -> None:
@@ -252,7 +252,7 @@ def test_an_interrupted_hash_starts_again_with_the_same_result(
     assert harness.submissions() == 1
 
 
-def test_a_connection_that_breaks_now_and_then_does_not_end_the_reading(
+def test_occasional_connection_errors_do_not_end_the_read(
     harness: ImportHarness,
 ) -> None:
     body = harness.iso()

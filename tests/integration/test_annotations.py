@@ -152,7 +152,7 @@ def test_a_permanently_deleted_object_is_skipped(
     assert (answer["code"], answer["notes"]) == ("object-gone", [])
 
 
-def test_eight_foreign_tags_stay_and_a_note_lists_what_did_not_fit(
+def test_eight_other_tags_stay_and_a_note_lists_what_did_not_fit(
     harness: ImportHarness,
 ) -> None:
     upload = harness.upload("a.iso")
@@ -181,7 +181,7 @@ def test_the_latest_ami_of_a_build_is_the_one_just_imported(harness: ImportHarne
     assert (found["Name"], found["DataType"], parameter(harness)) == (LATEST, "aws:ec2:image", ami)
 
 
-def test_of_two_imports_the_higher_version_is_the_latest(
+def test_the_higher_version_of_two_imports_is_the_latest(
     harness: ImportHarness,
 ) -> None:
     # Given an older one that is still being built
@@ -371,7 +371,7 @@ def test_after_the_latest_ami_is_deleted_the_sweep_names_the_next(
     assert (parameter(harness), summary.errors) == (older, 0)
 
 
-def test_with_no_image_left_the_sweep_keeps_the_parameter(
+def test_without_any_image_the_sweep_keeps_the_parameter(
     harness: ImportHarness,
 ) -> None:
     only = imported(harness, "only.iso")

@@ -81,9 +81,7 @@ def test_3000_amis_are_answered_with_the_first_and_a_count_of_the_others(
 
 @pytest.mark.parametrize("name", ["iso-import-succeeded", "iso-import-failed-distribution"])
 @pytest.mark.parametrize("key", ["a", "\U0001f4bf" * 256], ids=["short", "long"])
-def test_an_answer_of_any_size_fits_and_leaves_out_no_more_than_it_must(
-    name: str, key: str
-) -> None:
+def test_an_answer_of_any_size_fits_and_omits_only_what_it_must(name: str, key: str) -> None:
     event = json.loads((OUT / f"{name}.json").read_text())
     data = event["detail"]["data"]
     data["source"]["key"] = key + ".iso"
@@ -99,7 +97,7 @@ def test_an_answer_of_any_size_fits_and_leaves_out_no_more_than_it_must(
         assert fitted.fitted() == fitted
 
 
-def test_notes_are_cut_to_their_room() -> None:
+def test_notes_are_cut_to_their_limit() -> None:
     answer: Event = parse(json.loads((OUT / "iso-import-succeeded.json").read_text()))
     notes = tuple(f"ami-{each:017x} was not tagged: AWS was too slow" for each in range(3000))
     found = answer.with_notes(notes).data.notes  # type: ignore[union-attr] # an answer has notes

@@ -66,7 +66,7 @@ class Page(io.BytesIO):
 
 
 @pytest.mark.parametrize("operation", ["GetObject", "HeadObject", "ListObjectVersions"])
-def test_a_page_of_html_is_no_answer_and_is_waited_out(
+def test_an_html_page_instead_of_a_response_is_retried(
     harness: ImportHarness, operation: str
 ) -> None:
     s3, upload = harness.client("s3"), harness.upload()
@@ -124,7 +124,7 @@ def test_an_unreadable_object_is_rejected_with_the_message_of_s3(
     assert "Image Builder" not in data["message"]
 
 
-def test_an_error_of_another_service_is_not_blamed_on_image_builder(
+def test_an_error_of_another_service_is_not_import_refused(
     harness: ImportHarness,
 ) -> None:
     harness.follow(harness.upload("a.iso"))

@@ -343,7 +343,7 @@ def test_a_broken_environment_is_reported_in_one_sentence(run: Run, name: str) -
     assert (ended.returncode, ended.stdout) == (1, "")
 
 
-def test_there_are_at_least_thirty_of_them() -> None:
+def test_there_are_at_least_thirty_broken_environments() -> None:
     assert len(BROKEN) >= 30
 
 

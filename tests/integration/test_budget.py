@@ -126,7 +126,7 @@ def test_beyond_the_daily_limit_nothing_starts_until_the_next_day(
     assert ledger.read_budget_use(DAY).today == 5
 
 
-def test_an_attempt_that_is_there_is_followed_though_the_budget_is_used_up(
+def test_an_existing_attempt_is_tracked_when_the_budget_is_used_up(
     ledger: Ledger,
 ) -> None:
     limits = BuildLimits(1, 1)
@@ -148,7 +148,7 @@ def test_releasing_twice_or_an_unknown_build_changes_nothing(ledger: Ledger) -> 
 
 
 @pytest.mark.parametrize("status", [AttemptStatus.REFUSED, AttemptStatus.LOST])
-def test_an_attempt_without_a_build_is_given_back_once(
+def test_an_attempt_without_a_build_returns_to_the_budget_once(
     ledger: Ledger, status: AttemptStatus
 ) -> None:
     attempt = an_attempt("a")
@@ -161,7 +161,7 @@ def test_an_attempt_without_a_build_is_given_back_once(
     assert ledger.read_budget_use(DAY) == BudgetUse(1, 1, LIMITS)
 
 
-def test_a_refusal_after_the_build_gives_nothing_back(ledger: Ledger) -> None:
+def test_a_refusal_after_the_build_returns_nothing_to_the_budget(ledger: Ledger) -> None:
     attempt = an_attempt("a")
     create_attempt(ledger, attempt, LIMITS)
     ledger.set_attempt_status(attempt, AttemptStatus.SUBMITTED)
@@ -290,7 +290,7 @@ def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: Impor
     assert use(harness) == (0, 1)
 
 
-def test_a_refused_import_gives_its_budget_back(harness: ImportHarness) -> None:
+def test_a_refused_import_returns_its_budget(harness: ImportHarness) -> None:
     upload = harness.upload()
     refuse(harness.builder.imagebuilder, "ImportDiskImage")
 
@@ -327,7 +327,7 @@ def test_the_build_of_an_aborted_execution_is_released_when_it_ends(
     assert use(harness)[0] == 0
 
 
-def test_an_attempt_killed_before_its_request_is_given_back(
+def test_an_attempt_killed_before_its_request_returns_to_the_budget(
     harness: ImportHarness,
 ) -> None:
     upload, execution = other(harness, 0), harness.run("killed")

@@ -115,7 +115,7 @@ def test_a_function_that_dies_while_counting_is_counted_once(kind: FaultKind, sk
     assert (list(end.budget.today.values()), end.budget.under_way) == ([3], frozenset())
 
 
-def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
+def test_a_refused_import_makes_room_for_the_next() -> None:
     end = run(
         *flood(2, every=600),
         faults=(PlannedFault("imagebuilder.ImportDiskImage", FaultKind.REFUSED, 0),),
@@ -126,7 +126,7 @@ def test_an_import_that_was_refused_leaves_its_place_to_the_next() -> None:
     assert sorted(answers(end).values()) == [SUCCEEDED, "import-refused"]
 
 
-def test_a_build_without_a_run_gives_its_place_back() -> None:
+def test_a_build_without_a_run_returns_to_the_budget() -> None:
     end = run(
         *flood(2, every=60),
         actions=(OperatorAction(300, ActionKind.ABORT_EXECUTION, 0),),

@@ -282,7 +282,7 @@ def test_a_lost_response_leads_to_the_same_distribution(
     assert len(distributions(harness)) == 1
 
 
-def test_a_function_that_dies_anywhere_begins_one_distribution(harness: ImportHarness) -> None:
+def test_a_function_that_dies_anywhere_starts_one_distribution(harness: ImportHarness) -> None:
     upload = built(harness)
     for step in (
         "create_attempt",

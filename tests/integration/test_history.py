@@ -75,7 +75,7 @@ def recorded(perform: Callable[[str, Any], Any], **parameters: object) -> tuple[
     return machine.events["states"] + OF_A_TRY * tries.total() + AROUND, tries
 
 
-def test_the_worst_execution_stays_inside_the_history() -> None:
+def test_the_longest_execution_stays_within_the_history_limit() -> None:
     # Everything that is retried fails until the last try but one, each poll finds another finished
     # step, no notification can be published, and a distribution is tracked after the import.
     importing = ["QuotaError"] * 100 + ["TransientError"] * 60 + ["Sandbox.Timedout"] * 4

@@ -121,7 +121,7 @@ def test_an_iso_that_cannot_be_imported_is_rejected_before_any_build(
         ("\x1b[31m\nwin.iso", b"dear diary", Code.NOT_AN_ISO),
     ],
 )
-def test_any_bytes_under_any_key_get_an_answer(
+def test_any_bytes_under_any_key_are_answered(
     harness: ImportHarness, key: str, body: bytes, code: Code
 ) -> None:
     harness.follow(harness.upload(key, body))
@@ -373,7 +373,7 @@ def test_a_manually_deleted_build_is_reported_as_deleted(harness: ImportHarness)
     assert the_answer(harness)["detail"]["data"]["code"] == Code.BUILD_GONE
 
 
-def test_an_execution_that_broke_answers_too_and_only_once(harness: ImportHarness) -> None:
+def test_a_failed_execution_answers_exactly_once(harness: ImportHarness) -> None:
     upload = harness.upload()
 
     harness.answer_broken(upload, "Sandbox.Timedout", "\x1b[31mlong\nstory" * 900, "execution-1")
@@ -406,7 +406,7 @@ def test_an_answer_has_the_code_of_the_error_of_the_execution(
     assert the_answer(harness)["detail"]["data"]["code"] == code
 
 
-def test_an_answer_that_the_bus_refuses_is_the_same_when_it_is_taken(
+def test_an_answer_that_the_bus_refused_is_the_same_when_accepted(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = harness.upload(body=b"no iso")

@@ -105,7 +105,7 @@ def test_the_overrides_of_a_retry_take_precedence_over_the_objects(harness: Impo
     assert plan.rebuild is None
 
 
-def test_an_operator_may_override_what_uploaders_may_not(harness: ImportHarness) -> None:
+def test_an_operator_may_use_overrides_that_uploaders_may_not(harness: ImportHarness) -> None:
     harness.settings = replace(harness.settings, allowed_overrides=frozenset({"edition"}))
     upload = harness.upload(rebuild="1")
     harness.follow(upload, "execution-1")

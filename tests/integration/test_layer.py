@@ -55,7 +55,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def test_the_same_sources_make_the_same_bytes_wherever_they_lie(builds: tuple[Path, Path]) -> None:
+def test_the_same_sources_make_the_same_bytes_in_any_folder(builds: tuple[Path, Path]) -> None:
     first, second = (contents(each) for each in builds)
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []

@@ -287,7 +287,7 @@ def test_nothing_is_decided_or_started_for_a_cancelled_run(ledger: Ledger) -> No
     assert ledger.list_attempts("i") == ()
 
 
-def test_an_answer_is_written_with_what_it_says_of_builds(ledger: Ledger) -> None:
+def test_an_answer_is_written_together_with_its_builds_status(ledger: Ledger) -> None:
     limits = BuildLimits(2, 2)
     attempt = replace(an_attempt(), day="2026-11-24")
     run = ledger.create_attempt(claimed(ledger), attempt, limits=limits)
@@ -385,7 +385,7 @@ def test_only_an_answered_run_expires(ledger: Ledger) -> None:
     assert ends == datetime(2026, 12, 2, tzinfo=UTC)
 
 
-def test_a_run_is_kept_for_ever_by_default(ledger: Ledger) -> None:
+def test_a_run_is_kept_forever_by_default(ledger: Ledger) -> None:
     run = ledger.claim(an_upload(), "execution-1", "2026-11-01T00:00:00+00:00")
     assert run is not None
     ledger.mark_answered(run, "2026-11-02T00:00:00+00:00")

@@ -122,7 +122,7 @@ def test_an_item_that_cannot_be_read_is_named_by_its_key(
         read(ledger, run)
 
 
-def test_a_cancellation_with_the_attributes_of_a_run_is_no_run(ledger: Ledger) -> None:
+def test_a_cancellation_with_the_attributes_of_a_run_is_not_a_run(ledger: Ledger) -> None:
     # Given an item that an operator's policy allows, with attributes for the sweep to publish
     run = claimed(ledger)
     item = ledger.table.get_item(Key=key_of_run(run))["Item"]

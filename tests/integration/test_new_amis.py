@@ -42,7 +42,7 @@ def test_the_next_upload_waits_for_a_new_ami_and_shares_its_build(harness: Impor
     assert harness.submissions() == 1
 
 
-def test_an_ami_that_is_unknown_for_long_is_gone_and_is_built_again(harness: ImportHarness) -> None:
+def test_an_ami_that_stays_unknown_is_built_again(harness: ImportHarness) -> None:
     built(harness)
     hide_amis(harness, minutes=600)
     again = harness.upload("again.iso")
@@ -74,7 +74,7 @@ def test_a_build_that_is_not_listed_yet_is_shared(
     assert harness.answers() == []
 
 
-def test_a_build_that_is_not_known_for_long_is_gone(harness: ImportHarness) -> None:
+def test_a_build_that_stays_unknown_no_longer_exists(harness: ImportHarness) -> None:
     first = harness.upload()
     harness.intake.process(first, "execution-1")
     hide_builds(harness, minutes=600)
@@ -88,7 +88,7 @@ def test_a_build_that_is_not_known_for_long_is_gone(harness: ImportHarness) -> N
     assert harness.submissions() == 2
 
 
-def test_a_build_without_amis_is_waited_for_too(harness: ImportHarness) -> None:
+def test_a_build_without_amis_is_waited_for(harness: ImportHarness) -> None:
     upload = built(harness)
     arn = harness.claim_run(upload).import_build.arn
     assert arn is not None
@@ -118,7 +118,7 @@ def test_an_answer_names_an_ami_when_ec2_knows_it(harness: ImportHarness) -> Non
     assert answer["detail"]["data"].get("notes", []) == []
 
 
-def test_an_answer_does_not_wait_for_ever(harness: ImportHarness) -> None:
+def test_an_answer_does_not_wait_forever(harness: ImportHarness) -> None:
     upload = built(harness)
     hide_amis(harness, minutes=600)
 

@@ -141,7 +141,7 @@ class TestRetrying:
         with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
             list(harness.operator.follow_execution(started, no_sleep, no_time))
 
-    def test_the_slower_of_two_operators_is_told_about_the_first(
+    def test_the_slower_of_two_operators_sees_the_first_one_s_request(
         self, harness: ImportHarness
     ) -> None:
         upload = harness.upload("a.iso")

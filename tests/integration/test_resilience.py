@@ -272,7 +272,7 @@ def count_calls_to_answer() -> int:
     return sum(line.split()[1] in services for line in calls[:until])
 
 
-def test_a_function_killed_between_any_two_calls_comes_to_the_same_end() -> None:
+def test_a_function_killed_between_any_two_calls_has_the_same_result() -> None:
     # A kill after one call is a kill before the next: nothing happens between them.
     steps = count_calls_to_answer()
     assert steps > 30
@@ -283,7 +283,7 @@ def test_a_function_killed_between_any_two_calls_comes_to_the_same_end() -> None
         assert len(end.builds) == 1
 
 
-def test_a_function_killed_while_it_distributes_comes_to_the_same_end() -> None:
+def test_a_function_killed_while_it_distributes_has_the_same_result() -> None:
     trace: list[str] = []
     schedule = Schedule(0, (Upload(0, "a.iso", "one"),), distributes=True)
     simulation = Simulation(schedule, trace.append, speed=20)
@@ -381,7 +381,7 @@ def test_an_image_whose_ami_was_deregistered_is_built_again() -> None:
     assert attempts(end) == ["0", "1"]
 
 
-def test_a_token_whose_build_is_gone_is_reported_and_not_reused() -> None:
+def test_a_token_of_a_deleted_build_is_reported_and_not_reused() -> None:
     end = run(
         Upload(0, "a.iso", "one"),
         Upload(3000, "a.iso", "one"),

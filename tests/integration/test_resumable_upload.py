@@ -220,7 +220,7 @@ def test_a_part_that_is_refused_is_not_retried(
     assert 3 not in pending.parts
 
 
-def test_the_progress_goes_back_when_a_part_fails(
+def test_the_progress_decreases_when_a_part_fails(
     transfer: Callable[..., ResumableUpload], wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far: list[int] = []

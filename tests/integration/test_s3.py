@@ -138,7 +138,7 @@ def test_a_hostile_key_is_escaped_in_the_message(session: boto3.Session) -> None
     assert "\x1b" not in str(gone.value)
 
 
-def test_a_bucket_that_is_not_there_is_no_changed_object(session: boto3.Session) -> None:
+def test_a_missing_bucket_is_not_reported_as_a_changed_object(session: boto3.Session) -> None:
     with pytest.raises(PermanentError, match="NoSuchBucket"):
         open_object(session.client("s3"), "isodrop-nowhere", "a.iso")
 

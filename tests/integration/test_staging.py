@@ -188,7 +188,7 @@ def test_a_completion_whose_response_was_lost_is_found(
     assert len(harness.image_builder.builds) == 1
 
 
-def test_a_completion_that_the_sdk_sends_twice_copies_nothing_again(
+def test_a_completion_that_the_sdk_repeats_copies_nothing_again(
     harness: ImportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = harness.client("s3")
@@ -450,7 +450,7 @@ def test_a_copy_that_was_lost_while_its_import_waited_is_made_again(harness: Imp
     assert codes(harness) == ["Succeeded"]
 
 
-def test_a_copy_lost_with_its_upload_is_reported_as_no_lost_build(
+def test_a_copy_lost_with_its_upload_is_not_reported_as_a_lost_build(
     harness: ImportHarness,
 ) -> None:
     for number in range(3):

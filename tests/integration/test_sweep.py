@@ -171,7 +171,7 @@ class TestOpenRuns:
 
         assert data(harness)["code"] == Code.EXECUTION_ENDED
 
-    def test_an_execution_that_runs_answers_for_itself(self, harness: ImportHarness) -> None:
+    def test_a_running_execution_publishes_its_own_answer(self, harness: ImportHarness) -> None:
         claimed_upload(harness)
         harness.advance_clock(hours=5)
 
@@ -213,7 +213,7 @@ class TestOpenRuns:
         assert (late.waiting, late.answered) == (0, 1)
         assert harness.answers()[0]["detail-type"] == "ISO Import Succeeded"
 
-    def test_a_build_that_never_ends_is_waited_for_no_longer_than_any(
+    def test_a_build_that_never_ends_is_tracked_up_to_the_limit(
         self, harness: ImportHarness
     ) -> None:
         harness.image_builder.controls.hold("BUILDING")
@@ -333,7 +333,7 @@ class TestVersionsWithoutAnEntry:
         assert (summary.versions, summary.started) == (1, 1)
         assert started(swept) == [replace(upload, sequencer="")]
 
-    def test_a_late_event_of_s3_names_the_same_upload(self, swept: ImportHarness) -> None:
+    def test_a_late_event_from_s3_names_the_same_upload(self, swept: ImportHarness) -> None:
         upload = swept.upload()
         swept.advance_clock(minutes=11)
         swept.sweep()

@@ -56,13 +56,13 @@ def test_a_rejection_is_verified_too(harness: ImportHarness) -> None:
     assert verified(harness, answer) == parse(answer)
 
 
-def test_a_distributed_image_is_held_to_both_builds(harness: ImportHarness) -> None:
+def test_a_distributed_image_is_checked_against_both_builds(harness: ImportHarness) -> None:
     harness.distribution = configuration(harness)
     found = verified(harness, answered(harness))
     assert len(found.data.amis) == 4
 
 
-def test_notes_added_after_the_answer_are_no_difference(harness: ImportHarness) -> None:
+def test_notes_added_after_the_answer_are_not_a_difference(harness: ImportHarness) -> None:
     with failing(harness.client("s3"), "PutObjectTagging", "AccessDenied", 403):
         answer = answered(harness)
     assert answer["detail"]["data"]["notes"]
@@ -149,7 +149,7 @@ def test_an_answer_that_the_ledger_cannot_confirm_is_refused(
             verified(harness, answer)
 
 
-def test_a_table_that_is_gone_is_no_verification(harness: ImportHarness, answer: Event) -> None:
+def test_an_answer_is_not_verified_without_its_table(harness: ImportHarness, answer: Event) -> None:
     harness.ledger.table.delete()
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         verified(harness, answer)
@@ -191,7 +191,7 @@ def test_a_notification_is_not_verified(harness: ImportHarness) -> None:
     harness.follow(harness.upload())
     started, *_ = harness.published()
     assert started["detail-type"] == "ISO Import Started"
-    with pytest.raises(UnknownEventError, match="is no answer"):
+    with pytest.raises(UnknownEventError, match="is not an answer"):
         verified(harness, started)
 
 

@@ -20,7 +20,7 @@ anything = st.recursive(
 
 
 @given(detail_type=st.sampled_from(sorted(MODELS)) | anything, detail=anything)
-def test_any_event_parses_or_raises_the_one_error(detail_type: Any, detail: Any) -> None:
+def test_any_event_parses_or_raises_one_kind_of_error(detail_type: Any, detail: Any) -> None:
     with suppress(UnknownEventError):
         assert isinstance(
             parse({"source": SOURCE, "detail-type": detail_type, "detail": detail}), Event

@@ -79,7 +79,7 @@ def test_every_name_of_a_source_parses_to_known_values(
 
 
 @given(NAMES_OF_SOURCES, st.integers(0, 255), st.text(ALPHABET, max_size=3))
-def test_a_damaged_name_raises_nothing(name: str, position: int, damage: str) -> None:
+def test_a_damaged_name_raises_no_error(name: str, position: int, damage: str) -> None:
     check(parse_file_name(name[:position] + damage + name[position + 1 :]))
 
 

@@ -59,7 +59,7 @@ def is_free(endpoint: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(endpoint.rpartition(":")[2]))) != 0
 
 
-def test_machines_get_a_json_object_a_line_and_a_success(run: Run) -> None:
+def test_as_json_each_line_is_an_object_and_the_exit_code_is_0(run: Run) -> None:
     done = run("--json")
     assert done.returncode == 0, done.stdout + done.stderr
     output = [json.loads(line) for line in done.stdout.splitlines()]
@@ -103,7 +103,7 @@ def sampled() -> list[re.Pattern[str]]:
     return made
 
 
-def test_people_get_plain_lines_and_the_reason_of_a_rejection(run: Run, tmp_path: Path) -> None:
+def test_without_json_a_rejection_is_shown_with_its_reason(run: Run, tmp_path: Path) -> None:
     text = tmp_path / "letter.iso"
     text.write_text("Dear reader, this is no ISO.\n" * 100)
     done = run("--iso", str(text))
@@ -187,7 +187,7 @@ def test_make_forwards_signals_to_the_command(environ: dict[str, str]) -> None:
     assert commands[1].endswith('--port "4566"')
 
 
-def test_a_file_name_that_is_no_text_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_text_is_a_usage_error(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.iso"))
     odd.write_text("no ISO either")
     assert "not UTF-8" in demo.check_iso_path(odd)
@@ -298,7 +298,7 @@ def test_the_next_commands_are_suggested_at_the_end_on_a_terminal_only(
     ("count", "text"),
     [(0, "0 bytes"), (759808, "742 KiB"), (64 << 20, "64 MiB"), (5_800_000_000, "5.4 GiB")],
 )
-def test_sizes_are_for_people(count: int, text: str) -> None:
+def test_sizes_are_formatted_with_units(count: int, text: str) -> None:
     assert size(count) == text
 
 

@@ -17,7 +17,7 @@ LAYER = ROOT / "layers" / "isodrop"
 PATHS = ("CodeUri", "ContentUri", "DefinitionUri", "TemplateURL")
 
 
-def test_the_template_comes_up_with_all_its_outputs(stack: LocalStack) -> None:
+def test_the_template_deploys_with_all_its_outputs(stack: LocalStack) -> None:
     declared = yaml_parse((ROOT / "template.yaml").read_text())["Outputs"]
     always = {name for name, output in declared.items() if "Condition" not in output}
     assert always <= stack.outputs.keys() <= declared.keys()
@@ -144,7 +144,7 @@ def test_a_stack_that_was_deleted_can_be_deployed_and_deleted_again(
         )
 
 
-def test_a_stack_that_is_deleted_takes_its_copies_with_it(deployed: LocalStack) -> None:
+def test_deleting_a_stack_deletes_its_copies(deployed: LocalStack) -> None:
     cloudformation, s3 = deployed.client("cloudformation"), deployed.client("s3")
     bucket = deploy(cloudformation, s3, "short", {})["StagingBucketName"]
     s3.put_object(Bucket=bucket, Key="left.iso", Body=b"left")

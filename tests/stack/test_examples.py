@@ -60,7 +60,7 @@ def messages(stack: LocalStack, queue: str) -> list[Any]:
     return [json.loads(each["Body"]) for each in taken.get("Messages", [])]
 
 
-def test_a_subscriber_written_from_the_page_uses_the_ami_and_loses_none(
+def test_a_subscriber_written_from_the_page_uses_the_ami_of_every_answer(
     stack: LocalStack, iso: MakeIso, example: Deploy
 ) -> None:
     code = (ROOT / "examples/subscriber/app.py").read_text().splitlines()
@@ -157,7 +157,7 @@ def posted() -> Iterator[tuple[str, list[tuple[str | None, Event]]]]:
     serving.join()
 
 
-def test_the_webhook_gets_the_answer_as_it_is(
+def test_the_webhook_receives_the_answer_unchanged(
     stack: LocalStack,
     iso: MakeIso,
     example: Deploy,

@@ -125,7 +125,7 @@ def test_only_isos_below_the_prefix_are_imported(
     ]
 
 
-def test_an_object_that_is_no_iso_ends_without_an_answer(
+def test_an_object_that_is_not_an_iso_ends_without_an_answer(
     stack: LocalStack, outputs: dict[str, str]
 ) -> None:
     # Given
@@ -241,9 +241,7 @@ def test_doctor_reports_where_images_go_and_lost_notifications(
 def test_exclusive_parameters_are_refused_before_anything_is_created(
     stack: LocalStack,
 ) -> None:
-    with pytest.raises(
-        ClientError, match="requires at least one of SecurityGroupIds, in the same VPC"
-    ):
+    with pytest.raises(ClientError, match="SubnetId requires SecurityGroupIds, with at least one"):
         deploy(
             stack.client("cloudformation"),
             stack.client("s3"),

@@ -89,7 +89,7 @@ def test_an_iso_that_cannot_be_imported_is_rejected(
         ("odd.iSo", b"anything", Code.NOT_AN_ISO),
     ],
 )
-def test_any_bytes_get_an_answer(
+def test_any_bytes_are_answered(
     stack: LocalStack, tmp_path: Path, name: str, body: bytes, code: Code
 ) -> None:
     path = tmp_path / name
@@ -118,7 +118,7 @@ def test_a_file_not_named_iso_is_ignored(stack: LocalStack, iso: MakeIso, tmp_pa
     assert len(stack.executions()) == before + 1
 
 
-def test_the_same_iso_again_is_answered_with_the_image_there_is(
+def test_the_same_iso_again_is_answered_with_the_existing_image(
     stack: LocalStack, iso: MakeIso
 ) -> None:
     path = iso()
@@ -342,7 +342,7 @@ def test_an_object_replaced_during_its_build_is_imported_as_well(
     assert versions == {"11.26100.1742", "11.26100.2033"}
 
 
-def test_no_copy_is_left_when_all_is_over(stack: LocalStack) -> None:
+def test_no_copy_is_left_at_the_end(stack: LocalStack) -> None:
     stack.settle()
     for _ in range(2):
         stack.sweep()

@@ -28,7 +28,7 @@ def test_an_emulator_that_cannot_start_fails_with_a_reason(deployed: LocalStack)
         pass
 
 
-def test_waiting_in_vain_is_a_timeout_that_lists_the_events(
+def test_an_unsuccessful_wait_times_out_and_lists_the_events(
     stack: LocalStack, make_unique_iso: Callable[..., Path]
 ) -> None:
     stack.image_builder.hold("BUILDING")
@@ -49,7 +49,7 @@ def test_a_linked_file_is_imported_like_an_uploaded_one(
     assert data["source"]["size"] == iso.stat().st_size
 
 
-def test_the_knobs_and_the_record_are_at_hand(
+def test_planned_failures_and_recorded_calls_are_available(
     stack: LocalStack, make_unique_iso: Callable[..., Path]
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="ServiceUnavailableException", times=2)
@@ -123,12 +123,12 @@ def test_local_programs_may_use_the_stack(deployed: LocalStack, host: str) -> No
         assert status(deployed, path, {"Host": host}) != 403
 
 
-def test_the_control_surface_takes_post_only(deployed: LocalStack) -> None:
+def test_the_control_api_accepts_only_post(deployed: LocalStack) -> None:
     assert status(deployed, "/_isodrop/counts", {}, "GET") == 405
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "{open}/../../etc/passwd", "{open}/away"])
-def test_no_file_is_read_but_those_the_stack_was_started_with(
+def test_only_files_that_the_stack_was_started_with_are_read(
     deployed: LocalStack, tmp_path_factory: pytest.TempPathFactory, path: str
 ) -> None:
     folder = tmp_path_factory.getbasetemp()

@@ -19,7 +19,7 @@ from tests.unit.test_monitoring import METRIC_DIMENSIONS, RUNBOOK
 # Options of the AWS CLI that are no parameters of an operation.
 CLI_ONLY = {"cli-binary-format"}
 WHERE_NOT_ZERO = {
-    *("OpenRuns", "OldestOpenRunAge", "BuildsInFlight", "BuildsAtOnce", "BuildsToday"),
+    *("OpenRuns", "OldestOpenRunAge", "OpenBuilds", "BuildsAtOnce", "BuildsToday"),
     *("SweepActions", "SweepAnswers", "SweepStarts", "SweepErrors", "ActionRequired"),
 }
 
@@ -73,7 +73,7 @@ def test_an_upload_is_found_by_its_id_in_every_functions_log(
         assert message in [line["message"] for line in found]
 
 
-def test_the_alarms_exist_and_aws_counts_their_metrics(stack: LocalStack) -> None:
+def test_the_alarms_exist_and_lambda_s_metrics_are_counted(stack: LocalStack) -> None:
     stack.sweep()
     cloudwatch = stack.client("cloudwatch")
 

@@ -340,7 +340,7 @@ def is_denied(call: Callable[..., Any], **given: Any) -> bool:
 
 
 @pytest.mark.parametrize("partition", ["UPLOAD#x", "ATTEMPTS#x", "IMAGE#x", "BUDGET", "XCANCEL#"])
-def test_operators_write_no_item_but_of_cancellations(
+def test_operators_write_only_cancellations(
     them: LocalStack, theirs: boto3.Session, partition: str
 ) -> None:
     table = theirs.resource("dynamodb").Table(them.outputs["LedgerTableName"])

@@ -134,7 +134,7 @@ def status(stack: LocalStack, build: str) -> str:
 # ---------------------------------------------------------------------------- ImportIso
 
 
-def test_a_good_iso_is_followed_to_a_build_that_there_is(
+def test_a_good_iso_is_tracked_to_an_existing_build(
     stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload, as `sam local invoke` passes it: the bare event
@@ -247,7 +247,7 @@ def test_a_throttle_has_the_name_that_the_state_machine_retries(
 @pytest.mark.parametrize(
     "event", [{}, {"id": "1", "detail": None}, "text", {"report": {"kind": "answer"}}]
 )
-def test_an_event_that_is_no_upload_is_refused(
+def test_an_event_that_is_not_an_upload_is_refused(
     request: pytest.FixtureRequest, handler: str, event: Any
 ) -> None:
     # Given an event that S3 never sends; When
@@ -303,7 +303,7 @@ def test_an_arm64_iso_is_answered_with_why_not(
     assert stack.image_builder.calls(IMPORT) == []
 
 
-def test_an_execution_that_broke_is_answered_all_the_same(
+def test_a_failed_execution_is_answered(
     stack: LocalStack, report_build: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload whose first function timed out before it could claim anything

@@ -77,7 +77,7 @@ class TestByReference(S3CopyTests):
     def s3_setup(self, linked: S3Setup) -> S3Setup:
         return linked
 
-    def test_the_file_itself_outlives_everything(self, linked: S3Setup, tmp_path: Path) -> None:
+    def test_the_file_itself_is_never_deleted(self, linked: S3Setup, tmp_path: Path) -> None:
         """The file is the user's; objects only refer to it."""
         copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
         copy.begin()
@@ -249,9 +249,7 @@ class TestFaults:
         assert head["ChecksumSHA256"] == COMPOSITE
         assert refused(lambda: copy.complete(parts)) == (404, "NoSuchUpload")
 
-    def test_a_completion_can_fail_behind_a_good_status(
-        self, emulator: LocalStack, copy: Copy
-    ) -> None:
+    def test_a_completion_can_fail_after_status_200(self, emulator: LocalStack, copy: Copy) -> None:
         """API_CompleteMultipartUpload.html: the body of a 200 can contain an error."""
         copy.begin()
         parts = copy.parts()

@@ -87,7 +87,9 @@ def test_an_upload_interrupted_twice_is_resumed_and_followed_to_its_answer(
     assert events[-1]["state"] == "succeeded"
 
 
-def test_an_iso_that_would_be_rejected_is_not_sent(iso: MakeIso, run: Run, sent: list[int]) -> None:
+def test_an_iso_that_would_be_rejected_is_not_uploaded(
+    iso: MakeIso, run: Run, sent: list[int]
+) -> None:
     status, events = run(str(iso(server_editions())))
 
     assert (status, sent) == (3, [])

@@ -381,7 +381,7 @@ class S3CopyTests:
         assert "Contents" not in s3_setup.s3.list_objects_v2(Bucket=s3_setup.target)
         assert copy.complete(parts)["ChecksumSHA256"] == COMPOSITE
 
-    def test_all_parts_but_the_last_have_five_mebibytes(self, copy: Copy) -> None:
+    def test_all_parts_except_the_last_have_five_mebibytes(self, copy: Copy) -> None:
         """API_CompleteMultipartUpload.html: EntityTooSmall."""
         parts = [
             {"PartNumber": number, "ETag": made["ETag"], "ChecksumSHA256": made["ChecksumSHA256"]}

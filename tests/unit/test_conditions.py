@@ -116,7 +116,7 @@ def test_services_take_roles_for_this_account_only() -> None:
     }
 
 
-def test_policies_fit_however_long_names_are() -> None:
+def test_policies_fit_with_the_longest_names() -> None:
     """IAM does not count whitespace: 6,144 for a managed policy, 10,240 for inline ones of a role.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html

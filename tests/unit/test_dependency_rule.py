@@ -40,12 +40,12 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_tree_keeps_the_rule(copy: Path) -> None:
+def test_the_repository_keeps_the_rule(copy: Path) -> None:
     assert lint(copy).returncode == 0, lint(copy).stdout
 
 
 @pytest.mark.parametrize("path", BREACHES)
-def test_a_line_that_breaks_the_rule_turns_lint_red(copy: Path, path: str) -> None:
+def test_a_line_that_breaks_the_rule_fails_lint(copy: Path, path: str) -> None:
     module = copy / path
     words = module.read_text()
     first, rest = words.split('"""\n', 1) if '"""\n' in words else ("", words)

@@ -74,7 +74,7 @@ def test_a_function_does_not_load_the_other_functions(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_wired_function_has_the_ledger_s_client_and_no_other(function: str) -> None:
+def test_a_wired_function_has_only_the_ledger_s_client(function: str) -> None:
     assert wired(function).clients == ["dynamodb"]
 
 
@@ -87,6 +87,6 @@ def test_collection_is_paused_before_anything_of_size_is_imported(function: str)
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_wired_function_collects_but_not_what_it_started_with(function: str) -> None:
+def test_a_wired_function_collects_only_what_was_created_later(function: str) -> None:
     assert wired(function).collects
     assert wired(function).frozen_objects > 50_000

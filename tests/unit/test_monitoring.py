@@ -39,7 +39,7 @@ METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "InspectionBytes"): {("service",)},
     (NAMESPACE, "OpenRuns"): {("service",)},
     (NAMESPACE, "OldestOpenRunAge"): {("service",)},
-    (NAMESPACE, "BuildsInFlight"): {("service",)},
+    (NAMESPACE, "OpenBuilds"): {("service",)},
     (NAMESPACE, "BuildsAtOnce"): {("service",)},
     (NAMESPACE, "BuildsToday"): {("service",)},
     (NAMESPACE, "SweepActions"): {("service",)},
@@ -82,7 +82,7 @@ def assert_there_is(namespace: str, name: str, dimensions: dict[str, str]) -> No
         assert value in OF_A_RESOURCE[dimension], (namespace, name)
 
 
-def test_the_template_has_operations_within_it() -> None:
+def test_the_inlined_template_contains_the_operations_stack() -> None:
     assert (
         source()["Resources"]["MonitoringStack"]["Properties"]["TemplateURL"] == "monitoring.yaml"
     )
@@ -128,7 +128,7 @@ def test_without_data_no_alarm_is_raised() -> None:
     assert set(missing.values()) == {"notBreaching"}
 
 
-def test_the_dashboard_shows_metrics_that_there_are() -> None:
+def test_the_dashboard_shows_only_existing_metrics() -> None:
     shown = set()
     for widget in widgets():
         for metric in widget["properties"].get("metrics", ()):
@@ -157,7 +157,7 @@ def test_the_dashboard_searches_answers_by_their_dimensions() -> None:
     assert tuple(dimensions) in METRIC_DIMENSIONS[NAMESPACE, "Answers"]
 
 
-def test_no_two_widgets_lie_on_each_other_and_all_lie_on_the_grid() -> None:
+def test_widgets_do_not_overlap_and_are_on_the_grid() -> None:
     cells = [
         (x, y)
         for widget in widgets()
@@ -236,7 +236,7 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
     whole, some = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     swept = names(whole)
     assert swept == {
-        *("OpenRuns", "OldestOpenRunAge", "BuildsInFlight", "SweepActions", "SweepAnswers"),
+        *("OpenRuns", "OldestOpenRunAge", "OpenBuilds", "SweepActions", "SweepAnswers"),
         *("SweepStarts", "BuildsAtOnce", "BuildsToday", "SweepErrors"),
     }
     assert names(some) == {"SweepActions", "SweepStarts"}

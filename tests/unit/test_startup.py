@@ -45,7 +45,7 @@ def test_collection_resumes_and_creation_is_retried_after_an_error() -> None:
     assert run(program) == ["True", "1"]
 
 
-def test_what_exists_later_is_not_frozen() -> None:
+def test_objects_created_later_are_not_frozen() -> None:
     program = """
         services = startup.once(list)
         services()

@@ -108,6 +108,7 @@ def simulate_day(seed: int = 1) -> Schedule:
             PlannedFault("s3.GetObject", FaultKind.THROTTLED, skip=20, times=9),
             PlannedFault("lambda.Invoke", FaultKind.KILLED_BEFORE, skip=60),
             PlannedFault("dynamodb.UpdateItem", FaultKind.KILLED_BEFORE, skip=50),
+            PlannedFault("stepfunctions.DescribeExecution", FaultKind.THROTTLED, skip=10, times=3),
         ),
         actions=(
             during_build(5, ActionKind.FAIL_BUILD),

@@ -15,7 +15,7 @@ from tests.support.harness import ImportHarness
 
 
 @pytest.mark.parametrize("address", [ADDRESS, "a.iso"])
-def test_a_key_alone_is_of_the_stacks_bucket(
+def test_a_key_alone_refers_to_the_stacks_bucket(
     harness: ImportHarness, run: Run, address: str
 ) -> None:
     rejected(harness)

@@ -73,7 +73,7 @@ def test_another_upload_has_another_event(
     assert printed(ADDRESS, "--version-id", version) == first
 
 
-def test_a_sequencer_makes_it_another_upload_of_the_object(
+def test_another_sequencer_is_another_upload_of_the_object(
     session: boto3.Session, printed: Callable[..., dict[str, Any]]
 ) -> None:
     session.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"windows")
@@ -167,7 +167,7 @@ def test_an_s3_error_without_a_message_is_reported_with_a_remedy(
 
 
 @pytest.mark.usefixtures("session")
-def test_without_a_connection_to_s3_it_explains_how_to_work_offline(run: Run) -> None:
+def test_without_a_connection_to_s3_inspect_explains_offline_use(run: Run) -> None:
     with patch.dict(os.environ, {**ACCOUNT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, clear=True):
         status, _, err = run(ADDRESS)
     assert (status, "the object is not read" in err) == (1, True)

@@ -51,7 +51,7 @@ def test_inspect_of_an_object_uses_the_stack_and_its_own_key(
         ("nobodys", "there is no stack nobodys in eu-central-1"),
     ],
 )
-def test_inspect_decides_nothing_without_the_settings_of_the_stack(
+def test_inspect_decides_nothing_without_the_stacks_settings(
     harness: ImportHarness, run: Run, refused: dict[str, str], stack: str, shown: str
 ) -> None:
     refused["GetFunctionConfiguration"] = "AccessDeniedException"

@@ -78,7 +78,7 @@ def test_runs_of_one_upload_are_listed_together(
     [((), "no uploads yet\n"), (("--open",), "no imports in progress\n")],
 )
 @pytest.mark.usefixtures("harness")
-def test_an_empty_list_is_stated_to_a_person(
+def test_on_a_terminal_an_empty_list_is_a_sentence(
     run: Run, shown: Callable[..., str], arguments: tuple[str, ...], output: str
 ) -> None:
     assert shown("list", *arguments) == output

@@ -101,7 +101,7 @@ def before(monkeypatch: pytest.MonkeyPatch, operation: str, action: Callable[...
     monkeypatch.setattr(resumable_upload.ResumableUpload, "send", watched)
 
 
-def test_metadata_that_are_not_ascii_come_back_as_they_went(
+def test_a_description_that_is_not_ascii_is_used_unchanged(
     harness: ImportHarness, run: Run
 ) -> None:
     status, _, err = run("--set", f"description={WORDS}")
@@ -116,7 +116,7 @@ def test_metadata_that_are_not_ascii_come_back_as_they_went(
     assert plan.description == WORDS
 
 
-def test_an_object_with_such_metadata_is_recognized(harness: ImportHarness, run: Run) -> None:
+def test_an_object_with_matching_metadata_is_recognized(harness: ImportHarness, run: Run) -> None:
     run("--set", f"description={WORDS}")
 
     status, out, _ = run("--set", f"description={WORDS}")

@@ -29,7 +29,7 @@ def read(path: Path) -> IsoContents:
 
 
 @pytest.mark.parametrize("name", OTHER_PROGRAMS)
-def test_a_made_iso_holds_what_was_put_in_and_reads_cheaply(name: str, work: Path) -> None:
+def test_a_made_iso_contains_its_files_and_is_read_cheaply(name: str, work: Path) -> None:
     case = OTHER_PROGRAMS[name]
     contents = read(case.make(work))
     assert contents.label == iso_makers.LABEL

@@ -46,7 +46,9 @@ def test_a_state_assigns_its_variables_at_once(emulator: LocalStack) -> None:
 
 
 @pytest.mark.parametrize("condition", ["'yes'", "1", "[true]"])
-def test_a_condition_that_is_no_boolean_is_an_error(emulator: LocalStack, condition: str) -> None:
+def test_a_condition_that_is_not_a_boolean_is_an_error(
+    emulator: LocalStack, condition: str
+) -> None:
     rule = {"Condition": f"{{% {condition} %}}", "Next": "End"}
     states = {
         "Ask": {"Type": "Choice", "Choices": [rule], "Default": "End"},
@@ -83,7 +85,7 @@ def test_a_result_of_more_than_256_kib_ends_the_execution(
     assert "maximum number of bytes service limit" in found["cause"]
 
 
-def test_a_result_of_less_than_256_kib_goes_on(emulator: LocalStack) -> None:
+def test_a_result_of_less_than_256_kib_continues(emulator: LocalStack) -> None:
     function = make_function(emulator, f"return 'x' * ({BIG} - 100)")
     assert ended(emulator, {"Do": task(function)})["status"] == "SUCCEEDED"
 
@@ -107,7 +109,7 @@ def test_an_input_of_more_than_256_kib_starts_no_execution(emulator: LocalStack)
         )
 
 
-def test_the_cause_of_a_services_error_ends_as_on_aws(emulator: LocalStack) -> None:
+def test_the_cause_of_a_service_error_ends_like_that_of_aws(emulator: LocalStack) -> None:
     found = ended(emulator, {"Look": GET_IMAGE})
     assert found["error"] == "Imagebuilder.ResourceNotFoundException"
     message, _, rest = found["cause"].partition(" (")
@@ -115,7 +117,7 @@ def test_the_cause_of_a_services_error_ends_as_on_aws(emulator: LocalStack) -> N
     assert rest.startswith("Service: Imagebuilder, Status Code: 404, Request ID: ")
 
 
-def test_a_code_that_is_not_modelled_is_the_services_own_error(emulator: LocalStack) -> None:
+def test_a_code_missing_from_the_model_is_a_generic_service_error(emulator: LocalStack) -> None:
     how = {"operation": "GetImage", "code": "ThrottlingException", "status": 429}
     emulator.control("imagebuilder/fail_next", how)
     found = ended(emulator, {"Look": GET_IMAGE})
@@ -123,7 +125,7 @@ def test_a_code_that_is_not_modelled_is_the_services_own_error(emulator: LocalSt
     assert "Status Code: 429" in found["cause"]
 
 
-def test_the_cause_of_a_throttled_invocation_ends_likewise(emulator: LocalStack) -> None:
+def test_the_cause_of_a_throttled_invocation_ends_like_that_of_aws(emulator: LocalStack) -> None:
     function = make_function(emulator, "return event")
     emulator.client("lambda").put_function_concurrency(
         FunctionName=function, ReservedConcurrentExecutions=0

@@ -90,7 +90,7 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         )["FunctionArn"]
         assert call(emulator, function)["errorType"] == "Runtime.ImportModuleError"
 
-    def test_a_result_that_is_no_json_is_an_error(self, emulator: LocalStack) -> None:
+    def test_a_result_that_is_not_json_is_an_error(self, emulator: LocalStack) -> None:
         response = call(emulator, make_function(emulator, "return object()"))
         assert response["errorType"] == "Runtime.MarshalError"
 

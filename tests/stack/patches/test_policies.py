@@ -132,7 +132,7 @@ def test_tags_on_an_object_need_the_permission_to_tag(emulator: LocalStack, as_r
     assert error_of(s3.put_object, **put, Tagging="for=them") == "AccessDenied"
 
 
-def test_tagging_an_ami_is_about_that_ami(emulator: LocalStack, as_role: As) -> None:
+def test_tagging_an_ami_is_evaluated_for_that_ami(emulator: LocalStack, as_role: As) -> None:
     amis = [
         emulator.client("ec2").register_image(Name=name, RootDeviceName="/dev/sda1")["ImageId"]
         for name in ("ours", "theirs")

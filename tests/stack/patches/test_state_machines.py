@@ -72,7 +72,7 @@ class TestMachines:
         assert run(emulator, states, "Null", {"here": None}) == {"a": 1, "b": None}
         assert run(emulator, states, "Null", {}) == "States.QueryEvaluationError"
 
-    def test_the_same_start_again_is_the_same_execution(self, emulator: LocalStack) -> None:
+    def test_a_repeated_start_returns_the_same_execution(self, emulator: LocalStack) -> None:
         client = emulator.client("stepfunctions")
         wait = {"Type": "Wait", "Seconds": 100, "End": True}
         request = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TestBuses:
-    def test_an_input_transformer_takes_elements_of_arrays(self, emulator: LocalStack) -> None:
+    def test_an_input_transformer_reads_elements_of_arrays(self, emulator: LocalStack) -> None:
         sqs, events = emulator.client("sqs"), emulator.client("events")
         queue = sqs.create_queue(QueueName="transformed")["QueueUrl"]
         known = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
@@ -114,7 +114,7 @@ class TestBuses:
     ) -> None:
         _nesting(emulator, bucket, f"https://{bucket}.{host}.amazonaws.com/in")
 
-    def test_a_saved_query_of_log_groups_that_are_there_can_be_made(
+    def test_a_saved_query_of_existing_log_groups_can_be_created(
         self, emulator: LocalStack
     ) -> None:
         client = emulator.client("cloudformation")

@@ -97,7 +97,7 @@ def test_an_invalid_retry_event_is_refused(run: Any) -> None:
 
 
 @pytest.mark.parametrize("run", [FIRST_RUN, RunRequest(3, {"rebuild": "x"})])
-def test_an_event_that_is_made_reads_as_the_upload_it_was_made_of(run: RunRequest) -> None:
+def test_an_event_made_for_an_upload_parses_as_that_upload(run: RunRequest) -> None:
     upload = an_upload("Drücke/a + b.ISO", sequencer="")
 
     made = make_object_created_event(upload, WHEN, MACHINE, "isodrop sweep", run)
@@ -185,7 +185,7 @@ def test_the_uploader_is_left_out_where_the_field_is_invalid(requester: Any) -> 
     assert parse_event(good).request.requester is None
 
 
-def test_a_made_event_does_not_name_the_uploader() -> None:
+def test_an_event_made_by_isodrop_does_not_name_the_uploader() -> None:
     for reason in ("isodrop sweep", "isodrop retry"):
         made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)
         assert parse_event(made).request.requester is None

@@ -97,7 +97,7 @@ def test_the_reason_of_a_failed_execution_is_one_line(executions: StepFunctions)
     assert found.error == "States.Runtime: one two\\x1b[31m"
 
 
-def test_an_unknown_execution_is_none(executions: StepFunctions) -> None:
+def test_an_unknown_execution_is_not_found(executions: StepFunctions) -> None:
     with Stubber(executions.client) as stub:
         stub.add_client_error("describe_execution", "ExecutionDoesNotExist")
 

@@ -9,7 +9,7 @@ from isodrop_cli.clock import ServiceClock
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=3), timedelta(minutes=-3), timedelta(days=1)])
-def test_a_local_clock_that_is_off_is_put_right(ahead: timedelta) -> None:
+def test_a_wrong_local_clock_is_corrected(ahead: timedelta) -> None:
     clock, local = ServiceClock(), datetime.now(UTC)
 
     clock.synchronize({"date": format_datetime(local + ahead, usegmt=True)})
@@ -26,7 +26,7 @@ def test_an_answer_without_a_date_changes_nothing(date: str) -> None:
     assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=5)
 
 
-def test_some_seconds_are_no_difference() -> None:
+def test_a_difference_of_seconds_is_ignored() -> None:
     clock, local = ServiceClock(), datetime.now(UTC)
 
     clock.synchronize({"date": format_datetime(local - timedelta(seconds=3), usegmt=True)})

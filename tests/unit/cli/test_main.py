@@ -231,7 +231,7 @@ def test_an_invalid_revision_is_not_shown(run: Run, iso: Path, set_contents: Set
     assert "\t26100\t" in run("inspect", iso)[1]
 
 
-def test_for_a_file_that_is_no_iso_no_contents_are_shown(
+def test_no_contents_are_shown_for_a_file_that_is_not_an_iso(
     run: Run, iso: Path, set_contents: SetContents
 ) -> None:
     set_contents(Code.NOT_AN_ISO)

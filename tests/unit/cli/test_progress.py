@@ -133,7 +133,7 @@ def test_only_the_current_status_of_a_build_has_steps() -> None:
     assert "stepsDone" not in events[-2].data
 
 
-def test_without_known_steps_no_share_is_shown() -> None:
+def test_without_known_steps_no_percentage_is_shown() -> None:
     events = list(
         known_events(
             snapshot(0, 0, status_first_seen_at={"BUILDING": minute(2)}, **BUILDING), KEY, NOW
@@ -292,7 +292,7 @@ def test_a_single_measurement_gives_no_rate_and_no_estimate() -> None:
     assert (event.data["bytesPerSecond"], event.data["secondsLeft"]) == (0, None)
 
 
-def test_a_complete_upload_has_no_time_left() -> None:
+def test_a_complete_upload_has_no_remaining_time() -> None:
     event = upload_event(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
 
     assert (event.message, event.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
@@ -308,7 +308,7 @@ def test_a_part_sent_again_never_makes_the_rate_negative() -> None:
     assert (pace.rate, pace.seconds_for(MIB)) == (0.0, None)
 
 
-def test_after_a_stall_the_rate_forgets_what_is_before_the_window() -> None:
+def test_after_a_stall_the_rate_ignores_what_precedes_the_window() -> None:
     pace = paced((0, 0), (1, 100 * MIB), (WINDOW + 1, 100 * MIB), (WINDOW + 2, 100 * MIB))
 
     assert pace.rate == 0.0

@@ -85,7 +85,7 @@ def test_each_step_of_a_run_has_a_line_with_its_duration() -> None:
     ]
 
 
-def test_the_bar_of_an_upload_is_as_long_as_its_share() -> None:
+def test_the_bar_of_an_upload_shows_its_share() -> None:
     *_, line, bar = steps(HALF)
 
     assert line == f"⠋  upload  {HALF.message}{'29:00':>34}"

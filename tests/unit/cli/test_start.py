@@ -42,7 +42,7 @@ def test_the_help_of_a_command_loads_no_sdk(command: str) -> None:
     assert loaded(command, "--help").isdisjoint({"boto3", "botocore", "rich"})
 
 
-def test_a_command_loads_no_other() -> None:
+def test_a_command_does_not_load_the_others() -> None:
     modules = {name for name in loaded("names", "a") if name.startswith("isodrop_cli.commands.")}
     assert modules == {"isodrop_cli.commands.names"}
 

@@ -49,7 +49,7 @@ def test_an_arn_without_region_and_account_is_parsed() -> None:
         *("arn:azure:s3:::isos", "arn:aws:s3:EU:123456789012:isos"),
     ],
 )
-def test_what_is_not_an_arn_is_reported(text: str) -> None:
+def test_a_value_that_is_not_an_arn_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match="not an ARN"):
         Arn.parse(text)
 

@@ -24,7 +24,7 @@ def test_the_state_machine_ends_its_polls_at_the_final_statuses() -> None:
     assert _quoted(final) == FINAL_STATUSES
 
 
-def test_a_status_that_is_not_known_is_no_end() -> None:
+def test_an_unknown_status_is_not_final() -> None:
     assert replace(BUILD, status="PONDERING").phase is BuildPhase.RUNNING
 
 

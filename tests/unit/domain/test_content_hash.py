@@ -29,7 +29,7 @@ def test_both_hashes_are_those_of_the_bytes(size: int, part_size: int) -> None:
     assert sha256_of(reader(data), size, piece=100, parallel=3) == found.sha256
 
 
-def test_pieces_are_read_side_by_side_and_never_more_than_so_many() -> None:
+def test_a_limited_number_of_pieces_is_read_in_parallel() -> None:
     at_once = threading.Barrier(4, timeout=10)
     lock, waiting = threading.Lock(), []
     most = 0

@@ -74,7 +74,7 @@ def test_the_one_usable_image_of_several_is_selected(other: dict[str, Any], firs
     assert (plan.image_index, plan.build, plan.notes) == (good.index, 26100, ())
 
 
-def test_of_several_usable_images_the_first_is_selected_with_a_note() -> None:
+def test_the_first_of_several_usable_images_is_selected_with_a_note() -> None:
     plan = decided(
         an_iso(
             an_edition(index=1, **TEN),
@@ -183,7 +183,7 @@ def test_with_esd_allowed_an_ordinary_wim_gets_no_note() -> None:
     assert decided(an_iso(an_edition()), allow_esd=True).notes == ()
 
 
-def test_setup_and_pe_of_a_raw_esd_are_not_windows_images() -> None:
+def test_setup_and_pe_images_of_a_raw_esd_are_not_installable() -> None:
     systems = [an_edition("Education", 4), an_edition("Professional", 5), an_edition(index=6)]
     contents = replace(an_iso(bare(1), pe(2), pe(3), *systems), kind="esd")
     assert refused(contents).code is Code.ESD_ISO
@@ -271,7 +271,7 @@ def test_pe_is_not_listed_beside_consumer_editions() -> None:
     assert "EDITIONID" not in found.message
 
 
-def test_a_capture_behind_pe_is_refused_as_damaged() -> None:
+def test_a_capture_after_windows_pe_is_refused_as_damaged() -> None:
     found = refused(an_iso(pe(1), bare(2, "my capture")))
     assert "Image 2, 'my capture', on the ISO has no EDITIONID" in found.message
 

@@ -114,7 +114,7 @@ def test_a_stack_without_overrides_refuses_any() -> None:
         ("rebuilt", "rebuild"),
     ],
 )
-def test_a_near_miss_is_noted_and_not_applied(key: str, meant: str) -> None:
+def test_a_similar_override_is_noted_and_not_applied(key: str, meant: str) -> None:
     overrides = read({key: "anything"})
     assert overrides == Overrides(notes=overrides.notes)
     assert len(overrides.notes) == 1
@@ -125,7 +125,7 @@ def test_a_near_miss_is_noted_and_not_applied(key: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "key", ["region", "version", "build", "name", "index", "image", "owner", "s3cmd-attrs", "mtime"]
 )
-def test_metadata_of_other_tools_is_no_near_miss(key: str) -> None:
+def test_metadata_of_other_tools_does_not_resemble_overrides(key: str) -> None:
     assert read({key: "anything"}) == Overrides()
 
 

@@ -107,7 +107,7 @@ def test_without_a_servicing_build_the_revision_is_0() -> None:
     assert plan(a_business_iso(revision=None)).semantic_version == "11.26100.0"
 
 
-def test_of_several_languages_the_default_comes_first() -> None:
+def test_the_default_language_comes_first() -> None:
     decided = plan(a_business_iso(languages=("en-US", "de-DE", "fr-FR"), default_language="de-DE"))
     assert decided.languages == ("de-de", "en-us", "fr-fr")
     assert decided.name == "windows-11-enterprise-x64-de-de"
@@ -128,13 +128,13 @@ def test_without_a_language_in_the_iso_the_file_name_supplies_it() -> None:
     assert plan(silent).name == "windows-11-enterprise-x64"
 
 
-def test_of_two_images_of_the_edition_the_first_is_selected_with_a_note() -> None:
+def test_the_first_of_two_images_of_an_edition_is_selected_with_a_note() -> None:
     decided = plan(an_iso(an_edition(index=2), an_edition(index=5)))
     assert decided.image_index == 2
     assert "indexes 2, 5" in decided.notes[0]
 
 
-def test_of_two_architectures_x64_is_selected() -> None:
+def test_x64_is_selected_among_two_architectures() -> None:
     contents = an_iso(an_edition(index=1, architecture="arm64"), an_edition(index=2))
     assert plan(contents).image_index == 2
     assert plan(contents).notes == ()
@@ -268,7 +268,7 @@ def test_a_client_edition_named_server_is_not_a_server_iso() -> None:
     assert rejection(contents).code is Code.NO_SUCH_EDITION
 
 
-def test_of_server_and_client_on_one_iso_the_client_is_imported() -> None:
+def test_the_client_is_imported_from_an_iso_with_server_and_client() -> None:
     contents = an_iso(an_edition("ServerStandard", installation_type="Server"), an_edition(index=2))
     assert plan(contents).image_index == 2
 
@@ -370,7 +370,7 @@ def test_an_early_22621_is_22h2_whatever_its_name(version: str, key: str) -> Non
          ("The file name says 24H2, but the ISO contains build 26200 (25H2); the ISO decides.",)),
     ],
 )  # fmt: skip
-def test_the_notes_on_a_release_in_the_iso_are_true(
+def test_the_notes_on_a_release_in_the_iso_are_correct(
     version: str, key: str, notes: tuple[str, ...]
 ) -> None:
     assert plan(iso_of_build(version), an_upload(key)).notes == notes

@@ -45,7 +45,7 @@ def test_a_circle_of_two_allocation_extents_is_rejected() -> None:
     assert_rejected_cheaply(image, "is circular")
 
 
-def test_volume_descriptors_that_go_on_in_themselves() -> None:
+def test_volume_descriptors_that_continue_in_themselves() -> None:
     # Given a pointer (ECMA-167 3/10.3) to the sequence that it is in
     image = SOUND_IMAGE
     for place in ("main", "reserve"):
@@ -71,7 +71,7 @@ def renamed(image: Image, old: str, new: str, block: int | None = None) -> Image
     return image.with_bytes(offset, names_resealed(bytes(data)))
 
 
-def test_a_folder_that_holds_itself() -> None:
+def test_a_folder_that_contains_itself() -> None:
     image = renamed(SOUND_IMAGE, "sources", "sources", block_of(SOUND_IMAGE, "/#"))
 
     found = read_rejection(image, requests=1)
@@ -80,7 +80,7 @@ def test_a_folder_that_holds_itself() -> None:
     assert "sources contains" in found.message
 
 
-def test_a_tree_as_deep_as_can_be_is_not_walked() -> None:
+def test_a_tree_of_the_greatest_depth_is_not_walked() -> None:
     deep = "/".join(["d"] * 150)
 
     assert (
@@ -194,7 +194,7 @@ def test_addresses_outside_the_partition_are_rejected(block: int) -> None:
     )
 
 
-def test_a_partition_that_there_is_not() -> None:
+def test_a_partition_that_does_not_exist() -> None:
     assert_rejected_cheaply(
         resealed(SOUND_IMAGE, "fsd", put("H", 408, 1)), "partition 1, which does not exist"
     )
@@ -319,7 +319,7 @@ def test_an_extent_that_ends_within_a_block_and_is_not_the_last() -> None:
     )
 
 
-def test_an_extent_that_is_recorded_behind_the_tail() -> None:
+def test_an_extent_recorded_after_the_tail() -> None:
     # Given three extents, the first one short, the second one only allocated
     image = make_image(layout=Layout(extent=SECTOR * 4))
     change = resealed(image, f"{WIM}#", put("L", 176, SECTOR * 4 - 1))

@@ -295,5 +295,5 @@ def test_the_smallest_wim_is_a_header() -> None:
     unreadable(make_image(wim=Content.of(b"MSWIM\0\0\0".ljust(207, b"\0"))), "only 207 bytes")
 
 
-def test_the_first_range_leaves_room_within_half_a_megabyte() -> None:
+def test_the_first_range_is_smaller_than_half_a_megabyte() -> None:
     assert FIRST_READ == (256 * 2048, 448 * 1024)

@@ -78,7 +78,7 @@ def parts(image: Image, order: list[int]) -> Image:
         "last first",
     ],
 )
-def test_parts_missing_doubled_or_swapped_are_noticed(order: list[int]) -> None:
+def test_missing_repeated_or_swapped_parts_are_noticed(order: list[int]) -> None:
     # Given an upload whose parts were joined in a wrong order
     image = make_image(size=64 << 20)
     assert len(read_contents(parts(image, [0, 1, 2, 3])).editions) == 11
@@ -103,7 +103,7 @@ def test_errors_of_the_callable_pass_through() -> None:
 
 
 @pytest.mark.parametrize("less", [1, 1000, 448 * 1024])
-def test_a_callable_that_returns_too_little_gives_no_iso(less: int) -> None:
+def test_a_callable_that_returns_too_few_bytes_is_an_error(less: int) -> None:
     with pytest.raises(RejectedError, match="could be read") as caught:
         read_iso(lambda at, length: SOUND_IMAGE.read(at, length)[:-less], SOUND_IMAGE.size)
     assert caught.value.code is Code.TRUNCATED

@@ -26,7 +26,7 @@ GOOD = '<WIM><IMAGE INDEX="1"><NAME>x</NAME></IMAGE></WIM>'
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 
 
-def test_the_xml_that_the_others_are_made_from_is_read() -> None:
+def test_the_xml_that_the_other_cases_modify_is_read() -> None:
     assert read_contents(iso_with_xml(GOOD)).editions[0].name == "x"
     assert (
         read_contents(iso_with_xml(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}'))
@@ -116,7 +116,7 @@ def test_images_that_contradict_each_other(text: str, words: str) -> None:
     assert_rejected_cheaply(iso_with_xml(text), words)
 
 
-def test_invalid_numbers_are_none() -> None:
+def test_invalid_numbers_count_as_missing() -> None:
     version = (
         "<MAJOR>\uff11\uff10</MAJOR><MINOR>-1</MINOR><BUILD>26100.1</BUILD><SPBUILD>9e9</SPBUILD>"
     )
@@ -131,7 +131,7 @@ def test_invalid_numbers_are_none() -> None:
 
 
 @pytest.mark.parametrize("spbuild", ["-1", "x", "1742.0", "0x6CE", "99999999999", "\uff11"])
-def test_a_revision_that_is_no_number_is_not_taken_for_none(spbuild: str) -> None:
+def test_a_revision_that_is_not_a_number_is_not_treated_as_missing(spbuild: str) -> None:
     text = f"<WINDOWS><VERSION><SPBUILD>{spbuild}</SPBUILD></VERSION></WINDOWS></IMAGE>"
 
     assert (
@@ -141,7 +141,7 @@ def test_a_revision_that_is_no_number_is_not_taken_for_none(spbuild: str) -> Non
 
 
 @pytest.mark.parametrize("spbuild", ["<SPBUILD/>", "<SPBUILD> </SPBUILD>", ""])
-def test_an_empty_revision_is_none(spbuild: str) -> None:
+def test_an_empty_revision_counts_as_missing(spbuild: str) -> None:
     text = f"<WINDOWS><VERSION>{spbuild}</VERSION></WINDOWS></IMAGE>"
 
     assert read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0].revision is None
@@ -159,7 +159,7 @@ DESCRIBED = (
 @pytest.mark.parametrize(
     "around", [" ", "\0", "\0\0", "\r\n\t", " \0 ", "\n\0\0\n", "&#32;", "&#10;"]
 )
-def test_white_space_and_nuls_around_values_belong_to_none(around: str) -> None:
+def test_white_space_and_nuls_around_values_are_stripped(around: str) -> None:
     text = DESCRIBED if around[0] != "&" else DESCRIBED.removesuffix("~").replace(">~<", "><")
 
     edition = read_contents(iso_with_xml(text.replace("~", around))).editions[0]
@@ -171,7 +171,7 @@ def test_white_space_and_nuls_around_values_belong_to_none(around: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", " ", "\0", " \0\r\n"])
-def test_a_value_of_white_space_only_is_none(value: str) -> None:
+def test_a_value_of_only_white_space_counts_as_missing(value: str) -> None:
     text = f"<WINDOWS><EDITIONID>{value}</EDITIONID></WINDOWS></IMAGE>"
 
     assert (
@@ -215,7 +215,7 @@ def test_a_mebibyte_of_anything_takes_little_memory_and_work(piece: str) -> None
     assert count_lines(image) < MAX_LINES
 
 
-def test_attributes_without_end_are_refused() -> None:
+def test_too_many_attributes_are_refused() -> None:
     attributes = " ".join(f'a{n}=""' for n in range(40_000))
 
     assert_rejected_cheaply(

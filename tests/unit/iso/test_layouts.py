@@ -83,7 +83,7 @@ def test_the_editions_are_read_from_five_gigabytes(layout: str) -> None:
     assert contents.size == image.size == LARGE // 2048 * 2048
 
 
-def test_a_file_of_many_extents_that_lie_apart_is_read_over_their_borders() -> None:
+def test_a_file_with_many_separate_extents_is_read_across_them() -> None:
     # Given an install.wim whose blocks are in reverse order on the ISO
     image = make_image(layout=Layout(extent=2048))
     start = image.places["/sources/install.wim"]
@@ -171,7 +171,7 @@ def test_an_esd_under_the_name_of_a_wim_is_marked_as_one() -> None:
 
 
 @pytest.mark.parametrize(("name", "is_esd"), [("install.wim", False), ("INSTALL.ESD", True)])
-def test_the_name_of_an_esd_is_enough(name: str, is_esd: bool) -> None:
+def test_an_esd_is_recognized_by_its_name_alone(name: str, is_esd: bool) -> None:
     # Only the name differs: the contents are an ordinary WIM.
     image = make_image(files={f"sources/{name}": make_wim(consumer_editions())}, wim=b"")
 
@@ -194,7 +194,7 @@ def test_several_languages_in_one_image_keep_their_order() -> None:
     assert edition.default_language == "en-US"
 
 
-def test_missing_values_of_the_xml_are_none() -> None:
+def test_values_missing_from_the_xml_are_none() -> None:
     spec = EditionSpec(
         None, "", architecture="riscv", installation_type=None, branch=None, languages=()
     )
@@ -262,7 +262,7 @@ def copied(image: Image, source: str, sector: int, change: Callable[[bytearray],
 
 
 @pytest.mark.parametrize(("number", "label"), [(1, "CCCOMA_X64FRE_EN-US_DV9"), (3, "PREVAILS")])
-def test_of_two_descriptors_of_a_kind_the_higher_number_prevails(number: int, label: str) -> None:
+def test_the_descriptor_with_the_higher_number_prevails(number: int, label: str) -> None:
     # Given a second logical volume descriptor in place of an unused one, after the first
     image = make_image()
     name = b"\x08" + label.encode()
@@ -276,7 +276,7 @@ def test_of_two_descriptors_of_a_kind_the_higher_number_prevails(number: int, la
     assert read_contents(image).label == label
 
 
-def test_volume_descriptors_may_go_on_elsewhere() -> None:
+def test_volume_descriptors_may_continue_elsewhere() -> None:
     # Given a sequence that continues after a pointer from the third on (ECMA-167 3/10.3)
     image = make_image(size=LARGE)
     first = image.places["main 2"] // SECTOR

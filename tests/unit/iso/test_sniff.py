@@ -129,7 +129,7 @@ def test_a_byte_order_mark_alone_is_text(data: bytes) -> None:
     assert "a text file" in read_rejection(Image(Content.of(data))).message
 
 
-def test_a_byte_order_mark_before_anything_else_is_no_text() -> None:
+def test_a_byte_order_mark_before_binary_data_is_not_text() -> None:
     data = b"\xff\xfe" + bytes(range(256)) * 4
 
     assert "binary data" in read_rejection(Image(Content.of(data))).message
@@ -164,7 +164,7 @@ def test_a_bare_windows_image() -> None:
     assert "a bare Windows image" in found.message
 
 
-def test_an_iso_without_udf_is_one_but_not_of_windows() -> None:
+def test_an_iso_without_udf_is_an_iso_but_not_of_windows() -> None:
     found = read_rejection(PLAIN)
 
     assert found.code is Code.NOT_WINDOWS
@@ -263,7 +263,7 @@ def test_other_isos_with_folders_of_those_names_are_not(files: dict[str, bytes])
     assert "no sources/install.wim" in found.message
 
 
-def test_a_whole_windows_beside_such_folders_counts() -> None:
+def test_a_complete_windows_beside_such_folders_is_used() -> None:
     files = {f"{folder}/sources/install.esd": b"x" for folder in ("x64", "x86")}
 
     assert len(read_contents(make_image(files=files)).editions) == 11

@@ -32,7 +32,7 @@ def test_slices_are_those_of_bytes(body: LinkedBody, start: int, stop: int | Non
     assert text(body[start:stop]) == b"0123456789"[start:stop]
 
 
-def test_pieces_that_adjoin_become_one_again(body: LinkedBody) -> None:
+def test_adjacent_pieces_are_merged(body: LinkedBody) -> None:
     whole = join([body[:4], body[4:9], body[9:]])
     assert isinstance(whole, LinkedBody)
     assert whole.ranges == body.ranges
@@ -49,14 +49,14 @@ def test_a_body_in_memory_stays_in_memory() -> None:
     assert join([b"ab", b"c"]) == b"abc"
 
 
-def test_a_hash_is_of_the_piece_and_made_once(body: LinkedBody) -> None:
+def test_a_piece_is_hashed_once(body: LinkedBody) -> None:
     again = body[2:5]
     assert body[2:5].sha256().result() == hashlib.sha256(b"234").digest()
     assert again.sha256() is body[2:5].sha256()
     assert body.reads == []
 
 
-def test_a_hole_is_hashed_as_the_zeros_that_it_is(tmp_path: Path) -> None:
+def test_a_hole_is_hashed_as_zeros(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with path.open("wb") as file:
         file.truncate(4 * CHUNK)
@@ -69,7 +69,7 @@ def test_a_hole_is_hashed_as_the_zeros_that_it_is(tmp_path: Path) -> None:
         assert piece.sha256().result() == hashlib.sha256(text(piece)).digest()
 
 
-def test_a_hole_that_has_become_shorter_is_an_error(tmp_path: Path) -> None:
+def test_a_hole_that_became_shorter_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
     os.truncate(path, 2 * CHUNK)
@@ -89,7 +89,7 @@ def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     assert digests[1] == hashlib.sha256(b"b" * (CHUNK + 1)).digest() != digests[0]
 
 
-def test_a_file_that_has_become_shorter_is_no_body(body: LinkedBody, tmp_path: Path) -> None:
+def test_a_file_that_became_shorter_cannot_be_a_body(body: LinkedBody, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"01")
     with pytest.raises(OSError, match="shorter"):
         text(body)

@@ -254,7 +254,7 @@ class TestGetImage:
         refused = refusal(service.api.get_image, imageBuildVersionArn=NOWHERE)
         assert refused == ("ResourceNotFoundException", 404)
 
-    def test_a_string_that_is_no_arn_is_an_invalid_request(self, service: Service) -> None:
+    def test_a_string_that_is_not_an_arn_is_an_invalid_request(self, service: Service) -> None:
         refused = refusal(service.api.get_image, imageBuildVersionArn="windows")
         assert refused == ("InvalidRequestException", 400)
 
@@ -404,7 +404,7 @@ class TestEndings:
         refused = refusal(service.api.retry_image, imageBuildVersionArn=arn, clientToken="r")
         assert refused == ("InvalidRequestException", 400)
 
-    def test_a_deleted_build_is_gone_and_its_ami_stays(self, service: Service) -> None:
+    def test_a_deleted_build_leaves_its_ami(self, service: Service) -> None:
         arn = service.made()
         service.api.delete_image(imageBuildVersionArn=arn)
         refused = refusal(service.api.get_image, imageBuildVersionArn=arn)

@@ -317,7 +317,7 @@ class TestPlannedFaults:
         with pytest.raises(ValueError, match="dream"):
             control(service.builder, "fail_next_build", {"kind": "dream"})
 
-    def test_holds_of_imports_and_distributions_are_separate(self, service: Service) -> None:
+    def test_imports_and_distributions_are_held_separately(self, service: Service) -> None:
         service.controls.hold("DISTRIBUTING")
         assert service.distributed()["state"]["status"] == "AVAILABLE"
         service.controls.release()

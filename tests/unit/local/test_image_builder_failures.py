@@ -218,7 +218,7 @@ class TestStates:
         service.builder.cancel(arn)
         assert service.status(arn) == "CANCELLED"
 
-    def test_a_slow_cancellation_takes_its_time(self) -> None:
+    def test_a_slow_cancellation_takes_longer(self) -> None:
         service = Service()
         service.builder.timings = {**TIMINGS, "CANCELLED": 30.0}
         arn = service.start()
@@ -243,7 +243,7 @@ class TestStates:
         service.builder.cancel(arn)
         assert service.status(arn) == "CANCELLED"
 
-    def test_an_unordered_state_is_never_returned(self, service: Service) -> None:
+    def test_a_state_that_was_not_requested_is_never_returned(self, service: Service) -> None:
         arn = service.start()
         service.builder.builds[arn].path = ("PENDING", "WARMING", "AVAILABLE")
         service.now += TIMINGS["PENDING"]

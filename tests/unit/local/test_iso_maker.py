@@ -39,7 +39,7 @@ def test_the_written_file_equals_the_image_in_memory(layout: str, tmp_path: Path
     assert image.write(tmp_path / "x.iso").read_bytes() == image.read(0, image.size)
 
 
-def test_changes_leave_the_original_alone() -> None:
+def test_changes_do_not_affect_the_original() -> None:
     image = Image(Content(100, ((10, b"abcdef"), (20, b"xyz"))))
 
     changed = image.with_bytes(12, b"0123456789")
@@ -49,7 +49,7 @@ def test_changes_leave_the_original_alone() -> None:
     assert image.truncated(12).read(8, 4) == b"\0\0ab"
 
 
-def test_enterprise_is_not_third_unless_wished() -> None:
+def test_enterprise_is_third_only_on_request() -> None:
     assert business_editions()[2].edition_id != "Enterprise"
     assert business_editions(enterprise_index=3)[2].edition_id == "Enterprise"
     with pytest.raises(ValueError, match="1 to 11"):
@@ -92,7 +92,7 @@ def test_the_volume_is_as_cdimage_writes_it() -> None:
     assert b"*Microsoft CDIMAGE UDF" in logical
 
 
-def test_the_iso_9660_part_holds_a_readme_only() -> None:
+def test_the_iso_9660_part_contains_only_a_readme() -> None:
     records = MEASURED.read(24 * SECTOR, SECTOR)
 
     names, at = [], 0

@@ -18,7 +18,7 @@ SEEN = (
 )
 
 
-def test_the_composite_is_the_one_that_s3_made() -> None:
+def test_the_composite_checksum_equals_the_one_from_s3() -> None:
     """https://github.com/floci-io/floci/issues/3083, measured on AWS."""
     parts = [Part(number, "", 0, {"SHA256": each}) for number, each in enumerate(SEEN, 1)]
     assert composite(parts) == "rVWtNbadtsaKXJAcgWPWjifHzJaXde/iV4jaJAOdivc=-3"

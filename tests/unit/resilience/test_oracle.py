@@ -215,7 +215,7 @@ def test_an_undefined_value_is_an_error_as_in_step_functions() -> None:
         )
 
 
-def test_faults_are_met_in_their_order_and_after_the_calls_that_they_skip() -> None:
+def test_faults_occur_in_order_after_the_calls_that_they_skip() -> None:
     faults = Faults()
     faults.add(Fault("PutItem", LOST_RESPONSE, service="dynamodb", skip=1))
     faults.add(Fault("PutItem", "ThrottlingException", service="dynamodb", times=2))
@@ -249,7 +249,7 @@ def test_a_fault_is_written_as_its_service_would(fault: Fault, status: int, word
     assert words in body
 
 
-def test_a_fault_that_no_service_knows_is_refused() -> None:
+def test_a_fault_unknown_to_every_service_is_refused() -> None:
     with pytest.raises(ValueError, match="no operation 'GetThing'"):
         Fault("GetThing", service="s3")
     with pytest.raises(ValueError, match="no error 'Tired'"):

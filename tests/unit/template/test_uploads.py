@@ -21,7 +21,7 @@ def swept(made: Resolved) -> tuple[str, str]:
     return variables["UPLOAD_BUCKET"], variables["KEY_PREFIX"]
 
 
-def test_by_default_the_stack_creates_its_bucket_and_takes_every_iso() -> None:
+def test_by_default_the_stack_creates_its_bucket_and_imports_every_iso() -> None:
     made = resolve()
     rule = made.properties(UPLOAD_RULE)
     assert made.of_type("AWS::S3::Bucket").keys() == {"UploadBucket", "StagingBucket"}

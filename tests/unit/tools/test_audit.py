@@ -227,7 +227,7 @@ def program(folder: Path, name: str, text: str) -> None:
         ("exit 0", "exit status 0"),
     ],
 )
-def test_a_program_without_a_report_is_no_pass(
+def test_a_program_without_a_report_does_not_pass(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str
 ) -> None:
     program(tmp_path, "pip-audit", text)
@@ -245,9 +245,7 @@ def test_a_program_that_found_something_has_a_report(
     assert programs.read_report("bandit") == [1]
 
 
-def test_a_program_that_is_not_there_is_no_pass(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_program_does_not_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(programs, "VENV", tmp_path)
     with pytest.raises(AuditError, match="could not be run"):
         programs.read_report("checkov")

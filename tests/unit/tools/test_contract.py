@@ -166,7 +166,7 @@ class TestCompatibility:
             ),
         ],
     )
-    def test_an_incompatible_model_is_reported_with_what_it_removes(
+    def test_an_incompatible_model_is_reported_with_the_fields_it_removes(
         self, kind: Any, fields: dict[str, Any], expected: str
     ) -> None:
         assert expected in list(

@@ -75,7 +75,7 @@ class TestDrift:
             (tmp_path / name).write_text(picture)
         return tmp_path
 
-    def test_pictures_just_drawn_are_up_to_date(self, root: Path, of: Sources) -> None:
+    def test_newly_drawn_diagrams_are_up_to_date(self, root: Path, of: Sources) -> None:
         assert list(find_drift(of, root, draw)) == []
 
     def test_a_new_state_is_reported_with_a_remedy(self, root: Path, of: Sources) -> None:
@@ -121,7 +121,7 @@ class TestTheStateMachine:
         assert defined
         assert defined <= drawn
 
-    def test_branches_within_a_state_begin_and_end_together(self) -> None:
+    def test_branches_of_a_state_start_and_end_together(self) -> None:
         branch = {"StartAt": "One", "States": {"One": {"Type": "Pass", "End": True}}}
         other = {"StartAt": "Two", "States": {"Two": {"Type": "Fail", "Error": "No"}}}
         both = {"Type": "Parallel", "Branches": [branch, other], "End": True}
@@ -177,7 +177,7 @@ def _state(node: str) -> str:
 
 
 class TestTheDashboard:
-    def test_every_widget_lies_on_its_place_and_every_title_is_drawn(self, of: Sources) -> None:
+    def test_every_widget_is_in_its_place_and_every_title_is_drawn(self, of: Sources) -> None:
         drawn = ElementTree.fromstring(make_diagrams(of, draw)["docs/dashboard.svg"])  # noqa: S314 # our own
         cards = drawn.findall(f"{SVG}rect")[1:]
         places = [(int(card.attrib["x"]), int(card.attrib["y"])) for card in cards]
@@ -233,7 +233,7 @@ def _points(samples: Sequence[Sample], metric: list[Any]) -> Any:
 
 class TestInTheDark:
     @pytest.mark.parametrize("name", PICTURES)
-    def test_no_text_keeps_its_color_in_the_dark(self, name: str) -> None:
+    def test_every_text_changes_its_color_in_the_dark_theme(self, name: str) -> None:
         drawn = ElementTree.fromstring((ROOT / name).read_text())  # noqa: S314 # our own
         words = [
             each for each in drawn.iter() if (each.text or "").strip() and "fill" in each.attrib
@@ -243,7 +243,7 @@ class TestInTheDark:
         for each in drawn.iter(f"{SVG}text"):
             assert "fill" in each.attrib or len(each), "black in the dark"
 
-    def test_fill_and_stroke_of_a_color_change_in_the_dark(
+    def test_fill_and_stroke_of_a_color_change_in_the_dark_theme(
         self,
     ) -> None:
         light, dark = next(iter(DARK_COLORS.items()))

@@ -83,7 +83,7 @@ def test_every_artifact_is_at_the_path_in_the_parameters(
     }
 
 
-def test_there_is_no_stack_within_the_stack_and_all_of_them_is_there(
+def test_the_inlined_template_has_all_resources_and_no_nested_stack(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     # Service-managed StackSets support neither nested stacks nor transforms.
@@ -193,7 +193,7 @@ def test_the_license_is_in_the_layer(tmp_path: Path) -> None:
     assert shipped.read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_bill_of_materials_is_of_the_layer_that_it_lies_beside(
+def test_the_bill_of_materials_describes_the_layer_beside_it(
     made: tuple[dict[str, Any], Path],
 ) -> None:
     _, folder = made

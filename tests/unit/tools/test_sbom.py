@@ -118,7 +118,7 @@ def test_a_license_is_what_a_package_declares(fields: dict[str, str], spdx: str 
         ("MIT AND (GPL-3.0-only OR MIT)", False),
     ],
 )
-def test_of_a_choice_one_and_of_a_sum_all_must_be_allowed(expression: str, allowed: bool) -> None:
+def test_one_of_a_choice_and_all_of_a_list_must_be_allowed(expression: str, allowed: bool) -> None:
     assert is_allowed(expression, frozenset({"MIT"})) is allowed
 
 
@@ -157,7 +157,7 @@ def test_a_license_that_is_stated_needs_a_reason(tmp_path: Path) -> None:
         read_policy(path)
 
 
-def test_the_command_is_installed_with_these() -> None:
+def test_the_command_s_libraries_are_found() -> None:
     names = cli_libraries().keys()
     assert {"boto3", "rich", "shtab", "pygments"} <= names
     assert not names & {"isodrop", "pytest", "ruff"}

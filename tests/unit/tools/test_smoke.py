@@ -77,7 +77,7 @@ def test_each_point_is_checked_against_what_was_seen(point: points.Point, result
     assert point.result == result
 
 
-def test_without_an_iso_its_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_iso_the_message_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         smoke.main([""], {})
     assert leaving.value.code == 2

@@ -42,13 +42,13 @@ def is_right(row: dict[str, str]) -> bool:
 
 
 @pytest.mark.parametrize(("table", "count"), [("iso-names.tsv", 99), ("iso-names-2.tsv", 39)])
-def test_of_the_real_names_only_listed_ones_are_missed(table: str, count: int) -> None:
+def test_only_listed_real_names_are_not_recognized(table: str, count: int) -> None:
     read = rows(table)
     assert len(read) == count
     assert {row["name"] for row in read if not is_right(row)} <= MISSES.keys()
 
 
-def test_a_listed_miss_is_still_missed() -> None:
+def test_a_name_listed_as_unrecognized_is_still_unrecognized() -> None:
     assert {row["name"] for row in rows() if not is_right(row)} == MISSES.keys()
 
 

@@ -66,7 +66,7 @@ class Metrics:
         values = {
             "OpenRuns": (MetricUnit.Count, summary.open),
             "OldestOpenRunAge": (MetricUnit.Seconds, summary.oldest_open_seconds),
-            "BuildsInFlight": (MetricUnit.Count, summary.builds),
+            "OpenBuilds": (MetricUnit.Count, summary.builds),
             "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
             "SweepAnswers": (MetricUnit.Count, summary.answered),
             "SweepStarts": (MetricUnit.Count, summary.started),

@@ -27,7 +27,7 @@ def check_list(
 
 
 @pytest.mark.parametrize("uri", [LIST, "ssm:/isos"])
-def test_a_list_that_can_be_read_is_well_and_counted(uri: str) -> None:
+def test_a_readable_list_is_ok_and_counted(uri: str) -> None:
     assert check_list(f"{ENTRY}  a.iso\n", uri=uri) == (
         Level.OK,
         f"{uri} has 1 entry; the mode is enforce",
@@ -60,11 +60,11 @@ def test_a_wrong_line_is_named_by_its_number() -> None:
     assert (level, "line 2 cannot be read" in message) == (Level.WARNING, True)
 
 
-def test_a_list_where_uploaders_write_is_broken() -> None:
+def test_a_list_that_uploaders_can_write_is_an_error() -> None:
     level, message = check_list(ENTRY, uri="s3://uploads/isos.txt")
     assert (level, "uploaders can overwrite the list" in message) == (Level.ERROR, True)
 
 
-def test_a_list_without_versions_is_doubtful() -> None:
+def test_a_list_without_versioning_is_a_warning() -> None:
     level, message = check_list(ENTRY, GetBucketVersioning={})
     assert (level, "is not versioned" in message) == (Level.WARNING, True)
