@@ -100,10 +100,10 @@ format: venv ## format, and fix what can be fixed automatically
 .PHONY: test
 # With bytecode, the tests and the many processes that they start load their modules much faster.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: venv ## run all tests; about four minutes on two cores
+test: venv ## run all tests; under four minutes on two cores
 	@$(BIN)/pytest tests/unit tests/property --disable-socket --allow-unix-socket -n 2
 	@# Four workers even on two cores: these tests mostly wait for the local stack.
-	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile
+	@$(BIN)/pytest tests/integration tests/stack -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: soak
 soak: soak-reader soak-faults soak-flood soak-hash soak-upload burst ## run the six targets below, which take too long for make test

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from isodrop_local.template import ROOT
+from tests.conftest import LONGEST
 
 FOLDERS = ("cli", "functions", "layers/isodrop/isodrop", "local", "tests", "tools")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -41,3 +42,7 @@ def test_no_python_file_is_longer_than_600_lines(folder: str) -> None:
     }
     assert lengths
     assert {path: count for path, count in lengths.items() if count > MAX_LINES} == {}
+
+
+def test_the_files_that_start_first_exist() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
