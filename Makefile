@@ -162,8 +162,8 @@ test-sam: venv ## run the documented SAM commands with the SAM CLI on the local 
 test-sam-local: venv ## run sam local invoke for every function, in AWS's image or a substitute, and the handlers on Lambda's Python
 	@$(BIN)/python -m tools.sam_local
 
-.PHONY: pictures
-pictures: venv requirements/npm/node_modules ## redraw state machine and dashboard; with RECORD=1 also record a day and an upload again
+.PHONY: diagrams
+diagrams: venv requirements/npm/node_modules ## redraw state machine and dashboard; with RECORD=1 also record a day and an upload again
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams $${RECORD:+--record}
 
 .PHONY: probe

@@ -76,7 +76,7 @@ def event(server: CloudFormation, kind: str, address: str = "") -> dict[str, Any
         "ResponseURL": address or f"http://127.0.0.1:{server.server_port}/response?Signature=s",
         "StackId": "stack",
         "RequestId": "request",
-        "LogicalResourceId": "EmptyStagingBucket",
+        "LogicalResourceId": "StagingBucketCleanup",
     }
 
 
@@ -92,7 +92,7 @@ def test_the_response_is_sent_without_a_content_type_as_its_url_requires(
         "PhysicalResourceId": "staging",
         "StackId": "stack",
         "RequestId": "request",
-        "LogicalResourceId": "EmptyStagingBucket",
+        "LogicalResourceId": "StagingBucketCleanup",
     }
 
 

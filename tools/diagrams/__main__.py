@@ -1,4 +1,4 @@
-"""``make pictures``: draw the state machine and the dashboard from their sources.
+"""``make diagrams``: draw the state machine and the dashboard from their sources.
 
 With ``--record`` two runs are recorded again first: the day whose metrics the dashboard shows, and
 an upload in a terminal. ``--check`` writes nothing and prints which files are out of date.
@@ -81,7 +81,7 @@ def find_drift(inputs: Sources, root: Path = ROOT, draw: Draw = draw) -> Iterato
     for name, picture in make_diagrams(inputs, draw).items():
         path = root / name
         if not path.exists() or path.read_text() != picture:
-            yield f"{name} is out of date; run: make pictures"
+            yield f"{name} is out of date; run: make diagrams"
 
 
 def main() -> None:

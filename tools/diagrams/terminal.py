@@ -54,7 +54,7 @@ def draw() -> None:
     recording = Console(record=True, file=io.StringIO(), width=_WIDTH, force_terminal=True)
     recording.print("$ isodrop upload Win11.iso\n", style="bold", highlight=False)
     with (
-        tempfile.TemporaryDirectory(prefix="isodrop-pictures-") as folder,
+        tempfile.TemporaryDirectory(prefix="isodrop-diagrams-") as folder,
         LocalStack(wait_scale=0.005) as stack,
     ):
         path = make_iso(Path(folder) / "Win11.iso")

@@ -83,7 +83,7 @@ class TestDrift:
         of.definition["States"]["PublishFailure"]["Next"] = "New"
         (problem,) = find_drift(of, root, draw)
         assert problem.startswith("docs/machine.svg")
-        assert problem.endswith("run: make pictures")
+        assert problem.endswith("run: make diagrams")
 
     @pytest.mark.parametrize(
         "change",
@@ -95,7 +95,7 @@ class TestDrift:
         of.body["widgets"][2]["properties"] |= change
         (problem,) = find_drift(of, root, draw)
         assert problem.startswith("docs/dashboard.svg")
-        assert problem.endswith("run: make pictures")
+        assert problem.endswith("run: make diagrams")
 
     @pytest.mark.parametrize("name", PICTURES)
     def test_a_missing_picture_is_reported(self, root: Path, of: Sources, name: str) -> None:
