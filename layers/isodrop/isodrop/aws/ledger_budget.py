@@ -111,8 +111,8 @@ def return_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
         "Update",
         {
             "Key": _day_key(day),
-            "UpdateExpression": "ADD builds :less",
-            "ExpressionAttributeValues": {":less": -1},
+            "UpdateExpression": "ADD builds :minus_one",
+            "ExpressionAttributeValues": {":minus_one": -1},
         },
     )
 

@@ -123,17 +123,17 @@ def open_file(
         extents = [(at + base, length)]
     else:
         descriptors = data[base : base + length]
-        walk = _Walk(window, volume, where, what, long=flags & 7 == _LONG_FORM)
+        reader = _AllocationReader(window, volume, where, what, long=flags & 7 == _LONG_FORM)
         if flags & 7 not in {_SHORT_FORM, _LONG_FORM}:
             raise damaged_error(f"{what} has allocation descriptors of an unknown form")
-        extents = walk.extents(descriptors)
+        extents = reader.extents(descriptors)
     if sum(part for _, part in extents) < size:
         raise damaged_error(f"{what} declares {size:,} bytes, but fewer are recorded")
     _check_no_overlap(extents, what)
     return File(what, size, tuple(_merge_adjacent(extents)))
 
 
-class _Walk:
+class _AllocationReader:
     """Reads allocation descriptors, and those in the blocks that continue them."""
 
     def __init__(

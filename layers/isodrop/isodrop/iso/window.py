@@ -122,22 +122,22 @@ class Window:
             raise truncated_error(self.size, end, what)
         parts = []
         while offset < end:
-            segment = self._kept(offset)
+            segment = self._find_segment(offset)
             if segment is None:
-                segment = self._more(offset, end, ahead)
+                segment = self._read_segment(offset, end, ahead)
             start, data = segment
             part = data[offset - start : end - start]
             parts.append(part)
             offset += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _kept(self, offset: int) -> tuple[int, bytes] | None:
+    def _find_segment(self, offset: int) -> tuple[int, bytes] | None:
         for start, data in self._segments:
             if start <= offset < start + len(data):
                 return start, data
         return None
 
-    def _more(self, offset: int, end: int, ahead: int) -> tuple[int, bytes]:
+    def _read_segment(self, offset: int, end: int, ahead: int) -> tuple[int, bytes]:
         """Read from ``offset`` to the next cached segment, the wanted end or the object's end."""
         wanted_end = max(end, min(offset + ahead, self.size))
         stop = min((at for at, _ in self._segments if offset < at < wanted_end), default=wanted_end)
