@@ -14,7 +14,7 @@ from isodrop.aws.s3 import CurrentObject, get_current_upload
 from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.arn import Arn
-from isodrop.domain.budget import BudgetUse, day_of
+from isodrop.domain.budget import BudgetUse, budget_day
 from isodrop.domain.build import BuildPhase, StepCount
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import RunRequest, Upload
@@ -195,7 +195,7 @@ class Operator:
         if run is not None:
             raise _still_open_error(history, number, run.execution_arn)
         found = self.executions.describe_execution(execution)
-        if found is not None and not found.is_over:
+        if found is not None and not found.has_ended:
             raise _still_open_error(history, number, execution)
 
     def latest_run(self, history: UploadHistory) -> int:
@@ -217,7 +217,7 @@ class Operator:
             found = self.executions.describe_execution(named)
             if found is None:
                 break
-            if not found.is_over:
+            if not found.has_ended:
                 return number
         return last.request.number
 
@@ -275,7 +275,7 @@ class Operator:
 
         def check_and_sleep(seconds: float) -> None:
             nonlocal found
-            if found is None or found.is_over:
+            if found is None or found.has_ended:
                 status = "gone" if found is None else found.status
                 raise OperatorError(
                     f"the execution is {status} without an answer; the sweep gives one within"
@@ -405,7 +405,7 @@ class Operator:
 
     def get_budget_use(self, now: datetime) -> BudgetUse:
         """Read how much of the build budget is used."""
-        return self.ledger.read_budget_use(day_of(now))
+        return self.ledger.read_budget_use(budget_day(now))
 
 
 def _execution_name(upload_id: str, number: int, suffix: int = 0) -> str:

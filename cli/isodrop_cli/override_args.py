@@ -17,5 +17,5 @@ def _override(text: str) -> tuple[str, str]:
     if not equals or key not in RULES:
         raise ArgumentTypeError(f"'{text}' is not KEY=VALUE with one of {', '.join(RULES)}")
     if value and not RULES[key].accepts(value):
-        raise ArgumentTypeError(f"{key} must be {RULES[key].needed}")
+        raise ArgumentTypeError(f"{key} must be {RULES[key].requirement}")
     return key, value

@@ -90,7 +90,7 @@ class Stack:
         TransientError, PermanentError
             The request to Lambda fails.
         """
-        return self._read_intake_settings().for_imports()
+        return self._read_intake_settings().import_settings()
 
     def read_allow_list_mode(self) -> tuple["AllowListMode", "AllowListSource"]:
         """Read the stack's allow-list mode, and where the list is.

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from isodrop.bootstrap import make_metrics, make_sweep
+from isodrop.bootstrap import make_metrics, make_sweeper
 from isodrop.services.sweep import MIN_AGE, Sweeper
 
 logger = Logger(service="isodrop")
@@ -27,7 +27,7 @@ TIME_RESERVE_MS: Final = 90_000
 @startup.once
 def sweep() -> Sweeper:
     """Create the sweep, once per execution environment."""
-    return make_sweep(os.environ, log)
+    return make_sweeper(os.environ, log)
 
 
 def log(message: str, fields: Mapping[str, Any]) -> None:

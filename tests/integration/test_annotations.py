@@ -348,7 +348,7 @@ def test_a_retired_image_that_is_rebuilt_is_recorded_again(
     put_image(harness.ledger, known, "2026-11-25T11:00:00.000+00:00")
 
     harness.ledger.retire(known)  # by a run that read it before
-    assert [image.known_at for image in harness.ledger.list_images(NAME)] == [
+    assert [image.recorded_at for image in harness.ledger.list_images(NAME)] == [
         "2026-11-25T11:00:00.000+00:00"
     ]
     harness.ledger.retire(next(harness.ledger.list_images(NAME)))

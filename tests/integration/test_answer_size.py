@@ -89,12 +89,12 @@ def test_an_answer_of_any_size_fits_and_omits_only_what_it_must(name: str, key: 
         ami = {**data["amis"][0], "name": "n" * 20 + "\u00e9"}
         data["amis"] = [{**ami, "id": f"ami-{each:017x}"} for each in range(count)]
         whole = parse(event)
-        fitted = whole.fitted()
-        size = len(fitted.detail().encode())
+        trim_amis = whole.trim_amis()
+        size = len(trim_amis.detail().encode())
         one = len(json.dumps(ami))
         assert size <= DETAIL_LIMIT
-        assert fitted == whole or size > DETAIL_LIMIT - 2 * one
-        assert fitted.fitted() == fitted
+        assert trim_amis == whole or size > DETAIL_LIMIT - 2 * one
+        assert trim_amis.trim_amis() == trim_amis
 
 
 def test_notes_are_cut_to_their_limit() -> None:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
-from isodrop.domain.budget import BudgetUse, BuildLimits, day_of
+from isodrop.domain.budget import BudgetUse, BuildLimits, budget_day
 from isodrop.domain.model import RunRequest, Upload
 from isodrop.domain.run import Attempt, AttemptStatus, Run
 from isodrop.errors import QuotaError, RejectedError, TransientError
@@ -52,7 +52,7 @@ def an_attempt(identity: str, number: int = 0, **changes: Any) -> Attempt:
 
 
 def use(harness: ImportHarness) -> tuple[int, int]:
-    found = harness.ledger.read_budget_use(day_of(harness.clock.time()))
+    found = harness.ledger.read_budget_use(budget_day(harness.clock.time()))
     return found.at_once, found.today
 
 

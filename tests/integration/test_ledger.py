@@ -8,7 +8,7 @@ import pytest
 from boto3.dynamodb.types import TypeDeserializer
 
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.ledger_items import UnreadableItemError, key_of_run
+from isodrop.aws.ledger_items import UnreadableItemError, run_key
 from isodrop.codes import Code, Rejection
 from isodrop.domain.budget import BuildLimits
 from isodrop.domain.ids import upload_id
@@ -300,7 +300,7 @@ def test_an_answer_is_written_together_with_its_builds_status(ledger: Ledger) ->
     found = ledger.get_attempt(attempt.key)
     assert (found.status, found.available_at) == (AttemptStatus.SUCCEEDED, "then")
     assert ledger.list_under_way() == []
-    assert [each.known_at for each in ledger.list_images("w")] == ["then"]
+    assert [each.recorded_at for each in ledger.list_images("w")] == ["then"]
 
 
 def test_a_build_is_written_to_its_attempt_and_to_its_run_at_once(ledger: Ledger) -> None:
@@ -401,7 +401,7 @@ def test_the_uploader_is_recorded_until_it_is_erased(ledger: Ledger) -> None:
     assert ("uploaded by", "123456789012") in to_pairs(kept)
     assert as_json(kept)["requester"] == "123456789012"
 
-    ledger.table.update_item(Key=key_of_run(kept), UpdateExpression="REMOVE requester")
+    ledger.table.update_item(Key=run_key(kept), UpdateExpression="REMOVE requester")
 
     erased = ledger.get_run(upload_id(upload))
     assert erased is not None

@@ -9,11 +9,11 @@ from isodrop.aws.ledger import Ledger
 from isodrop.aws.ledger_items import (
     SCHEMA_VERSION,
     UnreadableItemError,
-    item_key_of_attempt,
-    key_of_run,
+    attempt_item_key,
     parse_image,
     parse_run,
     run_key,
+    upload_run_key,
 )
 from isodrop.codes import Code, Rejection
 from isodrop.domain.budget import BuildLimits
@@ -42,14 +42,14 @@ def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, decis
     ledger.record_decision(run, decision)
     before = read(ledger, run)
 
-    change(ledger, key_of_run(run), "SET color = :color, schemaVersion = :v", color="red", v=2)
-    item = ledger.table.get_item(Key=key_of_run(run))["Item"]
+    change(ledger, run_key(run), "SET color = :color, schemaVersion = :v", color="red", v=2)
+    item = ledger.table.get_item(Key=run_key(run))["Item"]
     for name in ("upload", "decision"):
         inner = str(item[name]).replace('"message"', '"color": "red", "message"')
         inner = inner.replace('"size"', '"color": "red", "size"')
         inner = inner.replace('"image_index"', '"color": "red", "image_index"')
         assert inner != item[name]
-        change(ledger, key_of_run(run), f"SET {name} = :text", text=inner)
+        change(ledger, run_key(run), f"SET {name} = :text", text=inner)
 
     assert before is not None
     assert read(ledger, run) == before
@@ -57,16 +57,16 @@ def test_attributes_that_a_newer_version_added_are_ignored(ledger: Ledger, decis
 
 def test_a_subscriber_finds_an_answer_where_the_ledger_keeps_it() -> None:
     for number in (0, 7, 123_456):
-        assert ledger_key("0" * 32, number) == run_key("0" * 32, number)
+        assert ledger_key("0" * 32, number) == upload_run_key("0" * 32, number)
 
 
 def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Ledger) -> None:
     run = claimed(ledger)
-    change(ledger, key_of_run(run), "REMOVE overrides, timeline, schemaVersion")
+    change(ledger, run_key(run), "REMOVE overrides, timeline, schemaVersion")
     upload = '{"bucket": "b", "key": "k.iso", "etag": "e", "size": 1, "sequencer": "1"}'
-    change(ledger, key_of_run(run), "SET upload = :upload", upload=upload)
+    change(ledger, run_key(run), "SET upload = :upload", upload=upload)
     assert create_attempt(ledger, an_attempt())
-    change(ledger, item_key_of_attempt(an_attempt().key), "REMOVE ask, schemaVersion")
+    change(ledger, attempt_item_key(an_attempt().key), "REMOVE ask, schemaVersion")
 
     found = read(ledger, run)
 
@@ -116,7 +116,7 @@ def test_an_item_that_cannot_be_read_is_named_by_its_key(
     ledger: Ledger, name: str, text: str
 ) -> None:
     run = claimed(ledger)
-    change(ledger, key_of_run(run), f"SET {name} = :text", text=text)
+    change(ledger, run_key(run), f"SET {name} = :text", text=text)
 
     with pytest.raises(UnreadableItemError, match=f"UPLOAD#{run.upload_id} RUN#000000.*{name}"):
         read(ledger, run)
@@ -125,7 +125,7 @@ def test_an_item_that_cannot_be_read_is_named_by_its_key(
 def test_a_cancellation_with_the_attributes_of_a_run_is_not_a_run(ledger: Ledger) -> None:
     # Given an item that an operator's policy allows, with attributes for the sweep to publish
     run = claimed(ledger)
-    item = ledger.table.get_item(Key=key_of_run(run))["Item"]
+    item = ledger.table.get_item(Key=run_key(run))["Item"]
     forged = {**item, "pk": f"CANCEL#{run.upload_id}", "sk": "RUN#000000", "answer": "{}"}
 
     with pytest.raises(UnreadableItemError, match=r"CANCEL#.*pk"):
@@ -139,11 +139,11 @@ def test_an_image_that_cannot_be_read_is_named_by_its_key() -> None:
 
 def test_an_unreadable_item_does_not_block_the_others(ledger: Ledger) -> None:
     run = claimed(ledger)
-    garbage = run_key("garbage", 0)
+    garbage = upload_run_key("garbage", 0)
     ledger.table.put_item(Item={**garbage, "state": "open", "claimedAt": NOW})
     unreadable: list[UnreadableItemError] = []
 
-    found = ledger.get_runs([garbage, key_of_run(run)], unreadable.append)
+    found = ledger.get_runs([garbage, run_key(run)], unreadable.append)
 
     assert found == (run,)
     assert [error.key for error in unreadable] == [garbage]

@@ -33,7 +33,7 @@ def test_the_next_upload_waits_for_a_new_ami_and_shares_its_build(harness: Impor
     hide_amis(harness, minutes=3)
     again = harness.upload("again.iso")
 
-    with pytest.raises(TransientError, match="does not know"):
+    with pytest.raises(TransientError, match="does not return"):
         harness.intake.process(again, "execution-2")
     harness.advance_clock(minutes=4)
     outcome = harness.intake.process(again, "execution-2")
@@ -63,9 +63,9 @@ def test_a_build_that_is_not_listed_yet_is_shared(
     hide_builds(harness, minutes=3)
     again = harness.upload("again.iso")
 
-    with pytest.raises(TransientError, match="does not know"):
+    with pytest.raises(TransientError, match="does not return"):
         harness.intake.process(again, "execution-2")
-    with pytest.raises(TransientError, match="does not know"):
+    with pytest.raises(TransientError, match="does not return"):
         harness.reporter.publish_answer(harness.claim_run(first))
     harness.advance_clock(minutes=4)
     harness.intake.process(again, "execution-2")
@@ -103,11 +103,11 @@ def test_a_build_without_amis_is_waited_for(harness: ImportHarness) -> None:
     assert answer["detail"]["data"]["code"] == Code.BUILD_GONE
 
 
-def test_an_answer_names_an_ami_when_ec2_knows_it(harness: ImportHarness) -> None:
+def test_an_answer_names_an_ami_when_ec2_returns_it(harness: ImportHarness) -> None:
     upload = built(harness)
     hide_amis(harness, minutes=3)
 
-    with pytest.raises(TransientError, match="does not know"):
+    with pytest.raises(TransientError, match="does not return"):
         harness.reporter.publish_answer(harness.claim_run(upload))
     assert harness.answers() == []
     harness.advance_clock(minutes=4)

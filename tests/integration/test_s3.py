@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop.aws.s3 import has_current, open_object, read_text
+from isodrop.aws.s3 import is_current, open_object, read_text
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import PermanentError, RejectedError
@@ -98,7 +98,7 @@ def test_a_replaced_object_is_not_read(session: boto3.Session) -> None:
         open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag, size=upload.size)
 
     assert late.value.code is early.value.code is Code.OBJECT_GONE
-    assert not has_current(session.client("s3"), upload)
+    assert not is_current(session.client("s3"), upload)
 
 
 def test_a_version_is_read_though_it_was_replaced_and_deleted(session: boto3.Session) -> None:
@@ -120,14 +120,14 @@ def test_a_deleted_object_is_not_read(session: boto3.Session) -> None:
 
     with pytest.raises(RejectedError, match="deleted"):
         open_object(session.client("s3"), BUCKET, "a.iso", etag=upload.etag, size=upload.size)
-    assert not has_current(session.client("s3"), upload)
+    assert not is_current(session.client("s3"), upload)
 
 
 def test_the_same_bytes_written_again_are_unchanged(session: boto3.Session) -> None:
     upload = put(session, "a.iso", BIG)
     put(session, "a.iso", BIG)
 
-    assert has_current(session.client("s3"), upload)
+    assert is_current(session.client("s3"), upload)
 
 
 def test_a_hostile_key_is_escaped_in_the_message(session: boto3.Session) -> None:

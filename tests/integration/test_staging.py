@@ -529,14 +529,14 @@ def test_the_sweep_removes_finished_copies_only(harness: ImportHarness) -> None:
     execution = harness.run("runs")
     harness.intake.process(runs, execution)
     bucket.client.put_object(Bucket=STAGING, Key=copy_key(harness, over), Body=b"left")
-    unfinished = bucket.create_upload(copy_key(harness, over))
+    unfinished = bucket.create_multipart_upload(copy_key(harness, over))
     bucket.client.put_object(Bucket=STAGING, Key=f"{'0' * 32}-0.iso", Body=b"not known")
     harness.advance_clock(minutes=11)
 
     summary = harness.sweep()
 
     assert summary.removed == 2
-    assert unfinished not in {each.upload_id for each in bucket.list_copies()}
+    assert unfinished not in {each.multipart_id for each in bucket.list_copies()}
     kept = {f"{'0' * 32}-0.iso", f"{harness.claim_run(runs, execution).upload_id}-0.iso"}
     assert set(harness.staged()) == kept
 
@@ -583,7 +583,7 @@ def test_a_request_that_may_have_been_sent_keeps_its_copy(
 
 def test_an_emptied_bucket_has_no_copies_and_no_multipart_uploads(harness: ImportHarness) -> None:
     bucket = StagingBucket(harness.client("s3"), STAGING)
-    bucket.create_upload("a.iso")
+    bucket.create_multipart_upload("a.iso")
     bucket.client.put_object(Bucket=STAGING, Key="b.iso", Body=b"b")
 
     assert (bucket.empty(), bucket.empty()) == (2, 0)

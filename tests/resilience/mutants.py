@@ -434,8 +434,8 @@ MUTANTS: Final = (
     Mutant(
         "the multipart upload is not written before the first part",
         STAGING,
-        "updated = self.ledger.record_staging(run, upload_id, run.staging)",
-        "updated = replace(run, staging=upload_id)",
+        "updated = self.ledger.record_multipart_id(run, multipart_id, run.multipart_id)",
+        "updated = replace(run, multipart_id=multipart_id)",
     ),
     Mutant(
         "the sweep deletes copies of unknown runs",

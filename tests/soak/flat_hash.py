@@ -23,7 +23,7 @@ import resource, sys, time
 import boto3
 from botocore.config import Config
 from isodrop.aws.staging import StagingBucket
-from isodrop.domain.content_hash import sha256_of
+from isodrop.domain.content_hash import compute_sha256
 
 port, size = sys.argv[1:]
 session = boto3.Session("key", "secret", region_name="us-east-1")
@@ -34,7 +34,7 @@ client = session.client(
 )
 bucket = StagingBucket(client, "copies")
 began = time.monotonic()
-print(sha256_of(lambda at, length: bucket.read("copy.iso", '"etag"', at, length), int(size)))
+print(compute_sha256(lambda at, length: bucket.read("copy.iso", '"etag"', at, length), int(size)))
 print(time.monotonic() - began)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

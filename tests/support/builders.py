@@ -94,7 +94,7 @@ def a_run(**changes: Any) -> Run:
         claimed_at="2026-11-24T09:00:00.000+00:00",
         upload=an_upload(),
         decision=None,
-        staging=None,
+        multipart_id=None,
         content=None,
         import_build=BuildRecord(),
         distribution=BuildRecord(),

@@ -219,7 +219,7 @@ class ImportHarness:
             ),
             stack="isodrop",
             now=self.clock.time,
-            count=lambda _run, answer, _now: self.counted.append(answer.detail_type),
+            record_answer=lambda _run, answer, _now: self.counted.append(answer.detail_type),
         )
 
     @property

@@ -28,4 +28,4 @@ def create_attempt(ledger: Ledger, attempt: Attempt, limits: BuildLimits | None 
 
 def put_image(ledger: Ledger, image: ImageRecord, now: str) -> None:
     """Write an image, as an answer does."""
-    transact(ledger.table, list(map(put, image_items(replace(image, known_at=now)))))
+    transact(ledger.table, list(map(put, image_items(replace(image, recorded_at=now)))))

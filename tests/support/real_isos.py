@@ -251,12 +251,12 @@ CASES: Final = (
         "index 1",
     ),
     # What is imported with a note
-    Case("256 images, all of them Enterprise", of(*(ENTERPRISE,) * 256), NOTED, "256 images that"),
+    Case("256 images, all of them Enterprise", of(*(ENTERPRISE,) * 256), NOTED, "256 images of"),
     Case(
         "multi-edition ISO: 23H2 and 24H2 of Enterprise",
         of(replace(ENTERPRISE, build=22631, revision=4037), ENTERPRISE),
         NOTED,
-        "the first is used",
+        "the first is, unless",
     ),
     Case(
         "23H2 or 22H2, ambiguous by its build (22621.3447)",

@@ -22,7 +22,7 @@ ENVIRONMENT = {
 
 def test_the_environment_becomes_the_settings_of_every_import() -> None:
     read = IntakeSettings.read(ENVIRONMENT)
-    settings = read.for_imports()
+    settings = read.import_settings()
 
     assert settings.supported_builds == {22621, 26100}
     assert settings.allowed_overrides == {"edition", "rebuild"}

@@ -28,7 +28,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.s3.models import FakeKey, s3_backends
 
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.ledger_items import image_items, run_key
+from isodrop.aws.ledger_items import image_items, upload_run_key
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import Upload
 from isodrop.domain.run import ImageRecord
@@ -135,7 +135,7 @@ def fill(harness: ImportHarness, uploads: int) -> None:
         keys.setlist(name, [clone])
         named = upload_id(Upload(BUCKET, name, "", 0, "", key.version_id))
         claimed = {"claimedAt": at.isoformat(timespec="milliseconds")}
-        _put(table, run.attrs, run_key(named, 0) | claimed)
+        _put(table, run.attrs, upload_run_key(named, 0) | claimed)
         # Older than the existing one, so that no image is missing.
         arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT_ID}:image/{image_name}/10.0.{number}/1"
         image = ImageRecord.from_arn(arn, build, at.isoformat(timespec="milliseconds"))

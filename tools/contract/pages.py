@@ -280,6 +280,10 @@ def aws_errors_page() -> str:
         names = [*each.codes, *(kind.__name__ for kind in each.raised)]
         host = each.source.split("/")[2]
         source = f"[{'AWS' if host.endswith('amazon.com') else 'botocore'}]({each.source})"
-        cells = (", ".join(f"`{name}`" for name in names), f"`{each.becomes.__name__}`", each.why)
+        cells = (
+            ", ".join(f"`{name}`" for name in names),
+            f"`{each.error_type.__name__}`",
+            each.why,
+        )
         rows.append(f"| {' | '.join((*cells, source))} |")
     return HEADER + _AWS_ERRORS.format(rows="\n".join(rows), aws=f"[AWS]({_RETRIES})")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.allow_list import AllowListMode
-from isodrop.domain.content_hash import PARALLEL, ContentHashes, hashes_of
+from isodrop.domain.content_hash import PARALLEL, ContentHashes, compute_hashes
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merge_overrides
 from isodrop.domain.planning import plan_import
@@ -146,7 +146,7 @@ def _inspect(options: Namespace) -> Inspection:
 def _hash(source: Source) -> ContentHashes:
     # A file is read by one thread, an object by as many as the function uses.
     parallel = PARALLEL if source.etag else 1
-    return hashes_of(source.read, source.size, parallel=parallel)
+    return compute_hashes(source.read, source.size, parallel=parallel)
 
 
 def _apply_allow_list(inspection: Inspection, found: "Stack") -> Inspection:

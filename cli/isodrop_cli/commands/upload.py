@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from isodrop.codes import Rejection
-from isodrop.domain.content_hash import ContentHashes, hashes_of
+from isodrop.domain.content_hash import ContentHashes, compute_hashes
 from isodrop.domain.model import ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.s3_uri import S3Uri
@@ -155,7 +155,7 @@ def hash_in_background(path: Path) -> Iterator[Callable[[], ContentHashes]]:
                 raise IsoSourceError(f"{path}: reading was stopped")
             return source.read(start, length)
 
-        running = pool.submit(hashes_of, read, source.size, parallel=1)
+        running = pool.submit(compute_hashes, read, source.size, parallel=1)
         try:
             yield running.result
         finally:

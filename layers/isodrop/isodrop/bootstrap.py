@@ -62,7 +62,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         s3=s3,
         builder=builder,
         ledger=ledger,
-        settings=settings.for_imports(),
+        settings=settings.import_settings(),
         uefi_data_uri=settings.uefi_data_uri,
         stager=stager,
         gate=AllowListGate(stager.bucket, ledger, settings.allow_list_mode, allow_list.read),
@@ -98,7 +98,7 @@ def make_report_services(environ: Mapping[str, str]) -> "tuple[Reporter, Distrib
     return _connect_report_services(ReportSettings.read(environ), defer_clients(boto3.Session()))
 
 
-def make_sweep(
+def make_sweeper(
     environ: Mapping[str, str],
     log: Callable[[str, Mapping[str, Any]], None],
 ) -> "Sweeper":
@@ -185,7 +185,7 @@ def _connect_report_services(
         ),
         stack=settings.stack_name,
         now=_now,
-        count=Metrics(settings.stack_name).record_answer,
+        record_answer=Metrics(settings.stack_name).record_answer,
     )
     return reporter, Distributor(builder, ledger, submission, settings.distribution(), _now)
 

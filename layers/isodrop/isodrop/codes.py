@@ -109,14 +109,15 @@ CODES: Final = MappingProxyType(
         ),
         Code.TRUNCATED: _rejected(
             "The object ends before the file system on it does.",
-            "Compare the file's SHA-256 with the one beside the download, and upload it again.",
+            "Compare the file's SHA-256 with the one published with the download, and upload it"
+            " again.",
             why="A download or an upload was interrupted: the ISO declares its length, and the "
             "object is shorter. Image Builder would fail in the middle of a paid build.",
         ),
         Code.UNREADABLE_ISO: _rejected(
             "The file system or the Windows image on the ISO is damaged, or has a layout that"
             " Windows ISOs never have.",
-            "Compare the file's SHA-256 with the one beside the download, and upload an"
+            "Compare the file's SHA-256 with the one published with the download, and upload an"
             " unmodified copy.",
             why="Lengths, offsets or checksums on the ISO contradict each other, as they do "
             "after a damaged download or in an ISO that was rebuilt. Or the Windows image was "
@@ -137,7 +138,7 @@ CODES: Final = MappingProxyType(
         Code.SERVER_ISO: _rejected(
             "The ISO contains Windows Server.",
             "Use one of Amazon's Windows Server AMIs, or VM Import/Export.",
-            why="The image's INSTALLATIONTYPE is Server. The build number does not decide, because "
+            why="The image's INSTALLATIONTYPE is Server. The build number is not used, because "
             "some releases of Windows Server and Windows 11 share it.",
         ),
         Code.WRONG_ARCHITECTURE: _rejected(
@@ -177,7 +178,7 @@ CODES: Final = MappingProxyType(
         ),
         Code.SPLIT_IMAGE: _rejected(
             "The Windows image on the ISO is split into several files (install.swm).",
-            "Upload the ISO as Microsoft publishes it; split images are for FAT32 drives.",
+            "Upload Microsoft's original ISO; split images are for FAT32 drives.",
             why="The file was split for a file system with a maximum file size of 4 GB. Image "
             "Builder needs the single file that Microsoft's own ISOs have.",
         ),
@@ -241,10 +242,10 @@ CODES: Final = MappingProxyType(
         ),
         Code.TOO_SMALL: _rejected(
             "The ISO is smaller than the stack's minimum.",
-            f"{_BUSINESS_ISO}, which has 5 GB or more. If the ISO is meant to be this small, lower"
+            f"{_BUSINESS_ISO}, which is 5 GB or larger. If the ISO is meant to be this small, lower"
             " the stack's parameter MinIsoMegabytes and run isodrop retry.",
-            why="Microsoft's Windows ISOs have several gigabytes. A much smaller one may declare "
-            "that it is Windows, but contains nothing that can be installed.",
+            why="Microsoft's Windows ISOs are several gigabytes in size. A much smaller one may "
+            "declare that it is Windows, but contains nothing that can be installed.",
         ),
         Code.TOO_LARGE: _rejected(
             "The ISO is larger than the stack's maximum.",
@@ -263,8 +264,8 @@ CODES: Final = MappingProxyType(
         ),
         Code.UNKNOWN_ISO: _rejected(
             "The ISO is not on the stack's allow-list.",
-            "Compare the SHA-256 in the message with the one beside the download, and upload an"
-            " unmodified copy; or let the stack's operator add it to the list and run isodrop"
+            "Compare the SHA-256 in the message with the one published for the download, and upload"
+            " an unmodified copy; or let the stack's operator add it to the list and run isodrop"
             " retry.",
             why="With AllowListMode=enforce the stack imports only ISOs whose SHA-256 is on the "
             "list that AllowListUri names. The hash covers all bytes, so a damaged or "

@@ -47,7 +47,6 @@ _BUILD_ARN: Final = (
     "windows-11-enterprise-x64-en-us/11.26100.1742/1"
 )
 
-
 _DISTRIBUTION_ARN: Final = Field(
     None,
     description="ARN of the build version that distributes the image to other Regions and"
@@ -105,7 +104,7 @@ class Metadata(_Model):
     """Identifies the event and its upload."""
 
     schema_version: str = Field(
-        description="Version of the contract, major.minor; a minor version only adds.",
+        description="Version of the contract, major.minor; minor versions only add fields.",
         examples=["1.0"],
     )
     event_id: str = Field(
@@ -154,7 +153,7 @@ class Source(_Model):
     )
     sha256: str | None = Field(
         None,
-        description="SHA-256 of all bytes, as Microsoft publishes it beside its downloads. Null if"
+        description="SHA-256 of all bytes, as Microsoft publishes it for its downloads. Null if"
         " the stack has no allow-list, and before S3 has copied them.",
         examples=["b56b911bf18a2ceaeb3904d87e7c770bdf92d3099599d61ac2497b91bf190b11"],
     )
@@ -176,7 +175,7 @@ class Plan(_Model):
     )
     edition: str = Field(description="The edition's EDITIONID.", examples=["Enterprise"])
     release: str | None = Field(
-        description="The release of Windows 11; null if neither ISO nor file name contain it.",
+        description="The release of Windows 11; null if neither the ISO nor its name contains it.",
         examples=["24H2"],
     )
     architecture: str = Field(description="The processor architecture.", examples=["x64"])
@@ -203,14 +202,14 @@ class ContractAmi(_Model):
 
 _AMIS_OMITTED: Final = Field(
     0,
-    description="Number of AMIs, the last ones, that are omitted because an event cannot contain"
+    description="Number of AMIs omitted from the end of the list because an event cannot contain"
     " them all; GetImage of distributionArn returns them.",
 )
 
 _NOTES: Final = Field(
     (),
-    description="What could not be written besides the answer, one sentence each: tags of the AMI"
-    " and the object, or the latest parameter. The answer is valid nevertheless.",
+    description="What could not be written in addition to the answer, one sentence each: tags of"
+    " the AMI and the object, or the latest parameter. The answer is still valid.",
 )
 
 
@@ -407,8 +406,8 @@ class Event(_Model):
             kept.append(note)
         return self._with(notes=tuple(kept))
 
-    def fitted(self) -> "Event":
-        """Return the event without the last AMIs, and their number, if it would be too large."""
+    def trim_amis(self) -> "Event":
+        """Return the event without its last AMIs, which are counted, if it would be too large."""
         excess = len(self.detail().encode()) - DETAIL_LIMIT
         if excess <= 0 or not isinstance(self.data, SucceededData | FailedData):
             return self
@@ -472,9 +471,11 @@ def parse(event: Mapping[str, Any]) -> Event:
     except ValidationError as error:
         invalid = _describe_errors(error)
         raise UnknownEventError(f"not a valid {detail_type} event: {invalid}") from None
-    theirs, ours = parsed.metadata.schema_version, SCHEMA_VERSION
-    if theirs.split(".")[0] != ours.split(".")[0]:
-        raise UnknownEventError(f"unsupported contract version {printable(theirs)}; this is {ours}")
+    version = parsed.metadata.schema_version
+    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise UnknownEventError(
+            f"unsupported contract version {printable(version)}; this is {SCHEMA_VERSION}"
+        )
     return parsed
 
 
@@ -514,7 +515,7 @@ def verify(
     if not isinstance(parsed.data, SucceededData | FailedData | RejectedData):
         raise UnknownEventError(f"{parsed.detail_type} is not an answer; only answers are verified")
     stored = _answer_in_ledger(parsed.metadata, table)
-    differences = tuple(_differences(_published(parsed), _published(stored)))
+    differences = tuple(_list_differences(_published(parsed), _published(stored)))
     if differences:
         raise UnverifiedEventError(
             f"the stack published a different answer; fields: {', '.join(differences)}", differences
@@ -525,8 +526,7 @@ def verify(
 
 def _answer_in_ledger(metadata: Metadata, table: LedgerTable) -> Event:
     """Read the stored answer of a run, with its notes."""
-    upload, run = metadata.upload_id, metadata.run
-    item = None
+    item, upload, run = None, metadata.upload_id, metadata.run
     if _UPLOAD_ID.fullmatch(upload) and 0 <= run < _MAX_RUNS:
         item = table.get_item(Key=ledger_key(upload, run), ConsistentRead=True).get("Item")
     if item is None or "answer" not in item:
@@ -548,14 +548,14 @@ def _published(answer: Event) -> dict[str, Any]:
     return {"detail-type": answer.detail_type, **fields}
 
 
-def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+def _list_differences(actual: Any, expected: Any, path: str = "") -> Iterator[str]:
     """Yield the fields that differ."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in {**one, **other}:
-            yield from _differences(
-                one.get(name), other.get(name), f"{path}.{name}" if path else name
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        for name in {**actual, **expected}:
+            yield from _list_differences(
+                actual.get(name), expected.get(name), f"{path}.{name}" if path else name
             )
-    elif one != other:
+    elif actual != expected:
         yield path
 
 

@@ -39,12 +39,12 @@ def _split_pairs(value: object) -> object:
     return value
 
 
-Words = BeforeValidator(_split_words)
-Pairs = BeforeValidator(_split_pairs)
+CommaSeparated = BeforeValidator(_split_words)
+KeyValuePairs = BeforeValidator(_split_pairs)
 
 
 class _Environment(BaseModel):
-    """Settings from environment variables in upper case; an empty variable counts as missing."""
+    """Settings from environment variables in uppercase; an empty variable counts as missing."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=str.upper, populate_by_name=True, defer_build=True
@@ -123,15 +123,15 @@ class IntakeSettings(_Environment):
     infrastructure_configuration_arn: str
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
-    supported_builds: Annotated[frozenset[int], Words] = Field(min_length=1)
+    supported_builds: Annotated[frozenset[int], CommaSeparated] = Field(min_length=1)
     allow_esd: bool = False
-    allowed_overrides: Annotated[frozenset[str], Words] = frozenset()
+    allowed_overrides: Annotated[frozenset[str], CommaSeparated] = frozenset()
     execution_role: str | None = None
     log_group_name: str | None = None
     secure_boot: bool | None = None
     uefi_data_uri: str | None = None
     image_description: str | None = None
-    image_tags: Annotated[dict[str, str], Pairs] = Field(default_factory=dict)
+    image_tags: Annotated[dict[str, str], KeyValuePairs] = Field(default_factory=dict)
     max_consecutive_failures: int = Field(ge=1, le=100)
     max_builds_at_once: int | None = Field(None, ge=1)
     max_builds_per_day: int | None = Field(None, ge=1)
@@ -143,7 +143,7 @@ class IntakeSettings(_Environment):
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
         if (self.max_builds_at_once is None) != (self.max_builds_per_day is None):
-            raise ValueError("MAX_BUILDS_AT_ONCE and MAX_BUILDS_PER_DAY belong together")
+            raise ValueError("MAX_BUILDS_AT_ONCE and MAX_BUILDS_PER_DAY must be set together")
         return self
 
     def limits(self) -> BuildLimits | None:
@@ -160,7 +160,7 @@ class IntakeSettings(_Environment):
             raise ValueError(problem)
         return template
 
-    def for_imports(self) -> ImportSettings:
+    def import_settings(self) -> ImportSettings:
         """Return the settings that apply to every import."""
         return ImportSettings(
             stack=self.stack_name,

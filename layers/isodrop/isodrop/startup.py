@@ -1,8 +1,8 @@
 """Pauses garbage collection while a function starts; a function imports this module first.
 
-Importing modules and creating services allocates some hundred thousand objects that live as long as
-the process. Collections during that time traverse them and free nothing. The pause ends when
-the function has created its services with :func:`once`.
+Importing modules and creating services allocates more than 100,000 objects that live as long as
+the process. Collections during that time traverse them and free nothing. The pause ends when the
+function has created its services with :func:`once`.
 
 https://docs.python.org/3/library/gc.html
 """

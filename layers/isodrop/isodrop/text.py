@@ -68,7 +68,7 @@ def timestamp(when: datetime) -> str:
 
 
 def slug(text: str) -> str:
-    """Convert a string to lower-case ASCII letters, digits and single hyphens.
+    """Convert a string to lowercase ASCII letters, digits and single hyphens.
 
     Examples
     --------

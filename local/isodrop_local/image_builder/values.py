@@ -74,7 +74,7 @@ def not_found(arn: str) -> ServiceError:
 
 
 def invalid(message: str) -> ServiceError:
-    """Make the error for a request that is well formed, but cannot be fulfilled."""
+    """Make the error for a request that is well-formed but cannot be fulfilled."""
     return ServiceError("InvalidRequestException", message)
 
 

@@ -32,7 +32,7 @@ _XML = (
     "\u202e\u0660",
     " ",
 )
-# Parts of an image's description; each is well formed, except for those that test that.
+# Parts of an image's description; each is well-formed, except for those that test that.
 _XML_PARTS = (
     "<NAME>x</NAME>",
     "<NAME/><NAME/>",

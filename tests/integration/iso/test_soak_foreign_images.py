@@ -37,7 +37,7 @@ def adopted(path: Path, wim: str) -> Image:
         file = open_file(window, volume, where, folder=folder, what=path, ahead=0)
         places[path] = file.extents[0][0]
         found = list_entries(window, file) if folder else ()
-        return {entry.name: entry.where for entry in found}
+        return {entry.name: entry.address for entry in found}
 
     root = add("/", volume.root, folder=True)
     folder = add("/sources", root["sources"], folder=True)

@@ -83,7 +83,7 @@ def test_an_execution_has_ended_or_is_running(
         found = executions.describe_execution(ARN)
 
     assert found == Execution(ARN, status, "")
-    assert found.is_over is over
+    assert found.has_ended is over
 
 
 def test_the_reason_of_a_failed_execution_is_one_line(executions: StepFunctions) -> None:

@@ -12,8 +12,8 @@ from isodrop.domain.content import (
     PART_SIZE,
     Content,
     composite_checksum,
+    parse_staging_key,
     plan_parts,
-    run_of_key,
     staging_key,
 )
 
@@ -64,11 +64,11 @@ def test_the_id_of_known_bytes_never_changes() -> None:
 def test_a_copy_is_named_after_its_run_and_found_by_its_name() -> None:
     upload_id = "0123456789abcdef" * 2
 
-    assert run_of_key(staging_key(upload_id, 3)) == (upload_id, 3)
+    assert parse_staging_key(staging_key(upload_id, 3)) == (upload_id, 3)
 
 
 @pytest.mark.parametrize(
     "key", ["a.iso", f"{'0' * 32}-.iso", f"{'0' * 32}-01.iso", f"{'0' * 32}-1.iso\n", ""]
 )
 def test_a_key_of_another_form_names_no_copy(key: str) -> None:
-    assert run_of_key(key) is None
+    assert parse_staging_key(key) is None

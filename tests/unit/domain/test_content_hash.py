@@ -8,7 +8,7 @@ from base64 import b64encode
 import pytest
 
 from isodrop.domain.content import Content, composite_checksum
-from isodrop.domain.content_hash import hashes_of, read_in_order, sha256_of
+from isodrop.domain.content_hash import compute_hashes, compute_sha256, read_in_order
 
 
 def reader(data: bytes):  # type: ignore[no-untyped-def] # a closure of a test
@@ -22,11 +22,11 @@ def test_both_hashes_are_those_of_the_bytes(size: int, part_size: int) -> None:
     parts = [data[at : at + part_size] for at in range(0, size, part_size)]
     checksums = [b64encode(hashlib.sha256(part).digest()).decode() for part in parts]
 
-    found = hashes_of(reader(data), size, part_size=part_size, piece=100, parallel=3)
+    found = compute_hashes(reader(data), size, part_size=part_size, piece=100, parallel=3)
 
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert found.content == Content(size, part_size, composite_checksum(checksums))
-    assert sha256_of(reader(data), size, piece=100, parallel=3) == found.sha256
+    assert compute_sha256(reader(data), size, piece=100, parallel=3) == found.sha256
 
 
 def test_a_limited_number_of_pieces_is_read_in_parallel() -> None:
@@ -63,5 +63,5 @@ def test_an_error_of_a_read_ends_the_hashing() -> None:
         return bytes(length)
 
     with pytest.raises(ConnectionError):
-        sha256_of(read, 1000, piece=1, parallel=2)
+        compute_sha256(read, 1000, piece=1, parallel=2)
     assert count < 10

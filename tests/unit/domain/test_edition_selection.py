@@ -86,8 +86,8 @@ def test_the_first_of_several_usable_images_is_selected_with_a_note() -> None:
     assert (plan.image_index, plan.release) == (2, "23H2")
     (note,) = plan.notes
     assert note == (
-        "3 images that can be imported are Enterprise (indexes 2, 3, 4; 22621.6199 en-us,"
-        " 26100.1742 en-us, 26200.6584 en-us); the first is used; the override image-index"
+        "3 images of the edition Enterprise can be imported (indexes 2, 3, 4; 22621.6199 en-us,"
+        " 26100.1742 en-us, 26200.6584 en-us); the first is, unless the override image-index"
         " selects another."
     )
 
@@ -113,7 +113,7 @@ def test_an_index_takes_precedence_over_the_first_usable_image() -> None:
 def test_the_note_on_256_images_of_one_edition_is_short() -> None:
     plan = decided(an_iso(*(an_edition(index=n) for n in range(1, 257))))
     assert plan.image_index == 1
-    assert "256 images that can be imported" in plan.notes[0]
+    assert "256 images of the edition Enterprise can be imported" in plan.notes[0]
     assert "and 244 more" in plan.notes[0]
     assert len(plan.notes[0]) < 300
 

@@ -83,7 +83,7 @@ def test_metadata_of_other_tools_is_ignored() -> None:
 def test_a_malformed_override_is_named_with_its_form(key: str, value: str) -> None:
     rejection = refused({key: value})
     assert f"override {key} is" in rejection.message
-    assert RULES[key].needed in rejection.message
+    assert RULES[key].requirement in rejection.message
     assert rejection.message.isprintable()
 
 

@@ -360,20 +360,21 @@ def test_an_early_22621_is_22h2_whatever_its_name(version: str, key: str) -> Non
     [
         ("22621.6199", "windows.iso", ()),
         ("22621.6199", "Win11_22H2.iso",
-         ("The file name says 22H2, but the ISO contains build 22621 (23H2); the ISO decides.",)),
+         ("The file name says 22H2, but the ISO contains build 22621 (23H2)",)),
         ("26100.1742", "Win11_25H2.iso",
-         ("The file name says 25H2, but the ISO contains build 26100 (24H2); the ISO decides.",)),
+         ("The file name says 25H2, but the ISO contains build 26100 (24H2)",)),
         ("26100.1742", "26200.6584.250915-1905.25h2_ge_release_CLIENTBUSINESS_VOL_x64FRE_en-us.iso",
-         ("The file name says 25H2, but the ISO contains build 26100 (24H2); the ISO decides.",
-          "The file name says 26200, but the ISO contains build 26100 (24H2); the ISO decides.")),
+         ("The file name says 25H2, but the ISO contains build 26100 (24H2)",
+          "The file name says 26200, but the ISO contains build 26100 (24H2)")),
         ("26200.6584", "Win11_24H2.iso",
-         ("The file name says 24H2, but the ISO contains build 26200 (25H2); the ISO decides.",)),
+         ("The file name says 24H2, but the ISO contains build 26200 (25H2)",)),
     ],
 )  # fmt: skip
 def test_the_notes_on_a_release_in_the_iso_are_correct(
     version: str, key: str, notes: tuple[str, ...]
 ) -> None:
-    assert plan(iso_of_build(version), an_upload(key)).notes == notes
+    expected = tuple(f"{note}; the ISO takes precedence." for note in notes)
+    assert plan(iso_of_build(version), an_upload(key)).notes == expected
 
 
 def test_22h2_by_name_and_by_build_is_rejected_with_a_remedy() -> None:
@@ -461,8 +462,8 @@ def test_a_filled_name_is_lower_case_with_single_hyphens(template: str, name: st
         ("{edition.__class__}", "{edition.__class__} is unknown"),
         ("{edition!r}", "{edition!r} is unknown"),
         ("{build:>{build}}", "{build:>{build}} is unknown"),
-        ("{edition", "braces do not pair up"),
-        ("edition}", "braces do not pair up"),
+        ("{edition", "braces are not balanced"),
+        ("edition}", "braces are not balanced"),
     ],
 )
 def test_an_invalid_template_is_refused_with_a_reason(template: str, expected: str) -> None:

@@ -73,7 +73,7 @@ def test_declarations_of_any_kind_are_refused_before_parsing(text: str) -> None:
     ],
 )
 def test_malformed_xml_is_refused(text: str) -> None:
-    assert_rejected_cheaply(iso_with_xml(text), "not well formed")
+    assert_rejected_cheaply(iso_with_xml(text), "not well-formed")
 
 
 def test_other_encodings_are_refused() -> None:

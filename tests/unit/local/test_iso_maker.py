@@ -120,7 +120,7 @@ def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
             wide |= {data[at + 38 + use]} if length else set()
             at += (38 + use + length + 3) // 4 * 4
         for entry in list_entries(window, folder):
-            folders += [entry.where] if entry.is_folder else []
+            folders += [entry.address] if entry.is_folder else []
             files += not entry.is_folder
     assert (len(folders), files) == (85, 946)
     assert wide == {16}, "names are in 16 bits, though they are ASCII"

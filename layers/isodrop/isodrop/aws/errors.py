@@ -35,7 +35,7 @@ class ErrorClass:
 
     Attributes
     ----------
-    becomes : type of IsodropError
+    error_type : type of IsodropError
     why : str
         What they have in common, for the generated documentation.
     source : str
@@ -46,7 +46,7 @@ class ErrorClass:
         The exceptions that the SDK raises without a valid response.
     """
 
-    becomes: type[IsodropError]
+    error_type: type[IsodropError]
     why: str
     source: str
     codes: tuple[str, ...] = ()
@@ -200,8 +200,8 @@ _IMAGE_BUILDER_OPERATIONS: Final = frozenset(
         "CancelImageCreation",
     }
 )
-_BY_CODE: Final = {code: each.becomes for each in ERROR_CLASSES for code in each.codes}
-_BY_TYPE: Final = tuple((kind, each.becomes) for each in ERROR_CLASSES for kind in each.raised)
+_BY_CODE: Final = {code: each.error_type for each in ERROR_CLASSES for code in each.codes}
+_BY_TYPE: Final = tuple((kind, each.error_type) for each in ERROR_CLASSES for kind in each.raised)
 # The text of a message matters in two cases only. AWS has the same code for a late request and for
 # a wrong key, and Image Builder has one code for everything it refuses, including used-up quotas.
 _CLOCK_MESSAGES: Final = ("Signature expired", "Signature not yet current")
@@ -236,19 +236,19 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
         error of Image Builder.
     """
     if not isinstance(error, ClientError):
-        kind = next((ours for each, ours in _BY_TYPE if isinstance(error, each)), PermanentError)
-        return kind(single_line(f"{type(error).__name__}: {error}"))
+        matching = (target for source, target in _BY_TYPE if isinstance(error, source))
+        return next(matching, PermanentError)(single_line(f"{type(error).__name__}: {error}"))
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     aws_message = error.response.get("Error", {}).get("Message", "")
     message = single_line(": ".join(filter(None, (error.operation_name, code, aws_message))))
-    ours = QuotaError if _is_about_quota(code, aws_message) else _BY_CODE.get(code)
-    if ours is CredentialsError and aws_message.startswith(_CLOCK_MESSAGES):
-        ours = TransientError
+    error_type = QuotaError if _is_about_quota(code, aws_message) else _BY_CODE.get(code)
+    if error_type is CredentialsError and aws_message.startswith(_CLOCK_MESSAGES):
+        error_type = TransientError
     if code == "400" and not error.operation_name.startswith("Head"):
-        ours = None  # a response that the SDK could not parse
-    if ours is not None:
-        return ours(message, aws_code=code)
+        error_type = None  # a response that the SDK could not parse
+    if error_type is not None:
+        return error_type(message, aws_code=code)
     if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
         return TransientError(message, aws_code=code)
     refused = Code.IMPORT_REFUSED if error.operation_name in _IMAGE_BUILDER_OPERATIONS else None

@@ -26,26 +26,27 @@ from isodrop.aws.ledger_items import (
     IMAGE_NAMES,
     SCHEMA_VERSION,
     UnreadableItemError,
-    attempts_of,
+    attempt_item,
+    attempt_item_key,
+    attempts_partition,
     cancellation_key,
+    content_key,
     decision_to_json,
     image_items,
     image_key,
-    images_of,
-    images_of_build,
-    item_key_of_attempt,
-    key_of_run,
-    new_attempt,
-    new_run,
+    image_sort_prefix,
+    images_partition,
     parse_attempt,
     parse_image,
     parse_image_name,
     parse_run,
+    run_item,
     run_key,
     to_json,
+    upload_run_key,
 )
 from isodrop.aws.ledger_table import LedgerTable
-from isodrop.aws.ledger_writes import link_writes, success_write
+from isodrop.aws.ledger_writes import link_writes, success_write, with_attempt
 from isodrop.aws.transactions import (
     TransactionResult,
     Write,
@@ -124,19 +125,21 @@ class Ledger(LedgerTable):
         TransientError, PermanentError
             A call to DynamoDB failed.
         """
-        item = new_run(upload, execution, now, run_key(upload_id(upload), request.number), request)
+        item = run_item(
+            upload, execution, now, upload_run_key(upload_id(upload), request.number), request
+        )
         existing = self._put_if_absent(item)
         run = parse_run(item if existing is None else existing)
         return run if run.execution_arn == execution else None
 
-    def get_run(self, run: str, request: int = 0) -> Run | None:
+    def get_run(self, upload_id: str, number: int = 0) -> Run | None:
         """Read a run, strongly consistent; ``None`` if it has not been claimed."""
-        item = self._get(run_key(run, request))
+        item = self._get(upload_run_key(upload_id, number))
         return None if item is None else parse_run(item)
 
-    def list_runs(self, run: str) -> tuple[Run, ...]:
+    def list_runs(self, upload_id: str) -> tuple[Run, ...]:
         """Read all runs of an upload, in order, strongly consistent."""
-        return tuple(parse_run(item) for item in self._query_partition(f"UPLOAD#{run}"))
+        return tuple(parse_run(item) for item in self._query_partition(f"UPLOAD#{upload_id}"))
 
     # ------------------------------------------------------------------ attributes of a run
     #
@@ -144,7 +147,7 @@ class Ledger(LedgerTable):
     # DynamoDB returns the current item, so no further read is needed.
 
     def record_decision(
-        self, run: Run, decision: ImportPlan | Rejection, staging: str | None = None
+        self, run: Run, decision: ImportPlan | Rejection, multipart_id: str | None = None
     ) -> Run:
         """Write the decision and the id of the multipart upload, unless there is a decision.
 
@@ -154,23 +157,23 @@ class Ledger(LedgerTable):
             ``build-cancelled``: the cancellation of the run was requested.
         """
         values: dict[str, Any] = {"decision": decision_to_json(decision)}
-        if staging is not None:
-            values["staging"] = staging
+        if multipart_id is not None:
+            values["multipartId"] = multipart_id
         result = self._transact(
-            update(key_of_run(run), values, unless=["decision"]),
+            update(run_key(run), values, unless=["decision"]),
             check_absent(cancellation_key(run)),
         )
         if _RUN in result.existing:
             return self._existing_run(run, result)
         _refuse_if_cancelled(result, position=1)
-        return replace(run, decision=decision, staging=staging or run.staging)
+        return replace(run, decision=decision, multipart_id=multipart_id or run.multipart_id)
 
-    def record_staging(self, run: Run, upload_id: str, instead_of: str | None) -> Run:
-        """Write the id of the multipart upload, if the current one is still ``instead_of``."""
-        condition: ConditionBase = Attr("staging").not_exists()
-        if instead_of is not None:
-            condition = Attr("staging").eq(instead_of)
-        return self._update_run(run, {"staging": upload_id}, condition)
+    def record_multipart_id(self, run: Run, multipart_id: str, replaced: str | None) -> Run:
+        """Write the id of the multipart upload, if the ledger still has the id ``replaced``."""
+        condition: ConditionBase = Attr("multipartId").not_exists()
+        if replaced is not None:
+            condition = Attr("multipartId").eq(replaced)
+        return self._update_run(run, {"multipartId": multipart_id}, condition)
 
     def record_content(self, run: Run, content: Content) -> Run:
         """Write the content of the copy, unless there is one."""
@@ -183,7 +186,7 @@ class Ledger(LedgerTable):
         return self._update_run(run, values, Attr("attempt").not_exists())
 
     def link_attempt(self, run: Run, attempt: Attempt, kind: BuildKind = BuildKind.IMPORT) -> Run:
-        """Bind a run to an existing attempt and its build, unless it is bound already.
+        """Link a run to an existing attempt and its build, unless it is linked already.
 
         Raises
         ------
@@ -194,7 +197,7 @@ class Ledger(LedgerTable):
         if _RUN in result.existing:
             return self._existing_run(run, result)
         _refuse_if_cancelled(result, position=1)
-        return _linked(run, attempt, kind)
+        return with_attempt(run, attempt, kind)
 
     def link_build(self, run: Run, build_arn: str, kind: BuildKind = BuildKind.IMPORT) -> Run:
         """Write the build that a run waits for, unless there is one."""
@@ -217,7 +220,7 @@ class Ledger(LedgerTable):
         Run or None
             The updated run, or the run as it is if nothing was written; ``None`` if there is none.
         """
-        key = run_key(upload_id, number)
+        key = upload_run_key(upload_id, number)
         condition: ConditionBase = Attr("pk").exists()
         if status != BuildKind.DISTRIBUTION:
             condition &= Attr(BUILD_ATTRIBUTES[BuildKind.DISTRIBUTION].build_arn).not_exists()
@@ -254,9 +257,9 @@ class Ledger(LedgerTable):
             The updated run, and whether this call wrote the answer. The caller that wrote it also
             writes the annotations, which is done at most once.
         """
-        images = () if ended.image is None else image_items(replace(ended.image, known_at=now))
+        images = () if ended.image is None else image_items(replace(ended.image, recorded_at=now))
         result = self._transact(
-            update(key_of_run(run), {"answer": answer}, unless=["answer"]),
+            update(run_key(run), {"answer": answer}, unless=["answer"]),
             *map(ledger_budget.release_write, ended.released),
             *(success_write(key, now) for key in ended.succeeded),
             *map(put, images),
@@ -285,21 +288,23 @@ class Ledger(LedgerTable):
     # ------------------------------------------------------------------ attempts
 
     def get_attempt(self, key: AttemptKey) -> Attempt:
-        """Read an attempt that a run is bound to, strongly consistent.
+        """Read an attempt that a run is linked to, strongly consistent.
 
         Raises
         ------
         TransientError
             It was not found. botocore parses a truncated response as one without an item.
         """
-        item = self._get(item_key_of_attempt(key))
+        item = self._get(attempt_item_key(key))
         if item is None:
             raise TransientError(f"GetItem: attempt {key.number} of {key.import_key} was not found")
         return parse_attempt(item)
 
     def list_attempts(self, import_key: str) -> tuple[Attempt, ...]:
         """Read all attempts at an import or distribution, in order, strongly consistent."""
-        return tuple(parse_attempt(item) for item in self._query_partition(attempts_of(import_key)))
+        return tuple(
+            parse_attempt(item) for item in self._query_partition(attempts_partition(import_key))
+        )
 
     def create_attempt(
         self,
@@ -308,14 +313,14 @@ class Ledger(LedgerTable):
         kind: BuildKind = BuildKind.IMPORT,
         limits: BuildLimits | None = None,
     ) -> Run | None:
-        """Write a new attempt and bind the run to it, in one transaction.
+        """Write a new attempt and link the run to it, in one transaction.
 
-        If it counts towards a budget, it is counted in the same transaction, within the limits.
+        If it counts toward the budget, it is counted in the same transaction, within the limits.
 
         Returns
         -------
         Run or None
-            The updated run. It may be bound to another attempt, by another invocation. ``None`` if
+            The updated run. It may be linked to another attempt, by another invocation. ``None`` if
             there is an attempt with that number.
 
         Raises
@@ -326,9 +331,9 @@ class Ledger(LedgerTable):
             See :func:`isodrop.aws.ledger_budget.check_limits`.
         """
         linking = link_writes(run, attempt, kind)
-        budget = () if limits is None else ledger_budget.booking_writes(attempt, limits)
+        budget = () if limits is None else ledger_budget.charge_writes(attempt, limits)
         position = len(linking)
-        result = self._transact(*linking, put_if_absent(new_attempt(attempt)), *budget)
+        result = self._transact(*linking, put_if_absent(attempt_item(attempt)), *budget)
         if _RUN in result.existing:
             return self._existing_run(run, result)
         if position in result.existing:
@@ -337,7 +342,7 @@ class Ledger(LedgerTable):
             _refuse_if_cancelled(result, position=1)
         if limits is not None:
             ledger_budget.check_limits(result, position + 1, attempt, limits)
-        return _linked(run, attempt, kind)
+        return with_attempt(run, attempt, kind)
 
     def record_build(self, attempt: Attempt, build_arn: str, now: str) -> Attempt:
         """Write the build of an attempt, and when it became known, unless there is one."""
@@ -347,12 +352,12 @@ class Ledger(LedgerTable):
     def record_and_link_build(
         self, run: Run, attempt: Attempt, build_arn: str, now: str, kind: BuildKind
     ) -> Run:
-        """Write the build of an attempt, to the attempt and to the run that is bound to it."""
+        """Write the build of an attempt, to the attempt and to the run that is linked to it."""
         values = {"buildArn": build_arn, "submittedAt": now}
         name = BUILD_ATTRIBUTES[kind].build_arn
         result = self._transact(
-            update(key_of_run(run), {name: build_arn}, unless=[name]),
-            update(item_key_of_attempt(attempt.key), values, unless=["buildArn"]),
+            update(run_key(run), {name: build_arn}, unless=[name]),
+            update(attempt_item_key(attempt.key), values, unless=["buildArn"]),
         )
         if result.is_written:
             return run.with_build(kind, replace(run.build(kind), arn=build_arn))
@@ -382,13 +387,13 @@ class Ledger(LedgerTable):
         # There is no build to count: both are written in one transaction, and so only once.
         no_build = " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
         change = {
-            "Key": item_key_of_attempt(attempt.key),
+            "Key": attempt_item_key(attempt.key),
             "UpdateExpression": "SET #status = :now",
             "ConditionExpression": f"#status = :before{no_build}",
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":now": status.value, ":before": attempt.status.value},
         }
-        writes = ledger_budget.return_writes(attempt.key, attempt.day)
+        writes = ledger_budget.refund_writes(attempt.key, attempt.day)
         if self._transact(Write("Update", change), *writes).is_written:
             return replace(attempt, status=status)
         return self.get_attempt(attempt.key)
@@ -417,9 +422,9 @@ class Ledger(LedgerTable):
 
     # ------------------------------------------------------------------ contents and images
 
-    def sha256_of(self, content_id: str) -> str | None:
+    def get_sha256(self, content_id: str) -> str | None:
         """Read the SHA-256 of a content; ``None`` if it has not been computed."""
-        item = self._get(_content_key(content_id))
+        item = self._get(content_key(content_id))
         return None if item is None else str(item["sha256"])
 
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
@@ -427,7 +432,7 @@ class Ledger(LedgerTable):
         with translate_errors():
             self.table.put_item(
                 Item={
-                    **_content_key(content_id),
+                    **content_key(content_id),
                     "schemaVersion": SCHEMA_VERSION,
                     "sha256": sha256,
                 }
@@ -436,7 +441,7 @@ class Ledger(LedgerTable):
     def list_images(self, name: str, build: int | None = None) -> Iterator[ImageRecord]:
         """Yield the images of a name that are not retired, newest first, strongly consistent.
 
-        Pages are read on demand, so a caller that needs the newest image only reads one page.
+        Pages are read on demand, so a caller that needs only the newest image reads one page.
 
         Parameters
         ----------
@@ -444,12 +449,12 @@ class Ledger(LedgerTable):
         build : int, optional
             The build of Windows; all builds if not given.
         """
-        builds = [build] if build is not None else self._builds_of(name)
+        builds = [build] if build is not None else self._list_builds(name)
         newest_first = (self._list_images_of_build(name, each) for each in builds)
         yield from merge(*newest_first, key=lambda image: image.sort_key, reverse=True)
 
     def _list_images_of_build(self, name: str, build: int) -> Iterator[ImageRecord]:
-        key = Key("pk").eq(images_of(name)) & Key("sk").begins_with(images_of_build(build))
+        key = Key("pk").eq(images_partition(name)) & Key("sk").begins_with(image_sort_prefix(build))
         items = self._paginate(
             {
                 "KeyConditionExpression": key,
@@ -460,14 +465,16 @@ class Ledger(LedgerTable):
         )
         yield from (parse_image(item) for item in items if "retired" not in item)
 
-    def _builds_of(self, name: str) -> list[int]:
+    def _list_builds(self, name: str) -> list[int]:
         key = Key("pk").eq(IMAGE_NAMES) & Key("sk").begins_with(f"{name}/")
         items = self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
         return [build for listed, build in map(parse_image_name, items) if listed == name]
 
     def retire(self, image: ImageRecord) -> None:
         """Write that an image no longer exists, unless it was recorded again in the meantime."""
-        self._update_if(image_key(image), {"retired": True}, Attr("knownAt").eq(image.known_at))
+        self._update_if(
+            image_key(image), {"retired": True}, Attr("recordedAt").eq(image.recorded_at)
+        )
 
     def list_image_names(self) -> list[tuple[str, int]]:
         """List all pairs of an image name and a build of Windows."""
@@ -505,14 +512,14 @@ class Ledger(LedgerTable):
             yield {name: item[name] for name in ("pk", "sk", "claimedAt")}
 
     def get_runs(
-        self, cursors: Iterable[Cursor], unreadable: Callable[[UnreadableItemError], None]
+        self, cursors: Iterable[Cursor], on_unreadable: Callable[[UnreadableItemError], None]
     ) -> tuple[Run, ...]:
         """Read the runs of a listing, in its order, strongly consistent.
 
         Parameters
         ----------
         cursors : iterable of Cursor
-        unreadable : callable
+        on_unreadable : callable
             Called with the error of each item that cannot be parsed; the others are returned.
         """
         wanted = [{"pk": cursor["pk"], "sk": cursor["sk"]} for cursor in cursors]
@@ -528,12 +535,12 @@ class Ledger(LedgerTable):
             try:
                 runs.append(parse_run(found[key]))
             except UnreadableItemError as error:
-                unreadable(error)
+                on_unreadable(error)
         return tuple(runs)
 
-    def find_claimed(self, runs: Iterable[str]) -> frozenset[str]:
+    def find_claimed(self, upload_ids: Iterable[str]) -> frozenset[str]:
         """Return which uploads are claimed, eventually consistent."""
-        keys = [run_key(run, 0) for run in runs]
+        keys = [upload_run_key(upload_id, 0) for upload_id in upload_ids]
         return frozenset(
             item["pk"].removeprefix("UPLOAD#")
             for item in self._batch_get(keys, {"ProjectionExpression": "pk"})
@@ -558,28 +565,19 @@ class Ledger(LedgerTable):
     # ------------------------------------------------------------------ helpers
 
     def _update_run(self, run: Run, values: dict[str, Any], condition: ConditionBase) -> Run:
-        _, item = self._update_if(key_of_run(run), values, condition)
+        _, item = self._update_if(run_key(run), values, condition)
         return run if item is None else parse_run(item)
 
     def _update_attempt(
         self, attempt: Attempt, values: dict[str, Any], condition: ConditionBase
     ) -> Attempt:
-        _, item = self._update_if(item_key_of_attempt(attempt.key), values, condition)
+        _, item = self._update_if(attempt_item_key(attempt.key), values, condition)
         return attempt if item is None else parse_attempt(item)
 
     def _existing_run(self, run: Run, result: TransactionResult) -> Run:
         """Return the run that did not meet a transaction's condition."""
-        item = result.existing[_RUN] or self._get(key_of_run(run))
+        item = result.existing[_RUN] or self._get(run_key(run))
         return run if item is None else parse_run(item)
-
-
-def _linked(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
-    """Return a run as :func:`~isodrop.aws.ledger_writes.link_writes` updates it."""
-    record = replace(run.build(kind), attempt=attempt.key, arn=attempt.build_arn)
-    if kind is BuildKind.IMPORT:
-        reused = not attempt.belongs_to(run)
-        record = replace(record, import_id=attempt.client_token, reused=reused)
-    return run.with_build(kind, record)
 
 
 def _refuse_if_cancelled(result: TransactionResult, position: int) -> None:
@@ -590,8 +588,4 @@ def _refuse_if_cancelled(result: TransactionResult, position: int) -> None:
 
 def cursor_for(run: Run) -> Cursor:
     """Return a run's position in a listing by state."""
-    return {**key_of_run(run), "claimedAt": run.claimed_at}
-
-
-def _content_key(content_id: str) -> dict[str, str]:
-    return {"pk": f"CONTENT#{content_id}", "sk": "CONTENT"}
+    return {**run_key(run), "claimedAt": run.claimed_at}

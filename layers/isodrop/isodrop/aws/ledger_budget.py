@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _UNDER_WAY: Final = {"pk": "BUDGET", "sk": "UNDER-WAY"}
 
 
-def booking_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
-    """Count a new attempt, unless that exceeds the limits."""
+def charge_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
+    """Count a new attempt as a build, unless that exceeds the limits."""
     return (
         Write(
             "Update",
@@ -34,7 +34,7 @@ def booking_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]
                 "ConditionExpression": "attribute_not_exists(attempts) OR size(attempts) < :limit",
                 "ExpressionAttributeNames": {"#limit": "limit", "#v": "schemaVersion"},
                 "ExpressionAttributeValues": {
-                    ":name": {_to_text(attempt.key)},
+                    ":name": {_format_key(attempt.key)},
                     ":limit": limits.at_once,
                     ":schema": SCHEMA_VERSION,
                 },
@@ -66,7 +66,7 @@ def check_limits(
     ----------
     result : TransactionResult
     position : int
-        The position of the first of the :func:`booking_writes` in the transaction.
+        The position of the first of the :func:`charge_writes` in the transaction.
     attempt : Attempt
     limits : BuildLimits
 
@@ -98,15 +98,15 @@ def release_write(key: AttemptKey) -> Write:
             "Key": _UNDER_WAY,
             "UpdateExpression": "DELETE attempts :name SET schemaVersion = :schema",
             "ExpressionAttributeValues": {
-                ":name": {_to_text(key)},
+                ":name": {_format_key(key)},
                 ":schema": SCHEMA_VERSION,
             },
         },
     )
 
 
-def return_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
-    """Return an attempt to the budget, because there is no build; not idempotent."""
+def refund_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
+    """Stop counting an attempt as a build, because it has none; not idempotent."""
     return release_write(key), Write(
         "Update",
         {
@@ -125,7 +125,7 @@ def release(table: "Table", key: AttemptKey) -> None:
                 Key=_UNDER_WAY,
                 UpdateExpression="DELETE attempts :name",
                 ConditionExpression="contains(attempts, :text)",
-                ExpressionAttributeValues={":name": {_to_text(key)}, ":text": _to_text(key)},
+                ExpressionAttributeValues={":name": {_format_key(key)}, ":text": _format_key(key)},
             )
     except PermanentError as error:
         if error.aws_code != "ConditionalCheckFailedException":
@@ -134,7 +134,7 @@ def release(table: "Table", key: AttemptKey) -> None:
 
 def list_under_way(table: "Table") -> list[AttemptKey]:
     """List the attempts that count as under way."""
-    return [_from_text(text) for text in sorted(_read(table, _UNDER_WAY).get("attempts", ()))]
+    return [_parse_key(text) for text in sorted(_read(table, _UNDER_WAY).get("attempts", ()))]
 
 
 def read_use(table: "Table", day: str) -> BudgetUse:
@@ -155,10 +155,10 @@ def _day_key(day: str | None) -> dict[str, str]:
     return {"pk": "BUDGET", "sk": f"DAY#{day}"}
 
 
-def _to_text(key: AttemptKey) -> str:
+def _format_key(key: AttemptKey) -> str:
     return f"{key.import_key}#{key.number}"
 
 
-def _from_text(text: str) -> AttemptKey:
+def _parse_key(text: str) -> AttemptKey:
     import_key, _, number = text.rpartition("#")
     return AttemptKey(import_key, int(number))

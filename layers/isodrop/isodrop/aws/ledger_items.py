@@ -115,7 +115,7 @@ class _RunItem(_Item):
     requester: str | None = None
     status_first_seen_at: dict[str, str] = Field(default_factory=dict)
     decision: Json[_Decision] | None = None
-    staging: str | None = None
+    multipart_id: str | None = None
     content: Json[Content] | None = None
     import_key: str | None = None
     attempt: int | None = None
@@ -141,7 +141,7 @@ class _RunItem(_Item):
             claimed_at=self.claimed_at,
             upload=self.upload,
             decision=None if self.decision is None else self.decision.value(),
-            staging=self.staging,
+            multipart_id=self.multipart_id,
             content=self.content,
             import_build=BuildRecord(
                 _to_attempt_key(self.import_key, self.attempt),
@@ -195,10 +195,10 @@ class _AttemptItem(_Item):
 class _ImageItem(_Item):
     arn: Annotated[str, Field(pattern=r":image/[^/]+/\d+\.\d+\.\d+/\d+$")]
     build: int
-    known_at: str = "1970-01-01T00:00:00.000+00:00"
+    recorded_at: str = "1970-01-01T00:00:00.000+00:00"
 
     def value(self) -> ImageRecord:
-        return ImageRecord.from_arn(self.arn, self.build, self.known_at)
+        return ImageRecord.from_arn(self.arn, self.build, self.recorded_at)
 
 
 class _ImageNameItem(_Item):
@@ -213,16 +213,16 @@ def _to_attempt_key(import_key: str | None, number: int | None) -> AttemptKey | 
     return None if import_key is None or number is None else AttemptKey(import_key, number)
 
 
-def run_key(upload_id: str, number: int) -> dict[str, str]:
+def upload_run_key(upload_id: str, number: int) -> dict[str, str]:
     """Return the key of a run's item, by upload id and number."""
     # Padded, so that runs sort by number. isodrop.events has this key as well, so that the
     # function that processes uploads need not load that module.
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
 
-def key_of_run(run: Run) -> dict[str, str]:
+def run_key(run: Run) -> dict[str, str]:
     """Return the key of a run's item."""
-    return run_key(run.upload_id, run.request.number)
+    return upload_run_key(run.upload_id, run.request.number)
 
 
 def cancellation_key(run: Run) -> dict[str, str]:
@@ -231,20 +231,20 @@ def cancellation_key(run: Run) -> dict[str, str]:
     It is separate from the run's item because the operators' policy allows writes only to partition
     keys with this prefix.
     """
-    return {**key_of_run(run), "pk": f"CANCEL#{run.upload_id}"}
+    return {**run_key(run), "pk": f"CANCEL#{run.upload_id}"}
 
 
-def attempts_of(import_key: str) -> str:
+def attempts_partition(import_key: str) -> str:
     """Return the partition of all attempts at an import or distribution."""
     return f"ATTEMPTS#{import_key}"
 
 
-def item_key_of_attempt(key: AttemptKey) -> dict[str, str]:
+def attempt_item_key(key: AttemptKey) -> dict[str, str]:
     """Return the key of an attempt's item."""
-    return {"pk": attempts_of(key.import_key), "sk": f"ATTEMPT#{key.number:06d}"}
+    return {"pk": attempts_partition(key.import_key), "sk": f"ATTEMPT#{key.number:06d}"}
 
 
-def images_of(name: str) -> str:
+def images_partition(name: str) -> str:
     """Return the partition of all images with a name."""
     return f"IMAGE#{name}"
 
@@ -254,15 +254,20 @@ def image_key(image: ImageRecord) -> dict[str, str]:
     # Padded, so that the images of one build of Windows sort by version. Each build has a latest
     # parameter of its own.
     order = ".".join(f"{part:010d}" for part in image.sort_key)
-    return {"pk": images_of(image.name), "sk": f"{images_of_build(image.build)}{order}"}
+    return {"pk": images_partition(image.name), "sk": f"{image_sort_prefix(image.build)}{order}"}
 
 
-def images_of_build(build: int) -> str:
+def image_sort_prefix(build: int) -> str:
     """Return the prefix of the sort keys of all images of a build of Windows."""
     return f"BUILD#{build:010d}#"
 
 
-def new_run(
+def content_key(content_id: str) -> dict[str, str]:
+    """Return the key of the item with the SHA-256 of a content."""
+    return {"pk": f"CONTENT#{content_id}", "sk": "CONTENT"}
+
+
+def run_item(
     upload: Upload, execution_arn: str, now: str, key: Mapping[str, str], request: RunRequest
 ) -> Item:
     """Make the item of a new run."""
@@ -279,10 +284,10 @@ def new_run(
     }
 
 
-def new_attempt(attempt: Attempt) -> Item:
+def attempt_item(attempt: Attempt) -> Item:
     """Make the item of a new attempt."""
     return {
-        **item_key_of_attempt(attempt.key),
+        **attempt_item_key(attempt.key),
         "schemaVersion": SCHEMA_VERSION,
         "uploadId": attempt.upload_id,
         "run": attempt.run_number,
@@ -303,7 +308,7 @@ def image_items(image: ImageRecord) -> tuple[Item, Item]:
         "schemaVersion": SCHEMA_VERSION,
         "arn": image.arn,
         "build": image.build,
-        "knownAt": image.known_at,
+        "recordedAt": image.recorded_at,
     }, {
         "pk": IMAGE_NAMES,
         "sk": f"{image.name}/{image.build}",

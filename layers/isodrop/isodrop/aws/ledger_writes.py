@@ -1,19 +1,20 @@
 """Writes of the ledger's transactions that concern runs and attempts."""
 
+from dataclasses import replace
 from typing import Any
 
 from isodrop.aws.ledger_items import (
     BUILD_ATTRIBUTES,
+    attempt_item_key,
     cancellation_key,
-    item_key_of_attempt,
-    key_of_run,
+    run_key,
 )
 from isodrop.aws.transactions import Write, check_absent, update
 from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, BuildKind, Run
 
 
 def link_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
-    """Bind a run to an attempt, unless it is bound already or an import was cancelled."""
+    """Link a run to an attempt, unless it is linked already or was cancelled."""
     names = BUILD_ATTRIBUTES[kind]
     values: dict[str, Any] = {names.import_key: attempt.import_key, names.attempt: attempt.number}
     if attempt.build_arn is not None:
@@ -21,7 +22,7 @@ def link_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
     if kind is BuildKind.IMPORT:
         values |= {"importId": attempt.client_token, "reused": not attempt.belongs_to(run)}
     linking = update(
-        key_of_run(run),
+        run_key(run),
         values,
         # Nothing is started for a run that another invocation has stopped or answered.
         unless=[names.attempt, names.build_arn, names.failure, "answer"],
@@ -31,12 +32,21 @@ def link_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
     return [linking, check_absent(cancellation_key(run))]
 
 
+def with_attempt(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
+    """Return a run as :func:`link_writes` updates it."""
+    record = replace(run.build(kind), attempt=attempt.key, arn=attempt.build_arn)
+    if kind is BuildKind.IMPORT:
+        reused = not attempt.belongs_to(run)
+        record = replace(record, import_id=attempt.client_token, reused=reused)
+    return run.with_build(kind, record)
+
+
 def success_write(key: AttemptKey, now: str) -> Write:
     """Write that an attempt's build succeeded, and when that was first seen."""
     return Write(
         "Update",
         {
-            "Key": item_key_of_attempt(key),
+            "Key": attempt_item_key(key),
             "UpdateExpression": "SET #status = :succeeded,"
             " availableAt = if_not_exists(availableAt, :now)",
             "ConditionExpression": "attribute_exists(pk)",

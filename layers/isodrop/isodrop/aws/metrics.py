@@ -4,8 +4,8 @@ Every metric has the dimension ``service``, which is the stack's name. Metrics w
 are also written without them. The dashboard and the alarms in monitoring.yaml use the namespace and
 the names.
 
-The counts of a sweep are written only if they are not zero, because a custom metric costs for every
-hour in which it is written. The log contains the summary of each sweep.
+The counts of a sweep are written only if they are not zero, because a custom metric is billed for
+every hour in which it is written. The log contains the summary of each sweep.
 
 See Also
 --------

@@ -47,7 +47,7 @@ class ObjectReader:
     bucket, key, etag, size, version_id
         The opened object; ``etag`` without quotes, ``size`` in bytes.
     metadata : mapping of str to str
-        The user metadata, keys in lower case.
+        The user metadata, keys in lowercase.
     """
 
     client: "S3Client"
@@ -70,11 +70,11 @@ class ObjectReader:
         TransientError, PermanentError
             Any other error from S3.
         """
-        at, data = self._first
-        if at <= offset and offset + length <= at + len(data):
-            return data[offset - at : offset - at + length]
+        start, data = self._first
+        if start <= offset and offset + length <= start + len(data):
+            return data[offset - start : offset - start + length]
         target = _target(self.bucket, self.key, self._requested_version)
-        with _rejecting(self.bucket, self.key):
+        with _translate_to_rejections(self.bucket, self.key):
             response = _get(self.client, target, self.etag, (offset, length))
         return _body(response, length)
 
@@ -110,7 +110,7 @@ def open_object(
     Raises
     ------
     RejectedError
-        ``object-gone``: the object does not exist, or no longer; ``archived-object`` or
+        ``object-gone``: the object does not exist or was deleted; ``archived-object`` or
         ``unreadable-object``.
     TransientError, PermanentError
         Any other error from S3.
@@ -119,7 +119,7 @@ def open_object(
     --------
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
-    with _rejecting(bucket, key):
+    with _translate_to_rejections(bucket, key):
         return _open(client, (bucket, key), etag, size, version)
 
 
@@ -157,7 +157,7 @@ def _open(
         head = _head(client, target, etag)
         small = int(head["ContentLength"])
         if small == 0:
-            return _reader(client, location, head, 0, (0, b""))
+            return _make_reader(client, location, head, 0, (0, b""))
         offset, length = 0, min(length, small)
         response = _get(client, target, etag, (offset, length))
     content_range = response.get("ContentRange", "")
@@ -168,7 +168,7 @@ def _open(
         )
     data = _body(response, min(length, int(total[1]) - offset))
     return replace(
-        _reader(client, location, response, int(total[1]), (offset, data)),
+        _make_reader(client, location, response, int(total[1]), (offset, data)),
         _requested_version=version,
     )
 
@@ -197,7 +197,7 @@ def _decode_word(value: str) -> str:
         return value  # not an encoded word
 
 
-def _reader(
+def _make_reader(
     client: "S3Client",
     location: tuple[str, str],
     response: Mapping[str, Any],
@@ -230,11 +230,11 @@ def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObje
     Raises
     ------
     RejectedError
-        ``object-gone``: the object does not exist, or no longer.
+        ``object-gone``: the object does not exist or was deleted.
     TransientError, PermanentError
         Any other error from S3.
     """
-    with _rejecting(bucket, key):
+    with _translate_to_rejections(bucket, key):
         head = _head(client, _target(bucket, key, None), None)
     upload = Upload(
         bucket=bucket,
@@ -247,7 +247,7 @@ def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObje
     return CurrentObject(upload, head["LastModified"])
 
 
-def size_of(client: "S3Client", upload: Upload) -> int:
+def get_size(client: "S3Client", upload: Upload) -> int:
     """Get the size of an upload whose event did not contain it.
 
     Returns
@@ -272,7 +272,7 @@ def size_of(client: "S3Client", upload: Upload) -> int:
 
 
 def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
-    """Read the scan result from GuardDuty's tag; ``None`` while the scan has not ended.
+    """Read the scan result from GuardDuty's tag; ``None`` until the scan has ended.
 
     Raises
     ------
@@ -291,7 +291,7 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
     return next((tag["Value"] for tag in tags if tag["Key"] == _SCAN_TAG), None)
 
 
-def has_current(client: "S3Client", upload: Upload) -> bool:
+def is_current(client: "S3Client", upload: Upload) -> bool:
     """Whether the upload is the current object of its key, in a bucket without versioning.
 
     Raises
@@ -308,17 +308,17 @@ def has_current(client: "S3Client", upload: Upload) -> bool:
     return True
 
 
-def object_gone(bucket: str, key: str, change: str) -> RejectedError:
+def object_gone_error(bucket: str, key: str, change: str) -> RejectedError:
     """Make the error for an object that was replaced or deleted before it was copied."""
     address = single_line(str(S3Uri(bucket, key)))
     return RejectedError(
         Code.OBJECT_GONE,
         f"The object {address} was {change} before its copy was made, so there is nothing to import"
-        " any more.",
+        " anymore.",
     )
 
 
-def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | None:
+def to_rejection(error: IsodropError, bucket: str, key: str) -> RejectedError | None:
     """Translate an S3 error that is caused by the uploaded object; ``None`` for any other error.
 
     Missing permissions are left to the caller: only when an object is read is it certain that the
@@ -331,7 +331,7 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
     """
     code = error.aws_code
     if code in _REPLACED | _DELETED:
-        return object_gone(bucket, key, "replaced" if code in _REPLACED else "deleted")
+        return object_gone_error(bucket, key, "replaced" if code in _REPLACED else "deleted")
     address = single_line(str(S3Uri(bucket, key)))
     if code == _ARCHIVED:
         return RejectedError(
@@ -348,12 +348,12 @@ def rejection_of(error: IsodropError, bucket: str, key: str) -> RejectedError | 
 
 
 @contextmanager
-def _rejecting(bucket: str, key: str) -> Iterator[None]:
+def _translate_to_rejections(bucket: str, key: str) -> Iterator[None]:
     """Translate errors that are caused by the uploaded object; others are not changed."""
     try:
         yield
     except (PermanentError, TransientError) as error:
-        if rejection := rejection_of(error, bucket, key):
+        if rejection := to_rejection(error, bucket, key):
             raise rejection from error
         if isinstance(error, AccessDeniedError) or error.aws_code == _SSE_C_DENIAL:
             address = single_line(str(S3Uri(bucket, key)))

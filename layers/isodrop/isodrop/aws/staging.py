@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import translate_errors
-from isodrop.aws.s3 import rejection_of
+from isodrop.aws.s3 import to_rejection
 from isodrop.codes import Code
 from isodrop.domain.content import Content, Part, composite_checksum
 from isodrop.domain.model import Upload
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PARALLEL: Final = 24
-"""Parts that are copied at once. S3 does the work, so each one costs the function a socket only."""
+"""Parts that are copied at once. S3 does the work, so each one costs the function only a socket."""
 _CONFIG: Final = CONFIG.merge(
-    # S3 sends white space while it copies, so this limits the time without any data.
+    # S3 sends whitespace while it copies, so this limits the time without any data.
     Config(max_pool_connections=PARALLEL, read_timeout=60)
 )
 _READS: Final = 3
-"""How often a range is read: one failure of hundreds must not stop a hash that takes minutes."""
+"""How many times a range is tried: one failure among hundreds must not stop a long hash."""
 _NO_UPLOAD: Final = "NoSuchUpload"
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey"})
 _HEAD_DENIED: Final = "403"
@@ -44,8 +44,8 @@ _CONFLICT: Final = frozenset({"409", "ConditionalRequestConflict"})
 _INVALID_PART: Final = "InvalidPart"
 
 
-class NoUploadError(Exception):
-    """The multipart upload does not exist: it was completed or aborted, or must be restarted."""
+class NoMultipartUploadError(Exception):
+    """The multipart upload does not exist; it was completed or aborted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class CopiedPart:
 
 @dataclass(frozen=True, slots=True)
 class StagedCopy:
-    """A copy in the staging bucket; with an upload id, an unfinished multipart upload."""
+    """A copy in the staging bucket; with a multipart id, an unfinished multipart upload."""
 
     key: str
     since: datetime
-    upload_id: str | None = None
+    multipart_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class StagingBucket:
         """Return the URI of a copy for ImportDiskImage."""
         return str(S3Uri(self.bucket, key))
 
-    def create_upload(self, key: str) -> str:
+    def create_multipart_upload(self, key: str) -> str:
         """Begin a multipart upload; returns its id.
 
         See Also
@@ -106,7 +106,7 @@ class StagingBucket:
         self,
         source: Upload,
         key: str,
-        upload_id: str,
+        multipart_id: str,
         parts: tuple[Part, ...],
         *,
         is_new: bool = False,
@@ -117,7 +117,7 @@ class StagingBucket:
         ----------
         source : Upload
             The version to copy.
-        key, upload_id : str
+        key, multipart_id : str
             The key and the multipart upload of the copy.
         parts : tuple of Part
         is_new : bool
@@ -130,24 +130,24 @@ class StagingBucket:
 
         Raises
         ------
-        NoUploadError
-            The multipart upload does not exist, or no longer.
+        NoMultipartUploadError
+            The multipart upload does not exist (any more).
         RejectedError
             The source cannot be copied, such as ``object-gone``: it was replaced or deleted.
         TransientError, PermanentError
             Any other error from S3; ``checksum-missing`` if its response has no checksum.
         """
-        listed = () if is_new else self._list_parts(key, upload_id)
+        listed = () if is_new else self._list_parts(key, multipart_id)
         existing = {part.number: part for part in listed}
         copied = {
             part.number: existing[part.number]
             for part in parts
             if part.number in existing and existing[part.number].size == part.length
         }
-        whole = len(parts) == 1
+        is_single_part = len(parts) == 1
         with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
             futures = [
-                pool.submit(self._copy_part, source, key, upload_id, part, whole)
+                pool.submit(self._copy_part, source, key, multipart_id, part, is_single_part)
                 for part in parts
                 if part.number not in copied
             ]
@@ -162,7 +162,7 @@ class StagingBucket:
         return tuple(copied[part.number] for part in parts)
 
     def _copy_part(
-        self, source: Upload, key: str, upload_id: str, part: Part, whole: bool
+        self, source: Upload, key: str, multipart_id: str, part: Part, is_single_part: bool
     ) -> CopiedPart:
         """Copy one part.
 
@@ -174,13 +174,13 @@ class StagingBucket:
         if source.version is not None:
             copy_source["VersionId"] = source.version
         # S3 copies no range of an object of 5 MB or less; a single part needs no range.
-        copy_range: Any = {} if whole else {"CopySourceRange": part.range}
+        copy_range: Any = {} if is_single_part else {"CopySourceRange": part.range}
         try:
             with translate_errors():
                 response = self.client.upload_part_copy(
                     Bucket=self.bucket,
                     Key=key,
-                    UploadId=upload_id,
+                    UploadId=multipart_id,
                     PartNumber=part.number,
                     CopySource=copy_source,
                     CopySourceIfMatch=f'"{source.etag}"',
@@ -188,14 +188,14 @@ class StagingBucket:
                 )
         except (PermanentError, TransientError) as error:
             if error.aws_code == _NO_UPLOAD:
-                raise NoUploadError from error
-            if rejection := rejection_of(error, source.bucket, source.key):
+                raise NoMultipartUploadError from error
+            if rejection := to_rejection(error, source.bucket, source.key):
                 raise rejection from error
             raise
         result = response["CopyPartResult"]
         return CopiedPart(part.number, part.length, result["ETag"], _checksum(result))
 
-    def _list_parts(self, key: str, upload_id: str) -> Iterator[CopiedPart]:
+    def _list_parts(self, key: str, multipart_id: str) -> Iterator[CopiedPart]:
         """List the parts that were copied before, for example by an interrupted function.
 
         See Also
@@ -205,24 +205,24 @@ class StagingBucket:
         pages = self.client.get_paginator("list_parts")
         try:
             with translate_errors():
-                for page in pages.paginate(Bucket=self.bucket, Key=key, UploadId=upload_id):
+                for page in pages.paginate(Bucket=self.bucket, Key=key, UploadId=multipart_id):
                     for part in page.get("Parts", []):
                         yield CopiedPart(
                             part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
                         )
         except PermanentError as error:
             if error.aws_code == _NO_UPLOAD:
-                raise NoUploadError from error
+                raise NoMultipartUploadError from error
             raise
 
-    def complete_upload(
-        self, key: str, upload_id: str, parts: tuple[CopiedPart, ...], content: Content
+    def complete_multipart_upload(
+        self, key: str, multipart_id: str, parts: tuple[CopiedPart, ...], content: Content
     ) -> None:
         """Complete the multipart upload, unless another invocation has completed it.
 
         Raises
         ------
-        NoUploadError
+        NoMultipartUploadError
             There is no copy, and it must be made again.
         TransientError, PermanentError
             Any other error from S3.
@@ -241,7 +241,7 @@ class StagingBucket:
                 self.client.complete_multipart_upload(
                     Bucket=self.bucket,
                     Key=key,
-                    UploadId=upload_id,
+                    UploadId=multipart_id,
                     MultipartUpload={"Parts": completed},
                     IfNoneMatch="*",
                     MpuObjectSize=content.size,
@@ -256,12 +256,12 @@ class StagingBucket:
                 raise
             # A lost response, another invocation, or a copy that was deleted in the meantime.
             if code in _CONFLICT or not self.has_copy(key, content):
-                self.abort_upload(key, upload_id)
+                self.abort_multipart_upload(key, multipart_id)
                 if code in _ALREADY_EXISTS:
                     self.delete_copy(key)  # an object with other content
-                raise NoUploadError from error
+                raise NoMultipartUploadError from error
             if code in _ALREADY_EXISTS:
-                self.abort_upload(key, upload_id)
+                self.abort_multipart_upload(key, multipart_id)
 
     def has_copy(self, key: str, content: Content) -> bool:
         """Whether the copy exists, complete and with this content.
@@ -283,7 +283,7 @@ class StagingBucket:
             raise
         return head["ContentLength"] == content.size and _checksum(head) == content.checksum
 
-    def etag_of(self, key: str) -> str:
+    def get_etag(self, key: str) -> str:
         """Return the ETag of a copy, so that all ranges are read from the same object."""
         with translate_errors():
             return self.client.head_object(Bucket=self.bucket, Key=key)["ETag"]
@@ -319,11 +319,13 @@ class StagingBucket:
         with translate_errors():
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
-    def abort_upload(self, key: str, upload_id: str) -> None:
+    def abort_multipart_upload(self, key: str, multipart_id: str) -> None:
         """Abort a multipart upload; it is not an error if it does not exist."""
         try:
             with translate_errors():
-                self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+                self.client.abort_multipart_upload(
+                    Bucket=self.bucket, Key=key, UploadId=multipart_id
+                )
         except PermanentError as error:
             if error.aws_code != _NO_UPLOAD:
                 raise
@@ -342,10 +344,10 @@ class StagingBucket:
 
     def remove(self, staged: StagedCopy) -> None:
         """Delete a copy, or abort its multipart upload."""
-        if staged.upload_id is None:
+        if staged.multipart_id is None:
             self.delete_copy(staged.key)
         else:
-            self.abort_upload(staged.key, staged.upload_id)
+            self.abort_multipart_upload(staged.key, staged.multipart_id)
 
     def empty(self) -> int:
         """Remove everything from the bucket; returns the number of copies."""
@@ -355,7 +357,7 @@ class StagingBucket:
         return len(staged)
 
 
-def content_of(parts: tuple[CopiedPart, ...], size: int, part_size: int) -> Content:
+def make_content(parts: tuple[CopiedPart, ...], size: int, part_size: int) -> Content:
     """Return the content of a copy, from its parts."""
     return Content(size, part_size, composite_checksum([part.checksum for part in parts]))
 

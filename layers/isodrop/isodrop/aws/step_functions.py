@@ -37,7 +37,7 @@ class Execution:
     error: str
 
     @property
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it has ended; it may still be redriven."""
         return self.status not in _RUNNING
 
@@ -89,7 +89,7 @@ class StepFunctions:
             raise
 
     def describe_execution(self, arn: str) -> Execution | None:
-        """Describe an execution by its ARN; ``None`` if it does not exist, or no longer.
+        """Describe an execution by its ARN; ``None`` if it does not exist (any more).
 
         Raises
         ------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 Key = Mapping[str, str]
 
-_UNMET: Final = "ConditionalCheckFailed"
+_CONDITION_FAILED: Final = "ConditionalCheckFailed"
 _PAUSES: Final = (0.1, 0.5)
 """The longest pauses before a transaction is repeated, in seconds. Transactions take milliseconds,
 and many runs share the item of the builds under way."""
@@ -69,17 +69,17 @@ def put_if_absent(item: Item) -> Write:
 
 
 def put(item: Item) -> Write:
-    """Write an item, whether or not there is one with its key."""
+    """Write an item, replacing any item with its key."""
     return Write("Put", {"Item": item})
 
 
 def check_absent(key: Key) -> Write:
-    """Write nothing unless there is no item with a key."""
+    """Cancel the transaction if an item with this key exists."""
     return Write("ConditionCheck", {"Key": key, "ConditionExpression": "attribute_not_exists(pk)"})
 
 
 def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -> Write:
-    """Set attributes of an existing item, unless it has one of certain others.
+    """Set attributes of an existing item, unless it has any of the attributes in ``unless``.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -
     values : mapping
         The attributes to set.
     unless : sequence of str, optional
-        The attributes of which it must have none.
+        The names of attributes that it must not have.
     """
     absent = "".join(f" AND attribute_not_exists(#{name})" for name in unless)
     return Write(
@@ -105,7 +105,7 @@ def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -
 def transact(table: "Table", writes: Sequence[Write]) -> TransactionResult:
     """Write everything, or nothing if one of the conditions is not met.
 
-    If another transaction writes the same items, it is repeated twice, after a short pause.
+    If another transaction writes the same items, it is repeated up to twice, after a short pause.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def _transact_once(table: "Table", items: Any) -> TransactionResult:
         # botocore adds a client token to each call, so that its own retries are idempotent.
         table.meta.client.transact_write_items(TransactItems=items)
     except SDK_ERRORS as error:
-        unmet = _unmet(error)
+        unmet = _unmet_conditions(error)
         if not unmet:
             raise to_isodrop_error(error) from error
         return TransactionResult(unmet)
@@ -160,18 +160,20 @@ def deserialize(item: Mapping[str, Any] | None) -> Item | None:
     return {name: read(value) for name, value in item.items()}
 
 
-def _unmet(error: Exception) -> Mapping[int, Item | None]:
+def _unmet_conditions(error: Exception) -> Mapping[int, Item | None]:
     """Return the items of unmet conditions by position; empty for any other error."""
     if not isinstance(error, ClientError) or error_code(error) != "TransactionCanceledException":
         return {}
     response = cast("dict[str, Any]", error.response)
     reasons: list[dict[str, Any]] = response.get("CancellationReasons", [])
     codes = [reason.get("Code", "None") for reason in reasons]
-    if busy := [code for code in codes if code not in {"None", _UNMET, "ValidationError"}]:
+    if conflicts := [
+        code for code in codes if code not in {"None", _CONDITION_FAILED, "ValidationError"}
+    ]:
         # A conflict with another transaction, or throttling: the conditions were not evaluated.
-        raise _ConflictError(f"TransactWriteItems: {', '.join(busy)}")
+        raise _ConflictError(f"TransactWriteItems: {', '.join(conflicts)}")
     return {
         number: deserialize(reason.get("Item"))
         for number, (code, reason) in enumerate(zip(codes, reasons, strict=True))
-        if code == _UNMET
+        if code == _CONDITION_FAILED
     }

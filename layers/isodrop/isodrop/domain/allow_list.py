@@ -35,7 +35,7 @@ class AllowList:
     Attributes
     ----------
     names : mapping of str to str
-        The text after each hash, or an empty string, by the hash in lower case.
+        The text after each hash, or an empty string, by the hash in lowercase.
     invalid_lines : tuple of int
         The numbers, from 1, of the lines that cannot be parsed. They allow nothing.
     """
@@ -73,7 +73,7 @@ class AllowList:
 
 
 def parse_allow_list(data: bytes) -> AllowList:
-    r"""Parse a list: one hash per line, optionally followed by white space and a name.
+    r"""Parse a list: one hash per line, optionally followed by whitespace and a name.
 
     Empty lines and lines that begin with ``#`` are ignored. No exception is raised for any input.
 

@@ -37,12 +37,12 @@ class BudgetUse:
     limits: BuildLimits | None
 
 
-def day_of(when: datetime) -> str:
-    """Return the day (UTC) whose budget a build counts towards.
+def budget_day(when: datetime) -> str:
+    """Return the day (UTC) whose budget a build counts toward.
 
     Examples
     --------
-    >>> day_of(datetime.fromisoformat("2026-11-26T00:30:00+01:00"))
+    >>> budget_day(datetime.fromisoformat("2026-11-26T00:30:00+01:00"))
     '2026-11-25'
     """
     return when.astimezone(UTC).date().isoformat()

@@ -1,6 +1,6 @@
 """The staging copy of an upload: its parts, their checksums, and the id of its content. Pure.
 
-The metadata on an ISO do not identify its content: another ISO with the same size, header and XML
+The metadata on an ISO does not identify its content: another ISO with the same size, header and XML
 but other files is easily made. S3 computes the SHA-256 of every part that it copies, so the content
 is identified without being downloaded.
 """
@@ -62,7 +62,7 @@ class Content:
 
     @property
     def id(self) -> str:
-        """The content id: 64 hexadecimal characters, equal for equal bytes only."""
+        """The content id: 64 hexadecimal characters, the same for the same bytes only."""
         parts = ["content", self.size, self.part_size, self.checksum]
         return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
 
@@ -108,12 +108,12 @@ def staging_key(upload_id: str, run: int) -> str:
     return f"{upload_id}-{run}.iso"
 
 
-def run_of_key(key: str) -> tuple[str, int] | None:
+def parse_staging_key(key: str) -> tuple[str, int] | None:
     """Return the upload id and run number of a copy's key; ``None`` for any other key.
 
     Examples
     --------
-    >>> run_of_key("f9129832946f89208b0d25346fca5755-12.iso")
+    >>> parse_staging_key("f9129832946f89208b0d25346fca5755-12.iso")
     ('f9129832946f89208b0d25346fca5755', 12)
     """
     match = _KEY.fullmatch(key)

@@ -52,32 +52,32 @@ def read_in_order(
     """
     starts = iter(range(0, size, piece))
     with ThreadPoolExecutor(max_workers=parallel) as pool:
-        ahead: deque[Future[bytes]] = deque()
+        pending: deque[Future[bytes]] = deque()
 
         def submit(count: int) -> None:
             for start in islice(starts, count):
-                ahead.append(pool.submit(read, start, min(piece, size - start)))
+                pending.append(pool.submit(read, start, min(piece, size - start)))
 
         try:
             submit(parallel)
-            while ahead:
-                data = ahead.popleft().result()
+            while pending:
+                data = pending.popleft().result()
                 submit(1)
                 yield data
         finally:
-            for each in ahead:
+            for each in pending:
                 each.cancel()
 
 
-def sha256_of(read: Read, size: int, *, piece: int = PIECE, parallel: int = PARALLEL) -> str:
+def compute_sha256(read: Read, size: int, *, piece: int = PIECE, parallel: int = PARALLEL) -> str:
     """Compute the SHA-256 of all bytes."""
-    whole = hashlib.sha256()
+    file_hash = hashlib.sha256()
     for data in read_in_order(read, size, piece=piece, parallel=parallel):
-        whole.update(data)
-    return whole.hexdigest()
+        file_hash.update(data)
+    return file_hash.hexdigest()
 
 
-def hashes_of(
+def compute_hashes(
     read: Read,
     size: int,
     *,
@@ -89,21 +89,23 @@ def hashes_of(
 
     Examples
     --------
-    >>> hashes_of(lambda at, length: b"abc"[at : at + length], 3).sha256[:16]
+    >>> compute_hashes(lambda offset, length: b"abc"[offset : offset + length], 3).sha256[:16]
     'ba7816bf8f01cfea'
     """
-    whole = hashlib.sha256()
+    file_hash = hashlib.sha256()
     checksums = []
-    part, left = hashlib.sha256(), part_size
+    part_hash, remaining = hashlib.sha256(), part_size
     for data in read_in_order(read, size, piece=piece, parallel=parallel):
-        whole.update(data)
+        file_hash.update(data)
         view = memoryview(data)
-        while len(view) >= left:
-            part.update(view[:left])
-            checksums.append(b64encode(part.digest()).decode())
-            view, part, left = view[left:], hashlib.sha256(), part_size
-        part.update(view)
-        left -= len(view)
-    if left < part_size:
-        checksums.append(b64encode(part.digest()).decode())
-    return ContentHashes(whole.hexdigest(), Content(size, part_size, composite_checksum(checksums)))
+        while len(view) >= remaining:
+            part_hash.update(view[:remaining])
+            checksums.append(b64encode(part_hash.digest()).decode())
+            view, part_hash, remaining = view[remaining:], hashlib.sha256(), part_size
+        part_hash.update(view)
+        remaining -= len(view)
+    if remaining < part_size:
+        checksums.append(b64encode(part_hash.digest()).decode())
+    return ContentHashes(
+        file_hash.hexdigest(), Content(size, part_size, composite_checksum(checksums))
+    )

@@ -17,10 +17,10 @@ from isodrop.windows.releases import (
     FIRST_WINDOWS_11_BUILD,
     MAX_REVISION,
     UNSUPPORTED_RELEASES,
-    describe_rule,
+    describe_release,
+    determine_release,
     first_revision,
     possible_releases,
-    release_of,
 )
 
 ARCHITECTURE: Final = "x64"
@@ -38,7 +38,7 @@ _REFUSED: Final = {
     Code.LTSC_ISO: ("a long-term servicing edition", "LTSC ISOs"),
 }
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
-_ESD_FAILS: Final = (
+_ESD_WARNING: Final = (
     "The Media Creation Tool creates such ISOs, and AWS documents that they are not supported:"
     " their import fails after the build has started."
 )
@@ -65,7 +65,7 @@ class SelectedImage:
     revision : int or None
         ``None`` if the ISO does not contain it.
     languages : tuple of str
-        Lower case, the default language first.
+        In lowercase, the default language first.
     notes : tuple of str
         Remarks on the selection, such as that several images match.
     """
@@ -127,11 +127,11 @@ def select_image(
         return checked[0]
     # Last: if the edition is missing, a WIM instead of the ESD would not help.
     if contents.is_esd and not allow_esd:
-        return Rejection.of(Code.ESD_ISO, f"The Windows image on the ISO is an ESD. {_ESD_FAILS}")
+        return Rejection.of(Code.ESD_ISO, f"The Windows image on the ISO is an ESD. {_ESD_WARNING}")
     notes = (
         *((_note_several(passed),) if len(passed) > 1 else ()),
         *(
-            (f"The Windows image is an ESD, which this stack allows. {_ESD_FAILS}",)
+            (f"The Windows image is an ESD, which this stack allows. {_ESD_WARNING}",)
             if contents.is_esd
             else ()
         ),
@@ -140,7 +140,7 @@ def select_image(
 
 
 def _check_iso(images: Sequence[Edition]) -> Rejection | None:
-    """Reject an ISO of a kind none of whose images can be imported.
+    """Reject an ISO that contains no image that could be imported.
 
     Only images with the relevant fields are considered. An image without them, such as a capture or
     the setup files in an ESD, is ignored.
@@ -197,8 +197,8 @@ def _note_several(passed: Sequence[SelectedImage]) -> str:
         " ".join((f"{image.build}.{image.revision or 0}", *image.languages[:1])) for image in passed
     )
     return (
-        f"{len(passed)} images that can be imported are {passed[0].edition} (indexes {indexes};"
-        f" {versions}); the first is used; the override image-index selects another."
+        f"{len(passed)} images of the edition {passed[0].edition} can be imported (indexes"
+        f" {indexes}; {versions}); the first is, unless the override image-index selects another."
     )
 
 
@@ -209,7 +209,7 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
         return _reject_incomplete(without_edition[0], "EDITIONID")
     for code, pattern in ((Code.EVALUATION_ISO, _EVALUATION), (Code.LTSC_ISO, _LTSC)):
         if refused := [edition for edition in known if pattern.fullmatch(edition)]:
-            return _reject_refused(code, refused, wanted)
+            return _reject_unsupported_edition(code, refused, wanted)
     message = (
         f"The edition {printable(wanted)} is not on the ISO, which contains: {join_list(known)}."
     )
@@ -261,9 +261,9 @@ def _check_edition(image: Edition) -> Rejection | None:
     if image.edition_id is None or not _EDITION_ID.fullmatch(image.edition_id):
         return _reject_incomplete(image, "EDITIONID", image.edition_id)
     if _EVALUATION.fullmatch(image.edition_id):
-        return _reject_refused(Code.EVALUATION_ISO, [image.edition_id])
+        return _reject_unsupported_edition(Code.EVALUATION_ISO, [image.edition_id])
     if _LTSC.fullmatch(image.edition_id):
-        return _reject_refused(Code.LTSC_ISO, [image.edition_id])
+        return _reject_unsupported_edition(Code.LTSC_ISO, [image.edition_id])
     return None
 
 
@@ -299,7 +299,7 @@ def _check_release(
         builds = join_list(str(number) for number in sorted(supported)) or "none"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The ISO contains {_describe_release(build)}; this stack imports the builds {builds}.",
+            f"The ISO contains {_describe_build(build)}; this stack imports the builds {builds}.",
         )
     return _check_shared_build(build, image.revision, named)
 
@@ -307,7 +307,7 @@ def _check_release(
 def _check_shared_build(build: int, revision: int | None, named: str | None) -> Rejection | None:
     """Refuse the older one of two releases whose ISOs contain the same build."""
     sharing, possible = possible_releases(build), possible_releases(build, revision)
-    if len(sharing) == 1 or release_of(build, revision, named) not in UNSUPPORTED_RELEASES:
+    if len(sharing) == 1 or determine_release(build, revision, named) not in UNSUPPORTED_RELEASES:
         return None
     newer = sharing[-1]
     version = f"build {build}" if revision is None else f"build {build}.{revision}"
@@ -388,7 +388,7 @@ def _reject_old(image: Edition, subject: str) -> Rejection:
         if image.build is None
         else f"Windows before Windows 10, build {_format_number(image.build)}"
         if older
-        else _describe_release(image.build)
+        else _describe_build(image.build)
     )
     return Rejection.of(
         Code.NOT_WINDOWS_11,
@@ -396,13 +396,15 @@ def _reject_old(image: Edition, subject: str) -> Rejection:
     )
 
 
-def _reject_refused(code: Code, editions: Iterable[str], wanted: str | None = None) -> Rejection:
-    edition, kind = _REFUSED[code]
+def _reject_unsupported_edition(
+    code: Code, editions: Iterable[str], wanted: str | None = None
+) -> Rejection:
+    edition, plural = _REFUSED[code]
     instead = "" if wanted is None else f" and no {printable(wanted)}"
     return Rejection.of(
         code,
         f"The ISO contains {edition} ({join_list(editions)}){instead}; Image Builder refuses"
-        f" {kind}.",
+        f" {plural}.",
     )
 
 
@@ -429,8 +431,10 @@ def _list_editions(images: Iterable[Edition]) -> str:
     return join_list(image.edition_id or "(unnamed)" for image in images)
 
 
-def _describe_release(build: int) -> str:
-    return describe_rule(build) if 0 <= build <= MAX_IMAGE_INDEX else "an impossible build number"
+def _describe_build(build: int) -> str:
+    return (
+        describe_release(build) if 0 <= build <= MAX_IMAGE_INDEX else "an impossible build number"
+    )
 
 
 def _format_number(value: int) -> str:

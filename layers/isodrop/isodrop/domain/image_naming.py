@@ -43,13 +43,13 @@ def check_template(template: str) -> str | None:
     Examples
     --------
     >>> check_template("windows-11-{edition}-{release}")
-    >>> check_template("windows-11-{flavour}")
-    '{flavour} is unknown; use {edition}, {architecture}, {language}, {release} and {build}.'
+    >>> check_template("windows-11-{flavor}")
+    '{flavor} is unknown; use {edition}, {architecture}, {language}, {release} and {build}.'
     """
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        return f"The braces do not pair up: {error}."
+        return f"The braces are not balanced: {error}."
     for literal, field, spec, conversion in parts:
         if not _LITERAL.fullmatch(literal):
             return (
@@ -74,7 +74,7 @@ def check_template(template: str) -> str | None:
 def image_name(template: str, values: Mapping[str, str]) -> str:
     """Fill a template; the result is always a valid name for ImportDiskImage.
 
-    The name is in lower case, without spaces and underscores, because Image Builder treats names
+    The name is in lowercase, without spaces and underscores, because Image Builder treats names
     that differ only in these as the same.
 
     References
@@ -102,15 +102,16 @@ def truncate_description(text: str) -> str:
 
 
 def image_tags(
-    own: Mapping[str, str | None], stack: Mapping[str, str]
+    isodrop_tags: Mapping[str, str | None], stack_tags: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Merge the stack's tags with isodrop's own, as valid tags within the limit.
 
     Parameters
     ----------
-    own : mapping of str to str or None
-        isodrop's tags without their prefix; they override the stack's. ``None`` is left out.
-    stack : mapping of str to str
+    isodrop_tags : mapping of str to str or None
+        isodrop's own tags, without their prefix. They take precedence over the stack's; a tag whose
+        value is ``None`` is left out.
+    stack_tags : mapping of str to str
         The tags from the stack's parameter.
 
     Returns
@@ -119,11 +120,13 @@ def image_tags(
         The tags, and a note for each of the stack's tags that was left out.
     """
     own_tags = {
-        f"isodrop:{key}": clean_tag_value(value) for key, value in own.items() if value is not None
+        f"isodrop:{key}": clean_tag_value(value)
+        for key, value in isodrop_tags.items()
+        if value is not None
     }
     tags: dict[str, str] = {}
     notes: list[str] = []
-    for key, value in stack.items():
+    for key, value in stack_tags.items():
         cleaned = clean_tag_key(key)
         if not cleaned or cleaned.lower().startswith("aws:") or cleaned in own_tags:
             notes.append(

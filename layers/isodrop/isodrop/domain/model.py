@@ -56,7 +56,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request for a run of an upload: its arrival is the first, an operator may retry it.
+    """The request for a run of an upload. Its arrival requests the first; operators, any others.
 
     Attributes
     ----------
@@ -153,13 +153,13 @@ class ImportPlan:
     edition : str
         ``EDITIONID`` of the chosen image.
     release : str or None
-        Such as ``24H2``; ``None`` if neither the ISO nor the file name contain it.
+        Such as ``24H2``; ``None`` if neither the ISO nor the file name contains it.
     architecture : str
         ``x64``.
     build, revision : int
         The build and revision of the chosen image.
     languages : tuple of str
-        Lower case, the default language first.
+        In lowercase, the default language first.
     rebuild : str or None
         The override that requests another import of the same content.
     tags : mapping of str to str

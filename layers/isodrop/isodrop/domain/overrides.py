@@ -37,7 +37,7 @@ class Overrides:
     Attributes
     ----------
     image_name : str or None
-        Lower case, digits, hyphens.
+        Lowercase letters, digits and hyphens.
     semantic_version : str or None
         Three numbers.
     edition : str or None
@@ -64,7 +64,7 @@ class Overrides:
 class _Rule:
     """The valid values of one override, as text and as a predicate."""
 
-    needed: str
+    requirement: str
     accepts: Callable[[str], bool]
 
 
@@ -92,7 +92,7 @@ def _is_description(value: str) -> bool:
 RULES: Final = MappingProxyType(
     {
         "image-name": _Rule(
-            "3 to 128 lower-case letters, digits and hyphens, no hyphen at either end",
+            "3 to 128 lowercase letters, digits and hyphens, no hyphen at either end",
             _matches(r"[a-z0-9][a-z0-9-]{1,126}[a-z0-9]"),
         ),
         "semantic-version": _Rule(
@@ -122,7 +122,7 @@ def read_overrides(
     Parameters
     ----------
     metadata : mapping of str to str
-        As S3 returns it, without ``x-amz-meta-``. Metadata of other tools are ignored.
+        As S3 returns it, without ``x-amz-meta-``. Metadata of other tools is ignored.
     allowed : collection of str
         The overrides that the stack lets an uploader set.
 
@@ -141,7 +141,7 @@ def read_overrides(
     values: dict[str, str] = {}
     notes: list[str] = []
     for key in sorted(metadata):
-        name = key.lower()  # S3 returns metadata keys in lower case; a local --metadata may not
+        name = key.lower()  # S3 returns metadata keys in lowercase; a local --metadata may not
         if name not in RULES:
             if suggestion := _suggest_override(name):
                 notes.append(
@@ -175,8 +175,8 @@ def merge_overrides(metadata: Mapping[str, str], requested: Mapping[str, str]) -
     >>> merge_overrides({"edition": "EnterpriseN", "rebuild": "1"}, {"rebuild": "2", "edition": ""})
     {'rebuild': '2'}
     """
-    both = {key.lower(): value for key, value in metadata.items()} | dict(requested)
-    return {key: value for key, value in both.items() if value or key not in requested}
+    merged = {key.lower(): value for key, value in metadata.items()} | dict(requested)
+    return {key: value for key, value in merged.items() if value or key not in requested}
 
 
 def _reject_not_allowed(name: str, allowed: Collection[str]) -> Rejection:
@@ -192,21 +192,21 @@ def _reject_not_allowed(name: str, allowed: Collection[str]) -> Rejection:
 def _reject_malformed(name: str, value: str) -> Rejection:
     return Rejection.of(
         Code.INVALID_OVERRIDE,
-        f"The override {name} is '{printable(value)}', but it needs to be {RULES[name].needed}.",
+        f"The override {name} is '{printable(value)}', but it must be {RULES[name].requirement}.",
     )
 
 
 def _suggest_override(name: str) -> str | None:
     """Find the override that a key such as ``image_name`` or ``editon`` was meant to be."""
     plain = re.sub(r"[^a-z]", "", name.removeprefix("x-amz-meta-"))
-    squashed = plain.removeprefix("isodrop")
+    letters = plain.removeprefix("isodrop")
     rules = {rule.replace("-", ""): rule for rule in RULES}
-    close = get_close_matches(squashed[:_MAX_NAME], rules, n=1, cutoff=_MIN_SIMILARITY)
+    close = get_close_matches(letters[:_MAX_NAME], rules, n=1, cutoff=_MIN_SIMILARITY)
     return rules[close[0]] if close else None
 
 
 def _decode_value(value: str) -> str:
-    """Decode RFC 2047, the encoding in which S3 returns metadata that are not ASCII.
+    """Decode RFC 2047, the encoding in which S3 returns metadata that is not ASCII.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata
     """

@@ -24,7 +24,7 @@ from isodrop.domain.overrides import Overrides, read_overrides
 from isodrop.iso.model import IsoContents
 from isodrop.text import clean_tag_value
 from isodrop.windows.file_names import FileName, parse_file_name
-from isodrop.windows.releases import possible_releases, release_of
+from isodrop.windows.releases import determine_release, possible_releases
 
 __all__ = [
     "FIRST_RUN",
@@ -63,7 +63,7 @@ def plan_import(
     contents : IsoContents
         The contents of the ISO.
     metadata : mapping of str to str
-        The object's user metadata, as S3 returns them.
+        The object's user metadata, as S3 returns it.
     settings : ImportSettings
         The stack's settings.
 
@@ -104,13 +104,13 @@ def _check_size(size: int, settings: ImportSettings) -> Rejection | None:
     if size < minimum * _MEGABYTE:
         return Rejection.of(
             Code.TOO_SMALL,
-            f"The ISO has {size:,} bytes; this stack imports no ISO smaller than {minimum:,} MB"
+            f"The ISO is {size:,} bytes, but the smallest that this stack imports is {minimum:,} MB"
             " (MinIsoMegabytes).",
         )
     if maximum is not None and size > maximum * _GIGABYTE:
         return Rejection.of(
             Code.TOO_LARGE,
-            f"The ISO has {size:,} bytes; this stack imports no ISO larger than {maximum:,} GB"
+            f"The ISO is {size:,} bytes, but the largest that this stack imports is {maximum:,} GB"
             " (MaxIsoGigabytes).",
         )
     return None
@@ -124,9 +124,9 @@ def _build_plan(
     file_name: FileName,
     image: SelectedImage,
 ) -> ImportPlan:
-    release = release_of(image.build, image.revision, file_name.named_release)
+    release = determine_release(image.build, image.revision, file_name.named_release)
     revision = image.revision or 0
-    languages = image.languages or _language_of(file_name)
+    languages = image.languages or _get_language(file_name)
     version = overrides.semantic_version or f"11.{image.build}.{revision}"
     template_values = {
         "edition": image.edition,
@@ -176,7 +176,7 @@ def _build_plan(
     )
 
 
-def _language_of(file_name: FileName) -> tuple[str, ...]:
+def _get_language(file_name: FileName) -> tuple[str, ...]:
     """Return the language of the file name, for an ISO without LANGUAGES."""
     return (
         ()
@@ -206,7 +206,7 @@ def _format_version(image: SelectedImage) -> str:
 
 
 def _mismatch_notes(file_name: FileName, image: SelectedImage, release: str | None) -> list[str]:
-    """List where the file name contradicts the ISO, which decides."""
+    """List where the file name contradicts the ISO, which takes precedence."""
     contents = possible_releases(image.build, image.revision)
     named_releases = (
         () if file_name.build is None else possible_releases(file_name.build, file_name.revision)
@@ -229,7 +229,7 @@ def _mismatch_notes(file_name: FileName, image: SelectedImage, release: str | No
         ),
     )
     return [
-        f"The file name says {name}, but the ISO contains {actual}; the ISO decides."
+        f"The file name says {name}, but the ISO contains {actual}; the ISO takes precedence."
         for name, actual, agreed in pairs
         if name is not None and not agreed
     ]

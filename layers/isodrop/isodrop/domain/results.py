@@ -68,7 +68,7 @@ class Outcome:
     Attributes
     ----------
     imported, distributed : Build or None
-        ``None`` if there is no such build, or no longer.
+        ``None`` if there is no such build (any more).
     """
 
     imported: Build | None = None
@@ -80,11 +80,11 @@ class Outcome:
 
 def started_data(run: Run) -> StartedData | None:
     """Compose the notification that a run's build has started; ``None`` if it has no build."""
-    plan, record = _plan_of(run), run.import_build
+    plan, record = _get_plan(run), run.import_build
     if plan is None or record.arn is None or record.attempt is None:
         return None
     return StartedData(
-        source=_source_of(run),
+        source=_get_source(run),
         plan=to_contract_plan(plan),
         build_arn=record.arn,
         reused=record.reused,
@@ -105,7 +105,7 @@ def progressed_data(
     if run.import_build.arn is None:
         return None
     return ProgressedData(
-        source=_source_of(run),
+        source=_get_source(run),
         build_arn=run.import_build.arn,
         distribution_arn=run.distribution.arn,
         status=status,
@@ -134,9 +134,9 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
         return _rejected(run, run.decision)
     imported = run.import_build
     if imported.failure is not None and imported.arn is None:
-        # If a build was started while the failure was recorded, the build decides: it costs money.
+        # If a build was started while the failure was recorded, the answer is about the build.
         return _from_failure(run, imported.failure)
-    plan, build = _plan_of(run), outcome.imported
+    plan, build = _get_plan(run), outcome.imported
     if imported.attempt is None or imported.arn is None or plan is None:
         return execution_failed_data(run, _NO_BUILD)
     if build is None or build.phase is not BuildPhase.SUCCEEDED:
@@ -181,7 +181,7 @@ def _succeeded_data(
     run: Run, plan: ImportPlan, attempt: AttemptKey, build: Build, now: datetime
 ) -> SucceededData:
     return SucceededData(
-        source=_source_of(run),
+        source=_get_source(run),
         plan=to_contract_plan(plan),
         build_arn=build.arn,
         distribution_arn=run.distribution.arn,
@@ -283,11 +283,11 @@ def to_contract_plan(plan: ImportPlan) -> Plan:
     )
 
 
-def _source_of(run: Run) -> Source:
+def _get_source(run: Run) -> Source:
     return to_contract_source(run.upload, run.content, run.sha256)
 
 
-def _plan_of(run: Run) -> ImportPlan | None:
+def _get_plan(run: Run) -> ImportPlan | None:
     """Get a run's plan, with the warning of the allow-list if there is one."""
     plan = run.decision
     if not isinstance(plan, ImportPlan) or run.content_note is None:
@@ -304,7 +304,7 @@ def _contract_amis(build: Build) -> tuple[ContractAmi, ...]:
 
 def _rejected(run: Run, rejection: Rejection) -> RejectedData:
     return RejectedData(
-        source=_source_of(run),
+        source=_get_source(run),
         code=rejection.code.value,
         message=rejection.message,
         remedy=rejection.remedy,
@@ -323,7 +323,7 @@ def _from_failure(run: Run, failure: Failure) -> Data:
 def _build_failed(run: Run, build: Build | None) -> FailedData:
     """Compose the answer of a run whose build failed."""
     if build is None:
-        message = f"Image Builder no longer knows the build {run.import_build.arn}."
+        message = f"The build {run.import_build.arn} no longer exists in Image Builder."
         return _failed(run, Code.BUILD_GONE, message)
     code = {
         "FAILED": Code.BUILD_FAILED,
@@ -340,7 +340,7 @@ def _distribution_failed(
 ) -> FailedData:
     """Compose the answer of a run whose image was not distributed."""
     if distributed is None:
-        message = f"Image Builder no longer knows the distribution {run.distribution.arn}."
+        message = f"The distribution {run.distribution.arn} no longer exists in Image Builder."
     elif distributed.phase is BuildPhase.RUNNING:
         message = (
             f"The distribution was still {distributed.status} when the stack's TrackingTimeoutHours"
@@ -368,7 +368,7 @@ def _failed(
 ) -> FailedData:
     info, attempt = CODES[code], run.import_build.attempt
     return FailedData(
-        source=_source_of(run),
+        source=_get_source(run),
         code=code.value,
         message=message,
         remedy=info.remedy,

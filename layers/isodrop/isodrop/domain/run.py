@@ -105,7 +105,7 @@ class Run:
     upload : Upload
     decision : ImportPlan, Rejection or None
         The decision made on inspection; it never changes.
-    staging : str or None
+    multipart_id : str or None
         The id of the multipart upload that makes its copy.
     content : Content or None
         The content of its copy; it never changes.
@@ -117,8 +117,8 @@ class Run:
     answer_json : str or None
         The answer as it was, or will be, published.
     annotation_notes : tuple of str or None
-        What could not be written to AMI, object and parameters, to be published with the answer;
-        ``None`` until the annotations are done.
+        What could not be written to the AMI, the object and parameters; published with the answer.
+        ``None`` until the annotations have been made.
     answered_at : str or None
         When the publication of the answer was confirmed, ISO 8601.
     sha256 : str or None
@@ -133,7 +133,7 @@ class Run:
     claimed_at: str
     upload: Upload
     decision: ImportPlan | Rejection | None
-    staging: str | None
+    multipart_id: str | None
     content: Content | None
     import_build: BuildRecord
     distribution: BuildRecord
@@ -192,7 +192,7 @@ class Attempt:
         The build that Image Builder returned for the request.
     status : AttemptStatus
     day : str or None
-        The day whose budget it counts towards; ``None`` if it does not count.
+        The day whose budget it counts toward; ``None`` if it does not count.
     submitted_at : str or None
         When the build became known, ISO 8601.
     available_at : str or None
@@ -238,7 +238,7 @@ class ImageRecord:
         The ARN of the image build version.
     build : int
         The build number of Windows.
-    known_at : str
+    recorded_at : str
         When it was recorded, ISO 8601.
     """
 
@@ -247,10 +247,10 @@ class ImageRecord:
     number: int
     arn: str
     build: int
-    known_at: str = ""
+    recorded_at: str = ""
 
     @classmethod
-    def from_arn(cls, arn: str, build: int, known_at: str = "") -> "ImageRecord":
+    def from_arn(cls, arn: str, build: int, recorded_at: str = "") -> "ImageRecord":
         """Make a record from the ARN of an image build version.
 
         Raises
@@ -259,7 +259,7 @@ class ImageRecord:
             It is not such an ARN.
         """
         name, version, number = Arn.parse(arn).resource.removeprefix("image/").split("/")
-        return cls(name, version, int(number), arn, build, known_at)
+        return cls(name, version, int(number), arn, build, recorded_at)
 
     @property
     def sort_key(self) -> tuple[int, ...]:

@@ -61,8 +61,8 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
     Examples
     --------
     >>> from io import BytesIO
-    >>> data = b"This is no ISO."
-    >>> read_iso(lambda at, length: data[at : at + length], len(data))
+    >>> data = b"This is not an ISO."
+    >>> read_iso(lambda offset, length: data[offset : offset + length], len(data))
     Traceback (most recent call last):
     isodrop.errors.RejectedError: The object is a text file, not an ISO image; the Windows 11 ISO is needed.
     """  # noqa: E501 # the message is one line
@@ -96,15 +96,15 @@ def find_image(window: Window) -> FoundImage:
         return _find_in_volume(window, volume)
     # A known defect of ISO writers: when pycdlib removes a file from an image of genisoimage, the
     # partition stays one sector too long. An object that ends with an anchor is complete anyway.
-    short = truncated_error(window.size, volume.end, "the file system")
+    truncation = truncated_error(window.size, volume.end, "the file system")
     try:
         found = _find_in_volume(window, volume)
     except RejectedError as error:
         if error.code is Code.TRUNCATED or ends_with_anchor(window):
             raise
-        raise short from None
+        raise truncation from None
     if not ends_with_anchor(window):
-        raise short
+        raise truncation
     return found
 
 
@@ -118,18 +118,17 @@ def _find_in_volume(window: Window, volume: Volume) -> FoundImage:
         raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
             volume, "it", listing
         )
-    inside = _list_folder(window, volume, sources, _SOURCES)
-    found = _find_windows_image(window, volume, inside)
+    source_entries = _list_folder(window, volume, sources, _SOURCES)
+    found = _find_windows_image(window, volume, source_entries)
     if found is None:
         raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
-            volume, _SOURCES, inside
+            volume, _SOURCES, source_entries
         )
     return found
 
 
 def _list_folder(window: Window, volume: Volume, folder: Entry, what: str) -> list[Entry]:
-    where = folder.where
-    file = open_file(window, volume, where, folder=True, what=what, ahead=_AHEAD_OF_FOLDER)
+    file = open_file(window, volume, folder.address, folder=True, what=what, ahead=_AHEAD_OF_FOLDER)
     return list(list_entries(window, file))
 
 
@@ -139,7 +138,9 @@ def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) ->
         if entry is None:
             continue
         path = f"{_SOURCES}/{name}"
-        file = open_file(window, volume, entry.where, folder=False, what=path, ahead=_AHEAD_OF_FILE)
+        file = open_file(
+            window, volume, entry.address, folder=False, what=path, ahead=_AHEAD_OF_FILE
+        )
         if file.end > window.size:
             raise truncated_error(window.size, volume.end, "the file system")
         image = open_wim(window, file)
@@ -148,7 +149,7 @@ def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) ->
         raise RejectedError(
             Code.SPLIT_IMAGE,
             f"The Windows image on the ISO is split ({_SOURCES}/{_SPLIT} and further parts);"
-            " one whole install.wim is needed.",
+            " a complete install.wim is needed.",
         )
     return None
 
@@ -166,8 +167,8 @@ def _multi_architecture_error(
         return None
     found = []
     for folder in folders[: len(_ARCHITECTURE_FOLDERS)]:
-        inside = _find_entry(_list_folder(window, volume, folder, folder.name), _SOURCES)
-        if inside is not None and inside.is_folder:
+        sources = _find_entry(_list_folder(window, volume, folder, folder.name), _SOURCES)
+        if sources is not None and sources.is_folder:
             found.append(f"{folder.name}/{_SOURCES}")
     if len(found) < _MIN_ARCHITECTURES:
         return None

@@ -19,7 +19,7 @@ _RECOGNITION: Final = 16  # the sector at which volume structures start: ECMA-16
 _RECOGNITION_END: Final = 32
 _OTHER_BLOCKS: Final = (512, 1024, 4096)
 _TAG: Final = 16  # of a descriptor, in bytes
-_STARTS: Final = (
+_SIGNATURES: Final = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
@@ -45,9 +45,9 @@ _STARTS: Final = (
     (b"\xff\xd8\xff", "a picture"),
     (b"\x89PNG", "a picture"),
 )
-_PAGES: Final = ("<!doctype html", "<html", "<head", "<body")
-# The longer marks first: the mark of UTF-32 begins with that of UTF-16.
-_MARKS: Final = (
+_HTML_STARTS: Final = ("<!doctype html", "<html", "<head", "<body")
+# Longer marks first, because that of UTF-32 begins with that of UTF-16.
+_BYTE_ORDER_MARKS: Final = (
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -98,7 +98,7 @@ def _reject_udf(window: Window) -> RejectedError:
         if at + _TAG <= window.size:
             tag = window.read(at, _TAG, "the anchor")
             if tag[:2] == b"\x02\0" and tag[12:] == ANCHOR_SECTOR.to_bytes(4, "little"):
-                return damaged_error(f"the blocks of its file system have {block} bytes, not 2,048")
+                return damaged_error(f"the blocks of its file system are {block} bytes, not 2,048")
     if not any(window.read(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
         return only_zeros_error("the anchor of its file system")
     return damaged_error("it claims to have a UDF file system, but the anchor is missing")
@@ -139,12 +139,12 @@ def _read_iso9660(data: bytes) -> tuple[str, int] | None:
 
 def _describe_contents(data: bytes) -> str:
     head = data[:512]
-    for start, description in _STARTS:
+    for start, description in _SIGNATURES:
         if head.startswith(start):
             return description
     text = _decode_text(head)
     kinds = (
-        (text.lstrip().lower().startswith(_PAGES), "an HTML page"),
+        (text.lstrip().lower().startswith(_HTML_STARTS), "an HTML page"),
         (data[257:262] == b"ustar", "a tar archive"),
         (all(letter.isprintable() or letter in _LINE_ENDS for letter in text), "a text file"),
         (head[510:512] == b"\x55\xaa", "a disk with a boot sector"),
@@ -155,6 +155,6 @@ def _describe_contents(data: bytes) -> str:
 
 def _decode_text(head: bytes) -> str:
     """Decode as text, using the byte order mark if there is one."""
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
     # A truncated character at the end does not mean that it is not text.
     return head.decode(encoding, "replace").rstrip("\N{REPLACEMENT CHARACTER}")

@@ -35,7 +35,7 @@ class Entry:
 
     name: str
     is_folder: bool
-    where: Address
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class File:
 
 
 def open_file(
-    window: Window, volume: Volume, where: Address, *, folder: bool, what: str, ahead: int
+    window: Window, volume: Volume, address: Address, *, folder: bool, what: str, ahead: int
 ) -> File:
     """Read a file entry, extended or not, with all its allocation descriptors.
 
@@ -91,7 +91,7 @@ def open_file(
     ----------
     window : Window
     volume : Volume
-    where : Address
+    address : Address
         The address of the file entry.
     folder : bool
         Whether it must be a folder; otherwise it must be a file.
@@ -105,9 +105,9 @@ def open_file(
     RejectedError
         ``truncated`` or ``unreadable-iso``.
     """
-    at = volume.offset(where, SECTOR, what)
+    at = volume.offset(address, SECTOR, what)
     data = window.read(at, SECTOR, what, ahead=ahead)
-    tag = check_tag(data, where.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
+    tag = check_tag(data, address.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
     _, strategy, _, _, kind, flags = _ICB.unpack_from(data, 16)
     if strategy != _STRATEGY:
         raise damaged_error(f"{what} is recorded by strategy {strategy}")
@@ -123,7 +123,7 @@ def open_file(
         extents = [(at + base, length)]
     else:
         descriptors = data[base : base + length]
-        reader = _AllocationReader(window, volume, where, what, long=flags & 7 == _LONG_FORM)
+        reader = _AllocationReader(window, volume, address, what, long=flags & 7 == _LONG_FORM)
         if flags & 7 not in {_SHORT_FORM, _LONG_FORM}:
             raise damaged_error(f"{what} has allocation descriptors of an unknown form")
         extents = reader.extents(descriptors)
@@ -137,10 +137,10 @@ class _AllocationReader:
     """Reads allocation descriptors, and those in the blocks that continue them."""
 
     def __init__(
-        self, window: Window, volume: Volume, where: Address, what: str, *, long: bool
+        self, window: Window, volume: Volume, address: Address, what: str, *, long: bool
     ) -> None:
         self.window, self.volume, self.what, self.long = window, volume, what, long
-        self.partition = where.partition
+        self.partition = address.partition
         self.count = 0
         self.ended = False
 
@@ -149,15 +149,17 @@ class _AllocationReader:
         extents: list[tuple[int, int]] = []
         seen: set[Address] = set()
         while True:
-            following = self._take(descriptors, extents)
-            if following is None:
+            next_address = self._parse_descriptors(descriptors, extents)
+            if next_address is None:
                 return extents
-            if following in seen:
+            if next_address in seen:
                 raise damaged_error(f"the allocation of {self.what} is circular")
-            seen.add(following)
-            descriptors = self._continued(following)
+            seen.add(next_address)
+            descriptors = self._read_continuation(next_address)
 
-    def _take(self, descriptors: bytes, extents: list[tuple[int, int]]) -> Address | None:
+    def _parse_descriptors(
+        self, descriptors: bytes, extents: list[tuple[int, int]]
+    ) -> Address | None:
         """Parse the descriptors of one block; returns the address where they continue, if any."""
         width = 16 if self.long else 8
         for at in range(0, len(descriptors) - width + 1, width):
@@ -165,29 +167,29 @@ class _AllocationReader:
             if self.count > MAX_ALLOCATIONS:
                 raise damaged_error(f"{self.what} is in more than {MAX_ALLOCATIONS} extents")
             if self.long:
-                raw, where = parse_long_address(descriptors, at)
+                raw, address = parse_long_address(descriptors, at)
             else:
                 raw, block = _SHORT.unpack_from(descriptors, at)
-                where = Address(block, self.partition)
+                address = Address(block, self.partition)
             kind, length = raw >> 30, raw & _LENGTH
             if not length:
                 return None  # the first descriptor with length 0 ends them: ECMA-167 4/12
             if kind == _CONTINUED:
-                return where
+                return address
             # An extent that ends within a block is the last recorded one; only allocated extents
             # may follow: 4/12.1.
             if self.ended and kind != _ALLOCATED:
                 raise damaged_error(f"an extent of {self.what} ends within a block")
             self.ended |= bool(length % SECTOR)
-            at_byte = -1 if kind == _NEITHER else self.volume.offset(where, length, self.what)
+            at_byte = -1 if kind == _NEITHER else self.volume.offset(address, length, self.what)
             extents.append((at_byte if kind == _RECORDED else -1, length))
         return None
 
-    def _continued(self, where: Address) -> bytes:
+    def _read_continuation(self, address: Address) -> bytes:
         """Read the descriptors of an allocation extent (ECMA-167 4/14.5)."""
         what = f"allocation extent of {self.what}"
-        data = self.window.read(self.volume.offset(where, SECTOR, what), SECTOR, what)
-        check_tag(data, where.block, (ALLOCATION,), what)
+        data = self.window.read(self.volume.offset(address, SECTOR, what), SECTOR, what)
+        check_tag(data, address.block, (ALLOCATION,), what)
         length = int.from_bytes(data[20:24], "little")
         if 24 + length > SECTOR:
             raise damaged_error(f"the {what} is larger than a block")
@@ -195,7 +197,7 @@ class _AllocationReader:
 
 
 def _check_no_overlap(extents: list[tuple[int, int]], what: str) -> None:
-    """Reject extents that share blocks, which occur only in malicious files."""
+    """Reject extents that share blocks; only malicious files have them."""
     end = 0
     for offset, length in sorted(extents):
         if offset < 0:
@@ -220,7 +222,7 @@ def _merge_adjacent(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]
 
 
 def list_entries(window: Window, folder: File) -> Iterator[Entry]:
-    """Yield the names in a folder, each one checked, without deleted ones and the parent.
+    """Yield the entries of a folder, except deleted ones and the parent, after checking each.
 
     Raises
     ------
@@ -228,7 +230,7 @@ def list_entries(window: Window, folder: File) -> Iterator[Entry]:
         ``truncated`` or ``unreadable-iso``.
     """
     if folder.size > MAX_FOLDER:
-        raise damaged_error(f"{folder.what} has {folder.size:,} bytes, more than {MAX_FOLDER:,}")
+        raise damaged_error(f"{folder.what} is {folder.size:,} bytes, more than {MAX_FOLDER:,}")
     data = folder.read(window, 0, folder.size)
     at = 0
     while at < len(data):
@@ -240,10 +242,10 @@ def list_entries(window: Window, folder: File) -> Iterator[Entry]:
         if end > len(data):
             raise damaged_error(f"{folder.what} ends within a name")
         # The location in the tag is not checked: a name is found through its folder, and no other
-        # reader compares the location, so writers may have it wrong unnoticed.
+        # reader compares the location, so a wrong one goes unnoticed.
         check_tag(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")
         if not flags & (_DELETED | _PARENT):
-            _, where = parse_long_address(data, at + 20)
+            _, address = parse_long_address(data, at + 20)
             encoded = data[name : name + length]
-            yield Entry(decode_compressed(encoded), bool(flags & _IS_FOLDER), where)
+            yield Entry(decode_compressed(encoded), bool(flags & _IS_FOLDER), address)
         at = end

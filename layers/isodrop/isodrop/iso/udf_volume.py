@@ -84,7 +84,7 @@ def check_tag(data: bytes, location: int | None, wanted: Collection[int], what: 
     RejectedError
         ``unreadable-iso``.
     """
-    identifier, _, checksum, _, crc, length, where = _TAG.unpack_from(data)
+    identifier, _, checksum, _, crc, length, block = _TAG.unpack_from(data)
     at = "" if location is None else f" at block {location:,}"
     if identifier not in wanted:
         if not any(data):
@@ -94,8 +94,8 @@ def check_tag(data: bytes, location: int | None, wanted: Collection[int], what: 
         raise damaged_error(f"the {what}{at} has a wrong checksum")
     if length > len(data) - 16 or crc_hqx(data[16 : 16 + length], 0) != crc:
         raise damaged_error(f"the {what}{at} has a wrong CRC")
-    if location not in {None, where}:
-        raise damaged_error(f"the {what}{at} claims to be at block {where:,}")
+    if location not in {None, block}:
+        raise damaged_error(f"the {what}{at} claims to be at block {block:,}")
     return int(identifier)
 
 
@@ -168,7 +168,7 @@ def _read_volume(window: Window, length: int, sector: int) -> Volume:
     if logical is None:
         raise damaged_error("it has no logical volume descriptor")
     if int.from_bytes(logical[212:216], "little") != SECTOR:
-        raise damaged_error("its logical blocks do not have 2,048 bytes")
+        raise damaged_error("its logical blocks are not 2,048 bytes")
     if not logical[217:].startswith(b"*OSTA UDF Compliant"):
         raise damaged_error("its logical volume is not a UDF volume")
     partitions = tuple(
@@ -179,10 +179,10 @@ def _read_volume(window: Window, length: int, sector: int) -> Volume:
         partitions=partitions,
         root=Address(0, 0),
     )
-    _, where = parse_long_address(logical, 248)
-    at = volume.offset(where, SECTOR, "the file set")
+    _, address = parse_long_address(logical, 248)
+    at = volume.offset(address, SECTOR, "the file set")
     data = window.read(at, SECTOR, "the file set")
-    check_tag(data, where.block, (FILE_SET,), "file set descriptor")
+    check_tag(data, address.block, (FILE_SET,), "file set descriptor")
     _, root = parse_long_address(data, 400)
     return Volume(volume.label, partitions, root)
 
@@ -225,13 +225,13 @@ def _read_partition_map(logical: bytes) -> list[int]:
     for at in range(440, 440 + 6 * count, 6):
         if length < 6 * count or logical[at : at + 2] != b"\x01\x06":
             raise damaged_error(
-                f"its UDF has {_kind_of(logical, at)}, which Windows ISOs never have"
+                f"its UDF has {_describe_partition_map(logical, at)}, which Windows ISOs never have"
             )
         numbers.append(int.from_bytes(logical[at + 4 : at + 6], "little"))
     return numbers
 
 
-def _kind_of(logical: bytes, at: int) -> str:
+def _describe_partition_map(logical: bytes, at: int) -> str:
     """Describe a partition map that is not of type 1 (OSTA UDF 2.60, 2.2.8 to 2.2.10)."""
     name = logical[at + 5 : at + 28].rstrip(b"\0")
     return _MAPS.get(name, "a partition map of an unknown kind")

@@ -60,7 +60,7 @@ def open_wim(window: Window, file: File) -> WimImage:
     """
     what = file.what
     if file.size < HEADER_SIZE:
-        raise damaged_error(f"{what} has only {file.size} bytes")
+        raise damaged_error(f"{what} is only {file.size} bytes")
     header = file.read(window, 0, HEADER_SIZE)
     if not any(header):
         raise only_zeros_error(f"the beginning of {what}")
@@ -88,7 +88,7 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
     if parts != 1:
         raise RejectedError(
             Code.SPLIT_IMAGE,
-            f"{what} is part {part} of {parts}; one whole install.wim is needed.",
+            f"{what} is part {part} of {parts}; a complete install.wim is needed.",
         )
     if part != 1:
         raise damaged_error(f"{what} is part {part} of 1")
@@ -104,14 +104,14 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
 def _locate_xml(header: bytes, file: File) -> tuple[int, int]:
     """Return offset and length of the XML, after checking that all resources are in the file."""
     for at, name in _RESOURCES.items():
-        whole, offset, _ = _RESOURCE.unpack_from(header, at)
-        if whole & _LENGTH and offset + (whole & _LENGTH) > file.size:
+        packed_size, offset, _ = _RESOURCE.unpack_from(header, at)
+        if packed_size & _LENGTH and offset + (packed_size & _LENGTH) > file.size:
             raise damaged_error(f"the {name} of {file.what} lies outside it")
-    whole, offset, original = _RESOURCE.unpack_from(header, 0x48)
-    length, flags = whole & _LENGTH, whole >> 56
+    packed_size, offset, original_size = _RESOURCE.unpack_from(header, 0x48)
+    length, flags = packed_size & _LENGTH, packed_size >> 56
     if length > MAX_XML:
-        raise damaged_error(f"the XML of {file.what} has {length:,} bytes, more than {MAX_XML:,}")
-    if flags & _COMPRESSED or length != original:
+        raise damaged_error(f"the XML of {file.what} is {length:,} bytes, more than {MAX_XML:,}")
+    if flags & _COMPRESSED or length != original_size:
         raise damaged_error(f"the XML of {file.what} is compressed")
     if length % 2 or offset < HEADER_SIZE:
         raise damaged_error(f"the XML of {file.what} is misplaced")

@@ -39,9 +39,9 @@ _WANTED: Final = frozenset(
 # PROCESSOR_ARCHITECTURE_* of winnt.h.
 _ARCHITECTURES: Final = {0: "x86", 5: "arm", 6: "ia64", 9: "x64", 12: "arm64"}
 # The characters around a value that are not part of it, as in wimlib and 7-Zip.
-_AROUND: Final = " \t\r\n\0"
+_PADDING: Final = " \t\r\n\0"
 # NUL is not allowed in XML, but occurs at its end and around values.
-_NUL_AROUND: Final = re.compile(r"(?<=[>\s\0])\0|\0(?=[<\s\0]|\Z)")
+_PADDING_NULS: Final = re.compile(r"(?<=[>\s\0])\0|\0(?=[<\s\0]|\Z)")
 _NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _CHUNK: Final = 16 * 1024  # expat copies its input; this keeps the copies small
 
@@ -76,8 +76,8 @@ class _Parser:
             self._image(attributes.get("INDEX", ""))
         self.wanted = ""
         if self.path[:2] == _IMAGE:
-            inside = "/".join(self.path[2:])
-            self.wanted = inside if inside in _WANTED else ""
+            element = "/".join(self.path[2:])
+            self.wanted = element if element in _WANTED else ""
         self.text = ""
 
     def _image(self, index: str) -> None:
@@ -103,7 +103,7 @@ class _Parser:
         if not wanted:
             return
         values, languages = self.images[self.index]
-        text = self.text.strip(_AROUND)
+        text = self.text.strip(_PADDING)
         if wanted == _LANGUAGE:
             languages.append(text)
             if len(languages) > MAX_LANGUAGES:
@@ -127,11 +127,11 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
         _check_markup(image.xml.decode("utf-16"))
         parser.parse(image.xml)
     except (expat.ExpatError, ValueError):  # ValueError for a lone surrogate
-        raise damaged_error("the XML of its Windows image is not well formed") from None
+        raise damaged_error("the XML of its Windows image is not well-formed") from None
     if sorted(parser.images) != list(range(1, image.count + 1)):
         raise damaged_error(
-            f"the XML of its Windows image describes {len(parser.images)} images where there"
-            f" should be 1 to {image.count}"
+            f"the XML of its Windows image describes {len(parser.images)} images, which are not"
+            f" numbered from 1 to {image.count}"
         )
     return tuple(_make_edition(index, *parser.images[index]) for index in sorted(parser.images))
 
@@ -146,15 +146,15 @@ def _check_markup(text: str) -> None:
 
 
 def _clean_chunk(xml: bytes, at: int) -> bytes:
-    """Return a chunk, with white space in place of NULs around a value."""
+    """Return a chunk, with spaces in place of NULs around a value."""
     piece = xml[at : at + _CHUNK]
     if b"\0\0" not in piece:
         return piece
     # With the characters before and after the chunk, because those around a NUL matter.
-    before, behind = xml[at - 2 : at], xml[at + _CHUNK : at + _CHUNK + 2]
-    text = (before + piece + behind).decode("utf-16-le", "surrogatepass")
-    cleaned = _NUL_AROUND.sub(" ", text).encode("utf-16-le", "surrogatepass")[2:]
-    return cleaned[:-2] if behind else cleaned
+    before, after = xml[at - 2 : at], xml[at + _CHUNK : at + _CHUNK + 2]
+    text = (before + piece + after).decode("utf-16-le", "surrogatepass")
+    cleaned = _PADDING_NULS.sub(" ", text).encode("utf-16-le", "surrogatepass")[2:]
+    return cleaned[:-2] if after else cleaned
 
 
 def _make_edition(index: int, values: dict[str, str], languages: list[str]) -> Edition:

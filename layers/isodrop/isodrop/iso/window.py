@@ -20,14 +20,14 @@ usually all folders. An object that ends at or before the offset is read from 0 
 
 MAX_REQUESTS: Final = 24
 MAX_BYTES: Final = 4 << 20
-_KEPT: Final = 64 * 1024  # longer ranges are folders and XML, which are read once
+_MAX_CACHED: Final = 64 * 1024  # longer ranges are folders and XML, which are read once
 
 Observer: TypeAlias = Callable[[int, int], None]
 """Called with offset and length before each range is read."""
 
 DOWNLOAD_AGAIN: Final = (
-    "Download the ISO again, compare the file's SHA-256 with the one beside the download, and"
-    " upload it again."
+    "Download the ISO again, compare the file's SHA-256 with the one published with the"
+    " download, and upload it again."
 )
 
 
@@ -142,7 +142,7 @@ class Window:
         wanted_end = max(end, min(offset + ahead, self.size))
         stop = min((at for at, _ in self._segments if offset < at < wanted_end), default=wanted_end)
         segment = (offset, self._fetch(offset, stop - offset))
-        if len(segment[1]) <= _KEPT:
+        if len(segment[1]) <= _MAX_CACHED:
             self._segments.append(segment)
         return segment
 

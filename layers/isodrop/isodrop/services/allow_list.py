@@ -14,7 +14,7 @@ from isodrop.aws.staging import StagingBucket
 from isodrop.codes import Code
 from isodrop.domain.allow_list import AllowList, AllowListMode
 from isodrop.domain.content import Content
-from isodrop.domain.content_hash import PIECE, sha256_of
+from isodrop.domain.content_hash import PIECE, compute_sha256
 from isodrop.domain.run import Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
 from isodrop.services.staging import copy_key
@@ -62,7 +62,7 @@ class AllowListGate:
             return run
         if run.sha256 is not None and run.import_build.attempt is not None:
             return run  # it was checked before
-        sha256 = self.ledger.sha256_of(content.id) or self._hash(run, content)
+        sha256 = self.ledger.get_sha256(content.id) or self._hash(run, content)
         note = self._refusal(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
             self.ledger.record_sha256(run, sha256, None)  # for the answer
@@ -84,8 +84,8 @@ class AllowListGate:
 
     def _hash(self, run: Run, content: Content) -> str:
         key = copy_key(run)
-        etag = self.bucket.etag_of(key)
-        sha256 = sha256_of(
+        etag = self.bucket.get_etag(key)
+        sha256 = compute_sha256(
             lambda start, length: self.bucket.read(key, etag, start, length),
             content.size,
             piece=self.piece,

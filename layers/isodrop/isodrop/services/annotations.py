@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.errors import translate_errors
 from isodrop.aws.image_builder import ImageBuilder
-from isodrop.aws.s3 import has_current
+from isodrop.aws.s3 import is_current
 from isodrop.domain.build import Build
 from isodrop.domain.model import Upload
 from isodrop.domain.run import ImageRecord, Run
@@ -129,7 +129,7 @@ class Annotator:
         target = {"Bucket": upload.bucket, "Key": upload.key}
         if upload.version is not None:
             target["VersionId"] = upload.version
-        elif not has_current(self.s3, upload):
+        elif not is_current(self.s3, upload):
             return None  # the key belongs to another upload now
         try:
             with translate_errors():

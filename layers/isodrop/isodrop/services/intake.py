@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import open_object, read_scan_tag, read_text, size_of
+from isodrop.aws.s3 import get_size, open_object, read_scan_tag, read_text
 from isodrop.codes import Code, Rejection
 from isodrop.domain.build import Build
 from isodrop.domain.build_requests import UEFI_DATA_LIMIT, Request, import_request
@@ -144,7 +144,7 @@ class Intake:
     bucket, prefix : str or None, and str
         The location of uploads. An execution may be started for an object elsewhere; it is skipped.
     needs_malware_scan : bool
-        Whether to import only what GuardDuty found clean.
+        Whether to import only objects that GuardDuty found clean.
     """
 
     s3: "S3Client"
@@ -188,35 +188,35 @@ class Intake:
         TransientError, QuotaError
             Temporary; try again later.
         """
-        is_ours = upload.is_iso and self._is_here(upload)
-        if is_ours and malware_scan is not None and not upload.size:
-            upload = replace(upload, size=size_of(self.s3, upload))
-        run = self.ledger.claim(upload, execution, self.now(), request) if is_ours else None
+        is_relevant = upload.is_iso and self._is_in_upload_location(upload)
+        if is_relevant and malware_scan is not None and not upload.size:
+            upload = replace(upload, size=get_size(self.s3, upload))
+        run = self.ledger.claim(upload, execution, self.now(), request) if is_relevant else None
         if run is None:
             return IntakeResult(NextStep.SKIP)
         if run.answer_json is None and run.import_build.arn is not None:
             return IntakeResult(NextStep.TRACK, run.import_build.arn)
         if run.answer_json is not None or run.import_build.failure is not None:
-            # The sweep answered while this execution had ended; it was redriven afterwards.
+            # This execution ended, the sweep answered, and then the execution was redriven.
             return IntakeResult(NextStep.REPORT)
         try:
-            staging = None
+            multipart_id = None
             if run.decision is None:
-                run, staging = self._decide(run, malware_scan)
+                run, multipart_id = self._decide(run, malware_scan)
             elif self.ledger.is_cancellation_requested(run):
-                # A new decision or attempt is not written if it was, but these are.
+                # Writing a decision or an attempt checks this, but here the decision exists.
                 raise PermanentError(CANCELLED.message, code=CANCELLED.code)
             if not isinstance(run.decision, ImportPlan):
                 return IntakeResult(NextStep.REPORT)
-            return IntakeResult(NextStep.TRACK, self._import(run, run.decision, staging))
+            return IntakeResult(NextStep.TRACK, self._import(run, run.decision, multipart_id))
         except (RejectedError, PermanentError) as error:
             run = self.ledger.record_failure(run, Failure(error.code, str(error)))
             self.stager.discard_copy(run)
             return IntakeResult(NextStep.REPORT)
 
-    def _import(self, run: Run, plan: ImportPlan, staging: str | None) -> str | None:
+    def _import(self, run: Run, plan: ImportPlan, multipart_id: str | None) -> str | None:
         """Stage and submit an accepted upload; returns the ARN of its build."""
-        staged = self.stager.stage_upload(run, plan, staging)
+        staged = self.stager.stage_upload(run, plan, multipart_id)
         run = self.gate.check(staged.run, staged.content)
         task = ImportTask(
             run=run,
@@ -246,13 +246,13 @@ class Intake:
             return self.stager.begin(run, decision)
         return self.ledger.record_decision(run, decision), None
 
-    def _is_here(self, upload: Upload) -> bool:
+    def _is_in_upload_location(self, upload: Upload) -> bool:
         """Whether an upload is in the stack's bucket and prefix."""
         bucket = self.bucket or upload.bucket
         return upload.bucket == bucket and upload.key.startswith(self.prefix)
 
     def _check_malware_scan(self, upload: Upload, result: str | None) -> Rejection | None:
-        """Reject what is not clean; without a scan event, the object's tag has the result."""
+        """Reject an object that is not clean. If no event has the scan's result, its tag has it."""
         if result is None and self.needs_malware_scan:
             result = read_scan_tag(self.s3, upload)
             if result is None:

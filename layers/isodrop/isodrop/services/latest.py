@@ -66,7 +66,7 @@ class LatestParameters:
         published : Build, optional
             The build of an answer, if it was read and its AMIs were found just now.
         is_new : bool
-            Whether the answer is the first that names it, so that no parameter does.
+            Whether no earlier answer named the image, so that no parameter names it yet.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class LatestParameters:
     ) -> str | None:
         """Find the AMI of the highest version that is AVAILABLE and whose AMI exists.
 
-        What is ``known`` is not read again, such as the results of earlier rounds.
+        Images in ``known``, such as those of earlier rounds, are not read again.
         """
         for image in images:
             if image.arn in known:
@@ -161,6 +161,6 @@ class LatestParameters:
         return build.status == "AVAILABLE" and self.builder.amis_exist(build)
 
     def _retire(self, image: ImageRecord) -> None:
-        # Before that, EC2 may not return the AMI of an image that exists.
-        if self.now() - datetime.fromisoformat(image.known_at) >= SETTLING_TIME:
+        # EC2 may not return the AMI of an image that is newer, although it exists.
+        if self.now() - datetime.fromisoformat(image.recorded_at) >= SETTLING_TIME:
             self.ledger.retire(image)

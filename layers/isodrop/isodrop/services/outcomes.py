@@ -11,7 +11,7 @@ from isodrop.domain.build import Build, BuildPhase
 from isodrop.domain.results import Outcome
 from isodrop.domain.run import AttemptKey, Run
 from isodrop.errors import PermanentError, TransientError
-from isodrop.services.submission import get_build_of, is_just_available, is_just_submitted
+from isodrop.services.submission import get_attempt_build, is_just_available, is_just_submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class OutcomeReader:
         if build is None or build.phase is not BuildPhase.SUCCEEDED:
             return Outcome(build)
         if self._is_settling(record.attempt, build):
-            raise TransientError(f"the AMIs of {build.arn} are new, and EC2 does not know them yet")
+            raise TransientError(
+                f"the AMIs of {build.arn} are new, and EC2 does not return them yet"
+            )
         distribution = run.distribution
         if not build.amis or distribution.arn is None or distribution.attempt is None:
             return Outcome(build)
@@ -69,7 +71,9 @@ class OutcomeReader:
         return build.phase is BuildPhase.SUCCEEDED and self._is_settling(record.attempt, build)
 
     def _get_build(self, arn: str, key: AttemptKey) -> Build | None:
-        return get_build_of(self.builder, arn, lambda: self.ledger.get_attempt(key), self.now())
+        return get_attempt_build(
+            self.builder, arn, lambda: self.ledger.get_attempt(key), self.now()
+        )
 
     def _is_settling(self, key: AttemptKey, build: Build) -> bool:
         try:

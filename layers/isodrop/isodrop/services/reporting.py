@@ -47,14 +47,14 @@ class Reporter:
     outcomes : OutcomeReader
         Reads how builds ended.
     annotator : Annotator
-        Writes the answer to the tags of AMI and object, and to parameters.
+        Writes the answer to the tags of the AMI and the object, and to parameters.
     stager : Stager
         Deletes copies that are no longer needed.
     stack : str
         The stack's name, which every event contains.
     now : callable
         Returns the current time, with a time zone.
-    count : callable
+    record_answer : callable
         Called at least once per answer with the run, its answer and the time of publication.
     """
 
@@ -65,7 +65,7 @@ class Reporter:
     stager: Stager
     stack: str
     now: Callable[[], datetime]
-    count: Callable[[Run, Event, datetime], None] = lambda _run, _answer, _now: None
+    record_answer: Callable[[Run, Event, datetime], None] = lambda _run, _answer, _now: None
 
     def get_run(
         self, upload: Upload, execution: str, request: RunRequest = FIRST_RUN
@@ -158,11 +158,11 @@ class Reporter:
         event = event.with_notes(run.annotation_notes or ())
         self._publish(event, run)
         # Before the ledger marks it as answered: if interrupted, it is published and counted again.
-        self.count(run, event, self.now())
+        self.record_answer(run, event, self.now())
         run = self.ledger.mark_answered(run, timestamp(self.now()))
         if not run.import_build.reused:  # otherwise it was deleted when another build was joined
-            is_over = build is not None and build.phase is not BuildPhase.RUNNING
-            self.stager.discard_copy(run, is_over=is_over)
+            is_unused = build is not None and build.phase is not BuildPhase.RUNNING
+            self.stager.discard_copy(run, is_unused=is_unused)
         return event
 
     def _record_answer(
@@ -184,13 +184,13 @@ class Reporter:
             ended = ended_builds(run, outcome, data)
         else:
             data = execution_failed_data(run, caught)
-        event = make_event(run, data, self.stack, self.now()).fitted()
+        event = make_event(run, data, self.stack, self.now()).trim_amis()
         now = timestamp(self.now())
         run, is_new = self.ledger.record_answer(run, _serialize(event), ended, now)
         return run, outcome.imported, is_new
 
     def _annotate(self, run: Run, answer: Event, build: Build | None, *, is_new: bool) -> Run:
-        """Annotate AMI, object and parameters if the answer is new; record the notes.
+        """Annotate the AMI, the object and parameters if the answer is new; record the notes.
 
         Only once: if this step ended the function, for example by a timeout, it could do so again.
         """

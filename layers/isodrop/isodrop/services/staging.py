@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
-from isodrop.aws.s3 import object_gone, open_object
-from isodrop.aws.staging import NoUploadError, StagingBucket, content_of
+from isodrop.aws.s3 import object_gone_error, open_object
+from isodrop.aws.staging import NoMultipartUploadError, StagingBucket, make_content
 from isodrop.domain.build import BuildPhase
 from isodrop.domain.content import PART_SIZE, Content, plan_parts, staging_key
 from isodrop.domain.model import ImportPlan
@@ -25,7 +25,7 @@ from isodrop.services.submission import is_just_submitted
 from isodrop.text import timestamp
 
 _ROUNDS: Final = 3
-"""How often a copy is restarted in one invocation, if another one ended its multipart upload."""
+"""How many times an invocation tries to make a copy while others end its multipart upload."""
 
 
 class StagedUpload(NamedTuple):
@@ -84,24 +84,24 @@ class Stager:
             Temporary; nothing is recorded.
         """
         key = copy_key(run)
-        staging = self.bucket.create_upload(key)
+        multipart_id = self.bucket.create_multipart_upload(key)
         try:
-            run = self.ledger.record_decision(run, plan, staging)
+            run = self.ledger.record_decision(run, plan, multipart_id)
         except PermanentError:
-            self._abort(key, staging)
+            self._abort(key, multipart_id)
             raise
-        if run.staging == staging:
-            return run, staging
-        self._abort(key, staging)
+        if run.multipart_id == multipart_id:
+            return run, multipart_id
+        self._abort(key, multipart_id)
         return run, None
 
-    def _abort(self, key: str, upload_id: str) -> None:
+    def _abort(self, key: str, multipart_id: str) -> None:
         """Abort a multipart upload that is not needed; if this fails, the sweep aborts it."""
         with suppress(TransientError, PermanentError):
-            self.bucket.abort_upload(key, upload_id)
+            self.bucket.abort_multipart_upload(key, multipart_id)
 
     def stage_upload(
-        self, run: Run, plan: ImportPlan, new_upload: str | None = None
+        self, run: Run, plan: ImportPlan, new_multipart_id: str | None = None
     ) -> StagedUpload:
         """Copy an accepted upload, unless that was done before.
 
@@ -109,7 +109,7 @@ class Stager:
         ----------
         run : Run
         plan : ImportPlan
-        new_upload : str, optional
+        new_multipart_id : str, optional
             The multipart upload that this invocation has started, and that has no parts yet.
 
         Raises
@@ -123,25 +123,27 @@ class Stager:
         """
         if run.content is not None and run.import_build.attempt is not None:
             return StagedUpload(run, run.content, is_seen=False)
-        run, content = self.ensure_copy(run, new_upload)
+        run, content = self.ensure_copy(run, new_multipart_id)
         if run.upload.version is None:
             self._inspect_copy(run, plan)
         return StagedUpload(run, content, is_seen=True)
 
-    def ensure_copy(self, run: Run, new_upload: str | None = None) -> tuple[Run, Content]:
+    def ensure_copy(self, run: Run, new_multipart_id: str | None = None) -> tuple[Run, Content]:
         """Make the copy if it does not exist; raises as :meth:`stage_upload`."""
         key = copy_key(run)
         if run.content is not None and self.bucket.has_copy(key, run.content):
             return run, run.content
-        is_new = new_upload is not None and run.staging == new_upload
-        if run.staging is None:
+        is_new = new_multipart_id is not None and run.multipart_id == new_multipart_id
+        if run.multipart_id is None:
             run, is_new = self._begin(run, key)
         for _ in range(_ROUNDS):
             try:
                 return self._copy(run, key, is_new=is_new)
-            except NoUploadError:
+            except NoMultipartUploadError:
                 run, is_new = self._begin(run, key)
-        raise TransientError("another invocation ended the multipart upload; it is started again")
+        raise TransientError(
+            "another invocation keeps ending the multipart upload; the copy is made again later"
+        )
 
     def _begin(self, run: Run, key: str) -> tuple[Run, bool]:
         """Begin a multipart upload that replaces the run's, unless another invocation did.
@@ -151,24 +153,24 @@ class Stager:
         Run and bool
             The updated run, and whether its multipart upload is the one started here.
         """
-        upload_id = self.bucket.create_upload(key)
-        updated = self.ledger.record_staging(run, upload_id, run.staging)
-        if updated.staging is None:
+        multipart_id = self.bucket.create_multipart_upload(key)
+        updated = self.ledger.record_multipart_id(run, multipart_id, run.multipart_id)
+        if updated.multipart_id is None:
             raise TransientError("the ledger does not contain the new multipart upload")
-        if updated.staging != upload_id:
-            self.bucket.abort_upload(key, upload_id)
-        return updated, updated.staging == upload_id
+        if updated.multipart_id != multipart_id:
+            self.bucket.abort_multipart_upload(key, multipart_id)
+        return updated, updated.multipart_id == multipart_id
 
     def _copy(self, run: Run, key: str, *, is_new: bool) -> tuple[Run, Content]:
-        upload, upload_id = run.upload, str(run.staging)
+        upload, multipart_id = run.upload, str(run.multipart_id)
         parts = plan_parts(upload.size, self.part_size)
-        copied = self.bucket.copy_parts(upload, key, upload_id, parts, is_new=is_new)
-        content = content_of(copied, upload.size, self.part_size)
+        copied = self.bucket.copy_parts(upload, key, multipart_id, parts, is_new=is_new)
+        content = make_content(copied, upload.size, self.part_size)
         run = self.ledger.record_content(run, content)
         if run.content != content:
             # Other bytes with the same ETag: without versions, and made on purpose.
-            raise object_gone(upload.bucket, upload.key, "replaced")
-        self.bucket.complete_upload(key, upload_id, copied, content)
+            raise object_gone_error(upload.bucket, upload.key, "replaced")
+        self.bucket.complete_multipart_upload(key, multipart_id, copied, content)
         return run, content
 
     def _inspect_copy(self, run: Run, plan: ImportPlan) -> None:
@@ -185,7 +187,7 @@ class Stager:
         except RejectedError:
             is_the_same = False
         if not is_the_same:
-            raise object_gone(run.upload.bucket, run.upload.key, "replaced")
+            raise object_gone_error(run.upload.bucket, run.upload.key, "replaced")
 
     def is_ready(self, run: Run, attempt: Attempt) -> bool:
         """Whether the copy that an attempt's request names exists.
@@ -206,27 +208,27 @@ class Stager:
 
     # ------------------------------------------------------------------ deletion
 
-    def discard_copy(self, run: Run, *, is_over: bool = False) -> None:
+    def discard_copy(self, run: Run, *, is_unused: bool = False) -> None:
         """Delete a run's copy if it is no longer needed; if this fails, the sweep deletes it.
 
         Parameters
         ----------
         run : Run
             The run as it is in the ledger.
-        is_over : bool
-            Whether the caller knows that no import reads it; otherwise that is found out.
+        is_unused : bool
+            Whether the caller knows that no import reads it; otherwise this is checked.
         """
-        if run.staging is None:
+        if run.multipart_id is None:
             return
         with suppress(TransientError, PermanentError):
-            if not is_over and not self.is_over(run):
+            if not is_unused and not self.is_copy_unused(run):
                 return
             if run.content is None:
-                self.bucket.abort_upload(copy_key(run), run.staging)
+                self.bucket.abort_multipart_upload(copy_key(run), run.multipart_id)
             else:
                 self.bucket.delete_copy(copy_key(run))
 
-    def is_over(self, run: Run, *, search: bool = False) -> bool:
+    def is_copy_unused(self, run: Run, *, search: bool = False) -> bool:
         """Whether it is certain that no import reads, or will read, a run's copy.
 
         Only an attempt that the run created names it, and such a run is bound to that attempt.

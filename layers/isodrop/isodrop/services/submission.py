@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import CODES, Code
-from isodrop.domain.budget import BuildLimits, day_of
+from isodrop.domain.budget import BuildLimits, budget_day
 from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
 from isodrop.domain.build_requests import Request
 from isodrop.domain.ids import client_token
@@ -132,13 +132,13 @@ class BuildSubmitter:
                 linked = created
             key = linked.build(task.kind).attempt
             if key is None:
-                raise TransientError("the run was stopped in the meantime; it is read again")
+                raise TransientError("the run was stopped in the meantime; this is retried")
             # Another invocation for the same run may have linked another attempt first.
             return linked, attempt if key == attempt.key else self.ledger.get_attempt(key)
         raise TransientError("several runs of the same import compete; this one is retried")
 
     def _reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
-        """Return the last attempt if the run can use it: its own, running, or succeeded."""
+        """Return the last attempt if the run can use it: its own, or one that runs or succeeded."""
         if attempt.belongs_to(run):
             return attempt
         try:
@@ -156,13 +156,13 @@ class BuildSubmitter:
 
     def _is_usable(self, attempt: Attempt, build_arn: str, task: BuildTask) -> bool:
         """Whether an attempt's build is running, or its result exists."""
-        build = get_build_of(self.builder, build_arn, lambda: attempt, self.now())
+        build = get_attempt_build(self.builder, build_arn, lambda: attempt, self.now())
         if build is None or build.phase is BuildPhase.FAILED:
             return False
         if build.phase is BuildPhase.RUNNING or task.has_result(build):
             return True
         if is_just_available(self.ledger, attempt, build, self.now()):
-            raise TransientError(f"EC2 does not know the AMIs of {build_arn} yet; they are new")
+            raise TransientError(f"EC2 does not return the AMIs of {build_arn} yet; they are new")
         return False
 
     def _new_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> Attempt:
@@ -191,7 +191,7 @@ class BuildSubmitter:
             request=task.make_request(token, tags),
             build_arn=None,
             status=AttemptStatus.PREPARED,
-            day=day_of(self.now()) if is_limited else None,
+            day=budget_day(self.now()) if is_limited else None,
         )
 
     def _submit_once(self, attempt: Attempt, task: BuildTask) -> str:
@@ -227,7 +227,7 @@ class BuildSubmitter:
             raise
 
 
-def get_build_of(
+def get_attempt_build(
     builder: ImageBuilder, build_arn: str, read_attempt: Callable[[], Attempt], now: datetime
 ) -> Build | None:
     """Get the build of an attempt; ``None`` if it no longer exists.
@@ -247,7 +247,7 @@ def get_build_of(
     """
     build = builder.get_build(build_arn)
     if build is None and is_just_submitted(read_attempt(), now):
-        raise TransientError(f"Image Builder does not know {build_arn} yet; it is new")
+        raise TransientError(f"Image Builder does not return {build_arn} yet; it is new")
     return build
 
 

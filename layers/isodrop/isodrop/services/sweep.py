@@ -25,9 +25,9 @@ from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
 from isodrop.domain import ids
 from isodrop.domain.arn import Arn
-from isodrop.domain.budget import day_of
+from isodrop.domain.budget import budget_day
 from isodrop.domain.build import BuildPhase
-from isodrop.domain.content import run_of_key
+from isodrop.domain.content import parse_staging_key
 from isodrop.domain.model import Upload
 from isodrop.domain.run import CANCELLED, BuildKind, Failure, Run, RunState
 from isodrop.domain.sweep_summary import SweepSummary
@@ -53,7 +53,7 @@ when its upload was started, and the bucket aborts uploads after seven days.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
 COPY_AGE: Final = timedelta(days=8)
 """Age at which a copy is deleted in any case: an execution ends after seven days. The lifecycle
-rule of the bucket has the same number."""
+rule of the bucket uses the same number of days."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
 MAX_PAGES: Final = 20
@@ -162,7 +162,7 @@ class Sweeper:
                 if summary.answered >= MAX_ANSWERS or not self.has_time():
                     summary.complete = False
                     return after
-                with self._isolate_errors(summary, run.upload_id, run.upload):
+                with self._log_upload_errors(summary, run.upload_id, run.upload):
                     self._resolve(run, summary)
                 after = cursor_for(run)
         return None
@@ -206,10 +206,10 @@ class Sweeper:
         execution = self.executions.describe_execution(run.execution_arn)
         if execution is None:
             return "The execution that tracked this upload no longer exists in Step Functions."
-        if not execution.is_over:
+        if not execution.has_ended:
             return None
         cause = f": {execution.error}" if execution.error else "."
-        return f"The execution that tracked this upload is {execution.status}{cause}"
+        return f"The execution that tracked this upload ended with status {execution.status}{cause}"
 
     def _link_build_of_attempt(self, run: Run) -> Run:
         """Link the run to the build of its attempt, if the execution did not."""
@@ -260,7 +260,7 @@ class Sweeper:
             if not self.has_time():
                 summary.complete = False
                 return {"name": last}
-            with self._isolated(summary, {"latest": parameter}):
+            with self._log_errors(summary, {"latest": parameter}):
                 try:
                     latest.update(name, build, self._check_time)
                 except _NoTimeError:
@@ -282,19 +282,19 @@ class Sweeper:
             if not self.has_time():
                 summary.complete = False
                 return
-            with self._isolated(summary, {"copy": staged.key}):
+            with self._log_errors(summary, {"copy": staged.key}):
                 if self.now() - staged.since >= COPY_AGE or self._is_unneeded(staged.key):
                     stager.bucket.remove(staged)
                     summary.removed += 1
                     self.log("removed", {"copy": staged.key})
 
     def _is_unneeded(self, key: str) -> bool:
-        owner = run_of_key(key)
+        owner = parse_staging_key(key)
         run = None if owner is None else self.ledger.get_run(*owner)
         if run is None or run.answered_at is None:
             return False  # an unknown run, or one without an answer
         age = self.now() - datetime.fromisoformat(run.answered_at)
-        return age >= self.min_age and self.reporter.stager.is_over(run, search=True)
+        return age >= self.min_age and self.reporter.stager.is_copy_unused(run, search=True)
 
     # ------------------------------------------------------------------ the budget
 
@@ -305,13 +305,13 @@ class Sweeper:
             if not self.has_time():
                 summary.complete = False
                 return
-            with self._isolated(summary, {"import": attempt.import_key}):
+            with self._log_errors(summary, {"import": attempt.import_key}):
                 if not auditor.is_under_way(attempt, self.now()):
                     self.ledger.release(attempt)
                     summary.released += 1
                     fields = {"import": attempt.import_key, "attempt": attempt.number}
                     self.log("released", fields)
-        use = self.ledger.read_budget_use(day_of(self.now()))
+        use = self.ledger.read_budget_use(budget_day(self.now()))
         summary.builds_at_once, summary.builds_today = use.at_once, use.today
 
     # ------------------------------------------------------------------ uploads without a run
@@ -342,7 +342,7 @@ class Sweeper:
                 if summary.started >= MAX_STARTS or not self.has_time():
                     summary.complete = False
                     return page_start
-                with self._isolate_errors(summary, upload_id, upload):
+                with self._log_upload_errors(summary, upload_id, upload):
                     self._start(upload_id, upload, uploaded_at, summary)
             if not page["IsTruncated"]:
                 return None
@@ -385,14 +385,14 @@ class Sweeper:
         summary.errors += 1
         self.log("unreadable", {**error.key, "error": str(error)})
 
-    def _isolate_errors(
+    def _log_upload_errors(
         self, summary: SweepSummary, upload_id: str, upload: Upload
     ) -> AbstractContextManager[None]:
         """Log an error with one upload, and continue with the others."""
-        return self._isolated(summary, {"uploadId": upload_id, "key": upload.key})
+        return self._log_errors(summary, {"uploadId": upload_id, "key": upload.key})
 
     @contextmanager
-    def _isolated(self, summary: SweepSummary, what: Mapping[str, str]) -> Iterator[None]:
+    def _log_errors(self, summary: SweepSummary, what: Mapping[str, str]) -> Iterator[None]:
         """Log an error with one item, and continue with the others."""
         try:
             yield

@@ -121,7 +121,7 @@ _UNKNOWN: Final = NamePattern("renamed", "")
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A normalized name: in lower case, without numbers that are ignored.
+    """A normalized name: in lowercase, without numbers that are ignored.
 
     Attributes
     ----------
@@ -318,7 +318,8 @@ def _determine_windows(
     if build is not None:
         return "11" if build >= FIRST_WINDOWS_11_BUILD else "10"
     if word is not None and word.startswith("LTS"):
-        return "10" if word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"  # or 24H2
+        # As text, "24H2" sorts after "2024".
+        return "10" if word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"
     return None
 
 

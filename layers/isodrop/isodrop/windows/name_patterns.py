@@ -194,7 +194,7 @@ NOT_WINDOWS: Final = frozenset({"languages", "inbox-apps", "kit", "drivers"})
 MULTILINGUAL: Final = frozenset({"languages", "inbox-apps"})
 LTSC: Final = frozenset({"ltsc", "ltsc-eval", "iot-ltsc"})
 
-# One pattern for each fact, for the stem in lower case. All repetitions are bounded and none is
+# One pattern for each fact, for the stem in lowercase. All repetitions are bounded and none is
 # nested, so that no name causes catastrophic backtracking.
 COPY_SUFFIX: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)[_-][1-9]"
 IGNORED_NUMBERS: Final = (

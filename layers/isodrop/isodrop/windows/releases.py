@@ -101,7 +101,8 @@ _22H2_ENDS: Final = (
 )
 
 # 23H2 is an enablement package for 22H2. By Microsoft's design its ISOs contain the build 22621,
-# from the first revision of 23H2 on. The last revision of 22H2 is that of its end of servicing.
+# from the first revision of 23H2 on. The last revision of 22H2 is the last one before its end of
+# servicing.
 RELEASE_RULES: Final = (
     ReleaseRule(22000, 0, MAX_REVISION, ("21H2",), _HISTORY),
     ReleaseRule(22621, 0, 2427, ("22H2",), _HISTORY),
@@ -162,7 +163,7 @@ def first_revision(build: int, release: str) -> int:
     )
 
 
-def release_of(build: int, revision: int | None, named: str | None) -> str | None:
+def determine_release(build: int, revision: int | None, named: str | None) -> str | None:
     """Return the release of an ISO, from its build and revision and, if needed, its file name.
 
     Parameters
@@ -182,9 +183,9 @@ def release_of(build: int, revision: int | None, named: str | None) -> str | Non
 
     Examples
     --------
-    >>> release_of(22621, 3447, "23H2"), release_of(22621, 3447, None)
+    >>> determine_release(22621, 3447, "23H2"), determine_release(22621, 3447, None)
     ('23H2', None)
-    >>> release_of(22621, 525, "23H2"), release_of(26100, 1742, "25H2")
+    >>> determine_release(22621, 525, "23H2"), determine_release(26100, 1742, "25H2")
     ('22H2', '24H2')
     """
     possible = possible_releases(build, revision)
@@ -192,17 +193,17 @@ def release_of(build: int, revision: int | None, named: str | None) -> str | Non
         return possible[0]
     if possible:
         return named if named in possible else None
-    # A build newer than this table: a release of the table would contradict it.
+    # A build that is not in the table: it cannot be a release that the table has.
     fits = named is not None and _CLIENT_LABEL.fullmatch(named) is not None
     return named if fits and named not in CLIENT_RELEASES.values() else None
 
 
-def describe_rule(build: int) -> str:
+def describe_release(build: int) -> str:
     """Describe the Windows release on ISOs with a build number.
 
     Examples
     --------
-    >>> describe_rule(19041), describe_rule(26100), describe_rule(27842)
+    >>> describe_release(19041), describe_release(26100), describe_release(27842)
     ('Windows 10, build 19041 (2004 to 22H2)', 'Windows 11, build 26100 (24H2)', 'build 27842')
     """
     release = _WINDOWS_10_RELEASES.get(build) or " or ".join(possible_releases(build))
