@@ -190,7 +190,7 @@ def test_the_runbook_answers_an_upload_without_an_event(
     # When
     try:
         results = follow(section, RULE=rule)
-        state = events.describe_release(Name=rule)["State"]
+        state = events.describe_rule(Name=rule)["State"]
     finally:
         events.enable_rule(Name=rule)
     # Then

@@ -123,7 +123,7 @@ def _gets_builds(state: Mapping[str, Any]) -> bool:
 def rule_pattern(session: Any, stack: Stack) -> tuple[str, bool]:
     """Put the rule's pattern into a disabled rule, and delete that."""
     client = session.client("events")
-    pattern = client.describe_release(Name=stack.resources["UploadRule"])["EventPattern"]
+    pattern = client.describe_rule(Name=stack.resources["UploadRule"])["EventPattern"]
     name = f"isodrop-probe-{uuid.uuid4().hex[:12]}"
     try:
         client.put_rule(Name=name, EventPattern=pattern, State="DISABLED")

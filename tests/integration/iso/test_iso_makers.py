@@ -141,7 +141,7 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
     "mkudffs, blocks of 512": (
         _mkudffs("--blocksize=512"),
         Code.UNREADABLE_ISO,
-        "have 512 bytes, not 2,048",
+        "are 512 bytes, not 2,048",
     ),
 }
 

@@ -41,10 +41,10 @@ class Service:
 
 def test_a_pattern_that_is_too_complex_differs_and_leaves_no_rule() -> None:
     refusal = InvalidEventPatternException("Rule is too complex")
-    service = Service(describe_release={"EventPattern": "{}"}, put_rule=refusal)
+    service = Service(describe_rule={"EventPattern": "{}"}, put_rule=refusal)
     point = Probe("rule", "accepted", rule_pattern).point(service, STACK)
     assert (point.result, point.observed) == (DIFFERS, "Rule is too complex")
-    assert service.asked == ["describe_release", "put_rule", "delete_rule"]
+    assert service.asked == ["describe_rule", "put_rule", "delete_rule"]
 
 
 def test_parts_without_checksums_differ_and_are_removed() -> None:
@@ -65,10 +65,10 @@ def test_parts_without_checksums_differ_and_are_removed() -> None:
 
 def test_a_point_without_permission_was_not_observed() -> None:
     denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeRule")
-    point = Probe("rule", "accepted", rule_pattern).point(Service(describe_release=denied), STACK)
+    point = Probe("rule", "accepted", rule_pattern).point(Service(describe_rule=denied), STACK)
     assert (point.result, "AccessDenied" in point.observed) == (NOT_OBSERVED, True)
 
 
 def test_an_expected_observation_passes() -> None:
-    service = Service(describe_release={"EventPattern": "{}"})
+    service = Service(describe_rule={"EventPattern": "{}"})
     assert Probe("rule", "accepted", rule_pattern).point(service, STACK).result == MATCHES
