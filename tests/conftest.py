@@ -11,7 +11,7 @@ LONGEST: Final = (
     "stack/test_import.py",
     "stack/test_demo.py",
     "integration/test_layer.py",
-    "integration/test_budget_resilience.py",
+    "integration/test_build_limits_resilience.py",
     "integration/test_state_machine_paths.py",
     "stack/test_local_stack.py",
     "stack/test_roles.py",

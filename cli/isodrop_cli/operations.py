@@ -14,8 +14,8 @@ from isodrop.aws.s3 import CurrentObject, get_current_upload
 from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.arn import Arn
-from isodrop.domain.budget import BudgetUse, budget_day
 from isodrop.domain.build import BuildPhase, StepCount
+from isodrop.domain.build_limits import BuildUsage, utc_day
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import RunRequest, Upload
 from isodrop.domain.run import CANCELLED, Run, RunState
@@ -403,9 +403,9 @@ class Operator:
         )
         return self.ledger.get_runs(islice(cursors, limit), self.on_unreadable)
 
-    def get_budget_use(self, now: datetime) -> BudgetUse:
-        """Read how much of the build budget is used."""
-        return self.ledger.read_budget_use(budget_day(now))
+    def get_build_usage(self, now: datetime) -> BuildUsage:
+        """Read how many builds are under way, and how many were started today."""
+        return self.ledger.read_build_usage(utc_day(now))
 
 
 def _execution_name(upload_id: str, number: int, suffix: int = 0) -> str:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from isodrop.aws.ledger import Ledger
 from isodrop.domain.model import RunRequest, Upload
 from isodrop.domain.run import ImageRecord
-from isodrop.services.annotations import INTERRUPTED_NOTE, TIME_BUDGET_SECONDS
+from isodrop.services.annotations import INTERRUPTED_NOTE, TIME_LIMIT_SECONDS
 from isodrop_local.iso_maker import business_editions, server_editions
 from tests.integration.conftest import BUCKET
 from tests.support.harness import ACCOUNT, REGION, ImportHarness, refuse
@@ -436,7 +436,7 @@ def test_when_aws_is_slow_no_further_annotation_starts(
     harness: ImportHarness,
 ) -> None:
     def slow(**_: Any) -> None:
-        harness.clock.now += TIME_BUDGET_SECONDS
+        harness.clock.now += TIME_LIMIT_SECONDS
 
     harness.builder.ec2.meta.events.register("before-call.ec2.CreateTags", slow)
 

@@ -10,7 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.ledger_items import UnreadableItemError, run_key
 from isodrop.codes import Code, Rejection
-from isodrop.domain.budget import BuildLimits
+from isodrop.domain.build_limits import BuildLimits
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import ImportPlan, RunRequest
 from isodrop.domain.planning import plan_import

@@ -16,7 +16,7 @@ from isodrop.aws.ledger_items import (
     upload_run_key,
 )
 from isodrop.codes import Code, Rejection
-from isodrop.domain.budget import BuildLimits
+from isodrop.domain.build_limits import BuildLimits
 from isodrop.domain.run import Run
 from isodrop.events import ledger_key
 from tests.integration.test_ledger import NOW, a_plan, an_attempt, claimed
@@ -97,7 +97,7 @@ def test_each_item_has_the_version_that_wrote_it(ledger: Ledger) -> None:
         "IMAGE#windows-11",
         "NAMES",
         "CONTENT#c",
-        "BUDGET",
+        "BUILDS",
     }
     assert {item["schemaVersion"] for item in items} == {SCHEMA_VERSION}
 

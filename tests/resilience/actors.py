@@ -9,7 +9,7 @@ from hashlib import md5
 from typing import Any, Final
 
 from isodrop_local.iso_maker import business_editions, make_image, server_editions
-from tests.resilience.oracle import Budget, UploadedIso
+from tests.resilience.oracle import BuildCounts, UploadedIso
 from tests.resilience.schedule import Upload
 
 TWIN_BYTE: Final = 400
@@ -101,8 +101,10 @@ def maybe_tokens(ledger: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     )
 
 
-def budget_of(ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int) -> Budget:
-    """Read the budget from the ledger's raw items."""
+def read_build_counts(
+    ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int
+) -> BuildCounts:
+    """Read the counts of builds from the ledger's raw items."""
     items = list(ledger)
     tokens, days = {}, {}
     for item in items:
@@ -112,15 +114,15 @@ def budget_of(ledger: Iterable[Mapping[str, Any]], at_once: int, per_day: int) -
             number = int(item["sk"]["S"].removeprefix("ATTEMPT#"))
             tokens[f"{import_key}#{number}"] = token
             days[token] = item["day"]["S"]
-    budget = {item["sk"]["S"]: item for item in items if item["pk"]["S"] == "BUDGET"}
-    under_way = budget.get("UNDER-WAY", {}).get("attempts", {}).get("SS", [])
-    return Budget(
+    counts = {item["sk"]["S"]: item for item in items if item["pk"]["S"] == "BUILDS"}
+    under_way = counts.get("UNDER-WAY", {}).get("attempts", {}).get("SS", [])
+    return BuildCounts(
         at_once=at_once,
         per_day=per_day,
         days=days,
         today={
             name.removeprefix("DAY#"): int(item["builds"]["N"])
-            for name, item in budget.items()
+            for name, item in counts.items()
             if name.startswith("DAY#")
         },
         under_way=frozenset(tokens[name] for name in under_way),

@@ -27,8 +27,8 @@ PARAMETERS: Final = {
     "MaxBuildsAtOnce": 1000,
     "MaxBuildsPerDay": 1000,
 }
-"""Rare polls, because six hundred executions share one emulator; and a budget that is never used
-up, so that uploads wait only for the quota of Image Builder."""
+"""Rare polls, because six hundred executions share one emulator; and limits that are never reached,
+so that uploads wait only for the quota of Image Builder."""
 TIMEOUT_SECONDS: Final = 1500.0
 
 

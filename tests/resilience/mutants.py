@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 INTAKE: Final = "layers/isodrop/isodrop/services/intake.py"
 SUBMISSION: Final = "layers/isodrop/isodrop/services/submission.py"
 DISTRIBUTION: Final = "layers/isodrop/isodrop/services/distribution.py"
-BUDGET: Final = "layers/isodrop/isodrop/aws/ledger_budget.py"
+LIMITS: Final = "layers/isodrop/isodrop/aws/ledger_limits.py"
 LEDGER: Final = "layers/isodrop/isodrop/aws/ledger.py"
 LEDGER_TABLE: Final = "layers/isodrop/isodrop/aws/ledger_table.py"
 LEDGER_WRITES: Final = "layers/isodrop/isodrop/aws/ledger_writes.py"
@@ -34,7 +34,7 @@ OUTCOMES: Final = "layers/isodrop/isodrop/services/outcomes.py"
 RESULTS: Final = "layers/isodrop/isodrop/domain/results.py"
 MACHINE: Final = "statemachine/import.asl.json"
 TESTS: Final = (
-    "tests/integration/test_budget.py",
+    "tests/integration/test_build_limits.py",
     "tests/integration/test_annotations.py",
     "tests/integration/test_import.py",
     "tests/integration/test_import_retries.py",
@@ -73,13 +73,13 @@ class Mutant:
 MUTANTS: Final = (
     Mutant(
         "the limit of concurrent builds is exceeded by one",
-        BUDGET,
+        LIMITS,
         "attribute_not_exists(attempts) OR size(attempts) < :limit",
         "attribute_not_exists(attempts) OR size(attempts) <= :limit",
     ),
     Mutant(
         "the limit of builds in a day is exceeded by one",
-        BUDGET,
+        LIMITS,
         "attribute_not_exists(builds) OR builds < :limit",
         "attribute_not_exists(builds) OR builds <= :limit",
     ),
@@ -90,13 +90,13 @@ MUTANTS: Final = (
         '{"Item": item, "ConditionExpression": "attribute_not_exists(gone)"}',
     ),
     Mutant(
-        "an upload waits for the next day's budget",
-        BUDGET,
-        "raise RejectedError(\n            Code.BUDGET_USED_UP,\n",
+        "an upload waits for the next day's limit",
+        LIMITS,
+        "raise RejectedError(\n            Code.DAILY_LIMIT_REACHED,\n",
         "raise QuotaError(\n",
     ),
     Mutant(
-        "a refused import is not returned to the budget",
+        "a refused import still counts as a build",
         LEDGER,
         "status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:",
         "status not in {AttemptStatus.LOST}:",

@@ -60,7 +60,7 @@ class UploadedIso:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class BuildCounts:
     """The limits of builds, and what the ledger counts.
 
     Attributes
@@ -97,7 +97,7 @@ class FinalState:
         Status by ARN.
     versions : mapping of str to str
         The object version by upload id, from the ledger.
-    budget : Budget or None
+    build_counts : BuildCounts or None
         The limits, and what the ledger counted.
     staged : sequence of str
         URIs of the remaining copies, finished or not.
@@ -135,7 +135,7 @@ class FinalState:
     distributions: Sequence[Json] = ()
     distributes: bool = False
     run_counts: Mapping[str, int] = field(default_factory=dict)
-    budget: "Budget | None" = None
+    build_counts: "BuildCounts | None" = None
     staged: Sequence[str] = ()
     maybe_sent: frozenset[str] = frozenset()
     lost_copies: bool = False
@@ -176,7 +176,7 @@ def find_violations(
         *_check_distributions(end, max_consecutive_failures),
         *_check_all_has_ended(end, retries_suffice=retries_suffice),
         *_check_copies(end),
-        *_check_budget(end),
+        *_check_build_limits(end),
         *(f"Image Builder saw: {violation}" for violation in end.violations),
     ]
 
@@ -257,10 +257,10 @@ def _check_answer(end: FinalState, run: UploadedIso, answer: Json) -> Iterator[s
 
 def _check_rejection(end: FinalState, run: UploadedIso, code: str) -> Iterator[str]:
     """Check the rejection of an importable upload."""
-    if code == "budget-used-up" and end.budget is not None:
-        submitted = Counter(end.budget.days.values())
-        if max(submitted.values(), default=0) < end.budget.per_day:
-            yield f"budget-used-up, but of {end.budget.per_day} a day there were {dict(submitted)}"
+    if code == "daily-limit-reached" and end.build_counts is not None:
+        days, per_day = Counter(end.build_counts.days.values()), end.build_counts.per_day
+        if max(days.values(), default=0) < per_day:
+            yield f"daily-limit-reached, but of {per_day} a day there were {dict(days)}"
     elif code not in {"object-gone", "too-many-attempts"}:
         yield f"an importable ISO was rejected: {code}"
     if code == "object-gone" and not run.deleted:
@@ -381,36 +381,36 @@ def _check_copies(end: FinalState) -> Iterator[str]:
             yield f"{uri} is left"
 
 
-def _check_budget(end: FinalState) -> Iterator[str]:
+def _check_build_limits(end: FinalState) -> Iterator[str]:
     """Check that the limits were kept and that the counts are right."""
-    budget = end.budget
-    if budget is None:
+    counts = end.build_counts
+    if counts is None:
         return
-    yield from _check_concurrency(end, budget)
-    yield from _check_days(end, budget)
+    yield from _check_concurrency(end, counts)
+    yield from _check_days(end, counts)
     running = {build["token"] for build in end.ours if not _TERMINAL & _statuses(build)}
-    for token in budget.under_way - running:
+    for token in counts.under_way - running:
         yield f"{token} still counts as under way"
 
 
-def _check_concurrency(end: FinalState, budget: Budget) -> Iterator[str]:
+def _check_concurrency(end: FinalState, counts: BuildCounts) -> Iterator[str]:
     times = [(_started_at(build), 1) for build in end.ours]
     times += [(_ended_at(build), -1) for build in end.ours]
     running = most = 0
     for _, change in sorted(times):
         running += change
         most = max(most, running)
-    if most > budget.at_once:
-        yield f"{most} builds ran at once, where {budget.at_once} are allowed"
+    if most > counts.at_once:
+        yield f"{most} builds ran at once, where {counts.at_once} are allowed"
 
 
-def _check_days(end: FinalState, budget: Budget) -> Iterator[str]:
-    built = Counter(budget.days[build["token"]] for build in end.ours)
-    maybe = Counter(budget.days[token] for token in end.maybe_tokens & budget.days.keys())
-    for day in built.keys() | budget.today.keys():
-        counted = budget.today.get(day, 0)
-        if built[day] > budget.per_day:
-            yield f"{built[day]} builds were started on {day}, where {budget.per_day} are allowed"
+def _check_days(end: FinalState, counts: BuildCounts) -> Iterator[str]:
+    built = Counter(counts.days[build["token"]] for build in end.ours)
+    maybe = Counter(counts.days[token] for token in end.maybe_tokens & counts.days.keys())
+    for day in built.keys() | counts.today.keys():
+        counted = counts.today.get(day, 0)
+        if built[day] > counts.per_day:
+            yield f"{built[day]} builds were started on {day}, where {counts.per_day} are allowed"
         if not built[day] <= counted <= built[day] + maybe[day]:
             yield f"{counted} builds are counted on {day}, and {built[day]} were started"
 

@@ -219,8 +219,8 @@ class Schedule:
 
     def __str__(self) -> str:
         """Describe it, a line for each part."""
-        budget = f"{self.at_once} at once, {self.per_day} a day"
-        lines = [f"seed {self.seed}, quota {self.quota}, {budget}"]
+        limits = f"{self.at_once} at once, {self.per_day} a day"
+        lines = [f"seed {self.seed}, quota {self.quota}, {limits}"]
         if self.distributes:
             lines.append("  images are distributed")
         for upload in self.uploads:

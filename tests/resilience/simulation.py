@@ -40,13 +40,13 @@ from isodrop_local.template import definition
 from tests.integration.conftest import ACCOUNT as ENVIRON
 from tests.integration.conftest import BUCKET, STAGING, ledger_properties
 from tests.resilience.actors import (
-    budget_of,
     copied_etag,
     deleted,
     make_iso,
     maybe_sent,
     maybe_tokens,
     put,
+    read_build_counts,
     runs_by_version,
     uploaded_iso,
     versions_by_upload,
@@ -383,7 +383,7 @@ class Simulation(SimulatedServices):
             distributes=self.schedule.distributes,
             executions={arn: each.status for arn, each in self.executions.items()},
             versions=versions_by_upload(items),
-            budget=budget_of(items, self.schedule.at_once, self.schedule.per_day),
+            build_counts=read_build_counts(items, self.schedule.at_once, self.schedule.per_day),
             maybe_tokens=maybe_tokens(items),
             staged=[self._staging.uri(each.key) for each in self._staging.list_copies()],
             maybe_sent=maybe_sent(items),

@@ -129,7 +129,7 @@ def main() -> int:
         f"at most {outcome.requests} requests, {outcome.bytes:,} bytes,"
         f" {outcome.memory:,} bytes of memory, {outcome.seconds:.3f} s"
     )
-    print(f"{len(outcome.wrong)} unexpected results, or images over budget")
+    print(f"{len(outcome.wrong)} unexpected results, or images that exceed a limit")
     for line in outcome.wrong[:20]:
         print(f"  {line}", file=sys.stderr)
     return 1 if outcome.wrong else 0

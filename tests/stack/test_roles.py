@@ -339,7 +339,7 @@ def is_denied(call: Callable[..., Any], **given: Any) -> bool:
     return False
 
 
-@pytest.mark.parametrize("partition", ["UPLOAD#x", "ATTEMPTS#x", "IMAGE#x", "BUDGET", "XCANCEL#"])
+@pytest.mark.parametrize("partition", ["UPLOAD#x", "ATTEMPTS#x", "IMAGE#x", "BUILDS", "XCANCEL#"])
 def test_operators_write_only_cancellations(
     them: LocalStack, theirs: boto3.Session, partition: str
 ) -> None:

@@ -23,8 +23,8 @@ from isodrop.aws.s3_events import parse_event
 from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.allow_list import AllowList, AllowListMode
-from isodrop.domain.budget import BuildLimits
 from isodrop.domain.build import BuildPhase
+from isodrop.domain.build_limits import BuildLimits
 from isodrop.domain.content import PART_SIZE
 from isodrop.domain.model import FIRST_RUN, DistributionSettings, ImportSettings, RunRequest, Upload
 from isodrop.domain.overrides import RULES

@@ -6,7 +6,7 @@ from itertools import count
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.ledger_items import image_items
 from isodrop.aws.transactions import put, transact
-from isodrop.domain.budget import BuildLimits
+from isodrop.domain.build_limits import BuildLimits
 from isodrop.domain.run import Attempt, ImageRecord, Run
 from tests.support.builders import an_upload
 

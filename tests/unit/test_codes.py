@@ -40,7 +40,7 @@ def test_the_remedy_for_a_good_iso_is_a_retry(
         Code.INVALID_OVERRIDE,
         Code.TOO_SMALL,
         Code.TOO_LARGE,
-        Code.BUDGET_USED_UP,
+        Code.DAILY_LIMIT_REACHED,
         Code.UNKNOWN_ISO,
         Code.ARCHIVED_OBJECT,
         Code.UNREADABLE_OBJECT,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Iterable, Iterator
 
-    from isodrop.domain.budget import BudgetUse, BuildLimits
+    from isodrop.domain.build_limits import BuildLimits, BuildUsage
     from isodrop.domain.run import Run
 
 COLUMNS: Final = ("started", "state", "code", "run", "image", "version", "build", "key")
@@ -27,8 +27,8 @@ a field without a value is empty:
 The state is one of: {", ".join(STATES[:4])},
 {", ".join(STATES[4:])}. The run is 0 for the upload itself,
 and 1, 2, ... for each isodrop retry. On a terminal the runs of one upload are
-grouped below the latest one, and the last line shows how much of the build
-budget is used.
+grouped below the latest one, and the last line compares the number of builds
+with the limits.
 
 examples:
   isodrop list
@@ -66,7 +66,7 @@ def run(options: Namespace) -> ExitCode:
     """Print the runs, and return the exit status."""
     with open_operator(options) as operator:
         runs = operator.list_recent(options.limit, only_open=options.open)
-        use = operator.get_budget_use(datetime.now(UTC)) if console() else None
+        usage = operator.get_build_usage(datetime.now(UTC)) if console() else None
     if options.json:
         print_json([as_json(run) for run in runs])
     elif screen := console():
@@ -74,17 +74,17 @@ def run(options: Namespace) -> ExitCode:
             print_table(screen, _HEADINGS, _by_upload(runs), folding=_HEADINGS[2:])
         else:
             print("no imports in progress" if options.open else "no uploads yet")
-        if use is not None and use.limits is not None:
-            print(_budget(use, use.limits))
+        if usage is not None and usage.limits is not None:
+            print(_format_usage(usage, usage.limits))
     else:
         for run in runs:
             print_fields(*to_row(run))
     return ExitCode.OK
 
 
-def _budget(use: "BudgetUse", limits: "BuildLimits") -> str:
+def _format_usage(usage: "BuildUsage", limits: "BuildLimits") -> str:
     return (
-        f"build budget: {use.at_once} of {limits.at_once} at once, {use.today} of {limits.per_day}"
+        f"builds: {usage.at_once} of {limits.at_once} at once, {usage.today} of {limits.per_day}"
         " today (UTC)"
     )
 

@@ -42,7 +42,7 @@ class Code(StrEnum):
     TOO_MANY_ATTEMPTS = "too-many-attempts"
     TOO_SMALL = "too-small"
     TOO_LARGE = "too-large"
-    BUDGET_USED_UP = "budget-used-up"
+    DAILY_LIMIT_REACHED = "daily-limit-reached"
     UNKNOWN_ISO = "unknown-iso"
 
     BUILD_FAILED = "build-failed"
@@ -254,7 +254,7 @@ CODES: Final = MappingProxyType(
             why="Copying, storing and building cost by the gigabyte, so the stack's "
             "MaxIsoGigabytes limits the size of an upload.",
         ),
-        Code.BUDGET_USED_UP: _rejected(
+        Code.DAILY_LIMIT_REACHED: _rejected(
             "The stack's maximum number of builds was started today.",
             "Run isodrop retry tomorrow (UTC), or raise the stack's parameter MaxBuildsPerDay and"
             " run it now.",

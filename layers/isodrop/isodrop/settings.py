@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from isodrop.domain.allow_list import AllowListMode
-from isodrop.domain.budget import BuildLimits
+from isodrop.domain.build_limits import BuildLimits
 from isodrop.domain.image_naming import check_template
 from isodrop.domain.model import DistributionSettings, ImportSettings
 from isodrop.errors import IsodropError

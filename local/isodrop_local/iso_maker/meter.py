@@ -43,13 +43,13 @@ class Meter:
         return self.image.read(offset, length)
 
     def check(self) -> None:
-        """Fail if the reader exceeded its budget."""
+        """Fail if the reader exceeded its limits."""
         assert self.requests <= MAX_REQUESTS, self.ranges
         assert self.total <= MAX_BYTES, self.ranges
 
 
 def read_contents(image: Image) -> IsoContents:
-    """Read an image within the budget."""
+    """Read an image within the limits."""
     meter = Meter(image)
     contents = read_iso(meter.read, image.size)
     meter.check()

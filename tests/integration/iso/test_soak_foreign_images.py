@@ -1,4 +1,4 @@
-"""Damaged ISOs of other programs are read or rejected within the budget."""
+"""Damaged ISOs of other programs are read or rejected within the limits."""
 
 from pathlib import Path
 

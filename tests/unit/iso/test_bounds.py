@@ -131,7 +131,7 @@ def test_four_mebibytes_in_all() -> None:
         Window(lambda _at, length: bytes(length), LARGE).read(0, MAX_BYTES + 1, "it")
 
 
-def test_the_largest_of_everything_stays_within_the_budget() -> None:
+def test_the_largest_of_everything_stays_within_the_limits() -> None:
     image = folder_of(LARGEST, path="")
     whole = make_image(
         layout="narrow",

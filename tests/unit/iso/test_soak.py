@@ -6,7 +6,7 @@ from tests.soak.reader import damaged_image, soak
 SEED = 11
 
 
-def test_damaged_images_are_read_or_rejected_within_the_budget() -> None:
+def test_damaged_images_are_read_or_rejected_within_the_limits() -> None:
     outcome = soak(SEED, range(1500))
 
     assert outcome.wrong == []

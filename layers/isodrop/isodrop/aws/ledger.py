@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 from botocore.exceptions import ClientError
 
-from isodrop.aws import ledger_budget
+from isodrop.aws import ledger_limits
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import translate_errors
 from isodrop.aws.ledger_items import (
@@ -56,7 +56,7 @@ from isodrop.aws.transactions import (
     update,
 )
 from isodrop.codes import Rejection
-from isodrop.domain.budget import BudgetUse, BuildLimits
+from isodrop.domain.build_limits import BuildLimits, BuildUsage
 from isodrop.domain.content import Content
 from isodrop.domain.ids import upload_id
 from isodrop.domain.model import FIRST_RUN, ImportPlan, RunRequest, Upload
@@ -260,7 +260,7 @@ class Ledger(LedgerTable):
         images = () if ended.image is None else image_items(replace(ended.image, recorded_at=now))
         result = self._transact(
             update(run_key(run), {"answer": answer}, unless=["answer"]),
-            *map(ledger_budget.release_write, ended.released),
+            *map(ledger_limits.release_write, ended.released),
             *(success_write(key, now) for key in ended.succeeded),
             *map(put, images),
         )
@@ -315,7 +315,7 @@ class Ledger(LedgerTable):
     ) -> Run | None:
         """Write a new attempt and link the run to it, in one transaction.
 
-        If it counts toward the budget, it is counted in the same transaction, within the limits.
+        If it has a day, it is counted in the same transaction, within the limits.
 
         Returns
         -------
@@ -328,12 +328,12 @@ class Ledger(LedgerTable):
         PermanentError
             ``build-cancelled``: the cancellation of the run was requested.
         QuotaError, RejectedError, TransientError
-            See :func:`isodrop.aws.ledger_budget.check_limits`.
+            See :func:`isodrop.aws.ledger_limits.check_limits`.
         """
         linking = link_writes(run, attempt, kind)
-        budget = () if limits is None else ledger_budget.charge_writes(attempt, limits)
+        counting = () if limits is None else ledger_limits.count_writes(attempt, limits)
         position = len(linking)
-        result = self._transact(*linking, put_if_absent(attempt_item(attempt)), *budget)
+        result = self._transact(*linking, put_if_absent(attempt_item(attempt)), *counting)
         if _RUN in result.existing:
             return self._existing_run(run, result)
         if position in result.existing:
@@ -341,7 +341,7 @@ class Ledger(LedgerTable):
         if kind is BuildKind.IMPORT:
             _refuse_if_cancelled(result, position=1)
         if limits is not None:
-            ledger_budget.check_limits(result, position + 1, attempt, limits)
+            ledger_limits.check_limits(result, position + 1, attempt, limits)
         return with_attempt(run, attempt, kind)
 
     def record_build(self, attempt: Attempt, build_arn: str, now: str) -> Attempt:
@@ -393,22 +393,22 @@ class Ledger(LedgerTable):
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":now": status.value, ":before": attempt.status.value},
         }
-        writes = ledger_budget.refund_writes(attempt.key, attempt.day)
+        writes = ledger_limits.uncount_writes(attempt.key, attempt.day)
         if self._transact(Write("Update", change), *writes).is_written:
             return replace(attempt, status=status)
         return self.get_attempt(attempt.key)
 
     def release(self, key: AttemptKey) -> None:
         """Write that an attempt's build is no longer under way."""
-        ledger_budget.release(self.table, key)
+        ledger_limits.release(self.table, key)
 
     def list_under_way(self) -> list[AttemptKey]:
         """List the attempts that count as under way."""
-        return ledger_budget.list_under_way(self.table)
+        return ledger_limits.list_under_way(self.table)
 
-    def read_budget_use(self, day: str) -> BudgetUse:
-        """Read how much of the budget is used on a day."""
-        return ledger_budget.read_use(self.table, day)
+    def read_build_usage(self, day: str) -> BuildUsage:
+        """Read how many builds are under way, and how many were started on a day."""
+        return ledger_limits.read_usage(self.table, day)
 
     # ------------------------------------------------------------------ cancellations
 

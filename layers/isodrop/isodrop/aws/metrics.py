@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from isodrop.events import Event
 
 NAMESPACE: Final = "isodrop"
-ACTION_REQUIRED: Final = frozenset({Code.INTERNAL_ERROR, Code.BUDGET_USED_UP})
+ACTION_REQUIRED: Final = frozenset({Code.INTERNAL_ERROR, Code.DAILY_LIMIT_REACHED})
 """Codes of answers that raise an alarm, because the operator can act on them."""
 
 

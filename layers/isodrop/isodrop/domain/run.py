@@ -192,7 +192,7 @@ class Attempt:
         The build that Image Builder returned for the request.
     status : AttemptStatus
     day : str or None
-        The day whose budget it counts toward; ``None`` if it does not count.
+        The day (UTC) whose limit it counts toward; ``None`` if it does not count.
     submitted_at : str or None
         When the build became known, ISO 8601.
     available_at : str or None

@@ -29,7 +29,7 @@ class SweepSummary:
     released : int
         Builds that had ended but still counted as under way.
     builds_at_once, builds_today : int
-        How much of the budget is used.
+        Builds under way, and builds started today (UTC).
     errors : int
         Items that raised an error or could not be read; the log has the details.
     complete : bool

@@ -64,7 +64,7 @@ def truncated_error(size: int, needed: int, what: str) -> RejectedError:
 
 
 class Window:
-    """Ranges of one object, each read once, within a budget of requests and bytes.
+    """Ranges of one object, each read once, within limits on requests and bytes.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Window:
         Raises
         ------
         RejectedError
-            ``truncated``, or ``unreadable-iso`` when the budget is used up.
+            ``truncated``, or ``unreadable-iso`` when a limit is exceeded.
         """
         end = offset + length
         if end > self.size:

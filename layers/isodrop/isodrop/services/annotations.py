@@ -23,7 +23,7 @@ from isodrop.text import clean_tag_value, single_line
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-TIME_BUDGET_SECONDS: Final = 20.0
+TIME_LIMIT_SECONDS: Final = 20.0
 """Seconds after which nothing more is started."""
 MAX_OBJECT_TAGS: Final = 10
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
@@ -71,7 +71,7 @@ class Annotator:
         tuple of str
             What could not be written and why, one sentence each; empty on success.
         """
-        until = self.clock() + TIME_BUDGET_SECONDS
+        until = self.clock() + TIME_LIMIT_SECONDS
         notes = []
         for what, write in self._annotation_tasks(run, answer, build, until):
             try:
@@ -110,7 +110,7 @@ class Annotator:
 
     def _check_time(self, until: float) -> None:
         if self.clock() >= until:
-            raise TransientError(f"AWS was too slow; {TIME_BUDGET_SECONDS:.0f} s had passed")
+            raise TransientError(f"AWS was too slow; {TIME_LIMIT_SECONDS:.0f} s had passed")
 
     # ------------------------------------------------------------------ tags
 

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import CODES, Code
-from isodrop.domain.budget import BuildLimits, budget_day
 from isodrop.domain.build import SETTLING_TIME, Build, BuildPhase
+from isodrop.domain.build_limits import BuildLimits, utc_day
 from isodrop.domain.build_requests import Request
 from isodrop.domain.ids import client_token
 from isodrop.domain.model import Upload
@@ -191,7 +191,7 @@ class BuildSubmitter:
             request=task.make_request(token, tags),
             build_arn=None,
             status=AttemptStatus.PREPARED,
-            day=budget_day(self.now()) if is_limited else None,
+            day=utc_day(self.now()) if is_limited else None,
         )
 
     def _submit_once(self, attempt: Attempt, task: BuildTask) -> str:

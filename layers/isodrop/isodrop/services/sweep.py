@@ -25,14 +25,14 @@ from isodrop.aws.step_functions import StepFunctions
 from isodrop.codes import Code
 from isodrop.domain import ids
 from isodrop.domain.arn import Arn
-from isodrop.domain.budget import budget_day
 from isodrop.domain.build import BuildPhase
+from isodrop.domain.build_limits import utc_day
 from isodrop.domain.content import parse_staging_key
 from isodrop.domain.model import Upload
 from isodrop.domain.run import CANCELLED, BuildKind, Failure, Run, RunState
 from isodrop.domain.sweep_summary import SweepSummary
 from isodrop.errors import TransientError
-from isodrop.services.budget import BudgetAuditor
+from isodrop.services.build_audit import BuildAuditor
 from isodrop.services.distribution import Distributor
 from isodrop.services.outcomes import OutcomeReader
 from isodrop.services.reporting import Reporter
@@ -296,11 +296,11 @@ class Sweeper:
         age = self.now() - datetime.fromisoformat(run.answered_at)
         return age >= self.min_age and self.reporter.stager.is_copy_unused(run, search=True)
 
-    # ------------------------------------------------------------------ the budget
+    # ------------------------------------------------------------------ limits on builds
 
     def _release_builds(self, summary: SweepSummary) -> None:
-        """Release builds that have ended, and record how much of the budget is used."""
-        auditor = BudgetAuditor(self.builder, self.ledger)
+        """Release builds that have ended, and count those under way and started today."""
+        auditor = BuildAuditor(self.builder, self.ledger)
         for attempt in self.ledger.list_under_way():
             if not self.has_time():
                 summary.complete = False
@@ -311,8 +311,8 @@ class Sweeper:
                     summary.released += 1
                     fields = {"import": attempt.import_key, "attempt": attempt.number}
                     self.log("released", fields)
-        use = self.ledger.read_budget_use(budget_day(self.now()))
-        summary.builds_at_once, summary.builds_today = use.at_once, use.today
+        usage = self.ledger.read_build_usage(utc_day(self.now()))
+        summary.builds_at_once, summary.builds_today = usage.at_once, usage.today
 
     # ------------------------------------------------------------------ uploads without a run
 

@@ -1,4 +1,4 @@
-"""The budget of builds: exact under races and kills, and returned if no build started."""
+"""The limits on builds: exact under races and kills, and only builds that started count."""
 
 import random
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError
 
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code
-from isodrop.domain.budget import BudgetUse, BuildLimits, budget_day
+from isodrop.domain.build_limits import BuildLimits, BuildUsage, utc_day
 from isodrop.domain.model import RunRequest, Upload
 from isodrop.domain.run import Attempt, AttemptStatus, Run
 from isodrop.errors import QuotaError, RejectedError, TransientError
-from isodrop.services.budget import NEVER_FOUND
+from isodrop.services.build_audit import NEVER_FOUND
 from isodrop_local.iso_maker import business_editions
 from tests.support.builders import an_upload
 from tests.support.harness import ImportHarness, refuse
@@ -52,7 +52,7 @@ def an_attempt(identity: str, number: int = 0, **changes: Any) -> Attempt:
 
 
 def use(harness: ImportHarness) -> tuple[int, int]:
-    found = harness.ledger.read_budget_use(budget_day(harness.clock.time()))
+    found = harness.ledger.read_build_usage(utc_day(harness.clock.time()))
     return found.at_once, found.today
 
 
@@ -93,7 +93,7 @@ def test_a_build_is_counted_with_its_attempt_and_only_once(ledger: Ledger) -> No
     assert create_attempt(ledger, an_attempt("a"), LIMITS)
     assert not create_attempt(ledger, an_attempt("a"), LIMITS)
 
-    assert ledger.read_budget_use(DAY) == BudgetUse(1, 1, LIMITS)
+    assert ledger.read_build_usage(DAY) == BuildUsage(1, 1, LIMITS)
     assert ledger.list_under_way() == [("a", 0)]
     (found,) = ledger.list_attempts("a")
     assert found.day == DAY
@@ -107,7 +107,7 @@ def test_beyond_the_concurrency_limit_nothing_is_written(ledger: Ledger) -> None
         create_attempt(ledger, an_attempt("d"), LIMITS)
 
     assert ledger.list_attempts("d") == ()
-    assert ledger.read_budget_use(DAY) == BudgetUse(3, 3, LIMITS)
+    assert ledger.read_build_usage(DAY) == BuildUsage(3, 3, LIMITS)
 
 
 def test_beyond_the_daily_limit_nothing_starts_until_the_next_day(
@@ -120,13 +120,13 @@ def test_beyond_the_daily_limit_nothing_starts_until_the_next_day(
     with pytest.raises(RejectedError) as caught:
         create_attempt(ledger, an_attempt("f"), LIMITS)
 
-    assert caught.value.code is Code.BUDGET_USED_UP
+    assert caught.value.code is Code.DAILY_LIMIT_REACHED
     assert ledger.list_attempts("f") == ()
     assert create_attempt(ledger, an_attempt("f", day="2026-11-26"), LIMITS)
-    assert ledger.read_budget_use(DAY).today == 5
+    assert ledger.read_build_usage(DAY).today == 5
 
 
-def test_an_existing_attempt_is_tracked_when_the_budget_is_used_up(
+def test_an_existing_attempt_is_tracked_when_the_limit_is_reached(
     ledger: Ledger,
 ) -> None:
     limits = BuildLimits(1, 1)
@@ -144,11 +144,11 @@ def test_releasing_twice_or_an_unknown_build_changes_nothing(ledger: Ledger) -> 
     ledger.release(an_attempt("a").key)
 
     assert ledger.list_under_way() == [("b", 0)]
-    assert ledger.read_budget_use(DAY) == BudgetUse(1, 2, LIMITS)
+    assert ledger.read_build_usage(DAY) == BuildUsage(1, 2, LIMITS)
 
 
 @pytest.mark.parametrize("status", [AttemptStatus.REFUSED, AttemptStatus.LOST])
-def test_an_attempt_without_a_build_returns_to_the_budget_once(
+def test_an_attempt_without_a_build_stops_counting_once(
     ledger: Ledger, status: AttemptStatus
 ) -> None:
     attempt = an_attempt("a")
@@ -158,10 +158,10 @@ def test_an_attempt_without_a_build_returns_to_the_budget_once(
     assert ledger.set_attempt_status(attempt, status).status is status
     assert ledger.set_attempt_status(attempt, status).status is status
 
-    assert ledger.read_budget_use(DAY) == BudgetUse(1, 1, LIMITS)
+    assert ledger.read_build_usage(DAY) == BuildUsage(1, 1, LIMITS)
 
 
-def test_a_refusal_after_the_build_returns_nothing_to_the_budget(ledger: Ledger) -> None:
+def test_an_attempt_with_a_build_counts_despite_a_later_refusal(ledger: Ledger) -> None:
     attempt = an_attempt("a")
     create_attempt(ledger, attempt, LIMITS)
     ledger.set_attempt_status(attempt, AttemptStatus.SUBMITTED)
@@ -172,7 +172,7 @@ def test_a_refusal_after_the_build_returns_nothing_to_the_budget(ledger: Ledger)
 
     assert stored.status is AttemptStatus.SUBMITTED
 
-    assert ledger.read_budget_use(DAY) == BudgetUse(1, 1, LIMITS)
+    assert ledger.read_build_usage(DAY) == BuildUsage(1, 1, LIMITS)
 
 
 @pytest.mark.parametrize("conflicts", [1, 2, 3])
@@ -209,7 +209,7 @@ def test_a_conflict_with_another_transaction_is_waited_out(
 # During an upload
 
 
-def test_twelve_rebuilds_of_one_iso_stay_within_the_budget(harness: ImportHarness) -> None:
+def test_twelve_rebuilds_of_one_iso_stay_within_the_limits(harness: ImportHarness) -> None:
     body = harness.iso()
     decisions = [
         taken(harness, harness.upload(f"{number}.iso", body, rebuild=str(number)))
@@ -237,7 +237,7 @@ def test_by_default_twelve_rebuilds_of_one_iso_are_twelve_rejections(
     assert harness.submissions() == 0
 
 
-def test_an_iso_of_the_wrong_size_uses_no_budget(harness: ImportHarness) -> None:
+def test_an_iso_of_the_wrong_size_does_not_count(harness: ImportHarness) -> None:
     harness.settings = replace(harness.settings, min_iso_megabytes=1024)
     harness.follow(harness.upload("small.iso"), "execution-1")
     harness.settings = replace(harness.settings, min_iso_megabytes=0, max_iso_gigabytes=0)
@@ -270,7 +270,9 @@ def test_uploads_that_share_a_build_count_once(harness: ImportHarness) -> None:
     assert (harness.submissions(), use(harness)) == (1, (1, 1))
 
 
-def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: ImportHarness) -> None:
+def test_an_upload_over_the_limit_is_rejected_and_built_on_another_day(
+    harness: ImportHarness,
+) -> None:
     for number in range(5):
         harness.follow(other(harness, number))
     late = other(harness, 5)
@@ -281,7 +283,7 @@ def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: Impor
     (answer,) = harness.answers()
     data = answer["detail"]["data"]
     assert answer["detail-type"] == "ISO Import Rejected"
-    assert (data["code"], "isodrop retry" in data["remedy"]) == (Code.BUDGET_USED_UP, True)
+    assert (data["code"], "isodrop retry" in data["remedy"]) == (Code.DAILY_LIMIT_REACHED, True)
     assert harness.staged() == []
     harness.advance_clock(days=1)
     harness.follow(late, "execution-2", RunRequest(1))
@@ -290,7 +292,7 @@ def test_a_used_up_budget_is_answered_and_another_day_it_is_built(harness: Impor
     assert use(harness) == (0, 1)
 
 
-def test_a_refused_import_returns_its_budget(harness: ImportHarness) -> None:
+def test_a_refused_import_does_not_count(harness: ImportHarness) -> None:
     upload = harness.upload()
     refuse(harness.builder.imagebuilder, "ImportDiskImage")
 
@@ -327,7 +329,7 @@ def test_the_build_of_an_aborted_execution_is_released_when_it_ends(
     assert use(harness)[0] == 0
 
 
-def test_an_attempt_killed_before_its_request_returns_to_the_budget(
+def test_an_attempt_killed_before_its_request_stops_counting(
     harness: ImportHarness,
 ) -> None:
     upload, execution = other(harness, 0), harness.run("killed")
@@ -375,7 +377,7 @@ def test_a_request_that_may_have_been_sent_is_released_after_an_hour(
     assert harness.submissions() == 0
 
 
-def test_the_sweep_reports_how_much_budget_is_used(harness: ImportHarness) -> None:
+def test_the_sweep_reports_how_many_builds_count(harness: ImportHarness) -> None:
     for number in range(2):
         taken(harness, other(harness, number))
 
@@ -414,7 +416,7 @@ def killer(harness: ImportHarness) -> Iterator[random.Random]:
             client.meta.events.unregister(f"{when}.{operation}", maybe)
 
 
-def test_100_concurrent_uploads_with_kills_use_exactly_the_budget(
+def test_100_concurrent_uploads_with_kills_reach_the_limits_exactly(
     harness: ImportHarness, killer: random.Random
 ) -> None:
     """In one process and a random order; each is restarted until it finishes."""
@@ -456,5 +458,5 @@ def test_100_concurrent_uploads_with_kills_use_exactly_the_budget(
     assert (len(started), len(states)) == (20, 100)
     assert highest == 7
     assert sum(len(ledger.list_attempts(f"import-{number}")) for number in range(100)) == 20
-    assert ledger.read_budget_use(DAY).today == 20
+    assert ledger.read_build_usage(DAY).today == 20
     assert ledger.list_under_way() == []

@@ -20,7 +20,7 @@ NEVER_FOUND: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetAuditor:
+class BuildAuditor:
     """Checks the builds that count as under way."""
 
     builder: ImageBuilder
@@ -48,7 +48,7 @@ class BudgetAuditor:
         if owner is None or owner.answer_json is None:
             return True
         if attempt.status is AttemptStatus.PREPARED:
-            # Marked as lost, so that no other run sends it; this also returns it to the budget.
+            # Marked as lost, so that no other run sends it; this also stops counting it as a build.
             status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST).status
             return status is not AttemptStatus.LOST
         return not _is_long_answered(owner, now)

@@ -1,4 +1,4 @@
-"""The budget under many uploads and under faults.
+"""The limits on builds under many uploads and under faults.
 
 Like :mod:`tests.integration.test_resilience`: the real handlers under the real state machine's
 definition, without real time. The oracle counts the builds independently.
@@ -90,11 +90,11 @@ def duration(build: Json) -> float:
     return float(build["history"][-1]["at"]) - begin(build)
 
 
-def test_a_flood_in_one_day_uses_the_budget_and_answers_every_upload() -> None:
+def test_a_flood_in_one_day_reaches_the_limit_and_answers_every_upload() -> None:
     end = run(*flood(30), at_once=10, per_day=4)
 
     found = list(answers(end).values())
-    assert (found.count(SUCCEEDED), found.count("budget-used-up")) == (4, 26)
+    assert (found.count(SUCCEEDED), found.count("daily-limit-reached")) == (4, 26)
     assert len(end.builds) == 4
 
 
@@ -110,9 +110,9 @@ def test_a_function_that_dies_while_counting_is_counted_once(kind: FaultKind, sk
         per_day=3,
     )
 
-    assert sorted(answers(end).values()) == [SUCCEEDED] * 3 + ["budget-used-up"]
-    assert end.budget is not None
-    assert (list(end.budget.today.values()), end.budget.under_way) == ([3], frozenset())
+    assert sorted(answers(end).values()) == [SUCCEEDED] * 3 + ["daily-limit-reached"]
+    assert end.build_counts is not None
+    assert (list(end.build_counts.today.values()), end.build_counts.under_way) == ([3], frozenset())
 
 
 def test_a_refused_import_makes_room_for_the_next() -> None:
@@ -126,7 +126,7 @@ def test_a_refused_import_makes_room_for_the_next() -> None:
     assert sorted(answers(end).values()) == [SUCCEEDED, "import-refused"]
 
 
-def test_a_build_without_a_run_returns_to_the_budget() -> None:
+def test_a_build_without_a_run_stops_counting() -> None:
     end = run(
         *flood(2, every=60),
         actions=(OperatorAction(300, ActionKind.ABORT_EXECUTION, 0),),
@@ -134,5 +134,5 @@ def test_a_build_without_a_run_returns_to_the_budget() -> None:
     )
 
     assert len(end.builds) == 2
-    assert end.budget is not None
-    assert end.budget.under_way == frozenset()
+    assert end.build_counts is not None
+    assert end.build_counts.under_way == frozenset()

@@ -1,4 +1,4 @@
-"""The budget of builds in the ledger: the builds under way, and the builds started each day.
+"""The limits on builds in the ledger: the builds under way, and the builds started each day.
 
 The builds under way are a set of attempt keys, so releasing a build twice has no effect. The builds
 started in a day are a number. Both are updated in the same transaction that writes the attempt, and
@@ -13,17 +13,17 @@ from isodrop.aws.errors import translate_errors
 from isodrop.aws.ledger_items import SCHEMA_VERSION
 from isodrop.aws.transactions import TransactionResult, Write
 from isodrop.codes import Code
-from isodrop.domain.budget import BudgetUse, BuildLimits
+from isodrop.domain.build_limits import BuildLimits, BuildUsage
 from isodrop.domain.run import Attempt, AttemptKey
 from isodrop.errors import PermanentError, QuotaError, RejectedError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-_UNDER_WAY: Final = {"pk": "BUDGET", "sk": "UNDER-WAY"}
+_UNDER_WAY: Final = {"pk": "BUILDS", "sk": "UNDER-WAY"}
 
 
-def charge_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
+def count_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
     """Count a new attempt as a build, unless that exceeds the limits."""
     return (
         Write(
@@ -66,7 +66,7 @@ def check_limits(
     ----------
     result : TransactionResult
     position : int
-        The position of the first of the :func:`charge_writes` in the transaction.
+        The position of the first of the :func:`count_writes` in the transaction.
     attempt : Attempt
     limits : BuildLimits
 
@@ -75,11 +75,11 @@ def check_limits(
     QuotaError
         The maximum number of builds are under way.
     RejectedError
-        ``budget-used-up``: the maximum number of builds were started on that day.
+        ``daily-limit-reached``: the maximum number of builds were started on that day.
     """
     if position + 1 in result.existing:
         raise RejectedError(
-            Code.BUDGET_USED_UP,
+            Code.DAILY_LIMIT_REACHED,
             f"{limits.per_day} builds were started on {attempt.day} (UTC), which is as many as this"
             " stack allows in a day (MaxBuildsPerDay).",
         )
@@ -105,7 +105,7 @@ def release_write(key: AttemptKey) -> Write:
     )
 
 
-def refund_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
+def uncount_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
     """Stop counting an attempt as a build, because it has none; not idempotent."""
     return release_write(key), Write(
         "Update",
@@ -137,13 +137,13 @@ def list_under_way(table: "Table") -> list[AttemptKey]:
     return [_parse_key(text) for text in sorted(_read(table, _UNDER_WAY).get("attempts", ()))]
 
 
-def read_use(table: "Table", day: str) -> BudgetUse:
-    """Read how much of the budget is used on a day."""
+def read_usage(table: "Table", day: str) -> BuildUsage:
+    """Read how many builds are under way, and how many were started on a day."""
     at_once, today = _read(table, _UNDER_WAY), _read(table, _day_key(day))
     limits = None
     if "limit" in at_once and "limit" in today:
         limits = BuildLimits(int(at_once["limit"]), int(today["limit"]))
-    return BudgetUse(len(at_once.get("attempts", ())), int(today.get("builds", 0)), limits)
+    return BuildUsage(len(at_once.get("attempts", ())), int(today.get("builds", 0)), limits)
 
 
 def _read(table: "Table", key: dict[str, str]) -> Mapping[str, Any]:
@@ -152,7 +152,7 @@ def _read(table: "Table", key: dict[str, str]) -> Mapping[str, Any]:
 
 
 def _day_key(day: str | None) -> dict[str, str]:
-    return {"pk": "BUDGET", "sk": f"DAY#{day}"}
+    return {"pk": "BUILDS", "sk": f"DAY#{day}"}
 
 
 def _format_key(key: AttemptKey) -> str:

@@ -1,4 +1,4 @@
-"""The budget of builds that the operator allows. Pure."""
+"""The operator's limits on builds, and how many builds count toward them. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ class BuildLimits:
     at_once : int
         How many imports may run at the same time; more have to wait.
     per_day : int
-        How many imports may start in a day (UTC); more are rejected with ``budget-used-up``.
+        How many imports may start in a day (UTC); more are rejected with ``daily-limit-reached``.
     """
 
     at_once: int
@@ -21,8 +21,8 @@ class BuildLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetUse:
-    """How much of the budget is used.
+class BuildUsage:
+    """How many builds count toward the limits.
 
     Attributes
     ----------
@@ -37,12 +37,12 @@ class BudgetUse:
     limits: BuildLimits | None
 
 
-def budget_day(when: datetime) -> str:
-    """Return the day (UTC) whose budget a build counts toward.
+def utc_day(when: datetime) -> str:
+    """Return the day (UTC) whose limit a build counts toward.
 
     Examples
     --------
-    >>> budget_day(datetime.fromisoformat("2026-11-26T00:30:00+01:00"))
+    >>> utc_day(datetime.fromisoformat("2026-11-26T00:30:00+01:00"))
     '2026-11-25'
     """
     return when.astimezone(UTC).date().isoformat()
