@@ -33,7 +33,7 @@ from tests.support.policies import (
     reference,
 )
 
-FUNCTIONS = ("ImportIsoRole", "ReportBuildRole", "SweepRole", "EmptyStagingRole")
+FUNCTIONS = ("ImportIsoRole", "ReportBuildRole", "SweepRole", "EmptyStagingBucketRole")
 PLAYED_BY_AWS = {
     "BuildInstanceRole": "the build's instance is not there",
     "BuildExecutionRole": "Image Builder's own work is not done in its name here",

@@ -25,7 +25,12 @@ def test_copies_are_written_by_the_stacks_roles_only_and_last_eight_days() -> No
         "ArnNotEquals": {
             "aws:PrincipalArn": [
                 f"{role}.Arn"
-                for role in ("ImportIsoRole", "ReportBuildRole", "SweepRole", "EmptyStagingRole")
+                for role in (
+                    "ImportIsoRole",
+                    "ReportBuildRole",
+                    "SweepRole",
+                    "EmptyStagingBucketRole",
+                )
             ]
         }
     }

@@ -16,9 +16,9 @@ from urllib3.exceptions import URLSchemeUnknown
 from isodrop_local.template import ROOT
 
 CONTEXT = SimpleNamespace(
-    function_name="EmptyStaging",
+    function_name="EmptyStagingBucket",
     memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:EmptyStaging",
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:EmptyStagingBucket",
     aws_request_id="r-1",
 )
 
@@ -61,7 +61,9 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("STAGING_BUCKET", "staging")
-    spec = spec_from_file_location("empty_staging", ROOT / "functions/empty_staging/app.py")
+    spec = spec_from_file_location(
+        "empty_staging_bucket", ROOT / "functions/empty_staging_bucket/app.py"
+    )
     assert spec
     assert spec.loader
     module = module_from_spec(spec)
