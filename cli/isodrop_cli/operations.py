@@ -113,7 +113,7 @@ class Operator:
             ``None`` for the stack's own bucket.
         key : str
         version_id : str, optional
-            Default: the object's current version. A given version need not exist any more.
+            Default: the object's current version. A given version need not exist anymore.
 
         Raises
         ------

@@ -370,7 +370,7 @@ def _check_absent(target: Target) -> None:
     """Check ``If-None-Match: *``.
 
     412 if there is an object; 409 if one was deleted during the upload, and then the
-    upload cannot be completed any more.
+    upload can no longer be completed.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
     if target.exists:
@@ -420,5 +420,5 @@ def sha256(data: bytes) -> str:
 
 
 def lower_keys(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with their names in lower case."""
+    """Return headers with their names in lowercase."""
     return {name.lower(): text for name, text in headers.items()}

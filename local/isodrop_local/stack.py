@@ -306,7 +306,7 @@ class LocalStack:
         """List the requests of callers other than the account, and whether they were allowed.
 
         Each once: ``principal``, ``action``, ``resource``, ``context`` (the conditions' keys, in
-        lower case) and ``allowed``, which is what the caller's own policies say.
+        lowercase) and ``allowed``, which is what the caller's own policies say.
         """
         calls: list[dict[str, Any]] = self.control("authorizations")
         return calls

@@ -314,7 +314,7 @@ MUTANTS: Final = (
     Mutant(
         "an answer is published without the distribution",
         DISTRIBUTION,
-        "        task = self._task(run)\n",
+        "        task = self._make_task(run)\n",
         "        task = None\n",
     ),
     Mutant(
@@ -428,7 +428,7 @@ MUTANTS: Final = (
     Mutant(
         "a run that joins another's build keeps its copy",
         STAGING,
-        "return is_settled or bound is not None",
+        "return is_settled or linked is not None",
         "return False",
     ),
     Mutant(

@@ -164,7 +164,7 @@ class ImportHarness:
                 ledger=self.ledger,
                 mode=self.allow_list_mode,
                 read_list=self.read_allow_list,
-                piece=64 * 1024,
+                chunk_size=64 * 1024,
             ),
             submission=self.submission,
             now=lambda: self.clock.time().isoformat(),

@@ -65,7 +65,7 @@ def test_images_are_distributed_in_the_name_of_a_role() -> None:
     }
     role = {"EXECUTION_ROLE": "arn:role"}
 
-    distribution = ReportSettings.read(environment | role).distribution()
+    distribution = ReportSettings.read(environment | role).distribution_settings()
 
     assert distribution == DistributionSettings("arn:distribution", "arn:role", "/ours")
     with pytest.raises(SettingsError, match="EXECUTION_ROLE"):

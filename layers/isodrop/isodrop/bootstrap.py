@@ -72,7 +72,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
             settings.stack_name,
             settings.max_consecutive_failures,
             _now,
-            limits=settings.limits(),
+            limits=settings.build_limits(),
         ),
         now=lambda: timestamp(_now()),
         record_inspection=Metrics(settings.stack_name).record_inspection,
@@ -187,7 +187,9 @@ def _connect_report_services(
         now=_now,
         record_answer=Metrics(settings.stack_name).record_answer,
     )
-    return reporter, Distributor(builder, ledger, submission, settings.distribution(), _now)
+    return reporter, Distributor(
+        builder, ledger, submission, settings.distribution_settings(), _now
+    )
 
 
 def _make_stager(

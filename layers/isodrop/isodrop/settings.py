@@ -92,7 +92,7 @@ class ReportSettings(_Environment):
         """Return how long a run is kept after its answer; ``None`` means forever."""
         return timedelta(days=self.run_retention_days) if self.run_retention_days else None
 
-    def distribution(self) -> DistributionSettings | None:
+    def distribution_settings(self) -> DistributionSettings | None:
         """Return how images are distributed; ``None`` if they are not."""
         if self.distribution_configuration_arn is None or self.execution_role is None:
             return None
@@ -146,7 +146,7 @@ class IntakeSettings(_Environment):
             raise ValueError("MAX_BUILDS_AT_ONCE and MAX_BUILDS_PER_DAY must be set together")
         return self
 
-    def limits(self) -> BuildLimits | None:
+    def build_limits(self) -> BuildLimits | None:
         """Return how many builds are allowed; ``None`` means no limit."""
         if self.max_builds_at_once is None or self.max_builds_per_day is None:
             return None

@@ -22,11 +22,11 @@ def test_both_hashes_are_those_of_the_bytes(size: int, part_size: int) -> None:
     parts = [data[at : at + part_size] for at in range(0, size, part_size)]
     checksums = [b64encode(hashlib.sha256(part).digest()).decode() for part in parts]
 
-    found = compute_hashes(reader(data), size, part_size=part_size, piece=100, parallel=3)
+    found = compute_hashes(reader(data), size, part_size=part_size, chunk_size=100, parallel=3)
 
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert found.content == Content(size, part_size, composite_checksum(checksums))
-    assert compute_sha256(reader(data), size, piece=100, parallel=3) == found.sha256
+    assert compute_sha256(reader(data), size, chunk_size=100, parallel=3) == found.sha256
 
 
 def test_a_limited_number_of_pieces_is_read_in_parallel() -> None:
@@ -43,7 +43,7 @@ def test_a_limited_number_of_pieces_is_read_in_parallel() -> None:
         return bytes([start]) * length
 
     found = b""
-    for data in read_in_order(read, 40, piece=1, parallel=4):
+    for data in read_in_order(read, 40, chunk_size=1, parallel=4):
         with lock:
             waiting.remove(data[0])
         found += data
@@ -63,5 +63,5 @@ def test_an_error_of_a_read_ends_the_hashing() -> None:
         return bytes(length)
 
     with pytest.raises(ConnectionError):
-        compute_sha256(read, 1000, piece=1, parallel=2)
+        compute_sha256(read, 1000, chunk_size=1, parallel=2)
     assert count < 10

@@ -20,7 +20,7 @@ def test_the_answering_roles_may_distribute_by_the_configuration() -> None:
             made.statement(f"{function}Role", sid)
             for sid in ("DistributeImage", "FindDistributions", "PassDistributionRole")
         )
-        assert settings.distribution() == DistributionSettings(DISTRIBUTION, ROLE, "/ours")
+        assert settings.distribution_settings() == DistributionSettings(DISTRIBUTION, ROLE, "/ours")
         assert distribute
         assert "imagebuilder:DistributeImage" in distribute["Action"]
         assert found
@@ -36,7 +36,7 @@ def test_without_a_configuration_no_role_may_distribute() -> None:
     made = resolve()
     for function in ("ReportBuild", "Sweep"):
         settings = ReportSettings.read(made.properties(function)["Environment"]["Variables"])
-        assert settings.distribution() is None
+        assert settings.distribution_settings() is None
         for sid in ("DistributeImage", "FindDistributions", "PassDistributionRole"):
             assert made.statement(f"{function}Role", sid) is None
 

@@ -131,7 +131,7 @@ class StagingBucket:
         Raises
         ------
         NoMultipartUploadError
-            The multipart upload does not exist (any more).
+            The multipart upload was completed or aborted.
         RejectedError
             The source cannot be copied, such as ``object-gone``: it was replaced or deleted.
         TransientError, PermanentError

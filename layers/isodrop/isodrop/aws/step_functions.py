@@ -89,7 +89,7 @@ class StepFunctions:
             raise
 
     def describe_execution(self, arn: str) -> Execution | None:
-        """Describe an execution by its ARN; ``None`` if it does not exist (any more).
+        """Describe an execution by its ARN; ``None`` if it does not exist or no longer exists.
 
         Raises
         ------

@@ -11,9 +11,9 @@ from typing import Final
 
 from isodrop.domain.content import PART_SIZE, Content, composite_checksum
 
-PIECE: Final = 8 * 1024**2
+CHUNK_SIZE: Final = 8 * 1024**2
 PARALLEL: Final = 8
-"""Chunks that are read at the same time; together with ``PIECE`` this bounds the memory."""
+"""Chunks that are read at the same time; together with ``CHUNK_SIZE`` this bounds the memory."""
 
 Read = Callable[[int, int], bytes]
 
@@ -35,7 +35,7 @@ class ContentHashes:
 
 
 def read_in_order(
-    read: Read, size: int, *, piece: int = PIECE, parallel: int = PARALLEL
+    read: Read, size: int, *, chunk_size: int = CHUNK_SIZE, parallel: int = PARALLEL
 ) -> Iterator[bytes]:
     """Read chunks in parallel, and yield them in order.
 
@@ -47,16 +47,16 @@ def read_in_order(
         Called with offset and length, by several threads.
     size : int
         The total number of bytes.
-    piece, parallel : int
+    chunk_size, parallel : int
         The bytes per chunk, and the number of chunks to read at once.
     """
-    starts = iter(range(0, size, piece))
+    starts = iter(range(0, size, chunk_size))
     with ThreadPoolExecutor(max_workers=parallel) as pool:
         pending: deque[Future[bytes]] = deque()
 
         def submit(count: int) -> None:
             for start in islice(starts, count):
-                pending.append(pool.submit(read, start, min(piece, size - start)))
+                pending.append(pool.submit(read, start, min(chunk_size, size - start)))
 
         try:
             submit(parallel)
@@ -69,10 +69,12 @@ def read_in_order(
                 each.cancel()
 
 
-def compute_sha256(read: Read, size: int, *, piece: int = PIECE, parallel: int = PARALLEL) -> str:
+def compute_sha256(
+    read: Read, size: int, *, chunk_size: int = CHUNK_SIZE, parallel: int = PARALLEL
+) -> str:
     """Compute the SHA-256 of all bytes."""
     file_hash = hashlib.sha256()
-    for data in read_in_order(read, size, piece=piece, parallel=parallel):
+    for data in read_in_order(read, size, chunk_size=chunk_size, parallel=parallel):
         file_hash.update(data)
     return file_hash.hexdigest()
 
@@ -82,7 +84,7 @@ def compute_hashes(
     size: int,
     *,
     part_size: int = PART_SIZE,
-    piece: int = PIECE,
+    chunk_size: int = CHUNK_SIZE,
     parallel: int = PARALLEL,
 ) -> ContentHashes:
     """Compute both hashes in one pass.
@@ -95,7 +97,7 @@ def compute_hashes(
     file_hash = hashlib.sha256()
     checksums = []
     part_hash, remaining = hashlib.sha256(), part_size
-    for data in read_in_order(read, size, piece=piece, parallel=parallel):
+    for data in read_in_order(read, size, chunk_size=chunk_size, parallel=parallel):
         file_hash.update(data)
         view = memoryview(data)
         while len(view) >= remaining:

@@ -68,7 +68,7 @@ class Outcome:
     Attributes
     ----------
     imported, distributed : Build or None
-        ``None`` if there is no such build (any more).
+        ``None`` if there is no such build, or if it no longer exists.
     """
 
     imported: Build | None = None

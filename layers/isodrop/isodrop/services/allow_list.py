@@ -14,7 +14,7 @@ from isodrop.aws.staging import StagingBucket
 from isodrop.codes import Code
 from isodrop.domain.allow_list import AllowList, AllowListMode
 from isodrop.domain.content import Content
-from isodrop.domain.content_hash import PIECE, compute_sha256
+from isodrop.domain.content_hash import CHUNK_SIZE, compute_sha256
 from isodrop.domain.run import Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
 from isodrop.services.staging import copy_key
@@ -32,7 +32,7 @@ class AllowListGate:
     mode : AllowListMode
     read_list : callable
         Reads the list.
-    piece : int
+    chunk_size : int
         The number of bytes of a copy to read per request.
     """
 
@@ -40,7 +40,7 @@ class AllowListGate:
     ledger: Ledger
     mode: AllowListMode
     read_list: Callable[[], AllowList]
-    piece: int = PIECE
+    chunk_size: int = CHUNK_SIZE
 
     def check(self, run: Run, content: Content) -> Run:
         """Check whether an upload may be imported, before a request is made for it.
@@ -88,7 +88,7 @@ class AllowListGate:
         sha256 = compute_sha256(
             lambda start, length: self.bucket.read(key, etag, start, length),
             content.size,
-            piece=self.piece,
+            chunk_size=self.chunk_size,
         )
         self.ledger.record_content_sha256(content.id, sha256)
         return sha256

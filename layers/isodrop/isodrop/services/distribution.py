@@ -118,7 +118,7 @@ class Distributor:
         record = run.distribution
         if run.answer_json is not None or record.arn is not None or record.failure is not None:
             return run
-        task = self._task(run)
+        task = self._make_task(run)
         if task is None:
             return run
         try:
@@ -133,7 +133,7 @@ class Distributor:
         )
         return updated or run
 
-    def _task(self, run: Run) -> DistributionTask | None:
+    def _make_task(self, run: Run) -> DistributionTask | None:
         """Make the task of a run that has an image; ``None`` for any other run.
 
         A distribution that was started is continued even if the stack no longer distributes images.

@@ -1,4 +1,4 @@
-"""Takes an upload to its build: claim, inspect, decide, copy, submit.
+"""Processes an upload until it has a build: claim, inspect, decide, copy, submit.
 
 Each step first reads what is recorded, and records its result before the next step starts. So the
 function can be interrupted at any point and run again with the same result.
@@ -68,8 +68,8 @@ class ImportTask:
     builder : ImageBuilder
     read_settings : callable
         Reads the stack's settings for every import; called for a new request only.
-    is_staged : bool
-        Whether this invocation has made the copy, or has seen that it exists.
+    is_copy_confirmed : bool
+        Whether this invocation made the copy or checked that it exists.
     """
 
     run: Run
@@ -78,7 +78,7 @@ class ImportTask:
     stager: Stager
     builder: ImageBuilder
     read_settings: Callable[[], ImportSettings]
-    is_staged: bool
+    is_copy_confirmed: bool
     kind: BuildKind = BuildKind.IMPORT
 
     @property
@@ -110,7 +110,7 @@ class ImportTask:
 
     def is_ready(self, attempt: Attempt) -> bool:
         """Whether the copy exists; a run's own copy is made if it does not."""
-        if self.is_staged and attempt.belongs_to(self.run):
+        if self.is_copy_confirmed and attempt.belongs_to(self.run):
             return True
         return self.stager.is_ready(self.run, attempt)
 
@@ -121,7 +121,7 @@ class ImportTask:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Takes an upload to its build.
+    """Processes uploads.
 
     Attributes
     ----------
@@ -225,7 +225,7 @@ class Intake:
             stager=self.stager,
             builder=self.builder,
             read_settings=self._read_settings,
-            is_staged=staged.is_seen,
+            is_copy_confirmed=staged.is_confirmed,
         )
         run = self.submission.submit(run, task)
         if run.import_build.reused:
@@ -243,7 +243,7 @@ class Intake:
         refusal = self._check_malware_scan(run.upload, malware_scan)
         decision = refusal or self._inspect(run.upload, run.request)
         if isinstance(decision, ImportPlan):
-            return self.stager.begin(run, decision)
+            return self.stager.begin_copy(run, decision)
         return self.ledger.record_decision(run, decision), None
 
     def _is_in_upload_location(self, upload: Upload) -> bool:

@@ -37,13 +37,13 @@ class StagedUpload(NamedTuple):
         The updated run.
     content : Content
         The content of the copy.
-    is_seen : bool
-        Whether this invocation has made the copy or seen it; otherwise it was made before.
+    is_confirmed : bool
+        Whether this invocation made the copy or checked that it exists.
     """
 
     run: Run
     content: Content
-    is_seen: bool
+    is_confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Stager:
     now: Callable[[], datetime]
     part_size: int = PART_SIZE
 
-    def begin(self, run: Run, plan: ImportPlan) -> tuple[Run, str | None]:
+    def begin_copy(self, run: Run, plan: ImportPlan) -> tuple[Run, str | None]:
         """Record the plan of an upload, and begin the multipart upload that makes its copy.
 
         Returns
@@ -122,11 +122,11 @@ class Stager:
             S3 refuses to copy it.
         """
         if run.content is not None and run.import_build.attempt is not None:
-            return StagedUpload(run, run.content, is_seen=False)
+            return StagedUpload(run, run.content, is_confirmed=False)
         run, content = self.ensure_copy(run, new_multipart_id)
         if run.upload.version is None:
             self._inspect_copy(run, plan)
-        return StagedUpload(run, content, is_seen=True)
+        return StagedUpload(run, content, is_confirmed=True)
 
     def ensure_copy(self, run: Run, new_multipart_id: str | None = None) -> tuple[Run, Content]:
         """Make the copy if it does not exist; raises as :meth:`stage_upload`."""
@@ -135,17 +135,17 @@ class Stager:
             return run, run.content
         is_new = new_multipart_id is not None and run.multipart_id == new_multipart_id
         if run.multipart_id is None:
-            run, is_new = self._begin(run, key)
+            run, is_new = self._replace_multipart_upload(run, key)
         for _ in range(_ROUNDS):
             try:
                 return self._copy(run, key, is_new=is_new)
             except NoMultipartUploadError:
-                run, is_new = self._begin(run, key)
+                run, is_new = self._replace_multipart_upload(run, key)
         raise TransientError(
             "another invocation keeps ending the multipart upload; the copy is made again later"
         )
 
-    def _begin(self, run: Run, key: str) -> tuple[Run, bool]:
+    def _replace_multipart_upload(self, run: Run, key: str) -> tuple[Run, bool]:
         """Begin a multipart upload that replaces the run's, unless another invocation did.
 
         Returns
@@ -216,7 +216,7 @@ class Stager:
         run : Run
             The run as it is in the ledger.
         is_unused : bool
-            Whether the caller knows that no import reads it; otherwise this is checked.
+            Whether the caller knows that no import reads it; otherwise it is checked.
         """
         if run.multipart_id is None:
             return
@@ -231,7 +231,7 @@ class Stager:
     def is_copy_unused(self, run: Run, *, search: bool = False) -> bool:
         """Whether it is certain that no import reads, or will read, a run's copy.
 
-        Only an attempt that the run created names it, and such a run is bound to that attempt.
+        Only an attempt that the run created names it, and such a run is linked to that attempt.
 
         Parameters
         ----------
@@ -246,10 +246,10 @@ class Stager:
             A call to AWS failed.
         """
         is_settled = run.import_build.failure is not None or run.answer_json is not None
-        bound = run.import_build.attempt
-        if bound is None or run.import_build.reused:
-            return is_settled or bound is not None
-        attempt = self.ledger.get_attempt(bound)
+        linked = run.import_build.attempt
+        if linked is None or run.import_build.reused:
+            return is_settled or linked is not None
+        attempt = self.ledger.get_attempt(linked)
         status = attempt.status
         if status is AttemptStatus.PREPARED and is_settled:
             # Before the copy is deleted: another run must not send a request that names it.

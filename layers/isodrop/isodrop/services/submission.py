@@ -104,7 +104,7 @@ class BuildSubmitter:
         RejectedError, PermanentError
             There will be no build for this run.
         """
-        run, attempt = self._bind(run, task)
+        run, attempt = self._link_to_attempt(run, task)
         if run.build(task.kind).arn is not None:
             return run
         if attempt.build_arn is not None:
@@ -113,14 +113,14 @@ class BuildSubmitter:
         now = timestamp(self.now())
         return self.ledger.record_and_link_build(run, attempt, build_arn, now, task.kind)
 
-    def _bind(self, run: Run, task: BuildTask) -> tuple[Run, Attempt]:
-        """Bind the run to an attempt, unless it is bound already."""
-        bound = run.build(task.kind).attempt
-        if bound is not None:
-            return run, self.ledger.get_attempt(bound)
+    def _link_to_attempt(self, run: Run, task: BuildTask) -> tuple[Run, Attempt]:
+        """Link the run to an attempt, unless it is linked already."""
+        key = run.build(task.kind).attempt
+        if key is not None:
+            return run, self.ledger.get_attempt(key)
         for _ in range(_ROUNDS):
             attempts = self.ledger.list_attempts(task.key)
-            attempt = self._reusable(run, attempts[-1], task) if attempts else None
+            attempt = self._find_reusable(run, attempts[-1], task) if attempts else None
             if attempt is not None:
                 linked = self.ledger.link_attempt(run, attempt, task.kind)
             else:
@@ -137,7 +137,7 @@ class BuildSubmitter:
             return linked, attempt if key == attempt.key else self.ledger.get_attempt(key)
         raise TransientError("several runs of the same import compete; this one is retried")
 
-    def _reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
+    def _find_reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
         """Return the last attempt if the run can use it: its own, or one that runs or succeeded."""
         if attempt.belongs_to(run):
             return attempt
@@ -167,7 +167,7 @@ class BuildSubmitter:
 
     def _new_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> Attempt:
         """Make a new request, unless too many failed."""
-        failures = _consecutive_failures(earlier)
+        failures = _count_consecutive_failures(earlier)
         if failures >= self.max_consecutive_failures:
             raise RejectedError(
                 Code.TOO_MANY_ATTEMPTS,
@@ -270,7 +270,7 @@ def is_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datet
     return build.status == "AVAILABLE" and now - datetime.fromisoformat(seen) < SETTLING_TIME
 
 
-def _consecutive_failures(attempts: Sequence[Attempt]) -> int:
+def _count_consecutive_failures(attempts: Sequence[Attempt]) -> int:
     """Count the failed builds since the last one that succeeded."""
     failures = 0
     for attempt in reversed(attempts):
