@@ -86,7 +86,7 @@ class Stack:
         Raises
         ------
         AccessDeniedError
-            They may not be read.
+            The caller is not allowed to read them.
         TransientError, PermanentError
             The request to Lambda fails.
         """
@@ -124,7 +124,7 @@ class Stack:
         StackError
             The stack has no such output.
         AccessDeniedError
-            The environment may not be read.
+            The caller is not allowed to read the environment.
         TransientError, PermanentError
             The request to Lambda fails.
         """

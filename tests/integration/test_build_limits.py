@@ -17,7 +17,7 @@ from isodrop.domain.build_limits import BuildLimits, BuildUsage, utc_day
 from isodrop.domain.model import RunRequest, Upload
 from isodrop.domain.run import Attempt, AttemptStatus, Run
 from isodrop.errors import QuotaError, RejectedError, TransientError
-from isodrop.services.build_audit import NEVER_FOUND
+from isodrop.services.build_audit import SEARCH_PERIOD
 from isodrop_local.iso_maker import business_editions
 from tests.support.builders import an_upload
 from tests.support.harness import ImportHarness, refuse
@@ -368,7 +368,7 @@ def test_a_request_that_may_have_been_sent_is_released_after_an_hour(
     harness.advance_clock(minutes=11)
     harness.sweep()
     assert use(harness) == (1, 1)
-    harness.clock.now += NEVER_FOUND.total_seconds()
+    harness.clock.now += SEARCH_PERIOD.total_seconds()
 
     harness.sweep()
 

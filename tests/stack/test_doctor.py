@@ -188,7 +188,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     ),
     "execution-role": (
         "error",
-        "may not ec2:DescribeImages: no policy allows it",
+        "is not allowed ec2:DescribeImages: no policy allows it",
         lambda p: p.client("iam").detach_role_policy(
             RoleName=p.of["BuildExecutionRole"],
             PolicyArn=managed("EC2ImageBuilderExecutionPolicy"),
@@ -196,7 +196,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     ),
     "instance-profile": (
         "error",
-        "may not imagebuilder:GetComponent: no policy allows it",
+        "is not allowed imagebuilder:GetComponent: no policy allows it",
         lambda p: [
             p.client("iam").detach_role_policy(
                 RoleName=p.of["BuildInstanceRole"], PolicyArn=managed(name)
@@ -319,7 +319,7 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
     ),
     "can-pass-role": (
         "error",
-        "ImportIsoRole may not iam:PassRole on arn:aws:iam::123456789012:role/isodrop-Build",
+        "ImportIsoRole is not allowed iam:PassRole on arn:aws:iam::123456789012:role/isodrop-Build",
         "sam deploy restores the stack's own",
         lambda p: change_policy(p, lambda each: each["Action"] != "iam:PassRole"),
         lambda p: change_policy(p, bool),
@@ -340,7 +340,7 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
     ),
     "encryption": (
         "error",
-        "encrypted with the KMS key 1b2c3d4e, which the stack's roles may not use",
+        "encrypted with the KMS key 1b2c3d4e, which the stack's roles are not allowed to use",
         "deploy with KmsKeyArn=arn:aws:kms:us-east-1:123456789012:key/1b2c3d4e",
         lambda p: change_encryption(p, SSEAlgorithm="aws:kms", KMSMasterKeyID="1b2c3d4e"),
         lambda p: change_encryption(p, SSEAlgorithm="AES256"),

@@ -64,8 +64,8 @@ def service_linked_role(context: CheckContext) -> CheckResult:
         context.call("iam", "GetRole", RoleName=_SERVICE_LINKED_NAME)
     except NotFoundError:
         return warned(
-            f"this account has no {_SERVICE_LINKED_NAME} yet, and the stack's roles may not create"
-            " it",
+            f"this account has no {_SERVICE_LINKED_NAME} yet, and the stack's roles are not allowed"
+            " to create it",
             context.command("iam", "create-service-linked-role", "--aws-service-name", _SERVICE),
         )
     return passed(f"the role {_SERVICE_LINKED_NAME} exists")
@@ -107,7 +107,7 @@ def check_permission(context: CheckContext, logical: str, *permissions: Permissi
         refused = _simulate(context, role["Arn"], permission)
         if refused is not None:
             return failed(
-                f"{logical} may not {permission.action} on {permission.resource}:"
+                f"{logical} is not allowed {permission.action} on {permission.resource}:"
                 f" {_reason(refused)}",
                 f"check {role['Arn']}: {_denied_by(refused)}",
             )
@@ -278,7 +278,7 @@ def _check_role(
             for each in policies
         )
         return failed(
-            f"the role {name} may not {permission.action}: {_reason(refused)}",
+            f"the role {name} is not allowed {permission.action}: {_reason(refused)}",
             " && ".join(commands)
             if _is_only_missing(refused)
             else f"check {role['Arn']}: {_denied_by(refused)}",

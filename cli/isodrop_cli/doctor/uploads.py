@@ -125,7 +125,8 @@ def encryption(context: CheckContext) -> CheckResult:
     if known and key.rsplit("/", 1)[-1] == known.rsplit("/", 1)[-1]:
         return passed("ISOs are encrypted with the stack's KmsKeyArn, which its roles may use")
     return failed(
-        f"ISOs are encrypted with the KMS key {key}, which the stack's roles may not use",
+        f"ISOs are encrypted with the KMS key {key}, which the stack's roles are not allowed to"
+        " use",
         f"deploy with KmsKeyArn={_key_arn(context, key)}",
     )
 

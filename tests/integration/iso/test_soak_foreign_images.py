@@ -34,7 +34,7 @@ def adopted(path: Path, wim: str) -> Image:
 
     def add(path: str, where: Address, *, folder: bool) -> dict[str, Address]:
         places[f"{path}#"] = volume.offset(where, SECTOR, path)
-        file = open_file(window, volume, where, folder=folder, what=path, ahead=0)
+        file = open_file(window, volume, where, folder=folder, what=path, read_ahead=0)
         places[path] = file.extents[0][0]
         found = list_entries(window, file) if folder else ()
         return {entry.name: entry.address for entry in found}

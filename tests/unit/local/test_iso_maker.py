@@ -111,7 +111,7 @@ def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
     volume = open_volume(window, anchor)
     folders, files, wide = [volume.root], 0, set()
     for where in folders:
-        folder = open_file(window, volume, where, folder=True, what="x", ahead=0)
+        folder = open_file(window, volume, where, folder=True, what="x", read_ahead=0)
         data = folder.read(window, 0, folder.size)
         at = 0
         while at < len(data):

@@ -384,14 +384,14 @@ class Ledger(LedgerTable):
             condition &= Attr("buildArn").not_exists()
         if attempt.day is None or status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
             return self._update_attempt(attempt, {"status": status.value}, condition)
-        # There is no build to count: both are written in one transaction, and so only once.
+        # It has no build, so it stops counting as one in the same transaction, and so only once.
         no_build = " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
         change = {
             "Key": attempt_item_key(attempt.key),
-            "UpdateExpression": "SET #status = :now",
-            "ConditionExpression": f"#status = :before{no_build}",
+            "UpdateExpression": "SET #status = :new",
+            "ConditionExpression": f"#status = :old{no_build}",
             "ExpressionAttributeNames": {"#status": "status"},
-            "ExpressionAttributeValues": {":now": status.value, ":before": attempt.status.value},
+            "ExpressionAttributeValues": {":new": status.value, ":old": attempt.status.value},
         }
         writes = ledger_limits.uncount_writes(attempt.key, attempt.day)
         if self._transact(Write("Update", change), *writes).is_written:
@@ -581,7 +581,7 @@ class Ledger(LedgerTable):
 
 
 def _refuse_if_cancelled(result: TransactionResult, position: int) -> None:
-    """Stop a run for which the item that requests its cancellation exists."""
+    """Raise an exception if the item that requests the cancellation of the run exists."""
     if position in result.existing:
         raise PermanentError(CANCELLED.message, code=CANCELLED.code)
 

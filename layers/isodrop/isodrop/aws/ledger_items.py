@@ -355,10 +355,10 @@ def parse_image_name(item: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _parse_item(
-    item: Mapping[str, Any], model: type[Model], value: Callable[[Model], Value]
+    item: Mapping[str, Any], model: type[Model], convert: Callable[[Model], Value]
 ) -> Value:
     try:
-        return value(model.model_validate(item))
+        return convert(model.model_validate(item))
     except ValidationError as error:
         reason = ", ".join(
             f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()

@@ -30,11 +30,12 @@ def count_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
             "Update",
             {
                 "Key": _UNDER_WAY,
-                "UpdateExpression": "ADD attempts :name SET #limit = :limit, #v = :schema",
+                "UpdateExpression": "ADD attempts :attempts"
+                " SET #limit = :limit, schemaVersion = :schema",
                 "ConditionExpression": "attribute_not_exists(attempts) OR size(attempts) < :limit",
-                "ExpressionAttributeNames": {"#limit": "limit", "#v": "schemaVersion"},
+                "ExpressionAttributeNames": {"#limit": "limit"},
                 "ExpressionAttributeValues": {
-                    ":name": {_format_key(attempt.key)},
+                    ":attempts": {_format_key(attempt.key)},
                     ":limit": limits.at_once,
                     ":schema": SCHEMA_VERSION,
                 },
@@ -96,9 +97,9 @@ def release_write(key: AttemptKey) -> Write:
         "Update",
         {
             "Key": _UNDER_WAY,
-            "UpdateExpression": "DELETE attempts :name SET schemaVersion = :schema",
+            "UpdateExpression": "DELETE attempts :attempts SET schemaVersion = :schema",
             "ExpressionAttributeValues": {
-                ":name": {_format_key(key)},
+                ":attempts": {_format_key(key)},
                 ":schema": SCHEMA_VERSION,
             },
         },
@@ -119,13 +120,14 @@ def uncount_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
 
 def release(table: "Table", key: AttemptKey) -> None:
     """Write that a build is no longer under way; idempotent."""
+    attempt = _format_key(key)
     try:
         with translate_errors():
             table.update_item(
                 Key=_UNDER_WAY,
-                UpdateExpression="DELETE attempts :name",
-                ConditionExpression="contains(attempts, :text)",
-                ExpressionAttributeValues={":name": {_format_key(key)}, ":text": _format_key(key)},
+                UpdateExpression="DELETE attempts :attempts",
+                ConditionExpression="contains(attempts, :attempt)",
+                ExpressionAttributeValues={":attempts": {attempt}, ":attempt": attempt},
             )
     except PermanentError as error:
         if error.aws_code != "ConditionalCheckFailedException":

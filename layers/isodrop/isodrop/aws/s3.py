@@ -342,7 +342,7 @@ def to_rejection(error: IsodropError, bucket: str, key: str) -> RejectedError | 
     if code.startswith(_KMS):
         return RejectedError(
             Code.UNREADABLE_OBJECT,
-            f"isodrop may not read the object {address}. S3 says {error}",
+            f"isodrop cannot read the object {address}. S3 says: {error}",
         )
     return None
 
@@ -357,7 +357,7 @@ def _translate_to_rejections(bucket: str, key: str) -> Iterator[None]:
             raise rejection from error
         if isinstance(error, AccessDeniedError) or error.aws_code == _SSE_C_DENIAL:
             address = single_line(str(S3Uri(bucket, key)))
-            message = f"isodrop may not read the object {address}. S3 says {error}"
+            message = f"isodrop cannot read the object {address}. S3 says: {error}"
             raise RejectedError(Code.UNREADABLE_OBJECT, message) from error
         raise
 

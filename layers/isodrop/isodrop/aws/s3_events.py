@@ -31,7 +31,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
 
-class _Named(_Model):
+class _Bucket(_Model):
     name: str = Field(min_length=1)
 
 
@@ -46,7 +46,7 @@ class _Object(_Model):
 class _Created(_Model):
     """The detail of S3's event: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html."""
 
-    bucket: _Named
+    bucket: _Bucket
     object: _Object
 
 
@@ -166,7 +166,7 @@ def _parse_run_request(event: dict[str, Any]) -> RunRequest:
     try:
         parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
-        raise InvalidEventError(f"not a run; check {_list_fields(error)}") from None
+        raise InvalidEventError(f"not a valid run; check {_list_fields(error)}") from None
     return RunRequest(parsed.number, parsed.overrides, requester)
 
 

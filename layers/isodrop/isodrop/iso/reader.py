@@ -9,7 +9,7 @@ from isodrop.errors import RejectedError
 from isodrop.iso.model import ESD, WIM, IsoContents, ReadRange
 from isodrop.iso.sniff import diagnose
 from isodrop.iso.udf_files import Entry, list_entries, open_file
-from isodrop.iso.udf_volume import Volume, ends_with_anchor, find_anchor, open_volume
+from isodrop.iso.udf_volume import Address, Volume, ends_with_anchor, find_anchor, open_volume
 from isodrop.iso.wim import WimImage, open_wim
 from isodrop.iso.wim_xml import read_editions
 from isodrop.iso.window import Observer, Window, damaged_error, describe_iso, truncated_error
@@ -18,8 +18,8 @@ from isodrop.text import join_list
 # If file entries are stored among the data, the names of a folder follow its entry, and the first
 # bytes of a file follow the file's entry. Reading ahead then saves a request, and costs little
 # otherwise.
-_AHEAD_OF_FOLDER: Final = 24 * 1024
-_AHEAD_OF_FILE: Final = 4 * 1024
+_FOLDER_READ_AHEAD: Final = 24 * 1024
+_FILE_READ_AHEAD: Final = 4 * 1024
 
 _SOURCES: Final = "sources"
 _KINDS: Final = {"install.wim": WIM, "install.esd": ESD}
@@ -109,16 +109,13 @@ def find_image(window: Window) -> FoundImage:
 
 
 def _find_in_volume(window: Window, volume: Volume) -> FoundImage:
-    root = open_file(
-        window, volume, volume.root, folder=True, what="its root folder", ahead=_AHEAD_OF_FOLDER
-    )
-    listing = list(list_entries(window, root))
+    listing = _list_folder(window, volume, volume.root, "its root folder")
     sources = _find_entry(listing, _SOURCES)
     if sources is None or not sources.is_folder:
         raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
             volume, "it", listing
         )
-    source_entries = _list_folder(window, volume, sources, _SOURCES)
+    source_entries = _list_folder(window, volume, sources.address, _SOURCES)
     found = _find_windows_image(window, volume, source_entries)
     if found is None:
         raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
@@ -127,9 +124,11 @@ def _find_in_volume(window: Window, volume: Volume) -> FoundImage:
     return found
 
 
-def _list_folder(window: Window, volume: Volume, folder: Entry, what: str) -> list[Entry]:
-    file = open_file(window, volume, folder.address, folder=True, what=what, ahead=_AHEAD_OF_FOLDER)
-    return list(list_entries(window, file))
+def _list_folder(window: Window, volume: Volume, address: Address, what: str) -> list[Entry]:
+    folder = open_file(
+        window, volume, address, folder=True, what=what, read_ahead=_FOLDER_READ_AHEAD
+    )
+    return list(list_entries(window, folder))
 
 
 def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) -> FoundImage | None:
@@ -139,7 +138,7 @@ def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) ->
             continue
         path = f"{_SOURCES}/{name}"
         file = open_file(
-            window, volume, entry.address, folder=False, what=path, ahead=_AHEAD_OF_FILE
+            window, volume, entry.address, folder=False, what=path, read_ahead=_FILE_READ_AHEAD
         )
         if file.end > window.size:
             raise truncated_error(window.size, volume.end, "the file system")
@@ -167,7 +166,7 @@ def _multi_architecture_error(
         return None
     found = []
     for folder in folders[: len(_ARCHITECTURE_FOLDERS)]:
-        sources = _find_entry(_list_folder(window, volume, folder, folder.name), _SOURCES)
+        sources = _find_entry(_list_folder(window, volume, folder.address, folder.name), _SOURCES)
         if sources is not None and sources.is_folder:
             found.append(f"{folder.name}/{_SOURCES}")
     if len(found) < _MIN_ARCHITECTURES:

@@ -17,8 +17,8 @@ from isodrop.iso.window import (
 
 _RECOGNITION: Final = 16  # the sector at which volume structures start: ECMA-167 2/8.3
 _RECOGNITION_END: Final = 32
-_OTHER_BLOCKS: Final = (512, 1024, 4096)
-_TAG: Final = 16  # of a descriptor, in bytes
+_OTHER_BLOCK_SIZES: Final = (512, 1024, 4096)
+_TAG_SIZE: Final = 16  # of a descriptor, in bytes
 _SIGNATURES: Final = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
@@ -93,10 +93,10 @@ def _reject_file_system(window: Window, data: bytes) -> RejectedError | None:
 
 def _reject_udf(window: Window) -> RejectedError:
     """Make the rejection of a UDF file system whose anchor is not in its place."""
-    for block in _OTHER_BLOCKS:
+    for block in _OTHER_BLOCK_SIZES:
         at = ANCHOR_SECTOR * block
-        if at + _TAG <= window.size:
-            tag = window.read(at, _TAG, "the anchor")
+        if at + _TAG_SIZE <= window.size:
+            tag = window.read(at, _TAG_SIZE, "the anchor")
             if tag[:2] == b"\x02\0" and tag[12:] == ANCHOR_SECTOR.to_bytes(4, "little"):
                 return damaged_error(f"the blocks of its file system are {block} bytes, not 2,048")
     if not any(window.read(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):

@@ -26,7 +26,7 @@ _SHORT: Final = Struct("<LL")
 _LENGTHS: Final = Struct("<LL")
 _STRATEGY: Final = 4  # the only one of UDF 1.02, 2.3.5.1
 _DELETED, _PARENT, _IS_FOLDER = 4, 8, 2  # a file identifier's characteristics, 4/14.4.3
-_FIXED: Final = 38  # of a file identifier
+_FIXED_SIZE: Final = 38  # of a file identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class File:
 
 
 def open_file(
-    window: Window, volume: Volume, address: Address, *, folder: bool, what: str, ahead: int
+    window: Window, volume: Volume, address: Address, *, folder: bool, what: str, read_ahead: int
 ) -> File:
     """Read a file entry, extended or not, with all its allocation descriptors.
 
@@ -97,8 +97,8 @@ def open_file(
         Whether it must be a folder; otherwise it must be a file.
     what : str
         The file's name, for messages.
-    ahead : int
-        How many bytes to read from there if a request is needed.
+    read_ahead : int
+        How many bytes to read from the entry on if a request is needed.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def open_file(
         ``truncated`` or ``unreadable-iso``.
     """
     at = volume.offset(address, SECTOR, what)
-    data = window.read(at, SECTOR, what, ahead=ahead)
+    data = window.read(at, SECTOR, what, read_ahead=read_ahead)
     tag = check_tag(data, address.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
     _, strategy, _, _, kind, flags = _ICB.unpack_from(data, 16)
     if strategy != _STRATEGY:
@@ -234,10 +234,10 @@ def list_entries(window: Window, folder: File) -> Iterator[Entry]:
     data = folder.read(window, 0, folder.size)
     at = 0
     while at < len(data):
-        if at + _FIXED > len(data):
+        if at + _FIXED_SIZE > len(data):
             raise damaged_error(f"{folder.what} ends within a name")
         flags, length = data[at + 18], data[at + 19]
-        name = at + _FIXED + int.from_bytes(data[at + 36 : at + 38], "little")
+        name = at + _FIXED_SIZE + int.from_bytes(data[at + 36 : at + 38], "little")
         end = at + (name + length - at + 3) // 4 * 4
         if end > len(data):
             raise damaged_error(f"{folder.what} ends within a name")

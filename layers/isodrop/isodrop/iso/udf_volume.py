@@ -18,7 +18,7 @@ MAX_PARTITIONS: Final = 4
 _TAG: Final = Struct("<HHBxHHHL")
 _EXTENT: Final = Struct("<LL")
 _LONG: Final = Struct("<LLH")
-_MAPS: Final = {
+_PARTITION_MAPS: Final = {
     b"*UDF Virtual Partition": "a virtual partition",
     b"*UDF Sparable Partition": "a sparable partition",
     b"*UDF Metadata Partition": "a metadata partition",
@@ -198,7 +198,7 @@ def _read_sequence(window: Window, length: int, sector: int) -> dict[tuple[int, 
         if sector >= end:
             return found
         what = "volume descriptor"
-        data = window.read(sector * SECTOR, SECTOR, what, ahead=_SEQUENCE_BYTES)
+        data = window.read(sector * SECTOR, SECTOR, what, read_ahead=_SEQUENCE_BYTES)
         if not any(data[:16]):
             return found
         tag = check_tag(data, sector, range(1, 10), what)
@@ -234,7 +234,7 @@ def _read_partition_map(logical: bytes) -> list[int]:
 def _describe_partition_map(logical: bytes, at: int) -> str:
     """Describe a partition map that is not of type 1 (OSTA UDF 2.60, 2.2.8 to 2.2.10)."""
     name = logical[at + 5 : at + 28].rstrip(b"\0")
-    return _MAPS.get(name, "a partition map of an unknown kind")
+    return _PARTITION_MAPS.get(name, "a partition map of an unknown kind")
 
 
 def _parse_partition(data: bytes | None) -> tuple[int, int]:

@@ -101,7 +101,7 @@ class Window:
         if self.size:
             self._segments.append((offset, self._fetch(offset, min(length, self.size - offset))))
 
-    def read(self, offset: int, length: int, what: str, *, ahead: int = 0) -> bytes:
+    def read(self, offset: int, length: int, what: str, *, read_ahead: int = 0) -> bytes:
         """Return ``length`` bytes from ``offset``.
 
         Parameters
@@ -109,7 +109,7 @@ class Window:
         offset, length : int
         what : str
             What the range contains, for the error message if the object ends before it.
-        ahead : int
+        read_ahead : int
             How many bytes to read if a request is needed, because the next range often follows.
 
         Raises
@@ -124,7 +124,7 @@ class Window:
         while offset < end:
             segment = self._find_segment(offset)
             if segment is None:
-                segment = self._read_segment(offset, end, ahead)
+                segment = self._read_segment(offset, end, read_ahead)
             start, data = segment
             part = data[offset - start : end - start]
             parts.append(part)
@@ -137,9 +137,9 @@ class Window:
                 return start, data
         return None
 
-    def _read_segment(self, offset: int, end: int, ahead: int) -> tuple[int, bytes]:
+    def _read_segment(self, offset: int, end: int, read_ahead: int) -> tuple[int, bytes]:
         """Read from ``offset`` to the next cached segment, the wanted end or the object's end."""
-        wanted_end = max(end, min(offset + ahead, self.size))
+        wanted_end = max(end, min(offset + read_ahead, self.size))
         stop = min((at for at, _ in self._segments if offset < at < wanted_end), default=wanted_end)
         segment = (offset, self._fetch(offset, stop - offset))
         if len(segment[1]) <= _MAX_CACHED:

@@ -71,11 +71,11 @@ class Annotator:
         tuple of str
             What could not be written and why, one sentence each; empty on success.
         """
-        until = self.clock() + TIME_LIMIT_SECONDS
+        deadline = self.clock() + TIME_LIMIT_SECONDS
         notes = []
-        for what, write in self._annotation_tasks(run, answer, build, until):
+        for what, write in self._annotation_tasks(run, answer, build, deadline):
             try:
-                self._check_time(until)
+                self._check_time(deadline)
                 problem = write()
             except Exception as error:  # noqa: BLE001 - the answer does not depend on it
                 message = str(error) if isinstance(error, IsodropError) else repr(error)
@@ -85,7 +85,7 @@ class Annotator:
         return tuple(notes)
 
     def _annotation_tasks(
-        self, run: Run, answer: Event, build: Build | None, until: float
+        self, run: Run, answer: Event, build: Build | None, deadline: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         # The object first: the parameters may take the rest of the time.
         yield (
@@ -102,14 +102,14 @@ class Annotator:
                 lambda: self.latest.update(
                     image.name,
                     image.build,
-                    lambda: self._check_time(until),
+                    lambda: self._check_time(deadline),
                     build,
                     is_new=not data.reused,
                 ),
             )
 
-    def _check_time(self, until: float) -> None:
-        if self.clock() >= until:
+    def _check_time(self, deadline: float) -> None:
+        if self.clock() >= deadline:
             raise TransientError(f"AWS was too slow; {TIME_LIMIT_SECONDS:.0f} s had passed")
 
     # ------------------------------------------------------------------ tags

@@ -15,7 +15,7 @@ from isodrop.domain.build import BuildPhase
 from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, Run
 from isodrop.text import timestamp
 
-NEVER_FOUND: Final = timedelta(hours=1)
+SEARCH_PERIOD: Final = timedelta(hours=1)
 """How long after the answer to search for the build of a request that may have been sent."""
 
 
@@ -51,7 +51,7 @@ class BuildAuditor:
             # Marked as lost, so that no other run sends it; this also stops counting it as a build.
             status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST).status
             return status is not AttemptStatus.LOST
-        return not _is_long_answered(owner, now)
+        return not _is_search_over(owner, now)
 
     def _find_build(self, attempt: Attempt, now: datetime) -> str | None:
         if attempt.build_arn is not None or attempt.status is AttemptStatus.PREPARED:
@@ -62,7 +62,7 @@ class BuildAuditor:
         return found
 
 
-def _is_long_answered(owner: Run, now: datetime) -> bool:
+def _is_search_over(owner: Run, now: datetime) -> bool:
     if owner.answered_at is None:
         return False
-    return now - datetime.fromisoformat(owner.answered_at) >= NEVER_FOUND
+    return now - datetime.fromisoformat(owner.answered_at) >= SEARCH_PERIOD
