@@ -63,21 +63,21 @@ STACK: Final = Hints(
 NETWORK: Final = "check the network, the Region, and AWS_ENDPOINT_URL if it is set"
 _BUSY: Final = "AWS is busy: try again in a minute"
 _PROFILE: Final = "correct the profile in the AWS config file (aws configure list shows which)"
-_PORTAL: Final = (
+_NOT_FROM_AWS: Final = (
     "the response is not from AWS: sign in to the network, or check HTTPS_PROXY and"
     " AWS_ENDPOINT_URL"
 )
 _CLOCK: Final = "set this machine's clock"
-_TRUST: Final = "if a proxy inspects TLS, set AWS_CA_BUNDLE to a file with its certificate"
+_CA_BUNDLE: Final = "if a proxy inspects TLS, set AWS_CA_BUNDLE to a file with its certificate"
 _MFA: Final = (
     "the profile requires an MFA code, and there is no terminal to enter it: sign in first (aws sso"
     " login, or aws sts get-session-token), or run the command in a terminal"
 )
-_PROCESS: Final = (
+_CREDENTIAL_PROCESS: Final = (
     "run the profile's credential_process by itself to see what it prints, correct it, or choose"
     " another profile"
 )
-_FILE: Final = (
+_CREDENTIAL_FILE: Final = (
     "correct the setting that names that file (AWS_WEB_IDENTITY_TOKEN_FILE, or the profile), or"
     " sign in another way"
 )
@@ -93,9 +93,9 @@ _HINTS_BY_TYPE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (sdk.InvalidConfigError, _PROFILE),
     (sdk.InfiniteLoopConfigError, _PROFILE),
     (sdk.UnknownCredentialError, _PROFILE),
-    (sdk.SSLError, _TRUST),
+    (sdk.SSLError, _CA_BUNDLE),
     (sdk.ProxyConnectionError, "check HTTPS_PROXY and NO_PROXY"),
-    (ResponseParserError, _PORTAL),
+    (ResponseParserError, _NOT_FROM_AWS),
     (sdk.ConnectionError, NETWORK),
     (sdk.HTTPClientError, NETWORK),
 )
@@ -182,7 +182,7 @@ def s3_client(profile: str | None = None, region: str | None = None) -> "S3Clien
     return make_session(profile, region).client("s3", config=CONFIG)
 
 
-def sdk_error_of(error: BaseException) -> BaseException | None:
+def get_sdk_error(error: BaseException) -> BaseException | None:
     """Return the error as the SDK, or a credential provider that it calls, raised it.
 
     Returns
@@ -202,7 +202,7 @@ def needs_operator(error: IsodropError) -> bool:
 
 
 @contextmanager
-def explained(hints: Hints, kind: type[ExplainedError], subject: str = "") -> Iterator[None]:
+def explain_errors(hints: Hints, kind: type[ExplainedError], subject: str = "") -> Iterator[None]:
     """Raise errors of AWS or the SDK inside the block as a sentence with a remedy.
 
     Parameters
@@ -220,7 +220,7 @@ def explained(hints: Hints, kind: type[ExplainedError], subject: str = "") -> It
     except ExplainedError:
         raise
     except Exception as error:
-        if sdk_error_of(error) is None:
+        if get_sdk_error(error) is None:
             raise
         raise kind(f"{prefix}{explain(error, hints)}") from error
 
@@ -237,7 +237,7 @@ def explain(error: BaseException, hints: Hints) -> str:
     """
     translated = to_isodrop_error(error) if isinstance(error, SDK_ERRORS) else error
     reason = _describe(translated)
-    raised = sdk_error_of(error) or error
+    raised = get_sdk_error(error) or error
     if isinstance(translated, IsodropError) and isinstance(raised, sdk.ClientError):
         hint = _hint_by_code(translated, hints)
     else:
@@ -254,7 +254,7 @@ def _describe(error: BaseException) -> str:
 def _hint_by_type(error: BaseException, hints: Hints) -> str:
     """Return the remedy for an error without a code; empty if none is known."""
     if isinstance(error, sdk.CredentialRetrievalError):
-        return _PROCESS if "custom-process" in str(error) else hints.sign_in
+        return _CREDENTIAL_PROCESS if "custom-process" in str(error) else hints.sign_in
     if isinstance(error, _NO_CREDENTIALS):
         return hints.sign_in
     if isinstance(error, _NO_REGION):
@@ -306,8 +306,8 @@ def _python_error_hint(error: BaseException, hints: Hints) -> str:
         if isinstance(error, EOFError) or "getpass" in modules:
             return _MFA
         if ("botocore.credentials", "_retrieve_credentials_using") in places:
-            return _PROCESS
-        return _FILE if isinstance(error, OSError) else hints.sign_in
+            return _CREDENTIAL_PROCESS
+        return _CREDENTIAL_FILE if isinstance(error, OSError) else hints.sign_in
     if "botocore.endpoint" in modules and isinstance(error, ValueError):
         return NETWORK
     return _PROFILE if "botocore.configloader" in modules else ""

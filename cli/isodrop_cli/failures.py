@@ -39,9 +39,9 @@ def describe_failure(error: Exception) -> str:
     if isinstance(error, ExplainedError):
         return str(error)
     if "botocore" in sys.modules:
-        from isodrop_cli.aws_errors import STACK, explain, sdk_error_of  # noqa: PLC0415 - loaded
+        from isodrop_cli.aws_errors import STACK, explain, get_sdk_error  # noqa: PLC0415 - loaded
 
-        if sdk_error_of(error) is not None:
+        if get_sdk_error(error) is not None:
             return explain(error, STACK)
     if isinstance(error, IsodropError):
         return str(error)

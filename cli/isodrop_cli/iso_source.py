@@ -108,13 +108,13 @@ def _open_file(path: Path) -> Iterator[Source]:
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Imported only here: a command without it starts in a tenth of the time.
     from isodrop.aws.s3 import is_missing, open_any_object  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT, explain_errors, s3_client  # noqa: PLC0415 - see above
 
     try:
         location = S3Uri.parse(address)
     except ValueError as error:
         raise IsoSourceError(str(error)) from error
-    with explained(OBJECT, IsoSourceError, address):
+    with explain_errors(OBJECT, IsoSourceError, address):
         client = s3_client(profile, region)
         began = time.perf_counter()
         try:

@@ -130,8 +130,7 @@ class Operator:
                 " bucket with --stack"
             )
         if version_id is not None:
-            named = upload_id(Upload(bucket, key, "", 0, "", version_id))
-            return UploadHistory(named, address, self.ledger.list_runs(named))
+            return self._read_history(Upload(bucket, key, "", 0, "", version_id), address)
         try:
             found = get_current_upload(self.s3, bucket, key)
         except RejectedError:
@@ -144,8 +143,13 @@ class Operator:
                 f"{address}: the object has no version id, because versioning is off for the"
                 " bucket; enable it and upload again"
             )
-        named = upload_id(found.upload)
-        return UploadHistory(named, address, self.ledger.list_runs(named), found)
+        return self._read_history(found.upload, address, found)
+
+    def _read_history(
+        self, upload: Upload, address: str, current: CurrentObject | None = None
+    ) -> UploadHistory:
+        history_id = upload_id(upload)
+        return UploadHistory(history_id, address, self.ledger.list_runs(history_id), current)
 
     def retry(self, history: UploadHistory, overrides: Mapping[str, str]) -> StartedRun:
         """Start another run of an upload, or its first one if no execution has claimed it.
@@ -213,8 +217,8 @@ class Operator:
             return last.request.number
         number = last.request.number + 1
         for suffix in range(_MAX_EXECUTION_NAMES):
-            named = self.executions.arn_for(_execution_name(history.id, number, suffix))
-            found = self.executions.describe_execution(named)
+            arn = self.executions.arn_for(_execution_name(history.id, number, suffix))
+            found = self.executions.describe_execution(arn)
             if found is None:
                 break
             if not found.has_ended:
@@ -270,7 +274,7 @@ class Operator:
         OperatorError
             The execution ended without an answer, or another one claimed the run.
         """
-        # In this order: an execution that has ended has written all that it ever will.
+        # The execution before the run: one that has ended writes nothing anymore.
         found = self.executions.describe_execution(started.execution)
 
         def check_and_sleep(seconds: float) -> None:

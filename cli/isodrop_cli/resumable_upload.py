@@ -4,7 +4,8 @@ s3transfer, which boto3 uploads with, cannot resume an upload.
 
 S3 keeps the parts of an interrupted multipart upload and lists their sizes and checksums, but not
 the metadata that it was created with, which cannot be changed later. So the part size encodes the
-metadata: an upload whose parts have our size has our metadata, whichever machine created it.
+metadata: if the parts have the size that this upload needs, its metadata is the same, whichever
+machine created it.
 Whether a part belongs to this file is decided by its SHA-256, which S3 verifies and lists, and
 which unlike an ETag has the same meaning under every kind of encryption.
 """
@@ -56,7 +57,7 @@ class UploadError(IsodropError):
 
 
 class SupersededError(UploadError):
-    """The multipart upload is gone: another command completed it first, or it expired."""
+    """The multipart upload no longer exists: another command completed it first, or it expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class UploadResult:
 class PendingUpload:
     """An incomplete multipart upload: its id, and the parts that S3 has, by number."""
 
-    upload_id: str
+    multipart_id: str
     parts: Mapping[int, "ListedPart"]
 
 
@@ -230,9 +231,11 @@ class ResumableUpload:
         --------
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
         """
-        pending = [PendingUpload(each, self._list_parts(each)) for each in self._list_uploads()]
-        ours = [each for each in pending if self._is_ours(each.parts)]
-        return max(ours, key=lambda each: len(each.parts), default=None)
+        pending = [
+            PendingUpload(each, self._list_parts(each)) for each in self._list_multipart_ids()
+        ]
+        matching = [each for each in pending if self._matches(each.parts)]
+        return max(matching, key=lambda each: len(each.parts), default=None)
 
     def send(
         self, pending: PendingUpload | None, on_progress: Callable[[Progress], None]
@@ -252,14 +255,14 @@ class ResumableUpload:
         Raises
         ------
         UploadError
-            The file has changed meanwhile, or S3 received other bytes.
+            The file has changed meanwhile, or S3 received something different.
         SupersededError
-            The upload is gone; the object may exist.
+            The multipart upload no longer exists; the object may exist.
         TransientError, PermanentError
             A request to S3 fails.
         """
         initial_state = self._file_state()
-        upload_id = self._create_upload() if pending is None else pending.upload_id
+        multipart_id = self._create_multipart_upload() if pending is None else pending.multipart_id
         listed = {} if pending is None else pending.parts
         progress = Progress(self.parts.size)
         stop = threading.Event()
@@ -267,7 +270,7 @@ class ResumableUpload:
         try:
             jobs = [
                 pool.submit(
-                    self._upload_part, upload_id, number, listed.get(number), progress, stop
+                    self._upload_part, multipart_id, number, listed.get(number), progress, stop
                 )
                 for number in range(1, self.parts.count + 1)
             ]
@@ -284,7 +287,9 @@ class ResumableUpload:
         done = [job.result() for job in jobs]
         sent = sum(1 for part in done if part.is_sent)
         try:
-            return self._complete_upload(upload_id, [part.completed for part in done], sent)
+            return self._complete_multipart_upload(
+                multipart_id, [part.completed for part in done], sent
+            )
         except PermanentError as error:
             if error.aws_code in _SUPERSEDED:
                 raise self._superseded_error() from error
@@ -335,13 +340,13 @@ class ResumableUpload:
             checksum, name = head["ETag"].strip('"'), "md5"
         _, dash, count = checksum.partition("-")
         digests = list(self._digests(name, self._part_size() if dash else self.parts.size))
-        whole = digests[0]
+        digest = digests[0]
         if dash:
-            whole = hashlib.new(name, b"".join(digests), usedforsecurity=False).digest()
-        ours = whole.hex() if name == "md5" else _base64(whole)
-        return f"{ours}{dash}{count}" == checksum
+            digest = hashlib.new(name, b"".join(digests), usedforsecurity=False).digest()
+        expected = digest.hex() if name == "md5" else _base64(digest)
+        return f"{expected}{dash}{count}" == checksum
 
-    def _list_uploads(self) -> Iterator[str]:
+    def _list_multipart_ids(self) -> Iterator[str]:
         markers: dict[str, str] = {}
         while True:
             with translate_errors():
@@ -360,7 +365,7 @@ class ResumableUpload:
                 "UploadIdMarker": page["NextUploadIdMarker"],
             }
 
-    def _list_parts(self, upload_id: str) -> dict[int, ListedPart]:
+    def _list_parts(self, multipart_id: str) -> dict[int, ListedPart]:
         paginator = self.s3.get_paginator("list_parts")
         try:
             with translate_errors():
@@ -369,7 +374,7 @@ class ResumableUpload:
                         part["ETag"], part["Size"], part.get("ChecksumSHA256")
                     )
                     for page in paginator.paginate(
-                        Bucket=self.bucket, Key=self.key, UploadId=upload_id
+                        Bucket=self.bucket, Key=self.key, UploadId=multipart_id
                     )
                     for part in page.get("Parts", [])
                 }
@@ -378,14 +383,14 @@ class ResumableUpload:
                 return {}  # completed or aborted since it was listed
             raise
 
-    def _is_ours(self, listed: Mapping[int, ListedPart]) -> bool:
+    def _matches(self, listed: Mapping[int, ListedPart]) -> bool:
         # The last part has no particular size.
         return any(number < self.parts.count for number in listed) and all(
             number <= self.parts.count and part.size == self.parts.byte_range(number)[1]
             for number, part in listed.items()
         )
 
-    def _create_upload(self) -> str:
+    def _create_multipart_upload(self) -> str:
         with translate_errors():
             return self.s3.create_multipart_upload(
                 Bucket=self.bucket,
@@ -397,7 +402,7 @@ class ResumableUpload:
 
     def _upload_part(
         self,
-        upload_id: str,
+        multipart_id: str,
         number: int,
         listed: ListedPart | None,
         progress: Progress,
@@ -419,7 +424,7 @@ class ResumableUpload:
                     response = self.s3.upload_part(
                         Bucket=self.bucket,
                         Key=self.key,
-                        UploadId=upload_id,
+                        UploadId=multipart_id,
                         PartNumber=number,
                         Body=make_body(),
                         ChecksumSHA256=sha256,
@@ -437,21 +442,21 @@ class ResumableUpload:
                     _completed_part(number, response["ETag"], sha256), is_sent=True
                 )
 
-    def _complete_upload(
-        self, upload_id: str, done: list["CompletedPartTypeDef"], sent: int
+    def _complete_multipart_upload(
+        self, multipart_id: str, done: list["CompletedPartTypeDef"], sent: int
     ) -> UploadResult:
         with translate_errors():
             response = self.s3.complete_multipart_upload(
                 Bucket=self.bucket,
                 Key=self.key,
-                UploadId=upload_id,
+                UploadId=multipart_id,
                 MultipartUpload={"Parts": done},
             )
         digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in done)
-        ours = f"{_base64(hashlib.sha256(digests).digest())}-{len(done)}"
-        if response.get("ChecksumSHA256", ours) != ours:
+        expected = f"{_base64(hashlib.sha256(digests).digest())}-{len(done)}"
+        if response.get("ChecksumSHA256", expected) != expected:
             raise UploadError(
-                f"{S3Uri(self.bucket, self.key)}: S3 received other bytes than the file has"
+                f"{S3Uri(self.bucket, self.key)}: what S3 received differs from the file"
             )
         return UploadResult(response["ETag"].strip('"'), response.get("VersionId"), len(done), sent)
 
@@ -467,16 +472,16 @@ class ResumableUpload:
             raise UploadError(f"{self.path}: the file became shorter while it was read")
         return data
 
-    def _digests(self, name: str, each: int) -> Iterator[bytes]:
+    def _digests(self, name: str, part_size: int) -> Iterator[bytes]:
         """Hash the file in parts of that size."""
-        parts = PartPlan(self.parts.size, max(1, each))
+        parts = PartPlan(self.parts.size, max(1, part_size))
         with self.path.open("rb") as file:
             for number in range(1, parts.count + 1):
-                left = parts.byte_range(number)[1]
+                remaining = parts.byte_range(number)[1]
                 digest = hashlib.new(name, usedforsecurity=False)
-                while left and (data := file.read(min(left, _BLOCK))):
+                while remaining and (data := file.read(min(remaining, _BLOCK))):
                     digest.update(data)
-                    left -= len(data)
+                    remaining -= len(data)
                 yield digest.digest()
 
     def _part_size(self) -> int:

@@ -186,9 +186,9 @@ def find_stack(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]
     """
     # Imported only here: a command without it starts in a tenth of the time.
     from isodrop_cli.aws_errors import STACK as HINTS  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import explained, make_session  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import explain_errors, make_session  # noqa: PLC0415 - see above
 
-    with explained(HINTS, StackError):
+    with explain_errors(HINTS, StackError):
         session = make_session(options.profile, options.region)
         yield session, _describe_stack(session, options.stack)
 

@@ -260,7 +260,7 @@ def test_each_delay_between_tries_of_a_part_is_waited_once(
     one, stop = replace(transfer(), retry_delays=(1.0, 2.0, 4.0)), Stop()
     wire.wrong[1] = [refused("SlowDown", 503)] * 3
 
-    one._upload_part(one._create_upload(), 1, None, Progress(SIZE), stop)
+    one._upload_part(one._create_multipart_upload(), 1, None, Progress(SIZE), stop)
 
     assert stop.waited == [1.0, 2.0, 4.0]
 

@@ -25,7 +25,7 @@ from isodrop_cli.doctor import Aws, CheckContext, run_checks
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.operations import Operator
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
-from isodrop_cli.output.run_format import EXIT_CODES, answer_kind, parse_answer, state_of
+from isodrop_cli.output.run_format import EXIT_CODES, answer_kind, get_state, parse_answer
 from isodrop_cli.stack import add_stack_options, find_stack, open_operator
 from tools.smoke import points
 
@@ -138,8 +138,8 @@ def _follow(
         if run is None:
             sleep(POLL_SECONDS)
             continue
-        if state_of(run) != state:
-            state = state_of(run)
+        if get_state(run) != state:
+            state = get_state(run)
             build_arn = run.import_build.arn
             print(f"{datetime.now(UTC):%H:%M:%S}  {state}  {build_arn or ''}", flush=True)
         if run.import_build.arn is not None:

@@ -201,13 +201,13 @@ def _head_object(bucket: str, key: str, options: Namespace) -> ObjectInfo:
     """Read the object's properties from S3. Only this part needs boto3."""
     from botocore.parsers import ResponseParserError  # noqa: PLC0415 - see above
 
-    from isodrop_cli.aws_errors import OBJECT, explained, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT, explain_errors, s3_client  # noqa: PLC0415 - see above
 
     version: dict[str, Any] = (
         {} if options.version_id is None else {"VersionId": options.version_id}
     )
     try:
-        with explained(OBJECT, NoEventError, str(S3Uri(bucket, key))):
+        with explain_errors(OBJECT, NoEventError, str(S3Uri(bucket, key))):
             client = s3_client(options.profile, options.region)
             head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
             if not head.keys() >= _HEADERS:

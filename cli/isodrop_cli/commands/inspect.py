@@ -135,12 +135,12 @@ def _inspect(options: Namespace) -> Inspection:
         hashes = _hash(source) if options.sha256 else None
         if options.stack is None:
             return replace(inspect_iso(uploaded, options.key, {}), hashes=hashes)
-        with open_stack(options) as found:
+        with open_stack(options) as stack:
             if not source.etag:  # not in a bucket yet
-                key = found.resolve_key(source.key, options.key)
-                uploaded = replace(uploaded, bucket=found.bucket, key=key)
-            inspection = inspect_iso(uploaded, options.key, {}, found.read_settings())
-            return _apply_allow_list(replace(inspection, hashes=hashes), found)
+                key = stack.resolve_key(source.key, options.key)
+                uploaded = replace(uploaded, bucket=stack.bucket, key=key)
+            inspection = inspect_iso(uploaded, options.key, {}, stack.read_settings())
+            return _apply_allow_list(replace(inspection, hashes=hashes), stack)
 
 
 def _hash(source: Source) -> ContentHashes:
@@ -149,9 +149,9 @@ def _hash(source: Source) -> ContentHashes:
     return compute_hashes(source.read, source.size, parallel=parallel)
 
 
-def _apply_allow_list(inspection: Inspection, found: "Stack") -> Inspection:
+def _apply_allow_list(inspection: Inspection, stack: "Stack") -> Inspection:
     """Apply the stack's allow-list, if the hash is known."""
-    mode, source = found.read_allow_list_mode()
+    mode, source = stack.read_allow_list_mode()
     plan = inspection.decision
     if mode is AllowListMode.OFF or isinstance(plan, Rejection):
         return inspection
@@ -160,7 +160,7 @@ def _apply_allow_list(inspection: Inspection, found: "Stack") -> Inspection:
             f"The stack's AllowListMode is {mode}; use --sha256 to check the ISO against its list."
         )
         return replace(inspection, decision=replace(plan, notes=(*plan.notes, note)))
-    refusal = _refusal(inspection.hashes.sha256, source)
+    refusal = _find_refusal(inspection.hashes.sha256, source)
     if refusal is None:
         return inspection
     if mode is AllowListMode.ENFORCE:
@@ -168,7 +168,7 @@ def _apply_allow_list(inspection: Inspection, found: "Stack") -> Inspection:
     return replace(inspection, decision=replace(plan, notes=(*plan.notes, refusal)))
 
 
-def _refusal(sha256: str, source: "AllowListSource") -> str | None:
+def _find_refusal(sha256: str, source: "AllowListSource") -> str | None:
     """Return why the list does not allow the ISO; ``None`` if it does."""
     allowed = source.read()
     return None if sha256 in allowed else allowed.describe_refusal(sha256)

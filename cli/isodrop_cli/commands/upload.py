@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from isodrop_cli.resumable_upload import Progress, ResumableUpload
 
 _MAX_TRIES: Final = 3
-"""How often other uploads of the same file may supersede this one."""
+"""How many times other uploads of the same file may supersede this one."""
 _SETTINGS_LABELS: Final = {"stack": "the stack's settings", "defaults": "default settings"}
 
 _EPILOG: Final = f"""\
@@ -110,10 +110,10 @@ def run(options: Namespace) -> ExitCode:
     settings = _object_settings(options)
     hint = ResumeHint()
     try:
-        with open_stack(options) as found:
-            key = found.resolve_key(options.file.name, options.key)
+        with open_stack(options) as stack:
+            key = stack.resolve_key(options.file.name, options.key)
             key.encode()  # a key must be UTF-8
-            run = FileUpload(found, options.file, key, dict(options.set), hint, settings)
+            run = FileUpload(stack, options.file, key, dict(options.set), hint, settings)
             title = f"{options.file.name} to {run.address}"
             with make_renderer(as_json=options.json, title=title) as renderer:
                 return run.upload_and_follow(
@@ -207,12 +207,12 @@ class FileUpload:
         """Inspect the file; return its size if it would be imported."""
         settings, origin = self._read_settings()
         with open_source(str(self.path)) as source:
-            here = replace(source, bucket=self.bucket)
-            inspection = inspect.inspect_iso(here, self.key, self.metadata, settings)
+            uploaded = replace(source, bucket=self.bucket)
+            inspection = inspect.inspect_iso(uploaded, self.key, self.metadata, settings)
         data = {**inspect.as_json(inspection), "settings": origin}
         if isinstance(inspection.decision, Rejection):
-            found = inspection.decision
-            message = f"{found.code.value}\n{found.message}\n{found.remedy}"
+            rejection = inspection.decision
+            message = f"{rejection.code.value}\n{rejection.message}\n{rejection.remedy}"
             renderer.show(
                 ProgressEvent(
                     "inspected", self.key, "inspect", message, utc_now(), data, severity="error"
@@ -322,8 +322,8 @@ class FileUpload:
             f"{format_size(size)} in {result.parts} part{'' if result.parts == 1 else 's'}"
             + (f", {resumed} of them uploaded before" if resumed else "")
         )
-        hashes_of_file = hashes()
-        message += f"; SHA-256 {hashes_of_file.sha256}"
+        file_hashes = hashes()
+        message += f"; SHA-256 {file_hashes.sha256}"
         data = {
             **self._object(result.version_id, result.etag),
             "size": size,
@@ -331,7 +331,7 @@ class FileUpload:
             "partsSent": result.parts_sent,
             "seconds": round((utc_now() - began).total_seconds(), 1),
             "sent": True,
-            **inspect.hashes_json(hashes_of_file),
+            **inspect.hashes_json(file_hashes),
         }
         renderer.show(ProgressEvent("uploaded", self.key, "upload", message, utc_now(), data))
         if result.version_id is None:

@@ -167,10 +167,10 @@ def can_distribute(context: CheckContext) -> CheckResult:
 
 def can_read(context: CheckContext) -> CheckResult:
     """Check that ImportIso can read uploads."""
-    where = (
+    object_arn = (
         f"arn:{context.partition}:s3:::{context.bucket}/{context.parameter('KeyPrefix')}Win11.iso"
     )
-    reading = Permission("s3:GetObjectVersion", where, _in_this_account(context))
+    reading = Permission("s3:GetObjectVersion", object_arn, _in_this_account(context))
     return check_permission(context, "ImportIsoRole", reading)
 
 
@@ -314,5 +314,9 @@ def _denied_by(refused: dict[str, Any]) -> str:
     if boundary.get("AllowedByPermissionsBoundary") is False:
         return "its permissions boundary denies it (PermissionsBoundaryArn)"
     matched = refused.get("MatchedStatements", [])
-    named = ", ".join(each["SourcePolicyId"] for each in matched if "SourcePolicyId" in each)
-    return f"the policy {named}" if named else "its policies; sam deploy restores the stack's own"
+    policies = ", ".join(each["SourcePolicyId"] for each in matched if "SourcePolicyId" in each)
+    return (
+        f"the policy {policies}"
+        if policies
+        else "its policies; sam deploy restores the stack's own"
+    )

@@ -226,9 +226,9 @@ def _decision_message(run: "Run") -> str:
 
 
 def _state_data(run: "Run") -> dict[str, Any]:
-    whole = as_json(run)
+    document = as_json(run)
     names = ("uploadId", "run", "state", "executionArn", "buildArn", "distributionArn")
-    return {name: whole[name] for name in names}
+    return {name: document[name] for name in names}
 
 
 def _parse_time(written: str) -> datetime:

@@ -72,7 +72,7 @@ def as_json(run: "Run") -> dict[str, Any]:
             "contentId": None if run.content is None else run.content.id,
             "sha256": run.sha256,
         },
-        "state": state_of(run),
+        "state": get_state(run),
         "startedAt": run.claimed_at,
         "answeredAt": run.answered_at,
         "executionArn": run.execution_arn,
@@ -92,7 +92,7 @@ def as_json(run: "Run") -> dict[str, Any]:
     }
 
 
-def state_of(run: "Run") -> str:
+def get_state(run: "Run") -> str:
     """Return the state of a run, one of :data:`STATES`."""
     answer = parse_answer(run)
     if answer is not None:
@@ -113,7 +113,7 @@ def to_pairs(run: "Run") -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [
         ("run", run.request.number),
         *(("set", f"{name}={value}") for name, value in sorted(run.request.overrides.items())),
-        ("state", state_of(run)),
+        ("state", get_state(run)),
         ("started", _format(run.claimed_at)),
     ]
     if run.request.requester is not None:
@@ -148,7 +148,7 @@ def to_row(run: "Run") -> tuple[object, ...]:
     plan = None if isinstance(run.decision, Rejection) else run.decision
     return (
         _format(run.claimed_at),
-        state_of(run),
+        get_state(run),
         None if answer is None else answer["detail"]["data"].get("code"),
         run.request.number,
         None if plan is None else plan.name,

@@ -63,13 +63,13 @@ class AllowListGate:
         if run.sha256 is not None and run.import_build.attempt is not None:
             return run  # it was checked before
         sha256 = self.ledger.get_sha256(content.id) or self._hash(run, content)
-        note = self._refusal(sha256)
+        note = self._find_refusal(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
             self.ledger.record_sha256(run, sha256, None)  # for the answer
             raise RejectedError(Code.UNKNOWN_ISO, note)
         return self.ledger.record_sha256(run, sha256, note)
 
-    def _refusal(self, sha256: str) -> str | None:
+    def _find_refusal(self, sha256: str) -> str | None:
         """Return the reason why an ISO with that hash may not be imported, or ``None``."""
         try:
             allowed = self.read_list()
