@@ -138,7 +138,7 @@ class Operator:
                 f"{address}: there is no such object; isodrop list shows all uploads, and isodrop"
                 " status --version-id shows a deleted one"
             ) from None
-        if found.upload.version is None:
+        if found.upload.unique_version_id is None:
             raise OperatorError(
                 f"{address}: the object has no version id, because versioning is off for the"
                 " bucket; enable it and upload again"

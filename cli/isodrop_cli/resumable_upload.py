@@ -353,7 +353,7 @@ class ResumableUpload:
                 page = self.s3.list_multipart_uploads(
                     Bucket=self.bucket,
                     Prefix=self.key,
-                    **markers,  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                    **markers,  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
                 )
             for each in page.get("Uploads", []):
                 if each["Key"] == self.key:
@@ -397,7 +397,7 @@ class ResumableUpload:
                 Key=self.key,
                 Metadata={name: encode_word(value) for name, value in self.metadata.items()},
                 ChecksumAlgorithm="SHA256",
-                **self.settings,  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                **self.settings,  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
             )["UploadId"]
 
     def _upload_part(

@@ -41,13 +41,13 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     TransientError, QuotaError
         Retried by the state machine, for hours.
     """
-    upload, request, malware_scan = parse_event(event)
+    upload, run_request, malware_scan = parse_event(event)
     logger.append_keys(
         uploadId=upload_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
     )
     execution = event.get("executionArn", f"event:{event['id']}")
-    result = intake().process(upload, execution, request, malware_scan)
+    result = intake().process(upload, execution, run_request, malware_scan)
     if result.next_step is not NextStep.SKIP:
         make_metrics(os.environ).record_upload()
-    logger.info("decided", extra={"nextStep": result.next_step, "buildArn": result.build_arn})
+    logger.info("processed", extra={"nextStep": result.next_step, "buildArn": result.build_arn})
     return {"nextStep": result.next_step.value, "buildArn": result.build_arn}

@@ -1,6 +1,6 @@
 """Publishes a notification or the answer of a run, or starts its distribution.
 
-The input is the event of the upload, the ARN of the execution, and a report:
+The input is the event of the upload, the ARN of the execution, and what to report:
 ``{"report": {"kind": "started" | "progressed" | "distribute" | "answer", "status", "previous",
 "stepsDone", "stepsTotal", "error"}}``.
 """
@@ -34,8 +34,8 @@ class ExecutionErrorInput(BaseModel):
     cause: str = Field("", alias="Cause")
 
 
-class Report(BaseModel):
-    """What the function is to do."""
+class ReportRequest(BaseModel):
+    """What to publish or start."""
 
     kind: Literal["started", "progressed", "distribute", "answer"]
     status: str = ""
@@ -70,20 +70,20 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     TransientError, PermanentError
         Retried by the state machine.
     """
-    upload, request, _ = parse_event(event)
+    upload, run_request, _ = parse_event(event)
     logger.append_keys(
         uploadId=upload_id(upload), bucket=upload.bucket, key=upload.key, etag=upload.etag
     )
-    report = Report.model_validate(event["report"])
+    report = ReportRequest.model_validate(event["report"])
     reporter, distributor = services()
     execution = event.get("executionArn", f"event:{event['id']}")
     match report.kind:
         case "answer":
-            run = reporter.claim_run(upload, execution, request)
+            run = reporter.claim_run(upload, execution, run_request)
         case "progressed":
-            run = reporter.record_status(upload, execution, request, report.status)
+            run = reporter.record_status(upload, execution, run_request, report.status)
         case _:
-            run = reporter.get_run(upload, execution, request)
+            run = reporter.get_run(upload, execution, run_request)
     if run is None:
         return {}
     match report.kind:
@@ -93,7 +93,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
             reporter.publish_progress(run, report.status, report.previous, report.steps())
         case "distribute":
             build_arn = distributor.start_distribution(run).distribution.arn
-            logger.info("distribution started", extra={"buildArn": build_arn})
+            logger.info("distribution", extra={"buildArn": build_arn})
             return {"buildArn": build_arn}
         case "answer":
             return _answer(reporter, run, report.error)

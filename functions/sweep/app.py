@@ -1,4 +1,4 @@
-"""Runs a sweep every few minutes: answers missed runs and starts missed uploads.
+"""Runs a sweep every few minutes: answers missed runs, and starts executions for missed uploads.
 
 When invoked by hand, the event may set a minimum age: ``{"minAgeMinutes": 0}`` includes everything.
 """
@@ -25,8 +25,8 @@ TIME_RESERVE_MS: Final = 90_000
 
 
 @startup.once
-def sweep() -> Sweeper:
-    """Create the sweep, once per execution environment."""
+def sweeper() -> Sweeper:
+    """Create the service, once per execution environment."""
     return make_sweeper(os.environ, log)
 
 
@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     min_age = timedelta(minutes=event["minAgeMinutes"]) if "minAgeMinutes" in event else MIN_AGE
     summary = replace(
-        sweep(),
+        sweeper(),
         min_age=min_age,
         has_time=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS,
     ).run()

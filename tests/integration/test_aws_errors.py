@@ -119,7 +119,7 @@ def test_an_unreadable_object_is_rejected_with_the_message_of_s3(
     data = answer["detail"]["data"]
     assert answer["detail-type"] == "ISO Import Rejected"
     assert data["code"] == Code.UNREADABLE_OBJECT
-    assert f"S3 says GetObject: {code}" in data["message"]
+    assert f"S3 says: GetObject: {code}" in data["message"]
     assert "malware scan" in data["remedy"]
     assert "Image Builder" not in data["message"]
 

@@ -38,7 +38,7 @@ def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHar
 
 def an_attempt(identity: str, number: int = 0, **changes: Any) -> Attempt:
     attempt = Attempt(
-        import_key=identity,
+        task_key=identity,
         number=number,
         upload_id="d0d0",
         run_number=0,
@@ -53,7 +53,7 @@ def an_attempt(identity: str, number: int = 0, **changes: Any) -> Attempt:
 
 def use(harness: ImportHarness) -> tuple[int, int]:
     found = harness.ledger.read_build_usage(utc_day(harness.clock.time()))
-    return found.at_once, found.today
+    return found.under_way, found.today
 
 
 def other(harness: ImportHarness, number: int) -> Upload:
@@ -115,7 +115,7 @@ def test_beyond_the_daily_limit_nothing_starts_until_the_next_day(
 ) -> None:
     for name in "abcde":
         create_attempt(ledger, an_attempt(name), LIMITS)
-        ledger.release(an_attempt(name).key)
+        ledger.free_slot(an_attempt(name).key)
 
     with pytest.raises(RejectedError) as caught:
         create_attempt(ledger, an_attempt("f"), LIMITS)
@@ -136,12 +136,12 @@ def test_an_existing_attempt_is_tracked_when_the_limit_is_reached(
 
 
 def test_releasing_twice_or_an_unknown_build_changes_nothing(ledger: Ledger) -> None:
-    ledger.release(an_attempt("never").key)
+    ledger.free_slot(an_attempt("never").key)
     for name in "ab":
         create_attempt(ledger, an_attempt(name), LIMITS)
 
-    ledger.release(an_attempt("a").key)
-    ledger.release(an_attempt("a").key)
+    ledger.free_slot(an_attempt("a").key)
+    ledger.free_slot(an_attempt("a").key)
 
     assert ledger.list_under_way() == [("b", 0)]
     assert ledger.read_build_usage(DAY) == BuildUsage(1, 2, LIMITS)
@@ -320,7 +320,7 @@ def test_the_build_of_an_aborted_execution_is_released_when_it_ends(
     taken(harness, upload, execution)
     harness.abort(execution)
     harness.advance_clock(minutes=11)
-    assert harness.sweep().released == 0
+    assert harness.sweep().freed == 0
     assert use(harness) == (1, 1)
     harness.advance_clock(hours=14)
 
@@ -383,7 +383,7 @@ def test_the_sweep_reports_how_many_builds_count(harness: ImportHarness) -> None
 
     summary = harness.sweep()
 
-    assert (summary.builds_at_once, summary.builds_today, summary.errors) == (2, 2, 0)
+    assert (summary.builds_under_way, summary.builds_today, summary.errors) == (2, 2, 0)
 
 
 # Many uploads at once
@@ -448,7 +448,7 @@ def test_100_concurrent_uploads_with_kills_reach_the_limits_exactly(
         if open_ones and killer.random() < 0.3:
             name = open_ones[0]
             try:
-                ledger.release(an_attempt(name).key)
+                ledger.free_slot(an_attempt(name).key)
                 open_ones.pop(0)
             except KilledError:
                 continue

@@ -196,7 +196,7 @@ def test_a_distribution_fails_at_most_as_often_as_the_stack_allows(harness: Impo
         Code.DISTRIBUTION_FAILED,
         Code.TOO_MANY_ATTEMPTS,
     ]
-    assert "2 distributions of windows-11" in answers[-1]["message"]
+    assert "2 failed distributions of windows-11" in answers[-1]["message"]
     assert places(answers[-1]) == [(REGION, ACCOUNT)]
     assert (harness.submissions(), len(distributions(harness))) == (1, 2)
 

@@ -43,7 +43,7 @@ def a_plan(contents: IsoContents | None = None) -> ImportPlan:
 
 def an_attempt(number: int = 0, run: str = "d0") -> Attempt:
     return Attempt(
-        import_key="i",
+        task_key="i",
         number=number,
         upload_id=run,
         run_number=0,

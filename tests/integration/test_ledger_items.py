@@ -29,7 +29,7 @@ def change(ledger: Ledger, key: dict[str, str], expression: str, **values: Any) 
     """Change an item to what another version of the code would write."""
     given = {f":{name}": value for name, value in values.items()}
     more = {"ExpressionAttributeValues": given} if given else {}
-    ledger.table.update_item(Key=key, UpdateExpression=expression, **more)  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+    ledger.table.update_item(Key=key, UpdateExpression=expression, **more)  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
 
 
 def read(ledger: Ledger, run: Run) -> Run | None:
@@ -82,7 +82,7 @@ def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Le
 def test_each_item_has_the_version_that_wrote_it(ledger: Ledger) -> None:
     run = claimed(ledger)
     assert create_attempt(ledger, an_attempt())
-    image = parse_image({"pk": "IMAGE#windows-11", "sk": "1", "arn": IMAGE_ARN, "build": 1})
+    image = parse_image({"pk": "IMAGE#windows-11", "sk": "1", "arn": IMAGE_ARN, "windowsBuild": 1})
     put_image(ledger, image, "2026-11-25T10:00:00.000+00:00")
     ledger.record_content_sha256("c", "0" * 64)
     counted = replace(an_attempt(), number=1, day="2026-11-25")
@@ -134,7 +134,7 @@ def test_a_cancellation_with_the_attributes_of_a_run_is_not_a_run(ledger: Ledger
 
 def test_an_image_that_cannot_be_read_is_named_by_its_key() -> None:
     with pytest.raises(UnreadableItemError, match=r"IMAGE#a 1\.0\.0/1"):
-        parse_image({"pk": "IMAGE#a", "sk": "1.0.0/1", "arn": "arn:of:nothing", "build": 1})
+        parse_image({"pk": "IMAGE#a", "sk": "1.0.0/1", "arn": "arn:of:nothing", "windowsBuild": 1})
 
 
 def test_an_unreadable_item_does_not_block_the_others(ledger: Ledger) -> None:

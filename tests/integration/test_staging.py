@@ -478,7 +478,7 @@ def test_a_run_that_shares_an_attempt_without_a_copy_makes_a_copy(
     shared, lost = harness.answers()
     bound = harness.claim_run(second, "execution-2").import_build.attempt
     assert bound is not None
-    attempts = harness.ledger.list_attempts(bound.import_key)
+    attempts = harness.ledger.list_attempts(bound.task_key)
     assert (code(shared), shared["detail"]["data"]["attempt"]) == ("Succeeded", 1)
     assert code(lost) == Code.STAGING_LOST
     assert [each.status for each in attempts] == [AttemptStatus.LOST, AttemptStatus.SUCCEEDED]

@@ -218,7 +218,7 @@ class EmulatorRun:
 
     def _delete(self, arn: str) -> None:
         """Delete a build that is no longer new."""
-        if aged(self.stack, arn, "submittedAt"):
+        if aged(self.stack, arn, "buildRecordedAt"):
             self.stack.image_builder.delete(arn)
 
     def _retry(self, key: str) -> None:

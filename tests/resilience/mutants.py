@@ -102,16 +102,16 @@ MUTANTS: Final = (
         "status not in {AttemptStatus.LOST}:",
     ),
     Mutant(
-        "a build that has ended is not released",
+        "the slot of a build that has ended is not freed",
         RESULTS,
         "return EndedBuilds((imported.attempt,), tuple(succeeded), image)",
         "return EndedBuilds((), tuple(succeeded), image)",
     ),
     Mutant(
-        "the sweep releases nothing",
+        "the sweep frees no slots",
         "layers/isodrop/isodrop/services/sweep.py",
-        "if not auditor.is_under_way(attempt, self.now()):",
-        "if not attempt:",
+        "if not auditor.check_under_way(key, self.now()):",
+        "if not key:",
     ),
     Mutant(
         "a deleted image is not marked as retired",
@@ -159,8 +159,8 @@ MUTANTS: Final = (
     Mutant(
         "a second build starts while EC2 does not return a new AMI",
         SUBMISSION,
-        "if is_just_available(self.ledger, attempt, build, self.now()):",
-        "if is_just_available(self.ledger, attempt, build, self.now()) and not build.amis:",
+        "if check_just_available(self.ledger, attempt, build, self.now()):",
+        "if check_just_available(self.ledger, attempt, build, self.now()) and not build.amis:",
     ),
     Mutant(
         "a second build starts while Image Builder does not return the first",
@@ -209,8 +209,8 @@ MUTANTS: Final = (
     Mutant(
         "a permanent error is retried",
         "layers/isodrop/isodrop/aws/errors.py",
-        "    return PermanentError(message, code=refused, aws_code=code)",
-        "    return TransientError(message, aws_code=code)",
+        "    return PermanentError(message, code=code, aws_code=aws_code)",
+        "    return TransientError(message, aws_code=aws_code)",
     ),
     Mutant(
         "a server error is not retried",
@@ -239,8 +239,8 @@ MUTANTS: Final = (
     Mutant(
         "a request is sent before the attempt is marked as submitted",
         SUBMISSION,
-        "new_status = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST",
-        "new_status = AttemptStatus.PREPARED if task.is_ready(attempt) else AttemptStatus.LOST",
+        "AttemptStatus.SUBMITTED if task.ensure_ready(attempt) else AttemptStatus.LOST",
+        "AttemptStatus.PREPARED if task.ensure_ready(attempt) else AttemptStatus.LOST",
     ),
     Mutant(
         "a refused request is sent again",
@@ -281,10 +281,9 @@ MUTANTS: Final = (
     Mutant(
         "a cancelled run is imported",
         LEDGER,
-        "        if kind is BuildKind.IMPORT:\n"
-        "            _refuse_if_cancelled(result, position=1)",
+        "        if kind is BuildKind.IMPORT:\n            _raise_if_cancelled(result, position=1)",
         "        if kind is BuildKind.DISTRIBUTION:\n"
-        "            _refuse_if_cancelled(result, position=1)",
+        "            _raise_if_cancelled(result, position=1)",
     ),
     Mutant(
         "a run that was cancelled while it was inspected is copied",
@@ -350,7 +349,7 @@ MUTANTS: Final = (
     Mutant(
         "a copy is not pinned to the version",
         STAGING_BUCKET,
-        'copy_source["VersionId"] = source.version',
+        'copy_source["VersionId"] = source.unique_version_id',
         'copy_source.pop("VersionId", None)',
     ),
     Mutant(
@@ -404,8 +403,8 @@ MUTANTS: Final = (
     Mutant(
         "a copy of an unversioned object is not inspected",
         STAGING,
-        "        if run.upload.version is None:",
-        "        if run.upload.version == run.upload_id:",
+        "        if run.upload.unique_version_id is None:",
+        "        if run.upload.unique_version_id == run.upload_id:",
     ),
     Mutant(
         "a copy is deleted while its build runs",
@@ -428,7 +427,7 @@ MUTANTS: Final = (
     Mutant(
         "a run that joins another's build keeps its copy",
         STAGING,
-        "return is_settled or linked is not None",
+        "return has_ended or linked is not None",
         "return False",
     ),
     Mutant(

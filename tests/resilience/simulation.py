@@ -80,7 +80,7 @@ PART_SIZE: Final = 256 * 1024
 """The part size of copies in simulations, because their ISOs are small."""
 
 
-_BUSY: Final = ("started", "open", "removed", "released", "builds_at_once", "errors")
+_BUSY: Final = ("started", "open", "removed", "freed", "builds_under_way", "errors")
 PARAMETERS: Final = {"PollIntervalSeconds": 240, "TrackingTimeoutHours": 14}
 """Rarer polls than the template allows, because each takes real time."""
 

@@ -304,7 +304,9 @@ def test_a_manually_deleted_build_is_reported(stack: LocalStack, iso: MakeIso) -
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
 
-    stack.wait_for(lambda: aged(stack, build["arn"], "submittedAt"))  # otherwise it may be too new
+    stack.wait_for(
+        lambda: aged(stack, build["arn"], "buildRecordedAt")
+    )  # otherwise it may be too new
     stack.image_builder.delete(build["arn"])
     stack.image_builder.release()
 

@@ -19,7 +19,7 @@ from tests.unit.test_monitoring import METRIC_DIMENSIONS, RUNBOOK
 # Options of the AWS CLI that are no parameters of an operation.
 CLI_ONLY = {"cli-binary-format"}
 WHERE_NOT_ZERO = {
-    *("OpenRuns", "OldestOpenRunAge", "OpenBuilds", "BuildsAtOnce", "BuildsToday"),
+    *("OpenRuns", "OldestOpenRunAge", "OpenBuilds", "BuildsUnderWay", "BuildsToday"),
     *("SweepActions", "SweepAnswers", "SweepStarts", "SweepErrors", "ActionRequired"),
 }
 
@@ -68,7 +68,7 @@ def test_an_upload_is_found_by_its_id_in_every_functions_log(
     stack.settle()
     upload_id = answer["detail"]["metadata"]["uploadId"]
 
-    for group, message in (("ImportIsoLogs", "decided"), ("ReportBuildLogs", "answered")):
+    for group, message in (("ImportIsoLogs", "processed"), ("ReportBuildLogs", "answered")):
         found = [line for line in lines(stack, group) if line.get("uploadId") == upload_id]
         assert message in [line["message"] for line in found]
 

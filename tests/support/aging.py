@@ -6,7 +6,7 @@ LONG_AGO = "2026-11-01T00:00:00.000+00:00"
 
 
 def aged(stack: LocalStack, arn: str, attribute: str) -> bool:
-    """Move a time of a build's record into the past: ``submittedAt`` or ``availableAt``.
+    """Move a time of a build's record into the past: ``buildRecordedAt`` or ``availableAt``.
 
     Returns whether the record has that time.
     """

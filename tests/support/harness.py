@@ -167,7 +167,7 @@ class ImportHarness:
                 chunk_size=64 * 1024,
             ),
             submission=self.submission,
-            now=lambda: self.clock.time().isoformat(),
+            now=self.clock.time,
         )
 
     def read_allow_list(self) -> AllowList:

@@ -40,7 +40,7 @@ METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "OpenRuns"): {("service",)},
     (NAMESPACE, "OldestOpenRunAge"): {("service",)},
     (NAMESPACE, "OpenBuilds"): {("service",)},
-    (NAMESPACE, "BuildsAtOnce"): {("service",)},
+    (NAMESPACE, "BuildsUnderWay"): {("service",)},
     (NAMESPACE, "BuildsToday"): {("service",)},
     (NAMESPACE, "SweepActions"): {("service",)},
     (NAMESPACE, "SweepAnswers"): {("service",)},
@@ -226,7 +226,7 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
         builds=2,
         answered=3,
         started=4,
-        builds_at_once=5,
+        builds_under_way=5,
         builds_today=6,
     )
     everything.errors = 7
@@ -237,7 +237,7 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
     swept = names(whole)
     assert swept == {
         *("OpenRuns", "OldestOpenRunAge", "OpenBuilds", "SweepActions", "SweepAnswers"),
-        *("SweepStarts", "BuildsAtOnce", "BuildsToday", "SweepErrors"),
+        *("SweepStarts", "BuildsUnderWay", "BuildsToday", "SweepErrors"),
     }
     assert names(some) == {"SweepActions", "SweepStarts"}
     assert {(NAMESPACE, name) for name in swept} <= METRIC_DIMENSIONS.keys()

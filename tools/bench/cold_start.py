@@ -30,7 +30,7 @@ RELEASE: Final = "3.13"
 """The template's runtime."""
 SHARE: Final = 512 / 1769
 """Of a processor: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html."""
-FUNCTIONS: Final = {"import_iso": "intake", "report_build": "services", "sweep": "sweep"}
+FUNCTIONS: Final = {"import_iso": "intake", "report_build": "services", "sweep": "sweeper"}
 """The functions that have clients, and what wires each."""
 _ARN: Final = "arn:aws:{}:eu-central-1:123456789012:{}"
 ENVIRON: Final = {

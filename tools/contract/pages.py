@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from isodrop.aws.errors import ERROR_CLASSES
+from isodrop.aws.errors import ERROR_GROUPS
 from isodrop.codes import CODES, Code, OutcomeKind
 from isodrop.events import DETAIL_TYPES, SCHEMA_VERSION
 from tools.contract.schemas import Json, Property, path_of, properties, slug
@@ -276,7 +276,7 @@ _RETRIES: Final = "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry
 def aws_errors_page() -> str:
     """Return the page on how AWS's errors are translated."""
     rows = []
-    for each in ERROR_CLASSES:
+    for each in ERROR_GROUPS:
         names = [*each.codes, *(kind.__name__ for kind in each.raised)]
         host = each.source.split("/")[2]
         source = f"[{'AWS' if host.endswith('amazon.com') else 'botocore'}]({each.source})"

@@ -84,7 +84,7 @@ def run(options: Namespace) -> ExitCode:
 
 def _format_usage(usage: "BuildUsage", limits: "BuildLimits") -> str:
     return (
-        f"builds: {usage.at_once} of {limits.at_once} at once, {usage.today} of {limits.per_day}"
+        f"builds: {usage.under_way} of {limits.at_once} at once, {usage.today} of {limits.per_day}"
         " today (UTC)"
     )
 

@@ -19,7 +19,6 @@ from isodrop.aws.metrics import Metrics
 from isodrop.aws.staging import StagingBucket
 from isodrop.domain.content import PART_SIZE
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
-from isodrop.text import timestamp
 
 if TYPE_CHECKING:
     from isodrop.services.distribution import Distributor
@@ -74,7 +73,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
             _now,
             limits=settings.build_limits(),
         ),
-        now=lambda: timestamp(_now()),
+        now=_now,
         record_inspection=Metrics(settings.stack_name).record_inspection,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
@@ -102,7 +101,7 @@ def make_sweeper(
     environ: Mapping[str, str],
     log: Callable[[str, Mapping[str, Any]], None],
 ) -> "Sweeper":
-    """Create the sweep.
+    """Create the service that runs sweeps.
 
     Parameters
     ----------

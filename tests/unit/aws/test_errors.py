@@ -15,7 +15,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 
-from isodrop.aws.errors import ERROR_CLASSES, to_isodrop_error, translate_errors
+from isodrop.aws.errors import ERROR_GROUPS, to_isodrop_error, translate_errors
 from isodrop.codes import Code
 from isodrop.errors import (
     AccessDeniedError,
@@ -199,5 +199,5 @@ def code_and_status(shape: Any) -> tuple[str, int]:
 
 
 def test_each_of_awss_codes_is_in_the_table_once() -> None:
-    codes = [code for each in ERROR_CLASSES for code in each.codes]
+    codes = [code for each in ERROR_GROUPS for code in each.codes]
     assert len(codes) == len(set(codes))

@@ -77,13 +77,13 @@ def test_an_event_with_neither_is_refused(version_id: str | None) -> None:
 
 
 def test_the_event_of_s3_is_run_zero() -> None:
-    assert parse_event(event("good")).request == FIRST_RUN
+    assert parse_event(event("good")).run_request == FIRST_RUN
 
 
 def test_a_retry_event_is_parsed_with_its_overrides() -> None:
     asked = event("retry")
 
-    assert parse_event(asked).request == RunRequest(1, {"edition": "EnterpriseN"})
+    assert parse_event(asked).run_request == RunRequest(1, {"edition": "EnterpriseN"})
     assert upload_id(parse_event(asked).upload) == upload_id(parse_event(event("good")).upload)
 
 
@@ -102,7 +102,7 @@ def test_an_event_made_for_an_upload_parses_as_that_upload(run: RunRequest) -> N
 
     made = make_object_created_event(upload, WHEN, MACHINE, "isodrop sweep", run)
 
-    assert (parse_event(made).upload, parse_event(made).request) == (upload, run)
+    assert (parse_event(made).upload, parse_event(made).run_request) == (upload, run)
     assert (made["account"], made["region"]) == ("123456789012", "eu-central-1")
     assert made["time"] == "2026-11-24T09:00:00Z"
     assert made == make_object_created_event(upload, WHEN, MACHINE, "isodrop sweep", run)
@@ -173,8 +173,8 @@ def test_the_uploader_is_parsed_and_does_not_change_the_run(requester: str) -> N
     good = event("good")
     good["detail"]["requester"] = requester
 
-    assert parse_event(good).request.requester == requester
-    assert parse_event(good).request == FIRST_RUN
+    assert parse_event(good).run_request.requester == requester
+    assert parse_event(good).run_request == FIRST_RUN
 
 
 @pytest.mark.parametrize("requester", [None, 5, "", "x" * 257, ["a"], {}])
@@ -182,13 +182,13 @@ def test_the_uploader_is_left_out_where_the_field_is_invalid(requester: Any) -> 
     good = event("good")
     good["detail"]["requester"] = requester
 
-    assert parse_event(good).request.requester is None
+    assert parse_event(good).run_request.requester is None
 
 
 def test_an_event_made_by_isodrop_does_not_name_the_uploader() -> None:
     for reason in ("isodrop sweep", "isodrop retry"):
         made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)
-        assert parse_event(made).request.requester is None
+        assert parse_event(made).run_request.requester is None
 
 
 JUNK: tuple[Any, ...] = (

@@ -1,1 +1,1 @@
-"""Adapters, named after the AWS services that they call. The only modules that use boto3."""
+"""Adapters, named after the AWS services that they call, and the clients that they use."""

@@ -46,7 +46,7 @@ class _DeferringSession:
 def defer_clients(session: "Session") -> "Session":
     """Wrap a session so that its clients are created on first use, in a thread-safe way.
 
-    Resources are created immediately. Errors of creating a client, such as a missing Region, are
-    raised when it is first used.
+    Resources are created immediately. Errors in creating a client, such as a missing Region,
+    are raised when it is first used.
     """
     return cast("Session", _DeferringSession(session))

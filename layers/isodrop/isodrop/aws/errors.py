@@ -30,7 +30,7 @@ from isodrop.text import single_line
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorClass:
+class ErrorGroup:
     """A group of AWS errors, and the isodrop error that they are translated to.
 
     Attributes
@@ -60,8 +60,8 @@ _DYNAMODB_ERRORS: Final = (
 )
 _BOTOCORE: Final = "https://github.com/boto/botocore/blob/develop/botocore"
 
-ERROR_CLASSES: Final = (
-    ErrorClass(
+ERROR_GROUPS: Final = (
+    ErrorGroup(
         TransientError,
         "throttling, for which each service has its own name",
         "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html",
@@ -76,15 +76,15 @@ ERROR_CLASSES: Final = (
             "SlowDown",
         ),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
-        "the request timed out, or conflicted with another on the same item",
+        "the request timed out, or conflicted with another one on the same object or bucket",
         _S3_ERRORS,
         codes=("RequestTimeout", "OperationAborted"),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
-        "another write or transaction of the same item was in progress",
+        "another write or transaction on the same item was in progress",
         "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/"
         "transaction-apis.html#transaction-conflict-handling",
         codes=(
@@ -94,47 +94,47 @@ ERROR_CLASSES: Final = (
             "TooManyUpdates",
         ),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
         "another operation on the image is in progress",
         "https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html",
         codes=("ResourceInUseException",),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
         "the function's token has expired: a warm function may keep it for up to an hour, and the"
         " next execution environment has a new one",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_sts.html",
         codes=("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
         "the clock of the function's host is wrong",
         _S3_ERRORS,
         codes=("RequestTimeTooSkewed", "RequestInTheFuture"),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
         "there was no response, or only a part of one",
         f"{_BOTOCORE}/exceptions.py",
         raised=(HTTPClientError, ConnectionError, IncompleteReadError),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
         "the bytes received differ from those sent",
         f"{_BOTOCORE}/httpchecksum.py",
         codes=("BadDigest", "XAmzContentSHA256Mismatch"),
         raised=(FlexibleChecksumError, ChecksumError),
     ),
-    ErrorClass(
+    ErrorGroup(
         TransientError,
         "the response is not the service's: a proxy sent it, or it was cut off",
         f"{_BOTOCORE}/parsers.py",
         raised=(ResponseParserError,),
     ),
-    ErrorClass(
+    ErrorGroup(
         CredentialsError,
-        "the credentials are not known, or not yet: the role was deleted, or has just been created",
+        "the credentials are unknown: the role was deleted, or has just been created",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
         "troubleshoot.html#troubleshoot_general_eventual-consistency",
         codes=(
@@ -145,7 +145,7 @@ ERROR_CLASSES: Final = (
             "AuthFailure",
         ),
     ),
-    ErrorClass(
+    ErrorGroup(
         CredentialsError,
         "the signature is not valid; if the message begins with *Signature expired* or"
         " *Signature not yet current*, a clock is wrong or the request was late, and it is a"
@@ -153,14 +153,14 @@ ERROR_CLASSES: Final = (
         _COMMON_ERRORS,
         codes=("InvalidSignatureException", "SignatureDoesNotMatch"),
     ),
-    ErrorClass(
+    ErrorGroup(
         CredentialsError,
         "a HEAD response has no code but its status: most often the token has expired; otherwise"
         " the object is encrypted with the uploader's own key (SSE-C)",
         "https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html",
         codes=("400",),
     ),
-    ErrorClass(
+    ErrorGroup(
         QuotaError,
         "a quota is used up until other work ends; also a ClientException of Image Builder whose"
         " message mentions a quota or a limit",
@@ -171,7 +171,7 @@ ERROR_CLASSES: Final = (
             "ExecutionLimitExceeded",
         ),
     ),
-    ErrorClass(
+    ErrorGroup(
         AccessDeniedError,
         "a permission is missing",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html",
@@ -185,8 +185,9 @@ ERROR_CLASSES: Final = (
         ),
     ),
 )
-"""In order of precedence. Any other error is a TransientError if its HTTP status is 429, or 500 or
-above, and otherwise a PermanentError, which a repeated request would return again."""
+"""No code or exception is in two groups. Any other error is a TransientError if its HTTP status is
+429, or 500 or above, and otherwise a PermanentError, which a repeated request would return again.
+"""
 
 # The service is derived from the operation, because a ClientError does not contain it.
 # https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_Operations.html
@@ -200,8 +201,8 @@ _IMAGE_BUILDER_OPERATIONS: Final = frozenset(
         "CancelImageCreation",
     }
 )
-_BY_CODE: Final = {code: each.error_type for each in ERROR_CLASSES for code in each.codes}
-_BY_TYPE: Final = tuple((kind, each.error_type) for each in ERROR_CLASSES for kind in each.raised)
+_BY_CODE: Final = {code: each.error_type for each in ERROR_GROUPS for code in each.codes}
+_BY_TYPE: Final = tuple((kind, each.error_type) for each in ERROR_GROUPS for kind in each.raised)
 # The text of a message matters in two cases only. AWS has the same code for a late request and for
 # a wrong key, and Image Builder has one code for everything it refuses, including used-up quotas.
 _CLOCK_MESSAGES: Final = ("Signature expired", "Signature not yet current")
@@ -231,28 +232,29 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
     Returns
     -------
     IsodropError
-        The error that :data:`ERROR_CLASSES` defines, with the AWS code as ``aws_code``. A
+        The error that :data:`ERROR_GROUPS` defines, with the AWS code as ``aws_code``. A
         :class:`~isodrop.errors.PermanentError` has the code ``import-refused`` only if it is an
         error of Image Builder.
     """
     if not isinstance(error, ClientError):
         matching = (target for source, target in _BY_TYPE if isinstance(error, source))
         return next(matching, PermanentError)(single_line(f"{type(error).__name__}: {error}"))
-    code = error_code(error)
+    aws_code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     aws_message = error.response.get("Error", {}).get("Message", "")
-    message = single_line(": ".join(filter(None, (error.operation_name, code, aws_message))))
-    error_type = QuotaError if _is_about_quota(code, aws_message) else _BY_CODE.get(code)
+    message = single_line(": ".join(filter(None, (error.operation_name, aws_code, aws_message))))
+    error_type = QuotaError if _is_about_quota(aws_code, aws_message) else _BY_CODE.get(aws_code)
     if error_type is CredentialsError and aws_message.startswith(_CLOCK_MESSAGES):
         error_type = TransientError
-    if code == "400" and not error.operation_name.startswith("Head"):
+    if aws_code == "400" and not error.operation_name.startswith("Head"):
         error_type = None  # a response that the SDK could not parse
     if error_type is not None:
-        return error_type(message, aws_code=code)
+        return error_type(message, aws_code=aws_code)
     if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
-        return TransientError(message, aws_code=code)
-    refused = Code.IMPORT_REFUSED if error.operation_name in _IMAGE_BUILDER_OPERATIONS else None
-    return PermanentError(message, code=refused, aws_code=code)
+        return TransientError(message, aws_code=aws_code)
+    is_import = error.operation_name in _IMAGE_BUILDER_OPERATIONS
+    code = Code.IMPORT_REFUSED if is_import else None
+    return PermanentError(message, code=code, aws_code=aws_code)
 
 
 def _is_about_quota(code: str, message: str) -> bool:

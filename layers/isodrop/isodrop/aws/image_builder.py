@@ -81,9 +81,9 @@ class ImageBuilder:
         """Find the build of a stored request that may have been sent before, by its tags.
 
         How long Image Builder keeps a client token is not documented, so the tags are used as well.
-        A very new build may not be found by its tags, but the client token covers that case. The
-        name and version of a distribution are not documented either; it is searched for among the
-        build versions of its source image.
+        A very new build may not be found by its tags, but the client token covers that case. Nor
+        is it documented which name and version the build of a distribution has; it is searched for
+        among the build versions of the source image.
 
         Returns
         -------
@@ -100,21 +100,21 @@ class ImageBuilder:
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListImageBuildVersions.html
         """
         if "sourceImage" in request:
-            version = request["sourceImage"].rpartition("/")[0]
+            image_version_arn = request["sourceImage"].rpartition("/")[0]
         else:
             infrastructure = Arn.parse(request["infrastructureConfigurationArn"])
             image = f"image/{request['name']}/{request['semanticVersion']}"
-            version = str(infrastructure.sibling("imagebuilder", image))
+            image_version_arn = str(infrastructure.sibling("imagebuilder", image))
         pages = self.imagebuilder.get_paginator("list_image_build_versions")
         with translate_errors():
-            for page in pages.paginate(imageVersionArn=version):
+            for page in pages.paginate(imageVersionArn=image_version_arn):
                 for build in page.get("imageSummaryList", []):
                     if build.get("tags", {}).items() >= request["tags"].items():
                         return build["arn"]
         return None
 
     def get_build(self, arn: str) -> Build | None:
-        """Get a build by its full ARN; ``None`` if it does not exist, or no longer.
+        """Get a build by its full ARN; ``None`` if it does not exist or no longer exists.
 
         Raises
         ------

@@ -4,8 +4,8 @@ There are three main kinds of item. A *run* is one handling of an upload: its ex
 build and answer. An *attempt* is one request to Image Builder for an import, or for the
 distribution of its image. Attempts are numbered from 0 per import or distribution, and each is
 written once, so that several runs share it. An *image* is one that was published in an answer,
-stored by its name. Facts are never overwritten: every write has a condition, so that crashes,
-repeats and races result in the same items.
+stored by its name. Facts are never overwritten: their writes are conditional or idempotent, so
+that crashes, repeats and races result in the same items.
 """
 
 import json
@@ -78,15 +78,15 @@ if TYPE_CHECKING:
     from boto3 import Session
 
 BY_STATE: Final = "ByState"
-"""The index of runs by state and time of claim. It contains keys only, so other writes to a run do
-not update it. It is eventually consistent: read the run itself before you act on it."""
+"""The index of runs by state and time of claim. It contains keys only, so only a write that changes
+a run's state updates it. It is eventually consistent: read the run itself before you act on it."""
 
 Cursor = Mapping[str, str]
 """A run's position in a listing by state: its key, and when it was claimed."""
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
 _RUN: Final = 0  # the position of the run's update in each transaction
-_BATCH: Final = 100  # maximum number of keys in BatchGetItem
+_PAGE: Final = 100  # runs per page; get_runs reads as many in one call
 _IMAGES: Final = 20  # per page; usually the first image is the one that is needed
 
 
@@ -111,7 +111,7 @@ class Ledger(LedgerTable):
         return cls(session.resource("dynamodb", config=CONFIG).Table(table), run_retention)
 
     def claim(
-        self, upload: Upload, execution: str, now: str, request: RunRequest = FIRST_RUN
+        self, upload: Upload, execution: str, now: str, run_request: RunRequest = FIRST_RUN
     ) -> Run | None:
         """Claim a run of an upload for an execution.
 
@@ -126,25 +126,29 @@ class Ledger(LedgerTable):
             A call to DynamoDB failed.
         """
         item = run_item(
-            upload, execution, now, upload_run_key(upload_id(upload), request.number), request
+            upload,
+            execution,
+            now,
+            upload_run_key(upload_id(upload), run_request.number),
+            run_request,
         )
         existing = self._put_if_absent(item)
         run = parse_run(item if existing is None else existing)
         return run if run.execution_arn == execution else None
 
     def get_run(self, upload_id: str, number: int = 0) -> Run | None:
-        """Read a run, strongly consistent; ``None`` if it has not been claimed."""
+        """Read a run with a strongly consistent read; ``None`` if it has not been claimed."""
         item = self._get(upload_run_key(upload_id, number))
         return None if item is None else parse_run(item)
 
     def list_runs(self, upload_id: str) -> tuple[Run, ...]:
-        """Read all runs of an upload, in order, strongly consistent."""
+        """Read all runs of an upload, in order, with strongly consistent reads."""
         return tuple(parse_run(item) for item in self._query_partition(f"UPLOAD#{upload_id}"))
 
     # ------------------------------------------------------------------ attributes of a run
     #
-    # Each method writes an attribute only once and returns the updated run. If the condition fails,
-    # DynamoDB returns the current item, so no further read is needed.
+    # Unless its docstring says otherwise, a method writes an attribute only once. Each returns the
+    # updated run: if its condition fails, DynamoDB returns the current item without another read.
 
     def record_decision(
         self, run: Run, decision: ImportPlan | Rejection, multipart_id: str | None = None
@@ -163,9 +167,9 @@ class Ledger(LedgerTable):
             update(run_key(run), values, unless=["decision"]),
             check_absent(cancellation_key(run)),
         )
-        if _RUN in result.existing:
+        if _RUN in result.unmet:
             return self._existing_run(run, result)
-        _refuse_if_cancelled(result, position=1)
+        _raise_if_cancelled(result, position=1)
         return replace(run, decision=decision, multipart_id=multipart_id or run.multipart_id)
 
     def record_multipart_id(self, run: Run, multipart_id: str, replaced: str | None) -> Run:
@@ -181,8 +185,8 @@ class Ledger(LedgerTable):
         return self._update_run(run, values, Attr("content").not_exists())
 
     def record_sha256(self, run: Run, sha256: str, note: str | None) -> Run:
-        """Write the SHA-256 and the allow-list's warning, unless the run has an attempt."""
-        values = {"sha256": sha256, "contentNote": note}
+        """Write the SHA-256 and the allow-list's note, unless the run has an attempt."""
+        values = {"sha256": sha256, "allowListNote": note}
         return self._update_run(run, values, Attr("attempt").not_exists())
 
     def link_attempt(self, run: Run, attempt: Attempt, kind: BuildKind = BuildKind.IMPORT) -> Run:
@@ -194,9 +198,9 @@ class Ledger(LedgerTable):
             ``build-cancelled``: the cancellation of the run was requested.
         """
         result = self._transact(*link_writes(run, attempt, kind))
-        if _RUN in result.existing:
+        if _RUN in result.unmet:
             return self._existing_run(run, result)
-        _refuse_if_cancelled(result, position=1)
+        _raise_if_cancelled(result, position=1)
         return with_attempt(run, attempt, kind)
 
     def link_build(self, run: Run, build_arn: str, kind: BuildKind = BuildKind.IMPORT) -> Run:
@@ -211,9 +215,9 @@ class Ledger(LedgerTable):
         return self._update_run(run, {names.failure: to_json(failure)}, condition)
 
     def record_status_seen(self, upload_id: str, number: int, status: str, now: str) -> Run | None:
-        """Write when a status of a run was first seen, unless it was seen before.
+        """Record when a status of a run was first seen, unless it was seen before.
 
-        Once a run has a distribution, only the start of the distribution is written.
+        Once a run has a distribution, only its start is recorded, as ``BuildKind.DISTRIBUTION``.
 
         Returns
         -------
@@ -260,13 +264,13 @@ class Ledger(LedgerTable):
         images = () if ended.image is None else image_items(replace(ended.image, recorded_at=now))
         result = self._transact(
             update(run_key(run), {"answer": answer}, unless=["answer"]),
-            *map(ledger_limits.release_write, ended.released),
+            *map(ledger_limits.free_slot_write, ended.freed),
             *(success_write(key, now) for key in ended.succeeded),
             *map(put, images),
         )
         if result.is_written:
             return replace(run, answer_json=answer), True
-        if _RUN not in result.existing:
+        if _RUN not in result.unmet:
             raise TransientError("TransactWriteItems: an attempt was not found")
         return self._existing_run(run, result), False
 
@@ -276,7 +280,7 @@ class Ledger(LedgerTable):
         return self._update_run(run, values, Attr("annotationNotes").not_exists())
 
     def mark_answered(self, run: Run, now: str) -> Run:
-        """Write that the publication of the answer was confirmed."""
+        """Record that the publication of the answer was confirmed."""
         values: dict[str, Any] = {"answeredAt": now, "state": RunState.ANSWERED.value}
         if self.run_retention is not None:
             # In seconds, as DynamoDB expects it:
@@ -288,7 +292,7 @@ class Ledger(LedgerTable):
     # ------------------------------------------------------------------ attempts
 
     def get_attempt(self, key: AttemptKey) -> Attempt:
-        """Read an attempt that a run is linked to, strongly consistent.
+        """Read an attempt that a run is linked to, with a strongly consistent read.
 
         Raises
         ------
@@ -297,13 +301,13 @@ class Ledger(LedgerTable):
         """
         item = self._get(attempt_item_key(key))
         if item is None:
-            raise TransientError(f"GetItem: attempt {key.number} of {key.import_key} was not found")
+            raise TransientError(f"GetItem: attempt {key.number} of {key.task_key} was not found")
         return parse_attempt(item)
 
-    def list_attempts(self, import_key: str) -> tuple[Attempt, ...]:
-        """Read all attempts at an import or distribution, in order, strongly consistent."""
+    def list_attempts(self, task_key: str) -> tuple[Attempt, ...]:
+        """Read all attempts of a task, in order, with strongly consistent reads."""
         return tuple(
-            parse_attempt(item) for item in self._query_partition(attempts_partition(import_key))
+            parse_attempt(item) for item in self._query_partition(attempts_partition(task_key))
         )
 
     def create_attempt(
@@ -327,33 +331,35 @@ class Ledger(LedgerTable):
         ------
         PermanentError
             ``build-cancelled``: the cancellation of the run was requested.
-        QuotaError, RejectedError, TransientError
-            See :func:`isodrop.aws.ledger_limits.check_limits`.
+        QuotaError, RejectedError
+            A limit is reached; see :func:`isodrop.aws.ledger_limits.check_limits`.
+        TransientError
+            Others are writing the same items.
         """
         linking = link_writes(run, attempt, kind)
         counting = () if limits is None else ledger_limits.count_writes(attempt, limits)
         position = len(linking)
         result = self._transact(*linking, put_if_absent(attempt_item(attempt)), *counting)
-        if _RUN in result.existing:
+        if _RUN in result.unmet:
             return self._existing_run(run, result)
-        if position in result.existing:
+        if position in result.unmet:
             return None
         if kind is BuildKind.IMPORT:
-            _refuse_if_cancelled(result, position=1)
+            _raise_if_cancelled(result, position=1)
         if limits is not None:
             ledger_limits.check_limits(result, position + 1, attempt, limits)
         return with_attempt(run, attempt, kind)
 
     def record_build(self, attempt: Attempt, build_arn: str, now: str) -> Attempt:
-        """Write the build of an attempt, and when it became known, unless there is one."""
-        values = {"buildArn": build_arn, "submittedAt": now}
+        """Write the build of an attempt, and when that was recorded, unless there is one."""
+        values = {"buildArn": build_arn, "buildRecordedAt": now}
         return self._update_attempt(attempt, values, Attr("buildArn").not_exists())
 
     def record_and_link_build(
         self, run: Run, attempt: Attempt, build_arn: str, now: str, kind: BuildKind
     ) -> Run:
         """Write the build of an attempt, to the attempt and to the run that is linked to it."""
-        values = {"buildArn": build_arn, "submittedAt": now}
+        values = {"buildArn": build_arn, "buildRecordedAt": now}
         name = BUILD_ATTRIBUTES[kind].build_arn
         result = self._transact(
             update(run_key(run), {name: build_arn}, unless=[name]),
@@ -361,12 +367,12 @@ class Ledger(LedgerTable):
         )
         if result.is_written:
             return run.with_build(kind, replace(run.build(kind), arn=build_arn))
-        # One of them has its build already: another invocation found it, or this one repeats it.
+        # One of them has its build already: from another invocation, or this is a repeated call.
         attempt = self.record_build(attempt, build_arn, now)
         return self.link_build(run, attempt.build_arn or build_arn, kind)
 
     def record_available(self, attempt: Attempt, now: str) -> Attempt:
-        """Write when an attempt's build was first seen to have succeeded."""
+        """Record when an attempt's build was first seen to have succeeded."""
         if attempt.available_at is not None:
             return attempt
         values = {"availableAt": now}
@@ -398,9 +404,9 @@ class Ledger(LedgerTable):
             return replace(attempt, status=status)
         return self.get_attempt(attempt.key)
 
-    def release(self, key: AttemptKey) -> None:
-        """Write that an attempt's build is no longer under way."""
-        ledger_limits.release(self.table, key)
+    def free_slot(self, key: AttemptKey) -> None:
+        """Record that an attempt's build is no longer under way."""
+        ledger_limits.free_slot(self.table, key)
 
     def list_under_way(self) -> list[AttemptKey]:
         """List the attempts that count as under way."""
@@ -413,22 +419,22 @@ class Ledger(LedgerTable):
     # ------------------------------------------------------------------ cancellations
 
     def request_cancellation(self, run: Run) -> None:
-        """Write that a run is to be cancelled before it has a build; idempotent."""
+        """Record that a run is to be cancelled before it has a build; idempotent."""
         self._put_if_absent({**cancellation_key(run), "schemaVersion": SCHEMA_VERSION})
 
     def is_cancellation_requested(self, run: Run) -> bool:
-        """Whether the cancellation of a run was requested, strongly consistent."""
+        """Whether the cancellation of a run was requested, with a strongly consistent read."""
         return self._get(cancellation_key(run)) is not None
 
     # ------------------------------------------------------------------ contents and images
 
     def get_sha256(self, content_id: str) -> str | None:
-        """Read the SHA-256 of a content; ``None`` if it has not been computed."""
+        """Read the SHA-256 of the content with this id; ``None`` if it has not been computed."""
         item = self._get(content_key(content_id))
         return None if item is None else str(item["sha256"])
 
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
-        """Write the SHA-256 of a content; idempotent."""
+        """Write the SHA-256 of the content with this id; idempotent."""
         with translate_errors():
             self.table.put_item(
                 Item={
@@ -438,23 +444,26 @@ class Ledger(LedgerTable):
                 }
             )
 
-    def list_images(self, name: str, build: int | None = None) -> Iterator[ImageRecord]:
-        """Yield the images of a name that are not retired, newest first, strongly consistent.
+    def list_images(self, name: str, windows_build: int | None = None) -> Iterator[ImageRecord]:
+        """Yield the images of a name that are not retired, newest first.
 
-        Pages are read on demand, so a caller that needs only the newest image reads one page.
+        Reads are strongly consistent. Pages are read on demand, so a caller that needs only the
+        newest image reads one page.
 
         Parameters
         ----------
         name : str
-        build : int, optional
+        windows_build : int, optional
             The build of Windows; all builds if not given.
         """
-        builds = [build] if build is not None else self._list_builds(name)
+        builds = [windows_build] if windows_build is not None else self._list_builds(name)
         newest_first = (self._list_images_of_build(name, each) for each in builds)
         yield from merge(*newest_first, key=lambda image: image.sort_key, reverse=True)
 
-    def _list_images_of_build(self, name: str, build: int) -> Iterator[ImageRecord]:
-        key = Key("pk").eq(images_partition(name)) & Key("sk").begins_with(image_sort_prefix(build))
+    def _list_images_of_build(self, name: str, windows_build: int) -> Iterator[ImageRecord]:
+        key = Key("pk").eq(images_partition(name)) & Key("sk").begins_with(
+            image_sort_prefix(windows_build)
+        )
         items = self._paginate(
             {
                 "KeyConditionExpression": key,
@@ -471,7 +480,7 @@ class Ledger(LedgerTable):
         return [build for listed, build in map(parse_image_name, items) if listed == name]
 
     def retire(self, image: ImageRecord) -> None:
-        """Write that an image no longer exists, unless it was recorded again in the meantime."""
+        """Record that an image no longer exists, unless it was recorded again in the meantime."""
         self._update_if(
             image_key(image), {"retired": True}, Attr("recordedAt").eq(image.recorded_at)
         )
@@ -504,7 +513,7 @@ class Ledger(LedgerTable):
             "IndexName": BY_STATE,
             "KeyConditionExpression": Key("state").eq(state.value),
             "ScanIndexForward": not newest_first,
-            "Limit": _BATCH,
+            "Limit": _PAGE,
         }
         if after is not None:
             query["ExclusiveStartKey"] = {**after, "state": state.value}
@@ -514,7 +523,7 @@ class Ledger(LedgerTable):
     def get_runs(
         self, cursors: Iterable[Cursor], on_unreadable: Callable[[UnreadableItemError], None]
     ) -> tuple[Run, ...]:
-        """Read the runs of a listing, in its order, strongly consistent.
+        """Read the runs of a listing, in its order, with strongly consistent reads.
 
         Parameters
         ----------
@@ -539,7 +548,7 @@ class Ledger(LedgerTable):
         return tuple(runs)
 
     def find_claimed(self, upload_ids: Iterable[str]) -> frozenset[str]:
-        """Return which uploads are claimed, eventually consistent."""
+        """Return which uploads are claimed, with eventually consistent reads."""
         keys = [upload_run_key(upload_id, 0) for upload_id in upload_ids]
         return frozenset(
             item["pk"].removeprefix("UPLOAD#")
@@ -576,13 +585,13 @@ class Ledger(LedgerTable):
 
     def _existing_run(self, run: Run, result: TransactionResult) -> Run:
         """Return the run that did not meet a transaction's condition."""
-        item = result.existing[_RUN] or self._get(run_key(run))
+        item = result.unmet[_RUN] or self._get(run_key(run))
         return run if item is None else parse_run(item)
 
 
-def _refuse_if_cancelled(result: TransactionResult, position: int) -> None:
-    """Raise an exception if the item that requests the cancellation of the run exists."""
-    if position in result.existing:
+def _raise_if_cancelled(result: TransactionResult, position: int) -> None:
+    """Raise an error if the cancellation of the run was requested."""
+    if position in result.unmet:
         raise PermanentError(CANCELLED.message, code=CANCELLED.code)
 
 

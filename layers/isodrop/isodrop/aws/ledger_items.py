@@ -1,6 +1,6 @@
 """The ledger's items: their keys, and how values are written to and read from them.
 
-During a deployment, an older and a newer version of the functions use the same items for some
+During a deployment, an older and a newer version of the functions use the same items for a few
 minutes. So reading is tolerant: unknown attributes are ignored, and attributes that a newer version
 added have defaults. Each item contains the schema version that it was written with. An item that
 still cannot be read raises :class:`UnreadableItemError` with its key, so that a caller that reads
@@ -59,7 +59,7 @@ class UnreadableItemError(IsodropError):
 class BuildAttributes(NamedTuple):
     """The attributes of a run's item that contain a :class:`BuildRecord`."""
 
-    import_key: str
+    task_key: str
     attempt: str
     build_arn: str
     failure: str
@@ -74,7 +74,7 @@ BUILD_ATTRIBUTES: Final = {
 
 
 class _Item(BaseModel):
-    # Also by name: these settings apply to the values stored as JSON, too, which use field names.
+    # By name as well: values that are stored as JSON have the names of their fields.
     model_config = ConfigDict(
         alias_generator=to_camel,
         validate_by_alias=True,
@@ -106,7 +106,8 @@ class _Decision(BaseModel):
 
 
 class _RunItem(_Item):
-    # Operators may write cancellations: one with the attributes of a run is not a run.
+    # Operators may write items of the partitions CANCEL#, with any attributes. Those must not be
+    # read as runs.
     pk: Annotated[str, Field(pattern=r"^UPLOAD#")]
     execution_arn: str
     claimed_at: str
@@ -131,7 +132,7 @@ class _RunItem(_Item):
     annotation_notes: tuple[str, ...] | None = None
     answered_at: str | None = None
     sha256: str | None = None
-    content_note: str | None = None
+    allow_list_note: str | None = None
 
     def value(self) -> Run:
         return Run(
@@ -160,7 +161,7 @@ class _RunItem(_Item):
             annotation_notes=self.annotation_notes,
             answered_at=self.answered_at,
             sha256=self.sha256,
-            content_note=self.content_note,
+            allow_list_note=self.allow_list_note,
         )
 
 
@@ -173,12 +174,12 @@ class _AttemptItem(_Item):
     build_arn: str | None = None
     status: AttemptStatus
     day: str | None = None
-    submitted_at: str | None = None
+    build_recorded_at: str | None = None
     available_at: str | None = None
 
     def value(self) -> Attempt:
         return Attempt(
-            import_key=self.pk.removeprefix("ATTEMPTS#"),
+            task_key=self.pk.removeprefix("ATTEMPTS#"),
             number=int(self.sk.removeprefix("ATTEMPT#")),
             upload_id=self.upload_id,
             run_number=self.run,
@@ -187,36 +188,36 @@ class _AttemptItem(_Item):
             build_arn=self.build_arn,
             status=self.status,
             day=self.day,
-            submitted_at=self.submitted_at,
+            build_recorded_at=self.build_recorded_at,
             available_at=self.available_at,
         )
 
 
 class _ImageItem(_Item):
     arn: Annotated[str, Field(pattern=r":image/[^/]+/\d+\.\d+\.\d+/\d+$")]
-    build: int
+    windows_build: int
     recorded_at: str = "1970-01-01T00:00:00.000+00:00"
 
     def value(self) -> ImageRecord:
-        return ImageRecord.from_arn(self.arn, self.build, self.recorded_at)
+        return ImageRecord.from_arn(self.arn, self.windows_build, self.recorded_at)
 
 
 class _ImageNameItem(_Item):
     sk: Annotated[str, Field(pattern=r"^[^/]+/\d+$")]
 
     def value(self) -> tuple[str, int]:
-        name, _, build = self.sk.rpartition("/")
-        return name, int(build)
+        name, _, windows_build = self.sk.rpartition("/")
+        return name, int(windows_build)
 
 
-def _to_attempt_key(import_key: str | None, number: int | None) -> AttemptKey | None:
-    return None if import_key is None or number is None else AttemptKey(import_key, number)
+def _to_attempt_key(task_key: str | None, number: int | None) -> AttemptKey | None:
+    return None if task_key is None or number is None else AttemptKey(task_key, number)
 
 
 def upload_run_key(upload_id: str, number: int) -> dict[str, str]:
     """Return the key of a run's item, by upload id and number."""
-    # Padded, so that runs sort by number. isodrop.events has this key as well, so that the
-    # function that processes uploads need not load that module.
+    # Padded, so that runs sort by number. isodrop.events.ledger_key makes the same key; it is
+    # repeated here so that ImportIso need not load isodrop.events.
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{number:06d}"}
 
 
@@ -234,14 +235,14 @@ def cancellation_key(run: Run) -> dict[str, str]:
     return {**run_key(run), "pk": f"CANCEL#{run.upload_id}"}
 
 
-def attempts_partition(import_key: str) -> str:
+def attempts_partition(task_key: str) -> str:
     """Return the partition of all attempts at an import or distribution."""
-    return f"ATTEMPTS#{import_key}"
+    return f"ATTEMPTS#{task_key}"
 
 
 def attempt_item_key(key: AttemptKey) -> dict[str, str]:
     """Return the key of an attempt's item."""
-    return {"pk": attempts_partition(key.import_key), "sk": f"ATTEMPT#{key.number:06d}"}
+    return {"pk": attempts_partition(key.task_key), "sk": f"ATTEMPT#{key.number:06d}"}
 
 
 def images_partition(name: str) -> str:
@@ -254,21 +255,24 @@ def image_key(image: ImageRecord) -> dict[str, str]:
     # Padded, so that the images of one build of Windows sort by version. Each build has a latest
     # parameter of its own.
     order = ".".join(f"{part:010d}" for part in image.sort_key)
-    return {"pk": images_partition(image.name), "sk": f"{image_sort_prefix(image.build)}{order}"}
+    return {
+        "pk": images_partition(image.name),
+        "sk": f"{image_sort_prefix(image.windows_build)}{order}",
+    }
 
 
-def image_sort_prefix(build: int) -> str:
+def image_sort_prefix(windows_build: int) -> str:
     """Return the prefix of the sort keys of all images of a build of Windows."""
-    return f"BUILD#{build:010d}#"
+    return f"BUILD#{windows_build:010d}#"
 
 
 def content_key(content_id: str) -> dict[str, str]:
-    """Return the key of the item with the SHA-256 of a content."""
+    """Return the key of the item with the SHA-256 of the content with this id."""
     return {"pk": f"CONTENT#{content_id}", "sk": "CONTENT"}
 
 
 def run_item(
-    upload: Upload, execution_arn: str, now: str, key: Mapping[str, str], request: RunRequest
+    upload: Upload, execution_arn: str, now: str, key: Mapping[str, str], run_request: RunRequest
 ) -> Item:
     """Make the item of a new run."""
     return {
@@ -276,8 +280,8 @@ def run_item(
         "schemaVersion": SCHEMA_VERSION,
         "executionArn": execution_arn,
         "upload": to_json(upload),
-        "overrides": dict(request.overrides),
-        **({} if request.requester is None else {"requester": request.requester}),
+        "overrides": dict(run_request.overrides),
+        **({} if run_request.requester is None else {"requester": run_request.requester}),
         "claimedAt": now,
         "state": RunState.OPEN.value,
         "statusFirstSeenAt": {},
@@ -307,11 +311,11 @@ def image_items(image: ImageRecord) -> tuple[Item, Item]:
         **image_key(image),
         "schemaVersion": SCHEMA_VERSION,
         "arn": image.arn,
-        "build": image.build,
+        "windowsBuild": image.windows_build,
         "recordedAt": image.recorded_at,
     }, {
         "pk": IMAGE_NAMES,
-        "sk": f"{image.name}/{image.build}",
+        "sk": f"{image.name}/{image.windows_build}",
         "schemaVersion": SCHEMA_VERSION,
     }
 

@@ -24,7 +24,7 @@ _UNDER_WAY: Final = {"pk": "BUILDS", "sk": "UNDER-WAY"}
 
 
 def count_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
-    """Count a new attempt as a build, unless that exceeds the limits."""
+    """Return the writes that count a new attempt as a build, unless that exceeds the limits."""
     return (
         Write(
             "Update",
@@ -74,25 +74,25 @@ def check_limits(
     Raises
     ------
     QuotaError
-        The maximum number of builds are under way.
+        The maximum number of builds is already under way.
     RejectedError
-        ``daily-limit-reached``: the maximum number of builds were started on that day.
+        ``daily-limit-reached``: the maximum number of builds was started on that day.
     """
-    if position + 1 in result.existing:
+    if position + 1 in result.unmet:
         raise RejectedError(
             Code.DAILY_LIMIT_REACHED,
-            f"{limits.per_day} builds were started on {attempt.day} (UTC), which is as many as this"
-            " stack allows in a day (MaxBuildsPerDay).",
+            f"The stack's limit of {limits.per_day} builds per day (MaxBuildsPerDay) was reached on"
+            f" {attempt.day} (UTC).",
         )
-    if position in result.existing:
+    if position in result.unmet:
         raise QuotaError(
-            f"{limits.at_once} builds are under way, which is as many as this stack allows at once"
-            " (MaxBuildsAtOnce); this one waits"
+            f"the stack's limit of {limits.at_once} builds at once (MaxBuildsAtOnce) is reached;"
+            " this one waits"
         )
 
 
-def release_write(key: AttemptKey) -> Write:
-    """Write that a build is no longer under way; idempotent."""
+def free_slot_write(key: AttemptKey) -> Write:
+    """Return the write that a build is no longer under way; idempotent."""
     return Write(
         "Update",
         {
@@ -107,8 +107,8 @@ def release_write(key: AttemptKey) -> Write:
 
 
 def uncount_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
-    """Stop counting an attempt as a build, because it has none; not idempotent."""
-    return release_write(key), Write(
+    """Return the writes that stop counting an attempt, because it has no build; not idempotent."""
+    return free_slot_write(key), Write(
         "Update",
         {
             "Key": _day_key(day),
@@ -118,8 +118,8 @@ def uncount_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
     )
 
 
-def release(table: "Table", key: AttemptKey) -> None:
-    """Write that a build is no longer under way; idempotent."""
+def free_slot(table: "Table", key: AttemptKey) -> None:
+    """Record that a build is no longer under way; idempotent."""
     attempt = _format_key(key)
     try:
         with translate_errors():
@@ -141,11 +141,11 @@ def list_under_way(table: "Table") -> list[AttemptKey]:
 
 def read_usage(table: "Table", day: str) -> BuildUsage:
     """Read how many builds are under way, and how many were started on a day."""
-    at_once, today = _read(table, _UNDER_WAY), _read(table, _day_key(day))
+    under_way, today = _read(table, _UNDER_WAY), _read(table, _day_key(day))
     limits = None
-    if "limit" in at_once and "limit" in today:
-        limits = BuildLimits(int(at_once["limit"]), int(today["limit"]))
-    return BuildUsage(len(at_once.get("attempts", ())), int(today.get("builds", 0)), limits)
+    if "limit" in under_way and "limit" in today:
+        limits = BuildLimits(int(under_way["limit"]), int(today["limit"]))
+    return BuildUsage(len(under_way.get("attempts", ())), int(today.get("builds", 0)), limits)
 
 
 def _read(table: "Table", key: dict[str, str]) -> Mapping[str, Any]:
@@ -158,9 +158,9 @@ def _day_key(day: str | None) -> dict[str, str]:
 
 
 def _format_key(key: AttemptKey) -> str:
-    return f"{key.import_key}#{key.number}"
+    return f"{key.task_key}#{key.number}"
 
 
 def _parse_key(text: str) -> AttemptKey:
-    import_key, _, number = text.rpartition("#")
-    return AttemptKey(import_key, int(number))
+    task_key, _, number = text.rpartition("#")
+    return AttemptKey(task_key, int(number))

@@ -19,7 +19,7 @@ _BATCH: Final = 100  # maximum number of keys in BatchGetItem
 
 @dataclass(frozen=True, slots=True)
 class LedgerTable:
-    """The calls of DynamoDB.
+    """The calls to DynamoDB that the ledger uses.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class LedgerTable:
             batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
             with translate_errors():
                 page = self.table.meta.client.batch_get_item(
-                    RequestItems={name: {"Keys": batch, **options}}  # type: ignore[dict-item] # the stubs see every keyword in the mapping
+                    RequestItems={name: {"Keys": batch, **options}}  # type: ignore[dict-item] # mypy checks the mapping's values against every parameter
                 )
             yield from page["Responses"].get(name, [])
             unprocessed = page["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]
@@ -63,7 +63,7 @@ class LedgerTable:
             waiting.extend({"pk": str(key["pk"]), "sk": str(key["sk"])} for key in unprocessed)
 
     def _get(self, key: dict[str, str]) -> Mapping[str, Any] | None:
-        """Read an item, strongly consistent."""
+        """Read an item with a strongly consistent read."""
         with translate_errors():
             return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
 
@@ -81,7 +81,7 @@ class LedgerTable:
             else:
                 return None
         if existing is None:
-            raise TransientError("GetItem: an existing item was not found")
+            raise TransientError("GetItem: the item that failed the condition was not found")
         return existing
 
     def _update_if(

@@ -14,9 +14,9 @@ from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, BuildKind, Ru
 
 
 def link_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
-    """Link a run to an attempt, unless it is linked already or was cancelled."""
+    """Return the writes that link a run to an attempt, unless it is linked or was cancelled."""
     names = BUILD_ATTRIBUTES[kind]
-    values: dict[str, Any] = {names.import_key: attempt.import_key, names.attempt: attempt.number}
+    values: dict[str, Any] = {names.task_key: attempt.task_key, names.attempt: attempt.number}
     if attempt.build_arn is not None:
         values[names.build_arn] = attempt.build_arn
     if kind is BuildKind.IMPORT:
@@ -42,7 +42,7 @@ def with_attempt(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
 
 
 def success_write(key: AttemptKey, now: str) -> Write:
-    """Write that an attempt's build succeeded, and when that was first seen."""
+    """Return the write that an attempt's build succeeded, and when that was first seen."""
     return Write(
         "Update",
         {

@@ -47,7 +47,7 @@ class Metrics:
         )
 
     def record_upload(self) -> None:
-        """Count an upload that has a build or will be rejected."""
+        """Count a run that has a build to track or an answer to publish."""
         self._emit({"Uploads": (MetricUnit.Count, 1)})
 
     def record_answer(self, run: "Run", answer: "Event", now: datetime) -> None:
@@ -70,7 +70,7 @@ class Metrics:
             "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
             "SweepAnswers": (MetricUnit.Count, summary.answered),
             "SweepStarts": (MetricUnit.Count, summary.started),
-            "BuildsAtOnce": (MetricUnit.Count, summary.builds_at_once),
+            "BuildsUnderWay": (MetricUnit.Count, summary.builds_under_way),
             "BuildsToday": (MetricUnit.Count, summary.builds_today),
             "SweepErrors": (MetricUnit.Count, summary.errors),
         }

@@ -31,9 +31,9 @@ _REPLACED: Final = frozenset({"PreconditionFailed", "412"})
 _DELETED: Final = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
 _ARCHIVED: Final = "InvalidObjectState"
 _SSE_C_DENIAL: Final = "InvalidRequest"
-"""The error that S3 returns for a valid GetObject of an object that is encrypted with SSE-C."""
+"""The error that S3 returns for a GetObject without the key of an object encrypted with SSE-C."""
 _KMS: Final = "KMS."
-_EMPTY: Final = frozenset({"InvalidRange", "416"})
+_INVALID_RANGE: Final = frozenset({"InvalidRange", "416"})
 _SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
 _TOTAL: Final = re.compile(r"bytes \d+-\d+/(\d+)")
 
@@ -153,7 +153,7 @@ def _open(
     try:
         response = _get(client, target, etag, (offset, length))
     except _BeyondTheEndError:
-        # Smaller than any Windows ISO: read it with one more request, to identify what it is.
+        # Smaller than any Windows ISO: get its size and read it from the start, to identify it.
         head = _head(client, target, etag)
         small = int(head["ContentLength"])
         if small == 0:
@@ -262,11 +262,11 @@ def get_size(client: "S3Client", upload: Upload) -> int:
         Temporary; try again later.
     """
     target = {"Bucket": upload.bucket, "Key": upload.key}
-    if upload.version is not None:
-        target["VersionId"] = upload.version
+    if upload.unique_version_id is not None:
+        target["VersionId"] = upload.unique_version_id
     try:
         with translate_errors():
-            return int(client.head_object(**target)["ContentLength"])  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+            return int(client.head_object(**target)["ContentLength"])  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
     except PermanentError:
         return 0
 
@@ -284,10 +284,10 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
     https://docs.aws.amazon.com/guardduty/latest/ug/monitor-enable-s3-object-tagging-malware-protection.html
     """
     target = {"Bucket": upload.bucket, "Key": upload.key}
-    if upload.version is not None:
-        target["VersionId"] = upload.version
+    if upload.unique_version_id is not None:
+        target["VersionId"] = upload.unique_version_id
     with translate_errors():
-        tags = client.get_object_tagging(**target)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+        tags = client.get_object_tagging(**target)["TagSet"]  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
     return next((tag["Value"] for tag in tags if tag["Key"] == _SCAN_TAG), None)
 
 
@@ -404,16 +404,16 @@ def _get(
     byte_range = f"bytes={span[0]}-{span[0] + span[1] - 1}"
     try:
         with translate_errors():
-            return client.get_object(**target, Range=byte_range, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+            return client.get_object(**target, Range=byte_range, **_conditions(etag))  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
     except (PermanentError, TransientError) as error:
-        if error.aws_code in _EMPTY:
+        if error.aws_code in _INVALID_RANGE:
             raise _BeyondTheEndError from error
         raise
 
 
 def _head(client: "S3Client", target: Mapping[str, str], etag: str | None) -> Mapping[str, Any]:
     with translate_errors():
-        head = client.head_object(**target, **_conditions(etag))  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+        head = client.head_object(**target, **_conditions(etag))  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
     if not head.keys() >= _HEADERS:
         raise TransientError("HeadObject: not a response of S3: ETag, size or date is missing")
     return head

@@ -86,14 +86,14 @@ class UploadEvent(NamedTuple):
     Attributes
     ----------
     upload : Upload
-    request : RunRequest
-        The run of the upload.
+    run_request : RunRequest
+        The request for a run of the upload.
     malware_scan : str or None
         The result of its malware scan, such as ``THREATS_FOUND``; ``None`` if there was none.
     """
 
     upload: Upload
-    request: RunRequest
+    run_request: RunRequest
     malware_scan: str | None
 
 
@@ -104,7 +104,8 @@ class InvalidEventError(IsodropError):
 def parse_event(event: dict[str, Any]) -> UploadEvent:
     """Parse the input of an execution, or an event of S3; keys are not decoded.
 
-    GuardDuty's event does not contain the size of the object, which is 0 in this case.
+    GuardDuty's event does not contain the size of the object; the upload's size is then 0, which
+    means unknown.
 
     Raises
     ------
@@ -137,7 +138,7 @@ def _parse_upload(event: dict[str, Any]) -> tuple[Upload, str | None]:
         sequencer=s3_object.sequencer or "",
         version_id=s3_object.version_id,
     )
-    if not (upload.version or upload.sequencer):
+    if not (upload.unique_version_id or upload.sequencer):
         raise InvalidEventError(f"an {_CREATED} event with neither a version id nor a sequencer")
     return upload, None
 
@@ -185,7 +186,7 @@ def make_object_created_event(
     when: datetime,
     reference: Arn,
     reason: Reason,
-    request: RunRequest = FIRST_RUN,
+    run_request: RunRequest = FIRST_RUN,
 ) -> dict[str, Any]:
     """Make the event that S3 would have sent for an upload, as the input of an execution.
 
@@ -199,7 +200,7 @@ def make_object_created_event(
     reference : Arn
         Any ARN in the account and Region, such as the state machine's.
     reason : Reason
-    request : RunRequest, optional
+    run_request : RunRequest, optional
         The run, if it is not the first one.
     """
     s3_object: dict[str, Any] = {"key": upload.key, "size": upload.size, "etag": upload.etag}
@@ -225,8 +226,8 @@ def make_object_created_event(
             "reason": reason,
         },
     }
-    if request != FIRST_RUN:
-        event["run"] = {"number": request.number, "overrides": dict(request.overrides)}
+    if run_request != FIRST_RUN:
+        event["run"] = {"number": run_request.number, "overrides": dict(run_request.overrides)}
     return event
 
 

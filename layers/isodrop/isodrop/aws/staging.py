@@ -171,9 +171,9 @@ class StagingBucket:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
         """
         copy_source: Any = {"Bucket": source.bucket, "Key": source.key}
-        if source.version is not None:
-            copy_source["VersionId"] = source.version
-        # S3 copies no range of an object of 5 MB or less; a single part needs no range.
+        if source.unique_version_id is not None:
+            copy_source["VersionId"] = source.unique_version_id
+        # S3 cannot copy a range of an object of 5 MB or less; a single part needs no range.
         copy_range: Any = {} if is_single_part else {"CopySourceRange": part.range}
         try:
             with translate_errors():
@@ -250,7 +250,7 @@ class StagingBucket:
         except (PermanentError, TransientError) as error:
             code = error.aws_code
             if code == _INVALID_PART:
-                # Another invocation copies the same parts; the retry lists them again.
+                # Another invocation is copying the same parts; the retry lists them again.
                 raise TransientError(str(error), aws_code=error.aws_code) from error
             if code not in {_NO_UPLOAD, *_ALREADY_EXISTS, *_CONFLICT}:
                 raise

@@ -67,7 +67,7 @@ class StepFunctions:
         -------
         str or None
             The execution's ARN; ``None`` if the name was used by an execution that has ended or
-            has another input. Names can be used again after 90 days.
+            has a different input. Names can be used again after 90 days.
 
         Raises
         ------

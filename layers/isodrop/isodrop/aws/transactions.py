@@ -50,17 +50,17 @@ class TransactionResult:
 
     Attributes
     ----------
-    existing : mapping of int to mapping or None
-        For each write whose condition was not met, by position, the item that exists; ``None`` if
-        DynamoDB did not return it. Empty if everything was written.
+    unmet : mapping of int to mapping or None
+        The positions of the writes whose condition was not met, each with its current item, or
+        ``None`` if DynamoDB did not return one. Empty if everything was written.
     """
 
-    existing: Mapping[int, Item | None] = field(default_factory=dict)
+    unmet: Mapping[int, Item | None] = field(default_factory=dict)
 
     @property
     def is_written(self) -> bool:
         """Whether everything was written; otherwise nothing was."""
-        return not self.existing
+        return not self.unmet
 
 
 def put_if_absent(item: Item) -> Write:
@@ -105,7 +105,8 @@ def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -
 def transact(table: "Table", writes: Sequence[Write]) -> TransactionResult:
     """Write everything, or nothing if one of the conditions is not met.
 
-    If another transaction writes the same items, it is repeated up to twice, after a short pause.
+    If another transaction is writing the same items, the call is repeated up to twice, each time
+    after a short pause.
 
     Raises
     ------

@@ -26,13 +26,13 @@ class BuildUsage:
 
     Attributes
     ----------
-    at_once, today : int
+    under_way, today : int
         Builds that are under way, and builds that started today.
     limits : BuildLimits or None
         The limits when the last build started; ``None`` before the first build.
     """
 
-    at_once: int
+    under_way: int
     today: int
     limits: BuildLimits | None
 

@@ -38,7 +38,7 @@ def upload_id(upload: Upload) -> str:
     >>> upload_id(Upload("bucket", "win11.iso", "d41d8-700", 5_900_000_000, "0062E99A88DC407460"))
     'f9129832946f89208b0d25346fca5755'
     """
-    version = upload.version
+    version = upload.unique_version_id
     write = ("sequencer", upload.sequencer) if version is None else ("version", version)
     return _digest("upload", upload.bucket, upload.key, *write)[:ID_LENGTH]
 

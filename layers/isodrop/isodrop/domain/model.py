@@ -49,7 +49,7 @@ class Upload:
         return str(S3Uri(self.bucket, self.key))
 
     @property
-    def version(self) -> str | None:
+    def unique_version_id(self) -> str | None:
         """The version id if it identifies one write; S3 uses ``null`` for unversioned objects."""
         return None if self.version_id in {"", "null"} else self.version_id
 

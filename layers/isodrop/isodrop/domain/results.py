@@ -166,7 +166,7 @@ def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
     if build is not None and build.phase is BuildPhase.RUNNING:
         return EndedBuilds()
     if build is None or build.phase is not BuildPhase.SUCCEEDED or not build.amis:
-        return EndedBuilds(released=(imported.attempt,))
+        return EndedBuilds(freed=(imported.attempt,))
     succeeded = [imported.attempt]
     distributed = outcome.distributed
     if distributed is not None and distributed.phase is BuildPhase.SUCCEEDED:
@@ -290,9 +290,9 @@ def _get_source(run: Run) -> Source:
 def _get_plan(run: Run) -> ImportPlan | None:
     """Get a run's plan, with the warning of the allow-list if there is one."""
     plan = run.decision
-    if not isinstance(plan, ImportPlan) or run.content_note is None:
+    if not isinstance(plan, ImportPlan) or run.allow_list_note is None:
         return plan if isinstance(plan, ImportPlan) else None
-    return replace(plan, notes=(*plan.notes, run.content_note))
+    return replace(plan, notes=(*plan.notes, run.allow_list_note))
 
 
 def _contract_amis(build: Build) -> tuple[ContractAmi, ...]:

@@ -57,9 +57,9 @@ CANCELLED: Final = Failure(
 
 
 class AttemptKey(NamedTuple):
-    """The key of an attempt: its import or distribution key, and its number, from 0."""
+    """The key of an attempt: the import key or distribution key, and its number, from 0."""
 
-    import_key: str
+    task_key: str
     number: int
 
 
@@ -123,8 +123,8 @@ class Run:
         When the publication of the answer was confirmed, ISO 8601.
     sha256 : str or None
         The SHA-256 of its content, if there is an allow-list.
-    content_note : str or None
-        The warning of an allow-list in the mode ``warn``.
+    allow_list_note : str or None
+        The note of an allow-list in the mode ``warn``.
     """
 
     upload_id: str
@@ -142,7 +142,7 @@ class Run:
     annotation_notes: tuple[str, ...] | None
     answered_at: str | None
     sha256: str | None = None
-    content_note: str | None = None
+    allow_list_note: str | None = None
 
     def build(self, kind: BuildKind) -> BuildRecord:
         """Return the record of its import or of its distribution."""
@@ -161,15 +161,15 @@ class EndedBuilds:
 
     Attributes
     ----------
-    released : tuple of AttemptKey
-        The imports that are no longer under way.
+    freed : tuple of AttemptKey
+        The imports that are no longer under way, so that their slots are free.
     succeeded : tuple of AttemptKey
         The attempts whose builds succeeded.
     image : ImageRecord or None
         The image that the answer names.
     """
 
-    released: tuple[AttemptKey, ...] = ()
+    freed: tuple[AttemptKey, ...] = ()
     succeeded: tuple[AttemptKey, ...] = ()
     image: "ImageRecord | None" = None
 
@@ -180,7 +180,7 @@ class Attempt:
 
     Attributes
     ----------
-    import_key, number : str and int
+    task_key, number : str and int
         The import or distribution key, and the number of the attempt, from 0.
     upload_id, run_number : str and int
         The run that created it.
@@ -193,13 +193,13 @@ class Attempt:
     status : AttemptStatus
     day : str or None
         The day (UTC) whose limit it counts toward; ``None`` if it does not count.
-    submitted_at : str or None
-        When the build became known, ISO 8601.
+    build_recorded_at : str or None
+        When the build was recorded, ISO 8601.
     available_at : str or None
         When its build was first seen to have succeeded, ISO 8601.
     """
 
-    import_key: str
+    task_key: str
     number: int
     upload_id: str
     run_number: int
@@ -208,13 +208,13 @@ class Attempt:
     build_arn: str | None
     status: AttemptStatus
     day: str | None = None
-    submitted_at: str | None = None
+    build_recorded_at: str | None = None
     available_at: str | None = None
 
     @property
     def key(self) -> AttemptKey:
         """The key of this attempt."""
-        return AttemptKey(self.import_key, self.number)
+        return AttemptKey(self.task_key, self.number)
 
     @property
     def client_token(self) -> str:
@@ -236,7 +236,7 @@ class ImageRecord:
         The name, semantic version and build version of the image.
     arn : str
         The ARN of the image build version.
-    build : int
+    windows_build : int
         The build number of Windows.
     recorded_at : str
         When it was recorded, ISO 8601.
@@ -246,11 +246,11 @@ class ImageRecord:
     version: str
     number: int
     arn: str
-    build: int
+    windows_build: int
     recorded_at: str = ""
 
     @classmethod
-    def from_arn(cls, arn: str, build: int, recorded_at: str = "") -> "ImageRecord":
+    def from_arn(cls, arn: str, windows_build: int, recorded_at: str = "") -> "ImageRecord":
         """Make a record from the ARN of an image build version.
 
         Raises
@@ -259,7 +259,7 @@ class ImageRecord:
             It is not such an ARN.
         """
         name, version, number = Arn.parse(arn).resource.removeprefix("image/").split("/")
-        return cls(name, version, int(number), arn, build, recorded_at)
+        return cls(name, version, int(number), arn, windows_build, recorded_at)
 
     @property
     def sort_key(self) -> tuple[int, ...]:

@@ -26,9 +26,9 @@ class SweepSummary:
         Builds that open runs wait for.
     removed : int
         Copies deleted because they were no longer needed.
-    released : int
-        Builds that had ended but still counted as under way.
-    builds_at_once, builds_today : int
+    freed : int
+        Slots of builds that had ended but still counted as under way.
+    builds_under_way, builds_today : int
         Builds under way, and builds started today (UTC).
     errors : int
         Items that raised an error or could not be read; the log has the details.
@@ -46,8 +46,8 @@ class SweepSummary:
     oldest_open_seconds: float = 0
     builds: int = 0
     removed: int = 0
-    released: int = 0
-    builds_at_once: int = 0
+    freed: int = 0
+    builds_under_way: int = 0
     builds_today: int = 0
     errors: int = 0
     complete: bool = True

@@ -1,9 +1,9 @@
 """Checks whether an uploaded ISO is on the operator's allow-list.
 
 The hash is computed from the staging copy, so it is the hash of the bytes that are imported. It is
-stored by content id, so the same bytes are hashed only once. An interrupted invocation starts the
-hash again, because the state of a hash cannot be stored. The function's timeout is long enough for
-the largest ISO that ``MaxIsoGigabytes`` allows.
+stored by content id, so the same bytes are hashed only once. After an interruption the next
+invocation starts the hash again, because the state of a hash cannot be stored. The function's
+timeout is long enough for the largest ISO that ``MaxIsoGigabytes`` allows.
 """
 
 from collections.abc import Callable
@@ -63,20 +63,22 @@ class AllowListGate:
         if run.sha256 is not None and run.import_build.attempt is not None:
             return run  # it was checked before
         sha256 = self.ledger.get_sha256(content.id) or self._hash(run, content)
-        note = self._find_refusal(sha256)
+        note = self._describe_problem(sha256)
         if note is not None and self.mode is AllowListMode.ENFORCE:
             self.ledger.record_sha256(run, sha256, None)  # for the answer
             raise RejectedError(Code.UNKNOWN_ISO, note)
         return self.ledger.record_sha256(run, sha256, note)
 
-    def _find_refusal(self, sha256: str) -> str | None:
+    def _describe_problem(self, sha256: str) -> str | None:
         """Return the reason why an ISO with that hash may not be imported, or ``None``."""
         try:
             allowed = self.read_list()
         except (TransientError, PermanentError) as error:
             problem = f"The stack's allow-list cannot be read: {error}"
             if self.mode is AllowListMode.ENFORCE:
-                raise TransientError(f"{problem}; nothing is imported until it can be") from error
+                raise TransientError(
+                    f"{problem}; nothing is imported until it can be read"
+                ) from error
             return f"{problem}."
         if sha256 in allowed:
             return None

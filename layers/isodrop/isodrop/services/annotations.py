@@ -101,7 +101,7 @@ class Annotator:
                 f"{image.name}'s latest parameter may be out of date",
                 lambda: self.latest.update(
                     image.name,
-                    image.build,
+                    image.windows_build,
                     lambda: self._check_time(deadline),
                     build,
                     is_new=not data.reused,
@@ -127,13 +127,13 @@ class Annotator:
         read and the write are lost.
         """
         target = {"Bucket": upload.bucket, "Key": upload.key}
-        if upload.version is not None:
-            target["VersionId"] = upload.version
+        if upload.unique_version_id is not None:
+            target["VersionId"] = upload.unique_version_id
         elif not is_current(self.s3, upload):
             return None  # the key belongs to another upload now
         try:
             with translate_errors():
-                current = self.s3.get_object_tagging(**target)["TagSet"]  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                current = self.s3.get_object_tagging(**target)["TagSet"]  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
                 other_tags = {
                     tag["Key"]: tag["Value"]
                     for tag in current

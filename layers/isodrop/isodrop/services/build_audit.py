@@ -1,8 +1,8 @@
 """Finds builds that have ended but still count as under way.
 
-A build is normally released before its answer is written. An execution that was aborted, or that
-stopped tracking before its build ended, does not release it, so the sweep checks every build that
-counts as under way.
+Normally, the transaction that writes an answer frees the slot of its build. If an execution was
+aborted, or stopped tracking before its build ended, that does not happen, so the sweep checks every
+build that counts as under way.
 """
 
 from dataclasses import dataclass
@@ -26,15 +26,18 @@ class BuildAuditor:
     builder: ImageBuilder
     ledger: Ledger
 
-    def is_under_way(self, key: AttemptKey, now: datetime) -> bool:
-        """Whether an attempt has a running build, or may still get one.
+    def check_under_way(self, key: AttemptKey, now: datetime) -> bool:
+        """Check whether an attempt has a running build, or may still get one.
+
+        An attempt whose run has its answer, but whose request was not sent, is marked as lost. A
+        build that is found by its tags is recorded.
 
         Raises
         ------
         TransientError, PermanentError
             A call to AWS failed.
         """
-        attempts = self.ledger.list_attempts(key.import_key)
+        attempts = self.ledger.list_attempts(key.task_key)
         if key.number >= len(attempts):
             return False
         attempt = attempts[key.number]

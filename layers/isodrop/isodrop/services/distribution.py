@@ -54,7 +54,9 @@ class DistributionTask:
     def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
         """Make a DistributeImage request."""
         if self.settings is None:
-            raise PermanentError("the stack no longer distributes", code=Code.DISTRIBUTION_FAILED)
+            raise PermanentError(
+                "the stack no longer distributes images", code=Code.DISTRIBUTION_FAILED
+            )
         image_tags = {**self.plan.tags, "isodrop:content": self.content_id, **tags}
         return distribution_request(self.build_arn, self.settings, token, image_tags)
 
@@ -62,7 +64,7 @@ class DistributionTask:
         """Call DistributeImage."""
         return self.builder.distribute_image(request)
 
-    def is_ready(self, attempt: Attempt) -> bool:  # noqa: ARG002 - part of the protocol
+    def ensure_ready(self, attempt: Attempt) -> bool:  # noqa: ARG002 - part of the protocol
         """Return ``True``: an image build version never changes."""
         return True
 
@@ -142,7 +144,7 @@ class Distributor:
         if imported.arn is None or imported.attempt is None or not isinstance(plan, ImportPlan):
             return None
         if run.distribution.attempt is not None:
-            key = run.distribution.attempt.import_key
+            key = run.distribution.attempt.task_key
         elif self.settings is not None:
             key = distribution_key(imported.arn, self.settings.configuration_arn)
         else:

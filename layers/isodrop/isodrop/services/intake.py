@@ -6,6 +6,7 @@ function can be interrupted at any point and run again with the same result.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ from isodrop.iso.reader import read_iso
 from isodrop.services.allow_list import AllowListGate
 from isodrop.services.staging import Stager, copy_key
 from isodrop.services.submission import BuildSubmitter
-from isodrop.text import single_line
+from isodrop.text import single_line, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -43,7 +44,8 @@ class NextStep(StrEnum):
     REPORT = "report"
     """There will be no build: publish the answer."""
     SKIP = "skip"
-    """Do nothing: another execution has claimed the run, or the object is not an ISO."""
+    """Do nothing: another execution has claimed the run, the key does not end in ``.iso``, or the
+    object is in another bucket or prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class ImportTask:
     stager : Stager
     builder : ImageBuilder
     read_settings : callable
-        Reads the stack's settings for every import; called for a new request only.
-    is_copy_confirmed : bool
+        Reads the stack's settings, which apply to all imports; called only for a new request.
+    is_copy_verified : bool
         Whether this invocation made the copy or checked that it exists.
     """
 
@@ -78,7 +80,7 @@ class ImportTask:
     stager: Stager
     builder: ImageBuilder
     read_settings: Callable[[], ImportSettings]
-    is_copy_confirmed: bool
+    is_copy_verified: bool
     kind: BuildKind = BuildKind.IMPORT
 
     @property
@@ -108,11 +110,11 @@ class ImportTask:
         """Call ImportDiskImage."""
         return self.builder.import_disk_image(request)
 
-    def is_ready(self, attempt: Attempt) -> bool:
+    def ensure_ready(self, attempt: Attempt) -> bool:
         """Whether the copy exists; a run's own copy is made if it does not."""
-        if self.is_copy_confirmed and attempt.belongs_to(self.run):
+        if self.is_copy_verified and attempt.belongs_to(self.run):
             return True
-        return self.stager.is_ready(self.run, attempt)
+        return self.stager.ensure_ready(self.run, attempt)
 
     def has_result(self, build: Build) -> bool:
         """Whether EC2 returns the image's AMIs."""
@@ -138,7 +140,7 @@ class Intake:
     submission : BuildSubmitter
         Submits the request exactly once.
     now : callable
-        Returns the current time, ISO 8601.
+        Returns the current time, with a time zone.
     record_inspection : callable
         Called with the number of ranges and bytes that an inspection read.
     bucket, prefix : str or None, and str
@@ -155,7 +157,7 @@ class Intake:
     stager: Stager
     gate: AllowListGate
     submission: BuildSubmitter
-    now: Callable[[], str]
+    now: Callable[[], datetime]
     record_inspection: Callable[[int, int], None] = lambda _requests, _length: None
     bucket: str | None = None
     prefix: str = ""
@@ -165,7 +167,7 @@ class Intake:
         self,
         upload: Upload,
         execution: str,
-        request: RunRequest = FIRST_RUN,
+        run_request: RunRequest = FIRST_RUN,
         malware_scan: str | None = None,
     ) -> IntakeResult:
         """Process an upload until it has a build, or a recorded reason why there is none.
@@ -178,7 +180,7 @@ class Intake:
             The execution that handles it. The same execution may call again. Any other execution
             gets :attr:`NextStep.SKIP`, as does any object whose key does not end in ``.iso``
             (the event rule cannot filter all of them) or that is in another bucket or prefix.
-        request : RunRequest, optional
+        run_request : RunRequest, optional
             Which run of the upload this is, and its overrides.
         malware_scan : str, optional
             The result of its malware scan, if the stack waited for one.
@@ -191,13 +193,17 @@ class Intake:
         is_relevant = upload.is_iso and self._is_in_upload_location(upload)
         if is_relevant and malware_scan is not None and not upload.size:
             upload = replace(upload, size=get_size(self.s3, upload))
-        run = self.ledger.claim(upload, execution, self.now(), request) if is_relevant else None
+        run = (
+            self.ledger.claim(upload, execution, timestamp(self.now()), run_request)
+            if is_relevant
+            else None
+        )
         if run is None:
             return IntakeResult(NextStep.SKIP)
         if run.answer_json is None and run.import_build.arn is not None:
             return IntakeResult(NextStep.TRACK, run.import_build.arn)
         if run.answer_json is not None or run.import_build.failure is not None:
-            # This execution ended, the sweep answered, and then the execution was redriven.
+            # An earlier invocation recorded the failure, or the sweep answered before a redrive.
             return IntakeResult(NextStep.REPORT)
         try:
             multipart_id = None
@@ -225,7 +231,7 @@ class Intake:
             stager=self.stager,
             builder=self.builder,
             read_settings=self._read_settings,
-            is_copy_confirmed=staged.is_confirmed,
+            is_copy_verified=staged.is_verified,
         )
         run = self.submission.submit(run, task)
         if run.import_build.reused:
@@ -240,8 +246,8 @@ class Intake:
         Run and str or None
             The updated run, and the id of the multipart upload that was started for its copy.
         """
-        refusal = self._check_malware_scan(run.upload, malware_scan)
-        decision = refusal or self._inspect(run.upload, run.request)
+        rejection = self._check_malware_scan(run.upload, malware_scan)
+        decision = rejection or self._inspect(run.upload, run.request)
         if isinstance(decision, ImportPlan):
             return self.stager.begin_copy(run, decision)
         return self.ledger.record_decision(run, decision), None
@@ -252,7 +258,7 @@ class Intake:
         return upload.bucket == bucket and upload.key.startswith(self.prefix)
 
     def _check_malware_scan(self, upload: Upload, result: str | None) -> Rejection | None:
-        """Reject an object that is not clean. If no event has the scan's result, its tag has it."""
+        """Reject an object that is not clean. Without a result in the event, its tag is read."""
         if result is None and self.needs_malware_scan:
             result = read_scan_tag(self.s3, upload)
             if result is None:
@@ -261,7 +267,7 @@ class Intake:
                 )
         return check_malware_scan(result)
 
-    def _inspect(self, upload: Upload, request: RunRequest) -> ImportPlan | Rejection:
+    def _inspect(self, upload: Upload, run_request: RunRequest) -> ImportPlan | Rejection:
         ranges: list[int] = []
         try:
             iso_object = open_object(
@@ -270,7 +276,7 @@ class Intake:
                 upload.key,
                 etag=upload.etag,
                 size=upload.size,
-                version=upload.version,
+                version=upload.unique_version_id,
             )
             contents = read_iso(
                 iso_object.read, iso_object.size, lambda _, length: ranges.append(length)
@@ -280,10 +286,10 @@ class Intake:
         finally:
             if ranges:
                 self.record_inspection(len(ranges), sum(ranges))
-        metadata = merge_overrides(iso_object.metadata, request.overrides)
-        # An operator's overrides replace the metadata, so none of these values is an uploader's.
-        # Operators, who may start executions, are not limited to AllowedOverrides.
-        allowed = self.settings.allowed_overrides | request.overrides.keys()
+        metadata = merge_overrides(iso_object.metadata, run_request.overrides)
+        # An operator's override replaces the metadata entry with that key, so this allows no value
+        # of the uploader. Operators are not limited to AllowedOverrides.
+        allowed = self.settings.allowed_overrides | run_request.overrides.keys()
         return plan_import(
             upload, contents, metadata, replace(self.settings, allowed_overrides=allowed)
         )
@@ -296,7 +302,7 @@ class Intake:
 
 
 def check_malware_scan(result: str | None) -> Rejection | None:
-    """Reject an upload, without inspection, that the malware scan did not find clean."""
+    """Reject, without inspecting it, an upload that the malware scan did not find clean."""
     if result in {None, _CLEAN}:
         return None
     return Rejection.of(

@@ -46,7 +46,7 @@ class LatestParameters:
     def update(
         self,
         name: str,
-        build: int,
+        windows_build: int,
         check_time: Callable[[], None],
         published: Build | None = None,
         *,
@@ -59,7 +59,7 @@ class LatestParameters:
 
         Parameters
         ----------
-        name, build : str and int
+        name, windows_build : str and int
             The image name in Image Builder, and the build of Windows.
         check_time : callable
             Raises an exception if there is no time for another image.
@@ -79,7 +79,11 @@ class LatestParameters:
         images = self.ledger.list_images
         new = known.get(published.arn) if is_new and published is not None else None
         self._update_parameter(
-            f"/isodrop/{name}/{build}/latest", lambda: images(name, build), check_time, known, new
+            f"/isodrop/{name}/{windows_build}/latest",
+            lambda: images(name, windows_build),
+            check_time,
+            known,
+            new,
         )
         if self.across_builds:
             self._update_parameter(
@@ -161,6 +165,6 @@ class LatestParameters:
         return build.status == "AVAILABLE" and self.builder.amis_exist(build)
 
     def _retire(self, image: ImageRecord) -> None:
-        # EC2 may not return the AMI of an image that is newer, although it exists.
+        # EC2 may not return the AMI of an image that was recorded just now, although it exists.
         if self.now() - datetime.fromisoformat(image.recorded_at) >= SETTLING_TIME:
             self.ledger.retire(image)

@@ -11,7 +11,7 @@ from isodrop.domain.build import Build, BuildPhase
 from isodrop.domain.results import Outcome
 from isodrop.domain.run import AttemptKey, Run
 from isodrop.errors import PermanentError, TransientError
-from isodrop.services.submission import get_attempt_build, is_just_available, is_just_submitted
+from isodrop.services.submission import check_just_available, get_attempt_build, is_just_submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +82,4 @@ class OutcomeReader:
         except PermanentError:
             return False  # without ec2:DescribeImages there is nothing to wait for
         # Recorded, so that other runs of this build know when it became available.
-        return is_just_available(self.ledger, self.ledger.get_attempt(key), build, self.now())
+        return check_just_available(self.ledger, self.ledger.get_attempt(key), build, self.now())

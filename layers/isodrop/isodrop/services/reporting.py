@@ -68,22 +68,22 @@ class Reporter:
     record_answer: Callable[[Run, Event, datetime], None] = lambda _run, _answer, _now: None
 
     def get_run(
-        self, upload: Upload, execution: str, request: RunRequest = FIRST_RUN
+        self, upload: Upload, execution: str, run_request: RunRequest = FIRST_RUN
     ) -> Run | None:
         """Get the run of an upload, if this execution has claimed it."""
-        run = self.ledger.get_run(upload_id(upload), request.number)
+        run = self.ledger.get_run(upload_id(upload), run_request.number)
         return run if run is not None and run.execution_arn == execution else None
 
     def record_status(
-        self, upload: Upload, execution: str, request: RunRequest, status: str
+        self, upload: Upload, execution: str, run_request: RunRequest, status: str
     ) -> Run | None:
-        """Write when a status was first seen; returns the run if this execution has claimed it."""
+        """Record when a status was first seen; returns the run if this execution has claimed it."""
         now = timestamp(self.now())
-        run = self.ledger.record_status_seen(upload_id(upload), request.number, status, now)
+        run = self.ledger.record_status_seen(upload_id(upload), run_request.number, status, now)
         return run if run is not None and run.execution_arn == execution else None
 
     def claim_run(
-        self, upload: Upload, execution: str, request: RunRequest = FIRST_RUN
+        self, upload: Upload, execution: str, run_request: RunRequest = FIRST_RUN
     ) -> Run | None:
         """Get the run of an upload if this execution has claimed it, or claim it now.
 
@@ -91,13 +91,13 @@ class Reporter:
         has to publish an answer, unless the object's key does not end in ``.iso``.
         """
         return (
-            self.ledger.claim(upload, execution, timestamp(self.now()), request)
+            self.ledger.claim(upload, execution, timestamp(self.now()), run_request)
             if upload.is_iso
             else None
         )
 
     def publish_started(self, run: Run) -> None:
-        """Publish that the build was started and is being tracked."""
+        """Publish the notification that the build was started and is being tracked."""
         data = started_data(run)
         if data is None:
             raise PermanentError(f"run {run.request.number} of {run.upload_id} has no build yet")
@@ -106,7 +106,7 @@ class Reporter:
     def publish_progress(
         self, run: Run, status: str, previous: str | None, steps: StepCount | None = None
     ) -> None:
-        """Publish that the status or step of the build or distribution has changed.
+        """Publish the notification that a status or step of the build or distribution has changed.
 
         Parameters
         ----------
@@ -123,8 +123,8 @@ class Reporter:
         data = progressed_data(run, status, previous, steps)
         if data is None:
             raise PermanentError(f"run {run.request.number} of {run.upload_id} has no build yet")
-        what = progress_name(run, status, steps)
-        self._publish(make_event(run, data, self.stack, self.now(), *what), run)
+        name = progress_name(run, status, steps)
+        self._publish(make_event(run, data, self.stack, self.now(), *name), run)
 
     def publish_answer(self, run: Run, caught: ExecutionError | None = None) -> Event:
         """Publish the answer of a run, or publish it again if it may not have been published.
@@ -160,7 +160,9 @@ class Reporter:
         # Before the ledger marks it as answered: if interrupted, it is published and counted again.
         self.record_answer(run, event, self.now())
         run = self.ledger.mark_answered(run, timestamp(self.now()))
-        if not run.import_build.reused:  # otherwise it was deleted when another build was joined
+        if (
+            not run.import_build.reused
+        ):  # otherwise its copy was deleted when it joined another build
             is_unused = build is not None and build.phase is not BuildPhase.RUNNING
             self.stager.discard_copy(run, is_unused=is_unused)
         return event

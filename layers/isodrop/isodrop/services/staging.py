@@ -37,13 +37,13 @@ class StagedUpload(NamedTuple):
         The updated run.
     content : Content
         The content of the copy.
-    is_confirmed : bool
+    is_verified : bool
         Whether this invocation made the copy or checked that it exists.
     """
 
     run: Run
     content: Content
-    is_confirmed: bool
+    is_verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Stager:
     now : callable
         Returns the current time, with a time zone.
     part_size : int
-        The size of a part in bytes. Another size results in other content ids.
+        The size of a part in bytes. A different size results in different content ids.
     """
 
     bucket: StagingBucket
@@ -122,14 +122,14 @@ class Stager:
             S3 refuses to copy it.
         """
         if run.content is not None and run.import_build.attempt is not None:
-            return StagedUpload(run, run.content, is_confirmed=False)
+            return StagedUpload(run, run.content, is_verified=False)
         run, content = self.ensure_copy(run, new_multipart_id)
-        if run.upload.version is None:
+        if run.upload.unique_version_id is None:
             self._inspect_copy(run, plan)
-        return StagedUpload(run, content, is_confirmed=True)
+        return StagedUpload(run, content, is_verified=True)
 
     def ensure_copy(self, run: Run, new_multipart_id: str | None = None) -> tuple[Run, Content]:
-        """Make the copy if it does not exist; raises as :meth:`stage_upload`."""
+        """Make the copy if it does not exist; raises the same errors as :meth:`stage_upload`."""
         key = copy_key(run)
         if run.content is not None and self.bucket.has_copy(key, run.content):
             return run, run.content
@@ -168,7 +168,7 @@ class Stager:
         content = make_content(copied, upload.size, self.part_size)
         run = self.ledger.record_content(run, content)
         if run.content != content:
-            # Other bytes with the same ETag: without versions, and made on purpose.
+            # Different bytes with the same ETag: a deliberate collision, without versioning only.
             raise object_gone_error(upload.bucket, upload.key, "replaced")
         self.bucket.complete_multipart_upload(key, multipart_id, copied, content)
         return run, content
@@ -176,8 +176,8 @@ class Stager:
     def _inspect_copy(self, run: Run, plan: ImportPlan) -> None:
         """Check that the copy is the ISO that was inspected.
 
-        Without versions, only the ETag ties the copy to the inspection. For an object uploaded in
-        one part the ETag is an MD5, for which a second file can be constructed.
+        Without versioning, only the ETag ties the copy to the inspection. The ETag of an object
+        that was uploaded in one part is an MD5, and two files with the same MD5 can be constructed.
         """
         from isodrop.iso.reader import read_iso  # noqa: PLC0415 - not needed to publish
 
@@ -189,11 +189,11 @@ class Stager:
         if not is_the_same:
             raise object_gone_error(run.upload.bucket, run.upload.key, "replaced")
 
-    def is_ready(self, run: Run, attempt: Attempt) -> bool:
-        """Whether the copy that an attempt's request names exists.
+    def ensure_ready(self, run: Run, attempt: Attempt) -> bool:
+        """Check that the copy that an attempt's request names exists.
 
-        If the copy is this run's own and does not exist, it is made again. Returns ``False`` if
-        there is no copy and it cannot be made again.
+        A copy of this run is made again if it does not exist. Returns ``False`` if there is no copy
+        and it cannot be made again.
         """
         if attempt.belongs_to(run):
             try:
@@ -221,17 +221,18 @@ class Stager:
         if run.multipart_id is None:
             return
         with suppress(TransientError, PermanentError):
-            if not is_unused and not self.is_copy_unused(run):
+            if not is_unused and not self.check_copy_unused(run):
                 return
             if run.content is None:
                 self.bucket.abort_multipart_upload(copy_key(run), run.multipart_id)
             else:
                 self.bucket.delete_copy(copy_key(run))
 
-    def is_copy_unused(self, run: Run, *, search: bool = False) -> bool:
-        """Whether it is certain that no import reads, or will read, a run's copy.
+    def check_copy_unused(self, run: Run, *, search: bool = False) -> bool:
+        """Check that no import reads, or will read, a run's copy.
 
-        Only an attempt that the run created names it, and such a run is linked to that attempt.
+        Only the request of an attempt that the run created names the copy, and the run is linked to
+        that attempt. If it was not sent, it is marked as lost; a build that is found is recorded.
 
         Parameters
         ----------
@@ -245,13 +246,13 @@ class Stager:
         TransientError, PermanentError
             A call to AWS failed.
         """
-        is_settled = run.import_build.failure is not None or run.answer_json is not None
+        has_ended = run.import_build.failure is not None or run.answer_json is not None
         linked = run.import_build.attempt
         if linked is None or run.import_build.reused:
-            return is_settled or linked is not None
+            return has_ended or linked is not None
         attempt = self.ledger.get_attempt(linked)
         status = attempt.status
-        if status is AttemptStatus.PREPARED and is_settled:
+        if status is AttemptStatus.PREPARED and has_ended:
             # Before the copy is deleted: another run must not send a request that names it.
             status = self.ledger.set_attempt_status(attempt, AttemptStatus.LOST).status
         if status is AttemptStatus.PREPARED:

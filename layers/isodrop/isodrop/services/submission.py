@@ -57,8 +57,8 @@ class BuildTask(Protocol):
             Image Builder did not start a build.
         """
 
-    def is_ready(self, attempt: Attempt) -> bool:
-        """Whether the copy or image that an attempt's request names exists."""
+    def ensure_ready(self, attempt: Attempt) -> bool:
+        """Check that what an attempt's request names exists; makes a copy that is missing."""
 
     def has_result(self, build: Build) -> bool:
         """Whether the AMIs of a build that succeeded still exist."""
@@ -138,7 +138,10 @@ class BuildSubmitter:
         raise TransientError("several runs of the same import compete; this one is retried")
 
     def _find_reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
-        """Return the last attempt if the run can use it: its own, or one that runs or succeeded."""
+        """Return the last attempt if the run can use it.
+
+        It can if the attempt is its own, or if its build is running or has succeeded.
+        """
         if attempt.belongs_to(run):
             return attempt
         try:
@@ -161,18 +164,18 @@ class BuildSubmitter:
             return False
         if build.phase is BuildPhase.RUNNING or task.has_result(build):
             return True
-        if is_just_available(self.ledger, attempt, build, self.now()):
+        if check_just_available(self.ledger, attempt, build, self.now()):
             raise TransientError(f"EC2 does not return the AMIs of {build_arn} yet; they are new")
         return False
 
     def _new_attempt(self, run: Run, task: BuildTask, earlier: Sequence[Attempt]) -> Attempt:
-        """Make a new request, unless too many failed."""
+        """Make a new attempt, unless too many builds failed in a row."""
         failures = _count_consecutive_failures(earlier)
         if failures >= self.max_consecutive_failures:
             raise RejectedError(
                 Code.TOO_MANY_ATTEMPTS,
-                f"{failures} {task.title} failed in a row, which is as many as this stack allows;"
-                " no more are started.",
+                f"The stack's limit of {failures} failed {task.title} in a row is reached; no more"
+                " are started.",
             )
         number = len(earlier)
         token = client_token(task.source.etag, task.key, self.stack, number)
@@ -183,7 +186,7 @@ class BuildSubmitter:
         }
         is_limited = self.limits is not None and task.kind is BuildKind.IMPORT
         return Attempt(
-            import_key=task.key,
+            task_key=task.key,
             number=number,
             upload_id=run.upload_id,
             run_number=run.request.number,
@@ -208,7 +211,9 @@ class BuildSubmitter:
         """
         status = attempt.status
         if status is AttemptStatus.PREPARED:
-            new_status = AttemptStatus.SUBMITTED if task.is_ready(attempt) else AttemptStatus.LOST
+            new_status = (
+                AttemptStatus.SUBMITTED if task.ensure_ready(attempt) else AttemptStatus.LOST
+            )
             status = self.ledger.set_attempt_status(attempt, new_status).status
         if status is AttemptStatus.LOST:
             raise PermanentError(CODES[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
@@ -256,15 +261,16 @@ def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
 
     Image Builder may not return its build yet, so a build that is not found may still exist.
     """
-    if attempt.submitted_at is None:
+    if attempt.build_recorded_at is None:
         return attempt.build_arn is None
-    return now - datetime.fromisoformat(attempt.submitted_at) < SETTLING_TIME
+    return now - datetime.fromisoformat(attempt.build_recorded_at) < SETTLING_TIME
 
 
-def is_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datetime) -> bool:
-    """Whether an attempt's build was first seen as succeeded less than ten minutes ago.
+def check_just_available(ledger: Ledger, attempt: Attempt, build: Build, now: datetime) -> bool:
+    """Check whether an attempt's build was first seen as succeeded less than ten minutes ago.
 
-    EC2 may not return its AMIs yet, so an AMI that is not found may still exist.
+    EC2 may not return its AMIs yet, so an AMI that is not found may still exist. If this is the
+    first time, that is recorded.
     """
     seen = ledger.record_available(attempt, timestamp(now)).available_at or timestamp(now)
     return build.status == "AVAILABLE" and now - datetime.fromisoformat(seen) < SETTLING_TIME

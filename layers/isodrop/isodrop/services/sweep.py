@@ -1,4 +1,4 @@
-"""The sweep: answers runs that have no answer, and starts uploads that were never started.
+"""The sweep: answers runs that have no answer, and starts executions for uploads that have none.
 
 It compares the ledger and the bucket to find what the state machine cannot handle itself: an
 execution that was aborted, timed out or failed despite its retries, and an upload whose event
@@ -138,7 +138,7 @@ class Sweeper:
                 checkpoint[name] = job(checkpoint.get(name))
             except Exception as error:  # noqa: BLE001 - raised below, after the other jobs
                 errors.append(error)
-        for job in (self._delete_copies, self._release_builds):
+        for job in (self._delete_copies, self._free_slots):
             try:
                 job(summary)
             except Exception as error:  # noqa: BLE001 - raised below, after the other jobs
@@ -152,9 +152,9 @@ class Sweeper:
 
     def _answer_open_runs(self, after: Cursor | None, summary: SweepSummary) -> Cursor | None:
         """Answer open runs whose execution has ended; returns where to continue, if not done."""
-        old_enough = (self.now() - self.min_age).isoformat()
+        claimed_before = (self.now() - self.min_age).isoformat()
         cursors = takewhile(
-            lambda cursor: cursor["claimedAt"] < old_enough,
+            lambda cursor: cursor["claimedAt"] < claimed_before,
             self.ledger.list_by_state(RunState.OPEN, after=after),
         )
         for batch in _batches(cursors):
@@ -253,8 +253,8 @@ class Sweeper:
         """Update each latest parameter; returns where to continue, if not done."""
         latest = self.reporter.annotator.latest
         last = "" if after is None else after["name"]
-        for name, build in self.ledger.list_image_names():
-            parameter = f"{name}/{build}"
+        for name, windows_build in self.ledger.list_image_names():
+            parameter = f"{name}/{windows_build}"
             if parameter <= last:
                 continue
             if not self.has_time():
@@ -262,7 +262,7 @@ class Sweeper:
                 return {"name": last}
             with self._log_errors(summary, {"latest": parameter}):
                 try:
-                    latest.update(name, build, self._check_time)
+                    latest.update(name, windows_build, self._check_time)
                 except _NoTimeError:
                     summary.complete = False
                     return {"name": last}
@@ -276,7 +276,7 @@ class Sweeper:
     # ------------------------------------------------------------------ staging copies
 
     def _delete_copies(self, summary: SweepSummary) -> None:
-        """Delete copies that are no longer needed, or that are older than any import takes."""
+        """Delete copies that are no longer needed, or that are older than any import can take."""
         stager = self.reporter.stager
         for staged in stager.bucket.list_copies():
             if not self.has_time():
@@ -294,39 +294,39 @@ class Sweeper:
         if run is None or run.answered_at is None:
             return False  # an unknown run, or one without an answer
         age = self.now() - datetime.fromisoformat(run.answered_at)
-        return age >= self.min_age and self.reporter.stager.is_copy_unused(run, search=True)
+        return age >= self.min_age and self.reporter.stager.check_copy_unused(run, search=True)
 
     # ------------------------------------------------------------------ limits on builds
 
-    def _release_builds(self, summary: SweepSummary) -> None:
-        """Release builds that have ended, and count those under way and started today."""
+    def _free_slots(self, summary: SweepSummary) -> None:
+        """Free the slots of builds that have ended; count those under way and those of today."""
         auditor = BuildAuditor(self.builder, self.ledger)
-        for attempt in self.ledger.list_under_way():
+        for key in self.ledger.list_under_way():
             if not self.has_time():
                 summary.complete = False
                 return
-            with self._log_errors(summary, {"import": attempt.import_key}):
-                if not auditor.is_under_way(attempt, self.now()):
-                    self.ledger.release(attempt)
-                    summary.released += 1
-                    fields = {"import": attempt.import_key, "attempt": attempt.number}
-                    self.log("released", fields)
+            with self._log_errors(summary, {"import": key.task_key}):
+                if not auditor.check_under_way(key, self.now()):
+                    self.ledger.free_slot(key)
+                    summary.freed += 1
+                    fields = {"import": key.task_key, "attempt": key.number}
+                    self.log("slot freed", fields)
         usage = self.ledger.read_build_usage(utc_day(self.now()))
-        summary.builds_at_once, summary.builds_today = usage.at_once, usage.today
+        summary.builds_under_way, summary.builds_today = usage.under_way, usage.today
 
     # ------------------------------------------------------------------ uploads without a run
 
     def _start_unclaimed(
         self, page_start: Mapping[str, str] | None, since: datetime, summary: SweepSummary
     ) -> Mapping[str, str] | None:
-        """Start uploads that are not claimed; returns the page to continue from, if not done."""
+        """Start executions for unclaimed uploads; returns the next page, if not done."""
         until = self.now() - self.min_age
         for _ in range(MAX_PAGES):
             with translate_errors():
                 page = self.s3.list_object_versions(
                     Bucket=self.bucket,
                     Prefix=self.prefix,
-                    **(page_start or {}),  # type: ignore[arg-type] # the stubs see every keyword in the mapping
+                    **(page_start or {}),  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
                 )
             versions = page.get("Versions", [])
             summary.versions += len(versions)
@@ -357,7 +357,7 @@ class Sweeper:
     def _start(
         self, upload_id: str, upload: Upload, uploaded_at: datetime, summary: SweepSummary
     ) -> None:
-        # With the hour, so that a failed execution can be started again, but not at once.
+        # With the hour, so that a failed execution is started again, but not in the same hour.
         name = f"{upload_id}-sweep-{self.now().astimezone(UTC):%Y%m%d%H}"
         event = make_object_created_event(
             upload, uploaded_at, Arn.parse(self.executions.machine_arn), "isodrop sweep"
@@ -392,19 +392,19 @@ class Sweeper:
         return self._log_errors(summary, {"uploadId": upload_id, "key": upload.key})
 
     @contextmanager
-    def _log_errors(self, summary: SweepSummary, what: Mapping[str, str]) -> Iterator[None]:
+    def _log_errors(self, summary: SweepSummary, fields: Mapping[str, str]) -> Iterator[None]:
         """Log an error with one item, and continue with the others."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - it must not stop the sweep
             summary.errors += 1
             message = single_line(f"{type(error).__name__}: {error}")
-            self.log("error", {**what, "error": message})
+            self.log("error", {**fields, "error": message})
 
 
 def _is_eligible(upload: Upload) -> bool:
     """Whether the event rule matches the upload, and its version identifies it."""
-    return upload.is_iso and upload.version is not None
+    return upload.is_iso and upload.unique_version_id is not None
 
 
 def _batches(cursors: Iterable[Cursor]) -> Iterator[list[Cursor]]:
