@@ -10,7 +10,7 @@ from isodrop.aws.s3 import is_current, open_object, read_text
 from isodrop.codes import Code
 from isodrop.domain.model import Upload
 from isodrop.errors import PermanentError, RejectedError
-from isodrop.iso.window import FIRST_READ
+from isodrop.iso.range_reader import FIRST_READ
 from tests.integration.conftest import BUCKET
 
 START, LENGTH = FIRST_READ

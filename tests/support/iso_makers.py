@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import pycdlib
 
+from isodrop.iso.range_reader import RangeReader
 from isodrop.iso.udf_volume import Volume, find_anchor, open_volume
-from isodrop.iso.window import Window
 from isodrop_local.iso_maker import EditionSpec, business_editions, server_editions, udf
 from isodrop_local.iso_maker.image import SECTOR, sectors
 from isodrop_local.iso_maker.mutate import sealed
@@ -136,10 +136,10 @@ def filled(target: Path, wim: Path) -> Path:
     root folder, and its contents are written into free space.
     """
     iso = bytearray(target.read_bytes())
-    window = Window(lambda at, length: bytes(iso[at : at + length]), len(iso))
-    anchor = find_anchor(window)
+    ranges = RangeReader(lambda at, length: bytes(iso[at : at + length]), len(iso))
+    anchor = find_anchor(ranges)
     assert anchor is not None
-    volume = open_volume(window, anchor)
+    volume = open_volume(ranges, anchor)
     start, blocks = volume.partitions[0]
     free, content = blocks // 2, wim.read_bytes()
     names = udf.file_identifier(

@@ -61,7 +61,7 @@ def test_images_are_distributed_in_the_name_of_a_role() -> None:
         **ENVIRONMENT,
         "EVENT_BUS": "default",
         "DISTRIBUTION_CONFIGURATION_ARN": "arn:distribution",
-        "LOG_GROUP_NAME": "/ours",
+        "BUILD_LOG_GROUP_NAME": "/ours",
     }
     role = {"EXECUTION_ROLE": "arn:role"}
 

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
+from isodrop.iso.range_reader import RangeReader
 from isodrop.iso.reader import find_image
-from isodrop.iso.window import Window
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import windows_files
@@ -70,7 +70,7 @@ def places(image: Image) -> tuple[Places, bytes]:
         ranges.append((offset, length))
         return image.read(offset, length)
 
-    found = find_image(Window(read, image.size))
+    found = find_image(RangeReader(read, image.size))
     start = image.places["/sources/install.wim"]
     offset = int.from_bytes(found.image.header[0x50:0x58], "little")
     xml = (start + offset, len(found.image.xml))

@@ -20,9 +20,9 @@ from typing import Any
 
 import pycdlib
 
+from isodrop.iso.range_reader import RangeReader
 from isodrop.iso.reader import find_image
 from isodrop.iso.wim import HEADER_SIZE
-from isodrop.iso.window import Window
 
 Places = list[list[int]]
 """The ranges (offset, length) of a block of metadata, the WIM's header and its XML."""
@@ -111,7 +111,7 @@ def three_reads(client: Client, _size: int, places: Places) -> bytes:
 
 def isodrop_reader(client: Client, size: int, _places: Places) -> bytes:
     """Read as isodrop does."""
-    return find_image(Window(client.read, size)).image.xml
+    return find_image(RangeReader(client.read, size)).image.xml
 
 
 def _by_pycdlib(block: int) -> "Reader":

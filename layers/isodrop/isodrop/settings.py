@@ -78,7 +78,7 @@ class ReportSettings(_Environment):
     latest_across_builds: bool = False
     distribution_configuration_arn: str | None = None
     execution_role: str | None = None
-    log_group_name: str | None = None
+    build_log_group_name: str | None = None
     max_consecutive_failures: int = Field(ge=1, le=100)
     run_retention_days: int = Field(0, ge=0)
 
@@ -97,7 +97,7 @@ class ReportSettings(_Environment):
         if self.distribution_configuration_arn is None or self.execution_role is None:
             return None
         return DistributionSettings(
-            self.distribution_configuration_arn, self.execution_role, self.log_group_name
+            self.distribution_configuration_arn, self.execution_role, self.build_log_group_name
         )
 
 
@@ -127,7 +127,7 @@ class IntakeSettings(_Environment):
     allow_esd: bool = False
     allowed_overrides: Annotated[frozenset[str], CommaSeparated] = frozenset()
     execution_role: str | None = None
-    log_group_name: str | None = None
+    build_log_group_name: str | None = None
     secure_boot: bool | None = None
     uefi_data_uri: str | None = None
     image_description: str | None = None
@@ -171,7 +171,7 @@ class IntakeSettings(_Environment):
             allow_esd=self.allow_esd,
             allowed_overrides=self.allowed_overrides,
             execution_role=self.execution_role,
-            log_group_name=self.log_group_name,
+            log_group_name=self.build_log_group_name,
             secure_boot=self.secure_boot,
             description=self.image_description,
             tags=self.image_tags,

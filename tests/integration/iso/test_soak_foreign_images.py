@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from isodrop.iso.range_reader import RangeReader
 from isodrop.iso.udf_files import list_entries, open_file
 from isodrop.iso.udf_volume import Address, find_anchor, open_volume
-from isodrop.iso.window import Window
 from isodrop_local.iso_maker.image import SECTOR, Content, Image
 from tests.soak.reader import soak
 from tests.support.reference_images import OTHER_PROGRAMS
@@ -23,10 +23,10 @@ BASES = (
 def adopted(path: Path, wim: str) -> Image:
     """Wrap a file as an image, with the offsets at which it can be damaged."""
     data = path.read_bytes()
-    window = Window(lambda at, length: data[at : at + length], len(data))
-    anchor = find_anchor(window)
+    ranges = RangeReader(lambda at, length: data[at : at + length], len(data))
+    anchor = find_anchor(ranges)
     assert anchor is not None
-    volume = open_volume(window, anchor)
+    volume = open_volume(ranges, anchor)
     places = {"anchor first": 256 * SECTOR}
     for name, at in (("main", 20), ("reserve", 28)):
         first = int.from_bytes(anchor[at : at + 4], "little")
@@ -34,9 +34,9 @@ def adopted(path: Path, wim: str) -> Image:
 
     def add(path: str, where: Address, *, folder: bool) -> dict[str, Address]:
         places[f"{path}#"] = volume.offset(where, SECTOR, path)
-        file = open_file(window, volume, where, folder=folder, what=path, read_ahead=0)
+        file = open_file(ranges, volume, where, folder=folder, what=path, read_ahead=0)
         places[path] = file.extents[0][0]
-        found = list_entries(window, file) if folder else ()
+        found = list_entries(ranges, file) if folder else ()
         return {entry.name: entry.address for entry in found}
 
     root = add("/", volume.root, folder=True)

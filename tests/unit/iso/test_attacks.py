@@ -261,8 +261,8 @@ def test_damage_to_both_volume_descriptors_is_noticed(number: int) -> None:
         ("/sources#", put("B", 27, 5), "is not a folder"),
         (f"{WIM}#", put("H", 34, 2), "unknown form"),
         (f"{WIM}#", put("H", 34, 7), "unknown form"),
-        (f"{WIM}#", put("B", 179, 0x40), "not recorded"),
-        ("/sources#", put("B", 179, 0x80), "not recorded"),
+        (f"{WIM}#", put("B", 179, 0x40), "no recorded data"),
+        ("/sources#", put("B", 179, 0x80), "no recorded data"),
     ],
 )
 def test_entries_of_the_wrong_kind(
@@ -344,7 +344,7 @@ def test_the_same_name_twice() -> None:
         (44, "L", 10, "describes 11 images"),
         (0x4F, "B", 6, "compressed"),
         (0x58, "Q", 5, "compressed"),
-        (0x50, "Q", 207, "misplaced"),
+        (0x50, "Q", 207, "impossible length or offset"),
     ],
 )
 def test_windows_images_of_another_kind(at: int, form: str, value: int, words: str) -> None:
@@ -359,7 +359,8 @@ def test_an_xml_of_an_odd_length() -> None:
     put("QQQ", 0x48, 1001, 1000, 1001)(header)
 
     assert_rejected_cheaply(
-        SOUND_IMAGE.with_bytes(SOUND_IMAGE.places[WIM], bytes(header)), "misplaced"
+        SOUND_IMAGE.with_bytes(SOUND_IMAGE.places[WIM], bytes(header)),
+        "impossible length or offset",
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from isodrop.errors import RejectedError
 from isodrop.iso.model import Edition
+from isodrop.iso.range_reader import FIRST_READ
 from isodrop.iso.reader import read_iso
-from isodrop.iso.window import FIRST_READ
 from isodrop_local.iso_maker import (
     LAYOUTS,
     EditionSpec,

@@ -54,8 +54,8 @@ def test_other_files_are_recognized_by_their_kind(data: bytes, words: str, size:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (70, "70 zeros, and the file system of an ISO begins at byte 32,768"),
-        (20_000, "20,000 zeros, and the file system of an ISO begins at byte 32,768"),
+        (70, "70 zeros, and an ISO's file system begins at byte 32,768"),
+        (20_000, "20,000 zeros, and an ISO's file system begins at byte 32,768"),
         (1_000_000, "has only zeros where the file system should be"),
     ],
 )

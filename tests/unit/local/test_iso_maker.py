@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from isodrop.iso.range_reader import RangeReader
 from isodrop.iso.udf_files import list_entries, open_file
 from isodrop.iso.udf_volume import find_anchor, open_volume
-from isodrop.iso.window import Window
 from isodrop_local.iso_maker import (
     LAYOUTS,
     MEASURED_WIM,
@@ -103,23 +103,23 @@ def test_the_iso_9660_part_contains_only_a_readme() -> None:
 
 
 def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
-    window = Window(MEASURED.read, MEASURED.size)
-    window.requests = -1000  # this walks the whole tree, which the reader never does
-    window.bytes = -(1 << 30)
-    anchor = find_anchor(window)
+    ranges = RangeReader(MEASURED.read, MEASURED.size)
+    ranges.requests = -1000  # this walks the whole tree, which the reader never does
+    ranges.bytes = -(1 << 30)
+    anchor = find_anchor(ranges)
     assert anchor is not None
-    volume = open_volume(window, anchor)
+    volume = open_volume(ranges, anchor)
     folders, files, wide = [volume.root], 0, set()
     for where in folders:
-        folder = open_file(window, volume, where, folder=True, what="x", read_ahead=0)
-        data = folder.read(window, 0, folder.size)
+        folder = open_file(ranges, volume, where, folder=True, what="x", read_ahead=0)
+        data = folder.read(ranges, 0, folder.size)
         at = 0
         while at < len(data):
             use = int.from_bytes(data[at + 36 : at + 38], "little")
             length = data[at + 19]
             wide |= {data[at + 38 + use]} if length else set()
             at += (38 + use + length + 3) // 4 * 4
-        for entry in list_entries(window, folder):
+        for entry in list_entries(ranges, folder):
             folders += [entry.address] if entry.is_folder else []
             files += not entry.is_folder
     assert (len(folders), files) == (85, 946)

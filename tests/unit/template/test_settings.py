@@ -25,7 +25,7 @@ from tools.resolved_template import resolve
             INFRASTRUCTURE,
         ),
         ("ExecutionRoleArn", ROLE, "execution_role", ROLE),
-        ("BuildLogGroupName", "/ours/builds", "log_group_name", "/ours/builds"),
+        ("BuildLogGroupName", "/ours/builds", "build_log_group_name", "/ours/builds"),
         ("SecureBoot", "true", "secure_boot", True),
         ("UefiDataUri", "s3://ours/uefi.b64", "uefi_data_uri", "s3://ours/uefi.b64"),
         ("MaxConsecutiveFailures", 3, "max_consecutive_failures", 3),

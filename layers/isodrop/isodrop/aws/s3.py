@@ -20,7 +20,7 @@ from isodrop.errors import (
     RejectedError,
     TransientError,
 )
-from isodrop.iso.window import FIRST_READ
+from isodrop.iso.range_reader import FIRST_READ
 from isodrop.text import single_line
 
 if TYPE_CHECKING:

@@ -7,12 +7,18 @@ from typing import Final
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
 from isodrop.iso.model import ESD, WIM, IsoContents, ReadRange
+from isodrop.iso.range_reader import (
+    Observer,
+    RangeReader,
+    damaged_error,
+    describe_iso,
+    truncated_error,
+)
 from isodrop.iso.sniff import diagnose
 from isodrop.iso.udf_files import Entry, list_entries, open_file
 from isodrop.iso.udf_volume import Address, Volume, ends_with_anchor, find_anchor, open_volume
 from isodrop.iso.wim import WimImage, open_wim
 from isodrop.iso.wim_xml import read_editions
-from isodrop.iso.window import Observer, Window, damaged_error, describe_iso, truncated_error
 from isodrop.text import join_list
 
 # If file entries are stored among the data, the names of a folder follow its entry, and the first
@@ -66,20 +72,20 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
     Traceback (most recent call last):
     isodrop.errors.RejectedError: The object is a text file, not an ISO image; the Windows 11 ISO is needed.
     """  # noqa: E501 # the message is one line
-    window = Window(read, size, observe)
-    found = find_image(window)
+    ranges = RangeReader(read, size, observe)
+    found = find_image(ranges)
     return IsoContents(
         label=found.volume.label,
         kind=found.kind,
         editions=read_editions(found.image),
         has_esd_format=found.image.is_esd,
         size=size,
-        requests=window.requests,
-        bytes=window.bytes,
+        requests=ranges.requests,
+        bytes=ranges.bytes,
     )
 
 
-def find_image(window: Window) -> FoundImage:
+def find_image(ranges: RangeReader) -> FoundImage:
     """Find the Windows image, and read its header and XML.
 
     Raises
@@ -87,62 +93,64 @@ def find_image(window: Window) -> FoundImage:
     RejectedError
         As :func:`read_iso`.
     """
-    window.prefetch()
-    anchor = find_anchor(window)
+    ranges.prefetch()
+    anchor = find_anchor(ranges)
     if anchor is None:
-        raise diagnose(window)
-    volume = open_volume(window, anchor)
-    if volume.end <= window.size:
-        return _find_in_volume(window, volume)
-    # A known defect of ISO writers: when pycdlib removes a file from an image of genisoimage, the
-    # partition stays one sector too long. An object that ends with an anchor is complete anyway.
-    truncation = truncated_error(window.size, volume.end, "the file system")
+        raise diagnose(ranges)
+    volume = open_volume(ranges, anchor)
+    if volume.end <= ranges.size:
+        return _find_in_volume(ranges, volume)
+    # A known defect of ISO writers: when pycdlib removes a file from an image made by genisoimage,
+    # the partition stays one sector too long. An object that ends with an anchor is complete.
+    truncation = truncated_error(ranges.size, volume.end, "the file system")
     try:
-        found = _find_in_volume(window, volume)
+        found = _find_in_volume(ranges, volume)
     except RejectedError as error:
-        if error.code is Code.TRUNCATED or ends_with_anchor(window):
+        if error.code is Code.TRUNCATED or ends_with_anchor(ranges):
             raise
         raise truncation from None
-    if not ends_with_anchor(window):
+    if not ends_with_anchor(ranges):
         raise truncation
     return found
 
 
-def _find_in_volume(window: Window, volume: Volume) -> FoundImage:
-    listing = _list_folder(window, volume, volume.root, "its root folder")
+def _find_in_volume(ranges: RangeReader, volume: Volume) -> FoundImage:
+    listing = _list_folder(ranges, volume, volume.root, "its root folder")
     sources = _find_entry(listing, _SOURCES)
     if sources is None or not sources.is_folder:
-        raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
+        raise _multi_architecture_error(ranges, volume, listing) or _not_windows_error(
             volume, "it", listing
         )
-    source_entries = _list_folder(window, volume, sources.address, _SOURCES)
-    found = _find_windows_image(window, volume, source_entries)
+    source_entries = _list_folder(ranges, volume, sources.address, _SOURCES)
+    found = _find_windows_image(ranges, volume, source_entries)
     if found is None:
-        raise _multi_architecture_error(window, volume, listing) or _not_windows_error(
+        raise _multi_architecture_error(ranges, volume, listing) or _not_windows_error(
             volume, _SOURCES, source_entries
         )
     return found
 
 
-def _list_folder(window: Window, volume: Volume, address: Address, what: str) -> list[Entry]:
+def _list_folder(ranges: RangeReader, volume: Volume, address: Address, what: str) -> list[Entry]:
     folder = open_file(
-        window, volume, address, folder=True, what=what, read_ahead=_FOLDER_READ_AHEAD
+        ranges, volume, address, folder=True, what=what, read_ahead=_FOLDER_READ_AHEAD
     )
-    return list(list_entries(window, folder))
+    return list(list_entries(ranges, folder))
 
 
-def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) -> FoundImage | None:
+def _find_windows_image(
+    ranges: RangeReader, volume: Volume, listing: list[Entry]
+) -> FoundImage | None:
     for name, kind in _KINDS.items():
         entry = _find_entry(listing, name)
         if entry is None:
             continue
         path = f"{_SOURCES}/{name}"
         file = open_file(
-            window, volume, entry.address, folder=False, what=path, read_ahead=_FILE_READ_AHEAD
+            ranges, volume, entry.address, folder=False, what=path, read_ahead=_FILE_READ_AHEAD
         )
-        if file.end > window.size:
-            raise truncated_error(window.size, volume.end, "the file system")
-        image = open_wim(window, file)
+        if file.end > ranges.size:
+            raise truncated_error(ranges.size, volume.end, "the file system")
+        image = open_wim(ranges, file)
         return FoundImage(volume, kind, image)
     if _find_entry(listing, _SPLIT) is not None:
         raise RejectedError(
@@ -154,9 +162,9 @@ def _find_windows_image(window: Window, volume: Volume, listing: list[Entry]) ->
 
 
 def _multi_architecture_error(
-    window: Window, volume: Volume, listing: Iterable[Entry]
+    ranges: RangeReader, volume: Volume, listing: Iterable[Entry]
 ) -> RejectedError | None:
-    """Make the rejection for an ISO with one Windows per architecture, if it is one."""
+    """Make the rejection of an ISO with Windows for several architectures; otherwise ``None``."""
     folders = [
         entry
         for entry in listing
@@ -166,7 +174,7 @@ def _multi_architecture_error(
         return None
     found = []
     for folder in folders[: len(_ARCHITECTURE_FOLDERS)]:
-        sources = _find_entry(_list_folder(window, volume, folder.address, folder.name), _SOURCES)
+        sources = _find_entry(_list_folder(ranges, volume, folder.address, folder.name), _SOURCES)
         if sources is not None and sources.is_folder:
             found.append(f"{folder.name}/{_SOURCES}")
     if len(found) < _MIN_ARCHITECTURES:

@@ -1,14 +1,14 @@
-"""Identifies an object that has no UDF file system, and makes its rejection."""
+"""Diagnoses an object on which no UDF anchor was found, and makes its rejection."""
 
 from typing import Final
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
-from isodrop.iso.window import (
+from isodrop.iso.range_reader import (
     ANCHOR_SECTOR,
     DOWNLOAD_AGAIN,
     SECTOR,
-    Window,
+    RangeReader,
     damaged_error,
     describe_iso,
     only_zeros_error,
@@ -57,31 +57,31 @@ _BYTE_ORDER_MARKS: Final = (
 _LINE_ENDS: Final = frozenset("\t\n\r\f")
 
 
-def diagnose(window: Window) -> RejectedError:
+def diagnose(ranges: RangeReader) -> RejectedError:
     """Make the rejection of an object on which no UDF anchor was found."""
-    if not window.size:
+    if not ranges.size:
         return RejectedError(
             Code.NOT_AN_ISO,
             "The object is empty.",
             "Copying the ISO was probably interrupted. Check the size of your file, download it"
             " again if it is empty too, and upload it again.",
         )
-    data = window.read(0, min(window.size, _RECOGNITION_END * SECTOR), "what is")
-    return _reject_file_system(window, data) or _reject_other_file(data)
+    data = ranges.read(0, min(ranges.size, _RECOGNITION_END * SECTOR), "the start of the object")
+    return _file_system_error(ranges, data) or _other_file_error(data)
 
 
-def _reject_file_system(window: Window, data: bytes) -> RejectedError | None:
-    """Make the rejection of an object that has the signature of a file system."""
+def _file_system_error(ranges: RangeReader, data: bytes) -> RejectedError | None:
+    """Make the rejection of an object with the signature of a file system; otherwise ``None``."""
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
     volume = _read_iso9660(data)
-    if volume is not None and volume[1] > window.size:
-        return truncated_error(window.size, volume[1], "the file system")
+    if volume is not None and volume[1] > ranges.size:
+        return truncated_error(ranges.size, volume[1], "the file system")
     first = (ANCHOR_SECTOR + 1) * SECTOR
-    if udf and window.size <= first:
-        return truncated_error(window.size, first, "the start of the file system")
+    if udf and ranges.size <= first:
+        return truncated_error(ranges.size, first, "the start of the file system")
     if udf:
-        return _reject_udf(window)
+        return _udf_error(ranges)
     if volume is None:
         return None
     return RejectedError(
@@ -91,20 +91,20 @@ def _reject_file_system(window: Window, data: bytes) -> RejectedError | None:
     )
 
 
-def _reject_udf(window: Window) -> RejectedError:
+def _udf_error(ranges: RangeReader) -> RejectedError:
     """Make the rejection of a UDF file system whose anchor is not in its place."""
     for block in _OTHER_BLOCK_SIZES:
         at = ANCHOR_SECTOR * block
-        if at + _TAG_SIZE <= window.size:
-            tag = window.read(at, _TAG_SIZE, "the anchor")
+        if at + _TAG_SIZE <= ranges.size:
+            tag = ranges.read(at, _TAG_SIZE, "the anchor")
             if tag[:2] == b"\x02\0" and tag[12:] == ANCHOR_SECTOR.to_bytes(4, "little"):
                 return damaged_error(f"the blocks of its file system are {block} bytes, not 2,048")
-    if not any(window.read(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
+    if not any(ranges.read(ANCHOR_SECTOR * SECTOR, SECTOR, "the anchor")):
         return only_zeros_error("the anchor of its file system")
     return damaged_error("it claims to have a UDF file system, but the anchor is missing")
 
 
-def _reject_other_file(data: bytes) -> RejectedError:
+def _other_file_error(data: bytes) -> RejectedError:
     if zeros := _describe_zeros(data):
         return RejectedError(
             Code.NOT_AN_ISO,
@@ -119,12 +119,12 @@ def _reject_other_file(data: bytes) -> RejectedError:
 
 
 def _describe_zeros(data: bytes) -> str | None:
-    """Describe an object with only zeros; ``None`` for any other object."""
+    """Describe an object whose first 64 KiB are zeros; ``None`` for any other object."""
     begins = _RECOGNITION * SECTOR
     if any(data):
         return None
     if len(data) < begins:
-        return f"is {len(data):,} zeros, and the file system of an ISO begins at byte {begins:,}"
+        return f"has only {len(data):,} zeros, and an ISO's file system begins at byte {begins:,}"
     return "has only zeros where the file system should be"
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from isodrop.iso.range_reader import SECTOR, RangeReader, damaged_error
 from isodrop.iso.udf_volume import Address, Volume, check_tag, decode_compressed, parse_long_address
-from isodrop.iso.window import SECTOR, Window, damaged_error
 
 IDENTIFIER, ALLOCATION, ENTRY, EXTENDED_ENTRY = 257, 258, 261, 266
 FOLDER, FILE = 4, 5
@@ -20,7 +20,7 @@ MAX_ALLOCATIONS: Final = 512
 
 _SHORT_FORM, _LONG_FORM, _INLINE_FORM = 0, 1, 3
 _RECORDED, _ALLOCATED, _NEITHER, _CONTINUED = range(4)
-_LENGTH: Final = (1 << 30) - 1
+_LENGTH_MASK: Final = (1 << 30) - 1
 _ICB: Final = Struct("<LHHHxB6xH")  # an ICB tag, ECMA-167 4/14.6
 _SHORT: Final = Struct("<LL")
 _LENGTHS: Final = Struct("<LL")
@@ -67,29 +67,35 @@ class File:
             if at < size:
                 part = min(length, size - at)
                 if offset < 0:
-                    raise damaged_error(f"{self.what} is not recorded where it should be")
+                    raise damaged_error(f"a part of {self.what} has no recorded data")
                 yield offset + at, part
                 at, length = at + part, length - part
                 if not length:
                     return
             at -= size
 
-    def read(self, window: Window, at: int, length: int) -> bytes:
+    def read(self, ranges: RangeReader, at: int, length: int) -> bytes:
         """Read a range, which must be inside the file."""
         if at + length > self.size:
             raise damaged_error(f"{self.what} ends before its contents do")
         spans = self.spans(at, length)
-        return b"".join(window.read(offset, part, self.what) for offset, part in spans)
+        return b"".join(ranges.read(offset, part, self.what) for offset, part in spans)
 
 
 def open_file(
-    window: Window, volume: Volume, address: Address, *, folder: bool, what: str, read_ahead: int
+    ranges: RangeReader,
+    volume: Volume,
+    address: Address,
+    *,
+    folder: bool,
+    what: str,
+    read_ahead: int,
 ) -> File:
     """Read a file entry, extended or not, with all its allocation descriptors.
 
     Parameters
     ----------
-    window : Window
+    ranges : RangeReader
     volume : Volume
     address : Address
         The address of the file entry.
@@ -98,7 +104,7 @@ def open_file(
     what : str
         The file's name, for messages.
     read_ahead : int
-        How many bytes to read from the entry on if a request is needed.
+        The minimum number of bytes to read, from the entry on, if a request is needed.
 
     Raises
     ------
@@ -106,7 +112,7 @@ def open_file(
         ``truncated`` or ``unreadable-iso``.
     """
     at = volume.offset(address, SECTOR, what)
-    data = window.read(at, SECTOR, what, read_ahead=read_ahead)
+    data = ranges.read(at, SECTOR, what, read_ahead=read_ahead)
     tag = check_tag(data, address.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
     _, strategy, _, _, kind, flags = _ICB.unpack_from(data, 16)
     if strategy != _STRATEGY:
@@ -123,7 +129,7 @@ def open_file(
         extents = [(at + base, length)]
     else:
         descriptors = data[base : base + length]
-        reader = _AllocationReader(window, volume, address, what, long=flags & 7 == _LONG_FORM)
+        reader = _AllocationReader(ranges, volume, address, what, long=flags & 7 == _LONG_FORM)
         if flags & 7 not in {_SHORT_FORM, _LONG_FORM}:
             raise damaged_error(f"{what} has allocation descriptors of an unknown form")
         extents = reader.extents(descriptors)
@@ -137,9 +143,9 @@ class _AllocationReader:
     """Reads allocation descriptors, and those in the blocks that continue them."""
 
     def __init__(
-        self, window: Window, volume: Volume, address: Address, what: str, *, long: bool
+        self, ranges: RangeReader, volume: Volume, address: Address, what: str, *, long: bool
     ) -> None:
-        self.window, self.volume, self.what, self.long = window, volume, what, long
+        self.ranges, self.volume, self.what, self.long = ranges, volume, what, long
         self.partition = address.partition
         self.count = 0
         self.ended = False
@@ -171,7 +177,7 @@ class _AllocationReader:
             else:
                 raw, block = _SHORT.unpack_from(descriptors, at)
                 address = Address(block, self.partition)
-            kind, length = raw >> 30, raw & _LENGTH
+            kind, length = raw >> 30, raw & _LENGTH_MASK
             if not length:
                 return None  # the first descriptor with length 0 ends them: ECMA-167 4/12
             if kind == _CONTINUED:
@@ -179,7 +185,9 @@ class _AllocationReader:
             # An extent that ends within a block is the last recorded one; only allocated extents
             # may follow: 4/12.1.
             if self.ended and kind != _ALLOCATED:
-                raise damaged_error(f"an extent of {self.what} ends within a block")
+                raise damaged_error(
+                    f"an extent of {self.what}, but not the last one, ends within a block"
+                )
             self.ended |= bool(length % SECTOR)
             at_byte = -1 if kind == _NEITHER else self.volume.offset(address, length, self.what)
             extents.append((at_byte if kind == _RECORDED else -1, length))
@@ -188,7 +196,8 @@ class _AllocationReader:
     def _read_continuation(self, address: Address) -> bytes:
         """Read the descriptors of an allocation extent (ECMA-167 4/14.5)."""
         what = f"allocation extent of {self.what}"
-        data = self.window.read(self.volume.offset(address, SECTOR, what), SECTOR, what)
+        at = self.volume.offset(address, SECTOR, f"the {what}")
+        data = self.ranges.read(at, SECTOR, f"the {what}")
         check_tag(data, address.block, (ALLOCATION,), what)
         length = int.from_bytes(data[20:24], "little")
         if 24 + length > SECTOR:
@@ -221,7 +230,7 @@ def _merge_adjacent(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]
         yield previous
 
 
-def list_entries(window: Window, folder: File) -> Iterator[Entry]:
+def list_entries(ranges: RangeReader, folder: File) -> Iterator[Entry]:
     """Yield the entries of a folder, except deleted ones and the parent, after checking each.
 
     Raises
@@ -231,14 +240,14 @@ def list_entries(window: Window, folder: File) -> Iterator[Entry]:
     """
     if folder.size > MAX_FOLDER:
         raise damaged_error(f"{folder.what} is {folder.size:,} bytes, more than {MAX_FOLDER:,}")
-    data = folder.read(window, 0, folder.size)
+    data = folder.read(ranges, 0, folder.size)
     at = 0
     while at < len(data):
         if at + _FIXED_SIZE > len(data):
             raise damaged_error(f"{folder.what} ends within a name")
         flags, length = data[at + 18], data[at + 19]
-        name = at + _FIXED_SIZE + int.from_bytes(data[at + 36 : at + 38], "little")
-        end = at + (name + length - at + 3) // 4 * 4
+        name_at = at + _FIXED_SIZE + int.from_bytes(data[at + 36 : at + 38], "little")
+        end = at + (name_at + length - at + 3) // 4 * 4
         if end > len(data):
             raise damaged_error(f"{folder.what} ends within a name")
         # The location in the tag is not checked: a name is found through its folder, and no other
@@ -246,6 +255,6 @@ def list_entries(window: Window, folder: File) -> Iterator[Entry]:
         check_tag(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")
         if not flags & (_DELETED | _PARENT):
             _, address = parse_long_address(data, at + 20)
-            encoded = data[name : name + length]
+            encoded = data[name_at : name_at + length]
             yield Entry(decode_compressed(encoded), bool(flags & _IS_FOLDER), address)
         at = end

@@ -7,7 +7,13 @@ from struct import Struct
 from typing import Final
 
 from isodrop.errors import RejectedError
-from isodrop.iso.window import ANCHOR_SECTOR, SECTOR, Window, damaged_error, only_zeros_error
+from isodrop.iso.range_reader import (
+    ANCHOR_SECTOR,
+    SECTOR,
+    RangeReader,
+    damaged_error,
+    only_zeros_error,
+)
 
 PRIMARY, ANCHOR, POINTER, PARTITION, LOGICAL, TERMINATOR = 1, 2, 3, 5, 6, 8
 FILE_SET: Final = 256
@@ -16,14 +22,15 @@ MAX_DESCRIPTORS: Final = 64
 MAX_PARTITIONS: Final = 4
 
 _TAG: Final = Struct("<HHBxHHHL")
-_EXTENT: Final = Struct("<LL")
+_TWO_UINT32: Final = Struct("<LL")
 _LONG: Final = Struct("<LLH")
 _PARTITION_MAPS: Final = {
     b"*UDF Virtual Partition": "a virtual partition",
     b"*UDF Sparable Partition": "a sparable partition",
     b"*UDF Metadata Partition": "a metadata partition",
 }
-_SEQUENCE_BYTES: Final = 8 * SECTOR  # writers use six of the sixteen that ECMA-167 requires
+# ECMA-167 requires sixteen sectors for the sequence, of which writers use six.
+_SEQUENCE_BYTES: Final = 8 * SECTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ class Volume:
 
 
 def check_tag(data: bytes, location: int | None, wanted: Collection[int], what: str) -> int:
-    """Check the tag at the beginning of every descriptor, and return its identifier.
+    """Check the tag at the beginning of a descriptor, and return its identifier.
 
     Checksum, CRC and location (unless it is ``None``) must be correct: ECMA-167 3/7.2 and 4/7.2.
     The CRC is CRC-16/XMODEM.
@@ -105,24 +112,24 @@ def parse_long_address(data: bytes, at: int) -> tuple[int, Address]:
     return length, Address(block, partition)
 
 
-def find_anchor(window: Window) -> bytes | None:
+def find_anchor(ranges: RangeReader) -> bytes | None:
     """Return the anchor, or ``None`` if there is none.
 
-    It is at sector 256 or, if there is none, at the last sector or 256 sectors before the last
+    It is in sector 256; otherwise in the last sector, or 256 sectors before the last
     (OSTA UDF 1.02, 2.2.3: two of the three are required).
     """
-    last = window.size // SECTOR - 1
+    last = ranges.size // SECTOR - 1
     for sector in (ANCHOR_SECTOR, last, last - ANCHOR_SECTOR):
         if not 0 <= sector <= last:
             continue
-        data = _read_anchor(window, sector)
+        data = _read_anchor(ranges, sector)
         if data is not None:
             return data
     return None
 
 
-def _read_anchor(window: Window, sector: int) -> bytes | None:
-    data = window.read(sector * SECTOR, SECTOR, "the anchor")
+def _read_anchor(ranges: RangeReader, sector: int) -> bytes | None:
+    data = ranges.read(sector * SECTOR, SECTOR, "the anchor")
     try:
         check_tag(data, sector, (ANCHOR,), "anchor")
     except RejectedError:
@@ -130,17 +137,17 @@ def _read_anchor(window: Window, sector: int) -> bytes | None:
     return data
 
 
-def ends_with_anchor(window: Window) -> bool:
+def ends_with_anchor(ranges: RangeReader) -> bool:
     """Whether an anchor is at the end of the object: in its last sector, or 256 before it.
 
     The only other place for an anchor is sector 256 (OSTA UDF 1.02, 2.2.3). So an object that ends
     with one is complete, whatever length its file system claims.
     """
-    last = window.size // SECTOR - 1
-    return any(_read_anchor(window, at) for at in (last, last - ANCHOR_SECTOR) if at >= 0)
+    last = ranges.size // SECTOR - 1
+    return any(_read_anchor(ranges, at) for at in (last, last - ANCHOR_SECTOR) if at >= 0)
 
 
-def open_volume(window: Window, anchor: bytes) -> Volume:
+def open_volume(ranges: RangeReader, anchor: bytes) -> Volume:
     """Read the volume of an anchor, from the reserve descriptors if the main ones are damaged.
 
     Raises
@@ -149,19 +156,19 @@ def open_volume(window: Window, anchor: bytes) -> Volume:
         ``unreadable-iso``, or ``truncated`` where the object ends before its descriptors do.
     """
     try:
-        return _read_volume(window, *_EXTENT.unpack_from(anchor, 16))
+        return _read_volume(ranges, *_TWO_UINT32.unpack_from(anchor, 16))
     except RejectedError as first:
-        reserve = _EXTENT.unpack_from(anchor, 24)
-        if not reserve[0] or reserve == _EXTENT.unpack_from(anchor, 16):
+        reserve = _TWO_UINT32.unpack_from(anchor, 24)
+        if not reserve[0] or reserve == _TWO_UINT32.unpack_from(anchor, 16):
             raise
         try:
-            return _read_volume(window, *reserve)
+            return _read_volume(ranges, *reserve)
         except RejectedError:
             raise first from None
 
 
-def _read_volume(window: Window, length: int, sector: int) -> Volume:
-    found = _read_sequence(window, length, sector)
+def _read_volume(ranges: RangeReader, length: int, sector: int) -> Volume:
+    found = _read_sequence(ranges, length, sector)
     primary, logical = found.get((PRIMARY, 0), b""), found.get((LOGICAL, 0))
     if not found:
         raise only_zeros_error("its volume descriptors")
@@ -181,14 +188,16 @@ def _read_volume(window: Window, length: int, sector: int) -> Volume:
     )
     _, address = parse_long_address(logical, 248)
     at = volume.offset(address, SECTOR, "the file set")
-    data = window.read(at, SECTOR, "the file set")
+    data = ranges.read(at, SECTOR, "the file set")
     check_tag(data, address.block, (FILE_SET,), "file set descriptor")
     _, root = parse_long_address(data, 400)
     return Volume(volume.label, partitions, root)
 
 
-def _read_sequence(window: Window, length: int, sector: int) -> dict[tuple[int, int], bytes]:
-    """Read a volume descriptor sequence; the highest number of each kind takes precedence.
+def _read_sequence(ranges: RangeReader, length: int, sector: int) -> dict[tuple[int, int], bytes]:
+    """Read a volume descriptor sequence.
+
+    Of several descriptors of a kind, the one with the highest sequence number takes precedence.
 
     Keyed by tag and, for partitions, partition number (ECMA-167 3/8.4.2 and 3/8.4.3).
     """
@@ -197,16 +206,17 @@ def _read_sequence(window: Window, length: int, sector: int) -> dict[tuple[int, 
     for _ in range(MAX_DESCRIPTORS):
         if sector >= end:
             return found
-        what = "volume descriptor"
-        data = window.read(sector * SECTOR, SECTOR, what, read_ahead=_SEQUENCE_BYTES)
+        data = ranges.read(
+            sector * SECTOR, SECTOR, "the volume descriptors", read_ahead=_SEQUENCE_BYTES
+        )
         if not any(data[:16]):
             return found
-        tag = check_tag(data, sector, range(1, 10), what)
+        tag = check_tag(data, sector, range(1, 10), "volume descriptor")
         sector += 1
         if tag == TERMINATOR:
             return found
         if tag == POINTER:
-            length, sector = _EXTENT.unpack_from(data, 20)
+            length, sector = _TWO_UINT32.unpack_from(data, 20)
             end = sector + length // SECTOR
             continue
         key = (tag, int.from_bytes(data[22:24], "little") if tag == PARTITION else 0)
@@ -218,15 +228,14 @@ def _read_sequence(window: Window, length: int, sector: int) -> dict[tuple[int, 
 
 def _read_partition_map(logical: bytes) -> list[int]:
     """Return the partition numbers by reference number (ECMA-167 3/10.7.2)."""
-    length, count = _EXTENT.unpack_from(logical, 264)
+    length, count = _TWO_UINT32.unpack_from(logical, 264)
     if not 1 <= count <= MAX_PARTITIONS:
         raise damaged_error(f"it consists of {count:,} partitions")
     numbers = []
     for at in range(440, 440 + 6 * count, 6):
         if length < 6 * count or logical[at : at + 2] != b"\x01\x06":
-            raise damaged_error(
-                f"its UDF has {_describe_partition_map(logical, at)}, which Windows ISOs never have"
-            )
+            kind = _describe_partition_map(logical, at)
+            raise damaged_error(f"its UDF file system has {kind}, which Windows ISOs never have")
         numbers.append(int.from_bytes(logical[at + 4 : at + 6], "little"))
     return numbers
 
@@ -242,7 +251,7 @@ def _parse_partition(data: bytes | None) -> tuple[int, int]:
         raise damaged_error("its partition has no descriptor")
     if not data[25:].startswith(b"+NSR0"):
         raise damaged_error("its partition is not a UDF partition")
-    start, count = _EXTENT.unpack_from(data, 188)
+    start, count = _TWO_UINT32.unpack_from(data, 188)
     return start, count
 
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
+from isodrop.iso.range_reader import RangeReader, damaged_error, only_zeros_error
 from isodrop.iso.udf_files import File
-from isodrop.iso.window import Window, damaged_error, only_zeros_error
 
 HEADER_SIZE: Final = 208
 MAX_XML: Final = 1 << 20
@@ -15,13 +15,13 @@ MAX_IMAGES: Final = 256
 
 _MAGIC: Final = b"MSWIM\0\0\0"
 _PIPABLE: Final = b"WLPWM\0\0\0"
-# The second one is that of solid files (ESD), which are newer than the white paper:
+# The version of solid files (ESD), which are newer than the white paper:
 # https://wimlib.net/man1/wimcapture.html
-_ESD: Final = 0xE00
-_VERSIONS: Final = frozenset({0x10D00, _ESD})
+_ESD_VERSION: Final = 0xE00
+_VERSIONS: Final = frozenset({0x10D00, _ESD_VERSION})
 _HEADER: Final = Struct("<8sLLLL16sHHL")
 _RESOURCE: Final = Struct("<QQQ")
-_LENGTH: Final = (1 << 56) - 1
+_LENGTH_MASK: Final = (1 << 56) - 1
 _WRITE_IN_PROGRESS: Final = 0x40
 _COMPRESSED: Final = 0x04
 _RESOURCES: Final = {0x30: "lookup table", 0x48: "XML", 0x60: "boot metadata", 0x7C: "integrity"}
@@ -50,7 +50,7 @@ class WimImage:
     is_esd: bool = False
 
 
-def open_wim(window: Window, file: File) -> WimImage:
+def open_wim(ranges: RangeReader, file: File) -> WimImage:
     """Read a Windows image's header and XML.
 
     Raises
@@ -61,17 +61,17 @@ def open_wim(window: Window, file: File) -> WimImage:
     what = file.what
     if file.size < HEADER_SIZE:
         raise damaged_error(f"{what} is only {file.size} bytes")
-    header = file.read(window, 0, HEADER_SIZE)
+    header = file.read(ranges, 0, HEADER_SIZE)
     if not any(header):
         raise only_zeros_error(f"the beginning of {what}")
     version, count = _check_header(header, what)
     at, length = _locate_xml(header, file)
-    xml = file.read(window, at, length)
+    xml = file.read(ranges, at, length)
     if not any(xml):
         raise only_zeros_error(f"the XML of {what}")
     if xml[:2] != b"\xff\xfe":
         raise damaged_error(f"the XML of {what} is not UTF-16")
-    return WimImage(header, xml, count, version == _ESD)
+    return WimImage(header, xml, count, version == _ESD_VERSION)
 
 
 def _check_header(header: bytes, what: str) -> tuple[int, int]:
@@ -105,14 +105,14 @@ def _locate_xml(header: bytes, file: File) -> tuple[int, int]:
     """Return offset and length of the XML, after checking that all resources are in the file."""
     for at, name in _RESOURCES.items():
         packed_size, offset, _ = _RESOURCE.unpack_from(header, at)
-        if packed_size & _LENGTH and offset + (packed_size & _LENGTH) > file.size:
+        if packed_size & _LENGTH_MASK and offset + (packed_size & _LENGTH_MASK) > file.size:
             raise damaged_error(f"the {name} of {file.what} lies outside it")
     packed_size, offset, original_size = _RESOURCE.unpack_from(header, 0x48)
-    length, flags = packed_size & _LENGTH, packed_size >> 56
+    length, flags = packed_size & _LENGTH_MASK, packed_size >> 56
     if length > MAX_XML:
         raise damaged_error(f"the XML of {file.what} is {length:,} bytes, more than {MAX_XML:,}")
     if flags & _COMPRESSED or length != original_size:
         raise damaged_error(f"the XML of {file.what} is compressed")
     if length % 2 or offset < HEADER_SIZE:
-        raise damaged_error(f"the XML of {file.what} is misplaced")
+        raise damaged_error(f"the XML of {file.what} has an impossible length or offset")
     return offset, length

@@ -1,4 +1,4 @@
-"""Parses the XML of a WIM to editions, keeping only the elements that are needed.
+"""Parses the XML of a WIM into editions, keeping only the elements that are needed.
 
 A DOM of one malicious megabyte would take many megabytes of memory; this parser needs only as much
 as the values it keeps. No WIM contains a document type, an entity or a comment, so all markup that
@@ -10,8 +10,8 @@ from typing import Final
 from xml.parsers import expat
 
 from isodrop.iso.model import UNREADABLE, Edition
+from isodrop.iso.range_reader import damaged_error
 from isodrop.iso.wim import MAX_IMAGES, WimImage
-from isodrop.iso.window import damaged_error
 
 MAX_DEPTH: Final = 32
 MAX_ELEMENTS: Final = 32_768
@@ -71,7 +71,7 @@ class _Parser:
         self.elements += 1
         self.path.append(name)
         if self.elements > MAX_ELEMENTS or len(self.path) > MAX_DEPTH:
-            raise damaged_error("the XML of its Windows image has too many elements")
+            raise damaged_error("the XML of its Windows image has too many or too deep elements")
         if self.path == _IMAGE:
             self._image(attributes.get("INDEX", ""))
         self.wanted = ""

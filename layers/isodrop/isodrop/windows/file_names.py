@@ -77,12 +77,12 @@ class FileName:
         Such as ``24H2`` or ``LTSC 2024``; for Server, the year. From a word of the name, or derived
         from ``build``.
     release_word : str or None
-        The release, only if it is a word of the name.
+        The release that a word of the name states; it may contradict ``build``.
     build, revision : int or None
     architecture : str or None
         ``x64``, ``arm64``, ``x86``.
     language : str or None
-        BCP 47; ``mul`` for several.
+        BCP 47; ``mul`` for a multilingual ISO.
     edition : str or None
         The kind of ISO: ``business``, ``consumer``, ``enterprise-eval``, ``ltsc``, …
     updated : str or None

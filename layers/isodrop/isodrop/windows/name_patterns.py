@@ -156,8 +156,8 @@ ARCHITECTURES: Final = {
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-# The first pattern that matches the words of a name determines the edition, so editions that cannot
-# be imported come first. CLIENTENTERPRISE with OEM is IoT Enterprise, the only Enterprise that
+# The first pattern that matches the words of a name determines the edition, so more specific
+# patterns come first. CLIENTENTERPRISE with OEM is IoT Enterprise, the only Enterprise that
 # Microsoft sells through manufacturers; ENTERPRISES is the EDITIONID EnterpriseS, which is LTSC.
 EDITIONS: Final = (
     (
@@ -194,8 +194,8 @@ NOT_WINDOWS: Final = frozenset({"languages", "inbox-apps", "kit", "drivers"})
 MULTILINGUAL: Final = frozenset({"languages", "inbox-apps"})
 LTSC: Final = frozenset({"ltsc", "ltsc-eval", "iot-ltsc"})
 
-# One pattern for each fact, for the stem in lowercase. All repetitions are bounded and none is
-# nested, so that no name causes catastrophic backtracking.
+# One pattern for each fact, for the stem or its words. All repetitions are bounded, so that no name
+# causes catastrophic backtracking.
 COPY_SUFFIX: Final = r"_?\([0-9]{1,3}\)|_-_copy|_copy|(?<!win)(?<!windows)[_-][1-9]"
 IGNORED_NUMBERS: Final = (
     r"(?<![a-z0-9])x[0-9]{2}-[0-9]{5}(?![0-9])"  # a part number
@@ -235,13 +235,14 @@ LEADING_LANGUAGE_CODE: Final = r"(?P<code>[a-z]{2,3}(?:-[a-z]{2,4}){0,2})_(?=win
 # Matches what is between the beginning and the end of a name.
 _ANY: Final = r"[A-Za-z0-9_.,&()\[\]-]{1,200}"
 _CODE: Final = r"[a-z]{2,3}(?:-[a-z]{2,4}){0,2}"
-_LAB: Final = r"(?:X[0-9]{2}-[0-9]{5}_)?"
+_PART_NUMBER: Final = r"(?:X[0-9]{2}-[0-9]{5}_)?"
 _LAB_BUILD: Final = r"[0-9]{4,5}\.[0-9]{1,5}\.(?:[A-Z_]{1,30}\.)?[0-9]{6}-[0-9]{4}"
 _EVALUATION: Final = {
     "enterprise-eval": "evaluation-center",
     "ltsc-eval": "evaluation-center",
 }
-# No ISO of Microsoft has only one of these editions, or a name of the build lab without an edition.
+# Microsoft publishes no ISO with only Pro, Home or Education, and its build lab puts an edition
+# into every name.
 _UUP: Final = dict.fromkeys(("pro", "home", "education", "multi", ""), "uup-dump")
 
 NAME_PATTERNS: Final = (
@@ -277,13 +278,13 @@ NAME_PATTERNS: Final = (
     ),
     NamePattern(
         "oem-buildstring",  # names of the build lab, which UUP dump copies
-        rf"{_LAB}{_LAB_BUILD}[._]{_ANY}",
+        rf"{_PART_NUMBER}{_LAB_BUILD}[._]{_ANY}",
         {**_EVALUATION, **_UUP},
         is_lab=True,
     ),
     NamePattern(
         "oem-buildstring",  # the same without its beginning
-        rf"{_LAB}(?:CLIENT|SERVER)[A-Z0-9_.]{{0,200}}_(?:x64|amd64|a64|x86)fre_{_CODE}(?:_[0-9a-f]{{8,40}})?",
+        rf"{_PART_NUMBER}(?:CLIENT|SERVER)[A-Z0-9_.]{{0,200}}_(?:x64|amd64|a64|x86)fre_{_CODE}(?:_[0-9a-f]{{8,40}})?",
         {**_EVALUATION, **_UUP},
         is_lab=True,
     ),

@@ -115,10 +115,11 @@ RELEASE_RULES: Final = (
     ReleaseRule(28000, 0, MAX_REVISION, ("26H1",), _HISTORY),
 )
 
-# The build numbers on ISOs of Windows 10 that several releases share, for the same reason.
-_WINDOWS_10_RELEASES: Final = MappingProxyType({18362: "1903 or 1909", 19041: "2004 to 22H2"})
+# The build numbers on ISOs of Windows 10 that several releases share, because the later releases
+# are enablement packages.
+_SHARED_WINDOWS_10_BUILDS: Final = MappingProxyType({18362: "1903 or 1909", 19041: "2004 to 22H2"})
 
-# The releases that AWS documents as importable, and older releases:
+# The releases that AWS documents as importable, and the older ones, which it does not:
 # https://docs.aws.amazon.com/imagebuilder/latest/userguide/import-iso-disk.html
 SUPPORTED_RELEASES: Final = frozenset({"23H2", "24H2", "25H2"})
 UNSUPPORTED_RELEASES: Final = frozenset({"21H2", "22H2"})
@@ -206,7 +207,7 @@ def describe_release(build: int) -> str:
     >>> describe_release(19041), describe_release(26100), describe_release(27842)
     ('Windows 10, build 19041 (2004 to 22H2)', 'Windows 11, build 26100 (24H2)', 'build 27842')
     """
-    release = _WINDOWS_10_RELEASES.get(build) or " or ".join(possible_releases(build))
+    release = _SHARED_WINDOWS_10_BUILDS.get(build) or " or ".join(possible_releases(build))
     release = release or CLIENT_RELEASES.get(build, "")
     if not release:
         return f"build {build}"

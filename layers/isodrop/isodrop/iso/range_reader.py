@@ -32,7 +32,7 @@ DOWNLOAD_AGAIN: Final = (
 
 
 def damaged_error(what: str) -> RejectedError:
-    """Make the rejection of a damaged ISO; ``what`` describes the damage, without a full stop."""
+    """Make the rejection of a damaged ISO; ``what`` describes the damage, without a period."""
     return RejectedError(
         Code.UNREADABLE_ISO,
         f"The ISO cannot be read: {what}; an unmodified copy of Microsoft's ISO is needed.",
@@ -58,12 +58,12 @@ def truncated_error(size: int, needed: int, what: str) -> RejectedError:
     """Make the rejection of an object that is shorter than its contents require."""
     return RejectedError(
         Code.TRUNCATED,
-        f"The object ends after {size:,} bytes, but {what} on it extends to {needed:,}; the whole"
+        f"The object ends after {size:,} bytes, but {what} extends to {needed:,}; the whole"
         " ISO is needed.",
     )
 
 
-class Window:
+class RangeReader:
     """Ranges of one object, each read once, within limits on requests and bytes.
 
     Parameters
@@ -110,7 +110,8 @@ class Window:
         what : str
             What the range contains, for the error message if the object ends before it.
         read_ahead : int
-            How many bytes to read if a request is needed, because the next range often follows.
+            The minimum number of bytes to read if a request is needed. The range that is read next
+            often follows this one.
 
         Raises
         ------
