@@ -1,10 +1,10 @@
 """The events on EventBridge: the models of the contract, and the parser for subscribers.
 
 The schemas, samples and pages in ``events/`` and ``docs/`` are generated from these models. Within
-a major version, fields are only added. Every ``eventId`` is derived, so that an event that is
-published twice can be recognized: an answer's id depends on its upload and run only. This module
-needs pydantic but no AWS SDK, so that subscribers do not need one either. Before you act on an
-answer, call :func:`verify`, which compares it with the ledger and Image Builder.
+a major version, fields are added, but none is removed or changed. Every ``eventId`` is derived, so
+that an event that is published twice can be recognized: an answer's id depends on its upload and
+run only. This module needs pydantic but no AWS SDK, so that subscribers do not need one either.
+Before you act on an answer, :func:`verify` it against the ledger and Image Builder.
 """
 
 import hashlib
@@ -407,7 +407,7 @@ class Event(_Model):
         return self._with(notes=tuple(kept))
 
     def trim_amis(self) -> "Event":
-        """Return the event without its last AMIs, which are counted, if it would be too large."""
+        """Return the event, without its last AMIs if it would be too large; it has their number."""
         excess = len(self.detail().encode()) - DETAIL_LIMIT
         if excess <= 0 or not isinstance(self.data, SucceededData | FailedData):
             return self
@@ -515,7 +515,7 @@ def verify(
     if not isinstance(parsed.data, SucceededData | FailedData | RejectedData):
         raise UnknownEventError(f"{parsed.detail_type} is not an answer; only answers are verified")
     stored = _answer_in_ledger(parsed.metadata, table)
-    differences = tuple(_list_differences(_published(parsed), _published(stored)))
+    differences = tuple(_list_differences(_to_document(parsed), _to_document(stored)))
     if differences:
         raise UnverifiedEventError(
             f"the stack published a different answer; fields: {', '.join(differences)}", differences
@@ -543,7 +543,7 @@ def _answer_in_ledger(metadata: Metadata, table: LedgerTable) -> Event:
     return answer.with_notes(tuple(item.get("annotationNotes", ())))
 
 
-def _published(answer: Event) -> dict[str, Any]:
+def _to_document(answer: Event) -> dict[str, Any]:
     fields: dict[str, Any] = answer.model_dump(mode="json", by_alias=True)
     return {"detail-type": answer.detail_type, **fields}
 
@@ -593,8 +593,8 @@ def _describe_errors(error: ValidationError) -> str:
     )
 
 
-def event_id(upload_id: str, run: int, *what: str) -> str:
-    """Derive an event's id from its upload and run and, for a notification, from ``what``."""
-    # An object, unlike a string, cannot be confused with an element of ``what``.
+def event_id(upload_id: str, run: int, *name: str) -> str:
+    """Derive an event's id from its upload and run and, for a notification, from its name."""
+    # An object, unlike a string, cannot be confused with an element of ``name``.
     retry = [{"run": run}] if run else []
-    return hashlib.sha256(json.dumps([upload_id, *retry, *what]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([upload_id, *retry, *name]).encode()).hexdigest()[:32]

@@ -90,5 +90,5 @@ def clean_tag_value(text: str) -> str:
 
 
 def clean_tag_key(text: str) -> str:
-    """Make a tag key that is valid for every AWS service; it may be empty."""
+    """Make a tag key that is valid for every AWS service; the result may be empty."""
     return _NOT_IN_TAGS.sub("_", text)[:TAG_KEY_LENGTH].strip(" ")

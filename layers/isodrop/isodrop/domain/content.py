@@ -1,8 +1,8 @@
 """The staging copy of an upload: its parts, their checksums, and the id of its content. Pure.
 
 The metadata on an ISO does not identify its content: another ISO with the same size, header and XML
-but other files is easily made. S3 computes the SHA-256 of every part that it copies, so the content
-is identified without being downloaded.
+but different files is easily made. S3 computes the SHA-256 of every part that it copies, so the
+content is identified without being downloaded.
 """
 
 import hashlib

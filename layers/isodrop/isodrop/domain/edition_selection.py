@@ -160,8 +160,8 @@ def _check_iso(images: Sequence[Edition]) -> Rejection | None:
     if typed_images and all(_is_server(image) for image in typed_images):
         return _reject_server(typed_images)
     versioned_images = [image for image in systems if (image.build, image.major) != (None, None)]
-    if versioned_images and all(_is_old(image) for image in versioned_images):
-        return _reject_old(versioned_images[0], "The ISO contains")
+    if versioned_images and all(_is_older_windows(image) for image in versioned_images):
+        return _reject_older_windows(versioned_images[0], "The ISO contains")
     return None
 
 
@@ -251,10 +251,12 @@ def _check_image(
 def _check_windows(image: Edition) -> Rejection | None:
     if _is_server(image):
         return _reject_server([image])
-    if not _is_old(image):
+    if not _is_older_windows(image):
         return None
     name = printable(image.edition_id or image.name)
-    return _reject_old(image, f"Image {_format_number(image.index)} on the ISO, {name}, is")
+    return _reject_older_windows(
+        image, f"Image {_format_number(image.index)} on the ISO, {name}, is"
+    )
 
 
 def _check_edition(image: Edition) -> Rejection | None:
@@ -305,7 +307,7 @@ def _check_release(
 
 
 def _check_shared_build(build: int, revision: int | None, named: str | None) -> Rejection | None:
-    """Refuse the older one of two releases whose ISOs contain the same build."""
+    """Reject the older of two releases whose ISOs contain the same build."""
     sharing, possible = possible_releases(build), possible_releases(build, revision)
     if len(sharing) == 1 or determine_release(build, revision, named) not in UNSUPPORTED_RELEASES:
         return None
@@ -367,7 +369,7 @@ def _is_server(image: Edition) -> bool:
     return "Server" in (image.installation_type or "").split()
 
 
-def _is_old(image: Edition) -> bool:
+def _is_older_windows(image: Edition) -> bool:
     if image.major is not None and image.major < _WINDOWS_MAJOR:
         return True
     return image.build is not None and 0 <= image.build < FIRST_WINDOWS_11_BUILD
@@ -381,7 +383,7 @@ def _reject_server(images: Iterable[Edition]) -> Rejection:
     )
 
 
-def _reject_old(image: Edition, subject: str) -> Rejection:
+def _reject_older_windows(image: Edition, subject: str) -> Rejection:
     older = image.major is not None and image.major < _WINDOWS_MAJOR
     what = (
         "Windows with an unknown build"

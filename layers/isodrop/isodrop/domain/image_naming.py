@@ -91,9 +91,9 @@ def image_name(template: str, values: Mapping[str, str]) -> str:
     return name if len(name) >= MIN_NAME else f"windows-11-{name}".strip("-")
 
 
-def default_description(words: str, version: str, uri: str) -> str:
+def default_description(summary: str, version: str, uri: str) -> str:
     """Describe the image and its source, within the length that ImportDiskImage allows."""
-    return truncate_description(f"{words} ({version}), imported by isodrop from {uri}")
+    return truncate_description(f"{summary} ({version}), imported by isodrop from {uri}")
 
 
 def truncate_description(text: str) -> str:

@@ -131,19 +131,19 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
         The current time, with a time zone.
     """
     if isinstance(run.decision, Rejection):
-        return _rejected(run, run.decision)
+        return _rejected_data(run, run.decision)
     imported = run.import_build
     if imported.failure is not None and imported.arn is None:
         # If a build was started while the failure was recorded, the answer is about the build.
-        return _from_failure(run, imported.failure)
+        return _failure_data(run, imported.failure)
     plan, build = _get_plan(run), outcome.imported
     if imported.attempt is None or imported.arn is None or plan is None:
         return execution_failed_data(run, _NO_BUILD)
     if build is None or build.phase is not BuildPhase.SUCCEEDED:
-        return _build_failed(run, build)
+        return _build_failed_data(run, build)
     if not build.amis:
         message = f"The build is {build.status}, but Image Builder returned no AMI."
-        return _from_failure(run, Failure(Code.BUILD_GONE, message))
+        return _failure_data(run, Failure(Code.BUILD_GONE, message))
     data = _succeeded_data(run, plan, imported.attempt, build, now)
     return _with_distribution(run, data, outcome.distributed)
 
@@ -187,7 +187,7 @@ def _succeeded_data(
         distribution_arn=run.distribution.arn,
         reused=run.import_build.reused,
         attempt=attempt.number,
-        amis=_contract_amis(build),
+        amis=_to_contract_amis(build),
         minutes_by_status=_minutes_by_status(run, now),
     )
 
@@ -197,12 +197,12 @@ def _with_distribution(run: Run, data: SucceededData, distributed: Build | None)
     distribution = run.distribution
     if distribution.arn is not None:
         if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:
-            return _distribution_failed(run, data.amis, distributed)
-        more = tuple(ami for ami in _contract_amis(distributed) if ami not in data.amis)
+            return _distribution_failed_data(run, data.amis, distributed)
+        more = tuple(ami for ami in _to_contract_amis(distributed) if ami not in data.amis)
         return data.model_copy(update={"amis": data.amis + more})
     if distribution.failure is not None:
         failure = distribution.failure
-        return _failed(run, failure.code, failure.message, amis=data.amis)
+        return _failed_data(run, failure.code, failure.message, amis=data.amis)
     return data
 
 
@@ -213,10 +213,10 @@ def execution_failed_data(run: Run, caught: ExecutionError) -> FailedData:
         code = Code.SERVICE_UNAVAILABLE
     elif caught.error in _ACCESS_ERRORS:
         code = Code.ACCESS_DENIED
-    return _failed(run, code, single_line(f"{caught.error}: {caught.cause}"))
+    return _failed_data(run, code, single_line(f"{caught.error}: {caught.cause}"))
 
 
-def make_event(run: Run, data: Data, stack: str, now: datetime, *what: str) -> Event:
+def make_event(run: Run, data: Data, stack: str, now: datetime, *name: str) -> Event:
     """Make an event. Its id is derived, so an event that is published again is a duplicate.
 
     Parameters
@@ -227,13 +227,13 @@ def make_event(run: Run, data: Data, stack: str, now: datetime, *what: str) -> E
         The stack's name.
     now : datetime
         The current time, with a time zone.
-    what : str
+    name : str
         Identifies a notification within the run. Nothing for the answer, whose event id is derived
         from the upload and the run only, so that a second answer would be a duplicate.
     """
     metadata = Metadata(
         schema_version=SCHEMA_VERSION,
-        event_id=event_id(run.upload_id, run.request.number, *what),
+        event_id=event_id(run.upload_id, run.request.number, *name),
         upload_id=run.upload_id,
         run=run.request.number,
         import_id=run.import_build.import_id,
@@ -295,14 +295,14 @@ def _get_plan(run: Run) -> ImportPlan | None:
     return replace(plan, notes=(*plan.notes, run.allow_list_note))
 
 
-def _contract_amis(build: Build) -> tuple[ContractAmi, ...]:
+def _to_contract_amis(build: Build) -> tuple[ContractAmi, ...]:
     return tuple(
         ContractAmi(id=ami.id, region=ami.region, account=ami.account, name=ami.name)
         for ami in build.amis
     )
 
 
-def _rejected(run: Run, rejection: Rejection) -> RejectedData:
+def _rejected_data(run: Run, rejection: Rejection) -> RejectedData:
     return RejectedData(
         source=_get_source(run),
         code=rejection.code.value,
@@ -312,19 +312,19 @@ def _rejected(run: Run, rejection: Rejection) -> RejectedData:
     )
 
 
-def _from_failure(run: Run, failure: Failure) -> Data:
+def _failure_data(run: Run, failure: Failure) -> Data:
     """Compose a rejection if the code is one and there is no build, otherwise a failure."""
     info = CODES[failure.code]
     if info.kind is OutcomeKind.REJECTED and run.import_build.arn is None:
-        return _rejected(run, Rejection(failure.code, failure.message, info.remedy))
-    return _failed(run, failure.code, failure.message)
+        return _rejected_data(run, Rejection(failure.code, failure.message, info.remedy))
+    return _failed_data(run, failure.code, failure.message)
 
 
-def _build_failed(run: Run, build: Build | None) -> FailedData:
+def _build_failed_data(run: Run, build: Build | None) -> FailedData:
     """Compose the answer of a run whose build failed."""
     if build is None:
         message = f"The build {run.import_build.arn} no longer exists in Image Builder."
-        return _failed(run, Code.BUILD_GONE, message)
+        return _failed_data(run, Code.BUILD_GONE, message)
     code = {
         "FAILED": Code.BUILD_FAILED,
         "CANCELLED": Code.BUILD_CANCELLED,
@@ -332,10 +332,10 @@ def _build_failed(run: Run, build: Build | None) -> FailedData:
         "DISABLED": Code.BUILD_GONE,
     }.get(build.status, Code.BUILD_TIMED_OUT)
     message = _describe_end(f"The build is {build.status}", build)
-    return _failed(run, code, message, build=build)
+    return _failed_data(run, code, message, build=build)
 
 
-def _distribution_failed(
+def _distribution_failed_data(
     run: Run, amis: tuple[ContractAmi, ...], distributed: Build | None
 ) -> FailedData:
     """Compose the answer of a run whose image was not distributed."""
@@ -348,17 +348,17 @@ def _distribution_failed(
         )
     else:
         message = _describe_end(f"The distribution is {distributed.status}", distributed)
-    return _failed(run, Code.DISTRIBUTION_FAILED, message, build=distributed, amis=amis)
+    return _failed_data(run, Code.DISTRIBUTION_FAILED, message, build=distributed, amis=amis)
 
 
-def _describe_end(what: str, build: Build) -> str:
+def _describe_end(subject: str, build: Build) -> str:
     """Describe how a build ended, with the reason and error from Image Builder."""
     details = " ".join(dict.fromkeys(part for part in (build.reason, build.error) if part))
-    where = f" in step {build.failed_step}" if build.failed_step else ""
-    return f"{what}{where}" + (f": {details}" if details else ".")
+    step = f" in step {build.failed_step}" if build.failed_step else ""
+    return f"{subject}{step}" + (f": {details}" if details else ".")
 
 
-def _failed(
+def _failed_data(
     run: Run,
     code: Code,
     message: str,

@@ -72,7 +72,7 @@ class BuildRecord:
     attempt : AttemptKey or None
         The attempt whose build the run waits for; written once.
     arn : str or None
-        The build of that attempt.
+        The ARN of that attempt's build.
     failure : Failure or None
         What stopped the run before there was a build.
     import_id : str or None
