@@ -19,10 +19,10 @@ def rule(context: CheckContext) -> CheckResult:
         return found
     machine = context.resource("ImportStateMachine")
     targets = context.call("events", "ListTargetsByRule", Rule=name)["Targets"]
-    ours = next((each for each in targets if each["Arn"] == machine), None)
+    target = next((each for each in targets if each["Arn"] == machine), None)
     queue = context.arn("sqs", context.resource("DeadLetterQueue").rsplit("/", 1)[-1])
     wanted = {"Id": "ImportStateMachine", "Arn": machine, "DeadLetterConfig": {"Arn": queue}}
-    if ours is None or not ours.get("RoleArn"):
+    if target is None or not target.get("RoleArn"):
         role = context.call("iam", "GetRole", RoleName=context.resource("UploadRuleRole"))["Role"][
             "Arn"
         ]
@@ -30,10 +30,10 @@ def rule(context: CheckContext) -> CheckResult:
             f"the rule {name} does not start the state machine",
             _put_target(context, name, {**wanted, "RoleArn": role}),
         )
-    if not ours.get("DeadLetterConfig"):
+    if not target.get("DeadLetterConfig"):
         return warned(
             f"the rule {name} has no dead-letter queue",
-            _put_target(context, name, {**wanted, "RoleArn": ours["RoleArn"]}),
+            _put_target(context, name, {**wanted, "RoleArn": target["RoleArn"]}),
         )
     return passed("the rule is enabled and starts the state machine")
 
@@ -160,17 +160,17 @@ def event_bus(context: CheckContext) -> CheckResult:
     ]
     if denials:
         statement, denied = denials[0]
-        named = str(statement.get("Sid", "without a Sid"))
+        statement_id = str(statement.get("Sid", "without a Sid"))
         show = context.command("events", "describe-event-bus", "--name", name)
         if _is_certain(statement):
             return failed(
                 f"the policy of the event bus {name} does not let {' and '.join(denied)} publish"
-                f" (statement {named})",
+                f" (statement {statement_id})",
                 f"exempt {', '.join(publishers[each] for each in denied)} from the statement:"
                 f" {show}",
             )
         return warned(
-            f"the policy of the event bus {name} denies events:PutEvents ({named})",
+            f"the policy of the event bus {name} denies events:PutEvents ({statement_id})",
             f"make sure that it allows the roles of ReportBuild and Sweep: {show}",
         )
     return passed(f"the event bus {name} exists")

@@ -57,8 +57,8 @@ def bucket(context: CheckContext) -> CheckResult:
 def notification(context: CheckContext) -> CheckResult:
     """Check that the bucket sends events to EventBridge; otherwise only the sweep finds uploads."""
     response = context.call("s3", "GetBucketNotificationConfiguration", Bucket=context.bucket)
-    kept = {name: value for name, value in response.items() if name != "ResponseMetadata"}
-    if "EventBridgeConfiguration" in kept:
+    settings = {name: value for name, value in response.items() if name != "ResponseMetadata"}
+    if "EventBridgeConfiguration" in settings:
         return passed("the bucket sends events to EventBridge")
     return failed(
         "the bucket does not send events to EventBridge",
@@ -66,7 +66,10 @@ def notification(context: CheckContext) -> CheckResult:
             *("s3api", "put-bucket-notification-configuration", "--bucket", context.bucket),
             # Otherwise S3 sends a test message to each destination, and one failure rejects all.
             "--skip-destination-validation",
-            *("--notification-configuration", json.dumps({**kept, "EventBridgeConfiguration": {}})),
+            *(
+                "--notification-configuration",
+                json.dumps({**settings, "EventBridgeConfiguration": {}}),
+            ),
         ),
     )
 
@@ -102,7 +105,7 @@ def staging(context: CheckContext) -> CheckResult:
         for each in statements(policy)
     ):
         return failed(
-            f"the policy of {name} allows other principals than the stack's roles to write to it",
+            f"the policy of {name} allows principals other than the stack's roles to write to it",
             "restore the stack's own policy with sam deploy",
         )
     return passed(f"{name} exists, and only the stack's roles can write to it")
@@ -115,14 +118,14 @@ def encryption(context: CheckContext) -> CheckResult:
     except NotFoundError:
         response = {}
     rules = response.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
-    chosen = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
-    key = chosen.get("KMSMasterKeyID")
-    if chosen.get("SSEAlgorithm") not in _KMS or not key or _AWS_MANAGED in f":{key}":
+    default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
+    key = default.get("KMSMasterKeyID")
+    if default.get("SSEAlgorithm") not in _KMS or not key or _AWS_MANAGED in f":{key}":
         return passed(
-            f"ISOs are encrypted with AWS's own keys ({chosen.get('SSEAlgorithm', 'AES256')})"
+            f"ISOs are encrypted with AWS's own keys ({default.get('SSEAlgorithm', 'AES256')})"
         )
-    known = context.parameter("KmsKeyArn")
-    if known and key.rsplit("/", 1)[-1] == known.rsplit("/", 1)[-1]:
+    stack_key = context.parameter("KmsKeyArn")
+    if stack_key and key.rsplit("/", 1)[-1] == stack_key.rsplit("/", 1)[-1]:
         return passed("ISOs are encrypted with the stack's KmsKeyArn, which its roles may use")
     return failed(
         f"ISOs are encrypted with the KMS key {key}, which the stack's roles are not allowed to"
@@ -153,9 +156,9 @@ def key(context: CheckContext) -> CheckResult:
             f"allow arn:{context.partition}:iam::{context.account}:root to use it"
             f" ({context.command('kms', 'put-key-policy', '--key-id', arn)} …)",
         )
-    named = {each for statement in allowing for each in principals(statement, "Service")}
+    services = {each for statement in allowing for each in principals(statement, "Service")}
     wanted = ("events.amazonaws.com", f"logs.{context.region}.amazonaws.com")
-    missing = [each for each in wanted if not named.intersection({each, "*"})]
+    missing = [each for each in wanted if not services.intersection({each, "*"})]
     if missing:
         return warned(
             f"the key's policy does not name {' and '.join(missing)}: undeliverable events or log"
