@@ -158,8 +158,8 @@ def open_operator(options: Namespace) -> Iterator["Operator"]:
     StackError
         Any error of AWS or boto3, here or inside the block.
     """
-    with open_stack(options) as found:
-        yield found.make_operator()
+    with open_stack(options) as stack:
+        yield stack.make_operator()
 
 
 @contextmanager
@@ -169,7 +169,7 @@ def open_stack(options: Namespace) -> Iterator[Stack]:
     Raises
     ------
     StackError
-        As :func:`find_stack`, and if it is not isodrop's.
+        Any error of AWS or boto3, here or inside the block; or it is not an isodrop stack.
     """
     with find_stack(options) as (session, found):
         yield Stack(session, _read_outputs(found, options.stack))

@@ -65,8 +65,8 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Print the environment, and return the exit status."""
-    with open_stack(options) as found:
-        settings = {name: found.read_environment(output) for name, output in FUNCTIONS.items()}
+    with open_stack(options) as stack:
+        settings = {name: stack.read_environment(output) for name, output in FUNCTIONS.items()}
     if options.bucket:
         settings["ImportIso"] = {**settings["ImportIso"], BUCKET: options.bucket}
     print_json({name: {**each, ENDPOINT: options.endpoint_url} for name, each in settings.items()})

@@ -30,9 +30,9 @@ _EPILOG: Final = """\
 By default the object's ETag, size and version are read from S3. The same
 object gives the same event: invoking a function twice is a repeated delivery,
 and for an upload that the stack has processed nextStep is "skip". --sequencer
-simulates another upload of the object; pass another value each time. The event
-then has no version id, because that would identify the upload. --report prints
-the event that the state machine sends to ReportBuild after ImportIso has
+simulates another upload of the object; pass a different value each time. The
+event then has no version id, because that would identify the upload. --report
+prints the event that the state machine sends to ReportBuild after ImportIso has
 handled the upload.
 
 examples:
@@ -114,9 +114,9 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 def run(options: Namespace) -> ExitCode:
     """Print the event, and return the exit status."""
     if (options.etag is None) != (options.size is None):
-        options.refuse("--etag and --size go together")
+        options.refuse("--etag and --size must be used together")
     if options.file and options.etag:
-        options.refuse("--file and --etag exclude each other")
+        options.refuse("--file and --etag cannot be used together")
     bucket, key = _resolve_bucket(options), options.upload.key
     stored = _object_info(bucket, key, options)
     event = _make_event(bucket, key, stored, options.sequencer)
@@ -128,8 +128,8 @@ def _resolve_bucket(options: Namespace) -> str:
     """Return the bucket of the object; the stack's own by default."""
     if options.upload.bucket is not None:
         return str(options.upload.bucket)
-    with open_stack(options) as found:
-        return found.bucket
+    with open_stack(options) as stack:
+        return stack.bucket
 
 
 def _make_event(bucket: str, key: str, stored: ObjectInfo, sequencer: str | None) -> dict[str, Any]:
@@ -173,8 +173,8 @@ def compute_etag(path: Path) -> str:
             parts.append(hashlib.md5(part, usedforsecurity=False))
     if path.stat().st_size < PART_SIZE:
         return (parts or [hashlib.md5(usedforsecurity=False)])[0].hexdigest()
-    whole = hashlib.md5(b"".join(part.digest() for part in parts), usedforsecurity=False)
-    return f"{whole.hexdigest()}-{len(parts)}"
+    digest = hashlib.md5(b"".join(part.digest() for part in parts), usedforsecurity=False)
+    return f"{digest.hexdigest()}-{len(parts)}"
 
 
 def _object_info(bucket: str, key: str, options: Namespace) -> ObjectInfo:

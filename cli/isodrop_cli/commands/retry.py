@@ -8,7 +8,7 @@ from isodrop.domain.overrides import RULES
 from isodrop_cli.args import add_address
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
-from isodrop_cli.output.following import render_all, status_of
+from isodrop_cli.output.following import get_exit_code, render_all
 from isodrop_cli.output.renderers import make_renderer
 from isodrop_cli.output.run_format import as_json, to_pairs
 from isodrop_cli.override_args import add_set
@@ -65,7 +65,7 @@ def run(options: Namespace) -> ExitCode:
         history = operator.get_history(*options.upload)
         started = operator.retry(history, dict(options.set))
         if not options.wait:
-            _print_started(started, as_one=options.json)
+            _print_started(started, as_json_object=options.json)
             return ExitCode.OK
         snapshots = operator.follow_execution(started, time.sleep, time.monotonic)
         if not options.json and console() is not None:
@@ -77,11 +77,11 @@ def run(options: Namespace) -> ExitCode:
         print_json(as_json(last.run))
     elif last.run is not None:
         _print_pairs(to_pairs(last.run))
-    return status_of(last.run)
+    return get_exit_code(last.run)
 
 
-def _print_started(started: "StartedRun", *, as_one: bool) -> None:
-    if as_one:
+def _print_started(started: "StartedRun", *, as_json_object: bool) -> None:
+    if as_json_object:
         print_json(
             {
                 "uploadId": started.upload_id,
@@ -93,9 +93,9 @@ def _print_started(started: "StartedRun", *, as_one: bool) -> None:
         _print_pairs([("run", started.number), ("execution", started.execution)])
 
 
-def _print_pairs(facts: "Iterable[tuple[str, object]]") -> None:
+def _print_pairs(pairs: "Iterable[tuple[str, object]]") -> None:
     if screen := console():
-        print_pairs(screen, facts)
+        print_pairs(screen, pairs)
     else:
-        for name, value in facts:
+        for name, value in pairs:
             print_fields(name, value)

@@ -22,10 +22,10 @@ def render_all(renderer: Renderer, snapshots: "Iterable[RunSnapshot]", key: str)
         for event in tracker.new_events(snapshot, key, utc_now()):
             renderer.show(event)
         last = snapshot.run
-    return status_of(last)
+    return get_exit_code(last)
 
 
-def status_of(run: "Run | None") -> ExitCode:
+def get_exit_code(run: "Run | None") -> ExitCode:
     """Return the exit status of a command that followed a run to its answer."""
     answer = None if run is None else parse_answer(run)
     return ExitCode.ERROR if answer is None else EXIT_CODES[answer_kind(answer)]

@@ -1,4 +1,4 @@
-"""The parameters: their limits, and which exclude each other."""
+"""The parameters: their limits, and which cannot be used together."""
 
 import re
 
