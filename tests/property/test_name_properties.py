@@ -60,7 +60,7 @@ def check(parsed: FileName) -> None:
     if parsed.importable == "yes":
         assert (parsed.windows, parsed.architecture) == ("11", "x64")
         assert parsed.release in SUPPORTED_RELEASES
-        assert parsed.edition in {"business", "enterprise"}
+        assert parsed.iso_kind in {"business", "enterprise"}
         assert not {"ltsc", "eval", "server", "iot", "arm64"} & {*parsed.name.lower().split("_")}
 
 

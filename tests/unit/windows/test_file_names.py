@@ -271,7 +271,7 @@ def test_the_loose_words_of_a_renamed_file_are_parsed(
     name: str, expected: tuple[str | None, ...]
 ) -> None:
     found = parse_file_name(f"isos/2026/{name}")
-    facts = (found.windows, found.release, found.architecture, found.language, found.edition)
+    facts = (found.windows, found.release, found.architecture, found.language, found.iso_kind)
     assert (facts, found.family) == (expected, "renamed")
 
 

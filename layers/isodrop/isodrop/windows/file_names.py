@@ -15,10 +15,10 @@ from isodrop.windows.name_patterns import (
     ARCHITECTURES,
     BUILD,
     COPY_SUFFIX,
-    EDITIONS,
     FLAGS,
     HALF_YEAR,
     IGNORED_NUMBERS,
+    ISO_KINDS,
     LAB_TIME,
     LANGUAGE_CODE,
     LANGUAGE_CODES,
@@ -83,7 +83,7 @@ class FileName:
         ``x64``, ``arm64``, ``x86``.
     language : str or None
         BCP 47; ``mul`` for a multilingual ISO.
-    edition : str or None
+    iso_kind : str or None
         The kind of ISO: ``business``, ``consumer``, ``enterprise-eval``, ``ltsc``, …
     updated : str or None
         Year and month of the included update, such as ``2025-03``.
@@ -100,7 +100,7 @@ class FileName:
     revision: int | None = None
     architecture: str | None = None
     language: str | None = None
-    edition: str | None = None
+    iso_kind: str | None = None
     updated: str | None = None
     importable: Importable = "unknown"
 
@@ -155,7 +155,7 @@ def parse_file_name(key: str) -> FileName:
     --------
     >>> key = "in/en-us_windows_11_business_editions_version_24h2_x64_dvd_59a1851e.iso"
     >>> facts = parse_file_name(key)
-    >>> facts.release, facts.architecture, facts.language, facts.edition, facts.importable
+    >>> facts.release, facts.architecture, facts.language, facts.iso_kind, facts.importable
     ('24H2', 'x64', 'en-US', 'business', 'yes')
     >>> parse_file_name("holiday.iso").release
     """
@@ -180,48 +180,48 @@ def parse_file_name(key: str) -> FileName:
 
 def _parse_words(name: str, text: _Text, updated: str | None) -> FileName:
     pattern = text.pattern
-    edition = pattern.edition or _find_edition(text)
+    iso_kind = pattern.iso_kind or _find_iso_kind(text)
     number = _unique_value(re.findall(WINDOWS, text.words))
     build, revision = _find_build(text)
-    word = _find_release_word(text, edition)
+    word = _find_release_word(text, iso_kind)
     if pattern is _UNKNOWN and not (
-        number or edition == "server" or build or re.search(HALF_YEAR, text.stem)
+        number or iso_kind == "server" or build or re.search(HALF_YEAR, text.stem)
     ):
         return FileName(name)
     language = _unique_value(_find_languages(text))
-    if language is None and edition in MULTILINGUAL:
+    if language is None and iso_kind in MULTILINGUAL:
         language = "mul"
-    release = _choose_release(text, word, edition, build, revision)
+    release = _choose_release(text, word, iso_kind, build, revision)
     trusted_word = word if not pattern.is_lab or word == release else None
     facts = FileName(
         name=name,
-        family=_choose_family(pattern, edition),
-        windows=_determine_windows(edition, number, word, build),
+        family=_choose_family(pattern, iso_kind),
+        windows=_determine_windows(iso_kind, number, word, build),
         release=release,
         release_word=trusted_word,
         build=build,
         revision=revision,
         architecture=_unique_value(_find_architectures(text)),
         language=language,
-        edition=edition,
+        iso_kind=iso_kind,
         updated=updated,
     )
-    return _with_importable(facts, documented=edition in pattern.documented)
+    return _with_importable(facts, documented=iso_kind in pattern.documented)
 
 
-def _choose_family(pattern: NamePattern, edition: str | None) -> str:
+def _choose_family(pattern: NamePattern, iso_kind: str | None) -> str:
     """Return the family: by the kind of ISO if that is more specific than the naming scheme."""
     if pattern is _UNKNOWN:
         return pattern.name
-    if edition in NOT_WINDOWS:
+    if iso_kind in NOT_WINDOWS:
         return "not-an-os-image"
-    if edition == "server":
+    if iso_kind == "server":
         return "windows-server"
-    return pattern.families.get(edition or "", pattern.name)
+    return pattern.families.get(iso_kind or "", pattern.name)
 
 
-def _find_edition(text: _Text) -> str | None:
-    found = next((name for name, regex in EDITIONS if re.search(regex, text.words)), None)
+def _find_iso_kind(text: _Text) -> str | None:
+    found = next((name for name, regex in ISO_KINDS if re.search(regex, text.words)), None)
     if found in NOT_WINDOWS or text.pattern is _UNKNOWN:
         return found
     return "server" if re.search(SERVER, text.words) else found
@@ -240,14 +240,14 @@ def _find_build(text: _Text) -> tuple[int | None, int | None]:
     return found.pop() if len(found) == 1 else (None, None)
 
 
-def _find_release_word(text: _Text, edition: str | None) -> str | None:
+def _find_release_word(text: _Text, iso_kind: str | None) -> str | None:
     """Return the word for the release; Server and LTSC have their own words."""
     label = _unique_value(
         [*re.findall(HALF_YEAR, text.stem), *re.findall(YEAR_AND_MONTH, text.stem)]
-        if edition != "server"
+        if iso_kind != "server"
         else re.findall(HALF_YEAR, text.stem) or re.findall(YEAR_AND_MONTH, text.stem)
     )
-    if edition == "server" or re.search(SERVER, text.words):
+    if iso_kind == "server" or re.search(SERVER, text.words):
         years = re.findall(SERVER_YEAR, text.words)
         if year := _unique_value(" ".join(filter(None, pair)) for pair in years):
             return year.upper()
@@ -258,14 +258,14 @@ def _find_release_word(text: _Text, edition: str | None) -> str | None:
 
 
 def _choose_release(
-    text: _Text, word: str | None, edition: str | None, build: int | None, revision: int | None
+    text: _Text, word: str | None, iso_kind: str | None, build: int | None, revision: int | None
 ) -> str | None:
     """Return the release, derived from a known build unless the word is more specific."""
     if build is None:
         return word
-    if edition == "server" or (edition in NOT_WINDOWS and re.search(SERVER, text.words)):
+    if iso_kind == "server" or (iso_kind in NOT_WINDOWS and re.search(SERVER, text.words)):
         return word or SERVER_RELEASES.get(build) or CLIENT_RELEASES.get(build)
-    if edition in LTSC:
+    if iso_kind in LTSC:
         is_ltsc = word is not None and word.startswith("LTS")
         return word if is_ltsc else LTSC_RELEASES.get(build)
     possible = (*possible_releases(build, revision), CLIENT_RELEASES.get(build))
@@ -294,7 +294,7 @@ def _with_importable(facts: FileName, *, documented: bool) -> FileName:
     if (
         facts.windows in ("10", "server", "none")
         or facts.architecture in ("arm64", "x86")
-        or facts.edition not in MAY_HAVE_ENTERPRISE
+        or facts.iso_kind not in MAY_HAVE_ENTERPRISE
         or facts.named_release in UNSUPPORTED_RELEASES
     ):
         return replace(facts, importable="no")
@@ -307,11 +307,11 @@ def _with_importable(facts: FileName, *, documented: bool) -> FileName:
 
 
 def _determine_windows(
-    edition: str | None, number: str | None, word: str | None, build: int | None
+    iso_kind: str | None, number: str | None, word: str | None, build: int | None
 ) -> Windows | None:
-    if edition in NOT_WINDOWS:
+    if iso_kind in NOT_WINDOWS:
         return "none"
-    if edition == "server":
+    if iso_kind == "server":
         return "server"
     if number is not None:
         return "11" if number == "11" else "10"

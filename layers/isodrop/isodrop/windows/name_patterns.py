@@ -1,8 +1,8 @@
 """The naming schemes of ISOs, and the words in their names. Tables only.
 
 A name is parsed in two steps. First, a :class:`NamePattern` recognizes the naming scheme by the
-beginning and end of the name. Then each fact (release, build, architecture, language, edition) is
-found with one pattern that is the same for all schemes, because Microsoft uses the same words
+beginning and end of the name. Then each fact (release, build, architecture, language, kind of ISO)
+is found with one pattern that is the same for all schemes, because Microsoft uses the same words
 everywhere. The kind of ISO may then determine the family: Server is a family of its own in every
 scheme.
 
@@ -29,17 +29,17 @@ class NamePattern:
     Attributes
     ----------
     name : str
-        The family, unless the edition implies another.
+        The family, unless the kind of ISO implies another.
     regex : str
         Matches the whole stem with :data:`FLAGS`; ``_`` stands for spaces.
     families : mapping of str to str
-        The family by edition.
-    edition : str or None
-        The edition that the scheme implies.
+        The family by kind of ISO.
+    iso_kind : str or None
+        The kind of ISO that the scheme implies.
     revision_separators : str
         The characters between a build and its revision, as in a character class.
     documented : frozenset of str
-        The editions whose ISOs in this scheme AWS documents as importable.
+        The kinds of ISO in this scheme that AWS documents as importable.
     is_lab : bool
         Whether Microsoft's build lab uses the scheme. Such names contain the release of the
         branch, which may differ from that of the build: 19h2_release became 1909.
@@ -48,7 +48,7 @@ class NamePattern:
     name: str
     regex: str
     families: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    edition: str | None = None
+    iso_kind: str | None = None
     revision_separators: str = "."
     documented: frozenset[str] = frozenset()
     is_lab: bool = False
@@ -156,10 +156,10 @@ ARCHITECTURES: Final = {
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-# The first pattern that matches the words of a name determines the edition, so more specific
+# The first pattern that matches the words of a name determines the kind of ISO, so more specific
 # patterns come first. CLIENTENTERPRISE with OEM is IoT Enterprise, the only Enterprise that
 # Microsoft sells through manufacturers; ENTERPRISES is the EDITIONID EnterpriseS, which is LTSC.
-EDITIONS: Final = (
+ISO_KINDS: Final = (
     (
         "languages",
         (
@@ -251,7 +251,7 @@ NAME_PATTERNS: Final = (
         r"Win(?:10|11)(?:_(?:[0-9]{2}H[12]|1[5-9][0-9]{2}|2004|v?[0-9]|Edu(?:cation)?|Pro|Home|K?N"
         r"|SingleLang(?:uage)?|China|GGK))*"
         rf"_(?:{LANGUAGE_WORD})\)?_(?:{ARCHITECTURE})(?:_?v[0-9]{{1,2}})?",
-        edition="consumer",
+        iso_kind="consumer",
     ),
     NamePattern(
         "vlsc-admin-center",  # admin.microsoft.com, formerly the Volume Licensing Service Center
@@ -304,5 +304,5 @@ NAME_PATTERNS: Final = (
         revision_separators="._",
     ),
     NamePattern("not-an-os-image", rf"virtio-win(?:{_ANY})?"),
-    NamePattern("not-an-os-image", rf"(?:Enterprise_?WDK|EWDK)_{_ANY}", edition="kit"),
+    NamePattern("not-an-os-image", rf"(?:Enterprise_?WDK|EWDK)_{_ANY}", iso_kind="kit"),
 )
