@@ -113,7 +113,7 @@ class Stack:
     def _read_intake_settings(self) -> "IntakeSettings":
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see find_stack
 
-        read: IntakeSettings = IntakeSettings.read(self.read_environment("ImportFunctionName"))
+        read: IntakeSettings = IntakeSettings.read(self.read_environment("ImportIsoFunctionName"))
         return read
 
     def read_environment(self, output: str) -> Mapping[str, str]:

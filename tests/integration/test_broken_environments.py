@@ -30,7 +30,7 @@ OUTPUTS = {
     "ImportStateMachineArn": "arn:aws:states:::x",
     "LedgerTableName": "ledger",
     "UploadUri": "s3://uploads/",
-    "ImportFunctionName": "import-iso",
+    "ImportIsoFunctionName": "import-iso",
 }
 
 HttpResponse = tuple[int, str, str]

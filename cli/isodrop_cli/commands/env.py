@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 FUNCTIONS: Final = {
-    "ImportIso": "ImportFunctionName",
-    "ReportBuild": "ReportFunctionName",
+    "ImportIso": "ImportIsoFunctionName",
+    "ReportBuild": "ReportBuildFunctionName",
     "Sweep": "SweepFunctionName",
 }
 """The functions' logical ids, and the outputs that have their names."""

@@ -171,8 +171,8 @@ CODES: Final = MappingProxyType(
         Code.UNSUPPORTED_RELEASE: _rejected(
             "Image Builder is not known to import the Windows 11 release on the ISO.",
             "Upload a supported release. Once AWS supports this one, add its build to the stack's"
-            " parameter SupportedBuilds and run isodrop retry.",
-            why="The build on the ISO is not among the stack's SupportedBuilds, which by "
+            " parameter SupportedWindowsBuilds and run isodrop retry.",
+            why="The build on the ISO is not among the stack's SupportedWindowsBuilds, which by "
             "default are those that AWS documents. Image Builder would refuse it after "
             "the build was paid for.",
         ),

@@ -39,8 +39,8 @@ def harness(
         "UploadBucketName": BUCKET,
         "ImportStateMachineArn": harness.executions.machine_arn,
         "LedgerTableName": "ledger",
-        "ImportFunctionName": "import-iso",
-        "ReportFunctionName": "report-build",
+        "ImportIsoFunctionName": "import-iso",
+        "ReportBuildFunctionName": "report-build",
         "SweepFunctionName": "sweep",
         "UploadUri": f"s3://{BUCKET}/",
     }

@@ -39,10 +39,10 @@ def test_env_lets_the_importer_take_isos_of_another_bucket(run: Run) -> None:
 def test_env_of_a_stack_without_the_output_suggests_a_remedy(
     stacks: dict[str, dict[str, str]], run: Run
 ) -> None:
-    del stacks["isodrop"]["ReportFunctionName"]
+    del stacks["isodrop"]["ReportBuildFunctionName"]
 
     status, out, err = run("env")
 
     assert (status, out) == (1, "")
-    assert "no output ReportFunctionName" in err
+    assert "no output ReportBuildFunctionName" in err
     assert "sam deploy" in err

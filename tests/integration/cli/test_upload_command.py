@@ -49,7 +49,7 @@ def harness(
         "UploadBucketName": BUCKET,
         "ImportStateMachineArn": harness.executions.machine_arn,
         "LedgerTableName": "ledger",
-        "ImportFunctionName": "import-iso",
+        "ImportIsoFunctionName": "import-iso",
         "UploadUri": f"s3://{BUCKET}/",
     }
     body = harness.iso()

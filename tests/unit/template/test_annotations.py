@@ -12,7 +12,7 @@ def test_the_answering_functions_read_whether_one_latest_spans_all_builds(
     value: str, read: bool
 ) -> None:
     for function in ("ReportBuild", "Sweep"):
-        made = resolve(LatestAcrossBuilds=value).properties(function)
+        made = resolve(LatestAcrossWindowsBuilds=value).properties(function)
         settings = ReportSettings.read(made["Environment"]["Variables"])
         assert settings.latest_across_builds is read
 
